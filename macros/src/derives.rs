@@ -1,0 +1,335 @@
+//! The derives: label sets, label values, and structs of metrics.
+
+use proc_macro2::{Group, TokenStream, TokenTree};
+use quote::{format_ident, quote};
+use syn::ext::IdentExt;
+use syn::{
+    Attribute, Data, DeriveInput, Expr, Field, Fields, GenericParam, LitStr, Token, parse_quote,
+    punctuated::Punctuated, spanned::Spanned,
+};
+
+use crate::metric::help;
+
+pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
+    let item: DeriveInput = syn::parse2(item)?;
+    let fields = named_fields(
+        &item,
+        "label sets are structs with named fields: the fields are the labels",
+    )?;
+    let names = fields
+        .iter()
+        .map(|field| {
+            let ident = field.ident.as_ref().expect("named");
+            let name = rename(&field.attrs)?
+                .unwrap_or_else(|| LitStr::new(&ident.unraw().to_string(), ident.span()));
+            check_label(&name)?;
+            Ok(name)
+        })
+        .collect::<syn::Result<Vec<_>>>()?;
+    for (i, name) in names.iter().enumerate() {
+        if names[..i].iter().any(|other| other.value() == name.value()) {
+            return Err(syn::Error::new(
+                name.span(),
+                format!("label name `{}` stands twice", name.value()),
+            ));
+        }
+    }
+    let lifetime = match item.generics.params.iter().collect::<Vec<_>>()[..] {
+        [] => None,
+        [GenericParam::Lifetime(one)] => Some(one.lifetime.clone()),
+        _ => {
+            return Err(syn::Error::new(
+                item.generics.span(),
+                "a label set can have one lifetime, and no other parameters",
+            ));
+        }
+    };
+    let name = &item.ident;
+    let (of, borrowed) = match &lifetime {
+        Some(_) => (quote!(#name<'static>), quote!(#name<'tallies>)),
+        None => (quote!(#name), quote!(#name)),
+    };
+    let types: Vec<_> = fields
+        .iter()
+        .map(|field| {
+            let ty = &field.ty;
+            let tokens = quote!(#ty);
+            match &lifetime {
+                Some(lifetime) => to_static(tokens, &lifetime.ident.to_string()),
+                None => tokens,
+            }
+        })
+        .collect();
+    let idents: Vec<_> = fields.iter().map(|field| &field.ident).collect();
+    let scratches: Vec<_> = (0..fields.len())
+        .map(|i| format_ident!("scratch{i}"))
+        .collect();
+    Ok(quote! {
+        impl ::tallies::LabelSet for #of {
+            type Borrowed<'tallies> = #borrowed;
+
+            const NAMES: ::tallies::__private::Names = ::tallies::__private::Names::Fixed(&[#(#names),*]);
+            const DENSE: usize = ::tallies::__private::dense(
+                &[#(<#types as ::tallies::LabelValue>::VALUES.len()),*]
+            );
+
+            #[inline]
+            fn with_texts<R>(
+                labels: &Self::Borrowed<'_>,
+                f: impl ::core::ops::FnOnce(&[&str]) -> R,
+            ) -> R {
+                #(let mut #scratches = ::tallies::label::Scratch::default();)*
+                f(&[#(::tallies::LabelValue::text(&labels.#idents, &mut #scratches)),*])
+            }
+
+            #[inline]
+            fn dense_index(labels: &Self::Borrowed<'_>) -> usize {
+                let index = 0;
+                #(let index = index * <#types as ::tallies::LabelValue>::VALUES.len()
+                    + ::tallies::LabelValue::index(&labels.#idents);)*
+                index
+            }
+
+            fn dense_texts(index: usize) -> ::std::vec::Vec<&'static str> {
+                ::tallies::__private::dense_texts(
+                    index,
+                    &[#(<#types as ::tallies::LabelValue>::VALUES),*],
+                )
+            }
+        }
+
+        impl ::tallies::NamedLabels for #of {}
+    })
+}
+
+pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
+    let item: DeriveInput = syn::parse2(item)?;
+    const WHAT: &str =
+        "label values are enums whose variants have no fields: implement `LabelValue` for others";
+    let Data::Enum(data) = &item.data else {
+        return Err(syn::Error::new(item.ident.span(), WHAT));
+    };
+    if data.variants.is_empty() || !item.generics.params.is_empty() {
+        return Err(syn::Error::new(item.ident.span(), WHAT));
+    }
+    let mut texts = Vec::<LitStr>::new();
+    for variant in &data.variants {
+        if !matches!(variant.fields, Fields::Unit) {
+            return Err(syn::Error::new(variant.span(), WHAT));
+        }
+        let text = rename(&variant.attrs)?.unwrap_or_else(|| {
+            LitStr::new(
+                &snake_case(&variant.ident.unraw().to_string()),
+                variant.ident.span(),
+            )
+        });
+        if texts.iter().any(|other| other.value() == text.value()) {
+            return Err(syn::Error::new(
+                text.span(),
+                format!("label value `{}` stands twice", text.value()),
+            ));
+        }
+        texts.push(text);
+    }
+    let name = &item.ident;
+    let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
+    let places = 0..variants.len();
+    Ok(quote! {
+        impl ::tallies::LabelValue for #name {
+            const VALUES: &'static [&'static str] = &[#(#texts),*];
+
+            #[inline]
+            fn text<'a>(&'a self, _: &'a mut ::tallies::label::Scratch) -> &'a str {
+                match self {
+                    #(Self::#variants => #texts,)*
+                }
+            }
+
+            #[inline]
+            fn index(&self) -> usize {
+                match self {
+                    #(Self::#variants => #places,)*
+                }
+            }
+        }
+    })
+}
+
+pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
+    let item: DeriveInput = syn::parse2(item)?;
+    let fields = named_fields(&item, "a struct of metrics has named fields")?;
+    let mut declared = Vec::new();
+    for field in fields {
+        let ident = &field.ident;
+        let ty = &field.ty;
+        let help = help(&field.attrs);
+        let Options { name, options } = options(field)?;
+        declared.push(quote! {
+            #ident: <#ty as ::tallies::Declare>::declare(
+                #name,
+                #help,
+                ::tallies::Options { #options ..::core::default::Default::default() },
+                registry,
+            )?
+        });
+    }
+    let name = &item.ident;
+    let vis = &item.vis;
+    let (generics, names, bounds) = item.generics.split_for_impl();
+    Ok(quote! {
+        impl #generics #name #names #bounds {
+            /// Declares every metric of this struct in a registry.
+            ///
+            /// # Errors
+            ///
+            /// The first one that cannot be declared; those before it stay.
+            #[track_caller]
+            #vis fn register(
+                registry: &impl ::core::convert::AsRef<::tallies::List>,
+            ) -> ::core::result::Result<Self, ::tallies::Error> {
+                ::core::result::Result::Ok(Self { #(#declared),* })
+            }
+        }
+    })
+}
+
+struct Options {
+    name: LitStr,
+    options: TokenStream,
+}
+
+fn options(field: &Field) -> syn::Result<Options> {
+    const WHAT: &str = "every metric needs its name: `#[metric(name = \"app_things_total\")]`";
+    let attr = field
+        .attrs
+        .iter()
+        .find(|attr| attr.path().is_ident("metric"))
+        .ok_or_else(|| syn::Error::new(field.span(), WHAT))?;
+    let mut name = None;
+    let mut options = TokenStream::new();
+    attr.parse_nested_meta(|meta| {
+        if meta.path.is_ident("name") {
+            name = Some(meta.value()?.parse::<LitStr>()?);
+        } else if meta.path.is_ident("hot") {
+            options.extend(quote!(hot: true,));
+        } else if meta.path.is_ident("unit") || meta.path.is_ident("limit") {
+            let key = &meta.path;
+            let value: Expr = meta.value()?.parse()?;
+            options.extend(quote!(#key: #value,));
+        } else if meta.path.is_ident("labels") || meta.path.is_ident("buckets") {
+            let key = &meta.path;
+            let value: Expr = meta.value()?.parse()?;
+            options.extend(quote!(#key: &#value,));
+        } else {
+            return Err(
+                meta.error("there are `name`, `unit`, `labels`, `buckets`, `limit` and `hot`")
+            );
+        }
+        Ok(())
+    })?;
+    let name = name.ok_or_else(|| syn::Error::new(attr.span(), WHAT))?;
+    Ok(Options { name, options })
+}
+
+fn named_fields<'a>(
+    item: &'a DeriveInput,
+    what: &str,
+) -> syn::Result<&'a Punctuated<Field, Token![,]>> {
+    match &item.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(fields) if !fields.named.is_empty() => Ok(&fields.named),
+            _ => Err(syn::Error::new(item.ident.span(), what)),
+        },
+        _ => Err(syn::Error::new(item.ident.span(), what)),
+    }
+}
+
+/// `#[label("text")]`.
+fn rename(attrs: &[Attribute]) -> syn::Result<Option<LitStr>> {
+    attrs
+        .iter()
+        .find(|attr| attr.path().is_ident("label"))
+        .map(Attribute::parse_args)
+        .transpose()
+}
+
+fn check_label(name: &LitStr) -> syn::Result<()> {
+    let text = name.value();
+    let good = text
+        .bytes()
+        .enumerate()
+        .all(|(i, b)| b.is_ascii_alphabetic() || b == b'_' || (i > 0 && b.is_ascii_digit()));
+    if text.is_empty() || !good {
+        return Err(syn::Error::new(
+            name.span(),
+            format!("label name `{text}` has to match [a-zA-Z_][a-zA-Z0-9_]*"),
+        ));
+    }
+    if text.starts_with("__") {
+        return Err(syn::Error::new(
+            name.span(),
+            format!("label name `{text}` is reserved, as it begins with `__`"),
+        ));
+    }
+    Ok(())
+}
+
+fn snake_case(name: &str) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    let mut snake = String::new();
+    for (i, c) in chars.iter().enumerate() {
+        let after_lower = i > 0 && (chars[i - 1].is_lowercase() || chars[i - 1].is_ascii_digit());
+        let before_lower = i > 0
+            && chars[i - 1].is_uppercase()
+            && chars.get(i + 1).is_some_and(|next| next.is_lowercase());
+        if c.is_uppercase() && (after_lower || before_lower) {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
+}
+
+/// The same type with its lifetime `'static`: for what does not depend on it.
+fn to_static(tokens: TokenStream, lifetime: &str) -> TokenStream {
+    let mut out = TokenStream::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Punct(p) if p.as_char() == '\'' => {
+                let is_it = matches!(tokens.peek(), Some(TokenTree::Ident(i)) if i == lifetime);
+                if is_it {
+                    tokens.next();
+                    let life: syn::Lifetime = parse_quote!('static);
+                    out.extend(quote!(#life));
+                } else {
+                    out.extend([TokenTree::Punct(p)]);
+                }
+            }
+            TokenTree::Group(group) => {
+                let inner = to_static(group.stream(), lifetime);
+                out.extend([TokenTree::Group(Group::new(group.delimiter(), inner))]);
+            }
+            other => out.extend([other]),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snake_case;
+
+    #[test]
+    fn snake_cases() {
+        for (name, snake) in [
+            ("Get", "get"),
+            ("NotFound", "not_found"),
+            ("HTTPError", "http_error"),
+            ("V2", "v2"),
+            ("X509Cert", "x509_cert"),
+        ] {
+            assert_eq!(snake_case(name), snake);
+        }
+    }
+}

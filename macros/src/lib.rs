@@ -1,0 +1,48 @@
+//! The attributes and derives of the `tallies` crate. Use them through it: `tallies::metric`, `tallies::Labels`.
+
+mod derives;
+mod metric;
+
+use proc_macro::TokenStream;
+
+/// Lists a metric's static at link time, so that it is exported, at zero, from program start; the doc comment is its help
+/// text.
+///
+/// Without it a static is exported from its first use on.
+///
+/// ```ignore
+/// /// Files accepted.
+/// #[tallies::metric]
+/// static UPLOADS: Counter = Counter::new("file_uploads_total");
+/// ```
+#[proc_macro_attribute]
+pub fn metric(args: TokenStream, item: TokenStream) -> TokenStream {
+    done(metric::expand(args.into(), item.into()))
+}
+
+/// Makes a struct with named fields a label set: the fields are the labels, in their order.
+///
+/// `#[label("name")]` on a field gives it another name. The struct may have one lifetime.
+#[proc_macro_derive(Labels, attributes(label))]
+pub fn labels(item: TokenStream) -> TokenStream {
+    done(derives::labels(item.into()))
+}
+
+/// Makes an enum without fields a closed set of label values: its variants in snake case, or as `#[label("text")]` says.
+#[proc_macro_derive(LabelValue, attributes(label))]
+pub fn label_value(item: TokenStream) -> TokenStream {
+    done(derives::label_value(item.into()))
+}
+
+/// Gives a struct of metrics a `register(&registry)` that declares all of them; doc comments are help texts.
+///
+/// Each field says `#[metric(name = "..")]`, and may say `unit = ".."`, `labels = [".."]`, `buckets = [..]`,
+/// `limit = ..` and `hot`.
+#[proc_macro_derive(Metrics, attributes(metric))]
+pub fn metrics(item: TokenStream) -> TokenStream {
+    done(derives::metrics(item.into()))
+}
+
+fn done(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
+    result.unwrap_or_else(|e| e.into_compile_error()).into()
+}

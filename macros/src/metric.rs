@@ -1,0 +1,64 @@
+//! `#[tallies::metric]` on a static.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Attribute, Expr, ExprLit, ItemStatic, Lit, Meta};
+
+pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+    if !args.is_empty() {
+        return Err(syn::Error::new_spanned(
+            args,
+            "this attribute takes no arguments",
+        ));
+    }
+    let mut item: ItemStatic = syn::parse2(item).map_err(|e| {
+        syn::Error::new(e.span(), "this attribute goes on a `static`, as in `static X: Counter = Counter::new(\"x_total\");`")
+    })?;
+    let help = help(&item.attrs);
+    if !help.is_empty() && !calls_help(&item.expr) {
+        let expr = &item.expr;
+        item.expr = syn::parse2(quote!(#expr.help(#help)))?;
+    }
+    let name = &item.ident;
+    let cfgs = item.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
+    Ok(quote! {
+        #item
+        #(#cfgs)*
+        ::tallies::__list!(#name);
+    })
+}
+
+/// The doc comment as one text: lines of a paragraph joined by blanks, only the first paragraph.
+pub(crate) fn help(attrs: &[Attribute]) -> String {
+    let lines = attrs.iter().filter_map(|attr| match &attr.meta {
+        Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => Some(text.value()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let lines: Vec<String> = lines
+        .flat_map(|line| {
+            line.lines()
+                .map(|line| line.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    lines
+        .iter()
+        .skip_while(|line| line.is_empty())
+        .take_while(|line| !line.is_empty())
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn calls_help(expr: &Expr) -> bool {
+    match expr {
+        Expr::MethodCall(call) => call.method == "help" || calls_help(&call.receiver),
+        _ => false,
+    }
+}

@@ -1,0 +1,8 @@
+//! Nothing is merged until somebody asks: registries, and what is computed at scrape time.
+
+mod collected;
+mod registry;
+mod selves;
+
+pub use collected::{Collect, Collected};
+pub use registry::{Registry, registry};

@@ -1,0 +1,443 @@
+//! A registry: a list of families and collectors, and the pass that turns them into a snapshot.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use crate::declare::{
+    Counter, DEFAULT, Gauge, Histogram, Info, List, UpDownCounter, enlist_all,
+};
+use crate::error::{Error, report};
+use crate::observe;
+use crate::snapshot::{Family, Snapshot, Source};
+
+use super::collected::{Collect, Collected};
+use super::selves::{self, LastScrape};
+
+/// The families of a program, or of a part of it: what a scrape sees.
+///
+/// Statics belong to the default one, [`tallies::registry()`](registry). Own ones are for libraries, tests and programs
+/// that expose several pages. Cloning shares. A registry that is dropped leaves its metrics usable, only nobody sees
+/// them any more.
+///
+/// ```
+/// use tallies::Registry;
+///
+/// let registry = Registry::new();
+/// registry.constant("host", "alpha")?;
+/// let uploads = registry.counter("file_uploads_total", "Files accepted.")?;
+/// uploads.inc();
+/// assert_eq!(
+///     tallies::encode::text(&registry.snapshot()),
+///     "# HELP file_uploads_total Files accepted.\n\
+///      # TYPE file_uploads_total counter\n\
+///      file_uploads_total{host=\"alpha\"} 1\n"
+/// );
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Registry(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// `None`: the list that statics belong to.
+    own: Option<List>,
+    collectors: Mutex<Vec<Collector>>,
+    settings: Mutex<Settings>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    self_metrics: bool,
+    last: LastScrape,
+}
+
+struct Collector {
+    name: String,
+    collect: Arc<dyn Collect>,
+    errors: u64,
+}
+
+impl std::fmt::Debug for Collector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Collector")
+            .field("name", &self.name)
+            .field("errors", &self.errors)
+            .finish_non_exhaustive()
+    }
+}
+
+thread_local! {
+    /// Whether this thread is running a collector: a snapshot taken inside one runs none.
+    static COLLECTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The default registry: the one that statics belong to.
+///
+/// ```
+/// tallies::registry().constant("host", "alpha")?;
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[must_use]
+pub fn registry() -> &'static Registry {
+    static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::of(None));
+    &REGISTRY
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl AsRef<List> for Registry {
+    fn as_ref(&self) -> &List {
+        self.list()
+    }
+}
+
+impl Registry {
+    /// An empty registry of its own, without self-metrics.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::of(Some(List::default()))
+    }
+
+    fn of(own: Option<List>) -> Self {
+        Self(Arc::new(Shared {
+            settings: Mutex::new(Settings {
+                self_metrics: own.is_none(),
+                last: LastScrape::default(),
+            }),
+            own,
+            collectors: Mutex::default(),
+        }))
+    }
+
+    fn list(&self) -> &List {
+        self.0.own.as_ref().unwrap_or(&DEFAULT)
+    }
+
+    /// Puts `prefix` before every name, as in `app_`.
+    ///
+    /// # Errors
+    ///
+    /// A prefix outside the grammar of names, and a registry that was scraped already.
+    pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
+        self.list().set_prefix(prefix)
+    }
+
+    /// Gives every series a label: what is known at start-up only, such as the host's name. Not those of collectors.
+    ///
+    /// # Errors
+    ///
+    /// A label name outside the grammar, reserved, or used by one of the families, and a registry that was scraped
+    /// already.
+    pub fn constant(&self, name: &str, value: &str) -> Result<(), Error> {
+        self.list().set_constant(name, value)
+    }
+
+    /// Whether snapshots carry what the engine says of itself, under names that begin with `tallies_`. On in the default
+    /// registry, off in others.
+    pub fn self_metrics(&self, on: bool) {
+        lock(&self.0.settings).self_metrics = on;
+    }
+
+    /// A counter without labels; for more, [`Counter::builder`].
+    ///
+    /// # Errors
+    ///
+    /// A name outside the grammar, or one that is taken: the message says where the first one is.
+    #[track_caller]
+    pub fn counter(&self, name: &str, help: &str) -> Result<Counter, Error> {
+        Counter::builder(name, help).register(self)
+    }
+
+    /// A gauge without labels; for more, [`Gauge::builder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`counter`](Self::counter).
+    #[track_caller]
+    pub fn gauge(&self, name: &str, help: &str) -> Result<Gauge, Error> {
+        Gauge::builder(name, help).register(self)
+    }
+
+    /// An up-down counter without labels; for more, [`UpDownCounter::builder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`counter`](Self::counter).
+    #[track_caller]
+    pub fn up_down_counter(&self, name: &str, help: &str) -> Result<UpDownCounter, Error> {
+        UpDownCounter::builder(name, help).register(self)
+    }
+
+    /// A histogram without labels and with the default buckets; for more, [`Histogram::builder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`counter`](Self::counter).
+    #[track_caller]
+    pub fn histogram(&self, name: &str, help: &str) -> Result<Histogram, Error> {
+        Histogram::builder(name, help).register(self)
+    }
+
+    /// What the program is, in labels that do not change; the value is 1.
+    ///
+    /// # Errors
+    ///
+    /// As [`counter`](Self::counter), and bad label names.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.info("app_info", "This program.", &[("version", "1.2.0")])?;
+    /// assert_eq!(registry.snapshot().get("app_info", &[("version", "1.2.0")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn info(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Result<Info, Error> {
+        labels
+            .iter()
+            .fold(Info::builder(name, help), |info, (name, value)| {
+                info.constant(name, value)
+            })
+            .register(self)
+    }
+
+    /// A gauge whose value is asked for at scrape time.
+    ///
+    /// # Errors
+    ///
+    /// A name outside the grammar, or one that is taken.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.gauge_fn("queue_length", "Jobs waiting.", || 4.0)?;
+    /// assert_eq!(registry.snapshot().get("queue_length", &[]), Some(4.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn gauge_fn(
+        &self,
+        name: &str,
+        help: &str,
+        value: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        Collected::default().gauge(name, help, &[], 0.0)?;
+        let (name, help) = (name.to_owned(), help.to_owned());
+        self.collect(&name.clone(), move |out: &mut Collected| {
+            Ok(out.gauge(&name, &help, &[], value())?)
+        })
+    }
+
+    /// A counter that mirrors a total kept elsewhere, asked for at scrape time; it must only grow.
+    ///
+    /// # Errors
+    ///
+    /// A name outside the grammar, or one that is taken.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// static SENT: AtomicU64 = AtomicU64::new(12);
+    /// let registry = tallies::Registry::new();
+    /// registry.counter_fn("sent_total", "Messages sent.", || SENT.load(Ordering::Relaxed) as f64)?;
+    /// assert_eq!(registry.snapshot().get("sent_total", &[]), Some(12.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn counter_fn(
+        &self,
+        name: &str,
+        help: &str,
+        total: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        Collected::default().counter(name, help, &[], 0.0)?;
+        let (name, help) = (name.to_owned(), help.to_owned());
+        self.collect(&name.clone(), move |out: &mut Collected| {
+            Ok(out.counter(&name, &help, &[], total())?)
+        })
+    }
+
+    /// Adds what is computed at scrape time; `name` is for error messages and for [`remove`](Self::remove).
+    ///
+    /// # Errors
+    ///
+    /// A name that a family or another collector here has.
+    pub fn collect(&self, name: &str, collect: impl Collect + 'static) -> Result<(), Error> {
+        let mut collectors = lock(&self.0.collectors);
+        if self.list().contains(name) || collectors.iter().any(|other| other.name == name) {
+            return Err(Error::collect(name, "is there already"));
+        }
+        collectors.push(Collector {
+            name: name.to_owned(),
+            collect: Arc::new(collect),
+            errors: 0,
+        });
+        Ok(())
+    }
+
+    /// Takes a family or a collector out. Handles to the family go on counting, but nobody sees it any more; the name is
+    /// free again.
+    ///
+    /// # Errors
+    ///
+    /// A name that is not there.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        let mut collectors = lock(&self.0.collectors);
+        let before = collectors.len();
+        collectors.retain(|collector| collector.name != name);
+        if collectors.len() < before {
+            return Ok(());
+        }
+        self.list().remove(name)
+    }
+
+    /// Takes everything out.
+    pub fn clear(&self) {
+        lock(&self.0.collectors).clear();
+        self.list().clear();
+    }
+
+    /// The names of all families and collectors, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.enlist();
+        let mut names = self.list().names();
+        names.extend(lock(&self.0.collectors).iter().map(|c| c.name.clone()));
+        names.sort_unstable();
+        names
+    }
+
+    /// Whether a family or a collector of this name is here.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.enlist();
+        self.list().contains(name) || lock(&self.0.collectors).iter().any(|c| c.name == name)
+    }
+
+    fn enlist(&self) {
+        if self.0.own.is_none() {
+            enlist_all();
+        }
+    }
+
+    /// Every family's merged value now. What it promises is on the crate's front page.
+    ///
+    /// Runs the collectors, then adds up the cells of every thread; snapshots wait for each other, updates for none.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        self.snapshot_into(&mut snapshot);
+        snapshot
+    }
+
+    /// As [`snapshot`](Self::snapshot), into one that was taken before: its memory is used again, and label texts that it
+    /// has already are not copied anew.
+    ///
+    /// ```
+    /// let mut snapshot = tallies::Snapshot::default();
+    /// for _ in 0..3 {
+    ///     tallies::registry().snapshot_into(&mut snapshot);
+    /// }
+    /// ```
+    pub fn snapshot_into(&self, snapshot: &mut Snapshot) {
+        self.enlist();
+        let start = Instant::now();
+        let collected = self.run_collectors();
+        let mut settings = *lock(&self.0.settings);
+        let mut selves = Collected::default();
+        {
+            let mut pass = observe::engine().pass();
+            snapshot.taken = SystemTime::now();
+            self.list().write(&mut pass, snapshot);
+            if settings.self_metrics {
+                // These names are ours and well-formed.
+                let _ = selves::collect(self.list(), &pass, settings.last, snapshot, &mut selves);
+            }
+        }
+        for (name, family) in collected
+            .into_iter()
+            .chain(selves.families.into_iter().map(|family| (None, family)))
+        {
+            self.insert(snapshot, name.as_deref(), family);
+        }
+        settings.last = LastScrape {
+            seconds: start.elapsed().as_secs_f64(),
+            bytes: snapshot.bytes(),
+        };
+        lock(&self.0.settings).last = settings.last;
+    }
+
+    /// Runs every collector; one that fails or panics costs its own families.
+    fn run_collectors(&self) -> Vec<(Option<String>, Family)> {
+        if COLLECTING.replace(true) {
+            return Vec::new();
+        }
+        // Not under the lock: a collector may register something.
+        let collectors: Vec<_> = lock(&self.0.collectors)
+            .iter()
+            .map(|collector| (collector.name.clone(), Arc::clone(&collector.collect)))
+            .collect();
+        let mut families = Vec::new();
+        for (name, collector) in collectors {
+            let mut out = Collected::default();
+            // Unwind safe: what a panicking collector wrote is dropped.
+            let result = catch_unwind(AssertUnwindSafe(|| collector.collect(&mut out)));
+            match result {
+                Ok(Ok(())) => {
+                    families.extend(out.families.into_iter().map(|f| (Some(name.clone()), f)));
+                }
+                Ok(Err(error)) => self.failed(&name, &error.to_string()),
+                Err(_) => self.failed(&name, "panicked"),
+            }
+        }
+        COLLECTING.set(false);
+        let mut errors = Collected::default();
+        for collector in lock(&self.0.collectors).iter().filter(|c| c.errors > 0) {
+            let _ = errors.counter(
+                "tallies_collect_errors_total",
+                "Scrapes that miss a collector's families, as it failed.",
+                &[("collector", &collector.name)],
+                collector.errors as f64,
+            );
+        }
+        families.extend(errors.families.into_iter().map(|family| (None, family)));
+        families
+    }
+
+    /// Counts a failure; the first one is said.
+    fn failed(&self, name: &str, why: &str) {
+        let mut collectors = lock(&self.0.collectors);
+        if let Some(collector) = collectors.iter_mut().find(|c| c.name == name) {
+            collector.errors += 1;
+            if collector.errors == 1 {
+                report(&Error::collect(name, why));
+            }
+        }
+    }
+
+    fn insert(&self, snapshot: &mut Snapshot, collector: Option<&str>, family: Family) {
+        match snapshot
+            .families
+            .binary_search_by(|other| other.name().cmp(family.name()))
+        {
+            Err(at) => snapshot.families.insert(at, family),
+            Ok(_) => {
+                if let Some(name) = collector {
+                    self.failed(name, &format!("writes `{}`, which is taken", family.name()));
+                }
+            }
+        }
+    }
+}
+
+impl Source for Registry {
+    fn snapshot_into(&self, snapshot: &mut Snapshot) {
+        self.snapshot_into(snapshot);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

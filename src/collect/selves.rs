@@ -1,0 +1,58 @@
+//! What the engine says of itself.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::declare::{List, REFUSED};
+use crate::error::Error;
+use crate::observe::{self, Pass};
+use crate::snapshot::Snapshot;
+
+use super::collected::Collected;
+
+/// The last scrape of a registry.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastScrape {
+    pub(super) seconds: f64,
+    pub(super) bytes: usize,
+}
+
+/// Writes the self-metrics.
+pub(super) fn collect(
+    list: &List,
+    pass: &Pass<'_>,
+    last: LastScrape,
+    snapshot: &Snapshot,
+    out: &mut Collected,
+) -> Result<(), Error> {
+    let stats = &observe::engine().stats;
+    let (families, series) = list.size();
+    let (shards, cells) = pass.shards();
+    let mut gauge = |name, help, value: f64| out.gauge(name, help, &[], value);
+    gauge("tallies_families", "Families in this registry.", families as f64)?;
+    gauge("tallies_series", "Series in this registry, without those of collectors.", series as f64)?;
+    gauge("tallies_shards", "Threads' cells in this process; those of ended threads wait for the next.", shards as f64)?;
+    gauge("tallies_shard_bytes", "Memory set aside for cells; the system commits what was touched.", cells as f64 * 8.0)?;
+    gauge("tallies_snapshot_bytes", "Memory that the last snapshot held.", last.bytes.max(snapshot.bytes()) as f64)?;
+    gauge("tallies_scrape_duration_seconds", "How long the last snapshot took.", last.seconds)?;
+    let mut counter = |name, help, value: u64| out.counter(name, help, &[], value as f64);
+    counter(
+        "tallies_refused_updates_total",
+        "Updates that were dropped: NaN, negative adds, infinities that would make a sum NaN.",
+        stats.refused.load(Relaxed),
+    )?;
+    counter(
+        "tallies_overflowed_updates_total",
+        "Updates that counted in an overflow series.",
+        stats.overflowed.load(Relaxed),
+    )?;
+    counter(
+        "tallies_refused_families_total",
+        "Families that are not exported, as their name was taken.",
+        REFUSED.load(Relaxed),
+    )?;
+    counter(
+        "tallies_asked_copies_total",
+        "Times a scrape asked a thread for a copy of a histogram it could not read.",
+        stats.asked.load(Relaxed),
+    )
+}

@@ -1,0 +1,64 @@
+//! Rows of bucket bounds.
+
+use crate::error::Error;
+
+/// The bounds of a histogram that names none: seconds, from 5 ms to 10 s.
+pub const DEFAULT: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// `count` bounds, the first at `start` and each `width` above the one before.
+///
+/// # Errors
+///
+/// No bounds, a width that is not above 0, and bounds that are not finite or do not ascend.
+///
+/// ```
+/// assert_eq!(tallies::buckets::linear(1.0, 2.0, 5)?, [1.0, 3.0, 5.0, 7.0, 9.0]);
+/// assert!(tallies::buckets::linear(1.0, 2.0, 0).is_err());
+/// # Ok::<(), tallies::Error>(())
+/// ```
+pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
+    checked(count, |i| start + width * i as f64, width > 0.0, "the width has to be above 0")
+}
+
+/// `count` bounds, the first at `start` and each `factor` times the one before.
+///
+/// # Errors
+///
+/// No bounds, a start that is not above 0, a factor that is not above 1, and bounds that are not finite.
+///
+/// ```
+/// assert_eq!(tallies::buckets::exponential(1.0, 10.0, 5)?, [1.0, 10.0, 100.0, 1e3, 1e4]);
+/// assert!(tallies::buckets::exponential(1.0, 1.0, 5).is_err());
+/// # Ok::<(), tallies::Error>(())
+/// ```
+pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
+    if start.is_nan() || start <= 0.0 {
+        return Err(Error::bucket_helper("the start has to be above 0"));
+    }
+    let mut next = start;
+    let bound = |_| {
+        let bound = next;
+        next *= factor;
+        bound
+    };
+    checked(count, bound, factor > 1.0, "the factor has to be above 1")
+}
+
+fn checked(
+    count: usize,
+    bound: impl FnMut(usize) -> f64,
+    step: bool,
+    why: &str,
+) -> Result<Vec<f64>, Error> {
+    if !step {
+        return Err(Error::bucket_helper(why));
+    }
+    if count == 0 || count >= crate::observe::MOST_BUCKETS {
+        return Err(Error::bucket_helper("the count has to be 1 to 16383"));
+    }
+    let bounds: Vec<f64> = (0..count).map(bound).collect();
+    super::desc::check_bounds(&bounds).map_err(Error::bucket_helper)?;
+    Ok(bounds)
+}

@@ -1,0 +1,186 @@
+//! What every kind of metric is made of: a description, and the family once there is one.
+//!
+//! A static cannot be its own family: the registry has to hold it for longer than a `let` would. So the family is made
+//! on first use, shared with the registry, and the declaration keeps what the hot path needs: its own copy of the
+//! place of the series without labels, which is never retired.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use crate::error::Error;
+use crate::observe::{Place, Tag};
+
+use super::desc::Desc;
+use super::family::{Exported, Family, Handle};
+use super::label::LabelSet;
+use super::list::{self, List};
+
+/// A declared metric: see the module's text.
+#[derive(Debug)]
+pub(crate) struct Declaration<C: Exported> {
+    /// Copied from the family's only series once that is hot.
+    pub(crate) place: Place,
+    pub(crate) desc: Desc,
+    family: OnceLock<Arc<Family<C>>>,
+}
+
+impl<C: Exported> Declaration<C> {
+    pub(crate) const fn new(desc: Desc) -> Self {
+        Self {
+            place: Place::new(),
+            desc,
+            family: OnceLock::new(),
+        }
+    }
+
+    fn of(family: Arc<Family<C>>) -> Self {
+        let declaration = Self::new(family.desc);
+        // It is empty: just made.
+        let _ = declaration.family.set(family);
+        declaration
+    }
+
+    /// The family; made, and enlisted in the default registry, on first use.
+    #[inline]
+    pub(crate) fn family(&self) -> &Arc<Family<C>> {
+        match self.family.get() {
+            Some(family) => family,
+            None => self.make(),
+        }
+    }
+
+    #[cold]
+    fn make(&self) -> &Arc<Family<C>> {
+        self.family.get_or_init(|| {
+            let family = Arc::new(Family::new(self.desc));
+            list::DEFAULT.add_static(family.clone());
+            family
+        })
+    }
+
+    /// Makes every series of a closed label set.
+    pub(crate) fn enlist<L: LabelSet>(&self) {
+        let family = self.family();
+        if L::DENSE > 0 {
+            family.make_dense(L::DENSE, L::dense_texts);
+        }
+    }
+
+    /// The series of a label set.
+    #[inline]
+    pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Handle<'_, C> {
+        with::<L, C>(self.family(), labels)
+    }
+
+    /// What the series of a label set has counted; `None` where there is none.
+    pub(crate) fn get<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Option<C::Total> {
+        self.enlist::<L>();
+        let family = self.family();
+        let cells = L::with_texts(labels, |texts| family.find(texts))?;
+        Some(family.total(cells))
+    }
+
+    /// The series without labels.
+    pub(crate) fn only(&self) -> &C {
+        &self.family().first
+    }
+
+    /// What the series without labels has counted.
+    pub(crate) fn total(&self) -> C::Total {
+        let family = self.family();
+        family.total(&family.first)
+    }
+
+    /// Copies the place of the series without labels, once it is hot.
+    pub(crate) fn copy_place(&self) {
+        self.only().place().copy_to(&self.place);
+    }
+
+    pub(crate) fn share(&self) -> Self {
+        Self::of(Arc::clone(self.family()))
+    }
+
+    pub(crate) fn register(desc: Desc, list: &List) -> Result<Self, Error> {
+        let family = Arc::new(Family::new(checked(desc)?));
+        list.add(family.clone())?;
+        Ok(Self::of(family))
+    }
+
+    pub(crate) fn get_or_register(desc: Desc, list: &List) -> Result<Self, Error> {
+        let family = list.get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;
+        let family = family
+            .as_any()
+            .downcast::<Family<C>>()
+            .map_err(|_| Error::other_type(desc.name, None))?;
+        Ok(Self::of(family))
+    }
+}
+
+/// Before a family is made of it: a shape needs good bounds.
+fn checked(desc: Desc) -> Result<Desc, Error> {
+    desc.check().map(|()| desc)
+}
+
+/// The series of a label set: by arithmetic, by hash, or the only one.
+#[inline]
+pub(crate) fn with<'f, L: LabelSet, C: Exported>(
+    family: &'f Family<C>,
+    labels: &L::Borrowed<'_>,
+) -> Handle<'f, C> {
+    if L::DENSE > 0 {
+        family.dense(L::DENSE, L::dense_index(labels), L::dense_texts)
+    } else {
+        L::with_texts(labels, |texts| family.with(texts))
+    }
+}
+
+/// A label set kept for long: owns its labels, and finds its series again when that was removed meanwhile.
+#[derive(Debug)]
+pub(crate) struct Kept<C: Exported> {
+    family: Arc<Family<C>>,
+    texts: Box<[Box<str>]>,
+    /// Generation and index of the series, as last found.
+    found: AtomicU64,
+    /// Of a closed label set: where it is, for ever.
+    dense: Option<usize>,
+}
+
+impl<C: Exported> Kept<C> {
+    pub(crate) fn new<L: LabelSet>(declaration: &Declaration<C>, labels: &L::Borrowed<'_>) -> Self {
+        declaration.enlist::<L>();
+        let family = Arc::clone(declaration.family());
+        let dense = (L::DENSE > 0).then(|| L::dense_index(labels));
+        let texts = L::with_texts(labels, |texts| texts.iter().map(|text| (*text).into()).collect());
+        let kept = Self {
+            family,
+            texts,
+            found: AtomicU64::new(u64::MAX),
+            dense,
+        };
+        kept.find();
+        kept
+    }
+
+    #[inline]
+    pub(crate) fn handle(&self) -> Handle<'_, C> {
+        if let Some(index) = self.dense {
+            return self.family.dense(0, index, |_| Vec::new());
+        }
+        let (tag, index) = Tag::unpack(self.found.load(Relaxed));
+        match self.family.handle(index, tag) {
+            Some(handle) => handle,
+            None => self.find(),
+        }
+    }
+
+    #[cold]
+    fn find(&self) -> Handle<'_, C> {
+        if let Some(index) = self.dense {
+            return self.family.dense(0, index, |_| Vec::new());
+        }
+        let texts: Vec<&str> = self.texts.iter().map(|text| &**text).collect();
+        let handle = self.family.with(&texts);
+        self.found.store(handle.tag.pack(handle.index), Relaxed);
+        handle
+    }
+}

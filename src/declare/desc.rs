@@ -1,0 +1,342 @@
+//! What a family is called and how it behaves, and the grammar of names; all of it checked in `const` where it can be.
+
+use std::collections::HashSet;
+use std::panic::Location;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::snapshot::{GaugeMerge, Kind};
+
+/// The most series of a family, unless it says otherwise. What comes after lands in the overflow series.
+pub const DEFAULT_LIMIT: usize = 10_000;
+
+/// Everything about a family but its series. `Copy`, so that `const` builders can set its fields; run-time text is
+/// interned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Desc {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) labels: Names,
+    pub(crate) constant: &'static [(&'static str, &'static str)],
+    pub(crate) bounds: &'static [f64],
+    pub(crate) limit: usize,
+    pub(crate) hot: bool,
+    pub(crate) expire_after: Option<Duration>,
+    pub(crate) merge: GaugeMerge,
+    pub(crate) location: &'static Location<'static>,
+}
+
+/// The label names of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Every series has these, in this order.
+    Fixed(&'static [&'static str]),
+    /// Every series brings its own.
+    Any,
+}
+
+impl Names {
+    pub(crate) fn fixed(self) -> &'static [&'static str] {
+        match self {
+            Self::Fixed(names) => names,
+            Self::Any => &[],
+        }
+    }
+}
+
+impl Desc {
+    /// A family that has a name and nothing else; a bad name does not compile in a `static`.
+    #[track_caller]
+    pub(crate) const fn new(name: &'static str, kind: Kind, labels: Names) -> Self {
+        let desc = Self::unchecked(name, kind, labels, Location::caller());
+        if let Err(why) = check_name(name.as_bytes()) {
+            panic!("{}", why);
+        }
+        if let Names::Fixed(names) = labels
+            && let Err((_, why)) = check_labels(names, kind)
+        {
+            panic!("{}", why);
+        }
+        desc
+    }
+
+    pub(crate) const fn unchecked(
+        name: &'static str,
+        kind: Kind,
+        labels: Names,
+        location: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            name,
+            help: "",
+            unit: "",
+            kind,
+            labels,
+            constant: &[],
+            bounds: &[],
+            limit: DEFAULT_LIMIT,
+            hot: false,
+            expire_after: None,
+            merge: GaugeMerge::Sum,
+            location,
+        }
+    }
+
+    /// Label names from data.
+    pub(crate) fn set_labels(&mut self, names: &[&str]) {
+        static KEPT: Kept<&'static str> = Mutex::new(Vec::new());
+        let names: Vec<_> = names.iter().map(|name| intern(name)).collect();
+        self.labels = Names::Fixed(intern_list(&KEPT, &names));
+    }
+
+    pub(crate) fn add_constant(&mut self, name: &str, value: &str) {
+        static KEPT: Kept<(&'static str, &'static str)> = Mutex::new(Vec::new());
+        let mut labels = self.constant.to_vec();
+        labels.push((intern(name), intern(value)));
+        self.constant = intern_list(&KEPT, &labels);
+    }
+
+    pub(crate) fn set_bounds(&mut self, bounds: &[f64]) {
+        static KEPT: Kept<f64> = Mutex::new(Vec::new());
+        self.bounds = if bounds.is_empty() {
+            // Not the default, but an error.
+            &[f64::NAN]
+        } else {
+            intern_list(&KEPT, bounds)
+        };
+    }
+
+    /// What `#[derive(Metrics)]` says.
+    pub(crate) fn take(&mut self, options: super::Options<'_>, from_data: usize) -> Result<(), Error> {
+        if from_data != options.labels.len() {
+            let why = format!("takes {from_data} label names, got {}", options.labels.len());
+            return Err(Error::labels(self.name, &why));
+        }
+        if from_data > 0 {
+            self.set_labels(options.labels);
+        }
+        self.unit = intern(options.unit);
+        if !options.buckets.is_empty() {
+            self.set_bounds(options.buckets);
+        }
+        if options.limit > 0 {
+            self.limit = options.limit;
+        }
+        self.hot = options.hot;
+        Ok(())
+    }
+
+    /// What stands in a `static` was checked by the compiler; this checks what was built at run time, and all of it.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_name(self.name.as_bytes()).map_err(|why| Error::name(self.name, why))?;
+        let labels = self.labels.fixed();
+        check_labels(labels, self.kind)
+            .map_err(|(i, why)| Error::label_name(self.name, labels[i], why))?;
+        for (i, &(name, _)) in self.constant.iter().enumerate() {
+            check_label(name.as_bytes(), self.kind)
+                .map_err(|why| Error::label_name(self.name, name, why))?;
+            if labels.contains(&name) || self.constant[..i].iter().any(|(other, _)| *other == name) {
+                return Err(Error::label_name(self.name, name, DOUBLED));
+            }
+        }
+        if matches!(self.kind, Kind::Histogram) && !self.bounds.is_empty() {
+            check_bounds(self.bounds).map_err(|why| Error::buckets(self.name, why))?;
+        }
+        Ok(())
+    }
+
+    /// Whether `other` declares the same family: then the two share their series.
+    pub(crate) fn is_twin(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.kind == other.kind
+            && self.labels == other.labels
+            && self.constant == other.constant
+            && self.bounds == other.bounds
+            && self.unit == other.unit
+    }
+}
+
+const NAME: &str = "has to match [a-zA-Z_:][a-zA-Z0-9_:]*";
+const LABEL: &str = "has to match [a-zA-Z_][a-zA-Z0-9_]*";
+const RESERVED: &str = "is reserved: names that begin with `__`, `le` of a histogram, `quantile` of a summary";
+const DOUBLED: &str = "stands twice";
+
+/// The grammar of metric names (Prometheus data model).
+pub(crate) const fn check_name(name: &[u8]) -> Result<(), &'static str> {
+    let mut i = 0;
+    while i < name.len() {
+        match name[i] {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':' => {}
+            b'0'..=b'9' if i > 0 => {}
+            _ => return Err(NAME),
+        }
+        i += 1;
+    }
+    if i == 0 { Err(NAME) } else { Ok(()) }
+}
+
+/// The grammar of label names, and what is reserved.
+pub(crate) const fn check_label(name: &[u8], kind: Kind) -> Result<(), &'static str> {
+    let mut i = 0;
+    while i < name.len() {
+        match name[i] {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => {}
+            b'0'..=b'9' if i > 0 => {}
+            _ => return Err(LABEL),
+        }
+        i += 1;
+    }
+    match name {
+        [] => Err(LABEL),
+        [b'_', b'_', ..] => Err(RESERVED),
+        b"le" if matches!(kind, Kind::Histogram) => Err(RESERVED),
+        _ => Ok(()),
+    }
+}
+
+const fn check_labels(names: &[&str], kind: Kind) -> Result<(), (usize, &'static str)> {
+    let mut i = 0;
+    while i < names.len() {
+        if let Err(why) = check_label(names[i].as_bytes(), kind) {
+            return Err((i, why));
+        }
+        let mut other = 0;
+        while other < i {
+            if same(names[i].as_bytes(), names[other].as_bytes()) {
+                return Err((i, DOUBLED));
+            }
+            other += 1;
+        }
+        i += 1;
+    }
+    Ok(())
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// Bounds are finite and ascend; `+Inf` is always there and not written.
+pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), &'static str> {
+    if bounds.is_empty() {
+        return Err("need at least one bound besides +Inf");
+    }
+    if bounds.len() >= crate::observe::MOST_BUCKETS {
+        return Err("are more than 16383");
+    }
+    let mut i = 0;
+    while i < bounds.len() {
+        if !bounds[i].is_finite() {
+            return Err("have to be finite; +Inf is always there and not written");
+        }
+        if i > 0 && bounds[i - 1] >= bounds[i] {
+            return Err("have to ascend, each above the one before");
+        }
+        i += 1;
+    }
+    Ok(())
+}
+
+/// The values of labels given by name, in the order of the family's names.
+pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Vec<&'a str>, Error> {
+    let names = desc.labels.fixed();
+    if labels.len() != names.len() {
+        let why = format!("takes {} labels, got {}", names.len(), labels.len());
+        return Err(Error::labels(desc.name, &why));
+    }
+    names
+        .iter()
+        .map(|name| {
+            labels
+                .iter()
+                .find(|(given, _)| given == name)
+                .map(|(_, value)| *value)
+                .ok_or_else(|| Error::labels(desc.name, &format!("misses the label `{name}`")))
+        })
+        .collect()
+}
+
+/// `text` for as long as the program runs. Equal texts are kept once, so registries that come and go do not add up.
+pub(crate) fn intern(text: &str) -> &'static str {
+    static TEXTS: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    if text.is_empty() {
+        return "";
+    }
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(text) = texts.get(text) {
+        return text;
+    }
+    let text: &'static str = Box::leak(text.into());
+    texts.insert(text);
+    text
+}
+
+type Kept<T> = Mutex<Vec<&'static [T]>>;
+
+/// A list for as long as the program runs; see [`intern`].
+fn intern_list<T: PartialEq + Copy + Send + 'static>(
+    kept: &Kept<T>,
+    list: &[T],
+) -> &'static [T] {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(list) = kept.iter().find(|other| ***other == *list) {
+        return list;
+    }
+    let list: &'static [T] = Box::leak(list.into());
+    kept.push(list);
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels() {
+        for good in ["a", "a:b_c9", "_", ":"] {
+            assert!(check_name(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["", "9a", "a-b", "ok\n", "a b", "ä"] {
+            assert!(check_name(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        for bad in ["", "1a", "bad-label", "a:b", "__x", "x\n"] {
+            assert!(check_label(bad.as_bytes(), Kind::Counter).is_err(), "{bad:?}");
+        }
+        assert!(check_label(b"le", Kind::Histogram).is_err());
+        assert!(check_label(b"le", Kind::Counter).is_ok());
+        assert!(check_label(b"job", Kind::Counter).is_ok());
+        assert_eq!(check_labels(&["a", "b", "a"], Kind::Gauge), Err((2, DOUBLED)));
+    }
+
+    #[test]
+    fn bounds() {
+        assert!(check_bounds(&[1.0, 2.0]).is_ok());
+        for bad in [
+            &[][..],
+            &[2.0, 1.0],
+            &[1.0, 1.0],
+            &[f64::NAN],
+            &[1.0, f64::INFINITY],
+        ] {
+            assert!(check_bounds(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn interned_once() {
+        assert!(std::ptr::eq(intern("some name"), intern(&String::from("some name"))));
+    }
+}

@@ -1,0 +1,376 @@
+//! Gauges: what is set, and what goes up and comes down again.
+
+use std::marker::PhantomData;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::observe::{self, Cells, Change, Level, Outcome, Tag, UpDown};
+use crate::snapshot::{GaugeMerge, Kind, Values};
+
+use super::declaration::{Declaration, Kept};
+use super::desc::Desc;
+use super::family::{Exported, Handle};
+use super::label::LabelSet;
+use super::{labelled, metric};
+
+impl Exported for Level {
+    const KIND: Kind = Kind::Gauge;
+    const FOLDS: bool = false;
+
+    fn shape(desc: &Desc) -> f64 {
+        f64::from(u8::from(desc.kind == Kind::Info))
+    }
+
+    fn values(_: &Desc, _: &f64) -> Values {
+        Values::Gauge(Vec::new())
+    }
+
+    fn write(total: &f64, values: &mut Values) {
+        if let Values::Gauge(values) = values {
+            values.push(*total);
+        }
+    }
+
+    fn fingerprint(total: &f64) -> u64 {
+        total.to_bits()
+    }
+
+    fn less(_: &mut f64, _: &f64) {}
+}
+
+impl Exported for UpDown {
+    const KIND: Kind = Kind::Gauge;
+    const FOLDS: bool = false;
+
+    fn shape(_: &Desc) {}
+
+    fn values(_: &Desc, (): &()) -> Values {
+        Values::Gauge(Vec::new())
+    }
+
+    fn write(total: &i64, values: &mut Values) {
+        if let Values::Gauge(values) = values {
+            values.push(*total as f64);
+        }
+    }
+
+    fn fingerprint(total: &i64) -> u64 {
+        *total as u64
+    }
+
+    fn less(_: &mut i64, _: &i64) {}
+}
+
+/// A value that is set: a temperature, a queue's length, a time stamp. The last write wins.
+///
+/// All threads write one shared cell, as nothing else could tell which write was the last. What only goes up and
+/// comes down again is better an [`UpDownCounter`], which is not shared.
+///
+/// ```
+/// use tallies::Gauge;
+///
+/// /// Degrees in the server room.
+/// #[tallies::metric]
+/// static TEMPERATURE: Gauge = Gauge::new("room_temperature_celsius");
+///
+/// TEMPERATURE.set(21.5);
+/// TEMPERATURE.sub(-0.5);
+/// assert_eq!(TEMPERATURE.value(), 22.0);
+/// ```
+pub struct Gauge<L = ()> {
+    pub(crate) inner: Declaration<Level>,
+    pub(crate) labels: PhantomData<fn(L)>,
+}
+
+metric!(Gauge, GaugeBuilder, [L: LabelSet], [L], [], Level, Kind::Gauge);
+labelled!(
+    Gauge, GaugeSeries, BoundGauge, [L: LabelSet], [L], [], [], Level, f64, |total| total
+);
+
+macro_rules! gauge_methods {
+    () => {
+        /// Sets the value.
+        #[inline]
+        pub fn set(&self, value: f64) {
+            self.change(Change::Set(value));
+        }
+
+        /// Adds `value`, which may be negative.
+        #[inline]
+        pub fn add(&self, value: f64) {
+            self.change(Change::Add(value));
+        }
+
+        /// Takes `value` away.
+        #[inline]
+        pub fn sub(&self, value: f64) {
+            self.change(Change::Add(-value));
+        }
+
+        /// Adds 1.
+        #[inline]
+        pub fn inc(&self) {
+            self.change(Change::Add(1.0));
+        }
+
+        /// Takes 1 away.
+        #[inline]
+        pub fn dec(&self) {
+            self.change(Change::Add(-1.0));
+        }
+
+        /// Raises it to `value`, if it is lower.
+        #[inline]
+        pub fn raise(&self, value: f64) {
+            self.change(Change::Max(value));
+        }
+
+        /// Lowers it to `value`, if it is higher.
+        #[inline]
+        pub fn lower(&self, value: f64) {
+            self.change(Change::Min(value));
+        }
+
+        /// Sets it to the seconds since 1970.
+        pub fn set_to_current_time(&self) {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            self.set(since.map_or(0.0, |since| since.as_secs_f64()));
+        }
+    };
+}
+
+impl Gauge {
+    gauge_methods!();
+
+    #[inline]
+    fn change(&self, change: Change) {
+        self.inner.only().apply(change);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn value(&self) -> f64 {
+        self.inner.only().value()
+    }
+}
+
+impl<L: LabelSet> Gauge<L> {
+    /// What becomes of the values of two processes when their snapshots are merged; without this they add up.
+    #[must_use]
+    pub const fn merge(mut self, merge: GaugeMerge) -> Self {
+        self.inner.desc.merge = merge;
+        self
+    }
+}
+
+impl<L: LabelSet> GaugeBuilder<L> {
+    /// What becomes of the values of two processes when their snapshots are merged; without this they add up.
+    pub fn merge(mut self, merge: GaugeMerge) -> Self {
+        self.desc.merge = merge;
+        self
+    }
+}
+
+/// One series of a gauge: as [`Gauge::with`] found it, for now.
+#[derive(Clone, Copy, Debug)]
+pub struct GaugeSeries<'a> {
+    handle: Handle<'a, Level>,
+}
+
+impl GaugeSeries<'_> {
+    gauge_methods!();
+
+    #[inline]
+    fn change(&self, change: Change) {
+        let Handle { cells, tag, .. } = self.handle;
+        if !observe::thread(|thread| cells.change(thread, tag, change)) {
+            self.change_cold(change);
+        }
+    }
+
+    #[cold]
+    fn change_cold(&self, change: Change) {
+        let Handle {
+            family, cells, tag, ..
+        } = self.handle;
+        let cold = |cells: &Level, tag| {
+            observe::thread(|thread| cells.change_cold(observe::engine(), thread, tag, change))
+        };
+        if cold(cells, tag) == Outcome::Stale {
+            cold(family.overflow().cells, Tag::FIRST);
+        }
+    }
+}
+
+/// One series of a gauge for keeps: see [`Gauge::bind`].
+#[derive(Debug)]
+pub struct BoundGauge {
+    kept: Kept<Level>,
+}
+
+impl BoundGauge {
+    /// Sets the value.
+    #[inline]
+    pub fn set(&self, value: f64) {
+        self.series().set(value);
+    }
+}
+
+/// What goes up and comes down again: requests in flight, open connections.
+///
+/// Two cells that only the calling thread writes, one for ups and one for downs. A scrape never sees a down without the
+/// up before it, as long as the program itself orders them (by a channel, a lock, a join).
+///
+/// ```
+/// use tallies::UpDownCounter;
+///
+/// /// Requests being answered.
+/// #[tallies::metric]
+/// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("http_requests_in_flight");
+///
+/// {
+///     let _request = IN_FLIGHT.track();
+///     assert_eq!(IN_FLIGHT.total(), 1);
+/// }
+/// assert_eq!(IN_FLIGHT.total(), 0);
+/// ```
+pub struct UpDownCounter<L = ()> {
+    pub(crate) inner: Declaration<UpDown>,
+    pub(crate) labels: PhantomData<fn(L)>,
+}
+
+metric!(UpDownCounter, UpDownCounterBuilder, [L: LabelSet], [L], [], UpDown, Kind::Gauge);
+labelled!(
+    UpDownCounter, UpDownCounterSeries, BoundUpDownCounter,
+    [L: LabelSet], [L], [], [], UpDown, i64, |total| total
+);
+
+macro_rules! up_down_methods {
+    () => {
+        /// Adds 1.
+        #[inline]
+        pub fn inc(&self) {
+            self.add(1);
+        }
+
+        /// Takes 1 away.
+        #[inline]
+        pub fn dec(&self) {
+            self.sub(1);
+        }
+
+        /// Adds `n`.
+        #[inline]
+        pub fn add(&self, n: u64) {
+            if !observe::thread(|thread| UpDown::up(thread, self.last(), n)) {
+                self.add_cold(n, 0);
+            }
+        }
+
+        /// Takes `n` away.
+        #[inline]
+        pub fn sub(&self, n: u64) {
+            if !observe::thread(|thread| UpDown::down(thread, self.last(), n)) {
+                self.add_cold(0, n);
+            }
+        }
+    };
+}
+
+impl UpDownCounter {
+    up_down_methods!();
+
+    /// Adds 1 until the guard is dropped, however that comes about.
+    #[must_use = "it counts until it is dropped"]
+    pub fn track(&self) -> InFlight<'_> {
+        self.inc();
+        InFlight(self.series())
+    }
+
+    /// Ups less downs.
+    #[must_use]
+    pub fn total(&self) -> i64 {
+        self.inner.total()
+    }
+
+    fn series(&self) -> UpDownCounterSeries<'_> {
+        UpDownCounterSeries {
+            handle: self.inner.family().only(),
+        }
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.inner.place.last(Tag::FIRST)
+    }
+
+    #[cold]
+    fn add_cold(&self, up: u64, down: u64) {
+        self.series().add_cold(up, down);
+        self.inner.copy_place();
+    }
+}
+
+/// One series of an [`UpDownCounter`]: as [`UpDownCounter::with`] found it, for now.
+#[derive(Clone, Copy, Debug)]
+pub struct UpDownCounterSeries<'a> {
+    handle: Handle<'a, UpDown>,
+}
+
+impl<'a> UpDownCounterSeries<'a> {
+    up_down_methods!();
+
+    /// Adds 1 until the guard is dropped, however that comes about.
+    #[must_use = "it counts until it is dropped"]
+    pub fn track(self) -> InFlight<'a> {
+        self.inc();
+        InFlight(self)
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.handle.cells.place().last(self.handle.tag)
+    }
+
+    #[cold]
+    fn add_cold(&self, up: u64, down: u64) {
+        let Handle {
+            family, cells, tag, ..
+        } = self.handle;
+        let cold = |cells: &UpDown, tag, eager| {
+            observe::thread(|thread| cells.add_cold(observe::engine(), thread, tag, up, down, eager))
+        };
+        if cold(cells, tag, family.desc.hot) == Outcome::Stale {
+            cold(family.overflow().cells, Tag::FIRST, false);
+        }
+    }
+}
+
+/// One series of an [`UpDownCounter`] for keeps: see [`UpDownCounter::bind`].
+#[derive(Debug)]
+pub struct BoundUpDownCounter {
+    kept: Kept<UpDown>,
+}
+
+impl BoundUpDownCounter {
+    /// Adds 1.
+    #[inline]
+    pub fn inc(&self) {
+        self.series().inc();
+    }
+
+    /// Takes 1 away.
+    #[inline]
+    pub fn dec(&self) {
+        self.series().dec();
+    }
+}
+
+/// One that is in flight, until it is dropped: also by an early return, a panic, or a cancelled future.
+#[derive(Debug)]
+pub struct InFlight<'a>(UpDownCounterSeries<'a>);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,240 @@
+//! What the program is (info), and which of several states something is in (state set).
+
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use crate::error::Error;
+use crate::observe::{Level, Pass};
+use crate::snapshot::{self, Kind, Values, labels};
+
+use super::declaration::Declaration;
+use super::desc::{Desc, Names, check_label, intern};
+use super::family::Declared;
+use super::label::{LabelSet, LabelValue};
+use super::list::{self, List, Listed};
+use super::metric;
+
+/// What the program is, in labels; the value is always 1.
+///
+/// ```
+/// use tallies::Info;
+///
+/// /// The version of this program.
+/// #[tallies::metric]
+/// static BUILD: Info = Info::new("app_build_info").constant(&[("version", "1.2.0")]);
+///
+/// assert_eq!(tallies::snapshot().get("app_build_info", &[("version", "1.2.0")]), Some(1.0));
+/// ```
+pub struct Info<L = ()> {
+    pub(crate) inner: Declaration<Level>,
+    pub(crate) labels: PhantomData<fn(L)>,
+}
+
+metric!(Info, InfoBuilder, [L: LabelSet], [L], [], Level, Kind::Info);
+
+impl<L: LabelSet> Info<L> {
+    /// Says what is the case now; what was said before is gone.
+    ///
+    /// Waits for a scrape that is running.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let leader = tallies::Info::<()>::builder("leader_info", "Who leads.").labels(["host"]).register(&registry)?;
+    /// leader.set(["a"]);
+    /// leader.set(["b"]);
+    /// let now = registry.snapshot();
+    /// assert_eq!(now.get("leader_info", &[("host", "b")]), Some(1.0));
+    /// assert_eq!(now.get("leader_info", &[("host", "a")]), None);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn set(&self, labels: L::Borrowed<'_>) {
+        let family = self.inner.family();
+        L::with_texts(&labels, |texts| {
+            let text = family.text_of(texts);
+            family.with(texts);
+            family.retain(false, |other| other == text);
+        });
+    }
+}
+
+/// Which of several states something is in: the series of that state is 1, the others are 0.
+///
+/// One word holds the state, so a scrape sees exactly one.
+///
+/// ```
+/// use tallies::{LabelValue, StateSet};
+///
+/// #[derive(LabelValue)]
+/// enum Pump {
+///     Off,
+///     Running,
+///     Broken,
+/// }
+///
+/// /// What the pump is doing.
+/// #[tallies::metric]
+/// static PUMP: StateSet<Pump> = StateSet::new("pump_state");
+///
+/// PUMP.set(Pump::Running);
+/// let now = tallies::snapshot();
+/// assert_eq!(now.get("pump_state", &[("pump_state", "running")]), Some(1.0));
+/// assert_eq!(now.get("pump_state", &[("pump_state", "off")]), Some(0.0));
+/// # let _ = (Pump::Off, Pump::Broken);
+/// ```
+pub struct StateSet<S> {
+    desc: Desc,
+    states: OnceLock<Arc<States>>,
+    of: PhantomData<fn(S)>,
+}
+
+#[derive(Debug)]
+struct States {
+    desc: Desc,
+    names: &'static [&'static str],
+    current: AtomicUsize,
+}
+
+impl<S: LabelValue> StateSet<S> {
+    /// Declares it in a `static`. The label is called like the family; the first state is where it begins.
+    ///
+    /// # Panics
+    ///
+    /// On a name outside the grammar of label names, and a type without a closed set of values.
+    #[track_caller]
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        assert!(!S::VALUES.is_empty(), "states are the variants of an enum that derives LabelValue");
+        if let Err(why) = check_label(name.as_bytes(), Kind::StateSet) {
+            panic!("{}", why);
+        }
+        Self {
+            desc: Desc::new(name, Kind::StateSet, Names::Fixed(&[])),
+            states: OnceLock::new(),
+            of: PhantomData,
+        }
+    }
+
+    /// The help text. With `#[tallies::metric]` the doc comment is it.
+    #[must_use]
+    pub const fn help(mut self, help: &'static str) -> Self {
+        self.desc.help = help;
+        self
+    }
+
+    /// The builder for run time.
+    #[track_caller]
+    #[must_use]
+    pub fn builder(name: &str, help: &str) -> StateSetBuilder<S> {
+        let mut desc = Desc::unchecked(
+            intern(name),
+            Kind::StateSet,
+            Names::Fixed(&[]),
+            Location::caller(),
+        );
+        desc.help = intern(help);
+        StateSetBuilder {
+            desc,
+            of: PhantomData,
+        }
+    }
+
+    /// Moves to a state.
+    pub fn set(&self, state: S) {
+        // Relaxed: the word is read on its own.
+        self.states().current.store(state.index(), Relaxed);
+    }
+
+    fn states(&self) -> &Arc<States> {
+        self.states.get_or_init(|| {
+            let states = Arc::new(States::of::<S>(self.desc));
+            list::DEFAULT.add_static(states.clone());
+            states
+        })
+    }
+}
+
+impl<S> std::fmt::Debug for StateSet<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateSet")
+            .field("name", &self.desc.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: LabelValue> Listed for StateSet<S> {
+    fn enlist(&self) {
+        self.states();
+    }
+}
+
+/// Builds a [`StateSet`] at run time.
+#[derive(Debug)]
+#[must_use = "nothing is declared before `register`"]
+pub struct StateSetBuilder<S> {
+    desc: Desc,
+    of: PhantomData<fn(S)>,
+}
+
+impl<S: LabelValue> StateSetBuilder<S> {
+    /// Declares it in a registry.
+    ///
+    /// # Errors
+    ///
+    /// A name outside the grammar of label names or taken, and a type without a closed set of values.
+    pub fn register(self, registry: &impl AsRef<List>) -> Result<StateSet<S>, Error> {
+        let name = self.desc.name;
+        if S::VALUES.is_empty() {
+            return Err(Error::labels(name, "needs an enum that derives LabelValue for its states"));
+        }
+        check_label(name.as_bytes(), Kind::StateSet).map_err(|why| Error::name(name, why))?;
+        let states = Arc::new(States::of::<S>(self.desc));
+        registry.as_ref().add(states.clone())?;
+        Ok(StateSet {
+            desc: self.desc,
+            states: OnceLock::from(states),
+            of: PhantomData,
+        })
+    }
+}
+
+impl States {
+    fn of<S: LabelValue>(desc: Desc) -> Self {
+        Self {
+            desc,
+            names: S::VALUES,
+            current: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Declared for States {
+    fn desc(&self) -> &Desc {
+        &self.desc
+    }
+
+    fn series(&self) -> usize {
+        self.names.len()
+    }
+
+    fn values(&self) -> Values {
+        Values::Gauge(Vec::new())
+    }
+
+    fn write(&self, _: &mut Pass<'_>, out: &mut snapshot::Family) {
+        out.begin((u64::MAX, self.names.as_ptr().addr() as u64));
+        let current = self.current.load(Relaxed);
+        for (i, name) in self.names.iter().enumerate() {
+            out.texts
+                .put(i, i as u32, |text| *text += &labels::text(&[(self.desc.name, name)]));
+            if let Values::Gauge(values) = &mut out.values {
+                values.push(f64::from(u8::from(i == current)));
+            }
+        }
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
+        self
+    }
+}

@@ -1,0 +1,325 @@
+//! Label sets as a user types them: a derived struct, an array of names from data, or any set at all.
+//!
+//! All of them end up as texts in the order of the label names; how these are looked up is [`family`](super::family)'s
+//! business.
+
+use std::borrow::Cow;
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+
+use super::desc::Names;
+
+/// Room for the text of a label value that has none of its own.
+#[derive(Default)]
+#[allow(missing_debug_implementations, reason = "it holds nothing to see")]
+pub struct Scratch {
+    digits: itoa::Buffer,
+    text: String,
+}
+
+impl Scratch {
+    /// The decimal digits of an integer.
+    ///
+    /// ```
+    /// assert_eq!(tallies::label::Scratch::default().integer(404_u16), "404");
+    /// ```
+    pub fn integer(&mut self, n: impl itoa::Integer) -> &str {
+        self.digits.format(n)
+    }
+
+    /// What `Display` writes. The first call allocates.
+    ///
+    /// ```
+    /// assert_eq!(tallies::label::Scratch::default().display(0.5), "0.5");
+    /// ```
+    pub fn display(&mut self, value: impl Display) -> &str {
+        self.text.clear();
+        let _ = write!(self.text, "{value}");
+        &self.text
+    }
+}
+
+/// What can be a label's value.
+///
+/// `#[derive(LabelValue)]` implements it for enums without fields: variants in snake case, `#[label("GET")]` to say
+/// otherwise. Integers, `bool`, `char` and everything like `str` have it; `None` is the empty text, which to Prometheus
+/// is no label.
+///
+/// ```
+/// use tallies::{LabelValue, label::Scratch};
+///
+/// #[derive(LabelValue)]
+/// enum Method {
+///     Get,
+///     #[label("M-SEARCH")]
+///     Search,
+/// }
+/// assert_eq!(Method::Get.text(&mut Scratch::default()), "get");
+/// assert_eq!(Method::VALUES, ["get", "M-SEARCH"]);
+/// # let _ = Method::Search;
+/// ```
+pub trait LabelValue {
+    /// Every text there can be, if the set is closed; else empty.
+    const VALUES: &'static [&'static str] = &[];
+
+    /// The text of the value.
+    fn text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str;
+
+    /// The place of the text in [`VALUES`](Self::VALUES); meaningless where that is empty.
+    #[inline]
+    fn index(&self) -> usize {
+        0
+    }
+}
+
+macro_rules! like_str {
+    ($($ty:ty),*) => {$(
+        impl LabelValue for $ty {
+            #[inline]
+            fn text<'a>(&'a self, _: &'a mut Scratch) -> &'a str {
+                self
+            }
+        }
+    )*};
+}
+
+like_str!(str, String, Cow<'_, str>, Box<str>, Arc<str>);
+
+macro_rules! integers {
+    ($($ty:ty),*) => {$(
+        impl LabelValue for $ty {
+            #[inline]
+            fn text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str {
+                scratch.integer(*self)
+            }
+        }
+    )*};
+}
+
+integers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
+
+impl LabelValue for bool {
+    const VALUES: &'static [&'static str] = &["false", "true"];
+
+    #[inline]
+    fn text<'a>(&'a self, _: &'a mut Scratch) -> &'a str {
+        Self::VALUES[usize::from(*self)]
+    }
+
+    #[inline]
+    fn index(&self) -> usize {
+        usize::from(*self)
+    }
+}
+
+impl LabelValue for char {
+    fn text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str {
+        scratch.display(*self)
+    }
+}
+
+impl<T: LabelValue + ?Sized> LabelValue for &T {
+    const VALUES: &'static [&'static str] = T::VALUES;
+
+    #[inline]
+    fn text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str {
+        (**self).text(scratch)
+    }
+
+    #[inline]
+    fn index(&self) -> usize {
+        (**self).index()
+    }
+}
+
+impl<T: LabelValue> LabelValue for Option<T> {
+    #[inline]
+    fn text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str {
+        self.as_ref().map_or("", |value| value.text(scratch))
+    }
+}
+
+/// A label value that can be asked for its text through a reference: what [`AnyLabels`] takes.
+pub trait DynLabelValue {
+    /// The text of the value.
+    fn dyn_text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str;
+}
+
+impl<T: LabelValue> DynLabelValue for T {
+    fn dyn_text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str {
+        self.text(scratch)
+    }
+}
+
+/// The type of a family's label sets.
+///
+/// `#[derive(Labels)]` implements it for structs with named fields: the fields are the labels. Beside that there are
+/// `()`, arrays of names that come from data, and [`AnyLabels`].
+///
+/// A set made only of closed values (enums, `bool`) of up to 4 096 combinations is *dense*: every combination is
+/// exported from the start, and a look-up is arithmetic.
+pub trait LabelSet: 'static {
+    /// A label set as an update gives it, with borrowed values.
+    type Borrowed<'a>;
+
+    /// The label names, where the type says them.
+    #[doc(hidden)]
+    const NAMES: Names = Names::Fixed(&[]);
+
+    /// The number of names that have to come from data.
+    #[doc(hidden)]
+    const FROM_DATA: usize = 0;
+
+    /// The number of combinations, if dense; else 0.
+    const DENSE: usize = 0;
+
+    /// Calls `f` with the texts of the values, in the order of the names.
+    fn with_texts<R>(labels: &Self::Borrowed<'_>, f: impl FnOnce(&[&str]) -> R) -> R;
+
+    /// The place among all combinations, if dense.
+    #[inline]
+    fn dense_index(_: &Self::Borrowed<'_>) -> usize {
+        0
+    }
+
+    /// The texts of the combination at `index`, if dense.
+    fn dense_texts(_index: usize) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+/// A [`LabelSet`] that brings its names along, so that a `static` needs nothing but its type.
+pub trait NamedLabels: LabelSet {}
+
+impl LabelSet for () {
+    type Borrowed<'a> = ();
+
+    fn with_texts<R>((): &(), f: impl FnOnce(&[&str]) -> R) -> R {
+        f(&[])
+    }
+}
+
+impl NamedLabels for () {}
+
+impl<const N: usize> LabelSet for [&'static str; N] {
+    type Borrowed<'a> = [&'a str; N];
+
+    const FROM_DATA: usize = N;
+
+    #[inline]
+    fn with_texts<R>(labels: &[&str; N], f: impl FnOnce(&[&str]) -> R) -> R {
+        f(labels)
+    }
+}
+
+/// Any label set per call: `{}`, `{a}` and `{a,b}` can stand in one family, in any order, and `1` and `"1"` are one
+/// series. An empty value is no label.
+///
+/// A label that is also a constant one of the registry or the family takes the value given here. Slower than fixed
+/// names, as each call sorts: for label sets that really differ.
+///
+/// ```
+/// use tallies::{AnyLabels, Counter};
+///
+/// static EVENTS: Counter<AnyLabels> = Counter::new("events_total").help("Things that happened.");
+///
+/// EVENTS.with(&[]).inc();
+/// EVENTS.with(&[("kind", &"timer"), ("shard", &1)]).inc();
+/// EVENTS.with(&[("shard", &"1"), ("kind", &"timer")]).inc();
+/// assert_eq!(EVENTS.get(&[("kind", &"timer"), ("shard", &1)]), Some(2));
+/// ```
+#[derive(Debug)]
+pub struct AnyLabels(());
+
+impl LabelSet for AnyLabels {
+    type Borrowed<'a> = &'a [(&'a str, &'a dyn DynLabelValue)];
+
+    const NAMES: Names = Names::Any;
+
+    /// Names and values in turn, sorted by name, without those that are empty.
+    fn with_texts<R>(labels: &Self::Borrowed<'_>, f: impl FnOnce(&[&str]) -> R) -> R {
+        let mut scratches: Vec<Scratch> = labels.iter().map(|_| Scratch::default()).collect();
+        let mut pairs: Vec<(&str, &str)> = labels
+            .iter()
+            .zip(&mut scratches)
+            .map(|((name, value), scratch)| (*name, value.dyn_text(scratch)))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        pairs.sort_unstable();
+        let texts: Vec<&str> = pairs
+            .into_iter()
+            .flat_map(|(name, value)| [name, value])
+            .collect();
+        f(&texts)
+    }
+}
+
+impl NamedLabels for AnyLabels {}
+
+/// What `#[derive(Labels)]` writes calls to.
+#[doc(hidden)]
+pub(crate) mod derived {
+    pub use super::super::desc::Names;
+
+    /// The most combinations of a dense label set.
+    const DENSE_LIMIT: usize = 4096;
+
+    /// The number of combinations of closed sets, or 0 where one is open or they are too many.
+    #[must_use]
+    pub const fn dense(sizes: &[usize]) -> usize {
+        let mut product = 1;
+        let mut i = 0;
+        while i < sizes.len() {
+            if sizes[i] == 0 || product > DENSE_LIMIT {
+                return 0;
+            }
+            product *= sizes[i];
+            i += 1;
+        }
+        if product > DENSE_LIMIT || sizes.is_empty() {
+            0
+        } else {
+            product
+        }
+    }
+
+    /// The texts of the combination at `index`; the last label counts fastest.
+    #[must_use]
+    pub fn dense_texts(mut index: usize, values: &[&'static [&'static str]]) -> Vec<&'static str> {
+        let mut texts: Vec<_> = values
+            .iter()
+            .rev()
+            .map(|values| {
+                let text = values[index % values.len()];
+                index /= values.len();
+                text
+            })
+            .collect();
+        texts.reverse();
+        texts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_order_any_type_one_series() {
+        let one: &[(&str, &dyn DynLabelValue)] = &[("b", &1), ("a", &"x"), ("c", &"")];
+        let two: &[(&str, &dyn DynLabelValue)] = &[("a", &String::from("x")), ("b", &"1")];
+        let texts = |labels| AnyLabels::with_texts(&labels, |texts| texts.join("|"));
+        assert_eq!(texts(one), "a|x|b|1");
+        assert_eq!(texts(one), texts(two));
+    }
+
+    #[test]
+    fn dense_counts_the_last_label_fastest() {
+        const A: &[&str] = &["x", "y"];
+        const B: &[&str] = &["1", "2", "3"];
+        assert_eq!(derived::dense(&[A.len(), B.len()]), 6);
+        assert_eq!(derived::dense(&[A.len(), 0]), 0);
+        assert_eq!(derived::dense(&[64, 65]), 0);
+        assert_eq!(derived::dense_texts(4, &[A, B]), ["y", "2"]);
+    }
+}

@@ -1,0 +1,311 @@
+//! The list of declared families: what a registry holds, what may stand beside what, and what all of it has in common.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::error::{Error, report};
+use crate::observe::Pass;
+use crate::snapshot::{Kind, Meta, Snapshot, labels};
+
+use super::desc::{Desc, check_label, check_name, intern};
+use super::family::Declared;
+
+/// The families of one registry, by name.
+#[derive(Debug, Default)]
+pub struct List {
+    inner: Mutex<Inner>,
+}
+
+/// The list that statics belong to.
+pub(crate) static DEFAULT: List = List {
+    inner: Mutex::new(Inner {
+        entries: BTreeMap::new(),
+        constant: Vec::new(),
+        prefix: "",
+        scraped: false,
+    }),
+};
+
+/// Families that were refused: a static whose name was taken.
+pub(crate) static REFUSED: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: BTreeMap<&'static str, Arc<Entry>>,
+    constant: Vec<(&'static str, String)>,
+    prefix: &'static str,
+    scraped: bool,
+}
+
+/// One family, and its twins: equal declarations share their series.
+#[derive(Debug)]
+struct Entry {
+    twins: Vec<Arc<dyn Declared>>,
+    /// Made at the first scrape, when constant labels are settled.
+    meta: OnceLock<Meta>,
+}
+
+impl List {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a family.
+    pub(crate) fn add(&self, family: Arc<dyn Declared>) -> Result<(), Error> {
+        self.lock().add(family, false)
+    }
+
+    /// Adds the family of a static: an equal twin shares, anything else of the name is reported once and not exported.
+    pub(crate) fn add_static(&self, family: Arc<dyn Declared>) {
+        if let Err(error) = self.lock().add(family, true) {
+            REFUSED.fetch_add(1, Relaxed);
+            report(&error);
+        }
+    }
+
+    /// The family of this description, added if there is none of its name.
+    pub(crate) fn get_or_add(
+        &self,
+        family: Arc<dyn Declared>,
+    ) -> Result<Arc<dyn Declared>, Error> {
+        let mut inner = self.lock();
+        let desc = *family.desc();
+        if let Some(entry) = inner.entries.get(desc.name) {
+            let there = &entry.twins[0];
+            return if there.desc().is_twin(&desc) {
+                Ok(Arc::clone(there))
+            } else {
+                Err(Error::other_type(desc.name, Some(there.desc().location)))
+            };
+        }
+        inner.add(Arc::clone(&family), false)?;
+        Ok(family)
+    }
+
+    /// Takes a family out; handles to it go on counting, but nobody sees it any more.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
+        let removed = self.lock().entries.remove(name);
+        removed.map(drop).ok_or_else(|| Error::absent(name))
+    }
+
+    pub(crate) fn clear(&self) {
+        let removed = std::mem::take(&mut self.lock().entries);
+        drop(removed);
+    }
+
+    /// The names, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let inner = self.lock();
+        inner
+            .entries
+            .keys()
+            .map(|name| format!("{}{name}", inner.prefix))
+            .collect()
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.lock().entries.contains_key(name)
+    }
+
+    /// The number of families, and of their series.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let inner = self.lock();
+        let series = inner
+            .entries
+            .values()
+            .flat_map(|entry| &entry.twins)
+            .map(|family| family.series())
+            .sum();
+        (inner.entries.len(), series)
+    }
+
+    pub(crate) fn set_prefix(&self, prefix: &str) -> Result<(), Error> {
+        if !prefix.is_empty() {
+            check_name(prefix.as_bytes()).map_err(|why| Error::name(prefix, why))?;
+        }
+        let mut inner = self.lock();
+        if inner.scraped {
+            return Err(Error::constants_too_late(prefix));
+        }
+        inner.prefix = intern(prefix);
+        Ok(())
+    }
+
+    /// Gives every family a label; before the first scrape.
+    pub(crate) fn set_constant(&self, name: &str, value: &str) -> Result<(), Error> {
+        check_label(name.as_bytes(), Kind::Histogram)
+            .map_err(|why| Error::label_name("of all", name, why))?;
+        let mut inner = self.lock();
+        if inner.scraped {
+            return Err(Error::constants_too_late(name));
+        }
+        if inner.constant.iter().any(|(other, _)| *other == name) {
+            return Err(Error::label_name("of all", name, "stands twice"));
+        }
+        for entry in inner.entries.values() {
+            entry.check_constant(name)?;
+        }
+        inner.constant.push((intern(name), value.to_owned()));
+        Ok(())
+    }
+
+    /// Writes every family into `out`, whose families keep their memory.
+    pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut Snapshot) {
+        let (entries, prefix, constant) = {
+            let mut inner = self.lock();
+            inner.scraped = true;
+            let entries: Vec<_> = inner.entries.values().cloned().collect();
+            (entries, inner.prefix, inner.constant.clone())
+        };
+        let mut at = 0;
+        for entry in &entries {
+            let first = &entry.twins[0];
+            let meta = entry
+                .meta
+                .get_or_init(|| meta(first.desc(), prefix, &constant));
+            let family = out.place(at, meta, || first.values());
+            first.write(pass, family);
+            for twin in &entry.twins[1..] {
+                let mut theirs = crate::snapshot::Family::new(meta.clone(), twin.values());
+                twin.write(pass, &mut theirs);
+                family.add(&theirs);
+            }
+            if first.desc().labels == super::desc::Names::Any && !meta.constant.is_empty() {
+                family.let_samples_win();
+            }
+            at += 1;
+        }
+        out.families.truncate(at);
+    }
+}
+
+impl Inner {
+    fn add(&mut self, family: Arc<dyn Declared>, is_static: bool) -> Result<(), Error> {
+        let desc = *family.desc();
+        desc.check()?;
+        if let Some(entry) = self.entries.get_mut(desc.name) {
+            let there = entry.twins[0].desc();
+            if is_static && there.is_twin(&desc) {
+                let twins = entry.twins.iter().cloned().chain([family]).collect();
+                let meta = entry.meta.clone();
+                *entry = Arc::new(Entry { twins, meta });
+                return Ok(());
+            }
+            return Err(Error::taken(desc.name, desc.name, Some(there.location)));
+        }
+        for entry in self.entries.values() {
+            let there = entry.twins[0].desc();
+            if clash(&desc, there) {
+                return Err(Error::taken(desc.name, there.name, Some(there.location)));
+            }
+        }
+        let entry = Entry {
+            twins: vec![family],
+            meta: OnceLock::new(),
+        };
+        for (name, _) in &self.constant {
+            entry.check_constant(name)?;
+        }
+        self.entries.insert(desc.name, Arc::new(entry));
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn check_constant(&self, name: &str) -> Result<(), Error> {
+        let desc = self.twins[0].desc();
+        check_label(name.as_bytes(), desc.kind)
+            .map_err(|why| Error::label_name(desc.name, name, why))?;
+        if desc.labels.fixed().contains(&name)
+            || desc.constant.iter().any(|(other, _)| *other == name)
+        {
+            return Err(Error::label_name(desc.name, name, "is also a constant label"));
+        }
+        Ok(())
+    }
+}
+
+/// The suffixes of a kind's samples, in any format.
+fn suffixes(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Counter => &["", "_total", "_created"],
+        Kind::Gauge | Kind::StateSet => &[""],
+        Kind::Info => &["", "_info"],
+        Kind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+    }
+}
+
+/// The name without the suffix that OpenMetrics moves to the sample.
+fn base(desc: &Desc) -> &'static str {
+    let suffix = match desc.kind {
+        Kind::Counter => "_total",
+        Kind::Info => "_info",
+        _ => "",
+    };
+    desc.name.strip_suffix(suffix).unwrap_or(desc.name)
+}
+
+/// Whether two families would expose samples of one name, in one format or another.
+fn clash(a: &Desc, b: &Desc) -> bool {
+    let (a_base, b_base) = (base(a), base(b));
+    // Cheap first: one of the two is the beginning of the other.
+    let (long, short) = if a_base.len() > b_base.len() {
+        (a_base, b_base)
+    } else {
+        (b_base, a_base)
+    };
+    long.strip_prefix(short).is_some_and(|rest| {
+        suffixes(a.kind).iter().any(|a| {
+            suffixes(b.kind).iter().any(|b| {
+                let (long_suffix, short_suffix) = if a_base.len() > b_base.len() {
+                    (a, b)
+                } else {
+                    (b, a)
+                };
+                short_suffix.strip_prefix(rest) == Some(long_suffix)
+            })
+        })
+    })
+}
+
+fn meta(desc: &Desc, prefix: &str, constant: &[(&'static str, String)]) -> Meta {
+    let mut text = String::new();
+    for (name, value) in constant {
+        labels::push(&mut text, name, value);
+    }
+    for (name, value) in desc.constant {
+        labels::push(&mut text, name, value);
+    }
+    Meta {
+        name: if prefix.is_empty() {
+            desc.name.into()
+        } else {
+            format!("{prefix}{}", desc.name).into()
+        },
+        help: desc.help.into(),
+        unit: desc.unit.into(),
+        kind: desc.kind,
+        merge: desc.merge,
+        constant: text,
+    }
+}
+
+/// What `#[tallies::metric]` lists at link time.
+pub trait Listed: Sync {
+    /// Enlists the static, if that has not happened yet.
+    fn enlist(&self);
+}
+
+/// Every static with the attribute.
+#[cfg(feature = "link-time")]
+#[linkme::distributed_slice]
+pub static LISTED: [&'static dyn Listed];
+
+/// Enlists every static that the linker has listed.
+pub(crate) fn enlist_all() {
+    #[cfg(feature = "link-time")]
+    for metric in LISTED {
+        metric.enlist();
+    }
+}

@@ -1,0 +1,465 @@
+//! What a user types: metrics in statics, from a registry at run time, or as a derived struct; and their label sets.
+//!
+//! One type per kind: [`Counter`], `Counter<Request>`, `Counter<Request, f64>`. What stands in a `static` is checked by
+//! the compiler; what is built at run time returns an error that says what would be right.
+
+pub mod buckets;
+mod cache;
+pub(crate) mod counter;
+mod declaration;
+mod desc;
+mod family;
+pub(crate) mod gauge;
+pub(crate) mod histogram;
+pub(crate) mod info;
+pub(crate) mod label;
+mod list;
+mod timer;
+
+pub use counter::{BoundCounter, Counter, CounterBuilder, CounterSeries};
+pub use desc::DEFAULT_LIMIT;
+pub use gauge::{
+    BoundGauge, BoundUpDownCounter, Gauge, GaugeBuilder, GaugeSeries, InFlight, UpDownCounter,
+    UpDownCounterBuilder, UpDownCounterSeries,
+};
+pub use histogram::{BoundHistogram, Histogram, HistogramBuilder, HistogramSeries};
+pub use info::{Info, InfoBuilder, StateSet, StateSetBuilder};
+pub use label::{AnyLabels, LabelSet, LabelValue, NamedLabels};
+pub use list::{List, Listed};
+pub use timer::Timer;
+
+/// What `#[derive(Metrics)]` can say of a field.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// The unit.
+    pub unit: &'a str,
+    /// Label names that come from data.
+    pub labels: &'a [&'a str],
+    /// Bounds of a histogram.
+    pub buckets: &'a [f64],
+    /// The most series; 0 for the default.
+    pub limit: usize,
+    /// Whether series are hot from the start.
+    pub hot: bool,
+}
+
+/// What can be a field of a `#[derive(Metrics)]` struct: every kind of metric.
+///
+/// ```
+/// use tallies::{Counter, Histogram, Metrics, Registry};
+///
+/// #[derive(Metrics)]
+/// struct Mail {
+///     /// Messages sent.
+///     #[metric(name = "mail_sent_total", labels = ["peer"])]
+///     sent: Counter<[&'static str; 1]>,
+///     /// Time to send one.
+///     #[metric(name = "mail_send_duration_seconds", buckets = [0.1, 1.0, 10.0])]
+///     took: Histogram,
+/// }
+///
+/// let registry = Registry::new();
+/// let mail = Mail::register(&registry)?;
+/// mail.sent.with(["a"]).inc();
+/// mail.took.observe(0.5);
+/// assert_eq!(registry.snapshot().get("mail_sent_total", &[("peer", "a")]), Some(1.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
+pub trait Declare: Sized {
+    /// Declares the metric in a registry.
+    ///
+    /// # Errors
+    ///
+    /// Whatever its builder's `register` would say.
+    fn declare(
+        name: &str,
+        help: &str,
+        options: Options<'_>,
+        registry: &impl AsRef<List>,
+    ) -> Result<Self, crate::Error>;
+}
+
+pub(crate) use desc::{check_label, check_name};
+pub(crate) use list::{DEFAULT, REFUSED, enlist_all};
+
+#[cfg(feature = "link-time")]
+pub use list::LISTED;
+
+/// The setters that every kind of metric has, on its `const` form and on its builder; and what both do with a family.
+macro_rules! metric {
+    ($metric:ident, $builder:ident, [$($generics:tt)*], [$($names:ident),*], [$($dynamic:ident),*], $cells:ty, $kind:expr) => {
+        impl<$($generics)*> $metric<$($names),*> {
+            /// Declares the metric in a `static`; a bad name is a compile error there.
+            ///
+            /// In a `let` this is not the way, as it panics on a bad name: use a registry, or the builder.
+            ///
+            /// # Panics
+            ///
+            /// On a name or label name outside the grammar, and on reserved or doubled label names.
+            #[track_caller]
+            #[must_use]
+            pub const fn new(name: &'static str) -> Self
+            where
+                L: $crate::declare::NamedLabels,
+            {
+                Self {
+                    inner: $crate::declare::declaration::Declaration::new(
+                        $crate::declare::desc::Desc::new(name, $kind, L::NAMES),
+                    ),
+                    labels: std::marker::PhantomData,
+                }
+            }
+
+            /// The help text. With `#[tallies::metric]` the doc comment is it.
+            #[must_use]
+            pub const fn help(mut self, help: &'static str) -> Self {
+                self.inner.desc.help = help;
+                self
+            }
+
+            /// The unit, such as `seconds`; by convention the name ends in it.
+            #[must_use]
+            pub const fn unit(mut self, unit: &'static str) -> Self {
+                self.inner.desc.unit = unit;
+                self
+            }
+
+            /// Labels that every series has. Those that are known only at start-up are given to the registry.
+            #[must_use]
+            pub const fn constant(mut self, labels: &'static [(&'static str, &'static str)]) -> Self {
+                self.inner.desc.constant = labels;
+                self
+            }
+
+            /// The most series; further label sets count in one overflow series. The default is
+            /// [`DEFAULT_LIMIT`](crate::DEFAULT_LIMIT).
+            #[must_use]
+            pub const fn limit(mut self, series: usize) -> Self {
+                self.inner.desc.limit = series;
+                self
+            }
+
+            /// Retires a series that has not changed between scrapes for so long. What it counted stays in the family's
+            /// sum. Looked at when somebody scrapes.
+            #[must_use]
+            pub const fn expire_after(mut self, idle: std::time::Duration) -> Self {
+                self.inner.desc.expire_after = Some(idle);
+                self
+            }
+
+            /// Every series is hot from its first update on, at the price of a cell in every thread.
+            #[must_use]
+            pub const fn hot(mut self) -> Self {
+                self.inner.desc.hot = true;
+                self
+            }
+
+            /// The name, as declared.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                self.inner.desc.name
+            }
+
+            /// The builder for run time: everything checked when it meets a registry.
+            #[track_caller]
+            #[must_use]
+            pub fn builder(name: &str, help: &str) -> $builder<$($names),*>
+            where
+                L: $crate::declare::NamedLabels,
+            {
+                let mut desc = $crate::declare::desc::Desc::unchecked(
+                    $crate::declare::desc::intern(name),
+                    $kind,
+                    L::NAMES,
+                    std::panic::Location::caller(),
+                );
+                desc.help = $crate::declare::desc::intern(help);
+                $builder {
+                    desc,
+                    labels: std::marker::PhantomData,
+                }
+            }
+
+            /// Another handle to the same family.
+            #[must_use]
+            pub fn share(&self) -> Self {
+                Self {
+                    inner: self.inner.share(),
+                    labels: std::marker::PhantomData,
+                }
+            }
+        }
+
+        impl<$($generics)*> Clone for $metric<$($names),*> {
+            fn clone(&self) -> Self {
+                self.share()
+            }
+        }
+
+        impl<$($generics)*> std::fmt::Debug for $metric<$($names),*> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($metric))
+                    .field("name", &self.inner.desc.name)
+                    .finish_non_exhaustive()
+            }
+        }
+
+        impl<$($generics)*> $crate::declare::Listed for $metric<$($names),*> {
+            fn enlist(&self) {
+                self.inner.enlist::<L>();
+            }
+        }
+
+        impl<$($generics)*> $crate::declare::Declare for $metric<$($names),*> {
+            #[track_caller]
+            fn declare(
+                name: &str,
+                help: &str,
+                options: $crate::declare::Options<'_>,
+                registry: &impl AsRef<$crate::declare::List>,
+            ) -> Result<Self, $crate::Error> {
+                let mut desc = $crate::declare::desc::Desc::unchecked(
+                    $crate::declare::desc::intern(name),
+                    $kind,
+                    L::NAMES,
+                    std::panic::Location::caller(),
+                );
+                desc.help = $crate::declare::desc::intern(help);
+                desc.take(options, L::FROM_DATA)?;
+                $builder {
+                    desc,
+                    labels: std::marker::PhantomData,
+                }
+                .register(registry)
+            }
+        }
+
+        #[doc = concat!("Builds a [`", stringify!($metric), "`] at run time.")]
+        #[derive(Debug)]
+        #[must_use = "nothing is declared before `register`"]
+        pub struct $builder<$($generics)*> {
+            pub(crate) desc: $crate::declare::desc::Desc,
+            pub(crate) labels: std::marker::PhantomData<fn($($names),*)>,
+        }
+
+        impl<$($generics)*> $builder<$($names),*> {
+            /// The unit, such as `seconds`; by convention the name ends in it.
+            pub fn unit(mut self, unit: &str) -> Self {
+                self.desc.unit = $crate::declare::desc::intern(unit);
+                self
+            }
+
+            /// A label that every series has.
+            pub fn constant(mut self, name: &str, value: &str) -> Self {
+                self.desc.add_constant(name, value);
+                self
+            }
+
+            /// The most series; further label sets count in one overflow series.
+            pub fn limit(mut self, series: usize) -> Self {
+                self.desc.limit = series;
+                self
+            }
+
+            /// Retires a series that has not changed between scrapes for so long.
+            pub fn expire_after(mut self, idle: std::time::Duration) -> Self {
+                self.desc.expire_after = Some(idle);
+                self
+            }
+
+            /// Every series is hot from its first update on, at the price of a cell in every thread.
+            pub fn hot(mut self) -> Self {
+                self.desc.hot = true;
+                self
+            }
+
+            /// Label names that come from data; their number is part of the type.
+            pub fn labels<const LABELS: usize>(
+                mut self,
+                names: [&str; LABELS],
+            ) -> $builder<[&'static str; LABELS], $($dynamic),*> {
+                self.desc.set_labels(&names);
+                $builder {
+                    desc: self.desc,
+                    labels: std::marker::PhantomData,
+                }
+            }
+
+            /// Declares it in a registry.
+            ///
+            /// # Errors
+            ///
+            /// A name or label name outside the grammar, reserved or doubled; bad buckets; a name that is taken, or
+            /// whose samples would be another family's.
+            pub fn register(
+                self,
+                registry: &impl AsRef<$crate::declare::List>,
+            ) -> Result<$metric<$($names),*>, $crate::Error> {
+                let metric = $metric {
+                    inner: $crate::declare::declaration::Declaration::<$cells>::register(
+                        self.desc,
+                        registry.as_ref(),
+                    )?,
+                    labels: std::marker::PhantomData,
+                };
+                metric.inner.enlist::<L>();
+                Ok(metric)
+            }
+
+            /// The family of this description, declared if there is none of its name.
+            ///
+            /// # Errors
+            ///
+            /// As [`register`](Self::register), and a family of the same name that is not like this one.
+            pub fn get_or_register(
+                self,
+                registry: &impl AsRef<$crate::declare::List>,
+            ) -> Result<$metric<$($names),*>, $crate::Error> {
+                let metric = $metric {
+                    inner: $crate::declare::declaration::Declaration::<$cells>::get_or_register(
+                        self.desc,
+                        registry.as_ref(),
+                    )?,
+                    labels: std::marker::PhantomData,
+                };
+                metric.inner.enlist::<L>();
+                Ok(metric)
+            }
+        }
+    };
+}
+pub(crate) use metric;
+
+/// What every labelled family can do: find a series, keep one, look at them, and end them.
+macro_rules! labelled {
+    ($metric:ident, $series:ident, $bound:ident, [$($generics:tt)*], [$($names:ident),*], [$($rest:ident),*],
+     [$($rest_generics:tt)*], $cells:ty, $value:ty, $read:expr) => {
+        impl<$($generics)*> $metric<$($names),*> {
+            /// The series of a label set, made if there is none; beyond the limit the overflow series.
+            ///
+            /// For now, not for keeps: it counts into the overflow series once this one is removed. A thread finds a
+            /// label set that it has used before in a table of its own: no lock, no allocation, no shared line.
+            #[inline]
+            pub fn with(&self, labels: L::Borrowed<'_>) -> $series<'_, $($rest),*> {
+                $series {
+                    handle: self.inner.with::<L>(&labels),
+                }
+            }
+
+            /// The series of a label set for keeps: owns its labels, outlives the metric, and makes the series anew
+            /// when it was removed meanwhile.
+            pub fn bind(&self, labels: L::Borrowed<'_>) -> $bound<$($rest),*> {
+                $bound {
+                    kept: $crate::declare::declaration::Kept::new::<L>(&self.inner, &labels),
+                }
+            }
+
+            /// What a series has counted so far, or `None` where there is none.
+            #[must_use]
+            pub fn get(&self, labels: L::Borrowed<'_>) -> Option<$value> {
+                self.inner.get::<L>(&labels).map($read)
+            }
+
+            /// Every series: its labels, and what it has counted.
+            #[must_use]
+            pub fn get_all(&self) -> Vec<(Vec<(String, String)>, $value)> {
+                self.inner.enlist::<L>();
+                self.inner
+                    .family()
+                    .totals()
+                    .into_iter()
+                    .map(|(labels, total)| (labels, ($read)(total)))
+                    .collect()
+            }
+
+            /// Retires the series of a label set; false where there is none. What it counted moves to the overflow
+            /// series, so the family's sum never drops; gauges are forgotten.
+            ///
+            /// Waits for a scrape that is running. The series of closed label sets stay.
+            pub fn remove(&self, labels: L::Borrowed<'_>) -> bool {
+                L::DENSE == 0 && L::with_texts(&labels, |texts| self.inner.family().remove(texts))
+            }
+
+            /// Retires every series that `keep` does not want, and says how many; see [`remove`](Self::remove).
+            pub fn retain(
+                &self,
+                mut keep: impl FnMut(&[(&str, std::borrow::Cow<'_, str>)]) -> bool,
+            ) -> usize {
+                self.inner.family().retain(false, |text| {
+                    keep(&$crate::snapshot::labels::pairs(text).collect::<Vec<_>>())
+                })
+            }
+
+            /// Forgets every series and what it counted. The series of closed label sets stay.
+            pub fn clear(&self) {
+                self.inner.family().retain(true, |_| false);
+            }
+
+            /// The number of series, without the overflow series.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.inner.family().len()
+            }
+
+            /// Whether there is no series yet.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            /// Checks a label set that brings its own names; `with` counts a bad one in the overflow series.
+            ///
+            /// # Errors
+            ///
+            /// A label name outside the grammar, reserved or doubled.
+            pub fn check(&self, labels: &L::Borrowed<'_>) -> Result<(), $crate::Error> {
+                L::with_texts(labels, |texts| self.inner.family().check_any(texts))
+            }
+        }
+
+        impl<const LABELS: usize, $($rest_generics)*> $metric<[&'static str; LABELS], $($rest),*> {
+            /// Declares a labelled metric in a `static`, by label names instead of a type.
+            ///
+            /// # Panics
+            ///
+            /// As [`new`](Self::new): a compile error in a `static`.
+            #[track_caller]
+            #[must_use]
+            pub const fn labelled(name: &'static str, labels: &'static [&'static str; LABELS]) -> Self {
+                Self {
+                    inner: $crate::declare::declaration::Declaration::new(
+                        $crate::declare::desc::Desc::new(
+                            name,
+                            <$cells as $crate::declare::family::Exported>::KIND,
+                            $crate::declare::desc::Names::Fixed(labels),
+                        ),
+                    ),
+                    labels: std::marker::PhantomData,
+                }
+            }
+
+            /// The series of a label set given by name, in any order.
+            ///
+            /// # Errors
+            ///
+            /// Names that are not exactly the family's.
+            pub fn named(&self, labels: &[(&str, &str)]) -> Result<$series<'_, $($rest),*>, $crate::Error> {
+                let texts = $crate::declare::desc::in_order(&self.inner.desc, labels)?;
+                Ok($series {
+                    handle: self.inner.family().with(&texts),
+                })
+            }
+        }
+
+        impl<$($rest_generics)*> $bound<$($rest),*> {
+            /// The series, as [`with`](crate::Counter::with) gives it: what it can do, this can.
+            #[inline]
+            pub fn series(&self) -> $series<'_, $($rest),*> {
+                $series {
+                    handle: self.kept.handle(),
+                }
+            }
+        }
+    };
+}
+pub(crate) use labelled;

@@ -1,0 +1,80 @@
+//! A snapshot as bytes. One walk drives every format through one small trait: formats differ in lines, not in logic.
+
+mod number;
+mod text;
+
+use crate::snapshot::{Family, Histogram, Number, Snapshot, Values, Value};
+
+/// The content type of [`text`](fn@text).
+pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A snapshot in the Prometheus text format 0.0.4.
+///
+/// Families come in the order of their names, series in the order they were made; values are the shortest digits that
+/// read back. Source: the exposition formats page of the Prometheus documentation.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// registry.gauge("queue_length", "Jobs waiting.")?.set(2.5);
+/// assert_eq!(
+///     tallies::encode::text(&registry.snapshot()),
+///     "# HELP queue_length Jobs waiting.\n# TYPE queue_length gauge\nqueue_length 2.5\n"
+/// );
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[must_use]
+pub fn text(snapshot: &Snapshot) -> String {
+    let mut out = Vec::new();
+    text_into(snapshot, &mut out);
+    // Everything written is text; were it not, the page would still be worth having.
+    String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}
+
+/// As [`text`](fn@text), behind what `out` holds already; its memory can be used again.
+///
+/// ```
+/// let mut page = Vec::new();
+/// tallies::encode::text_into(&tallies::snapshot(), &mut page);
+/// assert!(page.starts_with(b"# HELP"));
+/// ```
+pub fn text_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
+    walk(snapshot, &mut text::Text::new(out));
+}
+
+/// What a format writes.
+trait Format {
+    /// The head of a family; its series follow.
+    fn family(&mut self, family: &Family);
+    /// One series of a counter.
+    fn counter(&mut self, labels: &str, value: Number);
+    /// One series of a gauge, an info or a state set.
+    fn gauge(&mut self, labels: &str, value: f64);
+    /// One series of a histogram.
+    fn histogram(&mut self, labels: &str, value: &Histogram<'_>);
+}
+
+/// The walk that all formats share.
+fn walk(snapshot: &Snapshot, format: &mut impl Format) {
+    for family in snapshot.families() {
+        format.family(family);
+        match &family.values {
+            Values::Counter(values) => {
+                for (i, value) in values.iter().enumerate() {
+                    format.counter(family.texts.get(i), *value);
+                }
+            }
+            Values::Gauge(values) => {
+                for (i, value) in values.iter().enumerate() {
+                    format.gauge(family.texts.get(i), *value);
+                }
+            }
+            Values::Histogram { .. } => {
+                for i in 0..family.len() {
+                    if let Value::Histogram(value) = family.value(i) {
+                        format.histogram(family.texts.get(i), &value);
+                    }
+                }
+            }
+        }
+    }
+}

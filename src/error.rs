@@ -1,0 +1,173 @@
+//! The one error of the crate: opaque, with a message that names the value, the place, and what would be right.
+
+use std::fmt;
+use std::panic::Location;
+
+use crate::snapshot::Kind;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong, where, and what would be right.
+///
+/// Updates never return it: only what is done once does, such as meeting a registry or a socket, and the `try_` twins
+/// of updates that can be refused.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// let error = registry.counter("bad-name", "Not a metric name.").unwrap_err();
+/// assert!(error.to_string().contains("bad-name"));
+/// ```
+pub struct Error {
+    message: Box<str>,
+    source: Option<Source>,
+}
+
+impl Error {
+    fn new(message: impl Into<Box<str>>) -> Self {
+        Self {
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn name(name: &str, why: &str) -> Self {
+        Self::new(format!("metric name `{}` {why}", name.escape_debug()))
+    }
+
+    pub(crate) fn label_name(family: &str, label: &str, why: &str) -> Self {
+        Self::new(format!(
+            "label name `{}` of family `{family}` {why}",
+            label.escape_debug()
+        ))
+    }
+
+    pub(crate) fn buckets(family: &str, why: &str) -> Self {
+        Self::new(format!("buckets of family `{family}` {why}"))
+    }
+
+    pub(crate) fn bucket_helper(why: &str) -> Self {
+        Self::new(format!("bucket bounds: {why}"))
+    }
+
+    pub(crate) fn taken(name: &str, other: &str, at: Option<&Location<'_>>) -> Self {
+        let place = at.map_or_else(|| "at scrape time".to_owned(), |at| format!("at {at}"));
+        if name == other {
+            Self::new(format!(
+                "a family `{name}` is already registered, {place}; \
+                 use `get_or_create` to share one"
+            ))
+        } else {
+            Self::new(format!(
+                "family `{name}` would expose the same samples as `{other}`, registered {place}"
+            ))
+        }
+    }
+
+    pub(crate) fn absent(name: &str) -> Self {
+        Self::new(format!("no family `{name}` is registered here"))
+    }
+
+    pub(crate) fn other_type(name: &str, at: Option<&Location<'_>>) -> Self {
+        let place = at.map_or_else(String::new, |at| format!(" at {at}"));
+        Self::new(format!(
+            "family `{name}` was registered{place} with another kind, other labels or other buckets"
+        ))
+    }
+
+    pub(crate) fn labels(family: &str, why: &str) -> Self {
+        Self::new(format!("family `{family}` {why}"))
+    }
+
+    pub(crate) fn overflow(family: &str, limit: usize) -> Self {
+        Self::new(format!(
+            "family `{family}` has label sets beyond its limit of {limit} series, or retired ones: \
+             they count in one series, every label `__overflow__`"
+        ))
+    }
+
+    pub(crate) fn constants_too_late(name: &str) -> Self {
+        Self::new(format!(
+            "constant label `{name}`: constant labels are given at start-up, before the first scrape"
+        ))
+    }
+
+    pub(crate) fn update(family: &str, value: f64, why: &str) -> Self {
+        Self::new(format!("family `{family}` {why}, got {value}"))
+    }
+
+    pub(crate) fn merge(name: &str, ours: Kind, theirs: Kind) -> Self {
+        Self::new(if ours == theirs {
+            format!("family `{name}` has other buckets in the snapshot to merge")
+        } else {
+            format!("family `{name}` is a {ours} here and a {theirs} in the snapshot to merge")
+        })
+    }
+
+    pub(crate) fn collect(name: &str, why: &str) -> Self {
+        Self::new(format!("collector `{name}` {why}"))
+    }
+
+    #[cfg(feature = "serve")]
+    pub(crate) fn bind(address: &str, source: std::io::Error) -> Self {
+        Self {
+            message: format!("cannot listen on `{address}`").into(),
+            source: Some(Box::new(source)),
+        }
+    }
+
+    #[cfg(feature = "serve")]
+    pub(crate) fn serve(why: &str, source: std::io::Error) -> Self {
+        Self {
+            message: why.into(),
+            source: Some(Box::new(source)),
+        }
+    }
+
+    #[cfg(feature = "serve")]
+    pub(crate) fn path(path: &str, why: &str) -> Self {
+        Self::new(format!("metrics path `{}` {why}", path.escape_debug()))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({self})")
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.source {
+            Some(source) => Some(&**source),
+            None => None,
+        }
+    }
+}
+
+/// Says on standard error what a program has to know and nobody asked for. Callers see to it that it is said once.
+pub(crate) fn report(error: &Error) {
+    use std::io::Write;
+    // A closed standard error is not worth a panic.
+    let _ = writeln!(std::io::stderr(), "tallies: {error}");
+}
+
+/// As [`report`], the first time that this message comes.
+#[cfg(feature = "serve")]
+pub(crate) fn report_once(error: &Error) {
+    static SAID: std::sync::Mutex<std::collections::BTreeSet<String>> =
+        std::sync::Mutex::new(std::collections::BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if said.insert(error.to_string()) {
+        report(error);
+    }
+}

@@ -1,0 +1,124 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Rooms
+//!
+//! Rooms are the stages: `declare`, `observe` and `collect` write a [`Snapshot`]; [`encode`] and `serve` read it. The
+//! two halves meet only in [`snapshot`]; `observe` knows no names, [`encode`] no threads.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(loom))]
+mod clock;
+#[cfg(not(loom))]
+mod collect;
+#[cfg(not(loom))]
+mod declare;
+#[cfg(not(loom))]
+pub mod encode;
+#[cfg(not(loom))]
+mod error;
+#[allow(unreachable_pub, reason = "a private room whose types stand in the signatures of public ones")]
+mod observe;
+#[cfg(all(feature = "serve", not(loom)))]
+mod serve;
+#[cfg_attr(loom, allow(dead_code))]
+pub mod snapshot;
+mod sync;
+
+#[cfg(not(loom))]
+pub use collect::{Collect, Collected, Registry, registry};
+#[cfg(not(loom))]
+pub use declare::{
+    AnyLabels, BoundCounter, BoundGauge, BoundHistogram, BoundUpDownCounter, Counter,
+    CounterBuilder, CounterSeries, DEFAULT_LIMIT, Gauge, GaugeBuilder, GaugeSeries, Histogram,
+    HistogramBuilder, HistogramSeries, InFlight, Info, InfoBuilder, LabelSet, LabelValue,
+    Declare, List, NamedLabels, Options, StateSet, StateSetBuilder, Timer, UpDownCounter, UpDownCounterBuilder,
+    UpDownCounterSeries, buckets,
+};
+#[cfg(not(loom))]
+pub use error::Error;
+#[cfg(not(loom))]
+pub use observe::{Number, Observed, warm};
+#[cfg(all(feature = "serve", not(loom)))]
+pub use serve::{Server, Serving};
+pub use snapshot::{GaugeMerge, Snapshot};
+#[cfg(not(loom))]
+pub use tallies_macros::{LabelValue, Labels, Metrics, metric};
+
+/// The values of labels.
+#[cfg(not(loom))]
+pub mod label {
+    pub use crate::declare::label::{DynLabelValue, Scratch};
+}
+
+/// Every family's merged value now: [`Registry::snapshot`] of the default registry.
+///
+/// ```
+/// assert!(tallies::snapshot().get("tallies_shards", &[]).is_some());
+/// ```
+#[cfg(not(loom))]
+#[must_use]
+pub fn snapshot() -> Snapshot {
+    registry().snapshot()
+}
+
+/// Serves the default registry at `/metrics`, on a thread of its own: for sync and async programs alike.
+///
+/// # Errors
+///
+/// An address that cannot be bound, which the message names. The program goes on either way.
+///
+/// ```
+/// let server = tallies::serve("127.0.0.1:0")?;
+/// println!("Serving metrics on {}", server.metrics_url());
+/// # server.stop();
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[cfg(all(feature = "serve", not(loom)))]
+pub fn serve(address: impl std::net::ToSocketAddrs + std::fmt::Debug) -> Result<Serving, Error> {
+    Server::new().listen(address)
+}
+
+#[cfg(all(feature = "serve", not(loom)))]
+impl Server {
+    /// A server of the default registry.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "a default server is not a thing one asks for by accident")]
+    pub fn new() -> Self {
+        Self::of(std::sync::Arc::new(registry().clone()))
+    }
+}
+
+/// What the attributes and derives write calls to; not for programs.
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::declare::Listed;
+    #[cfg(feature = "link-time")]
+    pub use crate::declare::LISTED;
+    pub use crate::declare::label::derived::{Names, dense, dense_texts};
+    #[cfg(feature = "link-time")]
+    pub use linkme;
+}
+
+/// Lists a static at link time, where that is switched on.
+#[cfg(feature = "link-time")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __list {
+    ($metric:ident) => {
+        const _: () = {
+            #[$crate::__private::linkme::distributed_slice($crate::__private::LISTED)]
+            #[linkme(crate = $crate::__private::linkme)]
+            static LISTED: &'static dyn $crate::__private::Listed = &$metric;
+        };
+    };
+}
+
+/// Lists a static at link time, where that is switched on.
+#[cfg(not(feature = "link-time"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __list {
+    ($metric:ident) => {};
+}

@@ -1,0 +1,122 @@
+//! What is set: one shared cell, the last write wins.
+//!
+//! A level has no cells in the shards, but its place is guarded like any other: a live one is at slot 0, which every
+//! thread with a shard has. So a handle that went stale meets the cold path, and the owner's answers tell the
+//! collector when the cell can be used for another series.
+
+use crate::sync::{AtomicF64, Relaxed};
+
+use super::memory::Block;
+use super::pass::Pass;
+use super::shard::{Settled, Thread};
+use super::slot::{Place, Tag};
+use super::{Cells, Engine, Outcome};
+
+/// One series of a gauge.
+#[derive(Debug)]
+pub struct Level {
+    place: Place,
+    value: AtomicF64,
+}
+
+/// What an update does with a level.
+#[derive(Clone, Copy, Debug)]
+pub enum Change {
+    /// Sets it.
+    Set(f64),
+    /// Adds to it, or takes away.
+    Add(f64),
+    /// Raises it to at least this.
+    Max(f64),
+    /// Lowers it to at most this.
+    Min(f64),
+}
+
+impl Level {
+    /// Opens the level for updates.
+    pub fn open(&self) {
+        self.place.promote(self.place.tag(), 0);
+    }
+
+    /// Changes the value; the caller has seen that it may.
+    #[inline(always)]
+    pub fn apply(&self, change: Change) {
+        // Relaxed: a level is read on its own.
+        match change {
+            Change::Set(value) => self.value.store(value, Relaxed),
+            Change::Add(value) => _ = self.value.fetch_add(value, Relaxed),
+            Change::Max(value) => _ = self.value.fetch_max(value, Relaxed),
+            Change::Min(value) => _ = self.value.fetch_min(value, Relaxed),
+        }
+    }
+
+    /// Changes the value if the handle is not stale and this thread has a shard; else take the cold path.
+    #[inline(always)]
+    pub fn change(&self, thread: &Thread, tag: Tag, change: Change) -> bool {
+        let may = thread.may(self.place.last(tag));
+        if may {
+            self.apply(change);
+        }
+        may
+    }
+
+    /// The cold path of [`change`](Self::change).
+    pub fn change_cold(&self, engine: &Engine, thread: &Thread, tag: Tag, change: Change) -> Outcome {
+        match thread.settle(engine, &self.place, tag) {
+            Settled::Hot(_) => {
+                self.apply(change);
+                Outcome::Done
+            }
+            Settled::Cold => {
+                let _pinned = super::pin();
+                if self.place.tag() != tag {
+                    return Outcome::Stale;
+                }
+                self.apply(change);
+                Outcome::Done
+            }
+            Settled::Stale => Outcome::Stale,
+        }
+    }
+
+    /// The value now.
+    pub fn value(&self) -> f64 {
+        self.value.load(Relaxed)
+    }
+}
+
+impl Cells for Level {
+    /// What it begins with.
+    type Shape = f64;
+    type Total = f64;
+
+    fn new(&first: &f64) -> Self {
+        let level = Self {
+            place: Place::new(),
+            value: AtomicF64::new(first),
+        };
+        level.open();
+        level
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn width(_: &f64) -> usize {
+        0
+    }
+
+    fn read(&self, _: &mut Pass<'_>, _: Option<u64>, total: &mut f64) {
+        *total = self.value();
+    }
+
+    fn fold(&self, _: Block) {}
+
+    fn fold_shared(&self, _: &Self) {}
+
+    fn clear(&self, &first: &f64) {
+        self.apply(Change::Set(first));
+        self.open();
+    }
+}

@@ -1,0 +1,307 @@
+//! One thread writes, a scrape reads: the only room with lock-free code.
+//!
+//! # The memory model on one page
+//!
+//! Every thread has a shard ([`shard`]): cells of 8 bytes that only it writes, with a relaxed load, an add and a
+//! store. Nothing is lost because nobody else writes them, and any thread may read them. A series has a slot, its
+//! place in every shard ([`slot`]); before it is hot it has none and counts in one shared cell with an atomic add.
+//!
+//! One compare, slot against the length of the thread's slab, tells the hot path from everything else: not yet
+//! registered, not yet hot, not yet grown, retired, asked for a safe point. All of these go to one cold function,
+//! [`Thread::settle`](shard::Thread::settle).
+//!
+//! A scrape is a pass ([`pass`]) that adds up the shared cell and the slot in every shard. Sources are only ever
+//! added to, and only join, so totals never go back. What has to be seen together (a histogram's buckets and its sum)
+//! is ordered by its own cells ([`buckets`]); what only makes sense in an order (ups before downs) by [`tally`].
+//!
+//! This room knows no names, labels or formats.
+
+#![allow(unsafe_code, reason = "the room for it: every block names the invariant it rests on")]
+#![cfg_attr(loom, allow(dead_code, reason = "models drive what they need"))]
+
+mod buckets;
+mod level;
+mod memory;
+#[cfg(all(test, loom))]
+mod models;
+mod pass;
+mod shard;
+mod slot;
+mod tally;
+
+use std::sync::Mutex;
+
+use crate::sync::{AtomicU64, Relaxed, const_fn};
+
+pub use buckets::{Buckets, MOST_BUCKETS, Observed};
+pub use level::{Change, Level};
+pub use pass::Pass;
+pub use shard::Thread;
+pub use slot::{Place, Tag};
+pub use tally::{Number, Tally, UpDown};
+
+use memory::Block;
+use pass::Collector;
+use shard::Shards;
+use slot::Slots;
+
+/// Updates of its shared cell after which a series is hot.
+#[cfg(not(loom))]
+pub const PROMOTE_AFTER: u64 = 1024;
+#[cfg(loom)]
+pub const PROMOTE_AFTER: u64 = 1;
+
+/// What all threads share. One per process; in a model, one per run.
+pub struct Engine {
+    shards: Shards,
+    slots: Slots,
+    collector: Mutex<Collector>,
+    /// Slots of families that are gone, for the next pass to free.
+    abandoned: Mutex<Vec<Abandoned>>,
+    /// What happened out of the ordinary, for the self-metrics.
+    pub stats: Stats,
+}
+
+type Abandoned = (u64, usize, bool);
+
+/// Counts of what is out of the ordinary.
+#[derive(Debug)]
+pub struct Stats {
+    /// Updates that were dropped: NaN, negative adds, the infinity that would make a sum NaN.
+    pub refused: AtomicU64,
+    /// Updates that landed in an overflow series.
+    pub overflowed: AtomicU64,
+    /// Times a reader had to ask an owner for a copy.
+    pub asked: AtomicU64,
+}
+
+impl Stats {
+    const_fn! {
+        fn new() -> Self {
+            Self {
+                refused: AtomicU64::new(0),
+                overflowed: AtomicU64::new(0),
+                asked: AtomicU64::new(0),
+            }
+        }
+    }
+}
+
+impl Engine {
+    #[cfg(not(loom))]
+    const fn new() -> Self {
+        Self {
+            shards: Shards::new(),
+            slots: Slots::new(),
+            collector: Mutex::new(Collector::new()),
+            abandoned: Mutex::new(Vec::new()),
+            stats: Stats::new(),
+        }
+    }
+
+    #[cfg(loom)]
+    fn new() -> Self {
+        Self {
+            shards: Shards::new(),
+            slots: Slots::new(),
+            collector: Mutex::new(Collector::new()),
+            abandoned: Mutex::new(Vec::new()),
+            stats: Stats::new(),
+        }
+    }
+
+    /// Leaves slots that nobody updates any more to the next pass: last cell, width, and whether the slot was waiting
+    /// to be used again.
+    pub fn abandon(&self, slots: impl Iterator<Item = Abandoned>) {
+        pass::lock(&self.abandoned).extend(slots);
+    }
+
+    /// Waits for the pass that is running, then begins one.
+    pub fn pass(&self) -> Pass<'_> {
+        Pass::begin(self)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a cold update.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is counted.
+    Done,
+    /// The handle is stale; nothing was written.
+    Stale,
+}
+
+/// The cells of one series: how they are read, and what becomes of them when the series ends.
+pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
+    /// What all series of a family have in common.
+    type Shape: Clone + std::fmt::Debug + Send + Sync;
+    /// What a read gives.
+    type Total: Default + std::fmt::Debug + Send;
+
+    /// The cells of a fresh series.
+    fn new(shape: &Self::Shape) -> Self;
+
+    /// Where it counts.
+    fn place(&self) -> &Place;
+
+    /// The number of cells in a shard; 0 for what has none.
+    fn width(shape: &Self::Shape) -> usize;
+
+    /// Adds the series to `total`: shared cells, and the block `slot` in every shard.
+    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Self::Total);
+
+    /// Adds the block of a retired series, if its kind adds up.
+    #[doc(hidden)]
+    fn fold(&self, block: Block);
+
+    /// Adds the shared cells of a retired series, if its kind adds up.
+    fn fold_shared(&self, other: &Self);
+
+    /// Makes a retired series like a fresh one; nobody updates it.
+    fn clear(&self, shape: &Self::Shape);
+}
+
+/// Ends a retired series: its slot and its shared cells go to `overflow`, if any, and are cleared. False: try later.
+pub fn end<C: Cells>(
+    pass: &Pass<'_>,
+    shape: &C::Shape,
+    series: &C,
+    slot: Option<u64>,
+    overflow: Option<&C>,
+) -> bool {
+    let fold = |block| {
+        if let Some(overflow) = overflow {
+            overflow.fold(block);
+        }
+    };
+    if let Some(last) = slot
+        && !pass.reclaim(last, C::width(shape), fold)
+    {
+        return false;
+    }
+    if let Some(overflow) = overflow {
+        overflow.fold_shared(series);
+    }
+    series.clear(shape);
+    true
+}
+
+/// Gives a cold series a slot, if there is one.
+fn promote(engine: &Engine, place: &Place, tag: Tag, cells: u64) {
+    if place.tag() != tag || place.slot().is_some() {
+        return;
+    }
+    if let Some(last) = engine.slots.allocate(cells)
+        && !place.promote(tag, last)
+    {
+        engine.slots.free(last, cells);
+    }
+}
+
+/// Counts an update of a shared cell; roughly, where threads race.
+fn count_update(updates: &AtomicU64) -> u64 {
+    let count = updates.load(Relaxed) + 1;
+    updates.store(count, Relaxed);
+    count
+}
+
+/// Waits a little, longer each time, for a thread that is between a few stores.
+fn back_off(tries: &mut u32) {
+    *tries += 1;
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    if *tries < 8 {
+        std::hint::spin_loop();
+    } else if *tries < 64 {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep(std::time::Duration::from_micros(50));
+    }
+}
+
+#[cfg(not(loom))]
+fn pin() -> crossbeam_epoch::Guard {
+    crossbeam_epoch::pin()
+}
+
+#[cfg(loom)]
+fn pin() {}
+
+#[cfg(loom)]
+fn keep_until_exit() -> bool {
+    true
+}
+
+#[cfg(not(loom))]
+pub use process::{engine, keep_until_exit, refuse, thread, warm};
+
+/// The engine of this process, and the calling thread's side of it.
+#[cfg(not(loom))]
+mod process {
+    use super::{Engine, Thread};
+
+    static ENGINE: Engine = Engine::new();
+
+    thread_local! {
+        /// Without a destructor, so that the hot path needs no check.
+        static THREAD: Thread = const { Thread::new() };
+        /// Touched by the cold path only.
+        static EXIT: Exit = const { Exit };
+    }
+
+    struct Exit;
+
+    impl Drop for Exit {
+        fn drop(&mut self) {
+            THREAD.with(Thread::leave);
+        }
+    }
+
+    /// The engine of this process.
+    pub fn engine() -> &'static Engine {
+        &ENGINE
+    }
+
+    /// Runs `f` with the calling thread's side of the engine.
+    #[inline(always)]
+    pub fn thread<R>(f: impl FnOnce(&Thread) -> R) -> R {
+        THREAD.with(f)
+    }
+
+    /// Counts an update that was dropped.
+    pub fn refuse() {
+        ENGINE
+            .stats
+            .refused
+            .fetch_add(1, crate::sync::Relaxed);
+    }
+
+    /// Sees to it that this thread leaves its shard when it ends; false if it is ending already.
+    pub fn keep_until_exit() -> bool {
+        EXIT.try_with(|_| ()).is_ok()
+    }
+
+    /// Makes the calling thread's first updates as fast as its later ones: takes a shard, and room for every series
+    /// that is hot by now.
+    ///
+    /// For harnesses that cannot have a slower first thousand; together with families declared `.hot()`.
+    ///
+    /// ```
+    /// std::thread::spawn(|| {
+    ///     tallies::warm();
+    ///     // measure
+    /// });
+    /// ```
+    pub fn warm() {
+        thread(|thread| thread.warm(&ENGINE));
+    }
+}

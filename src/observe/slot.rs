@@ -1,0 +1,230 @@
+//! Where a series counts: its place, and the slots that places are made of.
+//!
+//! A place is one word, `generation << 32 | last cell`. A handle remembers the generation it was made with as a
+//! tag and subtracts it: what is left is the slot, or, for a stale handle, a number beyond every length. So one
+//! compare with the length tells hot from everything else.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
+
+/// The slot of a series that has none: it counts in its shared cell.
+const COLD: u64 = u32::MAX as u64;
+
+/// Slots that wait for an answer before they can be used again; beyond, new series stay cold.
+pub(crate) const UNRECLAIMED_LIMIT: u64 = 65_536;
+
+/// The generation a handle was made with, in the upper half.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tag(u64);
+
+impl Tag {
+    /// The tag of a series that is never retired.
+    pub const FIRST: Self = Self(0);
+
+    /// The tag and a number in one word, for who keeps both in an atomic.
+    #[must_use]
+    pub fn pack(self, index: u32) -> u64 {
+        self.0 | u64::from(index)
+    }
+
+    /// What [`pack`](Self::pack) packed.
+    #[must_use]
+    pub fn unpack(word: u64) -> (Self, u32) {
+        (Self(word & !COLD), word as u32)
+    }
+}
+
+/// The place of one series. See the module's text.
+#[derive(Debug)]
+pub struct Place(AtomicU64);
+
+impl Place {
+    const_fn! {
+        /// A cold place of the first generation.
+        pub fn new() -> Self {
+            Self(AtomicU64::new(COLD))
+        }
+    }
+
+    /// The last cell of the block, as seen by a handle with `tag`; a huge number if cold or stale.
+    ///
+    /// Acquire: pairs with the Release in [`promote`](Self::promote); who finds a slot that was used before finds
+    /// its cells zeroed.
+    #[inline(always)]
+    pub(crate) fn last(&self, tag: Tag) -> u64 {
+        self.0.load(Acquire).wrapping_sub(tag.0)
+    }
+
+    /// The slot, if the series is hot.
+    pub(crate) fn slot(&self) -> Option<u64> {
+        let slot = self.0.load(Acquire) & COLD;
+        (slot != COLD).then_some(slot)
+    }
+
+    /// The current generation.
+    pub fn tag(&self) -> Tag {
+        Tag(self.0.load(Acquire) & !COLD)
+    }
+
+    /// Gives the series a slot; false if it has one already or was retired meanwhile.
+    ///
+    /// Release: pairs with the Acquire in [`last`](Self::last); it carries the zeroes of a slot that was used before.
+    pub(crate) fn promote(&self, tag: Tag, last: u64) -> bool {
+        self.0
+            .compare_exchange(tag.0 | COLD, tag.0 | last, Release, Relaxed)
+            .is_ok()
+    }
+
+    /// Retires the series: every handle is stale from now on. Returns the slot it had.
+    ///
+    /// Only the collector does this. The request that follows carries the new word to the owners, and the place
+    /// itself is Relaxed.
+    pub(crate) fn retire(&self) -> Option<u64> {
+        let mut word = self.0.load(Relaxed);
+        loop {
+            let next = (word & !COLD).wrapping_add(1 << 32) | COLD;
+            match self.0.compare_exchange(word, next, Relaxed, Relaxed) {
+                Ok(_) => return (word & COLD != COLD).then_some(word & COLD),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// A copy of a place that is never retired, once it is hot. See [`Counter`](crate::Counter).
+    #[cfg(not(loom))]
+    pub fn copy_to(&self, other: &Self) {
+        let word = self.0.load(Acquire);
+        if word & COLD != COLD {
+            // Release: pairs with the Acquire in `last`, and hands on what this load acquired.
+            other.0.store(word, Release);
+        }
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The slots of the process: a place in every shard.
+pub(crate) struct Slots {
+    table: Mutex<Table>,
+    /// Slots of retired series that are not free yet.
+    unreclaimed: AtomicU64,
+}
+
+struct Table {
+    next: u64,
+    /// Free blocks by their size, each named by its last cell.
+    free: BTreeMap<u64, Vec<u32>>,
+}
+
+impl Slots {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                // Slot 0 stands for the cell that a gauge has for itself.
+                table: Mutex::new(Table { next: 1, free: BTreeMap::new() }),
+                unreclaimed: AtomicU64::new(0),
+            }
+        }
+    }
+
+    /// A block of `cells` cells, named by its last one; `None` where too many wait to be used again.
+    pub(crate) fn allocate(&self, cells: u64) -> Option<u64> {
+        if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
+            return None;
+        }
+        let size = rounded(cells);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = table.free.get_mut(&size).and_then(Vec::pop) {
+            return Some(u64::from(last));
+        }
+        let start = table.next.next_multiple_of(size.min(16));
+        let end = start + size;
+        if end > COLD {
+            return None;
+        }
+        for skipped in table.next..start {
+            table.free.entry(1).or_default().push(skipped as u32);
+        }
+        table.next = end;
+        Some(end - 1)
+    }
+
+    /// Takes back a block whose cells are zero in every shard.
+    pub(crate) fn free(&self, last: u64, cells: u64) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table
+            .free
+            .entry(rounded(cells))
+            .or_default()
+            .push(last as u32);
+    }
+
+    /// The number of cells given out so far: what a warm thread has room for.
+    pub(crate) fn high_water(&self) -> u64 {
+        self.table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next
+    }
+
+    /// Counts slots that wait to be used again, up or down.
+    pub(crate) fn waiting(&self, more: i64) {
+        self.unreclaimed.fetch_add(more as u64, Relaxed);
+    }
+}
+
+/// Blocks come in powers of two up to a pair of lines, then in whole pairs.
+fn rounded(cells: u64) -> u64 {
+    if cells <= 16 {
+        cells.next_power_of_two()
+    } else {
+        cells.next_multiple_of(16)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_do_not_overlap_and_come_back() {
+        let slots = Slots::new();
+        let mut taken = std::collections::BTreeSet::from([0]);
+        for cells in [1, 15, 2, 1, 40, 3, 15, 1, 1, 1] {
+            let last = slots.allocate(cells).unwrap();
+            for cell in 0..cells {
+                assert!(taken.insert(last - cell), "cell {} twice", last - cell);
+            }
+        }
+        let last = slots.allocate(15).unwrap();
+        slots.free(last, 15);
+        assert_eq!(slots.allocate(16), Some(last));
+    }
+
+    #[test]
+    fn a_stale_tag_is_beyond_every_length() {
+        let place = Place::new();
+        let tag = place.tag();
+        assert!(place.promote(tag, 7));
+        assert_eq!(place.last(tag), 7);
+        assert_eq!(place.retire(), Some(7));
+        assert!(place.last(tag) > u64::from(u32::MAX));
+        assert!(place.last(place.tag()) >= u64::from(u32::MAX));
+        assert!(!place.promote(tag, 9), "a retired place is not promoted");
+    }
+
+    #[test]
+    fn waiting_slots_are_bounded() {
+        let slots = Slots::new();
+        slots.waiting(UNRECLAIMED_LIMIT as i64);
+        assert_eq!(slots.allocate(1), None);
+        slots.waiting(-1);
+        assert!(slots.allocate(1).is_some());
+    }
+}

@@ -1,0 +1,369 @@
+//! What only grows: one cell per thread, and a shared one until the series is hot.
+//!
+//! The total is the shared cell plus the slots. Each of them only grows, and the set of them only grows, so totals of
+//! serialised readers never go back; the shared cell is never emptied while the series lives.
+
+use std::fmt::Debug;
+
+use crate::sync::{AtomicF64, AtomicU64, Relaxed, Release, owner_load};
+
+use super::memory::Block;
+use super::pass::Pass;
+use super::shard::{Settled, Thread};
+use super::slot::{Place, Tag};
+use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
+
+/// What a tally adds up: `u64` or `f64`.
+pub trait Number: Copy + PartialOrd + Default + Debug + Send + Sync + 'static + private::Sealed {
+    /// The shared cell.
+    #[doc(hidden)]
+    type Shared: Debug + Send + Sync;
+    #[doc(hidden)]
+    fn shared() -> Self::Shared;
+    #[doc(hidden)]
+    fn add_shared(shared: &Self::Shared, n: Self);
+    #[doc(hidden)]
+    fn load_shared(shared: &Self::Shared) -> Self;
+    #[doc(hidden)]
+    fn clear_shared(shared: &Self::Shared);
+    #[doc(hidden)]
+    fn from_cell(bits: u64) -> Self;
+    #[doc(hidden)]
+    fn to_cell(self) -> u64;
+    /// The sum; integers wrap, as Prometheus expects of a counter that starts over.
+    #[doc(hidden)]
+    fn plus(self, n: Self) -> Self;
+    #[doc(hidden)]
+    fn minus(self, n: Self) -> Self;
+    /// Whether a counter may add it.
+    #[doc(hidden)]
+    fn can_add(self) -> bool;
+    #[doc(hidden)]
+    fn into_number(self) -> crate::snapshot::Number;
+}
+
+mod private {
+    pub trait Sealed {}
+    impl Sealed for u64 {}
+    impl Sealed for f64 {}
+}
+
+impl Number for u64 {
+    type Shared = AtomicU64;
+
+    fn shared() -> AtomicU64 {
+        AtomicU64::new(0)
+    }
+
+    fn add_shared(shared: &AtomicU64, n: u64) {
+        shared.fetch_add(n, Relaxed);
+    }
+
+    fn load_shared(shared: &AtomicU64) -> u64 {
+        shared.load(Relaxed)
+    }
+
+    fn clear_shared(shared: &AtomicU64) {
+        shared.store(0, Relaxed);
+    }
+
+    #[inline(always)]
+    fn from_cell(bits: u64) -> u64 {
+        bits
+    }
+
+    #[inline(always)]
+    fn to_cell(self) -> u64 {
+        self
+    }
+
+    #[inline(always)]
+    fn plus(self, n: u64) -> u64 {
+        self.wrapping_add(n)
+    }
+
+    fn minus(self, n: u64) -> u64 {
+        self.wrapping_sub(n)
+    }
+
+    #[inline(always)]
+    fn can_add(self) -> bool {
+        true
+    }
+
+    fn into_number(self) -> crate::snapshot::Number {
+        crate::snapshot::Number::Int(self)
+    }
+}
+
+impl Number for f64 {
+    type Shared = AtomicF64;
+
+    fn shared() -> AtomicF64 {
+        AtomicF64::new(0.0)
+    }
+
+    fn add_shared(shared: &AtomicF64, n: f64) {
+        shared.fetch_add(n, Relaxed);
+    }
+
+    fn load_shared(shared: &AtomicF64) -> f64 {
+        shared.load(Relaxed)
+    }
+
+    fn clear_shared(shared: &AtomicF64) {
+        shared.store(0.0, Relaxed);
+    }
+
+    #[inline(always)]
+    fn from_cell(bits: u64) -> f64 {
+        f64::from_bits(bits)
+    }
+
+    #[inline(always)]
+    fn to_cell(self) -> u64 {
+        self.to_bits()
+    }
+
+    #[inline(always)]
+    fn plus(self, n: f64) -> f64 {
+        self + n
+    }
+
+    fn minus(self, n: f64) -> f64 {
+        self - n
+    }
+
+    #[inline(always)]
+    fn can_add(self) -> bool {
+        (0.0..f64::INFINITY).contains(&self)
+    }
+
+    fn into_number(self) -> crate::snapshot::Number {
+        crate::snapshot::Number::Float(self)
+    }
+}
+
+/// Adds to a cell that only the calling thread writes.
+///
+/// Relaxed: a cell is read on its own; what must be seen together has its own orderings.
+#[inline(always)]
+pub(crate) fn add_own<N: Number>(cell: &AtomicU64, n: N) {
+    cell.store(N::from_cell(owner_load(cell)).plus(n).to_cell(), Relaxed);
+}
+
+/// One series of a counter.
+#[derive(Debug)]
+pub struct Tally<N: Number> {
+    place: Place,
+    /// Updates of the shared cell so far, roughly: racing threads may count one for two.
+    updates: AtomicU64,
+    shared: N::Shared,
+}
+
+impl<N: Number> Tally<N> {
+    /// Adds `n` where the place, as a handle sees it, is `last`; false: take the cold path.
+    #[inline(always)]
+    pub fn add(thread: &Thread, last: u64, n: N) -> bool {
+        let Some(block) = thread.hot(last) else {
+            return false;
+        };
+        // SAFETY: every block has a cell 0, and this thread owns it.
+        add_own(unsafe { block.cell(0) }, n);
+        true
+    }
+
+    /// The cold path of [`add`](Self::add).
+    pub fn add_cold(&self, engine: &Engine, thread: &Thread, tag: Tag, n: N, eager: bool) -> Outcome {
+        if eager {
+            super::promote(engine, &self.place, tag, 1);
+        }
+        match thread.settle(engine, &self.place, tag) {
+            Settled::Hot(block) => {
+                // SAFETY: as in `add`.
+                add_own(unsafe { block.cell(0) }, n);
+                Outcome::Done
+            }
+            Settled::Cold => {
+                let _pinned = super::pin();
+                // Read again under the pin: a series that is retired later is not emptied before we are through.
+                if self.place.tag() != tag {
+                    return Outcome::Stale;
+                }
+                N::add_shared(&self.shared, n);
+                if super::count_update(&self.updates) == PROMOTE_AFTER {
+                    super::promote(engine, &self.place, tag, 1);
+                }
+                Outcome::Done
+            }
+            Settled::Stale => Outcome::Stale,
+        }
+    }
+}
+
+impl<N: Number> Cells for Tally<N> {
+    type Shape = ();
+    type Total = N;
+
+    fn new((): &()) -> Self {
+        Self {
+            place: Place::new(),
+            updates: AtomicU64::new(0),
+            shared: N::shared(),
+        }
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn width((): &()) -> usize {
+        1
+    }
+
+    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut N) {
+        *total = pass
+            .cells(slot, 0)
+            .map(|cell| N::from_cell(cell.load(Relaxed)))
+            .fold(total.plus(N::load_shared(&self.shared)), N::plus);
+    }
+
+    fn fold(&self, block: Block) {
+        // SAFETY: every block has a cell 0.
+        let n = N::from_cell(unsafe { block.cell(0) }.load(Relaxed));
+        N::add_shared(&self.shared, n);
+    }
+
+    fn fold_shared(&self, other: &Self) {
+        N::add_shared(&self.shared, N::load_shared(&other.shared));
+    }
+
+    fn clear(&self, (): &()) {
+        N::clear_shared(&self.shared);
+        self.updates.store(0, Relaxed);
+    }
+}
+
+/// One series of what goes up and comes down again: two cells that only grow.
+///
+/// A reader adds up every down first, then finds the shards, the slot and the slabs anew, then adds up every up: a
+/// down that is seen carries everything before it, so also the up it answers and the place where that was counted.
+/// So the difference is never below what the program made it, as long as ups and downs are ordered by the program.
+#[derive(Debug)]
+pub struct UpDown {
+    place: Place,
+    updates: AtomicU64,
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+impl UpDown {
+    /// Adds `n` to the ups.
+    #[inline(always)]
+    pub fn up(thread: &Thread, last: u64, n: u64) -> bool {
+        Tally::<u64>::add(thread, last, n)
+    }
+
+    /// Adds `n` to the downs.
+    #[inline(always)]
+    pub fn down(thread: &Thread, last: u64, n: u64) -> bool {
+        let Some(block) = thread.hot(last) else {
+            return false;
+        };
+        // SAFETY: the block has two cells, and this thread owns it.
+        Self::count_down(unsafe { block.cell(1) }, n);
+        true
+    }
+
+    #[inline(always)]
+    fn count_down(cell: &AtomicU64, n: u64) {
+        // Release: pairs with the Acquire in `read`; it carries the up that this down answers.
+        cell.store(owner_load(cell).wrapping_add(n), Release);
+    }
+
+    /// The cold path of both.
+    pub fn add_cold(
+        &self,
+        engine: &Engine,
+        thread: &Thread,
+        tag: Tag,
+        up: u64,
+        down: u64,
+        eager: bool,
+    ) -> Outcome {
+        if eager {
+            super::promote(engine, &self.place, tag, 2);
+        }
+        match thread.settle(engine, &self.place, tag) {
+            Settled::Hot(block) => {
+                // SAFETY: as in `up` and `down`.
+                unsafe {
+                    add_own(block.cell(0), up);
+                    Self::count_down(block.cell(1), down);
+                }
+                Outcome::Done
+            }
+            Settled::Cold => {
+                let _pinned = super::pin();
+                if self.place.tag() != tag {
+                    return Outcome::Stale;
+                }
+                self.up.fetch_add(up, Relaxed);
+                // Release: as in `count_down`.
+                self.down.fetch_add(down, Release);
+                if super::count_update(&self.updates) == PROMOTE_AFTER {
+                    super::promote(engine, &self.place, tag, 2);
+                }
+                Outcome::Done
+            }
+            Settled::Stale => Outcome::Stale,
+        }
+    }
+}
+
+impl Cells for UpDown {
+    type Shape = ();
+    type Total = i64;
+
+    fn new((): &()) -> Self {
+        Self {
+            place: Place::new(),
+            updates: AtomicU64::new(0),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+        }
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn width((): &()) -> usize {
+        2
+    }
+
+    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut i64) {
+        use crate::sync::Acquire;
+        // Acquire: pairs with the Release of every down.
+        let downs = pass
+            .cells(slot, 1)
+            .map(|cell| cell.load(Acquire))
+            .fold(self.down.load(Acquire), u64::wrapping_add);
+        pass.reload();
+        let ups = pass
+            .cells(slot.or_else(|| self.place.slot()), 0)
+            .map(|cell| cell.load(Relaxed))
+            .fold(self.up.load(Relaxed), u64::wrapping_add);
+        *total = total.wrapping_add(ups.wrapping_sub(downs) as i64);
+    }
+
+    fn fold(&self, _: Block) {}
+
+    fn fold_shared(&self, _: &Self) {}
+
+    fn clear(&self, (): &()) {
+        self.up.store(0, Relaxed);
+        self.down.store(0, Relaxed);
+        self.updates.store(0, Relaxed);
+    }
+}

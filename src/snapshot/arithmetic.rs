@@ -1,0 +1,243 @@
+//! Snapshots subtract (intervals) and add up (threads, processes, machines).
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::error::Error;
+
+use super::{Family, GaugeMerge, Number, Snapshot, Values, labels};
+
+impl Snapshot {
+    /// What happened since `earlier`: counters and histograms are differences, gauges are what they are now.
+    ///
+    /// A series that was not there counts from nothing, and so does one that has started over since. Nothing is reset:
+    /// any number of readers can each keep an earlier snapshot.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = registry.counter("jobs_total", "Jobs done.")?;
+    /// jobs.add(5);
+    /// let before = registry.snapshot();
+    /// jobs.add(2);
+    /// assert_eq!(registry.snapshot().since(&before).get("jobs_total", &[]), Some(2.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut interval = self.clone();
+        for family in &mut interval.families {
+            if let Some(before) = earlier.family(family.name())
+                && before.same_shape(family)
+            {
+                family.subtract(before);
+            }
+        }
+        interval
+    }
+
+    /// Adds another process's (or registry's) snapshot to this one: series of the same labels add up, gauges by their
+    /// [`GaugeMerge`], all others are taken over.
+    ///
+    /// # Errors
+    ///
+    /// A family that is of another kind or has other buckets there; nothing is changed then.
+    ///
+    /// ```
+    /// let (one, two) = (tallies::Registry::new(), tallies::Registry::new());
+    /// one.counter("jobs_total", "Jobs done.")?.add(2);
+    /// two.counter("jobs_total", "Jobs done.")?.add(3);
+    /// let mut both = one.snapshot();
+    /// both.merge(&two.snapshot())?;
+    /// assert_eq!(both.get("jobs_total", &[]), Some(5.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        for theirs in &other.families {
+            if let Some(ours) = self.family(theirs.name())
+                && !ours.same_shape(theirs)
+            {
+                return Err(Error::merge(theirs.name(), ours.kind(), theirs.kind()));
+            }
+        }
+        for theirs in &other.families {
+            match self
+                .families
+                .binary_search_by(|ours| ours.name().cmp(theirs.name()))
+            {
+                Ok(at) => self.families[at].add(theirs),
+                Err(at) => self.families.insert(at, theirs.clone()),
+            }
+        }
+        self.taken = self.taken.max(other.taken);
+        Ok(())
+    }
+}
+
+impl Family {
+    pub(crate) fn same_shape(&self, other: &Self) -> bool {
+        self.meta.kind == other.meta.kind
+            && match (&self.values, &other.values) {
+                (
+                    Values::Histogram { bounds: ours, .. },
+                    Values::Histogram { bounds: theirs, .. },
+                ) => ours == theirs,
+                (Values::Counter(_), Values::Counter(_)) | (Values::Gauge(_), Values::Gauge(_)) => {
+                    true
+                }
+                _ => false,
+            }
+    }
+
+    /// Adds the series of `other`, which has the same shape.
+    pub(crate) fn add(&mut self, other: &Self) {
+        if self.meta.constant != other.meta.constant {
+            self.own_constants();
+            let mut theirs = other.clone();
+            theirs.own_constants();
+            return self.add(&theirs);
+        }
+        self.source = (0, 0);
+        let merge = self.meta.merge;
+        let places = self.places();
+        for i in 0..other.len() {
+            match places.get(other.texts.get(i)) {
+                None => self.push_from(other, i),
+                Some(&at) => match (&mut self.values, &other.values) {
+                    (Values::Counter(ours), Values::Counter(theirs)) => {
+                        ours[at] = add(ours[at], theirs[i]);
+                    }
+                    (Values::Gauge(ours), Values::Gauge(theirs)) => {
+                        ours[at] = match merge {
+                            GaugeMerge::Sum => ours[at] + theirs[i],
+                            GaugeMerge::Min => ours[at].min(theirs[i]),
+                            GaugeMerge::Max => ours[at].max(theirs[i]),
+                            GaugeMerge::Last => theirs[i],
+                        };
+                    }
+                    (
+                        Values::Histogram {
+                            bounds,
+                            counts: ours,
+                            sums: our_sums,
+                        },
+                        Values::Histogram {
+                            counts: theirs,
+                            sums: their_sums,
+                            ..
+                        },
+                    ) => {
+                        let n = bounds.len() + 1;
+                        for (ours, theirs) in ours[at * n..][..n].iter_mut().zip(&theirs[i * n..]) {
+                            *ours = ours.wrapping_add(*theirs);
+                        }
+                        our_sums[at] += their_sums[i];
+                    }
+                    _ => debug_assert!(false, "the caller has compared the shapes"),
+                },
+            }
+        }
+    }
+
+    fn subtract(&mut self, before: &Self) {
+        let places = before.places();
+        for i in 0..self.len() {
+            // Most series are where they were.
+            let text = self.texts.get(i);
+            let at = if i < before.len() && before.texts.get(i) == text {
+                Some(i)
+            } else {
+                places.get(text).copied()
+            };
+            let Some(at) = at else { continue };
+            match (&mut self.values, &before.values) {
+                (Values::Counter(now), Values::Counter(before)) => {
+                    now[i] = subtract(now[i], before[at]);
+                }
+                (
+                    Values::Histogram {
+                        bounds,
+                        counts: now,
+                        sums,
+                    },
+                    Values::Histogram {
+                        counts: before,
+                        sums: sums_before,
+                        ..
+                    },
+                ) => {
+                    let n = bounds.len() + 1;
+                    let (now, before) = (&mut now[i * n..][..n], &before[at * n..][..n]);
+                    if now.iter().zip(before).all(|(now, before)| now >= before) {
+                        for (now, before) in now.iter_mut().zip(before) {
+                            *now -= before;
+                        }
+                        sums[i] -= sums_before[at];
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn places(&self) -> HashMap<String, usize> {
+        (0..self.len())
+            .map(|i| (self.texts.get(i).to_owned(), i))
+            .collect()
+    }
+
+    /// Where a series has a label that is also a constant one, its own value stands; what then is the same series adds up.
+    pub(crate) fn let_samples_win(&mut self) {
+        let constant = self.meta.constant.clone();
+        let names: Vec<_> = labels::pairs(&constant).map(|(name, _)| name).collect();
+        let wins = |text| labels::pairs(text).any(|(name, _)| names.contains(&name));
+        if !(0..self.len()).any(|i| wins(self.texts.get(i))) {
+            return;
+        }
+        let all = self.clone();
+        self.meta.constant.clear();
+        self.texts.truncate(0);
+        self.values.clear();
+        for i in 0..all.len() {
+            let own = all.texts.get(i);
+            let set: BTreeMap<_, _> = labels::pairs(&constant).chain(labels::pairs(own)).collect();
+            let set: Vec<_> = set.iter().map(|(name, value)| (*name, &**value)).collect();
+            let mut one = Family::new(self.meta.clone(), self.values.clone());
+            one.values.clear();
+            one.push_from(&all, i);
+            one.texts.truncate(0);
+            one.texts.push(&labels::text(&set));
+            self.add(&one);
+        }
+    }
+
+    /// Makes the constant labels part of every series, so that families with different ones can stand together.
+    fn own_constants(&mut self) {
+        let constant = std::mem::take(&mut self.meta.constant);
+        if constant.is_empty() {
+            return;
+        }
+        let mut texts = super::Texts::default();
+        for i in 0..self.len() {
+            let own = self.texts.get(i);
+            let comma = if own.is_empty() { "" } else { "," };
+            texts.push(&format!("{constant}{comma}{own}"));
+        }
+        self.texts = texts;
+        self.source = (0, 0);
+    }
+}
+
+fn add(a: Number, b: Number) -> Number {
+    match (a, b) {
+        (Number::Int(a), Number::Int(b)) => Number::Int(a.wrapping_add(b)),
+        (a, b) => Number::Float(a.as_f64() + b.as_f64()),
+    }
+}
+
+/// What a counter gained; one that went down has started over.
+fn subtract(now: Number, before: Number) -> Number {
+    match (now, before) {
+        (Number::Int(now), Number::Int(before)) => Number::Int(now.checked_sub(before).unwrap_or(now)),
+        (now, before) if now.as_f64() < before.as_f64() => now,
+        (now, before) => Number::Float(now.as_f64() - before.as_f64()),
+    }
+}

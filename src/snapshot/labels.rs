@@ -1,0 +1,168 @@
+//! Label sets as exposition writes them: `method="GET",route="/a\"b"`, escaped once, when the series is made.
+//!
+//! Escaping is that of the Prometheus text format 0.0.4 and of OpenMetrics 1.0, which agree on label values: `\`, `"`
+//! and line feed, nothing else.
+
+use std::borrow::Cow;
+
+/// Appends `name="value"` to `text`, behind a comma where something stands before it.
+pub(crate) fn push(text: &mut String, name: &str, value: &str) {
+    if !text.is_empty() {
+        text.push(',');
+    }
+    text.push_str(name);
+    text.push_str("=\"");
+    escape_into(text, value);
+    text.push('"');
+}
+
+/// Whether `value` looks different when escaped.
+pub(crate) fn needs_escape(value: &str) -> bool {
+    value.bytes().any(|b| matches!(b, b'\\' | b'"' | b'\n'))
+}
+
+/// The text of these labels.
+pub(crate) fn text(labels: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, value) in labels {
+        push(&mut text, name, value);
+    }
+    text
+}
+
+fn escape_into(text: &mut String, value: &str) {
+    if !needs_escape(value) {
+        text.push_str(value);
+        return;
+    }
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+}
+
+/// The names and values of a label text, unescaped. Ends early where the text is not one of [`push`]'s.
+pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (name, value) = rest.split_once("=\"")?;
+        let end = closing_quote(value)?;
+        let after = &value[end + 1..];
+        rest = after.strip_prefix(',').unwrap_or(after);
+        Some((name, unescape(&value[..end])))
+    })
+}
+
+fn closing_quote(value: &str) -> Option<usize> {
+    let mut escaped = false;
+    value.bytes().position(|b| {
+        let closes = b == b'"' && !escaped;
+        escaped = b == b'\\' && !escaped;
+        closes
+    })
+}
+
+fn unescape(value: &str) -> Cow<'_, str> {
+    if !value.contains('\\') {
+        return Cow::Borrowed(value);
+    }
+    let mut plain = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('n') => plain.push('\n'),
+                Some(c) => plain.push(c),
+                None => {}
+            },
+            c => plain.push(c),
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// The label texts of one family, one after the other in one string.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(crate) struct Texts {
+    text: String,
+    ends: Vec<usize>,
+    /// Who wrote each of them, so that the next snapshot copies only what is new.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    keys: Vec<u32>,
+}
+
+impl Texts {
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn get(&self, i: usize) -> &str {
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        &self.text[start..self.ends[i]]
+    }
+
+    /// Puts `text` at place `i`: nothing to do where `key` is there already. What follows another text is dropped.
+    /// `text` appends it.
+    pub(crate) fn put(&mut self, i: usize, key: u32, text: impl FnOnce(&mut String)) {
+        if self.keys.get(i) == Some(&key) {
+            return;
+        }
+        self.truncate(i);
+        text(&mut self.text);
+        self.ends.push(self.text.len());
+        self.keys.push(key);
+    }
+
+    pub(crate) fn push(&mut self, text: &str) {
+        self.put(self.len(), u32::MAX, |all| all.push_str(text));
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if len < self.len() {
+            self.text
+                .truncate(if len == 0 { 0 } else { self.ends[len - 1] });
+            self.ends.truncate(len);
+            self.keys.truncate(len);
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.capacity() + 8 * self.ends.capacity() + 4 * self.keys.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_and_back() {
+        let mut text = String::new();
+        let set = [("a", "x\"y"), ("b", "\\\n"), ("c", ""), ("d", "},{=\"")];
+        for (name, value) in set {
+            push(&mut text, name, value);
+        }
+        assert_eq!(text, r#"a="x\"y",b="\\\n",c="",d="},{=\"""#);
+        let back: Vec<_> = pairs(&text).collect();
+        assert_eq!(back.len(), set.len());
+        for ((name, value), (n, v)) in back.iter().zip(set) {
+            assert_eq!((*name, &**value), (n, v));
+        }
+    }
+
+    #[test]
+    fn texts_keep_what_is_there() {
+        let mut texts = Texts::default();
+        texts.put(0, 7, |t| t.push_str("a"));
+        texts.put(1, 8, |t| t.push_str("b"));
+        texts.put(0, 7, |_| unreachable!("it is there"));
+        assert_eq!((texts.get(0), texts.get(1)), ("a", "b"));
+        texts.put(0, 9, |t| t.push_str("c"));
+        assert_eq!((texts.len(), texts.get(0)), (1, "c"));
+    }
+}

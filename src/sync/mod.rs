@@ -1,0 +1,87 @@
+//! The atomics of std, or of loom in a model; and the few things that differ between the two.
+//!
+//! Everything that models drive takes its atomics from here. Under `cfg(loom)` constructors are not `const`,
+//! so nothing a model touches lives in a `static`; [`const_fn!`] writes such a constructor once for both.
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, fence};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, fence};
+
+pub(crate) use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// Reads a cell that only the calling thread writes.
+///
+/// With std a relaxed load. In a model it is also the proof of the single-writer contract: loom panics where
+/// another thread's write is not ordered before it. (After a plain load loom may stop exploring.)
+#[inline(always)]
+pub(crate) fn owner_load(cell: &AtomicU64) -> u64 {
+    #[cfg(not(loom))]
+    return cell.load(Relaxed);
+    #[cfg(loom)]
+    #[expect(unsafe_code, reason = "loom's own check of the single-writer contract")]
+    // SAFETY: that no other thread writes now is what the model checks: loom panics where it is broken.
+    return unsafe { cell.unsync_load() };
+}
+
+/// A function that is `const` with std's atomics and is not with loom's.
+macro_rules! const_fn {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty $body:block) => {
+        #[cfg(not(loom))] $(#[$meta])* $vis const fn $name($($arg: $ty),*) -> $ret $body
+        #[cfg(loom)] $(#[$meta])* $vis fn $name($($arg: $ty),*) -> $ret $body
+    };
+}
+pub(crate) use const_fn;
+
+#[cfg(not(loom))]
+pub(crate) use atomic_float::AtomicF64;
+
+/// The methods of `atomic_float::AtomicF64` that are used here, over loom's atomics.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(crate) struct AtomicF64(AtomicU64);
+
+#[cfg(loom)]
+#[allow(dead_code, reason = "the models use some of them")]
+impl AtomicF64 {
+    pub(crate) fn new(value: f64) -> Self {
+        Self(AtomicU64::new(value.to_bits()))
+    }
+
+    pub(crate) fn load(&self, order: std::sync::atomic::Ordering) -> f64 {
+        f64::from_bits(self.0.load(order))
+    }
+
+    pub(crate) fn store(&self, value: f64, order: std::sync::atomic::Ordering) {
+        self.0.store(value.to_bits(), order);
+    }
+
+    pub(crate) fn fetch_add(&self, value: f64, order: std::sync::atomic::Ordering) -> f64 {
+        self.update(order, |old| old + value)
+    }
+
+    pub(crate) fn fetch_max(&self, value: f64, order: std::sync::atomic::Ordering) -> f64 {
+        self.update(order, |old| old.max(value))
+    }
+
+    pub(crate) fn fetch_min(&self, value: f64, order: std::sync::atomic::Ordering) -> f64 {
+        self.update(order, |old| old.min(value))
+    }
+
+    fn update(&self, order: std::sync::atomic::Ordering, new: impl Fn(f64) -> f64) -> f64 {
+        let mut old = self.0.load(Relaxed);
+        loop {
+            let next = new(f64::from_bits(old)).to_bits();
+            match self.0.compare_exchange(old, next, order, Relaxed) {
+                Ok(old) => return f64::from_bits(old),
+                Err(now) => old = now,
+            }
+        }
+    }
+}
+
+mod passes;
+
+#[cfg_attr(not(feature = "serve"), allow(unused_imports, reason = "who serves shares passes"))]
+pub(crate) use passes::Passes;

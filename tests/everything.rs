@@ -1,0 +1,234 @@
+//! Every kind, by static, by handle and by look-up, updated by eight threads while it is scraped without pause, across
+//! promotion, growth, expiry, thread birth and death: totals exact, family sums exact, never a decrease, never torn.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::time::Duration;
+
+use tallies::snapshot::Value;
+use tallies::{Counter, Histogram, LabelValue, Labels, Snapshot, UpDownCounter};
+
+const THREADS: u64 = 8;
+/// Per thread; shared out over the kinds below.
+const UPDATES: u64 = if cfg!(debug_assertions) {
+    100_000
+} else {
+    1_000_000
+};
+const BOUNDS: &[f64] = &[1.0, 2.0, 4.0, 8.0];
+
+#[tallies::metric]
+static PLAIN: Counter = Counter::new("all_plain_total");
+#[tallies::metric]
+static FLOAT: Counter<(), f64> = Counter::new("all_float_total");
+#[tallies::metric]
+static HISTOGRAM: Histogram = Histogram::new("all_histogram").buckets(BOUNDS);
+#[tallies::metric]
+static IN_FLIGHT: UpDownCounter = UpDownCounter::new("all_in_flight");
+
+#[derive(LabelValue, Clone, Copy)]
+enum Method {
+    Get,
+    Post,
+}
+
+#[derive(Labels)]
+struct Closed {
+    method: Method,
+    ok: bool,
+}
+
+#[derive(Labels)]
+struct Open<'a> {
+    route: &'a str,
+    status: u16,
+}
+
+#[tallies::metric]
+static CLOSED: Counter<Closed> = Counter::new("all_closed_total");
+#[tallies::metric]
+static OPEN: Counter<Open> = Counter::new("all_open_total");
+/// Series of this come and go: they expire between any two scrapes that find them unchanged.
+#[tallies::metric]
+static MORTAL: Counter<Open> = Counter::new("all_mortal_total").expire_after(Duration::ZERO);
+#[tallies::metric]
+static MORTAL_HISTOGRAM: Histogram<Open> = Histogram::new("all_mortal_histogram")
+    .buckets(BOUNDS)
+    .expire_after(Duration::ZERO);
+
+/// One round of updates; ten of them.
+fn round(i: u64) {
+    const ROUTES: [&str; 3] = ["/", "/users", "/very/long/path/that/is/not/short"];
+    let route = ROUTES[(i % 3) as usize];
+    let status = 200 + (i % 2) as u16;
+    PLAIN.inc();
+    FLOAT.add(0.5);
+    HISTOGRAM.observe((i % 10) as f64);
+    IN_FLIGHT.inc();
+    CLOSED
+        .with(Closed {
+            method: if i % 2 == 0 {
+                Method::Get
+            } else {
+                Method::Post
+            },
+            ok: i % 3 == 0,
+        })
+        .inc();
+    OPEN.with(Open { route, status }).inc();
+    MORTAL.with(Open { route, status }).inc();
+    MORTAL_HISTOGRAM
+        .with(Open { route, status })
+        .observe((i % 10) as f64);
+    IN_FLIGHT.dec();
+    PLAIN.add(1);
+}
+
+const ROUND: u64 = 10;
+
+/// What must never go back: every counter's series, every family's sum, every bucket.
+#[derive(Default)]
+struct Watch {
+    seen: HashMap<String, f64>,
+}
+
+impl Watch {
+    fn never_back(&mut self, what: String, now: f64) {
+        let before = self.seen.entry(what.clone()).or_default();
+        assert!(*before <= now, "{what} went back from {before} to {now}");
+        *before = now;
+    }
+
+    fn look(&mut self, snapshot: &Snapshot) {
+        for family in snapshot.families().filter(|f| f.name().starts_with("all_")) {
+            let mortal = family.name().contains("mortal");
+            let mut sum = 0.0;
+            for (labels, value) in family.series() {
+                let what = format!("{}{labels:?}", family.name());
+                match value {
+                    Value::Counter(n) => {
+                        sum += n.as_f64();
+                        if !mortal {
+                            self.never_back(what, n.as_f64());
+                        }
+                    }
+                    Value::Gauge(x) => {
+                        assert!((0.0..=THREADS as f64).contains(&x), "{what} is {x}");
+                    }
+                    Value::Histogram(h) => {
+                        sum += h.count() as f64;
+                        not_torn(&what, h);
+                        if !mortal {
+                            for (le, count) in h.buckets() {
+                                self.never_back(format!("{what} {le}"), count as f64);
+                            }
+                        }
+                    }
+                    _ => unreachable!("no other kind is declared here"),
+                }
+            }
+            self.never_back(format!("sum of {}", family.name()), sum);
+        }
+    }
+}
+
+/// Observed were whole numbers below ten, so the buckets bound the sum; and what is between them is exact enough to
+/// show a sum of other observations.
+fn not_torn(what: &str, h: tallies::snapshot::Histogram<'_>) {
+    let buckets: Vec<_> = h.buckets().map(|(_, count)| count).collect();
+    assert_eq!(buckets.last(), Some(&h.count()), "{what}");
+    let own: Vec<f64> = (0..buckets.len())
+        .map(|i| (buckets[i] - if i == 0 { 0 } else { buckets[i - 1] }) as f64)
+        .collect();
+    let low = [0.0, 2.0, 3.0, 5.0, 9.0];
+    let high = [1.0, 2.0, 4.0, 8.0, 9.0];
+    let at_least: f64 = own.iter().zip(low).map(|(n, x)| n * x).sum();
+    let at_most: f64 = own.iter().zip(high).map(|(n, x)| n * x).sum();
+    assert!(
+        at_least <= h.sum() && h.sum() <= at_most,
+        "{what}: {own:?} sum {}",
+        h.sum()
+    );
+}
+
+#[test]
+fn every_kind_under_scrapes() {
+    let done = AtomicBool::new(false);
+    let rounds = UPDATES / ROUND;
+    let scrapes = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut watch = Watch::default();
+            let mut snapshot = Snapshot::default();
+            while !done.load(Relaxed) {
+                tallies::registry().snapshot_into(&mut snapshot);
+                watch.look(&snapshot);
+                scrapes.fetch_add(1, Relaxed);
+            }
+            watch
+        });
+        let workers: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(move || {
+                    // Threads are born and die: each part of the work on one of its own.
+                    for part in 0..10 {
+                        std::thread::spawn(move || {
+                            for i in part * rounds / 10..(part + 1) * rounds / 10 {
+                                round(i);
+                            }
+                        })
+                        .join()
+                        .unwrap();
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        done.store(true, Relaxed);
+        let mut watch = watcher.join().unwrap();
+        watch.look(&tallies::snapshot());
+    });
+    assert!(scrapes.load(Relaxed) > 3, "scraped while it ran");
+
+    let n = (THREADS * rounds) as f64;
+    let sum_of = |snapshot: &Snapshot, name: &str| -> f64 {
+        snapshot
+            .family(name)
+            .unwrap()
+            .series()
+            .map(|(_, value)| match value {
+                Value::Counter(n) => n.as_f64(),
+                Value::Histogram(h) => h.count() as f64,
+                _ => unreachable!("not asked for"),
+            })
+            .sum()
+    };
+    // Scraped a few more times, so that everything mortal expires, folds, and is zeroed.
+    for _ in 0..20 {
+        let now = tallies::snapshot();
+        assert_eq!(now.get("all_plain_total", &[]), Some(2.0 * n));
+        assert_eq!(now.get("all_float_total", &[]), Some(0.5 * n));
+        assert_eq!(now.get("all_in_flight", &[]), Some(0.0));
+        assert_eq!(now.get("all_histogram_count", &[]), Some(n));
+        assert_eq!(
+            now.get("all_histogram_sum", &[]),
+            Some(THREADS as f64 * 4.5 * rounds as f64)
+        );
+        for name in [
+            "all_closed_total",
+            "all_open_total",
+            "all_mortal_total",
+            "all_mortal_histogram",
+        ] {
+            assert_eq!(sum_of(&now, name), n, "{name}");
+        }
+    }
+    assert_eq!(PLAIN.total(), 2 * THREADS * rounds);
+    let closed = CLOSED.get_all();
+    assert_eq!(closed.len(), 4);
+    assert_eq!(closed.iter().map(|(_, n)| n).sum::<u64>(), THREADS * rounds);
+    assert_eq!(OPEN.get_all().len(), 6);
+    assert!(MORTAL.is_empty(), "all of it has expired");
+}
