@@ -166,7 +166,9 @@ pub(crate) fn report(error: &Error) {
 pub(crate) fn report_once(error: &Error) {
     static SAID: std::sync::Mutex<std::collections::BTreeSet<String>> =
         std::sync::Mutex::new(std::collections::BTreeSet::new());
-    let mut said = SAID.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut said = SAID
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if said.insert(error.to_string()) {
         report(error);
     }

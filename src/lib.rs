@@ -15,13 +15,16 @@ mod collect;
 mod declare;
 #[cfg(not(loom))]
 pub mod encode;
-#[cfg(not(loom))]
+#[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 mod error;
-#[allow(unreachable_pub, reason = "a private room whose types stand in the signatures of public ones")]
+#[allow(
+    unreachable_pub,
+    reason = "a private room whose types stand in the signatures of public ones"
+)]
 mod observe;
 #[cfg(all(feature = "serve", not(loom)))]
 mod serve;
-#[cfg_attr(loom, allow(dead_code))]
+#[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 pub mod snapshot;
 mod sync;
 
@@ -30,12 +33,11 @@ pub use collect::{Collect, Collected, Registry, registry};
 #[cfg(not(loom))]
 pub use declare::{
     AnyLabels, BoundCounter, BoundGauge, BoundHistogram, BoundUpDownCounter, Counter,
-    CounterBuilder, CounterSeries, DEFAULT_LIMIT, Gauge, GaugeBuilder, GaugeSeries, Histogram,
-    HistogramBuilder, HistogramSeries, InFlight, Info, InfoBuilder, LabelSet, LabelValue,
-    Declare, List, NamedLabels, Options, StateSet, StateSetBuilder, Timer, UpDownCounter, UpDownCounterBuilder,
-    UpDownCounterSeries, buckets,
+    CounterBuilder, CounterSeries, DEFAULT_LIMIT, Declare, Gauge, GaugeBuilder, GaugeSeries,
+    Histogram, HistogramBuilder, HistogramSeries, InFlight, Info, InfoBuilder, LabelSet,
+    LabelValue, List, NamedLabels, Options, StateSet, StateSetBuilder, Timer, UpDownCounter,
+    UpDownCounterBuilder, UpDownCounterSeries, buckets,
 };
-#[cfg(not(loom))]
 pub use error::Error;
 #[cfg(not(loom))]
 pub use observe::{Number, Observed, warm};
@@ -83,7 +85,10 @@ pub fn serve(address: impl std::net::ToSocketAddrs + std::fmt::Debug) -> Result<
 impl Server {
     /// A server of the default registry.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "a default server is not a thing one asks for by accident")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a default server is not a thing one asks for by accident"
+    )]
     pub fn new() -> Self {
         Self::of(std::sync::Arc::new(registry().clone()))
     }
@@ -93,9 +98,9 @@ impl Server {
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::declare::Listed;
     #[cfg(feature = "link-time")]
     pub use crate::declare::LISTED;
+    pub use crate::declare::Listed;
     pub use crate::declare::label::derived::{Names, dense, dense_texts};
     #[cfg(feature = "link-time")]
     pub use linkme;

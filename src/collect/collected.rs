@@ -79,7 +79,11 @@ impl Collected {
         total: f64,
     ) -> Result<(), Error> {
         if total.is_nan() || total < 0.0 {
-            return Err(Error::update(name, total, "is a counter, so its total is 0 or more"));
+            return Err(Error::update(
+                name,
+                total,
+                "is a counter, so its total is 0 or more",
+            ));
         }
         let family = self.family(name, help, Kind::Counter, labels)?;
         if let Values::Counter(values) = &mut family.values {
@@ -97,9 +101,14 @@ impl Collected {
     ) -> Result<&mut Family, Error> {
         check_name(name.as_bytes()).map_err(|why| Error::name(name, why))?;
         for (label, _) in labels {
-            check_label(label.as_bytes(), kind).map_err(|why| Error::label_name(name, label, why))?;
+            check_label(label.as_bytes(), kind)
+                .map_err(|why| Error::label_name(name, label, why))?;
         }
-        let at = match self.families.iter().position(|family| family.name() == name) {
+        let at = match self
+            .families
+            .iter()
+            .position(|family| family.name() == name)
+        {
             Some(at) if self.families[at].kind() == kind => at,
             Some(_) => return Err(Error::other_type(name, None)),
             None => {
@@ -123,7 +132,10 @@ impl Collected {
         let family = &mut self.families[at];
         let text = labels::text(labels);
         if (0..family.len()).any(|i| family.texts.get(i) == text) {
-            return Err(Error::collect(name, &format!("has the series {{{text}}} twice")));
+            return Err(Error::collect(
+                name,
+                &format!("has the series {{{text}}} twice"),
+            ));
         }
         family.texts.push(&text);
         Ok(family)

@@ -5,9 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::declare::{
-    Counter, DEFAULT, Gauge, Histogram, Info, List, UpDownCounter, enlist_all,
-};
+use crate::declare::{Counter, DEFAULT, Gauge, Histogram, Info, List, UpDownCounter, enlist_all};
 use crate::error::{Error, report};
 use crate::observe;
 use crate::snapshot::{Family, Snapshot, Source};

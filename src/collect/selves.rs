@@ -28,12 +28,36 @@ pub(super) fn collect(
     let (families, series) = list.size();
     let (shards, cells) = pass.shards();
     let mut gauge = |name, help, value: f64| out.gauge(name, help, &[], value);
-    gauge("tallies_families", "Families in this registry.", families as f64)?;
-    gauge("tallies_series", "Series in this registry, without those of collectors.", series as f64)?;
-    gauge("tallies_shards", "Threads' cells in this process; those of ended threads wait for the next.", shards as f64)?;
-    gauge("tallies_shard_bytes", "Memory set aside for cells; the system commits what was touched.", cells as f64 * 8.0)?;
-    gauge("tallies_snapshot_bytes", "Memory that the last snapshot held.", last.bytes.max(snapshot.bytes()) as f64)?;
-    gauge("tallies_scrape_duration_seconds", "How long the last snapshot took.", last.seconds)?;
+    gauge(
+        "tallies_families",
+        "Families in this registry.",
+        families as f64,
+    )?;
+    gauge(
+        "tallies_series",
+        "Series in this registry, without those of collectors.",
+        series as f64,
+    )?;
+    gauge(
+        "tallies_shards",
+        "Threads' cells in this process; those of ended threads wait for the next.",
+        shards as f64,
+    )?;
+    gauge(
+        "tallies_shard_bytes",
+        "Memory set aside for cells; the system commits what was touched.",
+        cells as f64 * 8.0,
+    )?;
+    gauge(
+        "tallies_snapshot_bytes",
+        "Memory that the last snapshot held.",
+        last.bytes.max(snapshot.bytes()) as f64,
+    )?;
+    gauge(
+        "tallies_scrape_duration_seconds",
+        "How long the last snapshot took.",
+        last.seconds,
+    )?;
     let mut counter = |name, help, value: u64| out.counter(name, help, &[], value as f64);
     counter(
         "tallies_refused_updates_total",

@@ -19,7 +19,12 @@ pub const DEFAULT: &[f64] = &[
 /// # Ok::<(), tallies::Error>(())
 /// ```
 pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
-    checked(count, |i| start + width * i as f64, width > 0.0, "the width has to be above 0")
+    checked(
+        count,
+        |i| start + width * i as f64,
+        width > 0.0,
+        "the width has to be above 0",
+    )
 }
 
 /// `count` bounds, the first at `start` and each `factor` times the one before.

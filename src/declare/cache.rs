@@ -68,12 +68,16 @@ impl Cache {
     #[inline]
     fn has_key(&self, mut at: usize, texts: &[&str]) -> bool {
         texts.iter().all(|text| {
-            let Some((len, rest)) = self.keys.get(at..).and_then(|keys| keys.split_first_chunk())
+            let Some((len, rest)) = self
+                .keys
+                .get(at..)
+                .and_then(|keys| keys.split_first_chunk())
             else {
                 return false;
             };
             at += 4 + text.len();
-            u32::from_ne_bytes(*len) as usize == text.len() && rest.get(..text.len()) == Some(text.as_bytes())
+            u32::from_ne_bytes(*len) as usize == text.len()
+                && rest.get(..text.len()) == Some(text.as_bytes())
         })
     }
 

@@ -86,7 +86,9 @@ impl<N: Number> Counter<(), N> {
     /// Adds `n`. A negative, infinite or NaN float is dropped and counted in `tallies_refused_updates_total`.
     #[inline]
     pub fn add(&self, n: N) {
-        if !n.can_add() || !observe::thread(|thread| Tally::add(thread, self.inner.place.last(Tag::FIRST), n)) {
+        if !n.can_add()
+            || !observe::thread(|thread| Tally::add(thread, self.inner.place.last(Tag::FIRST), n))
+        {
             self.add_cold(n);
         }
     }
@@ -134,7 +136,11 @@ impl<N: Number> CounterSeries<'_, N> {
     #[inline]
     pub fn add(&self, n: N) {
         let Handle { cells, tag, .. } = self.handle;
-        if !n.can_add() || !observe::thread(|thread| Tally::add(thread, observe::Cells::place(cells).last(tag), n)) {
+        if !n.can_add()
+            || !observe::thread(|thread| {
+                Tally::add(thread, observe::Cells::place(cells).last(tag), n)
+            })
+        {
             self.add_cold(n);
         }
     }
@@ -209,7 +215,11 @@ fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {
         return Ok(());
     }
     observe::refuse();
-    Err(Error::update(name, n.into_number().as_f64(), "only grows by finite amounts of 0 and more"))
+    Err(Error::update(
+        name,
+        n.into_number().as_f64(),
+        "only grows by finite amounts of 0 and more",
+    ))
 }
 
 fn add_cold<N: Number>(cells: &Tally<N>, tag: Tag, n: N, eager: bool) -> Outcome {

@@ -150,7 +150,9 @@ impl<C: Exported> Kept<C> {
         declaration.enlist::<L>();
         let family = Arc::clone(declaration.family());
         let dense = (L::DENSE > 0).then(|| L::dense_index(labels));
-        let texts = L::with_texts(labels, |texts| texts.iter().map(|text| (*text).into()).collect());
+        let texts = L::with_texts(labels, |texts| {
+            texts.iter().map(|text| (*text).into()).collect()
+        });
         let kept = Self {
             family,
             texts,

@@ -110,9 +110,16 @@ impl Desc {
     }
 
     /// What `#[derive(Metrics)]` says.
-    pub(crate) fn take(&mut self, options: super::Options<'_>, from_data: usize) -> Result<(), Error> {
+    pub(crate) fn take(
+        &mut self,
+        options: super::Options<'_>,
+        from_data: usize,
+    ) -> Result<(), Error> {
         if from_data != options.labels.len() {
-            let why = format!("takes {from_data} label names, got {}", options.labels.len());
+            let why = format!(
+                "takes {from_data} label names, got {}",
+                options.labels.len()
+            );
             return Err(Error::labels(self.name, &why));
         }
         if from_data > 0 {
@@ -138,7 +145,8 @@ impl Desc {
         for (i, &(name, _)) in self.constant.iter().enumerate() {
             check_label(name.as_bytes(), self.kind)
                 .map_err(|why| Error::label_name(self.name, name, why))?;
-            if labels.contains(&name) || self.constant[..i].iter().any(|(other, _)| *other == name) {
+            if labels.contains(&name) || self.constant[..i].iter().any(|(other, _)| *other == name)
+            {
                 return Err(Error::label_name(self.name, name, DOUBLED));
             }
         }
@@ -161,7 +169,8 @@ impl Desc {
 
 const NAME: &str = "has to match [a-zA-Z_:][a-zA-Z0-9_:]*";
 const LABEL: &str = "has to match [a-zA-Z_][a-zA-Z0-9_]*";
-const RESERVED: &str = "is reserved: names that begin with `__`, `le` of a histogram, `quantile` of a summary";
+const RESERVED: &str =
+    "is reserved: names that begin with `__`, `le` of a histogram, `quantile` of a summary";
 const DOUBLED: &str = "stands twice";
 
 /// The grammar of metric names (Prometheus data model).
@@ -287,10 +296,7 @@ pub(crate) fn intern(text: &str) -> &'static str {
 type Kept<T> = Mutex<Vec<&'static [T]>>;
 
 /// A list for as long as the program runs; see [`intern`].
-fn intern_list<T: PartialEq + Copy + Send + 'static>(
-    kept: &Kept<T>,
-    list: &[T],
-) -> &'static [T] {
+fn intern_list<T: PartialEq + Copy + Send + 'static>(kept: &Kept<T>, list: &[T]) -> &'static [T] {
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(list) = kept.iter().find(|other| ***other == *list) {
         return list;
@@ -313,12 +319,18 @@ mod tests {
             assert!(check_name(bad.as_bytes()).is_err(), "{bad:?}");
         }
         for bad in ["", "1a", "bad-label", "a:b", "__x", "x\n"] {
-            assert!(check_label(bad.as_bytes(), Kind::Counter).is_err(), "{bad:?}");
+            assert!(
+                check_label(bad.as_bytes(), Kind::Counter).is_err(),
+                "{bad:?}"
+            );
         }
         assert!(check_label(b"le", Kind::Histogram).is_err());
         assert!(check_label(b"le", Kind::Counter).is_ok());
         assert!(check_label(b"job", Kind::Counter).is_ok());
-        assert_eq!(check_labels(&["a", "b", "a"], Kind::Gauge), Err((2, DOUBLED)));
+        assert_eq!(
+            check_labels(&["a", "b", "a"], Kind::Gauge),
+            Err((2, DOUBLED))
+        );
     }
 
     #[test]
@@ -337,6 +349,9 @@ mod tests {
 
     #[test]
     fn interned_once() {
-        assert!(std::ptr::eq(intern("some name"), intern(&String::from("some name"))));
+        assert!(std::ptr::eq(
+            intern("some name"),
+            intern(&String::from("some name"))
+        ));
     }
 }

@@ -4,7 +4,7 @@
 //! [`cache`](super::cache), then in the shared index (a sharded hash map, whose locks no scrape ever takes). A retired
 //! series folds into the overflow series and is used again within the family, one generation later.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -114,12 +114,12 @@ impl<C: Exported> Series<C> {
 
     fn open(&self, text: String) {
         *self.text() = text.into();
-        // Release: pairs with the Acquire in `is_live`.
-        self.state.store(LIVE, Release);
+        // Relaxed, as everywhere in this file: the text has its lock, and a chunk its `OnceLock`.
+        self.state.store(LIVE, Relaxed);
     }
 
     fn is_live(&self) -> bool {
-        self.state.load(Acquire) == LIVE
+        self.state.load(Relaxed) == LIVE
     }
 }
 
@@ -235,9 +235,7 @@ impl<C: Exported> Family<C> {
 
     #[cold]
     fn with_index(&self, hash: u64, texts: &[&str]) -> Handle<'_, C> {
-        let found = self
-            .look_up(hash, texts)
-            .or_else(|| self.make(hash, texts));
+        let found = self.look_up(hash, texts).or_else(|| self.make(hash, texts));
         let Some((found, series)) = found.and_then(|found| {
             let series = self.series(found.index as usize)?;
             Some((found, series))
@@ -275,7 +273,8 @@ impl<C: Exported> Family<C> {
                 .map(|series| &series.cells);
         }
         let found = self.look_up(self.hash(texts), texts)?;
-        self.series(found.index as usize).map(|series| &series.cells)
+        self.series(found.index as usize)
+            .map(|series| &series.cells)
     }
 
     /// The series without labels.
@@ -322,7 +321,9 @@ impl<C: Exported> Family<C> {
     fn look_up(&self, hash: u64, texts: &[&str]) -> Option<Found> {
         let map = self.index();
         let shard = map.shards()[map.determine_shard(hash as usize)].read();
-        let (_, index) = shard.get(hash, |(h, index)| *h == hash && self.is(*index.get(), texts))?;
+        let (_, index) = shard.get(hash, |(h, index)| {
+            *h == hash && self.is(*index.get(), texts)
+        })?;
         let index = *index.get();
         let tag = self.series(index as usize)?.cells.place().tag();
         Some(Found { index, tag })
@@ -337,7 +338,9 @@ impl<C: Exported> Family<C> {
         }
         let map = self.index();
         let mut shard = map.shards()[map.determine_shard(hash as usize)].write();
-        if let Some((_, index)) = shard.get(hash, |(h, index)| *h == hash && self.is(*index.get(), texts)) {
+        if let Some((_, index)) = shard.get(hash, |(h, index)| {
+            *h == hash && self.is(*index.get(), texts)
+        }) {
             let index = *index.get();
             let tag = self.series(index as usize)?.cells.place().tag();
             return Some(Found { index, tag });
@@ -376,7 +379,10 @@ impl<C: Exported> Family<C> {
                 rest = after;
             }
             first = false;
-            let Some(after) = rest.strip_prefix(name).and_then(|rest| rest.strip_prefix("=\"")) else {
+            let Some(after) = rest
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix("=\""))
+            else {
                 return false;
             };
             if labels::needs_escape(value) {
@@ -450,7 +456,7 @@ impl<C: Exported> Family<C> {
     }
 
     fn all(&self) -> impl Iterator<Item = (u32, &Series<C>)> {
-        (0..self.made.load(Acquire)).filter_map(|i| Some((i as u32, self.series(i)?)))
+        (0..self.made.load(Relaxed)).filter_map(|i| Some((i as u32, self.series(i)?)))
     }
 
     /// What one series has counted.
@@ -545,7 +551,8 @@ impl<C: Exported> Family<C> {
         if let Some(all) = self.dense.get() {
             for (i, series) in all.iter().enumerate() {
                 let total = read(&series.cells, pass);
-                out.texts.put(i, i as u32, |text| text.push_str(&series.text()));
+                out.texts
+                    .put(i, i as u32, |text| text.push_str(&series.text()));
                 C::write(&total, &mut out.values);
             }
         } else if self.desc.labels == Names::Fixed(&[]) {
@@ -566,7 +573,8 @@ impl<C: Exported> Family<C> {
                 expired.push(index);
                 continue;
             }
-            out.texts.put(i, index, |text| text.push_str(&series.text()));
+            out.texts
+                .put(i, index, |text| text.push_str(&series.text()));
             C::write(&total, &mut out.values);
             i += 1;
         }

@@ -337,7 +337,9 @@ impl<'a> UpDownCounterSeries<'a> {
             family, cells, tag, ..
         } = self.handle;
         let cold = |cells: &UpDown, tag, eager| {
-            observe::thread(|thread| cells.add_cold(observe::engine(), thread, tag, up, down, eager))
+            observe::thread(|thread| {
+                cells.add_cold(observe::engine(), thread, tag, up, down, eager)
+            })
         };
         if cold(cells, tag, family.desc.hot) == Outcome::Stale {
             cold(family.overflow().cells, Tag::FIRST, false);

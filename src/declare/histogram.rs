@@ -117,10 +117,7 @@ impl<L: LabelSet> HistogramBuilder<L> {
 /// The bucket of a finite value: the number of bounds below it, counted without a branch.
 #[inline(always)]
 fn bucket(bounds: &[f64], value: f64) -> usize {
-    bounds
-        .iter()
-        .map(|&bound| usize::from(bound < value))
-        .sum()
+    bounds.iter().map(|&bound| usize::from(bound < value)).sum()
 }
 
 macro_rules! histogram_methods {
@@ -250,7 +247,9 @@ impl<'a> HistogramSeries<'a> {
         }
         let what = (bucket(self.bounds(), value), value, times);
         let cold = |cells: &Buckets, tag, eager| {
-            observe::thread(|thread| cells.observe_cold(observe::engine(), thread, tag, what, eager))
+            observe::thread(|thread| {
+                cells.observe_cold(observe::engine(), thread, tag, what, eager)
+            })
         };
         if cold(cells, tag, family.desc.hot) == Outcome::Stale {
             cold(family.overflow().cells, Tag::FIRST, false);

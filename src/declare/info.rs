@@ -105,7 +105,10 @@ impl<S: LabelValue> StateSet<S> {
     #[track_caller]
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
-        assert!(!S::VALUES.is_empty(), "states are the variants of an enum that derives LabelValue");
+        assert!(
+            !S::VALUES.is_empty(),
+            "states are the variants of an enum that derives LabelValue"
+        );
         if let Err(why) = check_label(name.as_bytes(), Kind::StateSet) {
             panic!("{}", why);
         }
@@ -186,7 +189,10 @@ impl<S: LabelValue> StateSetBuilder<S> {
     pub fn register(self, registry: &impl AsRef<List>) -> Result<StateSet<S>, Error> {
         let name = self.desc.name;
         if S::VALUES.is_empty() {
-            return Err(Error::labels(name, "needs an enum that derives LabelValue for its states"));
+            return Err(Error::labels(
+                name,
+                "needs an enum that derives LabelValue for its states",
+            ));
         }
         check_label(name.as_bytes(), Kind::StateSet).map_err(|why| Error::name(name, why))?;
         let states = Arc::new(States::of::<S>(self.desc));
@@ -226,8 +232,9 @@ impl Declared for States {
         out.begin((u64::MAX, self.names.as_ptr().addr() as u64));
         let current = self.current.load(Relaxed);
         for (i, name) in self.names.iter().enumerate() {
-            out.texts
-                .put(i, i as u32, |text| *text += &labels::text(&[(self.desc.name, name)]));
+            out.texts.put(i, i as u32, |text| {
+                *text += &labels::text(&[(self.desc.name, name)])
+            });
             if let Values::Gauge(values) = &mut out.values {
                 values.push(f64::from(u8::from(i == current)));
             }

@@ -65,10 +65,7 @@ impl List {
     }
 
     /// The family of this description, added if there is none of its name.
-    pub(crate) fn get_or_add(
-        &self,
-        family: Arc<dyn Declared>,
-    ) -> Result<Arc<dyn Declared>, Error> {
+    pub(crate) fn get_or_add(&self, family: Arc<dyn Declared>) -> Result<Arc<dyn Declared>, Error> {
         let mut inner = self.lock();
         let desc = *family.desc();
         if let Some(entry) = inner.entries.get(desc.name) {
@@ -220,7 +217,11 @@ impl Entry {
         if desc.labels.fixed().contains(&name)
             || desc.constant.iter().any(|(other, _)| *other == name)
         {
-            return Err(Error::label_name(desc.name, name, "is also a constant label"));
+            return Err(Error::label_name(
+                desc.name,
+                name,
+                "is also a constant label",
+            ));
         }
         Ok(())
     }

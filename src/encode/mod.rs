@@ -3,7 +3,7 @@
 mod number;
 mod text;
 
-use crate::snapshot::{Family, Histogram, Number, Snapshot, Values, Value};
+use crate::snapshot::{Family, Histogram, Number, Snapshot, Value, Values};
 
 /// The content type of [`text`](fn@text).
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";

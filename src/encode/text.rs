@@ -73,7 +73,8 @@ impl Format for Text<'_> {
         self.out.extend_from_slice(b"# TYPE ");
         self.out.extend_from_slice(self.name.as_bytes());
         self.out.push(b' ');
-        self.out.extend_from_slice(family.kind().as_text().as_bytes());
+        self.out
+            .extend_from_slice(family.kind().as_text().as_bytes());
         self.out.push(b'\n');
         if family.kind() == Kind::Histogram {
             self.prepare(family);

@@ -13,9 +13,7 @@
 //! observation. Before the series is hot the same cells stand in one shared block, whose writers take turns by a word
 //! that readers never take.
 
-use crate::sync::{
-    Acquire, AtomicBool, AtomicU64, Relaxed, Release, fence, owner_load,
-};
+use crate::sync::{Acquire, AtomicBool, AtomicU64, Relaxed, Release, fence, owner_load};
 
 use super::memory::Block;
 use super::pass::Pass;
@@ -81,12 +79,10 @@ impl Buckets {
         (bucket, value, times): (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
-        if eager {
-            super::promote(engine, &self.place, tag, self.cold.len() as u64);
-        }
+        let cells = self.cold.len() as u64;
         let mut tries = 0;
         loop {
-            match thread.settle(engine, &self.place, tag) {
+            match super::settle(engine, thread, &self.place, tag, eager.then_some(cells)) {
                 Settled::Hot(block) => {
                     // SAFETY: as in `observe`.
                     unsafe { observe(block, bucket, value, times) };
@@ -108,14 +104,14 @@ impl Buckets {
                 };
                 self.give_back();
                 if count.saturating_sub(times) < PROMOTE_AFTER && count >= PROMOTE_AFTER {
-                    super::promote(engine, &self.place, tag, self.cold.len() as u64);
+                    super::promote(engine, &self.place, tag, cells);
                 }
                 return Outcome::Done;
             }
             drop(pinned);
             // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for three
             // stores of another writer; never for a reader.
-            super::promote(engine, &self.place, tag, self.cold.len() as u64);
+            super::promote(engine, &self.place, tag, cells);
             super::back_off(&mut tries);
         }
     }
@@ -169,7 +165,7 @@ impl Buckets {
 ///
 /// The block has `BUCKET + buckets` cells, `bucket` is one of them, and the caller is its only writer.
 #[inline(always)]
-unsafe fn observe(block: Block, bucket: usize, value: f64, times: u64) {
+pub(super) unsafe fn observe(block: Block, bucket: usize, value: f64, times: u64) {
     // SAFETY: by the caller's word. Every Release pairs with a fence or load in `try_read` (I1 to I3).
     unsafe {
         let state = owner_load(block.cell(0));
@@ -189,7 +185,7 @@ unsafe fn observe(block: Block, bucket: usize, value: f64, times: u64) {
 /// # Safety
 ///
 /// The block has `BUCKET + counts.len()` cells.
-unsafe fn try_read(block: Block, counts: &mut [u64]) -> Option<f64> {
+pub(super) unsafe fn try_read(block: Block, counts: &mut [u64]) -> Option<f64> {
     // SAFETY: by the caller's word.
     unsafe {
         // Acquire: pairs with the last Release in `observe` (I1).

@@ -61,7 +61,13 @@ impl Level {
     }
 
     /// The cold path of [`change`](Self::change).
-    pub fn change_cold(&self, engine: &Engine, thread: &Thread, tag: Tag, change: Change) -> Outcome {
+    pub fn change_cold(
+        &self,
+        engine: &Engine,
+        thread: &Thread,
+        tag: Tag,
+        change: Change,
+    ) -> Outcome {
         match thread.settle(engine, &self.place, tag) {
             Settled::Hot(_) => {
                 self.apply(change);

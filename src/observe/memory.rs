@@ -55,7 +55,12 @@ impl SlabRef {
         #[cfg(loom)]
         for i in 0..capacity {
             // SAFETY: inside the allocation; loom's atomics have to be constructed.
-            unsafe { slab.add(1).cast::<AtomicU64>().add(i as usize).write(AtomicU64::new(0)) };
+            unsafe {
+                slab.add(1)
+                    .cast::<AtomicU64>()
+                    .add(i as usize)
+                    .write(AtomicU64::new(0))
+            };
         }
         Some(Self(slab))
     }
@@ -93,7 +98,13 @@ impl SlabRef {
     #[inline(always)]
     pub(crate) unsafe fn block(self, last: u64) -> Block {
         // SAFETY: the cells lie directly behind the header, and the caller keeps to the capacity.
-        Block(unsafe { self.0.as_ptr().add(1).cast::<AtomicU64>().add(last as usize) })
+        Block(unsafe {
+            self.0
+                .as_ptr()
+                .add(1)
+                .cast::<AtomicU64>()
+                .add(last as usize)
+        })
     }
 
     /// Copies what is not zero; pages that nobody touched stay uncommitted.
@@ -123,7 +134,11 @@ impl SlabRef {
         // SAFETY: constructed in `allocate`, and dropped once.
         unsafe {
             for i in 0..capacity {
-                self.0.add(1).cast::<AtomicU64>().add(i as usize).drop_in_place();
+                self.0
+                    .add(1)
+                    .cast::<AtomicU64>()
+                    .add(i as usize)
+                    .drop_in_place();
             }
             self.0.drop_in_place();
         }

@@ -16,8 +16,14 @@
 //!
 //! This room knows no names, labels or formats.
 
-#![allow(unsafe_code, reason = "the room for it: every block names the invariant it rests on")]
-#![cfg_attr(loom, allow(dead_code, reason = "models drive what they need"))]
+#![allow(
+    unsafe_code,
+    reason = "the room for it: every block names the invariant it rests on"
+)]
+#![cfg_attr(
+    loom,
+    allow(dead_code, unused_imports, reason = "models drive what they need")
+)]
 
 mod buckets;
 mod level;
@@ -194,15 +200,30 @@ pub fn end<C: Cells>(
     true
 }
 
-/// Gives a cold series a slot, if there is one.
+/// Gives a cold series a slot, if there is one. One of several threads succeeds.
 fn promote(engine: &Engine, place: &Place, tag: Tag, cells: u64) {
-    if place.tag() != tag || place.slot().is_some() {
-        return;
-    }
     if let Some(last) = engine.slots.allocate(cells)
         && !place.promote(tag, last)
     {
         engine.slots.free(last, cells);
+    }
+}
+
+/// [`Thread::settle`]; a series of a family declared hot gets its slot on the way.
+fn settle(
+    engine: &Engine,
+    thread: &Thread,
+    place: &Place,
+    tag: Tag,
+    eager: Option<u64>,
+) -> shard::Settled {
+    let settled = thread.settle(engine, place, tag);
+    match (settled, eager) {
+        (shard::Settled::Cold, Some(cells)) if place.slot().is_none() => {
+            promote(engine, place, tag, cells);
+            thread.settle(engine, place, tag)
+        }
+        (settled, _) => settled,
     }
 }
 
@@ -233,8 +254,14 @@ fn pin() -> crossbeam_epoch::Guard {
     crossbeam_epoch::pin()
 }
 
+/// Nothing is ever freed while a model runs.
 #[cfg(loom)]
-fn pin() {}
+struct Pinned;
+
+#[cfg(loom)]
+fn pin() -> Pinned {
+    Pinned
+}
 
 #[cfg(loom)]
 fn keep_until_exit() -> bool {
@@ -279,10 +306,7 @@ mod process {
 
     /// Counts an update that was dropped.
     pub fn refuse() {
-        ENGINE
-            .stats
-            .refused
-            .fetch_add(1, crate::sync::Relaxed);
+        ENGINE.stats.refused.fetch_add(1, crate::sync::Relaxed);
     }
 
     /// Sees to it that this thread leaves its shard when it ends; false if it is ending already.

@@ -122,7 +122,9 @@ impl<'e> Pass<'e> {
             if (0..TRIES).any(|_| read(block, &mut scratch)) {
                 continue;
             }
-            self.ask_the_owner(shard, last, cells, |copy| read(copy.unwrap_or(block), &mut scratch));
+            self.ask_the_owner(shard, last, cells, |copy| {
+                read(copy.unwrap_or(block), &mut scratch)
+            });
         }
         self.give_scratch(scratch);
     }
@@ -187,7 +189,11 @@ impl<'e> Pass<'e> {
         }
         let requested = self.collector.requested;
         // Acquire: pairs with the Release in `grace`; who pinned before has unpinned.
-        let graced = self.collector.graced.as_ref().map_or(0, |graced| graced.load(Acquire));
+        let graced = self
+            .collector
+            .graced
+            .as_ref()
+            .map_or(0, |graced| graced.load(Acquire));
         if self.collector.safe < requested && graced >= requested {
             let all = self
                 .engine

@@ -72,9 +72,7 @@ impl Shard {
         })));
         match SlabRef::allocate(FIRST_CAPACITY, shard.as_ptr()) {
             // SAFETY: just made, and not shared yet.
-            Some(slab) => unsafe { shard.as_ref() }
-                .slab
-                .store(slab.as_ptr(), Relaxed),
+            Some(slab) => unsafe { shard.as_ref() }.slab.store(slab.as_ptr(), Relaxed),
             None => {
                 // SAFETY: leaked above, and not shared.
                 drop(unsafe { Box::from_raw(shard.as_ptr()) });
@@ -150,8 +148,7 @@ impl Shard {
             let cells = cells.next_power_of_two().max(16);
             let fresh: Vec<_> = (0..cells).map(|_| AtomicU64::new(0)).collect();
             // Release: pairs with the Acquire in `answer`.
-            self.answer
-                .store(Box::into_raw(Box::new(fresh)), Release);
+            self.answer.store(Box::into_raw(Box::new(fresh)), Release);
         }
         self.question.store(last << 16 | cells, Relaxed);
         self.ask(ticket);
@@ -258,25 +255,37 @@ impl Shards {
 
     /// A shard for the calling thread: one that was left, or a new one.
     fn claim(&self) -> Option<&Shard> {
-        if let Some(shard) = self.iter().find(|shard| shard.adopt()) {
+        let mut head = self.exchanged_head();
+        if let Some(shard) = self.from(head).find(|shard| shard.adopt()) {
             return Some(shard);
         }
         let shard = Shard::new()?;
-        let mut head = self.head.load(Relaxed);
         loop {
             // SAFETY: made above, and shards live as long as the engine.
             let shard = unsafe { shard.as_ref() };
             shard.next.store(head, Relaxed);
             // AcqRel: the list is changed and asked by exchange, so either a collector that retired a place finds
             // this shard, or this thread, which reads the place again, finds it retired.
-            match self
-                .head
-                .compare_exchange(head, std::ptr::from_ref(shard).cast_mut(), AcqRel, Relaxed)
-            {
+            match self.head.compare_exchange(
+                head,
+                std::ptr::from_ref(shard).cast_mut(),
+                AcqRel,
+                Acquire,
+            ) {
                 Ok(_) => return Some(shard),
                 Err(now) => head = now,
             }
         }
+    }
+
+    /// The head of the list, by an exchange that changes nothing. (Not a load first: loom takes a thread's own load for
+    /// the last one, and would not try the exchange before another thread's.)
+    fn exchanged_head(&self) -> *mut Shard {
+        let mut head = null_mut();
+        while let Err(now) = self.head.compare_exchange(head, head, AcqRel, Acquire) {
+            head = now;
+        }
+        head
     }
 
     /// The shards there are now. Acquire: pairs with the exchange in `claim`.
@@ -286,11 +295,7 @@ impl Shards {
 
     /// The shards that a request has to reach; by an exchange that changes nothing, see `claim`.
     pub(crate) fn iter_to_ask(&self) -> impl Iterator<Item = &Shard> {
-        let mut head = self.head.load(Acquire);
-        while let Err(now) = self.head.compare_exchange(head, head, AcqRel, Acquire) {
-            head = now;
-        }
-        self.from(head)
+        self.from(self.exchanged_head())
     }
 
     fn from(&self, mut at: *mut Shard) -> impl Iterator<Item = &Shard> {

@@ -82,14 +82,11 @@ impl Place {
     /// Only the collector does this. The request that follows carries the new word to the owners, and the place
     /// itself is Relaxed.
     pub(crate) fn retire(&self) -> Option<u64> {
-        let mut word = self.0.load(Relaxed);
-        loop {
-            let next = (word & !COLD).wrapping_add(1 << 32) | COLD;
-            match self.0.compare_exchange(word, next, Relaxed, Relaxed) {
-                Ok(_) => return (word & COLD != COLD).then_some(word & COLD),
-                Err(now) => word = now,
-            }
-        }
+        // The new generation first: from here on nobody can promote, and nobody has the new tag.
+        let old = self.0.fetch_add(1 << 32, Relaxed);
+        self.0
+            .store((old & !COLD).wrapping_add(1 << 32) | COLD, Relaxed);
+        (old & COLD != COLD).then_some(old & COLD)
     }
 
     /// A copy of a place that is never retired, once it is hot. See [`Counter`](crate::Counter).

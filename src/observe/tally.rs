@@ -14,7 +14,9 @@ use super::slot::{Place, Tag};
 use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
 
 /// What a tally adds up: `u64` or `f64`.
-pub trait Number: Copy + PartialOrd + Default + Debug + Send + Sync + 'static + private::Sealed {
+pub trait Number:
+    Copy + PartialOrd + Default + Debug + Send + Sync + 'static + private::Sealed
+{
     /// The shared cell.
     #[doc(hidden)]
     type Shared: Debug + Send + Sync;
@@ -174,11 +176,15 @@ impl<N: Number> Tally<N> {
     }
 
     /// The cold path of [`add`](Self::add).
-    pub fn add_cold(&self, engine: &Engine, thread: &Thread, tag: Tag, n: N, eager: bool) -> Outcome {
-        if eager {
-            super::promote(engine, &self.place, tag, 1);
-        }
-        match thread.settle(engine, &self.place, tag) {
+    pub fn add_cold(
+        &self,
+        engine: &Engine,
+        thread: &Thread,
+        tag: Tag,
+        n: N,
+        eager: bool,
+    ) -> Outcome {
+        match super::settle(engine, thread, &self.place, tag, eager.then_some(1)) {
             Settled::Hot(block) => {
                 // SAFETY: as in `add`.
                 add_own(unsafe { block.cell(0) }, n);
@@ -291,10 +297,7 @@ impl UpDown {
         down: u64,
         eager: bool,
     ) -> Outcome {
-        if eager {
-            super::promote(engine, &self.place, tag, 2);
-        }
-        match thread.settle(engine, &self.place, tag) {
+        match super::settle(engine, thread, &self.place, tag, eager.then_some(2)) {
             Settled::Hot(block) => {
                 // SAFETY: as in `up` and `down`.
                 unsafe {

@@ -39,7 +39,10 @@ impl Routes {
         Self {
             scraper,
             path: path.to_owned(),
-            home: format!("<html><body><a href='{}'>metrics</a></body></html>", escaped(path)),
+            home: format!(
+                "<html><body><a href='{}'>metrics</a></body></html>",
+                escaped(path)
+            ),
         }
     }
 
@@ -57,7 +60,11 @@ impl Routes {
         } else if path == self.path {
             self.metrics().await
         } else if path == "/" {
-            content(StatusCode::OK, "text/html; charset=utf-8", self.home.clone().into())
+            content(
+                StatusCode::OK,
+                "text/html; charset=utf-8",
+                self.home.clone().into(),
+            )
         } else {
             plain(StatusCode::OK, "User-agent: *\nDisallow: /\n")
         };
@@ -88,7 +95,11 @@ impl AsRef<[u8]> for Page {
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    content(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+    content(
+        status,
+        "text/plain; charset=utf-8",
+        Bytes::from_static(text.as_bytes()),
+    )
 }
 
 fn content(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
@@ -156,7 +167,10 @@ pub(super) async fn serve(
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(DRAIN, async {
+        while connections.join_next().await.is_some() {}
+    })
+    .await;
 }
 
 type Accepted = (tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit);

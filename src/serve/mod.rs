@@ -78,7 +78,10 @@ impl Server {
             return Err(Error::path(&self.path, "has to begin with `/`"));
         }
         if self.path.contains(['?', '#', ' ']) || self.path == "/robots.txt" {
-            return Err(Error::path(&self.path, "has to be a path of its own, without a query"));
+            return Err(Error::path(
+                &self.path,
+                "has to be a path of its own, without a query",
+            ));
         }
         let named = format!("{address:?}");
         let bound = TcpListener::bind(address)

@@ -236,7 +236,9 @@ fn add(a: Number, b: Number) -> Number {
 /// What a counter gained; one that went down has started over.
 fn subtract(now: Number, before: Number) -> Number {
     match (now, before) {
-        (Number::Int(now), Number::Int(before)) => Number::Int(now.checked_sub(before).unwrap_or(now)),
+        (Number::Int(now), Number::Int(before)) => {
+            Number::Int(now.checked_sub(before).unwrap_or(now))
+        }
         (now, before) if now.as_f64() < before.as_f64() => now,
         (now, before) => Number::Float(now.as_f64() - before.as_f64()),
     }

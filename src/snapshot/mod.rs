@@ -324,7 +324,9 @@ impl<'a> SeriesLabels<'a> {
     /// The value of one label.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+        self.iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
     }
 
     /// Whether these are the given labels, in any order; constant ones may be left out. An empty value is no label.
@@ -468,7 +470,12 @@ impl Snapshot {
 
     /// The place of the family `name` for writing: made where there is none, kept where it has the same meaning. Calls
     /// come in the order of names; families that are passed over are dropped.
-    pub(crate) fn place(&mut self, at: usize, meta: &Meta, values: impl FnOnce() -> Values) -> &mut Family {
+    pub(crate) fn place(
+        &mut self,
+        at: usize,
+        meta: &Meta,
+        values: impl FnOnce() -> Values,
+    ) -> &mut Family {
         while at < self.families.len() && *self.families[at].meta.name < *meta.name {
             self.families.remove(at);
         }

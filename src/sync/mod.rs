@@ -40,7 +40,8 @@ pub(crate) use atomic_float::AtomicF64;
 /// The methods of `atomic_float::AtomicF64` that are used here, over loom's atomics.
 #[cfg(loom)]
 #[derive(Debug)]
-pub(crate) struct AtomicF64(AtomicU64);
+#[allow(unreachable_pub, reason = "std's twin is public")]
+pub struct AtomicF64(AtomicU64);
 
 #[cfg(loom)]
 #[allow(dead_code, reason = "the models use some of them")]
@@ -83,5 +84,8 @@ impl AtomicF64 {
 
 mod passes;
 
-#[cfg_attr(not(feature = "serve"), allow(unused_imports, reason = "who serves shares passes"))]
+#[cfg_attr(
+    not(feature = "serve"),
+    allow(unused_imports, reason = "who serves shares passes")
+)]
 pub(crate) use passes::Passes;

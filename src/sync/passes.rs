@@ -27,7 +27,10 @@ struct State<T> {
     done: Option<(u64, T)>,
 }
 
-#[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "who serves shares passes"))]
+#[cfg_attr(
+    not(feature = "serve"),
+    allow(dead_code, reason = "who serves shares passes")
+)]
 impl<T: Clone> Passes<T> {
     pub(crate) fn new() -> Self {
         Self {

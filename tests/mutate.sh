@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# Weakens every ordering of the lock-free code to Relaxed, one at a time, and leaves out steps of the protocols; names
+# the models that fail for each. What no model catches is a finding, unless it is argued below. Five minutes at most.
+#
+#   tests/mutate.sh            all of it
+#   tests/mutate.sh 12 15      only these orderings
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+tree=target/mutate/tree
+rm -rf "$tree" && mkdir -p "$tree"
+cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
+# Only what models need: no benches, no dev-dependencies that do I/O.
+sites=$tree/sites
+export SITES=$sites
+export CARGO_TARGET_DIR=$PWD/target/mutate/target RUSTFLAGS="--cfg loom --cap-lints allow"
+
+# Orderings that a model cannot catch, by a text of their line and the reason.
+argued() {
+    case $1 in
+    *'self.answered.store(asked, Release)'*) echo "the copy is Relaxed stores before it, but loom never lets a load see a later store: argued in shard.rs" ;;
+    *) return 1 ;;
+    esac
+}
+
+perl -i -ne '
+    BEGIN { $n = 0; open $sites, ">", $ENV{SITES} or die; }
+    $models = 1 if /^mod tests|^#\[cfg\(all\(test/;
+    $models = 0 if eof;
+    $use = 1 if /^\s*(pub\(crate\) )?use /;
+    if (!$models && !$use && !/^\s*\/\//) {
+        s/\bfence\((Acquire|Release|AcqRel)\)/$n++; print $sites "$n\t$ARGV:$.\t$_"; "crate::sync::weak_fence($n, $1)"/ge
+            or s/\b(Acquire|Release|AcqRel)\b/$n++; print $sites "$n\t$ARGV:$.\t$_"; "crate::sync::weak($n, $1)"/ge;
+    }
+    $use = 0 if /;/;
+    print;
+    close ARGV if eof;
+' "$tree"/src/observe/{buckets,level,memory,pass,shard,slot,tally,mod}.rs "$tree"/src/sync/passes.rs
+cat >> "$tree/src/sync/mod.rs" <<'RUST'
+
+pub(crate) fn weakened(site: u32) -> bool {
+    static SITE: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *SITE.get_or_init(|| std::env::var("WEAKEN").ok().and_then(|s| s.parse().ok()).unwrap_or(0)) == site
+}
+
+pub(crate) fn weak(site: u32, ordering: std::sync::atomic::Ordering) -> std::sync::atomic::Ordering {
+    if weakened(site) { Relaxed } else { ordering }
+}
+
+pub(crate) fn weak_fence(site: u32, ordering: std::sync::atomic::Ordering) {
+    if !weakened(site) {
+        fence(ordering);
+    }
+}
+RUST
+
+build() { # prints the test program
+    (cd "$tree" && cargo test --release --lib --no-run 2>&1) | tee target/mutate/build.log |
+        sed -n 's/.*Executable.*(\(.*\))/\1/p'
+}
+failing() { # the models that fail, on one line
+    timeout 60 "$1" models:: --test-threads=2 2>/dev/null >target/mutate/run.log
+    local code=$?
+    local names
+    names=$(sed -n 's/^test observe::models::\(.*\) \.\.\. FAILED/\1/p' target/mutate/run.log | sort | tr '\n' ' ')
+    [ $code -eq 0 ] || echo "${names:-something (exit $code)}"
+}
+
+models=$(build)
+[ -n "$models" ] || { cat target/mutate/build.log; echo "the models do not compile"; exit 1; }
+bad=$(failing "$models")
+[ -z "$bad" ] || { echo "fail as they are: $bad"; exit 1; }
+
+missed=0
+report() { # name, models that fail, reason if argued
+    if [ -n "$2" ]; then
+        echo "caught   $1: $2"
+    elif [ -n "$3" ]; then
+        echo "argued   $1: $3"
+    else
+        echo "MISSED   $1"
+        missed=$((missed + 1))
+    fi
+}
+while IFS=$'\t' read -r site place line; do
+    [ $# -eq 0 ] || [[ " $* " == *" $site "* ]] || continue
+    name="$site ${place#"$tree"/} $(echo "$line" | xargs -0 | tr -s ' \n' ' ')"
+    report "$name" "$(WEAKEN=$site failing "$models")" "$(argued "$line")"
+done <"$sites"
+[ $# -eq 0 ] || exit $((missed > 0))
+
+# Steps left out or done wrong: a name, a file, and what perl does to it.
+step() {
+    local file=$tree/src/$2 kept=target/mutate/kept
+    cp "$file" $kept
+    perl -0pi -e "$3" "$file"
+    if cmp -s "$file" $kept; then
+        echo "STALE    $1: $2 no longer has that text"
+        missed=$((missed + 1))
+        return
+    fi
+    local models
+    models=$(build)
+    if [ -z "$models" ]; then
+        echo "STALE    $1: does not compile"
+        missed=$((missed + 1))
+    else
+        report "$1" "$(failing "$models")" ""
+    fi
+    cp $kept "$file"
+}
+step "ups are read before downs" observe/tally.rs \
+    's/(        pass\.reload\(\);\n)(.*?;\n)(        \*total)/my ($a,$b,$c)=($1,$2,$3); "$b$c"/se; s/(        \/\/ Acquire: pairs with the Release of every down\.\n)(        let downs.*?;\n)(        let ups.*?;\n)/$3$2/s'
+step "shards are not looked for again before ups" observe/tally.rs 's/        pass\.reload\(\);\n//'
+step "the place is not read again after an answer" observe/shard.rs \
+    's/(pub\(crate\) fn settle.*?\{\n)/$1        let early = place.last(tag);\n/s; s/let last = place\.last\(tag\);/let last = early;/'
+step "a claim by load and store" observe/shard.rs \
+    's/self\.owner\s*\.compare_exchange\(FREE, TAKEN, [^)]*\), Relaxed\)\s*\.is_ok\(\)/{ let free = self.owner.load(Acquire) == FREE; if free { self.owner.store(TAKEN, Relaxed); } free }/'
+step "a slab is published before the copy" observe/shard.rs \
+    's/(            unsafe \{ new\.copy_from\(old\) \};)/            shard.slab.swap(new.as_ptr(), AcqRel);\n$1/'
+step "the slot is not zeroed" observe/pass.rs 's/unsafe \{ block\.cell\(i\) \}\.store\(0, Relaxed\);//'
+step "nobody waits for the answers" observe/pass.rs 's/ticket <= self\.collector\.safe/true/'
+step "moving is not looked at" observe/shard.rs 's/\|\| shard\.moving\.swap\(true, [^)]*\)\)/|| false/'
+step "the length before the request" observe/shard.rs \
+    's/slab\.len\(\)\.swap\(slab\.capacity\(\), ([^)]*\))\);\n        self\.answer\(slab\);/self.answer(slab); slab.len().store(slab.capacity(), Relaxed);/'
+step "growth does not answer" observe/shard.rs 's/            shard\.answer\(new\);\n//'
+step "a histogram has one sum" observe/buckets.rs 's/block\.cell\(SUM \+ \(side \^ 1\)\)\.store\(sum/block.cell(SUM + side).store(sum/'
+step "the cold block is not taken" observe/buckets.rs \
+    's/self\.taken\s*\.compare_exchange\(false, true, [^)]*\), Relaxed\)\s*\.is_ok\(\)/true/'
+step "a pass that has begun is good enough" sync/passes.rs 's/let wanted = state\.begun \+ 1;/let wanted = state.begun.max(1);/'
+step "passes do not wait" sync/passes.rs 's/if !state\.running \{/if true {/'
+step "promotion empties the shared cell" observe/tally.rs \
+    's/N::add_shared\(&self\.shared, n\);\n/N::add_shared(&self.shared, n); N::clear_shared(&self.shared);\n/'
+echo "$missed missed"
+exit $((missed > 0))
