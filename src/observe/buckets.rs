@@ -137,7 +137,7 @@ impl Buckets {
         }
         let block = Block::of(&self.cold);
         // SAFETY: both blocks have the shape of this family. Nobody writes the other one any more, and we are the only
-        // writer of ours. Stores in the order of `observe`; the pass that calls this is the only reader.
+        // writer of ours. Relaxed: the pass that calls this is the only reader, and `taken` carries it to the next writer.
         unsafe {
             let theirs = other.cell(0).load(Relaxed);
             let sum = f64::from_bits(other.cell(SUM + (theirs & 1) as usize).load(Relaxed));
@@ -146,14 +146,14 @@ impl Buckets {
             let mine = f64::from_bits(owner_load(block.cell(SUM + side)));
             block
                 .cell(SUM + (side ^ 1))
-                .store((mine + sum).to_bits(), Release);
+                .store((mine + sum).to_bits(), Relaxed);
             for i in BUCKET..self.cold.len() {
                 let count = owner_load(block.cell(i)).wrapping_add(other.cell(i).load(Relaxed));
-                block.cell(i).store(count, Release);
+                block.cell(i).store(count, Relaxed);
             }
             block
                 .cell(0)
-                .store(state.wrapping_add(theirs >> 1 << 1) ^ 1, Release);
+                .store(state.wrapping_add(theirs >> 1 << 1) ^ 1, Relaxed);
         }
         self.give_back();
     }

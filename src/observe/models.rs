@@ -318,7 +318,7 @@ fn an_adopted_shard_goes_on_where_it_was() {
 /// A counts up in a place that is new to the reader and hands the work to B, which counts down in its own.
 #[test]
 fn in_flight_is_never_below_zero() {
-    let seen = reached(2, || {
+    let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let in_flight = Arc::new(UpDown::new(&()));
         super::promote(&engine, in_flight.place(), Tag::FIRST, 2);
@@ -333,6 +333,8 @@ fn in_flight_is_never_below_zero() {
         let b = {
             let (in_flight, message) = (Arc::clone(&in_flight), Arc::clone(&message));
             spawn(&engine, move |engine, thread| {
+                // The reader knows this thread, and not yet the other one.
+                thread.warm(engine);
                 if message.load(Acquire) {
                     in_flight.add_cold(engine, thread, Tag::FIRST, 0, 1, false);
                 }
@@ -385,7 +387,7 @@ fn in_flight_is_never_below_zero_when_cold() {
 /// The collector takes the slot of one series and gives it to another, beside an owner that updates both; while it
 /// grows, if `grows`. No update lands in the other series, none is lost, no request either.
 fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
-    reached(3, move || {
+    reached(2, move || {
         let engine = Arc::new(Engine::new());
         let old = Arc::new(Tally::<u64>::new(&()));
         let new = Arc::new(Tally::<u64>::new(&()));
@@ -439,6 +441,10 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         let news = total(&mut pass, &*new);
         assert_eq!((olds, news), (2, 1), "reused: {reused}");
         let shard = engine.shards.iter().next().unwrap();
+        assert!(
+            !shard.owes_an_answer(),
+            "request lost: the owner is back in its hot path and has not answered"
+        );
         (reused, shard.slab().capacity(), shard.has_answered(ticket))
     })
 }
@@ -455,6 +461,88 @@ fn a_slot_is_used_again_while_its_shard_grows() {
     let seen = reuse(true);
     let reused: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
     assert_eq!(reused, set(&[false, true]), "{seen:?}");
+}
+
+/// A shard that nobody owns: the collector answers for it, and who adopts it then knows what was retired.
+#[test]
+fn a_slot_of_a_free_shard_is_used_again() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let [old, new, overflow] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+        super::promote(&engine, old.place(), Tag::FIRST, 1);
+        engine
+            .slots
+            .waiting(super::slot::UNRECLAIMED_LIMIT as i64 + 9);
+        inc(&engine, &Thread::new(), &old, Tag::FIRST);
+        let next = {
+            let (old, overflow) = (Arc::clone(&old), Arc::clone(&overflow));
+            spawn(&engine, move |engine, thread| {
+                if inc(engine, thread, &old, Tag::FIRST) == Outcome::Stale {
+                    inc(engine, thread, &overflow, Tag::FIRST);
+                }
+            })
+        };
+        let (ticket, had) = engine.pass().retire(old.place());
+        drop(engine.pass());
+        let pass = engine.pass();
+        let reused = pass.is_safe(ticket) && super::end(&pass, &(), &*old, had, Some(&*overflow));
+        drop(pass);
+        if reused {
+            assert!(new.place().promote(Tag::FIRST, had.unwrap()));
+        }
+        next.join().unwrap();
+        let mut pass = engine.pass();
+        let mut olds = total(&mut pass, &*overflow);
+        if !reused {
+            old.read(&mut pass, had, &mut olds);
+        }
+        assert_eq!((olds, total(&mut pass, &*new)), (2, 0), "reused: {reused}");
+        (reused, engine.shards.iter().count())
+    });
+    assert!(
+        seen.contains(&(true, 1)) && seen.iter().any(|s| !s.0),
+        "{seen:?}"
+    );
+}
+
+/// A slot that was used before reaches an owner through the copy that another thread made of the place.
+#[test]
+fn a_copied_place_carries_the_zeroes() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let [old, new] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+        super::promote(&engine, old.place(), Tag::FIRST, 1);
+        let copy = Arc::new(Place::new());
+        let owner = {
+            let (old, copy) = (Arc::clone(&old), Arc::clone(&copy));
+            spawn(&engine, move |engine, thread| {
+                inc(engine, thread, &old, Tag::FIRST);
+                // Meets the request, if it is there by now.
+                inc(engine, thread, &old, Tag::FIRST);
+                Tally::add(thread, copy.last(Tag::FIRST), 1_u64)
+            })
+        };
+        let copier = {
+            let (new, copy) = (Arc::clone(&new), Arc::clone(&copy));
+            thread::spawn(move || new.place().copy_to(&copy))
+        };
+        let (ticket, had) = engine.pass().retire(old.place());
+        drop(engine.pass());
+        let pass = engine.pass();
+        let reused = pass.is_safe(ticket) && super::end(&pass, &(), &*old, had, None);
+        drop(pass);
+        if reused {
+            assert!(new.place().promote(Tag::FIRST, had.unwrap()));
+        }
+        copier.join().unwrap();
+        let counted = owner.join().unwrap();
+        if reused {
+            let news = total(&mut engine.pass(), &*new);
+            assert_eq!(news, u64::from(counted), "an old count came back");
+        }
+        (reused, counted)
+    });
+    assert!(seen.contains(&(true, true)), "{seen:?}");
 }
 
 /// A thread registers while the collector asks: either it is asked, or it finds the series retired.

@@ -199,7 +199,7 @@ impl<'e> Pass<'e> {
                 .engine
                 .shards
                 .iter()
-                .all(|shard| shard.has_answered(requested) || shard.answer_if_free(requested));
+                .all(|shard| shard.is_past(requested));
             if all {
                 self.collector.safe = requested;
             }

@@ -101,7 +101,7 @@ impl Shard {
     fn answer(&self, slab: SlabRef) {
         // Acquire: pairs with the Release in `ask`: updates from here on see what the collector wrote before it.
         let asked = self.asked.load(Acquire);
-        if asked == owner_load(&self.answered) {
+        if asked <= owner_load(&self.answered) {
             return;
         }
         let question = self.question.load(Relaxed);
@@ -128,8 +128,8 @@ impl Shard {
         self.asked.store(ticket, Release);
         // An exchange that changes nothing takes a place in the order of the owner's moves: either growth comes
         // later and finds `asked`, or it came before and this is the new slab.
-        let mut slab = self.slab.load(Acquire);
-        while let Err(now) = self.slab.compare_exchange(slab, slab, AcqRel, Acquire) {
+        let mut slab = self.slab.load(Relaxed);
+        while let Err(now) = self.slab.compare_exchange(slab, slab, AcqRel, Relaxed) {
             slab = now;
         }
         // Release: pairs with the Acquire in `restore`.
@@ -175,8 +175,17 @@ impl Shard {
         self.answered.load(Acquire) >= ticket
     }
 
+    /// Whether no update of before the request `ticket` can still be under way here. A shard that was not asked came
+    /// later: its thread reads places after it registered.
+    pub(crate) fn is_past(&self, ticket: u64) -> bool {
+        // Relaxed: only the collector writes `asked`.
+        self.asked.load(Relaxed) < ticket
+            || self.has_answered(ticket)
+            || self.answer_if_free(ticket)
+    }
+
     /// The collector answers for a shard that nobody owns.
-    pub(crate) fn answer_if_free(&self, ticket: u64) -> bool {
+    fn answer_if_free(&self, ticket: u64) -> bool {
         // Acquire: pairs with the Release of the owner that left; its updates are seen.
         if self
             .owner
@@ -195,6 +204,13 @@ impl Shard {
     pub(crate) fn hold_still(&self) -> Option<Still<'_>> {
         // Acquire: pairs with the Release that gave it back; the last copy is complete.
         (!self.moving.swap(true, Acquire)).then_some(Still(self))
+    }
+
+    /// Whether the owner is back in its hot path without an answer: a request was lost.
+    #[cfg(all(test, loom))]
+    pub(crate) fn owes_an_answer(&self) -> bool {
+        let asked = self.asked.load(Acquire);
+        asked > self.answered.load(Acquire) && self.slab().len().load(Acquire) != 0
     }
 
     fn adopt(&self) -> bool {
@@ -270,7 +286,7 @@ impl Shards {
                 head,
                 std::ptr::from_ref(shard).cast_mut(),
                 AcqRel,
-                Acquire,
+                Relaxed,
             ) {
                 Ok(_) => return Some(shard),
                 Err(now) => head = now,
@@ -282,7 +298,7 @@ impl Shards {
     /// the last one, and would not try the exchange before another thread's.)
     fn exchanged_head(&self) -> *mut Shard {
         let mut head = null_mut();
-        while let Err(now) = self.head.compare_exchange(head, head, AcqRel, Acquire) {
+        while let Err(now) = self.head.compare_exchange(head, head, AcqRel, Relaxed) {
             head = now;
         }
         head

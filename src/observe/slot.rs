@@ -59,13 +59,15 @@ impl Place {
 
     /// The slot, if the series is hot.
     pub(crate) fn slot(&self) -> Option<u64> {
-        let slot = self.0.load(Acquire) & COLD;
+        // Relaxed: a reader only adds up what it finds there.
+        let slot = self.0.load(Relaxed) & COLD;
         (slot != COLD).then_some(slot)
     }
 
     /// The current generation.
     pub fn tag(&self) -> Tag {
-        Tag(self.0.load(Acquire) & !COLD)
+        // Relaxed: a cold update reads it under an epoch that began before or after `retire`, and the epoch carries it.
+        Tag(self.0.load(Relaxed) & !COLD)
     }
 
     /// Gives the series a slot; false if it has one already or was retired meanwhile.
@@ -90,8 +92,8 @@ impl Place {
     }
 
     /// A copy of a place that is never retired, once it is hot. See [`Counter`](crate::Counter).
-    #[cfg(not(loom))]
     pub fn copy_to(&self, other: &Self) {
+        // Acquire: pairs with the Release in `promote`.
         let word = self.0.load(Acquire);
         if word & COLD != COLD {
             // Release: pairs with the Acquire in `last`, and hands on what this load acquired.
