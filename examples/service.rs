@@ -1,0 +1,198 @@
+//! A small HTTP application with its handlers instrumented, and its metrics on a port of their own.
+//!
+//!     cargo run --release --example service
+//!
+//! Ctrl-C ends it. SIGHUP stops the metrics service and starts it again, as a new configuration would.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{MatchedPath, Path, Request};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use clap::Parser;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tallies::{Counter, Histogram, Info, LabelValue, Labels, Server, Serving, UpDownCounter};
+
+#[derive(LabelValue)]
+enum Method {
+    #[label("GET")]
+    Get,
+    #[label("POST")]
+    Post,
+    #[label("other")]
+    Other,
+}
+
+#[derive(Labels)]
+struct Answered<'a> {
+    method: Method,
+    route: &'a str,
+    status: u16,
+}
+
+/// Requests answered.
+#[tallies::metric]
+static REQUESTS: Counter<Answered> = Counter::new("http_requests_total");
+
+#[derive(Labels)]
+struct Route<'a> {
+    route: &'a str,
+}
+
+/// Time to answer.
+#[tallies::metric]
+static LATENCY: Histogram<Route> = Histogram::new("http_request_duration_seconds");
+
+/// Requests being answered.
+#[tallies::metric]
+static IN_FLIGHT: UpDownCounter = UpDownCounter::new("http_requests_in_flight");
+
+/// Files accepted.
+#[tallies::metric]
+static UPLOADS: Counter = Counter::new("file_uploads_total");
+
+/// Size of accepted files.
+#[tallies::metric]
+static UPLOAD_SIZE: Histogram =
+    Histogram::new("file_upload_size_bytes").buckets(&[64.0, 256.0, 1024.0, 4096.0, 16_384.0]);
+
+/// The version of this program.
+#[tallies::metric]
+static BUILD: Info =
+    Info::new("service_build_info").constant(&[("version", env!("CARGO_PKG_VERSION"))]);
+
+/// One middleware measures every route.
+async fn instrument(path: MatchedPath, request: Request, next: Next) -> Response {
+    let method = match request.method().as_str() {
+        "GET" => Method::Get,
+        "POST" => Method::Post,
+        _ => Method::Other,
+    };
+    let route = path.as_str();
+    let _in_flight = IN_FLIGHT.track();
+    let _timer = LATENCY.with(Route { route }).start_timer();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    REQUESTS
+        .with(Answered {
+            method,
+            route,
+            status,
+        })
+        .inc();
+    response
+}
+
+async fn home() -> &'static str {
+    "hello\n"
+}
+
+async fn user(Path(id): Path<u32>) -> Response {
+    match id {
+        0..1000 => format!("user {id}\n").into_response(),
+        _ => (StatusCode::NOT_FOUND, "no such user\n").into_response(),
+    }
+}
+
+async fn upload(body: Bytes) -> Response {
+    if body.is_empty() {
+        return (StatusCode::BAD_REQUEST, "an empty file\n").into_response();
+    }
+    UPLOADS.inc();
+    UPLOAD_SIZE.observe(body.len() as f64);
+    (StatusCode::CREATED, "thanks\n").into_response()
+}
+
+/// A small HTTP application with its handlers instrumented.
+#[derive(Parser)]
+struct Options {
+    /// Where the application listens.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where its metrics are.
+    #[arg(long, default_value = "127.0.0.1:9464")]
+    metrics: SocketAddr,
+    /// No requests of its own.
+    #[arg(long)]
+    no_traffic: bool,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    let metrics = Server::new().listen(options.metrics)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(run(&options, metrics))
+}
+
+async fn run(options: &Options, metrics: Serving) -> Result<(), Box<dyn std::error::Error>> {
+    let app = Router::new()
+        .route("/", get(home))
+        .route("/users/{id}", get(user))
+        .route("/upload", post(upload))
+        .route_layer(from_fn(instrument));
+    let listener = tokio::net::TcpListener::bind(options.listen).await?;
+    let address = listener.local_addr()?;
+    println!("Serving the application on http://{address}/");
+    println!("Serving metrics on {}", metrics.metrics_url());
+    println!("Try: curl {}", metrics.metrics_url());
+    if !options.no_traffic {
+        tokio::spawn(traffic(address));
+    }
+    let restarts = tokio::spawn(restart_on_hangup(metrics));
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async { _ = tokio::signal::ctrl_c().await })
+        .await?;
+    restarts.abort();
+    println!("Bye.");
+    Ok(())
+}
+
+/// Stops the metrics service and starts it again, each time the program is told to.
+async fn restart_on_hangup(mut metrics: Serving) -> std::io::Result<()> {
+    let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+    while hangups.recv().await.is_some() {
+        let address = metrics.address();
+        tokio::task::block_in_place(|| metrics.stop());
+        println!("The metrics service has stopped.");
+        metrics = Server::new()
+            .listen(address)
+            .map_err(std::io::Error::other)?;
+        println!("Serving metrics on {}", metrics.metrics_url());
+    }
+    Ok(())
+}
+
+/// Some ten requests a second, so that there is something to see.
+async fn traffic(address: SocketAddr) {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    for i in 0_u32.. {
+        let (method, path, body) = match i % 5 {
+            0 => ("GET", "/".to_owned(), Bytes::new()),
+            1 => (
+                "POST",
+                "/upload".to_owned(),
+                vec![b'x'; (i as usize * 37) % 20_000 + 1].into(),
+            ),
+            2 => ("POST", "/upload".to_owned(), Bytes::new()),
+            _ => ("GET", format!("/users/{}", (i * 7) % 1100), Bytes::new()),
+        };
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(format!("http://{address}{path}"))
+            .body(Full::new(body));
+        if let Ok(request) = request {
+            // The application may be on its way out.
+            let _ = client.request(request).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,320 @@
+//! A real Prometheus scrapes the example service every second while a client counts what it asks for; the metrics service
+//! is stopped and started once; PromQL then answers what the client counted.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+
+const REQUESTS: u32 = 12_000;
+const CLIENTS: u32 = 4;
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn example() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.parent().unwrap().parent().unwrap();
+    let path = profile.join("examples/service");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--example", "service"]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    assert!(
+        build.status().unwrap().success(),
+        "the example does not build"
+    );
+    path
+}
+
+/// Starts the example, and returns where the application and its metrics are.
+fn service() -> (Running, String, String) {
+    let mut child = Command::new(example())
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--metrics",
+            "127.0.0.1:0",
+            "--no-traffic",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut url = |before: &str| {
+        let line = lines.next().unwrap().unwrap();
+        line.strip_prefix(before)
+            .unwrap_or_else(|| panic!("{line}"))
+            .to_owned()
+    };
+    let app = url("Serving the application on ");
+    let metrics = url("Serving metrics on ");
+    // Somebody has to read what it prints later.
+    std::thread::spawn(move || lines.for_each(drop));
+    (Running(child), app, metrics)
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn prometheus(dir: &Path, metrics: &str) -> (Running, String) {
+    let target = metrics
+        .strip_prefix("http://")
+        .unwrap()
+        .strip_suffix("/metrics")
+        .unwrap();
+    let config = include_str!("../../examples/prometheus.yml").replace("127.0.0.1:9464", target);
+    std::fs::write(dir.join("prometheus.yml"), config).unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
+    let child = Command::new("prometheus")
+        .arg(format!(
+            "--config.file={}",
+            dir.join("prometheus.yml").display()
+        ))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            dir.join("data").display()
+        ))
+        .arg(format!("--web.listen-address={address}"))
+        .stderr(std::fs::File::create(dir.join("log")).unwrap())
+        .spawn()
+        .expect("prometheus: tests/run.sh installs it");
+    (Running(child), format!("http://{address}"))
+}
+
+type Http = Client<hyper_util::client::legacy::connect::HttpConnector, Full<Bytes>>;
+
+async fn request(http: &Http, method: &str, url: &str, body: Bytes) -> (u16, String) {
+    let request = hyper::Request::builder()
+        .method(method)
+        .uri(url)
+        .body(Full::new(body))
+        .unwrap();
+    let response = http.request(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// The one value of an instant query.
+async fn query(http: &Http, prometheus: &str, query: &str) -> Option<f64> {
+    let encoded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
+    let url = format!("{prometheus}/api/v1/query?query={encoded}");
+    let (status, body) = request(http, "GET", &url, Bytes::new()).await;
+    assert_eq!(status, 200, "{query}: {body}");
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let result = body["data"]["result"].as_array().unwrap();
+    assert!(result.len() <= 1, "{query}: {body}");
+    Some(result.first()?["value"][1].as_str()?.parse().unwrap())
+}
+
+/// Waits for a query to answer `expected`, as the last scrape may still be on its way; a wrong answer stays wrong.
+async fn expect(http: &Http, prometheus: &str, promql: &str, expected: f64) {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = query(http, prometheus, promql).await;
+        if answer.is_some_and(|x| (x - expected).abs() <= 1e-9 * expected.abs()) {
+            println!("{promql} = {expected}");
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "{promql}: {answer:?}, the client counted {expected}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// What one client counted.
+#[derive(Default)]
+struct Counted {
+    home: f64,
+    users: f64,
+    no_user: f64,
+    created: f64,
+    refused: f64,
+    sizes: Vec<usize>,
+}
+
+async fn client(http: Http, app: String, me: u32) -> Counted {
+    let mut counted = Counted::default();
+    for i in (me..REQUESTS).step_by(CLIENTS as usize) {
+        let (method, path, body) = match i % 6 {
+            0 | 1 => ("GET", String::new(), Bytes::new()),
+            2 => ("GET", format!("users/{}", i % 1000), Bytes::new()),
+            3 => ("GET", format!("users/{}", 5000 + i), Bytes::new()),
+            4 => (
+                "POST",
+                "upload".to_owned(),
+                Bytes::from(vec![b'x'; (i as usize * 7919) % 20_000 + 1]),
+            ),
+            _ => ("POST", "upload".to_owned(), Bytes::new()),
+        };
+        let size = body.len();
+        let (status, _) = request(&http, method, &format!("{app}{path}"), body).await;
+        match (i % 6, status) {
+            (0 | 1, 200) => counted.home += 1.0,
+            (2, 200) => counted.users += 1.0,
+            (3, 404) => counted.no_user += 1.0,
+            (4, 201) => {
+                counted.created += 1.0;
+                counted.sizes.push(size);
+            }
+            (5, 400) => counted.refused += 1.0,
+            other => panic!("{method} {path}: {other:?}"),
+        }
+        // Over some seconds, so that it is scraped meanwhile.
+        if i % 40 == 0 {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    }
+    counted
+}
+
+/// `histogram_quantile` by its documentation: linear within the bucket.
+fn quantile(sizes: &[usize], q: f64) -> f64 {
+    let bounds = [64.0, 256.0, 1024.0, 4096.0, 16_384.0];
+    let rank = q * sizes.len() as f64;
+    let mut low = (0.0, 0.0);
+    for bound in bounds {
+        let count = sizes.iter().filter(|size| **size as f64 <= bound).count() as f64;
+        if count >= rank {
+            return low.0 + (bound - low.0) * (rank - low.1) / (count - low.1);
+        }
+        low = (bound, count);
+    }
+    bounds[4]
+}
+
+#[test]
+fn prometheus_answers_what_the_client_counted() {
+    let dir = std::env::temp_dir().join(format!("tallies-prometheus-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (service, app, metrics) = service();
+    let (_prometheus, prometheus) = prometheus(&dir, &metrics);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let http: Http = Client::builder(TokioExecutor::new()).build_http();
+        let end = Instant::now() + Duration::from_secs(30);
+        while http
+            .get(format!("{prometheus}/-/ready").parse().unwrap())
+            .await
+            .map_or(true, |r| r.status() != 200)
+        {
+            assert!(
+                Instant::now() < end,
+                "prometheus is not ready after 30 s; see {}",
+                dir.display()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|me| tokio::spawn(client(http.clone(), app.clone(), me)))
+            .collect();
+        // In the middle of it the metrics service goes away and comes back.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let hangup = Command::new("kill")
+            .args(["-HUP", &service.0.id().to_string()])
+            .status();
+        assert!(hangup.unwrap().success());
+        let mut all = Counted::default();
+        for client in clients {
+            let counted = client.await.unwrap();
+            all.home += counted.home;
+            all.users += counted.users;
+            all.no_user += counted.no_user;
+            all.created += counted.created;
+            all.refused += counted.refused;
+            all.sizes.extend(counted.sizes);
+        }
+        assert_eq!(
+            f64::from(REQUESTS),
+            all.home + all.users + all.no_user + all.created + all.refused
+        );
+        let sum: usize = all.sizes.iter().sum();
+        let uploads = all.created + all.refused;
+        for (promql, expected) in [
+            ("sum(http_requests_total)", f64::from(REQUESTS)),
+            (
+                r#"http_requests_total{method="GET",route="/",status="200"}"#,
+                all.home,
+            ),
+            (
+                r#"http_requests_total{route="/users/{id}",status="200"}"#,
+                all.users,
+            ),
+            (
+                r#"http_requests_total{route="/users/{id}",status="404"}"#,
+                all.no_user,
+            ),
+            (
+                r#"http_requests_total{method="POST",route="/upload",status="201"}"#,
+                all.created,
+            ),
+            (
+                r#"http_requests_total{route="/upload",status="400"}"#,
+                all.refused,
+            ),
+            (
+                r#"http_request_duration_seconds_count{route="/"}"#,
+                all.home,
+            ),
+            (
+                r#"http_request_duration_seconds_count{route="/users/{id}"}"#,
+                all.users + all.no_user,
+            ),
+            (
+                r#"http_request_duration_seconds_bucket{route="/upload",le="+Inf"}"#,
+                uploads,
+            ),
+            ("http_requests_in_flight", 0.0),
+            ("file_uploads_total", all.created),
+            ("file_upload_size_bytes_count", all.created),
+            ("file_upload_size_bytes_sum", sum as f64),
+            (
+                "histogram_quantile(0.2, file_upload_size_bytes_bucket)",
+                quantile(&all.sizes, 0.2),
+            ),
+            (
+                "histogram_quantile(0.5, file_upload_size_bytes_bucket)",
+                quantile(&all.sizes, 0.5),
+            ),
+            (r#"service_build_info{version="0.1.0"}"#, 1.0),
+        ] {
+            expect(&http, &prometheus, promql, expected).await;
+        }
+        // It was scraped all the while, and the restart cost at most a scrape.
+        let scrapes = query(&http, &prometheus, "count_over_time(up[10m])")
+            .await
+            .unwrap();
+        let failed = scrapes
+            - query(&http, &prometheus, "sum_over_time(up[10m])")
+                .await
+                .unwrap();
+        println!("{scrapes} scrapes, {failed} of them failed");
+        assert!(
+            scrapes >= 3.0 && failed <= 2.0,
+            "{scrapes} scrapes, {failed} failed"
+        );
+    });
+    std::fs::remove_dir_all(&dir).unwrap();
+}
