@@ -6,6 +6,7 @@
 //! two halves meet only in [`snapshot`]; `observe` knows no names, [`encode`] no threads.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 #[cfg(not(loom))]
 mod clock;

@@ -1,5 +1,7 @@
 //! The attributes and derives of the `tallies` crate. Use them through it: `tallies::metric`, `tallies::Labels`.
 
+#![deny(missing_docs, unreachable_pub)]
+
 mod derives;
 mod metric;
 

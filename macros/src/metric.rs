@@ -42,7 +42,7 @@ pub(crate) fn help(attrs: &[Attribute]) -> String {
     });
     let lines: Vec<String> = lines
         .flat_map(|line| {
-            line.lines()
+            line.split('\n')
                 .map(|line| line.trim().to_owned())
                 .collect::<Vec<_>>()
         })

@@ -39,7 +39,7 @@ pub enum Names {
 }
 
 impl Names {
-    pub(crate) fn fixed(self) -> &'static [&'static str] {
+    pub(crate) const fn fixed(self) -> &'static [&'static str] {
         match self {
             Self::Fixed(names) => names,
             Self::Any => &[],
@@ -52,14 +52,15 @@ impl Desc {
     #[track_caller]
     pub(crate) const fn new(name: &'static str, kind: Kind, labels: Names) -> Self {
         let desc = Self::unchecked(name, kind, labels, Location::caller());
-        if let Err(why) = check_name(name.as_bytes()) {
-            panic!("{}", why);
-        }
-        if let Names::Fixed(names) = labels
-            && let Err((_, why)) = check_labels(names, kind)
-        {
-            panic!("{}", why);
-        }
+        assert!(
+            check_name(name.as_bytes()).is_ok(),
+            "a metric name has to match [a-zA-Z_:][a-zA-Z0-9_:]*"
+        );
+        assert!(
+            check_labels(labels.fixed(), kind).is_ok(),
+            "a label name has to match [a-zA-Z_][a-zA-Z0-9_]*, and to stand once; names that begin with `__` are reserved, \
+             and so is `le` of a histogram"
+        );
         desc
     }
 

@@ -48,9 +48,9 @@ pub(crate) struct Family<C: Exported> {
     /// Used again by later families: where threads keep their caches.
     place: usize,
     hasher: RandomState,
-    /// Hash and index of every series. The texts to compare are in the series.
-    index: OnceLock<DashMap<u64, u32, RandomState>>,
-    chunks: [OnceLock<Box<[Series<C>]>>; CHUNKS],
+    /// The index of every series; what to hash and to compare is in the series.
+    index: OnceLock<DashMap<(), u32, RandomState>>,
+    chunks: OnceLock<Chunks<C>>,
     /// Every combination of closed label sets, made with the first one.
     dense: OnceLock<Box<[Series<C>]>>,
     /// Series made so far, retired ones included.
@@ -64,8 +64,10 @@ pub(crate) struct Family<C: Exported> {
     ended: Mutex<Ended<C::Total>>,
 }
 
-const CHUNKS: usize = 28;
-const FIRST_CHUNK: usize = 8;
+type Chunks<C> = Box<[OnceLock<Box<[Series<C>]>>]>;
+
+/// Eight chunks for every doubling, so that at most an eighth of the series is made ahead.
+const CHUNKS: usize = 8 * 29;
 
 /// Series that were retired, and what expiry remembers.
 #[derive(Debug)]
@@ -154,7 +156,7 @@ impl<C: Exported> Family<C> {
             place: PLACES.take(),
             index: OnceLock::new(),
             hasher,
-            chunks: [const { OnceLock::new() }; CHUNKS],
+            chunks: OnceLock::new(),
             dense: OnceLock::new(),
             made: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
@@ -170,7 +172,7 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    fn index(&self) -> &DashMap<u64, u32, RandomState> {
+    fn index(&self) -> &DashMap<(), u32, RandomState> {
         self.index
             .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), 8))
     }
@@ -318,12 +320,26 @@ impl<C: Exported> Family<C> {
         hasher.finish()
     }
 
+    /// The hash of a series that was made, by its text.
+    fn hash_of(&self, index: u32) -> u64 {
+        let Some(series) = self.series(index as usize) else {
+            return 0;
+        };
+        let text = series.text();
+        let texts: Vec<_> = labels::pairs(&text)
+            .flat_map(|(name, value)| match self.desc.labels {
+                Names::Fixed(_) => [None, Some(value)],
+                Names::Any => [Some(name.into()), Some(value)],
+            })
+            .flatten()
+            .collect();
+        self.hash(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
+    }
+
     fn look_up(&self, hash: u64, texts: &[&str]) -> Option<Found> {
         let map = self.index();
         let shard = map.shards()[map.determine_shard(hash as usize)].read();
-        let (_, index) = shard.get(hash, |(h, index)| {
-            *h == hash && self.is(*index.get(), texts)
-        })?;
+        let ((), index) = shard.get(hash, |((), index)| self.is(*index.get(), texts))?;
         let index = *index.get();
         let tag = self.series(index as usize)?.cells.place().tag();
         Some(Found { index, tag })
@@ -338,9 +354,7 @@ impl<C: Exported> Family<C> {
         }
         let map = self.index();
         let mut shard = map.shards()[map.determine_shard(hash as usize)].write();
-        if let Some((_, index)) = shard.get(hash, |(h, index)| {
-            *h == hash && self.is(*index.get(), texts)
-        }) {
+        if let Some(((), index)) = shard.get(hash, |((), index)| self.is(*index.get(), texts)) {
             let index = *index.get();
             let tag = self.series(index as usize)?.cells.place().tag();
             return Some(Found { index, tag });
@@ -358,7 +372,9 @@ impl<C: Exported> Family<C> {
         let tag = series.cells.place().tag();
         series.open(self.text_of(texts));
         let index = index as u32;
-        shard.insert(hash, (hash, SharedValue::new(index)), |(hash, _)| *hash);
+        shard.insert(hash, ((), SharedValue::new(index)), |((), index)| {
+            self.hash_of(*index.get())
+        });
         Some(Found { index, tag })
     }
 
@@ -436,15 +452,16 @@ impl<C: Exported> Family<C> {
     #[inline]
     fn series(&self, index: usize) -> Option<&Series<C>> {
         let (chunk, at) = chunk(index);
-        self.chunks.get(chunk)?.get()?.get(at)
+        self.chunks.get()?.get(chunk)?.get()?.get(at)
     }
 
     fn series_or_make(&self, index: usize) -> Option<&Series<C>> {
         let (chunk, at) = chunk(index);
         self.chunks
+            .get_or_init(|| (0..CHUNKS).map(|_| OnceLock::new()).collect())
             .get(chunk)?
             .get_or_init(|| {
-                (0..FIRST_CHUNK << chunk)
+                (0..1 << (chunk / 8))
                     .map(|_| Series::new(&self.shape))
                     .collect()
             })
@@ -479,7 +496,9 @@ impl<C: Exported> Family<C> {
                 let labels = labels::pairs(&series.text())
                     .map(|(name, value)| (name.to_owned(), value.into_owned()))
                     .collect();
-                (labels, read(&series.cells, &mut pass))
+                let mut total = C::Total::default();
+                read(&series.cells, &mut pass, &mut total);
+                (labels, total)
             })
             .collect()
     }
@@ -509,7 +528,11 @@ impl<C: Exported> Family<C> {
             let mut held = C::Total::default();
             self.first
                 .read(&mut pass, self.first.place().slot(), &mut held);
-            self.ended().forgotten = Some(held);
+            let mut ended = self.ended();
+            ended.forgotten = Some(held);
+            for retired in &mut ended.retired {
+                retired.forget = true;
+            }
         }
         gone
     }
@@ -518,19 +541,10 @@ impl<C: Exported> Family<C> {
         let Some(series) = self.series(index as usize) else {
             return;
         };
-        let texts: Vec<String> = match self.desc.labels {
-            Names::Fixed(_) => labels::pairs(&series.text())
-                .map(|(_, value)| value.into_owned())
-                .collect(),
-            Names::Any => labels::pairs(&series.text())
-                .flat_map(|(name, value)| [name.to_owned(), value.into_owned()])
-                .collect(),
-        };
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let hash = self.hash(&texts);
+        let hash = self.hash_of(index);
         let map = self.index();
         let mut shard = map.shards()[map.determine_shard(hash as usize)].write();
-        shard.remove_entry(hash, |(h, other)| *h == hash && *other.get() == index);
+        shard.remove_entry(hash, |((), other)| *other.get() == index);
         drop(shard);
         series.state.store(0, Relaxed);
         let (ticket, slot) = pass.retire(series.cells.place());
@@ -548,15 +562,16 @@ impl<C: Exported> Family<C> {
     pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
         let edition = self.edition.load(Relaxed);
         out.begin((self.id, edition));
+        let mut total = C::Total::default();
         if let Some(all) = self.dense.get() {
             for (i, series) in all.iter().enumerate() {
-                let total = read(&series.cells, pass);
+                read(&series.cells, pass, &mut total);
                 out.texts
                     .put(i, i as u32, |text| text.push_str(&series.text()));
                 C::write(&total, &mut out.values);
             }
         } else if self.desc.labels == Names::Fixed(&[]) {
-            let total = read(&self.first, pass);
+            read(&self.first, pass, &mut total);
             out.texts.put(0, 0, |_| {});
             C::write(&total, &mut out.values);
             return;
@@ -568,7 +583,7 @@ impl<C: Exported> Family<C> {
             if !series.is_live() {
                 continue;
             }
-            let total = read(&series.cells, pass);
+            read(&series.cells, pass, &mut total);
             if self.has_expired(index, &total) {
                 expired.push(index);
                 continue;
@@ -668,17 +683,19 @@ impl<C: Exported> Family<C> {
     }
 }
 
-fn read<C: Exported>(cells: &C, pass: &mut Pass<'_>) -> C::Total {
-    let mut total = C::Total::default();
-    cells.read(pass, cells.place().slot(), &mut total);
-    total
+/// Reads one series into a total whose memory is used again.
+fn read<C: Exported>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
+    C::reset(total);
+    cells.read(pass, cells.place().slot(), total);
 }
 
+/// The chunk of a series, and its place there. In the `o`th eight, chunks have 2^o series.
 #[inline]
 fn chunk(index: usize) -> (usize, usize) {
-    let biased = index + FIRST_CHUNK;
-    let chunk = biased.ilog2() as usize - FIRST_CHUNK.ilog2() as usize;
-    (chunk, biased - (FIRST_CHUNK << chunk))
+    let biased = index + 8;
+    let octave = biased.ilog2() as usize - 3;
+    let chunk = 8 * octave + (biased >> octave & 7);
+    (chunk, biased & ((1 << octave) - 1))
 }
 
 impl<C: Exported> Drop for Family<C> {

@@ -97,9 +97,10 @@ impl<L: LabelSet> Histogram<L> {
     /// On bounds that do not ascend or are not finite: a compile error in a `static`.
     #[must_use]
     pub const fn buckets(mut self, bounds: &'static [f64]) -> Self {
-        if let Err(why) = check_bounds(bounds) {
-            panic!("{}", why);
-        }
+        assert!(
+            check_bounds(bounds).is_ok(),
+            "buckets need at least one bound; all are finite, and each is above the one before"
+        );
         self.inner.desc.bounds = bounds;
         self
     }

@@ -109,9 +109,10 @@ impl<S: LabelValue> StateSet<S> {
             !S::VALUES.is_empty(),
             "states are the variants of an enum that derives LabelValue"
         );
-        if let Err(why) = check_label(name.as_bytes(), Kind::StateSet) {
-            panic!("{}", why);
-        }
+        assert!(
+            check_label(name.as_bytes(), Kind::StateSet).is_ok(),
+            "the name of a state set is also its label's: it has to match [a-zA-Z_][a-zA-Z0-9_]*"
+        );
         Self {
             desc: Desc::new(name, Kind::StateSet, Names::Fixed(&[])),
             states: OnceLock::new(),

@@ -412,8 +412,8 @@ macro_rules! labelled {
             /// # Errors
             ///
             /// A label name outside the grammar, reserved or doubled.
-            pub fn check(&self, labels: &L::Borrowed<'_>) -> Result<(), $crate::Error> {
-                L::with_texts(labels, |texts| self.inner.family().check_any(texts))
+            pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
+                L::with_texts(&labels, |texts| self.inner.family().check_any(texts))
             }
         }
 

@@ -9,6 +9,8 @@ pub(super) struct Text<'a> {
     out: &'a mut Vec<u8>,
     name: String,
     constant: String,
+    /// What the lines of one histogram's buckets have in common.
+    head: Vec<u8>,
     /// Of a histogram: what follows the labels in the line of each bucket.
     les: Vec<String>,
     bounds: Vec<f64>,
@@ -20,6 +22,7 @@ impl<'a> Text<'a> {
             out,
             name: String::new(),
             constant: String::new(),
+            head: Vec::new(),
             les: Vec::new(),
             bounds: Vec::new(),
         }
@@ -98,23 +101,19 @@ impl Format for Text<'_> {
 
     fn histogram(&mut self, labels: &str, value: &Histogram<'_>) {
         // The same for every bucket of this series: `name_bucket{labels,`.
-        let start = self.out.len();
-        self.sample("_bucket", labels);
-        let mut head = self.out.split_off(start);
-        match head.as_slice() {
-            [.., b'}', b' '] => {
-                head.truncate(head.len() - 2);
-                head.push(b',');
-            }
-            _ => {
-                head.truncate(head.len() - 1);
-                head.push(b'{');
+        self.head.clear();
+        self.head.extend_from_slice(self.name.as_bytes());
+        self.head.extend_from_slice(b"_bucket{");
+        for labels in [&*self.constant, labels] {
+            if !labels.is_empty() {
+                self.head.extend_from_slice(labels.as_bytes());
+                self.head.push(b',');
             }
         }
         let mut count = 0;
         for (le, (_, cumulative)) in self.les.iter().zip(value.buckets()) {
-            self.out.reserve(head.len() + le.len() + 24);
-            self.out.extend_from_slice(&head);
+            self.out.reserve(self.head.len() + le.len() + 24);
+            self.out.extend_from_slice(&self.head);
             self.out.extend_from_slice(le.as_bytes());
             number::integer(self.out, cumulative);
             self.out.push(b'\n');

@@ -13,6 +13,8 @@
 //! observation. Before the series is hot the same cells stand in one shared block, whose writers take turns by a word
 //! that readers never take.
 
+use std::sync::OnceLock;
+
 use crate::sync::{Acquire, AtomicBool, AtomicU64, Relaxed, Release, fence, owner_load};
 
 use super::memory::Block;
@@ -33,7 +35,9 @@ pub struct Buckets {
     place: Place,
     /// Held by the one who writes the cold block.
     taken: AtomicBool,
-    cold: Box<[AtomicU64]>,
+    cold: OnceLock<Box<[AtomicU64]>>,
+    /// Cells of the block, and of every slot.
+    cells: u32,
 }
 
 /// What one series observed: counts per bucket (not cumulative), and the sum of the same observations.
@@ -79,7 +83,7 @@ impl Buckets {
         (bucket, value, times): (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
-        let cells = self.cold.len() as u64;
+        let cells = u64::from(self.cells);
         let mut tries = 0;
         loop {
             match super::settle(engine, thread, &self.place, tag, eager.then_some(cells)) {
@@ -95,7 +99,7 @@ impl Buckets {
             if self.place.tag() != tag {
                 return Outcome::Stale;
             }
-            let block = Block::of(&self.cold);
+            let block = self.cold();
             if self.take() {
                 // SAFETY: the cold block has all cells, and we are its only writer while `taken`.
                 let count = unsafe {
@@ -114,6 +118,14 @@ impl Buckets {
             super::promote(engine, &self.place, tag, cells);
             super::back_off(&mut tries);
         }
+    }
+
+    /// The cold block, made on first use: a series that is hot from the start needs none.
+    fn cold(&self) -> Block {
+        Block::of(
+            self.cold
+                .get_or_init(|| (0..self.cells).map(|_| AtomicU64::new(0)).collect()),
+        )
     }
 
     fn take(&self) -> bool {
@@ -135,7 +147,7 @@ impl Buckets {
             // For three stores of another writer.
             super::back_off(&mut tries);
         }
-        let block = Block::of(&self.cold);
+        let block = self.cold();
         // SAFETY: both blocks have the shape of this family. Nobody writes the other one any more, and we are the only
         // writer of ours. Relaxed: the pass that calls this is the only reader, and `taken` carries it to the next writer.
         unsafe {
@@ -147,7 +159,7 @@ impl Buckets {
             block
                 .cell(SUM + (side ^ 1))
                 .store((mine + sum).to_bits(), Relaxed);
-            for i in BUCKET..self.cold.len() {
+            for i in BUCKET..self.cells as usize {
                 let count = owner_load(block.cell(i)).wrapping_add(other.cell(i).load(Relaxed));
                 block.cell(i).store(count, Relaxed);
             }
@@ -214,8 +226,14 @@ impl Cells for Buckets {
         Self {
             place: Place::new(),
             taken: AtomicBool::new(false),
-            cold: (0..BUCKET + buckets).map(|_| AtomicU64::new(0)).collect(),
+            cold: OnceLock::new(),
+            cells: (BUCKET + buckets) as u32,
         }
+    }
+
+    fn reset(total: &mut Observed) {
+        total.counts.fill(0);
+        total.sum = 0.0;
     }
 
     fn place(&self) -> &Place {
@@ -227,7 +245,7 @@ impl Cells for Buckets {
     }
 
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Observed) {
-        let cells = self.cold.len();
+        let cells = self.cells as usize;
         let buckets = cells - BUCKET;
         total.counts.resize(buckets, 0);
         let mut read = |block, counts: &mut Vec<u64>| {
@@ -242,13 +260,15 @@ impl Cells for Buckets {
             total.sum += sum;
             true
         };
-        let mut tries = 0;
-        let mut scratch = pass.scratch();
-        while !read(Block::of(&self.cold), &mut scratch) {
-            // For a writer of the cold block to end; after a few of them the series is hot and the block is still.
-            super::back_off(&mut tries);
+        if let Some(cold) = self.cold.get() {
+            let mut tries = 0;
+            let mut scratch = pass.scratch();
+            while !read(Block::of(cold), &mut scratch) {
+                // For a writer of the cold block to end; after a few of them the series is hot and the block is still.
+                super::back_off(&mut tries);
+            }
+            pass.give_scratch(scratch);
         }
-        pass.give_scratch(scratch);
         pass.blocks(slot, cells, read);
     }
 
@@ -257,11 +277,13 @@ impl Cells for Buckets {
     }
 
     fn fold_shared(&self, other: &Self) {
-        self.add_block(Block::of(&other.cold));
+        if let Some(cold) = other.cold.get() {
+            self.add_block(Block::of(cold));
+        }
     }
 
     fn clear(&self, _: &usize) {
-        for cell in &self.cold {
+        for cell in self.cold.get().into_iter().flatten() {
             cell.store(0, Relaxed);
         }
     }

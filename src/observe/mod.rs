@@ -161,6 +161,11 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// The number of cells in a shard; 0 for what has none.
     fn width(shape: &Self::Shape) -> usize;
 
+    /// Makes a total that was used before like a fresh one.
+    fn reset(total: &mut Self::Total) {
+        *total = Self::Total::default();
+    }
+
     /// Adds the series to `total`: shared cells, and the block `slot` in every shard.
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Self::Total);
 

@@ -484,7 +484,10 @@ impl Thread {
         }
         self.busy.set(true);
         let old = self.slab.get();
-        let capacity = (needed + 1).next_power_of_two().max(FIRST_CAPACITY);
+        // Half as much again, so that growing is rare, in whole pairs of lines.
+        let capacity = (needed + 1)
+            .max(old.capacity() + old.capacity() / 2)
+            .next_multiple_of(16);
         let new = SlabRef::allocate(capacity, shard);
         if let Some(new) = new {
             // SAFETY: this thread owns the shard; the new slab is larger and not yet published.
@@ -543,6 +546,8 @@ unsafe fn retire(_shard: &Shard, slab: SlabRef) {
                 slab.0.free();
             });
         }
+        // Growing is rare; what it leaves should not wait for more of it.
+        guard.flush();
     }
     #[cfg(loom)]
     _shard.retired.lock().unwrap().push(slab);

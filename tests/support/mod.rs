@@ -1,0 +1,14 @@
+//! What several tests need.
+
+#![allow(dead_code, reason = "each test uses some of it")]
+
+pub mod exposition;
+
+use tallies::Registry;
+
+/// The page of a registry, read back strictly.
+pub fn page(registry: &Registry) -> (String, Vec<exposition::Family>) {
+    let page = tallies::encode::text(&registry.snapshot());
+    let read = exposition::read(&page).unwrap_or_else(|e| panic!("{e}\n{page}"));
+    (page, read)
+}

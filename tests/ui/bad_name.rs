@@ -1,0 +1,3 @@
+static A: tallies::Counter = tallies::Counter::new("bad-name");
+
+fn main() {}

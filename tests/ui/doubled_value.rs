@@ -1,0 +1,8 @@
+#[derive(tallies::LabelValue)]
+enum V {
+    A,
+    #[label("a")]
+    B,
+}
+
+fn main() {}

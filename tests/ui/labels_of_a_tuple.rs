@@ -1,0 +1,4 @@
+#[derive(tallies::Labels)]
+struct L(u16);
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[tallies::metric]
+fn f() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[derive(tallies::LabelValue)]
+enum V {
+    A(u8),
+}
+
+fn main() {}
