@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// Now; in tests of this crate, plus what [`advance`] added on this thread.
+/// Now; in tests of this crate, plus what `advance` added on this thread.
 pub(crate) fn now() -> Instant {
     #[cfg(test)]
     return Instant::now() + AHEAD.get();

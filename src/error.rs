@@ -80,8 +80,8 @@ impl Error {
 
     pub(crate) fn overflow(family: &str, limit: usize) -> Self {
         Self::new(format!(
-            "family `{family}` has label sets beyond its limit of {limit} series, or retired ones: \
-             they count in one series, every label `__overflow__`"
+            "family `{family}` has reached its limit of {limit} series: \
+             further label sets count in one series, every label `__overflow__`"
         ))
     }
 

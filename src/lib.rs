@@ -3,7 +3,7 @@
 //! # Rooms
 //!
 //! Rooms are the stages: `declare`, `observe` and `collect` write a [`Snapshot`]; [`encode`] and `serve` read it. The
-//! two halves meet only in [`snapshot`]; `observe` knows no names, [`encode`] no threads.
+//! two halves meet only in [`mod@snapshot`]; `observe` knows no names, [`encode`] no threads.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]

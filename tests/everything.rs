@@ -67,12 +67,12 @@ fn round(i: u64) {
     IN_FLIGHT.inc();
     CLOSED
         .with(Closed {
-            method: if i % 2 == 0 {
+            method: if i.is_multiple_of(2) {
                 Method::Get
             } else {
                 Method::Post
             },
-            ok: i % 3 == 0,
+            ok: i.is_multiple_of(3),
         })
         .inc();
     OPEN.with(Open { route, status }).inc();
@@ -113,7 +113,7 @@ impl Watch {
                         }
                     }
                     Value::Gauge(x) => {
-                        assert!((0.0..=THREADS as f64).contains(&x), "{what} is {x}");
+                        assert!(x >= 0.0, "{what} is {x}");
                     }
                     Value::Histogram(h) => {
                         sum += h.count() as f64;

@@ -111,8 +111,8 @@ step() {
     cp $kept "$file"
 }
 step "ups are read before downs" observe/tally.rs \
-    's/(        pass\.reload\(\);\n)(.*?;\n)(        \*total)/my ($a,$b,$c)=($1,$2,$3); "$b$c"/se; s/(        \/\/ Acquire: pairs with the Release of every down\.\n)(        let downs.*?;\n)(        let ups.*?;\n)/$3$2/s'
-step "shards are not looked for again before ups" observe/tally.rs 's/        pass\.reload\(\);\n//'
+    's/(            let downs = self\.downs\(pass, slot\);\n)(.*?)(            least = )/$2$1$3/s; s/            pass\.reload\(\);\n(            let slot = .*?;\n)(.*?)(            let downs)/            pass.reload();\n$1$2$3/s'
+step "shards are not looked for again before ups" observe/tally.rs 's/            pass\.reload\(\);\n//'
 step "the place is not read again after an answer" observe/shard.rs \
     's/(pub\(crate\) fn settle.*?\{\n)/$1        let early = place.last(tag);\n/s; s/let last = place\.last\(tag\);/let last = early;/'
 step "a claim by load and store" observe/shard.rs \

@@ -1,7 +1,7 @@
 //! A family: its series, how a label set finds its own, and what ends them.
 //!
 //! Series lie in chunks that never move, in the order they were made. A label set is looked for in the thread's own
-//! [`cache`](super::cache), then in the shared index (a sharded hash map, whose locks no scrape ever takes). A retired
+//! [`cache`], then in the shared index (a sharded hash map, whose locks no scrape ever takes). A retired
 //! series folds into the overflow series and is used again within the family, one generation later.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -58,7 +58,10 @@ pub(crate) struct Family<C: Exported> {
     live: AtomicUsize,
     /// Moves on when a series is retired or used again: label texts of a snapshot then have to be copied anew.
     edition: AtomicU64,
+    /// Whether there is an overflow series to export.
     overflowed: AtomicBool,
+    /// Whether the limit was said to be reached.
+    said: AtomicBool,
     /// The sign of the infinity that was observed: 1 for plus, 2 for minus.
     infinity: AtomicU32,
     ended: Mutex<Ended<C::Total>>,
@@ -98,6 +101,9 @@ pub(crate) struct Series<C> {
     /// Written by who makes the series, before it is live.
     text: Mutex<Box<str>>,
 }
+
+/// Names and values of one series.
+type Labels = Vec<(String, String)>;
 
 const LIVE: u32 = 1;
 
@@ -162,6 +168,7 @@ impl<C: Exported> Family<C> {
             live: AtomicUsize::new(0),
             edition: AtomicU64::new(0),
             overflowed: AtomicBool::new(false),
+            said: AtomicBool::new(false),
             infinity: AtomicU32::new(0),
             ended: Mutex::new(Ended {
                 retired: Vec::new(),
@@ -304,7 +311,8 @@ impl<C: Exported> Family<C> {
     /// Where updates land that have no series of their own.
     pub(crate) fn overflow(&self) -> Handle<'_, C> {
         observe::engine().stats.overflowed.fetch_add(1, Relaxed);
-        if !self.overflowed.load(Relaxed) && !self.overflowed.swap(true, Relaxed) {
+        self.overflowed.store(true, Relaxed);
+        if self.live.load(Relaxed) >= self.desc.limit && !self.said.swap(true, Relaxed) {
             crate::error::report(&Error::overflow(self.desc.name, self.desc.limit));
         }
         self.only()
@@ -485,7 +493,7 @@ impl<C: Exported> Family<C> {
     }
 
     /// Every series: labels, and what it has counted.
-    pub(crate) fn totals(&self) -> Vec<(Vec<(String, String)>, C::Total)> {
+    pub(crate) fn totals(&self) -> Vec<(Labels, C::Total)> {
         let mut pass = observe::engine().pass();
         let dense = self.dense.get().map_or(&[][..], |all| all);
         dense
@@ -777,5 +785,70 @@ impl<C: Exported> Declared for Family<C> {
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::observe::Tally;
+
+    use super::*;
+
+    fn scraped(family: &Family<Tally<u64>>) -> Vec<(String, f64)> {
+        let meta = super::super::list::meta(&family.desc, "", &[]);
+        let mut out = snapshot::Family::new(meta, <Tally<u64>>::values(&family.desc, &()));
+        family.write(&mut observe::engine().pass(), &mut out);
+        out.series()
+            .map(|(labels, value)| match value {
+                snapshot::Value::Counter(n) => (labels.get("x").unwrap().into_owned(), n.as_f64()),
+                _ => unreachable!("a counter"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_series_expires_after_its_time_and_not_before() {
+        let mut desc = Desc::new("expiry_total", Kind::Counter, Names::Fixed(&["x"]));
+        desc.expire_after = Some(Duration::from_secs(60));
+        let family = Family::<Tally<u64>>::new(desc);
+        let add = |label| {
+            let handle = family.with(&[label]);
+            observe::thread(|thread| {
+                handle
+                    .cells
+                    .add_cold(observe::engine(), thread, handle.tag, 1, false)
+            })
+        };
+        add("idle");
+        add("busy");
+        assert_eq!(scraped(&family).len(), 2);
+        crate::clock::advance(Duration::from_secs(59));
+        add("busy");
+        assert_eq!(
+            scraped(&family),
+            [("idle".into(), 1.0), ("busy".into(), 2.0)]
+        );
+        crate::clock::advance(Duration::from_secs(2));
+        let expected = [("busy".to_owned(), 2.0), ("__overflow__".to_owned(), 1.0)];
+        assert_eq!(scraped(&family), expected);
+        add("idle");
+        assert_eq!(scraped(&family).len(), 3, "it comes back");
+    }
+
+    #[test]
+    fn chunks_cover_every_index_once() {
+        let mut next = (0, 0);
+        for index in 0..10_000 {
+            let (at, place) = chunk(index);
+            assert!(
+                (at, place) == next || (at, place) == (next.0 + 1, 0),
+                "{index}"
+            );
+            assert!(place < 1 << (at / 8) && at < CHUNKS);
+            next = (at, place + 1);
+        }
+        assert!(chunk(u32::MAX as usize).0 < CHUNKS + 8);
     }
 }

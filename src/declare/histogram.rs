@@ -107,7 +107,7 @@ impl<L: LabelSet> Histogram<L> {
 }
 
 impl<L: LabelSet> HistogramBuilder<L> {
-    /// The upper bounds, ascending; `+Inf` is always there and not written. See [`buckets`](crate::buckets) for rows of
+    /// The upper bounds, ascending; `+Inf` is always there and not written. See [`linear`](crate::buckets::linear) for rows of
     /// them. Checked when it meets the registry.
     pub fn buckets(mut self, bounds: &[f64]) -> Self {
         self.desc.set_bounds(bounds);

@@ -129,7 +129,6 @@ impl<S: LabelValue> StateSet<S> {
 
     /// The builder for run time.
     #[track_caller]
-    #[must_use]
     pub fn builder(name: &str, help: &str) -> StateSetBuilder<S> {
         let mut desc = Desc::unchecked(
             intern(name),

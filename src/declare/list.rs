@@ -270,7 +270,7 @@ fn clash(a: &Desc, b: &Desc) -> bool {
     })
 }
 
-fn meta(desc: &Desc, prefix: &str, constant: &[(&'static str, String)]) -> Meta {
+pub(super) fn meta(desc: &Desc, prefix: &str, constant: &[(&'static str, String)]) -> Meta {
     let mut text = String::new();
     for (name, value) in constant {
         labels::push(&mut text, name, value);

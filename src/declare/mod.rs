@@ -162,7 +162,6 @@ macro_rules! metric {
 
             /// The builder for run time: everything checked when it meets a registry.
             #[track_caller]
-            #[must_use]
             pub fn builder(name: &str, help: &str) -> $builder<$($names),*>
             where
                 L: $crate::declare::NamedLabels,

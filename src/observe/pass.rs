@@ -88,11 +88,11 @@ impl<'e> Pass<'e> {
 
     /// The cell `last - below` of every shard that has it.
     #[inline]
-    pub(crate) fn cells<'a>(
-        &'a self,
+    pub(crate) fn cells(
+        &self,
         last: Option<u64>,
         below: usize,
-    ) -> impl Iterator<Item = &'a AtomicU64> {
+    ) -> impl Iterator<Item = &AtomicU64> {
         let last = last.unwrap_or(u64::MAX);
         self.slabs
             .iter()

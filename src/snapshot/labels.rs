@@ -158,11 +158,11 @@ mod tests {
     #[test]
     fn texts_keep_what_is_there() {
         let mut texts = Texts::default();
-        texts.put(0, 7, |t| t.push_str("a"));
-        texts.put(1, 8, |t| t.push_str("b"));
+        texts.put(0, 7, |t| t.push('a'));
+        texts.put(1, 8, |t| t.push('b'));
         texts.put(0, 7, |_| unreachable!("it is there"));
         assert_eq!((texts.get(0), texts.get(1)), ("a", "b"));
-        texts.put(0, 9, |t| t.push_str("c"));
+        texts.put(0, 9, |t| t.push('c'));
         assert_eq!((texts.len(), texts.get(0)), (1, "c"));
     }
 }

@@ -1,0 +1,253 @@
+//! tallies. Statics stand for what a program declares; a registry of its own keeps each scrape to its family.
+//!
+//! Families are declared hot, and every batch begins with an untimed part: what is measured is the hot path.
+
+use std::sync::{Arc, Barrier, Mutex};
+
+use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, UpDownCounter};
+
+use crate::Row;
+use crate::timing::{Form, keep, over, repeat};
+use crate::workload::{self, *};
+
+#[derive(Labels)]
+struct Strings<'a> {
+    method: &'a str,
+    path: &'a str,
+}
+
+#[derive(LabelValue, Clone, Copy)]
+enum Method {
+    Get,
+    Post,
+    Put,
+    Delete,
+}
+
+#[derive(LabelValue, Clone, Copy)]
+enum Status {
+    Informational,
+    Success,
+    Redirection,
+    ClientError,
+    ServerError,
+}
+
+#[derive(Labels)]
+struct Enums {
+    method: Method,
+    status: Status,
+}
+
+static COUNTER: Counter = Counter::new("counter_total").hot();
+static FLOAT: Counter<(), f64> = Counter::new("float_total").hot();
+static STRINGS: Counter<Strings> = Counter::new("strings_total").hot();
+static ENUMERATED: Counter<Enums> = Counter::new("enums_total").hot();
+static GAUGE: Gauge = Gauge::new("gauge");
+static IN_FLIGHT: UpDownCounter = UpDownCounter::new("in_flight").hot();
+static SECONDS: Histogram = Histogram::new("seconds").buckets(&BOUNDS).hot();
+static TIMED: Histogram = Histogram::new("timed_seconds").buckets(&BOUNDS).hot();
+
+pub fn forms(row: Row) -> Vec<Form> {
+    match row {
+        Row::Counter => vec![Form::new(
+            "Counter in a static",
+            |_, n| repeat(n, || COUNTER.inc()),
+            |done| assert_eq!(global("counter_total "), done.all as f64),
+        )],
+        Row::Handles => {
+            let registry = keep(Registry::new());
+            let of = |n| {
+                let name = format!("counter_{n}_total");
+                Counter::<()>::builder(&name, "Counted.").hot().register(registry).unwrap()
+            };
+            let handles: &Vec<Counter> = keep((0..16).map(of).collect());
+            vec![Form::new(
+                "Counter",
+                |_, n| over(n, handles, |counter| counter.inc()),
+                |done| assert_eq!(sum_in(&text(registry), "counter_"), done.all as f64),
+            )]
+        }
+        Row::Float => vec![Form::new(
+            "Counter<(), f64> in a static",
+            |_, n| repeat(n, || FLOAT.add(0.5)),
+            |done| assert_eq!(global("float_total "), done.all as f64 * 0.5),
+        )],
+        Row::LabelStrings => vec![Form::new(
+            "with(..)",
+            |_, n| over(n, &REQUESTS, |(method, path)| STRINGS.with(Strings { method, path }).inc()),
+            |done| assert_eq!(global("strings_total{"), done.all as f64),
+        )],
+        Row::LabelEnums => {
+            let pairs: &Vec<(Method, Status)> = keep(ENUMS.iter().map(ours).collect());
+            vec![Form::new(
+                "with(..)",
+                |_, n| {
+                    over(n, pairs, |(method, status)| {
+                        ENUMERATED.with(Enums { method: *method, status: *status }).inc();
+                    });
+                },
+                |done| assert_eq!(global("enums_total{"), done.all as f64),
+            )]
+        }
+        Row::Gauge => vec![Form::new(
+            "Gauge in a static",
+            |_, n| over(n, &VALUES, |value| GAUGE.set(*value)),
+            |_| assert_set(global("gauge ")),
+        )],
+        Row::UpDown => vec![Form::new(
+            "UpDownCounter in a static",
+            |_, n| {
+                repeat(n, || {
+                    IN_FLIGHT.inc();
+                    IN_FLIGHT.dec();
+                });
+            },
+            |_| assert_eq!(global("in_flight "), 0.0),
+        )],
+        Row::Histogram => vec![Form::new(
+            "Histogram in a static",
+            |_, n| over(n, &VALUES, |value| SECONDS.observe(*value)),
+            |done| assert_observed((global("seconds_count") as u64, global("seconds_sum")), done.all),
+        )],
+        Row::Timer => vec![Form::new(
+            "start_timer, Instant",
+            |_, n| repeat(n, || drop(TIMED.start_timer())),
+            |done| assert_eq!(global("timed_seconds_count"), done.all as f64),
+        )],
+        // Kept place: with the feature `tsc`, the form of `Timer` belongs here and the other one goes.
+        Row::TimerTsc => vec![],
+        // Kept places.
+        Row::Native | Row::Summary => vec![],
+        Row::ScrapeCounters => {
+            let registry = keep(Registry::new());
+            let family = counters(registry, true);
+            // The floor sums eight shards: so many threads count in every series, until it is hot.
+            on_eight_threads(move |shard| {
+                for (n, (method, path)) in LABELS.iter().enumerate() {
+                    let count = count_of(n);
+                    family.with([*method, *path]).add(if shard == 0 { count - count / 8 * 7 } else { count / 8 });
+                }
+            });
+            scrapes(registry, assert_counters)
+        }
+        Row::ScrapeHistograms => {
+            let registry = keep(Registry::new());
+            let family = histograms(registry, true);
+            on_eight_threads(move |shard| {
+                for (method, path) in LABELS.iter() {
+                    for value in ONE_EACH.iter().skip(shard).step_by(8) {
+                        family.with([*method, *path]).observe(*value);
+                    }
+                }
+            });
+            scrapes(registry, assert_histograms)
+        }
+        Row::Register => {
+            let family = keep(Mutex::new((Registry::new(), None)));
+            vec![Form::register(
+                "with(..), never seen before",
+                REGISTERED,
+                || {
+                    let registry = Registry::new();
+                    let counters = counters(&registry, false);
+                    *family.lock().unwrap() = (registry, Some(counters));
+                },
+                |thread| {
+                    let counters = family.lock().unwrap().1.clone().unwrap();
+                    for (method, path) in labels_of(thread) {
+                        counters.with([*method, *path]).inc();
+                    }
+                },
+                |done| assert_eq!(sum_in(&text(&family.lock().unwrap().0), "requests_total{"), done.last as f64),
+            )]
+        }
+        Row::BytesCounter => vec![
+            Form::held("with(..), hot", || bytes_counter(true)),
+            Form::held("with(..), cold: updated once", || bytes_counter(false)),
+        ],
+        Row::BytesHistogram => vec![
+            Form::held("with(..), hot", || bytes_histogram(true)),
+            Form::held("with(..), cold: updated once", || bytes_histogram(false)),
+        ],
+    }
+}
+
+fn bytes_counter(hot: bool) -> Box<dyn Send> {
+    let registry = Registry::new();
+    let family = counters(&registry, hot);
+    LABELS.iter().for_each(|(method, path)| family.with([*method, *path]).inc());
+    Box::new((registry, family))
+}
+
+fn bytes_histogram(hot: bool) -> Box<dyn Send> {
+    let registry = Registry::new();
+    let family = histograms(&registry, hot);
+    LABELS.iter().for_each(|(method, path)| family.with([*method, *path]).observe(0.3));
+    Box::new((registry, family))
+}
+
+/// The limit per family is 10 000 series unless told otherwise.
+fn counters(registry: &Registry, hot: bool) -> Arc<Counter<[&'static str; 2]>> {
+    let family = Counter::<()>::builder("requests_total", "Requests.").labels(["method", "path"]).limit(2 * SERIES);
+    let family = if hot { family.hot() } else { family };
+    Arc::new(family.register(registry).unwrap())
+}
+
+fn histograms(registry: &Registry, hot: bool) -> Arc<Histogram<[&'static str; 2]>> {
+    let family = Histogram::<()>::builder("seconds", "Time.").labels(["method", "path"]);
+    let family = family.buckets(&BOUNDS).limit(2 * SERIES);
+    let family = if hot { family.hot() } else { family };
+    Arc::new(family.register(registry).unwrap())
+}
+
+/// In the steady state: snapshot and text are used again, as the server does.
+fn scrapes(registry: &'static Registry, check: fn(&str)) -> Vec<Form> {
+    let kept = keep(Mutex::new((Snapshot::default(), Vec::new())));
+    vec![Form::scrape(
+        "snapshot_into and encode::text_into, kept",
+        SERIES,
+        || {
+            let (snapshot, text) = &mut *kept.lock().unwrap();
+            registry.snapshot_into(snapshot);
+            text.clear();
+            tallies::encode::text_into(snapshot, text);
+        },
+        move || check(std::str::from_utf8(&kept.lock().unwrap().1).unwrap()),
+    )]
+}
+
+fn text(registry: &Registry) -> String {
+    tallies::encode::text(&registry.snapshot())
+}
+
+/// What the statics counted: they belong to the default registry.
+fn global(start: &str) -> f64 {
+    sum_in(&text(tallies::registry()), start)
+}
+
+/// Runs `work` on eight threads, the first before the others, and keeps them alive: each holds a shard of its own.
+fn on_eight_threads(work: impl Fn(usize) + Send + Sync + 'static) {
+    let work = Arc::new(work);
+    for shard in 0..8 {
+        let (work, done) = (work.clone(), Arc::new(Barrier::new(2)));
+        let mine = done.clone();
+        std::thread::spawn(move || {
+            tallies::warm();
+            work(shard);
+            mine.wait();
+            loop {
+                std::thread::park();
+            }
+        });
+        done.wait();
+    }
+}
+
+fn ours((method, status): &(workload::Method, workload::Status)) -> (Method, Status) {
+    let method = [Method::Get, Method::Post, Method::Put, Method::Delete][*method as usize];
+    let status =
+        [Status::Informational, Status::Success, Status::Redirection, Status::ClientError, Status::ServerError]
+            [*status as usize];
+    (method, status)
+}

@@ -1,0 +1,169 @@
+//! What every contestant is asked to do: the same values, labels and series, and how an exposition is checked.
+
+use std::sync::LazyLock;
+
+/// Every batch is a multiple of this, so that whole sequences go by and sums are known.
+pub const SEQUENCE: u64 = 2048;
+
+/// The default buckets of every Prometheus client.
+pub const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Durations spread evenly over the buckets (log-uniform from 1 ms to 20 s), in an order no predictor learns.
+pub static VALUES: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let mut random = Random(7);
+    (0..SEQUENCE).map(|_| 0.001 * 20_000_f64.powf(random.unit())).collect()
+});
+
+/// The same in whole microseconds, for a peer that takes no fractions.
+pub static MICROS: LazyLock<Vec<u64>> = LazyLock::new(|| VALUES.iter().map(|value| (value * 1e6) as u64).collect());
+
+/// The sum of `count` observations: whole sequences of `VALUES`.
+pub fn sum_of(count: u64) -> f64 {
+    count as f64 / SEQUENCE as f64 * VALUES.iter().sum::<f64>()
+}
+
+/// Asserts a count, and a sum up to rounding.
+pub fn assert_observed((count, sum): (u64, f64), expected: u64) {
+    assert_eq!(count, expected, "observations");
+    let expected = sum_of(expected);
+    assert!((sum / expected - 1.0).abs() < 1e-6, "sum is {sum}, should be {expected}");
+}
+
+/// Asserts that a gauge holds one of the values that were set.
+pub fn assert_set(value: f64) {
+    assert!(VALUES.contains(&value), "gauge holds {value}, which was never set");
+}
+
+pub const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    Get,
+    Post,
+    Put,
+    Delete,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    Informational,
+    Success,
+    Redirection,
+    ClientError,
+    ServerError,
+}
+
+impl Method {
+    pub const ALL: [Self; 4] = [Self::Get, Self::Post, Self::Put, Self::Delete];
+
+    pub fn name(self) -> &'static str {
+        METHODS[self as usize]
+    }
+}
+
+impl Status {
+    pub const ALL: [Self; 5] =
+        [Self::Informational, Self::Success, Self::Redirection, Self::ClientError, Self::ServerError];
+
+    pub fn name(self) -> &'static str {
+        ["1xx", "2xx", "3xx", "4xx", "5xx"][self as usize]
+    }
+}
+
+/// A request as the look-ups see it: two label values that live somewhere else than any library's copy of them.
+pub type Request = (&'static str, &'static str);
+
+/// A hundred label sets (4 methods, 25 paths), asked for in an order that repeats after a sequence.
+pub static REQUESTS: LazyLock<Vec<Request>> = LazyLock::new(|| {
+    let paths: Vec<&str> = (0..25).map(|n| &*format!("/api/v1/resource-{n}/items").leak()).collect();
+    let mut random = Random(11);
+    (0..SEQUENCE).map(|_| (METHODS[random.below(4)], paths[random.below(25)])).collect()
+});
+
+/// Twenty label sets made of enums.
+pub static ENUMS: LazyLock<Vec<(Method, Status)>> = LazyLock::new(|| {
+    let mut random = Random(13);
+    (0..SEQUENCE).map(|_| (Method::ALL[random.below(4)], Status::ALL[random.below(5)])).collect()
+});
+
+/// The paths of `REQUESTS`.
+pub fn paths() -> Vec<&'static str> {
+    let mut paths: Vec<_> = REQUESTS.iter().map(|(_, path)| *path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+/// How many series the scrapes and the byte counts hold.
+pub const SERIES: usize = 100_000;
+
+/// How many series one thread registers in one batch.
+pub const REGISTERED: usize = SERIES / 2;
+
+/// As many label sets.
+pub static LABELS: LazyLock<Vec<Request>> =
+    LazyLock::new(|| (0..SERIES).map(|n| (METHODS[n % 4], &*format!("/api/v1/items/{n}").leak())).collect());
+
+/// The part of `LABELS` that this thread registers.
+pub fn labels_of(thread: usize) -> &'static [Request] {
+    &LABELS[thread * REGISTERED..][..REGISTERED]
+}
+
+/// What the counter of series `n` stands at: mostly six digits.
+pub fn count_of(n: usize) -> u64 {
+    (n as u64).wrapping_mul(2_654_435_761) % 1_000_000
+}
+
+/// One observation for each bucket, the last one beyond all bounds.
+pub const ONE_EACH: [f64; 12] = [0.001, 0.008, 0.016, 0.032, 0.064, 0.125, 0.375, 0.75, 1.5, 3.0, 7.0, 12.0];
+
+/// Asserts that every series of the scrape is there, with its number.
+pub fn assert_counters(text: &str) {
+    let numbers: Vec<f64> = samples(text).map(|(_, number)| number).collect();
+    assert_eq!(numbers.len(), SERIES, "lines");
+    let expected = (0..SERIES).map(count_of).sum::<u64>();
+    assert_eq!(numbers.iter().sum::<f64>(), expected as f64, "sum of the counters");
+}
+
+/// Asserts 12 buckets, a sum and a count for every series.
+pub fn assert_histograms(text: &str) {
+    assert_eq!(samples(text).count(), 14 * SERIES, "lines");
+    let count = samples(text)
+        .filter(|(line, _)| line.split('{').next().unwrap().ends_with("_count"))
+        .map(|(_, number)| number)
+        .sum::<f64>();
+    assert_eq!(count, (12 * SERIES) as f64, "sum of the counts");
+}
+
+/// The sum of all samples whose line starts with `start`.
+pub fn sum_in(text: &str, start: &str) -> f64 {
+    samples(text).filter(|(line, _)| line.starts_with(start)).map(|(_, number)| number).sum()
+}
+
+/// Each sample's line and its number.
+fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
+    text.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| (line, line.rsplit_once(' ').unwrap().1.parse().unwrap()))
+}
+
+/// splitmix64: the same order in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> usize {
+        (self.next() % end) as usize
+    }
+
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Every test, on a fresh Debian machine: installs what is missing and says what; whatever cannot be had fails.
+#
+#   tests/run.sh             everything
+#   tests/run.sh --quick     formatting, clippy, unit, integration and documentation tests
+#   tests/run.sh --long      everything, with an hour of fuzzing a target and a ten-minute soak
+#   tests/run.sh loom miri   only these steps
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
+unset RUSTFLAGS
+
+all="format clippy features units rooms loom miri address fuzz mutations prometheus package"
+fuzz_seconds=20
+case ${1:-} in
+--quick) steps="format clippy units" ;;
+--long) steps="$all soak" fuzz_seconds=3600 ;;
+"") steps=$all ;;
+*) steps=$* ;;
+esac
+wants() { [[ " $steps " == *" $1 "* ]]; }
+
+say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
+
+# ---- What this needs ----
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+debian() { # command, package
+    command -v "$1" >/dev/null && return
+    echo "installing the Debian package $2, for $1"
+    [ -n "${apt_updated:-}" ] || as_root apt-get -qq update
+    apt_updated=1
+    DEBIAN_FRONTEND=noninteractive as_root apt-get -qq install -y --no-install-recommends "$2" >/dev/null
+}
+component() { # component of the nightly toolchain
+    rustup component list --toolchain nightly --installed | grep -q "^$1" && return
+    echo "installing the nightly component $1"
+    rustup component add --toolchain nightly "$1"
+}
+if wants mutations; then debian perl perl; fi
+if wants prometheus; then
+    debian prometheus prometheus
+    debian promtool prometheus
+    prometheus --version 2>&1 | head -n 1
+fi
+if wants miri; then component miri && component rust-src; fi
+if wants fuzz; then
+    debian g++ g++
+    if ! cargo fuzz --version >/dev/null 2>&1; then
+        echo "installing the cargo tool cargo-fuzz"
+        cargo install --quiet --locked cargo-fuzz --version 0.13.2
+    fi
+fi
+
+# ---- The steps ----
+
+if wants format; then
+    say "formatting"
+    cargo fmt --all --check
+    (cd fuzz && cargo fmt --check)
+    (cd benches/peers && cargo fmt --check)
+fi
+if wants clippy; then
+    say "clippy"
+    cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --all-features --document-private-items
+fi
+if wants features; then
+    say "features: default only, none, each"
+    cargo clippy --quiet --lib -- -D warnings
+    for features in "" link-time serve serde; do
+        cargo check --quiet --lib --no-default-features --features "$features"
+    done
+    # What a program gets that asks for nothing.
+    cargo tree --quiet --edges normal --depth 1
+fi
+if wants units || wants rooms; then
+    say "unit, integration and documentation tests"
+    cargo test --workspace --all-features
+    cargo test --quiet --release --test everything --test trouble
+fi
+if wants loom; then
+    say "loom models"
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom timeout 300 cargo test --release --lib models::
+fi
+if wants miri; then
+    say "Miri: observe and snapshot"
+    MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri \
+        cargo +nightly miri test --lib -- observe:: snapshot:: declare::under_miri
+fi
+if wants address; then
+    say "AddressSanitizer"
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    LSAN_OPTIONS="suppressions=$PWD/tests/leaks.txt:print_suppressions=0" RUSTFLAGS="-Zsanitizer=address" \
+        CARGO_TARGET_DIR=target/address cargo +nightly test --quiet --target "$host" \
+        --lib --test everything --test trouble --test declare -- --skip compile_time_errors
+fi
+if wants fuzz; then
+    for target in declare text; do
+        say "fuzzing $target for $fuzz_seconds s"
+        # New finds stay out of the kept corpus: they go to a folder of their own.
+        mkdir -p target/fuzz/"$target"
+        (cd fuzz && cargo +nightly fuzz run "$target" "$PWD/../target/fuzz/$target" "corpus/$target" -- \
+            -max_total_time="$fuzz_seconds" -verbosity=0 -print_final_stats=1 2>&1 | grep -vE '^(INFO|"|#####)')
+    done
+fi
+if wants mutations; then
+    say "mutations"
+    timeout 600 tests/mutate.sh
+fi
+if wants prometheus; then
+    say "a real Prometheus"
+    cargo test --release --test prometheus -- --nocapture
+fi
+if wants package; then
+    say "the package"
+    cargo package --quiet --workspace --no-verify --allow-dirty
+    cargo package --workspace --list --allow-dirty | grep -qx README.md
+fi
+if wants soak; then
+    say "soak"
+    tests/soak.sh 10m
+fi
+say "all of it holds: $steps"

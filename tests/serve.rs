@@ -1,0 +1,323 @@
+//! The service, asked over real sockets.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use support::exposition;
+use tallies::{Collected, Counter, Registry, Server, Serving};
+
+/// A request as written, and the whole answer: head and body.
+fn ask(serving: &Serving, request: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(serving.address()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    (head.to_owned(), body.to_owned())
+}
+
+fn get(serving: &Serving, path: &str) -> (String, String) {
+    ask(
+        serving,
+        &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+    )
+}
+
+fn registry() -> (Registry, Counter) {
+    let registry = Registry::new();
+    let counter = registry.counter("served_total", "Served.").unwrap();
+    (registry, counter)
+}
+
+#[test]
+fn routes_and_methods() {
+    let (registry, counter) = registry();
+    counter.add(7);
+    let serving = Server::new()
+        .registry(&registry)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    assert_eq!(
+        serving.metrics_url(),
+        format!("http://{}/metrics", serving.address())
+    );
+    let (head, body) = get(&serving, "/metrics");
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    assert!(
+        head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"),
+        "{head}"
+    );
+    assert!(
+        head.contains(&format!("content-length: {}", body.len())),
+        "{head}"
+    );
+    assert_eq!(
+        body,
+        "# HELP served_total Served.\n# TYPE served_total counter\nserved_total 7\n"
+    );
+    assert_eq!(
+        get(&serving, "/metrics?x=y").1,
+        body,
+        "a query changes nothing"
+    );
+    let (head, home) = get(&serving, "/");
+    assert!(head.contains("content-type: text/html"), "{head}");
+    assert_eq!(
+        home,
+        "<html><body><a href='/metrics'>metrics</a></body></html>"
+    );
+    assert_eq!(
+        get(&serving, "/robots.txt").1,
+        "User-agent: *\nDisallow: /\n"
+    );
+    for path in ["/metrics/", "/nowhere", "/metricsx"] {
+        assert!(get(&serving, path).0.starts_with("HTTP/1.1 404"), "{path}");
+    }
+    for path in ["/metrics", "/"] {
+        let (with, body) = get(&serving, path);
+        let (head, empty) = ask(
+            &serving,
+            &format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        );
+        assert_eq!(empty, "");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{head} {with}"
+        );
+        let (head, _) = ask(
+            &serving,
+            &format!(
+                "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            ),
+        );
+        assert!(
+            head.starts_with("HTTP/1.1 405") && head.contains("allow: GET, HEAD"),
+            "{head}"
+        );
+    }
+    serving.stop();
+}
+
+#[test]
+fn a_bind_error_names_the_address_and_leaves_everything_as_it_was() {
+    let (registry, _) = registry();
+    let server = Server::new().registry(&registry);
+    let serving = server.listen("127.0.0.1:0").unwrap();
+    let address = serving.address();
+    let error = server.listen(address).unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("cannot listen on `{address}`")),
+        "{error}"
+    );
+    assert!(
+        get(&serving, "/metrics").0.starts_with("HTTP/1.1 200"),
+        "the first one goes on"
+    );
+    let error = tallies::serve("127.0.0.1:notaport")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("127.0.0.1:notaport"), "{error}");
+    for path in ["metrics", "", "/a?b", "/robots.txt"] {
+        let error = server
+            .clone()
+            .path(path)
+            .listen("127.0.0.1:0")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("metrics path"), "{error}");
+    }
+    serving.stop();
+    // Not wedged: the same address again, and again.
+    for _ in 0..3 {
+        let serving = server.listen(address).unwrap();
+        assert!(get(&serving, "/metrics").0.starts_with("HTTP/1.1 200"));
+        serving.stop();
+        assert!(TcpStream::connect(address).is_err(), "it has stopped");
+    }
+}
+
+#[test]
+fn the_page_is_where_it_is_wanted_and_escaped() {
+    let (registry, _) = registry();
+    let serving = Server::new()
+        .registry(&registry)
+        .path("/a'b<c>&")
+        .listen("[::1]:0")
+        .unwrap();
+    assert!(
+        serving.root_url().starts_with("http://[::1]:"),
+        "{}",
+        serving.root_url()
+    );
+    assert_eq!(
+        get(&serving, "/").1,
+        "<html><body><a href='/a&#39;b&lt;c&gt;&amp;'>metrics</a></body></html>"
+    );
+    assert!(get(&serving, "/metrics").0.starts_with("HTTP/1.1 404"));
+    serving.stop();
+}
+
+#[test]
+fn the_small_page_runs_no_collector_and_a_broken_one_costs_its_own_families() {
+    let (registry, counter) = registry();
+    counter.inc();
+    let ran = Arc::new(AtomicU64::new(0));
+    let inside = Arc::clone(&ran);
+    registry
+        .collect("good", move |out: &mut Collected| {
+            inside.fetch_add(1, Relaxed);
+            Ok(out.gauge("good_gauge", "Good.", &[], 1.0)?)
+        })
+        .unwrap();
+    registry
+        .collect("broken", |out: &mut Collected| {
+            out.gauge("broken_gauge", "Written before it breaks.", &[], 1.0)?;
+            Err("out of order".into())
+        })
+        .unwrap();
+    registry
+        .collect("panics", |_: &mut Collected| panic!("as it must"))
+        .unwrap();
+    let recursive = registry.clone();
+    registry
+        .gauge_fn(
+            "inside",
+            "What a snapshot inside a collector sees.",
+            move || recursive.snapshot().get("served_total", &[]).unwrap(),
+        )
+        .unwrap();
+    let serving = Server::new()
+        .registry(&registry)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    get(&serving, "/");
+    assert_eq!(ran.load(Relaxed), 0);
+    for _ in 0..2 {
+        let (_, page) = get(&serving, "/metrics");
+        let families = exposition::read(&page).unwrap();
+        let names: Vec<_> = families.iter().map(|f| &*f.name).collect();
+        assert_eq!(
+            names,
+            [
+                "good_gauge",
+                "inside",
+                "served_total",
+                "tallies_collect_errors_total"
+            ]
+        );
+        assert!(page.contains("inside 1\n"));
+    }
+    let now = registry.snapshot();
+    assert_eq!(
+        now.get("tallies_collect_errors_total", &[("collector", "broken")]),
+        Some(3.0)
+    );
+    assert_eq!(
+        now.get("tallies_collect_errors_total", &[("collector", "panics")]),
+        Some(3.0)
+    );
+    serving.stop();
+}
+
+#[test]
+fn several_registries_on_one_page() {
+    let (one, two) = (Registry::new(), Registry::new());
+    one.constant("part", "one").unwrap();
+    one.counter("jobs_total", "Jobs.").unwrap().add(1);
+    two.counter("jobs_total", "Jobs.").unwrap().add(2);
+    two.counter("other_total", "Other.").unwrap();
+    let serving = Server::new()
+        .registry(&one)
+        .registry(&two)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let (_, page) = get(&serving, "/metrics");
+    exposition::read(&page).unwrap();
+    assert_eq!(
+        page,
+        "# HELP jobs_total Jobs.\n# TYPE jobs_total counter\njobs_total{part=\"one\"} 1\njobs_total 2\n\
+         # HELP other_total Other.\n# TYPE other_total counter\nother_total 0\n"
+    );
+    serving.stop();
+}
+
+/// Scrapes that overlap share passes, but every one has what was counted before it asked.
+#[test]
+fn a_scrape_has_every_update_that_returned_before_it() {
+    let (registry, counter) = registry();
+    let serving = Arc::new(
+        Server::new()
+            .registry(&registry)
+            .listen("127.0.0.1:0")
+            .unwrap(),
+    );
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let (serving, counter) = (Arc::clone(&serving), counter.clone());
+            std::thread::spawn(move || {
+                for _ in 0..100 {
+                    counter.inc();
+                    let before = counter.total();
+                    let (_, page) = get(&serving, "/metrics");
+                    let seen: u64 = page
+                        .lines()
+                        .last()
+                        .unwrap()
+                        .split(' ')
+                        .next_back()
+                        .unwrap()
+                        .parse()
+                        .unwrap();
+                    assert!(seen >= before, "{seen} after {before}");
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    assert_eq!(counter.total(), 800);
+}
+
+/// Two hundred clients that send nonsense, half a request or nothing, or go away: others are served all the while.
+#[test]
+fn trouble_is_the_clients_own() {
+    let (registry, _) = registry();
+    let serving = Server::new()
+        .registry(&registry)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let mut open = Vec::new();
+    for i in 0..200 {
+        let mut stream = TcpStream::connect(serving.address()).unwrap();
+        let sent: &[u8] = match i % 4 {
+            0 => b"",
+            1 => b"GET /metrics HTTP/1.1\r\nHo",
+            2 => b"\x16\x03\x01\x02\x00 not http at all\r\n\r\n",
+            _ => b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+        };
+        let _ = stream.write_all(sent);
+        if i % 2 == 0 {
+            open.push(stream);
+        }
+    }
+    let (head, _) = ask(
+        &serving,
+        &format!(
+            "GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+            "y".repeat(100_000)
+        ),
+    );
+    assert!(head.is_empty() || head.starts_with("HTTP/1.1 4"), "{head}");
+    for _ in 0..20 {
+        assert!(get(&serving, "/metrics").0.starts_with("HTTP/1.1 200"));
+    }
+    serving.stop();
+}
