@@ -1,6 +1,6 @@
 //! What is set: one shared cell, the last write wins.
 //!
-//! A level has no cells in the shards, but its place is guarded like any other: a live one is at slot 0, which every
+//! A level has no cells in the shards, but its place is guarded like any other: a live one is at slot 0 (`OPEN`), which every
 //! thread with a shard has. So a handle that went stale meets the cold path, and the owner's answers tell the
 //! collector when the cell can be used for another series.
 
@@ -9,7 +9,7 @@ use crate::sync::{AtomicF64, Relaxed};
 use super::memory::Block;
 use super::pass::Pass;
 use super::shard::{Settled, Thread};
-use super::slot::{Place, Tag};
+use super::slot::{OPEN, Place, Tag};
 use super::{Cells, Engine, Outcome};
 
 /// One series of a gauge.
@@ -35,7 +35,7 @@ pub enum Change {
 impl Level {
     /// Opens the level for updates.
     pub fn open(&self) {
-        self.place.promote(self.place.tag(), 0);
+        self.place.promote(self.place.tag(), OPEN);
     }
 
     /// Changes the value; the caller has seen that it may.

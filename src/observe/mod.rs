@@ -182,7 +182,7 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
 
 /// Ends a retired series: its slot and its shared cells go to `overflow`, if any, and are cleared. False: try later.
 pub fn end<C: Cells>(
-    pass: &Pass<'_>,
+    pass: &mut Pass<'_>,
     shape: &C::Shape,
     series: &C,
     slot: Option<u64>,

@@ -426,12 +426,15 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         drop(pass);
         // The request is sent by the next pass, and answered by the one after that, if the owner has come by.
         drop(engine.pass());
-        let pass = engine.pass();
-        let reused = pass.is_safe(ticket) && super::end(&pass, &(), &*old, had, Some(&*overflow));
-        drop(pass);
+        let mut pass = engine.pass();
+        let reused =
+            pass.is_safe(ticket) && super::end(&mut pass, &(), &*old, had, Some(&*overflow));
         if reused {
             assert!(new.place().promote(Tag::FIRST, slot));
+            let news = total(&mut pass, &*new);
+            assert!(news <= 1, "the same pass finds an old count in it: {news}");
         }
+        drop(pass);
         owner.join().unwrap();
         let shard = engine.shards.iter().next().unwrap();
         assert!(
@@ -484,8 +487,9 @@ fn a_slot_of_a_free_shard_is_used_again() {
         };
         let (ticket, had) = engine.pass().retire(old.place());
         drop(engine.pass());
-        let pass = engine.pass();
-        let reused = pass.is_safe(ticket) && super::end(&pass, &(), &*old, had, Some(&*overflow));
+        let mut pass = engine.pass();
+        let reused =
+            pass.is_safe(ticket) && super::end(&mut pass, &(), &*old, had, Some(&*overflow));
         drop(pass);
         if reused {
             assert!(new.place().promote(Tag::FIRST, had.unwrap()));
@@ -528,8 +532,8 @@ fn a_copied_place_carries_the_zeroes() {
         };
         let (ticket, had) = engine.pass().retire(old.place());
         drop(engine.pass());
-        let pass = engine.pass();
-        let reused = pass.is_safe(ticket) && super::end(&pass, &(), &*old, had, None);
+        let mut pass = engine.pass();
+        let reused = pass.is_safe(ticket) && super::end(&mut pass, &(), &*old, had, None);
         drop(pass);
         if reused {
             assert!(new.place().promote(Tag::FIRST, had.unwrap()));

@@ -177,7 +177,8 @@ impl<'e> Pass<'e> {
 
     /// Sends what was retired since the last pass as one request, and looks who has answered.
     fn advance(&mut self) {
-        if self.collector.pending {
+        // One request at a time: under a new one every time, none would ever be answered by all.
+        if self.collector.pending && self.collector.safe == self.collector.requested {
             self.collector.pending = false;
             self.collector.asked += 1;
             self.collector.requested = self.collector.asked;
@@ -269,10 +270,13 @@ impl<'e> Pass<'e> {
     }
 
     /// Frees the slot of a retired series; see [`clear_slot`](Self::clear_slot).
-    pub(crate) fn reclaim(&self, last: u64, cells: usize, fold: impl FnMut(Block)) -> bool {
+    pub(crate) fn reclaim(&mut self, last: u64, cells: usize, fold: impl FnMut(Block)) -> bool {
         let done = self.clear_slot(last, cells, fold);
         if done {
             self.engine.slots.waiting(-1);
+            // The slot may be another series' at once. A slab that was replaced since this pass began still has the old
+            // count there.
+            self.reload();
         }
         done
     }

@@ -12,6 +12,9 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 /// The slot of a series that has none: it counts in its shared cell.
 const COLD: u64 = u32::MAX as u64;
 
+/// The slot of a gauge that may be set: it has a cell of its own, and this one is never given out.
+pub(crate) const OPEN: u64 = 0;
+
 /// Slots that wait for an answer before they can be used again; beyond, new series stay cold.
 pub(crate) const UNRECLAIMED_LIMIT: u64 = 65_536;
 
@@ -88,7 +91,8 @@ impl Place {
         let old = self.0.fetch_add(1 << 32, Relaxed);
         self.0
             .store((old & !COLD).wrapping_add(1 << 32) | COLD, Relaxed);
-        (old & COLD != COLD).then_some(old & COLD)
+        let slot = old & COLD;
+        (slot != COLD && slot != OPEN).then_some(slot)
     }
 
     /// A copy of a place that is never retired, once it is hot. See [`Counter`](crate::Counter).
@@ -125,8 +129,7 @@ impl Slots {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                // Slot 0 stands for the cell that a gauge has for itself.
-                table: Mutex::new(Table { next: 1, free: BTreeMap::new() }),
+                table: Mutex::new(Table { next: OPEN + 1, free: BTreeMap::new() }),
                 unreclaimed: AtomicU64::new(0),
             }
         }
@@ -216,6 +219,9 @@ mod tests {
         assert!(place.last(tag) > u64::from(u32::MAX));
         assert!(place.last(place.tag()) >= u64::from(u32::MAX));
         assert!(!place.promote(tag, 9), "a retired place is not promoted");
+        let gauge = Place::new();
+        assert!(gauge.promote(gauge.tag(), OPEN));
+        assert_eq!(gauge.retire(), None, "a gauge has no slot to give back");
     }
 
     #[test]
