@@ -120,7 +120,7 @@ step "a claim by load and store" observe/shard.rs \
 step "a slab is published before the copy" observe/shard.rs \
     's/(            unsafe \{ new\.copy_from\(old\) \};)/            shard.slab.swap(new.as_ptr(), AcqRel);\n$1/'
 step "the slot is not zeroed" observe/pass.rs 's/unsafe \{ block\.cell\(i\) \}\.store\(0, Relaxed\);//'
-step "nobody waits for the answers" observe/pass.rs 's/ticket <= self\.collector\.safe/true/'
+step "nobody waits for the answers" observe/pass.rs 's/retired\.ticket <= self\.collector\.safe/true/'
 step "moving is not looked at" observe/shard.rs 's/\|\| shard\.moving\.swap\(true, [^)]*\)\)/|| false/'
 step "the length before the request" observe/shard.rs \
     's/slab\.len\(\)\.swap\(slab\.capacity\(\), ([^)]*\))\);\n        self\.answer\(slab\);/self.answer(slab); slab.len().store(slab.capacity(), Relaxed);/'

@@ -87,8 +87,7 @@ struct Ended<T> {
 #[derive(Debug)]
 struct Retired {
     index: u32,
-    slot: Option<u64>,
-    ticket: u64,
+    what: observe::Retired,
     /// Not to be folded: `clear` and gauges.
     forget: bool,
 }
@@ -555,11 +554,10 @@ impl<C: Exported> Family<C> {
         shard.remove_entry(hash, |((), other)| *other.get() == index);
         drop(shard);
         series.state.store(0, Relaxed);
-        let (ticket, slot) = pass.retire(series.cells.place());
+        let what = pass.retire(series.cells.place());
         self.ended().retired.push(Retired {
             index,
-            slot,
-            ticket,
+            what,
             forget: forget || !C::FOLDS,
         });
         self.live.fetch_sub(1, Relaxed);
@@ -642,14 +640,12 @@ impl<C: Exported> Family<C> {
                 self.overflowed.store(true, Relaxed);
             }
             let into = (!retired.forget).then_some(&self.first);
-            if pass.is_safe(retired.ticket)
-                && observe::end(pass, &self.shape, &series.cells, retired.slot, into)
-            {
+            if observe::end(pass, &self.shape, &series.cells, retired.what, into) {
                 ended.free.push(retired.index);
                 continue;
             }
             if !retired.forget {
-                series.cells.read(pass, retired.slot, overflow);
+                series.cells.read(pass, retired.what.slot(), overflow);
             }
             waiting.push(retired);
         }
@@ -723,7 +719,7 @@ impl<C: Exported> Drop for Family<C> {
             engine.abandon(
                 retired
                     .iter()
-                    .filter_map(|retired| Some((retired.slot?, width, true))),
+                    .filter_map(|retired| Some((retired.what.slot()?, width, true))),
             );
         }
     }

@@ -122,10 +122,7 @@ impl Buckets {
 
     /// The cold block, made on first use: a series that is hot from the start needs none.
     fn cold(&self) -> Block {
-        Block::of(
-            self.cold
-                .get_or_init(|| (0..self.cells).map(|_| AtomicU64::new(0)).collect()),
-        )
+        Block::of(self.cold.get_or_init(|| zeroed(self.cells as usize)))
     }
 
     fn take(&self) -> bool {
@@ -169,6 +166,10 @@ impl Buckets {
         }
         self.give_back();
     }
+}
+
+fn zeroed(cells: usize) -> Box<[AtomicU64]> {
+    (0..cells).map(|_| AtomicU64::new(0)).collect()
 }
 
 /// One observation, or `times` of the same value.
@@ -226,7 +227,11 @@ impl Cells for Buckets {
         Self {
             place: Place::new(),
             taken: AtomicBool::new(false),
+            #[cfg(not(loom))]
             cold: OnceLock::new(),
+            // Loom does not see what a `OnceLock` orders.
+            #[cfg(loom)]
+            cold: OnceLock::from(zeroed(BUCKET + buckets)),
             cells: (BUCKET + buckets) as u32,
         }
     }

@@ -41,7 +41,7 @@ use crate::sync::{AtomicU64, Relaxed, const_fn};
 
 pub use buckets::{Buckets, MOST_BUCKETS, Observed};
 pub use level::{Change, Level};
-pub use pass::Pass;
+pub use pass::{Pass, Retired};
 pub use shard::Thread;
 pub use slot::{Place, Tag};
 pub use tally::{Number, Tally, UpDown};
@@ -180,20 +180,24 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     fn clear(&self, shape: &Self::Shape);
 }
 
-/// Ends a retired series: its slot and its shared cells go to `overflow`, if any, and are cleared. False: try later.
+/// Ends a retired series, if nobody can be updating it any more: its slot and its shared cells go to `overflow`, if any,
+/// and are cleared. False: try later.
 pub fn end<C: Cells>(
     pass: &mut Pass<'_>,
     shape: &C::Shape,
     series: &C,
-    slot: Option<u64>,
+    retired: Retired,
     overflow: Option<&C>,
 ) -> bool {
+    if !pass.is_safe(retired) {
+        return false;
+    }
     let fold = |block| {
         if let Some(overflow) = overflow {
             overflow.fold(block);
         }
     };
-    if let Some(last) = slot
+    if let Some(last) = retired.slot()
         && !pass.reclaim(last, C::width(shape), fold)
     {
         return false;

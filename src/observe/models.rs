@@ -421,14 +421,13 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
             })
         };
         let mut pass = engine.pass();
-        let (ticket, had) = pass.retire(old.place());
-        assert_eq!(had, Some(slot));
+        let retired = pass.retire(old.place());
+        assert_eq!(retired.slot(), Some(slot));
         drop(pass);
         // The request is sent by the next pass, and answered by the one after that, if the owner has come by.
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused =
-            pass.is_safe(ticket) && super::end(&mut pass, &(), &*old, had, Some(&*overflow));
+        let reused = super::end(&mut pass, &(), &*old, retired, Some(&*overflow));
         if reused {
             assert!(new.place().promote(Tag::FIRST, slot));
             let news = total(&mut pass, &*new);
@@ -444,11 +443,11 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         let mut pass = engine.pass();
         let mut olds = total(&mut pass, &*overflow);
         if !reused {
-            old.read(&mut pass, had, &mut olds);
+            old.read(&mut pass, retired.slot(), &mut olds);
         }
         let news = total(&mut pass, &*new);
         assert_eq!((olds, news), (2, 1), "reused: {reused}");
-        (reused, shard.slab().capacity(), shard.has_answered(ticket))
+        (reused, shard.slab().capacity(), shard.has_answered(1))
     })
 }
 
@@ -485,20 +484,19 @@ fn a_slot_of_a_free_shard_is_used_again() {
                 }
             })
         };
-        let (ticket, had) = engine.pass().retire(old.place());
+        let retired = engine.pass().retire(old.place());
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused =
-            pass.is_safe(ticket) && super::end(&mut pass, &(), &*old, had, Some(&*overflow));
+        let reused = super::end(&mut pass, &(), &*old, retired, Some(&*overflow));
         drop(pass);
         if reused {
-            assert!(new.place().promote(Tag::FIRST, had.unwrap()));
+            assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
         }
         next.join().unwrap();
         let mut pass = engine.pass();
         let mut olds = total(&mut pass, &*overflow);
         if !reused {
-            old.read(&mut pass, had, &mut olds);
+            old.read(&mut pass, retired.slot(), &mut olds);
         }
         assert_eq!((olds, total(&mut pass, &*new)), (2, 0), "reused: {reused}");
         (reused, engine.shards.iter().count())
@@ -530,13 +528,13 @@ fn a_copied_place_carries_the_zeroes() {
             let (new, copy) = (Arc::clone(&new), Arc::clone(&copy));
             thread::spawn(move || new.place().copy_to(&copy))
         };
-        let (ticket, had) = engine.pass().retire(old.place());
+        let retired = engine.pass().retire(old.place());
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused = pass.is_safe(ticket) && super::end(&mut pass, &(), &*old, had, None);
+        let reused = super::end(&mut pass, &(), &*old, retired, None);
         drop(pass);
         if reused {
-            assert!(new.place().promote(Tag::FIRST, had.unwrap()));
+            assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
         }
         copier.join().unwrap();
         let counted = owner.join().unwrap();

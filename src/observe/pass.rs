@@ -10,7 +10,7 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release};
 use super::Engine;
 use super::memory::{Block, SlabRef};
 use super::shard::Shard;
-use super::slot::Place;
+use super::slot::{Had, Place};
 
 /// Tries before a reader asks the owner for a copy.
 const TRIES: u32 = 64;
@@ -22,11 +22,14 @@ pub(crate) struct Collector {
     asked: u64,
     /// The ticket of the last request for a safe point.
     requested: u64,
-    /// Whether something was retired since.
-    pending: bool,
-    /// Every shard has answered this ticket, and an epoch has passed since.
+    /// Every shard has answered this ticket.
     safe: u64,
-    /// The last ticket whose cold updates have ended, because an epoch has passed. Made with the first one.
+    /// Whether something was retired since that waits for answers.
+    to_ask: bool,
+    /// Epochs asked for so far, and whether something was retired since.
+    graces: u64,
+    to_grace: bool,
+    /// The last of them that has passed: cold updates of before have ended. Made with the first one.
     graced: Option<Arc<AtomicU64>>,
     /// Reused by every pass.
     scratch: Vec<u64>,
@@ -37,11 +40,30 @@ impl Collector {
         Self {
             asked: 0,
             requested: 0,
-            pending: false,
             safe: 0,
+            to_ask: false,
+            graces: 0,
+            to_grace: false,
             graced: None,
             scratch: Vec::new(),
         }
+    }
+}
+
+/// A series that was retired: the slot it had, and what its cells wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct Retired {
+    slot: Option<u64>,
+    /// The request that owners have to answer; 0 where none need.
+    ticket: u64,
+    grace: u64,
+}
+
+impl Retired {
+    /// The slot it had.
+    #[must_use]
+    pub fn slot(self) -> Option<u64> {
+        self.slot
     }
 }
 
@@ -159,51 +181,61 @@ impl<'e> Pass<'e> {
         shard.forget_question();
     }
 
-    /// Retires a series: its handles are stale from now on. Returns the ticket after which its block and its slot may
-    /// be used again (see [`is_safe`](Self::is_safe)), and the slot.
-    pub(crate) fn retire(&mut self, place: &Place) -> (u64, Option<u64>) {
-        let slot = place.retire();
+    /// Retires a series: its handles are stale from now on. When what is returned [`is_safe`](Self::is_safe), its cells
+    /// may be used again.
+    pub(crate) fn retire(&mut self, place: &Place) -> Retired {
+        let had = place.retire();
+        let ticket = match had {
+            Had::Nothing => 0,
+            Had::ItsOwnCell | Had::Slot(_) => self.collector.asked + 1,
+        };
+        let slot = match had {
+            Had::Slot(slot) => Some(slot),
+            Had::Nothing | Had::ItsOwnCell => None,
+        };
         if slot.is_some() {
             self.engine.slots.waiting(1);
         }
-        self.collector.pending = true;
-        (self.collector.asked + 1, slot)
+        self.collector.to_ask |= ticket != 0;
+        self.collector.to_grace = true;
+        Retired {
+            slot,
+            ticket,
+            grace: self.collector.graces + 1,
+        }
     }
 
-    /// Whether nobody can still be updating what was retired with this ticket.
-    pub(crate) fn is_safe(&self, ticket: u64) -> bool {
-        ticket <= self.collector.safe
+    /// Whether nobody can still be updating what was retired: every thread that had a shard then has answered, and an
+    /// epoch has passed since.
+    pub(crate) fn is_safe(&self, retired: Retired) -> bool {
+        retired.ticket <= self.collector.safe && retired.grace <= self.graced()
     }
 
-    /// Sends what was retired since the last pass as one request, and looks who has answered.
+    fn graced(&self) -> u64 {
+        // Acquire: pairs with the Release in `grace`; who pinned before has unpinned.
+        let graced = self.collector.graced.as_ref();
+        graced.map_or(0, |graced| graced.load(Acquire))
+    }
+
+    /// Asks for a safe point after what was retired since, and looks who has answered.
     fn advance(&mut self) {
+        if std::mem::take(&mut self.collector.to_grace) {
+            self.collector.graces += 1;
+            self.grace(self.collector.graces);
+        }
         // One request at a time: under a new one every time, none would ever be answered by all.
-        if self.collector.pending && self.collector.safe == self.collector.requested {
-            self.collector.pending = false;
+        if self.collector.to_ask && self.collector.safe == self.collector.requested {
+            self.collector.to_ask = false;
             self.collector.asked += 1;
             self.collector.requested = self.collector.asked;
-            let ticket = self.collector.asked;
             for shard in self.engine.shards.iter_to_ask() {
-                shard.ask(ticket);
+                shard.ask(self.collector.requested);
             }
-            self.grace(ticket);
         }
         let requested = self.collector.requested;
-        // Acquire: pairs with the Release in `grace`; who pinned before has unpinned.
-        let graced = self
-            .collector
-            .graced
-            .as_ref()
-            .map_or(0, |graced| graced.load(Acquire));
-        if self.collector.safe < requested && graced >= requested {
-            let all = self
-                .engine
-                .shards
-                .iter()
-                .all(|shard| shard.is_past(requested));
-            if all {
-                self.collector.safe = requested;
-            }
+        let mut shards = self.engine.shards.iter();
+        if self.collector.safe < requested && shards.all(|shard| shard.is_past(requested)) {
+            self.collector.safe = requested;
         }
     }
 
@@ -230,7 +262,7 @@ impl<'e> Pass<'e> {
         #[cfg(not(loom))]
         {
             let guard = crossbeam_epoch::pin();
-            // Release: pairs with the Acquire in `advance`.
+            // Release: pairs with the Acquire in `graced`.
             guard.defer(move || graced.fetch_max(ticket, Release));
             guard.flush();
         }

@@ -39,6 +39,17 @@ impl Tag {
     }
 }
 
+/// What a retired series had, and so whose updates of it may still be under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Had {
+    /// Only shared cells, updated under an epoch.
+    Nothing,
+    /// A gauge's cell, updated by any thread that has a shard.
+    ItsOwnCell,
+    /// A slot in every shard.
+    Slot(u64),
+}
+
 /// The place of one series. See the module's text.
 #[derive(Debug)]
 pub struct Place(AtomicU64);
@@ -82,17 +93,20 @@ impl Place {
             .is_ok()
     }
 
-    /// Retires the series: every handle is stale from now on. Returns the slot it had.
+    /// Retires the series: every handle is stale from now on. Returns what it had.
     ///
     /// Only the collector does this. The request that follows carries the new word to the owners, and the place
     /// itself is Relaxed.
-    pub(crate) fn retire(&self) -> Option<u64> {
+    pub(crate) fn retire(&self) -> Had {
         // The new generation first: from here on nobody can promote, and nobody has the new tag.
         let old = self.0.fetch_add(1 << 32, Relaxed);
         self.0
             .store((old & !COLD).wrapping_add(1 << 32) | COLD, Relaxed);
-        let slot = old & COLD;
-        (slot != COLD && slot != OPEN).then_some(slot)
+        match old & COLD {
+            COLD => Had::Nothing,
+            OPEN => Had::ItsOwnCell,
+            slot => Had::Slot(slot),
+        }
     }
 
     /// A copy of a place that is never retired, once it is hot. See [`Counter`](crate::Counter).
@@ -215,13 +229,14 @@ mod tests {
         let tag = place.tag();
         assert!(place.promote(tag, 7));
         assert_eq!(place.last(tag), 7);
-        assert_eq!(place.retire(), Some(7));
+        assert_eq!(place.retire(), Had::Slot(7));
         assert!(place.last(tag) > u64::from(u32::MAX));
         assert!(place.last(place.tag()) >= u64::from(u32::MAX));
         assert!(!place.promote(tag, 9), "a retired place is not promoted");
         let gauge = Place::new();
         assert!(gauge.promote(gauge.tag(), OPEN));
-        assert_eq!(gauge.retire(), None, "a gauge has no slot to give back");
+        assert_eq!(gauge.retire(), Had::ItsOwnCell, "no slot to give back");
+        assert_eq!(gauge.retire(), Had::Nothing);
     }
 
     #[test]
