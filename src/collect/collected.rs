@@ -130,7 +130,13 @@ impl Collected {
             }
         };
         let family = &mut self.families[at];
-        let text = labels::text(labels);
+        let mut labels = labels.to_vec();
+        labels.retain(|(_, value)| !value.is_empty());
+        labels.sort_unstable();
+        if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(Error::label_name(name, pair[0].0, "stands twice"));
+        }
+        let text = labels::text(&labels);
         if (0..family.len()).any(|i| family.texts.get(i) == text) {
             return Err(Error::collect(
                 name,

@@ -4,11 +4,15 @@
 //! on first use, shared with the registry, and the declaration keeps what the hot path needs: its own copy of the
 //! place of the series without labels, which is never retired.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Release},
+};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
 use crate::observe::{Place, Tag};
+use crate::snapshot::Kind;
 
 use super::desc::Desc;
 use super::family::{Exported, Family, Handle};
@@ -61,7 +65,8 @@ impl<C: Exported> Declaration<C> {
     /// Makes every series of a closed label set.
     pub(crate) fn enlist<L: LabelSet>(&self) {
         let family = self.family();
-        if L::DENSE > 0 {
+        // An info says what is the case, not what could be.
+        if L::DENSE > 0 && self.desc.kind != Kind::Info {
             family.make_dense(L::DENSE, L::dense_texts);
         }
     }
@@ -75,9 +80,7 @@ impl<C: Exported> Declaration<C> {
     /// What the series of a label set has counted; `None` where there is none.
     pub(crate) fn get<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Option<C::Total> {
         self.enlist::<L>();
-        let family = self.family();
-        let cells = L::with_texts(labels, |texts| family.find(texts))?;
-        Some(family.total(cells))
+        L::with_texts(labels, |texts| self.family().get(texts))
     }
 
     /// The series without labels.
@@ -91,9 +94,12 @@ impl<C: Exported> Declaration<C> {
         family.total(&family.first)
     }
 
-    /// Copies the place of the series without labels, once it is hot.
+    /// Copies the place of the series without labels, once it is hot; not where this declaration was given other
+    /// buckets than the family has: the hot path counts them here, and the cells are there.
     pub(crate) fn copy_place(&self) {
-        self.only().place().copy_to(&self.place);
+        if std::ptr::eq(self.desc.bounds, self.family().desc.bounds) {
+            self.only().place().copy_to(&self.place);
+        }
     }
 
     pub(crate) fn share(&self) -> Self {
@@ -168,7 +174,7 @@ impl<C: Exported> Kept<C> {
         if let Some(index) = self.dense {
             return self.family.dense(0, index, |_| Vec::new());
         }
-        let (tag, index) = Tag::unpack(self.found.load(Relaxed));
+        let (tag, index) = Tag::unpack(self.found.load(Acquire));
         match self.family.handle(index, tag) {
             Some(handle) => handle,
             None => self.find(),
@@ -182,7 +188,8 @@ impl<C: Exported> Kept<C> {
         }
         let texts: Vec<&str> = self.texts.iter().map(|text| &**text).collect();
         let handle = self.family.with(&texts);
-        self.found.store(handle.tag.pack(handle.index), Relaxed);
+        // Release: pairs with the Acquire in `handle`; who finds the series finds it cleared of what was before.
+        self.found.store(handle.tag.pack(handle.index), Release);
         handle
     }
 }

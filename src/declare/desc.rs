@@ -26,6 +26,8 @@ pub(crate) struct Desc {
     pub(crate) hot: bool,
     pub(crate) expire_after: Option<Duration>,
     pub(crate) merge: GaugeMerge,
+    /// The number of combinations of a closed label set.
+    pub(crate) dense: usize,
     pub(crate) location: &'static Location<'static>,
 }
 
@@ -81,7 +83,12 @@ impl Desc {
             limit: DEFAULT_LIMIT,
             hot: false,
             expire_after: None,
-            merge: GaugeMerge::Sum,
+            merge: match kind {
+                Kind::Info => GaugeMerge::Max,
+                Kind::StateSet => GaugeMerge::Last,
+                _ => GaugeMerge::Sum,
+            },
+            dense: 0,
             location,
         }
     }
@@ -165,6 +172,7 @@ impl Desc {
             && self.constant == other.constant
             && self.bounds == other.bounds
             && self.unit == other.unit
+            && self.dense == other.dense
     }
 }
 

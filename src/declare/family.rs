@@ -4,15 +4,17 @@
 //! [`cache`], then in the shared index (a sharded hash map, whose locks no scrape ever takes). A retired
 //! series folds into the overflow series and is used again within the family, one generation later.
 
+use std::ops::DerefMut;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
+use hashbrown::raw::RawTable;
 
 use crate::error::Error;
-use crate::observe::{self, Cells, Pass, Tag};
+use crate::observe::{self, Cells, Pass, SharedText, Tag};
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::cache::{self, Found};
@@ -34,6 +36,12 @@ pub(crate) trait Exported: Cells {
     fn less(total: &mut Self::Total, baseline: &Self::Total);
     /// Whether retired series add up in the overflow series.
     const FOLDS: bool;
+    /// Whether `clear` forgets what was counted. What is in flight is not forgotten: it comes down later.
+    const FORGETS: bool = true;
+    /// Whether a series that has not changed may end.
+    fn may_expire(_total: &Self::Total) -> bool {
+        true
+    }
 }
 
 /// A family that the registry holds.
@@ -65,6 +73,7 @@ pub(crate) struct Family<C: Exported> {
     /// The sign of the infinity that was observed: 1 for plus, 2 for minus.
     infinity: AtomicU32,
     ended: Mutex<Ended<C::Total>>,
+    alone: Mutex<()>,
 }
 
 type Chunks<C> = Box<[OnceLock<Box<[Series<C>]>>]>;
@@ -98,7 +107,7 @@ pub(crate) struct Series<C> {
     pub(crate) cells: C,
     state: AtomicU32,
     /// Written by who makes the series, before it is live.
-    text: Mutex<Box<str>>,
+    text: SharedText,
 }
 
 /// Names and values of one series.
@@ -111,17 +120,13 @@ impl<C: Exported> Series<C> {
         Self {
             cells: C::new(shape),
             state: AtomicU32::new(0),
-            text: Mutex::default(),
+            text: SharedText::empty(),
         }
     }
 
-    fn text(&self) -> MutexGuard<'_, Box<str>> {
-        self.text.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn open(&self, text: String) {
-        *self.text() = text.into();
-        // Relaxed, as everywhere in this file: the text has its lock, and a chunk its `OnceLock`.
+        self.text.set(text);
+        // Relaxed, as everywhere in this file: the text and the chunk carry themselves.
         self.state.store(LIVE, Relaxed);
     }
 
@@ -175,6 +180,7 @@ impl<C: Exported> Family<C> {
                 idle: Vec::new(),
                 forgotten: None,
             }),
+            alone: Mutex::new(()),
         }
     }
 
@@ -241,8 +247,16 @@ impl<C: Exported> Family<C> {
         self.with_index(hash, texts)
     }
 
+    /// Whether it has one series, without labels.
+    pub(crate) fn is_unlabelled(&self) -> bool {
+        self.desc.labels == Names::Fixed(&[])
+    }
+
     #[cold]
     fn with_index(&self, hash: u64, texts: &[&str]) -> Handle<'_, C> {
+        if self.is_unlabelled() {
+            return self.only();
+        }
         let found = self.look_up(hash, texts).or_else(|| self.make(hash, texts));
         let Some((found, series)) = found.and_then(|found| {
             let series = self.series(found.index as usize)?;
@@ -272,12 +286,15 @@ impl<C: Exported> Family<C> {
     }
 
     /// The series of a label set, if there is one.
-    pub(crate) fn find(&self, texts: &[&str]) -> Option<&C> {
+    fn find(&self, texts: &[&str]) -> Option<&C> {
+        if self.is_unlabelled() {
+            return Some(&self.first);
+        }
         if let Some(all) = self.dense.get() {
             let text = self.text_of(texts);
             return all
                 .iter()
-                .find(|series| **series.text() == *text)
+                .find(|series| series.text.with(|own| own == text))
                 .map(|series| &series.cells);
         }
         let found = self.look_up(self.hash(texts), texts)?;
@@ -332,15 +349,16 @@ impl<C: Exported> Family<C> {
         let Some(series) = self.series(index as usize) else {
             return 0;
         };
-        let text = series.text();
-        let texts: Vec<_> = labels::pairs(&text)
-            .flat_map(|(name, value)| match self.desc.labels {
-                Names::Fixed(_) => [None, Some(value)],
-                Names::Any => [Some(name.into()), Some(value)],
-            })
-            .flatten()
-            .collect();
-        self.hash(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
+        series.text.with(|text| {
+            let texts: Vec<_> = labels::pairs(text)
+                .flat_map(|(name, value)| match self.desc.labels {
+                    Names::Fixed(_) => [None, Some(value)],
+                    Names::Any => [Some(name.into()), Some(value)],
+                })
+                .flatten()
+                .collect();
+            self.hash(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
+        })
     }
 
     fn look_up(&self, hash: u64, texts: &[&str]) -> Option<Found> {
@@ -357,6 +375,10 @@ impl<C: Exported> Family<C> {
     fn make(&self, hash: u64, texts: &[&str]) -> Option<Found> {
         if self.check_any(texts).is_err() {
             observe::engine().stats.refused.fetch_add(1, Relaxed);
+            return None;
+        }
+        if self.text_of(texts) == self.overflow_text() {
+            // That one is there already.
             return None;
         }
         let map = self.index();
@@ -387,7 +409,7 @@ impl<C: Exported> Family<C> {
 
     fn is(&self, index: u32, texts: &[&str]) -> bool {
         self.series(index as usize)
-            .is_some_and(|series| self.has_texts(&series.text(), texts))
+            .is_some_and(|series| series.text.with(|text| self.has_texts(text, texts)))
     }
 
     /// Whether a label text is that of these values.
@@ -432,6 +454,16 @@ impl<C: Exported> Family<C> {
             Some(names) => (names[i], texts[i]),
             None => (texts[2 * i], texts[2 * i + 1]),
         })
+    }
+
+    /// The label text of the overflow series.
+    fn overflow_text(&self) -> String {
+        let names = match self.desc.labels {
+            Names::Fixed(names) => names,
+            Names::Any => &["overflow"],
+        };
+        let all: Vec<_> = names.iter().map(|name| (*name, "__overflow__")).collect();
+        labels::text(&all)
     }
 
     pub(crate) fn text_of(&self, texts: &[&str]) -> String {
@@ -483,6 +515,16 @@ impl<C: Exported> Family<C> {
         (0..self.made.load(Relaxed)).filter_map(|i| Some((i as u32, self.series(i)?)))
     }
 
+    /// What the series of a label set has counted, if there is one.
+    pub(crate) fn get(&self, texts: &[&str]) -> Option<C::Total> {
+        // Series are retired in passes only: what is found in this one stays.
+        let mut pass = observe::engine().pass();
+        let cells = self.find(texts)?;
+        let mut total = C::Total::default();
+        read(cells, &mut pass, &mut total);
+        Some(total)
+    }
+
     /// What one series has counted.
     pub(crate) fn total(&self, cells: &C) -> C::Total {
         let mut pass = observe::engine().pass();
@@ -494,15 +536,22 @@ impl<C: Exported> Family<C> {
     /// Every series: labels, and what it has counted.
     pub(crate) fn totals(&self) -> Vec<(Labels, C::Total)> {
         let mut pass = observe::engine().pass();
+        if self.is_unlabelled() {
+            let mut total = C::Total::default();
+            read(&self.first, &mut pass, &mut total);
+            return vec![(Vec::new(), total)];
+        }
         let dense = self.dense.get().map_or(&[][..], |all| all);
         dense
             .iter()
             .chain(self.all().map(|(_, series)| series))
             .filter(|series| series.is_live())
             .map(|series| {
-                let labels = labels::pairs(&series.text())
-                    .map(|(name, value)| (name.to_owned(), value.into_owned()))
-                    .collect();
+                let labels = series.text.with(|text| {
+                    labels::pairs(text)
+                        .map(|(name, value)| (name.to_owned(), value.into_owned()))
+                        .collect()
+                });
                 let mut total = C::Total::default();
                 read(&series.cells, &mut pass, &mut total);
                 (labels, total)
@@ -512,56 +561,108 @@ impl<C: Exported> Family<C> {
 
     /// Retires the series of a label set; what it counted stays in the family's sum. Waits for a pass that is running.
     pub(crate) fn remove(&self, texts: &[&str]) -> bool {
+        if self.is_unlabelled() {
+            return false;
+        }
         let hash = self.hash(texts);
         let mut pass = observe::engine().pass();
         let Some(found) = self.look_up(hash, texts) else {
             return false;
         };
         self.retire(&mut pass, found.index, false);
+        self.settle(&mut pass, None);
         true
     }
 
     /// Retires every series that `keep` does not want; `forget`: and what it counted.
     pub(crate) fn retain(&self, forget: bool, mut keep: impl FnMut(&str) -> bool) -> usize {
+        // The caller's code runs under no lock; a series that is another's by then stays.
+        let unwanted: Vec<_> = self
+            .all()
+            .filter(|(_, series)| series.is_live())
+            .map(|(index, series)| {
+                let tag = series.cells.place().tag();
+                (index, tag, series.text.with(str::to_owned))
+            })
+            .filter(|(_, _, text)| !keep(text))
+            .collect();
+        let forget = forget && C::FORGETS;
         let mut pass = observe::engine().pass();
         let mut gone = 0;
-        for (index, series) in self.all() {
-            if series.is_live() && !keep(&series.text()) {
-                self.retire(&mut pass, index, forget);
-                gone += 1;
+        for (index, tag, _) in unwanted {
+            let still = self
+                .series(index as usize)
+                .is_some_and(|series| series.is_live() && series.cells.place().tag() == tag);
+            if still {
+                gone += usize::from(self.retire(&mut pass, index, forget));
             }
         }
-        if forget {
+        if forget && !self.is_unlabelled() {
             let mut held = C::Total::default();
-            self.first
-                .read(&mut pass, self.first.place().slot(), &mut held);
+            read(&self.first, &mut pass, &mut held);
             let mut ended = self.ended();
             ended.forgotten = Some(held);
             for retired in &mut ended.retired {
                 retired.forget = true;
             }
+            if !C::FOLDS {
+                self.overflowed.store(false, Relaxed);
+            }
         }
+        self.settle(&mut pass, None);
         gone
     }
 
-    fn retire(&self, pass: &mut Pass<'_>, index: u32, forget: bool) {
-        let Some(series) = self.series(index as usize) else {
-            return;
-        };
+    /// Makes one change after another, for who looks first and then retires.
+    pub(crate) fn alone<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        f()
+    }
+
+    /// Takes a series out of the index and makes its handles stale. Waits for nobody but who makes a series just now.
+    fn retire(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
         let hash = self.hash_of(index);
         let map = self.index();
-        let mut shard = map.shards()[map.determine_shard(hash as usize)].write();
+        let shard = map.shards()[map.determine_shard(hash as usize)].write();
+        self.retire_in(pass, shard, hash, index, forget)
+    }
+
+    /// As [`retire`](Self::retire), in a scrape: where somebody makes a series just now, it is left for the next one.
+    fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
+        let hash = self.hash_of(index);
+        let map = self.index();
+        let shard = map.shards()[map.determine_shard(hash as usize)].try_write();
+        shard.is_some_and(|shard| self.retire_in(pass, shard, hash, index, false))
+    }
+
+    fn retire_in(
+        &self,
+        pass: &mut Pass<'_>,
+        mut shard: impl DerefMut<Target = RawTable<((), SharedValue<u32>)>>,
+        hash: u64,
+        index: u32,
+        forget: bool,
+    ) -> bool {
+        let Some(series) = self.series(index as usize) else {
+            return false;
+        };
         shard.remove_entry(hash, |((), other)| *other.get() == index);
         drop(shard);
         series.state.store(0, Relaxed);
         let what = pass.retire(series.cells.place());
-        self.ended().retired.push(Retired {
+        let mut ended = self.ended();
+        ended.retired.push(Retired {
             index,
             what,
             forget: forget || !C::FOLDS,
         });
+        if let Some(idle) = ended.idle.get_mut(index as usize) {
+            *idle = (0, None);
+        }
+        drop(ended);
         self.live.fetch_sub(1, Relaxed);
         self.edition.fetch_add(1, Relaxed);
+        true
     }
 
     /// Writes every series into `out`, which has the shape of this family.
@@ -572,11 +673,12 @@ impl<C: Exported> Family<C> {
         if let Some(all) = self.dense.get() {
             for (i, series) in all.iter().enumerate() {
                 read(&series.cells, pass, &mut total);
-                out.texts
-                    .put(i, i as u32, |text| text.push_str(&series.text()));
+                out.texts.put(i, i as u32, |out| {
+                    series.text.with(|text| out.push_str(text))
+                });
                 C::write(&total, &mut out.values);
             }
-        } else if self.desc.labels == Names::Fixed(&[]) {
+        } else if self.is_unlabelled() {
             read(&self.first, pass, &mut total);
             out.texts.put(0, 0, |_| {});
             C::write(&total, &mut out.values);
@@ -584,25 +686,20 @@ impl<C: Exported> Family<C> {
         }
         let mut i = out.len();
         let mut overflow = C::Total::default();
-        let mut expired = Vec::new();
         for (index, series) in self.all() {
             if !series.is_live() {
                 continue;
             }
             read(&series.cells, pass, &mut total);
-            if self.has_expired(index, &total) {
-                expired.push(index);
+            if self.has_expired(index, &total) && self.expire(pass, index) {
                 continue;
             }
             out.texts
-                .put(i, index, |text| text.push_str(&series.text()));
+                .put(i, index, |out| series.text.with(|text| out.push_str(text)));
             C::write(&total, &mut out.values);
             i += 1;
         }
-        for index in expired {
-            self.retire(pass, index, false);
-        }
-        self.settle(pass, &mut overflow);
+        self.settle(pass, Some(&mut overflow));
         if self.overflowed.load(Relaxed) {
             let slot = self.first.place().slot();
             self.first.read(pass, slot, &mut overflow);
@@ -610,13 +707,7 @@ impl<C: Exported> Family<C> {
                 C::less(&mut overflow, forgotten);
             }
             out.texts.put(i, u32::MAX, |text| {
-                let any = &["overflow"][..];
-                let names = match self.desc.labels {
-                    Names::Fixed(names) => names,
-                    Names::Any => any,
-                };
-                let all: Vec<_> = names.iter().map(|name| (*name, "__overflow__")).collect();
-                text.push_str(&labels::text(&all));
+                text.push_str(&self.overflow_text());
             });
             C::write(&overflow, &mut out.values);
             i += 1;
@@ -626,13 +717,11 @@ impl<C: Exported> Family<C> {
 
     /// Folds what was retired into the overflow series, where nobody can be updating it any more; until then adds it to
     /// `overflow` as it stands, so that the family's sum never drops.
-    fn settle(&self, pass: &mut Pass<'_>, overflow: &mut C::Total) {
-        let mut ended = self.ended();
-        if ended.retired.is_empty() {
-            return;
-        }
-        let mut waiting = Vec::new();
-        for retired in std::mem::take(&mut ended.retired) {
+    fn settle(&self, pass: &mut Pass<'_>, mut overflow: Option<&mut C::Total>) {
+        // Not under the lock: who makes a series asks it for one to use again.
+        let retired = std::mem::take(&mut self.ended().retired);
+        let (mut waiting, mut free) = (Vec::new(), Vec::new());
+        for retired in retired {
             let Some(series) = self.series(retired.index as usize) else {
                 continue;
             };
@@ -641,15 +730,17 @@ impl<C: Exported> Family<C> {
             }
             let into = (!retired.forget).then_some(&self.first);
             if observe::end(pass, &self.shape, &series.cells, retired.what, into) {
-                ended.free.push(retired.index);
+                free.push(retired.index);
                 continue;
             }
-            if !retired.forget {
+            if let (false, Some(overflow)) = (retired.forget, &mut overflow) {
                 series.cells.read(pass, retired.what.slot(), overflow);
             }
             waiting.push(retired);
         }
+        let mut ended = self.ended();
         ended.retired = waiting;
+        ended.free.extend(free);
     }
 
     fn has_expired(&self, index: u32, total: &C::Total) -> bool {
@@ -672,11 +763,7 @@ impl<C: Exported> Family<C> {
                 now
             }
         };
-        let expired = now.duration_since(since_when) >= after;
-        if expired {
-            ended.idle[index] = (0, None);
-        }
-        expired
+        now.duration_since(since_when) >= after && C::may_expire(total)
     }
 
     /// The number of series, without the overflow series.

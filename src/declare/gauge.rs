@@ -39,7 +39,12 @@ impl Exported for Level {
 
 impl Exported for UpDown {
     const KIND: Kind = Kind::Gauge;
-    const FOLDS: bool = false;
+    const FOLDS: bool = true;
+    const FORGETS: bool = false;
+
+    fn may_expire(total: &i64) -> bool {
+        *total == 0
+    }
 
     fn shape(_: &Desc) {}
 

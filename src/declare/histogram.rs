@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::error::Error;
-use crate::observe::{self, Buckets, Cells, Observed, Outcome, Tag};
+use crate::observe::{self, Buckets, Cells, Observed, Outcome, Place, Tag, join_sums};
 use crate::snapshot::{Kind, Values};
 
 use super::declaration::{Declaration, Kept};
@@ -44,7 +44,10 @@ impl Exported for Buckets {
         for (count, before) in total.counts.iter_mut().zip(&baseline.counts) {
             *count = count.wrapping_sub(*before);
         }
-        total.sum -= baseline.sum;
+        total.sum = join_sums(total.sum, -baseline.sum);
+        if baseline.sum.is_infinite() {
+            total.sum = 0.0;
+        }
     }
 }
 
@@ -102,6 +105,8 @@ impl<L: LabelSet> Histogram<L> {
             "buckets need at least one bound; all are finite, and each is above the one before"
         );
         self.inner.desc.bounds = bounds;
+        // Should it be live already: its cells are of another shape.
+        self.inner.place = Place::new();
         self
     }
 }

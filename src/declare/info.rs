@@ -52,9 +52,13 @@ impl<L: LabelSet> Info<L> {
     pub fn set(&self, labels: L::Borrowed<'_>) {
         let family = self.inner.family();
         L::with_texts(&labels, |texts| {
-            let text = family.text_of(texts);
-            family.with(texts);
-            family.retain(false, |other| other == text);
+            family.alone(|| {
+                let text = family.text_of(texts);
+                // Not where there is no room for it: then what was said stands, and the limit is reported.
+                if family.with(texts).index != u32::MAX {
+                    family.retain(false, |other| other == text);
+                }
+            });
         });
     }
 }

@@ -173,6 +173,7 @@ macro_rules! metric {
                     std::panic::Location::caller(),
                 );
                 desc.help = $crate::declare::desc::intern(help);
+                desc.dense = L::DENSE;
                 $builder {
                     desc,
                     labels: std::marker::PhantomData,
@@ -278,6 +279,7 @@ macro_rules! metric {
                 names: [&str; LABELS],
             ) -> $builder<[&'static str; LABELS], $($dynamic),*> {
                 self.desc.set_labels(&names);
+                self.desc.dense = 0;
                 $builder {
                     desc: self.desc,
                     labels: std::marker::PhantomData,

@@ -137,13 +137,8 @@ impl Buckets {
         self.taken.store(false, Release);
     }
 
-    /// Adds what another block holds to the cold one, as one observation of many.
+    /// Adds what another block holds to the cold one, as one observation of many; `begin_fold` has taken it.
     fn add_block(&self, other: Block) {
-        let mut tries = 0;
-        while !self.take() {
-            // For three stores of another writer.
-            super::back_off(&mut tries);
-        }
         let block = self.cold();
         // SAFETY: both blocks have the shape of this family. Nobody writes the other one any more, and we are the only
         // writer of ours. Relaxed: the pass that calls this is the only reader, and `taken` carries it to the next writer.
@@ -164,7 +159,16 @@ impl Buckets {
                 .cell(0)
                 .store(state.wrapping_add(theirs >> 1 << 1) ^ 1, Relaxed);
         }
-        self.give_back();
+    }
+}
+
+/// The sum of two sums. Where finite values have run over and an infinity of the other sign came, the first one stands:
+/// a sum is never NaN.
+pub fn join_sums(a: f64, b: f64) -> f64 {
+    match (a + b, b.is_nan()) {
+        (_, true) => f64::INFINITY,
+        (sum, _) if sum.is_nan() => a,
+        (sum, _) => sum,
     }
 }
 
@@ -262,7 +266,7 @@ impl Cells for Buckets {
             for (total, count) in total.counts.iter_mut().zip(&*counts) {
                 *total = total.wrapping_add(*count);
             }
-            total.sum += sum;
+            total.sum = join_sums(total.sum, sum);
             true
         };
         if let Some(cold) = self.cold.get() {
@@ -275,6 +279,14 @@ impl Cells for Buckets {
             pass.give_scratch(scratch);
         }
         pass.blocks(slot, cells, read);
+    }
+
+    fn begin_fold(&self) -> bool {
+        self.take()
+    }
+
+    fn end_fold(&self) {
+        self.give_back();
     }
 
     fn fold(&self, block: Block) {

@@ -34,17 +34,21 @@ mod pass;
 mod shard;
 mod slot;
 mod tally;
+#[cfg(not(loom))]
+mod text;
 
 use std::sync::Mutex;
 
 use crate::sync::{AtomicU64, Relaxed, const_fn};
 
-pub use buckets::{Buckets, MOST_BUCKETS, Observed};
+pub use buckets::{Buckets, MOST_BUCKETS, Observed, join_sums};
 pub use level::{Change, Level};
 pub use pass::{Pass, Retired};
 pub use shard::Thread;
 pub use slot::{Place, Tag};
 pub use tally::{Number, Tally, UpDown};
+#[cfg(not(loom))]
+pub use text::SharedText;
 
 use memory::Block;
 use pass::Collector;
@@ -169,6 +173,14 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// Adds the series to `total`: shared cells, and the block `slot` in every shard.
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Self::Total);
 
+    /// Makes ready for folds; false if somebody is writing just now, who is not waited for.
+    fn begin_fold(&self) -> bool {
+        true
+    }
+
+    /// After the last fold.
+    fn end_fold(&self) {}
+
     /// Adds the block of a retired series, if its kind adds up.
     #[doc(hidden)]
     fn fold(&self, block: Block);
@@ -192,6 +204,23 @@ pub fn end<C: Cells>(
     if !pass.is_safe(retired) {
         return false;
     }
+    if overflow.is_some_and(|overflow| !overflow.begin_fold()) {
+        return false;
+    }
+    let done = end_now(pass, shape, series, retired, overflow);
+    if let Some(overflow) = overflow {
+        overflow.end_fold();
+    }
+    done
+}
+
+fn end_now<C: Cells>(
+    pass: &mut Pass<'_>,
+    shape: &C::Shape,
+    series: &C,
+    retired: Retired,
+    overflow: Option<&C>,
+) -> bool {
     let fold = |block| {
         if let Some(overflow) = overflow {
             overflow.fold(block);

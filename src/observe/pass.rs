@@ -223,6 +223,11 @@ impl<'e> Pass<'e> {
             self.collector.graces += 1;
             self.grace(self.collector.graces);
         }
+        #[cfg(not(loom))]
+        if self.graced() < self.collector.graces {
+            // Epochs pass when somebody looks; few threads do.
+            crossbeam_epoch::pin().flush();
+        }
         // One request at a time: under a new one every time, none would ever be answered by all.
         if self.collector.to_ask && self.collector.safe == self.collector.requested {
             self.collector.to_ask = false;
@@ -297,7 +302,7 @@ impl<'e> Pass<'e> {
             }
         }
         drop(still);
-        self.engine.slots.free(last, cells as u64);
+        self.engine.slots.free_later(last, cells as u64);
         true
     }
 

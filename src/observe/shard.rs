@@ -203,7 +203,8 @@ impl Shard {
     /// Runs `f` on the slab while the owner cannot grow it; `None` if it is growing now.
     pub(crate) fn hold_still(&self) -> Option<Still<'_>> {
         // Acquire: pairs with the Release that gave it back; the last copy is complete.
-        (!self.moving.swap(true, Acquire)).then_some(Still(self))
+        // Not `then_some`: a `Still` that is made in vain gives back what is another's.
+        (!self.moving.swap(true, Acquire)).then(|| Still(self))
     }
 
     /// Whether the owner is back in its hot path without an answer: a request was lost.
@@ -551,4 +552,22 @@ unsafe fn retire(_shard: &Shard, slab: SlabRef) {
     }
     #[cfg(loom)]
     _shard.retired.lock().unwrap().push(slab);
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holding_still_in_vain_leaves_the_owner_its_flag() {
+        let shard = Shard::new().unwrap();
+        // SAFETY: made above; leaked, as shards are.
+        let shard = unsafe { shard.as_ref() };
+        shard.moving.store(true, Relaxed);
+        assert!(shard.hold_still().is_none());
+        assert!(shard.hold_still().is_none());
+        shard.moving.store(false, Relaxed);
+        assert!(shard.hold_still().is_some());
+        assert!(shard.hold_still().is_some());
+    }
 }

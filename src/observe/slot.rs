@@ -129,6 +129,8 @@ impl Default for Place {
 /// The slots of the process: a place in every shard.
 pub(crate) struct Slots {
     table: Mutex<Table>,
+    /// Blocks that came back while the table was taken; only the collector has this lock.
+    later: Mutex<Vec<(u64, u64)>>,
     /// Slots of retired series that are not free yet.
     unreclaimed: AtomicU64,
 }
@@ -144,6 +146,7 @@ impl Slots {
         pub(crate) fn new() -> Self {
             Self {
                 table: Mutex::new(Table { next: OPEN + 1, free: BTreeMap::new() }),
+                later: Mutex::new(Vec::new()),
                 unreclaimed: AtomicU64::new(0),
             }
         }
@@ -171,14 +174,23 @@ impl Slots {
         Some(end - 1)
     }
 
+    /// Takes back a block, as the collector does: it does not wait for a thread that is taking one.
+    pub(crate) fn free_later(&self, last: u64, cells: u64) {
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        later.push((last, cells));
+        if let Ok(mut table) = self.table.try_lock() {
+            for (last, cells) in later.drain(..) {
+                table.put(last, cells);
+            }
+        }
+    }
+
     /// Takes back a block whose cells are zero in every shard.
     pub(crate) fn free(&self, last: u64, cells: u64) {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table
-            .free
-            .entry(rounded(cells))
-            .or_default()
-            .push(last as u32);
+        self.table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(last, cells);
     }
 
     /// The number of cells given out so far: what a warm thread has room for.
@@ -192,6 +204,14 @@ impl Slots {
     /// Counts slots that wait to be used again, up or down.
     pub(crate) fn waiting(&self, more: i64) {
         self.unreclaimed.fetch_add(more as u64, Relaxed);
+    }
+}
+
+impl Table {
+    fn put(&mut self, last: u64, cells: u64) {
+        debug_assert!(cells > 0, "a block has cells");
+        let free = self.free.entry(rounded(cells)).or_default();
+        free.push(last as u32);
     }
 }
 

@@ -197,7 +197,7 @@ impl<N: Number> Tally<N> {
                     return Outcome::Stale;
                 }
                 N::add_shared(&self.shared, n);
-                if super::count_update(&self.updates) == PROMOTE_AFTER {
+                if super::count_update(&self.updates).is_multiple_of(PROMOTE_AFTER) {
                     super::promote(engine, &self.place, tag, 1);
                 }
                 Outcome::Done
@@ -315,7 +315,7 @@ impl UpDown {
                 self.up.fetch_add(up, Relaxed);
                 // Release: as in `count_down`.
                 self.down.fetch_add(down, Release);
-                if super::count_update(&self.updates) == PROMOTE_AFTER {
+                if super::count_update(&self.updates).is_multiple_of(PROMOTE_AFTER) {
                     super::promote(engine, &self.place, tag, 2);
                 }
                 Outcome::Done
@@ -377,9 +377,17 @@ impl Cells for UpDown {
         *total = total.wrapping_add(least);
     }
 
-    fn fold(&self, _: Block) {}
+    fn fold(&self, block: Block) {
+        // SAFETY: the block has two cells.
+        let (up, down) = unsafe { (block.cell(0).load(Relaxed), block.cell(1).load(Relaxed)) };
+        self.up.fetch_add(up, Relaxed);
+        self.down.fetch_add(down, Relaxed);
+    }
 
-    fn fold_shared(&self, _: &Self) {}
+    fn fold_shared(&self, other: &Self) {
+        self.up.fetch_add(other.up.load(Relaxed), Relaxed);
+        self.down.fetch_add(other.down.load(Relaxed), Relaxed);
+    }
 
     fn clear(&self, (): &()) {
         self.up.store(0, Relaxed);

@@ -97,10 +97,13 @@ impl Family {
         }
         self.source = (0, 0);
         let merge = self.meta.merge;
-        let places = self.places();
+        let mut places = self.places();
         for i in 0..other.len() {
             match places.get(other.texts.get(i)) {
-                None => self.push_from(other, i),
+                None => {
+                    places.insert(other.texts.get(i).to_owned(), self.len());
+                    self.push_from(other, i);
+                }
                 Some(&at) => match (&mut self.values, &other.values) {
                     (Values::Counter(ours), Values::Counter(theirs)) => {
                         ours[at] = add(ours[at], theirs[i]);
@@ -129,7 +132,7 @@ impl Family {
                         for (ours, theirs) in ours[at * n..][..n].iter_mut().zip(&theirs[i * n..]) {
                             *ours = ours.wrapping_add(*theirs);
                         }
-                        our_sums[at] += their_sums[i];
+                        our_sums[at] = join_sums(our_sums[at], their_sums[i]);
                     }
                     _ => debug_assert!(false, "the caller has compared the shapes"),
                 },
@@ -139,6 +142,7 @@ impl Family {
 
     fn subtract(&mut self, before: &Self) {
         let places = before.places();
+        self.take_out_moved(before);
         for i in 0..self.len() {
             // Most series are where they were.
             let text = self.texts.get(i);
@@ -170,8 +174,49 @@ impl Family {
                         for (now, before) in now.iter_mut().zip(before) {
                             *now -= before;
                         }
-                        sums[i] -= sums_before[at];
+                        sums[i] = join_sums(sums[i], -sums_before[at]);
                     }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What a series that has ended since had counted before moved to the overflow series: that is no gain.
+    fn take_out_moved(&mut self, before: &Self) {
+        let is_overflow = |text: &str| {
+            let mut pairs = labels::pairs(text).peekable();
+            pairs.peek().is_some() && pairs.all(|(_, value)| value == "__overflow__")
+        };
+        let Some(at) = (0..self.len()).find(|i| is_overflow(self.texts.get(*i))) else {
+            return;
+        };
+        let now = self.places();
+        let gone: Vec<_> = (0..before.len())
+            .filter(|i| !now.contains_key(before.texts.get(*i)))
+            .collect();
+        for i in gone {
+            match (&mut self.values, &before.values) {
+                (Values::Counter(now), Values::Counter(before)) => {
+                    now[at] = subtract(now[at], before[i]);
+                }
+                (
+                    Values::Histogram {
+                        bounds,
+                        counts: now,
+                        sums,
+                    },
+                    Values::Histogram {
+                        counts: before,
+                        sums: sums_before,
+                        ..
+                    },
+                ) => {
+                    let n = bounds.len() + 1;
+                    for (now, before) in now[at * n..][..n].iter_mut().zip(&before[i * n..]) {
+                        *now = now.saturating_sub(*before);
+                    }
+                    sums[at] = join_sums(sums[at], -sums_before[i]);
                 }
                 _ => {}
             }
@@ -192,21 +237,17 @@ impl Family {
         if !(0..self.len()).any(|i| wins(self.texts.get(i))) {
             return;
         }
-        let all = self.clone();
+        let mut all = std::mem::replace(self, Self::new(self.meta.clone(), self.values.emptied()));
         self.meta.constant.clear();
-        self.texts.truncate(0);
-        self.values.clear();
+        let texts = std::mem::take(&mut all.texts);
         for i in 0..all.len() {
-            let own = all.texts.get(i);
+            let own = texts.get(i);
             let set: BTreeMap<_, _> = labels::pairs(&constant).chain(labels::pairs(own)).collect();
             let set: Vec<_> = set.iter().map(|(name, value)| (*name, &**value)).collect();
-            let mut one = Family::new(self.meta.clone(), self.values.clone());
-            one.values.clear();
-            one.push_from(&all, i);
-            one.texts.truncate(0);
-            one.texts.push(&labels::text(&set));
-            self.add(&one);
+            all.texts.push(&labels::text(&set));
         }
+        all.meta.constant.clear();
+        self.add(&all);
     }
 
     /// Makes the constant labels part of every series, so that families with different ones can stand together.
@@ -224,6 +265,12 @@ impl Family {
         self.texts = texts;
         self.source = (0, 0);
     }
+}
+
+/// The sum of two sums. Where both are infinite, of different signs, the first one stands: a sum is never NaN.
+fn join_sums(a: f64, b: f64) -> f64 {
+    let sum = a + b;
+    if sum.is_nan() { a } else { sum }
 }
 
 fn add(a: Number, b: Number) -> Number {

@@ -121,6 +121,13 @@ pub(crate) enum Values {
 }
 
 impl Values {
+    /// The same shape without values.
+    fn emptied(&self) -> Self {
+        let mut empty = self.clone();
+        empty.clear();
+        empty
+    }
+
     fn clear(&mut self) {
         match self {
             Self::Counter(values) => values.clear(),
@@ -479,10 +486,11 @@ impl Snapshot {
         while at < self.families.len() && *self.families[at].meta.name < *meta.name {
             self.families.remove(at);
         }
+        let fresh = Family::new(meta.clone(), values());
         let kept = self
             .families
             .get(at)
-            .is_some_and(|family| family.meta == *meta);
+            .is_some_and(|family| family.meta == *meta && family.same_shape(&fresh));
         if !kept {
             if self
                 .families
@@ -491,8 +499,7 @@ impl Snapshot {
             {
                 self.families.remove(at);
             }
-            self.families
-                .insert(at, Family::new(meta.clone(), values()));
+            self.families.insert(at, fresh);
         }
         &mut self.families[at]
     }

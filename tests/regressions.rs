@@ -1,0 +1,371 @@
+//! What went wrong once, here or in the predecessors, and must not again. Each says what it was.
+
+mod support;
+
+use std::time::Duration;
+
+use support::page;
+use tallies::{
+    AnyLabels, Collected, Counter, Gauge, Histogram, Info, Labels, Registry, Snapshot,
+    UpDownCounter,
+};
+
+/// A gauge series that was removed gave back slot 0, which it never had, and counters then shared it.
+#[test]
+fn a_removed_gauge_gives_no_slot_back() {
+    let registry = Registry::new();
+    let g = Gauge::<()>::builder("g", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    for x in ["a", "b", "c", "d"] {
+        g.with([x]).set(1.0);
+    }
+    g.clear();
+    (0..5).for_each(|_| _ = registry.snapshot());
+    let a = Counter::<()>::builder("a_total", "")
+        .hot()
+        .register(&registry)
+        .unwrap();
+    let b = Counter::<()>::builder("b_total", "")
+        .hot()
+        .register(&registry)
+        .unwrap();
+    a.add(5);
+    b.add(7);
+    assert_eq!((a.total(), b.total()), (5, 7));
+}
+
+/// Bounds given to a histogram that was live already were used with cells of another shape.
+#[test]
+fn bounds_given_too_late_change_nothing() {
+    static MANY: [f64; 40] = {
+        let mut bounds = [0.0; 40];
+        let mut i = 0;
+        while i < 40 {
+            bounds[i] = i as f64;
+            i += 1;
+        }
+        bounds
+    };
+    let registry = Registry::new();
+    let neighbours: Vec<_> = (0..30)
+        .map(|i| {
+            Counter::<()>::builder(&format!("n{i}_total"), "")
+                .hot()
+                .register(&registry)
+                .unwrap()
+        })
+        .collect();
+    let h = Histogram::<()>::builder("h", "")
+        .buckets(&[1.0])
+        .hot()
+        .register(&registry)
+        .unwrap();
+    h.observe(0.5);
+    let h = h.buckets(&MANY);
+    for i in 0..3000 {
+        h.observe(f64::from(i));
+    }
+    assert_eq!(h.total().counts.len(), 2);
+    assert_eq!(h.total().count(), 3001);
+    assert!(neighbours.iter().all(|n| n.total() == 0));
+}
+
+/// A snapshot that was used again kept the bounds of a histogram that had been replaced.
+#[test]
+fn a_reused_snapshot_follows_new_bounds() {
+    let registry = Registry::new();
+    let mut snapshot = Snapshot::default();
+    for bounds in [&[1.0, 2.0, 3.0][..], &[5.0], &[1.0, 50.0]] {
+        let h = Histogram::<()>::builder("h", "")
+            .buckets(bounds)
+            .register(&registry)
+            .unwrap();
+        h.observe(25.0);
+        registry.snapshot_into(&mut snapshot);
+        assert_eq!(snapshot.get("h_count", &[]), Some(1.0));
+        assert_eq!(snapshot.get("h_sum", &[]), Some(25.0));
+        registry.remove("h").unwrap();
+    }
+}
+
+/// Counts of an unlabelled family that came in through `with` or `bind` were nowhere to be seen.
+#[test]
+fn no_labels_are_a_label_set_too() {
+    let registry = Registry::new();
+    let c = registry.counter("c_total", "").unwrap();
+    c.with(()).inc();
+    c.bind(()).inc();
+    c.inc();
+    assert_eq!((c.total(), c.get(())), (3, Some(3)));
+    assert_eq!(c.get_all(), [(vec![], 3)]);
+    assert_eq!(registry.snapshot().get("c_total", &[]), Some(3.0));
+    let empty = Counter::<()>::builder("e_total", "")
+        .labels([])
+        .register(&registry)
+        .unwrap();
+    empty.with([]).add(3);
+    assert_eq!(registry.snapshot().get("e_total", &[]), Some(3.0));
+    assert!(!empty.remove([]));
+}
+
+/// A guard that outlived its series counted down where nothing had counted up.
+#[test]
+fn in_flight_is_not_below_zero_when_its_series_ends() {
+    let registry = Registry::new();
+    let f = UpDownCounter::<()>::builder("f", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    let guard = f.with(["a"]).track();
+    f.remove(["a"]);
+    let sum = || -> f64 {
+        registry
+            .snapshot()
+            .family("f")
+            .unwrap()
+            .series()
+            .map(|(_, v)| match v {
+                tallies::snapshot::Value::Gauge(x) => {
+                    assert!(x >= 0.0);
+                    x
+                }
+                _ => unreachable!(),
+            })
+            .sum()
+    };
+    (0..5).for_each(|_| assert_eq!(sum(), 1.0));
+    drop(guard);
+    (0..5).for_each(|_| assert_eq!(sum(), 0.0));
+    let guard = f.with(["b"]).track();
+    f.clear();
+    drop(guard);
+    (0..5).for_each(|_| assert_eq!(sum(), 0.0));
+    let idle = UpDownCounter::<()>::builder("idle", "")
+        .labels(["x"])
+        .expire_after(Duration::ZERO)
+        .register(&registry)
+        .unwrap();
+    let guard = idle.with(["a"]).track();
+    (0..5).for_each(|_| {
+        assert_eq!(
+            registry.snapshot().get("idle", &[("x", "a")]),
+            Some(1.0),
+            "it is in flight"
+        )
+    });
+    drop(guard);
+}
+
+/// Two threads that said two things at once left nothing said.
+#[test]
+fn one_info_stands_whatever_races() {
+    let registry = Registry::new();
+    let leader = Info::<()>::builder("leader_info", "")
+        .labels(["host"])
+        .register(&registry)
+        .unwrap();
+    std::thread::scope(|s| {
+        for host in ["a", "b"] {
+            let leader = &leader;
+            s.spawn(move || (0..200).for_each(|_| leader.set([host])));
+        }
+    });
+    assert_eq!(registry.snapshot().family("leader_info").unwrap().len(), 1);
+
+    #[derive(Labels)]
+    struct Me {
+        me: bool,
+    }
+    let info = Info::<Me>::builder("me_info", "")
+        .register(&registry)
+        .unwrap();
+    assert!(
+        registry.snapshot().family("me_info").unwrap().is_empty(),
+        "nothing was said yet"
+    );
+    info.set(Me { me: true });
+    let mut both = registry.snapshot();
+    assert_eq!(both.family("me_info").unwrap().len(), 1);
+    both.merge(&registry.snapshot()).unwrap();
+    assert_eq!(
+        both.get("me_info", &[("me", "true")]),
+        Some(1.0),
+        "still 1 after a merge"
+    );
+}
+
+/// A label value could make a second overflow series, and the page then had a series twice.
+#[test]
+fn nothing_is_printed_twice() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .limit(1)
+        .register(&registry)
+        .unwrap();
+    for x in ["a", "__overflow__", "b"] {
+        c.with([x]).inc();
+    }
+    let any = Counter::<AnyLabels>::builder("any_total", "")
+        .limit(1)
+        .register(&registry)
+        .unwrap();
+    for x in ["a", "__overflow__", "b"] {
+        any.with(&[("overflow", &x)]).inc();
+    }
+    registry
+        .collect("bad", |out: &mut Collected| {
+            Ok(out.gauge("bad", "", &[("a", "1"), ("a", "2")], 1.0)?)
+        })
+        .unwrap();
+    registry
+        .collect("twice", |out: &mut Collected| {
+            out.gauge("twice", "", &[("a", "1"), ("b", "2")], 1.0)?;
+            Ok(out.gauge("twice", "", &[("b", "2"), ("a", "1")], 1.0)?)
+        })
+        .unwrap();
+    let (page, _) = page(&registry);
+    assert!(page.contains("c_total{x=\"__overflow__\"} 2\n"), "{page}");
+    assert!(
+        page.contains("any_total{overflow=\"__overflow__\"} 2\n"),
+        "{page}"
+    );
+    assert!(
+        !page.contains("\nbad") && !page.contains("\ntwice"),
+        "{page}"
+    );
+}
+
+/// A series that was used again inherited how long the one before had been idle.
+#[test]
+fn a_series_that_is_used_again_is_not_idle() {
+    let registry = Registry::new();
+    let g = Gauge::<()>::builder("g", "")
+        .labels(["x"])
+        .expire_after(Duration::from_millis(200))
+        .register(&registry)
+        .unwrap();
+    g.with(["a"]).set(1.0);
+    let _ = registry.snapshot();
+    g.remove(["a"]);
+    (0..5).for_each(|_| _ = registry.snapshot());
+    std::thread::sleep(Duration::from_millis(250));
+    g.with(["b"]).set(1.0);
+    assert_eq!(registry.snapshot().get("g", &[("x", "b")]), Some(1.0));
+}
+
+/// An interval showed as a gain of the overflow series what an ended series had counted before.
+#[test]
+fn an_interval_does_not_count_what_has_moved() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    c.with(["a"]).add(5);
+    let before = registry.snapshot();
+    c.with(["a"]).add(2);
+    c.remove(["a"]);
+    let since = registry.snapshot().since(&before);
+    assert_eq!(since.get("c_total", &[("x", "__overflow__")]), Some(2.0));
+}
+
+/// A sum that has met both infinities, in whatever way, is not NaN.
+#[test]
+fn no_sum_is_ever_nan() {
+    let registry = Registry::new();
+    let h = registry.histogram("h", "").unwrap();
+    h.observe(f64::MAX);
+    h.observe(f64::MAX);
+    h.observe(f64::NEG_INFINITY);
+    page(&registry);
+    let before = registry.snapshot();
+    h.observe(1.0);
+    assert!(
+        !registry
+            .snapshot()
+            .since(&before)
+            .get("h_sum", &[])
+            .unwrap()
+            .is_nan()
+    );
+    let l = Histogram::<()>::builder("l", "")
+        .labels(["x"])
+        .limit(0)
+        .register(&registry)
+        .unwrap();
+    l.with(["a"]).observe(f64::INFINITY);
+    l.clear();
+    l.with(["a"]).observe(1.0);
+    page(&registry);
+}
+
+/// What `retain` asks may look at the family it is asked about.
+#[test]
+fn retain_asks_under_no_lock() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    c.with(["a"]).add(1);
+    c.with(["b"]).add(2);
+    assert_eq!(c.retain(|labels| c.get([&labels[0].1]) == Some(2)), 1);
+    assert_eq!((c.get(["a"]), c.get(["b"])), (None, Some(2)));
+}
+
+/// A collector that undeclares something when it is dropped.
+#[test]
+fn a_collector_may_come_back_when_it_is_dropped() {
+    struct Last(Registry);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let _ = self.0.remove("other");
+        }
+    }
+    let registry = Registry::new();
+    registry.gauge("other", "").unwrap();
+    let last = Last(registry.clone());
+    registry
+        .collect("last", move |_: &mut Collected| {
+            let _ = &last;
+            Ok(())
+        })
+        .unwrap();
+    registry.remove("last").unwrap();
+    assert!(!registry.contains("other"));
+}
+
+/// Series that expire in every scrape, beside a thread that sleeps: what they leave is used again.
+#[test]
+fn what_expires_is_used_again() {
+    let registry = Registry::new();
+    let (wake, asleep) = std::sync::mpsc::channel::<()>();
+    let sleeper = {
+        let c = registry.counter("slept_total", "").unwrap();
+        std::thread::spawn(move || {
+            (0..2000).for_each(|_| c.inc());
+            let _ = asleep.recv();
+        })
+    };
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .expire_after(Duration::ZERO)
+        .limit(50)
+        .register(&registry)
+        .unwrap();
+    let mut snapshot = Snapshot::default();
+    for i in 0..2000 {
+        c.with([&i.to_string()]).inc();
+        registry.snapshot_into(&mut snapshot);
+        assert!(c.len() <= 3, "{} of them in round {i}", c.len());
+    }
+    assert_eq!(
+        registry.snapshot().get("c_total", &[("x", "__overflow__")]),
+        Some(2000.0)
+    );
+    drop(wake);
+    sleeper.join().unwrap();
+}
