@@ -236,11 +236,12 @@ fn totals_never_go_back_across_promotion() {
     let seen = reached(2, || {
         let engine = Arc::new(Engine::new());
         let tally = Arc::new(Tally::<u64>::new(&()));
-        let threads: Vec<_> = (0..2)
-            .map(|_| {
+        let threads: Vec<_> = [2, 1]
+            .into_iter()
+            .map(|updates| {
                 let tally = Arc::clone(&tally);
                 spawn(&engine, move |engine, thread| {
-                    for _ in 0..2 {
+                    for _ in 0..updates {
                         assert_eq!(inc(engine, thread, &tally, Tag::FIRST), Outcome::Done);
                     }
                 })
@@ -250,10 +251,10 @@ fn totals_never_go_back_across_promotion() {
         let second = total(&mut engine.pass(), &*tally);
         assert!(first <= second, "went back from {first} to {second}");
         threads.into_iter().for_each(|t| t.join().unwrap());
-        assert_eq!(total(&mut engine.pass(), &*tally), 4, "lost or doubled");
+        assert_eq!(total(&mut engine.pass(), &*tally), 3, "lost or doubled");
         (first, second)
     });
-    assert!(seen.len() >= 10, "{seen:?}");
+    assert!(seen.len() >= 6, "{seen:?}");
 }
 
 /// Growth copies: what a reader saw in the old slab it finds in the new one.
