@@ -4,7 +4,6 @@
 //! the compiler; what is built at run time returns an error that says what would be right.
 
 pub mod buckets;
-mod cache;
 pub(crate) mod counter;
 mod declaration;
 mod desc;

@@ -46,11 +46,11 @@ trait Format {
     /// The head of a family; its series follow.
     fn family(&mut self, family: &Family);
     /// One series of a counter.
-    fn counter(&mut self, labels: &str, value: Number);
+    fn counter(&mut self, labels: &[u8], value: Number);
     /// One series of a gauge, an info or a state set.
-    fn gauge(&mut self, labels: &str, value: f64);
+    fn gauge(&mut self, labels: &[u8], value: f64);
     /// One series of a histogram.
-    fn histogram(&mut self, labels: &str, value: &Histogram<'_>);
+    fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>);
 }
 
 /// The walk that all formats share.
@@ -59,19 +59,19 @@ fn walk(snapshot: &Snapshot, format: &mut impl Format) {
         format.family(family);
         match &family.values {
             Values::Counter(values) => {
-                for (i, value) in values.iter().enumerate() {
-                    format.counter(family.texts.get(i), *value);
+                for (labels, value) in family.texts.iter().zip(values) {
+                    format.counter(labels, *value);
                 }
             }
             Values::Gauge(values) => {
-                for (i, value) in values.iter().enumerate() {
-                    format.gauge(family.texts.get(i), *value);
+                for (labels, value) in family.texts.iter().zip(values) {
+                    format.gauge(labels, *value);
                 }
             }
             Values::Histogram { .. } => {
-                for i in 0..family.len() {
+                for (i, labels) in family.texts.iter().enumerate() {
                     if let Value::Histogram(value) = family.value(i) {
-                        format.histogram(family.texts.get(i), &value);
+                        format.histogram(labels, &value);
                     }
                 }
             }

@@ -1,9 +1,40 @@
 //! Numbers as exposition writes them.
 
 /// Appends an integer.
-#[inline]
+#[inline(always)]
 pub(super) fn integer(out: &mut Vec<u8>, n: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+    const PAIRS: [[u8; 2]; 100] = {
+        let mut pairs = [[0; 2]; 100];
+        let mut i = 0;
+        while i < 100 {
+            pairs[i] = [b'0' + i as u8 / 10, b'0' + i as u8 % 10];
+            i += 1;
+        }
+        pairs
+    };
+    if n < 10 {
+        out.push(PAIRS[n as usize][1]);
+        return;
+    }
+    if n < 100 {
+        out.extend_from_slice(&PAIRS[n as usize]);
+        return;
+    }
+    if n >= 100_000_000 {
+        out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+        return;
+    }
+    // Short ones, which most are, by a copy of a fixed size: no call.
+    let n = n as u32;
+    let [a, b, c, d] = [n / 1_000_000, n / 10_000 % 100, n / 100 % 100, n % 100];
+    let mut digits = [0; 8];
+    for (to, pair) in digits.chunks_exact_mut(2).zip([a, b, c, d]) {
+        to.copy_from_slice(&PAIRS[pair as usize]);
+    }
+    let digits = u64::from_le_bytes(digits);
+    let zeros = ((digits & 0x0F0F_0F0F_0F0F_0F0F | 1 << 63).trailing_zeros() / 8).min(7);
+    out.extend_from_slice(&(digits >> (8 * zeros)).to_le_bytes());
+    out.truncate(out.len() - zeros as usize);
 }
 
 /// Appends a float: the shortest digits that read back; `+Inf`, `-Inf`, `NaN`; whole numbers without a fraction.

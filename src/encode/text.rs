@@ -7,45 +7,96 @@ use super::{Format, number};
 /// Writes text; a line is copies of prepared text and a number.
 pub(super) struct Text<'a> {
     out: &'a mut Vec<u8>,
-    name: String,
-    constant: String,
-    /// What the lines of one histogram's buckets have in common.
+    /// What begins the lines of a family: of a histogram those of buckets, sum and count; else only the first.
+    heads: [Head; 3],
+    /// Of a histogram: what begins the lines of one series' buckets.
     head: Vec<u8>,
     /// Of a histogram: what follows the labels in the line of each bucket.
-    les: Vec<String>,
+    les: Vec<Le>,
     bounds: Vec<f64>,
+}
+
+/// `le="0.005"} `, in a place of a fixed size: copied without a call. The longest float has 24 digits and signs.
+struct Le {
+    text: [u8; 32],
+    len: usize,
+}
+
+impl Le {
+    fn new(bound: f64) -> Self {
+        let bound = format!("le=\"{}\"}} ", number::bound(bound));
+        let mut text = [0; 32];
+        text[..bound.len()].copy_from_slice(bound.as_bytes());
+        Self {
+            text,
+            len: bound.len(),
+        }
+    }
+}
+
+/// What stands before the labels of a series in a line.
+#[derive(Default)]
+struct Head {
+    /// Where labels follow: `name{` or `name{constant,`.
+    open: Vec<u8>,
+    /// Where none do: `name ` or `name{constant} `.
+    whole: Vec<u8>,
+}
+
+impl Head {
+    fn prepare(&mut self, name: &str, suffix: &str, constant: &str) {
+        self.whole.clear();
+        self.whole.extend_from_slice(name.as_bytes());
+        self.whole.extend_from_slice(suffix.as_bytes());
+        self.open.clone_from(&self.whole);
+        self.open.push(b'{');
+        if constant.is_empty() {
+            self.whole.push(b' ');
+        } else {
+            self.open.extend_from_slice(constant.as_bytes());
+            self.whole.clone_from(&self.open);
+            self.whole.extend_from_slice(b"} ");
+            self.open.push(b',');
+        }
+    }
+
+    /// `name` or `name{labels}`, and a blank.
+    #[inline(always)]
+    fn push(&self, out: &mut Vec<u8>, labels: &[u8]) {
+        if labels.is_empty() {
+            out.extend_from_slice(&self.whole);
+            return;
+        }
+        out.reserve(self.open.len() + labels.len() + 32);
+        out.extend_from_slice(&self.open);
+        out.extend_from_slice(labels);
+        out.extend_from_slice(b"} ");
+    }
+
+    /// What begins each bucket's line: `name{labels,`.
+    fn push_open(&self, out: &mut Vec<u8>, labels: &[u8]) {
+        if !labels.is_empty() {
+            out.extend_from_slice(&self.open);
+            out.extend_from_slice(labels);
+            out.push(b',');
+        } else if let [before @ .., b'}', b' '] = &self.whole[..] {
+            out.extend_from_slice(before);
+            out.push(b',');
+        } else {
+            out.extend_from_slice(&self.open);
+        }
+    }
 }
 
 impl<'a> Text<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
         Self {
             out,
-            name: String::new(),
-            constant: String::new(),
+            heads: Default::default(),
             head: Vec::new(),
             les: Vec::new(),
             bounds: Vec::new(),
         }
-    }
-
-    /// `name` or `name{labels}`, and a blank.
-    #[inline]
-    fn sample(&mut self, suffix: &str, labels: &str) {
-        let out = &mut *self.out;
-        out.reserve(self.name.len() + suffix.len() + self.constant.len() + labels.len() + 32);
-        out.extend_from_slice(self.name.as_bytes());
-        out.extend_from_slice(suffix.as_bytes());
-        if labels.is_empty() && self.constant.is_empty() {
-            out.push(b' ');
-            return;
-        }
-        out.push(b'{');
-        out.extend_from_slice(self.constant.as_bytes());
-        if !labels.is_empty() && !self.constant.is_empty() {
-            out.push(b',');
-        }
-        out.extend_from_slice(labels.as_bytes());
-        out.extend_from_slice(b"} ");
     }
 
     /// HELP escapes `\` and line feed, and nothing else.
@@ -62,30 +113,34 @@ impl<'a> Text<'a> {
 
 impl Format for Text<'_> {
     fn family(&mut self, family: &Family) {
-        self.name.clear();
-        self.name.push_str(family.name());
-        self.constant.clear();
-        self.constant.push_str(&family.meta.constant);
+        let name = family.name().as_bytes();
         if !family.help().is_empty() {
             self.out.extend_from_slice(b"# HELP ");
-            self.out.extend_from_slice(self.name.as_bytes());
+            self.out.extend_from_slice(name);
             self.out.push(b' ');
             self.help(family.help());
             self.out.push(b'\n');
         }
         self.out.extend_from_slice(b"# TYPE ");
-        self.out.extend_from_slice(self.name.as_bytes());
+        self.out.extend_from_slice(name);
         self.out.push(b' ');
         self.out
             .extend_from_slice(family.kind().as_text().as_bytes());
         self.out.push(b'\n');
-        if family.kind() == Kind::Histogram {
+        let suffixes: &[&str] = if family.kind() == Kind::Histogram {
             self.prepare(family);
+            &["_bucket", "_sum", "_count"]
+        } else {
+            &[""]
+        };
+        for (head, suffix) in self.heads.iter_mut().zip(suffixes) {
+            head.prepare(family.name(), suffix, &family.meta.constant);
         }
     }
 
-    fn counter(&mut self, labels: &str, value: Number) {
-        self.sample("", labels);
+    #[inline]
+    fn counter(&mut self, labels: &[u8], value: Number) {
+        self.heads[0].push(self.out, labels);
         match value {
             Number::Int(n) => number::integer(self.out, n),
             Number::Float(x) => number::float(self.out, x),
@@ -93,37 +148,33 @@ impl Format for Text<'_> {
         self.out.push(b'\n');
     }
 
-    fn gauge(&mut self, labels: &str, value: f64) {
-        self.sample("", labels);
+    #[inline]
+    fn gauge(&mut self, labels: &[u8], value: f64) {
+        self.heads[0].push(self.out, labels);
         number::float(self.out, value);
         self.out.push(b'\n');
     }
 
-    fn histogram(&mut self, labels: &str, value: &Histogram<'_>) {
-        // The same for every bucket of this series: `name_bucket{labels,`.
+    fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>) {
+        let [buckets, sum, count] = &self.heads;
         self.head.clear();
-        self.head.extend_from_slice(self.name.as_bytes());
-        self.head.extend_from_slice(b"_bucket{");
-        for labels in [&*self.constant, labels] {
-            if !labels.is_empty() {
-                self.head.extend_from_slice(labels.as_bytes());
-                self.head.push(b',');
-            }
-        }
-        let mut count = 0;
+        buckets.push_open(&mut self.head, labels);
+        let mut total = 0;
         for (le, (_, cumulative)) in self.les.iter().zip(value.buckets()) {
-            self.out.reserve(self.head.len() + le.len() + 24);
+            self.out.reserve(self.head.len() + le.text.len() + 24);
             self.out.extend_from_slice(&self.head);
-            self.out.extend_from_slice(le.as_bytes());
+            let end = self.out.len() + le.len;
+            self.out.extend_from_slice(&le.text);
+            self.out.truncate(end);
             number::integer(self.out, cumulative);
             self.out.push(b'\n');
-            count = cumulative;
+            total = cumulative;
         }
-        self.sample("_sum", labels);
+        sum.push(self.out, labels);
         number::float(self.out, value.sum());
         self.out.push(b'\n');
-        self.sample("_count", labels);
-        number::integer(self.out, count);
+        count.push(self.out, labels);
+        number::integer(self.out, total);
         self.out.push(b'\n');
     }
 }
@@ -139,7 +190,7 @@ impl Text<'_> {
             self.les = bounds
                 .iter()
                 .chain([&f64::INFINITY])
-                .map(|bound| format!("le=\"{}\"}} ", number::bound(*bound)))
+                .map(|bound| Le::new(*bound))
                 .collect();
         }
     }

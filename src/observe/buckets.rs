@@ -26,6 +26,9 @@ use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
 const SUM: usize = 1;
 const BUCKET: usize = 3;
 
+/// How many series before its turn a scrape asks for a series' memory.
+const AHEAD: usize = 2;
+
 /// The most buckets a histogram can have, `+Inf` included.
 pub const MOST_BUCKETS: usize = 16_384;
 
@@ -279,6 +282,21 @@ impl Cells for Buckets {
             pass.give_scratch(scratch);
         }
         pass.blocks(slot, cells, read);
+    }
+
+    fn read_all<'a>(
+        pass: &mut Pass<'_>,
+        series: impl Iterator<Item = &'a Self> + Clone,
+        totals: &mut [Observed],
+    ) {
+        let mut ahead = series.clone().skip(AHEAD);
+        for (series, total) in series.zip(totals) {
+            if let Some(next) = ahead.next() {
+                pass.prefetch(next.place.slot(), next.cells as usize);
+            }
+            Self::reset(total);
+            series.read(pass, series.place.slot(), total);
+        }
     }
 
     fn begin_fold(&self) -> bool {

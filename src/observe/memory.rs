@@ -107,6 +107,16 @@ impl SlabRef {
         })
     }
 
+    /// The cells `first..first + len`.
+    ///
+    /// # Safety
+    ///
+    /// All of them are below the capacity, and the slab outlives the use.
+    pub(crate) unsafe fn cells<'a>(self, first: u64, len: usize) -> &'a [AtomicU64] {
+        // SAFETY: by the caller's word; the cells follow each other, and are shared as atomics only.
+        unsafe { std::slice::from_raw_parts(self.block(first).0, len) }
+    }
+
     /// Copies what is not zero; pages that nobody touched stay uncommitted.
     ///
     /// # Safety
@@ -165,6 +175,18 @@ impl Block {
     pub(crate) fn of(cells: &[AtomicU64]) -> Self {
         debug_assert!(!cells.is_empty());
         Self(cells.as_ptr().wrapping_add(cells.len().wrapping_sub(1)))
+    }
+
+    /// Asks for the memory of the first `cells` cells; a hint, nothing is read.
+    #[inline(always)]
+    pub(crate) fn prefetch(self, cells: usize) {
+        #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+        for i in (0..cells).step_by(8) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.0.wrapping_sub(i).cast()) };
+        }
+        let _ = cells;
     }
 
     /// Cell `i`, counted downwards.

@@ -33,6 +33,8 @@ mod models;
 mod pass;
 mod shard;
 mod slot;
+#[cfg(not(loom))]
+mod store;
 mod tally;
 #[cfg(not(loom))]
 mod text;
@@ -46,6 +48,8 @@ pub use level::{Change, Level};
 pub use pass::{Pass, Retired};
 pub use shard::Thread;
 pub use slot::{Place, Tag};
+#[cfg(not(loom))]
+pub use store::{Found, Store};
 pub use tally::{Number, Tally, UpDown};
 #[cfg(not(loom))]
 pub use text::SharedText;
@@ -172,6 +176,20 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
 
     /// Adds the series to `total`: shared cells, and the block `slot` in every shard.
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Self::Total);
+
+    /// Reads several series, in an order that suits memory; `totals` are as many, and hold anything.
+    fn read_all<'a>(
+        pass: &mut Pass<'_>,
+        series: impl Iterator<Item = &'a Self> + Clone,
+        totals: &mut [Self::Total],
+    ) where
+        Self: Sized,
+    {
+        for (series, total) in series.zip(totals) {
+            Self::reset(total);
+            series.read(pass, series.place().slot(), total);
+        }
+    }
 
     /// Makes ready for folds; false if somebody is writing just now, who is not waited for.
     fn begin_fold(&self) -> bool {

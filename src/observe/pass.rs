@@ -124,6 +124,53 @@ impl<'e> Pass<'e> {
             .map(move |(slab, _)| unsafe { slab.block(last).cell(below) })
     }
 
+    /// The cells of series that have one each, in every shard: a row of them is the cells of the series from `at` on.
+    /// Slots that follow each other are read in the order of memory.
+    #[inline]
+    pub(crate) fn rows(
+        &self,
+        slots: impl Iterator<Item = Option<u64>>,
+        mut row: impl FnMut(usize, &[AtomicU64]),
+    ) {
+        let mut add = |at: usize, first: u64, len: u64| {
+            for (slab, _) in &self.slabs {
+                let end = (first + len).min(slab.capacity());
+                if first < end {
+                    if len >= 16 {
+                        // What comes next is likely to lie behind: slots are given out in the order of series.
+                        let next = (end + len).min(slab.capacity() - 1);
+                        // SAFETY: below the capacity; the epoch is pinned.
+                        unsafe { slab.block(next) }.prefetch(len as usize);
+                    }
+                    // SAFETY: below the capacity. The epoch is pinned, so the slab is alive.
+                    row(at, unsafe { slab.cells(first, (end - first) as usize) });
+                }
+            }
+        };
+        let (mut at, mut first, mut len) = (0, 0, 0);
+        for (i, slot) in slots.enumerate() {
+            match slot {
+                Some(slot) if len > 0 && slot == first + len => len += 1,
+                _ => {
+                    add(at, first, len);
+                    (at, first, len) = (i, slot.unwrap_or(0), u64::from(slot.is_some()));
+                }
+            }
+        }
+        add(at, first, len);
+    }
+
+    /// Asks for the memory of a block in every shard, so that waiting for one overlaps with waiting for the others.
+    pub(crate) fn prefetch(&self, last: Option<u64>, cells: usize) {
+        let Some(last) = last else { return };
+        for (slab, _) in &self.slabs {
+            if last < slab.capacity() {
+                // SAFETY: below the capacity; the epoch is pinned.
+                unsafe { slab.block(last) }.prefetch(cells);
+            }
+        }
+    }
+
     /// Reads the block in every shard that has it: `read` tries once, and after too many tries the owner's copy is
     /// taken instead.
     pub(crate) fn blocks(

@@ -72,6 +72,7 @@ impl Place {
     }
 
     /// The slot, if the series is hot.
+    #[inline]
     pub(crate) fn slot(&self) -> Option<u64> {
         // Relaxed: a reader only adds up what it finds there.
         let slot = self.0.load(Relaxed) & COLD;
@@ -79,6 +80,7 @@ impl Place {
     }
 
     /// The current generation.
+    #[inline]
     pub fn tag(&self) -> Tag {
         // Relaxed: a cold update reads it under an epoch that began before or after `retire`, and the epoch carries it.
         Tag(self.0.load(Relaxed) & !COLD)

@@ -57,10 +57,12 @@ impl Number for u64 {
         AtomicU64::new(0)
     }
 
+    #[inline]
     fn add_shared(shared: &AtomicU64, n: u64) {
         shared.fetch_add(n, Relaxed);
     }
 
+    #[inline]
     fn load_shared(shared: &AtomicU64) -> u64 {
         shared.load(Relaxed)
     }
@@ -93,6 +95,7 @@ impl Number for u64 {
         true
     }
 
+    #[inline]
     fn into_number(self) -> crate::snapshot::Number {
         crate::snapshot::Number::Int(self)
     }
@@ -105,10 +108,12 @@ impl Number for f64 {
         AtomicF64::new(0.0)
     }
 
+    #[inline]
     fn add_shared(shared: &AtomicF64, n: f64) {
         shared.fetch_add(n, Relaxed);
     }
 
+    #[inline]
     fn load_shared(shared: &AtomicF64) -> f64 {
         shared.load(Relaxed)
     }
@@ -141,6 +146,7 @@ impl Number for f64 {
         (0.0..f64::INFINITY).contains(&self)
     }
 
+    #[inline]
     fn into_number(self) -> crate::snapshot::Number {
         crate::snapshot::Number::Float(self)
     }
@@ -232,6 +238,22 @@ impl<N: Number> Cells for Tally<N> {
             .cells(slot, 0)
             .map(|cell| N::from_cell(cell.load(Relaxed)))
             .fold(total.plus(N::load_shared(&self.shared)), N::plus);
+    }
+
+    fn read_all<'a>(
+        pass: &mut Pass<'_>,
+        series: impl Iterator<Item = &'a Self> + Clone,
+        totals: &mut [N],
+    ) {
+        for (total, series) in totals.iter_mut().zip(series.clone()) {
+            *total = N::load_shared(&series.shared);
+        }
+        let slots = series.map(|series| series.place.slot());
+        pass.rows(slots, |at, cells| {
+            for (total, cell) in totals[at..].iter_mut().zip(cells) {
+                *total = total.plus(N::from_cell(cell.load(Relaxed)));
+            }
+        });
     }
 
     fn fold(&self, block: Block) {

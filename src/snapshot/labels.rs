@@ -23,7 +23,16 @@ pub(crate) fn needs_escape(value: &str) -> bool {
 
 /// The text of these labels.
 pub(crate) fn text(labels: &[(&str, &str)]) -> String {
-    let mut text = String::new();
+    text_of(labels.iter().copied())
+}
+
+/// The text of these labels; of the right capacity where nothing is escaped.
+pub(crate) fn text_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> String {
+    let len: usize = labels
+        .clone()
+        .map(|(name, value)| name.len() + value.len() + 4)
+        .sum();
+    let mut text = String::with_capacity(len.saturating_sub(1));
     for (name, value) in labels {
         push(&mut text, name, value);
     }
@@ -104,6 +113,17 @@ impl Texts {
     pub(crate) fn get(&self, i: usize) -> &str {
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         &self.text[start..self.ends[i]]
+    }
+
+    /// All of them in turn.
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let text = &self.text.as_bytes()[start..end];
+            start = end;
+            text
+        })
     }
 
     /// Puts `text` at place `i`: nothing to do where `key` is there already. What follows another text is dropped.

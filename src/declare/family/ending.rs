@@ -1,0 +1,224 @@
+//! What ends series: they are removed, forgotten, or expire; and are used again when nobody can be updating them.
+
+use std::ops::DerefMut;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+
+use dashmap::SharedValue;
+use hashbrown::raw::RawTable;
+
+use crate::observe::{self, Pass};
+
+use super::{Exported, Family, Retired, read};
+
+impl<C: Exported> Family<C> {
+    /// Retires the series of a label set; what it counted stays in the family's sum. Waits for a pass that is running.
+    pub(crate) fn remove(&self, texts: &[&str]) -> bool {
+        if self.is_unlabelled() {
+            return false;
+        }
+        let hash = self.hash(texts);
+        let mut pass = observe::engine().pass();
+        let Some(found) = self.look_up(hash, texts) else {
+            return false;
+        };
+        self.retire(&mut pass, found.index, false);
+        self.settle(&mut pass, None);
+        true
+    }
+
+    /// Retires every series that `keep` does not want; `forget`: and what it counted.
+    pub(crate) fn retain(&self, forget: bool, mut keep: impl FnMut(&str) -> bool) -> usize {
+        // The caller's code runs under no lock; a series that is another's by then stays.
+        let unwanted: Vec<_> = self
+            .all()
+            .filter(|(_, series)| series.is_live())
+            .map(|(index, series)| {
+                let tag = series.cells.place().tag();
+                (index, tag, series.text.with(str::to_owned))
+            })
+            .filter(|(_, _, text)| !keep(text))
+            .collect();
+        let forget = forget && C::FORGETS;
+        let mut pass = observe::engine().pass();
+        let mut gone = 0;
+        for (index, tag, _) in unwanted {
+            let still = self
+                .series(index as usize)
+                .is_some_and(|series| series.is_live() && series.cells.place().tag() == tag);
+            if still {
+                gone += usize::from(self.retire(&mut pass, index, forget));
+            }
+        }
+        if forget && !self.is_unlabelled() {
+            let mut held = C::Total::default();
+            read(&self.first, &mut pass, &mut held);
+            let mut ended = self.ended();
+            ended.forgotten = Some(held);
+            for retired in &mut ended.retired {
+                retired.forget = true;
+            }
+            if !C::FOLDS {
+                self.overflowed.store(false, Relaxed);
+            }
+        }
+        self.settle(&mut pass, None);
+        gone
+    }
+
+    /// Makes one change after another, for who looks first and then retires.
+    pub(crate) fn alone<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        f()
+    }
+
+    /// Takes a series out of the index and makes its handles stale. Waits for nobody but who makes a series just now.
+    fn retire(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
+        let hash = self.hash_of(index);
+        let map = self.index();
+        let shard = map.shards()[map.determine_shard(hash as usize)].write();
+        self.retire_in(pass, shard, hash, index, forget)
+    }
+
+    /// As [`retire`](Self::retire), in a scrape: where somebody makes a series just now, it is left for the next one.
+    pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
+        let hash = self.hash_of(index);
+        let map = self.index();
+        let shard = map.shards()[map.determine_shard(hash as usize)].try_write();
+        shard.is_some_and(|shard| self.retire_in(pass, shard, hash, index, false))
+    }
+
+    fn retire_in(
+        &self,
+        pass: &mut Pass<'_>,
+        mut shard: impl DerefMut<Target = RawTable<((), SharedValue<u32>)>>,
+        hash: u64,
+        index: u32,
+        forget: bool,
+    ) -> bool {
+        let Some(series) = self.series(index as usize) else {
+            return false;
+        };
+        shard.remove_entry(hash, |((), other)| *other.get() == index);
+        drop(shard);
+        series.state.store(0, Relaxed);
+        let what = pass.retire(series.cells.place());
+        let mut ended = self.ended();
+        ended.retired.push(Retired {
+            index,
+            what,
+            forget: forget || !C::FOLDS,
+        });
+        if let Some(idle) = ended.idle.get_mut(index as usize) {
+            *idle = (0, None);
+        }
+        drop(ended);
+        self.live.fetch_sub(1, Relaxed);
+        self.edition.fetch_add(1, Relaxed);
+        true
+    }
+
+    /// Folds what was retired into the overflow series, where nobody can be updating it any more; until then adds it to
+    /// `overflow` as it stands, so that the family's sum never drops.
+    pub(super) fn settle(&self, pass: &mut Pass<'_>, mut overflow: Option<&mut C::Total>) {
+        // Not under the lock: who makes a series asks it for one to use again.
+        let retired = std::mem::take(&mut self.ended().retired);
+        let (mut waiting, mut free) = (Vec::new(), Vec::new());
+        for retired in retired {
+            let Some(series) = self.series(retired.index as usize) else {
+                continue;
+            };
+            if !retired.forget {
+                self.overflowed.store(true, Relaxed);
+            }
+            let into = (!retired.forget).then_some(&self.first);
+            if observe::end(pass, &self.shape, &series.cells, retired.what, into) {
+                free.push(retired.index);
+                continue;
+            }
+            if let (false, Some(overflow)) = (retired.forget, &mut overflow) {
+                series.cells.read(pass, retired.what.slot(), overflow);
+            }
+            waiting.push(retired);
+        }
+        let mut ended = self.ended();
+        ended.retired = waiting;
+        ended.free.extend(free);
+        self.has_free.store(!ended.free.is_empty(), Relaxed);
+    }
+
+    pub(super) fn has_expired(&self, index: u32, total: &C::Total) -> bool {
+        let Some(after) = self.desc.expire_after else {
+            return false;
+        };
+        let now = crate::clock::now();
+        let seen = C::fingerprint(total);
+        let mut ended = self.ended();
+        let index = index as usize;
+        if ended.idle.len() <= index {
+            ended.idle.resize(index + 1, (0, None));
+        }
+        let (last, since) = &mut ended.idle[index];
+        let since_when = match since {
+            Some(since) if *last == seen => *since,
+            _ => {
+                *last = seen;
+                *since = Some(now);
+                now
+            }
+        };
+        now.duration_since(since_when) >= after && C::may_expire(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::declare::desc::{Desc, Names};
+    use crate::observe::Tally;
+    use crate::snapshot::{self, Kind};
+
+    use super::*;
+
+    fn scraped(family: &Family<Tally<u64>>) -> Vec<(String, f64)> {
+        let meta = super::super::super::list::meta(&family.desc, "", &[]);
+        let mut out = snapshot::Family::new(meta, <Tally<u64>>::values(&family.desc, &()));
+        family.write(&mut observe::engine().pass(), &mut out);
+        out.series()
+            .map(|(labels, value)| match value {
+                snapshot::Value::Counter(n) => (labels.get("x").unwrap().into_owned(), n.as_f64()),
+                _ => unreachable!("a counter"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_series_expires_after_its_time_and_not_before() {
+        let mut desc = Desc::new("expiry_total", Kind::Counter, Names::Fixed(&["x"]));
+        desc.expire_after = Some(Duration::from_secs(60));
+        let family = Family::<Tally<u64>>::new(desc);
+        let add = |label| {
+            let handle = family.with(&[label]);
+            observe::thread(|thread| {
+                handle
+                    .cells
+                    .add_cold(observe::engine(), thread, handle.tag, 1, false)
+            })
+        };
+        add("idle");
+        add("busy");
+        assert_eq!(scraped(&family).len(), 2);
+        crate::clock::advance(Duration::from_secs(59));
+        add("busy");
+        assert_eq!(
+            scraped(&family),
+            [("idle".into(), 1.0), ("busy".into(), 2.0)]
+        );
+        crate::clock::advance(Duration::from_secs(2));
+        let expected = [("busy".to_owned(), 2.0), ("__overflow__".to_owned(), 1.0)];
+        assert_eq!(scraped(&family), expected);
+        add("idle");
+        assert_eq!(scraped(&family).len(), 3, "it comes back");
+    }
+}

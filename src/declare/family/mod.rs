@@ -1,0 +1,445 @@
+//! A family: its series, how a label set finds its own, and what ends them.
+//!
+//! Series lie in chunks that never move, in the order they were made. A label set is looked for in the thread's own
+//! [`Store`], then in the shared index (a sharded hash map, whose locks no scrape ever takes). A retired
+//! series folds into the overflow series and is used again within the family, one generation later.
+
+mod ending;
+mod finding;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use ahash::RandomState;
+use dashmap::DashMap;
+
+use crate::error::{Error, report};
+use crate::observe::{self, Cells, Pass, SharedText, Store, Tag};
+use crate::snapshot::{self, Kind, Values, labels};
+
+use super::desc::Desc;
+
+/// What a kind of cells adds to [`Cells`] so that a scrape can write it.
+pub(crate) trait Exported: Cells {
+    /// What families of it are.
+    const KIND: Kind;
+    /// The shape of a family's cells.
+    fn shape(desc: &Desc) -> Self::Shape;
+    /// A place for the values of a family.
+    fn values(desc: &Desc, shape: &Self::Shape) -> Values;
+    /// Writes one series.
+    fn write(total: &Self::Total, values: &mut Values);
+    /// A number that changes when the series does.
+    fn fingerprint(total: &Self::Total) -> u64;
+    /// Takes away what the overflow series held when the family was cleared.
+    fn less(total: &mut Self::Total, baseline: &Self::Total);
+    /// Whether retired series add up in the overflow series.
+    const FOLDS: bool;
+    /// Whether `clear` forgets what was counted. What is in flight is not forgotten: it comes down later.
+    const FORGETS: bool = true;
+    /// Whether a series that has not changed may end.
+    fn may_expire(_total: &Self::Total) -> bool {
+        true
+    }
+}
+
+/// A family that the registry holds.
+#[derive(Debug)]
+pub(crate) struct Family<C: Exported> {
+    pub(crate) desc: Desc,
+    pub(crate) shape: C::Shape,
+    /// The series without labels; of a labelled family the overflow series.
+    pub(crate) first: C,
+    hasher: RandomState,
+    /// The index of every series; what to hash and to compare is in the series.
+    index: OnceLock<DashMap<(), u32, RandomState>>,
+    store: Store<Series<C>>,
+    /// Every combination of closed label sets, made with the first one.
+    dense: OnceLock<Box<[Series<C>]>>,
+    /// Series made so far, retired ones included.
+    made: AtomicUsize,
+    live: AtomicUsize,
+    /// Moves on when a series is retired or used again: label texts of a snapshot then have to be copied anew.
+    edition: AtomicU64,
+    /// Whether there is an overflow series to export.
+    overflowed: AtomicBool,
+    /// Whether the limit was said to be reached.
+    said: AtomicBool,
+    /// The sign of the infinity that was observed: 1 for plus, 2 for minus.
+    infinity: AtomicU32,
+    /// Whether `ended` has a series to use again.
+    has_free: AtomicBool,
+    ended: Mutex<Ended<C::Total>>,
+    alone: Mutex<()>,
+}
+
+/// Series that a scrape reads together.
+const BATCH: usize = 128;
+
+/// Series that were retired, and what expiry remembers.
+#[derive(Debug)]
+struct Ended<T> {
+    retired: Vec<Retired>,
+    /// Series that can be used again.
+    free: Vec<u32>,
+    /// Per series what was last seen, and since when.
+    idle: Vec<(u64, Option<Instant>)>,
+    /// What the overflow series held when the family was last cleared.
+    forgotten: Option<T>,
+    /// Memory that scrapes use again.
+    totals: Vec<T>,
+}
+
+#[derive(Debug)]
+struct Retired {
+    index: u32,
+    what: observe::Retired,
+    /// Not to be folded: `clear` and gauges.
+    forget: bool,
+}
+
+/// One label set of a family.
+#[derive(Debug)]
+pub(crate) struct Series<C> {
+    pub(crate) cells: C,
+    state: AtomicU32,
+    /// Written by who makes the series, before it is live.
+    text: SharedText,
+}
+
+/// Names and values of one series.
+type Labels = Vec<(String, String)>;
+
+const LIVE: u32 = 1;
+
+impl<C: Exported> Series<C> {
+    fn new(shape: &C::Shape) -> Self {
+        Self {
+            cells: C::new(shape),
+            state: AtomicU32::new(0),
+            text: SharedText::empty(),
+        }
+    }
+
+    fn open(&self, text: String) {
+        self.text.set(text);
+        // Relaxed, as everywhere in this file: the text and the chunk carry themselves.
+        self.state.store(LIVE, Relaxed);
+    }
+
+    fn is_live(&self) -> bool {
+        self.state.load(Relaxed) == LIVE
+    }
+}
+
+/// A series as a handle has it: borrowed, with the generation it was found in.
+#[derive(Debug)]
+pub(crate) struct Handle<'a, C: Exported> {
+    pub(crate) family: &'a Family<C>,
+    pub(crate) cells: &'a C,
+    pub(crate) tag: Tag,
+    /// Which series it is; `u32::MAX` for the overflow series.
+    pub(crate) index: u32,
+}
+
+impl<C: Exported> Clone for Handle<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C: Exported> Copy for Handle<'_, C> {}
+
+impl<C: Exported> Family<C> {
+    pub(crate) fn new(desc: Desc) -> Self {
+        let shape = C::shape(&desc);
+        let hasher = RandomState::new();
+        Self {
+            desc,
+            first: C::new(&shape),
+            shape,
+            index: OnceLock::new(),
+            hasher,
+            store: Store::new(),
+            has_free: AtomicBool::new(false),
+            dense: OnceLock::new(),
+            made: AtomicUsize::new(0),
+            live: AtomicUsize::new(0),
+            edition: AtomicU64::new(0),
+            overflowed: AtomicBool::new(false),
+            said: AtomicBool::new(false),
+            infinity: AtomicU32::new(0),
+            ended: Mutex::new(Ended {
+                retired: Vec::new(),
+                free: Vec::new(),
+                idle: Vec::new(),
+                forgotten: None,
+                totals: Vec::new(),
+            }),
+            alone: Mutex::new(()),
+        }
+    }
+
+    fn index(&self) -> &DashMap<(), u32, RandomState> {
+        self.index
+            .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), 8))
+    }
+
+    /// The series of a closed label set.
+    #[inline]
+    pub(crate) fn dense(
+        &self,
+        count: usize,
+        index: usize,
+        texts: fn(usize) -> Vec<&'static str>,
+    ) -> Handle<'_, C> {
+        let all = match self.dense.get() {
+            Some(all) => all,
+            None => self.make_dense(count, texts),
+        };
+        match all.get(index) {
+            Some(series) => Handle {
+                family: self,
+                cells: &series.cells,
+                tag: Tag::FIRST,
+                index: index as u32,
+            },
+            None => self.overflow(),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn make_dense(
+        &self,
+        count: usize,
+        texts: fn(usize) -> Vec<&'static str>,
+    ) -> &[Series<C>] {
+        self.dense.get_or_init(|| {
+            (0..count)
+                .map(|i| {
+                    let series = Series::new(&self.shape);
+                    series.open(self.text_of(&texts(i)));
+                    series
+                })
+                .collect()
+        })
+    }
+
+    /// The series without labels.
+    pub(crate) fn only(&self) -> Handle<'_, C> {
+        Handle {
+            family: self,
+            cells: &self.first,
+            tag: Tag::FIRST,
+            index: u32::MAX,
+        }
+    }
+
+    /// Whether an infinite value may join a sum: not if one of the other sign did.
+    pub(crate) fn admits(&self, value: f64) -> bool {
+        if !value.is_infinite() {
+            return true;
+        }
+        let sign = if value > 0.0 { 1 } else { 2 };
+        match self.infinity.compare_exchange(0, sign, Relaxed, Relaxed) {
+            Ok(_) => true,
+            Err(seen) => seen == sign,
+        }
+    }
+
+    /// Where updates land that have no series of their own.
+    pub(crate) fn overflow(&self) -> Handle<'_, C> {
+        observe::engine().stats.overflowed.fetch_add(1, Relaxed);
+        self.overflowed.store(true, Relaxed);
+        if self.live.load(Relaxed) >= self.desc.limit && !self.said.swap(true, Relaxed) {
+            report(&Error::overflow(self.desc.name, self.desc.limit));
+        }
+        self.only()
+    }
+
+    #[inline]
+    fn series(&self, index: usize) -> Option<&Series<C>> {
+        self.store.get(index)
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Ended<C::Total>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (u32, &Series<C>)> {
+        (0..self.made.load(Relaxed)).filter_map(|i| Some((i as u32, self.series(i)?)))
+    }
+
+    /// What the series of a label set has counted, if there is one.
+    pub(crate) fn get(&self, texts: &[&str]) -> Option<C::Total> {
+        // Series are retired in passes only: what is found in this one stays.
+        let mut pass = observe::engine().pass();
+        let cells = self.find(texts)?;
+        let mut total = C::Total::default();
+        read(cells, &mut pass, &mut total);
+        Some(total)
+    }
+
+    /// What one series has counted.
+    pub(crate) fn total(&self, cells: &C) -> C::Total {
+        let mut pass = observe::engine().pass();
+        let mut total = C::Total::default();
+        cells.read(&mut pass, cells.place().slot(), &mut total);
+        total
+    }
+
+    /// Every series: labels, and what it has counted.
+    pub(crate) fn totals(&self) -> Vec<(Labels, C::Total)> {
+        let mut pass = observe::engine().pass();
+        if self.is_unlabelled() {
+            let mut total = C::Total::default();
+            read(&self.first, &mut pass, &mut total);
+            return vec![(Vec::new(), total)];
+        }
+        let dense = self.dense.get().map_or(&[][..], |all| all);
+        dense
+            .iter()
+            .chain(self.all().map(|(_, series)| series))
+            .filter(|series| series.is_live())
+            .map(|series| {
+                let labels = series.text.with(|text| {
+                    labels::pairs(text)
+                        .map(|(name, value)| (name.to_owned(), value.into_owned()))
+                        .collect()
+                });
+                let mut total = C::Total::default();
+                read(&series.cells, &mut pass, &mut total);
+                (labels, total)
+            })
+            .collect()
+    }
+
+    /// Writes every series into `out`, which has the shape of this family.
+    pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
+        let edition = self.edition.load(Relaxed);
+        out.begin((self.store.id(), edition));
+        let mut total = C::Total::default();
+        if let Some(all) = self.dense.get() {
+            for (i, series) in all.iter().enumerate() {
+                read(&series.cells, pass, &mut total);
+                out.texts.put(i, i as u32, |out| {
+                    series.text.with(|text| out.push_str(text))
+                });
+                C::write(&total, &mut out.values);
+            }
+        } else if self.is_unlabelled() {
+            read(&self.first, pass, &mut total);
+            out.texts.put(0, 0, |_| {});
+            C::write(&total, &mut out.values);
+            return;
+        }
+        let mut i = out.len();
+        let mut overflow = C::Total::default();
+        let made = self.made.load(Relaxed);
+        let mut totals = std::mem::take(&mut self.ended().totals);
+        totals.resize_with(BATCH.min(made), C::Total::default);
+        for (first, chunk) in self.store.chunks(made) {
+            for (first, batch) in (first..).step_by(BATCH).zip(chunk.chunks(BATCH)) {
+                C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
+                for ((index, series), total) in (first..).zip(batch).zip(&totals) {
+                    if !series.is_live()
+                        || self.has_expired(index, total) && self.expire(pass, index)
+                    {
+                        continue;
+                    }
+                    out.texts
+                        .put(i, index, |out| series.text.with(|text| out.push_str(text)));
+                    C::write(total, &mut out.values);
+                    i += 1;
+                }
+            }
+        }
+        self.ended().totals = totals;
+        self.settle(pass, Some(&mut overflow));
+        if self.overflowed.load(Relaxed) {
+            let slot = self.first.place().slot();
+            self.first.read(pass, slot, &mut overflow);
+            if let Some(forgotten) = &self.ended().forgotten {
+                C::less(&mut overflow, forgotten);
+            }
+            out.texts.put(i, u32::MAX, |text| {
+                text.push_str(&self.overflow_text());
+            });
+            C::write(&overflow, &mut out.values);
+            i += 1;
+        }
+        out.texts.truncate(i);
+    }
+
+    /// The number of series, without the overflow series.
+    pub(crate) fn len(&self) -> usize {
+        self.dense
+            .get()
+            .map_or_else(|| self.live.load(Relaxed), |all| all.len())
+    }
+}
+
+/// Reads one series into a total whose memory is used again.
+fn read<C: Exported>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
+    C::reset(total);
+    cells.read(pass, cells.place().slot(), total);
+}
+
+impl<C: Exported> Drop for Family<C> {
+    fn drop(&mut self) {
+        let width = C::width(&self.shape);
+        let retired = std::mem::take(&mut self.ended().retired);
+        let dense = self.dense.get().map_or(&[][..], |all| all);
+        let live = std::iter::once(&self.first)
+            .chain(dense.iter().map(|series| &series.cells))
+            .chain(self.all().map(|(_, series)| &series.cells))
+            .filter_map(|cells| cells.place().slot());
+        if width > 0 {
+            // Nobody updates any more: handles borrow the family.
+            let engine = observe::engine();
+            engine.abandon(live.map(|slot| (slot, width, false)));
+            engine.abandon(
+                retired
+                    .iter()
+                    .filter_map(|retired| Some((retired.what.slot()?, width, true))),
+            );
+        }
+    }
+}
+
+/// A family as a registry sees it.
+pub(crate) trait Declared: Send + Sync + std::fmt::Debug {
+    /// What it is called.
+    fn desc(&self) -> &Desc;
+    /// The number of its series.
+    fn series(&self) -> usize;
+    /// A place for its values.
+    fn values(&self) -> Values;
+    /// Writes its series.
+    fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family);
+    /// For `get_or_create`: the family itself.
+    fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
+}
+
+impl<C: Exported> Declared for Family<C> {
+    fn desc(&self) -> &Desc {
+        &self.desc
+    }
+
+    fn series(&self) -> usize {
+        self.len()
+    }
+
+    fn values(&self) -> Values {
+        C::values(&self.desc, &self.shape)
+    }
+
+    fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
+        self.write(pass, out);
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
+        self
+    }
+}
