@@ -1,12 +1,17 @@
 //! A text that is replaced now and then, and that a reader never waits for.
 
-use crossbeam_epoch::{Atomic, Owned, pin};
+use std::mem::MaybeUninit;
+
+use crossbeam_epoch::{Atomic, Guard, Owned, Shared, pin};
 
 use crate::sync::{AcqRel, Acquire};
 
+/// The bytes behind their length, in one allocation and behind a thin pointer.
+type Bytes = [MaybeUninit<u8>];
+
 /// A shared text. Readers pin the epoch; what was replaced is freed an epoch later.
 #[derive(Debug)]
-pub struct SharedText(Atomic<Box<str>>);
+pub struct SharedText(Atomic<Bytes>);
 
 impl SharedText {
     /// No text yet.
@@ -19,16 +24,18 @@ impl SharedText {
     pub fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
         let pinned = pin();
         // Acquire: pairs with the exchange in `set`; the text is seen whole.
-        let text = self.0.load(Acquire, &pinned);
-        // SAFETY: null, or made in `set` and not freed while the epoch is pinned.
-        f(unsafe { text.as_ref() }.map_or("", |text| text))
+        f(text(self.0.load(Acquire, &pinned)))
     }
 
     /// Replaces the text.
-    pub fn set(&self, text: String) {
+    pub fn set(&self, text: &str) {
+        let mut owned = Owned::<Bytes>::init(text.len());
+        for (to, byte) in owned.iter_mut().zip(text.bytes()) {
+            to.write(byte);
+        }
         let pinned = pin();
         // AcqRel: pairs with the Acquire in `with`, and takes over what another thread set.
-        let old = self.0.swap(Owned::new(text.into()), AcqRel, &pinned);
+        let old = self.0.swap(owned, AcqRel, &pinned);
         if !old.is_null() {
             // SAFETY: no longer reachable for who pins from now on.
             unsafe { pinned.defer_destroy(old) };
@@ -36,10 +43,28 @@ impl SharedText {
     }
 }
 
+/// The text behind a pointer that `set` made.
+fn text<'g>(shared: Shared<'g, Bytes>) -> &'g str {
+    // SAFETY: null, or made in `set` and not freed while the epoch is pinned.
+    let bytes = unsafe { shared.as_ref() }.unwrap_or(&[]);
+    // SAFETY: `set` wrote every byte of a text before it published the pointer.
+    unsafe {
+        std::str::from_utf8_unchecked(std::slice::from_raw_parts(
+            bytes.as_ptr().cast(),
+            bytes.len(),
+        ))
+    }
+}
+
 impl Drop for SharedText {
     fn drop(&mut self) {
         // SAFETY: nobody else has it any more.
-        drop(unsafe { std::mem::replace(&mut self.0, Atomic::null()).try_into_owned() });
+        let unprotected: &Guard = unsafe { crossbeam_epoch::unprotected() };
+        let last = self.0.swap(Shared::null(), AcqRel, unprotected);
+        if !last.is_null() {
+            // SAFETY: as above.
+            drop(unsafe { last.into_owned() });
+        }
     }
 }
 
@@ -52,7 +77,7 @@ mod tests {
         let text = SharedText::empty();
         assert_eq!(text.with(str::len), 0);
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..200).for_each(|i| text.set("ab".repeat(i % 7))));
+            scope.spawn(|| (0..200).for_each(|i| text.set(&"ab".repeat(i % 7))));
             for _ in 0..200 {
                 text.with(|text| assert_eq!(text, "ab".repeat(text.len() / 2)));
             }

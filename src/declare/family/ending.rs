@@ -9,6 +9,7 @@ use hashbrown::raw::RawTable;
 
 use crate::observe::{self, Pass};
 
+use super::finding::{short, spread};
 use super::{Exported, Family, Retired, read};
 
 impl<C: Exported> Family<C> {
@@ -74,7 +75,7 @@ impl<C: Exported> Family<C> {
 
     /// Takes a series out of the index and makes its handles stale. Waits for nobody but who makes a series just now.
     fn retire(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
-        let hash = self.hash_of(index);
+        let hash = spread(short(self.hash_of(index)));
         let map = self.index();
         let shard = map.shards()[map.determine_shard(hash as usize)].write();
         self.retire_in(pass, shard, hash, index, forget)
@@ -82,7 +83,7 @@ impl<C: Exported> Family<C> {
 
     /// As [`retire`](Self::retire), in a scrape: where somebody makes a series just now, it is left for the next one.
     pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
-        let hash = self.hash_of(index);
+        let hash = spread(short(self.hash_of(index)));
         let map = self.index();
         let shard = map.shards()[map.determine_shard(hash as usize)].try_write();
         shard.is_some_and(|shard| self.retire_in(pass, shard, hash, index, false))
@@ -91,7 +92,7 @@ impl<C: Exported> Family<C> {
     fn retire_in(
         &self,
         pass: &mut Pass<'_>,
-        mut shard: impl DerefMut<Target = RawTable<((), SharedValue<u32>)>>,
+        mut shard: impl DerefMut<Target = RawTable<(u32, SharedValue<u32>)>>,
         hash: u64,
         index: u32,
         forget: bool,
@@ -99,7 +100,7 @@ impl<C: Exported> Family<C> {
         let Some(series) = self.series(index as usize) else {
             return false;
         };
-        shard.remove_entry(hash, |((), other)| *other.get() == index);
+        shard.remove_entry(hash, |(_, other)| *other.get() == index);
         drop(shard);
         series.state.store(0, Relaxed);
         let what = pass.retire(series.cells.place());

@@ -106,9 +106,12 @@ impl<C: Exported> Family<C> {
     }
 
     pub(super) fn look_up(&self, hash: u64, texts: &[&str]) -> Option<Found<'_, Series<C>>> {
+        let hash = spread(short(hash));
         let map = self.index();
         let shard = map.shards()[map.determine_shard(hash as usize)].read();
-        let ((), index) = shard.get(hash, |((), index)| self.is(*index.get(), texts))?;
+        let (_, index) = shard.get(hash, |(half, index)| {
+            *half == short(hash) && self.is(*index.get(), texts)
+        })?;
         self.found(*index.get())
     }
 
@@ -127,10 +130,12 @@ impl<C: Exported> Family<C> {
         }
         // Before the lock: it takes time.
         let text = self.text_of(texts);
+        let hash = spread(short(hash));
         let map = self.index();
         let mut shard = map.shards()[map.determine_shard(hash as usize)].write();
-        if let Some(((), index)) = shard.get(hash, |((), index)| self.is_text(*index.get(), &text))
-        {
+        if let Some((_, index)) = shard.get(hash, |(half, index)| {
+            *half == short(hash) && self.is_text(*index.get(), &text)
+        }) {
             return self.found(*index.get());
         }
         if texts.contains(&"__overflow__") && text == self.overflow_text() {
@@ -148,10 +153,9 @@ impl<C: Exported> Family<C> {
             .store
             .get_or_make(index as usize, || Series::new(&self.shape))?;
         let tag = series.cells.place().tag();
-        series.open(text);
-        shard.insert(hash, ((), SharedValue::new(index)), |((), index)| {
-            self.hash_of(*index.get())
-        });
+        series.open(&text);
+        let entry = (short(hash), SharedValue::new(index));
+        shard.insert(hash, entry, |(half, _)| spread(*half));
         Some(Found { series, index, tag })
     }
 
@@ -257,4 +261,14 @@ impl<C: Exported> Family<C> {
         }
         Ok(())
     }
+}
+
+/// The half of a hash that the index keeps.
+pub(super) fn short(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// A whole hash again: `short(spread(half)) == half`, and the lower half is as good.
+pub(super) fn spread(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half.wrapping_mul(0x9E37_79B1))
 }

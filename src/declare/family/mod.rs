@@ -52,8 +52,8 @@ pub(crate) struct Family<C: Exported> {
     /// The series without labels; of a labelled family the overflow series.
     pub(crate) first: C,
     hasher: RandomState,
-    /// The index of every series; what to hash and to compare is in the series.
-    index: OnceLock<DashMap<(), u32, RandomState>>,
+    /// Half the hash and the index of every series; what to compare is in the series.
+    index: OnceLock<DashMap<u32, u32, RandomState>>,
     store: Store<Series<C>>,
     /// Every combination of closed label sets, made with the first one.
     dense: OnceLock<Box<[Series<C>]>>,
@@ -122,7 +122,7 @@ impl<C: Exported> Series<C> {
         }
     }
 
-    fn open(&self, text: String) {
+    fn open(&self, text: &str) {
         self.text.set(text);
         // Relaxed, as everywhere in this file: the text and the chunk carry themselves.
         self.state.store(LIVE, Relaxed);
@@ -181,7 +181,7 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    fn index(&self) -> &DashMap<(), u32, RandomState> {
+    fn index(&self) -> &DashMap<u32, u32, RandomState> {
         self.index
             .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), 8))
     }
@@ -219,7 +219,7 @@ impl<C: Exported> Family<C> {
             (0..count)
                 .map(|i| {
                     let series = Series::new(&self.shape);
-                    series.open(self.text_of(&texts(i)));
+                    series.open(&self.text_of(&texts(i)));
                     series
                 })
                 .collect()
