@@ -179,6 +179,14 @@ macro_rules! metric {
                 }
             }
 
+            fn enlisted(inner: $crate::declare::declaration::Declaration<$cells>) -> Self {
+                inner.enlist::<L>();
+                Self {
+                    inner,
+                    labels: std::marker::PhantomData,
+                }
+            }
+
             /// Another handle to the same family.
             #[must_use]
             pub fn share(&self) -> Self {
@@ -295,15 +303,8 @@ macro_rules! metric {
                 self,
                 registry: &impl AsRef<$crate::declare::List>,
             ) -> Result<$metric<$($names),*>, $crate::Error> {
-                let metric = $metric {
-                    inner: $crate::declare::declaration::Declaration::<$cells>::register(
-                        self.desc,
-                        registry.as_ref(),
-                    )?,
-                    labels: std::marker::PhantomData,
-                };
-                metric.inner.enlist::<L>();
-                Ok(metric)
+                let inner = $crate::declare::declaration::Declaration::register(self.desc, registry.as_ref())?;
+                Ok($metric::enlisted(inner))
             }
 
             /// The family of this description, declared if there is none of its name.
@@ -315,15 +316,8 @@ macro_rules! metric {
                 self,
                 registry: &impl AsRef<$crate::declare::List>,
             ) -> Result<$metric<$($names),*>, $crate::Error> {
-                let metric = $metric {
-                    inner: $crate::declare::declaration::Declaration::<$cells>::get_or_register(
-                        self.desc,
-                        registry.as_ref(),
-                    )?,
-                    labels: std::marker::PhantomData,
-                };
-                metric.inner.enlist::<L>();
-                Ok(metric)
+                let inner = $crate::declare::declaration::Declaration::get_or_register(self.desc, registry.as_ref())?;
+                Ok($metric::enlisted(inner))
             }
         }
     };

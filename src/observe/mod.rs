@@ -102,25 +102,15 @@ impl Stats {
 }
 
 impl Engine {
-    #[cfg(not(loom))]
-    const fn new() -> Self {
-        Self {
-            shards: Shards::new(),
-            slots: Slots::new(),
-            collector: Mutex::new(Collector::new()),
-            abandoned: Mutex::new(Vec::new()),
-            stats: Stats::new(),
-        }
-    }
-
-    #[cfg(loom)]
-    fn new() -> Self {
-        Self {
-            shards: Shards::new(),
-            slots: Slots::new(),
-            collector: Mutex::new(Collector::new()),
-            abandoned: Mutex::new(Vec::new()),
-            stats: Stats::new(),
+    const_fn! {
+        fn new() -> Self {
+            Self {
+                shards: Shards::new(),
+                slots: Slots::new(),
+                collector: Mutex::new(Collector::new()),
+                abandoned: Mutex::new(Vec::new()),
+                stats: Stats::new(),
+            }
         }
     }
 

@@ -151,34 +151,40 @@ impl Family {
             } else {
                 places.get(text).copied()
             };
-            let Some(at) = at else { continue };
-            match (&mut self.values, &before.values) {
-                (Values::Counter(now), Values::Counter(before)) => {
-                    now[i] = subtract(now[i], before[at]);
-                }
-                (
-                    Values::Histogram {
-                        bounds,
-                        counts: now,
-                        sums,
-                    },
-                    Values::Histogram {
-                        counts: before,
-                        sums: sums_before,
-                        ..
-                    },
-                ) => {
-                    let n = bounds.len() + 1;
-                    let (now, before) = (&mut now[i * n..][..n], &before[at * n..][..n]);
-                    if now.iter().zip(before).all(|(now, before)| now >= before) {
-                        for (now, before) in now.iter_mut().zip(before) {
-                            *now -= before;
-                        }
-                        sums[i] = join_sums(sums[i], -sums_before[at]);
-                    }
-                }
-                _ => {}
+            if let Some(at) = at {
+                self.take_away(i, before, at);
             }
+        }
+    }
+
+    /// Takes away from series `i` what series `at` of `before` had; one that has started over since keeps all.
+    fn take_away(&mut self, i: usize, before: &Self, at: usize) {
+        match (&mut self.values, &before.values) {
+            (Values::Counter(now), Values::Counter(before)) => {
+                now[i] = subtract(now[i], before[at]);
+            }
+            (
+                Values::Histogram {
+                    bounds,
+                    counts: now,
+                    sums,
+                },
+                Values::Histogram {
+                    counts: before,
+                    sums: sums_before,
+                    ..
+                },
+            ) => {
+                let n = bounds.len() + 1;
+                let (now, before) = (&mut now[i * n..][..n], &before[at * n..][..n]);
+                if now.iter().zip(before).all(|(now, before)| now >= before) {
+                    for (now, before) in now.iter_mut().zip(before) {
+                        *now -= before;
+                    }
+                    sums[i] = join_sums(sums[i], -sums_before[at]);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -196,30 +202,7 @@ impl Family {
             .filter(|i| !now.contains_key(before.texts.get(*i)))
             .collect();
         for i in gone {
-            match (&mut self.values, &before.values) {
-                (Values::Counter(now), Values::Counter(before)) => {
-                    now[at] = subtract(now[at], before[i]);
-                }
-                (
-                    Values::Histogram {
-                        bounds,
-                        counts: now,
-                        sums,
-                    },
-                    Values::Histogram {
-                        counts: before,
-                        sums: sums_before,
-                        ..
-                    },
-                ) => {
-                    let n = bounds.len() + 1;
-                    for (now, before) in now[at * n..][..n].iter_mut().zip(&before[i * n..]) {
-                        *now = now.saturating_sub(*before);
-                    }
-                    sums[at] = join_sums(sums[at], -sums_before[i]);
-                }
-                _ => {}
-            }
+            self.take_away(at, before, i);
         }
     }
 
