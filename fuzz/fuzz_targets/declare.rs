@@ -52,7 +52,10 @@ fuzz_target!(|steps: Vec<Step>| {
         match step {
             Step::Declare(name) => {
                 let name = NAMES[name as usize % NAMES.len()];
-                let made = Counter::<()>::builder(name, "").labels(["x"]).limit(LIMIT).register(&registry);
+                let made = Counter::<()>::builder(name, "")
+                    .labels(["x"])
+                    .limit(LIMIT)
+                    .register(&registry);
                 // `b` and `b_total` are one family to OpenMetrics.
                 let clash = match name {
                     "b" => families.contains_key("b_total"),
@@ -67,20 +70,25 @@ fuzz_target!(|steps: Vec<Step>| {
             }
             Step::Undeclare(name) => {
                 let name = NAMES[name as usize % NAMES.len()];
-                assert_eq!(registry.remove(name).is_ok(), families.remove(name).is_some());
+                assert_eq!(
+                    registry.remove(name).is_ok(),
+                    families.remove(name).is_some()
+                );
                 if bound.as_ref().is_some_and(|(of, _, _)| *of == name) {
                     bound = None;
                 }
             }
             Step::Add(name, label, n) => {
-                if let Some((family, model)) = families.get_mut(NAMES[name as usize % NAMES.len()]) {
+                if let Some((family, model)) = families.get_mut(NAMES[name as usize % NAMES.len()])
+                {
                     family.with([&label.to_string()]).add(n.into());
                     model.add(label, n.into());
                 }
             }
             Step::Burst(name, label) => {
                 // Past the thousand updates that make a series hot.
-                if let Some((family, model)) = families.get_mut(NAMES[name as usize % NAMES.len()]) {
+                if let Some((family, model)) = families.get_mut(NAMES[name as usize % NAMES.len()])
+                {
                     let label_text = label.to_string();
                     (0..1100).for_each(|_| family.with([&label_text]).inc());
                     model.add(label, 1100);
@@ -100,14 +108,16 @@ fuzz_target!(|steps: Vec<Step>| {
                 }
             }
             Step::Remove(name, label) => {
-                if let Some((family, model)) = families.get_mut(NAMES[name as usize % NAMES.len()]) {
+                if let Some((family, model)) = families.get_mut(NAMES[name as usize % NAMES.len()])
+                {
                     let gone = model.series.remove(&label);
                     assert_eq!(family.remove([&label.to_string()]), gone.is_some());
                     model.overflow += gone.unwrap_or(0);
                 }
             }
             Step::Clear(name) => {
-                if let Some((family, model)) = families.get_mut(NAMES[name as usize % NAMES.len()]) {
+                if let Some((family, model)) = families.get_mut(NAMES[name as usize % NAMES.len()])
+                {
                     family.clear();
                     *model = Model::default();
                 }
@@ -120,18 +130,28 @@ fuzz_target!(|steps: Vec<Step>| {
 
 fn check(registry: &Registry, families: &BTreeMap<&str, (Family, Model)>) {
     let now = registry.snapshot();
-    assert!(now.families().map(|f| f.name()).eq(families.keys().copied()));
+    assert!(
+        now.families()
+            .map(|f| f.name())
+            .eq(families.keys().copied())
+    );
     for (name, (_, model)) in families {
         let mut series = BTreeMap::new();
         let mut overflow = 0;
         for (labels, value) in now.family(name).unwrap().series() {
-            let Value::Counter(n) = value else { panic!("{value:?}") };
+            let Value::Counter(n) = value else {
+                panic!("{value:?}")
+            };
             let n = n.as_f64() as u64;
             match &*labels.get("x").unwrap() {
                 "__overflow__" => overflow = n,
                 label => _ = series.insert(label.parse::<u8>().unwrap(), n),
             }
         }
-        assert_eq!((&series, overflow), (&model.series, model.overflow), "{name}");
+        assert_eq!(
+            (&series, overflow),
+            (&model.series, model.overflow),
+            "{name}"
+        );
     }
 }

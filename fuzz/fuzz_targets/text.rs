@@ -29,18 +29,24 @@ fuzz_target!(|families: Vec<Declared>| {
     let mut expected = Vec::new();
     for (i, declared) in families.iter().take(50).enumerate() {
         let name = format!("f{i:02}");
-        let constant = declared.constant.iter().map(|value| ("zone", value.as_str()));
+        let constant = declared
+            .constant
+            .iter()
+            .map(|value| ("zone", value.as_str()));
         let mut series: Vec<(String, Vec<f64>)> = Vec::new();
-        let note = |series: &mut Vec<(String, Vec<f64>)>, label: &str, x: f64| {
-            match series.iter_mut().find(|(other, _)| other == label) {
-                Some((_, values)) => values.push(x),
-                None => series.push((label.to_owned(), vec![x])),
-            }
+        let note = |series: &mut Vec<(String, Vec<f64>)>, label: &str, x: f64| match series
+            .iter_mut()
+            .find(|(other, _)| other == label)
+        {
+            Some((_, values)) => values.push(x),
+            None => series.push((label.to_owned(), vec![x])),
         };
         macro_rules! build {
             ($kind:ty, $options:expr) => {{
                 let builder = <$kind>::builder(&name, &declared.help);
-                let builder = constant.clone().fold(builder, |b, (name, value)| b.constant(name, value));
+                let builder = constant
+                    .clone()
+                    .fold(builder, |b, (name, value)| b.constant(name, value));
                 #[allow(clippy::redundant_closure_call)]
                 $options(builder).labels(["x"]).register(&registry)
             }};
@@ -50,7 +56,11 @@ fuzz_target!(|families: Vec<Declared>| {
                 let family = build!(Counter<(), f64>, |b| b).unwrap();
                 for (label, x) in updates {
                     family.with([label]).add(*x);
-                    note(&mut series, label, if x.is_finite() && *x >= 0.0 { *x } else { 0.0 });
+                    note(
+                        &mut series,
+                        label,
+                        if x.is_finite() && *x >= 0.0 { *x } else { 0.0 },
+                    );
                 }
             }
             What::Gauge(updates) => {
@@ -61,8 +71,11 @@ fuzz_target!(|families: Vec<Declared>| {
                 }
             }
             What::Histogram(bounds, updates) => {
-                let family = build!(Histogram<()>, |b: tallies::HistogramBuilder<()>| b.buckets(bounds));
-                let good = !bounds.is_empty() && bounds.iter().all(|b| b.is_finite()) && bounds.windows(2).all(|w| w[0] < w[1]);
+                let family = build!(Histogram<()>, |b: tallies::HistogramBuilder<()>| b
+                    .buckets(bounds));
+                let good = !bounds.is_empty()
+                    && bounds.iter().all(|b| b.is_finite())
+                    && bounds.windows(2).all(|w| w[0] < w[1]);
                 assert_eq!(family.is_ok(), good);
                 let Ok(family) = family else { continue };
                 for (label, x) in updates {
@@ -80,10 +93,14 @@ fuzz_target!(|families: Vec<Declared>| {
     assert_eq!(read.len(), expected.len());
     for (read, (name, declared, series)) in read.iter().zip(&expected) {
         assert_eq!((&read.name, &read.help), (name, &declared.help));
-        let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()) || a == b;
+        let same =
+            |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()) || a == b;
         let find = |suffix: &str, label: &str, le: Option<&str>| {
-            let mut wanted: Vec<(String, String)> =
-                declared.constant.iter().map(|value| ("zone".to_owned(), value.clone())).collect();
+            let mut wanted: Vec<(String, String)> = declared
+                .constant
+                .iter()
+                .map(|value| ("zone".to_owned(), value.clone()))
+                .collect();
             wanted.push(("x".to_owned(), label.to_owned()));
             wanted.extend(le.map(|le| ("le".to_owned(), le.to_owned())));
             read.samples
@@ -94,15 +111,25 @@ fuzz_target!(|families: Vec<Declared>| {
         };
         for (label, values) in series {
             match &declared.what {
-                What::Counter(_) => assert!(same(find("", label, None), values.iter().fold(0.0, |a, b| a + b)), "{page}"),
-                What::Gauge(_) => assert!(same(find("", label, None), *values.last().unwrap()), "{page}"),
+                What::Counter(_) => assert!(
+                    same(find("", label, None), values.iter().fold(0.0, |a, b| a + b)),
+                    "{page}"
+                ),
+                What::Gauge(_) => assert!(
+                    same(find("", label, None), *values.last().unwrap()),
+                    "{page}"
+                ),
                 What::Histogram(bounds, _) => {
-                    let numbers: Vec<f64> = values.iter().copied().filter(|x| !x.is_nan()).collect();
+                    let numbers: Vec<f64> =
+                        values.iter().copied().filter(|x| !x.is_nan()).collect();
                     assert_eq!(find("_count", label, None), numbers.len() as f64);
                     let buckets: Vec<f64> = read
                         .samples
                         .iter()
-                        .filter(|s| s.name.ends_with("_bucket") && s.labels.iter().any(|(n, v)| n == "x" && v == label))
+                        .filter(|s| {
+                            s.name.ends_with("_bucket")
+                                && s.labels.iter().any(|(n, v)| n == "x" && v == label)
+                        })
                         .map(|s| s.value)
                         .collect();
                     let counts: Vec<f64> = bounds
