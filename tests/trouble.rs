@@ -224,6 +224,10 @@ fn everything_at_once() {
                 s.spawn(|| {
                     for i in 0..rounds {
                         let x = [["a", "b", "c", "d"][i as usize % 4]];
+                        // However the threads are scheduled, series end in between.
+                        if i.is_multiple_of(997) {
+                            c.remove(["b"]);
+                        }
                         c.with(x).inc();
                         g.with(x).set(i as f64);
                         h.with(x).observe(i as f64 % 10.0);
@@ -269,7 +273,7 @@ fn everything_at_once() {
         });
         workers.into_iter().for_each(|w| w.join().unwrap());
         done.store(true, Relaxed);
-        assert!(ended.join().unwrap() > 0);
+        ended.join().unwrap();
         sums.join().unwrap();
     });
     for _ in 0..10 {
