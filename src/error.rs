@@ -95,6 +95,12 @@ impl Error {
         Self::new(format!("family `{family}` {why}, got {value}"))
     }
 
+    pub(crate) fn interval() -> Self {
+        Self::new(
+            "quantiles of an interval are not known: ask a snapshot, or a summary with a window",
+        )
+    }
+
     pub(crate) fn merge(name: &str, ours: Kind, theirs: Kind) -> Self {
         Self::new(if ours == theirs {
             format!("family `{name}` has other buckets in the snapshot to merge")

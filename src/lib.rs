@@ -33,11 +33,11 @@ mod sync;
 pub use collect::{Collect, Collected, Registry, registry};
 #[cfg(not(loom))]
 pub use declare::{
-    AnyLabels, BoundCounter, BoundGauge, BoundHistogram, BoundUpDownCounter, Counter,
+    AnyLabels, BoundCounter, BoundGauge, BoundHistogram, BoundSummary, BoundUpDownCounter, Counter,
     CounterBuilder, CounterSeries, DEFAULT_LIMIT, Declare, Gauge, GaugeBuilder, GaugeSeries,
     Histogram, HistogramBuilder, HistogramSeries, InFlight, Info, InfoBuilder, LabelSet,
-    LabelValue, List, NamedLabels, Options, StateSet, StateSetBuilder, Timer, UpDownCounter,
-    UpDownCounterBuilder, UpDownCounterSeries, buckets,
+    LabelValue, List, NamedLabels, Options, StateSet, StateSetBuilder, Summary, SummaryBuilder,
+    SummarySeries, Timer, UpDownCounter, UpDownCounterBuilder, UpDownCounterSeries, buckets,
 };
 pub use error::Error;
 #[cfg(not(loom))]

@@ -6,10 +6,14 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::snapshot::sketch::Targets;
 use crate::snapshot::{GaugeMerge, Kind};
 
 /// The most series of a family, unless it says otherwise. What comes after lands in the overflow series.
 pub const DEFAULT_LIMIT: usize = 10_000;
+
+/// What a summary promises that names nothing.
+const OBJECTIVES: Targets = Targets::new(&[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)]);
 
 /// Everything about a family but its series. `Copy`, so that `const` builders can set its fields; run-time text is
 /// interned.
@@ -22,6 +26,9 @@ pub(crate) struct Desc {
     pub(crate) labels: Names,
     pub(crate) constant: &'static [(&'static str, &'static str)],
     pub(crate) bounds: &'static [f64],
+    pub(crate) targets: Targets,
+    /// Whether `targets` are the family's own, and not the default.
+    pub(crate) own_targets: bool,
     pub(crate) limit: usize,
     pub(crate) hot: bool,
     pub(crate) expire_after: Option<Duration>,
@@ -61,7 +68,7 @@ impl Desc {
         assert!(
             check_labels(labels.fixed(), kind).is_ok(),
             "a label name has to match [a-zA-Z_][a-zA-Z0-9_]*, and to stand once; names that begin with `__` are reserved, \
-             and so is `le` of a histogram"
+             and so are `le` of a histogram and `quantile` of a summary"
         );
         desc
     }
@@ -80,6 +87,8 @@ impl Desc {
             labels,
             constant: &[],
             bounds: &[],
+            targets: OBJECTIVES,
+            own_targets: false,
             limit: DEFAULT_LIMIT,
             hot: false,
             expire_after: None,
@@ -171,6 +180,7 @@ impl Desc {
             && self.labels == other.labels
             && self.constant == other.constant
             && self.bounds == other.bounds
+            && self.targets == other.targets
             && self.unit == other.unit
             && self.dense == other.dense
     }
@@ -211,6 +221,7 @@ pub(crate) const fn check_label(name: &[u8], kind: Kind) -> Result<(), &'static 
         [] => Err(LABEL),
         [b'_', b'_', ..] => Err(RESERVED),
         b"le" if matches!(kind, Kind::Histogram) => Err(RESERVED),
+        b"quantile" if matches!(kind, Kind::Summary) => Err(RESERVED),
         _ => Ok(()),
     }
 }

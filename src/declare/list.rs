@@ -233,6 +233,7 @@ fn suffixes(kind: Kind) -> &'static [&'static str] {
         Kind::Counter => &["", "_total", "_created"],
         Kind::Gauge | Kind::StateSet => &[""],
         Kind::Info => &["", "_info"],
+        Kind::Summary => &["", "_count", "_sum", "_created"],
         Kind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
     }
 }

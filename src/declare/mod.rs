@@ -13,6 +13,7 @@ pub(crate) mod histogram;
 pub(crate) mod info;
 pub(crate) mod label;
 mod list;
+pub(crate) mod summary;
 mod timer;
 
 pub use counter::{BoundCounter, Counter, CounterBuilder, CounterSeries};
@@ -25,6 +26,7 @@ pub use histogram::{BoundHistogram, Histogram, HistogramBuilder, HistogramSeries
 pub use info::{Info, InfoBuilder, StateSet, StateSetBuilder};
 pub use label::{AnyLabels, LabelSet, LabelValue, NamedLabels};
 pub use list::{List, Listed};
+pub use summary::{BoundSummary, Summary, SummaryBuilder, SummarySeries};
 pub use timer::Timer;
 
 /// What `#[derive(Metrics)]` can say of a field.

@@ -3,7 +3,7 @@
 mod number;
 mod text;
 
-use crate::snapshot::{Family, Histogram, Number, Snapshot, Value, Values};
+use crate::snapshot::{Family, Histogram, Number, Snapshot, Summary, Value, Values};
 
 /// The content type of [`text`](fn@text).
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -51,6 +51,8 @@ trait Format {
     fn gauge(&mut self, labels: &[u8], value: f64);
     /// One series of a histogram.
     fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>);
+    /// One series of a summary.
+    fn summary(&mut self, labels: &[u8], value: &Summary<'_>);
 }
 
 /// The walk that all formats share.
@@ -66,6 +68,13 @@ fn walk(snapshot: &Snapshot, format: &mut impl Format) {
             Values::Gauge(values) => {
                 for (labels, value) in family.texts.iter().zip(values) {
                     format.gauge(labels, *value);
+                }
+            }
+            Values::Summary { .. } => {
+                for (i, labels) in family.texts.iter().enumerate() {
+                    if let Value::Summary(value) = family.value(i) {
+                        format.summary(labels, &value);
+                    }
                 }
             }
             Values::Histogram { .. } => {

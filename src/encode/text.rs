@@ -1,6 +1,6 @@
 //! The Prometheus text format 0.0.4.
 
-use crate::snapshot::{Family, Histogram, Kind, Number};
+use crate::snapshot::{Family, Histogram, Kind, Number, Summary};
 
 use super::{Format, number};
 
@@ -127,11 +127,13 @@ impl Format for Text<'_> {
         self.out
             .extend_from_slice(family.kind().as_text().as_bytes());
         self.out.push(b'\n');
-        let suffixes: &[&str] = if family.kind() == Kind::Histogram {
-            self.prepare(family);
-            &["_bucket", "_sum", "_count"]
-        } else {
-            &[""]
+        let suffixes: &[&str] = match family.kind() {
+            Kind::Histogram => {
+                self.prepare(family);
+                &["_bucket", "_sum", "_count"]
+            }
+            Kind::Summary => &["", "_sum", "_count"],
+            _ => &[""],
         };
         for (head, suffix) in self.heads.iter_mut().zip(suffixes) {
             head.prepare(family.name(), suffix, &family.meta.constant);
@@ -175,6 +177,26 @@ impl Format for Text<'_> {
         self.out.push(b'\n');
         count.push(self.out, labels);
         number::integer(self.out, total);
+        self.out.push(b'\n');
+    }
+
+    fn summary(&mut self, labels: &[u8], value: &Summary<'_>) {
+        let [quantiles, sum, count] = &self.heads;
+        self.head.clear();
+        quantiles.push_open(&mut self.head, labels);
+        for (phi, quantile) in value.exported() {
+            self.out.extend_from_slice(&self.head);
+            self.out.extend_from_slice(b"quantile=\"");
+            self.out.extend_from_slice(number::bound(phi).as_bytes());
+            self.out.extend_from_slice(b"\"} ");
+            number::float(self.out, quantile);
+            self.out.push(b'\n');
+        }
+        sum.push(self.out, labels);
+        number::float(self.out, value.sum());
+        self.out.push(b'\n');
+        count.push(self.out, labels);
+        number::integer(self.out, value.count());
         self.out.push(b'\n');
     }
 }

@@ -35,6 +35,9 @@ mod shard;
 mod slot;
 #[cfg(not(loom))]
 mod store;
+mod stream;
+#[cfg(not(loom))]
+mod summary;
 mod tally;
 #[cfg(not(loom))]
 mod text;
@@ -50,6 +53,9 @@ pub use shard::Thread;
 pub use slot::{Place, Tag};
 #[cfg(not(loom))]
 pub use store::{Found, Store};
+pub use stream::{Flush, Streamed};
+#[cfg(not(loom))]
+pub use summary::{Distribution, Promise};
 pub use tally::{Number, Tally, UpDown};
 #[cfg(not(loom))]
 pub use text::SharedText;
@@ -76,7 +82,8 @@ pub struct Engine {
     pub stats: Stats,
 }
 
-type Abandoned = (u64, usize, bool);
+/// Last cell, width, whether the slot was waiting to be used again, and what gives back what a block holds.
+type Abandoned = (u64, usize, bool, fn(Block));
 
 /// Counts of what is out of the ordinary.
 #[derive(Debug)]
@@ -114,10 +121,18 @@ impl Engine {
         }
     }
 
-    /// Leaves slots that nobody updates any more to the next pass: last cell, width, and whether the slot was waiting
-    /// to be used again.
-    pub fn abandon(&self, slots: impl Iterator<Item = Abandoned>) {
-        pass::lock(&self.abandoned).extend(slots);
+    /// Leaves slots of a family that is gone to the next pass; `waiting`: they were to be used again.
+    pub fn abandon<C: Cells>(
+        &self,
+        shape: &C::Shape,
+        waiting: bool,
+        slots: impl Iterator<Item = u64>,
+    ) {
+        let width = C::width(shape);
+        if width > 0 {
+            pass::lock(&self.abandoned)
+                .extend(slots.map(|last| (last, width, waiting, C::release as fn(Block))));
+        }
     }
 
     /// Waits for the pass that is running, then begins one.
@@ -193,6 +208,14 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     #[doc(hidden)]
     fn fold(&self, block: Block);
 
+    /// Gives back what the block of an ended series holds besides numbers.
+    #[doc(hidden)]
+    fn release(_block: Block)
+    where
+        Self: Sized,
+    {
+    }
+
     /// Adds the shared cells of a retired series, if its kind adds up.
     fn fold_shared(&self, other: &Self);
 
@@ -233,6 +256,7 @@ fn end_now<C: Cells>(
         if let Some(overflow) = overflow {
             overflow.fold(block);
         }
+        C::release(block);
     };
     if let Some(last) = retired.slot()
         && !pass.reclaim(last, C::width(shape), fold)
@@ -315,12 +339,14 @@ fn keep_until_exit() -> bool {
 }
 
 #[cfg(not(loom))]
-pub use process::{engine, keep_until_exit, refuse, thread, warm};
+pub use process::{engine, keep_until_exit, refuse, thread, warm, with_flush};
 
 /// The engine of this process, and the calling thread's side of it.
 #[cfg(not(loom))]
 mod process {
-    use super::{Engine, Thread};
+    use std::cell::Cell;
+
+    use super::{Engine, Flush, Thread};
 
     static ENGINE: Engine = Engine::new();
 
@@ -329,6 +355,8 @@ mod process {
         static THREAD: Thread = const { Thread::new() };
         /// Touched by the cold path only.
         static EXIT: Exit = const { Exit };
+        /// What flushes of this thread use again.
+        static FLUSH: Cell<Option<Box<Flush>>> = const { Cell::new(None) };
     }
 
     struct Exit;
@@ -358,6 +386,19 @@ mod process {
     /// Sees to it that this thread leaves its shard when it ends; false if it is ending already.
     pub fn keep_until_exit() -> bool {
         EXIT.try_with(|_| ()).is_ok()
+    }
+
+    /// Runs `f` with memory that this thread's flushes use again.
+    pub fn with_flush<R>(f: impl FnOnce(&mut Flush) -> R) -> R {
+        let mut flush = FLUSH
+            .try_with(Cell::take)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let result = f(&mut flush);
+        // In a thread that ends it is simply dropped.
+        let _ = FLUSH.try_with(|kept| kept.set(Some(flush)));
+        result
     }
 
     /// Makes the calling thread's first updates as fast as its later ones: takes a shard, and room for every series

@@ -294,14 +294,14 @@ impl<'e> Pass<'e> {
     /// Frees the slots of families that are gone; those that cannot be freed now wait for the next pass.
     fn free_abandoned(&self) {
         let mut abandoned = std::mem::take(&mut *lock(&self.engine.abandoned));
-        abandoned.retain(|&(last, width, waiting)| {
-            let done = self.clear_slot(last, width, |_| {});
+        abandoned.retain(|&(last, width, waiting, release)| {
+            let done = self.clear_slot(last, width, release);
             if done && waiting {
                 self.engine.slots.waiting(-1);
             }
             !done
         });
-        self.engine.abandon(abandoned.into_iter());
+        lock(&self.engine.abandoned).append(&mut abandoned);
     }
 
     /// Notes, an epoch from now, that the cold updates of before this ticket have ended.

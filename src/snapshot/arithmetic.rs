@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::error::Error;
 
+use super::sketch::Sketch;
 use super::{Family, GaugeMerge, Number, Snapshot, Values, labels};
 
 impl Snapshot {
@@ -83,6 +84,12 @@ impl Family {
                 (Values::Counter(_), Values::Counter(_)) | (Values::Gauge(_), Values::Gauge(_)) => {
                     true
                 }
+                (
+                    Values::Summary { targets: ours, .. },
+                    Values::Summary {
+                        targets: theirs, ..
+                    },
+                ) => ours == theirs,
                 _ => false,
             }
     }
@@ -134,6 +141,15 @@ impl Family {
                         }
                         our_sums[at] = join_sums(our_sums[at], their_sums[i]);
                     }
+                    (
+                        Values::Summary { values: ours, .. },
+                        Values::Summary { values: theirs, .. },
+                    ) => {
+                        let (ours, theirs) = (&mut ours[at], &theirs[i]);
+                        ours.count = ours.count.wrapping_add(theirs.count);
+                        ours.sum = join_sums(ours.sum, theirs.sum);
+                        ours.sketch = Sketch::merge(&[&ours.sketch, &theirs.sketch]);
+                    }
                     _ => debug_assert!(false, "the caller has compared the shapes"),
                 },
             }
@@ -182,6 +198,21 @@ impl Family {
                         *now -= before;
                     }
                     sums[i] = join_sums(sums[i], -sums_before[at]);
+                }
+            }
+            (
+                Values::Summary {
+                    values: now,
+                    interval,
+                    ..
+                },
+                Values::Summary { values: before, .. },
+            ) => {
+                *interval = true;
+                let (now, before) = (&mut now[i], &before[at]);
+                if now.count >= before.count {
+                    now.count -= before.count;
+                    now.sum = join_sums(now.sum, -before.sum);
                 }
             }
             _ => {}

@@ -5,6 +5,7 @@
 
 mod arithmetic;
 pub(crate) mod labels;
+pub mod sketch;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,6 +25,8 @@ pub enum Kind {
     Gauge,
     /// Counts of observations per bucket, and their sum.
     Histogram,
+    /// Quantiles of observations, within a rank error, and their sum.
+    Summary,
     /// Labels that say what the program is; the value is 1.
     Info,
     /// One state of several; its value is 1, the others' 0.
@@ -38,6 +41,7 @@ impl Kind {
             Self::Counter => "counter",
             Self::Gauge | Self::Info | Self::StateSet => "gauge",
             Self::Histogram => "histogram",
+            Self::Summary => "summary",
         }
     }
 }
@@ -118,6 +122,52 @@ pub(crate) enum Values {
         counts: Vec<u64>,
         sums: Vec<f64>,
     },
+    Summary {
+        /// The quantiles that are exported.
+        targets: sketch::Targets,
+        /// Whether this is what was observed between two snapshots: then there are no quantiles.
+        interval: bool,
+        values: Vec<Quantiles>,
+    },
+}
+
+/// What one series of a summary observed.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Quantiles {
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+    pub(crate) sketch: sketch::Sketch,
+}
+
+impl Quantiles {
+    /// The number of observations.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The sum of the same observations.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.sum
+    }
+
+    /// The quantile `phi`, and by what part of the ranks it may be wrong: at an objective at most what that promises.
+    /// `None` before the first observation, outside 0 to 1, and for a summary without objectives.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let s = tallies::Summary::<()>::builder("s", "A summary.").register(&registry)?;
+    /// (1..=100).for_each(|i| s.observe(f64::from(i)));
+    /// assert_eq!(s.total().quantile(0.0), Some((1.0, 0.0)));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn quantile(&self, phi: f64) -> Option<(f64, f64)> {
+        let (value, ranks) = self.sketch.quantile(phi)?;
+        Some((value, ranks as f64 / self.sketch.n().max(1) as f64))
+    }
 }
 
 impl Values {
@@ -136,6 +186,7 @@ impl Values {
                 counts.clear();
                 sums.clear();
             }
+            Self::Summary { values, .. } => values.clear(),
         }
     }
 }
@@ -163,6 +214,58 @@ pub enum Value<'a> {
     Gauge(f64),
     /// Of a histogram.
     Histogram(Histogram<'a>),
+    /// Of a summary.
+    Summary(Summary<'a>),
+}
+
+/// What one series of a summary observed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary<'a> {
+    values: &'a Quantiles,
+    targets: &'a [(f64, f64)],
+    interval: bool,
+}
+
+impl<'a> Summary<'a> {
+    /// The number of observations.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.values.count
+    }
+
+    /// The sum of the same observations.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.values.sum
+    }
+
+    /// The quantiles that are exported: each with its value, NaN before the first observation. None of an interval.
+    pub fn exported(&self) -> impl Iterator<Item = (f64, f64)> + 'a {
+        let (values, interval) = (self.values, self.interval);
+        let mut targets: Vec<_> = self.targets.iter().map(|(phi, _)| *phi).collect();
+        targets.sort_unstable_by(f64::total_cmp);
+        targets
+            .into_iter()
+            .filter(move |_| !interval)
+            .map(move |phi| {
+                (
+                    phi,
+                    values.quantile(phi).map_or(f64::NAN, |(value, _)| value),
+                )
+            })
+    }
+
+    /// The quantile `phi`, and by what part of the ranks it may be wrong; `None` before the first observation.
+    ///
+    /// # Errors
+    ///
+    /// Of an interval: what two snapshots have between them cannot be told from their sketches; use a window.
+    pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, crate::Error> {
+        if self.interval {
+            return Err(crate::error::Error::interval());
+        }
+        Ok(self.values.quantile(phi))
+    }
 }
 
 /// What one series of a histogram observed.
@@ -251,6 +354,7 @@ impl Family {
             Values::Counter(values) => values.len(),
             Values::Gauge(values) => values.len(),
             Values::Histogram { sums, .. } => sums.len(),
+            Values::Summary { values, .. } => values.len(),
         }
     }
 
@@ -288,6 +392,15 @@ impl Family {
                     sum: sums[i],
                 })
             }
+            Values::Summary {
+                targets,
+                interval,
+                values,
+            } => Value::Summary(Summary {
+                values: &values[i],
+                targets: targets.as_slice(),
+                interval: *interval,
+            }),
         }
     }
 
@@ -301,6 +414,9 @@ impl Family {
                 counts.extend_from_slice(value.counts);
                 sums.push(value.sum);
             }
+            (Values::Summary { values, .. }, Value::Summary(value)) => {
+                values.push(value.values.clone());
+            }
             _ => debug_assert!(false, "families of different kinds"),
         }
     }
@@ -311,6 +427,10 @@ impl Family {
                 Values::Counter(values) => 16 * values.capacity(),
                 Values::Gauge(values) => 8 * values.capacity(),
                 Values::Histogram { counts, sums, .. } => 8 * (counts.capacity() + sums.capacity()),
+                Values::Summary { values, .. } => values
+                    .iter()
+                    .map(|value| 48 + 16 * value.sketch.tuples().len())
+                    .sum(),
             }
     }
 }
@@ -438,7 +558,7 @@ impl Snapshot {
             return match value {
                 Value::Counter(n) => Some(n.as_f64()),
                 Value::Gauge(x) => Some(x),
-                Value::Histogram(_) => None,
+                Value::Histogram(_) | Value::Summary(_) => None,
             };
         }
         let (base, part) = name.rsplit_once('_')?;
@@ -450,8 +570,11 @@ impl Snapshot {
             .collect();
         let family = self.family(base)?;
         let (_, value) = family.series().find(|(have, _)| have.are(&labels))?;
-        let Value::Histogram(value) = value else {
-            return None;
+        let value = match value {
+            Value::Histogram(value) => value,
+            Value::Summary(value) if part == "count" => return Some(value.count() as f64),
+            Value::Summary(value) if part == "sum" => return Some(value.sum()),
+            _ => return None,
         };
         match part {
             "count" => Some(value.count() as f64),

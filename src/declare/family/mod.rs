@@ -388,23 +388,17 @@ fn read<C: Exported>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
 
 impl<C: Exported> Drop for Family<C> {
     fn drop(&mut self) {
-        let width = C::width(&self.shape);
         let retired = std::mem::take(&mut self.ended().retired);
         let dense = self.dense.get().map_or(&[][..], |all| all);
         let live = std::iter::once(&self.first)
             .chain(dense.iter().map(|series| &series.cells))
             .chain(self.all().map(|(_, series)| &series.cells))
             .filter_map(|cells| cells.place().slot());
-        if width > 0 {
-            // Nobody updates any more: handles borrow the family.
-            let engine = observe::engine();
-            engine.abandon(live.map(|slot| (slot, width, false)));
-            engine.abandon(
-                retired
-                    .iter()
-                    .filter_map(|retired| Some((retired.what.slot()?, width, true))),
-            );
-        }
+        // Nobody updates any more: handles borrow the family.
+        let engine = observe::engine();
+        engine.abandon::<C>(&self.shape, false, live);
+        let retired = retired.iter().filter_map(|retired| retired.what.slot());
+        engine.abandon::<C>(&self.shape, true, retired);
     }
 }
 

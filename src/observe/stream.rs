@@ -1,0 +1,283 @@
+//! A summary of one thread: a buffer and a sketch, published so that a reader takes away an exact prefix of its
+//! observations: count, sum and quantiles belong to the same ones.
+//!
+//! A stream has two pages. Generation `g` is page `g & 1`: a sketch, count and sum of all earlier generations, and a
+//! buffer. The page of the current generation only ever gets values appended. A full buffer is sorted into the sketch,
+//! and the result goes to the other page, which becomes generation `g + 1`.
+//!
+//! - I1: between `seq = 2g` and `seq = 2g + 2` nothing of page `g & 1` changes but its buffer's length and what lies beyond.
+//! - I2: `values[..len]` are final once `len` is published (Release); who sees the length sees the values.
+//! - I3: page `g & 1` is next written in the flush to `g + 2`, after `seq = 2(g + 1) + 1` and a Release fence. So a reader
+//!   that saw anything of that finds, behind its Acquire fence, a `seq` beyond `2(g + 1)`, and tries again.
+//! - I4: a page that was replaced by a larger one is freed an epoch later; readers pin.
+//!
+//! A writer stopped at any instruction leaves `seq` where it is: the next try of a reader succeeds, and hides at most its one
+//! unfinished observation. A try fails only if a whole buffer was filled and flushed during it, twice.
+//!
+//! Source: a sequence lock over two slots (Lameter, "Effective synchronization on Linux/NUMA systems", 2005, has the one-slot
+//! form); the odd store has to be a Release, too, or a reader that starts from it could see a stale page.
+
+use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
+use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load};
+
+/// Buffers grow with the stream: a rare series costs some hundred bytes.
+#[cfg(not(loom))]
+const BUFFERS: [(u64, usize); 3] = [(0, 16), (48, 64), (512, 256)];
+#[cfg(loom)]
+const BUFFERS: [(u64, usize); 1] = [(0, 1)];
+
+const LEN: usize = 0;
+const COUNT: usize = 1;
+const SUM: usize = 2;
+const TUPLES: usize = 3;
+const VALUES: usize = 4;
+
+/// One generation of a stream. See the module's text.
+struct Page {
+    /// Values the buffer takes.
+    buffer: usize,
+    words: Box<[AtomicU64]>,
+}
+
+impl Page {
+    fn new(buffer: usize, tuples: usize) -> Box<Self> {
+        let words = VALUES + buffer + 2 * tuples;
+        Box::new(Self {
+            buffer,
+            words: (0..words).map(|_| AtomicU64::new(0)).collect(),
+        })
+    }
+
+    fn room(&self) -> usize {
+        (self.words.len() - VALUES - self.buffer) / 2
+    }
+
+    fn tuple(&self, i: usize) -> [&AtomicU64; 2] {
+        let at = VALUES + self.buffer + 2 * i;
+        [&self.words[at], &self.words[at + 1]]
+    }
+}
+
+/// One thread's observations of one series. See the module's text.
+pub(crate) struct Stream {
+    seq: AtomicU64,
+    pages: [AtomicPtr<Page>; 2],
+}
+
+/// What a flush needs besides the stream.
+#[derive(Debug, Default)]
+pub struct Flush {
+    keys: Vec<u64>,
+    sketch: Sketch,
+    scratch: Scratch,
+}
+
+/// What was observed: a prefix of every thread's observations.
+#[derive(Debug, Default)]
+pub struct Streamed {
+    /// The number of observations.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// Their sketches, one or two for every thread.
+    pub parts: Vec<Sketch>,
+}
+
+impl Stream {
+    pub(crate) fn new() -> Self {
+        let first = Box::into_raw(Page::new(BUFFERS[0].1, 0));
+        Self {
+            seq: AtomicU64::new(0),
+            pages: [AtomicPtr::new(first), AtomicPtr::new(std::ptr::null_mut())],
+        }
+    }
+
+    /// The owner's page. Relaxed: the owner, or the one before it, stored the pointer.
+    fn own_page(&self, generation: u64) -> &Page {
+        let page = self.pages[(generation & 1) as usize].load(Relaxed);
+        // SAFETY: the page of the current generation is never null, and only the owner replaces it.
+        unsafe { &*page }
+    }
+
+    /// The owner appends a value, if its buffer has room.
+    #[inline]
+    pub(crate) fn push(&self, value: f64) -> bool {
+        let page = self.own_page(owner_load(&self.seq) >> 1);
+        let len = owner_load(&page.words[LEN]);
+        if len as usize >= page.buffer {
+            return false;
+        }
+        page.words[VALUES + len as usize].store(value.to_bits(), Relaxed);
+        // Release: pairs with the Acquire in `read` (I2).
+        page.words[LEN].store(len + 1, Release);
+        true
+    }
+
+    /// The owner takes its full buffer into the sketch, and goes on in the other page.
+    pub(crate) fn flush(&self, bound: Option<&Bound>, flush: &mut Flush) {
+        let generation = owner_load(&self.seq) >> 1;
+        let page = self.own_page(generation);
+        let len = owner_load(&page.words[LEN]) as usize;
+        let mut sum = f64::from_bits(owner_load(&page.words[SUM]));
+        flush.keys.clear();
+        for word in &page.words[VALUES..][..len] {
+            let value = f64::from_bits(owner_load(word));
+            sum += value;
+            flush.keys.push(key_of(value));
+        }
+        let count = owner_load(&page.words[COUNT]) + len as u64;
+        if let Some(bound) = bound {
+            let tuples = owner_load(&page.words[TUPLES]);
+            let held = (0..(tuples >> 1) as usize)
+                .map(|i| Tuple::from_words(page.tuple(i).map(owner_load)));
+            flush.sketch.load(held, tuples & 1 == 1);
+            flush.sketch.insert(bound, &flush.keys, &mut flush.scratch);
+        }
+        let held = flush.sketch.tuples();
+        let buffer = BUFFERS
+            .iter()
+            .rev()
+            .find(|(least, _)| count >= *least)
+            .map_or(BUFFERS[0].1, |(_, buffer)| *buffer);
+
+        let next = &self.pages[((generation + 1) & 1) as usize];
+        // SAFETY: null, or a page that only the owner replaces.
+        let fits = unsafe { next.load(Relaxed).as_ref() }
+            .is_some_and(|page| page.buffer >= buffer && page.room() >= held.len());
+        let fresh = (!fits).then(|| {
+            let room = if bound.is_some() {
+                held.len() + held.len() / 4 + 4
+            } else {
+                0
+            };
+            Box::into_raw(Page::new(buffer, room))
+        });
+        // Release: pairs with the Acquire in `read`: a reader that begins from here sees page `generation` whole.
+        self.seq.store(2 * generation + 1, Release);
+        // Release: pairs with the Acquire fence in `read` (I3).
+        fence(Release);
+        if let Some(fresh) = fresh {
+            // AcqRel: pairs with the Acquire in `read`; the page is seen as it was made.
+            let old = next.swap(fresh, AcqRel);
+            // SAFETY: no longer reachable for who pins from now on.
+            unsafe { retire(old) };
+        }
+        // SAFETY: just made, or seen to fit.
+        let page = unsafe { &*next.load(Relaxed) };
+        for (i, tuple) in held.iter().enumerate() {
+            for (word, value) in page.tuple(i).into_iter().zip(tuple.to_words()) {
+                word.store(value, Relaxed);
+            }
+        }
+        let degraded = u64::from(flush.sketch.is_degraded());
+        page.words[TUPLES].store((held.len() as u64) << 1 | degraded, Relaxed);
+        page.words[COUNT].store(count, Relaxed);
+        page.words[SUM].store(sum.to_bits(), Relaxed);
+        page.words[LEN].store(0, Relaxed);
+        // Release: pairs with the Acquire in `read`: the new generation is seen whole.
+        self.seq.store(2 * generation + 2, Release);
+    }
+
+    /// The number of observations, as the owner knows it.
+    pub(crate) fn own_count(&self) -> u64 {
+        let page = self.own_page(owner_load(&self.seq) >> 1);
+        owner_load(&page.words[COUNT]) + owner_load(&page.words[LEN])
+    }
+
+    /// Makes it like a fresh one; nobody writes it, and the pass that calls this is the only reader.
+    pub(crate) fn clear(&self) {
+        let page = self.own_page(self.seq.load(Relaxed) >> 1);
+        for word in [LEN, COUNT, SUM, TUPLES] {
+            page.words[word].store(0, Relaxed);
+        }
+    }
+
+    /// Adds a prefix of the observations; false where the writer was too quick. The caller has pinned the epoch.
+    pub(crate) fn read(&self, total: &mut Streamed) -> bool {
+        let seq = self.seq.load(Acquire);
+        let generation = seq >> 1;
+        // Acquire: pairs with the exchange in `flush`.
+        let page = self.pages[(generation & 1) as usize].load(Acquire);
+        // SAFETY: null, or a page that is not freed while the epoch is pinned (I4).
+        let Some(page) = (unsafe { page.as_ref() }) else {
+            return false;
+        };
+        // Acquire: pairs with the Release in `push` (I2). Clamped: what is read may turn out to be torn.
+        let len = (page.words[LEN].load(Acquire) as usize).min(page.buffer);
+        let (count, sum) = (
+            page.words[COUNT].load(Relaxed),
+            page.words[SUM].load(Relaxed),
+        );
+        let tuples = page.words[TUPLES].load(Relaxed);
+        let held = ((tuples >> 1) as usize).min(page.room());
+        let held: Vec<_> = (0..held)
+            .map(|i| Tuple::from_words(page.tuple(i).map(|word| word.load(Relaxed))))
+            .collect();
+        let tail: Vec<_> = page.words[VALUES..][..len]
+            .iter()
+            .map(|word| f64::from_bits(word.load(Relaxed)))
+            .collect();
+        // Pairs with the Release fence in `flush` (I3).
+        fence(Acquire);
+        if self.seq.load(Relaxed) > 2 * (generation + 1) {
+            return false;
+        }
+        total.count = total.count.wrapping_add(count).wrapping_add(len as u64);
+        let sum = tail
+            .iter()
+            .fold(f64::from_bits(sum), |sum, value| sum + value);
+        total.sum = super::join_sums(total.sum, sum);
+        if !held.is_empty() {
+            total.parts.push(Sketch::from_parts(held, tuples & 1 == 1));
+        }
+        if !tail.is_empty() {
+            let mut keys: Vec<_> = tail.into_iter().map(key_of).collect();
+            keys.sort_unstable();
+            total.parts.push(Sketch::from_sorted(&keys));
+        }
+        true
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        for page in &self.pages {
+            let page = page.load(Relaxed);
+            if !page.is_null() {
+                // SAFETY: the stream ends, so nobody reads its pages any more.
+                drop(unsafe { Box::from_raw(page) });
+            }
+        }
+    }
+}
+
+/// Frees a page once nobody can be reading it any more.
+///
+/// # Safety
+///
+/// No stream points to it.
+unsafe fn retire(page: *mut Page) {
+    if page.is_null() {
+        return;
+    }
+    #[cfg(not(loom))]
+    {
+        struct Sendable(*mut Page);
+        // SAFETY: the page is only freed on the other side.
+        unsafe impl Send for Sendable {}
+        let page = Sendable(page);
+        let guard = crossbeam_epoch::pin();
+        // SAFETY: by the caller's word.
+        unsafe {
+            guard.defer_unchecked(move || {
+                let page = page;
+                drop(Box::from_raw(page.0));
+            });
+        }
+    }
+    #[cfg(loom)]
+    {
+        // Kept: a model's reader may still have it, and there are few of them.
+        let _ = page;
+    }
+}

@@ -1,0 +1,257 @@
+//! One series of a summary: a stream in every thread that observes, and one that threads share until the series is hot.
+//!
+//! A slot is one cell: the address of the thread's stream, made on its first observation. The shared stream has one writer
+//! at a time, by a word that readers never take; it stays with its series.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::snapshot::sketch::{Bound, Sketch, Targets};
+use crate::sync::{Acquire, AtomicBool, Relaxed, Release, owner_load};
+
+use super::memory::Block;
+use super::pass::{Pass, lock};
+use super::shard::{Settled, Thread};
+use super::slot::{Place, Tag};
+use super::stream::{Stream, Streamed};
+use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
+
+/// What all series of a summary have in common.
+#[derive(Debug)]
+pub struct Promise {
+    /// What it is asked for.
+    pub targets: Targets,
+    /// How wide tuples may be for that; none where it is asked for nothing.
+    bound: Option<Bound>,
+}
+
+impl Promise {
+    /// The bound is chosen here: some hundred microseconds.
+    #[must_use]
+    pub fn new(targets: Targets) -> Arc<Self> {
+        Arc::new(Self {
+            bound: (!targets.is_empty()).then(|| Bound::new(&targets)),
+            targets,
+        })
+    }
+}
+
+/// One series of a summary.
+#[derive(Debug)]
+pub struct Distribution {
+    place: Place,
+    /// Held by the one who writes the shared stream.
+    taken: AtomicBool,
+    shared: OnceLock<Shared>,
+    /// What retired series had; only passes touch it.
+    folded: Mutex<Streamed>,
+}
+
+struct Shared(Stream);
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+impl Distribution {
+    /// Observes `value` if this thread's buffer has room; false: take the cold path.
+    #[inline(always)]
+    pub fn observe(thread: &Thread, last: u64, value: f64) -> bool {
+        let Some(block) = thread.hot(last) else {
+            return false;
+        };
+        // SAFETY: the block has one cell, and this thread owns it and the stream.
+        unsafe { stream(block) }.is_some_and(|stream| stream.push(value))
+    }
+
+    /// The cold path of [`observe`](Self::observe): registers, makes streams, and takes full buffers into sketches.
+    pub fn observe_cold(
+        &self,
+        engine: &Engine,
+        thread: &Thread,
+        tag: Tag,
+        (value, promise): (f64, &Promise),
+        eager: bool,
+    ) -> Outcome {
+        let mut tries = 0;
+        loop {
+            match super::settle(engine, thread, &self.place, tag, eager.then_some(1)) {
+                Settled::Hot(block) => {
+                    // SAFETY: as in `observe`. A stream that is made here is the owner's: nobody else stores its address.
+                    let stream = unsafe { stream(block) }.unwrap_or_else(|| {
+                        let made = Box::into_raw(Box::new(Stream::new()));
+                        let address = made.expose_provenance() as u64;
+                        // SAFETY: cell 0 is the slot. Release: pairs with the Acquire of readers; they see it made.
+                        unsafe {
+                            block.cell(0).store(address, Release);
+                            &*made
+                        }
+                    });
+                    push(stream, value, promise);
+                    return Outcome::Done;
+                }
+                Settled::Stale => return Outcome::Stale,
+                Settled::Cold => {}
+            }
+            let pinned = super::pin();
+            if self.place.tag() != tag {
+                return Outcome::Stale;
+            }
+            // Acquire: pairs with the Release below; the stream as the last writer left it is ours.
+            if self
+                .taken
+                .compare_exchange(false, true, Acquire, Relaxed)
+                .is_ok()
+            {
+                let Shared(shared) = self.shared.get_or_init(|| Shared(Stream::new()));
+                let count = push(shared, value, promise);
+                // Release: pairs with the Acquire above.
+                self.taken.store(false, Release);
+                if count == PROMOTE_AFTER {
+                    super::promote(engine, &self.place, tag, 1);
+                }
+                return Outcome::Done;
+            }
+            drop(pinned);
+            // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for another
+            // writer's push, at worst for its flush; never for a reader.
+            super::promote(engine, &self.place, tag, 1);
+            super::back_off(&mut tries);
+        }
+    }
+}
+
+/// The stream in a slot, if there is one yet.
+///
+/// # Safety
+///
+/// The block is a summary's, and its stream is not freed while the result is used.
+#[inline(always)]
+unsafe fn stream<'a>(block: Block) -> Option<&'a Stream> {
+    // SAFETY: the block has one cell.
+    let address = owner_load(unsafe { block.cell(0) });
+    // SAFETY: 0, or the address that `observe_cold` exposed.
+    unsafe { std::ptr::with_exposed_provenance::<Stream>(address as usize).as_ref() }
+}
+
+/// Pushes, with a flush if the buffer is full; returns the number of observations there are.
+fn push(stream: &Stream, value: f64, promise: &Promise) -> u64 {
+    if !stream.push(value) {
+        super::with_flush(|flush| stream.flush(promise.bound.as_ref(), flush));
+        stream.push(value);
+    }
+    stream.own_count()
+}
+
+impl Cells for Distribution {
+    type Shape = Arc<Promise>;
+    type Total = Streamed;
+
+    fn new(_: &Arc<Promise>) -> Self {
+        Self {
+            place: Place::new(),
+            taken: AtomicBool::new(false),
+            shared: OnceLock::new(),
+            folded: Mutex::default(),
+        }
+    }
+
+    fn reset(total: &mut Streamed) {
+        total.count = 0;
+        total.sum = 0.0;
+        total.parts.clear();
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn width(_: &Arc<Promise>) -> usize {
+        1
+    }
+
+    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Streamed) {
+        let mut read = |stream: &Stream| {
+            let mut tries = 0;
+            while !stream.read(total) {
+                // For the owner to be between two flushes.
+                super::back_off(&mut tries);
+            }
+        };
+        if let Some(Shared(shared)) = self.shared.get() {
+            read(shared);
+        }
+        for cell in pass.cells(slot, 0) {
+            // Acquire: pairs with the Release in `observe_cold`; the stream is seen as it was made.
+            let address = cell.load(Acquire) as usize;
+            // SAFETY: 0, or a stream that is freed by a later pass only.
+            if let Some(stream) =
+                unsafe { std::ptr::with_exposed_provenance::<Stream>(address).as_ref() }
+            {
+                read(stream);
+            }
+        }
+        let folded = lock(&self.folded);
+        total.count = total.count.wrapping_add(folded.count);
+        total.sum = super::join_sums(total.sum, folded.sum);
+        total.parts.extend(folded.parts.iter().cloned());
+    }
+
+    fn fold(&self, block: Block) {
+        // SAFETY: every owner has answered, so nobody writes the stream, and only passes free it.
+        if let Some(stream) = unsafe { stream(block) } {
+            self.fold_stream(stream);
+        }
+    }
+
+    fn release(block: Block) {
+        // SAFETY: the block has one cell; nobody writes it any more.
+        let address = unsafe { block.cell(0) }.load(Acquire) as usize;
+        if address != 0 {
+            // SAFETY: made in `observe_cold`; no owner and no other reader is left, as passes are serialised.
+            drop(unsafe {
+                Box::from_raw(std::ptr::with_exposed_provenance_mut::<Stream>(address))
+            });
+        }
+    }
+
+    fn fold_shared(&self, other: &Self) {
+        if let Some(Shared(shared)) = other.shared.get() {
+            self.fold_stream(shared);
+        }
+        let theirs = std::mem::take(&mut *lock(&other.folded));
+        let mut folded = lock(&self.folded);
+        folded.count = folded.count.wrapping_add(theirs.count);
+        folded.sum = super::join_sums(folded.sum, theirs.sum);
+        folded.parts.extend(theirs.parts);
+    }
+
+    fn clear(&self, _: &Arc<Promise>) {
+        if let Some(Shared(shared)) = self.shared.get() {
+            shared.clear();
+        }
+        *lock(&self.folded) = Streamed::default();
+    }
+}
+
+impl Distribution {
+    /// Adds a stream that nobody writes any more to what is folded: one sketch, however many come.
+    fn fold_stream(&self, stream: &Stream) {
+        let mut folded = lock(&self.folded);
+        let mut tries = 0;
+        while !stream.read(&mut folded) {
+            super::back_off(&mut tries);
+        }
+        if folded.parts.len() > 8 {
+            let merged = Sketch::merge(&folded.parts.iter().collect::<Vec<_>>());
+            folded.parts = vec![merged];
+        }
+    }
+
+    /// Makes one sketch of what a read gave.
+    #[must_use]
+    pub fn merged(total: &Streamed) -> Sketch {
+        Sketch::merge(&total.parts.iter().collect::<Vec<_>>())
+    }
+}

@@ -1,0 +1,5 @@
+//! The promise of the sketch, law by law and order by order.
+
+mod laws;
+mod orders;
+mod support;
