@@ -36,7 +36,7 @@ perl -i -ne '
     $use = 0 if /;/;
     print;
     close ARGV if eof;
-' "$tree"/src/observe/{buckets,level,memory,pass,shard,slot,tally,mod}.rs "$tree"/src/sync/passes.rs
+' "$tree"/src/observe/{buckets,level,memory,pass,shard,slot,stream,tally,mod}.rs "$tree"/src/sync/passes.rs
 cat >> "$tree/src/sync/mod.rs" <<'RUST'
 
 pub(crate) fn weakened(site: u32) -> bool {

@@ -77,7 +77,9 @@ fi
 if wants units || wants rooms; then
     say "unit, integration and documentation tests"
     cargo test --workspace --all-features
-    cargo test --quiet --release --test everything --test trouble
+    cargo test --quiet --release --test everything --test trouble --test summary
+    # The sketch over unkind orders, up to a million values.
+    cargo test --quiet --release --lib sketch
 fi
 if wants loom; then
     say "loom models"

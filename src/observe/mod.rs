@@ -488,6 +488,52 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_read_while_they_flush_and_freed_when_they_end() {
+        use crate::snapshot::sketch::Targets;
+        const ROUNDS: u32 = if cfg!(miri) { 200 } else { 5000 };
+        let engine = Engine::new();
+        let promise = Promise::new(Targets::new(&[(0.5, 0.1)]));
+        let summary = Distribution::new(&promise);
+        let overflow = Distribution::new(&promise);
+        let tag = summary.place().tag();
+        std::thread::scope(|scope| {
+            for t in 0..2 {
+                let (engine, summary, promise) = (&engine, &summary, &promise);
+                scope.spawn(move || {
+                    let thread = Thread::new();
+                    for _ in 0..ROUNDS {
+                        if !Distribution::observe(&thread, summary.place().last(tag), 1.0) {
+                            summary.observe_cold(engine, &thread, tag, (1.0, promise), t == 0);
+                        }
+                    }
+                    thread.leave();
+                });
+            }
+            for _ in 0..10 {
+                let seen = total(&engine, &summary);
+                assert_eq!(seen.sum, seen.count as f64);
+            }
+        });
+        let retired = engine.pass().retire(summary.place());
+        let mut passes = 0;
+        while !end(
+            &mut engine.pass(),
+            &promise,
+            &summary,
+            retired,
+            Some(&overflow),
+        ) {
+            passes += 1;
+            assert!(passes < 10_000, "never safe");
+        }
+        let seen = total(&engine, &overflow);
+        assert_eq!(
+            (seen.count, seen.sum),
+            (2 * u64::from(ROUNDS), 2.0 * f64::from(ROUNDS))
+        );
+    }
+
+    #[test]
     fn a_slot_changes_hands() {
         let engine = Engine::new();
         let overflow = Tally::<u64>::new(&());

@@ -14,6 +14,7 @@ use super::buckets::{observe, try_read};
 use super::memory::Block;
 use super::pass::Pass;
 use super::shard::Thread;
+use super::stream::{Flush, Stream, Streamed};
 use super::{Buckets, Cells, Engine, Outcome, Place, Tag, Tally, UpDown};
 
 /// Runs a model over all interleavings with at most `preemptions` (0: all there are), and returns what it noted.
@@ -613,5 +614,51 @@ fn a_shared_pass_has_the_update_of_who_asked() {
     assert!(
         seen.contains(&2),
         "three scrapes never shared a pass: {seen:?}"
+    );
+}
+
+// ---- A summary's stream ----
+
+/// Values 1, 2, 3.. so that count and sum say which prefix it is; a buffer of one, so that every push but the first flushes.
+fn streamed(stream: &Stream) -> Option<u64> {
+    let mut total = Streamed::default();
+    if !stream.read(&mut total) {
+        return None;
+    }
+    let n = total.count;
+    assert_eq!(total.sum, (n * (n + 1) / 2) as f64, "torn: {total:?}");
+    Some(n)
+}
+
+fn push(stream: &Stream, values: std::ops::RangeInclusive<u32>) {
+    let mut flush = Flush::default();
+    for value in values {
+        if !stream.push(f64::from(value)) {
+            stream.flush(None, &mut flush);
+            assert!(stream.push(f64::from(value)));
+        }
+    }
+}
+
+#[test]
+fn a_stream_read_is_a_prefix() {
+    let seen = reached(2, || {
+        let stream = Arc::new(Stream::new());
+        let owner = {
+            let stream = Arc::clone(&stream);
+            thread::spawn(move || push(&stream, 1..=4))
+        };
+        let (first, second) = (streamed(&stream), streamed(&stream));
+        if let (Some(first), Some(second)) = (first, second) {
+            assert!(first <= second, "went back");
+        }
+        owner.join().unwrap();
+        assert_eq!(streamed(&stream), Some(4));
+        (first, second)
+    });
+    let firsts: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
+    assert_eq!(
+        firsts,
+        set(&[None, Some(0), Some(1), Some(2), Some(3), Some(4)])
     );
 }

@@ -185,10 +185,9 @@ impl Cells for Distribution {
         for cell in pass.cells(slot, 0) {
             // Acquire: pairs with the Release in `observe_cold`; the stream is seen as it was made.
             let address = cell.load(Acquire) as usize;
+            let stream = std::ptr::with_exposed_provenance::<Stream>(address);
             // SAFETY: 0, or a stream that is freed by a later pass only.
-            if let Some(stream) =
-                unsafe { std::ptr::with_exposed_provenance::<Stream>(address).as_ref() }
-            {
+            if let Some(stream) = unsafe { stream.as_ref() } {
                 read(stream);
             }
         }

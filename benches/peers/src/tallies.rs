@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Barrier, Mutex};
 
-use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, UpDownCounter};
+use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, Summary, UpDownCounter};
 
 use crate::Row;
 use crate::timing::{Form, keep, over, repeat};
@@ -64,6 +64,7 @@ static ENUMERATED: Counter<Enums> = Counter::new("enums_total").hot();
 static GAUGE: Gauge = Gauge::new("gauge");
 static IN_FLIGHT: UpDownCounter = UpDownCounter::new("in_flight").hot();
 static SECONDS: Histogram = Histogram::new("seconds").buckets(&BOUNDS).hot();
+static SUMMARY: Summary = Summary::new("summary").hot();
 static TIMED: Histogram = Histogram::new("timed_seconds").buckets(&BOUNDS).hot();
 
 const fn handle(name: &'static str) -> Counter {
@@ -132,7 +133,12 @@ pub fn forms(row: Row) -> Vec<Form> {
         // Kept place: with the feature `tsc`, the form of `Timer` belongs here and the other one goes.
         Row::TimerTsc => vec![],
         // Kept places.
-        Row::Native | Row::Summary => vec![],
+        Row::Native => vec![],
+        Row::Summary => vec![Form::new(
+            "Summary in a static",
+            |_, n| over(n, &VALUES, |value| SUMMARY.observe(*value)),
+            |done| assert_observed((global("summary_count") as u64, global("summary_sum")), done.all),
+        )],
         Row::ScrapeCounters => {
             let registry = keep(Registry::new());
             let family = counters(registry, true);

@@ -1,0 +1,125 @@
+//! Quantiles of numbers, one a line, from standard input or from files, one thread for each:
+//!
+//!     seq 1 1000000 | cargo run --release --example quantiles
+//!     cargo run --release --example quantiles -- --json --targets 0.5:0.01,0.999:0.0001 one.txt two.txt
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use clap::Parser;
+use tallies::{Registry, Summary};
+
+/// Quantiles of numbers, one a line, each with the rank error it is certified to.
+#[derive(Parser)]
+struct Options {
+    /// Files, each read by a thread of its own; none for standard input.
+    files: Vec<PathBuf>,
+    /// Quantiles and the rank errors they may have.
+    #[arg(long, value_delimiter = ',', value_parser = pair, default_value = "0.5:0.05,0.9:0.01,0.99:0.001")]
+    targets: Vec<(f64, f64)>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn pair(text: &str) -> Result<(f64, f64), String> {
+    let (phi, error) = text
+        .split_once(':')
+        .ok_or("a pair is QUANTILE:ERROR, as in 0.99:0.001")?;
+    let number = |text: &str| text.parse().map_err(|e| format!("`{text}`: {e}"));
+    Ok((number(phi)?, number(error)?))
+}
+
+fn observe(summary: &Summary, from: impl BufRead, name: &str) -> Result<(), String> {
+    let mut from = from;
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        if from
+            .read_until(b'\n', &mut line)
+            .map_err(|e| format!("{name}: {e}"))?
+            == 0
+        {
+            break;
+        }
+        let text = line.trim_ascii();
+        if text.is_empty() {
+            continue;
+        }
+        let value = std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| {
+                format!(
+                    "{name}, line {number}: `{}` is not a number",
+                    text.escape_ascii()
+                )
+            })?;
+        summary.observe(value);
+    }
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    let registry = Registry::new();
+    let summary = Summary::<()>::builder("numbers", "Numbers read.")
+        .objectives(&options.targets)?
+        .register(&registry)?;
+    if options.files.is_empty() {
+        observe(&summary, std::io::stdin().lock(), "standard input")?;
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = options
+            .files
+            .iter()
+            .map(|path| {
+                let summary = &summary;
+                scope.spawn(move || {
+                    let name = path.display().to_string();
+                    let file = std::fs::File::open(path).map_err(|e| format!("{name}: {e}"))?;
+                    observe(summary, BufReader::with_capacity(1 << 16, file), &name)
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err("a thread panicked".to_owned()))
+        })
+    })?;
+    let seen = summary.total();
+    let answers: Vec<_> = options
+        .targets
+        .iter()
+        .map(|(phi, _)| (*phi, seen.quantile(*phi)))
+        .collect();
+    if options.json {
+        let object = |of: fn((f64, f64)) -> f64| {
+            let parts: Vec<_> = answers
+                .iter()
+                .map(|(phi, answer)| match answer {
+                    Some(answer) if of(*answer).is_finite() => format!("\"{phi}\":{}", of(*answer)),
+                    _ => format!("\"{phi}\":null"),
+                })
+                .collect();
+            parts.join(",")
+        };
+        println!(
+            "{{\"count\":{},\"sum\":{},\"quantiles\":{{{}}},\"certified\":{{{}}}}}",
+            seen.count(),
+            seen.sum(),
+            object(|(value, _)| value),
+            object(|(_, error)| error),
+        );
+    } else {
+        println!("count {}\nsum {}", seen.count(), seen.sum());
+        for (phi, answer) in answers {
+            match answer {
+                Some((value, error)) => println!("{phi} {value} (rank error at most {error:.6})"),
+                None => println!("{phi} NaN"),
+            }
+        }
+    }
+    Ok(())
+}
