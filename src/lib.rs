@@ -41,7 +41,7 @@ pub use declare::{
 };
 pub use error::Error;
 #[cfg(not(loom))]
-pub use observe::{Number, Observed, warm};
+pub use observe::{Number, Observed, limit_summaries, warm};
 #[cfg(all(feature = "serve", not(loom)))]
 pub use serve::{Server, Serving};
 pub use snapshot::{GaugeMerge, Snapshot};

@@ -232,3 +232,62 @@ fn ended_series_keep_their_ranks() {
         );
     }
 }
+
+/// Five hundred series in sixty-four threads at once would take a quarter of a gigabyte: the limit holds, and so do the
+/// counts and the promise.
+#[test]
+fn all_streams_together_keep_to_their_limit() {
+    const SERIES: usize = 500;
+    const THREADS: usize = 64;
+    const EACH: usize = if cfg!(debug_assertions) { 40 } else { 300 };
+    let registry = Registry::new();
+    let s = Summary::<()>::builder("s", "")
+        .labels(["x"])
+        .hot()
+        .register(&registry)
+        .unwrap();
+    let names: Vec<String> = (0..SERIES).map(|i| i.to_string()).collect();
+    let limit: u64 = 4 << 20;
+    tallies::limit_summaries(limit);
+    let ready = std::sync::Barrier::new(THREADS);
+    let most = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|t| {
+                let (s, names, ready) = (&s, &names, &ready);
+                scope.spawn(move || {
+                    for i in 0..EACH {
+                        for name in names {
+                            s.with([name]).observe((t * EACH + i) as f64);
+                        }
+                    }
+                    // All of them alive with all of their streams.
+                    ready.wait();
+                    tallies::snapshot()
+                        .get("tallies_summary_bytes", &[])
+                        .unwrap()
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap())
+            .fold(0.0, f64::max)
+    });
+    tallies::limit_summaries(64 << 20);
+    // Every series has one stream in any case.
+    let least = (SERIES * 4480) as f64;
+    assert!(most <= limit as f64 + least, "{most} bytes of {limit}");
+    let n = (THREADS * EACH) as f64;
+    for name in &names {
+        let seen = s.get([name]).unwrap();
+        assert_eq!(seen.count() as f64, n);
+        for (phi, promised) in DEFAULTS {
+            let (value, certified) = seen.quantile(phi).unwrap();
+            let error = (value + 1.0 - (phi * n).ceil()).abs() / n;
+            assert!(
+                error <= certified && certified <= promised,
+                "{phi}: {error} {certified}"
+            );
+        }
+    }
+}

@@ -58,6 +58,17 @@ pub(super) fn collect(
         "How long the last snapshot took.",
         last.seconds,
     )?;
+    let (used, limit) = observe::engine().summary_memory();
+    gauge(
+        "tallies_summary_bytes",
+        "Memory of all summaries' streams.",
+        used as f64,
+    )?;
+    gauge(
+        "tallies_summary_limit_bytes",
+        "From half of this on their buffers are small; beyond it threads share streams.",
+        limit as f64,
+    )?;
     let mut counter = |name, help, value: u64| out.counter(name, help, &[], value as f64);
     counter(
         "tallies_refused_updates_total",

@@ -42,7 +42,7 @@ mod tally;
 #[cfg(not(loom))]
 mod text;
 
-use std::sync::Mutex;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use crate::sync::{AtomicU64, Relaxed, const_fn};
 
@@ -78,6 +78,8 @@ pub struct Engine {
     collector: Mutex<Collector>,
     /// Slots of families that are gone, for the next pass to free.
     abandoned: Mutex<Vec<Abandoned>>,
+    /// What all streams of summaries may take.
+    budget: LazyLock<Arc<stream::Budget>>,
     /// What happened out of the ordinary, for the self-metrics.
     pub stats: Stats,
 }
@@ -116,9 +118,15 @@ impl Engine {
                 slots: Slots::new(),
                 collector: Mutex::new(Collector::new()),
                 abandoned: Mutex::new(Vec::new()),
+                budget: LazyLock::new(stream::Budget::new),
                 stats: Stats::new(),
             }
         }
+    }
+
+    /// Bytes that the streams of summaries take, and what they may take.
+    pub fn summary_memory(&self) -> (u64, u64) {
+        self.budget.bytes()
     }
 
     /// Leaves slots of a family that is gone to the next pass; `waiting`: they were to be used again.
@@ -339,7 +347,7 @@ fn keep_until_exit() -> bool {
 }
 
 #[cfg(not(loom))]
-pub use process::{engine, keep_until_exit, refuse, thread, warm, with_flush};
+pub use process::{engine, keep_until_exit, limit_summaries, refuse, thread, warm, with_flush};
 
 /// The engine of this process, and the calling thread's side of it.
 #[cfg(not(loom))]
@@ -386,6 +394,19 @@ mod process {
     /// Sees to it that this thread leaves its shard when it ends; false if it is ending already.
     pub fn keep_until_exit() -> bool {
         EXIT.try_with(|_| ()).is_ok()
+    }
+
+    /// Limits the memory of all summaries' streams together, in bytes; 64 MiB without this.
+    ///
+    /// From half of it on buffers are small ones, which costs time; beyond it threads share one stream per series behind a
+    /// short lock. What is promised of quantiles holds either way. `tallies_summary_bytes` tells.
+    ///
+    /// ```
+    /// tallies::limit_summaries(16 << 20);
+    /// # tallies::limit_summaries(64 << 20);
+    /// ```
+    pub fn limit_summaries(bytes: u64) {
+        ENGINE.budget.set(bytes);
     }
 
     /// Runs `f` with memory that this thread's flushes use again.

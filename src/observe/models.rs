@@ -14,7 +14,7 @@ use super::buckets::{observe, try_read};
 use super::memory::Block;
 use super::pass::Pass;
 use super::shard::Thread;
-use super::stream::{Flush, Stream, Streamed};
+use super::stream::{Budget, Flush, Stream, Streamed};
 use super::{Buckets, Cells, Engine, Outcome, Place, Tag, Tally, UpDown};
 
 /// Runs a model over all interleavings with at most `preemptions` (0: all there are), and returns what it noted.
@@ -643,7 +643,7 @@ fn push(stream: &Stream, values: std::ops::RangeInclusive<u32>) {
 #[test]
 fn a_stream_read_is_a_prefix() {
     let seen = reached(2, || {
-        let stream = Arc::new(Stream::new());
+        let stream = Arc::new(Stream::new(&Budget::new()));
         let owner = {
             let stream = Arc::clone(&stream);
             thread::spawn(move || push(&stream, 1..=4))

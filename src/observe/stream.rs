@@ -17,6 +17,8 @@
 //! Source: a sequence lock over two slots (Lameter, "Effective synchronization on Linux/NUMA systems", 2005, has the one-slot
 //! form); the odd store has to be a Release, too, or a reader that starts from it could see a stale page.
 
+use std::sync::Arc;
+
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load};
 
@@ -37,14 +39,75 @@ struct Page {
     /// Values the buffer takes.
     buffer: usize,
     words: Box<[AtomicU64]>,
+    budget: Arc<Budget>,
 }
 
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.budget.add(-(self.words.len() as i64));
+    }
+}
+
+/// What all streams together may take, and what they take: words of 8 bytes, replaced pages included until they are freed.
+///
+/// Near the limit new buffers are the smallest ones; at the limit no thread gets a stream of its own any more, and threads
+/// share the series' one. What is there stays, so the limit is exceeded by sketches that unkind values make large.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: AtomicU64,
+    used: AtomicU64,
+    streams: AtomicU64,
+}
+
+impl Budget {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            limit: AtomicU64::new(DEFAULT_LIMIT / 8),
+            used: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+        })
+    }
+
+    /// Relaxed, as all of it: it is a rough rule, not a lock.
+    fn add(&self, words: i64) {
+        self.used.fetch_add(words as u64, Relaxed);
+    }
+
+    /// Bytes in use, and the limit.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (8 * self.used.load(Relaxed), 8 * self.limit.load(Relaxed))
+    }
+
+    pub(crate) fn set(&self, bytes: u64) {
+        self.limit.store(bytes / 8, Relaxed);
+    }
+
+    /// Whether another thread may have a stream of its own: there has to be room for what each of them may grow to.
+    pub(crate) fn has_room(&self) -> bool {
+        let (used, streams) = (self.used.load(Relaxed), self.streams.load(Relaxed));
+        used.max(streams * GROWN) < self.limit.load(Relaxed)
+    }
+
+    /// Whether buffers may grow.
+    fn may_grow(&self) -> bool {
+        self.used.load(Relaxed) < self.limit.load(Relaxed) / 2
+    }
+}
+
+/// Words of a stream with small buffers and an ordinary sketch: two pages.
+const GROWN: u64 = 2 * (VALUES as u64 + 16 + 2 * 130);
+
+/// Bytes that all streams of a process may take, unless it says otherwise.
+const DEFAULT_LIMIT: u64 = 64 << 20;
+
 impl Page {
-    fn new(buffer: usize, tuples: usize) -> Box<Self> {
+    fn new(budget: &Arc<Budget>, buffer: usize, tuples: usize) -> Box<Self> {
         let words = VALUES + buffer + 2 * tuples;
+        budget.add(words as i64);
         Box::new(Self {
             buffer,
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            budget: Arc::clone(budget),
         })
     }
 
@@ -62,6 +125,7 @@ impl Page {
 pub(crate) struct Stream {
     seq: AtomicU64,
     pages: [AtomicPtr<Page>; 2],
+    budget: Arc<Budget>,
 }
 
 /// What a flush needs besides the stream.
@@ -84,9 +148,11 @@ pub struct Streamed {
 }
 
 impl Stream {
-    pub(crate) fn new() -> Self {
-        let first = Box::into_raw(Page::new(BUFFERS[0].1, 0));
+    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
+        let first = Box::into_raw(Page::new(budget, BUFFERS[0].1, 0));
+        budget.streams.fetch_add(1, Relaxed);
         Self {
+            budget: Arc::clone(budget),
             seq: AtomicU64::new(0),
             pages: [AtomicPtr::new(first), AtomicPtr::new(std::ptr::null_mut())],
         }
@@ -138,6 +204,7 @@ impl Stream {
             .iter()
             .rev()
             .find(|(least, _)| count >= *least)
+            .filter(|_| page.budget.may_grow())
             .map_or(BUFFERS[0].1, |(_, buffer)| *buffer);
 
         let next = &self.pages[((generation + 1) & 1) as usize];
@@ -150,7 +217,7 @@ impl Stream {
             } else {
                 0
             };
-            Box::into_raw(Page::new(buffer, room))
+            Box::into_raw(Page::new(&page.budget, buffer, room))
         });
         // Release: pairs with the Acquire in `read`: a reader that begins from here sees page `generation` whole.
         self.seq.store(2 * generation + 1, Release);
@@ -241,6 +308,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.budget.streams.fetch_sub(1, Relaxed);
         for page in &self.pages {
             let page = page.load(Relaxed);
             if !page.is_null() {
@@ -274,6 +342,8 @@ unsafe fn retire(page: *mut Page) {
                 drop(Box::from_raw(page.0));
             });
         }
+        // Growing is rare; what it leaves should not wait for more of it.
+        guard.flush();
     }
     #[cfg(loom)]
     {

@@ -12,7 +12,7 @@ use super::memory::Block;
 use super::pass::{Pass, lock};
 use super::shard::{Settled, Thread};
 use super::slot::{Place, Tag};
-use super::stream::{Stream, Streamed};
+use super::stream::{Budget, Stream, Streamed};
 use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
 
 /// What all series of a summary have in common.
@@ -78,18 +78,12 @@ impl Distribution {
         loop {
             match super::settle(engine, thread, &self.place, tag, eager.then_some(1)) {
                 Settled::Hot(block) => {
-                    // SAFETY: as in `observe`. A stream that is made here is the owner's: nobody else stores its address.
-                    let stream = unsafe { stream(block) }.unwrap_or_else(|| {
-                        let made = Box::into_raw(Box::new(Stream::new()));
-                        let address = made.expose_provenance() as u64;
-                        // SAFETY: cell 0 is the slot. Release: pairs with the Acquire of readers; they see it made.
-                        unsafe {
-                            block.cell(0).store(address, Release);
-                            &*made
-                        }
-                    });
-                    push(stream, value, promise);
-                    return Outcome::Done;
+                    // SAFETY: as in `observe`.
+                    if let Some(stream) = unsafe { own_stream(block, &engine.budget) } {
+                        push(stream, value, promise);
+                        return Outcome::Done;
+                    }
+                    // All streams together are at their limit: the one that threads share.
                 }
                 Settled::Stale => return Outcome::Stale,
                 Settled::Cold => {}
@@ -104,7 +98,9 @@ impl Distribution {
                 .compare_exchange(false, true, Acquire, Relaxed)
                 .is_ok()
             {
-                let Shared(shared) = self.shared.get_or_init(|| Shared(Stream::new()));
+                let Shared(shared) = self
+                    .shared
+                    .get_or_init(|| Shared(Stream::new(&engine.budget)));
                 let count = push(shared, value, promise);
                 // Release: pairs with the Acquire above.
                 self.taken.store(false, Release);
@@ -116,7 +112,9 @@ impl Distribution {
             drop(pinned);
             // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for another
             // writer's push, at worst for its flush; never for a reader.
-            super::promote(engine, &self.place, tag, 1);
+            if engine.budget.has_room() {
+                super::promote(engine, &self.place, tag, 1);
+            }
             super::back_off(&mut tries);
         }
     }
@@ -133,6 +131,27 @@ unsafe fn stream<'a>(block: Block) -> Option<&'a Stream> {
     let address = owner_load(unsafe { block.cell(0) });
     // SAFETY: 0, or the address that `observe_cold` exposed.
     unsafe { std::ptr::with_exposed_provenance::<Stream>(address as usize).as_ref() }
+}
+
+/// The stream in a slot, made if there is none yet and memory for it.
+///
+/// # Safety
+///
+/// As [`stream`], and the caller owns the block.
+unsafe fn own_stream<'a>(block: Block, budget: &Arc<Budget>) -> Option<&'a Stream> {
+    // SAFETY: by the caller's word.
+    unsafe { stream(block) }.or_else(|| {
+        budget.has_room().then(|| {
+            let made = Box::into_raw(Box::new(Stream::new(budget)));
+            let address = made.expose_provenance() as u64;
+            // SAFETY: cell 0 is the slot, and this thread owns it. Release: pairs with the Acquire of readers, who see
+            // the stream as it was made.
+            unsafe {
+                block.cell(0).store(address, Release);
+                &*made
+            }
+        })
+    })
 }
 
 /// Pushes, with a flush if the buffer is full; returns the number of observations there are.

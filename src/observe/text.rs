@@ -1,70 +1,110 @@
 //! A text that is replaced now and then, and that a reader never waits for.
 
-use std::mem::MaybeUninit;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::AtomicPtr;
 
-use crossbeam_epoch::{Atomic, Guard, Owned, Shared, pin};
+use crossbeam_epoch::pin;
 
 use crate::sync::{AcqRel, Acquire};
 
-/// The bytes behind their length, in one allocation and behind a thin pointer.
-type Bytes = [MaybeUninit<u8>];
-
-/// A shared text. Readers pin the epoch; what was replaced is freed an epoch later.
+/// A shared text: one pointer to its length, with the bytes behind it. Readers pin the epoch; what was replaced is freed
+/// an epoch later.
 #[derive(Debug)]
-pub struct SharedText(Atomic<Bytes>);
+pub struct SharedText(AtomicPtr<usize>);
 
 impl SharedText {
     /// No text yet.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Atomic::null())
+        Self(AtomicPtr::new(null_mut()))
     }
 
     /// Runs `f` on the text as it is now.
     pub fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
-        let pinned = pin();
+        let _pinned = pin();
         // Acquire: pairs with the exchange in `set`; the text is seen whole.
-        f(text(self.0.load(Acquire, &pinned)))
+        match NonNull::new(self.0.load(Acquire)) {
+            // SAFETY: made in `set`, and not freed while the epoch is pinned.
+            Some(text) => f(unsafe { Text(text).as_str() }),
+            None => f(""),
+        }
     }
 
     /// Replaces the text.
     pub fn set(&self, text: &str) {
-        let mut owned = Owned::<Bytes>::init(text.len());
-        for (to, byte) in owned.iter_mut().zip(text.bytes()) {
-            to.write(byte);
-        }
-        let pinned = pin();
+        let made = Text::new(text);
         // AcqRel: pairs with the Acquire in `with`, and takes over what another thread set.
-        let old = self.0.swap(owned, AcqRel, &pinned);
-        if !old.is_null() {
+        if let Some(old) = NonNull::new(self.0.swap(made.0.as_ptr(), AcqRel)) {
+            let old = Text(old);
             // SAFETY: no longer reachable for who pins from now on.
-            unsafe { pinned.defer_destroy(old) };
+            unsafe {
+                pin().defer_unchecked(move || {
+                    let old = old;
+                    old.free();
+                });
+            }
         }
-    }
-}
-
-/// The text behind a pointer that `set` made.
-fn text<'g>(shared: Shared<'g, Bytes>) -> &'g str {
-    // SAFETY: null, or made in `set` and not freed while the epoch is pinned.
-    let bytes = unsafe { shared.as_ref() }.unwrap_or(&[]);
-    // SAFETY: `set` wrote every byte of a text before it published the pointer.
-    unsafe {
-        std::str::from_utf8_unchecked(std::slice::from_raw_parts(
-            bytes.as_ptr().cast(),
-            bytes.len(),
-        ))
     }
 }
 
 impl Drop for SharedText {
     fn drop(&mut self) {
-        // SAFETY: nobody else has it any more.
-        let unprotected: &Guard = unsafe { crossbeam_epoch::unprotected() };
-        let last = self.0.swap(Shared::null(), AcqRel, unprotected);
-        if !last.is_null() {
-            // SAFETY: as above.
-            drop(unsafe { last.into_owned() });
+        if let Some(last) = NonNull::new(*self.0.get_mut()) {
+            // SAFETY: nobody else has it any more.
+            unsafe { Text(last).free() };
         }
+    }
+}
+
+/// A length, and as many bytes of a text behind it.
+struct Text(NonNull<usize>);
+
+// SAFETY: it is immutable once made, and freed once.
+unsafe impl Send for Text {}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let layout = Self::layout(text.len());
+        // SAFETY: the layout is not empty: it holds the length.
+        let Some(at) = NonNull::new(unsafe { alloc(layout) }.cast::<usize>()) else {
+            handle_alloc_error(layout)
+        };
+        // SAFETY: fresh memory for a length and the bytes behind it.
+        unsafe {
+            at.write(text.len());
+            at.add(1)
+                .cast::<u8>()
+                .copy_from_nonoverlapping(NonNull::from_ref(text).cast(), text.len());
+        }
+        Self(at)
+    }
+
+    /// # Safety
+    ///
+    /// It is not freed while the result is used.
+    unsafe fn as_str<'a>(&self) -> &'a str {
+        // SAFETY: as `new` wrote it, from a text.
+        unsafe {
+            let bytes =
+                std::slice::from_raw_parts(self.0.add(1).cast::<u8>().as_ptr(), self.0.read());
+            std::str::from_utf8_unchecked(bytes)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Nobody can reach it any more.
+    unsafe fn free(self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { dealloc(self.0.as_ptr().cast(), Self::layout(self.0.read())) };
+    }
+
+    fn layout(len: usize) -> Layout {
+        Layout::new::<usize>()
+            .extend(Layout::array::<u8>(len).expect("a text has at most isize::MAX bytes"))
+            .expect("and so has it with its length")
+            .0
     }
 }
 
