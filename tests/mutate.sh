@@ -21,6 +21,7 @@ argued() {
     case $1 in
     *graced*) echo "the collector is its own partner here: when cold updates have ended is the epoch's own promise" ;;
     *self.answer.load* | *self.answer.store*) echo "plain memory behind a pointer that a later question may replace, which loom does not see" ;;
+    *next.swap* | *self.pages*load*) echo "plain memory behind a pointer that the next flush but one replaces, which loom does not see" ;;
     *) return 1 ;;
     esac
 }

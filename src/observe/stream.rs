@@ -20,13 +20,15 @@
 use std::sync::Arc;
 
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
-use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load};
+use crate::sync::{
+    AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load, owner_load_ptr,
+};
 
 /// Buffers grow with the stream: a rare series costs some hundred bytes.
 #[cfg(not(loom))]
 const BUFFERS: [(u64, usize); 3] = [(0, 16), (48, 64), (512, 256)];
 #[cfg(loom)]
-const BUFFERS: [(u64, usize); 1] = [(0, 1)];
+const BUFFERS: [(u64, usize); 2] = [(0, 1), (2, 2)];
 
 const LEN: usize = 0;
 const COUNT: usize = 1;
@@ -160,7 +162,7 @@ impl Stream {
 
     /// The owner's page. Relaxed: the owner, or the one before it, stored the pointer.
     fn own_page(&self, generation: u64) -> &Page {
-        let page = self.pages[(generation & 1) as usize].load(Relaxed);
+        let page = owner_load_ptr(&self.pages[(generation & 1) as usize]);
         // SAFETY: the page of the current generation is never null, and only the owner replaces it.
         unsafe { &*page }
     }
@@ -209,7 +211,7 @@ impl Stream {
 
         let next = &self.pages[((generation + 1) & 1) as usize];
         // SAFETY: null, or a page that only the owner replaces.
-        let fits = unsafe { next.load(Relaxed).as_ref() }
+        let fits = unsafe { owner_load_ptr(next).as_ref() }
             .is_some_and(|page| page.buffer >= buffer && page.room() >= held.len());
         let fresh = (!fits).then(|| {
             let room = if bound.is_some() {
@@ -230,7 +232,7 @@ impl Stream {
             unsafe { retire(old) };
         }
         // SAFETY: just made, or seen to fit.
-        let page = unsafe { &*next.load(Relaxed) };
+        let page = unsafe { &*owner_load_ptr(next) };
         for (i, tuple) in held.iter().enumerate() {
             for (word, value) in page.tuple(i).into_iter().zip(tuple.to_words()) {
                 word.store(value, Relaxed);

@@ -25,6 +25,17 @@ pub(crate) fn owner_load(cell: &AtomicU64) -> u64 {
     return unsafe { cell.unsync_load() };
 }
 
+/// [`owner_load`] of a pointer.
+#[inline(always)]
+pub(crate) fn owner_load_ptr<T>(pointer: &AtomicPtr<T>) -> *mut T {
+    #[cfg(not(loom))]
+    return pointer.load(Relaxed);
+    #[cfg(loom)]
+    #[expect(unsafe_code, reason = "loom's own check of the single-writer contract")]
+    // SAFETY: as in `owner_load`.
+    return unsafe { pointer.unsync_load() };
+}
+
 /// A function that is `const` with std's atomics and is not with loom's.
 macro_rules! const_fn {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty $body:block) => {
