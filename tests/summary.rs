@@ -263,7 +263,7 @@ fn all_streams_together_keep_to_their_limit() {
                     // All of them alive with all of their streams.
                     ready.wait();
                     tallies::snapshot()
-                        .get("tallies_summary_bytes", &[])
+                        .get("tallies_stream_bytes", &[])
                         .unwrap()
                 })
             })

@@ -60,12 +60,12 @@ pub(super) fn collect(
     )?;
     let (used, limit) = observe::engine().summary_memory();
     gauge(
-        "tallies_summary_bytes",
+        "tallies_stream_bytes",
         "Memory of all summaries' streams.",
         used as f64,
     )?;
     gauge(
-        "tallies_summary_limit_bytes",
+        "tallies_stream_limit_bytes",
         "From half of this on their buffers are small; beyond it threads share streams.",
         limit as f64,
     )?;

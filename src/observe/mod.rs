@@ -399,7 +399,7 @@ mod process {
     /// Limits the memory of all summaries' streams together, in bytes; 64 MiB without this.
     ///
     /// From half of it on buffers are small ones, which costs time; beyond it threads share one stream per series behind a
-    /// short lock. What is promised of quantiles holds either way. `tallies_summary_bytes` tells.
+    /// short lock. What is promised of quantiles holds either way. `tallies_stream_bytes` tells.
     ///
     /// ```
     /// tallies::limit_summaries(16 << 20);
