@@ -109,7 +109,7 @@ if wants fuzz; then
 fi
 if wants mutations; then
     say "mutations"
-    timeout 600 tests/mutate.sh
+    timeout 900 tests/mutate.sh
 fi
 if wants prometheus; then
     say "a real Prometheus"
