@@ -28,7 +28,7 @@ use crate::sync::{
 #[cfg(not(loom))]
 const BUFFERS: [(u64, usize); 3] = [(0, 16), (48, 64), (512, 256)];
 #[cfg(loom)]
-const BUFFERS: [(u64, usize); 2] = [(0, 1), (2, 2)];
+const BUFFERS: [(u64, usize); 1] = [(0, 1)];
 
 const LEN: usize = 0;
 const COUNT: usize = 1;
