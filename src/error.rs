@@ -54,7 +54,7 @@ impl Error {
         if name == other {
             Self::new(format!(
                 "a family `{name}` is already registered, {place}; \
-                 use `get_or_create` to share one"
+                 use `get_or_register` to share one"
             ))
         } else {
             Self::new(format!(

@@ -412,7 +412,7 @@ pub(crate) trait Declared: Send + Sync + std::fmt::Debug {
     fn values(&self) -> Values;
     /// Writes its series.
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family);
-    /// For `get_or_create`: the family itself.
+    /// For `get_or_register`: the family itself.
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
 }
 
