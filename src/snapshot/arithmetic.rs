@@ -75,23 +75,7 @@ impl Snapshot {
 
 impl Family {
     pub(crate) fn same_shape(&self, other: &Self) -> bool {
-        self.meta.kind == other.meta.kind
-            && match (&self.values, &other.values) {
-                (
-                    Values::Histogram { bounds: ours, .. },
-                    Values::Histogram { bounds: theirs, .. },
-                ) => ours == theirs,
-                (Values::Counter(_), Values::Counter(_)) | (Values::Gauge(_), Values::Gauge(_)) => {
-                    true
-                }
-                (
-                    Values::Summary { targets: ours, .. },
-                    Values::Summary {
-                        targets: theirs, ..
-                    },
-                ) => ours == theirs,
-                _ => false,
-            }
+        self.meta.kind == other.meta.kind && self.values.same_shape(&other.values)
     }
 
     /// Adds the series of `other`, which has the same shape.
@@ -278,6 +262,25 @@ impl Family {
         }
         self.texts = texts;
         self.source = (0, 0);
+    }
+}
+
+impl Values {
+    /// Whether two places are of one kind, with the same buckets or objectives.
+    pub(super) fn same_shape(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Values::Histogram { bounds: ours, .. }, Values::Histogram { bounds: theirs, .. }) => {
+                ours == theirs
+            }
+            (Values::Counter(_), Values::Counter(_)) | (Values::Gauge(_), Values::Gauge(_)) => true,
+            (
+                Values::Summary { targets: ours, .. },
+                Values::Summary {
+                    targets: theirs, ..
+                },
+            ) => ours == theirs,
+            _ => false,
+        }
     }
 }
 

@@ -609,11 +609,11 @@ impl Snapshot {
         while at < self.families.len() && *self.families[at].meta.name < *meta.name {
             self.families.remove(at);
         }
-        let fresh = Family::new(meta.clone(), values());
+        let values = values();
         let kept = self
             .families
             .get(at)
-            .is_some_and(|family| family.meta == *meta && family.same_shape(&fresh));
+            .is_some_and(|family| family.meta == *meta && family.values.same_shape(&values));
         if !kept {
             if self
                 .families
@@ -622,7 +622,7 @@ impl Snapshot {
             {
                 self.families.remove(at);
             }
-            self.families.insert(at, fresh);
+            self.families.insert(at, Family::new(meta.clone(), values));
         }
         &mut self.families[at]
     }
