@@ -2,7 +2,7 @@
 
 use crate::declare::{check_label, check_name};
 use crate::error::Error;
-use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Values, labels};
+use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Numbers, Values, labels};
 
 /// Computes families when somebody scrapes.
 ///
@@ -121,7 +121,7 @@ impl Collected {
                     constant: String::new(),
                 };
                 let values = if kind == Kind::Counter {
-                    Values::Counter(Vec::new())
+                    Values::Counter(Numbers::default())
                 } else {
                     Values::Gauge(Vec::new())
                 };

@@ -4,11 +4,12 @@ use std::marker::PhantomData;
 
 use crate::error::Error;
 use crate::observe::{self, Number, Outcome, Tag, Tally};
-use crate::snapshot::{Kind, Values};
+use crate::snapshot::{Kind, Numbers, Values};
 
 use super::declaration::{Declaration, Kept};
 use super::desc::Desc;
-use super::family::{Exported, Handle};
+use super::family::Exported;
+use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::{labelled, metric};
 
@@ -16,10 +17,14 @@ impl<N: Number> Exported for Tally<N> {
     const KIND: Kind = Kind::Counter;
     const FOLDS: bool = true;
 
+    fn cells(_: &Desc) -> usize {
+        1
+    }
+
     fn shape(_: &Desc) {}
 
     fn values(_: &Desc, (): &()) -> Values {
-        Values::Counter(Vec::new())
+        Values::Counter(Numbers::default())
     }
 
     fn write(total: &N, values: &mut Values) {
@@ -135,12 +140,7 @@ impl<N: Number> CounterSeries<'_, N> {
     /// Adds `n`; see [`Counter::add`].
     #[inline]
     pub fn add(&self, n: N) {
-        let Handle { cells, tag, .. } = self.handle;
-        if !n.can_add()
-            || !observe::thread(|thread| {
-                Tally::add(thread, observe::Cells::place(cells).last(tag), n)
-            })
-        {
+        if !n.can_add() || !observe::thread(|thread| Tally::add(thread, self.handle.last(), n)) {
             self.add_cold(n);
         }
     }
@@ -151,16 +151,16 @@ impl<N: Number> CounterSeries<'_, N> {
     ///
     /// A negative, infinite or NaN float; the series stays as it is.
     pub fn try_add(&self, n: N) -> Result<(), Error> {
-        check(self.handle.family.desc.name, n)?;
+        check(self.handle.desc().name, n)?;
         self.add(n);
         Ok(())
     }
 
     #[cold]
     fn add_cold(&self, n: N) {
-        let Handle {
+        let Found {
             family, cells, tag, ..
-        } = self.handle;
+        } = self.handle.found();
         if add_cold(cells, tag, n, family.desc.hot) == Outcome::Stale {
             add_cold(family.overflow().cells, Tag::FIRST, n, false);
         }

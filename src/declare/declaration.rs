@@ -15,7 +15,8 @@ use crate::observe::{Place, Tag};
 use crate::snapshot::Kind;
 
 use super::desc::Desc;
-use super::family::{Exported, Family, Handle};
+use super::family::{Exported, Family};
+use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::list::{self, List};
 
@@ -74,7 +75,32 @@ impl<C: Exported> Declaration<C> {
     /// The series of a label set.
     #[inline]
     pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Handle<'_, C> {
-        with::<L, C>(self.family(), labels)
+        if L::DENSE == 0 {
+            L::with_texts(labels, |texts| self.family().with(texts)).into()
+        } else if C::cells(&self.desc) == 0 {
+            let family = self.family();
+            let index = L::dense_index(labels);
+            family.dense(L::DENSE, index, L::dense_texts).into()
+        } else {
+            Handle::in_row(self, L::dense_index(labels), (L::DENSE, L::dense_texts))
+        }
+    }
+
+    /// One of the combinations of a closed label set; from now on their row is known here, if they have one.
+    #[cold]
+    pub(super) fn in_row(
+        &self,
+        count: usize,
+        index: usize,
+        texts: fn(usize) -> Vec<&'static str>,
+    ) -> Found<'_, C> {
+        let family = self.family();
+        if let Some(last) = family.row(count, texts)
+            && self.is_shaped()
+        {
+            self.place.be_row(last);
+        }
+        family.dense(count, index, texts)
     }
 
     /// What the series of a label set has counted; `None` where there is none.
@@ -94,12 +120,17 @@ impl<C: Exported> Declaration<C> {
         family.total(&family.first)
     }
 
-    /// Copies the place of the series without labels, once it is hot; not where this declaration was given other
-    /// buckets than the family has: the hot path counts them here, and the cells are there.
+    /// Copies the place of the series without labels, once it is hot.
     pub(crate) fn copy_place(&self) {
-        if std::ptr::eq(self.desc.bounds, self.family().desc.bounds) {
+        if self.is_shaped() {
             self.only().place().copy_to(&self.place);
         }
+    }
+
+    /// Whether this declaration was not given other buckets than the family has: the hot path counts them here, and the
+    /// cells are there.
+    fn is_shaped(&self) -> bool {
+        std::ptr::eq(self.desc.bounds, self.family().desc.bounds)
     }
 
     pub(crate) fn share(&self) -> Self {
@@ -127,19 +158,6 @@ fn checked(desc: Desc) -> Result<Desc, Error> {
     desc.check().map(|()| desc)
 }
 
-/// The series of a label set: by arithmetic, by hash, or the only one.
-#[inline]
-pub(crate) fn with<'f, L: LabelSet, C: Exported>(
-    family: &'f Family<C>,
-    labels: &L::Borrowed<'_>,
-) -> Handle<'f, C> {
-    if L::DENSE > 0 {
-        family.dense(L::DENSE, L::dense_index(labels), L::dense_texts)
-    } else {
-        L::with_texts(labels, |texts| family.with(texts))
-    }
-}
-
 /// A label set kept for long: owns its labels, and finds its series again when that was removed meanwhile.
 #[derive(Debug)]
 pub(crate) struct Kept<C: Exported> {
@@ -156,6 +174,10 @@ impl<C: Exported> Kept<C> {
         declaration.enlist::<L>();
         let family = Arc::clone(declaration.family());
         let dense = (L::DENSE > 0).then(|| L::dense_index(labels));
+        if L::DENSE > 0 {
+            // Before the first update.
+            family.row(L::DENSE, L::dense_texts);
+        }
         let texts = L::with_texts(labels, |texts| {
             texts.iter().map(|text| (*text).into()).collect()
         });
@@ -170,7 +192,7 @@ impl<C: Exported> Kept<C> {
     }
 
     #[inline]
-    pub(crate) fn handle(&self) -> Handle<'_, C> {
+    pub(crate) fn handle(&self) -> Found<'_, C> {
         if let Some(index) = self.dense {
             return self.family.dense(0, index, |_| Vec::new());
         }
@@ -182,7 +204,7 @@ impl<C: Exported> Kept<C> {
     }
 
     #[cold]
-    fn find(&self) -> Handle<'_, C> {
+    fn find(&self) -> Found<'_, C> {
         if let Some(index) = self.dense {
             return self.family.dense(0, index, |_| Vec::new());
         }

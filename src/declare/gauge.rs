@@ -3,18 +3,23 @@
 use std::marker::PhantomData;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::observe::{self, Cells, Change, Level, Outcome, Tag, UpDown};
+use crate::observe::{self, Change, Level, Outcome, Tag, UpDown};
 use crate::snapshot::{GaugeMerge, Kind, Values};
 
 use super::declaration::{Declaration, Kept};
 use super::desc::Desc;
-use super::family::{Exported, Handle};
+use super::family::Exported;
+use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::{labelled, metric};
 
 impl Exported for Level {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = false;
+
+    fn cells(_: &Desc) -> usize {
+        0
+    }
 
     fn shape(desc: &Desc) -> f64 {
         f64::from(u8::from(desc.kind == Kind::Info))
@@ -44,6 +49,10 @@ impl Exported for UpDown {
 
     fn may_expire(total: &i64) -> bool {
         *total == 0
+    }
+
+    fn cells(_: &Desc) -> usize {
+        2
     }
 
     fn shape(_: &Desc) {}
@@ -186,7 +195,7 @@ impl GaugeSeries<'_> {
 
     #[inline]
     fn change(&self, change: Change) {
-        let Handle { cells, tag, .. } = self.handle;
+        let Found { cells, tag, .. } = self.handle.found();
         if !observe::thread(|thread| cells.change(thread, tag, change)) {
             self.change_cold(change);
         }
@@ -194,9 +203,9 @@ impl GaugeSeries<'_> {
 
     #[cold]
     fn change_cold(&self, change: Change) {
-        let Handle {
+        let Found {
             family, cells, tag, ..
-        } = self.handle;
+        } = self.handle.found();
         let cold = |cells: &Level, tag| {
             observe::thread(|thread| cells.change_cold(observe::engine(), thread, tag, change))
         };
@@ -299,7 +308,7 @@ impl UpDownCounter {
 
     fn series(&self) -> UpDownCounterSeries<'_> {
         UpDownCounterSeries {
-            handle: self.inner.family().only(),
+            handle: self.inner.family().only().into(),
         }
     }
 
@@ -333,14 +342,14 @@ impl<'a> UpDownCounterSeries<'a> {
 
     #[inline]
     fn last(&self) -> u64 {
-        self.handle.cells.place().last(self.handle.tag)
+        self.handle.last()
     }
 
     #[cold]
     fn add_cold(&self, up: u64, down: u64) {
-        let Handle {
+        let Found {
             family, cells, tag, ..
-        } = self.handle;
+        } = self.handle.found();
         let cold = |cells: &UpDown, tag, eager| {
             observe::thread(|thread| {
                 cells.add_cold(observe::engine(), thread, tag, up, down, eager)

@@ -8,7 +8,8 @@ use crate::snapshot::{Kind, Values};
 
 use super::declaration::{Declaration, Kept};
 use super::desc::{Desc, check_bounds};
-use super::family::{Exported, Handle};
+use super::family::Exported;
+use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::timer::Timer;
 use super::{buckets, labelled, metric};
@@ -16,6 +17,11 @@ use super::{buckets, labelled, metric};
 impl Exported for Buckets {
     const KIND: Kind = Kind::Histogram;
     const FOLDS: bool = true;
+
+    #[inline(always)]
+    fn cells(desc: &Desc) -> usize {
+        Self::width(&(bounds(desc).len() + 1))
+    }
 
     fn shape(desc: &Desc) -> usize {
         bounds(desc).len() + 1
@@ -186,7 +192,7 @@ impl Histogram {
 
     fn series(&self) -> HistogramSeries<'_> {
         HistogramSeries {
-            handle: self.inner.family().only(),
+            handle: self.inner.family().only().into(),
         }
     }
 
@@ -227,31 +233,31 @@ impl<'a> HistogramSeries<'a> {
     }
 
     fn family_name(&self) -> &'static str {
-        self.handle.family.desc.name
+        self.handle.desc().name
     }
 
     #[inline]
     fn last(&self) -> u64 {
-        self.handle.cells.place().last(self.handle.tag)
+        self.handle.last()
     }
 
     #[inline]
     fn bounds(&self) -> &'static [f64] {
-        bounds(&self.handle.family.desc)
+        bounds(self.handle.desc())
     }
 
     #[cold]
     fn observe_cold(&self, value: f64, times: u64) {
-        let Handle {
+        let Found {
             family, cells, tag, ..
-        } = self.handle;
+        } = self.handle.found();
         if times == 0 {
             return;
         }
         if value.is_nan() || !family.admits(value) {
             return observe::refuse();
         }
-        let what = (bucket(self.bounds(), value), value, times);
+        let what = (bucket(bounds(&family.desc), value), value, times);
         let cold = |cells: &Buckets, tag, eager| {
             observe::thread(|thread| {
                 cells.observe_cold(observe::engine(), thread, tag, what, eager)

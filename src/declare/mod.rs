@@ -9,6 +9,7 @@ mod declaration;
 mod desc;
 mod family;
 pub(crate) mod gauge;
+mod handle;
 pub(crate) mod histogram;
 pub(crate) mod info;
 pub(crate) mod label;
@@ -442,7 +443,7 @@ macro_rules! labelled {
             pub fn named(&self, labels: &[(&str, &str)]) -> Result<$series<'_, $($rest),*>, $crate::Error> {
                 let texts = $crate::declare::desc::in_order(&self.inner.desc, labels)?;
                 Ok($series {
-                    handle: self.inner.family().with(&texts),
+                    handle: self.inner.family().with(&texts).into(),
                 })
             }
         }
@@ -452,7 +453,7 @@ macro_rules! labelled {
             #[inline]
             pub fn series(&self) -> $series<'_, $($rest),*> {
                 $series {
-                    handle: self.kept.handle(),
+                    handle: self.kept.handle().into(),
                 }
             }
         }

@@ -4,19 +4,24 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::observe::{self, Cells, Distribution, Outcome, Promise, Streamed, Tag};
+use crate::observe::{self, Distribution, Outcome, Promise, Streamed, Tag};
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{Kind, Quantiles, Values};
 
 use super::declaration::{Declaration, Kept};
 use super::desc::Desc;
-use super::family::{Exported, Handle};
+use super::family::Exported;
+use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::{labelled, metric};
 
 impl Exported for Distribution {
     const KIND: Kind = Kind::Summary;
     const FOLDS: bool = true;
+
+    fn cells(_: &Desc) -> usize {
+        1
+    }
 
     fn shape(desc: &Desc) -> Arc<Promise> {
         Promise::new(desc.targets)
@@ -182,7 +187,7 @@ impl Summary {
     #[cold]
     fn observe_cold(&self, value: f64) {
         let series = SummarySeries {
-            handle: self.inner.family().only(),
+            handle: self.inner.family().only().into(),
         };
         series.observe_cold(value);
         self.inner.copy_place();
@@ -200,14 +205,14 @@ impl SummarySeries<'_> {
 
     #[inline]
     fn last(&self) -> u64 {
-        self.handle.cells.place().last(self.handle.tag)
+        self.handle.last()
     }
 
     #[cold]
     fn observe_cold(&self, value: f64) {
-        let Handle {
+        let Found {
             family, cells, tag, ..
-        } = self.handle;
+        } = self.handle.found();
         if value.is_nan() || !family.admits(value) {
             return observe::refuse();
         }

@@ -3,7 +3,7 @@
 mod number;
 mod text;
 
-use crate::snapshot::{Family, Histogram, Number, Snapshot, Summary, Value, Values};
+use crate::snapshot::{Family, Histogram, Number, Numbers, Snapshot, Summary, Value, Values};
 
 /// The content type of [`text`](fn@text).
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -60,9 +60,14 @@ fn walk(snapshot: &Snapshot, format: &mut impl Format) {
     for family in snapshot.families() {
         format.family(family);
         match &family.values {
-            Values::Counter(values) => {
+            Values::Counter(Numbers::Int(values)) => {
                 for (labels, value) in family.texts.iter().zip(values) {
-                    format.counter(labels, *value);
+                    format.counter(labels, Number::Int(*value));
+                }
+            }
+            Values::Counter(Numbers::Float(values)) => {
+                for (labels, value) in family.texts.iter().zip(values) {
+                    format.counter(labels, Number::Float(*value));
                 }
             }
             Values::Gauge(values) => {

@@ -50,7 +50,7 @@ pub use buckets::{Buckets, MOST_BUCKETS, Observed, join_sums};
 pub use level::{Change, Level};
 pub use pass::{Pass, Retired};
 pub use shard::Thread;
-pub use slot::{Place, Tag};
+pub use slot::{Place, Tag, stride};
 #[cfg(not(loom))]
 pub use store::{Found, Store};
 pub use stream::{Flush, Streamed};
@@ -285,6 +285,28 @@ fn promote(engine: &Engine, place: &Place, tag: Tag, cells: u64) {
     {
         engine.slots.free(last, cells);
     }
+}
+
+/// The most cells of a row: what a thread has to have for all of them as soon as it has one.
+const MOST_IN_ROW: u64 = 1024;
+
+/// Gives cold series of `cells` cells each, which nobody has updated yet, slots that follow each other. Returns the first
+/// one's; the others' are a [`stride`] apart. `None` where there are none, or where they would be too many.
+pub fn promote_row<'a>(
+    engine: &Engine,
+    places: impl ExactSizeIterator<Item = &'a Place>,
+    cells: usize,
+) -> Option<u64> {
+    let count = places.len() as u64;
+    if cells == 0 || count == 0 || count * stride(cells) > MOST_IN_ROW {
+        return None;
+    }
+    let first = engine.slots.allocate_row(cells, count)?;
+    let promoted = places
+        .zip((first..).step_by(stride(cells) as usize))
+        .all(|(place, last)| place.promote(Tag::FIRST, last));
+    debug_assert!(promoted, "somebody was there before");
+    promoted.then_some(first)
 }
 
 /// [`Thread::settle`]; a series of a family declared hot gets its slot on the way.

@@ -21,7 +21,7 @@ use crate::sync::{
 
 use super::Engine;
 use super::memory::{Block, Slab, SlabRef};
-use super::slot::{Place, Tag};
+use super::slot::{MOST_CELLS, Place, Tag};
 
 /// Cells of a thread's first slab: 2 KiB.
 #[cfg(not(loom))]
@@ -488,7 +488,8 @@ impl Thread {
         // Half as much again, so that growing is rare, in whole pairs of lines.
         let capacity = (needed + 1)
             .max(old.capacity() + old.capacity() / 2)
-            .next_multiple_of(16);
+            .next_multiple_of(16)
+            .min(MOST_CELLS);
         let new = SlabRef::allocate(capacity, shard);
         if let Some(new) = new {
             // SAFETY: this thread owns the shard; the new slab is larger and not yet published.

@@ -12,6 +12,9 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 /// The slot of a series that has none: it counts in its shared cell.
 const COLD: u64 = u32::MAX as u64;
 
+/// The most cells of a slab, so that a cold place is beyond every length.
+pub(crate) const MOST_CELLS: u64 = COLD & !15;
+
 /// The slot of a gauge that may be set: it has a cell of its own, and this one is never given out.
 pub(crate) const OPEN: u64 = 0;
 
@@ -67,7 +70,7 @@ impl Place {
     /// Acquire: pairs with the Release in [`promote`](Self::promote); who finds a slot that was used before finds
     /// its cells zeroed.
     #[inline(always)]
-    pub(crate) fn last(&self, tag: Tag) -> u64 {
+    pub fn last(&self, tag: Tag) -> u64 {
         self.0.load(Acquire).wrapping_sub(tag.0)
     }
 
@@ -109,6 +112,11 @@ impl Place {
             OPEN => Had::ItsOwnCell,
             slot => Had::Slot(slot),
         }
+    }
+
+    /// Makes this fresh place that of a row whose first slot is `last`.
+    pub fn be_row(&self, last: u64) {
+        self.promote(Tag::FIRST, last);
     }
 
     /// A copy of a place that is never retired, once it is hot. See [`Counter`](crate::Counter).
@@ -159,21 +167,35 @@ impl Slots {
         if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
             return None;
         }
-        let size = rounded(cells);
+        let size = stride(cells as usize);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = table.free.get_mut(&size).and_then(Vec::pop) {
             return Some(u64::from(last));
         }
-        let start = table.next.next_multiple_of(size.min(16));
+        let start = table.skip_to(size);
         let end = start + size;
-        if end > COLD {
+        if end > MOST_CELLS {
             return None;
-        }
-        for skipped in table.next..start {
-            table.free.entry(1).or_default().push(skipped as u32);
         }
         table.next = end;
         Some(end - 1)
+    }
+
+    /// `count` blocks of `cells` cells that follow each other, a [`stride`] apart: fresh ones, each given back by itself.
+    /// Named by the last cell of the first one.
+    pub(crate) fn allocate_row(&self, cells: usize, count: u64) -> Option<u64> {
+        if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
+            return None;
+        }
+        let size = stride(cells);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = table.skip_to(size);
+        let end = start + size * count;
+        if end > MOST_CELLS {
+            return None;
+        }
+        table.next = end;
+        Some(start + size - 1)
     }
 
     /// Takes back a block, as the collector does: it does not wait for a thread that is taking one.
@@ -210,15 +232,29 @@ impl Slots {
 }
 
 impl Table {
+    /// Where a block of this size can begin; what is skipped is free.
+    fn skip_to(&mut self, size: u64) -> u64 {
+        let start = self.next.next_multiple_of(size.min(16));
+        if start < COLD {
+            for skipped in self.next..start {
+                self.free.entry(1).or_default().push(skipped as u32);
+            }
+            self.next = start;
+        }
+        start
+    }
+
     fn put(&mut self, last: u64, cells: u64) {
         debug_assert!(cells > 0, "a block has cells");
-        let free = self.free.entry(rounded(cells)).or_default();
+        let free = self.free.entry(stride(cells as usize)).or_default();
         free.push(last as u32);
     }
 }
 
-/// Blocks come in powers of two up to a pair of lines, then in whole pairs.
-fn rounded(cells: u64) -> u64 {
+/// The size of a block: powers of two up to a pair of lines, then whole pairs.
+#[inline(always)]
+pub fn stride(cells: usize) -> u64 {
+    let cells = cells as u64;
     if cells <= 16 {
         cells.next_power_of_two()
     } else {
@@ -239,6 +275,12 @@ mod tests {
             for cell in 0..cells {
                 assert!(taken.insert(last - cell), "cell {} twice", last - cell);
             }
+        }
+        let first = slots.allocate_row(15, 3).unwrap();
+        for last in (first..).step_by(16).take(3) {
+            assert!((0..16).all(|cell| taken.insert(last - cell)), "{last}");
+            slots.free(last, 15);
+            assert_eq!(slots.allocate(15), Some(last));
         }
         let last = slots.allocate(15).unwrap();
         slots.free(last, 15);

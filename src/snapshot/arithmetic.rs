@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::error::Error;
 
 use super::sketch::Sketch;
-use super::{Family, GaugeMerge, Number, Snapshot, Values, labels};
+use super::{Family, GaugeMerge, Snapshot, Values, labels};
 
 impl Snapshot {
     /// What happened since `earlier`: counters and histograms are differences, gauges are what they are now.
@@ -97,7 +97,7 @@ impl Family {
                 }
                 Some(&at) => match (&mut self.values, &other.values) {
                     (Values::Counter(ours), Values::Counter(theirs)) => {
-                        ours[at] = add(ours[at], theirs[i]);
+                        ours.set(at, ours.get(at).plus(theirs.get(i)));
                     }
                     (Values::Gauge(ours), Values::Gauge(theirs)) => {
                         ours[at] = match merge {
@@ -161,7 +161,7 @@ impl Family {
     fn take_away(&mut self, i: usize, before: &Self, at: usize) {
         match (&mut self.values, &before.values) {
             (Values::Counter(now), Values::Counter(before)) => {
-                now[i] = subtract(now[i], before[at]);
+                now.set(i, now.get(i).since(before.get(at)));
             }
             (
                 Values::Histogram {
@@ -288,22 +288,4 @@ impl Values {
 fn join_sums(a: f64, b: f64) -> f64 {
     let sum = a + b;
     if sum.is_nan() { a } else { sum }
-}
-
-fn add(a: Number, b: Number) -> Number {
-    match (a, b) {
-        (Number::Int(a), Number::Int(b)) => Number::Int(a.wrapping_add(b)),
-        (a, b) => Number::Float(a.as_f64() + b.as_f64()),
-    }
-}
-
-/// What a counter gained; one that went down has started over.
-fn subtract(now: Number, before: Number) -> Number {
-    match (now, before) {
-        (Number::Int(now), Number::Int(before)) => {
-            Number::Int(now.checked_sub(before).unwrap_or(now))
-        }
-        (now, before) if now.as_f64() < before.as_f64() => now,
-        (now, before) => Number::Float(now.as_f64() - before.as_f64()),
-    }
 }

@@ -5,6 +5,7 @@
 
 mod arithmetic;
 pub(crate) mod labels;
+mod number;
 pub mod sketch;
 
 use std::borrow::Cow;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use labels::Texts;
+pub use number::Number;
+pub(crate) use number::Numbers;
 
 /// What a family is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,31 +75,6 @@ pub enum GaugeMerge {
     Last,
 }
 
-/// A counter's value: exact as long as it is a whole number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
-pub enum Number {
-    /// An integer counter; it wraps at 2⁶⁴, which readers see as a restart.
-    Int(u64),
-    /// A float counter.
-    Float(f64),
-}
-
-impl Number {
-    /// The value as a float; above 2⁵³ integers are rounded.
-    ///
-    /// ```
-    /// assert_eq!(tallies::snapshot::Number::Int(3).as_f64(), 3.0);
-    /// ```
-    #[must_use]
-    pub fn as_f64(self) -> f64 {
-        match self {
-            Self::Int(n) => n as f64,
-            Self::Float(x) => x,
-        }
-    }
-}
-
 /// What a family is called and means: the same for all of its series.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -113,7 +91,7 @@ pub(crate) struct Meta {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
 pub(crate) enum Values {
-    Counter(Vec<Number>),
+    Counter(Numbers),
     /// Also of info and state sets.
     Gauge(Vec<f64>),
     Histogram {
@@ -378,7 +356,7 @@ impl Family {
 
     pub(crate) fn value(&self, i: usize) -> Value<'_> {
         match &self.values {
-            Values::Counter(values) => Value::Counter(values[i]),
+            Values::Counter(values) => Value::Counter(values.get(i)),
             Values::Gauge(values) => Value::Gauge(values[i]),
             Values::Histogram {
                 bounds,
@@ -424,7 +402,7 @@ impl Family {
     fn bytes(&self) -> usize {
         self.texts.bytes()
             + match &self.values {
-                Values::Counter(values) => 16 * values.capacity(),
+                Values::Counter(values) => values.bytes(),
                 Values::Gauge(values) => 8 * values.capacity(),
                 Values::Histogram { counts, sums, .. } => 8 * (counts.capacity() + sums.capacity()),
                 Values::Summary { values, .. } => values

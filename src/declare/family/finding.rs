@@ -9,12 +9,13 @@ use crate::observe::{self, Found, Tag};
 use crate::snapshot::labels;
 
 use super::super::desc::{Names, check_label};
-use super::{Exported, Family, Handle, Series};
+use super::super::handle;
+use super::{Exported, Family, Series};
 
 impl<C: Exported> Family<C> {
     /// The series of a label set, made if there is none; the overflow series beyond the limit.
     #[inline(always)]
-    pub(crate) fn with(&self, texts: &[&str]) -> Handle<'_, C> {
+    pub(crate) fn with(&self, texts: &[&str]) -> handle::Found<'_, C> {
         let hash = self.hash(texts);
         match self.store.find(hash, texts) {
             Some(found) if found.series.cells.place().tag() == found.tag => self.handle_of(found),
@@ -23,8 +24,8 @@ impl<C: Exported> Family<C> {
     }
 
     #[inline(always)]
-    fn handle_of<'f>(&'f self, found: Found<'f, Series<C>>) -> Handle<'f, C> {
-        Handle {
+    fn handle_of<'f>(&'f self, found: Found<'f, Series<C>>) -> handle::Found<'f, C> {
+        handle::Found {
             family: self,
             cells: &found.series.cells,
             tag: found.tag,
@@ -38,7 +39,7 @@ impl<C: Exported> Family<C> {
     }
 
     #[cold]
-    fn with_index(&self, hash: u64, texts: &[&str]) -> Handle<'_, C> {
+    fn with_index(&self, hash: u64, texts: &[&str]) -> handle::Found<'_, C> {
         if self.is_unlabelled() {
             return self.only();
         }
@@ -51,9 +52,9 @@ impl<C: Exported> Family<C> {
 
     /// Series `index`, if it is still of the generation `tag`.
     #[inline]
-    pub(crate) fn handle(&self, index: u32, tag: Tag) -> Option<Handle<'_, C>> {
+    pub(crate) fn handle(&self, index: u32, tag: Tag) -> Option<handle::Found<'_, C>> {
         let series = self.series(index as usize)?;
-        (series.cells.place().tag() == tag).then_some(Handle {
+        (series.cells.place().tag() == tag).then_some(handle::Found {
             family: self,
             cells: &series.cells,
             tag,

@@ -19,11 +19,14 @@ use crate::observe::{self, Cells, Pass, SharedText, Store, Tag};
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::desc::Desc;
+use super::handle::Found;
 
 /// What a kind of cells adds to [`Cells`] so that a scrape can write it.
 pub(crate) trait Exported: Cells {
     /// What families of it are.
     const KIND: Kind;
+    /// The cells of one series in a shard; 0 for what has none there.
+    fn cells(desc: &Desc) -> usize;
     /// The shape of a family's cells.
     fn shape(desc: &Desc) -> Self::Shape;
     /// A place for the values of a family.
@@ -57,6 +60,8 @@ pub(crate) struct Family<C: Exported> {
     store: Store<Series<C>>,
     /// Every combination of closed label sets, made with the first one.
     dense: OnceLock<Box<[Series<C>]>>,
+    /// The slot of the first of them, where they lie in a row; made with the first update.
+    row: OnceLock<Option<u64>>,
     /// Series made so far, retired ones included.
     made: AtomicUsize,
     live: AtomicUsize,
@@ -133,24 +138,6 @@ impl<C: Exported> Series<C> {
     }
 }
 
-/// A series as a handle has it: borrowed, with the generation it was found in.
-#[derive(Debug)]
-pub(crate) struct Handle<'a, C: Exported> {
-    pub(crate) family: &'a Family<C>,
-    pub(crate) cells: &'a C,
-    pub(crate) tag: Tag,
-    /// Which series it is; `u32::MAX` for the overflow series.
-    pub(crate) index: u32,
-}
-
-impl<C: Exported> Clone for Handle<'_, C> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<C: Exported> Copy for Handle<'_, C> {}
-
 impl<C: Exported> Family<C> {
     pub(crate) fn new(desc: Desc) -> Self {
         let shape = C::shape(&desc);
@@ -164,6 +151,7 @@ impl<C: Exported> Family<C> {
             store: Store::new(),
             has_free: AtomicBool::new(false),
             dense: OnceLock::new(),
+            row: OnceLock::new(),
             made: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
             edition: AtomicU64::new(0),
@@ -186,20 +174,20 @@ impl<C: Exported> Family<C> {
             .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), 8))
     }
 
-    /// The series of a closed label set.
+    /// The series of a closed label set. Who updates it calls [`row`](Self::row) before.
     #[inline]
     pub(crate) fn dense(
         &self,
         count: usize,
         index: usize,
         texts: fn(usize) -> Vec<&'static str>,
-    ) -> Handle<'_, C> {
+    ) -> Found<'_, C> {
         let all = match self.dense.get() {
             Some(all) => all,
             None => self.make_dense(count, texts),
         };
         match all.get(index) {
-            Some(series) => Handle {
+            Some(series) => Found {
                 family: self,
                 cells: &series.cells,
                 tag: Tag::FIRST,
@@ -207,6 +195,18 @@ impl<C: Exported> Family<C> {
             },
             None => self.overflow(),
         }
+    }
+
+    /// The slot of the first combination of a closed label set, if they lie in a row; they do unless they are many.
+    pub(crate) fn row(&self, count: usize, texts: fn(usize) -> Vec<&'static str>) -> Option<u64> {
+        *self.row.get_or_init(|| {
+            let places = self.make_dense(count, texts).iter();
+            observe::promote_row(
+                observe::engine(),
+                places.map(|series| series.cells.place()),
+                C::cells(&self.desc),
+            )
+        })
     }
 
     #[cold]
@@ -227,8 +227,8 @@ impl<C: Exported> Family<C> {
     }
 
     /// The series without labels.
-    pub(crate) fn only(&self) -> Handle<'_, C> {
-        Handle {
+    pub(crate) fn only(&self) -> Found<'_, C> {
+        Found {
             family: self,
             cells: &self.first,
             tag: Tag::FIRST,
@@ -249,7 +249,7 @@ impl<C: Exported> Family<C> {
     }
 
     /// Where updates land that have no series of their own.
-    pub(crate) fn overflow(&self) -> Handle<'_, C> {
+    pub(crate) fn overflow(&self) -> Found<'_, C> {
         observe::engine().stats.overflowed.fetch_add(1, Relaxed);
         self.overflowed.store(true, Relaxed);
         if self.live.load(Relaxed) >= self.desc.limit && !self.said.swap(true, Relaxed) {

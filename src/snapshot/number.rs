@@ -1,0 +1,137 @@
+//! What counters hold: integers, or floats.
+
+/// A counter's value: exact as long as it is a whole number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
+pub enum Number {
+    /// An integer counter; it wraps at 2⁶⁴, which readers see as a restart.
+    Int(u64),
+    /// A float counter.
+    Float(f64),
+}
+
+impl Number {
+    /// The value as a float; above 2⁵³ integers are rounded.
+    ///
+    /// ```
+    /// assert_eq!(tallies::snapshot::Number::Int(3).as_f64(), 3.0);
+    /// ```
+    #[must_use]
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Self::Int(n) => n as f64,
+            Self::Float(x) => x,
+        }
+    }
+
+    pub(super) fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => Self::Int(a.wrapping_add(b)),
+            (a, b) => Self::Float(a.as_f64() + b.as_f64()),
+        }
+    }
+
+    /// What a counter gained since it was `before`; one that went down has started over.
+    pub(super) fn since(self, before: Self) -> Self {
+        match (self, before) {
+            (Self::Int(now), Self::Int(before)) => {
+                Self::Int(now.checked_sub(before).unwrap_or(now))
+            }
+            (now, before) if now.as_f64() < before.as_f64() => now,
+            (now, before) => Self::Float(now.as_f64() - before.as_f64()),
+        }
+    }
+}
+
+/// The values of a family's series: all of one type, so that they lie close. One float makes all of them floats.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
+pub(crate) enum Numbers {
+    Int(Vec<u64>),
+    Float(Vec<f64>),
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self::Int(Vec::new())
+    }
+}
+
+impl Numbers {
+    #[inline]
+    pub(crate) fn push(&mut self, number: Number) {
+        match (&mut *self, number) {
+            (Self::Int(all), Number::Int(n)) => all.push(n),
+            (Self::Float(all), number) => all.push(number.as_f64()),
+            (Self::Int(all), Number::Float(x)) => {
+                let mut floats = Vec::with_capacity(all.capacity());
+                floats.extend(all.iter().map(|n| *n as f64));
+                floats.push(x);
+                *self = Self::Float(floats);
+            }
+        }
+    }
+
+    pub(super) fn get(&self, i: usize) -> Number {
+        match self {
+            Self::Int(all) => Number::Int(all[i]),
+            Self::Float(all) => Number::Float(all[i]),
+        }
+    }
+
+    pub(super) fn set(&mut self, i: usize, number: Number) {
+        match (&mut *self, number) {
+            (Self::Int(all), Number::Int(n)) => all[i] = n,
+            (Self::Float(all), number) => all[i] = number.as_f64(),
+            (Self::Int(all), Number::Float(x)) => {
+                let mut floats: Vec<_> = all.iter().map(|n| *n as f64).collect();
+                floats[i] = x;
+                *self = Self::Float(floats);
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Int(all) => all.len(),
+            Self::Float(all) => all.len(),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        match self {
+            Self::Int(all) => all.clear(),
+            Self::Float(all) => all.clear(),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        8 * match self {
+            Self::Int(all) => all.capacity(),
+            Self::Float(all) => all.capacity(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_float_makes_floats_of_all() {
+        let mut numbers = Numbers::default();
+        numbers.push(Number::Int(u64::MAX));
+        assert_eq!(numbers.get(0), Number::Int(u64::MAX));
+        numbers.push(Number::Float(0.5));
+        assert_eq!((numbers.len(), numbers.get(1)), (2, Number::Float(0.5)));
+        assert_eq!(numbers.get(0), Number::Float(u64::MAX as f64));
+        numbers.set(0, Number::Int(7));
+        assert_eq!(numbers.get(0), Number::Float(7.0));
+        let mut numbers = Numbers::Int(vec![1, 2]);
+        numbers.set(1, Number::Float(0.25));
+        assert_eq!(
+            (numbers.get(0), numbers.get(1)),
+            (Number::Float(1.0), Number::Float(0.25))
+        );
+    }
+}
