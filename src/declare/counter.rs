@@ -141,7 +141,7 @@ impl<N: Number> CounterSeries<'_, N> {
     #[inline]
     pub fn add(&self, n: N) {
         if !n.can_add() || !observe::thread(|thread| Tally::add(thread, self.handle.last(), n)) {
-            self.add_cold(n);
+            self.handle.cold(move |found| add_found(found, n));
         }
     }
 
@@ -154,16 +154,6 @@ impl<N: Number> CounterSeries<'_, N> {
         check(self.handle.desc().name, n)?;
         self.add(n);
         Ok(())
-    }
-
-    #[cold]
-    fn add_cold(&self, n: N) {
-        let Found {
-            family, cells, tag, ..
-        } = self.handle.found();
-        if add_cold(cells, tag, n, family.desc.hot) == Outcome::Stale {
-            add_cold(family.overflow().cells, Tag::FIRST, n, false);
-        }
     }
 }
 
@@ -220,6 +210,15 @@ fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {
         n.into_number().as_f64(),
         "only grows by finite amounts of 0 and more",
     ))
+}
+
+fn add_found<N: Number>(found: Found<'_, Tally<N>>, n: N) {
+    let Found {
+        family, cells, tag, ..
+    } = found;
+    if add_cold(cells, tag, n, family.desc.hot) == Outcome::Stale {
+        add_cold(family.overflow().cells, Tag::FIRST, n, false);
+    }
 }
 
 fn add_cold<N: Number>(cells: &Tally<N>, tag: Tag, n: N, eager: bool) -> Outcome {

@@ -87,7 +87,6 @@ impl<C: Exported> Declaration<C> {
     }
 
     /// One of the combinations of a closed label set; from now on their row is known here, if they have one.
-    #[cold]
     pub(super) fn in_row(
         &self,
         count: usize,

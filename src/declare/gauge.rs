@@ -195,23 +195,24 @@ impl GaugeSeries<'_> {
 
     #[inline]
     fn change(&self, change: Change) {
-        let Found { cells, tag, .. } = self.handle.found();
-        if !observe::thread(|thread| cells.change(thread, tag, change)) {
-            self.change_cold(change);
+        let hot = self.handle.series().is_some_and(|found| {
+            observe::thread(|thread| found.cells.change(thread, found.tag, change))
+        });
+        if !hot {
+            self.handle.cold(move |found| change_found(found, change));
         }
     }
+}
 
-    #[cold]
-    fn change_cold(&self, change: Change) {
-        let Found {
-            family, cells, tag, ..
-        } = self.handle.found();
-        let cold = |cells: &Level, tag| {
-            observe::thread(|thread| cells.change_cold(observe::engine(), thread, tag, change))
-        };
-        if cold(cells, tag) == Outcome::Stale {
-            cold(family.overflow().cells, Tag::FIRST);
-        }
+fn change_found(found: Found<'_, Level>, change: Change) {
+    let Found {
+        family, cells, tag, ..
+    } = found;
+    let cold = |cells: &Level, tag| {
+        observe::thread(|thread| cells.change_cold(observe::engine(), thread, tag, change))
+    };
+    if cold(cells, tag) == Outcome::Stale {
+        cold(family.overflow().cells, Tag::FIRST);
     }
 }
 
@@ -345,19 +346,21 @@ impl<'a> UpDownCounterSeries<'a> {
         self.handle.last()
     }
 
-    #[cold]
+    #[inline(always)]
     fn add_cold(&self, up: u64, down: u64) {
-        let Found {
-            family, cells, tag, ..
-        } = self.handle.found();
-        let cold = |cells: &UpDown, tag, eager| {
-            observe::thread(|thread| {
-                cells.add_cold(observe::engine(), thread, tag, up, down, eager)
-            })
-        };
-        if cold(cells, tag, family.desc.hot) == Outcome::Stale {
-            cold(family.overflow().cells, Tag::FIRST, false);
-        }
+        self.handle.cold(move |found| add_found(found, up, down));
+    }
+}
+
+fn add_found(found: Found<'_, UpDown>, up: u64, down: u64) {
+    let Found {
+        family, cells, tag, ..
+    } = found;
+    let cold = |cells: &UpDown, tag, eager| {
+        observe::thread(|thread| cells.add_cold(observe::engine(), thread, tag, up, down, eager))
+    };
+    if cold(cells, tag, family.desc.hot) == Outcome::Stale {
+        cold(family.overflow().cells, Tag::FIRST, false);
     }
 }
 

@@ -85,6 +85,15 @@ impl<'a, C: Exported> Handle<'a, C> {
         }
     }
 
+    /// The series itself, where it is not in a row.
+    #[inline(always)]
+    pub(crate) fn series(&self) -> Option<Found<'a, C>> {
+        match self.0 {
+            At::Series(found) => Some(found),
+            At::Row { .. } => None,
+        }
+    }
+
     /// What its family is and means; of a row it counts only where that is hot.
     #[inline(always)]
     pub(crate) fn desc(&self) -> &'a Desc {
@@ -94,17 +103,49 @@ impl<'a, C: Exported> Handle<'a, C> {
         }
     }
 
-    /// The series itself, for an update that goes the cold way.
-    #[inline]
-    pub(crate) fn found(&self) -> Found<'a, C> {
+    /// Runs `f` with the series itself: an update that goes the cold way.
+    ///
+    /// The parts are handed over one by one: a handle that is handed over whole has to be in memory, also on the way
+    /// where nobody wants it.
+    #[inline(always)]
+    pub(crate) fn cold<R>(self, f: impl FnOnce(Found<'a, C>) -> R) -> R {
         match self.0 {
-            At::Series(found) => found,
+            At::Series(found) => cold_series(found.family, found.cells, found.tag, found.index, f),
             At::Row {
                 declaration,
                 index,
                 all: (count, texts),
                 ..
-            } => declaration.in_row(count, index, texts),
+            } => cold_row(declaration, count, index, texts, f),
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn cold_series<'a, C: Exported, R>(
+    family: &'a Family<C>,
+    cells: &'a C,
+    tag: Tag,
+    index: u32,
+    f: impl FnOnce(Found<'a, C>) -> R,
+) -> R {
+    f(Found {
+        family,
+        cells,
+        tag,
+        index,
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn cold_row<'a, C: Exported, R>(
+    declaration: &'a Declaration<C>,
+    count: usize,
+    index: usize,
+    texts: fn(usize) -> Vec<&'static str>,
+    f: impl FnOnce(Found<'a, C>) -> R,
+) -> R {
+    f(declaration.in_row(count, index, texts))
 }

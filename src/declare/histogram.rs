@@ -246,26 +246,29 @@ impl<'a> HistogramSeries<'a> {
         bounds(self.handle.desc())
     }
 
-    #[cold]
+    #[inline(always)]
     fn observe_cold(&self, value: f64, times: u64) {
-        let Found {
-            family, cells, tag, ..
-        } = self.handle.found();
-        if times == 0 {
-            return;
-        }
-        if value.is_nan() || !family.admits(value) {
-            return observe::refuse();
-        }
-        let what = (bucket(bounds(&family.desc), value), value, times);
-        let cold = |cells: &Buckets, tag, eager| {
-            observe::thread(|thread| {
-                cells.observe_cold(observe::engine(), thread, tag, what, eager)
-            })
-        };
-        if cold(cells, tag, family.desc.hot) == Outcome::Stale {
-            cold(family.overflow().cells, Tag::FIRST, false);
-        }
+        self.handle
+            .cold(move |found| observe_found(found, value, times));
+    }
+}
+
+fn observe_found(found: Found<'_, Buckets>, value: f64, times: u64) {
+    let Found {
+        family, cells, tag, ..
+    } = found;
+    if times == 0 {
+        return;
+    }
+    if value.is_nan() || !family.admits(value) {
+        return observe::refuse();
+    }
+    let what = (bucket(bounds(&family.desc), value), value, times);
+    let cold = |cells: &Buckets, tag, eager| {
+        observe::thread(|thread| cells.observe_cold(observe::engine(), thread, tag, what, eager))
+    };
+    if cold(cells, tag, family.desc.hot) == Outcome::Stale {
+        cold(family.overflow().cells, Tag::FIRST, false);
     }
 }
 

@@ -208,23 +208,25 @@ impl SummarySeries<'_> {
         self.handle.last()
     }
 
-    #[cold]
+    #[inline(always)]
     fn observe_cold(&self, value: f64) {
-        let Found {
-            family, cells, tag, ..
-        } = self.handle.found();
-        if value.is_nan() || !family.admits(value) {
-            return observe::refuse();
-        }
-        let cold = |cells: &Distribution, tag, eager| {
-            let what = (value, &*family.shape);
-            observe::thread(|thread| {
-                cells.observe_cold(observe::engine(), thread, tag, what, eager)
-            })
-        };
-        if cold(cells, tag, family.desc.hot) == Outcome::Stale {
-            cold(family.overflow().cells, Tag::FIRST, false);
-        }
+        self.handle.cold(move |found| observe_found(found, value));
+    }
+}
+
+fn observe_found(found: Found<'_, Distribution>, value: f64) {
+    let Found {
+        family, cells, tag, ..
+    } = found;
+    if value.is_nan() || !family.admits(value) {
+        return observe::refuse();
+    }
+    let cold = |cells: &Distribution, tag, eager| {
+        let what = (value, &*family.shape);
+        observe::thread(|thread| cells.observe_cold(observe::engine(), thread, tag, what, eager))
+    };
+    if cold(cells, tag, family.desc.hot) == Outcome::Stale {
+        cold(family.overflow().cells, Tag::FIRST, false);
     }
 }
 
