@@ -298,6 +298,27 @@ impl Registry {
         self.list().clear();
     }
 
+    /// Every series at zero, for a child after `fork`, which has a copy of all that its parent counted.
+    ///
+    /// To be called while the child has one thread. What other threads count meanwhile may or may not be forgotten.
+    /// Memory of streams that the parent's threads had stays taken, and `fork` in a program of several threads may leave
+    /// locks taken for ever, here as everywhere: fork first, or while no other thread touches metrics.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = registry.counter("jobs_total", "Jobs done.")?;
+    /// jobs.add(3);
+    /// // In the child:
+    /// registry.start_over();
+    /// jobs.inc();
+    /// assert_eq!(jobs.total(), 1);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn start_over(&self) {
+        self.enlist();
+        self.list().start_over(&observe::engine().pass());
+    }
+
     /// The names of all families and collectors, in order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {

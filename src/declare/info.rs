@@ -245,6 +245,10 @@ impl Declared for States {
         }
     }
 
+    fn start_over(&self, _: &Pass<'_>) {
+        self.current.store(0, Relaxed);
+    }
+
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
         self
     }

@@ -117,6 +117,17 @@ impl List {
         (inner.entries.len(), series)
     }
 
+    /// Every series of every family at zero again, in a process that has but one thread.
+    pub(crate) fn start_over(&self, pass: &Pass<'_>) {
+        let families: Vec<_> = self
+            .lock()
+            .entries
+            .values()
+            .flat_map(|entry| entry.twins.iter().cloned())
+            .collect();
+        families.iter().for_each(|family| family.start_over(pass));
+    }
+
     pub(crate) fn set_prefix(&self, prefix: &str) -> Result<(), Error> {
         if !prefix.is_empty() {
             check_name(prefix.as_bytes()).map_err(|why| Error::name(prefix, why))?;

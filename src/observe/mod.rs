@@ -253,6 +253,21 @@ pub fn end<C: Cells>(
     done
 }
 
+/// Makes a series like a fresh one while it is in use, and the slot it had when it was retired: for the only thread of a
+/// process. What its blocks hold besides numbers is left behind, not freed.
+pub fn start_over<C: Cells>(
+    pass: &Pass<'_>,
+    shape: &C::Shape,
+    series: &C,
+    retired: Option<Retired>,
+) {
+    let slot = retired.map_or_else(|| series.place().slot(), Retired::slot);
+    if let Some(last) = slot {
+        pass.zero(last, C::width(shape));
+    }
+    series.clear(shape);
+}
+
 fn end_now<C: Cells>(
     pass: &mut Pass<'_>,
     shape: &C::Shape,

@@ -353,6 +353,15 @@ impl<'e> Pass<'e> {
         true
     }
 
+    /// Zeroes the block `last` in every shard, in use as it is: for the only thread of a process.
+    pub(crate) fn zero(&self, last: u64, cells: usize) {
+        for below in 0..cells {
+            // Relaxed: no other thread is there. Were one, its count would be lost, and nothing worse.
+            self.cells(Some(last), below)
+                .for_each(|cell| cell.store(0, Relaxed));
+        }
+    }
+
     /// Frees the slot of a retired series; see [`clear_slot`](Self::clear_slot).
     pub(crate) fn reclaim(&mut self, last: u64, cells: usize, fold: impl FnMut(Block)) -> bool {
         let done = self.clear_slot(last, cells, fold);

@@ -67,6 +67,25 @@ impl<C: Exported> Family<C> {
         gone
     }
 
+    /// Every series at zero again, in a process that has but one thread.
+    pub(crate) fn start_over(&self, pass: &Pass<'_>) {
+        let dense = self.dense.get().map_or(&[][..], |all| all);
+        std::iter::once(&self.first)
+            .chain(dense.iter().map(|series| &series.cells))
+            .chain(self.all().map(|(_, series)| &series.cells))
+            .for_each(|cells| observe::start_over(pass, &self.shape, cells, None));
+        let mut ended = self.ended();
+        for retired in &ended.retired {
+            if let Some(series) = self.series(retired.index as usize) {
+                observe::start_over(pass, &self.shape, &series.cells, Some(retired.what));
+            }
+        }
+        ended.idle.clear();
+        ended.forgotten = None;
+        self.infinity.store(0, Relaxed);
+        self.overflowed.store(false, Relaxed);
+    }
+
     /// Makes one change after another, for who looks first and then retires.
     pub(crate) fn alone<R>(&self, f: impl FnOnce() -> R) -> R {
         let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);

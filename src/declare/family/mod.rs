@@ -412,6 +412,8 @@ pub(crate) trait Declared: Send + Sync + std::fmt::Debug {
     fn values(&self) -> Values;
     /// Writes its series.
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family);
+    /// Every series at zero again, in a process that has but one thread.
+    fn start_over(&self, pass: &Pass<'_>);
     /// For `get_or_register`: the family itself.
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
 }
@@ -431,6 +433,10 @@ impl<C: Exported> Declared for Family<C> {
 
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
         self.write(pass, out);
+    }
+
+    fn start_over(&self, pass: &Pass<'_>) {
+        self.start_over(pass);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

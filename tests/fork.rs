@@ -1,0 +1,104 @@
+//! A child of `fork` goes on with its parent's counts, or starts at zero.
+
+#![cfg(unix)]
+#![allow(unsafe_code, reason = "fork is")]
+
+use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Summary, UpDownCounter, registry};
+
+static ALONE: Counter = Counter::new("fork_alone_total");
+static SECONDS: Counter<(), f64> = Counter::new("fork_seconds_total");
+static LEVEL: Gauge = Gauge::new("fork_level");
+static IN_FLIGHT: UpDownCounter = UpDownCounter::new("fork_in_flight");
+static LATENCY: Histogram = Histogram::new("fork_latency_seconds");
+static SIZES: Summary = Summary::new("fork_sizes");
+static PEERS: Counter<[&str; 1]> = Counter::labelled("fork_peers_total", &["peer"]);
+
+#[derive(Labels)]
+struct Direction {
+    up: Up,
+}
+
+#[derive(LabelValue, Clone, Copy)]
+enum Up {
+    Yes,
+    No,
+}
+
+static CLOSED: Histogram<Direction> = Histogram::new("fork_closed");
+
+fn update() {
+    ALONE.inc();
+    SECONDS.add(0.5);
+    LEVEL.set(3.0);
+    IN_FLIGHT.inc();
+    LATENCY.observe(0.1);
+    SIZES.observe(7.0);
+    PEERS.with(["a"]).inc();
+    CLOSED.with(Direction { up: Up::Yes }).observe(1.0);
+}
+
+/// What everything has counted, in updates.
+fn counted() -> [f64; 9] {
+    let sizes = SIZES.total();
+    [
+        ALONE.total() as f64,
+        SECONDS.total() * 2.0,
+        LEVEL.value() / 3.0,
+        IN_FLIGHT.total() as f64,
+        LATENCY.total().count() as f64,
+        sizes.count() as f64,
+        sizes.sum() / 7.0,
+        PEERS.get(["a"]).unwrap_or(0) as f64,
+        CLOSED
+            .get(Direction { up: Up::Yes })
+            .map_or(0, |seen| seen.count()) as f64,
+    ]
+}
+
+#[test]
+fn a_child_goes_on_or_starts_at_zero() {
+    // Enough to be hot, and some that is not.
+    for times in [1.0, 5000.0] {
+        while ALONE.total() < times as u64 {
+            update();
+        }
+        let mut parent = [times; 9];
+        parent[2] = 1.0;
+        assert_eq!(counted(), parent);
+        // A thread that has ended left its cells.
+        std::thread::spawn(update).join().unwrap();
+        // SAFETY: the child runs nothing but what follows, and no other thread of the parent touches metrics.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let mut copied = [times + 1.0; 9];
+            copied[2] = 1.0;
+            let inherits = counted() == copied;
+            registry().start_over();
+            let zero = counted() == [0.0; 9] && SIZES.total().quantile(0.5).is_none();
+            update();
+            let counts = counted() == [1.0; 9]
+                && registry()
+                    .snapshot()
+                    .get("fork_closed_sum", &[("up", "yes")])
+                    == Some(1.0);
+            let code = i32::from(!inherits) + 2 * i32::from(!zero) + 4 * i32::from(!counts);
+            // SAFETY: ends this process and nothing else.
+            unsafe { libc::_exit(code) };
+        }
+        let mut status = 0;
+        // SAFETY: our own child, and a place for its status.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert!(
+            libc::WIFEXITED(status),
+            "the child did not end by itself: {status}"
+        );
+        assert_eq!(
+            libc::WEXITSTATUS(status),
+            0,
+            "bits: 1 copy, 2 zero, 4 counting after"
+        );
+        let _ = Up::No;
+        assert_eq!(ALONE.total(), times as u64 + 1, "the parent goes on");
+        registry().start_over();
+    }
+}
