@@ -254,7 +254,7 @@ impl Family {
         if constant.is_empty() {
             return;
         }
-        let mut texts = super::Texts::default();
+        let mut texts = super::labels::Texts::default();
         for i in 0..self.len() {
             let own = self.texts.get(i);
             let comma = if own.is_empty() { "" } else { "," };

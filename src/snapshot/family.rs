@@ -1,0 +1,215 @@
+//! One family of a snapshot: what it is called and means, and its series.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::labels::{self, Texts};
+use super::values::{Value, Values};
+
+/// What a family is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum Kind {
+    /// A total that only grows.
+    Counter,
+    /// A value that is set, or goes up and down.
+    Gauge,
+    /// Counts of observations per bucket, and their sum.
+    Histogram,
+    /// Quantiles of observations, within a rank error, and their sum.
+    Summary,
+    /// Labels that say what the program is; the value is 1.
+    Info,
+    /// One state of several; its value is 1, the others' 0.
+    StateSet,
+}
+
+impl Kind {
+    /// The name of the kind in the Prometheus text format, which has fewer of them.
+    #[must_use]
+    pub fn as_text(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge | Self::Info | Self::StateSet => "gauge",
+            Self::Histogram => "histogram",
+            Self::Summary => "summary",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Info => "info",
+            Self::StateSet => "state set",
+            other => other.as_text(),
+        })
+    }
+}
+
+/// What becomes of two processes' values of one gauge when their snapshots are merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum GaugeMerge {
+    /// They add up: queue lengths, open connections.
+    #[default]
+    Sum,
+    /// The smallest one.
+    Min,
+    /// The largest one.
+    Max,
+    /// That of the snapshot merged last.
+    Last,
+}
+
+/// What a family is called and means: the same for all of its series.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(crate) struct Meta {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) help: Cow<'static, str>,
+    pub(crate) unit: Cow<'static, str>,
+    pub(crate) kind: Kind,
+    pub(crate) merge: GaugeMerge,
+    /// The escaped text of the labels that all series have: the registry's and the family's constant ones.
+    pub(crate) constant: String,
+}
+
+/// One family of a [`Snapshot`].
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Family {
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub(crate) meta: Meta,
+    pub(crate) texts: Texts,
+    pub(crate) values: Values,
+    /// Who wrote it, and which edition of its series: while both stay, the texts do.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) source: (u64, u64),
+}
+
+impl Family {
+    pub(crate) fn new(meta: Meta, values: Values) -> Self {
+        Self {
+            meta,
+            texts: Texts::default(),
+            values,
+            source: (0, 0),
+        }
+    }
+
+    /// Begins to write the values anew. The texts of the same source and edition stay and need not be copied again.
+    pub(crate) fn begin(&mut self, source: (u64, u64)) {
+        if self.source != source {
+            self.texts.truncate(0);
+            self.source = source;
+        }
+        self.values.clear();
+    }
+
+    /// The name, as registered.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.meta.name
+    }
+
+    /// The help text.
+    #[must_use]
+    pub fn help(&self) -> &str {
+        &self.meta.help
+    }
+
+    /// The unit, or nothing.
+    #[must_use]
+    pub fn unit(&self) -> &str {
+        &self.meta.unit
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.meta.kind
+    }
+
+    /// The number of series.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether it has no series yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every series: its labels and its value.
+    pub fn series(&self) -> impl Iterator<Item = (SeriesLabels<'_>, Value<'_>)> {
+        (0..self.len()).map(|i| (self.labels(i), self.value(i)))
+    }
+
+    pub(crate) fn labels(&self, i: usize) -> SeriesLabels<'_> {
+        SeriesLabels {
+            constant: &self.meta.constant,
+            own: self.texts.get(i),
+        }
+    }
+
+    pub(crate) fn value(&self, i: usize) -> Value<'_> {
+        self.values.get(i)
+    }
+
+    /// Appends series `i` of `other`, which has the same shape.
+    pub(super) fn push_from(&mut self, other: &Self, i: usize) {
+        self.texts.push(other.texts.get(i));
+        self.values.push(other.value(i));
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.texts.bytes() + self.values.bytes()
+    }
+}
+
+/// The labels of one series, constant ones first.
+#[derive(Clone, Copy)]
+pub struct SeriesLabels<'a> {
+    constant: &'a str,
+    own: &'a str,
+}
+
+impl<'a> SeriesLabels<'a> {
+    /// Names and values, unescaped.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+        labels::pairs(self.constant).chain(labels::pairs(self.own))
+    }
+
+    /// The value of one label.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Whether these are the given labels, in any order; constant ones may be left out. An empty value is no label.
+    pub(super) fn are(&self, given: &[(&str, &str)]) -> bool {
+        let wanted = |name: &str, value: &str| given.contains(&(name, value));
+        let all = |text| {
+            labels::pairs(text)
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| wanted(name, &value))
+        };
+        let own = all(self.own).filter(|hit| *hit).count();
+        let constant = all(self.constant).filter(|hit| *hit).count();
+        let given = given.iter().filter(|(_, value)| !value.is_empty()).count();
+        all(self.own).all(|hit| hit) && own + constant == given
+    }
+}
+
+impl fmt::Debug for SeriesLabels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,255 @@
+//! What a family's series hold, kind by kind, and how one of them is read.
+
+use std::sync::Arc;
+
+use super::number::{Number, Numbers};
+use super::sketch;
+
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
+pub(crate) enum Values {
+    Counter(Numbers),
+    /// Also of info and state sets.
+    Gauge(Vec<f64>),
+    Histogram {
+        bounds: Arc<[f64]>,
+        /// Per series one count per bound and one for `+Inf`; not cumulative.
+        counts: Vec<u64>,
+        sums: Vec<f64>,
+    },
+    Summary {
+        /// The quantiles that are exported.
+        targets: sketch::Targets,
+        /// Whether this is what was observed between two snapshots: then there are no quantiles.
+        interval: bool,
+        values: Vec<Quantiles>,
+    },
+}
+
+/// What one series of a summary observed.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Quantiles {
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+    pub(crate) sketch: sketch::Sketch,
+}
+
+impl Quantiles {
+    /// The number of observations.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The sum of the same observations.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.sum
+    }
+
+    /// The quantile `phi`, and by what part of the ranks it may be wrong: at an objective at most what that promises.
+    /// `None` before the first observation, outside 0 to 1, and for a summary without objectives.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let s = tallies::Summary::<()>::builder("s", "A summary.").register(&registry)?;
+    /// (1..=100).for_each(|i| s.observe(f64::from(i)));
+    /// assert_eq!(s.total().quantile(0.0), Some((1.0, 0.0)));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn quantile(&self, phi: f64) -> Option<(f64, f64)> {
+        let (value, ranks) = self.sketch.quantile(phi)?;
+        Some((value, ranks as f64 / self.sketch.n().max(1) as f64))
+    }
+}
+
+impl Values {
+    /// The number of series.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Values::Counter(values) => values.len(),
+            Values::Gauge(values) => values.len(),
+            Values::Histogram { sums, .. } => sums.len(),
+            Values::Summary { values, .. } => values.len(),
+        }
+    }
+
+    /// The value of series `i`.
+    pub(crate) fn get(&self, i: usize) -> Value<'_> {
+        match self {
+            Values::Counter(values) => Value::Counter(values.get(i)),
+            Values::Gauge(values) => Value::Gauge(values[i]),
+            Values::Histogram {
+                bounds,
+                counts,
+                sums,
+            } => {
+                let n = bounds.len() + 1;
+                Value::Histogram(Histogram {
+                    bounds,
+                    counts: &counts[i * n..][..n],
+                    sum: sums[i],
+                })
+            }
+            Values::Summary {
+                targets,
+                interval,
+                values,
+            } => Value::Summary(Summary {
+                values: &values[i],
+                targets: targets.as_slice(),
+                interval: *interval,
+            }),
+        }
+    }
+
+    /// Appends a value of the same shape.
+    pub(super) fn push(&mut self, value: Value<'_>) {
+        match (self, value) {
+            (Values::Counter(values), Value::Counter(value)) => values.push(value),
+            (Values::Gauge(values), Value::Gauge(value)) => values.push(value),
+            (Values::Histogram { counts, sums, .. }, Value::Histogram(value)) => {
+                counts.extend_from_slice(value.counts);
+                sums.push(value.sum);
+            }
+            (Values::Summary { values, .. }, Value::Summary(value)) => {
+                values.push(value.values.clone());
+            }
+            _ => debug_assert!(false, "families of different kinds"),
+        }
+    }
+
+    /// The bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Values::Counter(values) => values.bytes(),
+            Values::Gauge(values) => 8 * values.capacity(),
+            Values::Histogram { counts, sums, .. } => 8 * (counts.capacity() + sums.capacity()),
+            Values::Summary { values, .. } => values
+                .iter()
+                .map(|value| 48 + 16 * value.sketch.tuples().len())
+                .sum(),
+        }
+    }
+
+    /// The same shape without values.
+    pub(super) fn emptied(&self) -> Self {
+        let mut empty = self.clone();
+        empty.clear();
+        empty
+    }
+
+    pub(super) fn clear(&mut self) {
+        match self {
+            Self::Counter(values) => values.clear(),
+            Self::Gauge(values) => values.clear(),
+            Self::Histogram { counts, sums, .. } => {
+                counts.clear();
+                sums.clear();
+            }
+            Self::Summary { values, .. } => values.clear(),
+        }
+    }
+}
+
+/// One value of a family, as [`Family::series`] gives it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// Of a counter.
+    Counter(Number),
+    /// Of a gauge, an info (1), or one state of a state set (0 or 1).
+    Gauge(f64),
+    /// Of a histogram.
+    Histogram(Histogram<'a>),
+    /// Of a summary.
+    Summary(Summary<'a>),
+}
+
+/// What one series of a summary observed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary<'a> {
+    values: &'a Quantiles,
+    targets: &'a [(f64, f64)],
+    interval: bool,
+}
+
+impl<'a> Summary<'a> {
+    /// The number of observations.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.values.count
+    }
+
+    /// The sum of the same observations.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.values.sum
+    }
+
+    /// The quantiles that are exported: each with its value, NaN before the first observation. None of an interval.
+    pub fn exported(&self) -> impl Iterator<Item = (f64, f64)> + 'a {
+        let (values, interval) = (self.values, self.interval);
+        let mut targets: Vec<_> = self.targets.iter().map(|(phi, _)| *phi).collect();
+        targets.sort_unstable_by(f64::total_cmp);
+        targets
+            .into_iter()
+            .filter(move |_| !interval)
+            .map(move |phi| {
+                (
+                    phi,
+                    values.quantile(phi).map_or(f64::NAN, |(value, _)| value),
+                )
+            })
+    }
+
+    /// The quantile `phi`, and by what part of the ranks it may be wrong; `None` before the first observation.
+    ///
+    /// # Errors
+    ///
+    /// Of an interval: what two snapshots have between them cannot be told from their sketches; use a window.
+    pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, crate::Error> {
+        if self.interval {
+            return Err(crate::error::Error::interval());
+        }
+        Ok(self.values.quantile(phi))
+    }
+}
+
+/// What one series of a histogram observed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Histogram<'a> {
+    bounds: &'a [f64],
+    counts: &'a [u64],
+    sum: f64,
+}
+
+impl<'a> Histogram<'a> {
+    /// The number of observations.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().fold(0, |sum, n| sum.wrapping_add(*n))
+    }
+
+    /// The sum of the same observations.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.sum
+    }
+
+    /// The upper bounds, and how many observations were at most each: cumulative, `+Inf` last.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + 'a {
+        let mut total = 0_u64;
+        self.bounds
+            .iter()
+            .copied()
+            .chain([f64::INFINITY])
+            .zip(self.counts)
+            .map(move |(bound, count)| {
+                total = total.wrapping_add(*count);
+                (bound, total)
+            })
+    }
+}
