@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::error::{Error, report};
 use crate::observe::Pass;
-use crate::snapshot::{Kind, Meta, Snapshot, labels};
+use crate::snapshot::{self, Kind, Meta, Snapshot, labels};
 
 use super::desc::{Desc, check_label, check_name, intern};
 use super::family::Declared;
@@ -42,8 +42,8 @@ struct Inner {
 #[derive(Debug)]
 struct Entry {
     twins: Vec<Arc<dyn Declared>>,
-    /// Made at the first scrape, when constant labels are settled.
-    meta: OnceLock<Meta>,
+    /// What it is without series; made at the first scrape, when constant labels are settled.
+    empty: OnceLock<snapshot::Family>,
 }
 
 impl List {
@@ -169,17 +169,18 @@ impl List {
         let mut at = 0;
         for entry in &entries {
             let first = &entry.twins[0];
-            let meta = entry
-                .meta
-                .get_or_init(|| meta(first.desc(), prefix, &constant));
-            let family = out.place(at, meta, || first.values());
+            let empty = entry.empty.get_or_init(|| {
+                let meta = meta(first.desc(), prefix, &constant);
+                snapshot::Family::new(meta, first.values())
+            });
+            let family = out.place(at, empty);
             first.write(pass, family);
             for twin in &entry.twins[1..] {
-                let mut theirs = crate::snapshot::Family::new(meta.clone(), twin.values());
+                let mut theirs = empty.clone();
                 twin.write(pass, &mut theirs);
                 family.add(&theirs);
             }
-            if first.desc().labels == super::desc::Names::Any && !meta.constant.is_empty() {
+            if first.desc().labels == super::desc::Names::Any && !empty.meta.constant.is_empty() {
                 family.let_samples_win();
             }
             at += 1;
@@ -196,8 +197,8 @@ impl Inner {
             let there = entry.twins[0].desc();
             if is_static && there.is_twin(&desc) {
                 let twins = entry.twins.iter().cloned().chain([family]).collect();
-                let meta = entry.meta.clone();
-                *entry = Arc::new(Entry { twins, meta });
+                let empty = entry.empty.clone();
+                *entry = Arc::new(Entry { twins, empty });
                 return Ok(());
             }
             return Err(Error::taken(desc.name, desc.name, Some(there.location)));
@@ -210,7 +211,7 @@ impl Inner {
         }
         let entry = Entry {
             twins: vec![family],
-            meta: OnceLock::new(),
+            empty: OnceLock::new(),
         };
         for (name, _) in &self.constant {
             entry.check_constant(name)?;

@@ -4,6 +4,7 @@
 //! and line feed, nothing else.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// Appends `name="value"` to `text`, behind a comma where something stands before it.
 pub(crate) fn push(text: &mut String, name: &str, value: &str) {
@@ -37,6 +38,29 @@ pub(crate) fn text_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)> + Clo
         push(&mut text, name, value);
     }
     text
+}
+
+/// Runs `f` on the text of these labels, in memory that the thread uses again.
+pub(crate) fn with_text<'a, R>(
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+    f: impl FnOnce(&str) -> R,
+) -> R {
+    /// What a thread keeps at most.
+    const KEPT: usize = 4096;
+    thread_local! {
+        static TEXT: Cell<String> = const { Cell::new(String::new()) };
+    }
+    // None left in a thread that ends.
+    let mut text = TEXT.try_with(Cell::take).unwrap_or_default();
+    text.clear();
+    for (name, value) in labels {
+        push(&mut text, name, value);
+    }
+    let result = f(&text);
+    if text.capacity() <= KEPT {
+        let _ = TEXT.try_with(|kept| kept.set(text));
+    }
+    result
 }
 
 fn escape_into(text: &mut String, value: &str) {

@@ -140,31 +140,21 @@ impl Snapshot {
         self.families.iter().map(Family::bytes).sum()
     }
 
-    /// The place of the family `name` for writing: made where there is none, kept where it has the same meaning. Calls
-    /// come in the order of names; families that are passed over are dropped.
-    pub(crate) fn place(
-        &mut self,
-        at: usize,
-        meta: &Meta,
-        values: impl FnOnce() -> Values,
-    ) -> &mut Family {
-        while at < self.families.len() && *self.families[at].meta.name < *meta.name {
+    /// The place of a family for writing: made like `empty` where there is none, kept where it has the same meaning.
+    /// Calls come in the order of names; families that are passed over are dropped.
+    pub(crate) fn place(&mut self, at: usize, empty: &Family) -> &mut Family {
+        while at < self.families.len() && *self.families[at].meta.name < *empty.meta.name {
             self.families.remove(at);
         }
-        let values = values();
-        let kept = self
-            .families
-            .get(at)
-            .is_some_and(|family| family.meta == *meta && family.values.same_shape(&values));
+        let there = self.families.get(at);
+        let kept = there.is_some_and(|family| {
+            family.meta == empty.meta && family.values.same_shape(&empty.values)
+        });
         if !kept {
-            if self
-                .families
-                .get(at)
-                .is_some_and(|family| family.meta.name == meta.name)
-            {
+            if there.is_some_and(|family| family.meta.name == empty.meta.name) {
                 self.families.remove(at);
             }
-            self.families.insert(at, Family::new(meta.clone(), values));
+            self.families.insert(at, empty.clone());
         }
         &mut self.families[at]
     }

@@ -130,12 +130,15 @@ impl<C: Exported> Family<C> {
             return None;
         }
         // Before the lock: it takes time.
-        let text = self.text_of(texts);
+        labels::with_text(self.pairs(texts), |text| self.make_of(hash, texts, text))
+    }
+
+    fn make_of(&self, hash: u64, texts: &[&str], text: &str) -> Option<Found<'_, Series<C>>> {
         let hash = spread(short(hash));
         let map = self.index();
         let mut shard = map.shards()[map.determine_shard(hash as usize)].write();
         if let Some((_, index)) = shard.get(hash, |(half, index)| {
-            *half == short(hash) && self.is_text(*index.get(), &text)
+            *half == short(hash) && self.is_text(*index.get(), text)
         }) {
             return self.found(*index.get());
         }
@@ -154,7 +157,7 @@ impl<C: Exported> Family<C> {
             .store
             .get_or_make(index as usize, || Series::new(&self.shape))?;
         let tag = series.cells.place().tag();
-        series.open(&text);
+        series.open(text);
         let entry = (short(hash), SharedValue::new(index));
         shard.insert(hash, entry, |(half, _)| spread(*half));
         Some(Found { series, index, tag })
