@@ -282,3 +282,40 @@ fn memory_does_not_follow_label_sets_that_have_ended() {
         Some(6000.0)
     );
 }
+
+/// A thread that sleeps for ever never answers, and what others retire meanwhile waits for it: up to a bound.
+#[test]
+fn memory_does_not_follow_gauges_that_wait_for_a_sleeper() {
+    const AT_ONCE: usize = 8192;
+    let _alone = ALONE.lock();
+    let registry = Registry::new();
+    let gauge = Gauge::<()>::builder("g", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    let (wake, asleep) = std::sync::mpsc::channel::<()>();
+    let (ready, begin) = std::sync::mpsc::channel();
+    let sleeper = std::thread::spawn(move || {
+        COUNTER.inc();
+        ready.send(()).unwrap();
+        let _ = asleep.recv();
+    });
+    begin.recv().unwrap();
+    let churn = |times: usize| {
+        for _ in 0..times {
+            for i in 0..AT_ONCE {
+                gauge.with([&i.to_string()]).set(1.0);
+            }
+            gauge.clear();
+            // For an epoch, and what it leaves to be freed.
+            (0..300).for_each(|_| _ = Registry::new().snapshot());
+            let _ = registry.snapshot();
+        }
+    };
+    // 65 536 wait, and as many more as live at once.
+    churn(65_536 / AT_ONCE + 3);
+    let grown = bytes(|| churn(8));
+    drop(wake);
+    sleeper.join().unwrap();
+    assert!(grown < 64 * 1024, "65536 gauges left {grown} bytes");
+}

@@ -2,7 +2,8 @@
 //!
 //! A level has no cells in the shards, but its place is guarded like any other: a live one is at slot 0 (`OPEN`), which every
 //! thread with a shard has. So a handle that went stale meets the cold path, and the owner's answers tell the
-//! collector when the cell can be used for another series.
+//! collector when the cell can be used for another series. The first update opens it; where too many retired series
+//! wait for such answers none does, and updates pin the epoch, which needs no owner's answer.
 
 use crate::sync::{AtomicF64, Relaxed};
 
@@ -33,11 +34,6 @@ pub enum Change {
 }
 
 impl Level {
-    /// Opens the level for updates.
-    pub fn open(&self) {
-        self.place.promote(self.place.tag(), OPEN);
-    }
-
     /// Changes the value; the caller has seen that it may.
     #[inline(always)]
     pub fn apply(&self, change: Change) {
@@ -79,6 +75,9 @@ impl Level {
                     return Outcome::Stale;
                 }
                 self.apply(change);
+                if engine.slots.may_promote() {
+                    self.place.promote(tag, OPEN);
+                }
                 Outcome::Done
             }
             Settled::Stale => Outcome::Stale,
@@ -97,12 +96,10 @@ impl Cells for Level {
     type Total = f64;
 
     fn new(&first: &f64) -> Self {
-        let level = Self {
+        Self {
             place: Place::new(),
             value: AtomicF64::new(first),
-        };
-        level.open();
-        level
+        }
     }
 
     fn place(&self) -> &Place {
@@ -123,6 +120,47 @@ impl Cells for Level {
 
     fn clear(&self, &first: &f64) {
         self.apply(Change::Set(first));
-        self.open();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::slot::UNRECLAIMED_LIMIT;
+    use super::*;
+
+    #[test]
+    fn the_first_update_opens_unless_too_many_wait() {
+        let engine = Engine::new();
+        let thread = Thread::new();
+        let level = Level::new(&1.0);
+        let set = |value| level.change_cold(&engine, &thread, Tag::FIRST, Change::Set(value));
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64);
+        assert_eq!(set(2.0), Outcome::Done);
+        assert_eq!(level.place.slot(), None);
+        engine.slots.waiting(-1);
+        assert!(!level.change(&thread, Tag::FIRST, Change::Set(3.0)));
+        assert_eq!(set(3.0), Outcome::Done);
+        assert_eq!(level.place.slot(), Some(OPEN));
+        assert!(level.change(&thread, Tag::FIRST, Change::Add(1.0)));
+        assert_eq!(level.value(), 4.0);
+        thread.leave();
+    }
+
+    #[test]
+    fn a_retired_level_counts_as_waiting_until_it_ends() {
+        let engine = Engine::new();
+        let thread = Thread::new();
+        let level = Level::new(&1.0);
+        level.change_cold(&engine, &thread, Tag::FIRST, Change::Set(2.0));
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64 - 1);
+        let retired = engine.pass().retire(&level.place);
+        assert!(!engine.slots.may_promote());
+        // For an epoch, which other tests' threads may hold up; this thread is the only owner, and it has left.
+        thread.leave();
+        while !super::super::end(&mut engine.pass(), &1.0, &level, retired, None) {
+            std::thread::yield_now();
+        }
+        assert!(engine.slots.may_promote());
+        assert_eq!(level.value(), 1.0);
     }
 }

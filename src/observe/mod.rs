@@ -140,6 +140,9 @@ impl Engine {
         if width > 0 {
             pass::lock(&self.abandoned)
                 .extend(slots.map(|last| (last, width, waiting, C::release as fn(Block))));
+        } else if waiting {
+            // Gauges: they only count.
+            self.slots.waiting(-(slots.count() as i64));
         }
     }
 

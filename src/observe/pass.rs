@@ -10,7 +10,7 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release};
 use super::Engine;
 use super::memory::{Block, SlabRef};
 use super::shard::Shard;
-use super::slot::{Had, Place};
+use super::slot::Place;
 
 /// Tries before a reader asks the owner for a copy.
 const TRIES: u32 = 64;
@@ -231,15 +231,8 @@ impl<'e> Pass<'e> {
     /// Retires a series: its handles are stale from now on. When what is returned [`is_safe`](Self::is_safe), its cells
     /// may be used again.
     pub(crate) fn retire(&mut self, place: &Place) -> Retired {
-        let had = place.retire();
-        let ticket = match had {
-            Had::Nothing => 0,
-            Had::ItsOwnCell | Had::Slot(_) => self.collector.asked + 1,
-        };
-        let slot = match had {
-            Had::Slot(slot) => Some(slot),
-            Had::Nothing | Had::ItsOwnCell => None,
-        };
+        let slot = place.retire();
+        let ticket = slot.map_or(0, |_| self.collector.asked + 1);
         if slot.is_some() {
             self.engine.slots.waiting(1);
         }
@@ -362,8 +355,12 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Frees the slot of a retired series; see [`clear_slot`](Self::clear_slot).
+    /// Frees the slot of a retired series; see [`clear_slot`](Self::clear_slot). That of a gauge has no cells, and stays.
     pub(crate) fn reclaim(&mut self, last: u64, cells: usize, fold: impl FnMut(Block)) -> bool {
+        if cells == 0 {
+            self.engine.slots.waiting(-1);
+            return true;
+        }
         let done = self.clear_slot(last, cells, fold);
         if done {
             self.engine.slots.waiting(-1);

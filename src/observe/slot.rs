@@ -42,17 +42,6 @@ impl Tag {
     }
 }
 
-/// What a retired series had, and so whose updates of it may still be under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Had {
-    /// Only shared cells, updated under an epoch.
-    Nothing,
-    /// A gauge's cell, updated by any thread that has a shard.
-    ItsOwnCell,
-    /// A slot in every shard.
-    Slot(u64),
-}
-
 /// The place of one series. See the module's text.
 #[derive(Debug)]
 pub struct Place(AtomicU64);
@@ -98,20 +87,18 @@ impl Place {
             .is_ok()
     }
 
-    /// Retires the series: every handle is stale from now on. Returns what it had.
+    /// Retires the series: every handle is stale from now on. Returns the slot it had; without one only shared cells were
+    /// updated, under an epoch.
     ///
     /// Only the collector does this. The request that follows carries the new word to the owners, and the place
     /// itself is Relaxed.
-    pub(crate) fn retire(&self) -> Had {
+    pub(crate) fn retire(&self) -> Option<u64> {
         // The new generation first: from here on nobody can promote, and nobody has the new tag.
         let old = self.0.fetch_add(1 << 32, Relaxed);
         self.0
             .store((old & !COLD).wrapping_add(1 << 32) | COLD, Relaxed);
-        match old & COLD {
-            COLD => Had::Nothing,
-            OPEN => Had::ItsOwnCell,
-            slot => Had::Slot(slot),
-        }
+        let slot = old & COLD;
+        (slot != COLD).then_some(slot)
     }
 
     /// Makes this fresh place that of a row whose first slot is `last`.
@@ -162,9 +149,14 @@ impl Slots {
         }
     }
 
+    /// Whether another series may be hot: not where too many wait to be used again.
+    pub(crate) fn may_promote(&self) -> bool {
+        self.unreclaimed.load(Relaxed) < UNRECLAIMED_LIMIT
+    }
+
     /// A block of `cells` cells, named by its last one; `None` where too many wait to be used again.
     pub(crate) fn allocate(&self, cells: u64) -> Option<u64> {
-        if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
+        if !self.may_promote() {
             return None;
         }
         let size = stride(cells as usize);
@@ -184,7 +176,7 @@ impl Slots {
     /// `count` blocks of `cells` cells that follow each other, a [`stride`] apart: fresh ones, each given back by itself.
     /// Named by the last cell of the first one.
     pub(crate) fn allocate_row(&self, cells: usize, count: u64) -> Option<u64> {
-        if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
+        if !self.may_promote() {
             return None;
         }
         let size = stride(cells);
@@ -293,14 +285,14 @@ mod tests {
         let tag = place.tag();
         assert!(place.promote(tag, 7));
         assert_eq!(place.last(tag), 7);
-        assert_eq!(place.retire(), Had::Slot(7));
+        assert_eq!(place.retire(), Some(7));
         assert!(place.last(tag) > u64::from(u32::MAX));
         assert!(place.last(place.tag()) >= u64::from(u32::MAX));
         assert!(!place.promote(tag, 9), "a retired place is not promoted");
         let gauge = Place::new();
         assert!(gauge.promote(gauge.tag(), OPEN));
-        assert_eq!(gauge.retire(), Had::ItsOwnCell, "no slot to give back");
-        assert_eq!(gauge.retire(), Had::Nothing);
+        assert_eq!(gauge.retire(), Some(OPEN));
+        assert_eq!(gauge.retire(), None);
     }
 
     #[test]
