@@ -11,7 +11,6 @@ case $time in
 *m) seconds=$((${time%m} * 60)) ;;
 *) seconds=${time%s} ;;
 esac
-cargo build --quiet --release --example soak
 # With one arena, resident memory tells of live memory, and not of how glibc spreads millions of threads over sixteen.
 export MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-1}
 exec cargo run --quiet --release --example soak -- "$seconds"

@@ -75,7 +75,7 @@ impl Level {
                     return Outcome::Stale;
                 }
                 self.apply(change);
-                if engine.slots.may_promote() {
+                if engine.slots.may_open() {
                     self.place.promote(tag, OPEN);
                 }
                 Outcome::Done
@@ -134,10 +134,10 @@ mod tests {
         let thread = Thread::new();
         let level = Level::new(&1.0);
         let set = |value| level.change_cold(&engine, &thread, Tag::FIRST, Change::Set(value));
-        engine.slots.waiting(UNRECLAIMED_LIMIT as i64);
+        engine.slots.waiting(OPEN, UNRECLAIMED_LIMIT as i64);
         assert_eq!(set(2.0), Outcome::Done);
         assert_eq!(level.place.slot(), None);
-        engine.slots.waiting(-1);
+        engine.slots.waiting(OPEN, -1);
         assert!(!level.change(&thread, Tag::FIRST, Change::Set(3.0)));
         assert_eq!(set(3.0), Outcome::Done);
         assert_eq!(level.place.slot(), Some(OPEN));
@@ -152,15 +152,20 @@ mod tests {
         let thread = Thread::new();
         let level = Level::new(&1.0);
         level.change_cold(&engine, &thread, Tag::FIRST, Change::Set(2.0));
-        engine.slots.waiting(UNRECLAIMED_LIMIT as i64 - 1);
+        engine.slots.waiting(OPEN, UNRECLAIMED_LIMIT as i64 - 1);
         let retired = engine.pass().retire(&level.place);
-        assert!(!engine.slots.may_promote());
+        assert!(!engine.slots.may_open());
         // For an epoch, which other tests' threads may hold up; this thread is the only owner, and it has left.
         thread.leave();
         while !super::super::end(&mut engine.pass(), &1.0, &level, retired, None) {
             std::thread::yield_now();
         }
-        assert!(engine.slots.may_promote());
+        assert!(engine.slots.may_open());
         assert_eq!(level.value(), 1.0);
+        // Of a family that is gone, at once.
+        engine.slots.waiting(OPEN, 1);
+        assert!(!engine.slots.may_open());
+        engine.abandon::<Level>(&1.0, true, [OPEN].into_iter());
+        assert!(engine.slots.may_open());
     }
 }

@@ -142,7 +142,7 @@ impl Engine {
                 .extend(slots.map(|last| (last, width, waiting, C::release as fn(Block))));
         } else if waiting {
             // Gauges: they only count.
-            self.slots.waiting(-(slots.count() as i64));
+            self.slots.waiting(slot::OPEN, -(slots.count() as i64));
         }
     }
 

@@ -357,7 +357,9 @@ fn in_flight_is_never_below_zero_when_cold() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         // No slot is left: it stays cold.
-        engine.slots.waiting(super::slot::UNRECLAIMED_LIMIT as i64);
+        engine
+            .slots
+            .waiting(1, super::slot::UNRECLAIMED_LIMIT as i64);
         let in_flight = Arc::new(UpDown::new(&()));
         let message = Arc::new(AtomicBool::new(false));
         let a = {
@@ -405,7 +407,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         // Nobody else is promoted: the others stay in their shared cells.
         engine
             .slots
-            .waiting(super::slot::UNRECLAIMED_LIMIT as i64 + 9);
+            .waiting(1, super::slot::UNRECLAIMED_LIMIT as i64 + 9);
         let owner = {
             let (old, new, overflow) = (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));
             spawn(&engine, move |engine, thread| {
@@ -476,7 +478,7 @@ fn a_slot_of_a_free_shard_is_used_again() {
         super::promote(&engine, old.place(), Tag::FIRST, 1);
         engine
             .slots
-            .waiting(super::slot::UNRECLAIMED_LIMIT as i64 + 9);
+            .waiting(1, super::slot::UNRECLAIMED_LIMIT as i64 + 9);
         inc(&engine, &Thread::new(), &old, Tag::FIRST);
         let next = {
             let (old, overflow) = (Arc::clone(&old), Arc::clone(&overflow));

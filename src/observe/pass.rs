@@ -233,8 +233,8 @@ impl<'e> Pass<'e> {
     pub(crate) fn retire(&mut self, place: &Place) -> Retired {
         let slot = place.retire();
         let ticket = slot.map_or(0, |_| self.collector.asked + 1);
-        if slot.is_some() {
-            self.engine.slots.waiting(1);
+        if let Some(slot) = slot {
+            self.engine.slots.waiting(slot, 1);
         }
         self.collector.to_ask |= ticket != 0;
         self.collector.to_grace = true;
@@ -290,7 +290,7 @@ impl<'e> Pass<'e> {
         abandoned.retain(|&(last, width, waiting, release)| {
             let done = self.clear_slot(last, width, release);
             if done && waiting {
-                self.engine.slots.waiting(-1);
+                self.engine.slots.waiting(last, -1);
             }
             !done
         });
@@ -358,12 +358,12 @@ impl<'e> Pass<'e> {
     /// Frees the slot of a retired series; see [`clear_slot`](Self::clear_slot). That of a gauge has no cells, and stays.
     pub(crate) fn reclaim(&mut self, last: u64, cells: usize, fold: impl FnMut(Block)) -> bool {
         if cells == 0 {
-            self.engine.slots.waiting(-1);
+            self.engine.slots.waiting(last, -1);
             return true;
         }
         let done = self.clear_slot(last, cells, fold);
         if done {
-            self.engine.slots.waiting(-1);
+            self.engine.slots.waiting(last, -1);
             // The slot may be another series' at once. A slab that was replaced since this pass began still has the old
             // count there.
             self.reload();

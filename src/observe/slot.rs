@@ -130,6 +130,8 @@ pub(crate) struct Slots {
     later: Mutex<Vec<(u64, u64)>>,
     /// Slots of retired series that are not free yet.
     unreclaimed: AtomicU64,
+    /// Gauges that were retired and are not free yet: they take none of the others' slots.
+    gauges: AtomicU64,
 }
 
 struct Table {
@@ -145,18 +147,19 @@ impl Slots {
                 table: Mutex::new(Table { next: OPEN + 1, free: BTreeMap::new() }),
                 later: Mutex::new(Vec::new()),
                 unreclaimed: AtomicU64::new(0),
+                gauges: AtomicU64::new(0),
             }
         }
     }
 
-    /// Whether another series may be hot: not where too many wait to be used again.
-    pub(crate) fn may_promote(&self) -> bool {
-        self.unreclaimed.load(Relaxed) < UNRECLAIMED_LIMIT
+    /// Whether another gauge may be open: not where too many wait to be used again.
+    pub(crate) fn may_open(&self) -> bool {
+        self.gauges.load(Relaxed) < UNRECLAIMED_LIMIT
     }
 
     /// A block of `cells` cells, named by its last one; `None` where too many wait to be used again.
     pub(crate) fn allocate(&self, cells: u64) -> Option<u64> {
-        if !self.may_promote() {
+        if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
             return None;
         }
         let size = stride(cells as usize);
@@ -176,7 +179,7 @@ impl Slots {
     /// `count` blocks of `cells` cells that follow each other, a [`stride`] apart: fresh ones, each given back by itself.
     /// Named by the last cell of the first one.
     pub(crate) fn allocate_row(&self, cells: usize, count: u64) -> Option<u64> {
-        if !self.may_promote() {
+        if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
             return None;
         }
         let size = stride(cells);
@@ -217,9 +220,13 @@ impl Slots {
             .next
     }
 
-    /// Counts slots that wait to be used again, up or down.
-    pub(crate) fn waiting(&self, more: i64) {
-        self.unreclaimed.fetch_add(more as u64, Relaxed);
+    /// Counts slots that wait to be used again, or gauges, whose slot is `OPEN`; up or down.
+    pub(crate) fn waiting(&self, slot: u64, more: i64) {
+        let count = match slot {
+            OPEN => &self.gauges,
+            _ => &self.unreclaimed,
+        };
+        count.fetch_add(more as u64, Relaxed);
     }
 }
 
@@ -298,9 +305,9 @@ mod tests {
     #[test]
     fn waiting_slots_are_bounded() {
         let slots = Slots::new();
-        slots.waiting(UNRECLAIMED_LIMIT as i64);
+        slots.waiting(7, UNRECLAIMED_LIMIT as i64);
         assert_eq!(slots.allocate(1), None);
-        slots.waiting(-1);
+        slots.waiting(7, -1);
         assert!(slots.allocate(1).is_some());
     }
 }
