@@ -3,8 +3,9 @@
 #![allow(unsafe_code, reason = "a counting allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use tallies::{
     AnyLabels, Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, UpDownCounter,
@@ -12,20 +13,23 @@ use tallies::{
 
 struct Counting;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// Of this thread: the harness allocates in its own while a test runs.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
 static BYTES: AtomicI64 = AtomicI64::new(0);
 
 // SAFETY: hands everything on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         BYTES.fetch_add(layout.size() as i64, Relaxed);
         // SAFETY: the caller's word.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         BYTES.fetch_add(layout.size() as i64, Relaxed);
         // SAFETY: the caller's word.
         unsafe { System.alloc_zeroed(layout) }
@@ -45,9 +49,9 @@ static ALLOCATOR: Counting = Counting;
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn allocations(f: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.load(Relaxed);
+    let before = ALLOCATIONS.get();
     f();
-    ALLOCATIONS.load(Relaxed) - before
+    ALLOCATIONS.get() - before
 }
 
 fn bytes(f: impl FnOnce()) -> i64 {
