@@ -69,6 +69,16 @@ pub(super) fn collect(
         "From half of this on their buffers are small; beyond it threads share streams.",
         limit as f64,
     )?;
+    gauge(
+        "tallies_stream_mode",
+        "What the limit asks of streams now: 0 nothing, 1 small buffers, 2 no more streams, so that new threads share.",
+        f64::from(observe::engine().summary_mode()),
+    )?;
+    gauge(
+        "tallies_degraded_series",
+        "Series of summaries whose sketch was forced under its cap: an error may be more than promised, not than certified.",
+        snapshot.degraded() as f64,
+    )?;
     let mut counter = |name, help, value: u64| out.counter(name, help, &[], value as f64);
     counter(
         "tallies_refused_updates_total",

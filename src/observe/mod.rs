@@ -129,6 +129,11 @@ impl Engine {
         self.budget.bytes()
     }
 
+    /// What their limit asks of them: 0 nothing, 1 small buffers, 2 one stream for all further threads of a series.
+    pub fn summary_mode(&self) -> u8 {
+        self.budget.mode()
+    }
+
     /// Leaves slots of a family that is gone to the next pass; `waiting`: they were to be used again.
     pub fn abandon<C: Cells>(
         &self,
@@ -439,7 +444,7 @@ mod process {
     /// Limits the memory of all summaries' streams together, in bytes; 64 MiB without this.
     ///
     /// From half of it on buffers are small ones, which costs time; beyond it threads share one stream per series behind a
-    /// short lock. What is promised of quantiles holds either way. `tallies_stream_bytes` tells.
+    /// short lock. What is promised of quantiles holds either way. `tallies_stream_mode` tells which it is.
     ///
     /// ```
     /// tallies::limit_summaries(16 << 20);

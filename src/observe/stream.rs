@@ -90,6 +90,15 @@ impl Budget {
         used.max(streams * GROWN) < self.limit.load(Relaxed)
     }
 
+    /// What it asks of streams: 0 nothing, 1 small buffers, 2 that there are no more of them.
+    pub(crate) fn mode(&self) -> u8 {
+        if !self.has_room() {
+            2
+        } else {
+            u8::from(!self.may_grow())
+        }
+    }
+
     /// Whether buffers may grow.
     fn may_grow(&self) -> bool {
         self.used.load(Relaxed) < self.limit.load(Relaxed) / 2

@@ -135,6 +135,14 @@ impl Snapshot {
         }
     }
 
+    /// Series of summaries whose errors may be more than promised, for the self-metrics.
+    pub(crate) fn degraded(&self) -> usize {
+        self.families
+            .iter()
+            .map(|family| family.values.degraded())
+            .sum()
+    }
+
     /// Bytes held by it, for the self-metrics.
     pub(crate) fn bytes(&self) -> usize {
         self.families.iter().map(Family::bytes).sum()

@@ -63,10 +63,36 @@ impl Quantiles {
         let (value, ranks) = self.sketch.quantile(phi)?;
         Some((value, ranks as f64 / self.sketch.n().max(1) as f64))
     }
+
+    /// Whether a sketch had to be forced under its cap, by values in an unkind order: then an objective's error may be
+    /// more than promised, though not more than [`quantile`](Self::quantile) says. `tallies_degraded_series` counts such
+    /// series.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let s = tallies::Summary::<()>::builder("s", "A summary.").register(&registry)?;
+    /// (1..=100).for_each(|i| s.observe(f64::from(i)));
+    /// assert!(!s.total().is_degraded());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.sketch.is_degraded()
+    }
 }
 
 impl Values {
     /// The number of series.
+    /// Series of a summary whose errors may be more than promised.
+    pub(crate) fn degraded(&self) -> usize {
+        match self {
+            Self::Summary { values, .. } => {
+                values.iter().filter(|value| value.is_degraded()).count()
+            }
+            _ => 0,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         match self {
             Values::Counter(values) => values.len(),
@@ -215,6 +241,12 @@ impl<'a> Summary<'a> {
             return Err(crate::error::Error::interval());
         }
         Ok(self.values.quantile(phi))
+    }
+
+    /// Whether an objective's error may be more than promised: see [`Quantiles::is_degraded`].
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.values.is_degraded()
     }
 }
 
