@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use tallies::{
-    AnyLabels, Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, UpDownCounter,
+    AnyLabels, Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, Summary,
+    UpDownCounter,
 };
 
 struct Counting;
@@ -58,6 +59,11 @@ fn bytes(f: impl FnOnce()) -> i64 {
     let before = BYTES.load(Relaxed);
     f();
     BYTES.load(Relaxed) - before
+}
+
+/// What growing left behind is freed an epoch later, and so is what earlier tests left.
+fn settle() {
+    (0..300).for_each(|_| _ = Registry::new().snapshot());
 }
 
 #[derive(LabelValue)]
@@ -131,6 +137,70 @@ fn an_update_allocates_nothing_once_warm() {
     assert_eq!(n, 0);
 }
 
+/// Numbers in an order like no order; the `i`th.
+fn shuffled(i: u32) -> f64 {
+    f64::from(i.wrapping_mul(2_654_435_769))
+}
+
+#[test]
+fn a_summary_allocates_nothing_once_warm() {
+    let _alone = ALONE.lock();
+    let registry = Registry::new();
+    let s = Summary::<()>::builder("s", "")
+        .labels(["x"])
+        .hot()
+        .register(&registry)
+        .unwrap();
+    (0..100_000).for_each(|i| s.with(["a"]).observe(shuffled(i)));
+    let n = allocations(|| (100_000..400_000).for_each(|i| s.with(["a"]).observe(shuffled(i))));
+    assert_eq!(n, 0);
+}
+
+/// What a series of a summary takes in each further thread, cells and look-up table included.
+#[test]
+fn bytes_of_a_summary_per_series_and_thread() {
+    const THREADS: usize = 4;
+    let _alone = ALONE.lock();
+    let per_stream = |series: usize, observations: u32| {
+        settle();
+        let registry = Registry::new();
+        let s = Summary::<()>::builder("s", "")
+            .labels(["x"])
+            .hot()
+            .register(&registry)
+            .unwrap();
+        let names: Vec<String> = (0..series).map(|i| i.to_string()).collect();
+        names.iter().for_each(|name| s.with([name]).observe(0.0));
+        let turn = std::sync::Barrier::new(THREADS + 1);
+        let used = std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    turn.wait();
+                    turn.wait();
+                    for name in &names {
+                        (0..observations).for_each(|i| s.with([name]).observe(shuffled(i)));
+                    }
+                    turn.wait();
+                    turn.wait();
+                });
+            }
+            turn.wait();
+            let used = bytes(|| {
+                turn.wait();
+                turn.wait();
+                settle();
+            });
+            turn.wait();
+            used
+        });
+        used as f64 / (series * THREADS) as f64
+    };
+    let (rare, hot) = (per_stream(500, 10), per_stream(100, 20_000));
+    println!("summary: {rare:.0} bytes in a thread that uses it rarely, {hot:.0} in a hot one");
+    assert!(rare <= 400.0, "{rare}");
+    assert!(hot <= 9.0 * 1024.0, "{hot}");
+}
+
 #[test]
 fn a_scrape_allocates_nothing_that_grows_with_the_series() {
     let _alone = ALONE.lock();
@@ -172,10 +242,10 @@ fn bytes_per_series() {
     let _alone = ALONE.lock();
     let names: Vec<String> = (0..SERIES).map(|i| format!("/route/{i}")).collect();
     let per_series = |registry: &Registry, what: &str, f: &dyn Fn()| {
+        settle();
         let used = bytes(|| {
             f();
-            // What growing left behind is freed an epoch later.
-            (0..300).for_each(|_| _ = Registry::new().snapshot());
+            settle();
         });
         let used = used as f64 / SERIES as f64;
         println!(
@@ -251,6 +321,28 @@ fn memory_does_not_follow_what_has_ended() {
     registries();
     let grown = bytes(registries);
     assert!(grown < 64 * 1024, "50 registries left {grown} bytes");
+}
+
+/// Series of a summary that end leave one sketch of ordinary size.
+#[test]
+fn memory_does_not_follow_summaries_that_have_ended() {
+    let _alone = ALONE.lock();
+    let registry = Registry::new();
+    let s = Summary::<()>::builder("s", "")
+        .labels(["x"])
+        .hot()
+        .register(&registry)
+        .unwrap();
+    let churn = || {
+        for _ in 0..100 {
+            (0..2000).for_each(|i| s.with(["a"]).observe(shuffled(i)));
+            assert!(s.remove(["a"]));
+            let _ = registry.snapshot();
+        }
+    };
+    churn();
+    let grown = bytes(churn);
+    assert!(grown < 16 * 1024, "100 series left {grown} bytes");
 }
 
 /// Series that come and go are used again: a family that sees a new label set every time stays as it is.

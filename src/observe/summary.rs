@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::snapshot::sketch::{Bound, Sketch, Targets};
+use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
 use crate::sync::{Acquire, AtomicBool, Relaxed, Release, owner_load};
 
 use super::memory::Block;
@@ -44,6 +44,7 @@ pub struct Distribution {
     shared: OnceLock<Shared>,
     /// What retired series had; only passes touch it.
     folded: Mutex<Streamed>,
+    promise: Arc<Promise>,
 }
 
 struct Shared(Stream);
@@ -167,12 +168,13 @@ impl Cells for Distribution {
     type Shape = Arc<Promise>;
     type Total = Streamed;
 
-    fn new(_: &Arc<Promise>) -> Self {
+    fn new(promise: &Arc<Promise>) -> Self {
         Self {
             place: Place::new(),
             taken: AtomicBool::new(false),
             shared: OnceLock::new(),
             folded: Mutex::default(),
+            promise: Arc::clone(promise),
         }
     }
 
@@ -243,6 +245,7 @@ impl Cells for Distribution {
         folded.count = folded.count.wrapping_add(theirs.count);
         folded.sum = super::join_sums(folded.sum, theirs.sum);
         folded.parts.extend(theirs.parts);
+        self.compress(&mut folded);
     }
 
     fn clear(&self, _: &Arc<Promise>) {
@@ -254,15 +257,23 @@ impl Cells for Distribution {
 }
 
 impl Distribution {
-    /// Adds a stream that nobody writes any more to what is folded: one sketch, however many come.
+    /// Adds a stream that nobody writes any more to what is folded.
     fn fold_stream(&self, stream: &Stream) {
         let mut folded = lock(&self.folded);
         let mut tries = 0;
         while !stream.read(&mut folded) {
             super::back_off(&mut tries);
         }
-        if folded.parts.len() > 8 {
-            let merged = Sketch::merge(&folded.parts.iter().collect::<Vec<_>>());
+        self.compress(&mut folded);
+    }
+
+    /// Series that ended leave one sketch of ordinary size, however many they are.
+    fn compress(&self, folded: &mut Streamed) {
+        if let Some(bound) = &self.promise.bound
+            && folded.parts.len() > 8
+        {
+            let mut merged = Self::merged(folded);
+            merged.compress(bound, &mut Scratch::new());
             folded.parts = vec![merged];
         }
     }
