@@ -1,9 +1,10 @@
 //! The promise, over unkind orders, splits and targets: true error <= certified error <= promise.
 //!
-//! `cargo test --release --lib orders -- --nocapture` also prints the worst of each order.
+//! `cargo test --release --lib orders -- --nocapture` also prints the worst of each order. For larger streams see
+//! [`the_promise_holds_in_the_long_run`].
 
 use super::support::*;
-use crate::snapshot::sketch::{Bound, MAX_TUPLES, Scratch, Sketch, Targets};
+use crate::snapshot::sketch::{Bound, MAX_TUPLES, Scratch, Sketch, Targets, key_of};
 
 #[test]
 fn errors_stay_within_the_promise() {
@@ -13,42 +14,59 @@ fn errors_stay_within_the_promise() {
     } else {
         &[1_000, 10_000, 100_000, 1_000_000]
     };
-    for n in sizes {
-        println!(
-            "\nn = {n}: worst error / worst certified, in units of the promise; tuples of a shard / merged / compressed"
-        );
-        for (order, stream) in orders(*n) {
-            let mut sorted = stream.clone();
-            sorted.sort_unstable();
-            for (name, pairs) in TARGETS {
-                let worst = SPLITS.map(|split| {
-                    one(
-                        &stream,
-                        &sorted,
-                        pairs,
-                        split,
-                        &format!("{order}, {n}, {name}, {}", split.0),
-                    )
-                });
-                let most = |part: fn(&Outcome) -> f64| worst.iter().map(part).fold(0.0, f64::max);
-                println!(
-                    "{order:12} {name:16} {:4.2} / {:4.2}  {:5} / {:5} / {:5}{}",
-                    most(|o| o.error),
-                    most(|o| o.certified),
-                    most(|o| o.tuples as f64),
-                    most(|o| o.merged as f64),
-                    most(|o| o.compressed as f64),
-                    if worst.iter().any(|o| o.degraded) {
-                        "  degraded"
-                    } else {
-                        ""
-                    },
-                );
-            }
-        }
-    }
+    sizes.iter().for_each(|n| drop(every_order(*n, &TARGETS)));
 }
 
+/// Five minutes for ten million values, and 40 bytes of memory for each; a hundred million, for the default targets:
+///
+/// `SIZE=100000000 SETS=1 cargo test --release --lib long_run -- --ignored --nocapture`
+#[test]
+#[ignore = "takes minutes"]
+fn the_promise_holds_in_the_long_run() {
+    let number = |name, default| std::env::var(name).map_or(default, |n| n.parse().unwrap());
+    let (size, sets) = (number("SIZE", 10_000_000), number("SETS", TARGETS.len()));
+    let worst = every_order(size, &TARGETS[..sets]);
+    println!(
+        "\nn = {size}: largest certified error {:.3} of the promise, most tuples of a thread {}",
+        worst.certified, worst.tuples
+    );
+}
+
+/// The worst of all orders, splits and targets.
+fn every_order(n: usize, sets: &[(&str, &[(f64, f64)])]) -> Outcome {
+    println!(
+        "\nn = {n}: worst error / worst certified, in units of the promise; tuples of a shard / merged / compressed"
+    );
+    let mut worst = Outcome::default();
+    for order in ORDERS {
+        let keys = stream(order, n);
+        let mut sorted = keys.clone();
+        sorted.sort_unstable();
+        let rank = |key| sorted.partition_point(|other| *other < key) as u32;
+        let stream: Vec<(u64, u32)> = keys.into_iter().map(|key| (key, rank(key))).collect();
+        for (name, pairs) in sets {
+            let outcomes = SPLITS.map(|split| {
+                let what = format!("{order}, {n}, {name}, {}", split.0);
+                one(&stream, &sorted, pairs, split, &what)
+            });
+            let of_order = outcomes.into_iter().fold(Outcome::default(), Outcome::or);
+            println!(
+                "{order:12} {name:16} {:4.2} / {:4.2}  {:5} / {:5} / {:5}{}",
+                of_order.error,
+                of_order.certified,
+                of_order.tuples,
+                of_order.merged,
+                of_order.compressed,
+                if of_order.degraded { "  degraded" } else { "" },
+            );
+            worst = worst.or(of_order);
+        }
+    }
+    worst
+}
+
+/// What was the worst, in units of the promise, and the most tuples.
+#[derive(Default)]
 struct Outcome {
     error: f64,
     certified: f64,
@@ -58,36 +76,52 @@ struct Outcome {
     degraded: bool,
 }
 
+impl Outcome {
+    fn or(self, other: Self) -> Self {
+        Self {
+            error: self.error.max(other.error),
+            certified: self.certified.max(other.certified),
+            tuples: self.tuples.max(other.tuples),
+            merged: self.merged.max(other.merged),
+            compressed: self.compressed.max(other.compressed),
+            degraded: self.degraded || other.degraded,
+        }
+    }
+}
+
 fn one(
-    stream: &[u64],
+    stream: &[(u64, u32)],
     sorted: &[u64],
     pairs: &[(f64, f64)],
     (_, split): (&str, Split),
     what: &str,
 ) -> Outcome {
     let bound = Bound::new(&Targets::new(pairs));
-    let n = stream.len();
-    let mut random = Random(7);
-    let mut shards = vec![Vec::new(); SHARDS];
-    for (i, key) in stream.iter().enumerate() {
-        let rank = sorted.partition_point(|other| other < key);
-        shards[split(i, rank, n, &mut random)].push(*key);
-    }
+    let (mut random, mut scratch) = (Random(7), Scratch::new());
     let mut tuples = 0;
-    let mut parts = Vec::new();
-    for keys in &shards {
-        let mut sketch = Sketch::new();
-        let tail = feed(&bound, keys, &mut sketch, |sketch| {
+    let mut sketches = vec![Sketch::new(); SHARDS];
+    let mut buffers = vec![Vec::with_capacity(BATCH); SHARDS];
+    for (i, (key, rank)) in stream.iter().enumerate() {
+        let shard = split(i, *rank as usize, stream.len(), &mut random);
+        let (sketch, buffer) = (&mut sketches[shard], &mut buffers[shard]);
+        buffer.push(*key);
+        if buffer.len() == BATCH {
+            sketch.insert(&bound, buffer, &mut scratch);
+            buffer.clear();
             tuples = tuples.max(sketch.tuples().len());
-            if !sketch.is_degraded() && sketch.n() % (61 * BATCH as u64) == 0 {
+            if !sketch.is_degraded() && sketch.n().is_multiple_of(61 * BATCH as u64) {
                 sketch
                     .check(&bound)
                     .unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
             }
-        });
-        assert!(tuples <= MAX_TUPLES);
-        parts.extend([sketch, Sketch::from_sorted(&tail)]);
+        }
     }
+    assert!(tuples <= MAX_TUPLES);
+    let tails = buffers.iter_mut().map(|buffer| {
+        buffer.sort_unstable();
+        Sketch::from_sorted(buffer)
+    });
+    let parts: Vec<Sketch> = sketches.into_iter().chain(tails).collect();
     let mut merged = Sketch::merge(&parts.iter().collect::<Vec<_>>());
     let merged_tuples = merged.tuples().len();
     let before = audit(&merged, sorted, pairs, what);
@@ -111,5 +145,48 @@ fn one(
         merged: merged_tuples,
         compressed: merged.tuples().len(),
         degraded: merged.is_degraded(),
+    }
+}
+
+/// What a thread's sketch of ordinary values takes, at any time: 1.5 KB, for any number of them.
+#[test]
+fn ordinary_values_take_little() {
+    ordinary(if cfg!(debug_assertions) {
+        50_000
+    } else {
+        1_000_000
+    });
+}
+
+/// `cargo test --release --lib ordinary -- --ignored --nocapture`
+#[test]
+#[ignore = "takes a minute"]
+fn ordinary_values_take_little_in_the_long_run() {
+    ordinary(100_000_000);
+}
+
+fn ordinary(n: usize) {
+    let bound = Bound::new(&Targets::new(&DEFAULTS));
+    let kinds: [(&str, fn(&mut Random) -> f64); 4] = [
+        ("uniform", |random| random.unit()),
+        ("exponential", |random| -(1.0 - random.unit()).ln()),
+        ("lognormal", |random| {
+            let circle = std::f64::consts::TAU * random.unit();
+            ((-2.0 * (1.0 - random.unit()).ln()).sqrt() * circle.cos()).exp()
+        }),
+        ("microseconds", |random| {
+            (-1000.0 * (1.0 - random.unit()).ln()).round() / 1e6
+        }),
+    ];
+    for (kind, next) in kinds {
+        let (mut random, mut scratch) = (Random(3), Scratch::new());
+        let (mut sketch, mut most) = (Sketch::new(), 0);
+        for _ in 0..n / BATCH {
+            let batch: [u64; BATCH] = std::array::from_fn(|_| key_of(next(&mut random)));
+            sketch.insert(&bound, &batch, &mut scratch);
+            most = most.max(size_of_val(sketch.tuples()));
+        }
+        println!("{kind:12} n = {n}: {most} bytes at most");
+        assert!(most <= 1536, "{kind}: {most} bytes");
     }
 }

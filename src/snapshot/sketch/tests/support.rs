@@ -45,69 +45,70 @@ impl Random {
     }
 }
 
-/// Streams of `n` keys, by name.
-pub(super) fn orders(n: usize) -> Vec<(&'static str, Vec<u64>)> {
+pub(super) const ORDERS: [&str; 17] = [
+    "ascending",
+    "descending",
+    "shuffle",
+    "zoom in .5",
+    "zoom in .99",
+    "zoom out .5",
+    "zoom out .99",
+    "saw",
+    "saw few",
+    "saw down",
+    "band down",
+    "dups",
+    "one dup",
+    "blocks",
+    "blocks down",
+    "desc0",
+    "adaptive",
+];
+
+/// A stream of `n` keys in one of [`ORDERS`].
+pub(super) fn stream(order: &str, n: usize) -> Vec<u64> {
     let mut random = Random(n as u64);
-    let keys = |ranks: Vec<usize>| {
+    let saw = |teeth: usize| (0..teeth).flat_map(move |tooth| (tooth..n).step_by(teeth));
+    let backwards = |mut ranks: Vec<usize>| {
+        ranks.reverse();
         ranks
+    };
+    let mut blocks = || {
+        let mut begins: Vec<usize> = (0..n).step_by(n.isqrt()).collect();
+        random.shuffle(&mut begins);
+        begins
             .into_iter()
-            .map(|rank| key_of(rank as f64))
-            .collect::<Vec<_>>()
+            .map(|begin| begin..n.min(begin + n.isqrt()))
     };
-    let ascending: Vec<usize> = (0..n).collect();
-    let descending: Vec<usize> = (0..n).rev().collect();
-    let mut shuffled = ascending.clone();
-    random.shuffle(&mut shuffled);
-    let saw = |teeth: usize| {
-        (0..teeth)
-            .flat_map(|tooth| (tooth..n).step_by(teeth))
-            .collect::<Vec<_>>()
+    let ranks: Vec<usize> = match order {
+        "ascending" => (0..n).collect(),
+        "descending" => (0..n).rev().collect(),
+        "shuffle" => {
+            let mut ranks: Vec<usize> = (0..n).collect();
+            random.shuffle(&mut ranks);
+            ranks
+        }
+        "zoom in .5" => zoom(n, 0.5),
+        "zoom in .99" => zoom(n, 0.99),
+        "zoom out .5" => backwards(zoom(n, 0.5)),
+        "zoom out .99" => backwards(zoom(n, 0.99)),
+        "saw" => saw(n / 100).collect(),
+        "saw few" => saw(10).collect(),
+        "saw down" => backwards(saw(10).collect()),
+        "band down" => (0..n)
+            .map(|i| (n - 1 - i) * 1000 / n * n + random.below(n))
+            .collect(),
+        "dups" => (0..n).map(|_| random.below(40)).collect(),
+        "one dup" => (0..n)
+            .map(|i| if random.below(10) > 0 { n / 2 } else { i })
+            .collect(),
+        "blocks" => blocks().flatten().collect(),
+        "blocks down" => blocks().flat_map(Iterator::rev).collect(),
+        "desc0" => std::iter::once(0).chain((1..n).rev()).collect(),
+        "adaptive" => return adaptive(n),
+        _ => unreachable!("{order} is not one of ORDERS"),
     };
-    let mut blocks: Vec<Vec<usize>> = ascending.chunks(n.isqrt()).map(<[_]>::to_vec).collect();
-    random.shuffle(&mut blocks);
-    let blocks_down = blocks
-        .iter()
-        .flat_map(|block| block.iter().rev().copied())
-        .collect();
-    let mut band: Vec<usize> = (0..n)
-        .map(|i| (n - 1 - i) * 1000 / n * n + random.below(n))
-        .collect();
-    band.truncate(n);
-    vec![
-        ("ascending", keys(ascending)),
-        ("descending", keys(descending.clone())),
-        ("shuffle", keys(shuffled)),
-        ("zoom in .5", keys(zoom(n, 0.5))),
-        ("zoom in .99", keys(zoom(n, 0.99))),
-        (
-            "zoom out .5",
-            keys(zoom(n, 0.5).into_iter().rev().collect()),
-        ),
-        (
-            "zoom out .99",
-            keys(zoom(n, 0.99).into_iter().rev().collect()),
-        ),
-        ("saw", keys(saw(n / 100))),
-        ("saw few", keys(saw(10))),
-        ("saw down", keys(saw(10).into_iter().rev().collect())),
-        ("band down", keys(band)),
-        ("dups", keys((0..n).map(|_| random.below(40)).collect())),
-        (
-            "one dup",
-            keys(
-                (0..n)
-                    .map(|i| if random.below(10) > 0 { n / 2 } else { i })
-                    .collect(),
-            ),
-        ),
-        ("blocks", keys(blocks.concat())),
-        ("blocks down", keys(blocks_down)),
-        (
-            "desc0",
-            keys(std::iter::once(0).chain((1..n).rev()).collect()),
-        ),
-        ("adaptive", adaptive(n)),
-    ]
+    ranks.into_iter().map(|rank| key_of(rank as f64)).collect()
 }
 
 /// Ranks from both ends towards `phi * n`.
@@ -170,24 +171,6 @@ pub(super) const SPLITS: [(&str, Split); 7] = [
     ("slices", |i, _, n, _| i * SHARDS / n),
     ("random", |_, _, _, random| random.below(SHARDS)),
 ];
-
-/// Inserts batch by batch; what does not fill a batch comes back, sorted.
-pub(super) fn feed(
-    bound: &Bound,
-    keys: &[u64],
-    sketch: &mut Sketch,
-    mut each: impl FnMut(&Sketch),
-) -> Vec<u64> {
-    let mut scratch = Scratch::new();
-    let batches = keys.chunks_exact(BATCH);
-    let mut tail = batches.remainder().to_vec();
-    for batch in batches {
-        sketch.insert(bound, batch, &mut scratch);
-        each(sketch);
-    }
-    tail.sort_unstable();
-    tail
-}
 
 /// `ceil(phi * n)` for a `phi` of at most five decimals.
 pub(super) fn rank(phi: f64, n: usize) -> usize {
