@@ -82,7 +82,6 @@ impl Quantiles {
 }
 
 impl Values {
-    /// The number of series.
     /// Series of a summary whose errors may be more than promised.
     pub(crate) fn degraded(&self) -> usize {
         match self {
@@ -93,6 +92,7 @@ impl Values {
         }
     }
 
+    /// The number of series.
     pub(crate) fn len(&self) -> usize {
         match self {
             Values::Counter(values) => values.len(),
