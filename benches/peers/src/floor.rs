@@ -1,11 +1,13 @@
 //! The floor: what each operation costs when it is written by hand, for this one purpose, and kept honest.
 //!
 //! Honest means: any thread may read at any time, nothing is lost, nothing is torn, a thread that was never seen before
-//! works, and labels are compared in full. It leaves out what a library needs besides: growth, removal, reuse of slots.
+//! works, and labels are compared in full (but for summaries: see there). It leaves out what a library needs besides: growth, removal, reuse of slots.
 //!
 //! - I1: a slab's cells are written by the thread that owns it and by no other; any thread reads.
 //! - I2: slabs are never freed.
 //! - I3: a histogram's fifteen cells never straddle a slab's length.
+
+mod summary;
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -183,9 +185,9 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::BytesCounter => vec![Form::held("index, text, cold cell, slot", || held(1))],
         Row::BytesHistogram => vec![Form::held("the same", || held(HISTOGRAM_CELLS))],
-        // Kept places: the floor of native histograms (float bits and a 64-entry table) and of summaries (buffer,
-        // radix sort, galloping merge).
-        Row::Native | Row::Summary => vec![],
+        Row::Summary => summary::forms(),
+        // Kept place: the floor of native histograms (float bits and a 64-entry table).
+        Row::Native => vec![],
     }
 }
 

@@ -4,11 +4,14 @@
 
 mod fast_telemetry;
 mod floor;
+mod hdrhistogram;
 mod measured;
 mod memory;
 mod metrics;
 mod prometheus;
 mod prometheus_client;
+mod quantiles;
+mod sketches_ddsketch;
 #[cfg(feature = "tallies")]
 mod tallies;
 mod timing;
@@ -82,7 +85,7 @@ type Contestant = (&'static str, fn(Row) -> Vec<Form>);
 
 const FLOOR: usize = 0;
 const TALLIES: usize = 1;
-const CONTESTANTS: [Contestant; 7] = [
+const CONTESTANTS: [Contestant; 10] = [
     ("floor", floor::forms),
     ("tallies", tallies_forms),
     ("prometheus", prometheus::forms),
@@ -90,6 +93,9 @@ const CONTESTANTS: [Contestant; 7] = [
     ("metrics", metrics::forms),
     ("measured", measured::forms),
     ("fast-telemetry", fast_telemetry::forms),
+    ("hdrhistogram", hdrhistogram::forms),
+    ("sketches-ddsketch", sketches_ddsketch::forms),
+    ("quantiles", quantiles::forms),
 ];
 
 #[cfg(feature = "tallies")]

@@ -13,7 +13,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::Row;
-use crate::timing::{Form, keep, over, repeat};
+use crate::timing::{Form, along, keep, over, repeat};
 use crate::workload::*;
 
 /// What the macros talk to.
@@ -155,7 +155,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             vec![Form::new(
                 "a held handle, upkeep (DDSketch)",
                 |thread, n| {
-                    over(n, &VALUES, |value| handle.record(*value));
+                    along(n, &SHUFFLED, |value| handle.record(*value));
                     upkeep(thread, &recorder.handle());
                 },
                 |done| assert_observed(read(recorder), done.all),

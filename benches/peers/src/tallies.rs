@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, Summary, UpDownCounter};
 
 use crate::Row;
-use crate::timing::{Form, keep, over, repeat};
+use crate::timing::{Form, along, keep, over, repeat};
 use crate::workload::{self, *};
 
 #[derive(Labels)]
@@ -136,7 +136,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::Native => vec![],
         Row::Summary => vec![Form::new(
             "Summary in a static",
-            |_, n| over(n, &VALUES, |value| SUMMARY.observe(*value)),
+            |_, n| along(n, &SHUFFLED, |value| SUMMARY.observe(*value)),
             |done| assert_observed((global("summary_count") as u64, global("summary_sum")), done.all),
         )],
         Row::ScrapeCounters => {

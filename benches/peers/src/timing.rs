@@ -34,6 +34,17 @@ pub fn over<T>(n: u64, items: &[T], mut op: impl FnMut(&T)) {
     }
 }
 
+/// Runs `op` on `n` items, sequence after sequence, from the first one again after the last.
+#[inline(always)]
+pub fn along<T>(n: u64, items: &[T], mut op: impl FnMut(&T)) {
+    for sequence in items.chunks_exact(SEQUENCE as usize).cycle().take((n / SEQUENCE) as usize) {
+        for item in sequence {
+            op(item);
+            black_box(());
+        }
+    }
+}
+
 /// Leaks `value`: contestants live as long as the program, and their closures copy the reference.
 pub fn keep<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))

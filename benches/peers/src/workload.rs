@@ -17,6 +17,22 @@ pub static VALUES: LazyLock<Vec<f64>> = LazyLock::new(|| {
 /// The same in whole microseconds, for a peer that takes no fractions.
 pub static MICROS: LazyLock<Vec<u64>> = LazyLock::new(|| VALUES.iter().map(|value| (value * 1e6) as u64).collect());
 
+/// `VALUES` in sixteen orders, one after the other: a predictor learns how one of them is sorted.
+pub static SHUFFLED: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let mut random = Random(17);
+    let mut orders = vec![];
+    for _ in 0..16 {
+        let mut values = VALUES.clone();
+        (1..values.len()).rev().for_each(|i| values.swap(i, random.below(i as u64 + 1)));
+        orders.extend(values);
+    }
+    orders
+});
+
+/// The same in whole microseconds.
+pub static SHUFFLED_MICROS: LazyLock<Vec<u64>> =
+    LazyLock::new(|| SHUFFLED.iter().map(|value| (value * 1e6) as u64).collect());
+
 /// The sum of `count` observations: whole sequences of `VALUES`.
 pub fn sum_of(count: u64) -> f64 {
     count as f64 / SEQUENCE as f64 * VALUES.iter().sum::<f64>()

@@ -1,0 +1,198 @@
+//! The floor of summaries: each thread's own buffer, sorted and merged into its own sketch when full, for the default
+//! targets only, and published to nobody: the sketch of a thread is locked for a batch, not for an observation.
+//!
+//! The bound is `u <= 2 n min(0.02, 0.0802 - 0.08 r / n)`, as tallies has it for these targets; see its `snapshot::sketch`.
+
+use std::sync::Mutex;
+
+use crate::timing::{Form, along, keep};
+use crate::workload::*;
+
+pub fn forms() -> Vec<Form> {
+    [
+        ("buffer of 256, sort_unstable, galloping merge", 256),
+        ("buffer of 4096, radix sort: a pause beyond what is allowed", 4096),
+    ]
+    .map(|(how, room)| {
+        let streams = keep([(); 2].map(|()| Mutex::new(Stream::new(room))));
+        Form::new(
+            how,
+            |thread, n| {
+                let stream = &mut *streams[thread].lock().unwrap();
+                along(n, &SHUFFLED, |value| stream.observe(*value));
+            },
+            |done| {
+                let streams = || streams.iter().map(|stream| stream.lock().unwrap());
+                let sum = streams().map(|stream| stream.sum + stream.buffer.iter().sum::<f64>()).sum::<f64>();
+                let count = streams().map(|stream| stream.n + stream.buffer.len() as u64).sum::<u64>();
+                assert_observed((count, sum), done.all);
+                streams().for_each(|stream| stream.check());
+            },
+        )
+    })
+    .into()
+}
+
+/// A value's key, the ranks above the next lower tuple, and how many more its rank may be.
+#[derive(Clone, Copy)]
+struct Tuple {
+    key: u64,
+    g: u32,
+    delta: u32,
+}
+
+struct Stream {
+    buffer: Vec<f64>,
+    room: usize,
+    sum: f64,
+    n: u64,
+    keys: Vec<u64>,
+    other: Vec<u64>,
+    tuples: Vec<Tuple>,
+    packed: Vec<Tuple>,
+}
+
+impl Stream {
+    fn new(room: usize) -> Self {
+        let buffer = Vec::with_capacity(room);
+        Self { buffer, room, sum: 0.0, n: 0, keys: vec![], other: vec![], tuples: vec![], packed: vec![] }
+    }
+
+    #[inline(always)]
+    fn observe(&mut self, value: f64) {
+        if value.is_nan() {
+            return;
+        }
+        if self.buffer.len() == self.room {
+            self.flush();
+        }
+        self.buffer.push(value);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn flush(&mut self) {
+        let mut sums = [0.0; 4];
+        for values in self.buffer.chunks_exact(4) {
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        }
+        self.sum += sums.iter().sum::<f64>();
+        self.keys.clear();
+        self.keys.extend(self.buffer.iter().map(|value| {
+            let bits = (value + 0.0).to_bits();
+            bits ^ ((bits as i64 >> 63) as u64 | 1 << 63)
+        }));
+        self.n += self.buffer.len() as u64;
+        self.buffer.clear();
+        sort(&mut self.keys, &mut self.other);
+        self.merge();
+    }
+
+    /// From right to left: each tuple takes in what lies to its left while it has room.
+    fn merge(&mut self) {
+        let n = self.n as f64;
+        self.packed.clear();
+        let mut rank = n;
+        let mut last = Tuple { key: 0, g: 0, delta: 0 };
+        let mut room = 0;
+        let mut start = |next: Tuple, last: &mut Tuple, packed: &mut Vec<Tuple>| {
+            if last.g > 0 {
+                packed.push(*last);
+            }
+            rank -= f64::from(last.g);
+            *last = next;
+            // The falling line is least at the tuple's upper rank.
+            let delta = f64::from(next.delta);
+            let falling = 2.0 * (0.0802 * n - 0.08 * (rank + delta)) - delta;
+            falling.min(0.04 * n - delta) as u32
+        };
+        let mut keys = &*self.keys;
+        let mut hidden = 0;
+        for i in (0..=self.tuples.len()).rev() {
+            // The keys above tuple `i - 1`.
+            let low = i.checked_sub(1).map(|i| self.tuples[i]);
+            let begin = low.map_or(0, |low| gallop(keys, low.key));
+            let (rest, mut gap) = keys.split_at(begin);
+            keys = rest;
+            while let [below @ .., key] = gap {
+                let free = room.max(last.g) - last.g;
+                let taken = (free as usize).min(gap.len() - usize::from(low.is_none()));
+                if taken > 0 {
+                    last.g += taken as u32;
+                    gap = &gap[..gap.len() - taken];
+                } else {
+                    room = start(Tuple { key: *key, g: 1, delta: hidden }, &mut last, &mut self.packed);
+                    gap = below;
+                }
+            }
+            let Some(low) = low else { break };
+            hidden = low.g + low.delta - 1;
+            let is_least = i == 1 && keys.is_empty();
+            if last.g + low.g <= room && !is_least {
+                last.g += low.g;
+            } else {
+                room = start(low, &mut last, &mut self.packed);
+            }
+        }
+        self.packed.push(last);
+        self.tuples.clear();
+        self.tuples.extend(self.packed.iter().rev());
+    }
+
+    /// Asserts that each target is met: the buffer's values apart, of which there are few.
+    fn check(&self) {
+        let mut sorted = VALUES.clone();
+        sorted.sort_by(f64::total_cmp);
+        let key = |value: f64| value.to_bits() | 1 << 63;
+        for (phi, error) in [(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)] {
+            let rank = phi * self.n as f64;
+            let mut low = 0;
+            let best = self.tuples.iter().map(|tuple| {
+                low += u64::from(tuple.g);
+                ((low + u64::from(tuple.delta)) as f64 - rank).max(rank - low as f64)
+            });
+            let (best, _) = best.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+            let found = sorted.partition_point(|value| key(*value) <= self.tuples[best].key);
+            let error = error + 2.0 / SEQUENCE as f64;
+            assert!((found as f64 / SEQUENCE as f64 - phi).abs() <= error, "{phi} is {found} of {SEQUENCE}");
+        }
+    }
+}
+
+/// How many keys are below `key`, sought from the right by doubling steps.
+fn gallop(keys: &[u64], key: u64) -> usize {
+    let mut step = 1;
+    while step < keys.len() && keys[keys.len() - step] >= key {
+        step *= 2;
+    }
+    let begin = keys.len().saturating_sub(step);
+    begin + keys[begin..].partition_point(|other| *other < key)
+}
+
+/// From the lowest digit of 11 bits to the highest; a digit that all keys share takes no pass.
+fn sort(keys: &mut Vec<u64>, other: &mut Vec<u64>) {
+    let (all, any) = keys.iter().fold((u64::MAX, 0), |(all, any), key| (all & key, any | key));
+    other.resize(keys.len(), 0);
+    if keys.len() < 512 {
+        // Six passes pay off later: each clears and adds up 2048 counts.
+        keys.sort_unstable();
+        return;
+    }
+    for shift in (0..64).step_by(11) {
+        if (all ^ any) >> shift & 0x7FF == 0 {
+            continue;
+        }
+        let mut places = [0_u16; 2048];
+        keys.iter().for_each(|key| places[(key >> shift & 0x7FF) as usize] += 1);
+        let mut place = 0;
+        for count in &mut places {
+            place += std::mem::replace(count, place);
+        }
+        for key in &*keys {
+            let place = &mut places[(key >> shift & 0x7FF) as usize];
+            other[*place as usize] = *key;
+            *place += 1;
+        }
+        std::mem::swap(keys, other);
+    }
+}
