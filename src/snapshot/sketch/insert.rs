@@ -1,10 +1,12 @@
 //! Insertion: a batch is laid out between the tuples, and one pass from right to left takes it in and compresses.
 //!
 //! A tuple in a pass has room for so many ranks (`Rooms`), and of the keys between two tuples only their number counts
-//! while there is room for all. So a batch is not sorted but distributed: each key seeks its gap among the tuples, which
-//! cut the values into parts of like numbers, being quantiles. Keys are sorted only in a gap that a new tuple divides.
+//! while there is room for all. So a batch is not sorted but counted: each key seeks its gap among the tuples, which cut
+//! the values into parts of like numbers, being quantiles. Keys are laid out by gap once a new tuple divides one of them,
+//! and sorted only there. (With a million ordinary values that is one batch in ten.)
 
 use std::hint::select_unpredictable;
+use std::ops::Range;
 
 use super::bound::{Bound, Rooms};
 use super::{MAX_TUPLES, Sketch, Tuple};
@@ -21,15 +23,15 @@ impl Sketch {
         if keys.is_sorted() {
             scratch.gallop(&self.tuples, keys);
         } else {
-            scratch.distribute(&self.tuples, keys);
+            scratch.count(&self.tuples, keys);
         }
-        self.take_in(bound, scratch);
+        self.take_in(bound, keys, scratch);
     }
 
     /// Inserts `keys`, which ascend. In another order they are all counted, but their ranks are wrong.
     pub fn insert_sorted(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
         scratch.gallop(&self.tuples, keys);
-        self.take_in(bound, scratch);
+        self.take_in(bound, keys, scratch);
     }
 
     /// Absorbs every tuple that `bound` can spare: for the result of a merge.
@@ -37,9 +39,9 @@ impl Sketch {
         self.insert_sorted(bound, &[], scratch);
     }
 
-    fn take_in(&mut self, bound: &Bound, scratch: &mut Scratch) {
-        self.n += scratch.keys.len() as u64;
-        self.pack(&bound.rooms(self.n, 1.0), scratch); // mutation: wide
+    fn take_in(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
+        self.n += keys.len() as u64;
+        self.pack(&bound.rooms(self.n, 1.0), keys, scratch); // mutation: wide
         while self.n > MAX_WEIGHT {
             self.halve();
         }
@@ -48,33 +50,43 @@ impl Sketch {
             self.degraded = true;
             scale *= 1.25;
             scratch.gallop(&self.tuples, &[]);
-            self.pack(&bound.rooms(self.n, scale), scratch);
+            self.pack(&bound.rooms(self.n, scale), &[], scratch);
         }
     }
 
     /// One pass from right to left over tuples and keys: each tuple absorbs what lies to its left while it has room.
-    fn pack(&mut self, rooms: &Rooms, scratch: &mut Scratch) {
+    fn pack(&mut self, rooms: &Rooms, batch: &[u64], scratch: &mut Scratch) {
         let Scratch {
-            keys, ends, packed, ..
+            keys,
+            gaps,
+            counts,
+            places,
+            packed,
         } = scratch;
         packed.clear();
-        packed.reserve(self.tuples.len() + keys.len());
+        packed.reserve(self.tuples.len() + batch.len());
+        // What is rarely needed is there from the beginning: a warm stream allocates nothing.
+        keys.reserve(batch.len());
+        places.reserve(counts.len());
         let mut packer = Packer {
             rooms,
             packed,
+            layout: Layout {
+                batch,
+                gaps,
+                counts,
+                places,
+                keys,
+            },
             key: 0,
             g: 0,
             rank: self.n as f64,
             room: 0,
         };
-        let mut end = keys.len();
+        let mut end = batch.len();
         for i in (0..self.tuples.len()).rev() {
-            let begin = ends[i];
-            packer.keys(
-                &mut keys[begin..end],
-                self.tuples.get(i + 1),
-                Some(self.tuples[i].key),
-            );
+            let begin = end - packer.layout.counts[i + 1] as usize;
+            packer.keys(begin..end, self.tuples.get(i + 1), Some(self.tuples[i].key));
             end = begin;
             packer.tuple(
                 self.tuples[i],
@@ -82,7 +94,7 @@ impl Sketch {
                 i == 0 && end == 0,
             );
         }
-        packer.keys(&mut keys[..end], self.tuples.first(), None);
+        packer.keys(0..end, self.tuples.first(), None);
         packer.finish();
         self.tuples.clear();
         self.tuples.extend(packed.iter().rev());
@@ -121,12 +133,14 @@ const LANES: usize = 8;
 /// What an insertion needs besides the sketch; kept so that it allocates nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    /// The batch, gap by gap: after the keys below tuple 0 those below tuple 1, and so on.
+    /// The batch, gap by gap, if that was needed.
     keys: Vec<u64>,
-    /// `ends[i]`: how many keys lie below tuple `i`. Equal keys lie above.
-    ends: Vec<usize>,
-    /// The gap of each key.
-    gaps: Vec<u32>,
+    /// The gap of each key; none of a batch that ascends.
+    gaps: Vec<u16>,
+    /// How many keys lie below tuple 0, between it and tuple 1, and so on. Equal keys lie above.
+    counts: Vec<u32>,
+    /// Where the next key of each gap goes.
+    places: Vec<u32>,
     /// The result of a pass, from right to left.
     packed: Vec<Tuple>,
 }
@@ -137,86 +151,130 @@ impl Scratch {
     pub const fn new() -> Self {
         Self {
             keys: Vec::new(),
-            ends: Vec::new(),
             gaps: Vec::new(),
+            counts: Vec::new(),
+            places: Vec::new(),
             packed: Vec::new(),
         }
     }
 
-    /// Lays `batch`, in any order, out by gap: a counting sort.
-    fn distribute(&mut self, tuples: &[Tuple], batch: &[u64]) {
-        self.gaps.clear();
-        self.gaps.resize(batch.len(), 0);
-        match tuples.len() {
-            0..128 => self.find_gaps::<128>(tuples, batch),
-            128..512 => self.find_gaps::<512>(tuples, batch),
-            _ => self.find_gaps::<MOST_PIVOTS>(tuples, batch),
-        }
-        self.ends.clear();
-        self.ends.resize(tuples.len() + 1, 0);
-        for gap in &self.gaps {
-            self.ends[*gap as usize] += 1;
-        }
-        let mut begin = 0;
-        for end in &mut self.ends {
-            begin += std::mem::replace(end, begin);
-        }
+    /// Counts `batch`, in any order, by gap.
+    fn count(&mut self, tuples: &[Tuple], batch: &[u64]) {
         self.keys.clear();
-        self.keys.resize(batch.len(), 0);
-        for (key, gap) in batch.iter().zip(&self.gaps) {
-            let place = &mut self.ends[*gap as usize];
-            self.keys[*place] = *key;
-            *place += 1;
+        match tuples.len() {
+            0..128 => self.count_below::<128>(tuples, batch),
+            128..512 => self.count_below::<512>(tuples, batch),
+            _ => self.count_below::<MOST_PIVOTS>(tuples, batch),
         }
     }
 
-    /// The gap of each key: how many of fewer than `N` tuples do not exceed it.
-    ///
-    /// A binary search of fixed depth without a branch, eight keys abreast: 2 ns a key, where sorting takes 6.
-    fn find_gaps<const N: usize>(&mut self, tuples: &[Tuple], batch: &[u64]) {
+    /// The same with fewer than `N` tuples.
+    fn count_below<const N: usize>(&mut self, tuples: &[Tuple], batch: &[u64]) {
         let mut pivots = [u64::MAX; N];
         for (pivot, tuple) in pivots.iter_mut().zip(tuples) {
             *pivot = tuple.key;
         }
-        for (keys, gaps) in batch.chunks(LANES).zip(self.gaps.chunks_mut(LANES)) {
-            let mut lanes = [0; LANES];
-            lanes[..keys.len()].copy_from_slice(keys);
-            let mut found = [0; LANES];
-            let mut step = N / 2;
-            while step > 0 {
-                for (gap, key) in found.iter_mut().zip(lanes) {
-                    *gap += select_unpredictable(pivots[(*gap + step - 1) % N] <= key, step, 0);
-                }
-                step /= 2;
-            }
-            for (gap, found) in gaps.iter_mut().zip(found) {
-                *gap = found.min(tuples.len()) as u32;
+        let mut counts = [0; N];
+        self.gaps.clear();
+        self.gaps.resize(batch.len(), 0);
+        let (keys, keys_left) = batch.as_chunks::<LANES>();
+        let (gaps, gaps_left) = self.gaps.as_chunks_mut::<LANES>();
+        for (keys, gaps) in keys.iter().zip(gaps) {
+            *gaps = seek(&pivots, keys);
+            for gap in gaps {
+                counts[usize::from(*gap) % N] += 1;
             }
         }
+        for (key, gap) in keys_left.iter().zip(gaps_left) {
+            [*gap] = seek(&pivots, &[*key]);
+            counts[usize::from(*gap) % N] += 1;
+        }
+        // The key of a NaN may seem to be beyond the last gap.
+        let (counts, beyond) = counts.split_at_mut(tuples.len() + 1);
+        counts[tuples.len()] += beyond.iter().sum::<u32>();
+        self.counts.clear();
+        self.counts.extend_from_slice(counts);
     }
 
-    /// Takes an ascending `batch`, which lies gap by gap as it is, and seeks the ends by doubling steps.
+    /// Counts an ascending `batch` by gap, and seeks the ends of gaps by doubling steps.
     fn gallop(&mut self, tuples: &[Tuple], batch: &[u64]) {
         self.keys.clear();
-        self.keys.extend_from_slice(batch);
-        self.ends.clear();
-        let mut end = 0;
+        self.gaps.clear();
+        self.counts.clear();
+        let mut rest = batch;
         for tuple in tuples {
-            let rest = &batch[end..];
             let mut step = 1;
             while step < rest.len() && rest[step] < tuple.key {
                 step *= 2;
             }
-            end += rest[..rest.len().min(step + 1)].partition_point(|key| *key < tuple.key);
-            self.ends.push(end);
+            let count = rest[..rest.len().min(step + 1)].partition_point(|key| *key < tuple.key);
+            self.counts.push(count as u32);
+            rest = &rest[count..];
+        }
+        self.counts.push(rest.len() as u32);
+    }
+}
+
+/// A batch that is laid out by gap when that is first asked for.
+struct Layout<'a> {
+    batch: &'a [u64],
+    gaps: &'a [u16],
+    counts: &'a [u32],
+    places: &'a mut Vec<u32>,
+    keys: &'a mut Vec<u64>,
+}
+
+impl Layout<'_> {
+    /// The keys with these places in the order of gaps.
+    fn keys(&mut self, places: Range<usize>) -> &mut [u64] {
+        if self.keys.is_empty() {
+            self.keys.extend_from_slice(self.batch);
+            if !self.gaps.is_empty() {
+                self.distribute();
+            }
+        }
+        &mut self.keys[places]
+    }
+
+    /// A counting sort.
+    #[cold]
+    fn distribute(&mut self) {
+        self.places.clear();
+        let mut begin = 0;
+        self.places.extend(self.counts.iter().map(|count| {
+            begin += count;
+            begin - count
+        }));
+        let last = self.counts.len() - 1;
+        for (key, gap) in self.batch.iter().zip(self.gaps) {
+            let place = &mut self.places[last.min(usize::from(*gap))];
+            self.keys[*place as usize] = *key;
+            *place += 1;
         }
     }
+}
+
+/// The gap of each key: how many of the `N` pivots, a power of two whose last one is never reached, do not exceed it.
+///
+/// A binary search of fixed depth without a branch, some keys abreast: 2 ns a key, where sorting takes 6.
+#[inline(always)]
+fn seek<const N: usize, const L: usize>(pivots: &[u64; N], keys: &[u64; L]) -> [u16; L] {
+    let mut gaps = [0; L];
+    let mut step = N / 2;
+    while step > 0 {
+        for (gap, key) in gaps.iter_mut().zip(keys) {
+            *gap |= select_unpredictable(pivots[(*gap | (step - 1)) % N] <= *key, step, 0);
+        }
+        step /= 2;
+    }
+    gaps.map(|gap| gap as u16)
 }
 
 /// The tuples of a pass, from right to left; the last one is being filled.
 struct Packer<'a> {
     rooms: &'a Rooms,
     packed: &'a mut Vec<Tuple>,
+    layout: Layout<'a>,
     /// The last one's key and `g`. Its `g` in `packed` is out of date: reading back what was just written there stalls.
     key: u64,
     g: u32,
@@ -265,22 +323,23 @@ impl Packer<'_> {
 
     /// Takes in the keys of one gap, between the tuples `higher` and `lower`; without `lower` the least is the minimum.
     #[inline]
-    fn keys(&mut self, keys: &mut [u64], higher: Option<&Tuple>, lower: Option<u64>) {
+    fn keys(&mut self, places: Range<usize>, higher: Option<&Tuple>, lower: Option<u64>) {
         // A branch, and not a minimum: the next tuple's rank then does not wait for this one's room.
-        if keys.len() <= self.free() && lower.is_some() {
-            self.g += keys.len() as u32;
+        if places.is_empty() || places.len() <= self.free() && lower.is_some() {
+            self.g += places.len() as u32;
         } else {
-            self.split(keys, higher.map_or(0, Tuple::hidden), lower); // mutation: no-inheritance
+            self.split(places, higher.map_or(0, Tuple::hidden), lower); // mutation: no-inheritance
         }
     }
 
     /// The same where not all have room. What is hidden `above` each key may lie below it.
     #[cold]
-    fn split(&mut self, keys: &mut [u64], above: u32, lower: Option<u64>) {
-        keys.sort_unstable();
+    fn split(&mut self, places: Range<usize>, above: u32, lower: Option<u64>) {
+        self.layout.keys(places.clone()).sort_unstable();
         let minimum = usize::from(lower.is_none());
-        let mut rest = &*keys;
+        let mut end = places.end;
         loop {
+            let rest = &self.layout.keys[places.start..end];
             let absorbed = self.free().min(rest.len().saturating_sub(minimum));
             let is_run = self.g > 0 && rest.last() == Some(&self.key);
             let absorbed = if is_run {
@@ -288,15 +347,17 @@ impl Packer<'_> {
             } else {
                 absorbed
             };
+            let [.., key] = rest[..rest.len() - absorbed] else {
+                self.g += absorbed as u32;
+                return;
+            };
             self.g += absorbed as u32;
-            rest = &rest[..rest.len() - absorbed];
-            let [below @ .., key] = rest else { return };
+            end -= absorbed + 1;
             self.start(Tuple {
-                key: *key,
+                key,
                 g: 1,
                 delta: above,
             });
-            rest = below;
         }
     }
 }
