@@ -139,8 +139,10 @@ fn observe(c: &mut Criterion) {
         });
         let total = summary.total();
         assert_eq!(total.count() % VALUES as u64, 0);
-        let (_, error) = total.quantile(0.99).unwrap();
-        assert!(error <= 0.001, "certified {error}");
+        // Nothing was observed if only other benches were asked for.
+        if let Some((_, error)) = total.quantile(0.99) {
+            assert!(error <= 0.001, "certified {error}");
+        }
     }
 }
 
@@ -211,12 +213,17 @@ fn scrape(c: &mut Criterion) {
         }
         filled.wait();
         let (mut snapshot, mut page) = (Snapshot::default(), Vec::new());
+        let mut scrape = || {
+            let start = Instant::now();
+            registry.snapshot_into(&mut snapshot);
+            page.clear();
+            tallies::encode::text_into(&snapshot, &mut page);
+            start.elapsed()
+        };
+        let least = (0..5000).map(|_| scrape()).min().unwrap_or_default();
+        println!("scrape of 8 threads, the least of 5000: {least:.1?}");
         c.bench_function("scrape of 8 threads: snapshot and text", |b| {
-            b.iter(|| {
-                registry.snapshot_into(&mut snapshot);
-                page.clear();
-                tallies::encode::text_into(&snapshot, &mut page);
-            });
+            b.iter(&mut scrape)
         });
         assert_eq!(family.total().count(), (VALUES - 4 * BUFFER) as u64);
         done.wait();
