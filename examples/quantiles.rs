@@ -2,9 +2,11 @@
 //!
 //!     seq 1 1000000 | cargo run --release --example quantiles
 //!     cargo run --release --example quantiles -- --json --targets 0.5:0.01,0.999:0.0001 one.txt two.txt
+//!     tail -f latencies.txt | cargo run --release --example quantiles -- --max-age 60
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use tallies::{Registry, Summary};
@@ -17,6 +19,9 @@ struct Options {
     /// Quantiles and the rank errors they may have.
     #[arg(long, value_delimiter = ',', value_parser = pair, default_value = "0.5:0.05,0.9:0.01,0.99:0.001")]
     targets: Vec<(f64, f64)>,
+    /// Quantiles of what was read in the last so many seconds; count and sum are those of everything.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    max_age: Option<Duration>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -28,6 +33,11 @@ fn pair(text: &str) -> Result<(f64, f64), String> {
         .ok_or("a pair is QUANTILE:ERROR, as in 0.99:0.001")?;
     let number = |text: &str| text.parse().map_err(|e| format!("`{text}`: {e}"));
     Ok((number(phi)?, number(error)?))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|e| format!("`{text}`: {e}"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| format!("`{text}` seconds: {e}"))
 }
 
 fn observe(summary: &Summary, from: impl BufRead, name: &str) -> Result<(), String> {
@@ -63,9 +73,12 @@ fn observe(summary: &Summary, from: impl BufRead, name: &str) -> Result<(), Stri
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let registry = Registry::new();
-    let summary = Summary::<()>::builder("numbers", "Numbers read.")
-        .objectives(&options.targets)?
-        .register(&registry)?;
+    let mut summary =
+        Summary::<()>::builder("numbers", "Numbers read.").objectives(&options.targets)?;
+    if let Some(max_age) = options.max_age {
+        summary = summary.max_age(max_age);
+    }
+    let summary = summary.register(&registry)?;
     if options.files.is_empty() {
         observe(&summary, std::io::stdin().lock(), "standard input")?;
     }

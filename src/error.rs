@@ -45,6 +45,10 @@ impl Error {
         Self::new(format!("buckets of family `{family}` {why}"))
     }
 
+    pub(crate) fn window(family: &str, why: &impl fmt::Display) -> Self {
+        Self::new(format!("family `{family}`: {why}"))
+    }
+
     pub(crate) fn bucket_helper(why: &str) -> Self {
         Self::new(format!("bucket bounds: {why}"))
     }
@@ -70,7 +74,7 @@ impl Error {
     pub(crate) fn other_type(name: &str, at: Option<&Location<'_>>) -> Self {
         let place = at.map_or_else(String::new, |at| format!(" at {at}"));
         Self::new(format!(
-            "family `{name}` was registered{place} with another kind, other labels or other buckets"
+            "family `{name}` was registered{place} with another kind, other labels, buckets, objectives or another window"
         ))
     }
 
@@ -103,7 +107,9 @@ impl Error {
 
     pub(crate) fn merge(name: &str, ours: Kind, theirs: Kind) -> Self {
         Self::new(if ours == theirs {
-            format!("family `{name}` has other buckets in the snapshot to merge")
+            format!(
+                "family `{name}` has other buckets, objectives or another window in the snapshot to merge"
+            )
         } else {
             format!("family `{name}` is a {ours} here and a {theirs} in the snapshot to merge")
         })

@@ -40,7 +40,7 @@ perl -i -ne '
     $use = 0 if /;/;
     print;
     close ARGV if eof;
-' "$tree"/src/observe/{buckets,level,memory,pass,shard,slot,stream,tally,mod}.rs "$tree"/src/sync/passes.rs
+' "$tree"/src/observe/{buckets,level,memory,pass,shard,slot,stream,tally,mod,window}.rs "$tree"/src/sync/passes.rs
 
 # What stands at a line marked `// mutation: name` instead, for the default targets. All are compiled at once; MUTATE
 # names the one that runs.
@@ -106,7 +106,7 @@ quick="a_histogram_read_is_a_prefix histogram_reads_never_go_back a_histogram_ta
     a_cold_histogram_has_one_writer_at_a_time a_slot_of_a_free_shard_is_used_again in_flight_is_never_below_zero
     in_flight_is_never_below_zero_when_cold a_copied_place_carries_the_zeroes a_slot_is_used_again
     a_slot_is_used_again_while_its_shard_grows"
-every="$quick a_stream_read_is_a_prefix totals_never_go_back_across_promotion"
+every="$quick a_stream_read_is_a_prefix a_window_read_has_every_value_once totals_never_go_back_across_promotion"
 failing() { # test program, models; prints the first that fails
     local program=$1 model
     shift
@@ -213,5 +213,12 @@ step "a pass that has begun is good enough" sync/passes.rs 's/let wanted = state
 step "passes do not wait" sync/passes.rs 's/if !state\.running \{/if true {/'
 step "promotion empties the shared cell" observe/tally.rs \
     's/N::add_shared\(&self\.shared, n\);\n/N::add_shared(&self.shared, n); N::clear_shared(&self.shared);\n/'
+step "a push gives up where a scrape closes its buffer again" observe/stream.rs \
+    's/while !self\.push\(value\) \{\n\s*flush\(\);\n\s*\}/if !self.push(value) { flush(); let _ = self.push(value); }/'
+step "an age that is over stays in the sketch" observe/stream.rs 's/flush\.sketch\.load\(\[\]\.into_iter\(\), false\);//'
+step "the past is published before its generation" observe/stream.rs \
+    's/(        \/\/ Release: pairs with the Acquire in `read`: a reader that begins from here sees page `generation` whole\.\n)/        page.past.store(past, Relaxed);\n$1/'
+step "a reader takes the past when it has made sure" observe/stream.rs \
+    's/(        let \(limit, past\) = .*?;\n)(.*?return false;\n        \}\n)/$2$1/s'
 echo "$missed missed"
 exit $((missed > 0))

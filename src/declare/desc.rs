@@ -29,6 +29,9 @@ pub(crate) struct Desc {
     pub(crate) targets: Targets,
     /// Whether `targets` are the family's own, and not the default.
     pub(crate) own_targets: bool,
+    /// The window of a summary's quantiles, and the number of its ages, if it says one.
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) ages: Option<u32>,
     pub(crate) limit: usize,
     pub(crate) hot: bool,
     pub(crate) expire_after: Option<Duration>,
@@ -89,6 +92,8 @@ impl Desc {
             bounds: &[],
             targets: OBJECTIVES,
             own_targets: false,
+            max_age: None,
+            ages: None,
             limit: DEFAULT_LIMIT,
             hot: false,
             expire_after: None,
@@ -170,7 +175,7 @@ impl Desc {
         if matches!(self.kind, Kind::Histogram) && !self.bounds.is_empty() {
             check_bounds(self.bounds).map_err(|why| Error::buckets(self.name, why))?;
         }
-        Ok(())
+        check_window(self.max_age, self.ages).map_err(|why| Error::window(self.name, &why))
     }
 
     /// Whether `other` declares the same family: then the two share their series.
@@ -181,6 +186,7 @@ impl Desc {
             && self.constant == other.constant
             && self.bounds == other.bounds
             && self.targets == other.targets
+            && (self.max_age, self.ages) == (other.max_age, other.ages)
             && self.unit == other.unit
             && self.dense == other.dense
     }
@@ -277,6 +283,52 @@ pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), &'static str> {
         i += 1;
     }
     Ok(())
+}
+
+/// Ages of a window that names none: with five a window is forgotten by fifths.
+pub(crate) const DEFAULT_AGES: u32 = 5;
+
+/// What is wrong with a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WindowError {
+    TooShort(Duration),
+    Ages(u32),
+    AgesAlone(u32),
+}
+
+impl WindowError {
+    /// What was broken, without the value: a const panic cannot print a number.
+    pub(crate) const fn rule(&self) -> &'static str {
+        match self {
+            Self::TooShort(_) => "a window (`max_age`) lasts at least 0.1 seconds",
+            Self::Ages(_) => "a window has 2 to 60 ages",
+            Self::AgesAlone(_) => "`ages` divides the window of `max_age`: set that first",
+        }
+    }
+}
+
+impl std::fmt::Display for WindowError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rule = self.rule();
+        match self {
+            Self::TooShort(max_age) => write!(f, "{rule}, got {max_age:?}"),
+            Self::Ages(ages) => write!(f, "{rule}, got {ages}"),
+            Self::AgesAlone(ages) => write!(f, "{rule}, got {ages} ages and no window"),
+        }
+    }
+}
+
+/// An age then lasts a millisecond at least, and while one ends what was just observed is in another.
+pub(crate) const fn check_window(
+    max_age: Option<Duration>,
+    ages: Option<u32>,
+) -> Result<(), WindowError> {
+    match (max_age, ages) {
+        (Some(max_age), _) if max_age.as_millis() < 100 => Err(WindowError::TooShort(max_age)),
+        (Some(_), Some(ages)) if ages < 2 || ages > 60 => Err(WindowError::Ages(ages)),
+        (None, Some(ages)) => Err(WindowError::AgesAlone(ages)),
+        _ => Ok(()),
+    }
 }
 
 /// The values of labels given by name, in the order of the family's names.

@@ -2,14 +2,15 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Error;
-use crate::observe::{self, Distribution, Outcome, Promise, Streamed, Tag};
+use crate::observe::{self, Distribution, Outcome, Promise, Streamed, Tag, Window};
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{Kind, Quantiles, Values};
 
 use super::declaration::{Declaration, Kept};
-use super::desc::Desc;
+use super::desc::{DEFAULT_AGES, Desc, check_window};
 use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
@@ -24,12 +25,17 @@ impl Exported for Distribution {
     }
 
     fn shape(desc: &Desc) -> Arc<Promise> {
-        Promise::new(desc.targets)
+        let window = desc.max_age.map(|max_age| {
+            let ages = desc.ages.unwrap_or(DEFAULT_AGES);
+            Window::new(max_age, ages, crate::clock::now)
+        });
+        Promise::new(desc.targets, window)
     }
 
-    fn values(_: &Desc, promise: &Arc<Promise>) -> Values {
+    fn values(desc: &Desc, promise: &Arc<Promise>) -> Values {
         Values::Summary {
             targets: promise.targets,
+            max_age: desc.max_age,
             interval: false,
             values: Vec::new(),
         }
@@ -63,7 +69,7 @@ fn quantiles(total: &Streamed) -> Quantiles {
     }
 }
 
-/// Quantiles of what was observed since the program began, each within a promised rank error.
+/// Quantiles of what was observed since the program began, or lately, each within a promised rank error.
 ///
 /// Every thread keeps a small sketch of its own (CKMS with a bound that survives merging: see
 /// [`snapshot::sketch`](crate::snapshot::sketch)), so the promise holds for all threads together, whatever each of them saw. An observation costs some 7 ns;
@@ -73,6 +79,23 @@ fn quantiles(total: &Streamed) -> Quantiles {
 /// Without [`objective`](Self::objective): the median within 5 %, 0.9 within 1 %, 0.99 within 0.1 % of the ranks. The quantiles 0 and 1 are
 /// exact. NaN is dropped and counted in `tallies_refused_updates_total`, and so is an infinity of the sign opposite to
 /// one seen before. Before the first observation quantiles are NaN.
+///
+/// # Windows
+///
+/// With [`max_age`](Self::max_age) quantiles are those of the last so many seconds; count and sum go on from program start.
+/// Time is cut into [`ages`](Self::ages), five unless it says otherwise. An observation is inserted into the current
+/// one, once, and a scrape merges those that the window still holds, over all threads, within the promised error of
+/// what is in them. So the window goes on by ages: it covers between four and five fifths of `max_age`. What holds
+/// nothing any more answers NaN.
+///
+/// The clock is not read when observing: scrapes look at it, and threads when they flush. So an observation may leave
+/// too early, by at most the time between two scrapes; and too late only where nobody scraped for a whole age, by at most
+/// that time and an age. Observations of a thread that is idle, or gone, leave as all others do, and what was
+/// observed in the current age is always there.
+///
+/// An age that is over costs what its values take in a sketch, some 1.3 KB by default (16 bytes a tuple), in every thread
+/// that observed in it: a hot series of five ages some 13 KB instead of 8 in every such thread. An idle thread keeps its
+/// last ones until it observes again. Observing costs the same, and a scrape as much more as there are ages to merge.
 ///
 /// Quantiles of two programs cannot be added up by Prometheus; snapshots can be, by
 /// [`merge`](crate::Snapshot::merge).
@@ -125,6 +148,49 @@ impl<L: LabelSet> Summary<L> {
         self
     }
 
+    /// Quantiles of the last so many seconds only; count and sum stay those since program start. See [the
+    /// type](Self#windows).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tallies::Summary;
+    ///
+    /// /// Time of a call, of the last ten minutes.
+    /// #[tallies::metric]
+    /// static LATELY: Summary = Summary::new("lately_seconds").max_age(Duration::from_secs(600)).ages(10);
+    ///
+    /// LATELY.observe(0.25);
+    /// assert_eq!(LATELY.total().quantile(0.5), Some((0.25, 0.0)));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// On less than 0.1 seconds: a compile error in a `static`.
+    #[must_use]
+    pub const fn max_age(mut self, max_age: Duration) -> Self {
+        self.inner.desc.max_age = Some(max_age);
+        self.windowed()
+    }
+
+    /// By how many steps the window goes on: 2 to 60, 5 unless it says so. More of them cost memory, and fewer lose more
+    /// at once.
+    ///
+    /// # Panics
+    ///
+    /// On any other number, and before [`max_age`](Self::max_age): a compile error in a `static`.
+    #[must_use]
+    pub const fn ages(mut self, ages: u32) -> Self {
+        self.inner.desc.ages = Some(ages);
+        self.windowed()
+    }
+
+    const fn windowed(self) -> Self {
+        if let Err(error) = check_window(self.inner.desc.max_age, self.inner.desc.ages) {
+            panic!("{}", error.rule());
+        }
+        self
+    }
+
     /// No quantiles: count and sum only.
     #[must_use]
     pub const fn no_objectives(mut self) -> Self {
@@ -145,6 +211,20 @@ impl<L: LabelSet> SummaryBuilder<L> {
             .map_err(|error| Error::labels(self.desc.name, &error.to_string()))?;
         self.desc.own_targets = true;
         Ok(self)
+    }
+
+    /// Quantiles of the last so many seconds only: see [`Summary::max_age`]. Less than 0.1 seconds is an error of
+    /// [`register`](Self::register).
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.desc.max_age = Some(max_age);
+        self
+    }
+
+    /// By how many steps the window goes on: see [`Summary::ages`]. Less than 2 or more than 60, or ages without a window,
+    /// are errors of [`register`](Self::register).
+    pub fn ages(mut self, ages: u32) -> Self {
+        self.desc.ages = Some(ages);
+        self
     }
 }
 
@@ -222,8 +302,7 @@ fn observe_found(found: Found<'_, Distribution>, value: f64) {
         return observe::refuse();
     }
     let cold = |cells: &Distribution, tag, eager| {
-        let what = (value, &*family.shape);
-        observe::thread(|thread| cells.observe_cold(observe::engine(), thread, tag, what, eager))
+        observe::thread(|thread| cells.observe_cold(observe::engine(), thread, tag, value, eager))
     };
     if cold(cells, tag, family.desc.hot) == Outcome::Stale {
         cold(family.overflow().cells, Tag::FIRST, false);
@@ -241,5 +320,210 @@ impl BoundSummary {
     #[inline]
     pub fn observe(&self, value: f64) {
         self.series().observe(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Windows, with the clock of the thread moved on; the rest is in `tests/summary.rs`.
+
+    use crate::Registry;
+    use crate::snapshot::{Snapshot, Value};
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// Five ages of two minutes, of which the first has begun.
+    fn windowed(registry: &Registry) -> Summary<[&'static str; 1]> {
+        Summary::<()>::builder("s", "")
+            .max_age(10 * MINUTE)
+            .labels(["x"])
+            .register(registry)
+            .unwrap()
+    }
+
+    /// Count, sum, values in the window, median.
+    fn seen(snapshot: &Snapshot) -> (u64, f64, u64, f64) {
+        let family = snapshot.family("s").unwrap();
+        let Some((_, Value::Summary(seen))) = family.series().next() else {
+            unreachable!("a summary")
+        };
+        let median = seen.exported().next().unwrap().1;
+        (seen.count(), seen.sum(), seen.sketched(), median)
+    }
+
+    /// Goes on by so many minutes, and scrapes in each.
+    fn scrape_on(registry: &Registry, minutes: u32) -> Snapshot {
+        for _ in 0..minutes {
+            crate::clock::advance(MINUTE);
+            let _ = registry.snapshot();
+        }
+        registry.snapshot()
+    }
+
+    fn observed_in_a_thread(
+        s: &Summary<[&'static str; 1]>,
+        ahead: Duration,
+        values: std::ops::Range<u32>,
+    ) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                crate::clock::advance(ahead);
+                values.for_each(|value| s.with(["a"]).observe(f64::from(value)));
+            });
+        });
+    }
+
+    #[test]
+    fn quantiles_are_of_the_window_and_count_and_sum_are_not() {
+        let registry = Registry::new();
+        let s = windowed(&registry);
+        (0..1000).for_each(|_| s.with(["a"]).observe(1.0));
+        assert_eq!(seen(&scrape_on(&registry, 5)), (1000, 1000.0, 1000, 1.0));
+        (0..2000).for_each(|_| s.with(["a"]).observe(3.0));
+        assert_eq!(seen(&registry.snapshot()), (3000, 7000.0, 3000, 3.0));
+        // Minute 11: what was observed in minute 0 has left.
+        assert_eq!(seen(&scrape_on(&registry, 6)), (3000, 7000.0, 2000, 3.0));
+        let (count, sum, sketched, median) = seen(&scrape_on(&registry, 10));
+        assert_eq!((count, sum, sketched), (3000, 7000.0, 0));
+        assert!(median.is_nan(), "a window that holds nothing");
+        assert_eq!(s.get(["a"]).unwrap().quantile(1.0), None);
+        s.with(["a"]).observe(5.0);
+        assert_eq!(seen(&registry.snapshot()), (3001, 7005.0, 1, 5.0));
+    }
+
+    /// Threads with clocks of their own, busy and idle and gone: all of them in one window, within the promise.
+    #[test]
+    fn a_window_is_that_of_all_threads() {
+        const EACH: u32 = 20_000;
+        let registry = Registry::new();
+        let s = windowed(&registry);
+        // Thread i in age i + 1, with values of its own.
+        for i in 0..8 {
+            observed_in_a_thread(&s, i * 2 * MINUTE, i * EACH..(i + 1) * EACH);
+        }
+        crate::clock::advance(15 * MINUTE);
+        let now = s.get(["a"]).unwrap();
+        assert_eq!(now.count(), u64::from(8 * EACH));
+        // Ages 4 to 8, give or take what a buffer held.
+        let (least, all) = (f64::from(3 * EACH), f64::from(5 * EACH));
+        assert!(
+            (now.sketched() as f64 - all).abs() <= 512.0,
+            "{}",
+            now.sketched()
+        );
+        for (phi, promised) in [(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)] {
+            let (value, certified) = now.quantile(phi).unwrap();
+            let error = (value + 1.0 - least - phi * all).abs() / all;
+            assert!(certified <= promised, "{phi}: {certified}");
+            assert!(error <= certified + 512.0 / all, "{phi}: {error}");
+        }
+    }
+
+    /// The next thread goes on with the stream of one that has ended, in an age of its own.
+    #[test]
+    fn what_a_thread_leaves_ages_out() {
+        let registry = Registry::new();
+        let s = windowed(&registry);
+        observed_in_a_thread(&s, MINUTE, 0..2000);
+        assert_eq!(seen(&scrape_on(&registry, 5)).2, 2000);
+        observed_in_a_thread(&s, 5 * MINUTE, 0..3000);
+        assert_eq!(seen(&registry.snapshot()).2, 5000);
+        assert_eq!(seen(&scrape_on(&registry, 6)).2, 3000);
+        let (count, _, sketched, _) = seen(&scrape_on(&registry, 4));
+        assert_eq!((count, sketched), (5000, 0));
+    }
+
+    /// A thread whose clock is behind, or went back.
+    #[test]
+    fn clocks_may_disagree() {
+        let registry = Registry::new();
+        let s = windowed(&registry);
+        observed_in_a_thread(&s, 7 * MINUTE, 0..2000);
+        assert_eq!(seen(&registry.snapshot()).2, 2000, "from the future");
+        observed_in_a_thread(&s, MINUTE, 0..2000);
+        crate::clock::advance(9 * MINUTE);
+        assert_eq!(seen(&registry.snapshot()).2, 4000);
+        crate::clock::advance(20 * MINUTE);
+        assert_eq!(seen(&registry.snapshot()).2, 0);
+    }
+
+    #[test]
+    fn ended_series_age_out_of_the_overflow_series() {
+        let registry = Registry::new();
+        let s = windowed(&registry);
+        for round in 0..30 {
+            let x = format!("{round}");
+            for _ in 0..100 {
+                s.with([&x]).observe(1.0);
+            }
+            s.remove([&x]);
+            let _ = registry.snapshot();
+        }
+        let (count, _, sketched, _) = seen(&registry.snapshot());
+        assert_eq!((count, sketched), (3000, 3000));
+        crate::clock::advance(11 * MINUTE);
+        let (count, _, sketched, _) = seen(&registry.snapshot());
+        assert_eq!((count, sketched), (3000, 0));
+    }
+
+    #[test]
+    fn snapshots_of_like_windows_merge() {
+        let (one, two) = (Registry::new(), Registry::new());
+        let (a, b) = (windowed(&one), windowed(&two));
+        (0..1000).for_each(|_| a.with(["a"]).observe(1.0));
+        let _ = scrape_on(&one, 11);
+        (0..3000).for_each(|i| a.with(["a"]).observe(f64::from(i)));
+        (3000..9000).for_each(|i| b.with(["a"]).observe(f64::from(i)));
+        let mut both = one.snapshot();
+        both.merge(&two.snapshot()).unwrap();
+        let (count, _, sketched, median) = seen(&both);
+        assert_eq!((count, sketched), (10_000, 9000));
+        assert!((median - 4500.0).abs() <= 450.0, "{median}");
+        let other = Registry::new();
+        let _ = Summary::<()>::builder("s", "")
+            .max_age(5 * MINUTE)
+            .labels(["x"])
+            .register(&other)
+            .unwrap();
+        let error = both.merge(&other.snapshot()).unwrap_err().to_string();
+        assert!(
+            error.contains("family `s`") && error.contains("another window"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn bad_windows_are_errors() {
+        let registry = Registry::new();
+        for (builder, says) in [
+            (
+                Summary::<()>::builder("s", "").max_age(Duration::ZERO),
+                "at least 0.1 seconds, got 0ns",
+            ),
+            (
+                Summary::<()>::builder("s", "").max_age(MINUTE).ages(0),
+                "2 to 60 ages, got 0",
+            ),
+            (
+                Summary::<()>::builder("s", "").ages(1).max_age(MINUTE),
+                "2 to 60 ages, got 1",
+            ),
+            (
+                Summary::<()>::builder("s", "").ages(61).max_age(MINUTE),
+                "got 61",
+            ),
+            (
+                Summary::<()>::builder("s", "").ages(5),
+                "`max_age`: set that first",
+            ),
+        ] {
+            let error = builder.register(&registry).unwrap_err().to_string();
+            assert!(
+                error.contains("family `s`") && error.contains(says),
+                "{error}"
+            );
+        }
     }
 }

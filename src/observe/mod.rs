@@ -41,6 +41,7 @@ mod summary;
 mod tally;
 #[cfg(not(loom))]
 mod text;
+mod window;
 
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -59,6 +60,7 @@ pub use summary::{Distribution, Promise};
 pub use tally::{Number, Tally, UpDown};
 #[cfg(not(loom))]
 pub use text::SharedText;
+pub use window::Window;
 
 use memory::Block;
 use pass::Collector;
@@ -558,18 +560,18 @@ mod tests {
         use crate::snapshot::sketch::Targets;
         const ROUNDS: u32 = if cfg!(miri) { 200 } else { 5000 };
         let engine = Engine::new();
-        let promise = Promise::new(Targets::new(&[(0.5, 0.1)]));
+        let promise = Promise::new(Targets::new(&[(0.5, 0.1)]), None);
         let summary = Distribution::new(&promise);
         let overflow = Distribution::new(&promise);
         let tag = summary.place().tag();
         std::thread::scope(|scope| {
             for t in 0..2 {
-                let (engine, summary, promise) = (&engine, &summary, &promise);
+                let (engine, summary) = (&engine, &summary);
                 scope.spawn(move || {
                     let thread = Thread::new();
                     for _ in 0..ROUNDS {
                         if !Distribution::observe(&thread, summary.place().last(tag), 1.0) {
-                            summary.observe_cold(engine, &thread, tag, (1.0, promise), t == 0);
+                            summary.observe_cold(engine, &thread, tag, 1.0, t == 0);
                         }
                     }
                     thread.leave();

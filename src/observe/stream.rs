@@ -11,6 +11,8 @@
 //!   that saw anything of that finds, behind its Acquire fence, a `seq` beyond `2(g + 1)`, and tries again.
 //! - I4: a page that was replaced by a larger one is freed an epoch later; readers pin.
 //!
+//! With a window the sketch is of one age, and `past` has those before: see [`window`](super::window).
+//!
 //! A writer stopped at any instruction leaves `seq` where it is: the next try of a reader succeeds, and hides at most its one
 //! unfinished observation. A try fails only if a whole buffer was filled and flushed during it, twice.
 //!
@@ -19,6 +21,7 @@
 
 use std::sync::Arc;
 
+use super::window::{Ages, Part, Past, closed, is_open};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{
     AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load, owner_load_ptr,
@@ -40,6 +43,11 @@ const VALUES: usize = 4;
 struct Page {
     /// Values the buffer takes.
     buffer: usize,
+    /// The length at which a push is sent to a flush: `buffer`, or none once a scrape has closed it. The one word that
+    /// readers write.
+    limit: AtomicU64,
+    /// When the buffer was begun, the age of the sketch, and the ages before; null without a window.
+    past: AtomicPtr<Past>,
     words: Box<[AtomicU64]>,
     budget: Arc<Budget>,
 }
@@ -58,7 +66,8 @@ impl Drop for Page {
 pub(crate) struct Budget {
     limit: AtomicU64,
     used: AtomicU64,
-    streams: AtomicU64,
+    /// What the streams there are may be expected to grow to.
+    expected: AtomicU64,
 }
 
 impl Budget {
@@ -66,12 +75,12 @@ impl Budget {
         Arc::new(Self {
             limit: AtomicU64::new(DEFAULT_LIMIT / 8),
             used: AtomicU64::new(0),
-            streams: AtomicU64::new(0),
+            expected: AtomicU64::new(0),
         })
     }
 
     /// Relaxed, as all of it: it is a rough rule, not a lock.
-    fn add(&self, words: i64) {
+    pub(crate) fn add(&self, words: i64) {
         self.used.fetch_add(words as u64, Relaxed);
     }
 
@@ -86,8 +95,8 @@ impl Budget {
 
     /// Whether another thread may have a stream of its own: there has to be room for what each of them may grow to.
     pub(crate) fn has_room(&self) -> bool {
-        let (used, streams) = (self.used.load(Relaxed), self.streams.load(Relaxed));
-        used.max(streams * GROWN) < self.limit.load(Relaxed)
+        let (used, expected) = (self.used.load(Relaxed), self.expected.load(Relaxed));
+        used.max(expected) < self.limit.load(Relaxed)
     }
 
     /// What it asks of streams: 0 nothing, 1 small buffers, 2 that there are no more of them.
@@ -108,6 +117,9 @@ impl Budget {
 /// Words of a stream with small buffers and an ordinary sketch: two pages.
 const GROWN: u64 = 2 * (VALUES as u64 + 16 + 2 * 130);
 
+/// Words of an ordinary sketch that is put aside.
+const PUT_ASIDE: u64 = 2 * 90;
+
 /// Bytes that all streams of a process may take, unless it says otherwise.
 const DEFAULT_LIMIT: u64 = 64 << 20;
 
@@ -117,6 +129,8 @@ impl Page {
         budget.add(words as i64);
         Box::new(Self {
             buffer,
+            limit: AtomicU64::new(buffer as u64),
+            past: AtomicPtr::new(std::ptr::null_mut()),
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
             budget: Arc::clone(budget),
         })
@@ -124,6 +138,17 @@ impl Page {
 
     fn room(&self) -> usize {
         (self.words.len() - VALUES - self.buffer) / 2
+    }
+
+    /// The owner begins it anew.
+    fn open(&self, past: *mut Past) {
+        // Stored only where they change: what does not change is nothing for models to explore.
+        if self.limit.load(Relaxed) != self.buffer as u64 {
+            self.limit.store(self.buffer as u64, Relaxed);
+        }
+        if owner_load_ptr(&self.past) != past {
+            self.past.store(past, Relaxed);
+        }
     }
 
     fn tuple(&self, i: usize) -> [&AtomicU64; 2] {
@@ -137,6 +162,8 @@ pub(crate) struct Stream {
     seq: AtomicU64,
     pages: [AtomicPtr<Page>; 2],
     budget: Arc<Budget>,
+    /// What the budget expects of it.
+    expected: u64,
 }
 
 /// What a flush needs besides the stream.
@@ -154,16 +181,23 @@ pub struct Streamed {
     pub count: u64,
     /// Their sum.
     pub sum: f64,
-    /// Their sketches, one or two for every thread.
-    pub parts: Vec<Sketch>,
+    /// The sketches of those that the window holds, one or two for every thread and age.
+    pub parts: Vec<Part>,
 }
 
 impl Stream {
-    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
-        let first = Box::into_raw(Page::new(budget, BUFFERS[0].1, 0));
-        budget.streams.fetch_add(1, Relaxed);
+    /// Begins now, in a window of so many ages; 1 without a window.
+    pub(crate) fn new(budget: &Arc<Budget>, now: Ages, ages: u64) -> Self {
+        let mut first = Page::new(budget, BUFFERS[0].1, 0);
+        if ages > 1 {
+            first.past = AtomicPtr::new(Past::begin(now, budget));
+        }
+        let first = Box::into_raw(first);
+        let expected = GROWN + (ages - 1) * PUT_ASIDE;
+        budget.expected.fetch_add(expected, Relaxed);
         Self {
             budget: Arc::clone(budget),
+            expected,
             seq: AtomicU64::new(0),
             pages: [AtomicPtr::new(first), AtomicPtr::new(std::ptr::null_mut())],
         }
@@ -182,7 +216,8 @@ impl Stream {
     pub(crate) fn push(&self, value: f64) -> bool {
         let page = self.own_page(owner_load(&self.seq) >> 1);
         let len = owner_load(&page.words[LEN]);
-        if len as usize >= page.buffer {
+        // Relaxed: a scrape that closes the buffer carries nothing but that.
+        if len as i64 >= page.limit.load(Relaxed) as i64 {
             return false;
         }
         page.words[VALUES + len as usize].store(value.to_bits(), Relaxed);
@@ -191,8 +226,17 @@ impl Stream {
         true
     }
 
-    /// The owner takes its full buffer into the sketch, and goes on in the other page.
-    pub(crate) fn flush(&self, bound: Option<&Bound>, flush: &mut Flush) {
+    /// The owner appends a value, and calls `flush` for room: more than once only where a scrape comes between (A3).
+    /// Returns the number of observations.
+    pub(crate) fn insert(&self, value: f64, mut flush: impl FnMut()) -> u64 {
+        while !self.push(value) {
+            flush();
+        }
+        self.own_count()
+    }
+
+    /// The owner takes its full or closed buffer into the sketch, and goes on in the other page.
+    pub(crate) fn flush(&self, bound: Option<&Bound>, ages: Ages, flush: &mut Flush) {
         let generation = owner_load(&self.seq) >> 1;
         let page = self.own_page(generation);
         let len = owner_load(&page.words[LEN]) as usize;
@@ -205,13 +249,28 @@ impl Stream {
             key_of(f64::from_bits(bits))
         }));
         let count = owner_load(&page.words[COUNT]) + len as u64;
+        let before = owner_load_ptr(&page.past);
+        // SAFETY: null, or made by an owner and freed by an owner only, after the flush that leaves it out (A2).
+        let era = Past::of(unsafe { before.as_ref() });
+        // Relaxed: as in `push`.
+        let of_buffer = ages.of_buffer(era.begun, page.limit.load(Relaxed));
+        let mut over = None;
         if let Some(bound) = bound {
             let tuples = owner_load(&page.words[TUPLES]);
             let held = (0..(tuples >> 1) as usize)
                 .map(|i| Tuple::from_words(page.tuple(i).map(owner_load)));
             flush.sketch.load(held, tuples & 1 == 1);
+            if of_buffer > era.age {
+                over = Some(flush.sketch.clone());
+                flush.sketch.load([].into_iter(), false);
+            }
             flush.sketch.insert(bound, &flush.keys, &mut flush.scratch);
         }
+        let past = if over.is_some() || ages.now > era.begun {
+            era.next(over, of_buffer, ages, &self.budget)
+        } else {
+            before
+        };
         let held = flush.sketch.tuples();
         let buffer = BUFFERS
             .iter()
@@ -254,8 +313,13 @@ impl Stream {
         page.words[COUNT].store(count, Relaxed);
         page.words[SUM].store(sum.to_bits(), Relaxed);
         page.words[LEN].store(0, Relaxed);
+        page.open(past);
         // Release: pairs with the Acquire in `read`: the new generation is seen whole.
         self.seq.store(2 * generation + 2, Release);
+        if before != past {
+            // SAFETY: who pins from now on begins from this generation at least, which does not have it (A2).
+            unsafe { retire(before) };
+        }
     }
 
     /// The number of observations, as the owner knows it.
@@ -270,10 +334,17 @@ impl Stream {
         for word in [LEN, COUNT, SUM, TUPLES] {
             page.words[word].store(0, Relaxed);
         }
+        // SAFETY: null, or a past that nobody else uses now.
+        if let Some(past) = unsafe { page.past.load(Relaxed).as_mut() } {
+            past.forget();
+        }
+        // The next series begins when its first value comes.
+        page.limit.store(closed(1), Relaxed);
     }
 
-    /// Adds a prefix of the observations; false where the writer was too quick. The caller has pinned the epoch.
-    pub(crate) fn read(&self, total: &mut Streamed) -> bool {
+    /// Adds a prefix of the observations, and the quantiles of what is of these ages; false where the writer was too quick.
+    /// One thread at a time does this, and has pinned the epoch.
+    pub(crate) fn read(&self, ages: Ages, total: &mut Streamed) -> bool {
         let seq = self.seq.load(Acquire);
         let generation = seq >> 1;
         // Acquire: pairs with the exchange in `flush`.
@@ -297,31 +368,49 @@ impl Stream {
             .iter()
             .map(|word| f64::from_bits(word.load(Relaxed)))
             .collect();
+        let (limit, past) = (page.limit.load(Relaxed), page.past.load(Relaxed));
         // Pairs with the Release fence in `flush` (I3).
         fence(Acquire);
         if self.seq.load(Relaxed) > 2 * (generation + 1) {
             return false;
+        }
+        // SAFETY: null, or what this generation has, which is not freed while the epoch is pinned (A2).
+        let era = Past::of(unsafe { past.as_ref() });
+        let (age, of_buffer) = (era.age, ages.of_buffer(era.begun, limit));
+        if is_open(limit) && ages.now > era.begun {
+            // Relaxed, and maybe late (A3).
+            page.limit.store(closed(of_buffer), Relaxed);
         }
         total.count = total.count.wrapping_add(count).wrapping_add(len as u64);
         let sum = tail
             .iter()
             .fold(f64::from_bits(sum), |sum, value| sum + value);
         total.sum = super::join_sums(total.sum, sum);
-        if !held.is_empty() {
-            total.parts.push(Sketch::from_parts(held, tuples & 1 == 1));
+        let mut add = |age, sketch| total.parts.push(Part { age, sketch });
+        if !held.is_empty() && ages.hold(age) {
+            add(age, Sketch::from_parts(held, tuples & 1 == 1));
         }
-        if !tail.is_empty() {
+        if !tail.is_empty() && ages.hold(of_buffer) {
             let mut keys: Vec<_> = tail.into_iter().map(key_of).collect();
             keys.sort_unstable();
-            total.parts.push(Sketch::from_sorted(&keys));
+            add(of_buffer, Sketch::from_sorted(&keys));
         }
+        total.parts.extend(era.held(ages).cloned());
         true
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.budget.streams.fetch_sub(1, Relaxed);
+        self.budget.expected.fetch_sub(self.expected, Relaxed);
+        let past = self
+            .own_page(self.seq.load(Relaxed) >> 1)
+            .past
+            .load(Relaxed);
+        if !past.is_null() {
+            // SAFETY: as below; the other page has the same one, or one that was retired.
+            drop(unsafe { Box::from_raw(past) });
+        }
         for page in &self.pages {
             let page = page.load(Relaxed);
             if !page.is_null() {
@@ -332,20 +421,20 @@ impl Drop for Stream {
     }
 }
 
-/// Frees a page once nobody can be reading it any more.
+/// Frees a page, or a past, once nobody can be reading it any more.
 ///
 /// # Safety
 ///
-/// No stream points to it.
-unsafe fn retire(page: *mut Page) {
+/// Who pins from now on does not find it.
+unsafe fn retire<T: 'static>(page: *mut T) {
     if page.is_null() {
         return;
     }
     #[cfg(not(loom))]
     {
-        struct Sendable(*mut Page);
-        // SAFETY: the page is only freed on the other side.
-        unsafe impl Send for Sendable {}
+        struct Sendable<T>(*mut T);
+        // SAFETY: it is only freed on the other side.
+        unsafe impl<T> Send for Sendable<T> {}
         let page = Sendable(page);
         let guard = crossbeam_epoch::pin();
         // SAFETY: by the caller's word.

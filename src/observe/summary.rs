@@ -12,7 +12,8 @@ use super::memory::Block;
 use super::pass::{Pass, lock};
 use super::shard::{Settled, Thread};
 use super::slot::{Place, Tag};
-use super::stream::{Budget, Stream, Streamed};
+use super::stream::{Flush, Stream, Streamed};
+use super::window::{Ages, Part, Window};
 use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
 
 /// What all series of a summary have in common.
@@ -22,16 +23,35 @@ pub struct Promise {
     pub targets: Targets,
     /// How wide tuples may be for that; none where it is asked for nothing.
     bound: Option<Bound>,
+    /// How far back quantiles go; for ever without.
+    window: Option<Window>,
 }
 
 impl Promise {
     /// The bound is chosen here: some hundred microseconds.
     #[must_use]
-    pub fn new(targets: Targets) -> Arc<Self> {
+    pub fn new(targets: Targets, window: Option<Window>) -> Arc<Self> {
         Arc::new(Self {
             bound: (!targets.is_empty()).then(|| Bound::new(&targets)),
             targets,
+            window,
         })
+    }
+
+    /// Looks at the clock, if there is a window.
+    fn now(&self) -> Ages {
+        self.window.as_ref().map_or(Ages::ALL, Window::now)
+    }
+
+    fn stream(&self, engine: &Engine) -> Stream {
+        let ages = self.window.as_ref().map_or(1, Window::ages);
+        Stream::new(&engine.budget, self.now(), ages)
+    }
+
+    fn flush(&self, stream: &Stream) {
+        super::with_flush(|flush: &mut Flush| {
+            stream.flush(self.bound.as_ref(), self.now(), flush);
+        });
     }
 }
 
@@ -39,12 +59,12 @@ impl Promise {
 #[derive(Debug)]
 pub struct Distribution {
     place: Place,
+    promise: Arc<Promise>,
     /// Held by the one who writes the shared stream.
     taken: AtomicBool,
     shared: OnceLock<Shared>,
     /// What retired series had; only passes touch it.
     folded: Mutex<Streamed>,
-    promise: Arc<Promise>,
 }
 
 struct Shared(Stream);
@@ -72,7 +92,7 @@ impl Distribution {
         engine: &Engine,
         thread: &Thread,
         tag: Tag,
-        (value, promise): (f64, &Promise),
+        value: f64,
         eager: bool,
     ) -> Outcome {
         let mut tries = 0;
@@ -80,8 +100,8 @@ impl Distribution {
             match super::settle(engine, thread, &self.place, tag, eager.then_some(1)) {
                 Settled::Hot(block) => {
                     // SAFETY: as in `observe`.
-                    if let Some(stream) = unsafe { own_stream(block, &engine.budget) } {
-                        push(stream, value, promise);
+                    if let Some(stream) = unsafe { self.own_stream(block, engine) } {
+                        self.insert(stream, value);
                         return Outcome::Done;
                     }
                     // All streams together are at their limit: the one that threads share.
@@ -101,8 +121,8 @@ impl Distribution {
             {
                 let Shared(shared) = self
                     .shared
-                    .get_or_init(|| Shared(Stream::new(&engine.budget)));
-                let count = push(shared, value, promise);
+                    .get_or_init(|| Shared(self.promise.stream(engine)));
+                let count = self.insert(shared, value);
                 // Release: pairs with the Acquire above.
                 self.taken.store(false, Release);
                 if count == PROMOTE_AFTER {
@@ -119,6 +139,32 @@ impl Distribution {
             super::back_off(&mut tries);
         }
     }
+
+    /// The stream in a slot, made if there is none yet and memory for it.
+    ///
+    /// # Safety
+    ///
+    /// As [`stream`], and the caller owns the block.
+    unsafe fn own_stream<'a>(&self, block: Block, engine: &Engine) -> Option<&'a Stream> {
+        // SAFETY: by the caller's word.
+        unsafe { stream(block) }.or_else(|| {
+            engine.budget.has_room().then(|| {
+                let made = Box::into_raw(Box::new(self.promise.stream(engine)));
+                let address = made.expose_provenance() as u64;
+                // SAFETY: cell 0 is the slot, and this thread owns it. Release: pairs with the Acquire of readers, who see
+                // the stream as it was made.
+                unsafe {
+                    block.cell(0).store(address, Release);
+                    &*made
+                }
+            })
+        })
+    }
+
+    /// Pushes, with a flush if the buffer is full; returns the number of observations there are.
+    fn insert(&self, stream: &Stream, value: f64) -> u64 {
+        stream.insert(value, || self.promise.flush(stream))
+    }
 }
 
 /// The stream in a slot, if there is one yet.
@@ -134,36 +180,6 @@ unsafe fn stream<'a>(block: Block) -> Option<&'a Stream> {
     unsafe { std::ptr::with_exposed_provenance::<Stream>(address as usize).as_ref() }
 }
 
-/// The stream in a slot, made if there is none yet and memory for it.
-///
-/// # Safety
-///
-/// As [`stream`], and the caller owns the block.
-unsafe fn own_stream<'a>(block: Block, budget: &Arc<Budget>) -> Option<&'a Stream> {
-    // SAFETY: by the caller's word.
-    unsafe { stream(block) }.or_else(|| {
-        budget.has_room().then(|| {
-            let made = Box::into_raw(Box::new(Stream::new(budget)));
-            let address = made.expose_provenance() as u64;
-            // SAFETY: cell 0 is the slot, and this thread owns it. Release: pairs with the Acquire of readers, who see
-            // the stream as it was made.
-            unsafe {
-                block.cell(0).store(address, Release);
-                &*made
-            }
-        })
-    })
-}
-
-/// Pushes, with a flush if the buffer is full; returns the number of observations there are.
-fn push(stream: &Stream, value: f64, promise: &Promise) -> u64 {
-    if !stream.push(value) {
-        super::with_flush(|flush| stream.flush(promise.bound.as_ref(), flush));
-        stream.push(value);
-    }
-    stream.own_count()
-}
-
 impl Cells for Distribution {
     type Shape = Arc<Promise>;
     type Total = Streamed;
@@ -171,10 +187,10 @@ impl Cells for Distribution {
     fn new(promise: &Arc<Promise>) -> Self {
         Self {
             place: Place::new(),
+            promise: Arc::clone(promise),
             taken: AtomicBool::new(false),
             shared: OnceLock::new(),
             folded: Mutex::default(),
-            promise: Arc::clone(promise),
         }
     }
 
@@ -193,9 +209,10 @@ impl Cells for Distribution {
     }
 
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Streamed) {
+        let now = self.promise.now();
         let mut read = |stream: &Stream| {
             let mut tries = 0;
-            while !stream.read(total) {
+            while !stream.read(now, total) {
                 // For the owner to be between two flushes.
                 super::back_off(&mut tries);
             }
@@ -215,7 +232,8 @@ impl Cells for Distribution {
         let folded = lock(&self.folded);
         total.count = total.count.wrapping_add(folded.count);
         total.sum = super::join_sums(total.sum, folded.sum);
-        total.parts.extend(folded.parts.iter().cloned());
+        let held = folded.parts.iter().filter(|part| now.hold(part.age));
+        total.parts.extend(held.cloned());
     }
 
     fn fold(&self, block: Block) {
@@ -245,7 +263,7 @@ impl Cells for Distribution {
         folded.count = folded.count.wrapping_add(theirs.count);
         folded.sum = super::join_sums(folded.sum, theirs.sum);
         folded.parts.extend(theirs.parts);
-        self.compress(&mut folded);
+        self.pack(&mut folded);
     }
 
     fn clear(&self, _: &Arc<Promise>) {
@@ -261,26 +279,42 @@ impl Distribution {
     fn fold_stream(&self, stream: &Stream) {
         let mut folded = lock(&self.folded);
         let mut tries = 0;
-        while !stream.read(&mut folded) {
+        while !stream.read(self.promise.now(), &mut folded) {
             super::back_off(&mut tries);
         }
-        self.compress(&mut folded);
+        self.pack(&mut folded);
     }
 
-    /// Series that ended leave one sketch of ordinary size, however many they are.
-    fn compress(&self, folded: &mut Streamed) {
-        if let Some(bound) = &self.promise.bound
-            && folded.parts.len() > 8
-        {
-            let mut merged = Self::merged(folded);
-            merged.compress(bound, &mut Scratch::new());
-            folded.parts = vec![merged];
+    /// One sketch for an age, however many come, and none of ages that are over.
+    fn pack(&self, folded: &mut Streamed) {
+        if folded.parts.len() <= 8 {
+            return;
+        }
+        let now = self.promise.now();
+        folded.parts.retain(|part| now.hold(part.age));
+        folded.parts.sort_by_key(|part| part.age);
+        let ages = folded.parts.chunk_by(|a, b| a.age == b.age);
+        folded.parts = ages.map(|parts| self.packed(parts)).collect();
+    }
+
+    fn packed(&self, parts: &[Part]) -> Part {
+        let mut sketch = merge(parts);
+        if let Some(bound) = &self.promise.bound {
+            sketch.compress(bound, &mut Scratch::new());
+        }
+        Part {
+            age: parts[0].age,
+            sketch,
         }
     }
 
     /// Makes one sketch of what a read gave.
     #[must_use]
     pub fn merged(total: &Streamed) -> Sketch {
-        Sketch::merge(&total.parts.iter().collect::<Vec<_>>())
+        merge(&total.parts)
     }
+}
+
+fn merge(parts: &[Part]) -> Sketch {
+    Sketch::merge(&parts.iter().map(|part| &part.sketch).collect::<Vec<_>>())
 }

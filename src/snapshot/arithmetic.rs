@@ -40,7 +40,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// A family that is of another kind or has other buckets there; nothing is changed then.
+    /// A family that is of another kind, or has other buckets, objectives or another window there; nothing is changed then.
     ///
     /// ```
     /// let (one, two) = (tallies::Registry::new(), tallies::Registry::new());
@@ -266,7 +266,7 @@ impl Family {
 }
 
 impl Values {
-    /// Whether two places are of one kind, with the same buckets or objectives.
+    /// Whether two places are of one kind, with the same buckets, or objectives and window.
     pub(super) fn same_shape(&self, other: &Self) -> bool {
         match (self, other) {
             (Values::Histogram { bounds: ours, .. }, Values::Histogram { bounds: theirs, .. }) => {
@@ -274,11 +274,17 @@ impl Values {
             }
             (Values::Counter(_), Values::Counter(_)) | (Values::Gauge(_), Values::Gauge(_)) => true,
             (
-                Values::Summary { targets: ours, .. },
                 Values::Summary {
-                    targets: theirs, ..
+                    targets: ours,
+                    max_age: our_age,
+                    ..
                 },
-            ) => ours == theirs,
+                Values::Summary {
+                    targets: theirs,
+                    max_age: their_age,
+                    ..
+                },
+            ) => ours == theirs && our_age == their_age,
             _ => false,
         }
     }

@@ -20,6 +20,8 @@ pub(crate) enum Values {
     Summary {
         /// The quantiles that are exported.
         targets: sketch::Targets,
+        /// How far back they go; for ever without.
+        max_age: Option<std::time::Duration>,
         /// Whether this is what was observed between two snapshots: then there are no quantiles.
         interval: bool,
         values: Vec<Quantiles>,
@@ -46,6 +48,12 @@ impl Quantiles {
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.sum
+    }
+
+    /// The number of observations that quantiles are of: those in the window, where there is one.
+    #[must_use]
+    pub fn sketched(&self) -> u64 {
+        self.sketch.n()
     }
 
     /// The quantile `phi`, and by what part of the ranks it may be wrong: at an objective at most what that promises.
@@ -123,6 +131,7 @@ impl Values {
                 targets,
                 interval,
                 values,
+                ..
             } => Value::Summary(Summary {
                 values: &values[i],
                 targets: targets.as_slice(),
@@ -213,6 +222,12 @@ impl<'a> Summary<'a> {
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.values.sum
+    }
+
+    /// The number of observations that quantiles are of: those in the window, where there is one.
+    #[must_use]
+    pub fn sketched(&self) -> u64 {
+        self.values.sketched()
     }
 
     /// The quantiles that are exported: each with its value, NaN before the first observation. None of an interval.
