@@ -139,6 +139,38 @@ impl Error {
     pub(crate) fn path(path: &str, why: &str) -> Self {
         Self::new(format!("metrics path `{}` {why}", path.escape_debug()))
     }
+
+    #[cfg(feature = "push")]
+    pub(crate) fn push_to(what: &str, value: &str, why: &str) -> Self {
+        Self::new(format!("push: {what} `{}` {why}", value.escape_debug()))
+    }
+
+    #[cfg(feature = "push")]
+    pub(crate) fn pushed_label(family: &str, label: &str, value: &str) -> Self {
+        Self::new(format!(
+            "family `{family}` has the label `{label}=\"{}\"`, which the group sets: \
+             the gateway would overwrite it; rename it, or leave it to the group",
+            value.escape_debug()
+        ))
+    }
+
+    #[cfg(feature = "push")]
+    pub(crate) fn push_failed(method: &str, url: &str, source: impl Into<Source>) -> Self {
+        Self {
+            message: format!("{method} {url}").into(),
+            source: Some(source.into()),
+        }
+    }
+
+    #[cfg(feature = "push")]
+    pub(crate) fn push_refused(method: &str, url: &str, status: &str, words: &str) -> Self {
+        let words = if words.is_empty() {
+            "no reason given"
+        } else {
+            words
+        };
+        Self::new(format!("{method} {url}: {status}: {words}"))
+    }
 }
 
 impl fmt::Display for Error {
@@ -167,10 +199,10 @@ impl std::error::Error for Error {
 }
 
 /// Says on standard error what a program has to know and nobody asked for. Callers see to it that it is said once.
-pub(crate) fn report(error: &Error) {
+pub(crate) fn report(what: &dyn fmt::Display) {
     use std::io::Write;
     // A closed standard error is not worth a panic.
-    let _ = writeln!(std::io::stderr(), "tallies: {error}");
+    let _ = writeln!(std::io::stderr(), "tallies: {what}");
 }
 
 /// As [`report`], the first time that this message comes.

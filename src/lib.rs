@@ -2,8 +2,8 @@
 //!
 //! # Rooms
 //!
-//! Rooms are the stages: `declare`, `observe` and `collect` write a [`Snapshot`]; [`encode`] and `serve` read it. The
-//! two halves meet only in [`mod@snapshot`]; `observe` knows no names, [`encode`] no threads.
+//! Rooms are the stages: `declare`, `observe` and `collect` write a [`Snapshot`]; [`encode`], `serve` and `push` read it.
+//! The two halves meet only in [`mod@snapshot`]; `observe` knows no names, [`encode`] no threads.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
@@ -23,6 +23,8 @@ mod error;
     reason = "a private room whose types stand in the signatures of public ones"
 )]
 mod observe;
+#[cfg(all(feature = "push", not(loom)))]
+mod push;
 #[cfg(all(feature = "serve", not(loom)))]
 mod serve;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
@@ -42,6 +44,8 @@ pub use declare::{
 pub use error::Error;
 #[cfg(not(loom))]
 pub use observe::{Number, Observed, limit_summaries, warm};
+#[cfg(all(feature = "push", not(loom)))]
+pub use push::{Pusher, Pushing};
 #[cfg(all(feature = "serve", not(loom)))]
 pub use serve::{Server, Serving};
 pub use snapshot::{GaugeMerge, Snapshot};
@@ -92,6 +96,18 @@ impl Server {
     )]
     pub fn new() -> Self {
         Self::of(std::sync::Arc::new(registry().clone()))
+    }
+}
+
+#[cfg(all(feature = "push", not(loom)))]
+impl Pusher {
+    /// A pusher of the default registry, to the gateway at `url`, path prefix and all, for the group of `job`.
+    ///
+    /// Nothing is checked or sent before [`add`](Self::add), [`replace`](Self::replace), [`delete`](Self::delete) or
+    /// [`start`](Self::start).
+    #[must_use]
+    pub fn new(url: &str, job: &str) -> Self {
+        Self::of(std::sync::Arc::new(registry().clone()), url, job)
     }
 }
 

@@ -13,10 +13,11 @@ const RULES: &[(&str, &[&str])] = &[
     ("declare", &["error", "clock", "snapshot", "observe"]),
     (
         "collect",
-        &["error", "clock", "snapshot", "observe", "declare"],
+        &["sync", "error", "clock", "snapshot", "observe", "declare"],
     ),
     ("encode", &["error", "snapshot"]),
     ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
+    ("push", &["sync", "error", "clock", "snapshot", "encode"]),
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -99,5 +99,35 @@ pub(super) fn collect(
         "tallies_asked_copies_total",
         "Times a scrape asked a thread for a copy of a histogram it could not read.",
         stats.asked.load(Relaxed),
+    )?;
+    #[cfg(feature = "push")]
+    pushes(out)?;
+    Ok(())
+}
+
+/// How pushes went, once there was one.
+#[cfg(feature = "push")]
+fn pushes(out: &mut Collected) -> Result<(), Error> {
+    let (tried, failed, last) = crate::sync::pushes::counted();
+    if tried == 0 {
+        return Ok(());
+    }
+    out.counter(
+        "tallies_pushes_total",
+        "Pushes to gateways, those that failed as well.",
+        &[],
+        tried as f64,
+    )?;
+    out.counter(
+        "tallies_push_failures_total",
+        "Pushes that no gateway took.",
+        &[],
+        failed as f64,
+    )?;
+    out.gauge(
+        "tallies_last_push_timestamp_seconds",
+        "When a gateway last took a push; 0: never.",
+        &[],
+        last.as_secs_f64(),
     )
 }

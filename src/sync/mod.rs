@@ -94,6 +94,8 @@ impl AtomicF64 {
 }
 
 mod passes;
+#[cfg(all(feature = "push", not(loom)))]
+pub(crate) mod pushes;
 
 #[cfg_attr(
     not(feature = "serve"),

@@ -1,0 +1,120 @@
+//! Pushes gauges from the command line to a Pushgateway, or to VictoriaMetrics with `--path`.
+//!
+//!     cargo run --release --example push -- --url http://127.0.0.1:9091 --method put --job nightly_backup \
+//!         --grouping instance=db1 --grouping path=/var/tmp backup_duration_seconds=63.5 backup_size_bytes=1048576
+//!
+//! `--method delete` takes the group away again. Whatever goes wrong is said, with the URL and the gateway's words, and ends
+//! in status 1.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use tallies::{Pusher, Registry};
+
+#[derive(Parser)]
+struct Options {
+    /// The gateway; a path prefix is kept.
+    #[arg(long, default_value = "http://127.0.0.1:9091")]
+    url: String,
+    /// put replaces the group, post adds to it, delete removes it.
+    #[arg(long, value_enum, default_value = "put")]
+    method: Method,
+    /// The job of the group.
+    #[arg(long)]
+    job: String,
+    /// A label of the group beside its job; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    grouping: Vec<(String, String)>,
+    /// Push to this path, which knows no groups: /api/v1/import/prometheus is VictoriaMetrics'.
+    #[arg(long)]
+    path: Option<String>,
+    /// USER:PASSWORD
+    #[arg(long, value_name = "USER:PASSWORD")]
+    basic_auth: Option<String>,
+    /// A token.
+    #[arg(long, conflicts_with = "basic_auth")]
+    bearer: Option<String>,
+    /// A PEM file with the certificates to trust instead of Mozilla's.
+    #[arg(long)]
+    ca: Option<std::path::PathBuf>,
+    /// How long the gateway may take, in seconds.
+    #[arg(long, default_value_t = 10.0)]
+    timeout: f64,
+    /// Compress what is sent.
+    #[arg(long)]
+    gzip: bool,
+    /// Gauges to push.
+    #[arg(value_name = "NAME=VALUE", value_parser = gauge)]
+    gauges: Vec<(String, f64)>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Method {
+    Put,
+    Post,
+    Delete,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("has to be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn gauge(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = pair(text)?;
+    let value = value
+        .parse()
+        .map_err(|_| format!("`{value}` is not a number"))?;
+    Ok((name, value))
+}
+
+fn push(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+    if options.method == Method::Delete && !options.gauges.is_empty() {
+        return Err("delete removes the whole group: it takes no gauges".into());
+    }
+    let registry = Registry::new();
+    for (name, value) in &options.gauges {
+        registry.gauge(name, "Pushed by hand.")?.set(*value);
+    }
+    let timeout = Duration::try_from_secs_f64(options.timeout)?;
+    let mut pusher = Pusher::new(&options.url, &options.job)
+        .registry(&registry)
+        .timeout(timeout);
+    for (name, value) in &options.grouping {
+        pusher = pusher.grouping(name, value);
+    }
+    if let Some(path) = &options.path {
+        pusher = pusher.path(path);
+    }
+    if let Some(user) = &options.basic_auth {
+        let (user, password) = user.split_once(':').ok_or("--basic-auth: no colon")?;
+        pusher = pusher.basic_auth(user, password);
+    }
+    if let Some(token) = &options.bearer {
+        pusher = pusher.bearer(token);
+    }
+    if let Some(ca) = &options.ca {
+        let pem = std::fs::read(ca).map_err(|e| format!("{}: {e}", ca.display()))?;
+        pusher = pusher.root_certificates(&pem);
+    }
+    if options.gzip {
+        pusher = pusher.gzip();
+    }
+    match options.method {
+        Method::Put => pusher.replace()?,
+        Method::Post => pusher.add()?,
+        Method::Delete => pusher.delete()?,
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match push(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("push: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

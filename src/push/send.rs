@@ -1,0 +1,183 @@
+//! One push: a snapshot, checked against the group's labels, as text to the gateway, and what that said.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use ureq::Agent;
+use ureq::http::{HeaderValue, Method, Request, Response, header};
+
+use crate::encode;
+use crate::error::Error;
+use crate::snapshot::{Snapshot, Source, labels};
+use crate::sync::pushes;
+
+/// How much of what a gateway says is read, in bytes, and repeated, in characters.
+const WORDS: (u64, usize) = (4096, 500);
+
+/// A gateway that is pushed to, with what one push leaves for the next: connections and memory.
+pub(super) struct Gateway {
+    pub(super) agent: Agent,
+    pub(super) timeout: Duration,
+    pub(super) url: String,
+    /// The labels that the group sets: `job` and the grouping labels.
+    pub(super) labels: Vec<String>,
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) gzip: bool,
+    pub(super) sources: Vec<Arc<dyn Source>>,
+    pub(super) snapshots: Vec<Snapshot>,
+    pub(super) page: Vec<u8>,
+}
+
+impl Gateway {
+    /// Pushes what there is now. Counts as a push, also where it fails.
+    pub(super) fn push(&mut self, method: &Method) -> Result<(), Error> {
+        let pushed = self.push_page(method);
+        pushes::count(pushed.is_ok());
+        pushed
+    }
+
+    /// Removes the group.
+    pub(super) fn delete(&self) -> Result<(), Error> {
+        // The README: the request must not contain any content.
+        self.send(self.request(&Method::DELETE), None)
+    }
+
+    fn push_page(&mut self, method: &Method) -> Result<(), Error> {
+        self.snapshots
+            .resize_with(self.sources.len(), Snapshot::default);
+        for (source, snapshot) in self.sources.iter().zip(&mut self.snapshots) {
+            source.snapshot_into(snapshot);
+        }
+        self.page.clear();
+        let mut several = Snapshot::default();
+        let snapshot = match &*self.snapshots {
+            [only] => only,
+            all => {
+                for one in all {
+                    several.merge(one)?;
+                }
+                &several
+            }
+        };
+        self.refuse_labels_of_the_group(snapshot)?;
+        // Of the formats the gateway reads, this is the one that cannot carry what it refuses: neither exemplars nor,
+        // as it is written here, timestamps.
+        encode::text_into(snapshot, &mut self.page);
+        let mut request = self
+            .request(method)
+            .header(header::CONTENT_TYPE, encode::TEXT);
+        if self.gzip {
+            request = request.header(header::CONTENT_ENCODING, "gzip");
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+            // Writing to memory does not fail.
+            let compressed = gzip.write_all(&self.page).and_then(|()| gzip.finish());
+            self.page = compressed.map_err(|e| self.failed(method, e))?;
+        }
+        self.send(request, Some(&self.page))
+    }
+
+    /// The gateway would overwrite them without a word, and take two series for one.
+    fn refuse_labels_of_the_group(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        for family in snapshot.families() {
+            let constant = [family.meta.constant.as_str()];
+            let own = (0..family.texts.len()).map(|i| family.texts.get(i));
+            for text in constant.into_iter().chain(own) {
+                let taken = labels::pairs(text).find(|(name, value)| {
+                    !value.is_empty() && self.labels.iter().any(|label| label == name)
+                });
+                if let Some((label, value)) = taken {
+                    return Err(Error::pushed_label(family.name(), label, &value));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self, method: &Method) -> ureq::http::request::Builder {
+        let request = Request::builder().method(method).uri(&self.url);
+        match &self.authorization {
+            Some(value) => request.header(header::AUTHORIZATION, value),
+            None => request,
+        }
+    }
+
+    fn send(
+        &self,
+        request: ureq::http::request::Builder,
+        body: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let method = request.method_ref().cloned().unwrap_or_default();
+        let answer = match body {
+            Some(body) => request.body(body).map(|request| self.agent.run(request)),
+            None => request.body(()).map(|request| self.agent.run(request)),
+        };
+        match answer {
+            Ok(Ok(answer)) => self.judge(&method, answer),
+            Ok(Err(ureq::Error::Timeout(_))) => Err(self.no_answer(&method)),
+            Ok(Err(ureq::Error::Io(e))) => Err(self.failed(&method, e)),
+            Ok(Err(e)) => Err(self.failed(&method, e)),
+            Err(e) => Err(self.failed(&method, e)),
+        }
+    }
+
+    /// Any 2xx is a success; anything else is an error with the gateway's words.
+    fn judge(&self, method: &Method, answer: Response<ureq::Body>) -> Result<(), Error> {
+        let status = answer.status();
+        if status.is_success() {
+            // The rest of the answer is not wanted, but a connection that was read to its end can be used again.
+            let mut rest = answer.into_body().into_reader().take(WORDS.0);
+            let _ = std::io::copy(&mut rest, &mut std::io::sink());
+            return Ok(());
+        }
+        let location = answer.headers().get(header::LOCATION);
+        let words = match location.filter(|_| status.is_redirection()) {
+            // Following it would lose the method.
+            Some(to) => format!(
+                "it moved: push to the address that `{}` leads to",
+                readable(&String::from_utf8_lossy(to.as_bytes()))
+            ),
+            None => {
+                let mut words = Vec::new();
+                // What can be had of it; the status says the most.
+                let _ = answer
+                    .into_body()
+                    .into_reader()
+                    .take(WORDS.0)
+                    .read_to_end(&mut words);
+                readable(&String::from_utf8_lossy(&words))
+            }
+        };
+        Err(Error::push_refused(
+            method.as_str(),
+            &self.url,
+            &status.to_string(),
+            &words,
+        ))
+    }
+
+    pub(super) fn no_answer(&self, method: &Method) -> Error {
+        let why = format!("no answer within {:?}", self.timeout);
+        Error::push_failed(method.as_str(), &self.url, why)
+    }
+
+    fn failed(
+        &self,
+        method: &Method,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::push_failed(method.as_str(), &self.url, source)
+    }
+}
+
+/// Someone else's words as a part of one line: no control characters, of a bounded length.
+fn readable(words: &str) -> String {
+    words
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(WORDS.1)
+        .collect()
+}
