@@ -142,7 +142,7 @@ impl Error {
 
     #[cfg(feature = "push")]
     pub(crate) fn push_to(what: &str, value: &str, why: &str) -> Self {
-        Self::new(format!("push: {what} `{}` {why}", value.escape_debug()))
+        Self::new(format!("{what} `{}` {why}", value.escape_debug()))
     }
 
     #[cfg(feature = "push")]

@@ -39,7 +39,7 @@ pub(super) fn import(
 ) -> Result<String, Error> {
     if !path.starts_with('/') || path.contains(['?', '#']) || !path.bytes().all(printable) {
         return Err(Error::push_to(
-            "path",
+            "push path",
             path,
             "has to begin with `/`, without a query, and with what is not ASCII percent-encoded",
         ));
@@ -152,7 +152,7 @@ fn address(base: &str) -> Result<String, Error> {
         }
     });
     match why {
-        Some(why) => Err(Error::push_to("gateway", &shown, why)),
+        Some(why) => Err(Error::push_to("gateway URL", &shown, why)),
         None => Ok(base.trim_end_matches('/').to_owned()),
     }
 }
@@ -288,7 +288,7 @@ mod tests {
         for path in ["api", "/a?b", "/a#b", "/a b", "", "/ä"] {
             let error = import(HOST, path, "j", &[]).unwrap_err().to_string();
             assert!(
-                error.contains(&format!("path `{path}` has to begin")),
+                error.contains(&format!("push path `{path}` has to begin")),
                 "{error}"
             );
         }
@@ -301,10 +301,10 @@ mod tests {
                 "gw:9091",
                 "j",
                 &[][..],
-                "gateway `gw:9091` has to begin with `http://` or `https://`",
+                "gateway URL `gw:9091` has to begin with `http://` or `https://`",
             ),
             ("ftp://gw", "j", &[], "has to begin with"),
-            ("", "j", &[], "gateway `` has to begin with"),
+            ("", "j", &[], "gateway URL `` has to begin with"),
             ("http://", "j", &[], "is not a URL"),
             ("http:///metrics", "j", &[], "is not a URL"),
             ("http://g w", "j", &[], "is not a URL"),
@@ -316,7 +316,7 @@ mod tests {
                 "http://me:secret@gw",
                 "j",
                 &[],
-                "gateway `http://…@gw` carries credentials",
+                "gateway URL `http://…@gw` carries credentials",
             ),
             (HOST, "", &[], "job `` is empty"),
             (

@@ -111,8 +111,7 @@ impl Pusher {
     /// Pushes to this path, behind that of the URL, instead of a group's: for what reads the format but keeps no groups.
     ///
     /// With `/api/v1/import/prometheus` that is VictoriaMetrics, which takes the job and the grouping labels in its
-    /// query (`extra_label`). Then [`replace`](Self::replace) and [`delete`](Self::delete) are errors. (VictoriaMetrics reads a
-    /// Pushgateway's paths too: behind the URL `http://host:8428/api/v1/import/prometheus`, without this.)
+    /// query (`extra_label`). Then [`replace`](Self::replace) and [`delete`](Self::delete) are errors.
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         self.path = Some(path.to_owned());
@@ -212,7 +211,7 @@ impl Pusher {
     /// ```
     pub fn start(&self, interval: Duration) -> Result<Pushing, Error> {
         if interval.is_zero() {
-            return Err(Error::push_to("interval", "0", "has to be longer"));
+            return Err(Error::push_to("push interval", "0", "has to be longer"));
         }
         let method = match self.path {
             None => Method::PUT,
@@ -225,7 +224,7 @@ impl Pusher {
         match &self.path {
             None => self.gateway(),
             Some(path) => Err(Error::push_to(
-                "path",
+                "push path",
                 path,
                 "has no groups to replace or delete: `add` is what it takes",
             )),

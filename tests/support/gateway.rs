@@ -1,0 +1,150 @@
+//! A gateway that keeps what it was asked, and answers what a test wants: also wrongly, or never.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What one answer is.
+#[derive(Clone)]
+pub enum Answer {
+    /// A status line, headers beside the length, and a body.
+    Status(&'static str, String),
+    /// These bytes, then the end of the connection.
+    Bytes(&'static str),
+    /// Nothing, while the connection stays open.
+    Hang,
+}
+
+/// 200 without a word.
+pub fn fine() -> Answer {
+    Answer::Status("200 OK\r\n", String::new())
+}
+
+/// A request.
+#[derive(Debug)]
+pub struct Asked {
+    /// The number of its connection, from 0.
+    pub connection: usize,
+    pub method: String,
+    pub target: String,
+    /// Names in small letters.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Asked {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(have, _)| have == name);
+        found.map(|(_, value)| &**value)
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+/// It runs until the test process ends.
+pub struct Gateway {
+    pub url: String,
+    asked: Receiver<Asked>,
+}
+
+impl Gateway {
+    /// Answers the nth request by what `answer` says.
+    pub fn new(answer: impl Fn(usize) -> Answer + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (tell, asked) = channel();
+        let answer = Arc::new(Mutex::new((0, answer)));
+        std::thread::spawn(move || {
+            for (connection, stream) in listener.incoming().enumerate() {
+                let (stream, tell, answer) = (stream.unwrap(), tell.clone(), Arc::clone(&answer));
+                std::thread::spawn(move || {
+                    let mut reader = BufReader::new(stream.try_clone().unwrap());
+                    while let Some(asked) = read(connection, &mut reader) {
+                        let answer = {
+                            let (requests, answer) = &mut *answer.lock().unwrap();
+                            *requests += 1;
+                            answer(*requests - 1)
+                        };
+                        let _ = tell.send(asked);
+                        if !give(&stream, &answer) {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { url, asked }
+    }
+
+    pub fn of(answer: Answer) -> Self {
+        Self::new(move |_| answer.clone())
+    }
+
+    /// The next request; waits for it.
+    pub fn asked(&self) -> Asked {
+        self.asked
+            .recv_timeout(Duration::from_secs(60))
+            .expect("a request within a minute")
+    }
+
+    /// Whether all requests were taken by `asked`.
+    pub fn is_quiet(&self) -> bool {
+        self.asked.try_recv().is_err()
+    }
+}
+
+fn read(connection: usize, reader: &mut BufReader<TcpStream>) -> Option<Asked> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_owned()),
+        }
+    }
+    let mut first = lines.first()?.split(' ');
+    let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
+    let headers: Vec<_> = lines[1..]
+        .iter()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let mut body = vec![0; length.map_or(0, |(_, n)| n.parse().unwrap())];
+    reader.read_exact(&mut body).ok()?;
+    Some(Asked {
+        connection,
+        method,
+        target,
+        headers,
+        body,
+    })
+}
+
+/// Whether the connection goes on.
+fn give(mut stream: &TcpStream, answer: &Answer) -> bool {
+    match answer {
+        Answer::Status(head, body) => {
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {head}Content-Length: {length}\r\n\r\n{body}"
+            )
+            .is_ok()
+        }
+        Answer::Bytes(bytes) => {
+            let _ = stream.write_all(bytes.as_bytes());
+            false
+        }
+        Answer::Hang => {
+            // Until the client has had enough.
+            let _ = stream.read(&mut [0; 1]);
+            false
+        }
+    }
+}
