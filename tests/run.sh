@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features units rooms loom miri address fuzz mutations prometheus package"
+all="format clippy features units rooms loom miri address fuzz mutations prometheus pushgateway package"
 fuzz_seconds=20
 case ${1:-} in
 --quick) steps="format clippy units" ;;
@@ -43,6 +43,12 @@ if wants prometheus; then
     debian promtool prometheus
     prometheus --version 2>&1 | head -n 1
 fi
+if wants pushgateway; then
+    debian prometheus-pushgateway prometheus-pushgateway
+    debian victoria-metrics victoria-metrics
+    prometheus-pushgateway --version 2>&1 | head -n 1
+    victoria-metrics --version 2>&1 | head -n 1
+fi
 if wants miri; then component miri && component rust-src; fi
 if wants fuzz; then
     debian g++ g++
@@ -68,7 +74,7 @@ fi
 if wants features; then
     say "features: default only, none, each"
     cargo clippy --quiet --lib -- -D warnings
-    for features in "" link-time serve serde; do
+    for features in "" link-time serve push push-tls serde; do
         cargo check --quiet --lib --no-default-features --features "$features"
     done
     # What a program gets that asks for nothing.
@@ -114,6 +120,10 @@ fi
 if wants prometheus; then
     say "a real Prometheus"
     cargo test --release --test prometheus -- --nocapture
+fi
+if wants pushgateway; then
+    say "a real Pushgateway, a real VictoriaMetrics"
+    cargo test --release --test pushgateway -- --nocapture
 fi
 if wants package; then
     say "the package"

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::Method;
@@ -34,7 +35,8 @@ pub struct Pushing {
 struct Thread {
     /// Never sent to: its end is the sign.
     stop: SyncSender<()>,
-    last: Receiver<Last>,
+    /// Behind a lock, so that a static can keep it.
+    last: Mutex<Receiver<Last>>,
     no_answer: Error,
     wait: Duration,
 }
@@ -57,7 +59,7 @@ impl Pushing {
         let url = gateway.url.clone();
         let thread = Thread {
             stop,
-            last,
+            last: Mutex::new(last),
             no_answer: gateway.no_answer(&method),
             wait: gateway.timeout.saturating_add(GRACE),
         };
@@ -98,7 +100,11 @@ impl Pushing {
         };
         drop(thread.stop);
         // Without an answer the thread is in the middle of a push that hangs; it ends by itself.
-        thread.last.recv_timeout(thread.wait).unwrap_or(Last {
+        let last = thread
+            .last
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.recv_timeout(thread.wait).unwrap_or(Last {
             pushed: Err(thread.no_answer),
             said: false,
         })
