@@ -104,7 +104,8 @@ impl Pusher {
     /// A pusher of the default registry, to the gateway at `url`, path prefix and all, for the group of `job`.
     ///
     /// Nothing is checked or sent before [`add`](Self::add), [`replace`](Self::replace), [`delete`](Self::delete) or
-    /// [`start`](Self::start). A proxy that the environment names (`HTTP_PROXY` and its kin) is used.
+    /// [`start`](Self::start). A proxy that the environment names (`HTTP_PROXY` and its kin) is
+    /// used, but not to this machine itself.
     #[must_use]
     pub fn new(url: &str, job: &str) -> Self {
         Self::of(std::sync::Arc::new(registry().clone()), url, job)

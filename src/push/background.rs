@@ -10,14 +10,13 @@ use ureq::http::Method;
 
 use crate::error::{Error, report};
 
+use super::FOR_EVER;
 use super::send::Gateway;
 
 /// The pause after the first failure in a row; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest pause, where the interval is not longer.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// Beyond this an interval is for ever.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 /// What the thread gets over the timeout to say what went wrong.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -69,7 +68,7 @@ impl Pushing {
                 // Nobody may wait for it any more.
                 let _ = end.send(run(&mut gateway, &method, interval, &stopped));
             })
-            .map_err(|e| Error::push_failed("start", &url, e))?;
+            .map_err(|e| Error::push_failed("cannot start the pushes to", &url, e))?;
         Ok(Self {
             url,
             thread: Some(thread),
@@ -164,7 +163,7 @@ fn run(gateway: &mut Gateway, method: &Method, interval: Duration, stopped: &Rec
 /// How long to wait when the last `failures` pushes failed. `random`, from 0 to 1, makes it up to a tenth shorter or longer,
 /// so that programs that started together do not push together for ever.
 fn pause(interval: Duration, failures: u32, random: f64) -> Duration {
-    let interval = interval.min(LONGEST_INTERVAL);
+    let interval = interval.min(FOR_EVER);
     let wait = match failures {
         0 => interval,
         _ => FIRST_RETRY
@@ -208,7 +207,7 @@ mod tests {
             let middle = pause(interval, failures, 0.5);
             let wait = pause(interval, failures, random);
             prop_assert!(wait >= middle.mul_f64(0.89) && wait <= middle.mul_f64(1.11));
-            prop_assert!(wait <= LONGEST_INTERVAL.mul_f64(1.2));
+            prop_assert!(wait <= FOR_EVER.mul_f64(1.2));
             // A failure that follows another does not make it more eager.
             prop_assert!(failures == 0 || pause(interval, failures.saturating_add(1), 0.5) >= middle);
         }

@@ -1,6 +1,7 @@
 //! Where a push goes: the URL of a group, by the rules of the Pushgateway's README.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE;
@@ -165,6 +166,15 @@ fn authority_has_port(uri: &Uri) -> bool {
         .next()
         .unwrap_or_default()
         .contains(':')
+}
+
+/// Whether no proxy leads there.
+pub(super) fn is_of_this_machine(url: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|uri| {
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    })
 }
 
 fn printable(byte: u8) -> bool {
@@ -363,6 +373,26 @@ mod tests {
                 group(base, "j", &[]).unwrap(),
                 format!("{base}/metrics/job/j")
             );
+        }
+    }
+
+    #[test]
+    fn hosts_of_this_machine() {
+        for url in [
+            "http://localhost:1/x",
+            "http://127.0.0.1/",
+            "https://[::1]:9091/",
+            "http://LOCALHOST",
+        ] {
+            assert!(is_of_this_machine(url), "{url}");
+        }
+        for url in [
+            "http://gw",
+            "http://127.0.0.1.example.org/",
+            "http://[::2]/",
+            "http://10.0.0.1/",
+        ] {
+            assert!(!is_of_this_machine(url), "{url}");
         }
     }
 

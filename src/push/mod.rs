@@ -22,6 +22,8 @@ pub use background::Pushing;
 
 /// How long a gateway may take, from looking up its name to the last byte of its answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Beyond this a time is for ever; clocks overflow later.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Pushes metrics to a [Pushgateway](https://github.com/prometheus/pushgateway), for programs that end before anybody
 /// scrapes them; or to VictoriaMetrics, with [`path`](Self::path).
@@ -135,7 +137,7 @@ impl Pusher {
     /// How long a push may take, from looking up the gateway's name to the last byte of its answer; 10 s without this.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(FOR_EVER);
         self
     }
 
@@ -155,7 +157,7 @@ impl Pusher {
         self
     }
 
-    /// Adds to the group: families of the same names are replaced, others stay (POST).
+    /// Adds to the group: families of the same names are replaced, others stay (POST). It is tried once.
     ///
     /// # Errors
     ///
@@ -238,7 +240,7 @@ impl Pusher {
         }?;
         let grouping = self.grouping.iter().map(|(name, _)| name.clone());
         Ok(Gateway {
-            agent: self.agent()?,
+            agent: self.agent(&url)?,
             timeout: self.timeout,
             url,
             labels: std::iter::once("job".to_owned()).chain(grouping).collect(),
@@ -250,7 +252,7 @@ impl Pusher {
         })
     }
 
-    fn agent(&self) -> Result<Agent, Error> {
+    fn agent(&self, url: &str) -> Result<Agent, Error> {
         let config = Agent::config_builder()
             .user_agent(concat!("tallies/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(self.timeout))
@@ -258,6 +260,11 @@ impl Pusher {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false);
+        let config = if gateway::is_of_this_machine(url) {
+            config.proxy(None)
+        } else {
+            config
+        };
         #[cfg(feature = "push-tls")]
         let config = match &*self.roots {
             [] => config,
