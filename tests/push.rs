@@ -168,16 +168,32 @@ fn what_the_gateway_says_reaches_the_caller() {
         status("503 Service Unavailable\r\n", ""),
         "503 Service Unavailable: no reason given"
     );
-    assert_eq!(
-        status("301 Moved Permanently\r\nLocation: /elsewhere\r\n", "x"),
-        "301 Moved Permanently: it moved: push to the address that `/elsewhere` leads to"
-    );
     let long = status("500 Internal Server Error\r\n", &"ä\u{1b}".repeat(100_000));
     assert_eq!(
         long.chars().count(),
         "500 Internal Server Error: ".len() + 500
     );
     assert!(!long.contains('\u{1b}'), "{long}");
+}
+
+/// Following it would make a GET of a push, and that a success.
+#[test]
+fn a_redirect_is_not_followed() {
+    let gateway = Gateway::new(|n| match n {
+        0 => Answer::Status(
+            "301 Moved Permanently\r\nLocation: /elsewhere\r\n",
+            "x".to_owned(),
+        ),
+        _ => fine(),
+    });
+    let (registry, _) = registry();
+    let pusher = Pusher::new(&gateway.url, "j").registry(&registry);
+    let error = pusher.replace().unwrap_err().to_string();
+    let expected =
+        "301 Moved Permanently: it moved: push to the address that `/elsewhere` leads to";
+    assert!(error.ends_with(expected), "{error}");
+    gateway.asked();
+    assert!(gateway.is_quiet());
 }
 
 #[test]
