@@ -177,7 +177,8 @@ impl Pusher {
         self.grouped()?.push(&Method::PUT)
     }
 
-    /// Deletes the group: this one, not those that have more labels. One that is not there is no error (DELETE).
+    /// Deletes the group: this one, not those that have more labels. One that is not there is no error (DELETE). The gateway
+    /// does it a moment later, but before any push that follows.
     ///
     /// # Errors
     ///
