@@ -296,6 +296,11 @@ fn every_kind_arrives() {
         metric("size_bytes")["quantiles"]["0.99"].is_string(),
         "{group}"
     );
+    // The default registry, with what the engine says of itself.
+    let url = format!("http://127.0.0.1:{port}");
+    Pusher::new(&url, "default").replace().unwrap();
+    let default = self::group(port, &json!({"job": "default"})).unwrap();
+    assert!(value(&default, "tallies_shards").is_some(), "{default}");
     // What the gateway does with a series that has a label of the group: why a push with one is refused.
     let page = "# TYPE x gauge\nx{job=\"mine\"} 1\n";
     assert_eq!(ask(port, "PUT", "/metrics/job/theirs", page).0, 200);
