@@ -18,6 +18,15 @@ case ${1:-} in
 "") steps=$all ;;
 *) steps=$* ;;
 esac
+for step in $steps; do
+    case " $all soak " in
+    *" $step "*) ;;
+    *)
+        echo "no step \`$step\`; there are: $all soak" >&2
+        exit 2
+        ;;
+    esac
+done
 wants() { [[ " $steps " == *" $1 "* ]]; }
 
 say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }

@@ -77,7 +77,7 @@ pub(crate) struct Meta {
     pub(crate) constant: String,
 }
 
-/// One family of a [`Snapshot`].
+/// One family of a [`Snapshot`](super::Snapshot).
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Family {

@@ -189,7 +189,7 @@ impl Values {
     }
 }
 
-/// One value of a family, as [`Family::series`] gives it.
+/// One value of a family, as [`Family::series`](super::Family::series) gives it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
