@@ -69,6 +69,20 @@ pub fn snapshot() -> Snapshot {
     registry().snapshot()
 }
 
+/// The default registry in the format that an Accept header likes best: its Content-Type, and its bytes. One line of any
+/// web framework's handler; [`encode::render`] is the same of any snapshot.
+///
+/// ```
+/// let (content_type, page) = tallies::render("*/*");
+/// assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+/// assert!(page.starts_with(b"# HELP"));
+/// ```
+#[cfg(not(loom))]
+#[must_use]
+pub fn render(accept: &str) -> (&'static str, Vec<u8>) {
+    encode::render(&snapshot(), accept)
+}
+
 /// Serves the default registry at `/metrics`, on a thread of its own: for sync and async programs alike.
 ///
 /// # Errors

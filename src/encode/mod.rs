@@ -1,12 +1,56 @@
 //! A snapshot as bytes. One walk drives every format through one small trait: formats differ in lines, not in logic.
 
+pub(crate) mod accept;
 mod number;
 mod text;
 
 use crate::snapshot::{Family, Histogram, Number, Numbers, Snapshot, Summary, Value, Values};
 
-/// The content type of [`text`](fn@text).
-pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub use accept::{Escaping, Format, Syntax};
+
+/// A snapshot in the format that an Accept header likes best: its Content-Type, and its bytes.
+///
+/// An unknown or malformed header gets the text format 0.0.4, as does an empty one.
+///
+/// ```
+/// let (content_type, page) = tallies::encode::render(&tallies::snapshot(), "text/plain;version=0.0.4");
+/// assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+/// assert!(page.starts_with(b"# HELP"));
+/// ```
+#[must_use]
+pub fn render(snapshot: &Snapshot, accept: &str) -> (&'static str, Vec<u8>) {
+    let format = Format::negotiate(accept);
+    let mut out = Vec::new();
+    render_into(snapshot, format, &mut out);
+    (format.content_type(), out)
+}
+
+/// A snapshot in this format, behind what `out` holds already; its memory can be used again.
+///
+/// ```
+/// use tallies::encode::{self, Format};
+///
+/// let mut page = Vec::new();
+/// encode::render_into(&tallies::snapshot(), Format::negotiate("*/*"), &mut page);
+/// assert!(page.starts_with(b"# HELP"));
+/// ```
+pub fn render_into(snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
+    render_families(snapshot, format, out);
+}
+
+/// As [`render_into`], of these families.
+pub(crate) fn render_families<'a>(
+    families: impl IntoIterator<Item = &'a Family>,
+    format: Format,
+    out: &mut Vec<u8>,
+) {
+    match format.syntax() {
+        // Each in an arm of its own, once it is offered.
+        Syntax::Text | Syntax::Text1 | Syntax::OpenMetrics | Syntax::Protobuf => {
+            walk(families, &mut text::Text::new(out));
+        }
+    }
+}
 
 /// A snapshot in the Prometheus text format 0.0.4.
 ///
@@ -42,7 +86,7 @@ pub fn text_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
 }
 
 /// What a format writes.
-trait Format {
+trait Writer {
     /// The head of a family; its series follow.
     fn family(&mut self, family: &Family);
     /// One series of a counter.
@@ -56,8 +100,8 @@ trait Format {
 }
 
 /// The walk that all formats share.
-fn walk(snapshot: &Snapshot, format: &mut impl Format) {
-    for family in snapshot.families() {
+fn walk<'a>(families: impl IntoIterator<Item = &'a Family>, format: &mut impl Writer) {
+    for family in families {
         format.family(family);
         match &family.values {
             Values::Counter(Numbers::Int(values)) => {

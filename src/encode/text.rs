@@ -2,7 +2,7 @@
 
 use crate::snapshot::{Family, Histogram, Kind, Number, Summary};
 
-use super::{Format, number};
+use super::{Writer, number};
 
 /// Writes text; a line is copies of prepared text and a number.
 pub(super) struct Text<'a> {
@@ -111,7 +111,7 @@ impl<'a> Text<'a> {
     }
 }
 
-impl Format for Text<'_> {
+impl Writer for Text<'_> {
     fn family(&mut self, family: &Family) {
         let name = family.name().as_bytes();
         if !family.help().is_empty() {

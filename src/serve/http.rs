@@ -78,7 +78,7 @@ impl Routes {
     async fn metrics(&self) -> Response<Full<Bytes>> {
         let scraper = Arc::clone(&self.scraper);
         match tokio::task::spawn_blocking(move || scraper.page()).await {
-            Ok(page) => content(StatusCode::OK, encode::TEXT, Bytes::from_owner(Page(page))),
+            Ok(page) => content(StatusCode::OK, encode::Format::TEXT.content_type(), Bytes::from_owner(Page(page))),
             // A pass does not panic; if one does, the next scrape may fare better.
             Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n"),
         }

@@ -55,6 +55,16 @@ impl Default for Snapshot {
     }
 }
 
+impl<'a> IntoIterator for &'a Snapshot {
+    type Item = &'a Family;
+    type IntoIter = std::slice::Iter<'a, Family>;
+
+    /// The families, in the order of their names.
+    fn into_iter(self) -> Self::IntoIter {
+        self.families.iter()
+    }
+}
+
 impl Snapshot {
     /// The families, in the order of their names.
     pub fn families(&self) -> impl Iterator<Item = &Family> {

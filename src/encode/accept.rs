@@ -1,0 +1,446 @@
+//! Which format a client likes best: an Accept header, and what is on offer.
+//!
+//! Named formats compete by their q-values, in the header's order where these are equal. What names no format we write
+//! (a wildcard, a browser's list, an unknown version, garbage) is passed over, and where nothing is left the answer is
+//! the text format 0.0.4: never an error. A wildcard never beats a name, whatever its q: some Prometheus 2.x sent
+//! `*/*;q=2`. Sources: RFC 9110, section 12.5.1; content negotiation and escaping schemes in the documentation of
+//! Prometheus; the headers that Prometheus 2.0 to 3.x send.
+
+/// What can be negotiated. A format is listed when it can be written.
+const OFFERED: &[Syntax] = &[Syntax::Text];
+
+/// How samples are written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Syntax {
+    /// The Prometheus text format 0.0.4, which everybody reads.
+    Text,
+    /// The Prometheus text format 1.0.0: that of 0.0.4 with quoted names.
+    Text1,
+    /// OpenMetrics text 1.0.0.
+    OpenMetrics,
+    /// `io.prometheus.client.MetricFamily` messages, each behind its length.
+    Protobuf,
+}
+
+/// What becomes of a name outside the old character set `[a-zA-Z0-9_:]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Escaping {
+    /// Each other character becomes `_`.
+    #[default]
+    Underscores,
+    /// `.` becomes `_dot_`, `_` becomes `__`, each other character `__`.
+    Dots,
+    /// A name with others begins with `U__`, and each of them becomes its code in hexadecimal between underscores.
+    Values,
+    /// It is written as it is, in quotes.
+    AllowUtf8,
+}
+
+/// A format that a client asked for: how samples and how names are written.
+///
+/// ```
+/// use tallies::encode::{Format, Syntax};
+///
+/// let format = Format::negotiate("text/plain;version=0.0.4;q=0.5,*/*;q=0.1");
+/// assert_eq!(format.syntax(), Syntax::Text);
+/// assert_eq!(format.content_type(), "text/plain; version=0.0.4; charset=utf-8");
+/// assert_eq!(Format::negotiate("nonsense"), Format::TEXT);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Format {
+    syntax: Syntax,
+    /// The scheme that was asked for; an answer names it then.
+    escaping: Option<Escaping>,
+}
+
+impl Format {
+    /// The text format 0.0.4: what is written for who asks for nothing else.
+    pub const TEXT: Self = Self {
+        syntax: Syntax::Text,
+        escaping: None,
+    };
+
+    /// The format that an Accept header likes best of those that this crate writes; [`TEXT`](Self::TEXT) where it likes
+    /// none of them, or is malformed. Several headers count as one, joined by commas.
+    #[must_use]
+    pub fn negotiate(accept: &str) -> Self {
+        Self::among(OFFERED, accept)
+    }
+
+    fn among(offered: &[Syntax], accept: &str) -> Self {
+        let mut best = (0.0, Self::TEXT);
+        for range in ranges(accept) {
+            if let Some(format) = Self::named(&range)
+                && offered.contains(&format.syntax)
+                && range.q() > best.0
+            {
+                best = (range.q(), format);
+            }
+        }
+        best.1
+    }
+
+    /// The format that a range names, if it names one.
+    fn named(range: &Range<'_>) -> Option<Self> {
+        let version = range.parameter("version");
+        let syntax = if range.is("text/plain") {
+            match version.unwrap_or("0.0.4") {
+                "0.0.4" => Syntax::Text,
+                "1.0.0" => Syntax::Text1,
+                _ => return None,
+            }
+        } else if range.is("application/openmetrics-text") {
+            matches!(version.unwrap_or("1.0.0"), "1.0.0").then_some(Syntax::OpenMetrics)?
+        } else if range.is("application/vnd.google.protobuf") {
+            let ours = range.parameter("proto") == Some("io.prometheus.client.MetricFamily")
+                && range.parameter("encoding") == Some("delimited");
+            ours.then_some(Syntax::Protobuf)?
+        } else {
+            return None;
+        };
+        let escaping = match range.parameter("escaping") {
+            Some("underscores") => Some(Escaping::Underscores),
+            Some("dots") => Some(Escaping::Dots),
+            Some("values") => Some(Escaping::Values),
+            // Quotes around names are what text 1.0.0 was made for; 0.0.4 has none. The documentation of Prometheus
+            // spells it without the second hyphen, its code with.
+            Some("allow-utf-8" | "allow-utf8") if syntax != Syntax::Text => {
+                Some(Escaping::AllowUtf8)
+            }
+            _ => None,
+        };
+        Some(Self { syntax, escaping })
+    }
+
+    /// How samples are written down.
+    #[must_use]
+    pub fn syntax(self) -> Syntax {
+        self.syntax
+    }
+
+    /// What becomes of names outside the old character set.
+    #[must_use]
+    pub fn escaping(self) -> Escaping {
+        self.escaping.unwrap_or_default()
+    }
+
+    /// The exact Content-Type. It names the escaping scheme where the client did, and always in text 1.0.0.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        macro_rules! escaped {
+            ($bare:literal, $unasked:expr) => {
+                match self.escaping {
+                    None => $unasked,
+                    Some(Escaping::Underscores) => concat!($bare, "; escaping=underscores"),
+                    Some(Escaping::Dots) => concat!($bare, "; escaping=dots"),
+                    Some(Escaping::Values) => concat!($bare, "; escaping=values"),
+                    Some(Escaping::AllowUtf8) => concat!($bare, "; escaping=allow-utf-8"),
+                }
+            };
+            ($bare:literal) => {
+                escaped!($bare, $bare)
+            };
+        }
+        match self.syntax {
+            Syntax::Text => escaped!("text/plain; version=0.0.4; charset=utf-8"),
+            Syntax::Text1 => escaped!(
+                "text/plain; version=1.0.0; charset=utf-8",
+                "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
+            ),
+            Syntax::OpenMetrics => {
+                escaped!("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            }
+            Syntax::Protobuf => escaped!(
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+            ),
+        }
+    }
+}
+
+/// One member of a header such as Accept: a name and its parameters, as they were sent.
+pub(crate) struct Range<'a> {
+    name: &'a str,
+    parameters: &'a str,
+}
+
+impl<'a> Range<'a> {
+    /// Whether it names this, in whatever case.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// The value of the first parameter of this name, without quotes.
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        split(self.parameters, ';').find_map(|parameter| {
+            let (key, value) = parameter.split_once('=')?;
+            let value = value.trim();
+            let value = value
+                .strip_prefix('"')
+                .and_then(|value| value.strip_suffix('"'))
+                .unwrap_or(value);
+            key.trim().eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    /// How much it is liked, 0 to 1; 1 where it does not say, or says nonsense.
+    pub(crate) fn q(&self) -> f64 {
+        self.parameter("q")
+            .and_then(|q| q.parse::<f64>().ok())
+            .filter(|q| !q.is_nan())
+            .map_or(1.0, |q| q.clamp(0.0, 1.0))
+    }
+}
+
+/// The members of a header such as Accept.
+pub(crate) fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
+    split(header, ',').map(|range| {
+        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+        Range {
+            name: name.trim(),
+            parameters,
+        }
+    })
+}
+
+/// The parts of `text` between separators that stand outside quotes.
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |c| {
+        let within = quoted;
+        match c {
+            '"' if !escaped => quoted = !quoted,
+            _ => {}
+        }
+        escaped = quoted && c == '\\' && !escaped;
+        c == separator && !within
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: &[Syntax] = &[
+        Syntax::Text,
+        Syntax::Text1,
+        Syntax::OpenMetrics,
+        Syntax::Protobuf,
+    ];
+    const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+    const TEXT_1: &str = "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
+    const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    const OPENMETRICS_UTF8: &str =
+        "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
+    const PROTOBUF: &str = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+    const PROTOBUF_UTF8: &str = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=allow-utf-8";
+
+    fn chosen(offered: &[Syntax], accept: &str) -> &'static str {
+        Format::among(offered, accept).content_type()
+    }
+
+    /// What scrapers send, and what they get when every format is on offer.
+    const SCRAPERS: &[(&str, &str, &str)] = &[
+        ("none", "", TEXT),
+        ("curl", "*/*", TEXT),
+        (
+            "Firefox",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            TEXT,
+        ),
+        (
+            "Chromium",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",
+            TEXT,
+        ),
+        (
+            "Prometheus 1.x, and old readers of protobuf",
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
+            PROTOBUF,
+        ),
+        (
+            "Prometheus 2.0, VictoriaMetrics",
+            "text/plain;version=0.0.4;q=1,*/*;q=0.1",
+            TEXT,
+        ),
+        (
+            "Prometheus 2.5 to 2.35: it asks for a version of OpenMetrics that nobody should write",
+            "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            TEXT,
+        ),
+        (
+            "Prometheus 2.42",
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            OPENMETRICS,
+        ),
+        (
+            "Prometheus 2.42 with native histograms",
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            PROTOBUF,
+        ),
+        (
+            "Prometheus 2.49: its wildcard's q is above the rest",
+            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=2",
+            OPENMETRICS,
+        ),
+        (
+            "Prometheus 3.0: it says `escaping` twice",
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2",
+            OPENMETRICS_UTF8,
+        ),
+        (
+            "Prometheus 3.0, protobuf first",
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.7,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.2",
+            PROTOBUF_UTF8,
+        ),
+        (
+            "Prometheus 3.9",
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            OPENMETRICS_UTF8,
+        ),
+        (
+            "Prometheus 3.9, protobuf first: `escaping` belongs to the range that wins",
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.2",
+            PROTOBUF,
+        ),
+        (
+            "Prometheus 3.9 with text 1.0.0 first",
+            "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.2",
+            TEXT_1,
+        ),
+        (
+            "Metricbeat",
+            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            TEXT,
+        ),
+    ];
+
+    #[test]
+    fn every_scraper_gets_what_it_likes_best() {
+        for (who, accept, content_type) in SCRAPERS {
+            assert_eq!(chosen(ALL, accept), *content_type, "{who}: {accept}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_chosen() {
+        for (who, accept, content_type) in SCRAPERS {
+            assert_eq!(chosen(&[], accept), TEXT, "{who}");
+            assert_eq!(chosen(&[Syntax::Text], accept), TEXT, "{who}");
+            let without: Vec<_> = ALL
+                .iter()
+                .filter(|s| **s != Syntax::Protobuf)
+                .copied()
+                .collect();
+            if *content_type == PROTOBUF_UTF8 {
+                assert_eq!(chosen(&without, accept), OPENMETRICS_UTF8, "{who}");
+            }
+            assert!(OFFERED.contains(&Format::negotiate(accept).syntax()));
+        }
+    }
+
+    #[test]
+    fn q_values_and_spelling() {
+        let open = "application/openmetrics-text";
+        for (accept, content_type) in [
+            (
+                "text/plain;q=0.5,application/openmetrics-text;q=0.6",
+                OPENMETRICS,
+            ),
+            ("text/plain;q=0.6,application/openmetrics-text;q=0.5", TEXT),
+            ("application/openmetrics-text,text/plain", OPENMETRICS),
+            ("text/plain,application/openmetrics-text", TEXT),
+            ("application/openmetrics-text;q=0,*/*", TEXT),
+            (
+                "APPLICATION/OpenMetrics-Text ; VERSION = 1.0.0 ; Q = 0.9",
+                OPENMETRICS,
+            ),
+            (
+                "application/openmetrics-text;version=\"1.0.0\";x=\"a,b;c\\\"\"",
+                OPENMETRICS,
+            ),
+            ("application/openmetrics-text;version=99.0,*/*;q=0.1", TEXT),
+            ("application/openmetrics-text;q=nonsense", OPENMETRICS),
+            ("application/openmetrics-text;q=nan", OPENMETRICS),
+            ("application/openmetrics-text;q=-1", TEXT),
+            (
+                "text/plain;q=1e-3,application/openmetrics-text;q=0.002;;;",
+                OPENMETRICS,
+            ),
+            (",,;;=,application/openmetrics-text,\"", OPENMETRICS),
+            ("application/vnd.google.protobuf", TEXT),
+            (
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
+                TEXT,
+            ),
+            (
+                "encoding=delimited;proto=io.prometheus.client.MetricFamily",
+                TEXT,
+            ),
+            (
+                "application/vnd.google.protobuf; encoding=delimited; proto=io.prometheus.client.MetricFamily",
+                PROTOBUF,
+            ),
+            ("text/*", TEXT),
+            ("application/json", TEXT),
+        ] {
+            assert_eq!(chosen(ALL, accept), content_type, "{accept}");
+        }
+        assert_eq!(chosen(ALL, &open.repeat(1000)), TEXT);
+    }
+
+    #[test]
+    fn the_answer_names_the_scheme_that_was_asked_for() {
+        for (accept, content_type) in [
+            ("text/plain;version=0.0.4;escaping=allow-utf-8", TEXT),
+            (
+                "text/plain;escaping=dots",
+                "text/plain; version=0.0.4; charset=utf-8; escaping=dots",
+            ),
+            (
+                "text/plain;version=1.0.0",
+                "text/plain; version=1.0.0; charset=utf-8; escaping=underscores",
+            ),
+            ("text/plain;version=1.0.0;escaping=allow-utf8", TEXT_1),
+            (
+                "application/openmetrics-text;escaping=nonsense",
+                OPENMETRICS,
+            ),
+            (
+                "application/openmetrics-text;escaping=values",
+                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=values",
+            ),
+        ] {
+            assert_eq!(chosen(ALL, accept), content_type, "{accept}");
+        }
+        assert_eq!(Format::TEXT.escaping(), Escaping::Underscores);
+    }
+
+    proptest! {
+        #[test]
+        fn anything_at_all_gets_an_answer(accept in "[ -~]{0,60}|.{0,30}") {
+            let format = Format::among(ALL, &accept);
+            prop_assert!(format == Format::TEXT || accept.contains('/'));
+        }
+
+        /// The order of ranges with different q-values does not matter.
+        #[test]
+        fn the_highest_q_wins(mut order in Just(vec![0, 1, 2, 3]).prop_shuffle(), top in 0..4_usize) {
+            let names = [
+                "text/plain",
+                "text/plain;version=1.0.0",
+                "application/openmetrics-text",
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+            ];
+            order.push(top);
+            let ranges: Vec<_> = order
+                .iter()
+                .map(|i| format!("{};q=0.{}", names[*i], if *i == top { 9 } else { *i + 1 }))
+                .collect();
+            prop_assert_eq!(Format::among(ALL, &ranges.join(",")).syntax(), ALL[top]);
+        }
+    }
+}
