@@ -135,6 +135,21 @@ impl Error {
         }
     }
 
+    /// A configuration of the service that cannot be meant.
+    #[cfg(feature = "serve")]
+    pub(crate) fn service(why: &str) -> Self {
+        Self::new(why)
+    }
+
+    /// A file of the service's configuration that cannot be used.
+    #[cfg(feature = "tls")]
+    pub(crate) fn file(what: &str, path: &std::path::Path, source: impl Into<Source>) -> Self {
+        Self {
+            message: format!("cannot use {what} in `{}`", path.display()).into(),
+            source: Some(source.into()),
+        }
+    }
+
     #[cfg(feature = "serve")]
     pub(crate) fn path(path: &str, why: &str) -> Self {
         Self::new(format!("metrics path `{}` {why}", path.escape_debug()))
@@ -206,7 +221,7 @@ pub(crate) fn report(what: &dyn fmt::Display) {
 }
 
 /// As [`report`], the first time that this message comes.
-#[cfg(feature = "serve")]
+#[cfg(feature = "tower")]
 pub(crate) fn report_once(error: &Error) {
     static SAID: std::sync::Mutex<std::collections::BTreeSet<String>> =
         std::sync::Mutex::new(std::collections::BTreeSet::new());

@@ -25,7 +25,7 @@ mod error;
 mod observe;
 #[cfg(all(feature = "push", not(loom)))]
 mod push;
-#[cfg(all(feature = "serve", not(loom)))]
+#[cfg(all(feature = "tower", not(loom)))]
 mod serve;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 pub mod snapshot;
@@ -46,8 +46,10 @@ pub use error::Error;
 pub use observe::{Number, Observed, limit_summaries, warm};
 #[cfg(all(feature = "push", not(loom)))]
 pub use push::{Pusher, Pushing};
+#[cfg(all(feature = "tower", not(loom)))]
+pub use serve::MetricsService;
 #[cfg(all(feature = "serve", not(loom)))]
-pub use serve::{Server, Serving};
+pub use serve::{Bound, Server, Serving};
 pub use snapshot::{GaugeMerge, Snapshot};
 #[cfg(not(loom))]
 pub use tallies_macros::{LabelValue, Labels, Metrics, metric};
@@ -123,6 +125,19 @@ impl Pusher {
     #[must_use]
     pub fn new(url: &str, job: &str) -> Self {
         Self::of(std::sync::Arc::new(registry().clone()), url, job)
+    }
+}
+
+#[cfg(all(feature = "tower", not(loom)))]
+impl MetricsService {
+    /// A service of the default registry.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a default service is not a thing one asks for by accident"
+    )]
+    pub fn new() -> Self {
+        Self::of([registry()])
     }
 }
 

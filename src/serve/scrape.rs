@@ -1,23 +1,66 @@
-//! From a request to a page: one pass for all who asked before it began, into memory that is used again.
+//! From a request to a page: one pass for all who asked before it began, each format and coding of it written once,
+//! into memory that is used again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::encode;
-use crate::snapshot::{Snapshot, Source};
+use crate::encode::{self, Format};
+use crate::snapshot::{Family, Kind, Snapshot, Source};
 use crate::sync::Passes;
 
-/// Renders pages of one server.
+use super::coding::Coding;
+
+/// Free pages, and free rounds, that are kept for the next scrapes.
+const SPARE: usize = 2;
+
+/// Which page.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) format: Format,
+    pub(super) coding: Coding,
+    /// Only families of these names, where there are any.
+    pub(super) names: Option<Vec<String>>,
+}
+
+impl Wanted {
+    /// By its name or that of one of its samples.
+    fn wants(&self, family: &Family) -> bool {
+        let suffixes: &[&str] = match family.kind() {
+            Kind::Counter => &["", "_total", "_created"],
+            Kind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
+            Kind::Summary => &["", "_sum", "_count", "_created"],
+            Kind::Info => &["", "_info"],
+            Kind::Gauge | Kind::StateSet => &[""],
+        };
+        self.names.as_ref().is_none_or(|names| {
+            names.iter().any(|name| {
+                name.strip_prefix(family.name())
+                    .is_some_and(|rest| suffixes.contains(&rest))
+                    || family.name().strip_suffix("_total") == Some(name)
+            })
+        })
+    }
+}
+
+/// Renders pages of some registries.
 pub(super) struct Scraper {
     sources: Vec<Arc<dyn Source>>,
-    passes: Passes<Arc<Vec<u8>>>,
+    passes: Passes<Arc<Round>>,
     memory: Mutex<Memory>,
 }
 
-/// What the last scrape leaves for the next.
+/// What one pass found, and the pages that were made of it.
+#[derive(Default)]
+struct Round {
+    snapshots: Vec<Snapshot>,
+    /// All of them, where they are several.
+    joined: Option<Snapshot>,
+    pages: Mutex<Vec<(Format, Coding, Arc<Vec<u8>>)>>,
+}
+
+/// What earlier scrapes leave for the next: what nobody else holds any more is written over.
 #[derive(Default)]
 struct Memory {
-    snapshots: Vec<Snapshot>,
-    /// Pages; one that nobody sends any more is written over.
+    rounds: Vec<Arc<Round>>,
     pages: Vec<Arc<Vec<u8>>>,
 }
 
@@ -31,42 +74,94 @@ impl Scraper {
     }
 
     /// A page that has every update that returned before this call. Blocks: for a thread that may.
-    pub(super) fn page(&self) -> Arc<Vec<u8>> {
-        self.passes.share(|| {
-            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.render(&self.sources)
+    pub(super) fn page(&self, wanted: &Wanted) -> Arc<Vec<u8>> {
+        let round = self.passes.share(|| {
+            let mut round = spare(&mut lock(&self.memory).rounds);
+            if let Some(round) = Arc::get_mut(&mut round) {
+                round.take(&self.sources);
+            }
+            lock(&self.memory).rounds.push(Arc::clone(&round));
+            round
+        });
+        if wanted.names.is_some() {
+            let plain = self.written(|out| {
+                let families = round.snapshot().families().filter(|f| wanted.wants(f));
+                encode::render_families(families, wanted.format, out);
+            });
+            return self.coded(&plain, wanted.coding);
+        }
+        // While it is written, others who want it wait for it; so do those who want another, which is rare.
+        let mut pages = lock(&round.pages);
+        let mut page = |coding, make: &dyn Fn() -> Arc<Vec<u8>>| {
+            let known = pages
+                .iter()
+                .find(|(f, c, _)| (*f, *c) == (wanted.format, coding));
+            match known {
+                Some((_, _, page)) => Arc::clone(page),
+                None => {
+                    let page = make();
+                    pages.push((wanted.format, coding, Arc::clone(&page)));
+                    page
+                }
+            }
+        };
+        let plain = page(Coding::Identity, &|| {
+            self.written(|out| encode::render_into(round.snapshot(), wanted.format, out))
+        });
+        page(wanted.coding, &|| self.coded(&plain, wanted.coding))
+    }
+
+    fn coded(&self, plain: &Arc<Vec<u8>>, coding: Coding) -> Arc<Vec<u8>> {
+        if coding == Coding::Identity {
+            return Arc::clone(plain);
+        }
+        self.written(|out| {
+            // Writing to memory does not fail.
+            let written = coding.encode(plain, out);
+            debug_assert!(written.is_ok(), "{written:?}");
         })
+    }
+
+    /// A page that `write` writes, into memory that is used again.
+    fn written(&self, write: impl FnOnce(&mut Vec<u8>)) -> Arc<Vec<u8>> {
+        let mut page = spare(&mut lock(&self.memory).pages);
+        if let Some(bytes) = Arc::get_mut(&mut page) {
+            bytes.clear();
+            write(bytes);
+        }
+        lock(&self.memory).pages.push(Arc::clone(&page));
+        page
     }
 }
 
-impl Memory {
-    fn render(&mut self, sources: &[Arc<dyn Source>]) -> Arc<Vec<u8>> {
+impl Round {
+    fn take(&mut self, sources: &[Arc<dyn Source>]) {
+        self.pages
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         self.snapshots.resize_with(sources.len(), Snapshot::default);
         for (source, snapshot) in sources.iter().zip(&mut self.snapshots) {
             source.snapshot_into(snapshot);
         }
-        let mut page = self.spare();
-        if let Some(bytes) = Arc::get_mut(&mut page) {
-            bytes.clear();
-            match &*self.snapshots {
-                [only] => encode::text_into(only, bytes),
-                all => encode::text_into(&joined(all), bytes),
-            }
-        }
-        self.pages.push(Arc::clone(&page));
-        page
+        self.joined = (self.snapshots.len() != 1).then(|| joined(&self.snapshots));
     }
 
-    /// A page that nobody holds any more, or a new one.
-    fn spare(&mut self) -> Arc<Vec<u8>> {
-        let free = self
-            .pages
-            .iter_mut()
-            .position(|page| Arc::get_mut(page).is_some());
-        match free {
-            Some(at) => self.pages.swap_remove(at),
-            None => Arc::default(),
-        }
+    fn snapshot(&self) -> &Snapshot {
+        self.joined.as_ref().unwrap_or_else(|| &self.snapshots[0])
+    }
+}
+
+/// One that nobody else holds, or a new one; of further free ones only a few are kept.
+fn spare<T: Default>(all: &mut Vec<Arc<T>>) -> Arc<T> {
+    let mut free = 0;
+    all.retain_mut(|one| {
+        free += usize::from(Arc::get_mut(one).is_some());
+        free <= SPARE || Arc::get_mut(one).is_none()
+    });
+    match all.iter_mut().position(|one| Arc::get_mut(one).is_some()) {
+        Some(at) => all.swap_remove(at),
+        None => Arc::default(),
     }
 }
 
@@ -79,4 +174,8 @@ fn joined(snapshots: &[Snapshot]) -> Snapshot {
         }
     }
     all
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

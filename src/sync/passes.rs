@@ -28,7 +28,7 @@ struct State<T> {
 }
 
 #[cfg_attr(
-    not(feature = "serve"),
+    not(feature = "tower"),
     allow(dead_code, reason = "who serves shares passes")
 )]
 impl<T: Clone> Passes<T> {

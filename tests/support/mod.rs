@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses some of it")]
 
 pub mod exposition;
+#[cfg(feature = "serve")]
+pub mod http;
 
 use tallies::Registry;
 

@@ -1,0 +1,175 @@
+//! Who may ask: passwords and tokens, compared in constant time.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::error::Error;
+
+/// What a client may show; any one of them will do. Where there are none, everybody may ask.
+#[derive(Clone, Default)]
+pub(super) struct Credentials(Vec<Credential>);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Credential {
+    /// `user:password`.
+    Basic(Vec<u8>),
+    Bearer(Vec<u8>),
+}
+
+impl Credentials {
+    pub(super) fn basic(&mut self, user: &str, password: &str) {
+        let both = format!("{user}:{password}").into_bytes();
+        self.0.push(Credential::Basic(both));
+    }
+
+    pub(super) fn bearer(&mut self, token: &str) {
+        self.0.push(Credential::Bearer(token.as_bytes().to_vec()));
+    }
+
+    /// A secret that is empty, as one from a variable that is not set, would let in who guesses that.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for credential in &self.0 {
+            let (what, secret) = match credential {
+                Credential::Basic(both) => {
+                    let colon = both.iter().position(|b| *b == b':').unwrap_or(0);
+                    ("password", &both[colon + 1..])
+                }
+                Credential::Bearer(token) => ("bearer token", &token[..]),
+            };
+            if secret.is_empty() {
+                return Err(Error::service(&format!(
+                    "the {what} is empty: give one, or none at all"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        let shown = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| shown(value.as_bytes()));
+        let Some(shown) = shown else {
+            return false;
+        };
+        // All of them, whatever the first ones say.
+        let admitted = self.0.iter().fold(Choice::from(0), |admitted, have| {
+            admitted
+                | match (have, &shown) {
+                    (Credential::Basic(secret), Credential::Basic(shown))
+                    | (Credential::Bearer(secret), Credential::Bearer(shown)) => {
+                        same(secret, shown)
+                    }
+                    _ => Choice::from(0),
+                }
+        });
+        admitted.into()
+    }
+
+    /// How a client may show who it is.
+    pub(super) fn challenges(&self) -> impl Iterator<Item = &'static str> {
+        let any = |wanted: fn(&Credential) -> bool| self.0.iter().any(wanted);
+        [
+            (
+                "Basic realm=\"metrics\", charset=\"UTF-8\"",
+                any(|c| matches!(c, Credential::Basic(_))),
+            ),
+            (
+                "Bearer realm=\"metrics\"",
+                any(|c| matches!(c, Credential::Bearer(_))),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(challenge, wanted)| wanted.then_some(challenge))
+    }
+}
+
+/// What an Authorization header shows.
+fn shown(header: &[u8]) -> Option<Credential> {
+    let blank = header.iter().position(|b| *b == b' ')?;
+    let (scheme, shown) = (&header[..blank], header[blank..].trim_ascii());
+    if scheme.eq_ignore_ascii_case(b"basic") {
+        STANDARD.decode(shown).ok().map(Credential::Basic)
+    } else if scheme.eq_ignore_ascii_case(b"bearer") {
+        Some(Credential::Bearer(shown.to_vec()))
+    } else {
+        None
+    }
+}
+
+/// Takes as long as `shown` is long, whatever the secret is, and however long.
+fn same(secret: &[u8], shown: &[u8]) -> Choice {
+    let mut secret_bytes = secret.iter().cycle();
+    shown
+        .iter()
+        .fold(secret.len().ct_eq(&shown.len()), |same, shown| {
+            same & secret_bytes.next().unwrap_or(&0).ct_eq(shown)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn admitted(credentials: &Credentials, header: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(header).unwrap());
+        credentials.admit(&headers)
+    }
+
+    #[test]
+    fn who_may_ask() {
+        let mut credentials = Credentials::default();
+        assert!(credentials.admit(&HeaderMap::new()), "nothing is asked for");
+        credentials.basic("ann", "pass:word");
+        credentials.bearer("tok");
+        assert!(!credentials.admit(&HeaderMap::new()));
+        let basic = |both: &str| format!("Basic {}", STANDARD.encode(both));
+        for (header, may) in [
+            (basic("ann:pass:word"), true),
+            (basic("ann:pass:word").replace("Basic", "bASIC  "), true),
+            (basic("ann:pass:wor"), false),
+            (basic("ann:pass:wordann:pass:word"), false),
+            (basic("ann:"), false),
+            (basic(""), false),
+            (basic("tok"), false),
+            ("Bearer tok".to_owned(), true),
+            ("Bearer toktok".to_owned(), false),
+            ("Bearer to".to_owned(), false),
+            ("Bearer ".to_owned(), false),
+            ("Bearer ann:pass:word".to_owned(), false),
+            ("Basic !!!".to_owned(), false),
+            ("tok".to_owned(), false),
+            ("Digest tok".to_owned(), false),
+        ] {
+            assert_eq!(admitted(&credentials, &header), may, "{header}");
+        }
+        assert_eq!(credentials.challenges().count(), 2);
+    }
+
+    #[test]
+    fn an_empty_secret_is_an_error() {
+        for (user, password, ok) in [("a", "b", true), ("a", "", false), ("", "b", true)] {
+            let mut credentials = Credentials::default();
+            credentials.basic(user, password);
+            assert_eq!(credentials.check().is_ok(), ok);
+        }
+        let mut credentials = Credentials::default();
+        credentials.bearer("");
+        assert!(
+            credentials
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("bearer token")
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! Addresses: TCP, over IPv4 and IPv6, and Unix sockets.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// Where to listen, as it was given.
+#[derive(Clone, Debug)]
+pub(super) enum Address {
+    /// Something like `[::1]:9464`, or a name and a port.
+    Tcp(String),
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+/// A socket that is bound and listens.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener, SocketAddr),
+    #[cfg(unix)]
+    Unix(UnixListener, SocketFile),
+}
+
+/// A connection.
+pub(super) enum Stream {
+    Tcp(tokio::net::TcpStream),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+}
+
+/// A listener within a runtime.
+pub(super) enum Accepting {
+    Tcp(tokio::net::TcpListener),
+    #[cfg(unix)]
+    Unix {
+        listener: tokio::net::UnixListener,
+        _file: SocketFile,
+    },
+}
+
+impl Address {
+    pub(super) fn bind(&self) -> Result<Listener, Error> {
+        match self {
+            Self::Tcp(address) => tcp(address.as_str(), address),
+            #[cfg(unix)]
+            Self::Unix(path) => unix(path).map_err(|e| Error::bind(&path.display().to_string(), e)),
+        }
+    }
+}
+
+/// Binds the first of the addresses that will do; `named` is what the message says.
+pub(super) fn tcp(address: impl ToSocketAddrs, named: &str) -> Result<Listener, Error> {
+    TcpListener::bind(address)
+        .and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            Ok(Listener::Tcp(listener, address))
+        })
+        .map_err(|e| Error::bind(named, e))
+}
+
+/// A socket file that nobody answers at was left by a program that has ended: it is replaced. Anything else is not.
+#[cfg(unix)]
+fn unix(path: &Path) -> io::Result<Listener> {
+    use std::os::unix::fs::FileTypeExt;
+    let listener = UnixListener::bind(path).or_else(|error| {
+        let socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+        let refused = || {
+            UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+        };
+        if error.kind() == io::ErrorKind::AddrInUse && socket && refused() {
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        } else {
+            Err(error)
+        }
+    })?;
+    listener.set_nonblocking(true)?;
+    let file = SocketFile::of(path.to_owned());
+    Ok(Listener::Unix(listener, file))
+}
+
+/// The file of a Unix socket; it goes when the service does, unless another one has taken its place.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    made: Option<(u64, u64)>,
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    fn of(path: PathBuf) -> Self {
+        let made = Self::identity(&path);
+        Self { path, made }
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::symlink_metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.made.is_some() && Self::identity(&self.path) == self.made {
+            // Somebody else may have been quicker.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Listener {
+    /// For the runtime that this is called in.
+    pub(super) fn accepting(self) -> io::Result<Accepting> {
+        Ok(match self {
+            Self::Tcp(listener, _) => Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            #[cfg(unix)]
+            Self::Unix(listener, file) => Accepting::Unix {
+                listener: tokio::net::UnixListener::from_std(listener)?,
+                _file: file,
+            },
+        })
+    }
+}
+
+impl Accepting {
+    pub(super) async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Pages are written whole; what waits for more of them waits for nothing.
+                let _ = stream.set_nodelay(true);
+                Ok(Stream::Tcp(stream))
+            }
+            #[cfg(unix)]
+            Self::Unix { listener, .. } => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+}

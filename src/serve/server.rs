@@ -1,0 +1,293 @@
+//! What is served, where, to whom, and within which limits.
+
+use std::fmt::Debug;
+use std::net::ToSocketAddrs;
+#[cfg(any(unix, feature = "tls"))]
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::snapshot::Source;
+
+use super::answer::{Pages, SCRAPES};
+use super::auth::Credentials;
+use super::connection::{Host, Limits};
+use super::listen::{Address, Listener, tcp};
+use super::routes::Routes;
+use super::serving::{Bound, Serving};
+
+/// Paths that are not the page's.
+const TAKEN: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
+
+/// Serves metrics over HTTP. [`tallies::serve`](crate::serve()) is its short form.
+///
+/// ```
+/// use tallies::{Registry, Server};
+///
+/// let registry = Registry::new();
+/// let serving = Server::new().registry(&registry).path("/metrics").listen("127.0.0.1:0")?;
+/// println!("{}", serving.metrics_url());
+/// serving.stop();
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// Beside the page it answers at `/`, with a link to the page, at `/robots.txt`, and at `/-/healthy` and `/-/ready`,
+/// with `ok`; none of these runs a collector. Anything else is 404, and methods other than GET and HEAD are 405.
+///
+/// # Limits
+///
+/// What a client can cost is bounded: 16 KB for a request's head, 10 s until that has arrived
+/// ([`head_timeout`](Self::head_timeout)), 256 connections at once ([`connections`](Self::connections)), 16 pages being
+/// made at once ([`scrapes`](Self::scrapes)), 30 s until a page is made, and 30 s until it is taken
+/// ([`answer_timeout`](Self::answer_timeout)). A page that is not made within that time, or within nine tenths of what
+/// the header `X-Prometheus-Scrape-Timeout-Seconds` leaves, is a 503. Requests at once share passes and pages, so that
+/// pages held for slow readers are at worst one for each connection.
+#[derive(Clone)]
+pub struct Server {
+    sources: Vec<Arc<dyn Source>>,
+    /// Whether the sources are those of `new`, which the first `registry` replaces.
+    default: bool,
+    path: String,
+    addresses: Vec<Address>,
+    credentials: Credentials,
+    limits: Limits,
+    #[cfg(feature = "tls")]
+    tls: super::tls::Files,
+}
+
+impl Server {
+    /// A server of what `source` gives, until [`registry`](Self::registry) says otherwise.
+    pub(crate) fn of(source: Arc<dyn Source>) -> Self {
+        Self {
+            sources: vec![source],
+            default: true,
+            path: "/metrics".to_owned(),
+            addresses: Vec::new(),
+            credentials: Credentials::default(),
+            limits: Limits {
+                connections: 256,
+                scrapes: SCRAPES,
+                head: Duration::from_secs(10),
+                answer: Duration::from_secs(30),
+            },
+            #[cfg(feature = "tls")]
+            tls: super::tls::Files::default(),
+        }
+    }
+
+    /// Serves this registry instead of the default one; called again, several as one page.
+    #[must_use]
+    pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
+        if std::mem::take(&mut self.default) {
+            self.sources.clear();
+        }
+        self.sources.push(Arc::new(registry.clone()));
+        self
+    }
+
+    /// The path of the page; `/metrics` without this.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        self.path = path.to_owned();
+        self
+    }
+
+    /// Listens on this address, such as `0.0.0.0:9464` or `[::1]:9464`; called again, on several. Port 0 takes a free one;
+    /// of a name that stands for several addresses the first that can be bound.
+    ///
+    /// ```
+    /// use tallies::Server;
+    ///
+    /// let serving = Server::new().address("127.0.0.1:0").address("127.0.0.1:0").start()?;
+    /// assert_eq!(serving.addresses().len(), 2);
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn address(mut self, address: impl ToString) -> Self {
+        self.addresses.push(Address::Tcp(address.to_string()));
+        self
+    }
+
+    /// Listens on a Unix socket: `curl --unix-socket <path> http://localhost/metrics`. A socket that a program left there
+    /// when it ended is replaced. Without TLS; who may open it is a matter of its folder's permissions.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.addresses.push(Address::Unix(path.into()));
+        self
+    }
+
+    /// Serves only who shows this name and password, or another one that was given. Over plain HTTP others can read along.
+    ///
+    /// Compared in constant time. Probes at `/-/healthy` and `/-/ready` need none.
+    ///
+    /// ```
+    /// # use tallies::Server;
+    /// let serving = Server::new().basic_auth("prometheus", "a long password").listen("127.0.0.1:0")?;
+    /// // curl -u 'prometheus:a long password' http://…/metrics
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
+        self.credentials.basic(user, password);
+        self
+    }
+
+    /// Serves only who shows this bearer token, or another secret that was given; as [`basic_auth`](Self::basic_auth).
+    #[must_use]
+    pub fn bearer_token(mut self, token: &str) -> Self {
+        self.credentials.bearer(token);
+        self
+    }
+
+    /// Serves HTTPS with the certificates of this PEM file, the server's own first; [`key`](Self::key) belongs to it.
+    ///
+    /// The files are read again when they change; new connections then get the new certificate. A change that cannot be
+    /// used is said once on standard error, and the last good one stays.
+    ///
+    /// ```no_run
+    /// # use tallies::Server;
+    /// let serving = Server::new().certificate("tls.crt").key("tls.key").client_ca("ca.crt").listen("[::]:9464")?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn certificate(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls.certificate = Some(file.into());
+        self
+    }
+
+    /// The private key of the [`certificate`](Self::certificate), in a PEM file.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn key(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls.key = Some(file.into());
+        self
+    }
+
+    /// Serves only clients with a certificate that one of those in this PEM file signed.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn client_ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls.client_ca = Some(file.into());
+        self
+    }
+
+    /// Connections at once, over all addresses; 256 without this. Further ones wait to be accepted.
+    #[must_use]
+    pub fn connections(mut self, most: usize) -> Self {
+        // What a semaphore of Tokio's can count.
+        self.limits.connections = most.clamp(1, usize::MAX >> 3);
+        self
+    }
+
+    /// Pages being made at once; 16 without this. Further requests wait for their turn, as long as they have time.
+    #[must_use]
+    pub fn scrapes(mut self, most: usize) -> Self {
+        self.limits.scrapes = most;
+        self
+    }
+
+    /// How long a client may take for a TLS handshake, and how long until its next request's head has arrived; 10 s without
+    /// this. A connection that is kept alive ends when no request comes for as long.
+    #[must_use]
+    pub fn head_timeout(mut self, most: Duration) -> Self {
+        self.limits.head = most;
+        self
+    }
+
+    /// How long making a page may take, and how long a client may take to read it, however steadily; 30 s each without this.
+    #[must_use]
+    pub fn answer_timeout(mut self, most: Duration) -> Self {
+        self.limits.answer = most;
+        self
+    }
+
+    /// Binds this address beside those that were named, and serves on a thread of its own until [`Serving::stop`], or for
+    /// as long as the program runs.
+    ///
+    /// # Errors
+    ///
+    /// As of [`bind`](Self::bind); the program goes on either way, and may try again.
+    pub fn listen(&self, address: impl ToSocketAddrs + Debug) -> Result<Serving, Error> {
+        let named = format!("{address:?}");
+        self.bound(Some(tcp(address, named.trim_matches('"'))))?
+            .start()
+    }
+
+    /// Binds the addresses that were named, and serves on a thread of its own; as [`listen`](Self::listen).
+    ///
+    /// # Errors
+    ///
+    /// As of [`bind`](Self::bind).
+    pub fn start(&self) -> Result<Serving, Error> {
+        self.bind()?.start()
+    }
+
+    /// Binds every address that was named, or none of them. Clients that come from now on wait until [`Bound::start`] or
+    /// [`Bound::run`].
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be bound, which the message names; no address at all; a path that does not begin with `/`,
+    /// has a query or belongs to another page; an empty password or token; half a TLS configuration, or files of one that
+    /// cannot be used, which the message names. Nothing stays bound then.
+    pub fn bind(&self) -> Result<Bound, Error> {
+        self.bound(None)
+    }
+
+    fn bound(&self, first: Option<Result<Listener, Error>>) -> Result<Bound, Error> {
+        if !self.path.starts_with('/') {
+            return Err(Error::path(&self.path, "has to begin with `/`"));
+        }
+        if self.path.contains(['?', '#', ' ']) || TAKEN.contains(&&*self.path) {
+            return Err(Error::path(
+                &self.path,
+                "has to be a path of its own, without a query",
+            ));
+        }
+        self.credentials.check()?;
+        #[cfg(feature = "tls")]
+        let tls = self.tls.load()?;
+        let listeners = first
+            .into_iter()
+            .chain(self.addresses.iter().map(Address::bind))
+            .collect::<Result<Vec<_>, _>>()?;
+        if listeners.is_empty() {
+            return Err(Error::service(
+                "the metrics service has no address: name one, as in `.address(\"127.0.0.1:9464\")`",
+            ));
+        }
+        #[cfg(feature = "tls")]
+        let secure = tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let secure = false;
+        let host = Host {
+            routes: Routes {
+                pages: Pages::new(self.sources.clone(), self.limits.scrapes),
+                path: self.path.clone(),
+                credentials: self.credentials.clone(),
+                patience: self.limits.answer,
+            },
+            limits: self.limits,
+            #[cfg(feature = "tls")]
+            tls,
+            open: Arc::default(),
+        };
+        Ok(Bound::new(listeners, host, secure))
+    }
+}
+
+impl Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("registries", &self.sources.len())
+            .field("path", &self.path)
+            .field("addresses", &self.addresses)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

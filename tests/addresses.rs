@@ -1,0 +1,175 @@
+//! Where the service may be: several addresses, Unix sockets, the program's runtime, and what a failure leaves behind.
+
+mod support;
+
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use support::http::{get, request, say};
+use tallies::{Registry, Server};
+
+fn server() -> Server {
+    let registry = Registry::new();
+    registry.counter("served_total", "Served.").unwrap();
+    Server::new().registry(&registry)
+}
+
+/// A path for one test's socket.
+fn socket(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let path = dir.join(format!("{name}-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+fn scraped(stream: UnixStream) -> u16 {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    say(stream, &request("GET", "/metrics", &[]))
+        .unwrap()
+        .status()
+}
+
+#[test]
+fn several_addresses_are_one_service() {
+    let path = socket("several");
+    let serving = server()
+        .address("[::1]:0")
+        .unix_socket(&path)
+        .address("localhost:0")
+        .listen("127.0.0.1:0")
+        .unwrap();
+    assert_eq!(serving.addresses().len(), 3);
+    assert!(serving.addresses()[0].is_ipv4() && serving.addresses()[1].is_ipv6());
+    assert_eq!(serving.address(), serving.addresses()[0]);
+    for address in serving.addresses() {
+        let stream = TcpStream::connect(address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        let answer = say(stream, &request("GET", "/metrics", &[])).unwrap();
+        assert_eq!(answer.status(), 200, "{address}");
+    }
+    assert_eq!(scraped(UnixStream::connect(&path).unwrap()), 200);
+    let addresses = serving.addresses().to_vec();
+    serving.stop();
+    assert!(addresses.iter().all(|a| TcpStream::connect(a).is_err()));
+    assert!(!path.exists(), "the socket's file goes with the service");
+}
+
+#[test]
+fn a_unix_socket_alone_and_what_lies_at_its_path() {
+    let path = socket("alone");
+    // Left by a program that has ended.
+    drop(UnixListener::bind(&path).unwrap());
+    let serving = server().unix_socket(&path).start().unwrap();
+    assert_eq!(serving.metrics_url(), "http://localhost/metrics");
+    assert_eq!(serving.address().port(), 0);
+    assert_eq!(scraped(UnixStream::connect(&path).unwrap()), 200);
+    // One that answers is somebody's.
+    let error = server().unix_socket(&path).start().unwrap_err().to_string();
+    assert!(error.contains(&path.display().to_string()), "{error}");
+    assert_eq!(scraped(UnixStream::connect(&path).unwrap()), 200);
+    serving.stop();
+    // A file is not a socket, and stays.
+    std::fs::write(&path, "precious").unwrap();
+    assert!(server().unix_socket(&path).start().is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn all_addresses_or_none() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let path = socket("none");
+    let both = server()
+        .address(address)
+        .unix_socket(&path)
+        .address(taken.local_addr().unwrap());
+    for _ in 0..2 {
+        let error = both.start().unwrap_err().to_string();
+        let named = taken.local_addr().unwrap().to_string();
+        assert!(error.contains(&named), "{error}");
+        assert!(TcpStream::connect(address).is_err() && !path.exists());
+    }
+    drop(taken);
+    let serving = both.start().unwrap();
+    assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
+    serving.stop();
+    let error = server().start().unwrap_err().to_string();
+    assert!(error.contains("no address"), "{error}");
+}
+
+/// Addresses that are bound and not served are given back.
+#[test]
+fn what_is_bound_can_be_let_go() {
+    let bound = server().address("127.0.0.1:0").bind().unwrap();
+    let address = bound.addresses()[0];
+    assert_eq!(bound.metrics_url(), format!("http://{address}/metrics"));
+    // It waits in the queue until somebody serves.
+    let waiting = TcpStream::connect(address).unwrap();
+    let serving = bound.start().unwrap();
+    assert_eq!(
+        say(waiting, &request("GET", "/metrics", &[]))
+            .unwrap()
+            .status(),
+        200
+    );
+    serving.stop();
+    drop(server().address(address).bind().unwrap());
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn it_runs_in_the_programs_runtime_until_it_is_told() {
+    for threads in [None, Some(2)] {
+        let mut builder = match threads {
+            None => tokio::runtime::Builder::new_current_thread(),
+            Some(_) => tokio::runtime::Builder::new_multi_thread(),
+        };
+        let runtime = builder.enable_all().build().unwrap();
+        let bound = server().address("127.0.0.1:0").bind().unwrap();
+        let address = bound.addresses()[0];
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let client = std::thread::spawn(move || {
+            let stream = TcpStream::connect(address).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(30)))
+                .unwrap();
+            let answer = say(stream, &request("GET", "/metrics", &[])).unwrap();
+            stop.send(()).unwrap();
+            answer.status()
+        });
+        runtime
+            .block_on(bound.run(async { _ = stopped.await }))
+            .unwrap();
+        assert_eq!(client.join().unwrap(), 200);
+        assert!(TcpStream::connect(address).is_err());
+    }
+}
+
+/// A dropped future ends the service: nothing runs on behind the program's back.
+#[test]
+fn a_run_that_is_dropped_has_ended() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let bound = server().address("127.0.0.1:0").bind().unwrap();
+    let address = bound.addresses()[0];
+    runtime.block_on(async {
+        let run = bound.run(std::future::pending());
+        let ended = tokio::time::timeout(Duration::from_millis(1), run).await;
+        assert!(ended.is_err());
+        // What was spawned is dropped when the runtime gets to it.
+        tokio::task::yield_now().await;
+    });
+    drop(runtime);
+    assert!(TcpStream::connect(address).is_err());
+}

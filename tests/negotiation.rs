@@ -1,0 +1,198 @@
+//! What a client may ask of the page: a format, a coding, some of the families. From the service, and from the
+//! `tower_service::Service` that frameworks take.
+
+mod support;
+
+use std::future::Future;
+use std::io::Read;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use support::http::{connect, get, request, say};
+use tallies::{MetricsService, Registry, Server, Serving};
+
+fn registry() -> Registry {
+    let registry = Registry::new();
+    registry.counter("jobs_total", "Jobs.").unwrap().add(7);
+    registry.gauge("queue", "Jobs waiting.").unwrap().set(2.0);
+    let latency = registry.histogram("latency_seconds", "Time.").unwrap();
+    latency.observe(0.3);
+    registry
+}
+
+fn serving(registry: &Registry) -> Serving {
+    Server::new()
+        .registry(registry)
+        .listen("127.0.0.1:0")
+        .unwrap()
+}
+
+fn gunzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut read = Vec::new();
+    flate2::read::GzDecoder::new(bytes)
+        .read_to_end(&mut read)
+        .unwrap();
+    read
+}
+
+#[test]
+fn codings_are_those_that_were_asked_for() {
+    let registry = registry();
+    let serving = serving(&registry);
+    let plain = get(&serving, "/metrics", &[]);
+    assert_eq!(plain.header("content-encoding"), None);
+    assert_eq!(plain.header("vary"), Some("Accept, Accept-Encoding"));
+    for (accepted, coding) in [
+        ("gzip", Some("gzip")),
+        ("zstd", Some("zstd")),
+        ("gzip;q=0.5, zstd;q=0.4", Some("gzip")),
+        ("gzip;q=0", None),
+        ("identity", None),
+        ("identity;q=0", None),
+        ("br", None),
+        ("\u{7f}=;,", None),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let header = format!("Accept-Encoding: {accepted}");
+            let answer = say(connect(&serving), &request(method, "/metrics", &[&header])).unwrap();
+            if accepted.starts_with('\u{7f}') {
+                // Hyper refuses a control character in a header; what matters is that it is an answer.
+                assert!([200, 400].contains(&answer.status()), "{}", answer.head);
+                continue;
+            }
+            assert_eq!(answer.status(), 200, "{accepted}");
+            assert_eq!(answer.header("content-encoding"), coding, "{accepted}");
+            assert_eq!(answer.header("vary"), Some("Accept, Accept-Encoding"));
+            let length: usize = answer.header("content-length").unwrap().parse().unwrap();
+            if method == "HEAD" {
+                assert!(answer.body.is_empty() && length > 0);
+                continue;
+            }
+            assert_eq!(length, answer.body.len(), "of what was sent: {accepted}");
+            let read = match coding {
+                Some("gzip") => gunzipped(&answer.body),
+                Some("zstd") => zstd::decode_all(&answer.body[..]).unwrap(),
+                _ => answer.body,
+            };
+            assert_eq!(read, plain.body, "{accepted}");
+        }
+    }
+    serving.stop();
+}
+
+#[test]
+fn any_accept_header_gets_a_page() {
+    let registry = registry();
+    let serving = serving(&registry);
+    let text = "text/plain; version=0.0.4; charset=utf-8";
+    for accept in [
+        "Accept: */*",
+        "Accept: ",
+        "Accept: text/html;q=bad,;;,\"",
+        "Accept: text/plain;version=0.0.4;q=0.3",
+        "Accept: application/json",
+        "Accept: \u{e4}\u{f6}\u{fc}",
+    ] {
+        let answer = get(&serving, "/metrics", &[accept]);
+        assert_eq!(answer.status(), 200, "{accept}");
+        assert_eq!(answer.header("content-type"), Some(text), "{accept}");
+    }
+    let twice = [
+        "Accept: application/json",
+        "Accept: text/plain;escaping=dots",
+    ];
+    assert_eq!(
+        get(&serving, "/metrics", &twice).header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8; escaping=dots"),
+        "several headers are one"
+    );
+    serving.stop();
+}
+
+#[test]
+fn a_query_names_families() {
+    let registry = registry();
+    let serving = serving(&registry);
+    for (query, families) in [
+        ("name[]=jobs_total", &["jobs_total"][..]),
+        ("name%5B%5D=jobs%5ftotal", &["jobs_total"]),
+        ("name[]=jobs", &["jobs_total"]),
+        (
+            "name[]=queue&name[]=jobs_total&x=y",
+            &["jobs_total", "queue"],
+        ),
+        ("name[]=latency_seconds_bucket", &["latency_seconds"]),
+        ("name[]=latency_seconds_sum", &["latency_seconds"]),
+        ("name[]=latency_seconds_max", &[]),
+        ("name[]=queue_total", &[]),
+        ("name[]=", &[]),
+        ("name[]=%FF%zz+", &[]),
+        (
+            "name=jobs_total",
+            &["jobs_total", "latency_seconds", "queue"],
+        ),
+        ("", &["jobs_total", "latency_seconds", "queue"]),
+    ] {
+        let answer = get(&serving, &format!("/metrics?{query}"), &[]);
+        assert_eq!(answer.status(), 200, "{query}");
+        let read = support::exposition::read(answer.text()).unwrap();
+        let names: Vec<_> = read.iter().map(|family| &*family.name).collect();
+        assert_eq!(names, families, "{query}");
+    }
+    let packed = get(
+        &serving,
+        "/metrics?name[]=queue",
+        &["Accept-Encoding: gzip"],
+    );
+    assert_eq!(
+        gunzipped(&packed.body),
+        b"# HELP queue Jobs waiting.\n# TYPE queue gauge\nqueue 2\n"
+    );
+    serving.stop();
+}
+
+/// Without a runtime the page is made on the spot.
+fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("there is nothing to wait for"),
+    }
+}
+
+#[test]
+fn a_tower_service_answers_as_the_service_does() {
+    use tower_service::Service;
+    let (one, two) = (registry(), Registry::new());
+    two.gauge("pool_size", "Workers.").unwrap().set(4.0);
+    let mut service = MetricsService::of([&one, &two]);
+    let mut ask = |method: &str, uri: &str| {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("accept-encoding", "gzip;q=0.1")
+            .body(())
+            .unwrap();
+        let (head, body) = now(service.call(request)).unwrap().into_parts();
+        let frame = now(http_body_util::BodyExt::collect(body)).unwrap();
+        (head, frame.to_bytes())
+    };
+    let (head, body) = ask("GET", "/wherever?name[]=pool_size");
+    assert_eq!(head.status, 200);
+    assert_eq!(head.headers["content-encoding"], "gzip");
+    assert_eq!(
+        gunzipped(&body),
+        b"# HELP pool_size Workers.\n# TYPE pool_size gauge\npool_size 4\n"
+    );
+    let (head, body) = ask("GET", "/");
+    let page = gunzipped(&body);
+    assert!(page.starts_with(b"# HELP jobs_total"));
+    assert_eq!(head.headers["content-length"], body.len().to_string());
+    let (head, empty) = ask("HEAD", "/");
+    assert!(empty.is_empty());
+    assert_eq!(head.headers["content-length"], body.len().to_string());
+    let (head, _) = ask("POST", "/");
+    assert_eq!(
+        (head.status.as_u16(), &head.headers["allow"]),
+        (405, &http::HeaderValue::from_static("GET, HEAD"))
+    );
+}

@@ -1,0 +1,92 @@
+//! A client that says exactly what it is told to say.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use tallies::Serving;
+
+/// An answer as it came: the head as text, the body as bytes.
+#[derive(Debug)]
+pub struct Answer {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn read(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
+        let (head, body) = match end {
+            Some(end) => (&bytes[..end], &bytes[end + 4..]),
+            None => (bytes, &[][..]),
+        };
+        Self {
+            head: String::from_utf8_lossy(head).into_owned(),
+            body: body.to_vec(),
+        }
+    }
+
+    pub fn status(&self) -> u16 {
+        let mut words = self.head.split(' ');
+        assert_eq!(words.next(), Some("HTTP/1.1"), "{}", self.head);
+        words.next().unwrap().parse().unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+pub fn connect(serving: &Serving) -> TcpStream {
+    let stream = TcpStream::connect(serving.address()).unwrap();
+    // Bounds the test, should the service never answer.
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream
+}
+
+/// Says `request` on any stream, and reads until the other side ends it.
+pub fn say(mut stream: impl Read + Write, request: &[u8]) -> std::io::Result<Answer> {
+    stream.write_all(request)?;
+    stream.flush()?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        // Whoever closes with something unread resets: what came is what counts.
+        Err(e) if answer.is_empty() => Err(e),
+        _ => Ok(Answer::read(&answer)),
+    }
+}
+
+/// A request for `path` with these further header lines.
+pub fn request(method: &str, path: &str, headers: &[&str]) -> Vec<u8> {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    for header in headers {
+        request.push_str(header);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    request.into_bytes()
+}
+
+pub fn get(serving: &Serving, path: &str, headers: &[&str]) -> Answer {
+    say(connect(serving), &request("GET", path, headers)).unwrap()
+}
+
+/// Waits, for a bounded time, until something holds.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it never came: {what}");
+}
