@@ -1,0 +1,261 @@
+//! Who may ask: TLS with certificates that change, client certificates, passwords and tokens.
+
+mod support;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use support::http::{Answer, connect, get, request, say};
+use tallies::{Registry, Server, Serving};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+fn server() -> Server {
+    let registry = Registry::new();
+    registry.counter("served_total", "Served.").unwrap();
+    Server::new().registry(&registry)
+}
+
+/// A folder for one test's files.
+fn folder(name: &str) -> PathBuf {
+    let dir =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// An authority, and the file with its certificate.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    file: PathBuf,
+}
+
+impl Authority {
+    fn new(dir: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let file = dir.join(name);
+        std::fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+        Self {
+            issuer: Issuer::new(params, key),
+            file,
+        }
+    }
+
+    /// A certificate and its key.
+    fn pair(&self) -> (String, String) {
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+/// Replaces a file at once, as whoever deploys certificates should, and sees to it that its time moves on.
+fn replace(path: &Path, text: &str) {
+    let before = std::fs::metadata(path).and_then(|m| m.modified()).ok();
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    if let Some(before) = before {
+        let file = std::fs::File::options().write(true).open(&new).unwrap();
+        file.set_modified(before + Duration::from_secs(2)).unwrap();
+    }
+    std::fs::rename(new, path).unwrap();
+}
+
+/// Asks over TLS, trusting this authority, and showing a certificate where there is one.
+fn ask(serving: &Serving, trusted: &Path, own: Option<&(String, String)>) -> io::Result<Answer> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(trusted).unwrap())
+        .unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => builder
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+            )
+            .unwrap(),
+    };
+    let name = "localhost".try_into().unwrap();
+    let client = ClientConnection::new(Arc::new(config), name).unwrap();
+    say(
+        StreamOwned::new(client, connect(serving)),
+        &request("GET", "/metrics", &[]),
+    )
+}
+
+#[test]
+fn https_with_certificates_that_change() {
+    let dir = folder("reload");
+    let (old, new) = (
+        Authority::new(&dir, "old.pem"),
+        Authority::new(&dir, "new.pem"),
+    );
+    let (certificate, key) = (dir.join("tls.crt"), dir.join("tls.key"));
+    let write = |(c, k): (String, String)| {
+        replace(&certificate, &c);
+        replace(&key, &k);
+    };
+    write(old.pair());
+    let serving = server()
+        .certificate(&certificate)
+        .key(&key)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    assert_eq!(
+        serving.metrics_url(),
+        format!("https://{}/metrics", serving.address())
+    );
+    let works = |authority: &Authority| {
+        ask(&serving, &authority.file, None).is_ok_and(|a| a.status() == 200)
+    };
+    assert!(works(&old) && !works(&new));
+    // A connection that says no TLS is the client's mistake.
+    let plain = say(connect(&serving), &request("GET", "/metrics", &[]));
+    assert!(plain.map_or(true, |answer| !answer.head.starts_with("HTTP")));
+    assert!(works(&old));
+    // Half of a change is no change; nor is nonsense.
+    let pair = new.pair();
+    replace(&certificate, &pair.0);
+    assert!(works(&old) && !works(&new));
+    replace(&key, "nonsense");
+    assert!(works(&old));
+    replace(&key, &pair.1);
+    assert!(works(&new) && !works(&old));
+    std::fs::remove_file(&certificate).unwrap();
+    assert!(works(&new), "the last good one stays");
+    write(old.pair());
+    assert!(works(&old));
+    serving.stop();
+}
+
+#[test]
+fn client_certificates() {
+    let dir = folder("clients");
+    let (ours, theirs) = (
+        Authority::new(&dir, "ours.pem"),
+        Authority::new(&dir, "theirs.pem"),
+    );
+    let (certificate, key) = (dir.join("tls.crt"), dir.join("tls.key"));
+    let pair = ours.pair();
+    std::fs::write(&certificate, &pair.0).unwrap();
+    std::fs::write(&key, &pair.1).unwrap();
+    let serving = server()
+        .certificate(&certificate)
+        .key(&key)
+        .client_ca(&ours.file)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let served = |own: Option<&(String, String)>| {
+        ask(&serving, &ours.file, own).is_ok_and(|answer| answer.head.starts_with("HTTP/1.1 200"))
+    };
+    assert!(served(Some(&ours.pair())));
+    assert!(!served(None), "without a certificate");
+    assert!(!served(Some(&theirs.pair())), "with somebody else's");
+    assert!(served(Some(&ours.pair())));
+    serving.stop();
+}
+
+#[test]
+fn half_a_configuration_is_an_error() {
+    let dir = folder("half");
+    let authority = Authority::new(&dir, "ca.pem");
+    let (certificate, key, other) = (dir.join("a.crt"), dir.join("a.key"), dir.join("b.key"));
+    let pair = authority.pair();
+    std::fs::write(&certificate, &pair.0).unwrap();
+    std::fs::write(&key, &pair.1).unwrap();
+    std::fs::write(&other, authority.pair().1).unwrap();
+    let nothing = dir.join("nothing");
+    let empty = dir.join("empty");
+    std::fs::write(&empty, "").unwrap();
+    for (server, says) in [
+        (server().certificate(&certificate), "no key"),
+        (server().key(&key), "no certificate"),
+        (server().client_ca(&authority.file), "no certificate"),
+        (
+            server()
+                .certificate(&certificate)
+                .client_ca(&authority.file),
+            "no key",
+        ),
+        (server().certificate(&nothing).key(&key), "nothing"),
+        (server().certificate(&empty).key(&key), "empty"),
+        (server().certificate(&certificate).key(&nothing), "nothing"),
+        (
+            server().certificate(&certificate).key(&certificate),
+            "a.crt",
+        ),
+        (server().certificate(&certificate).key(&other), "a.crt"),
+        (
+            server().certificate(&certificate).key(&key).client_ca(&key),
+            "a.key",
+        ),
+        (server().basic_auth("ann", ""), "password is empty"),
+        (server().bearer_token(""), "bearer token is empty"),
+    ] {
+        let error = server.listen("127.0.0.1:0").unwrap_err().to_string();
+        assert!(error.contains(says), "{error}: {says}");
+    }
+}
+
+#[test]
+fn passwords_and_tokens() {
+    let serving = server()
+        .basic_auth("ann", "sesame")
+        .bearer_token("t0ken")
+        .listen("127.0.0.1:0")
+        .unwrap();
+    // ann:sesame, ann:wrong, :sesame
+    for (header, status) in [
+        ("Authorization: Basic YW5uOnNlc2FtZQ==", 200),
+        ("authorization: basic YW5uOnNlc2FtZQ==", 200),
+        ("Authorization: Bearer t0ken", 200),
+        ("Authorization: Basic YW5uOndyb25n", 401),
+        ("Authorization: Basic OnNlc2FtZQ==", 401),
+        ("Authorization: Basic", 401),
+        ("Authorization: Basic !", 401),
+        ("Authorization: Bearer t0ke", 401),
+        ("Authorization: t0ken", 401),
+        ("X: y", 401),
+    ] {
+        for path in ["/metrics", "/", "/nowhere"] {
+            let answer = get(&serving, path, &[header]);
+            let expected = match (status, path) {
+                (200, "/nowhere") => 404,
+                (status, _) => status,
+            };
+            assert_eq!(answer.status(), expected, "{header} {path}");
+            if status == 401 {
+                let text = answer.head.to_ascii_lowercase();
+                assert!(text.contains("www-authenticate: basic realm="), "{text}");
+                assert!(text.contains("www-authenticate: bearer realm="), "{text}");
+                assert!(!answer.text().contains("served_total"));
+            }
+        }
+    }
+    for path in ["/-/healthy", "/-/ready"] {
+        assert_eq!(get(&serving, path, &[]).text(), "ok\n", "{path}");
+    }
+    // What it prints of itself shows no secret.
+    let shown = format!(
+        "{:?}",
+        server().basic_auth("ann", "sesame").bearer_token("t0ken")
+    );
+    assert!(
+        !shown.contains("sesame") && !shown.contains("t0ken"),
+        "{shown}"
+    );
+    serving.stop();
+}
