@@ -1,0 +1,280 @@
+//! Clients that send nonsense, half a request, too much, or nothing; that read slowly, or not at all; that come all at
+//! once, or leave in the middle. They are answered or cut off, nothing of them stays, and others are served meanwhile.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
+use std::time::Duration;
+
+use support::http::{connect, get, request, say, until};
+use tallies::{Collected, Counter, Registry, Server, Serving};
+
+/// A registry whose page is larger than any socket's buffers.
+fn large() -> Registry {
+    let registry = Registry::new();
+    let family = Counter::<()>::builder("large_total", "")
+        .labels(["x"])
+        .limit(100_000)
+        .register(&registry)
+        .unwrap();
+    let wide = "x".repeat(400);
+    for i in 0..40_000 {
+        family.with([&format!("{i}{wide}")]).inc();
+    }
+    registry
+}
+
+fn small() -> Registry {
+    let registry = Registry::new();
+    registry.counter("served_total", "Served.").unwrap();
+    registry
+}
+
+fn at_rest(serving: &Serving) {
+    until("no connection is open", || serving.connections() == 0);
+}
+
+#[test]
+fn two_hundred_at_once() {
+    let registry = small();
+    let counter = registry.counter("more_total", "More.").unwrap();
+    let serving = Arc::new(
+        Server::new()
+            .registry(&registry)
+            .listen("127.0.0.1:0")
+            .unwrap(),
+    );
+    let start = Arc::new(Barrier::new(200));
+    let threads: Vec<_> = (0..200)
+        .map(|i| {
+            let (serving, start, counter) =
+                (Arc::clone(&serving), Arc::clone(&start), counter.clone());
+            std::thread::spawn(move || {
+                let header = ["Accept-Encoding: gzip", "Accept-Encoding: zstd", "X: y"][i % 3];
+                let stream = connect(&serving);
+                start.wait();
+                counter.inc();
+                let answer = say(stream, &request("GET", "/metrics", &[header])).unwrap();
+                assert_eq!(answer.status(), 200);
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    at_rest(&serving);
+    assert!(
+        get(&serving, "/metrics", &[])
+            .text()
+            .contains("more_total 200\n")
+    );
+}
+
+#[test]
+fn nonsense_half_requests_and_silence() {
+    let serving = Server::new()
+        .registry(&small())
+        .head_timeout(Duration::from_millis(200))
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let enormous = format!(
+        "GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n",
+        "y".repeat(1 << 20)
+    );
+    let many = format!(
+        "GET /metrics HTTP/1.1\r\n{}\r\n",
+        "a: b\r\n".repeat(100_000)
+    );
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "p".repeat(1 << 20));
+    let nonsense: [&[u8]; 9] = [
+        b"",
+        b"GET /metrics HTTP/1.1\r\nHo",
+        b"\x16\x03\x01\x02\x00 not http at all\r\n\r\n",
+        b"GET /metrics HTTP/9.9\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        enormous.as_bytes(),
+        many.as_bytes(),
+        long.as_bytes(),
+    ];
+    // The client waits: whoever says nothing more is cut off, and hears 4xx at most.
+    for sent in nonsense {
+        let mut stream = connect(&serving);
+        // It may be cut off while it still sends.
+        let _ = stream.write_all(sent);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.is_empty()
+                || answer.starts_with("HTTP/1.1 4")
+                || answer.starts_with("HTTP/1.0 4"),
+            "{answer}"
+        );
+        assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
+    }
+    // Or it leaves.
+    for sent in nonsense {
+        let mut stream = connect(&serving);
+        let _ = stream.write_all(&sent[..sent.len() / 2]);
+    }
+    assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
+    at_rest(&serving);
+    serving.stop();
+}
+
+#[test]
+fn who_leaves_in_the_middle_leaves_nothing() {
+    let serving = Server::new()
+        .registry(&large())
+        .listen("127.0.0.1:0")
+        .unwrap();
+    for i in 0..40 {
+        let mut stream = connect(&serving);
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        let mut some = [0; 4096];
+        if i % 2 == 0 {
+            stream.read_exact(&mut some).unwrap();
+        }
+        if i % 3 == 0 {
+            stream.shutdown(Shutdown::Both).unwrap();
+        }
+    }
+    assert_eq!(get(&serving, "/", &[]).status(), 200);
+    at_rest(&serving);
+    serving.stop();
+}
+
+#[test]
+fn who_does_not_read_is_cut_off_and_others_are_served() {
+    let serving = Server::new()
+        .registry(&large())
+        .answer_timeout(Duration::from_secs(5))
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let stuck: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = connect(&serving);
+            stream
+                .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                .unwrap();
+            stream
+        })
+        .collect();
+    until("all of them have connected", || serving.connections() == 20);
+    // More than there may be scrapes at once; and each reads what it got when it is gone.
+    let answer = get(&serving, "/metrics?name[]=none", &[]);
+    assert_eq!((answer.status(), answer.body.len()), (200, 0));
+    at_rest(&serving);
+    drop(stuck);
+    serving.stop();
+}
+
+#[test]
+fn connections_beyond_the_limit_wait() {
+    let serving = Server::new()
+        .registry(&small())
+        .connections(3)
+        .head_timeout(Duration::from_millis(500))
+        .address("127.0.0.1:0")
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let idle: Vec<_> = (0..30).map(|_| connect(&serving)).collect();
+    until("there are as many as may be", || serving.connections() == 3);
+    // Its turn comes when those before it have had their time.
+    assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
+    assert!(serving.connections() <= 3);
+    drop(idle);
+    at_rest(&serving);
+    serving.stop();
+}
+
+/// A collector that hangs until it is let go.
+struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(false), Condvar::new()))
+    }
+
+    fn wait(&self) {
+        let open = self.0.lock().unwrap();
+        let _open = self
+            .1
+            .wait_timeout_while(open, Duration::from_secs(60), |open| !*open)
+            .unwrap();
+    }
+
+    fn open(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+}
+
+#[test]
+fn a_scrape_that_takes_too_long_says_so() {
+    let (registry, gate) = (small(), Gate::new());
+    let inside = Arc::clone(&gate);
+    registry
+        .collect("slow", move |out: &mut Collected| {
+            inside.wait();
+            Ok(out.gauge("slow", "Slow.", &[], 1.0)?)
+        })
+        .unwrap();
+    let serving = Server::new()
+        .registry(&registry)
+        .scrapes(2)
+        .answer_timeout(Duration::from_secs(30))
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let hurried = ["X-Prometheus-Scrape-Timeout-Seconds: 0.05"];
+    // More than there may be at once: those that hang take no further places or threads.
+    for _ in 0..8 {
+        let answer = get(&serving, "/metrics", &hurried);
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(get(&serving, "/-/healthy", &[]).status(), 200);
+    }
+    gate.open();
+    let answer = get(&serving, "/metrics", &[]);
+    assert_eq!(answer.status(), 200);
+    assert!(answer.text().contains("slow 1\n"));
+    at_rest(&serving);
+    serving.stop();
+}
+
+/// Answers that are under way are finished; idle connections end at once.
+#[test]
+fn a_stop_drains() {
+    let (registry, gate) = (small(), Gate::new());
+    let (inside, begun) = (Arc::clone(&gate), Gate::new());
+    let begins = Arc::clone(&begun);
+    registry
+        .collect("slow", move |out: &mut Collected| {
+            begins.open();
+            inside.wait();
+            Ok(out.gauge("slow", "Slow.", &[], 1.0)?)
+        })
+        .unwrap();
+    let serving = Server::new()
+        .registry(&registry)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let address = serving.address();
+    let mut idle = connect(&serving);
+    let under_way = connect(&serving);
+    let asking = std::thread::spawn(move || {
+        let answer = say(under_way, &request("GET", "/metrics", &[])).unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(answer.text().contains("slow 1\n"));
+    });
+    begun.wait();
+    let stopping = std::thread::spawn(move || serving.stop());
+    until("nobody listens", || TcpStream::connect(address).is_err());
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0, "the idle one has ended");
+    gate.open();
+    asking.join().unwrap();
+    stopping.join().unwrap();
+}
