@@ -1,0 +1,55 @@
+//! Metrics in actix-web: one handler.
+//!
+//!     cargo run --example actix_metrics
+//!
+//! Ctrl-C ends it; with `--once`, so does the first greeting.
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use tallies::Counter;
+use tokio::sync::Notify;
+
+/// Greetings sent.
+#[tallies::metric]
+static GREETINGS: Counter = Counter::new("greetings_total");
+
+static GREETED: Notify = Notify::const_new();
+
+async fn greet() -> &'static str {
+    GREETINGS.inc();
+    GREETED.notify_one();
+    "hello\n"
+}
+
+async fn metrics(request: HttpRequest) -> actix_web::Result<HttpResponse> {
+    let accept = request
+        .headers()
+        .get("accept")
+        .and_then(|accept| accept.to_str().ok());
+    let accept = accept.unwrap_or_default().to_owned();
+    // A thread that may block: a scrape of many series takes its time.
+    let (content_type, page) = web::block(move || tallies::render(&accept)).await?;
+    Ok(HttpResponse::Ok().content_type(content_type).body(page))
+}
+
+#[actix_web::main]
+async fn main() -> std::io::Result<()> {
+    let app = || {
+        App::new()
+            .route("/", web::get().to(greet))
+            .route("/metrics", web::get().to(metrics))
+    };
+    let server = HttpServer::new(app).workers(1).bind("127.0.0.1:0")?;
+    for address in server.addrs() {
+        println!("Serving metrics on http://{address}/metrics");
+    }
+    // It ends on Ctrl-C by itself.
+    let running = server.run();
+    if std::env::args().any(|argument| argument == "--once") {
+        let handle = running.handle();
+        actix_web::rt::spawn(async move {
+            GREETED.notified().await;
+            handle.stop(true).await;
+        });
+    }
+    running.await
+}

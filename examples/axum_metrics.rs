@@ -1,0 +1,45 @@
+//! Metrics in axum: one line of the router.
+//!
+//!     cargo run --example axum_metrics
+//!
+//! Ctrl-C ends it; with `--once`, so does the first greeting.
+
+use axum::Router;
+use axum::routing::get;
+use tallies::{Counter, MetricsService};
+use tokio::sync::Notify;
+
+/// Greetings sent.
+#[tallies::metric]
+static GREETINGS: Counter = Counter::new("greetings_total");
+
+static GREETED: Notify = Notify::const_new();
+
+async fn greet() -> &'static str {
+    GREETINGS.inc();
+    GREETED.notify_one();
+    "hello\n"
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let app = Router::new()
+        .route("/", get(greet))
+        .route_service("/metrics", MetricsService::new());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!(
+        "Serving metrics on http://{}/metrics",
+        listener.local_addr()?
+    );
+    let once = std::env::args().any(|argument| argument == "--once");
+    let end = async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            () = GREETED.notified(), if once => {}
+        }
+    };
+    axum::serve(listener, app)
+        .with_graceful_shutdown(end)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Metrics in plain hyper: one arm of the routes. So it goes with anything that calls a `tower_service::Service`.
+//!
+//!     cargo run --example hyper_metrics
+//!
+//! Ctrl-C ends it; with `--once`, so does the first greeting.
+
+use std::convert::Infallible;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tallies::{Counter, MetricsService};
+use tokio::sync::Notify;
+use tower_service::Service;
+
+/// Greetings sent.
+#[tallies::metric]
+static GREETINGS: Counter = Counter::new("greetings_total");
+
+static GREETED: Notify = Notify::const_new();
+
+async fn route(
+    request: Request<Incoming>,
+    mut metrics: MetricsService,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    match request.uri().path() {
+        "/metrics" => metrics.call(request).await,
+        "/" => {
+            GREETINGS.inc();
+            GREETED.notify_one();
+            Ok(Response::new("hello\n".into()))
+        }
+        _ => {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            Ok(response)
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!(
+        "Serving metrics on http://{}/metrics",
+        listener.local_addr()?
+    );
+    let once = std::env::args().any(|argument| argument == "--once");
+    let metrics = MetricsService::new();
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            _ = tokio::signal::ctrl_c() => break,
+            () = GREETED.notified(), if once => break,
+        };
+        let metrics = metrics.clone();
+        let service = service_fn(move |request| route(request, metrics.clone()));
+        connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+    // Those that are under way, or kept open by their clients.
+    let wait = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), wait).await;
+    Ok(())
+}

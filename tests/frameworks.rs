@@ -1,0 +1,96 @@
+//! The examples of the frameworks, as processes: each is scraped, and ends by itself.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use support::exposition;
+use support::http::{Answer, request, say};
+
+const EXAMPLES: [&str; 3] = ["axum_metrics", "actix_metrics", "hyper_metrics"];
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn build() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.parent().unwrap().parent().unwrap();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--all-features"]);
+    for example in EXAMPLES {
+        build.args(["--example", example]);
+    }
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    assert!(
+        build.status().unwrap().success(),
+        "the examples do not build"
+    );
+    profile.join("examples")
+}
+
+fn ask(address: &str, path: &str, headers: &[&str]) -> Answer {
+    let stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    say(stream, &request("GET", path, headers)).unwrap()
+}
+
+#[test]
+fn each_framework_exposes_metrics() {
+    let folder = build();
+    for example in EXAMPLES {
+        let mut child = Command::new(folder.join(example))
+            .arg("--once")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut running = Running(child);
+        out.read_line(&mut line).unwrap();
+        let address = line
+            .trim()
+            .strip_prefix("Serving metrics on http://")
+            .and_then(|url| url.strip_suffix("/metrics"))
+            .unwrap_or_else(|| panic!("{example}: {line}"));
+        // What Prometheus 2.0 and VictoriaMetrics send.
+        let accept = ["Accept: text/plain;version=0.0.4;q=1,*/*;q=0.1"];
+        for _ in 0..3 {
+            let page = ask(address, "/metrics", &accept);
+            assert_eq!(page.status(), 200, "{example}");
+            assert_eq!(
+                page.header("content-type"),
+                Some("text/plain; version=0.0.4; charset=utf-8"),
+                "{example}"
+            );
+            exposition::read(page.text()).unwrap();
+            assert!(page.text().contains("\ngreetings_total 0\n"), "{example}");
+        }
+        assert_eq!(ask(address, "/", &[]).text(), "hello\n", "{example}");
+        until_it_ends(example, &mut running.0);
+    }
+}
+
+fn until_it_ends(example: &str, child: &mut Child) {
+    let mut status = None;
+    support::http::until(example, || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(status.unwrap().success(), "{example}");
+}
