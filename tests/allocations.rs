@@ -235,6 +235,52 @@ fn a_scrape_allocates_nothing_that_grows_with_the_series() {
     assert!(per_scrape[1] <= per_scrape[0] + 4, "{per_scrape:?}");
 }
 
+/// What the service does for a request, compressed or not: pages and snapshots are written over.
+#[cfg(feature = "tower")]
+#[test]
+fn a_request_allocates_nothing_that_grows_with_the_series() {
+    use std::task::{Context, Poll, Waker};
+    use tower_service::Service;
+
+    let _alone = ALONE.lock();
+    for coding in ["identity", "gzip", "zstd"] {
+        let mut per_request = Vec::new();
+        for series in [10, 10_000] {
+            let registry = Registry::new();
+            let c = Counter::<()>::builder("c_total", "")
+                .labels(["x"])
+                .limit(series)
+                .register(&registry)
+                .unwrap();
+            (0..series).for_each(|i| c.with([&i.to_string()]).inc());
+            let mut service = tallies::MetricsService::of([&registry]);
+            let mut ask = || {
+                let request = http::Request::builder()
+                    .header("accept-encoding", coding)
+                    .body(())
+                    .unwrap();
+                // Without a runtime it is done when it is asked for.
+                let answer = service
+                    .call(request)
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()));
+                assert!(matches!(answer, Poll::Ready(Ok(answer)) if answer.status() == 200));
+            };
+            (0..3).for_each(|_| ask());
+            let used = (
+                allocations(|| (0..10).for_each(|_| ask())),
+                bytes(|| (0..10).for_each(|_| ask())),
+            );
+            assert!(used.1 < 4096, "{coding}: it keeps {} bytes", used.1);
+            per_request.push(used.0 / 10);
+        }
+        assert!(
+            per_request[1] <= per_request[0] + 4,
+            "{coding}: {per_request:?}"
+        );
+    }
+}
+
 /// The targets of the design: 1.3 times a hand-written floor of 92 and 300 bytes, for series that one thread uses.
 #[test]
 fn bytes_per_series() {

@@ -83,7 +83,7 @@ fi
 if wants features; then
     say "features: default only, none, each"
     cargo clippy --quiet --lib -- -D warnings
-    for features in "" link-time serve push push-tls serde; do
+    for features in "" link-time tower serve tls gzip zstd tower,gzip,zstd push push-tls serde; do
         cargo check --quiet --lib --no-default-features --features "$features"
     done
     # What a program gets that asks for nothing.
@@ -114,7 +114,7 @@ if wants address; then
         --lib --test everything --test trouble --test declare -- --skip compile_time_errors
 fi
 if wants fuzz; then
-    for target in declare sketch text; do
+    for target in declare sketch text accept http; do
         say "fuzzing $target for $fuzz_seconds s"
         # New finds stay out of the kept corpus: they go to a folder of their own.
         mkdir -p target/fuzz/"$target"

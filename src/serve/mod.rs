@@ -5,6 +5,11 @@
 //! asks at the same time ([`scrape`]), and is sent. Around that the service adds where ([`listen`]), to whom ([`auth`],
 //! [`tls`]), and within which limits ([`connection`], [`stream`]).
 
+#![allow(
+    clippy::result_large_err,
+    reason = "where `Err` is an answer, it is the other good outcome"
+)]
+
 mod answer;
 #[cfg(feature = "serve")]
 mod auth;

@@ -54,8 +54,10 @@ struct Round {
     snapshots: Vec<Snapshot>,
     /// All of them, where they are several.
     joined: Option<Snapshot>,
-    pages: Mutex<Vec<(Format, Coding, Arc<Vec<u8>>)>>,
+    pages: Mutex<Vec<Made>>,
 }
+
+type Made = (Format, Coding, Arc<Vec<u8>>);
 
 /// What earlier scrapes leave for the next: what nobody else holds any more is written over.
 #[derive(Default)]

@@ -1,0 +1,61 @@
+//! Whatever headers and query a request has, it gets a page, whose Content-Type asks for the same format again.
+
+#![no_main]
+
+use std::pin::pin;
+use std::sync::LazyLock;
+use std::task::{Context, Poll, Waker};
+
+use arbitrary::Arbitrary;
+use http::HeaderValue;
+use libfuzzer_sys::fuzz_target;
+use tallies::encode::Format;
+use tallies::{MetricsService, Registry};
+use tower_service::Service;
+
+#[derive(Arbitrary, Debug)]
+struct Asked<'a> {
+    accept: &'a str,
+    accept_encoding: &'a [u8],
+    query: &'a str,
+    head: bool,
+}
+
+static SERVICE: LazyLock<MetricsService> = LazyLock::new(|| {
+    let registry = Registry::new();
+    let jobs = registry.counter("jobs_total", "Jobs.").unwrap();
+    jobs.inc();
+    registry.histogram("latency_seconds", "Time.").unwrap();
+    MetricsService::of([&registry])
+});
+
+fuzz_target!(|asked: Asked| {
+    let format = Format::negotiate(asked.accept);
+    let again = Format::negotiate(format.content_type());
+    assert_eq!(again.content_type(), format.content_type());
+    let behind = format!("no/format;q=1,{}", asked.accept);
+    assert_eq!(Format::negotiate(&behind), format);
+
+    let mut request = http::Request::builder().method(if asked.head { "HEAD" } else { "GET" });
+    if let Ok(uri) = format!("/metrics?{}", asked.query).parse::<http::Uri>() {
+        request = request.uri(uri);
+    }
+    let header = HeaderValue::from_bytes(asked.accept.as_bytes());
+    let plain = header.is_err();
+    if let Ok(header) = header {
+        request = request.header("accept", header);
+    }
+    if let Ok(header) = HeaderValue::from_bytes(asked.accept_encoding) {
+        request = request.header("accept-encoding", header);
+    }
+    let answer = SERVICE.clone().call(request.body(()).unwrap());
+    let Poll::Ready(Ok(answer)) = pin!(answer).poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("there is no runtime to wait for");
+    };
+    assert_eq!(answer.status(), 200);
+    if !plain {
+        assert_eq!(answer.headers()["content-type"], format.content_type());
+    }
+    let coding = answer.headers().get("content-encoding");
+    assert!(coding.is_none_or(|coding| coding == "gzip" || coding == "zstd"));
+});
