@@ -179,8 +179,7 @@ impl Server {
     /// Connections at once, over all addresses; 256 without this. Further ones wait to be accepted.
     #[must_use]
     pub fn connections(mut self, most: usize) -> Self {
-        // What a semaphore of Tokio's can count.
-        self.limits.connections = most.clamp(1, usize::MAX >> 3);
+        self.limits.connections = most.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
         self
     }
 
