@@ -253,7 +253,9 @@ fn a_request_allocates_nothing_that_grows_with_the_series() {
                 .register(&registry)
                 .unwrap();
             (0..series).for_each(|i| c.with([&i.to_string()]).inc());
-            let mut service = tallies::MetricsService::of([&registry]);
+            let other = Registry::new();
+            other.gauge("pool_size", "Workers.").unwrap().set(4.0);
+            let mut service = tallies::MetricsService::of([&other, &registry]);
             let mut ask = || {
                 let request = http::Request::builder()
                     .header("accept-encoding", coding)

@@ -52,7 +52,7 @@ pub(super) struct Scraper {
 #[derive(Default)]
 struct Round {
     snapshots: Vec<Snapshot>,
-    /// All of them, where they are several.
+    /// All of them as one, where a family is in several.
     joined: Option<Snapshot>,
     pages: Mutex<Vec<Made>>,
 }
@@ -87,7 +87,8 @@ impl Scraper {
         });
         if wanted.names.is_some() {
             let plain = self.written(|out| {
-                let families = round.snapshot().families().filter(|f| wanted.wants(f));
+                let mut families = round.families();
+                families.retain(|family| wanted.wants(family));
                 encode::render_families(families, wanted.format, out);
             });
             return self.coded(&plain, wanted.coding);
@@ -108,7 +109,7 @@ impl Scraper {
             }
         };
         let plain = page(Coding::Identity, &|| {
-            self.written(|out| encode::render_into(round.snapshot(), wanted.format, out))
+            self.written(|out| encode::render_families(round.families(), wanted.format, out))
         });
         page(wanted.coding, &|| self.coded(&plain, wanted.coding))
     }
@@ -146,11 +147,21 @@ impl Round {
         for (source, snapshot) in sources.iter().zip(&mut self.snapshots) {
             source.snapshot_into(snapshot);
         }
-        self.joined = (self.snapshots.len() != 1).then(|| joined(&self.snapshots));
+        self.joined = None;
+        let twice = |two: &[&Family]| two[0].name() == two[1].name();
+        if self.families().windows(2).any(twice) {
+            self.joined = Some(joined(&self.snapshots));
+        }
     }
 
-    fn snapshot(&self) -> &Snapshot {
-        self.joined.as_ref().unwrap_or_else(|| &self.snapshots[0])
+    /// Every family, in the order of their names.
+    fn families(&self) -> Vec<&Family> {
+        if let Some(joined) = &self.joined {
+            return joined.families().collect();
+        }
+        let mut families: Vec<_> = self.snapshots.iter().flatten().collect();
+        families.sort_by_key(|family| family.name());
+        families
     }
 }
 
