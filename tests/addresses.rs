@@ -126,6 +126,24 @@ fn what_is_bound_can_be_let_go() {
     assert!(TcpStream::connect(address).is_err());
 }
 
+/// Limits of any size are limits, and none is a panic.
+#[test]
+fn any_limit_will_do() {
+    let serving = server()
+        .connections(usize::MAX)
+        .scrapes(usize::MAX)
+        .head_timeout(Duration::MAX)
+        .answer_timeout(Duration::MAX)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
+    serving.stop();
+    let none = server().connections(0).scrapes(0);
+    let serving = none.listen("127.0.0.1:0").unwrap();
+    assert_eq!(get(&serving, "/metrics", &[]).status(), 200, "one at a time");
+    serving.stop();
+}
+
 #[test]
 fn it_runs_in_the_programs_runtime_until_it_is_told() {
     for threads in [None, Some(2)] {

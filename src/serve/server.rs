@@ -17,6 +17,9 @@ use super::listen::{Address, Listener, tcp};
 use super::routes::Routes;
 use super::serving::{Bound, Serving};
 
+/// Times beyond this are this: what clocks can add to now.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Paths that are not the page's.
 const TAKEN: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
 
@@ -194,14 +197,14 @@ impl Server {
     /// this. A connection that is kept alive ends when no request comes for as long.
     #[must_use]
     pub fn head_timeout(mut self, most: Duration) -> Self {
-        self.limits.head = most;
+        self.limits.head = most.min(LONGEST);
         self
     }
 
     /// How long making a page may take, and how long a client may take to read it, however steadily; 30 s each without this.
     #[must_use]
     pub fn answer_timeout(mut self, most: Duration) -> Self {
-        self.limits.answer = most;
+        self.limits.answer = most.min(LONGEST);
         self
     }
 
