@@ -140,7 +140,11 @@ fn any_limit_will_do() {
     serving.stop();
     let none = server().connections(0).scrapes(0);
     let serving = none.listen("127.0.0.1:0").unwrap();
-    assert_eq!(get(&serving, "/metrics", &[]).status(), 200, "one at a time");
+    assert_eq!(
+        get(&serving, "/metrics", &[]).status(),
+        200,
+        "one at a time"
+    );
     serving.stop();
 }
 
