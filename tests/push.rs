@@ -60,7 +60,10 @@ fn methods_paths_and_bodies() {
         let asked = gateway.asked();
         assert_eq!((&*asked.method, &*asked.target), (method, path));
         assert_eq!(asked.text(), PAGE, "neither timestamps nor anything else");
-        assert_eq!(asked.header("content-type"), Some(tallies::encode::TEXT));
+        assert_eq!(
+            asked.header("content-type"),
+            Some(tallies::encode::Format::TEXT.content_type())
+        );
         assert_eq!(asked.header("content-encoding"), None);
         assert_eq!(asked.header("authorization"), None);
         assert!(asked.header("user-agent").unwrap().starts_with("tallies/"));

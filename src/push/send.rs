@@ -68,7 +68,7 @@ impl Gateway {
         encode::text_into(snapshot, &mut self.page);
         let mut request = self
             .request(method)
-            .header(header::CONTENT_TYPE, encode::TEXT);
+            .header(header::CONTENT_TYPE, encode::Format::TEXT.content_type());
         if self.gzip {
             request = request.header(header::CONTENT_ENCODING, "gzip");
             let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
