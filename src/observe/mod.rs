@@ -239,6 +239,11 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
 
     /// Makes a retired series like a fresh one; nobody updates it.
     fn clear(&self, shape: &Self::Shape);
+
+    /// The same for a series in use; what is being written just now may stay.
+    fn start_over(&self, shape: &Self::Shape) {
+        self.clear(shape);
+    }
 }
 
 /// Ends a retired series, if nobody can be updating it any more: its slot and its shared cells go to `overflow`, if any,
@@ -275,7 +280,7 @@ pub fn start_over<C: Cells>(
     if let Some(last) = slot {
         pass.zero(last, C::width(shape));
     }
-    series.clear(shape);
+    series.start_over(shape);
 }
 
 fn end_now<C: Cells>(

@@ -265,6 +265,9 @@ impl Stream {
                 flush.sketch.load([].into_iter(), false);
             }
             flush.sketch.insert(bound, &flush.keys, &mut flush.scratch);
+        } else {
+            // It may be another stream's.
+            flush.sketch.load([].into_iter(), false);
         }
         let past = if over.is_some() || ages.now > era.begun {
             era.next(over, of_buffer, ages, &self.budget)

@@ -31,16 +31,21 @@ impl Promise {
     /// The bound is chosen here: some hundred microseconds.
     #[must_use]
     pub fn new(targets: Targets, window: Option<Window>) -> Arc<Self> {
+        let bound = (!targets.is_empty()).then(|| Bound::new(&targets));
         Arc::new(Self {
-            bound: (!targets.is_empty()).then(|| Bound::new(&targets)),
+            window: window.filter(|_| bound.is_some()),
+            bound,
             targets,
-            window,
         })
     }
 
     /// Looks at the clock, if there is a window.
     fn now(&self) -> Ages {
-        self.window.as_ref().map_or(Ages::ALL, Window::now)
+        match (&self.bound, &self.window) {
+            (None, _) => Ages::NONE,
+            (_, None) => Ages::ALL,
+            (_, Some(window)) => window.now(),
+        }
     }
 
     fn stream(&self, engine: &Engine) -> Stream {
@@ -266,6 +271,18 @@ impl Cells for Distribution {
         self.pack(&mut folded);
     }
 
+    fn start_over(&self, promise: &Arc<Promise>) {
+        // The shared stream has one writer at a time, here as anywhere. Acquire and Release as in `observe_cold`.
+        if self
+            .taken
+            .compare_exchange(false, true, Acquire, Relaxed)
+            .is_ok()
+        {
+            self.clear(promise);
+            self.taken.store(false, Release);
+        }
+    }
+
     fn clear(&self, _: &Arc<Promise>) {
         if let Some(Shared(shared)) = self.shared.get() {
             shared.clear();
@@ -317,4 +334,33 @@ impl Distribution {
 
 fn merge(parts: &[Part]) -> Sketch {
     Sketch::merge(&parts.iter().map(|part| &part.sketch).collect::<Vec<_>>())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Starting over cleared the shared stream under the hands of who wrote it, and freed the ages that he was copying.
+    #[test]
+    fn starting_over_leaves_a_stream_that_is_written() {
+        let (engine, thread) = (Engine::new(), Thread::new());
+        let window = Window::new(std::time::Duration::from_secs(60), 5, crate::clock::now);
+        let promise = Promise::new(Targets::new(&[(0.5, 0.05)]), Some(window));
+        let series = Distribution::new(&promise);
+        series.observe_cold(&engine, &thread, Tag::FIRST, 1.0, false);
+        let count = || {
+            let mut total = Streamed::default();
+            series.read(&mut engine.pass(), None, &mut total);
+            total.count
+        };
+        series.taken.store(true, Relaxed);
+        super::super::start_over(&engine.pass(), &promise, &series, None);
+        assert_eq!(count(), 1);
+        series.taken.store(false, Relaxed);
+        super::super::start_over(&engine.pass(), &promise, &series, None);
+        assert_eq!(count(), 0);
+        series.observe_cold(&engine, &thread, Tag::FIRST, 1.0, false);
+        assert_eq!(count(), 1);
+        thread.leave();
+    }
 }

@@ -92,6 +92,12 @@ impl Ages {
     /// Without a window.
     pub(crate) const ALL: Self = Self { oldest: 0, now: 1 };
 
+    /// Where nobody asks for quantiles.
+    pub(crate) const NONE: Self = Self {
+        oldest: u64::MAX,
+        now: 1,
+    };
+
     pub(crate) fn new(now: u64, ages: u64) -> Self {
         Self {
             oldest: (now + 1).saturating_sub(ages),
