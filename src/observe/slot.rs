@@ -176,14 +176,17 @@ impl Slots {
         Some(end - 1)
     }
 
-    /// `count` blocks of `cells` cells that follow each other, a [`stride`] apart: fresh ones, each given back by itself.
-    /// Named by the last cell of the first one.
+    /// `count` blocks of `cells` cells that follow each other, a [`stride`] apart, each given back by itself. Named by the
+    /// last cell of the first one.
     pub(crate) fn allocate_row(&self, cells: usize, count: u64) -> Option<u64> {
         if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
             return None;
         }
         let size = stride(cells);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = table.take_row(size, count as usize) {
+            return Some(last);
+        }
         let start = table.skip_to(size);
         let end = start + size * count;
         if end > MOST_CELLS {
@@ -243,6 +246,18 @@ impl Table {
         start
     }
 
+    /// Free blocks that follow each other, as a family leaves them that is gone.
+    fn take_row(&mut self, size: u64, count: usize) -> Option<u64> {
+        let free = self.free.get_mut(&size)?;
+        free.sort_unstable();
+        let length = size * (count as u64).checked_sub(1)?;
+        // Blocks do not overlap, so none is left out where the ends are that near.
+        let at = free
+            .windows(count)
+            .position(|row| u64::from(row[count - 1] - row[0]) == length)?;
+        free.drain(at..at + count).next().map(u64::from)
+    }
+
     fn put(&mut self, last: u64, cells: u64) {
         debug_assert!(cells > 0, "a block has cells");
         let free = self.free.entry(stride(cells as usize)).or_default();
@@ -284,6 +299,27 @@ mod tests {
         let last = slots.allocate(15).unwrap();
         slots.free(last, 15);
         assert_eq!(slots.allocate(16), Some(last));
+    }
+
+    #[test]
+    fn a_row_is_used_again_unless_one_of_it_is_taken() {
+        for cells in [1, 15, 40] {
+            let (slots, step) = (Slots::new(), stride(cells));
+            let rows = [(); 2].map(|()| slots.allocate_row(cells, 3).unwrap());
+            let high_water = slots.high_water();
+            // Not in order.
+            for row in rows {
+                for i in [1, 0, 2] {
+                    slots.free(row + i * step, cells as u64);
+                }
+            }
+            let single = slots.allocate(cells as u64).unwrap();
+            let row = slots.allocate_row(cells, 3).unwrap();
+            assert!(row + 2 * step < single || single < row, "{row} {single}");
+            assert_eq!(slots.high_water(), high_water);
+            slots.allocate_row(cells, 3).unwrap();
+            assert!(slots.high_water() > high_water, "there are two left");
+        }
     }
 
     #[test]
