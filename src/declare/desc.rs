@@ -9,6 +9,8 @@ use crate::error::Error;
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{GaugeMerge, Kind};
 
+use super::label::LabelSet;
+
 /// The most series of a family, unless it says otherwise. What comes after lands in the overflow series.
 pub const DEFAULT_LIMIT: usize = 10_000;
 
@@ -36,8 +38,7 @@ pub(crate) struct Desc {
     pub(crate) hot: bool,
     pub(crate) expire_after: Option<Duration>,
     pub(crate) merge: GaugeMerge,
-    /// The number of combinations of a closed label set.
-    pub(crate) dense: usize,
+    pub(crate) dense: Dense,
     pub(crate) location: &'static Location<'static>,
 }
 
@@ -48,6 +49,31 @@ pub enum Names {
     Fixed(&'static [&'static str]),
     /// Every series brings its own.
     Any,
+}
+
+/// The combinations of a closed label set; none of an open one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dense {
+    count: usize,
+    texts: fn(usize) -> Vec<&'static str>,
+}
+
+impl Dense {
+    pub(crate) const NONE: Self = Self {
+        count: 0,
+        texts: |_| Vec::new(),
+    };
+
+    pub(crate) const fn of<L: LabelSet>() -> Self {
+        Self {
+            count: L::DENSE,
+            texts: L::dense_texts,
+        }
+    }
+
+    fn texts(self) -> impl Iterator<Item = Vec<&'static str>> {
+        (0..self.count).map(self.texts)
+    }
 }
 
 impl Names {
@@ -102,7 +128,7 @@ impl Desc {
                 Kind::StateSet => GaugeMerge::Last,
                 _ => GaugeMerge::Sum,
             },
-            dense: 0,
+            dense: Dense::NONE,
             location,
         }
     }
@@ -178,7 +204,7 @@ impl Desc {
         check_window(self.max_age, self.ages).map_err(|why| Error::window(self.name, &why))
     }
 
-    /// Whether `other` declares the same family: then the two share their series.
+    /// Whether `other` declares the same family, so that the series of the two add up.
     pub(crate) fn is_twin(&self, other: &Self) -> bool {
         self.name == other.name
             && self.kind == other.kind
@@ -188,7 +214,11 @@ impl Desc {
             && self.targets == other.targets
             && (self.max_age, self.ages) == (other.max_age, other.ages)
             && self.unit == other.unit
-            && self.dense == other.dense
+    }
+
+    /// Whether a handle of the one may be one of the other: a closed label set is known by its place among all.
+    pub(crate) fn may_share(&self, other: &Self) -> bool {
+        self.is_twin(other) && self.dense.texts().eq(other.dense.texts())
     }
 }
 

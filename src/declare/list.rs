@@ -69,12 +69,12 @@ impl List {
         let mut inner = self.lock();
         let desc = *family.desc();
         if let Some(entry) = inner.entries.get(desc.name) {
-            let there = &entry.twins[0];
-            return if there.desc().is_twin(&desc) {
-                Ok(Arc::clone(there))
-            } else {
-                Err(Error::other_type(desc.name, Some(there.desc().location)))
-            };
+            let mut twins = entry.twins.iter();
+            let there = twins.find(|there| there.desc().may_share(&desc));
+            let location = entry.twins[0].desc().location;
+            return there
+                .cloned()
+                .ok_or_else(|| Error::other_type(desc.name, Some(location)));
         }
         inner.add(Arc::clone(&family), false)?;
         Ok(family)

@@ -104,10 +104,10 @@ macro_rules! metric {
             where
                 L: $crate::declare::NamedLabels,
             {
+                let mut desc = $crate::declare::desc::Desc::new(name, $kind, L::NAMES);
+                desc.dense = $crate::declare::desc::Dense::of::<L>();
                 Self {
-                    inner: $crate::declare::declaration::Declaration::new(
-                        $crate::declare::desc::Desc::new(name, $kind, L::NAMES),
-                    ),
+                    inner: $crate::declare::declaration::Declaration::new(desc),
                     labels: std::marker::PhantomData,
                 }
             }
@@ -175,7 +175,7 @@ macro_rules! metric {
                     std::panic::Location::caller(),
                 );
                 desc.help = $crate::declare::desc::intern(help);
-                desc.dense = L::DENSE;
+                desc.dense = $crate::declare::desc::Dense::of::<L>();
                 $builder {
                     desc,
                     labels: std::marker::PhantomData,
@@ -235,6 +235,7 @@ macro_rules! metric {
                     std::panic::Location::caller(),
                 );
                 desc.help = $crate::declare::desc::intern(help);
+                desc.dense = $crate::declare::desc::Dense::of::<L>();
                 desc.take(options, L::FROM_DATA)?;
                 $builder {
                     desc,
@@ -289,7 +290,7 @@ macro_rules! metric {
                 names: [&str; LABELS],
             ) -> $builder<[&'static str; LABELS], $($dynamic),*> {
                 self.desc.set_labels(&names);
-                self.desc.dense = 0;
+                self.desc.dense = $crate::declare::desc::Dense::NONE;
                 $builder {
                     desc: self.desc,
                     labels: std::marker::PhantomData,
