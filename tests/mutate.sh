@@ -105,7 +105,7 @@ quick="a_histogram_read_is_a_prefix histogram_reads_never_go_back a_histogram_ta
     a_shared_pass_has_the_update_of_who_asked an_adopted_shard_goes_on_where_it_was
     a_cold_histogram_has_one_writer_at_a_time a_slot_of_a_free_shard_is_used_again in_flight_is_never_below_zero
     in_flight_is_never_below_zero_when_cold a_copied_place_carries_the_zeroes a_slot_is_used_again
-    a_slot_is_used_again_while_its_shard_grows"
+    a_slot_is_used_again_while_its_shard_grows a_gauge_is_used_again"
 every="$quick a_stream_read_is_a_prefix a_window_read_has_every_value_once totals_never_go_back_across_promotion"
 # A test that fails says so; one that is out of time says nothing of the code.
 failing() { # test program, models; prints the first that fails
@@ -231,6 +231,9 @@ step "promotion empties the shared cell" observe/tally.rs \
     's/N::add_shared\(&self\.shared, n\);\n/N::add_shared(&self.shared, n); N::clear_shared(&self.shared);\n/'
 step "a push gives up where a scrape closes its buffer again" observe/stream.rs \
     's/while !self\.push\(value\) \{\n\s*flush\(\);\n\s*\}/if !self.push(value) { flush(); let _ = self.push(value); }/'
+step "a cold gauge is set under no epoch" observe/level.rs 's/let _pinned = super::pin\(\);//'
+step "a cold gauge is not seen to have ended" observe/level.rs 's/if self\.place\.tag\(\) != tag/if false/'
+step "nobody is asked for a gauge" observe/pass.rs 's/let ticket = slot\.map_or\(0, \|_\|/let ticket = slot.filter(|_| false).map_or(0, |_: u64|/'
 step "an age that is over stays in the sketch" observe/stream.rs 's/flush\.sketch\.load\(\[\]\.into_iter\(\), false\);//'
 step "the past is published before its generation" observe/stream.rs \
     's/(        \/\/ Release: pairs with the Acquire in `read`: a reader that begins from here sees page `generation` whole\.\n)/        page.past.store(past, Relaxed);\n$1/'

@@ -26,6 +26,7 @@
 )]
 
 mod buckets;
+mod epoch;
 mod level;
 mod memory;
 #[cfg(all(test, loom))]
@@ -62,6 +63,7 @@ pub use tally::{Number, Tally, UpDown};
 pub use text::SharedText;
 pub use window::Window;
 
+use epoch::pin;
 use memory::Block;
 use pass::Collector;
 use shard::Shards;
@@ -377,20 +379,6 @@ fn back_off(tries: &mut u32) {
     } else {
         std::thread::sleep(std::time::Duration::from_micros(50));
     }
-}
-
-#[cfg(not(loom))]
-fn pin() -> crossbeam_epoch::Guard {
-    crossbeam_epoch::pin()
-}
-
-/// Nothing is ever freed while a model runs.
-#[cfg(loom)]
-struct Pinned;
-
-#[cfg(loom)]
-fn pin() -> Pinned {
-    Pinned
 }
 
 #[cfg(loom)]

@@ -12,12 +12,13 @@ use crate::snapshot::sketch::{Bound, Targets, value_of};
 use crate::sync::{Acquire, AtomicBool, AtomicU64, Passes, Relaxed, Release};
 
 use super::buckets::{observe, try_read};
+use super::epoch::with_epochs;
 use super::memory::Block;
 use super::pass::Pass;
 use super::shard::Thread;
 use super::stream::{Budget, Flush, Stream, Streamed};
 use super::window::Ages;
-use super::{Buckets, Cells, Engine, Outcome, Place, Tag, Tally, UpDown};
+use super::{Buckets, Cells, Change, Engine, Level, Outcome, Place, Tag, Tally, UpDown};
 
 /// Runs a model over all interleavings with at most `preemptions` (0: all there are), and returns what it noted.
 fn reached<T: Ord + Debug + Send + 'static>(
@@ -576,6 +577,51 @@ fn a_new_thread_is_asked_or_finds_it_retired() {
         (found, outcome == Outcome::Stale)
     });
     assert_eq!(seen, set(&[(0, true), (1, false), (1, true)]));
+}
+
+// ---- A gauge that is used again ----
+
+/// A gauge's series ends, and another one begins in its cell, beside a thread that opens and sets it: none of its updates
+/// lands in the other one.
+#[test]
+fn a_gauge_is_used_again() {
+    let seen = with_epochs(|| {
+        reached(2, || {
+            let engine = Arc::new(Engine::new());
+            let level = Arc::new(Level::new(&0.0));
+            let owner = {
+                let level = Arc::clone(&level);
+                spawn(&engine, move |engine, thread| {
+                    for value in [1.0, 2.0] {
+                        let set = Change::Set(value);
+                        if !level.change(thread, Tag::FIRST, set) {
+                            level.change_cold(engine, thread, Tag::FIRST, set);
+                        }
+                    }
+                })
+            };
+            let retired = engine.pass().retire(level.place());
+            // The request is sent by the next pass, and answered by the one after that.
+            drop(engine.pass());
+            let mut pass = engine.pass();
+            let reused = super::end(&mut pass, &0.0, &*level, retired, None);
+            drop(pass);
+            if reused {
+                level.apply(Change::Set(9.0));
+            }
+            owner.join().unwrap();
+            if reused {
+                assert_eq!(level.value(), 9.0, "another's update");
+            }
+            (reused, retired.slot().is_some(), level.value() as u64)
+        })
+    });
+    for how in [(false, false), (false, true), (true, false), (true, true)] {
+        assert!(
+            seen.iter().any(|&(reused, open, _)| (reused, open) == how),
+            "{how:?} of {seen:?}"
+        );
+    }
 }
 
 // ---- Passes ----

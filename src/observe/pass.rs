@@ -73,7 +73,7 @@ pub struct Pass<'e> {
     collector: MutexGuard<'e, Collector>,
     slabs: Vec<(SlabRef, &'e Shard)>,
     #[cfg(not(loom))]
-    _pinned: crossbeam_epoch::Guard,
+    _pinned: super::epoch::Guard,
 }
 
 impl<'e> Pass<'e> {
@@ -84,7 +84,7 @@ impl<'e> Pass<'e> {
             collector: lock(&engine.collector),
             slabs: Vec::new(),
             #[cfg(not(loom))]
-            _pinned: crossbeam_epoch::pin(),
+            _pinned: super::pin(),
         };
         pass.advance();
         pass.free_abandoned();
@@ -263,10 +263,12 @@ impl<'e> Pass<'e> {
             self.collector.graces += 1;
             self.grace(self.collector.graces);
         }
-        #[cfg(not(loom))]
         if self.graced() < self.collector.graces {
             // Epochs pass when somebody looks; few threads do.
+            #[cfg(not(loom))]
             crossbeam_epoch::pin().flush();
+            #[cfg(loom)]
+            self.grace(self.collector.graces);
         }
         // One request at a time: under a new one every time, none would ever be answered by all.
         if self.collector.to_ask && self.collector.safe == self.collector.requested {
@@ -312,7 +314,9 @@ impl<'e> Pass<'e> {
             guard.flush();
         }
         #[cfg(loom)]
-        graced.store(ticket, Release);
+        if super::epoch::are_over() {
+            graced.store(ticket, Release);
+        }
     }
 
     /// Zeroes the block `last` in every shard, handing each to `fold` first, and frees the slot. False, and nothing
