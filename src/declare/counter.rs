@@ -33,6 +33,12 @@ impl<N: Number> Exported for Tally<N> {
         }
     }
 
+    fn write_all(totals: &[N], values: &mut Values) {
+        if let Values::Counter(values) = values {
+            values.extend(totals.iter().map(|total| total.into_number()));
+        }
+    }
+
     fn fingerprint(total: &N) -> u64 {
         total.to_cell()
     }

@@ -90,44 +90,67 @@ trait Writer {
     /// The head of a family; its series follow.
     fn family(&mut self, family: &Family);
     /// One series of a counter.
-    fn counter(&mut self, labels: &[u8], value: Number);
+    fn counter(&mut self, labels: Piece<'_>, value: Number);
     /// One series of a gauge, an info or a state set.
-    fn gauge(&mut self, labels: &[u8], value: f64);
+    fn gauge(&mut self, labels: Piece<'_>, value: f64);
     /// One series of a histogram.
-    fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>);
+    fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>);
     /// One series of a summary.
-    fn summary(&mut self, labels: &[u8], value: &Summary<'_>);
+    fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>);
+}
+
+/// A text of `len` bytes, and whatever lies behind it.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    text: &'a [u8],
+    len: usize,
+}
+
+impl Piece<'_> {
+    /// Appends it: by a copy of `N` bytes, which needs no call, if it is not longer and so much is there.
+    #[inline(always)]
+    fn push<const N: usize>(self, out: &mut Vec<u8>) {
+        match self.text.first_chunk::<N>() {
+            Some(chunk) if self.len <= N => {
+                let end = out.len() + self.len;
+                out.extend_from_slice(chunk);
+                out.truncate(end);
+            }
+            _ => out.extend_from_slice(&self.text[..self.len]),
+        }
+    }
 }
 
 /// The walk that all formats share.
 fn walk<'a>(families: impl IntoIterator<Item = &'a Family>, format: &mut impl Writer) {
     for family in families {
         format.family(family);
+        let labels = family.texts.iter().map(|(text, len)| Piece { text, len });
         match &family.values {
             Values::Counter(Numbers::Int(values)) => {
-                for (labels, value) in family.texts.iter().zip(values) {
+                for (labels, value) in labels.zip(values) {
                     format.counter(labels, Number::Int(*value));
                 }
             }
             Values::Counter(Numbers::Float(values)) => {
-                for (labels, value) in family.texts.iter().zip(values) {
+                for (labels, value) in labels.zip(values) {
                     format.counter(labels, Number::Float(*value));
                 }
             }
             Values::Gauge(values) => {
-                for (labels, value) in family.texts.iter().zip(values) {
+                for (labels, value) in labels.zip(values) {
                     format.gauge(labels, *value);
                 }
             }
             Values::Summary { .. } => {
-                for (i, labels) in family.texts.iter().enumerate() {
+                for (i, labels) in labels.enumerate() {
                     if let Value::Summary(value) = family.value(i) {
                         format.summary(labels, &value);
                     }
                 }
             }
             Values::Histogram { .. } => {
-                for (i, labels) in family.texts.iter().enumerate() {
+                for (i, labels) in labels.enumerate() {
                     if let Value::Histogram(value) = family.value(i) {
                         format.histogram(labels, &value);
                     }

@@ -1,8 +1,8 @@
 //! Numbers as exposition writes them.
 
-/// Appends an integer.
+/// Appends an integer and a line feed.
 #[inline(always)]
-pub(super) fn integer(out: &mut Vec<u8>, n: u64) {
+pub(super) fn integer_line(out: &mut Vec<u8>, n: u64) {
     const PAIRS: [[u8; 2]; 100] = {
         let mut pairs = [[0; 2]; 100];
         let mut i = 0;
@@ -13,15 +13,17 @@ pub(super) fn integer(out: &mut Vec<u8>, n: u64) {
         pairs
     };
     if n < 10 {
-        out.push(PAIRS[n as usize][1]);
+        out.extend_from_slice(&[PAIRS[n as usize][1], b'\n']);
         return;
     }
     if n < 100 {
-        out.extend_from_slice(&PAIRS[n as usize]);
+        let [a, b] = PAIRS[n as usize];
+        out.extend_from_slice(&[a, b, b'\n']);
         return;
     }
     if n >= 100_000_000 {
         out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+        out.push(b'\n');
         return;
     }
     // Short ones, which most are, by a copy of a fixed size: no call.
@@ -33,8 +35,10 @@ pub(super) fn integer(out: &mut Vec<u8>, n: u64) {
     }
     let digits = u64::from_le_bytes(digits);
     let zeros = ((digits & 0x0F0F_0F0F_0F0F_0F0F | 1 << 63).trailing_zeros() / 8).min(7);
-    out.extend_from_slice(&(digits >> (8 * zeros)).to_le_bytes());
-    out.truncate(out.len() - zeros as usize);
+    let line = u128::from(digits >> (8 * zeros)) | u128::from(b'\n') << (64 - 8 * zeros);
+    let end = out.len() + 9 - zeros as usize;
+    out.extend_from_slice(&line.to_le_bytes());
+    out.truncate(end);
 }
 
 /// Appends a float: the shortest digits that read back; `+Inf`, `-Inf`, `NaN`; whole numbers without a fraction.

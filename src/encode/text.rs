@@ -2,7 +2,7 @@
 
 use crate::snapshot::{Family, Histogram, Kind, Number, Summary};
 
-use super::{Writer, number};
+use super::{Piece, Writer, number};
 
 /// Writes text; a line is copies of prepared text and a number.
 pub(super) struct Text<'a> {
@@ -16,16 +16,18 @@ pub(super) struct Text<'a> {
     bounds: Vec<f64>,
 }
 
-/// `le="0.005"} `, in a place of a fixed size: copied without a call. The longest float has 24 digits and signs.
+/// `le="0.005"} `. The longest float has 24 digits and signs.
 struct Le {
-    text: [u8; 32],
+    text: [u8; LE],
     len: usize,
 }
+
+const LE: usize = 32;
 
 impl Le {
     fn new(bound: f64) -> Self {
         let bound = format!("le=\"{}\"}} ", number::bound(bound));
-        let mut text = [0; 32];
+        let mut text = [0; LE];
         text[..bound.len()].copy_from_slice(bound.as_bytes());
         Self {
             text,
@@ -37,8 +39,9 @@ impl Le {
 /// What stands before the labels of a series in a line.
 #[derive(Default)]
 struct Head {
-    /// Where labels follow: `name{` or `name{constant,`.
+    /// Where labels follow: `name{` or `name{constant,`; and zeroes behind it.
     open: Vec<u8>,
+    open_len: usize,
     /// Where none do: `name ` or `name{constant} `.
     whole: Vec<u8>,
 }
@@ -58,35 +61,47 @@ impl Head {
             self.whole.extend_from_slice(b"} ");
             self.open.push(b',');
         }
+        self.open_len = self.open.len();
+        self.open.resize(self.open_len.max(HEAD), 0);
+    }
+
+    fn open(&self) -> Piece<'_> {
+        Piece {
+            text: &self.open,
+            len: self.open_len,
+        }
     }
 
     /// `name` or `name{labels}`, and a blank.
     #[inline(always)]
-    fn push(&self, out: &mut Vec<u8>, labels: &[u8]) {
-        if labels.is_empty() {
+    fn push(&self, out: &mut Vec<u8>, labels: Piece<'_>) {
+        if labels.len == 0 {
             out.extend_from_slice(&self.whole);
             return;
         }
-        out.reserve(self.open.len() + labels.len() + 32);
-        out.extend_from_slice(&self.open);
-        out.extend_from_slice(labels);
+        self.open().push::<HEAD>(out);
+        labels.push::<LABELS>(out);
         out.extend_from_slice(b"} ");
     }
 
     /// What begins each bucket's line: `name{labels,`.
-    fn push_open(&self, out: &mut Vec<u8>, labels: &[u8]) {
-        if !labels.is_empty() {
-            out.extend_from_slice(&self.open);
-            out.extend_from_slice(labels);
+    fn push_open(&self, out: &mut Vec<u8>, labels: Piece<'_>) {
+        if labels.len != 0 {
+            self.open().push::<HEAD>(out);
+            labels.push::<LABELS>(out);
             out.push(b',');
         } else if let [before @ .., b'}', b' '] = &self.whole[..] {
             out.extend_from_slice(before);
             out.push(b',');
         } else {
-            out.extend_from_slice(&self.open);
+            self.open().push::<HEAD>(out);
         }
     }
 }
+
+/// What most names and most label texts fit in: whole vector registers.
+const HEAD: usize = 32;
+const LABELS: usize = 64;
 
 impl<'a> Text<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
@@ -140,47 +155,45 @@ impl Writer for Text<'_> {
         }
     }
 
-    #[inline]
-    fn counter(&mut self, labels: &[u8], value: Number) {
+    #[inline(always)]
+    fn counter(&mut self, labels: Piece<'_>, value: Number) {
         self.heads[0].push(self.out, labels);
         match value {
-            Number::Int(n) => number::integer(self.out, n),
-            Number::Float(x) => number::float(self.out, x),
+            Number::Int(n) => number::integer_line(self.out, n),
+            Number::Float(x) => {
+                number::float(self.out, x);
+                self.out.push(b'\n');
+            }
         }
-        self.out.push(b'\n');
     }
 
-    #[inline]
-    fn gauge(&mut self, labels: &[u8], value: f64) {
+    #[inline(always)]
+    fn gauge(&mut self, labels: Piece<'_>, value: f64) {
         self.heads[0].push(self.out, labels);
         number::float(self.out, value);
         self.out.push(b'\n');
     }
 
-    fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>) {
+    fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>) {
         let [buckets, sum, count] = &self.heads;
         self.head.clear();
         buckets.push_open(&mut self.head, labels);
         let mut total = 0;
         for (le, (_, cumulative)) in self.les.iter().zip(value.buckets()) {
-            self.out.reserve(self.head.len() + le.text.len() + 24);
             self.out.extend_from_slice(&self.head);
-            let end = self.out.len() + le.len;
-            self.out.extend_from_slice(&le.text);
-            self.out.truncate(end);
-            number::integer(self.out, cumulative);
-            self.out.push(b'\n');
+            let (text, len) = (&le.text[..], le.len);
+            Piece { text, len }.push::<LE>(self.out);
+            number::integer_line(self.out, cumulative);
             total = cumulative;
         }
         sum.push(self.out, labels);
         number::float(self.out, value.sum());
         self.out.push(b'\n');
         count.push(self.out, labels);
-        number::integer(self.out, total);
-        self.out.push(b'\n');
+        number::integer_line(self.out, total);
     }
 
-    fn summary(&mut self, labels: &[u8], value: &Summary<'_>) {
+    fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>) {
         let [quantiles, sum, count] = &self.heads;
         self.head.clear();
         quantiles.push_open(&mut self.head, labels);
@@ -196,8 +209,7 @@ impl Writer for Text<'_> {
         number::float(self.out, value.sum());
         self.out.push(b'\n');
         count.push(self.out, labels);
-        number::integer(self.out, value.count());
-        self.out.push(b'\n');
+        number::integer_line(self.out, value.count());
     }
 }
 

@@ -1,4 +1,4 @@
-//! A text that is replaced now and then, and that a reader never waits for.
+//! A text that comes and goes, and that a reader never waits for.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{NonNull, null_mut};
@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicPtr;
 
 use crossbeam_epoch::pin;
 
-use crate::sync::{AcqRel, Acquire};
+use crate::sync::{Acquire, Relaxed, Release};
 
-/// A shared text: one pointer to its length, with the bytes behind it. Readers pin the epoch; what was replaced is freed
+/// A shared text: one pointer to its length, with the bytes behind it. Readers pin the epoch; what was taken away is freed
 /// an epoch later.
 #[derive(Debug)]
 pub struct SharedText(AtomicPtr<usize>);
@@ -20,10 +20,17 @@ impl SharedText {
         Self(AtomicPtr::new(null_mut()))
     }
 
-    /// Runs `f` on the text as it is now.
+    /// Whether there is one.
+    #[inline]
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        !self.0.load(Relaxed).is_null()
+    }
+
+    /// Runs `f` on the text as it is now, or on an empty one.
     pub fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
         let _pinned = pin();
-        // Acquire: pairs with the exchange in `set`; the text is seen whole.
+        // Acquire: pairs with the Release in `set`; the text is seen whole.
         match NonNull::new(self.0.load(Acquire)) {
             // SAFETY: made in `set`, and not freed while the epoch is pinned.
             Some(text) => f(unsafe { Text(text).as_str() }),
@@ -31,11 +38,17 @@ impl SharedText {
         }
     }
 
-    /// Replaces the text.
+    /// Puts a text where none is. Were one there, or did two threads do it at once, all but the last would be leaked.
     pub fn set(&self, text: &str) {
-        let made = Text::new(text);
-        // AcqRel: pairs with the Acquire in `with`, and takes over what another thread set.
-        if let Some(old) = NonNull::new(self.0.swap(made.0.as_ptr(), AcqRel)) {
+        debug_assert!(!self.is_set(), "it is cleared first");
+        // Release: pairs with the Acquire in `with` and in `clear`. Not an exchange, which costs as much as the rest.
+        self.0.store(Text::new(text).0.as_ptr(), Release);
+    }
+
+    /// Takes the text away.
+    pub fn clear(&self) {
+        // Acquire: pairs with the Release in `set`; who frees it sees it whole.
+        if let Some(old) = NonNull::new(self.0.swap(null_mut(), Acquire)) {
             let old = Text(old);
             // SAFETY: no longer reachable for who pins from now on.
             unsafe {
@@ -113,11 +126,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readers_see_one_text_or_the_other() {
+    fn readers_see_a_whole_text_or_none() {
         let text = SharedText::empty();
-        assert_eq!(text.with(str::len), 0);
+        assert_eq!((text.with(str::len), text.is_set()), (0, false));
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..200).for_each(|i| text.set(&"ab".repeat(i % 7))));
+            scope.spawn(|| {
+                for i in 0..200 {
+                    text.set(&"ab".repeat(i % 7));
+                    assert!(text.is_set());
+                    text.clear();
+                }
+            });
             for _ in 0..200 {
                 text.with(|text| assert_eq!(text, "ab".repeat(text.len() / 2)));
             }

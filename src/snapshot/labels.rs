@@ -139,14 +139,25 @@ impl Texts {
         &self.text[start..self.ends[i]]
     }
 
-    /// All of them in turn.
+    /// All of them in turn, each with its length and what lies behind it.
     #[inline]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], usize)> {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
-            let text = &self.text.as_bytes()[start..end];
+            let (rest, len) = (&self.text.as_bytes()[start..], end - start);
             start = end;
-            text
+            (rest, len)
+        })
+    }
+
+    /// Whether the texts from place `at` on are those of `len` keys that follow each other.
+    #[inline]
+    pub(crate) fn has(&self, at: usize, first: u32, len: usize) -> bool {
+        // To the end in any case: so it takes several keys at a time.
+        self.keys.get(at..at + len).is_some_and(|keys| {
+            keys.iter()
+                .zip(first..)
+                .fold(true, |same, (key, wanted)| same & (*key == wanted))
         })
     }
 

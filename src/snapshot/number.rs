@@ -72,6 +72,20 @@ impl Numbers {
         }
     }
 
+    #[inline]
+    pub(crate) fn extend(&mut self, numbers: impl ExactSizeIterator<Item = Number> + Clone) {
+        let is_int = |number| matches!(number, Number::Int(_));
+        match self {
+            Self::Int(all) if numbers.clone().all(is_int) => {
+                all.extend(numbers.map(|number| match number {
+                    Number::Int(n) => n,
+                    Number::Float(x) => x as u64,
+                }));
+            }
+            _ => numbers.for_each(|number| self.push(number)),
+        }
+    }
+
     pub(super) fn get(&self, i: usize) -> Number {
         match self {
             Self::Int(all) => Number::Int(all[i]),

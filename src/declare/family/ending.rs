@@ -33,10 +33,11 @@ impl<C: Exported> Family<C> {
         // The caller's code runs under no lock; a series that is another's by then stays.
         let unwanted: Vec<_> = self
             .all()
-            .filter(|(_, series)| series.is_live())
-            .map(|(index, series)| {
+            .filter_map(|(index, series)| {
                 let tag = series.cells.place().tag();
-                (index, tag, series.text.with(str::to_owned))
+                let text = series.text.with(str::to_owned);
+                // In this order: else it may have ended in between, and the text with it.
+                series.is_live().then_some((index, tag, text))
             })
             .filter(|(_, _, text)| !keep(text))
             .collect();
@@ -121,7 +122,7 @@ impl<C: Exported> Family<C> {
         };
         shard.remove_entry(hash, |(_, other)| *other.get() == index);
         drop(shard);
-        series.state.store(0, Relaxed);
+        series.text.clear();
         let what = pass.retire(series.cells.place());
         let mut ended = self.ended();
         ended.retired.push(Retired {

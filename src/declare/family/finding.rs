@@ -157,7 +157,7 @@ impl<C: Exported> Family<C> {
             .store
             .get_or_make(index as usize, || Series::new(&self.shape))?;
         let tag = series.cells.place().tag();
-        series.open(text);
+        series.text.set(text);
         let entry = (short(hash), SharedValue::new(index));
         shard.insert(hash, entry, |(half, _)| spread(*half));
         Some(Found { series, index, tag })

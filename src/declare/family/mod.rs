@@ -33,6 +33,10 @@ pub(crate) trait Exported: Cells {
     fn values(desc: &Desc, shape: &Self::Shape) -> Values;
     /// Writes one series.
     fn write(total: &Self::Total, values: &mut Values);
+    /// Writes several series.
+    fn write_all(totals: &[Self::Total], values: &mut Values) {
+        totals.iter().for_each(|total| Self::write(total, values));
+    }
     /// A number that changes when the series does.
     fn fingerprint(total: &Self::Total) -> u64;
     /// Takes away what the overflow series held when the family was cleared.
@@ -108,33 +112,24 @@ struct Retired {
 #[derive(Debug)]
 pub(crate) struct Series<C> {
     pub(crate) cells: C,
-    state: AtomicU32,
-    /// Written by who makes the series, before it is live.
+    /// There while the series is live.
     text: SharedText,
 }
 
 /// Names and values of one series.
 type Labels = Vec<(String, String)>;
 
-const LIVE: u32 = 1;
-
 impl<C: Exported> Series<C> {
     fn new(shape: &C::Shape) -> Self {
         Self {
             cells: C::new(shape),
-            state: AtomicU32::new(0),
             text: SharedText::empty(),
         }
     }
 
-    fn open(&self, text: &str) {
-        self.text.set(text);
-        // Relaxed, as everywhere in this file: the text and the chunk carry themselves.
-        self.state.store(LIVE, Relaxed);
-    }
-
+    #[inline]
     fn is_live(&self) -> bool {
-        self.state.load(Relaxed) == LIVE
+        self.text.is_set()
     }
 }
 
@@ -219,7 +214,7 @@ impl<C: Exported> Family<C> {
             (0..count)
                 .map(|i| {
                     let series = Series::new(&self.shape);
-                    series.open(&self.text_of(&texts(i)));
+                    series.text.set(&self.text_of(&texts(i)));
                     series
                 })
                 .collect()
@@ -342,7 +337,14 @@ impl<C: Exported> Family<C> {
         for (first, chunk) in self.store.chunks(made) {
             for (first, batch) in (first..).step_by(BATCH).zip(chunk.chunks(BATCH)) {
                 C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
-                for ((index, series), total) in (first..).zip(batch).zip(&totals) {
+                let totals = &totals[..batch.len()];
+                if self.desc.expire_after.is_none() && out.texts.has(i, first, batch.len()) {
+                    // In the same edition: what was live is live.
+                    C::write_all(totals, &mut out.values);
+                    i += batch.len();
+                    continue;
+                }
+                for ((index, series), total) in (first..).zip(batch).zip(totals) {
                     if !series.is_live()
                         || self.has_expired(index, total) && self.expire(pass, index)
                     {
