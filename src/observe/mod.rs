@@ -54,7 +54,7 @@ pub use pass::{Pass, Retired};
 pub use shard::Thread;
 pub use slot::{Place, Tag, stride};
 #[cfg(not(loom))]
-pub use store::{Found, Store};
+pub use store::{Found, Store, prefetch};
 pub use stream::{Flush, Streamed};
 #[cfg(not(loom))]
 pub use summary::{Distribution, Promise};

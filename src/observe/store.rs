@@ -123,12 +123,10 @@ impl<S> Store<S> {
                 return None;
             }
             let line = table.find(hash | 1, texts)?;
-            Some(Found {
-                // SAFETY: I1.
-                series: unsafe { &*line.series.cast::<S>() },
-                index: line.index,
-                tag: line.tag,
-            })
+            let (tag, index) = Tag::unpack(line.which);
+            // SAFETY: I1.
+            let series = unsafe { &*line.series.cast::<S>() };
+            Some(Found { series, index, tag })
         })
     }
 
@@ -142,10 +140,9 @@ impl<S> Store<S> {
         let line = Line {
             hash: hash | 1,
             series,
-            tag,
+            which: tag.pack(index),
             key: 0,
             len: 0,
-            index,
         };
         let _ = OWNED.try_with(|owned| {
             let Some(mut tables) = owned.tables.take() else {
@@ -169,6 +166,18 @@ impl<S> Store<S> {
             owned.tables.set(Some(tables));
         });
     }
+}
+
+/// Asks for the memory of `len` of these from `from` on. A hint: nothing is read, and any address will do.
+#[inline]
+pub fn prefetch<S>(from: *const S, len: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    for at in (0..len * size_of::<S>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(at)) };
+    }
+    let _ = (from, len);
 }
 
 impl<S> Drop for Store<S> {
@@ -230,10 +239,10 @@ struct Line {
     /// 0 where the line is empty.
     hash: u64,
     series: *const (),
-    tag: Tag,
+    /// Generation and index of the series.
+    which: u64,
     key: u32,
     len: u32,
-    index: u32,
 }
 
 impl Table {
@@ -248,6 +257,14 @@ impl Table {
 
     #[inline(always)]
     fn find(&self, hash: u64, texts: &[&str]) -> Option<&Line> {
+        let at = self.place(hash, texts).ok()?;
+        // SAFETY: below the number of lines.
+        Some(unsafe { self.lines.get_unchecked(at) })
+    }
+
+    /// Where the line of a label set is, or where it would be.
+    #[inline(always)]
+    fn place(&self, hash: u64, texts: &[&str]) -> Result<usize, usize> {
         let mask = self.lines.len() - 1;
         let len = key_len(texts);
         // Not the last bit, which is always set.
@@ -257,10 +274,10 @@ impl Table {
             let line = unsafe { self.lines.get_unchecked(at) };
             // SAFETY: a line of this table.
             if line.hash == hash && unsafe { self.has_key(line, len, texts) } {
-                return Some(line);
+                return Ok(at);
             }
             if line.hash == 0 {
-                return None;
+                return Err(at);
             }
             at = (at + 1) & mask;
         }
@@ -288,32 +305,36 @@ impl Table {
     }
 
     fn put(&mut self, line: Line, texts: &[&str]) {
-        let known = self.find(line.hash, texts).map(|line| line.key);
-        if known.is_none() && 2 * (self.used + 1) > self.lines.len() {
-            self.grow();
-        }
-        let key = known.unwrap_or_else(|| {
-            let key = self.keys.len();
-            for text in texts {
-                self.keys.extend_from_slice(text.as_bytes());
-                self.keys.push(END);
+        let at = match self.place(line.hash, texts) {
+            Ok(at) => {
+                self.lines[at].which = line.which;
+                self.lines[at].series = line.series;
+                return;
             }
-            self.used += 1;
-            key as u32
-        });
+            Err(_) if 2 * (self.used + 1) > self.lines.len() => {
+                self.grow();
+                self.free(line.hash)
+            }
+            Err(at) => at,
+        };
+        let key = self.keys.len() as u32;
+        for text in texts {
+            self.keys.extend_from_slice(text.as_bytes());
+            self.keys.push(END);
+        }
         let len = key_len(texts) as u32;
-        self.insert(Line { key, len, ..line });
+        self.lines[at] = Line { key, len, ..line };
+        self.used += 1;
     }
 
-    fn insert(&mut self, line: Line) {
+    /// Where a line of this hash goes that is not there yet.
+    fn free(&self, hash: u64) -> usize {
         let mask = self.lines.len() - 1;
-        let mut at = (line.hash >> 1) as usize & mask;
-        while self.lines[at].hash != 0
-            && (self.lines[at].hash, self.lines[at].key) != (line.hash, line.key)
-        {
+        let mut at = (hash >> 1) as usize & mask;
+        while self.lines[at].hash != 0 {
             at = (at + 1) & mask;
         }
-        self.lines[at] = line;
+        at
     }
 
     fn grow(&mut self) {
@@ -327,7 +348,8 @@ impl Table {
         let more = vec![Line::EMPTY; 2 * self.lines.len()].into();
         let old = std::mem::replace(&mut self.lines, more);
         for line in old.into_iter().filter(|line| line.hash != 0) {
-            self.insert(line);
+            let at = self.free(line.hash);
+            self.lines[at] = line;
         }
     }
 }
@@ -369,10 +391,9 @@ impl Line {
     const EMPTY: Self = Self {
         hash: 0,
         series: null(),
-        tag: Tag::FIRST,
+        which: 0,
         key: 0,
         len: 0,
-        index: 0,
     };
 }
 
@@ -406,7 +427,7 @@ mod tests {
     fn line(hash: u64, index: u32) -> Line {
         Line {
             hash,
-            index,
+            which: u64::from(index),
             ..Line::EMPTY
         }
     }
@@ -422,11 +443,11 @@ mod tests {
         }
         for i in 0..many {
             let line = table.find(u64::from(i % 7) | 1, &["x", &i.to_string()]);
-            assert_eq!(line.unwrap().index, i);
+            assert_eq!(line.unwrap().which, u64::from(i));
         }
         assert!(table.find(1, &["x1", "0"]).is_none());
         table.put(line(1, 5), &["x", "0"]);
-        assert_eq!(table.find(1, &["x", "0"]).unwrap().index, 5);
+        assert_eq!(table.find(1, &["x", "0"]).unwrap().which, 5);
         assert_eq!(table.used, many as usize);
     }
 

@@ -19,7 +19,10 @@ pub(crate) fn push(text: &mut String, name: &str, value: &str) {
 
 /// Whether `value` looks different when escaped.
 pub(crate) fn needs_escape(value: &str) -> bool {
-    value.bytes().any(|b| matches!(b, b'\\' | b'"' | b'\n'))
+    // To the end in any case: so it takes several bytes at a time.
+    value
+        .bytes()
+        .fold(false, |found, b| found | matches!(b, b'\\' | b'"' | b'\n'))
 }
 
 /// The text of these labels.

@@ -24,7 +24,12 @@ impl<C: Exported> Family<C> {
             return false;
         };
         self.retire(&mut pass, found.index, false);
-        self.settle(&mut pass, None);
+        let ended = self.ended();
+        let worth_a_walk = ended.retired.len() >= ended.worth_a_walk;
+        drop(ended);
+        if worth_a_walk {
+            self.settle(&mut pass, None);
+        }
         true
     }
 
@@ -134,7 +139,7 @@ impl<C: Exported> Family<C> {
             *idle = (0, None);
         }
         drop(ended);
-        self.live.fetch_sub(1, Relaxed);
+        self.population.end();
         self.edition.fetch_add(1, Relaxed);
         true
     }
@@ -163,6 +168,7 @@ impl<C: Exported> Family<C> {
             waiting.push(retired);
         }
         let mut ended = self.ended();
+        ended.worth_a_walk = 2 * waiting.len();
         ended.retired = waiting;
         ended.free.extend(free);
         self.has_free.store(!ended.free.is_empty(), Relaxed);

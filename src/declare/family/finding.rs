@@ -137,6 +137,9 @@ impl<C: Exported> Family<C> {
         let hash = spread(short(hash));
         let map = self.index();
         let mut shard = map.shards()[map.determine_shard(hash as usize)].write();
+        // Where the entry is going to be: a line far from the one that tells whether it is there.
+        let place = hash as usize & (shard.buckets() - 1);
+        observe::prefetch(shard.data_end().as_ptr().wrapping_sub(place + 16), 16);
         if let Some((_, index)) = shard.get(hash, |(half, index)| {
             *half == short(hash) && self.is_text(*index.get(), text)
         }) {
@@ -146,28 +149,26 @@ impl<C: Exported> Family<C> {
             // That one is there already.
             return None;
         }
-        if self.live.fetch_add(1, Relaxed) >= self.desc.limit {
-            self.live.fetch_sub(1, Relaxed);
-            return None;
-        }
-        let index = self
-            .used_again()
-            .unwrap_or_else(|| self.made.fetch_add(1, Relaxed) as u32);
+        let limit = self.desc.limit;
+        let index = if self.has_free.load(Relaxed) {
+            self.population.add(limit, false)?;
+            self.used_again().unwrap_or_else(|| self.population.make())
+        } else {
+            self.population.add(limit, true)?
+        };
         let series = self
             .store
             .get_or_make(index as usize, || Series::new(&self.shape))?;
         let tag = series.cells.place().tag();
-        series.text.set(text);
+        // First, so that waiting for the memory of the table overlaps with what follows.
         let entry = (short(hash), SharedValue::new(index));
         shard.insert(hash, entry, |(half, _)| spread(*half));
+        series.text.set(text);
         Some(Found { series, index, tag })
     }
 
     /// A series that has ended and can be used again.
-    pub(super) fn used_again(&self) -> Option<u32> {
-        if !self.has_free.load(Relaxed) {
-            return None;
-        }
+    fn used_again(&self) -> Option<u32> {
         let mut ended = self.ended();
         let index = ended.free.pop();
         self.has_free.store(!ended.free.is_empty(), Relaxed);

@@ -6,8 +6,9 @@
 
 mod ending;
 mod finding;
+mod population;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use crate::snapshot::{self, Kind, Values, labels};
 
 use super::desc::Desc;
 use super::handle::Found;
+use population::Population;
 
 /// What a kind of cells adds to [`Cells`] so that a scrape can write it.
 pub(crate) trait Exported: Cells {
@@ -66,9 +68,7 @@ pub(crate) struct Family<C: Exported> {
     dense: OnceLock<Box<[Series<C>]>>,
     /// The slot of the first of them, where they lie in a row; made with the first update.
     row: OnceLock<Option<u64>>,
-    /// Series made so far, retired ones included.
-    made: AtomicUsize,
-    live: AtomicUsize,
+    population: Population,
     /// Moves on when a series is retired or used again: label texts of a snapshot then have to be copied anew.
     edition: AtomicU64,
     /// Whether there is an overflow series to export.
@@ -90,6 +90,8 @@ const BATCH: usize = 128;
 #[derive(Debug)]
 struct Ended<T> {
     retired: Vec<Retired>,
+    /// How many of them are worth a walk over all: twice those that the last one left.
+    worth_a_walk: usize,
     /// Series that can be used again.
     free: Vec<u32>,
     /// Per series what was last seen, and since when.
@@ -147,14 +149,14 @@ impl<C: Exported> Family<C> {
             has_free: AtomicBool::new(false),
             dense: OnceLock::new(),
             row: OnceLock::new(),
-            made: AtomicUsize::new(0),
-            live: AtomicUsize::new(0),
+            population: Population::default(),
             edition: AtomicU64::new(0),
             overflowed: AtomicBool::new(false),
             said: AtomicBool::new(false),
             infinity: AtomicU32::new(0),
             ended: Mutex::new(Ended {
                 retired: Vec::new(),
+                worth_a_walk: 0,
                 free: Vec::new(),
                 idle: Vec::new(),
                 forgotten: None,
@@ -247,7 +249,7 @@ impl<C: Exported> Family<C> {
     pub(crate) fn overflow(&self) -> Found<'_, C> {
         observe::engine().stats.overflowed.fetch_add(1, Relaxed);
         self.overflowed.store(true, Relaxed);
-        if self.live.load(Relaxed) >= self.desc.limit && !self.said.swap(true, Relaxed) {
+        if self.population.live() >= self.desc.limit && !self.said.swap(true, Relaxed) {
             report(&Error::overflow(self.desc.name, self.desc.limit));
         }
         self.only()
@@ -263,7 +265,7 @@ impl<C: Exported> Family<C> {
     }
 
     fn all(&self) -> impl Iterator<Item = (u32, &Series<C>)> {
-        (0..self.made.load(Relaxed)).filter_map(|i| Some((i as u32, self.series(i)?)))
+        (0..self.population.made()).filter_map(|i| Some((i as u32, self.series(i)?)))
     }
 
     /// What the series of a label set has counted, if there is one.
@@ -331,11 +333,12 @@ impl<C: Exported> Family<C> {
         }
         let mut i = out.len();
         let mut overflow = C::Total::default();
-        let made = self.made.load(Relaxed);
+        let made = self.population.made();
         let mut totals = std::mem::take(&mut self.ended().totals);
         totals.resize_with(BATCH.min(made), C::Total::default);
         for (first, chunk) in self.store.chunks(made) {
             for (first, batch) in (first..).step_by(BATCH).zip(chunk.chunks(BATCH)) {
+                observe::prefetch(batch.as_ptr_range().end, BATCH);
                 C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
                 let totals = &totals[..batch.len()];
                 if self.desc.expire_after.is_none() && out.texts.has(i, first, batch.len()) {
@@ -378,7 +381,7 @@ impl<C: Exported> Family<C> {
     pub(crate) fn len(&self) -> usize {
         self.dense
             .get()
-            .map_or_else(|| self.live.load(Relaxed), |all| all.len())
+            .map_or_else(|| self.population.live(), |all| all.len())
     }
 }
 
