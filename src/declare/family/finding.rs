@@ -43,10 +43,13 @@ impl<C: Exported> Family<C> {
         if self.is_unlabelled() {
             return self.only();
         }
-        let Some(found) = self.make(hash, texts) else {
+        let Some((found, is_new)) = self.make(hash, texts) else {
             return self.overflow();
         };
-        self.store.remember(hash, texts, found.index, found.tag);
+        // From its second use on: label sets that are used once do not drive others out.
+        if !is_new {
+            self.store.remember(hash, texts, found.index, found.tag);
+        }
         self.handle_of(found)
     }
 
@@ -122,9 +125,9 @@ impl<C: Exported> Family<C> {
         Some(Found { series, index, tag })
     }
 
-    /// The series of a label set, made unless another thread has done so; `None` beyond the limit, or where the label
-    /// names of the set are not valid.
-    fn make(&self, hash: u64, texts: &[&str]) -> Option<Found<'_, Series<C>>> {
+    /// The series of a label set, made unless there is one, and whether it was; `None` beyond the limit, or where the
+    /// label names of the set are not valid.
+    fn make(&self, hash: u64, texts: &[&str]) -> Option<(Found<'_, Series<C>>, bool)> {
         if self.check_any(texts).is_err() {
             observe::engine().stats.refused.fetch_add(1, Relaxed);
             return None;
@@ -133,7 +136,12 @@ impl<C: Exported> Family<C> {
         labels::with_text(self.pairs(texts), |text| self.make_of(hash, texts, text))
     }
 
-    fn make_of(&self, hash: u64, texts: &[&str], text: &str) -> Option<Found<'_, Series<C>>> {
+    fn make_of(
+        &self,
+        hash: u64,
+        texts: &[&str],
+        text: &str,
+    ) -> Option<(Found<'_, Series<C>>, bool)> {
         let hash = spread(short(hash));
         let map = self.index();
         let mut shard = map.shards()[map.determine_shard(hash as usize)].write();
@@ -143,7 +151,7 @@ impl<C: Exported> Family<C> {
         if let Some((_, index)) = shard.get(hash, |(half, index)| {
             *half == short(hash) && self.is_text(*index.get(), text)
         }) {
-            return self.found(*index.get());
+            return Some((self.found(*index.get())?, false));
         }
         if texts.contains(&"__overflow__") && text == self.overflow_text() {
             // That one is there already.
@@ -164,7 +172,7 @@ impl<C: Exported> Family<C> {
         let entry = (short(hash), SharedValue::new(index));
         shard.insert(hash, entry, |(half, _)| spread(*half));
         series.text.set(text);
-        Some(Found { series, index, tag })
+        Some((Found { series, index, tag }, true))
     }
 
     /// A series that has ended and can be used again.
