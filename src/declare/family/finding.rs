@@ -168,10 +168,9 @@ impl<C: Exported> Family<C> {
             .store
             .get_or_make(index as usize, || Series::new(&self.shape))?;
         let tag = series.cells.place().tag();
-        // First, so that waiting for the memory of the table overlaps with what follows.
+        series.text.set(text);
         let entry = (short(hash), SharedValue::new(index));
         shard.insert(hash, entry, |(half, _)| spread(*half));
-        series.text.set(text);
         Some((Found { series, index, tag }, true))
     }
 
