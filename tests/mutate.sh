@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Weakens every ordering of the lock-free code to Relaxed, one at a time, and leaves out steps of the protocols; names
 # a model that fails for each. Then breaks the sketch at each line marked `// mutation: name`, and names a test. What
-# nothing catches is a finding, unless it is argued below. Six minutes at most.
+# nothing catches is a finding, unless it is argued below. Some fifteen minutes.
 #
 #   tests/mutate.sh            all of it
 #   tests/mutate.sh 12 15      only these orderings
@@ -16,7 +16,7 @@ cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
 mkdir -p "$tree/benches" "$tree/tests" && cp benches/*.rs "$tree/benches" && cp -r tests/e2e "$tree/tests"
 sites=$tree/sites
 export SITES=$sites
-export CARGO_TARGET_DIR=$PWD/target/mutate/target RUSTFLAGS="--cfg loom --cap-lints allow" RUST_BACKTRACE=0
+export CARGO_TARGET_DIR=$PWD/target/mutate/target RUSTFLAGS="--cfg loom --cap-lints allow" RUST_BACKTRACE=0 CARGO_INCREMENTAL=1
 
 # Orderings that a model cannot catch, by a text of their line and the reason.
 argued() {

@@ -98,7 +98,7 @@ if wants units || wants rooms; then
 fi
 if wants loom; then
     say "loom models"
-    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom timeout 300 cargo test --release --lib models::
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom timeout 900 cargo test --release --lib models::
 fi
 if wants miri; then
     say "Miri: observe and snapshot"
@@ -124,7 +124,7 @@ if wants fuzz; then
 fi
 if wants mutations; then
     say "mutations"
-    timeout 900 tests/mutate.sh
+    timeout 2400 tests/mutate.sh
 fi
 if wants prometheus; then
     say "a real Prometheus"
