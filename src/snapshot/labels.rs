@@ -6,12 +6,21 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-/// Appends `name="value"` to `text`, behind a comma where something stands before it.
+use super::names::is_label_name;
+
+/// Appends `name="value"` to `text`, behind a comma where something stands before it; the name in quotes if it needs them.
 pub(crate) fn push(text: &mut String, name: &str, value: &str) {
     if !text.is_empty() {
         text.push(',');
     }
-    text.push_str(name);
+    if is_label_name(name.as_bytes()) {
+        text.push_str(name);
+    } else {
+        // Names have nothing to escape.
+        text.push('"');
+        text.push_str(name);
+        text.push('"');
+    }
     text.push_str("=\"");
     escape_into(text, value);
     text.push('"');
@@ -80,13 +89,21 @@ fn escape_into(text: &mut String, value: &str) {
 
 /// The names and values of a label text, unescaped. Ends early where the text is not one of [`push`]'s.
 pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    parts(text).map(|(name, value)| (name, unescape(value)))
+}
+
+/// The names and the escaped values of a label text.
+pub(crate) fn parts(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let (name, value) = rest.split_once("=\"")?;
+        let (name, value) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once("\"=\"")?,
+            None => rest.split_once("=\"")?,
+        };
         let end = closing_quote(value)?;
         let after = &value[end + 1..];
         rest = after.strip_prefix(',').unwrap_or(after);
-        Some((name, unescape(&value[..end])))
+        Some((name, &value[..end]))
     })
 }
 
@@ -124,6 +141,8 @@ fn unescape(value: &str) -> Cow<'_, str> {
 pub(crate) struct Texts {
     text: String,
     ends: Vec<usize>,
+    /// Since when each series counts: milliseconds since the epoch of Unix, 0 where that is not known.
+    created: Vec<u64>,
     /// Who wrote each of them, so that the next snapshot copies only what is new.
     #[cfg_attr(feature = "serde", serde(skip))]
     keys: Vec<u32>,
@@ -151,19 +170,33 @@ impl Texts {
     }
 
     /// Puts `text` at place `i`: nothing to do where `key` is there already. What follows another text is dropped.
-    /// `text` appends it.
-    pub(crate) fn put(&mut self, i: usize, key: u32, text: impl FnOnce(&mut String)) {
+    /// `text` appends it, and says since when the series counts.
+    pub(crate) fn put(&mut self, i: usize, key: u32, text: impl FnOnce(&mut String) -> u64) {
         if self.keys.get(i) == Some(&key) {
             return;
         }
         self.truncate(i);
-        text(&mut self.text);
+        let created = text(&mut self.text);
+        self.created.push(created);
         self.ends.push(self.text.len());
         self.keys.push(key);
     }
 
-    pub(crate) fn push(&mut self, text: &str) {
-        self.put(self.len(), u32::MAX, |all| all.push_str(text));
+    pub(crate) fn push(&mut self, text: &str, created: u64) {
+        self.put(self.len(), u32::MAX, |all| {
+            all.push_str(text);
+            created
+        });
+    }
+
+    /// Since when series `i` counts, in milliseconds since the epoch of Unix; 0 where that is not known.
+    pub(crate) fn created(&self, i: usize) -> u64 {
+        self.created[i]
+    }
+
+    /// Series `i` counts since then.
+    pub(super) fn set_created(&mut self, i: usize, created: u64) {
+        self.created[i] = created;
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
@@ -171,12 +204,15 @@ impl Texts {
             self.text
                 .truncate(if len == 0 { 0 } else { self.ends[len - 1] });
             self.ends.truncate(len);
+            self.created.truncate(len);
             self.keys.truncate(len);
         }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.text.capacity() + 8 * self.ends.capacity() + 4 * self.keys.capacity()
+        self.text.capacity()
+            + 8 * (self.ends.capacity() + self.created.capacity())
+            + 4 * self.keys.capacity()
     }
 }
 
@@ -187,11 +223,17 @@ mod tests {
     #[test]
     fn escaped_and_back() {
         let mut text = String::new();
-        let set = [("a", "x\"y"), ("b", "\\\n"), ("c", ""), ("d", "},{=\"")];
+        let set = [
+            ("a", "x\"y"),
+            ("b", "\\\n"),
+            ("c", ""),
+            ("d", "},{=\""),
+            ("e.=,}", "ä"),
+        ];
         for (name, value) in set {
             push(&mut text, name, value);
         }
-        assert_eq!(text, r#"a="x\"y",b="\\\n",c="",d="},{=\"""#);
+        assert_eq!(text, r#"a="x\"y",b="\\\n",c="",d="},{=\"","e.=,}"="ä""#);
         let back: Vec<_> = pairs(&text).collect();
         assert_eq!(back.len(), set.len());
         for ((name, value), (n, v)) in back.iter().zip(set) {
@@ -202,11 +244,16 @@ mod tests {
     #[test]
     fn texts_keep_what_is_there() {
         let mut texts = Texts::default();
-        texts.put(0, 7, |t| t.push('a'));
-        texts.put(1, 8, |t| t.push('b'));
+        let made = |text: &mut String, c: char| {
+            text.push(c);
+            u64::from(c)
+        };
+        texts.put(0, 7, |t| made(t, 'a'));
+        texts.put(1, 8, |t| made(t, 'b'));
         texts.put(0, 7, |_| unreachable!("it is there"));
         assert_eq!((texts.get(0), texts.get(1)), ("a", "b"));
-        texts.put(0, 9, |t| t.push('c'));
+        texts.put(0, 9, |t| made(t, 'c'));
         assert_eq!((texts.len(), texts.get(0)), (1, "c"));
+        assert_eq!(texts.created(0), u64::from('c'));
     }
 }
