@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use crate::snapshot::{Escaping, Family, Snapshot};
 
 use super::open_metrics::OpenMetrics;
+use super::protobuf::Protobuf;
 use super::text::Text;
 use super::walk::walk;
 
@@ -95,5 +96,19 @@ impl Options {
     ) {
         let mut open_metrics = OpenMetrics::new(out, time, self.created);
         walk(families, self.escaping, &mut open_metrics);
+    }
+
+    /// A snapshot as delimited `io.prometheus.client.MetricFamily` messages, behind what `out` holds already.
+    pub fn protobuf_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
+        self.write_protobuf(snapshot, self.time(snapshot), out);
+    }
+
+    pub(super) fn write_protobuf<'a>(
+        &self,
+        families: impl IntoIterator<Item = &'a Family>,
+        time: Option<SystemTime>,
+        out: &mut Vec<u8>,
+    ) {
+        walk(families, self.escaping, &mut Protobuf::new(out, time));
     }
 }

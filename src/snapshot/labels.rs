@@ -209,6 +209,11 @@ impl Texts {
         }
     }
 
+    /// The length of all texts together.
+    pub(crate) fn len_of_text(&self) -> usize {
+        self.text.len()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.text.capacity()
             + 8 * (self.ends.capacity() + self.created.capacity())
