@@ -4,89 +4,20 @@
 use std::time::{Duration, SystemTime};
 
 use tallies::encode::{self, Escaping, Options};
-use tallies::{
-    AnyLabels, Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Snapshot, StateSet,
-    Summary, buckets,
-};
+use tallies::{AnyLabels, Counter, Gauge, Registry, Snapshot};
 
 #[path = "support/client_model.rs"]
 #[allow(dead_code)]
 mod client_model;
 
+#[path = "support/kinds.rs"]
+mod kinds;
+
+use kinds::{Request, every_kind, utf8_names};
+
 #[path = "support/exposition.rs"]
 #[allow(dead_code)]
 mod exposition;
-
-#[derive(LabelValue)]
-enum Pump {
-    Off,
-    Running,
-}
-
-#[derive(Labels)]
-struct Request<'a> {
-    #[label("http.method")]
-    method: &'a str,
-    status: u16,
-}
-
-/// One family of each kind, and of each thing that a format may forbid.
-fn every_kind() -> Snapshot {
-    let registry = Registry::new();
-    registry.constant("zone", "a\"b\\c\nd").unwrap();
-    let busy = Counter::<(), f64>::builder("busy_seconds_total", "Busy \\ \"or\"\nnot.")
-        .unit("seconds")
-        .register(&registry)
-        .unwrap();
-    busy.add(0.1);
-    busy.add(0.2);
-    // Of another unit than it says, and without a suffix.
-    let events = Counter::<()>::builder("events", "Things that happened.")
-        .unit("seconds")
-        .labels(["kind"])
-        .register(&registry)
-        .unwrap();
-    events.with(["a"]).add(1_000_000);
-    events.with(["\u{0}\t\r\u{7f}ä日😱"]).inc();
-    registry
-        .gauge("level", "A level.")
-        .unwrap()
-        .set(f64::NEG_INFINITY);
-    let sizes = Histogram::<()>::builder("sizes_bytes", "Sizes.")
-        .unit("bytes")
-        .buckets(&buckets::exponential(1.0, 1000.0, 3).unwrap())
-        .labels(["kind"])
-        .register(&registry)
-        .unwrap();
-    sizes.with(["a"]).observe(1.0);
-    sizes.with(["a"]).observe_many(5e6, 3);
-    sizes.with(["debts"]).observe(-1.0);
-    let drift = Histogram::<()>::builder("drift", "Both ways.")
-        .buckets(&[-1.0, 0.0, 1.0])
-        .register(&registry)
-        .unwrap();
-    drift.observe(-0.5);
-    Info::<()>::builder("app_info", "This program.")
-        .unit("seconds")
-        .constant("version", "1.2")
-        .register(&registry)
-        .unwrap();
-    let pump = StateSet::<Pump>::builder("pump", "What it does.")
-        .register(&registry)
-        .unwrap();
-    pump.set(Pump::Running);
-    let latency = Summary::<()>::builder("latency_seconds", "Time.")
-        .unit("seconds")
-        .labels(["route"])
-        .register(&registry)
-        .unwrap();
-    pump.set(Pump::Off);
-    pump.set(Pump::Running);
-    (1..=100).for_each(|i| latency.with(["/"]).observe(f64::from(i)));
-    latency.with(["/negative"]).observe(-1.0);
-    let _ = latency.with(["/nothing"]);
-    registry.snapshot()
-}
 
 fn page(
     snapshot: &Snapshot,
@@ -120,9 +51,11 @@ fn every_kind_in_open_metrics() {
 
 #[test]
 fn every_kind_in_protobuf() {
-    let mut families = client_model::read(&encode::protobuf(&every_kind()));
-    for family in &mut families {
-        for metric in &mut family.metric {
+    let mut all = String::new();
+    for mut family in client_model::read(&encode::protobuf(&every_kind())) {
+        let metrics = std::mem::take(&mut family.metric);
+        all += &format!("{family:?}\n");
+        for mut metric in metrics {
             // Time has a test of its own.
             if let Some(counter) = &mut metric.counter {
                 assert!(counter.created_timestamp.take().is_some());
@@ -133,9 +66,10 @@ fn every_kind_in_protobuf() {
             if let Some(summary) = &mut metric.summary {
                 assert!(summary.created_timestamp.take().is_some());
             }
+            all += &format!("  {metric:?}\n");
         }
     }
-    golden("formats.protobuf", &format!("{families:#?}\n"));
+    golden("formats.protobuf", &all);
 }
 
 /// In each format the labels that were given, whatever is in them.
@@ -272,43 +206,6 @@ fn timestamps_if_they_are_asked_for() {
         let mut stamps = family.metric.iter().map(|m| m.timestamp_ms());
         assert!(stamps.all(|stamp| stamp as u128 == millis));
     }
-}
-
-/// A family whose names need quotes, and one whose do not.
-fn utf8_names() -> Snapshot {
-    let registry = Registry::new();
-    let requests = Counter::<Request>::builder("http.requests_total", "Requests.")
-        .utf8()
-        .constant("host.name", "a")
-        .register(&registry)
-        .unwrap();
-    requests
-        .with(Request {
-            method: "GET",
-            status: 200,
-        })
-        .inc();
-    requests
-        .with(Request {
-            method: "\"\\\n",
-            status: 200,
-        })
-        .add(2);
-    let latency = Histogram::<()>::builder("http latency", "Time.")
-        .utf8()
-        .buckets(&[1.0])
-        .register(&registry)
-        .unwrap();
-    latency.observe(0.5);
-    let any = Gauge::<AnyLabels>::builder("花火", "")
-        .utf8()
-        .register(&registry)
-        .unwrap();
-    any.with(&[("ö", &"x"), ("plain_one", &1)]).set(1.0);
-    any.with(&[("ö", &"x"), ("plain_one", &1)]).add(1.0);
-    any.with(&[]).set(3.0);
-    registry.gauge("old_name", "").unwrap().set(1.0);
-    registry.snapshot()
 }
 
 #[test]
