@@ -113,7 +113,7 @@ impl Writer for OpenMetrics<'_> {
     }
 
     #[inline]
-    fn gauge(&mut self, labels: &[u8], value: f64) {
+    fn gauge(&mut self, labels: &[u8], value: f64, _: Series<'_>) {
         self.lines.line(0, labels, Number::Float(value));
     }
 
@@ -165,5 +165,78 @@ struct Seconds(u64);
 impl std::fmt::Display for Seconds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::snapshot::{GaugeMerge, Meta, Number, Numbers, Snapshot, Values};
+
+    fn family(name: &'static str, kind: Kind, values: Values) -> Family {
+        let meta = Meta {
+            name: name.into(),
+            help: "".into(),
+            unit: "".into(),
+            kind,
+            merge: GaugeMerge::Sum,
+            utf8: false,
+            constant: String::new(),
+        };
+        Family::new(meta, values)
+    }
+
+    /// Those of a counter and of a bucket, with and without a time; none in text, whose lines they would break.
+    #[test]
+    fn exemplars() {
+        let exemplar = |labels: &str, value, millis: Option<u64>| Exemplar {
+            labels: labels.into(),
+            value,
+            time: millis.map(|millis| UNIX_EPOCH + Duration::from_millis(millis)),
+        };
+        let mut total = Numbers::default();
+        total.push(Number::Int(3));
+        total.push(Number::Int(4));
+        let mut counter = family("c_total", Kind::Counter, Values::Counter(total));
+        counter.texts.push("x=\"1\"", 1_500);
+        counter.texts.push("x=\"2\"", 0);
+        let traced = exemplar("trace_id=\"a\\\"b\"", 0.5, Some(1_700_000_000_007));
+        counter.exemplars = vec![(1, 0, traced.clone())];
+        let values = Values::Histogram {
+            bounds: [1.0].into(),
+            counts: vec![1, 2],
+            sums: vec![7.5],
+        };
+        let mut histogram = family("h", Kind::Histogram, values);
+        histogram.texts.push("", 2_000);
+        histogram.exemplars = vec![(0, 0, exemplar("", 1.0, None)), (0, 1, traced)];
+        let snapshot = Snapshot {
+            families: vec![counter, histogram],
+            taken: UNIX_EPOCH + Duration::from_millis(12_034),
+        };
+        let options = crate::encode::Options::new().created(true).timestamps(true);
+        let mut page = Vec::new();
+        options.open_metrics_into(&snapshot, &mut page);
+        let expected = r##"# TYPE c counter
+c_total{x="1"} 3 12.034
+c_created{x="1"} 1.5 12.034
+c_total{x="2"} 4 12.034 # {trace_id="a\"b"} 0.5 1700000000.007
+# TYPE h histogram
+h_bucket{le="1.0"} 1 12.034 # {} 1 
+h_bucket{le="+Inf"} 3 12.034 # {trace_id="a\"b"} 0.5 1700000000.007
+h_sum 7.5 12.034
+h_count 3 12.034
+h_created 2 12.034
+# EOF
+"##
+        .replace("# {} 1 \n", "# {} 1\n");
+        assert_eq!(String::from_utf8(page).unwrap(), expected);
+        assert!(!crate::encode::text(&snapshot).contains(" # "));
+        let protobuf = crate::encode::protobuf(&snapshot);
+        let label = b"\x0a\x0f\x0a\x08trace_id\x12\x03a\"b";
+        let hits = protobuf.windows(label.len()).filter(|w| w == label);
+        assert_eq!(hits.count(), 2, "{protobuf:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis};
 
-use super::pairs::{Pairs, push_slowly};
+use super::pairs::{push_cut, push_pairs};
 use super::walk::{Names, Series, Writer};
 use super::wire::{
     Message, Timestamp, double, push_bytes, push_double, push_integer, tag_of_bytes,
@@ -17,7 +17,8 @@ pub(super) struct Protobuf<'a> {
     out: &'a mut Vec<u8>,
     /// The labels that all series have, as messages.
     constant: Vec<u8>,
-    pairs: Pairs,
+    /// Whether labels of the family are other than in its texts.
+    changed: bool,
     /// The family that is being written, and where its first series begins.
     family: Message,
     series: usize,
@@ -42,7 +43,7 @@ impl<'a> Protobuf<'a> {
         Self {
             out,
             constant: Vec::new(),
-            pairs: Pairs::default(),
+            changed: false,
             family: Message::default(),
             series: 0,
             created: Timestamp::default(),
@@ -52,14 +53,19 @@ impl<'a> Protobuf<'a> {
 
     /// Begins a series: its labels. `len` is about the length of what follows.
     #[inline(always)]
-    fn metric(&mut self, labels: &[u8], len: usize) -> Message {
+    fn metric(&mut self, labels: &[u8], series: Series<'_>, len: usize) -> Message {
         // A label is about as long in its message as in its text.
         let len = self.constant.len() + labels.len() + len;
         let metric = Message::field(self.out, 4, len);
         if !self.constant.is_empty() {
             self.out.extend_from_slice(&self.constant);
         }
-        self.pairs.push(self.out, labels);
+        let cuts = if self.changed { &[] } else { series.cuts() };
+        if cuts.is_empty() {
+            push_pairs(self.out, labels);
+        } else {
+            push_cut(self.out, labels, cuts);
+        }
         metric
     }
 
@@ -73,21 +79,17 @@ impl<'a> Protobuf<'a> {
 
     /// `field`: since when the series counts, if that is known.
     #[inline(always)]
-    fn created(&mut self, field: u32, series: Series<'_>) -> Timestamp {
-        match series.created() {
-            Some(millis) => {
-                self.created = self.created.at(field, millis);
-                self.created
-            }
-            None => Timestamp::default(),
-        }
+    fn created(&mut self, field: u32, series: Series<'_>) -> &Timestamp {
+        self.created.set(field, series.created());
+        &self.created
     }
 }
 
 impl Writer for Protobuf<'_> {
     fn family(&mut self, family: &Family, names: &Names<'_>) {
+        self.changed = names.changed;
         self.constant.clear();
-        push_slowly(&mut self.constant, names.constant.as_bytes());
+        push_pairs(&mut self.constant, names.constant.as_bytes());
         // Labels, and about as many bytes of numbers.
         let numbers = match &family.values {
             crate::snapshot::Values::Histogram { bounds, .. } => 60 + 14 * bounds.len(),
@@ -114,21 +116,23 @@ impl Writer for Protobuf<'_> {
 
     #[inline]
     fn counter(&mut self, labels: &[u8], value: Number, series: Series<'_>) {
-        let metric = self.metric(labels, 32);
-        let created = self.created(3, series);
+        let metric = self.metric(labels, series, 32);
         let value = double(1, value.as_f64());
         let exemplars = series.exemplars();
         if exemplars.is_empty() {
+            let Self { out, created, .. } = self;
+            created.set(3, series.created());
             // The whole message in a place of a fixed size: copied without a call.
-            let mut all = [0; 32];
+            let mut all = [0; 27];
             all[0] = tag_of_bytes(COUNTER);
             all[1] = (9 + created.len) as u8;
             all[2..11].copy_from_slice(&value);
-            all[11..27].copy_from_slice(&created.bytes);
-            let end = self.out.len() + 11 + created.len;
-            self.out.extend_from_slice(&all);
-            self.out.truncate(end);
+            all[11..].copy_from_slice(&created.bytes);
+            let end = out.len() + 11 + created.len;
+            out.extend_from_slice(&all);
+            out.truncate(end);
         } else {
+            let created = *self.created(3, series);
             let message = Message::field(self.out, COUNTER, 0x80);
             self.out.extend_from_slice(&value);
             for (.., last) in exemplars {
@@ -141,8 +145,8 @@ impl Writer for Protobuf<'_> {
     }
 
     #[inline]
-    fn gauge(&mut self, labels: &[u8], value: f64) {
-        let metric = self.metric(labels, 16);
+    fn gauge(&mut self, labels: &[u8], value: f64, series: Series<'_>) {
+        let metric = self.metric(labels, series, 16);
         let mut all = [0; 11];
         all[..2].copy_from_slice(&[tag_of_bytes(GAUGE), 9]);
         all[2..].copy_from_slice(&double(1, value));
@@ -151,9 +155,9 @@ impl Writer for Protobuf<'_> {
     }
 
     fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>, series: Series<'_>) {
-        let created = self.created(15, series);
+        let created = *self.created(15, series);
         let len = 32 + 14 * value.buckets().count();
-        let metric = self.metric(labels, len);
+        let metric = self.metric(labels, series, len);
         let message = Message::field(self.out, HISTOGRAM, len);
         push_integer(self.out, 1, value.count());
         push_double(self.out, 2, value.sum());
@@ -173,9 +177,9 @@ impl Writer for Protobuf<'_> {
     }
 
     fn summary(&mut self, labels: &[u8], value: &Summary<'_>, series: Series<'_>) {
-        let created = self.created(4, series);
+        let created = *self.created(4, series);
         let len = 32 + 20 * value.exported().count();
-        let metric = self.metric(labels, len);
+        let metric = self.metric(labels, series, len);
         let message = Message::field(self.out, SUMMARY, len);
         push_integer(self.out, 1, value.count());
         push_double(self.out, 2, value.sum());
@@ -202,10 +206,10 @@ impl Writer for Protobuf<'_> {
 
 fn exemplar(out: &mut Vec<u8>, field: u32, exemplar: &Exemplar) {
     let message = Message::field(out, field, exemplar.labels.len() + 32);
-    push_slowly(out, exemplar.labels.as_bytes());
+    push_pairs(out, exemplar.labels.as_bytes());
     push_double(out, 2, exemplar.value);
     if let Some(time) = exemplar.time {
-        out.extend_from_slice(Timestamp::default().at(3, millis(time)).as_slice());
+        out.extend_from_slice(Timestamp::new(3, millis(time)).as_slice());
     }
     message.end(out);
 }

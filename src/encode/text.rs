@@ -50,7 +50,7 @@ impl Writer for Text<'_> {
     }
 
     #[inline]
-    fn gauge(&mut self, labels: &[u8], value: f64) {
+    fn gauge(&mut self, labels: &[u8], value: f64, _: Series<'_>) {
         self.0.line(0, labels, Number::Float(value));
     }
 

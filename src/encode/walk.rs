@@ -11,7 +11,7 @@ pub(super) trait Writer {
     /// One series of a counter.
     fn counter(&mut self, labels: &[u8], value: Number, series: Series<'_>);
     /// One series of a gauge, an info or a state set.
-    fn gauge(&mut self, labels: &[u8], value: f64);
+    fn gauge(&mut self, labels: &[u8], value: f64, series: Series<'_>);
     /// One series of a histogram.
     fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>, series: Series<'_>);
     /// One series of a summary.
@@ -31,6 +31,8 @@ pub(super) struct Names<'a> {
     pub(super) quoted: bool,
     /// The text of the labels that all series have.
     pub(super) constant: &'a str,
+    /// Whether they and the labels of series are other than in the family.
+    pub(super) changed: bool,
 }
 
 /// What few formats ask of a series.
@@ -44,6 +46,12 @@ impl<'a> Series<'a> {
     /// Since when it counts, in milliseconds since the epoch of Unix.
     pub(super) fn created(self) -> Option<u64> {
         Some(self.family.texts.created(self.i)).filter(|millis| *millis > 0)
+    }
+
+    /// The lengths in its text: see [`Texts::cuts`](crate::snapshot::labels::Texts::cuts).
+    #[inline(always)]
+    pub(super) fn cuts(self) -> &'a [u8] {
+        self.family.texts.cuts(self.i)
     }
 
     /// Each behind the places of the series and of its bucket.
@@ -71,12 +79,14 @@ pub(super) fn walk<'a>(
                 name: &name,
                 quoted: false,
                 constant: &constant,
+                changed: true,
             }
         } else {
             Names {
                 name: &meta.name,
                 quoted: meta.utf8 && !is_metric_name(meta.name.as_bytes()),
                 constant: &meta.constant,
+                changed: false,
             }
         };
         writer.family(family, &names);
@@ -93,7 +103,7 @@ pub(super) fn walk<'a>(
                 });
             }
             Values::Gauge(values) => each(family, escaping, scratch, |labels, i| {
-                writer.gauge(labels, values[i]);
+                writer.gauge(labels, values[i], Series { family, i });
             }),
             Values::Summary { .. } => each(family, escaping, scratch, |labels, i| {
                 if let Value::Summary(value) = family.value(i) {

@@ -29,6 +29,11 @@ impl Message {
     /// Begins a message in a field.
     #[inline(always)]
     pub(super) fn field(out: &mut Vec<u8>, field: u32, len: usize) -> Self {
+        if len < 0x80 {
+            let at = out.len() + 1;
+            out.extend_from_slice(&[tag(field, BYTES), 0]);
+            return Self { at, room: 1 };
+        }
         out.push(tag(field, BYTES));
         Self::begin(out, len)
     }
@@ -145,12 +150,15 @@ pub(super) struct Timestamp {
 }
 
 impl Timestamp {
-    /// That of `millis`, in `field`; this one, if it is.
+    /// Changes to that of `millis`, in `field`; to nothing where there is none.
     #[inline(always)]
-    pub(super) fn at(self, field: u32, millis: u64) -> Self {
-        if self.millis == millis && self.bytes[0] == tag_of_bytes(field) {
-            return self;
+    pub(super) fn set(&mut self, field: u32, millis: Option<u64>) {
+        if self.millis != millis.unwrap_or_default() || self.bytes[0] != tag_of_bytes(field) {
+            *self = millis.map_or_else(Self::default, |millis| Self::new(field, millis));
         }
+    }
+
+    pub(super) fn new(field: u32, millis: u64) -> Self {
         let mut timestamp = Self {
             millis,
             bytes: [0; 16],

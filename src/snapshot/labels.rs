@@ -135,6 +135,19 @@ fn unescape(value: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
+/// See [`Texts::cuts`].
+fn cut(text: &str, cuts: &mut Vec<u8>) {
+    let from = cuts.len();
+    for (name, value) in parts(text) {
+        let len = name.len() + value.len() + 4;
+        if len > 127 || value.contains('\\') || !is_label_name(name.as_bytes()) {
+            cuts.truncate(from);
+            return;
+        }
+        cuts.extend([name.len() as u8, value.len() as u8]);
+    }
+}
+
 /// The label texts of one family, one after the other in one string.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -143,6 +156,12 @@ pub(crate) struct Texts {
     ends: Vec<usize>,
     /// Since when each series counts: milliseconds since the epoch of Unix, 0 where that is not known.
     created: Vec<u64>,
+    /// Per label the lengths of its name and its value, where all of a series' are short and nothing is escaped; found
+    /// once, so that who writes labels in another way need not look for the quotes in every scrape.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    cuts: Vec<u8>,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    cut_ends: Vec<u32>,
     /// Who wrote each of them, so that the next snapshot copies only what is new.
     #[cfg_attr(feature = "serde", serde(skip))]
     keys: Vec<u32>,
@@ -178,6 +197,9 @@ impl Texts {
         self.truncate(i);
         let created = text(&mut self.text);
         self.created.push(created);
+        let start = self.ends.last().map_or(0, |end| *end);
+        cut(&self.text[start..], &mut self.cuts);
+        self.cut_ends.push(self.cuts.len() as u32);
         self.ends.push(self.text.len());
         self.keys.push(key);
     }
@@ -205,8 +227,22 @@ impl Texts {
                 .truncate(if len == 0 { 0 } else { self.ends[len - 1] });
             self.ends.truncate(len);
             self.created.truncate(len);
+            self.cuts.truncate(if len == 0 {
+                0
+            } else {
+                self.cut_ends[len - 1] as usize
+            });
+            self.cut_ends.truncate(len);
             self.keys.truncate(len);
         }
+    }
+
+    /// Per label of series `i` the lengths of its name and its value in the text; none where one of them is long, or has
+    /// something escaped. A pair takes less than 128 bytes with four more.
+    #[inline(always)]
+    pub(crate) fn cuts(&self, i: usize) -> &[u8] {
+        let start = if i == 0 { 0 } else { self.cut_ends[i - 1] };
+        &self.cuts[start as usize..self.cut_ends[i] as usize]
     }
 
     /// The length of all texts together.
@@ -216,6 +252,8 @@ impl Texts {
 
     pub(crate) fn bytes(&self) -> usize {
         self.text.capacity()
+            + self.cuts.capacity()
+            + 4 * self.cut_ends.capacity()
             + 8 * (self.ends.capacity() + self.created.capacity())
             + 4 * self.keys.capacity()
     }
@@ -260,5 +298,12 @@ mod tests {
         texts.put(0, 9, |t| made(t, 'c'));
         assert_eq!((texts.len(), texts.get(0)), (1, "c"));
         assert_eq!(texts.created(0), u64::from('c'));
+        texts.push(r#"ab="c",d="""#, 0);
+        texts.push(r#"ab="\\",d="""#, 0);
+        texts.push(r#"ab="x""#, 0);
+        let cuts: Vec<_> = (0..4).map(|i| texts.cuts(i)).collect();
+        assert_eq!(cuts, [&[][..], &[2, 1, 1, 0], &[], &[2, 1]]);
+        texts.truncate(2);
+        assert_eq!(texts.cuts(1), [2, 1, 1, 0]);
     }
 }
