@@ -1,5 +1,12 @@
 //! Numbers as exposition writes them.
 
+/// Appends an integer.
+#[inline(always)]
+pub(super) fn integer(out: &mut Vec<u8>, n: u64) {
+    integer_line(out, n);
+    out.pop();
+}
+
 /// Appends an integer and a line feed.
 #[inline(always)]
 pub(super) fn integer_line(out: &mut Vec<u8>, n: u64) {

@@ -8,10 +8,11 @@ use crossbeam_epoch::pin;
 
 use crate::sync::{Acquire, Relaxed, Release};
 
-/// A shared text: one pointer to its length, with the bytes behind it. Readers pin the epoch; what was taken away is freed
+/// A shared text and a number that belongs to it: one pointer to both, with the bytes behind them. Readers pin the epoch;
+/// what was taken away is freed
 /// an epoch later.
 #[derive(Debug)]
-pub struct SharedText(AtomicPtr<usize>);
+pub struct SharedText(AtomicPtr<Head>);
 
 impl SharedText {
     /// No text yet.
@@ -29,20 +30,26 @@ impl SharedText {
 
     /// Runs `f` on the text as it is now, or on an empty one.
     pub fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
+        self.with_stamp(|text, _| f(text))
+    }
+
+    /// Runs `f` on the text and its number as they are now; 0 before there is one.
+    pub fn with_stamp<R>(&self, f: impl FnOnce(&str, u64) -> R) -> R {
         let _pinned = pin();
         // Acquire: pairs with the Release in `set`; the text is seen whole.
         match NonNull::new(self.0.load(Acquire)) {
             // SAFETY: made in `set`, and not freed while the epoch is pinned.
-            Some(text) => f(unsafe { Text(text).as_str() }),
-            None => f(""),
+            Some(text) => unsafe { f(Text(text).as_str(), Text(text).stamp()) },
+            None => f("", 0),
         }
     }
 
-    /// Puts a text where none is. Were one there, or did two threads do it at once, all but the last would be leaked.
-    pub fn set(&self, text: &str) {
+    /// Puts a text and its number where none is. Were one there, or did two threads do it at once, all but the last would
+    /// be leaked.
+    pub fn set(&self, text: &str, stamp: u64) {
         debug_assert!(!self.is_set(), "it is cleared first");
-        // Release: pairs with the Acquire in `with` and in `clear`. Not an exchange, which costs as much as the rest.
-        self.0.store(Text::new(text).0.as_ptr(), Release);
+        // Release: pairs with the Acquire in `with_stamp` and in `clear`. Not an exchange, which costs as much as the rest.
+        self.0.store(Text::new(text, stamp).0.as_ptr(), Release);
     }
 
     /// Takes the text away.
@@ -70,22 +77,31 @@ impl Drop for SharedText {
     }
 }
 
+#[derive(Debug)]
+struct Head {
+    stamp: u64,
+    len: usize,
+}
+
 /// A length, and as many bytes of a text behind it.
-struct Text(NonNull<usize>);
+struct Text(NonNull<Head>);
 
 // SAFETY: it is immutable once made, and freed once.
 unsafe impl Send for Text {}
 
 impl Text {
-    fn new(text: &str) -> Self {
+    fn new(text: &str, stamp: u64) -> Self {
         let layout = Self::layout(text.len());
-        // SAFETY: the layout is not empty: it holds the length.
-        let Some(at) = NonNull::new(unsafe { alloc(layout) }.cast::<usize>()) else {
+        // SAFETY: the layout is not empty: it holds the head.
+        let Some(at) = NonNull::new(unsafe { alloc(layout) }.cast::<Head>()) else {
             handle_alloc_error(layout)
         };
-        // SAFETY: fresh memory for a length and the bytes behind it.
+        // SAFETY: fresh memory for a head and the bytes behind it.
         unsafe {
-            at.write(text.len());
+            at.write(Head {
+                stamp,
+                len: text.len(),
+            });
             at.add(1)
                 .cast::<u8>()
                 .copy_from_nonoverlapping(NonNull::from_ref(text).cast(), text.len());
@@ -99,10 +115,18 @@ impl Text {
     unsafe fn as_str<'a>(&self) -> &'a str {
         // SAFETY: as `new` wrote it, from a text.
         unsafe {
-            let bytes =
-                std::slice::from_raw_parts(self.0.add(1).cast::<u8>().as_ptr(), self.0.read());
+            let len = self.0.as_ref().len;
+            let bytes = std::slice::from_raw_parts(self.0.add(1).cast::<u8>().as_ptr(), len);
             std::str::from_utf8_unchecked(bytes)
         }
+    }
+
+    /// # Safety
+    ///
+    /// It is not freed yet.
+    unsafe fn stamp(&self) -> u64 {
+        // SAFETY: as `new` wrote it.
+        unsafe { self.0.as_ref().stamp }
     }
 
     /// # Safety
@@ -110,11 +134,11 @@ impl Text {
     /// Nobody can reach it any more.
     unsafe fn free(self) {
         // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(self.0.as_ptr().cast(), Self::layout(self.0.read())) };
+        unsafe { dealloc(self.0.as_ptr().cast(), Self::layout(self.0.as_ref().len)) };
     }
 
     fn layout(len: usize) -> Layout {
-        Layout::new::<usize>()
+        Layout::new::<Head>()
             .extend(Layout::array::<u8>(len).expect("a text has at most isize::MAX bytes"))
             .expect("and so has it with its length")
             .0
@@ -132,13 +156,13 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for i in 0..200 {
-                    text.set(&"ab".repeat(i % 7));
+                    text.set(&"ab".repeat(i % 7), (i % 7) as u64);
                     assert!(text.is_set());
                     text.clear();
                 }
             });
             for _ in 0..200 {
-                text.with(|text| assert_eq!(text, "ab".repeat(text.len() / 2)));
+                text.with_stamp(|text, n| assert_eq!(text, "ab".repeat(n as usize)));
             }
         });
     }

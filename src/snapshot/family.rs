@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::exemplar::Exemplar;
 use super::labels::{self, Texts};
 use super::values::{Value, Values};
 
@@ -73,6 +75,8 @@ pub(crate) struct Meta {
     pub(crate) unit: Cow<'static, str>,
     pub(crate) kind: Kind,
     pub(crate) merge: GaugeMerge,
+    /// Whether its name and those of its labels may be outside the old character set.
+    pub(crate) utf8: bool,
     /// The escaped text of the labels that all series have: the registry's and the family's constant ones.
     pub(crate) constant: String,
 }
@@ -85,6 +89,8 @@ pub struct Family {
     pub(crate) meta: Meta,
     pub(crate) texts: Texts,
     pub(crate) values: Values,
+    /// Each with the place of its series and of its bucket, which is 0 for a counter; in their order, mostly none.
+    pub(crate) exemplars: Vec<(u32, u32, Exemplar)>,
     /// Who wrote it, and which edition of its series: while both stay, the texts do.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) source: (u64, u64),
@@ -96,6 +102,7 @@ impl Family {
             meta,
             texts: Texts::default(),
             values,
+            exemplars: Vec::new(),
             source: (0, 0),
         }
     }
@@ -107,6 +114,7 @@ impl Family {
             self.source = source;
         }
         self.values.clear();
+        self.exemplars.clear();
     }
 
     /// The name, as registered.
@@ -161,9 +169,45 @@ impl Family {
         self.values.get(i)
     }
 
+    /// Since when series `i` counts, where that is known: when it was made, or cleared. To the millisecond.
+    #[must_use]
+    pub fn created(&self, i: usize) -> Option<SystemTime> {
+        match self.texts.created(i) {
+            0 => None,
+            millis => Some(UNIX_EPOCH + Duration::from_millis(millis)),
+        }
+    }
+
+    /// Whether a bucket is for negative values: then the sum of a histogram can go down.
+    pub(crate) fn has_negative_bounds(&self) -> bool {
+        matches!(&self.values, Values::Histogram { bounds, .. } if bounds.first().is_some_and(|first| *first < 0.0))
+    }
+
+    /// The exemplars of series `i`, each with the place of its bucket, which is 0 for a counter.
+    pub fn exemplars(&self, i: usize) -> impl Iterator<Item = (usize, &Exemplar)> {
+        self.exemplars_of(i)
+            .iter()
+            .map(|(_, bucket, exemplar)| (*bucket as usize, exemplar))
+    }
+
+    pub(crate) fn exemplars_of(&self, i: usize) -> &[(u32, u32, Exemplar)] {
+        if self.exemplars.is_empty() {
+            return &[];
+        }
+        let from = self
+            .exemplars
+            .partition_point(|(series, ..)| (*series as usize) < i);
+        let rest = &self.exemplars[from..];
+        &rest[..rest.partition_point(|(series, ..)| *series as usize == i)]
+    }
+
     /// Appends series `i` of `other`, which has the same shape.
     pub(super) fn push_from(&mut self, other: &Self, i: usize) {
-        self.texts.push(other.texts.get(i));
+        let at = self.len() as u32;
+        let theirs = other.exemplars_of(i).iter();
+        self.exemplars
+            .extend(theirs.map(|(_, bucket, exemplar)| (at, *bucket, exemplar.clone())));
+        self.texts.push(other.texts.get(i), other.texts.created(i));
         self.values.push(other.value(i));
     }
 

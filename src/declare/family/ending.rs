@@ -60,6 +60,8 @@ impl<C: Exported> Family<C> {
         if forget && !self.is_unlabelled() {
             let mut held = C::Total::default();
             read(&self.first, &mut pass, &mut held);
+            self.created.store(crate::clock::millis(), Relaxed);
+            self.edition.fetch_add(1, Relaxed);
             let mut ended = self.ended();
             ended.forgotten = Some(held);
             for retired in &mut ended.retired {
@@ -90,6 +92,14 @@ impl<C: Exported> Family<C> {
         ended.forgotten = None;
         self.infinity.store(0, Relaxed);
         self.overflowed.store(false, Relaxed);
+        let live = dense.iter().chain(self.all().map(|(_, series)| series));
+        for series in live.filter(|series| series.is_live()) {
+            let text = series.text.with(str::to_owned);
+            series.text.clear();
+            series.open(&text);
+        }
+        self.created.store(crate::clock::millis(), Relaxed);
+        self.edition.fetch_add(1, Relaxed);
     }
 
     /// Makes one change after another, for who looks first and then retires.

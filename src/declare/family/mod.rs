@@ -75,6 +75,8 @@ pub(crate) struct Family<C: Exported> {
     overflowed: AtomicBool,
     /// Whether the limit was said to be reached.
     said: AtomicBool,
+    /// Since when the series without labels, or the overflow series, counts: milliseconds since the epoch of Unix.
+    created: AtomicU64,
     /// The sign of the infinity that was observed: 1 for plus, 2 for minus.
     infinity: AtomicU32,
     /// Whether `ended` has a series to use again.
@@ -129,6 +131,18 @@ impl<C: Exported> Series<C> {
         }
     }
 
+    fn open(&self, text: &str) {
+        self.text.set(text, crate::clock::millis());
+    }
+
+    /// Appends the text, and says since when the series counts.
+    fn copy_text(&self, out: &mut String) -> u64 {
+        self.text.with_stamp(|text, created| {
+            out.push_str(text);
+            created
+        })
+    }
+
     #[inline]
     fn is_live(&self) -> bool {
         self.text.is_set()
@@ -154,6 +168,7 @@ impl<C: Exported> Family<C> {
             overflowed: AtomicBool::new(false),
             said: AtomicBool::new(false),
             infinity: AtomicU32::new(0),
+            created: AtomicU64::new(crate::clock::millis()),
             ended: Mutex::new(Ended {
                 retired: Vec::new(),
                 worth_a_walk: 0,
@@ -216,7 +231,7 @@ impl<C: Exported> Family<C> {
             (0..count)
                 .map(|i| {
                     let series = Series::new(&self.shape);
-                    series.text.set(&self.text_of(&texts(i)));
+                    series.open(&self.text_of(&texts(i)));
                     series
                 })
                 .collect()
@@ -320,14 +335,12 @@ impl<C: Exported> Family<C> {
         if let Some(all) = self.dense.get() {
             for (i, series) in all.iter().enumerate() {
                 read(&series.cells, pass, &mut total);
-                out.texts.put(i, i as u32, |out| {
-                    series.text.with(|text| out.push_str(text))
-                });
+                out.texts.put(i, i as u32, |out| series.copy_text(out));
                 C::write(&total, &mut out.values);
             }
         } else if self.is_unlabelled() {
             read(&self.first, pass, &mut total);
-            out.texts.put(0, 0, |_| {});
+            out.texts.put(0, 0, |_| self.created.load(Relaxed));
             C::write(&total, &mut out.values);
             return;
         }
@@ -353,8 +366,7 @@ impl<C: Exported> Family<C> {
                     {
                         continue;
                     }
-                    out.texts
-                        .put(i, index, |out| series.text.with(|text| out.push_str(text)));
+                    out.texts.put(i, index, |out| series.copy_text(out));
                     C::write(total, &mut out.values);
                     i += 1;
                 }
@@ -370,6 +382,7 @@ impl<C: Exported> Family<C> {
             }
             out.texts.put(i, u32::MAX, |text| {
                 text.push_str(&self.overflow_text());
+                self.created.load(Relaxed)
             });
             C::write(&overflow, &mut out.values);
             i += 1;
