@@ -50,7 +50,7 @@ pub use push::{Pusher, Pushing};
 pub use serve::MetricsService;
 #[cfg(all(feature = "serve", not(loom)))]
 pub use serve::{Bound, Server, Serving};
-pub use snapshot::{GaugeMerge, Snapshot};
+pub use snapshot::{Estimate, GaugeMerge, Native, Snapshot};
 #[cfg(not(loom))]
 pub use tallies_macros::{LabelValue, Labels, Metrics, metric};
 

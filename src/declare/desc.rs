@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::snapshot::sketch::Targets;
-use crate::snapshot::{GaugeMerge, Kind};
+use crate::snapshot::{GaugeMerge, Kind, Resolution};
 
 /// The most series of a family, unless it says otherwise. What comes after lands in the overflow series.
 pub const DEFAULT_LIMIT: usize = 10_000;
@@ -26,6 +26,8 @@ pub(crate) struct Desc {
     pub(crate) labels: Names,
     pub(crate) constant: &'static [(&'static str, &'static str)],
     pub(crate) bounds: &'static [f64],
+    /// Of a histogram: whether it has exponential buckets.
+    pub(crate) native: Option<Resolution>,
     pub(crate) targets: Targets,
     /// Whether `targets` are the family's own, and not the default.
     pub(crate) own_targets: bool,
@@ -90,6 +92,7 @@ impl Desc {
             labels,
             constant: &[],
             bounds: &[],
+            native: None,
             targets: OBJECTIVES,
             own_targets: false,
             max_age: None,
@@ -175,6 +178,11 @@ impl Desc {
         if matches!(self.kind, Kind::Histogram) && !self.bounds.is_empty() {
             check_bounds(self.bounds).map_err(|why| Error::buckets(self.name, why))?;
         }
+        if let Some(native) = self.native {
+            native
+                .check()
+                .map_err(|why| Error::buckets(self.name, why))?;
+        }
         check_window(self.max_age, self.ages).map_err(|why| Error::window(self.name, &why))
     }
 
@@ -185,6 +193,7 @@ impl Desc {
             && self.labels == other.labels
             && self.constant == other.constant
             && self.bounds == other.bounds
+            && self.native == other.native
             && self.targets == other.targets
             && (self.max_age, self.ages) == (other.max_age, other.ages)
             && self.unit == other.unit
