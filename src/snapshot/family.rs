@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::exemplar::Exemplar;
 use super::labels::{self, Texts};
 use super::values::{Value, Values};
 
@@ -85,6 +86,8 @@ pub struct Family {
     pub(crate) meta: Meta,
     pub(crate) texts: Texts,
     pub(crate) values: Values,
+    /// Each with the place of its series and of its bucket, which is 0 for a counter; in their order, mostly none.
+    pub(crate) exemplars: Vec<(u32, u32, Exemplar)>,
     /// Who wrote it, and which edition of its series: while both stay, the texts do.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) source: (u64, u64),
@@ -96,6 +99,7 @@ impl Family {
             meta,
             texts: Texts::default(),
             values,
+            exemplars: Vec::new(),
             source: (0, 0),
         }
     }
@@ -107,6 +111,7 @@ impl Family {
             self.source = source;
         }
         self.values.clear();
+        self.exemplars.clear();
     }
 
     /// The name, as registered.
@@ -161,8 +166,30 @@ impl Family {
         self.values.get(i)
     }
 
+    /// The exemplars of series `i`, each with the place of its bucket, which is 0 for a counter.
+    pub fn exemplars(&self, i: usize) -> impl Iterator<Item = (usize, &Exemplar)> {
+        self.exemplars_of(i)
+            .iter()
+            .map(|(_, bucket, exemplar)| (*bucket as usize, exemplar))
+    }
+
+    pub(crate) fn exemplars_of(&self, i: usize) -> &[(u32, u32, Exemplar)] {
+        if self.exemplars.is_empty() {
+            return &[];
+        }
+        let from = self
+            .exemplars
+            .partition_point(|(series, ..)| (*series as usize) < i);
+        let rest = &self.exemplars[from..];
+        &rest[..rest.partition_point(|(series, ..)| *series as usize == i)]
+    }
+
     /// Appends series `i` of `other`, which has the same shape.
     pub(super) fn push_from(&mut self, other: &Self, i: usize) {
+        let at = self.len() as u32;
+        let theirs = other.exemplars_of(i).iter();
+        self.exemplars
+            .extend(theirs.map(|(_, bucket, exemplar)| (at, *bucket, exemplar.clone())));
         self.texts.push(other.texts.get(i));
         self.values.push(other.value(i));
     }

@@ -4,6 +4,7 @@
 //! with its own earlier snapshot, nothing is reset), and those of several processes add up ([`Snapshot::merge`]).
 
 mod arithmetic;
+mod exemplar;
 mod family;
 pub(crate) mod labels;
 pub(crate) mod native;
@@ -13,6 +14,7 @@ mod values;
 
 use std::time::SystemTime;
 
+pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMerge, Kind, SeriesLabels};
 pub use native::{Estimate, Native};
