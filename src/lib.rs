@@ -40,6 +40,7 @@ pub use declare::{
     Histogram, HistogramBuilder, HistogramSeries, InFlight, Info, InfoBuilder, LabelSet,
     LabelValue, List, NamedLabels, Options, StateSet, StateSetBuilder, Summary, SummaryBuilder,
     SummarySeries, Timer, UpDownCounter, UpDownCounterBuilder, UpDownCounterSeries, buckets,
+    trace_ids,
 };
 pub use error::Error;
 #[cfg(not(loom))]

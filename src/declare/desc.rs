@@ -241,6 +241,14 @@ pub(crate) const fn check_label(name: &[u8], kind: Kind) -> Result<(), &'static 
     }
 }
 
+/// The grammar of label names of exemplars: nothing is reserved.
+pub(crate) fn exemplar_label(name: &str) -> Result<(), &'static str> {
+    match check_label(name.as_bytes(), Kind::Counter) {
+        Err(RESERVED) => Ok(()),
+        other => other,
+    }
+}
+
 const fn check_labels(names: &[&str], kind: Kind) -> Result<(), (usize, &'static str)> {
     let mut i = 0;
     while i < names.len() {

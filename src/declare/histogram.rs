@@ -9,6 +9,7 @@ use crate::snapshot::{Kind, Natives, Resolution, Values};
 
 use super::declaration::{Declaration, Kept};
 use super::desc::{Desc, check_bounds};
+use super::exemplar;
 use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
@@ -303,6 +304,43 @@ macro_rules! histogram_methods {
             Ok(())
         }
 
+        /// Observes `value`, and keeps these labels as the exemplar of its bucket: what this observation can be found by.
+        ///
+        /// An observation without an exemplar costs nothing for this; one with takes an allocation or two. Every fixed bucket
+        /// keeps its last one, with value and time. More than 128 characters, names and values together, or a bad label
+        /// name: the value is observed, the exemplar is dropped and counted in `tallies_refused_updates_total`.
+        pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)]) {
+            self.observe(value);
+            if !value.is_nan() && exemplar::admits(exemplar) {
+                self.keep(value, exemplar);
+            }
+        }
+
+        /// As [`observe_with`](Self::observe_with), or says why not.
+        ///
+        /// # Errors
+        ///
+        /// NaN, and labels that cannot be an exemplar's; nothing is observed.
+        pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error> {
+            exemplar::check(exemplar)?;
+            self.try_observe(value)?;
+            self.keep(value, exemplar);
+            Ok(())
+        }
+
+        /// Observes `value`, with the current trace's id as the exemplar if there is one: see
+        /// [`trace_ids`](crate::trace_ids).
+        pub fn observe_traced(&self, value: f64) {
+            self.observe(value);
+            if !value.is_nan() {
+                exemplar::with_trace(|labels| {
+                    if exemplar::admits(labels) {
+                        self.keep(value, labels);
+                    }
+                });
+            }
+        }
+
         /// Runs `f` and observes the seconds it took.
         pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
             let _timer = self.start_timer();
@@ -324,6 +362,10 @@ impl Histogram {
     #[must_use]
     pub fn total(&self) -> Observed {
         self.inner.total()
+    }
+
+    fn keep(&self, value: f64, labels: &[(&str, &str)]) {
+        self.series().keep(value, labels);
     }
 
     fn series(&self) -> HistogramSeries<'_> {
@@ -392,6 +434,16 @@ impl<'a> HistogramSeries<'a> {
         self.handle.desc().native.is_some()
     }
 
+    fn keep(&self, value: f64, labels: &[(&str, &str)]) {
+        self.handle.cold(|found| {
+            if found.family.admits(value) {
+                let bounds = bounds(&found.family.desc);
+                let place = (bucket(bounds, value), bounds.len() + 1);
+                exemplar::keep(found, place, value, labels);
+            }
+        });
+    }
+
     #[inline(always)]
     fn observe_cold(&self, value: f64, times: u64) {
         self.handle
@@ -429,5 +481,15 @@ impl BoundHistogram {
     #[inline]
     pub fn observe(&self, value: f64) {
         self.series().observe(value);
+    }
+
+    /// Observes `value`, and keeps these labels as the exemplar: see [`Histogram::observe_with`].
+    pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)]) {
+        self.series().observe_with(value, exemplar);
+    }
+
+    /// Observes `value`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+    pub fn observe_traced(&self, value: f64) {
+        self.series().observe_traced(value);
     }
 }

@@ -26,6 +26,8 @@
 )]
 
 mod buckets;
+#[cfg(not(loom))]
+mod exemplar;
 mod level;
 mod memory;
 #[cfg(all(test, loom))]
@@ -49,6 +51,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use crate::sync::{AtomicU64, Relaxed, const_fn};
 
 pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
+#[cfg(not(loom))]
+pub use exemplar::Exemplars;
 pub use level::{Change, Level};
 pub use pass::{Pass, Retired};
 pub use shard::Thread;
