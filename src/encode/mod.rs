@@ -1,6 +1,7 @@
 //! A snapshot as bytes. One walk drives every format through one small trait: formats differ in lines, not in logic.
 
 pub(crate) mod accept;
+mod native;
 mod number;
 mod text;
 
