@@ -1,9 +1,16 @@
-//! A scrape in its steady state: the pass over eight threads' cells, and the text of it.
+//! A scrape in its steady state: the pass over eight threads' cells, and the page in each format.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tallies::{Counter, Histogram, Registry, Snapshot};
+use tallies::{Counter, Histogram, Registry, Snapshot, encode};
 
 const SERIES: usize = 100_000;
+
+type Write = fn(&Snapshot, &mut Vec<u8>);
+const FORMATS: [(&str, Write); 3] = [
+    ("text", encode::text_into),
+    ("OpenMetrics", encode::open_metrics_into),
+    ("protobuf", encode::protobuf_into),
+];
 
 /// Updates every series once in each of eight threads that are alive together.
 fn in_eight_threads(update: impl Fn(&str) + Sync) {
@@ -50,12 +57,14 @@ fn scrape(c: &mut Criterion) {
         group.bench_function(format!("{name}: snapshot"), |b| {
             b.iter(|| registry.snapshot_into(&mut snapshot))
         });
-        group.bench_function(format!("{name}: text"), |b| {
-            b.iter(|| {
-                page.clear();
-                tallies::encode::text_into(&snapshot, &mut page);
+        for (format, write) in FORMATS {
+            group.bench_function(format!("{name}: {format}"), |b| {
+                b.iter(|| {
+                    page.clear();
+                    write(&snapshot, &mut page);
+                });
             });
-        });
+        }
     }
     let now = counters.snapshot();
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Time, where it is a parameter: what expires asks here, and tests move it on.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Now; in tests of this crate, plus what `advance` added on this thread.
 pub(crate) fn now() -> Instant {
@@ -8,6 +8,14 @@ pub(crate) fn now() -> Instant {
     return Instant::now() + AHEAD.get();
     #[cfg(not(test))]
     Instant::now()
+}
+
+/// Milliseconds since the epoch of Unix; in tests of this crate, plus what `advance` added on this thread.
+pub(crate) fn millis() -> u64 {
+    #[cfg(test)]
+    return crate::snapshot::millis(SystemTime::now() + AHEAD.get());
+    #[cfg(not(test))]
+    crate::snapshot::millis(SystemTime::now())
 }
 
 #[cfg(test)]

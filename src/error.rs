@@ -41,6 +41,13 @@ impl Error {
         ))
     }
 
+    pub(crate) fn same_label(family: &str, label: &str, other: &str, escaped: &str) -> Self {
+        Self::new(format!(
+            "labels `{label}` and `{other}` of family `{family}` are both `{escaped}` to a reader without UTF-8 names: \
+             call one of them differently"
+        ))
+    }
+
     pub(crate) fn buckets(family: &str, why: &str) -> Self {
         Self::new(format!("buckets of family `{family}` {why}"))
     }
@@ -62,7 +69,8 @@ impl Error {
             ))
         } else {
             Self::new(format!(
-                "family `{name}` would expose the same samples as `{other}`, registered {place}"
+                "family `{name}` would expose the same samples as `{other}`, registered {place}: suffixes such as `_total` \
+                 and `_sum` count, and so does what escaping makes of a UTF-8 name; call one of them differently"
             ))
         }
     }

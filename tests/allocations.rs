@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use tallies::{
     AnyLabels, Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, Summary,
-    UpDownCounter,
+    UpDownCounter, encode,
 };
 
 struct Counting;
@@ -233,17 +233,36 @@ fn a_scrape_allocates_nothing_that_grows_with_the_series() {
             .limit(series)
             .register(&registry)
             .unwrap();
+        let s = Summary::<()>::builder("s", "")
+            .labels(["x"])
+            .limit(10)
+            .register(&registry)
+            .unwrap();
+        let u = Counter::<()>::builder("u.total", "")
+            .utf8()
+            .labels(["x.y"])
+            .limit(series)
+            .register(&registry)
+            .unwrap();
         for i in 0..series {
             c.with([&i.to_string()]).add(2000);
             h.with([&i.to_string()]).observe(1.0);
             n.with([&i.to_string()]).observe(1.0);
+            u.with([&i.to_string()]).inc();
         }
+        (0..10).for_each(|i| s.with([&i.to_string()]).observe(1.0));
         let mut snapshot = Snapshot::default();
         let mut page = Vec::new();
         let mut scrape = || {
             registry.snapshot_into(&mut snapshot);
-            page.clear();
-            tallies::encode::text_into(&snapshot, &mut page);
+            for write in [
+                encode::text_into,
+                encode::open_metrics_into,
+                encode::protobuf_into,
+            ] {
+                page.clear();
+                write(&snapshot, &mut page);
+            }
         };
         scrape();
         scrape();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("error", &["snapshot"]),
-    ("clock", &[]),
+    ("clock", &["snapshot"]),
     ("snapshot", &["error"]),
     ("observe", &["sync", "snapshot"]),
     ("declare", &["error", "clock", "snapshot", "observe"]),

@@ -10,8 +10,9 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features units rooms loom miri address fuzz mutations prometheus pushgateway package"
+all="format clippy features units rooms loom miri address fuzz mutations parsers prometheus pushgateway package"
 fuzz_seconds=20
+parser=0.26.0
 case ${1:-} in
 --quick) steps="format clippy units" ;;
 --long) steps="$all soak" fuzz_seconds=3600 ;;
@@ -37,9 +38,12 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 debian() { # command, package
     command -v "$1" >/dev/null && return
     echo "installing the Debian package $2, for $1"
+    debian_package "$2"
+}
+debian_package() {
     [ -n "${apt_updated:-}" ] || as_root apt-get -qq update
     apt_updated=1
-    DEBIAN_FRONTEND=noninteractive as_root apt-get -qq install -y --no-install-recommends "$2" >/dev/null
+    DEBIAN_FRONTEND=noninteractive as_root apt-get -qq install -y --no-install-recommends "$1" >/dev/null
 }
 component() { # component of the nightly toolchain
     rustup component list --toolchain nightly --installed | grep -q "^$1" && return
@@ -47,6 +51,21 @@ component() { # component of the nightly toolchain
     rustup component add --toolchain nightly "$1"
 }
 if wants mutations; then debian perl perl; fi
+if wants parsers; then
+    debian promtool prometheus
+    if ! target/parsers/bin/python -c "import prometheus_client" 2>/dev/null; then
+        echo "installing the Python package prometheus_client $parser, in target/parsers"
+        debian python3 python3
+        if ! python3 -m venv target/parsers 2>/dev/null; then
+            echo "installing the Debian package python3-venv"
+            debian_package python3-venv
+            python3 -m venv --clear target/parsers
+        fi
+        target/parsers/bin/pip install --quiet "prometheus_client==$parser"
+    fi
+    echo "prometheus_client $(target/parsers/bin/pip show prometheus_client | sed -n 's/^Version: //p')"
+    promtool --version 2>&1 | head -n 1
+fi
 if wants prometheus; then
     debian prometheus prometheus
     debian promtool prometheus
@@ -125,6 +144,10 @@ fi
 if wants mutations; then
     say "mutations"
     timeout 900 tests/mutate.sh
+fi
+if wants parsers; then
+    say "the parsers of others"
+    cargo test --test parsers -- --nocapture
 fi
 if wants prometheus; then
     say "a real Prometheus"

@@ -118,6 +118,7 @@ impl Collected {
                     unit: "".into(),
                     kind,
                     merge: GaugeMerge::Sum,
+                    utf8: false,
                     constant: String::new(),
                 };
                 let values = if kind == Kind::Counter {
@@ -143,7 +144,7 @@ impl Collected {
                 &format!("has the series {{{text}}} twice"),
             ));
         }
-        family.texts.push(&text);
+        family.texts.push(&text, 0);
         Ok(family)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::snapshot::sketch::Targets;
-use crate::snapshot::{GaugeMerge, Kind, Resolution};
+use crate::snapshot::{Escaping, GaugeMerge, Kind, Resolution, is_label_name, is_metric_name};
 
 /// The most series of a family, unless it says otherwise. What comes after lands in the overflow series.
 pub const DEFAULT_LIMIT: usize = 10_000;
@@ -38,6 +38,8 @@ pub(crate) struct Desc {
     pub(crate) hot: bool,
     pub(crate) expire_after: Option<Duration>,
     pub(crate) merge: GaugeMerge,
+    /// Whether its name and those of its labels may be outside the old character set.
+    pub(crate) utf8: bool,
     /// The number of combinations of a closed label set.
     pub(crate) dense: usize,
     pub(crate) location: &'static Location<'static>,
@@ -71,7 +73,7 @@ impl Desc {
             "a metric name has to match [a-zA-Z_:][a-zA-Z0-9_:]*"
         );
         assert!(
-            check_labels(labels.fixed(), kind).is_ok(),
+            check_labels(labels.fixed(), kind, false).is_ok(),
             "a label name has to match [a-zA-Z_][a-zA-Z0-9_]*, and to stand once; names that begin with `__` are reserved, \
              and so are `le` of a histogram and `quantile` of a summary"
         );
@@ -105,6 +107,7 @@ impl Desc {
                 Kind::StateSet => GaugeMerge::Last,
                 _ => GaugeMerge::Sum,
             },
+            utf8: false,
             dense: 0,
             location,
         }
@@ -161,20 +164,40 @@ impl Desc {
         Ok(())
     }
 
+    /// A family whose name and label names may have any character; bad ones do not compile in a `static`.
+    #[track_caller]
+    pub(crate) const fn new_utf8(name: &'static str, kind: Kind, labels: Names) -> Self {
+        let mut desc = Self::unchecked(name, kind, labels, Location::caller());
+        desc.utf8 = true;
+        assert!(
+            check_utf8(name.as_bytes()).is_ok(),
+            "a metric name must not be empty, or have `\"`, `\\` or a line feed in it"
+        );
+        assert!(
+            check_labels(labels.fixed(), kind, true).is_ok(),
+            "a label name must not be empty, or have `\"`, `\\` or a line feed in it, and stands once; names that begin \
+             with `__` are reserved, and so are `le` of a histogram and `quantile` of a summary"
+        );
+        desc
+    }
+
     /// What stands in a `static` was checked by the compiler; this checks what was built at run time, and all of it.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        check_name(self.name.as_bytes()).map_err(|why| Error::name(self.name, why))?;
+        let check = if self.utf8 { check_utf8 } else { check_name };
+        check(self.name.as_bytes()).map_err(|why| Error::name(self.name, why))?;
         let labels = self.labels.fixed();
-        check_labels(labels, self.kind)
+        check_labels(labels, self.kind, self.utf8)
             .map_err(|(i, why)| Error::label_name(self.name, labels[i], why))?;
         for (i, &(name, _)) in self.constant.iter().enumerate() {
-            check_label(name.as_bytes(), self.kind)
+            self.check_label(name)
                 .map_err(|why| Error::label_name(self.name, name, why))?;
             if labels.contains(&name) || self.constant[..i].iter().any(|(other, _)| *other == name)
             {
                 return Err(Error::label_name(self.name, name, DOUBLED));
             }
         }
+        let constant = self.constant.iter().map(|(name, _)| *name);
+        self.check_escaped(labels.iter().copied().chain(constant))?;
         if matches!(self.kind, Kind::Histogram) && !self.bounds.is_empty() {
             check_bounds(self.bounds).map_err(|why| Error::buckets(self.name, why))?;
         }
@@ -184,6 +207,33 @@ impl Desc {
                 .map_err(|why| Error::buckets(self.name, why))?;
         }
         check_window(self.max_age, self.ages).map_err(|why| Error::window(self.name, &why))
+    }
+
+    /// The grammar of this family's label names, and what is reserved.
+    pub(crate) fn check_label(&self, name: &str) -> Result<(), &'static str> {
+        check_label_of(name.as_bytes(), self.kind, self.utf8)
+    }
+
+    /// That these label names are still different ones where a reader knows the old character set only.
+    pub(crate) fn check_escaped<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<(), Error> {
+        if !self.utf8 {
+            return Ok(());
+        }
+        for escaping in Escaping::LOSSY {
+            let mut seen: Vec<(String, &str)> = Vec::new();
+            for name in names.clone() {
+                let mut escaped = String::new();
+                escaping.label(name, &mut escaped);
+                if let Some((_, other)) = seen.iter().find(|(text, _)| *text == escaped) {
+                    return Err(Error::same_label(self.name, name, other, &escaped));
+                }
+                seen.push((escaped, name));
+            }
+        }
+        Ok(())
     }
 
     /// Whether `other` declares the same family: then the two share their series.
@@ -197,43 +247,42 @@ impl Desc {
             && self.targets == other.targets
             && (self.max_age, self.ages) == (other.max_age, other.ages)
             && self.unit == other.unit
+            && self.utf8 == other.utf8
             && self.dense == other.dense
     }
 }
 
-const NAME: &str = "has to match [a-zA-Z_:][a-zA-Z0-9_:]*";
-const LABEL: &str = "has to match [a-zA-Z_][a-zA-Z0-9_]*";
+const NAME: &str = "has to match [a-zA-Z_:][a-zA-Z0-9_:]*, unless it is declared with `utf8`";
+const LABEL: &str =
+    "has to match [a-zA-Z_][a-zA-Z0-9_]*, unless its family is declared with `utf8`";
+const UTF8: &str = "must not be empty, or have `\"`, `\\` or a line feed in it";
 const RESERVED: &str =
     "is reserved: names that begin with `__`, `le` of a histogram, `quantile` of a summary";
 const DOUBLED: &str = "stands twice";
 
 /// The grammar of metric names (Prometheus data model).
 pub(crate) const fn check_name(name: &[u8]) -> Result<(), &'static str> {
-    let mut i = 0;
-    while i < name.len() {
-        match name[i] {
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':' => {}
-            b'0'..=b'9' if i > 0 => {}
-            _ => return Err(NAME),
-        }
-        i += 1;
+    if is_metric_name(name) {
+        Ok(())
+    } else {
+        Err(NAME)
     }
-    if i == 0 { Err(NAME) } else { Ok(()) }
 }
 
 /// The grammar of label names, and what is reserved.
 pub(crate) const fn check_label(name: &[u8], kind: Kind) -> Result<(), &'static str> {
-    let mut i = 0;
-    while i < name.len() {
-        match name[i] {
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' => {}
-            b'0'..=b'9' if i > 0 => {}
-            _ => return Err(LABEL),
+    check_label_of(name, kind, false)
+}
+
+const fn check_label_of(name: &[u8], kind: Kind, utf8: bool) -> Result<(), &'static str> {
+    if utf8 {
+        if let Err(why) = check_utf8(name) {
+            return Err(why);
         }
-        i += 1;
+    } else if !is_label_name(name) {
+        return Err(LABEL);
     }
     match name {
-        [] => Err(LABEL),
         [b'_', b'_', ..] => Err(RESERVED),
         b"le" if matches!(kind, Kind::Histogram) => Err(RESERVED),
         b"quantile" if matches!(kind, Kind::Summary) => Err(RESERVED),
@@ -243,16 +292,29 @@ pub(crate) const fn check_label(name: &[u8], kind: Kind) -> Result<(), &'static 
 
 /// The grammar of label names of exemplars: nothing is reserved.
 pub(crate) fn exemplar_label(name: &str) -> Result<(), &'static str> {
-    match check_label(name.as_bytes(), Kind::Counter) {
-        Err(RESERVED) => Ok(()),
-        other => other,
+    if is_label_name(name.as_bytes()) {
+        Ok(())
+    } else {
+        Err(LABEL)
     }
 }
 
-const fn check_labels(names: &[&str], kind: Kind) -> Result<(), (usize, &'static str)> {
+/// Any name that can stand in quotes as it is: what every format reads without a doubt.
+const fn check_utf8(name: &[u8]) -> Result<(), &'static str> {
+    let mut i = 0;
+    while i < name.len() {
+        if matches!(name[i], b'"' | b'\\' | b'\n') {
+            return Err(UTF8);
+        }
+        i += 1;
+    }
+    if i == 0 { Err(UTF8) } else { Ok(()) }
+}
+
+const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usize, &'static str)> {
     let mut i = 0;
     while i < names.len() {
-        if let Err(why) = check_label(names[i].as_bytes(), kind) {
+        if let Err(why) = check_label_of(names[i].as_bytes(), kind, utf8) {
             return Err((i, why));
         }
         let mut other = 0;
@@ -417,7 +479,7 @@ mod tests {
         assert!(check_label(b"le", Kind::Counter).is_ok());
         assert!(check_label(b"job", Kind::Counter).is_ok());
         assert_eq!(
-            check_labels(&["a", "b", "a"], Kind::Gauge),
+            check_labels(&["a", "b", "a"], Kind::Gauge, false),
             Err((2, DOUBLED))
         );
     }

@@ -235,9 +235,12 @@ impl Declared for States {
     fn write(&self, _: &mut Pass<'_>, out: &mut snapshot::Family) {
         out.begin((u64::MAX, self.names.as_ptr().addr() as u64));
         let current = self.current.load(Relaxed);
+        // The label is called like the family, prefix and all: OpenMetrics knows a state set by that.
+        let label = out.meta.name.clone();
         for (i, name) in self.names.iter().enumerate() {
             out.texts.put(i, i as u32, |text| {
-                *text += &labels::text(&[(self.desc.name, name)])
+                text.push_str(&labels::text(&[(&label, name)]));
+                0
             });
             if let Values::Gauge(values) = &mut out.values {
                 values.push(f64::from(u8::from(i == current)));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::error::{Error, report};
 use crate::observe::Pass;
-use crate::snapshot::{self, Kind, Meta, Snapshot, labels};
+use crate::snapshot::{self, Escaping, Kind, Meta, Snapshot, labels};
 
 use super::desc::{Desc, check_label, check_name, intern};
 use super::family::Declared;
@@ -224,7 +224,7 @@ impl Inner {
 impl Entry {
     fn check_constant(&self, name: &str) -> Result<(), Error> {
         let desc = self.twins[0].desc();
-        check_label(name.as_bytes(), desc.kind)
+        desc.check_label(name)
             .map_err(|why| Error::label_name(desc.name, name, why))?;
         if desc.labels.fixed().contains(&name)
             || desc.constant.iter().any(|(other, _)| *other == name)
@@ -235,7 +235,9 @@ impl Entry {
                 "is also a constant label",
             ));
         }
-        Ok(())
+        let fixed = desc.labels.fixed().iter().copied();
+        let constant = desc.constant.iter().map(|(name, _)| *name);
+        desc.check_escaped(fixed.chain(constant).chain([name]))
     }
 }
 
@@ -251,18 +253,33 @@ fn suffixes(kind: Kind) -> &'static [&'static str] {
 }
 
 /// The name without the suffix that OpenMetrics moves to the sample.
-fn base(desc: &Desc) -> &'static str {
-    let suffix = match desc.kind {
+fn base(name: &str, kind: Kind) -> &str {
+    let suffix = match kind {
         Kind::Counter => "_total",
         Kind::Info => "_info",
         _ => "",
     };
-    desc.name.strip_suffix(suffix).unwrap_or(desc.name)
+    name.strip_suffix(suffix).unwrap_or(name)
 }
 
-/// Whether two families would expose samples of one name, in one format or another.
+/// Whether two families would expose samples of one name, in one format or another, however names are escaped.
 fn clash(a: &Desc, b: &Desc) -> bool {
-    let (a_base, b_base) = (base(a), base(b));
+    if clash_as_written((a.name, a.kind), (b.name, b.kind)) {
+        return true;
+    }
+    if !a.utf8 && !b.utf8 {
+        return false;
+    }
+    Escaping::LOSSY.iter().any(|escaping| {
+        let [mut one, mut two] = [String::new(), String::new()];
+        escaping.name(a.name, &mut one);
+        escaping.name(b.name, &mut two);
+        clash_as_written((&one, a.kind), (&two, b.kind))
+    })
+}
+
+fn clash_as_written((a, a_kind): (&str, Kind), (b, b_kind): (&str, Kind)) -> bool {
+    let (a_base, b_base) = (base(a, a_kind), base(b, b_kind));
     // Cheap first: one of the two is the beginning of the other.
     let (long, short) = if a_base.len() > b_base.len() {
         (a_base, b_base)
@@ -270,8 +287,8 @@ fn clash(a: &Desc, b: &Desc) -> bool {
         (b_base, a_base)
     };
     long.strip_prefix(short).is_some_and(|rest| {
-        suffixes(a.kind).iter().any(|a| {
-            suffixes(b.kind).iter().any(|b| {
+        suffixes(a_kind).iter().any(|a| {
+            suffixes(b_kind).iter().any(|b| {
                 let (long_suffix, short_suffix) = if a_base.len() > b_base.len() {
                     (a, b)
                 } else {
@@ -301,6 +318,7 @@ pub(super) fn meta(desc: &Desc, prefix: &str, constant: &[(&'static str, String)
         unit: desc.unit.into(),
         kind: desc.kind,
         merge: desc.merge,
+        utf8: desc.utf8,
         constant: text,
     }
 }

@@ -114,6 +114,28 @@ macro_rules! metric {
                 }
             }
 
+            /// As [`new`](Self::new), with a name of any characters but `"`, `\\` and line feed: `http.requests`.
+            ///
+            /// A reader that does not ask for such names gets them escaped; what would then be the same as another
+            /// name is refused.
+            ///
+            /// # Panics
+            ///
+            /// On an empty name, on those characters, and on reserved or doubled label names.
+            #[track_caller]
+            #[must_use]
+            pub const fn new_utf8(name: &'static str) -> Self
+            where
+                L: $crate::declare::NamedLabels,
+            {
+                Self {
+                    inner: $crate::declare::declaration::Declaration::new(
+                        $crate::declare::desc::Desc::new_utf8(name, $kind, L::NAMES),
+                    ),
+                    labels: std::marker::PhantomData,
+                }
+            }
+
             /// The help text. With `#[tallies::metric]` the doc comment is it.
             #[must_use]
             pub const fn help(mut self, help: &'static str) -> Self {
@@ -258,6 +280,15 @@ macro_rules! metric {
             /// The unit, such as `seconds`; by convention the name ends in it.
             pub fn unit(mut self, unit: &str) -> Self {
                 self.desc.unit = $crate::declare::desc::intern(unit);
+                self
+            }
+
+            /// Its name and those of its labels may have any characters but `"`, `\\` and line feed: `http.requests`.
+            ///
+            /// A reader that does not ask for such names gets them escaped; what would then be the same as another
+            /// name is refused.
+            pub fn utf8(mut self) -> Self {
+                self.desc.utf8 = true;
                 self
             }
 

@@ -6,6 +6,8 @@
 //! `*/*;q=2`. Sources: RFC 9110, section 12.5.1; content negotiation and escaping schemes in the documentation of
 //! Prometheus; the headers that Prometheus 2.0 to 3.x send.
 
+use super::Escaping;
+
 /// What can be negotiated. A format is listed when it can be written.
 const OFFERED: &[Syntax] = &[Syntax::Text];
 
@@ -21,21 +23,6 @@ pub enum Syntax {
     OpenMetrics,
     /// `io.prometheus.client.MetricFamily` messages, each behind its length.
     Protobuf,
-}
-
-/// What becomes of a name outside the old character set `[a-zA-Z0-9_:]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Escaping {
-    /// Each other character becomes `_`.
-    #[default]
-    Underscores,
-    /// `.` becomes `_dot_`, `_` becomes `__`, each other character `__`.
-    Dots,
-    /// A name with others begins with `U__`, and each of them becomes its code in hexadecimal between underscores.
-    Values,
-    /// It is written as it is, in quotes.
-    AllowUtf8,
 }
 
 /// A format that a client asked for: how samples and how names are written.

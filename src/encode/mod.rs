@@ -1,13 +1,22 @@
 //! A snapshot as bytes. One walk drives every format through one small trait: formats differ in lines, not in logic.
 
 pub(crate) mod accept;
+mod lines;
 mod native;
 mod number;
+mod open_metrics;
+mod options;
+mod pairs;
+mod protobuf;
 mod text;
+mod walk;
+mod wire;
 
-use crate::snapshot::{Family, Histogram, Number, Numbers, Snapshot, Summary, Value, Values};
+use crate::snapshot::{Family, Snapshot};
 
-pub use accept::{Escaping, Format, Syntax};
+pub use crate::snapshot::Escaping;
+pub use accept::{Format, Syntax};
+pub use options::Options;
 
 /// A snapshot in the format that an Accept header likes best: its Content-Type, and its bytes.
 ///
@@ -45,11 +54,11 @@ pub(crate) fn render_families<'a>(
     format: Format,
     out: &mut Vec<u8>,
 ) {
+    let options = Options::new().escaping(format.escaping());
     match format.syntax() {
-        // Each in an arm of its own, once it is offered.
-        Syntax::Text | Syntax::Text1 | Syntax::OpenMetrics | Syntax::Protobuf => {
-            walk(families, &mut text::Text::new(out));
-        }
+        Syntax::Text | Syntax::Text1 => options.write_text(families, None, out),
+        Syntax::OpenMetrics => options.write_open_metrics(families, None, out),
+        Syntax::Protobuf => options.write_protobuf(families, None, out),
     }
 }
 
@@ -69,10 +78,7 @@ pub(crate) fn render_families<'a>(
 /// ```
 #[must_use]
 pub fn text(snapshot: &Snapshot) -> String {
-    let mut out = Vec::new();
-    text_into(snapshot, &mut out);
-    // Everything written is text; were it not, the page would still be worth having.
-    String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    string(|out| text_into(snapshot, out))
 }
 
 /// As [`text`](fn@text), behind what `out` holds already; its memory can be used again.
@@ -83,57 +89,74 @@ pub fn text(snapshot: &Snapshot) -> String {
 /// assert!(page.starts_with(b"# HELP"));
 /// ```
 pub fn text_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
-    walk(snapshot, &mut text::Text::new(out));
+    Options::new().text_into(snapshot, out);
 }
 
-/// What a format writes.
-trait Writer {
-    /// The head of a family; its series follow.
-    fn family(&mut self, family: &Family);
-    /// One series of a counter.
-    fn counter(&mut self, labels: &[u8], value: Number);
-    /// One series of a gauge, an info or a state set.
-    fn gauge(&mut self, labels: &[u8], value: f64);
-    /// One series of a histogram.
-    fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>);
-    /// One series of a summary.
-    fn summary(&mut self, labels: &[u8], value: &Summary<'_>);
+/// A snapshot in OpenMetrics text 1.0.0.
+///
+/// As [`text`](fn@text), with units and exemplars; what the format forbids is left out, such as the sum of a histogram
+/// with negative bounds. A counter's samples end in `_total`, whether its name does or not. Source: the OpenMetrics
+/// specification, version 1.0.0.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// registry.counter("uploads_total", "Files accepted.")?.add(3);
+/// assert_eq!(
+///     tallies::encode::open_metrics(&registry.snapshot()),
+///     "# TYPE uploads counter\n# HELP uploads Files accepted.\nuploads_total 3\n# EOF\n"
+/// );
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[must_use]
+pub fn open_metrics(snapshot: &Snapshot) -> String {
+    string(|out| open_metrics_into(snapshot, out))
 }
 
-/// The walk that all formats share.
-fn walk<'a>(families: impl IntoIterator<Item = &'a Family>, format: &mut impl Writer) {
-    for family in families {
-        format.family(family);
-        match &family.values {
-            Values::Counter(Numbers::Int(values)) => {
-                for (labels, value) in family.texts.iter().zip(values) {
-                    format.counter(labels, Number::Int(*value));
-                }
-            }
-            Values::Counter(Numbers::Float(values)) => {
-                for (labels, value) in family.texts.iter().zip(values) {
-                    format.counter(labels, Number::Float(*value));
-                }
-            }
-            Values::Gauge(values) => {
-                for (labels, value) in family.texts.iter().zip(values) {
-                    format.gauge(labels, *value);
-                }
-            }
-            Values::Summary { .. } => {
-                for (i, labels) in family.texts.iter().enumerate() {
-                    if let Value::Summary(value) = family.value(i) {
-                        format.summary(labels, &value);
-                    }
-                }
-            }
-            Values::Histogram { .. } => {
-                for (i, labels) in family.texts.iter().enumerate() {
-                    if let Value::Histogram(value) = family.value(i) {
-                        format.histogram(labels, &value);
-                    }
-                }
-            }
-        }
-    }
+/// As [`open_metrics`](fn@open_metrics), behind what `out` holds already; its memory can be used again.
+///
+/// ```
+/// let mut page = Vec::new();
+/// tallies::encode::open_metrics_into(&tallies::snapshot(), &mut page);
+/// assert!(page.ends_with(b"# EOF\n"));
+/// ```
+pub fn open_metrics_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
+    Options::new().open_metrics_into(snapshot, out);
+}
+
+/// A snapshot as `io.prometheus.client.MetricFamily` messages of protobuf, each behind its length as a varint.
+///
+/// With everything the other formats have, and since when each series counts; names as in [`text`](fn@text). Source:
+/// `metrics.proto` of prometheus/client_model.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// registry.gauge("q", "")?.set(1.0);
+/// let page = tallies::encode::protobuf(&registry.snapshot());
+/// // 18 bytes: name `q`, type 1 (gauge), one metric of 13 bytes, its gauge of 9, its value.
+/// assert_eq!(page[..8], [18, 10, 1, b'q', 24, 1, 34, 11]);
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[must_use]
+pub fn protobuf(snapshot: &Snapshot) -> Vec<u8> {
+    let mut out = Vec::new();
+    protobuf_into(snapshot, &mut out);
+    out
+}
+
+/// As [`protobuf`](fn@protobuf), behind what `out` holds already; its memory can be used again.
+///
+/// ```
+/// let mut page = Vec::new();
+/// tallies::encode::protobuf_into(&tallies::snapshot(), &mut page);
+/// assert!(!page.is_empty());
+/// ```
+pub fn protobuf_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
+    Options::new().protobuf_into(snapshot, out);
+}
+
+fn string(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    // Everything written is text; were it not, the page would still be worth having.
+    String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }

@@ -16,7 +16,6 @@ const POSITIVE: [u8; 2] = [12, 13];
 const GAP: i32 = 3;
 
 /// Appends the fields.
-#[cfg_attr(not(test), allow(dead_code, reason = "called by protobuf"))]
 pub(super) fn push(out: &mut Vec<u8>, native: &Native) {
     integer(out, SCHEMA, zigzag(i64::from(native.schema())));
     out.push(ZERO_THRESHOLD << 3 | 1);

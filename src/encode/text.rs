@@ -1,219 +1,68 @@
-//! The Prometheus text format 0.0.4.
+//! The Prometheus text formats 0.0.4 and 1.0.0: the same lines, and only who asks for the second gets names in quotes.
 
-use crate::snapshot::{Family, Histogram, Kind, Number, Summary};
+use std::time::SystemTime;
 
-use super::{Writer, number};
+use crate::snapshot::{Family, Histogram, Number, Summary, millis};
 
-/// Writes text; a line is copies of prepared text and a number.
-pub(super) struct Text<'a> {
-    out: &'a mut Vec<u8>,
-    /// What begins the lines of a family: of a histogram those of buckets, sum and count; else only the first.
-    heads: [Head; 3],
-    /// Of a histogram: what begins the lines of one series' buckets.
-    head: Vec<u8>,
-    /// Of a histogram: what follows the labels in the line of each bucket.
-    les: Vec<Le>,
-    bounds: Vec<f64>,
-}
+use super::lines::{Lines, suffixes};
+use super::walk::{Names, Series, Writer};
 
-/// `le="0.005"} `, in a place of a fixed size: copied without a call. The longest float has 24 digits and signs.
-struct Le {
-    text: [u8; 32],
-    len: usize,
-}
-
-impl Le {
-    fn new(bound: f64) -> Self {
-        let bound = format!("le=\"{}\"}} ", number::bound(bound));
-        let mut text = [0; 32];
-        text[..bound.len()].copy_from_slice(bound.as_bytes());
-        Self {
-            text,
-            len: bound.len(),
-        }
-    }
-}
-
-/// What stands before the labels of a series in a line.
-#[derive(Default)]
-struct Head {
-    /// Where labels follow: `name{` or `name{constant,`.
-    open: Vec<u8>,
-    /// Where none do: `name ` or `name{constant} `.
-    whole: Vec<u8>,
-}
-
-impl Head {
-    fn prepare(&mut self, name: &str, suffix: &str, constant: &str) {
-        self.whole.clear();
-        self.whole.extend_from_slice(name.as_bytes());
-        self.whole.extend_from_slice(suffix.as_bytes());
-        self.open.clone_from(&self.whole);
-        self.open.push(b'{');
-        if constant.is_empty() {
-            self.whole.push(b' ');
-        } else {
-            self.open.extend_from_slice(constant.as_bytes());
-            self.whole.clone_from(&self.open);
-            self.whole.extend_from_slice(b"} ");
-            self.open.push(b',');
-        }
-    }
-
-    /// `name` or `name{labels}`, and a blank.
-    #[inline(always)]
-    fn push(&self, out: &mut Vec<u8>, labels: &[u8]) {
-        if labels.is_empty() {
-            out.extend_from_slice(&self.whole);
-            return;
-        }
-        out.reserve(self.open.len() + labels.len() + 32);
-        out.extend_from_slice(&self.open);
-        out.extend_from_slice(labels);
-        out.extend_from_slice(b"} ");
-    }
-
-    /// What begins each bucket's line: `name{labels,`.
-    fn push_open(&self, out: &mut Vec<u8>, labels: &[u8]) {
-        if !labels.is_empty() {
-            out.extend_from_slice(&self.open);
-            out.extend_from_slice(labels);
-            out.push(b',');
-        } else if let [before @ .., b'}', b' '] = &self.whole[..] {
-            out.extend_from_slice(before);
-            out.push(b',');
-        } else {
-            out.extend_from_slice(&self.open);
-        }
-    }
-}
+/// Writes text. No exemplars and no `_created`: the format has no place for them.
+pub(super) struct Text<'a>(Lines<'a>);
 
 impl<'a> Text<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self {
-            out,
-            heads: Default::default(),
-            head: Vec::new(),
-            les: Vec::new(),
-            bounds: Vec::new(),
+    /// Timestamps are milliseconds.
+    pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
+        let mut lines = Lines::new(out);
+        if let Some(time) = time {
+            lines.stamp(format!(" {}", millis(time)));
         }
+        Self(lines)
     }
+}
 
-    /// HELP escapes `\` and line feed, and nothing else.
-    fn help(&mut self, help: &str) {
-        for byte in help.bytes() {
-            match byte {
-                b'\\' => self.out.extend_from_slice(b"\\\\"),
-                b'\n' => self.out.extend_from_slice(b"\\n"),
-                byte => self.out.push(byte),
-            }
+/// HELP escapes `\` and line feed, and nothing else.
+fn help(out: &mut Vec<u8>, help: &str) {
+    for byte in help.bytes() {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            byte => out.push(byte),
         }
     }
 }
 
 impl Writer for Text<'_> {
-    fn family(&mut self, family: &Family) {
-        let name = family.name().as_bytes();
+    fn family(&mut self, family: &Family, names: &Names<'_>) {
         if !family.help().is_empty() {
-            self.out.extend_from_slice(b"# HELP ");
-            self.out.extend_from_slice(name);
-            self.out.push(b' ');
-            self.help(family.help());
-            self.out.push(b'\n');
+            self.0
+                .comment("HELP", names, |out| help(out, family.help()));
         }
-        self.out.extend_from_slice(b"# TYPE ");
-        self.out.extend_from_slice(name);
-        self.out.push(b' ');
-        self.out
-            .extend_from_slice(family.kind().as_text().as_bytes());
-        self.out.push(b'\n');
-        let suffixes: &[&str] = match family.kind() {
-            Kind::Histogram => {
-                self.prepare(family);
-                &["_bucket", "_sum", "_count"]
-            }
-            Kind::Summary => &["", "_sum", "_count"],
-            _ => &[""],
-        };
-        for (head, suffix) in self.heads.iter_mut().zip(suffixes) {
-            head.prepare(family.name(), suffix, &family.meta.constant);
-        }
+        self.0.comment("TYPE", names, |out| {
+            out.extend_from_slice(family.kind().as_text().as_bytes());
+        });
+        self.0.family(family, names, suffixes(family.kind()));
     }
 
     #[inline]
-    fn counter(&mut self, labels: &[u8], value: Number) {
-        self.heads[0].push(self.out, labels);
-        match value {
-            Number::Int(n) => number::integer(self.out, n),
-            Number::Float(x) => number::float(self.out, x),
-        }
-        self.out.push(b'\n');
+    fn counter(&mut self, labels: &[u8], value: Number, _: Series<'_>) {
+        self.0.line(0, labels, value);
     }
 
     #[inline]
-    fn gauge(&mut self, labels: &[u8], value: f64) {
-        self.heads[0].push(self.out, labels);
-        number::float(self.out, value);
-        self.out.push(b'\n');
+    fn gauge(&mut self, labels: &[u8], value: f64, _: Series<'_>) {
+        self.0.line(0, labels, Number::Float(value));
     }
 
-    fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>) {
-        let [buckets, sum, count] = &self.heads;
-        self.head.clear();
-        buckets.push_open(&mut self.head, labels);
-        let mut total = 0;
-        for (le, (_, cumulative)) in self.les.iter().zip(value.buckets()) {
-            self.out.reserve(self.head.len() + le.text.len() + 24);
-            self.out.extend_from_slice(&self.head);
-            let end = self.out.len() + le.len;
-            self.out.extend_from_slice(&le.text);
-            self.out.truncate(end);
-            number::integer(self.out, cumulative);
-            self.out.push(b'\n');
-            total = cumulative;
-        }
-        sum.push(self.out, labels);
-        number::float(self.out, value.sum());
-        self.out.push(b'\n');
-        count.push(self.out, labels);
-        number::integer(self.out, total);
-        self.out.push(b'\n');
+    fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>, _: Series<'_>) {
+        let count = self.0.buckets(labels, value, |_, _| {});
+        self.0.line(1, labels, Number::Float(value.sum()));
+        self.0.line(2, labels, Number::Int(count));
     }
 
-    fn summary(&mut self, labels: &[u8], value: &Summary<'_>) {
-        let [quantiles, sum, count] = &self.heads;
-        self.head.clear();
-        quantiles.push_open(&mut self.head, labels);
-        for (phi, quantile) in value.exported() {
-            self.out.extend_from_slice(&self.head);
-            self.out.extend_from_slice(b"quantile=\"");
-            self.out.extend_from_slice(number::bound(phi).as_bytes());
-            self.out.extend_from_slice(b"\"} ");
-            number::float(self.out, quantile);
-            self.out.push(b'\n');
-        }
-        sum.push(self.out, labels);
-        number::float(self.out, value.sum());
-        self.out.push(b'\n');
-        count.push(self.out, labels);
-        number::integer(self.out, value.count());
-        self.out.push(b'\n');
-    }
-}
-
-impl Text<'_> {
-    fn prepare(&mut self, family: &Family) {
-        let crate::snapshot::Values::Histogram { bounds, .. } = &family.values else {
-            return;
-        };
-        if self.bounds != **bounds || self.les.is_empty() {
-            self.bounds.clear();
-            self.bounds.extend_from_slice(bounds);
-            self.les = bounds
-                .iter()
-                .chain([&f64::INFINITY])
-                .map(|bound| Le::new(*bound))
-                .collect();
-        }
+    fn summary(&mut self, labels: &[u8], value: &Summary<'_>, _: Series<'_>) {
+        self.0.quantiles(labels, value, |_| true);
+        self.0.line(1, labels, Number::Float(value.sum()));
+        self.0.line(2, labels, Number::Int(value.count()));
     }
 }

@@ -8,10 +8,10 @@ use crossbeam_epoch::pin;
 
 use crate::sync::{AcqRel, Acquire};
 
-/// A shared text: one pointer to its length, with the bytes behind it. Readers pin the epoch; what was replaced is freed
+/// A shared text and a number that belongs to it: one pointer to both, with the bytes behind them. Readers pin the epoch; what was replaced is freed
 /// an epoch later.
 #[derive(Debug)]
-pub struct SharedText(AtomicPtr<usize>);
+pub struct SharedText(AtomicPtr<Head>);
 
 impl SharedText {
     /// No text yet.
@@ -22,18 +22,23 @@ impl SharedText {
 
     /// Runs `f` on the text as it is now.
     pub fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
+        self.with_stamp(|text, _| f(text))
+    }
+
+    /// Runs `f` on the text and its number as they are now; 0 before there is one.
+    pub fn with_stamp<R>(&self, f: impl FnOnce(&str, u64) -> R) -> R {
         let _pinned = pin();
         // Acquire: pairs with the exchange in `set`; the text is seen whole.
         match NonNull::new(self.0.load(Acquire)) {
             // SAFETY: made in `set`, and not freed while the epoch is pinned.
-            Some(text) => f(unsafe { Text(text).as_str() }),
-            None => f(""),
+            Some(text) => unsafe { f(Text(text).as_str(), Text(text).stamp()) },
+            None => f("", 0),
         }
     }
 
-    /// Replaces the text.
-    pub fn set(&self, text: &str) {
-        let made = Text::new(text);
+    /// Replaces the text and its number.
+    pub fn set(&self, text: &str, stamp: u64) {
+        let made = Text::new(text, stamp);
         // AcqRel: pairs with the Acquire in `with`, and takes over what another thread set.
         if let Some(old) = NonNull::new(self.0.swap(made.0.as_ptr(), AcqRel)) {
             let old = Text(old);
@@ -57,22 +62,31 @@ impl Drop for SharedText {
     }
 }
 
+#[derive(Debug)]
+struct Head {
+    stamp: u64,
+    len: usize,
+}
+
 /// A length, and as many bytes of a text behind it.
-struct Text(NonNull<usize>);
+struct Text(NonNull<Head>);
 
 // SAFETY: it is immutable once made, and freed once.
 unsafe impl Send for Text {}
 
 impl Text {
-    fn new(text: &str) -> Self {
+    fn new(text: &str, stamp: u64) -> Self {
         let layout = Self::layout(text.len());
-        // SAFETY: the layout is not empty: it holds the length.
-        let Some(at) = NonNull::new(unsafe { alloc(layout) }.cast::<usize>()) else {
+        // SAFETY: the layout is not empty: it holds the head.
+        let Some(at) = NonNull::new(unsafe { alloc(layout) }.cast::<Head>()) else {
             handle_alloc_error(layout)
         };
-        // SAFETY: fresh memory for a length and the bytes behind it.
+        // SAFETY: fresh memory for a head and the bytes behind it.
         unsafe {
-            at.write(text.len());
+            at.write(Head {
+                stamp,
+                len: text.len(),
+            });
             at.add(1)
                 .cast::<u8>()
                 .copy_from_nonoverlapping(NonNull::from_ref(text).cast(), text.len());
@@ -86,10 +100,18 @@ impl Text {
     unsafe fn as_str<'a>(&self) -> &'a str {
         // SAFETY: as `new` wrote it, from a text.
         unsafe {
-            let bytes =
-                std::slice::from_raw_parts(self.0.add(1).cast::<u8>().as_ptr(), self.0.read());
+            let len = self.0.as_ref().len;
+            let bytes = std::slice::from_raw_parts(self.0.add(1).cast::<u8>().as_ptr(), len);
             std::str::from_utf8_unchecked(bytes)
         }
+    }
+
+    /// # Safety
+    ///
+    /// It is not freed yet.
+    unsafe fn stamp(&self) -> u64 {
+        // SAFETY: as `new` wrote it.
+        unsafe { self.0.as_ref().stamp }
     }
 
     /// # Safety
@@ -97,11 +119,11 @@ impl Text {
     /// Nobody can reach it any more.
     unsafe fn free(self) {
         // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(self.0.as_ptr().cast(), Self::layout(self.0.read())) };
+        unsafe { dealloc(self.0.as_ptr().cast(), Self::layout(self.0.as_ref().len)) };
     }
 
     fn layout(len: usize) -> Layout {
-        Layout::new::<usize>()
+        Layout::new::<Head>()
             .extend(Layout::array::<u8>(len).expect("a text has at most isize::MAX bytes"))
             .expect("and so has it with its length")
             .0
@@ -117,9 +139,9 @@ mod tests {
         let text = SharedText::empty();
         assert_eq!(text.with(str::len), 0);
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..200).for_each(|i| text.set(&"ab".repeat(i % 7))));
+            scope.spawn(|| (0..200).for_each(|i| text.set(&"ab".repeat(i % 7), (i % 7) as u64)));
             for _ in 0..200 {
-                text.with(|text| assert_eq!(text, "ab".repeat(text.len() / 2)));
+                text.with_stamp(|text, n| assert_eq!(text, "ab".repeat(n as usize)));
             }
         });
     }

@@ -29,7 +29,7 @@ impl Snapshot {
             if let Some(before) = earlier.family(family.name())
                 && before.same_shape(family)
             {
-                family.subtract(before);
+                family.subtract(before, super::millis(earlier.taken));
             }
         }
         interval
@@ -95,57 +95,64 @@ impl Family {
                     places.insert(other.texts.get(i).to_owned(), self.len());
                     self.push_from(other, i);
                 }
-                Some(&at) => match (&mut self.values, &other.values) {
-                    (Values::Counter(ours), Values::Counter(theirs)) => {
-                        ours.set(at, ours.get(at).plus(theirs.get(i)));
-                    }
-                    (Values::Gauge(ours), Values::Gauge(theirs)) => {
-                        ours[at] = match merge {
-                            GaugeMerge::Sum => ours[at] + theirs[i],
-                            GaugeMerge::Min => ours[at].min(theirs[i]),
-                            GaugeMerge::Max => ours[at].max(theirs[i]),
-                            GaugeMerge::Last => theirs[i],
-                        };
-                    }
-                    (
-                        Values::Histogram {
-                            bounds,
-                            counts: ours,
-                            sums: our_sums,
-                            natives: our_natives,
-                        },
-                        Values::Histogram {
-                            counts: theirs,
-                            sums: their_sums,
-                            natives: their_natives,
-                            ..
-                        },
-                    ) => {
-                        let n = bounds.len() + 1;
-                        for (ours, theirs) in ours[at * n..][..n].iter_mut().zip(&theirs[i * n..]) {
-                            *ours = ours.wrapping_add(*theirs);
+                Some(&at) => {
+                    // What they count together, they count since the first of them; unknown where one is.
+                    let created = self.texts.created(at).min(other.texts.created(i));
+                    self.texts.set_created(at, created);
+                    match (&mut self.values, &other.values) {
+                        (Values::Counter(ours), Values::Counter(theirs)) => {
+                            ours.set(at, ours.get(at).plus(theirs.get(i)));
                         }
-                        our_sums[at] = join_sums(our_sums[at], their_sums[i]);
-                        if let (Some(ours), Some(theirs)) = (our_natives, their_natives) {
-                            ours.get_mut(at).merge(theirs.get(i));
+                        (Values::Gauge(ours), Values::Gauge(theirs)) => {
+                            ours[at] = match merge {
+                                GaugeMerge::Sum => ours[at] + theirs[i],
+                                GaugeMerge::Min => ours[at].min(theirs[i]),
+                                GaugeMerge::Max => ours[at].max(theirs[i]),
+                                GaugeMerge::Last => theirs[i],
+                            };
                         }
+                        (
+                            Values::Histogram {
+                                bounds,
+                                counts: ours,
+                                sums: our_sums,
+                                natives: our_natives,
+                            },
+                            Values::Histogram {
+                                counts: theirs,
+                                sums: their_sums,
+                                natives: their_natives,
+                                ..
+                            },
+                        ) => {
+                            let n = bounds.len() + 1;
+                            for (ours, theirs) in
+                                ours[at * n..][..n].iter_mut().zip(&theirs[i * n..])
+                            {
+                                *ours = ours.wrapping_add(*theirs);
+                            }
+                            our_sums[at] = join_sums(our_sums[at], their_sums[i]);
+                            if let (Some(ours), Some(theirs)) = (our_natives, their_natives) {
+                                ours.get_mut(at).merge(theirs.get(i));
+                            }
+                        }
+                        (
+                            Values::Summary { values: ours, .. },
+                            Values::Summary { values: theirs, .. },
+                        ) => {
+                            let (ours, theirs) = (&mut ours[at], &theirs[i]);
+                            ours.count = ours.count.wrapping_add(theirs.count);
+                            ours.sum = join_sums(ours.sum, theirs.sum);
+                            ours.sketch = Sketch::merge(&[&ours.sketch, &theirs.sketch]);
+                        }
+                        _ => debug_assert!(false, "the caller has compared the shapes"),
                     }
-                    (
-                        Values::Summary { values: ours, .. },
-                        Values::Summary { values: theirs, .. },
-                    ) => {
-                        let (ours, theirs) = (&mut ours[at], &theirs[i]);
-                        ours.count = ours.count.wrapping_add(theirs.count);
-                        ours.sum = join_sums(ours.sum, theirs.sum);
-                        ours.sketch = Sketch::merge(&[&ours.sketch, &theirs.sketch]);
-                    }
-                    _ => debug_assert!(false, "the caller has compared the shapes"),
-                },
+                }
             }
         }
     }
 
-    fn subtract(&mut self, before: &Self) {
+    fn subtract(&mut self, before: &Self, taken: u64) {
         let places = before.places();
         self.take_out_moved(before);
         for i in 0..self.len() {
@@ -158,6 +165,8 @@ impl Family {
             };
             if let Some(at) = at {
                 self.take_away(i, before, at);
+                let created = self.texts.created(i).max(taken);
+                self.texts.set_created(i, created);
             }
         }
     }
@@ -260,7 +269,7 @@ impl Family {
             let own = texts.get(i);
             let set: BTreeMap<_, _> = labels::pairs(&constant).chain(labels::pairs(own)).collect();
             let set: Vec<_> = set.iter().map(|(name, value)| (*name, &**value)).collect();
-            all.texts.push(&labels::text(&set));
+            all.texts.push(&labels::text(&set), texts.created(i));
         }
         all.meta.constant.clear();
         self.add(&all);
@@ -276,7 +285,8 @@ impl Family {
         for i in 0..self.len() {
             let own = self.texts.get(i);
             let comma = if own.is_empty() { "" } else { "," };
-            texts.push(&format!("{constant}{comma}{own}"));
+            let text = format!("{constant}{comma}{own}");
+            texts.push(&text, self.texts.created(i));
         }
         self.texts = texts;
         self.source = (0, 0);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::exemplar::Exemplar;
 use super::labels::{self, Texts};
@@ -74,6 +75,8 @@ pub(crate) struct Meta {
     pub(crate) unit: Cow<'static, str>,
     pub(crate) kind: Kind,
     pub(crate) merge: GaugeMerge,
+    /// Whether its name and those of its labels may be outside the old character set.
+    pub(crate) utf8: bool,
     /// The escaped text of the labels that all series have: the registry's and the family's constant ones.
     pub(crate) constant: String,
 }
@@ -166,6 +169,20 @@ impl Family {
         self.values.get(i)
     }
 
+    /// Since when series `i` counts, where that is known: when it was made, or cleared. To the millisecond.
+    #[must_use]
+    pub fn created(&self, i: usize) -> Option<SystemTime> {
+        match self.texts.created(i) {
+            0 => None,
+            millis => Some(UNIX_EPOCH + Duration::from_millis(millis)),
+        }
+    }
+
+    /// Whether a bucket is for negative values: then the sum of a histogram can go down.
+    pub(crate) fn has_negative_bounds(&self) -> bool {
+        matches!(&self.values, Values::Histogram { bounds, .. } if bounds.first().is_some_and(|first| *first < 0.0))
+    }
+
     /// The exemplars of series `i`, each with the place of its bucket, which is 0 for a counter.
     pub fn exemplars(&self, i: usize) -> impl Iterator<Item = (usize, &Exemplar)> {
         self.exemplars_of(i)
@@ -190,7 +207,7 @@ impl Family {
         let theirs = other.exemplars_of(i).iter();
         self.exemplars
             .extend(theirs.map(|(_, bucket, exemplar)| (at, *bucket, exemplar.clone())));
-        self.texts.push(other.texts.get(i));
+        self.texts.push(other.texts.get(i), other.texts.created(i));
         self.values.push(other.value(i));
     }
 

@@ -6,12 +6,21 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-/// Appends `name="value"` to `text`, behind a comma where something stands before it.
+use super::names::is_label_name;
+
+/// Appends `name="value"` to `text`, behind a comma where something stands before it; the name in quotes if it needs them.
 pub(crate) fn push(text: &mut String, name: &str, value: &str) {
     if !text.is_empty() {
         text.push(',');
     }
-    text.push_str(name);
+    if is_label_name(name.as_bytes()) {
+        text.push_str(name);
+    } else {
+        // Names have nothing to escape.
+        text.push('"');
+        text.push_str(name);
+        text.push('"');
+    }
     text.push_str("=\"");
     escape_into(text, value);
     text.push('"');
@@ -80,13 +89,21 @@ fn escape_into(text: &mut String, value: &str) {
 
 /// The names and values of a label text, unescaped. Ends early where the text is not one of [`push`]'s.
 pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    parts(text).map(|(name, value)| (name, unescape(value)))
+}
+
+/// The names and the escaped values of a label text.
+pub(crate) fn parts(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let (name, value) = rest.split_once("=\"")?;
+        let (name, value) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once("\"=\"")?,
+            None => rest.split_once("=\"")?,
+        };
         let end = closing_quote(value)?;
         let after = &value[end + 1..];
         rest = after.strip_prefix(',').unwrap_or(after);
-        Some((name, unescape(&value[..end])))
+        Some((name, &value[..end]))
     })
 }
 
@@ -118,12 +135,33 @@ fn unescape(value: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
+/// See [`Texts::cuts`].
+fn cut(text: &str, cuts: &mut Vec<u8>) {
+    let from = cuts.len();
+    for (name, value) in parts(text) {
+        let len = name.len() + value.len() + 4;
+        if len > 127 || value.contains('\\') || !is_label_name(name.as_bytes()) {
+            cuts.truncate(from);
+            return;
+        }
+        cuts.extend([name.len() as u8, value.len() as u8]);
+    }
+}
+
 /// The label texts of one family, one after the other in one string.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct Texts {
     text: String,
     ends: Vec<usize>,
+    /// Since when each series counts: milliseconds since the epoch of Unix, 0 where that is not known.
+    created: Vec<u64>,
+    /// Per label the lengths of its name and its value, where all of a series' are short and nothing is escaped; found
+    /// once, so that who writes labels in another way need not look for the quotes in every scrape.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    cuts: Vec<u8>,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    cut_ends: Vec<u32>,
     /// Who wrote each of them, so that the next snapshot copies only what is new.
     #[cfg_attr(feature = "serde", serde(skip))]
     keys: Vec<u32>,
@@ -151,19 +189,36 @@ impl Texts {
     }
 
     /// Puts `text` at place `i`: nothing to do where `key` is there already. What follows another text is dropped.
-    /// `text` appends it.
-    pub(crate) fn put(&mut self, i: usize, key: u32, text: impl FnOnce(&mut String)) {
+    /// `text` appends it, and says since when the series counts.
+    pub(crate) fn put(&mut self, i: usize, key: u32, text: impl FnOnce(&mut String) -> u64) {
         if self.keys.get(i) == Some(&key) {
             return;
         }
         self.truncate(i);
-        text(&mut self.text);
+        let created = text(&mut self.text);
+        self.created.push(created);
+        let start = self.ends.last().map_or(0, |end| *end);
+        cut(&self.text[start..], &mut self.cuts);
+        self.cut_ends.push(self.cuts.len() as u32);
         self.ends.push(self.text.len());
         self.keys.push(key);
     }
 
-    pub(crate) fn push(&mut self, text: &str) {
-        self.put(self.len(), u32::MAX, |all| all.push_str(text));
+    pub(crate) fn push(&mut self, text: &str, created: u64) {
+        self.put(self.len(), u32::MAX, |all| {
+            all.push_str(text);
+            created
+        });
+    }
+
+    /// Since when series `i` counts, in milliseconds since the epoch of Unix; 0 where that is not known.
+    pub(crate) fn created(&self, i: usize) -> u64 {
+        self.created[i]
+    }
+
+    /// Series `i` counts since then.
+    pub(super) fn set_created(&mut self, i: usize, created: u64) {
+        self.created[i] = created;
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
@@ -171,12 +226,36 @@ impl Texts {
             self.text
                 .truncate(if len == 0 { 0 } else { self.ends[len - 1] });
             self.ends.truncate(len);
+            self.created.truncate(len);
+            self.cuts.truncate(if len == 0 {
+                0
+            } else {
+                self.cut_ends[len - 1] as usize
+            });
+            self.cut_ends.truncate(len);
             self.keys.truncate(len);
         }
     }
 
+    /// Per label of series `i` the lengths of its name and its value in the text; none where one of them is long, or has
+    /// something escaped. A pair takes less than 128 bytes with four more.
+    #[inline(always)]
+    pub(crate) fn cuts(&self, i: usize) -> &[u8] {
+        let start = if i == 0 { 0 } else { self.cut_ends[i - 1] };
+        &self.cuts[start as usize..self.cut_ends[i] as usize]
+    }
+
+    /// The length of all texts together.
+    pub(crate) fn len_of_text(&self) -> usize {
+        self.text.len()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
-        self.text.capacity() + 8 * self.ends.capacity() + 4 * self.keys.capacity()
+        self.text.capacity()
+            + self.cuts.capacity()
+            + 4 * self.cut_ends.capacity()
+            + 8 * (self.ends.capacity() + self.created.capacity())
+            + 4 * self.keys.capacity()
     }
 }
 
@@ -187,11 +266,17 @@ mod tests {
     #[test]
     fn escaped_and_back() {
         let mut text = String::new();
-        let set = [("a", "x\"y"), ("b", "\\\n"), ("c", ""), ("d", "},{=\"")];
+        let set = [
+            ("a", "x\"y"),
+            ("b", "\\\n"),
+            ("c", ""),
+            ("d", "},{=\""),
+            ("e.=,}", "ä"),
+        ];
         for (name, value) in set {
             push(&mut text, name, value);
         }
-        assert_eq!(text, r#"a="x\"y",b="\\\n",c="",d="},{=\"""#);
+        assert_eq!(text, r#"a="x\"y",b="\\\n",c="",d="},{=\"","e.=,}"="ä""#);
         let back: Vec<_> = pairs(&text).collect();
         assert_eq!(back.len(), set.len());
         for ((name, value), (n, v)) in back.iter().zip(set) {
@@ -202,11 +287,23 @@ mod tests {
     #[test]
     fn texts_keep_what_is_there() {
         let mut texts = Texts::default();
-        texts.put(0, 7, |t| t.push('a'));
-        texts.put(1, 8, |t| t.push('b'));
+        let made = |text: &mut String, c: char| {
+            text.push(c);
+            u64::from(c)
+        };
+        texts.put(0, 7, |t| made(t, 'a'));
+        texts.put(1, 8, |t| made(t, 'b'));
         texts.put(0, 7, |_| unreachable!("it is there"));
         assert_eq!((texts.get(0), texts.get(1)), ("a", "b"));
-        texts.put(0, 9, |t| t.push('c'));
+        texts.put(0, 9, |t| made(t, 'c'));
         assert_eq!((texts.len(), texts.get(0)), (1, "c"));
+        assert_eq!(texts.created(0), u64::from('c'));
+        texts.push(r#"ab="c",d="""#, 0);
+        texts.push(r#"ab="\\",d="""#, 0);
+        texts.push(r#"ab="x""#, 0);
+        let cuts: Vec<_> = (0..4).map(|i| texts.cuts(i)).collect();
+        assert_eq!(cuts, [&[][..], &[2, 1, 1, 0], &[], &[2, 1]]);
+        texts.truncate(2);
+        assert_eq!(texts.cuts(1), [2, 1, 1, 0]);
     }
 }

@@ -7,6 +7,7 @@ mod arithmetic;
 mod exemplar;
 mod family;
 pub(crate) mod labels;
+mod names;
 pub(crate) mod native;
 mod number;
 pub mod sketch;
@@ -17,6 +18,8 @@ use std::time::SystemTime;
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMerge, Kind, SeriesLabels};
+pub use names::Escaping;
+pub(crate) use names::{is_label_name, is_metric_name};
 pub use native::{Estimate, Native};
 pub(crate) use native::{Natives, Resolution};
 pub use number::Number;
@@ -28,6 +31,12 @@ pub use values::{Histogram, Quantiles, Summary, Value};
 pub trait Source: Send + Sync {
     /// Takes a snapshot into one that was taken before, or an empty one.
     fn snapshot_into(&self, snapshot: &mut Snapshot);
+}
+
+/// Milliseconds since the epoch of Unix, which is what every format counts time from.
+pub(crate) fn millis(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Every family's merged value at one time.

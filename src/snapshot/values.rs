@@ -265,18 +265,21 @@ impl<'a> Summary<'a> {
 
     /// The quantiles that are exported: each with its value, NaN before the first observation. None of an interval.
     pub fn exported(&self) -> impl Iterator<Item = (f64, f64)> + 'a {
-        let (values, interval) = (self.values, self.interval);
-        let mut targets: Vec<_> = self.targets.iter().map(|(phi, _)| *phi).collect();
-        targets.sort_unstable_by(f64::total_cmp);
-        targets
-            .into_iter()
-            .filter(move |_| !interval)
-            .map(move |phi| {
-                (
-                    phi,
-                    values.quantile(phi).map_or(f64::NAN, |(value, _)| value),
-                )
-            })
+        let Self {
+            values,
+            targets,
+            interval,
+        } = *self;
+        let mut last = f64::NEG_INFINITY;
+        // The next one each time: they are few, and this takes no memory.
+        std::iter::from_fn(move || {
+            let phis = targets.iter().map(|(phi, _)| *phi);
+            last = phis
+                .filter(|phi| *phi > last && !interval)
+                .min_by(f64::total_cmp)?;
+            let value = values.quantile(last).map_or(f64::NAN, |(value, _)| value);
+            Some((last, value))
+        })
     }
 
     /// The quantile `phi`, and by what part of the ranks it may be wrong; `None` before the first observation.

@@ -54,6 +54,8 @@ impl<C: Exported> Family<C> {
         if forget && !self.is_unlabelled() {
             let mut held = C::Total::default();
             read(&self.first, &mut pass, &mut held);
+            self.created.store(crate::clock::millis(), Relaxed);
+            self.edition.fetch_add(1, Relaxed);
             let mut ended = self.ended();
             ended.forgotten = Some(held);
             for retired in &mut ended.retired {
@@ -90,6 +92,12 @@ impl<C: Exported> Family<C> {
         }
         self.infinity.store(0, Relaxed);
         self.overflowed.store(false, Relaxed);
+        for series in dense.iter().chain(self.all().map(|(_, series)| series)) {
+            let text = series.text.with(str::to_owned);
+            series.text.set(&text, crate::clock::millis());
+        }
+        self.created.store(crate::clock::millis(), Relaxed);
+        self.edition.fetch_add(1, Relaxed);
     }
 
     /// Makes one change after another, for who looks first and then retires.

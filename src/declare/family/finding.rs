@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::observe::{self, Found, Tag};
 use crate::snapshot::labels;
 
-use super::super::desc::{Names, check_label};
+use super::super::desc::Names;
 use super::super::handle;
 use super::{Exported, Family, Series};
 
@@ -190,6 +190,9 @@ impl<C: Exported> Family<C> {
 
     /// Whether a label text is that of these values.
     fn has_texts(&self, text: &str, texts: &[&str]) -> bool {
+        if self.desc.utf8 {
+            return text == self.text_of(texts);
+        }
         let mut rest = text;
         let mut first = true;
         for (name, value) in self.pairs(texts) {
@@ -256,14 +259,16 @@ impl<C: Exported> Family<C> {
         }
         let mut before = None;
         for (name, _) in self.pairs(texts) {
-            check_label(name.as_bytes(), self.desc.kind)
+            self.desc
+                .check_label(name)
                 .map_err(|why| Error::label_name(self.desc.name, name, why))?;
             if before == Some(name) {
                 return Err(Error::label_name(self.desc.name, name, "stands twice"));
             }
             before = Some(name);
         }
-        Ok(())
+        self.desc
+            .check_escaped(self.pairs(texts).map(|(name, _)| name))
     }
 }
 

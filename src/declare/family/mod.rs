@@ -71,6 +71,8 @@ pub(crate) struct Family<C: Exported> {
     overflowed: AtomicBool,
     /// Whether the limit was said to be reached.
     said: AtomicBool,
+    /// Since when the series without labels, or the overflow series, counts: milliseconds since the epoch of Unix.
+    created: AtomicU64,
     /// The sign of the infinity that was observed: 1 for plus, 2 for minus.
     infinity: AtomicU32,
     /// Whether `ended` has a series to use again.
@@ -130,9 +132,17 @@ impl<C: Exported> Series<C> {
     }
 
     fn open(&self, text: &str) {
-        self.text.set(text);
+        self.text.set(text, crate::clock::millis());
         // Relaxed, as everywhere in this file: the text and the chunk carry themselves.
         self.state.store(LIVE, Relaxed);
+    }
+
+    /// Appends the text, and says since when the series counts.
+    fn copy_text(&self, out: &mut String) -> u64 {
+        self.text.with_stamp(|text, created| {
+            out.push_str(text);
+            created
+        })
     }
 
     fn is_live(&self) -> bool {
@@ -160,6 +170,7 @@ impl<C: Exported> Family<C> {
             overflowed: AtomicBool::new(false),
             said: AtomicBool::new(false),
             infinity: AtomicU32::new(0),
+            created: AtomicU64::new(crate::clock::millis()),
             ended: Mutex::new(Ended {
                 retired: Vec::new(),
                 free: Vec::new(),
@@ -326,15 +337,13 @@ impl<C: Exported> Family<C> {
         if let Some(all) = self.dense.get() {
             for (i, series) in all.iter().enumerate() {
                 read(&series.cells, pass, &mut total);
-                out.texts.put(i, i as u32, |out| {
-                    series.text.with(|text| out.push_str(text))
-                });
+                out.texts.put(i, i as u32, |out| series.copy_text(out));
                 C::write(&total, &mut out.values);
                 self.write_exemplars(i as u32, i, out);
             }
         } else if self.is_unlabelled() {
             read(&self.first, pass, &mut total);
-            out.texts.put(0, 0, |_| {});
+            out.texts.put(0, 0, |_| self.created.load(Relaxed));
             C::write(&total, &mut out.values);
             self.write_exemplars(u32::MAX, 0, out);
             return;
@@ -353,8 +362,7 @@ impl<C: Exported> Family<C> {
                     {
                         continue;
                     }
-                    out.texts
-                        .put(i, index, |out| series.text.with(|text| out.push_str(text)));
+                    out.texts.put(i, index, |out| series.copy_text(out));
                     C::write(total, &mut out.values);
                     self.write_exemplars(index, i, out);
                     i += 1;
@@ -371,6 +379,7 @@ impl<C: Exported> Family<C> {
             }
             out.texts.put(i, u32::MAX, |text| {
                 text.push_str(&self.overflow_text());
+                self.created.load(Relaxed)
             });
             C::write(&overflow, &mut out.values);
             self.write_exemplars(u32::MAX, i, out);

@@ -1,0 +1,248 @@
+//! What text and OpenMetrics have in common: a line is copies of prepared text and a number.
+
+use crate::snapshot::{Family, Histogram, Kind, Number, Summary, Values};
+
+use super::number;
+use super::walk::Names;
+
+/// Writes lines.
+pub(super) struct Lines<'a> {
+    pub(super) out: &'a mut Vec<u8>,
+    /// What begins the lines of a family: of a histogram those of buckets, sum and count; else only the first.
+    heads: [Head; 4],
+    /// Of a histogram or a summary: what begins the lines of one series' buckets or quantiles.
+    head: Vec<u8>,
+    /// Of a histogram: what follows the labels in the line of each bucket.
+    les: Vec<Le>,
+    bounds: Vec<f64>,
+    /// Of a summary: what follows the labels in the line of each quantile.
+    quantiles: Vec<(f64, String)>,
+    /// What follows every value, if samples have a timestamp.
+    stamp: String,
+}
+
+/// `le="0.005"} `, in a place of a fixed size: copied without a call. The longest float has 24 digits and signs.
+struct Le {
+    text: [u8; 32],
+    len: usize,
+}
+
+impl Le {
+    fn new(bound: f64) -> Self {
+        let bound = format!("le=\"{}\"}} ", number::bound(bound));
+        let mut text = [0; 32];
+        text[..bound.len()].copy_from_slice(bound.as_bytes());
+        Self {
+            text,
+            len: bound.len(),
+        }
+    }
+}
+
+/// What stands before the labels of a series in a line.
+#[derive(Default)]
+struct Head {
+    /// Where labels follow: `name{`, `name{constant,` or `{"a name",constant,`.
+    open: Vec<u8>,
+    /// Where none do: `name `, `name{constant} ` or `{"a name"} `.
+    whole: Vec<u8>,
+}
+
+impl Head {
+    fn prepare(&mut self, names: &Names<'_>, suffix: &str) {
+        let Self { open, whole } = self;
+        open.clear();
+        if names.quoted {
+            open.extend_from_slice(b"{\"");
+            open.extend_from_slice(names.name.as_bytes());
+            open.extend_from_slice(suffix.as_bytes());
+            open.extend_from_slice(b"\",");
+        } else {
+            open.extend_from_slice(names.name.as_bytes());
+            open.extend_from_slice(suffix.as_bytes());
+            open.push(b'{');
+        }
+        open.extend_from_slice(names.constant.as_bytes());
+        if !names.constant.is_empty() {
+            open.push(b',');
+        }
+        // Without the last `{` or `,`.
+        whole.clear();
+        whole.extend_from_slice(&open[..open.len() - 1]);
+        let braces = names.quoted || !names.constant.is_empty();
+        whole.extend_from_slice(if braces { b"} " } else { b" " });
+    }
+
+    /// `name` or `name{labels}`, and a blank.
+    #[inline(always)]
+    fn push(&self, out: &mut Vec<u8>, labels: &[u8]) {
+        if labels.is_empty() {
+            out.extend_from_slice(&self.whole);
+            return;
+        }
+        out.reserve(self.open.len() + labels.len() + 32);
+        out.extend_from_slice(&self.open);
+        out.extend_from_slice(labels);
+        out.extend_from_slice(b"} ");
+    }
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            heads: Default::default(),
+            head: Vec::new(),
+            les: Vec::new(),
+            bounds: Vec::new(),
+            quantiles: Vec::new(),
+            stamp: String::new(),
+        }
+    }
+
+    /// From now on every sample has this timestamp.
+    pub(super) fn stamp(&mut self, stamp: String) {
+        self.stamp = stamp;
+    }
+
+    /// Prepares the lines of a family: those of each suffix, by place.
+    pub(super) fn family(&mut self, family: &Family, names: &Names<'_>, suffixes: &[&str]) {
+        for (head, suffix) in self.heads.iter_mut().zip(suffixes) {
+            head.prepare(names, suffix);
+        }
+        match &family.values {
+            Values::Histogram { bounds, .. } if self.bounds != **bounds || self.les.is_empty() => {
+                self.bounds.clear();
+                self.bounds.extend_from_slice(bounds);
+                self.les.clear();
+                let all = bounds.iter().chain([&f64::INFINITY]);
+                self.les.extend(all.map(|bound| Le::new(*bound)));
+            }
+            Values::Summary { targets, .. } => {
+                let texts = targets.as_slice().iter().map(|(phi, _)| {
+                    let text = format!("quantile=\"{}\"}} ", number::bound(*phi));
+                    (*phi, text)
+                });
+                self.quantiles.clear();
+                self.quantiles.extend(texts);
+            }
+            _ => {}
+        }
+    }
+
+    /// `# WORD name text`, where `name` has its quotes if it needs them.
+    pub(super) fn comment(
+        &mut self,
+        word: &str,
+        names: &Names<'_>,
+        text: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.out.extend_from_slice(b"# ");
+        self.out.extend_from_slice(word.as_bytes());
+        let quote: &[u8] = if names.quoted { b"\"" } else { b"" };
+        self.out.push(b' ');
+        self.out.extend_from_slice(quote);
+        self.out.extend_from_slice(names.name.as_bytes());
+        self.out.extend_from_slice(quote);
+        self.out.push(b' ');
+        text(self.out);
+        self.out.push(b'\n');
+    }
+
+    /// A sample up to its value; [`end`](Self::end) follows.
+    #[inline(always)]
+    pub(super) fn number(&mut self, head: usize, labels: &[u8], value: Number) {
+        self.heads[head].push(self.out, labels);
+        match value {
+            Number::Int(n) => number::integer(self.out, n),
+            Number::Float(x) => number::float(self.out, x),
+        }
+        self.put_stamp();
+    }
+
+    #[inline(always)]
+    fn put_stamp(&mut self) {
+        if !self.stamp.is_empty() {
+            self.out.extend_from_slice(self.stamp.as_bytes());
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn end(&mut self) {
+        self.out.push(b'\n');
+    }
+
+    /// A whole line.
+    #[inline(always)]
+    pub(super) fn line(&mut self, head: usize, labels: &[u8], value: Number) {
+        self.number(head, labels, value);
+        self.end();
+    }
+
+    /// What begins each bucket's or quantile's line: `name{labels,`.
+    fn open(&mut self, labels: &[u8]) {
+        self.head.clear();
+        self.head.extend_from_slice(&self.heads[0].open);
+        if !labels.is_empty() {
+            self.head.extend_from_slice(labels);
+            self.head.push(b',');
+        }
+    }
+
+    /// The buckets of one series, cumulative; the last is `+Inf`, and what it counts is returned. `after` may write
+    /// behind each of them.
+    #[inline(always)]
+    pub(super) fn buckets(
+        &mut self,
+        labels: &[u8],
+        value: &Histogram<'_>,
+        mut after: impl FnMut(&mut Vec<u8>, usize),
+    ) -> u64 {
+        self.open(labels);
+        let mut total = 0;
+        for (i, (le, (_, cumulative))) in self.les.iter().zip(value.buckets()).enumerate() {
+            self.out.reserve(self.head.len() + le.text.len() + 24);
+            self.out.extend_from_slice(&self.head);
+            let end = self.out.len() + le.len;
+            self.out.extend_from_slice(&le.text);
+            self.out.truncate(end);
+            number::integer(self.out, cumulative);
+            if !self.stamp.is_empty() {
+                self.out.extend_from_slice(self.stamp.as_bytes());
+            }
+            after(self.out, i);
+            self.out.push(b'\n');
+            total = cumulative;
+        }
+        total
+    }
+
+    /// The quantiles of one series that `wanted` admits.
+    pub(super) fn quantiles(
+        &mut self,
+        labels: &[u8],
+        value: &Summary<'_>,
+        wanted: impl Fn(f64) -> bool,
+    ) {
+        self.open(labels);
+        for (phi, quantile) in value.exported().filter(|(_, quantile)| wanted(*quantile)) {
+            let Some((_, text)) = self.quantiles.iter().find(|(other, _)| *other == phi) else {
+                continue;
+            };
+            self.out.extend_from_slice(&self.head);
+            self.out.extend_from_slice(text.as_bytes());
+            number::float(self.out, quantile);
+            self.put_stamp();
+            self.end();
+        }
+    }
+}
+
+/// The suffixes of a kind's lines, by place.
+pub(super) fn suffixes(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Histogram => &["_bucket", "_sum", "_count", "_created"],
+        Kind::Summary => &["", "_sum", "_count", "_created"],
+        _ => &[""],
+    }
+}

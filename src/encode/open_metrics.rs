@@ -1,0 +1,242 @@
+//! OpenMetrics 1.0.0: what it forbids is left out.
+//!
+//! Source: the OpenMetrics specification, version 1.0.0.
+
+use std::time::SystemTime;
+
+use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis};
+
+use super::lines::{Lines, suffixes};
+use super::number;
+use super::walk::{Names, Series, Writer};
+
+/// Writes OpenMetrics.
+pub(super) struct OpenMetrics<'a> {
+    lines: Lines<'a>,
+    /// Whether to say since when a series counts. Prometheus 2 takes that for one more series, so it is asked for.
+    created: bool,
+    /// Whether the sum of the family's histograms may be told: not where a bound is negative.
+    sums: bool,
+}
+
+impl<'a> OpenMetrics<'a> {
+    /// Timestamps are seconds.
+    pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>, created: bool) -> Self {
+        let mut lines = Lines::new(out);
+        if let Some(time) = time {
+            lines.stamp(format!(" {}", Seconds(millis(time))));
+        }
+        Self {
+            lines,
+            created,
+            sums: true,
+        }
+    }
+
+    /// `_created`, if it is wanted and known.
+    #[inline(always)]
+    fn created(&mut self, head: usize, labels: &[u8], series: Series<'_>) {
+        if self.created
+            && let Some(created) = series.created()
+        {
+            let seconds = created as f64 / 1000.0;
+            self.lines.line(head, labels, Number::Float(seconds));
+        }
+    }
+
+    /// Count and sum stand together or not at all; neither sum nor count may be told where the sum can go down.
+    fn sum_and_count(&mut self, labels: &[u8], sum: f64, count: u64) {
+        self.lines.line(1, labels, Number::Float(sum));
+        self.lines.line(2, labels, Number::Int(count));
+    }
+}
+
+/// The family's name as OpenMetrics has it, without the suffix that its samples get; and their suffixes.
+fn stem(name: &str, kind: Kind) -> (&str, &'static [&'static str]) {
+    let (suffix, all): (_, &[_]) = match kind {
+        Kind::Counter => ("_total", &["_total", "", "", "_created"]),
+        Kind::Info => ("_info", &["_info"]),
+        _ => return (name, suffixes(kind)),
+    };
+    match name.strip_suffix(suffix) {
+        Some(stem) if !stem.is_empty() => (stem, all),
+        _ => (name, all),
+    }
+}
+
+impl Writer for OpenMetrics<'_> {
+    fn family(&mut self, family: &Family, names: &Names<'_>) {
+        let kind = family.kind();
+        let (name, suffixes) = stem(names.name, kind);
+        let names = &Names { name, ..*names };
+        self.lines.comment("TYPE", names, |out| {
+            out.extend_from_slice(match kind {
+                Kind::Info => b"info",
+                Kind::StateSet => b"stateset",
+                other => other.as_text().as_bytes(),
+            });
+        });
+        let unit = family.unit();
+        let has_unit = !unit.is_empty()
+            && !matches!(kind, Kind::Info | Kind::StateSet)
+            && name
+                .strip_suffix(unit)
+                .is_some_and(|before| before.ends_with('_'));
+        if has_unit {
+            self.lines
+                .comment("UNIT", names, |out| out.extend_from_slice(unit.as_bytes()));
+        }
+        if !family.help().is_empty() {
+            self.lines.comment("HELP", names, |out| {
+                for byte in family.help().bytes() {
+                    match byte {
+                        b'\\' => out.extend_from_slice(b"\\\\"),
+                        b'"' => out.extend_from_slice(b"\\\""),
+                        b'\n' => out.extend_from_slice(b"\\n"),
+                        byte => out.push(byte),
+                    }
+                }
+            });
+        }
+        self.sums = !family.has_negative_bounds();
+        self.lines.family(family, names, suffixes);
+    }
+
+    #[inline]
+    fn counter(&mut self, labels: &[u8], value: Number, series: Series<'_>) {
+        self.lines.number(0, labels, value);
+        if let [(.., last)] = series.exemplars() {
+            exemplar(self.lines.out, last);
+        }
+        self.lines.end();
+        self.created(3, labels, series);
+    }
+
+    #[inline]
+    fn gauge(&mut self, labels: &[u8], value: f64, _: Series<'_>) {
+        self.lines.line(0, labels, Number::Float(value));
+    }
+
+    fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>, series: Series<'_>) {
+        let exemplars = series.exemplars();
+        let count = self.lines.buckets(labels, value, |out, bucket| {
+            for (.., of_bucket) in exemplars.iter().filter(|(_, at, _)| *at as usize == bucket) {
+                exemplar(out, of_bucket);
+            }
+        });
+        // A sum that goes down is no counter: the format has no place for it, nor for a count without it.
+        if self.sums && value.sum() >= 0.0 {
+            self.sum_and_count(labels, value.sum(), count);
+        }
+        self.created(3, labels, series);
+    }
+
+    fn summary(&mut self, labels: &[u8], value: &Summary<'_>, series: Series<'_>) {
+        // NaN says that there is no data; a negative quantile is forbidden, and so is a negative sum.
+        self.lines.quantiles(labels, value, |quantile| {
+            quantile.is_nan() || quantile >= 0.0
+        });
+        if value.sum() >= 0.0 {
+            self.lines.line(1, labels, Number::Float(value.sum()));
+        }
+        self.lines.line(2, labels, Number::Int(value.count()));
+        self.created(3, labels, series);
+    }
+
+    fn end(&mut self) {
+        self.lines.out.extend_from_slice(b"# EOF\n");
+    }
+}
+
+/// ` # {trace_id="1f"} 0.7 1700000000.123`.
+fn exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
+    out.extend_from_slice(b" # {");
+    out.extend_from_slice(exemplar.labels.as_bytes());
+    out.extend_from_slice(b"} ");
+    number::float(out, exemplar.value);
+    if let Some(time) = exemplar.time {
+        out.extend_from_slice(format!(" {}", Seconds(millis(time))).as_bytes());
+    }
+}
+
+/// Milliseconds, shown as seconds.
+struct Seconds(u64);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::snapshot::{GaugeMerge, Meta, Number, Numbers, Snapshot, Values};
+
+    fn family(name: &'static str, kind: Kind, values: Values) -> Family {
+        let meta = Meta {
+            name: name.into(),
+            help: "".into(),
+            unit: "".into(),
+            kind,
+            merge: GaugeMerge::Sum,
+            utf8: false,
+            constant: String::new(),
+        };
+        Family::new(meta, values)
+    }
+
+    /// Those of a counter and of a bucket, with and without a time; none in text, whose lines they would break.
+    #[test]
+    fn exemplars() {
+        let exemplar = |labels: &str, value, millis: Option<u64>| Exemplar {
+            labels: labels.into(),
+            value,
+            time: millis.map(|millis| UNIX_EPOCH + Duration::from_millis(millis)),
+        };
+        let mut total = Numbers::default();
+        total.push(Number::Int(3));
+        total.push(Number::Int(4));
+        let mut counter = family("c_total", Kind::Counter, Values::Counter(total));
+        counter.texts.push("x=\"1\"", 1_500);
+        counter.texts.push("x=\"2\"", 0);
+        let traced = exemplar("trace_id=\"a\\\"b\"", 0.5, Some(1_700_000_000_007));
+        counter.exemplars = vec![(1, 0, traced.clone())];
+        let values = Values::Histogram {
+            bounds: [1.0].into(),
+            counts: vec![1, 2],
+            sums: vec![7.5],
+        };
+        let mut histogram = family("h", Kind::Histogram, values);
+        histogram.texts.push("", 2_000);
+        histogram.exemplars = vec![(0, 0, exemplar("", 1.0, None)), (0, 1, traced)];
+        let snapshot = Snapshot {
+            families: vec![counter, histogram],
+            taken: UNIX_EPOCH + Duration::from_millis(12_034),
+        };
+        let options = crate::encode::Options::new().created(true).timestamps(true);
+        let mut page = Vec::new();
+        options.open_metrics_into(&snapshot, &mut page);
+        let expected = r##"# TYPE c counter
+c_total{x="1"} 3 12.034
+c_created{x="1"} 1.5 12.034
+c_total{x="2"} 4 12.034 # {trace_id="a\"b"} 0.5 1700000000.007
+# TYPE h histogram
+h_bucket{le="1.0"} 1 12.034 # {} 1 
+h_bucket{le="+Inf"} 3 12.034 # {trace_id="a\"b"} 0.5 1700000000.007
+h_sum 7.5 12.034
+h_count 3 12.034
+h_created 2 12.034
+# EOF
+"##
+        .replace("# {} 1 \n", "# {} 1\n");
+        assert_eq!(String::from_utf8(page).unwrap(), expected);
+        assert!(!crate::encode::text(&snapshot).contains(" # "));
+        let protobuf = crate::encode::protobuf(&snapshot);
+        let label = b"\x0a\x0f\x0a\x08trace_id\x12\x03a\"b";
+        let hits = protobuf.windows(label.len()).filter(|w| w == label);
+        assert_eq!(hits.count(), 2, "{protobuf:?}");
+    }
+}

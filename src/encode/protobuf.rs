@@ -1,0 +1,237 @@
+//! `io.prometheus.client.MetricFamily` messages, each behind its length, written as they come.
+//!
+//! Source: `metrics.proto` of prometheus/client_model.
+
+use std::time::SystemTime;
+
+use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis};
+
+use super::native;
+use super::pairs::{push_cut, push_pairs};
+use super::walk::{Names, Series, Writer};
+use super::wire::{
+    Message, Timestamp, double, push_bytes, push_double, push_integer, tag_of_bytes,
+};
+
+/// Writes protobuf.
+pub(super) struct Protobuf<'a> {
+    out: &'a mut Vec<u8>,
+    /// The labels that all series have, as messages.
+    constant: Vec<u8>,
+    /// Whether labels of the family are other than in its texts.
+    changed: bool,
+    /// The family that is being written, and where its first series begins.
+    family: Message,
+    series: usize,
+    /// Since when the last series counts: mostly, so does the next.
+    created: Timestamp,
+    /// The field of the time of every sample, if they have one.
+    stamp: Vec<u8>,
+}
+
+/// Fields that hold the kinds' messages in a metric.
+const GAUGE: u32 = 2;
+const COUNTER: u32 = 3;
+const SUMMARY: u32 = 4;
+const HISTOGRAM: u32 = 7;
+
+/// The tag of field 16 of a histogram: exemplars of exponential buckets.
+const EXEMPLARS: [u8; 2] = [0x82, 0x01];
+
+impl<'a> Protobuf<'a> {
+    pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
+        let mut stamp = Vec::new();
+        if let Some(time) = time {
+            push_integer(&mut stamp, 6, millis(time));
+        }
+        Self {
+            out,
+            constant: Vec::new(),
+            changed: false,
+            family: Message::default(),
+            series: 0,
+            created: Timestamp::default(),
+            stamp,
+        }
+    }
+
+    /// Begins a series: its labels. `len` is about the length of what follows.
+    #[inline(always)]
+    fn metric(&mut self, labels: &[u8], series: Series<'_>, len: usize) -> Message {
+        // A label is about as long in its message as in its text.
+        let len = self.constant.len() + labels.len() + len;
+        let metric = Message::field(self.out, 4, len);
+        if !self.constant.is_empty() {
+            self.out.extend_from_slice(&self.constant);
+        }
+        let cuts = if self.changed { &[] } else { series.cuts() };
+        if cuts.is_empty() {
+            push_pairs(self.out, labels);
+        } else {
+            push_cut(self.out, labels, cuts);
+        }
+        metric
+    }
+
+    #[inline(always)]
+    fn end(&mut self, metric: Message) {
+        if !self.stamp.is_empty() {
+            self.out.extend_from_slice(&self.stamp);
+        }
+        metric.end(self.out);
+    }
+
+    /// `field`: since when the series counts, if that is known.
+    #[inline(always)]
+    fn created(&mut self, field: u32, series: Series<'_>) -> &Timestamp {
+        self.created.set(field, series.created());
+        &self.created
+    }
+}
+
+impl Writer for Protobuf<'_> {
+    fn family(&mut self, family: &Family, names: &Names<'_>) {
+        self.changed = names.changed;
+        self.constant.clear();
+        push_pairs(&mut self.constant, names.constant.as_bytes());
+        // Labels, and about as many bytes of numbers.
+        let numbers = match &family.values {
+            crate::snapshot::Values::Histogram { bounds, .. } => 60 + 14 * bounds.len(),
+            _ => 40,
+        };
+        let len = family.texts.len_of_text() + family.len() * (self.constant.len() + numbers);
+        self.family = Message::begin(self.out, len);
+        push_bytes(self.out, 1, names.name.as_bytes());
+        if !family.help().is_empty() {
+            push_bytes(self.out, 2, family.help().as_bytes());
+        }
+        let kind = match family.kind() {
+            Kind::Counter => 0,
+            Kind::Gauge | Kind::Info | Kind::StateSet => 1,
+            Kind::Summary => 2,
+            Kind::Histogram => 4,
+        };
+        push_integer(self.out, 3, kind);
+        if !family.unit().is_empty() {
+            push_bytes(self.out, 5, family.unit().as_bytes());
+        }
+        self.series = self.out.len();
+    }
+
+    #[inline]
+    fn counter(&mut self, labels: &[u8], value: Number, series: Series<'_>) {
+        let metric = self.metric(labels, series, 32);
+        let value = double(1, value.as_f64());
+        let exemplars = series.exemplars();
+        if exemplars.is_empty() {
+            let Self { out, created, .. } = self;
+            created.set(3, series.created());
+            // The whole message in a place of a fixed size: copied without a call.
+            let mut all = [0; 27];
+            all[0] = tag_of_bytes(COUNTER);
+            all[1] = (9 + created.len) as u8;
+            all[2..11].copy_from_slice(&value);
+            all[11..].copy_from_slice(&created.bytes);
+            let end = out.len() + 11 + created.len;
+            out.extend_from_slice(&all);
+            out.truncate(end);
+        } else {
+            let created = *self.created(3, series);
+            let message = Message::field(self.out, COUNTER, 0x80);
+            self.out.extend_from_slice(&value);
+            for (.., last) in exemplars {
+                exemplar(self.out, 2, last);
+            }
+            self.out.extend_from_slice(created.as_slice());
+            message.end(self.out);
+        }
+        self.end(metric);
+    }
+
+    #[inline]
+    fn gauge(&mut self, labels: &[u8], value: f64, series: Series<'_>) {
+        let metric = self.metric(labels, series, 16);
+        let mut all = [0; 11];
+        all[..2].copy_from_slice(&[tag_of_bytes(GAUGE), 9]);
+        all[2..].copy_from_slice(&double(1, value));
+        self.out.extend_from_slice(&all);
+        self.end(metric);
+    }
+
+    fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>, series: Series<'_>) {
+        let created = *self.created(15, series);
+        let len = 32 + 14 * value.buckets().count();
+        let metric = self.metric(labels, series, len);
+        let message = Message::field(self.out, HISTOGRAM, len);
+        push_integer(self.out, 1, value.count());
+        push_double(self.out, 2, value.sum());
+        let exemplars = series.exemplars();
+        let fixed = value.buckets().count();
+        let alone = value.native().is_some() && fixed == 1;
+        // Beside exponential buckets, one for everything says nothing.
+        let fixed = if alone { 0 } else { fixed };
+        for (i, (bound, cumulative)) in value.buckets().take(fixed).enumerate() {
+            let bucket = Message::field(self.out, 3, 0);
+            push_integer(self.out, 1, cumulative);
+            push_double(self.out, 2, bound);
+            for (.., of_bucket) in exemplars.iter().filter(|(_, at, _)| *at as usize == i) {
+                exemplar(self.out, 3, of_bucket);
+            }
+            bucket.end(self.out);
+        }
+        if let Some(native) = value.native() {
+            native::push(self.out, native);
+        }
+        self.out.extend_from_slice(created.as_slice());
+        if alone {
+            for (.., of_all) in exemplars {
+                self.out.extend_from_slice(&EXEMPLARS);
+                let message = Message::begin(self.out, of_all.labels.len() + 32);
+                exemplar_in(self.out, message, of_all);
+            }
+        }
+        message.end(self.out);
+        self.end(metric);
+    }
+
+    fn summary(&mut self, labels: &[u8], value: &Summary<'_>, series: Series<'_>) {
+        let created = *self.created(4, series);
+        let len = 32 + 20 * value.exported().count();
+        let metric = self.metric(labels, series, len);
+        let message = Message::field(self.out, SUMMARY, len);
+        push_integer(self.out, 1, value.count());
+        push_double(self.out, 2, value.sum());
+        for (phi, quantile) in value.exported() {
+            let message = Message::field(self.out, 3, 0);
+            push_double(self.out, 1, phi);
+            push_double(self.out, 2, quantile);
+            message.end(self.out);
+        }
+        self.out.extend_from_slice(created.as_slice());
+        message.end(self.out);
+        self.end(metric);
+    }
+
+    /// One without series is not written: to the encoder of Go it is an error.
+    fn family_end(&mut self) {
+        if self.out.len() == self.series {
+            self.out.truncate(self.family.at);
+        } else {
+            self.family.end(self.out);
+        }
+    }
+}
+
+fn exemplar(out: &mut Vec<u8>, field: u32, exemplar: &Exemplar) {
+    let message = Message::field(out, field, exemplar.labels.len() + 32);
+    exemplar_in(out, message, exemplar);
+}
+
+fn exemplar_in(out: &mut Vec<u8>, message: Message, exemplar: &Exemplar) {
+    push_pairs(out, exemplar.labels.as_bytes());
+    push_double(out, 2, exemplar.value);
+    if let Some(time) = exemplar.time {
+        out.extend_from_slice(Timestamp::new(3, millis(time)).as_slice());
+    }
+    message.end(out);
+}

@@ -1,0 +1,152 @@
+//! The walk that all formats share, and what it hands them.
+
+use crate::snapshot::{
+    Escaping, Exemplar, Family, Histogram, Number, Numbers, Summary, Value, Values, is_metric_name,
+};
+
+/// What a format writes.
+pub(super) trait Writer {
+    /// The head of a family; its series follow.
+    fn family(&mut self, family: &Family, names: &Names<'_>);
+    /// One series of a counter.
+    fn counter(&mut self, labels: &[u8], value: Number, series: Series<'_>);
+    /// One series of a gauge, an info or a state set.
+    fn gauge(&mut self, labels: &[u8], value: f64, series: Series<'_>);
+    /// One series of a histogram.
+    fn histogram(&mut self, labels: &[u8], value: &Histogram<'_>, series: Series<'_>);
+    /// One series of a summary.
+    fn summary(&mut self, labels: &[u8], value: &Summary<'_>, series: Series<'_>);
+    /// No more series of this family.
+    fn family_end(&mut self) {}
+    /// No more families.
+    fn end(&mut self) {}
+}
+
+/// What a family is called, as a format may write it.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// Escaped.
+    pub(super) name: &'a str,
+    /// Whether it has to stand in quotes.
+    pub(super) quoted: bool,
+    /// The text of the labels that all series have.
+    pub(super) constant: &'a str,
+    /// Whether they and the labels of series are other than in the family.
+    pub(super) changed: bool,
+}
+
+/// What few formats ask of a series.
+#[derive(Clone, Copy)]
+pub(super) struct Series<'a> {
+    family: &'a Family,
+    i: usize,
+}
+
+impl<'a> Series<'a> {
+    /// Since when it counts, in milliseconds since the epoch of Unix.
+    pub(super) fn created(self) -> Option<u64> {
+        Some(self.family.texts.created(self.i)).filter(|millis| *millis > 0)
+    }
+
+    /// The lengths in its text: see [`Texts::cuts`](crate::snapshot::labels::Texts::cuts).
+    #[inline(always)]
+    pub(super) fn cuts(self) -> &'a [u8] {
+        self.family.texts.cuts(self.i)
+    }
+
+    /// Each behind the places of the series and of its bucket.
+    #[inline(always)]
+    pub(super) fn exemplars(self) -> &'a [(u32, u32, Exemplar)] {
+        self.family.exemplars_of(self.i)
+    }
+}
+
+/// Walks over families.
+pub(super) fn walk<'a>(
+    families: impl IntoIterator<Item = &'a Family>,
+    escaping: Escaping,
+    writer: &mut impl Writer,
+) {
+    let (mut name, mut constant, mut scratch) = (String::new(), String::new(), String::new());
+    for family in families {
+        let meta = &family.meta;
+        let names = if changes(escaping, family) {
+            name.clear();
+            escaping.name(&meta.name, &mut name);
+            constant.clear();
+            escaping.labels(&meta.constant, &mut constant);
+            Names {
+                name: &name,
+                quoted: false,
+                constant: &constant,
+                changed: true,
+            }
+        } else {
+            Names {
+                name: &meta.name,
+                quoted: meta.utf8 && !is_metric_name(meta.name.as_bytes()),
+                constant: &meta.constant,
+                changed: false,
+            }
+        };
+        writer.family(family, &names);
+        let scratch = &mut scratch;
+        match &family.values {
+            Values::Counter(Numbers::Int(values)) => {
+                each(family, escaping, scratch, |labels, i| {
+                    writer.counter(labels, Number::Int(values[i]), Series { family, i });
+                })
+            }
+            Values::Counter(Numbers::Float(values)) => {
+                each(family, escaping, scratch, |labels, i| {
+                    writer.counter(labels, Number::Float(values[i]), Series { family, i });
+                });
+            }
+            Values::Gauge(values) => each(family, escaping, scratch, |labels, i| {
+                writer.gauge(labels, values[i], Series { family, i });
+            }),
+            Values::Summary { .. } => each(family, escaping, scratch, |labels, i| {
+                if let Value::Summary(value) = family.value(i) {
+                    writer.summary(labels, &value, Series { family, i });
+                }
+            }),
+            Values::Histogram { .. } => each(family, escaping, scratch, |labels, i| {
+                if let Value::Histogram(value) = family.value(i) {
+                    writer.histogram(labels, &value, Series { family, i });
+                }
+            }),
+        }
+        writer.family_end();
+    }
+    writer.end();
+}
+
+/// Whether the names of a family are not written as they are.
+fn changes(escaping: Escaping, family: &Family) -> bool {
+    match escaping {
+        Escaping::AllowUtf8 => false,
+        Escaping::Dots => true,
+        _ => family.meta.utf8,
+    }
+}
+
+/// Every series: the text of its labels, escaped, and its place.
+#[inline(always)]
+fn each(
+    family: &Family,
+    escaping: Escaping,
+    scratch: &mut String,
+    mut write: impl FnMut(&[u8], usize),
+) {
+    if !changes(escaping, family) {
+        for (i, labels) in family.texts.iter().enumerate() {
+            write(labels, i);
+        }
+        return;
+    }
+    for i in 0..family.len() {
+        scratch.clear();
+        escaping.labels(family.texts.get(i), scratch);
+        write(scratch.as_bytes(), i);
+    }
+}

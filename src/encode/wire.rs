@@ -1,0 +1,197 @@
+//! The wire format of protobuf: fields, and messages whose length stands before them.
+//!
+//! A message's length is known after it: room for it is left by a guess, and only where the guess was wrong the message
+//! moves. Source: the encoding page of the protobuf documentation.
+
+/// A message that is being written.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Message {
+    /// Where its length stands.
+    pub(super) at: usize,
+    /// Bytes left for it.
+    room: usize,
+}
+
+impl Message {
+    /// Begins a message of about `len` bytes.
+    #[inline(always)]
+    pub(super) fn begin(out: &mut Vec<u8>, len: usize) -> Self {
+        let at = out.len();
+        if len < 0x80 {
+            out.push(0);
+            return Self { at, room: 1 };
+        }
+        let room = varint_len(len as u64);
+        out.resize(at + room, 0);
+        Self { at, room }
+    }
+
+    /// Begins a message in a field.
+    #[inline(always)]
+    pub(super) fn field(out: &mut Vec<u8>, field: u32, len: usize) -> Self {
+        if len < 0x80 {
+            let at = out.len() + 1;
+            out.extend_from_slice(&[tag(field, BYTES), 0]);
+            return Self { at, room: 1 };
+        }
+        out.push(tag(field, BYTES));
+        Self::begin(out, len)
+    }
+
+    /// Ends it: writes its length where it belongs.
+    #[inline(always)]
+    pub(super) fn end(self, out: &mut Vec<u8>) {
+        let len = out.len() - self.at - self.room;
+        if self.room == 1 && len < 0x80 {
+            out[self.at] = len as u8;
+        } else {
+            self.end_long(out, len);
+        }
+    }
+
+    fn end_long(self, out: &mut Vec<u8>, len: usize) {
+        let room = self.at..self.at + self.room;
+        let len = Varint::new(len as u64);
+        if len.as_slice().len() == self.room {
+            out[room].copy_from_slice(len.as_slice());
+        } else {
+            out.splice(room, len.as_slice().iter().copied());
+        }
+    }
+}
+
+/// What a field holds: the low bits of its tag.
+const VARINT: u32 = 0;
+const FIXED64: u32 = 1;
+const BYTES: u32 = 2;
+
+/// A field's number and what it holds, of the fields that fit in a byte: the first fifteen.
+const fn tag(field: u32, holds: u32) -> u8 {
+    (field << 3 | holds) as u8
+}
+
+/// The tag of a field of text or of a message.
+pub(super) const fn tag_of_bytes(field: u32) -> u8 {
+    tag(field, BYTES)
+}
+
+/// The nine bytes of a field with a float.
+#[inline(always)]
+pub(super) fn double(field: u32, x: f64) -> [u8; 9] {
+    let mut all = [tag(field, FIXED64); 9];
+    all[1..].copy_from_slice(&x.to_le_bytes());
+    all
+}
+
+#[inline(always)]
+pub(super) fn push_double(out: &mut Vec<u8>, field: u32, x: f64) {
+    out.extend_from_slice(&double(field, x));
+}
+
+#[inline(always)]
+pub(super) fn push_integer(out: &mut Vec<u8>, field: u32, n: u64) {
+    out.push(tag(field, VARINT));
+    push_varint(out, n);
+}
+
+#[inline(always)]
+pub(super) fn push_bytes(out: &mut Vec<u8>, field: u32, text: &[u8]) {
+    out.push(tag(field, BYTES));
+    push_varint(out, text.len() as u64);
+    out.extend_from_slice(text);
+}
+
+#[inline(always)]
+fn push_varint(out: &mut Vec<u8>, n: u64) {
+    if n < 0x80 {
+        out.push(n as u8);
+    } else {
+        out.extend_from_slice(Varint::new(n).as_slice());
+    }
+}
+
+/// An integer, seven bits a byte, the lowest first.
+struct Varint {
+    bytes: [u8; 10],
+    len: usize,
+}
+
+impl Varint {
+    fn new(mut n: u64) -> Self {
+        let mut bytes = [0; 10];
+        let mut len = 0;
+        while n >= 0x80 {
+            bytes[len] = n as u8 | 0x80;
+            n >>= 7;
+            len += 1;
+        }
+        bytes[len] = n as u8;
+        Self {
+            bytes,
+            len: len + 1,
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+fn varint_len(n: u64) -> usize {
+    (64 - (n | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// `google.protobuf.Timestamp` in a field, in a place of a fixed size: copied without a call.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Timestamp {
+    millis: u64,
+    pub(super) bytes: [u8; 16],
+    pub(super) len: usize,
+}
+
+impl Timestamp {
+    /// Changes to that of `millis`, in `field`; to nothing where there is none.
+    #[inline(always)]
+    pub(super) fn set(&mut self, field: u32, millis: Option<u64>) {
+        if self.millis != millis.unwrap_or_default() || self.bytes[0] != tag_of_bytes(field) {
+            *self = millis.map_or_else(Self::default, |millis| Self::new(field, millis));
+        }
+    }
+
+    pub(super) fn new(field: u32, millis: u64) -> Self {
+        let mut timestamp = Self {
+            millis,
+            bytes: [0; 16],
+            len: 2,
+        };
+        let nanos = millis % 1000 * 1_000_000;
+        timestamp.put(1, millis / 1000);
+        if nanos > 0 {
+            timestamp.put(2, nanos);
+        }
+        timestamp.bytes[0] = tag_of_bytes(field);
+        timestamp.bytes[1] = timestamp.len as u8 - 2;
+        timestamp
+    }
+
+    /// A field of fewer than 35 bits, which lasts till the year 3058.
+    fn put(&mut self, field: u32, n: u64) {
+        let n = n & 0x7_FFFF_FFFF;
+        // Seven bits a byte.
+        let spread = n & 0x7F
+            | (n & 0x3F80) << 1
+            | (n & 0x1F_C000) << 2
+            | (n & 0x0FE0_0000) << 3
+            | (n & 0x7_F000_0000) << 4;
+        let len = varint_len(n);
+        let more = 0x8080_8080 & ((1_u64 << (8 * (len - 1))) - 1);
+        let at = self.len;
+        self.bytes[at] = tag(field, VARINT);
+        self.bytes[at + 1..at + 6].copy_from_slice(&(spread | more).to_le_bytes()[..5]);
+        self.len = at + 1 + len;
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}

@@ -1,0 +1,180 @@
+//! The grammar of names, and what becomes of a name outside it where a reader knows no other.
+//!
+//! Source: the escaping schemes page of the Prometheus documentation; where that and `prometheus/common` differ, the
+//! latter, as it is what servers and other clients run.
+
+use std::fmt::Write;
+
+use super::labels;
+
+/// What becomes of a name outside the old character set: letters, digits and `_`, and `:` in metric names.
+///
+/// Only names declared with `utf8` can be outside; but [`Dots`](Self::Dots) changes others, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Escaping {
+    /// Each other character becomes `_`.
+    #[default]
+    Underscores,
+    /// `.` becomes `_dot_`, `_` becomes `__` (in every name), each other character `__`.
+    Dots,
+    /// A name with others begins with `U__`; each of them becomes its code point in hexadecimal between underscores,
+    /// and `_` becomes `__`.
+    Values,
+    /// It is written as it is, in quotes.
+    AllowUtf8,
+}
+
+impl Escaping {
+    /// Those that change names.
+    pub(crate) const LOSSY: [Self; 3] = [Self::Underscores, Self::Dots, Self::Values];
+
+    /// A metric name, appended.
+    pub(crate) fn name(self, name: &str, out: &mut String) {
+        self.escape(name, is_metric_name(name.as_bytes()), ':', out);
+    }
+
+    /// A label name, appended.
+    pub(crate) fn label(self, name: &str, out: &mut String) {
+        self.escape(name, is_label_name(name.as_bytes()), '_', out);
+    }
+
+    /// A text of labels, appended.
+    pub(crate) fn labels(self, text: &str, out: &mut String) {
+        for (i, (name, value)) in labels::parts(text).enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            self.label(name, out);
+            out.push_str("=\"");
+            out.push_str(value);
+            out.push('"');
+        }
+    }
+
+    /// `also` is allowed beside letters, digits and `_`.
+    fn escape(self, name: &str, is_plain: bool, also: char, out: &mut String) {
+        if self == Self::AllowUtf8 || is_plain && self != Self::Dots {
+            out.push_str(name);
+            return;
+        }
+        if self == Self::Values {
+            out.push_str("U__");
+        }
+        for (i, c) in name.chars().enumerate() {
+            let plain =
+                c.is_ascii_alphabetic() || c == '_' || c == also || i > 0 && c.is_ascii_digit();
+            match (self, c) {
+                (Self::Dots, '.') => out.push_str("_dot_"),
+                (Self::Dots | Self::Values, '_') => out.push_str("__"),
+                (_, c) if plain => out.push(c),
+                (Self::Underscores, _) => out.push('_'),
+                (Self::Dots, _) => out.push_str("__"),
+                // To a string: it does not fail.
+                _ => _ = write!(out, "_{:x}_", u32::from(c)),
+            }
+        }
+    }
+}
+
+/// Whether it matches `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus data model).
+pub(crate) const fn is_metric_name(name: &[u8]) -> bool {
+    let mut i = 0;
+    while i < name.len() {
+        match name[i] {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':' => {}
+            b'0'..=b'9' if i > 0 => {}
+            _ => return false,
+        }
+        i += 1;
+    }
+    i > 0
+}
+
+/// Whether it matches `[a-zA-Z_][a-zA-Z0-9_]*`.
+pub(crate) const fn is_label_name(name: &[u8]) -> bool {
+    let mut i = 0;
+    while i < name.len() {
+        if name[i] == b':' {
+            return false;
+        }
+        i += 1;
+    }
+    is_metric_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(scheme: Escaping, name: &str) -> String {
+        let mut out = String::new();
+        scheme.name(name, &mut out);
+        out
+    }
+
+    /// The examples of the documentation and of the tests of prometheus/common, and what they leave open.
+    #[test]
+    fn schemes() {
+        for (name, underscores, dots, values) in [
+            (
+                "no:escaping_required",
+                "no:escaping_required",
+                "no:escaping__required",
+                "no:escaping_required",
+            ),
+            (
+                "mysystem.prod.west.cpu.load",
+                "mysystem_prod_west_cpu_load",
+                "mysystem_dot_prod_dot_west_dot_cpu_dot_load",
+                "U__mysystem_2e_prod_2e_west_2e_cpu_2e_load",
+            ),
+            (
+                "http.status:sum",
+                "http_status:sum",
+                "http_dot_status:sum",
+                "U__http_2e_status:sum",
+            ),
+            (
+                "label with 😱",
+                "label_with__",
+                "label__with____",
+                "U__label_20_with_20__1f631_",
+            ),
+            ("花火", "__", "____", "U___82b1__706b_"),
+            ("9a", "_a", "__a", "U___39_a"),
+            (
+                "my_system.load",
+                "my_system_load",
+                "my__system_dot_load",
+                "U__my__system_2e_load",
+            ),
+        ] {
+            assert_eq!(escaped(Escaping::Underscores, name), underscores);
+            assert_eq!(escaped(Escaping::Dots, name), dots);
+            assert_eq!(escaped(Escaping::Values, name), values);
+            assert_eq!(escaped(Escaping::AllowUtf8, name), name);
+        }
+    }
+
+    #[test]
+    fn label_names_have_no_colon() {
+        let mut out = String::new();
+        Escaping::Values.labels(r#""a:b"="x\"y",c="z""#, &mut out);
+        assert_eq!(out, r#"U__a_3a_b="x\"y",c="z""#);
+        out.clear();
+        Escaping::AllowUtf8.label("a:b", &mut out);
+        assert_eq!(out, "a:b");
+    }
+
+    #[test]
+    fn grammar() {
+        for good in ["a", "a:b_c9", "_", ":"] {
+            assert!(is_metric_name(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "9a", "a-b", "ok\n", "a b", "ä"] {
+            assert!(!is_metric_name(bad.as_bytes()), "{bad:?}");
+        }
+        assert!(is_label_name(b"a_9") && !is_label_name(b"a:b") && !is_label_name(b""));
+    }
+}
