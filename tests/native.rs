@@ -2,6 +2,10 @@
 
 use tallies::{Histogram, Registry, Snapshot};
 
+#[path = "support/client_model.rs"]
+#[allow(dead_code)]
+mod client_model;
+
 /// By definition: the smallest power of 2^(1/8) that is not below.
 fn bucket(value: f64) -> i32 {
     (-100..100)
@@ -208,4 +212,46 @@ fn bad_resolutions_are_errors() {
     let error = named("h").native(4).get_or_register(&registry).unwrap_err();
     assert!(error.to_string().contains("with another kind"), "{error}");
     named("h").native(3).get_or_register(&registry).unwrap();
+}
+
+/// Read back by prost: alone there is no fixed bucket, and exemplars are the histogram's own.
+#[test]
+fn in_protobuf() {
+    let registry = Registry::new();
+    let alone = Histogram::<()>::builder("alone", "")
+        .native(0)
+        .register(&registry)
+        .unwrap();
+    let both = Histogram::<()>::builder("both", "")
+        .native(0)
+        .buckets(&[1.0])
+        .register(&registry)
+        .unwrap();
+    for x in [0.0, 0.5, 0.75, 3.0, 1000.0, -1.0] {
+        alone.observe(x);
+        both.observe(x);
+    }
+    alone.observe_with(2.0, &[("trace_id", "t")]);
+    let families = client_model::read(&tallies::encode::protobuf(&registry.snapshot()));
+    let [alone, both] = [0, 1].map(|i| families[i].metric[0].histogram.clone().unwrap());
+    let spans = |spans: &[client_model::BucketSpan]| -> Vec<_> {
+        spans
+            .iter()
+            .map(|span| (span.offset.unwrap(), span.length.unwrap()))
+            .collect()
+    };
+    assert_eq!((alone.schema, alone.zero_count), (Some(0), Some(1)));
+    assert_eq!(alone.zero_threshold, Some(2.0_f64.powi(-128)));
+    assert_eq!((alone.sample_count, alone.bucket.len()), (Some(7), 0));
+    // 0.5 is in -1, 0.75 in 0, 2 in 1, 3 in 2, 1000 in 10.
+    assert_eq!(spans(&alone.positive_span), [(-1, 4), (7, 1)]);
+    assert_eq!(alone.positive_delta, [1, 0, 0, 0, 0]);
+    assert_eq!(spans(&alone.negative_span), [(0, 1)]);
+    assert_eq!(alone.negative_delta, [1]);
+    assert_eq!(alone.exemplars.len(), 1);
+    assert!(alone.exemplars[0].timestamp.is_some());
+    let fixed: Vec<_> = both.bucket.iter().map(|b| b.cumulative_count).collect();
+    assert_eq!(fixed, [Some(4), Some(6)]);
+    assert_eq!(spans(&both.positive_span), [(-1, 4), (7, 1)]);
+    assert_eq!(both.positive_delta, [1, 0, -1, 1, 0]);
 }
