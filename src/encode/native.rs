@@ -211,7 +211,7 @@ mod tests {
         let mut out = Vec::new();
         push(&mut out, &native);
         assert_eq!(read(&out).spans, [(12, -2, 2), (12, 5, 1)]);
-        let deltas: Vec<_> = read(&out).numbers[2..]
+        let deltas: Vec<_> = read(&out).numbers[3..]
             .iter()
             .map(|n| signed(n.1))
             .collect();
