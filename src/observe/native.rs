@@ -540,7 +540,7 @@ mod tests {
         fn it_counts_as_one_by_one(
             values in proptest::collection::vec(prop_oneof![
                 4 => -1e3..1e3_f64, 1 => -1e300..1e300_f64, 1 => Just(0.0), 1 => Just(f64::INFINITY), 1 => 0.0..1e-300_f64,
-            ], 0..200),
+            ], 0..if cfg!(miri) { 20 } else { 200 }),
             schema in -4_i8..=8,
             limit in 8_u32..200,
             hot_after in 0_usize..100,
