@@ -10,6 +10,7 @@ static FLOAT: Counter<(), f64> = Counter::new("bench_float_total").hot();
 static GAUGE: Gauge = Gauge::new("bench_gauge");
 static UP_DOWN: UpDownCounter = UpDownCounter::new("bench_up_down").hot();
 static HISTOGRAM: Histogram = Histogram::new("bench_histogram").hot();
+static NATIVE: Histogram = Histogram::new("bench_native").native(3).hot();
 
 fn observe(c: &mut Criterion) {
     c.bench_function("counter inc", |b| b.iter(|| COUNTER.inc()));
@@ -29,6 +30,13 @@ fn observe(c: &mut Criterion) {
         b.iter(|| {
             next = (next + 1) % 1024;
             HISTOGRAM.observe(black_box(values[next]));
+        });
+    });
+    c.bench_function("native histogram observe, schema 3", |b| {
+        let mut next = 0;
+        b.iter(|| {
+            next = (next + 1) % 1024;
+            NATIVE.observe(black_box(values[next]));
         });
     });
     c.bench_function("timer", |b| b.iter(|| HISTOGRAM.start_timer().stop()));

@@ -107,6 +107,10 @@ impl Error {
         Self::new(format!("family `{family}` {why}, got {value}"))
     }
 
+    pub(crate) fn exemplar(why: &str) -> Self {
+        Self::new(format!("labels of an exemplar: {why}"))
+    }
+
     pub(crate) fn interval() -> Self {
         Self::new(
             "quantiles of an interval are not known: ask a snapshot, or a summary with a window",

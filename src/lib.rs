@@ -40,6 +40,7 @@ pub use declare::{
     Histogram, HistogramBuilder, HistogramSeries, InFlight, Info, InfoBuilder, LabelSet,
     LabelValue, List, NamedLabels, Options, StateSet, StateSetBuilder, Summary, SummaryBuilder,
     SummarySeries, Timer, UpDownCounter, UpDownCounterBuilder, UpDownCounterSeries, buckets,
+    trace_ids,
 };
 pub use error::Error;
 #[cfg(not(loom))]
@@ -50,7 +51,7 @@ pub use push::{Pusher, Pushing};
 pub use serve::MetricsService;
 #[cfg(all(feature = "serve", not(loom)))]
 pub use serve::{Bound, Server, Serving};
-pub use snapshot::{GaugeMerge, Snapshot};
+pub use snapshot::{Estimate, GaugeMerge, Native, Snapshot};
 #[cfg(not(loom))]
 pub use tallies_macros::{LabelValue, Labels, Metrics, metric};
 

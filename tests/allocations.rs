@@ -89,6 +89,7 @@ static FLOAT: Counter<(), f64> = Counter::new("allocations_float_total");
 static GAUGE: Gauge = Gauge::new("allocations_gauge");
 static UP_DOWN: UpDownCounter = UpDownCounter::new("allocations_up_down");
 static HISTOGRAM: Histogram = Histogram::new("allocations_histogram");
+static NATIVE: Histogram = Histogram::new("allocations_native").native(3);
 static OPEN: Counter<Request> = Counter::new("allocations_open_total");
 static OPEN_HISTOGRAM: Histogram<Request> = Histogram::new("allocations_open_histogram");
 static CLOSED: Counter<Closed> = Counter::new("allocations_closed_total");
@@ -135,6 +136,15 @@ fn an_update_allocates_nothing_once_warm() {
         }
     });
     assert_eq!(n, 0);
+}
+
+#[test]
+fn a_native_histogram_allocates_nothing_once_it_has_met_its_buckets() {
+    let _alone = ALONE.lock();
+    let values: Vec<_> = (0..300).map(|i| 0.001 * 1.03_f64.powi(i)).collect();
+    let observe = || values.iter().for_each(|value| NATIVE.observe(*value));
+    (0..20).for_each(|_| observe());
+    assert_eq!(allocations(|| (0..100).for_each(|_| observe())), 0);
 }
 
 /// Numbers in an order like no order; the `i`th.
@@ -217,6 +227,12 @@ fn a_scrape_allocates_nothing_that_grows_with_the_series() {
             .limit(series)
             .register(&registry)
             .unwrap();
+        let n = Histogram::<()>::builder("n", "")
+            .labels(["x"])
+            .native(3)
+            .limit(series)
+            .register(&registry)
+            .unwrap();
         let s = Summary::<()>::builder("s", "")
             .labels(["x"])
             .limit(10)
@@ -231,6 +247,7 @@ fn a_scrape_allocates_nothing_that_grows_with_the_series() {
         for i in 0..series {
             c.with([&i.to_string()]).add(2000);
             h.with([&i.to_string()]).observe(1.0);
+            n.with([&i.to_string()]).observe(1.0);
             u.with([&i.to_string()]).inc();
         }
         (0..10).for_each(|i| s.with([&i.to_string()]).observe(1.0));

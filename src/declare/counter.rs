@@ -8,6 +8,7 @@ use crate::snapshot::{Kind, Numbers, Values};
 
 use super::declaration::{Declaration, Kept};
 use super::desc::Desc;
+use super::exemplar;
 use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
@@ -115,6 +116,61 @@ impl<N: Number> Counter<(), N> {
         Ok(())
     }
 
+    /// Adds `n`, and keeps these labels as the exemplar of the series: what this update can be found by.
+    ///
+    /// An update without an exemplar costs nothing for this; one with takes an allocation or two. The last one is kept, with
+    /// its amount and the time. More than 128 characters, names and values together, or a bad label name: `n` is added, the
+    /// exemplar is dropped and counted in `tallies_refused_updates_total`.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sent = tallies::Counter::<()>::builder("sent_bytes_total", "Bytes sent.").register(&registry)?;
+    /// sent.add_with(512, &[("trace_id", "0af7651916cd43dd")]);
+    /// let now = registry.snapshot();
+    /// let (_, exemplar) = now.family("sent_bytes_total").unwrap().exemplars(0).next().unwrap();
+    /// assert_eq!(exemplar.value(), 512.0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn add_with(&self, n: N, exemplar: &[(&str, &str)]) {
+        self.add(n);
+        if n.can_add() && exemplar::admits(exemplar) {
+            self.keep(n, exemplar);
+        }
+    }
+
+    /// As [`add_with`](Self::add_with), or says why not.
+    ///
+    /// # Errors
+    ///
+    /// What [`try_add`](Self::try_add) would say, and labels that cannot be an exemplar's; nothing is added.
+    pub fn try_add_with(&self, n: N, exemplar: &[(&str, &str)]) -> Result<(), Error> {
+        exemplar::check(exemplar)?;
+        self.try_add(n)?;
+        self.keep(n, exemplar);
+        Ok(())
+    }
+
+    /// Adds `n`, with the current trace's id as the exemplar if there is one: see [`trace_ids`](crate::trace_ids).
+    pub fn add_traced(&self, n: N) {
+        self.add(n);
+        if n.can_add() {
+            exemplar::with_trace(|labels| {
+                if exemplar::admits(labels) {
+                    self.keep(n, labels);
+                }
+            });
+        }
+    }
+
+    fn keep(&self, n: N, labels: &[(&str, &str)]) {
+        exemplar::keep(
+            self.inner.family().only(),
+            (0, 1),
+            n.into_number().as_f64(),
+            labels,
+        );
+    }
+
     #[cold]
     fn add_cold(&self, n: N) {
         add_cold(self.inner.only(), Tag::FIRST, n, self.inner.desc.hot);
@@ -133,6 +189,16 @@ impl Counter {
     #[inline]
     pub fn inc(&self) {
         self.add(1);
+    }
+
+    /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
+    pub fn inc_with(&self, exemplar: &[(&str, &str)]) {
+        self.add_with(1, exemplar);
+    }
+
+    /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+    pub fn inc_traced(&self) {
+        self.add_traced(1);
     }
 }
 
@@ -161,6 +227,48 @@ impl<N: Number> CounterSeries<'_, N> {
         self.add(n);
         Ok(())
     }
+
+    /// Adds `n`, and keeps these labels as the exemplar of the series: what this update can be found by.
+    ///
+    /// An update without an exemplar costs nothing for this; one with takes an allocation or two. The last one is kept, with
+    /// its amount and the time. More than 128 characters, names and values together, or a bad label name: `n` is added, the
+    /// exemplar is dropped and counted in `tallies_refused_updates_total`.
+    pub fn add_with(&self, n: N, exemplar: &[(&str, &str)]) {
+        self.add(n);
+        if n.can_add() && exemplar::admits(exemplar) {
+            self.keep(n, exemplar);
+        }
+    }
+
+    /// As [`add_with`](Self::add_with), or says why not.
+    ///
+    /// # Errors
+    ///
+    /// What [`try_add`](Self::try_add) would say, and labels that cannot be an exemplar's; nothing is added.
+    pub fn try_add_with(&self, n: N, exemplar: &[(&str, &str)]) -> Result<(), Error> {
+        exemplar::check(exemplar)?;
+        self.try_add(n)?;
+        self.keep(n, exemplar);
+        Ok(())
+    }
+
+    /// Adds `n`, with the current trace's id as the exemplar if there is one: see [`trace_ids`](crate::trace_ids).
+    pub fn add_traced(&self, n: N) {
+        self.add(n);
+        if n.can_add() {
+            exemplar::with_trace(|labels| {
+                if exemplar::admits(labels) {
+                    self.keep(n, labels);
+                }
+            });
+        }
+    }
+
+    fn keep(&self, n: N, labels: &[(&str, &str)]) {
+        let value = n.into_number().as_f64();
+        self.handle
+            .cold(|found| exemplar::keep(found, (0, 1), value, labels));
+    }
 }
 
 impl CounterSeries<'_> {
@@ -168,6 +276,16 @@ impl CounterSeries<'_> {
     #[inline]
     pub fn inc(&self) {
         self.add(1);
+    }
+
+    /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
+    pub fn inc_with(&self, exemplar: &[(&str, &str)]) {
+        self.add_with(1, exemplar);
+    }
+
+    /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+    pub fn inc_traced(&self) {
+        self.add_traced(1);
     }
 }
 
@@ -196,6 +314,16 @@ impl<N: Number> BoundCounter<N> {
     pub fn add(&self, n: N) {
         self.series().add(n);
     }
+
+    /// Adds `n`, and keeps these labels as the exemplar: see [`Counter::add_with`].
+    pub fn add_with(&self, n: N, exemplar: &[(&str, &str)]) {
+        self.series().add_with(n, exemplar);
+    }
+
+    /// Adds `n`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+    pub fn add_traced(&self, n: N) {
+        self.series().add_traced(n);
+    }
 }
 
 impl BoundCounter {
@@ -203,6 +331,16 @@ impl BoundCounter {
     #[inline]
     pub fn inc(&self) {
         self.add(1);
+    }
+
+    /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
+    pub fn inc_with(&self, exemplar: &[(&str, &str)]) {
+        self.add_with(1, exemplar);
+    }
+
+    /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+    pub fn inc_traced(&self) {
+        self.add_traced(1);
     }
 }
 

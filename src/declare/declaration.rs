@@ -129,7 +129,8 @@ impl<C: Exported> Declaration<C> {
     /// Whether this declaration was not given other buckets than the family has: the hot path counts them here, and the
     /// cells are there.
     fn is_shaped(&self) -> bool {
-        std::ptr::eq(self.desc.bounds, self.family().desc.bounds)
+        let family = &self.family().desc;
+        std::ptr::eq(self.desc.bounds, family.bounds) && self.desc.native == family.native
     }
 
     pub(crate) fn share(&self) -> Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::snapshot::sketch::Targets;
-use crate::snapshot::{Escaping, GaugeMerge, Kind, is_label_name, is_metric_name};
+use crate::snapshot::{Escaping, GaugeMerge, Kind, Resolution, is_label_name, is_metric_name};
 
 use super::label::LabelSet;
 
@@ -28,6 +28,8 @@ pub(crate) struct Desc {
     pub(crate) labels: Names,
     pub(crate) constant: &'static [(&'static str, &'static str)],
     pub(crate) bounds: &'static [f64],
+    /// Of a histogram: whether it has exponential buckets.
+    pub(crate) native: Option<Resolution>,
     pub(crate) targets: Targets,
     /// Whether `targets` are the family's own, and not the default.
     pub(crate) own_targets: bool,
@@ -118,6 +120,7 @@ impl Desc {
             labels,
             constant: &[],
             bounds: &[],
+            native: None,
             targets: OBJECTIVES,
             own_targets: false,
             max_age: None,
@@ -224,6 +227,11 @@ impl Desc {
         if matches!(self.kind, Kind::Histogram) && !self.bounds.is_empty() {
             check_bounds(self.bounds).map_err(|why| Error::buckets(self.name, why))?;
         }
+        if let Some(native) = self.native {
+            native
+                .check()
+                .map_err(|why| Error::buckets(self.name, why))?;
+        }
         check_window(self.max_age, self.ages).map_err(|why| Error::window(self.name, &why))
     }
 
@@ -261,6 +269,7 @@ impl Desc {
             && self.labels == other.labels
             && self.constant == other.constant
             && self.bounds == other.bounds
+            && self.native == other.native
             && self.targets == other.targets
             && (self.max_age, self.ages) == (other.max_age, other.ages)
             && self.unit == other.unit
@@ -308,6 +317,15 @@ const fn check_label_of(name: &[u8], kind: Kind, utf8: bool) -> Result<(), &'sta
         b"le" if matches!(kind, Kind::Histogram) => Err(RESERVED),
         b"quantile" if matches!(kind, Kind::Summary) => Err(RESERVED),
         _ => Ok(()),
+    }
+}
+
+/// The grammar of label names of exemplars: nothing is reserved.
+pub(crate) fn exemplar_label(name: &str) -> Result<(), &'static str> {
+    if is_label_name(name.as_bytes()) {
+        Ok(())
+    } else {
+        Err(LABEL)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod buckets;
 pub(crate) mod counter;
 mod declaration;
 mod desc;
+mod exemplar;
 mod family;
 pub(crate) mod gauge;
 mod handle;
@@ -19,6 +20,7 @@ mod timer;
 
 pub use counter::{BoundCounter, Counter, CounterBuilder, CounterSeries};
 pub use desc::DEFAULT_LIMIT;
+pub use exemplar::trace_ids;
 pub use gauge::{
     BoundGauge, BoundUpDownCounter, Gauge, GaugeBuilder, GaugeSeries, InFlight, UpDownCounter,
     UpDownCounterBuilder, UpDownCounterSeries,

@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 mod lines;
+mod native;
 mod number;
 mod open_metrics;
 mod options;

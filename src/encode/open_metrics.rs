@@ -208,6 +208,7 @@ mod tests {
             bounds: [1.0].into(),
             counts: vec![1, 2],
             sums: vec![7.5],
+            natives: None,
         };
         let mut histogram = family("h", Kind::Histogram, values);
         histogram.texts.push("", 2_000);

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis};
 
+use super::native;
 use super::pairs::{push_cut, push_pairs};
 use super::walk::{Names, Piece, Series, Writer};
 use super::wire::{
@@ -33,6 +34,9 @@ const GAUGE: u32 = 2;
 const COUNTER: u32 = 3;
 const SUMMARY: u32 = 4;
 const HISTOGRAM: u32 = 7;
+
+/// The tag of field 16 of a histogram: exemplars of exponential buckets.
+const EXEMPLARS: [u8; 2] = [0x82, 0x01];
 
 impl<'a> Protobuf<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
@@ -162,7 +166,11 @@ impl Writer for Protobuf<'_> {
         push_integer(self.out, 1, value.count());
         push_double(self.out, 2, value.sum());
         let exemplars = series.exemplars();
-        for (i, (bound, cumulative)) in value.buckets().enumerate() {
+        let fixed = value.buckets().count();
+        let alone = value.native().is_some() && fixed == 1;
+        // Beside exponential buckets, one for everything says nothing.
+        let fixed = if alone { 0 } else { fixed };
+        for (i, (bound, cumulative)) in value.buckets().take(fixed).enumerate() {
             let bucket = Message::field(self.out, 3, 0);
             push_integer(self.out, 1, cumulative);
             push_double(self.out, 2, bound);
@@ -171,7 +179,17 @@ impl Writer for Protobuf<'_> {
             }
             bucket.end(self.out);
         }
+        if let Some(native) = value.native() {
+            native::push(self.out, native);
+        }
         self.out.extend_from_slice(created.as_slice());
+        if alone {
+            for (.., of_all) in exemplars {
+                self.out.extend_from_slice(&EXEMPLARS);
+                let message = Message::begin(self.out, of_all.labels.len() + 32);
+                exemplar_in(self.out, message, of_all);
+            }
+        }
         message.end(self.out);
         self.end(metric);
     }
@@ -206,6 +224,10 @@ impl Writer for Protobuf<'_> {
 
 fn exemplar(out: &mut Vec<u8>, field: u32, exemplar: &Exemplar) {
     let message = Message::field(out, field, exemplar.labels.len() + 32);
+    exemplar_in(out, message, exemplar);
+}
+
+fn exemplar_in(out: &mut Vec<u8>, message: Message, exemplar: &Exemplar) {
     push_pairs(out, exemplar.labels.as_bytes());
     push_double(out, 2, exemplar.value);
     if let Some(time) = exemplar.time {

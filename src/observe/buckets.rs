@@ -12,19 +12,23 @@
 //! A writer stopped at any instruction leaves `state` still: the next try succeeds and hides at most its unfinished
 //! observation. Before the series is hot the same cells stand in one shared block, whose writers take turns by a word
 //! that readers never take.
+//!
+//! Of a native histogram the block is one cell: the address of a [`table`](super::table) that has these cells.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicBool, AtomicU64, Relaxed, Release, fence, owner_load};
 
 use super::memory::Block;
+use super::native::{self, Table};
 use super::pass::Pass;
 use super::shard::{Settled, Thread};
 use super::slot::{Place, Tag};
 use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
 
-const SUM: usize = 1;
-const BUCKET: usize = 3;
+pub(super) const SUM: usize = 1;
+pub(super) const BUCKET: usize = 3;
 
 /// How many series before its turn a scrape asks for a series' memory.
 const AHEAD: usize = 2;
@@ -39,8 +43,30 @@ pub struct Buckets {
     /// Held by the one who writes the cold block.
     taken: AtomicBool,
     cold: OnceLock<Box<[AtomicU64]>>,
-    /// Cells of the block, and of every slot.
+    /// Of `state`, sums and fixed buckets.
     cells: u32,
+    /// Of a native histogram.
+    native: Option<Arc<Resolution>>,
+}
+
+/// What all series of a histogram have in common.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// The number of fixed buckets, `+Inf` included.
+    pub buckets: usize,
+    /// Of a native histogram.
+    pub native: Option<Arc<Resolution>>,
+}
+
+impl Shape {
+    /// Fixed buckets only.
+    #[must_use]
+    pub fn fixed(buckets: usize) -> Self {
+        Self {
+            buckets,
+            native: None,
+        }
+    }
 }
 
 /// What one series observed: counts per bucket (not cumulative), and the sum of the same observations.
@@ -50,13 +76,15 @@ pub struct Observed {
     pub counts: Vec<u64>,
     /// The sum of what was observed.
     pub sum: f64,
+    /// The exponential buckets of a native histogram.
+    pub native: Option<Native>,
 }
 
 impl Observed {
     /// The number of observations.
     ///
     /// ```
-    /// let seen = tallies::Observed { counts: vec![2, 0, 1], sum: 4.5 };
+    /// let seen = tallies::Observed { counts: vec![2, 0, 1], sum: 4.5, native: None };
     /// assert_eq!(seen.count(), 3);
     /// ```
     #[must_use]
@@ -77,22 +105,56 @@ impl Buckets {
         true
     }
 
-    /// The cold path of [`observe`](Self::observe).
+    /// As [`observe`](Self::observe), of a native histogram.
+    #[inline(always)]
+    pub fn observe_native(thread: &Thread, last: u64, what: (usize, f64, u64)) -> bool {
+        let Some(block) = thread.hot(last) else {
+            return false;
+        };
+        // SAFETY: the block is one cell, and this thread owns it.
+        unsafe { native::observe_known(block, what) }
+    }
+
+    /// Observes in a block that the caller owns; returns how many observations there are. `None`: a native histogram that
+    /// would have to grow, asked by an allocation of something that grows.
+    ///
+    /// # Safety
+    ///
+    /// The block is of this series, and the caller is its only writer.
+    unsafe fn write(&self, thread: &Thread, block: Block, what: (usize, f64, u64)) -> Option<u64> {
+        let (bucket, value, times) = what;
+        // SAFETY: by the caller's word.
+        unsafe {
+            match &self.native {
+                Some(resolution) => native::write(thread, block, resolution, what),
+                None => {
+                    observe(block, bucket, value, times);
+                    Some(owner_load(block.cell(0)) >> 1)
+                }
+            }
+        }
+    }
+
+    /// The cold path of both.
     pub fn observe_cold(
         &self,
         engine: &Engine,
         thread: &Thread,
         tag: Tag,
-        (bucket, value, times): (usize, f64, u64),
+        what: (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
-        let cells = u64::from(self.cells);
+        let cells = self.block_cells() as u64;
+        let times = what.2;
+        let refuse = || _ = engine.stats.refused.fetch_add(times, Relaxed);
         let mut tries = 0;
         loop {
             match super::settle(engine, thread, &self.place, tag, eager.then_some(cells)) {
                 Settled::Hot(block) => {
                     // SAFETY: as in `observe`.
-                    unsafe { observe(block, bucket, value, times) };
+                    if unsafe { self.write(thread, block, what) }.is_none() {
+                        refuse();
+                    }
                     return Outcome::Done;
                 }
                 Settled::Stale => return Outcome::Stale,
@@ -105,19 +167,25 @@ impl Buckets {
             let block = self.cold();
             if self.take() {
                 // SAFETY: the cold block has all cells, and we are its only writer while `taken`.
-                let count = unsafe {
-                    observe(block, bucket, value, times);
-                    owner_load(block.cell(0)) >> 1
-                };
+                let count = unsafe { self.write(thread, block, what) };
                 self.give_back();
+                let Some(count) = count else {
+                    refuse();
+                    return Outcome::Done;
+                };
                 if count.saturating_sub(times) < PROMOTE_AFTER && count >= PROMOTE_AFTER {
                     super::promote(engine, &self.place, tag, cells);
                 }
                 return Outcome::Done;
             }
             drop(pinned);
+            if self.native.is_some() && thread.is_busy() {
+                // The writer may be this thread, whose allocation observes here.
+                refuse();
+                return Outcome::Done;
+            }
             // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for three
-            // stores of another writer; never for a reader.
+            // stores of another writer, of a native histogram at worst for its growth; never for a reader.
             super::promote(engine, &self.place, tag, cells);
             super::back_off(&mut tries);
         }
@@ -125,7 +193,16 @@ impl Buckets {
 
     /// The cold block, made on first use: a series that is hot from the start needs none.
     fn cold(&self) -> Block {
-        Block::of(self.cold.get_or_init(|| zeroed(self.cells as usize)))
+        Block::of(self.cold.get_or_init(|| zeroed(self.block_cells())))
+    }
+
+    /// The cells of the cold block, and of every slot.
+    fn block_cells(&self) -> usize {
+        if self.native.is_some() {
+            1
+        } else {
+            self.cells as usize
+        }
     }
 
     fn take(&self) -> bool {
@@ -143,6 +220,16 @@ impl Buckets {
     /// Adds what another block holds to the cold one, as one observation of many; `begin_fold` has taken it.
     fn add_block(&self, other: Block) {
         let block = self.cold();
+        if let Some(resolution) = &self.native {
+            // SAFETY: as below; the pass that calls this is pinned.
+            unsafe {
+                if let Some(theirs) = Table::published(other) {
+                    let joined = Table::joined(Table::own(block), theirs, resolution);
+                    native::publish(block, joined);
+                }
+            }
+            return;
+        }
         // SAFETY: both blocks have the shape of this family. Nobody writes the other one any more, and we are the only
         // writer of ours. Relaxed: the pass that calls this is the only reader, and `taken` carries it to the next writer.
         unsafe {
@@ -161,6 +248,48 @@ impl Buckets {
             block
                 .cell(0)
                 .store(state.wrapping_add(theirs >> 1 << 1) ^ 1, Relaxed);
+        }
+    }
+}
+
+impl Buckets {
+    /// [`read`](Cells::read) of a native histogram.
+    fn read_native(
+        &self,
+        pass: &mut Pass<'_>,
+        slot: Option<u64>,
+        total: &mut Observed,
+        resolution: &Resolution,
+    ) {
+        total
+            .native
+            .get_or_insert_with(Native::finest)
+            .coarsen(resolution);
+        // SAFETY: one cell; the pass is pinned.
+        let cold = self.cold.get();
+        if let Some(table) = cold.and_then(|cold| unsafe { Table::published(Block::of(cold)) }) {
+            let mut tries = 0;
+            let mut scratch = pass.scratch();
+            while !table.try_add(table.block(), &mut scratch, total) {
+                // For a writer of the cold block to end; after a few of them the series is hot and the block is still.
+                super::back_off(&mut tries);
+            }
+            pass.give_scratch(scratch);
+        }
+        pass.tables(slot, |table, block, scratch| {
+            table.try_add(block, scratch, total)
+        });
+        if let Some(native) = &mut total.native {
+            native.settle(resolution.limit);
+        }
+    }
+}
+
+impl Drop for Buckets {
+    fn drop(&mut self) {
+        if let (Some(_), Some(cold)) = (&self.native, self.cold.get()) {
+            // SAFETY: one cell, and nobody has the series any more.
+            unsafe { native::release(Block::of(cold)) };
         }
     }
 }
@@ -226,11 +355,12 @@ pub(super) unsafe fn try_read(block: Block, counts: &mut [u64]) -> Option<f64> {
 }
 
 impl Cells for Buckets {
-    /// The number of buckets, `+Inf` included.
-    type Shape = usize;
+    type Shape = Shape;
     type Total = Observed;
 
-    fn new(&buckets: &usize) -> Self {
+    fn new(shape: &Shape) -> Self {
+        #[cfg(loom)]
+        let cells = Self::width(shape);
         Self {
             place: Place::new(),
             taken: AtomicBool::new(false),
@@ -238,28 +368,39 @@ impl Cells for Buckets {
             cold: OnceLock::new(),
             // Loom does not see what a `OnceLock` orders.
             #[cfg(loom)]
-            cold: OnceLock::from(zeroed(BUCKET + buckets)),
-            cells: (BUCKET + buckets) as u32,
+            cold: OnceLock::from(zeroed(cells)),
+            cells: (BUCKET + shape.buckets) as u32,
+            native: shape.native.clone(),
         }
     }
 
     fn reset(total: &mut Observed) {
         total.counts.fill(0);
         total.sum = 0.0;
+        if let Some(native) = &mut total.native {
+            native.reset();
+        }
     }
 
     fn place(&self) -> &Place {
         &self.place
     }
 
-    fn width(&buckets: &usize) -> usize {
-        BUCKET + buckets
+    fn width(shape: &Shape) -> usize {
+        if shape.native.is_some() {
+            1
+        } else {
+            BUCKET + shape.buckets
+        }
     }
 
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Observed) {
         let cells = self.cells as usize;
         let buckets = cells - BUCKET;
         total.counts.resize(buckets, 0);
+        if let Some(resolution) = &self.native {
+            return self.read_native(pass, slot, total, resolution);
+        }
         let mut read = |block, counts: &mut Vec<u64>| {
             counts.resize(buckets, 0);
             // SAFETY: the block belongs to this series, so it has its shape.
@@ -292,7 +433,7 @@ impl Cells for Buckets {
         let mut ahead = series.clone().skip(AHEAD);
         for (series, total) in series.zip(totals) {
             if let Some(next) = ahead.next() {
-                pass.prefetch(next.place.slot(), next.cells as usize);
+                pass.prefetch(next.place.slot(), next.block_cells());
             }
             Self::reset(total);
             series.read(pass, series.place.slot(), total);
@@ -317,7 +458,22 @@ impl Cells for Buckets {
         }
     }
 
-    fn clear(&self, _: &usize) {
+    fn release(shape: &Shape) -> fn(Block) {
+        match shape.native {
+            // SAFETY: the block is one cell; nobody writes it any more.
+            Some(_) => |block| unsafe { native::release(block) },
+            None => |_| (),
+        }
+    }
+
+    fn clear(&self, _: &Shape) {
+        if self.native.is_some() {
+            if let Some(cold) = self.cold.get() {
+                // SAFETY: one cell. Nobody updates the series; who did before had pinned.
+                unsafe { native::release(Block::of(cold)) };
+            }
+            return;
+        }
         for cell in self.cold.get().into_iter().flatten() {
             cell.store(0, Relaxed);
         }

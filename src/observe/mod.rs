@@ -27,10 +27,13 @@
 
 mod buckets;
 mod epoch;
+#[cfg(not(loom))]
+mod exemplar;
 mod level;
 mod memory;
 #[cfg(all(test, loom))]
 mod models;
+mod native;
 mod pass;
 mod shard;
 mod slot;
@@ -48,7 +51,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use crate::sync::{AtomicU64, Relaxed, const_fn};
 
-pub use buckets::{Buckets, MOST_BUCKETS, Observed, join_sums};
+pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
+#[cfg(not(loom))]
+pub use exemplar::Exemplars;
 pub use level::{Change, Level};
 pub use pass::{Pass, Retired};
 pub use shard::Thread;
@@ -148,7 +153,7 @@ impl Engine {
         let width = C::width(shape);
         if width > 0 {
             pass::lock(&self.abandoned)
-                .extend(slots.map(|last| (last, width, waiting, C::release as fn(Block))));
+                .extend(slots.map(|last| (last, width, waiting, C::release(shape))));
         } else if waiting {
             // Gauges: they only count.
             self.slots.waiting(slot::OPEN, -(slots.count() as i64));
@@ -230,10 +235,11 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
 
     /// Gives back what the block of an ended series holds besides numbers.
     #[doc(hidden)]
-    fn release(_block: Block)
+    fn release(_shape: &Self::Shape) -> fn(Block)
     where
         Self: Sized,
     {
+        |_| ()
     }
 
     /// Adds the shared cells of a retired series, if its kind adds up.
@@ -292,11 +298,12 @@ fn end_now<C: Cells>(
     retired: Retired,
     overflow: Option<&C>,
 ) -> bool {
+    let release = C::release(shape);
     let fold = |block| {
         if let Some(overflow) = overflow {
             overflow.fold(block);
         }
-        C::release(block);
+        release(block);
     };
     if let Some(last) = retired.slot()
         && !pass.reclaim(last, C::width(shape), fold)
@@ -505,7 +512,7 @@ mod tests {
         let tallies: Vec<_> = (0..300).map(|_| Tally::<u64>::new(&())).collect();
         let float = Tally::<f64>::new(&());
         let up_down = UpDown::new(&());
-        let histogram = Buckets::new(&3);
+        let histogram = Buckets::new(&Shape::fixed(3));
         std::thread::scope(|scope| {
             for t in 0..2 {
                 let (engine, tallies) = (&engine, &tallies);

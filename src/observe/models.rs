@@ -18,7 +18,9 @@ use super::pass::Pass;
 use super::shard::Thread;
 use super::stream::{Budget, Flush, Stream, Streamed};
 use super::window::Ages;
-use super::{Buckets, Cells, Change, Engine, Level, Outcome, Place, Tag, Tally, UpDown};
+use super::{Buckets, Cells, Change, Engine, Level, Outcome, Place, Shape, Tag, Tally, UpDown};
+
+mod native;
 
 /// Runs a model over all interleavings with at most `preemptions` (0: all there are), and returns what it noted.
 fn reached<T: Ord + Debug + Send + 'static>(
@@ -161,7 +163,7 @@ fn a_histogram_takes_many_at_once() {
 fn a_cold_histogram_has_one_writer_at_a_time() {
     let seen = reached(2, || {
         let engine = Arc::new(Engine::new());
-        let histogram = Arc::new(Buckets::new(&2));
+        let histogram = Arc::new(Buckets::new(&Shape::fixed(2)));
         let writers: Vec<_> = [(0, 1.0), (1, 2.0)]
             .into_iter()
             .map(|(bucket, value)| {
@@ -201,7 +203,7 @@ fn a_cold_histogram_has_one_writer_at_a_time() {
 fn an_owner_answers_with_a_copy() {
     let seen = reached(4, || {
         let engine = Arc::new(Engine::new());
-        let histogram = Arc::new(Buckets::new(&1));
+        let histogram = Arc::new(Buckets::new(&Shape::fixed(1)));
         super::promote(&engine, histogram.place(), Tag::FIRST, 4);
         let last = histogram.place().slot().unwrap();
         let owner = {
@@ -216,7 +218,7 @@ fn an_owner_answers_with_a_copy() {
             })
         };
         let copy = engine.shards.iter().next().and_then(|shard| {
-            shard.ask_for_block(1, last, 4);
+            shard.ask_for_block(1, last, 4, false);
             let mut counts = [0];
             let block = shard.answered_block(1, 4)?;
             // SAFETY: four cells, one of them a bucket.

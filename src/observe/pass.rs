@@ -9,6 +9,7 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release};
 
 use super::Engine;
 use super::memory::{Block, SlabRef};
+use super::native::Table;
 use super::shard::Shard;
 use super::slot::Place;
 
@@ -191,8 +192,37 @@ impl<'e> Pass<'e> {
             if (0..TRIES).any(|_| read(block, &mut scratch)) {
                 continue;
             }
-            self.ask_the_owner(shard, last, cells, |copy| {
+            self.ask_the_owner(shard, last, (cells, false), |copy| {
                 read(copy.unwrap_or(block), &mut scratch)
+            });
+        }
+        self.give_scratch(scratch);
+    }
+
+    /// As [`blocks`](Self::blocks), for the tables whose addresses are in them. If a table is replaced before its owner
+    /// answers, the copy is another's; then the table itself is still, and tried first.
+    pub(crate) fn tables(
+        &mut self,
+        last: Option<u64>,
+        mut read: impl FnMut(&Table, Block, &mut Vec<u64>) -> bool,
+    ) {
+        let Some(last) = last else { return };
+        let mut scratch = self.scratch();
+        for i in 0..self.slabs.len() {
+            let (slab, shard) = self.slabs[i];
+            if last >= slab.capacity() {
+                continue;
+            }
+            // SAFETY: below the capacity; the epoch is pinned, and the slot is a native histogram's.
+            let Some(table) = (unsafe { Table::published(slab.block(last)) }) else {
+                continue;
+            };
+            let mut read = |block| read(table, block, &mut scratch);
+            if (0..TRIES).any(|_| read(table.block())) {
+                continue;
+            }
+            self.ask_the_owner(shard, last, (table.words(), true), |copy| {
+                read(table.block()) || copy.is_some_and(&mut read)
             });
         }
         self.give_scratch(scratch);
@@ -213,13 +243,13 @@ impl<'e> Pass<'e> {
         &mut self,
         shard: &Shard,
         last: u64,
-        cells: usize,
+        (cells, table): (usize, bool),
         mut read: impl FnMut(Option<Block>) -> bool,
     ) {
         self.engine.stats.asked.fetch_add(1, Relaxed);
         self.collector.asked += 1;
         let ticket = self.collector.asked;
-        shard.ask_for_block(ticket, last, cells as u64);
+        shard.ask_for_block(ticket, last, cells as u64, table);
         let mut tries = 0;
         while !read(shard.answered_block(ticket, cells)) {
             // For the owner, to end the update it is in.

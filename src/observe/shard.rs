@@ -21,6 +21,7 @@ use crate::sync::{
 
 use super::Engine;
 use super::memory::{Block, Slab, SlabRef};
+use super::native::Table;
 use super::slot::{MOST_CELLS, Place, Tag};
 
 /// Cells of a thread's first slab: 2 KiB.
@@ -28,6 +29,10 @@ use super::slot::{MOST_CELLS, Place, Tag};
 const FIRST_CAPACITY: u64 = 256;
 #[cfg(loom)]
 const FIRST_CAPACITY: u64 = 4;
+
+/// In a question: the cells of the table whose address the block holds.
+const TABLE: u64 = 1 << 31;
+const CELLS: u64 = TABLE - 1;
 
 const FREE: u64 = 0;
 const TAKEN: u64 = 1;
@@ -42,7 +47,7 @@ pub(crate) struct Shard {
     /// The ticket of the collector's last request.
     asked: AtomicU64,
     answered: AtomicU64,
-    /// The block a reader wants copied, as `last << 16 | cells`; 0 for none.
+    /// The block a reader wants copied, as `last << 32 | cells`, with [`TABLE`] perhaps; 0 for none.
     question: AtomicU64,
     answer: AtomicPtr<Vec<AtomicU64>>,
     /// Written before the shard is published, never after.
@@ -105,16 +110,26 @@ impl Shard {
             return;
         }
         let question = self.question.load(Relaxed);
-        let (last, cells) = (question >> 16, question & 0xFFFF);
+        let (last, cells) = (question >> 32, (question & CELLS) as usize);
         if cells != 0 && last < slab.capacity() {
             // SAFETY: not null since the first question, and never freed while the shard lives. Acquire: pairs with the
             // Release in `ask_for_block`, which may be a later one than `asked` tells of.
             let answer = unsafe { &*self.answer.load(Acquire) };
-            // SAFETY: `last` is below the capacity, and `cells` came with it.
+            // SAFETY: `last` is below the capacity.
             let block = unsafe { slab.block(last) };
-            // In the order of a block: downwards.
-            for (i, copy) in answer.iter().take(cells as usize).rev().enumerate() {
-                // SAFETY: `i < cells`.
+            // The table may be that of a family that is gone; a pass retires it under an epoch.
+            let _pinned = super::pin();
+            let (block, there) = if question & TABLE == 0 {
+                (Some(block), cells)
+            } else {
+                // SAFETY: `TABLE` came with `last`, so it is a native histogram's, and pinned.
+                let table = unsafe { Table::published(block) };
+                (table.map(Table::block), table.map_or(0, Table::words))
+            };
+            // In the order of a block: downwards. A table that was replaced meanwhile need not fit: the old one is still.
+            for (i, copy) in answer.iter().take(cells).rev().take(there).enumerate() {
+                let Some(block) = block else { break };
+                // SAFETY: `i` is below the number of cells there are.
                 copy.store(owner_load(unsafe { block.cell(i) }), Relaxed);
             }
         }
@@ -137,20 +152,22 @@ impl Shard {
     }
 
     /// The collector, with the epoch pinned: asks for a copy of a block. The answer is [`answered_block`](Self::answered_block).
-    pub(crate) fn ask_for_block(&self, ticket: u64, last: u64, cells: u64) {
+    /// `table`: the cells are those of the table whose address is in the block.
+    pub(crate) fn ask_for_block(&self, ticket: u64, last: u64, cells: u64, table: bool) {
         // Relaxed: only the collector writes this pointer, and `asked` carries it.
         let answer = self.answer.load(Relaxed);
         // SAFETY: null, or made here and never freed while the shard lives.
         let long_enough = unsafe { answer.as_ref() }.is_some_and(|a| a.len() as u64 >= cells);
         if !long_enough {
-            // The old one stays reachable by an owner that is answering now: it is leaked, at most 16 times, as
+            // The old one stays reachable by an owner that is answering now: it is leaked, at most 20 times, as
             // lengths double.
             let cells = cells.next_power_of_two().max(16);
             let fresh: Vec<_> = (0..cells).map(|_| AtomicU64::new(0)).collect();
             // Release: pairs with the Acquire in `answer`.
             self.answer.store(Box::into_raw(Box::new(fresh)), Release);
         }
-        self.question.store(last << 16 | cells, Relaxed);
+        let table = if table { TABLE } else { 0 };
+        self.question.store(last << 32 | table | cells, Relaxed);
         self.ask(ticket);
     }
 
@@ -460,6 +477,21 @@ impl Thread {
                 self.grow(cells);
             }
         }
+    }
+
+    /// Runs `f`, which allocates, unless this thread is on its way to memory already.
+    pub(crate) fn alone<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        if self.busy.replace(true) {
+            return None;
+        }
+        let result = f();
+        self.busy.set(false);
+        Some(result)
+    }
+
+    /// Whether an update comes from an allocation that this thread makes for another one.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.get()
     }
 
     /// Leaves the shard to the next thread. An update after this counts in shared cells.

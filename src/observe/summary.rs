@@ -248,14 +248,16 @@ impl Cells for Distribution {
         }
     }
 
-    fn release(block: Block) {
-        // SAFETY: the block has one cell; nobody writes it any more.
-        let address = unsafe { block.cell(0) }.load(Acquire) as usize;
-        if address != 0 {
-            // SAFETY: made in `observe_cold`; no owner and no other reader is left, as passes are serialised.
-            drop(unsafe {
-                Box::from_raw(std::ptr::with_exposed_provenance_mut::<Stream>(address))
-            });
+    fn release(_: &Arc<Promise>) -> fn(Block) {
+        |block| {
+            // SAFETY: the block has one cell; nobody writes it any more.
+            let address = unsafe { block.cell(0) }.load(Acquire) as usize;
+            if address != 0 {
+                // SAFETY: made in `observe_cold`; no owner and no other reader is left, as passes are serialised.
+                drop(unsafe {
+                    Box::from_raw(std::ptr::with_exposed_provenance_mut::<Stream>(address))
+                });
+            }
         }
     }
 

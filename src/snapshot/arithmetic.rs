@@ -116,10 +116,12 @@ impl Family {
                                 bounds,
                                 counts: ours,
                                 sums: our_sums,
+                                natives: our_natives,
                             },
                             Values::Histogram {
                                 counts: theirs,
                                 sums: their_sums,
+                                natives: their_natives,
                                 ..
                             },
                         ) => {
@@ -130,6 +132,9 @@ impl Family {
                                 *ours = ours.wrapping_add(*theirs);
                             }
                             our_sums[at] = join_sums(our_sums[at], their_sums[i]);
+                            if let (Some(ours), Some(theirs)) = (our_natives, their_natives) {
+                                ours.get_mut(at).merge(theirs.get(i));
+                            }
                         }
                         (
                             Values::Summary { values: ours, .. },
@@ -177,16 +182,29 @@ impl Family {
                     bounds,
                     counts: now,
                     sums,
+                    natives,
                 },
                 Values::Histogram {
                     counts: before,
                     sums: sums_before,
+                    natives: natives_before,
                     ..
                 },
             ) => {
                 let n = bounds.len() + 1;
                 let (now, before) = (&mut now[i * n..][..n], &before[at * n..][..n]);
+                let mut native = natives.as_mut().map(|natives| natives.get_mut(i));
+                let left = match (&native, natives_before) {
+                    (Some(now), Some(before)) => match now.without(before.get(at)) {
+                        None => return,
+                        left => left,
+                    },
+                    _ => None,
+                };
                 if now.iter().zip(before).all(|(now, before)| now >= before) {
+                    if let (Some(now), Some(left)) = (&mut native, left) {
+                        **now = left;
+                    }
                     for (now, before) in now.iter_mut().zip(before) {
                         *now -= before;
                     }
@@ -279,9 +297,18 @@ impl Values {
     /// Whether two places are of one kind, with the same buckets, or objectives and window.
     pub(super) fn same_shape(&self, other: &Self) -> bool {
         match (self, other) {
-            (Values::Histogram { bounds: ours, .. }, Values::Histogram { bounds: theirs, .. }) => {
-                ours == theirs
-            }
+            (
+                Values::Histogram {
+                    bounds: ours,
+                    natives: our_natives,
+                    ..
+                },
+                Values::Histogram {
+                    bounds: theirs,
+                    natives: their_natives,
+                    ..
+                },
+            ) => ours == theirs && our_natives.is_some() == their_natives.is_some(),
             (Values::Counter(_), Values::Counter(_)) | (Values::Gauge(_), Values::Gauge(_)) => true,
             (
                 Values::Summary {

@@ -18,6 +18,21 @@ pub struct Exemplar {
 }
 
 impl Exemplar {
+    /// Of labels as [`labels::text`] writes them, now.
+    pub(crate) fn new(labels: String, value: f64) -> Self {
+        Self {
+            labels,
+            value,
+            time: Some(SystemTime::now()),
+        }
+    }
+
+    /// The labels, escaped.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.labels
+    }
+
     /// Names and values, unescaped.
     pub fn labels(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         labels::pairs(&self.labels)

@@ -8,6 +8,7 @@ mod exemplar;
 mod family;
 pub(crate) mod labels;
 mod names;
+pub(crate) mod native;
 mod number;
 pub mod sketch;
 mod values;
@@ -19,6 +20,8 @@ pub(crate) use family::Meta;
 pub use family::{Family, GaugeMerge, Kind, SeriesLabels};
 pub use names::Escaping;
 pub(crate) use names::{is_label_name, is_metric_name};
+pub use native::{Estimate, Native};
+pub(crate) use native::{Natives, Resolution};
 pub use number::Number;
 pub(crate) use number::Numbers;
 pub(crate) use values::Values;
@@ -152,6 +155,30 @@ impl Snapshot {
                     .find(|(bound, _)| *bound == le)
                     .map(|(_, count)| count as f64)
             }
+            _ => None,
+        }
+    }
+
+    /// A quantile of one histogram, of fixed or of exponential buckets, with the bounds of the bucket that it is in. Labels as
+    /// for [`get`](Self::get). `None` where there is no such histogram, and before its first observation.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let latency = tallies::Histogram::<()>::builder("latency_seconds", "Time to answer.")
+    ///     .native(5)
+    ///     .register(&registry)?;
+    /// (1..=1000).for_each(|i| latency.observe(f64::from(i) / 1000.0));
+    /// let found = registry.snapshot().quantile("latency_seconds", &[], 0.99).unwrap();
+    /// assert!(found.lower <= 0.99 && 0.99 <= found.upper);
+    /// assert!(found.upper / found.lower < 1.022);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn quantile(&self, name: &str, labels: &[(&str, &str)], phi: f64) -> Option<Estimate> {
+        let family = self.family(name)?;
+        let (_, value) = family.series().find(|(have, _)| have.are(labels))?;
+        match value {
+            Value::Histogram(histogram) => histogram.quantile(phi),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::native::{Estimate, Native, Natives, Step, estimate};
 use super::number::{Number, Numbers};
 use super::sketch;
 
@@ -16,6 +17,9 @@ pub(crate) enum Values {
         /// Per series one count per bound and one for `+Inf`; not cumulative.
         counts: Vec<u64>,
         sums: Vec<f64>,
+        /// Where the family has exponential buckets, of every series.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+        natives: Option<Natives>,
     },
     Summary {
         /// The quantiles that are exported.
@@ -119,12 +123,14 @@ impl Values {
                 bounds,
                 counts,
                 sums,
+                natives,
             } => {
                 let n = bounds.len() + 1;
                 Value::Histogram(Histogram {
                     bounds,
                     counts: &counts[i * n..][..n],
                     sum: sums[i],
+                    native: natives.as_ref().map(|natives| natives.get(i)),
                 })
             }
             Values::Summary {
@@ -145,9 +151,20 @@ impl Values {
         match (self, value) {
             (Values::Counter(values), Value::Counter(value)) => values.push(value),
             (Values::Gauge(values), Value::Gauge(value)) => values.push(value),
-            (Values::Histogram { counts, sums, .. }, Value::Histogram(value)) => {
+            (
+                Values::Histogram {
+                    counts,
+                    sums,
+                    natives,
+                    ..
+                },
+                Value::Histogram(value),
+            ) => {
                 counts.extend_from_slice(value.counts);
                 sums.push(value.sum);
+                if let (Some(natives), Some(native)) = (natives, value.native) {
+                    natives.push(native);
+                }
             }
             (Values::Summary { values, .. }, Value::Summary(value)) => {
                 values.push(value.values.clone());
@@ -161,7 +178,15 @@ impl Values {
         match self {
             Values::Counter(values) => values.bytes(),
             Values::Gauge(values) => 8 * values.capacity(),
-            Values::Histogram { counts, sums, .. } => 8 * (counts.capacity() + sums.capacity()),
+            Values::Histogram {
+                counts,
+                sums,
+                natives,
+                ..
+            } => {
+                let natives = natives.as_ref().map_or(0, Natives::bytes);
+                natives + 8 * (counts.capacity() + sums.capacity())
+            }
             Values::Summary { values, .. } => values
                 .iter()
                 .map(|value| 48 + 16 * value.sketch.tuples().len())
@@ -180,9 +205,17 @@ impl Values {
         match self {
             Self::Counter(values) => values.clear(),
             Self::Gauge(values) => values.clear(),
-            Self::Histogram { counts, sums, .. } => {
+            Self::Histogram {
+                counts,
+                sums,
+                natives,
+                ..
+            } => {
                 counts.clear();
                 sums.clear();
+                if let Some(natives) = natives {
+                    natives.clear();
+                }
             }
             Self::Summary { values, .. } => values.clear(),
         }
@@ -274,9 +307,47 @@ pub struct Histogram<'a> {
     bounds: &'a [f64],
     counts: &'a [u64],
     sum: f64,
+    native: Option<&'a Native>,
 }
 
 impl<'a> Histogram<'a> {
+    /// The exponential buckets of the same observations, if the family has them.
+    #[must_use]
+    pub fn native(&self) -> Option<&'a Native> {
+        self.native
+    }
+
+    /// The quantile `phi`, with the bounds of the bucket that it is in: of the exponential buckets if there are any, as they
+    /// are finer, else of the fixed ones. `None` before the first observation, and outside 0 to 1.
+    #[must_use]
+    pub fn quantile(&self, phi: f64) -> Option<Estimate> {
+        if let Some(native) = self.native {
+            return native.quantile(phi);
+        }
+        let mut lower = f64::NEG_INFINITY;
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        let steps = bounds.zip(self.counts).map(|(upper, &count)| {
+            let step = Step {
+                lower,
+                upper,
+                count,
+                geometric: false,
+            };
+            lower = upper;
+            step
+        });
+        let found = estimate(phi, self.count(), steps)?;
+        if found.lower.is_finite() || found.upper <= 0.0 || !found.upper.is_finite() {
+            return Some(found);
+        }
+        // As Prometheus does: what is below the first bound, if that is above 0, is taken for spread from 0 on.
+        let part = phi * self.count() as f64 / self.counts[0].max(1) as f64;
+        Some(Estimate {
+            value: found.upper * part.clamp(0.0, 1.0),
+            ..found
+        })
+    }
+
     /// The number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {

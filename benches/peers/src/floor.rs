@@ -186,8 +186,15 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::BytesCounter => vec![Form::held("index, text, cold cell, slot", || held(1))],
         Row::BytesHistogram => vec![Form::held("the same", || held(HISTOGRAM_CELLS))],
         Row::Summary => summary::forms(),
-        // Kept place: the floor of native histograms (float bits and a 64-entry table).
-        Row::Native => vec![],
+        Row::Native => {
+            static NATIVE: Handle = Handle::new();
+            NATIVE.place(NATIVE_CELLS);
+            vec![Form::new(
+                "float bits, 64-entry table, count-chosen sum",
+                |_, n| over(n, &VALUES, |value| observe_native(NATIVE.slot(), *value)),
+                |done| assert_observed(total_native(NATIVE.slot()), done.all),
+            )]
+        }
     }
 }
 
@@ -320,16 +327,64 @@ fn observe(slot: usize, value: f64) {
         return;
     }
     let bucket: u64 = PADDED.iter().map(|bound| (*bound < value) as u64).sum();
+    // SAFETY: the bucket is at most 11.
+    unsafe { count(slot, bucket as usize, value) };
+}
+
+/// # Safety
+///
+/// The slot is a histogram's, and has that bucket.
+#[inline(always)]
+unsafe fn count(slot: usize, bucket: usize, value: f64) {
     let state = cell(slot);
-    // SAFETY: a histogram's cells follow each other in one slab (I3); side is 0 or 1 and the bucket at most 11.
+    // SAFETY: a histogram's cells follow each other in one slab (I3); side is 0 or 1.
     let [sum, other, bucket] = unsafe {
         let cells: *const AtomicU64 = state;
         let side = (state.load(Relaxed) & 1) as usize;
-        [&*cells.add(1 + side), &*cells.add(2 - side), &*cells.add(3 + bucket as usize)]
+        [&*cells.add(1 + side), &*cells.add(2 - side), &*cells.add(3 + bucket)]
     };
     other.store((f64::from_bits(sum.load(Relaxed)) + value).to_bits(), Release);
     bucket.store(bucket.load(Relaxed) + 1, Release);
     state.store((state.load(Relaxed) + 2) ^ 1, Release);
+}
+
+// Native histograms: the same cells with a row of 128 exponential buckets, eight to a power of two, from 2^-11 to 2^5
+
+const NATIVE_CELLS: usize = 3 + 128;
+
+/// The fractions of 2^(k/8), rounded down; the last one is above all fractions.
+static EIGHTHS: std::sync::LazyLock<([u64; 9], [u8; 64])> = std::sync::LazyLock::new(|| {
+    let fraction = |x: f64| x.to_bits() & ((1 << 52) - 1);
+    let mut bounds = std::array::from_fn(|k| fraction(2_f64.powf(k as f64 / 8.0)));
+    bounds[8] = u64::MAX;
+    let start = |j: u64| bounds.iter().position(|bound| *bound >= j << 46).unwrap() as u8;
+    (bounds, std::array::from_fn(|j| start(j as u64)))
+});
+
+#[inline(always)]
+fn observe_native(slot: usize, value: f64) {
+    let bits = value.to_bits();
+    let (bounds, starts) = &*EIGHTHS;
+    let fraction = bits & ((1 << 52) - 1);
+    let start = starts[(fraction >> 46) as usize] as usize;
+    let eighth = start + (fraction > bounds[start]) as usize;
+    let bucket = ((bits >> 52) as usize * 8 + eighth).wrapping_sub((1023 - 11) * 8);
+    if bucket < 128 {
+        // SAFETY: just seen.
+        unsafe { count(slot, bucket, value) };
+    }
+}
+
+fn total_native(slot: usize) -> (u64, f64) {
+    let slabs = SLABS.lock().unwrap();
+    let read = slabs.iter().map(|slab| {
+        let cells = &slab.cells[slot..][..NATIVE_CELLS];
+        // Nobody writes any more.
+        let count = cells[3..].iter().map(|cell| cell.load(Relaxed)).sum::<u64>();
+        let side = (cells[0].load(Relaxed) & 1) as usize;
+        (count, f64::from_bits(cells[1 + side].load(Relaxed)))
+    });
+    read.fold((0, 0.0), |all, one| (all.0 + one.0, all.1 + one.1))
 }
 
 /// Count and sum, read as a scrape does.

@@ -65,6 +65,8 @@ static GAUGE: Gauge = Gauge::new("gauge");
 static IN_FLIGHT: UpDownCounter = UpDownCounter::new("in_flight").hot();
 static SECONDS: Histogram = Histogram::new("seconds").buckets(&BOUNDS).hot();
 static SUMMARY: Summary = Summary::new("summary").hot();
+static NATIVE: Histogram = Histogram::new("native_seconds").native(3).hot();
+static BOTH: Histogram = Histogram::new("both_seconds").native(3).buckets(&BOUNDS).hot();
 static TIMED: Histogram = Histogram::new("timed_seconds").buckets(&BOUNDS).hot();
 
 const fn handle(name: &'static str) -> Counter {
@@ -125,6 +127,20 @@ pub fn forms(row: Row) -> Vec<Form> {
             |_, n| over(n, &VALUES, |value| SECONDS.observe(*value)),
             |done| assert_observed((global("seconds_count") as u64, global("seconds_sum")), done.all),
         )],
+        Row::Native => vec![
+            Form::new(
+                "Histogram::native(3) in a static",
+                |_, n| over(n, &VALUES, |value| NATIVE.observe(*value)),
+                |done| {
+                    assert_observed((global("native_seconds_count") as u64, global("native_seconds_sum")), done.all);
+                },
+            ),
+            Form::new(
+                "native(3) and 11 bounds",
+                |_, n| over(n, &VALUES, |value| BOTH.observe(*value)),
+                |done| assert_observed((global("both_seconds_count") as u64, global("both_seconds_sum")), done.all),
+            ),
+        ],
         Row::Timer => vec![Form::new(
             "start_timer, Instant",
             |_, n| repeat(n, || drop(TIMED.start_timer())),
@@ -132,8 +148,6 @@ pub fn forms(row: Row) -> Vec<Form> {
         )],
         // Kept place: with the feature `tsc`, the form of `Timer` belongs here and the other one goes.
         Row::TimerTsc => vec![],
-        // Kept places.
-        Row::Native => vec![],
         Row::Summary => vec![Form::new(
             "Summary in a static",
             |_, n| along(n, &SHUFFLED, |value| SUMMARY.observe(*value)),

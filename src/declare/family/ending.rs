@@ -90,6 +90,12 @@ impl<C: Exported> Family<C> {
         }
         ended.idle.clear();
         ended.forgotten = None;
+        if let Some(exemplars) = self.exemplars.get() {
+            let count = self.population.made().max(dense.len()) as u32;
+            (0..count)
+                .chain([u32::MAX])
+                .for_each(|index| exemplars.clear(index));
+        }
         self.infinity.store(0, Relaxed);
         self.overflowed.store(false, Relaxed);
         let live = dense.iter().chain(self.all().map(|(_, series)| series));
@@ -169,6 +175,9 @@ impl<C: Exported> Family<C> {
             }
             let into = (!retired.forget).then_some(&self.first);
             if observe::end(pass, &self.shape, &series.cells, retired.what, into) {
+                if let Some(exemplars) = self.exemplars.get() {
+                    exemplars.clear(retired.index);
+                }
                 free.push(retired.index);
                 continue;
             }

@@ -16,7 +16,7 @@ use ahash::RandomState;
 use dashmap::DashMap;
 
 use crate::error::{Error, report};
-use crate::observe::{self, Cells, Pass, SharedText, Store, Tag};
+use crate::observe::{self, Cells, Exemplars, Pass, SharedText, Store, Tag};
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::desc::Desc;
@@ -83,6 +83,8 @@ pub(crate) struct Family<C: Exported> {
     has_free: AtomicBool,
     ended: Mutex<Ended<C::Total>>,
     alone: Mutex<()>,
+    /// Made with the first one.
+    exemplars: OnceLock<Box<Exemplars>>,
 }
 
 /// Series that a scrape reads together.
@@ -178,6 +180,7 @@ impl<C: Exported> Family<C> {
                 totals: Vec::new(),
             }),
             alone: Mutex::new(()),
+            exemplars: OnceLock::new(),
         }
     }
 
@@ -337,11 +340,13 @@ impl<C: Exported> Family<C> {
                 read(&series.cells, pass, &mut total);
                 out.texts.put(i, i as u32, |out| series.copy_text(out));
                 C::write(&total, &mut out.values);
+                self.write_exemplars(i as u32, i, out);
             }
         } else if self.is_unlabelled() {
             read(&self.first, pass, &mut total);
             out.texts.put(0, 0, |_| self.created.load(Relaxed));
             C::write(&total, &mut out.values);
+            self.write_exemplars(u32::MAX, 0, out);
             return;
         }
         let mut i = out.len();
@@ -368,6 +373,7 @@ impl<C: Exported> Family<C> {
                     }
                     out.texts.put(i, index, |out| series.copy_text(out));
                     C::write(total, &mut out.values);
+                    self.write_exemplars(index, i, out);
                     i += 1;
                 }
             }
@@ -385,9 +391,25 @@ impl<C: Exported> Family<C> {
                 self.created.load(Relaxed)
             });
             C::write(&overflow, &mut out.values);
+            self.write_exemplars(u32::MAX, i, out);
             i += 1;
         }
         out.texts.truncate(i);
+    }
+
+    /// The exemplars of its series.
+    pub(crate) fn exemplars(&self) -> &Exemplars {
+        self.exemplars.get_or_init(Box::default)
+    }
+
+    /// Writes those of a series, which is the `at`th of `out`.
+    #[inline]
+    fn write_exemplars(&self, index: u32, at: usize, out: &mut snapshot::Family) {
+        if let Some(exemplars) = self.exemplars.get() {
+            exemplars.read(index, |bucket, exemplar| {
+                out.exemplars.push((at as u32, bucket, exemplar.clone()));
+            });
+        }
     }
 
     /// The number of series, without the overflow series.

@@ -1,0 +1,104 @@
+//! What an update says of itself: labels to find it by, and where the current trace's id comes from.
+
+use std::sync::OnceLock;
+
+use crate::error::Error;
+use crate::observe;
+use crate::snapshot::{Exemplar, labels};
+
+use super::desc::exemplar_label;
+use super::family::Exported;
+use super::handle::Found;
+
+/// The most characters of an exemplar's labels, names and values together (OpenMetrics 1.0).
+const MOST_CHARACTERS: usize = 128;
+
+type Current = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+static CURRENT: OnceLock<Current> = OnceLock::new();
+
+/// Where `inc_traced`, `add_traced` and `observe_traced` find the id of the current trace, for the exemplar label
+/// `trace_id`. Set once, for the process.
+///
+/// It is asked by these updates only, in the thread that makes them; where it says `None`, they are like those without an
+/// exemplar. To let only sampled traces count, say `None` for the others.
+///
+/// # Errors
+///
+/// It was set before.
+///
+/// ```
+/// // With OpenTelemetry, also behind `tracing` (there `tracing_opentelemetry::OpenTelemetrySpanExt::context` has the span):
+/// //
+/// // tallies::trace_ids(|| {
+/// //     let context = opentelemetry::Context::current();
+/// //     let span = context.span().span_context().clone();
+/// //     span.is_sampled().then(|| span.trace_id().to_string())
+/// // })?;
+/// tallies::trace_ids(|| Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()))?;
+///
+/// let registry = tallies::Registry::new();
+/// let answers = registry.counter("answers_total", "Answers given.")?;
+/// answers.inc_traced();
+/// let now = registry.snapshot();
+/// let (_, exemplar) = now.family("answers_total").unwrap().exemplars(0).next().unwrap();
+/// assert_eq!(exemplar.labels().next().unwrap().1, "4bf92f3577b34da6a3ce929d0e0e4736");
+/// # Ok::<(), tallies::Error>(())
+/// ```
+pub fn trace_ids(
+    current: impl Fn() -> Option<String> + Send + Sync + 'static,
+) -> Result<(), Error> {
+    CURRENT
+        .set(Box::new(current))
+        .map_err(|_| Error::exemplar("where trace ids come from was said before"))
+}
+
+/// Runs `f` with the labels that say where the current trace is, if there is one.
+pub(super) fn with_trace(f: impl FnOnce(&[(&str, &str)])) {
+    if let Some(id) = CURRENT.get().and_then(|current| current()) {
+        f(&[("trace_id", &id)]);
+    }
+}
+
+/// Whether these can be an exemplar's labels.
+pub(super) fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
+    for (i, (name, _)) in labels.iter().enumerate() {
+        exemplar_label(name)
+            .map_err(|why| Error::exemplar(&format!("`{}` {why}", name.escape_debug())))?;
+        if labels[..i].iter().any(|(other, _)| other == name) {
+            return Err(Error::exemplar(&format!("`{name}` stands twice")));
+        }
+    }
+    let length = |(name, value): &(&str, &str)| name.chars().count() + value.chars().count();
+    let characters: usize = labels.iter().map(length).sum();
+    if characters > MOST_CHARACTERS {
+        return Err(Error::exemplar(&format!(
+            "are at most {MOST_CHARACTERS} characters, names and values together, got {characters}"
+        )));
+    }
+    Ok(())
+}
+
+/// [`check`], for an update that is made in any case: what is wrong is dropped and counted.
+pub(super) fn admits(labels: &[(&str, &str)]) -> bool {
+    let good = check(labels).is_ok();
+    if !good {
+        observe::refuse();
+    }
+    good
+}
+
+/// Keeps the exemplar of an update that was made.
+pub(super) fn keep<C: Exported>(
+    found: Found<'_, C>,
+    place: (usize, usize),
+    value: f64,
+    labels: &[(&str, &str)],
+) {
+    let exemplar = Exemplar::new(labels::text(labels), value);
+    let still = || found.cells.place().tag() == found.tag;
+    found
+        .family
+        .exemplars()
+        .set(found.index, place, exemplar, still);
+}

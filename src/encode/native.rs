@@ -1,0 +1,223 @@
+//! The fields of a native histogram in `io.prometheus.client.Histogram`: spans of neighbouring buckets, and how each count
+//! differs from the one before.
+//!
+//! Source: `metrics.proto` of prometheus/client_model, and the native histograms page of the Prometheus documentation.
+
+use crate::snapshot::Native;
+
+const SCHEMA: u8 = 5;
+const ZERO_THRESHOLD: u8 = 6;
+const ZERO_COUNT: u8 = 7;
+/// Field numbers of spans and of deltas.
+const NEGATIVE: [u8; 2] = [9, 10];
+const POSITIVE: [u8; 2] = [12, 13];
+
+/// Gaps up to this are written as empty buckets: a byte each, where another span takes six.
+const GAP: i32 = 3;
+
+/// Appends the fields.
+pub(super) fn push(out: &mut Vec<u8>, native: &Native) {
+    integer(out, SCHEMA, zigzag(i64::from(native.schema())));
+    out.push(ZERO_THRESHOLD << 3 | 1);
+    out.extend_from_slice(&native.zero_threshold().to_le_bytes());
+    integer(out, ZERO_COUNT, native.zero_count());
+    buckets(out, NEGATIVE, native.negative());
+    buckets(out, POSITIVE, native.positive());
+    if native.count() == 0 && native.zero_threshold() == 0.0 {
+        // Else it would be taken for one of fixed buckets.
+        span(out, POSITIVE[0], 0, 0);
+    }
+}
+
+fn buckets(out: &mut Vec<u8>, [spans, deltas]: [u8; 2], buckets: &[(i32, u64)]) {
+    let mut end = 0;
+    let mut rest = buckets;
+    while let Some(&(first, _)) = rest.first() {
+        let mut last = first;
+        let here = rest
+            .iter()
+            .take_while(|(index, _)| {
+                let near = *index - last <= GAP;
+                last = if near { *index } else { last };
+                near
+            })
+            .count();
+        // The first offset is an index, later ones are gaps.
+        span(
+            out,
+            spans,
+            i64::from(first - end),
+            (last - first) as u64 + 1,
+        );
+        end = last + 1;
+        rest = &rest[here..];
+    }
+    let (mut before, mut next) = (0_u64, None);
+    for &(index, count) in buckets {
+        let skipped = index - next.unwrap_or(index);
+        if skipped < GAP {
+            for _ in 0..skipped {
+                delta(out, deltas, &mut before, 0);
+            }
+        }
+        delta(out, deltas, &mut before, count);
+        next = Some(index + 1);
+    }
+}
+
+fn delta(out: &mut Vec<u8>, field: u8, before: &mut u64, count: u64) {
+    integer(out, field, zigzag(count.wrapping_sub(*before) as i64));
+    *before = count;
+}
+
+/// A `BucketSpan`.
+fn span(out: &mut Vec<u8>, field: u8, offset: i64, len: u64) {
+    let mut message = Vec::with_capacity(12);
+    integer(&mut message, 1, zigzag(offset));
+    integer(&mut message, 2, len);
+    out.extend_from_slice(&[field << 3 | 2, message.len() as u8]);
+    out.extend_from_slice(&message);
+}
+
+fn zigzag(n: i64) -> u64 {
+    (n << 1 ^ n >> 63) as u64
+}
+
+fn integer(out: &mut Vec<u8>, field: u8, mut n: u64) {
+    out.push(field << 3);
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads the fields back as the documentation says them.
+    #[derive(Default)]
+    struct Read {
+        numbers: Vec<(u8, u64)>,
+        spans: Vec<(u8, i64, u64)>,
+    }
+
+    fn varint(bytes: &mut &[u8]) -> u64 {
+        let mut n = 0;
+        for shift in (0..).step_by(7) {
+            let byte = bytes[0];
+            *bytes = &bytes[1..];
+            n |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        n
+    }
+
+    fn signed(n: u64) -> i64 {
+        (n >> 1) as i64 ^ -((n & 1) as i64)
+    }
+
+    fn read(mut bytes: &[u8]) -> Read {
+        let mut read = Read::default();
+        while let Some((&tag, rest)) = bytes.split_first() {
+            bytes = rest;
+            match tag & 7 {
+                0 => read.numbers.push((tag >> 3, varint(&mut bytes))),
+                1 => {
+                    let (eight, rest) = bytes.split_at(8);
+                    let float = u64::from_le_bytes(eight.try_into().unwrap());
+                    read.numbers.push((tag >> 3, float));
+                    bytes = rest;
+                }
+                _ => {
+                    let len = varint(&mut bytes) as usize;
+                    let (mut message, rest) = bytes.split_at(len);
+                    assert_eq!(message[0], 1 << 3);
+                    message = &message[1..];
+                    let offset = signed(varint(&mut message));
+                    assert_eq!(message[0], 2 << 3);
+                    message = &message[1..];
+                    read.spans.push((tag >> 3, offset, varint(&mut message)));
+                    assert!(message.is_empty());
+                    bytes = rest;
+                }
+            }
+        }
+        read
+    }
+
+    impl Read {
+        fn buckets(&self, [spans, deltas]: [u8; 2]) -> Vec<(i32, u64)> {
+            let mut deltas = self.numbers.iter().filter(|(field, _)| *field == deltas);
+            let (mut at, mut count) = (0_i64, 0_i64);
+            let mut found = Vec::new();
+            for (n, (_, offset, len)) in (0..).zip(self.spans.iter().filter(|span| span.0 == spans))
+            {
+                assert!(n == 0 || *offset >= 0, "a gap is not negative");
+                at += offset;
+                for _ in 0..*len {
+                    count += signed(deltas.next().expect("as many deltas as buckets").1);
+                    found.push((at as i32, count as u64));
+                    at += 1;
+                }
+            }
+            assert!(deltas.next().is_none(), "as many buckets as deltas");
+            found.retain(|(_, count)| *count > 0);
+            found
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn spans_and_deltas_are_the_buckets(
+            positive in proptest::collection::btree_map(-3000_i32..3000, 1..u64::MAX >> 2, 0..40),
+            near in proptest::collection::btree_map(-20_i32..20, 1_u64..200, 0..20),
+            schema in -4_i8..=8,
+            zero_count in 0_u64..10,
+        ) {
+            let native = Native {
+                schema,
+                zero_threshold: 0.5,
+                zero_count,
+                positive: positive.into_iter().collect(),
+                negative: near.into_iter().collect(),
+            };
+            let mut out = Vec::new();
+            push(&mut out, &native);
+            let read = read(&out);
+            let number = |field| read.numbers.iter().find(|(f, _)| *f == field).unwrap().1;
+            prop_assert_eq!(signed(number(SCHEMA)), i64::from(schema));
+            prop_assert_eq!(f64::from_bits(number(ZERO_THRESHOLD)), 0.5);
+            prop_assert_eq!(number(ZERO_COUNT), zero_count);
+            prop_assert_eq!(read.buckets(POSITIVE), native.positive);
+            prop_assert_eq!(read.buckets(NEGATIVE), native.negative);
+        }
+    }
+
+    #[test]
+    fn as_the_documentation_lays_them_out() {
+        let native = Native {
+            schema: 0,
+            zero_threshold: 0.0,
+            zero_count: 0,
+            positive: vec![(-2, 3), (-1, 1), (5, 4)],
+            negative: vec![],
+        };
+        let mut out = Vec::new();
+        push(&mut out, &native);
+        assert_eq!(read(&out).spans, [(12, -2, 2), (12, 5, 1)]);
+        let deltas: Vec<_> = read(&out).numbers[3..]
+            .iter()
+            .map(|n| signed(n.1))
+            .collect();
+        assert_eq!(deltas, [3, -2, 3]);
+        out.clear();
+        push(&mut out, &Native::default());
+        assert_eq!(read(&out).spans, [(12, 0, 0)], "empty, and still native");
+    }
+}

@@ -1,0 +1,136 @@
+//! A native histogram's table under loom.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use loom::thread;
+
+use crate::snapshot::Resolution;
+use crate::sync::AtomicU64;
+
+use super::super::memory::Block;
+use super::super::native::{self, Table};
+use super::super::shard::Thread;
+use super::super::{Buckets, Cells, Engine, Observed, Shape, Tag};
+use super::{reached, set, spawn};
+
+/// A block of one cell, and the thread that writes it.
+struct Native(Box<[AtomicU64]>);
+
+impl Native {
+    const RESOLUTION: Resolution = Resolution {
+        schema: 0,
+        limit: 8,
+        zero_threshold: 0.0,
+    };
+    /// 1, then 2, in a bucket of its own; the first table has room for one.
+    const VALUES: [f64; 3] = [1.0, 2.0, 1.0];
+
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Box::new([AtomicU64::new(0)])))
+    }
+
+    fn observe(&self, thread: &Thread, value: f64) {
+        let what = (0, value, 1);
+        // SAFETY: one cell; the models have one writer.
+        unsafe { native::write(thread, Block::of(&self.0), &Self::RESOLUTION, what) };
+    }
+
+    /// The number of observations that were seen, or `None` where the reader has to try again.
+    fn read(&self) -> Option<usize> {
+        // SAFETY: as above; in a model nothing is freed.
+        let Some(table) = (unsafe { Table::published(Block::of(&self.0)) }) else {
+            return Some(0);
+        };
+        prefix(table, table.block())
+    }
+}
+
+fn prefix(table: &Table, block: Block) -> Option<usize> {
+    let mut total = Observed {
+        counts: vec![0],
+        ..Observed::default()
+    };
+    if !table.try_add(block, &mut Vec::new(), &mut total) {
+        return None;
+    }
+    let mut native = total.native.take().unwrap();
+    native.settle(8);
+    let seen = (native.positive().to_vec(), total.sum);
+    let prefixes = [
+        (vec![], 0.0),
+        (vec![(0, 1)], 1.0),
+        (vec![(0, 1), (1, 1)], 3.0),
+        (vec![(0, 2), (1, 1)], 4.0),
+    ];
+    let prefix = prefixes.iter().position(|prefix| *prefix == seen);
+    Some(prefix.unwrap_or_else(|| panic!("torn: {seen:?}")))
+}
+
+/// The table is made, replaced by a larger one, and gets a new key, while it is read.
+#[test]
+fn a_table_read_is_a_prefix() {
+    let seen = reached(2, || {
+        let native = Native::new();
+        let owner = {
+            let native = Arc::clone(&native);
+            thread::spawn(move || {
+                let thread = Thread::new();
+                Native::VALUES.map(|value| native.observe(&thread, value));
+            })
+        };
+        let (first, second) = (native.read(), native.read());
+        if let (Some(first), Some(second)) = (first, second) {
+            assert!(first <= second, "went back");
+        }
+        owner.join().unwrap();
+        assert_eq!(native.read(), Some(3));
+        (first, second)
+    });
+    let firsts: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
+    assert_eq!(firsts, set(&[None, Some(0), Some(1), Some(2), Some(3)]));
+}
+
+/// The reader's last resort: a copy of the table, or the table itself where it was replaced before the owner answered.
+#[test]
+fn an_owner_answers_with_a_table() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let shape = Shape {
+            buckets: 1,
+            native: Some(Arc::new(Native::RESOLUTION)),
+        };
+        let histogram = Arc::new(Buckets::new(&shape));
+        super::super::promote(&engine, histogram.place(), Tag::FIRST, 1);
+        let last = histogram.place().slot().unwrap();
+        let observe = {
+            let histogram = Arc::clone(&histogram);
+            move |engine: &Engine, thread: &Thread, value| {
+                let what = (0, value, 1);
+                if !Buckets::observe_native(thread, histogram.place().last(Tag::FIRST), what) {
+                    histogram.observe_cold(engine, thread, Tag::FIRST, what, false);
+                }
+            }
+        };
+        let owner = spawn(&engine, move |engine, thread| {
+            Native::VALUES.map(|value| observe(engine, thread, value));
+        });
+        let found = engine.shards.iter().next().and_then(|shard| {
+            // SAFETY: a native histogram's slot.
+            let table = unsafe { Table::published(shard.slab().block(last)) }?;
+            shard.ask_for_block(1, last, table.words() as u64, true);
+            let copy = shard.answered_block(1, table.words())?;
+            let direct = prefix(table, table.block());
+            Some((
+                direct.is_some(),
+                direct
+                    .or_else(|| prefix(table, copy))
+                    .expect("a copy is still"),
+            ))
+        });
+        owner.join().unwrap();
+        found
+    });
+    let copies = seen.iter().flatten().filter(|(direct, _)| !direct).count();
+    assert!(copies > 0 && seen.contains(&None), "{seen:?}");
+}

@@ -1,0 +1,242 @@
+//! Which exponential bucket a number falls into, from its bits: no logarithm, exact at every bound.
+//!
+//! At schema `s` bucket `i` covers (b^(i-1), b^i] with b = 2^(2^-s). All schemas are coarser forms of schema 8, whose bounds
+//! cut every power of two into 256: the exponent is the octave, and the rest is where the fraction lies among 256
+//! irrational numbers. The top nine bits of the fraction narrow that down to one bound, as two bounds are further apart
+//! than 1/512, and one compare decides. Half as many buckets: `i` becomes ⌈i / 2⌉.
+//!
+//! Source: the native histograms page of the Prometheus documentation; the table by linear steps is how OpenTelemetry's
+//! exponential histograms are looked up (NrSketch).
+
+/// The finest schema, and the coarsest.
+pub(crate) const FINEST: i8 = 8;
+pub(crate) const COARSEST: i8 = -4;
+
+const FRACTION: u64 = (1 << 52) - 1;
+const MAX_BITS: u64 = f64::INFINITY.to_bits();
+/// Of schema 8: the bucket after the one that holds the largest number.
+const BEYOND: i32 = 1024 * 256 + 1;
+
+/// 2^(2^-j) for j = 1 to 8, with 127 binary digits behind the point.
+const ROOTS: [u128; 8] = [
+    0xb504_f333_f9de_6484_597d_89b3_754a_be9f,
+    0x9837_f051_8db8_a96f_46ad_2318_2e42_f6f6,
+    0x8b95_c1e3_ea8b_d6e6_fbe4_6287_58a5_3c90,
+    0x85aa_c367_cc48_7b14_c5c9_5b8c_2154_c1b2,
+    0x82cd_8698_ac2b_a1d7_3e2a_475b_4652_0bff,
+    0x8164_d1f3_bc03_0773_7be5_6527_bd14_def4,
+    0x80b1_ed4f_d999_ab6c_2533_5719_b6e6_fd20,
+    0x8058_d7d2_d5e5_f6b0_94d5_89f6_08ee_4aa2,
+];
+
+/// `BOUNDS[k]` is the fraction of the largest number that is at most 2^(k/256).
+static BOUNDS: [u64; 257] = bounds();
+/// `START[j]`: the first bound that is not below what has `j` in the top nine bits of its fraction and nothing else.
+static START: [u16; 512] = starts(&bounds());
+
+const fn bounds() -> [u64; 257] {
+    let mut all = [FRACTION; 257];
+    let mut k = 0;
+    while k < 256 {
+        // The product of the roots that are the binary digits of k/256; wrong by less than 2^-120.
+        let mut product: u128 = 1 << 127;
+        let mut j = 0;
+        while j < 8 {
+            if k >> (7 - j) & 1 == 1 {
+                product = multiply(product, ROOTS[j]);
+            }
+            j += 1;
+        }
+        all[k] = (product >> 75) as u64 & FRACTION;
+        k += 1;
+    }
+    all
+}
+
+/// The product of two numbers from 1 to below 2 with 127 digits behind the point.
+const fn multiply(a: u128, b: u128) -> u128 {
+    const LOW: u128 = u64::MAX as u128;
+    let (a1, a0, b1, b0) = (a >> 64, a & LOW, b >> 64, b & LOW);
+    let (low, cross, other) = (a0 * b0, a1 * b0, a0 * b1);
+    let middle = (low >> 64) + (cross & LOW) + (other & LOW);
+    let high = a1 * b1 + (cross >> 64) + (other >> 64) + (middle >> 64);
+    (high << 1) | ((middle >> 63) & 1)
+}
+
+const fn starts(bounds: &[u64; 257]) -> [u16; 512] {
+    let mut starts = [0; 512];
+    let (mut j, mut k) = (0, 0);
+    while j < 512 {
+        while bounds[k] < (j as u64) << 43 {
+            k += 1;
+        }
+        starts[j] = k as u16;
+        j += 1;
+    }
+    starts
+}
+
+/// The bucket at schema 8 of a number that is not subnormal, given by its bits without the sign.
+#[inline(always)]
+fn of_normal(bits: u64) -> i32 {
+    let fraction = bits & FRACTION;
+    let start = START[(fraction >> 43) as usize] as usize;
+    let k = start + usize::from(fraction > BOUNDS[start]);
+    (((bits >> 52) as i32 - 1023) << 8) + k as i32
+}
+
+/// The bucket of a number above 0 at a schema; of infinity the one after the largest number's.
+#[inline(always)]
+pub(crate) fn of(value: f64, schema: i8) -> i32 {
+    let bits = value.to_bits();
+    let finest = if bits.wrapping_sub(1 << 52) < MAX_BITS - (1 << 52) {
+        of_normal(bits)
+    } else {
+        of_rare(value)
+    };
+    coarser(finest, (FINEST - schema) as u32)
+}
+
+#[cold]
+fn of_rare(value: f64) -> i32 {
+    if value.is_infinite() {
+        return BEYOND;
+    }
+    // Subnormal: exact, as it becomes a normal number.
+    const UP: f64 = (1_u64 << 54) as f64;
+    of_normal((value * UP).to_bits()) - (54 << 8)
+}
+
+/// The bucket that holds bucket `index` after so many halvings of the resolution.
+#[inline(always)]
+pub(crate) fn coarser(index: i32, halvings: u32) -> i32 {
+    (index + (1 << halvings) - 1) >> halvings
+}
+
+/// The largest number that is in bucket `index`, or below it: the bound, rounded down. Below the smallest number 0, above the
+/// largest one infinity.
+pub(crate) fn upper(index: i32, schema: i8) -> f64 {
+    let finest = i64::from(index) << (FINEST - schema) as u32;
+    if finest >= i64::from(BEYOND) - 1 {
+        // The bucket that ends at 2^1024 holds the largest number; the next one holds infinity.
+        let holds_largest = index == coarser(BEYOND - 1, (FINEST - schema) as u32);
+        return if holds_largest {
+            f64::MAX
+        } else {
+            f64::INFINITY
+        };
+    }
+    let (octave, k) = (finest.div_euclid(256), finest.rem_euclid(256) as usize);
+    if octave < -1075 {
+        return 0.0;
+    }
+    let bits = |octave: i64| (octave + 1023) as u64 * (1 << 52) + BOUNDS[k];
+    if octave >= -1022 {
+        return f64::from_bits(bits(octave));
+    }
+    // Subnormal: the fraction loses digits from below, which rounds down.
+    let whole = BOUNDS[k] | 1 << 52;
+    f64::from_bits(whole >> (-1022 - octave))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A natural number in binary digits, lowest first: all that the exact definition of a bucket takes.
+    #[derive(Clone, PartialEq, Eq)]
+    struct Natural(Vec<u32>);
+
+    impl Natural {
+        fn square(&self) -> Self {
+            let mut out = vec![0_u32; 2 * self.0.len()];
+            for (i, &a) in self.0.iter().enumerate() {
+                let mut carry = 0_u64;
+                for (j, &b) in self.0.iter().enumerate() {
+                    let sum = u64::from(out[i + j]) + u64::from(a) * u64::from(b) + carry;
+                    out[i + j] = sum as u32;
+                    carry = sum >> 32;
+                }
+                out[i + self.0.len()] = carry as u32;
+            }
+            Self(out)
+        }
+
+        /// Whether it is at most 2^n.
+        fn at_most_two_to(&self, n: u32) -> bool {
+            let digits: Vec<u32> = (0..self.0.len() as u32 * 32)
+                .filter(|i| self.0[*i as usize / 32] >> (i % 32) & 1 == 1)
+                .collect();
+            match digits.as_slice() {
+                [] => true,
+                [.., top] if *top < n => true,
+                all => all == [n],
+            }
+        }
+    }
+
+    /// Whether x, from 1 to below 2 and given by its fraction, is at most 2^(k/256): x^256 <= 2^k, in whole numbers.
+    fn is_at_most(fraction: u64, k: u32) -> bool {
+        let whole = fraction | 1 << 52;
+        let x = Natural(vec![whole as u32, (whole >> 32) as u32]);
+        let power = (0..8).fold(x, |x, _| x.square());
+        power.at_most_two_to(52 * 256 + k)
+    }
+
+    #[test]
+    fn every_bound_is_the_largest_number_that_is_not_above_the_root() {
+        for k in 0..256 {
+            let bound = BOUNDS[k as usize];
+            assert!(is_at_most(bound, k), "{k}");
+            assert!(!is_at_most(bound + 1, k), "{k}");
+        }
+        assert_eq!(BOUNDS[256], FRACTION);
+    }
+
+    /// The bounds being right, a number is in bucket `i` if it is at most the i-th and above the one before.
+    #[test]
+    fn the_bucket_is_right_at_every_bound_of_every_schema_and_beside_it() {
+        for schema in COARSEST..=FINEST {
+            let halvings = (FINEST - schema) as u32;
+            let octave = 1.max(256 >> halvings);
+            let (lowest, highest) = (of(f64::from_bits(1), schema), of(f64::MAX, schema));
+            assert_eq!(of(f64::INFINITY, schema), highest + 1);
+            assert_eq!(highest, coarser(1024 * 256, halvings));
+            let edges = (lowest..lowest + 60 * octave)
+                .chain(-2 * octave..=2 * octave)
+                .chain(highest - 2 * octave..=highest);
+            for i in edges {
+                let bound = upper(i, schema);
+                let of = |value| of(value, schema);
+                let exact = bound.to_bits() & FRACTION == 0;
+                if bound > 0.0 && upper(i - 1, schema) < bound {
+                    assert_eq!(of(bound), i, "at {bound:e}, schema {schema}");
+                    let below = bound.next_down();
+                    if below > upper(i - 1, schema) {
+                        assert_eq!(of(below), i, "below {bound:e}, schema {schema}");
+                    } else if below > 0.0 {
+                        assert!(of(below) < i, "below {bound:e}, schema {schema}");
+                    }
+                }
+                assert!(of(bound.next_up()) > i, "above {bound:e}, schema {schema}");
+                if schema <= 0 && bound >= f64::MIN_POSITIVE && i != highest {
+                    assert!(exact, "{bound:e} is a power of two");
+                }
+            }
+        }
+        for (value, schema, bucket) in [(1.0, 0, 0), (2.0, 0, 1), (1.0, 8, 0), (4.0, -1, 1)] {
+            assert_eq!(of(value, schema), bucket);
+        }
+        assert_eq!(of(4.0_f64.next_up(), -1), 2);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_number_is_at_most_its_bound_and_above_the_one_below(bits in 1..MAX_BITS, schema in COARSEST..=FINEST) {
+            let value = f64::from_bits(bits);
+            let i = of(value, schema);
+            proptest::prop_assert!(value <= upper(i, schema));
+            proptest::prop_assert!(value > upper(i - 1, schema));
+        }
+    }
+}

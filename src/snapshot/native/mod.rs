@@ -1,0 +1,435 @@
+//! Native histograms as plain data: counts per exponential bucket, at a resolution that can be halved.
+
+pub(crate) mod index;
+mod quantile;
+
+use index::{COARSEST, FINEST, coarser};
+
+pub use quantile::Estimate;
+pub(crate) use quantile::{Step, estimate};
+
+/// What a native histogram is asked for: how fine its buckets are, how many there may be, and what counts as zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Resolution {
+    /// As asked for; more than `limit` buckets make it coarser.
+    pub(crate) schema: i8,
+    /// The most buckets besides the zero bucket.
+    pub(crate) limit: u32,
+    /// What is not further from zero than this is in the zero bucket.
+    pub(crate) zero_threshold: f64,
+}
+
+impl Resolution {
+    /// The width of the zero bucket, if nothing else is said: 2^-128, as other client libraries have it.
+    pub(crate) const ZERO: f64 = f64::from_bits((1023 - 128) << 52);
+    /// The most buckets, if nothing else is said, as OpenTelemetry has it.
+    pub(crate) const LIMIT: u32 = 160;
+
+    pub(crate) const fn new(schema: i8) -> Self {
+        Self {
+            schema,
+            limit: Self::LIMIT,
+            zero_threshold: Self::ZERO,
+        }
+    }
+
+    pub(crate) const fn check(self) -> Result<(), &'static str> {
+        if self.schema < COARSEST || self.schema > FINEST {
+            return Err("need a schema from -4 to 8");
+        }
+        if self.limit < 8 || self.limit > 8192 {
+            return Err("need a limit of 8 to 8192 native buckets");
+        }
+        if self.zero_threshold >= 0.0 && self.zero_threshold < 1e300 {
+            Ok(())
+        } else {
+            Err("need a zero threshold from 0 to 1e300")
+        }
+    }
+}
+
+/// What one series of a native histogram observed: counts per exponential bucket, of the same observations as its sum.
+///
+/// At schema `s` bucket `i` covers (b^(i-1), b^i] with b = 2^(2^-s); negative numbers have buckets of their own, by their
+/// distance from zero; what is nearer to zero than the threshold is in the zero bucket. An infinity is in the bucket
+/// after the one that holds the largest number.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.").native(0).register(&registry)?;
+/// [0.0, 1.0, 3.0, 4.0].iter().for_each(|size| sizes.observe(*size));
+/// let seen = sizes.total().native.unwrap();
+/// assert_eq!((seen.schema(), seen.zero_count()), (0, 1));
+/// assert_eq!(seen.positive(), [(0, 1), (2, 2)]);
+/// assert_eq!(seen.upper_bound(2), 4.0);
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Native {
+    pub(crate) schema: i8,
+    pub(crate) zero_threshold: f64,
+    pub(crate) zero_count: u64,
+    /// Index and count, by index; none is 0.
+    pub(crate) positive: Vec<(i32, u64)>,
+    pub(crate) negative: Vec<(i32, u64)>,
+}
+
+impl Native {
+    /// Nothing yet, of any resolution.
+    pub(crate) fn finest() -> Self {
+        Self {
+            schema: FINEST,
+            ..Self::default()
+        }
+    }
+
+    /// Makes it like [`finest`](Self::finest); keeps its memory.
+    pub(crate) fn reset(&mut self) {
+        self.copy_from(&Self::finest());
+    }
+
+    /// At most as fine as this.
+    pub(crate) fn coarsen(&mut self, resolution: &Resolution) {
+        self.reduce_to(resolution.schema);
+        self.widen(resolution.zero_threshold);
+    }
+
+    /// As `clone_from`, in the memory there is.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.schema = other.schema;
+        self.zero_threshold = other.zero_threshold;
+        self.zero_count = other.zero_count;
+        self.positive.clone_from(&other.positive);
+        self.negative.clone_from(&other.negative);
+    }
+
+    /// How fine the buckets are: 2^schema of them for every power of two.
+    #[must_use]
+    pub fn schema(&self) -> i8 {
+        self.schema
+    }
+
+    /// What is not further from zero than this is in the zero bucket.
+    #[must_use]
+    pub fn zero_threshold(&self) -> f64 {
+        self.zero_threshold
+    }
+
+    /// The count of the zero bucket.
+    #[must_use]
+    pub fn zero_count(&self) -> u64 {
+        self.zero_count
+    }
+
+    /// Index and count of every bucket that is not empty, ascending, of numbers above the zero bucket.
+    #[must_use]
+    pub fn positive(&self) -> &[(i32, u64)] {
+        &self.positive
+    }
+
+    /// As [`positive`](Self::positive), of numbers below the zero bucket, by their distance from zero.
+    #[must_use]
+    pub fn negative(&self) -> &[(i32, u64)] {
+        &self.negative
+    }
+
+    /// The number of observations.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let sum = |sum: u64, (_, n): &(i32, u64)| sum.wrapping_add(*n);
+        let positive = self.positive.iter().fold(self.zero_count, sum);
+        self.negative.iter().fold(positive, sum)
+    }
+
+    /// The largest number that is in bucket `index`: its bound, rounded down.
+    #[must_use]
+    pub fn upper_bound(&self, index: i32) -> f64 {
+        index::upper(index, self.schema)
+    }
+
+    /// Adds to a bucket of `schema`, which is not finer than this; [`settle`](Self::settle) follows.
+    pub(crate) fn add(&mut self, index: i32, negative: bool, count: u64) {
+        let buckets = if negative {
+            &mut self.negative
+        } else {
+            &mut self.positive
+        };
+        buckets.push((index, count));
+    }
+
+    /// Puts what was added in order, and makes it coarser until it is within `limit`.
+    pub(crate) fn settle(&mut self, limit: u32) {
+        sort(&mut self.positive);
+        sort(&mut self.negative);
+        while self.positive.len() + self.negative.len() > limit as usize && self.schema > COARSEST {
+            self.reduce_to(self.schema - 1);
+        }
+    }
+
+    /// Halves the resolution until it is `schema`; exact, as buckets only join.
+    pub(crate) fn reduce_to(&mut self, schema: i8) {
+        if schema >= self.schema {
+            return;
+        }
+        let halvings = (self.schema - schema) as u32;
+        for buckets in [&mut self.positive, &mut self.negative] {
+            for (index, _) in &mut *buckets {
+                *index = coarser(*index, halvings);
+            }
+            sort(buckets);
+        }
+        self.schema = schema;
+    }
+
+    /// Widens the zero bucket to `threshold`, or to the bound of the bucket that this is in, if that is in use.
+    fn widen(&mut self, threshold: f64) {
+        if threshold <= self.zero_threshold {
+            return;
+        }
+        let schema = self.schema;
+        let within = index::of(threshold, schema);
+        let whole = threshold >= index::upper(within, schema);
+        let cut = [&self.positive, &self.negative]
+            .iter()
+            .any(|buckets| buckets.iter().any(|(index, _)| *index == within));
+        for buckets in [&mut self.positive, &mut self.negative] {
+            let zero_count = &mut self.zero_count;
+            buckets.retain(|(index, count)| {
+                let inside = *index <= within;
+                if inside {
+                    *zero_count = zero_count.wrapping_add(*count);
+                }
+                !inside
+            });
+        }
+        self.zero_threshold = if cut && !whole {
+            index::upper(within, schema)
+        } else {
+            threshold
+        };
+    }
+
+    /// The same resolution and zero bucket for both; `other` is copied if it has to change.
+    fn meet<'a>(&mut self, other: &'a Self) -> std::borrow::Cow<'a, Self> {
+        use std::borrow::Cow;
+        let mut other = Cow::Borrowed(other);
+        // Widening one may widen it beyond the other once more.
+        while self.schema != other.schema || self.zero_threshold != other.zero_threshold {
+            let schema = self.schema.min(other.schema);
+            let zero = self.zero_threshold.max(other.zero_threshold);
+            self.reduce_to(schema);
+            self.widen(zero);
+            let other = other.to_mut();
+            other.reduce_to(schema);
+            other.widen(zero);
+        }
+        other
+    }
+
+    /// Adds another process's, at the coarser resolution of the two.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let other = self.meet(other);
+        self.zero_count = self.zero_count.wrapping_add(other.zero_count);
+        self.positive.extend_from_slice(&other.positive);
+        self.negative.extend_from_slice(&other.negative);
+        sort(&mut self.positive);
+        sort(&mut self.negative);
+    }
+
+    /// What is left without `before`; `None` if it does not have all of that.
+    pub(crate) fn without(&self, before: &Self) -> Option<Self> {
+        let mut now = self.clone();
+        let before = now.meet(before);
+        now.zero_count = now.zero_count.checked_sub(before.zero_count)?;
+        take(&mut now.positive, &before.positive)?;
+        take(&mut now.negative, &before.negative)?;
+        Some(now)
+    }
+
+    /// A quantile, with the bounds of the bucket that it is in; see [`Estimate`].
+    ///
+    /// `None` before the first observation, and outside 0 to 1.
+    #[must_use]
+    pub fn quantile(&self, phi: f64) -> Option<Estimate> {
+        let negative = self.negative.iter().rev().map(|&(index, count)| Step {
+            lower: -self.upper_bound(index),
+            upper: -self.upper_bound(index - 1),
+            count,
+            geometric: true,
+        });
+        let zero = Step {
+            lower: -self.zero_threshold,
+            upper: self.zero_threshold,
+            count: self.zero_count,
+            geometric: false,
+        };
+        let positive = self.positive.iter().map(|&(index, count)| Step {
+            lower: self.upper_bound(index - 1).max(self.zero_threshold),
+            upper: self.upper_bound(index),
+            count,
+            geometric: true,
+        });
+        estimate(phi, self.count(), negative.chain([zero]).chain(positive))
+    }
+}
+
+/// Sorts by index, joins what is equal, and drops what is empty.
+fn sort(buckets: &mut Vec<(i32, u64)>) {
+    if !buckets.is_sorted_by_key(|(index, _)| *index) {
+        buckets.sort_unstable_by_key(|(index, _)| *index);
+    }
+    buckets.dedup_by(|later, earlier| {
+        let same = later.0 == earlier.0;
+        if same {
+            earlier.1 = earlier.1.wrapping_add(later.1);
+        }
+        same
+    });
+    buckets.retain(|(_, count)| *count > 0);
+}
+
+fn take(now: &mut Vec<(i32, u64)>, before: &[(i32, u64)]) -> Option<()> {
+    for &(index, count) in before {
+        let at = now.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        now[at].1 = now[at].1.checked_sub(count)?;
+    }
+    now.retain(|(_, count)| *count > 0);
+    Some(())
+}
+
+/// The native histograms of a family, one per series, in memory that scrapes use again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Natives {
+    all: Vec<Native>,
+    len: usize,
+}
+
+impl Natives {
+    pub(crate) fn get(&self, i: usize) -> &Native {
+        &self.all[..self.len][i]
+    }
+
+    pub(crate) fn get_mut(&mut self, i: usize) -> &mut Native {
+        &mut self.all[..self.len][i]
+    }
+
+    pub(crate) fn push(&mut self, native: &Native) {
+        if self.len == self.all.len() {
+            self.all.push(Native::default());
+        }
+        self.all[self.len].copy_from(native);
+        self.len += 1;
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let of = |native: &Native| {
+            size_of::<Native>() + 16 * (native.positive.capacity() + native.negative.capacity())
+        };
+        self.all.iter().map(of).sum()
+    }
+}
+
+impl PartialEq for Natives {
+    fn eq(&self, other: &Self) -> bool {
+        self.all[..self.len] == other.all[..other.len]
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Natives {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.all[..self.len].serialize(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// One observation at a time, nothing clever: what everything else has to agree with.
+    fn of(values: &[f64], schema: i8, zero_threshold: f64) -> Native {
+        let mut native = Native {
+            schema,
+            zero_threshold,
+            ..Native::default()
+        };
+        for value in values {
+            if value.abs() <= zero_threshold {
+                native.zero_count += 1;
+            } else {
+                native.add(index::of(value.abs(), schema), *value < 0.0, 1);
+            }
+        }
+        native.settle(u32::MAX);
+        native
+    }
+
+    fn values() -> impl Strategy<Value = Vec<f64>> {
+        let value = prop_oneof![
+            4 => -1e3..1e3,
+            2 => -1e-9..1e-9,
+            1 => any::<f64>().prop_filter("no NaN", |x| !x.is_nan()),
+            1 => Just(0.0),
+        ];
+        proptest::collection::vec(value, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn reducing_is_observing_at_that_schema(values in values(), fine in -3_i8..=8, halvings in 1_i8..4) {
+            let coarse = (fine - halvings).max(COARSEST);
+            let mut reduced = of(&values, fine, 0.0);
+            reduced.reduce_to(coarse);
+            prop_assert_eq!(reduced, of(&values, coarse, 0.0));
+        }
+
+        #[test]
+        fn merging_is_observing_both(a in values(), b in values(), schemas in (-4_i8..=8, -4_i8..=8)) {
+            let both: Vec<_> = a.iter().chain(&b).copied().collect();
+            let mut merged = of(&a, schemas.0, 1e-3);
+            merged.merge(&of(&b, schemas.1, 1e-3));
+            let schema = schemas.0.min(schemas.1);
+            prop_assert_eq!(&merged, &of(&both, schema, 1e-3));
+            prop_assert_eq!(merged.without(&of(&a, 8, 1e-3)), Some(of(&b, schema, 1e-3)));
+        }
+
+        #[test]
+        fn merging_keeps_every_observation_whatever_is_zero(a in values(), b in values(), zero in 0.0..10.0_f64) {
+            let mut merged = of(&a, 3, 1e-6);
+            merged.merge(&of(&b, 2, zero));
+            prop_assert_eq!(merged.count(), (a.len() + b.len()) as u64);
+            prop_assert!(merged.zero_threshold >= zero);
+            let lowest = merged.positive.first().map(|(index, _)| merged.upper_bound(*index));
+            prop_assert!(lowest.is_none_or(|lowest| lowest > merged.zero_threshold), "{:?}", merged);
+        }
+
+        #[test]
+        fn a_limit_is_kept(values in values(), limit in 8_u32..40) {
+            let mut native = of(&values, 8, 0.0);
+            native.settle(limit);
+            prop_assert!(native.schema == COARSEST || native.positive.len() + native.negative.len() <= limit as usize);
+            prop_assert_eq!(&native, &of(&values, native.schema, 0.0));
+        }
+
+        #[test]
+        fn a_quantile_is_within_its_bounds(mut values in values(), phi in 0.0..=1.0_f64, schema in -4_i8..=8) {
+            values.sort_unstable_by(f64::total_cmp);
+            let found = of(&values, schema, 1e-12).quantile(phi);
+            let rank = (phi * values.len() as f64).ceil().max(1.0) as usize;
+            match (found, values.get(rank - 1)) {
+                (Some(found), Some(exact)) => {
+                    prop_assert!(found.lower <= *exact && *exact <= found.upper, "{exact} not in {found:?}");
+                    prop_assert!(found.lower <= found.value && found.value <= found.upper, "{found:?}");
+                }
+                (found, exact) => prop_assert!(found.is_none() && exact.is_none(), "{found:?} {exact:?}"),
+            }
+        }
+    }
+}

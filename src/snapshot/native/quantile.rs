@@ -1,0 +1,84 @@
+//! Quantiles of counts per bucket: which bucket, and where in it.
+
+/// A quantile as a histogram knows it.
+///
+/// The observation that is the quantile (the smallest one that has at least that part of all observations at or below it)
+/// lies from `lower` to `upper`: these are certain. `value` is a guess in between, made as Prometheus'
+/// `histogram_quantile` makes it: of fixed buckets as if observations were spread evenly between the bounds, of exponential
+/// ones as if their logarithms were.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// let h = tallies::Histogram::<()>::builder("h", "A histogram.").buckets(&[1.0, 2.0, 4.0]).register(&registry)?;
+/// [0.5, 1.5, 1.5, 3.0].iter().for_each(|x| h.observe(*x));
+/// let median = registry.snapshot().quantile("h", &[], 0.5).unwrap();
+/// assert_eq!((median.lower, median.value, median.upper), (1.0, 1.5, 2.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Estimate {
+    /// The guess.
+    pub value: f64,
+    /// The quantile is at least this.
+    pub lower: f64,
+    /// The quantile is at most this.
+    pub upper: f64,
+}
+
+/// One bucket, on the way up.
+pub(crate) struct Step {
+    pub(crate) lower: f64,
+    pub(crate) upper: f64,
+    pub(crate) count: u64,
+    /// Whether logarithms are taken to be spread evenly.
+    pub(crate) geometric: bool,
+}
+
+impl Step {
+    fn at(&self, part: f64) -> f64 {
+        let Self { lower, upper, .. } = *self;
+        let guess = match (lower.is_finite(), upper.is_finite()) {
+            (false, false) => lower,
+            // Above the last bound: that is all there is to say.
+            (true, false) => lower,
+            (false, true) => upper,
+            (true, true) if self.geometric && lower > 0.0 => lower * (upper / lower).powf(part),
+            (true, true) if self.geometric && upper < 0.0 => lower * (upper / lower).powf(part),
+            (true, true) => lower + (upper - lower) * part,
+        };
+        if guess.is_nan() {
+            lower
+        } else {
+            guess.clamp(lower, upper)
+        }
+    }
+}
+
+/// The quantile `phi` of `count` observations in buckets that ascend.
+pub(crate) fn estimate(
+    phi: f64,
+    count: u64,
+    steps: impl Iterator<Item = Step>,
+) -> Option<Estimate> {
+    if !(0.0..=1.0).contains(&phi) || count == 0 {
+        return None;
+    }
+    let rank = phi * count as f64;
+    // From 2^53 on a float may be beyond the count.
+    let wanted = (rank.ceil() as u64).clamp(1, count);
+    let mut before = 0_u64;
+    for step in steps {
+        let upto = before.saturating_add(step.count);
+        if upto >= wanted {
+            let part = ((rank - before as f64) / step.count as f64).clamp(0.0, 1.0);
+            return Some(Estimate {
+                value: step.at(part),
+                lower: step.lower,
+                upper: step.upper,
+            });
+        }
+        before = upto;
+    }
+    None
+}

@@ -1,0 +1,187 @@
+//! Exemplars as a program leaves them and a scrape finds them.
+
+use tallies::{Counter, Histogram, LabelValue, Labels, Registry, Snapshot};
+
+/// Series, bucket, labels and value of every exemplar of a family.
+fn of(snapshot: &Snapshot, name: &str) -> Vec<(String, usize, String, f64)> {
+    let family = snapshot.family(name).unwrap();
+    let series = family.series().enumerate();
+    series
+        .flat_map(|(i, (labels, _))| {
+            let own: Vec<_> = labels.iter().map(|(_, value)| value.into_owned()).collect();
+            family.exemplars(i).map(move |(bucket, exemplar)| {
+                let labels: Vec<_> = exemplar
+                    .labels()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
+                assert!(exemplar.time().is_some());
+                (own.join("/"), bucket, labels.join(","), exemplar.value())
+            })
+        })
+        .collect()
+}
+
+fn row(series: &str, bucket: usize, labels: &str, value: f64) -> (String, usize, String, f64) {
+    (series.to_owned(), bucket, labels.to_owned(), value)
+}
+
+#[derive(Labels)]
+struct Closed {
+    ok: Outcome,
+}
+
+#[derive(Clone, Copy, LabelValue)]
+enum Outcome {
+    Good,
+    Bad,
+}
+
+static CLOSED: Counter<Closed> = Counter::new("exemplar_closed_total");
+static SECONDS: Histogram = Histogram::new("exemplar_seconds").buckets(&[0.1, 1.0]);
+
+#[test]
+fn the_last_one_of_every_series_and_bucket() {
+    CLOSED
+        .with(Closed { ok: Outcome::Bad })
+        .inc_with(&[("trace_id", "first")]);
+    CLOSED
+        .with(Closed { ok: Outcome::Bad })
+        .add_with(3, &[("trace_id", "a\"b"), ("span", "2")]);
+    CLOSED.with(Closed { ok: Outcome::Good }).inc();
+    for (value, id) in [(0.05, "a"), (0.1, "b"), (7.0, "c"), (f64::NAN, "d")] {
+        SECONDS.observe_with(value, &[("trace_id", id)]);
+    }
+    let now = tallies::snapshot();
+    assert_eq!(
+        of(&now, "exemplar_closed_total"),
+        [row("bad", 0, "trace_id=a\"b,span=2", 3.0)]
+    );
+    assert_eq!(
+        of(&now, "exemplar_seconds"),
+        [row("", 0, "trace_id=b", 0.1), row("", 2, "trace_id=c", 7.0)]
+    );
+    assert_eq!(now.get("exemplar_seconds_count", &[]), Some(3.0));
+    assert_eq!(SECONDS.total().counts, [2, 0, 1]);
+}
+
+#[test]
+fn series_that_end_take_theirs_along() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .limit(2)
+        .register(&registry)
+        .unwrap();
+    for x in ["a", "b", "beyond"] {
+        c.with([x]).inc_with(&[("id", x)]);
+    }
+    let mut all = of(&registry.snapshot(), "c_total");
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    let overflow = row("__overflow__", 0, "id=beyond", 1.0);
+    assert_eq!(
+        all,
+        [
+            overflow.clone(),
+            row("a", 0, "id=a", 1.0),
+            row("b", 0, "id=b", 1.0)
+        ]
+    );
+    let stale = c.with(["a"]);
+    c.remove(["a"]);
+    stale.inc_with(&[("id", "stale")]);
+    // Until the place is another's; any update is an answer.
+    for _ in 0..1000 {
+        c.with(["b"]).inc();
+        drop(registry.snapshot());
+        c.with(["new"]).inc();
+        if c.get(["new"]).is_some() {
+            break;
+        }
+    }
+    assert!(c.get(["new"]).is_some());
+    let mut all = of(&registry.snapshot(), "c_total");
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(all, [overflow, row("b", 0, "id=b", 1.0)]);
+}
+
+#[test]
+fn what_cannot_be_one_is_refused_and_the_update_counts() {
+    let registry = Registry::new();
+    let c = registry.counter("c_total", "").unwrap();
+    let long = "ü".repeat(126);
+    let refused = || {
+        tallies::snapshot()
+            .get("tallies_refused_updates_total", &[])
+            .unwrap_or(0.0)
+    };
+    let before = refused();
+    for (labels, why) in [
+        (&[("id", &*"ü".repeat(127))][..], "at most 128 characters"),
+        (&[("", "x")], "has to match"),
+        (&[("a b", "x")], "has to match"),
+        (&[("a", "x"), ("a", "y")], "stands twice"),
+    ] {
+        let error = c.try_add_with(1, labels).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+        c.inc_with(labels);
+    }
+    assert_eq!(refused() - before, 4.0);
+    assert_eq!(c.total(), 4);
+    assert!(of(&registry.snapshot(), "c_total").is_empty());
+    c.try_add_with(1, &[("id", &long)]).unwrap();
+    assert_eq!(of(&registry.snapshot(), "c_total").len(), 1);
+}
+
+#[test]
+fn never_torn_while_threads_write_and_scrape() {
+    let registry = Registry::new();
+    let h = Histogram::<()>::builder("h", "")
+        .buckets(&[10.0, 100.0])
+        .register(&registry)
+        .unwrap();
+    std::thread::scope(|scope| {
+        for t in 0..2 {
+            let h = &h;
+            scope.spawn(move || {
+                for i in 0..5000 {
+                    let value = f64::from(i % 150 + t);
+                    h.observe_with(value, &[("id", &value.to_string())]);
+                }
+            });
+        }
+        for _ in 0..200 {
+            let now = registry.snapshot();
+            for (_, bucket, labels, value) in of(&now, "h") {
+                assert_eq!(labels, format!("id={value}"));
+                assert_eq!(
+                    bucket,
+                    usize::from(value > 10.0) + usize::from(value > 100.0)
+                );
+            }
+        }
+    });
+    assert_eq!(of(&registry.snapshot(), "h").len(), 3);
+}
+
+/// Alone in its process would be better: it is set once. No other test here is traced.
+#[test]
+fn the_current_trace_is_asked_for_where_it_is_wanted() {
+    use std::cell::Cell;
+    thread_local!(static SPAN: Cell<Option<u32>> = const { Cell::new(None) });
+    tallies::trace_ids(|| SPAN.get().map(|id| format!("{id:x}"))).unwrap();
+    assert!(tallies::trace_ids(|| None).is_err());
+    let registry = Registry::new();
+    let c = registry.counter("c_total", "").unwrap();
+    let h = registry.histogram("h", "").unwrap();
+    c.inc_traced();
+    h.observe_traced(1.0);
+    assert!(of(&registry.snapshot(), "c_total").is_empty());
+    SPAN.set(Some(0xBEEF));
+    c.add_traced(2);
+    h.observe_traced(0.5);
+    c.inc();
+    let now = registry.snapshot();
+    assert_eq!(of(&now, "c_total"), [row("", 0, "trace_id=beef", 2.0)]);
+    assert_eq!(of(&now, "h"), [row("", 6, "trace_id=beef", 0.5)]);
+    assert_eq!((c.total(), h.total().count()), (4, 2));
+}
