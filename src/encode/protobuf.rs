@@ -22,6 +22,8 @@ pub(super) struct Protobuf<'a> {
     /// The family that is being written, and where its first series begins.
     family: Message,
     series: usize,
+    /// The field of what is no counter and has one value.
+    gauge: u32,
     /// Since when the last series counts: mostly, so does the next.
     created: Timestamp,
     /// The field of the time of every sample, if they have one.
@@ -32,6 +34,7 @@ pub(super) struct Protobuf<'a> {
 const GAUGE: u32 = 2;
 const COUNTER: u32 = 3;
 const SUMMARY: u32 = 4;
+const UNTYPED: u32 = 5;
 const HISTOGRAM: u32 = 7;
 
 impl<'a> Protobuf<'a> {
@@ -46,6 +49,7 @@ impl<'a> Protobuf<'a> {
             changed: false,
             family: Message::default(),
             series: 0,
+            gauge: GAUGE,
             created: Timestamp::default(),
             stamp,
         }
@@ -105,7 +109,13 @@ impl Writer for Protobuf<'_> {
             Kind::Counter => 0,
             Kind::Gauge | Kind::Info | Kind::StateSet => 1,
             Kind::Summary => 2,
+            Kind::Unknown => 3,
             Kind::Histogram => 4,
+            Kind::GaugeHistogram => 5,
+        };
+        self.gauge = match family.kind() {
+            Kind::Unknown => UNTYPED,
+            _ => GAUGE,
         };
         push_integer(self.out, 3, kind);
         if !family.unit().is_empty() {
@@ -148,7 +158,7 @@ impl Writer for Protobuf<'_> {
     fn gauge(&mut self, labels: &[u8], value: f64, series: Series<'_>) {
         let metric = self.metric(labels, series, 16);
         let mut all = [0; 11];
-        all[..2].copy_from_slice(&[tag_of_bytes(GAUGE), 9]);
+        all[..2].copy_from_slice(&[tag_of_bytes(self.gauge), 9]);
         all[2..].copy_from_slice(&double(1, value));
         self.out.extend_from_slice(&all);
         self.end(metric);
@@ -181,7 +191,9 @@ impl Writer for Protobuf<'_> {
         let len = 32 + 20 * value.exported().count();
         let metric = self.metric(labels, series, len);
         let message = Message::field(self.out, SUMMARY, len);
-        push_integer(self.out, 1, value.count());
+        if let Some(count) = value.known_count() {
+            push_integer(self.out, 1, count);
+        }
         push_double(self.out, 2, value.sum());
         for (phi, quantile) in value.exported() {
             let message = Message::field(self.out, 3, 0);

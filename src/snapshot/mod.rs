@@ -21,8 +21,8 @@ pub use names::Escaping;
 pub(crate) use names::{is_label_name, is_metric_name};
 pub use number::Number;
 pub(crate) use number::Numbers;
-pub(crate) use values::Values;
 pub use values::{Histogram, Quantiles, Summary, Value};
+pub(crate) use values::{Values, Written};
 
 /// What gives a snapshot: a registry. The reading half knows no more of it.
 pub trait Source: Send + Sync {
