@@ -117,6 +117,23 @@ impl Error {
         )
     }
 
+    pub(crate) fn written() -> Self {
+        Self::new(
+            "a summary that was read has no other quantiles than those of its page: see `exported`",
+        )
+    }
+
+    pub(crate) fn merge_written(name: &str) -> Self {
+        Self::new(format!(
+            "summary `{name}` was read from a page: its quantiles cannot be merged without the observations behind them"
+        ))
+    }
+
+    /// Something in a page that is no exposition; lines and columns count from 1.
+    pub(crate) fn read(line: usize, column: usize, what: &str) -> Self {
+        Self::new(format!("line {line}, column {column}: {what}"))
+    }
+
     pub(crate) fn merge(name: &str, ours: Kind, theirs: Kind) -> Self {
         Self::new(if ours == theirs {
             format!(

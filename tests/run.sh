@@ -133,7 +133,7 @@ if wants address; then
         --lib --test everything --test trouble --test declare -- --skip compile_time_errors
 fi
 if wants fuzz; then
-    for target in declare sketch text accept http; do
+    for target in declare exposition read sketch text accept http; do
         say "fuzzing $target for $fuzz_seconds s"
         # New finds stay out of the kept corpus: they go to a folder of their own.
         mkdir -p target/fuzz/"$target"

@@ -245,10 +245,11 @@ impl Entry {
 fn suffixes(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Counter => &["", "_total", "_created"],
-        Kind::Gauge | Kind::StateSet => &[""],
+        Kind::Gauge | Kind::StateSet | Kind::Unknown => &[""],
         Kind::Info => &["", "_info"],
         Kind::Summary => &["", "_count", "_sum", "_created"],
         Kind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+        Kind::GaugeHistogram => &["", "_bucket", "_gcount", "_gsum"],
     }
 }
 

@@ -9,7 +9,12 @@
 use super::Escaping;
 
 /// What can be negotiated. A format is listed when it can be written.
-const OFFERED: &[Syntax] = &[Syntax::Text];
+const OFFERED: &[Syntax] = &[
+    Syntax::Text,
+    Syntax::Text1,
+    Syntax::OpenMetrics,
+    Syntax::Protobuf,
+];
 
 /// How samples are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -138,13 +138,12 @@ impl<'a> Lines<'a> {
                 self.les.extend(all.map(|bound| Le::new(*bound)));
             }
             Values::Summary { targets, .. } => {
-                let texts = targets.as_slice().iter().map(|(phi, _)| {
-                    let text = format!("quantile=\"{}\"}} ", number::bound(*phi));
-                    (*phi, text)
-                });
+                let phis = targets.as_slice().iter().map(|(phi, _)| *phi);
                 self.quantiles.clear();
-                self.quantiles.extend(texts);
+                self.quantiles
+                    .extend(phis.map(|phi| (phi, quantile_label(phi))));
             }
+            Values::Written(_) => self.quantiles.clear(),
             _ => {}
         }
     }
@@ -238,6 +237,21 @@ impl<'a> Lines<'a> {
         total
     }
 
+    /// Sum and count of a summary, as far as they are known; the sum if it is `wanted`.
+    pub(super) fn sum_and_count(
+        &mut self,
+        labels: Piece<'_>,
+        value: &Summary<'_>,
+        wanted: impl Fn(f64) -> bool,
+    ) {
+        if wanted(value.sum()) {
+            self.line(1, labels, Number::Float(value.sum()));
+        }
+        if let Some(count) = value.known_count() {
+            self.line(2, labels, Number::Int(count));
+        }
+    }
+
     /// The quantiles of one series that `wanted` admits.
     pub(super) fn quantiles(
         &mut self,
@@ -247,11 +261,12 @@ impl<'a> Lines<'a> {
     ) {
         self.open(labels);
         for (phi, quantile) in value.exported().filter(|(_, quantile)| wanted(*quantile)) {
-            let Some((_, text)) = self.quantiles.iter().find(|(other, _)| *other == phi) else {
-                continue;
-            };
             self.out.extend_from_slice(&self.head);
-            self.out.extend_from_slice(text.as_bytes());
+            match self.quantiles.iter().find(|(other, _)| *other == phi) {
+                Some((_, text)) => self.out.extend_from_slice(text.as_bytes()),
+                // Of a page that was read: there may be any number of them.
+                None => self.out.extend_from_slice(quantile_label(phi).as_bytes()),
+            }
             number::float(self.out, quantile);
             self.put_stamp();
             self.end();
@@ -259,10 +274,15 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// What follows the labels in the line of a quantile.
+fn quantile_label(phi: f64) -> String {
+    format!("quantile=\"{}\"}} ", number::bound(phi))
+}
+
 /// The suffixes of a kind's lines, by place.
 pub(super) fn suffixes(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Histogram => &["_bucket", "_sum", "_count", "_created"],
+        Kind::Histogram | Kind::GaugeHistogram => &["_bucket", "_sum", "_count", "_created"],
         Kind::Summary => &["", "_sum", "_count", "_created"],
         _ => &[""],
     }

@@ -1,4 +1,5 @@
-//! A snapshot as bytes. One walk drives every format through one small trait: formats differ in lines, not in logic.
+//! A snapshot as bytes, and back. One walk drives every format through one small trait: formats differ in lines, not in
+//! logic.
 
 pub(crate) mod accept;
 mod lines;
@@ -8,6 +9,7 @@ mod open_metrics;
 mod options;
 mod pairs;
 mod protobuf;
+mod read;
 mod text;
 mod walk;
 mod wire;
@@ -17,6 +19,8 @@ use crate::snapshot::{Family, Snapshot};
 pub use crate::snapshot::Escaping;
 pub use accept::{Format, Syntax};
 pub use options::Options;
+
+pub use read::{read, read_open_metrics, read_text};
 
 /// A snapshot in the format that an Accept header likes best: its Content-Type, and its bytes.
 ///

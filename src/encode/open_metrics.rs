@@ -15,8 +15,8 @@ pub(super) struct OpenMetrics<'a> {
     lines: Lines<'a>,
     /// Whether to say since when a series counts. Prometheus 2 takes that for one more series, so it is asked for.
     created: bool,
-    /// Whether the sum of the family's histograms may be told: not where a bound is negative.
-    sums: bool,
+    /// Which sums of the family's histograms may be told: where a bound is negative none, but of a gauge histogram all.
+    sums: fn(f64) -> bool,
 }
 
 impl<'a> OpenMetrics<'a> {
@@ -29,7 +29,7 @@ impl<'a> OpenMetrics<'a> {
         Self {
             lines,
             created,
-            sums: true,
+            sums: |_| true,
         }
     }
 
@@ -56,6 +56,7 @@ fn stem(name: &str, kind: Kind) -> (&str, &'static [&'static str]) {
     let (suffix, all): (_, &[_]) = match kind {
         Kind::Counter => ("_total", &["_total", "", "", "_created"]),
         Kind::Info => ("_info", &["_info"]),
+        Kind::GaugeHistogram => ("", &["_bucket", "_gsum", "_gcount"]),
         _ => return (name, suffixes(kind)),
     };
     match name.strip_suffix(suffix) {
@@ -73,6 +74,8 @@ impl Writer for OpenMetrics<'_> {
             out.extend_from_slice(match kind {
                 Kind::Info => b"info",
                 Kind::StateSet => b"stateset",
+                Kind::GaugeHistogram => b"gaugehistogram",
+                Kind::Unknown => b"unknown",
                 other => other.as_text().as_bytes(),
             });
         });
@@ -98,7 +101,11 @@ impl Writer for OpenMetrics<'_> {
                 }
             });
         }
-        self.sums = !family.has_negative_bounds();
+        self.sums = match (family.has_negative_bounds(), kind) {
+            (true, Kind::GaugeHistogram) => |sum| !sum.is_nan(),
+            (true, _) => |_| false,
+            (false, _) => |sum| sum >= 0.0,
+        };
         self.lines.family(family, names, suffixes);
     }
 
@@ -125,7 +132,7 @@ impl Writer for OpenMetrics<'_> {
             }
         });
         // A sum that goes down is no counter: the format has no place for it, nor for a count without it.
-        if self.sums && value.sum() >= 0.0 {
+        if (self.sums)(value.sum()) {
             self.sum_and_count(labels, value.sum(), count);
         }
         self.created(3, labels, series);
@@ -136,10 +143,7 @@ impl Writer for OpenMetrics<'_> {
         self.lines.quantiles(labels, value, |quantile| {
             quantile.is_nan() || quantile >= 0.0
         });
-        if value.sum() >= 0.0 {
-            self.lines.line(1, labels, Number::Float(value.sum()));
-        }
-        self.lines.line(2, labels, Number::Int(value.count()));
+        self.lines.sum_and_count(labels, value, |sum| sum >= 0.0);
         self.created(3, labels, series);
     }
 

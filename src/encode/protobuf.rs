@@ -23,6 +23,8 @@ pub(super) struct Protobuf<'a> {
     /// The family that is being written, and where its first series begins.
     family: Message,
     series: usize,
+    /// The field of what is no counter and has one value.
+    gauge: u32,
     /// Since when the last series counts: mostly, so does the next.
     created: Timestamp,
     /// The field of the time of every sample, if they have one.
@@ -33,6 +35,7 @@ pub(super) struct Protobuf<'a> {
 const GAUGE: u32 = 2;
 const COUNTER: u32 = 3;
 const SUMMARY: u32 = 4;
+const UNTYPED: u32 = 5;
 const HISTOGRAM: u32 = 7;
 
 /// The tag of field 16 of a histogram: exemplars of exponential buckets.
@@ -50,6 +53,7 @@ impl<'a> Protobuf<'a> {
             changed: false,
             family: Message::default(),
             series: 0,
+            gauge: GAUGE,
             created: Timestamp::default(),
             stamp,
         }
@@ -109,7 +113,13 @@ impl Writer for Protobuf<'_> {
             Kind::Counter => 0,
             Kind::Gauge | Kind::Info | Kind::StateSet => 1,
             Kind::Summary => 2,
+            Kind::Unknown => 3,
             Kind::Histogram => 4,
+            Kind::GaugeHistogram => 5,
+        };
+        self.gauge = match family.kind() {
+            Kind::Unknown => UNTYPED,
+            _ => GAUGE,
         };
         push_integer(self.out, 3, kind);
         if !family.unit().is_empty() {
@@ -152,7 +162,7 @@ impl Writer for Protobuf<'_> {
     fn gauge(&mut self, labels: Piece<'_>, value: f64, series: Series<'_>) {
         let metric = self.metric(labels, series, 16);
         let mut all = [0; 11];
-        all[..2].copy_from_slice(&[tag_of_bytes(GAUGE), 9]);
+        all[..2].copy_from_slice(&[tag_of_bytes(self.gauge), 9]);
         all[2..].copy_from_slice(&double(1, value));
         self.out.extend_from_slice(&all);
         self.end(metric);
@@ -199,7 +209,9 @@ impl Writer for Protobuf<'_> {
         let len = 32 + 20 * value.exported().count();
         let metric = self.metric(labels, series, len);
         let message = Message::field(self.out, SUMMARY, len);
-        push_integer(self.out, 1, value.count());
+        if let Some(count) = value.known_count() {
+            push_integer(self.out, 1, count);
+        }
         push_double(self.out, 2, value.sum());
         for (phi, quantile) in value.exported() {
             let message = Message::field(self.out, 3, 0);

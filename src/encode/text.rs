@@ -62,7 +62,6 @@ impl Writer for Text<'_> {
 
     fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>, _: Series<'_>) {
         self.0.quantiles(labels, value, |_| true);
-        self.0.line(1, labels, Number::Float(value.sum()));
-        self.0.line(2, labels, Number::Int(value.count()));
+        self.0.sum_and_count(labels, value, |sum| !sum.is_nan());
     }
 }

@@ -142,11 +142,13 @@ pub(super) fn walk<'a>(
             Values::Gauge(values) => each(family, escaping, scratch, |labels, i| {
                 writer.gauge(labels, values[i], Series { family, i });
             }),
-            Values::Summary { .. } => each(family, escaping, scratch, |labels, i| {
-                if let Value::Summary(value) = family.value(i) {
-                    writer.summary(labels, &value, Series { family, i });
-                }
-            }),
+            Values::Summary { .. } | Values::Written(_) => {
+                each(family, escaping, scratch, |labels, i| {
+                    if let Value::Summary(value) = family.value(i) {
+                        writer.summary(labels, &value, Series { family, i });
+                    }
+                })
+            }
             Values::Histogram { .. } => each(family, escaping, scratch, |labels, i| {
                 if let Value::Histogram(value) = family.value(i) {
                     writer.histogram(labels, &value, Series { family, i });

@@ -26,10 +26,11 @@ impl Wanted {
     fn wants(&self, family: &Family) -> bool {
         let suffixes: &[&str] = match family.kind() {
             Kind::Counter => &["", "_total", "_created"],
+            Kind::GaugeHistogram => &["", "_bucket", "_gcount", "_gsum"],
             Kind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
             Kind::Summary => &["", "_sum", "_count", "_created"],
             Kind::Info => &["", "_info"],
-            Kind::Gauge | Kind::StateSet => &[""],
+            Kind::Gauge | Kind::StateSet | Kind::Unknown => &[""],
         };
         self.names.as_ref().is_none_or(|names| {
             names.iter().any(|name| {

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use crate::error::Error;
 
 use super::sketch::Sketch;
-use super::{Family, GaugeMerge, Snapshot, Values, labels};
+use super::{Family, GaugeMerge, Kind, Snapshot, Values, labels};
 
 impl Snapshot {
-    /// What happened since `earlier`: counters and histograms are differences, gauges are what they are now.
+    /// What happened since `earlier`: counters and histograms are differences, gauges and gauge
+    /// histograms are what they are now.
     ///
     /// A series that was not there counts from nothing, and so does one that has started over since. Nothing is reset:
     /// any number of readers can each keep an earlier snapshot.
@@ -27,7 +28,7 @@ impl Snapshot {
         let mut interval = self.clone();
         for family in &mut interval.families {
             if let Some(before) = earlier.family(family.name())
-                && before.same_shape(family)
+                && before.can_be_taken_from(family)
             {
                 family.subtract(before, super::millis(earlier.taken));
             }
@@ -40,7 +41,8 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// A family that is of another kind, or has other buckets, objectives or another window there; nothing is changed then.
+    /// A family that is of another kind, or has other buckets, objectives or another window there; a summary that was
+    /// [read](crate::encode::read) from a page. Nothing is changed then.
     ///
     /// ```
     /// let (one, two) = (tallies::Registry::new(), tallies::Registry::new());
@@ -53,9 +55,18 @@ impl Snapshot {
     /// ```
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
         for theirs in &other.families {
-            if let Some(ours) = self.family(theirs.name())
-                && !ours.same_shape(theirs)
-            {
+            let Some(ours) = self.family(theirs.name()) else {
+                continue;
+            };
+            // A page does not say the buckets of a family without series.
+            if ours.same_kind(theirs) && (ours.is_empty() || theirs.is_empty()) {
+                continue;
+            }
+            let is_written = |family: &Family| matches!(family.values, Values::Written(_));
+            if ours.meta.kind == theirs.meta.kind && (is_written(ours) || is_written(theirs)) {
+                return Err(Error::merge_written(theirs.name()));
+            }
+            if !ours.same_shape(theirs) {
                 return Err(Error::merge(theirs.name(), ours.kind(), theirs.kind()));
             }
         }
@@ -75,7 +86,18 @@ impl Snapshot {
 
 impl Family {
     pub(crate) fn same_shape(&self, other: &Self) -> bool {
-        self.meta.kind == other.meta.kind && self.values.same_shape(&other.values)
+        self.same_kind(other) && self.values.same_shape(&other.values)
+    }
+
+    /// Whether they are of one kind, as far as pages in text tell kinds apart.
+    fn same_kind(&self, other: &Self) -> bool {
+        self.meta.kind.as_text() == other.meta.kind.as_text()
+    }
+
+    /// Whether `now` has what this had before: of summaries count and sum are enough.
+    fn can_be_taken_from(&self, now: &Self) -> bool {
+        self.same_kind(now)
+            && (self.meta.kind == Kind::Summary || self.values.same_shape(&now.values))
     }
 
     /// Adds the series of `other`, which has the same shape.
@@ -87,6 +109,16 @@ impl Family {
             return self.add(&theirs);
         }
         self.source = (0, 0);
+        if self.is_empty() && !other.is_empty() {
+            self.values = other.values.emptied();
+        }
+        // A page in text calls an info a gauge.
+        if self.meta.kind == Kind::Gauge {
+            (self.meta.kind, self.meta.merge) = match other.meta.kind {
+                Kind::Gauge => (Kind::Gauge, self.meta.merge),
+                kind => (kind, other.meta.merge),
+            };
+        }
         let merge = self.meta.merge;
         let mut places = self.places();
         for i in 0..other.len() {
@@ -153,6 +185,15 @@ impl Family {
     }
 
     fn subtract(&mut self, before: &Self, taken: u64) {
+        if self.meta.kind == Kind::GaugeHistogram {
+            return;
+        }
+        if self.meta.constant != before.meta.constant {
+            self.own_constants();
+            let mut before = before.clone();
+            before.own_constants();
+            return self.subtract(&before, taken);
+        }
         let places = before.places();
         self.take_out_moved(before);
         for i in 0..self.len() {
@@ -217,13 +258,25 @@ impl Family {
                     interval,
                     ..
                 },
-                Values::Summary { values: before, .. },
+                before,
             ) => {
                 *interval = true;
-                let (now, before) = (&mut now[i], &before[at]);
-                if now.count >= before.count {
-                    now.count -= before.count;
-                    now.sum = join_sums(now.sum, -before.sum);
+                let now = &mut now[i];
+                if let Some((count, sum)) = before.observed(at)
+                    && now.count >= count
+                {
+                    now.count -= count;
+                    now.sum = join_sums(now.sum, -sum);
+                }
+            }
+            (Values::Written(now), before) => {
+                let now = &mut now[i];
+                now.quantiles.clear();
+                if let (Some(n), Some((count, sum))) = (now.count, before.observed(at))
+                    && n >= count
+                {
+                    now.count = Some(n - count);
+                    now.sum = join_sums(now.sum, -sum);
                 }
             }
             _ => {}
@@ -294,6 +347,15 @@ impl Family {
 }
 
 impl Values {
+    /// Count and sum of series `i` of a summary, where they are known.
+    fn observed(&self, i: usize) -> Option<(u64, f64)> {
+        match self {
+            Values::Summary { values, .. } => Some((values[i].count, values[i].sum)),
+            Values::Written(values) => Some((values[i].count?, values[i].sum)),
+            _ => None,
+        }
+    }
+
     /// Whether two places are of one kind, with the same buckets, or objectives and window.
     pub(super) fn same_shape(&self, other: &Self) -> bool {
         match (self, other) {
@@ -327,8 +389,9 @@ impl Values {
     }
 }
 
-/// The sum of two sums. Where both are infinite, of different signs, the first one stands: a sum is never NaN.
+/// The sum of two sums. Where both are infinite, of different signs, the first one stands: a sum is never NaN, unless a
+/// page did not say it.
 fn join_sums(a: f64, b: f64) -> f64 {
     let sum = a + b;
-    if sum.is_nan() { a } else { sum }
+    if sum.is_nan() && !b.is_nan() { a } else { sum }
 }

@@ -25,6 +25,10 @@ pub enum Kind {
     Info,
     /// One state of several; its value is 1, the others' 0.
     StateSet,
+    /// Counts per bucket of what is there now, and its sum; a page that was [read](crate::encode::read) may have it.
+    GaugeHistogram,
+    /// Not said: of a page that was [read](crate::encode::read).
+    Unknown,
 }
 
 impl Kind {
@@ -34,8 +38,9 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge | Self::Info | Self::StateSet => "gauge",
-            Self::Histogram => "histogram",
+            Self::Histogram | Self::GaugeHistogram => "histogram",
             Self::Summary => "summary",
+            Self::Unknown => "untyped",
         }
     }
 }
@@ -45,6 +50,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Info => "info",
             Self::StateSet => "state set",
+            Self::GaugeHistogram => "gauge histogram",
+            Self::Unknown => "metric of no type",
             other => other.as_text(),
         })
     }

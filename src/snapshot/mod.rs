@@ -24,8 +24,8 @@ pub use native::{Estimate, Native};
 pub(crate) use native::{Natives, Resolution};
 pub use number::Number;
 pub(crate) use number::Numbers;
-pub(crate) use values::Values;
 pub use values::{Histogram, Quantiles, Summary, Value};
+pub(crate) use values::{Values, Written};
 
 /// What gives a snapshot: a registry. The reading half knows no more of it.
 pub trait Source: Send + Sync {

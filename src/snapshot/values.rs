@@ -30,6 +30,20 @@ pub(crate) enum Values {
         interval: bool,
         values: Vec<Quantiles>,
     },
+    /// Of a summary that was read from a page.
+    Written(Vec<Written>),
+}
+
+/// What a page says of one series of a summary: the observations behind its quantiles are not known.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(crate) struct Written {
+    /// Nothing where the page does not say it.
+    pub(crate) count: Option<u64>,
+    /// NaN where the page does not say it.
+    pub(crate) sum: f64,
+    /// Ascending; none of an interval.
+    pub(crate) quantiles: Vec<(f64, f64)>,
 }
 
 /// What one series of a summary observed.
@@ -111,6 +125,7 @@ impl Values {
             Values::Gauge(values) => values.len(),
             Values::Histogram { sums, .. } => sums.len(),
             Values::Summary { values, .. } => values.len(),
+            Values::Written(values) => values.len(),
         }
     }
 
@@ -138,11 +153,12 @@ impl Values {
                 interval,
                 values,
                 ..
-            } => Value::Summary(Summary {
+            } => Value::Summary(Summary(Source::Sketch {
                 values: &values[i],
                 targets: targets.as_slice(),
                 interval: *interval,
-            }),
+            })),
+            Values::Written(values) => Value::Summary(Summary(Source::Page(&values[i]))),
         }
     }
 
@@ -166,8 +182,12 @@ impl Values {
                     natives.push(native);
                 }
             }
-            (Values::Summary { values, .. }, Value::Summary(value)) => {
-                values.push(value.values.clone());
+            (
+                Values::Summary { values: all, .. },
+                Value::Summary(Summary(Source::Sketch { values, .. })),
+            ) => all.push(values.clone()),
+            (Values::Written(all), Value::Summary(Summary(Source::Page(value)))) => {
+                all.push(value.clone());
             }
             _ => debug_assert!(false, "families of different kinds"),
         }
@@ -190,6 +210,10 @@ impl Values {
             Values::Summary { values, .. } => values
                 .iter()
                 .map(|value| 48 + 16 * value.sketch.tuples().len())
+                .sum(),
+            Values::Written(values) => values
+                .iter()
+                .map(|value| size_of::<Written>() + 16 * value.quantiles.capacity())
                 .sum(),
         }
     }
@@ -218,6 +242,7 @@ impl Values {
                 }
             }
             Self::Summary { values, .. } => values.clear(),
+            Self::Written(values) => values.clear(),
         }
     }
 }
@@ -238,47 +263,72 @@ pub enum Value<'a> {
 
 /// What one series of a summary observed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary<'a> {
-    values: &'a Quantiles,
-    targets: &'a [(f64, f64)],
-    interval: bool,
+pub struct Summary<'a>(Source<'a>);
+
+/// What is known of a summary.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source<'a> {
+    Sketch {
+        values: &'a Quantiles,
+        targets: &'a [(f64, f64)],
+        interval: bool,
+    },
+    Page(&'a Written),
 }
 
 impl<'a> Summary<'a> {
-    /// The number of observations.
+    /// The number of observations; 0 where a page that was [read](crate::encode::read) did not say it.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.values.count
+        self.known_count().unwrap_or(0)
     }
 
-    /// The sum of the same observations.
+    /// The number of observations, where it is known.
+    pub(crate) fn known_count(&self) -> Option<u64> {
+        match self.0 {
+            Source::Sketch { values, .. } => Some(values.count),
+            Source::Page(written) => written.count,
+        }
+    }
+
+    /// The sum of the same observations; NaN where a page that was [read](crate::encode::read) did not say it.
     #[must_use]
     pub fn sum(&self) -> f64 {
-        self.values.sum
+        match self.0 {
+            Source::Sketch { values, .. } => values.sum,
+            Source::Page(written) => written.sum,
+        }
     }
 
     /// The number of observations that quantiles are of: those in the window, where there is one.
     #[must_use]
     pub fn sketched(&self) -> u64 {
-        self.values.sketched()
+        match self.0 {
+            Source::Sketch { values, .. } => values.sketched(),
+            Source::Page(written) => written.count.unwrap_or(0),
+        }
     }
 
-    /// The quantiles that are exported: each with its value, NaN before the first observation. None of an interval.
+    /// The quantiles that are exported, or were: each with its value, NaN before the first observation. None of an
+    /// interval.
     pub fn exported(&self) -> impl Iterator<Item = (f64, f64)> + 'a {
-        let Self {
-            values,
-            targets,
-            interval,
-        } = *self;
-        let mut last = f64::NEG_INFINITY;
-        // The next one each time: they are few, and this takes no memory.
-        std::iter::from_fn(move || {
-            let phis = targets.iter().map(|(phi, _)| *phi);
-            last = phis
-                .filter(|phi| *phi > last && !interval)
-                .min_by(f64::total_cmp)?;
-            let value = values.quantile(last).map_or(f64::NAN, |(value, _)| value);
-            Some((last, value))
+        let source = self.0;
+        let (mut last, mut place) = (f64::NEG_INFINITY, 0);
+        // The next one each time: objectives are few, and this takes no memory.
+        std::iter::from_fn(move || match source {
+            Source::Sketch { interval: true, .. } => None,
+            Source::Sketch {
+                values, targets, ..
+            } => {
+                let phis = targets.iter().map(|(phi, _)| *phi);
+                last = phis.filter(|phi| *phi > last).min_by(f64::total_cmp)?;
+                let value = values.quantile(last).map_or(f64::NAN, |(value, _)| value);
+                Some((last, value))
+            }
+            Source::Page(written) => {
+                place += 1;
+                written.quantiles.get(place - 1).copied()
+            }
         })
     }
 
@@ -286,18 +336,23 @@ impl<'a> Summary<'a> {
     ///
     /// # Errors
     ///
-    /// Of an interval: what two snapshots have between them cannot be told from their sketches; use a window.
+    /// Of an interval: what two snapshots have between them cannot be told from their sketches; use a window. Of a summary
+    /// that was [read](crate::encode::read): its page has no sketch, only what [`exported`](Self::exported) gives.
     pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, crate::Error> {
-        if self.interval {
-            return Err(crate::error::Error::interval());
+        match self.0 {
+            Source::Sketch { interval: true, .. } => Err(crate::error::Error::interval()),
+            Source::Sketch { values, .. } => Ok(values.quantile(phi)),
+            Source::Page(_) => Err(crate::error::Error::written()),
         }
-        Ok(self.values.quantile(phi))
     }
 
     /// Whether an objective's error may be more than promised: see [`Quantiles::is_degraded`].
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        self.values.is_degraded()
+        match self.0 {
+            Source::Sketch { values, .. } => values.is_degraded(),
+            Source::Page(_) => false,
+        }
     }
 }
 

@@ -1,0 +1,71 @@
+//! Any bytes, read: never a panic. What is a page, written in its format, is the same page again; in any other it is
+//! written without a panic.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tallies::Snapshot;
+use tallies::encode::{self, Escaping, Options};
+
+const OPTIONS: Options = Options::new().escaping(Escaping::AllowUtf8).created(true);
+
+fn text(snapshot: &Snapshot) -> String {
+    let mut page = Vec::new();
+    OPTIONS.text_into(snapshot, &mut page);
+    String::from_utf8(page).unwrap()
+}
+
+fn open_metrics(snapshot: &Snapshot) -> String {
+    let mut page = Vec::new();
+    OPTIONS.open_metrics_into(snapshot, &mut page);
+    String::from_utf8(page).unwrap()
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let reads = [
+        (encode::read_text(bytes), text as fn(&_) -> _),
+        (encode::read_open_metrics(bytes), open_metrics),
+    ];
+    for (i, (read, write)) in reads.iter().enumerate() {
+        let read = match read {
+            Ok(read) => read,
+            Err(e) => {
+                assert!(e.to_string().starts_with("line "), "{e}");
+                continue;
+            }
+        };
+        let page = write(read);
+        let again = [encode::read_text, encode::read_open_metrics][i](page.as_bytes())
+            .unwrap_or_else(|e| panic!("{e}\n{page}"));
+        assert_eq!(page, write(&again));
+        // Names that are apart in one format may meet in the other: then it says so.
+        let _ = (
+            encode::read_text(text(read)),
+            encode::read_open_metrics(open_metrics(read)),
+        );
+        let _ = encode::protobuf(read);
+        let mut twice = again.clone();
+        let merged = twice.merge(read);
+        if merged.is_ok() {
+            assert!(
+                twice
+                    .families()
+                    .map(|f| f.len())
+                    .eq(read.families().map(|f| f.len()))
+            );
+        }
+        let none = again.since(read);
+        for family in none
+            .families()
+            .filter(|f| f.kind() == tallies::snapshot::Kind::Counter)
+        {
+            for (labels, value) in family.series() {
+                let tallies::snapshot::Value::Counter(n) = value else {
+                    panic!("{labels:?}")
+                };
+                // Infinity less infinity is not a number.
+                assert!(n.as_f64() == 0.0 || n.as_f64().is_nan(), "{n:?}");
+            }
+        }
+    }
+});

@@ -1,0 +1,369 @@
+//! A family that is being read: its samples gather in series, and are checked when no more can come.
+
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use crate::snapshot::{Family, GaugeMerge, Kind, Meta, is_label_name, is_metric_name};
+
+use super::line::Line;
+use super::sample::{self, Sample};
+use super::series::{self, Series, Step};
+use super::{Dialect, Fault, kind, number, show};
+
+/// What a sample says of its series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Part {
+    Value,
+    Quantile,
+    Bucket,
+    Sum,
+    Count,
+    Created,
+}
+
+/// A family, as far as it is read.
+pub(super) struct Open<'a> {
+    pub(super) name: Cow<'a, str>,
+    /// The line in which it began.
+    pub(super) line: usize,
+    dialect: Dialect,
+    kind: Option<Kind>,
+    help: Option<String>,
+    unit: Option<&'a str>,
+    /// Whether a name in it needs quotes.
+    is_utf8: bool,
+    /// What samples it may have; nothing before the first of them.
+    parts: &'static [(&'static str, Part)],
+    series: Vec<Series>,
+    places: HashMap<String, usize>,
+    /// Of a state set: the label sets that were there, without the state; and the last of them.
+    sets: HashSet<String>,
+    set: Option<String>,
+}
+
+impl<'a> Open<'a> {
+    pub(super) fn new(name: Cow<'a, str>, line: usize, dialect: Dialect) -> Self {
+        Self {
+            is_utf8: !is_metric_name(name.as_bytes()),
+            name,
+            line,
+            dialect,
+            kind: None,
+            help: None,
+            unit: None,
+            parts: &[],
+            series: Vec::new(),
+            places: HashMap::new(),
+            sets: HashSet::new(),
+            set: None,
+        }
+    }
+
+    /// Takes the text of a HELP, TYPE or UNIT.
+    pub(super) fn describe(&mut self, word: &str, mut line: Line<'a>) -> Result<(), Fault> {
+        let at = line.at;
+        let is_again = match word {
+            "HELP" => self.help.is_some(),
+            "TYPE" => self.kind.is_some(),
+            _ => self.unit.is_some(),
+        };
+        if is_again {
+            return line.fault(format!("{word} of {} stands twice", show(&self.name)));
+        }
+        match word {
+            "HELP" => {
+                let quotes = self.dialect == Dialect::OpenMetrics;
+                let text = line.rest();
+                let help = line.unescape(text.len(), quotes)?;
+                if quotes && let Some(quote) = bare_quote(text) {
+                    return Err(Fault::new(at + quote, "a quote in HELP is written `\\\"`"));
+                }
+                self.help = Some(help.into_owned());
+            }
+            "TYPE" => {
+                let word = line.token();
+                let Some(kind) = kind(word, self.dialect) else {
+                    let kinds = match self.dialect {
+                        Dialect::Text => "counter, gauge, histogram, summary, untyped",
+                        Dialect::OpenMetrics => {
+                            "counter, gauge, histogram, gaugehistogram, summary, info, stateset, unknown"
+                        }
+                    };
+                    return Err(Fault::new(
+                        at,
+                        format!("{} is no type: {kinds}", show(word)),
+                    ));
+                };
+                self.kind = Some(kind);
+                line.end()?;
+            }
+            _ => {
+                let unit = line.token();
+                line.end()?;
+                let ends = self.name.strip_suffix(unit);
+                if !unit.is_empty() && !ends.is_some_and(|before| before.ends_with('_')) {
+                    return Err(Fault::new(
+                        at,
+                        format!(
+                            "unit {} has to end the name {}, behind `_`",
+                            show(unit),
+                            show(&self.name)
+                        ),
+                    ));
+                }
+                self.unit = Some(unit);
+            }
+        }
+        Ok(())
+    }
+
+    fn kind(&self) -> Kind {
+        self.kind.unwrap_or(Kind::Unknown)
+    }
+
+    /// Whether HELP, TYPE and UNIT can come no more.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// What was not described is so by default.
+    pub(super) fn settle(&mut self) -> Result<(), Fault> {
+        let kind = self.kind();
+        self.parts = parts(kind, self.dialect);
+        let has_unit = self.unit.is_some_and(|unit| !unit.is_empty());
+        if has_unit && matches!(kind, Kind::Info | Kind::StateSet) {
+            return Err(Fault::in_line(
+                self.line,
+                format!("{kind} {} cannot have a unit", show(&self.name)),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The names of its samples that are not the family's.
+    pub(super) fn sample_names(&self) -> Vec<String> {
+        let suffixes = self.parts.iter().map(|(suffix, _)| *suffix);
+        suffixes
+            .filter(|suffix| !suffix.is_empty())
+            .map(|suffix| format!("{}{suffix}", self.name))
+            .collect()
+    }
+
+    /// What a sample of this name says, if it is one of the family.
+    pub(super) fn part(&self, name: &str) -> Option<Part> {
+        let suffix = name.strip_prefix(&*self.name)?;
+        let parts = parts(self.kind(), self.dialect).iter();
+        parts
+            .copied()
+            .find(|(known, _)| *known == suffix)
+            .map(|(_, part)| part)
+    }
+
+    /// What is said to a sample that has the family's own name, where none may.
+    pub(super) fn suffixed(&self) -> String {
+        let parts = parts(self.kind(), self.dialect).iter();
+        let names: Vec<_> = parts
+            .map(|(suffix, _)| format!("`{}{suffix}`", self.name))
+            .collect();
+        format!(
+            "samples of {} {} are called {}",
+            self.kind(),
+            show(&self.name),
+            names.join(", ")
+        )
+    }
+
+    /// Takes a sample of the family, which stands in line `number`.
+    pub(super) fn sample(
+        &mut self,
+        number: usize,
+        mut sample: Sample<'a>,
+        part: Part,
+    ) -> Result<(), Fault> {
+        sample::twice(&sample.labels)?;
+        let step = self.step(&mut sample, part)?;
+        let i = self.place(number, &sample)?;
+        let mut names = sample.labels.iter().map(|label| label.name.as_bytes());
+        self.is_utf8 |= names.any(|name| !is_label_name(name));
+        let series = &mut self.series[i];
+        if self.dialect == Dialect::OpenMetrics && series.time != sample.time {
+            return Err(Fault::new(
+                sample.value_at,
+                format!(
+                    "line {} has another timestamp for this series; a snapshot holds one point of it",
+                    series.line
+                ),
+            ));
+        }
+        series.take(
+            sample,
+            part,
+            step,
+            self.kind.unwrap_or(Kind::Unknown),
+            self.dialect,
+        )
+    }
+
+    /// Takes the label that is not the series': a bucket's bound, a quantile. Else there is none.
+    fn step(&self, sample: &mut Sample<'a>, part: Part) -> Result<Option<Step>, Fault> {
+        let reserved = match self.kind() {
+            Kind::Histogram | Kind::GaugeHistogram => "le",
+            Kind::Summary => "quantile",
+            Kind::StateSet if !sample.labels.iter().any(|label| label.name == self.name) => {
+                return Err(Fault::new(
+                    sample.at,
+                    format!(
+                        "a state needs the label {}, called as its family",
+                        show(&self.name)
+                    ),
+                ));
+            }
+            _ => return Ok(None),
+        };
+        let place = sample
+            .labels
+            .iter()
+            .position(|label| label.name == reserved);
+        let wanted = matches!(part, Part::Bucket | Part::Quantile);
+        match place {
+            None if !wanted => Ok(None),
+            None => Err(Fault::new(
+                sample.at,
+                format!("the label `{reserved}` is missing"),
+            )),
+            Some(place) => {
+                let label = sample.labels.remove(place);
+                if !wanted {
+                    return Err(Fault::new(
+                        label.at,
+                        format!("the label `{reserved}` does not belong here"),
+                    ));
+                }
+                let value = number::bound(&label.value).filter(|x| match part {
+                    Part::Quantile => (0.0..=1.0).contains(x),
+                    _ => !x.is_nan(),
+                });
+                let what = if part == Part::Bucket {
+                    "bound"
+                } else {
+                    "quantile"
+                };
+                match value {
+                    Some(value) => Ok(Some(Step {
+                        value,
+                        at: label.at,
+                    })),
+                    None => Err(Fault::new(label.at, number::wrong(&label.value, what))),
+                }
+            }
+        }
+    }
+
+    /// The place of the sample's series, which begins in this line if it is new.
+    fn place(&mut self, number: usize, sample: &Sample<'a>) -> Result<usize, Fault> {
+        let in_pieces = || {
+            Err(Fault::new(
+                sample.at,
+                "this label set was there before another one; all lines of one stand together",
+            ))
+        };
+        let is_strict = self.dialect == Dialect::OpenMetrics;
+        if self.kind() == Kind::StateSet {
+            let set = sample::key(&sample.labels, &self.name);
+            if self.set.as_ref() != Some(&set) {
+                if !self.sets.insert(set.clone()) {
+                    return in_pieces();
+                }
+                self.set = Some(set);
+            }
+        }
+        match self.places.entry(sample::key(&sample.labels, "")) {
+            Entry::Occupied(place) => {
+                let i = *place.get();
+                // Of what has one line per series, a second one is worse than out of place.
+                let has_more = self.parts.len() > 1;
+                if is_strict && has_more && i + 1 != self.series.len() {
+                    return in_pieces();
+                }
+                Ok(i)
+            }
+            Entry::Vacant(place) => {
+                place.insert(self.series.len());
+                self.series.push(Series::new(number, sample));
+                Ok(self.series.len() - 1)
+            }
+        }
+    }
+
+    /// All of it is read.
+    pub(super) fn into_family(self) -> Result<Family, Fault> {
+        let kind = self.kind();
+        let suffix = match (kind, self.dialect) {
+            (Kind::Counter, Dialect::OpenMetrics) => "_total",
+            (Kind::Info, Dialect::OpenMetrics) => "_info",
+            _ => "",
+        };
+        let meta = Meta {
+            name: format!("{}{suffix}", self.name).into(),
+            help: self.help.unwrap_or_default().into(),
+            unit: self.unit.unwrap_or_default().to_owned().into(),
+            kind,
+            merge: match kind {
+                Kind::Info | Kind::StateSet => GaugeMerge::Max,
+                _ => GaugeMerge::Sum,
+            },
+            utf8: self.is_utf8,
+            constant: String::new(),
+        };
+        let values = series::values(&self.series, kind, self.dialect, &meta.name)?;
+        let mut family = Family::new(meta, values);
+        for (i, series) in self.series.into_iter().enumerate() {
+            family
+                .texts
+                .push(&series.labels, series.created.unwrap_or(0));
+            let exemplars = series.exemplars.into_iter();
+            family
+                .exemplars
+                .extend(exemplars.map(|(bucket, exemplar)| (i as u32, bucket, exemplar)));
+        }
+        Ok(family)
+    }
+}
+
+/// Where a quote stands that no backslash escapes.
+fn bare_quote(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.bytes().position(|b| {
+        let bare = b == b'"' && !escaped;
+        escaped = b == b'\\' && !escaped;
+        bare
+    })
+}
+
+/// The suffixes of a kind's samples.
+fn parts(kind: Kind, dialect: Dialect) -> &'static [(&'static str, Part)] {
+    use Part::{Bucket, Count, Created, Quantile, Sum, Value};
+    match (kind, dialect) {
+        (Kind::Counter, Dialect::OpenMetrics) => &[("_total", Value), ("_created", Created)],
+        (Kind::Histogram, Dialect::Text) => {
+            &[("_bucket", Bucket), ("_sum", Sum), ("_count", Count)]
+        }
+        (Kind::Histogram, Dialect::OpenMetrics) => &[
+            ("_bucket", Bucket),
+            ("_sum", Sum),
+            ("_count", Count),
+            ("_created", Created),
+        ],
+        (Kind::GaugeHistogram, _) => &[("_bucket", Bucket), ("_gsum", Sum), ("_gcount", Count)],
+        (Kind::Summary, Dialect::Text) => &[("", Quantile), ("_sum", Sum), ("_count", Count)],
+        (Kind::Summary, Dialect::OpenMetrics) => &[
+            ("", Quantile),
+            ("_sum", Sum),
+            ("_count", Count),
+            ("_created", Created),
+        ],
+        (Kind::Info, Dialect::OpenMetrics) => &[("_info", Value)],
+        _ => &[("", Value)],
+    }
+}

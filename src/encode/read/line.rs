@@ -1,0 +1,246 @@
+//! One line of a page, token by token.
+
+use std::borrow::Cow;
+
+use crate::snapshot::Number;
+
+use super::number;
+use super::{Dialect, Fault, show};
+
+/// A line, and how far it is read.
+pub(super) struct Line<'a> {
+    pub(super) dialect: Dialect,
+    text: &'a str,
+    /// In bytes; always between two characters.
+    pub(super) at: usize,
+}
+
+/// A label, and where its name and its value begin.
+pub(super) struct Label<'a> {
+    pub(super) name: Cow<'a, str>,
+    pub(super) value: Cow<'a, str>,
+    pub(super) at: usize,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(text: &'a str, dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            text,
+            at: 0,
+        }
+    }
+
+    pub(super) fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    pub(super) fn fault<T>(&self, what: impl Into<String>) -> Result<T, Fault> {
+        Err(Fault::new(self.at, what))
+    }
+
+    /// What stands here instead of what is `wanted`.
+    fn unlike<T>(&self, wanted: &str) -> Result<T, Fault> {
+        self.fault(match self.rest() {
+            "" => format!("the line ends; {wanted}"),
+            rest => format!("found {}; {wanted}", show(rest)),
+        })
+    }
+
+    /// Steps over `token`, if it is next.
+    pub(super) fn skip(&mut self, token: &str) -> bool {
+        let there = self.rest().starts_with(token);
+        if there {
+            self.at += token.len();
+        }
+        there
+    }
+
+    /// Steps over blanks and tabs where the format lets any number of them stand.
+    pub(super) fn blanks(&mut self) {
+        if self.dialect == Dialect::Text {
+            let rest = self.rest();
+            self.at += rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        }
+    }
+
+    /// Steps over what separates two tokens: one blank, in text any number of blanks and tabs.
+    pub(super) fn gap(&mut self, before: &str) -> Result<(), Fault> {
+        self.blank(before)?;
+        self.blanks();
+        Ok(())
+    }
+
+    /// Steps over one blank; in text it may be a tab.
+    pub(super) fn blank(&mut self, before: &str) -> Result<(), Fault> {
+        if self.skip(" ") || (self.dialect == Dialect::Text && self.skip("\t")) {
+            return Ok(());
+        }
+        self.unlike(&format!("a blank belongs before {before}"))
+    }
+
+    /// Nothing more stands here.
+    pub(super) fn end(&mut self) -> Result<(), Fault> {
+        self.blanks();
+        match self.rest() {
+            "" => Ok(()),
+            _ => self.unlike("the line should end here"),
+        }
+    }
+
+    /// The next token: up to a blank.
+    pub(super) fn token(&mut self) -> &'a str {
+        let rest = self.rest();
+        let blank = match self.dialect {
+            Dialect::Text => &[' ', '\t'][..],
+            Dialect::OpenMetrics => &[' '],
+        };
+        let token = &rest[..rest.find(blank).unwrap_or(rest.len())];
+        self.at += token.len();
+        token
+    }
+
+    /// A name of the old character set, or any name in quotes.
+    pub(super) fn name(&mut self, what: &str, colons: bool) -> Result<Cow<'a, str>, Fault> {
+        let from = self.at;
+        if !self.rest().starts_with('"') {
+            let is_in = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || (colons && *b == b':');
+            let name = self.rest();
+            let name = &name[..name.bytes().take_while(is_in).count()];
+            if name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
+                let set = if colons {
+                    "a-z, A-Z, _, :"
+                } else {
+                    "a-z, A-Z, _"
+                };
+                return self.unlike(&format!(
+                    "{what} begins with one of {set}, or stands in quotes"
+                ));
+            }
+            self.at += name.len();
+            return Ok(Cow::Borrowed(name));
+        }
+        let name = self.quoted()?;
+        if name.is_empty() || name.contains(['"', '\\', '\n']) {
+            return Err(Fault::new(
+                from,
+                format!(
+                    "{what} {} is empty, or has a quote, a backslash or a line feed in it",
+                    show(&name)
+                ),
+            ));
+        }
+        Ok(name)
+    }
+
+    /// A string in quotes, unescaped.
+    pub(super) fn quoted(&mut self) -> Result<Cow<'a, str>, Fault> {
+        if !self.skip("\"") {
+            return self.unlike("a value in quotes belongs here");
+        }
+        let from = self.at;
+        let mut escaped = false;
+        let end = self.rest().bytes().position(|b| {
+            let closes = b == b'"' && !escaped;
+            escaped = b == b'\\' && !escaped;
+            closes
+        });
+        let Some(end) = end else {
+            return Err(Fault::new(from - 1, "this quote is never closed"));
+        };
+        let plain = self.unescape(end, true)?;
+        self.at += 1;
+        Ok(plain)
+    }
+
+    /// The next `len` bytes, unescaped.
+    pub(super) fn unescape(&mut self, len: usize, quotes: bool) -> Result<Cow<'a, str>, Fault> {
+        let raw = &self.rest()[..len];
+        if !raw.contains('\\') {
+            self.at += len;
+            return Ok(Cow::Borrowed(raw));
+        }
+        let mut plain = String::with_capacity(len);
+        let mut rest = raw;
+        while let Some(next) = rest.find('\\') {
+            plain.push_str(&rest[..next]);
+            plain.push(match rest[next + 1..].chars().next() {
+                Some('\\') => '\\',
+                Some('n') => '\n',
+                Some('"') if quotes => '"',
+                _ => {
+                    self.at += raw.len() - rest.len() + next;
+                    return self.fault(format!(
+                        "{} is no escape; there are {}",
+                        show(rest[next..].get(..2).unwrap_or("\\")),
+                        if quotes {
+                            "`\\\\`, `\\n` and `\\\"`"
+                        } else {
+                            "`\\\\` and `\\n`"
+                        }
+                    ));
+                }
+            });
+            rest = &rest[next + 2..];
+        }
+        plain.push_str(rest);
+        self.at += len;
+        Ok(Cow::Owned(plain))
+    }
+
+    /// Labels in braces; the brace is read. `name` is where a metric's name may stand in quotes, if it stood nowhere else.
+    pub(super) fn labels(
+        &mut self,
+        mut name: Option<&mut Option<Cow<'a, str>>>,
+    ) -> Result<Vec<Label<'a>>, Fault> {
+        let mut labels = Vec::new();
+        let mut after_comma = false;
+        loop {
+            self.blanks();
+            // Nothing in the braces, or a comma behind the last label, which only text lets stand.
+            if (!after_comma || self.dialect == Dialect::Text) && self.skip("}") {
+                return Ok(labels);
+            }
+            let at = self.at;
+            let is_quoted = self.rest().starts_with('"');
+            let label = self.name("a name in braces", false)?;
+            self.blanks();
+            match name.take() {
+                Some(name @ None) if is_quoted && !self.rest().starts_with('=') => {
+                    *name = Some(label)
+                }
+                _ => {
+                    if label == "__name__" {
+                        let what = "`__name__` is no label: the sample's name is it";
+                        return Err(Fault::new(at, what));
+                    }
+                    if !self.skip("=") {
+                        return self.unlike("`=` belongs behind a label's name");
+                    }
+                    self.blanks();
+                    labels.push(Label {
+                        name: label,
+                        value: self.quoted()?,
+                        at,
+                    });
+                }
+            }
+            self.blanks();
+            if self.skip("}") {
+                return Ok(labels);
+            }
+            after_comma = self.skip(",");
+            if !after_comma {
+                return self.unlike("`,` or `}` belongs behind a label");
+            }
+        }
+    }
+
+    /// A sample's value.
+    pub(super) fn value(&mut self) -> Result<Number, Fault> {
+        let from = self.at;
+        let token = self.token();
+        number::value(token, self.dialect)
+            .ok_or_else(|| Fault::new(from, number::wrong(token, "number")))
+    }
+}

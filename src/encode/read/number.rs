@@ -1,0 +1,241 @@
+//! Numbers as pages hold them, and no others.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::snapshot::Number;
+
+use super::{Dialect, show};
+
+/// A value: an integer where it is one, so that counts above 2⁵³ stay exact.
+pub(super) fn value(text: &str, dialect: Dialect) -> Option<Number> {
+    // Below this every whole float is an integer, and written as one.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if text.bytes().all(|b| b.is_ascii_digit())
+        && let Ok(n) = text.parse()
+    {
+        return Some(Number::Int(n));
+    }
+    let x = float(text, dialect)?;
+    let is_whole = (0.0..EXACT).contains(&x) && x.fract() == 0.0 && x.is_sign_positive();
+    Some(if is_whole {
+        Number::Int(x as u64)
+    } else {
+        Number::Float(x)
+    })
+}
+
+/// A value, as a float. OpenMetrics lets infinities and NaN be spelled in several ways.
+fn float(text: &str, dialect: Dialect) -> Option<f64> {
+    if let Some(x) = bound(text) {
+        return Some(x);
+    }
+    if dialect == Dialect::Text {
+        return None;
+    }
+    if text.eq_ignore_ascii_case("nan") {
+        return Some(f64::NAN);
+    }
+    let word = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_infinite = ["inf", "infinity"]
+        .iter()
+        .any(|all| word.eq_ignore_ascii_case(all));
+    is_infinite.then_some(if text.starts_with('-') {
+        f64::NEG_INFINITY
+    } else {
+        f64::INFINITY
+    })
+}
+
+/// A bound or a quantile: part of what a series is called, so infinities have one spelling.
+pub(super) fn bound(text: &str) -> Option<f64> {
+    match text {
+        "+Inf" => Some(f64::INFINITY),
+        "-Inf" => Some(f64::NEG_INFINITY),
+        "NaN" => Some(f64::NAN),
+        _ => real(text),
+    }
+}
+
+/// Digits with a sign, a point and an exponent, as far as they fit in a float. Rust reads more than that.
+pub(super) fn real(text: &str) -> Option<f64> {
+    let digits = |text: &mut &str| {
+        let n = text.bytes().take_while(u8::is_ascii_digit).count();
+        *text = &text[n..];
+        n
+    };
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let mut n = digits(&mut rest);
+    if let Some(fraction) = rest.strip_prefix('.') {
+        rest = fraction;
+        n += digits(&mut rest);
+    }
+    if n == 0 {
+        return None;
+    }
+    if let Some(exponent) = rest.strip_prefix(['e', 'E']) {
+        rest = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        if digits(&mut rest) == 0 {
+            return None;
+        }
+    }
+    let x: f64 = text.parse().ok()?;
+    (rest.is_empty() && x.is_finite()).then_some(x)
+}
+
+/// The first second that is no time: of the year 10000. What is later is a mistake, and soon more than a float can tell.
+const END: u64 = 253_402_300_800;
+
+/// A time: milliseconds since the epoch in text, seconds in OpenMetrics.
+pub(super) fn time(text: &str, dialect: Dialect) -> Option<SystemTime> {
+    let is_past = text.starts_with('-');
+    let since = match dialect {
+        Dialect::Text if text.starts_with('+') => return None,
+        Dialect::Text => Duration::from_millis(text.parse::<i64>().ok()?.unsigned_abs()),
+        Dialect::OpenMetrics => seconds(text)?,
+    };
+    if since.as_secs() >= END {
+        None
+    } else if is_past {
+        UNIX_EPOCH.checked_sub(since)
+    } else {
+        UNIX_EPOCH.checked_add(since)
+    }
+}
+
+/// Seconds without their sign, exact where they have no exponent: a float of today's seconds ends at microseconds.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds = real(text)?.abs();
+    if text.contains(['e', 'E']) || seconds >= END as f64 {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let digits = text.trim_start_matches(['+', '-']);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let nanos = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+    let nanos = nanos.fold(0, |all, digit| 10 * all + u32::from(digit - b'0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    Some(Duration::new(whole.parse().ok()?, nanos))
+}
+
+/// Milliseconds in so many seconds since the epoch.
+pub(super) fn millis(seconds: f64) -> Option<u64> {
+    (0.0..END as f64)
+        .contains(&seconds)
+        .then(|| (seconds * 1000.0).round() as u64)
+}
+
+/// What is said of what is no such thing.
+pub(super) fn wrong(text: &str, what: &str) -> String {
+    let right = match what {
+        "number" => "digits with a sign, a point and an exponent, `+Inf`, `-Inf` or `NaN`",
+        "bound" => "digits with a sign, a point and an exponent, or `+Inf`",
+        "quantile" => "a number from 0 to 1",
+        "timestamp in milliseconds" => "a whole number of them since 1970, up to the year 9999",
+        _ => "how many since 1970, up to the year 9999",
+    };
+    match text {
+        "" => format!("the {what} is missing: {right}"),
+        _ => format!("{} is no {what}: that is {right}", show(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn legal_forms_and_no_others() {
+        for (text, x) in [
+            ("0", 0.0),
+            ("007", 7.0),
+            ("+1", 1.0),
+            ("-1.5", -1.5),
+            ("1.", 1.0),
+            (".5", 0.5),
+            ("1e3", 1000.0),
+            ("1E+03", 1000.0),
+            ("1.5e-3", 0.0015),
+            ("-0", -0.0),
+            ("5e-324", 5e-324),
+            ("+Inf", f64::INFINITY),
+            ("-Inf", f64::NEG_INFINITY),
+        ] {
+            for dialect in [Dialect::Text, Dialect::OpenMetrics] {
+                assert_eq!(value(text, dialect).map(Number::as_f64), Some(x), "{text}");
+            }
+        }
+        for bad in [
+            "", ".", "+", "-", "e5", "1e", "1e+", "1.5.2", "0x1p3", "1_000", "1,5", " 1", "1 ",
+            "١", "1e999", "--1", "+-1", "nan1", "Info", "+NaN",
+        ] {
+            for dialect in [Dialect::Text, Dialect::OpenMetrics] {
+                assert_eq!(value(bad, dialect), None, "{bad:?}");
+            }
+        }
+        for (text, x) in [
+            ("inf", f64::INFINITY),
+            ("-INFINITY", f64::NEG_INFINITY),
+            ("+infinity", f64::INFINITY),
+        ] {
+            assert_eq!(value(text, Dialect::OpenMetrics), Some(Number::Float(x)));
+            assert_eq!(value(text, Dialect::Text), None, "{text}");
+            assert_eq!(bound(text), None, "{text}");
+        }
+        assert!(value("nan", Dialect::OpenMetrics).is_some_and(|x| x.as_f64().is_nan()));
+        assert_eq!(value("nan", Dialect::Text), None);
+    }
+
+    #[test]
+    fn whole_numbers_stay_exact() {
+        for (text, n) in [
+            ("18446744073709551615", Number::Int(u64::MAX)),
+            ("1e+06", Number::Int(1_000_000)),
+            ("3.0", Number::Int(3)),
+            (
+                "18446744073709551616",
+                Number::Float(18_446_744_073_709_551_616.0),
+            ),
+            ("0.5", Number::Float(0.5)),
+        ] {
+            assert_eq!(value(text, Dialect::Text), Some(n), "{text}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        let after = |millis| Some(UNIX_EPOCH + Duration::from_millis(millis));
+        assert_eq!(time("1500", Dialect::Text), after(1500));
+        assert_eq!(time("1.5", Dialect::OpenMetrics), after(1500));
+        assert_eq!(
+            time("1700000000.123", Dialect::OpenMetrics),
+            after(1_700_000_000_123)
+        );
+        assert_eq!(
+            time("-1", Dialect::OpenMetrics),
+            UNIX_EPOCH.checked_sub(Duration::from_secs(1))
+        );
+        assert_eq!(
+            time("200000000000.001", Dialect::OpenMetrics),
+            after(200_000_000_000_001)
+        );
+        assert_eq!(time("1.5e3", Dialect::OpenMetrics), after(1_500_000));
+        assert_eq!(time(".5", Dialect::OpenMetrics), after(500));
+        assert_eq!(millis(1.5), Some(1500));
+        for bad in [-1.0, f64::NAN, f64::INFINITY, 1e12] {
+            assert_eq!(millis(bad), None, "{bad}");
+        }
+        for bad in [
+            "",
+            "1.5",
+            "1e3",
+            "+1",
+            "NaN",
+            "9223372036854775808",
+            "-9223372036854775808",
+        ] {
+            assert_eq!(time(bad, Dialect::Text), None, "{bad:?}");
+        }
+        for bad in ["", "NaN", "+Inf", "1e300", "253402300800", "x"] {
+            assert_eq!(time(bad, Dialect::OpenMetrics), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! One sample: a name, labels, a value; perhaps a timestamp and an exemplar.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use crate::snapshot::{Exemplar, Number, labels};
+
+use super::line::{Label, Line};
+use super::{Dialect, Fault, number};
+
+/// The most characters of an exemplar's labels, names and values together.
+const EXEMPLAR: usize = 128;
+
+pub(super) struct Sample<'a> {
+    pub(super) name: Cow<'a, str>,
+    /// Where the name begins.
+    pub(super) at: usize,
+    pub(super) labels: Vec<Label<'a>>,
+    pub(super) value: Number,
+    pub(super) value_at: usize,
+    pub(super) time: Option<SystemTime>,
+    pub(super) exemplar: Option<(usize, Exemplar)>,
+}
+
+impl<'a> Sample<'a> {
+    pub(super) fn read(line: &mut Line<'a>) -> Result<Self, Fault> {
+        let mut at = line.at;
+        let mut name = None;
+        if !line.rest().starts_with('{') {
+            if line.rest().starts_with('"') {
+                return line
+                    .fault("a sample's name in quotes belongs into the braces: `{\"name\"} 1`");
+            }
+            name = Some(line.name("a sample's name", true)?);
+            line.blanks();
+        }
+        let mut braces = false;
+        let mut labels = Vec::new();
+        if line.skip("{") {
+            braces = true;
+            line.blanks();
+            if name.is_none() {
+                at = line.at;
+            }
+            labels = line.labels(Some(&mut name))?;
+        }
+        let Some(name) = name else {
+            return Err(Fault::new(
+                at,
+                "a sample needs a name, first in the braces if it is in quotes",
+            ));
+        };
+        // Nothing has to stand between a brace and a number in text; behind a name blanks were read already.
+        match line.dialect {
+            Dialect::Text if braces || line.at > at + name.len() => line.blanks(),
+            _ => line.gap("the value")?,
+        }
+        let value_at = line.at;
+        let value = line.value()?;
+        let mut sample = Self {
+            name,
+            at,
+            labels,
+            value,
+            value_at,
+            time: None,
+            exemplar: None,
+        };
+        if line.dialect == Dialect::Text {
+            line.blanks();
+            if line.rest().starts_with('#') {
+                return line.fault("text has no exemplars and no comments behind a value");
+            }
+            if !line.rest().is_empty() {
+                sample.time = Some(time(line)?);
+            }
+            line.end()?;
+            return Ok(sample);
+        }
+        if !line.rest().is_empty() && !line.rest().starts_with(" #") {
+            line.gap("the timestamp")?;
+            sample.time = Some(time(line)?);
+        }
+        if line.skip(" # ") {
+            sample.exemplar = Some((line.at, exemplar(line)?));
+        }
+        line.end()?;
+        Ok(sample)
+    }
+}
+
+fn time(line: &mut Line<'_>) -> Result<SystemTime, Fault> {
+    let at = line.at;
+    let token = line.token();
+    let what = match line.dialect {
+        Dialect::Text => "timestamp in milliseconds",
+        Dialect::OpenMetrics => "timestamp in seconds",
+    };
+    number::time(token, line.dialect).ok_or_else(|| Fault::new(at, number::wrong(token, what)))
+}
+
+fn exemplar(line: &mut Line<'_>) -> Result<Exemplar, Fault> {
+    let at = line.at;
+    if !line.skip("{") {
+        return line.fault("an exemplar begins with its labels in braces");
+    }
+    let all = line.labels(None)?;
+    twice(&all)?;
+    let chars: usize = all
+        .iter()
+        .map(|label| label.name.chars().count() + label.value.chars().count())
+        .sum();
+    if chars > EXEMPLAR {
+        return Err(Fault::new(
+            at,
+            format!("an exemplar's labels have {EXEMPLAR} characters at most, here {chars}"),
+        ));
+    }
+    line.gap("the exemplar's value")?;
+    let value = line.value()?.as_f64();
+    let mut exemplar = Exemplar {
+        labels: text(&all),
+        value,
+        time: None,
+    };
+    if !line.rest().is_empty() {
+        line.gap("the exemplar's timestamp")?;
+        exemplar.time = Some(time(line)?);
+    }
+    Ok(exemplar)
+}
+
+/// The text of these labels, in their order, as the snapshot has it.
+pub(super) fn text(all: &[Label<'_>]) -> String {
+    labels::text_of(all.iter().map(|label| (&*label.name, &*label.value)))
+}
+
+/// What tells series apart: the labels in the order of their names; an empty value is no label.
+pub(super) fn key(all: &[Label<'_>], without: &str) -> String {
+    let mut sorted: Vec<_> = all
+        .iter()
+        .filter(|label| !label.value.is_empty() && label.name != without)
+        .map(|label| (&*label.name, &*label.value))
+        .collect();
+    sorted.sort_unstable();
+    labels::text(&sorted)
+}
+
+/// No label stands twice.
+pub(super) fn twice(all: &[Label<'_>]) -> Result<(), Fault> {
+    let mut sorted: Vec<_> = all.iter().map(|label| (&*label.name, label.at)).collect();
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(Fault::new(
+            pair[1].1,
+            format!("label {} stands twice", super::show(pair[1].0)),
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,289 @@
+//! A series that is being read: what its lines say, and whether that is all.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::snapshot::{Exemplar, Kind, Number, Numbers, Values, Written};
+
+use super::family::Part;
+use super::sample::{self, Sample};
+use super::{Dialect, Fault, number, show};
+
+/// A bucket's bound or a quantile, and where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    pub(super) value: f64,
+    pub(super) at: usize,
+}
+
+/// One series, as far as it is read.
+pub(super) struct Series {
+    /// The line in which it began.
+    pub(super) line: usize,
+    /// As the snapshot has them.
+    pub(super) labels: String,
+    pub(super) time: Option<SystemTime>,
+    /// In milliseconds since the epoch.
+    pub(super) created: Option<u64>,
+    /// Each with the place of its bucket.
+    pub(super) exemplars: Vec<(u32, Exemplar)>,
+    value: Option<Number>,
+    /// Bounds or quantiles, each with its value: of a bucket the cumulative count.
+    steps: Vec<(f64, Number)>,
+    sum: Option<f64>,
+    count: Option<u64>,
+}
+
+impl Series {
+    pub(super) fn new(line: usize, sample: &Sample<'_>) -> Self {
+        Self {
+            line,
+            labels: sample::text(&sample.labels),
+            time: sample.time,
+            created: None,
+            exemplars: Vec::new(),
+            value: None,
+            steps: Vec::new(),
+            sum: None,
+            count: None,
+        }
+    }
+
+    /// Takes what one of its samples says.
+    pub(super) fn take(
+        &mut self,
+        sample: Sample<'_>,
+        part: Part,
+        step: Option<Step>,
+        kind: Kind,
+        dialect: Dialect,
+    ) -> Result<(), Fault> {
+        let is_again = match part {
+            Part::Value => {
+                check_value(&sample, kind)?;
+                self.value.replace(sample.value).is_some()
+            }
+            Part::Sum => {
+                let x = sample.value.as_f64();
+                let is_gauge = kind == Kind::GaugeHistogram;
+                if dialect == Dialect::OpenMetrics && (x.is_nan() || (x < 0.0 && !is_gauge)) {
+                    return fault(&sample, "a sum of OpenMetrics is 0 or more");
+                }
+                self.sum.replace(x).is_some()
+            }
+            Part::Count => self.count.replace(whole(&sample)?).is_some(),
+            Part::Created => match number::millis(sample.value.as_f64()) {
+                None => return fault(&sample, "a series was created some seconds after 1970"),
+                created => std::mem::replace(&mut self.created, created).is_some(),
+            },
+            Part::Bucket | Part::Quantile => match step {
+                None => false,
+                Some(step) => self.step(&sample, step, part, dialect)?,
+            },
+        };
+        if is_again {
+            return Err(Fault::new(
+                sample.at,
+                format!(
+                    "{} of this series stands twice; a snapshot holds one point of it",
+                    show(&sample.name)
+                ),
+            ));
+        }
+        let Some((at, exemplar)) = sample.exemplar else {
+            return Ok(());
+        };
+        let what = match (part, self.steps.last()) {
+            (Part::Value, _) if kind == Kind::Counter => None,
+            (Part::Bucket, Some((bound, _))) if exemplar.value <= *bound => None,
+            (Part::Bucket, _) => Some("this exemplar is not in its bucket: it is above the bound"),
+            _ => Some("exemplars belong to totals of counters and to buckets"),
+        };
+        if let Some(what) = what {
+            return Err(Fault::new(at, what));
+        }
+        let bucket = self.steps.len().saturating_sub(1);
+        self.exemplars.push((bucket as u32, exemplar));
+        Ok(())
+    }
+
+    /// Takes a bucket or a quantile. Whether it was there.
+    fn step(
+        &mut self,
+        sample: &Sample<'_>,
+        step: Step,
+        part: Part,
+        dialect: Dialect,
+    ) -> Result<bool, Fault> {
+        let value = match part {
+            Part::Bucket => Number::Int(whole(sample)?),
+            _ if dialect == Dialect::OpenMetrics && sample.value.as_f64() < 0.0 => {
+                return fault(sample, "a quantile of OpenMetrics is 0 or more");
+            }
+            _ => sample.value,
+        };
+        if let Some((last, below)) = self.steps.last() {
+            if *last == step.value {
+                return Ok(true);
+            }
+            if *last > step.value {
+                let what = format!(
+                    "{} stands behind {last}; bounds and quantiles ascend",
+                    step.value
+                );
+                return Err(Fault::new(step.at, what));
+            }
+            if let (Number::Int(below), Number::Int(n), Part::Bucket) = (below, value, part)
+                && *below > n
+            {
+                let what = format!(
+                    "the bucket before has {below}, and a bucket counts all up to its bound"
+                );
+                return fault(sample, what);
+            }
+        }
+        self.steps.push((step.value, value));
+        Ok(false)
+    }
+
+    /// Whether all of a histogram is there, and fits together.
+    fn check_histogram(&self, kind: Kind, dialect: Dialect) -> Result<(), String> {
+        let Some((f64::INFINITY, Number::Int(last))) = self.steps.last() else {
+            return Err("has no bucket `le=\"+Inf\"`".into());
+        };
+        match self.count {
+            Some(count) if count != *last => {
+                return Err(format!("has a count of {count} and {last} in all buckets"));
+            }
+            _ => {}
+        }
+        if dialect == Dialect::Text {
+            return match (self.sum, self.count) {
+                (None, _) => Err("has no sum".into()),
+                (_, None) => Err("has no count".into()),
+                _ => Ok(()),
+            };
+        }
+        let is_gauge = kind == Kind::GaugeHistogram;
+        let has_negative = self.steps[0].0 < 0.0;
+        match self.sum {
+            _ if self.sum.is_some() != self.count.is_some() => {
+                Err("has one of sum and count; they stand together".into())
+            }
+            Some(_) if has_negative && !is_gauge => {
+                Err("has a sum beside a bucket below 0, where OpenMetrics has none".into())
+            }
+            Some(sum) if sum < 0.0 && !has_negative => {
+                Err(format!("has a sum of {sum} and no bucket below 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The values of a family's series, which are whole now.
+pub(super) fn values(
+    all: &[Series],
+    kind: Kind,
+    dialect: Dialect,
+    name: &str,
+) -> Result<Values, Fault> {
+    let fault = |series: &Series, what: &str| {
+        let what = format!(
+            "series {{{}}} of {kind} {} {what}",
+            series.labels,
+            show(name)
+        );
+        Err(Fault::in_line(series.line, what))
+    };
+    match kind {
+        Kind::Counter | Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => {
+            let mut numbers = Numbers::default();
+            let mut floats = Vec::new();
+            for series in all {
+                match series.value {
+                    None => return fault(series, "has no value"),
+                    Some(value) if kind == Kind::Counter => numbers.push(value),
+                    Some(value) => floats.push(value.as_f64()),
+                }
+            }
+            Ok(match kind {
+                Kind::Counter => Values::Counter(numbers),
+                _ => Values::Gauge(floats),
+            })
+        }
+        Kind::Histogram | Kind::GaugeHistogram => {
+            let first = all.first();
+            let finite = first.map_or(0, |series| series.steps.len().saturating_sub(1));
+            let bounds = first.map_or(&[][..], |series| &series.steps[..finite]);
+            let bounds: Arc<[f64]> = bounds.iter().map(|(bound, _)| *bound).collect();
+            let mut counts = Vec::with_capacity(all.iter().map(|series| series.steps.len()).sum());
+            let mut sums = Vec::with_capacity(all.len());
+            for series in all {
+                if let Err(what) = series.check_histogram(kind, dialect) {
+                    return fault(series, &what);
+                }
+                let finite = series.steps.iter().map(|(bound, _)| bound);
+                if !finite.eq(bounds.iter().chain([&f64::INFINITY])) {
+                    return fault(
+                        series,
+                        "has other buckets than the first one; a snapshot holds one list per family",
+                    );
+                }
+                let mut below = 0;
+                counts.extend(series.steps.iter().map(|(_, count)| {
+                    let Number::Int(count) = *count else { return 0 };
+                    count - std::mem::replace(&mut below, count)
+                }));
+                sums.push(series.sum.unwrap_or(f64::NAN));
+            }
+            Ok(Values::Histogram {
+                bounds,
+                counts,
+                sums,
+                natives: None,
+            })
+        }
+        Kind::Summary => {
+            let mut values = Vec::with_capacity(all.len());
+            for series in all {
+                let quantiles = series.steps.iter().map(|(phi, x)| (*phi, x.as_f64()));
+                values.push(Written {
+                    count: series.count,
+                    sum: series.sum.unwrap_or(f64::NAN),
+                    quantiles: quantiles.collect(),
+                });
+            }
+            Ok(Values::Written(values))
+        }
+    }
+}
+
+fn check_value(sample: &Sample<'_>, kind: Kind) -> Result<(), Fault> {
+    let x = sample.value.as_f64();
+    match kind {
+        Kind::Counter if x.is_nan() || x < 0.0 => fault(sample, "a counter is 0 or more"),
+        Kind::Info if x != 1.0 => fault(sample, "the value of an info is 1"),
+        Kind::StateSet if x != 0.0 && x != 1.0 => fault(sample, "the value of a state is 0 or 1"),
+        _ => Ok(()),
+    }
+}
+
+/// A number of observations.
+fn whole(sample: &Sample<'_>) -> Result<u64, Fault> {
+    match sample.value {
+        Number::Int(n) => Ok(n),
+        // Up to 2⁶⁴; from 2⁵³ on every float is whole.
+        Number::Float(x)
+            if x.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(&x) =>
+        {
+            Ok(x as u64)
+        }
+        Number::Float(_) => fault(sample, "a number of observations is whole, and below 2^64"),
+    }
+}
+
+fn fault<T>(sample: &Sample<'_>, what: impl Into<String>) -> Result<T, Fault> {
+    let what = format!("found {}; {}", sample.value.as_f64(), what.into());
+    Err(Fault::new(sample.value_at, what))
+}
