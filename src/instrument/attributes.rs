@@ -1,0 +1,3 @@
+//! The attributes, with their documentation: here examples can be run.
+
+pub use tallies_macros::{count, count_errors, in_progress, timed};
