@@ -35,6 +35,12 @@ impl On {
             });
         };
         let mut on = Self::default();
+        if kinds.is_empty() {
+            return Err(syn::Error::new(
+                Span::call_site(),
+                "`on()` would count nothing",
+            ));
+        }
         for kind in kinds {
             let flag = match &*kind.to_string() {
                 "error" => &mut on.error,
@@ -93,7 +99,18 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     };
     let body = &call.body;
     let ended = match (&call.future, &call.output) {
-        (None, _) => sync(args, call, on.panic.then_some(&count), &judged),
+        (None, output) => {
+            if let Some(attr) = &call.track_caller
+                && (on.panic || !matches!(output, Output::Unit | Output::Never))
+            {
+                return Err(syn::Error::new_spanned(
+                    attr,
+                    "`#[track_caller]` and `count_errors` do not go together, as a body whose result is looked at is a closure, \
+                     which has its own place: count in the callers, or in a function that this one calls",
+                ));
+            }
+            sync(args, call, on.panic.then_some(&count), &judged)
+        }
         (Some(capture), output) => {
             let ty = typed(output).map(|ty| {
                 quote_spanned!(at=> if false { return #tallies::__private::nothing::<#ty>(); })

@@ -28,7 +28,10 @@ pub(crate) struct Args {
 impl Parse for Args {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         if input.is_empty() {
-            return Err(input.error("the metric is missing, as in `#[tallies::timed(LATENCY)]`"));
+            return Err(syn::Error::new(
+                Span::call_site(),
+                "the metric is missing, as in `#[tallies::timed(LATENCY)]`",
+            ));
         }
         let metric: Expr = input.parse()?;
         if matches!(metric, Expr::Lit(_)) {

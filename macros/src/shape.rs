@@ -20,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) future: Option<Option<Token![move]>>,
     /// The names that the parameters bind.
     pub(crate) parameters: Vec<Ident>,
+    /// Its attribute of that name.
+    pub(crate) track_caller: Option<Attribute>,
     pub(crate) span: Span,
 }
 
@@ -48,6 +50,10 @@ pub(crate) fn rewrite(
         output: output(&sig.output),
         future: None,
         parameters: parameters(sig),
+        track_caller: attrs
+            .iter()
+            .find(|attr| attr.path().is_ident("track_caller"))
+            .cloned(),
         span: sig.ident.span(),
     };
     if sig.asyncness.is_some() {

@@ -29,7 +29,7 @@ use super::summary::{BoundSummary, Summary, SummarySeries};
 /// fn work() {}
 ///
 /// work();
-/// assert_eq!((BUCKETS.total().count(), QUANTILES.total().count), (1, 1));
+/// assert_eq!((BUCKETS.total().count(), QUANTILES.total().count()), (1, 1));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a duration is observed by a `Histogram` or a `Summary`, which `{Self}` is not",
