@@ -32,34 +32,34 @@ struct Kinds {
 
 /// The same function under each attribute, and by hand.
 macro_rules! calls {
-    ($($(#[$attribute:meta])* $name:ident;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident($n:ident);)*) => {$(
         $(#[$attribute])*
         #[inline(never)]
-        fn $name(n: u64) -> Result<u64, u64> {
-            if n == u64::MAX { Err(n) } else { Ok(n + 1) }
+        fn $name($n: u64) -> Result<u64, u64> {
+            if $n == u64::MAX { Err($n) } else { Ok($n + 1) }
         }
     )*};
 }
 
 calls! {
-    add;
+    add(n);
     #[tallies::timed(LATENCY)]
-    timed;
+    timed(n);
     #[tallies::timed(QUANTILES)]
-    timed_summary;
+    timed_summary(n);
     #[tallies::timed(BY_KIND, labels = Kinds { kind: if n.is_multiple_of(2) { Kind::Even } else { Kind::Odd } })]
-    timed_labelled;
+    timed_labelled(n);
     #[tallies::in_progress(IN_FLIGHT)]
-    in_progress;
+    in_progress(n);
     #[tallies::count(CALLS)]
-    count;
+    count(n);
     #[tallies::count_errors(ERRORS)]
-    count_errors;
+    count_errors(n);
     #[tallies::timed(LATENCY)]
     #[tallies::in_progress(IN_FLIGHT)]
     #[tallies::count(CALLS)]
     #[tallies::count_errors(ERRORS)]
-    all_four;
+    all_four(n);
 }
 
 #[inline(never)]

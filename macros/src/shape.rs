@@ -30,7 +30,7 @@ pub(crate) enum Output {
     Unit,
     Never,
     /// Its type, `_` where that cannot be written in a body.
-    Type(Type),
+    Type(Box<Type>),
     /// A type that is not written down.
     Unknown,
 }
@@ -244,7 +244,7 @@ impl Output {
         match ty {
             Type::Never(_) => Self::Never,
             Type::Tuple(unit) if unit.elems.is_empty() => Self::Unit,
-            _ => Self::Type(writable(ty)),
+            _ => Self::Type(Box::new(writable(ty))),
         }
     }
 }
