@@ -31,7 +31,7 @@ static E: ::tallies::Counter<[&str; 1]> =
 /// A module that is not ours.
 #[allow(dead_code, reason = "it stands in the way")]
 mod tallies {
-    pub mod __private {}
+    mod __private {}
 }
 
 #[::tallies::timed(T)]
