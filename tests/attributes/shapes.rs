@@ -152,9 +152,9 @@ orders!(method: 5 calls, 1 errors);
 macro_rules! generic {
     ($(#[$a:meta])*) => {
         $(#[$a])*
-        fn f<'a, T: Display + ?Sized, const N: usize>(value: &'a T, of: [&'a str; N]) -> Result<&'a str, String>
+        fn f<'a, T, const N: usize>(value: &'a T, of: [&'a str; N]) -> Result<&'a str, String>
         where
-            T: 'a,
+            T: Display + ?Sized + 'a,
         {
             of.first().copied().ok_or_else(|| format!("{value}, {N}"))
         }
