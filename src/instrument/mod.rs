@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | how long | [`#[timed]`](macro@crate::timed) | `LATENCY.start_timer()` | [`.timed(&LATENCY)`](Measure::timed) |
 //! | how many at once | [`#[in_progress]`](macro@crate::in_progress) | `IN_FLIGHT.track()` | [`.in_progress(&IN_FLIGHT)`](Measure::in_progress) |
-//! | how many failed | [`#[count_errors]`](macro@crate::count_errors) | [`count_errors`] | [`.count_errors(&ERRORS)`](Measure::count_errors) |
+//! | how many failed | [`#[count_errors]`](macro@crate::count_errors) | [`count_errors()`] | [`.count_errors(&ERRORS)`](Measure::count_errors) |
 //! | how many | [`#[count]`](macro@crate::count) | `CALLS.inc()` | |
 //!
 //! An attribute is its guard, written for you: it costs what the guard costs. What failed is told by type, not by the name
