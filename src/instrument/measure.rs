@@ -68,15 +68,15 @@ pub trait Measure: Sized {
 
 impl<T> Measure for T {}
 
-/// Starts the timer of an attribute. Of which type it is would be a second message about a wrong metric.
+/// Starts the timer of an attribute.
 #[inline(always)]
-pub fn start<M: Observe>(metric: M) -> impl Sized + use<M> {
+pub fn start<M: Observe>(metric: M) -> Timer<M> {
     Timer::start(metric)
 }
 
 /// Makes the guard of an attribute.
 #[inline(always)]
-pub fn enter<M: Track>(metric: M) -> impl Sized + use<M> {
+pub fn enter<M: Track>(metric: M) -> InFlight<M> {
     InFlight::enter(metric)
 }
 
