@@ -18,6 +18,8 @@ mod declare;
 pub mod encode;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 mod error;
+#[cfg(not(loom))]
+pub mod instrument;
 #[allow(
     unreachable_pub,
     reason = "a private room whose types stand in the signatures of public ones"
@@ -38,11 +40,13 @@ pub use declare::{
     AnyLabels, BoundCounter, BoundGauge, BoundHistogram, BoundSummary, BoundUpDownCounter, Counter,
     CounterBuilder, CounterSeries, DEFAULT_LIMIT, Declare, Gauge, GaugeBuilder, GaugeSeries,
     Histogram, HistogramBuilder, HistogramSeries, InFlight, Info, InfoBuilder, LabelSet,
-    LabelValue, List, NamedLabels, Options, StateSet, StateSetBuilder, Summary, SummaryBuilder,
-    SummarySeries, Timer, UpDownCounter, UpDownCounterBuilder, UpDownCounterSeries, buckets,
-    trace_ids,
+    LabelValue, List, NamedLabels, Observe, Options, StateSet, StateSetBuilder, Summary,
+    SummaryBuilder, SummarySeries, Timer, Track, UpDownCounter, UpDownCounterBuilder,
+    UpDownCounterSeries, buckets, trace_ids,
 };
 pub use error::Error;
+#[cfg(not(loom))]
+pub use instrument::{Count, Failure, Measure, Outcome, count, count_errors, in_progress, timed};
 #[cfg(not(loom))]
 pub use observe::{Number, Observed, limit_summaries, warm};
 #[cfg(all(feature = "push", not(loom)))]
@@ -150,6 +154,7 @@ pub mod __private {
     pub use crate::declare::LISTED;
     pub use crate::declare::Listed;
     pub use crate::declare::label::derived::{Names, dense, dense_texts};
+    pub use crate::instrument::__private::*;
     #[cfg(feature = "link-time")]
     pub use linkme;
 }

@@ -148,6 +148,42 @@ fn a_native_histogram_allocates_nothing_once_it_has_met_its_buckets() {
 }
 
 /// Numbers in an order like no order; the `i`th.
+#[tallies::timed(OPEN_HISTOGRAM, labels = Request { method: Method::Get, route, status: 200 })]
+#[tallies::timed(HISTOGRAM)]
+#[tallies::in_progress(UP_DOWN)]
+#[tallies::count(COUNTER)]
+#[tallies::count_errors(COUNTER)]
+fn attributed(route: &str) -> Result<usize, std::fmt::Error> {
+    match route.len() {
+        0 => Err(std::fmt::Error),
+        len => Ok(len),
+    }
+}
+
+#[tallies::timed(OPEN_HISTOGRAM, labels = Request { method: Method::Get, route, status: 200 })]
+#[tallies::count_errors(OPEN, on(error, panic, cancel), labels = Request { method: Method::Get, route, status: 500 })]
+async fn attributed_later(route: &str) -> Result<usize, std::fmt::Error> {
+    attributed(route)
+}
+
+#[test]
+fn an_attribute_allocates_nothing_once_warm() {
+    let _alone = ALONE.lock();
+    let calls = || {
+        use tallies::Measure;
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        for route in ["/users", ""] {
+            let future = attributed_later(route)
+                .timed(&HISTOGRAM)
+                .in_progress(&UP_DOWN)
+                .count_errors(&COUNTER);
+            assert!(std::pin::pin!(future).poll(&mut cx).is_ready());
+        }
+    };
+    (0..2000).for_each(|_| calls());
+    assert_eq!(allocations(|| (0..1000).for_each(|_| calls())), 0);
+}
+
 fn shuffled(i: u32) -> f64 {
     f64::from(i.wrapping_mul(2_654_435_769))
 }

@@ -102,7 +102,7 @@ fi
 if wants features; then
     say "features: default only, none, each"
     cargo clippy --quiet --lib -- -D warnings
-    for features in "" link-time tower serve tls gzip zstd tower,gzip,zstd push push-tls serde; do
+    for features in "" link-time tower serve tls gzip zstd tower,gzip,zstd push push-tls serde stream; do
         cargo check --quiet --lib --no-default-features --features "$features"
     done
     # What a program gets that asks for nothing.

@@ -2,8 +2,14 @@
 
 #![deny(missing_docs, unreachable_pub)]
 
+mod count;
+mod count_errors;
 mod derives;
+mod in_progress;
+mod instrument;
 mod metric;
+mod shape;
+mod timed;
 
 use proc_macro::TokenStream;
 
@@ -43,6 +49,30 @@ pub fn label_value(item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Metrics, attributes(metric))]
 pub fn metrics(item: TokenStream) -> TokenStream {
     done(derives::metrics(item.into()))
+}
+
+/// Documented where it is exported: `tallies::timed`.
+#[proc_macro_attribute]
+pub fn timed(args: TokenStream, item: TokenStream) -> TokenStream {
+    instrument::expand(&timed::KIND, args.into(), item.into()).into()
+}
+
+/// Documented where it is exported: `tallies::in_progress`.
+#[proc_macro_attribute]
+pub fn in_progress(args: TokenStream, item: TokenStream) -> TokenStream {
+    instrument::expand(&in_progress::KIND, args.into(), item.into()).into()
+}
+
+/// Documented where it is exported: `tallies::count`.
+#[proc_macro_attribute]
+pub fn count(args: TokenStream, item: TokenStream) -> TokenStream {
+    instrument::expand(&count::KIND, args.into(), item.into()).into()
+}
+
+/// Documented where it is exported: `tallies::count_errors`.
+#[proc_macro_attribute]
+pub fn count_errors(args: TokenStream, item: TokenStream) -> TokenStream {
+    instrument::expand(&count_errors::KIND, args.into(), item.into()).into()
 }
 
 fn done(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

@@ -10,6 +10,7 @@ use super::declaration::{Declaration, Kept};
 use super::desc::Desc;
 use super::family::Exported;
 use super::handle::{Found, Handle};
+use super::in_flight::InFlight;
 use super::label::LabelSet;
 use super::{labelled, metric};
 
@@ -160,6 +161,12 @@ impl Gauge {
         self.inner.only().apply(change);
     }
 
+    /// Adds 1 until the guard is dropped, however that comes about. All threads write one cell: an [`UpDownCounter`]
+    /// is what is made for it.
+    pub fn track(&self) -> InFlight<&Self> {
+        InFlight::enter(self)
+    }
+
     /// The value now.
     #[must_use]
     pub fn value(&self) -> f64 {
@@ -295,10 +302,8 @@ impl UpDownCounter {
     up_down_methods!();
 
     /// Adds 1 until the guard is dropped, however that comes about.
-    #[must_use = "it counts until it is dropped"]
-    pub fn track(&self) -> InFlight<'_> {
-        self.inc();
-        InFlight(self.series())
+    pub fn track(&self) -> InFlight<&Self> {
+        InFlight::enter(self)
     }
 
     /// Ups less downs.
@@ -331,14 +336,12 @@ pub struct UpDownCounterSeries<'a> {
     handle: Handle<'a, UpDown>,
 }
 
-impl<'a> UpDownCounterSeries<'a> {
+impl UpDownCounterSeries<'_> {
     up_down_methods!();
 
     /// Adds 1 until the guard is dropped, however that comes about.
-    #[must_use = "it counts until it is dropped"]
-    pub fn track(self) -> InFlight<'a> {
-        self.inc();
-        InFlight(self)
+    pub fn track(self) -> InFlight<Self> {
+        InFlight::enter(self)
     }
 
     #[inline]
@@ -381,15 +384,5 @@ impl BoundUpDownCounter {
     #[inline]
     pub fn dec(&self) {
         self.series().dec();
-    }
-}
-
-/// One that is in flight, until it is dropped: also by an early return, a panic, or a cancelled future.
-#[derive(Debug)]
-pub struct InFlight<'a>(UpDownCounterSeries<'a>);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

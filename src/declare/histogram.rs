@@ -353,9 +353,8 @@ impl Histogram {
     histogram_methods!();
 
     /// Observes the seconds until the timer is dropped.
-    #[must_use = "it observes when it is dropped"]
-    pub fn start_timer(&self) -> Timer<'_> {
-        Timer::start(self.series())
+    pub fn start_timer(&self) -> Timer<&Self> {
+        Timer::start(self)
     }
 
     /// What was observed so far, by all threads. Waits for a scrape that is running.
@@ -406,12 +405,11 @@ pub struct HistogramSeries<'a> {
     handle: Handle<'a, Buckets>,
 }
 
-impl<'a> HistogramSeries<'a> {
+impl HistogramSeries<'_> {
     histogram_methods!();
 
     /// Observes the seconds until the timer is dropped.
-    #[must_use = "it observes when it is dropped"]
-    pub fn start_timer(self) -> Timer<'a> {
+    pub fn start_timer(self) -> Timer<Self> {
         Timer::start(self)
     }
 

@@ -12,6 +12,7 @@ mod family;
 pub(crate) mod gauge;
 mod handle;
 pub(crate) mod histogram;
+mod in_flight;
 pub(crate) mod info;
 pub(crate) mod label;
 mod list;
@@ -22,15 +23,16 @@ pub use counter::{BoundCounter, Counter, CounterBuilder, CounterSeries};
 pub use desc::DEFAULT_LIMIT;
 pub use exemplar::trace_ids;
 pub use gauge::{
-    BoundGauge, BoundUpDownCounter, Gauge, GaugeBuilder, GaugeSeries, InFlight, UpDownCounter,
+    BoundGauge, BoundUpDownCounter, Gauge, GaugeBuilder, GaugeSeries, UpDownCounter,
     UpDownCounterBuilder, UpDownCounterSeries,
 };
 pub use histogram::{BoundHistogram, Histogram, HistogramBuilder, HistogramSeries};
+pub use in_flight::{InFlight, Track};
 pub use info::{Info, InfoBuilder, StateSet, StateSetBuilder};
 pub use label::{AnyLabels, LabelSet, LabelValue, NamedLabels};
 pub use list::{List, Listed};
 pub use summary::{BoundSummary, Summary, SummaryBuilder, SummarySeries};
-pub use timer::Timer;
+pub use timer::{Observe, Timer};
 
 /// What `#[derive(Metrics)]` can say of a field.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,6 +14,7 @@ use super::desc::{DEFAULT_AGES, Desc, check_window};
 use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
+use super::timer::Timer;
 use super::{labelled, metric};
 
 impl Exported for Distribution {
@@ -242,16 +243,19 @@ macro_rules! summary_methods {
 
         /// Runs `f` and observes the seconds it took.
         pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-            let start = std::time::Instant::now();
-            let result = f();
-            self.observe(start.elapsed().as_secs_f64());
-            result
+            let _timer = self.start_timer();
+            f()
         }
     };
 }
 
 impl Summary {
     summary_methods!();
+
+    /// Observes the seconds until the timer is dropped.
+    pub fn start_timer(&self) -> Timer<&Self> {
+        Timer::start(self)
+    }
 
     /// What was observed so far, by all threads. Waits for a scrape that is running.
     #[must_use]
@@ -282,6 +286,11 @@ pub struct SummarySeries<'a> {
 
 impl SummarySeries<'_> {
     summary_methods!();
+
+    /// Observes the seconds until the timer is dropped.
+    pub fn start_timer(self) -> Timer<Self> {
+        Timer::start(self)
+    }
 
     #[inline]
     fn last(&self) -> u64 {

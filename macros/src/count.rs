@@ -1,0 +1,23 @@
+//! `#[tallies::count]`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote_spanned;
+
+use crate::instrument::{Args, Kind};
+use crate::shape::Call;
+
+pub(crate) const KIND: Kind = Kind {
+    name: "count",
+    wrap,
+};
+
+/// Counts the call as it begins.
+fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
+    args.before_the_call(KIND.name)?;
+    let counted = args.call("counted", &args.target());
+    let body = &call.body;
+    Ok(quote_spanned!(Span::mixed_site()=>
+        #counted;
+        #body
+    ))
+}

@@ -1,0 +1,282 @@
+//! What the measuring attributes have in common: their arguments, and the items they may stand on.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+use syn::{Attribute, Expr, Ident, ImplItem, ItemFn, ItemImpl, Path, Token, parse_quote};
+
+use crate::shape::{self, Call};
+
+/// One of the attributes: its name, and what it makes of a call.
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// Statements and a last expression instead of the body.
+    pub(crate) wrap: fn(&Args, &Call) -> syn::Result<TokenStream>,
+}
+
+/// `METRIC, labels = .., on(..), crate = ..`
+#[derive(Clone)]
+pub(crate) struct Args {
+    pub(crate) metric: Expr,
+    pub(crate) labels: Option<TokenStream>,
+    pub(crate) on: Option<Vec<Ident>>,
+    pub(crate) tallies: Path,
+}
+
+impl Parse for Args {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        if input.is_empty() {
+            return Err(syn::Error::new(
+                Span::call_site(),
+                "the metric is missing, as in `#[tallies::timed(LATENCY)]`",
+            ));
+        }
+        let metric: Expr = input.parse()?;
+        if matches!(metric, Expr::Lit(_)) {
+            return Err(syn::Error::new(
+                metric.span(),
+                "this is a name, and not a metric: declare a `static` of that name, and give the static",
+            ));
+        }
+        let mut args = Self {
+            metric,
+            labels: None,
+            on: None,
+            tallies: parse_quote!(::tallies),
+        };
+        while !input.is_empty() {
+            input.parse::<Token![,]>()?;
+            if input.is_empty() {
+                break;
+            }
+            let key = input.call(Ident::parse_any)?;
+            if key == "labels" && args.labels.is_none() {
+                input.parse::<Token![=]>()?;
+                args.labels = Some(input.parse::<Expr>()?.into_token_stream());
+            } else if key == "on" && args.on.is_none() {
+                let kinds;
+                syn::parenthesized!(kinds in input);
+                let kinds = kinds.parse_terminated(Ident::parse_any, Token![,])?;
+                args.on = Some(kinds.into_iter().collect());
+            } else if key == "crate" {
+                input.parse::<Token![=]>()?;
+                args.tallies = input.call(Path::parse_mod_style)?;
+            } else {
+                return Err(syn::Error::new(
+                    key.span(),
+                    "after the metric there may be `labels = ..`, of `count_errors` also `on(..)`, and `crate = ..`, each once",
+                ));
+            }
+        }
+        Ok(args)
+    }
+}
+
+impl Args {
+    /// The metric, or the series of its labels, by reference.
+    pub(crate) fn target(&self) -> TokenStream {
+        let metric = &self.metric;
+        match &self.labels {
+            // Messages about the metric's type point at the metric.
+            None => {
+                let at = located(metric.span());
+                quote_spanned!(at=> &#metric)
+            }
+            Some(labels) => self.series(labels),
+        }
+    }
+
+    /// The series of `labels`.
+    pub(crate) fn series(&self, labels: &TokenStream) -> TokenStream {
+        let metric = &self.metric;
+        let at = located(metric.span());
+        let metric = quote_spanned!(at=> (#metric));
+        quote_spanned!(at=> #metric.with(#labels))
+    }
+
+    /// A call of one of the functions that the crate has for attributes.
+    pub(crate) fn call(&self, name: &str, argument: &TokenStream) -> TokenStream {
+        let at = located(self.metric.span());
+        let tallies = &self.tallies;
+        let name = Ident::new(name, at);
+        quote_spanned!(at=> #tallies::__private::#name(#argument))
+    }
+
+    /// Says that `on` belongs to `count_errors`, and labels of errors too.
+    pub(crate) fn before_the_call(&self, kind: &str) -> syn::Result<()> {
+        if let Some(on) = &self.on {
+            let at = on.first().map_or_else(Span::call_site, Ident::span);
+            return Err(syn::Error::new(
+                at,
+                format!("`on(..)` belongs to `count_errors`: `{kind}` is for every call"),
+            ));
+        }
+        if let Some(labels) = &self.labels
+            && let Ok(Expr::Closure(closure)) = syn::parse2(labels.clone())
+        {
+            return Err(syn::Error::new(
+                closure.span(),
+                format!(
+                    "the labels of `{kind}` are known before the call: an expression, and not a closure"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// With the function's name where its labels say `function!()`.
+    fn of_function(&self, name: &Ident) -> Self {
+        Self {
+            labels: self
+                .labels
+                .clone()
+                .map(|labels| name_function(labels, name)),
+            ..self.clone()
+        }
+    }
+}
+
+/// The place of `span` for messages; names made here stay apart from the user's.
+pub(crate) fn located(span: Span) -> Span {
+    Span::mixed_site().located_at(span)
+}
+
+/// Expands an attribute; the item stays as it is where that fails, so that there is but one message.
+pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> TokenStream {
+    measured(kind, args, item.clone()).unwrap_or_else(|error| {
+        let error = error.into_compile_error();
+        quote!(#error #item)
+    })
+}
+
+fn measured(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+    if is_skip(&args) {
+        return Err(syn::Error::new(
+            args.span(),
+            format!(
+                "`skip` is for a method of an `impl` that is `{}` as a whole",
+                kind.name
+            ),
+        ));
+    }
+    let args: Args = syn::parse2(args)?;
+    if is_word(&item, "impl") {
+        let mut item: ItemImpl = syn::parse2(item)?;
+        whole_impl(kind, &args, &mut item)?;
+        return Ok(item.into_token_stream());
+    }
+    if !is_word(&item, "fn") {
+        return Err(syn::Error::new(
+            Span::call_site(),
+            format!(
+                "`{}` goes on a function, a method, or an `impl` block",
+                kind.name
+            ),
+        ));
+    }
+    if matches!(item.clone().into_iter().last(), Some(TokenTree::Punct(_))) {
+        return Err(syn::Error::new(
+            Span::call_site(),
+            format!(
+                "there is no body to measure: `{}` goes where the method is implemented",
+                kind.name
+            ),
+        ));
+    }
+    let mut item: ItemFn = syn::parse2(item)?;
+    let args = args.of_function(&item.sig.ident.unraw());
+    shape::rewrite(
+        kind.name,
+        &args.tallies,
+        &item.attrs,
+        &item.sig,
+        &mut item.block,
+        |call| (kind.wrap)(&args, call),
+    )?;
+    Ok(item.into_token_stream())
+}
+
+fn whole_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> {
+    let mut errors: Option<syn::Error> = None;
+    for part in &mut item.items {
+        let ImplItem::Fn(method) = part else {
+            continue;
+        };
+        if let Some(at) = method.attrs.iter().position(|attr| skips(attr, kind.name)) {
+            method.attrs.remove(at);
+            continue;
+        }
+        let args = args.of_function(&method.sig.ident.unraw());
+        let done = shape::rewrite(
+            kind.name,
+            &args.tallies,
+            &method.attrs,
+            &method.sig,
+            &mut method.block,
+            |call| (kind.wrap)(&args, call),
+        );
+        if let Err(error) = done {
+            match &mut errors {
+                Some(errors) => errors.combine(error),
+                None => errors = Some(error),
+            }
+        }
+    }
+    errors.map_or(Ok(()), Err)
+}
+
+/// `#[timed(skip)]`, however the path begins.
+fn skips(attr: &Attribute, name: &str) -> bool {
+    let last = attr.path().segments.last();
+    last.is_some_and(|segment| segment.ident == name)
+        && attr
+            .parse_args::<TokenStream>()
+            .is_ok_and(|args| is_skip(&args))
+}
+
+fn is_skip(args: &TokenStream) -> bool {
+    args.to_string() == "skip"
+}
+
+/// Whether `word` stands in the item outside of all brackets.
+fn is_word(item: &TokenStream, word: &str) -> bool {
+    item.clone()
+        .into_iter()
+        .find_map(|token| match token {
+            TokenTree::Ident(ident)
+                if ["fn", "impl", "struct", "enum", "trait", "mod"]
+                    .iter()
+                    .any(|one| ident == one) =>
+            {
+                Some(ident == word)
+            }
+            _ => None,
+        })
+        .unwrap_or(false)
+}
+
+/// Writes the name for `function!()`.
+fn name_function(tokens: TokenStream, name: &Ident) -> TokenStream {
+    let mut out = Vec::new();
+    for token in tokens {
+        let is_call = matches!(&token, TokenTree::Group(group) if group.stream().is_empty())
+            && matches!(&out[..], [.., TokenTree::Ident(ident), TokenTree::Punct(bang)]
+                if ident == "function" && bang.as_char() == '!');
+        if is_call {
+            out.truncate(out.len() - 2);
+            let mut text = proc_macro2::Literal::string(&name.to_string());
+            text.set_span(token.span());
+            out.push(text.into());
+        } else if let TokenTree::Group(group) = token {
+            let inner = name_function(group.stream(), name);
+            let mut renamed = proc_macro2::Group::new(group.delimiter(), inner);
+            renamed.set_span(group.span());
+            out.push(renamed.into());
+        } else {
+            out.push(token);
+        }
+    }
+    out.into_iter().collect()
+}

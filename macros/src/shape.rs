@@ -1,0 +1,301 @@
+//! The shapes of functions: where the body is that runs when the function is called.
+//!
+//! The signature stays; only a block is rewritten. Of an `async fn` that is its body; of a function that returns a future it
+//! is the `async` block that the function ends in, be it written so or by `async_trait`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
+use syn::visit_mut::{self, VisitMut};
+use syn::{
+    AssocType, Attribute, Block, Expr, ExprAsync, GenericArgument, Ident, PatIdent, Path,
+    PathArguments, Receiver, ReturnType, Signature, Stmt, Token, Type, TypeParamBound, parse_quote,
+};
+
+/// A call, as an attribute gets it to measure.
+pub(crate) struct Call {
+    /// An expression: the body as a block of its own, so that names and items in it stay apart.
+    pub(crate) body: TokenStream,
+    pub(crate) output: Output,
+    /// Whether it runs in a future; and then whether that is an `async move`.
+    pub(crate) future: Option<Option<Token![move]>>,
+    /// The names that the parameters bind.
+    pub(crate) parameters: Vec<Ident>,
+    /// Its attribute of that name.
+    pub(crate) track_caller: Option<Attribute>,
+    pub(crate) span: Span,
+}
+
+/// What the body comes to.
+pub(crate) enum Output {
+    Unit,
+    Never,
+    /// Its type, `_` where that cannot be written in a body.
+    Type(Box<Type>),
+    /// A type that is not written down.
+    Unknown,
+}
+
+/// Rewrites the block that runs when the function is called.
+pub(crate) fn rewrite(
+    kind: &str,
+    tallies: &Path,
+    attrs: &[Attribute],
+    sig: &Signature,
+    block: &mut Block,
+    wrap: impl FnOnce(&Call) -> syn::Result<TokenStream>,
+) -> syn::Result<()> {
+    check(kind, attrs, sig)?;
+    let mut call = Call {
+        body: block.to_token_stream(),
+        output: output(&sig.output),
+        future: None,
+        parameters: parameters(sig),
+        track_caller: attrs
+            .iter()
+            .find(|attr| attr.path().is_ident("track_caller"))
+            .cloned(),
+        span: sig.ident.span(),
+    };
+    if sig.asyncness.is_some() {
+        call.future = Some(Some(<Token![move]>::default()));
+        let inner = wrap(&call)?;
+        *block = rebuilt(block, inner);
+        return Ok(());
+    }
+    let returned = match &sig.output {
+        ReturnType::Type(_, ty) => Returned::of(ty),
+        ReturnType::Default => Returned::Value,
+    };
+    if let Returned::Stream = returned
+        && kind != "count"
+    {
+        return Err(syn::Error::new(
+            sig.ident.span(),
+            format!(
+                "only the making of this stream would be measured: use `tallies::Measure` on it, as in `stream.{kind}(..)`"
+            ),
+        ));
+    }
+    if let Some(tail) = tail(block, matches!(returned, Returned::Future)) {
+        call.body = tail.block.to_token_stream();
+        call.output = match &sig.output {
+            ReturnType::Type(_, ty) => future_output(ty),
+            ReturnType::Default => Output::Unknown,
+        };
+        call.future = Some(tail.capture);
+        let inner = wrap(&call)?;
+        tail.block = rebuilt(&tail.block, inner);
+        return Ok(());
+    }
+    match returned {
+        Returned::Value | Returned::Stream => {
+            let inner = wrap(&call)?;
+            *block = rebuilt(block, inner);
+        }
+        Returned::Future => {
+            let body = &call.body;
+            let made = quote_spanned!(Span::mixed_site()=>
+                let future = #tallies::__private::call(move || #body);
+            );
+            call.body = quote_spanned!(Span::mixed_site()=> future.await);
+            call.output = Output::Unknown;
+            call.future = Some(Some(<Token![move]>::default()));
+            let inner = wrap(&call)?;
+            let inner = quote_spanned!(Span::mixed_site()=> #made async move { #inner });
+            *block = rebuilt(block, inner);
+        }
+        Returned::Boxed => {
+            return Err(syn::Error::new(
+                sig.ident.span(),
+                "only the making of this future would be measured: let the body end in `Box::pin(async move { .. })`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check(kind: &str, attrs: &[Attribute], sig: &Signature) -> syn::Result<()> {
+    if let Some(constant) = &sig.constness {
+        return Err(syn::Error::new(
+            constant.span,
+            format!(
+                "a `const fn` may run in the compiler, where there is nothing to count in: take `const` away, measure its callers, \
+                 or in an `impl` say `#[{kind}(skip)]`"
+            ),
+        ));
+    }
+    let naked = |attr: &&Attribute| {
+        let text = attr.meta.to_token_stream().to_string();
+        text == "naked" || text.replace(' ', "") == "unsafe(naked)"
+    };
+    if let Some(attr) = attrs.iter().find(naked) {
+        return Err(syn::Error::new_spanned(
+            attr,
+            "a naked function has no body to measure: measure its callers",
+        ));
+    }
+    Ok(())
+}
+
+/// The same braces around something else.
+fn rebuilt(block: &Block, inner: TokenStream) -> Block {
+    Block {
+        brace_token: block.brace_token,
+        stmts: vec![Stmt::Expr(Expr::Verbatim(inner), None)],
+    }
+}
+
+/// What a function returns, as far as its signature tells.
+enum Returned {
+    Value,
+    /// `impl Future`
+    Future,
+    /// `Pin<Box<dyn Future>>`, `BoxFuture`
+    Boxed,
+    /// `impl Stream`, `Pin<Box<dyn Stream>>`, `BoxStream`
+    Stream,
+}
+
+impl Returned {
+    fn of(ty: &Type) -> Self {
+        match ty {
+            Type::ImplTrait(ty) if bound(&ty.bounds, "Future") => Self::Future,
+            Type::ImplTrait(ty) if bound(&ty.bounds, "Stream") => Self::Stream,
+            Type::TraitObject(ty) if bound(&ty.bounds, "Future") => Self::Boxed,
+            Type::TraitObject(ty) if bound(&ty.bounds, "Stream") => Self::Stream,
+            Type::Paren(ty) => Self::of(&ty.elem),
+            Type::Group(ty) => Self::of(&ty.elem),
+            Type::Path(ty) => {
+                let Some(last) = ty.path.segments.last() else {
+                    return Self::Value;
+                };
+                match &*last.ident.to_string() {
+                    "BoxFuture" | "LocalBoxFuture" => Self::Boxed,
+                    "BoxStream" | "LocalBoxStream" => Self::Stream,
+                    "Pin" | "Box" => match &last.arguments {
+                        PathArguments::AngleBracketed(args) => match args.args.first() {
+                            Some(GenericArgument::Type(ty)) => Self::of(ty),
+                            _ => Self::Value,
+                        },
+                        _ => Self::Value,
+                    },
+                    _ => Self::Value,
+                }
+            }
+            _ => Self::Value,
+        }
+    }
+}
+
+fn bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -> bool {
+    bounds.into_iter().any(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| last.ident == name),
+        _ => false,
+    })
+}
+
+/// The `async` block that a body ends in: by itself, if the function says that it returns a future, or boxed.
+fn tail(block: &mut Block, future: bool) -> Option<&mut ExprAsync> {
+    let Some(Stmt::Expr(last, None)) = block.stmts.last_mut() else {
+        return None;
+    };
+    match last {
+        Expr::Async(inner) if future => Some(inner),
+        Expr::Call(call) if call.args.len() == 1 => {
+            let Expr::Path(callee) = &*call.func else {
+                return None;
+            };
+            let mut names = callee
+                .path
+                .segments
+                .iter()
+                .rev()
+                .map(|segment| &segment.ident);
+            let boxes = names.next().is_some_and(|name| name == "pin")
+                && names.next().is_some_and(|name| name == "Box");
+            match call.args.first_mut() {
+                Some(Expr::Async(inner)) if boxes => Some(inner),
+                _ => None,
+            }
+        }
+        Expr::MethodCall(call) if call.method == "boxed" || call.method == "boxed_local" => {
+            match &mut *call.receiver {
+                Expr::Async(inner) => Some(inner),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn output(ty: &ReturnType) -> Output {
+    match ty {
+        ReturnType::Default => Output::Unit,
+        ReturnType::Type(_, ty) => Output::of(ty),
+    }
+}
+
+impl Output {
+    fn of(ty: &Type) -> Self {
+        match ty {
+            Type::Never(_) => Self::Never,
+            Type::Tuple(unit) if unit.elems.is_empty() => Self::Unit,
+            _ => Self::Type(Box::new(writable(ty))),
+        }
+    }
+}
+
+/// What the future comes to that a type stands for.
+fn future_output(ty: &Type) -> Output {
+    struct Find(Option<Type>);
+    impl VisitMut for Find {
+        fn visit_assoc_type_mut(&mut self, found: &mut AssocType) {
+            if found.ident == "Output" && self.0.is_none() {
+                self.0 = Some(found.ty.clone());
+            }
+        }
+    }
+    let mut find = Find(None);
+    find.visit_type_mut(&mut ty.clone());
+    find.0.map_or(Output::Unknown, |ty| Output::of(&ty))
+}
+
+/// The type as it may be written in a body: `_` for what only a signature can say.
+fn writable(ty: &Type) -> Type {
+    struct Hide;
+    impl VisitMut for Hide {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            if matches!(ty, Type::ImplTrait(_)) {
+                *ty = parse_quote!(_);
+            } else {
+                visit_mut::visit_type_mut(self, ty);
+            }
+        }
+    }
+    let mut ty = ty.clone();
+    Hide.visit_type_mut(&mut ty);
+    ty
+}
+
+fn parameters(sig: &Signature) -> Vec<Ident> {
+    struct Bound(Vec<Ident>);
+    impl VisitMut for Bound {
+        fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
+            self.0.push(pat.ident.clone());
+            visit_mut::visit_pat_ident_mut(self, pat);
+        }
+
+        fn visit_receiver_mut(&mut self, receiver: &mut Receiver) {
+            self.0.push(receiver.self_token.into());
+        }
+    }
+    let mut bound = Bound(Vec::new());
+    for input in &sig.inputs {
+        bound.visit_fn_arg_mut(&mut input.clone());
+    }
+    bound.0
+}

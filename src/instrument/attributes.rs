@@ -1,0 +1,205 @@
+//! The attributes, with their documentation: here examples can be run.
+
+/// Observes the seconds that every call takes, in a `Histogram` or a `Summary`.
+///
+/// On functions, methods, `async` ones, with `async_trait` or without, and on whole `impl` blocks. Every call is timed, be
+/// its end a `return`, an error, a panic, or that its future is dropped. A future's time begins with its first poll.
+///
+/// ```
+/// use tallies::{Histogram, Labels, Summary};
+///
+/// static LATENCY: Histogram = Histogram::new("upload_duration_seconds");
+///
+/// #[tallies::timed(LATENCY)]
+/// fn upload(file: &[u8]) -> Result<usize, std::io::Error> {
+///     Ok(file.len())
+/// }
+///
+/// #[derive(Labels)]
+/// struct Job<'a> {
+///     queue: &'a str,
+/// }
+/// static JOBS: Summary<Job> = Summary::new("job_duration_seconds");
+///
+/// // Labels are an expression of the arguments: what the metric's `with` takes.
+/// #[tallies::timed(JOBS, labels = Job { queue: &name })]
+/// async fn job(name: String) {
+///     drop(name);
+/// }
+///
+/// upload(b"hello")?;
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(
+/// job("mail".to_owned())
+/// # );
+/// assert_eq!(LATENCY.total().count(), 1);
+/// assert_eq!(JOBS.get(Job { queue: "mail" }).unwrap().count(), 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// Of an `impl` each method; `#[timed(skip)]` on one leaves it out. `function!()` in the labels is the method's name:
+///
+/// ```
+/// use tallies::Histogram;
+///
+/// static CALLS: Histogram<[&str; 1]> = Histogram::labelled("store_duration_seconds", &["method"]);
+///
+/// struct Store(Vec<u8>);
+///
+/// #[tallies::timed(CALLS, labels = [function!()])]
+/// impl Store {
+///     #[timed(skip)]
+///     const fn new() -> Self {
+///         Self(Vec::new())
+///     }
+///
+///     fn push(&mut self, value: u8) {
+///         self.0.push(value);
+///     }
+///
+///     fn clear(&mut self) {
+///         self.0.clear();
+///     }
+/// }
+///
+/// let mut store = Store::new();
+/// store.push(1);
+/// store.clear();
+/// assert_eq!(CALLS.get(["push"]).unwrap().count(), 1);
+/// assert_eq!(CALLS.len(), 2);
+/// ```
+///
+/// # Cost
+///
+/// What `LATENCY.start_timer()` costs: two readings of the clock, some 25 ns each, and one observation; with labels one
+/// look-up more. No allocation.
+///
+/// # What it takes
+///
+/// - The metric: the path of a static, or an expression such as `self.metrics.latency` or `*LAZY`, which is borrowed for the
+///   call.
+/// - `labels = ..`: evaluated before the body.
+/// - `crate = ..`: where this crate is found, if not at `::tallies`.
+///
+/// # What is measured
+///
+/// Of an `async fn`, the future. Of a function that says `-> impl Future`, too; and of one that returns a boxed future, the
+/// block of the `Box::pin(async move { .. })` in which it has to end. What such a function does before it makes its
+/// future is not measured. Of one that returns an iterator, only the making. A function that returns a stream is refused, as is
+/// a `const fn`: see [`Measure`](crate::Measure) for streams.
+///
+/// Attributes may be stacked in any order, also with those of other crates.
+pub use tallies_macros::timed;
+
+/// Counts the calls that are running, in an `UpDownCounter` or a `Gauge`.
+///
+/// Goes on all that [`timed`](macro@crate::timed) goes on, and takes the same arguments. It comes down again
+/// whether the call returns, panics, or is a future that is dropped.
+///
+/// ```
+/// use tallies::UpDownCounter;
+///
+/// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("requests_in_flight");
+///
+/// #[tallies::in_progress(IN_FLIGHT)]
+/// fn answer() {
+///     assert_eq!(IN_FLIGHT.total(), 1);
+/// }
+///
+/// answer();
+/// assert_eq!(IN_FLIGHT.total(), 0);
+/// ```
+///
+/// # Cost
+///
+/// Two updates: of an `UpDownCounter` less than a nanosecond, of a `Gauge` two atomic additions to a line that all threads
+/// share.
+pub use tallies_macros::in_progress;
+
+/// Counts the calls, in a `Counter`, as they begin.
+///
+/// Goes on all that [`timed`](macro@crate::timed) goes on, and takes the same arguments. A histogram counts, too: where there
+/// is one, its `_count` is this.
+///
+/// ```
+/// use tallies::Counter;
+///
+/// static LOGINS: Counter<[&str; 1]> = Counter::labelled("logins_total", &["method"]);
+///
+/// #[tallies::count(LOGINS, labels = [method])]
+/// async fn login(method: &str) {}
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(
+/// login("password")
+/// # );
+/// assert_eq!(LOGINS.get(["password"]), Some(1));
+/// ```
+///
+/// # Cost
+///
+/// One update: half a nanosecond without labels.
+pub use tallies_macros::count;
+
+/// Counts the calls that fail, in a `Counter`.
+///
+/// Goes on all that [`timed`](macro@crate::timed) goes on. What failed is told by the type of the result, whatever
+/// name that goes by: a `Result`, an `Option` if asked for, or a type that implements [`Outcome`](crate::Outcome).
+///
+/// ```
+/// use tallies::Counter;
+///
+/// static ERRORS: Counter = Counter::new("parse_errors_total");
+///
+/// #[tallies::count_errors(ERRORS)]
+/// fn parse(text: &str) -> Result<u16, std::num::ParseIntError> {
+///     Ok(text.parse::<u16>()? + 1)
+/// }
+///
+/// assert_eq!(parse("17"), Ok(18));
+/// assert!(parse("x").is_err());
+/// assert_eq!(ERRORS.total(), 1);
+/// ```
+///
+/// Errors and panics count, unless `on(..)` says what does: `error`, `none` (of an `Option`), `panic`, and `cancel` (a
+/// future that was polled and is dropped before it is done). To tell them apart, stack some:
+///
+/// ```
+/// use tallies::Counter;
+///
+/// static FAILED: Counter<[&str; 1]> = Counter::labelled("fetch_failures_total", &["how"]);
+///
+/// #[tallies::count_errors(FAILED, on(error), labels = ["error"])]
+/// #[tallies::count_errors(FAILED, on(panic), labels = ["panic"])]
+/// #[tallies::count_errors(FAILED, on(cancel), labels = ["cancelled"])]
+/// async fn fetch() -> std::io::Result<()> {
+///     Err(std::io::ErrorKind::NotFound.into())
+/// }
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(fetch()).unwrap_err();
+/// # assert_eq!(FAILED.get(["error"]), Some(1));
+/// ```
+///
+/// Labels of the error are a closure of it. A panic has no error, and so does not count there:
+///
+/// ```
+/// use tallies::Counter;
+///
+/// static ERRORS: Counter<[&str; 2]> = Counter::labelled("open_errors_total", &["dir", "kind"]);
+///
+/// #[tallies::count_errors(ERRORS, labels = |error| [dir, &error.kind().to_string()])]
+/// fn open(dir: &str, name: &str) -> std::io::Result<std::fs::File> {
+///     std::fs::File::open(std::path::Path::new(dir).join(name))
+/// }
+///
+/// assert!(open("/none", "x").is_err());
+/// assert_eq!(ERRORS.get(["/none", "entity not found"]), Some(1));
+/// ```
+///
+/// # Cost
+///
+/// Of a call that is good, a look at the result. With labels from arguments also their look-up, before the call; constant
+/// labels and those of the error are looked up only when it failed. An `async fn` keeps its arguments once more in its future.
+///
+/// # Limits
+///
+/// The body becomes a closure, or an `async` block. So it does not go with `#[track_caller]`. In a function whose result
+/// is of a type parameter nothing is known of it, and no errors are counted. With `panic = "abort"` nobody counts panics.
+pub use tallies_macros::count_errors;

@@ -1,0 +1,285 @@
+//! Wrappers that measure a future or a stream: for code that cannot carry an attribute.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+#[cfg(feature = "stream")]
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+
+use crate::declare::{InFlight, Observe, Timer, Track};
+
+use super::errors::Count;
+use super::outcome::{Failure, Outcome};
+use super::watch::At;
+
+/// Measures a future, or with the feature `stream` a stream, from its first poll to its end or until it is dropped.
+///
+/// One that is never polled is not measured. The wrappers cost what the guard of the metric costs, once; a poll costs
+/// nothing but [`Errors`]' two stores.
+///
+/// ```
+/// use tallies::{Counter, Histogram, Measure, UpDownCounter};
+///
+/// static LATENCY: Histogram = Histogram::new("fetch_duration_seconds");
+/// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("fetches_in_flight");
+/// static ERRORS: Counter = Counter::new("fetch_errors_total");
+///
+/// async fn fetch(url: &str) -> Result<String, std::fmt::Error> {
+///     if url.is_empty() { Err(std::fmt::Error) } else { Ok(url.to_owned()) }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let page = fetch("").timed(&LATENCY).in_progress(&IN_FLIGHT).count_errors(&ERRORS).await;
+/// assert!(page.is_err());
+/// # });
+/// assert_eq!((LATENCY.total().count(), IN_FLIGHT.total(), ERRORS.total()), (1, 0, 1));
+/// ```
+pub trait Measure: Sized {
+    /// Observes the seconds that it takes.
+    fn timed<M: Observe>(self, metric: M) -> Timed<Self, M> {
+        Timed {
+            inner: self,
+            metric: Some(metric),
+            timer: None,
+        }
+    }
+
+    /// Counts it while it runs.
+    fn in_progress<M: Track>(self, metric: M) -> InProgress<Self, M> {
+        InProgress {
+            inner: self,
+            metric: Some(metric),
+            in_flight: None,
+        }
+    }
+
+    /// Counts it if it ends in an error or a panic; of a stream, every item that is an error. See [`Errors::on`].
+    fn count_errors<M: Count>(self, metric: M) -> Errors<Self, M> {
+        Errors {
+            inner: self,
+            metric,
+            at: At::Start,
+            on: [true, false, true, false],
+        }
+    }
+}
+
+impl<T> Measure for T {}
+
+/// Starts the timer of an attribute.
+#[inline(always)]
+pub fn start<M: Observe>(metric: M) -> Timer<M> {
+    Timer::start(metric)
+}
+
+/// Makes the guard of an attribute.
+#[inline(always)]
+pub fn enter<M: Track>(metric: M) -> InFlight<M> {
+    InFlight::enter(metric)
+}
+
+pin_project! {
+    /// What [`Measure::timed`] makes of a future or a stream.
+    #[derive(Debug)]
+    #[must_use = "nothing runs before it is polled"]
+    pub struct Timed<T, M>
+    where
+        M: Observe,
+    {
+        #[pin]
+        inner: T,
+        metric: Option<M>,
+        timer: Option<Timer<M>>,
+    }
+}
+
+pin_project! {
+    /// What [`Measure::in_progress`] makes of a future or a stream.
+    #[derive(Debug)]
+    #[must_use = "nothing runs before it is polled"]
+    pub struct InProgress<T, M>
+    where
+        M: Track,
+    {
+        #[pin]
+        inner: T,
+        metric: Option<M>,
+        in_flight: Option<InFlight<M>>,
+    }
+}
+
+pin_project! {
+    /// What [`Measure::count_errors`] makes of a future or a stream.
+    #[derive(Debug)]
+    #[must_use = "nothing runs before it is polled"]
+    pub struct Errors<T, M>
+    where
+        M: Count,
+    {
+        #[pin]
+        inner: T,
+        metric: M,
+        at: At,
+        // By `Failure`.
+        on: [bool; 4],
+    }
+
+    impl<T, M> PinnedDrop for Errors<T, M>
+    where
+        M: Count,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if this.at.dropped().is_some_and(|failure| this.on[failure as usize]) {
+                this.metric.count();
+            }
+        }
+    }
+}
+
+impl<T, M: Count> Errors<T, M> {
+    /// Counts these failures, and no others.
+    ///
+    /// ```
+    /// use tallies::{Counter, Failure, Measure};
+    ///
+    /// static CANCELLED: Counter = Counter::new("cancelled_total");
+    ///
+    /// let mut endless = Box::pin(
+    ///     std::future::pending::<Option<u8>>().count_errors(&CANCELLED).on(&[Failure::Cancel]),
+    /// );
+    /// let waker = std::task::Waker::noop();
+    /// let mut context = std::task::Context::from_waker(waker);
+    /// assert!(endless.as_mut().poll(&mut context).is_pending());
+    /// drop(endless);
+    /// assert_eq!(CANCELLED.total(), 1);
+    /// ```
+    pub fn on(mut self, failures: &[Failure]) -> Self {
+        self.on = [false; 4];
+        failures
+            .iter()
+            .for_each(|&failure| self.on[failure as usize] = true);
+        self
+    }
+}
+
+impl<F: Future, M: Observe> Future for Timed<F, M> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        begin(this.metric, this.timer, Timer::start);
+        let output = this.inner.poll(cx);
+        end(output.is_ready(), this.timer);
+        output
+    }
+}
+
+impl<F: Future, M: Track> Future for InProgress<F, M> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        begin(this.metric, this.in_flight, InFlight::enter);
+        let output = this.inner.poll(cx);
+        end(output.is_ready(), this.in_flight);
+        output
+    }
+}
+
+impl<F: Future<Output: Outcome>, M: Count> Future for Errors<F, M> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        *this.at = At::Poll;
+        let output = this.inner.poll(cx);
+        *this.at = At::after(output.is_ready());
+        if let Poll::Ready(output) = &output {
+            judge(this.metric, this.on, output);
+        }
+        output
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<S: Stream, M: Observe> Stream for Timed<S, M> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let this = self.project();
+        begin(this.metric, this.timer, Timer::start);
+        let item = this.inner.poll_next(cx);
+        end(matches!(item, Poll::Ready(None)), this.timer);
+        item
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<S: Stream, M: Track> Stream for InProgress<S, M> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let this = self.project();
+        begin(this.metric, this.in_flight, InFlight::enter);
+        let item = this.inner.poll_next(cx);
+        end(matches!(item, Poll::Ready(None)), this.in_flight);
+        item
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<S: Stream<Item: Outcome>, M: Count> Stream for Errors<S, M> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let this = self.project();
+        *this.at = At::Poll;
+        let item = this.inner.poll_next(cx);
+        *this.at = At::after(matches!(item, Poll::Ready(None)));
+        if let Poll::Ready(Some(item)) = &item {
+            judge(this.metric, this.on, item);
+        }
+        item
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.size_hint()
+    }
+}
+
+/// The guard of the first poll.
+#[inline]
+fn begin<M, G>(metric: &mut Option<M>, guard: &mut Option<G>, make: impl FnOnce(M) -> G) {
+    if let Some(metric) = metric.take() {
+        *guard = Some(make(metric));
+    }
+}
+
+#[inline]
+fn end<G>(ended: bool, guard: &mut Option<G>) {
+    if ended {
+        *guard = None;
+    }
+}
+
+#[inline]
+fn judge<R: Outcome>(metric: &impl Count, on: &[bool; 4], result: &R) {
+    let on = |failure: Failure| on[failure as usize];
+    if super::errors::failed(result, on(Failure::Error), on(Failure::None)) {
+        metric.count();
+    }
+}

@@ -1,0 +1,31 @@
+//! Code measured without being rewritten: attributes, guards, and wrappers of futures and streams.
+//!
+//! | | attribute | guard | future or stream |
+//! |---|---|---|---|
+//! | how long | [`#[timed]`](macro@crate::timed) | `LATENCY.start_timer()` | [`.timed(&LATENCY)`](Measure::timed) |
+//! | how many at once | [`#[in_progress]`](macro@crate::in_progress) | `IN_FLIGHT.track()` | [`.in_progress(&IN_FLIGHT)`](Measure::in_progress) |
+//! | how many failed | [`#[count_errors]`](macro@crate::count_errors) | [`count_errors()`] | [`.count_errors(&ERRORS)`](Measure::count_errors) |
+//! | how many | [`#[count]`](macro@crate::count) | `CALLS.inc()` | |
+//!
+//! An attribute is its guard, written for you: it costs what the guard costs. What failed is told by type, not by the name
+//! of a type: see [`Outcome`].
+
+mod attributes;
+mod errors;
+mod measure;
+mod outcome;
+mod watch;
+
+pub use attributes::{count, count_errors, in_progress, timed};
+pub use errors::{Count, count_errors};
+pub use measure::{Errors, InProgress, Measure, Timed};
+pub use outcome::{Failure, Outcome};
+
+/// What the attributes write calls to.
+#[doc(hidden)]
+pub mod __private {
+    pub use super::errors::{Unwinding, call, counted, counts, disarm, error, failed, nothing};
+    pub use super::measure::{enter, start};
+    pub use super::outcome::Judge;
+    pub use super::watch::watch;
+}

@@ -1,0 +1,315 @@
+//! Labels and the other arguments of the attributes.
+
+use std::sync::LazyLock;
+
+use tallies::{
+    AnyLabels, Counter, Gauge, Histogram, LabelValue, Labels, Metrics, Registry, Summary,
+    UpDownCounter,
+};
+
+use super::{panics, pause, poll_once, run};
+
+#[derive(LabelValue, Clone, Copy)]
+enum Method {
+    Get,
+    Post,
+}
+
+#[derive(Labels)]
+struct Request<'a> {
+    method: Method,
+    route: &'a str,
+}
+
+#[derive(Labels)]
+struct Closed {
+    method: Method,
+}
+
+#[test]
+fn from_arguments() {
+    static T: Histogram<Request> = Histogram::new("from_arguments_seconds");
+    static S: Summary<[&str; 1]> = Summary::labelled("from_arguments_quantiles", &["id"]);
+    static G: UpDownCounter<Closed> = UpDownCounter::new("from_arguments_in_progress");
+    static C: Counter<[&str; 2]> = Counter::labelled("from_arguments_total", &["of", "route"]);
+    static A: Counter<AnyLabels> = Counter::new("from_arguments_any_total");
+    static E: Counter<Request> = Counter::new("from_arguments_errors_total");
+
+    // What the body takes away is still there for the labels.
+    #[tallies::timed(T, labels = Request { method, route: &route })]
+    #[tallies::timed(S, labels = [&id.to_string()])]
+    #[tallies::in_progress(G, labels = Closed { method })]
+    #[tallies::count(C, labels = ["arguments", &route])]
+    #[tallies::count(A, labels = &[("route", &route)])]
+    #[tallies::count_errors(E, labels = Request { method, route: &route })]
+    fn f(method: Method, route: String, id: u8) -> Result<String, u8> {
+        assert_eq!(G.get(Closed { method }), Some(1));
+        if id == 0 { Err(id) } else { Ok(route) }
+    }
+
+    struct Host {
+        name: String,
+    }
+    impl Host {
+        #[tallies::count_errors(E, labels = Request { method: Method::Get, route: &self.name })]
+        #[tallies::timed(T, labels = Request { method: Method::Post, route: &self.name })]
+        async fn ask(&mut self) -> Result<(), u8> {
+            self.name.push('x');
+            pause().await;
+            Err(1)
+        }
+    }
+
+    f(Method::Post, "/a".into(), 0).unwrap_err();
+    f(Method::Get, "/b".into(), 7).unwrap();
+    let mut host = Host { name: "h".into() };
+    run(host.ask()).unwrap_err();
+    run(host.ask()).unwrap_err();
+
+    let times = |method, route| T.get(Request { method, route }).map(|seen| seen.count());
+    assert_eq!(times(Method::Post, "/a"), Some(1));
+    assert_eq!(times(Method::Get, "/b"), Some(1));
+    assert_eq!(times(Method::Post, "h"), Some(1));
+    assert_eq!(times(Method::Post, "hx"), Some(1));
+    assert_eq!(S.get(["7"]).map(|seen| seen.count()), Some(1));
+    assert_eq!(
+        G.get(Closed {
+            method: Method::Get
+        }),
+        Some(0)
+    );
+    assert_eq!(C.get(["arguments", "/a"]), Some(1));
+    assert_eq!(A.get(&[("route", &"/b")]), Some(1));
+    let errors = |method, route| E.get(Request { method, route });
+    // Looked up before the call: also of the call that was good.
+    assert_eq!(errors(Method::Get, "/b"), Some(0));
+    assert_eq!(E.len(), 4);
+    assert_eq!(errors(Method::Post, "/a"), Some(1));
+    assert_eq!(errors(Method::Get, "h"), Some(1));
+    assert_eq!(errors(Method::Get, "hx"), Some(1));
+}
+
+#[test]
+fn constant() {
+    static E: Counter<[&str; 1]> = Counter::labelled("constant_errors_total", &["of"]);
+    static T: Histogram<Closed> = Histogram::new("constant_seconds");
+
+    #[tallies::count_errors(E, labels = ["f"])]
+    #[tallies::timed(T, labels = Closed { method: Method::Post })]
+    fn f(fail: bool) -> Result<(), ()> {
+        if fail { Err(()) } else { Ok(()) }
+    }
+
+    f(false).unwrap();
+    // Of constant labels nothing is looked up while all is well.
+    assert_eq!(E.len(), 0);
+    f(true).unwrap_err();
+    assert_eq!(E.get(["f"]), Some(1));
+    assert_eq!(
+        T.get(Closed {
+            method: Method::Post
+        })
+        .map(|seen| seen.count()),
+        Some(2)
+    );
+}
+
+#[test]
+fn by_function() {
+    static C: Counter<[&str; 1]> = Counter::labelled("by_function_total", &["function"]);
+
+    struct S;
+    #[tallies::count(C, labels = [function!()])]
+    impl S {
+        fn one() {}
+        fn r#two() {}
+    }
+    #[tallies::count(C, labels = [concat!("free_", function!())])]
+    fn three() {}
+
+    S::one();
+    S::one();
+    S::r#two();
+    three();
+    assert_eq!(C.get(["one"]), Some(2));
+    assert_eq!(C.get(["two"]), Some(1));
+    assert_eq!(C.get(["free_three"]), Some(1));
+    assert_eq!(C.len(), 3);
+}
+
+#[test]
+fn of_the_error() {
+    static E: Counter<[&str; 2]> = Counter::labelled("of_the_error_total", &["kind", "of"]);
+
+    #[tallies::count_errors(E, labels = |error| [&error.kind().to_string(), name])]
+    fn open(name: &str) -> std::io::Result<std::fs::File> {
+        std::fs::File::open(name)
+    }
+    #[tallies::count_errors(E, labels = |(kind, _)| [kind, "async"])]
+    async fn later(fail: bool) -> Result<u8, (String, u8)> {
+        pause().await;
+        if fail {
+            Err(("late".to_owned(), 1))
+        } else {
+            Ok(1)
+        }
+    }
+
+    open("/no/such").unwrap_err();
+    run(later(false)).unwrap();
+    run(later(true)).unwrap_err();
+    assert_eq!(E.get(["entity not found", "/no/such"]), Some(1));
+    assert_eq!(E.get(["late", "async"]), Some(1));
+    assert_eq!(E.len(), 2);
+}
+
+/// One function, with a counter for every kind of failure.
+#[test]
+fn failures_told_apart() {
+    static F: Counter<[&str; 1]> = Counter::labelled("failures_told_apart_total", &["kind"]);
+    static ALL: Counter = Counter::new("failures_told_apart_all_total");
+
+    #[tallies::count_errors(F, on(error), labels = ["error"])]
+    #[tallies::count_errors(F, on(none), labels = ["none"])]
+    #[tallies::count_errors(F, on(panic), labels = ["panic"])]
+    #[tallies::count_errors(F, on(cancel), labels = ["cancel"])]
+    #[tallies::count_errors(ALL, on(error, none, panic, cancel))]
+    async fn later(how: &str) -> Result<u8, ()> {
+        pause().await;
+        assert_ne!(how, "panic");
+        if how == "error" { Err(()) } else { Ok(1) }
+    }
+    #[tallies::count_errors(F, on(none), labels = ["none"])]
+    #[tallies::count_errors(F, on(panic), labels = ["panic"])]
+    #[tallies::count_errors(ALL, on(error, none, panic, cancel))]
+    fn find(how: &str) -> Option<u8> {
+        assert_ne!(how, "panic");
+        (how != "none").then_some(1)
+    }
+
+    run(later("good")).unwrap();
+    find("good").unwrap();
+    assert_eq!((F.len(), ALL.total()), (0, 0));
+    run(later("error")).unwrap_err();
+    assert!(panics(|| run(later("panic"))));
+    assert!(poll_once(later("good")).is_none());
+    assert!(find("none").is_none());
+    assert!(panics(|| find("panic")));
+    let count = |kind| F.get([kind]).unwrap_or(0);
+    assert_eq!(
+        ["error", "none", "panic", "cancel"].map(count),
+        [1, 1, 2, 1]
+    );
+    assert_eq!(ALL.total(), 5);
+}
+
+/// What a destructor calls while its thread unwinds has not panicked itself.
+#[test]
+fn calls_while_unwinding() {
+    static E: Counter = Counter::new("calls_while_unwinding_total");
+
+    #[tallies::count_errors(E)]
+    fn tidy() -> Result<(), ()> {
+        Ok(())
+    }
+    #[tallies::count_errors(E)]
+    async fn tidy_later() {
+        pause().await;
+    }
+    struct Tidy;
+    impl Drop for Tidy {
+        fn drop(&mut self) {
+            tidy().unwrap();
+            run(tidy_later());
+        }
+    }
+    assert!(panics(|| {
+        let _tidy = Tidy;
+        panic!("as it must");
+    }));
+    assert_eq!(E.total(), 0);
+}
+
+#[test]
+fn other_metrics() {
+    #[derive(Metrics)]
+    struct Of {
+        /// Time.
+        #[metric(name = "other_seconds")]
+        time: Histogram,
+        /// Calls.
+        #[metric(name = "other_total")]
+        calls: Counter<(), f64>,
+        /// In flight.
+        #[metric(name = "other_in_flight")]
+        in_flight: Gauge,
+        /// Errors.
+        #[metric(name = "other_errors_total", labels = ["of"])]
+        errors: Counter<[&'static str; 1], f64>,
+    }
+    static LAZY: LazyLock<Summary> = LazyLock::new(|| {
+        let time = Summary::<()>::builder("other_quantiles", "Time.");
+        time.register(&Registry::new()).unwrap()
+    });
+    struct Service {
+        metrics: Of,
+    }
+    impl Service {
+        #[tallies::timed(self.metrics.time)]
+        #[tallies::timed(*LAZY)]
+        #[tallies::count(self.metrics.calls)]
+        #[tallies::in_progress(self.metrics.in_flight)]
+        #[tallies::count_errors(self.metrics.errors, labels = [of])]
+        fn ask(&self, of: &str) -> Result<u8, ()> {
+            assert_eq!(self.metrics.in_flight.value(), 1.0);
+            Err(())
+        }
+    }
+    /// Metrics as arguments.
+    #[tallies::timed(time)]
+    fn given(time: &Histogram) {}
+
+    let metrics = Of::register(&Registry::new()).unwrap();
+    let service = Service { metrics };
+    service.ask("x").unwrap_err();
+    given(&service.metrics.time);
+    assert_eq!(service.metrics.time.total().count(), 2);
+    assert_eq!(LAZY.total().count(), 1);
+    assert_eq!(service.metrics.calls.total(), 1.0);
+    assert_eq!(service.metrics.in_flight.value(), 0.0);
+    assert_eq!(service.metrics.errors.get(["x"]), Some(1.0));
+}
+
+/// For crates that hand ours on.
+#[test]
+fn through_another_crate() {
+    mod other {
+        pub mod deep {
+            pub use tallies as engine;
+        }
+    }
+    static T: Histogram = Histogram::new("through_another_crate_seconds");
+    static E: Counter = Counter::new("through_another_crate_total");
+
+    #[other::deep::engine::timed(T, crate = other::deep::engine)]
+    #[other::deep::engine::count_errors(E, on(error, panic, cancel), crate = other::deep::engine)]
+    async fn f() -> Result<(), ()> {
+        Err(())
+    }
+    run(f()).unwrap_err();
+    assert_eq!((T.total().count(), E.total()), (1, 1));
+}
+
+/// A series that was removed while something was in flight in it.
+#[test]
+fn removed_meanwhile() {
+    static G: UpDownCounter<[&str; 1]> = UpDownCounter::labelled("removed_meanwhile", &["of"]);
+
+    #[tallies::in_progress(G, labels = ["x"])]
+    fn f() {
+        G.remove(["x"]);
+    }
+    f();
+    let all: i64 = G.get_all().iter().map(|(_, value)| value).sum();
+    assert_eq!(all, 0);
+}

@@ -1,0 +1,80 @@
+//! The attributes: every shape of function, under all four attributes, in every order.
+
+mod labels;
+mod shapes;
+mod stacks;
+mod wrappers;
+
+use tallies::{Counter, Histogram, Summary, UpDownCounter};
+
+/// What times: a histogram or a summary.
+pub trait Times {
+    fn times(&self) -> u64;
+}
+
+impl Times for Histogram {
+    fn times(&self) -> u64 {
+        self.total().count()
+    }
+}
+
+impl Times for Summary {
+    fn times(&self) -> u64 {
+        self.total().count()
+    }
+}
+
+/// What one stack of attributes over one shape of function has counted.
+#[derive(Debug, PartialEq)]
+pub struct Counted {
+    pub timed: u64,
+    pub in_progress: i64,
+    pub count: u64,
+    pub errors: u64,
+}
+
+pub fn counted(t: &impl Times, g: &UpDownCounter, c: &Counter, e: &Counter) -> Counted {
+    Counted {
+        timed: t.times(),
+        in_progress: g.total(),
+        count: c.total(),
+        errors: e.total(),
+    }
+}
+
+/// Polls once, and drops it unless it is done.
+pub fn poll_once<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut cx) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
+}
+
+/// A future that is pending once.
+pub async fn pause() {
+    let mut first = true;
+    std::future::poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        if std::mem::take(&mut first) {
+            std::task::Poll::Pending
+        } else {
+            std::task::Poll::Ready(())
+        }
+    })
+    .await;
+}
+
+/// Runs a future to its end, which has to be `Send`.
+pub fn run<F: Future + Send>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+/// Whether `f` panics.
+pub fn panics<R>(f: impl FnOnce() -> R) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err()
+}

@@ -1,0 +1,171 @@
+//! Guards, and the wrappers of futures and streams.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::stream::{self, Stream, StreamExt};
+use tallies::{
+    Counter, Failure, Gauge, Histogram, InFlight, Measure, Summary, Timer, UpDownCounter,
+};
+
+use super::{panics, pause, poll_once, run};
+
+#[test]
+fn guards() {
+    let registry = tallies::Registry::new();
+    let quantiles = Summary::<()>::builder("guards_quantiles", "")
+        .register(&registry)
+        .unwrap();
+    let gauge = registry.gauge("guards", "").unwrap();
+    let labelled = Summary::<()>::builder("guards_labelled", "")
+        .labels(["of"])
+        .register(&registry)
+        .unwrap();
+
+    let took = quantiles.start_timer().stop();
+    quantiles.start_timer().discard();
+    quantiles.time(|| assert!(panics(|| quantiles.time(|| panic!("as it must")))));
+    let seen = quantiles.total();
+    assert_eq!(seen.count(), 3);
+    assert!(seen.sum() >= took.as_secs_f64());
+
+    drop(labelled.with(["x"]).start_timer());
+    drop(Timer::start(labelled.bind(["x"])));
+    assert_eq!(labelled.get(["x"]).unwrap().count(), 2);
+
+    let one = gauge.track();
+    let two = InFlight::enter(&gauge);
+    assert_eq!(gauge.value(), 2.0);
+    drop((one, two));
+    assert_eq!(gauge.value(), 0.0);
+}
+
+#[test]
+fn errors_of_a_closure() {
+    static E: Counter = Counter::new("errors_of_a_closure_total");
+    let count = |r: Result<u8, u8>| tallies::instrument::count_errors(&E, || r);
+    assert_eq!((count(Ok(1)), E.total()), (Ok(1), 0));
+    assert_eq!((count(Err(1)), E.total()), (Err(1), 1));
+    assert!(panics(|| tallies::instrument::count_errors(
+        &E,
+        || -> Option<u8> { panic!("as it must") }
+    )));
+    assert_eq!(E.total(), 2);
+}
+
+#[test]
+fn futures() {
+    static T: Histogram = Histogram::new("futures_seconds");
+    static G: UpDownCounter = UpDownCounter::new("futures_in_flight");
+    static E: Counter = Counter::new("futures_errors_total");
+    static O: Counter = Counter::new("futures_other_total");
+
+    let future = |how: &'static str| {
+        async move {
+            assert_eq!(G.total(), 1);
+            pause().await;
+            assert_ne!(how, "panic");
+            if how == "error" { Err(()) } else { Ok(()) }
+        }
+        .timed(&T)
+        .in_progress(&G)
+        .count_errors(&E)
+        .count_errors(&O)
+        .on(&[Failure::Cancel])
+    };
+    let now = || (T.total().count(), G.total(), E.total(), O.total());
+    run(future("good")).unwrap();
+    assert_eq!(now(), (1, 0, 0, 0));
+    run(future("error")).unwrap_err();
+    assert_eq!(now(), (2, 0, 1, 0));
+    assert!(panics(|| run(future("panic"))));
+    assert_eq!(now(), (3, 0, 2, 0));
+    assert!(poll_once(future("good")).is_none());
+    assert_eq!(now(), (4, 0, 2, 1));
+    // Never polled, never begun.
+    drop(future("good"));
+    assert_eq!(now(), (4, 0, 2, 1));
+    let mut kept = Box::pin(future("good"));
+    run(kept.as_mut()).unwrap();
+    // Done, and not yet dropped.
+    assert_eq!(now(), (5, 0, 2, 1));
+    drop(kept);
+    assert_eq!(now(), (5, 0, 2, 1));
+}
+
+#[test]
+fn a_panic_that_was_caught() {
+    static E: Counter = Counter::new("a_panic_that_was_caught_total");
+    static C: Counter = Counter::new("a_panic_that_was_caught_cancels_total");
+    let panicking = async {
+        if true {
+            panic!("as it must")
+        }
+    }
+    .map_unit();
+    let mut future = Box::pin(
+        panicking
+            .count_errors(&E)
+            .count_errors(&C)
+            .on(&[Failure::Cancel]),
+    );
+    assert!(panics(|| future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))));
+    // The executor drops it later, when nobody panics any more.
+    assert!(!std::thread::panicking());
+    drop(future);
+    assert_eq!((E.total(), C.total()), (1, 0));
+}
+
+trait MapUnit: Future + Sized {
+    async fn map_unit(self) -> Option<Self::Output> {
+        Some(self.await)
+    }
+}
+impl<F: Future> MapUnit for F {}
+
+#[test]
+fn streams() {
+    static T: Histogram = Histogram::new("streams_seconds");
+    static G: Gauge = Gauge::new("streams_in_flight");
+    static E: Counter = Counter::new("streams_errors_total");
+    static N: Counter = Counter::new("streams_none_total");
+
+    let source = || stream::iter([Ok(1), Err(2), Ok(3), Err(4)]);
+    let measured = || source().timed(&T).in_progress(&G).count_errors(&E);
+    let now = || (T.total().count(), G.value(), E.total());
+    assert_eq!(measured().size_hint(), source().size_hint());
+    assert_eq!(run(measured().collect::<Vec<_>>()).len(), 4);
+    assert_eq!(now(), (1, 0.0, 2));
+
+    // Left in the middle.
+    let mut left = measured();
+    assert_eq!(run(left.next()), Some(Ok(1)));
+    assert_eq!(now(), (1, 1.0, 2));
+    drop(left);
+    assert_eq!(now(), (2, 0.0, 2));
+
+    let options = stream::iter([Some(1), None, None])
+        .count_errors(&N)
+        .on(&[Failure::None]);
+    assert_eq!(run(options.count()), 3);
+    assert_eq!(N.total(), 2);
+
+    // A stream that panics, and one that is left while it waits.
+    struct Broken;
+    impl Stream for Broken {
+        type Item = Option<u8>;
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Option<u8>>> {
+            panic!("as it must")
+        }
+    }
+    assert!(panics(|| run(pin!(Broken.count_errors(&N)).next())));
+    assert_eq!(N.total(), 3);
+    let mut waiting = stream::pending::<Option<u8>>()
+        .count_errors(&N)
+        .on(&[Failure::Cancel]);
+    assert!(poll_once(waiting.next()).is_none());
+    drop(waiting);
+    assert_eq!(N.total(), 4);
+}

@@ -1,0 +1,121 @@
+//! What the attributes write, under every lint that could mind, without a prelude, and beside names of their own.
+
+#![no_implicit_prelude]
+#![deny(
+    warnings,
+    unused,
+    nonstandard_style,
+    future_incompatible,
+    let_underscore
+)]
+#![deny(
+    keyword_idents,
+    rust_2018_idioms,
+    single_use_lifetimes,
+    unreachable_pub
+)]
+#![deny(unused_qualifications, unused_lifetimes, trivial_casts)]
+#![deny(clippy::all, clippy::pedantic, clippy::nursery)]
+#![forbid(unsafe_code, unused_imports, unused_variables, unreachable_code)]
+
+use ::std::assert_eq;
+use ::std::prelude::v1::test;
+use ::std::result::Result::{self, Err, Ok};
+
+static T: ::tallies::Histogram = ::tallies::Histogram::new("hygiene_seconds");
+static G: ::tallies::UpDownCounter = ::tallies::UpDownCounter::new("hygiene_in_progress");
+static C: ::tallies::Counter = ::tallies::Counter::new("hygiene_total");
+static E: ::tallies::Counter<[&str; 1]> =
+    ::tallies::Counter::labelled("hygiene_errors_total", &["kind"]);
+
+/// A module that is not ours.
+#[allow(dead_code, reason = "it stands in the way")]
+mod tallies {
+    mod __private {}
+}
+
+#[::tallies::timed(T)]
+#[::tallies::in_progress(G)]
+#[::tallies::count(C)]
+#[::tallies::count_errors(E, labels = ["failed"])]
+#[::tallies::count_errors(E, labels = |error| [error])]
+#[inline]
+fn sync(fail: bool) -> Result<u8, &'static str> {
+    if fail {
+        return Err("sync");
+    }
+    Ok(1)
+}
+
+#[::tallies::count_errors(E, labels = ["failed"])]
+#[::tallies::count(C)]
+#[::tallies::in_progress(G)]
+#[::tallies::timed(T)]
+fn unit(seen: &mut u8) {
+    *seen += 1;
+}
+
+#[::tallies::timed(T)]
+#[::tallies::count_errors(E, on(error, none, panic, cancel), labels = ["failed"])]
+#[::tallies::in_progress(G)]
+#[::tallies::count(C)]
+#[::tallies::count_errors(E, labels = |error| [error])]
+async fn later(fail: bool) -> Result<u8, &'static str> {
+    ::std::future::ready(()).await;
+    if fail { Err("later") } else { sync(fail) }
+}
+
+#[::tallies::timed(T)]
+#[::tallies::count_errors(E, labels = ["failed"])]
+fn future(fail: bool) -> impl ::std::future::Future<Output = Result<u8, &'static str>> {
+    later(fail)
+}
+
+#[::tallies::timed(T)]
+#[::tallies::count_errors(E, labels = ["failed"])]
+#[must_use]
+fn one() -> u8 {
+    1
+}
+
+struct Own<'a>(&'a str);
+
+#[::tallies::timed(T)]
+#[::tallies::count_errors(E, labels = ["failed"])]
+#[::tallies::count(C)]
+impl<'a> Own<'a> {
+    fn text(&self) -> &'a str {
+        self.0
+    }
+
+    fn check(&self) -> Result<&Self, &'a str> {
+        if self.0.is_empty() {
+            Err(self.0)
+        } else {
+            Ok(self)
+        }
+    }
+}
+
+#[test]
+fn expansions_please_every_lint() {
+    let mut seen = 0;
+    unit(&mut seen);
+    assert_eq!(
+        (sync(true), sync(false), one(), seen),
+        (Err("sync"), Ok(1), 1, 1)
+    );
+    let run = |future: ::std::pin::Pin<&mut dyn ::std::future::Future<Output = _>>| {
+        let mut cx = ::std::task::Context::from_waker(::std::task::Waker::noop());
+        future.poll(&mut cx)
+    };
+    let now = ::std::task::Poll::Ready;
+    assert_eq!(run(::std::pin::pin!(later(true))), now(Err("later")));
+    assert_eq!(run(::std::pin::pin!(future(false))), now(Ok(1)));
+    let own = Own("");
+    assert_eq!(own.text(), own.check().map_or("", |own| own.0));
+    assert_eq!(G.total(), 0);
+    assert_eq!(C.total(), 8);
+    assert_eq!(T.total().count(), 10);
+    assert_eq!(E.get(["failed"]), ::std::option::Option::Some(3));
+}

@@ -1,0 +1,12 @@
+static G: tallies::Gauge = tallies::Gauge::new("g");
+static U: tallies::UpDownCounter<[&str; 1]> = tallies::UpDownCounter::labelled("u", &["x"]);
+
+#[tallies::count(G)]
+fn f() {}
+
+#[tallies::count_errors(U, labels = ["x"])]
+fn g() -> Result<(), ()> {
+    Err(())
+}
+
+fn main() {}

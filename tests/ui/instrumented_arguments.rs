@@ -1,0 +1,31 @@
+static T: tallies::Histogram = tallies::Histogram::new("t_seconds");
+static E: tallies::Counter<[&str; 1]> = tallies::Counter::labelled("e_total", &["error"]);
+
+#[tallies::timed]
+fn none() {}
+
+#[tallies::timed("t_seconds")]
+fn name() {}
+
+#[tallies::timed(T, label = ["x"])]
+fn key() {}
+
+#[tallies::timed(T, on(error))]
+fn on() {}
+
+#[tallies::timed(T, labels = |x| [x])]
+fn closure() {}
+
+#[tallies::timed(skip)]
+fn skip() {}
+
+#[tallies::count_errors(E, on(err), labels = ["x"])]
+fn kind() {}
+
+#[tallies::count_errors(E, on(error, panic), labels = |x| [x])]
+fn which() {}
+
+#[tallies::count_errors(E, on(), labels = ["x"])]
+fn nothing() {}
+
+fn main() {}
