@@ -377,10 +377,12 @@ mod tests {
         values: std::ops::Range<u32>,
     ) {
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let thread = scope.spawn(|| {
                 crate::clock::advance(ahead);
                 values.for_each(|value| s.with(["a"]).observe(f64::from(value)));
             });
+            // The end of a scope does not wait for what threads do at their very end: hand their streams on.
+            thread.join().unwrap();
         });
     }
 

@@ -346,7 +346,11 @@ mod tests {
     #[test]
     fn starting_over_leaves_a_stream_that_is_written() {
         let (engine, thread) = (Engine::new(), Thread::new());
-        let window = Window::new(std::time::Duration::from_secs(60), 5, crate::clock::now);
+        let window = Window::new(
+            std::time::Duration::from_secs(60),
+            5,
+            std::time::Instant::now,
+        );
         let promise = Promise::new(Targets::new(&[(0.5, 0.05)]), Some(window));
         let series = Distribution::new(&promise);
         series.observe_cold(&engine, &thread, Tag::FIRST, 1.0, false);
