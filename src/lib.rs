@@ -18,6 +18,8 @@ mod declare;
 pub mod encode;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 mod error;
+#[cfg(all(feature = "middleware", not(loom)))]
+mod instrument;
 #[allow(
     unreachable_pub,
     reason = "a private room whose types stand in the signatures of public ones"
@@ -42,6 +44,8 @@ pub use declare::{
     SummarySeries, Timer, UpDownCounter, UpDownCounterBuilder, UpDownCounterSeries, buckets,
 };
 pub use error::Error;
+#[cfg(all(feature = "middleware", not(loom)))]
+pub use instrument::http;
 #[cfg(not(loom))]
 pub use observe::{Number, Observed, limit_summaries, warm};
 #[cfg(all(feature = "push", not(loom)))]

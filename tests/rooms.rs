@@ -17,6 +17,12 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     ("encode", &["error", "snapshot"]),
     ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
+    (
+        "instrument",
+        &[
+            "error", "clock", "snapshot", "observe", "declare", "collect",
+        ],
+    ),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
 ];
 
