@@ -12,12 +12,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
 use axum::routing::get;
 use clap::Parser;
 use tallies::http::{ClientLayer, ClientMetrics, ServerMetrics};
-use tallies::{Counter, Registry};
+use tallies::{Counter, MetricsService, Registry};
 use tokio::net::TcpListener;
 
 /// Greetings said.
@@ -55,16 +53,6 @@ async fn greet(State(users): State<Arc<Users>>, Path(id): Path<u32>) -> Result<S
     let name = users.name(id).await?;
     GREETINGS.inc();
     Ok(format!("Hello, {name}!\n"))
-}
-
-/// The route of the metrics is one like any other.
-async fn metrics() -> impl IntoResponse {
-    // A snapshot adds up the cells of all threads: not for a thread that answers requests.
-    let page = tokio::task::spawn_blocking(|| tallies::encode::text(&tallies::snapshot())).await;
-    match page {
-        Ok(page) => ([(CONTENT_TYPE, tallies::encode::TEXT)], page).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
 }
 
 /// The other service: a program of its own in earnest, so nothing of it is in the default registry.
@@ -117,13 +105,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         measured: clients.named("users"),
         root,
     };
-    let measured = ServerMetrics::new()
-        .exclude(["/metrics"])
-        .register(tallies::registry())?;
+    let measured = ServerMetrics::new().register(tallies::registry())?;
     let app = Router::new()
         .route("/greet/{id}", get(greet))
-        .route("/metrics", get(metrics))
         .layer(measured)
+        .route_service("/metrics", MetricsService::new())
         .with_state(Arc::new(users));
     let listener = TcpListener::bind(options.listen).await?;
     let shop = format!("http://{}", listener.local_addr()?);
