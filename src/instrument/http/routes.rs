@@ -113,20 +113,27 @@ impl Templates {
 }
 
 fn matches(template: &str, path: &str) -> bool {
-    let mut segments = path.split('/');
-    for expected in template.split('/') {
-        if expected.starts_with("{*") {
-            return segments.next().is_some_and(|rest| !rest.is_empty());
-        }
-        let Some(segment) = segments.next() else {
-            return false;
-        };
-        let stands_for_one = expected.starts_with('{') && expected.ends_with('}');
-        if segment != expected && (!stands_for_one || segment.is_empty()) {
-            return false;
+    let (mut template, mut path) = (template.as_bytes(), path.as_bytes());
+    loop {
+        match (template, path) {
+            ([], []) => return true,
+            ([b'{', b'*', ..], [_, ..]) => return true,
+            ([b'{', ..], [first, ..]) if *first != b'/' => {
+                template = behind(template, b'}').get(1..).unwrap_or_default();
+                path = behind(path, b'/');
+            }
+            ([expected, rest @ ..], [byte, others @ ..]) if expected == byte => {
+                (template, path) = (rest, others);
+            }
+            _ => return false,
         }
     }
-    segments.next().is_none()
+}
+
+/// What begins with the first `byte`.
+fn behind(text: &[u8], byte: u8) -> &[u8] {
+    let at = text.iter().position(|b| *b == byte);
+    at.map_or(&[], |at| &text[at..])
 }
 
 #[cfg(test)]
@@ -145,6 +152,9 @@ mod tests {
             ("/users/{id}", "/users/", false),
             ("/users/{id}", "/users/7/x", false),
             ("/users/{id}/x", "/users/7/x", true),
+            ("/users/{id}/x", "/users//x", false),
+            ("/users/{id}/x", "/users/7", false),
+            ("/users/{id", "/users/7/x", false),
             ("/files/{*path}", "/files/a/b/c", true),
             ("/files/{*path}", "/files/", false),
             ("/files/{*path}", "/files", false),
