@@ -1,4 +1,4 @@
-//! A small HTTP application with its handlers instrumented, and its metrics on a port of their own.
+//! A small HTTP application whose requests are measured, and its metrics on a port of their own.
 //!
 //!     cargo run --release --example service
 //!
@@ -9,50 +9,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{MatchedPath, Path, Request};
+use axum::extract::Path;
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clap::Parser;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use tallies::{Counter, Histogram, Info, LabelValue, Labels, Server, Serving, UpDownCounter};
-
-#[derive(LabelValue)]
-enum Method {
-    #[label("GET")]
-    Get,
-    #[label("POST")]
-    Post,
-    #[label("other")]
-    Other,
-}
-
-#[derive(Labels)]
-struct Answered<'a> {
-    method: Method,
-    route: &'a str,
-    status: u16,
-}
-
-/// Requests answered.
-#[tallies::metric]
-static REQUESTS: Counter<Answered> = Counter::new("http_requests_total");
-
-#[derive(Labels)]
-struct Route<'a> {
-    route: &'a str,
-}
-
-/// Time to answer.
-#[tallies::metric]
-static LATENCY: Histogram<Route> = Histogram::new("http_request_duration_seconds");
-
-/// Requests being answered.
-#[tallies::metric]
-static IN_FLIGHT: UpDownCounter = UpDownCounter::new("http_requests_in_flight");
+use tallies::http::ServerMetrics;
+use tallies::{Counter, Histogram, Info, Server, Serving};
 
 /// Files accepted.
 #[tallies::metric]
@@ -67,28 +33,6 @@ static UPLOAD_SIZE: Histogram =
 #[tallies::metric]
 static BUILD: Info =
     Info::new("service_build_info").constant(&[("version", env!("CARGO_PKG_VERSION"))]);
-
-/// One middleware measures every route.
-async fn instrument(path: MatchedPath, request: Request, next: Next) -> Response {
-    let method = match request.method().as_str() {
-        "GET" => Method::Get,
-        "POST" => Method::Post,
-        _ => Method::Other,
-    };
-    let route = path.as_str();
-    let _in_flight = IN_FLIGHT.track();
-    let _timer = LATENCY.with(Route { route }).start_timer();
-    let response = next.run(request).await;
-    let status = response.status().as_u16();
-    REQUESTS
-        .with(Answered {
-            method,
-            route,
-            status,
-        })
-        .inc();
-    response
-}
 
 async fn home() -> &'static str {
     "hello\n"
@@ -110,7 +54,7 @@ async fn upload(body: Bytes) -> Response {
     (StatusCode::CREATED, "thanks\n").into_response()
 }
 
-/// A small HTTP application with its handlers instrumented.
+/// A small HTTP application whose requests are measured.
 #[derive(Parser)]
 struct Options {
     /// Where the application listens.
@@ -122,6 +66,9 @@ struct Options {
     /// No requests of its own.
     #[arg(long)]
     no_traffic: bool,
+    /// Without the layer: what it costs is the difference.
+    #[arg(long)]
+    unmeasured: bool,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -134,11 +81,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn run(options: &Options, metrics: Serving) -> Result<(), Box<dyn std::error::Error>> {
-    let app = Router::new()
+    let mut app = Router::new()
         .route("/", get(home))
         .route("/users/{id}", get(user))
-        .route("/upload", post(upload))
-        .route_layer(from_fn(instrument));
+        .route("/upload", post(upload));
+    if !options.unmeasured {
+        // One layer measures every route: requests, durations, sizes, what is in flight and what fails.
+        app = app.layer(ServerMetrics::new().register(tallies::registry())?);
+    }
     let listener = tokio::net::TcpListener::bind(options.listen).await?;
     let address = listener.local_addr()?;
     println!("Serving the application on http://{address}/");

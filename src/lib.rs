@@ -45,6 +45,8 @@ pub use declare::{
     UpDownCounterSeries, buckets, trace_ids,
 };
 pub use error::Error;
+#[cfg(all(feature = "middleware", not(loom)))]
+pub use instrument::http;
 #[cfg(not(loom))]
 pub use instrument::{Count, Failure, Measure, Outcome, count, count_errors, in_progress, timed};
 #[cfg(not(loom))]

@@ -147,6 +147,62 @@ fn a_native_histogram_allocates_nothing_once_it_has_met_its_buckets() {
     assert_eq!(allocations(|| (0..100).for_each(|_| observe())), 0);
 }
 
+/// Requests through the server layer and calls through the client layer, bodies and all.
+#[test]
+fn a_measured_request_allocates_nothing_once_warm() {
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use hyper::body::{Body, Bytes};
+    use tallies::http::{ClientMetrics, ServerMetrics};
+    use tower::{Layer, Service, service_fn};
+
+    let _alone = ALONE.lock();
+    let registry = Registry::new();
+    let answer = |_: Request<Full<Bytes>>| -> Ready<Result<_, Infallible>> {
+        ready(Ok(Response::new(Full::new(Bytes::from_static(b"hello")))))
+    };
+    let mut server = ServerMetrics::new()
+        .exclude(["/metrics"])
+        .templates(["/users/{id}"])
+        .register(&registry)
+        .unwrap()
+        .layer(service_fn(answer));
+    let mut client = ClientMetrics::new()
+        .register(&registry)
+        .unwrap()
+        .named("users")
+        .templates(["/users/{id}"])
+        .layer(service_fn(answer));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut exchange = || {
+        let request = || {
+            let mut request = Request::new(Full::new(Bytes::from_static(b"hello")));
+            *request.uri_mut() = http::Uri::from_static("/users/7");
+            request
+        };
+        let Poll::Ready(Ok(response)) = pin!(server.call(request())).poll(&mut cx) else {
+            panic!("an answer at once");
+        };
+        let frame = pin!(response.into_body()).poll_frame(&mut cx);
+        assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        assert!(pin!(client.call(request())).poll(&mut cx).is_ready());
+    };
+    (0..3000).for_each(|_| exchange());
+    assert_eq!(allocations(|| (0..10_000).for_each(|_| exchange())), 0);
+    let labels = [
+        ("method", "GET"),
+        ("route", "/users/{id}"),
+        ("status", "200"),
+    ];
+    let now = registry.snapshot();
+    assert_eq!(now.get("http_requests_total", &labels), Some(13_000.0));
+}
+
 /// Numbers in an order like no order; the `i`th.
 #[tallies::timed(OPEN_HISTOGRAM, labels = Request { method: Method::Get, route, status: 200 })]
 #[tallies::timed(HISTOGRAM)]

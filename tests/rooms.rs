@@ -18,6 +18,12 @@ const RULES: &[(&str, &[&str])] = &[
     ("instrument", &["declare"]),
     ("encode", &["error", "snapshot"]),
     ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
+    (
+        "instrument",
+        &[
+            "error", "clock", "snapshot", "observe", "declare", "collect",
+        ],
+    ),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
 ];
 

@@ -12,6 +12,8 @@
 
 mod attributes;
 mod errors;
+#[cfg(feature = "middleware")]
+pub mod http;
 mod measure;
 mod outcome;
 mod watch;

@@ -1,5 +1,6 @@
 //! A real Prometheus scrapes the example service every second while a client counts what it asks for; the metrics service
-//! is stopped and started once; PromQL then answers what the client counted.
+//! is stopped and started once; PromQL then answers what the client counted. Another scrapes the example client, on the
+//! route of its own web framework.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -25,12 +26,12 @@ impl Drop for Running {
     }
 }
 
-fn example() -> PathBuf {
+fn example(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let profile = tests.parent().unwrap().parent().unwrap();
-    let path = profile.join("examples/service");
+    let path = profile.join("examples").join(name);
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--example", "service"]);
+    build.args(["build", "--all-features", "--example", name]);
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }
@@ -41,31 +42,24 @@ fn example() -> PathBuf {
     path
 }
 
-/// Starts the example, and returns where the application and its metrics are.
-fn service() -> (Running, String, String) {
-    let mut child = Command::new(example())
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--metrics",
-            "127.0.0.1:0",
-            "--no-traffic",
-        ])
+/// Starts an example, and returns what it prints behind these words.
+fn start<const N: usize>(name: &str, args: &[&str], says: [&str; N]) -> (Running, [String; N]) {
+    let mut child = Command::new(example(name))
+        .args(args)
+        .arg("--no-traffic")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut url = |before: &str| {
+    let said = says.map(|before| {
         let line = lines.next().unwrap().unwrap();
         line.strip_prefix(before)
             .unwrap_or_else(|| panic!("{line}"))
             .to_owned()
-    };
-    let app = url("Serving the application on ");
-    let metrics = url("Serving metrics on ");
+    });
     // Somebody has to read what it prints later.
     std::thread::spawn(move || lines.for_each(drop));
-    (Running(child), app, metrics)
+    (Running(child), said)
 }
 
 fn free_port() -> u16 {
@@ -113,6 +107,22 @@ async fn request(http: &Http, method: &str, url: &str, body: Bytes) -> (u16, Str
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn ready(http: &Http, prometheus: &str, dir: &Path) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while http
+        .get(format!("{prometheus}/-/ready").parse().unwrap())
+        .await
+        .map_or(true, |r| r.status() != 200)
+    {
+        assert!(
+            Instant::now() < end,
+            "prometheus is not ready after 30 s; see {}",
+            dir.display()
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// The one value of an instant query.
@@ -209,24 +219,16 @@ fn quantile(sizes: &[usize], q: f64) -> f64 {
 fn prometheus_answers_what_the_client_counted() {
     let dir = std::env::temp_dir().join(format!("tallies-prometheus-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    let (service, app, metrics) = service();
+    let (service, [app, metrics]) = start(
+        "service",
+        &["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"],
+        ["Serving the application on ", "Serving metrics on "],
+    );
     let (_prometheus, prometheus) = prometheus(&dir, &metrics);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let http: Http = Client::builder(TokioExecutor::new()).build_http();
-        let end = Instant::now() + Duration::from_secs(30);
-        while http
-            .get(format!("{prometheus}/-/ready").parse().unwrap())
-            .await
-            .map_or(true, |r| r.status() != 200)
-        {
-            assert!(
-                Instant::now() < end,
-                "prometheus is not ready after 30 s; see {}",
-                dir.display()
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        ready(&http, &prometheus, &dir).await;
         let clients: Vec<_> = (0..CLIENTS)
             .map(|me| tokio::spawn(client(http.clone(), app.clone(), me)))
             .collect();
@@ -279,14 +281,18 @@ fn prometheus_answers_what_the_client_counted() {
                 all.home,
             ),
             (
-                r#"http_request_duration_seconds_count{route="/users/{id}"}"#,
+                r#"sum(http_request_duration_seconds_count{route="/users/{id}"})"#,
                 all.users + all.no_user,
             ),
             (
-                r#"http_request_duration_seconds_bucket{route="/upload",le="+Inf"}"#,
+                r#"sum(http_request_duration_seconds_bucket{route="/upload",le="+Inf"})"#,
                 uploads,
             ),
-            ("http_requests_in_flight", 0.0),
+            ("sum(http_requests_in_flight)", 0.0),
+            (
+                r#"http_request_size_bytes_sum{route="/upload"}"#,
+                sum as f64,
+            ),
             ("file_uploads_total", all.created),
             ("file_upload_size_bytes_count", all.created),
             ("file_upload_size_bytes_sum", sum as f64),
@@ -315,6 +321,63 @@ fn prometheus_answers_what_the_client_counted() {
             scrapes >= 3.0 && failed <= 2.0,
             "{scrapes} scrapes, {failed} failed"
         );
+    });
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// As in the guide of aioli: an application that calls another exposes what it counted of the calls.
+#[test]
+fn prometheus_answers_what_the_shop_called() {
+    let dir = std::env::temp_dir().join(format!("tallies-client-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (_shop, [_users, shop, metrics]) = start(
+        "client",
+        &["--listen", "127.0.0.1:0", "--users", "127.0.0.1:0"],
+        [
+            "Serving users on ",
+            "Serving the shop on ",
+            "Serving metrics on ",
+        ],
+    );
+    let (_prometheus, prometheus) = prometheus(&dir, &metrics);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let http: Http = Client::builder(TokioExecutor::new()).build_http();
+        ready(&http, &prometheus, &dir).await;
+        let greet = shop.strip_suffix("/1").unwrap();
+        // Every hundredth user keeps the shop waiting, and so on: see the example.
+        for id in 0..400 {
+            let (status, _) = request(&http, "GET", &format!("{greet}/{id}"), Bytes::new()).await;
+            let expected = match id % 100 {
+                97 => 504,
+                98 => 502,
+                99 => 404,
+                _ => 200,
+            };
+            assert_eq!(status, expected, "user {id}");
+        }
+        let call = |status| {
+            format!(
+                r#"shop_http_requests_total{{client_name="users",method="GET",path="/users/{{id}}",status_code="{status}"}}"#
+            )
+        };
+        for (promql, expected) in [
+            (call("200"), 388.0),
+            (call("timeout"), 4.0),
+            (call("503"), 4.0),
+            (call("404"), 4.0),
+            ("sum(shop_http_requests_total)".into(), 400.0),
+            ("sum(shop_request_latency_seconds_count)".into(), 400.0),
+            (r#"shop_request_latency_seconds_bucket{status_code="timeout",le="0.4"}"#.into(), 0.0),
+            (r#"shop_request_latency_seconds_bucket{status_code="timeout",le="+Inf"}"#.into(), 4.0),
+            ("sum(shop_http_requests_in_flight)".into(), 0.0),
+            (r#"shop_info{version="0.1.0"}"#.into(), 1.0),
+            ("shop_greetings_total".into(), 388.0),
+            (r#"http_requests_total{route="/greet/{id}",status="504"}"#.into(), 4.0),
+            (r#"sum(http_requests_total{route="/metrics"}) or vector(0)"#.into(), 0.0),
+        ] {
+            expect(&http, &prometheus, &promql, expected).await;
+        }
     });
     std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -1,0 +1,207 @@
+//! actix-web: the same layer as its middleware.
+
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::Bytes;
+use pin_project_lite::pin_project;
+
+use super::exchange::{Exchange, Failure, Timed, watched};
+use super::server::{Server, ServerLayer, is_stream};
+
+/// The matched route is actix-web's `match_pattern`, which makes a `String` for every request. An error that a
+/// middleware inside of this one gives is counted by the status that actix-web answers with.
+///
+/// ```
+/// use actix_web::{App, web};
+/// use tallies::http::ServerMetrics;
+///
+/// # fn main() -> Result<(), tallies::Error> {
+/// let metrics = ServerMetrics::new().register(tallies::registry())?;
+/// let app = App::new()
+///     .wrap(metrics)
+///     .route("/users/{id}", web::get().to(async || "a user"));
+/// # let _ = app;
+/// # Ok(())
+/// # }
+/// ```
+impl<S, B> Transform<S, ServiceRequest> for ServerLayer
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    B: MessageBody,
+{
+    type Response = ServiceResponse<ActixBody<B>>;
+    type Error = actix_web::Error;
+    type Transform = ActixService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, inner: S) -> Self::Future {
+        ready(Ok(ActixService {
+            inner,
+            server: Arc::clone(&self.server),
+        }))
+    }
+}
+
+/// A service of actix-web whose requests are measured: see [`ServerLayer`].
+#[derive(Debug)]
+pub struct ActixService<S> {
+    inner: S,
+    server: Arc<Server>,
+}
+
+impl<S, B> Service<ServiceRequest> for ActixService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    B: MessageBody,
+{
+    type Response = ServiceResponse<ActixBody<B>>;
+    type Error = actix_web::Error;
+    type Future = ActixFuture<S::Future>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let pattern = request.match_pattern();
+        let received = request
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let method = request.method().as_str();
+        let mut exchange = self
+            .server
+            .begin(method, request.path(), pattern.as_deref(), received);
+        let inner = watched(&mut exchange, || self.inner.call(request));
+        ActixFuture { inner, exchange }
+    }
+}
+
+pin_project! {
+    /// The answer to come of an [`ActixService`].
+    #[derive(Debug)]
+    pub struct ActixFuture<F> {
+        #[pin]
+        inner: F,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<F, B> Future for ActixFuture<F>
+where
+    F: Future<Output = Result<ServiceResponse<B>, actix_web::Error>>,
+    B: MessageBody,
+{
+    type Output = Result<ServiceResponse<ActixBody<B>>, actix_web::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(watched(this.exchange, || this.inner.poll(cx)));
+        let exchange = this.exchange.take();
+        Poll::Ready(match result {
+            Ok(response) => Ok(measured(response, exchange)),
+            Err(error) => {
+                if let Some(mut exchange) = exchange {
+                    let status = error.as_response_error().status_code();
+                    let took = exchange.head(status.as_u16(), Timed::Ordinary);
+                    exchange.end(Some(took));
+                }
+                Err(error)
+            }
+        })
+    }
+}
+
+fn measured<B: MessageBody>(
+    response: ServiceResponse<B>,
+    exchange: Option<Exchange>,
+) -> ServiceResponse<ActixBody<B>> {
+    let status = response.status();
+    let head_only = response.request().method() == Method::HEAD;
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let timed = if status == StatusCode::SWITCHING_PROTOCOLS {
+        // Unlike elsewhere the body of such a response is what is sent under the other protocol.
+        Timed::Upgrade
+    } else if is_stream(content_type.map(|ty| ty.as_bytes())) {
+        Timed::Stream
+    } else {
+        Timed::Ordinary
+    };
+    response.map_body(|_, inner| {
+        let length = match inner.size() {
+            BodySize::None => 0,
+            BodySize::Sized(length) => length,
+            BodySize::Stream => u64::MAX,
+        };
+        let exchange = exchange.and_then(|mut exchange| {
+            let took = exchange.head(status.as_u16(), timed);
+            if head_only || timed == Timed::Upgrade || length == 0 {
+                exchange.end(Some(took));
+                return None;
+            }
+            Some(exchange)
+        });
+        ActixBody {
+            inner,
+            exchange,
+            length,
+        }
+    })
+}
+
+pin_project! {
+    /// A body of actix-web that is measured to its end.
+    #[derive(Debug)]
+    pub struct ActixBody<B> {
+        #[pin]
+        inner: B,
+        exchange: Option<Exchange>,
+        // Where it ends: it may be dropped there, without being asked again.
+        length: u64,
+    }
+}
+
+impl<B: MessageBody> MessageBody for ActixBody<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.inner.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.project();
+        let chunk = ready!(watched(this.exchange, || this.inner.poll_next(cx)));
+        if let Some(exchange) = this.exchange {
+            let failed = match &chunk {
+                Some(Ok(bytes)) => {
+                    exchange.send(bytes.len() as u64);
+                    if exchange.sent() < *this.length {
+                        return Poll::Ready(chunk);
+                    }
+                    false
+                }
+                Some(Err(_)) => true,
+                None => false,
+            };
+            if let Some(exchange) = this.exchange.take() {
+                if failed {
+                    exchange.fail(Failure::Body);
+                } else {
+                    exchange.end(None);
+                }
+            }
+        }
+        Poll::Ready(chunk)
+    }
+}

@@ -1,0 +1,155 @@
+//! The server layer as a middleware of a real actix-web server.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use tallies::Registry;
+use tallies::http::ServerMetrics;
+
+fn get_of(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> f64 {
+    registry.snapshot().get(name, labels).unwrap_or_default()
+}
+
+/// All series of a family together; of a histogram its counts.
+fn sum(registry: &Registry, name: &str) -> f64 {
+    let page = tallies::encode::text(&registry.snapshot());
+    let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    page.lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name))
+        .map(value)
+        .sum()
+}
+
+fn eventually(what: &str, is: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is() {
+        assert!(Instant::now() < end, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A server on a thread of its own, until the test ends.
+fn serve(registry: &Registry) -> SocketAddr {
+    let metrics = ServerMetrics::new()
+        .exclude(["/healthy"])
+        .register(registry)
+        .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let app = move || {
+            App::new()
+                .wrap(metrics.clone())
+                .route("/users/{id}", web::get().to(async || "a user"))
+                .service(web::scope("/api").route("/items/{id}", web::get().to(async || "an item")))
+                .route("/healthy", web::get().to(async || "yes"))
+                .route(
+                    "/waits",
+                    web::get().to(async || -> HttpResponse { std::future::pending().await }),
+                )
+                .route(
+                    "/fails",
+                    web::get()
+                        .to(async || Err::<&str, _>(actix_web::error::ErrorBadGateway("down"))),
+                )
+                .route(
+                    "/panics",
+                    web::get().to(async || if true { panic!("as it must") } else { "" }),
+                )
+        };
+        let server = HttpServer::new(app)
+            .workers(2)
+            .disable_signals()
+            // Else a client that closed its connection still gets an answer.
+            .h1_allow_half_closed(false)
+            .listen(listener)
+            .unwrap();
+        actix_web::rt::System::new().block_on(server.run()).unwrap();
+    });
+    address
+}
+
+fn open(address: SocketAddr, method: &str, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    stream
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str) -> String {
+    let mut answer = String::new();
+    // A connection that is reset has answered nothing more.
+    let _ = open(address, method, path).read_to_string(&mut answer);
+    answer
+}
+
+#[test]
+fn requests_are_counted_by_pattern_once() {
+    let registry = Registry::new();
+    let address = serve(&registry);
+    for i in 0..50 {
+        assert!(ask(address, "GET", &format!("/users/{i}")).ends_with("a user"));
+        assert!(ask(address, "GET", &format!("/api/items/{i}")).ends_with("an item"));
+        assert!(ask(address, "GET", &format!("/.git/{i}")).starts_with("HTTP/1.1 404"));
+        assert!(ask(address, &format!("M{i}"), "/users/1").starts_with("HTTP/1.1 404"));
+        assert!(ask(address, "GET", "/fails").starts_with("HTTP/1.1 502"));
+        assert!(ask(address, "HEAD", "/users/1").starts_with("HTTP/1.1 404"));
+        ask(address, "GET", "/healthy");
+    }
+    let requests = |method, route, status| {
+        let labels = [("method", method), ("route", route), ("status", status)];
+        get_of(&registry, "http_requests_total", &labels)
+    };
+    assert_eq!(requests("GET", "/users/{id}", "200"), 50.0);
+    assert_eq!(requests("GET", "/api/items/{id}", "200"), 50.0);
+    assert_eq!(requests("GET", "unmatched", "404"), 50.0);
+    assert_eq!(requests("OTHER", "/users/{id}", "404"), 50.0);
+    assert_eq!(requests("HEAD", "/users/{id}", "404"), 50.0);
+    assert_eq!(requests("GET", "/fails", "502"), 50.0);
+    assert_eq!(sum(&registry, "http_requests_total"), 300.0);
+    assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 300.0);
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 0.0);
+    let sent = r#"http_response_size_bytes_sum{method="GET",route="/users/{id}"} 300"#;
+    let page = tallies::encode::text(&registry.snapshot());
+    assert!(page.lines().any(|line| line == sent), "{page}");
+}
+
+#[test]
+fn clients_that_leave_and_handlers_that_panic() {
+    let registry = Registry::new();
+    let address = serve(&registry);
+    for round in 0..5 {
+        let waiting: Vec<_> = (0..100).map(|_| open(address, "GET", "/waits")).collect();
+        eventually("100 in flight", || {
+            sum(&registry, "http_requests_in_flight") == 100.0
+        });
+        drop(waiting);
+        eventually("none in flight", || {
+            sum(&registry, "http_requests_in_flight") == 0.0
+        });
+        assert_eq!(
+            sum(&registry, "http_requests_total"),
+            f64::from(100 * (round + 1))
+        );
+    }
+    for _ in 0..10 {
+        assert_eq!(ask(address, "GET", "/panics"), "");
+    }
+    let failed = |route, kind| {
+        let labels = [("method", "GET"), ("route", route), ("kind", kind)];
+        get_of(&registry, "http_requests_failed_total", &labels)
+    };
+    assert_eq!(failed("/waits", "cancelled"), 500.0);
+    assert_eq!(failed("/panics", "panic"), 10.0);
+    assert_eq!(sum(&registry, "http_requests_total"), 510.0);
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+}
