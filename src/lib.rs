@@ -18,6 +18,8 @@ mod declare;
 pub mod encode;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 mod error;
+#[cfg(all(feature = "facade", not(loom)))]
+pub mod facade;
 #[allow(
     unreachable_pub,
     reason = "a private room whose types stand in the signatures of public ones"

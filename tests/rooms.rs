@@ -15,6 +15,7 @@ const RULES: &[(&str, &[&str])] = &[
         "collect",
         &["sync", "error", "clock", "snapshot", "observe", "declare"],
     ),
+    ("facade", &["error", "declare", "collect"]),
     ("encode", &["error", "snapshot"]),
     ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
