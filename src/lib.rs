@@ -25,6 +25,8 @@ pub mod facade;
     reason = "a private room whose types stand in the signatures of public ones"
 )]
 mod observe;
+#[cfg(not(loom))]
+pub mod process;
 #[cfg(all(feature = "push", not(loom)))]
 mod push;
 #[cfg(all(feature = "tower", not(loom)))]
@@ -33,6 +35,8 @@ mod serve;
 pub mod snapshot;
 mod sync;
 
+#[cfg(all(feature = "tsc", not(loom)))]
+pub use clock::calibrate;
 #[cfg(not(loom))]
 pub use collect::{Collect, Collected, Registry, registry};
 #[cfg(not(loom))]
@@ -40,8 +44,9 @@ pub use declare::{
     AnyLabels, BoundCounter, BoundGauge, BoundHistogram, BoundSummary, BoundUpDownCounter, Counter,
     CounterBuilder, CounterSeries, DEFAULT_LIMIT, Declare, Gauge, GaugeBuilder, GaugeSeries,
     Histogram, HistogramBuilder, HistogramSeries, InFlight, Info, InfoBuilder, LabelSet,
-    LabelValue, List, NamedLabels, Options, StateSet, StateSetBuilder, Summary, SummaryBuilder,
-    SummarySeries, Timer, UpDownCounter, UpDownCounterBuilder, UpDownCounterSeries, buckets,
+    LabelValue, List, NamedLabels, Options, Sample, SampledTimer, StateSet, StateSetBuilder,
+    Summary, SummaryBuilder, SummarySeries, Timer, UpDownCounter, UpDownCounterBuilder,
+    UpDownCounterSeries, buckets,
 };
 pub use error::Error;
 #[cfg(not(loom))]

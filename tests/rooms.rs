@@ -16,6 +16,7 @@ const RULES: &[(&str, &[&str])] = &[
         &["sync", "error", "clock", "snapshot", "observe", "declare"],
     ),
     ("facade", &["error", "declare", "collect"]),
+    ("process", &["error", "observe", "declare", "collect"]),
     ("encode", &["error", "snapshot"]),
     ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),

@@ -28,7 +28,7 @@ pub use info::{Info, InfoBuilder, StateSet, StateSetBuilder};
 pub use label::{AnyLabels, LabelSet, LabelValue, NamedLabels};
 pub use list::{List, Listed};
 pub use summary::{BoundSummary, Summary, SummaryBuilder, SummarySeries};
-pub use timer::Timer;
+pub use timer::{Sample, SampledTimer, Timer};
 
 /// What `#[derive(Metrics)]` can say of a field.
 #[derive(Clone, Copy, Debug, Default)]

@@ -242,7 +242,7 @@ macro_rules! summary_methods {
 
         /// Runs `f` and observes the seconds it took.
         pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-            let start = std::time::Instant::now();
+            let start = crate::clock::Start::now();
             let result = f();
             self.observe(start.elapsed().as_secs_f64());
             result
