@@ -145,10 +145,17 @@ impl Builder {
     /// sketch, a window under 0.1 seconds or of fewer than 2 or more than 60 ages.
     pub fn build(self) -> Result<Recorder, Error> {
         let trial = Registry::new();
-        for (i, bounds) in self.all_buckets().enumerate() {
-            Histogram::<()>::builder(&format!("histogram_{i}"), "")
-                .buckets(bounds)
-                .register(&trial)?;
+        let special = self.buckets_for.iter();
+        let special =
+            special.map(|(which, bounds)| (format!("histogram_{}", which.text()), bounds));
+        let all = self
+            .buckets
+            .iter()
+            .map(|bounds| ("histogram".to_owned(), bounds));
+        for (name, bounds) in all.chain(special) {
+            let histogram = Histogram::<()>::builder(&name, "");
+            histogram.buckets(bounds).register(&trial)?;
+            trial.clear();
         }
         Summary::<()>::builder("summary", "")
             .objectives(&self.objectives)?
@@ -175,14 +182,6 @@ impl Builder {
     /// As [`build`](Self::build), and a program that has a recorder: that one stays.
     pub fn install(self) -> Result<(), Error> {
         metrics::set_global_recorder(self.build()?).map_err(|_| Error::recorder_taken())
-    }
-
-    fn all_buckets(&self) -> impl Iterator<Item = &[f64]> {
-        let special = self.buckets_for.iter().map(|(_, bounds)| bounds);
-        self.buckets
-            .iter()
-            .chain(special)
-            .map(|bounds| bounds.as_slice())
     }
 
     /// The bounds of a name, if it is to be a histogram.

@@ -41,6 +41,12 @@ impl Matcher {
         Self::Suffix(metric_name(end))
     }
 
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Full(text) | Self::Prefix(text) | Self::Suffix(text) => text,
+        }
+    }
+
     /// Whether `name` is meant.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
