@@ -148,6 +148,11 @@ impl MetricsService {
     }
 }
 
+/// Runs what the page on migration shows.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/migration.md")]
+mod migration {}
+
 /// What the attributes and derives write calls to; not for programs.
 #[cfg(not(loom))]
 #[doc(hidden)]
