@@ -20,6 +20,7 @@ pub fn before() -> Result<String, std::fmt::Error> {
         status: u16,
     }
     #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+    #[allow(clippy::upper_case_acronyms, reason = "it is the label's value")]
     enum Method {
         GET,
     }

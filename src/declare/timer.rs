@@ -137,13 +137,11 @@ fn chosen(one_in: u32) -> bool {
     x ^= x >> 27;
     STATE.set(x);
     let random = x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-    random * u64::from(one_in) >> 32 == 0
+    (random * u64::from(one_in)) >> 32 == 0
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn samples_are_unbiased_and_do_not_beat_with_the_program() {
         let registry = crate::Registry::new();

@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn labels_in_another_order_are_the_same_key() {
-        let pair = |a, b| {
+        let pair = |a: &'static str, b: &'static str| {
             Key::from_parts(
                 "a",
                 vec![Label::from_static_parts(a, a), Label::new(b, b.to_owned())],

@@ -20,11 +20,14 @@ pub(super) struct Families {
     settings: Builder,
     names: Mutex<HashMap<String, Name>>,
     /// Per series the largest total that `absolute` was told of.
-    totals: Mutex<HashMap<(String, Vec<Pair>), Arc<AtomicU64>>>,
+    totals: Mutex<HashMap<Series, Arc<AtomicU64>>>,
 }
 
 /// A label: name and value.
 type Pair = (String, String);
+
+/// A name, and labels in order.
+type Series = (String, Vec<Pair>);
 
 /// A name, sanitised.
 #[derive(Default)]
