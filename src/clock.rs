@@ -27,8 +27,9 @@ pub(crate) enum Start {
     Counter(u64),
 }
 
+/// The counter, and how many seconds it counts in one step: a product costs less than the clock's own scaling.
 #[cfg(feature = "tsc")]
-static CLOCK: OnceLock<quanta::Clock> = OnceLock::new();
+static CLOCK: OnceLock<(quanta::Clock, f64)> = OnceLock::new();
 
 impl Start {
     /// Now.
@@ -36,7 +37,7 @@ impl Start {
     pub(crate) fn now() -> Self {
         #[cfg(feature = "tsc")]
         match CLOCK.get() {
-            Some(clock) => return Self::Counter(clock.raw()),
+            Some((clock, _)) => return Self::Counter(clock.raw()),
             None => calibrate_aside(),
         }
         Self::System(Instant::now())
@@ -48,13 +49,20 @@ impl Start {
         match self {
             Self::System(start) => start.elapsed(),
             #[cfg(feature = "tsc")]
-            Self::Counter(start) => {
-                // It is there: `start` came from it.
-                let took = CLOCK
-                    .get()
-                    .map_or(0, |clock| clock.delta_as_nanos(start, clock.raw()));
-                Duration::from_nanos(took)
-            }
+            Self::Counter(_) => Duration::from_secs_f64(self.seconds()),
+        }
+    }
+
+    /// The time since, in seconds.
+    #[inline]
+    pub(crate) fn seconds(self) -> f64 {
+        match self {
+            Self::System(start) => start.elapsed().as_secs_f64(),
+            #[cfg(feature = "tsc")]
+            Self::Counter(start) => match CLOCK.get() {
+                Some((clock, tick)) => clock.raw().saturating_sub(start) as f64 * tick,
+                None => 0.0,
+            },
         }
     }
 }
@@ -67,7 +75,12 @@ impl Start {
 /// ```
 #[cfg(feature = "tsc")]
 pub fn calibrate() {
-    CLOCK.get_or_init(quanta::Clock::new);
+    CLOCK.get_or_init(|| {
+        const STEPS: u64 = 1 << 40;
+        let clock = quanta::Clock::new();
+        let tick = clock.delta_as_nanos(0, STEPS) as f64 / STEPS as f64 / 1e9;
+        (clock, tick)
+    });
 }
 
 #[cfg(feature = "tsc")]

@@ -244,7 +244,7 @@ macro_rules! summary_methods {
         pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
             let start = crate::clock::Start::now();
             let result = f();
-            self.observe(start.elapsed().as_secs_f64());
+            self.observe(start.seconds());
             result
         }
     };

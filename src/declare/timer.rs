@@ -61,7 +61,7 @@ impl<'a> Timer<'a> {
 impl Drop for Timer<'_> {
     fn drop(&mut self) {
         if self.running {
-            self.series.observe(self.start.elapsed().as_secs_f64());
+            self.series.observe(self.start.seconds());
         }
     }
 }
@@ -116,7 +116,7 @@ impl Drop for SampledTimer<'_> {
     fn drop(&mut self) {
         if let Some(start) = self.start {
             let Sample { series, one_in } = self.sample;
-            series.observe_many(start.elapsed().as_secs_f64(), u64::from(one_in.get()));
+            series.observe_many(start.seconds(), u64::from(one_in.get()));
         }
     }
 }
