@@ -185,7 +185,8 @@ impl Histogram {
     }
 
     /// Times one call in `one_in`, chosen at random, and observes it `one_in` times: buckets, sum and count stay those of all
-    /// calls on average, and most calls read no clock and cost some 2 ns. For what is called so often that timing it would
+    /// calls on average, and most calls read no clock and cost some 2 ns; with the feature `tsc` and one in 16, 4 ns on
+    /// average. For what is called so often that timing it would
     /// cost more than it does.
     ///
     /// The count of `n` calls is off by some `sqrt(n * one_in)`, and what is rare may be missed.

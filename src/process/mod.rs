@@ -50,7 +50,7 @@ use crate::{collect::Collected, collect::Registry, error::Error};
 /// | `process_context_switches_total{kind}` | `voluntary` and `involuntary`, of the main thread; Linux |
 /// | `process_disk_bytes_total{direction}` | `read` and `written`; where the system tells |
 ///
-/// A scrape then costs some 60 µs more. What the system does not tell, as when it hides `/proc/self/io`, is left out. Processor
+/// A scrape then costs some 80 µs more. What the system does not tell, as when it hides `/proc/self/io`, is left out. Processor
 /// time is in steps of the system's clock tick, 10 ms.
 ///
 /// # Errors
