@@ -11,7 +11,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::OnceLock;
 
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release};
+use crate::sync::{AtomicU64, Relaxed};
 
 use super::{Cells, Pass, Place, Tag, Tally, UpDown, engine, promote, thread};
 
@@ -33,16 +33,14 @@ struct Counted {
 
 #[repr(align(128))]
 struct Shared {
-    up: AtomicU64,
-    down: AtomicU64,
+    bytes: UpDown,
     allocations: AtomicU64,
 }
 
 impl Shared {
     const fn new() -> Self {
         Self {
-            up: AtomicU64::new(0),
-            down: AtomicU64::new(0),
+            bytes: UpDown::cold(),
             allocations: AtomicU64::new(0),
         }
     }
@@ -81,9 +79,11 @@ pub fn count_allocations() -> &'static impl std::fmt::Debug {
 
 /// What all threads have counted so far. A scrape that shares its pass hands it in.
 pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
-    // Downs first, as in `UpDown`: what is seen to be freed is seen to be allocated. Acquire: pairs with the Release
-    // in `dealloc`.
-    let down: u64 = SHARED.iter().map(|shared| shared.down.load(Acquire)).sum();
+    // Downs first, as in `UpDown`: what is seen to be freed is seen to be allocated.
+    let down: u64 = SHARED
+        .iter()
+        .map(|shared| shared.bytes.shared_downs())
+        .fold(0, u64::wrapping_add);
     let (mut bytes, mut allocations) = (0, 0);
     if let Some(counted) = COUNTED.get() {
         let slot = counted.bytes.place().slot();
@@ -91,7 +91,10 @@ pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
         let slot = counted.allocations.place().slot();
         counted.allocations.read(pass, slot, &mut allocations);
     }
-    let up: u64 = SHARED.iter().map(|shared| shared.up.load(Relaxed)).sum();
+    let up: u64 = SHARED
+        .iter()
+        .map(|shared| shared.bytes.shared_ups())
+        .fold(0, u64::wrapping_add);
     let shared: u64 = SHARED
         .iter()
         .map(|shared| shared.allocations.load(Relaxed))
@@ -147,7 +150,7 @@ impl<A> Allocator<A> {
 fn count_up(bytes: usize, allocations: u64) {
     let bytes = bytes as u64;
     if !thread(|thread| UpDown::up(thread, BYTES.last(Tag::FIRST), bytes)) {
-        Shared::mine().up.fetch_add(bytes, Relaxed);
+        Shared::mine().bytes.add_shared(bytes, 0);
     }
     if !thread(|thread| Tally::<u64>::add(thread, ALLOCATIONS.last(Tag::FIRST), allocations)) {
         let shared = &Shared::mine().allocations;
@@ -159,8 +162,7 @@ fn count_up(bytes: usize, allocations: u64) {
 fn count_down(bytes: usize) {
     let bytes = bytes as u64;
     if !thread(|thread| UpDown::down(thread, BYTES.last(Tag::FIRST), bytes)) {
-        // Release: pairs with the Acquire in `allocated`; it carries the up that this down answers.
-        Shared::mine().down.fetch_add(bytes, Release);
+        Shared::mine().bytes.add_shared(0, bytes);
     }
 }
 

@@ -14,7 +14,10 @@ static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
 pub(super) fn collect(out: &mut Collected) -> Result<()> {
     let me = sysinfo::get_current_pid()?;
     let mut system = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
-    let system = system.get_or_insert_with(System::new);
+    if system.is_none() {
+        *system = Some(System::new()?);
+    }
+    let system = system.as_mut().ok_or("the system says nothing")?;
     let wanted = ProcessRefreshKind::nothing()
         .with_cpu()
         .with_memory()
