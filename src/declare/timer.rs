@@ -12,7 +12,7 @@ use super::histogram::HistogramSeries;
 /// Observes the seconds from its start until it is dropped: also by an early return, a panic, or a cancelled future.
 ///
 /// Costs its two readings of the monotonic clock, some 25 ns each, and one observation. With the feature `tsc` the readings
-/// are those of the processor's time-stamp counter, some 8 ns each; [`Histogram::sample`](crate::Histogram::sample) reads no
+/// are those of the processor's time-stamp counter, some 15 ns each; [`Histogram::sample`](crate::Histogram::sample) reads no
 /// clock most of the time.
 ///
 /// ```
