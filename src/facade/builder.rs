@@ -124,7 +124,7 @@ impl Builder {
     }
 
     /// The most series of one name; what comes after counts in one overflow series. The default is
-    /// [`DEFAULT_LIMIT`](crate::DEFAULT_LIMIT).
+    /// [`DEFAULT_LIMIT`].
     pub fn limit(mut self, series: usize) -> Self {
         self.limit = series;
         self
