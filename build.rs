@@ -1,4 +1,16 @@
-//! Nothing to build: cargo asks for a build script where `links` keeps one version per program.
+//! Says what `build_info!` exposes; and cargo asks for a build script where `links` keeps one version per program.
 fn main() {
+    let text = |name| std::env::var(name).unwrap_or_default();
+    let version = std::process::Command::new(text("RUSTC"))
+        .arg("--version")
+        .output();
+    // `rustc 1.95.0 (…)`
+    let version = version.ok().and_then(|said| {
+        let said = String::from_utf8(said.stdout).ok()?;
+        said.split(' ').nth(1).map(str::to_owned)
+    });
+    let version = version.unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo::rustc-env=TALLIES_RUSTC={}", version.trim());
+    println!("cargo::rustc-env=TALLIES_TARGET={}", text("TARGET"));
     println!("cargo::rerun-if-changed=build.rs");
 }

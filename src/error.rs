@@ -184,6 +184,13 @@ impl Error {
         Self::new(format!("metrics path `{}` {why}", path.escape_debug()))
     }
 
+    #[cfg(feature = "facade")]
+    pub(crate) fn recorder_taken() -> Self {
+        Self::new(
+            "another recorder of the `metrics` facade is installed already: a program has one, installed first thing in `main`",
+        )
+    }
+
     #[cfg(feature = "push")]
     pub(crate) fn push_to(what: &str, value: &str, why: &str) -> Self {
         Self::new(format!("{what} `{}` {why}", value.escape_debug()))

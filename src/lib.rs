@@ -18,6 +18,8 @@ mod declare;
 pub mod encode;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 mod error;
+#[cfg(all(feature = "facade", not(loom)))]
+pub mod facade;
 #[cfg(not(loom))]
 pub mod instrument;
 #[allow(
@@ -25,6 +27,8 @@ pub mod instrument;
     reason = "a private room whose types stand in the signatures of public ones"
 )]
 mod observe;
+#[cfg(not(loom))]
+pub mod process;
 #[cfg(all(feature = "push", not(loom)))]
 mod push;
 #[cfg(all(feature = "tower", not(loom)))]
@@ -33,6 +37,8 @@ mod serve;
 pub mod snapshot;
 mod sync;
 
+#[cfg(all(feature = "tsc", not(loom)))]
+pub use clock::calibrate;
 #[cfg(not(loom))]
 pub use collect::{Collect, Collected, Registry, registry};
 #[cfg(not(loom))]
@@ -40,9 +46,9 @@ pub use declare::{
     AnyLabels, BoundCounter, BoundGauge, BoundHistogram, BoundSummary, BoundUpDownCounter, Counter,
     CounterBuilder, CounterSeries, DEFAULT_LIMIT, Declare, Gauge, GaugeBuilder, GaugeSeries,
     Histogram, HistogramBuilder, HistogramSeries, InFlight, Info, InfoBuilder, LabelSet,
-    LabelValue, List, NamedLabels, Observe, Options, StateSet, StateSetBuilder, Summary,
-    SummaryBuilder, SummarySeries, Timer, Track, UpDownCounter, UpDownCounterBuilder,
-    UpDownCounterSeries, buckets, trace_ids,
+    LabelValue, List, NamedLabels, Observe, Options, Sample, SampledTimer, StateSet,
+    StateSetBuilder, Summary, SummaryBuilder, SummarySeries, Timer, Track, UpDownCounter,
+    UpDownCounterBuilder, UpDownCounterSeries, buckets, trace_ids,
 };
 pub use error::Error;
 #[cfg(all(feature = "middleware", not(loom)))]
@@ -147,6 +153,11 @@ impl MetricsService {
         Self::of([registry()])
     }
 }
+
+/// Runs what the page on migration shows.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/migration.md")]
+mod migration {}
 
 /// What the attributes and derives write calls to; not for programs.
 #[cfg(not(loom))]

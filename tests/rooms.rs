@@ -15,7 +15,8 @@ const RULES: &[(&str, &[&str])] = &[
         "collect",
         &["sync", "error", "clock", "snapshot", "observe", "declare"],
     ),
-    ("instrument", &["declare"]),
+    ("facade", &["error", "declare", "collect"]),
+    ("process", &["error", "observe", "declare", "collect"]),
     ("encode", &["error", "snapshot"]),
     ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
     (

@@ -13,7 +13,7 @@ use super::exemplar;
 use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
-use super::timer::Timer;
+use super::timer::{Sample, Timer};
 use super::{buckets, labelled, metric};
 
 impl Exported for Buckets {
@@ -357,6 +357,27 @@ impl Histogram {
         Timer::start(self)
     }
 
+    /// Times one call in `one_in`, chosen at random, and observes it `one_in` times: buckets, sum and count stay those of all
+    /// calls on average, and most calls read no clock and cost some 2 ns; with the feature `tsc` and one in 16, 4 ns on
+    /// average. For what is called so often that timing it would
+    /// cost more than it does.
+    ///
+    /// The count of `n` calls is off by some `sqrt(n * one_in)`, and what is rare may be missed.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let lookup = registry.histogram("lookup_seconds", "Time of a look-up.")?;
+    /// for _ in 0..1600 {
+    ///     let _timer = lookup.sample(16).start_timer();
+    /// }
+    /// assert_eq!(lookup.total().count() % 16, 0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn sample(&self, one_in: u32) -> Sample<'_> {
+        Sample::new(self.series(), one_in)
+    }
+
     /// What was observed so far, by all threads. Waits for a scrape that is running.
     #[must_use]
     pub fn total(&self) -> Observed {
@@ -405,12 +426,18 @@ pub struct HistogramSeries<'a> {
     handle: Handle<'a, Buckets>,
 }
 
-impl HistogramSeries<'_> {
+impl<'a> HistogramSeries<'a> {
     histogram_methods!();
 
     /// Observes the seconds until the timer is dropped.
     pub fn start_timer(self) -> Timer<Self> {
         Timer::start(self)
+    }
+
+    /// Times one call in `one_in`: see [`Histogram::sample`].
+    #[must_use]
+    pub fn sample(self, one_in: u32) -> Sample<'a> {
+        Sample::new(self, one_in)
     }
 
     fn family_name(&self) -> &'static str {

@@ -11,6 +11,19 @@ use crate::snapshot::{self, Escaping, Kind, Meta, Snapshot, labels};
 use super::desc::{Desc, check_label, check_name, intern};
 use super::family::Declared;
 
+/// Gives a family of a registry another help text and unit, and another name where that is free. Returns the name it has
+/// now.
+#[cfg(feature = "facade")]
+pub(crate) fn describe(
+    registry: &impl AsRef<List>,
+    name: &str,
+    new: &str,
+    help: &str,
+    unit: &str,
+) -> Result<&'static str, Error> {
+    registry.as_ref().describe(name, new, help, unit)
+}
+
 /// The families of one registry, by name.
 #[derive(Debug, Default)]
 pub struct List {
@@ -41,6 +54,8 @@ struct Inner {
 /// One family, and its twins: equal declarations share their series.
 #[derive(Debug)]
 struct Entry {
+    /// The first one's, unless it was described later.
+    desc: Desc,
     twins: Vec<Arc<dyn Declared>>,
     /// What it is without series; made at the first scrape, when constant labels are settled.
     empty: OnceLock<snapshot::Family>,
@@ -78,6 +93,40 @@ impl List {
         }
         inner.add(Arc::clone(&family), false)?;
         Ok(family)
+    }
+
+    /// Gives a family another help text and unit, and another name where that is free. Returns the name it has now.
+    #[cfg(feature = "facade")]
+    fn describe(
+        &self,
+        name: &str,
+        new: &str,
+        help: &str,
+        unit: &str,
+    ) -> Result<&'static str, Error> {
+        let mut inner = self.lock();
+        let Some(entry) = inner.entries.remove(name) else {
+            return Err(Error::absent(name));
+        };
+        let mut desc = entry.desc;
+        desc.help = intern(help);
+        let renamed = Desc {
+            name: intern(new),
+            unit: intern(unit),
+            ..desc
+        };
+        let taken = inner
+            .entries
+            .values()
+            .map(|other| &other.desc)
+            .find(|other| other.name == new || clash(&renamed, other))
+            .map(|other| Error::taken(new, other.name, Some(other.location)));
+        let desc = if taken.is_none() { renamed } else { desc };
+        let twins = entry.twins.clone();
+        let empty = OnceLock::new();
+        let entry = Arc::new(Entry { desc, twins, empty });
+        inner.entries.insert(desc.name, entry);
+        taken.map_or(Ok(desc.name), Err)
     }
 
     /// Takes a family out; handles to it go on counting, but nobody sees it any more.
@@ -170,7 +219,7 @@ impl List {
         for entry in &entries {
             let first = &entry.twins[0];
             let empty = entry.empty.get_or_init(|| {
-                let meta = meta(first.desc(), prefix, &constant);
+                let meta = meta(&entry.desc, prefix, &constant);
                 snapshot::Family::new(meta, first.values())
             });
             let family = out.place(at, empty);
@@ -180,7 +229,7 @@ impl List {
                 twin.write(pass, &mut theirs);
                 family.add(&theirs);
             }
-            if first.desc().labels == super::desc::Names::Any && !empty.meta.constant.is_empty() {
+            if entry.desc.labels == super::desc::Names::Any && !empty.meta.constant.is_empty() {
                 family.let_samples_win();
             }
             at += 1;
@@ -194,22 +243,23 @@ impl Inner {
         let desc = *family.desc();
         desc.check()?;
         if let Some(entry) = self.entries.get_mut(desc.name) {
-            let there = entry.twins[0].desc();
+            let there = &entry.desc;
             if is_static && there.is_twin(&desc) {
                 let twins = entry.twins.iter().cloned().chain([family]).collect();
-                let empty = entry.empty.clone();
-                *entry = Arc::new(Entry { twins, empty });
+                let (desc, empty) = (*there, entry.empty.clone());
+                *entry = Arc::new(Entry { desc, twins, empty });
                 return Ok(());
             }
             return Err(Error::taken(desc.name, desc.name, Some(there.location)));
         }
         for entry in self.entries.values() {
-            let there = entry.twins[0].desc();
+            let there = &entry.desc;
             if clash(&desc, there) {
                 return Err(Error::taken(desc.name, there.name, Some(there.location)));
             }
         }
         let entry = Entry {
+            desc,
             twins: vec![family],
             empty: OnceLock::new(),
         };
@@ -223,7 +273,7 @@ impl Inner {
 
 impl Entry {
     fn check_constant(&self, name: &str) -> Result<(), Error> {
-        let desc = self.twins[0].desc();
+        let desc = &self.desc;
         desc.check_label(name)
             .map_err(|why| Error::label_name(desc.name, name, why))?;
         if desc.labels.fixed().contains(&name)

@@ -32,7 +32,7 @@ pub use info::{Info, InfoBuilder, StateSet, StateSetBuilder};
 pub use label::{AnyLabels, LabelSet, LabelValue, NamedLabels};
 pub use list::{List, Listed};
 pub use summary::{BoundSummary, Summary, SummaryBuilder, SummarySeries};
-pub use timer::{Observe, Timer};
+pub use timer::{Observe, Sample, SampledTimer, Timer};
 
 /// What `#[derive(Metrics)]` can say of a field.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,6 +86,8 @@ pub trait Declare: Sized {
 }
 
 pub(crate) use desc::{check_label, check_name};
+#[cfg(feature = "facade")]
+pub(crate) use list::describe;
 pub(crate) use list::{DEFAULT, REFUSED, enlist_all};
 
 #[cfg(feature = "link-time")]
@@ -485,6 +487,13 @@ macro_rules! labelled {
         }
 
         impl<$($rest_generics)*> $bound<$($rest),*> {
+            /// Whether it has a series of its own, and not the overflow series.
+            #[cfg(feature = "facade")]
+            #[allow(dead_code, reason = "the facade has no up-down counters")]
+            pub(crate) fn has_own(&self) -> bool {
+                self.kept.handle().index != u32::MAX
+            }
+
             /// The series, as [`with`](crate::Counter::with) gives it: what it can do, this can.
             #[inline]
             pub fn series(&self) -> $series<'_, $($rest),*> {

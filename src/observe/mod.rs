@@ -25,6 +25,8 @@
     allow(dead_code, unused_imports, reason = "models drive what they need")
 )]
 
+#[cfg(all(feature = "process", not(loom)))]
+mod allocator;
 mod buckets;
 mod epoch;
 #[cfg(not(loom))]
@@ -51,6 +53,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use crate::sync::{AtomicU64, Relaxed, const_fn};
 
+#[cfg(all(feature = "process", not(loom)))]
+pub use allocator::{Allocated, Allocator, allocated, count_allocations};
 pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
 #[cfg(not(loom))]
 pub use exemplar::Exemplars;

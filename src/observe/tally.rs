@@ -310,6 +310,35 @@ impl UpDown {
         cell.store(owner_load(cell).wrapping_add(n), Release);
     }
 
+    /// Cells that are shared, for what can be in a static.
+    #[cfg(all(feature = "process", not(loom)))]
+    pub(super) const fn cold() -> Self {
+        Self {
+            place: Place::new(),
+            updates: AtomicU64::new(0),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+        }
+    }
+
+    /// Adds to the shared cells.
+    #[inline]
+    pub(super) fn add_shared(&self, up: u64, down: u64) {
+        self.up.fetch_add(up, Relaxed);
+        // Release: as in `count_down`.
+        self.down.fetch_add(down, Release);
+    }
+
+    /// The ups in the shared cells; after every down was read.
+    pub(super) fn shared_ups(&self) -> u64 {
+        self.up.load(Relaxed)
+    }
+
+    /// The downs in the shared cells. Acquire: pairs with the Release of every down.
+    pub(super) fn shared_downs(&self) -> u64 {
+        self.down.load(Acquire)
+    }
+
     /// The cold path of both.
     pub fn add_cold(
         &self,
@@ -334,9 +363,7 @@ impl UpDown {
                 if self.place.tag() != tag {
                     return Outcome::Stale;
                 }
-                self.up.fetch_add(up, Relaxed);
-                // Release: as in `count_down`.
-                self.down.fetch_add(down, Release);
+                self.add_shared(up, down);
                 if super::count_update(&self.updates).is_multiple_of(PROMOTE_AFTER) {
                     super::promote(engine, &self.place, tag, 2);
                 }
@@ -355,7 +382,7 @@ impl UpDown {
         // Acquire: pairs with the Release of every down.
         pass.cells(slot, 1)
             .map(|cell| cell.load(Acquire))
-            .fold(self.down.load(Acquire), u64::wrapping_add)
+            .fold(self.shared_downs(), u64::wrapping_add)
     }
 }
 
@@ -389,7 +416,7 @@ impl Cells for UpDown {
             let ups = pass
                 .cells(slot, 0)
                 .map(|cell| cell.load(Relaxed))
-                .fold(self.up.load(Relaxed), u64::wrapping_add);
+                .fold(self.shared_ups(), u64::wrapping_add);
             least = least.min(ups.wrapping_sub(downs) as i64);
             // What went up and down again meanwhile was counted as up only.
             if self.downs(pass, slot) == downs {

@@ -222,3 +222,46 @@ fn unescape(text: &str, quotes: bool) -> Option<String> {
     }
     Some(plain)
 }
+
+/// Kind, help, and samples by name and labels.
+pub type Comparable = BTreeMap<
+    String,
+    (
+        String,
+        String,
+        BTreeMap<(String, Vec<(String, String)>), String>,
+    ),
+>;
+
+/// What a page says, whoever wrote it: bounds and quantiles as numbers, empty lines and orders aside, and without the
+/// values of quantiles, which two sketches need not agree on.
+pub fn comparable(page: &str) -> Comparable {
+    let lines: String = page
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let families = read(&lines).unwrap_or_else(|why| panic!("{why}\n{page}"));
+    families
+        .into_iter()
+        .map(|family| {
+            let samples = family.samples.into_iter().map(|sample| {
+                let mut value = format!("{:?}", sample.value);
+                let mut labels = sample.labels;
+                for (name, text) in &mut labels {
+                    if name == "quantile" {
+                        value.clear();
+                    }
+                    if let Some(bound) = number(text).filter(|_| name == "quantile" || name == "le")
+                    {
+                        *text = format!("{bound:?}");
+                    }
+                }
+                labels.retain(|(_, value)| !value.is_empty());
+                labels.sort();
+                ((sample.name, labels), value)
+            });
+            (family.name, (family.kind, family.help, samples.collect()))
+        })
+        .collect()
+}

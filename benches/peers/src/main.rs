@@ -31,6 +31,7 @@ pub enum Row {
     Float,
     LabelStrings,
     LabelEnums,
+    Facade,
     Gauge,
     UpDown,
     Histogram,
@@ -48,12 +49,13 @@ pub enum Row {
 /// A row, its name on the command line, its title, and what it is to reach against the floor and against the best peer.
 type Target = (Row, &'static str, &'static str, &'static str, &'static str);
 
-const TARGETS: [Target; 17] = [
+const TARGETS: [Target; 18] = [
     (Row::Counter, "counter", "counter inc", "≤ 1.2", "8× / 8×"),
     (Row::Handles, "handles", "counter inc, 16 handles in turn", "≤ 1.2", "8×"),
     (Row::Float, "float", "counter add, float", "≤ 1.1", "1.7× / 7×"),
     (Row::LabelStrings, "labels", "label look-up, strings, 100 series", "≤ 1.3", "3.3× / 9×"),
     (Row::LabelEnums, "enums", "label look-up, enums", "≤ 1.3", "4×"),
+    (Row::Facade, "facade", "`counter!` of the metrics crate, two constant labels", "", "2× / 5×"),
     (Row::Gauge, "gauge", "gauge set", "≤ 1.2", "level"),
     (Row::UpDown, "up-down", "in flight: up and down", "≤ 1.3", "10×"),
     (Row::Histogram, "histogram", "histogram, 11 bounds", "≤ 1.25", "4×"),

@@ -86,6 +86,14 @@ pub fn forms(row: Row) -> Vec<Form> {
             },
             |done| assert_eq!(global("enums{"), done.all as f64),
         )],
+        Row::Facade => {
+            let recorder = keep(PrometheusBuilder::new().build_recorder());
+            vec![Form::new(
+                "counter!(..) each time, a local recorder",
+                |_, n| through(recorder, n),
+                |done| assert_eq!(sum_in(&recorder.handle().render(), "facade{"), done.all as f64),
+            )]
+        }
         Row::Gauge => {
             let handle = keep(gauge!("gauge_held"));
             vec![
@@ -242,6 +250,13 @@ fn observing(builder: PrometheusBuilder) -> (&'static PrometheusRecorder, &'stat
     let recorder = keep(builder.build_recorder());
     let handle = keep(recorder.register_histogram(&Key::from_static_name("seconds"), &METADATA));
     (recorder, handle)
+}
+
+/// The same line of a program for each recorder.
+pub fn through(recorder: &dyn Recorder, n: u64) {
+    metrics::with_local_recorder(recorder, || {
+        repeat(n, || counter!("facade", "method" => "GET", "status" => "200").increment(1));
+    });
 }
 
 fn upkeep(thread: usize, handle: &PrometheusHandle) {

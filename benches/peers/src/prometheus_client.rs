@@ -138,6 +138,8 @@ pub fn forms(row: Row) -> Vec<Form> {
                 },
             )]
         }
+        // The facade has two recorders.
+        Row::Facade => vec![],
         Row::Gauge => {
             let gauge: &Gauge<f64, AtomicU64> = keep(Gauge::default());
             vec![Form::new(

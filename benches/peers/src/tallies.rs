@@ -107,6 +107,15 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_eq!(global("enums_total{"), done.all as f64),
             )]
         }
+        Row::Facade => {
+            let registry = keep(Registry::new());
+            let recorder = keep(::tallies::facade::Recorder::builder().registry(registry).build().unwrap());
+            vec![Form::new(
+                "counter!(..) each time, a local recorder",
+                |_, n| crate::metrics::through(recorder, n),
+                |done| assert_eq!(sum_in(&::tallies::encode::text(&registry.snapshot()), "facade{"), done.all as f64),
+            )]
+        }
         Row::Gauge => vec![Form::new(
             "Gauge in a static",
             |_, n| over(n, &VALUES, |value| GAUGE.set(*value)),
@@ -141,13 +150,18 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_observed((global("both_seconds_count") as u64, global("both_seconds_sum")), done.all),
             ),
         ],
-        Row::Timer => vec![Form::new(
-            "start_timer, Instant",
-            |_, n| repeat(n, || drop(TIMED.start_timer())),
-            |done| assert_eq!(global("timed_seconds_count"), done.all as f64),
-        )],
-        // Kept place: with the feature `tsc`, the form of `Timer` belongs here and the other one goes.
-        Row::TimerTsc => vec![],
+        // `--features tsc` is another program: its timers are in the row of that clock.
+        Row::Timer if cfg!(feature = "tsc") => vec![],
+        Row::TimerTsc if !cfg!(feature = "tsc") => vec![],
+        Row::Timer | Row::TimerTsc => {
+            #[cfg(feature = "tsc")]
+            ::tallies::calibrate();
+            vec![Form::new(
+                "start_timer",
+                |_, n| repeat(n, || drop(TIMED.start_timer())),
+                |done| assert_eq!(global("timed_seconds_count"), done.all as f64),
+            )]
+        }
         Row::Summary => vec![Form::new(
             "Summary in a static",
             |_, n| along(n, &SHUFFLED, |value| SUMMARY.observe(*value)),

@@ -1,0 +1,61 @@
+//! A program without a web framework: a spooler that looks at a directory, and exposes what it and its process do.
+//!
+//!     cargo run --release --features serve,process,tsc --example daemon -- /tmp
+//!     curl -s http://127.0.0.1:9464/metrics | grep ^process_
+
+use std::path::Path;
+use std::time::Duration;
+
+use tallies::process::Allocator;
+use tallies::{Counter, Gauge, Histogram};
+
+/// What the program allocates, for `process_allocated_bytes`.
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator::new();
+
+/// Time to look at the directory once.
+#[tallies::metric]
+static ROUND: Histogram = Histogram::new("spool_round_duration_seconds");
+
+/// Bytes of the files there.
+#[tallies::metric]
+static SIZE: Gauge = Gauge::new("spool_size_bytes");
+
+/// Time to ask for one file's size, of one in eight.
+#[tallies::metric]
+static LOOK: Histogram =
+    Histogram::new("spool_look_duration_seconds").buckets(&[1e-6, 1e-5, 1e-4, 1e-3]);
+
+/// Rounds that failed.
+#[tallies::metric]
+static FAILED: Counter = Counter::new("spool_failed_rounds_total");
+
+fn round(spool: &Path) -> std::io::Result<u64> {
+    let _timer = ROUND.start_timer();
+    let mut bytes = 0;
+    for file in std::fs::read_dir(spool)? {
+        let _timer = LOOK.sample(8).start_timer();
+        bytes += file?.metadata().map_or(0, |file| file.len());
+    }
+    Ok(bytes)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let spool = std::env::args_os().nth(1).unwrap_or_else(|| "/tmp".into());
+    let registry = tallies::registry();
+    tallies::process::register(registry)?;
+    tallies::build_info!(registry)?;
+    ALLOCATOR.register(registry)?;
+    let server = tallies::serve("127.0.0.1:9464")?;
+    println!("Serving metrics on {}", server.metrics_url());
+    loop {
+        match round(Path::new(&spool)) {
+            Ok(bytes) => SIZE.set(bytes as f64),
+            Err(error) => {
+                FAILED.inc();
+                eprintln!("{}: {error}", Path::new(&spool).display());
+            }
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,239 @@
+//! What a thread has asked for before: a table of its own from key to handle.
+//!
+//! The macros of `metrics` ask the recorder on every update, so this is the hot path: no lock, no allocation, and the
+//! handle's count of owners is this thread's own. A key's hash has a seed that everybody knows, so a table looks at eight
+//! places only and gives up what was there before: made-up keys cost who makes them up.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::LocalKey;
+
+use metrics::{Counter, Gauge, Histogram, Key};
+
+/// Moves on when a recorder is gone: threads then forget what they had of it.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+/// Places that a key can be in.
+const PLACES: usize = 8;
+const MOST: usize = 1 << 14;
+
+thread_local! {
+    static COUNTERS: RefCell<Table<Counter>> = const { RefCell::new(Table::new()) };
+    static GAUGES: RefCell<Table<Gauge>> = const { RefCell::new(Table::new()) };
+    static HISTOGRAMS: RefCell<Table<Histogram>> = const { RefCell::new(Table::new()) };
+}
+
+/// A kind of handle that threads remember.
+pub(super) trait Cached: Clone + 'static {
+    fn tables() -> &'static LocalKey<RefCell<Table<Self>>>;
+}
+
+impl Cached for Counter {
+    fn tables() -> &'static LocalKey<RefCell<Table<Self>>> {
+        &COUNTERS
+    }
+}
+
+impl Cached for Gauge {
+    fn tables() -> &'static LocalKey<RefCell<Table<Self>>> {
+        &GAUGES
+    }
+}
+
+impl Cached for Histogram {
+    fn tables() -> &'static LocalKey<RefCell<Table<Self>>> {
+        &HISTOGRAMS
+    }
+}
+
+/// The handle of `key` in the recorder `seed`; made by `make` the first time, unless that says not to remember it.
+#[inline]
+pub(super) fn find_or<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
+    let found = H::tables().try_with(|table| table.try_borrow().ok()?.find(seed, key));
+    match found {
+        Ok(Some(handle)) => handle,
+        // A thread that ends has no table any more.
+        _ => make_and_keep(seed, key, make),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn make_and_keep<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
+    let (handle, keep) = make();
+    if keep {
+        let _ = H::tables().try_with(|table| {
+            // What is given up is dropped without the borrow: its end may come back here.
+            let gone = table
+                .try_borrow_mut()
+                .map(|mut table| table.keep(seed, key, handle.clone()));
+            drop(gone);
+        });
+    }
+    handle
+}
+
+/// What threads have of a recorder that is gone is forgotten when they next miss something.
+pub(super) fn forget() {
+    GENERATION.fetch_add(1, Relaxed);
+}
+
+#[derive(Debug)]
+pub(super) struct Table<H> {
+    /// A power of two, or none.
+    entries: Vec<Option<Entry<H>>>,
+    len: usize,
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Entry<H> {
+    hash: u64,
+    seed: u64,
+    key: Key,
+    handle: H,
+}
+
+impl<H: Clone> Table<H> {
+    const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            len: 0,
+            generation: 0,
+        }
+    }
+
+    #[inline]
+    fn find(&self, seed: u64, key: &Key) -> Option<H> {
+        let hash = mix(seed, key);
+        let mask = self.entries.len().wrapping_sub(1);
+        for i in 0..PLACES {
+            let entry = self
+                .entries
+                .get((hash as usize).wrapping_add(i) & mask)?
+                .as_ref()?;
+            if entry.hash == hash && entry.seed == seed && same(&entry.key, key) {
+                return Some(entry.handle.clone());
+            }
+        }
+        None
+    }
+
+    /// Returns what has to make place.
+    fn keep(&mut self, seed: u64, key: &Key, handle: H) -> Vec<Option<Entry<H>>> {
+        let generation = GENERATION.load(Relaxed);
+        let mut gone = Vec::new();
+        if self.generation != generation {
+            gone = std::mem::take(&mut self.entries);
+            self.generation = generation;
+            self.len = 0;
+        }
+        if self.len * 2 >= self.entries.len() && self.entries.len() < MOST {
+            let more = (self.entries.len() * 2).max(16);
+            let old = std::mem::take(&mut self.entries);
+            self.entries.resize_with(more, || None);
+            self.len = 0;
+            for entry in old.into_iter().flatten() {
+                gone.push(self.put(entry));
+            }
+        }
+        let hash = mix(seed, key);
+        gone.push(self.put(Entry {
+            hash,
+            seed,
+            key: key.to_retained(),
+            handle,
+        }));
+        gone
+    }
+
+    fn put(&mut self, entry: Entry<H>) -> Option<Entry<H>> {
+        let mask = self.entries.len() - 1;
+        let home = entry.hash as usize & mask;
+        let free = (0..PLACES)
+            .map(|i| (home + i) & mask)
+            .find(|at| self.entries[*at].is_none());
+        self.len += usize::from(free.is_some());
+        self.entries[free.unwrap_or(home)].replace(entry)
+    }
+}
+
+#[inline]
+fn mix(seed: u64, key: &Key) -> u64 {
+    let product = u128::from(key.get_hash() ^ seed) * 0x9E37_79B9_7F4A_7C15;
+    (product >> 64) as u64 ^ product as u64
+}
+
+/// Whether two keys are one; quick where their texts are the same memory, as those of constant labels are. (What is kept
+/// stays where it is, so nothing else can have come to lie there.)
+#[inline]
+fn same(a: &Key, b: &Key) -> bool {
+    let text = |a: &str, b: &str| std::ptr::eq(a, b) || a == b;
+    let (ours, theirs) = (a.labels().as_slice(), b.labels().as_slice());
+    text(a.name(), b.name()) && (std::ptr::eq(ours, theirs) || same_labels(a, b))
+}
+
+/// In the same order, or in another one.
+#[inline(never)]
+fn same_labels(a: &Key, b: &Key) -> bool {
+    let text = |a: &str, b: &str| std::ptr::eq(a, b) || a == b;
+    let mut pairs = a.labels().zip(b.labels());
+    a.labels().len() == b.labels().len()
+        && (pairs.all(|(a, b)| text(a.key(), b.key()) && text(a.value(), b.value())) || a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::Label;
+
+    use super::*;
+
+    fn key(n: usize) -> Key {
+        Key::from_parts("a", vec![Label::new("n", n.to_string())])
+    }
+
+    #[test]
+    fn what_was_kept_is_found_until_its_recorder_is_gone() {
+        let mut table = Table::new();
+        for n in 0..100 {
+            table.keep(7, &key(n), n);
+        }
+        let found = (0..100)
+            .filter(|n| table.find(7, &key(*n)) == Some(*n))
+            .count();
+        assert!(found > 90, "{found}: some may have made place");
+        assert_eq!(table.find(8, &key(99)), None, "another recorder's");
+        forget();
+        table.keep(8, &key(1), 1);
+        assert_eq!(table.len, 1);
+    }
+
+    #[test]
+    fn equal_hashes_are_told_apart_and_bounded() {
+        let one = key(1);
+        let mut table = Table::new();
+        for n in 0..1000 {
+            table.keep(7, &key(n), n);
+            let at = table.entries.len() - 1;
+            // As if all had the hash of one.
+            let hash = mix(7, &one);
+            if let Some(entry) = &mut table.entries[(hash as usize) & at] {
+                entry.hash = hash;
+            }
+            assert!(table.find(7, &one).is_none_or(|n| n == 1));
+        }
+    }
+
+    #[test]
+    fn labels_in_another_order_are_the_same_key() {
+        let pair = |a: &'static str, b: &'static str| {
+            Key::from_parts(
+                "a",
+                vec![Label::from_static_parts(a, a), Label::new(b, b.to_owned())],
+            )
+        };
+        assert!(same(&pair("x", "y"), &pair("x", "y")));
+        assert!(same(&pair("x", "y"), &pair("y", "x")));
+        assert!(!same(&pair("x", "y"), &pair("x", "z")));
+    }
+}

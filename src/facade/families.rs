@@ -1,0 +1,288 @@
+//! From a name of the facade to a family: made with its first series, described before or after, and of one kind for ever.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use metrics::{Key, Unit};
+
+use crate::declare::label::DynLabelValue;
+use crate::declare::{AnyLabels, Counter, Gauge, Histogram, REFUSED, Summary, describe};
+use crate::error::{Error, report};
+
+use super::builder::Builder;
+use super::handles::{CounterHandle, GaugeHandle, HistogramHandle, SummaryHandle};
+use super::names;
+
+/// What a recorder has seen.
+pub(super) struct Families {
+    settings: Builder,
+    names: Mutex<HashMap<String, Name>>,
+    /// Per series the largest total that `absolute` was told of.
+    totals: Mutex<HashMap<Series, Arc<AtomicU64>>>,
+}
+
+/// A label: name and value.
+type Pair = (String, String);
+
+/// A name, and labels in order.
+type Series = (String, Vec<Pair>);
+
+/// A name, sanitised.
+#[derive(Default)]
+struct Name {
+    help: String,
+    unit: Option<Unit>,
+    /// Once it has a series.
+    family: Option<(Family, &'static str)>,
+    /// Whether it was said that it cannot be what somebody wants it to be.
+    said: bool,
+}
+
+#[derive(Clone)]
+enum Family {
+    Counter(Counter<AnyLabels>),
+    Gauge(Gauge<AnyLabels>),
+    Histogram(Histogram<AnyLabels>),
+    Summary(Summary<AnyLabels>),
+    Refused,
+}
+
+/// What a macro asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Family {
+    fn is(&self, wanted: Wanted) -> bool {
+        match self {
+            Self::Counter(_) => wanted == Wanted::Counter,
+            Self::Gauge(_) => wanted == Wanted::Gauge,
+            Self::Histogram(_) | Self::Summary(_) => wanted == Wanted::Histogram,
+            Self::Refused => false,
+        }
+    }
+
+    /// The label that a format of this kind needs for itself.
+    fn reserved(&self) -> Option<&'static str> {
+        match self {
+            Self::Histogram(_) => Some("le"),
+            Self::Summary(_) => Some("quantile"),
+            _ => None,
+        }
+    }
+}
+
+impl Families {
+    pub(super) fn new(settings: Builder) -> Self {
+        Self {
+            settings,
+            names: Mutex::default(),
+            totals: Mutex::default(),
+        }
+    }
+
+    /// A handle, and whether to remember it: not where the family is full.
+    pub(super) fn counter(self: &Arc<Self>, key: &Key) -> (metrics::Counter, bool) {
+        match self.family(key, Wanted::Counter) {
+            Family::Counter(family) => {
+                let series = with(key, None, |labels| family.bind(labels));
+                let own = series.has_own();
+                let handle = CounterHandle::new(series, key, self);
+                (metrics::Counter::from_arc(Arc::new(handle)), own)
+            }
+            _ => (metrics::Counter::noop(), true),
+        }
+    }
+
+    /// A handle, and whether to remember it: not where the family is full.
+    pub(super) fn gauge(&self, key: &Key) -> (metrics::Gauge, bool) {
+        match self.family(key, Wanted::Gauge) {
+            Family::Gauge(family) => {
+                let series = with(key, None, |labels| family.bind(labels));
+                let own = series.has_own();
+                (metrics::Gauge::from_arc(Arc::new(GaugeHandle(series))), own)
+            }
+            _ => (metrics::Gauge::noop(), true),
+        }
+    }
+
+    /// A handle, and whether to remember it: not where the family is full.
+    pub(super) fn histogram(&self, key: &Key) -> (metrics::Histogram, bool) {
+        let family = self.family(key, Wanted::Histogram);
+        let reserved = family.reserved();
+        match &family {
+            Family::Histogram(family) => {
+                let series = with(key, reserved, |labels| family.bind(labels));
+                let own = series.has_own();
+                let handle = HistogramHandle(series);
+                (metrics::Histogram::from_arc(Arc::new(handle)), own)
+            }
+            Family::Summary(family) => {
+                let series = with(key, reserved, |labels| family.bind(labels));
+                let own = series.has_own();
+                let handle = SummaryHandle(series);
+                (metrics::Histogram::from_arc(Arc::new(handle)), own)
+            }
+            _ => (metrics::Histogram::noop(), true),
+        }
+    }
+
+    /// The help text and the unit of a name; what was said first stays.
+    pub(super) fn describe(&self, name: &str, unit: Option<Unit>, help: &str) {
+        if help.is_empty() && unit.is_none() {
+            return;
+        }
+        let name = names::metric_name(name);
+        let mut names = lock(&self.names);
+        let known = match names.entry(name.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Name::default()),
+        };
+        if !known.help.is_empty() || known.unit.is_some() {
+            return;
+        }
+        known.help = help.to_owned();
+        known.unit = unit;
+        let Some((family, exposed)) = &mut known.family else {
+            return;
+        };
+        let now = self.exposed(&name, unit, family.is(Wanted::Counter));
+        let unit = names::unit_of(&now, unit);
+        match describe(&self.settings.registry, exposed, &now, help, &unit) {
+            Ok(now) => *exposed = now,
+            Err(error) => report(&error),
+        }
+    }
+
+    /// Where `absolute` of a series keeps its largest total.
+    pub(super) fn largest_of(&self, key: &Key) -> Arc<AtomicU64> {
+        let series = (names::metric_name(key.name()), pairs(key, None));
+        Arc::clone(lock(&self.totals).entry(series).or_default())
+    }
+
+    fn exposed(&self, name: &str, unit: Option<Unit>, counter: bool) -> String {
+        if self.settings.recommended_naming {
+            names::recommended(name, unit, counter)
+        } else {
+            name.to_owned()
+        }
+    }
+
+    fn family(&self, key: &Key, wanted: Wanted) -> Family {
+        let name = names::metric_name(key.name());
+        let mut names = lock(&self.names);
+        let known = match names.entry(name.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Name::default()),
+        };
+        if let Some((family, exposed)) = &known.family {
+            if family.is(wanted) {
+                return family.clone();
+            }
+            if !known.said {
+                known.said = true;
+                REFUSED.fetch_add(1, Relaxed);
+                report(&Error::other_type(exposed, None));
+            }
+            return Family::Refused;
+        }
+        let exposed = self.exposed(&name, known.unit, wanted == Wanted::Counter);
+        let unit = names::unit_of(&exposed, known.unit);
+        let family = self
+            .make(&name, &exposed, &known.help, &unit, wanted)
+            .unwrap_or_else(|error| {
+                known.said = true;
+                REFUSED.fetch_add(1, Relaxed);
+                report(&error);
+                Family::Refused
+            });
+        let exposed = match &family {
+            Family::Counter(family) => family.name(),
+            Family::Gauge(family) => family.name(),
+            Family::Histogram(family) => family.name(),
+            Family::Summary(family) => family.name(),
+            Family::Refused => "",
+        };
+        known.family = Some((family.clone(), exposed));
+        family
+    }
+
+    fn make(
+        &self,
+        name: &str,
+        exposed: &str,
+        help: &str,
+        unit: &str,
+        wanted: Wanted,
+    ) -> Result<Family, Error> {
+        /// What all kinds have in common.
+        macro_rules! common {
+            ($builder:expr) => {{
+                let mut builder = $builder.unit(unit).limit(self.settings.limit);
+                for (name, value) in &self.settings.labels {
+                    builder = builder.constant(name, value);
+                }
+                if let Some(idle) = self.settings.expire_after {
+                    builder = builder.expire_after(idle);
+                }
+                builder.register(&self.settings.registry)
+            }};
+        }
+        Ok(match (wanted, self.settings.buckets_of(name)) {
+            (Wanted::Counter, _) => {
+                Family::Counter(common!(Counter::<AnyLabels>::builder(exposed, help))?)
+            }
+            (Wanted::Gauge, _) => {
+                Family::Gauge(common!(Gauge::<AnyLabels>::builder(exposed, help))?)
+            }
+            (Wanted::Histogram, Some(bounds)) => {
+                let builder = Histogram::<AnyLabels>::builder(exposed, help).buckets(bounds);
+                Family::Histogram(common!(builder)?)
+            }
+            (Wanted::Histogram, None) => {
+                let builder = Summary::<AnyLabels>::builder(exposed, help)
+                    .objectives(&self.settings.objectives)?
+                    .max_age(self.settings.window.0)
+                    .ages(self.settings.window.1);
+                Family::Summary(common!(builder)?)
+            }
+        })
+    }
+}
+
+/// The labels of a key by their names, sanitised; of one name the last value counts.
+fn pairs(key: &Key, reserved: Option<&str>) -> Vec<Pair> {
+    let mut pairs: Vec<Pair> = Vec::with_capacity(key.labels().len());
+    for label in key.labels() {
+        let name = names::label_name(label.key(), reserved);
+        let value = label.value().to_owned();
+        match pairs.iter_mut().find(|(other, _)| *other == name) {
+            Some(there) => there.1 = value,
+            None => pairs.push((name, value)),
+        }
+    }
+    pairs.sort_unstable();
+    pairs
+}
+
+fn with<R>(
+    key: &Key,
+    reserved: Option<&str>,
+    f: impl FnOnce(&[(&str, &dyn DynLabelValue)]) -> R,
+) -> R {
+    let pairs = pairs(key, reserved);
+    let borrowed: Vec<(&str, &dyn DynLabelValue)> = pairs
+        .iter()
+        .map(|(name, value)| (&**name, value as &dyn DynLabelValue))
+        .collect();
+    f(&borrowed)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

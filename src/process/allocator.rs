@@ -1,0 +1,41 @@
+//! The counts of the allocator, for a scrape.
+
+use crate::collect::{Collected, Registry};
+use crate::error::Error;
+use crate::observe::{self, Allocated, Allocator};
+
+impl<A> Allocator<A> {
+    /// Exposes `process_allocated_bytes` and `process_allocations_total`. Those of before count as well.
+    ///
+    /// # Errors
+    ///
+    /// A registry that has it already.
+    pub fn register(&self, registry: &Registry) -> Result<(), Error> {
+        observe::count_allocations();
+        registry.collect("process_allocator", |out: &mut Collected| {
+            let now = allocated();
+            out.gauge(
+                "process_allocated_bytes",
+                "Bytes that the program allocated and has not freed yet.",
+                &[],
+                now.bytes as f64,
+            )?;
+            Ok(out.counter(
+                "process_allocations_total",
+                "Times that the program allocated.",
+                &[],
+                now.allocations as f64,
+            )?)
+        })
+    }
+
+    /// What was counted so far, by all threads. Waits for a scrape that is running.
+    #[must_use]
+    pub fn total(&self) -> Allocated {
+        allocated()
+    }
+}
+
+fn allocated() -> Allocated {
+    observe::allocated(&mut observe::engine().pass())
+}

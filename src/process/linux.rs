@@ -1,0 +1,128 @@
+//! What `/proc/self` says.
+
+use std::sync::OnceLock;
+
+use procfs::process::{LimitValue, Process};
+
+use crate::collect::Collected;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+pub(super) fn collect(out: &mut Collected) -> Result<()> {
+    let process = Process::myself()?;
+    let stat = process.stat()?;
+    let tick = procfs::ticks_per_second() as f64;
+    out.counter(
+        "process_cpu_seconds_total",
+        "Processor time that the process took, user and system.",
+        &[],
+        (stat.utime + stat.stime) as f64 / tick,
+    )?;
+    out.gauge(
+        "process_resident_memory_bytes",
+        "Memory in use that is not swapped out.",
+        &[],
+        (stat.rss * procfs::page_size()) as f64,
+    )?;
+    out.gauge(
+        "process_virtual_memory_bytes",
+        "Memory set aside.",
+        &[],
+        stat.vsize as f64,
+    )?;
+    out.gauge(
+        "process_start_time_seconds",
+        "When the process began, in seconds since 1970.",
+        &[],
+        booted()? as f64 + stat.starttime as f64 / tick,
+    )?;
+    out.gauge(
+        "process_threads",
+        "Threads of the process.",
+        &[],
+        stat.num_threads as f64,
+    )?;
+    for (kind, faults) in [("minor", stat.minflt), ("major", stat.majflt)] {
+        out.counter(
+            "process_page_faults_total",
+            "Pages that had to be mapped; major ones had to be read from a disk.",
+            &[("kind", kind)],
+            faults as f64,
+        )?;
+    }
+    // What may be forbidden comes last, and costs only itself.
+    let _ = limits(&process, out);
+    let _ = switches(&process, out);
+    let _ = disk(&process, out);
+    Ok(())
+}
+
+/// When the machine began: it stays.
+fn booted() -> Result<u64> {
+    static BOOTED: OnceLock<u64> = OnceLock::new();
+    if let Some(seconds) = BOOTED.get() {
+        return Ok(*seconds);
+    }
+    Ok(*BOOTED.get_or_init({
+        let seconds = procfs::boot_time_secs()?;
+        move || seconds
+    }))
+}
+
+fn limits(process: &Process, out: &mut Collected) -> Result<()> {
+    out.gauge(
+        "process_open_fds",
+        "Open file descriptors.",
+        &[],
+        process.fd_count()? as f64,
+    )?;
+    let limits = process.limits()?;
+    if let LimitValue::Value(most) = limits.max_open_files.soft_limit {
+        out.gauge(
+            "process_max_fds",
+            "The most file descriptors it may open.",
+            &[],
+            most as f64,
+        )?;
+    }
+    if let LimitValue::Value(most) = limits.max_address_space.soft_limit {
+        out.gauge(
+            "process_virtual_memory_max_bytes",
+            "The most memory it may set aside.",
+            &[],
+            most as f64,
+        )?;
+    }
+    Ok(())
+}
+
+fn switches(process: &Process, out: &mut Collected) -> Result<()> {
+    let status = process.status()?;
+    for (kind, switches) in [
+        ("voluntary", status.voluntary_ctxt_switches),
+        ("involuntary", status.nonvoluntary_ctxt_switches),
+    ] {
+        if let Some(switches) = switches {
+            out.counter(
+                "process_context_switches_total",
+                "Times the main thread gave its processor up, or lost it.",
+                &[("kind", kind)],
+                switches as f64,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn disk(process: &Process, out: &mut Collected) -> Result<()> {
+    let io = process.io()?;
+    for (direction, bytes) in [("read", io.read_bytes), ("written", io.write_bytes)] {
+        out.counter(
+            "process_disk_bytes_total",
+            "Bytes that storage had to read or write for it.",
+            &[("direction", direction)],
+            bytes as f64,
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! What `sysinfo` says, where there is no `/proc`.
+
+use std::sync::{Mutex, PoisonError};
+
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+
+use crate::collect::Collected;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Kept, as it is large.
+static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
+
+pub(super) fn collect(out: &mut Collected) -> Result<()> {
+    let me = sysinfo::get_current_pid()?;
+    let mut system = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
+    if system.is_none() {
+        *system = Some(System::new()?);
+    }
+    let system = system.as_mut().ok_or("the system says nothing")?;
+    let wanted = ProcessRefreshKind::nothing()
+        .with_cpu()
+        .with_memory()
+        .with_disk_usage();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[me]), true, wanted);
+    let process = system
+        .process(me)
+        .ok_or("the system does not know this process")?;
+    out.counter(
+        "process_cpu_seconds_total",
+        "Processor time that the process took, user and system.",
+        &[],
+        process.accumulated_cpu_time() as f64 / 1e3,
+    )?;
+    out.gauge(
+        "process_resident_memory_bytes",
+        "Memory in use that is not swapped out.",
+        &[],
+        process.memory() as f64,
+    )?;
+    out.gauge(
+        "process_virtual_memory_bytes",
+        "Memory set aside.",
+        &[],
+        process.virtual_memory() as f64,
+    )?;
+    out.gauge(
+        "process_start_time_seconds",
+        "When the process began, in seconds since 1970.",
+        &[],
+        process.start_time() as f64,
+    )?;
+    if let Some(open) = process.open_files() {
+        out.gauge(
+            "process_open_fds",
+            "Open file descriptors.",
+            &[],
+            open as f64,
+        )?;
+    }
+    if let Some(most) = process.open_files_limit() {
+        out.gauge(
+            "process_max_fds",
+            "The most file descriptors it may open.",
+            &[],
+            most as f64,
+        )?;
+    }
+    let disk = process.disk_usage();
+    for (direction, bytes) in [
+        ("read", disk.total_read_bytes),
+        ("written", disk.total_written_bytes),
+    ] {
+        out.counter(
+            "process_disk_bytes_total",
+            "Bytes that storage had to read or write for it.",
+            &[("direction", direction)],
+            bytes as f64,
+        )?;
+    }
+    Ok(())
+}

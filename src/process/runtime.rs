@@ -1,0 +1,172 @@
+//! What tokio's runtimes say of themselves: totals since their start, which any number of readers can ask for.
+
+use tokio::runtime::Handle;
+
+use crate::collect::{Collected, Registry};
+use crate::error::Error;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Adds what a tokio runtime says of itself to a registry; for a program with several, [`register_runtime_as`].
+///
+/// | name | what |
+/// |---|---|
+/// | `tokio_workers`, `tokio_alive_tasks`, `tokio_global_queue_depth` | now |
+/// | `tokio_worker_busy_seconds_total{worker}` | time in which a worker ran tasks |
+/// | `tokio_worker_parks_total{worker}` | times that it went to sleep |
+/// | `tokio_spawned_tasks_total`, `tokio_blocking_threads`, `tokio_idle_blocking_threads`, `tokio_blocking_queue_depth`, `tokio_budget_forced_yields_total`, `tokio_worker_polls_total{worker}`, `tokio_worker_steals_total{worker}`, `tokio_worker_local_queue_depth{worker}` | programs built with `--cfg tokio_unstable` only |
+///
+/// # Errors
+///
+/// A registry that has one already.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+/// let registry = tallies::Registry::new();
+/// tallies::process::register_runtime(&registry, runtime.handle())?;
+/// assert_eq!(registry.snapshot().get("tokio_workers", &[]), Some(2.0));
+/// # Ok(())
+/// # }
+/// ```
+pub fn register_runtime(registry: &Registry, handle: &Handle) -> std::result::Result<(), Error> {
+    let handle = handle.clone();
+    registry.collect("tokio", move |out: &mut Collected| collect(out, &handle))
+}
+
+/// As [`register_runtime`], under names that begin with `{name}_tokio_` instead of `tokio_`: for a further runtime of a
+/// program.
+///
+/// # Errors
+///
+/// A registry that has one of this name already; a scrape counts names outside the grammar in
+/// `tallies_collect_errors_total`.
+pub fn register_runtime_as(
+    registry: &Registry,
+    name: &str,
+    handle: &Handle,
+) -> std::result::Result<(), Error> {
+    let (prefix, handle) = (format!("{name}_tokio"), handle.clone());
+    registry.collect(&prefix.clone(), move |out: &mut Collected| {
+        Runtime {
+            out,
+            prefix: &prefix,
+        }
+        .collect(&handle)
+    })
+}
+
+fn collect(out: &mut Collected, handle: &Handle) -> Result<()> {
+    let prefix = "tokio";
+    Runtime { out, prefix }.collect(handle)
+}
+
+struct Runtime<'a> {
+    out: &'a mut Collected,
+    prefix: &'a str,
+}
+
+impl Runtime<'_> {
+    fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], n: usize) -> Result<()> {
+        let name = format!("{}_{name}", self.prefix);
+        Ok(self.out.gauge(&name, help, labels, n as f64)?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, labels: &[(&str, &str)], n: f64) -> Result<()> {
+        let name = format!("{}_{name}", self.prefix);
+        Ok(self.out.counter(&name, help, labels, n)?)
+    }
+
+    fn collect(&mut self, handle: &Handle) -> Result<()> {
+        let now = handle.metrics();
+        self.gauge("workers", "Threads that run tasks.", &[], now.num_workers())?;
+        self.gauge(
+            "alive_tasks",
+            "Tasks that have not ended.",
+            &[],
+            now.num_alive_tasks(),
+        )?;
+        self.gauge(
+            "global_queue_depth",
+            "Tasks ready to run that no worker has taken.",
+            &[],
+            now.global_queue_depth(),
+        )?;
+        for worker in 0..now.num_workers() {
+            let of = worker.to_string();
+            let of = [("worker", &*of)];
+            self.counter(
+                "worker_busy_seconds_total",
+                "Time in which the worker ran tasks.",
+                &of,
+                now.worker_total_busy_duration(worker).as_secs_f64(),
+            )?;
+            self.counter(
+                "worker_parks_total",
+                "Times that the worker went to sleep.",
+                &of,
+                now.worker_park_count(worker) as f64,
+            )?;
+        }
+        #[cfg(tokio_unstable)]
+        self.unstable(&now)?;
+        Ok(())
+    }
+
+    #[cfg(tokio_unstable)]
+    fn unstable(&mut self, now: &tokio::runtime::RuntimeMetrics) -> Result<()> {
+        self.counter(
+            "spawned_tasks_total",
+            "Tasks spawned.",
+            &[],
+            now.spawned_tasks_count() as f64,
+        )?;
+        self.counter(
+            "budget_forced_yields_total",
+            "Times that a task had to give way to others.",
+            &[],
+            now.budget_forced_yield_count() as f64,
+        )?;
+        self.gauge(
+            "blocking_threads",
+            "Threads for what blocks.",
+            &[],
+            now.num_blocking_threads(),
+        )?;
+        self.gauge(
+            "idle_blocking_threads",
+            "Threads for what blocks that have nothing to do.",
+            &[],
+            now.num_idle_blocking_threads(),
+        )?;
+        self.gauge(
+            "blocking_queue_depth",
+            "What blocks and waits for a thread.",
+            &[],
+            now.blocking_queue_depth(),
+        )?;
+        for worker in 0..now.num_workers() {
+            let of = worker.to_string();
+            let of = [("worker", &*of)];
+            self.counter(
+                "worker_polls_total",
+                "Times that the worker polled a task.",
+                &of,
+                now.worker_poll_count(worker) as f64,
+            )?;
+            self.counter(
+                "worker_steals_total",
+                "Tasks that the worker took from others.",
+                &of,
+                now.worker_steal_count(worker) as f64,
+            )?;
+            self.gauge(
+                "worker_local_queue_depth",
+                "Tasks ready to run in the worker's own queue.",
+                &of,
+                now.worker_local_queue_depth(worker),
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! The same requests give the same families before and after: each migration example, both halves.
+
+#![cfg(feature = "facade")]
+
+mod support;
+
+#[path = "../examples/migrate_metrics.rs"]
+mod migrate_metrics;
+#[path = "../examples/migrate_prometheus.rs"]
+mod migrate_prometheus;
+#[path = "../examples/migrate_prometheus_client.rs"]
+mod migrate_prometheus_client;
+
+use support::exposition::{self, comparable};
+
+fn same(before: &str, after: &str) {
+    let (before, after) = (comparable(before), comparable(after));
+    assert!(!before.is_empty());
+    assert_eq!(before, after);
+}
+
+#[test]
+fn of_metrics() {
+    let before = migrate_metrics::before();
+    assert!(before.contains("http_response_size{"), "{before}");
+    same(&before, &migrate_metrics::after().unwrap());
+}
+
+#[test]
+fn of_prometheus() {
+    same(
+        &migrate_prometheus::before().unwrap(),
+        &migrate_prometheus::after().unwrap(),
+    );
+}
+
+#[test]
+fn of_prometheus_client() {
+    let before = migrate_prometheus_client::before().unwrap();
+    // It writes OpenMetrics, where a counter's family is without `_total`.
+    let before: String = before
+        .lines()
+        .filter(|line| *line != "# EOF")
+        .map(|line| match line.strip_prefix("# HELP http_requests ") {
+            Some(help) => format!("# HELP http_requests_total {help}\n"),
+            None if line == "# TYPE http_requests counter" => {
+                "# TYPE http_requests_total counter\n".to_owned()
+            }
+            None => format!("{line}\n"),
+        })
+        .collect();
+    same(&before, &migrate_prometheus_client::after().unwrap());
+}
+
+#[test]
+fn a_difference_is_seen() {
+    let page = |kind| format!("# HELP a A.\n# TYPE a {kind}\na 1\n");
+    assert_ne!(comparable(&page("gauge")), comparable(&page("counter")));
+    assert!(exposition::read(&page("gauge")).is_ok());
+}
