@@ -27,15 +27,18 @@ impl SharedText {
         !self.0.load(Relaxed).is_null()
     }
 
-    /// Runs `f` on the text as it is now, or on an empty one.
-    pub fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
+    /// Runs `f` on the text as it is now, if there is one.
+    pub fn get<R>(&self, f: impl FnOnce(Option<&str>) -> R) -> R {
         let _pinned = pin();
         // Acquire: pairs with the Release in `set`; the text is seen whole.
-        match NonNull::new(self.0.load(Acquire)) {
-            // SAFETY: made in `set`, and not freed while the epoch is pinned.
-            Some(text) => f(unsafe { Text(text).as_str() }),
-            None => f(""),
-        }
+        let text = NonNull::new(self.0.load(Acquire)).map(Text);
+        // SAFETY: made in `set`, and not freed while the epoch is pinned.
+        f(text.as_ref().map(|text| unsafe { text.as_str() }))
+    }
+
+    /// As [`get`](Self::get), or on an empty text: for who knows that nobody takes it away meanwhile.
+    pub fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
+        self.get(|text| f(text.unwrap_or_default()))
     }
 
     /// Puts a text where none is. Were one there, or did two threads do it at once, all but the last would be leaked.
