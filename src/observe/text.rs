@@ -28,20 +28,28 @@ impl SharedText {
         !self.0.load(Relaxed).is_null()
     }
 
-    /// Runs `f` on the text as it is now, or on an empty one.
+    /// Runs `f` on the text and its number as they are now, if there is one.
+    pub fn get<R>(&self, f: impl FnOnce(Option<(&str, u64)>) -> R) -> R {
+        let _pinned = pin();
+        // Acquire: pairs with the Release in `set`; the text is seen whole.
+        let text = NonNull::new(self.0.load(Acquire)).map(Text);
+        // SAFETY: made in `set`, and not freed while the epoch is pinned.
+        f(text
+            .as_ref()
+            .map(|text| unsafe { (text.as_str(), text.stamp()) }))
+    }
+
+    /// As [`get`](Self::get), or on an empty text: for who knows that nobody takes it away meanwhile.
     pub fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
         self.with_stamp(|text, _| f(text))
     }
 
-    /// Runs `f` on the text and its number as they are now; 0 before there is one.
+    /// As [`with`](Self::with), and with its number; 0 where there is none.
     pub fn with_stamp<R>(&self, f: impl FnOnce(&str, u64) -> R) -> R {
-        let _pinned = pin();
-        // Acquire: pairs with the Release in `set`; the text is seen whole.
-        match NonNull::new(self.0.load(Acquire)) {
-            // SAFETY: made in `set`, and not freed while the epoch is pinned.
-            Some(text) => unsafe { f(Text(text).as_str(), Text(text).stamp()) },
-            None => f("", 0),
-        }
+        self.get(|text| {
+            let (text, stamp) = text.unwrap_or_default();
+            f(text, stamp)
+        })
     }
 
     /// Puts a text and its number where none is. Were one there, or did two threads do it at once, all but the last would

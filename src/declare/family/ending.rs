@@ -40,9 +40,9 @@ impl<C: Exported> Family<C> {
             .all()
             .filter_map(|(index, series)| {
                 let tag = series.cells.place().tag();
-                let text = series.text.with(str::to_owned);
-                // In this order: else it may have ended in between, and the text with it.
-                series.is_live().then_some((index, tag, text))
+                // One look: between two of them it may end, and be used again.
+                let text = series.text.get(|text| text.map(|(text, _)| text.to_owned()))?;
+                Some((index, tag, text))
             })
             .filter(|(_, _, text)| !keep(text))
             .collect();
