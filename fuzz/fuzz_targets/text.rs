@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use tallies::{Counter, Gauge, Histogram, Registry};
 
 #[path = "../../tests/support/exposition.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "this target uses some of it")]
 mod exposition;
 
 #[derive(Arbitrary, Debug)]
@@ -47,7 +47,10 @@ fuzz_target!(|families: Vec<Declared>| {
                 let builder = constant
                     .clone()
                     .fold(builder, |b, (name, value)| b.constant(name, value));
-                #[allow(clippy::redundant_closure_call)]
+                #[allow(
+                    clippy::redundant_closure_call,
+                    reason = "options are given as closures"
+                )]
                 $options(builder).labels(["x"]).register(&registry)
             }};
         }

@@ -301,7 +301,8 @@ impl Registry {
     /// Every series at zero, for a child after `fork`, which has a copy of all that its parent counted.
     ///
     /// To be called while the child has one thread. What other threads count meanwhile may or may not be forgotten.
-    /// Memory of streams that the parent's threads had stays taken, and `fork` in a program of several threads may leave
+    /// Memory of streams that the parent's threads had stays taken, slots of series that end are not used again where such
+    /// threads were alive, and `fork` in a program of several threads may leave
     /// locks taken for ever, here as everywhere: fork first, or while no other thread touches metrics.
     ///
     /// ```

@@ -404,6 +404,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
+
         /// A1, against a list of all values and their times: scrapes are the looks that are known here, and flushes come
         /// on top.
         #[test]
