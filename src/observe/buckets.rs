@@ -13,7 +13,7 @@
 //! observation. Before the series is hot the same cells stand in one shared block, whose writers take turns by a word
 //! that readers never take.
 //!
-//! Of a native histogram the block is one cell: the address of a [`table`](super::table) that has these cells.
+//! Of a native histogram the block is one cell: the address of a [`Table`] that has these cells.
 
 use std::sync::{Arc, OnceLock};
 
@@ -265,9 +265,10 @@ impl Buckets {
             .native
             .get_or_insert_with(Native::finest)
             .coarsen(resolution);
-        // SAFETY: one cell; the pass is pinned.
         let cold = self.cold.get();
-        if let Some(table) = cold.and_then(|cold| unsafe { Table::published(Block::of(cold)) }) {
+        // SAFETY: the cold block of a native histogram is one cell, and the pass is pinned.
+        let table = cold.and_then(|cold| unsafe { Table::published(Block::of(cold)) });
+        if let Some(table) = table {
             let mut tries = 0;
             let mut scratch = pass.scratch();
             while !table.try_add(table.block(), &mut scratch, total) {

@@ -284,7 +284,7 @@ pub(super) unsafe fn write(
 ///
 /// # Safety
 ///
-/// As for [`write`], and no other replacement is under way (T5).
+/// As for [`write()`], and no other replacement is under way (T5).
 unsafe fn observe_new(block: Block, resolution: &Resolution, what: (usize, f64, u64)) {
     let (bucket, value, times) = what;
     let key = |table: &Table| Key::new(value, table.schema, table.zero_threshold, bucket);

@@ -41,7 +41,9 @@ impl<C: Exported> Family<C> {
             .filter_map(|(index, series)| {
                 let tag = series.cells.place().tag();
                 // One look: between two of them it may end, and be used again.
-                let text = series.text.get(|text| text.map(|(text, _)| text.to_owned()))?;
+                let text = series
+                    .text
+                    .get(|text| text.map(|(text, _)| text.to_owned()))?;
                 Some((index, tag, text))
             })
             .filter(|(_, _, text)| !keep(text))

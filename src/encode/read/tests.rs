@@ -746,6 +746,7 @@ proptest! {
             bounds: [0.25, 1e6].into(),
             counts: counts.values().flat_map(|(n, _)| n.map(u64::from)).collect(),
             sums: counts.values().map(|(_, sum)| sum.abs()).collect(),
+            natives: None,
         };
         add("h", Kind::Histogram, counts.keys().collect(), histogram);
         let written = |(count, sum, x): &(Option<u64>, f64, f64)| Written {
