@@ -5,22 +5,23 @@
 
 use crate::snapshot::Native;
 
-const SCHEMA: u8 = 5;
-const ZERO_THRESHOLD: u8 = 6;
-const ZERO_COUNT: u8 = 7;
+use super::wire::{Message, push_double, push_integer, push_signed};
+
+const SCHEMA: u32 = 5;
+const ZERO_THRESHOLD: u32 = 6;
+const ZERO_COUNT: u32 = 7;
 /// Field numbers of spans and of deltas.
-const NEGATIVE: [u8; 2] = [9, 10];
-const POSITIVE: [u8; 2] = [12, 13];
+const NEGATIVE: [u32; 2] = [9, 10];
+const POSITIVE: [u32; 2] = [12, 13];
 
 /// Gaps up to this are written as empty buckets: a byte each, where another span takes six.
 const GAP: i32 = 3;
 
 /// Appends the fields.
 pub(super) fn push(out: &mut Vec<u8>, native: &Native) {
-    integer(out, SCHEMA, zigzag(i64::from(native.schema())));
-    out.push(ZERO_THRESHOLD << 3 | 1);
-    out.extend_from_slice(&native.zero_threshold().to_le_bytes());
-    integer(out, ZERO_COUNT, native.zero_count());
+    push_signed(out, SCHEMA, i64::from(native.schema()));
+    push_double(out, ZERO_THRESHOLD, native.zero_threshold());
+    push_integer(out, ZERO_COUNT, native.zero_count());
     buckets(out, NEGATIVE, native.negative());
     buckets(out, POSITIVE, native.positive());
     if native.count() == 0 && native.zero_threshold() == 0.0 {
@@ -29,7 +30,7 @@ pub(super) fn push(out: &mut Vec<u8>, native: &Native) {
     }
 }
 
-fn buckets(out: &mut Vec<u8>, [spans, deltas]: [u8; 2], buckets: &[(i32, u64)]) {
+fn buckets(out: &mut Vec<u8>, [spans, deltas]: [u32; 2], buckets: &[(i32, u64)]) {
     let mut end = 0;
     let mut rest = buckets;
     while let Some(&(first, _)) = rest.first() {
@@ -65,31 +66,17 @@ fn buckets(out: &mut Vec<u8>, [spans, deltas]: [u8; 2], buckets: &[(i32, u64)]) 
     }
 }
 
-fn delta(out: &mut Vec<u8>, field: u8, before: &mut u64, count: u64) {
-    integer(out, field, zigzag(count.wrapping_sub(*before) as i64));
+fn delta(out: &mut Vec<u8>, field: u32, before: &mut u64, count: u64) {
+    push_signed(out, field, count.wrapping_sub(*before) as i64);
     *before = count;
 }
 
 /// A `BucketSpan`.
-fn span(out: &mut Vec<u8>, field: u8, offset: i64, len: u64) {
-    let mut message = Vec::with_capacity(12);
-    integer(&mut message, 1, zigzag(offset));
-    integer(&mut message, 2, len);
-    out.extend_from_slice(&[field << 3 | 2, message.len() as u8]);
-    out.extend_from_slice(&message);
-}
-
-fn zigzag(n: i64) -> u64 {
-    (n << 1 ^ n >> 63) as u64
-}
-
-fn integer(out: &mut Vec<u8>, field: u8, mut n: u64) {
-    out.push(field << 3);
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
+fn span(out: &mut Vec<u8>, field: u32, offset: i64, len: u64) {
+    let span = Message::field(out, field, 0);
+    push_signed(out, 1, offset);
+    push_integer(out, 2, len);
+    span.end(out);
 }
 
 #[cfg(test)]
@@ -101,8 +88,8 @@ mod tests {
     /// Reads the fields back as the documentation says them.
     #[derive(Default)]
     struct Read {
-        numbers: Vec<(u8, u64)>,
-        spans: Vec<(u8, i64, u64)>,
+        numbers: Vec<(u32, u64)>,
+        spans: Vec<(u32, i64, u64)>,
     }
 
     fn varint(bytes: &mut &[u8]) -> u64 {
@@ -125,6 +112,7 @@ mod tests {
     fn read(mut bytes: &[u8]) -> Read {
         let mut read = Read::default();
         while let Some((&tag, rest)) = bytes.split_first() {
+            let tag = u32::from(tag);
             bytes = rest;
             match tag & 7 {
                 0 => read.numbers.push((tag >> 3, varint(&mut bytes))),
@@ -152,7 +140,7 @@ mod tests {
     }
 
     impl Read {
-        fn buckets(&self, [spans, deltas]: [u8; 2]) -> Vec<(i32, u64)> {
+        fn buckets(&self, [spans, deltas]: [u32; 2]) -> Vec<(i32, u64)> {
             let mut deltas = self.numbers.iter().filter(|(field, _)| *field == deltas);
             let (mut at, mut count) = (0_i64, 0_i64);
             let mut found = Vec::new();

@@ -94,6 +94,11 @@ pub(super) fn push_integer(out: &mut Vec<u8>, field: u32, n: u64) {
     push_varint(out, n);
 }
 
+/// An `sint32` or `sint64`.
+pub(super) fn push_signed(out: &mut Vec<u8>, field: u32, n: i64) {
+    push_integer(out, field, (n << 1 ^ n >> 63) as u64);
+}
+
 #[inline(always)]
 pub(super) fn push_bytes(out: &mut Vec<u8>, field: u32, text: &[u8]) {
     out.push(tag(field, BYTES));

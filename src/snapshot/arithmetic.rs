@@ -58,8 +58,7 @@ impl Snapshot {
             let Some(ours) = self.family(theirs.name()) else {
                 continue;
             };
-            // A page does not say the buckets of a family without series.
-            if ours.same_kind(theirs) && (ours.is_empty() || theirs.is_empty()) {
+            if ours.same_kind(theirs) && (ours.is_shapeless() || theirs.is_shapeless()) {
                 continue;
             }
             let is_written = |family: &Family| matches!(family.values, Values::Written(_));
@@ -94,6 +93,17 @@ impl Family {
         self.meta.kind.as_text() == other.meta.kind.as_text()
     }
 
+    /// Whether it was read from a page, which does not say the buckets and quantiles of a family without series.
+    fn is_shapeless(&self) -> bool {
+        let unsaid = match &self.values {
+            Values::Histogram {
+                bounds, natives, ..
+            } => bounds.is_empty() && natives.is_none(),
+            values => matches!(values, Values::Written(_)),
+        };
+        unsaid && self.is_empty()
+    }
+
     /// Whether `now` has what this had before: of summaries count and sum are enough.
     fn can_be_taken_from(&self, now: &Self) -> bool {
         self.same_kind(now)
@@ -109,7 +119,7 @@ impl Family {
             return self.add(&theirs);
         }
         self.source = (0, 0);
-        if self.is_empty() && !other.is_empty() {
+        if self.is_shapeless() {
             self.values = other.values.emptied();
         }
         // A page in text calls an info a gauge.
