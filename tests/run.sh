@@ -152,11 +152,11 @@ if wants parsers; then
 fi
 if wants prometheus; then
     say "a real Prometheus"
-    cargo test --release --test prometheus -- --nocapture
+    cargo test --test prometheus -- --nocapture
 fi
 if wants pushgateway; then
     say "a real Pushgateway, a real VictoriaMetrics"
-    cargo test --release --test pushgateway -- --nocapture
+    cargo test --test pushgateway -- --nocapture
 fi
 if wants package; then
     say "the package"
