@@ -103,7 +103,7 @@ fi
 if wants features; then
     say "features: default only, none, each"
     cargo clippy --quiet --lib -- -D warnings
-    for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls serde stream; do
+    for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls serde stream facade process "process,tokio-metrics" tsc; do
         cargo check --quiet --lib --no-default-features --features "$features"
     done
     # What a program gets that asks for nothing.

@@ -5,6 +5,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
+use syn::token::Brace;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     AssocType, Attribute, Block, Expr, ExprAsync, GenericArgument, Ident, PatIdent, Path,
@@ -46,7 +47,7 @@ pub(crate) fn rewrite(
 ) -> syn::Result<()> {
     check(kind, attrs, sig)?;
     let mut call = Call {
-        body: block.to_token_stream(),
+        body: body_of(block),
         output: output(&sig.output),
         future: None,
         parameters: parameters(sig),
@@ -77,7 +78,7 @@ pub(crate) fn rewrite(
         ));
     }
     if let Some(tail) = tail(block, matches!(returned, Returned::Future)) {
-        call.body = tail.block.to_token_stream();
+        call.body = body_of(&tail.block);
         call.output = match &sig.output {
             ReturnType::Type(_, ty) => future_output(ty),
             ReturnType::Default => Output::Unknown,
@@ -112,6 +113,13 @@ pub(crate) fn rewrite(
         }
     }
     Ok(())
+}
+
+/// The block as an expression. Its braces are ours: the compiler would call theirs needless.
+fn body_of(block: &Block) -> TokenStream {
+    let mut block = block.clone();
+    block.brace_token = Brace(Span::mixed_site().located_at(block.brace_token.span.join()));
+    block.into_token_stream()
 }
 
 fn check(kind: &str, attrs: &[Attribute], sig: &Signature) -> syn::Result<()> {

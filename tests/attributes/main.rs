@@ -78,3 +78,35 @@ pub fn run<F: Future + Send>(future: F) -> F::Output {
 pub fn panics<R>(f: impl FnOnce() -> R) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err()
 }
+
+/// Bodies on one line, whose braces the compiler once called needless.
+#[rustfmt::skip]
+#[deny(unused)]
+mod lines {
+    use super::{Counter, Histogram, UpDownCounter};
+
+    static T: Histogram = Histogram::new("lines_seconds");
+    static G: UpDownCounter = UpDownCounter::new("lines_in_progress");
+    static C: Counter = Counter::new("lines_total");
+    static E: Counter = Counter::new("lines_errors_total");
+
+    pub struct Line(u8);
+
+    #[tallies::timed(T)]
+    #[tallies::in_progress(G)]
+    #[tallies::count(C)]
+    #[tallies::count_errors(E)]
+    impl Line {
+        fn get(&self) -> &u8 { &self.0 }
+        async fn later(&self) -> u8 { self.0 }
+        fn future(&self) -> impl Future<Output = u8> { async { 1 } }
+        fn fail(&self) -> Result<u8, u8> { Err(self.0) }
+    }
+
+    #[tokio::test]
+    async fn please_the_lints_too() {
+        let line = Line(7);
+        assert_eq!((line.get(), line.later().await, line.future().await, line.fail()), (&7, 7, 1, Err(7)));
+        assert_eq!((T.total().count(), G.total(), C.total(), E.total()), (4, 0, 4, 1));
+    }
+}
