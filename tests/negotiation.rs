@@ -196,3 +196,24 @@ fn a_tower_service_answers_as_the_service_does() {
         (405, &http::HeaderValue::from_static("GET, HEAD"))
     );
 }
+
+#[test]
+fn times_and_created_samples_are_for_who_wants_them() {
+    use tallies::encode::Options;
+    let registry = registry();
+    let options = Options::new().created(true).timestamps(true);
+    let serving = Server::new()
+        .registry(&registry)
+        .options(options)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let accept = "Accept: application/openmetrics-text; version=1.0.0";
+    let page = String::from_utf8(get(&serving, "/metrics", &[accept]).body).unwrap();
+    assert!(page.contains("\njobs_created 1"), "{page}");
+    assert!(page.contains("\njobs_total 7 1"), "{page}");
+    let page = String::from_utf8(get(&serving, "/metrics", &[]).body).unwrap();
+    assert!(
+        page.contains("\njobs_total 7 1") && !page.contains("_created"),
+        "{page}"
+    );
+}

@@ -14,7 +14,7 @@ mod text;
 mod walk;
 mod wire;
 
-use crate::snapshot::{Family, Snapshot};
+use crate::snapshot::Snapshot;
 
 pub use crate::snapshot::Escaping;
 pub use accept::{Format, Syntax};
@@ -49,21 +49,7 @@ pub fn render(snapshot: &Snapshot, accept: &str) -> (&'static str, Vec<u8>) {
 /// assert!(page.starts_with(b"# HELP"));
 /// ```
 pub fn render_into(snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
-    render_families(snapshot, format, out);
-}
-
-/// As [`render_into`], of these families.
-pub(crate) fn render_families<'a>(
-    families: impl IntoIterator<Item = &'a Family>,
-    format: Format,
-    out: &mut Vec<u8>,
-) {
-    let options = Options::new().escaping(format.escaping());
-    match format.syntax() {
-        Syntax::Text | Syntax::Text1 => options.write_text(families, None, out),
-        Syntax::OpenMetrics => options.write_open_metrics(families, None, out),
-        Syntax::Protobuf => options.write_protobuf(families, None, out),
-    }
+    Options::new().render_into(snapshot, format, out);
 }
 
 /// A snapshot in the Prometheus text format 0.0.4.

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::snapshot::{Escaping, Family, Snapshot};
 
+use super::accept::{Format, Syntax};
 use super::open_metrics::OpenMetrics;
 use super::protobuf::Protobuf;
 use super::text::Text;
@@ -64,51 +65,54 @@ impl Options {
         self
     }
 
-    fn time(&self, snapshot: &Snapshot) -> Option<SystemTime> {
-        self.timestamps.then_some(snapshot.taken)
+    /// A snapshot in this format, with its escaping, behind what `out` holds already.
+    pub fn render_into(&self, snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
+        self.render_families(snapshot, snapshot.taken, format, out);
+    }
+
+    /// As [`render_into`](Self::render_into), of families that were taken at `time`.
+    pub(crate) fn render_families<'a>(
+        self,
+        families: impl IntoIterator<Item = &'a Family>,
+        time: SystemTime,
+        format: Format,
+        out: &mut Vec<u8>,
+    ) {
+        let time = self.time(time);
+        let escaping = format.escaping();
+        match format.syntax() {
+            Syntax::Text | Syntax::Text1 => walk(families, escaping, &mut Text::new(out, time)),
+            Syntax::OpenMetrics => {
+                walk(
+                    families,
+                    escaping,
+                    &mut OpenMetrics::new(out, time, self.created),
+                );
+            }
+            Syntax::Protobuf => walk(families, escaping, &mut Protobuf::new(out, time)),
+        }
+    }
+
+    fn time(self, taken: SystemTime) -> Option<SystemTime> {
+        self.timestamps.then_some(taken)
     }
 
     /// A snapshot in the Prometheus text format, behind what `out` holds already. That is 0.0.4; with
     /// [`Escaping::AllowUtf8`] it is 1.0.0, which differs in nothing else.
     pub fn text_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
-        self.write_text(snapshot, self.time(snapshot), out);
-    }
-
-    pub(super) fn write_text<'a>(
-        &self,
-        families: impl IntoIterator<Item = &'a Family>,
-        time: Option<SystemTime>,
-        out: &mut Vec<u8>,
-    ) {
-        walk(families, self.escaping, &mut Text::new(out, time));
+        let mut text = Text::new(out, self.time(snapshot.taken));
+        walk(snapshot, self.escaping, &mut text);
     }
 
     /// A snapshot in OpenMetrics text 1.0.0, behind what `out` holds already.
     pub fn open_metrics_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
-        self.write_open_metrics(snapshot, self.time(snapshot), out);
-    }
-
-    pub(super) fn write_open_metrics<'a>(
-        &self,
-        families: impl IntoIterator<Item = &'a Family>,
-        time: Option<SystemTime>,
-        out: &mut Vec<u8>,
-    ) {
-        let mut open_metrics = OpenMetrics::new(out, time, self.created);
-        walk(families, self.escaping, &mut open_metrics);
+        let mut text = OpenMetrics::new(out, self.time(snapshot.taken), self.created);
+        walk(snapshot, self.escaping, &mut text);
     }
 
     /// A snapshot as delimited `io.prometheus.client.MetricFamily` messages, behind what `out` holds already.
     pub fn protobuf_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
-        self.write_protobuf(snapshot, self.time(snapshot), out);
-    }
-
-    pub(super) fn write_protobuf<'a>(
-        &self,
-        families: impl IntoIterator<Item = &'a Family>,
-        time: Option<SystemTime>,
-        out: &mut Vec<u8>,
-    ) {
-        walk(families, self.escaping, &mut Protobuf::new(out, time));
+        let mut protobuf = Protobuf::new(out, self.time(snapshot.taken));
+        walk(snapshot, self.escaping, &mut protobuf);
     }
 }

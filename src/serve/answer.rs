@@ -12,7 +12,7 @@ use http_body_util::Full;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::encode::Format;
+use crate::encode::{Format, Options};
 use crate::snapshot::Source;
 
 use super::coding::Coding;
@@ -83,9 +83,9 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
 }
 
 impl Pages {
-    pub(super) fn new(sources: Vec<Arc<dyn Source>>, scrapes: usize) -> Self {
+    pub(super) fn new(sources: Vec<Arc<dyn Source>>, options: Options, scrapes: usize) -> Self {
         Self {
-            scraper: Arc::new(Scraper::new(sources)),
+            scraper: Arc::new(Scraper::new(sources, options)),
             places: Arc::new(Semaphore::new(scrapes.clamp(1, Semaphore::MAX_PERMITS))),
         }
     }

@@ -2,8 +2,9 @@
 //! into memory that is used again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
-use crate::encode::{self, Format};
+use crate::encode::{Format, Options};
 use crate::snapshot::{Family, Kind, Snapshot, Source};
 use crate::sync::Passes;
 
@@ -45,6 +46,7 @@ impl Wanted {
 /// Renders pages of some registries.
 pub(super) struct Scraper {
     sources: Vec<Arc<dyn Source>>,
+    options: Options,
     passes: Passes<Arc<Round>>,
     memory: Mutex<Memory>,
 }
@@ -68,9 +70,10 @@ struct Memory {
 }
 
 impl Scraper {
-    pub(super) fn new(sources: Vec<Arc<dyn Source>>) -> Self {
+    pub(super) fn new(sources: Vec<Arc<dyn Source>>, options: Options) -> Self {
         Self {
             sources,
+            options,
             passes: Passes::new(),
             memory: Mutex::default(),
         }
@@ -86,11 +89,15 @@ impl Scraper {
             lock(&self.memory).rounds.push(Arc::clone(&round));
             round
         });
+        let render = |families, out: &mut Vec<u8>| {
+            self.options
+                .render_families(families, round.taken(), wanted.format, out);
+        };
         if wanted.names.is_some() {
             let plain = self.written(|out| {
                 let mut families = round.families();
                 families.retain(|family| wanted.wants(family));
-                encode::render_families(families, wanted.format, out);
+                render(families, out);
             });
             return self.coded(&plain, wanted.coding);
         }
@@ -110,7 +117,7 @@ impl Scraper {
             }
         };
         let plain = page(Coding::Identity, &|| {
-            self.written(|out| encode::render_families(round.families(), wanted.format, out))
+            self.written(|out| render(round.families(), out))
         });
         page(wanted.coding, &|| self.coded(&plain, wanted.coding))
     }
@@ -153,6 +160,12 @@ impl Round {
         if self.families().windows(2).any(twice) {
             self.joined = Some(joined(&self.snapshots));
         }
+    }
+
+    /// When the first of them was taken.
+    fn taken(&self) -> SystemTime {
+        let first = self.snapshots.first();
+        first.map_or(SystemTime::UNIX_EPOCH, |snapshot| snapshot.taken)
     }
 
     /// Every family, in the order of their names.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::encode::Options;
 use crate::error::Error;
 use crate::snapshot::Source;
 
@@ -51,6 +52,7 @@ pub struct Server {
     sources: Vec<Arc<dyn Source>>,
     /// Whether the sources are those of `new`, which the first `registry` replaces.
     default: bool,
+    options: Options,
     path: String,
     addresses: Vec<Address>,
     credentials: Credentials,
@@ -65,6 +67,7 @@ impl Server {
         Self {
             sources: vec![source],
             default: true,
+            options: Options::new(),
             path: "/metrics".to_owned(),
             addresses: Vec::new(),
             credentials: Credentials::default(),
@@ -86,6 +89,21 @@ impl Server {
             self.sources.clear();
         }
         self.sources.push(Arc::new(registry.clone()));
+        self
+    }
+
+    /// With times at every sample, or with `_created` samples in OpenMetrics. Names are escaped as the request asks.
+    ///
+    /// ```
+    /// use tallies::{Server, encode::Options};
+    ///
+    /// let serving = Server::new().options(Options::new().created(true)).listen("127.0.0.1:0")?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
         self
     }
 
@@ -269,7 +287,7 @@ impl Server {
         let secure = false;
         let host = Host {
             routes: Routes {
-                pages: Pages::new(self.sources.clone(), self.limits.scrapes),
+                pages: Pages::new(self.sources.clone(), self.options, self.limits.scrapes),
                 path: self.path.clone(),
                 credentials: self.credentials.clone(),
                 patience: self.limits.answer,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 
+use crate::encode::Options;
 use crate::snapshot::Source;
 
 use super::answer::{Asked, Pages, SCRAPES};
@@ -30,6 +31,7 @@ use super::answer::{Asked, Pages, SCRAPES};
 /// ```
 #[derive(Clone)]
 pub struct MetricsService {
+    sources: Vec<Arc<dyn Source>>,
     pages: Pages,
 }
 
@@ -47,8 +49,25 @@ impl MetricsService {
         registries: impl IntoIterator<Item = &'a S>,
     ) -> Self {
         let source = |registry: &S| Arc::new(registry.clone()) as Arc<dyn Source>;
+        Self::made(registries.into_iter().map(source).collect(), Options::new())
+    }
+
+    /// With times at every sample, or with `_created` samples in OpenMetrics. Names are escaped as the request asks.
+    ///
+    /// ```
+    /// use tallies::{MetricsService, encode::Options};
+    ///
+    /// let service = MetricsService::new().options(Options::new().created(true));
+    /// ```
+    #[must_use]
+    pub fn options(self, options: Options) -> Self {
+        Self::made(self.sources, options)
+    }
+
+    fn made(sources: Vec<Arc<dyn Source>>, options: Options) -> Self {
         Self {
-            pages: Pages::new(registries.into_iter().map(source).collect(), SCRAPES),
+            pages: Pages::new(sources.clone(), options, SCRAPES),
+            sources,
         }
     }
 }
