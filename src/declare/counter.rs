@@ -94,81 +94,113 @@ labelled!(
     [L: LabelSet, N: Number], [L, N], [N], [N: Number], Tally<N>, N, |total| total
 );
 
-impl<N: Number> Counter<(), N> {
-    /// Adds `n`. A negative, infinite or NaN float is dropped and counted in `tallies_refused_updates_total`.
-    #[inline]
-    pub fn add(&self, n: N) {
-        if !n.can_add()
-            || !observe::thread(|thread| Tally::add(thread, self.inner.place.last(Tag::FIRST), n))
-        {
-            self.add_cold(n);
+/// What an unlabelled counter and a series have in common.
+macro_rules! counter_methods {
+    ($N:ident) => {
+        /// Adds `n`. A negative, infinite or NaN float is dropped and counted in `tallies_refused_updates_total`.
+        #[inline]
+        pub fn add(&self, n: $N) {
+            if !n.can_add() || !observe::thread(|thread| Tally::add(thread, self.last(), n)) {
+                self.add_cold(n);
+            }
         }
-    }
 
-    /// Adds `n`, or says why not.
-    ///
-    /// # Errors
-    ///
-    /// A negative, infinite or NaN float; the counter stays as it is.
-    pub fn try_add(&self, n: N) -> Result<(), Error> {
-        check(self.inner.desc.name, n)?;
-        self.add(n);
-        Ok(())
-    }
+        /// Adds `n`, or says why not.
+        ///
+        /// # Errors
+        ///
+        /// A negative, infinite or NaN float; nothing is added.
+        pub fn try_add(&self, n: $N) -> Result<(), Error> {
+            check(self.family_name(), n)?;
+            self.add(n);
+            Ok(())
+        }
 
-    /// Adds `n`, and keeps these labels as the exemplar of the series: what this update can be found by.
-    ///
-    /// An update without an exemplar costs nothing for this; one with takes an allocation or two. The last one is kept, with
-    /// its amount and the time. More than 128 characters, names and values together, or a bad label name: `n` is added, the
-    /// exemplar is dropped and counted in `tallies_refused_updates_total`.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let sent = tallies::Counter::<()>::builder("sent_bytes_total", "Bytes sent.").register(&registry)?;
-    /// sent.add_with(512, &[("trace_id", "0af7651916cd43dd")]);
-    /// let now = registry.snapshot();
-    /// let (_, exemplar) = now.family("sent_bytes_total").unwrap().exemplars(0).next().unwrap();
-    /// assert_eq!(exemplar.value(), 512.0);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn add_with(&self, n: N, exemplar: &[(&str, &str)]) {
-        self.add(n);
-        if n.can_add() && exemplar::admits(exemplar) {
+        /// Adds `n`, and keeps these labels as the exemplar of the series: what this update can be found by.
+        ///
+        /// An update without an exemplar costs nothing for this; one with takes an allocation or two. The last one is
+        /// kept, with its amount and the time. More than 128 characters, names and values together, or a bad label name:
+        /// `n` is added, the exemplar is dropped and counted in `tallies_refused_updates_total`.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let sent = tallies::Counter::<()>::builder("sent_bytes_total", "Bytes sent.").register(&registry)?;
+        /// sent.add_with(512, &[("trace_id", "0af7651916cd43dd")]);
+        /// let now = registry.snapshot();
+        /// let (_, exemplar) = now.family("sent_bytes_total").unwrap().exemplars(0).next().unwrap();
+        /// assert_eq!(exemplar.value(), 512.0);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        pub fn add_with(&self, n: $N, exemplar: &[(&str, &str)]) {
+            self.add(n);
+            if n.can_add() && exemplar::admits(exemplar) {
+                self.keep(n, exemplar);
+            }
+        }
+
+        /// As [`add_with`](Self::add_with), or says why not.
+        ///
+        /// # Errors
+        ///
+        /// What [`try_add`](Self::try_add) would say, and labels that cannot be an exemplar's; nothing is added.
+        pub fn try_add_with(&self, n: $N, exemplar: &[(&str, &str)]) -> Result<(), Error> {
+            exemplar::check(exemplar)?;
+            self.try_add(n)?;
             self.keep(n, exemplar);
+            Ok(())
         }
-    }
 
-    /// As [`add_with`](Self::add_with), or says why not.
-    ///
-    /// # Errors
-    ///
-    /// What [`try_add`](Self::try_add) would say, and labels that cannot be an exemplar's; nothing is added.
-    pub fn try_add_with(&self, n: N, exemplar: &[(&str, &str)]) -> Result<(), Error> {
-        exemplar::check(exemplar)?;
-        self.try_add(n)?;
-        self.keep(n, exemplar);
-        Ok(())
-    }
-
-    /// Adds `n`, with the current trace's id as the exemplar if there is one: see [`trace_ids`](crate::trace_ids).
-    pub fn add_traced(&self, n: N) {
-        self.add(n);
-        if n.can_add() {
-            exemplar::with_trace(|labels| {
-                if exemplar::admits(labels) {
-                    self.keep(n, labels);
-                }
-            });
+        /// Adds `n`, with the current trace's id as the exemplar if there is one: see [`trace_ids`](crate::trace_ids).
+        pub fn add_traced(&self, n: $N) {
+            self.add(n);
+            if n.can_add() {
+                exemplar::with_trace(|labels| {
+                    if exemplar::admits(labels) {
+                        self.keep(n, labels);
+                    }
+                });
+            }
         }
+    };
+}
+
+/// Those of 1.
+macro_rules! inc_methods {
+    () => {
+        /// Adds 1.
+        #[inline]
+        pub fn inc(&self) {
+            self.add(1);
+        }
+
+        /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
+        pub fn inc_with(&self, exemplar: &[(&str, &str)]) {
+            self.add_with(1, exemplar);
+        }
+
+        /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+        pub fn inc_traced(&self) {
+            self.add_traced(1);
+        }
+    };
+}
+
+impl<N: Number> Counter<(), N> {
+    counter_methods!(N);
+
+    /// What was counted so far, by all threads. Waits for a scrape that is running.
+    #[must_use]
+    pub fn total(&self) -> N {
+        self.inner.total()
     }
 
-    fn keep(&self, n: N, labels: &[(&str, &str)]) {
-        exemplar::keep(
-            self.inner.family().only(),
-            (0, 1),
-            n.into_number().as_f64(),
-            labels,
-        );
+    fn family_name(&self) -> &'static str {
+        self.inner.desc.name
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.inner.place.last(Tag::FIRST)
     }
 
     #[cold]
@@ -177,29 +209,14 @@ impl<N: Number> Counter<(), N> {
         self.inner.copy_place();
     }
 
-    /// What was counted so far, by all threads. Waits for a scrape that is running.
-    #[must_use]
-    pub fn total(&self) -> N {
-        self.inner.total()
+    fn keep(&self, n: N, labels: &[(&str, &str)]) {
+        let value = n.into_number().as_f64();
+        exemplar::keep(self.inner.family().only(), (0, 1), value, labels);
     }
 }
 
 impl Counter {
-    /// Adds 1.
-    #[inline]
-    pub fn inc(&self) {
-        self.add(1);
-    }
-
-    /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
-    pub fn inc_with(&self, exemplar: &[(&str, &str)]) {
-        self.add_with(1, exemplar);
-    }
-
-    /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
-    pub fn inc_traced(&self) {
-        self.add_traced(1);
-    }
+    inc_methods!();
 }
 
 /// One series of a counter: as [`Counter::with`] found it, for now.
@@ -209,59 +226,20 @@ pub struct CounterSeries<'a, N: Number = u64> {
 }
 
 impl<N: Number> CounterSeries<'_, N> {
-    /// Adds `n`; see [`Counter::add`].
+    counter_methods!(N);
+
+    fn family_name(&self) -> &'static str {
+        self.handle.desc().name
+    }
+
     #[inline]
-    pub fn add(&self, n: N) {
-        if !n.can_add() || !observe::thread(|thread| Tally::add(thread, self.handle.last(), n)) {
-            self.handle.cold(move |found| add_found(found, n));
-        }
+    fn last(&self) -> u64 {
+        self.handle.last()
     }
 
-    /// Adds `n`, or says why not.
-    ///
-    /// # Errors
-    ///
-    /// A negative, infinite or NaN float; the series stays as it is.
-    pub fn try_add(&self, n: N) -> Result<(), Error> {
-        check(self.handle.desc().name, n)?;
-        self.add(n);
-        Ok(())
-    }
-
-    /// Adds `n`, and keeps these labels as the exemplar of the series: what this update can be found by.
-    ///
-    /// An update without an exemplar costs nothing for this; one with takes an allocation or two. The last one is kept, with
-    /// its amount and the time. More than 128 characters, names and values together, or a bad label name: `n` is added, the
-    /// exemplar is dropped and counted in `tallies_refused_updates_total`.
-    pub fn add_with(&self, n: N, exemplar: &[(&str, &str)]) {
-        self.add(n);
-        if n.can_add() && exemplar::admits(exemplar) {
-            self.keep(n, exemplar);
-        }
-    }
-
-    /// As [`add_with`](Self::add_with), or says why not.
-    ///
-    /// # Errors
-    ///
-    /// What [`try_add`](Self::try_add) would say, and labels that cannot be an exemplar's; nothing is added.
-    pub fn try_add_with(&self, n: N, exemplar: &[(&str, &str)]) -> Result<(), Error> {
-        exemplar::check(exemplar)?;
-        self.try_add(n)?;
-        self.keep(n, exemplar);
-        Ok(())
-    }
-
-    /// Adds `n`, with the current trace's id as the exemplar if there is one: see [`trace_ids`](crate::trace_ids).
-    pub fn add_traced(&self, n: N) {
-        self.add(n);
-        if n.can_add() {
-            exemplar::with_trace(|labels| {
-                if exemplar::admits(labels) {
-                    self.keep(n, labels);
-                }
-            });
-        }
+    #[inline(always)]
+    fn add_cold(&self, n: N) {
+        self.handle.cold(move |found| add_found(found, n));
     }
 
     fn keep(&self, n: N, labels: &[(&str, &str)]) {
@@ -272,21 +250,7 @@ impl<N: Number> CounterSeries<'_, N> {
 }
 
 impl CounterSeries<'_> {
-    /// Adds 1.
-    #[inline]
-    pub fn inc(&self) {
-        self.add(1);
-    }
-
-    /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
-    pub fn inc_with(&self, exemplar: &[(&str, &str)]) {
-        self.add_with(1, exemplar);
-    }
-
-    /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
-    pub fn inc_traced(&self) {
-        self.add_traced(1);
-    }
+    inc_methods!();
 }
 
 /// One series of a counter for keeps: see [`Counter::bind`].
@@ -327,21 +291,7 @@ impl<N: Number> BoundCounter<N> {
 }
 
 impl BoundCounter {
-    /// Adds 1.
-    #[inline]
-    pub fn inc(&self) {
-        self.add(1);
-    }
-
-    /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
-    pub fn inc_with(&self, exemplar: &[(&str, &str)]) {
-        self.add_with(1, exemplar);
-    }
-
-    /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
-    pub fn inc_traced(&self) {
-        self.add_traced(1);
-    }
+    inc_methods!();
 }
 
 fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {
