@@ -150,7 +150,6 @@ impl Pusher {
 
     /// Trusts the certificates in this PEM text, a private authority's, say, and no others; Mozilla's without this.
     #[cfg(feature = "push-tls")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "push-tls")))]
     #[must_use]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
         self.roots = pem.to_owned();
