@@ -5,7 +5,7 @@
 //! Rooms are the stages: `declare`, `observe` and `collect` write a [`Snapshot`]; [`encode`], `serve` and `push` read it.
 //! The two halves meet only in [`mod@snapshot`]; `observe` knows no names, [`encode`] no threads.
 
-#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom))))]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 #[cfg(not(loom))]
