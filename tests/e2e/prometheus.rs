@@ -1,6 +1,6 @@
 //! A real Prometheus scrapes the example service every second while a client counts what it asks for; the metrics service
 //! is stopped and started once; PromQL then answers what the client counted. Another scrapes the example client, on the
-//! route of its own web framework.
+//! route of its own web framework. How histograms, exemplars and names arrive is in `histograms`.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+
+mod histograms;
 
 const REQUESTS: u32 = 12_000;
 const CLIENTS: u32 = 4;
@@ -70,13 +72,21 @@ fn free_port() -> u16 {
         .port()
 }
 
+/// One that scrapes `metrics` and keeps its data in `dir`; and its address.
 fn prometheus(dir: &Path, metrics: &str) -> (Running, String) {
+    prometheus_with(dir, metrics, &[], "")
+}
+
+/// The same with further arguments, and a further line in the `global` part of its configuration.
+fn prometheus_with(dir: &Path, metrics: &str, args: &[&str], global: &str) -> (Running, String) {
     let target = metrics
         .strip_prefix("http://")
         .unwrap()
         .strip_suffix("/metrics")
         .unwrap();
-    let config = include_str!("../../examples/prometheus.yml").replace("127.0.0.1:9464", target);
+    let config = include_str!("../../examples/prometheus.yml")
+        .replace("127.0.0.1:9464", target)
+        .replace("global:\n", &format!("global:\n{global}"));
     std::fs::write(dir.join("prometheus.yml"), config).unwrap();
     let address = format!("127.0.0.1:{}", free_port());
     let child = Command::new("prometheus")
@@ -89,6 +99,7 @@ fn prometheus(dir: &Path, metrics: &str) -> (Running, String) {
             dir.join("data").display()
         ))
         .arg(format!("--web.listen-address={address}"))
+        .args(args)
         .stderr(std::fs::File::create(dir.join("log")).unwrap())
         .spawn()
         .expect("prometheus: tests/run.sh installs it");

@@ -1,0 +1,269 @@
+//! Histograms of fixed and of exponential buckets, exemplars, and a name that is UTF-8, in a Prometheus with native histograms
+//! on, which asks for protobuf, and in one without, which asks for OpenMetrics: each by its own Accept header.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tallies::{Gauge, Histogram, Registry, Server, Snapshot};
+
+use super::{Http, expect, prometheus_with, query, ready, request};
+
+const BOUNDS: [f64; 4] = [0.01, 0.1, 1.0, 5.0];
+const QUANTILES: [f64; 5] = [0.01, 0.25, 0.5, 0.9, 0.999];
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// What is observed: from 0.001 to 8, the small ones more often.
+fn values() -> Vec<f64> {
+    let value = |i| 0.001 + 7.999 * (f64::from(i) / 3000.0_f64).powi(4);
+    (0..=3000).map(value).collect()
+}
+
+/// The same on both sides of zero, and zero itself.
+fn signed() -> Vec<f64> {
+    values().into_iter().flat_map(|x| [x, 0.0, -x]).collect()
+}
+
+fn registry() -> Registry {
+    let registry = Registry::new();
+    let builder = |name| Histogram::<()>::builder(name, "Time.").unit("seconds");
+    for histogram in [
+        builder("classic_seconds").buckets(&BOUNDS),
+        builder("native_seconds").native(5),
+        builder("both_seconds").buckets(&BOUNDS).native(3),
+        // Finer than it may be: halved as often as it takes.
+        builder("limited_seconds").native(8).native_limit(16),
+    ] {
+        let histogram = histogram.labels(["route"]).register(&registry).unwrap();
+        let _nothing_observed = histogram.with(["/idle"]);
+        values()
+            .iter()
+            .for_each(|x| histogram.with(["/"]).observe(*x));
+        histogram
+            .with(["/"])
+            .observe_with(0.5, &[("trace_id", TRACE)]);
+    }
+    let signed_histogram = builder("signed_seconds").native(4).register(&registry);
+    let signed_histogram = signed_histogram.unwrap();
+    signed().iter().for_each(|x| signed_histogram.observe(*x));
+    let calls = registry.counter("calls_total", "Calls.").unwrap();
+    calls.add_with(3, &[("trace_id", TRACE)]);
+    Gauge::<()>::builder("tank.füllung", "Litres.")
+        .utf8()
+        .register(&registry)
+        .unwrap()
+        .set(7.5);
+    registry
+}
+
+/// What is known of one series.
+struct Series {
+    name: &'static str,
+    route: Option<&'static str>,
+    /// Ascending.
+    values: Vec<f64>,
+}
+
+impl Series {
+    fn new(name: &'static str, route: Option<&'static str>, mut values: Vec<f64>) -> Self {
+        values.sort_unstable_by(f64::total_cmp);
+        Self {
+            name,
+            route,
+            values,
+        }
+    }
+
+    fn labels(&self) -> String {
+        let route = self.route.map(|route| format!("{{route=\"{route}\"}}"));
+        route.unwrap_or_default()
+    }
+
+    /// The smallest value that has at least this part of all at or below it.
+    fn quantile(&self, phi: f64) -> f64 {
+        let rank = (phi * self.values.len() as f64).ceil() as usize;
+        self.values[rank.max(1) - 1]
+    }
+
+    /// Prometheus' quantiles, of `suffix`, lie in the buckets that hold the true ones.
+    async fn quantiles(&self, http: &Http, prometheus: &str, suffix: &str, snapshot: &Snapshot) {
+        let labels: Vec<_> = self.route.iter().map(|route| ("route", *route)).collect();
+        for phi in QUANTILES {
+            let exact = self.quantile(phi);
+            let own = snapshot.quantile(self.name, &labels, phi).unwrap();
+            let (mut lower, mut upper) = (own.lower, own.upper);
+            if suffix == "_bucket" {
+                // Asked where the snapshot may have finer ones, too.
+                lower = BOUNDS.into_iter().rfind(|b| *b < exact).unwrap_or(0.0);
+                upper = *BOUNDS.iter().find(|b| **b >= exact).unwrap_or(&BOUNDS[3]);
+            } else {
+                assert!(lower <= exact && exact <= upper, "{}: {own:?}", self.name);
+            }
+            let labels = self.labels();
+            let promql = format!("histogram_quantile({phi}, {}{suffix}{labels})", self.name);
+            let answer = query(http, prometheus, &promql).await.unwrap();
+            println!("{promql} = {answer}, exactly {exact}, in {lower} to {upper}");
+            let round = 1e-9 * upper.abs().max(lower.abs());
+            assert!(lower - round <= answer && answer <= upper + round);
+        }
+    }
+}
+
+/// Whether this Prometheus is at least that new.
+fn is_at_least(version: (u32, u32)) -> bool {
+    let output = Command::new("prometheus").arg("--version").output();
+    let output = output.expect("prometheus: tests/run.sh installs it");
+    // The old ones say it on standard error.
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).unwrap();
+    let number = said.split_whitespace().nth(2).unwrap();
+    let mut parts = number.split('.').map(|part| part.parse::<u32>().unwrap());
+    (parts.next().unwrap(), parts.next().unwrap()) >= version
+}
+
+/// Waits for the exemplars of what `promql` selects: of each the bucket's `le`, the trace and the value.
+async fn exemplars(http: &Http, prometheus: &str, promql: &str) -> Vec<(String, String, f64)> {
+    let encoded: String = promql.bytes().map(|b| format!("%{b:02X}")).collect();
+    let url = format!("{prometheus}/api/v1/query_exemplars?query={encoded}&start=0&end=9999999999");
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (status, body) = request(http, "GET", &url, Bytes::new()).await;
+        assert_eq!(status, 200, "{promql}: {body}");
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let series = body["data"].as_array().unwrap();
+        let all = series.iter().flat_map(|one| {
+            let le = one["seriesLabels"]["le"].as_str().unwrap_or_default();
+            let exemplars = one["exemplars"].as_array().unwrap().iter();
+            exemplars.map(move |exemplar| {
+                let trace = exemplar["labels"]["trace_id"].as_str().unwrap().to_owned();
+                let value = exemplar["value"].as_str().unwrap().parse().unwrap();
+                (le.to_owned(), trace, value)
+            })
+        });
+        let all: Vec<_> = all.collect();
+        if !all.is_empty() {
+            println!("exemplars of {promql}: {all:?}");
+            return all;
+        }
+        assert!(Instant::now() < end, "no exemplars of {promql}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[test]
+fn prometheus_takes_histograms_of_every_kind_and_exemplars() {
+    let registry = registry();
+    let snapshot = registry.snapshot();
+    let server = Server::new().registry(&registry).listen("127.0.0.1:0");
+    let server = server.unwrap();
+    let start = |name: &str, features: &str, global: &str| {
+        let dir = format!("tallies-{name}-{}", std::process::id());
+        let dir = std::env::temp_dir().join(dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        let features = format!("--enable-feature={features}");
+        let (running, url) = prometheus_with(&dir, &server.metrics_url(), &[&features], global);
+        (running, url, dir)
+    };
+    // Since 3.8 it is a setting.
+    let setting = if is_at_least((3, 8)) {
+        "  scrape_native_histograms: true\n"
+    } else {
+        ""
+    };
+    let (_one, native, native_dir) = start("native", "native-histograms,exemplar-storage", setting);
+    let (_two, plain, plain_dir) = start("plain", "exemplar-storage", "");
+
+    let mut observed = values();
+    observed.push(0.5);
+    let of = |name| Series::new(name, Some("/"), observed.clone());
+    let names = [
+        "classic_seconds",
+        "native_seconds",
+        "both_seconds",
+        "limited_seconds",
+    ];
+    let [classic, only_native, both, limited] = names.map(of);
+    let signed = Series::new("signed_seconds", None, signed());
+    let count = observed.len() as f64;
+    let sum: f64 = observed.iter().sum();
+
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let http: Http = Client::builder(TokioExecutor::new()).build_http();
+        ready(&http, &native, &native_dir).await;
+        ready(&http, &plain, &plain_dir).await;
+
+        // By protobuf: text has no native histograms.
+        for series in [&only_native, &both, &limited, &signed] {
+            let (name, labels) = (series.name, series.labels());
+            let count = series.values.len() as f64;
+            let sum = snapshot.get(
+                &format!("{name}_sum"),
+                series.route.map(|r| ("route", r)).as_slice(),
+            );
+            for (promql, expected) in [
+                (format!("histogram_count({name}{labels})"), count),
+                (format!("histogram_sum({name}{labels})"), sum.unwrap()),
+                (format!("count({name}_count) or vector(0)"), 0.0),
+            ] {
+                expect(&http, &native, &promql, expected).await;
+            }
+            series.quantiles(&http, &native, "", &snapshot).await;
+        }
+        let idle = r#"histogram_count(native_seconds{route="/idle"})"#;
+        expect(&http, &native, idle, 0.0).await;
+
+        // Fixed buckets: by protobuf and by OpenMetrics; those of both only where there are no others.
+        let (classic, both) = (&classic, &both);
+        for (prometheus, series) in [(&native, classic), (&plain, classic), (&plain, both)] {
+            let name = series.name;
+            for bound in BOUNDS {
+                let below = observed.iter().filter(|x| **x <= bound).count() as f64;
+                let le = format!("{name}_bucket{{route=\"/\",le=\"{bound:?}\"}}");
+                expect(&http, prometheus, &le, below).await;
+            }
+            for (what, expected) in [
+                (r#"_bucket{route="/",le="+Inf"}"#, count),
+                (r#"_count{route="/"}"#, count),
+                (r#"_sum{route="/"}"#, sum),
+                (r#"_count{route="/idle"}"#, 0.0),
+            ] {
+                expect(&http, prometheus, &format!("{name}{what}"), expected).await;
+            }
+            series
+                .quantiles(&http, prometheus, "_bucket", &snapshot)
+                .await;
+        }
+        // What has exponential buckets only is count and sum there.
+        for (what, expected) in [
+            (r#"native_seconds_count{route="/"}"#, count),
+            (r#"native_seconds_sum{route="/"}"#, sum),
+            (r#"native_seconds_bucket{route="/",le="+Inf"}"#, count),
+            ("count(native_seconds_bucket)", 2.0),
+        ] {
+            expect(&http, &plain, what, expected).await;
+        }
+
+        for prometheus in [&native, &plain] {
+            let calls = exemplars(&http, prometheus, "calls_total").await;
+            assert_eq!(calls, [(String::new(), TRACE.to_owned(), 3.0)]);
+            let buckets = exemplars(&http, prometheus, "classic_seconds_bucket").await;
+            let [(le, trace, value)] = &buckets[..] else {
+                panic!("{buckets:?}")
+            };
+            assert_eq!((le.parse(), &**trace, *value), (Ok(1.0), TRACE, 0.5));
+            let tank = if is_at_least((3, 0)) {
+                r#"{"tank.füllung"}"#
+            } else {
+                "tank_f_llung"
+            };
+            expect(&http, prometheus, tank, 7.5).await;
+        }
+        let of_both = exemplars(&http, &native, "both_seconds").await;
+        assert_eq!(of_both, [(String::new(), TRACE.to_owned(), 0.5)]);
+    });
+    for dir in [native_dir, plain_dir] {
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}
