@@ -7,16 +7,17 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use tallies::encode::{self, Escaping, Options};
 use tallies::snapshot::{Family, Kind, Value};
-use tallies::{Counter, Error, Gauge, Histogram, Info, Registry, Snapshot, Summary};
+use tallies::{Collected, Counter, Error, Gauge, Histogram, Info, Registry, Snapshot, Summary};
 
 #[derive(Arbitrary, Debug)]
 enum What {
     Counter(Vec<(String, f64)>),
     Whole(Vec<(String, u64)>),
     Gauge(Vec<(String, f64)>),
-    Histogram(Vec<f64>, Vec<(String, f64)>),
+    Histogram(Vec<f64>, Option<i8>, Vec<(String, f64)>),
     Summary(Vec<u8>, Vec<(String, f64)>),
     Info(String),
+    GaugeHistogram(Vec<f64>, Vec<(String, Vec<u32>, f64)>),
 }
 
 #[derive(Arbitrary, Debug)]
@@ -72,12 +73,18 @@ fn declare(registry: &Registry, declared: &Declared) -> Result<(), Error> {
                 .iter()
                 .for_each(|(label, x)| family.with([label]).set(*x));
         }
-        What::Histogram(bounds, updates) => {
-            let family = register!(Histogram<()>, |b: tallies::HistogramBuilder<()>| b
-                .buckets(bounds));
-            updates
-                .iter()
-                .for_each(|(label, x)| family.with([label]).observe(*x));
+        What::Histogram(bounds, schema, updates) => {
+            let buckets = |b: tallies::HistogramBuilder<()>| match schema {
+                // Exponential ones alone, which text has no place for.
+                Some(schema) if bounds.is_empty() => b.native(*schema),
+                Some(schema) => b.buckets(bounds).native(*schema),
+                None => b.buckets(bounds),
+            };
+            let family = register!(Histogram<()>, buckets);
+            for (label, x) in updates {
+                let series = family.with([label]);
+                series.observe_with(*x, &[("label", label)]);
+            }
         }
         What::Summary(phis, updates) => {
             let mut objectives: Vec<_> = phis
@@ -91,6 +98,18 @@ fn declare(registry: &Registry, declared: &Declared) -> Result<(), Error> {
             updates
                 .iter()
                 .for_each(|(label, x)| family.with([label]).observe(*x));
+        }
+        What::GaugeHistogram(bounds, series) => {
+            let (bounds, series) = (bounds.clone(), series.clone());
+            let (help, label) = (declared.help.clone(), declared.label.clone());
+            registry.collect(&name.clone(), move |out: &mut Collected| {
+                for (value, counts, sum) in &series {
+                    let counts: Vec<_> = counts.iter().map(|n| u64::from(*n)).collect();
+                    let labels = [(&*label, &**value)];
+                    out.gauge_histogram(&name, &help, &labels, &bounds, &counts, *sum)?;
+                }
+                Ok(())
+            })?;
         }
         What::Info(value) => register!(Info<()>, |b| b).set([value]),
     }
@@ -121,13 +140,25 @@ fn same(own: &Family, read: &Family, strict: bool) {
         if strict && matches!(own.kind(), Kind::Counter | Kind::Histogram | Kind::Summary) {
             assert_eq!(own.created(i), read.created(i));
         }
+        if strict {
+            let mut read = read.exemplars(i);
+            for (bucket, exemplar) in own.exemplars(i) {
+                let (at, found) = read.next().unwrap();
+                assert_eq!((bucket, exemplar.value()), (at, found.value()));
+                assert!(exemplar.labels().eq(found.labels()));
+            }
+        }
         match (a.1, b.1) {
             (Value::Counter(a), Value::Counter(b)) => assert_eq!(a.as_f64(), b.as_f64()),
             (Value::Gauge(a), Value::Gauge(b)) => assert_eq!(number(a), number(b)),
             (Value::Histogram(a), Value::Histogram(b)) => {
                 assert!(a.buckets().eq(b.buckets()), "{a:?} {b:?}");
                 let negative = a.buckets().next().is_some_and(|(bound, _)| bound < 0.0);
-                let there = !strict || (!negative && a.sum() >= 0.0);
+                let there = match own.kind() {
+                    _ if !strict => true,
+                    Kind::GaugeHistogram => negative || a.sum() >= 0.0,
+                    _ => !negative && a.sum() >= 0.0,
+                };
                 assert_eq!(sum(a.sum() + 0.0, there), number(b.sum() + 0.0));
             }
             (Value::Summary(a), Value::Summary(b)) => {
@@ -196,7 +227,14 @@ fuzz_target!(|families: Vec<Declared>| {
     let mut both = snapshot.clone();
     let page = encode::text(&snapshot);
     let read = encode::read_text(&page).unwrap();
+    // What a page does not say cannot be added.
     let summaries = snapshot.families().any(|f| f.kind() == Kind::Summary);
+    let native = |f: &Declared| matches!(f.what, What::Histogram(_, Some(_), _));
+    let native = families.iter().any(native);
     let utf8 = families.iter().any(|declared| declared.utf8);
-    assert!(both.merge(&read).is_ok() || summaries || utf8);
+    assert!(both.merge(&read).is_ok() || summaries || native || utf8);
+    assert_eq!(
+        encode::protobuf(&snapshot).is_empty(),
+        snapshot.families().count() == 0
+    );
 });
