@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use tallies::encode::{self, Escaping, Options};
+use tallies::snapshot::Kind;
 use tallies::{AnyLabels, Counter, Gauge, Registry, Snapshot};
 
 #[path = "support/client_model.rs"]
@@ -61,7 +62,8 @@ fn every_kind_in_protobuf() {
                 assert!(counter.created_timestamp.take().is_some());
             }
             if let Some(histogram) = &mut metric.histogram {
-                assert!(histogram.created_timestamp.take().is_some());
+                let is_gauge = family.r#type() == client_model::MetricType::GaugeHistogram;
+                assert_eq!(histogram.created_timestamp.take().is_none(), is_gauge);
             }
             if let Some(summary) = &mut metric.summary {
                 assert!(summary.created_timestamp.take().is_some());
@@ -70,6 +72,29 @@ fn every_kind_in_protobuf() {
         }
     }
     golden("formats.protobuf", &all);
+}
+
+/// What a collector computes, read back by our own reader; in text it is a histogram.
+#[test]
+fn gauge_histograms_read_back() {
+    let snapshot = every_kind();
+    let open_metrics = encode::read(encode::open_metrics(&snapshot)).unwrap();
+    let text = encode::read_text(encode::text(&snapshot)).unwrap();
+    for name in ["ages_seconds", "offsets"] {
+        let own = snapshot.family(name).unwrap();
+        for (read, kind) in [
+            (&open_metrics, Kind::GaugeHistogram),
+            (&text, Kind::Histogram),
+        ] {
+            let read = read.family(name).unwrap();
+            assert_eq!((own.kind(), read.kind()), (Kind::GaugeHistogram, kind));
+            assert_eq!(own.len(), read.len());
+            for ((ours, value), (theirs, again)) in own.series().zip(read.series()) {
+                assert!(ours.iter().eq(theirs.iter()));
+                assert_eq!(value, again);
+            }
+        }
+    }
 }
 
 /// In each format the labels that were given, whatever is in them.

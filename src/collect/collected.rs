@@ -1,6 +1,6 @@
 //! What is computed at scrape time: a pool's size, a total kept elsewhere, the process's memory.
 
-use crate::declare::{check_label, check_name};
+use crate::declare::{check_bounds, check_label, check_name};
 use crate::error::Error;
 use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Numbers, Values, labels};
 
@@ -59,7 +59,13 @@ impl Collected {
         labels: &[(&str, &str)],
         value: f64,
     ) -> Result<(), Error> {
-        let family = self.family(name, help, Kind::Gauge, labels)?;
+        let family = self.family(
+            name,
+            help,
+            Kind::Gauge,
+            labels,
+            || Values::Gauge(Vec::new()),
+        )?;
         if let Values::Gauge(values) = &mut family.values {
             values.push(value);
         }
@@ -85,9 +91,93 @@ impl Collected {
                 "is a counter, so its total is 0 or more",
             ));
         }
-        let family = self.family(name, help, Kind::Counter, labels)?;
+        let empty = || Values::Counter(Numbers::default());
+        let family = self.family(name, help, Kind::Counter, labels, empty)?;
         if let Values::Counter(values) = &mut family.values {
             values.push(Number::Float(total));
+        }
+        Ok(())
+    }
+
+    /// One series of a gauge histogram: how what is there now is spread, such as the ages of waiting jobs. Its counts may go
+    /// down as well as up, so it is of no use to `rate`; `histogram_quantile` takes it as it is.
+    ///
+    /// `counts` holds one number per bound, of what is at most that and above the bound before, and a last one of what is
+    /// above them all; `sum` adds up the same things. OpenMetrics and protobuf have this kind, text says `histogram`.
+    /// Prometheus 2.42 with native histograms on loses the names of these samples; newer ones do not.
+    ///
+    /// # Errors
+    ///
+    /// As [`gauge`](Self::gauge); bounds that do not ascend, are not finite, or are others than those of the family's
+    /// first series; another number of counts; a sum that is NaN.
+    ///
+    /// ```
+    /// use tallies::{Collected, Registry};
+    ///
+    /// const BOUNDS: [f64; 2] = [1.0, 60.0];
+    /// let waiting = [0.2, 0.7, 90.0]; // seconds since each job was queued
+    ///
+    /// let registry = Registry::new();
+    /// registry.collect("queue", move |out: &mut Collected| {
+    ///     let mut counts = [0; BOUNDS.len() + 1];
+    ///     for age in waiting {
+    ///         counts[BOUNDS.partition_point(|bound| *bound < age)] += 1;
+    ///     }
+    ///     let sum = waiting.iter().sum();
+    ///     out.gauge_histogram("queue_age_seconds", "Age of waiting jobs.", &[], &BOUNDS, &counts, sum)?;
+    ///     Ok(())
+    /// })?;
+    /// let page = tallies::encode::open_metrics(&registry.snapshot());
+    /// assert!(page.contains("# TYPE queue_age_seconds gaugehistogram\n"));
+    /// assert!(page.contains("queue_age_seconds_bucket{le=\"60.0\"} 2\n"));
+    /// assert!(page.contains("queue_age_seconds_gcount 3\n"));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn gauge_histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        bounds: &[f64],
+        counts: &[u64],
+        sum: f64,
+    ) -> Result<(), Error> {
+        check_bounds(bounds).map_err(|why| Error::buckets(name, why))?;
+        if counts.len() != bounds.len() + 1 {
+            let why = format!(
+                "need {} counts, one for each bound and one for what is above them, got {}",
+                bounds.len() + 1,
+                counts.len()
+            );
+            return Err(Error::buckets(name, &why));
+        }
+        if sum.is_nan() {
+            return Err(Error::update(
+                name,
+                sum,
+                "is a gauge histogram, so its sum is a number",
+            ));
+        }
+        let known = self.families.iter().find(|family| family.name() == name);
+        if let Some(Values::Histogram { bounds: first, .. }) = known.map(|family| &family.values)
+            && **first != *bounds
+        {
+            let why = "are others than those of its first series; a family has one list of bounds";
+            return Err(Error::buckets(name, why));
+        }
+        let empty = || Values::Histogram {
+            bounds: bounds.into(),
+            counts: Vec::new(),
+            sums: Vec::new(),
+            natives: None,
+        };
+        let family = self.family(name, help, Kind::GaugeHistogram, labels, empty)?;
+        if let Values::Histogram {
+            counts: all, sums, ..
+        } = &mut family.values
+        {
+            all.extend_from_slice(counts);
+            sums.push(sum);
         }
         Ok(())
     }
@@ -98,6 +188,7 @@ impl Collected {
         help: &str,
         kind: Kind,
         labels: &[(&str, &str)],
+        empty: impl FnOnce() -> Values,
     ) -> Result<&mut Family, Error> {
         check_name(name.as_bytes()).map_err(|why| Error::name(name, why))?;
         for (label, _) in labels {
@@ -121,12 +212,7 @@ impl Collected {
                     utf8: false,
                     constant: String::new(),
                 };
-                let values = if kind == Kind::Counter {
-                    Values::Counter(Numbers::default())
-                } else {
-                    Values::Gauge(Vec::new())
-                };
-                self.families.push(Family::new(meta, values));
+                self.families.push(Family::new(meta, empty()));
                 self.families.len() - 1
             }
         };
@@ -146,5 +232,51 @@ impl Collected {
         }
         family.texts.push(&text, 0);
         Ok(family)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_histogram_says_what_is_wrong() {
+        let mut out = Collected::default();
+        let mut add = |labels: &[(&str, &str)], bounds: &[f64], counts: &[u64], sum| {
+            let added = out.gauge_histogram("h", "", labels, bounds, counts, sum);
+            added.map_err(|e| e.to_string())
+        };
+        add(&[("x", "1")], &[1.0, 2.0], &[1, 2, 3], 9.0).unwrap();
+        for (labels, bounds, counts, sum, why) in [
+            (
+                [("x", "2")],
+                &[1.0, 2.0][..],
+                &[1, 2][..],
+                9.0,
+                "need 3 counts",
+            ),
+            ([("x", "2")], &[2.0, 1.0], &[1, 2, 3], 9.0, "have to ascend"),
+            ([("x", "2")], &[], &[1], 9.0, "at least one bound"),
+            (
+                [("x", "2")],
+                &[1.0],
+                &[1, 2],
+                9.0,
+                "others than those of its first series",
+            ),
+            (
+                [("x", "2")],
+                &[1.0, 2.0],
+                &[1, 2, 3],
+                f64::NAN,
+                "its sum is a number",
+            ),
+            ([("x", "1")], &[1.0, 2.0], &[1, 2, 3], 9.0, "twice"),
+            ([("le", "1")], &[1.0, 2.0], &[1, 2, 3], 9.0, "reserved"),
+        ] {
+            let error = add(&labels, bounds, counts, sum).unwrap_err();
+            assert!(error.contains(why) && error.contains("`h`"), "{error}");
+        }
+        assert!(out.gauge("h", "", &[], 1.0).is_err());
     }
 }

@@ -314,7 +314,7 @@ const fn check_label_of(name: &[u8], kind: Kind, utf8: bool) -> Result<(), &'sta
     }
     match name {
         [b'_', b'_', ..] => Err(RESERVED),
-        b"le" if matches!(kind, Kind::Histogram) => Err(RESERVED),
+        b"le" if matches!(kind, Kind::Histogram | Kind::GaugeHistogram) => Err(RESERVED),
         b"quantile" if matches!(kind, Kind::Summary) => Err(RESERVED),
         _ => Ok(()),
     }

@@ -299,7 +299,7 @@ fn suffixes(kind: Kind) -> &'static [&'static str] {
         Kind::Info => &["", "_info"],
         Kind::Summary => &["", "_count", "_sum", "_created"],
         Kind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
-        Kind::GaugeHistogram => &["", "_bucket", "_gcount", "_gsum"],
+        Kind::GaugeHistogram => &["", "_bucket", "_gcount", "_gsum", "_count", "_sum"],
     }
 }
 

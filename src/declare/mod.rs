@@ -85,7 +85,7 @@ pub trait Declare: Sized {
     ) -> Result<Self, crate::Error>;
 }
 
-pub(crate) use desc::{check_label, check_name};
+pub(crate) use desc::{check_bounds, check_label, check_name};
 #[cfg(feature = "facade")]
 pub(crate) use list::describe;
 pub(crate) use list::{DEFAULT, REFUSED, enlist_all};

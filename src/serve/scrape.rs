@@ -27,7 +27,7 @@ impl Wanted {
     fn wants(&self, family: &Family) -> bool {
         let suffixes: &[&str] = match family.kind() {
             Kind::Counter => &["", "_total", "_created"],
-            Kind::GaugeHistogram => &["", "_bucket", "_gcount", "_gsum"],
+            Kind::GaugeHistogram => &["", "_bucket", "_gcount", "_gsum", "_count", "_sum"],
             Kind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
             Kind::Summary => &["", "_sum", "_count", "_created"],
             Kind::Info => &["", "_info"],

@@ -25,7 +25,8 @@ pub enum Kind {
     Info,
     /// One state of several; its value is 1, the others' 0.
     StateSet,
-    /// Counts per bucket of what is there now, and its sum; a page that was [read](crate::encode::read) may have it.
+    /// Counts per bucket of what is there now, and its sum: of a [`Collect`](crate::Collect), or of a page that was
+    /// [read](crate::encode::read).
     GaugeHistogram,
     /// Not said: of a page that was [read](crate::encode::read).
     Unknown,

@@ -64,6 +64,7 @@ fn python_reads_every_kind() {
             "info",
             "counter",
             "histogram",
+            "gaugehistogram",
             "summary",
             "gauge",
             "stateset",

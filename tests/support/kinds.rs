@@ -1,8 +1,8 @@
 //! Registries with one of each thing that a format may write, forbid, or have to escape.
 
 use tallies::{
-    AnyLabels, Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Snapshot, StateSet,
-    Summary, buckets,
+    AnyLabels, Collected, Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Snapshot,
+    StateSet, Summary, buckets,
 };
 
 #[derive(LabelValue)]
@@ -72,6 +72,18 @@ pub fn every_kind() -> Snapshot {
     pump.set(Pump::Running);
     (1..=100).for_each(|i| latency.with(["/"]).observe(f64::from(i)));
     latency.with(["/negative"]).observe(-1.0);
+    registry
+        .collect("queue", |out: &mut Collected| {
+            let help = "Ages of jobs.";
+            for (queue, counts, sum) in [("a\nb", [2, 0, 1], 93.5), ("idle", [0; 3], 0.0)] {
+                let labels = [("queue", queue)];
+                out.gauge_histogram("ages_seconds", help, &labels, &[1.0, 60.0], &counts, sum)?;
+            }
+            let (bounds, counts) = ([-1.0, 1.0], [1, 1, 0]);
+            out.gauge_histogram("offsets", "Both ways.", &[], &bounds, &counts, -2.5)?;
+            Ok(())
+        })
+        .unwrap();
     let _ = latency.with(["/nothing"]);
     registry.snapshot()
 }
