@@ -226,6 +226,8 @@ fn a_struct_of_metrics() {
         took: Histogram,
         #[metric(name = "mail_queue")]
         queue: UpDownCounter<Closed>,
+        #[metric(name = "mail.bytes", labels = ["größe"], utf8)]
+        bytes: Counter<[&'static str; 1]>,
     }
     let registry = Registry::new();
     let mail = Mail::register(&registry).unwrap();
@@ -252,6 +254,9 @@ fn a_struct_of_metrics() {
         now.get("mail_queue", &[("method", "GET"), ("ok", "true")]),
         Some(1.0)
     );
+    mail.bytes.with(["klein"]).inc();
+    let now = registry.snapshot();
+    assert_eq!(now.get("mail.bytes", &[("größe", "klein")]), Some(1.0));
     assert_eq!(
         now.family("mail_sent_total").unwrap().help(),
         "Messages sent."

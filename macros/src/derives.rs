@@ -210,8 +210,9 @@ fn options(field: &Field) -> syn::Result<Options> {
     attr.parse_nested_meta(|meta| {
         if meta.path.is_ident("name") {
             name = Some(meta.value()?.parse::<LitStr>()?);
-        } else if meta.path.is_ident("hot") {
-            options.extend(quote!(hot: true,));
+        } else if meta.path.is_ident("hot") || meta.path.is_ident("utf8") {
+            let key = &meta.path;
+            options.extend(quote!(#key: true,));
         } else if meta.path.is_ident("unit") || meta.path.is_ident("limit") {
             let key = &meta.path;
             let value: Expr = meta.value()?.parse()?;
@@ -221,9 +222,9 @@ fn options(field: &Field) -> syn::Result<Options> {
             let value: Expr = meta.value()?.parse()?;
             options.extend(quote!(#key: &#value,));
         } else {
-            return Err(
-                meta.error("there are `name`, `unit`, `labels`, `buckets`, `limit` and `hot`")
-            );
+            return Err(meta.error(
+                "there are `name`, `unit`, `labels`, `buckets`, `limit`, `hot` and `utf8`",
+            ));
         }
         Ok(())
     })?;

@@ -45,7 +45,7 @@ pub fn label_value(item: TokenStream) -> TokenStream {
 /// Gives a struct of metrics a `register(&registry)` that declares all of them; doc comments are help texts.
 ///
 /// Each field says `#[metric(name = "..")]`, and may say `unit = ".."`, `labels = [".."]`, `buckets = [..]`,
-/// `limit = ..` and `hot`.
+/// `limit = ..`, `hot` and `utf8`.
 #[proc_macro_derive(Metrics, attributes(metric))]
 pub fn metrics(item: TokenStream) -> TokenStream {
     done(derives::metrics(item.into()))

@@ -187,6 +187,7 @@ impl Desc {
             self.limit = options.limit;
         }
         self.hot = options.hot;
+        self.utf8 = options.utf8;
         Ok(())
     }
 

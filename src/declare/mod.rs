@@ -47,6 +47,8 @@ pub struct Options<'a> {
     pub limit: usize,
     /// Whether series are hot from the start.
     pub hot: bool,
+    /// Whether names may be outside the old character set.
+    pub utf8: bool,
 }
 
 /// What can be a field of a `#[derive(Metrics)]` struct: every kind of metric.
