@@ -185,3 +185,29 @@ fn the_current_trace_is_asked_for_where_it_is_wanted() {
     assert_eq!(of(&now, "h"), [row("", 6, "trace_id=beef", 0.5)]);
     assert_eq!((c.total(), h.total().count()), (4, 2));
 }
+
+/// The example as a program of its own: each trace where it was, and what is in none without.
+#[test]
+fn the_example_has_the_trace_of_its_spans() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--all-features", "--example", "exemplars"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let run = cargo.output().unwrap();
+    let page = String::from_utf8(run.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{errors}\n{page}");
+    let read = tallies::encode::read_open_metrics(&page).unwrap();
+    let sizes = of(&read, "upload_size_bytes");
+    let [(_, 0, small, 300.0), (_, 1, large, 70_000.0)] = &sizes[..] else {
+        panic!("{page}")
+    };
+    for trace in [small, large] {
+        let id = trace.strip_prefix("trace_id=").unwrap();
+        assert!(id.len() == 32 && u128::from_str_radix(id, 16).unwrap() != 0);
+        assert!(page.contains(&format!("# {{trace_id=\"{id}\"}}")));
+    }
+    assert_ne!(small, large);
+    assert_eq!(of(&read, "uploads_total"), [row("", 0, large, 1.0)]);
+}

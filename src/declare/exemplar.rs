@@ -20,6 +20,8 @@ static CURRENT: OnceLock<Current> = OnceLock::new();
 /// Where `inc_traced`, `add_traced` and `observe_traced` find the id of the current trace, for the exemplar label
 /// `trace_id`. Set once, for the process.
 ///
+/// `examples/exemplars.rs` takes it from `tracing` and OpenTelemetry.
+///
 /// It is asked by these updates only, in the thread that makes them; where it says `None`, they are like those without an
 /// exemplar. To let only sampled traces count, say `None` for the others.
 ///
@@ -28,13 +30,6 @@ static CURRENT: OnceLock<Current> = OnceLock::new();
 /// It was set before.
 ///
 /// ```
-/// // With OpenTelemetry, also behind `tracing` (there `tracing_opentelemetry::OpenTelemetrySpanExt::context` has the span):
-/// //
-/// // tallies::trace_ids(|| {
-/// //     let context = opentelemetry::Context::current();
-/// //     let span = context.span().span_context().clone();
-/// //     span.is_sampled().then(|| span.trace_id().to_string())
-/// // })?;
 /// tallies::trace_ids(|| Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()))?;
 ///
 /// let registry = tallies::Registry::new();

@@ -1,0 +1,51 @@
+//! From a slow request on a dashboard to its trace: observations keep the id of the trace that they were made in, which is
+//! that of the current `tracing` span, as OpenTelemetry knows it.
+//!
+//!     cargo run --release --example exemplars
+//!
+//! prints the page as OpenMetrics; a Prometheus keeps exemplars with `--enable-feature=exemplar-storage`.
+
+use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tallies::{Counter, Histogram};
+use tracing::info_span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Uploads answered.
+#[tallies::metric]
+static UPLOADS: Counter = Counter::new("uploads_total");
+
+/// Size of uploads.
+#[tallies::metric]
+static SIZES: Histogram = Histogram::new("upload_size_bytes").buckets(&[1e3, 1e6]);
+
+/// The current trace, if it is one that is kept.
+fn current_trace() -> Option<String> {
+    let context = tracing::Span::current().context();
+    let span = context.span().span_context().clone();
+    (span.is_valid() && span.is_sampled()).then(|| span.trace_id().to_string())
+}
+
+fn upload(bytes: f64) {
+    let span = info_span!("upload");
+    let _in_it = span.enter();
+    SIZES.observe_traced(bytes);
+    UPLOADS.inc_traced();
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // A program would add an exporter of its traces here.
+    let traces = SdkTracerProvider::builder().build();
+    let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer("exemplars"));
+    tracing_subscriber::registry().with(layer).try_init()?;
+    tallies::trace_ids(current_trace)?;
+
+    upload(300.0);
+    upload(70_000.0);
+    // In no span: counted, and nothing to find it by.
+    SIZES.observe_traced(5e6);
+    print!("{}", tallies::encode::open_metrics(&tallies::snapshot()));
+    Ok(())
+}
