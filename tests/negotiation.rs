@@ -217,3 +217,39 @@ fn times_and_created_samples_are_for_who_wants_them() {
         "{page}"
     );
 }
+
+/// Each line of the README with a Content-Type behind it, asked.
+#[test]
+fn the_readme_says_what_is_answered() {
+    let registry = registry();
+    let serving = serving(&registry);
+    let proto = "proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    let mut lines = 0;
+    for line in include_str!("../README.md").lines() {
+        let Some((command, expected)) = line
+            .split_once('#')
+            .filter(|(command, _)| command.starts_with("curl ") && command.contains("$M"))
+        else {
+            continue;
+        };
+        let header = command.split(['\'', '"']).nth(1).unwrap_or_default();
+        let header = header.replace("$PROTO", proto);
+        let headers: Vec<&str> = Some(&*header)
+            .into_iter()
+            .filter(|h| !h.is_empty())
+            .collect();
+        let answer = get(&serving, "/metrics", &headers);
+        assert_eq!(answer.status(), 200, "{line}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some(expected.trim()),
+            "{line}"
+        );
+        let coding = ["gzip", "zstd"]
+            .into_iter()
+            .find(|coding| header.ends_with(coding));
+        assert_eq!(answer.header("content-encoding"), coding, "{line}");
+        lines += 1;
+    }
+    assert_eq!(lines, 6);
+}
