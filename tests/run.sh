@@ -139,7 +139,7 @@ if wants fuzz; then
         # New finds stay out of the kept corpus: they go to a folder of their own.
         mkdir -p target/fuzz/"$target"
         (cd fuzz && cargo +nightly fuzz run "$target" "$PWD/../target/fuzz/$target" "corpus/$target" -- \
-            -max_total_time="$fuzz_seconds" -verbosity=0 -print_final_stats=1 2>&1 | grep -vE '^(INFO|"|#####)')
+            -max_total_time="$fuzz_seconds" -verbosity=0 -print_final_stats=1 2>&1 | grep -avE '^(INFO|"|#####)')
     done
 fi
 if wants mutations; then
