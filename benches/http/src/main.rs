@@ -1,40 +1,50 @@
 //! Prints what a layer adds to a request: processor time, and allocations.
 //!
-//! `cargo run --release`. Each row is one way to answer `GET /users/7` with five bytes, body read to its end, on one thread and
-//! without sockets; all ways take turns, and the least of the rounds counts. What a layer *adds* is told from the same
-//! router or service without it; beside it stands a layer that does nothing, as axum boxes every layer's service and future.
+//! `cargo run --release`. Each row is one way to answer `GET /users/7` with five bytes, body read to its end, without sockets: on
+//! one thread, and on two at once that share the service, as a server's workers do. All ways take turns, and the least of the
+//! rounds counts. What a layer *adds* is told from the same router or service without it.
+//!
+//! axum boxes whatever is a layer's: its service and future, and a response body of its own. So beside the others stand two layers
+//! that measure nothing: one that hands everything on, and one that also puts a body of its own around the response's.
 //!
 //! `cargo run --release -- <row> <requests>` answers so many requests in one way, for `perf stat` and callgrind.
 
 mod facade;
+mod nothing;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Ready;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Barrier;
 use std::task::{Context, Poll, Waker};
 
 use axum::body::Body;
 use axum::routing::get;
 use axum::{Router, extract::Path};
+use axum_prometheus::metrics_exporter_prometheus::PrometheusHandle;
+use axum_prometheus::{GenericMetricLayer, Handle, PrometheusMetricLayerBuilder};
 use http::{Request, Response};
 use http_body_util::Full;
-use tallies::http::ServerMetrics;
+use tallies::http::{ServerLayer, ServerMetrics};
 use tower::layer::layer_fn;
 use tower::{Layer, Service, service_fn};
 
 const ROUNDS: usize = 60;
 const REQUESTS: u64 = 5000;
+const THREADS: usize = 2;
 
 struct Counting;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
 
 // SAFETY: hands everything on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: the caller's word.
         unsafe { System.alloc(layout) }
     }
@@ -84,45 +94,47 @@ fn plain(_: Request<Full<Bytes>>) -> Ready<Result<Response<Full<Bytes>>, Infalli
     std::future::ready(Ok(Response::new(Full::new(Bytes::from_static(b"hello")))))
 }
 
-#[derive(Clone)]
-struct Nothing<S>(S);
-
-impl<S: Service<R>, R> Service<R> for Nothing<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: R) -> S::Future {
-        self.0.call(request)
-    }
+/// The layers that count, each made once: what its clones share is shared by the threads.
+struct Layers {
+    tower: ServerLayer,
+    axum: ServerLayer,
+    peer: GenericMetricLayer<'static, PrometheusHandle, Handle>,
 }
 
-/// Name, the place of the row that it is measured against, and the way.
-fn ways() -> Vec<(&'static str, usize, Way)> {
-    let measured = |prefix: &str| {
-        let metrics = ServerMetrics::new().prefix(prefix).templates(["/users/{id}"]);
-        metrics.register(tallies::registry()).expect("good names")
-    };
-    // Both of the peers count through one recorder: the exporter's.
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new()
-        .set_buckets(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
-        .expect("good buckets");
-    recorder.install_recorder().expect("the only recorder");
-    let peer = axum_prometheus::PrometheusMetricLayerBuilder::new().enable_response_body_size(true).build();
-    vec![
-        ("tower", 0, way(service_fn(plain), Full::default)),
-        ("tower, tallies", 0, way(measured("a_").layer(service_fn(plain)), Full::default)),
-        ("tower, facade", 0, way(facade::Measured(service_fn(plain)), Full::default)),
-        ("axum", 3, way(router(), Body::empty)),
-        ("axum, a layer of nothing", 3, way(router().layer(layer_fn(Nothing)), Body::empty)),
-        ("axum, tallies", 3, way(router().layer(measured("b_")), Body::empty)),
-        ("axum, facade", 3, way(router().layer(layer_fn(facade::Measured)), Body::empty)),
-        ("axum, axum-prometheus", 3, way(router().layer(peer), Body::empty)),
-    ]
+impl Layers {
+    fn new() -> Self {
+        let measured = |prefix: &str| {
+            let metrics = ServerMetrics::new().prefix(prefix).templates(["/users/{id}"]);
+            metrics.register(tallies::registry()).expect("good names")
+        };
+        // Both of the peers count through one recorder: the exporter's.
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new()
+            .set_buckets(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+            .expect("good buckets");
+        recorder.install_recorder().expect("the only recorder");
+        Self {
+            tower: measured("a_"),
+            axum: measured("b_"),
+            peer: PrometheusMetricLayerBuilder::new().enable_response_body_size(true).build(),
+        }
+    }
+
+    /// Name, the place of the row that it is measured against, and the way.
+    fn ways(&self) -> Vec<(&'static str, usize, Way)> {
+        // As `axum::serve` has it: else handlers and layers are put together anew for every request.
+        let axum = |router: Router| way(router.with_state::<()>(()), Body::empty);
+        vec![
+            ("tower", 0, way(service_fn(plain), Full::default)),
+            ("tower, tallies", 0, way(self.tower.layer(service_fn(plain)), Full::default)),
+            ("tower, facade", 0, way(facade::Measured(service_fn(plain)), Full::default)),
+            ("axum", 3, axum(router())),
+            ("axum, nothing", 3, axum(router().layer(layer_fn(nothing::Service)))),
+            ("axum, nothing and a body", 3, axum(router().layer(layer_fn(nothing::with_body::<_, Body, _>)))),
+            ("axum, tallies", 3, axum(router().layer(self.axum.clone()))),
+            ("axum, facade", 3, axum(router().layer(layer_fn(facade::Measured)))),
+            ("axum, axum-prometheus", 3, axum(router().layer(self.peer.clone()))),
+        ]
+    }
 }
 
 /// This thread's processor time, in nanoseconds.
@@ -133,36 +145,48 @@ fn processor_time() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-fn main() {
-    let mut ways = ways();
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [row, requests] = &args[..] {
-        let way = ways.iter_mut().find(|(name, ..)| name == row);
-        let (_, _, way) = way.expect("a row of the table");
-        return way(requests.parse().expect("a number of requests"));
-    }
-    let mut least = vec![f64::INFINITY; ways.len()];
-    let mut allocations = vec![0.0; ways.len()];
+/// The least processor time of a request in each way, and its allocations, on one of the threads that take part.
+fn measure(ways: &mut [(&'static str, usize, Way)], together: &Barrier) -> Vec<(f64, f64)> {
+    let mut all = vec![(f64::INFINITY, 0.0); ways.len()];
     for round in 0..=ROUNDS {
-        for (i, (_, _, way)) in ways.iter_mut().enumerate() {
-            let (time, made) = (processor_time(), ALLOCATIONS.load(Relaxed));
+        for ((_, _, way), (least, allocations)) in ways.iter_mut().zip(&mut all) {
+            together.wait();
+            let (time, made) = (processor_time(), ALLOCATIONS.get());
             way(REQUESTS);
             let spent = (processor_time() - time) as f64 / REQUESTS as f64;
             // The first round is to warm up.
             if round > 0 {
-                least[i] = least[i].min(spent);
-                allocations[i] = (ALLOCATIONS.load(Relaxed) - made) as f64 / REQUESTS as f64;
+                *least = least.min(spent);
+                *allocations = (ALLOCATIONS.get() - made) as f64 / REQUESTS as f64;
             }
         }
     }
+    all
+}
+
+fn main() {
+    let layers = Layers::new();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [row, requests] = &args[..] {
+        let mut ways = layers.ways();
+        let way = ways.iter_mut().find(|(name, ..)| name == row);
+        let (_, _, way) = way.expect("a row of the table");
+        return way(requests.parse().expect("a number of requests"));
+    }
     println!("{:<26} {:>8} {:>8} {:>8} {:>8}", "", "ns", "adds", "allocs", "adds");
-    for (i, (name, base, _)) in ways.iter().enumerate() {
-        println!(
-            "{name:<26} {:>8.0} {:>8.0} {:>8.1} {:>8.1}",
-            least[i],
-            least[i] - least[*base],
-            allocations[i],
-            allocations[i] - allocations[*base],
-        );
+    for threads in [1, THREADS] {
+        println!("{threads} thread{}", if threads > 1 { "s" } else { "" });
+        let together = Barrier::new(threads);
+        let measured = std::thread::scope(|scope| {
+            let run = || measure(&mut layers.ways(), &together);
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+            let measured = run();
+            others.into_iter().for_each(|other| drop(other.join().expect("no panic")));
+            measured
+        });
+        for ((name, base, _), (ns, allocs)) in layers.ways().iter().zip(&measured) {
+            let (base_ns, base_allocs) = measured[*base];
+            println!("{name:<26} {ns:>8.0} {:>8.0} {allocs:>8.1} {:>8.1}", ns - base_ns, allocs - base_allocs);
+        }
     }
 }

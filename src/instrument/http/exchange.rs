@@ -5,7 +5,8 @@
 //! - It is in flight until `finish`, which comes exactly once: at the end of the body, at a failure, or in `Drop`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+
+use crate::clock::Start;
 
 use super::families::{End, Endpoint};
 
@@ -63,7 +64,7 @@ pub(super) enum Timed {
 #[derive(Debug)]
 pub(super) struct Exchange {
     endpoint: Arc<Endpoint>,
-    start: Instant,
+    start: Start,
     /// Of the head of the response, once there is one.
     status: u16,
     timed: Timed,
@@ -79,7 +80,7 @@ impl Exchange {
         endpoint.begin();
         Self {
             endpoint: Arc::clone(endpoint),
-            start: Instant::now(),
+            start: Start::now(),
             status: 0,
             timed: Timed::Ordinary,
             received,
@@ -88,17 +89,17 @@ impl Exchange {
         }
     }
 
-    /// The head of the response; says after how long.
+    /// The head of the response; says after how many seconds.
     #[inline]
-    pub(super) fn head(&mut self, status: u16, timed: Timed) -> Duration {
-        let took = self.start.elapsed();
+    pub(super) fn head(&mut self, status: u16, timed: Timed) -> f64 {
+        let seconds = self.start.seconds();
         self.status = status;
         self.timed = timed;
         let end = self.how(None);
         let series = self.endpoint.series(end);
         series.answer(&self.endpoint, end);
-        series.headers(&self.endpoint, end, took.as_secs_f64());
-        took
+        series.headers(&self.endpoint, end, seconds);
+        seconds
     }
 
     /// Bytes of the response's body.
@@ -111,17 +112,17 @@ impl Exchange {
         self.sent
     }
 
-    /// The end of the response, `took` after the beginning if that is known.
+    /// The end of the response, so many seconds after the beginning if that is known.
     #[inline]
-    pub(super) fn end(mut self, took: Option<Duration>) {
-        let took = took.unwrap_or_else(|| self.start.elapsed());
-        self.finish(None, took);
+    pub(super) fn end(mut self, seconds: Option<f64>) {
+        let seconds = seconds.unwrap_or_else(|| self.start.seconds());
+        self.finish(None, seconds);
     }
 
     /// No proper end.
     pub(super) fn fail(mut self, failure: Failure) {
-        let took = self.start.elapsed();
-        self.finish(Some(failure), took);
+        let seconds = self.start.seconds();
+        self.finish(Some(failure), seconds);
     }
 
     fn how(&self, failure: Option<Failure>) -> End {
@@ -132,11 +133,10 @@ impl Exchange {
     }
 
     #[inline]
-    fn finish(&mut self, failure: Option<Failure>, took: Duration) {
+    fn finish(&mut self, failure: Option<Failure>, seconds: f64) {
         self.ended = true;
         let (endpoint, end) = (&*self.endpoint, self.how(failure));
         let series = endpoint.series(end);
-        let seconds = took.as_secs_f64();
         if self.status == 0 {
             series.answer(endpoint, end);
             if endpoint.families.waits_are_timed() {
@@ -159,8 +159,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.ended {
-            let took = self.start.elapsed();
-            self.finish(Some(Failure::Cancelled), took);
+            let seconds = self.start.seconds();
+            self.finish(Some(Failure::Cancelled), seconds);
         }
     }
 }

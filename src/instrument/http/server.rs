@@ -416,35 +416,39 @@ pin_project! {
 
 impl<B: Body> Measured<B> {
     fn response(response: Response<B>, exchange: Option<Exchange>, asked: Asked) -> Response<Self> {
-        let (parts, inner) = response.into_parts();
-        let status = parts.status;
-        let length = length(&inner, &parts.headers);
-        let exchange = exchange.and_then(|mut exchange| {
-            let upgraded = status == StatusCode::SWITCHING_PROTOCOLS
-                || asked == Asked::Tunnel && status.is_success();
-            let timed = if upgraded {
-                Timed::Upgrade
-            } else if is_stream(parts.headers.get(CONTENT_TYPE).map(|ty| ty.as_bytes())) {
-                Timed::Stream
-            } else {
-                Timed::Ordinary
-            };
-            let took = exchange.head(status.as_u16(), timed);
-            let no_body = asked == Asked::HeadOnly
-                || timed == Timed::Upgrade
-                || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-            if no_body || length == Some(0) || inner.is_end_stream() {
-                exchange.end(Some(took));
-                return None;
-            }
+        let Some(mut exchange) = exchange else {
+            return response.map(|inner| Self {
+                inner,
+                exchange: None,
+                length: u64::MAX,
+            });
+        };
+        let status = response.status();
+        let length = length(response.body(), response.headers());
+        let upgraded = status == StatusCode::SWITCHING_PROTOCOLS
+            || asked == Asked::Tunnel && status.is_success();
+        let timed = if upgraded {
+            Timed::Upgrade
+        } else if is_stream(response.headers().get(CONTENT_TYPE).map(|ty| ty.as_bytes())) {
+            Timed::Stream
+        } else {
+            Timed::Ordinary
+        };
+        let took = exchange.head(status.as_u16(), timed);
+        let no_body = asked == Asked::HeadOnly
+            || timed == Timed::Upgrade
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let exchange = if no_body || length == Some(0) || response.body().is_end_stream() {
+            exchange.end(Some(took));
+            None
+        } else {
             Some(exchange)
-        });
-        let body = Self {
+        };
+        response.map(|inner| Self {
             inner,
             exchange,
             length: length.unwrap_or(u64::MAX),
-        };
-        Response::from_parts(parts, body)
+        })
     }
 }
 

@@ -1,0 +1,61 @@
+//! Layers that measure nothing: what a framework makes of any layer.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower::ServiceExt;
+use tower::util::MapResponse;
+
+/// Hands everything on.
+#[derive(Clone)]
+pub struct Service<S>(pub S);
+
+impl<S: tower::Service<R>, R> tower::Service<R> for Service<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> S::Future {
+        self.0.call(request)
+    }
+}
+
+pin_project! {
+    /// A body that hands everything on.
+    pub struct Wrapped<B> {
+        #[pin]
+        inner: B,
+    }
+}
+
+impl<B: Body> Body for Wrapped<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().inner.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Hands everything on, and puts a body of its own around the response's.
+pub fn with_body<S, Q, B>(service: S) -> MapResponse<S, fn(Response<B>) -> Response<Wrapped<B>>>
+where
+    S: tower::Service<Request<Q>, Response = Response<B>>,
+{
+    service.map_response(|response| response.map(|inner| Wrapped { inner }))
+}
