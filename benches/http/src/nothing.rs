@@ -52,8 +52,10 @@ impl<B: Body> Body for Wrapped<B> {
     }
 }
 
+type Wrap<B> = fn(Response<B>) -> Response<Wrapped<B>>;
+
 /// Hands everything on, and puts a body of its own around the response's.
-pub fn with_body<S, Q, B>(service: S) -> MapResponse<S, fn(Response<B>) -> Response<Wrapped<B>>>
+pub fn with_body<S, Q, B>(service: S) -> MapResponse<S, Wrap<B>>
 where
     S: tower::Service<Request<Q>, Response = Response<B>>,
 {
