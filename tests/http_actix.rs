@@ -1,10 +1,11 @@
 //! The server layer as a middleware of a real actix-web server.
 
-use std::io::{Read, Write};
+use std::io::{Error, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
+use futures_util::stream::{self, StreamExt};
 use tallies::Registry;
 use tallies::http::ServerMetrics;
 
@@ -48,6 +49,23 @@ fn serve(registry: &Registry) -> SocketAddr {
                 .route(
                     "/waits",
                     web::get().to(async || -> HttpResponse { std::future::pending().await }),
+                )
+                .route(
+                    "/breaks",
+                    web::get().to(async || {
+                        let parts = [
+                            Ok(web::Bytes::from("part")),
+                            Err(Error::other("as it must")),
+                        ];
+                        HttpResponse::Ok().streaming(stream::iter(parts))
+                    }),
+                )
+                .route(
+                    "/streams",
+                    web::get().to(async || {
+                        let first = stream::iter([Ok::<_, Error>(web::Bytes::from("first"))]);
+                        HttpResponse::Ok().streaming(first.chain(stream::pending()))
+                    }),
                 )
                 .route(
                     "/fails",
@@ -143,13 +161,21 @@ fn clients_that_leave_and_handlers_that_panic() {
     }
     for _ in 0..10 {
         assert_eq!(ask(address, "GET", "/panics"), "");
+        assert!(ask(address, "GET", "/breaks").starts_with("HTTP/1.1 200"));
+        let mut stream = open(address, "GET", "/streams");
+        stream.read_exact(&mut [0; 12]).unwrap();
     }
+    eventually("none in flight", || {
+        sum(&registry, "http_requests_in_flight") == 0.0
+    });
     let failed = |route, kind| {
         let labels = [("method", "GET"), ("route", route), ("kind", kind)];
         get_of(&registry, "http_requests_failed_total", &labels)
     };
     assert_eq!(failed("/waits", "cancelled"), 500.0);
     assert_eq!(failed("/panics", "panic"), 10.0);
-    assert_eq!(sum(&registry, "http_requests_total"), 510.0);
-    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+    assert_eq!(failed("/breaks", "body"), 10.0);
+    assert_eq!(failed("/streams", "cancelled"), 10.0);
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 530.0);
+    assert_eq!(sum(&registry, "http_requests_total"), 530.0);
 }

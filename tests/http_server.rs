@@ -623,6 +623,98 @@ async fn bodies_to_their_end() {
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
 }
 
+/// A body that panics while it is sent: a failure of its kind, and its request was counted with its head.
+#[test]
+fn bodies_that_panic() {
+    struct Panics;
+    impl Body for Panics {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            panic!("as it must")
+        }
+    }
+    let (registry, layer) = layer();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut service = layer.layer(service_fn(|_: Request<Empty<Bytes>>| {
+        ready(Ok::<_, Infallible>(Response::new(Panics)))
+    }));
+    let Poll::Ready(Ok(response)) = Box::pin(service.call(request("GET", "/")))
+        .as_mut()
+        .poll(&mut cx)
+    else {
+        panic!("an answer at once");
+    };
+    let mut body = Box::pin(response.into_body());
+    catch_unwind(AssertUnwindSafe(|| _ = body.as_mut().poll_frame(&mut cx))).unwrap_err();
+    drop(body);
+    let labels = [("method", "GET"), ("route", "/")];
+    let of = |name, more| get_of(&registry, name, &[&labels[..], &[more]].concat());
+    assert_eq!(of("http_requests_failed_total", ("kind", "panic")), 1.0);
+    assert_eq!(of("http_requests_total", ("status", "200")), 1.0);
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 1.0);
+    assert_eq!(sum(&registry, "http_requests_total"), 1.0);
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+}
+
+/// Over real connections: what is said before the answer (`100 Continue`) is no answer; HEAD has no body; and a body that fails
+/// breaks the connection off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ends_over_connections() {
+    let registry = Registry::new();
+    let app = Router::new()
+        .route("/upload", post(async |body: Bytes| body))
+        .route("/page", get(async || "a page"))
+        .route(
+            "/fails",
+            get(async || {
+                axum::body::Body::new(Chunks {
+                    left: 2,
+                    fails: true,
+                })
+            }),
+        )
+        .layer(ServerMetrics::new().register(&registry).unwrap());
+    let address = serve(app).await;
+    let expecting = "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(expecting.as_bytes()).await.unwrap();
+        let mut interim = [0; 25];
+        stream.read_exact(&mut interim).await.unwrap();
+        assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"hello").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"));
+        let answer = ask(address, &plain("HEAD", "/page")).await;
+        assert!(answer.contains("content-length: 6\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        let answer = ask(address, &plain("GET", "/fails")).await;
+        assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
+    }
+    eventually("none in flight", || {
+        sum(&registry, "http_requests_in_flight") == 0.0
+    })
+    .await;
+    for (method, route) in [("POST", "/upload"), ("HEAD", "/page"), ("GET", "/fails")] {
+        let labels = [("method", method), ("route", route), ("status", "200")];
+        let counted = get_of(&registry, "http_requests_total", &labels);
+        assert_eq!(counted, 10.0, "{method} {route}");
+    }
+    assert_eq!(sum(&registry, "http_requests_total"), 30.0);
+    assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 30.0);
+    let labels = [("method", "GET"), ("route", "/fails"), ("kind", "body")];
+    assert_eq!(
+        get_of(&registry, "http_requests_failed_total", &labels),
+        10.0
+    );
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 10.0);
+}
+
 #[tokio::test]
 async fn streams_and_tunnels_are_told_apart() {
     let (registry, layer) = layer();

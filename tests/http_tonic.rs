@@ -1,0 +1,226 @@
+//! The server layer around a real tonic server, whose answers end with trailers.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BufMut};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use http::uri::PathAndQuery;
+use http::{Request, Response};
+use tallies::Registry;
+use tallies::http::ServerMetrics;
+use tonic::body::Body;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Code, Status};
+use tower::{Service, service_fn};
+
+/// Messages as they are: no generated code.
+#[derive(Clone, Copy)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let len = from.remaining();
+        Ok(Some(from.copy_to_bytes(len).to_vec()))
+    }
+}
+
+#[derive(Clone)]
+struct Greeter;
+
+impl tonic::server::NamedService for Greeter {
+    const NAME: &'static str = "hello.Greeter";
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+impl Service<Request<Body>> for Greeter {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answer {
+        Box::pin(async move {
+            let mut grpc = tonic::server::Grpc::new(Raw);
+            Ok(match request.uri().path() {
+                "/hello.Greeter/Say" => grpc.unary(service_fn(say), request).await,
+                "/hello.Greeter/Count" => grpc.server_streaming(service_fn(count), request).await,
+                _ => Status::unimplemented("no such method").into_http(),
+            })
+        })
+    }
+}
+
+async fn say(request: tonic::Request<Vec<u8>>) -> Result<tonic::Response<Vec<u8>>, Status> {
+    match request.into_inner() {
+        name if name.is_empty() => Err(Status::invalid_argument("nobody")),
+        name => Ok(tonic::Response::new([b"hello ", &*name].concat())),
+    }
+}
+
+/// Three messages; then an error, or nothing more for ever.
+async fn count(
+    request: tonic::Request<Vec<u8>>,
+) -> Result<tonic::Response<BoxStream<'static, Result<Vec<u8>, Status>>>, Status> {
+    let three = stream::iter((0..3).map(|i| Ok(vec![i])));
+    Ok(tonic::Response::new(match &*request.into_inner() {
+        b"waits" => three.chain(stream::pending()).boxed(),
+        b"fails" => three
+            .chain(stream::iter([Err(Status::data_loss("lost"))]))
+            .boxed(),
+        _ => three.boxed(),
+    }))
+}
+
+async fn client(registry: &Registry) -> tonic::client::Grpc<Channel> {
+    let layer = ServerMetrics::new()
+        .templates(["/hello.Greeter/Say", "/hello.Greeter/Count"])
+        .register(registry)
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::builder().layer(layer).add_service(Greeter);
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    let channel = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+    tonic::client::Grpc::new(channel)
+}
+
+async fn ask(
+    client: &mut tonic::client::Grpc<Channel>,
+    method: &'static str,
+    message: &[u8],
+) -> Result<Vec<u8>, Code> {
+    client.ready().await.unwrap();
+    let request = tonic::Request::new(message.to_vec());
+    let path = PathAndQuery::from_static(method);
+    let answer = client.unary(request, path, Raw).await;
+    answer
+        .map(tonic::Response::into_inner)
+        .map_err(|status| status.code())
+}
+
+async fn stream(
+    client: &mut tonic::client::Grpc<Channel>,
+    message: &[u8],
+) -> tonic::Streaming<Vec<u8>> {
+    client.ready().await.unwrap();
+    let request = tonic::Request::new(message.to_vec());
+    let path = PathAndQuery::from_static("/hello.Greeter/Count");
+    let answer = client.server_streaming(request, path, Raw).await;
+    answer.unwrap().into_inner()
+}
+
+/// The lines of a family, without its name.
+fn lines(registry: &Registry, name: &str) -> Vec<String> {
+    let page = tallies::encode::text(&registry.snapshot());
+    let of = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('{')?.to_owned());
+    page.lines().filter_map(of).collect()
+}
+
+/// What the server's side does in its own time.
+async fn eventually(registry: &Registry, name: &str, expected: &[&str]) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while lines(registry, name) != expected {
+        assert!(Instant::now() < end, "{name}: {:?}", lines(registry, name));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Each call once, under its method; a gRPC status other than OK comes with HTTP status 200.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_by_method() {
+    let registry = Registry::new();
+    let mut client = client(&registry).await;
+    for _ in 0..20 {
+        let answer = ask(&mut client, "/hello.Greeter/Say", b"you").await;
+        assert_eq!(answer.unwrap(), b"hello you");
+        let answer = ask(&mut client, "/hello.Greeter/Say", b"").await;
+        assert_eq!(answer, Err(Code::InvalidArgument));
+    }
+    for method in ["/hello.Greeter/Shout", "/other.Service/Say", "/x/y/z"] {
+        let answer = ask(&mut client, method, b"you").await;
+        assert_eq!(answer, Err(Code::Unimplemented));
+    }
+    for (message, end) in [(&b"good"[..], None), (b"fails", Some(Code::DataLoss))] {
+        let mut stream = stream(&mut client, message).await;
+        for i in 0..3 {
+            assert_eq!(stream.message().await.unwrap(), Some(vec![i]));
+        }
+        let last = stream.message().await;
+        assert_eq!(
+            last.map_err(|status| status.code()),
+            end.map_or(Ok(None), Err)
+        );
+    }
+    let counts = [
+        r#"method="POST",route="/hello.Greeter/Count",status="200"} 2"#,
+        r#"method="POST",route="/hello.Greeter/Say",status="200"} 40"#,
+        r#"method="POST",route="unmatched",status="200"} 3"#,
+    ];
+    eventually(&registry, "http_requests_total", &counts).await;
+    eventually(&registry, "http_request_duration_seconds_count", &counts).await;
+    let in_flight = [
+        r#"method="POST",route="/hello.Greeter/Count"} 0"#,
+        r#"method="POST",route="/hello.Greeter/Say"} 0"#,
+        r#"method="POST",route="unmatched"} 0"#,
+    ];
+    eventually(&registry, "http_requests_in_flight", &in_flight).await;
+    assert!(lines(&registry, "http_requests_failed_total").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_a_stream() {
+    let registry = Registry::new();
+    let mut client = client(&registry).await;
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let mut stream = stream(&mut client, b"waits").await;
+        assert_eq!(stream.message().await.unwrap(), Some(vec![0]));
+        streams.push(stream);
+    }
+    let route = r#"method="POST",route="/hello.Greeter/Count""#;
+    let in_flight = |n| format!("{route}}} {n}");
+    eventually(&registry, "http_requests_in_flight", &[&in_flight(10)]).await;
+    drop(streams);
+    eventually(&registry, "http_requests_in_flight", &[&in_flight(0)]).await;
+    let cancelled = r#"kind="cancelled",method="POST",route="/hello.Greeter/Count"} 10"#;
+    eventually(&registry, "http_requests_failed_total", &[cancelled]).await;
+    let counted = format!(r#"{route},status="200"}} 10"#);
+    eventually(&registry, "http_requests_total", &[&counted]).await;
+}
