@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features units rooms loom miri address fuzz mutations parsers prometheus pushgateway package"
+all="format clippy features units rooms loom miri address fuzz mutations parsers prometheus pushgateway load package"
 fuzz_seconds=20
 parser=0.26.0
 case ${1:-} in
@@ -157,6 +157,10 @@ fi
 if wants pushgateway; then
     say "a real Pushgateway, a real VictoriaMetrics"
     cargo test --test pushgateway -- --nocapture
+fi
+if wants load; then
+    say "load: every request counted, no series that a scanner makes up"
+    tests/load.sh exact 3
 fi
 if wants package; then
     say "the package"

@@ -75,6 +75,10 @@ type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + 
 /// # Ok(())
 /// # }
 /// ```
+///
+/// So does one on tonic, whose router does not say what it matched: `templates(["/shop.Orders/Place"])`, and the layer goes to
+/// `Server::builder().layer(..)`. A call is over with its trailers; the gRPC status in them is not looked at, so the status is
+/// that of HTTP, 200 for nearly every call.
 #[derive(Clone)]
 #[must_use = "nothing is measured before `register`"]
 pub struct ServerMetrics {
