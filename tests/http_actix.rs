@@ -161,7 +161,8 @@ fn clients_that_leave_and_handlers_that_panic() {
     }
     for _ in 0..10 {
         assert_eq!(ask(address, "GET", "/panics"), "");
-        assert!(ask(address, "GET", "/breaks").starts_with("HTTP/1.1 200"));
+        // What was sent before the failure may still have been in actix-web's buffer.
+        ask(address, "GET", "/breaks");
         let mut stream = open(address, "GET", "/streams");
         stream.read_exact(&mut [0; 12]).unwrap();
     }
