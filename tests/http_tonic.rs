@@ -146,11 +146,13 @@ async fn stream(
     answer.unwrap().into_inner()
 }
 
-/// The lines of a family, without its name.
+/// The lines of a family, without its name, in order.
 fn lines(registry: &Registry, name: &str) -> Vec<String> {
     let page = tallies::encode::text(&registry.snapshot());
     let of = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('{')?.to_owned());
-    page.lines().filter_map(of).collect()
+    let mut lines: Vec<_> = page.lines().filter_map(of).collect();
+    lines.sort();
+    lines
 }
 
 /// What the server's side does in its own time.
