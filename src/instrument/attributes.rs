@@ -70,8 +70,9 @@
 ///
 /// # Cost
 ///
-/// What `LATENCY.start_timer()` costs: two readings of the clock, some 25 ns each, and one observation; with labels one
-/// look-up more. No allocation.
+/// 60 ns, as much as one would pay by hand: two readings of the clock, and one observation of a histogram or a
+/// summary; with the feature `tsc` half of it. With labels 2 ns more, for one look-up. No allocation. (`cargo bench --bench
+/// attributes`)
 ///
 /// # What it takes
 ///
@@ -111,7 +112,7 @@ pub use tallies_macros::timed;
 ///
 /// # Cost
 ///
-/// Two updates: of an `UpDownCounter` less than a nanosecond, of a `Gauge` two atomic additions to a line that all threads
+/// Two updates: of an `UpDownCounter` less than a nanosecond together, of a `Gauge` two atomic additions to a line that all threads
 /// share.
 pub use tallies_macros::in_progress;
 
@@ -195,7 +196,7 @@ pub use tallies_macros::count;
 ///
 /// # Cost
 ///
-/// Of a call that is good, a look at the result. With labels from arguments also their look-up, before the call; constant
+/// Of a call that is good, a look at the result: less than a nanosecond, of an `async` one 5. With labels from arguments also their look-up, before the call; constant
 /// labels and those of the error are looked up only when it failed. An `async fn` keeps its arguments once more in its future.
 ///
 /// # Limits
