@@ -735,6 +735,8 @@ async fn streams_and_tunnels_are_told_apart() {
     );
     assert_eq!(sum(&registry, "http_requests_in_flight"), 1.0);
     body.collect().await.unwrap();
+    // A listener that leaves: the ordinary end.
+    drop(answer(&mut service, request("GET", "/")).await);
     let mut service = layer.layer(answering(
         StatusCode::OK,
         &[],
@@ -744,7 +746,7 @@ async fn streams_and_tunnels_are_told_apart() {
         },
     ));
     drop(answer(&mut service, request("CONNECT", "/")).await);
-    assert_eq!(sum(&registry, "http_stream_duration_seconds_count"), 1.0);
+    assert_eq!(sum(&registry, "http_stream_duration_seconds_count"), 2.0);
     assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 0.0);
     assert_eq!(sum(&registry, "http_requests_failed_total"), 0.0);
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);

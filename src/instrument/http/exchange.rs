@@ -159,8 +159,10 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.ended {
+            // Who listens to a stream of events ends it by leaving.
+            let left = (self.timed != Timed::Stream).then_some(Failure::Cancelled);
             let seconds = self.start.seconds();
-            self.finish(Some(Failure::Cancelled), seconds);
+            self.finish(left, seconds);
         }
     }
 }

@@ -44,7 +44,7 @@ type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + 
 ///
 /// An upgraded connection (a websocket) is a request with status 101, and is not timed: it goes on where no layer sees it.
 /// Streams of events (`text/event-stream`, `application/x-ndjson`, `multipart/x-mixed-replace`) have a family of their own,
-/// as they last as long as somebody listens.
+/// as they last as long as somebody listens; that their client leaves is no failure.
 ///
 /// ```
 /// use axum::{Router, routing::get};
