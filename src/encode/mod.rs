@@ -10,6 +10,7 @@ mod options;
 mod pairs;
 mod protobuf;
 mod read;
+mod single;
 mod text;
 mod walk;
 mod wire;

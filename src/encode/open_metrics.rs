@@ -109,7 +109,7 @@ impl Writer for OpenMetrics<'_> {
         self.lines.family(family, names, suffixes);
     }
 
-    #[inline]
+    #[inline(always)]
     fn counter(&mut self, labels: Piece<'_>, value: Number, series: Series<'_>) {
         self.lines.number(0, labels, value);
         if let [(.., last)] = series.exemplars() {
@@ -119,7 +119,7 @@ impl Writer for OpenMetrics<'_> {
         self.created(3, labels, series);
     }
 
-    #[inline]
+    #[inline(always)]
     fn gauge(&mut self, labels: Piece<'_>, value: f64, _: Series<'_>) {
         self.lines.line(0, labels, Number::Float(value));
     }

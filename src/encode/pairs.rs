@@ -2,30 +2,40 @@
 
 use crate::snapshot::labels;
 
+use super::walk::Piece;
 use super::wire::{Message, push_bytes, tag_of_bytes};
 
+/// What most names and values fit in together: whole vector registers.
+const PAIR: usize = 64;
+
 /// Appends the pairs of a text of labels, each a message in field 1, where the lengths of names and values are known:
-/// see [`Texts::cuts`](labels::Texts::cuts).
+/// see [`Entry::cuts`](labels::Entry::cuts).
 ///
 /// Between name and value a text has two bytes, and so has a message: name and value are one copy.
 #[inline(always)]
-pub(super) fn push_cut(out: &mut Vec<u8>, text: &[u8], cuts: &[u8]) {
-    let mut rest = text;
+pub(super) fn push_cut(out: &mut Vec<u8>, text: Piece<'_>, cuts: &[u8]) {
+    let mut rest = text.text;
     for cut in cuts.chunks_exact(2) {
         let (name, value) = (usize::from(cut[0]), usize::from(cut[1]));
-        let Some((pair, after)) = rest.split_at_checked(name + 2 + value) else {
-            return;
-        };
-        let len = pair.len() as u8 + 2;
-        out.extend_from_slice(&[tag_of_bytes(1), len, tag_of_bytes(1), cut[0]]);
+        let len = name + 2 + value;
+        let pair = Piece { text: rest, len };
+        let head = [tag_of_bytes(1), len as u8 + 2, tag_of_bytes(1), cut[0]];
+        out.extend_from_slice(&head);
         let between = out.len() + name;
-        out.extend_from_slice(pair);
+        pair.push::<PAIR>(out);
         if let Some(between) = out.get_mut(between..between + 2) {
             between.copy_from_slice(&[tag_of_bytes(2), cut[1]]);
         }
         // The quote and the comma.
-        rest = after.get(2..).unwrap_or_default();
+        rest = rest.get(len + 2..).unwrap_or_default();
     }
+}
+
+/// How much [`push_cut`] appends for a text of `len` bytes.
+#[inline(always)]
+pub(super) fn len_of_cut(len: usize, cuts: &[u8]) -> usize {
+    // Per label four bytes in the text, but for the last comma, and six in the message.
+    len + 1 + cuts.len()
 }
 
 /// As [`push_cut`], of any text.
@@ -58,11 +68,13 @@ mod tests {
                 let set: Vec<_> = set.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
                 texts.push(&labels::text(&set), 0);
             }
-            for (i, set) in sets.iter().enumerate() {
+            for (entry, set) in texts.iter().zip(&sets) {
                 let (mut fast, mut slow) = (Vec::new(), Vec::new());
-                push_cut(&mut fast, texts.get(i).as_bytes(), texts.cuts(i));
-                push_pairs(&mut slow, texts.get(i).as_bytes());
-                prop_assert!(fast == slow || texts.cuts(i).is_empty());
+                let text = Piece { text: entry.text, len: entry.len };
+                push_cut(&mut fast, text, entry.cuts);
+                push_pairs(&mut slow, text.bytes());
+                prop_assert!(fast == slow || entry.cuts.is_empty());
+                prop_assert!(entry.cuts.is_empty() || slow.len() == len_of_cut(entry.len, entry.cuts));
                 let escaped = |value: &str| value.contains(['"', '\\', '\n']);
                 let plain = set.iter().all(|(n, v)| !n.contains('.') && !escaped(v) && v.len() < 40);
                 prop_assert!(!plain || fast == slow);

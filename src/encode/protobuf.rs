@@ -8,23 +8,21 @@ use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis
 
 use super::native;
 use super::pairs::{push_cut, push_pairs};
+use super::single::{PAIR, Single};
 use super::walk::{Names, Piece, Series, Writer};
-use super::wire::{
-    Message, Timestamp, double, push_bytes, push_double, push_integer, tag_of_bytes,
-};
+use super::wire::{Message, Timestamp, push_bytes, push_double, push_integer};
 
 /// Writes protobuf.
 pub(super) struct Protobuf<'a> {
     out: &'a mut Vec<u8>,
-    /// The labels that all series have, as messages.
+    /// The labels that all series have, as messages; and zeroes behind them.
     constant: Vec<u8>,
-    /// Whether labels of the family are other than in its texts.
-    changed: bool,
+    constant_len: usize,
     /// The family that is being written, and where its first series begins.
     family: Message,
     series: usize,
-    /// The field of what is no counter and has one value.
-    gauge: u32,
+    /// Of what has one value: mostly the next series' is the same, but for the value.
+    value: Single,
     /// Since when the last series counts: mostly, so does the next.
     created: Timestamp,
     /// The field of the time of every sample, if they have one.
@@ -50,10 +48,10 @@ impl<'a> Protobuf<'a> {
         Self {
             out,
             constant: Vec::new(),
-            changed: false,
+            constant_len: 0,
             family: Message::default(),
             series: 0,
-            gauge: GAUGE,
+            value: Single::default(),
             created: Timestamp::default(),
             stamp,
         }
@@ -63,18 +61,36 @@ impl<'a> Protobuf<'a> {
     #[inline(always)]
     fn metric(&mut self, labels: Piece<'_>, series: Series<'_>, len: usize) -> Message {
         // A label is about as long in its message as in its text.
-        let len = self.constant.len() + labels.len + len;
+        let len = self.constant_len + labels.len + len;
         let metric = Message::field(self.out, 4, len);
-        if !self.constant.is_empty() {
-            self.out.extend_from_slice(&self.constant);
+        if self.constant_len > 0 {
+            self.out
+                .extend_from_slice(&self.constant[..self.constant_len]);
         }
-        let cuts = if self.changed { &[] } else { series.cuts() };
-        if cuts.is_empty() {
+        if series.cuts.is_empty() {
             push_pairs(self.out, labels.bytes());
         } else {
-            push_cut(self.out, labels.bytes(), cuts);
+            push_cut(self.out, labels, series.cuts);
         }
         metric
+    }
+
+    /// A whole series of one value, whose message `self.value` holds but for that.
+    #[inline(always)]
+    fn single(&mut self, labels: Piece<'_>, series: Series<'_>, x: f64) {
+        let constant = Piece {
+            text: &self.constant,
+            len: self.constant_len,
+        };
+        if !self.stamp.is_empty()
+            || !self
+                .value
+                .push_metric(self.out, constant, labels, series.cuts, x)
+        {
+            let metric = self.metric(labels, series, 32);
+            self.value.push(self.out, x);
+            self.end(metric);
+        }
     }
 
     #[inline(always)]
@@ -95,15 +111,16 @@ impl<'a> Protobuf<'a> {
 
 impl Writer for Protobuf<'_> {
     fn family(&mut self, family: &Family, names: &Names<'_>) {
-        self.changed = names.changed;
         self.constant.clear();
         push_pairs(&mut self.constant, names.constant.as_bytes());
+        self.constant_len = self.constant.len();
+        self.constant.resize(self.constant_len.max(PAIR), 0);
         // Labels, and about as many bytes of numbers.
         let numbers = match &family.values {
             crate::snapshot::Values::Histogram { bounds, .. } => 60 + 14 * bounds.len(),
             _ => 40,
         };
-        let len = family.texts.len_of_text() + family.len() * (self.constant.len() + numbers);
+        let len = family.texts.len_of_text() + family.len() * (self.constant_len + numbers);
         self.family = Message::begin(self.out, len);
         push_bytes(self.out, 1, names.name.as_bytes());
         if !family.help().is_empty() {
@@ -117,10 +134,14 @@ impl Writer for Protobuf<'_> {
             Kind::Histogram => 4,
             Kind::GaugeHistogram => 5,
         };
-        self.gauge = match family.kind() {
-            Kind::Unknown => UNTYPED,
-            _ => GAUGE,
-        };
+        self.value = Single::new(
+            match family.kind() {
+                Kind::Counter => COUNTER,
+                Kind::Unknown => UNTYPED,
+                _ => GAUGE,
+            },
+            None,
+        );
         push_integer(self.out, 3, kind);
         if !family.unit().is_empty() {
             push_bytes(self.out, 5, family.unit().as_bytes());
@@ -128,44 +149,31 @@ impl Writer for Protobuf<'_> {
         self.series = self.out.len();
     }
 
-    #[inline]
+    #[inline(always)]
     fn counter(&mut self, labels: Piece<'_>, value: Number, series: Series<'_>) {
-        let metric = self.metric(labels, series, 32);
-        let value = double(1, value.as_f64());
         let exemplars = series.exemplars();
         if exemplars.is_empty() {
-            let Self { out, created, .. } = self;
-            created.set(3, series.created());
-            // The whole message in a place of a fixed size: copied without a call.
-            let mut all = [0; 27];
-            all[0] = tag_of_bytes(COUNTER);
-            all[1] = (9 + created.len) as u8;
-            all[2..11].copy_from_slice(&value);
-            all[11..].copy_from_slice(&created.bytes);
-            let end = out.len() + 11 + created.len;
-            out.extend_from_slice(&all);
-            out.truncate(end);
-        } else {
-            let created = *self.created(3, series);
-            let message = Message::field(self.out, COUNTER, 0x80);
-            self.out.extend_from_slice(&value);
-            for (.., last) in exemplars {
-                exemplar(self.out, 2, last);
+            if self.value.created != series.created() {
+                self.value = Single::new(COUNTER, series.created());
             }
-            self.out.extend_from_slice(created.as_slice());
-            message.end(self.out);
+            self.single(labels, series, value.as_f64());
+            return;
         }
+        let created = *self.created(3, series);
+        let metric = self.metric(labels, series, 0x80);
+        let message = Message::field(self.out, COUNTER, 0x80);
+        push_double(self.out, 1, value.as_f64());
+        for (.., last) in exemplars {
+            exemplar(self.out, 2, last);
+        }
+        self.out.extend_from_slice(created.as_slice());
+        message.end(self.out);
         self.end(metric);
     }
 
-    #[inline]
+    #[inline(always)]
     fn gauge(&mut self, labels: Piece<'_>, value: f64, series: Series<'_>) {
-        let metric = self.metric(labels, series, 16);
-        let mut all = [0; 11];
-        all[..2].copy_from_slice(&[tag_of_bytes(self.gauge), 9]);
-        all[2..].copy_from_slice(&double(1, value));
-        self.out.extend_from_slice(&all);
-        self.end(metric);
+        self.single(labels, series, value);
     }
 
     fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>, series: Series<'_>) {

@@ -44,12 +44,12 @@ impl Writer for Text<'_> {
         self.0.family(family, names, suffixes(family.kind()));
     }
 
-    #[inline]
+    #[inline(always)]
     fn counter(&mut self, labels: Piece<'_>, value: Number, _: Series<'_>) {
         self.0.line(0, labels, value);
     }
 
-    #[inline]
+    #[inline(always)]
     fn gauge(&mut self, labels: Piece<'_>, value: f64, _: Series<'_>) {
         self.0.line(0, labels, Number::Float(value));
     }

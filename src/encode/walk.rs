@@ -68,8 +68,6 @@ pub(super) struct Names<'a> {
     pub(super) quoted: bool,
     /// The text of the labels that all series have.
     pub(super) constant: &'a str,
-    /// Whether they and the labels of series are other than in the family.
-    pub(super) changed: bool,
 }
 
 /// What few formats ask of a series.
@@ -77,18 +75,16 @@ pub(super) struct Names<'a> {
 pub(super) struct Series<'a> {
     family: &'a Family,
     i: usize,
+    created: u64,
+    /// The lengths in its text: see [`Entry`](crate::snapshot::labels::Entry). None where the labels are written otherwise.
+    pub(super) cuts: &'a [u8],
 }
 
 impl<'a> Series<'a> {
     /// Since when it counts, in milliseconds since the epoch of Unix.
-    pub(super) fn created(self) -> Option<u64> {
-        Some(self.family.texts.created(self.i)).filter(|millis| *millis > 0)
-    }
-
-    /// The lengths in its text: see [`Texts::cuts`](crate::snapshot::labels::Texts::cuts).
     #[inline(always)]
-    pub(super) fn cuts(self) -> &'a [u8] {
-        self.family.texts.cuts(self.i)
+    pub(super) fn created(self) -> Option<u64> {
+        Some(self.created).filter(|millis| *millis > 0)
     }
 
     /// Each behind the places of the series and of its bucket.
@@ -116,42 +112,40 @@ pub(super) fn walk<'a>(
                 name: &name,
                 quoted: false,
                 constant: &constant,
-                changed: true,
             }
         } else {
             Names {
                 name: &meta.name,
                 quoted: meta.utf8 && !is_metric_name(meta.name.as_bytes()),
                 constant: &meta.constant,
-                changed: false,
             }
         };
         writer.family(family, &names);
         let scratch = &mut scratch;
         match &family.values {
             Values::Counter(Numbers::Int(values)) => {
-                each(family, escaping, scratch, |labels, i| {
-                    writer.counter(labels, Number::Int(values[i]), Series { family, i });
+                each(family, escaping, scratch, |labels, series| {
+                    writer.counter(labels, Number::Int(values[series.i]), series);
                 })
             }
             Values::Counter(Numbers::Float(values)) => {
-                each(family, escaping, scratch, |labels, i| {
-                    writer.counter(labels, Number::Float(values[i]), Series { family, i });
+                each(family, escaping, scratch, |labels, series| {
+                    writer.counter(labels, Number::Float(values[series.i]), series);
                 });
             }
-            Values::Gauge(values) => each(family, escaping, scratch, |labels, i| {
-                writer.gauge(labels, values[i], Series { family, i });
+            Values::Gauge(values) => each(family, escaping, scratch, |labels, series| {
+                writer.gauge(labels, values[series.i], series);
             }),
             Values::Summary { .. } | Values::Written(_) => {
-                each(family, escaping, scratch, |labels, i| {
-                    if let Value::Summary(value) = family.value(i) {
-                        writer.summary(labels, &value, Series { family, i });
+                each(family, escaping, scratch, |labels, series| {
+                    if let Value::Summary(value) = family.value(series.i) {
+                        writer.summary(labels, &value, series);
                     }
                 })
             }
-            Values::Histogram { .. } => each(family, escaping, scratch, |labels, i| {
-                if let Value::Histogram(value) = family.value(i) {
-                    writer.histogram(labels, &value, Series { family, i });
+            Values::Histogram { .. } => each(family, escaping, scratch, |labels, series| {
+                if let Value::Histogram(value) = family.value(series.i) {
+                    writer.histogram(labels, &value, series);
                 }
             }),
         }
@@ -169,23 +163,34 @@ fn changes(escaping: Escaping, family: &Family) -> bool {
     }
 }
 
-/// Every series: the text of its labels, escaped, and its place.
+/// Every series, and the text of its labels, escaped.
 #[inline(always)]
-fn each(
-    family: &Family,
+fn each<'a>(
+    family: &'a Family,
     escaping: Escaping,
     scratch: &mut String,
-    mut write: impl FnMut(Piece<'_>, usize),
+    mut write: impl FnMut(Piece<'_>, Series<'a>),
 ) {
-    if !changes(escaping, family) {
-        for (i, (text, len)) in family.texts.iter().enumerate() {
-            write(Piece { text, len }, i);
+    let changed = changes(escaping, family);
+    for (i, entry) in family.texts.iter().enumerate() {
+        let mut labels = Piece {
+            text: entry.text,
+            len: entry.len,
+        };
+        let mut cuts = entry.cuts;
+        if changed {
+            scratch.clear();
+            escaping.labels(family.texts.get(i), scratch);
+            labels = Piece::of(scratch.as_bytes());
+            cuts = &[];
         }
-        return;
-    }
-    for i in 0..family.len() {
-        scratch.clear();
-        escaping.labels(family.texts.get(i), scratch);
-        write(Piece::of(scratch.as_bytes()), i);
+        let series = Series {
+            family,
+            i,
+            created: entry.created,
+            cuts,
+        };
+        // Called in one place only: so it is inlined.
+        write(labels, series);
     }
 }

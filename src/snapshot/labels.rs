@@ -138,7 +138,7 @@ fn unescape(value: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// See [`Texts::cuts`].
+/// See [`Entry::cuts`].
 fn cut(text: &str, cuts: &mut Vec<u8>) {
     let from = cuts.len();
     for (name, value) in parts(text) {
@@ -159,8 +159,7 @@ pub(crate) struct Texts {
     ends: Vec<usize>,
     /// Since when each series counts: milliseconds since the epoch of Unix, 0 where that is not known.
     created: Vec<u64>,
-    /// Per label the lengths of its name and its value, where all of a series' are short and nothing is escaped; found
-    /// once, so that who writes labels in another way need not look for the quotes in every scrape.
+    /// See [`Entry::cuts`]; found once, so that who writes labels in another way need not look for the quotes in every scrape.
     #[cfg_attr(feature = "serde", serde(skip))]
     cuts: Vec<u8>,
     #[cfg_attr(feature = "serde", serde(skip))]
@@ -168,6 +167,19 @@ pub(crate) struct Texts {
     /// Who wrote each of them, so that the next snapshot copies only what is new.
     #[cfg_attr(feature = "serde", serde(skip))]
     keys: Vec<u32>,
+}
+
+/// What [`Texts`] hold of one series.
+pub(crate) struct Entry<'a> {
+    /// Its text, and whatever lies behind it.
+    pub(crate) text: &'a [u8],
+    /// The length of the text.
+    pub(crate) len: usize,
+    /// Per label the lengths of its name and its value in the text; none where one of them is long, or has something
+    /// escaped. A pair takes less than 128 bytes with four more.
+    pub(crate) cuts: &'a [u8],
+    /// Since when the series counts, in milliseconds since the epoch of Unix; 0 where that is not known.
+    pub(crate) created: u64,
 }
 
 impl Texts {
@@ -180,14 +192,21 @@ impl Texts {
         &self.text[start..self.ends[i]]
     }
 
-    /// All of them in turn, each with its length and what lies behind it.
-    #[inline]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let (rest, len) = (&self.text.as_bytes()[start..], end - start);
-            start = end;
-            (rest, len)
+    /// All of them in turn.
+    #[inline(always)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        let (mut start, mut cut) = (0, 0);
+        let ends = self.ends.iter().zip(&self.cut_ends).zip(&self.created);
+        ends.map(move |((&end, &cut_end), &created)| {
+            let entry = Entry {
+                text: &self.text.as_bytes()[start..],
+                len: end - start,
+                // No panic: so it costs nothing where it is not asked for.
+                cuts: self.cuts.get(cut..cut_end as usize).unwrap_or_default(),
+                created,
+            };
+            (start, cut) = (end, cut_end as usize);
+            entry
         })
     }
 
@@ -225,7 +244,7 @@ impl Texts {
         });
     }
 
-    /// Since when series `i` counts, in milliseconds since the epoch of Unix; 0 where that is not known.
+    /// See [`Entry::created`].
     pub(crate) fn created(&self, i: usize) -> u64 {
         self.created[i]
     }
@@ -249,14 +268,6 @@ impl Texts {
             self.cut_ends.truncate(len);
             self.keys.truncate(len);
         }
-    }
-
-    /// Per label of series `i` the lengths of its name and its value in the text; none where one of them is long, or has
-    /// something escaped. A pair takes less than 128 bytes with four more.
-    #[inline(always)]
-    pub(crate) fn cuts(&self, i: usize) -> &[u8] {
-        let start = if i == 0 { 0 } else { self.cut_ends[i - 1] };
-        &self.cuts[start as usize..self.cut_ends[i] as usize]
     }
 
     /// The length of all texts together.
@@ -315,9 +326,9 @@ mod tests {
         texts.push(r#"ab="c",d="""#, 0);
         texts.push(r#"ab="\\",d="""#, 0);
         texts.push(r#"ab="x""#, 0);
-        let cuts: Vec<_> = (0..4).map(|i| texts.cuts(i)).collect();
-        assert_eq!(cuts, [&[][..], &[2, 1, 1, 0], &[], &[2, 1]]);
+        let cuts = |texts: &Texts| texts.iter().map(|e| e.cuts.to_vec()).collect::<Vec<_>>();
+        assert_eq!(cuts(&texts), [&[][..], &[2, 1, 1, 0], &[], &[2, 1]]);
         texts.truncate(2);
-        assert_eq!(texts.cuts(1), [2, 1, 1, 0]);
+        assert_eq!(cuts(&texts), [&[][..], &[2, 1, 1, 0]]);
     }
 }

@@ -1,0 +1,164 @@
+//! Series of one value as messages of protobuf: most series there are.
+//!
+//! Mostly such a message is short, and its length is known before it is written: then there is room for all of it at once,
+//! and its parts are copied there in pieces of fixed sizes, without calls and without asking the buffer for each of them.
+
+use super::pairs::len_of_cut;
+use super::walk::Piece;
+use super::wire::{Timestamp, double, tag_of_bytes};
+
+/// The field of a value in a metric: a message with the value in field 1, and since when it counts in field 3.
+#[derive(Default)]
+pub(super) struct Single {
+    /// With 0 for the value, and zeroes behind it.
+    bytes: [u8; LEN],
+    len: usize,
+    pub(super) created: Option<u64>,
+}
+
+/// What it takes at most.
+const LEN: usize = 27;
+/// Where the value stands.
+const VALUE: std::ops::Range<usize> = 3..11;
+
+/// What is copied of a name and its value, and of constant labels: whole vector registers.
+pub(super) const PAIR: usize = 64;
+/// Of the longest metric that is written so, and of what is copied behind its last pair.
+const ROOM: usize = 256;
+
+impl Single {
+    pub(super) fn new(field: u32, created: Option<u64>) -> Self {
+        let since = created.map(|millis| Timestamp::new(3, millis));
+        let since = since.unwrap_or_default();
+        let mut bytes = [0; LEN];
+        bytes[..2].copy_from_slice(&[tag_of_bytes(field), 9 + since.len as u8]);
+        bytes[2..11].copy_from_slice(&double(1, 0.0));
+        bytes[11..].copy_from_slice(&since.bytes);
+        Self {
+            bytes,
+            len: 11 + since.len,
+            created,
+        }
+    }
+
+    pub(super) fn push(&self, out: &mut Vec<u8>, x: f64) {
+        let mut bytes = self.bytes;
+        bytes[VALUE].copy_from_slice(&x.to_le_bytes());
+        out.extend_from_slice(&bytes[..self.len]);
+    }
+
+    /// Appends a whole metric, unless it is long: the messages of constant labels, the labels, of these lengths, and the
+    /// value. Says whether it did.
+    #[inline(always)]
+    pub(super) fn push_metric(
+        &self,
+        out: &mut Vec<u8>,
+        constant: Piece<'_>,
+        labels: Piece<'_>,
+        cuts: &[u8],
+        x: f64,
+    ) -> bool {
+        let len = constant.len + len_of_cut(labels.len, cuts) + self.len;
+        if cuts.is_empty() || constant.len > PAIR || len > ROOM - PAIR - 7 {
+            return false;
+        }
+        let from = out.len();
+        out.extend_from_slice(&[0; ROOM]);
+        let Some(room) = out.last_chunk_mut::<ROOM>() else {
+            return false;
+        };
+        room[0] = tag_of_bytes(4);
+        let mut at = 2;
+        if len <= 0x7F {
+            room[1] = len as u8;
+        } else {
+            room[1..3].copy_from_slice(&[len as u8 | 0x80, (len >> 7) as u8]);
+            at = 3;
+        }
+        if let (false, Some(chunk)) = (constant.is_empty(), constant.text.first_chunk::<PAIR>()) {
+            room[at..at + PAIR].copy_from_slice(chunk);
+            at += constant.len;
+        }
+        let mut start = 0;
+        for cut in cuts.chunks_exact(2) {
+            let (name, value) = (usize::from(cut[0]), usize::from(cut[1]));
+            let len = name + 2 + value;
+            let place = room.get_mut(at..at + 4 + PAIR);
+            let pair = labels.text.get(start..start + PAIR);
+            let (Some(place), Some(pair), true) = (place, pair, len <= PAIR) else {
+                out.truncate(from);
+                return false;
+            };
+            place[..4].copy_from_slice(&[tag_of_bytes(1), len as u8 + 2, tag_of_bytes(1), cut[0]]);
+            place[4..].copy_from_slice(pair);
+            if let Some(between) = place.get_mut(4 + name..6 + name) {
+                between.copy_from_slice(&[tag_of_bytes(2), cut[1]]);
+            }
+            at += 4 + len;
+            // Behind the quote and the comma.
+            start += len + 2;
+        }
+        if let Some(place) = room.get_mut(at..at + LEN) {
+            place.copy_from_slice(&self.bytes);
+            place[VALUE].copy_from_slice(&x.to_le_bytes());
+        }
+        out.truncate(from + at + self.len);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::encode::pairs::push_pairs;
+    use crate::encode::wire::Message;
+    use crate::snapshot::labels::{Texts, text};
+
+    proptest! {
+        #[test]
+        fn the_fast_way_writes_what_the_slow_way_does(
+            sets in proptest::collection::vec(
+                proptest::collection::vec(("[a-c]{1,2}|[a-z]{1,70}", "[a-z\"\\\\日]{0,12}|x{20,100}"), 0..6),
+                0..6,
+            ),
+            constant in proptest::collection::vec(("[a-c]{1,2}", "[a-z\"日]{0,20}"), 0..4),
+            x in any::<f64>(),
+            created in proptest::option::of(0_u64..40_000_000_000_000),
+        ) {
+            fn refs(set: &[(String, String)]) -> Vec<(&str, &str)> {
+                set.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+            }
+            let mut texts = Texts::default();
+            for set in &sets {
+                texts.push(&text(&refs(set)), 0);
+            }
+            // What is behind the last text of a family is not always enough to copy.
+            texts.push(&text(&[("behind", &"y".repeat(PAIR))]), 0);
+            let mut fixed = Vec::new();
+            push_pairs(&mut fixed, text(&refs(&constant)).as_bytes());
+            let len = fixed.len();
+            fixed.resize(len.max(PAIR), 0);
+            let fixed = Piece { text: &fixed, len };
+            let single = Single::new(3, created);
+            for (entry, set) in texts.iter().zip(&sets) {
+                let labels = Piece { text: entry.text, len: entry.len };
+                let mut fast = b"before".to_vec();
+                let mut slow = fast.clone();
+                let done = single.push_metric(&mut fast, fixed, labels, entry.cuts, x);
+                if done {
+                    let metric = Message::field(&mut slow, 4, 0);
+                    slow.extend_from_slice(fixed.bytes());
+                    push_pairs(&mut slow, labels.bytes());
+                    single.push(&mut slow, x);
+                    metric.end(&mut slow);
+                }
+                prop_assert_eq!(fast, slow);
+                let short = set.iter().all(|(name, value)| name.len() + value.len() < 63);
+                let few = !entry.cuts.is_empty() && len < 40 && labels.len < 90;
+                prop_assert!(done || !short || !few, "{labels:?}", labels = set);
+            }
+        }
+    }
+}
