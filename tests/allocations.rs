@@ -411,6 +411,65 @@ fn a_request_allocates_nothing_that_grows_with_the_series() {
     }
 }
 
+/// In every format and coding, with updates in between: what is live after the first hundred is all there ever is.
+#[test]
+fn memory_is_flat_over_ten_thousand_scrapes() {
+    use std::task::{Context, Poll, Waker};
+    use tower_service::Service;
+
+    let _alone = ALONE.lock();
+    let accepts = [
+        "text/plain;version=0.0.4",
+        "text/plain;version=1.0.0;escaping=allow-utf-8",
+        "application/openmetrics-text;version=1.0.0",
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+    ];
+    let registry = Registry::new();
+    let counters = Counter::<()>::builder("c_total", "Counted.")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    let histogram = Histogram::<()>::builder("h_seconds", "Time.")
+        .native(3)
+        .register(&registry)
+        .unwrap();
+    let summary = Summary::<()>::builder("s_seconds", "Time.")
+        .register(&registry)
+        .unwrap();
+    (0..100).for_each(|i| summary.observe(shuffled(i)));
+    let mut service = tallies::MetricsService::of([&registry]);
+    let mut scrape = |i: usize| {
+        for x in ["a", "b", "\"c\""] {
+            counters.with([x]).inc();
+        }
+        histogram.observe((i % 10) as f64);
+        let accept = accepts[i % accepts.len()];
+        let coding = ["identity", "gzip", "zstd"][i / accepts.len() % 3];
+        let request = http::Request::builder()
+            .header("accept", accept)
+            .header("accept-encoding", coding)
+            .body(())
+            .unwrap();
+        // Without a runtime it is done when it is asked for.
+        let answer = service
+            .call(request)
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(answer, Poll::Ready(Ok(answer)) if answer.status() == 200));
+        let (_, page) = encode::render(&registry.snapshot(), accept);
+        assert!(!page.is_empty());
+    };
+    let live = || {
+        settle();
+        BYTES.load(Relaxed)
+    };
+    (0..100).for_each(&mut scrape);
+    let early = live();
+    (100..10_000).for_each(&mut scrape);
+    let grown = live() - early;
+    assert!(grown <= 256, "ten thousand scrapes keep {grown} bytes");
+}
+
 /// The targets of the design: 1.3 times a hand-written floor of 92 and 300 bytes, for series that one thread uses.
 #[test]
 fn bytes_per_series() {

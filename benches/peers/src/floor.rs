@@ -162,6 +162,9 @@ pub fn forms(row: Row) -> Vec<Form> {
                 || assert_histograms(&text.lock().unwrap()),
             )]
         }
+        // How much more the other formats cost.
+        Row::OpenMetricsCounters | Row::ProtobufCounters => crate::tallies_forms(Row::ScrapeCounters),
+        Row::OpenMetricsHistograms | Row::ProtobufHistograms => crate::tallies_forms(Row::ScrapeHistograms),
         Row::Register => {
             let family = keep(Mutex::new((Index::default(), vec![])));
             vec![Form::register(

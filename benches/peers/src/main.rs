@@ -41,15 +41,37 @@ pub enum Row {
     TimerTsc,
     ScrapeCounters,
     ScrapeHistograms,
+    OpenMetricsCounters,
+    OpenMetricsHistograms,
+    ProtobufCounters,
+    ProtobufHistograms,
     Register,
     BytesCounter,
     BytesHistogram,
 }
 
+/// What a scrape is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    OpenMetrics,
+    Protobuf,
+}
+
+impl Row {
+    pub fn format(self) -> Format {
+        match self {
+            Self::OpenMetricsCounters | Self::OpenMetricsHistograms => Format::OpenMetrics,
+            Self::ProtobufCounters | Self::ProtobufHistograms => Format::Protobuf,
+            _ => Format::Text,
+        }
+    }
+}
+
 /// A row, its name on the command line, its title, and what it is to reach against the floor and against the best peer.
 type Target = (Row, &'static str, &'static str, &'static str, &'static str);
 
-const TARGETS: [Target; 18] = [
+const TARGETS: [Target; 22] = [
     (Row::Counter, "counter", "counter inc", "≤ 1.2", "8× / 8×"),
     (Row::Handles, "handles", "counter inc, 16 handles in turn", "≤ 1.2", "8×"),
     (Row::Float, "float", "counter add, float", "≤ 1.1", "1.7× / 7×"),
@@ -77,6 +99,22 @@ const TARGETS: [Target; 18] = [
         "≤ 1.3",
         "4×",
     ),
+    (
+        Row::OpenMetricsCounters,
+        "openmetrics-counters",
+        "the same counters in OpenMetrics; floor: our text",
+        "≤ 1.5",
+        "",
+    ),
+    (
+        Row::OpenMetricsHistograms,
+        "openmetrics-histograms",
+        "the same histograms in OpenMetrics; floor: our text",
+        "≤ 1.5",
+        "",
+    ),
+    (Row::ProtobufCounters, "protobuf-counters", "the same counters in protobuf; floor: our text", "≤ 1.5", ""),
+    (Row::ProtobufHistograms, "protobuf-histograms", "the same histograms in protobuf; floor: our text", "≤ 1.5", ""),
     (Row::Register, "register", "register a series", "≤ 2", "ahead of the popular two"),
     (Row::BytesCounter, "bytes-counter", "bytes per series, counter", "≤ 1.3", "ahead of the popular two"),
     (Row::BytesHistogram, "bytes-histogram", "bytes per series, histogram", "≤ 1.3", "ahead of the popular two"),

@@ -150,6 +150,10 @@ pub fn forms(row: Row) -> Vec<Form> {
             }
             scrapes(keep(vec), assert_histograms)
         }
+        // They write text only.
+        Row::OpenMetricsCounters | Row::OpenMetricsHistograms | Row::ProtobufCounters | Row::ProtobufHistograms => {
+            vec![]
+        }
         Row::Register => {
             let dynamic = keep(Mutex::new(keep(counters())));
             vec![Form::register(

@@ -7,9 +7,9 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::Row;
 use crate::timing::{Form, keep, over, repeat};
 use crate::workload::*;
+use crate::{Format, Row};
 
 pub fn forms(row: Row) -> Vec<Form> {
     match row {
@@ -163,16 +163,16 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_eq!(histogram.get_sample_count(), done.all),
             )]
         }
-        Row::ScrapeCounters => {
+        Row::ScrapeCounters | Row::ProtobufCounters => {
             let registry = keep(Registry::new());
             let vec = counters();
             for (n, (method, path)) in LABELS.iter().enumerate() {
                 vec.with_label_values(&[method, path]).inc_by(count_of(n));
             }
             registry.register(Box::new(vec)).unwrap();
-            scrapes(registry, assert_counters)
+            scrapes(registry, row.format(), assert_counters)
         }
-        Row::ScrapeHistograms => {
+        Row::ScrapeHistograms | Row::ProtobufHistograms => {
             let registry = keep(Registry::new());
             let vec = histograms();
             for (method, path) in LABELS.iter() {
@@ -180,7 +180,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                 ONE_EACH.iter().for_each(|value| histogram.observe(*value));
             }
             registry.register(Box::new(vec)).unwrap();
-            scrapes(registry, assert_histograms)
+            scrapes(registry, row.format(), assert_histograms)
         }
         Row::Register => {
             let family = keep(Mutex::new(counters()));
@@ -211,8 +211,8 @@ pub fn forms(row: Row) -> Vec<Form> {
             LABELS.iter().for_each(|(method, path)| vec.with_label_values(&[method, path]).observe(0.3));
             Box::new(vec)
         })],
-        // It has neither.
-        Row::Native | Row::Summary => vec![],
+        // It has none of them.
+        Row::Native | Row::Summary | Row::OpenMetricsCounters | Row::OpenMetricsHistograms => vec![],
     }
 }
 
@@ -233,7 +233,31 @@ fn total(vec: &IntCounterVec) -> u64 {
     METHODS.iter().map(|method| paths().iter().map(|path| of(*method, *path)).sum::<u64>()).sum()
 }
 
-fn scrapes(registry: &'static Registry, check: fn(&str)) -> Vec<Form> {
+/// Its protobuf is a feature that slows down its text.
+#[cfg(feature = "protobuf")]
+fn protobuf(registry: &'static Registry, check: fn(&str)) -> Vec<Form> {
+    let kept = keep(Mutex::new(Vec::new()));
+    vec![Form::scrape(
+        "gather and encode into a kept Vec",
+        SERIES,
+        || {
+            let mut page = kept.lock().unwrap();
+            page.clear();
+            prometheus::ProtobufEncoder::new().encode(&registry.gather(), &mut *page).unwrap();
+        },
+        move || check(&as_text(&kept.lock().unwrap(), Format::Protobuf)),
+    )]
+}
+
+#[cfg(not(feature = "protobuf"))]
+fn protobuf(_: &'static Registry, _: fn(&str)) -> Vec<Form> {
+    vec![]
+}
+
+fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<Form> {
+    if format == Format::Protobuf {
+        return protobuf(registry, check);
+    }
     let text = keep(Mutex::new(String::new()));
     let last = keep(Mutex::new(Vec::new()));
     vec![

@@ -12,9 +12,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig};
 use prometheus_client::registry::Registry;
 
-use crate::Row;
 use crate::timing::{Done, Form, keep, over, repeat};
 use crate::workload::*;
+use crate::{Format, Row};
 
 /// Label values that are never freed: not what a request brings, but the fastest key there is.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -180,16 +180,16 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_eq!(read(histogram).0, done.all),
             )]
         }
-        Row::ScrapeCounters => {
+        Row::ScrapeCounters | Row::OpenMetricsCounters | Row::ProtobufCounters => {
             let family = Family::<Owned, Counter>::default();
             for (n, labels) in LABELS.iter().enumerate() {
                 family.get_or_create(&owned(labels)).inc_by(count_of(n));
             }
             let mut registry = Registry::default();
             registry.register("requests", "Requests", family);
-            scrapes(keep(registry), assert_counters)
+            scrapes(keep(registry), row.format(), assert_counters)
         }
-        Row::ScrapeHistograms => {
+        Row::ScrapeHistograms | Row::OpenMetricsHistograms | Row::ProtobufHistograms => {
             let family = histograms();
             for labels in LABELS.iter() {
                 let histogram = family.get_or_create(&owned(labels));
@@ -197,7 +197,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             }
             let mut registry = Registry::default();
             registry.register("seconds", "Time", family);
-            scrapes(keep(registry), assert_histograms)
+            scrapes(keep(registry), row.format(), assert_histograms)
         }
         Row::Register => {
             let family = keep(Mutex::new(Family::<Owned, Counter>::default()));
@@ -259,7 +259,27 @@ fn read(histogram: &Histogram) -> (u64, f64) {
     (field(" count: ").parse().unwrap(), field(" sum: ").parse().unwrap())
 }
 
-fn scrapes(registry: &'static Registry, check: fn(&str)) -> Vec<Form> {
+#[cfg(feature = "protobuf")]
+fn protobuf(registry: &'static Registry, check: fn(&str)) -> Vec<Form> {
+    let last = keep(Mutex::new(Vec::new()));
+    vec![Form::scrape(
+        "prometheus_protobuf::encode_to_vec",
+        SERIES,
+        || *last.lock().unwrap() = prometheus_client::encoding::prometheus_protobuf::encode_to_vec(registry).unwrap(),
+        move || check(&as_text(&last.lock().unwrap(), Format::Protobuf)),
+    )]
+}
+
+#[cfg(not(feature = "protobuf"))]
+fn protobuf(_: &'static Registry, _: fn(&str)) -> Vec<Form> {
+    vec![]
+}
+
+/// What it calls text is OpenMetrics.
+fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<Form> {
+    if format == Format::Protobuf {
+        return protobuf(registry, check);
+    }
     let text = keep(Mutex::new(String::new()));
     let last = keep(Mutex::new(String::new()));
     vec![

@@ -6,9 +6,9 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, Summary, UpDownCounter};
 
-use crate::Row;
 use crate::timing::{Form, along, keep, over, repeat};
 use crate::workload::{self, *};
+use crate::{Format, Row};
 
 #[derive(Labels)]
 struct Strings<'a> {
@@ -167,7 +167,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             |_, n| along(n, &SHUFFLED, |value| SUMMARY.observe(*value)),
             |done| assert_observed((global("summary_count") as u64, global("summary_sum")), done.all),
         )],
-        Row::ScrapeCounters => {
+        Row::ScrapeCounters | Row::OpenMetricsCounters | Row::ProtobufCounters => {
             let registry = keep(Registry::new());
             let family = counters(registry, true);
             // The floor sums eight shards: so many threads count in every series, until it is hot.
@@ -177,9 +177,9 @@ pub fn forms(row: Row) -> Vec<Form> {
                     family.with([*method, *path]).add(if shard == 0 { count - count / 8 * 7 } else { count / 8 });
                 }
             });
-            scrapes(registry, assert_counters)
+            scrapes(registry, row.format(), assert_counters)
         }
-        Row::ScrapeHistograms => {
+        Row::ScrapeHistograms | Row::OpenMetricsHistograms | Row::ProtobufHistograms => {
             let registry = keep(Registry::new());
             let family = histograms(registry, true);
             on_eight_threads(move |shard| {
@@ -189,7 +189,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                     }
                 }
             });
-            scrapes(registry, assert_histograms)
+            scrapes(registry, row.format(), assert_histograms)
         }
         Row::Register => {
             let family = keep(Mutex::new((Registry::new(), None)));
@@ -257,18 +257,25 @@ fn histograms(registry: &Registry, hot: bool) -> Arc<Histogram<[&'static str; 2]
 }
 
 /// In the steady state: snapshot and text are used again, as the server does.
-fn scrapes(registry: &'static Registry, check: fn(&str)) -> Vec<Form> {
+fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<Form> {
     let kept = keep(Mutex::new((Snapshot::default(), Vec::new())));
+    let (how, write): (_, fn(&Snapshot, &mut Vec<u8>)) = match format {
+        Format::Text => ("snapshot_into and encode::text_into, kept", tallies::encode::text_into),
+        Format::OpenMetrics => {
+            ("snapshot_into and encode::open_metrics_into, kept", tallies::encode::open_metrics_into)
+        }
+        Format::Protobuf => ("snapshot_into and encode::protobuf_into, kept", tallies::encode::protobuf_into),
+    };
     vec![Form::scrape(
-        "snapshot_into and encode::text_into, kept",
+        how,
         SERIES,
-        || {
+        move || {
             let (snapshot, text) = &mut *kept.lock().unwrap();
             registry.snapshot_into(snapshot);
             text.clear();
-            tallies::encode::text_into(snapshot, text);
+            write(snapshot, text);
         },
-        move || check(std::str::from_utf8(&kept.lock().unwrap().1).unwrap()),
+        move || check(&as_text(&kept.lock().unwrap().1, format)),
     )]
 }
 

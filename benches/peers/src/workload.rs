@@ -1,6 +1,9 @@
 //! What every contestant is asked to do: the same values, labels and series, and how an exposition is checked.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
+
+use crate::Format;
 
 /// Every batch is a multiple of this, so that whole sequences go by and sums are known.
 pub const SEQUENCE: u64 = 2048;
@@ -154,6 +157,82 @@ pub fn assert_histograms(text: &str) {
 /// The sum of all samples whose line starts with `start`.
 pub fn sum_in(text: &str, start: &str) -> f64 {
     samples(text).filter(|(line, _)| line.starts_with(start)).map(|(_, number)| number).sum()
+}
+
+/// A page as lines of text.
+pub fn as_text(page: &[u8], format: Format) -> Cow<'_, str> {
+    match format {
+        Format::Text | Format::OpenMetrics => Cow::Borrowed(std::str::from_utf8(page).unwrap()),
+        Format::Protobuf => Cow::Owned(lines_of(page)),
+    }
+}
+
+/// The counters and histograms of protobuf pages, without their labels.
+fn lines_of(page: &[u8]) -> String {
+    let mut lines = String::new();
+    let mut page = page;
+    while !page.is_empty() {
+        let (family, rest) = page_split(page);
+        page = rest;
+        for (_, metric) in fields(family).filter(|(field, _)| *field == 4) {
+            for (_, counter) in fields(metric).filter(|(field, _)| *field == 3) {
+                fields(counter).filter(|f| f.0 == 1).for_each(|f| line(&mut lines, "", double(f.1)));
+            }
+            for (_, histogram) in fields(metric).filter(|(field, _)| *field == 7) {
+                for (field, value) in fields(histogram) {
+                    match field {
+                        1 => line(&mut lines, "_count", varint(value).0 as f64),
+                        2 => line(&mut lines, "_sum", double(value)),
+                        3 => line(&mut lines, "_bucket", 0.0),
+                        _ => {}
+                    }
+                }
+                // Some leave out the last bucket, which is the count.
+                if fields(histogram).filter(|f| f.0 == 3).count() == BOUNDS.len() {
+                    line(&mut lines, "_bucket", 0.0);
+                }
+            }
+        }
+    }
+    lines
+}
+
+fn line(lines: &mut String, suffix: &str, value: f64) {
+    use std::fmt::Write;
+    writeln!(lines, "name{suffix}{{}} {value}").unwrap();
+}
+
+fn page_split(page: &[u8]) -> (&[u8], &[u8]) {
+    let (len, rest) = varint(page);
+    rest.split_at(len as usize)
+}
+
+/// The fields of a message, each with its content: of a number its bytes.
+fn fields(message: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut rest = message;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (tag, after) = varint(rest);
+        let (content, after) = match tag & 7 {
+            0 => after.split_at(after.len() - varint(after).1.len()),
+            1 => after.split_at(8),
+            _ => page_split(after),
+        };
+        rest = after;
+        Some((tag >> 3, content))
+    })
+}
+
+fn varint(bytes: &[u8]) -> (u64, &[u8]) {
+    let len = bytes.iter().position(|byte| *byte < 0x80).unwrap() + 1;
+    let n = bytes[..len].iter().rev().fold(0, |n, byte| n << 7 | u64::from(byte & 0x7f));
+    (n, &bytes[len..])
+}
+
+fn double(bytes: &[u8]) -> f64 {
+    f64::from_le_bytes(bytes.try_into().unwrap())
 }
 
 /// Each sample's line and its number.
