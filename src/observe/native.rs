@@ -36,6 +36,8 @@ pub(crate) struct Table {
     schema: i8,
     limit: u32,
     zero_threshold: f64,
+    /// The bits of the first number that is neither zero here nor subnormal, and how many there are from it on below infinity.
+    plain: (u64, u64),
     /// A power of two.
     slots: usize,
     /// Seen as a [`Block`]: `state`, two sums, counts, keys.
@@ -98,10 +100,13 @@ impl Key {
 impl Table {
     fn new(resolution: &Resolution, slots: usize) -> Box<Self> {
         let words = BUCKET + 2 * slots;
+        let zero = resolution.zero_threshold.abs().to_bits();
+        let first = (zero + 1).max(f64::MIN_POSITIVE.to_bits());
         Box::new(Self {
             schema: resolution.schema,
             limit: resolution.limit,
             zero_threshold: resolution.zero_threshold,
+            plain: (first, f64::INFINITY.to_bits() - first),
             slots,
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
         })
@@ -196,10 +201,30 @@ impl Table {
         owner_load(unsafe { self.block().cell(0) }) >> 1
     }
 
+    fn key_of(&self, value: f64, bucket: usize) -> Key {
+        Key::new(value, self.schema, self.zero_threshold, bucket)
+    }
+
+    /// As [`key_of`](Self::key_of), in fewer instructions; not of infinity, nor of subnormal numbers that are not zero here.
+    #[inline(always)]
+    fn common_key_of(&self, value: f64, bucket: usize) -> Option<Key> {
+        // Of integers all the way: the caller has tested the same ones.
+        let bits = value.to_bits() & (u64::MAX >> 1);
+        let (first, len) = self.plain;
+        let code = if bits.wrapping_sub(first) < len {
+            let sign = (value.to_bits() >> 32) as u32 & Key::NEGATIVE;
+            (index::of_normal_at(bits, self.schema) + Key::BIAS) as u32 | sign
+        } else if value.abs() <= self.zero_threshold {
+            Key::ZERO
+        } else {
+            return None;
+        };
+        Some(Key(u64::from(code) | (bucket as u64) << 32))
+    }
+
     /// The owner observes, if the key of this value is there.
     #[inline(always)]
-    fn observe(&self, (bucket, value, times): (usize, f64, u64)) -> bool {
-        let key = Key::new(value, self.schema, self.zero_threshold, bucket);
+    fn observe(&self, key: Key, (_, value, times): (usize, f64, u64)) -> bool {
         let Some(slot) = self.find(key) else {
             return false;
         };
@@ -256,7 +281,11 @@ impl Table {
 #[inline(always)]
 pub(super) unsafe fn observe_known(block: Block, what: (usize, f64, u64)) -> bool {
     // SAFETY: by the caller's word.
-    unsafe { Table::own(block) }.is_some_and(|table| table.observe(what))
+    let Some(table) = (unsafe { Table::own(block) }) else {
+        return false;
+    };
+    let key = table.common_key_of(what.1, what.0);
+    key.is_some_and(|key| table.observe(key, what))
 }
 
 /// Observes, with a larger or coarser table if it has to be; returns the number of observations there are. `None`, and
@@ -273,7 +302,9 @@ pub(super) unsafe fn write(
 ) -> Option<u64> {
     // SAFETY: by the caller's word.
     unsafe {
-        if !observe_known(block, what) {
+        // A key that the hot path does not make is made here.
+        let known = |table: &Table| table.observe(table.key_of(what.1, what.0), what);
+        if !Table::own(block).is_some_and(known) {
             thread.alone(|| observe_new(block, resolution, what))?;
         }
         Table::own(block).map(Table::own_count)
@@ -287,7 +318,7 @@ pub(super) unsafe fn write(
 /// As for [`write()`], and no other replacement is under way (T5).
 unsafe fn observe_new(block: Block, resolution: &Resolution, what: (usize, f64, u64)) {
     let (bucket, value, times) = what;
-    let key = |table: &Table| Key::new(value, table.schema, table.zero_threshold, bucket);
+    let key = |table: &Table| table.key_of(value, bucket);
     // SAFETY: by the caller's word.
     let old = unsafe { Table::own(block) };
     if !old.is_some_and(|old| old.takes(key(old))) {
@@ -297,8 +328,8 @@ unsafe fn observe_new(block: Block, resolution: &Resolution, what: (usize, f64, 
     // SAFETY: as above; it was there, or was made.
     let table = unsafe { Table::own(block) }.expect("it was made");
     // At a lower resolution the bucket may be one that is there.
-    if !table.observe(what) {
-        let key = key(table);
+    let key = key(table);
+    if !table.observe(key, what) {
         let slot = table.free_slot(key);
         // Relaxed: carried by the count's Release in `observe` (T1).
         table.key(slot).store(key.0, Relaxed);
@@ -332,7 +363,7 @@ unsafe fn replace(
         loop {
             let halvings = (old.schema - fresh.schema) as u32;
             codes.clear();
-            let new = Key::new(value, fresh.schema, fresh.zero_threshold, bucket);
+            let new = fresh.key_of(value, bucket);
             let keys = entries
                 .iter()
                 .map(|(key, _): &(Key, u64)| key.coarser(halvings));

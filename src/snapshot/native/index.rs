@@ -85,6 +85,12 @@ fn of_normal(bits: u64) -> i32 {
     (((bits >> 52) as i32 - 1023) << 8) + k as i32
 }
 
+/// As [`of`], of the bits of a positive number that is neither subnormal nor infinite.
+#[inline(always)]
+pub(crate) fn of_normal_at(bits: u64, schema: i8) -> i32 {
+    coarser(of_normal(bits), (FINEST - schema) as u32)
+}
+
 /// The bucket of a number above 0 at a schema; of infinity the one after the largest number's.
 #[inline(always)]
 pub(crate) fn of(value: f64, schema: i8) -> i32 {
@@ -110,7 +116,8 @@ fn of_rare(value: f64) -> i32 {
 /// The bucket that holds bucket `index` after so many halvings of the resolution.
 #[inline(always)]
 pub(crate) fn coarser(index: i32, halvings: u32) -> i32 {
-    (index + (1 << halvings) - 1) >> halvings
+    // Rounded up: the shift rounds down.
+    -(-index >> halvings)
 }
 
 /// The largest number that is in bucket `index`, or below it: the bound, rounded down. Below the smallest number 0, above the
