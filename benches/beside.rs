@@ -108,13 +108,13 @@ fn main() {
     println!("Nanoseconds per batch of {UPDATES} updates; {ROUNDS} rounds.\n");
     println!("| batch | beside | median | p99.9, best round | p99.9, median round | scrapes |");
     println!("|---|---|---|---|---|---|");
-    let one = family.bind([&names[0]]);
+    let one = family.with([&names[0]]);
     measure("one counter", &registry, || {
         (0..UPDATES).for_each(|_| one.inc());
     });
     let each: Vec<_> = names[..UPDATES]
         .iter()
-        .map(|name| family.bind([name]))
+        .map(|name| family.with([name]))
         .collect();
     measure("1 000 counters", &registry, || {
         each.iter().for_each(|counter| counter.inc());
