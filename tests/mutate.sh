@@ -24,7 +24,7 @@ argued() {
     *graced*) echo "the collector is its own partner here: when cold updates have ended is the epoch's own promise" ;;
     *self.answer.load* | *self.answer.store*) echo "plain memory behind a pointer that a later question may replace, which loom does not see" ;;
     *next.swap* | *self.pages*load*) echo "plain memory behind a pointer that the next flush but one replaces, which loom does not see" ;;
-    *"let old = cell.load"*) echo "plain memory behind a pointer that a pass frees, which loom does not see" ;;
+    *"let old = cell.load"*) echo "what it carries has come before: with the owners' answers, or by the epoch" ;;
     *) return 1 ;;
     esac
 }
@@ -41,7 +41,7 @@ perl -i -ne '
     $use = 0 if /;/;
     print;
     close ARGV if eof;
-' "$tree"/src/observe/{buckets,level,memory,native,pass,shard,slot,stream,tally,mod,window}.rs "$tree"/src/sync/passes.rs
+' "$tree"/src/observe/{buckets,level,memory,native,pass,published,shard,slot,stream,tally,mod,window}.rs "$tree"/src/sync/passes.rs
 
 # What stands at a line marked `// mutation: name` instead, for the default targets. All are compiled at once; MUTATE
 # names the one that runs.
@@ -124,8 +124,10 @@ failing() { # test program, models; prints the first that fails
     done
 }
 
-tables="native::a_table_read_is_a_prefix native::an_owner_answers_with_a_table"
-every="$every $tables"
+tables="native::a_table_read_is_a_prefix native::an_owner_answers_with_a_table native::a_replaced_table_outlives_its_readers
+    native::a_slot_with_a_table_is_used_again"
+published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_not_there"
+every="$tables $published $every"
 
 models=$(build)
 [ -n "$models" ] || { cat target/mutate/build.log; echo "the models do not compile"; exit 1; }
@@ -182,6 +184,7 @@ while IFS=$'\t' read -r site place line; do
     case $place in
     *stream.rs*) which=a_stream_read_is_a_prefix ;;
     *native.rs*) which=$tables ;;
+    *published.rs*) which=$published ;;
     *) which=$quick ;;
     esac
     if reason=$(argued "$line"); then
@@ -234,6 +237,12 @@ step "a key is written after its count" observe/native.rs \
     's/(        table\.key\(slot\)\.store\(key\.0, Relaxed\);\n)(.*?value, times\) \};\n)/$2$1/s'
 step "a table is published before the copy" observe/native.rs \
     's/(        fresh\.take_over\(old, &entries\);\n)/        unsafe { block.cell(0) }.store((&raw const *fresh).expose_provenance() as u64, Release);\n$1/'
+step "a table is freed at once" observe/native.rs 's/later\(move \|\| \{(.*?)\}\);/{$1}/s'
+step "a table is given back before it is folded" observe/mod.rs \
+    's/(        if let Some\(overflow\) = overflow \{\n            overflow\.fold\(block\);\n        \}\n)(        release\(block\);\n)/$2$1/'
+step "what is published is freed at once" observe/published.rs 's/later\(move \|\| T::free\(old\)\)/T::free(old)/'
+step "what is published is replaced by load and store" observe/published.rs \
+    's/self\.0\.swap\(fresh, [^)]*\)\)/{ let old = self.0.load(Acquire); self.0.store(fresh, Release); old }/'
 step "a pass that has begun is good enough" sync/passes.rs 's/let wanted = state\.begun \+ 1;/let wanted = state.begun.max(1);/'
 step "passes do not wait" sync/passes.rs 's/if !state\.running \{/if true {/'
 step "promotion empties the shared cell" observe/tally.rs \

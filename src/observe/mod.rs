@@ -37,6 +37,7 @@ mod memory;
 mod models;
 mod native;
 mod pass;
+mod published;
 mod shard;
 mod slot;
 #[cfg(not(loom))]

@@ -21,6 +21,7 @@ use super::window::Ages;
 use super::{Buckets, Cells, Change, Engine, Level, Outcome, Place, Shape, Tag, Tally, UpDown};
 
 mod native;
+mod published;
 
 /// Runs a model over all interleavings with at most `preemptions` (0: all there are), and returns what it noted.
 fn reached<T: Ord + Debug + Send + 'static>(

@@ -22,6 +22,7 @@ use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
 use super::buckets::{BUCKET, Observed, SUM, join_sums, observe, try_read};
+use super::epoch::later;
 use super::memory::Block;
 use super::shard::Thread;
 
@@ -464,20 +465,26 @@ unsafe fn retire(address: u64) {
     if address == 0 {
         return;
     }
-    #[cfg(not(loom))]
-    {
-        let guard = crossbeam_epoch::pin();
-        // SAFETY: by the caller's word.
-        unsafe {
-            guard.defer_unchecked(move || {
-                let table = std::ptr::with_exposed_provenance_mut::<Table>(address as usize);
-                drop(Box::from_raw(table));
-            });
-        }
-        // Growing is rare; what it leaves should not wait for more of it.
-        guard.flush();
+    // SAFETY: by the caller's word; made by `Box::into_raw` in `publish`.
+    unsafe {
+        later(move || {
+            let table = std::ptr::with_exposed_provenance_mut::<Table>(address as usize);
+            drop(Box::from_raw(table));
+        });
     }
-    // In a model kept: a reader may still have it, and there are few of them.
+    // Growing is rare; what it leaves should not wait for more of it.
+    #[cfg(not(loom))]
+    super::pin().flush();
+}
+
+/// Loom sees who reads what is freed.
+#[cfg(loom)]
+impl Drop for Table {
+    fn drop(&mut self) {
+        for word in &mut self.words {
+            word.with_mut(|_| ());
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]
