@@ -1,9 +1,11 @@
 //! What adds up under loom: across promotion, growth and adoption; and what goes up and down.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::sync::{Acquire, AtomicBool, Release};
 
+use super::super::shard::Thread;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::{Cells, Engine, Outcome, Tag, Tally, UpDown, promote};
 use super::{inc, reached, set, spawn, total};
