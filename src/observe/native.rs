@@ -581,7 +581,7 @@ mod tests {
     /// exponential buckets become coarser.
     #[test]
     fn reads_are_whole_while_threads_grow_and_leave() {
-        const ROUNDS: u64 = if cfg!(miri) { 60 } else { 20_000 };
+        const ROUNDS: u64 = if cfg!(miri) { 40 } else { 20_000 };
         const VALUES: usize = 40;
         let value = |bucket: usize| 2_f64.powi(bucket as i32 - 10);
         let engine = Engine::new();
@@ -612,7 +612,7 @@ mod tests {
                 });
             }
             let mut last = 0;
-            for _ in 0..200 {
+            for _ in 0..if cfg!(miri) { 20 } else { 200 } {
                 let count = check(&total(&engine, &series));
                 assert!(count >= last, "went back");
                 last = count;
