@@ -104,6 +104,23 @@ fn series_that_end_take_theirs_along() {
     assert_eq!(all, [overflow, row("b", 0, "id=b", 1.0)]);
 }
 
+/// What was forgotten was still found by the exemplar of the overflow series.
+#[test]
+fn clear_forgets_those_of_the_overflow_series() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .limit(1)
+        .register(&registry)
+        .unwrap();
+    for x in ["a", "beyond"] {
+        c.with([x]).inc_with(&[("id", x)]);
+    }
+    assert_eq!(of(&registry.snapshot(), "c_total").len(), 2);
+    c.clear();
+    assert_eq!(of(&registry.snapshot(), "c_total"), []);
+}
+
 #[test]
 fn what_cannot_be_one_is_refused_and_the_update_counts() {
     let registry = Registry::new();

@@ -5,6 +5,7 @@
 #
 #   tests/mutate.sh            all of it
 #   tests/mutate.sh 12 15      only these orderings
+#   tests/mutate.sh native.rs  only the orderings and steps of these files
 #   tests/mutate.sh sketch     only the sketch
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +25,7 @@ argued() {
     *graced*) echo "the collector is its own partner here: when cold updates have ended is the epoch's own promise" ;;
     *self.answer.load* | *self.answer.store*) echo "plain memory behind a pointer that a later question may replace, which loom does not see" ;;
     *next.swap* | *self.pages*load*) echo "plain memory behind a pointer that the next flush but one replaces, which loom does not see" ;;
-    *"let old = cell.load"*) echo "plain memory behind a pointer that a pass frees, which loom does not see" ;;
+    *"let old = cell.load"*) echo "what it carries has come before: with the owners' answers, or by the epoch" ;;
     *) return 1 ;;
     esac
 }
@@ -41,7 +42,7 @@ perl -i -ne '
     $use = 0 if /;/;
     print;
     close ARGV if eof;
-' "$tree"/src/observe/{buckets,level,memory,native,pass,shard,slot,stream,tally,mod,window}.rs "$tree"/src/sync/passes.rs
+' "$tree"/src/observe/{buckets,level,memory,native,pass,published,shard,slot,stream,tally,mod,window}.rs "$tree"/src/sync/passes.rs
 
 # What stands at a line marked `// mutation: name` instead, for the default targets. All are compiled at once; MUTATE
 # names the one that runs.
@@ -101,13 +102,19 @@ build() { # prints the test program
         sed -n 's/.*Executable.*(\(.*\))/\1/p'
 }
 # From the quickest to the slowest: the first that fails is enough.
-quick="a_histogram_read_is_a_prefix histogram_reads_never_go_back a_histogram_takes_many_at_once
-    a_new_thread_is_asked_or_finds_it_retired totals_never_go_back_across_growth an_owner_answers_with_a_copy
-    a_shared_pass_has_the_update_of_who_asked an_adopted_shard_goes_on_where_it_was
-    a_cold_histogram_has_one_writer_at_a_time a_slot_of_a_free_shard_is_used_again in_flight_is_never_below_zero
-    in_flight_is_never_below_zero_when_cold a_copied_place_carries_the_zeroes a_slot_is_used_again
-    a_slot_is_used_again_while_its_shard_grows a_gauge_is_used_again"
-every="$quick a_stream_read_is_a_prefix a_window_read_has_every_value_once totals_never_go_back_across_promotion"
+quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_back buckets::a_histogram_takes_many_at_once
+    slots::a_new_thread_is_asked_or_finds_it_retired totals::totals_never_go_back_across_growth
+    buckets::an_owner_answers_with_a_copy passes::a_shared_pass_has_the_update_of_who_asked
+    totals::an_adopted_shard_goes_on_where_it_was buckets::a_cold_histogram_has_one_writer_at_a_time
+    slots::a_slot_of_a_free_shard_is_used_again totals::in_flight_is_never_below_zero
+    totals::in_flight_is_never_below_zero_when_cold slots::a_copied_place_carries_the_zeroes slots::a_slot_is_used_again
+    slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again"
+tables="native::a_table_read_is_a_prefix native::an_owner_answers_with_a_table native::a_replaced_table_outlives_its_readers
+    native::a_slot_with_a_table_is_used_again"
+published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_not_there"
+stream=streams::a_stream_read_is_a_prefix
+some="$published $quick $tables"
+every="$some $stream streams::a_window_read_has_every_value_once totals::totals_never_go_back_across_promotion"
 # A test that fails says so; one that is out of time says nothing of the code.
 failing() { # test program, models; prints the first that fails
     local program=$1 model
@@ -123,9 +130,6 @@ failing() { # test program, models; prints the first that fails
         fi
     done
 }
-
-tables="native::a_table_read_is_a_prefix native::an_owner_answers_with_a_table"
-every="$every $tables"
 
 models=$(build)
 [ -n "$models" ] || { cat target/mutate/build.log; echo "the models do not compile"; exit 1; }
@@ -173,15 +177,18 @@ if [ $# -eq 0 ] || [ "$*" = sketch ]; then
     [ $# -eq 0 ] || exit $((missed > 0))
 fi
 
-bad=$(failing "$models" $every)
+[ $# -gt 0 ] || some=$every
+bad=$(failing "$models" $some)
 [ -z "$bad" ] || { echo "fail as they are: $bad"; exit 1; }
 
 while IFS=$'\t' read -r site place line; do
-    [ $# -eq 0 ] || [[ " $* " == *" $site "* ]] || continue
+    file=${place%:*}
+    [ $# -eq 0 ] || [[ " $* " == *" $site "* || " $* " == *" ${file##*/} "* ]] || continue
     name="$site ${place#"$tree"/} $(echo "$line" | xargs -0 | tr -s ' \n' ' ')"
     case $place in
-    *stream.rs*) which=a_stream_read_is_a_prefix ;;
+    *stream.rs*) which=$stream ;;
     *native.rs*) which=$tables ;;
+    *published.rs*) which=$published ;;
     *) which=$quick ;;
     esac
     if reason=$(argued "$line"); then
@@ -190,11 +197,12 @@ while IFS=$'\t' read -r site place line; do
         report "$name" "$(WEAKEN=$site failing "$models" $which)" ""
     fi
 done <"$sites"
-[ $# -eq 0 ] || exit $((missed > 0))
+only=" $* "
 
 # Steps left out or done wrong: a name, a file, and what perl does to it.
 step() {
     local file=$tree/src/$2 kept=target/mutate/kept
+    [[ $only == "  " || $only == *" ${2##*/} "* ]] || return
     cp "$file" $kept
     perl -0pi -e "$3" "$file"
     if cmp -s "$file" $kept; then
@@ -234,6 +242,12 @@ step "a key is written after its count" observe/native.rs \
     's/(        table\.key\(slot\)\.store\(key\.0, Relaxed\);\n)(.*?value, times\) \};\n)/$2$1/s'
 step "a table is published before the copy" observe/native.rs \
     's/(        fresh\.take_over\(old, &entries\);\n)/        unsafe { block.cell(0) }.store((&raw const *fresh).expose_provenance() as u64, Release);\n$1/'
+step "a table is freed at once" observe/native.rs 's/later\(move \|\| \{(.*?)\}\);/{$1}/s'
+step "a table is given back before it is folded" observe/mod.rs \
+    's/(        if let Some\(overflow\) = overflow \{\n            overflow\.fold\(block\);\n        \}\n)(        release\(block\);\n)/$2$1/'
+step "what is published is freed at once" observe/published.rs 's/later\(move \|\| T::free\(old\)\)/T::free(old)/'
+step "what is published is replaced by load and store" observe/published.rs \
+    's/self\.0\.swap\(fresh, [^)]*\)\)/{ let old = self.0.load(Acquire); self.0.store(fresh, Release); old }/'
 step "a pass that has begun is good enough" sync/passes.rs 's/let wanted = state\.begun \+ 1;/let wanted = state.begun.max(1);/'
 step "passes do not wait" sync/passes.rs 's/if !state\.running \{/if true {/'
 step "promotion empties the shared cell" observe/tally.rs \

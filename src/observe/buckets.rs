@@ -11,7 +11,7 @@
 //!
 //! A writer stopped at any instruction leaves `state` still: the next try succeeds and hides at most its unfinished
 //! observation. Before the series is hot the same cells stand in one shared block, whose writers take turns by a word
-//! that readers never take.
+//! that readers leave alone, unless writers have kept them from reading for long.
 //!
 //! Of a native histogram the block is one cell: the address of a [`Table`] that has these cells.
 
@@ -22,7 +22,7 @@ use crate::sync::{Acquire, AtomicBool, AtomicU64, Relaxed, Release, fence, owner
 
 use super::memory::Block;
 use super::native::{self, Table};
-use super::pass::Pass;
+use super::pass::{Pass, TRIES};
 use super::shard::{Settled, Thread};
 use super::slot::{Place, Tag};
 use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
@@ -185,9 +185,26 @@ impl Buckets {
                 return Outcome::Done;
             }
             // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for three
-            // stores of another writer, of a native histogram at worst for its growth; never for a reader.
+            // stores of another writer, of a native histogram at worst for its growth, or for one read of a reader that
+            // writers have kept from it.
             super::promote(engine, &self.place, tag, cells);
             super::back_off(&mut tries);
+        }
+    }
+
+    /// Tries until `read` has the cold block: a writer ends soon, and after a few of them the series is hot and the block is
+    /// still. Where no slot is left they may never cease, so after some tries the block is taken from them for one read.
+    fn read_cold(&self, mut read: impl FnMut() -> bool) {
+        let mut tries = 0;
+        while !read() {
+            super::back_off(&mut tries);
+            if tries >= TRIES && self.take() {
+                let done = read();
+                self.give_back();
+                if done {
+                    return;
+                }
+            }
         }
     }
 
@@ -269,12 +286,8 @@ impl Buckets {
         // SAFETY: the cold block of a native histogram is one cell, and the pass is pinned.
         let table = cold.and_then(|cold| unsafe { Table::published(Block::of(cold)) });
         if let Some(table) = table {
-            let mut tries = 0;
             let mut scratch = pass.scratch();
-            while !table.try_add(table.block(), &mut scratch, total) {
-                // For a writer of the cold block to end; after a few of them the series is hot and the block is still.
-                super::back_off(&mut tries);
-            }
+            self.read_cold(|| table.try_add(table.block(), &mut scratch, total));
             pass.give_scratch(scratch);
         }
         pass.tables(slot, |table, block, scratch| {
@@ -415,12 +428,8 @@ impl Cells for Buckets {
             true
         };
         if let Some(cold) = self.cold.get() {
-            let mut tries = 0;
             let mut scratch = pass.scratch();
-            while !read(Block::of(cold), &mut scratch) {
-                // For a writer of the cold block to end; after a few of them the series is hot and the block is still.
-                super::back_off(&mut tries);
-            }
+            self.read_cold(|| read(Block::of(cold), &mut scratch));
             pass.give_scratch(scratch);
         }
         pass.blocks(slot, cells, read);
@@ -478,5 +487,24 @@ impl Cells for Buckets {
         for cell in self.cold.get().into_iter().flatten() {
             cell.store(0, Relaxed);
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Where no slot was left and a thread went on observing, a scrape of a large cold block went on trying.
+    #[test]
+    fn a_reader_of_a_cold_block_takes_it_before_long() {
+        let series = Buckets::new(&Shape::fixed(1));
+        let mut tries = 0;
+        series.read_cold(|| {
+            tries += 1;
+            assert!(tries < 1000, "it never ends");
+            // As if writers came in between each time.
+            series.taken.load(Relaxed)
+        });
+        assert!(series.take(), "it was given back");
     }
 }

@@ -4,7 +4,25 @@
 pub(super) use crossbeam_epoch::{Guard, pin};
 
 #[cfg(loom)]
-pub(super) use model::{Guard, are_over, pin, with_epochs};
+pub(super) use model::{Guard, are_counted, are_over, pin, with_epochs};
+
+/// Runs `f`, which frees something, once nobody is pinned who was. In a model that counts pins: at once where nobody is
+/// pinned, else never; in others never.
+///
+/// # Safety
+///
+/// Who pins from now on cannot reach what `f` frees; any thread may run it.
+pub(super) unsafe fn later(f: impl FnOnce()) {
+    #[cfg(not(loom))]
+    // SAFETY: by the caller's word.
+    unsafe {
+        pin().defer_unchecked(f);
+    }
+    #[cfg(loom)]
+    if are_counted() && are_over() {
+        f();
+    }
+}
 
 /// A model that asks for it counts who is pinned; an epoch passes where nobody is. The others take it that cold updates have
 /// ended at once, and keep the orderings apart that such a count would join.
@@ -47,6 +65,10 @@ mod model {
                 PINNED.fetch_sub(1, Release);
             }
         }
+    }
+
+    pub(crate) fn are_counted() -> bool {
+        COUNTS.get()
     }
 
     /// Whether nobody is pinned now; then what was done while pinned is seen.

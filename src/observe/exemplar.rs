@@ -1,17 +1,15 @@
 //! The last exemplar of every bucket of every series of a family: made when the first one comes, read without waiting.
 //!
-//! An exemplar is written once, before it can be found, and replaced as a whole: a reader has one or the other, never parts
-//! of two. Readers pin the epoch; what was replaced is freed an epoch later. Nothing of this is touched by an update
+//! An exemplar is [`Published`]: a reader has one or the other, never parts of two. Nothing of this is touched by an update
 //! without an exemplar.
 
-use std::ptr::null_mut;
+use std::ptr::NonNull;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicPtr;
-
-use crossbeam_epoch::pin;
 
 use crate::snapshot::Exemplar;
-use crate::sync::{AcqRel, Acquire};
+
+use super::epoch::pin;
+use super::published::{Free, Published};
 
 /// The exemplars of one family.
 #[derive(Debug, Default)]
@@ -49,9 +47,9 @@ impl Exemplars {
                 &self.chunks[chunk].get_or_init(spots)[at]
             }
         };
-        let lasts = || (0..buckets).map(|_| Last::default()).collect();
+        let lasts = || (0..buckets).map(|_| Last::nothing()).collect();
         if let Some(last) = spot.get_or_init(lasts).get(bucket) {
-            last.replace(Box::into_raw(Box::new(exemplar)));
+            last.replace(Some(NonNull::from(Box::leak(Box::new(exemplar)))));
         }
     }
 
@@ -65,12 +63,11 @@ impl Exemplars {
 
     /// The exemplars of a series, each with its bucket, ascending.
     pub fn read(&self, series: u32, mut f: impl FnMut(u32, &Exemplar)) {
-        let _pinned = pin();
+        let pinned = pin();
         for (bucket, last) in (0..).zip(self.spot(series).into_iter().flatten()) {
-            // Acquire: pairs with the exchange in `replace`; it is seen as it was made.
-            // SAFETY: null, or an exemplar that is not freed while the epoch is pinned.
-            if let Some(exemplar) = unsafe { last.0.load(Acquire).as_ref() } {
-                f(bucket, exemplar);
+            if let Some(exemplar) = last.get(&pinned) {
+                // SAFETY: final, and not freed while the epoch is pinned.
+                f(bucket, unsafe { exemplar.as_ref() });
             }
         }
     }
@@ -78,7 +75,7 @@ impl Exemplars {
     /// Forgets those of a series.
     pub fn clear(&self, series: u32) {
         for last in self.spot(series).into_iter().flatten() {
-            last.replace(null_mut());
+            last.replace(None);
         }
     }
 }
@@ -90,36 +87,13 @@ fn place(series: u32) -> Option<(usize, usize)> {
     Some((chunk as usize, (n - (1 << chunk)) as usize))
 }
 
-/// The last exemplar, if there was one.
-#[derive(Debug, Default)]
-struct Last(AtomicPtr<Exemplar>);
+/// The last exemplar of a bucket, if there was one.
+type Last = Published<Exemplar>;
 
-impl Last {
-    /// Takes over a fresh exemplar, or null, and retires the one before.
-    fn replace(&self, fresh: *mut Exemplar) {
-        // AcqRel: pairs with the Acquire in `read`, and takes over what another thread made.
-        let old = self.0.swap(fresh, AcqRel);
-        if old.is_null() {
-            return;
-        }
-        let address = old.expose_provenance();
-        // SAFETY: made by `Box::into_raw`, and no longer reachable for who pins from now on.
-        unsafe {
-            pin().defer_unchecked(move || {
-                let old = std::ptr::with_exposed_provenance_mut::<Exemplar>(address);
-                drop(Box::from_raw(old));
-            });
-        }
-    }
-}
-
-impl Drop for Last {
-    fn drop(&mut self) {
-        let last = *self.0.get_mut();
-        if !last.is_null() {
-            // SAFETY: made by `Box::into_raw`; nobody else has it any more.
-            drop(unsafe { Box::from_raw(last) });
-        }
+impl Free for Exemplar {
+    unsafe fn free(this: NonNull<Self>) {
+        // SAFETY: made from a box in `set`; by the caller's word nobody else has it.
+        drop(unsafe { Box::from_raw(this.as_ptr()) });
     }
 }
 

@@ -13,8 +13,8 @@ use super::native::Table;
 use super::shard::Shard;
 use super::slot::Place;
 
-/// Tries before a reader asks the owner for a copy.
-const TRIES: u32 = 64;
+/// Tries before a reader asks the owner for a copy, or takes a cold block from its writers.
+pub(super) const TRIES: u32 = 64;
 
 /// What only one pass at a time may do: ask owners, and give slots out anew.
 #[derive(Debug)]

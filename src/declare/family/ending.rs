@@ -64,6 +64,9 @@ impl<C: Exported> Family<C> {
             read(&self.first, &mut pass, &mut held);
             self.created.store(crate::clock::millis(), Relaxed);
             self.edition.fetch_add(1, Relaxed);
+            if let Some(exemplars) = self.exemplars.get() {
+                exemplars.clear(u32::MAX);
+            }
             let mut ended = self.ended();
             ended.forgotten = Some(held);
             for retired in &mut ended.retired {

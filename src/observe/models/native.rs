@@ -8,11 +8,12 @@ use loom::thread;
 use crate::snapshot::Resolution;
 use crate::sync::AtomicU64;
 
+use super::super::epoch::{pin, with_epochs};
 use super::super::memory::Block;
 use super::super::native::{self, Table};
 use super::super::shard::Thread;
-use super::super::{Buckets, Cells, Engine, Observed, Shape, Tag};
-use super::{reached, set, spawn};
+use super::super::{Buckets, Cells, Engine, Observed, Outcome, Shape, Tag};
+use super::{reached, set, spawn, total};
 
 /// A block of one cell, and the thread that writes it.
 struct Native(Box<[AtomicU64]>);
@@ -38,7 +39,8 @@ impl Native {
 
     /// The number of observations that were seen, or `None` where the reader has to try again.
     fn read(&self) -> Option<usize> {
-        // SAFETY: as above; in a model nothing is freed.
+        let _pinned = pin();
+        // SAFETY: as above, and the epoch is pinned.
         let Some(table) = (unsafe { Table::published(Block::of(&self.0)) }) else {
             return Some(0);
         };
@@ -76,7 +78,9 @@ fn a_table_read_is_a_prefix() {
             let native = Arc::clone(&native);
             thread::spawn(move || {
                 let thread = Thread::new();
-                Native::VALUES.map(|value| native.observe(&thread, value));
+                Native::VALUES
+                    .iter()
+                    .for_each(|value| native.observe(&thread, *value));
             })
         };
         let (first, second) = (native.read(), native.read());
@@ -113,7 +117,9 @@ fn an_owner_answers_with_a_table() {
             }
         };
         let owner = spawn(&engine, move |engine, thread| {
-            Native::VALUES.map(|value| observe(engine, thread, value));
+            Native::VALUES
+                .iter()
+                .for_each(|value| observe(engine, thread, *value));
         });
         let found = engine.shards.iter().next().and_then(|shard| {
             // SAFETY: a native histogram's slot.
@@ -133,4 +139,87 @@ fn an_owner_answers_with_a_table() {
     });
     let copies = seen.iter().flatten().filter(|(direct, _)| !direct).count();
     assert!(copies > 0 && seen.contains(&None), "{seen:?}");
+}
+
+/// A table that was replaced is freed, but not under a reader.
+#[test]
+fn a_replaced_table_outlives_its_readers() {
+    let seen = with_epochs(|| {
+        reached(2, || {
+            let native = Native::new();
+            let owner = {
+                let native = Arc::clone(&native);
+                thread::spawn(move || {
+                    let thread = Thread::new();
+                    Native::VALUES[..2]
+                        .iter()
+                        .for_each(|value| native.observe(&thread, *value));
+                })
+            };
+            let read = native.read();
+            owner.join().unwrap();
+            read
+        })
+    });
+    assert_eq!(seen, set(&[None, Some(0), Some(1), Some(2)]));
+}
+
+/// The collector folds the table of one series into the overflow series, frees it, and gives its slot to another series,
+/// beside an owner that observes in both.
+#[test]
+fn a_slot_with_a_table_is_used_again() {
+    let seen = with_epochs(|| {
+        reached(2, || {
+            let engine = Arc::new(Engine::new());
+            let shape = Shape {
+                buckets: 1,
+                native: Some(Arc::new(Native::RESOLUTION)),
+            };
+            let [old, new, overflow] = std::array::from_fn(|_| Arc::new(Buckets::new(&shape)));
+            super::super::promote(&engine, old.place(), Tag::FIRST, 1);
+            let limit = super::super::slot::UNRECLAIMED_LIMIT as i64;
+            engine.slots.waiting(1, limit + 9);
+            let owner = {
+                let (old, new, overflow) =
+                    (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));
+                spawn(&engine, move |engine, thread| {
+                    let observe = |series: &Buckets, value| {
+                        let what = (0, value, 1);
+                        let last = series.place().last(Tag::FIRST);
+                        if Buckets::observe_native(thread, last, what) {
+                            return Outcome::Done;
+                        }
+                        series.observe_cold(engine, thread, Tag::FIRST, what, false)
+                    };
+                    for _ in 0..2 {
+                        if observe(&old, 1.0) == Outcome::Stale {
+                            observe(&overflow, 1.0);
+                        }
+                    }
+                    observe(&new, 2.0);
+                })
+            };
+            let retired = engine.pass().retire(old.place());
+            drop(engine.pass());
+            let mut pass = engine.pass();
+            let reused = super::super::end(&mut pass, &shape, &*old, retired, Some(&*overflow));
+            if reused {
+                assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+                assert!(total(&mut pass, &*new).count() <= 1, "another's table");
+            }
+            drop(pass);
+            owner.join().unwrap();
+            let mut pass = engine.pass();
+            let mut olds = total(&mut pass, &*overflow);
+            if !reused {
+                old.read(&mut pass, retired.slot(), &mut olds);
+            }
+            let news = total(&mut pass, &*new);
+            let counts = |seen: &Observed| (seen.counts.clone(), seen.sum);
+            assert_eq!(counts(&olds), (vec![2], 2.0), "reused: {reused}");
+            assert_eq!(counts(&news), (vec![1], 2.0), "reused: {reused}");
+            reused
+        })
+    });
+    assert_eq!(seen, set(&[false, true]));
 }

@@ -1,0 +1,180 @@
+//! A histogram under loom: of one thread, and before it is hot.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use loom::thread;
+
+use crate::sync::AtomicU64;
+
+use super::super::buckets::{observe, try_read};
+use super::super::memory::Block;
+use super::super::{Buckets, Cells, Engine, Outcome, Shape, Tag, promote};
+use super::{reached, set, spawn, total};
+
+const STEPS: [(usize, f64); 3] = [(0, 1.0), (1, 2.0), (0, 4.0)];
+
+struct Cold(Box<[AtomicU64]>);
+
+impl Cold {
+    fn new() -> Arc<Self> {
+        Arc::new(Self((0..5).map(|_| AtomicU64::new(0)).collect()))
+    }
+
+    fn observe(&self, bucket: usize, value: f64, times: u64) {
+        // SAFETY: five cells, two of them buckets; the models have one writer.
+        unsafe { observe(Block::of(&self.0), bucket, value, times) };
+    }
+
+    /// The number of observations that were seen, or `None` where the reader has to try again.
+    fn read(&self) -> Option<usize> {
+        let mut counts = [0; 2];
+        // SAFETY: as above.
+        let sum = unsafe { try_read(Block::of(&self.0), &mut counts) }?;
+        let prefixes = [([0, 0], 0.0), ([1, 0], 1.0), ([1, 1], 3.0), ([2, 1], 7.0)];
+        let prefix = prefixes.iter().position(|p| *p == (counts, sum));
+        Some(prefix.unwrap_or_else(|| panic!("torn: {counts:?} and {sum}")))
+    }
+}
+
+#[test]
+fn a_histogram_read_is_a_prefix() {
+    let seen = reached(0, || {
+        let cells = Cold::new();
+        let owner = {
+            let cells = Arc::clone(&cells);
+            thread::spawn(move || STEPS[..2].iter().for_each(|&(b, v)| cells.observe(b, v, 1)))
+        };
+        let read = cells.read();
+        owner.join().unwrap();
+        read
+    });
+    assert_eq!(seen, set(&[None, Some(0), Some(1), Some(2)]));
+}
+
+#[test]
+fn histogram_reads_never_go_back() {
+    let seen = reached(2, || {
+        let cells = Cold::new();
+        let owner = {
+            let cells = Arc::clone(&cells);
+            thread::spawn(move || STEPS.iter().for_each(|&(b, v)| cells.observe(b, v, 1)))
+        };
+        let (first, second) = (cells.read(), cells.read());
+        if let (Some(first), Some(second)) = (first, second) {
+            assert!(first <= second, "went back");
+        }
+        owner.join().unwrap();
+        assert_eq!(cells.read(), Some(3));
+        (first, second)
+    });
+    let all = set(&[None, Some(0), Some(1), Some(2), Some(3)]);
+    assert_eq!(seen.iter().map(|s| s.0).collect::<BTreeSet<_>>(), all);
+    assert_eq!(seen.iter().map(|s| s.1).collect::<BTreeSet<_>>(), all);
+}
+
+/// An even number at once leaves the count's own parity as it is: the side must not depend on it.
+#[test]
+fn a_histogram_takes_many_at_once() {
+    let seen = reached(0, || {
+        let cells = Cold::new();
+        let owner = {
+            let cells = Arc::clone(&cells);
+            thread::spawn(move || {
+                cells.observe(0, 1.0, 2);
+                cells.observe(1, 5.0, 2);
+            })
+        };
+        let mut counts = [0; 2];
+        // SAFETY: five cells, two of them buckets.
+        let sum = unsafe { try_read(Block::of(&cells.0), &mut counts) };
+        owner.join().unwrap();
+        sum.map(|sum| (counts, sum as u64))
+    });
+    assert_eq!(
+        seen,
+        set(&[
+            None,
+            Some(([0, 0], 0)),
+            Some(([2, 0], 2)),
+            Some(([2, 2], 12))
+        ])
+    );
+}
+
+/// Two threads on a cold histogram: one of them makes it hot, nothing is lost, nothing torn.
+#[test]
+fn a_cold_histogram_has_one_writer_at_a_time() {
+    let seen = reached(2, || {
+        let engine = Arc::new(Engine::new());
+        let histogram = Arc::new(Buckets::new(&Shape::fixed(2)));
+        let writers: Vec<_> = [(0, 1.0), (1, 2.0)]
+            .into_iter()
+            .map(|(bucket, value)| {
+                let histogram = Arc::clone(&histogram);
+                spawn(&engine, move |engine, thread| {
+                    let what = (bucket, value, 1);
+                    let outcome = histogram.observe_cold(engine, thread, Tag::FIRST, what, false);
+                    assert_eq!(outcome, Outcome::Done);
+                })
+            })
+            .collect();
+        let mut pass = engine.pass();
+        let read = total(&mut pass, &*histogram);
+        let expected = read.counts[0] as f64 + 2.0 * read.counts[1] as f64;
+        assert_eq!(read.sum, expected, "torn: {read:?}");
+        drop(pass);
+        writers.into_iter().for_each(|w| w.join().unwrap());
+        let mut pass = engine.pass();
+        let all = total(&mut pass, &*histogram);
+        assert_eq!((all.counts, all.sum), (vec![1, 1], 3.0), "lost");
+        (
+            read.counts[0],
+            read.counts[1],
+            histogram.place().slot().is_some(),
+        )
+    });
+    for counts in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+        assert!(
+            seen.iter().any(|s| (s.0, s.1) == counts),
+            "{counts:?} of {seen:?}"
+        );
+    }
+}
+
+/// The reader's last resort: a copy that the owner makes between two observations.
+#[test]
+fn an_owner_answers_with_a_copy() {
+    let seen = reached(4, || {
+        let engine = Arc::new(Engine::new());
+        let histogram = Arc::new(Buckets::new(&Shape::fixed(1)));
+        promote(&engine, histogram.place(), Tag::FIRST, 4);
+        let last = histogram.place().slot().unwrap();
+        let owner = {
+            let histogram = Arc::clone(&histogram);
+            spawn(&engine, move |engine, thread| {
+                for value in [1.0, 2.0] {
+                    if !Buckets::observe(thread, histogram.place().last(Tag::FIRST), 0, value, 1) {
+                        let what = (0, value, 1);
+                        histogram.observe_cold(engine, thread, Tag::FIRST, what, false);
+                    }
+                }
+            })
+        };
+        let copy = engine.shards.iter().next().and_then(|shard| {
+            shard.ask_for_block(1, last, 4, false);
+            let mut counts = [0];
+            let block = shard.answered_block(1, 4)?;
+            // SAFETY: four cells, one of them a bucket.
+            let sum = unsafe { try_read(block, &mut counts) }.expect("a copy is still");
+            assert_eq!(sum, [0.0, 1.0, 3.0][counts[0] as usize], "torn");
+            Some(counts[0])
+        });
+        owner.join().unwrap();
+        copy
+    });
+    assert!(
+        seen.is_superset(&set(&[None, Some(0), Some(1)])),
+        "{seen:?}"
+    );
+}

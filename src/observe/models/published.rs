@@ -1,0 +1,95 @@
+//! What is published under loom: exemplars and texts.
+
+use std::collections::BTreeSet;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use loom::thread;
+
+use crate::sync::{AtomicU64, Relaxed};
+
+use super::super::epoch::{pin, with_epochs};
+use super::super::published::{Free, Published};
+use super::{reached, set};
+
+/// Two words that belong together. Atomics, as loom sees who reads them before they are made, or after they are freed.
+struct Pair(AtomicU64, AtomicU64);
+
+impl Pair {
+    fn of(n: u64) -> NonNull<Self> {
+        let pair = Box::new(Self(AtomicU64::new(n), AtomicU64::new(n)));
+        NonNull::from(Box::leak(pair))
+    }
+}
+
+impl Free for Pair {
+    unsafe fn free(this: NonNull<Self>) {
+        // SAFETY: made in `of`, and by the caller's word nobody else has it.
+        let mut pair = unsafe { Box::from_raw(this.as_ptr()) };
+        pair.0.with_mut(|_| ());
+        pair.1.with_mut(|_| ());
+    }
+}
+
+fn read(published: &Published<Pair>) -> u64 {
+    let pinned = pin();
+    let Some(pair) = published.get(&pinned) else {
+        return 0;
+    };
+    // SAFETY: not freed while the epoch is pinned.
+    let pair = unsafe { pair.as_ref() };
+    let (a, b) = (pair.0.load(Relaxed), pair.1.load(Relaxed));
+    assert_eq!(a, b, "torn");
+    a
+}
+
+/// An exemplar: two threads replace it, and a scrape reads it twice.
+#[test]
+fn an_exemplar_is_never_torn() {
+    let seen = with_epochs(|| {
+        reached(3, || {
+            let published = Arc::new(Published::nothing());
+            published.put(Pair::of(3));
+            let writers = [1, 2].map(|n| {
+                let published = Arc::clone(&published);
+                thread::spawn(move || published.replace(Some(Pair::of(n))))
+            });
+            let seen = (read(&published), read(&published));
+            writers.into_iter().for_each(|w| w.join().unwrap());
+            assert_ne!(read(&published), 3);
+            seen
+        })
+    });
+    let firsts: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
+    assert_eq!(firsts, set(&[1, 2, 3]));
+    assert!(seen.contains(&(1, 2)) && seen.contains(&(2, 1)), "{seen:?}");
+}
+
+/// A text: one thread puts it, takes it away, and puts another.
+#[test]
+fn a_text_is_whole_or_not_there() {
+    let seen = with_epochs(|| {
+        reached(3, || {
+            let published = Arc::new(Published::nothing());
+            let owner = {
+                let published = Arc::clone(&published);
+                thread::spawn(move || {
+                    published.put(Pair::of(1));
+                    published.replace(None);
+                    published.put(Pair::of(2));
+                })
+            };
+            let seen = (read(&published), read(&published));
+            owner.join().unwrap();
+            // By another thread than the one that made it.
+            published.replace(None);
+            seen
+        })
+    });
+    assert!(
+        seen.iter().all(|&(a, b)| a == 0 || a <= b || b == 0),
+        "{seen:?}"
+    );
+    let firsts: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
+    assert_eq!(firsts, set(&[0, 1, 2]));
+}

@@ -1,0 +1,241 @@
+//! Slots and gauges that are used again, under loom.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::super::epoch::with_epochs;
+use super::super::shard::Thread;
+use super::super::slot::UNRECLAIMED_LIMIT;
+use super::super::{Cells, Change, Engine, Level, Outcome, Place, Tag, Tally, end, promote};
+use super::{inc, reached, set, spawn, total};
+
+/// The collector takes the slot of one series and gives it to another, beside an owner that updates both; while it
+/// grows, if `grows`. No update lands in the other series, none is lost, no request either.
+fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
+    reached(2, move || {
+        let engine = Arc::new(Engine::new());
+        let old = Arc::new(Tally::<u64>::new(&()));
+        let new = Arc::new(Tally::<u64>::new(&()));
+        let overflow = Arc::new(Tally::<u64>::new(&()));
+        promote(&engine, old.place(), Tag::FIRST, 1);
+        let slot = old.place().slot().unwrap();
+        // A series that only fits a larger slab.
+        let far = Arc::new(Place::new());
+        if grows {
+            while engine.slots.allocate(1).unwrap() < 4 {}
+            far.promote(Tag::FIRST, 5);
+        }
+        // Nobody else is promoted: the others stay in their shared cells.
+        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+        let owner = {
+            let (old, new, overflow) = (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));
+            spawn(&engine, move |engine, thread| {
+                let or_overflow = |outcome| {
+                    if outcome == Outcome::Stale {
+                        inc(engine, thread, &overflow, Tag::FIRST);
+                    }
+                };
+                or_overflow(inc(engine, thread, &old, Tag::FIRST));
+                if grows && !Tally::add(thread, far.last(Tag::FIRST), 0_u64) {
+                    thread.settle(engine, &far, Tag::FIRST);
+                }
+                or_overflow(inc(engine, thread, &old, Tag::FIRST));
+                inc(engine, thread, &new, Tag::FIRST);
+            })
+        };
+        let mut pass = engine.pass();
+        let retired = pass.retire(old.place());
+        assert_eq!(retired.slot(), Some(slot));
+        drop(pass);
+        // The request is sent by the next pass, and answered by the one after that, if the owner has come by.
+        drop(engine.pass());
+        let mut pass = engine.pass();
+        let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
+        if reused {
+            assert!(new.place().promote(Tag::FIRST, slot));
+            let news = total(&mut pass, &*new);
+            assert!(news <= 1, "the same pass finds an old count in it: {news}");
+        }
+        drop(pass);
+        owner.join().unwrap();
+        let shard = engine.shards.iter().next().unwrap();
+        assert!(
+            !shard.owes_an_answer(),
+            "request lost: the owner is back in its hot path and has not answered"
+        );
+        let mut pass = engine.pass();
+        let mut olds = total(&mut pass, &*overflow);
+        if !reused {
+            old.read(&mut pass, retired.slot(), &mut olds);
+        }
+        let news = total(&mut pass, &*new);
+        assert_eq!((olds, news), (2, 1), "reused: {reused}");
+        (reused, shard.slab().capacity(), shard.has_answered(1))
+    })
+}
+
+#[test]
+fn a_slot_is_used_again() {
+    let seen = reuse(false);
+    let reused: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
+    assert_eq!(reused, set(&[false, true]), "{seen:?}");
+}
+
+#[test]
+fn a_slot_is_used_again_while_its_shard_grows() {
+    let seen = reuse(true);
+    let reused: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
+    assert_eq!(reused, set(&[false, true]), "{seen:?}");
+}
+
+/// A shard that nobody owns: the collector answers for it, and who adopts it then knows what was retired.
+#[test]
+fn a_slot_of_a_free_shard_is_used_again() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let [old, new, overflow] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+        promote(&engine, old.place(), Tag::FIRST, 1);
+        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+        inc(&engine, &Thread::new(), &old, Tag::FIRST);
+        let next = {
+            let (old, overflow) = (Arc::clone(&old), Arc::clone(&overflow));
+            spawn(&engine, move |engine, thread| {
+                if inc(engine, thread, &old, Tag::FIRST) == Outcome::Stale {
+                    inc(engine, thread, &overflow, Tag::FIRST);
+                }
+            })
+        };
+        let retired = engine.pass().retire(old.place());
+        drop(engine.pass());
+        let mut pass = engine.pass();
+        let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
+        drop(pass);
+        if reused {
+            assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+        }
+        next.join().unwrap();
+        let mut pass = engine.pass();
+        let mut olds = total(&mut pass, &*overflow);
+        if !reused {
+            old.read(&mut pass, retired.slot(), &mut olds);
+        }
+        assert_eq!((olds, total(&mut pass, &*new)), (2, 0), "reused: {reused}");
+        (reused, engine.shards.iter().count())
+    });
+    assert!(
+        seen.contains(&(true, 1)) && seen.iter().any(|s| !s.0),
+        "{seen:?}"
+    );
+}
+
+/// A slot that was used before reaches an owner through the copy that another thread made of the place.
+#[test]
+fn a_copied_place_carries_the_zeroes() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let [old, new] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+        promote(&engine, old.place(), Tag::FIRST, 1);
+        let copy = Arc::new(Place::new());
+        let owner = {
+            let (old, copy) = (Arc::clone(&old), Arc::clone(&copy));
+            spawn(&engine, move |engine, thread| {
+                inc(engine, thread, &old, Tag::FIRST);
+                // Meets the request, if it is there by now.
+                inc(engine, thread, &old, Tag::FIRST);
+                Tally::add(thread, copy.last(Tag::FIRST), 1_u64)
+            })
+        };
+        let copier = {
+            let (new, copy) = (Arc::clone(&new), Arc::clone(&copy));
+            thread::spawn(move || new.place().copy_to(&copy))
+        };
+        let retired = engine.pass().retire(old.place());
+        drop(engine.pass());
+        let mut pass = engine.pass();
+        let reused = end(&mut pass, &(), &*old, retired, None);
+        drop(pass);
+        if reused {
+            assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+        }
+        copier.join().unwrap();
+        let counted = owner.join().unwrap();
+        if reused {
+            let news = total(&mut engine.pass(), &*new);
+            assert_eq!(news, u64::from(counted), "an old count came back");
+        }
+        (reused, counted)
+    });
+    assert!(seen.contains(&(true, true)), "{seen:?}");
+}
+
+/// A thread registers while the collector asks: either it is asked, or it finds the series retired.
+#[test]
+fn a_new_thread_is_asked_or_finds_it_retired() {
+    let seen = reached(0, || {
+        let engine = Arc::new(Engine::new());
+        let tally = Arc::new(Tally::<u64>::new(&()));
+        promote(&engine, tally.place(), Tag::FIRST, 1);
+        let thread = {
+            let tally = Arc::clone(&tally);
+            spawn(&engine, move |engine, thread| {
+                inc(engine, thread, &tally, Tag::FIRST)
+            })
+        };
+        tally.place().retire();
+        let found = engine.shards.iter_to_ask().count();
+        let outcome = thread.join().unwrap();
+        assert!(
+            found == 1 || outcome == Outcome::Stale,
+            "a thread that nobody asked writes the slot"
+        );
+        (found, outcome == Outcome::Stale)
+    });
+    assert_eq!(seen, set(&[(0, true), (1, false), (1, true)]));
+}
+
+// ---- A gauge that is used again ----
+
+/// A gauge's series ends, and another one begins in its cell, beside a thread that opens and sets it: none of its updates
+/// lands in the other one.
+#[test]
+fn a_gauge_is_used_again() {
+    let seen = with_epochs(|| {
+        reached(2, || {
+            let engine = Arc::new(Engine::new());
+            let level = Arc::new(Level::new(&0.0));
+            let owner = {
+                let level = Arc::clone(&level);
+                spawn(&engine, move |engine, thread| {
+                    for value in [1.0, 2.0] {
+                        let set = Change::Set(value);
+                        if !level.change(thread, Tag::FIRST, set) {
+                            level.change_cold(engine, thread, Tag::FIRST, set);
+                        }
+                    }
+                })
+            };
+            let retired = engine.pass().retire(level.place());
+            // The request is sent by the next pass, and answered by the one after that.
+            drop(engine.pass());
+            let mut pass = engine.pass();
+            let reused = end(&mut pass, &0.0, &*level, retired, None);
+            drop(pass);
+            if reused {
+                level.apply(Change::Set(9.0));
+            }
+            owner.join().unwrap();
+            if reused {
+                assert_eq!(level.value(), 9.0, "another's update");
+            }
+            (reused, retired.slot().is_some(), level.value() as u64)
+        })
+    });
+    for how in [(false, false), (false, true), (true, false), (true, true)] {
+        assert!(
+            seen.iter().any(|&(reused, open, _)| (reused, open) == how),
+            "{how:?} of {seen:?}"
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! A summary's stream and its window under loom.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use loom::thread;
+
+use crate::snapshot::sketch::{Bound, Targets, value_of};
+
+use super::super::stream::{Budget, Flush, Stream, Streamed};
+use super::super::window::Ages;
+use super::{reached, set};
+
+/// Values 1, 2, 3.. so that count and sum say which prefix it is; a buffer of one, so that every push but the first flushes.
+fn streamed(stream: &Stream) -> Option<u64> {
+    let mut total = Streamed::default();
+    if !stream.read(Ages::ALL, &mut total) {
+        return None;
+    }
+    let n = total.count;
+    assert_eq!(total.sum, (n * (n + 1) / 2) as f64, "torn: {total:?}");
+    Some(n)
+}
+
+fn push(stream: &Stream, values: std::ops::RangeInclusive<u32>) {
+    let mut flush = Flush::default();
+    for value in values {
+        stream.insert(f64::from(value), || {
+            stream.flush(None, Ages::ALL, &mut flush)
+        });
+    }
+}
+
+#[test]
+fn a_stream_read_is_a_prefix() {
+    let seen = reached(2, || {
+        let stream = Arc::new(Stream::new(&Budget::new(), Ages::ALL, 1));
+        let owner = {
+            let stream = Arc::clone(&stream);
+            thread::spawn(move || push(&stream, 1..=4))
+        };
+        let (first, second) = (streamed(&stream), streamed(&stream));
+        if let (Some(first), Some(second)) = (first, second) {
+            assert!(first <= second, "went back");
+        }
+        owner.join().unwrap();
+        assert_eq!(streamed(&stream), Some(4));
+        (first, second)
+    });
+    let firsts: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
+    assert_eq!(
+        firsts,
+        set(&[None, Some(0), Some(1), Some(2), Some(3), Some(4)])
+    );
+}
+
+/// Each value is of an age of its own, its number: every push flushes and most put an age aside. A first reader has them
+/// all and closes buffers, a second one has a window of two ages.
+#[test]
+fn a_window_read_has_every_value_once() {
+    let bound = Arc::new(Bound::new(&Targets::new(&[(0.5, 0.25)])));
+    let seen = reached(2, move || {
+        let (first, last) = (1, 3);
+        let stream = Arc::new(Stream::new(&Budget::new(), Ages::new(first, 100), 100));
+        let owner = {
+            let (stream, bound) = (Arc::clone(&stream), Arc::clone(&bound));
+            // A sketch's insertion has more on its stack than models get.
+            let big = thread::Builder::new().stack_size(1 << 15);
+            big.spawn(move || {
+                let mut flush = Flush::default();
+                for age in first..=last {
+                    stream.insert(age as f64, || {
+                        stream.flush(Some(&bound), Ages::new(age, 100), &mut flush);
+                    });
+                }
+            })
+            .unwrap()
+        };
+        let read = |ages: Ages| {
+            let mut total = Streamed::default();
+            if !stream.read(ages, &mut total) {
+                return None;
+            }
+            let mut values = Vec::new();
+            for part in &total.parts {
+                assert!(ages.hold(part.age), "{total:?}");
+                for tuple in part.sketch.tuples() {
+                    assert_eq!(tuple.g, 1);
+                    values.push(value_of(tuple.key) as u64);
+                }
+            }
+            values.sort_unstable();
+            let gone = total.count - values.len() as u64;
+            assert_eq!(
+                values,
+                (gone + 1..=total.count).collect::<Vec<_>>(),
+                "{total:?}"
+            );
+            Some((gone, total.count))
+        };
+        let all = read(Ages::new(3, 100));
+        assert!(all.is_none_or(|(gone, _)| gone == 0), "lost");
+        let lately = read(Ages::new(4, 2));
+        owner.join().unwrap();
+        assert_eq!(read(Ages::new(last, 100)), Some((0, last)), "lost");
+        (all.map(|all| all.1), lately)
+    });
+    let all: BTreeSet<_> = seen.iter().map(|seen| seen.0).collect();
+    assert_eq!(all, set(&[None, Some(0), Some(1), Some(2), Some(3)]));
+    let lately: BTreeSet<_> = seen.iter().filter_map(|seen| seen.1).collect();
+    assert!(
+        lately.is_superset(&set(&[(0, 0), (0, 1), (1, 2), (2, 3)])),
+        "{lately:?}"
+    );
+}

@@ -1,0 +1,163 @@
+//! What adds up under loom: across promotion, growth and adoption; and what goes up and down.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::sync::{Acquire, AtomicBool, Release};
+
+use super::super::shard::Thread;
+use super::super::slot::UNRECLAIMED_LIMIT;
+use super::super::{Cells, Engine, Outcome, Tag, Tally, UpDown, promote};
+use super::{inc, reached, set, spawn, total};
+
+#[test]
+fn totals_never_go_back_across_promotion() {
+    let seen = reached(2, || {
+        let engine = Arc::new(Engine::new());
+        let tally = Arc::new(Tally::<u64>::new(&()));
+        let threads: Vec<_> = [2, 1]
+            .into_iter()
+            .map(|updates| {
+                let tally = Arc::clone(&tally);
+                spawn(&engine, move |engine, thread| {
+                    for _ in 0..updates {
+                        assert_eq!(inc(engine, thread, &tally, Tag::FIRST), Outcome::Done);
+                    }
+                })
+            })
+            .collect();
+        let first = total(&mut engine.pass(), &*tally);
+        let second = total(&mut engine.pass(), &*tally);
+        assert!(first <= second, "went back from {first} to {second}");
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(total(&mut engine.pass(), &*tally), 3, "lost or doubled");
+        (first, second)
+    });
+    assert!(seen.len() >= 6, "{seen:?}");
+}
+
+/// Growth copies: what a reader saw in the old slab it finds in the new one.
+#[test]
+fn totals_never_go_back_across_growth() {
+    let seen = reached(2, || {
+        let engine = Arc::new(Engine::new());
+        let (small, large) = (
+            Arc::new(Tally::<u64>::new(&())),
+            Arc::new(Tally::<u64>::new(&())),
+        );
+        promote(&engine, small.place(), Tag::FIRST, 1);
+        while large.place().slot().is_none_or(|slot| slot < 4) {
+            let last = engine.slots.allocate(1).unwrap();
+            if last >= 4 {
+                large.place().promote(Tag::FIRST, last);
+            }
+        }
+        let owner = {
+            let small = Arc::clone(&small);
+            spawn(&engine, move |engine, thread| {
+                for tally in [&small, &large, &small] {
+                    inc(engine, thread, tally, Tag::FIRST);
+                }
+            })
+        };
+        let first = total(&mut engine.pass(), &*small);
+        let second = total(&mut engine.pass(), &*small);
+        assert!(first <= second, "went back from {first} to {second}");
+        owner.join().unwrap();
+        assert_eq!(total(&mut engine.pass(), &*small), 2, "lost");
+        (first, second)
+    });
+    let expected = set(&[(0, 0), (0, 1), (0, 2), (1, 1), (1, 2)]);
+    assert!(seen.is_superset(&expected), "{seen:?}");
+}
+
+/// A shard that was left is adopted with everything in it, by one thread only.
+#[test]
+fn an_adopted_shard_goes_on_where_it_was() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let tally = Arc::new(Tally::<u64>::new(&()));
+        promote(&engine, tally.place(), Tag::FIRST, 1);
+        let one = {
+            let tally = Arc::clone(&tally);
+            move |engine: &Engine, thread: &Thread| _ = inc(engine, thread, &tally, Tag::FIRST)
+        };
+        let threads = [spawn(&engine, one.clone()), spawn(&engine, one.clone())];
+        one(&engine, &Thread::new());
+        let seen = total(&mut engine.pass(), &*tally);
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(total(&mut engine.pass(), &*tally), 3, "lost or doubled");
+        (seen, engine.shards.iter().count())
+    });
+    let shards: BTreeSet<_> = seen.iter().map(|s| s.1).collect();
+    assert!(shards.contains(&1) && shards.contains(&2), "{seen:?}");
+}
+
+// ---- Up and down ----
+
+/// A counts up in a place that is new to the reader and hands the work to B, which counts down in its own.
+#[test]
+fn in_flight_is_never_below_zero() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let in_flight = Arc::new(UpDown::new(&()));
+        promote(&engine, in_flight.place(), Tag::FIRST, 2);
+        let message = Arc::new(AtomicBool::new(false));
+        let a = {
+            let (in_flight, message) = (Arc::clone(&in_flight), Arc::clone(&message));
+            spawn(&engine, move |engine, thread| {
+                in_flight.add_cold(engine, thread, Tag::FIRST, 1, 0, false);
+                message.store(true, Release);
+            })
+        };
+        let b = {
+            let (in_flight, message) = (Arc::clone(&in_flight), Arc::clone(&message));
+            spawn(&engine, move |engine, thread| {
+                // The reader knows this thread, and not yet the other one.
+                thread.warm(engine);
+                if message.load(Acquire) {
+                    in_flight.add_cold(engine, thread, Tag::FIRST, 0, 1, false);
+                }
+            })
+        };
+        let seen = total(&mut engine.pass(), &*in_flight);
+        assert!(seen >= 0, "below zero: {seen}");
+        a.join().unwrap();
+        b.join().unwrap();
+        seen
+    });
+    assert_eq!(seen, set(&[0, 1]));
+}
+
+/// The same through the shared cells.
+#[test]
+fn in_flight_is_never_below_zero_when_cold() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        // No slot is left: it stays cold.
+        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64);
+        let in_flight = Arc::new(UpDown::new(&()));
+        let message = Arc::new(AtomicBool::new(false));
+        let a = {
+            let (in_flight, message) = (Arc::clone(&in_flight), Arc::clone(&message));
+            spawn(&engine, move |engine, thread| {
+                in_flight.add_cold(engine, thread, Tag::FIRST, 1, 0, false);
+                message.store(true, Release);
+            })
+        };
+        let b = {
+            let (in_flight, message) = (Arc::clone(&in_flight), Arc::clone(&message));
+            spawn(&engine, move |engine, thread| {
+                if message.load(Acquire) {
+                    in_flight.add_cold(engine, thread, Tag::FIRST, 0, 1, false);
+                }
+            })
+        };
+        let seen = total(&mut engine.pass(), &*in_flight);
+        assert!(seen >= 0, "below zero: {seen}");
+        a.join().unwrap();
+        b.join().unwrap();
+        seen
+    });
+    assert_eq!(seen, set(&[0, 1]));
+}
