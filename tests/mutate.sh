@@ -42,7 +42,7 @@ perl -i -ne '
     $use = 0 if /;/;
     print;
     close ARGV if eof;
-' "$tree"/src/observe/{buckets,level,memory,native,pass,published,shard,slot,stream,tally,mod,window}.rs "$tree"/src/sync/passes.rs
+' "$tree"/src/observe/{buckets,kept,level,memory,native,pass,published,shard,slot,stream,tally,mod,window}.rs "$tree"/src/sync/passes.rs
 
 # What stands at a line marked `// mutation: name` instead, for the default targets. All are compiled at once; MUTATE
 # names the one that runs.
@@ -113,7 +113,8 @@ tables="native::a_table_read_is_a_prefix native::an_owner_answers_with_a_table n
     native::a_slot_with_a_table_is_used_again"
 published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_not_there"
 stream=streams::a_stream_read_is_a_prefix
-some="$published $quick $tables"
+kept=kept::a_kept_word_has_its_part
+some="$kept $published $quick $tables"
 every="$some $stream streams::a_window_read_has_every_value_once totals::totals_never_go_back_across_promotion"
 # A test that fails says so; one that is out of time says nothing of the code.
 failing() { # test program, models; prints the first that fails
@@ -187,6 +188,7 @@ while IFS=$'\t' read -r site place line; do
     name="$site ${place#"$tree"/} $(echo "$line" | xargs -0 | tr -s ' \n' ' ')"
     case $place in
     *stream.rs*) which=$stream ;;
+    *kept.rs*) which=$kept ;;
     *native.rs*) which=$tables ;;
     *published.rs*) which=$published ;;
     *) which=$quick ;;

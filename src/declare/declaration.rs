@@ -4,14 +4,10 @@
 //! on first use, shared with the registry, and the declaration keeps what the hot path needs: its own copy of the
 //! place of the series without labels, which is never retired.
 
-use std::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Release},
-};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
-use crate::observe::{Place, Tag};
+use crate::observe::{self, Place};
 use crate::snapshot::Kind;
 
 use super::desc::Desc;
@@ -161,10 +157,8 @@ fn checked(desc: Desc) -> Result<Desc, Error> {
 /// A label set kept for long: owns its labels, and finds its series again when that was removed meanwhile.
 #[derive(Debug)]
 pub(crate) struct Kept<C: Exported> {
-    family: Arc<Family<C>>,
+    series: observe::Kept<Family<C>, C>,
     texts: Box<[Box<str>]>,
-    /// Generation and index of the series, as last found.
-    found: AtomicU64,
     /// Of a closed label set: where it is, for ever.
     dense: Option<usize>,
 }
@@ -182,9 +176,8 @@ impl<C: Exported> Kept<C> {
             texts.iter().map(|text| (*text).into()).collect()
         });
         let kept = Self {
-            family,
+            series: observe::Kept::new(family),
             texts,
-            found: AtomicU64::new(u64::MAX),
             dense,
         };
         kept.find();
@@ -193,25 +186,31 @@ impl<C: Exported> Kept<C> {
 
     #[inline]
     pub(crate) fn handle(&self) -> Found<'_, C> {
-        if let Some(index) = self.dense {
-            return self.family.dense(0, index, |_| Vec::new());
-        }
-        let (tag, index) = Tag::unpack(self.found.load(Acquire));
-        match self.family.handle(index, tag) {
-            Some(handle) => handle,
-            None => self.find(),
+        match self.series.get() {
+            Some((cells, tag, index)) if cells.place().tag() == tag => Found {
+                family: self.series.owner(),
+                cells,
+                tag,
+                index,
+            },
+            _ => self.find(),
         }
     }
 
     #[cold]
     fn find(&self) -> Found<'_, C> {
-        if let Some(index) = self.dense {
-            return self.family.dense(0, index, |_| Vec::new());
+        let (cells, tag, index) = self.series.find(|family| {
+            let found = match self.dense {
+                Some(index) => family.dense(0, index, |_| Vec::new()),
+                None => family.with(&self.texts.iter().map(|text| &**text).collect::<Vec<_>>()),
+            };
+            (found.cells, found.tag, found.index)
+        });
+        Found {
+            family: self.series.owner(),
+            cells,
+            tag,
+            index,
         }
-        let texts: Vec<&str> = self.texts.iter().map(|text| &**text).collect();
-        let handle = self.family.with(&texts);
-        // Release: pairs with the Acquire in `handle`; who finds the series finds it cleared of what was before.
-        self.found.store(handle.tag.pack(handle.index), Release);
-        handle
     }
 }

@@ -31,6 +31,7 @@ mod buckets;
 mod epoch;
 #[cfg(not(loom))]
 mod exemplar;
+mod kept;
 mod level;
 mod memory;
 #[cfg(all(test, loom))]
@@ -61,6 +62,7 @@ pub use allocator::{Allocated, Allocator, allocated, count_allocations};
 pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
 #[cfg(not(loom))]
 pub use exemplar::Exemplars;
+pub use kept::Kept;
 pub use level::{Change, Level};
 pub use pass::{Pass, Retired};
 pub use shard::Thread;

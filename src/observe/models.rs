@@ -13,6 +13,7 @@ use super::shard::Thread;
 use super::{Cells, Engine, Outcome, Tag, Tally};
 
 mod buckets;
+mod kept;
 mod native;
 mod passes;
 mod published;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use dashmap::SharedValue;
 
 use crate::error::Error;
-use crate::observe::{self, Found, Tag};
+use crate::observe::{self, Found};
 use crate::snapshot::labels;
 
 use super::super::desc::Names;
@@ -51,18 +51,6 @@ impl<C: Exported> Family<C> {
             self.store.remember(hash, texts, found.index, found.tag);
         }
         self.handle_of(found)
-    }
-
-    /// Series `index`, if it is still of the generation `tag`.
-    #[inline]
-    pub(crate) fn handle(&self, index: u32, tag: Tag) -> Option<handle::Found<'_, C>> {
-        let series = self.series(index as usize)?;
-        (series.cells.place().tag() == tag).then_some(handle::Found {
-            family: self,
-            cells: &series.cells,
-            tag,
-            index,
-        })
     }
 
     /// The series of a label set, if there is one.

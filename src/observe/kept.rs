@@ -1,0 +1,78 @@
+//! Where a handle that is kept last found its series: a word and a pointer that belong together, read without a lock.
+//!
+//! Who keeps another place takes the word away, stores the pointer, and then its word; a reader loads word, pointer, word.
+//!
+//! - K1: a word has one pointer only, and while another is being stored there is no word. So between two loads of one word
+//!   lies its pointer.
+//! - K2: what is pointed to lives as long as the owner: it was borrowed from it for any lifetime there is, and the owner
+//!   is shared, so nobody has it for themselves.
+
+use std::marker::PhantomData;
+use std::ptr::{from_ref, null_mut};
+use std::sync::Arc;
+
+use crate::sync::{Acquire, AtomicPtr, AtomicU64, Relaxed, Release};
+
+use super::slot::Tag;
+
+/// Somebody is storing another place. No word is that large: it has a generation and an index.
+const TAKEN: u64 = u64::MAX;
+const NOTHING: u64 = u64::MAX - 1;
+
+/// A part of a shared owner, and which one. See the module's text.
+#[derive(Debug)]
+pub struct Kept<O, P> {
+    owner: Arc<O>,
+    word: AtomicU64,
+    part: AtomicPtr<P>,
+    _part: PhantomData<Arc<P>>,
+}
+
+impl<O, P> Kept<O, P> {
+    /// Nothing is found yet.
+    #[must_use]
+    pub fn new(owner: Arc<O>) -> Self {
+        Self {
+            owner,
+            word: AtomicU64::new(NOTHING),
+            part: AtomicPtr::new(null_mut()),
+            _part: PhantomData,
+        }
+    }
+
+    /// What it is a part of.
+    #[inline]
+    pub fn owner(&self) -> &O {
+        &self.owner
+    }
+
+    /// What was last found; nothing while another thread is at it.
+    #[inline]
+    pub fn get(&self) -> Option<(&P, Tag, u32)> {
+        // Acquire: pairs with the Release of the word in `find`; who sees it sees its pointer, or a later one.
+        let word = self.word.load(Acquire);
+        // Acquire: pairs with the Release of the pointer in `find`; who sees a later one sees that the word was taken away.
+        let part = self.part.load(Acquire);
+        if word >= NOTHING || self.word.load(Relaxed) != word {
+            return None;
+        }
+        let (tag, index) = Tag::unpack(word);
+        // SAFETY: the pointer of this word (K1), of what lives as long as the owner (K2).
+        Some((unsafe { &*part }, tag, index))
+    }
+
+    /// Finds it anew, and keeps what it finds; not where the index is `u32::MAX`, which says that the part is another's.
+    pub fn find(&self, find: impl for<'o> FnOnce(&'o O) -> (&'o P, Tag, u32)) -> (&P, Tag, u32) {
+        let (part, tag, index) = find(&self.owner);
+        let old = self.word.load(Relaxed);
+        // Acquire: pairs with the Release of the last word; its pointer was stored before ours.
+        let take = || self.word.compare_exchange(old, TAKEN, Acquire, Relaxed);
+        if index != u32::MAX && old != TAKEN && take().is_ok() {
+            // Release: carries that the word is taken to who sees the pointer.
+            self.part.store(from_ref(part).cast_mut(), Release);
+            // Release: carries the pointer, and what its finder saw of the part, to who sees the word.
+            self.word.store(tag.pack(index), Release);
+        }
+        (part, tag, index)
+    }
+}

@@ -1,0 +1,43 @@
+//! Handles that are kept under loom.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use crate::observe::Tag;
+use crate::observe::kept::Kept;
+
+use super::reached;
+
+/// Two threads find another part each while a third one reads: what it gets is the part that the word says.
+#[test]
+fn a_kept_word_has_its_part() {
+    let seen = reached(3, || {
+        let kept = Arc::new(Kept::new(Arc::new([0_u32, 1, 2])));
+        kept.find(|parts| (&parts[0], Tag::FIRST, 0));
+        let find = |kept: &Kept<[u32; 3], u32>, n: usize| {
+            kept.find(|parts| (&parts[n], Tag::FIRST, n as u32));
+        };
+        let reader = {
+            let kept = Arc::clone(&kept);
+            thread::spawn(move || {
+                kept.get().map(|(part, _, index)| {
+                    assert_eq!(*part, index);
+                    index
+                })
+            })
+        };
+        let finder = {
+            let kept = Arc::clone(&kept);
+            thread::spawn(move || find(&kept, 1))
+        };
+        find(&kept, 2);
+        finder.join().unwrap();
+        let seen = reader.join().unwrap();
+        let (part, _, index) = kept.get().expect("nobody is at it any more");
+        assert_eq!(*part, index);
+        assert_ne!(index, 0);
+        seen
+    });
+    assert_eq!(seen, [None, Some(0), Some(1), Some(2)].into());
+}
