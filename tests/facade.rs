@@ -332,6 +332,34 @@ fn bad_settings_are_said_when_it_is_built() {
     );
 }
 
+/// Before, what the second one recorded was lost.
+#[test]
+fn two_recorders_of_one_registry_add_up() {
+    let registry = Registry::new();
+    let recorder = || {
+        Recorder::builder()
+            .registry(&registry)
+            .limit(2)
+            .build()
+            .unwrap()
+    };
+    for _ in 0..2 {
+        with_local_recorder(&recorder(), || {
+            counter!("events", "a" => "b").increment(2);
+            histogram!("size").record(1.0);
+            // Those beyond the limit keep one total.
+            for n in 0..10 {
+                counter!("mirrored", "n" => n.to_string()).absolute(7);
+            }
+        });
+    }
+    let seen = registry.snapshot();
+    assert_eq!(seen.get("events", &[("a", "b")]), Some(4.0));
+    assert_eq!(seen.get("size_count", &[]), Some(2.0));
+    let overflow = seen.get("mirrored", &[("overflow", "__overflow__")]);
+    assert!(overflow.is_some_and(|n| n <= 14.0), "{overflow:?}");
+}
+
 #[test]
 fn a_second_recorder_is_an_error_and_the_first_stays() {
     let registry = Registry::new();

@@ -92,6 +92,13 @@ impl Families {
             Family::Counter(family) => {
                 let series = with(key, None, |labels| family.bind(labels));
                 let own = series.has_own();
+                // Beyond the limit the series is one of many, and so is what `absolute` keeps of it: made-up labels cost
+                // no memory.
+                let key = if own {
+                    key.to_retained()
+                } else {
+                    Key::from_name(key.name().to_owned())
+                };
                 let handle = CounterHandle::new(series, key, self);
                 (metrics::Counter::from_arc(Arc::new(handle)), own)
             }
@@ -230,7 +237,8 @@ impl Families {
                 if let Some(idle) = self.settings.expire_after {
                     builder = builder.expire_after(idle);
                 }
-                builder.register(&self.settings.registry)
+                // Another recorder may have been here before.
+                builder.get_or_register(&self.settings.registry)
             }};
         }
         Ok(match (wanted, self.settings.buckets_of(name)) {

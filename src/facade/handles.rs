@@ -19,10 +19,10 @@ pub(super) struct CounterHandle {
 }
 
 impl CounterHandle {
-    pub(super) fn new(series: BoundCounter, key: &Key, families: &Arc<Families>) -> Self {
+    pub(super) fn new(series: BoundCounter, key: Key, families: &Arc<Families>) -> Self {
         Self {
             series,
-            key: key.to_retained(),
+            key,
             families: Arc::clone(families),
             largest: OnceLock::new(),
         }
