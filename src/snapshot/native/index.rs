@@ -146,7 +146,7 @@ pub(crate) fn upper(index: i32, schema: i8) -> f64 {
     f64::from_bits(whole >> (-1022 - octave))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
 

@@ -347,7 +347,7 @@ impl serde::Serialize for Natives {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use proptest::prelude::*;
 
