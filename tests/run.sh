@@ -112,9 +112,14 @@ fi
 if wants units || wants rooms; then
     say "unit, integration and documentation tests"
     cargo test --workspace --all-features
-    cargo test --quiet --release --test everything --test trouble --test summary
+    # Some again, at full speed. Only this crate is optimized: building all the others once more would take minutes.
+    tallies=profile.dev.package.tallies
+    swift="--config $tallies.opt-level=3 --config $tallies.debug-assertions=false --config $tallies.overflow-checks=false"
+    # shellcheck disable=SC2086
+    cargo test --quiet $swift --test everything --test trouble --test summary
     # The sketch over unkind orders, up to a million values.
-    cargo test --quiet --release --lib sketch
+    # shellcheck disable=SC2086
+    cargo test --quiet $swift --lib sketch
 fi
 if wants loom; then
     say "loom models"
