@@ -9,7 +9,6 @@ use crate::error::Error;
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{Escaping, GaugeMerge, Kind, Resolution, is_label_name, is_metric_name};
 
-use super::buckets::DEFAULT;
 use super::label::LabelSet;
 
 /// The most series of a family, unless it says otherwise. What comes after lands in the overflow series.
@@ -29,8 +28,6 @@ pub(crate) struct Desc {
     pub(crate) labels: Names,
     pub(crate) constant: &'static [(&'static str, &'static str)],
     pub(crate) bounds: &'static [f64],
-    /// Whether `bounds` are the family's own, and not the default: this is for histograms that have no others.
-    pub(crate) own_bounds: bool,
     /// Of a histogram: whether it has exponential buckets.
     pub(crate) native: Option<Resolution>,
     pub(crate) targets: Targets,
@@ -122,11 +119,7 @@ impl Desc {
             kind,
             labels,
             constant: &[],
-            bounds: match kind {
-                Kind::Histogram => DEFAULT,
-                _ => &[],
-            },
-            own_bounds: false,
+            bounds: &[],
             native: None,
             targets: OBJECTIVES,
             own_targets: false,
@@ -162,20 +155,12 @@ impl Desc {
 
     pub(crate) fn set_bounds(&mut self, bounds: &[f64]) {
         static KEPT: Kept<f64> = Mutex::new(Vec::new());
-        self.own_bounds = true;
         self.bounds = if bounds.is_empty() {
             // Not the default, but an error.
             &[f64::NAN]
         } else {
             intern_list(&KEPT, bounds)
         };
-    }
-
-    pub(crate) const fn set_native(&mut self, native: Resolution) {
-        self.native = Some(native);
-        if !self.own_bounds {
-            self.bounds = &[];
-        }
     }
 
     /// What `#[derive(Metrics)]` says.

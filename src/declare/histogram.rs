@@ -14,7 +14,7 @@ use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::timer::{Sample, Timer};
-use super::{labelled, metric};
+use super::{buckets, labelled, metric};
 
 impl Exported for Buckets {
     const KIND: Kind = Kind::Histogram;
@@ -25,20 +25,20 @@ impl Exported for Buckets {
         if desc.native.is_some() {
             1
         } else {
-            Self::width(&Shape::fixed(desc.bounds.len() + 1))
+            Self::width(&Shape::fixed(bounds(desc).len() + 1))
         }
     }
 
     fn shape(desc: &Desc) -> Shape {
         Shape {
-            buckets: desc.bounds.len() + 1,
+            buckets: bounds(desc).len() + 1,
             native: desc.native.map(Arc::new),
         }
     }
 
     fn values(desc: &Desc, _: &Shape) -> Values {
         Values::Histogram {
-            bounds: desc.bounds.into(),
+            bounds: bounds(desc).into(),
             counts: Vec::new(),
             sums: Vec::new(),
             natives: desc.native.map(|_| Natives::default()),
@@ -78,6 +78,15 @@ impl Exported for Buckets {
         {
             *native = left;
         }
+    }
+}
+
+#[inline(always)]
+fn bounds(desc: &Desc) -> &'static [f64] {
+    if desc.bounds.is_empty() && desc.native.is_none() {
+        buckets::DEFAULT
+    } else {
+        desc.bounds
     }
 }
 
@@ -127,7 +136,6 @@ impl<L: LabelSet> Histogram<L> {
             "buckets need at least one bound; all are finite, and each is above the one before"
         );
         self.inner.desc.bounds = bounds;
-        self.inner.desc.own_bounds = true;
         // Should it be live already: its cells are of another shape.
         self.inner.place = Place::new();
         self
@@ -213,7 +221,7 @@ impl<L: LabelSet> Histogram<L> {
             "a native histogram needs a schema from -4 to 8, a limit of 8 to 8192 buckets, and a zero threshold from 0 to \
              1e300"
         );
-        self.inner.desc.set_native(native);
+        self.inner.desc.native = Some(native);
         self.inner.place = Place::new();
     }
 }
@@ -246,9 +254,7 @@ impl<L: LabelSet> HistogramBuilder<L> {
     }
 
     fn resolution(&mut self) -> &mut Resolution {
-        let native = self.desc.native.unwrap_or(Resolution::new(3));
-        self.desc.set_native(native);
-        self.desc.native.get_or_insert(native)
+        self.desc.native.get_or_insert(Resolution::new(3))
     }
 }
 
@@ -399,7 +405,7 @@ impl Histogram {
 
     #[inline]
     fn bounds(&self) -> &'static [f64] {
-        self.inner.desc.bounds
+        bounds(&self.inner.desc)
     }
 
     #[inline]
@@ -445,7 +451,7 @@ impl<'a> HistogramSeries<'a> {
 
     #[inline]
     fn bounds(&self) -> &'static [f64] {
-        self.handle.desc().bounds
+        bounds(self.handle.desc())
     }
 
     #[inline]
@@ -456,7 +462,7 @@ impl<'a> HistogramSeries<'a> {
     fn keep(&self, value: f64, labels: &[(&str, &str)]) {
         self.handle.cold(|found| {
             if found.family.admits(value) {
-                let bounds = found.family.desc.bounds;
+                let bounds = bounds(&found.family.desc);
                 let place = (bucket(bounds, value), bounds.len() + 1);
                 exemplar::keep(found, place, value, labels);
             }
@@ -480,7 +486,7 @@ fn observe_found(found: Found<'_, Buckets>, value: f64, times: u64) {
     if value.is_nan() || !family.admits(value) {
         return observe::refuse();
     }
-    let what = (bucket(family.desc.bounds, value), value, times);
+    let what = (bucket(bounds(&family.desc), value), value, times);
     let cold = |cells: &Buckets, tag, eager| {
         observe::thread(|thread| cells.observe_cold(observe::engine(), thread, tag, what, eager))
     };
