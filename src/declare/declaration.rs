@@ -126,7 +126,7 @@ impl<C: Exported> Declaration<C> {
     /// cells are there.
     fn is_shaped(&self) -> bool {
         let family = &self.family().desc;
-        std::ptr::eq(self.desc.bounds, family.bounds) && self.desc.native == family.native
+        self.desc.bounds == family.bounds && self.desc.native == family.native
     }
 
     pub(crate) fn share(&self) -> Self {
