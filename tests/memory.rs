@@ -7,51 +7,6 @@ mod counting;
 use counting::{ALONE, COUNTER, bytes, live, settle, shuffled, update_everything};
 use tallies::{AnyLabels, Counter, Gauge, Histogram, Registry, Summary, encode};
 
-/// What a series of a summary takes in each further thread, cells and look-up table included.
-#[test]
-fn bytes_of_a_summary_per_series_and_thread() {
-    const THREADS: usize = 4;
-    let _alone = ALONE.lock();
-    let per_stream = |series: usize, observations: u32| {
-        settle();
-        let registry = Registry::new();
-        let s = Summary::<()>::builder("s", "")
-            .labels(["x"])
-            .hot()
-            .register(&registry)
-            .unwrap();
-        let names: Vec<String> = (0..series).map(|i| i.to_string()).collect();
-        names.iter().for_each(|name| s.with([name]).observe(0.0));
-        let turn = std::sync::Barrier::new(THREADS + 1);
-        let used = std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    turn.wait();
-                    turn.wait();
-                    for name in &names {
-                        (0..observations).for_each(|i| s.with([name]).observe(shuffled(i)));
-                    }
-                    turn.wait();
-                    turn.wait();
-                });
-            }
-            turn.wait();
-            let used = bytes(|| {
-                turn.wait();
-                turn.wait();
-                settle();
-            });
-            turn.wait();
-            used
-        });
-        used as f64 / (series * THREADS) as f64
-    };
-    let (rare, hot) = (per_stream(500, 10), per_stream(100, 20_000));
-    println!("summary: {rare:.0} bytes in a thread that uses it rarely, {hot:.0} in a hot one");
-    assert!(rare <= 400.0, "{rare}");
-    assert!(hot <= 9.0 * 1024.0, "{hot}");
-}
-
 /// In every format and coding, with updates in between: what is live after the first hundred is all there ever is.
 #[test]
 fn memory_is_flat_over_ten_thousand_scrapes() {

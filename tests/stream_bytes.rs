@@ -1,0 +1,53 @@
+//! Exact: what a summary's series take in every thread. By itself in its process: a thread's slab reaches up to the
+//! slots that others have ever taken.
+
+#[path = "support/counting.rs"]
+#[allow(dead_code, reason = "each test uses some of it")]
+mod counting;
+
+use counting::{bytes, settle, shuffled};
+use tallies::{Registry, Summary};
+
+/// What a series of a summary takes in each further thread, cells and look-up table included.
+#[test]
+fn bytes_of_a_summary_per_series_and_thread() {
+    const THREADS: usize = 4;
+    let per_stream = |series: usize, observations: u32| {
+        settle();
+        let registry = Registry::new();
+        let s = Summary::<()>::builder("s", "")
+            .labels(["x"])
+            .hot()
+            .register(&registry)
+            .unwrap();
+        let names: Vec<String> = (0..series).map(|i| i.to_string()).collect();
+        names.iter().for_each(|name| s.with([name]).observe(0.0));
+        let turn = std::sync::Barrier::new(THREADS + 1);
+        let used = std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    turn.wait();
+                    turn.wait();
+                    for name in &names {
+                        (0..observations).for_each(|i| s.with([name]).observe(shuffled(i)));
+                    }
+                    turn.wait();
+                    turn.wait();
+                });
+            }
+            turn.wait();
+            let used = bytes(|| {
+                turn.wait();
+                turn.wait();
+                settle();
+            });
+            turn.wait();
+            used
+        });
+        used as f64 / (series * THREADS) as f64
+    };
+    let (rare, hot) = (per_stream(500, 10), per_stream(100, 20_000));
+    println!("summary: {rare:.0} bytes in a thread that uses it rarely, {hot:.0} in a hot one");
+    assert!(rare <= 400.0, "{rare}");
+    assert!(hot <= 9.0 * 1024.0, "{hot}");
+}
