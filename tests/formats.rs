@@ -8,7 +8,7 @@ use tallies::snapshot::Kind;
 use tallies::{AnyLabels, Counter, Gauge, Registry, Snapshot};
 
 #[path = "support/client_model.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each test uses some of it")]
 mod client_model;
 
 #[path = "support/kinds.rs"]
@@ -17,7 +17,7 @@ mod kinds;
 use kinds::{Request, every_kind, utf8_names};
 
 #[path = "support/exposition.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each test uses some of it")]
 mod exposition;
 
 fn page(

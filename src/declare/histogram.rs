@@ -92,7 +92,7 @@ fn bounds(desc: &Desc) -> &'static [f64] {
 
 /// Counts observations per bucket, and adds them up: latencies in seconds, sizes in bytes.
 ///
-/// An observation costs some 3 ns: a count of the bounds below the value, without a branch, and three plain stores to
+/// An observation costs 3 to 4 ns: a count of the bounds below the value, without a branch, and three plain stores to
 /// cells of the calling thread. A scrape sees an exact prefix of every thread's observations: `_count` is the `+Inf`
 /// bucket, and `_sum` belongs to the same observations, whatever instruction a writer is at.
 ///

@@ -82,7 +82,7 @@ pub fn panics<R>(f: impl FnOnce() -> R) -> bool {
 /// Bodies on one line, whose braces the compiler once called needless.
 #[rustfmt::skip]
 #[deny(unused)]
-#[allow(clippy::manual_async_fn)]
+#[allow(clippy::manual_async_fn, reason = "one of the shapes")]
 mod lines {
     use super::{Counter, Histogram, UpDownCounter};
 

@@ -338,7 +338,7 @@ orders!(boxed_by_async_trait: 4 calls, 1 errors);
 
 macro_rules! whole_impl {
     ($(#[$a:meta])*) => {
-        #[allow(async_fn_in_trait)]
+        #[allow(async_fn_in_trait, reason = "one of the shapes")]
         trait Ask {
             const LEVEL: u8;
             fn sync(&self, fail: bool) -> R<u8>;
