@@ -52,6 +52,13 @@ macro_rules! copy {
 
 copy!(Handle, At, Found);
 
+impl<C: Exported> Found<'_, C> {
+    /// Generation and index in one word.
+    pub(crate) fn which(&self) -> u64 {
+        self.tag.pack(self.index)
+    }
+}
+
 impl<'a, C: Exported> From<Found<'a, C>> for Handle<'a, C> {
     #[inline(always)]
     fn from(found: Found<'a, C>) -> Self {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use dashmap::SharedValue;
 
 use crate::error::Error;
-use crate::observe::{self, Found};
+use crate::observe::{self, Found, Tag};
 use crate::snapshot::labels;
 
 use super::super::desc::Names;
@@ -17,19 +17,16 @@ impl<C: Exported> Family<C> {
     #[inline(always)]
     pub(crate) fn with(&self, texts: &[&str]) -> handle::Found<'_, C> {
         let hash = self.hash(texts);
-        match self.store.find(hash, texts) {
-            Some(found) if found.series.cells.place().tag() == found.tag => self.handle_of(found),
+        let (cells, which) = match self.store.find(hash, texts) {
+            Some(found) if found.series.cells.place().tag() == found.tag => parts(&found),
             _ => self.with_index(hash, texts),
-        }
-    }
-
-    #[inline(always)]
-    fn handle_of<'f>(&'f self, found: Found<'f, Series<C>>) -> handle::Found<'f, C> {
+        };
+        let (tag, index) = Tag::unpack(which);
         handle::Found {
             family: self,
-            cells: &found.series.cells,
-            tag: found.tag,
-            index: found.index,
+            cells,
+            tag,
+            index,
         }
     }
 
@@ -38,19 +35,21 @@ impl<C: Exported> Family<C> {
         self.desc.labels == Names::Fixed(&[])
     }
 
+    /// The series, and its generation and index in one word: two words come back in registers, more of them through memory,
+    /// which the way that needs none of this would have to write as well.
     #[cold]
-    fn with_index(&self, hash: u64, texts: &[&str]) -> handle::Found<'_, C> {
+    fn with_index(&self, hash: u64, texts: &[&str]) -> (&C, u64) {
         if self.is_unlabelled() {
-            return self.only();
+            return (&self.first, self.only().which());
         }
         let Some((found, is_new)) = self.make(hash, texts) else {
-            return self.overflow();
+            return (&self.first, self.overflow().which());
         };
         // From its second use on: label sets that are used once do not drive others out.
         if !is_new {
             self.store.remember(hash, texts, found.index, found.tag);
         }
-        self.handle_of(found)
+        parts(&found)
     }
 
     /// The series of a label set, if there is one.
@@ -266,6 +265,12 @@ impl<C: Exported> Family<C> {
         self.desc
             .check_escaped(self.pairs(texts).map(|(name, _)| name))
     }
+}
+
+/// The cells of a series, and which one it is.
+#[inline(always)]
+fn parts<'a, C>(found: &Found<'a, Series<C>>) -> (&'a C, u64) {
+    (&found.series.cells, found.tag.pack(found.index))
 }
 
 /// The half of a hash that the index keeps.
