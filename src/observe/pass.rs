@@ -139,7 +139,7 @@ impl<'e> Pass<'e> {
                 if first < end {
                     if len >= 16 {
                         // What comes next is likely to lie behind: slots are given out in the order of series.
-                        let next = (end + len).min(slab.capacity() - 1);
+                        let next = (end + 2 * len).min(slab.capacity() - 1);
                         // SAFETY: below the capacity; the epoch is pinned.
                         unsafe { slab.block(next) }.prefetch(len as usize);
                     }

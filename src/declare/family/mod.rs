@@ -88,7 +88,7 @@ pub(crate) struct Family<C: Exported> {
 }
 
 /// Series that a scrape reads together.
-const BATCH: usize = 128;
+const BATCH: usize = 64;
 
 /// Series that were retired, and what expiry remembers.
 #[derive(Debug)]
