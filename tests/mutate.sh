@@ -113,7 +113,7 @@ tables="native::a_table_read_is_a_prefix native::an_owner_answers_with_a_table n
     native::a_slot_with_a_table_is_used_again"
 published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_not_there"
 stream=streams::a_stream_read_is_a_prefix
-kept=kept::a_kept_word_has_its_part
+kept="kept::a_kept_word_has_its_part kept::a_kept_word_that_has_gone_does_not_come_back"
 some="$kept $published $quick $tables"
 every="$some $stream streams::a_window_read_has_every_value_once totals::totals_never_go_back_across_promotion"
 # A test that fails says so; one that is out of time says nothing of the code.
@@ -237,6 +237,8 @@ step "moving is not looked at" observe/shard.rs 's/\|\| shard\.moving\.swap\(tru
 step "the length before the request" observe/shard.rs \
     's/slab\.len\(\)\.swap\(slab\.capacity\(\), ([^)]*\))\);\n        self\.answer\(slab\);/self.answer(slab); slab.len().store(slab.capacity(), Relaxed);/'
 step "growth does not answer" observe/shard.rs 's/            shard\.answer\(new\);\n//'
+step "a place is found before the word is read" observe/kept.rs \
+    's/(        let old = .*?;\n)(        let \(part, tag, index\) = .*?;\n)/$2$1/'
 step "a histogram has one sum" observe/buckets.rs 's/block\.cell\(SUM \+ \(side \^ 1\)\)\.store\(sum/block.cell(SUM + side).store(sum/'
 step "the cold block is not taken" observe/buckets.rs \
     's/self\.taken\s*\.compare_exchange\(false, true, [^)]*\), Relaxed\)\s*\.is_ok\(\)/true/'

@@ -173,7 +173,7 @@ impl Buckets {
                     refuse();
                     return Outcome::Done;
                 };
-                if count.saturating_sub(times) < PROMOTE_AFTER && count >= PROMOTE_AFTER {
+                if count.wrapping_sub(times) / PROMOTE_AFTER != count / PROMOTE_AFTER {
                     super::promote(engine, &self.place, tag, cells);
                 }
                 return Outcome::Done;

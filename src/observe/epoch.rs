@@ -1,7 +1,11 @@
 //! Pins, and what happens once nobody is pinned who was: crossbeam's epochs, and in a model a stand-in.
+//!
+//! The epochs are ours alone. In those that all crates share, a pin may run what another crate deferred: a destructor of the
+//! host, which may count, remove a series or scrape, and would do so in the middle of a flush or under a lock of ours. What
+//! we defer only frees memory and notes that it is time.
 
 #[cfg(not(loom))]
-pub(super) use crossbeam_epoch::{Guard, pin};
+pub(super) use process::{Guard, pin};
 
 #[cfg(loom)]
 pub(super) use model::{Guard, are_counted, are_over, pin, with_epochs};
@@ -21,6 +25,41 @@ pub(super) unsafe fn later(f: impl FnOnce()) {
     #[cfg(loom)]
     if are_counted() && are_over() {
         f();
+    }
+}
+
+/// As [`later`], and as soon as may be: for what is rare, and large enough not to wait for more of it.
+///
+/// # Safety
+///
+/// As for [`later`].
+pub(super) unsafe fn soon(f: impl FnOnce()) {
+    // SAFETY: by the caller's word.
+    unsafe { later(f) };
+    #[cfg(not(loom))]
+    pin().flush();
+}
+
+#[cfg(not(loom))]
+mod process {
+    use std::sync::LazyLock;
+
+    pub(crate) use crossbeam_epoch::Guard;
+    use crossbeam_epoch::{Collector, LocalHandle};
+
+    static EPOCHS: LazyLock<Collector> = LazyLock::new(Collector::new);
+
+    thread_local! {
+        static HANDLE: LocalHandle = EPOCHS.register();
+    }
+
+    /// Nothing that can be reached now is freed before the guard is dropped.
+    #[inline]
+    pub(crate) fn pin() -> Guard {
+        // In a thread that ends the handle may be gone.
+        HANDLE
+            .try_with(LocalHandle::pin)
+            .unwrap_or_else(|_| EPOCHS.register().pin())
     }
 }
 
@@ -74,5 +113,51 @@ mod model {
     /// Whether nobody is pinned now; then what was done while pinned is seen.
     pub(crate) fn are_over() -> bool {
         !COUNTS.get() || PINNED.fetch_add(0, AcqRel) == 0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use super::pin;
+
+    #[test]
+    fn what_other_crates_deferred_does_not_run_in_our_pins() {
+        let ran = Arc::new(AtomicBool::new(false));
+        let theirs = crossbeam_epoch::pin();
+        let their_own = Arc::clone(&ran);
+        theirs.defer(move || their_own.store(true, Relaxed));
+        theirs.flush();
+        drop(theirs);
+        (0..1000).for_each(|_| pin().flush());
+        assert!(!ran.load(Relaxed));
+    }
+
+    #[test]
+    fn a_thread_that_ends_can_pin() {
+        struct Last;
+        impl Drop for Last {
+            fn drop(&mut self) {
+                pin().flush();
+            }
+        }
+        thread_local! {
+            static LAST: Last = const { Last };
+        }
+        // The later one of them is gone first, whichever that is.
+        for order in [[true, false], [false, true]] {
+            let thread = std::thread::spawn(move || {
+                for mine in order {
+                    if mine {
+                        LAST.with(|_| ());
+                    } else {
+                        drop(pin());
+                    }
+                }
+            });
+            thread.join().unwrap();
+        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Who keeps another place takes the word away, stores the pointer, and then its word; a reader loads word, pointer, word.
 //!
-//! - K1: a word has one pointer only, and while another is being stored there is no word. So between two loads of one word
-//!   lies its pointer.
+//! - K1: a word has one pointer only, while another is being stored there is no word, and none comes back: who finds one keeps
+//!   it only where the word is still the one from before it looked. So between two loads of one word lies its pointer.
 //! - K2: what is pointed to lives as long as the owner: it was borrowed from it for any lifetime there is, and the owner
 //!   is shared, so nobody has it for themselves.
 
@@ -63,8 +63,9 @@ impl<O, P> Kept<O, P> {
 
     /// Finds it anew, and keeps what it finds; not where the index is `u32::MAX`, which says that the part is another's.
     pub fn find(&self, find: impl for<'o> FnOnce(&'o O) -> (&'o P, Tag, u32)) -> (&P, Tag, u32) {
+        // Acquire: pairs with the Release of the word below; what had ended for its finder has ended for ours.
+        let old = self.word.load(Acquire);
         let (part, tag, index) = find(&self.owner);
-        let old = self.word.load(Relaxed);
         // Acquire: pairs with the Release of the last word; its pointer was stored before ours.
         let take = || self.word.compare_exchange(old, TAKEN, Acquire, Relaxed);
         if index != u32::MAX && old != TAKEN && take().is_ok() {

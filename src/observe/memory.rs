@@ -18,6 +18,8 @@ pub(crate) struct Slab {
     len: AtomicU64,
     capacity: u64,
     shard: *const Shard,
+    /// What was allocated begins so many bytes before.
+    before: usize,
 }
 
 // SAFETY: the header is immutable but for the atomic, and cells are atomics.
@@ -29,6 +31,7 @@ static EMPTY: Slab = Slab {
     len: AtomicU64::new(0),
     capacity: 0,
     shard: std::ptr::null(),
+    before: 0,
 };
 
 /// A pointer to a live slab.
@@ -44,11 +47,15 @@ impl SlabRef {
     pub(crate) fn allocate(capacity: u64, shard: *const Shard) -> Option<Self> {
         let layout = layout(capacity)?;
         // SAFETY: the layout is not empty: it holds at least the header.
-        let slab = NonNull::new(unsafe { alloc_zeroed(layout) })?.cast::<Slab>();
+        let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let before = memory.addr().get().wrapping_neg() % align_of::<Slab>();
+        // SAFETY: the layout has room for that.
+        let slab = unsafe { memory.add(before) }.cast::<Slab>();
         let header = Slab {
             len: AtomicU64::new(capacity),
             capacity,
             shard,
+            before,
         };
         // SAFETY: fresh memory, large enough and aligned for the header.
         unsafe { slab.write(header) };
@@ -140,6 +147,8 @@ impl SlabRef {
     /// Nobody can reach the slab any more.
     pub(crate) unsafe fn free(self) {
         let capacity = self.capacity();
+        // SAFETY: as in `len`.
+        let before = unsafe { (*self.0.as_ptr()).before };
         #[cfg(loom)]
         // SAFETY: constructed in `allocate`, and dropped once.
         unsafe {
@@ -154,16 +163,22 @@ impl SlabRef {
         }
         let layout = layout(capacity).expect("it was allocated with this layout");
         // SAFETY: allocated in `allocate` with the same layout.
-        unsafe { dealloc(self.0.as_ptr().cast(), layout) };
+        unsafe { dealloc(self.0.as_ptr().cast::<u8>().sub(before), layout) };
     }
 }
 
+/// The header on a line of its own, wherever the memory begins, and the cells.
+///
+/// Aligned like any memory: asked for more, the system's allocator writes every zero itself, and so commits every page.
 fn layout(capacity: u64) -> Option<Layout> {
-    let cells = Layout::array::<AtomicU64>(usize::try_from(capacity).ok()?).ok()?;
-    let (layout, offset) = Layout::new::<Slab>().extend(cells).ok()?;
-    debug_assert_eq!(offset, size_of::<Slab>());
-    Some(layout)
+    let cells = usize::try_from(capacity)
+        .ok()?
+        .checked_mul(size_of::<AtomicU64>())?;
+    let size = cells.checked_add(size_of::<Slab>() + align_of::<Slab>() - ALIGN)?;
+    Layout::from_size_align(size, ALIGN).ok()
 }
+
+const ALIGN: usize = align_of::<AtomicU64>();
 
 /// The cells of one series in one slab, or in a cold block. They are counted from the last one downwards, so
 /// that one compare of the last one with a length covers all of them.

@@ -22,7 +22,7 @@ use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
 use super::buckets::{BUCKET, Observed, SUM, join_sums, observe, try_read};
-use super::epoch::later;
+use super::epoch::soon;
 use super::memory::Block;
 use super::shard::Thread;
 
@@ -503,14 +503,11 @@ unsafe fn retire(address: u64) {
     }
     // SAFETY: by the caller's word; made by `Box::into_raw` in `publish`.
     unsafe {
-        later(move || {
+        soon(move || {
             let table = std::ptr::with_exposed_provenance_mut::<Table>(address as usize);
             drop(Box::from_raw(table));
         });
     }
-    // Growing is rare; what it leaves should not wait for more of it.
-    #[cfg(not(loom))]
-    super::pin().flush();
 }
 
 /// Loom sees who reads what is freed.

@@ -296,7 +296,7 @@ impl<'e> Pass<'e> {
         if self.graced() < self.collector.graces {
             // Epochs pass when somebody looks; few threads do.
             #[cfg(not(loom))]
-            crossbeam_epoch::pin().flush();
+            super::pin().flush();
             #[cfg(loom)]
             self.grace(self.collector.graces);
         }
@@ -338,7 +338,7 @@ impl<'e> Pass<'e> {
         );
         #[cfg(not(loom))]
         {
-            let guard = crossbeam_epoch::pin();
+            let guard = super::pin();
             // Release: pairs with the Acquire in `graced`.
             guard.defer(move || graced.fetch_max(ticket, Release));
             guard.flush();

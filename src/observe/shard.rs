@@ -111,11 +111,6 @@ impl Shard {
         }
         // A table in question may be that of a family that is gone; a pass retires it under an epoch.
         let _pinned = super::pin();
-        // Pinning runs what others deferred, which may count and answer a later request: that answer stays. From here on
-        // this thread updates nothing, so what the question is about is what it was.
-        if asked <= owner_load(&self.answered) {
-            return;
-        }
         let question = self.question.load(Relaxed);
         let (last, cells) = (question >> 32, (question & CELLS) as usize);
         if cells != 0 && last < slab.capacity() {
@@ -572,21 +567,9 @@ impl std::fmt::Debug for Thread {
 /// No shard and no thread points to the slab.
 unsafe fn retire(_shard: &Shard, slab: SlabRef) {
     #[cfg(not(loom))]
-    {
-        let guard = crossbeam_epoch::pin();
-        struct Sendable(SlabRef);
-        // SAFETY: the slab is only freed on the other side.
-        unsafe impl Send for Sendable {}
-        let slab = Sendable(slab);
-        // SAFETY: unreachable for whoever pins from now on.
-        unsafe {
-            guard.defer_unchecked(move || {
-                let slab = slab;
-                slab.0.free();
-            });
-        }
-        // Growing is rare; what it leaves should not wait for more of it.
-        guard.flush();
+    // SAFETY: unreachable for whoever pins from now on.
+    unsafe {
+        super::epoch::soon(move || slab.free());
     }
     #[cfg(loom)]
     _shard.retired.lock().unwrap().push(slab);
@@ -595,46 +578,6 @@ unsafe fn retire(_shard: &Shard, slab: SlabRef) {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-
-    /// The collector waited for ever: the answer to its later request was written over by the one to its earlier request.
-    #[test]
-    fn an_answer_is_not_taken_back_by_what_pinning_runs() {
-        use super::super::{Cells, Tally, promote};
-        type Later = Box<dyn Fn()>;
-        thread_local! {
-            /// What happens in the middle of an answer.
-            static MEANWHILE: Cell<Option<Later>> = const { Cell::new(None) };
-        }
-        let engine: &'static Engine = Box::leak(Box::new(Engine::new()));
-        let thread: &'static Thread = Box::leak(Box::new(Thread::new()));
-        let place: &'static Place = Box::leak(Box::new(Tally::<u64>::new(&()))).place();
-        promote(engine, place, Tag::FIRST, 1);
-        let settle = move || matches!(thread.settle(engine, place, Tag::FIRST), Settled::Hot(_));
-        assert!(settle());
-        let shard = engine.shards.iter().next().unwrap();
-        let last = place.last(Tag::FIRST);
-        // Deferred calls come in some pin of some thread; one of ours is in the middle of an answer before long.
-        for round in 0..100_000 {
-            let guard = super::super::pin();
-            guard.defer(|| _ = MEANWHILE.take().map(|run| run()));
-            guard.flush();
-            drop(guard);
-            (0..round % 3).for_each(|_| drop(super::super::pin()));
-            let ticket = 2 * round + 1;
-            shard.ask_for_block(ticket, last, 1, false);
-            MEANWHILE.set(Some(Box::new(move || {
-                shard.ask(ticket + 1);
-                settle();
-            })));
-            settle();
-            let ran = MEANWHILE.take().is_none();
-            assert!(shard.has_answered(ticket + u64::from(ran)), "taken back");
-            if ran {
-                return;
-            }
-        }
-        panic!("nothing ran in the middle of an answer");
-    }
 
     #[test]
     fn holding_still_in_vain_leaves_the_owner_its_flag() {

@@ -21,6 +21,7 @@
 
 use std::sync::Arc;
 
+use super::epoch::soon;
 use super::window::{Ages, Part, Past, closed, is_open};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{
@@ -430,29 +431,8 @@ impl Drop for Stream {
 ///
 /// Who pins from now on does not find it.
 unsafe fn retire<T: 'static>(page: *mut T) {
-    if page.is_null() {
-        return;
-    }
-    #[cfg(not(loom))]
-    {
-        struct Sendable<T>(*mut T);
-        // SAFETY: it is only freed on the other side.
-        unsafe impl<T> Send for Sendable<T> {}
-        let page = Sendable(page);
-        let guard = crossbeam_epoch::pin();
+    if !page.is_null() {
         // SAFETY: by the caller's word.
-        unsafe {
-            guard.defer_unchecked(move || {
-                let page = page;
-                drop(Box::from_raw(page.0));
-            });
-        }
-        // Growing is rare; what it leaves should not wait for more of it.
-        guard.flush();
-    }
-    #[cfg(loom)]
-    {
-        // Kept: a model's reader may still have it, and there are few of them.
-        let _ = page;
+        unsafe { soon(move || drop(Box::from_raw(page))) };
     }
 }

@@ -130,7 +130,7 @@ impl Distribution {
                 let count = self.insert(shared, value);
                 // Release: pairs with the Acquire above.
                 self.taken.store(false, Release);
-                if count == PROMOTE_AFTER {
+                if count.is_multiple_of(PROMOTE_AFTER) {
                     super::promote(engine, &self.place, tag, 1);
                 }
                 return Outcome::Done;
@@ -181,7 +181,7 @@ impl Distribution {
 unsafe fn stream<'a>(block: Block) -> Option<&'a Stream> {
     // SAFETY: the block has one cell.
     let address = owner_load(unsafe { block.cell(0) });
-    // SAFETY: 0, or the address that `observe_cold` exposed.
+    // SAFETY: 0, or the address that `own_stream` exposed.
     unsafe { std::ptr::with_exposed_provenance::<Stream>(address as usize).as_ref() }
 }
 
@@ -226,7 +226,7 @@ impl Cells for Distribution {
             read(shared);
         }
         for cell in pass.cells(slot, 0) {
-            // Acquire: pairs with the Release in `observe_cold`; the stream is seen as it was made.
+            // Acquire: pairs with the Release in `own_stream`; the stream is seen as it was made.
             let address = cell.load(Acquire) as usize;
             let stream = std::ptr::with_exposed_provenance::<Stream>(address);
             // SAFETY: 0, or a stream that is freed by a later pass only.
@@ -253,7 +253,7 @@ impl Cells for Distribution {
             // SAFETY: the block has one cell; nobody writes it any more.
             let address = unsafe { block.cell(0) }.load(Acquire) as usize;
             if address != 0 {
-                // SAFETY: made in `observe_cold`; no owner and no other reader is left, as passes are serialised.
+                // SAFETY: made in `own_stream`; no owner and no other reader is left, as passes are serialised.
                 drop(unsafe {
                     Box::from_raw(std::ptr::with_exposed_provenance_mut::<Stream>(address))
                 });

@@ -391,7 +391,7 @@ mod tests {
         let Watched { stream, budget, .. } = watched;
         drop(stream);
         while budget.bytes().0 > 0 {
-            crossbeam_epoch::pin().flush();
+            super::super::pin().flush();
         }
         assert!(budget.has_room());
     }

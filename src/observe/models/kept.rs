@@ -7,6 +7,8 @@ use loom::thread;
 use crate::observe::Tag;
 use crate::observe::kept::Kept;
 
+use crate::sync::{AtomicU64, Relaxed};
+
 use super::reached;
 
 /// Two threads find another part each while a third one reads: what it gets is the part that the word says.
@@ -38,6 +40,41 @@ fn a_kept_word_has_its_part() {
         assert_eq!(*part, index);
         assert_ne!(index, 0);
         seen
+    });
+    assert_eq!(seen, [None, Some(0), Some(1), Some(2)].into());
+}
+
+/// A part ends, and the next one is found, while a thread that has found the first has yet to keep it, and another reads.
+#[test]
+fn a_kept_word_that_has_gone_does_not_come_back() {
+    let seen = reached(3, || {
+        let kept = Arc::new(Kept::new(Arc::new([0_u32, 1, 2])));
+        let current = Arc::new(AtomicU64::new(1));
+        kept.find(|parts| (&parts[0], Tag::FIRST, 0));
+        let find = |kept: &Kept<[u32; 3], u32>, current: &AtomicU64| {
+            kept.find(|parts| {
+                let n = current.load(Relaxed);
+                (&parts[n as usize], Tag::FIRST, n as u32)
+            });
+        };
+        let reader = {
+            let kept = Arc::clone(&kept);
+            thread::spawn(move || {
+                kept.get().map(|(part, _, index)| {
+                    assert_eq!(*part, index);
+                    index
+                })
+            })
+        };
+        let finder = {
+            let (kept, current) = (Arc::clone(&kept), Arc::clone(&current));
+            thread::spawn(move || find(&kept, &current))
+        };
+        find(&kept, &current);
+        current.store(2, Relaxed);
+        find(&kept, &current);
+        finder.join().unwrap();
+        reader.join().unwrap()
     });
     assert_eq!(seen, [None, Some(0), Some(1), Some(2)].into());
 }
