@@ -1,5 +1,6 @@
 //! Snapshots subtract (intervals) and add up (threads, processes, machines).
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::Error;
@@ -55,18 +56,8 @@ impl Snapshot {
     /// ```
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
         for theirs in &other.families {
-            let Some(ours) = self.family(theirs.name()) else {
-                continue;
-            };
-            if ours.same_kind(theirs) && (ours.is_shapeless() || theirs.is_shapeless()) {
-                continue;
-            }
-            let is_written = |family: &Family| matches!(family.values, Values::Written(_));
-            if ours.meta.kind == theirs.meta.kind && (is_written(ours) || is_written(theirs)) {
-                return Err(Error::merge_written(theirs.name()));
-            }
-            if !ours.same_shape(theirs) {
-                return Err(Error::merge(theirs.name(), ours.kind(), theirs.kind()));
+            if let Some(ours) = self.family(theirs.name()) {
+                ours.takes(theirs)?;
             }
         }
         for theirs in &other.families {
@@ -84,6 +75,21 @@ impl Snapshot {
 }
 
 impl Family {
+    /// Whether the series of `theirs`, a family of the same name, can be added to these.
+    pub(super) fn takes(&self, theirs: &Self) -> Result<(), Error> {
+        if self.same_kind(theirs) && (self.is_shapeless() || theirs.is_shapeless()) {
+            return Ok(());
+        }
+        let is_written = |family: &Self| matches!(family.values, Values::Written(_));
+        if self.meta.kind == theirs.meta.kind && (is_written(self) || is_written(theirs)) {
+            return Err(Error::merge_written(theirs.name()));
+        }
+        if !self.same_shape(theirs) {
+            return Err(Error::merge(theirs.name(), self.kind(), theirs.kind()));
+        }
+        Ok(())
+    }
+
     pub(crate) fn same_shape(&self, other: &Self) -> bool {
         self.same_kind(other) && self.values.same_shape(&other.values)
     }
@@ -119,6 +125,7 @@ impl Family {
             return self.add(&theirs);
         }
         self.source = (0, 0);
+        self.meta.utf8 |= other.meta.utf8;
         if self.is_shapeless() {
             self.values = other.values.emptied();
         }
@@ -132,12 +139,13 @@ impl Family {
         let merge = self.meta.merge;
         let mut places = self.places();
         for i in 0..other.len() {
-            match places.get(other.texts.get(i)) {
-                None => {
-                    places.insert(other.texts.get(i).to_owned(), self.len());
+            match places.entry(labels::ordered(other.texts.get(i)).into_owned()) {
+                Entry::Vacant(place) => {
+                    place.insert(self.len());
                     self.push_from(other, i);
                 }
-                Some(&at) => {
+                Entry::Occupied(place) => {
+                    let at = *place.get();
                     // What they count together, they count since the first of them; unknown where one is.
                     let created = self.texts.created(at).min(other.texts.created(i));
                     self.texts.set_created(at, created);
@@ -212,7 +220,7 @@ impl Family {
             let at = if i < before.len() && before.texts.get(i) == text {
                 Some(i)
             } else {
-                places.get(text).copied()
+                places.get(&*labels::ordered(text)).copied()
             };
             if let Some(at) = at {
                 self.take_away(i, before, at);
@@ -304,16 +312,17 @@ impl Family {
         };
         let now = self.places();
         let gone: Vec<_> = (0..before.len())
-            .filter(|i| !now.contains_key(before.texts.get(*i)))
+            .filter(|i| !now.contains_key(&*labels::ordered(before.texts.get(*i))))
             .collect();
         for i in gone {
             self.take_away(at, before, i);
         }
     }
 
+    /// Where each series is, by its labels in the order of their names: families may differ in theirs.
     fn places(&self) -> HashMap<String, usize> {
         (0..self.len())
-            .map(|i| (self.texts.get(i).to_owned(), i))
+            .map(|i| (labels::ordered(self.texts.get(i)).into_owned(), i))
             .collect()
     }
 

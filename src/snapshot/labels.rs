@@ -110,6 +110,17 @@ pub(crate) fn parts(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// A label text with its labels in the order of their names: of one text for one set of labels.
+pub(crate) fn ordered(text: &str) -> Cow<'_, str> {
+    if parts(text).map(|(name, _)| name).is_sorted() {
+        return Cow::Borrowed(text);
+    }
+    let mut all: Vec<_> = pairs(text).collect();
+    all.sort_unstable();
+    let all: Vec<_> = all.iter().map(|(name, value)| (*name, &**value)).collect();
+    Cow::Owned(self::text(&all))
+}
+
 fn closing_quote(value: &str) -> Option<usize> {
     let mut escaped = false;
     value.bytes().position(|b| {
