@@ -75,6 +75,14 @@ impl Error {
         }
     }
 
+    #[cfg(any(feature = "tower", feature = "push"))]
+    pub(crate) fn beside(name: &str, other: &str) -> Self {
+        Self::new(format!(
+            "family `{name}` would expose the same samples as `{other}` of another registry on the page: suffixes such as \
+             `_total` and `_sum` count, and so does what escaping makes of a UTF-8 name; call one of them differently"
+        ))
+    }
+
     pub(crate) fn absent(name: &str) -> Self {
         Self::new(format!("no family `{name}` is registered here"))
     }
@@ -258,13 +266,13 @@ pub(crate) fn report(what: &dyn fmt::Display) {
 
 /// As [`report`], the first time that this message comes.
 #[cfg(feature = "tower")]
-pub(crate) fn report_once(error: &Error) {
+pub(crate) fn report_once(what: &dyn fmt::Display) {
     static SAID: std::sync::Mutex<std::collections::BTreeSet<String>> =
         std::sync::Mutex::new(std::collections::BTreeSet::new());
     let mut said = SAID
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if said.insert(error.to_string()) {
-        report(error);
+    if said.insert(what.to_string()) {
+        report(what);
     }
 }

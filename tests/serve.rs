@@ -250,6 +250,39 @@ fn several_registries_on_one_page() {
     serving.stop();
 }
 
+/// A family that does not fit costs itself, not the registry that it is in.
+#[test]
+fn a_family_that_does_not_fit_is_left_out_alone() {
+    let all = [Registry::new(), Registry::new(), Registry::new()];
+    let [one, two, three] = &all;
+    one.counter("kind", "Of one kind.").unwrap().add(1);
+    one.histogram("lasted", "A histogram.").unwrap();
+    one.gauge("above_count", "What a histogram `above` would write.")
+        .unwrap();
+    two.gauge("kind", "Of another.").unwrap();
+    two.counter("lasted_count", "What `lasted` writes.")
+        .unwrap();
+    two.histogram("above", "A histogram.").unwrap();
+    Counter::<()>::builder("kept.by.two", "Where others are.")
+        .utf8()
+        .register(two)
+        .unwrap();
+    three.counter("kind", "It fits again.").unwrap().add(2);
+    three.gauge("kept_by_two", "The same, escaped.").unwrap();
+    let mut server = Server::new();
+    for registry in &all {
+        server = server.registry(registry);
+    }
+    let serving = server.listen("127.0.0.1:0").unwrap();
+    let (_, page) = get(&serving, "/metrics");
+    let families = exposition::read(&page).unwrap();
+    let names: Vec<_> = families.iter().map(|family| &*family.name).collect();
+    assert_eq!(names, ["above_count", "kept_by_two", "kind", "lasted"]);
+    assert!(page.contains("\nkind 3\n"), "{page}");
+    assert!(page.contains("# TYPE kept_by_two counter\n"), "{page}");
+    serving.stop();
+}
+
 /// Scrapes that overlap share passes, but every one has what was counted before it asked.
 #[test]
 fn a_scrape_has_every_update_that_returned_before_it() {

@@ -14,7 +14,7 @@ use ureq::Agent;
 use ureq::http::{HeaderValue, Method};
 
 use crate::error::Error;
-use crate::snapshot::Source;
+use crate::snapshot::{Gathered, Source};
 
 use send::Gateway;
 
@@ -247,7 +247,7 @@ impl Pusher {
             authorization: self.credentials.header()?,
             gzip: self.gzip,
             sources: self.sources.clone(),
-            snapshots: Vec::new(),
+            found: Gathered::default(),
             page: Vec::new(),
         })
     }

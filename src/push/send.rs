@@ -9,9 +9,9 @@ use flate2::write::GzEncoder;
 use ureq::Agent;
 use ureq::http::{HeaderValue, Method, Request, Response, header};
 
-use crate::encode;
+use crate::encode::{Format, Options};
 use crate::error::Error;
-use crate::snapshot::{Snapshot, Source, labels};
+use crate::snapshot::{Gathered, Source, labels};
 use crate::sync::pushes;
 
 /// How much of what a gateway says is read, in bytes, and repeated, in characters.
@@ -27,7 +27,7 @@ pub(super) struct Gateway {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) gzip: bool,
     pub(super) sources: Vec<Arc<dyn Source>>,
-    pub(super) snapshots: Vec<Snapshot>,
+    pub(super) found: Gathered,
     pub(super) page: Vec<u8>,
 }
 
@@ -46,29 +46,22 @@ impl Gateway {
     }
 
     fn push_page(&mut self, method: &Method) -> Result<(), Error> {
-        self.snapshots
-            .resize_with(self.sources.len(), Snapshot::default);
-        for (source, snapshot) in self.sources.iter().zip(&mut self.snapshots) {
-            source.snapshot_into(snapshot);
+        let mut misfit = None;
+        self.found.take(&self.sources, |error| {
+            misfit = misfit.take().or(Some(error))
+        });
+        if let Some(error) = misfit {
+            return Err(error);
         }
         self.page.clear();
-        let mut several = Snapshot::default();
-        let snapshot = match &*self.snapshots {
-            [only] => only,
-            all => {
-                for one in all {
-                    several.merge(one)?;
-                }
-                &several
-            }
-        };
-        self.refuse_labels_of_the_group(snapshot)?;
+        self.refuse_labels_of_the_group()?;
         // Of the formats the gateway reads, this is the one that cannot carry what it refuses: neither exemplars nor,
         // as it is written here, timestamps.
-        encode::text_into(snapshot, &mut self.page);
+        let (families, taken) = (self.found.families(), self.found.taken());
+        Options::new().render_families(families, taken, Format::TEXT, &mut self.page);
         let mut request = self
             .request(method)
-            .header(header::CONTENT_TYPE, encode::Format::TEXT.content_type());
+            .header(header::CONTENT_TYPE, Format::TEXT.content_type());
         if self.gzip {
             request = request.header(header::CONTENT_ENCODING, "gzip");
             let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
@@ -80,8 +73,8 @@ impl Gateway {
     }
 
     /// The gateway would overwrite them without a word, and take two series for one.
-    fn refuse_labels_of_the_group(&self, snapshot: &Snapshot) -> Result<(), Error> {
-        for family in snapshot.families() {
+    fn refuse_labels_of_the_group(&self) -> Result<(), Error> {
+        for family in self.found.families() {
             let constant = [family.meta.constant.as_str()];
             let own = (0..family.texts.len()).map(|i| family.texts.get(i));
             for text in constant.into_iter().chain(own) {

@@ -2,10 +2,9 @@
 //! into memory that is used again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use crate::encode::{Format, Options};
-use crate::snapshot::{Family, Kind, Snapshot, Source};
+use crate::snapshot::{Family, Gathered, Kind, Source};
 use crate::sync::Passes;
 
 use super::coding::Coding;
@@ -54,9 +53,7 @@ pub(super) struct Scraper {
 /// What one pass found, and the pages that were made of it.
 #[derive(Default)]
 struct Round {
-    snapshots: Vec<Snapshot>,
-    /// All of them as one, where a family is in several.
-    joined: Option<Snapshot>,
+    found: Gathered,
     pages: Mutex<Vec<Made>>,
 }
 
@@ -89,16 +86,13 @@ impl Scraper {
             lock(&self.memory).rounds.push(Arc::clone(&round));
             round
         });
-        let render = |families, out: &mut Vec<u8>| {
+        let render = |out: &mut Vec<u8>| {
+            let families = round.found.families().filter(|family| wanted.wants(family));
             self.options
-                .render_families(families, round.taken(), wanted.format, out);
+                .render_families(families, round.found.taken(), wanted.format, out);
         };
         if wanted.names.is_some() {
-            let plain = self.written(|out| {
-                let mut families = round.families();
-                families.retain(|family| wanted.wants(family));
-                render(families, out);
-            });
+            let plain = self.written(render);
             return self.coded(&plain, wanted.coding);
         }
         // While it is written, others who want it wait for it; so do those who want another, which is rare.
@@ -116,9 +110,7 @@ impl Scraper {
                 }
             }
         };
-        let plain = page(Coding::Identity, &|| {
-            self.written(|out| render(round.families(), out))
-        });
+        let plain = page(Coding::Identity, &|| self.written(render));
         page(wanted.coding, &|| self.coded(&plain, wanted.coding))
     }
 
@@ -151,31 +143,9 @@ impl Round {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
-        self.snapshots.resize_with(sources.len(), Snapshot::default);
-        for (source, snapshot) in sources.iter().zip(&mut self.snapshots) {
-            source.snapshot_into(snapshot);
-        }
-        self.joined = None;
-        let twice = |two: &[&Family]| two[0].name() == two[1].name();
-        if self.families().windows(2).any(twice) {
-            self.joined = Some(joined(&self.snapshots));
-        }
-    }
-
-    /// When the first of them was taken.
-    fn taken(&self) -> SystemTime {
-        let first = self.snapshots.first();
-        first.map_or(SystemTime::UNIX_EPOCH, |snapshot| snapshot.taken)
-    }
-
-    /// Every family, in the order of their names.
-    fn families(&self) -> Vec<&Family> {
-        if let Some(joined) = &self.joined {
-            return joined.families().collect();
-        }
-        let mut families: Vec<_> = self.snapshots.iter().flatten().collect();
-        families.sort_by_key(|family| family.name());
-        families
+        self.found.take(sources, |error| {
+            crate::error::report_once(&format_args!("left out of the page: {error}"));
+        });
     }
 }
 
@@ -190,17 +160,6 @@ fn spare<T: Default>(all: &mut Vec<Arc<T>>) -> Arc<T> {
         Some(at) => all.swap_remove(at),
         None => Arc::default(),
     }
-}
-
-/// Several registries as one; a family that does not fit the first one of its name is left out.
-fn joined(snapshots: &[Snapshot]) -> Snapshot {
-    let mut all = Snapshot::default();
-    for snapshot in snapshots {
-        if let Err(error) = all.merge(snapshot) {
-            crate::error::report_once(&error);
-        }
-    }
-    all
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

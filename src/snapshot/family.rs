@@ -33,6 +33,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The name of a family without the suffix that OpenMetrics has at its samples only.
+    pub(crate) fn stem(self, name: &str) -> &str {
+        let suffix = match self {
+            Self::Counter => "_total",
+            Self::Info => "_info",
+            _ => "",
+        };
+        match name.strip_suffix(suffix) {
+            Some(stem) if !stem.is_empty() => stem,
+            _ => name,
+        }
+    }
+
     /// The name of the kind in the Prometheus text format, which has fewer of them.
     #[must_use]
     pub fn as_text(self) -> &'static str {
@@ -42,6 +55,21 @@ impl Kind {
             Self::Histogram | Self::GaugeHistogram => "histogram",
             Self::Summary => "summary",
             Self::Unknown => "untyped",
+        }
+    }
+}
+
+#[cfg(any(feature = "tower", feature = "push"))]
+impl Kind {
+    /// What the samples of a family may end in behind its [`stem`](Self::stem), in one format or another.
+    pub(crate) fn suffixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Counter => &["", "_total", "_created"],
+            Self::Gauge | Self::StateSet | Self::Unknown => &[""],
+            Self::Info => &["", "_info"],
+            Self::Summary => &["", "_count", "_sum", "_created"],
+            Self::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+            Self::GaugeHistogram => &["", "_bucket", "_gcount", "_gsum", "_count", "_sum"],
         }
     }
 }

@@ -6,6 +6,8 @@
 mod arithmetic;
 mod exemplar;
 mod family;
+#[cfg(any(feature = "tower", feature = "push"))]
+mod gathered;
 pub(crate) mod labels;
 mod names;
 pub(crate) mod native;
@@ -18,6 +20,8 @@ use std::time::SystemTime;
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMerge, Kind, SeriesLabels};
+#[cfg(any(feature = "tower", feature = "push"))]
+pub(crate) use gathered::Gathered;
 pub use names::Escaping;
 pub(crate) use names::{is_label_name, is_metric_name};
 pub use native::{Estimate, Native};
