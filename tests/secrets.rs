@@ -59,12 +59,17 @@ impl Authority {
 
 /// Replaces a file at once, as whoever deploys certificates should, and sees to it that its time moves on.
 fn replace(path: &Path, text: &str) {
+    replace_after(path, text, Duration::from_secs(2));
+}
+
+/// As `replace`, by a file that was written so much later.
+fn replace_after(path: &Path, text: &str, later: Duration) {
     let before = std::fs::metadata(path).and_then(|m| m.modified()).ok();
     let new = path.with_extension("new");
     std::fs::write(&new, text).unwrap();
     if let Some(before) = before {
         let file = std::fs::File::options().write(true).open(&new).unwrap();
-        file.set_modified(before + Duration::from_secs(2)).unwrap();
+        file.set_modified(before + later).unwrap();
     }
     std::fs::rename(new, path).unwrap();
 }
@@ -138,6 +143,15 @@ fn https_with_certificates_that_change() {
     assert!(works(&new), "the last good one stays");
     write(old.pair());
     assert!(works(&old));
+    // Another file is another file, of the same length and time though it is, as from an archive.
+    let len = |path: &Path| std::fs::metadata(path).unwrap().len();
+    let same = |(c, k): &(String, String)| {
+        (c.len() as u64, k.len() as u64) == (len(&certificate), len(&key))
+    };
+    let pair = std::iter::repeat_with(|| new.pair()).find(same).unwrap();
+    replace_after(&certificate, &pair.0, Duration::ZERO);
+    replace_after(&key, &pair.1, Duration::ZERO);
+    assert!(works(&new) && !works(&old));
     serving.stop();
 }
 
@@ -204,6 +218,11 @@ fn half_a_configuration_is_an_error() {
         ),
         (server().basic_auth("ann", ""), "password is empty"),
         (server().bearer_token(""), "bearer token is empty"),
+        (server().basic_auth("a:b", ""), "may not have a colon"),
+        (server().basic_auth("a:b", "c"), "may not have a colon"),
+        (server().bearer_token("t0ken\n"), "ends with a blank"),
+        (server().bearer_token(" t0ken"), "ends with a blank"),
+        (server().bearer_token("t0\u{7}ken"), "control character"),
     ] {
         let error = server.listen("127.0.0.1:0").unwrap_err().to_string();
         assert!(error.contains(says), "{error}: {says}");

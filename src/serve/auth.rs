@@ -10,7 +10,11 @@ use crate::error::Error;
 
 /// What a client may show; any one of them will do. Where there are none, everybody may ask.
 #[derive(Clone, Default)]
-pub(super) struct Credentials(Vec<Credential>);
+pub(super) struct Credentials {
+    all: Vec<Credential>,
+    /// What is wrong with one that nobody could show, or anybody.
+    wrong: Option<&'static str>,
+}
 
 #[derive(Clone, PartialEq, Eq)]
 enum Credential {
@@ -21,35 +25,44 @@ enum Credential {
 
 impl Credentials {
     pub(super) fn basic(&mut self, user: &str, password: &str) {
+        let wrong = if user.contains(':') {
+            Some("user may not have a colon, where the password begins")
+        } else if password.is_empty() {
+            Some("password is empty: give one, or none at all")
+        } else {
+            None
+        };
+        self.wrong = self.wrong.or(wrong);
         let both = format!("{user}:{password}").into_bytes();
-        self.0.push(Credential::Basic(both));
+        self.all.push(Credential::Basic(both));
     }
 
     pub(super) fn bearer(&mut self, token: &str) {
-        self.0.push(Credential::Bearer(token.as_bytes().to_vec()));
+        let wrong = if token.is_empty() {
+            Some("bearer token is empty: give one, or none at all")
+        } else if token.trim_ascii() != token {
+            Some(
+                "bearer token begins or ends with a blank or a line feed, as of a file: no header can",
+            )
+        } else if token.contains(|c: char| c.is_ascii_control()) {
+            Some("bearer token has a control character: no header can")
+        } else {
+            None
+        };
+        self.wrong = self.wrong.or(wrong);
+        self.all.push(Credential::Bearer(token.as_bytes().to_vec()));
     }
 
     /// A secret that is empty, as one from a variable that is not set, would let in who guesses that.
     pub(super) fn check(&self) -> Result<(), Error> {
-        for credential in &self.0 {
-            let (what, secret) = match credential {
-                Credential::Basic(both) => {
-                    let colon = both.iter().position(|b| *b == b':').unwrap_or(0);
-                    ("password", &both[colon + 1..])
-                }
-                Credential::Bearer(token) => ("bearer token", &token[..]),
-            };
-            if secret.is_empty() {
-                return Err(Error::service(&format!(
-                    "the {what} is empty: give one, or none at all"
-                )));
-            }
+        match self.wrong {
+            None => Ok(()),
+            Some(wrong) => Err(Error::service(&format!("the {wrong}"))),
         }
-        Ok(())
     }
 
     pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
-        if self.0.is_empty() {
+        if self.all.is_empty() {
             return true;
         }
         let shown = headers
@@ -59,7 +72,7 @@ impl Credentials {
             return false;
         };
         // All of them, whatever the first ones say.
-        let admitted = self.0.iter().fold(Choice::from(0), |admitted, have| {
+        let admitted = self.all.iter().fold(Choice::from(0), |admitted, have| {
             admitted
                 | match (have, &shown) {
                     (Credential::Basic(secret), Credential::Basic(shown))
@@ -74,7 +87,7 @@ impl Credentials {
 
     /// How a client may show who it is.
     pub(super) fn challenges(&self) -> impl Iterator<Item = &'static str> {
-        let any = |wanted: fn(&Credential) -> bool| self.0.iter().any(wanted);
+        let any = |wanted: fn(&Credential) -> bool| self.all.iter().any(wanted);
         [
             (
                 "Basic realm=\"metrics\", charset=\"UTF-8\"",

@@ -1,5 +1,8 @@
 //! HTTPS: certificates from files, read again when these change.
 
+use std::fs::Metadata;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -29,8 +32,8 @@ struct Whole {
     client_ca: Option<PathBuf>,
 }
 
-/// When each file was written last, and its length.
-type Stamp = Vec<Option<(SystemTime, u64)>>;
+/// When each file was written last, its length, and which file it is.
+type Stamp = Vec<Option<(SystemTime, u64, Option<(u64, u64)>)>>;
 
 /// What new connections are accepted with.
 pub(super) struct Tls {
@@ -77,7 +80,7 @@ impl Whole {
         .flatten()
         .map(|path| {
             let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
+            Some((metadata.modified().ok()?, metadata.len(), id(&metadata)))
         })
         .collect()
     }
@@ -115,6 +118,14 @@ impl Whole {
     }
 }
 
+/// The device and the number of a file, where there are such things.
+fn id(metadata: &Metadata) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    return Some((metadata.dev(), metadata.ino()));
+    #[cfg(not(unix))]
+    return (metadata, None).1;
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let read = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -128,14 +139,14 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 
 impl Tls {
     /// For the next connection: with new files where they have changed, and can be used. Where they cannot, the last good
-    /// ones stay, and it is said once.
+    /// ones stay, and it is said once for each change.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = self.files.stamp();
         if current.0 != stamp {
             match self.files.config() {
                 Ok(config) => current.1 = config,
-                Err(error) => crate::error::report_once(&error),
+                Err(error) => crate::error::report(&error),
             }
             // Whatever they were: they are tried again when they change again.
             current.0 = stamp;
