@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use support::http::{connect, get, request, say};
-use tallies::{MetricsService, Registry, Server, Serving};
+use tallies::{Counter, MetricsService, Registry, Server, Serving};
 
 fn registry() -> Registry {
     let registry = Registry::new();
@@ -106,6 +106,39 @@ fn any_accept_header_gets_a_page() {
         Some("text/plain; version=0.0.4; charset=utf-8; escaping=dots"),
         "several headers are one"
     );
+    serving.stop();
+}
+
+/// A sample is asked for by the name that a page shows, in whatever format.
+#[test]
+fn a_query_names_samples() {
+    let registry = Registry::new();
+    registry.counter("jobs_total", "").unwrap().inc();
+    registry.counter("calls", "").unwrap().inc();
+    registry.info("build_info", "", &[]).unwrap();
+    Counter::<()>::builder("http.requests_total", "")
+        .utf8()
+        .register(&registry)
+        .unwrap();
+    let serving = serving(&registry);
+    for (name, family) in [
+        ("jobs_created", "jobs_total"),
+        ("jobs_total_created", ""),
+        ("jobs_total_total", ""),
+        ("calls", "calls"),
+        ("calls_total", "calls"),
+        ("build", "build_info"),
+        ("build_info", "build_info"),
+        ("http_requests_total", "http_requests_total"),
+        ("http_requests", "http_requests_total"),
+        ("http_requests_created", "http_requests_total"),
+        ("http.requests_total", "http_requests_total"),
+    ] {
+        let answer = get(&serving, &format!("/metrics?name[]={name}"), &[]);
+        let read = support::exposition::read(answer.text()).unwrap();
+        let names: Vec<_> = read.iter().map(|family| &*family.name).collect();
+        assert_eq!(names.join(" "), family, "{name}");
+    }
     serving.stop();
 }
 

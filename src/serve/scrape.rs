@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::encode::{Format, Options};
-use crate::snapshot::{Family, Gathered, Kind, Source};
+use crate::encode::{Escaping, Format, Options};
+use crate::snapshot::{Family, Gathered, Source};
 use crate::sync::Passes;
 
 use super::coding::Coding;
@@ -22,22 +22,18 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// By its name or that of one of its samples.
+    /// By its name or that of one of its samples, in any format; also as escaped for who knows no UTF-8 names.
     fn wants(&self, family: &Family) -> bool {
-        let suffixes: &[&str] = match family.kind() {
-            Kind::Counter => &["", "_total", "_created"],
-            Kind::GaugeHistogram => &["", "_bucket", "_gcount", "_gsum", "_count", "_sum"],
-            Kind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
-            Kind::Summary => &["", "_sum", "_count", "_created"],
-            Kind::Info => &["", "_info"],
-            Kind::Gauge | Kind::StateSet | Kind::Unknown => &[""],
+        let Some(names) = &self.names else {
+            return true;
         };
-        self.names.as_ref().is_none_or(|names| {
-            names.iter().any(|name| {
-                name.strip_prefix(family.name())
-                    .is_some_and(|rest| suffixes.contains(&rest))
-                    || family.name().strip_suffix("_total") == Some(name)
-            })
+        let kind = family.kind();
+        let mut escaped = String::new();
+        Escaping::Underscores.name(family.name(), &mut escaped);
+        [family.name(), &escaped].iter().any(|known| {
+            let stem = kind.stem(known);
+            let mut rests = names.iter().filter_map(|name| name.strip_prefix(stem));
+            rests.any(|rest| kind.suffixes().contains(&rest))
         })
     }
 }
