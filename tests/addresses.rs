@@ -81,6 +81,46 @@ fn a_unix_socket_alone_and_what_lies_at_its_path() {
     std::fs::remove_file(&path).unwrap();
 }
 
+/// Sockets that somebody else has bound, as a service manager does for its services: they stay bound when this one ends.
+#[test]
+fn sockets_that_are_handed_over() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let path = socket("handed");
+    let unix = UnixListener::bind(&path).unwrap();
+    let handed = server()
+        .listener(tcp.try_clone().unwrap())
+        .unix_listener(unix.try_clone().unwrap());
+    // Who comes before the service waits for it, also between one service and the next.
+    for _ in 0..2 {
+        let waiting = [
+            std::thread::spawn({
+                let stream = UnixStream::connect(&path).unwrap();
+                move || scraped(stream)
+            }),
+            std::thread::spawn({
+                let stream = TcpStream::connect(address).unwrap();
+                move || {
+                    say(stream, &request("GET", "/metrics", &[]))
+                        .unwrap()
+                        .status()
+                }
+            }),
+        ];
+        let serving = handed.start().unwrap();
+        assert_eq!(serving.addresses(), [address]);
+        for answer in waiting {
+            assert_eq!(answer.join().unwrap(), 200);
+        }
+        serving.stop();
+    }
+    drop(handed);
+    assert!(path.exists(), "the file is whose socket it is");
+    drop((tcp, unix));
+    assert!(TcpStream::connect(address).is_err());
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn all_addresses_or_none() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

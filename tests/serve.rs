@@ -150,7 +150,7 @@ fn the_page_is_where_it_is_wanted_and_escaped() {
     let (registry, _) = registry();
     let serving = Server::new()
         .registry(&registry)
-        .path("/a'b<c>&")
+        .path("/a'b&")
         .listen("[::1]:0")
         .unwrap();
     assert!(
@@ -160,10 +160,24 @@ fn the_page_is_where_it_is_wanted_and_escaped() {
     );
     assert_eq!(
         get(&serving, "/").1,
-        "<html><body><a href='/a&#39;b&lt;c&gt;&amp;'>metrics</a></body></html>"
+        "<html><body><a href='/a&#39;b&amp;'>metrics</a></body></html>"
     );
     assert!(get(&serving, "/metrics").0.starts_with("HTTP/1.1 404"));
+    assert!(get(&serving, "/a'b&").0.starts_with("HTTP/1.1 200"));
     serving.stop();
+}
+
+/// What no request can ask for is an error, not a page that nobody finds.
+#[test]
+fn a_path_that_cannot_be_asked_for_is_an_error() {
+    for path in [
+        "", "metrics", "/", "/-/ready", "/a?b", "/a#b", "/a b", "/a\n", "/\u{7f}", "/größe",
+        "/a<b>",
+    ] {
+        let error = Server::new().path(path).listen("127.0.0.1:0").unwrap_err();
+        let named = format!("metrics path `{}` has to", path.escape_debug());
+        assert!(error.to_string().starts_with(&named), "{error}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::net::{UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::Error;
 
@@ -16,6 +17,10 @@ pub(super) enum Address {
     Tcp(String),
     #[cfg(unix)]
     Unix(PathBuf),
+    /// Bound by somebody else.
+    Given(Arc<TcpListener>),
+    #[cfg(unix)]
+    GivenUnix(Arc<UnixListener>),
 }
 
 /// A socket that is bound and listens.
@@ -23,7 +28,7 @@ pub(super) enum Address {
 pub(super) enum Listener {
     Tcp(TcpListener, SocketAddr),
     #[cfg(unix)]
-    Unix(UnixListener, SocketFile),
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 /// A connection.
@@ -39,7 +44,7 @@ pub(super) enum Accepting {
     #[cfg(unix)]
     Unix {
         listener: tokio::net::UnixListener,
-        _file: SocketFile,
+        _file: Option<SocketFile>,
     },
 }
 
@@ -49,6 +54,15 @@ impl Address {
             Self::Tcp(address) => tcp(address.as_str(), address),
             #[cfg(unix)]
             Self::Unix(path) => unix(path).map_err(|e| Error::bind(&path.display().to_string(), e)),
+            Self::Given(listener) => listener
+                .try_clone()
+                .and_then(listening)
+                .map_err(|e| Error::bind("a socket that was given", e)),
+            #[cfg(unix)]
+            Self::GivenUnix(listener) => listener
+                .try_clone()
+                .and_then(|listener| listening_unix(listener, None))
+                .map_err(|e| Error::bind("a socket that was given", e)),
         }
     }
 }
@@ -56,12 +70,20 @@ impl Address {
 /// Binds the first of the addresses that will do; `named` is what the message says.
 pub(super) fn tcp(address: impl ToSocketAddrs, named: &str) -> Result<Listener, Error> {
     TcpListener::bind(address)
-        .and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            let address = listener.local_addr()?;
-            Ok(Listener::Tcp(listener, address))
-        })
+        .and_then(listening)
         .map_err(|e| Error::bind(named, e))
+}
+
+fn listening(listener: TcpListener) -> io::Result<Listener> {
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok(Listener::Tcp(listener, address))
+}
+
+#[cfg(unix)]
+fn listening_unix(listener: UnixListener, file: Option<SocketFile>) -> io::Result<Listener> {
+    listener.set_nonblocking(true)?;
+    Ok(Listener::Unix(listener, file))
 }
 
 /// A socket file that nobody answers at was left by a program that has ended: it is replaced. Anything else is not.
@@ -80,9 +102,7 @@ fn unix(path: &Path) -> io::Result<Listener> {
             Err(error)
         }
     })?;
-    listener.set_nonblocking(true)?;
-    let file = SocketFile::of(path.to_owned());
-    Ok(Listener::Unix(listener, file))
+    listening_unix(listener, Some(SocketFile::of(path.to_owned())))
 }
 
 /// The file of a Unix socket; it goes when the service does, unless another one has taken its place.

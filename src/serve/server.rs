@@ -1,11 +1,16 @@
 //! What is served, where, to whom, and within which limits.
 
 use std::fmt::Debug;
-use std::net::ToSocketAddrs;
+use std::net::{TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
 #[cfg(any(unix, feature = "tls"))]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use tokio::sync::Semaphore;
 
 use crate::encode::Options;
 use crate::error::Error;
@@ -140,6 +145,33 @@ impl Server {
         self
     }
 
+    /// Listens on a socket that is bound already, such as one that a service manager hands over (socket activation).
+    ///
+    /// It stays bound while this server or whoever else has it does: clients that come while nobody serves wait, and are
+    /// served by the next one.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    /// use tallies::Server;
+    ///
+    /// let serving = Server::new().listener(TcpListener::bind("127.0.0.1:0")?).start()?;
+    /// # serving.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn listener(mut self, listener: TcpListener) -> Self {
+        self.addresses.push(Address::Given(Arc::new(listener)));
+        self
+    }
+
+    /// As [`listener`](Self::listener), a Unix socket; its file stays when the service ends.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix_listener(mut self, listener: UnixListener) -> Self {
+        self.addresses.push(Address::GivenUnix(Arc::new(listener)));
+        self
+    }
+
     /// Serves only who shows this name and password, or another one that was given. Over plain HTTP others can read along.
     ///
     /// Compared in constant time. Probes at `/-/healthy` and `/-/ready` need none.
@@ -200,14 +232,15 @@ impl Server {
     /// Connections at once, over all addresses; 256 without this. Further ones wait to be accepted.
     #[must_use]
     pub fn connections(mut self, most: usize) -> Self {
-        self.limits.connections = most.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
+        self.limits.connections = most.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
-    /// Pages being made at once; 16 without this. Further requests wait for their turn, as long as they have time.
+    /// Pages being made at once; 16 without this. Further requests wait for their turn, as long as they have time. Each takes
+    /// a thread, of a service on a thread of its own as of a runtime.
     #[must_use]
     pub fn scrapes(mut self, most: usize) -> Self {
-        self.limits.scrapes = most;
+        self.limits.scrapes = most.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
@@ -253,8 +286,8 @@ impl Server {
     /// # Errors
     ///
     /// An address that cannot be bound, which the message names; no address at all; a path that does not begin with `/`,
-    /// has a query or belongs to another page; an empty password or token; half a TLS configuration, or files of one that
-    /// cannot be used, which the message names. Nothing stays bound then.
+    /// has a query, belongs to another page or cannot be in a request; an empty password or token, and one that cannot be
+    /// shown; half a TLS configuration, or files of one that cannot be used, which the message names. Nothing stays bound then.
     pub fn bind(&self) -> Result<Bound, Error> {
         self.bound(None)
     }
@@ -263,10 +296,16 @@ impl Server {
         if !self.path.starts_with('/') {
             return Err(Error::path(&self.path, "has to begin with `/`"));
         }
-        if self.path.contains(['?', '#', ' ']) || TAKEN.contains(&&*self.path) {
+        if self.path.contains(['?', '#']) || TAKEN.contains(&&*self.path) {
             return Err(Error::path(
                 &self.path,
                 "has to be a path of its own, without a query",
+            ));
+        }
+        if !self.path.is_ascii() || self.path.parse::<PathAndQuery>().is_err() {
+            return Err(Error::path(
+                &self.path,
+                "has to be as requests have it: what is not ASCII, blanks and such are percent-encoded",
             ));
         }
         self.credentials.check()?;
