@@ -86,7 +86,7 @@ impl Pages {
     pub(super) fn new(sources: Vec<Arc<dyn Source>>, options: Options, scrapes: usize) -> Self {
         Self {
             scraper: Arc::new(Scraper::new(sources, options)),
-            places: Arc::new(Semaphore::new(scrapes.clamp(1, Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(scrapes)),
         }
     }
 

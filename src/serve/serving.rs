@@ -2,9 +2,11 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -13,9 +15,6 @@ use crate::error::Error;
 
 use super::connection::{DRAIN, Host, serve};
 use super::listen::Listener;
-
-/// Threads on which pages are made, of a service on a thread of its own.
-const SCRAPE_THREADS: usize = 4;
 
 /// Where a service is.
 #[derive(Clone, Debug)]
@@ -105,21 +104,43 @@ impl Bound {
     /// A thread or a runtime that cannot be had, as when the program has no file descriptors left.
     pub fn start(self) -> Result<Serving, Error> {
         let failed = |e| Error::serve("cannot start the metrics service", e);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(SCRAPE_THREADS)
-            .thread_name("tallies-scrape")
-            .build()
-            .map_err(failed)?;
         let (stop, stopped) = watch::channel(false);
         let (listeners, host, place) = (self.listeners, Arc::new(self.host), self.place);
+        let (told, built) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("tallies-serve".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(listeners, host, stopped));
-                runtime.shutdown_timeout(DRAIN);
+                // Built and dropped here: an async program, which may be the caller, can do neither.
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .max_blocking_threads(host.limits.scrapes)
+                    .thread_name("tallies-scrape")
+                    .build();
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(e) => {
+                        let _ = told.send(Err(e));
+                        return;
+                    }
+                };
+                let _ = told.send(Ok(()));
+                let mut stop = stopped.clone();
+                let ((), since) = runtime.block_on(async {
+                    tokio::join!(serve(listeners, host, stopped), async {
+                        let _ = stop.wait_for(|stop| *stop).await;
+                        Instant::now()
+                    })
+                });
+                // A collector that hangs gets what is left of the time.
+                runtime.shutdown_timeout(DRAIN.saturating_sub(since.elapsed()));
             })
             .map_err(failed)?;
+        let built = built.recv();
+        if let Err(e) = built.unwrap_or_else(|e| Err(io::Error::other(e))) {
+            // Then nothing is bound any more.
+            let _ = thread.join();
+            return Err(failed(e));
+        }
         Ok(Serving {
             place,
             stop,
@@ -211,5 +232,100 @@ impl Serving {
         // An error means that the thread has ended already, as does one from joining.
         let _ = self.stop.send(true);
         let _ = self.thread.join();
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::sync::{Condvar, Mutex, PoisonError};
+
+    use crate::Server;
+    use crate::snapshot::{Snapshot, Source};
+
+    /// A source that hangs until it is opened.
+    #[derive(Clone, Default)]
+    struct Gate(super::Arc<(Mutex<bool>, Condvar)>);
+
+    impl Gate {
+        fn open(&self) {
+            *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            self.0.1.notify_all();
+        }
+    }
+
+    impl Source for Gate {
+        fn snapshot_into(&self, _: &mut Snapshot) {
+            let open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.0.1.wait_while(open, |open| !*open));
+        }
+    }
+
+    /// Threads of this process that make pages; no other test here has any.
+    fn threads() -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
+        tasks
+            .filter_map(|task| name(task.ok()?).ok())
+            .filter(|name| name.trim_end() == "tallies-scrape")
+            .count()
+    }
+
+    /// As many pages are being made at once as were asked for: it was four, whatever was asked for.
+    #[test]
+    fn as_many_scrapes_as_were_asked_for() {
+        let gate = Gate::default();
+        let server = Server::new().registry(&gate).scrapes(7);
+        let serving = server.listen("127.0.0.1:0").unwrap();
+        let mut clients: Vec<_> = (0..9)
+            .map(|_| TcpStream::connect(serving.address()).unwrap())
+            .collect();
+        for client in &mut clients {
+            client
+                .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .unwrap();
+        }
+        for _ in 0..3000 {
+            if threads() >= 7 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(threads(), 7);
+        gate.open();
+        for mut client in clients {
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+        serving.stop();
+        assert_eq!(threads(), 0);
+    }
+
+    /// A thread that cannot be had is an error, also in an async program: it was a panic there.
+    #[test]
+    fn no_thread_is_an_error() {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "serve::serving::tests::without_threads"])
+            .args(["--ignored", "--test-threads=1"])
+            // No thread can have such a stack.
+            .env("RUST_MIN_STACK", (1_u64 << 46).to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    #[ignore = "run by no_thread_is_an_error"]
+    fn without_threads() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let error = runtime.unwrap().block_on(async {
+            let server = Server::new().registry(&Gate::default());
+            server.listen("127.0.0.1:0").unwrap_err()
+        });
+        assert!(error.to_string().contains("cannot start"), "{error}");
     }
 }
