@@ -146,6 +146,9 @@ fn varint_len(n: u64) -> usize {
     (64 - (n | 1).leading_zeros() as usize).div_ceil(7)
 }
 
+/// The last second that a [`Timestamp`] can be of: 35 bits are five bytes, and last till the year 3058.
+const SECONDS: u64 = (1 << 35) - 1;
+
 /// `google.protobuf.Timestamp` in a field, in a place of a fixed size: copied without a call.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Timestamp {
@@ -163,12 +166,16 @@ impl Timestamp {
         }
     }
 
+    /// No field for a time that has none here.
     pub(super) fn new(field: u32, millis: u64) -> Self {
         let mut timestamp = Self {
             millis,
-            bytes: [0; 16],
-            len: 2,
+            ..Self::default()
         };
+        if millis / 1000 > SECONDS {
+            return timestamp;
+        }
+        timestamp.len = 2;
         let nanos = millis % 1000 * 1_000_000;
         timestamp.put(1, millis / 1000);
         if nanos > 0 {
@@ -179,9 +186,8 @@ impl Timestamp {
         timestamp
     }
 
-    /// A field of fewer than 35 bits, which lasts till the year 3058.
+    /// A field of at most [`SECONDS`].
     fn put(&mut self, field: u32, n: u64) {
-        let n = n & 0x7_FFFF_FFFF;
         // Seven bits a byte.
         let spread = n & 0x7F
             | (n & 0x3F80) << 1
@@ -198,5 +204,25 @@ impl Timestamp {
 
     pub(super) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A time that is too late for its bytes is left out, not cut to another one.
+    #[test]
+    fn the_last_time_of_all() {
+        let last = Timestamp::new(3, SECONDS * 1000 + 999);
+        let seconds = [0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F];
+        let nanos = [0x10, 0xC0, 0x8F, 0xAE, 0xDC, 0x03];
+        assert_eq!(
+            last.as_slice(),
+            [&[0x1A, 12][..], &seconds, &nanos].concat()
+        );
+        for late in [(SECONDS + 1) * 1000, u64::MAX] {
+            assert!(Timestamp::new(3, late).as_slice().is_empty());
+        }
     }
 }
