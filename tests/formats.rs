@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tallies::encode::{self, Escaping, Options};
 use tallies::snapshot::Kind;
-use tallies::{AnyLabels, Counter, Gauge, Registry, Snapshot};
+use tallies::{AnyLabels, Collected, Counter, Gauge, Histogram, Registry, Snapshot};
 
 #[path = "support/client_model.rs"]
 #[allow(dead_code, reason = "each test uses some of it")]
@@ -199,6 +199,33 @@ fn created() {
     let counter = read[0].metric[0].counter.as_ref().unwrap();
     let timestamp = counter.created_timestamp.as_ref().unwrap();
     assert_eq!(u128::from(timestamp.millis()), expected);
+}
+
+/// Joined with a histogram, whose series count since some time, a gauge histogram wrote that under another family's name.
+#[test]
+fn a_gauge_histogram_is_of_now() {
+    let registry = Registry::new();
+    registry
+        .collect("ages", |out: &mut Collected| {
+            Ok(out.gauge_histogram("b_ages", "", &[("x", "1")], &[1.0], &[1, 0], 0.5)?)
+        })
+        .unwrap();
+    let mut both = registry.snapshot();
+    let other = Registry::new();
+    other.histogram("a_seconds", "").unwrap().observe(1.0);
+    Histogram::<()>::builder("b_ages", "")
+        .buckets(&[1.0])
+        .register(&other)
+        .unwrap()
+        .observe(2.0);
+    both.merge(&other.snapshot()).unwrap();
+    let page = page(
+        &both,
+        Options::new().created(true),
+        Options::open_metrics_into,
+    );
+    assert_eq!(page.matches("_created").count(), 1, "{page}");
+    assert_eq!(page.matches("b_ages_gcount").count(), 2, "{page}");
 }
 
 #[test]

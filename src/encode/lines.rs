@@ -18,7 +18,7 @@ pub(super) struct Lines<'a> {
     /// Of a summary: what follows the labels in the line of each quantile.
     quantiles: Vec<(f64, String)>,
     /// What follows every value, if samples have a timestamp.
-    stamp: String,
+    stamp: Vec<u8>,
 }
 
 /// `le="0.005"} `. The longest float has 24 digits and signs.
@@ -115,13 +115,14 @@ impl<'a> Lines<'a> {
             les: Vec::new(),
             bounds: Vec::new(),
             quantiles: Vec::new(),
-            stamp: String::new(),
+            stamp: Vec::new(),
         }
     }
 
-    /// From now on every sample has this timestamp.
-    pub(super) fn stamp(&mut self, stamp: String) {
-        self.stamp = stamp;
+    /// From now on every sample has the timestamp that `write` writes.
+    pub(super) fn stamp(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.stamp = vec![b' '];
+        write(&mut self.stamp);
     }
 
     /// Prepares the lines of a family: those of each suffix, by place.
@@ -167,6 +168,23 @@ impl<'a> Lines<'a> {
         self.out.push(b'\n');
     }
 
+    /// `# HELP name text`, if there is one; in both formats with `\` and line feed escaped, and in one of them quotes.
+    pub(super) fn help(&mut self, family: &Family, names: &Names<'_>, quotes: bool) {
+        if family.help().is_empty() {
+            return;
+        }
+        self.comment("HELP", names, |out| {
+            for byte in family.help().bytes() {
+                match byte {
+                    b'\\' => out.extend_from_slice(b"\\\\"),
+                    b'"' if quotes => out.extend_from_slice(b"\\\""),
+                    b'\n' => out.extend_from_slice(b"\\n"),
+                    byte => out.push(byte),
+                }
+            }
+        });
+    }
+
     /// A sample up to its value; [`end`](Self::end) follows.
     #[inline(always)]
     pub(super) fn number(&mut self, head: usize, labels: Piece<'_>, value: Number) {
@@ -181,7 +199,7 @@ impl<'a> Lines<'a> {
     #[inline(always)]
     fn put_stamp(&mut self) {
         if !self.stamp.is_empty() {
-            self.out.extend_from_slice(self.stamp.as_bytes());
+            self.out.extend_from_slice(&self.stamp);
         }
     }
 
@@ -228,7 +246,7 @@ impl<'a> Lines<'a> {
             Piece { text, len }.push::<LE>(self.out);
             number::integer(self.out, cumulative);
             if !self.stamp.is_empty() {
-                self.out.extend_from_slice(self.stamp.as_bytes());
+                self.out.extend_from_slice(&self.stamp);
             }
             after(self.out, i);
             self.out.push(b'\n');

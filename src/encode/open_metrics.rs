@@ -13,7 +13,9 @@ use super::walk::{Names, Piece, Series, Writer};
 /// Writes OpenMetrics.
 pub(super) struct OpenMetrics<'a> {
     lines: Lines<'a>,
-    /// Whether to say since when a series counts. Prometheus 2 takes that for one more series, so it is asked for.
+    /// Whether `_created` is wanted. Prometheus 2 takes that for one more series, so it is asked for.
+    wanted: bool,
+    /// Whether to say since when the family's series count.
     created: bool,
     /// Which sums of the family's histograms may be told: where a bound is negative none, but of a gauge histogram all.
     sums: fn(f64) -> bool,
@@ -24,10 +26,11 @@ impl<'a> OpenMetrics<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>, created: bool) -> Self {
         let mut lines = Lines::new(out);
         if let Some(time) = time {
-            lines.stamp(format!(" {}", Seconds(millis(time))));
+            lines.stamp(|stamp| seconds(stamp, millis(time)));
         }
         Self {
             lines,
+            wanted: created,
             created,
             sums: |_| true,
         }
@@ -51,24 +54,16 @@ impl<'a> OpenMetrics<'a> {
     }
 }
 
-/// The family's name as OpenMetrics has it, without the suffix that its samples get; and their suffixes.
-fn stem(name: &str, kind: Kind) -> (&str, &'static [&'static str]) {
-    let (suffix, all): (_, &[_]) = match kind {
-        Kind::Counter => ("_total", &["_total", "", "", "_created"]),
-        Kind::Info => ("_info", &["_info"]),
-        Kind::GaugeHistogram => ("", &["_bucket", "_gsum", "_gcount"]),
-        _ => return (name, suffixes(kind)),
-    };
-    match name.strip_suffix(suffix) {
-        Some(stem) if !stem.is_empty() => (stem, all),
-        _ => (name, all),
-    }
-}
-
 impl Writer for OpenMetrics<'_> {
     fn family(&mut self, family: &Family, names: &Names<'_>) {
         let kind = family.kind();
-        let (name, suffixes) = stem(names.name, kind);
+        let name = kind.stem(names.name);
+        let suffixes = match kind {
+            Kind::Counter => &["_total", "", "", "_created"],
+            Kind::Info => &["_info"][..],
+            Kind::GaugeHistogram => &["_bucket", "_gsum", "_gcount"],
+            other => suffixes(other),
+        };
         let names = &Names { name, ..*names };
         self.lines.comment("TYPE", names, |out| {
             out.extend_from_slice(match kind {
@@ -89,18 +84,9 @@ impl Writer for OpenMetrics<'_> {
             self.lines
                 .comment("UNIT", names, |out| out.extend_from_slice(unit.as_bytes()));
         }
-        if !family.help().is_empty() {
-            self.lines.comment("HELP", names, |out| {
-                for byte in family.help().bytes() {
-                    match byte {
-                        b'\\' => out.extend_from_slice(b"\\\\"),
-                        b'"' => out.extend_from_slice(b"\\\""),
-                        b'\n' => out.extend_from_slice(b"\\n"),
-                        byte => out.push(byte),
-                    }
-                }
-            });
-        }
+        self.lines.help(family, names, true);
+        // Of what is there now there is no beginning, also where it was joined with what has one.
+        self.created = self.wanted && kind != Kind::GaugeHistogram;
         self.sums = match (family.has_negative_bounds(), kind) {
             (true, Kind::GaugeHistogram) => |sum| !sum.is_nan(),
             (true, _) => |_| false,
@@ -159,17 +145,16 @@ fn exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
     out.extend_from_slice(b"} ");
     number::float(out, exemplar.value);
     if let Some(time) = exemplar.time {
-        out.extend_from_slice(format!(" {}", Seconds(millis(time))).as_bytes());
+        out.push(b' ');
+        seconds(out, millis(time));
     }
 }
 
-/// Milliseconds, shown as seconds.
-struct Seconds(u64);
-
-impl std::fmt::Display for Seconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
-    }
+/// Milliseconds, as seconds: `1700000000.007`.
+fn seconds(out: &mut Vec<u8>, millis: u64) {
+    number::integer(out, millis / 1000);
+    let digit = |unit| b'0' + (millis / unit % 10) as u8;
+    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use crate::snapshot::{Family, Histogram, Number, Summary, millis};
 
 use super::lines::{Lines, suffixes};
+use super::number;
 use super::walk::{Names, Piece, Series, Writer};
 
 /// Writes text. No exemplars and no `_created`: the format has no place for them.
@@ -15,29 +16,15 @@ impl<'a> Text<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
         let mut lines = Lines::new(out);
         if let Some(time) = time {
-            lines.stamp(format!(" {}", millis(time)));
+            lines.stamp(|stamp| number::integer(stamp, millis(time)));
         }
         Self(lines)
     }
 }
 
-/// HELP escapes `\` and line feed, and nothing else.
-fn help(out: &mut Vec<u8>, help: &str) {
-    for byte in help.bytes() {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            byte => out.push(byte),
-        }
-    }
-}
-
 impl Writer for Text<'_> {
     fn family(&mut self, family: &Family, names: &Names<'_>) {
-        if !family.help().is_empty() {
-            self.0
-                .comment("HELP", names, |out| help(out, family.help()));
-        }
+        self.0.help(family, names, false);
         self.0.comment("TYPE", names, |out| {
             out.extend_from_slice(family.kind().as_text().as_bytes());
         });
