@@ -249,6 +249,7 @@ impl Pusher {
             sources: self.sources.clone(),
             found: Gathered::default(),
             page: Vec::new(),
+            packed: Vec::new(),
         })
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Gateway {
     pub(super) sources: Vec<Arc<dyn Source>>,
     pub(super) found: Gathered,
     pub(super) page: Vec<u8>,
+    /// The page, compressed.
+    pub(super) packed: Vec<u8>,
 }
 
 impl Gateway {
@@ -64,12 +66,19 @@ impl Gateway {
             .header(header::CONTENT_TYPE, Format::TEXT.content_type());
         if self.gzip {
             request = request.header(header::CONTENT_ENCODING, "gzip");
-            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-            // Writing to memory does not fail.
-            let compressed = gzip.write_all(&self.page).and_then(|()| gzip.finish());
-            self.page = compressed.map_err(|e| self.failed(method, e))?;
+            self.pack().map_err(|e| self.failed(method, e))?;
+            return self.send(request, Some(&self.packed));
         }
         self.send(request, Some(&self.page))
+    }
+
+    /// Compresses the page.
+    fn pack(&mut self) -> std::io::Result<()> {
+        self.packed.clear();
+        let mut gzip = GzEncoder::new(std::mem::take(&mut self.packed), Compression::fast());
+        gzip.write_all(&self.page)?;
+        self.packed = gzip.finish()?;
+        Ok(())
     }
 
     /// The gateway would overwrite them without a word, and take two series for one.
@@ -173,4 +182,26 @@ fn readable(words: &str) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(WORDS.1)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Pusher;
+
+    /// A page is compressed into memory that is used again: it took the place of the page's own.
+    #[test]
+    fn compressing_leaves_the_memory_of_both() {
+        let mut gateway = Pusher::new("http://127.0.0.1:9", "j").gateway().unwrap();
+        gateway.page = vec![b'x'; 10_000];
+        let mut memory = Vec::new();
+        for _ in 0..2 {
+            gateway.pack().unwrap();
+            assert!(gateway.packed.starts_with(&[0x1F, 0x8B]));
+            memory.push(
+                [&gateway.page, &gateway.packed].map(|part| (part.as_ptr(), part.capacity())),
+            );
+        }
+        assert_eq!(memory[0], memory[1]);
+    }
 }
