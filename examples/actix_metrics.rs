@@ -21,14 +21,19 @@ async fn greet() -> &'static str {
 }
 
 async fn metrics(request: HttpRequest) -> actix_web::Result<HttpResponse> {
-    let accept = request
+    // Several headers are one.
+    let accept: Vec<_> = request
         .headers()
-        .get("accept")
-        .and_then(|accept| accept.to_str().ok());
-    let accept = accept.unwrap_or_default().to_owned();
+        .get_all("accept")
+        .filter_map(|accept| accept.to_str().ok())
+        .collect();
+    let accept = accept.join(",");
     // A thread that may block: a scrape of many series takes its time.
     let (content_type, page) = web::block(move || tallies::render(&accept)).await?;
-    Ok(HttpResponse::Ok().content_type(content_type).body(page))
+    Ok(HttpResponse::Ok()
+        .content_type(content_type)
+        .insert_header(("vary", "accept"))
+        .body(page))
 }
 
 #[actix_web::main]

@@ -53,7 +53,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => accepted?.0,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, say: others may be free soon.
+                    eprintln!("{error}");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
             _ = tokio::signal::ctrl_c() => break,
             () = GREETED.notified(), if once => break,
         };

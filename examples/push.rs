@@ -17,9 +17,9 @@ struct Options {
     /// The gateway; a path prefix is kept.
     #[arg(long, default_value = "http://127.0.0.1:9091")]
     url: String,
-    /// put replaces the group, post adds to it, delete removes it.
-    #[arg(long, value_enum, default_value = "put")]
-    method: Method,
+    /// put replaces the group, post adds to it, delete removes it; put without this, post with --path.
+    #[arg(long, value_enum)]
+    method: Option<Method>,
     /// The job of the group.
     #[arg(long)]
     job: String,
@@ -70,7 +70,11 @@ fn gauge(text: &str) -> Result<(String, f64), String> {
 }
 
 fn push(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    if options.method == Method::Delete && !options.gauges.is_empty() {
+    let method = options.method.unwrap_or(match options.path {
+        None => Method::Put,
+        Some(_) => Method::Post,
+    });
+    if method == Method::Delete && !options.gauges.is_empty() {
         return Err("delete removes the whole group: it takes no gauges".into());
     }
     let registry = Registry::new();
@@ -101,7 +105,7 @@ fn push(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     if options.gzip {
         pusher = pusher.gzip();
     }
-    match options.method {
+    match method {
         Method::Put => pusher.replace()?,
         Method::Post => pusher.add()?,
         Method::Delete => pusher.delete()?,

@@ -114,9 +114,13 @@ async fn restart_on_hangup(mut metrics: Serving) -> std::io::Result<()> {
         let address = metrics.address();
         tokio::task::block_in_place(|| metrics.stop());
         println!("The metrics service has stopped.");
-        metrics = Server::new()
-            .listen(address)
-            .map_err(std::io::Error::other)?;
+        metrics = match Server::new().listen(address) {
+            Ok(metrics) => metrics,
+            Err(error) => {
+                eprintln!("{error}: the application goes on without metrics.");
+                return Ok(());
+            }
+        };
         println!("Serving metrics on {}", metrics.metrics_url());
     }
     Ok(())

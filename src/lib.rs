@@ -85,7 +85,7 @@ pub fn snapshot() -> Snapshot {
 }
 
 /// The default registry in the format that an Accept header likes best: its Content-Type, and its bytes. One line of any
-/// web framework's handler; [`encode::render`] is the same of any snapshot.
+/// web framework's handler, beside `Vary: Accept`; [`encode::render`] is the same of any snapshot.
 ///
 /// ```
 /// let (content_type, page) = tallies::render("*/*");

@@ -81,6 +81,15 @@ fn each_framework_exposes_metrics() {
             exposition::read(page.text()).unwrap();
             assert!(page.text().contains("\ngreetings_total 0\n"), "{example}");
         }
+        // Several headers are one, and no cache gives the answer to who asked otherwise.
+        let several = [
+            "Accept: image/png",
+            "Accept: application/openmetrics-text;version=1.0.0",
+        ];
+        let page = ask(address, "/metrics", &several);
+        assert!(page.text().ends_with("# EOF\n"), "{example}");
+        let vary = page.header("vary").unwrap_or_default();
+        assert!(vary.to_ascii_lowercase().starts_with("accept"), "{example}");
         assert_eq!(ask(address, "/", &[]).text(), "hello\n", "{example}");
         until_it_ends(example, &mut running.0);
     }

@@ -25,7 +25,8 @@ pub use read::{read, read_open_metrics, read_text};
 
 /// A snapshot in the format that an Accept header likes best: its Content-Type, and its bytes.
 ///
-/// An unknown or malformed header gets the text format 0.0.4, as does an empty one.
+/// An unknown or malformed header gets the text format 0.0.4, as does an empty one; several are one, joined by commas. An
+/// answer over HTTP has `Vary: Accept`, so that no cache gives it to who asked for another format.
 ///
 /// ```
 /// let (content_type, page) = tallies::encode::render(&tallies::snapshot(), "text/plain;version=0.0.4");
@@ -85,8 +86,8 @@ pub fn text_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
 
 /// A snapshot in OpenMetrics text 1.0.0.
 ///
-/// As [`text`](fn@text), with units and exemplars; what the format forbids is left out, such as the sum of a histogram
-/// with negative bounds. A counter's samples end in `_total`, whether its name does or not. Source: the OpenMetrics
+/// As [`text`](fn@text), with units and exemplars; what the format forbids is left out, such as sum and count of a histogram
+/// with negative bounds, or whose sum is negative. A counter's samples end in `_total`, whether its name does or not. Source: the OpenMetrics
 /// specification, version 1.0.0.
 ///
 /// ```

@@ -9,7 +9,9 @@ use super::labels;
 
 /// What becomes of a name outside the old character set: letters, digits and `_`, and `:` in metric names.
 ///
-/// Only names declared with `utf8` can be outside; but [`Dots`](Self::Dots) changes others, too.
+/// Only names declared with `utf8` can be outside; but [`Dots`](Self::Dots) changes others, too. It is the name of the family
+/// that is escaped, and suffixes such as `_bucket` and `_sum` stand behind it as they are, as with `prometheus/common`: samples
+/// of `http latency` are `U__http_20_latency_bucket`, and who undoes the escaping has to take the suffix away first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Escaping {
