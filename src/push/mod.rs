@@ -92,7 +92,8 @@ impl Pusher {
         }
     }
 
-    /// Pushes this registry instead of the default one; called again, several as one page.
+    /// Pushes this registry instead of the default one; called again, several as one page. Families of one name are one then;
+    /// one that cannot stand beside those of registries before it is an error of the push.
     #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
         if std::mem::take(&mut self.default) {

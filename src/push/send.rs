@@ -186,7 +186,6 @@ fn readable(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::Pusher;
 
     /// A page is compressed into memory that is used again: it took the place of the page's own.

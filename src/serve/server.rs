@@ -87,7 +87,9 @@ impl Server {
         }
     }
 
-    /// Serves this registry instead of the default one; called again, several as one page.
+    /// Serves this registry instead of the default one; called again, several as one page. Families of one name are one
+    /// then; one that cannot stand beside those of registries before it, as it is of another kind or writes the same samples,
+    /// is left out, which is said once on standard error.
     #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
         if std::mem::take(&mut self.default) {

@@ -36,7 +36,8 @@ pub struct MetricsService {
 }
 
 impl MetricsService {
-    /// A service of these registries, as one page. [`new`](Self::new) is that of the default registry.
+    /// A service of these registries, as one page; see [`Server::registry`](crate::Server::registry). [`new`](Self::new) is
+    /// that of the default registry.
     ///
     /// ```
     /// use tallies::{MetricsService, Registry};

@@ -1,5 +1,6 @@
 //! Snapshots subtract (intervals) and add up (threads, processes, machines).
 
+use std::cell::LazyCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
@@ -212,7 +213,7 @@ impl Family {
             before.own_constants();
             return self.subtract(&before, taken);
         }
-        let places = before.places();
+        let places = LazyCell::new(|| before.places());
         self.take_out_moved(before);
         for i in 0..self.len() {
             // Most series are where they were.
