@@ -200,26 +200,6 @@ fn a_scrape_allocates_nothing_that_grows_with_the_series() {
     assert!(per_scrape[1] <= per_scrape[0] + 10, "{per_scrape:?}");
 }
 
-/// An exemplar is written into the page, its time as well.
-#[test]
-fn exemplars_are_written_without_allocations() {
-    let _alone = ALONE.lock();
-    let per_page = [10, 1000].map(|series| {
-        let registry = Registry::new();
-        let c = Counter::<()>::builder("c_total", "")
-            .labels(["x"])
-            .register(&registry)
-            .unwrap();
-        (0..series).for_each(|i| c.with([&i.to_string()]).inc_with(&[("trace_id", "1f")]));
-        let snapshot = registry.snapshot();
-        let mut page = Vec::new();
-        encode::open_metrics_into(&snapshot, &mut page);
-        page.clear();
-        allocations(|| encode::open_metrics_into(&snapshot, &mut page))
-    });
-    assert_eq!(per_page[0], per_page[1]);
-}
-
 /// What the service does for a request, compressed or not: pages and snapshots are written over.
 #[cfg(feature = "tower")]
 #[test]
@@ -266,6 +246,26 @@ fn a_request_allocates_nothing_that_grows_with_the_series() {
             "{coding}: {per_request:?}"
         );
     }
+}
+
+/// An exemplar is written into the page, its time as well.
+#[test]
+fn exemplars_are_written_without_allocations() {
+    let _alone = ALONE.lock();
+    let per_page = [10, 1000].map(|series| {
+        let registry = Registry::new();
+        let c = Counter::<()>::builder("c_total", "")
+            .labels(["x"])
+            .register(&registry)
+            .unwrap();
+        (0..series).for_each(|i| c.with([&i.to_string()]).inc_with(&[("trace_id", "1f")]));
+        let snapshot = registry.snapshot();
+        let mut page = Vec::new();
+        encode::open_metrics_into(&snapshot, &mut page);
+        page.clear();
+        allocations(|| encode::open_metrics_into(&snapshot, &mut page))
+    });
+    assert_eq!(per_page[0], per_page[1]);
 }
 
 /// The macros ask the recorder on every update.

@@ -196,6 +196,61 @@ fn one_info_stands_whatever_races() {
     );
 }
 
+/// One series under labels in another order was two, and the page then had a series twice.
+#[test]
+fn labels_in_another_order_are_the_same_labels() {
+    let registry = |labels: [&'static str; 2], values: [&'static str; 2]| {
+        let registry = Registry::new();
+        Counter::<()>::builder("c_total", "")
+            .labels(labels)
+            .register(&registry)
+            .unwrap()
+            .with(values)
+            .inc();
+        registry
+    };
+    let (one, two) = (
+        registry(["b", "a"], ["1", "2"]),
+        registry(["a", "b"], ["2", "1"]),
+    );
+    // A constant label stands in front of the others.
+    let three = Registry::new();
+    three.constant("b", "1").unwrap();
+    Counter::<()>::builder("c_total", "")
+        .labels(["a"])
+        .register(&three)
+        .unwrap()
+        .with(["2"])
+        .inc();
+    let mut all = one.snapshot();
+    all.merge(&two.snapshot()).unwrap();
+    all.merge(&three.snapshot()).unwrap();
+    assert_eq!(all.family("c_total").unwrap().len(), 1);
+    assert_eq!(all.get("c_total", &[("a", "2"), ("b", "1")]), Some(3.0));
+    let left = all.since(&two.snapshot());
+    assert_eq!(left.get("c_total", &[("a", "2"), ("b", "1")]), Some(2.0));
+}
+
+/// A label outside the old character set was written in quotes to readers who know none, where it came with a merge.
+#[test]
+fn utf8_labels_stay_utf8_when_merged() {
+    let (one, two) = (Registry::new(), Registry::new());
+    one.counter("c_total", "").unwrap().inc();
+    Counter::<()>::builder("c_total", "")
+        .utf8()
+        .labels(["host.name"])
+        .register(&two)
+        .unwrap()
+        .with(["x"])
+        .inc();
+    let mut both = one.snapshot();
+    both.merge(&two.snapshot()).unwrap();
+    assert_eq!(
+        tallies::encode::text(&both),
+        "# TYPE c_total counter\nc_total 1\nc_total{host_name=\"x\"} 1\n"
+    );
+}
+
 /// A label value could make a second overflow series, and the page then had a series twice.
 #[test]
 fn nothing_is_printed_twice() {
@@ -466,59 +521,4 @@ fn rows_are_used_again() {
     let bytes = of_all.snapshot().get("tallies_shard_bytes", &[]).unwrap();
     // 34 cells a round are 816 kB.
     assert!(bytes < 500_000.0, "{bytes}");
-}
-
-/// One series under labels in another order was two, and the page then had a series twice.
-#[test]
-fn labels_in_another_order_are_the_same_labels() {
-    let registry = |labels: [&'static str; 2], values: [&'static str; 2]| {
-        let registry = Registry::new();
-        Counter::<()>::builder("c_total", "")
-            .labels(labels)
-            .register(&registry)
-            .unwrap()
-            .with(values)
-            .inc();
-        registry
-    };
-    let (one, two) = (
-        registry(["b", "a"], ["1", "2"]),
-        registry(["a", "b"], ["2", "1"]),
-    );
-    // A constant label stands in front of the others.
-    let three = Registry::new();
-    three.constant("b", "1").unwrap();
-    Counter::<()>::builder("c_total", "")
-        .labels(["a"])
-        .register(&three)
-        .unwrap()
-        .with(["2"])
-        .inc();
-    let mut all = one.snapshot();
-    all.merge(&two.snapshot()).unwrap();
-    all.merge(&three.snapshot()).unwrap();
-    assert_eq!(all.family("c_total").unwrap().len(), 1);
-    assert_eq!(all.get("c_total", &[("a", "2"), ("b", "1")]), Some(3.0));
-    let left = all.since(&two.snapshot());
-    assert_eq!(left.get("c_total", &[("a", "2"), ("b", "1")]), Some(2.0));
-}
-
-/// A label outside the old character set was written in quotes to readers who know none, where it came with a merge.
-#[test]
-fn utf8_labels_stay_utf8_when_merged() {
-    let (one, two) = (Registry::new(), Registry::new());
-    one.counter("c_total", "").unwrap().inc();
-    Counter::<()>::builder("c_total", "")
-        .utf8()
-        .labels(["host.name"])
-        .register(&two)
-        .unwrap()
-        .with(["x"])
-        .inc();
-    let mut both = one.snapshot();
-    both.merge(&two.snapshot()).unwrap();
-    assert_eq!(
-        tallies::encode::text(&both),
-        "# TYPE c_total counter\nc_total 1\nc_total{host_name=\"x\"} 1\n"
-    );
 }
