@@ -79,6 +79,46 @@ fn the_standard_set_is_what_proc_says() {
     );
 }
 
+/// Before, a system that hides `/proc/stat` (`ProcSubset=pid` of systemd) cost all of `process_*`.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_system_hides_costs_only_itself() {
+    const HIDDEN: &str = "TALLIES_TEST_HIDDEN";
+    if std::env::var_os(HIDDEN).is_some() {
+        let registry = Registry::new();
+        tallies::process::register(&registry).unwrap();
+        let seen = registry.snapshot();
+        let has = |name| seen.family(name).is_some();
+        assert!(has("process_cpu_seconds_total") && has("process_threads"));
+        assert!(has("process_open_fds") && has("process_context_switches_total"));
+        assert!(!has("process_start_time_seconds") && !has("process_max_fds"));
+        return;
+    }
+    // This test once more, in a namespace in which the two files are empty. `exec` keeps the number of the process.
+    let hidden = |command: &str| {
+        let script = format!(
+            "mount --bind /dev/null /proc/stat && mount --bind /dev/null /proc/$$/limits && {command}"
+        );
+        std::process::Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+            .arg(std::env::current_exe().unwrap())
+            .arg("what_the_system_hides_costs_only_itself")
+            .env(HIDDEN, "1")
+            .output()
+    };
+    if !hidden("true").is_ok_and(|output| output.status.success()) {
+        eprintln!("not tested: nothing can be hidden here");
+        return;
+    }
+    let output = hidden("exec \"$0\" --exact \"$1\"").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 #[test]
 fn what_was_built() {
     let registry = Registry::new();

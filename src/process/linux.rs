@@ -31,12 +31,6 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
         stat.vsize as f64,
     )?;
     out.gauge(
-        "process_start_time_seconds",
-        "When the process began, in seconds since 1970.",
-        &[],
-        booted()? as f64 + stat.starttime as f64 / tick,
-    )?;
-    out.gauge(
         "process_threads",
         "Threads of the process.",
         &[],
@@ -51,10 +45,22 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
         )?;
     }
     // What may be forbidden comes last, and costs only itself.
+    let _ = started(stat.starttime as f64 / tick, out);
+    let _ = open(&process, out);
     let _ = limits(&process, out);
     let _ = switches(&process, out);
     let _ = disk(&process, out);
     Ok(())
+}
+
+/// Of a process that began so long after its machine: `/proc/stat` knows when that was, and not everybody may see it.
+fn started(after_boot: f64, out: &mut Collected) -> Result<()> {
+    Ok(out.gauge(
+        "process_start_time_seconds",
+        "When the process began, in seconds since 1970.",
+        &[],
+        booted()? as f64 + after_boot,
+    )?)
 }
 
 /// When the machine began: it stays.
@@ -69,13 +75,16 @@ fn booted() -> Result<u64> {
     }))
 }
 
-fn limits(process: &Process, out: &mut Collected) -> Result<()> {
-    out.gauge(
+fn open(process: &Process, out: &mut Collected) -> Result<()> {
+    Ok(out.gauge(
         "process_open_fds",
         "Open file descriptors.",
         &[],
         process.fd_count()? as f64,
-    )?;
+    )?)
+}
+
+fn limits(process: &Process, out: &mut Collected) -> Result<()> {
     let limits = process.limits()?;
     if let LimitValue::Value(most) = limits.max_open_files.soft_limit {
         out.gauge(
