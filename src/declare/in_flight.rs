@@ -1,8 +1,10 @@
 //! What is in flight: up by one for as long as a guard lives.
 
-use super::gauge::{Gauge, GaugeSeries, UpDownCounter, UpDownCounterSeries};
+use super::gauge::{
+    BoundGauge, BoundUpDownCounter, Gauge, GaugeSeries, UpDownCounter, UpDownCounterSeries,
+};
 
-/// What goes up and comes down again: up-down counters and gauges, and a series of one.
+/// What goes up and comes down again: up-down counters and gauges, and a series of one, also bound.
 ///
 /// [`InFlight`] and `#[tallies::in_progress]` take any of them. A labelled metric is none before it has its labels.
 #[diagnostic::on_unimplemented(
@@ -37,9 +39,22 @@ macro_rules! track {
 track!(
     UpDownCounter,
     UpDownCounterSeries<'_>,
+    BoundUpDownCounter,
     Gauge,
     GaugeSeries<'_>
 );
+
+impl Track for BoundGauge {
+    #[inline]
+    fn up(&self) {
+        self.series().inc();
+    }
+
+    #[inline]
+    fn down(&self) {
+        self.series().dec();
+    }
+}
 
 impl<M: Track + ?Sized> Track for &M {
     #[inline]
@@ -54,6 +69,9 @@ impl<M: Track + ?Sized> Track for &M {
 }
 
 /// One that is in flight, until it is dropped: also by an early return, a panic, or a cancelled future.
+///
+/// Costs an update as it begins and one as it ends: of an `UpDownCounter` less than a nanosecond together, of a `Gauge` two
+/// atomic additions to a line that all threads share.
 ///
 /// ```
 /// use tallies::{Gauge, InFlight};

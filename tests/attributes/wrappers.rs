@@ -38,6 +38,16 @@ fn guards() {
     assert_eq!(gauge.value(), 2.0);
     drop((one, two));
     assert_eq!(gauge.value(), 0.0);
+
+    // Bound: for as long as whoever keeps it likes.
+    static UP_DOWN: UpDownCounter<[&str; 1]> = UpDownCounter::labelled("guards_up_down", &["of"]);
+    static GAUGE: Gauge<[&str; 1]> = Gauge::labelled("guards_gauge", &["of"]);
+    let (up_down, gauge) = (UP_DOWN.bind(["x"]), GAUGE.bind(["x"]));
+    run(async { assert_eq!(UP_DOWN.get(["x"]), Some(1)) }.in_progress(&up_down));
+    let kept = (InFlight::enter(up_down), InFlight::enter(gauge));
+    assert_eq!((UP_DOWN.get(["x"]), GAUGE.get(["x"])), (Some(1), Some(1.0)));
+    drop(kept);
+    assert_eq!((UP_DOWN.get(["x"]), GAUGE.get(["x"])), (Some(0), Some(0.0)));
 }
 
 #[test]
