@@ -111,7 +111,8 @@ pub fn calibrate() {
 #[inline(never)]
 fn calibrate_aside() {
     static BEGUN: AtomicBool = AtomicBool::new(false);
-    if !BEGUN.swap(true, Relaxed) {
+    // Most timers only look: a swap would pass one line between all threads.
+    if !BEGUN.load(Relaxed) && !BEGUN.swap(true, Relaxed) {
         // Where there is no thread to be had, timers go on with the system's clock.
         let thread = std::thread::Builder::new().name("tallies-clock".to_owned());
         let _ = thread.spawn(calibrate);
