@@ -34,6 +34,12 @@ impl Parse for Args {
             ));
         }
         let metric: Expr = input.parse()?;
+        if matches!(metric, Expr::Assign(_)) {
+            return Err(syn::Error::new(
+                metric.span(),
+                "the metric is missing: it comes first, as in `#[tallies::timed(LATENCY, labels = ..)]`",
+            ));
+        }
         if matches!(metric, Expr::Lit(_)) {
             return Err(syn::Error::new(
                 metric.span(),

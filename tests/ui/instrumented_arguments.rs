@@ -4,6 +4,9 @@ static E: tallies::Counter<[&str; 1]> = tallies::Counter::labelled("e_total", &[
 #[tallies::timed]
 fn none() {}
 
+#[tallies::timed(labels = ["x"])]
+fn only_labels() {}
+
 #[tallies::timed("t_seconds")]
 fn name() {}
 
