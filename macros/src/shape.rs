@@ -80,7 +80,7 @@ pub(crate) fn rewrite(
     if let Some(tail) = tail(block, matches!(returned, Returned::Future)) {
         call.body = body_of(&tail.block);
         call.output = match &sig.output {
-            ReturnType::Type(_, ty) => future_output(ty),
+            ReturnType::Type(_, ty) => future_output(ty, &returned),
             ReturnType::Default => Output::Unknown,
         };
         call.future = Some(tail.capture);
@@ -96,7 +96,7 @@ pub(crate) fn rewrite(
         Returned::Future => {
             let body = &call.body;
             let made = quote_spanned!(Span::mixed_site()=>
-                let future = #tallies::__private::call(move || #body);
+                let future = #tallies::__private::call(|| #body);
             );
             call.body = quote_spanned!(Span::mixed_site()=> future.await);
             call.output = Output::Unknown;
@@ -257,8 +257,8 @@ impl Output {
     }
 }
 
-/// What the future comes to that a type stands for.
-fn future_output(ty: &Type) -> Output {
+/// What the future comes to that a type stands for: as the type says, or as the compiler knows of the type.
+fn future_output(ty: &Type, returned: &Returned) -> Output {
     struct Find(Option<Type>);
     impl VisitMut for Find {
         fn visit_assoc_type_mut(&mut self, found: &mut AssocType) {
@@ -269,7 +269,15 @@ fn future_output(ty: &Type) -> Output {
     }
     let mut find = Find(None);
     find.visit_type_mut(&mut ty.clone());
-    find.0.map_or(Output::Unknown, |ty| Output::of(&ty))
+    match (find.0, returned) {
+        (Some(ty), _) => Output::of(&ty),
+        // `impl Future` can only be named by what it comes to.
+        (None, Returned::Future) => Output::Unknown,
+        (None, _) => {
+            let ty = writable(ty);
+            Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output))
+        }
+    }
 }
 
 /// The type as it may be written in a body: `_` for what only a signature can say.

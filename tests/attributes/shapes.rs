@@ -410,6 +410,8 @@ macro_rules! whole_async_trait_impl {
 }
 orders!(whole_async_trait_impl: 4 calls, 2 errors);
 
+type Answer<'a, T> = Pin<Box<dyn Future<Output = R<T>> + Send + 'a>>;
+
 macro_rules! returned_futures {
     ($(#[$a:meta])*) => {
         $(#[$a])*
@@ -441,7 +443,24 @@ macro_rules! returned_futures {
             use futures_util::FutureExt;
             async move { bad(fail) }.boxed()
         }
+        // What it comes to is known from the alias alone, whatever that stands for.
+        $(#[$a])*
+        fn coerced(fail: bool) -> futures_util::future::BoxFuture<'static, R<Box<dyn Display + Send>>> {
+            Box::pin(async move {
+                bad(fail)?;
+                Ok(Box::new(1))
+            })
+        }
+        $(#[$a])*
+        fn aliased(fail: &bool) -> Answer<'_, Box<dyn Display + Send>> {
+            Box::pin(async move {
+                bad(*fail)?;
+                Ok(Box::new(1))
+            })
+        }
         for fail in [true, false] {
+            assert_eq!(run(coerced(fail)).is_err(), fail);
+            assert_eq!(run(aliased(&fail)).is_err(), fail);
             assert_eq!(run(boxed(&fail)).is_err(), fail);
             assert_eq!(run(block(fail)).is_err(), fail);
             assert_eq!(run(handed(fail)).is_err(), fail);
@@ -454,7 +473,7 @@ macro_rules! returned_futures {
         drop(shortened(true));
     };
 }
-orders!(returned_futures: 8 calls, 4 errors);
+orders!(returned_futures: 12 calls, 6 errors);
 
 macro_rules! panicking {
     ($(#[$a:meta])*) => {
