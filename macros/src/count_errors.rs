@@ -1,12 +1,13 @@
 //! `#[tallies::count_errors]`.
 //!
 //! The result has to be seen, so the body becomes a closure that is called once, or an `async` block that is awaited:
-//! `return` and `?` leave that. A panic is seen by a guard that is forgotten after the call; the end of a future by
-//! a future around it.
+//! `return` and `?` leave that. It takes no more of the arguments than the body does, so that the metric, and labels of the
+//! error, may be of them. A panic is seen by a guard that is forgotten after the call; the end of a future by a future
+//! around it.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
-use syn::{Expr, ExprClosure};
+use syn::{Expr, ExprClosure, Token};
 
 use crate::instrument::{Args, Kind};
 use crate::shape::{Call, Output};
@@ -115,7 +116,12 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
             let ty = typed(output).map(|ty| {
                 quote_spanned!(at=> if false { return #tallies::__private::nothing::<#ty>(); })
             });
-            let future = quote_spanned!(at=> async #capture { #ty #body });
+            let late = [
+                Some(args.metric.to_token_stream()),
+                closure.map(|closure| closure.body.to_token_stream()),
+            ];
+            let late: TokenStream = late.into_iter().flatten().collect();
+            let future = future(args, call, *capture, &late, &quote_spanned!(at=> #ty #body));
             let watched = match (on.panic, on.cancel) {
                 (false, false) => future,
                 (panic, cancel) => {
@@ -159,7 +165,7 @@ fn sync(
     );
     let disarm = on_panic.map(|_| quote_spanned!(at=> #tallies::__private::disarm(unwinding);));
     let ty = typed(&call.output).map(|ty| quote_spanned!(at=> -> #ty));
-    let called = quote_spanned!(at=> #tallies::__private::call(move || #ty #body));
+    let called = quote_spanned!(at=> #tallies::__private::call(|| #ty #body));
     match (&call.output, on_panic) {
         (Output::Unit | Output::Never, None) => body.clone(),
         (Output::Never, Some(_)) => quote_spanned!(at=> #guard #body),
@@ -172,6 +178,37 @@ fn sync(
             result
         ),
     }
+}
+
+/// A body that runs in a future, as a future of its own.
+///
+/// It owns what the body uses, so that it is `Send` where the function's own future would be; unless what comes `late`, after
+/// it, wants some of that as well.
+fn future(
+    args: &Args,
+    call: &Call,
+    capture: Option<Token![move]>,
+    late: &TokenStream,
+    body: &TokenStream,
+) -> TokenStream {
+    let at = Span::mixed_site();
+    let tallies = &args.tallies;
+    let (kept, rest): (Vec<&Ident>, Vec<&Ident>) = call
+        .parameters
+        .iter()
+        .partition(|parameter| mentions(late, parameter));
+    if kept.is_empty() || capture.is_none() {
+        return quote_spanned!(at=> async #capture { #body });
+    }
+    let owned = rest
+        .into_iter()
+        .filter(|parameter| mentions(&call.body, parameter));
+    quote_spanned!(at=> async {
+        if false {
+            #tallies::__private::owned((#(#owned,)*));
+        }
+        #body
+    })
 }
 
 fn typed(output: &Output) -> Option<TokenStream> {
@@ -188,7 +225,7 @@ fn counting(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
     let counted = |what| quote_spanned!(at=> #tallies::__private::counted(#what));
     match &args.labels {
         // Of constant labels the series is looked up only if something failed.
-        Some(labels) if !mentions(labels, &call.parameters) => (
+        Some(labels) if constant(labels, &call.parameters) => (
             TokenStream::new(),
             args.call("counted", &args.series(labels)),
         ),
@@ -217,13 +254,25 @@ fn by_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
     ))
 }
 
-/// Whether labels may depend on the parameters.
-fn mentions(labels: &TokenStream, parameters: &[Ident]) -> bool {
-    labels.clone().into_iter().any(|token| match token {
-        TokenTree::Group(group) => mentions(&group.stream(), parameters),
-        TokenTree::Ident(ident) => parameters.contains(&ident),
-        // A macro can mention what it likes.
-        TokenTree::Punct(punct) => punct.as_char() == '!',
-        TokenTree::Literal(_) => false,
+/// Whether labels are the same before the body and after it. What is called could tell otherwise, and a macro may do
+/// what it likes.
+fn constant(labels: &TokenStream, parameters: &[Ident]) -> bool {
+    labels.clone().into_iter().all(|token| match token {
+        TokenTree::Group(group) => {
+            group.delimiter() != Delimiter::Parenthesis && constant(&group.stream(), parameters)
+        }
+        TokenTree::Ident(ident) => !parameters.contains(&ident),
+        TokenTree::Punct(punct) => punct.as_char() != '!',
+        TokenTree::Literal(_) => true,
+    })
+}
+
+/// Whether a parameter is named, be it in the text of a format.
+fn mentions(tokens: &TokenStream, parameter: &Ident) -> bool {
+    tokens.clone().into_iter().any(|token| match token {
+        TokenTree::Group(group) => mentions(&group.stream(), parameter),
+        TokenTree::Ident(ident) => ident == *parameter,
+        TokenTree::Punct(_) => false,
+        TokenTree::Literal(text) => text.to_string().contains(&format!("{{{parameter}")),
     })
 }

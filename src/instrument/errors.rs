@@ -124,3 +124,9 @@ pub fn error<R: Outcome>(result: &R, f: impl FnOnce(&R::Error)) {
 pub fn nothing<T>() -> T {
     unreachable!("a branch that is never taken")
 }
+
+/// Stands in a branch that is never taken, to have a block own what it uses.
+#[cold]
+pub fn owned<T>(_: T) -> ! {
+    unreachable!("a branch that is never taken")
+}

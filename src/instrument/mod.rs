@@ -26,7 +26,9 @@ pub use outcome::{Failure, Outcome};
 /// What the attributes write calls to.
 #[doc(hidden)]
 pub mod __private {
-    pub use super::errors::{Unwinding, call, counted, counts, disarm, error, failed, nothing};
+    pub use super::errors::{
+        Unwinding, call, counted, counts, disarm, error, failed, nothing, owned,
+    };
     pub use super::measure::{enter, start};
     pub use super::outcome::Judge;
     pub use super::watch::watch;

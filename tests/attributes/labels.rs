@@ -1,7 +1,10 @@
 //! Labels and the other arguments of the attributes.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
+use std::sync::mpsc::Receiver;
 
+use futures_util::future::BoxFuture;
 use tallies::{
     AnyLabels, Counter, Gauge, Histogram, LabelValue, Labels, Metrics, Registry, Summary,
     UpDownCounter,
@@ -155,12 +158,130 @@ fn of_the_error() {
         }
     }
 
+    // Of what the error is, only an alias knows.
+    #[tallies::count_errors(E, labels = |error| [&error.to_string(), "boxed"])]
+    fn boxed(
+        fail: bool,
+    ) -> BoxFuture<'static, Result<u8, Box<dyn std::error::Error + Send + Sync>>> {
+        Box::pin(async move {
+            if fail {
+                Err("bad")?;
+            }
+            Ok(1)
+        })
+    }
+
+    run(boxed(false)).unwrap();
+    run(boxed(true)).unwrap_err();
+    assert_eq!(E.get(["bad", "boxed"]), Some(1));
     open("/no/such").unwrap_err();
     run(later(false)).unwrap();
     run(later(true)).unwrap_err();
     assert_eq!(E.get(["entity not found", "/no/such"]), Some(1));
     assert_eq!(E.get(["late", "async"]), Some(1));
+    assert_eq!(E.len(), 3);
+}
+
+/// Labels of the error, and the metric itself, are of arguments that the body uses as well.
+#[test]
+fn of_what_the_body_uses() {
+    static E: Counter<[&str; 2]> = Counter::labelled("of_what_the_body_uses_total", &["of", "why"]);
+
+    #[tallies::count_errors(E, labels = |why| [&name, why])]
+    fn f(name: String, kept: Vec<u8>) -> Result<(usize, Vec<u8>), &'static str> {
+        if name.is_empty() {
+            Err("empty")
+        } else {
+            Ok((name.len(), kept))
+        }
+    }
+    // Still `Send`, although the receiver cannot be shared.
+    #[tallies::count_errors(E, labels = |why| [&name, why])]
+    async fn later(name: String, from: Receiver<u8>, mut tries: u8) -> Result<u8, &'static str> {
+        tries -= 1;
+        let got = from.try_recv();
+        pause().await;
+        if got.is_err() {
+            Err(if name.is_empty() { "none" } else { "late" })
+        } else {
+            Ok(tries)
+        }
+    }
+    // Makes its future in a function.
+    #[tallies::timed(T, labels = [&name])]
+    fn handed(name: String) -> impl Future<Output = usize> {
+        std::future::ready(name.len())
+    }
+    static T: Histogram<[&str; 1]> = Histogram::labelled("of_what_the_body_uses_seconds", &["of"]);
+
+    struct Host {
+        errors: Counter<[&'static str; 1]>,
+        calls: Vec<u8>,
+    }
+    impl Host {
+        #[tallies::count_errors(self.errors, labels = ["push"])]
+        fn push(&mut self, call: u8) -> Result<&mut u8, u8> {
+            self.calls.push(call);
+            self.calls.last_mut().filter(|call| **call > 0).ok_or(0)
+        }
+        // Counted when it is over, by what has all of it meanwhile.
+        #[tallies::count_errors(self.errors, labels = |_| ["all"])]
+        fn all(&mut self) -> Result<(), u8> {
+            self.push(0).map(drop)
+        }
+        #[tallies::count_errors(self.errors, labels = |_| ["later"])]
+        async fn later(&mut self) -> Result<(), u8> {
+            pause().await;
+            self.all()
+        }
+    }
+
+    assert_eq!(f("ab".into(), vec![1]), Ok((2, vec![1])));
+    f(String::new(), vec![]).unwrap_err();
+    let (to, from) = std::sync::mpsc::channel();
+    to.send(1).unwrap();
+    run(later("a".into(), from, 1)).unwrap();
+    let (_, from) = std::sync::mpsc::channel();
+    run(later("a".into(), from, 1)).unwrap_err();
+    assert_eq!(run(handed("ab".into())), 2);
+    assert_eq!(
+        (E.get(["", "empty"]), E.get(["a", "late"])),
+        (Some(1), Some(1))
+    );
     assert_eq!(E.len(), 2);
+    assert_eq!(T.get(["ab"]).map(|seen| seen.count()), Some(1));
+
+    let errors = Counter::<()>::builder("of_what_the_body_uses_in_host_total", "");
+    let errors = errors.labels(["of"]).register(&Registry::new()).unwrap();
+    let mut host = Host {
+        errors,
+        calls: vec![],
+    };
+    *host.push(1).unwrap() += 1;
+    run(host.later()).unwrap_err();
+    let of = |name| host.errors.get([name]);
+    assert_eq!(["push", "all", "later"].map(of), [Some(1); 3]);
+}
+
+/// Before, a call in the labels was made when the body was through.
+#[test]
+fn what_labels_call_is_called_before() {
+    static E: Counter<[&str; 1]> = Counter::labelled("called_before_total", &["tenant"]);
+    thread_local! {
+        static TENANT: Cell<&'static str> = const { Cell::new("one") };
+    }
+    fn tenant() -> &'static str {
+        TENANT.get()
+    }
+
+    #[tallies::count_errors(E, labels = [tenant()])]
+    fn f() -> Result<(), ()> {
+        TENANT.set("two");
+        Err(())
+    }
+
+    f().unwrap_err();
+    assert_eq!((E.get(["one"]), E.get(["two"])), (Some(1), None));
 }
 
 /// One function, with a counter for every kind of failure.
