@@ -360,6 +360,25 @@ fn two_recorders_of_one_registry_add_up() {
     assert!(overflow.is_some_and(|n| n <= 14.0), "{overflow:?}");
 }
 
+/// Before, the series without labels and those beyond the limit had one largest total between them.
+#[test]
+fn beyond_the_limit_absolute_has_a_total_of_its_own() {
+    let (registry, _) = ours(
+        |builder| builder.limit(2),
+        || {
+            counter!("mirrored").absolute(100);
+            counter!("mirrored", "n" => "1").absolute(1);
+            counter!("mirrored", "n" => "2").absolute(7);
+            counter!("mirrored", "n" => "3").absolute(9);
+            counter!("mirrored").absolute(101);
+        },
+    );
+    let seen = registry.snapshot();
+    let overflow = [("overflow", "__overflow__")];
+    assert_eq!(seen.get("mirrored", &overflow), Some(9.0));
+    assert_eq!(seen.get("mirrored", &[]), Some(101.0));
+}
+
 #[test]
 fn a_second_recorder_is_an_error_and_the_first_stays() {
     let registry = Registry::new();

@@ -20,14 +20,14 @@ pub(super) struct Families {
     settings: Builder,
     names: Mutex<HashMap<String, Name>>,
     /// Per series the largest total that `absolute` was told of.
-    totals: Mutex<HashMap<Series, Arc<AtomicU64>>>,
+    totals: Mutex<HashMap<Total, Arc<AtomicU64>>>,
 }
 
 /// A label: name and value.
 type Pair = (String, String);
 
-/// A name, and labels in order.
-type Series = (String, Vec<Pair>);
+/// A name, and labels in order; without, of all that is beyond the limit.
+type Total = (String, Option<Vec<Pair>>);
 
 /// A name, sanitised.
 #[derive(Default)]
@@ -99,7 +99,7 @@ impl Families {
                 } else {
                     Key::from_name(key.name().to_owned())
                 };
-                let handle = CounterHandle::new(series, key, self);
+                let handle = CounterHandle::new(series, key, own, self);
                 (metrics::Counter::from_arc(Arc::new(handle)), own)
             }
             _ => (metrics::Counter::noop(), true),
@@ -166,10 +166,11 @@ impl Families {
         }
     }
 
-    /// Where `absolute` of a series keeps its largest total.
-    pub(super) fn largest_of(&self, key: &Key) -> Arc<AtomicU64> {
-        let series = (names::metric_name(key.name()), pairs(key, None));
-        Arc::clone(lock(&self.totals).entry(series).or_default())
+    /// Where `absolute` keeps its largest total: of a series of its `own`, or of all that have none.
+    pub(super) fn largest_of(&self, key: &Key, own: bool) -> Arc<AtomicU64> {
+        let labels = own.then(|| pairs(key, None));
+        let total = (names::metric_name(key.name()), labels);
+        Arc::clone(lock(&self.totals).entry(total).or_default())
     }
 
     fn exposed(&self, name: &str, unit: Option<Unit>, counter: bool) -> String {

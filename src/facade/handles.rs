@@ -13,16 +13,19 @@ use super::families::Families;
 pub(super) struct CounterHandle {
     series: BoundCounter,
     key: Key,
+    /// Whether the series is that of the key, and not one of many beyond the limit.
+    own: bool,
     families: Arc<Families>,
     /// The largest total that `absolute` was told of; asked for with its first call.
     largest: OnceLock<Arc<AtomicU64>>,
 }
 
 impl CounterHandle {
-    pub(super) fn new(series: BoundCounter, key: Key, families: &Arc<Families>) -> Self {
+    pub(super) fn new(series: BoundCounter, key: Key, own: bool, families: &Arc<Families>) -> Self {
         Self {
             series,
             key,
+            own,
             families: Arc::clone(families),
             largest: OnceLock::new(),
         }
@@ -38,7 +41,7 @@ impl CounterFn for CounterHandle {
     fn absolute(&self, total: u64) {
         let largest = self
             .largest
-            .get_or_init(|| self.families.largest_of(&self.key));
+            .get_or_init(|| self.families.largest_of(&self.key, self.own));
         // Whoever raises it counts the difference, and nobody counts one twice.
         let before = largest.fetch_max(total, Relaxed);
         if total > before {
