@@ -117,6 +117,34 @@ fn buckets_for_all() {
 }
 
 #[test]
+fn exponential_buckets_alone_and_beside_others() {
+    let (registry, seen) = ours(
+        |builder| {
+            builder
+                .native_for(Matcher::suffix(".seconds"), 0)
+                .native_for(Matcher::full("wait.seconds"), 3)
+                .buckets_for(Matcher::prefix("wait."), &[0.5, 2.0])
+        },
+        || {
+            for name in ["wait.seconds", "other.seconds", "wait.bytes", "other"] {
+                histogram!(name).record_many(1.25, 3);
+            }
+        },
+    );
+    let now = registry.snapshot();
+    let width = |name| {
+        let bound = now.quantile(name, &[], 0.5).unwrap();
+        assert!(bound.lower <= 1.25 && 1.25 <= bound.upper, "{name}");
+        bound.upper / bound.lower
+    };
+    assert!(width("wait_seconds") < 1.1);
+    assert_eq!((width("other_seconds"), width("wait_bytes")), (2.0, 4.0));
+    assert_eq!(now.get("wait_seconds_bucket", &[("le", "2")]), Some(3.0));
+    assert_eq!(now.get("other_seconds_count", &[]), Some(3.0));
+    assert_eq!(seen["other"].0, "summary");
+}
+
+#[test]
 fn a_name_of_two_kinds_does_nothing_the_second_time() {
     let registry = Registry::new();
     registry.counter("taken", "By a family.").unwrap();
@@ -324,6 +352,10 @@ fn bad_settings_are_said_when_it_is_built() {
     fails(
         |builder| builder.buckets_for(Matcher::full("a.b"), &[f64::NAN]),
         "buckets of family `histogram_a_b` have to be finite",
+    );
+    fails(
+        |builder| builder.native_for(Matcher::full("a.b"), 9),
+        "schema from -4 to 8",
     );
     fails(|builder| builder.objectives(&[(1.5, 0.1)]), "lies in 0..=1");
     fails(

@@ -53,6 +53,7 @@ pub struct Builder {
     pub(super) expire_after: Option<Duration>,
     buckets: Option<Vec<f64>>,
     buckets_for: Vec<(Matcher, Vec<f64>)>,
+    native_for: Vec<(Matcher, i8)>,
 }
 
 impl Default for Builder {
@@ -67,6 +68,7 @@ impl Default for Builder {
             expire_after: None,
             buckets: None,
             buckets_for: Vec::new(),
+            native_for: Vec::new(),
         }
     }
 }
@@ -79,7 +81,7 @@ impl Builder {
     }
 
     /// Every `histogram!` is a histogram with these bounds. Without this, and unless
-    /// [`buckets_for`](Self::buckets_for) says otherwise, it is a summary.
+    /// [`buckets_for`](Self::buckets_for) or [`native_for`](Self::native_for) says otherwise, it is a summary.
     pub fn buckets(mut self, bounds: &[f64]) -> Self {
         self.buckets = Some(bounds.to_vec());
         self
@@ -88,9 +90,27 @@ impl Builder {
     /// The `histogram!`s that `which` means are histograms with these bounds. Where several mean one name, whole names win over
     /// beginnings, and these over ends.
     pub fn buckets_for(mut self, which: Matcher, bounds: &[f64]) -> Self {
-        self.buckets_for.retain(|(there, _)| *there != which);
-        self.buckets_for.push((which, bounds.to_vec()));
-        self.buckets_for.sort_by(|(a, _), (b, _)| a.cmp(b));
+        put(&mut self.buckets_for, which, bounds.to_vec());
+        self
+    }
+
+    /// The `histogram!`s that `which` means have exponential buckets, 2^`schema` for every power of two: see
+    /// [`Histogram::native`], also for their cost. Where they have bounds, too, formats without exponential buckets show those;
+    /// else a count and a sum. Of several the same one wins as in [`buckets_for`](Self::buckets_for).
+    ///
+    /// ```
+    /// use tallies::facade::{Matcher, Recorder};
+    ///
+    /// let registry = tallies::Registry::new();
+    /// let builder = Recorder::builder().registry(&registry);
+    /// let recorder = builder.native_for(Matcher::suffix("_seconds"), 3).build()?;
+    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(0.25));
+    /// let median = registry.snapshot().quantile("wait_seconds", &[], 0.5).unwrap();
+    /// assert!(median.lower <= 0.25 && 0.25 <= median.upper && median.upper < 1.1 * median.lower);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn native_for(mut self, which: Matcher, schema: i8) -> Self {
+        put(&mut self.native_for, which, schema);
         self
     }
 
@@ -130,8 +150,9 @@ impl Builder {
         self
     }
 
-    /// Series that have not changed between scrapes for so long are no longer exposed; what they counted stays in the sum of
-    /// their family.
+    /// Series whose value has not changed between scrapes for so long are no longer exposed, also if something was written:
+    /// a gauge that is set to what it was. What they counted stays in the sum of their family; updated again they come
+    /// back, counters from zero, and those that only `absolute` tells of count what their total grows by from then on.
     pub fn expire_after(mut self, idle: Duration) -> Self {
         self.expire_after = Some(idle);
         self
@@ -141,7 +162,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Bounds that do not ascend or are not finite, quantiles outside 0 to 1 or more than seven, errors too small for a
+    /// Bounds that do not ascend or are not finite, a schema that is not from -4 to 8, quantiles outside 0 to 1 or more than seven, errors too small for a
     /// sketch, a window under 0.1 seconds or of fewer than 2 or more than 60 ages.
     pub fn build(self) -> Result<Recorder, Error> {
         let trial = Registry::new();
@@ -155,6 +176,11 @@ impl Builder {
         for (name, bounds) in all.chain(special) {
             let histogram = Histogram::<()>::builder(&name, "");
             histogram.buckets(bounds).register(&trial)?;
+            trial.clear();
+        }
+        for (which, schema) in &self.native_for {
+            let histogram = Histogram::<()>::builder(&format!("histogram_{}", which.text()), "");
+            histogram.native(*schema).register(&trial)?;
             trial.clear();
         }
         Summary::<()>::builder("summary", "")
@@ -186,13 +212,27 @@ impl Builder {
 
     /// The bounds of a name, if it is to be a histogram.
     pub(super) fn buckets_of(&self, name: &str) -> Option<&[f64]> {
-        self.buckets_for
-            .iter()
-            .find(|(which, _)| which.matches(name))
-            .map(|(_, bounds)| bounds)
+        meant(&self.buckets_for, name)
             .or(self.buckets.as_ref())
             .map(Vec::as_slice)
     }
+
+    /// The schema of a name, if it is to have exponential buckets.
+    pub(super) fn native_of(&self, name: &str) -> Option<i8> {
+        meant(&self.native_for, name).copied()
+    }
+}
+
+/// In the order in which they win.
+fn put<T>(settings: &mut Vec<(Matcher, T)>, which: Matcher, value: T) {
+    settings.retain(|(there, _)| *there != which);
+    settings.push((which, value));
+    settings.sort_by(|(a, _), (b, _)| a.cmp(b));
+}
+
+fn meant<'a, T>(settings: &'a [(Matcher, T)], name: &str) -> Option<&'a T> {
+    let (_, value) = settings.iter().find(|(which, _)| which.matches(name))?;
+    Some(value)
 }
 
 impl fmt::Debug for Builder {
@@ -200,8 +240,38 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("buckets", &self.buckets)
             .field("buckets_for", &self.buckets_for)
+            .field("native_for", &self.native_for)
             .field("objectives", &self.objectives)
             .field("recommended_naming", &self.recommended_naming)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::{counter, gauge, with_local_recorder};
+
+    use super::*;
+
+    /// With the clock of the thread moved on.
+    #[test]
+    fn what_expired_comes_back_from_zero() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let registry = Registry::new();
+        let builder = Recorder::builder().registry(&registry);
+        let recorder = builder.expire_after(MINUTE).build().unwrap();
+        let seen = |total, level| {
+            with_local_recorder(&recorder, || {
+                counter!("total", "a" => "b").absolute(total);
+                gauge!("level", "a" => "b").set(level);
+            });
+            let seen = registry.snapshot();
+            ["total", "level"].map(|name| seen.get(name, &[("a", "b")]))
+        };
+        assert_eq!(seen(7, 1.0), [Some(7.0), Some(1.0)]);
+        crate::clock::advance(2 * MINUTE);
+        // Written, and the same as before.
+        assert_eq!(seen(7, 1.0), [None, None]);
+        assert_eq!(seen(9, 1.0), [Some(2.0), Some(1.0)]);
     }
 }

@@ -242,18 +242,26 @@ impl Families {
                 builder.get_or_register(&self.settings.registry)
             }};
         }
-        Ok(match (wanted, self.settings.buckets_of(name)) {
-            (Wanted::Counter, _) => {
+        let (bounds, native) = (
+            self.settings.buckets_of(name),
+            self.settings.native_of(name),
+        );
+        Ok(match wanted {
+            Wanted::Counter => {
                 Family::Counter(common!(Counter::<AnyLabels>::builder(exposed, help))?)
             }
-            (Wanted::Gauge, _) => {
-                Family::Gauge(common!(Gauge::<AnyLabels>::builder(exposed, help))?)
-            }
-            (Wanted::Histogram, Some(bounds)) => {
-                let builder = Histogram::<AnyLabels>::builder(exposed, help).buckets(bounds);
+            Wanted::Gauge => Family::Gauge(common!(Gauge::<AnyLabels>::builder(exposed, help))?),
+            Wanted::Histogram if bounds.is_some() || native.is_some() => {
+                let mut builder = Histogram::<AnyLabels>::builder(exposed, help);
+                if let Some(bounds) = bounds {
+                    builder = builder.buckets(bounds);
+                }
+                if let Some(schema) = native {
+                    builder = builder.native(schema);
+                }
                 Family::Histogram(common!(builder)?)
             }
-            (Wanted::Histogram, None) => {
+            Wanted::Histogram => {
                 let builder = Summary::<AnyLabels>::builder(exposed, help)
                     .objectives(&self.settings.objectives)?
                     .max_age(self.settings.window.0)

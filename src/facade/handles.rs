@@ -85,6 +85,7 @@ impl HistogramFn for HistogramHandle {
 
 pub(super) struct SummaryHandle(pub(super) BoundSummary);
 
+/// `record_many` is so many observations, each at the cost of one.
 impl HistogramFn for SummaryHandle {
     #[inline]
     fn record(&self, value: f64) {

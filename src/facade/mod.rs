@@ -23,7 +23,7 @@
 //! # As metrics-exporter-prometheus has it
 //!
 //! Names to the byte: what may not stand in a metric's or a label's name becomes `_`. A `histogram!` is a summary of the last
-//! minute unless [`Builder::buckets`] or [`Builder::buckets_for`] give it bounds. Units change names only with
+//! minute unless [`Builder::buckets`] or [`Builder::buckets_for`] give it bounds, or [`Builder::native_for`] exponential buckets. Units change names only with
 //! [`Builder::recommended_naming`]. Descriptions count whenever they come, and the first one stays.
 //!
 //! # What is different
@@ -40,6 +40,11 @@
 //!   observed. The labels of bounds and quantiles are written `1.0` where the exporter writes `1`: Prometheus 3 reads both as
 //!   the former.
 //! - A name has 10 000 series at most: [`Builder::limit`].
+//! - [`Builder::expire_after`] asks whether a value changed, where the exporter's `idle_timeout` asks whether anything was
+//!   written: a gauge that is set to what it was goes as well. A counter that comes back counts from zero, also one that is
+//!   told its total by `absolute`, which the exporter shows again.
+//! - A `histogram!` that is a summary takes [`record_many`](metrics::Histogram::record_many) as so many observations, each at the
+//!   cost of one.
 
 mod builder;
 mod cache;
