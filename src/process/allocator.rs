@@ -7,6 +7,9 @@ use crate::observe::{self, Allocated, Allocator};
 impl<A> Allocator<A> {
     /// Exposes `process_allocated_bytes` and `process_allocations_total`. Those of before count as well.
     ///
+    /// From now on threads that count metrics count this in their own cells: see [`Allocator`] for what an allocation then
+    /// costs. A scrape reads some cells of each thread more.
+    ///
     /// # Errors
     ///
     /// A registry that has it already.
