@@ -71,6 +71,29 @@ fn future(fail: bool) -> impl ::std::future::Future<Output = Result<u8, &'static
     later(fail)
 }
 
+type Answer<'a> = ::std::pin::Pin<
+    ::std::boxed::Box<dyn ::std::future::Future<Output = Result<u8, &'static str>> + 'a>,
+>;
+
+#[::tallies::timed(T)]
+#[::tallies::count_errors(E, labels = ["failed"])]
+#[::tallies::count_errors(E, labels = |error| [error])]
+fn boxed(fail: &bool) -> Answer<'_> {
+    ::std::boxed::Box::pin(async move { later(*fail).await })
+}
+
+#[::tallies::timed(T)]
+#[::tallies::count_errors(E, labels = |_| [&name])]
+async fn named(name: ::std::string::String, mut left: u8) -> Result<u8, &'static str> {
+    left -= 1;
+    ::std::future::ready(left).await;
+    if name.is_empty() {
+        Ok(left)
+    } else {
+        Err("named")
+    }
+}
+
 #[::tallies::timed(T)]
 #[::tallies::count_errors(E, labels = ["failed"])]
 #[must_use]
@@ -112,10 +135,14 @@ fn expansions_please_every_lint() {
     let now = ::std::task::Poll::Ready;
     assert_eq!(run(::std::pin::pin!(later(true))), now(Err("later")));
     assert_eq!(run(::std::pin::pin!(future(false))), now(Ok(1)));
+    assert_eq!(run(::std::pin::pin!(boxed(&true))), now(Err("later")));
+    let name = || ::std::string::String::from_utf8_lossy(b"name").into_owned();
+    assert_eq!(run(::std::pin::pin!(named(name(), 1))), now(Err("named")));
     let own = Own("");
     assert_eq!(own.text(), own.check().map_or("", |own| own.0));
     assert_eq!(G.total(), 0);
-    assert_eq!(C.total(), 8);
-    assert_eq!(T.total().count(), 10);
-    assert_eq!(E.get(["failed"]), ::std::option::Option::Some(3));
+    assert_eq!(C.total(), 9);
+    assert_eq!(T.total().count(), 13);
+    assert_eq!(E.get(["failed"]), ::std::option::Option::Some(5));
+    assert_eq!(E.get(["name"]), ::std::option::Option::Some(1));
 }

@@ -81,7 +81,7 @@ pub fn panics<R>(f: impl FnOnce() -> R) -> bool {
 
 /// Bodies on one line, whose braces the compiler once called needless.
 #[rustfmt::skip]
-#[deny(unused)]
+#[deny(unused, unused_qualifications)]
 #[allow(clippy::manual_async_fn, reason = "one of the shapes")]
 mod lines {
     use super::{Counter, Histogram, UpDownCounter};
@@ -102,12 +102,14 @@ mod lines {
         async fn later(&self) -> u8 { self.0 }
         fn future(&self) -> impl Future<Output = u8> { async { 1 } }
         fn fail(&self) -> Result<u8, u8> { Err(self.0) }
+        fn boxed(&self) -> futures_util::future::BoxFuture<'_, u8> { Box::pin(async { self.0 }) }
     }
 
     #[tokio::test]
     async fn please_the_lints_too() {
         let line = Line(7);
         assert_eq!((line.get(), line.later().await, line.future().await, line.fail()), (&7, 7, 1, Err(7)));
-        assert_eq!((T.total().count(), G.total(), C.total(), E.total()), (4, 0, 4, 1));
+        assert_eq!(line.boxed().await, 7);
+        assert_eq!((T.total().count(), G.total(), C.total(), E.total()), (5, 0, 5, 1));
     }
 }
