@@ -15,7 +15,7 @@ const RULES: &[(&str, &[&str])] = &[
         "collect",
         &["sync", "error", "clock", "snapshot", "observe", "declare"],
     ),
-    ("facade", &["error", "declare", "collect"]),
+    ("facade", &["error", "clock", "declare", "collect"]),
     ("process", &["error", "observe", "declare", "collect"]),
     ("encode", &["error", "snapshot"]),
     ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
