@@ -17,7 +17,7 @@
 //! - T5: a table is replaced by its owner only, and not inside a replacement: an observation by the allocator that would
 //!   need one is refused.
 
-use crate::snapshot::native::index::{self, COARSEST, coarser};
+use crate::snapshot::native::index::{self, COARSEST, FINEST, coarser};
 use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
@@ -34,14 +34,15 @@ const FIRST_SLOTS: usize = 2;
 
 /// One thread's table. See the module's text.
 pub(crate) struct Table {
-    schema: i8,
+    /// Of the finest schema, down to the table's.
+    halvings: u32,
     limit: u32,
     zero_threshold: f64,
     /// The bits of the first number that is neither zero here nor subnormal, and how many there are from it on below infinity.
     plain: (u64, u64),
     /// A power of two.
     slots: usize,
-    /// Seen as a [`Block`]: `state`, two sums, counts, keys.
+    /// The key of each slot. Seen from the end, as a [`Block`]: `state`, two sums, counts, and the keys, the last one first.
     words: Box<[AtomicU64]>,
 }
 
@@ -94,7 +95,7 @@ impl Key {
     /// Where a search begins: neighbours lie side by side.
     #[inline(always)]
     fn hash(self) -> usize {
-        (self.0 as usize).wrapping_add(self.bucket())
+        self.code().wrapping_add(self.bucket() as u32) as usize
     }
 }
 
@@ -104,7 +105,7 @@ impl Table {
         let zero = resolution.zero_threshold.abs().to_bits();
         let first = (zero + 1).max(f64::MIN_POSITIVE.to_bits());
         Box::new(Self {
-            schema: resolution.schema,
+            halvings: (FINEST - resolution.schema) as u32,
             limit: resolution.limit,
             zero_threshold: resolution.zero_threshold,
             plain: (first, f64::INFINITY.to_bits() - first),
@@ -115,7 +116,13 @@ impl Table {
 
     #[inline(always)]
     pub(crate) fn block(&self) -> Block {
-        Block::of(&self.words)
+        debug_assert_eq!(self.words.len(), BUCKET + 2 * self.slots);
+        // SAFETY: it has as many words. An observation need not look for their number besides.
+        Block::of(unsafe { self.words.get_unchecked(..BUCKET + 2 * self.slots) })
+    }
+
+    fn schema(&self) -> i8 {
+        FINEST - self.halvings as i8
     }
 
     /// The number of cells.
@@ -128,7 +135,12 @@ impl Table {
     fn key(&self, slot: usize) -> &AtomicU64 {
         debug_assert!(slot < self.slots, "no such slot");
         // SAFETY: there are as many keys as slots, and every caller has masked or counted.
-        unsafe { self.block().cell(BUCKET + self.slots + slot) }
+        unsafe { self.words.get_unchecked(slot) }
+    }
+
+    /// The same in a block.
+    fn key_cell(&self, slot: usize) -> usize {
+        BUCKET + 2 * self.slots - 1 - slot
     }
 
     /// The owner's own table, if it has one yet.
@@ -208,7 +220,7 @@ impl Table {
     }
 
     fn key_of(&self, value: f64, bucket: usize) -> Key {
-        Key::new(value, self.schema, self.zero_threshold, bucket)
+        Key::new(value, self.schema(), self.zero_threshold, bucket)
     }
 
     /// As [`key_of`](Self::key_of), in fewer instructions; not of infinity, nor of subnormal numbers that are not zero here.
@@ -219,7 +231,7 @@ impl Table {
         let (first, len) = self.plain;
         let code = if bits.wrapping_sub(first) < len {
             let sign = (value.to_bits() >> 32) as u32 & Key::NEGATIVE;
-            (index::of_normal_at(bits, self.schema) + Key::BIAS) as u32 | sign
+            (index::of_normal_at(bits, self.halvings) + Key::BIAS) as u32 | sign
         } else if value.abs() <= self.zero_threshold {
             Key::ZERO
         } else {
@@ -242,11 +254,11 @@ impl Table {
     /// Adds what a valid read of this table found: `counts` per slot, and the keys of `block`, which is this one or a copy.
     fn add_to(&self, total: &mut Observed, block: Block, counts: &[u64], sum: f64) {
         let native = total.native.get_or_insert_with(Native::finest);
-        native.reduce_to(self.schema);
-        let halvings = (self.schema - native.schema()) as u32;
+        native.reduce_to(self.schema());
+        let halvings = (self.schema() - native.schema()) as u32;
         for (slot, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             // SAFETY: there are as many keys as slots. Relaxed: behind the fences of `try_read` (T1).
-            let key = Key(unsafe { block.cell(BUCKET + self.slots + slot) }.load(Relaxed));
+            let key = Key(unsafe { block.cell(self.key_cell(slot)) }.load(Relaxed));
             debug_assert!(key.0 != 0, "a count without a key");
             if let Some(total) = total.counts.get_mut(key.bucket()) {
                 *total = total.wrapping_add(count);
@@ -365,19 +377,19 @@ unsafe fn replace(
     // From here on nothing is allocated (T4).
     if let Some(old) = old {
         old.copy_entries(&mut entries);
-        fresh.schema = old.schema;
+        fresh.halvings = old.halvings;
         loop {
-            let halvings = (old.schema - fresh.schema) as u32;
+            let halvings = fresh.halvings - old.halvings;
             codes.clear();
             let new = fresh.key_of(value, bucket);
             let keys = entries
                 .iter()
                 .map(|(key, _): &(Key, u64)| key.coarser(halvings));
             codes.extend(keys.chain([new]).map(Key::code));
-            if distinct(&mut codes) <= fresh.limit as usize || fresh.schema == COARSEST {
+            if distinct(&mut codes) <= fresh.limit as usize || fresh.schema() == COARSEST {
                 break;
             }
-            fresh.schema -= 1;
+            fresh.halvings += 1;
         }
         fresh.take_over(old, &entries);
     }
@@ -444,7 +456,7 @@ impl Table {
             let (from, to) = unsafe { (old.block().cell(i), self.block().cell(i)) };
             to.store(owner_load(from), Relaxed);
         }
-        self.add_entries(entries, (old.schema - self.schema) as u32);
+        self.add_entries(entries, self.halvings - old.halvings);
     }
 
     fn add_entries(&self, entries: &[(Key, u64)], halvings: u32) {
@@ -465,10 +477,10 @@ impl Table {
         theirs.copy_entries(&mut b);
         let slots = (2 * (a.len() + b.len())).next_power_of_two();
         let mut joined = Self::new(resolution, slots.max(FIRST_SLOTS));
-        let schema = ours.map_or(theirs.schema, |ours| ours.schema);
-        joined.schema = schema.min(theirs.schema);
-        joined.add_entries(&a, (schema - joined.schema) as u32);
-        joined.add_entries(&b, (theirs.schema - joined.schema) as u32);
+        let halvings = ours.map_or(theirs.halvings, |ours| ours.halvings);
+        joined.halvings = halvings.max(theirs.halvings);
+        joined.add_entries(&a, joined.halvings - halvings);
+        joined.add_entries(&b, joined.halvings - theirs.halvings);
         let total = |table: &Self| {
             let block = table.block();
             // SAFETY: every table has a `state` and two sums.

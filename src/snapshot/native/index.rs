@@ -29,13 +29,22 @@ const ROOTS: [u128; 8] = [
     0x8058_d7d2_d5e5_f6b0_94d5_89f6_08ee_4aa2,
 ];
 
-/// `BOUNDS[k]` is the fraction of the largest number that is at most 2^(k/256).
-static BOUNDS: [u64; 257] = bounds();
-/// `START[j]`: the first bound that is not below what has `j` in the top nine bits of its fraction and nothing else.
-static START: [u16; 512] = starts(&bounds());
+/// Both in one place, and as many bounds as a masked index may ask for: an observation has one address to find and nothing to
+/// check.
+struct Octave {
+    /// Of `k` up to 256: the fraction of the largest number that is at most 2^(k/256).
+    bounds: [u64; 512],
+    /// Of `j`: the first bound that is not below what has `j` in the top nine bits of its fraction and nothing else.
+    starts: [u16; 512],
+}
 
-const fn bounds() -> [u64; 257] {
-    let mut all = [FRACTION; 257];
+static OCTAVE: Octave = Octave {
+    bounds: bounds(),
+    starts: starts(&bounds()),
+};
+
+const fn bounds() -> [u64; 512] {
+    let mut all = [FRACTION; 512];
     let mut k = 0;
     while k < 256 {
         // The product of the roots that are the binary digits of k/256; wrong by less than 2^-120.
@@ -63,7 +72,7 @@ const fn multiply(a: u128, b: u128) -> u128 {
     (high << 1) | ((middle >> 63) & 1)
 }
 
-const fn starts(bounds: &[u64; 257]) -> [u16; 512] {
+const fn starts(bounds: &[u64; 512]) -> [u16; 512] {
     let mut starts = [0; 512];
     let (mut j, mut k) = (0, 0);
     while j < 512 {
@@ -80,15 +89,15 @@ const fn starts(bounds: &[u64; 257]) -> [u16; 512] {
 #[inline(always)]
 fn of_normal(bits: u64) -> i32 {
     let fraction = bits & FRACTION;
-    let start = START[(fraction >> 43) as usize] as usize;
-    let k = start + usize::from(fraction > BOUNDS[start]);
+    let start = OCTAVE.starts[(fraction >> 43) as usize] as usize;
+    let k = start + usize::from(fraction > OCTAVE.bounds[start & 511]);
     (((bits >> 52) as i32 - 1023) << 8) + k as i32
 }
 
-/// As [`of`], of the bits of a positive number that is neither subnormal nor infinite.
+/// As [`of`], of the bits of a positive number that is neither subnormal nor infinite, so many halvings below the finest schema.
 #[inline(always)]
-pub(crate) fn of_normal_at(bits: u64, schema: i8) -> i32 {
-    coarser(of_normal(bits), (FINEST - schema) as u32)
+pub(crate) fn of_normal_at(bits: u64, halvings: u32) -> i32 {
+    coarser(of_normal(bits), halvings)
 }
 
 /// The bucket of a number above 0 at a schema; of infinity the one after the largest number's.
@@ -137,12 +146,12 @@ pub(crate) fn upper(index: i32, schema: i8) -> f64 {
     if octave < -1075 {
         return 0.0;
     }
-    let bits = |octave: i64| (octave + 1023) as u64 * (1 << 52) + BOUNDS[k];
+    let bits = |octave: i64| (octave + 1023) as u64 * (1 << 52) + OCTAVE.bounds[k];
     if octave >= -1022 {
         return f64::from_bits(bits(octave));
     }
     // Subnormal: the fraction loses digits from below, which rounds down.
-    let whole = BOUNDS[k] | 1 << 52;
+    let whole = OCTAVE.bounds[k] | 1 << 52;
     f64::from_bits(whole >> (-1022 - octave))
 }
 
@@ -193,11 +202,11 @@ mod tests {
     #[test]
     fn every_bound_is_the_largest_number_that_is_not_above_the_root() {
         for k in 0..256 {
-            let bound = BOUNDS[k as usize];
+            let bound = OCTAVE.bounds[k as usize];
             assert!(is_at_most(bound, k), "{k}");
             assert!(!is_at_most(bound + 1, k), "{k}");
         }
-        assert_eq!(BOUNDS[256], FRACTION);
+        assert_eq!(OCTAVE.bounds[256], FRACTION);
     }
 
     /// The bounds being right, a number is in bucket `i` if it is at most the i-th and above the one before.
