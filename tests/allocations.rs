@@ -200,6 +200,33 @@ fn a_scrape_allocates_nothing_that_grows_with_the_series() {
     assert!(per_scrape[1] <= per_scrape[0] + 10, "{per_scrape:?}");
 }
 
+/// The texts of exemplars are written over, too.
+#[test]
+fn a_snapshot_of_exemplars_allocates_nothing_that_grows_with_the_series() {
+    let _alone = ALONE.lock();
+    let mut per_scrape = Vec::new();
+    for series in [10, 1000] {
+        let registry = Registry::new();
+        let c = Counter::<()>::builder("c_total", "")
+            .labels(["x"])
+            .register(&registry)
+            .unwrap();
+        let update = |trace: &str| {
+            (0..series).for_each(|i| c.with([&i.to_string()]).inc_with(&[("trace_id", trace)]));
+        };
+        let mut snapshot = Snapshot::default();
+        for trace in ["0af7651916cd43dd", "1af7651916cd43de"] {
+            update(trace);
+            registry.snapshot_into(&mut snapshot);
+        }
+        let n = allocations(|| registry.snapshot_into(&mut snapshot));
+        let family = snapshot.family("c_total").unwrap();
+        assert!((0..series).all(|i| family.exemplars(i).count() == 1));
+        per_scrape.push(n);
+    }
+    assert!(per_scrape[1] <= per_scrape[0] + 2, "{per_scrape:?}");
+}
+
 /// What the service does for a request, compressed or not: pages and snapshots are written over.
 #[cfg(feature = "tower")]
 #[test]

@@ -1,5 +1,9 @@
 //! Exemplars as a program leaves them and a scrape finds them.
 
+#[path = "support/http.rs"]
+#[allow(dead_code, reason = "each test uses some of it")]
+mod http;
+
 use tallies::{Counter, Histogram, LabelValue, Labels, Registry, Snapshot};
 
 /// Series, bucket, labels and value of every exemplar of a family.
@@ -62,6 +66,59 @@ fn the_last_one_of_every_series_and_bucket() {
     );
     assert_eq!(now.get("exemplar_seconds_count", &[]), Some(3.0));
     assert_eq!(SECONDS.total().counts, [2, 0, 1]);
+}
+
+/// Those of labelled families were gone from the second snapshot on, where memory is used again.
+#[test]
+fn a_snapshot_that_is_used_again_has_them_all() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    let h = Histogram::<()>::builder("h", "")
+        .buckets(&[1.0])
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    let mut snapshot = Snapshot::default();
+    for id in ["a", "b", "longer than those before", "d"] {
+        for i in 0..100 {
+            let x = i.to_string();
+            c.with([&x]).inc_with(&[("id", id)]);
+            h.with([&x]).observe_with(0.5, &[("id", id)]);
+            if i % 3 == 0 {
+                h.with([&x]).observe_with(2.0, &[("id", id)]);
+            }
+        }
+        registry.snapshot_into(&mut snapshot);
+        for (name, count) in [("c_total", 100), ("h", 134)] {
+            let all = of(&snapshot, name);
+            assert_eq!(all, of(&registry.snapshot(), name));
+            assert_eq!(all.len(), count);
+            assert!(all.iter().all(|row| row.2 == format!("id={id}")));
+        }
+    }
+}
+
+/// As above, over the wire: the server uses its snapshots again.
+#[test]
+fn every_scrape_of_a_server_has_them() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    c.with(["a"]).inc_with(&[("id", "1")]);
+    let serving = tallies::Server::new()
+        .registry(&registry)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let wanted = ["Accept: application/openmetrics-text"];
+    for _ in 0..3 {
+        let page = http::get(&serving, "/metrics", &wanted).text().to_owned();
+        assert!(page.contains("c_total{x=\"a\"} 1 # {id=\"1\"} 1"), "{page}");
+    }
 }
 
 #[test]

@@ -97,3 +97,35 @@ pub(super) fn keep<C: Exported>(
         .exemplars()
         .set(found.index, place, exemplar, still);
 }
+
+/// The exemplars of a snapshot's family, written over those that it had: their texts keep their memory.
+pub(super) struct Rewritten {
+    all: Vec<(u32, u32, Exemplar)>,
+    len: usize,
+}
+
+impl From<Vec<(u32, u32, Exemplar)>> for Rewritten {
+    fn from(all: Vec<(u32, u32, Exemplar)>) -> Self {
+        Self { all, len: 0 }
+    }
+}
+
+impl Rewritten {
+    /// Appends that of a bucket of the `at`th series.
+    pub(super) fn push(&mut self, at: u32, bucket: u32, exemplar: &Exemplar) {
+        match self.all.get_mut(self.len) {
+            Some(old) => {
+                (old.0, old.1) = (at, bucket);
+                old.2.labels.clone_from(&exemplar.labels);
+                (old.2.value, old.2.time) = (exemplar.value, exemplar.time);
+            }
+            None => self.all.push((at, bucket, exemplar.clone())),
+        }
+        self.len += 1;
+    }
+
+    pub(super) fn done(mut self) -> Vec<(u32, u32, Exemplar)> {
+        self.all.truncate(self.len);
+        self.all
+    }
+}

@@ -20,6 +20,7 @@ use crate::observe::{self, Cells, Exemplars, Pass, SharedText, Store, Tag};
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::desc::Desc;
+use super::exemplar::Rewritten;
 use super::handle::Found;
 use population::Population;
 
@@ -333,6 +334,7 @@ impl<C: Exported> Family<C> {
     /// Writes every series into `out`, which has the shape of this family.
     pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
         let edition = self.edition.load(Relaxed);
+        let mut exemplars = Rewritten::from(std::mem::take(&mut out.exemplars));
         out.begin((self.store.id(), edition));
         let mut total = C::Total::default();
         if let Some(all) = self.dense.get() {
@@ -340,13 +342,14 @@ impl<C: Exported> Family<C> {
                 read(&series.cells, pass, &mut total);
                 out.texts.put(i, i as u32, |out| series.copy_text(out));
                 C::write(&total, &mut out.values);
-                self.write_exemplars(i as u32, i, out);
+                self.write_exemplars(i as u32, i, &mut exemplars);
             }
         } else if self.is_unlabelled() {
             read(&self.first, pass, &mut total);
             out.texts.put(0, 0, |_| self.created.load(Relaxed));
             C::write(&total, &mut out.values);
-            self.write_exemplars(u32::MAX, 0, out);
+            self.write_exemplars(u32::MAX, 0, &mut exemplars);
+            out.exemplars = exemplars.done();
             return;
         }
         let mut i = out.len();
@@ -362,6 +365,11 @@ impl<C: Exported> Family<C> {
                 if self.desc.expire_after.is_none() && out.texts.has(i, first, batch.len()) {
                     // In the same edition: what was live is live.
                     C::write_all(totals, &mut out.values);
+                    if self.exemplars.get().is_some() {
+                        for (index, at) in (first..).zip(i..i + batch.len()) {
+                            self.write_exemplars(index, at, &mut exemplars);
+                        }
+                    }
                     i += batch.len();
                     continue;
                 }
@@ -373,7 +381,7 @@ impl<C: Exported> Family<C> {
                     }
                     out.texts.put(i, index, |out| series.copy_text(out));
                     C::write(total, &mut out.values);
-                    self.write_exemplars(index, i, out);
+                    self.write_exemplars(index, i, &mut exemplars);
                     i += 1;
                 }
             }
@@ -391,10 +399,11 @@ impl<C: Exported> Family<C> {
                 self.created.load(Relaxed)
             });
             C::write(&overflow, &mut out.values);
-            self.write_exemplars(u32::MAX, i, out);
+            self.write_exemplars(u32::MAX, i, &mut exemplars);
             i += 1;
         }
         out.texts.truncate(i);
+        out.exemplars = exemplars.done();
     }
 
     /// The exemplars of its series.
@@ -404,10 +413,10 @@ impl<C: Exported> Family<C> {
 
     /// Writes those of a series, which is the `at`th of `out`.
     #[inline]
-    fn write_exemplars(&self, index: u32, at: usize, out: &mut snapshot::Family) {
+    fn write_exemplars(&self, index: u32, at: usize, out: &mut Rewritten) {
         if let Some(exemplars) = self.exemplars.get() {
             exemplars.read(index, |bucket, exemplar| {
-                out.exemplars.push((at as u32, bucket, exemplar.clone()));
+                out.push(at as u32, bucket, exemplar);
             });
         }
     }
