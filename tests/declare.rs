@@ -331,6 +331,22 @@ fn errors_say_what_where_and_what_would_be_right() {
             "stands twice",
         ),
         (
+            Counter::<()>::builder("a", "")
+                .utf8()
+                .labels([".-name__"])
+                .register(&registry)
+                .unwrap_err(),
+            "label name `.-name__` of family `a` is `__name__` to a reader without UTF-8 names, which is the metric's",
+        ),
+        (
+            Counter::<()>::builder("a", "")
+                .utf8()
+                .labels(["_name_"])
+                .register(&registry)
+                .unwrap_err(),
+            "label name `_name_` of family `a` is `__name__`",
+        ),
+        (
             Histogram::<()>::builder("h", "")
                 .labels(["le"])
                 .register(&registry)
@@ -381,6 +397,12 @@ fn errors_say_what_where_and_what_would_be_right() {
     ] {
         assert!(error.to_string().contains(says), "{error}, not {says}");
     }
+    // Two underscores to such a reader, as most names of this script.
+    Counter::<()>::builder("b", "")
+        .utf8()
+        .labels(["花火"])
+        .register(&registry)
+        .unwrap();
     registry.histogram("h", "").unwrap();
     assert!(
         registry.counter("h_count", "").is_err(),

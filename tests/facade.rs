@@ -424,3 +424,24 @@ fn a_second_recorder_is_an_error_and_the_first_stays() {
     assert_eq!(registry.snapshot().get("installed", &[]), Some(1.0));
     assert_eq!(other.snapshot().get("installed", &[]), None);
 }
+
+/// A description was forgotten when another recorder asked for the family: its updates were not exported.
+#[test]
+fn two_recorders_agree_on_what_was_described() {
+    let registry = Registry::new();
+    let recorder = || Recorder::builder().registry(&registry).build().unwrap();
+    let (a, b, c) = (recorder(), recorder(), recorder());
+    with_local_recorder(&a, || {
+        counter!("wait_seconds").increment(1);
+        describe_counter!("wait_seconds", Unit::Seconds, "Waited.");
+    });
+    with_local_recorder(&b, || {
+        describe_counter!("wait_seconds", Unit::Seconds, "Waited.");
+        counter!("wait_seconds").increment(2);
+    });
+    // And who has no description is no other.
+    with_local_recorder(&c, || counter!("wait_seconds").increment(4));
+    let now = registry.snapshot();
+    assert_eq!(now.get("wait_seconds", &[]), Some(7.0));
+    assert_eq!(now.family("wait_seconds").unwrap().unit(), "seconds");
+}

@@ -241,7 +241,8 @@ impl Desc {
         check_label_of(name.as_bytes(), self.kind, self.utf8)
     }
 
-    /// That these label names are still different ones where a reader knows the old character set only.
+    /// That these label names are still different ones, and none the metric's name, where a reader knows the old
+    /// character set only.
     pub(crate) fn check_escaped<'a>(
         &self,
         names: impl Iterator<Item = &'a str> + Clone,
@@ -254,6 +255,11 @@ impl Desc {
             for name in names.clone() {
                 let mut escaped = String::new();
                 escaping.label(name, &mut escaped);
+                // Others that begin with `__` harm nobody, and names in most scripts become such.
+                if escaped == "__name__" {
+                    let why = "is `__name__` to a reader without UTF-8 names, which is the metric's: call it differently";
+                    return Err(Error::label_name(self.name, name, why));
+                }
                 if let Some((_, other)) = seen.iter().find(|(text, _)| *text == escaped) {
                     return Err(Error::same_label(self.name, name, other, &escaped));
                 }
@@ -277,9 +283,9 @@ impl Desc {
             && self.utf8 == other.utf8
     }
 
-    /// Whether a handle of the one may be one of the other: a closed label set is known by its place among all.
-    pub(crate) fn may_share(&self, other: &Self) -> bool {
-        self.is_twin(other) && self.dense.texts().eq(other.dense.texts())
+    /// Whether a handle of this one may be one of its twin `other`: a closed label set is known by its place among all.
+    pub(crate) fn has_combinations_of(&self, other: &Self) -> bool {
+        self.dense.texts().eq(other.dense.texts())
     }
 }
 

@@ -73,7 +73,9 @@ impl List {
 
     /// Adds the family of a static: an equal twin shares, anything else of the name is reported once and not exported.
     pub(crate) fn add_static(&self, family: Arc<dyn Declared>) {
-        if let Err(error) = self.lock().add(family, true) {
+        // Not in the condition: the list would be locked while it is said.
+        let added = self.lock().add(family, true);
+        if let Err(error) = added {
             REFUSED.fetch_add(1, Relaxed);
             report(&error);
         }
@@ -84,8 +86,12 @@ impl List {
         let mut inner = self.lock();
         let desc = *family.desc();
         if let Some(entry) = inner.entries.get(desc.name) {
-            let mut twins = entry.twins.iter();
-            let there = twins.find(|there| there.desc().may_share(&desc));
+            // As it was declared, or as it was described since.
+            let is_twin = |there: &Desc| there.is_twin(&desc) || entry.desc.is_twin(&desc);
+            let there = entry
+                .twins
+                .iter()
+                .find(|there| is_twin(there.desc()) && there.desc().has_combinations_of(&desc));
             let location = entry.twins[0].desc().location;
             return there
                 .cloned()
