@@ -351,10 +351,78 @@ fn no_sum_is_ever_nan() {
         .limit(0)
         .register(&registry)
         .unwrap();
+    let s = Summary::<()>::builder("s", "")
+        .labels(["x"])
+        .limit(0)
+        .register(&registry)
+        .unwrap();
+    let c = Counter::<(), f64>::builder("c_total", "")
+        .labels(["x"])
+        .limit(0)
+        .register(&registry)
+        .unwrap();
     l.with(["a"]).observe(f64::INFINITY);
+    s.with(["a"]).observe(f64::INFINITY);
+    c.with(["a"]).add(f64::MAX);
+    c.with(["a"]).add(f64::MAX);
     l.clear();
+    s.clear();
+    c.clear();
+    let sums = || {
+        let now = registry.snapshot();
+        let get = |name| now.get(name, &[("x", "__overflow__")]).unwrap();
+        (get("l_sum"), get("s_sum"), get("c_total"))
+    };
+    // What is infinite stays so, but without observations there is no sum.
+    assert_eq!(sums(), (0.0, 0.0, f64::INFINITY));
     l.with(["a"]).observe(1.0);
+    s.with(["a"]).observe(1.0);
+    assert_eq!(sums(), (f64::INFINITY, f64::INFINITY, f64::INFINITY));
     page(&registry);
+}
+
+/// An infinity that `observe` refuses was no error of its twin, and summaries had none.
+#[test]
+fn an_infinity_of_the_other_sign_is_an_error() {
+    let registry = Registry::new();
+    let h = registry.histogram("h", "").unwrap();
+    let s = Summary::<()>::builder("s", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    h.try_observe(f64::INFINITY).unwrap();
+    h.try_observe(f64::INFINITY).unwrap();
+    s.with(["a"]).try_observe(f64::NEG_INFINITY).unwrap();
+    s.with(["b"]).try_observe(-1.0).unwrap();
+    for error in [
+        h.try_observe(f64::NEG_INFINITY),
+        h.try_observe_with(f64::NEG_INFINITY, &[("id", "x")]),
+        s.with(["b"]).try_observe(f64::INFINITY),
+    ] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("infinity of the other sign"), "{error}");
+    }
+    let error = s.with(["a"]).try_observe(f64::NAN).unwrap_err().to_string();
+    assert!(error.contains("`s` observes numbers, got NaN"), "{error}");
+    assert_eq!(h.total().count(), 2);
+    assert_eq!(
+        s.get(["a"]).unwrap().count() + s.get(["b"]).unwrap().count(),
+        2
+    );
+}
+
+/// A weight that was dropped was one refused update here, and as many as it stands for elsewhere.
+#[test]
+fn what_is_refused_many_times_is_counted_so() {
+    let refused = || {
+        let now = tallies::snapshot();
+        now.get("tallies_refused_updates_total", &[]).unwrap()
+    };
+    let before = refused();
+    let h = Registry::new().histogram("h", "").unwrap();
+    h.observe_many(f64::NAN, 1_000_000);
+    // Other tests have theirs refused meanwhile.
+    assert!((1e6..2e6).contains(&(refused() - before)));
 }
 
 /// What `retain` asks may look at the family it is asked about.
@@ -483,6 +551,17 @@ fn closed_sets_that_differ_share_nothing() {
     }
     assert_eq!(c.get(Outcome { outcome: false }), Some(1));
     assert!(other.unwrap_err().to_string().contains("c_total"));
+    // A static's name may be of any characters: then it forgot what its combinations are.
+    static DOTTED: Counter<Outcome> = Counter::new_utf8("regression.closed");
+    DOTTED.with(Outcome { outcome: true }).inc();
+    let builder = Counter::<Outcome>::builder("regression.closed", "").utf8();
+    let again = builder.get_or_register(tallies::registry()).unwrap();
+    assert_eq!(again.get(Outcome { outcome: true }), Some(1));
+    let open = Counter::<()>::builder("regression.closed", "")
+        .utf8()
+        .labels(["outcome"])
+        .get_or_register(tallies::registry());
+    assert!(open.is_err());
     // Nor with one that takes any text: its series would stand beside the closed ones, with the same labels.
     let derived = Registry::new();
     let _c = <Counter<Outcome> as tallies::Declare>::declare(

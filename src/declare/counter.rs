@@ -45,7 +45,10 @@ impl<N: Number> Exported for Tally<N> {
     }
 
     fn less(total: &mut N, baseline: &N) {
-        *total = total.minus(*baseline);
+        // What is infinite does not say what it was since.
+        if baseline.into_number().as_f64().is_finite() {
+            *total = total.minus(*baseline);
+        }
     }
 }
 

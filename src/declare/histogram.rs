@@ -2,15 +2,16 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::Error;
-use crate::observe::{self, Buckets, Cells, Observed, Outcome, Place, Shape, Tag, join_sums};
+use crate::observe::{self, Buckets, Cells, Observed, Outcome, Place, Shape, Tag};
 use crate::snapshot::{Kind, Natives, Resolution, Values};
 
 use super::declaration::{Declaration, Kept};
 use super::desc::{Desc, check_bounds};
 use super::exemplar;
-use super::family::Exported;
+use super::family::{Exported, sum_since};
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::timer::{Sample, Timer};
@@ -69,10 +70,7 @@ impl Exported for Buckets {
         for (count, before) in total.counts.iter_mut().zip(&baseline.counts) {
             *count = count.wrapping_sub(*before);
         }
-        total.sum = join_sums(total.sum, -baseline.sum);
-        if baseline.sum.is_infinite() {
-            total.sum = 0.0;
-        }
+        total.sum = sum_since(total.sum, baseline.sum, total.count());
         if let (Some(native), Some(before)) = (&mut total.native, &baseline.native)
             && let Some(left) = native.without(before)
         {
@@ -294,11 +292,10 @@ macro_rules! histogram_methods {
         ///
         /// # Errors
         ///
-        /// NaN; nothing is observed.
+        /// NaN, and an infinity of the sign opposite to one seen before; nothing is observed.
         pub fn try_observe(&self, value: f64) -> Result<(), Error> {
-            if value.is_nan() {
-                observe::refuse();
-                return Err(Error::update(self.family_name(), value, "observes numbers"));
+            if !value.is_finite() {
+                self.check_observed(value)?;
             }
             self.observe(value);
             Ok(())
@@ -320,7 +317,7 @@ macro_rules! histogram_methods {
         ///
         /// # Errors
         ///
-        /// NaN, and labels that cannot be an exemplar's; nothing is observed.
+        /// What [`try_observe`](Self::try_observe) would say, and labels that cannot be an exemplar's; nothing is observed.
         pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error> {
             exemplar::check(exemplar)?;
             self.try_observe(value)?;
@@ -394,8 +391,8 @@ impl Histogram {
         }
     }
 
-    fn family_name(&self) -> &'static str {
-        self.inner.desc.name
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.inner.family().check_observed(value)
     }
 
     #[inline]
@@ -440,8 +437,8 @@ impl<'a> HistogramSeries<'a> {
         Sample::new(self, one_in)
     }
 
-    fn family_name(&self) -> &'static str {
-        self.handle.desc().name
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.handle.cold(|found| found.family.check_observed(value))
     }
 
     #[inline]
@@ -484,7 +481,9 @@ fn observe_found(found: Found<'_, Buckets>, value: f64, times: u64) {
         return;
     }
     if value.is_nan() || !family.admits(value) {
-        return observe::refuse();
+        let refused = &observe::engine().stats.refused;
+        refused.fetch_add(times, Relaxed);
+        return;
     }
     let what = (bucket(bounds(&family.desc), value), value, times);
     let cold = |cells: &Buckets, tag, eager| {

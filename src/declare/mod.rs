@@ -134,10 +134,10 @@ macro_rules! metric {
             where
                 L: $crate::declare::NamedLabels,
             {
+                let mut desc = $crate::declare::desc::Desc::new_utf8(name, $kind, L::NAMES);
+                desc.dense = $crate::declare::desc::Dense::of::<L>();
                 Self {
-                    inner: $crate::declare::declaration::Declaration::new(
-                        $crate::declare::desc::Desc::new_utf8(name, $kind, L::NAMES),
-                    ),
+                    inner: $crate::declare::declaration::Declaration::new(desc),
                     labels: std::marker::PhantomData,
                 }
             }
@@ -428,6 +428,9 @@ macro_rules! labelled {
             }
 
             /// Forgets every series and what it counted. The series of closed label sets stay.
+            ///
+            /// The overflow series stays as well, from zero on. But of a summary its quantiles are those of all that it
+            /// ever observed, or of the window; and a sum that was infinite is so again with the next observation.
             pub fn clear(&self) {
                 self.inner.family().retain(true, |_| false);
             }

@@ -11,7 +11,7 @@ use crate::snapshot::{Kind, Quantiles, Values};
 
 use super::declaration::{Declaration, Kept};
 use super::desc::{DEFAULT_AGES, Desc, check_window};
-use super::family::Exported;
+use super::family::{Exported, sum_since};
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::timer::Timer;
@@ -54,9 +54,8 @@ impl Exported for Distribution {
 
     fn less(total: &mut Streamed, baseline: &Streamed) {
         total.count = total.count.wrapping_sub(baseline.count);
-        total.sum -= baseline.sum;
+        total.sum = sum_since(total.sum, baseline.sum, total.count);
         if total.count == 0 {
-            total.sum = 0.0;
             total.parts.clear();
         }
     }
@@ -241,6 +240,28 @@ macro_rules! summary_methods {
             }
         }
 
+        /// Observes `value`, or says why not.
+        ///
+        /// # Errors
+        ///
+        /// NaN, and an infinity of the sign opposite to one seen before; nothing is observed.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let wait = tallies::Summary::<()>::builder("wait_seconds", "Time waited.").register(&registry)?;
+        /// wait.try_observe(0.25)?;
+        /// assert!(wait.try_observe(f64::NAN).is_err());
+        /// assert_eq!(wait.total().count(), 1);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        pub fn try_observe(&self, value: f64) -> Result<(), Error> {
+            if !value.is_finite() {
+                self.check_observed(value)?;
+            }
+            self.observe(value);
+            Ok(())
+        }
+
         /// Runs `f` and observes the seconds it took.
         pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
             let _timer = self.start_timer();
@@ -261,6 +282,10 @@ impl Summary {
     #[must_use]
     pub fn total(&self) -> Quantiles {
         quantiles(&self.inner.total())
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.inner.family().check_observed(value)
     }
 
     #[inline]
@@ -290,6 +315,10 @@ impl SummarySeries<'_> {
     /// Observes the seconds until the timer is dropped.
     pub fn start_timer(self) -> Timer<Self> {
         Timer::start(self)
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.handle.cold(|found| found.family.check_observed(value))
     }
 
     #[inline]

@@ -54,6 +54,16 @@ pub(crate) trait Exported: Cells {
     }
 }
 
+/// What `count` observations added to a sum that was `before`. An infinite one does not say: it stays, unless there
+/// were none.
+pub(crate) fn sum_since(sum: f64, before: f64, count: u64) -> f64 {
+    match (count, before.is_finite()) {
+        (0, _) => 0.0,
+        (_, true) => sum - before,
+        _ => before,
+    }
+}
+
 /// A family that the registry holds.
 #[derive(Debug)]
 pub(crate) struct Family<C: Exported> {
@@ -262,6 +272,19 @@ impl<C: Exported> Family<C> {
             Ok(_) => true,
             Err(seen) => seen == sign,
         }
+    }
+
+    /// Whether `value` may be observed, or why not; what may not is counted.
+    pub(crate) fn check_observed(&self, value: f64) -> Result<(), Error> {
+        let why = if value.is_nan() {
+            "observes numbers"
+        } else if self.admits(value) {
+            return Ok(());
+        } else {
+            "has observed an infinity of the other sign: with both its sum would be NaN"
+        };
+        observe::refuse();
+        Err(Error::update(self.desc.name, value, why))
     }
 
     /// Where updates land that have no series of their own.
