@@ -601,3 +601,70 @@ fn rows_are_used_again() {
     // 34 cells a round are 816 kB.
     assert!(bytes < 500_000.0, "{bytes}");
 }
+
+/// A function's samples stood on the page a second time, or were missing: only whole names were compared.
+#[test]
+fn what_a_function_exposes_is_no_others() {
+    let registry = Registry::new();
+    let one = || 4.0;
+    let errs = |result: Result<(), tallies::Error>, says: &str| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    };
+    registry.histogram("h", "").unwrap();
+    registry.counter("a_total", "").unwrap();
+    let says = "would expose the same samples as `h`, registered at tests/regressions.rs:";
+    errs(registry.gauge_fn("h_count", "", one), says);
+    errs(registry.counter_fn("h_sum_total", "", one), says);
+    errs(registry.gauge_fn("a", "", one), "as `a_total`");
+    errs(registry.gauge_fn("a_total", "", one), "is there already");
+    // The other way round, and of two functions.
+    registry.gauge_fn("i_count", "", one).unwrap();
+    let says = "would expose the same samples as `i_count`, registered at tests/regressions.rs:";
+    errs(registry.histogram("i", "").map(drop), says);
+    errs(registry.counter_fn("i_count_total", "", one), says);
+    errs(
+        registry.gauge("i_count", "").map(drop),
+        "`i_count` is there already",
+    );
+    let dotted = Counter::<()>::builder("i.count", "").utf8();
+    errs(dotted.register(&registry).map(drop), says);
+    errs(registry.gauge_fn("i_count", "", one), "is there already");
+    // What is gone is in nobody's way.
+    registry.remove("i_count").unwrap();
+    registry.histogram("i", "").unwrap();
+    registry.gauge_fn("j_count", "", one).unwrap();
+    registry.clear();
+    registry.histogram("j", "").unwrap();
+    page(&registry);
+}
+
+/// A collector says its names too late to refuse them: then what clashes is not written.
+#[test]
+fn what_a_collector_exposes_is_no_others() {
+    let registry = Registry::new();
+    registry.self_metrics(true);
+    registry.histogram("h", "").unwrap();
+    registry.counter("a_total", "").unwrap();
+    registry
+        .collect("late", |out: &mut Collected| {
+            for name in ["a", "b", "h_bucket", "h_c"] {
+                out.gauge(name, "", &[], 1.0)?;
+            }
+            out.counter("b_total", "", &[], 1.0)?;
+            out.counter("h_sum", "", &[], 1.0)?;
+            Ok(())
+        })
+        .unwrap();
+    let now = registry.snapshot();
+    let has = |name| now.family(name).is_some();
+    assert!(has("b") && has("h_c"));
+    for name in ["a", "h_bucket", "b_total", "h_sum"] {
+        assert!(!has(name), "{name}");
+    }
+    page(&registry);
+    let errors = registry
+        .snapshot()
+        .get("tallies_collect_errors_total", &[("collector", "late")]);
+    assert!(errors.unwrap() >= 1.0);
+}

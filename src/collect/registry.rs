@@ -1,14 +1,16 @@
 //! A registry: a list of families and collectors, and the pass that turns them into a snapshot.
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::declare::{Counter, DEFAULT, Gauge, Histogram, Info, List, UpDownCounter, enlist_all};
+use crate::declare::{
+    Counter, DEFAULT, Gauge, Histogram, Info, List, UpDownCounter, clashing, enlist_all,
+};
 use crate::error::{Error, report};
 use crate::observe;
-use crate::snapshot::{Family, Snapshot, Source};
+use crate::snapshot::{Family, Kind, Snapshot, Source};
 
 use super::collected::{Collect, Collected};
 use super::selves::{self, LastScrape};
@@ -204,7 +206,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// A name outside the grammar, or one that is taken.
+    /// A name outside the grammar, one that is taken, or one whose samples would be another family's.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -212,6 +214,7 @@ impl Registry {
     /// assert_eq!(registry.snapshot().get("queue_length", &[]), Some(4.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    #[track_caller]
     pub fn gauge_fn(
         &self,
         name: &str,
@@ -220,16 +223,18 @@ impl Registry {
     ) -> Result<(), Error> {
         Collected::default().gauge(name, help, &[], 0.0)?;
         let (name, help) = (name.to_owned(), help.to_owned());
-        self.collect(&name.clone(), move |out: &mut Collected| {
-            Ok(out.gauge(&name, &help, &[], value())?)
-        })
+        let collect = {
+            let name = name.clone();
+            move |out: &mut Collected| Ok(out.gauge(&name, &help, &[], value())?)
+        };
+        self.add(&name, Some(Kind::Gauge), Arc::new(collect))
     }
 
     /// A counter that mirrors a total kept elsewhere, asked for at scrape time; it must only grow.
     ///
     /// # Errors
     ///
-    /// A name outside the grammar, or one that is taken.
+    /// As [`gauge_fn`](Self::gauge_fn).
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -240,6 +245,7 @@ impl Registry {
     /// assert_eq!(registry.snapshot().get("sent_total", &[]), Some(12.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    #[track_caller]
     pub fn counter_fn(
         &self,
         name: &str,
@@ -248,24 +254,39 @@ impl Registry {
     ) -> Result<(), Error> {
         Collected::default().counter(name, help, &[], 0.0)?;
         let (name, help) = (name.to_owned(), help.to_owned());
-        self.collect(&name.clone(), move |out: &mut Collected| {
-            Ok(out.counter(&name, &help, &[], total())?)
-        })
+        let collect = {
+            let name = name.clone();
+            move |out: &mut Collected| Ok(out.counter(&name, &help, &[], total())?)
+        };
+        self.add(&name, Some(Kind::Counter), Arc::new(collect))
     }
 
     /// Adds what is computed at scrape time; `name` is for error messages and for [`remove`](Self::remove).
+    ///
+    /// A family that it writes is left out, and counted as an error of it, where a sample would be another family's.
     ///
     /// # Errors
     ///
     /// A name that a family or another collector here has.
     pub fn collect(&self, name: &str, collect: impl Collect + 'static) -> Result<(), Error> {
+        self.add(name, None, Arc::new(collect))
+    }
+
+    /// Adds a collector; of one that writes a family of its own name the kind is known.
+    #[track_caller]
+    fn add(&self, name: &str, kind: Option<Kind>, collect: Arc<dyn Collect>) -> Result<(), Error> {
+        // Statics have their names whether or not they were used.
+        self.enlist();
         let mut collectors = lock(&self.0.collectors);
         if self.list().contains(name) || collectors.iter().any(|other| other.name == name) {
             return Err(Error::collect(name, "is there already"));
         }
+        if let Some(kind) = kind {
+            self.list().reserve(name, kind, Location::caller())?;
+        }
         collectors.push(Collector {
             name: name.to_owned(),
-            collect: Arc::new(collect),
+            collect,
             errors: 0,
         });
         Ok(())
@@ -283,6 +304,9 @@ impl Registry {
             .iter()
             .position(|collector| collector.name == name);
         let removed = at.map(|at| collectors.remove(at));
+        if removed.is_some() {
+            self.list().release(name);
+        }
         // Dropped without the lock: a collector's own end may come back here.
         drop(collectors);
         match removed {
@@ -439,16 +463,19 @@ impl Registry {
     }
 
     fn insert(&self, snapshot: &mut Snapshot, collector: Option<&str>, family: Family) {
-        match snapshot
-            .families
-            .binary_search_by(|other| other.name().cmp(family.name()))
-        {
-            Err(at) => snapshot.families.insert(at, family),
-            Ok(_) => {
-                if let Some(name) = collector {
-                    self.failed(name, &format!("writes `{}`, which is taken", family.name()));
-                }
+        let families = &mut snapshot.families;
+        let name = family.name();
+        if let Some(other) = clashing(families, &family) {
+            if let Some(collector) = collector {
+                let why = format!(
+                    "writes `{name}`, whose samples are those of `{}`",
+                    other.name()
+                );
+                self.failed(collector, &why);
             }
+        } else {
+            let at = families.partition_point(|other| other.name() < name);
+            families.insert(at, family);
         }
     }
 }

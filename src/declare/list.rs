@@ -1,6 +1,7 @@
 //! The list of declared families: what a registry holds, what may stand beside what, and what all of it has in common.
 
 use std::collections::BTreeMap;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -35,6 +36,7 @@ pub(crate) static DEFAULT: List = List {
     inner: Mutex::new(Inner {
         entries: BTreeMap::new(),
         constant: Vec::new(),
+        collected: Vec::new(),
         prefix: "",
         scraped: false,
     }),
@@ -47,8 +49,17 @@ pub(crate) static REFUSED: AtomicU64 = AtomicU64::new(0);
 struct Inner {
     entries: BTreeMap<&'static str, Arc<Entry>>,
     constant: Vec<(&'static str, String)>,
+    collected: Vec<Reserved>,
     prefix: &'static str,
     scraped: bool,
+}
+
+/// A family that a collector writes.
+#[derive(Debug)]
+struct Reserved {
+    name: String,
+    kind: Kind,
+    location: &'static Location<'static>,
 }
 
 /// One family, and its twins: equal declarations share their series.
@@ -125,8 +136,9 @@ impl List {
             .entries
             .values()
             .map(|other| &other.desc)
-            .find(|other| other.name == new || clash(&renamed, other))
-            .map(|other| Error::taken(new, other.name, Some(other.location)));
+            .find(|other| other.name == new || clash(renamed.exposed(), other.exposed()))
+            .map(|other| Error::taken(new, other.name, Some(other.location)))
+            .or_else(|| inner.check_collected(&renamed).err());
         let desc = if taken.is_none() { renamed } else { desc };
         let twins = entry.twins.clone();
         let empty = OnceLock::new();
@@ -142,8 +154,49 @@ impl List {
     }
 
     pub(crate) fn clear(&self) {
-        let removed = std::mem::take(&mut self.lock().entries);
+        let mut inner = self.lock();
+        inner.collected.clear();
+        let removed = std::mem::take(&mut inner.entries);
+        drop(inner);
         drop(removed);
+    }
+
+    /// Keeps a name for a family that a collector writes, under just this name: not where samples would be another's.
+    pub(crate) fn reserve(
+        &self,
+        name: &str,
+        kind: Kind,
+        location: &'static Location<'static>,
+    ) -> Result<(), Error> {
+        let mut inner = self.lock();
+        let prefix = inner.prefix;
+        let of_family = |there: &Desc| {
+            let exposed = format!("{prefix}{}", there.name);
+            clash((&exposed, there.kind, there.utf8), (name, kind, false))
+                .then(|| Error::taken(name, &exposed, Some(there.location)))
+        };
+        let of_collector = |there: &Reserved| {
+            clash_as_written((&there.name, there.kind), (name, kind))
+                .then(|| Error::taken(name, &there.name, Some(there.location)))
+        };
+        let mut families = inner.entries.values().map(|entry| &entry.desc);
+        if let Some(error) = families
+            .find_map(of_family)
+            .or_else(|| inner.collected.iter().find_map(of_collector))
+        {
+            return Err(error);
+        }
+        inner.collected.push(Reserved {
+            name: name.to_owned(),
+            kind,
+            location,
+        });
+        Ok(())
+    }
+
+    /// The collector that a name was kept for is gone.
+    pub(crate) fn release(&self, name: &str) {
+        self.lock().collected.retain(|other| other.name != name);
     }
 
     /// The names, in order.
@@ -260,10 +313,11 @@ impl Inner {
         }
         for entry in self.entries.values() {
             let there = &entry.desc;
-            if clash(&desc, there) {
+            if clash(desc.exposed(), there.exposed()) {
                 return Err(Error::taken(desc.name, there.name, Some(there.location)));
             }
         }
+        self.check_collected(&desc)?;
         let entry = Entry {
             desc,
             twins: vec![family],
@@ -273,6 +327,25 @@ impl Inner {
             entry.check_constant(name)?;
         }
         self.entries.insert(desc.name, Arc::new(entry));
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// That a family exposes no sample of a collector's.
+    fn check_collected(&self, desc: &Desc) -> Result<(), Error> {
+        for other in &self.collected {
+            let exposed = format!("{}{}", self.prefix, desc.name);
+            if exposed == other.name {
+                return Err(Error::collect(&exposed, "is there already"));
+            }
+            if clash(
+                (&exposed, desc.kind, desc.utf8),
+                (&other.name, other.kind, false),
+            ) {
+                return Err(Error::taken(&exposed, &other.name, Some(other.location)));
+            }
+        }
         Ok(())
     }
 }
@@ -319,21 +392,56 @@ fn base(name: &str, kind: Kind) -> &str {
     name.strip_suffix(suffix).unwrap_or(name)
 }
 
+/// A name, the kind of its family, and whether the name may be outside the old character set.
+type Exposed<'a> = (&'a str, Kind, bool);
+
+impl Desc {
+    fn exposed(&self) -> Exposed<'_> {
+        (self.name, self.kind, self.utf8)
+    }
+}
+
 /// Whether two families would expose samples of one name, in one format or another, however names are escaped.
-fn clash(a: &Desc, b: &Desc) -> bool {
-    if clash_as_written((a.name, a.kind), (b.name, b.kind)) {
+fn clash((a, a_kind, a_utf8): Exposed<'_>, (b, b_kind, b_utf8): Exposed<'_>) -> bool {
+    if clash_as_written((a, a_kind), (b, b_kind)) {
         return true;
     }
-    if !a.utf8 && !b.utf8 {
+    if !a_utf8 && !b_utf8 {
         return false;
     }
     Escaping::LOSSY.iter().any(|escaping| {
         let [mut one, mut two] = [String::new(), String::new()];
-        escaping.name(a.name, &mut one);
-        escaping.name(b.name, &mut two);
-        clash_as_written((&one, a.kind), (&two, b.kind))
+        escaping.name(a, &mut one);
+        escaping.name(b, &mut two);
+        clash_as_written((&one, a_kind), (&two, b_kind))
     })
 }
+
+/// The one of these families, which are in the order of their names, that would expose a sample of `family` as well.
+pub(crate) fn clashing<'a>(
+    families: &'a [snapshot::Family],
+    family: &snapshot::Family,
+) -> Option<&'a snapshot::Family> {
+    let own = (family.name(), family.kind());
+    let base = base(own.0, own.1);
+    // A name that clashes begins like this one, or like what this one is a sample of.
+    let without = OF_SAMPLES.iter().find_map(|end| base.strip_suffix(end));
+    [Some(base), without]
+        .into_iter()
+        .flatten()
+        .find_map(|stem| {
+            let from = families.partition_point(|other| other.name() < stem);
+            families[from..]
+                .iter()
+                .take_while(|other| other.name().starts_with(stem))
+                .find(|other| clash_as_written(own, (other.name(), other.kind())))
+        })
+}
+
+/// Every suffix of [`suffixes`]; none is the end of another.
+const OF_SAMPLES: [&str; 8] = [
+    "_total", "_created", "_info", "_count", "_sum", "_bucket", "_gcount", "_gsum",
+];
 
 fn clash_as_written((a, a_kind): (&str, Kind), (b, b_kind): (&str, Kind)) -> bool {
     let (a_base, b_base) = (base(a, a_kind), base(b, b_kind));
@@ -396,5 +504,61 @@ pub(crate) fn enlist_all() {
     #[cfg(feature = "link-time")]
     for metric in LISTED {
         metric.enlist();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::snapshot::{Family, Values};
+
+    use super::*;
+
+    /// The families that are looked at are all that could be found.
+    #[test]
+    fn who_clashes_is_found_by_name() {
+        let kinds = [
+            Kind::Counter,
+            Kind::Gauge,
+            Kind::Info,
+            Kind::Summary,
+            Kind::Histogram,
+            Kind::GaugeHistogram,
+        ];
+        let ends = OF_SAMPLES.iter().chain(&["", "_sum_total", "_sums"]);
+        let names: Vec<_> = ["a", "ab", "b"]
+            .iter()
+            .flat_map(|stem| ends.clone().map(move |end| format!("{stem}{end}")))
+            .collect();
+        let all: Vec<_> = names
+            .iter()
+            .flat_map(|name| {
+                kinds.map(|kind| {
+                    let mut desc = Desc::new("x", kind, super::super::desc::Names::Fixed(&[]));
+                    desc.name = intern(name);
+                    Family::new(meta(&desc, "", &[]), Values::Gauge(Vec::new()))
+                })
+            })
+            .collect();
+        for one in &all {
+            for other in &all {
+                let clash =
+                    clash_as_written((one.name(), one.kind()), (other.name(), other.kind()));
+                // Among others, which are all alone in their place.
+                let mut families: Vec<_> = names
+                    .iter()
+                    .filter(|name| ***name != *other.name())
+                    .map(|name| format!("{name}_"))
+                    .chain([other.name().to_owned()])
+                    .map(|name| {
+                        let mut family = other.clone();
+                        family.meta.name = name.into();
+                        family
+                    })
+                    .collect();
+                families.sort_by(|a, b| a.name().cmp(b.name()));
+                let found = clashing(&families, one).map(|found| found.name().to_owned());
+                assert_eq!(found, clash.then(|| other.name().to_owned()));
+            }
+        }
     }
 }
