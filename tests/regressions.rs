@@ -7,7 +7,7 @@ use std::time::Duration;
 use support::page;
 use tallies::{
     AnyLabels, Collected, Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Snapshot,
-    Summary, UpDownCounter,
+    StateSet, Summary, UpDownCounter,
 };
 
 /// A gauge series that was removed gave back slot 0, which it never had, and counters then shared it.
@@ -667,4 +667,57 @@ fn what_a_collector_exposes_is_no_others() {
         .snapshot()
         .get("tallies_collect_errors_total", &[("collector", "late")]);
     assert!(errors.unwrap() >= 1.0);
+}
+
+/// With a limit of one what was said first stood for ever, and there was an overflow series.
+#[test]
+fn an_info_changes_whatever_its_limit() {
+    let registry = Registry::new();
+    let leader = Info::<()>::builder("leader_info", "")
+        .labels(["host"])
+        .limit(1)
+        .register(&registry)
+        .unwrap();
+    for host in ["a", "a", "b", "c", "a"] {
+        leader.set([host]);
+        let now = registry.snapshot();
+        assert_eq!(now.family("leader_info").unwrap().len(), 1);
+        assert_eq!(now.get("leader_info", &[("host", host)]), Some(1.0));
+    }
+    let any = Info::<AnyLabels>::builder("any_info", "")
+        .limit(1)
+        .register(&registry)
+        .unwrap();
+    any.set(&[("a", &1)]);
+    any.set(&[("bad-name", &1)]);
+    let now = registry.snapshot();
+    assert_eq!(now.get("any_info", &[("a", "1")]), Some(1.0), "it stands");
+    assert_eq!(now.family("any_info").unwrap().len(), 1);
+}
+
+/// The label of a state set is called like the family: with such a prefix it was no label name of the text format.
+#[test]
+fn a_prefix_makes_no_bad_label_of_a_state_set() {
+    #[derive(LabelValue)]
+    enum State {
+        Off,
+    }
+    let state = |registry: &Registry| StateSet::<State>::builder("state", "").register(registry);
+    for (prefix, good) in [("a:", false), ("__", false), ("a_", true)] {
+        let registry = Registry::new();
+        registry.prefix(prefix).unwrap();
+        registry.counter("c_total", "").unwrap();
+        assert_eq!(state(&registry).is_ok(), good, "{prefix}");
+        let registry = Registry::new();
+        state(&registry).unwrap().set(State::Off);
+        let error = registry.prefix(prefix).err().map(|e| e.to_string());
+        assert_eq!(error.is_none(), good, "{prefix}");
+        if let Some(error) = error {
+            assert!(
+                error.contains(&format!("`{prefix}state` is also the label of a state set")),
+                "{error}"
+            );
+        }
+        page(&registry);
+    }
 }

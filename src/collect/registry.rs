@@ -119,8 +119,10 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// A prefix outside the grammar of names, and a registry that was scraped already.
+    /// A prefix outside the grammar of names, one with a colon where there are state sets, and a registry that was
+    /// scraped already.
     pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
+        self.enlist();
         self.list().set_prefix(prefix)
     }
 

@@ -93,7 +93,7 @@ pub struct Counter<L = (), N: Number = u64> {
 
 metric!(Counter, CounterBuilder, [L: LabelSet, N: Number], [L, N], [N], Tally<N>, Kind::Counter);
 labelled!(
-    Counter, CounterSeries, BoundCounter,
+    Counter, CounterBuilder, CounterSeries, BoundCounter,
     [L: LabelSet, N: Number], [L, N], [N], [N: Number], Tally<N>, N, |total| total
 );
 

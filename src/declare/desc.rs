@@ -236,6 +236,18 @@ impl Desc {
         check_window(self.max_age, self.ages).map_err(|why| Error::window(self.name, &why))
     }
 
+    /// That this prefix leaves its name a good one: that of a state set is its label's, too.
+    pub(crate) fn check_prefixed(&self, prefix: &str) -> Result<(), Error> {
+        let name = format!("{prefix}{}", self.name);
+        if self.kind == Kind::StateSet && check_label(name.as_bytes(), self.kind).is_err() {
+            return Err(Error::name(
+                &name,
+                "is also the label of a state set: it has to match [a-zA-Z_][a-zA-Z0-9_]*, and not to begin with `__`",
+            ));
+        }
+        Ok(())
+    }
+
     /// The grammar of this family's label names, and what is reserved.
     pub(crate) fn check_label(&self, name: &str) -> Result<(), &'static str> {
         check_label_of(name.as_bytes(), self.kind, self.utf8)

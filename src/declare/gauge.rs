@@ -98,7 +98,7 @@ pub struct Gauge<L = ()> {
 
 metric!(Gauge, GaugeBuilder, [L: LabelSet], [L], [], Level, Kind::Gauge);
 labelled!(
-    Gauge, GaugeSeries, BoundGauge, [L: LabelSet], [L], [], [], Level, f64, |total| total
+    Gauge, GaugeBuilder, GaugeSeries, BoundGauge, [L: LabelSet], [L], [], [], Level, f64, |total| total
 );
 
 macro_rules! gauge_methods {
@@ -262,7 +262,7 @@ pub struct UpDownCounter<L = ()> {
 
 metric!(UpDownCounter, UpDownCounterBuilder, [L: LabelSet], [L], [], UpDown, Kind::Gauge);
 labelled!(
-    UpDownCounter, UpDownCounterSeries, BoundUpDownCounter,
+    UpDownCounter, UpDownCounterBuilder, UpDownCounterSeries, BoundUpDownCounter,
     [L: LabelSet], [L], [], [], UpDown, i64, |total| total
 );
 

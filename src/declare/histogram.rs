@@ -117,7 +117,7 @@ pub struct Histogram<L = ()> {
 
 metric!(Histogram, HistogramBuilder, [L: LabelSet], [L], [], Buckets, Kind::Histogram);
 labelled!(
-    Histogram, HistogramSeries, BoundHistogram, [L: LabelSet], [L], [], [], Buckets, Observed, |total| total
+    Histogram, HistogramBuilder, HistogramSeries, BoundHistogram, [L: LabelSet], [L], [], [], Buckets, Observed, |total| total
 );
 
 impl<L: LabelSet> Histogram<L> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
-use crate::observe::{Level, Pass};
+use crate::observe::{self, Level, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::declaration::Declaration;
@@ -35,9 +35,10 @@ pub struct Info<L = ()> {
 metric!(Info, InfoBuilder, [L: LabelSet], [L], [], Level, Kind::Info);
 
 impl<L: LabelSet> Info<L> {
-    /// Says what is the case now; what was said before is gone.
+    /// Says what is the case now; what was said before is gone. A label set with a bad name is dropped and counted in
+    /// `tallies_refused_updates_total`.
     ///
-    /// Waits for a scrape that is running.
+    /// Waits for a scrape that is running. With a limit of 1 the next one may see neither.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -52,11 +53,18 @@ impl<L: LabelSet> Info<L> {
     pub fn set(&self, labels: L::Borrowed<'_>) {
         let family = self.inner.family();
         L::with_texts(&labels, |texts| {
+            if family.check_any(texts).is_err() {
+                return observe::refuse();
+            }
             family.alone(|| {
                 let text = family.text_of(texts);
-                // Not where there is no room for it: then what was said stands, and the limit is reported.
+                let retain = || family.retain(false, |other| other == text);
+                if family.is_full() {
+                    retain();
+                }
+                // Unless there is no room for any.
                 if family.with(texts).index != u32::MAX {
-                    family.retain(false, |other| other == text);
+                    retain();
                 }
             });
         });

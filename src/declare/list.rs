@@ -244,6 +244,9 @@ impl List {
         if inner.scraped {
             return Err(Error::constants_too_late(prefix));
         }
+        for entry in inner.entries.values() {
+            entry.desc.check_prefixed(prefix)?;
+        }
         inner.prefix = intern(prefix);
         Ok(())
     }
@@ -301,6 +304,7 @@ impl Inner {
     fn add(&mut self, family: Arc<dyn Declared>, is_static: bool) -> Result<(), Error> {
         let desc = *family.desc();
         desc.check()?;
+        desc.check_prefixed(self.prefix)?;
         if let Some(entry) = self.entries.get_mut(desc.name) {
             let there = &entry.desc;
             if is_static && there.is_twin(&desc) {

@@ -171,14 +171,6 @@ macro_rules! metric {
                 self
             }
 
-            /// Retires a series that has not changed between scrapes for so long. What it counted stays in the family's
-            /// sum. Looked at when somebody scrapes.
-            #[must_use]
-            pub const fn expire_after(mut self, idle: std::time::Duration) -> Self {
-                self.inner.desc.expire_after = Some(idle);
-                self
-            }
-
             /// Every series is hot from its first update on, at the price of a cell in every thread.
             #[must_use]
             pub const fn hot(mut self) -> Self {
@@ -311,12 +303,6 @@ macro_rules! metric {
                 self
             }
 
-            /// Retires a series that has not changed between scrapes for so long.
-            pub fn expire_after(mut self, idle: std::time::Duration) -> Self {
-                self.desc.expire_after = Some(idle);
-                self
-            }
-
             /// Every series is hot from its first update on, at the price of a cell in every thread.
             pub fn hot(mut self) -> Self {
                 self.desc.hot = true;
@@ -367,11 +353,30 @@ macro_rules! metric {
 }
 pub(crate) use metric;
 
-/// What every labelled family can do: find a series, keep one, look at them, and end them.
+/// What every labelled family can do: find a series, keep one, look at them, and end them. An info cannot.
 macro_rules! labelled {
-    ($metric:ident, $series:ident, $bound:ident, [$($generics:tt)*], [$($names:ident),*], [$($rest:ident),*],
-     [$($rest_generics:tt)*], $cells:ty, $value:ty, $read:expr) => {
+    ($metric:ident, $builder:ident, $series:ident, $bound:ident, [$($generics:tt)*], [$($names:ident),*],
+     [$($rest:ident),*], [$($rest_generics:tt)*], $cells:ty, $value:ty, $read:expr) => {
+        impl<$($generics)*> $builder<$($names),*> {
+            #[doc = concat!("Retires a series whose value was the same in every scrape for so long: see [`", stringify!($metric), "::expire_after`].")]
+            pub fn expire_after(mut self, idle: std::time::Duration) -> Self {
+                self.desc.expire_after = Some(idle);
+                self
+            }
+        }
+
         impl<$($generics)*> $metric<$($names),*> {
+            /// Retires a series whose value was the same in every scrape for so long. Looked at when somebody scrapes.
+            ///
+            /// What it counted stays in the family's sum; a gauge is forgotten. To be set to the value that it has is no
+            /// change of a gauge. An up-down counter stays while it is not 0, and goes where every scrape finds it at 0,
+            /// whatever happens between them. It comes back with its next update.
+            #[must_use]
+            pub const fn expire_after(mut self, idle: std::time::Duration) -> Self {
+                self.inner.desc.expire_after = Some(idle);
+                self
+            }
+
             /// The series of a label set, made if there is none; beyond the limit the overflow series.
             ///
             /// For now, not for keeps: it counts into the overflow series once this one is removed. A thread finds a

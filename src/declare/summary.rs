@@ -122,7 +122,7 @@ pub struct Summary<L = ()> {
 
 metric!(Summary, SummaryBuilder, [L: LabelSet], [L], [], Distribution, Kind::Summary);
 labelled!(
-    Summary, SummarySeries, BoundSummary, [L: LabelSet], [L], [], [], Distribution, Quantiles,
+    Summary, SummaryBuilder, SummarySeries, BoundSummary, [L: LabelSet], [L], [], [], Distribution, Quantiles,
     |total| quantiles(&total)
 );
 

@@ -291,7 +291,7 @@ impl<C: Exported> Family<C> {
     pub(crate) fn overflow(&self) -> Found<'_, C> {
         observe::engine().stats.overflowed.fetch_add(1, Relaxed);
         self.overflowed.store(true, Relaxed);
-        if self.population.live() >= self.desc.limit && !self.said.swap(true, Relaxed) {
+        if self.is_full() && !self.said.swap(true, Relaxed) {
             report(&Error::overflow(self.desc.name, self.desc.limit));
         }
         self.only()
@@ -442,6 +442,11 @@ impl<C: Exported> Family<C> {
                 out.push(at as u32, bucket, exemplar);
             });
         }
+    }
+
+    /// Whether there is no room for another series.
+    pub(crate) fn is_full(&self) -> bool {
+        self.population.live() >= self.desc.limit
     }
 
     /// The number of series, without the overflow series.
