@@ -721,3 +721,70 @@ fn a_prefix_makes_no_bad_label_of_a_state_set() {
         page(&registry);
     }
 }
+
+/// Floats that are folded add up in another order: the overflow series went back by an ulp, a restart to who reads it.
+#[test]
+fn what_series_leave_behind_never_shrinks() {
+    let registry = Registry::new();
+    let c = Counter::<(), f64>::builder("c_total", "")
+        .labels(["x"])
+        .hot()
+        .register(&registry)
+        .unwrap();
+    let h = Histogram::<()>::builder("h", "")
+        .labels(["x"])
+        .hot()
+        .register(&registry)
+        .unwrap();
+    let s = Summary::<()>::builder("s", "")
+        .labels(["x"])
+        .objectives(&[])
+        .unwrap()
+        .register(&registry)
+        .unwrap();
+    let other = Registry::new().counter("other_total", "").unwrap();
+    let mut state = 1_u64;
+    let mut random = || {
+        // Source: Knuth's MMIX generator.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let overflow = |name| {
+        let now = registry.snapshot();
+        now.get(name, &[("x", "__overflow__")]).unwrap_or(0.0)
+    };
+    let mut last = [0.0; 3];
+    let mut all = 0.0;
+    for round in 0..1000 {
+        for x in ["a", "b", "c"] {
+            let value = random();
+            c.with([x]).add(value);
+            h.with([x]).observe(value);
+            s.with([x]).observe(value);
+            all += value;
+        }
+        for x in ["a", "b", "c"] {
+            c.remove([x]);
+            h.remove([x]);
+            s.remove([x]);
+        }
+        // Until they are folded: any update says that nobody is in them any more.
+        for _ in 0..4 {
+            other.inc();
+            let now = ["c_total", "h_sum", "s_sum"].map(overflow);
+            for (now, last) in now.iter().zip(last) {
+                assert!(*now >= last, "round {round}: {now} after {last}");
+                assert!((now - all).abs() < 1e-9 * all, "round {round}");
+            }
+            last = now;
+        }
+    }
+    // It goes back where it should.
+    h.with(["a"]).observe(-100.0);
+    h.remove(["a"]);
+    assert!((overflow("h_sum") - (all - 100.0)).abs() < 1e-9 * all);
+    c.clear();
+    assert_eq!(overflow("c_total"), 0.0);
+}

@@ -1,5 +1,6 @@
 //! Counters: totals that only grow.
 
+use std::any::Any;
 use std::marker::PhantomData;
 
 use crate::error::Error;
@@ -42,6 +43,10 @@ impl<N: Number> Exported for Tally<N> {
 
     fn fingerprint(total: &N) -> u64 {
         total.to_cell()
+    }
+
+    fn float(total: &mut N) -> Option<&mut f64> {
+        (total as &mut dyn Any).downcast_mut()
     }
 
     fn less(total: &mut N, baseline: &N) {

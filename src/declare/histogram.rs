@@ -66,6 +66,10 @@ impl Exported for Buckets {
         total.count()
     }
 
+    fn float(total: &mut Observed) -> Option<&mut f64> {
+        Some(&mut total.sum)
+    }
+
     fn less(total: &mut Observed, baseline: &Observed) {
         for (count, before) in total.counts.iter_mut().zip(&baseline.counts) {
             *count = count.wrapping_sub(*before);

@@ -52,6 +52,10 @@ impl Exported for Distribution {
         total.count
     }
 
+    fn float(total: &mut Streamed) -> Option<&mut f64> {
+        Some(&mut total.sum)
+    }
+
     fn less(total: &mut Streamed, baseline: &Streamed) {
         total.count = total.count.wrapping_sub(baseline.count);
         total.sum = sum_since(total.sum, baseline.sum, total.count);

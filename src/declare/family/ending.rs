@@ -10,7 +10,7 @@ use hashbrown::raw::RawTable;
 use crate::observe::{self, Pass};
 
 use super::finding::{short, spread};
-use super::{Exported, Family, Retired, read};
+use super::{Ended, Exported, Family, Retired, read};
 
 impl<C: Exported> Family<C> {
     /// Retires the series of a label set; what it counted stays in the family's sum. Waits for a pass that is running.
@@ -69,6 +69,7 @@ impl<C: Exported> Family<C> {
             }
             let mut ended = self.ended();
             ended.forgotten = Some(held);
+            ended.float = 0.0;
             for retired in &mut ended.retired {
                 retired.forget = true;
             }
@@ -95,6 +96,7 @@ impl<C: Exported> Family<C> {
         }
         ended.idle.clear();
         ended.forgotten = None;
+        ended.float = 0.0;
         if let Some(exemplars) = self.exemplars.get() {
             let count = self.population.made().max(dense.len()) as u32;
             (0..count)
@@ -219,6 +221,21 @@ impl<C: Exported> Family<C> {
             }
         };
         now.duration_since(since_when) >= after && C::may_expire(total)
+    }
+}
+
+/// By how much a sum of floats may differ from itself in another order: that of ten million terms of one sign.
+const REORDERED: f64 = 1e-9;
+
+impl<T> Ended<T> {
+    /// Leaves the overflow series' sum of floats where it was, if it went back by rounding: folding adds up in another
+    /// order, and to who reads it an ulp less is a restart.
+    pub(super) fn steady(&mut self, float: &mut f64) {
+        let back = self.float - *float;
+        if back > 0.0 && back <= self.float * REORDERED {
+            *float = self.float;
+        }
+        self.float = *float;
     }
 }
 

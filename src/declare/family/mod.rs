@@ -44,6 +44,10 @@ pub(crate) trait Exported: Cells {
     fn fingerprint(total: &Self::Total) -> u64;
     /// Takes away what the overflow series held when the family was cleared.
     fn less(total: &mut Self::Total, baseline: &Self::Total);
+    /// What is a sum of floats, if anything is.
+    fn float(_total: &mut Self::Total) -> Option<&mut f64> {
+        None
+    }
     /// Whether retired series add up in the overflow series.
     const FOLDS: bool;
     /// Whether `clear` forgets what was counted. What is in flight is not forgotten: it comes down later.
@@ -113,6 +117,8 @@ struct Ended<T> {
     idle: Vec<(u64, Option<Instant>)>,
     /// What the overflow series held when the family was last cleared.
     forgotten: Option<T>,
+    /// The overflow series' sum of floats, as last exported.
+    float: f64,
     /// Memory that scrapes use again.
     totals: Vec<T>,
 }
@@ -188,6 +194,7 @@ impl<C: Exported> Family<C> {
                 free: Vec::new(),
                 idle: Vec::new(),
                 forgotten: None,
+                float: 0.0,
                 totals: Vec::new(),
             }),
             alone: Mutex::new(()),
@@ -414,9 +421,14 @@ impl<C: Exported> Family<C> {
         if self.overflowed.load(Relaxed) {
             let slot = self.first.place().slot();
             self.first.read(pass, slot, &mut overflow);
-            if let Some(forgotten) = &self.ended().forgotten {
+            let mut ended = self.ended();
+            if let Some(forgotten) = &ended.forgotten {
                 C::less(&mut overflow, forgotten);
             }
+            if let Some(float) = C::float(&mut overflow) {
+                ended.steady(float);
+            }
+            drop(ended);
             out.texts.put(i, u32::MAX, |text| {
                 text.push_str(&self.overflow_text());
                 self.created.load(Relaxed)
