@@ -586,6 +586,59 @@ fn series_expire_when_nobody_updates_them() {
     assert!(c.len() <= 4);
 }
 
+/// Too many for cells in a row: each series has a place of its own.
+#[test]
+fn closed_sets_of_many_combinations_count_as_all_do() {
+    #[derive(LabelValue, Clone, Copy)]
+    enum Shard {
+        A,
+        B,
+        C,
+        D,
+    }
+    use Shard::{A, B, C, D};
+    #[derive(Labels)]
+    struct Moved {
+        from: Shard,
+        to: Shard,
+        by: Shard,
+        ok: bool,
+    }
+    let moved = |from, to| Moved {
+        from,
+        to,
+        by: D,
+        ok: true,
+    };
+    let registry = Registry::new();
+    let h = Histogram::<Moved>::builder("moved_bytes", "")
+        .register(&registry)
+        .unwrap();
+    let kept = h.bind(moved(A, B));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..3000 {
+                    h.with(moved(A, B)).observe(1.0);
+                    h.with(moved(C, A)).observe(2.0);
+                    kept.observe(3.0);
+                }
+            });
+        }
+    });
+    let now = registry.snapshot();
+    assert_eq!(now.family("moved_bytes").unwrap().len(), 128);
+    for (from, to, count, sum) in [
+        ("a", "b", 12_000.0, 24_000.0),
+        ("c", "a", 6000.0, 12_000.0),
+        ("b", "c", 0.0, 0.0),
+    ] {
+        let labels = [("from", from), ("to", to), ("by", "d"), ("ok", "true")];
+        assert_eq!(now.get("moved_bytes_count", &labels), Some(count));
+        assert_eq!(now.get("moved_bytes_sum", &labels), Some(sum));
+    }
+}
+
 #[test]
 fn info_says_what_is_the_case_now() {
     let registry = Registry::new();

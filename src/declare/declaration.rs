@@ -73,7 +73,7 @@ impl<C: Exported> Declaration<C> {
     pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Handle<'_, C> {
         if L::DENSE == 0 {
             L::with_texts(labels, |texts| self.family().with(texts)).into()
-        } else if C::cells(&self.desc) == 0 {
+        } else if !has_row(C::cells(&self.desc), L::DENSE) {
             let family = self.family();
             let index = L::dense_index(labels);
             family.dense(L::DENSE, index, L::dense_texts).into()
@@ -149,6 +149,15 @@ impl<C: Exported> Declaration<C> {
     }
 }
 
+/// The most cells of a row: what a thread has for all of its series as soon as it updates one.
+const MOST_IN_ROW: u64 = 1024;
+
+/// Whether so many series of so many cells lie in a row. Of all but histograms the compiler knows.
+#[inline(always)]
+fn has_row(cells: usize, series: usize) -> bool {
+    cells > 0 && observe::stride(cells) <= MOST_IN_ROW / series as u64
+}
+
 /// Before a family is made of it: a shape needs good bounds.
 fn checked(desc: Desc) -> Result<Desc, Error> {
     desc.check().map(|()| desc)
@@ -212,5 +221,31 @@ impl<C: Exported> Kept<C> {
             tag,
             index,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::declare::desc::Names;
+    use crate::observe::{Buckets, Tally, UpDown};
+
+    use super::*;
+
+    /// What is taken for a row is one, and what is not is none.
+    #[test]
+    fn rows_are_as_long_as_the_engine_makes_them() {
+        fn agrees<C: Exported>(longest: usize) {
+            for series in [1, longest - 1, longest, longest + 1, 4096] {
+                let desc = Desc::new("row", C::KIND, Names::Fixed(&["x"]));
+                let family = Family::<C>::new(desc);
+                let row = family.row(series, |_| vec!["x"]);
+                assert_eq!(row.is_some(), has_row(C::cells(&desc), series), "{series}");
+                assert_eq!(row.is_some(), series <= longest);
+            }
+        }
+        agrees::<Tally<u64>>(1024);
+        agrees::<UpDown>(512);
+        // Eleven bounds.
+        agrees::<Buckets>(64);
     }
 }
