@@ -97,12 +97,9 @@ impl List {
         let mut inner = self.lock();
         let desc = *family.desc();
         if let Some(entry) = inner.entries.get(desc.name) {
-            // As it was declared, or as it was described since.
-            let is_twin = |there: &Desc| there.is_twin(&desc) || entry.desc.is_twin(&desc);
-            let there = entry
-                .twins
-                .iter()
-                .find(|there| is_twin(there.desc()) && there.desc().has_combinations_of(&desc));
+            let mut twins = entry.twins.iter();
+            let there =
+                twins.find(|there| entry.is_twin(&desc) && there.desc().has_combinations_of(&desc));
             let location = entry.twins[0].desc().location;
             return there
                 .cloned()
@@ -307,7 +304,7 @@ impl Inner {
         desc.check_prefixed(self.prefix)?;
         if let Some(entry) = self.entries.get_mut(desc.name) {
             let there = &entry.desc;
-            if is_static && there.is_twin(&desc) {
+            if is_static && entry.is_twin(&desc) {
                 let twins = entry.twins.iter().cloned().chain([family]).collect();
                 let (desc, empty) = (*there, entry.empty.clone());
                 *entry = Arc::new(Entry { desc, twins, empty });
@@ -355,6 +352,11 @@ impl Inner {
 }
 
 impl Entry {
+    /// Whether `desc` declares this family: as the first one did, or as it was described since.
+    fn is_twin(&self, desc: &Desc) -> bool {
+        self.twins[0].desc().is_twin(desc) || self.desc.is_twin(desc)
+    }
+
     fn check_constant(&self, name: &str) -> Result<(), Error> {
         let desc = &self.desc;
         desc.check_label(name)
