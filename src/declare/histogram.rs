@@ -277,16 +277,27 @@ macro_rules! histogram_methods {
         /// Observes `value` `times` times, for the price of one.
         #[inline]
         pub fn observe_many(&self, value: f64, times: u64) {
+            if self.is_native() {
+                return self.observe_native(value, times);
+            }
             let bounds = self.bounds();
             let hot = value.is_finite()
                 && observe::thread(|thread| {
-                    let (last, bucket) = (self.last(), bucket(bounds, value));
-                    if self.is_native() {
-                        Buckets::observe_native(thread, last, (bucket, value, times))
-                    } else {
-                        Buckets::observe(thread, last, bucket, value, times)
-                    }
+                    Buckets::observe(thread, self.last(), bucket(bounds, value), value, times)
                 });
+            if !hot {
+                self.observe_cold(value, times);
+            }
+        }
+
+        /// A function of its own: either kind then has only its own bounds and checks in the way.
+        #[inline]
+        fn observe_native(&self, value: f64, times: u64) {
+            let bucket = bucket(self.bounds(), value);
+            let hot = observe::thread(|thread| {
+                // What is not finite has no common key, and goes the cold way.
+                Buckets::observe_native(thread, self.last(), (bucket, value, times))
+            });
             if !hot {
                 self.observe_cold(value, times);
             }
