@@ -258,8 +258,8 @@ fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
     (0..300).for_each(|_| _ = tallies::snapshot());
     let limit = (SERIES * THREADS * bytes_per_stream) as u64;
     tallies::limit_summaries(limit);
-    // Every series has one stream in any case.
-    let most = (limit as usize + SERIES * 4480) as f64;
+    // Every series has one stream in any case, and every thread may be making one when the limit is met.
+    let most = (limit as usize + (SERIES + THREADS) * 4480) as f64;
     let ready = std::sync::Barrier::new(THREADS);
     let metrics = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)

@@ -452,7 +452,8 @@ mod process {
         EXIT.try_with(|_| ()).is_ok()
     }
 
-    /// Limits the memory of all summaries' streams together, in bytes; 64 MiB without this.
+    /// Limits the memory of all summaries' streams together, in bytes; 64 MiB without this. Beyond it go the one stream that
+    /// every series has in any case, and those that threads were making when it was met: some 4 to 5 KB each.
     ///
     /// From half of it on buffers are small ones, which costs time; beyond it threads share one stream per series behind a
     /// short lock. What is promised of quantiles holds either way. `tallies_stream_mode` tells which it is.
