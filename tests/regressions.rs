@@ -327,6 +327,36 @@ fn an_interval_does_not_count_what_has_moved() {
     assert_eq!(since.get("c_total", &[("x", "__overflow__")]), Some(2.0));
 }
 
+/// So it was where snapshots with other constant labels had been merged: each part has an overflow series of its own.
+#[test]
+fn an_interval_of_merged_parts_does_not_count_what_has_moved() {
+    let parts = ["one", "two"].map(|host| {
+        let registry = Registry::new();
+        let c = Counter::<()>::builder("c_total", "")
+            .labels(["x"])
+            .constant("host", host)
+            .register(&registry)
+            .unwrap();
+        c.with(["a"]).add(5);
+        (registry, c)
+    });
+    let merged = || {
+        let mut all = parts[0].0.snapshot();
+        all.merge(&parts[1].0.snapshot()).unwrap();
+        all
+    };
+    let before = merged();
+    for ((_, c), more) in parts.iter().zip([2, 3]) {
+        c.with(["a"]).add(more);
+        c.remove(["a"]);
+    }
+    let since = merged().since(&before);
+    for (host, more) in [("one", 2.0), ("two", 3.0)] {
+        let overflow = [("host", host), ("x", "__overflow__")];
+        assert_eq!(since.get("c_total", &overflow), Some(more), "{host}");
+    }
+}
+
 /// A sum that has met both infinities, in whatever way, is not NaN.
 #[test]
 fn no_sum_is_ever_nan() {

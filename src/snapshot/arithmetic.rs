@@ -302,21 +302,42 @@ impl Family {
         }
     }
 
-    /// What a series that has ended since had counted before moved to the overflow series: that is no gain.
+    /// What a series that has ended since had counted before moved to the overflow series: that is no gain. Of families with
+    /// constant labels that were merged each has its own.
     fn take_out_moved(&mut self, before: &Self) {
-        let is_overflow = |text: &str| {
-            let mut pairs = labels::pairs(text).peekable();
-            pairs.peek().is_some() && pairs.all(|(_, value)| value == "__overflow__")
+        const OVERFLOW: &str = "__overflow__";
+        let sets = |family: &Self, i| -> BTreeMap<String, String> {
+            let pairs = labels::pairs(family.texts.get(i));
+            pairs
+                .map(|(name, value)| (name.to_owned(), value.into_owned()))
+                .collect()
         };
-        let Some(at) = (0..self.len()).find(|i| is_overflow(self.texts.get(*i))) else {
+        let mut overflows: Vec<_> = (0..self.len())
+            .filter(|i| self.texts.get(*i).contains(OVERFLOW))
+            .map(|i| (i, sets(self, i)))
+            .collect();
+        if overflows.is_empty() {
             return;
-        };
+        }
+        // The one that says the least of its series comes first.
+        let own = |set: &BTreeMap<_, _>| set.values().filter(|value| *value != OVERFLOW).count();
+        overflows.sort_by_key(|(_, set)| own(set));
         let now = self.places();
         let gone: Vec<_> = (0..before.len())
             .filter(|i| !now.contains_key(&*labels::ordered(before.texts.get(*i))))
             .collect();
         for i in gone {
-            self.take_away(at, before, i);
+            let set = sets(before, i);
+            // Where every series brings its own names, the overflow series has one that says so.
+            let takes = |overflow: &BTreeMap<String, String>| {
+                overflow.iter().all(|(name, value)| {
+                    set.get(name).map_or(name == "overflow", |own| own == value)
+                        || value == OVERFLOW && set.contains_key(name)
+                })
+            };
+            if let Some((at, _)) = overflows.iter().find(|(_, set)| takes(set)) {
+                self.take_away(*at, before, i);
+            }
         }
     }
 
