@@ -293,11 +293,11 @@ impl<'e> Pass<'e> {
             self.collector.graces += 1;
             self.grace(self.collector.graces);
         }
-        // Epochs pass, and what was replaced is freed, when somebody looks; few threads do.
-        #[cfg(not(loom))]
-        super::pin().flush();
-        #[cfg(loom)]
         if self.graced() < self.collector.graces {
+            // Epochs pass when somebody looks; few threads do.
+            #[cfg(not(loom))]
+            super::pin().flush();
+            #[cfg(loom)]
             self.grace(self.collector.graces);
         }
         // One request at a time: under a new one every time, none would ever be answered by all.
