@@ -187,6 +187,11 @@ impl Error {
         }
     }
 
+    #[cfg(feature = "middleware")]
+    pub(crate) fn template(template: &str, why: &str) -> Self {
+        Self::new(format!("path template `{}` {why}", template.escape_debug()))
+    }
+
     #[cfg(feature = "serve")]
     pub(crate) fn path(path: &str, why: &str) -> Self {
         Self::new(format!("metrics path `{}` {why}", path.escape_debug()))

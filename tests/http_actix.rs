@@ -134,6 +134,9 @@ fn requests_are_counted_by_pattern_once() {
     assert_eq!(requests("GET", "/fails", "502"), 50.0);
     assert_eq!(sum(&registry, "http_requests_total"), 300.0);
     assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 300.0);
+    // Without a body is with one of no bytes.
+    assert_eq!(sum(&registry, "http_request_size_bytes_count"), 300.0);
+    assert_eq!(sum(&registry, "http_request_size_bytes_sum"), 0.0);
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
     assert_eq!(sum(&registry, "http_requests_failed_total"), 0.0);
     let sent = r#"http_response_size_bytes_sum{method="GET",route="/users/{id}"} 300"#;

@@ -215,6 +215,26 @@ async fn the_names_of_aioli_and_others() {
     assert!(error.contains("a-b_"), "{error}");
 }
 
+/// Templates add up, and those that no path matches are left out; layers of one name share what they count in.
+#[tokio::test]
+async fn templates_of_clients() {
+    let (registry, clients) = clients();
+    for layer in [
+        clients.named("users").templates(["/users/{id}", "users"]),
+        clients.named("users").templates(["/users/{id"]),
+    ] {
+        let layer = layer.templates(["/groups/{id}"]);
+        for path in ["/users/7", "/groups/7"] {
+            let request = Request::get(format!("http://x{path}")).body(()).unwrap();
+            let service = users_service(layer.clone());
+            service.oneshot(request).await.unwrap();
+        }
+    }
+    assert_eq!(calls(&registry, "/users/{id}", "200"), 1.0);
+    assert_eq!(calls(&registry, "/groups/{id}", "200"), 2.0);
+    assert_eq!(calls(&registry, "unmatched", "200"), 1.0);
+}
+
 fn users_service(
     layer: tallies::http::ClientLayer,
 ) -> impl Service<Request<()>, Response = Response<()>, Error = Infallible> {

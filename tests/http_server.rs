@@ -255,6 +255,14 @@ fn what_cannot_be_declared_is_an_error() {
         (ServerMetrics::new().prefix("9-"), "9-http"),
         (ServerMetrics::new().constant("__x", "y"), "__x"),
         (ServerMetrics::new().buckets(&[2.0, 1.0]), "ascend"),
+        (
+            ServerMetrics::new().templates(["users"]),
+            "`users` has to begin",
+        ),
+        (
+            ServerMetrics::new().templates(["/", "/users/{id"]),
+            "`/users/{id`",
+        ),
     ] {
         let error = metrics.register(&registry).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
@@ -346,6 +354,53 @@ async fn routes_are_limited() {
     ];
     assert_eq!(get_of(&registry, "http_requests_total", &labels), 90.0);
     assert_eq!(sum(&registry, "http_requests_total"), 100.0);
+}
+
+/// What no route matches is no further route.
+#[tokio::test]
+async fn unmatched_stays_unmatched_beyond_the_limit() {
+    let registry = Registry::new();
+    let layer = ServerMetrics::new()
+        .limit(1)
+        .route(|uri, _| uri.path().starts_with("/r").then(|| uri.path()))
+        .register(&registry)
+        .unwrap();
+    let mut service = layer.layer(answering(StatusCode::OK, &[], Empty::<Bytes>::new()));
+    for path in ["/r1", "/r2", "/x", "/y"] {
+        answer(&mut service, request("GET", path)).await;
+    }
+    for (route, expected) in [("/r1", 1.0), ("__overflow__", 1.0), ("unmatched", 2.0)] {
+        let labels = [("method", "GET"), ("route", route), ("status", "200")];
+        let counted = get_of(&registry, "http_requests_total", &labels);
+        assert_eq!(counted, expected, "{route}");
+    }
+}
+
+/// Families that have room for the routes: more than the 10 000 series of any other family, and none of them overflows.
+#[tokio::test]
+async fn as_many_series_as_routes_need() {
+    let registry = Registry::new();
+    let layer = ServerMetrics::new()
+        .route(|uri, _| Some(uri.path()))
+        .register(&registry)
+        .unwrap();
+    let mut service = layer.layer(service_fn(async |request: Request<Empty<Bytes>>| {
+        let status: u16 = request.uri().query().unwrap().parse().unwrap();
+        let response = Response::builder().status(status);
+        Ok::<_, Infallible>(response.body(Empty::<Bytes>::new()).unwrap())
+    }));
+    for route in 0..400 {
+        for method in ["GET", "POST", "DELETE"] {
+            for status in [200, 201, 204, 301, 304, 400, 404, 500, 503] {
+                let request = request(method, &format!("/{route}?{status}"));
+                answer(&mut service, request).await;
+            }
+        }
+    }
+    let snapshot = registry.snapshot();
+    let series = snapshot.family("http_requests_total").unwrap().series();
+    assert_eq!(series.count(), 400 * 3 * 9);
+    assert!(!tallies::encode::text(&snapshot).contains("__overflow__"));
 }
 
 /// In the middle of a handler and in the middle of a body, over real connections.
@@ -623,6 +678,28 @@ async fn bodies_to_their_end() {
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
 }
 
+/// Behind trailers nobody asks for more: hyper drops the body there.
+#[tokio::test]
+async fn trailers_are_the_end() {
+    let (registry, layer) = layer();
+    let mut service = layer.layer(service_fn(async |_: Request<Empty<Bytes>>| {
+        let frames = [
+            Frame::data(Bytes::from_static(b"data")),
+            Frame::trailers(http::HeaderMap::new()),
+        ];
+        let frames = frames.map(|frame| Box::pin(ready(Ok(frame))) as Pending);
+        Ok::<_, Infallible>(Response::new(StreamBody::new(futures_of(frames))))
+    }));
+    let mut body = answer(&mut service, request("GET", "/")).await.into_body();
+    assert!(body.frame().await.unwrap().unwrap().is_data());
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 1.0);
+    assert!(body.frame().await.unwrap().unwrap().is_trailers());
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+    drop(body);
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 0.0);
+    assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 1.0);
+}
+
 /// A body that panics while it is sent: a failure of its kind, and its request was counted with its head.
 #[test]
 fn bodies_that_panic() {
@@ -750,6 +827,54 @@ async fn streams_and_tunnels_are_told_apart() {
     assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 0.0);
     assert_eq!(sum(&registry, "http_requests_failed_total"), 0.0);
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+}
+
+/// Types of media are the same in capitals, and others begin alike.
+#[tokio::test]
+async fn types_of_streams() {
+    let (registry, layer) = layer();
+    for (headers, streams) in [
+        (&[("content-type", "Text/Event-Stream")], 1.0),
+        (&[("content-type", "application/x-ndjson ; x=y")], 2.0),
+        (&[("content-type", "text/event-streams")], 2.0),
+    ] {
+        let chunks = Chunks {
+            left: 1,
+            fails: false,
+        };
+        let mut service = layer.layer(answering(StatusCode::OK, headers, chunks));
+        let body = answer(&mut service, request("GET", "/")).await.into_body();
+        body.collect().await.unwrap();
+        let counted = sum(&registry, "http_stream_duration_seconds_count");
+        assert_eq!(counted, streams, "{headers:?}");
+    }
+    assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 1.0);
+}
+
+/// There requests are counted by their durations only, so whatever becomes of a request, it has one.
+#[tokio::test]
+async fn opentelemetry_counts_streams_and_tunnels() {
+    let registry = Registry::new();
+    let layer = ServerMetrics::opentelemetry().register(&registry).unwrap();
+    let chunks = Chunks {
+        left: 1,
+        fails: false,
+    };
+    let events = &[("content-type", "text/event-stream")];
+    let mut streams = layer.layer(answering(StatusCode::OK, events, chunks.clone()));
+    let body = answer(&mut streams, request("GET", "/")).await.into_body();
+    body.collect().await.unwrap();
+    drop(answer(&mut streams, request("GET", "/")).await);
+    let mut tunnel = layer.layer(answering(StatusCode::OK, &[], chunks.clone()));
+    drop(answer(&mut tunnel, request("CONNECT", "/")).await);
+    let switching = StatusCode::SWITCHING_PROTOCOLS;
+    let mut upgrade = layer.layer(answering(switching, &[], chunks));
+    drop(answer(&mut upgrade, request("GET", "/")).await);
+    let durations = "http_server_request_duration_seconds_count";
+    assert_eq!(sum(&registry, durations), 4.0);
+    let streams = "http_server_stream_duration_seconds_count";
+    assert_eq!(sum(&registry, streams), 2.0);
+    assert_eq!(sum(&registry, "http_server_active_requests"), 0.0);
 }
 
 #[tokio::test]

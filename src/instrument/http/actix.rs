@@ -2,21 +2,20 @@
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use pin_project_lite::pin_project;
 
-use super::exchange::{Exchange, Failure, Timed, watched};
-use super::server::{Server, ServerLayer, is_stream};
+use super::exchange::{Came, Exchange, watched};
+use super::server::{Server, ServerLayer};
 
-/// The matched route is actix-web's `match_pattern`, which makes a `String` for every request. An error that a
-/// middleware inside of this one gives is counted by the status that actix-web answers with.
+/// The matched route is actix-web's `match_pattern`, which makes a `String` for every request; what
+/// [`ServerMetrics::route`](super::ServerMetrics::route) was given is not asked, as actix-web's requests have other types. An
+/// error that a middleware inside of this one gives is counted by the status that actix-web answers with.
 ///
 /// ```
 /// use actix_web::{App, web};
@@ -45,7 +44,7 @@ where
     fn new_transform(&self, inner: S) -> Self::Future {
         ready(Ok(ActixService {
             inner,
-            server: Arc::clone(&self.server),
+            server: self.server,
         }))
     }
 }
@@ -54,7 +53,7 @@ where
 #[derive(Debug)]
 pub struct ActixService<S> {
     inner: S,
-    server: Arc<Server>,
+    server: &'static Server,
 }
 
 impl<S, B> Service<ServiceRequest> for ActixService<S>
@@ -72,10 +71,13 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let pattern = request.match_pattern();
-        let received = request
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let received = match request.parts().1 {
+            Payload::None => Some(0),
+            _ => request
+                .headers()
+                .get(CONTENT_LENGTH)
+                .and_then(|length| length.to_str().ok()?.parse().ok()),
+        };
         let method = request.method().as_str();
         let mut exchange = self
             .server
@@ -109,10 +111,8 @@ where
         Poll::Ready(match result {
             Ok(response) => Ok(measured(response, exchange)),
             Err(error) => {
-                if let Some(mut exchange) = exchange {
-                    let status = error.as_response_error().status_code();
-                    let took = exchange.head(status.as_u16(), Timed::Ordinary);
-                    exchange.end(Some(took));
+                if let Some(exchange) = exchange {
+                    exchange.answer(error.as_response_error().status_code().as_u16());
                 }
                 Err(error)
             }
@@ -124,37 +124,18 @@ fn measured<B: MessageBody>(
     response: ServiceResponse<B>,
     exchange: Option<Exchange>,
 ) -> ServiceResponse<ActixBody<B>> {
-    let status = response.status();
-    let head_only = response.request().method() == Method::HEAD;
-    let content_type = response.headers().get(CONTENT_TYPE);
-    let timed = if status == StatusCode::SWITCHING_PROTOCOLS {
-        // Unlike elsewhere the body of such a response is what is sent under the other protocol.
-        Timed::Upgrade
-    } else if is_stream(content_type.map(|ty| ty.as_bytes())) {
-        Timed::Stream
-    } else {
-        Timed::Ordinary
-    };
-    response.map_body(|_, inner| {
-        let length = match inner.size() {
-            BodySize::None => 0,
-            BodySize::Sized(length) => length,
-            BodySize::Stream => u64::MAX,
-        };
-        let exchange = exchange.and_then(|mut exchange| {
-            let took = exchange.head(status.as_u16(), timed);
-            if head_only || timed == Timed::Upgrade || length == 0 {
-                exchange.end(Some(took));
-                return None;
-            }
-            Some(exchange)
-        });
-        ActixBody {
-            inner,
-            exchange,
-            length,
-        }
-    })
+    let exchange = exchange.and_then(|exchange| {
+        exchange.head(
+            response.status().as_u16(),
+            || match response.response().body().size() {
+                BodySize::None => Some(0),
+                BodySize::Sized(length) => Some(length),
+                BodySize::Stream => None,
+            },
+            || response.headers().get(CONTENT_TYPE).map(|ty| ty.as_bytes()),
+        )
+    });
+    response.map_body(|_, inner| ActixBody { inner, exchange })
 }
 
 pin_project! {
@@ -164,8 +145,6 @@ pin_project! {
         #[pin]
         inner: B,
         exchange: Option<Exchange>,
-        // Where it ends: it may be dropped there, without being asked again.
-        length: u64,
     }
 }
 
@@ -182,26 +161,12 @@ impl<B: MessageBody> MessageBody for ActixBody<B> {
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
         let chunk = ready!(watched(this.exchange, || this.inner.poll_next(cx)));
-        if let Some(exchange) = this.exchange {
-            let failed = match &chunk {
-                Some(Ok(bytes)) => {
-                    exchange.send(bytes.len() as u64);
-                    if exchange.sent() < *this.length {
-                        return Poll::Ready(chunk);
-                    }
-                    false
-                }
-                Some(Err(_)) => true,
-                None => false,
-            };
-            if let Some(exchange) = this.exchange.take() {
-                if failed {
-                    exchange.fail(Failure::Body);
-                } else {
-                    exchange.end(None);
-                }
-            }
-        }
+        let came = match &chunk {
+            Some(Ok(bytes)) => Came::Data(bytes.len() as u64),
+            Some(Err(_)) => Came::Failure,
+            None => Came::End,
+        };
+        Exchange::came(this.exchange, came);
         Poll::Ready(chunk)
     }
 }

@@ -2,30 +2,29 @@
 
 use std::sync::OnceLock;
 
-/// Pairs in the order in which they came. Meant to be short: a few status codes, the few routes of one hash.
+/// Values in the order in which they came. Meant to be short: a few status codes, the few routes of one hash.
 #[derive(Debug)]
-pub(super) struct Chain<K, V>(OnceLock<Box<Node<K, V>>>);
+pub(super) struct Chain<V>(OnceLock<Box<Node<V>>>);
 
 #[derive(Debug)]
-struct Node<K, V> {
-    key: K,
+struct Node<V> {
     value: V,
-    next: Chain<K, V>,
+    next: Chain<V>,
 }
 
-impl<K, V> Default for Chain<K, V> {
+impl<V> Default for Chain<V> {
     fn default() -> Self {
         Self(OnceLock::new())
     }
 }
 
-impl<K, V> Chain<K, V> {
-    /// The value whose key is right, if there is one.
+impl<V> Chain<V> {
+    /// The value that is right, if there is one.
     #[inline]
-    pub(super) fn find(&self, is: impl Fn(&K) -> bool) -> Option<&V> {
+    pub(super) fn find(&self, is: impl Fn(&V) -> bool) -> Option<&V> {
         let mut link = &self.0;
         while let Some(node) = link.get() {
-            if is(&node.key) {
+            if is(&node.value) {
                 return Some(&node.value);
             }
             link = &node.next.0;
@@ -33,22 +32,18 @@ impl<K, V> Chain<K, V> {
         None
     }
 
-    /// The value of `key`, made if nobody was first.
+    /// The value that is right, made if nobody was first.
     #[cold]
-    pub(super) fn find_or_make(&self, key: K, mut make: impl FnMut() -> V) -> &V
-    where
-        K: PartialEq + Clone,
-    {
+    pub(super) fn find_or_make(&self, is: impl Fn(&V) -> bool, mut make: impl FnMut() -> V) -> &V {
         let mut link = &self.0;
         loop {
             let node = link.get_or_init(|| {
                 Box::new(Node {
-                    key: key.clone(),
                     value: make(),
                     next: Self::default(),
                 })
             });
-            if node.key == key {
+            if is(&node.value) {
                 return &node.value;
             }
             link = &node.next.0;
@@ -61,19 +56,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_once_whoever_comes_first() {
-        let chain = Chain::<u16, String>::default();
+    fn every_value_once_whoever_comes_first() {
+        let chain = Chain::<(u16, String)>::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for key in 0..50 {
-                        let made = chain.find_or_make(key, || key.to_string());
-                        assert_eq!(*made, key.to_string());
-                        assert!(std::ptr::eq(made, chain.find(|k| *k == key).unwrap()));
+                        let made = chain.find_or_make(|v| v.0 == key, || (key, key.to_string()));
+                        assert_eq!(made.1, key.to_string());
+                        assert!(std::ptr::eq(made, chain.find(|v| v.0 == key).unwrap()));
                     }
                 });
             }
         });
-        assert!(chain.find(|key| *key == 50).is_none());
+        assert!(chain.find(|v| v.0 == 50).is_none());
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use http::Extensions;
@@ -15,12 +15,13 @@ use tower_service::Service;
 
 use crate::collect::Registry;
 use crate::declare::Info;
-use crate::error::Error;
+use crate::error::{Error, report};
 
-use super::exchange::{Exchange, Failure, Timed, watched};
-use super::families::Families;
-use super::routes::{Routes, Templates, UNMATCHED};
+use super::exchange::{Exchange, Failure, watched};
+use super::families::{Families, Making};
+use super::routes::Routes;
 use super::scheme::{CLIENT, Scheme};
+use super::templates::Templates;
 
 /// What is measured of calls to other services, and how that is called; [`register`](Self::register) makes the
 /// [`Clients`].
@@ -132,7 +133,13 @@ impl ClientMetrics {
             "" => String::new(),
             prefix => format!("{prefix}_"),
         };
-        let families = Families::new(&self.scheme, &prefix, &self.constant, registry)?;
+        let families = Families::leaked(&Making {
+            scheme: &self.scheme,
+            prefix: &prefix,
+            constant: &self.constant,
+            routes: self.limit,
+            registry,
+        })?;
         let info = Info::<()>::builder(
             &format!("{prefix}info"),
             "The version of what calls other services.",
@@ -143,8 +150,9 @@ impl ClientMetrics {
             .constant("version", &self.version)
             .get_or_register(registry)?;
         Ok(Clients {
-            families: Arc::new(families),
+            families,
             limit: self.limit,
+            named: Arc::default(),
         })
     }
 }
@@ -152,19 +160,30 @@ impl ClientMetrics {
 /// The registered families of a [`ClientMetrics`]: a layer for each service that is called.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    families: Arc<Families>,
+    families: &'static Families,
     limit: usize,
+    named: Arc<Mutex<Vec<(Box<str>, &'static Routes)>>>,
 }
 
 impl Clients {
     /// The layer for calls to one service: `name` is the label `client_name`.
+    ///
+    /// Layers of one name share their series. These, some kilobytes for each name, live as long as the process: names are
+    /// to be few, and not from data.
     pub fn named(&self, name: &str) -> ClientLayer {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let routes = match named.iter().find(|(known, _)| **known == *name) {
+            Some((_, routes)) => routes,
+            None => {
+                let routes = Routes::leaked(self.families, name, [].into(), self.limit);
+                named.push((name.into(), routes));
+                routes
+            }
+        };
         ClientLayer {
-            client: Arc::new(Client {
-                routes: Routes::new(Arc::clone(&self.families), name, self.limit),
-            }),
+            routes,
             templates: Arc::default(),
-            kinds: Arc::default(),
+            kinds: Kinds::default(),
         }
     }
 }
@@ -182,12 +201,19 @@ impl Clients {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Template(pub &'static str);
 
-#[derive(Debug)]
-struct Client {
-    routes: Routes,
-}
-
 type Kind = dyn Fn(&dyn Any) -> Option<Failure> + Send + Sync;
+
+/// What the program knows of its errors; mostly nothing, and then a call shares nothing with others that it would have to
+/// count.
+#[derive(Clone, Default)]
+struct Kinds(Option<Arc<[Arc<Kind>]>>);
+
+impl std::fmt::Debug for Kinds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kinds = self.0.as_ref().map_or(0, |kinds| kinds.len());
+        f.debug_tuple("Kinds").field(&kinds).finish()
+    }
+}
 
 /// Measures every call to one service: a tower layer for what takes [`http::Request`], and with the feature `reqwest` for
 /// `reqwest::Client`.
@@ -211,9 +237,9 @@ type Kind = dyn Fn(&dyn Any) -> Option<Failure> + Send + Sync;
 #[derive(Clone)]
 #[must_use = "it measures the service that it is put around"]
 pub struct ClientLayer {
-    client: Arc<Client>,
+    routes: &'static Routes,
     templates: Arc<Templates>,
-    kinds: Arc<[Arc<Kind>]>,
+    kinds: Kinds,
 }
 
 impl std::fmt::Debug for ClientLayer {
@@ -225,12 +251,17 @@ impl std::fmt::Debug for ClientLayer {
 }
 
 impl ClientLayer {
-    /// The templates of paths that are called; a path is of the first that it matches, or `unmatched`. `{name}` stands for
-    /// one segment, `{*name}` at the end for all that follow. Replaces those of before.
+    /// The templates of paths that are called, behind those of before; a path is of the first that it matches, or
+    /// `unmatched`. `{name}` stands for one segment, `{*name}` at the end for all that follow.
+    ///
+    /// One that no path matches, such as `users` or `/users/{id`, is left out, and standard error hears why.
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
-        let mut all = Templates::default();
-        all.add(templates);
-        self.templates = Arc::new(all);
+        let all = Arc::make_mut(&mut self.templates);
+        for template in templates {
+            if let Err(error) = all.add(template.as_ref(), self.routes) {
+                report(&error);
+            }
+        }
         self
     }
 
@@ -256,19 +287,40 @@ impl ClientLayer {
         kind: impl Fn(&E) -> Option<Failure> + Send + Sync + 'static,
     ) -> Self {
         let kind: Arc<Kind> = Arc::new(move |error| error.downcast_ref::<E>().and_then(&kind));
-        self.kinds = self.kinds.iter().cloned().chain([kind]).collect();
+        let before = self.kinds.0.iter().flat_map(|kinds| kinds.iter().cloned());
+        self.kinds = Kinds(Some(before.chain([kind]).collect()));
         self
     }
 
+    #[inline]
     pub(super) fn begin(&self, method: &str, template: Option<&str>, path: &str) -> Exchange {
-        let route = template
-            .or_else(|| self.templates.find(path))
-            .unwrap_or(UNMATCHED);
-        Exchange::begin(self.client.routes.endpoint(method, route), None)
+        let route = match template {
+            Some(template) => self.routes.named(template),
+            None => self.templates.find(path).unwrap_or(&self.routes.unmatched),
+        };
+        Exchange::begin(self.routes.endpoint(method, route), None)
     }
 
-    pub(super) fn kind(&self, error: &dyn Any) -> Failure {
-        if let Some(kind) = self.kinds.iter().find_map(|kind| kind(error)) {
+    /// The answer to what `call` asks.
+    #[inline]
+    pub(super) fn measure<F>(
+        &self,
+        exchange: Exchange,
+        call: impl FnOnce() -> F,
+    ) -> ClientFuture<F> {
+        let mut exchange = Some(exchange);
+        ClientFuture {
+            inner: watched(&mut exchange, call),
+            exchange,
+            kinds: self.kinds.clone(),
+        }
+    }
+}
+
+impl Kinds {
+    fn of(&self, error: &dyn Any) -> Failure {
+        let known = self.0.iter().flat_map(|kinds| kinds.iter());
+        if let Some(kind) = known.into_iter().find_map(|kind| kind(error)) {
             return kind;
         }
         if let Some(error) = error.downcast_ref::<Box<dyn StdError + Send + Sync>>() {
@@ -408,17 +460,12 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         let template = request.extensions().and_then(Extensions::get::<Template>);
-        let mut exchange = Some(self.layer.begin(
+        let exchange = self.layer.begin(
             request.method().as_str(),
             template.map(|template| template.0),
             request.path(),
-        ));
-        let inner = watched(&mut exchange, || self.inner.call(request));
-        ClientFuture {
-            inner,
-            exchange,
-            layer: self.layer.clone(),
-        }
+        );
+        self.layer.measure(exchange, || self.inner.call(request))
     }
 }
 
@@ -429,7 +476,7 @@ pin_project! {
         #[pin]
         inner: F,
         exchange: Option<Exchange>,
-        layer: ClientLayer,
+        kinds: Kinds,
     }
 }
 
@@ -446,16 +493,10 @@ where
         let result = ready!(watched(this.exchange, || this.inner.poll(cx)));
         if let Some(exchange) = this.exchange.take() {
             match &result {
-                Ok(response) => answered(exchange, response.status()),
-                Err(error) => exchange.fail(this.layer.kind(error)),
+                Ok(response) => exchange.answer(response.status().as_u16()),
+                Err(error) => exchange.fail(this.kinds.of(error)),
             }
         }
         Poll::Ready(result)
     }
-}
-
-/// The head of the answer, where a call ends for the layer.
-pub(super) fn answered(mut exchange: Exchange, status: http::StatusCode) {
-    let took = exchange.head(status.as_u16(), Timed::Ordinary);
-    exchange.end(Some(took));
 }

@@ -4,11 +4,11 @@
 //!   [`finish`](Exchange::finish).
 //! - It is in flight until `finish`, which comes exactly once: at the end of the body, at a failure, or in `Drop`.
 
-use std::sync::Arc;
+use std::mem::ManuallyDrop;
 
 use crate::clock::Start;
 
-use super::families::{End, Endpoint};
+use super::families::{Asked, End, Endpoint, Series};
 
 /// Why a request or a call has no proper end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,121 +50,185 @@ impl Failure {
     }
 }
 
-/// How the response's body is timed.
+/// What its status and the type of its body make of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Timed {
+enum Timed {
     Ordinary,
     /// A stream of events, which lasts as long as somebody listens.
     Stream,
-    /// None: the connection goes on under another protocol.
+    /// The connection goes on under another protocol.
     Upgrade,
 }
+
+/// What came of a body that was asked for more.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Came {
+    Data(u64),
+    /// The end, or what nothing comes behind.
+    End,
+    Failure,
+}
+
+/// A length that nobody knows.
+const UNKNOWN: u64 = u64::MAX;
 
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    endpoint: Arc<Endpoint>,
-    start: Start,
-    /// Of the head of the response, once there is one.
-    status: u16,
-    timed: Timed,
-    received: Option<u64>,
+    endpoint: &'static Endpoint,
+    /// Where the response counts, once there is its head.
+    answered: Option<&'static Series>,
+    /// `None` where no family wants the time.
+    start: Option<Start>,
+    received: u64,
     sent: u64,
-    ended: bool,
+    /// What will have been sent: a body may be dropped there, without being asked again.
+    length: u64,
+    timed: Timed,
 }
 
 impl Exchange {
     /// A request whose body announces `received` bytes, if it does.
     #[inline]
-    pub(super) fn begin(endpoint: &Arc<Endpoint>, received: Option<u64>) -> Self {
+    pub(super) fn begin(endpoint: &'static Endpoint, received: Option<u64>) -> Self {
         endpoint.begin();
         Self {
-            endpoint: Arc::clone(endpoint),
-            start: Start::now(),
-            status: 0,
-            timed: Timed::Ordinary,
-            received,
+            endpoint,
+            answered: None,
+            start: endpoint.families.are_timed.then(Start::now),
+            received: received.unwrap_or(UNKNOWN),
             sent: 0,
-            ended: false,
+            length: UNKNOWN,
+            timed: Timed::Ordinary,
         }
     }
 
-    /// The head of the response; says after how many seconds.
+    /// The head of the response; gives back what is not over with it. Length and type of the body are asked for only where
+    /// they matter.
     #[inline]
-    pub(super) fn head(&mut self, status: u16, timed: Timed) -> f64 {
-        let seconds = self.start.seconds();
-        self.status = status;
+    pub(super) fn head<'a>(
+        mut self,
+        status: u16,
+        length: impl FnOnce() -> Option<u64>,
+        content_type: impl FnOnce() -> Option<&'a [u8]>,
+    ) -> Option<Self> {
+        let series = self.endpoint.series(End {
+            status,
+            failure: None,
+        });
+        series.answer();
+        let seconds = series.headers(|| self.seconds());
+        self.answered = Some(series);
+        let (timed, length) = match (status, self.endpoint.asked) {
+            // RFC 9110, RFC 8441.
+            (101, _) | (200..300, Asked::Tunnel) => (Timed::Upgrade, Some(0)),
+            (204 | 304, _) | (_, Asked::HeadOnly) => (Timed::Ordinary, Some(0)),
+            _ => match length() {
+                None if is_stream(content_type()) => (Timed::Stream, None),
+                length => (Timed::Ordinary, length),
+            },
+        };
         self.timed = timed;
-        let end = self.how(None);
-        let series = self.endpoint.series(end);
-        series.answer(&self.endpoint, end);
-        series.headers(&self.endpoint, end, seconds);
-        seconds
+        self.length = length.unwrap_or(UNKNOWN);
+        if length == Some(0) {
+            ManuallyDrop::new(self).finish(None, seconds);
+            return None;
+        }
+        Some(self)
     }
 
-    /// Bytes of the response's body.
+    /// The response, which is over with its head.
     #[inline]
-    pub(super) fn send(&mut self, bytes: u64) {
-        self.sent += bytes;
+    pub(super) fn answer(self, status: u16) {
+        self.head(status, || Some(0), || None);
     }
 
-    pub(super) fn sent(&self) -> u64 {
-        self.sent
-    }
-
-    /// The end of the response, so many seconds after the beginning if that is known.
+    /// What came of the body; empties `exchange` at its end.
     #[inline]
-    pub(super) fn end(mut self, seconds: Option<f64>) {
-        let seconds = seconds.unwrap_or_else(|| self.start.seconds());
-        self.finish(None, seconds);
+    pub(super) fn came(exchange: &mut Option<Self>, came: Came) {
+        let Some(current) = exchange else { return };
+        let failure = match came {
+            Came::Data(bytes) => {
+                current.sent += bytes;
+                if current.sent < current.length {
+                    return;
+                }
+                None
+            }
+            Came::End => None,
+            Came::Failure => Some(Failure::Body),
+        };
+        current.finish(failure, None);
+        std::mem::forget(exchange.take());
     }
 
     /// No proper end.
-    pub(super) fn fail(mut self, failure: Failure) {
-        let seconds = self.start.seconds();
-        self.finish(Some(failure), seconds);
-    }
-
-    fn how(&self, failure: Option<Failure>) -> End {
-        End {
-            status: self.status,
-            failure,
-        }
+    pub(super) fn fail(self, failure: Failure) {
+        ManuallyDrop::new(self).finish(Some(failure), None);
     }
 
     #[inline]
-    fn finish(&mut self, failure: Option<Failure>, seconds: f64) {
-        self.ended = true;
-        let (endpoint, end) = (&*self.endpoint, self.how(failure));
-        let series = endpoint.series(end);
-        if self.status == 0 {
-            series.answer(endpoint, end);
-            if endpoint.families.waits_are_timed() {
-                series.headers(endpoint, end, seconds);
+    fn seconds(&self) -> Option<f64> {
+        self.start.map(Start::seconds)
+    }
+
+    /// The end, after `seconds` if that is known already.
+    #[inline]
+    fn finish(&self, failure: Option<Failure>, seconds: Option<f64>) {
+        let families = self.endpoint.families;
+        let series = match (self.answered, failure) {
+            (Some(series), None) => series,
+            (answered, _) => self.endpoint.series(End {
+                status: answered.map_or(0, |series| series.end.status),
+                failure,
+            }),
+        };
+        let seconds = seconds.or_else(|| self.seconds());
+        if self.answered.is_none() {
+            series.answer();
+            if families.waits_are_timed() {
+                series.headers(|| seconds);
             }
         }
-        if failure.is_some_and(|f| f != Failure::Cancelled || endpoint.families.leaving_fails) {
-            series.fail(endpoint, end);
+        if failure.is_some_and(|f| f != Failure::Cancelled || families.leaving_fails) {
+            series.fail();
         }
-        match self.timed {
-            Timed::Ordinary => series.duration(endpoint, end, seconds),
-            Timed::Stream => series.stream(endpoint, end, seconds),
-            Timed::Upgrade => {}
+        if let Some(seconds) = seconds {
+            if self.timed == Timed::Ordinary || families.durations_count {
+                series.duration(seconds);
+            }
+            if self.timed == Timed::Stream {
+                series.stream(seconds);
+            }
         }
-        series.bytes(endpoint, end, self.received, self.sent);
-        endpoint.leave();
+        if self.received != UNKNOWN {
+            series.received(self.received);
+        }
+        series.sent(self.sent);
+        self.endpoint.leave();
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if !self.ended {
-            // Who listens to a stream of events ends it by leaving.
-            let left = (self.timed != Timed::Stream).then_some(Failure::Cancelled);
-            let seconds = self.start.seconds();
-            self.finish(left, seconds);
-        }
+        // Who listens to a stream of events ends it by leaving.
+        let left = (self.timed != Timed::Stream).then_some(Failure::Cancelled);
+        self.finish(left, None);
     }
+}
+
+/// Whether a response of this type lasts as long as somebody listens. Types are the same in capitals (RFC 9110).
+fn is_stream(content_type: Option<&[u8]>) -> bool {
+    const STREAMS: [&[u8]; 3] = [
+        b"text/event-stream",
+        b"application/x-ndjson",
+        b"multipart/x-mixed-replace",
+    ];
+    let Some(ty) = content_type.and_then(|ty| ty.split(|byte| *byte == b';').next()) else {
+        return false;
+    };
+    let ty = ty.trim_ascii();
+    STREAMS.iter().any(|stream| stream.eq_ignore_ascii_case(ty))
 }
 
 /// Runs `f`; if it panics, the request has failed.

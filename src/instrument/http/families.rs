@@ -1,17 +1,19 @@
 //! The families of a layer, and the series of one endpoint, each bound when it is first needed.
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use crate::collect::Registry;
 use crate::declare::label::DynLabelValue;
 use crate::declare::{
-    AnyLabels, BoundCounter, BoundHistogram, BoundUpDownCounter, Counter, Histogram, UpDownCounter,
+    AnyLabels, BoundCounter, BoundHistogram, BoundUpDownCounter, Counter, DEFAULT_LIMIT, Histogram,
+    UpDownCounter,
 };
 use crate::error::Error;
 
 use super::chain::Chain;
 use super::exchange::Failure;
+use super::routes::METHODS;
 use super::scheme::{BYTES, NoAnswer, Part, STREAMS, Scheme, Spec};
 
 /// A family, and what its labels say.
@@ -24,100 +26,95 @@ pub(super) struct Family<M> {
 /// What a layer counts into. Any of them may be missing.
 #[derive(Debug)]
 pub(super) struct Families {
-    pub(super) started: Option<Family<Counter<AnyLabels>>>,
-    pub(super) answered: Option<Family<Counter<AnyLabels>>>,
-    pub(super) responses: Option<Family<Counter<AnyLabels>>>,
-    pub(super) failed: Option<Family<Counter<AnyLabels>>>,
-    pub(super) in_flight: Option<Family<UpDownCounter<AnyLabels>>>,
-    pub(super) headers: Option<Family<Histogram<AnyLabels>>>,
-    pub(super) duration: Option<Family<Histogram<AnyLabels>>>,
-    pub(super) streams: Option<Family<Histogram<AnyLabels>>>,
-    pub(super) request_bytes: Option<Family<Histogram<AnyLabels>>>,
-    pub(super) response_bytes: Option<Family<Histogram<AnyLabels>>>,
+    started: Option<Family<Counter<AnyLabels>>>,
+    answered: Option<Family<Counter<AnyLabels>>>,
+    responses: Option<Family<Counter<AnyLabels>>>,
+    failed: Option<Family<Counter<AnyLabels>>>,
+    in_flight: Option<Family<UpDownCounter<AnyLabels>>>,
+    headers: Option<Family<Histogram<AnyLabels>>>,
+    duration: Option<Family<Histogram<AnyLabels>>>,
+    streams: Option<Family<Histogram<AnyLabels>>>,
+    request_bytes: Option<Family<Histogram<AnyLabels>>>,
+    response_bytes: Option<Family<Histogram<AnyLabels>>>,
+    /// Whether any of them wants the time.
+    pub(super) are_timed: bool,
+    /// Whether requests are counted by their durations, so that each has to have one.
+    pub(super) durations_count: bool,
     pub(super) other: &'static str,
     pub(super) leaving_fails: bool,
     no_answer: NoAnswer,
     status_class: bool,
 }
 
+/// The most ways in which the requests of one endpoint are taken to end: status codes, kinds of failures.
+const ENDS: usize = 16;
+
 /// Declares one family, or finds it declared alike.
 macro_rules! declare {
-    ($kind:ident, $spec:expr, $prefix:expr, $constant:expr, $registry:expr $(, $buckets:expr)?) => {
-        match $spec {
+    ($of:ident, $kind:ident, $field:ident $(, $buckets:expr)?) => {
+        match &$of.scheme.$field {
             None => None,
             Some(Spec { name, help, labels }) => {
-                let name = format!("{}{name}", $prefix);
+                let name = format!("{}{name}", $of.prefix);
                 let builder = $kind::<AnyLabels>::builder(&name, help)$(.buckets($buckets))?;
-                let metric = $constant
+                let metric = $of
+                    .constant
                     .iter()
                     .fold(builder, |builder, (name, value)| builder.constant(name, value))
-                    .get_or_register($registry)?;
-                Some(Family { metric, labels })
+                    .limit($of.series())
+                    .get_or_register($of.registry)?;
+                Some(Family { metric, labels: *labels })
             }
         }
     };
 }
 
+/// What families are made of.
+pub(super) struct Making<'a> {
+    pub(super) scheme: &'a Scheme,
+    pub(super) prefix: &'a str,
+    pub(super) constant: &'a [(String, String)],
+    /// The most routes.
+    pub(super) routes: usize,
+    pub(super) registry: &'a Registry,
+}
+
+impl Making<'_> {
+    /// The most series of a family: what is limited is routes, and those within their limit are to have series of their own.
+    fn series(&self) -> usize {
+        let routes = self.routes.saturating_add(2);
+        routes
+            .saturating_mul(METHODS.len() * ENDS)
+            .max(DEFAULT_LIMIT)
+    }
+}
+
 impl Families {
-    pub(super) fn new(
-        scheme: &Scheme,
-        prefix: &str,
-        constant: &[(String, String)],
-        registry: &Registry,
-    ) -> Result<Self, Error> {
-        let scheme = scheme.clone();
+    /// Declares the families, or finds them declared alike. They live as long as the process, as the routes do that count
+    /// into them.
+    pub(super) fn leaked(of: &Making<'_>) -> Result<&'static Self, Error> {
+        let scheme = of.scheme;
         let seconds = &*scheme.buckets;
-        Ok(Self {
-            started: declare!(Counter, scheme.started, prefix, constant, registry),
-            answered: declare!(Counter, scheme.answered, prefix, constant, registry),
-            responses: declare!(Counter, scheme.responses, prefix, constant, registry),
-            failed: declare!(Counter, scheme.failed, prefix, constant, registry),
-            in_flight: declare!(UpDownCounter, scheme.in_flight, prefix, constant, registry),
-            headers: declare!(
-                Histogram,
-                scheme.headers,
-                prefix,
-                constant,
-                registry,
-                seconds
-            ),
-            duration: declare!(
-                Histogram,
-                scheme.duration,
-                prefix,
-                constant,
-                registry,
-                seconds
-            ),
-            streams: declare!(
-                Histogram,
-                scheme.streams,
-                prefix,
-                constant,
-                registry,
-                STREAMS
-            ),
-            request_bytes: declare!(
-                Histogram,
-                scheme.request_bytes,
-                prefix,
-                constant,
-                registry,
-                BYTES
-            ),
-            response_bytes: declare!(
-                Histogram,
-                scheme.response_bytes,
-                prefix,
-                constant,
-                registry,
-                BYTES
-            ),
+        Ok(Box::leak(Box::new(Self {
+            started: declare!(of, Counter, started),
+            answered: declare!(of, Counter, answered),
+            responses: declare!(of, Counter, responses),
+            failed: declare!(of, Counter, failed),
+            in_flight: declare!(of, UpDownCounter, in_flight),
+            headers: declare!(of, Histogram, headers, seconds),
+            duration: declare!(of, Histogram, duration, seconds),
+            streams: declare!(of, Histogram, streams, STREAMS),
+            request_bytes: declare!(of, Histogram, request_bytes, BYTES),
+            response_bytes: declare!(of, Histogram, response_bytes, BYTES),
+            are_timed: scheme.headers.is_some()
+                || scheme.duration.is_some()
+                || scheme.streams.is_some(),
+            durations_count: scheme.answered.is_none(),
             other: scheme.other,
             leaving_fails: scheme.leaving_fails,
             no_answer: scheme.no_answer,
             status_class: scheme.status_class,
-        })
+        })))
     }
 
     /// Whether the time to the head is also that to a failure without one.
@@ -149,82 +146,118 @@ pub(super) struct End {
     pub(super) failure: Option<Failure>,
 }
 
-/// A method of a route, of one client or of the server.
-#[derive(Debug)]
-pub(super) struct Endpoint {
-    pub(super) families: Arc<Families>,
-    client: Box<str>,
-    method: &'static str,
-    route: Box<str>,
-    started: OnceLock<BoundCounter>,
-    in_flight: OnceLock<BoundUpDownCounter>,
-    ends: Chain<End, Series>,
-}
-
-/// The series of an endpoint for one way to end.
-#[derive(Debug, Default)]
-pub(super) struct Series {
-    answered: OnceLock<BoundCounter>,
-    responses: OnceLock<BoundCounter>,
-    failed: OnceLock<BoundCounter>,
-    headers: OnceLock<BoundHistogram>,
-    duration: OnceLock<BoundHistogram>,
-    streams: OnceLock<BoundHistogram>,
-    request_bytes: OnceLock<BoundHistogram>,
-    response_bytes: OnceLock<BoundHistogram>,
-}
-
-/// Runs `f` on the series, bound now if it was not before; does nothing without a family.
-macro_rules! with_series {
-    ($endpoint:expr, $series:expr, $field:ident, $end:expr, $f:expr) => {
-        if let Some(family) = &$endpoint.families.$field {
-            let bound = $series.$field.get_or_init(|| {
-                $endpoint.labelled(family.labels, $end, |labels| family.metric.bind(labels))
-            });
-            $f(bound);
-        }
-    };
-}
-
 const BEGINS: End = End {
     status: 0,
     failure: None,
 };
 
+/// What a method says of the body of its response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Body,
+    HeadOnly,
+    /// Once granted, the connection goes on under another protocol (RFC 9110, RFC 8441).
+    Tunnel,
+}
+
+/// A series, bound when it is first needed; nothing where there is no such family.
+type Lazy<B> = OnceLock<Option<B>>;
+
+/// A method of a route, of one client or of the server.
+pub(super) struct Endpoint {
+    pub(super) families: &'static Families,
+    pub(super) asked: Asked,
+    client: &'static str,
+    method: &'static str,
+    route: &'static str,
+    started: Lazy<BoundCounter>,
+    in_flight: Lazy<BoundUpDownCounter>,
+    ends: Chain<Series>,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("method", &self.method)
+            .field("route", &self.route)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The series of an endpoint for one way to end.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) end: End,
+    of: &'static Endpoint,
+    answered: Lazy<BoundCounter>,
+    responses: Lazy<BoundCounter>,
+    failed: Lazy<BoundCounter>,
+    headers: Lazy<BoundHistogram>,
+    duration: Lazy<BoundHistogram>,
+    streams: Lazy<BoundHistogram>,
+    request_bytes: Lazy<BoundHistogram>,
+    response_bytes: Lazy<BoundHistogram>,
+}
+
+/// The series of a family, bound now if it was not before; `None` without the family.
+macro_rules! series {
+    ($series:expr, $field:ident, $endpoint:expr, $end:expr) => {
+        $series
+            .$field
+            .get_or_init(|| {
+                let Family { metric, labels } = $endpoint.families.$field.as_ref()?;
+                Some($endpoint.labelled(labels, $end, |labels| metric.bind(labels)))
+            })
+            .as_ref()
+    };
+}
+
 impl Endpoint {
     pub(super) fn new(
-        families: Arc<Families>,
-        client: &str,
+        families: &'static Families,
+        client: &'static str,
         method: &'static str,
-        route: &str,
+        route: &'static str,
     ) -> Self {
         Self {
             families,
-            client: client.into(),
+            asked: match method {
+                "HEAD" => Asked::HeadOnly,
+                "CONNECT" => Asked::Tunnel,
+                _ => Asked::Body,
+            },
+            client,
             method,
-            route: route.into(),
-            started: OnceLock::new(),
-            in_flight: OnceLock::new(),
+            route,
+            started: Lazy::new(),
+            in_flight: Lazy::new(),
             ends: Chain::default(),
         }
     }
 
     #[inline]
     pub(super) fn begin(&self) {
-        with_series!(self, self, started, BEGINS, BoundCounter::inc);
-        with_series!(self, self, in_flight, BEGINS, BoundUpDownCounter::inc);
+        if let Some(started) = series!(self, started, self, BEGINS) {
+            started.inc();
+        }
+        if let Some(in_flight) = series!(self, in_flight, self, BEGINS) {
+            in_flight.inc();
+        }
     }
 
     #[inline]
     pub(super) fn leave(&self) {
-        with_series!(self, self, in_flight, BEGINS, BoundUpDownCounter::dec);
+        if let Some(in_flight) = series!(self, in_flight, self, BEGINS) {
+            in_flight.dec();
+        }
     }
 
     #[inline]
-    pub(super) fn series(&self, end: End) -> &Series {
-        match self.ends.find(|known| *known == end) {
+    pub(super) fn series(&'static self, end: End) -> &'static Series {
+        let is = |series: &Series| series.end == end;
+        match self.ends.find(is) {
             Some(series) => series,
-            None => self.ends.find_or_make(end, Series::default),
+            None => self.ends.find_or_make(is, || Series::new(end, self)),
         }
     }
 
@@ -240,9 +273,9 @@ impl Endpoint {
         let texts: Vec<Cow<'_, str>> = labels
             .iter()
             .map(|(_, part)| match part {
-                Part::Client => Cow::Borrowed(&*self.client),
+                Part::Client => self.client.into(),
                 Part::Method => self.method.into(),
-                Part::Route => Cow::Borrowed(&*self.route),
+                Part::Route => self.route.into(),
                 Part::Status => self.families.status_text(end),
                 Part::ErrorType if failure.is_empty() && end.status >= 500 => {
                     self.families.status_text(end)
@@ -259,43 +292,64 @@ impl Endpoint {
     }
 }
 
-impl Series {
-    #[inline]
-    pub(super) fn answer(&self, of: &Endpoint, end: End) {
-        with_series!(of, self, answered, end, BoundCounter::inc);
-        with_series!(of, self, responses, end, BoundCounter::inc);
-    }
-
-    #[inline]
-    pub(super) fn fail(&self, of: &Endpoint, end: End) {
-        with_series!(of, self, failed, end, BoundCounter::inc);
-    }
-
-    #[inline]
-    pub(super) fn headers(&self, of: &Endpoint, end: End, seconds: f64) {
-        with_series!(of, self, headers, end, |b: &BoundHistogram| b
-            .observe(seconds));
-    }
-
-    #[inline]
-    pub(super) fn duration(&self, of: &Endpoint, end: End, seconds: f64) {
-        with_series!(of, self, duration, end, |b: &BoundHistogram| b
-            .observe(seconds));
-    }
-
-    #[inline]
-    pub(super) fn stream(&self, of: &Endpoint, end: End, seconds: f64) {
-        with_series!(of, self, streams, end, |b: &BoundHistogram| b
-            .observe(seconds));
-    }
-
-    #[inline]
-    pub(super) fn bytes(&self, of: &Endpoint, end: End, received: Option<u64>, sent: u64) {
-        if let Some(received) = received {
-            with_series!(of, self, request_bytes, end, |b: &BoundHistogram| b
-                .observe(received as f64));
+/// Methods that observe in one family.
+macro_rules! observe {
+    ($($name:ident: $field:ident, $ty:ty;)*) => {$(
+        #[inline]
+        pub(super) fn $name(&self, value: $ty) {
+            if let Some(series) = series!(self, $field, self.of, self.end) {
+                series.observe(value as f64);
+            }
         }
-        with_series!(of, self, response_bytes, end, |b: &BoundHistogram| b
-            .observe(sent as f64));
+    )*};
+}
+
+impl Series {
+    fn new(end: End, of: &'static Endpoint) -> Self {
+        Self {
+            end,
+            of,
+            answered: Lazy::new(),
+            responses: Lazy::new(),
+            failed: Lazy::new(),
+            headers: Lazy::new(),
+            duration: Lazy::new(),
+            streams: Lazy::new(),
+            request_bytes: Lazy::new(),
+            response_bytes: Lazy::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn answer(&self) {
+        if let Some(answered) = series!(self, answered, self.of, self.end) {
+            answered.inc();
+        }
+        if let Some(responses) = series!(self, responses, self.of, self.end) {
+            responses.inc();
+        }
+    }
+
+    #[inline]
+    pub(super) fn fail(&self) {
+        if let Some(failed) = series!(self, failed, self.of, self.end) {
+            failed.inc();
+        }
+    }
+
+    /// Observes the time to the head, which is asked for only if there is such a family; says what it is.
+    #[inline]
+    pub(super) fn headers(&self, seconds: impl FnOnce() -> Option<f64>) -> Option<f64> {
+        let headers = series!(self, headers, self.of, self.end)?;
+        let seconds = seconds()?;
+        headers.observe(seconds);
+        Some(seconds)
+    }
+
+    observe! {
+        duration: duration, f64;
+        stream: streams, f64;
+        received: request_bytes, u64;
+        sent: response_bytes, u64;
     }
 }

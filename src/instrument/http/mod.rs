@@ -24,6 +24,7 @@ mod reqwest;
 mod routes;
 mod scheme;
 mod server;
+mod templates;
 
 #[cfg(feature = "actix")]
 pub use actix::{ActixBody, ActixFuture, ActixService};

@@ -2,8 +2,8 @@
 
 use reqwest::{Error, Request, RequestBuilder, Response};
 
-use super::client::{CallRequest, CallResponse, ClientLayer, answered};
-use super::exchange::{Failure, watched};
+use super::client::{CallRequest, CallResponse, ClientLayer};
+use super::exchange::Failure;
 
 impl CallRequest for Request {
     fn method(&self) -> &http::Method {
@@ -57,20 +57,8 @@ impl ClientLayer {
     pub async fn send(&self, template: &str, request: RequestBuilder) -> Result<Response, Error> {
         let (client, request) = request.build_split();
         let request = request?;
-        let mut exchange = Some(self.begin(
-            request.method().as_str(),
-            Some(template),
-            request.url().path(),
-        ));
-        let mut sending = std::pin::pin!(client.execute(request));
-        let result =
-            std::future::poll_fn(|cx| watched(&mut exchange, || sending.as_mut().poll(cx))).await;
-        if let Some(exchange) = exchange {
-            match &result {
-                Ok(response) => answered(exchange, response.status()),
-                Err(error) => exchange.fail(self.kind(error)),
-            }
-        }
-        result
+        let (method, path) = (request.method().as_str(), request.url().path());
+        let exchange = self.begin(method, Some(template), path);
+        self.measure(exchange, || client.execute(request)).await
     }
 }

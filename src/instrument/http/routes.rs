@@ -1,7 +1,10 @@
 //! Which route a request is for, and where a route's series are.
+//!
+//! Routes live as long as the process: a count of who uses one would be a line that every request of every thread writes.
+//! There is a set of them for each layer that is registered and each client that is named, and each set has a limit.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 
 use ahash::RandomState;
 
@@ -9,131 +12,144 @@ use super::chain::Chain;
 use super::families::{Endpoint, Families};
 
 /// The route of what no route matches.
-pub(super) const UNMATCHED: &str = "unmatched";
+const UNMATCHED: &str = "unmatched";
 /// The route of what comes after [`Routes::limit`].
 const OVERFLOW: &str = "__overflow__";
 
 /// The methods of RFC 9110 and PATCH (RFC 5789); whatever else a client says is the last.
-const METHODS: [&str; 10] = [
+pub(super) const METHODS: [&str; 10] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "OTHER",
 ];
 const OTHER: usize = METHODS.len() - 1;
 
 #[inline]
 fn method_index(method: &str) -> usize {
-    METHODS[..OTHER]
-        .iter()
-        .position(|known| *known == method)
-        .unwrap_or(OTHER)
+    match method {
+        "GET" => 0,
+        "HEAD" => 1,
+        "POST" => 2,
+        "PUT" => 3,
+        "DELETE" => 4,
+        "CONNECT" => 5,
+        "OPTIONS" => 6,
+        "TRACE" => 7,
+        "PATCH" => 8,
+        _ => OTHER,
+    }
 }
 
-type Methods = [OnceLock<Arc<Endpoint>>; METHODS.len()];
+/// A route, and its series by method.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) name: Box<str>,
+    pub(super) excluded: bool,
+    methods: [OnceLock<Box<Endpoint>>; METHODS.len()],
+}
 
-/// Every route that was seen, by method; only grows, up to a limit.
+/// Every route that was seen; only grows, up to a limit.
 #[derive(Debug)]
 pub(super) struct Routes {
-    families: Arc<Families>,
+    families: &'static Families,
     client: Box<str>,
+    exclude: Box<[Box<str>]>,
     hasher: RandomState,
-    buckets: Box<[Chain<Box<str>, Methods>]>,
-    overflow: Methods,
+    buckets: [Chain<Route>; 256],
+    pub(super) unmatched: Route,
+    overflow: Route,
     seen: AtomicUsize,
     limit: usize,
 }
 
 impl Routes {
-    pub(super) fn new(families: Arc<Families>, client: &str, limit: usize) -> Self {
-        Self {
+    /// Of a client, or of the server: then that has no name. Those in `exclude` are not measured.
+    pub(super) fn leaked(
+        families: &'static Families,
+        client: &str,
+        exclude: Box<[Box<str>]>,
+        limit: usize,
+    ) -> &'static Self {
+        Box::leak(Box::new(Self {
             families,
             client: client.into(),
             hasher: RandomState::new(),
-            buckets: (0..256).map(|_| Chain::default()).collect(),
-            overflow: Methods::default(),
+            buckets: std::array::from_fn(|_| Chain::default()),
+            unmatched: Route::new(UNMATCHED, &exclude),
+            overflow: Route::new(OVERFLOW, &exclude),
             seen: AtomicUsize::new(0),
             limit,
+            exclude,
+        }))
+    }
+
+    /// The route of this name; that of all others where there are too many.
+    #[inline]
+    pub(super) fn named(&self, name: &str) -> &Route {
+        let hash = self.hasher.hash_one(name.as_bytes()) as usize;
+        let bucket = &self.buckets[hash % self.buckets.len()];
+        match bucket.find(|known| *known.name == *name) {
+            Some(route) => route,
+            None => self.make(bucket, name),
         }
     }
 
-    /// Where requests of this method to this route count.
-    #[inline]
-    pub(super) fn endpoint(&self, method: &str, route: &str) -> &Arc<Endpoint> {
-        let hash = self.hasher.hash_one(route.as_bytes()) as usize;
-        let bucket = &self.buckets[hash % self.buckets.len()];
-        let methods = match bucket.find(|known| **known == *route) {
-            Some(methods) => methods,
-            None => self.make(bucket, route),
-        };
-        let route = if std::ptr::eq(methods, &self.overflow) {
-            OVERFLOW
-        } else {
-            route
-        };
-        let index = method_index(method);
-        methods[index].get_or_init(|| {
-            let method = match index {
-                OTHER => self.families.other,
-                _ => METHODS[index],
-            };
-            let families = Arc::clone(&self.families);
-            Arc::new(Endpoint::new(families, &self.client, method, route))
-        })
-    }
-
     #[cold]
-    fn make<'a>(&'a self, bucket: &'a Chain<Box<str>, Methods>, route: &str) -> &'a Methods {
+    fn make<'a>(&'a self, bucket: &'a Chain<Route>, name: &str) -> &'a Route {
         // Relaxed: a bound, not a count; racing threads may pass it by one each.
         if self.seen.load(Relaxed) >= self.limit {
             return &self.overflow;
         }
-        bucket.find_or_make(route.into(), || {
+        let make = || {
             self.seen.fetch_add(1, Relaxed);
-            Methods::default()
+            Route::new(name, &self.exclude)
+        };
+        bucket.find_or_make(|known| *known.name == *name, make)
+    }
+
+    /// Whether this path is one that is not measured.
+    #[inline]
+    pub(super) fn excludes(&self, path: &str) -> bool {
+        self.exclude.iter().any(|excluded| **excluded == *path)
+    }
+
+    /// Where requests of this method to one of these routes count.
+    #[inline]
+    pub(super) fn endpoint(
+        &'static self,
+        method: &str,
+        route: &'static Route,
+    ) -> &'static Endpoint {
+        let index = method_index(method);
+        match route.methods[index].get() {
+            Some(endpoint) => endpoint,
+            None => self.bind(index, route),
+        }
+    }
+
+    #[cold]
+    fn bind(&'static self, index: usize, route: &'static Route) -> &'static Endpoint {
+        route.methods[index].get_or_init(|| {
+            let method = match index {
+                OTHER => self.families.other,
+                _ => METHODS[index],
+            };
+            Box::new(Endpoint::new(
+                self.families,
+                &self.client,
+                method,
+                &route.name,
+            ))
         })
     }
 }
 
-/// Path templates, for servers and clients that have no router to ask: `{name}` stands for one segment, `{*name}` at the
-/// end for all that follow.
-#[derive(Debug, Default)]
-pub(super) struct Templates(Vec<Box<str>>);
-
-impl Templates {
-    pub(super) fn add<T: AsRef<str>>(&mut self, templates: impl IntoIterator<Item = T>) {
-        self.0
-            .extend(templates.into_iter().map(|t| t.as_ref().into()));
-    }
-
-    /// The first template that `path` matches.
-    pub(super) fn find(&self, path: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|template| matches(template, path))
-            .map(|template| &**template)
-    }
-}
-
-fn matches(template: &str, path: &str) -> bool {
-    let (mut template, mut path) = (template.as_bytes(), path.as_bytes());
-    loop {
-        match (template, path) {
-            ([], []) => return true,
-            ([b'{', b'*', ..], [_, ..]) => return true,
-            ([b'{', ..], [first, ..]) if *first != b'/' => {
-                template = behind(template, b'}').get(1..).unwrap_or_default();
-                path = behind(path, b'/');
-            }
-            ([expected, rest @ ..], [byte, others @ ..]) if expected == byte => {
-                (template, path) = (rest, others);
-            }
-            _ => return false,
+impl Route {
+    fn new(name: &str, exclude: &[Box<str>]) -> Self {
+        Self {
+            name: name.into(),
+            excluded: exclude.iter().any(|excluded| **excluded == *name),
+            methods: Default::default(),
         }
     }
-}
-
-/// What begins with the first `byte`.
-fn behind(text: &[u8], byte: u8) -> &[u8] {
-    let at = text.iter().position(|b| *b == byte);
-    at.map_or(&[], |at| &text[at..])
 }
 
 #[cfg(test)]
@@ -141,32 +157,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates() {
-        for (template, path, expected) in [
-            ("/", "/", true),
-            ("/", "", false),
-            ("/a", "/a", true),
-            ("/a", "/a/", false),
-            ("/a", "/ab", false),
-            ("/users/{id}", "/users/7", true),
-            ("/users/{id}", "/users/", false),
-            ("/users/{id}", "/users/7/x", false),
-            ("/users/{id}/x", "/users/7/x", true),
-            ("/users/{id}/x", "/users//x", false),
-            ("/users/{id}/x", "/users/7", false),
-            ("/users/{id", "/users/7/x", false),
-            ("/files/{*path}", "/files/a/b/c", true),
-            ("/files/{*path}", "/files/", false),
-            ("/files/{*path}", "/files", false),
-        ] {
-            assert_eq!(matches(template, path), expected, "{template} {path}");
-        }
-    }
-
-    #[test]
     fn methods_are_a_closed_set() {
-        assert_eq!(METHODS[method_index("PATCH")], "PATCH");
-        for odd in ["get", "", "BREW", "OTHER", "M-SEARCH"] {
+        for (index, method) in METHODS.iter().enumerate() {
+            assert_eq!(method_index(method), index, "{method}");
+        }
+        for odd in ["get", "", "BREW", "M-SEARCH"] {
             assert_eq!(METHODS[method_index(odd)], "OTHER", "{odd}");
         }
     }

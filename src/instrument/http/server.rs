@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{Extensions, HeaderMap, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -16,10 +16,11 @@ use tower_service::Service;
 use crate::collect::Registry;
 use crate::error::Error;
 
-use super::exchange::{Exchange, Failure, Timed, watched};
-use super::families::Families;
-use super::routes::{Routes, Templates, UNMATCHED};
+use super::exchange::{Came, Exchange, Failure, watched};
+use super::families::{Families, Making};
+use super::routes::Routes;
 use super::scheme::{AIOPROMETHEUS, AIOPROMETHEUS_EXCLUDES, OPENTELEMETRY, PROMETHEUS, Scheme};
+use super::templates::Templates;
 
 type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync;
 
@@ -43,8 +44,13 @@ type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + 
 /// body that fails afterwards is a failure of kind `body`, a client that leaves one of kind `cancelled`.
 ///
 /// An upgraded connection (a websocket) is a request with status 101, and is not timed: it goes on where no layer sees it.
-/// Streams of events (`text/event-stream`, `application/x-ndjson`, `multipart/x-mixed-replace`) have a family of their own,
-/// as they last as long as somebody listens; that their client leaves is no failure.
+/// Streams of events (`text/event-stream`, `application/x-ndjson`, `multipart/x-mixed-replace`, of unknown length) have a
+/// family of their own, as they last as long as somebody listens; that their client leaves is no failure. Under
+/// OpenTelemetry's names, where durations are what counts requests, both are in the duration as well: streams to their end,
+/// upgrades to their head.
+///
+/// Request bodies that come in chunks announce no length and are not observed: the `_count` of their sizes is that much
+/// smaller than the number of requests.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -170,14 +176,31 @@ impl ServerMetrics {
         self
     }
 
+    /// Without the family of seconds to the head: a reading of the clock and an observation less, some 30 ns of a request.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::new().without_head_time().register(&registry)?;
+    /// assert!(registry.snapshot().family("http_response_start_seconds").is_none());
+    /// # let _ = metrics;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn without_head_time(mut self) -> Self {
+        self.scheme.headers = None;
+        self
+    }
+
     /// The bounds of durations, in seconds. Checked by [`register`](Self::register).
     pub fn buckets(mut self, seconds: &[f64]) -> Self {
         self.scheme.buckets = Cow::Owned(seconds.to_vec());
         self
     }
 
-    /// Routes of a server that has no router to ask; a path is of the first that it matches. `{name}` stands for one
-    /// segment, `{*name}` at the end for all that follow. Each takes a comparison per request: meant for some dozens.
+    /// Routes of a server that has no router to ask, behind those of before; a path is of the first that it matches. `{name}`
+    /// stands for one segment or its end, `{*name}` at the end for all that follow. Each takes a comparison per request:
+    /// meant for some dozens. Checked by [`register`](Self::register).
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
         self.templates
             .extend(templates.into_iter().map(|t| t.as_ref().into()));
@@ -185,7 +208,8 @@ impl ServerMetrics {
     }
 
     /// How a request's route is found; asked first. `None` leaves it to axum's matched path, then to the
-    /// [`templates`](Self::templates). It must come from a bounded set: never the path itself.
+    /// [`templates`](Self::templates). It must come from a bounded set: never the path itself. Not asked by actix-web, whose
+    /// requests have other types: its routes are those that it matched itself.
     pub fn route<F>(mut self, find: F) -> Self
     where
         F: for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync + 'static,
@@ -194,7 +218,8 @@ impl ServerMetrics {
         self
     }
 
-    /// The most routes, 1000 without this; what comes after counts as route `__overflow__`.
+    /// The most routes, 1000 without this; what comes after counts as route `__overflow__`. Families take as many series as
+    /// these routes can need; where layers share families, the first one's limit counts.
     pub fn limit(mut self, routes: usize) -> Self {
         self.limit = routes;
         self
@@ -204,34 +229,42 @@ impl ServerMetrics {
     ///
     /// # Errors
     ///
-    /// A prefix, constant label or bounds that families do not take, and a name that is taken by a family of another
-    /// shape.
+    /// A prefix, constant label or bounds that families do not take, a name that is taken by a family of another shape, and
+    /// a template that no path matches, such as `users` or `/users/{id`.
     pub fn register(self, registry: &Registry) -> Result<ServerLayer, Error> {
-        let families = Families::new(&self.scheme, &self.prefix, &self.constant, registry)?;
+        let families = Families::leaked(&Making {
+            scheme: &self.scheme,
+            prefix: &self.prefix,
+            constant: &self.constant,
+            routes: self.limit,
+            registry,
+        })?;
+        let routes = Routes::leaked(families, "", self.exclude.into(), self.limit);
         let mut templates = Templates::default();
-        templates.add(&self.templates);
+        for template in &self.templates {
+            templates.add(template, routes)?;
+        }
         Ok(ServerLayer {
-            server: Arc::new(Server {
-                routes: Routes::new(Arc::new(families), "", self.limit),
-                exclude: self.exclude.into(),
+            server: Box::leak(Box::new(Server {
+                routes,
                 templates,
                 find: self.find,
-            }),
+            })),
         })
     }
 }
 
 /// Measures every request of a server: a tower layer, and with the feature `actix` a middleware of actix-web.
 ///
-/// Of a [`ServerMetrics`]. Clones share everything.
+/// Of a [`ServerMetrics`]. Clones share everything, and what they share, some kilobytes and the routes, lives as long as the
+/// process: make a layer once.
 #[derive(Clone, Debug)]
 pub struct ServerLayer {
-    pub(super) server: Arc<Server>,
+    pub(super) server: &'static Server,
 }
 
 pub(super) struct Server {
-    routes: Routes,
-    exclude: Box<[Box<str>]>,
+    routes: &'static Routes,
     templates: Templates,
     find: Option<Arc<Find>>,
 }
@@ -239,7 +272,7 @@ pub(super) struct Server {
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
-            .field("exclude", &self.exclude)
+            .field("templates", &self.templates)
             .finish_non_exhaustive()
     }
 }
@@ -254,16 +287,15 @@ impl Server {
         route: Option<&str>,
         received: Option<u64>,
     ) -> Option<Exchange> {
-        let route = route
-            .or_else(|| self.templates.find(path))
-            .unwrap_or(UNMATCHED);
-        if self.exclude.iter().any(|e| **e == *path || **e == *route) {
+        let route = match route {
+            Some(name) => self.routes.named(name),
+            None => self.templates.find(path).unwrap_or(&self.routes.unmatched),
+        };
+        if route.excluded || self.routes.excludes(path) {
             return None;
         }
-        Some(Exchange::begin(
-            self.routes.endpoint(method, route),
-            received,
-        ))
+        let endpoint = self.routes.endpoint(method, route);
+        Some(Exchange::begin(endpoint, received))
     }
 
     fn begin_http<B: Body>(&self, request: &Request<B>) -> Option<Exchange> {
@@ -299,23 +331,13 @@ fn length(body: &impl Body, headers: &HeaderMap) -> Option<u64> {
     })
 }
 
-/// Whether a response of this type lasts as long as somebody listens.
-pub(super) fn is_stream(content_type: Option<&[u8]>) -> bool {
-    const STREAMS: [&[u8]; 3] = [
-        b"text/event-stream",
-        b"application/x-ndjson",
-        b"multipart/x-mixed-replace",
-    ];
-    content_type.is_some_and(|ty| STREAMS.iter().any(|stream| ty.starts_with(stream)))
-}
-
 impl<S> Layer<S> for ServerLayer {
     type Service = ServerService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         ServerService {
             inner,
-            server: Arc::clone(&self.server),
+            server: self.server,
         }
     }
 }
@@ -324,7 +346,7 @@ impl<S> Layer<S> for ServerLayer {
 #[derive(Clone, Debug)]
 pub struct ServerService<S> {
     inner: S,
-    server: Arc<Server>,
+    server: &'static Server,
 }
 
 impl<S, B, R> Service<Request<B>> for ServerService<S>
@@ -343,32 +365,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut exchange = self.server.begin_http(&request);
-        let asked = Asked::of(request.method());
         let inner = watched(&mut exchange, || self.inner.call(request));
-        ServerFuture {
-            inner,
-            exchange,
-            asked,
-        }
-    }
-}
-
-/// What a request's method says of the body of its response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Body,
-    HeadOnly,
-    /// Once granted, the connection goes on under another protocol (RFC 9110, RFC 8441).
-    Tunnel,
-}
-
-impl Asked {
-    fn of(method: &Method) -> Self {
-        match *method {
-            Method::HEAD => Self::HeadOnly,
-            Method::CONNECT => Self::Tunnel,
-            _ => Self::Body,
-        }
+        ServerFuture { inner, exchange }
     }
 }
 
@@ -379,7 +377,6 @@ pin_project! {
         #[pin]
         inner: F,
         exchange: Option<Exchange>,
-        asked: Asked,
     }
 }
 
@@ -395,7 +392,7 @@ where
         let result = ready!(watched(this.exchange, || this.inner.poll(cx)));
         let exchange = this.exchange.take();
         Poll::Ready(match result {
-            Ok(response) => Ok(Measured::response(response, exchange, *this.asked)),
+            Ok(response) => Ok(Measured::response(response, exchange)),
             Err(error) => {
                 if let Some(exchange) = exchange {
                     exchange.fail(Failure::Error);
@@ -413,46 +410,20 @@ pin_project! {
         #[pin]
         inner: B,
         exchange: Option<Exchange>,
-        // Where it ends, if that is known: it may be dropped there, without being asked again.
-        length: u64,
     }
 }
 
 impl<B: Body> Measured<B> {
-    fn response(response: Response<B>, exchange: Option<Exchange>, asked: Asked) -> Response<Self> {
-        let Some(mut exchange) = exchange else {
-            return response.map(|inner| Self {
-                inner,
-                exchange: None,
-                length: u64::MAX,
-            });
-        };
-        let status = response.status();
-        let length = length(response.body(), response.headers());
-        let upgraded = status == StatusCode::SWITCHING_PROTOCOLS
-            || asked == Asked::Tunnel && status.is_success();
-        let timed = if upgraded {
-            Timed::Upgrade
-        } else if is_stream(response.headers().get(CONTENT_TYPE).map(|ty| ty.as_bytes())) {
-            Timed::Stream
-        } else {
-            Timed::Ordinary
-        };
-        let took = exchange.head(status.as_u16(), timed);
-        let no_body = asked == Asked::HeadOnly
-            || timed == Timed::Upgrade
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let exchange = if no_body || length == Some(0) || response.body().is_end_stream() {
-            exchange.end(Some(took));
-            None
-        } else {
-            Some(exchange)
-        };
-        response.map(|inner| Self {
-            inner,
-            exchange,
-            length: length.unwrap_or(u64::MAX),
-        })
+    fn response(response: Response<B>, exchange: Option<Exchange>) -> Response<Self> {
+        let (body, headers) = (response.body(), response.headers());
+        let exchange = exchange.and_then(|exchange| {
+            exchange.head(
+                response.status().as_u16(),
+                || length(body, headers).or_else(|| body.is_end_stream().then_some(0)),
+                || headers.get(CONTENT_TYPE).map(|ty| ty.as_bytes()),
+            )
+        });
+        response.map(|inner| Self { inner, exchange })
     }
 }
 
@@ -469,26 +440,20 @@ impl<B: Body> Body for Measured<B> {
             .inner
             .as_mut()
             .poll_frame(cx)));
-        if let Some(exchange) = this.exchange {
-            let failed = match &frame {
-                Some(Ok(part)) => {
-                    if let Some(data) = part.data_ref() {
-                        exchange.send(data.remaining() as u64);
-                    }
-                    if exchange.sent() < *this.length && !this.inner.is_end_stream() {
-                        return Poll::Ready(frame);
-                    }
-                    false
-                }
-                Some(Err(_)) => true,
-                None => false,
+        if this.exchange.is_some() {
+            let came = match &frame {
+                Some(Ok(part)) => match part.data_ref() {
+                    Some(data) => Came::Data(data.remaining() as u64),
+                    // Behind trailers nobody asks for more.
+                    None if part.is_trailers() => Came::End,
+                    None => Came::Data(0),
+                },
+                Some(Err(_)) => Came::Failure,
+                None => Came::End,
             };
-            if let Some(exchange) = this.exchange.take() {
-                if failed {
-                    exchange.fail(Failure::Body);
-                } else {
-                    exchange.end(None);
-                }
+            Exchange::came(this.exchange, came);
+            if this.exchange.is_some() && this.inner.is_end_stream() {
+                Exchange::came(this.exchange, Came::End);
             }
         }
         Poll::Ready(frame)
@@ -509,7 +474,6 @@ impl<B: Default> Default for Measured<B> {
         Self {
             inner: B::default(),
             exchange: None,
-            length: 0,
         }
     }
 }
