@@ -162,7 +162,7 @@ impl ClientMetrics {
 pub struct Clients {
     families: &'static Families,
     limit: usize,
-    named: Arc<Mutex<Vec<(Box<str>, &'static Routes)>>>,
+    named: Arc<Mutex<Vec<&'static Routes>>>,
 }
 
 impl Clients {
@@ -172,11 +172,11 @@ impl Clients {
     /// to be few, and not from data.
     pub fn named(&self, name: &str) -> ClientLayer {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        let routes = match named.iter().find(|(known, _)| **known == *name) {
-            Some((_, routes)) => routes,
+        let routes = match named.iter().find(|routes| *routes.client == *name) {
+            Some(routes) => routes,
             None => {
                 let routes = Routes::leaked(self.families, name, [].into(), self.limit);
-                named.push((name.into(), routes));
+                named.push(routes);
                 routes
             }
         };

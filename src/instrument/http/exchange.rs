@@ -95,7 +95,7 @@ impl Exchange {
         Self {
             endpoint,
             answered: None,
-            start: endpoint.families.are_timed.then(Start::now),
+            start: endpoint.timed.then(Start::now),
             received: received.unwrap_or(UNKNOWN),
             sent: 0,
             length: UNKNOWN,
@@ -231,19 +231,30 @@ fn is_stream(content_type: Option<&[u8]>) -> bool {
     STREAMS.iter().any(|stream| stream.eq_ignore_ascii_case(ty))
 }
 
+/// Until it is done, a panic is the failure of this request.
+#[derive(Debug)]
+pub(super) struct Watch<'a>(pub(super) &'a mut Option<Exchange>);
+
+impl Watch<'_> {
+    #[inline]
+    pub(super) fn done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.take() {
+            exchange.fail(Failure::Panic);
+        }
+    }
+}
+
 /// Runs `f`; if it panics, the request has failed.
 #[inline]
 pub(super) fn watched<R>(exchange: &mut Option<Exchange>, f: impl FnOnce() -> R) -> R {
-    struct Unwinding<'a>(&'a mut Option<Exchange>);
-    impl Drop for Unwinding<'_> {
-        fn drop(&mut self) {
-            if let Some(exchange) = self.0.take() {
-                exchange.fail(Failure::Panic);
-            }
-        }
-    }
-    let unwinding = Unwinding(exchange);
+    let watch = Watch(exchange);
     let result = f();
-    std::mem::forget(unwinding);
+    watch.done();
     result
 }

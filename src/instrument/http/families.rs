@@ -36,8 +36,7 @@ pub(super) struct Families {
     streams: Option<Family<Histogram<AnyLabels>>>,
     request_bytes: Option<Family<Histogram<AnyLabels>>>,
     response_bytes: Option<Family<Histogram<AnyLabels>>>,
-    /// Whether any of them wants the time.
-    pub(super) are_timed: bool,
+    timed: bool,
     /// Whether requests are counted by their durations, so that each has to have one.
     pub(super) durations_count: bool,
     pub(super) other: &'static str,
@@ -106,7 +105,7 @@ impl Families {
             streams: declare!(of, Histogram, streams, STREAMS),
             request_bytes: declare!(of, Histogram, request_bytes, BYTES),
             response_bytes: declare!(of, Histogram, response_bytes, BYTES),
-            are_timed: scheme.headers.is_some()
+            timed: scheme.headers.is_some()
                 || scheme.duration.is_some()
                 || scheme.streams.is_some(),
             durations_count: scheme.answered.is_none(),
@@ -167,6 +166,8 @@ type Lazy<B> = OnceLock<Option<B>>;
 pub(super) struct Endpoint {
     pub(super) families: &'static Families,
     pub(super) asked: Asked,
+    /// Whether any family wants the time.
+    pub(super) timed: bool,
     client: &'static str,
     method: &'static str,
     route: &'static str,
@@ -226,6 +227,7 @@ impl Endpoint {
                 "CONNECT" => Asked::Tunnel,
                 _ => Asked::Body,
             },
+            timed: families.timed,
             client,
             method,
             route,

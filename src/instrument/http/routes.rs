@@ -50,7 +50,7 @@ pub(super) struct Route {
 #[derive(Debug)]
 pub(super) struct Routes {
     families: &'static Families,
-    client: Box<str>,
+    pub(super) client: Box<str>,
     exclude: Box<[Box<str>]>,
     hasher: RandomState,
     buckets: [Chain<Route>; 256],

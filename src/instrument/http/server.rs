@@ -16,7 +16,7 @@ use tower_service::Service;
 use crate::collect::Registry;
 use crate::error::Error;
 
-use super::exchange::{Came, Exchange, Failure, watched};
+use super::exchange::{Came, Exchange, Failure, Watch, watched};
 use super::families::{Families, Making};
 use super::routes::Routes;
 use super::scheme::{AIOPROMETHEUS, AIOPROMETHEUS_EXCLUDES, OPENTELEMETRY, PROMETHEUS, Scheme};
@@ -365,8 +365,15 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut exchange = self.server.begin_http(&request);
-        let inner = watched(&mut exchange, || self.inner.call(request));
-        ServerFuture { inner, exchange }
+        // Without a closure, which the request would be moved into; and the future made where it is returned.
+        let watch = Watch(&mut exchange);
+        let mut future = ServerFuture {
+            inner: self.inner.call(request),
+            exchange: None,
+        };
+        watch.done();
+        future.exchange = exchange;
+        future
     }
 }
 
