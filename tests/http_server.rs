@@ -376,6 +376,28 @@ async fn unmatched_stays_unmatched_beyond_the_limit() {
     }
 }
 
+#[tokio::test]
+async fn excluded_stays_excluded_beyond_the_limit() {
+    let registry = Registry::new();
+    let layer = ServerMetrics::new()
+        .limit(0)
+        .exclude(["/users/{id}"])
+        .templates(["/users/{id}", "/groups/{id}"])
+        .register(&registry)
+        .unwrap();
+    let mut service = layer.layer(answering(StatusCode::OK, &[], Empty::<Bytes>::new()));
+    for path in ["/users/7", "/groups/7"] {
+        answer(&mut service, request("GET", path)).await;
+    }
+    assert_eq!(sum(&registry, "http_requests_total"), 1.0);
+    let labels = [
+        ("method", "GET"),
+        ("route", "__overflow__"),
+        ("status", "200"),
+    ];
+    assert_eq!(get_of(&registry, "http_requests_total", &labels), 1.0);
+}
+
 /// Families that have room for the routes: more than the 10 000 series of any other family, and none of them overflows.
 #[tokio::test]
 async fn as_many_series_as_routes_need() {

@@ -94,8 +94,9 @@ impl Routes {
 
     #[cold]
     fn make<'a>(&'a self, bucket: &'a Chain<Route>, name: &str) -> &'a Route {
-        // Relaxed: a bound, not a count; racing threads may pass it by one each.
-        if self.seen.load(Relaxed) >= self.limit {
+        // Relaxed: a bound, not a count; racing threads may pass it by one each. What is excluded has no series, but a
+        // route to say so.
+        if self.seen.load(Relaxed) >= self.limit && !self.excludes(name) {
             return &self.overflow;
         }
         let make = || {
@@ -105,7 +106,7 @@ impl Routes {
         bucket.find_or_make(|known| *known.name == *name, make)
     }
 
-    /// Whether this path is one that is not measured.
+    /// Whether this path, or the route of this name, is not measured.
     #[inline]
     pub(super) fn excludes(&self, path: &str) -> bool {
         self.exclude.iter().any(|excluded| **excluded == *path)
