@@ -176,7 +176,7 @@ impl ServerMetrics {
         self
     }
 
-    /// Without the family of seconds to the head: a reading of the clock and an observation less, some 30 ns of a request.
+    /// Without the family of seconds to the head: a reading of the clock and an observation less, some 40 ns of a request.
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
