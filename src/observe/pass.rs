@@ -68,6 +68,9 @@ impl Retired {
     }
 }
 
+/// Rows that are read together: their cells are added up before the sum is stored.
+pub(crate) const TOGETHER: usize = 4;
+
 /// A pass over all shards. See the module's text.
 pub struct Pass<'e> {
     engine: &'e Engine,
@@ -125,28 +128,39 @@ impl<'e> Pass<'e> {
             .map(move |(slab, _)| unsafe { slab.block(last).cell(below) })
     }
 
-    /// The cells of series that have one each, in every shard: a row of them is the cells of the series from `at` on.
-    /// Slots that follow each other are read in the order of memory.
+    /// The cells of series that have one each: a row of them is the cells of the series from `at` on in one shard, and
+    /// several rows of one length come together, in the order of the shards. Slots that follow each other are read in the
+    /// order of memory.
     #[inline]
     pub(crate) fn rows(
         &self,
         slots: impl Iterator<Item = Option<u64>>,
-        mut row: impl FnMut(usize, &[AtomicU64]),
+        mut rows: impl FnMut(usize, &[&[AtomicU64]]),
     ) {
         let mut add = |at: usize, first: u64, len: u64| {
+            let mut together: [&[AtomicU64]; TOGETHER] = Default::default();
+            let mut n = 0;
             for (slab, _) in &self.slabs {
                 let end = (first + len).min(slab.capacity());
-                if first < end {
-                    if len >= 16 {
-                        // What comes next is likely to lie behind: slots are given out in the order of series.
-                        let next = (end + 2 * len).min(slab.capacity() - 1);
-                        // SAFETY: below the capacity; the epoch is pinned.
-                        unsafe { slab.block(next) }.prefetch(len as usize);
-                    }
-                    // SAFETY: below the capacity. The epoch is pinned, so the slab is alive.
-                    row(at, unsafe { slab.cells(first, (end - first) as usize) });
+                if first >= end {
+                    continue;
                 }
+                if len >= 16 {
+                    // What comes next is likely to lie behind: slots are given out in the order of series.
+                    let next = (end + 2 * len).min(slab.capacity() - 1);
+                    // SAFETY: below the capacity; the epoch is pinned.
+                    unsafe { slab.block(next) }.prefetch(len as usize);
+                }
+                // SAFETY: below the capacity. The epoch is pinned, so the slab is alive.
+                let row = unsafe { slab.cells(first, (end - first) as usize) };
+                if n == TOGETHER || n > 0 && together[0].len() != row.len() {
+                    rows(at, &together[..n]);
+                    n = 0;
+                }
+                together[n] = row;
+                n += 1;
             }
+            rows(at, &together[..n]);
         };
         let (mut at, mut first, mut len) = (0, 0, 0);
         for (i, slot) in slots.enumerate() {
