@@ -32,9 +32,7 @@ pub(crate) fn millis() -> u64 {
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 fn coarse_millis() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    (now.tv_sec * 1000 + now.tv_nsec / 1_000_000)
-        .try_into()
-        .unwrap_or(0)
+    Duration::try_from(now).map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]

@@ -330,29 +330,36 @@ fn an_interval_does_not_count_what_has_moved() {
 /// So it was where snapshots with other constant labels had been merged: each part has an overflow series of its own.
 #[test]
 fn an_interval_of_merged_parts_does_not_count_what_has_moved() {
-    let parts = ["one", "two"].map(|host| {
+    let parts = [None, Some("one"), Some("two")].map(|host| {
         let registry = Registry::new();
-        let c = Counter::<()>::builder("c_total", "")
-            .labels(["x"])
-            .constant("host", host)
-            .register(&registry)
-            .unwrap();
+        let c = Counter::<()>::builder("c_total", "").labels(["x"]);
+        let c = match host {
+            Some(host) => c.constant("host", host),
+            None => c,
+        };
+        let c = c.register(&registry).unwrap();
+        c.with(["gone before"]).add(100);
+        c.remove(["gone before"]);
         c.with(["a"]).add(5);
         (registry, c)
     });
     let merged = || {
         let mut all = parts[0].0.snapshot();
-        all.merge(&parts[1].0.snapshot()).unwrap();
+        for (registry, _) in &parts[1..] {
+            all.merge(&registry.snapshot()).unwrap();
+        }
         all
     };
     let before = merged();
-    for ((_, c), more) in parts.iter().zip([2, 3]) {
+    for ((_, c), more) in parts.iter().zip([1, 2, 3]) {
         c.with(["a"]).add(more);
         c.remove(["a"]);
     }
     let since = merged().since(&before);
+    let x = ("x", "__overflow__");
+    assert_eq!(since.get("c_total", &[x]), Some(1.0));
     for (host, more) in [("one", 2.0), ("two", 3.0)] {
-        let overflow = [("host", host), ("x", "__overflow__")];
+        let overflow = [("host", host), x];
         assert_eq!(since.get("c_total", &overflow), Some(more), "{host}");
     }
 }

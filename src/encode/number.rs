@@ -25,10 +25,10 @@ pub(super) fn integer_line(out: &mut Vec<u8>, n: u64) {
         return;
     }
     // Short ones, which most are, side by side in one word and by a copy of a fixed size: no table, no loop, no call.
-    let fours = n / 10_000 | n % 10_000 << 32;
-    let hundreds = fours * 10_486 >> 20 & 0x7F_0000_007F;
+    let fours = (n / 10_000) | ((n % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x7F_0000_007F;
     let twos = hundreds | (fours - 100 * hundreds) << 16;
-    let tens = twos * 103 >> 10 & 0x000F_000F_000F_000F;
+    let tens = ((twos * 103) >> 10) & 0x000F_000F_000F_000F;
     let digits = tens | (twos - 10 * tens) << 8;
     let zeros = (digits | 1 << 63).trailing_zeros() / 8;
     let digits = (digits | u64::from_ne_bytes([b'0'; 8])) >> (8 * zeros);

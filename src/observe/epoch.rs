@@ -2,7 +2,8 @@
 //!
 //! The epochs are ours alone. In those that all crates share, a pin may run what another crate deferred: a destructor of the
 //! host, which may count, remove a series or scrape, and would do so in the middle of a flush or under a lock of ours. What
-//! we defer only frees memory and notes that it is time.
+//! we defer only frees memory and notes that it is time. An allocator of the host that updates metrics would come back in all
+//! the same; README says that it must not.
 
 #[cfg(not(loom))]
 pub(super) use process::{Guard, pin};

@@ -2,8 +2,9 @@
 //!
 //! Who keeps another place takes the word away, stores the pointer, and then its word; a reader loads word, pointer, word.
 //!
-//! - K1: a word has one pointer only, while another is being stored there is no word, and none comes back: who finds one keeps
-//!   it only where the word is still the one from before it looked. So between two loads of one word lies its pointer.
+//! - K1: a word has one pointer. While a pointer is being stored there is no word. A word that was replaced never returns: a
+//!   finder stores only if the word is still the one that it read before it looked. So between two loads of one word lies its
+//!   pointer.
 //! - K2: what is pointed to lives as long as the owner: it was borrowed from it for any lifetime there is, and the owner
 //!   is shared, so nobody has it for themselves.
 

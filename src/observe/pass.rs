@@ -146,7 +146,8 @@ impl<'e> Pass<'e> {
                     continue;
                 }
                 if len >= 16 {
-                    // What comes next is likely to lie behind: slots are given out in the order of series.
+                    // What comes next is likely to lie behind: slots are given out in the order of series. Two rows ahead:
+                    // memory takes longer than one takes to be read.
                     let next = (end + 2 * len).min(slab.capacity() - 1);
                     // SAFETY: below the capacity; the epoch is pinned.
                     unsafe { slab.block(next) }.prefetch(len as usize);

@@ -1,6 +1,7 @@
 //! Snapshots subtract (intervals) and add up (threads, processes, machines).
 
 use std::cell::LazyCell;
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
@@ -319,9 +320,9 @@ impl Family {
         if overflows.is_empty() {
             return;
         }
-        // The one that says the least of its series comes first.
-        let own = |set: &BTreeMap<_, _>| set.values().filter(|value| *value != OVERFLOW).count();
-        overflows.sort_by_key(|(_, set)| own(set));
+        // First those where most has moved to; of these the one that says the most of what it takes.
+        let moved = |set: &BTreeMap<_, _>| set.values().filter(|value| *value == OVERFLOW).count();
+        overflows.sort_by_key(|(_, set)| Reverse((moved(set), set.len())));
         let now = self.places();
         let gone: Vec<_> = (0..before.len())
             .filter(|i| !now.contains_key(&*labels::ordered(before.texts.get(*i))))
