@@ -31,7 +31,7 @@ pub(super) const SUM: usize = 1;
 pub(super) const BUCKET: usize = 3;
 
 /// How many series before its turn a scrape asks for a series' memory.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 
 /// The most buckets a histogram can have, `+Inf` included.
 pub const MOST_BUCKETS: usize = 16_384;
