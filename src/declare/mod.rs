@@ -370,7 +370,7 @@ macro_rules! labelled {
             ///
             /// What it counted stays in the family's sum; a gauge is forgotten. To be set to the value that it has is no
             /// change of a gauge. An up-down counter stays while it is not 0, and goes where every scrape finds it at 0,
-            /// whatever happens between them. It comes back with its next update.
+            /// whatever happens between them. A series that went comes back with its next update.
             #[must_use]
             pub const fn expire_after(mut self, idle: std::time::Duration) -> Self {
                 self.inner.desc.expire_after = Some(idle);
@@ -434,8 +434,10 @@ macro_rules! labelled {
 
             /// Forgets every series and what it counted. The series of closed label sets stay.
             ///
-            /// The overflow series stays as well, from zero on. But of a summary its quantiles are those of all that it
-            /// ever observed, or of the window; and a sum that was infinite is so again with the next observation.
+            /// Of counters, histograms and summaries the overflow series stays as well, from zero on. But of a summary its
+            /// quantiles are those of all that it ever observed, or of the window; a sum that was infinite is so again
+            /// with the next observation, and a counter that was infinite stays so. What is in flight is not forgotten:
+            /// what an up-down counter's series held moves to its overflow series, as in [`remove`](Self::remove).
             pub fn clear(&self) {
                 self.inner.family().retain(true, |_| false);
             }
