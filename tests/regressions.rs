@@ -72,6 +72,38 @@ fn bounds_given_too_late_change_nothing() {
     assert!(neighbours.iter().all(|n| n.total() == 0));
 }
 
+/// With more bounds than the family's its combinations seemed too many for a row, and were updated before they had one.
+#[test]
+fn bounds_given_too_late_break_no_row() {
+    #[derive(Labels)]
+    struct Outcome {
+        outcome: bool,
+    }
+    static MANY: [f64; 2000] = {
+        let mut bounds = [0.0; 2000];
+        let mut i = 0;
+        while i < 2000 {
+            bounds[i] = i as f64;
+            i += 1;
+        }
+        bounds
+    };
+    let registry = Registry::new();
+    let h = Histogram::<Outcome>::builder("h", "")
+        .buckets(&[1.0])
+        .hot()
+        .register(&registry)
+        .unwrap();
+    let h = h.buckets(&MANY);
+    let no = Outcome { outcome: false };
+    h.with(no).observe(0.5);
+    for outcome in [false, true] {
+        h.bind(Outcome { outcome }).observe(0.5);
+    }
+    let seen = [false, true].map(|outcome| h.get(Outcome { outcome }).unwrap().counts);
+    assert_eq!(seen, [[2, 0], [1, 0]]);
+}
+
 /// A snapshot that was used again kept the bounds of a histogram that had been replaced.
 #[test]
 fn a_reused_snapshot_follows_new_bounds() {

@@ -75,6 +75,8 @@ impl<C: Exported> Declaration<C> {
             L::with_texts(labels, |texts| self.family().with(texts)).into()
         } else if !has_row(C::cells(&self.desc), L::DENSE) {
             let family = self.family();
+            // Its series may have fewer cells than this declaration says, if that was given other buckets since.
+            family.row(L::DENSE, L::dense_texts);
             let index = L::dense_index(labels);
             family.dense(L::DENSE, index, L::dense_texts).into()
         } else {

@@ -207,7 +207,8 @@ impl<C: Exported> Family<C> {
             .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), 8))
     }
 
-    /// The series of a closed label set. Who updates it calls [`row`](Self::row) before.
+    /// The series of a closed label set. Who updates it calls [`row`](Self::row) before, whatever its declaration says: a
+    /// series that has a slot is in no row any more.
     #[inline]
     pub(crate) fn dense(
         &self,
