@@ -376,28 +376,6 @@ impl Entry {
     }
 }
 
-/// The suffixes of a kind's samples, in any format.
-fn suffixes(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Counter => &["", "_total", "_created"],
-        Kind::Gauge | Kind::StateSet | Kind::Unknown => &[""],
-        Kind::Info => &["", "_info"],
-        Kind::Summary => &["", "_count", "_sum", "_created"],
-        Kind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
-        Kind::GaugeHistogram => &["", "_bucket", "_gcount", "_gsum", "_count", "_sum"],
-    }
-}
-
-/// The name without the suffix that OpenMetrics moves to the sample.
-fn base(name: &str, kind: Kind) -> &str {
-    let suffix = match kind {
-        Kind::Counter => "_total",
-        Kind::Info => "_info",
-        _ => "",
-    };
-    name.strip_suffix(suffix).unwrap_or(name)
-}
-
 /// A name, the kind of its family, and whether the name may be outside the old character set.
 type Exposed<'a> = (&'a str, Kind, bool);
 
@@ -429,7 +407,7 @@ pub(crate) fn clashing<'a>(
     family: &snapshot::Family,
 ) -> Option<&'a snapshot::Family> {
     let own = (family.name(), family.kind());
-    let base = base(own.0, own.1);
+    let base = own.1.stem(own.0);
     // A name that clashes begins like this one, or like what this one is a sample of.
     let without = OF_SAMPLES.iter().find_map(|end| base.strip_suffix(end));
     [Some(base), without]
@@ -444,13 +422,13 @@ pub(crate) fn clashing<'a>(
         })
 }
 
-/// Every suffix of [`suffixes`]; none is the end of another.
+/// Every suffix of [`Kind::suffixes`]; none is the end of another.
 const OF_SAMPLES: [&str; 8] = [
     "_total", "_created", "_info", "_count", "_sum", "_bucket", "_gcount", "_gsum",
 ];
 
 fn clash_as_written((a, a_kind): (&str, Kind), (b, b_kind): (&str, Kind)) -> bool {
-    let (a_base, b_base) = (base(a, a_kind), base(b, b_kind));
+    let (a_base, b_base) = (a_kind.stem(a), b_kind.stem(b));
     // Cheap first: one of the two is the beginning of the other.
     let (long, short) = if a_base.len() > b_base.len() {
         (a_base, b_base)
@@ -458,8 +436,8 @@ fn clash_as_written((a, a_kind): (&str, Kind), (b, b_kind): (&str, Kind)) -> boo
         (b_base, a_base)
     };
     long.strip_prefix(short).is_some_and(|rest| {
-        suffixes(a_kind).iter().any(|a| {
-            suffixes(b_kind).iter().any(|b| {
+        a_kind.suffixes().iter().any(|a| {
+            b_kind.suffixes().iter().any(|b| {
                 let (long_suffix, short_suffix) = if a_base.len() > b_base.len() {
                     (a, b)
                 } else {
@@ -515,6 +493,8 @@ pub(crate) fn enlist_all() {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use crate::snapshot::{Family, Values};
 
     use super::*;
@@ -530,10 +510,12 @@ mod tests {
             Kind::Histogram,
             Kind::GaugeHistogram,
         ];
-        let ends = OF_SAMPLES.iter().chain(&["", "_sum_total", "_sums"]);
+        // What kinds write, not what is looked for.
+        let ends = kinds.iter().flat_map(|kind| kind.suffixes());
+        let ends: BTreeSet<_> = ends.chain(&["", "_sum_total", "_sums"]).collect();
         let names: Vec<_> = ["a", "ab", "b"]
             .iter()
-            .flat_map(|stem| ends.clone().map(move |end| format!("{stem}{end}")))
+            .flat_map(|stem| ends.iter().map(move |end| format!("{stem}{end}")))
             .collect();
         let all: Vec<_> = names
             .iter()

@@ -57,10 +57,7 @@ impl Kind {
             Self::Unknown => "untyped",
         }
     }
-}
 
-#[cfg(any(feature = "tower", feature = "push"))]
-impl Kind {
     /// What the samples of a family may end in behind its [`stem`](Self::stem), in one format or another.
     pub(crate) fn suffixes(self) -> &'static [&'static str] {
         match self {
