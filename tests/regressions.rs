@@ -738,6 +738,27 @@ fn what_a_collector_exposes_is_no_others() {
     assert!(errors.unwrap() >= 1.0);
 }
 
+/// On pages of the old character set both would be `a_b`.
+#[test]
+fn what_a_collector_exposes_is_no_others_escaped() {
+    let registry = Registry::new();
+    let dotted = Gauge::<()>::builder("a.b", "").utf8();
+    dotted.register(&registry).unwrap().set(1.0);
+    registry
+        .collect("late", |out: &mut Collected| {
+            out.gauge("a_b", "", &[], 2.0)?;
+            Ok(out.gauge("a_c", "", &[], 2.0)?)
+        })
+        .unwrap();
+    let names = |now: &Snapshot| {
+        now.families()
+            .map(|f| f.name().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&registry.snapshot()), ["a.b", "a_c"]);
+    page(&registry);
+}
+
 /// With a limit of one what was said first stood for ever, and there was an overflow series.
 #[test]
 fn an_info_changes_whatever_its_limit() {

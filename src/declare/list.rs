@@ -390,7 +390,7 @@ fn clash((a, a_kind, a_utf8): Exposed<'_>, (b, b_kind, b_utf8): Exposed<'_>) -> 
     if clash_as_written((a, a_kind), (b, b_kind)) {
         return true;
     }
-    if !a_utf8 && !b_utf8 {
+    if !a_utf8 && !b_utf8 || !may_begin_alike(a, b) {
         return false;
     }
     Escaping::LOSSY.iter().any(|escaping| {
@@ -399,6 +399,16 @@ fn clash((a, a_kind, a_utf8): Exposed<'_>, (b, b_kind, b_utf8): Exposed<'_>) -> 
         escaping.name(b, &mut two);
         clash_as_written((&one, a_kind), (&two, b_kind))
     })
+}
+
+/// Whether two names may have a common beginning once they are escaped; it costs less than to escape them.
+fn may_begin_alike(a: &str, b: &str) -> bool {
+    let [a, b] = [a, b].map(|name| match name.bytes().next() {
+        Some(first) if first.is_ascii_alphabetic() || first == b':' => first,
+        _ => b'_',
+    });
+    // The last way to escape puts `U__` before names.
+    a == b || a == b'U' || b == b'U'
 }
 
 /// The one of these families, which are in the order of their names, that would expose a sample of `family` as well.
@@ -419,6 +429,13 @@ pub(crate) fn clashing<'a>(
                 .iter()
                 .take_while(|other| other.name().starts_with(stem))
                 .find(|other| clash_as_written(own, (other.name(), other.kind())))
+        })
+        .or_else(|| {
+            let mut utf8 = families.iter().filter(|other| other.meta.utf8);
+            utf8.find(|other| {
+                let other = (other.name(), other.kind(), true);
+                clash((own.0, own.1, family.meta.utf8), other)
+            })
         })
 }
 
@@ -548,5 +565,48 @@ mod tests {
                 assert_eq!(found, clash.then(|| other.name().to_owned()));
             }
         }
+    }
+
+    /// What is found without escaping, as names begin differently, is right.
+    #[test]
+    fn names_that_clash_may_begin_alike() {
+        let names = [
+            "a.b",
+            "a_b",
+            "a_dot_b",
+            "a__b",
+            "U__a_2e_b",
+            "é",
+            "_",
+            "U__e9_",
+            "9.a",
+            "_.a",
+            "_dot_a",
+            ".a",
+            ":a",
+            "_a",
+        ];
+        let escaped = |name| {
+            Escaping::LOSSY.map(|escaping| {
+                let mut out = String::new();
+                escaping.name(name, &mut out);
+                out
+            })
+        };
+        let (mut clashing, mut different) = (0, 0);
+        for a in names {
+            for b in names {
+                let mut pairs = escaped(a).into_iter().zip(escaped(b));
+                let same = pairs.any(|(a, b)| a == b);
+                assert_eq!(
+                    clash((a, Kind::Gauge, true), (b, Kind::Gauge, true)),
+                    same,
+                    "{a} {b}"
+                );
+                clashing += usize::from(same && a != b);
+                different += usize::from(!may_begin_alike(a, b));
+            }
+        }
+        assert!(clashing > 0 && different > 0);
     }
 }
