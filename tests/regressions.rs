@@ -759,6 +759,25 @@ fn what_a_collector_exposes_is_no_others_escaped() {
     page(&registry);
 }
 
+/// The prefix is not put before the names of functions: with it a family could be one of them.
+#[test]
+fn a_prefix_makes_no_family_a_functions() {
+    let registry = Registry::new();
+    registry.gauge_fn("app_x_total", "", || 1.0).unwrap();
+    registry.counter("x_total", "").unwrap();
+    registry.gauge_fn("lib_x", "", || 1.0).unwrap();
+    for (prefix, says) in [
+        ("app_", "`app_x_total` is there already"),
+        ("lib_", "`lib_x`"),
+    ] {
+        let error = registry.prefix(prefix).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    registry.prefix("a_").unwrap();
+    assert_eq!(registry.names(), ["a_x_total", "app_x_total", "lib_x"]);
+    page(&registry);
+}
+
 /// With a limit of one what was said first stood for ever, and there was an overflow series.
 #[test]
 fn an_info_changes_whatever_its_limit() {

@@ -119,8 +119,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// A prefix outside the grammar of names, one with a colon where there are state sets, and a registry that was
-    /// scraped already.
+    /// A prefix outside the grammar of names, one with a colon where there are state sets, one that makes a family's
+    /// samples those of a function, and a registry that was scraped already.
     pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
         self.enlist();
         self.list().set_prefix(prefix)

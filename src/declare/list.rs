@@ -135,7 +135,7 @@ impl List {
             .map(|other| &other.desc)
             .find(|other| other.name == new || clash(renamed.exposed(), other.exposed()))
             .map(|other| Error::taken(new, other.name, Some(other.location)))
-            .or_else(|| inner.check_collected(&renamed).err());
+            .or_else(|| inner.check_collected(inner.prefix, &renamed).err());
         let desc = if taken.is_none() { renamed } else { desc };
         let twins = entry.twins.clone();
         let empty = OnceLock::new();
@@ -243,6 +243,7 @@ impl List {
         }
         for entry in inner.entries.values() {
             entry.desc.check_prefixed(prefix)?;
+            inner.check_collected(prefix, &entry.desc)?;
         }
         inner.prefix = intern(prefix);
         Ok(())
@@ -318,7 +319,7 @@ impl Inner {
                 return Err(Error::taken(desc.name, there.name, Some(there.location)));
             }
         }
-        self.check_collected(&desc)?;
+        self.check_collected(self.prefix, &desc)?;
         let entry = Entry {
             desc,
             twins: vec![family],
@@ -333,10 +334,10 @@ impl Inner {
 }
 
 impl Inner {
-    /// That a family exposes no sample of a collector's.
-    fn check_collected(&self, desc: &Desc) -> Result<(), Error> {
+    /// That a family exposes no sample of a collector's with this prefix.
+    fn check_collected(&self, prefix: &str, desc: &Desc) -> Result<(), Error> {
         for other in &self.collected {
-            let exposed = format!("{}{}", self.prefix, desc.name);
+            let exposed = format!("{prefix}{}", desc.name);
             if exposed == other.name {
                 return Err(Error::collect(&exposed, "is there already"));
             }
