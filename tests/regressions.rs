@@ -778,6 +778,28 @@ fn a_prefix_makes_no_family_a_functions() {
     page(&registry);
 }
 
+/// Between what `clear` did to the collectors and to their names a collector's own end could add one, which lost its name.
+#[test]
+fn what_is_added_while_a_registry_is_cleared_keeps_its_name() {
+    struct Adds(Registry);
+    impl Drop for Adds {
+        fn drop(&mut self) {
+            self.0.gauge_fn("h_count", "", || 2.0).unwrap();
+        }
+    }
+    let registry = Registry::new();
+    let adds = Adds(registry.clone());
+    registry
+        .collect("adds", move |_: &mut Collected| {
+            let Adds(_) = &adds;
+            Ok(())
+        })
+        .unwrap();
+    registry.clear();
+    assert_eq!(registry.names(), ["h_count"]);
+    assert!(registry.histogram("h", "").is_err());
+}
+
 /// With a limit of one what was said first stood for ever, and there was an overflow series.
 #[test]
 fn an_info_changes_whatever_its_limit() {

@@ -319,9 +319,13 @@ impl Registry {
 
     /// Takes everything out.
     pub fn clear(&self) {
-        let removed = std::mem::take(&mut *lock(&self.0.collectors));
-        drop(removed);
+        let mut collectors = lock(&self.0.collectors);
+        // At once: what somebody adds meanwhile keeps its name.
         self.list().clear();
+        let removed = std::mem::take(&mut *collectors);
+        // As in `remove`.
+        drop(collectors);
+        drop(removed);
     }
 
     /// Every series at zero, for a child after `fork`, which has a copy of all that its parent counted.
