@@ -407,11 +407,19 @@ impl Registry {
                 let _ = selves::collect(self.list(), &pass, settings.last, snapshot, &mut selves);
             }
         }
+        let mut failed = None;
         for (name, family) in collected
             .into_iter()
             .chain(selves.families.into_iter().map(|family| (None, family)))
         {
-            self.insert(snapshot, name.as_deref(), family);
+            // A collector's families stand together: one failure of it in a scrape.
+            if let Err(why) = insert(snapshot, family)
+                && let Some(name) = name
+                && failed.as_ref() != Some(&name)
+            {
+                self.failed(&name, &why);
+                failed = Some(name);
+            }
         }
         settings.last = LastScrape {
             seconds: start.elapsed().as_secs_f64(),
@@ -467,23 +475,21 @@ impl Registry {
             }
         }
     }
+}
 
-    fn insert(&self, snapshot: &mut Snapshot, collector: Option<&str>, family: Family) {
-        let families = &mut snapshot.families;
-        let name = family.name();
-        if let Some(other) = clashing(families, &family) {
-            if let Some(collector) = collector {
-                let why = format!(
-                    "writes `{name}`, whose samples are those of `{}`",
-                    other.name()
-                );
-                self.failed(collector, &why);
-            }
-        } else {
-            let at = families.partition_point(|other| other.name() < name);
-            families.insert(at, family);
-        }
+/// Puts a family in its place, or says why not.
+fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
+    let families = &mut snapshot.families;
+    let name = family.name();
+    if let Some(other) = clashing(families, &family) {
+        let other = other.name();
+        return Err(format!(
+            "writes `{name}`, whose samples are those of `{other}`"
+        ));
     }
+    let at = families.partition_point(|other| other.name() < name);
+    families.insert(at, family);
+    Ok(())
 }
 
 impl Source for Registry {
