@@ -182,8 +182,8 @@ fn sync(
 
 /// A body that runs in a future, as a future of its own.
 ///
-/// It owns what the body uses, so that it is `Send` where the function's own future would be; unless what comes `late`, after
-/// it, wants some of that as well.
+/// It owns what the body uses, so that it is `Send` where the function's own future would be; but for those parameters that
+/// what comes `late`, after it, wants as well.
 fn future(
     args: &Args,
     call: &Call,
@@ -196,7 +196,7 @@ fn future(
     let (kept, rest): (Vec<&Ident>, Vec<&Ident>) = call
         .parameters
         .iter()
-        .partition(|parameter| mentions(late, parameter));
+        .partition(|parameter| mentions(late, parameter) && mentions(&call.body, parameter));
     if kept.is_empty() || capture.is_none() {
         return quote_spanned!(at=> async #capture { #body });
     }
@@ -267,12 +267,25 @@ fn constant(labels: &TokenStream, parameters: &[Ident]) -> bool {
     })
 }
 
-/// Whether a parameter is named, be it in the text of a format.
+/// Whether a parameter is named, be it in the text of a format; a field or method of its name is not it.
 fn mentions(tokens: &TokenStream, parameter: &Ident) -> bool {
-    tokens.clone().into_iter().any(|token| match token {
-        TokenTree::Group(group) => mentions(&group.stream(), parameter),
-        TokenTree::Ident(ident) => ident == *parameter,
-        TokenTree::Punct(_) => false,
-        TokenTree::Literal(text) => text.to_string().contains(&format!("{{{parameter}")),
+    // How many dots come before: one is of a field, two are of a range.
+    let mut dots = 0;
+    tokens.clone().into_iter().any(|token| {
+        let before = std::mem::take(&mut dots);
+        match token {
+            TokenTree::Group(group) => mentions(&group.stream(), parameter),
+            TokenTree::Ident(ident) => before != 1 && ident == *parameter,
+            TokenTree::Punct(punct) => {
+                if punct.as_char() == '.' {
+                    dots = before + 1;
+                }
+                false
+            }
+            TokenTree::Literal(text) => {
+                let text = text.to_string();
+                text.contains(&format!("{{{parameter}")) || text.contains(&format!("{parameter}$"))
+            }
+        }
     })
 }

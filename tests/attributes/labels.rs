@@ -207,6 +207,28 @@ fn of_what_the_body_uses() {
             Ok(tries)
         }
     }
+    // Of what only the labels use: the future still owns, and is `Send`. A field of that name is another thing.
+    #[tallies::count_errors(E, labels = |why| [&name, why])]
+    fn made(name: String) -> BoxFuture<'static, Result<u8, &'static str>> {
+        struct Tries {
+            name: u8,
+        }
+        let tries = Tries { name: 1 };
+        let (_, from) = std::sync::mpsc::channel::<u8>();
+        Box::pin(async move {
+            let got = from.try_recv();
+            pause().await;
+            got.map_err(|_| "made").map(|got| got + tries.name)
+        })
+    }
+    // A parameter of a name that the attribute uses, and that is gone when the future is made.
+    #[tallies::count_errors(E, labels = |why| [name, why])]
+    fn wrapped(
+        name: &str,
+        future: impl Future<Output = Result<u8, &'static str>>,
+    ) -> impl Future<Output = Result<u8, &'static str>> {
+        std::convert::identity(future)
+    }
     // Makes its future in a function.
     #[tallies::timed(T, labels = [&name])]
     fn handed(name: String) -> impl Future<Output = usize> {
@@ -244,11 +266,17 @@ fn of_what_the_body_uses() {
     let (_, from) = std::sync::mpsc::channel();
     run(later("a".into(), from, 1)).unwrap_err();
     assert_eq!(run(handed("ab".into())), 2);
-    assert_eq!(
-        (E.get(["", "empty"]), E.get(["a", "late"])),
-        (Some(1), Some(1))
-    );
-    assert_eq!(E.len(), 2);
+    run(made("b".into())).unwrap_err();
+    run(wrapped("c", async { Err("wrapped") })).unwrap_err();
+    for labels in [
+        ["", "empty"],
+        ["a", "late"],
+        ["b", "made"],
+        ["c", "wrapped"],
+    ] {
+        assert_eq!(E.get(labels), Some(1), "{labels:?}");
+    }
+    assert_eq!(E.len(), 4);
     assert_eq!(T.get(["ab"]).map(|seen| seen.count()), Some(1));
 
     let errors = Counter::<()>::builder("of_what_the_body_uses_in_host_total", "");
