@@ -9,7 +9,8 @@ use syn::token::Brace;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     AssocType, Attribute, Block, Expr, ExprAsync, GenericArgument, Ident, PatIdent, Path,
-    PathArguments, Receiver, ReturnType, Signature, Stmt, Token, Type, TypeParamBound, parse_quote,
+    PathArguments, Receiver, ReturnType, Signature, Stmt, Token, Type, TypeImplTrait,
+    TypeParamBound, parse_quote,
 };
 
 /// A call, as an attribute gets it to measure.
@@ -80,7 +81,7 @@ pub(crate) fn rewrite(
     if let Some(tail) = tail(block, matches!(returned, Returned::Future)) {
         call.body = body_of(&tail.block);
         call.output = match &sig.output {
-            ReturnType::Type(_, ty) => future_output(ty, &returned),
+            ReturnType::Type(_, ty) => future_output(ty),
             ReturnType::Default => Output::Unknown,
         };
         call.future = Some(tail.capture);
@@ -258,25 +259,33 @@ impl Output {
 }
 
 /// What the future comes to that a type stands for: as the type says, or as the compiler knows of the type.
-fn future_output(ty: &Type, returned: &Returned) -> Output {
-    struct Find(Option<Type>);
+fn future_output(ty: &Type) -> Output {
+    #[derive(Default)]
+    struct Find {
+        output: Option<Type>,
+        hidden: bool,
+    }
     impl VisitMut for Find {
         fn visit_assoc_type_mut(&mut self, found: &mut AssocType) {
-            if found.ident == "Output" && self.0.is_none() {
-                self.0 = Some(found.ty.clone());
+            if found.ident == "Output" && self.output.is_none() {
+                self.output = Some(found.ty.clone());
             }
         }
-    }
-    let mut find = Find(None);
-    find.visit_type_mut(&mut ty.clone());
-    match (find.0, returned) {
-        (Some(ty), _) => Output::of(&ty),
-        // `impl Future` can only be named by what it comes to.
-        (None, Returned::Future) => Output::Unknown,
-        (None, _) => {
-            let ty = writable(ty);
-            Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output))
+
+        fn visit_type_impl_trait_mut(&mut self, found: &mut TypeImplTrait) {
+            self.hidden = true;
+            visit_mut::visit_type_impl_trait_mut(self, found);
         }
+    }
+    let mut find = Find::default();
+    find.visit_type_mut(&mut ty.clone());
+    match find {
+        Find {
+            output: Some(ty), ..
+        } => Output::of(&ty),
+        // An `impl Trait` can only be named by what it comes to.
+        Find { hidden: true, .. } => Output::Unknown,
+        Find { .. } => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
     }
 }
 

@@ -458,7 +458,13 @@ macro_rules! returned_futures {
                 Ok(Box::new(1))
             })
         }
+        // What it comes to is said by other names than `Output`.
+        $(#[$a])*
+        fn hidden(fail: bool) -> impl futures_util::TryFuture<Ok = u8, Error = Bad> {
+            Box::pin(async move { bad(fail) })
+        }
         for fail in [true, false] {
+            assert_eq!(run(futures_util::TryFutureExt::into_future(hidden(fail))).is_err(), fail);
             assert_eq!(run(coerced(fail)).is_err(), fail);
             assert_eq!(run(aliased(&fail)).is_err(), fail);
             assert_eq!(run(boxed(&fail)).is_err(), fail);
@@ -473,7 +479,7 @@ macro_rules! returned_futures {
         drop(shortened(true));
     };
 }
-orders!(returned_futures: 12 calls, 6 errors);
+orders!(returned_futures: 14 calls, 7 errors);
 
 macro_rules! panicking {
     ($(#[$a:meta])*) => {
