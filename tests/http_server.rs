@@ -398,6 +398,27 @@ async fn excluded_stays_excluded_beyond_the_limit() {
     assert_eq!(get_of(&registry, "http_requests_total", &labels), 1.0);
 }
 
+/// What is excluded takes no room from what is measured.
+#[tokio::test]
+async fn excluded_does_not_count_towards_the_limit() {
+    let registry = Registry::new();
+    let layer = ServerMetrics::new()
+        .limit(1)
+        .exclude(["/healthy"])
+        .route(|uri, _| Some(uri.path()))
+        .register(&registry)
+        .unwrap();
+    let mut service = layer.layer(answering(StatusCode::OK, &[], Empty::<Bytes>::new()));
+    for path in ["/healthy", "/a", "/b", "/healthy"] {
+        answer(&mut service, request("GET", path)).await;
+    }
+    for (route, expected) in [("/healthy", 0.0), ("/a", 1.0), ("__overflow__", 1.0)] {
+        let labels = [("method", "GET"), ("route", route), ("status", "200")];
+        let counted = get_of(&registry, "http_requests_total", &labels);
+        assert_eq!(counted, expected, "{route}");
+    }
+}
+
 /// Families that have room for the routes: more than the 10 000 series of any other family, and none of them overflows.
 #[tokio::test]
 async fn as_many_series_as_routes_need() {

@@ -94,13 +94,16 @@ impl Routes {
 
     #[cold]
     fn make<'a>(&'a self, bucket: &'a Chain<Route>, name: &str) -> &'a Route {
-        // Relaxed: a bound, not a count; racing threads may pass it by one each. What is excluded has no series, but a
-        // route to say so.
-        if self.seen.load(Relaxed) >= self.limit && !self.excludes(name) {
+        // What is excluded has no series, but a route to say so: of these there are no more than were named.
+        let excluded = self.excludes(name);
+        // Relaxed: a bound, not a count; racing threads may pass it by one each.
+        if !excluded && self.seen.load(Relaxed) >= self.limit {
             return &self.overflow;
         }
         let make = || {
-            self.seen.fetch_add(1, Relaxed);
+            if !excluded {
+                self.seen.fetch_add(1, Relaxed);
+            }
             Route::new(name, &self.exclude)
         };
         bucket.find_or_make(|known| *known.name == *name, make)
