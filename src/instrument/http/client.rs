@@ -21,7 +21,7 @@ use super::exchange::{Exchange, Failure, watched};
 use super::families::{Families, Making};
 use super::routes::Routes;
 use super::scheme::{CLIENT, Scheme};
-use super::templates::Templates;
+use super::templates::{self, Templates};
 
 /// What is measured of calls to other services, and how that is called; [`register`](Self::register) makes the
 /// [`Clients`].
@@ -122,7 +122,8 @@ impl ClientMetrics {
         self
     }
 
-    /// Declares the families, or finds them declared alike.
+    /// Declares the families, or finds them declared alike. What it makes, families included, lives as long as the process,
+    /// also if the registry does not: call it once.
     ///
     /// # Errors
     ///
@@ -258,8 +259,10 @@ impl ClientLayer {
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
         let all = Arc::make_mut(&mut self.templates);
         for template in templates {
-            if let Err(error) = all.add(template.as_ref(), self.routes) {
-                report(&error);
+            let template = template.as_ref();
+            match templates::Template::new(template) {
+                Ok(parsed) => all.add(parsed, self.routes.named(template)),
+                Err(error) => report(&error),
             }
         }
         self

@@ -20,7 +20,7 @@ use super::exchange::{Came, Exchange, Failure, Watch, watched};
 use super::families::{Families, Making};
 use super::routes::Routes;
 use super::scheme::{AIOPROMETHEUS, AIOPROMETHEUS_EXCLUDES, OPENTELEMETRY, PROMETHEUS, Scheme};
-use super::templates::Templates;
+use super::templates::{Template, Templates};
 
 type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync;
 
@@ -225,13 +225,20 @@ impl ServerMetrics {
         self
     }
 
-    /// Declares the families, or finds them declared alike, and makes the layer.
+    /// Declares the families, or finds them declared alike, and makes the layer. What it makes, families included, lives as
+    /// long as the process, also if the registry does not: call it once.
     ///
     /// # Errors
     ///
     /// A prefix, constant label or bounds that families do not take, a name that is taken by a family of another shape, and
     /// a template that no path matches, such as `users` or `/users/{id`.
     pub fn register(self, registry: &Registry) -> Result<ServerLayer, Error> {
+        // Before anything is declared or kept.
+        let parsed = self
+            .templates
+            .iter()
+            .map(|template| Template::new(template));
+        let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
         let families = Families::leaked(&Making {
             scheme: &self.scheme,
             prefix: &self.prefix,
@@ -241,8 +248,8 @@ impl ServerMetrics {
         })?;
         let routes = Routes::leaked(families, "", self.exclude.into(), self.limit);
         let mut templates = Templates::default();
-        for template in &self.templates {
-            templates.add(template, routes)?;
+        for (template, name) in parsed.into_iter().zip(&self.templates) {
+            templates.add(template, routes.named(name));
         }
         Ok(ServerLayer {
             server: Box::leak(Box::new(Server {

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 
-use super::routes::{Route, Routes};
+use super::routes::Route;
 
 /// Templates, and the routes that they are.
 #[derive(Clone, Debug, Default)]
@@ -11,10 +11,8 @@ pub(super) struct Templates(Vec<(Template, &'static Route)>);
 
 impl Templates {
     /// Adds one, behind those of before.
-    pub(super) fn add(&mut self, template: &str, routes: &'static Routes) -> Result<(), Error> {
-        let parsed = Template::parse(template).map_err(|why| Error::template(template, why))?;
-        self.0.push((parsed, routes.named(template)));
-        Ok(())
+    pub(super) fn add(&mut self, template: Template, route: &'static Route) {
+        self.0.push((template, route));
     }
 
     /// The route of the first that `path` matches.
@@ -26,7 +24,7 @@ impl Templates {
 }
 
 #[derive(Clone, Debug)]
-struct Template(Box<[Piece]>);
+pub(super) struct Template(Box<[Piece]>);
 
 #[derive(Clone, Debug)]
 enum Piece {
@@ -38,6 +36,10 @@ enum Piece {
 }
 
 impl Template {
+    pub(super) fn new(template: &str) -> Result<Self, Error> {
+        Self::parse(template).map_err(|why| Error::template(template, why))
+    }
+
     /// `Err` says why nothing, or more than it says, would match.
     fn parse(template: &str) -> Result<Self, &'static str> {
         // The one path that is none: that of `OPTIONS *`.
