@@ -176,7 +176,8 @@ impl ServerMetrics {
         self
     }
 
-    /// Without the family of seconds to the head: a reading of the clock and an observation less, some 40 ns of a request.
+    /// Without the family of seconds to the head: an observation less, and of an answer with a body a reading of the clock,
+    /// some 40 ns together.
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
