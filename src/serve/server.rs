@@ -150,7 +150,7 @@ impl Server {
     /// Listens on a socket that is bound already, such as one that a service manager hands over (socket activation).
     ///
     /// It stays bound while this server or whoever else has it does: clients that come while nobody serves wait, and are
-    /// served by the next one.
+    /// served by the next one. It becomes non-blocking, also for whoever else has it.
     ///
     /// ```
     /// use std::net::TcpListener;

@@ -227,7 +227,8 @@ impl Serving {
         Arc::strong_count(&self.place.open).saturating_sub(2)
     }
 
-    /// Takes no more connections, waits up to 2 s for answers under way, and gives the addresses back.
+    /// Takes no more connections, waits up to 2 s for answers under way, and gives the addresses back. A socket that was
+    /// [given](crate::Server::listener) stays bound while anybody has it, the server that it was given to among them.
     pub fn stop(self) {
         // An error means that the thread has ended already, as does one from joining.
         let _ = self.stop.send(true);
