@@ -183,7 +183,7 @@ impl Clients {
         };
         ClientLayer {
             routes,
-            templates: Arc::default(),
+            templates: None,
             kinds: Kinds::default(),
         }
     }
@@ -204,8 +204,7 @@ pub struct Template(pub &'static str);
 
 type Kind = dyn Fn(&dyn Any) -> Option<Failure> + Send + Sync;
 
-/// What the program knows of its errors; mostly nothing, and then a call shares nothing with others that it would have to
-/// count.
+/// What the program knows of its errors; mostly nothing, and then there is nothing that calls would have to count users of.
 #[derive(Clone, Default)]
 struct Kinds(Option<Arc<[Arc<Kind>]>>);
 
@@ -219,7 +218,8 @@ impl std::fmt::Debug for Kinds {
 /// Measures every call to one service: a tower layer for what takes [`http::Request`], and with the feature `reqwest` for
 /// `reqwest::Client`.
 ///
-/// Costs as much as [`ServerLayer`](super::ServerLayer), with two readings of the clock.
+/// Costs as much as [`ServerLayer`](super::ServerLayer), with two readings of the clock. What threads share is written only
+/// with [`kind_of`](Self::kind_of), by every call, and when a service of a layer with [`templates`](Self::templates) is cloned.
 ///
 /// ```
 /// # fn main() -> Result<(), tallies::Error> {
@@ -239,7 +239,7 @@ impl std::fmt::Debug for Kinds {
 #[must_use = "it measures the service that it is put around"]
 pub struct ClientLayer {
     routes: &'static Routes,
-    templates: Arc<Templates>,
+    templates: Option<Arc<Templates>>,
     kinds: Kinds,
 }
 
@@ -257,11 +257,11 @@ impl ClientLayer {
     ///
     /// One that no path matches, such as `users` or `/users/{id`, is left out, and standard error hears why.
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
-        let all = Arc::make_mut(&mut self.templates);
         for template in templates {
             let template = template.as_ref();
             match templates::Template::new(template) {
-                Ok(parsed) => all.add(parsed, self.routes.named(template)),
+                Ok(parsed) => Arc::make_mut(self.templates.get_or_insert_default())
+                    .add(parsed, self.routes.named(template)),
                 Err(error) => report(&error),
             }
         }
@@ -299,7 +299,10 @@ impl ClientLayer {
     pub(super) fn begin(&self, method: &str, template: Option<&str>, path: &str) -> Exchange {
         let route = match template {
             Some(template) => self.routes.named(template),
-            None => self.templates.find(path).unwrap_or(&self.routes.unmatched),
+            None => {
+                let known = self.templates.as_ref().and_then(|all| all.find(path));
+                known.unwrap_or(&self.routes.unmatched)
+            }
         };
         Exchange::begin(self.routes.endpoint(method, route), None)
     }
