@@ -270,7 +270,7 @@ pub(crate) fn report(what: &dyn fmt::Display) {
 }
 
 /// As [`report`], the first time that this message comes.
-#[cfg(feature = "tower")]
+#[cfg(feature = "middleware")]
 pub(crate) fn report_once(what: &dyn fmt::Display) {
     static SAID: std::sync::Mutex<std::collections::BTreeSet<String>> =
         std::sync::Mutex::new(std::collections::BTreeSet::new());

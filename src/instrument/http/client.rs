@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use crate::collect::Registry;
 use crate::declare::Info;
-use crate::error::{Error, report};
+use crate::error::{Error, report_once};
 
 use super::exchange::{Exchange, Failure, watched};
 use super::families::{Families, Making};
@@ -255,14 +255,14 @@ impl ClientLayer {
     /// The templates of paths that are called, behind those of before; a path is of the first that it matches, or
     /// `unmatched`. `{name}` stands for one segment, `{*name}` at the end for all that follow.
     ///
-    /// One that no path matches, such as `users` or `/users/{id`, is left out, and standard error hears why.
+    /// One that no path matches, such as `users` or `/users/{id`, is left out, and standard error hears why, once.
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
         for template in templates {
             let template = template.as_ref();
             match templates::Template::new(template) {
                 Ok(parsed) => Arc::make_mut(self.templates.get_or_insert_default())
                     .add(parsed, self.routes.named(template)),
-                Err(error) => report(&error),
+                Err(error) => report_once(&error),
             }
         }
         self
