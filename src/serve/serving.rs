@@ -241,6 +241,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::sync::{Condvar, Mutex, PoisonError};
+    use std::time::{Duration, Instant};
 
     use crate::Server;
     use crate::snapshot::{Snapshot, Source};
@@ -287,11 +288,9 @@ mod tests {
                 .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 .unwrap();
         }
-        for _ in 0..3000 {
-            if threads() >= 7 {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+        let end = Instant::now() + Duration::from_secs(30);
+        while threads() < 7 && Instant::now() < end {
+            std::thread::yield_now();
         }
         assert_eq!(threads(), 7);
         gate.open();
