@@ -332,6 +332,35 @@ async fn scanners_make_no_series() {
     );
 }
 
+/// Durations are observed all the same, of answers with a body and of those without.
+#[tokio::test]
+async fn without_the_time_to_the_head() {
+    let registry = Registry::new();
+    let layer = ServerMetrics::new()
+        .without_head_time()
+        .templates(["/"])
+        .register(&registry)
+        .unwrap();
+    let mut full = layer.layer(answering(StatusCode::OK, &[], Full::<Bytes>::from("abc")));
+    let full = answer(&mut full, request("GET", "/")).await;
+    full.into_body().collect().await.unwrap();
+    let mut empty = layer.layer(answering(
+        StatusCode::NO_CONTENT,
+        &[],
+        Empty::<Bytes>::new(),
+    ));
+    answer(&mut empty, request("GET", "/")).await;
+    let page = tallies::encode::text(&registry.snapshot());
+    for status in [200, 204] {
+        let line = format!(
+            "http_request_duration_seconds_count{{method=\"GET\",route=\"/\",status=\"{status}\"}} 1\n"
+        );
+        assert!(page.contains(&line), "{line}{page}");
+    }
+    assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 2.0);
+    assert!(!page.contains("http_response_start_seconds"), "{page}");
+}
+
 /// A route that is asked for by its raw path cannot fill the memory.
 #[tokio::test]
 async fn routes_are_limited() {

@@ -53,7 +53,8 @@ impl Credentials {
         self.all.push(Credential::Bearer(token.as_bytes().to_vec()));
     }
 
-    /// A secret that is empty, as one from a variable that is not set, would let in who guesses that.
+    /// A secret that is empty, as one from a variable that is not set, would let in who guesses that; one that no header can
+    /// show would let in nobody.
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.wrong {
             None => Ok(()),
@@ -169,20 +170,44 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_is_an_error() {
-        for (user, password, ok) in [("a", "b", true), ("a", "", false), ("", "b", true)] {
+    fn a_secret_that_anybody_or_nobody_could_show_is_an_error() {
+        let wrong = |credentials: &Credentials| {
+            let checked = credentials.check();
+            checked.map_or_else(|error| error.to_string(), |()| String::new())
+        };
+        for (user, password, why) in [
+            ("a", "b", ""),
+            ("", "b", ""),
+            ("a", "b:c", ""),
+            ("a", "", "password is empty"),
+            ("a:b", "c", "colon"),
+            (":", "c", "colon"),
+        ] {
             let mut credentials = Credentials::default();
             credentials.basic(user, password);
-            assert_eq!(credentials.check().is_ok(), ok);
+            let said = wrong(&credentials);
+            assert_eq!(said.is_empty(), why.is_empty(), "{user}:{password}: {said}");
+            assert!(said.contains(why), "{user}:{password}: {said}");
         }
-        let mut credentials = Credentials::default();
-        credentials.bearer("");
-        assert!(
-            credentials
-                .check()
-                .unwrap_err()
-                .to_string()
-                .contains("bearer token")
-        );
+        for (token, why) in [
+            ("a b", ""),
+            ("", "bearer token is empty"),
+            (" a", "begins or ends"),
+            ("a ", "begins or ends"),
+            ("a\n", "begins or ends"),
+            ("\r\na", "begins or ends"),
+            ("a\nb", "control character"),
+            ("a\0", "control character"),
+            ("\u{7f}a", "control character"),
+        ] {
+            let mut credentials = Credentials::default();
+            credentials.bearer(token);
+            let said = wrong(&credentials);
+            assert_eq!(said.is_empty(), why.is_empty(), "{token:?}: {said}");
+            assert!(said.contains(why), "{token:?}: {said}");
+            // What is wrong stays wrong, whatever else is right.
+            credentials.basic("a", "b");
+            assert_eq!(wrong(&credentials), said, "{token:?}");
+        }
     }
 }
