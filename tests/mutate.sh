@@ -246,7 +246,7 @@ step "a key is written after its count" observe/native.rs \
     's/(        table\.key\(slot\)\.store\(key\.0, Relaxed\);\n)(.*?value, times\) \};\n)/$2$1/s'
 step "a table is published before the copy" observe/native.rs \
     's/(        fresh\.take_over\(old, &entries\);\n)/        unsafe { block.cell(0) }.store((&raw const *fresh).expose_provenance() as u64, Release);\n$1/'
-step "a table is freed at once" observe/native.rs 's/later\(move \|\| \{(.*?)\}\);/{$1}/s'
+step "a table is freed at once" observe/native.rs 's/soon\(move \|\| \{(.*?)\}\);/{$1}/s'
 step "a table is given back before it is folded" observe/mod.rs \
     's/(        if let Some\(overflow\) = overflow \{\n            overflow\.fold\(block\);\n        \}\n)(        release\(block\);\n)/$2$1/'
 step "what is published is freed at once" observe/published.rs 's/later\(move \|\| T::free\(old\)\)/T::free(old)/'
