@@ -409,8 +409,7 @@ fn victoriametrics_takes_the_labels_as_well() {
     let odd = "instance= /&=+%?#ü\"\\";
     #[rustfmt::skip]
     pushes(&url, &[
-        "--method", "post", "--path", "/api/v1/import/prometheus", "--gzip",
-        "--job", "my job", "--grouping", odd, "vm_pushed=21.5",
+        "--path", "/api/v1/import/prometheus", "--gzip", "--job", "my job", "--grouping", odd, "vm_pushed=21.5",
     ]);
     let end = Instant::now() + Duration::from_secs(60);
     let line = loop {
@@ -429,10 +428,10 @@ fn victoriametrics_takes_the_labels_as_well() {
     let labels =
         json!({"__name__": "vm_pushed", "job": "my job", "instance": &odd["instance=".len()..]});
     assert_eq!(found["metric"], labels);
-    let said = fails(
-        &url,
-        &["--path", "/api/v1/import/prometheus", "--job", "j", "x=1"],
-    );
+    #[rustfmt::skip]
+    let said = fails(&url, &[
+        "--method", "put", "--path", "/api/v1/import/prometheus", "--job", "j", "x=1",
+    ]);
     assert!(said.contains("has no groups"), "{said}");
     std::fs::remove_dir_all(&dir).unwrap();
 }
