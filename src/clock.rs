@@ -28,7 +28,7 @@ pub(crate) fn millis() -> u64 {
     coarse_millis()
 }
 
-/// The time of the last tick: a tenth of what the precise clock costs, and it is what a new series costs most.
+/// The time of the last tick: the precise clock was a third of what a new series costs.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 fn coarse_millis() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);

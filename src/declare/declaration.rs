@@ -151,13 +151,10 @@ impl<C: Exported> Declaration<C> {
     }
 }
 
-/// The most cells of a row: what a thread has for all of its series as soon as it updates one.
-const MOST_IN_ROW: u64 = 1024;
-
 /// Whether so many series of so many cells lie in a row. Of all but histograms the compiler knows.
 #[inline(always)]
 fn has_row(cells: usize, series: usize) -> bool {
-    cells > 0 && observe::stride(cells) <= MOST_IN_ROW / series as u64
+    cells > 0 && observe::stride(cells) <= observe::MOST_IN_ROW / series as u64
 }
 
 /// Before a family is made of it: a shape needs good bounds.

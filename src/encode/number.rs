@@ -25,6 +25,8 @@ pub(super) fn integer_line(out: &mut Vec<u8>, n: u64) {
         return;
     }
     // Short ones, which most are, side by side in one word and by a copy of a fixed size: no table, no loop, no call.
+    // Fours are split into twos and those into digits, all at once: 10 486 / 2^20 is a hundredth, and 103 / 2^10 a tenth, exact
+    // enough for what is below 10 000 and 100.
     let fours = (n / 10_000) | ((n % 10_000) << 32);
     let hundreds = ((fours * 10_486) >> 20) & 0x7F_0000_007F;
     let twos = hundreds | (fours - 100 * hundreds) << 16;

@@ -336,7 +336,7 @@ fn promote(engine: &Engine, place: &Place, tag: Tag, cells: u64) {
 }
 
 /// The most cells of a row: what a thread has to have for all of them as soon as it has one.
-const MOST_IN_ROW: u64 = 1024;
+pub const MOST_IN_ROW: u64 = 1024;
 
 /// Gives cold series of `cells` cells each, which nobody has updated yet, slots that follow each other. Returns the first
 /// one's; the others' are a [`stride`] apart. `None` where there are none, or where they would be too many.

@@ -6,10 +6,23 @@ use loom::thread;
 
 use crate::observe::Tag;
 use crate::observe::kept::Kept;
-
 use crate::sync::{AtomicU64, Relaxed};
 
 use super::reached;
+
+/// Three parts, each of which is its own index.
+type Parts = Kept<[u32; 3], u32>;
+
+/// Another thread reads: what it gets is the part that the word says.
+fn read_aside(kept: &Arc<Parts>) -> thread::JoinHandle<Option<u32>> {
+    let kept = Arc::clone(kept);
+    thread::spawn(move || {
+        kept.get().map(|(part, _, index)| {
+            assert_eq!(*part, index);
+            index
+        })
+    })
+}
 
 /// Two threads find another part each while a third one reads: what it gets is the part that the word says.
 #[test]
@@ -17,18 +30,10 @@ fn a_kept_word_has_its_part() {
     let seen = reached(3, || {
         let kept = Arc::new(Kept::new(Arc::new([0_u32, 1, 2])));
         kept.find(|parts| (&parts[0], Tag::FIRST, 0));
-        let find = |kept: &Kept<[u32; 3], u32>, n: usize| {
+        let find = |kept: &Parts, n: usize| {
             kept.find(|parts| (&parts[n], Tag::FIRST, n as u32));
         };
-        let reader = {
-            let kept = Arc::clone(&kept);
-            thread::spawn(move || {
-                kept.get().map(|(part, _, index)| {
-                    assert_eq!(*part, index);
-                    index
-                })
-            })
-        };
+        let reader = read_aside(&kept);
         let finder = {
             let kept = Arc::clone(&kept);
             thread::spawn(move || find(&kept, 1))
@@ -51,21 +56,13 @@ fn a_kept_word_that_has_gone_does_not_come_back() {
         let kept = Arc::new(Kept::new(Arc::new([0_u32, 1, 2])));
         let current = Arc::new(AtomicU64::new(1));
         kept.find(|parts| (&parts[0], Tag::FIRST, 0));
-        let find = |kept: &Kept<[u32; 3], u32>, current: &AtomicU64| {
+        let find = |kept: &Parts, current: &AtomicU64| {
             kept.find(|parts| {
                 let n = current.load(Relaxed);
                 (&parts[n as usize], Tag::FIRST, n as u32)
             });
         };
-        let reader = {
-            let kept = Arc::clone(&kept);
-            thread::spawn(move || {
-                kept.get().map(|(part, _, index)| {
-                    assert_eq!(*part, index);
-                    index
-                })
-            })
-        };
+        let reader = read_aside(&kept);
         let finder = {
             let (kept, current) = (Arc::clone(&kept), Arc::clone(&current));
             thread::spawn(move || find(&kept, &current))
