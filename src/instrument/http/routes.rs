@@ -73,8 +73,8 @@ impl Routes {
             client: client.into(),
             hasher: RandomState::new(),
             buckets: std::array::from_fn(|_| Chain::default()),
-            unmatched: Route::new(UNMATCHED, &exclude),
-            overflow: Route::new(OVERFLOW, &exclude),
+            unmatched: Route::new(UNMATCHED, is_in(&exclude, UNMATCHED)),
+            overflow: Route::new(OVERFLOW, is_in(&exclude, OVERFLOW)),
             seen: AtomicUsize::new(0),
             limit,
             exclude,
@@ -104,7 +104,7 @@ impl Routes {
             if !excluded {
                 self.seen.fetch_add(1, Relaxed);
             }
-            Route::new(name, &self.exclude)
+            Route::new(name, excluded)
         };
         bucket.find_or_make(|known| *known.name == *name, make)
     }
@@ -112,7 +112,7 @@ impl Routes {
     /// Whether this path, or the route of this name, is not measured.
     #[inline]
     pub(super) fn excludes(&self, path: &str) -> bool {
-        self.exclude.iter().any(|excluded| **excluded == *path)
+        is_in(&self.exclude, path)
     }
 
     /// Where requests of this method to one of these routes count.
@@ -147,13 +147,18 @@ impl Routes {
 }
 
 impl Route {
-    fn new(name: &str, exclude: &[Box<str>]) -> Self {
+    fn new(name: &str, excluded: bool) -> Self {
         Self {
             name: name.into(),
-            excluded: exclude.iter().any(|excluded| **excluded == *name),
+            excluded,
             methods: Default::default(),
         }
     }
+}
+
+#[inline]
+fn is_in(all: &[Box<str>], name: &str) -> bool {
+    all.iter().any(|one| **one == *name)
 }
 
 #[cfg(test)]
