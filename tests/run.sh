@@ -31,6 +31,9 @@ done
 wants() { [[ " $steps " == *" $1 "* ]]; }
 
 say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
+# The whole run builds everything once and keeps nothing that another step does not need: it asks for 8 GB of disk.
+[ "$#" = 0 ] && export CARGO_INCREMENTAL=0
+done_with() { if [ "$steps" = "$all" ]; then rm -rf "$@"; fi; }
 
 # ---- What this needs ----
 
@@ -124,6 +127,7 @@ fi
 if wants loom; then
     say "loom models"
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom timeout 900 cargo test --release --lib models::
+    done_with target/loom
 fi
 if wants miri; then
     say "Miri: observe and snapshot"
@@ -131,6 +135,7 @@ if wants miri; then
     # Tree borrows: the lists of crossbeam-epoch do not keep to stacked ones. Shards live as long as the process.
     MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri \
         cargo +nightly miri test --lib -- observe:: snapshot::
+    done_with target/miri
 fi
 if wants address; then
     say "AddressSanitizer"
@@ -138,6 +143,7 @@ if wants address; then
     LSAN_OPTIONS="suppressions=$PWD/tests/leaks.txt:print_suppressions=0" RUSTFLAGS="-Zsanitizer=address" \
         CARGO_TARGET_DIR=target/address cargo +nightly test --quiet --target "$host" \
         --lib --test everything --test trouble --test declare -- --skip compile_time_errors
+    done_with target/address
 fi
 if wants fuzz; then
     for target in declare exposition read sketch text accept http; do
@@ -147,10 +153,12 @@ if wants fuzz; then
         (cd fuzz && cargo +nightly fuzz run "$target" "$PWD/../target/fuzz/$target" "corpus/$target" -- \
             -max_total_time="$fuzz_seconds" -verbosity=0 -print_final_stats=1 2>&1 | grep -avE '^(INFO|"|#####)')
     done
+    done_with fuzz/target
 fi
 if wants mutations; then
     say "mutations"
     timeout 2400 tests/mutate.sh
+    done_with target/mutate
 fi
 if wants parsers; then
     say "the parsers of others"
@@ -178,3 +186,4 @@ if wants soak; then
     tests/soak.sh 10m
 fi
 say "all of it holds: $steps"
+du -sh target | sed 's/target/of disk are in target/'
