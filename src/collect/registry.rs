@@ -5,12 +5,10 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::declare::{
-    Counter, DEFAULT, Gauge, Histogram, Info, List, UpDownCounter, clashing, enlist_all,
-};
+use crate::declare::{Counter, DEFAULT, Gauge, Histogram, Info, List, UpDownCounter, enlist_all};
 use crate::error::{Error, report};
 use crate::observe;
-use crate::snapshot::{Family, Kind, Snapshot, Source};
+use crate::snapshot::{Beside, Family, Kind, Snapshot, Source};
 
 use super::collected::{Collect, Collected};
 use super::selves::{self, LastScrape};
@@ -481,7 +479,7 @@ impl Registry {
 fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
     let families = &mut snapshot.families;
     let name = family.name();
-    if let Some(other) = clashing(families, &family) {
+    if let Some(other) = Beside::new(families).clashes(&family).next() {
         let other = other.name();
         return Err(format!(
             "writes `{name}`, whose samples are those of `{other}`"

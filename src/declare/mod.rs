@@ -90,7 +90,7 @@ pub trait Declare: Sized {
 pub(crate) use desc::{check_bounds, check_label, check_name};
 #[cfg(feature = "facade")]
 pub(crate) use list::describe;
-pub(crate) use list::{DEFAULT, REFUSED, clashing, enlist_all};
+pub(crate) use list::{DEFAULT, REFUSED, enlist_all};
 
 #[cfg(feature = "link-time")]
 pub use list::LISTED;

@@ -1,14 +1,12 @@
 //! What several registries have at one time, as one page shows it: no family twice, and no sample.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Error;
 
-use super::{Escaping, Family, Snapshot, Source};
+use super::{Beside, Family, Snapshot, Source};
 
 /// Snapshots of several sources. Families of one name are one; all others stay where they are.
 #[derive(Debug, Default)]
@@ -45,38 +43,38 @@ impl Gathered {
         if let [only] = &**snapshots {
             return page.extend((0..only.families.len()).map(|at| Place::In(0, at)));
         }
-        let (mut names, mut stems) = (HashMap::new(), Stems::default());
+        let beside: Vec<_> = snapshots
+            .iter()
+            .map(|snapshot| Beside::new(&snapshot.families))
+            .collect();
+        let mut names = HashMap::new();
         for (of, snapshot) in snapshots.iter().enumerate() {
             for (at, family) in snapshot.families.iter().enumerate() {
-                match names.entry(family.name()) {
-                    Entry::Occupied(there) => {
-                        let place: &mut Place = &mut page[*there.get()];
-                        let first = family_at(snapshots, joined, *place);
-                        if let Err(error) = first.takes(family) {
-                            misfit(error);
-                            continue;
-                        }
-                        if let Place::In(..) = place {
-                            let first = first.clone();
-                            *place = Place::Joined(joined.len());
-                            joined.push(first);
-                        }
-                        if let Place::Joined(at) = *place {
-                            joined[at].add(family);
-                        }
+                let Some(&there) = names.get(family.name()) else {
+                    // Those of one registry stand together already.
+                    let others = beside[..of].iter();
+                    let mut clashes = others.flat_map(|beside| beside.clashes(family));
+                    if let Some(other) = clashes.find(|other| names.contains_key(other.name())) {
+                        misfit(Error::beside(family.name(), other.name()));
+                        continue;
                     }
-                    Entry::Vacant(name) => {
-                        // Those of one registry stand together already.
-                        if of > 0
-                            && let Some(other) = stems.clash(family)
-                        {
-                            misfit(Error::beside(family.name(), other.name()));
-                            continue;
-                        }
-                        stems.insert(family);
-                        name.insert(page.len());
-                        page.push(Place::In(of, at));
-                    }
+                    names.insert(family.name(), page.len());
+                    page.push(Place::In(of, at));
+                    continue;
+                };
+                let place: &mut Place = &mut page[there];
+                let first = family_at(snapshots, joined, *place);
+                if let Err(error) = first.takes(family) {
+                    misfit(error);
+                    continue;
+                }
+                if let Place::In(..) = place {
+                    let first = first.clone();
+                    *place = Place::Joined(joined.len());
+                    joined.push(first);
+                }
+                if let Place::Joined(at) = *place {
+                    joined[at].add(family);
                 }
             }
         }
@@ -101,42 +99,5 @@ fn family_at<'a>(snapshots: &'a [Snapshot], joined: &'a [Family], place: Place) 
     match place {
         Place::In(of, at) => &snapshots[of].families[at],
         Place::Joined(at) => &joined[at],
-    }
-}
-
-/// Families by what all of their samples' names begin with.
-#[derive(Default)]
-struct Stems<'a>(HashMap<Cow<'a, str>, &'a Family>);
-
-impl<'a> Stems<'a> {
-    /// As a reader without UTF-8 names knows it.
-    fn stem(family: &Family) -> Cow<'_, str> {
-        let kind = family.kind();
-        if !family.meta.utf8 {
-            return Cow::Borrowed(kind.stem(family.name()));
-        }
-        let mut name = String::new();
-        Escaping::Underscores.name(family.name(), &mut name);
-        name.truncate(kind.stem(&name).len());
-        Cow::Owned(name)
-    }
-
-    fn insert(&mut self, family: &'a Family) {
-        self.0.entry(Self::stem(family)).or_insert(family);
-    }
-
-    /// A family that would write samples of the same names, in one format or another. Every suffix has one `_`, and every
-    /// family may have samples without: so it is enough to compare one's stem with the other's, and with what it writes.
-    fn clash(&self, family: &Family) -> Option<&'a Family> {
-        let stem = &*Self::stem(family);
-        let shorter = || {
-            let (before, suffix) = stem.split_at(stem.rfind('_')?);
-            let other = self.0.get(before)?;
-            other.kind().suffixes().contains(&suffix).then_some(other)
-        };
-        let longer = |suffix: &&str| self.0.get(&*format!("{stem}{suffix}"));
-        // The first suffix is none.
-        let found = family.kind().suffixes().iter().find_map(longer);
-        found.or_else(shorter).copied()
     }
 }

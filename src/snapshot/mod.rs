@@ -4,6 +4,7 @@
 //! with its own earlier snapshot, nothing is reset), and those of several processes add up ([`Snapshot::merge`]).
 
 mod arithmetic;
+mod clash;
 mod exemplar;
 mod family;
 #[cfg(any(feature = "tower", feature = "push"))]
@@ -17,6 +18,7 @@ mod values;
 
 use std::time::SystemTime;
 
+pub(crate) use clash::{Beside, Exposed, clash};
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMerge, Kind, SeriesLabels};

@@ -1,0 +1,204 @@
+//! Whether families would expose samples of one name.
+
+use super::{Escaping, Family, Kind};
+
+/// A name, the kind of its family, and whether the name may be outside the old character set.
+pub(crate) type Exposed<'a> = (&'a str, Kind, bool);
+
+/// Whether two families would expose samples of one name, in one format or another, however names are escaped.
+pub(crate) fn clash((a, a_kind, a_utf8): Exposed<'_>, (b, b_kind, b_utf8): Exposed<'_>) -> bool {
+    if clash_as_written((a, a_kind), (b, b_kind)) {
+        return true;
+    }
+    if !a_utf8 && !b_utf8 || !may_begin_alike(a, b) {
+        return false;
+    }
+    Escaping::LOSSY.iter().any(|escaping| {
+        let [mut one, mut two] = [String::new(), String::new()];
+        escaping.name(a, &mut one);
+        escaping.name(b, &mut two);
+        clash_as_written((&one, a_kind), (&two, b_kind))
+    })
+}
+
+/// Whether two names may have a common beginning once they are escaped; it costs less than to escape them.
+fn may_begin_alike(a: &str, b: &str) -> bool {
+    let [a, b] = [a, b].map(|name| match name.bytes().next() {
+        Some(first) if first.is_ascii_alphabetic() || first == b':' => first,
+        _ => b'_',
+    });
+    // The last way to escape puts `U__` before names.
+    a == b || a == b'U' || b == b'U'
+}
+
+/// Families in the order of their names, beside which others want to stand.
+pub(crate) struct Beside<'a> {
+    families: &'a [Family],
+    /// Those of them whose names are written in several ways.
+    utf8: Vec<&'a Family>,
+}
+
+impl<'a> Beside<'a> {
+    pub(crate) fn new(families: &'a [Family]) -> Self {
+        let utf8 = families.iter().filter(|family| family.meta.utf8).collect();
+        Self { families, utf8 }
+    }
+
+    /// Those that would expose a sample of `family` as well. Costs a few binary searches, unless a name is UTF-8.
+    pub(crate) fn clashes(&self, family: &Family) -> impl Iterator<Item = &'a Family> {
+        let own = (family.name(), family.kind(), family.meta.utf8);
+        let base = own.1.stem(own.0);
+        // A name that clashes begins like this one, or like what this one is a sample of.
+        let without = OF_SAMPLES.iter().find_map(|end| base.strip_suffix(end));
+        let families = self.families;
+        let as_written = [Some(base), without].into_iter().flatten();
+        let as_written = as_written.flat_map(move |stem| {
+            let from = families.partition_point(|other| other.name() < stem);
+            let alike = move |other: &&Family| other.name().starts_with(stem);
+            families[from..].iter().take_while(alike)
+        });
+        let all = if own.2 { families } else { &[] };
+        let escaped = all.iter().chain(self.utf8.iter().copied());
+        as_written
+            .chain(escaped)
+            .filter(move |other| clash(own, (other.name(), other.kind(), other.meta.utf8)))
+    }
+}
+
+/// Every suffix of [`Kind::suffixes`]; none is the end of another.
+const OF_SAMPLES: [&str; 8] = [
+    "_total", "_created", "_info", "_count", "_sum", "_bucket", "_gcount", "_gsum",
+];
+
+fn clash_as_written((a, a_kind): (&str, Kind), (b, b_kind): (&str, Kind)) -> bool {
+    let (a_base, b_base) = (a_kind.stem(a), b_kind.stem(b));
+    // Cheap first: one of the two is the beginning of the other.
+    let (long, short) = if a_base.len() > b_base.len() {
+        (a_base, b_base)
+    } else {
+        (b_base, a_base)
+    };
+    long.strip_prefix(short).is_some_and(|rest| {
+        a_kind.suffixes().iter().any(|a| {
+            b_kind.suffixes().iter().any(|b| {
+                let (long_suffix, short_suffix) = if a_base.len() > b_base.len() {
+                    (a, b)
+                } else {
+                    (b, a)
+                };
+                short_suffix.strip_prefix(rest) == Some(long_suffix)
+            })
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::snapshot::{GaugeMerge, Meta, Values};
+
+    use super::*;
+
+    fn family(name: &str, kind: Kind, utf8: bool) -> Family {
+        let meta = Meta {
+            name: name.to_owned().into(),
+            help: "".into(),
+            unit: "".into(),
+            kind,
+            merge: GaugeMerge::default(),
+            utf8,
+            constant: String::new(),
+        };
+        Family::new(meta, Values::Gauge(Vec::new()))
+    }
+
+    /// The families that are looked at are all that could be found.
+    #[test]
+    fn who_clashes_is_found_by_name() {
+        let kinds = [
+            Kind::Counter,
+            Kind::Gauge,
+            Kind::Info,
+            Kind::Summary,
+            Kind::Histogram,
+            Kind::GaugeHistogram,
+        ];
+        // What kinds write, not what is looked for.
+        let ends = kinds.iter().flat_map(|kind| kind.suffixes());
+        let ends: BTreeSet<_> = ends.chain(&["", "_sum_total", "_sums"]).collect();
+        let names: Vec<_> = ["a", "ab", "b"]
+            .iter()
+            .flat_map(|stem| ends.iter().map(move |end| format!("{stem}{end}")))
+            .collect();
+        let all: Vec<_> = names
+            .iter()
+            .flat_map(|name| kinds.map(|kind| family(name, kind, false)))
+            .collect();
+        for one in &all {
+            for other in &all {
+                let clash =
+                    clash_as_written((one.name(), one.kind()), (other.name(), other.kind()));
+                // Among others, which are all alone in their place.
+                let mut families: Vec<_> = names
+                    .iter()
+                    .filter(|name| ***name != *other.name())
+                    .map(|name| format!("{name}_"))
+                    .chain([other.name().to_owned()])
+                    .map(|name| {
+                        let mut family = other.clone();
+                        family.meta.name = name.into();
+                        family
+                    })
+                    .collect();
+                families.sort_by(|a, b| a.name().cmp(b.name()));
+                let beside = Beside::new(&families);
+                let found = beside.clashes(one).next().map(Family::name);
+                assert_eq!(found, clash.then(|| other.name()));
+            }
+        }
+    }
+
+    /// What is found without escaping, as names begin differently, is right.
+    #[test]
+    fn names_that_clash_may_begin_alike() {
+        let names = [
+            "a.b",
+            "a_b",
+            "a_dot_b",
+            "a__b",
+            "U__a_2e_b",
+            "é",
+            "_",
+            "U__e9_",
+            "9.a",
+            "_.a",
+            "_dot_a",
+            ".a",
+            ":a",
+            "_a",
+        ];
+        let escaped = |name| {
+            Escaping::LOSSY.map(|escaping| {
+                let mut out = String::new();
+                escaping.name(name, &mut out);
+                out
+            })
+        };
+        let (mut clashing, mut different) = (0, 0);
+        for a in names {
+            for b in names {
+                let mut pairs = escaped(a).into_iter().zip(escaped(b));
+                let same = pairs.any(|(a, b)| a == b);
+                assert_eq!(
+                    clash((a, Kind::Gauge, true), (b, Kind::Gauge, true)),
+                    same,
+                    "{a} {b}"
+                );
+                clashing += usize::from(same && a != b);
+                different += usize::from(!may_begin_alike(a, b));
+            }
+        }
+        assert!(clashing > 0 && different > 0);
+    }
+}
