@@ -3,10 +3,10 @@
 # a model that fails for each. Then breaks the sketch at each line marked `// mutation: name`, and names a test. What
 # nothing catches is a finding, unless it is argued below. Some fifteen minutes.
 #
-#   tests/mutate.sh            all of it
-#   tests/mutate.sh 12 15      only these orderings
-#   tests/mutate.sh native.rs  only the orderings and steps of these files
-#   tests/mutate.sh sketch     only the sketch
+#   tests/mutate.sh                    all of it
+#   tests/mutate.sh 12 15              only these orderings
+#   tests/mutate.sh observe/window.rs  only the orderings and steps of these files
+#   tests/mutate.sh sketch             only the sketch
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -42,7 +42,7 @@ perl -i -ne '
     $use = 0 if /;/;
     print;
     close ARGV if eof;
-' "$tree"/src/observe/{buckets,kept,level,memory,native,pass,published,shard,slot,stream,tally,mod,window}.rs "$tree"/src/sync/passes.rs
+' "$tree"/src/observe/{buckets,kept,level,memory,native/mod,pass,published,shard,slot,stream,tally,mod,window}.rs "$tree"/src/sync/passes.rs
 
 # What stands at a line marked `// mutation: name` instead, for the default targets. All are compiled at once; MUTATE
 # names the one that runs.
@@ -184,12 +184,12 @@ bad=$(failing "$models" $some)
 
 while IFS=$'\t' read -r site place line; do
     file=${place%:*}
-    [ $# -eq 0 ] || [[ " $* " == *" $site "* || " $* " == *" ${file##*/} "* ]] || continue
+    [ $# -eq 0 ] || [[ " $* " == *" $site "* || " $* " == *" ${file#*/src/} "* ]] || continue
     name="$site ${place#"$tree"/} $(echo "$line" | xargs -0 | tr -s ' \n' ' ')"
     case $place in
     *stream.rs*) which=$stream ;;
     *kept.rs*) which=$kept ;;
-    *native.rs*) which=$tables ;;
+    *native/mod.rs*) which=$tables ;;
     *published.rs*) which=$published ;;
     *) which=$quick ;;
     esac
@@ -204,7 +204,7 @@ only=" $* "
 # Steps left out or done wrong: a name, a file, and what perl does to it.
 step() {
     local file=$tree/src/$2 kept=target/mutate/kept
-    [[ $only == "  " || $only == *" ${2##*/} "* ]] || return
+    [[ $only == "  " || $only == *" $2 "* ]] || return
     cp "$file" $kept
     perl -0pi -e "$3" "$file"
     if cmp -s "$file" $kept; then
@@ -242,11 +242,11 @@ step "a place is found before the word is read" observe/kept.rs \
 step "a histogram has one sum" observe/buckets.rs 's/block\.cell\(SUM \+ \(side \^ 1\)\)\.store\(sum/block.cell(SUM + side).store(sum/'
 step "the cold block is not taken" observe/buckets.rs \
     's/self\.taken\s*\.compare_exchange\(false, true, [^)]*\), Relaxed\)\s*\.is_ok\(\)/true/'
-step "a key is written after its count" observe/native.rs \
+step "a key is written after its count" observe/native/mod.rs \
     's/(        table\.key\(slot\)\.store\(key\.0, Relaxed\);\n)(.*?value, times\) \};\n)/$2$1/s'
-step "a table is published before the copy" observe/native.rs \
+step "a table is published before the copy" observe/native/mod.rs \
     's/(        fresh\.take_over\(old, &entries\);\n)/        unsafe { block.cell(0) }.store((&raw const *fresh).expose_provenance() as u64, Release);\n$1/'
-step "a table is freed at once" observe/native.rs 's/soon\(move \|\| \{(.*?)\}\);/{$1}/s'
+step "a table is freed at once" observe/native/mod.rs 's/soon\(move \|\| \{(.*?)\}\);/{$1}/s'
 step "a table is given back before it is folded" observe/mod.rs \
     's/(        if let Some\(overflow\) = overflow \{\n            overflow\.fold\(block\);\n        \}\n)(        release\(block\);\n)/$2$1/'
 step "what is published is freed at once" observe/published.rs 's/later\(move \|\| T::free\(old\)\)/T::free(old)/'

@@ -1,0 +1,188 @@
+//! What tables count, alone and while threads grow and leave.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::observe::{Buckets, Cells, Engine, Outcome, Shape, Tag, end};
+
+fn shape(schema: i8, limit: u32, buckets: usize) -> Shape {
+    let resolution = Resolution {
+        schema,
+        limit,
+        zero_threshold: 1e-9,
+    };
+    Shape {
+        buckets,
+        native: Some(Arc::new(resolution)),
+    }
+}
+
+fn observe(engine: &Engine, thread: &Thread, series: &Buckets, what: (usize, f64, u64)) {
+    let tag = series.place().tag();
+    if !Buckets::observe_native(thread, series.place().last(tag), what) {
+        let outcome = series.observe_cold(engine, thread, tag, what, false);
+        assert_eq!(outcome, Outcome::Done);
+    }
+}
+
+fn total(engine: &Engine, series: &Buckets) -> Observed {
+    let mut total = Observed::default();
+    series.read(&mut engine.pass(), series.place().slot(), &mut total);
+    total
+}
+
+/// The twin: every value into its bucket, one by one.
+fn counted(values: &[f64], schema: i8) -> Native {
+    let mut native = Native::finest();
+    native.coarsen(&Resolution {
+        schema,
+        limit: 0,
+        zero_threshold: 1e-9,
+    });
+    for value in values {
+        if value.abs() <= 1e-9 {
+            native.zero_count += 1;
+        } else {
+            native.add(index::of(value.abs(), schema), *value < 0.0, 1);
+        }
+    }
+    native.settle(u32::MAX);
+    native
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 128 }))]
+    #[test]
+    fn it_counts_as_one_by_one(
+        values in proptest::collection::vec(prop_oneof![
+            4 => -1e3..1e3_f64, 1 => -1e300..1e300_f64, 1 => Just(0.0), 1 => Just(f64::INFINITY), 1 => 0.0..1e-300_f64,
+        ], 0..if cfg!(miri) { 20 } else { 200 }),
+        schema in -4_i8..=8,
+        limit in 8_u32..200,
+        hot_after in 0_usize..100,
+    ) {
+        let engine = Engine::new();
+        let series = Buckets::new(&shape(schema, limit, 2));
+        let thread = Thread::new();
+        for (i, &value) in values.iter().enumerate() {
+            if i == hot_after {
+                super::super::promote(&engine, series.place(), Tag::FIRST, 1);
+            }
+            observe(&engine, &thread, &series, (usize::from(value > 1.0), value, 1));
+        }
+        let seen = total(&engine, &series);
+        let above = values.iter().filter(|value| **value > 1.0).count() as u64;
+        prop_assert_eq!(&seen.counts, &[values.len() as u64 - above, above]);
+        let native = seen.native.unwrap();
+        prop_assert!(native.schema() <= schema);
+        let buckets = native.positive().len() + native.negative().len();
+        prop_assert!(buckets <= limit as usize || native.schema() == COARSEST);
+        prop_assert_eq!(&native, &counted(&values, native.schema()));
+    }
+}
+
+/// A fixed bucket for every value: the sum follows from the counts, so what does not belong together shows; also while
+/// exponential buckets become coarser.
+#[test]
+fn reads_are_whole_while_threads_grow_and_leave() {
+    const ROUNDS: u64 = if cfg!(miri) { 40 } else { 20_000 };
+    const VALUES: usize = 40;
+    // 2^(bucket - 10). Not by `powi`, which Miri makes a little wrong at random.
+    let value = |bucket: usize| f64::from_bits((bucket as u64 + 1013) << 52);
+    let engine = Engine::new();
+    let shape = shape(8, 8, VALUES);
+    let series = Buckets::new(&shape);
+    let check = |seen: &Observed| {
+        let native = seen.native.as_ref().unwrap();
+        let counts = seen.counts.iter().enumerate();
+        let sum: f64 = counts.map(|(i, &count)| value(i) * count as f64).sum();
+        assert_eq!((seen.sum, seen.count()), (sum, native.count()), "torn");
+        assert!(native.positive().len() <= 8, "{native:?}");
+        seen.count()
+    };
+    std::thread::scope(|scope| {
+        for t in 0..2 {
+            let (engine, series) = (&engine, &series);
+            scope.spawn(move || {
+                for life in 0..3 {
+                    let thread = Thread::new();
+                    for i in 0..ROUNDS {
+                        // Ever more buckets: the tables grow.
+                        let bucket = ((i + t) % (10 << life)) as usize;
+                        let what = (bucket, value(bucket), 1 + i % 2);
+                        observe(engine, &thread, series, what);
+                    }
+                    thread.leave();
+                }
+            });
+        }
+        let mut last = 0;
+        for _ in 0..if cfg!(miri) { 20 } else { 200 } {
+            let count = check(&total(&engine, &series));
+            assert!(count >= last, "went back");
+            last = count;
+        }
+    });
+    let seen = total(&engine, &series);
+    let all = check(&seen);
+    assert_eq!(all, 6 * (ROUNDS + ROUNDS / 2));
+    assert!(seen.native.unwrap().schema() < 0, "40 octaves, 8 buckets");
+    let overflow = Buckets::new(&shape);
+    let thread = Thread::new();
+    observe(&engine, &thread, &overflow, (0, value(0), 1));
+    thread.leave();
+    let retired = engine.pass().retire(series.place());
+    let mut passes = 0;
+    while !end(
+        &mut engine.pass(),
+        &shape,
+        &series,
+        retired,
+        Some(&overflow),
+    ) {
+        passes += 1;
+        assert!(passes < 10_000, "never safe");
+    }
+    assert_eq!(check(&total(&engine, &overflow)), all + 1);
+    assert_eq!(total(&engine, &series).count(), 0);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "thousands of buckets")]
+fn the_largest_limit_is_reached_and_not_passed() {
+    const LIMIT: usize = 8192;
+    let engine = Engine::new();
+    let series = Buckets::new(&shape(8, LIMIT as u32, 1));
+    let thread = Thread::new();
+    super::super::promote(&engine, series.place(), Tag::FIRST, 1);
+    let fill = |from: usize, to: usize| {
+        for i in from..to {
+            // Both sides of zero: the limit is that of both.
+            let value = index::upper(i as i32 / 2, 8) * [1.0, -1.0][i % 2];
+            observe(&engine, &thread, &series, (0, value, 1));
+        }
+        let native = total(&engine, &series).native.unwrap();
+        let buckets = native.positive().len() + native.negative().len();
+        (native.schema(), buckets, native.count())
+    };
+    assert_eq!(fill(0, LIMIT), (8, LIMIT, LIMIT as u64));
+    let after = fill(LIMIT, LIMIT + 2);
+    assert_eq!((after.0, after.2), (7, LIMIT as u64 + 2));
+    assert!(after.1 <= LIMIT / 2 + 2, "{after:?}");
+}
+
+#[test]
+fn an_observation_inside_a_replacement_is_refused_where_it_would_need_another() {
+    let engine = Engine::new();
+    let series = Buckets::new(&shape(3, 160, 1));
+    let thread = Thread::new();
+    observe(&engine, &thread, &series, (0, 1.0, 1));
+    thread.alone(|| {
+        observe(&engine, &thread, &series, (0, 1.0, 1));
+        observe(&engine, &thread, &series, (0, 2.0, 1));
+    });
+    assert_eq!(total(&engine, &series).count(), 2);
+    assert_eq!(engine.stats.refused.load(Relaxed), 1);
+}
