@@ -52,7 +52,7 @@ impl Error {
         Self::new(format!("buckets of family `{family}` {why}"))
     }
 
-    pub(crate) fn window(family: &str, why: &impl fmt::Display) -> Self {
+    pub(crate) fn family(family: &str, why: &impl fmt::Display) -> Self {
         Self::new(format!("family `{family}`: {why}"))
     }
 
@@ -73,6 +73,13 @@ impl Error {
                  and `_sum` count, and so does what escaping makes of a UTF-8 name; call one of them differently"
             ))
         }
+    }
+
+    pub(crate) fn not_equal(name: &str, at: &Location<'_>, first: &Location<'_>) -> Self {
+        Self::new(format!(
+            "family `{name}`, declared at {at}, is not exported, as another one is declared at {first}: two statics share a \
+             family where they are equal, help text included; else call one of them differently"
+        ))
     }
 
     #[cfg(any(feature = "tower", feature = "push"))]
@@ -111,8 +118,18 @@ impl Error {
         ))
     }
 
+    pub(crate) fn prefix_too_late(prefix: &str) -> Self {
+        Self::new(format!(
+            "prefix `{prefix}`: a prefix is given at start-up, before the first scrape"
+        ))
+    }
+
     pub(crate) fn update(family: &str, value: f64, why: &str) -> Self {
         Self::new(format!("family `{family}` {why}, got {value}"))
+    }
+
+    pub(crate) fn trace_ids_taken() -> Self {
+        Self::new("where trace ids come from was said before: it is said once, for the process")
     }
 
     pub(crate) fn exemplar(why: &str) -> Self {
@@ -249,7 +266,8 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Error({self})")
+        // As it is shown where `main` returns it.
+        write!(f, "{self}")
     }
 }
 

@@ -70,7 +70,7 @@ pub use tallies_macros::{LabelValue, Labels, Metrics, metric};
 /// The values of labels.
 #[cfg(not(loom))]
 pub mod label {
-    pub use crate::declare::label::{DynLabelValue, Scratch};
+    pub use crate::declare::label::Scratch;
 }
 
 /// Every family's merged value now: [`Registry::snapshot`] of the default registry.

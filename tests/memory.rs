@@ -147,7 +147,7 @@ fn memory_does_not_follow_what_has_ended() {
                 .unwrap();
             for i in 0..100 {
                 c.with([&i.to_string()]).inc();
-                any.with(&[("i", &i)]).observe(1.0);
+                any.with(&[("i", &i.to_string())]).observe(1.0);
             }
             let _ = registry.snapshot();
         }

@@ -300,7 +300,7 @@ fn nothing_is_printed_twice() {
         .register(&registry)
         .unwrap();
     for x in ["a", "__overflow__", "b"] {
-        any.with(&[("overflow", &x)]).inc();
+        any.with(&[("overflow", x)]).inc();
     }
     registry
         .collect("bad", |out: &mut Collected| {
@@ -822,8 +822,8 @@ fn an_info_changes_whatever_its_limit() {
         .limit(1)
         .register(&registry)
         .unwrap();
-    any.set(&[("a", &1)]);
-    any.set(&[("bad-name", &1)]);
+    any.set(&[("a", "1")]);
+    any.set(&[("bad-name", "1")]);
     let now = registry.snapshot();
     assert_eq!(now.get("any_info", &[("a", "1")]), Some(1.0), "it stands");
     assert_eq!(now.family("any_info").unwrap().len(), 1);

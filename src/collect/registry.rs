@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::declare::{Counter, DEFAULT, Gauge, Histogram, Info, List, UpDownCounter, enlist_all};
+use crate::declare::{
+    Counter, DEFAULT, Gauge, Histogram, Info, List, Summary, UpDownCounter, enlist_all,
+};
 use crate::error::{Error, report};
 use crate::observe;
 use crate::snapshot::{Beside, Family, Kind, Snapshot, Source};
@@ -178,6 +180,24 @@ impl Registry {
     #[track_caller]
     pub fn histogram(&self, name: &str, help: &str) -> Result<Histogram, Error> {
         Histogram::builder(name, help).register(self)
+    }
+
+    /// A summary without labels and with the default objectives; for more, [`Summary::builder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`counter`](Self::counter).
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let wait = registry.summary("wait_seconds", "Time waited.")?;
+    /// wait.observe(0.25);
+    /// assert_eq!(registry.snapshot().get("wait_seconds", &[("quantile", "0.5")]), Some(0.25));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn summary(&self, name: &str, help: &str) -> Result<Summary, Error> {
+        Summary::builder(name, help).register(self)
     }
 
     /// What the program is, in labels that do not change; the value is 1.

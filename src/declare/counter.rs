@@ -169,26 +169,21 @@ macro_rules! counter_methods {
                 });
             }
         }
-    };
-}
 
-/// Those of 1.
-macro_rules! inc_methods {
-    () => {
         /// Adds 1.
         #[inline]
         pub fn inc(&self) {
-            self.add(1);
+            self.add($N::ONE);
         }
 
         /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
         pub fn inc_with(&self, exemplar: &[(&str, &str)]) {
-            self.add_with(1, exemplar);
+            self.add_with($N::ONE, exemplar);
         }
 
         /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
         pub fn inc_traced(&self) {
-            self.add_traced(1);
+            self.add_traced($N::ONE);
         }
     };
 }
@@ -223,10 +218,6 @@ impl<N: Number> Counter<(), N> {
     }
 }
 
-impl Counter {
-    inc_methods!();
-}
-
 /// One series of a counter: as [`Counter::with`] found it, for now.
 #[derive(Clone, Copy, Debug)]
 pub struct CounterSeries<'a, N: Number = u64> {
@@ -257,10 +248,6 @@ impl<N: Number> CounterSeries<'_, N> {
     }
 }
 
-impl CounterSeries<'_> {
-    inc_methods!();
-}
-
 /// One series of a counter for keeps: see [`Counter::bind`].
 ///
 /// ```
@@ -275,31 +262,31 @@ impl CounterSeries<'_> {
 /// assert_eq!(sent.get(["a"]), Some(1));
 /// # Ok::<(), tallies::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BoundCounter<N: Number = u64> {
     kept: Kept<Tally<N>>,
 }
 
 impl<N: Number> BoundCounter<N> {
-    /// Adds `n`; see [`Counter::add`].
+    counter_methods!(N);
+
+    fn family_name(&self) -> &'static str {
+        self.series().family_name()
+    }
+
     #[inline]
-    pub fn add(&self, n: N) {
-        self.series().add(n);
+    fn last(&self) -> u64 {
+        self.series().last()
     }
 
-    /// Adds `n`, and keeps these labels as the exemplar: see [`Counter::add_with`].
-    pub fn add_with(&self, n: N, exemplar: &[(&str, &str)]) {
-        self.series().add_with(n, exemplar);
+    #[inline(always)]
+    fn add_cold(&self, n: N) {
+        self.series().add_cold(n);
     }
 
-    /// Adds `n`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
-    pub fn add_traced(&self, n: N) {
-        self.series().add_traced(n);
+    fn keep(&self, n: N, labels: &[(&str, &str)]) {
+        self.series().keep(n, labels);
     }
-}
-
-impl BoundCounter {
-    inc_methods!();
 }
 
 fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {

@@ -223,6 +223,16 @@ impl<C: Exported> Kept<C> {
     }
 }
 
+impl<C: Exported> Clone for Kept<C> {
+    fn clone(&self) -> Self {
+        Self {
+            series: self.series.another(),
+            texts: self.texts.clone(),
+            dense: self.dense,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::declare::desc::Names;

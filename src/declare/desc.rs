@@ -6,7 +6,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::snapshot::sketch::Targets;
+use crate::snapshot::sketch::{TargetError, Targets};
 use crate::snapshot::{Escaping, GaugeMerge, Kind, Resolution, is_label_name, is_metric_name};
 
 use super::label::LabelSet;
@@ -33,6 +33,8 @@ pub(crate) struct Desc {
     pub(crate) targets: Targets,
     /// Whether `targets` are the family's own, and not the default.
     pub(crate) own_targets: bool,
+    /// What is wrong with them, if they come from a builder.
+    pub(crate) bad_targets: Option<TargetError>,
     /// The window of a summary's quantiles, and the number of its ages, if it says one.
     pub(crate) max_age: Option<Duration>,
     pub(crate) ages: Option<u32>,
@@ -123,6 +125,7 @@ impl Desc {
             native: None,
             targets: OBJECTIVES,
             own_targets: false,
+            bad_targets: None,
             max_age: None,
             ages: None,
             limit: DEFAULT_LIMIT,
@@ -155,12 +158,30 @@ impl Desc {
 
     pub(crate) fn set_bounds(&mut self, bounds: &[f64]) {
         static KEPT: Kept<f64> = Mutex::new(Vec::new());
+        let bounds = without_infinity(bounds);
         self.bounds = if bounds.is_empty() {
-            // Not the default, but an error.
-            &[f64::NAN]
+            // Not the default, but an error: no finite bound.
+            &[f64::NEG_INFINITY]
         } else {
             intern_list(&KEPT, bounds)
         };
+    }
+
+    /// One more quantile that is promised; the first one replaces the defaults.
+    pub(crate) const fn add_target(&mut self, phi: f64, error: f64) -> Result<(), TargetError> {
+        let targets = if self.own_targets {
+            self.targets
+        } else {
+            Targets::new(&[])
+        };
+        self.own_targets = true;
+        match targets.try_with(phi, error) {
+            Ok(targets) => {
+                self.targets = targets;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What `#[derive(Metrics)]` says.
@@ -233,7 +254,10 @@ impl Desc {
                 .check()
                 .map_err(|why| Error::buckets(self.name, why))?;
         }
-        check_window(self.max_age, self.ages).map_err(|why| Error::window(self.name, &why))
+        if let Some(why) = self.bad_targets {
+            return Err(Error::family(self.name, &why));
+        }
+        check_window(self.max_age, self.ages).map_err(|why| Error::family(self.name, &why))
     }
 
     /// That this prefix leaves its name a good one: that of a state set is its label's, too.
@@ -392,10 +416,18 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
-/// Bounds are finite and ascend; `+Inf` is always there and not written.
+/// The bounds without the last one, where that is `+Inf`: it is always there.
+pub(crate) const fn without_infinity(bounds: &[f64]) -> &[f64] {
+    match bounds {
+        [rest @ .., f64::INFINITY] => rest,
+        _ => bounds,
+    }
+}
+
+/// Bounds are finite and ascend; `+Inf` is always there.
 pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), &'static str> {
-    if bounds.is_empty() {
-        return Err("need at least one bound besides +Inf");
+    if bounds.is_empty() || matches!(bounds, [f64::NEG_INFINITY]) {
+        return Err("need at least one finite bound");
     }
     if bounds.len() >= crate::observe::MOST_BUCKETS {
         return Err("are more than 16383");
@@ -403,7 +435,7 @@ pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), &'static str> {
     let mut i = 0;
     while i < bounds.len() {
         if !bounds[i].is_finite() {
-            return Err("have to be finite; +Inf is always there and not written");
+            return Err("have to be finite, all but a last +Inf");
         }
         if i > 0 && bounds[i - 1] >= bounds[i] {
             return Err("have to ascend, each above the one before");

@@ -45,7 +45,7 @@ pub fn trace_ids(
 ) -> Result<(), Error> {
     CURRENT
         .set(Box::new(current))
-        .map_err(|_| Error::exemplar("where trace ids come from was said before"))
+        .map_err(|_| Error::trace_ids_taken())
 }
 
 /// Runs `f` with the labels that say where the current trace is, if there is one.

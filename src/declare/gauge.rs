@@ -200,6 +200,11 @@ pub struct GaugeSeries<'a> {
 impl GaugeSeries<'_> {
     gauge_methods!();
 
+    /// Adds 1 until the guard is dropped: see [`Gauge::track`].
+    pub fn track(self) -> InFlight<Self> {
+        InFlight::enter(self)
+    }
+
     #[inline]
     fn change(&self, change: Change) {
         let hot = self.handle.series().is_some_and(|found| {
@@ -224,16 +229,22 @@ fn change_found(found: Found<'_, Level>, change: Change) {
 }
 
 /// One series of a gauge for keeps: see [`Gauge::bind`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BoundGauge {
     kept: Kept<Level>,
 }
 
 impl BoundGauge {
-    /// Sets the value.
+    gauge_methods!();
+
     #[inline]
-    pub fn set(&self, value: f64) {
-        self.series().set(value);
+    fn change(&self, change: Change) {
+        self.series().change(change);
+    }
+
+    /// Adds 1 until the guard is dropped: see [`Gauge::track`].
+    pub fn track(&self) -> InFlight<&Self> {
+        InFlight::enter(self)
     }
 }
 
@@ -368,21 +379,26 @@ fn add_found(found: Found<'_, UpDown>, up: u64, down: u64) {
 }
 
 /// One series of an [`UpDownCounter`] for keeps: see [`UpDownCounter::bind`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BoundUpDownCounter {
     kept: Kept<UpDown>,
 }
 
 impl BoundUpDownCounter {
-    /// Adds 1.
-    #[inline]
-    pub fn inc(&self) {
-        self.series().inc();
+    up_down_methods!();
+
+    /// Adds 1 until the guard is dropped, however that comes about.
+    pub fn track(&self) -> InFlight<&Self> {
+        InFlight::enter(self)
     }
 
-    /// Takes 1 away.
     #[inline]
-    pub fn dec(&self) {
-        self.series().dec();
+    fn last(&self) -> u64 {
+        self.series().last()
+    }
+
+    #[inline(always)]
+    fn add_cold(&self, up: u64, down: u64) {
+        self.series().add_cold(up, down);
     }
 }

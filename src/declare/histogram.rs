@@ -9,7 +9,7 @@ use crate::observe::{self, Buckets, Cells, Observed, Outcome, Place, Shape, Tag}
 use crate::snapshot::{Kind, Natives, Resolution, Values};
 
 use super::declaration::{Declaration, Kept};
-use super::desc::{Desc, check_bounds};
+use super::desc::{Desc, check_bounds, without_infinity};
 use super::exemplar;
 use super::family::{Exported, sum_since};
 use super::handle::{Found, Handle};
@@ -125,7 +125,7 @@ labelled!(
 );
 
 impl<L: LabelSet> Histogram<L> {
-    /// The upper bounds, ascending; `+Inf` is always there and not written. Without this: .005 .01 .025 .05 .1 .25 .5 1
+    /// The upper bounds, ascending; `+Inf` is always there and need not be written. Without this: .005 .01 .025 .05 .1 .25 .5 1
     /// 2.5 5 10.
     ///
     /// # Panics
@@ -133,6 +133,7 @@ impl<L: LabelSet> Histogram<L> {
     /// On bounds that do not ascend or are not finite: a compile error in a `static`.
     #[must_use]
     pub const fn buckets(mut self, bounds: &'static [f64]) -> Self {
+        let bounds = without_infinity(bounds);
         assert!(
             check_bounds(bounds).is_ok(),
             "buckets need at least one bound; all are finite, and each is above the one before"
@@ -229,7 +230,7 @@ impl<L: LabelSet> Histogram<L> {
 }
 
 impl<L: LabelSet> HistogramBuilder<L> {
-    /// The upper bounds, ascending; `+Inf` is always there and not written. See [`linear`](crate::buckets::linear) for rows of
+    /// The upper bounds, ascending; `+Inf` is always there and need not be written. See [`linear`](crate::buckets::linear) for rows of
     /// them. Checked when it meets the registry.
     pub fn buckets(mut self, bounds: &[f64]) -> Self {
         self.desc.set_bounds(bounds);
@@ -510,25 +511,50 @@ fn observe_found(found: Found<'_, Buckets>, value: f64, times: u64) {
 }
 
 /// One series of a histogram for keeps: see [`Histogram::bind`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BoundHistogram {
     kept: Kept<Buckets>,
 }
 
 impl BoundHistogram {
-    /// Observes `value`.
+    histogram_methods!();
+
+    /// Observes the seconds until the timer is dropped.
+    pub fn start_timer(&self) -> Timer<&Self> {
+        Timer::start(self)
+    }
+
+    /// Times one call in `one_in`: see [`Histogram::sample`].
+    #[must_use]
+    pub fn sample(&self, one_in: u32) -> Sample<'_> {
+        Sample::new(self.series(), one_in)
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.series().check_observed(value)
+    }
+
     #[inline]
-    pub fn observe(&self, value: f64) {
-        self.series().observe(value);
+    fn last(&self) -> u64 {
+        self.series().last()
     }
 
-    /// Observes `value`, and keeps these labels as the exemplar: see [`Histogram::observe_with`].
-    pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)]) {
-        self.series().observe_with(value, exemplar);
+    #[inline]
+    fn bounds(&self) -> &'static [f64] {
+        self.series().bounds()
     }
 
-    /// Observes `value`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
-    pub fn observe_traced(&self, value: f64) {
-        self.series().observe_traced(value);
+    #[inline]
+    fn is_native(&self) -> bool {
+        self.series().is_native()
+    }
+
+    fn keep(&self, value: f64, labels: &[(&str, &str)]) {
+        self.series().keep(value, labels);
+    }
+
+    #[inline(always)]
+    fn observe_cold(&self, value: f64, times: u64) {
+        self.series().observe_cold(value, times);
     }
 }

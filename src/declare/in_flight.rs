@@ -41,20 +41,9 @@ track!(
     UpDownCounterSeries<'_>,
     BoundUpDownCounter,
     Gauge,
-    GaugeSeries<'_>
+    GaugeSeries<'_>,
+    BoundGauge
 );
-
-impl Track for BoundGauge {
-    #[inline]
-    fn up(&self) {
-        self.series().inc();
-    }
-
-    #[inline]
-    fn down(&self) {
-        self.series().dec();
-    }
-}
 
 impl<M: Track + ?Sized> Track for &M {
     #[inline]

@@ -141,18 +141,6 @@ impl<T: LabelValue> LabelValue for Option<T> {
     }
 }
 
-/// A label value that can be asked for its text through a reference: what [`AnyLabels`] takes.
-pub trait DynLabelValue {
-    /// The text of the value.
-    fn dyn_text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str;
-}
-
-impl<T: LabelValue> DynLabelValue for T {
-    fn dyn_text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str {
-        self.text(scratch)
-    }
-}
-
 /// The type of a family's label sets.
 ///
 /// `#[derive(Labels)]` implements it for structs with named fields: the fields are the labels. Beside that there are
@@ -217,8 +205,8 @@ impl<const N: usize> LabelSet for [&'static str; N] {
     }
 }
 
-/// Any label set per call: `{}`, `{a}` and `{a,b}` can stand in one family, in any order, and `1` and `"1"` are one
-/// series. An empty value is no label.
+/// Any label set per call, as names and values: `{}`, `{a}` and `{a,b}` can stand in one family, in any order. An empty value
+/// is no label.
 ///
 /// A label that is also a constant one of the registry or the family takes the value given here. Slower than fixed
 /// names, as each call sorts: for label sets that really differ.
@@ -229,27 +217,22 @@ impl<const N: usize> LabelSet for [&'static str; N] {
 /// static EVENTS: Counter<AnyLabels> = Counter::new("events_total").help("Things that happened.");
 ///
 /// EVENTS.with(&[]).inc();
-/// EVENTS.with(&[("kind", &"timer"), ("shard", &1)]).inc();
-/// EVENTS.with(&[("shard", &"1"), ("kind", &"timer")]).inc();
-/// assert_eq!(EVENTS.get(&[("kind", &"timer"), ("shard", &1)]), Some(2));
+/// EVENTS.with(&[("kind", "timer"), ("shard", "1")]).inc();
+/// EVENTS.with(&[("shard", &1.to_string()), ("kind", "timer")]).inc();
+/// assert_eq!(EVENTS.get(&[("kind", "timer"), ("shard", "1")]), Some(2));
 /// ```
 #[derive(Debug)]
 pub struct AnyLabels(());
 
 impl LabelSet for AnyLabels {
-    type Borrowed<'a> = &'a [(&'a str, &'a dyn DynLabelValue)];
+    type Borrowed<'a> = &'a [(&'a str, &'a str)];
 
     const NAMES: Names = Names::Any;
 
     /// Names and values in turn, sorted by name, without those that are empty.
     fn with_texts<R>(labels: &Self::Borrowed<'_>, f: impl FnOnce(&[&str]) -> R) -> R {
-        let mut scratches: Vec<Scratch> = labels.iter().map(|_| Scratch::default()).collect();
-        let mut pairs: Vec<(&str, &str)> = labels
-            .iter()
-            .zip(&mut scratches)
-            .map(|((name, value), scratch)| (*name, value.dyn_text(scratch)))
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
+        let given = labels.iter().copied();
+        let mut pairs: Vec<_> = given.filter(|(_, value)| !value.is_empty()).collect();
         pairs.sort_unstable();
         let texts: Vec<&str> = pairs
             .into_iter()
@@ -310,12 +293,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_order_any_type_one_series() {
-        let one: &[(&str, &dyn DynLabelValue)] = &[("b", &1), ("a", &"x"), ("c", &"")];
-        let two: &[(&str, &dyn DynLabelValue)] = &[("a", &String::from("x")), ("b", &"1")];
+    fn any_order_one_series() {
         let texts = |labels| AnyLabels::with_texts(&labels, |texts| texts.join("|"));
-        assert_eq!(texts(one), "a|x|b|1");
-        assert_eq!(texts(one), texts(two));
+        assert_eq!(texts(&[("b", "1"), ("a", "x"), ("c", "")]), "a|x|b|1");
+        assert_eq!(texts(&[("a", "x"), ("b", "1")]), "a|x|b|1");
     }
 
     #[test]

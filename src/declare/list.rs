@@ -239,7 +239,7 @@ impl List {
         }
         let mut inner = self.lock();
         if inner.scraped {
-            return Err(Error::constants_too_late(prefix));
+            return Err(Error::prefix_too_late(prefix));
         }
         for entry in inner.entries.values() {
             entry.desc.check_prefixed(prefix)?;
@@ -305,13 +305,17 @@ impl Inner {
         desc.check_prefixed(self.prefix)?;
         if let Some(entry) = self.entries.get_mut(desc.name) {
             let there = &entry.desc;
-            if is_static && entry.is_twin(&desc) {
+            if is_static && entry.is_twin(&desc) && entry.has_help_of(&desc) {
                 let twins = entry.twins.iter().cloned().chain([family]).collect();
                 let (desc, empty) = (*there, entry.empty.clone());
                 *entry = Arc::new(Entry { desc, twins, empty });
                 return Ok(());
             }
-            return Err(Error::taken(desc.name, desc.name, Some(there.location)));
+            return Err(if is_static {
+                Error::not_equal(desc.name, desc.location, there.location)
+            } else {
+                Error::taken(desc.name, desc.name, Some(there.location))
+            });
         }
         for entry in self.entries.values() {
             let there = &entry.desc;
@@ -356,6 +360,11 @@ impl Entry {
     /// Whether `desc` declares this family: as the first one did, or as it was described since.
     fn is_twin(&self, desc: &Desc) -> bool {
         self.twins[0].desc().is_twin(desc) || self.desc.is_twin(desc)
+    }
+
+    /// Two statics of one name and different help texts hardly mean the same.
+    fn has_help_of(&self, desc: &Desc) -> bool {
+        [self.twins[0].desc().help, self.desc.help].contains(&desc.help)
     }
 
     fn check_constant(&self, name: &str) -> Result<(), Error> {

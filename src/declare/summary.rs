@@ -139,16 +139,9 @@ impl<L: LabelSet> Summary<L> {
     /// errors too small for a sketch of 2048 values: a compile error in a `static`.
     #[must_use]
     pub const fn objective(mut self, phi: f64, error: f64) -> Self {
-        let targets = if self.inner.desc.own_targets {
-            self.inner.desc.targets
-        } else {
-            Targets::new(&[])
-        };
-        self.inner.desc.targets = match targets.try_with(phi, error) {
-            Ok(targets) => targets,
-            Err(error) => panic!("{}", error.rule()),
-        };
-        self.inner.desc.own_targets = true;
+        if let Err(error) = self.inner.desc.add_target(phi, error) {
+            panic!("{}", error.rule());
+        }
         self
     }
 
@@ -205,14 +198,31 @@ impl<L: LabelSet> Summary<L> {
 }
 
 impl<L: LabelSet> SummaryBuilder<L> {
+    /// Promises the quantile `phi` within `error` of the ranks; the first call replaces the defaults. What
+    /// [`Summary::objective`] would not compile with is an error of [`register`](Self::register).
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let s = tallies::Summary::<()>::builder("s", "A summary.").objective(0.5, 0.01).register(&registry)?;
+    /// (1..=100).for_each(|i| s.observe(f64::from(i)));
+    /// assert!((s.total().quantile(0.5).unwrap().0 - 50.0).abs() <= 1.0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn objective(mut self, phi: f64, error: f64) -> Self {
+        if let Err(error) = self.desc.add_target(phi, error) {
+            self.desc.bad_targets.get_or_insert(error);
+        }
+        self
+    }
+
     /// What is promised, instead of the defaults: quantiles and their rank errors. None: count and sum only.
     ///
     /// # Errors
     ///
     /// What [`Summary::objective`] would not compile with.
     pub fn objectives(mut self, objectives: &[(f64, f64)]) -> Result<Self, Error> {
-        self.desc.targets = Targets::try_new(objectives)
-            .map_err(|error| Error::labels(self.desc.name, &error.to_string()))?;
+        self.desc.targets =
+            Targets::try_new(objectives).map_err(|error| Error::family(self.desc.name, &error))?;
         self.desc.own_targets = true;
         Ok(self)
     }
@@ -352,16 +362,31 @@ fn observe_found(found: Found<'_, Distribution>, value: f64) {
 }
 
 /// One series of a summary for keeps: see [`Summary::bind`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BoundSummary {
     kept: Kept<Distribution>,
 }
 
 impl BoundSummary {
-    /// Observes `value`.
+    summary_methods!();
+
+    /// Observes the seconds until the timer is dropped.
+    pub fn start_timer(&self) -> Timer<&Self> {
+        Timer::start(self)
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.series().check_observed(value)
+    }
+
     #[inline]
-    pub fn observe(&self, value: f64) {
-        self.series().observe(value);
+    fn last(&self) -> u64 {
+        self.series().last()
+    }
+
+    #[inline(always)]
+    fn observe_cold(&self, value: f64) {
+        self.series().observe_cold(value);
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{Key, Unit};
 
-use crate::declare::label::DynLabelValue;
 use crate::declare::{AnyLabels, Counter, Gauge, Histogram, REFUSED, Summary, describe};
 use crate::error::{Error, report};
 
@@ -287,15 +286,11 @@ fn pairs(key: &Key, reserved: Option<&str>) -> Vec<Pair> {
     pairs
 }
 
-fn with<R>(
-    key: &Key,
-    reserved: Option<&str>,
-    f: impl FnOnce(&[(&str, &dyn DynLabelValue)]) -> R,
-) -> R {
+fn with<R>(key: &Key, reserved: Option<&str>, f: impl FnOnce(&[(&str, &str)]) -> R) -> R {
     let pairs = pairs(key, reserved);
-    let borrowed: Vec<(&str, &dyn DynLabelValue)> = pairs
+    let borrowed: Vec<(&str, &str)> = pairs
         .iter()
-        .map(|(name, value)| (&**name, value as &dyn DynLabelValue))
+        .map(|(name, value)| (&**name, &**value))
         .collect();
     f(&borrowed)
 }

@@ -41,6 +41,11 @@ impl<O, P> Kept<O, P> {
         }
     }
 
+    /// Another one of the same, which has found nothing yet.
+    pub fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.owner))
+    }
+
     /// What it is a part of.
     #[inline]
     pub fn owner(&self) -> &O {

@@ -17,6 +17,8 @@ use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
 pub trait Number:
     Copy + PartialOrd + Default + Debug + Send + Sync + 'static + private::Sealed
 {
+    #[doc(hidden)]
+    const ONE: Self;
     /// The shared cell.
     #[doc(hidden)]
     type Shared: Debug + Send + Sync;
@@ -51,6 +53,7 @@ mod private {
 }
 
 impl Number for u64 {
+    const ONE: Self = 1;
     type Shared = AtomicU64;
 
     fn shared() -> AtomicU64 {
@@ -102,6 +105,7 @@ impl Number for u64 {
 }
 
 impl Number for f64 {
+    const ONE: Self = 1.0;
     type Shared = AtomicF64;
 
     fn shared() -> AtomicF64 {

@@ -66,6 +66,14 @@ pub struct Snapshot {
     pub(crate) taken: SystemTime,
 }
 
+/// The number that a label of this name has, and the other labels.
+fn take<'a>(name: &str, labels: &[(&'a str, &'a str)]) -> (Option<f64>, Vec<(&'a str, &'a str)>) {
+    let (taken, others): (Vec<_>, _) = labels.iter().partition(|(label, _)| *label == name);
+    // Numbers of the formats, `+Inf` among them.
+    let number = taken.first().and_then(|(_, number)| number.parse().ok());
+    (number, others)
+}
+
 impl Default for Snapshot {
     fn default() -> Self {
         Self {
@@ -109,7 +117,7 @@ impl Snapshot {
     }
 
     /// One number, as a query would name it: a counter or a gauge by its name, a histogram by `_count`, `_sum`, or
-    /// `_bucket` with its `le`.
+    /// `_bucket` with its `le`, a summary by `_count`, `_sum`, or its name with a `quantile` that is exported.
     ///
     /// Labels may stand in any order, constant ones may be left out. `None` where there is no such series.
     ///
@@ -126,20 +134,27 @@ impl Snapshot {
     #[must_use]
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         if let Some(family) = self.family(name) {
-            let (_, value) = family.series().find(|(have, _)| have.are(labels))?;
+            let (quantile, labels) = match family.kind() {
+                Kind::Summary => take("quantile", labels),
+                _ => (None, labels.to_vec()),
+            };
+            let (_, value) = family.series().find(|(have, _)| have.are(&labels))?;
             return match value {
                 Value::Counter(n) => Some(n.as_f64()),
                 Value::Gauge(x) => Some(x),
-                Value::Histogram(_) | Value::Summary(_) => None,
+                Value::Summary(summary) => {
+                    let mut exported = summary.exported();
+                    let found = exported.find(|(phi, _)| Some(*phi) == quantile);
+                    found.map(|(_, value)| value)
+                }
+                Value::Histogram(_) => None,
             };
         }
         let (base, part) = name.rsplit_once('_')?;
-        let le = labels.iter().find(|(name, _)| *name == "le");
-        let labels: Vec<_> = labels
-            .iter()
-            .filter(|(name, _)| part != "bucket" || *name != "le")
-            .copied()
-            .collect();
+        let (le, labels) = match part {
+            "bucket" => take("le", labels),
+            _ => (None, labels.to_vec()),
+        };
         let family = self.family(base)?;
         let (_, value) = family.series().find(|(have, _)| have.are(&labels))?;
         let value = match value {
@@ -152,21 +167,17 @@ impl Snapshot {
             "count" => Some(value.count() as f64),
             "sum" => Some(value.sum()),
             "bucket" => {
-                let le = match le?.1 {
-                    "+Inf" => f64::INFINITY,
-                    number => number.parse().ok()?,
-                };
-                value
-                    .buckets()
-                    .find(|(bound, _)| *bound == le)
-                    .map(|(_, count)| count as f64)
+                let mut buckets = value.buckets();
+                let found = buckets.find(|(bound, _)| Some(*bound) == le);
+                found.map(|(_, count)| count as f64)
             }
             _ => None,
         }
     }
 
-    /// A quantile of one histogram, of fixed or of exponential buckets, with the bounds of the bucket that it is in. Labels as
-    /// for [`get`](Self::get). `None` where there is no such histogram, and before its first observation.
+    /// A quantile of one histogram or summary, and between which values it lies for certain: of a histogram the bounds of the
+    /// bucket that it is in. Labels as for [`get`](Self::get). `None` where there is no such series, before its first
+    /// observation, and for summaries of intervals or of a page that was read, where no sketch is behind them.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -185,6 +196,7 @@ impl Snapshot {
         let (_, value) = family.series().find(|(have, _)| have.are(labels))?;
         match value {
             Value::Histogram(histogram) => histogram.quantile(phi),
+            Value::Summary(summary) => summary.estimate(phi),
             _ => None,
         }
     }

@@ -346,6 +346,20 @@ impl<'a> Summary<'a> {
         }
     }
 
+    /// The quantile `phi`, and between which values it lies for certain; `None` where [`quantile`](Self::quantile) has none.
+    pub(crate) fn estimate(&self, phi: f64) -> Option<Estimate> {
+        let (value, _) = self.quantile(phi).ok()??;
+        let Source::Sketch { values, .. } = self.0 else {
+            return None;
+        };
+        let (lower, upper) = values.sketch.bounds(phi)?;
+        Some(Estimate {
+            value,
+            lower,
+            upper,
+        })
+    }
+
     /// Whether an objective's error may be more than promised: see [`Quantiles::is_degraded`].
     #[must_use]
     pub fn is_degraded(&self) -> bool {

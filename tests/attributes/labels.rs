@@ -82,7 +82,7 @@ fn from_arguments() {
         Some(0)
     );
     assert_eq!(C.get(["arguments", "/a"]), Some(1));
-    assert_eq!(A.get(&[("route", &"/b")]), Some(1));
+    assert_eq!(A.get(&[("route", "/b")]), Some(1));
     let errors = |method, route| E.get(Request { method, route });
     // Looked up before the call: also of the call that was good.
     assert_eq!(errors(Method::Get, "/b"), Some(0));

@@ -118,8 +118,8 @@ pub fn utf8_names() -> Snapshot {
         .utf8()
         .register(&registry)
         .unwrap();
-    any.with(&[("größe", &"x"), ("plain_one", &1)]).set(1.0);
-    any.with(&[("größe", &"x"), ("plain_one", &1)]).add(1.0);
+    any.with(&[("größe", "x"), ("plain_one", "1")]).set(1.0);
+    any.with(&[("größe", "x"), ("plain_one", "1")]).add(1.0);
     any.with(&[]).set(3.0);
     registry.gauge("old_name", "").unwrap().set(1.0);
     registry.snapshot()

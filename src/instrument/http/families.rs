@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use crate::collect::Registry;
-use crate::declare::label::DynLabelValue;
 use crate::declare::{
     AnyLabels, BoundCounter, BoundHistogram, BoundUpDownCounter, Counter, DEFAULT_LIMIT, Histogram,
     UpDownCounter,
@@ -269,7 +268,7 @@ impl Endpoint {
         &self,
         labels: &[(&'static str, Part)],
         end: End,
-        f: impl FnOnce(&[(&str, &dyn DynLabelValue)]) -> R,
+        f: impl FnOnce(&[(&str, &str)]) -> R,
     ) -> R {
         let failure = end.failure.map_or("", Failure::kind);
         let texts: Vec<Cow<'_, str>> = labels
@@ -285,10 +284,10 @@ impl Endpoint {
                 Part::Failure | Part::ErrorType => failure.into(),
             })
             .collect();
-        let labels: Vec<(&str, &dyn DynLabelValue)> = labels
+        let labels: Vec<(&str, &str)> = labels
             .iter()
             .zip(&texts)
-            .map(|((name, _), text)| (*name, text as &dyn DynLabelValue))
+            .map(|((name, _), text)| (*name, &**text))
             .collect();
         f(&labels)
     }

@@ -1,11 +1,11 @@
 //! Quantiles of counts per bucket: which bucket, and where in it.
 
-/// A quantile as a histogram knows it.
+/// A quantile as a histogram or a summary knows it.
 ///
 /// The observation that is the quantile (the smallest one that has at least that part of all observations at or below it)
-/// lies from `lower` to `upper`: these are certain. `value` is a guess in between, made as Prometheus'
-/// `histogram_quantile` makes it: of fixed buckets as if observations were spread evenly between the bounds, of exponential
-/// ones as if their logarithms were.
+/// lies from `lower` to `upper`: these are certain. In between, `value` is of a summary the observation that is nearest in
+/// rank, and of a histogram a guess, made as Prometheus' `histogram_quantile` makes it: of fixed buckets as if observations
+/// were spread evenly between the bounds, of exponential ones as if their logarithms were.
 ///
 /// ```
 /// let registry = tallies::Registry::new();

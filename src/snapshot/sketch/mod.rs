@@ -203,6 +203,25 @@ impl Sketch {
         best.map(|(key, error)| (value_of(key), error))
     }
 
+    /// Between which values the one of rank `ceil(phi * n)` lies, for certain; `None` as for [`quantile`](Self::quantile).
+    pub fn bounds(&self, phi: f64) -> Option<(f64, f64)> {
+        if !(0.0..=1.0).contains(&phi) {
+            return None;
+        }
+        let rank = nearest_rank(phi, self.n);
+        let (mut lower, mut low) = (None, 0);
+        for run in self.tuples.chunk_by(|a, b| a.key == b.key) {
+            if run[0].high(low + u64::from(run[0].g), self.n) <= rank {
+                lower = Some(value_of(run[0].key));
+            }
+            low += run.iter().map(|tuple| u64::from(tuple.g)).sum::<u64>();
+            if low >= rank {
+                return Some((lower?, value_of(run[0].key)));
+            }
+        }
+        None
+    }
+
     /// Says what is wrong, if S1 to S3 do not hold. A degraded sketch, or one compressed under another bound, fails.
     ///
     /// # Errors

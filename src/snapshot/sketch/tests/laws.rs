@@ -74,9 +74,10 @@ fn nothing_seen_has_no_quantile_and_no_phi_is_outside() {
     let mut sketch = Sketch::merge(&[&Sketch::new(), &Sketch::new()]);
     sketch.compress(&bound, &mut Scratch::new());
     assert_eq!((sketch.quantile(0.5), sketch.n()), (None, 0));
+    assert_eq!(sketch.bounds(0.5), None);
     sketch.insert(&bound, &keys_of(&[1.0]), &mut Scratch::new());
     for phi in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
-        assert_eq!(sketch.quantile(phi), None);
+        assert_eq!((sketch.quantile(phi), sketch.bounds(phi)), (None, None));
     }
 }
 

@@ -203,6 +203,13 @@ pub(super) fn audit(
             wrong <= certified,
             "{what}: {phi} is wrong by {wrong} and certified to {certified}"
         );
+        let (lower, upper) = sketch.bounds(phi).unwrap();
+        let within = key_of(lower)..=key_of(upper);
+        assert!(within.contains(&key_of(value)), "{what}: {value} of {phi}");
+        assert!(
+            within.contains(&sorted[rank(phi, n) - 1]),
+            "{what}: {phi} is not from {lower} to {upper}"
+        );
         let most = eps * n as f64;
         let kept = certified as f64 <= most * (1.0 + 1e-9);
         assert!(
