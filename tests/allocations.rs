@@ -89,7 +89,7 @@ fn a_measured_request_allocates_nothing_once_warm() {
     assert_eq!(now.get("http_requests_total", &labels), Some(13_000.0));
 }
 
-/// Numbers in an order like no order; the `i`th.
+/// Under every attribute; an empty route is an error.
 #[tallies::timed(OPEN_HISTOGRAM, labels = Request { method: Method::Get, route, status: 200 })]
 #[tallies::timed(HISTOGRAM)]
 #[tallies::in_progress(UP_DOWN)]

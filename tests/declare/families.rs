@@ -1,0 +1,248 @@
+//! Families: statics, builders, structs, and label sets of all sorts.
+
+use tallies::{
+    AnyLabels, Counter, Gauge, Histogram, Metrics, Registry, StateSet, UpDownCounter, buckets,
+};
+
+use super::{Closed, Method, Request};
+use crate::support::page;
+
+#[test]
+fn statics_are_exported_at_zero_before_their_first_use() {
+    /// The help
+    /// of two lines.
+    ///
+    /// And what is not the help.
+    #[tallies::metric]
+    static NEVER: Counter = Counter::new("declare_never_total");
+    /// Not the help.
+    #[tallies::metric]
+    static SAID: Counter = Counter::new("declare_said_total").help("The help.");
+    #[tallies::metric]
+    static CLOSED: Counter<Closed> = Counter::new("declare_closed_total");
+    static LAZY: Counter = Counter::new("declare_lazy_total");
+
+    let now = tallies::snapshot();
+    assert_eq!(now.get("declare_never_total", &[]), Some(0.0));
+    assert_eq!(
+        now.family("declare_never_total").unwrap().help(),
+        "The help of two lines."
+    );
+    assert_eq!(
+        now.family("declare_said_total").unwrap().help(),
+        "The help."
+    );
+    assert_eq!(now.family("declare_closed_total").unwrap().len(), 4);
+    assert_eq!(
+        now.get(
+            "declare_closed_total",
+            &[("method", "delete_all"), ("ok", "true")]
+        ),
+        Some(0.0)
+    );
+    assert!(now.family("declare_lazy_total").is_none());
+    LAZY.inc();
+    assert_eq!(
+        tallies::snapshot().get("declare_lazy_total", &[]),
+        Some(1.0)
+    );
+    assert_eq!(
+        (NEVER.name(), SAID.name(), CLOSED.len()),
+        ("declare_never_total", "declare_said_total", 4)
+    );
+}
+
+#[test]
+fn twins_of_one_static_share_and_others_are_refused() {
+    static ONE: Counter = Counter::new("declare_twin_total").help("Twin.");
+    static TWO: Counter = Counter::new("declare_twin_total").help("Twin.");
+    static OTHER: Gauge = Gauge::new("declare_twin_total");
+    ONE.add(2);
+    TWO.add(3);
+    OTHER.set(9.0);
+    let now = tallies::snapshot();
+    assert_eq!(now.get("declare_twin_total", &[]), Some(5.0));
+    assert!(now.get("tallies_refused_families_total", &[]).unwrap() >= 1.0);
+}
+
+#[test]
+fn every_kind_at_run_time_compared_whole() {
+    let registry = Registry::new();
+    registry.constant("host", "al\"pha").unwrap();
+    registry.prefix("app_").unwrap();
+    let requests = Counter::<Request>::builder("requests_total", "Requests.")
+        .register(&registry)
+        .unwrap();
+    requests
+        .with(Request {
+            method: Method::Get,
+            route: "/a\\b\n\"",
+            status: 200,
+        })
+        .inc();
+    requests
+        .with(Request {
+            method: Method::DeleteAll,
+            route: "",
+            status: 404,
+        })
+        .add(2);
+    let busy = Counter::<(), f64>::builder("busy_seconds_total", "Busy \\ or\nnot.")
+        .unit("seconds")
+        .register(&registry)
+        .unwrap();
+    busy.add(0.1);
+    busy.add(0.2);
+    registry
+        .gauge("level", "A level.")
+        .unwrap()
+        .set(f64::NEG_INFINITY);
+    let in_flight = registry.up_down_counter("in_flight", "Now.").unwrap();
+    in_flight.add(5);
+    in_flight.sub(2);
+    let sizes = Histogram::<()>::builder("sizes_bytes", "Sizes.")
+        .buckets(&buckets::exponential(1.0, 1000.0, 3).unwrap())
+        .labels(["kind"])
+        .constant("zone", "eu")
+        .register(&registry)
+        .unwrap();
+    sizes.with(["a"]).observe(1.0);
+    sizes.with(["a"]).observe_many(5e6, 3);
+    registry
+        .info("build_info", "Build.", &[("version", "1.0")])
+        .unwrap();
+    let state = StateSet::<Method>::builder("state", "State.")
+        .register(&registry)
+        .unwrap();
+    state.set(Method::DeleteAll);
+    registry.gauge_fn("asked", "Asked for.", || 7.5).unwrap();
+    let (page, _) = page(&registry);
+    assert_eq!(page, include_str!("../golden/every_kind.txt"));
+}
+
+#[test]
+fn labels_from_data_by_place_and_by_name() {
+    let registry = Registry::new();
+    let family = Counter::<()>::builder("calls_total", "Calls.")
+        .labels(["method", "path"])
+        .register(&registry)
+        .unwrap();
+    family.with(["GET", "/"]).inc();
+    family
+        .named(&[("path", "/"), ("method", "GET")])
+        .unwrap()
+        .inc();
+    assert_eq!(family.get(["GET", "/"]), Some(2));
+    assert_eq!(family.get(["GET", "/x"]), None);
+    let error = family.named(&[("path", "/")]).unwrap_err().to_string();
+    assert_eq!(error, "family `calls_total` takes 2 labels, got 1");
+    let error = family
+        .named(&[("path", "/"), ("verb", "GET")])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "family `calls_total` misses the label `method`");
+
+    static STATIC: Counter<[&str; 1]> = Counter::labelled("declare_labelled_total", &["peer"]);
+    STATIC.with(["a"]).inc();
+    assert_eq!(
+        tallies::snapshot().get("declare_labelled_total", &[("peer", "a")]),
+        Some(1.0)
+    );
+}
+
+#[test]
+fn any_labels_in_one_family() {
+    let registry = Registry::new();
+    registry.constant("app", "x").unwrap();
+    let events = Counter::<AnyLabels>::builder("events_total", "Events.")
+        .register(&registry)
+        .unwrap();
+    events.with(&[]).inc();
+    events.with(&[("a", "1")]).inc();
+    events.with(&[("b", "2"), ("a", "1")]).inc();
+    events.with(&[("a", "1"), ("b", "2"), ("c", "")]).inc();
+    // A constant label of the same name: what the sample says stands, and nothing is printed twice.
+    events.with(&[("app", "x")]).add(10);
+    events.with(&[("app", "y")]).add(20);
+    let (page, _) = page(&registry);
+    assert_eq!(
+        page,
+        "# HELP events_total Events.\n# TYPE events_total counter\n\
+         events_total{app=\"x\"} 11\n\
+         events_total{a=\"1\",app=\"x\"} 1\n\
+         events_total{a=\"1\",app=\"x\",b=\"2\"} 2\n\
+         events_total{app=\"y\"} 20\n"
+    );
+    assert!(events.check(&[("bad-label", "x")]).is_err());
+    events.with(&[("bad-label", "x")]).inc();
+    let sum: f64 = registry
+        .snapshot()
+        .family("events_total")
+        .unwrap()
+        .series()
+        .map(|(_, v)| match v {
+            tallies::snapshot::Value::Counter(n) => n.as_f64(),
+            _ => 0.0,
+        })
+        .sum();
+    assert_eq!(sum, 36.0, "counted in the overflow series");
+}
+
+#[test]
+fn a_struct_of_metrics() {
+    /// What the mail part counts.
+    #[derive(Metrics)]
+    struct Mail {
+        /// Messages sent.
+        #[metric(name = "mail_sent_total", labels = ["peer"], limit = 2)]
+        sent: Counter<[&'static str; 1]>,
+        /// Time to send.
+        #[metric(name = "mail_send_seconds", unit = "seconds", buckets = [0.1, 1.0], hot)]
+        took: Histogram,
+        #[metric(name = "mail_queue")]
+        queue: UpDownCounter<Closed>,
+        #[metric(name = "mail.bytes", labels = ["größe"], utf8)]
+        bytes: Counter<[&'static str; 1]>,
+    }
+    let registry = Registry::new();
+    let mail = Mail::register(&registry).unwrap();
+    for peer in ["a", "b", "c", "d"] {
+        mail.sent.with([peer]).inc();
+    }
+    mail.took.observe(0.5);
+    mail.queue
+        .with(Closed {
+            method: Method::Get,
+            ok: true,
+        })
+        .inc();
+    let now = registry.snapshot();
+    assert_eq!(
+        now.get("mail_sent_total", &[("peer", "__overflow__")]),
+        Some(2.0)
+    );
+    assert_eq!(
+        now.get("mail_send_seconds_bucket", &[("le", "1.0")]),
+        Some(1.0)
+    );
+    assert_eq!(
+        now.get("mail_queue", &[("method", "GET"), ("ok", "true")]),
+        Some(1.0)
+    );
+    mail.bytes.with(["klein"]).inc();
+    let now = registry.snapshot();
+    assert_eq!(now.get("mail.bytes", &[("größe", "klein")]), Some(1.0));
+    assert_eq!(
+        now.family("mail_sent_total").unwrap().help(),
+        "Messages sent."
+    );
+    let Err(error) = Mail::register(&registry) else {
+        panic!("registered twice")
+    };
+    assert!(
+        error
+            .to_string()
+            .contains("already registered, at tests/declare/families.rs:"),
+        "{error}"
+    );
+}

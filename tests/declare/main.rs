@@ -1,0 +1,30 @@
+//! Metrics as users declare them: statics, builders, structs, label sets, and the errors.
+
+mod errors;
+mod families;
+mod series;
+#[path = "../support/mod.rs"]
+mod support;
+
+use tallies::{LabelValue, Labels};
+
+#[derive(LabelValue, Clone, Copy, Debug)]
+enum Method {
+    #[label("GET")]
+    Get,
+    DeleteAll,
+}
+
+#[derive(Labels)]
+struct Request<'a> {
+    method: Method,
+    route: &'a str,
+    #[label("code")]
+    status: u16,
+}
+
+#[derive(Labels)]
+struct Closed {
+    method: Method,
+    ok: bool,
+}

@@ -1,0 +1,210 @@
+//! Series: what updates make of them, and how they end.
+
+use std::time::Duration;
+
+use tallies::{Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry};
+
+use crate::support::page;
+
+#[test]
+fn integers_are_exact_and_wrap() {
+    let registry = Registry::new();
+    let n = registry.counter("n_total", "").unwrap();
+    n.add((1 << 53) + 1);
+    let (page, _) = page(&registry);
+    assert!(page.contains("n_total 9007199254740993\n"), "{page}");
+    n.add(u64::MAX - (1 << 53));
+    n.inc();
+    assert_eq!(n.total(), 1);
+}
+
+#[test]
+fn removed_series_count_into_the_overflow_series() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    let kept = c.with(["a"]);
+    let bound = c.bind(["a"]);
+    kept.add(1);
+    bound.add(2);
+    assert!(c.remove(["a"]));
+    assert!(!c.remove(["a"]));
+    kept.add(4);
+    bound.add(8);
+    c.with(["b"]).add(16);
+    for _ in 0..10 {
+        let now = registry.snapshot();
+        assert_eq!(
+            now.get("c_total", &[("x", "a")]),
+            Some(8.0),
+            "bound comes back"
+        );
+        assert_eq!(now.get("c_total", &[("x", "__overflow__")]), Some(7.0));
+        assert_eq!(now.get("c_total", &[("x", "b")]), Some(16.0));
+    }
+    assert_eq!(c.retain(|labels| labels[0].1 == "b"), 1);
+    assert_eq!(c.len(), 1);
+    c.clear();
+    for _ in 0..10 {
+        let now = registry.snapshot();
+        assert_eq!(
+            now.get("c_total", &[("x", "__overflow__")]),
+            Some(0.0),
+            "clear forgets on purpose"
+        );
+        assert_eq!(now.family("c_total").unwrap().len(), 1);
+    }
+    c.with(["b"]).inc();
+    kept.inc();
+    assert_eq!(registry.snapshot().get("c_total", &[("x", "b")]), Some(1.0));
+    assert_eq!(
+        registry.snapshot().get("c_total", &[("x", "__overflow__")]),
+        Some(1.0)
+    );
+}
+
+#[test]
+fn gauges_are_forgotten_and_never_fold() {
+    let registry = Registry::new();
+    let g = Gauge::<()>::builder("g", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    g.with(["a"]).set(5.0);
+    g.remove(["a"]);
+    for _ in 0..5 {
+        assert_eq!(registry.snapshot().family("g").unwrap().len(), 0);
+    }
+    g.with(["b"]).set(1.0);
+    assert_eq!(
+        g.get(["b"]),
+        Some(1.0),
+        "used again, and begins at its own value"
+    );
+    let g = g.with(["b"]);
+    g.raise(3.0);
+    g.raise(2.0);
+    g.lower(2.5);
+    g.sub(-0.5);
+    g.inc();
+    g.dec();
+    assert_eq!(registry.snapshot().get("g", &[("x", "b")]), Some(3.0));
+    g.set_to_current_time();
+    assert!(registry.snapshot().get("g", &[("x", "b")]).unwrap() > 1.7e9);
+}
+
+#[test]
+fn series_expire_when_nobody_updates_them() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .expire_after(Duration::ZERO)
+        .register(&registry)
+        .unwrap();
+    let kept = c.bind(["a"]);
+    let mut sum = 0.0;
+    for i in 0..50 {
+        kept.inc();
+        c.with([&format!("{}", i % 3)]).inc();
+        sum += 2.0;
+        let now = registry.snapshot();
+        let family = now.family("c_total").unwrap();
+        let all: f64 = family
+            .series()
+            .map(|(_, v)| match v {
+                tallies::snapshot::Value::Counter(n) => n.as_f64(),
+                _ => 0.0,
+            })
+            .sum();
+        assert_eq!(all, sum, "round {i}");
+    }
+    assert!(c.len() <= 4);
+}
+
+/// Too many for cells in a row: each series has a place of its own.
+#[test]
+fn closed_sets_of_many_combinations_count_as_all_do() {
+    #[derive(LabelValue, Clone, Copy)]
+    enum Shard {
+        A,
+        B,
+        C,
+        D,
+    }
+    use Shard::{A, B, C, D};
+    #[derive(Labels)]
+    struct Moved {
+        from: Shard,
+        to: Shard,
+        by: Shard,
+        ok: bool,
+    }
+    let moved = |from, to| Moved {
+        from,
+        to,
+        by: D,
+        ok: true,
+    };
+    let registry = Registry::new();
+    let h = Histogram::<Moved>::builder("moved_bytes", "")
+        .register(&registry)
+        .unwrap();
+    let kept = h.bind(moved(A, B));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..3000 {
+                    h.with(moved(A, B)).observe(1.0);
+                    h.with(moved(C, A)).observe(2.0);
+                    kept.observe(3.0);
+                }
+            });
+        }
+    });
+    let now = registry.snapshot();
+    assert_eq!(now.family("moved_bytes").unwrap().len(), 128);
+    for (from, to, count, sum) in [
+        ("a", "b", 12_000.0, 24_000.0),
+        ("c", "a", 6000.0, 12_000.0),
+        ("b", "c", 0.0, 0.0),
+    ] {
+        let labels = [("from", from), ("to", to), ("by", "d"), ("ok", "true")];
+        assert_eq!(now.get("moved_bytes_count", &labels), Some(count));
+        assert_eq!(now.get("moved_bytes_sum", &labels), Some(sum));
+    }
+}
+
+#[test]
+fn info_says_what_is_the_case_now() {
+    let registry = Registry::new();
+    let leader = Info::<()>::builder("leader_info", "")
+        .labels(["host"])
+        .register(&registry)
+        .unwrap();
+    for host in ["a", "b", "a"] {
+        leader.set([host]);
+        let now = registry.snapshot();
+        assert_eq!(now.family("leader_info").unwrap().len(), 1);
+        assert_eq!(now.get("leader_info", &[("host", host)]), Some(1.0));
+    }
+}
+
+#[test]
+fn a_timer_observes_however_it_ends() {
+    let registry = Registry::new();
+    let h = registry.histogram("h", "").unwrap();
+    let early = || {
+        let _timer = h.start_timer();
+        if h.total().count() == 0 {
+            return 1;
+        }
+        2
+    };
+    assert_eq!(early(), 1);
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        h.time(|| panic!("as it must"))
+    }));
+    assert_eq!(h.total().count(), 2);
+}

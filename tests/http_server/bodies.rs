@@ -1,0 +1,205 @@
+//! Bodies to their end, whichever it is: their length, trailers, a failure, a panic.
+
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use axum::Router;
+use axum::routing::{get, post};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Body, Bytes, Frame};
+use tallies::Registry;
+use tallies::http::ServerMetrics;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tower::{Layer, Service, service_fn};
+
+use super::{
+    Chunks, Pending, answer, answering, ask, eventually, futures_of, get_of, layer, plain, request,
+    serve, sum,
+};
+
+#[tokio::test]
+async fn bodies_to_their_end() {
+    let (registry, layer) = layer();
+    let ok = StatusCode::OK;
+    // To the end, and to a failure behind the head: one request each, and one failure.
+    for fails in [false, true] {
+        let mut service = layer.layer(answering(ok, &[], Chunks { left: 3, fails }));
+        let body = answer(&mut service, request("GET", "/")).await.into_body();
+        assert_eq!(body.collect().await.is_err(), fails);
+    }
+    let failed = |kind| {
+        get_of(
+            &registry,
+            "http_requests_failed_total",
+            &[("method", "GET"), ("route", "/"), ("kind", kind)],
+        )
+    };
+    assert_eq!(failed("body"), 1.0);
+    // Left unread.
+    let mut service = layer.layer(answering(
+        ok,
+        &[],
+        Chunks {
+            left: 3,
+            fails: false,
+        },
+    ));
+    drop(answer(&mut service, request("GET", "/")).await);
+    assert_eq!(failed("cancelled"), 1.0);
+    // A body of known length is over with its last byte: nobody has to ask for more.
+    let mut service = layer.layer(answering(
+        ok,
+        &[("content-length", "20")],
+        Chunks {
+            left: 9,
+            fails: true,
+        },
+    ));
+    let mut body = answer(&mut service, request("GET", "/")).await.into_body();
+    for _ in 0..2 {
+        body.frame().await.unwrap().unwrap();
+    }
+    drop(body);
+    assert_eq!(failed("cancelled"), 1.0);
+    assert_eq!(
+        sum(&registry, "http_response_size_bytes_sum"),
+        30.0 + 30.0 + 20.0
+    );
+    // Those that have none are over with their head.
+    for (method, status) in [("HEAD", 200), ("GET", 204), ("GET", 304)] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let mut service = layer.layer(answering(
+            status,
+            &[],
+            Chunks {
+                left: 3,
+                fails: false,
+            },
+        ));
+        drop(answer(&mut service, request(method, "/")).await);
+    }
+    assert_eq!(failed("cancelled") + failed("body"), 2.0);
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 2.0);
+    assert_eq!(sum(&registry, "http_requests_total"), 7.0);
+    assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 7.0);
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+}
+
+/// Behind trailers nobody asks for more: hyper drops the body there.
+#[tokio::test]
+async fn trailers_are_the_end() {
+    let (registry, layer) = layer();
+    let mut service = layer.layer(service_fn(async |_: Request<Empty<Bytes>>| {
+        let frames = [
+            Frame::data(Bytes::from_static(b"data")),
+            Frame::trailers(http::HeaderMap::new()),
+        ];
+        let frames = frames.map(|frame| Box::pin(ready(Ok(frame))) as Pending);
+        Ok::<_, Infallible>(Response::new(StreamBody::new(futures_of(frames))))
+    }));
+    let mut body = answer(&mut service, request("GET", "/")).await.into_body();
+    assert!(body.frame().await.unwrap().unwrap().is_data());
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 1.0);
+    assert!(body.frame().await.unwrap().unwrap().is_trailers());
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+    drop(body);
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 0.0);
+    assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 1.0);
+}
+
+/// A body that panics while it is sent: a failure of its kind, and its request was counted with its head.
+#[test]
+fn bodies_that_panic() {
+    struct Panics;
+    impl Body for Panics {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            panic!("as it must")
+        }
+    }
+    let (registry, layer) = layer();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut service = layer.layer(service_fn(|_: Request<Empty<Bytes>>| {
+        ready(Ok::<_, Infallible>(Response::new(Panics)))
+    }));
+    let Poll::Ready(Ok(response)) = Box::pin(service.call(request("GET", "/")))
+        .as_mut()
+        .poll(&mut cx)
+    else {
+        panic!("an answer at once");
+    };
+    let mut body = Box::pin(response.into_body());
+    catch_unwind(AssertUnwindSafe(|| _ = body.as_mut().poll_frame(&mut cx))).unwrap_err();
+    drop(body);
+    let labels = [("method", "GET"), ("route", "/")];
+    let of = |name, more| get_of(&registry, name, &[&labels[..], &[more]].concat());
+    assert_eq!(of("http_requests_failed_total", ("kind", "panic")), 1.0);
+    assert_eq!(of("http_requests_total", ("status", "200")), 1.0);
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 1.0);
+    assert_eq!(sum(&registry, "http_requests_total"), 1.0);
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+}
+
+/// Over real connections: what is said before the answer (`100 Continue`) is no answer; HEAD has no body; and a body that fails
+/// breaks the connection off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ends_over_connections() {
+    let registry = Registry::new();
+    let app = Router::new()
+        .route("/upload", post(async |body: Bytes| body))
+        .route("/page", get(async || "a page"))
+        .route(
+            "/fails",
+            get(async || {
+                axum::body::Body::new(Chunks {
+                    left: 2,
+                    fails: true,
+                })
+            }),
+        )
+        .layer(ServerMetrics::new().register(&registry).unwrap());
+    let address = serve(app).await;
+    let expecting = "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(expecting.as_bytes()).await.unwrap();
+        let mut interim = [0; 25];
+        stream.read_exact(&mut interim).await.unwrap();
+        assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"hello").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"));
+        let answer = ask(address, &plain("HEAD", "/page")).await;
+        assert!(answer.contains("content-length: 6\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        let answer = ask(address, &plain("GET", "/fails")).await;
+        assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
+    }
+    eventually("none in flight", || {
+        sum(&registry, "http_requests_in_flight") == 0.0
+    })
+    .await;
+    for (method, route) in [("POST", "/upload"), ("HEAD", "/page"), ("GET", "/fails")] {
+        let labels = [("method", method), ("route", route), ("status", "200")];
+        let counted = get_of(&registry, "http_requests_total", &labels);
+        assert_eq!(counted, 10.0, "{method} {route}");
+    }
+    assert_eq!(sum(&registry, "http_requests_total"), 30.0);
+    assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 30.0);
+    let labels = [("method", "GET"), ("route", "/fails"), ("kind", "body")];
+    assert_eq!(
+        get_of(&registry, "http_requests_failed_total", &labels),
+        10.0
+    );
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 10.0);
+}

@@ -1,0 +1,157 @@
+//! The server layer around real axum and hyper, and around services that misbehave.
+
+mod bodies;
+mod broken_off;
+mod requests;
+mod routes;
+mod settings;
+mod streams;
+
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use http::{Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::{Body, Bytes, Frame};
+use tallies::Registry;
+use tallies::http::{Measured, ServerLayer, ServerMetrics};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tower::{Service, ServiceExt, service_fn};
+
+fn layer() -> (Registry, ServerLayer) {
+    let registry = Registry::new();
+    let layer = ServerMetrics::new()
+        .templates(["/", "/users/{id}"])
+        .register(&registry)
+        .unwrap();
+    (registry, layer)
+}
+
+fn get_of(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> f64 {
+    registry.snapshot().get(name, labels).unwrap_or_default()
+}
+
+/// All series of a family together; of a histogram its counts.
+fn sum(registry: &Registry, name: &str) -> f64 {
+    let page = tallies::encode::text(&registry.snapshot());
+    let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    page.lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name))
+        .map(value)
+        .sum()
+}
+
+/// Waits for what another task does in its own time.
+async fn eventually(what: &str, is: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is() {
+        assert!(Instant::now() < end, "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn request(method: &str, path: &str) -> Request<Empty<Bytes>> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Empty::new())
+        .unwrap()
+}
+
+async fn serve(app: Router) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async { axum::serve(listener, app).await });
+    address
+}
+
+async fn ask(address: std::net::SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let reading = stream.read_to_string(&mut answer);
+    // A connection that is reset has answered nothing more.
+    let _ = tokio::time::timeout(Duration::from_secs(30), reading)
+        .await
+        .expect("an answer within 30 s");
+    answer
+}
+
+fn plain(method: &str, path: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+}
+
+async fn answer<S, R>(service: &mut S, request: Request<Empty<Bytes>>) -> Response<Measured<R>>
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<Measured<R>>>,
+    S::Error: std::fmt::Debug,
+{
+    service.ready().await.unwrap().call(request).await.unwrap()
+}
+
+type Pending = Pin<Box<dyn Future<Output = Result<Frame<Bytes>, Infallible>> + Send>>;
+
+/// A stream of what some futures give, one after the other.
+fn futures_of<const N: usize>(
+    futures: [Pending; N],
+) -> impl futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> {
+    struct Each(std::collections::VecDeque<Pending>);
+    impl futures_core::Stream for Each {
+        type Item = Result<Frame<Bytes>, Infallible>;
+        fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            let Some(first) = self.0.front_mut() else {
+                return Poll::Ready(None);
+            };
+            let item = std::task::ready!(first.as_mut().poll(cx));
+            self.0.pop_front();
+            Poll::Ready(Some(item))
+        }
+    }
+    Each(futures.into())
+}
+
+/// A service that answers with one body, whatever it is asked.
+fn answering<B: Body + Clone>(
+    status: StatusCode,
+    headers: &'static [(&'static str, &'static str)],
+    body: B,
+) -> impl Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible> {
+    service_fn(move |_: Request<Empty<Bytes>>| {
+        let mut response = Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        ready(Ok(response.body(body.clone()).unwrap()))
+    })
+}
+
+/// A body of some chunks, whose length nobody knows, and that may fail behind them.
+#[derive(Clone)]
+struct Chunks {
+    left: usize,
+    fails: bool,
+}
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(match (self.left, self.fails) {
+            (0, false) => None,
+            (0, true) => Some(Err(std::io::Error::other("as it must"))),
+            _ => {
+                self.left -= 1;
+                Some(Ok(Frame::data(Bytes::from_static(b"0123456789"))))
+            }
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! A request is counted once: by itself, over hyper without a framework, and from many threads.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Bytes;
+use tokio::net::TcpListener;
+use tower::{Layer, Service, service_fn};
+
+use super::{answer, answering, ask, get_of, layer, plain, request, sum};
+
+#[tokio::test]
+async fn every_answer_is_counted_once_with_its_route_and_status() {
+    let (registry, layer) = layer();
+    let mut service = layer.layer(service_fn(async |request: Request<Empty<Bytes>>| {
+        let mut response = Response::new(Full::new(Bytes::from_static(b"hello")));
+        if request.uri().path() == "/users/0" {
+            *response.status_mut() = StatusCode::NOT_FOUND;
+        }
+        Ok::<_, Infallible>(response)
+    }));
+    for path in [
+        "/", "/users/1", "/users/2", "/users/0", "/nowhere", "/users",
+    ] {
+        let response = answer(&mut service, request("GET", path)).await;
+        assert_eq!(
+            get_of(
+                &registry,
+                "http_requests_in_flight",
+                &[("method", "GET"), ("route", "/")]
+            ) + sum(&registry, "http_requests_in_flight"),
+            if path == "/" { 2.0 } else { 1.0 }
+        );
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "hello");
+    }
+    let requests = |route, status| {
+        let labels = [("method", "GET"), ("route", route), ("status", status)];
+        get_of(&registry, "http_requests_total", &labels)
+    };
+    assert_eq!(requests("/", "200"), 1.0);
+    assert_eq!(requests("/users/{id}", "200"), 2.0);
+    assert_eq!(requests("/users/{id}", "404"), 1.0);
+    assert_eq!(requests("unmatched", "200"), 2.0);
+    assert_eq!(sum(&registry, "http_requests_total"), 6.0);
+    assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 6.0);
+    assert_eq!(sum(&registry, "http_response_start_seconds_count"), 6.0);
+    assert_eq!(sum(&registry, "http_response_size_bytes_sum"), 30.0);
+    assert_eq!(sum(&registry, "http_request_size_bytes_count"), 6.0);
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 0.0);
+}
+
+/// hyper without a framework; bytes that a client announces.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hyper_by_itself() {
+    let (registry, layer) = layer();
+    let service = layer.layer(service_fn(
+        async |request: Request<hyper::body::Incoming>| {
+            let body = request.into_body().collect().await?.to_bytes();
+            Ok::<_, hyper::Error>(Response::new(Full::new(body)))
+        },
+    ));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper_util::service::TowerToHyperService::new(service.clone());
+            let io = hyper_util::rt::TokioIo::new(stream);
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+        }
+    });
+    for _ in 0..20 {
+        let request = "POST /users/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+        let answer = ask(address, request).await;
+        assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+        assert!(
+            ask(address, &plain("HEAD", "/"))
+                .await
+                .starts_with("HTTP/1.1 200")
+        );
+    }
+    let labels = [("method", "POST"), ("route", "/users/{id}")];
+    assert_eq!(
+        get_of(
+            &registry,
+            "http_requests_total",
+            &[&labels[..], &[("status", "200")]].concat()
+        ),
+        20.0
+    );
+    assert_eq!(sum(&registry, "http_request_size_bytes_sum"), 100.0);
+    assert_eq!(sum(&registry, "http_response_size_bytes_sum"), 100.0);
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+    assert_eq!(sum(&registry, "http_requests_failed_total"), 0.0);
+}
+
+/// Requests counted are requests made, whichever threads they come from.
+#[test]
+fn requests_from_many_threads() {
+    const THREADS: u64 = 4;
+    const REQUESTS: u64 = 20_000;
+    let (registry, layer) = layer();
+    let layer = Arc::new(layer);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut service =
+                    layer.layer(answering(StatusCode::OK, &[], Empty::<Bytes>::new()));
+                for i in 0..REQUESTS {
+                    let path = if i % 2 == 0 { "/" } else { "/users/1" };
+                    let mut request = request("GET", path);
+                    *request.method_mut() = if i % 3 == 0 { Method::PUT } else { Method::GET };
+                    assert!(
+                        Box::pin(service.call(request))
+                            .as_mut()
+                            .poll(&mut cx)
+                            .is_ready()
+                    );
+                }
+            });
+        }
+    });
+    assert_eq!(
+        sum(&registry, "http_requests_total"),
+        (THREADS * REQUESTS) as f64
+    );
+    assert_eq!(
+        sum(&registry, "http_request_duration_seconds_count"),
+        (THREADS * REQUESTS) as f64
+    );
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+}

@@ -1,0 +1,171 @@
+//! What begins and ends: series, guards, collectors.
+
+use std::time::Duration;
+
+use tallies::{AnyLabels, Collected, Counter, Gauge, Info, Labels, Registry, UpDownCounter};
+
+/// A guard that outlived its series counted down where nothing had counted up.
+#[test]
+fn in_flight_is_not_below_zero_when_its_series_ends() {
+    let registry = Registry::new();
+    let f = UpDownCounter::<()>::builder("f", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    let guard = f.with(["a"]).track();
+    f.remove(["a"]);
+    let sum = || -> f64 {
+        registry
+            .snapshot()
+            .family("f")
+            .unwrap()
+            .series()
+            .map(|(_, v)| match v {
+                tallies::snapshot::Value::Gauge(x) => {
+                    assert!(x >= 0.0);
+                    x
+                }
+                _ => unreachable!(),
+            })
+            .sum()
+    };
+    (0..5).for_each(|_| assert_eq!(sum(), 1.0));
+    drop(guard);
+    (0..5).for_each(|_| assert_eq!(sum(), 0.0));
+    let guard = f.with(["b"]).track();
+    f.clear();
+    drop(guard);
+    (0..5).for_each(|_| assert_eq!(sum(), 0.0));
+    let idle = UpDownCounter::<()>::builder("idle", "")
+        .labels(["x"])
+        .expire_after(Duration::ZERO)
+        .register(&registry)
+        .unwrap();
+    let guard = idle.with(["a"]).track();
+    (0..5).for_each(|_| {
+        assert_eq!(
+            registry.snapshot().get("idle", &[("x", "a")]),
+            Some(1.0),
+            "it is in flight"
+        )
+    });
+    drop(guard);
+}
+
+/// Two threads that said two things at once left nothing said.
+#[test]
+fn one_info_stands_whatever_races() {
+    let registry = Registry::new();
+    let leader = Info::<()>::builder("leader_info", "")
+        .labels(["host"])
+        .register(&registry)
+        .unwrap();
+    std::thread::scope(|s| {
+        for host in ["a", "b"] {
+            let leader = &leader;
+            s.spawn(move || (0..200).for_each(|_| leader.set([host])));
+        }
+    });
+    assert_eq!(registry.snapshot().family("leader_info").unwrap().len(), 1);
+
+    #[derive(Labels)]
+    struct Me {
+        me: bool,
+    }
+    let info = Info::<Me>::builder("me_info", "")
+        .register(&registry)
+        .unwrap();
+    assert!(
+        registry.snapshot().family("me_info").unwrap().is_empty(),
+        "nothing was said yet"
+    );
+    info.set(Me { me: true });
+    let mut both = registry.snapshot();
+    assert_eq!(both.family("me_info").unwrap().len(), 1);
+    both.merge(&registry.snapshot()).unwrap();
+    assert_eq!(
+        both.get("me_info", &[("me", "true")]),
+        Some(1.0),
+        "still 1 after a merge"
+    );
+}
+
+/// With a limit of one what was said first stood for ever, and there was an overflow series.
+#[test]
+fn an_info_changes_whatever_its_limit() {
+    let registry = Registry::new();
+    let leader = Info::<()>::builder("leader_info", "")
+        .labels(["host"])
+        .limit(1)
+        .register(&registry)
+        .unwrap();
+    for host in ["a", "a", "b", "c", "a"] {
+        leader.set([host]);
+        let now = registry.snapshot();
+        assert_eq!(now.family("leader_info").unwrap().len(), 1);
+        assert_eq!(now.get("leader_info", &[("host", host)]), Some(1.0));
+    }
+    let any = Info::<AnyLabels>::builder("any_info", "")
+        .limit(1)
+        .register(&registry)
+        .unwrap();
+    any.set(&[("a", "1")]);
+    any.set(&[("bad-name", "1")]);
+    let now = registry.snapshot();
+    assert_eq!(now.get("any_info", &[("a", "1")]), Some(1.0), "it stands");
+    assert_eq!(now.family("any_info").unwrap().len(), 1);
+}
+
+/// A series that was used again inherited how long the one before had been idle.
+#[test]
+fn a_series_that_is_used_again_is_not_idle() {
+    let registry = Registry::new();
+    let g = Gauge::<()>::builder("g", "")
+        .labels(["x"])
+        .expire_after(Duration::from_millis(200))
+        .register(&registry)
+        .unwrap();
+    g.with(["a"]).set(1.0);
+    let _ = registry.snapshot();
+    g.remove(["a"]);
+    (0..5).for_each(|_| _ = registry.snapshot());
+    std::thread::sleep(Duration::from_millis(250));
+    g.with(["b"]).set(1.0);
+    assert_eq!(registry.snapshot().get("g", &[("x", "b")]), Some(1.0));
+}
+
+/// What `retain` asks may look at the family it is asked about.
+#[test]
+fn retain_asks_under_no_lock() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    c.with(["a"]).add(1);
+    c.with(["b"]).add(2);
+    assert_eq!(c.retain(|labels| c.get([&labels[0].1]) == Some(2)), 1);
+    assert_eq!((c.get(["a"]), c.get(["b"])), (None, Some(2)));
+}
+
+/// A collector that undeclares something when it is dropped.
+#[test]
+fn a_collector_may_come_back_when_it_is_dropped() {
+    struct Last(Registry);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let _ = self.0.remove("other");
+        }
+    }
+    let registry = Registry::new();
+    registry.gauge("other", "").unwrap();
+    let last = Last(registry.clone());
+    registry
+        .collect("last", move |_: &mut Collected| {
+            let _ = &last;
+            Ok(())
+        })
+        .unwrap();
+    registry.remove("last").unwrap();
+    assert!(!registry.contains("other"));
+}

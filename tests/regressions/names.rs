@@ -1,0 +1,207 @@
+//! Names that clash, and series that stood on the page twice.
+
+use tallies::{AnyLabels, Collected, Counter, Gauge, LabelValue, Registry, Snapshot, StateSet};
+
+use crate::support::page;
+
+/// A label value could make a second overflow series, and the page then had a series twice.
+#[test]
+fn nothing_is_printed_twice() {
+    let registry = Registry::new();
+    let c = Counter::<()>::builder("c_total", "")
+        .labels(["x"])
+        .limit(1)
+        .register(&registry)
+        .unwrap();
+    for x in ["a", "__overflow__", "b"] {
+        c.with([x]).inc();
+    }
+    let any = Counter::<AnyLabels>::builder("any_total", "")
+        .limit(1)
+        .register(&registry)
+        .unwrap();
+    for x in ["a", "__overflow__", "b"] {
+        any.with(&[("overflow", x)]).inc();
+    }
+    registry
+        .collect("bad", |out: &mut Collected| {
+            Ok(out.gauge("bad", "", &[("a", "1"), ("a", "2")], 1.0)?)
+        })
+        .unwrap();
+    registry
+        .collect("twice", |out: &mut Collected| {
+            out.gauge("twice", "", &[("a", "1"), ("b", "2")], 1.0)?;
+            Ok(out.gauge("twice", "", &[("b", "2"), ("a", "1")], 1.0)?)
+        })
+        .unwrap();
+    let (page, _) = page(&registry);
+    assert!(page.contains("c_total{x=\"__overflow__\"} 2\n"), "{page}");
+    assert!(
+        page.contains("any_total{overflow=\"__overflow__\"} 2\n"),
+        "{page}"
+    );
+    assert!(
+        !page.contains("\nbad") && !page.contains("\ntwice"),
+        "{page}"
+    );
+}
+
+/// A function's samples stood on the page a second time, or were missing: only whole names were compared.
+#[test]
+fn what_a_function_exposes_is_no_others() {
+    let registry = Registry::new();
+    let one = || 4.0;
+    let errs = |result: Result<(), tallies::Error>, says: &str| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    };
+    registry.histogram("h", "").unwrap();
+    registry.counter("a_total", "").unwrap();
+    let says = "would expose the same samples as `h`, registered at tests/regressions/names.rs:";
+    errs(registry.gauge_fn("h_count", "", one), says);
+    errs(registry.counter_fn("h_sum_total", "", one), says);
+    errs(registry.gauge_fn("a", "", one), "as `a_total`");
+    errs(registry.gauge_fn("a_total", "", one), "is there already");
+    // The other way round, and of two functions.
+    registry.gauge_fn("i_count", "", one).unwrap();
+    let says =
+        "would expose the same samples as `i_count`, registered at tests/regressions/names.rs:";
+    errs(registry.histogram("i", "").map(drop), says);
+    errs(registry.counter_fn("i_count_total", "", one), says);
+    errs(
+        registry.gauge("i_count", "").map(drop),
+        "`i_count` is there already",
+    );
+    let dotted = Counter::<()>::builder("i.count", "").utf8();
+    errs(dotted.register(&registry).map(drop), says);
+    errs(registry.gauge_fn("i_count", "", one), "is there already");
+    // What is gone is in nobody's way.
+    registry.remove("i_count").unwrap();
+    registry.histogram("i", "").unwrap();
+    registry.gauge_fn("j_count", "", one).unwrap();
+    registry.clear();
+    registry.histogram("j", "").unwrap();
+    page(&registry);
+}
+
+/// A collector says its names too late to refuse them: then what clashes is not written.
+#[test]
+fn what_a_collector_exposes_is_no_others() {
+    let registry = Registry::new();
+    registry.self_metrics(true);
+    registry.histogram("h", "").unwrap();
+    registry.counter("a_total", "").unwrap();
+    registry
+        .collect("late", |out: &mut Collected| {
+            for name in ["a", "b", "h_bucket", "h_c"] {
+                out.gauge(name, "", &[], 1.0)?;
+            }
+            out.counter("b_total", "", &[], 1.0)?;
+            out.counter("h_sum", "", &[], 1.0)?;
+            Ok(())
+        })
+        .unwrap();
+    let now = registry.snapshot();
+    let has = |name| now.family(name).is_some();
+    assert!(has("b") && has("h_c"));
+    for name in ["a", "h_bucket", "b_total", "h_sum"] {
+        assert!(!has(name), "{name}");
+    }
+    // Four families are missing: that is one scrape.
+    for before in [1.0, 2.0] {
+        let errors = registry
+            .snapshot()
+            .get("tallies_collect_errors_total", &[("collector", "late")]);
+        assert_eq!(errors, Some(before));
+    }
+    page(&registry);
+}
+
+/// On pages of the old character set both would be `a_b`.
+#[test]
+fn what_a_collector_exposes_is_no_others_escaped() {
+    let registry = Registry::new();
+    let dotted = Gauge::<()>::builder("a.b", "").utf8();
+    dotted.register(&registry).unwrap().set(1.0);
+    registry
+        .collect("late", |out: &mut Collected| {
+            out.gauge("a_b", "", &[], 2.0)?;
+            Ok(out.gauge("a_c", "", &[], 2.0)?)
+        })
+        .unwrap();
+    let names = |now: &Snapshot| {
+        now.families()
+            .map(|f| f.name().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&registry.snapshot()), ["a.b", "a_c"]);
+    page(&registry);
+}
+
+/// The prefix is not put before the names of functions: with it a family could be one of them.
+#[test]
+fn a_prefix_makes_no_family_a_functions() {
+    let registry = Registry::new();
+    registry.gauge_fn("app_x_total", "", || 1.0).unwrap();
+    registry.counter("x_total", "").unwrap();
+    registry.gauge_fn("lib_x", "", || 1.0).unwrap();
+    for (prefix, says) in [
+        ("app_", "`app_x_total` is there already"),
+        ("lib_", "`lib_x`"),
+    ] {
+        let error = registry.prefix(prefix).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    registry.prefix("a_").unwrap();
+    assert_eq!(registry.names(), ["a_x_total", "app_x_total", "lib_x"]);
+    page(&registry);
+}
+
+/// Between what `clear` did to the collectors and to their names a collector's own end could add one, which lost its name.
+#[test]
+fn what_is_added_while_a_registry_is_cleared_keeps_its_name() {
+    struct Adds(Registry);
+    impl Drop for Adds {
+        fn drop(&mut self) {
+            self.0.gauge_fn("h_count", "", || 2.0).unwrap();
+        }
+    }
+    let registry = Registry::new();
+    let adds = Adds(registry.clone());
+    registry
+        .collect("adds", move |_: &mut Collected| {
+            let Adds(_) = &adds;
+            Ok(())
+        })
+        .unwrap();
+    registry.clear();
+    assert_eq!(registry.names(), ["h_count"]);
+    assert!(registry.histogram("h", "").is_err());
+}
+
+/// The label of a state set is called like the family: with such a prefix it was no label name of the text format.
+#[test]
+fn a_prefix_makes_no_bad_label_of_a_state_set() {
+    #[derive(LabelValue)]
+    enum State {
+        Off,
+    }
+    let state = |registry: &Registry| StateSet::<State>::builder("state", "").register(registry);
+    for (prefix, good) in [("a:", false), ("__", false), ("a_", true)] {
+        let registry = Registry::new();
+        registry.prefix(prefix).unwrap();
+        registry.counter("c_total", "").unwrap();
+        assert_eq!(state(&registry).is_ok(), good, "{prefix}");
+        let registry = Registry::new();
+        state(&registry).unwrap().set(State::Off);
+        let error = registry.prefix(prefix).err().map(|e| e.to_string());
+        assert_eq!(error.is_none(), good, "{prefix}");
+        if let Some(error) = error {
+            assert!(
+                error.contains(&format!("`{prefix}state` is also the label of a state set")),
+                "{error}"
+            );
+        }
+        page(&registry);
+    }
+}

@@ -1,0 +1,194 @@
+//! Sums, infinities and quantiles.
+
+use tallies::{Counter, Histogram, Registry, Summary};
+
+use crate::support::page;
+
+/// A sum that has met both infinities, in whatever way, is not NaN.
+#[test]
+fn no_sum_is_ever_nan() {
+    let registry = Registry::new();
+    let h = registry.histogram("h", "").unwrap();
+    h.observe(f64::MAX);
+    h.observe(f64::MAX);
+    h.observe(f64::NEG_INFINITY);
+    page(&registry);
+    let before = registry.snapshot();
+    h.observe(1.0);
+    assert!(
+        !registry
+            .snapshot()
+            .since(&before)
+            .get("h_sum", &[])
+            .unwrap()
+            .is_nan()
+    );
+    let l = Histogram::<()>::builder("l", "")
+        .labels(["x"])
+        .limit(0)
+        .register(&registry)
+        .unwrap();
+    let s = Summary::<()>::builder("s", "")
+        .labels(["x"])
+        .limit(0)
+        .register(&registry)
+        .unwrap();
+    let c = Counter::<(), f64>::builder("c_total", "")
+        .labels(["x"])
+        .limit(0)
+        .register(&registry)
+        .unwrap();
+    l.with(["a"]).observe(f64::INFINITY);
+    s.with(["a"]).observe(f64::INFINITY);
+    c.with(["a"]).add(f64::MAX);
+    c.with(["a"]).add(f64::MAX);
+    l.clear();
+    s.clear();
+    c.clear();
+    let sums = || {
+        let now = registry.snapshot();
+        let get = |name| now.get(name, &[("x", "__overflow__")]).unwrap();
+        (get("l_sum"), get("s_sum"), get("c_total"))
+    };
+    // What is infinite stays so, but without observations there is no sum.
+    assert_eq!(sums(), (0.0, 0.0, f64::INFINITY));
+    l.with(["a"]).observe(1.0);
+    s.with(["a"]).observe(1.0);
+    assert_eq!(sums(), (f64::INFINITY, f64::INFINITY, f64::INFINITY));
+    page(&registry);
+}
+
+/// An infinity that `observe` refuses was no error of its twin, and summaries had none.
+#[test]
+fn an_infinity_of_the_other_sign_is_an_error() {
+    let registry = Registry::new();
+    let h = registry.histogram("h", "").unwrap();
+    let s = Summary::<()>::builder("s", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    h.try_observe(f64::INFINITY).unwrap();
+    h.try_observe(f64::INFINITY).unwrap();
+    s.with(["a"]).try_observe(f64::NEG_INFINITY).unwrap();
+    s.with(["b"]).try_observe(-1.0).unwrap();
+    for error in [
+        h.try_observe(f64::NEG_INFINITY),
+        h.try_observe_with(f64::NEG_INFINITY, &[("id", "x")]),
+        s.with(["b"]).try_observe(f64::INFINITY),
+    ] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("infinity of the other sign"), "{error}");
+    }
+    let error = s.with(["a"]).try_observe(f64::NAN).unwrap_err().to_string();
+    assert!(error.contains("`s` observes numbers, got NaN"), "{error}");
+    assert_eq!(h.total().count(), 2);
+    assert_eq!(
+        s.get(["a"]).unwrap().count() + s.get(["b"]).unwrap().count(),
+        2
+    );
+}
+
+/// A weight that was dropped was one refused update here, and as many as it stands for elsewhere.
+#[test]
+fn what_is_refused_many_times_is_counted_so() {
+    let refused = || {
+        let now = tallies::snapshot();
+        now.get("tallies_refused_updates_total", &[]).unwrap()
+    };
+    let before = refused();
+    let h = Registry::new().histogram("h", "").unwrap();
+    h.observe_many(f64::NAN, 1_000_000);
+    // Other tests have theirs refused meanwhile.
+    assert!((1e6..2e6).contains(&(refused() - before)));
+}
+
+/// A summary without objectives was given the sketch that its thread had flushed last, which was another summary's: a
+/// panic where its page had no room for that, and quantiles of what it never saw.
+#[test]
+fn a_summary_without_objectives_has_no_quantiles() {
+    let registry = Registry::new();
+    let other = Summary::<()>::builder("other", "")
+        .register(&registry)
+        .unwrap();
+    let none = Summary::<()>::builder("none", "")
+        .objectives(&[])
+        .unwrap()
+        .register(&registry)
+        .unwrap();
+    for i in 1..=3000 {
+        other.observe(f64::from(i));
+        none.observe(0.5);
+        if i % 100 == 1 {
+            let seen = none.total();
+            assert_eq!((seen.count(), seen.sum()), (i as u64, f64::from(i) / 2.0));
+            assert_eq!((seen.quantile(0.5), seen.sketched()), (None, 0));
+        }
+    }
+}
+
+/// Floats that are folded add up in another order: the overflow series went back by an ulp, a restart to who reads it.
+#[test]
+fn what_series_leave_behind_never_shrinks() {
+    let registry = Registry::new();
+    let c = Counter::<(), f64>::builder("c_total", "")
+        .labels(["x"])
+        .hot()
+        .register(&registry)
+        .unwrap();
+    let h = Histogram::<()>::builder("h", "")
+        .labels(["x"])
+        .hot()
+        .register(&registry)
+        .unwrap();
+    let s = Summary::<()>::builder("s", "")
+        .labels(["x"])
+        .objectives(&[])
+        .unwrap()
+        .register(&registry)
+        .unwrap();
+    let other = Registry::new().counter("other_total", "").unwrap();
+    let mut state = 1_u64;
+    let mut random = || {
+        // Source: Knuth's MMIX generator.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let overflow = |name| {
+        let now = registry.snapshot();
+        now.get(name, &[("x", "__overflow__")]).unwrap_or(0.0)
+    };
+    let mut last = [0.0; 3];
+    let mut all = 0.0;
+    for round in 0..1000 {
+        for x in ["a", "b", "c"] {
+            let value = random();
+            c.with([x]).add(value);
+            h.with([x]).observe(value);
+            s.with([x]).observe(value);
+            all += value;
+        }
+        for x in ["a", "b", "c"] {
+            c.remove([x]);
+            h.remove([x]);
+            s.remove([x]);
+        }
+        // Until they are folded: any update says that nobody is in them any more.
+        for _ in 0..4 {
+            other.inc();
+            let now = ["c_total", "h_sum", "s_sum"].map(overflow);
+            for (now, last) in now.iter().zip(last) {
+                assert!(*now >= last, "round {round}: {now} after {last}");
+                assert!((now - all).abs() < 1e-9 * all, "round {round}");
+            }
+            last = now;
+        }
+    }
+    // It goes back where it should.
+    h.with(["a"]).observe(-100.0);
+    h.remove(["a"]);
+    assert!((overflow("h_sum") - (all - 100.0)).abs() < 1e-9 * all);
+    c.clear();
+    assert_eq!(overflow("c_total"), 0.0);
+}
