@@ -111,7 +111,7 @@ fn errors_say_what_where_and_what_would_be_right() {
                 .buckets(&[])
                 .register(&registry)
                 .unwrap_err(),
-            "have to be finite",
+            "need at least one finite bound",
         ),
         (
             buckets::linear(0.0, 1.0, 0).unwrap_err(),
