@@ -9,7 +9,6 @@ use super::labels;
 ///
 /// Source: OpenMetrics 1.0, section "Exemplars".
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Exemplar {
     /// As [`labels::text`] writes them; names and values are at most 128 characters together.
     pub(crate) labels: String,

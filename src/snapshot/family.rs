@@ -10,7 +10,11 @@ use super::values::{Value, Values};
 
 /// What a family is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Kind {
     /// A total that only grows.
@@ -85,7 +89,6 @@ impl fmt::Display for Kind {
 
 /// What becomes of two processes' values of one gauge when their snapshots are merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum GaugeMerge {
     /// They add up: queue lengths, open connections.
@@ -101,7 +104,6 @@ pub enum GaugeMerge {
 
 /// What a family is called and means: the same for all of its series.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct Meta {
     pub(crate) name: Cow<'static, str>,
     pub(crate) help: Cow<'static, str>,
@@ -116,16 +118,13 @@ pub(crate) struct Meta {
 
 /// One family of a [`Snapshot`](super::Snapshot).
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Family {
-    #[cfg_attr(feature = "serde", serde(flatten))]
     pub(crate) meta: Meta,
     pub(crate) texts: Texts,
     pub(crate) values: Values,
     /// Each with the place of its series and of its bucket, which is 0 for a counter; in their order, mostly none.
     pub(crate) exemplars: Vec<(u32, u32, Exemplar)>,
     /// Who wrote it, and which edition of its series: while both stay, the texts do.
-    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) source: (u64, u64),
 }
 

@@ -164,19 +164,15 @@ fn cut(text: &str, cuts: &mut Vec<u8>) {
 
 /// The label texts of one family, one after the other in one string.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct Texts {
     text: String,
     ends: Vec<usize>,
     /// Since when each series counts: milliseconds since the epoch of Unix, 0 where that is not known.
     created: Vec<u64>,
     /// See [`Entry::cuts`]; found once, so that who writes labels in another way need not look for the quotes in every scrape.
-    #[cfg_attr(feature = "serde", serde(skip))]
     cuts: Vec<u8>,
-    #[cfg_attr(feature = "serde", serde(skip))]
     cut_ends: Vec<u32>,
     /// Who wrote each of them, so that the next snapshot copies only what is new.
-    #[cfg_attr(feature = "serde", serde(skip))]
     keys: Vec<u32>,
 }
 

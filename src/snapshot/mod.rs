@@ -13,6 +13,8 @@ pub(crate) mod labels;
 mod names;
 pub(crate) mod native;
 mod number;
+#[cfg(feature = "serde")]
+mod serialize;
 pub mod sketch;
 mod values;
 
@@ -47,7 +49,8 @@ pub(crate) fn millis(time: SystemTime) -> u64 {
 
 /// Every family's merged value at one time.
 ///
-/// What it promises about updates made while it was taken is on the crate's front page.
+/// What it promises about updates made while it was taken is on the crate's front page. With the feature `serde` it can be
+/// serialized: families by name, and of each series its labels, its value and, where it is known, since when it counts.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
@@ -60,7 +63,6 @@ pub(crate) fn millis(time: SystemTime) -> u64 {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Snapshot {
     pub(crate) families: Vec<Family>,
     pub(crate) taken: SystemTime,

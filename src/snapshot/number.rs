@@ -45,7 +45,6 @@ impl Number {
 
 /// The values of a family's series: all of one type, so that they lie close. One float makes all of them floats.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
 pub(crate) enum Numbers {
     Int(Vec<u64>),
     Float(Vec<f64>),

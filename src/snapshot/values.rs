@@ -7,7 +7,6 @@ use super::number::{Number, Numbers};
 use super::sketch;
 
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
 pub(crate) enum Values {
     Counter(Numbers),
     /// Also of info and state sets.
@@ -18,7 +17,6 @@ pub(crate) enum Values {
         counts: Vec<u64>,
         sums: Vec<f64>,
         /// Where the family has exponential buckets, of every series.
-        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         natives: Option<Natives>,
     },
     Summary {
@@ -36,7 +34,6 @@ pub(crate) enum Values {
 
 /// What a page says of one series of a summary: the observations behind its quantiles are not known.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct Written {
     /// Nothing where the page does not say it.
     pub(crate) count: Option<u64>,
@@ -48,7 +45,6 @@ pub(crate) struct Written {
 
 /// What one series of a summary observed.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Quantiles {
     pub(crate) count: u64,
     pub(crate) sum: f64,

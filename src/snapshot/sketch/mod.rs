@@ -72,7 +72,6 @@ pub fn value_of(key: u64) -> f64 {
 ///
 /// A `delta` of `u32::MAX` is unknown: the value may have any higher rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Tuple {
     /// The value's key.
     pub key: u64,
@@ -125,7 +124,6 @@ impl Tuple {
 
 /// Values seen, as far as a [`Bound`] wants them told apart. One thread's, or the merge of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Sketch {
     tuples: Vec<Tuple>,
     n: u64,

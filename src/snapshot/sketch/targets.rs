@@ -13,7 +13,6 @@ const PLANNED_TUPLES: f64 = 1000.0;
 ///
 /// No pair means no quantiles: count and sum only. The quantiles 0 and 1 are exact whatever their `eps`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Targets {
     pairs: [(f64, f64); MAX_TARGETS],
     len: usize,
