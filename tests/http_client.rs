@@ -215,6 +215,23 @@ async fn the_names_of_aioli_and_others() {
     assert!(error.contains("a-b_"), "{error}");
 }
 
+/// Also where it brings its underscore.
+#[test]
+fn prefixes_are_set_apart_by_one_underscore() {
+    let registry = Registry::new();
+    for prefix in ["", "shop", "zoo_", "web:"] {
+        let _ = ClientMetrics::new()
+            .prefix(prefix)
+            .register(&registry)
+            .unwrap();
+    }
+    let snapshot = registry.snapshot();
+    let names: Vec<_> = snapshot.families().map(|family| family.name()).collect();
+    for name in ["info", "shop_info", "zoo_info", "web:info"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+}
+
 /// Templates add up, and those that no path matches are left out; layers of one name share what they count in.
 #[tokio::test]
 async fn templates_of_clients() {

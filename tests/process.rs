@@ -257,7 +257,9 @@ fn runtimes_have_totals_for_any_number_of_readers() {
     let other = Registry::new();
     tallies::process::register_runtime(&registry, runtime.handle()).unwrap();
     tallies::process::register_runtime(&other, runtime.handle()).unwrap();
-    tallies::process::register_runtime_as(&registry, "second", runtime.handle()).unwrap();
+    for name in ["second", "third_"] {
+        tallies::process::register_runtime_as(&registry, name, runtime.handle()).unwrap();
+    }
     let busy = |registry: &Registry| {
         let seen = registry.snapshot();
         (0..2)
@@ -290,5 +292,6 @@ fn runtimes_have_totals_for_any_number_of_readers() {
     assert!(before > 0.0);
     assert_eq!(seen.get("tokio_workers", &[]), Some(2.0));
     assert_eq!(seen.get("second_tokio_workers", &[]), Some(2.0));
+    assert_eq!(seen.get("third_tokio_workers", &[]), Some(2.0));
     support::page(&registry);
 }

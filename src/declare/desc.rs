@@ -333,6 +333,15 @@ const RESERVED: &str =
     "is reserved: names that begin with `__`, `le` of a histogram, `quantile` of a summary";
 const DOUBLED: &str = "stands twice";
 
+/// The name with a prefix before it, and an underscore between them unless the prefix is empty or sets itself apart: ends in
+/// what is no ASCII letter or digit.
+#[cfg(any(feature = "middleware", feature = "tokio-metrics", test))]
+pub(crate) fn prefixed(prefix: &str, name: &str) -> String {
+    let joined = prefix.ends_with(|c: char| c.is_ascii_alphanumeric());
+    let between = if joined { "_" } else { "" };
+    format!("{prefix}{between}{name}")
+}
+
 /// The grammar of metric names (Prometheus data model).
 pub(crate) const fn check_name(name: &[u8]) -> Result<(), &'static str> {
     if is_metric_name(name) {
@@ -563,6 +572,22 @@ mod tests {
             check_labels(&["a", "b", "a"], Kind::Gauge, false),
             Err((2, DOUBLED))
         );
+    }
+
+    #[test]
+    fn a_prefix_is_set_apart_from_the_name() {
+        for (prefix, whole) in [
+            ("", "name"),
+            ("my", "my_name"),
+            ("my_", "my_name"),
+            ("my:", "my:name"),
+            ("v2", "v2_name"),
+            ("my__", "my__name"),
+            ("my.", "my.name"),
+            ("ö", "öname"),
+        ] {
+            assert_eq!(prefixed(prefix, "name"), whole);
+        }
     }
 
     #[test]

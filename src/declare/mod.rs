@@ -87,6 +87,8 @@ pub trait Declare: Sized {
     ) -> Result<Self, crate::Error>;
 }
 
+#[cfg(any(feature = "middleware", feature = "tokio-metrics"))]
+pub(crate) use desc::prefixed;
 pub(crate) use desc::{check_bounds, check_label, check_name};
 #[cfg(feature = "facade")]
 pub(crate) use list::describe;

@@ -3,6 +3,7 @@
 use tokio::runtime::Handle;
 
 use crate::collect::{Collected, Registry};
+use crate::declare::prefixed;
 use crate::error::Error;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -37,7 +38,7 @@ pub fn register_runtime(registry: &Registry, handle: &Handle) -> std::result::Re
 }
 
 /// As [`register_runtime`], under names that begin with `{name}_tokio_` instead of `tokio_`: for a further runtime of a
-/// program. Costs a scrape as much.
+/// program. A name that ends in an underscore gets no second one. Costs a scrape as much.
 ///
 /// # Errors
 ///
@@ -48,7 +49,7 @@ pub fn register_runtime_as(
     name: &str,
     handle: &Handle,
 ) -> std::result::Result<(), Error> {
-    let (prefix, handle) = (format!("{name}_tokio"), handle.clone());
+    let (prefix, handle) = (prefixed(name, "tokio"), handle.clone());
     registry.collect(&prefix.clone(), move |out: &mut Collected| {
         Runtime {
             out,

@@ -14,7 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::collect::Registry;
-use crate::declare::Info;
+use crate::declare::{Info, prefixed};
 use crate::error::{Error, report_once};
 
 use super::exchange::{Exchange, Failure, watched};
@@ -76,7 +76,8 @@ impl ClientMetrics {
         }
     }
 
-    /// What names begin with, without the underscore after it; `""` for none.
+    /// What names begin with, `client` without this and `""` for nothing; an underscore comes after it, unless it ends in
+    /// one or in anything else that is no ASCII letter or digit.
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
@@ -130,19 +131,15 @@ impl ClientMetrics {
     /// A prefix, name, constant label or bounds that families do not take, and a name that is taken by a family of
     /// another shape.
     pub fn register(self, registry: &Registry) -> Result<Clients, Error> {
-        let prefix = match &*self.prefix {
-            "" => String::new(),
-            prefix => format!("{prefix}_"),
-        };
         let families = Families::leaked(&Making {
             scheme: &self.scheme,
-            prefix: &prefix,
+            prefix: &self.prefix,
             constant: &self.constant,
             routes: self.limit,
             registry,
         })?;
         let info = Info::<()>::builder(
-            &format!("{prefix}info"),
+            &prefixed(&self.prefix, "info"),
             "The version of what calls other services.",
         );
         self.constant

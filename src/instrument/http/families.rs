@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::collect::Registry;
 use crate::declare::{
     AnyLabels, BoundCounter, BoundHistogram, BoundUpDownCounter, Counter, DEFAULT_LIMIT, Histogram,
-    UpDownCounter,
+    UpDownCounter, prefixed,
 };
 use crate::error::Error;
 
@@ -53,7 +53,7 @@ macro_rules! declare {
         match &$of.scheme.$field {
             None => None,
             Some(Spec { name, help, labels }) => {
-                let name = format!("{}{name}", $of.prefix);
+                let name = prefixed($of.prefix, name);
                 let builder = $kind::<AnyLabels>::builder(&name, help)$(.buckets($buckets))?;
                 let metric = $of
                     .constant

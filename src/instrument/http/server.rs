@@ -152,7 +152,18 @@ impl ServerMetrics {
         Self::of(AIOPROMETHEUS).exclude(AIOPROMETHEUS_EXCLUDES)
     }
 
-    /// Puts `prefix`, such as `shop_`, before every name.
+    /// Puts `prefix` before every name, with an underscore between them, unless it ends in one or in anything else that is
+    /// no ASCII letter or digit.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::new().prefix("shop").register(&registry)?;
+    /// assert!(registry.snapshot().family("shop_http_requests_total").is_some());
+    /// # let _ = metrics;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
