@@ -115,7 +115,7 @@ impl Registry {
         self.0.own.as_ref().unwrap_or(&DEFAULT)
     }
 
-    /// Puts `prefix` before every name, as in `app_`.
+    /// Puts `prefix` before every name; one that ends in a letter or a digit gets an underscore, so `app` is `app_`.
     ///
     /// # Errors
     ///

@@ -335,7 +335,6 @@ const DOUBLED: &str = "stands twice";
 
 /// The name with a prefix before it, and an underscore between them unless the prefix is empty or sets itself apart: ends in
 /// what is no ASCII letter or digit.
-#[cfg(any(feature = "middleware", feature = "tokio-metrics", test))]
 pub(crate) fn prefixed(prefix: &str, name: &str) -> String {
     let joined = prefix.ends_with(|c: char| c.is_ascii_alphanumeric());
     let between = if joined { "_" } else { "" };

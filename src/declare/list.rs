@@ -9,7 +9,7 @@ use crate::error::{Error, report};
 use crate::observe::Pass;
 use crate::snapshot::{self, Exposed, Kind, Meta, Snapshot, clash, labels};
 
-use super::desc::{Desc, check_label, check_name, intern};
+use super::desc::{Desc, check_label, check_name, intern, prefixed};
 use super::family::Declared;
 
 /// Gives a family of a registry another help text and unit, and another name where that is free. Returns the name it has
@@ -237,6 +237,7 @@ impl List {
         if !prefix.is_empty() {
             check_name(prefix.as_bytes()).map_err(|why| Error::name(prefix, why))?;
         }
+        let prefix = &*prefixed(prefix, "");
         let mut inner = self.lock();
         if inner.scraped {
             return Err(Error::prefix_too_late(prefix));

@@ -225,7 +225,7 @@ fn objectives_one_by_one_replace_the_defaults() {
 fn every_kind_at_run_time_compared_whole() {
     let registry = Registry::new();
     registry.constant("host", "al\"pha").unwrap();
-    registry.prefix("app_").unwrap();
+    registry.prefix("app").unwrap();
     let requests = Counter::<Request>::builder("requests_total", "Requests.")
         .register(&registry)
         .unwrap();
