@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::Error;
 use crate::observe::{self, Buckets, Cells, Observed, Outcome, Place, Shape, Tag};
-use crate::snapshot::{Kind, Natives, Resolution, Values};
+use crate::snapshot::{Kind, Natives, Resolution, Values, sum_since};
 
 use super::declaration::{Declaration, Kept};
 use super::desc::{Desc, check_bounds, without_infinity};
 use super::exemplar;
-use super::family::{Exported, sum_since};
+use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::timer::{Sample, Timer};

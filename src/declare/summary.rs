@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::observe::{self, Distribution, Outcome, Promise, Streamed, Tag, Window};
 use crate::snapshot::sketch::Targets;
-use crate::snapshot::{Kind, Quantiles, Values};
+use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
 use super::declaration::{Declaration, Kept};
 use super::desc::{DEFAULT_AGES, Desc, check_window};
-use super::family::{Exported, sum_since};
+use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::timer::Timer;

@@ -269,7 +269,8 @@ impl Family {
                     for (now, before) in now.iter_mut().zip(before) {
                         *now -= before;
                     }
-                    sums[i] = join_sums(sums[i], -sums_before[at]);
+                    let count = now.iter().sum();
+                    sums[i] = sum_since(sums[i], sums_before[at], count);
                 }
             }
             (
@@ -286,7 +287,7 @@ impl Family {
                     && now.count >= count
                 {
                     now.count -= count;
-                    now.sum = join_sums(now.sum, -sum);
+                    now.sum = sum_since(now.sum, sum, now.count);
                 }
             }
             (Values::Written(now), before) => {
@@ -296,7 +297,7 @@ impl Family {
                     && n >= count
                 {
                     now.count = Some(n - count);
-                    now.sum = join_sums(now.sum, -sum);
+                    now.sum = sum_since(now.sum, sum, n - count);
                 }
             }
             _ => {}
@@ -429,6 +430,15 @@ impl Values {
             _ => false,
         }
     }
+}
+
+/// What `count` observations added to a sum that was `before`. An infinite one does not say: it stays, unless there were
+/// none.
+pub(crate) fn sum_since(now: f64, before: f64, count: u64) -> f64 {
+    if count == 0 && !now.is_nan() {
+        return 0.0;
+    }
+    join_sums(now, -before)
 }
 
 /// The sum of two sums. Where both are infinite, of different signs, the first one stands: a sum is never NaN, unless a

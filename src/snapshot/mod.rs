@@ -20,6 +20,7 @@ mod values;
 
 use std::time::SystemTime;
 
+pub(crate) use arithmetic::sum_since;
 pub(crate) use clash::{Beside, Exposed, clash};
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;

@@ -14,6 +14,8 @@ fn no_sum_is_ever_nan() {
     h.observe(f64::NEG_INFINITY);
     page(&registry);
     let before = registry.snapshot();
+    // Without observations there is a sum, whatever it was before.
+    assert_eq!(before.since(&before).get("h_sum", &[]), Some(0.0));
     h.observe(1.0);
     assert!(
         !registry

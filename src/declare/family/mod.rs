@@ -58,16 +58,6 @@ pub(crate) trait Exported: Cells {
     }
 }
 
-/// What `count` observations added to a sum that was `before`. An infinite one does not say: it stays, unless there
-/// were none.
-pub(crate) fn sum_since(sum: f64, before: f64, count: u64) -> f64 {
-    match (count, before.is_finite()) {
-        (0, _) => 0.0,
-        (_, true) => sum - before,
-        _ => before,
-    }
-}
-
 /// A family that the registry holds.
 #[derive(Debug)]
 pub(crate) struct Family<C: Exported> {
