@@ -51,6 +51,65 @@ pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Er
     checked(count, bound, factor > 1.0, "the factor has to be above 1")
 }
 
+/// As [`linear`], for a `static`: the array's length is the number of bounds.
+///
+/// # Panics
+///
+/// Where `linear` gives an error: a compile error in a `static`.
+///
+/// ```
+/// use tallies::{Histogram, buckets};
+///
+/// static SIZES: Histogram = Histogram::new("sizes_bytes").buckets(&const { buckets::linear_array::<4>(512.0, 512.0) });
+///
+/// SIZES.observe(1500.0);
+/// assert_eq!(SIZES.total().counts, [0, 0, 1, 0, 0]);
+/// ```
+#[must_use]
+pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
+    let mut bounds = [start; N];
+    let mut i = 0;
+    while i < N {
+        bounds[i] = start + width * i as f64;
+        i += 1;
+    }
+    ascending(bounds)
+}
+
+/// As [`exponential`], for a `static`: the array's length is the number of bounds.
+///
+/// # Panics
+///
+/// Where `exponential` gives an error: a compile error in a `static`.
+///
+/// ```
+/// use tallies::{Histogram, buckets};
+///
+/// static SIZES: Histogram = Histogram::new("sizes_bytes").buckets(&const { buckets::exponential_array::<4>(64.0, 4.0) });
+///
+/// SIZES.observe(1500.0);
+/// assert_eq!(SIZES.total().counts, [0, 0, 0, 1, 0]);
+/// ```
+#[must_use]
+pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64; N] {
+    assert!(start > 0.0, "the start has to be above 0");
+    let mut bounds = [start; N];
+    let mut i = 1;
+    while i < N {
+        bounds[i] = bounds[i - 1] * factor;
+        i += 1;
+    }
+    ascending(bounds)
+}
+
+const fn ascending<const N: usize>(bounds: [f64; N]) -> [f64; N] {
+    assert!(
+        super::desc::check_bounds(&bounds).is_ok(),
+        "there has to be a bound; all are finite, and each is above the one before"
+    );
+    bounds
+}
+
 fn checked(
     count: usize,
     bound: impl FnMut(usize) -> f64,
