@@ -1,5 +1,6 @@
 //! What a scrape costs the updates beside it: batches of 1 000 updates on one thread, alone, and while another thread scrapes
-//! a registry of 100 000 counters every 100 ms, or without a pause.
+//! a registry of 100 000 counters every 100 ms, or without a pause. And while it writes the same page from a snapshot that it
+//! keeps: as much work, with no cell read. What that costs is the machine's, not the scrape's.
 //!
 //! `cargo bench --bench beside`. Wall time: it wants two processors with nothing else to do. The ways take turns, round by
 //! round. Interrupts are in the figures, too, as often as once in a thousand batches: the row `alone` says how much they take.
@@ -14,12 +15,34 @@ const UPDATES: usize = 1_000;
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Pauses between scrapes.
-const WAYS: [(&str, Option<Duration>); 3] = [
-    ("alone", None),
-    ("a scrape every 100 ms", Some(Duration::from_millis(100))),
-    ("scrapes without a pause", Some(Duration::ZERO)),
+/// What another thread does.
+#[derive(Clone, Copy)]
+struct Beside {
+    /// Nothing, or pages with so much time between them.
+    pause: Option<Duration>,
+    /// Whether each page has a snapshot of its own.
+    snapshots: bool,
+}
+
+const WAYS: [(&str, Beside); 4] = [
+    ("alone", beside(None, false)),
+    (
+        "a scrape every 100 ms",
+        beside(Some(Duration::from_millis(100)), true),
+    ),
+    (
+        "scrapes without a pause",
+        beside(Some(Duration::ZERO), true),
+    ),
+    (
+        "pages of one snapshot without a pause",
+        beside(Some(Duration::ZERO), false),
+    ),
 ];
+
+const fn beside(pause: Option<Duration>, snapshots: bool) -> Beside {
+    Beside { pause, snapshots }
+}
 
 /// How long the batches of a round took, in nanoseconds, sorted.
 fn batches(mut batch: impl FnMut()) -> Vec<u64> {
@@ -37,15 +60,17 @@ fn batches(mut batch: impl FnMut()) -> Vec<u64> {
 }
 
 /// The batches of one round, and how many scrapes there were.
-fn round(registry: &Registry, pause: Option<Duration>, batch: impl FnMut()) -> (Vec<u64>, u64) {
+fn round(registry: &Registry, beside: Beside, batch: impl FnMut()) -> (Vec<u64>, u64) {
     let (stop, scrapes) = (&AtomicBool::new(false), &AtomicU64::new(0));
     std::thread::scope(|scope| {
-        if let Some(pause) = pause {
+        if let Some(pause) = beside.pause {
             scope.spawn(move || {
                 let (mut snapshot, mut page) = (Snapshot::default(), Vec::new());
                 while !stop.load(Relaxed) {
                     page.clear();
-                    registry.snapshot_into(&mut snapshot);
+                    if beside.snapshots || snapshot.families().next().is_none() {
+                        registry.snapshot_into(&mut snapshot);
+                    }
                     encode::text_into(&snapshot, &mut page);
                     assert!(page.len() > SERIES);
                     scrapes.fetch_add(1, Relaxed);
@@ -69,8 +94,8 @@ fn median(mut of: Vec<u64>) -> u64 {
 fn measure(what: &str, registry: &Registry, mut batch: impl FnMut()) {
     let mut figures: [[Vec<u64>; 3]; WAYS.len()] = Default::default();
     for _ in 0..ROUNDS {
-        for ((_, pause), figures) in WAYS.iter().zip(&mut figures) {
-            let (all, scrapes) = round(registry, *pause, &mut batch);
+        for ((_, beside), figures) in WAYS.iter().zip(&mut figures) {
+            let (all, scrapes) = round(registry, *beside, &mut batch);
             let at = |part: f64| all[(all.len() as f64 * part) as usize];
             for (to, figure) in figures.iter_mut().zip([at(0.5), at(0.999), scrapes]) {
                 to.push(figure);
@@ -106,7 +131,7 @@ fn main() {
     names.iter().for_each(|name| family.with([name]).inc());
 
     println!("Nanoseconds per batch of {UPDATES} updates; {ROUNDS} rounds.\n");
-    println!("| batch | beside | median | p99.9, best round | p99.9, median round | scrapes |");
+    println!("| batch | beside | median | p99.9, best round | p99.9, median round | pages |");
     println!("|---|---|---|---|---|---|");
     let one = family.with([&names[0]]);
     measure("one counter", &registry, || {
