@@ -3,8 +3,9 @@
 //! Named formats compete by their q-values, in the header's order where these are equal. What names no format we write
 //! (a wildcard, a browser's list, an unknown version, garbage) is passed over, and where nothing is left the answer is
 //! the text format 0.0.4: never an error. A wildcard never beats a name, whatever its q: some Prometheus 2.x sent
-//! `*/*;q=2`. Sources: RFC 9110, section 12.5.1; content negotiation and escaping schemes in the documentation of
-//! Prometheus; the headers that Prometheus 2.0 to 3.x send.
+//! `*/*;q=2`. A range's media type may stand among its parameters: aioprometheus takes them in any order. Sources: RFC
+//! 9110, section 12.5.1; content negotiation and escaping schemes in the documentation of Prometheus; the headers that
+//! Prometheus 2.0 to 3.x send.
 
 use super::Escaping;
 
@@ -63,7 +64,7 @@ impl Format {
 
     fn among(offered: &[Syntax], accept: &str) -> Self {
         let mut best = (0.0, Self::TEXT);
-        for range in ranges(accept) {
+        for range in ranges(accept).map(Range::by_media_type) {
             if let Some(format) = Self::named(&range)
                 && offered.contains(&format.syntax)
                 && range.q() > best.0
@@ -151,13 +152,22 @@ impl Format {
     }
 }
 
-/// One member of a header such as Accept: a name and its parameters, as they were sent.
+/// One member of a header such as Accept: its name, and the parts, that among them, which are its parameters.
 pub(crate) struct Range<'a> {
     name: &'a str,
-    parameters: &'a str,
+    parts: &'a str,
 }
 
 impl<'a> Range<'a> {
+    /// Named by its first part that is a media type, wherever that stands.
+    fn by_media_type(self) -> Self {
+        let name = split(self.parts, ';').find(|part| part.contains('/') && !part.contains('='));
+        Self {
+            name: name.map_or(self.name, str::trim),
+            ..self
+        }
+    }
+
     /// Whether it names this, in whatever case.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
@@ -165,7 +175,7 @@ impl<'a> Range<'a> {
 
     /// The value of the first parameter of this name, without quotes.
     fn parameter(&self, name: &str) -> Option<&'a str> {
-        split(self.parameters, ';').find_map(|parameter| {
+        split(self.parts, ';').find_map(|parameter| {
             let (key, value) = parameter.split_once('=')?;
             let value = value.trim();
             let value = value
@@ -187,12 +197,9 @@ impl<'a> Range<'a> {
 
 /// The members of a header such as Accept.
 pub(crate) fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
-    split(header, ',').map(|range| {
-        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
-        Range {
-            name: name.trim(),
-            parameters,
-        }
+    split(header, ',').map(|parts| Range {
+        name: split(parts, ';').next().unwrap_or_default().trim(),
+        parts,
     })
 }
 
@@ -376,6 +383,25 @@ mod tests {
                 "application/vnd.google.protobuf; encoding=delimited; proto=io.prometheus.client.MetricFamily",
                 PROTOBUF,
             ),
+            // In any order, as aioprometheus reads it.
+            (
+                "proto=io.prometheus.client.MetricFamily;application/vnd.google.protobuf;encoding=delimited",
+                PROTOBUF,
+            ),
+            (
+                "encoding=delimited;proto=io.prometheus.client.MetricFamily; Application/vnd.google.protobuf ",
+                PROTOBUF,
+            ),
+            (
+                "q=0.5;application/openmetrics-text,text/plain;q=0.4",
+                OPENMETRICS,
+            ),
+            ("q=0.3;application/openmetrics-text,text/plain;q=0.4", TEXT),
+            (";;application/openmetrics-text", OPENMETRICS),
+            ("x=\"a/b;c\";application/openmetrics-text", OPENMETRICS),
+            // The first media type is the one that is meant.
+            ("text/html;application/openmetrics-text", TEXT),
+            ("*/*;application/openmetrics-text", TEXT),
             ("text/*", TEXT),
             ("application/json", TEXT),
         ] {
@@ -416,6 +442,21 @@ mod tests {
         fn anything_at_all_gets_an_answer(accept in "[ -~]{0,60}|.{0,30}") {
             let format = Format::among(ALL, &accept);
             prop_assert!(format == Format::TEXT || accept.contains('/'));
+        }
+
+        /// The order of a range's parts does not matter.
+        #[test]
+        fn parts_in_any_order(parts in Just(vec![
+            "application/vnd.google.protobuf",
+            "proto=io.prometheus.client.MetricFamily",
+            "encoding=delimited",
+            "escaping=allow-utf-8",
+            "q=0.2",
+        ]).prop_shuffle()) {
+            let better = format!("{},text/plain;q=0.1", parts.join(";"));
+            prop_assert_eq!(chosen(ALL, &better), PROTOBUF_UTF8);
+            let worse = format!("{},text/plain;q=0.3", parts.join(" ; "));
+            prop_assert_eq!(chosen(ALL, &worse), TEXT);
         }
 
         /// The order of ranges with different q-values does not matter.
