@@ -52,7 +52,7 @@ fn methods_paths_and_bodies() {
         .registry(&registry)
         .grouping("path", "/var/tmp")
         .grouping("instance", "127.0.0.1:1234");
-    let path = "/prefix/metrics/job/my%20job/instance/127.0.0.1%3A1234/path@base64/L3Zhci90bXA=";
+    let path = "/prefix/metrics/job/my%20job/instance/127.0.0.1:1234/path@base64/L3Zhci90bXA=";
     pusher.add().unwrap();
     pusher.replace().unwrap();
     pusher.delete().unwrap();

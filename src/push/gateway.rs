@@ -10,12 +10,14 @@ use ureq::http::Uri;
 
 use crate::error::Error;
 
-/// All but the unreserved characters of RFC 3986: a space is `%20`, and a plus sign is not a space.
+/// All but the unreserved characters of RFC 3986, and the colon, which a path and a query carry as it is: a space is `%20`, and
+/// a plus sign is not a space.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
-    .remove(b'~');
+    .remove(b'~')
+    .remove(b':');
 
 /// The URL of the group of `job` and `grouping` at the Pushgateway whose address is `base`, path prefix and all.
 ///
@@ -217,12 +219,12 @@ mod tests {
                 &[("b", "1"), ("a", "2"), ("c", "3")],
                 "/metrics/job/j/a/2/b/1/c/3",
             ),
-            // The vectors of aioprometheus; it sends the colon as it is, which is the same path.
+            // The vectors of aioprometheus.
             (
                 HOST,
                 "my-job",
                 &[("instance", "127.0.0.1:1234")],
-                "/metrics/job/my-job/instance/127.0.0.1%3A1234",
+                "/metrics/job/my-job/instance/127.0.0.1:1234",
             ),
             (
                 HOST,
