@@ -34,8 +34,8 @@ local kinds = {
     function() return "POST", "/upload", word(), "POST", "/upload", 201 end,
     function() return "POST", "/upload", "", "POST", "/upload", 400 end,
     function() return "GET", "/" .. word() .. "/%2e%2e/" .. word(), "", "GET", "unmatched", 404 end,
-    function() return "M" .. word(), "/" .. word(), "", "OTHER", "unmatched", 404 end,
-    function() return "M" .. word(), "/users/" .. word(), "", "OTHER", "/users/{id}", 405 end,
+    function() return "M" .. word(), "/" .. word(), "", "other", "unmatched", 404 end,
+    function() return "M" .. word(), "/users/" .. word(), "", "other", "/users/{id}", 405 end,
 }
 
 function request()

@@ -2,8 +2,8 @@
 //! actix-web, and one for clients, `reqwest` among them.
 //!
 //! A layer is made once, at start-up, from [`ServerMetrics`] or [`ClientMetrics`]; making it twice shares the families.
-//! Label values are from closed sets: nine methods and `OTHER`, the routes of the program and `unmatched`, status codes.
-//! No raw path, and no made-up method, ever becomes a series.
+//! Label values are from closed sets: nine methods and `other` (under OpenTelemetry's names `_OTHER`), the routes of the
+//! program and `unmatched`, status codes. No raw path, and no made-up method, ever becomes a series.
 //!
 //! # What it costs
 //!

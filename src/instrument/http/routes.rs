@@ -18,7 +18,7 @@ const OVERFLOW: &str = "__overflow__";
 
 /// The methods of RFC 9110 and PATCH (RFC 5789); whatever else a client says is the last.
 pub(super) const METHODS: [&str; 10] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "OTHER",
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "other",
 ];
 const OTHER: usize = METHODS.len() - 1;
 
@@ -171,7 +171,7 @@ mod tests {
             assert_eq!(method_index(method), index, "{method}");
         }
         for odd in ["get", "", "BREW", "M-SEARCH"] {
-            assert_eq!(METHODS[method_index(odd)], "OTHER", "{odd}");
+            assert_eq!(METHODS[method_index(odd)], "other", "{odd}");
         }
     }
 }

@@ -79,7 +79,7 @@ const NOTHING: Scheme = Scheme {
     response_bytes: None,
     buckets: Cow::Borrowed(DEFAULT),
     no_answer: NoAnswer::Status,
-    other: "OTHER",
+    other: "other",
     status_class: false,
 };
 
