@@ -102,9 +102,9 @@ async fn every_call_of_reqwest_is_counted_by_kind() {
         .send("/panics", http.get(format!("{root}/panics")))
         .await
         .unwrap_err();
-    // No call: it cannot be built.
+    // It cannot be built.
     users.send("/bad", http.get("not a url")).await.unwrap_err();
-    let cancelled = users.send("/waits", http.get(format!("{root}/waits")));
+    let cancelled = sendable(users.send("/waits", http.get(format!("{root}/waits"))));
     tokio::time::timeout(Duration::from_millis(50), cancelled)
         .await
         .unwrap_err();
@@ -120,13 +120,22 @@ async fn every_call_of_reqwest_is_counted_by_kind() {
         assert_eq!(calls(&registry, path, status), expected, "{path} {status}");
     }
     let snapshot = registry.snapshot();
+    // By a method that nobody is told.
+    let bad = [
+        ("client_name", "users"),
+        ("method", "other"),
+        ("path", "/bad"),
+        ("status_code", "error"),
+    ];
+    let counted = snapshot.get("aioli_http_requests_total", &bad);
+    assert_eq!(counted, Some(1.0));
     assert_eq!(
         snapshot
             .family("aioli_http_requests_total")
             .unwrap()
             .series()
             .count(),
-        7
+        8
     );
     assert_eq!(
         snapshot
@@ -134,7 +143,7 @@ async fn every_call_of_reqwest_is_counted_by_kind() {
             .unwrap()
             .series()
             .count(),
-        7
+        8
     );
     let in_flight = snapshot.family("aioli_http_requests_in_flight").unwrap();
     assert!(
@@ -143,6 +152,11 @@ async fn every_call_of_reqwest_is_counted_by_kind() {
             .all(|(_, value)| format!("{value:?}").contains("0.0")),
         "{in_flight:?}"
     );
+}
+
+/// A future that may be spawned.
+fn sendable<F: Send>(future: F) -> F {
+    future
 }
 
 /// The names and labels, whole; bounds of the latency.

@@ -40,7 +40,8 @@ impl ClientLayer {
     /// Sends a request of `reqwest`, measured; `template` is the label `path`.
     ///
     /// A response that was not expected is an answer as well: it counts with its status, and
-    /// [`error_for_status`](Response::error_for_status) comes after. A request that could not be built is not a call.
+    /// [`error_for_status`](Response::error_for_status) comes after. A request that could not be built, as its URL is none,
+    /// say, counts as one of kind `error`, and of method `other`: `reqwest` does not tell its own.
     ///
     /// # Errors
     ///
@@ -56,9 +57,9 @@ impl ClientLayer {
     /// ```
     pub async fn send(&self, template: &str, request: RequestBuilder) -> Result<Response, Error> {
         let (client, request) = request.build_split();
-        let request = request?;
-        let (method, path) = (request.method().as_str(), request.url().path());
-        let exchange = self.begin(method, Some(template), path);
-        self.measure(exchange, || client.execute(request)).await
+        let method = request.as_ref().map_or("", |r| r.method().as_str());
+        let exchange = self.begin(method, Some(template), "");
+        let call = async || client.execute(request?).await;
+        self.measure(exchange, call).await
     }
 }
