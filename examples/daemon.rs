@@ -3,9 +3,10 @@
 //!     cargo run --release --features serve,process,tsc --example daemon -- /tmp
 //!     curl -s http://127.0.0.1:9464/metrics | grep ^process_
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Parser;
 use tallies::process::Allocator;
 use tallies::{Counter, Gauge, Histogram};
 
@@ -30,6 +31,14 @@ static LOOK: Histogram =
 #[tallies::metric]
 static FAILED: Counter = Counter::new("spool_failed_rounds_total");
 
+/// Looks at a directory every second, and serves metrics on http://127.0.0.1:9464/metrics.
+#[derive(Parser)]
+struct Options {
+    /// The directory to look at.
+    #[arg(value_name = "DIRECTORY", default_value = "/tmp")]
+    spool: PathBuf,
+}
+
 fn round(spool: &Path) -> std::io::Result<u64> {
     let _timer = ROUND.start_timer();
     let mut bytes = 0;
@@ -41,7 +50,7 @@ fn round(spool: &Path) -> std::io::Result<u64> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let spool = std::env::args_os().nth(1).unwrap_or_else(|| "/tmp".into());
+    let Options { spool } = Options::parse();
     let registry = tallies::registry();
     tallies::process::register(registry)?;
     tallies::build_info!(registry)?;
@@ -49,11 +58,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = tallies::serve("127.0.0.1:9464")?;
     println!("Serving metrics on {}", server.metrics_url());
     loop {
-        match round(Path::new(&spool)) {
+        match round(&spool) {
             Ok(bytes) => SIZE.set(bytes as f64),
             Err(error) => {
                 FAILED.inc();
-                eprintln!("{}: {error}", Path::new(&spool).display());
+                eprintln!("{}: {error}", spool.display());
             }
         }
         std::thread::sleep(Duration::from_secs(1));

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tallies::{Pusher, Registry};
 
+/// Pushes gauges to a Pushgateway, or to VictoriaMetrics.
 #[derive(Parser)]
 struct Options {
     /// The gateway; a path prefix is kept.
@@ -23,29 +24,29 @@ struct Options {
     /// The job of the group.
     #[arg(long)]
     job: String,
-    /// A label of the group beside its job; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    /// One label of the group beside its job; repeat the option for further ones.
+    #[arg(long, value_name = "LABEL=VALUE", value_parser = pair)]
     grouping: Vec<(String, String)>,
-    /// Push to this path, which knows no groups: /api/v1/import/prometheus is VictoriaMetrics'.
+    /// Push to this path, which knows no groups and so takes post only: /api/v1/import/prometheus is VictoriaMetrics'.
     #[arg(long)]
     path: Option<String>,
-    /// USER:PASSWORD
+    /// Sign in with a user and a password.
     #[arg(long, value_name = "USER:PASSWORD")]
     basic_auth: Option<String>,
-    /// A token.
-    #[arg(long, conflicts_with = "basic_auth")]
+    /// Sign in with a token.
+    #[arg(long, value_name = "TOKEN", conflicts_with = "basic_auth")]
     bearer: Option<String>,
     /// A PEM file with the certificates to trust instead of Mozilla's.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     ca: Option<std::path::PathBuf>,
     /// How long the gateway may take, in seconds.
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     timeout: f64,
     /// Compress what is sent.
     #[arg(long)]
     gzip: bool,
-    /// Gauges to push.
-    #[arg(value_name = "NAME=VALUE", value_parser = gauge)]
+    /// Gauges to push, each a name and a number.
+    #[arg(value_name = "GAUGE=NUMBER", value_parser = gauge)]
     gauges: Vec<(String, f64)>,
 }
 
@@ -57,7 +58,7 @@ enum Method {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("has to be NAME=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("has to have a `=`")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -76,6 +77,9 @@ fn push(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     });
     if method == Method::Delete && !options.gauges.is_empty() {
         return Err("delete removes the whole group: it takes no gauges".into());
+    }
+    if method != Method::Post && options.path.is_some() {
+        return Err("--path leads to where there are no groups to replace or delete: it takes --method post".into());
     }
     let registry = Registry::new();
     for (name, value) in &options.gauges {

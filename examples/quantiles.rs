@@ -22,7 +22,7 @@ struct Options {
     /// Quantiles of what was read in the last so many seconds; count and sum are those of everything.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     max_age: Option<Duration>,
-    /// As JSON.
+    /// As JSON; what is not finite is null.
     #[arg(long)]
     json: bool,
 }
@@ -38,6 +38,15 @@ fn pair(text: &str) -> Result<(f64, f64), String> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|e| format!("`{text}`: {e}"))?;
     Duration::try_from_secs_f64(seconds).map_err(|e| format!("`{text}` seconds: {e}"))
+}
+
+/// JSON has no infinities, and no NaN.
+fn json(number: f64) -> String {
+    if number.is_finite() {
+        number.to_string()
+    } else {
+        "null".to_owned()
+    }
 }
 
 fn observe(summary: &Summary, from: impl BufRead, name: &str) -> Result<(), String> {
@@ -111,17 +120,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let object = |of: fn((f64, f64)) -> f64| {
             let parts: Vec<_> = answers
                 .iter()
-                .map(|(phi, answer)| match answer {
-                    Some(answer) if of(*answer).is_finite() => format!("\"{phi}\":{}", of(*answer)),
-                    _ => format!("\"{phi}\":null"),
-                })
+                .map(|(phi, answer)| format!("\"{phi}\":{}", json(answer.map_or(f64::NAN, of))))
                 .collect();
             parts.join(",")
         };
         println!(
             "{{\"count\":{},\"sum\":{},\"quantiles\":{{{}}},\"certified\":{{{}}}}}",
             seen.count(),
-            seen.sum(),
+            json(seen.sum()),
             object(|(value, _)| value),
             object(|(_, error)| error),
         );

@@ -1,0 +1,106 @@
+//! The examples that are tools: what their command lines take, and what they say.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--all-features"]);
+    for example in ["daemon", "push", "quantiles"] {
+        build.args(["--example", example]);
+    }
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    assert!(
+        build.status().unwrap().success(),
+        "the examples do not build"
+    );
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.parent().unwrap().parent().unwrap();
+    profile.join("examples")
+});
+
+/// What it says, which is little, and that it ends.
+fn run(example: &str, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(EXAMPLES.join(example))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let mut running = Running(child);
+    support::http::until(example, || running.0.try_wait().unwrap().is_some());
+    let mut output = Output {
+        status: running.0.wait().unwrap(),
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+    };
+    let (stdout, stderr) = (running.0.stdout.take(), running.0.stderr.take());
+    stdout.unwrap().read_to_end(&mut output.stdout).unwrap();
+    stderr.unwrap().read_to_end(&mut output.stderr).unwrap();
+    output
+}
+
+/// JSON knows no infinity.
+#[test]
+fn quantiles_are_json_whatever_was_read() {
+    for (input, sum) in [
+        ("1\n2.5\n", Some(3.5)),
+        ("1\ninf\n", None),
+        ("inf\n-inf\n", None),
+        ("", Some(0.0)),
+    ] {
+        let output = run("quantiles", &["--json"], input);
+        let object: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+        assert_eq!(object["sum"].as_f64(), sum, "{object}");
+    }
+}
+
+#[test]
+fn each_says_what_it_takes() {
+    for (example, words) in [
+        ("daemon", &["[DIRECTORY]"][..]),
+        ("push", &["[GAUGE=NUMBER]...", "One label of the group"]),
+        ("quantiles", &["--targets"]),
+    ] {
+        let output = run(example, &["--help"], "");
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        for word in words.iter().chain(&["Usage:"]) {
+            assert!(said.contains(word), "{example}, {word}: {said}");
+        }
+    }
+}
+
+/// In the words of the command line, not those of the library.
+#[test]
+fn a_path_takes_posts_only() {
+    for method in ["put", "delete"] {
+        let arguments = ["--job", "j", "--path", "/import", "--method", method];
+        let output = run("push", &arguments, "");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("--method post"), "{said}");
+    }
+}
