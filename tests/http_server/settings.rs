@@ -48,30 +48,30 @@ async fn the_preset_of_aioprometheus() {
             .unwrap();
     }
     failing
-        .oneshot(request("POST", "/nowhere"))
+        .oneshot(request("BREW", "/nowhere"))
         .await
         .unwrap_err();
     assert_eq!(
         tallies::encode::text(&registry.snapshot()),
         "# HELP exceptions_total_counter Requests that ended in an error or a panic.\n\
          # TYPE exceptions_total_counter counter\n\
-         exceptions_total_counter{method=\"POST\",path=\"unmatched\"} 1\n\
+         exceptions_total_counter{method=\"other\",path=\"unmatched\"} 1\n\
          # HELP requests_total_counter Requests received.\n\
          # TYPE requests_total_counter counter\n\
          requests_total_counter{method=\"GET\",path=\"/users/{id}\"} 3\n\
          requests_total_counter{method=\"GET\",path=\"unmatched\"} 1\n\
-         requests_total_counter{method=\"POST\",path=\"unmatched\"} 1\n\
+         requests_total_counter{method=\"other\",path=\"unmatched\"} 1\n\
          # HELP responses_total_counter Requests answered.\n\
          # TYPE responses_total_counter counter\n\
          responses_total_counter{method=\"GET\",path=\"/users/{id}\"} 3\n\
          responses_total_counter{method=\"GET\",path=\"unmatched\"} 1\n\
-         responses_total_counter{method=\"POST\",path=\"unmatched\"} 1\n\
+         responses_total_counter{method=\"other\",path=\"unmatched\"} 1\n\
          # HELP status_codes_counter Requests answered, by status.\n\
          # TYPE status_codes_counter counter\n\
          status_codes_counter{method=\"GET\",path=\"/users/{id}\",status_code=\"200\"} 2\n\
          status_codes_counter{method=\"GET\",path=\"/users/{id}\",status_code=\"400\"} 1\n\
          status_codes_counter{method=\"GET\",path=\"unmatched\",status_code=\"404\"} 1\n\
-         status_codes_counter{method=\"POST\",path=\"unmatched\",status_code=\"500\"} 1\n"
+         status_codes_counter{method=\"other\",path=\"unmatched\",status_code=\"500\"} 1\n"
     );
 }
 

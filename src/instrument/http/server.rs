@@ -39,6 +39,9 @@ type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + 
 ///
 /// where `{..}` is `{http_request_method,http_route,http_response_status_code,error_type}`.
 ///
+/// A method that is none of RFC 9110's and not PATCH counts as `other` (under OpenTelemetry's names as `_OTHER`), a path of no
+/// route as `unmatched`.
+///
 /// A request is counted once, whatever becomes of it: with the status of its response; or, without one, with 499 if the
 /// client left and 500 if the handler panicked or the service failed (under OpenTelemetry's names without a status). A
 /// body that fails afterwards is a failure of kind `body`, a client that leaves one of kind `cancelled`.
@@ -175,7 +178,17 @@ impl ServerMetrics {
         self
     }
 
-    /// Routes and paths that are not measured, as they are written; replaces those of before, also those of a preset.
+    /// Routes and paths that are not measured, as they are written; replaces those of before, also those of a preset. None at
+    /// all are `None::<&str>`, as an empty array does not say of what.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let all = tallies::http::ServerMetrics::aioprometheus().exclude(None::<&str>);
+    /// let metrics = all.register(&tallies::Registry::new())?;
+    /// # let _ = metrics;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn exclude<T: AsRef<str>>(mut self, paths: impl IntoIterator<Item = T>) -> Self {
         self.exclude = paths.into_iter().map(|path| path.as_ref().into()).collect();
         self
