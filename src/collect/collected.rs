@@ -256,7 +256,7 @@ mod tests {
                 "need 3 counts",
             ),
             ([("x", "2")], &[2.0, 1.0], &[1, 2, 3], 9.0, "have to ascend"),
-            ([("x", "2")], &[], &[1], 9.0, "at least one bound"),
+            ([("x", "2")], &[], &[1], 9.0, "at least one finite bound"),
             (
                 [("x", "2")],
                 &[1.0],
