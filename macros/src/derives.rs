@@ -3,11 +3,13 @@
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use syn::ext::IdentExt;
+use syn::meta::ParseNestedMeta;
 use syn::{
     Attribute, Data, DeriveInput, Expr, Field, Fields, GenericParam, LitStr, Token, parse_quote,
     punctuated::Punctuated, spanned::Spanned,
 };
 
+use crate::found;
 use crate::metric::help;
 
 pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
@@ -44,6 +46,7 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
             ));
         }
     };
+    let tallies = found::of_item(&item.attrs, "label")?;
     let name = &item.ident;
     let (of, borrowed) = match &lifetime {
         Some(_) => (quote!(#name<'static>), quote!(#name<'tallies>)),
@@ -65,12 +68,12 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
         .map(|i| format_ident!("scratch{i}"))
         .collect();
     Ok(quote! {
-        impl ::tallies::LabelSet for #of {
+        impl #tallies::LabelSet for #of {
             type Borrowed<'tallies> = #borrowed;
 
-            const NAMES: ::tallies::__private::Names = ::tallies::__private::Names::Fixed(&[#(#names),*]);
-            const DENSE: usize = ::tallies::__private::dense(
-                &[#(<#types as ::tallies::LabelValue>::VALUES.len()),*]
+            const NAMES: #tallies::__private::Names = #tallies::__private::Names::Fixed(&[#(#names),*]);
+            const DENSE: usize = #tallies::__private::dense(
+                &[#(<#types as #tallies::LabelValue>::VALUES.len()),*]
             );
 
             #[inline]
@@ -78,27 +81,27 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
                 labels: &Self::Borrowed<'_>,
                 f: impl ::core::ops::FnOnce(&[&str]) -> R,
             ) -> R {
-                #(let mut #scratches = ::tallies::label::Scratch::default();)*
-                f(&[#(::tallies::LabelValue::text(&labels.#idents, &mut #scratches)),*])
+                #(let mut #scratches = #tallies::label::Scratch::default();)*
+                f(&[#(#tallies::LabelValue::text(&labels.#idents, &mut #scratches)),*])
             }
 
             #[inline]
             fn dense_index(labels: &Self::Borrowed<'_>) -> usize {
                 let index = 0;
-                #(let index = index * <#types as ::tallies::LabelValue>::VALUES.len()
-                    + ::tallies::LabelValue::index(&labels.#idents);)*
+                #(let index = index * <#types as #tallies::LabelValue>::VALUES.len()
+                    + #tallies::LabelValue::index(&labels.#idents);)*
                 index
             }
 
             fn dense_texts(index: usize) -> ::std::vec::Vec<&'static str> {
-                ::tallies::__private::dense_texts(
+                #tallies::__private::dense_texts(
                     index,
-                    &[#(<#types as ::tallies::LabelValue>::VALUES),*],
+                    &[#(<#types as #tallies::LabelValue>::VALUES),*],
                 )
             }
         }
 
-        impl ::tallies::NamedLabels for #of {}
+        impl #tallies::NamedLabels for #of {}
     })
 }
 
@@ -131,15 +134,16 @@ pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
         }
         texts.push(text);
     }
+    let tallies = found::of_item(&item.attrs, "label")?;
     let name = &item.ident;
     let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
     let places = 0..variants.len();
     Ok(quote! {
-        impl ::tallies::LabelValue for #name {
+        impl #tallies::LabelValue for #name {
             const VALUES: &'static [&'static str] = &[#(#texts),*];
 
             #[inline]
-            fn text<'a>(&'a self, _: &'a mut ::tallies::label::Scratch) -> &'a str {
+            fn text<'a>(&'a self, _: &'a mut #tallies::label::Scratch) -> &'a str {
                 match self {
                     #(Self::#variants => #texts,)*
                 }
@@ -158,6 +162,7 @@ pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
 pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
     let fields = named_fields(&item, "a struct of metrics has named fields")?;
+    let tallies = found::of_item(&item.attrs, "metric")?;
     let mut declared = Vec::new();
     for field in fields {
         let ident = &field.ident;
@@ -165,10 +170,10 @@ pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
         let help = help(&field.attrs);
         let Options { name, options } = options(field)?;
         declared.push(quote! {
-            #ident: <#ty as ::tallies::Declare>::declare(
+            #ident: <#ty as #tallies::Declare>::declare(
                 #name,
                 #help,
-                ::tallies::Options { #options ..::core::default::Default::default() },
+                #tallies::Options { #options ..::core::default::Default::default() },
                 registry,
             )?
         });
@@ -185,8 +190,8 @@ pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
             /// The first one that cannot be declared; those before it stay.
             #[track_caller]
             #vis fn register(
-                registry: &impl ::core::convert::AsRef<::tallies::List>,
-            ) -> ::core::result::Result<Self, ::tallies::Error> {
+                registry: &impl ::core::convert::AsRef<#tallies::List>,
+            ) -> ::core::result::Result<Self, #tallies::Error> {
                 ::core::result::Result::Ok(Self { #(#declared),* })
             }
         }
@@ -199,17 +204,12 @@ struct Options {
 }
 
 fn options(field: &Field) -> syn::Result<Options> {
-    const WHAT: &str = "every metric needs its name: `#[metric(name = \"app_things_total\")]`";
-    let attr = field
-        .attrs
-        .iter()
-        .find(|attr| attr.path().is_ident("metric"))
-        .ok_or_else(|| syn::Error::new(field.span(), WHAT))?;
-    let mut name = None;
+    let ident = field.ident.as_ref().expect("named");
+    let mut name = LitStr::new(&ident.unraw().to_string(), ident.span());
     let mut options = TokenStream::new();
-    attr.parse_nested_meta(|meta| {
+    let mut set = |meta: ParseNestedMeta<'_>| {
         if meta.path.is_ident("name") {
-            name = Some(meta.value()?.parse::<LitStr>()?);
+            name = meta.value()?.parse()?;
         } else if meta.path.is_ident("hot") || meta.path.is_ident("utf8") {
             let key = &meta.path;
             options.extend(quote!(#key: true,));
@@ -227,8 +227,12 @@ fn options(field: &Field) -> syn::Result<Options> {
             ));
         }
         Ok(())
-    })?;
-    let name = name.ok_or_else(|| syn::Error::new(attr.span(), WHAT))?;
+    };
+    for attr in &field.attrs {
+        if attr.path().is_ident("metric") {
+            attr.parse_nested_meta(&mut set)?;
+        }
+    }
     Ok(Options { name, options })
 }
 

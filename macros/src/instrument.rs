@@ -5,8 +5,9 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, Ident, ImplItem, ItemFn, ItemImpl, Path, Token, parse_quote};
+use syn::{Attribute, Expr, Ident, ImplItem, ItemFn, ItemImpl, Path, Token};
 
+use crate::found;
 use crate::shape::{self, Call};
 
 /// One of the attributes: its name, and what it makes of a call.
@@ -50,7 +51,7 @@ impl Parse for Args {
             metric,
             labels: None,
             on: None,
-            tallies: parse_quote!(::tallies),
+            tallies: found::usual(),
         };
         while !input.is_empty() {
             input.parse::<Token![,]>()?;
@@ -67,8 +68,7 @@ impl Parse for Args {
                 let kinds = kinds.parse_terminated(Ident::parse_any, Token![,])?;
                 args.on = Some(kinds.into_iter().collect());
             } else if key == "crate" {
-                input.parse::<Token![=]>()?;
-                args.tallies = input.call(Path::parse_mod_style)?;
+                args.tallies = found::path(input)?;
             } else {
                 return Err(syn::Error::new(
                     key.span(),

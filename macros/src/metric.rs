@@ -4,13 +4,10 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, Expr, ExprLit, ItemStatic, Lit, Meta};
 
+use crate::found;
+
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    if !args.is_empty() {
-        return Err(syn::Error::new_spanned(
-            args,
-            "this attribute takes no arguments",
-        ));
-    }
+    let tallies = found::of_args(args)?;
     let mut item: ItemStatic = syn::parse2(item).map_err(|e| {
         syn::Error::new(e.span(), "this attribute goes on a `static`, as in `static X: Counter = Counter::new(\"x_total\");`")
     })?;
@@ -24,7 +21,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
     Ok(quote! {
         #item
         #(#cfgs)*
-        ::tallies::__list!(#name);
+        #tallies::__list!(#name);
     })
 }
 

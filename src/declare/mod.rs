@@ -53,6 +53,8 @@ pub struct Options<'a> {
 
 /// What can be a field of a `#[derive(Metrics)]` struct: every kind of metric.
 ///
+/// Its name is that of the field, unless `#[metric(name = "..")]` says another. Whether it will do is said by `register`.
+///
 /// ```
 /// use tallies::{Counter, Histogram, Metrics, Registry};
 ///
@@ -64,6 +66,8 @@ pub struct Options<'a> {
 ///     /// Time to send one.
 ///     #[metric(name = "mail_send_duration_seconds", buckets = [0.1, 1.0, 10.0])]
 ///     took: Histogram,
+///     /// Messages that came back.
+///     mail_bounces_total: Counter,
 /// }
 ///
 /// let registry = Registry::new();
@@ -71,8 +75,14 @@ pub struct Options<'a> {
 /// mail.sent.with(["a"]).inc();
 /// mail.took.observe(0.5);
 /// assert_eq!(registry.snapshot().get("mail_sent_total", &[("peer", "a")]), Some(1.0));
+/// assert_eq!(registry.snapshot().get("mail_bounces_total", &[]), Some(0.0));
 /// # Ok::<(), tallies::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a metric that a registry could declare",
+    label = "not a metric",
+    note = "the fields of a `#[derive(Metrics)]` struct are metrics: `Counter`, `Histogram<Request>`, ..; what else belongs to it goes in a struct around that"
+)]
 pub trait Declare: Sized {
     /// Declares the metric in a registry.
     ///

@@ -1,0 +1,123 @@
+//! The macros where the crate goes by another name, and what they do when little is said.
+
+use tallies::{Counter, Histogram, Metrics, Registry};
+
+/// A crate that hands ours on, under a name of its own.
+mod reexport {
+    pub use tallies as t;
+}
+
+/// As in a crate that has ours only through another one.
+mod through_another {
+    use super::reexport;
+
+    /// A module that is not ours.
+    #[allow(dead_code, reason = "it stands in the way")]
+    mod tallies {}
+
+    #[derive(reexport::t::LabelValue, Clone, Copy)]
+    #[label(crate = reexport::t)]
+    pub enum Method {
+        Get,
+        #[label("POST")]
+        Post,
+    }
+
+    #[derive(reexport::t::Labels)]
+    #[label(crate = reexport::t)]
+    pub struct Closed {
+        pub method: Method,
+        #[label("good")]
+        pub ok: bool,
+    }
+
+    #[derive(reexport::t::Labels)]
+    #[label(crate = super::reexport::t)]
+    pub struct Open<'a> {
+        pub route: &'a str,
+    }
+
+    #[derive(reexport::t::Metrics)]
+    #[metric(crate = reexport::t)]
+    pub struct Of {
+        pub through_a_struct_total: reexport::t::Counter<Open<'static>>,
+    }
+
+    /// Calls.
+    #[reexport::t::metric(crate = reexport::t)]
+    pub static CALLS: reexport::t::Counter<Closed> = reexport::t::Counter::new("through_another");
+}
+
+#[test]
+fn the_crate_may_have_another_name() {
+    use through_another::{Closed, Method, Of, Open};
+
+    let now = tallies::snapshot();
+    let family = now.family("through_another").unwrap();
+    assert_eq!((family.help(), family.len()), ("Calls.", 4));
+    through_another::CALLS
+        .with(Closed {
+            method: Method::Post,
+            ok: true,
+        })
+        .inc();
+    let labels = [("method", "POST"), ("good", "true")];
+    assert_eq!(
+        tallies::snapshot().get("through_another", &labels),
+        Some(1.0)
+    );
+    let _ = Method::Get;
+
+    let registry = Registry::new();
+    let of = Of::register(&registry).unwrap();
+    of.through_a_struct_total.with(Open { route: "/" }).inc();
+    let now = registry.snapshot();
+    assert_eq!(
+        now.get("through_a_struct_total", &[("route", "/")]),
+        Some(1.0)
+    );
+}
+
+#[test]
+fn a_metric_has_the_name_of_its_field() {
+    #[derive(Metrics)]
+    struct Of {
+        /// What it is.
+        things_total: Counter,
+        /// Raw.
+        r#type: Counter,
+        #[metric(unit = "seconds", buckets = [1.0])]
+        took_seconds: Histogram,
+        #[metric(name = "others_total")]
+        others: Counter,
+    }
+
+    let registry = Registry::new();
+    let of = Of::register(&registry).unwrap();
+    of.things_total.inc();
+    of.r#type.add(2);
+    of.took_seconds.observe(0.5);
+    of.others.add(3);
+    let now = registry.snapshot();
+    let value = |name| now.get(name, &[]);
+    assert_eq!(
+        ["things_total", "type", "others_total", "others"].map(value),
+        [Some(1.0), Some(2.0), Some(3.0), None]
+    );
+    let help = |name| now.family(name).unwrap().help().to_owned();
+    assert_eq!(help("things_total"), "What it is.");
+    let took = now.family("took_seconds").unwrap();
+    assert_eq!((took.unit(), took.help()), ("seconds", ""));
+}
+
+#[test]
+fn a_field_whose_name_will_not_do_is_said() {
+    #[derive(Metrics, Debug)]
+    struct Of {
+        #[allow(dead_code, reason = "it is never made")]
+        größe: Counter,
+    }
+
+    let error = Of::register(&Registry::new()).unwrap_err().to_string();
+    assert!(error.contains("`größe`"), "{error}");
+}
