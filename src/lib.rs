@@ -193,3 +193,33 @@ macro_rules! __list {
 macro_rules! __list {
     ($metric:ident) => {};
 }
+
+/// Has statics of the default registry exported from now on, at zero until their first use.
+///
+/// For where [`#[tallies::metric]`](macro@metric) cannot have them listed: without the feature `link-time`, and in a static
+/// library that another language's linker takes the parts of. Call it at start-up. A static that is there already stays
+/// as it is, so it does no harm beside the attribute, or twice.
+///
+/// What is refused, such as a name that is another family's, is said on standard error and counted in
+/// `tallies_refused_families_total`, as it would be at its first use. Costs what the first use would: it makes the family,
+/// and every series of a closed label set.
+///
+/// ```
+/// use tallies::{Counter, register_all};
+///
+/// static UPLOADS: Counter = Counter::new("file_uploads_total").help("Files accepted.");
+///
+/// mod http {
+///     pub static LATENCY: tallies::Histogram = tallies::Histogram::new("http_request_seconds");
+/// }
+///
+/// register_all!(UPLOADS, http::LATENCY);
+/// assert_eq!(tallies::snapshot().get("file_uploads_total", &[]), Some(0.0));
+/// ```
+#[cfg(not(loom))]
+#[macro_export]
+macro_rules! register_all {
+    ($($metric:path),* $(,)?) => {{
+        $($crate::__private::Listed::enlist(&$metric);)*
+    }};
+}

@@ -1,6 +1,8 @@
 //! The macros where the crate goes by another name, and what they do when little is said.
 
-use tallies::{Counter, Histogram, Metrics, Registry};
+use tallies::{
+    Counter, Gauge, Histogram, LabelValue, Labels, Metrics, Registry, StateSet, register_all,
+};
 
 /// A crate that hands ours on, under a name of its own.
 mod reexport {
@@ -120,4 +122,56 @@ fn a_field_whose_name_will_not_do_is_said() {
 
     let error = Of::register(&Registry::new()).unwrap_err().to_string();
     assert!(error.contains("`größe`"), "{error}");
+}
+
+/// Without the attribute, as without the feature `link-time`.
+#[test]
+fn statics_are_exported_once_they_are_named() {
+    #[derive(LabelValue, Clone, Copy)]
+    enum State {
+        Up,
+        #[allow(dead_code, reason = "exported all the same")]
+        Down,
+    }
+    #[derive(Labels)]
+    struct Closed {
+        state: State,
+    }
+    mod deep {
+        pub(super) static CALLS: super::Counter = super::Counter::new("register_all_calls_total");
+        pub(super) static TAKEN: super::Gauge = super::Gauge::new("register_all_calls_total");
+    }
+    static TIME: Histogram<Closed> = Histogram::new("register_all_seconds");
+    static OPEN: Counter<[&str; 1]> = Counter::labelled("register_all_total", &["of"]);
+    static STATE: StateSet<State> = StateSet::new("register_all_state");
+
+    let families = || -> Vec<(String, usize)> {
+        let now = tallies::snapshot();
+        now.families()
+            .filter(|family| family.name().starts_with("register_all"))
+            .map(|family| (family.name().to_owned(), family.len()))
+            .collect()
+    };
+    let refused = || {
+        let now = tallies::snapshot();
+        now.get("tallies_refused_families_total", &[]).unwrap()
+    };
+    assert_eq!(families(), []);
+    let before = refused();
+    register_all!();
+    register_all!(deep::CALLS, TIME, OPEN, STATE);
+    TIME.with(Closed { state: State::Up }).observe(1.0);
+    register_all!(TIME, deep::CALLS,);
+    let all = [
+        ("register_all_calls_total", 1),
+        ("register_all_seconds", 2),
+        ("register_all_state", 2),
+        ("register_all_total", 0),
+    ];
+    assert_eq!(families(), all.map(|(name, len)| (name.to_owned(), len)));
+    assert_eq!(TIME.get(Closed { state: State::Up }).unwrap().count(), 1);
+    assert_eq!(refused(), before);
+    register_all!(deep::TAKEN);
+    register_all!(deep::TAKEN);
+    assert_eq!(refused(), before + 1.0);
 }

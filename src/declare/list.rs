@@ -416,7 +416,12 @@ pub(super) fn meta(desc: &Desc, prefix: &str, constant: &[(&'static str, String)
     }
 }
 
-/// What `#[tallies::metric]` lists at link time.
+/// What `#[tallies::metric]` lists at link time, and `register_all!` at run time.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a metric that the default registry could list",
+    label = "not a metric",
+    note = "what stands in a `static` is a `Counter`, a `Gauge`, an `UpDownCounter`, a `Histogram`, a `Summary`, an `Info` or a `StateSet`"
+)]
 pub trait Listed: Sync {
     /// Enlists the static, if that has not happened yet.
     fn enlist(&self);
