@@ -51,7 +51,9 @@ impl On {
                 _ => {
                     return Err(syn::Error::new(
                         kind.span(),
-                        "there are `error`, `none`, `panic` and `cancel`",
+                        format!(
+                            "`on(..)` says what counts, and nothing is called `{kind}`: there are `error`, `none`, `panic` and `cancel`"
+                        ),
                     ));
                 }
             };

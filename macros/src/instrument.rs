@@ -5,6 +5,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
+use syn::token::Paren;
 use syn::{Attribute, Expr, Ident, ImplItem, ItemFn, ItemImpl, Path, Token};
 
 use crate::found;
@@ -59,7 +60,12 @@ impl Parse for Args {
                 break;
             }
             let key = input.call(Ident::parse_any)?;
-            if key == "labels" && args.labels.is_none() {
+            if key == "labels" && input.peek(Paren) {
+                return Err(syn::Error::new(
+                    key.span(),
+                    "labels are what the metric's `with` takes, after `=`: `labels = [\"x\"]`, or `labels = Request { route: \"x\" }`",
+                ));
+            } else if key == "labels" && args.labels.is_none() {
                 input.parse::<Token![=]>()?;
                 args.labels = Some(input.parse::<Expr>()?.into_token_stream());
             } else if key == "on" && args.on.is_none() {

@@ -31,4 +31,7 @@ fn which() {}
 #[tallies::count_errors(E, on(), labels = ["x"])]
 fn nothing() {}
 
+#[tallies::timed(T, labels(route = "x"))]
+fn called() {}
+
 fn main() {}
