@@ -175,3 +175,23 @@ fn statics_are_exported_once_they_are_named() {
     register_all!(deep::TAKEN);
     assert_eq!(refused(), before + 1.0);
 }
+
+#[test]
+fn addresses_are_label_values() {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use tallies::label::Scratch;
+
+    fn text(value: impl LabelValue) -> String {
+        value.text(&mut Scratch::default()).to_owned()
+    }
+    assert_eq!(text(Ipv4Addr::LOCALHOST), "127.0.0.1");
+    assert_eq!(
+        text(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+        "2001:db8::1"
+    );
+    assert_eq!(text(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), "::");
+    assert_eq!(
+        text(Some(&IpAddr::V4(Ipv4Addr::BROADCAST))),
+        "255.255.255.255"
+    );
+}

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::desc::Names;
@@ -42,8 +43,8 @@ impl Scratch {
 /// What can be a label's value.
 ///
 /// `#[derive(LabelValue)]` implements it for enums without fields: variants in snake case, `#[label("GET")]` to say
-/// otherwise. Integers, `bool`, `char` and everything like `str` have it; `None` is the empty text, which to Prometheus
-/// is no label.
+/// otherwise. Integers, `bool`, `char`, IP addresses and everything like `str` have it; `None` is the empty text, which to
+/// Prometheus is no label.
 ///
 /// ```
 /// use tallies::{LabelValue, label::Scratch};
@@ -58,6 +59,12 @@ impl Scratch {
 /// assert_eq!(Method::VALUES, ["get", "M-SEARCH"]);
 /// # let _ = Method::Search;
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a label value",
+    label = "not a label value",
+    note = "label values are enums with `#[derive(LabelValue)]`, everything like `str`, integers, `bool`, `char`, IP addresses, and `Option`s of and references to them",
+    note = "of anything else give the text, or what it is short for: a label with many values makes many series"
+)]
 pub trait LabelValue {
     /// Every text there can be, if the set is closed; else empty.
     const VALUES: &'static [&'static str] = &[];
@@ -114,11 +121,19 @@ impl LabelValue for bool {
     }
 }
 
-impl LabelValue for char {
-    fn text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str {
-        scratch.display(*self)
-    }
+macro_rules! displayed {
+    ($($ty:ty),*) => {$(
+        /// As `Display` writes it, which allocates.
+        impl LabelValue for $ty {
+            fn text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str {
+                scratch.display(*self)
+            }
+        }
+    )*};
 }
+
+// Of an address, that is the canonical text: an IPv6 one in the form of RFC 5952.
+displayed!(char, IpAddr, Ipv4Addr, Ipv6Addr);
 
 impl<T: LabelValue + ?Sized> LabelValue for &T {
     const VALUES: &'static [&'static str] = T::VALUES;
@@ -151,6 +166,12 @@ impl<T: LabelValue> LabelValue for Option<T> {
 /// no other memory than a series without labels: of a counter or a summary each takes one, of an up-down counter two, of
 /// a histogram as many as it has bounds and four, rounded up to a power of two or a multiple of 16 (so 64 of 11 bounds).
 /// Beyond that it asks the family first: for a histogram a dozen instructions more.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a label set",
+    label = "not a label set",
+    note = "a label set is a struct with `#[derive(Labels)]`, `()`, an array of texts such as `[&'static str; 2]`, or `AnyLabels`",
+    note = "a label value, such as an enum with `#[derive(LabelValue)]`, goes in a field of such a struct, whose name is the label's"
+)]
 pub trait LabelSet: 'static {
     /// A label set as an update gives it, with borrowed values.
     type Borrowed<'a>;
@@ -182,6 +203,12 @@ pub trait LabelSet: 'static {
 }
 
 /// A [`LabelSet`] that brings its names along, so that a `static` needs nothing but its type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say the names of its labels",
+    label = "label names are missing",
+    note = "an array of texts is given its names: `labelled(\"name\", &[\"a\", \"b\"])` in a `static`, `Counter::<()>::builder(\"name\", \"help\").labels([\"a\", \"b\"])` at run time",
+    note = "a struct with `#[derive(Labels)]` has them of its fields; a label value, such as an enum with `#[derive(LabelValue)]`, goes in such a field"
+)]
 pub trait NamedLabels: LabelSet {}
 
 impl LabelSet for () {

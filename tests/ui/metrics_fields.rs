@@ -26,6 +26,16 @@ enum OfTheEnum {
     A,
 }
 
+#[derive(tallies::LabelValue)]
+enum Kind {
+    A,
+}
+
+#[derive(Metrics)]
+struct ByValue {
+    e: Counter<Kind>,
+}
+
 #[tallies::metric(name = "d_total")]
 static D: Counter = Counter::new("d_total");
 

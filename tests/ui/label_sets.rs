@@ -1,0 +1,20 @@
+use tallies::{AnyLabels, Counter, LabelValue, Labels};
+
+#[derive(LabelValue)]
+enum Kind {
+    A,
+}
+
+#[derive(Labels)]
+struct Weight {
+    grams: f64,
+}
+
+static NAMELESS: Counter<[&str; 2]> = Counter::new("nameless_total");
+static VALUE: Counter<Kind> = Counter::new("value_total");
+static ANY: Counter<AnyLabels> = Counter::new("any_total");
+
+fn main() {
+    let _ = Counter::<[&'static str; 2]>::builder("built_total", "");
+    ANY.with(&[("grams", &1.5)]).inc();
+}
