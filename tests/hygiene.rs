@@ -28,6 +28,9 @@ static C: ::tallies::Counter = ::tallies::Counter::new("hygiene_total");
 static E: ::tallies::Counter<[&str; 1]> =
     ::tallies::Counter::labelled("hygiene_errors_total", &["kind"]);
 
+static K: ::tallies::Counter<[&str; 1]> =
+    ::tallies::Counter::labelled("hygiene_kinds_total", &["kind"]);
+
 /// A module that is not ours.
 #[allow(dead_code, reason = "it stands in the way")]
 mod tallies {
@@ -39,6 +42,7 @@ mod tallies {
 #[::tallies::count(C)]
 #[::tallies::count_errors(E, labels = ["failed"])]
 #[::tallies::count_errors(E, labels = |error| [error])]
+#[::tallies::count_errors(K, error_label = |error| *error)]
 #[inline]
 fn sync(fail: bool) -> Result<u8, &'static str> {
     if fail {
@@ -60,6 +64,7 @@ fn unit(seen: &mut u8) {
 #[::tallies::in_progress(G)]
 #[::tallies::count(C)]
 #[::tallies::count_errors(E, labels = |error| [error])]
+#[::tallies::count_errors(K, on(error, panic, cancel), error_label = |kind| kind)]
 async fn later(fail: bool) -> Result<u8, &'static str> {
     ::std::future::ready(()).await;
     if fail { Err("later") } else { sync(fail) }
@@ -145,4 +150,6 @@ fn expansions_please_every_lint() {
     assert_eq!(T.total().count(), 13);
     assert_eq!(E.get(["failed"]), ::std::option::Option::Some(5));
     assert_eq!(E.get(["name"]), ::std::option::Option::Some(1));
+    assert_eq!(K.get(["sync"]), ::std::option::Option::Some(1));
+    assert_eq!(K.get(["later"]), ::std::option::Option::Some(2));
 }

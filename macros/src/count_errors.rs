@@ -7,9 +7,10 @@
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Expr, ExprClosure, Token};
 
-use crate::instrument::{Args, Kind};
+use crate::instrument::{Args, Kind, located};
 use crate::shape::{Call, Output};
 
 pub(crate) const KIND: Kind = Kind {
@@ -70,11 +71,16 @@ impl On {
 }
 
 fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
-    let closure = match args.labels.clone().map(syn::parse2) {
+    let labels = match args.labels.clone().map(syn::parse2) {
         Some(Ok(Expr::Closure(closure))) => Some(closure),
         _ => None,
     };
-    let on = On::of(args, closure.is_some())?;
+    let on = On::of(args, labels.is_some())?;
+    let by_kind = args.error_label.is_some();
+    if let Some(closure) = &args.error_label {
+        by_kind_only(args, closure, &on)?;
+    }
+    let closure = labels.as_ref().or(args.error_label.as_ref());
     if call.future.is_none() && on.cancel && !(on.error || on.none || on.panic) {
         return Err(syn::Error::new(
             call.span,
@@ -83,23 +89,40 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     }
     let at = Span::mixed_site();
     let tallies = &args.tallies;
-    let (before, count) = match closure {
+    let (before, counted) = match closure {
         None => counting(args, call),
         Some(_) => Default::default(),
     };
-    let judged = match (&closure, &call.output) {
-        (_, Output::Unit | Output::Never) => TokenStream::new(),
-        (Some(closure), _) => by_error(args, closure)?,
-        (None, _) if on.error || on.none => {
-            let (error, none) = (on.error, on.none);
+    // What counts a failure that is no error.
+    let count = |kind: &str| {
+        if by_kind {
+            args.call("counted", &args.series(&quote_spanned!(at=> [#kind])))
+        } else {
+            counted.clone()
+        }
+    };
+    let judged = |error: bool, none: bool| {
+        let count = count("none");
+        (error || none).then(|| {
             quote_spanned!(at=>
                 if #tallies::__private::Judge::new(&result).failed(#error, #none) {
                     #count;
                 }
             )
-        }
-        _ => TokenStream::new(),
+        })
     };
+    let judged = match (closure, &call.output) {
+        (_, Output::Unit | Output::Never) => None,
+        (Some(closure), _) => {
+            let error = by_error(args, closure)?;
+            let none = judged(false, on.none);
+            Some(quote_spanned!(at=> #error #none))
+        }
+        (None, _) => judged(on.error, on.none),
+    }
+    .unwrap_or_default();
+    let panic = count("panic");
+    let cancel = count("cancelled");
     let body = &call.body;
     let ended = match (&call.future, &call.output) {
         (None, output) => {
@@ -112,7 +135,7 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
                      which has its own place: count in the callers, or in a function that this one calls",
                 ));
             }
-            sync(args, call, on.panic.then_some(&count), &judged)
+            sync(args, call, on.panic.then_some(&panic), &judged)
         }
         (Some(capture), output) => {
             let ty = typed(output).map(|ty| {
@@ -126,14 +149,17 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
             let future = future(args, call, *capture, &late, &quote_spanned!(at=> #ty #body));
             let watched = match (on.panic, on.cancel) {
                 (false, false) => future,
-                (panic, cancel) => {
-                    let which = match (panic, cancel) {
-                        (true, true) => quote_spanned!(at=> |_| #count),
+                which => {
+                    let which = match which {
+                        (true, true) if by_kind => quote_spanned!(at=>
+                            |how| if how == #tallies::Failure::Panic { #panic } else { #cancel }
+                        ),
+                        (true, true) => quote_spanned!(at=> |_| #counted),
                         (true, false) => {
-                            quote_spanned!(at=> |how| if how == #tallies::Failure::Panic { #count })
+                            quote_spanned!(at=> |how| if how == #tallies::Failure::Panic { #panic })
                         }
                         _ => {
-                            quote_spanned!(at=> |how| if how == #tallies::Failure::Cancel { #count })
+                            quote_spanned!(at=> |how| if how == #tallies::Failure::Cancel { #cancel })
                         }
                     };
                     quote_spanned!(at=> #tallies::__private::watch(#future, #which))
@@ -241,16 +267,36 @@ fn counting(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
     }
 }
 
+/// Says where a label of the error, instead of all labels, will not do.
+fn by_kind_only(args: &Args, closure: &ExprClosure, on: &On) -> syn::Result<()> {
+    let what = if args.labels.is_some() {
+        "`error_label` is of a counter whose one label it is: with more of them say `labels = |error| [..]`, and count panics by an \
+         attribute of its own"
+    } else if !on.error {
+        "`error_label` is of an error, which `on(..)` leaves out: say `labels = ..` for the rest"
+    } else {
+        return Ok(());
+    };
+    Err(syn::Error::new(closure.span(), what))
+}
+
 /// Counts an error in the series that its closure says.
 fn by_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
     let (Some(error), 1) = (closure.inputs.first(), closure.inputs.len()) else {
         return Err(syn::Error::new_spanned(
             closure,
-            "labels of an error are a closure of the error, as in `labels = |error| [error.kind()]`",
+            "labels of an error are a closure of one argument, the error: `labels = |error| [error.kind()]`, or `error_label = |error| error.kind()`",
         ));
     };
     let tallies = &args.tallies;
-    let series = args.call("counted", &args.series(&closure.body.to_token_stream()));
+    let body = &closure.body;
+    let series = if args.error_label.is_some() {
+        let at = located(body.span());
+        let counted = args.call("counted", &args.series(&quote_spanned!(at=> [kind])));
+        quote_spanned!(at=> #tallies::__private::error_label(#body, |kind| #counted))
+    } else {
+        args.call("counted", &args.series(&body.to_token_stream()))
+    };
     Ok(quote_spanned!(Span::mixed_site()=>
         #tallies::__private::error(&result, |#error| #series);
     ))

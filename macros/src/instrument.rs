@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::token::Paren;
-use syn::{Attribute, Expr, Ident, ImplItem, ItemFn, ItemImpl, Path, Token};
+use syn::{Attribute, Expr, ExprClosure, Ident, ImplItem, ItemFn, ItemImpl, Path, Token};
 
 use crate::found;
 use crate::shape::{self, Call};
@@ -18,11 +18,12 @@ pub(crate) struct Kind {
     pub(crate) wrap: fn(&Args, &Call) -> syn::Result<TokenStream>,
 }
 
-/// `METRIC, labels = .., on(..), crate = ..`
+/// `METRIC, labels = .., error_label = |error| .., on(..), crate = ..`
 #[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) metric: Expr,
     pub(crate) labels: Option<TokenStream>,
+    pub(crate) error_label: Option<ExprClosure>,
     pub(crate) on: Option<Vec<Ident>>,
     pub(crate) tallies: Path,
 }
@@ -51,6 +52,7 @@ impl Parse for Args {
         let mut args = Self {
             metric,
             labels: None,
+            error_label: None,
             on: None,
             tallies: found::usual(),
         };
@@ -68,6 +70,13 @@ impl Parse for Args {
             } else if key == "labels" && args.labels.is_none() {
                 input.parse::<Token![=]>()?;
                 args.labels = Some(input.parse::<Expr>()?.into_token_stream());
+            } else if key == "error_label" && args.error_label.is_none() {
+                input.parse::<Token![=]>()?;
+                let at = input.span();
+                let closure = input.parse::<ExprClosure>();
+                args.error_label = Some(closure.map_err(|_| {
+                    syn::Error::new(at, "`error_label` is a closure of the error, as in `error_label = |error| error.kind()`")
+                })?);
             } else if key == "on" && args.on.is_none() {
                 let kinds;
                 syn::parenthesized!(kinds in input);
@@ -78,7 +87,7 @@ impl Parse for Args {
             } else {
                 return Err(syn::Error::new(
                     key.span(),
-                    "after the metric there may be `labels = ..`, of `count_errors` also `on(..)`, and `crate = ..`, each once",
+                    "after the metric there may be `labels = ..`, of `count_errors` also `error_label = ..` and `on(..)`, and `crate = ..`, each once",
                 ));
             }
         }
@@ -118,6 +127,12 @@ impl Args {
 
     /// Says that `on` belongs to `count_errors`, and labels of errors too.
     pub(crate) fn before_the_call(&self, kind: &str) -> syn::Result<()> {
+        if let Some(closure) = &self.error_label {
+            return Err(syn::Error::new(
+                closure.span(),
+                format!("`error_label` belongs to `count_errors`: `{kind}` is for every call"),
+            ));
+        }
         if let Some(on) = &self.on {
             let at = on.first().map_or_else(Span::call_site, Ident::span);
             return Err(syn::Error::new(

@@ -195,11 +195,40 @@ pub use tallies_macros::count;
 /// assert_eq!(ERRORS.get(["/none", "entity not found"]), Some(1));
 /// ```
 ///
+/// Where the kind of the error is the only label, `error_label` is a closure that gives its value: anything that is a
+/// [`LabelValue`](crate::LabelValue). What fails without an error counts beside it as `panic`, `cancelled` or `none`, if
+/// `on(..)` says so:
+///
+/// ```
+/// use tallies::Counter;
+///
+/// #[derive(tallies::LabelValue, Clone, Copy)]
+/// enum Why {
+///     NotFound,
+///     Refused,
+/// }
+///
+/// static ERRORS: Counter<[&str; 1]> = Counter::labelled("ask_errors_total", &["error"]);
+///
+/// #[tallies::count_errors(ERRORS, on(error, panic, cancel), error_label = |why| *why)]
+/// async fn ask(name: &str) -> Result<(), Why> {
+///     Err(if name.is_empty() { Why::Refused } else { Why::NotFound })
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// assert!(ask("x").await.is_err());
+/// # assert!(ask("").await.is_err());
+/// # });
+/// assert_eq!(ERRORS.get(["not_found"]), Some(1));
+/// ```
+///
+/// Give it kinds, and not messages: every text is a series.
+///
 /// # Cost
 ///
 /// Of a call that is good, a look at the result: less than a nanosecond, of an `async` one 5. With labels from arguments, or
 /// from what they call, also their look-up, before the call; constant labels and those of the error are looked up only when it
-/// failed. An `async fn` keeps its arguments once more in its future.
+/// failed. `error_label` costs a good call nothing more; a failed one a look-up, and what it takes to have the text. An `async fn` keeps its arguments once more in its future.
 ///
 /// # Limits
 ///

@@ -1,5 +1,6 @@
 //! Calls that failed, counted.
 
+use crate::declare::label::{LabelValue, Scratch};
 use crate::declare::{BoundCounter, Counter, CounterSeries};
 
 use super::outcome::Outcome;
@@ -117,6 +118,12 @@ pub fn error<R: Outcome>(result: &R, f: impl FnOnce(&R::Error)) {
     if let Some(error) = result.error() {
         f(error);
     }
+}
+
+/// Hands the text of an error's label on.
+#[inline]
+pub fn error_label(label: impl LabelValue, f: impl FnOnce(&str)) {
+    f(label.text(&mut Scratch::default()));
 }
 
 /// Stands in a branch that is never taken, to say what type a block returns.

@@ -27,7 +27,7 @@ pub use outcome::{Failure, Outcome};
 #[doc(hidden)]
 pub mod __private {
     pub use super::errors::{
-        Unwinding, call, counted, counts, disarm, error, failed, nothing, owned,
+        Unwinding, call, counted, counts, disarm, error, error_label, failed, nothing, owned,
     };
     pub use super::measure::{enter, start};
     pub use super::outcome::Judge;

@@ -1,5 +1,6 @@
 //! The attributes: every shape of function, under all four attributes, in every order.
 
+mod error_label;
 mod labels;
 mod shapes;
 mod stacks;

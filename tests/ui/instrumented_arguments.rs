@@ -34,4 +34,21 @@ fn nothing() {}
 #[tallies::timed(T, labels(route = "x"))]
 fn called() {}
 
+#[tallies::timed(T, error_label = |error| error)]
+fn timed_by_error() {}
+
+#[tallies::count_errors(E, error_label = "kind")]
+fn no_closure() {}
+
+#[tallies::count_errors(E, labels = ["x"], error_label = |error| error)]
+fn both() {}
+
+#[tallies::count_errors(E, on(panic), error_label = |error| error)]
+fn no_error() {}
+
+#[tallies::count_errors(E, error_label = || "error")]
+fn no_argument() -> Result<(), ()> {
+    Ok(())
+}
+
 fn main() {}
