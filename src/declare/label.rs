@@ -44,7 +44,8 @@ impl Scratch {
 ///
 /// `#[derive(LabelValue)]` implements it for enums without fields: variants in snake case, `#[label("GET")]` to say
 /// otherwise. Integers, `bool`, `char`, IP addresses and everything like `str` have it; `None` is the empty text, which to
-/// Prometheus is no label.
+/// Prometheus is no label. The text of a `char` or of an address is written for each update, which allocates; and of
+/// addresses there may be more than the family's limit.
 ///
 /// ```
 /// use tallies::{LabelValue, label::Scratch};
