@@ -98,6 +98,7 @@ fn of_every_shape() {
         cancelled: |how| { poll_once(f(how)); run(f(how)) },
             ["cancelled" = 5, "not_found" = 1, "refused" = 1], {
             #[tallies::count_errors(E, on(error, cancel), error_label = |why| *why)]
+            #[allow(clippy::manual_async_fn, reason = "one of the shapes")]
             fn f(how: How) -> impl Future<Output = Result<u8, Why>> {
                 async move {
                     pause().await;

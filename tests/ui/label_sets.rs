@@ -1,4 +1,4 @@
-use tallies::{AnyLabels, Counter, LabelValue, Labels};
+use tallies::{Counter, LabelValue, Labels};
 
 #[derive(LabelValue)]
 enum Kind {
@@ -12,9 +12,7 @@ struct Weight {
 
 static NAMELESS: Counter<[&str; 2]> = Counter::new("nameless_total");
 static VALUE: Counter<Kind> = Counter::new("value_total");
-static ANY: Counter<AnyLabels> = Counter::new("any_total");
 
 fn main() {
     let _ = Counter::<[&'static str; 2]>::builder("built_total", "");
-    ANY.with(&[("grams", &1.5)]).inc();
 }
