@@ -516,8 +516,53 @@ pub struct BoundHistogram {
     kept: Kept<Buckets>,
 }
 
+/// By way of a series: it is found once for each update, and not for its bounds again.
 impl BoundHistogram {
-    histogram_methods!();
+    /// Observes `value` once.
+    #[inline]
+    pub fn observe(&self, value: f64) {
+        self.series().observe(value);
+    }
+
+    /// Observes `value` `times` times, for the price of one.
+    #[inline]
+    pub fn observe_many(&self, value: f64, times: u64) {
+        self.series().observe_many(value, times);
+    }
+
+    /// Observes `value`, or says why not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Histogram::try_observe`].
+    pub fn try_observe(&self, value: f64) -> Result<(), Error> {
+        self.series().try_observe(value)
+    }
+
+    /// Observes `value`, and keeps these labels as the exemplar: see [`Histogram::observe_with`].
+    pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)]) {
+        self.series().observe_with(value, exemplar);
+    }
+
+    /// As [`observe_with`](Self::observe_with), or says why not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Histogram::try_observe_with`].
+    pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error> {
+        self.series().try_observe_with(value, exemplar)
+    }
+
+    /// Observes `value`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+    pub fn observe_traced(&self, value: f64) {
+        self.series().observe_traced(value);
+    }
+
+    /// Runs `f` and observes the seconds it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
 
     /// Observes the seconds until the timer is dropped.
     pub fn start_timer(&self) -> Timer<&Self> {
@@ -528,33 +573,5 @@ impl BoundHistogram {
     #[must_use]
     pub fn sample(&self, one_in: u32) -> Sample<'_> {
         Sample::new(self.series(), one_in)
-    }
-
-    fn check_observed(&self, value: f64) -> Result<(), Error> {
-        self.series().check_observed(value)
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.series().last()
-    }
-
-    #[inline]
-    fn bounds(&self) -> &'static [f64] {
-        self.series().bounds()
-    }
-
-    #[inline]
-    fn is_native(&self) -> bool {
-        self.series().is_native()
-    }
-
-    fn keep(&self, value: f64, labels: &[(&str, &str)]) {
-        self.series().keep(value, labels);
-    }
-
-    #[inline(always)]
-    fn observe_cold(&self, value: f64, times: u64) {
-        self.series().observe_cold(value, times);
     }
 }
