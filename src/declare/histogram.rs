@@ -230,8 +230,8 @@ impl<L: LabelSet> Histogram<L> {
 }
 
 impl<L: LabelSet> HistogramBuilder<L> {
-    /// The upper bounds, ascending; `+Inf` is always there and need not be written. See [`linear`](crate::buckets::linear) for rows of
-    /// them. Checked when it meets the registry.
+    /// The upper bounds, ascending; `+Inf` is always there and need not be written. See [`linear`](crate::buckets::linear)
+    /// for rows of them. Checked when it meets the registry.
     pub fn buckets(mut self, bounds: &[f64]) -> Self {
         self.desc.set_bounds(bounds);
         self

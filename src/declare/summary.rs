@@ -76,13 +76,13 @@ fn quantiles(total: &Streamed) -> Quantiles {
 /// Quantiles of what was observed since the program began, or lately, each within a promised rank error.
 ///
 /// Every thread keeps a small sketch of its own (CKMS with a bound that survives merging: see
-/// [`snapshot::sketch`](crate::snapshot::sketch)), so the promise holds for all threads together, whatever each of them saw. An observation costs some 7 ns;
-/// one in 256 takes the buffer into the sketch, some microseconds. A scrape sees an exact prefix of every thread's
-/// observations: count, sum and quantiles belong to the same ones.
+/// [`snapshot::sketch`](crate::snapshot::sketch)), so the promise holds for all threads together, whatever each of them saw.
+/// An observation costs some 7 ns; one in 256 takes the buffer into the sketch, some microseconds. A scrape sees an exact
+/// prefix of every thread's observations: count, sum and quantiles belong to the same ones.
 ///
-/// Without [`objective`](Self::objective): the median within 5 %, 0.9 within 1 %, 0.99 within 0.1 % of the ranks. The quantiles 0 and 1 are
-/// exact. NaN is dropped and counted in `tallies_refused_updates_total`, and so is an infinity of the sign opposite to
-/// one seen before. Before the first observation quantiles are NaN.
+/// Without [`objective`](Self::objective): the median within 5 %, 0.9 within 1 %, 0.99 within 0.1 % of the ranks. The
+/// quantiles 0 and 1 are exact. NaN is dropped and counted in `tallies_refused_updates_total`, and so is an infinity of the
+/// sign opposite to one seen before. Before the first observation quantiles are NaN.
 ///
 /// # Windows
 ///

@@ -165,7 +165,8 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// Observes the seconds until it is dropped as often as calls are left out: see [`Histogram::sample`](crate::Histogram::sample).
+/// Observes the seconds until it is dropped as often as calls are left out: see
+/// [`Histogram::sample`](crate::Histogram::sample).
 #[derive(Debug)]
 pub struct SampledTimer<'a> {
     sample: Sample<'a>,

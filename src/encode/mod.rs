@@ -87,8 +87,8 @@ pub fn text_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
 /// A snapshot in OpenMetrics text 1.0.0.
 ///
 /// As [`text`](fn@text), with units and exemplars; what the format forbids is left out, such as sum and count of a histogram
-/// with negative bounds, or whose sum is negative. A counter's samples end in `_total`, whether its name does or not. Source: the OpenMetrics
-/// specification, version 1.0.0.
+/// with negative bounds, or whose sum is negative. A counter's samples end in `_total`, whether its name does or not.
+/// Source: the OpenMetrics specification, version 1.0.0.
 ///
 /// ```
 /// let registry = tallies::Registry::new();

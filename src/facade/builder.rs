@@ -162,8 +162,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Bounds that do not ascend or are not finite, a schema that is not from -4 to 8, quantiles outside 0 to 1 or more than seven, errors too small for a
-    /// sketch, a window under 0.1 seconds or of fewer than 2 or more than 60 ages.
+    /// Bounds that do not ascend or are not finite, a schema that is not from -4 to 8, quantiles outside 0 to 1 or more than
+    /// seven, errors too small for a sketch, a window under 0.1 seconds or of fewer than 2 or more than 60 ages.
     pub fn build(self) -> Result<Recorder, Error> {
         let trial = Registry::new();
         let special = self.buckets_for.iter();

@@ -23,8 +23,9 @@
 //! # As metrics-exporter-prometheus has it
 //!
 //! Names to the byte: what may not stand in a metric's or a label's name becomes `_`. A `histogram!` is a summary of the last
-//! minute unless [`Builder::buckets`] or [`Builder::buckets_for`] give it bounds, or [`Builder::native_for`] exponential buckets. Units change names only with
-//! [`Builder::recommended_naming`]. Descriptions count whenever they come, and the first one stays.
+//! minute unless [`Builder::buckets`] or [`Builder::buckets_for`] give it bounds, or [`Builder::native_for`] exponential
+//! buckets. Units change names only with [`Builder::recommended_naming`]. Descriptions count whenever they come, and the
+//! first one stays.
 //!
 //! # What is different
 //!
@@ -32,8 +33,8 @@
 //!   error, and counted in `tallies_refused_families_total`. The same goes for names whose samples another family has, as
 //!   a histogram `x` and a counter `x_count`.
 //! - Names that become the same one, as `a.b` and `a_b`, are one family: their updates add up.
-//! - The labels `le` of histograms, `quantile` of summaries and those that begin with `__` get `exported_` before them; of a label
-//!   given twice the last value counts, and an empty value is no label.
+//! - The labels `le` of histograms, `quantile` of summaries and those that begin with `__` get `exported_` before them; of a
+//!   label given twice the last value counts, and an empty value is no label.
 //! - A counter's `absolute` counts what the largest total it was told of grows by; `increment` on the same series adds to
 //!   that.
 //! - Quantiles keep a promised error of ranks, not of values. Quantiles of no observations are NaN, not 0. NaN is not
@@ -43,8 +44,8 @@
 //! - [`Builder::expire_after`] asks whether a value changed, where the exporter's `idle_timeout` asks whether anything was
 //!   written: a gauge that is set to what it was goes as well. A counter that comes back counts from zero, also one that is
 //!   told its total by `absolute`, which the exporter shows again.
-//! - A `histogram!` that is a summary takes [`record_many`](metrics::Histogram::record_many) as so many observations, each at the
-//!   cost of one.
+//! - A `histogram!` that is a summary takes [`record_many`](metrics::Histogram::record_many) as so many observations, each
+//!   at the cost of one.
 
 mod builder;
 mod cache;

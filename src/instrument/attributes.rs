@@ -85,9 +85,9 @@
 ///
 /// Of an `async fn`, the future. Of a function that says `-> impl Future`, too; and of one that returns a boxed future, the
 /// block of the `Box::pin(async move { .. })` in which it has to end. What such a function does before it makes its
-/// future is not measured. Labels are evaluated when the future is first polled: where a function says `-> impl Future` and does
-/// not end in an `async` block, they are of what its body left of the arguments. Of one that returns an iterator, only the
-/// making. A function that returns a stream is refused, as is a `const fn`: see [`Measure`](crate::Measure) for streams.
+/// future is not measured. Labels are evaluated when the future is first polled: where a function says `-> impl Future` and
+/// does not end in an `async` block, they are of what its body left of the arguments. Of one that returns an iterator, only
+/// the making. A function that returns a stream is refused, as is a `const fn`: see [`Measure`](crate::Measure) for streams.
 ///
 /// Attributes may be stacked in any order, also with those of other crates.
 pub use tallies_macros::timed;
@@ -113,8 +113,8 @@ pub use tallies_macros::timed;
 ///
 /// # Cost
 ///
-/// Two updates: of an `UpDownCounter` less than a nanosecond together, of a `Gauge` two atomic additions to a line that all threads
-/// share.
+/// Two updates: of an `UpDownCounter` less than a nanosecond together, of a `Gauge` two atomic additions to a line that all
+/// threads share.
 pub use tallies_macros::in_progress;
 
 /// Counts the calls, in a `Counter`, as they begin.
@@ -228,7 +228,8 @@ pub use tallies_macros::count;
 ///
 /// Of a call that is good, a look at the result: less than a nanosecond, of an `async` one 5. With labels from arguments, or
 /// from what they call, also their look-up, before the call; constant labels and those of the error are looked up only when it
-/// failed. `error_label` costs a good call nothing more; a failed one a look-up, and what it takes to have the text. An `async fn` keeps its arguments once more in its future.
+/// failed. `error_label` costs a good call nothing more; a failed one a look-up, and what it takes to have the text. An
+/// `async fn` keeps its arguments once more in its future.
 ///
 /// # Limits
 ///

@@ -111,7 +111,8 @@ pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
 /// An allocator around another one, which counts bytes in use and allocations, each thread in its own cells.
 ///
 /// An allocation and its free cost some 1 ns more in threads that count metrics, if [`register`](Self::register) is called
-/// early in `main`; in others, and before, they add to one of a few shared cells: some 15 ns. Nothing is exposed before `register`.
+/// early in `main`; in others, and before, they add to one of a few shared cells: some 15 ns. Nothing is exposed before
+/// `register`.
 ///
 /// ```
 /// #[global_allocator]

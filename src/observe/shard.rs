@@ -151,8 +151,8 @@ impl Shard {
         SlabRef::from_ptr(slab).len().swap(0, Release);
     }
 
-    /// The collector, with the epoch pinned: asks for a copy of a block. The answer is [`answered_block`](Self::answered_block).
-    /// `table`: the cells are those of the table whose address is in the block.
+    /// The collector, with the epoch pinned: asks for a copy of a block. The answer is
+    /// [`answered_block`](Self::answered_block). `table`: the cells are those of the table whose address is in the block.
     pub(crate) fn ask_for_block(&self, ticket: u64, last: u64, cells: u64, table: bool) {
         // Relaxed: only the collector writes this pointer, and `asked` carries it.
         let answer = self.answer.load(Relaxed);

@@ -39,8 +39,8 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// # What it says of itself
 ///
-/// With its self-metrics the default registry counts `tallies_pushes_total` and `tallies_push_failures_total`, over all pushers of the
-/// program, and has `tallies_last_push_timestamp_seconds`: when a gateway last took one.
+/// With its self-metrics the default registry counts `tallies_pushes_total` and `tallies_push_failures_total`, over all
+/// pushers of the program, and has `tallies_last_push_timestamp_seconds`: when a gateway last took one.
 ///
 /// ```no_run
 /// use tallies::Pusher;

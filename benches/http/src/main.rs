@@ -1,11 +1,12 @@
 //! Prints what a layer adds to a request: processor time, and allocations.
 //!
-//! `cargo run --release`. Each row is one way to answer `GET /users/7` with five bytes, body read to its end, without sockets: on
-//! one thread, and on two at once that share the service, as a server's workers do. All ways take turns, and the middle one of
-//! the rounds counts. What a layer *adds* is told from the same router or service without it.
+//! `cargo run --release`. Each row is one way to answer `GET /users/7` with five bytes, body read to its end, without
+//! sockets: on one thread, and on two at once that share the service, as a server's workers do. All ways take turns, and the
+//! middle one of the rounds counts. What a layer *adds* is told from the same router or service without it.
 //!
-//! axum boxes whatever is a layer's: its service and future, and a response body of its own. So beside the others stand two layers
-//! that measure nothing: one that hands everything on, and one that also puts a body of its own around the response's.
+//! axum boxes whatever is a layer's: its service and future, and a response body of its own. So beside the others stand two
+//! layers that measure nothing: one that hands everything on, and one that also puts a body of its own around the
+//! response's.
 //!
 //! `cargo run --release -- <row> <requests>` answers so many requests in one way, for `perf stat` and callgrind.
 
@@ -145,8 +146,8 @@ fn processor_time() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The processor time of a request in each way, as it is in the middle of the rounds, and its allocations, on one of the threads
-/// that take part.
+/// The processor time of a request in each way, as it is in the middle of the rounds, and its allocations, on one of the
+/// threads that take part.
 fn measure(ways: &mut [(&'static str, usize, Way)], together: &Barrier) -> Vec<(f64, f64)> {
     let mut spent = vec![Vec::new(); ways.len()];
     let mut allocations = vec![0.0; ways.len()];

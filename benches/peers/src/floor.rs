@@ -1,7 +1,8 @@
 //! The floor: what each operation costs when it is written by hand, for this one purpose, and kept honest.
 //!
 //! Honest means: any thread may read at any time, nothing is lost, nothing is torn, a thread that was never seen before
-//! works, and labels are compared in full (but for summaries: see there). It leaves out what a library needs besides: growth, removal, reuse of slots.
+//! works, and labels are compared in full (but for summaries: see there). It leaves out what a library needs besides:
+//! growth, removal, reuse of slots.
 //!
 //! - I1: a slab's cells are written by the thread that owns it and by no other; any thread reads.
 //! - I2: slabs are never freed.

@@ -1,8 +1,9 @@
 //! Processor time per operation: two pinned worker threads, batches behind a barrier, rounds of all forms interleaved.
 //!
 //! Time is the thread's own processor time, so other programs on the machine disturb caches and clock only. One thread, and
-//! scrapes with warm caches: the least of all rounds. Two threads, and scrapes with cold caches: the median of the clean rounds,
-//! where clean means that the threads ran at the same time; a contended line looks free whenever the other thread is not running.
+//! scrapes with warm caches: the least of all rounds. Two threads, and scrapes with cold caches: the median of the clean
+//! rounds, where clean means that the threads ran at the same time; a contended line looks free whenever the other thread is
+//! not running.
 
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -108,7 +109,8 @@ pub struct Done {
 }
 
 impl Form {
-    /// `run(thread, n)` does the operation `n` times, a multiple of `SEQUENCE`; `check` panics unless all of them left their mark.
+    /// `run(thread, n)` does the operation `n` times, a multiple of `SEQUENCE`; `check` panics unless all of them left their
+    /// mark.
     pub fn new(
         how: &'static str,
         run: impl Fn(usize, u64) + Send + Sync + 'static,

@@ -94,7 +94,8 @@ fn of_normal(bits: u64) -> i32 {
     (((bits >> 52) as i32 - 1023) << 8) + k as i32
 }
 
-/// As [`of`], of the bits of a positive number that is neither subnormal nor infinite, so many halvings below the finest schema.
+/// As [`of`], of the bits of a positive number that is neither subnormal nor infinite, so many halvings below the finest
+/// schema.
 #[inline(always)]
 pub(crate) fn of_normal_at(bits: u64, halvings: u32) -> i32 {
     coarser(of_normal(bits), halvings)
