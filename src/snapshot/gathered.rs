@@ -101,3 +101,61 @@ fn family_at<'a>(snapshots: &'a [Snapshot], joined: &'a [Family], place: Place) 
         Place::Joined(at) => &joined[at],
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::{Counter, Gauge, Registry};
+
+    use super::*;
+
+    fn gathered(registries: &[&Registry]) -> (Vec<String>, Vec<String>) {
+        let sources: Vec<Arc<dyn Source>> = registries
+            .iter()
+            .map(|registry| Arc::new((*registry).clone()) as _)
+            .collect();
+        let (mut all, mut misfits) = (Gathered::default(), Vec::new());
+        all.take(&sources, |error| misfits.push(error.to_string()));
+        let names = all.families().map(|family| family.name().to_owned());
+        (names.collect(), misfits)
+    }
+
+    #[test]
+    fn what_clashes_is_left_out_and_what_clashes_with_that_is_not() {
+        let [one, two, three] = [(); 3].map(|()| Registry::new());
+        one.gauge("a_sum", "").unwrap().set(1.0);
+        two.histogram("a", "").unwrap().observe(1.0);
+        // Beside the histogram it could not stand, but that is not on the page.
+        three.gauge("a_count", "").unwrap().set(1.0);
+        three.gauge("b", "").unwrap().set(1.0);
+        let (names, misfits) = gathered(&[&one, &two, &three]);
+        assert_eq!(names, ["a_count", "a_sum", "b"]);
+        assert_eq!(misfits.len(), 1);
+        assert!(
+            misfits[0].starts_with("family `a` would expose the same samples as `a_sum`"),
+            "{misfits:?}"
+        );
+    }
+
+    #[test]
+    fn names_clash_as_they_are_escaped_whichever_is_first() {
+        let [plain, utf8, joined] = [(); 3].map(|()| Registry::new());
+        plain.gauge("a_b", "").unwrap().set(1.0);
+        Gauge::<()>::builder("a.b", "")
+            .utf8()
+            .register(&utf8)
+            .unwrap()
+            .set(1.0);
+        for counter in ["c_total", "d"] {
+            for registry in [&utf8, &joined] {
+                let counter = Counter::<()>::builder(counter, "").utf8();
+                counter.register(registry).unwrap().inc();
+            }
+        }
+        let (names, misfits) = gathered(&[&plain, &utf8, &joined]);
+        assert_eq!(names, ["a_b", "c_total", "d"]);
+        assert_eq!(misfits.len(), 1);
+        let (names, misfits) = gathered(&[&joined, &utf8, &plain]);
+        assert_eq!(names, ["a.b", "c_total", "d"]);
+        assert_eq!(misfits.len(), 1);
+    }
+}
