@@ -77,8 +77,8 @@ impl Error {
 
     pub(crate) fn not_equal(name: &str, at: &Location<'_>, first: &Location<'_>) -> Self {
         Self::new(format!(
-            "family `{name}`, declared at {at}, is not exported, as another one is declared at {first}: two statics share a \
-             family where they are equal, help text included; else call one of them differently"
+            "family `{name}`, declared at {at}, is not exported, as another one is declared at {first}: a static shares a \
+             family with an equal one, help text included; else call one of them differently"
         ))
     }
 

@@ -10,7 +10,7 @@ use crate::declare::{
 };
 use crate::error::{Error, report};
 use crate::observe;
-use crate::snapshot::{Beside, Family, Kind, Snapshot, Source};
+use crate::snapshot::{Family, Kind, Snapshot, Source, clashing};
 
 use super::collected::{Collect, Collected};
 use super::selves::{self, LastScrape};
@@ -499,7 +499,7 @@ impl Registry {
 fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
     let families = &mut snapshot.families;
     let name = family.name();
-    if let Some(other) = Beside::new(families).clashes(&family).next() {
+    if let Some(other) = clashing(families, &family) {
         let other = other.name();
         return Err(format!(
             "writes `{name}`, whose samples are those of `{other}`"

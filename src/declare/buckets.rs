@@ -67,6 +67,7 @@ pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Er
 /// ```
 #[must_use]
 pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
+    assert!(width > 0.0, "the width has to be above 0");
     let mut bounds = [start; N];
     let mut i = 0;
     while i < N {
@@ -93,6 +94,7 @@ pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
 #[must_use]
 pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64; N] {
     assert!(start > 0.0, "the start has to be above 0");
+    assert!(factor > 1.0, "the factor has to be above 1");
     let mut bounds = [start; N];
     let mut i = 1;
     while i < N {

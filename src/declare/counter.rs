@@ -13,7 +13,7 @@ use super::exemplar;
 use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
-use super::{labelled, metric};
+use super::{by_series, labelled, metric};
 
 impl<N: Number> Exported for Tally<N> {
     const KIND: Kind = Kind::Counter;
@@ -268,24 +268,23 @@ pub struct BoundCounter<N: Number = u64> {
 }
 
 impl<N: Number> BoundCounter<N> {
-    counter_methods!(N);
-
-    fn family_name(&self) -> &'static str {
-        self.series().family_name()
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.series().last()
-    }
-
-    #[inline(always)]
-    fn add_cold(&self, n: N) {
-        self.series().add_cold(n);
-    }
-
-    fn keep(&self, n: N, labels: &[(&str, &str)]) {
-        self.series().keep(n, labels);
+    by_series! {
+        /// Adds 1.
+        fn inc();
+        /// Adds `n`; see [`Counter::add`].
+        fn add(n: N);
+        /// Adds `n`, or says why not: see [`Counter::try_add`].
+        fn try_add(n: N) -> Result<(), Error>;
+        /// Adds 1, and keeps these labels as the exemplar: see [`Counter::add_with`].
+        fn inc_with(exemplar: &[(&str, &str)]);
+        /// Adds `n`, and keeps these labels as the exemplar: see [`Counter::add_with`].
+        fn add_with(n: N, exemplar: &[(&str, &str)]);
+        /// As [`add_with`](Self::add_with), or says why not: see [`Counter::try_add_with`].
+        fn try_add_with(n: N, exemplar: &[(&str, &str)]) -> Result<(), Error>;
+        /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+        fn inc_traced();
+        /// Adds `n`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+        fn add_traced(n: N);
     }
 }
 

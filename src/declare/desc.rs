@@ -443,7 +443,7 @@ pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), &'static str> {
     let mut i = 0;
     while i < bounds.len() {
         if !bounds[i].is_finite() {
-            return Err("have to be finite, all but a last +Inf");
+            return Err("have to be finite; +Inf is always there");
         }
         if i > 0 && bounds[i - 1] >= bounds[i] {
             return Err("have to ascend, each above the one before");

@@ -12,7 +12,7 @@ use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::in_flight::InFlight;
 use super::label::LabelSet;
-use super::{labelled, metric};
+use super::{by_series, labelled, metric};
 
 impl Exported for Level {
     const KIND: Kind = Kind::Gauge;
@@ -200,11 +200,6 @@ pub struct GaugeSeries<'a> {
 impl GaugeSeries<'_> {
     gauge_methods!();
 
-    /// Adds 1 until the guard is dropped: see [`Gauge::track`].
-    pub fn track(self) -> InFlight<Self> {
-        InFlight::enter(self)
-    }
-
     #[inline]
     fn change(&self, change: Change) {
         let hot = self.handle.series().is_some_and(|found| {
@@ -240,11 +235,6 @@ impl BoundGauge {
     #[inline]
     fn change(&self, change: Change) {
         self.series().change(change);
-    }
-
-    /// Adds 1 until the guard is dropped: see [`Gauge::track`].
-    pub fn track(&self) -> InFlight<&Self> {
-        InFlight::enter(self)
     }
 }
 
@@ -385,20 +375,19 @@ pub struct BoundUpDownCounter {
 }
 
 impl BoundUpDownCounter {
-    up_down_methods!();
+    by_series! {
+        /// Adds 1.
+        fn inc();
+        /// Takes 1 away.
+        fn dec();
+        /// Adds `n`.
+        fn add(n: u64);
+        /// Takes `n` away.
+        fn sub(n: u64);
+    }
 
     /// Adds 1 until the guard is dropped, however that comes about.
     pub fn track(&self) -> InFlight<&Self> {
         InFlight::enter(self)
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.series().last()
-    }
-
-    #[inline(always)]
-    fn add_cold(&self, up: u64, down: u64) {
-        self.series().add_cold(up, down);
     }
 }

@@ -15,7 +15,7 @@ use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::timer::{Sample, Timer};
-use super::{buckets, labelled, metric};
+use super::{buckets, by_series, labelled, metric};
 
 impl Exported for Buckets {
     const KIND: Kind = Kind::Histogram;
@@ -130,7 +130,7 @@ impl<L: LabelSet> Histogram<L> {
     ///
     /// # Panics
     ///
-    /// On bounds that do not ascend or are not finite: a compile error in a `static`.
+    /// On bounds that do not ascend or, but for a last `+Inf`, are not finite: a compile error in a `static`.
     #[must_use]
     pub const fn buckets(mut self, bounds: &'static [f64]) -> Self {
         let bounds = without_infinity(bounds);
@@ -516,52 +516,20 @@ pub struct BoundHistogram {
     kept: Kept<Buckets>,
 }
 
-/// By way of a series: it is found once for each update, and not for its bounds again.
 impl BoundHistogram {
-    /// Observes `value` once.
-    #[inline]
-    pub fn observe(&self, value: f64) {
-        self.series().observe(value);
-    }
-
-    /// Observes `value` `times` times, for the price of one.
-    #[inline]
-    pub fn observe_many(&self, value: f64, times: u64) {
-        self.series().observe_many(value, times);
-    }
-
-    /// Observes `value`, or says why not.
-    ///
-    /// # Errors
-    ///
-    /// As [`Histogram::try_observe`].
-    pub fn try_observe(&self, value: f64) -> Result<(), Error> {
-        self.series().try_observe(value)
-    }
-
-    /// Observes `value`, and keeps these labels as the exemplar: see [`Histogram::observe_with`].
-    pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)]) {
-        self.series().observe_with(value, exemplar);
-    }
-
-    /// As [`observe_with`](Self::observe_with), or says why not.
-    ///
-    /// # Errors
-    ///
-    /// As [`Histogram::try_observe_with`].
-    pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error> {
-        self.series().try_observe_with(value, exemplar)
-    }
-
-    /// Observes `value`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
-    pub fn observe_traced(&self, value: f64) {
-        self.series().observe_traced(value);
-    }
-
-    /// Runs `f` and observes the seconds it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
+    by_series! {
+        /// Observes `value` once.
+        fn observe(value: f64);
+        /// Observes `value` `times` times, for the price of one.
+        fn observe_many(value: f64, times: u64);
+        /// Observes `value`, or says why not: see [`Histogram::try_observe`].
+        fn try_observe(value: f64) -> Result<(), Error>;
+        /// Observes `value`, and keeps these labels as the exemplar: see [`Histogram::observe_with`].
+        fn observe_with(value: f64, exemplar: &[(&str, &str)]);
+        /// As [`observe_with`](Self::observe_with), or says why not: see [`Histogram::try_observe_with`].
+        fn try_observe_with(value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>;
+        /// Observes `value`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+        fn observe_traced(value: f64);
     }
 
     /// Observes the seconds until the timer is dropped.
@@ -569,9 +537,9 @@ impl BoundHistogram {
         Timer::start(self)
     }
 
-    /// Times one call in `one_in`: see [`Histogram::sample`].
-    #[must_use]
-    pub fn sample(&self, one_in: u32) -> Sample<'_> {
-        Sample::new(self.series(), one_in)
+    /// Runs `f` and observes the seconds it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
     }
 }

@@ -244,6 +244,9 @@ impl List {
         }
         for entry in inner.entries.values() {
             entry.desc.check_prefixed(prefix)?;
+            for (name, _) in &inner.constant {
+                entry.check_constant(prefix, name)?;
+            }
             inner.check_collected(prefix, &entry.desc)?;
         }
         inner.prefix = intern(prefix);
@@ -262,7 +265,7 @@ impl List {
             return Err(Error::label_name("of all", name, "stands twice"));
         }
         for entry in inner.entries.values() {
-            entry.check_constant(name)?;
+            entry.check_constant(inner.prefix, name)?;
         }
         inner.constant.push((intern(name), value.to_owned()));
         Ok(())
@@ -308,7 +311,11 @@ impl Inner {
             let there = &entry.desc;
             if is_static && entry.is_twin(&desc) && entry.has_help_of(&desc) {
                 let twins = entry.twins.iter().cloned().chain([family]).collect();
-                let (desc, empty) = (*there, entry.empty.clone());
+                let (mut all, mut empty) = (*there, entry.empty.clone());
+                if all.help.is_empty() && !desc.help.is_empty() {
+                    (all.help, empty) = (desc.help, OnceLock::new());
+                }
+                let desc = all;
                 *entry = Arc::new(Entry { desc, twins, empty });
                 return Ok(());
             }
@@ -331,7 +338,7 @@ impl Inner {
             empty: OnceLock::new(),
         };
         for (name, _) in &self.constant {
-            entry.check_constant(name)?;
+            entry.check_constant(self.prefix, name)?;
         }
         self.entries.insert(desc.name, Arc::new(entry));
         Ok(())
@@ -363,13 +370,19 @@ impl Entry {
         self.twins[0].desc().is_twin(desc) || self.desc.is_twin(desc)
     }
 
-    /// Two statics of one name and different help texts hardly mean the same.
+    /// Two statics of one name and different help texts hardly mean the same; one without fits all.
     fn has_help_of(&self, desc: &Desc) -> bool {
-        [self.twins[0].desc().help, self.desc.help].contains(&desc.help)
+        let helps = [self.twins[0].desc().help, self.desc.help, ""];
+        helps.contains(&desc.help) || self.desc.help.is_empty()
     }
 
-    fn check_constant(&self, name: &str) -> Result<(), Error> {
+    /// That a label of the whole registry, which has this prefix, is none that the family has already.
+    fn check_constant(&self, prefix: &str, name: &str) -> Result<(), Error> {
         let desc = &self.desc;
+        if desc.kind == Kind::StateSet && name.strip_prefix(prefix) == Some(desc.name) {
+            let why = "is the label of its states, which is called like the family";
+            return Err(Error::label_name(desc.name, name, why));
+        }
         desc.check_label(name)
             .map_err(|why| Error::label_name(desc.name, name, why))?;
         if desc.labels.fixed().contains(&name)

@@ -365,6 +365,18 @@ macro_rules! metric {
 }
 pub(crate) use metric;
 
+/// What a series does, by way of one that is kept: it is found once for each update.
+macro_rules! by_series {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
+        $(#[$doc])*
+        #[inline]
+        pub fn $name(&self, $($arg: $ty),*) $(-> $out)? {
+            self.series().$name($($arg),*)
+        }
+    )*};
+}
+pub(crate) use by_series;
+
 /// What every labelled family can do: find a series, keep one, look at them, and end them. An info cannot.
 macro_rules! labelled {
     ($metric:ident, $builder:ident, $series:ident, $bound:ident, [$($generics:tt)*], [$($names:ident),*],

@@ -15,7 +15,7 @@ use super::family::Exported;
 use super::handle::{Found, Handle};
 use super::label::LabelSet;
 use super::timer::Timer;
-use super::{labelled, metric};
+use super::{by_series, labelled, metric};
 
 impl Exported for Distribution {
     const KIND: Kind = Kind::Summary;
@@ -368,25 +368,22 @@ pub struct BoundSummary {
 }
 
 impl BoundSummary {
-    summary_methods!();
+    by_series! {
+        /// Observes `value` once.
+        fn observe(value: f64);
+        /// Observes `value`, or says why not: see [`Summary::try_observe`].
+        fn try_observe(value: f64) -> Result<(), Error>;
+    }
 
     /// Observes the seconds until the timer is dropped.
     pub fn start_timer(&self) -> Timer<&Self> {
         Timer::start(self)
     }
 
-    fn check_observed(&self, value: f64) -> Result<(), Error> {
-        self.series().check_observed(value)
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.series().last()
-    }
-
-    #[inline(always)]
-    fn observe_cold(&self, value: f64) {
-        self.series().observe_cold(value);
+    /// Runs `f` and observes the seconds it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
     }
 }
 

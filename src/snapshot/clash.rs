@@ -31,38 +31,33 @@ fn may_begin_alike(a: &str, b: &str) -> bool {
     a == b || a == b'U' || b == b'U'
 }
 
-/// Families in the order of their names, beside which others want to stand.
-pub(crate) struct Beside<'a> {
-    families: &'a [Family],
-    /// Those of them whose names are written in several ways.
-    utf8: Vec<&'a Family>,
+/// The one of these families, which are in the order of their names, that would expose a sample of `family` as well.
+pub(crate) fn clashing<'a>(families: &'a [Family], family: &Family) -> Option<&'a Family> {
+    // A name that clashes begins like this one, or like what this one is a sample of.
+    let stem = family.kind().stem(family.name());
+    let stems = [Some(stem), without_suffix(stem)].into_iter().flatten();
+    let mut alike = stems.flat_map(|stem| {
+        let from = families.partition_point(|other| other.name() < stem);
+        let alike = move |other: &&Family| other.name().starts_with(stem);
+        families[from..].iter().take_while(alike)
+    });
+    alike
+        .find(|other| clash(exposed(family), exposed(other)))
+        .or_else(|| {
+            // Names that are written in several ways have several places.
+            let utf8 = |other: &Family| other.meta.utf8 || family.meta.utf8;
+            let mut utf8 = families.iter().filter(|other| utf8(other));
+            utf8.find(|other| clash(exposed(family), exposed(other)))
+        })
 }
 
-impl<'a> Beside<'a> {
-    pub(crate) fn new(families: &'a [Family]) -> Self {
-        let utf8 = families.iter().filter(|family| family.meta.utf8).collect();
-        Self { families, utf8 }
-    }
+pub(super) fn exposed(family: &Family) -> Exposed<'_> {
+    (family.name(), family.kind(), family.meta.utf8)
+}
 
-    /// Those that would expose a sample of `family` as well. Costs a few binary searches, unless a name is UTF-8.
-    pub(crate) fn clashes(&self, family: &Family) -> impl Iterator<Item = &'a Family> {
-        let own = (family.name(), family.kind(), family.meta.utf8);
-        let base = own.1.stem(own.0);
-        // A name that clashes begins like this one, or like what this one is a sample of.
-        let without = OF_SAMPLES.iter().find_map(|end| base.strip_suffix(end));
-        let families = self.families;
-        let as_written = [Some(base), without].into_iter().flatten();
-        let as_written = as_written.flat_map(move |stem| {
-            let from = families.partition_point(|other| other.name() < stem);
-            let alike = move |other: &&Family| other.name().starts_with(stem);
-            families[from..].iter().take_while(alike)
-        });
-        let all = if own.2 { families } else { &[] };
-        let escaped = all.iter().chain(self.utf8.iter().copied());
-        as_written
-            .chain(escaped)
-            .filter(move |other| clash(own, (other.name(), other.kind(), other.meta.utf8)))
-    }
+/// What a name is a sample of, if it has the suffix of one.
+pub(super) fn without_suffix(name: &str) -> Option<&str> {
+    OF_SAMPLES.iter().find_map(|end| name.strip_suffix(end))
 }
 
 /// Every suffix of [`Kind::suffixes`]; none is the end of another.
@@ -96,6 +91,7 @@ fn clash_as_written((a, a_kind): (&str, Kind), (b, b_kind): (&str, Kind)) -> boo
 mod tests {
     use std::collections::BTreeSet;
 
+    use crate::snapshot::stems::Stems;
     use crate::snapshot::{GaugeMerge, Meta, Values};
 
     use super::*;
@@ -152,9 +148,11 @@ mod tests {
                     })
                     .collect();
                 families.sort_by(|a, b| a.name().cmp(b.name()));
-                let beside = Beside::new(&families);
-                let found = beside.clashes(one).next().map(Family::name);
+                let found = clashing(&families, one).map(Family::name);
                 assert_eq!(found, clash.then(|| other.name()));
+                let mut stems = Stems::new(false);
+                stems.insert(other);
+                assert_eq!(stems.clash(one).is_some(), clash);
             }
         }
     }
@@ -195,6 +193,10 @@ mod tests {
                     same,
                     "{a} {b}"
                 );
+                let [one, other] = [a, b].map(|name| family(name, Kind::Gauge, true));
+                let mut stems = Stems::new(true);
+                stems.insert(&other);
+                assert_eq!(stems.clash(&one).is_some(), same, "{a} {b}");
                 clashing += usize::from(same && a != b);
                 different += usize::from(!may_begin_alike(a, b));
             }

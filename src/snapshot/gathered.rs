@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use crate::error::Error;
 
-use super::{Beside, Family, Snapshot, Source};
+use super::stems::Stems;
+use super::{Family, Snapshot, Source};
 
 /// Snapshots of several sources. Families of one name are one; all others stay where they are.
 #[derive(Debug, Default)]
@@ -43,21 +44,20 @@ impl Gathered {
         if let [only] = &**snapshots {
             return page.extend((0..only.families.len()).map(|at| Place::In(0, at)));
         }
-        let beside: Vec<_> = snapshots
-            .iter()
-            .map(|snapshot| Beside::new(&snapshot.families))
-            .collect();
+        let mut families = snapshots.iter().flat_map(|snapshot| &snapshot.families);
+        let mut stems = Stems::new(families.any(|family| family.meta.utf8));
         let mut names = HashMap::new();
         for (of, snapshot) in snapshots.iter().enumerate() {
             for (at, family) in snapshot.families.iter().enumerate() {
                 let Some(&there) = names.get(family.name()) else {
                     // Those of one registry stand together already.
-                    let others = beside[..of].iter();
-                    let mut clashes = others.flat_map(|beside| beside.clashes(family));
-                    if let Some(other) = clashes.find(|other| names.contains_key(other.name())) {
+                    if of > 0
+                        && let Some(other) = stems.clash(family)
+                    {
                         misfit(Error::beside(family.name(), other.name()));
                         continue;
                     }
+                    stems.insert(family);
                     names.insert(family.name(), page.len());
                     page.push(Place::In(of, at));
                     continue;
@@ -124,12 +124,14 @@ mod tests {
         let [one, two, three] = [(); 3].map(|()| Registry::new());
         one.gauge("a_sum", "").unwrap().set(1.0);
         two.histogram("a", "").unwrap().observe(1.0);
-        // Beside the histogram it could not stand, but that is not on the page.
+        one.gauge("b", "").unwrap().set(1.0);
+        two.histogram("b", "").unwrap().observe(1.0);
+        // Beside the histograms they could not stand, but those are not on the page.
         three.gauge("a_count", "").unwrap().set(1.0);
-        three.gauge("b", "").unwrap().set(1.0);
+        three.gauge("b_sum", "").unwrap().set(1.0);
         let (names, misfits) = gathered(&[&one, &two, &three]);
-        assert_eq!(names, ["a_count", "a_sum", "b"]);
-        assert_eq!(misfits.len(), 1);
+        assert_eq!(names, ["a_count", "a_sum", "b", "b_sum"]);
+        assert_eq!(misfits.len(), 2);
         assert!(
             misfits[0].starts_with("family `a` would expose the same samples as `a_sum`"),
             "{misfits:?}"

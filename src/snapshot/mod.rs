@@ -16,12 +16,14 @@ mod number;
 #[cfg(feature = "serde")]
 mod serialize;
 pub mod sketch;
+#[cfg(any(feature = "tower", feature = "push", test))]
+mod stems;
 mod values;
 
 use std::time::SystemTime;
 
 pub(crate) use arithmetic::sum_since;
-pub(crate) use clash::{Beside, Exposed, clash};
+pub(crate) use clash::{Exposed, clash, clashing};
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMerge, Kind, SeriesLabels};

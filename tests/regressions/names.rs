@@ -205,3 +205,37 @@ fn a_prefix_makes_no_bad_label_of_a_state_set() {
         page(&registry);
     }
 }
+
+/// A constant label could be what the states of a set are labelled with: the page then had it twice.
+#[test]
+fn no_constant_label_is_that_of_a_state_set() {
+    #[derive(LabelValue)]
+    enum State {
+        Off,
+    }
+    let says = "label name `app_state` of family `state` is the label of its states";
+    let refused = |result: Result<(), tallies::Error>| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.starts_with(says), "{error}");
+    };
+    let states = |registry: &Registry| {
+        let state = StateSet::<State>::builder("state", "").register(registry);
+        state.map(|state| state.set(State::Off))
+    };
+    // Whichever comes last.
+    let registry = Registry::new();
+    registry.prefix("app").unwrap();
+    states(&registry).unwrap();
+    refused(registry.constant("app_state", "x"));
+    registry.constant("state", "x").unwrap();
+    page(&registry);
+    let registry = Registry::new();
+    registry.prefix("app").unwrap();
+    registry.constant("app_state", "x").unwrap();
+    refused(states(&registry));
+    let registry = Registry::new();
+    registry.constant("app_state", "x").unwrap();
+    states(&registry).unwrap();
+    refused(registry.prefix("app"));
+    page(&registry);
+}

@@ -4,6 +4,20 @@ use tallies::{Counter, Histogram, Registry, Summary};
 
 use crate::support::page;
 
+/// Counts wrap, as those of counters do: an interval over that was a panic where arithmetic is checked.
+#[test]
+fn an_interval_of_counts_that_wrapped() {
+    let registry = Registry::new();
+    let h = registry.histogram("h", "").unwrap();
+    let before = registry.snapshot();
+    for value in [0.001, 0.001, 0.3] {
+        h.observe_many(value, u64::MAX >> 1);
+    }
+    let interval = registry.snapshot().since(&before);
+    let count = (u64::MAX >> 1).wrapping_mul(3) as f64;
+    assert_eq!(interval.get("h_count", &[]), Some(count));
+}
+
 /// A sum that has met both infinities, in whatever way, is not NaN.
 #[test]
 fn no_sum_is_ever_nan() {
