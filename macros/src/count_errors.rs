@@ -8,7 +8,7 @@
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Expr, ExprClosure, Token};
+use syn::{ExprClosure, Token};
 
 use crate::instrument::{Args, Kind, located};
 use crate::shape::{Call, Output};
@@ -71,10 +71,7 @@ impl On {
 }
 
 fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
-    let labels = match args.labels.clone().map(syn::parse2) {
-        Some(Ok(Expr::Closure(closure))) => Some(closure),
-        _ => None,
-    };
+    let labels = args.labels_of_error();
     let on = On::of(args, labels.is_some())?;
     let by_kind = args.error_label.is_some();
     if let Some(closure) = &args.error_label {
@@ -141,12 +138,7 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
             let ty = typed(output).map(|ty| {
                 quote_spanned!(at=> if false { return #tallies::__private::nothing::<#ty>(); })
             });
-            let late = [
-                Some(args.metric.to_token_stream()),
-                closure.map(|closure| closure.body.to_token_stream()),
-            ];
-            let late: TokenStream = late.into_iter().flatten().collect();
-            let future = future(args, call, *capture, &late, &quote_spanned!(at=> #ty #body));
+            let future = future(args, call, *capture, &quote_spanned!(at=> #ty #body));
             let watched = match (on.panic, on.cancel) {
                 (false, false) => future,
                 which => {
@@ -211,20 +203,21 @@ fn sync(
 /// A body that runs in a future, as a future of its own.
 ///
 /// It owns what the body uses, so that it is `Send` where the function's own future would be; but for those parameters that
-/// what comes `late`, after it, wants as well.
+/// what comes later wants as well, or an attribute that is written below and so stands around this one.
 fn future(
     args: &Args,
     call: &Call,
     capture: Option<Token![move]>,
-    late: &TokenStream,
     body: &TokenStream,
 ) -> TokenStream {
     let at = Span::mixed_site();
     let tallies = &args.tallies;
+    let mut late = args.late();
+    late.extend(args.below.clone());
     let (kept, rest): (Vec<&Ident>, Vec<&Ident>) = call
         .parameters
         .iter()
-        .partition(|parameter| mentions(late, parameter) && mentions(&call.body, parameter));
+        .partition(|parameter| mentions(&late, parameter) && mentions(&call.body, parameter));
     if kept.is_empty() || capture.is_none() {
         return quote_spanned!(at=> async #capture { #body });
     }

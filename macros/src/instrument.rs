@@ -4,9 +4,10 @@ use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::token::Paren;
-use syn::{Attribute, Expr, ExprClosure, Ident, ImplItem, ItemFn, ItemImpl, Path, Token};
+use syn::{Attribute, Expr, ExprClosure, Ident, ImplItem, ItemFn, ItemImpl, Meta, Path, Token};
 
 use crate::found;
 use crate::shape::{self, Call};
@@ -26,6 +27,8 @@ pub(crate) struct Args {
     pub(crate) error_label: Option<ExprClosure>,
     pub(crate) on: Option<Vec<Ident>>,
     pub(crate) tallies: Path,
+    /// What the attributes written below want of the arguments while the body runs, or after it.
+    pub(crate) below: TokenStream,
 }
 
 impl Parse for Args {
@@ -55,6 +58,7 @@ impl Parse for Args {
             error_label: None,
             on: None,
             tallies: found::usual(),
+            below: TokenStream::new(),
         };
         while !input.is_empty() {
             input.parse::<Token![,]>()?;
@@ -140,9 +144,7 @@ impl Args {
                 format!("`on(..)` belongs to `count_errors`: `{kind}` is for every call"),
             ));
         }
-        if let Some(labels) = &self.labels
-            && let Ok(Expr::Closure(closure)) = syn::parse2(labels.clone())
-        {
+        if let Some(closure) = self.labels_of_error() {
             return Err(syn::Error::new(
                 closure.span(),
                 format!(
@@ -153,15 +155,52 @@ impl Args {
         Ok(())
     }
 
-    /// With the function's name where its labels say `function!()`.
-    fn of_function(&self, name: &Ident) -> Self {
+    /// The labels, if they are a closure.
+    pub(crate) fn labels_of_error(&self) -> Option<ExprClosure> {
+        match syn::parse2(self.labels.clone()?) {
+            Ok(Expr::Closure(closure)) => Some(closure),
+            _ => None,
+        }
+    }
+
+    /// What is evaluated, or still borrowed, when the body has begun.
+    pub(crate) fn late(&self) -> TokenStream {
+        let labels = self.labels_of_error();
+        let closures = [labels.as_ref(), self.error_label.as_ref()];
+        let mut late = self.metric.to_token_stream();
+        for closure in closures.into_iter().flatten() {
+            closure.body.to_tokens(&mut late);
+        }
+        late
+    }
+
+    /// With the function's name where its labels say `function!()`, and beside the attributes that are written below.
+    fn of_function(&self, name: &Ident, below: &[Attribute]) -> Self {
         Self {
             labels: self
                 .labels
                 .clone()
                 .map(|labels| name_function(labels, name)),
+            below: below.iter().map(|attr| late_of(&attr.meta)).collect(),
             ..self.clone()
         }
+    }
+
+    /// With `self` by the name that it has in the body.
+    fn called(&self, receiver: Option<&Ident>) -> syn::Result<Self> {
+        let Some(receiver) = receiver else {
+            return Ok(self.clone());
+        };
+        let renamed = |tokens: TokenStream| rename_self(tokens, receiver);
+        Ok(Self {
+            metric: syn::parse2(renamed(self.metric.to_token_stream()))?,
+            labels: self.labels.clone().map(renamed),
+            error_label: (self.error_label.as_ref())
+                .map(|closure| syn::parse2(renamed(closure.to_token_stream())))
+                .transpose()?,
+            below: renamed(self.below.clone()),
+            ..self.clone()
+        })
     }
 }
 
@@ -213,14 +252,14 @@ fn measured(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<To
         ));
     }
     let mut item: ItemFn = syn::parse2(item)?;
-    let args = args.of_function(&item.sig.ident.unraw());
+    let args = args.of_function(&item.sig.ident.unraw(), &item.attrs);
     shape::rewrite(
         kind.name,
         &args.tallies,
         &item.attrs,
         &item.sig,
         &mut item.block,
-        |call| (kind.wrap)(&args, call),
+        |call| (kind.wrap)(&args.called(call.receiver.as_ref())?, call),
     )?;
     Ok(item.into_token_stream())
 }
@@ -235,14 +274,15 @@ fn whole_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> 
             method.attrs.remove(at);
             continue;
         }
-        let args = args.of_function(&method.sig.ident.unraw());
+        let below = [&item.attrs[..], &method.attrs[..]].concat();
+        let args = args.of_function(&method.sig.ident.unraw(), &below);
         let done = shape::rewrite(
             kind.name,
             &args.tallies,
             &method.attrs,
             &method.sig,
             &mut method.block,
-            |call| (kind.wrap)(&args, call),
+            |call| (kind.wrap)(&args.called(call.receiver.as_ref())?, call),
         );
         if let Err(error) = done {
             match &mut errors {
@@ -282,6 +322,43 @@ fn is_word(item: &TokenStream, word: &str) -> bool {
             _ => None,
         })
         .unwrap_or(false)
+}
+
+/// What an attribute wants of the arguments once the body has begun, if it is one of ours that does.
+fn late_of(meta: &Meta) -> TokenStream {
+    let (Meta::List(list), Some(name)) = (meta, meta.path().segments.last()) else {
+        return TokenStream::new();
+    };
+    match &*name.ident.to_string() {
+        "cfg_attr" => list
+            .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
+            .map(|metas| metas.iter().skip(1).map(late_of).collect()),
+        "timed" | "in_progress" | "count_errors" => {
+            list.parse_args::<Args>().map(|args| args.late())
+        }
+        _ => return TokenStream::new(),
+    }
+    // What is wrong there is said when it is expanded.
+    .unwrap_or_default()
+}
+
+/// Writes `receiver` for `self`, where that stands.
+fn rename_self(tokens: TokenStream, receiver: &Ident) -> TokenStream {
+    let renamed = tokens.into_iter().map(|token| match token {
+        TokenTree::Ident(ident) if ident == "self" => {
+            let mut receiver = receiver.clone();
+            receiver.set_span(receiver.span().located_at(ident.span()));
+            receiver.into()
+        }
+        TokenTree::Group(group) => {
+            let inner = rename_self(group.stream(), receiver);
+            let mut renamed = proc_macro2::Group::new(group.delimiter(), inner);
+            renamed.set_span(group.span());
+            renamed.into()
+        }
+        token => token,
+    });
+    renamed.collect()
 }
 
 /// Writes the name for `function!()`.

@@ -9,6 +9,7 @@ mod found;
 mod in_progress;
 mod instrument;
 mod metric;
+mod rebound;
 mod shape;
 mod timed;
 

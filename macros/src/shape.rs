@@ -8,10 +8,11 @@ use quote::{ToTokens, quote_spanned};
 use syn::token::Brace;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    AssocType, Attribute, Block, Expr, ExprAsync, GenericArgument, Ident, PatIdent, Path,
-    PathArguments, Receiver, ReturnType, Signature, Stmt, Token, Type, TypeImplTrait,
-    TypeParamBound, parse_quote,
+    AssocType, Attribute, Block, Expr, ExprAsync, GenericArgument, Ident, Path, PathArguments,
+    ReturnType, Signature, Stmt, Token, Type, TypeImplTrait, TypeParamBound, parse_quote,
 };
+
+use crate::rebound::{Bound, rebound};
 
 /// A call, as an attribute gets it to measure.
 pub(crate) struct Call {
@@ -22,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) future: Option<Option<Token![move]>>,
     /// The names that the parameters bind.
     pub(crate) parameters: Vec<Ident>,
+    /// What `self` is called in the body, where it has another name.
+    pub(crate) receiver: Option<Ident>,
     /// Its attribute of that name.
     pub(crate) track_caller: Option<Attribute>,
     pub(crate) span: Span,
@@ -52,6 +55,7 @@ pub(crate) fn rewrite(
         output: output(&sig.output),
         future: None,
         parameters: parameters(sig),
+        receiver: None,
         track_caller: attrs
             .iter()
             .find(|attr| attr.path().is_ident("track_caller"))
@@ -79,14 +83,24 @@ pub(crate) fn rewrite(
         ));
     }
     if let Some(tail) = tail(block, matches!(returned, Returned::Future)) {
-        call.body = body_of(&tail.block);
         call.output = match &sig.output {
             ReturnType::Type(_, ty) => future_output(ty),
             ReturnType::Default => Output::Unknown,
         };
         call.future = Some(tail.capture);
+        let block = match rebound(&mut tail.block) {
+            Some(rebound) => {
+                call.parameters
+                    .retain(|parameter| !rebound.names.contains(parameter));
+                call.parameters.extend(rebound.names);
+                call.receiver = rebound.receiver;
+                rebound.block
+            }
+            None => &mut tail.block,
+        };
+        call.body = body_of(block);
         let inner = wrap(&call)?;
-        tail.block = rebuilt(&tail.block, inner);
+        *block = rebuilt(block, inner);
         return Ok(());
     }
     match returned {
@@ -307,18 +321,7 @@ fn writable(ty: &Type) -> Type {
 }
 
 fn parameters(sig: &Signature) -> Vec<Ident> {
-    struct Bound(Vec<Ident>);
-    impl VisitMut for Bound {
-        fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
-            self.0.push(pat.ident.clone());
-            visit_mut::visit_pat_ident_mut(self, pat);
-        }
-
-        fn visit_receiver_mut(&mut self, receiver: &mut Receiver) {
-            self.0.push(receiver.self_token.into());
-        }
-    }
-    let mut bound = Bound(Vec::new());
+    let mut bound = Bound::default();
     for input in &sig.inputs {
         bound.visit_fn_arg_mut(&mut input.clone());
     }

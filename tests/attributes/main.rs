@@ -1,6 +1,7 @@
 //! The attributes: every shape of function, under all four attributes, in every order.
 
 mod error_label;
+mod fields;
 mod labels;
 mod shapes;
 mod stacks;

@@ -2,59 +2,44 @@
 //!
 //! The statics `T`, `G`, `C` and `E` are items, and so the shape's macro can name them.
 
+/// Hands every order of four attributes on to `$then!`, with what times and a number.
+macro_rules! in_every_order {
+    ($then:ident!($($with:tt)*) $a:tt $b:tt $c:tt $d:tt) => {
+        $then!($($with)* Histogram "1" $a $b $c $d);
+        $then!($($with)* Summary "2" $a $b $d $c);
+        $then!($($with)* Histogram "3" $a $c $b $d);
+        $then!($($with)* Summary "4" $a $c $d $b);
+        $then!($($with)* Histogram "5" $a $d $b $c);
+        $then!($($with)* Summary "6" $a $d $c $b);
+        $then!($($with)* Summary "7" $b $a $c $d);
+        $then!($($with)* Histogram "8" $b $a $d $c);
+        $then!($($with)* Summary "9" $b $c $a $d);
+        $then!($($with)* Histogram "10" $b $c $d $a);
+        $then!($($with)* Summary "11" $b $d $a $c);
+        $then!($($with)* Histogram "12" $b $d $c $a);
+        $then!($($with)* Histogram "13" $c $a $b $d);
+        $then!($($with)* Summary "14" $c $a $d $b);
+        $then!($($with)* Histogram "15" $c $b $a $d);
+        $then!($($with)* Summary "16" $c $b $d $a);
+        $then!($($with)* Histogram "17" $c $d $a $b);
+        $then!($($with)* Summary "18" $c $d $b $a);
+        $then!($($with)* Summary "19" $d $a $b $c);
+        $then!($($with)* Histogram "20" $d $a $c $b);
+        $then!($($with)* Summary "21" $d $b $a $c);
+        $then!($($with)* Histogram "22" $d $b $c $a);
+        $then!($($with)* Summary "23" $d $c $a $b);
+        $then!($($with)* Histogram "24" $d $c $b $a);
+    };
+}
+pub(crate) use in_every_order;
+
 /// Runs `$shape!` under every order of the attributes, and checks what each of them counted.
 macro_rules! orders {
     ($shape:ident: $calls:literal calls, $errors:literal errors) => {
         #[test]
         fn $shape() {
-            orders!(@ $shape $calls $errors Histogram "1"
+            crate::stacks::in_every_order!(orders!(@ $shape $calls $errors)
                 [timed(T)] [in_progress(G)] [count(C)] [count_errors(E)]);
-            orders!(@ $shape $calls $errors Summary "2"
-                [timed(T)] [in_progress(G)] [count_errors(E)] [count(C)]);
-            orders!(@ $shape $calls $errors Histogram "3"
-                [timed(T)] [count(C)] [in_progress(G)] [count_errors(E)]);
-            orders!(@ $shape $calls $errors Summary "4"
-                [timed(T)] [count(C)] [count_errors(E)] [in_progress(G)]);
-            orders!(@ $shape $calls $errors Histogram "5"
-                [timed(T)] [count_errors(E)] [in_progress(G)] [count(C)]);
-            orders!(@ $shape $calls $errors Summary "6"
-                [timed(T)] [count_errors(E)] [count(C)] [in_progress(G)]);
-            orders!(@ $shape $calls $errors Summary "7"
-                [in_progress(G)] [timed(T)] [count(C)] [count_errors(E)]);
-            orders!(@ $shape $calls $errors Histogram "8"
-                [in_progress(G)] [timed(T)] [count_errors(E)] [count(C)]);
-            orders!(@ $shape $calls $errors Summary "9"
-                [in_progress(G)] [count(C)] [timed(T)] [count_errors(E)]);
-            orders!(@ $shape $calls $errors Histogram "10"
-                [in_progress(G)] [count(C)] [count_errors(E)] [timed(T)]);
-            orders!(@ $shape $calls $errors Summary "11"
-                [in_progress(G)] [count_errors(E)] [timed(T)] [count(C)]);
-            orders!(@ $shape $calls $errors Histogram "12"
-                [in_progress(G)] [count_errors(E)] [count(C)] [timed(T)]);
-            orders!(@ $shape $calls $errors Histogram "13"
-                [count(C)] [timed(T)] [in_progress(G)] [count_errors(E)]);
-            orders!(@ $shape $calls $errors Summary "14"
-                [count(C)] [timed(T)] [count_errors(E)] [in_progress(G)]);
-            orders!(@ $shape $calls $errors Histogram "15"
-                [count(C)] [in_progress(G)] [timed(T)] [count_errors(E)]);
-            orders!(@ $shape $calls $errors Summary "16"
-                [count(C)] [in_progress(G)] [count_errors(E)] [timed(T)]);
-            orders!(@ $shape $calls $errors Histogram "17"
-                [count(C)] [count_errors(E)] [timed(T)] [in_progress(G)]);
-            orders!(@ $shape $calls $errors Summary "18"
-                [count(C)] [count_errors(E)] [in_progress(G)] [timed(T)]);
-            orders!(@ $shape $calls $errors Summary "19"
-                [count_errors(E)] [timed(T)] [in_progress(G)] [count(C)]);
-            orders!(@ $shape $calls $errors Histogram "20"
-                [count_errors(E)] [timed(T)] [count(C)] [in_progress(G)]);
-            orders!(@ $shape $calls $errors Summary "21"
-                [count_errors(E)] [in_progress(G)] [timed(T)] [count(C)]);
-            orders!(@ $shape $calls $errors Histogram "22"
-                [count_errors(E)] [in_progress(G)] [count(C)] [timed(T)]);
-            orders!(@ $shape $calls $errors Summary "23"
-                [count_errors(E)] [count(C)] [timed(T)] [in_progress(G)]);
-            orders!(@ $shape $calls $errors Histogram "24"
-                [count_errors(E)] [count(C)] [in_progress(G)] [timed(T)]);
         }
     };
     (@ $shape:ident $calls:literal $errors:literal $times:ident $order:literal $([$($attribute:tt)*])*) => {{

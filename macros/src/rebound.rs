@@ -1,0 +1,93 @@
+//! What `async_trait` makes of a body: the arguments are bound anew, `self` as `__self`, and the body is a block after that.
+//!
+//! That block is what is measured. Around the bindings, a metric that is a field of `self` would be borrowed while `self`
+//! moves to its other name.
+
+use syn::visit_mut::{self, VisitMut};
+use syn::{Block, Expr, Ident, Local, Pat, PatIdent, Stmt};
+
+/// A body whose arguments are bound anew.
+pub(crate) struct Rebound<'a> {
+    pub(crate) block: &'a mut Block,
+    /// The names that are bound.
+    pub(crate) names: Vec<Ident>,
+    /// What `self` is called.
+    pub(crate) receiver: Option<Ident>,
+}
+
+/// `{ let __self = self; let name = name; let __ret: T = { .. }; __ret }`, if it is that.
+pub(crate) fn rebound(block: &mut Block) -> Option<Rebound<'_>> {
+    let at = block.stmts.iter().position(|stmt| holds_body(stmt))?;
+    let (before, rest) = block.stmts.split_at_mut(at);
+    let [Stmt::Local(body), after @ ..] = rest else {
+        return None;
+    };
+    if after.len() > 1 || !before.iter().all(is_binding) {
+        return None;
+    }
+    let mut bound = Bound::default();
+    for stmt in before {
+        if let Stmt::Local(local) = stmt {
+            bound.visit_pat_mut(&mut local.pat);
+        }
+    }
+    match &mut *body.init.as_mut()?.expr {
+        Expr::Block(body) => Some(Rebound {
+            block: &mut body.block,
+            receiver: bound.0.iter().find(|name| *name == "__self").cloned(),
+            names: bound.0,
+        }),
+        _ => None,
+    }
+}
+
+/// `let __ret: T = { .. };`, or `let _: () = { .. };`
+fn holds_body(stmt: &Stmt) -> bool {
+    let Stmt::Local(Local {
+        pat: Pat::Type(pat),
+        init: Some(init),
+        ..
+    }) = stmt
+    else {
+        return false;
+    };
+    let named = match &*pat.pat {
+        Pat::Ident(pat) => pat.ident == "__ret",
+        pat => matches!(pat, Pat::Wild(_)),
+    };
+    named && matches!(&*init.expr, Expr::Block(body) if body.label.is_none())
+}
+
+/// `let name = name;`, `let pattern = { .. };`, or the branch never taken that tells the type.
+fn is_binding(stmt: &Stmt) -> bool {
+    match stmt {
+        Stmt::Local(Local {
+            init: Some(init), ..
+        }) => match &*init.expr {
+            Expr::Path(_) => true,
+            Expr::Block(block) => matches!(
+                block.block.stmts.last(),
+                Some(Stmt::Expr(Expr::Path(path), None))
+                    if path.path.get_ident().is_some_and(|name| name.to_string().starts_with("__arg"))
+            ),
+            _ => false,
+        },
+        Stmt::Expr(Expr::If(_), None) => true,
+        _ => false,
+    }
+}
+
+/// The names that patterns bind.
+#[derive(Default)]
+pub(crate) struct Bound(pub(crate) Vec<Ident>);
+
+impl VisitMut for Bound {
+    fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
+        self.0.push(pat.ident.clone());
+        visit_mut::visit_pat_ident_mut(self, pat);
+    }
+
+    fn visit_receiver_mut(&mut self, receiver: &mut syn::Receiver) {
+        self.0.push(receiver.self_token.into());
+    }
+}
