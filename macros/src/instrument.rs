@@ -186,6 +186,18 @@ impl Args {
         }
     }
 
+    /// A statement that keeps the metric for the call, where it is what a call gives: `self.errors.clone()`.
+    fn hold(&mut self) -> TokenStream {
+        if !matches!(self.metric, Expr::Call(_) | Expr::MethodCall(_)) {
+            return TokenStream::new();
+        }
+        let metric = &self.metric;
+        let at = located(metric.span());
+        let hold = quote_spanned!(at=> let held = &#metric;);
+        self.metric = syn::parse_quote_spanned!(at=> *held);
+        hold
+    }
+
     /// With `self` by the name that it has in the body.
     fn called(&self, receiver: Option<&Ident>) -> syn::Result<Self> {
         let Some(receiver) = receiver else {
@@ -259,9 +271,16 @@ fn measured(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<To
         &item.attrs,
         &item.sig,
         &mut item.block,
-        |call| (kind.wrap)(&args.called(call.receiver.as_ref())?, call),
+        |call| wrapped(kind, &args, call),
     )?;
     Ok(item.into_token_stream())
+}
+
+fn wrapped(kind: &Kind, args: &Args, call: &Call) -> syn::Result<TokenStream> {
+    let mut args = args.called(call.receiver.as_ref())?;
+    let hold = args.hold();
+    let inner = (kind.wrap)(&args, call)?;
+    Ok(quote!(#hold #inner))
 }
 
 fn whole_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> {
@@ -282,7 +301,7 @@ fn whole_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> 
             &method.attrs,
             &method.sig,
             &mut method.block,
-            |call| (kind.wrap)(&args.called(call.receiver.as_ref())?, call),
+            |call| wrapped(kind, &args, call),
         );
         if let Err(error) = done {
             match &mut errors {

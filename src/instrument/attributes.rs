@@ -77,7 +77,8 @@
 /// # What it takes
 ///
 /// - The metric: the path of a static, or an expression such as `self.metrics.latency` or `*LAZY`, which is borrowed for the
-///   call.
+///   call: the body may change other fields of `self`. Where it gives `self` away, or calls a method that takes all of it by
+///   `&mut`, the compiler says so; there, `self.metrics.latency.clone()` is kept for the call.
 /// - `labels = ..`: evaluated before the body.
 /// - `crate = ..`: where this crate is found, if not at `::tallies`.
 ///
@@ -89,7 +90,9 @@
 /// does not end in an `async` block, they are of what its body left of the arguments. Of one that returns an iterator, only
 /// the making. A function that returns a stream is refused, as is a `const fn`: see [`Measure`](crate::Measure) for streams.
 ///
-/// Attributes may be stacked in any order, also with those of other crates.
+/// Attributes may be stacked in any order, also with those of other crates. Only one that moves `&mut self` into a future of its
+/// own, as `tracing::instrument` does in an `async fn`, has to stand below those with a metric in a field of it, or these take
+/// a clone.
 pub use tallies_macros::timed;
 
 /// Counts the calls that are running, in an `UpDownCounter` or a `Gauge`.

@@ -8,7 +8,7 @@ use crate::stacks::in_every_order;
 use crate::{panics, pause, poll_once, run};
 
 /// What there is both as a static and in a field.
-#[derive(Metrics)]
+#[derive(Clone, Metrics)]
 struct Of {
     /// Time.
     time: Histogram,
@@ -274,4 +274,114 @@ stacks! {
     [timed(self.of.time)] [count_errors(S.errors)]
     [count_errors(self.of.kinds, on(error, panic, cancel), error_label = |why| *why)]
     [count_errors(S.kinds, labels = |why| { let name: &str = name.as_ref(); [if name == "n" { *why } else { "" }] })]
+}
+
+/// A clone of the metric leaves the body all of `self`.
+#[test]
+fn clones() {
+    struct Host(Of);
+    impl Host {
+        #[tallies::timed(self.0.time.clone())]
+        #[tallies::count_errors(self.0.errors.clone())]
+        #[tallies::in_progress(self.0.in_flight.clone())]
+        #[tallies::count(self.0.calls_of.clone(), labels = ["g"])]
+        #[tallies::timed(self.0.time_of.clone(), labels = ["n"])]
+        #[tallies::count_errors(self.0.kinds.clone(), on(error, panic, cancel), error_label = |why| *why)]
+        async fn given(self, how: How) -> Result<Self, &'static str> {
+            pause().await;
+            how.result().map(|()| self)
+        }
+
+        #[tallies::count_errors(self.0.errors.clone())]
+        #[tallies::timed(self.0.time.clone())]
+        fn changed(&mut self, how: How) -> Result<&mut Self, &'static str> {
+            self.change();
+            how.result().map(|()| self)
+        }
+
+        fn change(&mut self) {
+            self.0.calls.inc();
+        }
+    }
+
+    let of = Of::register(&Registry::new()).unwrap();
+    let mut host = Host(of.clone());
+    for how in [Good, Bad, Panics] {
+        panics(|| host.changed(how).is_ok());
+    }
+    assert_eq!(
+        host.0.seen(),
+        Seen {
+            time: 3,
+            calls: 3,
+            errors: 2,
+            ..Seen::default()
+        }
+    );
+    for how in [Good, Bad, Panics] {
+        panics(|| run(Host(of.clone()).given(how)).is_ok());
+    }
+    assert_eq!(
+        of.seen(),
+        Seen {
+            time: 6,
+            time_of: 3,
+            calls: 3,
+            calls_of: 3,
+            errors: 4,
+            kinds: [1, 1, 0],
+            ..Seen::default()
+        }
+    );
+}
+
+/// On an `impl` above and below `async_trait`, on its methods, behind a `cfg_attr`, and on a function of such an argument.
+#[test]
+fn in_parts() {
+    static S: Of = of!("in_parts");
+
+    struct Host {
+        of: Of,
+        kept: Vec<String>,
+    }
+    #[async_trait::async_trait]
+    trait Ask {
+        async fn ask(&mut self, how: How) -> Result<usize, &'static str>;
+    }
+    #[tallies::count_errors(S.errors)]
+    #[tallies::timed(self.of.time)]
+    #[async_trait::async_trait]
+    #[tallies::count_errors(S.errors)]
+    #[tallies::in_progress(self.of.in_flight)]
+    impl Ask for Host {
+        #[tallies::count_errors(S.errors)]
+        #[tallies::count_errors(self.of.errors)]
+        async fn ask(&mut self, how: How) -> Result<usize, &'static str> {
+            self.kept.push(String::new());
+            pause().await;
+            how.result().map(|()| self.kept.len())
+        }
+    }
+    #[tallies::count_errors(S.errors)]
+    #[cfg_attr(all(), tallies::count_errors(host.of.errors))]
+    async fn given(host: &mut Host, how: How) -> Result<usize, &'static str> {
+        host.kept.push(String::new());
+        pause().await;
+        how.result().map(|()| host.kept.len())
+    }
+
+    let mut host = Host {
+        of: Of::register(&Registry::new()).unwrap(),
+        kept: vec![],
+    };
+    for how in [Good, Bad, Panics] {
+        panics(|| run(host.ask(how)).is_ok());
+        panics(|| run(given(&mut host, how)).is_ok());
+    }
+    assert_eq!((S.errors.total(), host.of.errors.total()), (8, 4));
+    assert_eq!(
+        (host.of.time.total().count(), host.of.in_flight.total()),
+        (3, 0)
+    );
+    assert_eq!(host.kept.len(), 6);
 }
