@@ -17,7 +17,7 @@ pub(crate) struct Rebound<'a> {
 
 /// `{ let __self = self; let name = name; let __ret: T = { .. }; __ret }`, if it is that.
 pub(crate) fn rebound(block: &mut Block) -> Option<Rebound<'_>> {
-    let at = block.stmts.iter().position(|stmt| holds_body(stmt))?;
+    let at = block.stmts.iter().position(holds_body)?;
     let (before, rest) = block.stmts.split_at_mut(at);
     let [Stmt::Local(body), after @ ..] = rest else {
         return None;
