@@ -1,12 +1,12 @@
 //! The derives: label sets, label values, and structs of metrics.
 
 use proc_macro2::{Group, TokenStream, TokenTree};
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::{
-    Attribute, Data, DeriveInput, Expr, Field, Fields, GenericParam, LitStr, Token, parse_quote,
-    punctuated::Punctuated, spanned::Spanned,
+    Attribute, Data, DeriveInput, Expr, Field, Fields, GenericParam, Ident, Lifetime, LitStr,
+    Token, parse_quote, punctuated::Punctuated, spanned::Spanned,
 };
 
 use crate::found;
@@ -52,17 +52,18 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
         Some(_) => (quote!(#name<'static>), quote!(#name<'tallies>)),
         None => (quote!(#name), quote!(#name)),
     };
-    let types: Vec<_> = fields
-        .iter()
-        .map(|field| {
-            let ty = &field.ty;
-            let tokens = quote!(#ty);
+    let types = |life: Lifetime| -> Vec<_> {
+        let types = fields.iter().map(|field| {
+            let tokens = field.ty.to_token_stream();
             match &lifetime {
-                Some(lifetime) => to_static(tokens, &lifetime.ident.to_string()),
+                Some(lifetime) => living(tokens, &lifetime.ident, &life),
                 None => tokens,
             }
-        })
-        .collect();
+        });
+        types.collect()
+    };
+    // A type that will not do is named in every call, so that the compiler says it once.
+    let (types, given) = (types(parse_quote!('static)), types(parse_quote!('_)));
     let idents: Vec<_> = fields.iter().map(|field| &field.ident).collect();
     let scratches: Vec<_> = (0..fields.len())
         .map(|i| format_ident!("scratch{i}"))
@@ -82,14 +83,14 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
                 f: impl ::core::ops::FnOnce(&[&str]) -> R,
             ) -> R {
                 #(let mut #scratches = #tallies::label::Scratch::default();)*
-                f(&[#(#tallies::LabelValue::text(&labels.#idents, &mut #scratches)),*])
+                f(&[#(<#given as #tallies::LabelValue>::text(&labels.#idents, &mut #scratches)),*])
             }
 
             #[inline]
             fn dense_index(labels: &Self::Borrowed<'_>) -> usize {
                 let index = 0;
                 #(let index = index * <#types as #tallies::LabelValue>::VALUES.len()
-                    + #tallies::LabelValue::index(&labels.#idents);)*
+                    + <#given as #tallies::LabelValue>::index(&labels.#idents);)*
                 index
             }
 
@@ -292,8 +293,8 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// The same type with its lifetime `'static`: for what does not depend on it.
-fn to_static(tokens: TokenStream, lifetime: &str) -> TokenStream {
+/// The same type with `life` for its lifetime.
+fn living(tokens: TokenStream, lifetime: &Ident, life: &Lifetime) -> TokenStream {
     let mut out = TokenStream::new();
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
@@ -302,14 +303,13 @@ fn to_static(tokens: TokenStream, lifetime: &str) -> TokenStream {
                 let is_it = matches!(tokens.peek(), Some(TokenTree::Ident(i)) if i == lifetime);
                 if is_it {
                     tokens.next();
-                    let life: syn::Lifetime = parse_quote!('static);
-                    out.extend(quote!(#life));
+                    life.to_tokens(&mut out);
                 } else {
                     out.extend([TokenTree::Punct(p)]);
                 }
             }
             TokenTree::Group(group) => {
-                let inner = to_static(group.stream(), lifetime);
+                let inner = living(group.stream(), lifetime, life);
                 out.extend([TokenTree::Group(Group::new(group.delimiter(), inner))]);
             }
             other => out.extend([other]),
