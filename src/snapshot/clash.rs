@@ -87,7 +87,8 @@ fn clash_as_written((a, a_kind): (&str, Kind), (b, b_kind): (&str, Kind)) -> boo
     })
 }
 
-#[cfg(test)]
+// Many names, no unsafe code: it would take Miri hours.
+#[cfg(all(test, not(miri)))]
 mod tests {
     use std::collections::BTreeSet;
 

@@ -16,7 +16,7 @@ mod number;
 #[cfg(feature = "serde")]
 mod serialize;
 pub mod sketch;
-#[cfg(any(feature = "tower", feature = "push", test))]
+#[cfg(any(feature = "tower", feature = "push", all(test, not(miri))))]
 mod stems;
 mod values;
 
