@@ -311,12 +311,16 @@ impl Inner {
             let there = &entry.desc;
             if is_static && entry.is_twin(&desc) && entry.has_help_of(&desc) {
                 let twins = entry.twins.iter().cloned().chain([family]).collect();
-                let (mut all, mut empty) = (*there, entry.empty.clone());
-                if all.help.is_empty() && !desc.help.is_empty() {
-                    (all.help, empty) = (desc.help, OnceLock::new());
+                let mut shared = Entry {
+                    desc: *there,
+                    twins,
+                    empty: entry.empty.clone(),
+                };
+                if there.help.is_empty() {
+                    shared.desc.help = desc.help;
+                    shared.empty = OnceLock::new();
                 }
-                let desc = all;
-                *entry = Arc::new(Entry { desc, twins, empty });
+                *entry = Arc::new(shared);
                 return Ok(());
             }
             return Err(if is_static {

@@ -266,6 +266,10 @@ fn objectives_one_by_one_replace_the_defaults() {
         "family `bad`: an objective's quantile lies in 0..=1: 1.5"
     );
     assert_eq!(format!("{error:?}"), error.to_string());
+    // Those that replace it count.
+    let replaced = Summary::<()>::builder("good", "").objective(1.5, 0.01);
+    let replaced = replaced.objectives(&[(0.5, 0.01)]).unwrap();
+    assert!(replaced.register(&registry).is_ok());
 }
 
 #[test]
