@@ -18,23 +18,8 @@ impl Drop for Running {
     }
 }
 
-static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--all-features"]);
-    for example in ["daemon", "push", "quantiles"] {
-        build.args(["--example", example]);
-    }
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    assert!(
-        build.status().unwrap().success(),
-        "the examples do not build"
-    );
-    let tests = std::env::current_exe().unwrap();
-    let profile = tests.parent().unwrap().parent().unwrap();
-    profile.join("examples")
-});
+static EXAMPLES: LazyLock<PathBuf> =
+    LazyLock::new(|| support::examples::build(&["daemon", "push", "quantiles"]));
 
 /// What it says, which is little, and that it ends.
 fn run(example: &str, arguments: &[&str], input: &str) -> Output {

@@ -4,12 +4,11 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::exposition;
 use support::http::{Answer, request, say};
+use support::{examples, exposition};
 
 const EXAMPLES: [&str; 3] = ["axum_metrics", "actix_metrics", "hyper_metrics"];
 
@@ -24,24 +23,6 @@ impl Drop for Running {
     }
 }
 
-fn build() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let profile = tests.parent().unwrap().parent().unwrap();
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--all-features"]);
-    for example in EXAMPLES {
-        build.args(["--example", example]);
-    }
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    assert!(
-        build.status().unwrap().success(),
-        "the examples do not build"
-    );
-    profile.join("examples")
-}
-
 fn ask(address: &str, path: &str, headers: &[&str]) -> Answer {
     let stream = TcpStream::connect(address).unwrap();
     stream
@@ -52,7 +33,7 @@ fn ask(address: &str, path: &str, headers: &[&str]) -> Answer {
 
 #[test]
 fn each_framework_exposes_metrics() {
-    let folder = build();
+    let folder = examples::build(&EXAMPLES);
     for example in EXAMPLES {
         let mut child = Command::new(folder.join(example))
             .arg("--once")

@@ -3,7 +3,7 @@
 //! route of its own web framework. How histograms, exemplars and names arrive is in `histograms`.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
+#[path = "../support/examples.rs"]
+mod examples;
 mod histograms;
 
 const REQUESTS: u32 = 12_000;
@@ -28,25 +30,9 @@ impl Drop for Running {
     }
 }
 
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let profile = tests.parent().unwrap().parent().unwrap();
-    let path = profile.join("examples").join(name);
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--all-features", "--example", name]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    assert!(
-        build.status().unwrap().success(),
-        "the example does not build"
-    );
-    path
-}
-
 /// Starts an example, and returns what it prints behind these words.
 fn start<const N: usize>(name: &str, args: &[&str], says: [&str; N]) -> (Running, [String; N]) {
-    let mut child = Command::new(example(name))
+    let mut child = Command::new(examples::build(&[name]).join(name))
         .args(args)
         .arg("--no-traffic")
         .stdout(Stdio::piped())

@@ -1,6 +1,9 @@
 //! A real Pushgateway is pushed to, by the example and by the library, and asked by its API what it has; a real
 //! VictoriaMetrics takes the same on its import path.
 
+#[path = "../support/examples.rs"]
+mod examples;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -115,17 +118,7 @@ fn value(group: &Value, name: &str) -> Option<f64> {
 
 fn example() -> &'static PathBuf {
     static EXAMPLE: OnceLock<PathBuf> = OnceLock::new();
-    EXAMPLE.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--example", "push"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "it does not build");
-        let tests = std::env::current_exe().unwrap();
-        let profile = tests.parent().unwrap().parent().unwrap();
-        profile.join("examples/push")
-    })
+    EXAMPLE.get_or_init(|| examples::build(&["push"]).join("push"))
 }
 
 fn run(url: &str, arguments: &[&str]) -> Output {

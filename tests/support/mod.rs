@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub mod examples;
 pub mod exposition;
 #[cfg(feature = "serve")]
 pub mod http;
