@@ -107,7 +107,8 @@ quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_b
     buckets::an_owner_answers_with_a_copy passes::a_shared_pass_has_the_update_of_who_asked
     totals::an_adopted_shard_goes_on_where_it_was buckets::a_cold_histogram_has_one_writer_at_a_time
     slots::a_slot_of_a_free_shard_is_used_again totals::in_flight_is_never_below_zero
-    totals::in_flight_is_never_below_zero_when_cold slots::a_copied_place_carries_the_zeroes slots::a_slot_is_used_again
+    totals::in_flight_is_never_below_zero_when_cold totals::in_flight_is_never_below_zero_across_retirement
+    totals::in_flight_is_never_below_zero_across_retirement_when_cold slots::a_copied_place_carries_the_zeroes slots::a_slot_is_used_again
     slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again"
 tables="native::a_table_read_is_a_prefix native::an_owner_answers_with_a_table native::a_replaced_table_outlives_its_readers
     native::a_slot_with_a_table_is_used_again"
@@ -224,6 +225,8 @@ step() {
 }
 step "ups are read before downs" observe/tally.rs \
     's/(            let downs = self\.downs\(pass, slot\);\n)(.*?)(            least = )/$2$1$3/s; s/            pass\.reload\(\);\n(            let slot = .*?;\n)(.*?)(            let downs)/            pass.reload();\n$1$2$3/s'
+step "retired series are read before the overflow series" observe/mod.rs \
+    's/(    overflow\.read\(pass, overflow\.place\(\)\.slot\(\), total\);\n)(    for \(series, retired\).*?\n    \}\n)/$2$1/s'
 step "shards are not looked for again before ups" observe/tally.rs 's/            pass\.reload\(\);\n//'
 step "the place is not read again after an answer" observe/shard.rs \
     's/(pub\(crate\) fn settle.*?\{\n)/$1        let early = place.last(tag);\n/s; s/let last = place\.last\(tag\);/let last = early;/'

@@ -285,6 +285,23 @@ pub fn end<C: Cells>(
     done
 }
 
+/// Reads the overflow series, and behind it the retired series that some thread may still be updating.
+///
+/// The order matters for what goes up and down: a thread whose series is retired between its `inc` and its `dec` counts
+/// the `dec` in the overflow series. A reader that has seen this `dec` has acquired the `inc` before it, and finds it in
+/// the retired series. The other way round it would miss the `inc` and see the `dec`.
+pub fn read_overflow<'a, C: Cells>(
+    pass: &mut Pass<'_>,
+    overflow: &C,
+    retired: impl Iterator<Item = (&'a C, Retired)>,
+    total: &mut C::Total,
+) {
+    overflow.read(pass, overflow.place().slot(), total);
+    for (series, retired) in retired {
+        series.read(pass, retired.slot(), total);
+    }
+}
+
 /// Makes a series like a fresh one while it is in use, and the slot it had when it was retired: for the only thread of a
 /// process. What its blocks hold besides numbers is left behind, not freed.
 pub fn start_over<C: Cells>(

@@ -28,7 +28,7 @@ impl<C: Exported> Family<C> {
         let worth_a_walk = ended.retired.len() >= ended.worth_a_walk;
         drop(ended);
         if worth_a_walk {
-            self.settle(&mut pass, None);
+            self.settle(&mut pass);
         }
         true
     }
@@ -77,7 +77,7 @@ impl<C: Exported> Family<C> {
                 self.overflowed.store(false, Relaxed);
             }
         }
-        self.settle(&mut pass, None);
+        self.settle(&mut pass);
         gone
     }
 
@@ -167,10 +167,9 @@ impl<C: Exported> Family<C> {
         true
     }
 
-    /// Folds what was retired into the overflow series, where nobody can be updating it any more; until then adds it to
-    /// `overflow` as it stands, so that the family's sum never drops.
-    pub(super) fn settle(&self, pass: &mut Pass<'_>, mut overflow: Option<&mut C::Total>) {
-        // Not under the lock: who makes a series asks it for one to use again.
+    /// Folds retired series into the overflow series where no thread can be updating them any more.
+    pub(super) fn settle(&self, pass: &mut Pass<'_>) {
+        // Not under the lock: a thread that makes a series asks it for one to use again.
         let retired = std::mem::take(&mut self.ended().retired);
         let (mut waiting, mut free) = (Vec::new(), Vec::new());
         for retired in retired {
@@ -186,18 +185,33 @@ impl<C: Exported> Family<C> {
                     exemplars.clear(retired.index);
                 }
                 free.push(retired.index);
-                continue;
+            } else {
+                waiting.push(retired);
             }
-            if let (false, Some(overflow)) = (retired.forget, &mut overflow) {
-                series.cells.read(pass, retired.what.slot(), overflow);
-            }
-            waiting.push(retired);
         }
         let mut ended = self.ended();
         ended.worth_a_walk = 2 * waiting.len();
         ended.retired = waiting;
         ended.free.extend(free);
         self.has_free.store(!ended.free.is_empty(), Relaxed);
+    }
+
+    /// Reads the overflow series and what is retired into it, so that the family's sum never drops.
+    pub(super) fn read_overflow(&self, pass: &mut Pass<'_>) -> C::Total {
+        let retired: Vec<_> = self
+            .ended()
+            .retired
+            .iter()
+            .filter(|retired| !retired.forget)
+            .map(|retired| (retired.index, retired.what))
+            .collect();
+        let retired = retired.iter().filter_map(|&(index, what)| {
+            let series = self.series(index as usize)?;
+            Some((&series.cells, what))
+        });
+        let mut total = C::Total::default();
+        observe::read_overflow(pass, &self.first, retired, &mut total);
+        total
     }
 
     pub(super) fn has_expired(&self, index: u32, total: &C::Total) -> bool {

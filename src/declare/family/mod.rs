@@ -374,7 +374,6 @@ impl<C: Exported> Family<C> {
             return;
         }
         let mut i = out.len();
-        let mut overflow = C::Total::default();
         let made = self.population.made();
         let mut totals = std::mem::take(&mut self.ended().totals);
         totals.resize_with(BATCH.min(made), C::Total::default);
@@ -408,10 +407,9 @@ impl<C: Exported> Family<C> {
             }
         }
         self.ended().totals = totals;
-        self.settle(pass, Some(&mut overflow));
+        self.settle(pass);
         if self.overflowed.load(Relaxed) {
-            let slot = self.first.place().slot();
-            self.first.read(pass, slot, &mut overflow);
+            let mut overflow = self.read_overflow(pass);
             let mut ended = self.ended();
             if let Some(forgotten) = &ended.forgotten {
                 C::less(&mut overflow, forgotten);

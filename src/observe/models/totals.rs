@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::sync::{Acquire, AtomicBool, Release};
 
+use super::super::epoch::with_epochs;
 use super::super::shard::Thread;
 use super::super::slot::UNRECLAIMED_LIMIT;
-use super::super::{Cells, Engine, Outcome, Tag, Tally, UpDown, promote};
+use super::super::{Cells, Engine, Outcome, Tag, Tally, UpDown, end, promote, read_overflow};
 use super::{inc, reached, set, spawn, total};
 
 #[test]
@@ -160,4 +161,56 @@ fn in_flight_is_never_below_zero_when_cold() {
         seen
     });
     assert_eq!(seen, set(&[0, 1]));
+}
+
+/// The series is retired between an `inc` and its `dec`, which lands in the overflow series: one scrape reads both.
+fn in_flight_across_retirement(hot: bool) {
+    let seen = reached(3, move || {
+        let engine = Arc::new(Engine::new());
+        let series = Arc::new(UpDown::new(&()));
+        let overflow = Arc::new(UpDown::new(&()));
+        if hot {
+            promote(&engine, series.place(), Tag::FIRST, 2);
+        }
+        // Nothing else is promoted: the overflow series counts in its shared cells.
+        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+        let worker = {
+            let (series, overflow) = (Arc::clone(&series), Arc::clone(&overflow));
+            spawn(&engine, move |engine, thread| {
+                let add = |up, down| {
+                    let own = series.add_cold(engine, thread, Tag::FIRST, up, down, false);
+                    if own == Outcome::Stale {
+                        overflow.add_cold(engine, thread, Tag::FIRST, up, down, false);
+                    }
+                    own == Outcome::Stale
+                };
+                (add(1, 0), add(0, 1))
+            })
+        };
+        let retired = engine.pass().retire(series.place());
+        let mut pass = engine.pass();
+        let ended = end(&mut pass, &(), &*series, retired, Some(&*overflow));
+        let waiting = (!ended).then_some((&*series, retired));
+        let mut in_flight = 0;
+        read_overflow(&mut pass, &*overflow, waiting.into_iter(), &mut in_flight);
+        assert!(in_flight >= 0, "below zero: {in_flight}");
+        drop(pass);
+        (worker.join().unwrap(), in_flight)
+    });
+    for in_flight in [0, 1] {
+        assert!(
+            seen.contains(&((false, true), in_flight)),
+            "{in_flight} across: {seen:?}"
+        );
+    }
+}
+
+#[test]
+fn in_flight_is_never_below_zero_across_retirement() {
+    in_flight_across_retirement(true);
+}
+
+#[test]
+fn in_flight_is_never_below_zero_across_retirement_when_cold() {
+    with_epochs(|| in_flight_across_retirement(false));
 }
