@@ -23,7 +23,6 @@ export CARGO_TARGET_DIR=$PWD/target/mutate/target RUSTFLAGS="--cfg loom --cap-li
 argued() {
     case $1 in
     *graced*) echo "the collector is its own partner here: when cold updates have ended is the epoch's own promise" ;;
-    *self.answer.load* | *self.answer.store*) echo "plain memory behind a pointer that a later question may replace, which loom does not see" ;;
     *next.swap* | *self.pages*load*) echo "plain memory behind a pointer that the next flush but one replaces, which loom does not see" ;;
     *"let old = cell.load"*) echo "what it carries has come before: with the owners' answers, or by the epoch" ;;
     *) return 1 ;;
@@ -104,7 +103,7 @@ build() { # prints the test program
 # From the quickest to the slowest: the first that fails is enough.
 quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_back buckets::a_histogram_takes_many_at_once
     slots::a_new_thread_is_asked_or_finds_it_retired totals::totals_never_go_back_across_growth
-    buckets::an_owner_answers_with_a_copy passes::a_shared_pass_has_the_update_of_who_asked
+    buckets::an_owner_answers_with_a_copy buckets::a_question_comes_with_its_answer passes::a_shared_pass_has_the_update_of_who_asked
     totals::an_adopted_shard_goes_on_where_it_was buckets::a_cold_histogram_has_one_writer_at_a_time
     slots::a_slot_of_a_free_shard_is_used_again totals::in_flight_is_never_below_zero
     totals::in_flight_is_never_below_zero_when_cold totals::in_flight_is_never_below_zero_across_retirement

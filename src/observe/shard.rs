@@ -111,11 +111,13 @@ impl Shard {
         }
         // A table in question may be that of a family that is gone; a pass retires it under an epoch.
         let _pinned = super::pin();
-        let question = self.question.load(Relaxed);
+        // Acquire: pairs with the Release in `ask_for_block`: a question that is seen early, while this thread answers an
+        // earlier request, comes with its buffer.
+        let question = self.question.load(Acquire);
         let (last, cells) = (question >> 32, (question & CELLS) as usize);
         if cells != 0 && last < slab.capacity() {
-            // SAFETY: not null since the first question, and never freed while the shard lives. Acquire: pairs with the
-            // Release in `ask_for_block`, which may be a later one than `asked` tells of.
+            // SAFETY: not null since the first question, which is seen, and never freed while the shard lives. Acquire:
+            // pairs with the Release in `ask_for_block`; it may be the buffer of a later question than this one.
             let answer = unsafe { &*self.answer.load(Acquire) };
             // SAFETY: `last` is below the capacity.
             let block = unsafe { slab.block(last) };
@@ -167,7 +169,8 @@ impl Shard {
             self.answer.store(Box::into_raw(Box::new(fresh)), Release);
         }
         let table = if table { TABLE } else { 0 };
-        self.question.store(last << 32 | table | cells, Relaxed);
+        // Release: pairs with the Acquire in `answer`; it carries the buffer.
+        self.question.store(last << 32 | table | cells, Release);
         self.ask(ticket);
     }
 

@@ -178,3 +178,44 @@ fn an_owner_answers_with_a_copy() {
         "{seen:?}"
     );
 }
+
+/// A reader asks for a safe point, and before the owner has come by for a copy, and for a longer one: the owner that
+/// answers an earlier request must not see a later question without the buffer for its answer.
+#[test]
+fn a_question_comes_with_its_answer() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let histogram = Arc::new(Buckets::new(&Shape::fixed(15)));
+        promote(&engine, histogram.place(), Tag::FIRST, 18);
+        let last = histogram.place().slot().unwrap();
+        let owner = {
+            let histogram = Arc::clone(&histogram);
+            spawn(&engine, move |engine, thread| {
+                for value in [1.0, 2.0] {
+                    if !Buckets::observe(thread, histogram.place().last(Tag::FIRST), 0, value, 1) {
+                        let what = (0, value, 1);
+                        histogram.observe_cold(engine, thread, Tag::FIRST, what, false);
+                    }
+                }
+            })
+        };
+        let answered = engine.shards.iter().next().map(|shard| {
+            shard.ask(1);
+            shard.ask_for_block(2, last, 4, false);
+            let first = shard.has_answered(1);
+            // Longer than the buffer of the last question.
+            shard.ask_for_block(3, last, 18, false);
+            (first, shard.has_answered(2), shard.has_answered(3))
+        });
+        owner.join().unwrap();
+        answered
+    });
+    for answered in [
+        (false, false, false),
+        (false, false, true),
+        (false, true, true),
+        (true, true, false),
+    ] {
+        assert!(seen.contains(&Some(answered)), "{answered:?} of {seen:?}");
+    }
+}
