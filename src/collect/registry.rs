@@ -418,6 +418,7 @@ impl Registry {
         let mut selves = Collected::default();
         {
             let mut pass = observe::engine().pass();
+            pass.take_idle();
             snapshot.taken = SystemTime::now();
             self.list().write(&mut pass, snapshot);
             if settings.self_metrics {

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use crate::sync::{AtomicU64, Relaxed};
 
-use super::{Cells, Pass, Place, Tag, Tally, UpDown, engine, promote, thread};
+use super::{Cells, Pass, Place, Tag, Tally, UpDown, engine, fold_idle, promote, thread};
 
 /// Where own cells are, once somebody asked to see them; copies of the places in [`Counted`].
 static BYTES: Place = Place::new();
@@ -86,6 +86,8 @@ pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
         .fold(0, u64::wrapping_add);
     let (mut bytes, mut allocations) = (0, 0);
     if let Some(counted) = COUNTED.get() {
+        fold_idle(pass, &(), &counted.bytes);
+        fold_idle(pass, &(), &counted.allocations);
         let slot = counted.bytes.place().slot();
         counted.bytes.read(pass, slot, &mut bytes);
         let slot = counted.allocations.place().slot();

@@ -23,8 +23,9 @@ use crate::sync::{Acquire, AtomicBool, AtomicU64, Relaxed, Release, fence, owner
 use super::memory::Block;
 use super::native::{self, Table};
 use super::pass::{Pass, TRIES};
-use super::shard::{Settled, Thread};
 use super::slot::{Place, Tag};
+use super::thread::Thread;
+use super::update::{Shared, update_cold};
 use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
 
 pub(super) const SUM: usize = 1;
@@ -144,52 +145,47 @@ impl Buckets {
         what: (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
-        let cells = self.block_cells() as u64;
         let times = what.2;
         let refuse = || _ = engine.stats.refused.fetch_add(times, Relaxed);
-        let mut tries = 0;
-        loop {
-            match super::settle(engine, thread, &self.place, tag, eager.then_some(cells)) {
-                Settled::Hot(block) => {
-                    // SAFETY: as in `observe`.
-                    if unsafe { self.write(thread, block, what) }.is_none() {
-                        refuse();
-                    }
-                    return Outcome::Done;
-                }
-                Settled::Stale => return Outcome::Stale,
-                Settled::Cold => {}
+        let own = |block| {
+            // SAFETY: as in `observe`.
+            if unsafe { self.write(thread, block, what) }.is_none() {
+                refuse();
             }
-            let pinned = super::pin();
-            if self.place.tag() != tag {
-                return Outcome::Stale;
-            }
+            true
+        };
+        let shared = || {
             let block = self.cold();
             if self.take() {
                 // SAFETY: the cold block has all cells, and we are its only writer while `taken`.
                 let count = unsafe { self.write(thread, block, what) };
                 self.give_back();
-                let Some(count) = count else {
+                if count.is_none() {
                     refuse();
-                    return Outcome::Done;
-                };
-                if count.wrapping_sub(times) / PROMOTE_AFTER != count / PROMOTE_AFTER {
-                    super::promote(engine, &self.place, tag, cells);
                 }
-                return Outcome::Done;
+                let crossed =
+                    |count: u64| count.wrapping_sub(times) / PROMOTE_AFTER != count / PROMOTE_AFTER;
+                return Shared::Counted {
+                    hot: count.is_some_and(crossed),
+                };
             }
-            drop(pinned);
             if self.native.is_some() && thread.is_busy() {
                 // The writer may be this thread, whose allocation observes here.
                 refuse();
-                return Outcome::Done;
+                return Shared::Counted { hot: false };
             }
             // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for three
             // stores of another writer, of a native histogram at worst for its growth, or for one read of a reader that
             // writers have kept from it.
-            super::promote(engine, &self.place, tag, cells);
-            super::back_off(&mut tries);
-        }
+            Shared::Busy { hot: true }
+        };
+        update_cold(
+            (engine, thread),
+            (&self.place, tag),
+            (self.block_cells() as u64, eager),
+            own,
+            shared,
+        )
     }
 
     /// Tries until `read` has the cold block: a writer ends soon, and after a few of them the series is hot and the block is

@@ -9,8 +9,9 @@ use crate::sync::{AtomicF64, Relaxed};
 
 use super::memory::Block;
 use super::pass::Pass;
-use super::shard::{Settled, Thread};
-use super::slot::{OPEN, Place, Tag};
+use super::slot::{Place, Tag};
+use super::thread::Thread;
+use super::update::{Shared, update_cold};
 use super::{Cells, Engine, Outcome};
 
 /// One series of a gauge.
@@ -64,24 +65,21 @@ impl Level {
         tag: Tag,
         change: Change,
     ) -> Outcome {
-        match thread.settle(engine, &self.place, tag) {
-            Settled::Hot(_) => {
-                self.apply(change);
-                Outcome::Done
-            }
-            Settled::Cold => {
-                let _pinned = super::pin();
-                if self.place.tag() != tag {
-                    return Outcome::Stale;
-                }
-                self.apply(change);
-                if engine.slots.may_open() {
-                    self.place.promote(tag, OPEN);
-                }
-                Outcome::Done
-            }
-            Settled::Stale => Outcome::Stale,
-        }
+        let own = |_| {
+            self.apply(change);
+            true
+        };
+        let shared = || {
+            self.apply(change);
+            Shared::Counted { hot: true }
+        };
+        update_cold(
+            (engine, thread),
+            (&self.place, tag),
+            (0, false),
+            own,
+            shared,
+        )
     }
 
     /// The value now.
@@ -125,7 +123,7 @@ impl Cells for Level {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::slot::UNRECLAIMED_LIMIT;
+    use super::super::slot::{OPEN, UNRECLAIMED_LIMIT};
     use super::*;
 
     #[test]
@@ -143,7 +141,7 @@ mod tests {
         assert_eq!(level.place.slot(), Some(OPEN));
         assert!(level.change(&thread, Tag::FIRST, Change::Add(1.0)));
         assert_eq!(level.value(), 4.0);
-        thread.leave();
+        thread.leave(&engine);
     }
 
     #[test]
@@ -156,7 +154,7 @@ mod tests {
         let retired = engine.pass().retire(&level.place);
         assert!(!engine.slots.may_open());
         // For an epoch, which other tests' threads may hold up; this thread is the only owner, and it has left.
-        thread.leave();
+        thread.leave(&engine);
         while !super::super::end(&mut engine.pass(), &1.0, &level, retired, None) {
             std::thread::yield_now();
         }

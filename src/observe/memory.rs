@@ -124,6 +124,13 @@ impl SlabRef {
         unsafe { std::slice::from_raw_parts(self.block(first).0, len) }
     }
 
+    /// Whether every cell is zero; nobody writes them.
+    pub(crate) fn is_zero(self) -> bool {
+        // SAFETY: all cells are below the capacity, and the caller's slab is not freed meanwhile.
+        let cells = unsafe { self.cells(0, self.capacity() as usize) };
+        cells.iter().all(|cell| cell.load(Relaxed) == 0)
+    }
+
     /// Copies what is not zero; pages that nobody touched stay uncommitted.
     ///
     /// # Safety

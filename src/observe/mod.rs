@@ -8,7 +8,7 @@
 //!
 //! One compare, slot against the length of the thread's slab, tells the hot path from everything else: not yet
 //! registered, not yet hot, not yet grown, retired, asked for a safe point. All of these go to one cold function,
-//! [`Thread::settle`](shard::Thread::settle).
+//! [`Thread::settle`].
 //!
 //! A scrape is a pass ([`pass`]) that adds up the shared cell and the slot in every shard. Sources are only ever
 //! added to, and only join, so totals never go back. What has to be seen together (a histogram's buckets and its sum)
@@ -51,11 +51,13 @@ mod tally;
 mod tests;
 #[cfg(not(loom))]
 mod text;
+mod thread;
+mod update;
 mod window;
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 
-use crate::sync::{AtomicU64, Relaxed, const_fn};
+use crate::sync::{AtomicU64, Mutex, Relaxed, const_fn, lock};
 
 #[cfg(all(feature = "process", not(loom)))]
 pub use allocator::{Allocated, Allocator, allocated, count_allocations};
@@ -65,7 +67,6 @@ pub use exemplar::Exemplars;
 pub use kept::Kept;
 pub use level::{Change, Level};
 pub use pass::{Pass, Retired};
-pub use shard::Thread;
 pub use slot::{Place, Tag, stride};
 #[cfg(not(loom))]
 pub use store::{Found, Store, prefetch};
@@ -75,6 +76,7 @@ pub use summary::{Distribution, Promise};
 pub use tally::{Number, Tally, UpDown};
 #[cfg(not(loom))]
 pub use text::SharedText;
+pub use thread::Thread;
 pub use window::Window;
 
 use epoch::pin;
@@ -82,6 +84,7 @@ use memory::Block;
 use pass::Collector;
 use shard::Shards;
 use slot::Slots;
+use update::promote;
 
 /// Updates of its shared cell after which a series is hot.
 #[cfg(not(loom))]
@@ -101,6 +104,9 @@ pub struct Engine {
     /// What happened out of the ordinary, for the self-metrics.
     pub stats: Stats,
 }
+
+/// Slots of families that are gone, beyond which a thread that adds to them makes a pass.
+const MANY_ABANDONED: usize = 4096;
 
 /// Last cell, width, whether the slot was waiting to be used again, and what gives back what a block holds.
 type Abandoned = (u64, usize, bool, fn(Block));
@@ -161,8 +167,14 @@ impl Engine {
     ) {
         let width = C::width(shape);
         if width > 0 {
-            pass::lock(&self.abandoned)
-                .extend(slots.map(|last| (last, width, waiting, C::release(shape))));
+            let mut abandoned = lock(&self.abandoned);
+            abandoned.extend(slots.map(|last| (last, width, waiting, C::release(shape))));
+            let many = abandoned.len() >= MANY_ABANDONED;
+            drop(abandoned);
+            // A program that is never scraped makes no passes. One that is under way frees them, or the next.
+            if many && let Ok(collector) = self.collector.try_lock() {
+                drop(Pass::with(self, collector));
+            }
         } else if waiting {
             // Gauges: they only count.
             self.slots.waiting(slot::OPEN, -(slots.count() as i64));
@@ -264,7 +276,8 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// Ends a retired series, if nobody can be updating it any more: its slot and its shared cells go to `overflow`, if any,
-/// and are cleared. False: try later.
+/// and are cleared. False: try later. The slot is free once the caller has ended all it wants to, and calls
+/// [`Pass::let_go`].
 pub fn end<C: Cells>(
     pass: &mut Pass<'_>,
     shape: &C::Shape,
@@ -283,6 +296,24 @@ pub fn end<C: Cells>(
         overflow.end_fold();
     }
     done
+}
+
+/// Moves what idle shards hold of a series to its shared cells; see [`Pass::take_idle`].
+pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
+    let width = C::width(shape);
+    let Some(last) = series.place().slot().filter(|_| width > 0) else {
+        return;
+    };
+    // Where a writer has the shared cells just now, the next pass folds.
+    if !series.begin_fold() {
+        return;
+    }
+    let release = C::release(shape);
+    pass.drain_idle(last, width, |block| {
+        series.fold(block);
+        release(block);
+    });
+    series.end_fold();
 }
 
 /// Reads the overflow series, and behind it the retired series that some thread may still be updating.
@@ -343,15 +374,6 @@ fn end_now<C: Cells>(
     true
 }
 
-/// Gives a cold series a slot, if there is one. One of several threads succeeds.
-fn promote(engine: &Engine, place: &Place, tag: Tag, cells: u64) {
-    if let Some(last) = engine.slots.allocate(cells)
-        && !place.promote(tag, last)
-    {
-        engine.slots.free(last, cells);
-    }
-}
-
 /// The most cells of a row: what a thread has to have for all of them as soon as it has one.
 pub const MOST_IN_ROW: u64 = 1024;
 
@@ -374,29 +396,13 @@ pub fn promote_row<'a>(
     promoted.then_some(first)
 }
 
-/// [`Thread::settle`]; a series of a family declared hot gets its slot on the way.
-fn settle(
-    engine: &Engine,
-    thread: &Thread,
-    place: &Place,
-    tag: Tag,
-    eager: Option<u64>,
-) -> shard::Settled {
-    let settled = thread.settle(engine, place, tag);
-    match (settled, eager) {
-        (shard::Settled::Cold, Some(cells)) if place.slot().is_none() => {
-            promote(engine, place, tag, cells);
-            thread.settle(engine, place, tag)
-        }
-        (settled, _) => settled,
-    }
-}
-
-/// Counts an update of a shared cell; roughly, where threads race.
-fn count_update(updates: &AtomicU64) -> u64 {
+/// Counts an update of a shared cell; roughly, where threads race. Tells whether the series has earned slots.
+fn count_update(updates: &AtomicU64) -> update::Shared {
     let count = updates.load(Relaxed) + 1;
     updates.store(count, Relaxed);
-    count
+    update::Shared::Counted {
+        hot: count.is_multiple_of(PROMOTE_AFTER),
+    }
 }
 
 /// Waits a little, longer each time, for a thread that is between a few stores.
@@ -444,7 +450,7 @@ mod process {
 
     impl Drop for Exit {
         fn drop(&mut self) {
-            THREAD.with(Thread::leave);
+            THREAD.with(|thread| thread.leave(&ENGINE));
         }
     }
 

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex};
 use loom::thread;
 
 use super::pass::Pass;
-use super::shard::Thread;
+use super::shard::ShardRef;
+use super::thread::Thread;
 use super::{Cells, Engine, Outcome, Tag, Tally};
+use crate::sync::lock;
 
 mod buckets;
 mod kept;
@@ -57,6 +59,11 @@ fn inc(engine: &Engine, thread: &Thread, tally: &Tally<u64>, tag: Tag) -> Outcom
         return Outcome::Done;
     }
     tally.add_cold(engine, thread, tag, 1, false)
+}
+
+/// The shards that passes know of; those that joined since among them.
+fn shards(engine: &Engine) -> Vec<ShardRef> {
+    lock(&engine.collector).shards(&engine.shards)
 }
 
 fn total<C: Cells>(pass: &mut Pass<'_>, cells: &C) -> C::Total {

@@ -3,30 +3,36 @@
 //! Passes are serialised: a [`Pass`] borrows the engine's only [`Collector`]. It pins the epoch once, loads every
 //! slab pointer once, and adds up cells; it takes no lock that an update ever takes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release};
+use crate::sync::{Acquire, AtomicU64, MutexGuard, Relaxed, Release, lock};
 
 use super::Engine;
 use super::memory::{Block, SlabRef};
 use super::native::Table;
-use super::shard::Shard;
+use super::shard::{ShardRef, Shards, Still};
 use super::slot::Place;
 
 /// Tries before a reader asks the owner for a copy, or takes a cold block from its writers.
 pub(super) const TRIES: u32 = 64;
 
+/// Cells that one pass clears at most, in all shards together: some milliseconds. What is left waits for the next pass.
+const CLEARED_PER_PASS: u64 = if cfg!(loom) { 1 << 10 } else { 1 << 18 };
+
 /// What only one pass at a time may do: ask owners, and give slots out anew.
 #[derive(Debug)]
 pub(crate) struct Collector {
+    /// The shards that passes read, those without an owner as well.
+    members: Vec<Member>,
     /// The ticket of the last request, for a safe point or for a copy.
     asked: u64,
     /// The ticket of the last request for a safe point.
     requested: u64,
-    /// Every shard has answered this ticket.
-    safe: u64,
-    /// Whether something was retired since that waits for answers.
+    /// A series was retired since: a new request is due.
     to_ask: bool,
+    /// The shards that have yet to answer some request, from the longest slab down: the length, and the least ticket that
+    /// any shard so far has answered.
+    behind: Vec<(u64, u64)>,
     /// Epochs asked for so far, and whether something was retired since.
     graces: u64,
     to_grace: bool,
@@ -36,18 +42,46 @@ pub(crate) struct Collector {
     scratch: Vec<u64>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    shard: ShardRef,
+    /// Tickets up to this one are older than its membership: its owners read places later.
+    since: u64,
+}
+
 impl Collector {
     pub(crate) const fn new() -> Self {
         Self {
+            members: Vec::new(),
             asked: 0,
             requested: 0,
-            safe: 0,
             to_ask: false,
+            behind: Vec::new(),
             graces: 0,
             to_grace: false,
             graced: None,
             scratch: Vec::new(),
         }
+    }
+
+    fn join(&mut self, shards: &Shards) {
+        let since = self.asked;
+        let new = shards.take_joined().map(|shard| Member { shard, since });
+        self.members.extend(new);
+    }
+
+    /// Every shard that a request has to reach.
+    #[cfg(all(test, loom))]
+    pub(super) fn shards(&mut self, shards: &Shards) -> Vec<ShardRef> {
+        self.join(shards);
+        self.members.iter().map(|member| member.shard).collect()
+    }
+}
+
+#[cfg(loom)]
+impl Drop for Collector {
+    fn drop(&mut self) {
+        super::shard::free_all(self.members.drain(..).map(|member| member.shard));
     }
 }
 
@@ -75,7 +109,16 @@ pub(crate) const TOGETHER: usize = 4;
 pub struct Pass<'e> {
     engine: &'e Engine,
     collector: MutexGuard<'e, Collector>,
-    slabs: Vec<(SlabRef, &'e Shard)>,
+    slabs: Vec<(SlabRef, ShardRef)>,
+    /// Shards without an owner whose cells this pass moves to the shared cells of their series, and whether it has moved
+    /// some.
+    idle: Vec<(ShardRef, bool)>,
+    /// Every shard, held still while slots are cleared.
+    still: Vec<Still>,
+    /// Slots that were cleared since.
+    cleared: Vec<(u64, u64)>,
+    /// Cells that this pass may still clear.
+    budget: u64,
     #[cfg(not(loom))]
     _pinned: super::epoch::Guard,
 }
@@ -83,10 +126,19 @@ pub struct Pass<'e> {
 impl<'e> Pass<'e> {
     /// Waits for the pass that is running, then begins one.
     pub(crate) fn begin(engine: &'e Engine) -> Self {
+        Self::with(engine, lock(&engine.collector))
+    }
+
+    /// Begins a pass: the caller has the collector.
+    pub(crate) fn with(engine: &'e Engine, collector: MutexGuard<'e, Collector>) -> Self {
         let mut pass = Self {
             engine,
-            collector: lock(&engine.collector),
+            collector,
             slabs: Vec::new(),
+            idle: Vec::new(),
+            still: Vec::new(),
+            cleared: Vec::new(),
+            budget: CLEARED_PER_PASS,
             #[cfg(not(loom))]
             _pinned: super::pin(),
         };
@@ -99,9 +151,48 @@ impl<'e> Pass<'e> {
     /// Loads the list of shards and every slab pointer again. What is up must be read through places at least as
     /// new as what is down (`UpDown`).
     pub(crate) fn reload(&mut self) {
+        if self.engine.shards.have_joined() {
+            self.collector.join(&self.engine.shards);
+        }
+        let members = self.collector.members.iter();
         self.slabs.clear();
         self.slabs
-            .extend(self.engine.shards.iter().map(|shard| (shard.slab(), shard)));
+            .extend(members.map(|member| (member.shard.slab(), member.shard)));
+    }
+
+    /// Takes the shards that nobody has owned since an earlier pass did this: [`fold_idle`](super::fold_idle) moves what
+    /// they hold to shared cells. Those that are empty then are read by no pass any more.
+    pub fn take_idle(&mut self) {
+        let idle = self.engine.shards.take_idle();
+        self.idle
+            .extend(idle.into_iter().map(|shard| (shard, false)));
+    }
+
+    /// Whether there are shards to fold.
+    #[inline]
+    pub fn has_idle(&self) -> bool {
+        !self.idle.is_empty()
+    }
+
+    /// Hands the block `last` of each idle shard that holds something there to `fold`, and zeroes it.
+    pub(super) fn drain_idle(&mut self, last: u64, cells: usize, mut fold: impl FnMut(Block)) {
+        for (shard, moved) in &mut self.idle {
+            let slab = shard.slab();
+            if last >= slab.capacity() {
+                continue;
+            }
+            // SAFETY: below the capacity; nobody owns the shard but the collector (I1).
+            let block = unsafe { slab.block(last) };
+            // SAFETY: inside the block.
+            let cell = |i| unsafe { block.cell(i) };
+            if (0..cells).all(|i| cell(i).load(Relaxed) == 0) {
+                continue;
+            }
+            fold(block);
+            // Relaxed: the pool's lock carries the zeroes to the next owner.
+            (0..cells).for_each(|i| cell(i).store(0, Relaxed));
+            *moved = true;
+        }
     }
 
     /// The number of shards, and the cells they hold.
@@ -256,7 +347,7 @@ impl<'e> Pass<'e> {
     /// visible the owner ends at most one update and then answers; if it makes no update, the block is still.
     fn ask_the_owner(
         &mut self,
-        shard: &Shard,
+        shard: ShardRef,
         last: u64,
         (cells, table): (usize, bool),
         mut read: impl FnMut(Option<Block>) -> bool,
@@ -290,10 +381,23 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Whether nobody can still be updating what was retired: every thread that had a shard then has answered, and an
-    /// epoch has passed since.
+    /// Whether nobody can still be updating what was retired: every thread has answered that could, and an epoch has
+    /// passed since.
     pub(crate) fn is_safe(&self, retired: Retired) -> bool {
-        retired.ticket <= self.collector.safe && retired.grace <= self.graced()
+        retired.grace <= self.graced() && self.has_been_answered(retired)
+    }
+
+    /// Whether every shard whose slab has the slot (I5) has answered a request that came after the series was retired.
+    fn has_been_answered(&self, retired: Retired) -> bool {
+        if retired.ticket > self.collector.requested {
+            return false;
+        }
+        let Some(slot) = retired.slot else {
+            return true;
+        };
+        let behind = &self.collector.behind;
+        let have_it = behind.partition_point(|(capacity, _)| *capacity > slot);
+        have_it == 0 || behind[have_it - 1].1 >= retired.ticket
     }
 
     fn graced(&self) -> u64 {
@@ -315,33 +419,60 @@ impl<'e> Pass<'e> {
             #[cfg(loom)]
             self.grace(self.collector.graces);
         }
-        // One request at a time: under a new one every time, none would ever be answered by all.
-        if self.collector.to_ask && self.collector.safe == self.collector.requested {
-            self.collector.to_ask = false;
+        // By exchange, before the request: a shard that is not found here finds what was retired (`Shards::join`).
+        self.collector.join(&self.engine.shards);
+        if std::mem::take(&mut self.collector.to_ask) {
             self.collector.asked += 1;
             self.collector.requested = self.collector.asked;
-            for shard in self.engine.shards.iter_to_ask() {
-                shard.ask(self.collector.requested);
+            for member in &self.collector.members {
+                member.shard.ask(self.collector.requested);
             }
         }
-        let requested = self.collector.requested;
-        let mut shards = self.engine.shards.iter();
-        if self.collector.safe < requested && shards.all(|shard| shard.is_past(requested)) {
-            self.collector.safe = requested;
+        self.look_who_is_behind();
+    }
+
+    /// Notes which shards have yet to answer, and how far each of them has come.
+    fn look_who_is_behind(&mut self) {
+        let collector = &mut *self.collector;
+        let requested = collector.requested;
+        collector.behind.clear();
+        if requested == 0 {
+            return;
+        }
+        self.engine.shards.answer_for_unowned(requested);
+        for member in &collector.members {
+            let answered = member.shard.answered().max(member.since);
+            if answered < requested {
+                // After the request, which the exchange of the slab orders before any growth to come (I5).
+                let capacity = member.shard.slab().capacity();
+                collector.behind.push((capacity, answered));
+            }
+        }
+        collector.behind.sort_unstable_by(|a, b| b.cmp(a));
+        let mut least = u64::MAX;
+        for (_, answered) in &mut collector.behind {
+            least = least.min(*answered);
+            *answered = least;
         }
     }
 
-    /// Frees the slots of families that are gone; those that cannot be freed now wait for the next pass.
-    fn free_abandoned(&self) {
+    /// Frees slots of families that are gone, as many as the budget allows; the others wait for the next pass.
+    fn free_abandoned(&mut self) {
         let mut abandoned = std::mem::take(&mut *lock(&self.engine.abandoned));
-        abandoned.retain(|&(last, width, waiting, release)| {
-            let done = self.clear_slot(last, width, release);
-            if done && waiting {
+        while let Some((last, width, waiting, release)) = abandoned.pop() {
+            if !self.clear_slot(last, width, release) {
+                abandoned.push((last, width, waiting, release));
+                break;
+            }
+            if waiting {
                 self.engine.slots.waiting(last, -1);
             }
-            !done
-        });
-        lock(&self.engine.abandoned).append(&mut abandoned);
+        }
+        self.let_go();
+        // Those that came meanwhile are few.
+        let mut others = lock(&self.engine.abandoned);
+        abandoned.append(&mut others);
+        *others = abandoned;
     }
 
     /// Notes, an epoch from now, that the cold updates of before this ticket have ended.
@@ -364,20 +495,21 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Zeroes the block `last` in every shard, handing each to `fold` first, and frees the slot. False, and nothing
-    /// done, where a shard is growing now.
+    /// Zeroes the block `last` in every shard, handing each to `fold` first; [`let_go`](Self::let_go) then frees the slot.
+    /// Returns `false`, and does nothing, where a shard is growing now or the budget is spent.
     ///
     /// The caller has seen [`is_safe`](Self::is_safe), or that no handle exists any more.
-    pub(crate) fn clear_slot(&self, last: u64, cells: usize, mut fold: impl FnMut(Block)) -> bool {
-        let shards: Vec<_> = self.engine.shards.iter().collect();
-        let Some(still) = shards
-            .iter()
-            .map(|shard| shard.hold_still())
-            .collect::<Option<Vec<_>>>()
-        else {
+    pub(crate) fn clear_slot(
+        &mut self,
+        last: u64,
+        cells: usize,
+        mut fold: impl FnMut(Block),
+    ) -> bool {
+        if self.budget == 0 || !self.hold_still() {
             return false;
-        };
-        for slab in still.iter().map(|still| still.slab()) {
+        }
+        for still in &self.still {
+            let slab = still.slab();
             if last >= slab.capacity() {
                 continue;
             }
@@ -390,9 +522,35 @@ impl<'e> Pass<'e> {
                 unsafe { block.cell(i) }.store(0, Relaxed);
             }
         }
-        drop(still);
-        self.engine.slots.free_later(last, cells as u64);
+        let visits = (self.still.len() + 1) * cells;
+        self.budget = self.budget.saturating_sub(visits as u64);
+        self.cleared.push((last, cells as u64));
         true
+    }
+
+    /// Holds every shard still; `false` where one is growing now. Once it could not, it does not try again in this pass.
+    fn hold_still(&mut self) -> bool {
+        if self.still.is_empty() {
+            let members = self.collector.members.iter();
+            let still = members.map(|member| member.shard.hold_still());
+            match still.collect() {
+                Some(still) => self.still = still,
+                None => self.budget = 0,
+            }
+        }
+        self.budget > 0
+    }
+
+    /// Lets shards grow again, and frees the slots that were cleared meanwhile.
+    pub fn let_go(&mut self) {
+        self.still.clear();
+        if self.cleared.is_empty() {
+            return;
+        }
+        self.engine.slots.free_later(self.cleared.drain(..));
+        // A slot may be another series' at once. A slab that was replaced since this pass began still has the old count
+        // there.
+        self.reload();
     }
 
     /// Zeroes the block `last` in every shard, in use as it is: for the only thread of a process.
@@ -404,20 +562,32 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Frees the slot of a retired series; see [`clear_slot`](Self::clear_slot). That of a gauge has no cells, and stays.
+    /// Clears the slot of a retired series; see [`clear_slot`](Self::clear_slot). That of a gauge has no cells, and stays.
     pub(crate) fn reclaim(&mut self, last: u64, cells: usize, fold: impl FnMut(Block)) -> bool {
-        if cells == 0 {
-            self.engine.slots.waiting(last, -1);
-            return true;
-        }
-        let done = self.clear_slot(last, cells, fold);
+        let done = cells == 0 || self.clear_slot(last, cells, fold);
         if done {
             self.engine.slots.waiting(last, -1);
-            // The slot may be another series' at once. A slab that was replaced since this pass began still has the old
-            // count there.
-            self.reload();
         }
         done
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.let_go();
+        if self.idle.is_empty() {
+            return;
+        }
+        let idle: Vec<_> = self
+            .idle
+            .drain(..)
+            .map(|(shard, moved)| (shard, moved && shard.slab().is_zero()))
+            .collect();
+        let gone = |member: &Member| idle.contains(&(member.shard, true));
+        self.collector.members.retain(|member| !gone(member));
+        self.slabs.clear();
+        // SAFETY: those that are empty are no members any more, and this pass is over.
+        unsafe { self.engine.shards.give_back(idle.into_iter()) };
     }
 }
 
@@ -427,8 +597,4 @@ impl std::fmt::Debug for Pass<'_> {
             .field("shards", &self.slabs.len())
             .finish_non_exhaustive()
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

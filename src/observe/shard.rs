@@ -1,28 +1,34 @@
 //! One thread's cells: who owns them, how they grow, and how the collector asks their owner for a safe point.
 //!
-//! A shard is never freed while the engine lives: a thread that ends leaves it as it is and the next one adopts
-//! it, so nothing is folded, no count goes missing, and memory follows the most threads alive at once.
+//! A thread that ends leaves its shard to the next one, with everything in it. A shard that nobody has taken between two
+//! passes is *idle*: the collector folds it into the shared cells of the series, and no pass reads it any more.
+//! So the cost of a pass follows the threads that live, not those that ever did.
 //!
 //! - I1: only the owner writes cells, and only through the slab its [`Thread`] points to, which is the one the
-//!   shard points to. `owner` is exchanged to become the owner (Acquire) and stored to stop being it (Release).
+//!   shard points to. A shard without an owner is in the [`Pool`], whose lock hands it from its last owner to the
+//!   collector or to the next owner.
 //! - I2: whoever holds `moving` is the only one to replace the slab or to zero cells of free slots. Nobody waits for
 //!   it: an owner that finds it taken does not grow now, a collector comes back in its next pass.
 //! - I3: a slab that was replaced holds what the owner had at that moment, for ever; it is freed an epoch later.
 //! - I4: after `answered >= g` every update of this shard that read a place before the request `g` has ended, and
 //!   every later one sees what the collector wrote before it. So an owner answers between two updates only, and reads
 //!   the place again afterwards.
+//! - I5: an owner whose slab ends below a slot has no update of that slot under way, and reads the place again after it
+//!   has grown. So if the slab ends below the slot when the collector looks, after its request, this shard need not
+//!   answer: growth that comes later comes after the request's exchange of the slab, and sees what came before it.
+//! - I6: a shard is freed by the collector, outside of passes, when it is empty, unowned and read by no pass.
 
-use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
 
 use crate::sync::{
-    AcqRel, Acquire, AtomicBool, AtomicPtr, AtomicU64, Relaxed, Release, const_fn, owner_load,
+    AcqRel, Acquire, AtomicBool, AtomicPtr, AtomicU64, Mutex, MutexGuard, Relaxed, Release,
+    const_fn, lock, owner_load,
 };
 
-use super::Engine;
 use super::memory::{Block, Slab, SlabRef};
 use super::native::Table;
-use super::slot::{MOST_CELLS, Place, Tag};
+#[cfg(doc)]
+use super::thread::Thread;
 
 /// Cells of a thread's first slab: 2 KiB.
 #[cfg(not(loom))]
@@ -34,38 +40,68 @@ const FIRST_CAPACITY: u64 = 4;
 const TABLE: u64 = 1 << 31;
 const CELLS: u64 = TABLE - 1;
 
-const FREE: u64 = 0;
-const TAKEN: u64 = 1;
-const COLLECTOR: u64 = 2;
-
 /// One thread's cells, and the words it shares with the collector.
 #[repr(align(128))]
 pub(crate) struct Shard {
+    /// The cells. Replaced by the owner when it grows; read by passes under an epoch.
     slab: AtomicPtr<Slab>,
-    owner: AtomicU64,
+    /// Held by the owner while it replaces the slab, or by the collector while it zeroes cells of free slots.
     moving: AtomicBool,
-    /// The ticket of the collector's last request.
+    /// The ticket of the collector's last request. Written by the collector only.
     asked: AtomicU64,
+    /// The last ticket that was answered. Written by the owner, or by the collector while there is none.
     answered: AtomicU64,
-    /// The block a reader wants copied, as `last << 32 | cells`, with [`TABLE`] perhaps; 0 for none.
+    /// The block a reader wants copied, as `last << 32 | cells`, with [`TABLE`] perhaps; 0 for none. Written by the
+    /// collector only.
     question: AtomicU64,
+    /// The buffer for the copy. Replaced by the collector only; written by the owner.
     answer: AtomicPtr<Vec<AtomicU64>>,
-    /// Written before the shard is published, never after.
+    /// The next one in [`Shards::joined`]. Written by the owner before it joins, read by the collector.
     next: AtomicPtr<Shard>,
     #[cfg(loom)]
     retired: std::sync::Mutex<Vec<SlabRef>>,
 }
 
-// SAFETY: raw pointers to slabs of atomics; the protocols of the module's text say who may free them.
-unsafe impl Send for Shard {}
-// SAFETY: as above.
-unsafe impl Sync for Shard {}
+/// A shard that is reachable: owned, in the pool, or read by passes (I6).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShardRef(NonNull<Shard>);
 
-impl Shard {
-    fn new() -> Option<NonNull<Self>> {
-        let shard = NonNull::from(Box::leak(Box::new(Self {
+// SAFETY: what it points to is made of atomics and of pointers to such; the protocols above say who may free what.
+unsafe impl Send for ShardRef {}
+// SAFETY: as above.
+unsafe impl Sync for ShardRef {}
+
+impl std::fmt::Debug for ShardRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ShardRef").field(&self.0).finish()
+    }
+}
+
+impl std::ops::Deref for ShardRef {
+    type Target = Shard;
+
+    fn deref(&self) -> &Shard {
+        // SAFETY: I6.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl ShardRef {
+    /// The shard that a slab belongs to, which the calling thread owns.
+    pub(crate) fn of(slab: SlabRef) -> Option<Self> {
+        NonNull::new(slab.shard().cast_mut()).map(Self)
+    }
+
+    /// Keeps the owner from growing the slab; `None` if it is growing now.
+    pub(crate) fn hold_still(self) -> Option<Still> {
+        // Acquire: pairs with the Release that gave it back; the last copy is complete.
+        // Not `then_some`: it would build a guard even on failure, and dropping it would release the other holder's lock.
+        (!self.moving.swap(true, Acquire)).then(|| Still(self))
+    }
+
+    fn new() -> Option<Self> {
+        let shard = Self(NonNull::from(Box::leak(Box::new(Shard {
             slab: AtomicPtr::new(null_mut()),
-            owner: AtomicU64::new(TAKEN),
             moving: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -74,36 +110,47 @@ impl Shard {
             next: AtomicPtr::new(null_mut()),
             #[cfg(loom)]
             retired: std::sync::Mutex::default(),
-        })));
-        match SlabRef::allocate(FIRST_CAPACITY, shard.as_ptr()) {
-            // SAFETY: just made, and not shared yet.
-            Some(slab) => unsafe { shard.as_ref() }.slab.store(slab.as_ptr(), Relaxed),
+        }))));
+        match SlabRef::allocate(FIRST_CAPACITY, shard.0.as_ptr()) {
+            Some(slab) => shard.slab.store(slab.as_ptr(), Relaxed),
             None => {
                 // SAFETY: leaked above, and not shared.
-                drop(unsafe { Box::from_raw(shard.as_ptr()) });
+                drop(unsafe { Box::from_raw(shard.0.as_ptr()) });
                 return None;
             }
         }
         Some(shard)
     }
 
+    /// Frees a shard with its slab.
+    ///
+    /// # Safety
+    ///
+    /// Nobody can reach the shard any more (I6).
+    unsafe fn free(self) {
+        // SAFETY: by the caller's word; leaked in `new`.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+impl Shard {
     /// The slab a reader adds up; valid while its epoch is pinned (I3).
     ///
-    /// Acquire: pairs with the exchange in [`Thread::grow`]; a new slab is seen with what was copied into it.
+    /// Acquire: pairs with the exchange in `Thread::grow`; a new slab is seen with what was copied into it.
     pub(crate) fn slab(&self) -> SlabRef {
         SlabRef::from_ptr(self.slab.load(Acquire))
     }
 
     /// The owner, between two updates: back to the hot path, then answer. By exchange, and in this order: of two
     /// exchanges of the length the later one sees what came before the earlier one, so no request is lost.
-    fn restore(&self, slab: SlabRef) {
+    pub(super) fn restore(&self, slab: SlabRef) {
         // Acquire: pairs with the Release in `ask`; it carries `asked`.
         slab.len().swap(slab.capacity(), Acquire);
         self.answer(slab);
     }
 
     /// The owner, between two updates: answers the last request, if it has not yet.
-    fn answer(&self, slab: SlabRef) {
+    pub(super) fn answer(&self, slab: SlabRef) {
         // Acquire: pairs with the Release in `ask`: updates from here on see what the collector wrote before it.
         let asked = self.asked.load(Acquire);
         if asked <= owner_load(&self.answered) {
@@ -191,40 +238,13 @@ impl Shard {
 
     /// Whether the owner has reached a safe point since the request `ticket` (I4).
     pub(crate) fn has_answered(&self, ticket: u64) -> bool {
+        self.answered() >= ticket
+    }
+
+    /// The last ticket that was answered (I4).
+    pub(crate) fn answered(&self) -> u64 {
         // Acquire: pairs with the Release in `answer`.
-        self.answered.load(Acquire) >= ticket
-    }
-
-    /// Whether no update of before the request `ticket` can still be under way here. A shard that was not asked came
-    /// later: its thread reads places after it registered.
-    pub(crate) fn is_past(&self, ticket: u64) -> bool {
-        // Relaxed: only the collector writes `asked`.
-        self.asked.load(Relaxed) < ticket
-            || self.has_answered(ticket)
-            || self.answer_if_free(ticket)
-    }
-
-    /// The collector answers for a shard that nobody owns.
-    fn answer_if_free(&self, ticket: u64) -> bool {
-        // Acquire: pairs with the Release of the owner that left; its updates are seen.
-        if self
-            .owner
-            .compare_exchange(FREE, COLLECTOR, Acquire, Relaxed)
-            .is_err()
-        {
-            return false;
-        }
-        self.answered.store(ticket, Relaxed);
-        // Release: pairs with the Acquire in `adopt`; the next owner sees the retired places and `answered`.
-        self.owner.store(FREE, Release);
-        true
-    }
-
-    /// Runs `f` on the slab while the owner cannot grow it; `None` if it is growing now.
-    pub(crate) fn hold_still(&self) -> Option<Still<'_>> {
-        // Acquire: pairs with the Release that gave it back; the last copy is complete.
-        // Not `then_some`: a `Still` that is made in vain gives back what is another's.
-        (!self.moving.swap(true, Acquire)).then(|| Still(self))
+        self.answered.load(Acquire)
     }
 
     /// Whether the owner is back in its hot path without an answer: a request was lost.
@@ -234,22 +254,47 @@ impl Shard {
         asked > self.answered.load(Relaxed) && self.slab().len().load(Relaxed) != 0
     }
 
-    fn adopt(&self) -> bool {
-        // Acquire: pairs with the Release in `leave`; the first add sees the last owner's cells.
-        self.owner
-            .compare_exchange(FREE, TAKEN, Acquire, Relaxed)
-            .is_ok()
+    /// The owner takes the right to replace the slab; `false` if the collector has it.
+    pub(super) fn begin_growth(&self) -> bool {
+        // Acquire: pairs with the Release in `Still::drop`; the copy that follows sees the collector's zeroes.
+        !self.moving.swap(true, Acquire)
+    }
+
+    /// The owner publishes its new slab, if it got one, and gives the right back.
+    pub(super) fn end_growth(&self, new: Option<SlabRef>) {
+        if let Some(new) = new {
+            // AcqRel: Release carries the copy to the Acquire in `slab`; as an exchange it takes its place among the
+            // collector's in `ask`.
+            self.slab.swap(new.as_ptr(), AcqRel);
+        }
+        // Release: pairs with the Acquire in `hold_still`.
+        self.moving.store(false, Release);
+    }
+
+    /// Frees a slab that the owner has replaced once nobody can be reading it any more.
+    ///
+    /// # Safety
+    ///
+    /// No shard and no thread points to the slab.
+    pub(super) unsafe fn retire(&self, slab: SlabRef) {
+        #[cfg(not(loom))]
+        // SAFETY: unreachable for whoever pins from now on.
+        unsafe {
+            super::epoch::soon(move || slab.free());
+        }
+        #[cfg(loom)]
+        self.retired.lock().unwrap().push(slab);
     }
 }
 
-#[cfg(loom)]
 impl Drop for Shard {
     fn drop(&mut self) {
         let slab = self.slab.load(Relaxed);
         if !slab.is_null() {
-            // SAFETY: the engine ends, so nobody reads any more.
+            // SAFETY: nobody can reach the shard any more (I6), so nobody reads its slab.
             unsafe { SlabRef::from_ptr(slab).free() };
         }
+        #[cfg(loom)]
         for slab in self.retired.get_mut().unwrap().drain(..) {
             // SAFETY: as above.
             unsafe { slab.free() };
@@ -263,319 +308,201 @@ impl Drop for Shard {
 }
 
 /// A shard whose owner cannot grow it; given back on drop.
-pub(crate) struct Still<'a>(&'a Shard);
+pub(crate) struct Still(ShardRef);
 
-impl Still<'_> {
+impl Still {
     pub(crate) fn slab(&self) -> SlabRef {
         self.0.slab()
     }
 }
 
-impl Drop for Still<'_> {
+impl Drop for Still {
     fn drop(&mut self) {
         // Release: pairs with the Acquire of who takes it next; it carries the zeroes.
         self.0.moving.store(false, Release);
     }
 }
 
-/// Every shard of the engine, newest first.
+/// The shards of the engine, as threads see them: those that nobody owns, and those that passes have yet to hear of.
+/// The others are in the list of the [`Collector`](super::pass::Collector).
 pub(crate) struct Shards {
-    head: AtomicPtr<Shard>,
+    /// Shards that threads took up since the collector last looked, newest first. Threads push, the collector takes all.
+    joined: AtomicPtr<Shard>,
+    pool: Mutex<Pool>,
 }
+
+/// The shards that nobody owns.
+struct Pool {
+    /// Passes read them: they hold what ended threads counted.
+    left: Vec<Left>,
+    /// Nobody reads them: they hold nothing.
+    empty: Vec<ShardRef>,
+    /// The number of shards there are: both lists have room for as many, so that a thread that ends allocates nothing.
+    made: usize,
+}
+
+struct Left {
+    shard: ShardRef,
+    /// It was here at an earlier pass already.
+    idle: bool,
+}
+
+/// Empty shards that wait for new threads; others are freed.
+const SPARE: usize = 8;
 
 impl Shards {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { head: AtomicPtr::new(null_mut()) }
+            Self {
+                joined: AtomicPtr::new(null_mut()),
+                pool: Mutex::new(Pool {
+                    left: Vec::new(),
+                    empty: Vec::new(),
+                    made: 0,
+                }),
+            }
         }
     }
 
-    /// A shard for the calling thread: one that was left, or a new one.
-    fn claim(&self) -> Option<&Shard> {
-        let mut head = self.exchanged_head();
-        if let Some(shard) = self.from(head).find(|shard| shard.adopt()) {
-            return Some(shard);
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        // The lock carries the cells and `answered` from one owner, or from the collector, to the next (I1).
+        lock(&self.pool)
+    }
+
+    /// A shard for the calling thread: one that was left, or a new one. `None` where memory is refused.
+    pub(super) fn claim(&self) -> Option<ShardRef> {
+        let mut pool = self.pool();
+        if let Some(left) = pool.left.pop() {
+            return Some(left.shard);
         }
-        let shard = Shard::new()?;
+        let shard = match pool.empty.pop() {
+            Some(shard) => shard,
+            None => {
+                let made = pool.made + 1;
+                let (left, empty) = (made - pool.left.len(), made - pool.empty.len());
+                pool.left.try_reserve(left).ok()?;
+                pool.empty.try_reserve(empty).ok()?;
+                let shard = ShardRef::new()?;
+                pool.made = made;
+                shard
+            }
+        };
+        drop(pool);
+        self.join(shard);
+        Some(shard)
+    }
+
+    /// Lets passes know of a shard. By exchange, as the collector takes them: either a request finds the shard, or its
+    /// owner, which reads places afterwards, sees what the collector wrote before the request.
+    fn join(&self, shard: ShardRef) {
+        let mut head = self.joined.load(Relaxed);
         loop {
-            // SAFETY: made above, and shards live as long as the engine.
-            let shard = unsafe { shard.as_ref() };
             shard.next.store(head, Relaxed);
-            // AcqRel: the list is changed and asked by exchange, so either a collector that retired a place finds
-            // this shard, or this thread, which reads the place again, finds it retired.
-            match self.head.compare_exchange(
-                head,
-                std::ptr::from_ref(shard).cast_mut(),
-                AcqRel,
-                Relaxed,
-            ) {
-                Ok(_) => return Some(shard),
+            // AcqRel: Release carries the shard to the collector, Acquire pairs with the Release in `take_joined`.
+            match self
+                .joined
+                .compare_exchange(head, shard.0.as_ptr(), AcqRel, Relaxed)
+            {
+                Ok(_) => return,
                 Err(now) => head = now,
             }
         }
     }
 
-    /// The head of the list, by an exchange that changes nothing. (Not a load first: loom takes a thread's own load for
-    /// the last one, and would not try the exchange before another thread's.)
-    fn exchanged_head(&self) -> *mut Shard {
-        let mut head = null_mut();
-        while let Err(now) = self.head.compare_exchange(head, head, AcqRel, Relaxed) {
-            head = now;
-        }
-        head
-    }
-
-    /// The shards there are now. Acquire: pairs with the exchange in `claim`.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Shard> {
-        self.from(self.head.load(Acquire))
-    }
-
-    /// The shards that a request has to reach; by an exchange that changes nothing, see `claim`.
-    pub(crate) fn iter_to_ask(&self) -> impl Iterator<Item = &Shard> {
-        self.from(self.exchanged_head())
-    }
-
-    fn from(&self, mut at: *mut Shard) -> impl Iterator<Item = &Shard> {
+    /// The collector takes the shards that joined since it last did.
+    pub(super) fn take_joined(&self) -> impl Iterator<Item = ShardRef> {
+        // AcqRel: pairs with the exchange in `join`, both ways.
+        let mut next = self.joined.swap(null_mut(), AcqRel);
         std::iter::from_fn(move || {
-            // SAFETY: null, or a published shard, which lives as long as the engine.
-            let shard = unsafe { at.as_ref() }?;
-            at = shard.next.load(Relaxed);
+            let shard = ShardRef(NonNull::new(next)?);
+            next = shard.next.load(Relaxed);
             Some(shard)
         })
+    }
+
+    /// Whether a shard has joined that the collector has not taken yet.
+    pub(super) fn have_joined(&self) -> bool {
+        // Acquire: a reader that comes here after it has seen a thread's update sees that the thread's shard joined.
+        !self.joined.load(Acquire).is_null()
+    }
+
+    /// A thread that ends leaves its shard to the next one.
+    pub(super) fn leave(&self, shard: ShardRef) {
+        let idle = false;
+        self.pool().left.push(Left { shard, idle });
+    }
+
+    /// The collector answers a request for the shards that nobody owns.
+    pub(super) fn answer_for_unowned(&self, ticket: u64) {
+        for left in &self.pool().left {
+            let answered = &left.shard.answered;
+            // Relaxed, both: the lock is what orders them.
+            if answered.load(Relaxed) < ticket {
+                answered.store(ticket, Relaxed);
+            }
+        }
+    }
+
+    /// The collector takes the shards that nobody has taken since it last did this.
+    pub(super) fn take_idle(&self) -> Vec<ShardRef> {
+        let mut idle = Vec::new();
+        self.pool().left.retain_mut(|left| {
+            let taken = std::mem::replace(&mut left.idle, true);
+            if taken {
+                idle.push(left.shard);
+            }
+            !taken
+        });
+        idle
+    }
+
+    /// The collector gives idle shards back: one that still holds something to those that passes read.
+    ///
+    /// # Safety
+    ///
+    /// No pass reads those that are empty any more.
+    pub(super) unsafe fn give_back(&self, idle: impl Iterator<Item = (ShardRef, bool)>) {
+        let mut surplus = Vec::new();
+        let mut pool = self.pool();
+        for (shard, empty) in idle {
+            if !empty {
+                // First in line for those that have to grow: threads take the last one.
+                pool.left.push(Left { shard, idle: true });
+            } else if pool.empty.len() < SPARE {
+                pool.empty.push(shard);
+            } else {
+                pool.made -= 1;
+                surplus.push(shard);
+            }
+        }
+        drop(pool);
+        for shard in surplus {
+            // SAFETY: in no list and without an owner, and by the caller's word read by no pass (I6).
+            unsafe { shard.free() };
+        }
     }
 }
 
 #[cfg(loom)]
 impl Drop for Shards {
     fn drop(&mut self) {
-        let mut at = self.head.load(Relaxed);
-        while !at.is_null() {
-            // SAFETY: leaked in `Shard::new`; the engine ends, so nobody reads any more.
-            let shard = unsafe { Box::from_raw(at) };
-            at = shard.next.load(Relaxed);
+        // Of members that are owned or left the collector's list has them all; see `Collector::drop`.
+        for shard in self
+            .take_joined()
+            .chain(std::mem::take(&mut self.pool().empty))
+        {
+            // SAFETY: the engine ends, so nobody reads any more.
+            unsafe { shard.free() };
         }
-    }
-}
-
-/// A thread's side of its shard. In the crate a `thread_local!`, in a model a value.
-pub struct Thread {
-    slab: Cell<SlabRef>,
-    /// Set while this thread is on its way to a shard or a larger slab: an allocator that counts through our cells
-    /// comes back in here, and then counts in shared cells.
-    busy: Cell<bool>,
-    #[cfg(loom)]
-    empty: SlabRef,
-}
-
-/// Where an update goes, as [`Thread::settle`] found it.
-pub(crate) enum Settled {
-    /// To this block, which only the calling thread writes.
-    Hot(Block),
-    /// To the shared cell.
-    Cold,
-    /// Nowhere in this series: the handle is stale.
-    Stale,
-}
-
-impl Thread {
-    #[cfg(not(loom))]
-    pub(crate) const fn new() -> Self {
-        Self {
-            slab: Cell::new(SlabRef::EMPTY),
-            busy: Cell::new(false),
-        }
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn new() -> Self {
-        let empty = SlabRef::allocate(0, std::ptr::null()).unwrap();
-        Self {
-            slab: Cell::new(empty),
-            busy: Cell::new(false),
-            empty,
-        }
-    }
-
-    /// The block whose last cell is `last`, if this thread has it. This is the whole hot path but for the add.
-    #[inline(always)]
-    pub(crate) fn hot(&self, last: u64) -> Option<Block> {
-        let slab = self.slab.get();
-        // Relaxed: only orders a request, which has its own (see `restore`).
-        if last < slab.len().load(Relaxed) {
-            // SAFETY: the length is at most the capacity.
-            Some(unsafe { slab.block(last) })
-        } else {
-            None
-        }
-    }
-
-    /// Whether this thread may touch what it found through a place; else it must take the cold path.
-    #[inline(always)]
-    pub(crate) fn may(&self, last: u64) -> bool {
-        last < self.slab.get().len().load(Relaxed)
-    }
-
-    /// The cold path: registers, answers, grows, and says where this update goes.
-    pub(crate) fn settle(&self, engine: &Engine, place: &Place, tag: Tag) -> Settled {
-        // Registering, answering and growing, each perhaps met by a new request; never more than a few rounds.
-        for _ in 0..8 {
-            if self.shard().is_some() {
-                let slab = self.slab.get();
-                if slab.len().load(Relaxed) == 0 && !self.busy.get() {
-                    self.shard().expect("just seen").restore(slab);
-                }
-            } else if !self.register(engine) {
-                break;
-            }
-            // The place is read after every answer (I4).
-            let last = place.last(tag);
-            if let Some(block) = self.hot(last) {
-                return Settled::Hot(block);
-            }
-            if last > u64::from(u32::MAX) {
-                return Settled::Stale;
-            }
-            if last == u64::from(u32::MAX) {
-                break;
-            }
-            // Room enough, but a request came in between: once more.
-            if last >= self.slab.get().capacity() && !self.grow(last) {
-                break;
-            }
-        }
-        if place.tag() == tag {
-            Settled::Cold
-        } else {
-            Settled::Stale
-        }
-    }
-
-    fn shard(&self) -> Option<&Shard> {
-        // SAFETY: null, or the shard that this thread owns, which lives as long as the engine.
-        unsafe { self.slab.get().shard().as_ref() }
-    }
-
-    /// Takes a shard for this thread; false if it may not have one (it ends, or is busy doing this).
-    fn register(&self, engine: &Engine) -> bool {
-        if self.busy.replace(true) {
-            return false;
-        }
-        let shard = if super::keep_until_exit() {
-            engine.shards.claim()
-        } else {
-            None
-        };
-        if let Some(shard) = shard {
-            self.slab.set(shard.slab());
-        }
-        self.busy.set(false);
-        shard.is_some()
-    }
-
-    /// Makes room for the slots given out so far, so that this thread's first updates are like its later ones.
-    pub(crate) fn warm(&self, engine: &Engine) {
-        if self.shard().is_some() || self.register(engine) {
-            let cells = engine.slots.high_water();
-            if cells > self.slab.get().capacity() {
-                self.grow(cells);
-            }
-        }
-    }
-
-    /// Runs `f`, which allocates, unless this thread is on its way to memory already.
-    pub(crate) fn alone<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
-        if self.busy.replace(true) {
-            return None;
-        }
-        let result = f();
-        self.busy.set(false);
-        Some(result)
-    }
-
-    /// Whether an update comes from an allocation that this thread makes for another one.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy.get()
-    }
-
-    /// Leaves the shard to the next thread. An update after this counts in shared cells.
-    pub(crate) fn leave(&self) {
-        if let Some(shard) = self.shard() {
-            #[cfg(not(loom))]
-            self.slab.set(SlabRef::EMPTY);
-            #[cfg(loom)]
-            self.slab.set(self.empty);
-            // Release: pairs with the Acquire in `adopt` and in `answer_if_free`.
-            shard.owner.store(FREE, Release);
-        }
-    }
-
-    /// A larger slab, unless one is being made or the collector is at the old one.
-    fn grow(&self, needed: u64) -> bool {
-        let Some(shard) = self.shard() else {
-            return false;
-        };
-        // Acquire: pairs with the Release in `Still::drop`; the copy below sees the collector's zeroes.
-        if self.busy.get() || shard.moving.swap(true, Acquire) {
-            return false;
-        }
-        self.busy.set(true);
-        let old = self.slab.get();
-        // Half as much again, so that growing is rare, in whole pairs of lines.
-        let capacity = (needed + 1)
-            .max(old.capacity() + old.capacity() / 2)
-            .next_multiple_of(16)
-            .min(MOST_CELLS);
-        let new = SlabRef::allocate(capacity, shard);
-        if let Some(new) = new {
-            // SAFETY: this thread owns the shard; the new slab is larger and not yet published.
-            unsafe { new.copy_from(old) };
-            // AcqRel: Release carries the copy to the Acquire in `slab`; as an exchange it takes its place among the
-            // collector's in `ask`.
-            shard.slab.swap(new.as_ptr(), AcqRel);
-            self.slab.set(new);
-        }
-        // Release: pairs with the Acquire in `hold_still`.
-        shard.moving.store(false, Release);
-        if let Some(new) = new {
-            shard.answer(new);
-            // SAFETY: no longer reachable; readers that pinned before may still be reading it.
-            unsafe { retire(shard, old) };
-        }
-        self.busy.set(false);
-        new.is_some()
     }
 }
 
 #[cfg(loom)]
-impl Drop for Thread {
-    fn drop(&mut self) {
-        self.leave();
-        // SAFETY: only this thread ever pointed to it.
-        unsafe { self.empty.free() };
+pub(super) fn free_all(members: impl Iterator<Item = ShardRef>) {
+    for shard in members {
+        // SAFETY: the engine ends, so nobody reads any more.
+        unsafe { shard.free() };
     }
-}
-
-impl std::fmt::Debug for Thread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Thread")
-            .field("cells", &self.slab.get().capacity())
-            .finish()
-    }
-}
-
-/// Frees a slab once nobody can be reading it any more.
-///
-/// # Safety
-///
-/// No shard and no thread points to the slab.
-unsafe fn retire(_shard: &Shard, slab: SlabRef) {
-    #[cfg(not(loom))]
-    // SAFETY: unreachable for whoever pins from now on.
-    unsafe {
-        super::epoch::soon(move || slab.free());
-    }
-    #[cfg(loom)]
-    _shard.retired.lock().unwrap().push(slab);
 }
 
 #[cfg(all(test, not(loom)))]
@@ -584,9 +511,7 @@ mod tests {
 
     #[test]
     fn holding_still_in_vain_leaves_the_owner_its_flag() {
-        let shard = Shard::new().unwrap();
-        // SAFETY: made above; leaked, as shards are.
-        let shard = unsafe { shard.as_ref() };
+        let shard = ShardRef::new().unwrap();
         shard.moving.store(true, Relaxed);
         assert!(shard.hold_still().is_none());
         assert!(shard.hold_still().is_none());

@@ -5,7 +5,7 @@
 //! compare with the length tells hot from everything else.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 
@@ -196,11 +196,16 @@ impl Slots {
         Some(start + size - 1)
     }
 
-    /// Takes back a block, as the collector does: it does not wait for a thread that is taking one.
-    pub(crate) fn free_later(&self, last: u64, cells: u64) {
+    /// Takes back blocks, as the collector does: it does not wait for a thread that is taking one.
+    pub(crate) fn free_later(&self, blocks: impl Iterator<Item = (u64, u64)>) {
         let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
-        later.push((last, cells));
-        if let Ok(mut table) = self.table.try_lock() {
+        later.extend(blocks);
+        let table = match self.table.try_lock() {
+            Ok(table) => Some(table),
+            Err(TryLockError::Poisoned(table)) => Some(table.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(mut table) = table {
             for (last, cells) in later.drain(..) {
                 table.put(last, cells);
             }

@@ -3,16 +3,17 @@
 //! A slot is one cell: the address of the thread's stream, made on its first observation. The shared stream has one writer
 //! at a time, by a word that readers never take; it stays with its series.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
-use crate::sync::{Acquire, AtomicBool, Relaxed, Release, owner_load};
+use crate::sync::{Acquire, AtomicBool, Mutex, Relaxed, Release, lock, owner_load};
 
 use super::memory::Block;
-use super::pass::{Pass, lock};
-use super::shard::{Settled, Thread};
+use super::pass::Pass;
 use super::slot::{Place, Tag};
 use super::stream::{Flush, Stream, Streamed};
+use super::thread::Thread;
+use super::update::{Shared, update_cold};
 use super::window::{Ages, Part, Window};
 use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
 
@@ -67,16 +68,16 @@ pub struct Distribution {
     promise: Arc<Promise>,
     /// Held by the one who writes the shared stream.
     taken: AtomicBool,
-    shared: OnceLock<Shared>,
+    shared: OnceLock<SharedStream>,
     /// What retired series had; only passes touch it.
     folded: Mutex<Streamed>,
 }
 
-struct Shared(Stream);
+struct SharedStream(Stream);
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for SharedStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shared")
+        f.write_str("SharedStream")
     }
 }
 
@@ -100,49 +101,42 @@ impl Distribution {
         value: f64,
         eager: bool,
     ) -> Outcome {
-        let mut tries = 0;
-        loop {
-            match super::settle(engine, thread, &self.place, tag, eager.then_some(1)) {
-                Settled::Hot(block) => {
-                    // SAFETY: as in `observe`.
-                    if let Some(stream) = unsafe { self.own_stream(block, engine) } {
-                        self.insert(stream, value);
-                        return Outcome::Done;
-                    }
-                    // All streams together are at their limit: the one that threads share.
-                }
-                Settled::Stale => return Outcome::Stale,
-                Settled::Cold => {}
-            }
-            let pinned = super::pin();
-            if self.place.tag() != tag {
-                return Outcome::Stale;
-            }
+        let own = |block| {
+            // SAFETY: as in `observe`.
+            let stream = unsafe { self.own_stream(block, engine) };
+            // Without one, all streams together are at their limit: the one that threads share.
+            stream.map(|stream| self.insert(stream, value)).is_some()
+        };
+        let shared = || {
             // Acquire: pairs with the Release below; the stream as the last writer left it is ours.
             if self
                 .taken
                 .compare_exchange(false, true, Acquire, Relaxed)
-                .is_ok()
+                .is_err()
             {
-                let Shared(shared) = self
-                    .shared
-                    .get_or_init(|| Shared(self.promise.stream(engine)));
-                let count = self.insert(shared, value);
-                // Release: pairs with the Acquire above.
-                self.taken.store(false, Release);
-                if count.is_multiple_of(PROMOTE_AFTER) {
-                    super::promote(engine, &self.place, tag, 1);
-                }
-                return Outcome::Done;
+                // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for
+                // another writer's push, at worst for its flush; never for a reader.
+                return Shared::Busy {
+                    hot: engine.budget.has_room(),
+                };
             }
-            drop(pinned);
-            // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for another
-            // writer's push, at worst for its flush; never for a reader.
-            if engine.budget.has_room() {
-                super::promote(engine, &self.place, tag, 1);
+            let SharedStream(stream) = self
+                .shared
+                .get_or_init(|| SharedStream(self.promise.stream(engine)));
+            let count = self.insert(stream, value);
+            // Release: pairs with the Acquire above.
+            self.taken.store(false, Release);
+            Shared::Counted {
+                hot: count.is_multiple_of(PROMOTE_AFTER),
             }
-            super::back_off(&mut tries);
-        }
+        };
+        update_cold(
+            (engine, thread),
+            (&self.place, tag),
+            (1, eager),
+            own,
+            shared,
+        )
     }
 
     /// The stream in a slot, made if there is none yet and memory for it.
@@ -222,7 +216,7 @@ impl Cells for Distribution {
                 super::back_off(&mut tries);
             }
         };
-        if let Some(Shared(shared)) = self.shared.get() {
+        if let Some(SharedStream(shared)) = self.shared.get() {
             read(shared);
         }
         for cell in pass.cells(slot, 0) {
@@ -262,7 +256,7 @@ impl Cells for Distribution {
     }
 
     fn fold_shared(&self, other: &Self) {
-        if let Some(Shared(shared)) = other.shared.get() {
+        if let Some(SharedStream(shared)) = other.shared.get() {
             self.fold_stream(shared);
         }
         let theirs = std::mem::take(&mut *lock(&other.folded));
@@ -286,7 +280,7 @@ impl Cells for Distribution {
     }
 
     fn clear(&self, _: &Arc<Promise>) {
-        if let Some(Shared(shared)) = self.shared.get() {
+        if let Some(SharedStream(shared)) = self.shared.get() {
             shared.clear();
         }
         *lock(&self.folded) = Streamed::default();
@@ -367,6 +361,6 @@ mod tests {
         assert_eq!(count(), 0);
         series.observe_cold(&engine, &thread, Tag::FIRST, 1.0, false);
         assert_eq!(count(), 1);
-        thread.leave();
+        thread.leave(&engine);
     }
 }

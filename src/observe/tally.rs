@@ -9,9 +9,10 @@ use crate::sync::{Acquire, AtomicF64, AtomicU64, Relaxed, Release, owner_load};
 
 use super::memory::Block;
 use super::pass::Pass;
-use super::shard::{Settled, Thread};
 use super::slot::{Place, Tag};
-use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
+use super::thread::Thread;
+use super::update::update_cold;
+use super::{Cells, Engine, Outcome};
 
 /// What a tally adds up: `u64` or `f64`.
 pub trait Number:
@@ -194,26 +195,22 @@ impl<N: Number> Tally<N> {
         n: N,
         eager: bool,
     ) -> Outcome {
-        match super::settle(engine, thread, &self.place, tag, eager.then_some(1)) {
-            Settled::Hot(block) => {
-                // SAFETY: as in `add`.
-                add_own(unsafe { block.cell(0) }, n);
-                Outcome::Done
-            }
-            Settled::Cold => {
-                let _pinned = super::pin();
-                // Read again under the pin: a series that is retired later is not emptied before we are through.
-                if self.place.tag() != tag {
-                    return Outcome::Stale;
-                }
-                N::add_shared(&self.shared, n);
-                if super::count_update(&self.updates).is_multiple_of(PROMOTE_AFTER) {
-                    super::promote(engine, &self.place, tag, 1);
-                }
-                Outcome::Done
-            }
-            Settled::Stale => Outcome::Stale,
-        }
+        let own = |block: Block| {
+            // SAFETY: as in `add`.
+            add_own(unsafe { block.cell(0) }, n);
+            true
+        };
+        let shared = || {
+            N::add_shared(&self.shared, n);
+            super::count_update(&self.updates)
+        };
+        update_cold(
+            (engine, thread),
+            (&self.place, tag),
+            (1, eager),
+            own,
+            shared,
+        )
     }
 }
 
@@ -369,28 +366,25 @@ impl UpDown {
         down: u64,
         eager: bool,
     ) -> Outcome {
-        match super::settle(engine, thread, &self.place, tag, eager.then_some(2)) {
-            Settled::Hot(block) => {
-                // SAFETY: as in `up` and `down`.
-                unsafe {
-                    add_own(block.cell(0), up);
-                    Self::count_down(block.cell(1), down);
-                }
-                Outcome::Done
+        let own = |block: Block| {
+            // SAFETY: as in `up` and `down`.
+            unsafe {
+                add_own(block.cell(0), up);
+                Self::count_down(block.cell(1), down);
             }
-            Settled::Cold => {
-                let _pinned = super::pin();
-                if self.place.tag() != tag {
-                    return Outcome::Stale;
-                }
-                self.add_shared(up, down);
-                if super::count_update(&self.updates).is_multiple_of(PROMOTE_AFTER) {
-                    super::promote(engine, &self.place, tag, 2);
-                }
-                Outcome::Done
-            }
-            Settled::Stale => Outcome::Stale,
-        }
+            true
+        };
+        let shared = || {
+            self.add_shared(up, down);
+            super::count_update(&self.updates)
+        };
+        update_cold(
+            (engine, thread),
+            (&self.place, tag),
+            (2, eager),
+            own,
+            shared,
+        )
     }
 }
 

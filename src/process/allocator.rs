@@ -40,5 +40,8 @@ impl<A> Allocator<A> {
 }
 
 fn allocated() -> Allocated {
-    observe::allocated(&mut observe::engine().pass())
+    let mut pass = observe::engine().pass();
+    // Else what threads counted that are gone would stay in their cells, which every scrape reads.
+    pass.take_idle();
+    observe::allocated(&mut pass)
 }

@@ -189,6 +189,7 @@ impl<C: Exported> Family<C> {
                 waiting.push(retired);
             }
         }
+        pass.let_go();
         let mut ended = self.ended();
         ended.worth_a_walk = 2 * waiting.len();
         ended.retired = waiting;

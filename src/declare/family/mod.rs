@@ -357,8 +357,10 @@ impl<C: Exported> Family<C> {
         let edition = self.edition.load(Relaxed);
         let mut exemplars = Rewritten::from(std::mem::take(&mut out.exemplars));
         out.begin((self.store.id(), edition));
+        self.fold_idle(pass, std::iter::once(&self.first));
         let mut total = C::Total::default();
         if let Some(all) = self.dense.get() {
+            self.fold_idle(pass, all.iter().map(|series| &series.cells));
             for (i, series) in all.iter().enumerate() {
                 read(&series.cells, pass, &mut total);
                 out.texts.put(i, i as u32, |out| series.copy_text(out));
@@ -380,6 +382,7 @@ impl<C: Exported> Family<C> {
         for (first, chunk) in self.store.chunks(made) {
             for (first, batch) in (first..).step_by(BATCH).zip(chunk.chunks(BATCH)) {
                 observe::prefetch(batch.as_ptr_range().end, BATCH);
+                self.fold_idle(pass, batch.iter().map(|series| &series.cells));
                 C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
                 let totals = &totals[..batch.len()];
                 if self.desc.expire_after.is_none() && out.texts.has(i, first, batch.len()) {
@@ -428,6 +431,14 @@ impl<C: Exported> Family<C> {
         }
         out.texts.truncate(i);
         out.exemplars = exemplars.done();
+    }
+
+    /// Moves what threads that are gone have counted to the shared cells of these series.
+    #[inline]
+    fn fold_idle<'a>(&self, pass: &mut Pass<'_>, series: impl Iterator<Item = &'a C>) {
+        if pass.has_idle() {
+            series.for_each(|series| observe::fold_idle(pass, &self.shape, series));
+        }
     }
 
     /// The exemplars of its series.

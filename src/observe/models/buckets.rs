@@ -10,7 +10,7 @@ use crate::sync::AtomicU64;
 use super::super::buckets::{observe, try_read};
 use super::super::memory::Block;
 use super::super::{Buckets, Cells, Engine, Outcome, Shape, Tag, promote};
-use super::{reached, set, spawn, total};
+use super::{reached, set, shards, spawn, total};
 
 const STEPS: [(usize, f64); 3] = [(0, 1.0), (1, 2.0), (0, 4.0)];
 
@@ -161,7 +161,7 @@ fn an_owner_answers_with_a_copy() {
                 }
             })
         };
-        let copy = engine.shards.iter().next().and_then(|shard| {
+        let copy = shards(&engine).first().and_then(|shard| {
             shard.ask_for_block(1, last, 4, false);
             let mut counts = [0];
             let block = shard.answered_block(1, 4)?;
@@ -199,7 +199,7 @@ fn a_question_comes_with_its_answer() {
                 }
             })
         };
-        let answered = engine.shards.iter().next().map(|shard| {
+        let answered = shards(&engine).first().map(|shard| {
             shard.ask(1);
             shard.ask_for_block(2, last, 4, false);
             let first = shard.has_answered(1);

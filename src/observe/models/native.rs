@@ -11,9 +11,9 @@ use crate::sync::AtomicU64;
 use super::super::epoch::{pin, with_epochs};
 use super::super::memory::Block;
 use super::super::native::{self, Table};
-use super::super::shard::Thread;
+use super::super::thread::Thread;
 use super::super::{Buckets, Cells, Engine, Observed, Outcome, Shape, Tag};
-use super::{reached, set, spawn, total};
+use super::{reached, set, shards, spawn, total};
 
 /// A block of one cell, and the thread that writes it.
 struct Native(Box<[AtomicU64]>);
@@ -121,7 +121,7 @@ fn an_owner_answers_with_a_table() {
                 .iter()
                 .for_each(|value| observe(engine, thread, *value));
         });
-        let found = engine.shards.iter().next().and_then(|shard| {
+        let found = shards(&engine).first().and_then(|shard| {
             // SAFETY: a native histogram's slot.
             let table = unsafe { Table::published(shard.slab().block(last)) }?;
             shard.ask_for_block(1, last, table.words() as u64, true);

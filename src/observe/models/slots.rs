@@ -6,10 +6,10 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::super::epoch::with_epochs;
-use super::super::shard::Thread;
 use super::super::slot::UNRECLAIMED_LIMIT;
+use super::super::thread::Thread;
 use super::super::{Cells, Change, Engine, Level, Outcome, Place, Tag, Tally, end, promote};
-use super::{inc, reached, set, spawn, total};
+use super::{inc, reached, set, shards, spawn, total};
 
 /// The collector takes the slot of one series and gives it to another, beside an owner that updates both; while it
 /// grows, if `grows`. No update lands in the other series, none is lost, no request either.
@@ -60,7 +60,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         }
         drop(pass);
         owner.join().unwrap();
-        let shard = engine.shards.iter().next().unwrap();
+        let shard = shards(&engine)[0];
         assert!(
             !shard.owes_an_answer(),
             "request lost: the owner is back in its hot path and has not answered"
@@ -122,7 +122,8 @@ fn a_slot_of_a_free_shard_is_used_again() {
             old.read(&mut pass, retired.slot(), &mut olds);
         }
         assert_eq!((olds, total(&mut pass, &*new)), (2, 0), "reused: {reused}");
-        (reused, engine.shards.iter().count())
+        drop(pass);
+        (reused, shards(&engine).len())
     });
     assert!(
         seen.contains(&(true, 1)) && seen.iter().any(|s| !s.0),
@@ -184,7 +185,7 @@ fn a_new_thread_is_asked_or_finds_it_retired() {
             })
         };
         tally.place().retire();
-        let found = engine.shards.iter_to_ask().count();
+        let found = shards(&engine).len();
         let outcome = thread.join().unwrap();
         assert!(
             found == 1 || outcome == Outcome::Stale,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::sync::{Acquire, AtomicBool, Release};
 
 use super::super::epoch::with_epochs;
-use super::super::shard::Thread;
 use super::super::slot::UNRECLAIMED_LIMIT;
+use super::super::thread::Thread;
 use super::super::{Cells, Engine, Outcome, Tag, Tally, UpDown, end, promote, read_overflow};
-use super::{inc, reached, set, spawn, total};
+use super::{inc, reached, set, shards, spawn, total};
 
 #[test]
 fn totals_never_go_back_across_promotion() {
@@ -88,7 +88,7 @@ fn an_adopted_shard_goes_on_where_it_was() {
         let seen = total(&mut engine.pass(), &*tally);
         threads.into_iter().for_each(|t| t.join().unwrap());
         assert_eq!(total(&mut engine.pass(), &*tally), 3, "lost or doubled");
-        (seen, engine.shards.iter().count())
+        (seen, shards(&engine).len())
     });
     let shards: BTreeSet<_> = seen.iter().map(|s| s.1).collect();
     assert!(shards.contains(&1) && shards.contains(&2), "{seen:?}");

@@ -26,7 +26,7 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 use super::buckets::{BUCKET, Observed, SUM, join_sums, observe, try_read};
 use super::epoch::soon;
 use super::memory::Block;
-use super::shard::Thread;
+use super::thread::Thread;
 use key::Key;
 
 /// Slots of a first table.

@@ -114,7 +114,7 @@ fn reads_are_whole_while_threads_grow_and_leave() {
                         let what = (bucket, value(bucket), 1 + i % 2);
                         observe(engine, &thread, series, what);
                     }
-                    thread.leave();
+                    thread.leave(&engine);
                 }
             });
         }
@@ -132,7 +132,7 @@ fn reads_are_whole_while_threads_grow_and_leave() {
     let overflow = Buckets::new(&shape);
     let thread = Thread::new();
     observe(&engine, &thread, &overflow, (0, value(0), 1));
-    thread.leave();
+    thread.leave(&engine);
     let retired = engine.pass().retire(series.place());
     let mut passes = 0;
     while !end(
