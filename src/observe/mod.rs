@@ -69,7 +69,7 @@ pub use level::{Change, Level};
 pub use pass::{Pass, Retired};
 pub use slot::{Place, Tag, stride};
 #[cfg(not(loom))]
-pub use store::{Found, Store, prefetch};
+pub use store::{BATCH, Found, Store, prefetch};
 pub use stream::{Flush, Streamed};
 #[cfg(not(loom))]
 pub use summary::{Distribution, Promise};

@@ -10,7 +10,7 @@ use crate::sync::{Acquire, AtomicU64, MutexGuard, Relaxed, Release, lock};
 use super::Engine;
 use super::memory::{Block, SlabRef};
 use super::native::Table;
-use super::shard::{ShardRef, Shards, Still};
+use super::shard::{Idle, ShardRef, Shards, Still};
 use super::slot::Place;
 
 /// Tries before a reader asks the owner for a copy, or takes a cold block from its writers.
@@ -110,9 +110,8 @@ pub struct Pass<'e> {
     engine: &'e Engine,
     collector: MutexGuard<'e, Collector>,
     slabs: Vec<(SlabRef, ShardRef)>,
-    /// Shards without an owner whose cells this pass moves to the shared cells of their series, and whether it has moved
-    /// some.
-    idle: Vec<(ShardRef, bool)>,
+    /// Shards without an owner whose cells this pass moves to the shared cells of their series.
+    idle: Vec<Idle>,
     /// Every shard, held still while slots are cleared.
     still: Vec<Still>,
     /// Slots that were cleared since.
@@ -163,9 +162,7 @@ impl<'e> Pass<'e> {
     /// Takes the shards that nobody has owned since an earlier pass did this: [`fold_idle`](super::fold_idle) moves what
     /// they hold to shared cells. Those that are empty then are read by no pass any more.
     pub fn take_idle(&mut self) {
-        let idle = self.engine.shards.take_idle();
-        self.idle
-            .extend(idle.into_iter().map(|shard| (shard, false)));
+        self.engine.shards.take_idle(&mut self.idle);
     }
 
     /// Whether there are shards to fold.
@@ -176,8 +173,8 @@ impl<'e> Pass<'e> {
 
     /// Hands the block `last` of each idle shard that holds something there to `fold`, and zeroes it.
     pub(super) fn drain_idle(&mut self, last: u64, cells: usize, mut fold: impl FnMut(Block)) {
-        for (shard, moved) in &mut self.idle {
-            let slab = shard.slab();
+        for idle in &mut self.idle {
+            let slab = idle.shard.slab();
             if last >= slab.capacity() {
                 continue;
             }
@@ -191,7 +188,7 @@ impl<'e> Pass<'e> {
             fold(block);
             // Relaxed: the pool's lock carries the zeroes to the next owner.
             (0..cells).for_each(|i| cell(i).store(0, Relaxed));
-            *moved = true;
+            idle.moved = true;
         }
     }
 
@@ -428,6 +425,9 @@ impl<'e> Pass<'e> {
                 member.shard.ask(self.collector.requested);
             }
         }
+        // The thread that makes this pass is in no update: it need not come by later, which it may never do.
+        #[cfg(not(loom))]
+        super::thread(super::Thread::answer);
         self.look_who_is_behind();
     }
 
@@ -578,13 +578,19 @@ impl Drop for Pass<'_> {
         if self.idle.is_empty() {
             return;
         }
+        let is_empty = |idle: &Idle| idle.moved && idle.shard.slab().is_zero();
         let idle: Vec<_> = self
             .idle
             .drain(..)
-            .map(|(shard, moved)| (shard, moved && shard.slab().is_zero()))
+            .map(|idle| (idle, is_empty(&idle)))
             .collect();
-        let gone = |member: &Member| idle.contains(&(member.shard, true));
-        self.collector.members.retain(|member| !gone(member));
+        let mut empty: Vec<_> = idle.iter().filter(|(_, empty)| *empty).collect();
+        empty.sort_unstable_by_key(|(idle, _)| idle.shard);
+        let is_gone = |member: &Member| {
+            let shard = |(idle, _): &&(Idle, bool)| idle.shard;
+            empty.binary_search_by_key(&member.shard, shard).is_ok()
+        };
+        self.collector.members.retain(|member| !is_gone(member));
         self.slabs.clear();
         // SAFETY: those that are empty are no members any more, and this pass is over.
         unsafe { self.engine.shards.give_back(idle.into_iter()) };

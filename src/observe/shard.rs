@@ -30,9 +30,10 @@ use super::native::Table;
 #[cfg(doc)]
 use super::thread::Thread;
 
-/// Cells of a thread's first slab: 2 KiB.
+/// Cells of a thread's first slab: two lines. A thread that updates little and sleeps holds up the slots below its
+/// capacity only (I5).
 #[cfg(not(loom))]
-const FIRST_CAPACITY: u64 = 256;
+const FIRST_CAPACITY: u64 = 16;
 #[cfg(loom)]
 const FIRST_CAPACITY: u64 = 4;
 
@@ -63,7 +64,7 @@ pub(crate) struct Shard {
 }
 
 /// A shard that is reachable: owned, in the pool, or read by passes (I6).
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ShardRef(NonNull<Shard>);
 
 // SAFETY: what it points to is made of atomics and of pointers to such; the protocols above say who may free what.
@@ -343,8 +344,19 @@ struct Pool {
 
 struct Left {
     shard: ShardRef,
-    /// It was here at an earlier pass already.
-    idle: bool,
+    /// Passes until the collector takes it: at least the one that finds it here first.
+    rest: u8,
+    /// How many passes it rested the last time.
+    rested: u8,
+}
+
+/// A shard that the collector has taken, to fold what it holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Idle {
+    pub(super) shard: ShardRef,
+    /// The collector has moved something out of it.
+    pub(super) moved: bool,
+    rested: u8,
 }
 
 /// Empty shards that wait for new threads; others are freed.
@@ -428,8 +440,12 @@ impl Shards {
 
     /// A thread that ends leaves its shard to the next one.
     pub(super) fn leave(&self, shard: ShardRef) {
-        let idle = false;
-        self.pool().left.push(Left { shard, idle });
+        let (rest, rested) = (1, 0);
+        self.pool().left.push(Left {
+            shard,
+            rest,
+            rested,
+        });
     }
 
     /// The collector answers a request for the shards that nobody owns.
@@ -444,30 +460,48 @@ impl Shards {
     }
 
     /// The collector takes the shards that nobody has taken since it last did this.
-    pub(super) fn take_idle(&self) -> Vec<ShardRef> {
-        let mut idle = Vec::new();
+    pub(super) fn take_idle(&self, idle: &mut Vec<Idle>) {
         self.pool().left.retain_mut(|left| {
-            let taken = std::mem::replace(&mut left.idle, true);
+            let taken = left.rest == 0;
             if taken {
-                idle.push(left.shard);
+                let Left { shard, rested, .. } = *left;
+                let moved = false;
+                idle.push(Idle {
+                    shard,
+                    moved,
+                    rested,
+                });
+            } else {
+                left.rest -= 1;
             }
             !taken
         });
-        idle
     }
 
-    /// The collector gives idle shards back: one that still holds something to those that passes read.
+    /// The collector gives idle shards back, each with whether it is empty. One that still holds something stays among
+    /// those that passes read; where nothing of it could be moved, as it is of registries that nobody scrapes, it rests
+    /// for longer each time.
     ///
     /// # Safety
     ///
     /// No pass reads those that are empty any more.
-    pub(super) unsafe fn give_back(&self, idle: impl Iterator<Item = (ShardRef, bool)>) {
+    pub(super) unsafe fn give_back(&self, idle: impl Iterator<Item = (Idle, bool)>) {
         let mut surplus = Vec::new();
         let mut pool = self.pool();
-        for (shard, empty) in idle {
+        for (idle, empty) in idle {
+            let shard = idle.shard;
             if !empty {
-                // First in line for those that have to grow: threads take the last one.
-                pool.left.push(Left { shard, idle: true });
+                let rested = if idle.moved {
+                    0
+                } else {
+                    (2 * idle.rested + 1).min(127)
+                };
+                let rest = rested;
+                pool.left.push(Left {
+                    shard,
+                    rest,
+                    rested,
+                });
             } else if pool.empty.len() < SPARE {
                 pool.empty.push(shard);
             } else {

@@ -28,7 +28,43 @@ const END: u8 = 0xFF;
 /// Lines after which a thread forgets a family's label sets and begins anew.
 const MOST_LINES: usize = 8192;
 
-type Chunks<S> = Box<[OnceLock<Box<[S]>>]>;
+/// Series that a scrape reads together, and that share a word of [`Chunk::live`].
+pub const BATCH: usize = 64;
+
+type Chunks<S> = Box<[OnceLock<Chunk<S>>]>;
+
+/// Series that were made together.
+#[derive(Debug)]
+struct Chunk<S> {
+    series: Box<[S]>,
+    /// A bit for every series, set while it lives. Relaxed: what a scrape sees late was made, or has ended, during it.
+    live: Box<[AtomicU64]>,
+}
+
+/// The first series of a chunk, as many as were made.
+#[derive(Debug)]
+pub struct Made<'a, S> {
+    series: &'a [S],
+    live: &'a [AtomicU64],
+}
+
+impl<'a, S> Made<'a, S> {
+    /// Whether one of them lives.
+    #[inline]
+    pub fn has_live(&self) -> bool {
+        self.live.iter().any(|word| word.load(Relaxed) != 0)
+    }
+
+    /// The series in batches: the index of the first one, if that of the chunk's is `first`, and whether one of them lives.
+    #[inline]
+    pub fn batches(self, first: u32) -> impl Iterator<Item = (u32, &'a [S], bool)> {
+        (first..)
+            .step_by(BATCH)
+            .zip(self.series.chunks(BATCH))
+            .zip(self.live)
+            .map(|((first, series), live)| (first, series, live.load(Relaxed) != 0))
+    }
+}
 
 /// Series that never move. See the module's text.
 #[derive(Debug)]
@@ -80,7 +116,7 @@ impl<S> Store<S> {
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&S> {
         let (chunk, at) = chunk(index);
-        self.chunks.get()?.get(chunk)?.get()?.get(at)
+        self.chunks.get()?.get(chunk)?.get()?.series.get(at)
     }
 
     /// Series `index`, made together with its chunk if there is none.
@@ -89,12 +125,38 @@ impl<S> Store<S> {
         self.chunks
             .get_or_init(|| (0..CHUNKS).map(|_| OnceLock::new()).collect())
             .get(chunk)?
-            .get_or_init(|| (0..1 << (chunk / 8)).map(|_| make()).collect())
+            .get_or_init(|| {
+                let len: usize = 1 << (chunk / 8);
+                Chunk {
+                    series: (0..len).map(|_| make()).collect(),
+                    live: (0..len.div_ceil(BATCH))
+                        .map(|_| AtomicU64::new(0))
+                        .collect(),
+                }
+            })
+            .series
             .get(at)
     }
 
+    /// Notes that a series that was made lives, or has ended.
+    pub fn set_live(&self, index: usize, lives: bool) {
+        let (chunk, at) = chunk(index);
+        let chunk = self
+            .chunks
+            .get()
+            .and_then(|chunks| chunks.get(chunk)?.get());
+        if let Some(word) = chunk.and_then(|chunk| chunk.live.get(at / BATCH)) {
+            let bit = 1 << (at % BATCH);
+            if lives {
+                word.fetch_or(bit, Relaxed);
+            } else {
+                word.fetch_and(!bit, Relaxed);
+            }
+        }
+    }
+
     /// The first `made` series, chunk by chunk, each with the index of its first one.
-    pub fn chunks(&self, made: usize) -> impl Iterator<Item = (u32, &[S])> {
+    pub fn chunks(&self, made: usize) -> impl Iterator<Item = (u32, Made<'_, S>)> {
         let mut first = 0;
         self.chunks
             .get()
@@ -104,9 +166,12 @@ impl<S> Store<S> {
             .map_while(move |(chunk, all)| {
                 let begin = first;
                 first += 1 << (chunk / 8);
-                let all = all.get().map_or(&[][..], |all| all);
-                let len = made.checked_sub(begin)?.min(all.len());
-                Some((begin as u32, &all[..len]))
+                let len = made.checked_sub(begin)?;
+                let (series, live) = match all.get() {
+                    Some(chunk) => (&chunk.series[..len.min(chunk.series.len())], &*chunk.live),
+                    None => (&[][..], &[][..]),
+                };
+                Some((begin as u32, Made { series, live }))
             })
     }
 

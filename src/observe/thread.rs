@@ -133,6 +133,17 @@ impl Thread {
         shard.is_some()
     }
 
+    /// Answers a request of the collector, if there is one; between two updates.
+    #[cfg(not(loom))]
+    pub(super) fn answer(&self) {
+        let slab = self.slab.get();
+        if let Some(shard) = self.shard().filter(|_| !self.busy.get())
+            && slab.len().load(Relaxed) == 0
+        {
+            shard.restore(slab);
+        }
+    }
+
     /// Makes room for the slots given out so far, so that this thread's first updates are like its later ones.
     pub(crate) fn warm(&self, engine: &Engine) {
         if self.shard().is_some() || self.register(engine) {

@@ -1,5 +1,6 @@
 //! What ends series: they are removed, forgotten, or expire; and are used again when nobody can be updating them.
 
+use std::cmp::Reverse;
 use std::ops::DerefMut;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
@@ -151,12 +152,17 @@ impl<C: Exported> Family<C> {
         shard.remove_entry(hash, |(_, other)| *other.get() == index);
         drop(shard);
         series.text.clear();
+        self.store.set_live(index as usize, false);
         let what = pass.retire(series.cells.place());
+        let forget = forget || !C::FOLDS;
+        if !forget {
+            self.overflowed.store(true, Relaxed);
+        }
         let mut ended = self.ended();
         ended.retired.push(Retired {
             index,
             what,
-            forget: forget || !C::FOLDS,
+            forget,
         });
         if let Some(idle) = ended.idle.get_mut(index as usize) {
             *idle = (0, None);
@@ -170,21 +176,26 @@ impl<C: Exported> Family<C> {
     /// Folds retired series into the overflow series where no thread can be updating them any more.
     pub(super) fn settle(&self, pass: &mut Pass<'_>) {
         // Not under the lock: a thread that makes a series asks it for one to use again.
-        let retired = std::mem::take(&mut self.ended().retired);
+        let retired = {
+            let mut ended = self.ended();
+            let mut retired = ended.retired.iter();
+            if !retired.any(|retired| pass.is_safe(retired.what)) {
+                ended.worth_a_walk = 2 * ended.retired.len();
+                return;
+            }
+            std::mem::take(&mut ended.retired)
+        };
         let (mut waiting, mut free) = (Vec::new(), Vec::new());
         for retired in retired {
             let Some(series) = self.series(retired.index as usize) else {
                 continue;
             };
-            if !retired.forget {
-                self.overflowed.store(true, Relaxed);
-            }
             let into = (!retired.forget).then_some(&self.first);
             if observe::end(pass, &self.shape, &series.cells, retired.what, into) {
                 if let Some(exemplars) = self.exemplars.get() {
                     exemplars.clear(retired.index);
                 }
-                free.push(retired.index);
+                free.push(Reverse(retired.index));
             } else {
                 waiting.push(retired);
             }

@@ -1,5 +1,6 @@
 //! How a label set finds its series: in the thread's own memory, in the index, or by making it.
 
+use std::cmp::Reverse;
 use std::sync::atomic::Ordering::Relaxed;
 
 use dashmap::SharedValue;
@@ -156,6 +157,7 @@ impl<C: Exported> Family<C> {
             .get_or_make(index as usize, || Series::new(&self.shape))?;
         let tag = series.cells.place().tag();
         series.open(text);
+        self.store.set_live(index as usize, true);
         let entry = (short(hash), SharedValue::new(index));
         shard.insert(hash, entry, |(half, _)| spread(*half));
         Some((Found { series, index, tag }, true))
@@ -164,7 +166,7 @@ impl<C: Exported> Family<C> {
     /// A series that has ended and can be used again.
     fn used_again(&self) -> Option<u32> {
         let mut ended = self.ended();
-        let index = ended.free.pop();
+        let index = ended.free.pop().map(|Reverse(index)| index);
         self.has_free.store(!ended.free.is_empty(), Relaxed);
         drop(ended);
         if index.is_some() {

@@ -8,6 +8,8 @@ mod ending;
 mod finding;
 mod population;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -16,7 +18,7 @@ use ahash::RandomState;
 use dashmap::DashMap;
 
 use crate::error::{Error, report};
-use crate::observe::{self, Cells, Exemplars, Pass, SharedText, Store, Tag};
+use crate::observe::{self, BATCH, Cells, Exemplars, Pass, SharedText, Store, Tag};
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::desc::Desc;
@@ -92,17 +94,14 @@ pub(crate) struct Family<C: Exported> {
     exemplars: OnceLock<Box<Exemplars>>,
 }
 
-/// Series that a scrape reads together.
-const BATCH: usize = 64;
-
 /// Series that were retired, and what expiry remembers.
 #[derive(Debug)]
 struct Ended<T> {
     retired: Vec<Retired>,
     /// How many of them are worth a walk over all: twice those that the last one left.
     worth_a_walk: usize,
-    /// Series that can be used again.
-    free: Vec<u32>,
+    /// Series that can be used again; the first ones first, so that those that live stay close together.
+    free: BinaryHeap<Reverse<u32>>,
     /// Per series what was last seen, and since when.
     idle: Vec<(u64, Option<Instant>)>,
     /// What the overflow series held when the family was last cleared.
@@ -181,7 +180,7 @@ impl<C: Exported> Family<C> {
             ended: Mutex::new(Ended {
                 retired: Vec::new(),
                 worth_a_walk: 0,
-                free: Vec::new(),
+                free: BinaryHeap::new(),
                 idle: Vec::new(),
                 forgotten: None,
                 float: 0.0,
@@ -380,7 +379,14 @@ impl<C: Exported> Family<C> {
         let mut totals = std::mem::take(&mut self.ended().totals);
         totals.resize_with(BATCH.min(made), C::Total::default);
         for (first, chunk) in self.store.chunks(made) {
-            for (first, batch) in (first..).step_by(BATCH).zip(chunk.chunks(BATCH)) {
+            // All of a chunk that has ended is passed over at once, else 64 series at a time.
+            if !chunk.has_live() {
+                continue;
+            }
+            for (first, batch, live) in chunk.batches(first) {
+                if !live {
+                    continue;
+                }
                 observe::prefetch(batch.as_ptr_range().end, BATCH);
                 self.fold_idle(pass, batch.iter().map(|series| &series.cells));
                 C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
