@@ -197,8 +197,8 @@ impl<N: Number> Counter<(), N> {
         self.inner.total()
     }
 
-    fn family_name(&self) -> &'static str {
-        self.inner.desc.name
+    fn family_name(&self) -> &str {
+        &self.inner.desc.name
     }
 
     #[inline]
@@ -227,8 +227,8 @@ pub struct CounterSeries<'a, N: Number = u64> {
 impl<N: Number> CounterSeries<'_, N> {
     counter_methods!(N);
 
-    fn family_name(&self) -> &'static str {
-        self.handle.desc().name
+    fn family_name(&self) -> &str {
+        &self.handle.desc().name
     }
 
     #[inline]

@@ -35,7 +35,7 @@ impl<C: Exported> Declaration<C> {
     }
 
     fn of(family: Arc<Family<C>>) -> Self {
-        let declaration = Self::new(family.desc);
+        let declaration = Self::new(family.desc.clone());
         // It is empty: just made.
         let _ = declaration.family.set(family);
         declaration
@@ -53,7 +53,7 @@ impl<C: Exported> Declaration<C> {
     #[cold]
     fn make(&self) -> &Arc<Family<C>> {
         self.family.get_or_init(|| {
-            let family = Arc::new(Family::new(self.desc));
+            let family = Arc::new(Family::new(self.desc.clone()));
             list::DEFAULT.add_static(family.clone());
             family
         })
@@ -142,11 +142,12 @@ impl<C: Exported> Declaration<C> {
     }
 
     pub(crate) fn get_or_register(desc: Desc, list: &List) -> Result<Self, Error> {
+        let name = desc.name.clone();
         let family = list.get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;
         let family = family
             .as_any()
             .downcast::<Family<C>>()
-            .map_err(|_| Error::other_type(desc.name, None))?;
+            .map_err(|_| Error::other_type(&name, None))?;
         Ok(Self::of(family))
     }
 }
@@ -246,7 +247,7 @@ mod tests {
         fn agrees<C: Exported>(longest: usize) {
             for series in [1, longest - 1, longest, longest + 1, 4096] {
                 let desc = Desc::new("row", C::KIND, Names::Fixed(&["x"]));
-                let family = Family::<C>::new(desc);
+                let family = Family::<C>::new(desc.clone());
                 let row = family.row(series, |_| vec!["x"]);
                 assert_eq!(row.is_some(), has_row(C::cells(&desc), series), "{series}");
                 assert_eq!(row.is_some(), series <= longest);

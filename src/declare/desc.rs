@@ -1,14 +1,18 @@
 //! What a family is called and how it behaves, and the grammar of names; all of it checked in `const` where it can be.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::panic::Location;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::snapshot::sketch::{TargetError, Targets};
-use crate::snapshot::{Escaping, GaugeMerge, Kind, Resolution, is_label_name, is_metric_name};
+use crate::snapshot::{
+    Escaping, GaugeMerge, Kind, Resolution, Text, is_label_name, is_metric_name,
+};
 
+use super::constants::Constants;
 use super::label::LabelSet;
 
 /// The most series of a family, unless it says otherwise. What comes after lands in the overflow series.
@@ -17,16 +21,15 @@ pub const DEFAULT_LIMIT: usize = 10_000;
 /// What a summary promises that names nothing.
 const OBJECTIVES: Targets = Targets::new(&[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)]);
 
-/// Everything about a family but its series. `Copy`, so that `const` builders can set its fields; run-time text is
-/// interned.
-#[derive(Clone, Copy, Debug)]
+/// Everything about a family but its series.
+#[derive(Clone, Debug)]
 pub(crate) struct Desc {
-    pub(crate) name: &'static str,
-    pub(crate) help: &'static str,
-    pub(crate) unit: &'static str,
+    pub(crate) name: Text,
+    pub(crate) help: Text,
+    pub(crate) unit: Text,
     pub(crate) kind: Kind,
     pub(crate) labels: Names,
-    pub(crate) constant: &'static [(&'static str, &'static str)],
+    pub(crate) constant: Constants,
     pub(crate) bounds: &'static [f64],
     /// Of a histogram: whether it has exponential buckets.
     pub(crate) native: Option<Resolution>,
@@ -95,7 +98,7 @@ impl Desc {
     /// A family that has a name and nothing else; a bad name does not compile in a `static`.
     #[track_caller]
     pub(crate) const fn new(name: &'static str, kind: Kind, labels: Names) -> Self {
-        let desc = Self::unchecked(name, kind, labels, Location::caller());
+        let desc = Self::unchecked(Text::Static(name), kind, labels, Location::caller());
         assert!(
             check_name(name.as_bytes()).is_ok(),
             "a metric name has to match [a-zA-Z_:][a-zA-Z0-9_:]*"
@@ -109,18 +112,18 @@ impl Desc {
     }
 
     pub(crate) const fn unchecked(
-        name: &'static str,
+        name: Text,
         kind: Kind,
         labels: Names,
         location: &'static Location<'static>,
     ) -> Self {
         Self {
             name,
-            help: "",
-            unit: "",
+            help: Text::EMPTY,
+            unit: Text::EMPTY,
             kind,
             labels,
-            constant: &[],
+            constant: Constants::NONE,
             bounds: &[],
             native: None,
             targets: OBJECTIVES,
@@ -144,26 +147,22 @@ impl Desc {
 
     /// Label names from data.
     pub(crate) fn set_labels(&mut self, names: &[&str]) {
-        static KEPT: Kept<&'static str> = Mutex::new(Vec::new());
+        static KEPT: Kept<&'static str> = LazyLock::new(Mutex::default);
         let names: Vec<_> = names.iter().map(|name| intern(name)).collect();
         self.labels = Names::Fixed(intern_list(&KEPT, &names));
     }
 
     pub(crate) fn add_constant(&mut self, name: &str, value: &str) {
-        static KEPT: Kept<(&'static str, &'static str)> = Mutex::new(Vec::new());
-        let mut labels = self.constant.to_vec();
-        labels.push((intern(name), intern(value)));
-        self.constant = intern_list(&KEPT, &labels);
+        self.constant.add(name, value);
     }
 
     pub(crate) fn set_bounds(&mut self, bounds: &[f64]) {
-        static KEPT: Kept<f64> = Mutex::new(Vec::new());
         let bounds = without_infinity(bounds);
         self.bounds = if bounds.is_empty() {
             // Not the default, but an error: no finite bound.
             &[f64::NEG_INFINITY]
         } else {
-            intern_list(&KEPT, bounds)
+            intern_bounds(bounds)
         };
     }
 
@@ -195,12 +194,12 @@ impl Desc {
                 "takes {from_data} label names, got {}",
                 options.labels.len()
             );
-            return Err(Error::labels(self.name, &why));
+            return Err(Error::labels(&self.name, &why));
         }
         if from_data > 0 {
             self.set_labels(options.labels);
         }
-        self.unit = intern(options.unit);
+        self.unit = Text::shared(options.unit);
         if !options.buckets.is_empty() {
             self.set_bounds(options.buckets);
         }
@@ -215,7 +214,7 @@ impl Desc {
     /// A family whose name and label names may have any character; bad ones do not compile in a `static`.
     #[track_caller]
     pub(crate) const fn new_utf8(name: &'static str, kind: Kind, labels: Names) -> Self {
-        let mut desc = Self::unchecked(name, kind, labels, Location::caller());
+        let mut desc = Self::unchecked(Text::Static(name), kind, labels, Location::caller());
         desc.utf8 = true;
         assert!(
             check_utf8(name.as_bytes()).is_ok(),
@@ -232,32 +231,30 @@ impl Desc {
     /// What stands in a `static` was checked by the compiler; this checks what was built at run time, and all of it.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let check = if self.utf8 { check_utf8 } else { check_name };
-        check(self.name.as_bytes()).map_err(|why| Error::name(self.name, why))?;
+        check(self.name.as_bytes()).map_err(|why| Error::name(&self.name, why))?;
         let labels = self.labels.fixed();
         check_labels(labels, self.kind, self.utf8)
-            .map_err(|(i, why)| Error::label_name(self.name, labels[i], why))?;
-        for (i, &(name, _)) in self.constant.iter().enumerate() {
+            .map_err(|(i, why)| Error::label_name(&self.name, labels[i], why))?;
+        for (i, name) in self.constant.names().enumerate() {
             self.check_label(name)
-                .map_err(|why| Error::label_name(self.name, name, why))?;
-            if labels.contains(&name) || self.constant[..i].iter().any(|(other, _)| *other == name)
-            {
-                return Err(Error::label_name(self.name, name, DOUBLED));
+                .map_err(|why| Error::label_name(&self.name, name, why))?;
+            if labels.contains(&name) || self.constant.names().take(i).any(|other| other == name) {
+                return Err(Error::label_name(&self.name, name, DOUBLED));
             }
         }
-        let constant = self.constant.iter().map(|(name, _)| *name);
-        self.check_escaped(labels.iter().copied().chain(constant))?;
+        self.check_escaped(labels.iter().copied().chain(self.constant.names()))?;
         if matches!(self.kind, Kind::Histogram) && !self.bounds.is_empty() {
-            check_bounds(self.bounds).map_err(|why| Error::buckets(self.name, why))?;
+            check_bounds(self.bounds).map_err(|why| Error::buckets(&self.name, why))?;
         }
         if let Some(native) = self.native {
             native
                 .check()
-                .map_err(|why| Error::buckets(self.name, why))?;
+                .map_err(|why| Error::buckets(&self.name, why))?;
         }
         if let Some(why) = self.bad_targets {
-            return Err(Error::family(self.name, &why));
+            return Err(Error::family(&self.name, &why));
         }
-        check_window(self.max_age, self.ages).map_err(|why| Error::family(self.name, &why))
+        check_window(self.max_age, self.ages).map_err(|why| Error::family(&self.name, &why))
     }
 
     /// That this prefix leaves its name a good one: that of a state set is its label's, too.
@@ -294,10 +291,10 @@ impl Desc {
                 // Others that begin with `__` harm nobody, and names in most scripts become such.
                 if escaped == "__name__" {
                     let why = "is `__name__` to a reader without UTF-8 names, which is the metric's: call it differently";
-                    return Err(Error::label_name(self.name, name, why));
+                    return Err(Error::label_name(&self.name, name, why));
                 }
                 if let Some((_, other)) = seen.iter().find(|(text, _)| *text == escaped) {
-                    return Err(Error::same_label(self.name, name, other, &escaped));
+                    return Err(Error::same_label(&self.name, name, other, &escaped));
                 }
                 seen.push((escaped, name));
             }
@@ -504,7 +501,7 @@ pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Ve
     let names = desc.labels.fixed();
     if labels.len() != names.len() {
         let why = format!("takes {} labels, got {}", names.len(), labels.len());
-        return Err(Error::labels(desc.name, &why));
+        return Err(Error::labels(&desc.name, &why));
     }
     names
         .iter()
@@ -513,12 +510,12 @@ pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Ve
                 .iter()
                 .find(|(given, _)| given == name)
                 .map(|(_, value)| *value)
-                .ok_or_else(|| Error::labels(desc.name, &format!("misses the label `{name}`")))
+                .ok_or_else(|| Error::labels(&desc.name, &format!("misses the label `{name}`")))
         })
         .collect()
 }
 
-/// `text` for as long as the program runs. Equal texts are kept once, so registries that come and go do not add up.
+/// A label name for as long as the program runs. Equal ones are kept once, so registries that come and go do not add up.
 pub(crate) fn intern(text: &str) -> &'static str {
     static TEXTS: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
     if text.is_empty() {
@@ -533,17 +530,25 @@ pub(crate) fn intern(text: &str) -> &'static str {
     text
 }
 
-type Kept<T> = Mutex<Vec<&'static [T]>>;
+type Kept<T> = LazyLock<Mutex<HashSet<&'static [T]>>>;
 
 /// A list for as long as the program runs; see [`intern`].
-fn intern_list<T: PartialEq + Copy + Send + 'static>(kept: &Kept<T>, list: &[T]) -> &'static [T] {
+fn intern_list<T: Eq + Hash + Copy + Send + 'static>(kept: &Kept<T>, list: &[T]) -> &'static [T] {
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(list) = kept.iter().find(|other| ***other == *list) {
+    if let Some(list) = kept.get(list) {
         return list;
     }
     let list: &'static [T] = Box::leak(list.into());
-    kept.push(list);
+    kept.insert(list);
     list
+}
+
+/// Bounds for as long as the program runs: the hot path reads them. See [`intern`].
+fn intern_bounds(bounds: &[f64]) -> &'static [f64] {
+    static KEPT: LazyLock<Mutex<HashMap<Vec<u64>, &'static [f64]>>> = LazyLock::new(Mutex::default);
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let bits = bounds.iter().map(|bound| bound.to_bits()).collect();
+    kept.entry(bits).or_insert_with(|| Box::leak(bounds.into()))
 }
 
 #[cfg(test)]

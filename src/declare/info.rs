@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
 use crate::observe::{self, Level, Pass};
+use crate::snapshot::Text;
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::declaration::Declaration;
-use super::desc::{Desc, Names, check_label, intern};
+use super::desc::{Desc, Names, check_label};
 use super::family::Declared;
 use super::label::{LabelSet, LabelValue};
 use super::list::{self, List, Listed};
@@ -135,7 +136,7 @@ impl<S: LabelValue> StateSet<S> {
     /// The help text. With `#[tallies::metric]` the doc comment is it.
     #[must_use]
     pub const fn help(mut self, help: &'static str) -> Self {
-        self.desc.help = help;
+        self.desc.help.set(help);
         self
     }
 
@@ -143,12 +144,12 @@ impl<S: LabelValue> StateSet<S> {
     #[track_caller]
     pub fn builder(name: &str, help: &str) -> StateSetBuilder<S> {
         let mut desc = Desc::unchecked(
-            intern(name),
+            Text::shared(name),
             Kind::StateSet,
             Names::Fixed(&[]),
             Location::caller(),
         );
-        desc.help = intern(help);
+        desc.help = Text::shared(help);
         StateSetBuilder {
             desc,
             of: PhantomData,
@@ -163,7 +164,7 @@ impl<S: LabelValue> StateSet<S> {
 
     fn states(&self) -> &Arc<States> {
         self.states.get_or_init(|| {
-            let states = Arc::new(States::of::<S>(self.desc));
+            let states = Arc::new(States::of::<S>(self.desc.clone()));
             list::DEFAULT.add_static(states.clone());
             states
         })
@@ -199,7 +200,7 @@ impl<S: LabelValue> StateSetBuilder<S> {
     ///
     /// A name outside the grammar of label names or taken, and a type without a closed set of values.
     pub fn register(self, registry: &impl AsRef<List>) -> Result<StateSet<S>, Error> {
-        let name = self.desc.name;
+        let name = &*self.desc.name;
         if S::VALUES.is_empty() {
             return Err(Error::labels(
                 name,
@@ -207,7 +208,7 @@ impl<S: LabelValue> StateSetBuilder<S> {
             ));
         }
         check_label(name.as_bytes(), Kind::StateSet).map_err(|why| Error::name(name, why))?;
-        let states = Arc::new(States::of::<S>(self.desc));
+        let states = Arc::new(States::of::<S>(self.desc.clone()));
         registry.as_ref().add(states.clone())?;
         Ok(StateSet {
             desc: self.desc,

@@ -1,15 +1,18 @@
 //! The list of declared families: what a registry holds, what may stand beside what, and what all of it has in common.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use ahash::RandomState;
 
 use crate::error::{Error, report};
 use crate::observe::Pass;
-use crate::snapshot::{self, Exposed, Kind, Meta, Snapshot, clash, labels};
+use crate::snapshot::stems::Stems;
+use crate::snapshot::{self, Exposed, Kind, Meta, Snapshot, Text, labels};
 
-use super::desc::{Desc, check_label, check_name, intern, prefixed};
+use super::desc::{Desc, check_label, check_name, prefixed};
 use super::family::Declared;
 
 /// Gives a family of a registry another help text and unit, and another name where that is free. Returns the name it has
@@ -21,7 +24,7 @@ pub(crate) fn describe(
     new: &str,
     help: &str,
     unit: &str,
-) -> Result<&'static str, Error> {
+) -> Result<Text, Error> {
     registry.as_ref().describe(name, new, help, unit)
 }
 
@@ -32,32 +35,28 @@ pub struct List {
 }
 
 /// The list that statics belong to.
-pub(crate) static DEFAULT: List = List {
-    inner: Mutex::new(Inner {
-        entries: BTreeMap::new(),
-        constant: Vec::new(),
-        collected: Vec::new(),
-        prefix: "",
-        scraped: false,
-    }),
-};
+pub(crate) static DEFAULT: LazyLock<List> = LazyLock::new(List::default);
 
 /// Families that were refused: a static whose name was taken.
 pub(crate) static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: BTreeMap<&'static str, Arc<Entry>>,
-    constant: Vec<(&'static str, String)>,
-    collected: Vec<Reserved>,
-    prefix: &'static str,
+    entries: HashMap<Text, Arc<Entry>, RandomState>,
+    /// The same in the order of their names, as a scrape wants them; made anew when they have changed.
+    in_order: Option<Arc<[Arc<Entry>]>>,
+    /// The families by their samples, under the names that they are exposed by.
+    stems: Stems<Text>,
+    constant: Vec<(Text, Text)>,
+    collected: HashMap<Text, Reserved>,
+    collected_stems: Stems<Text>,
+    prefix: Text,
     scraped: bool,
 }
 
 /// A family that a collector writes.
 #[derive(Debug)]
 struct Reserved {
-    name: String,
     kind: Kind,
     location: &'static Location<'static>,
 }
@@ -65,8 +64,8 @@ struct Reserved {
 /// One family, and its twins: equal declarations share their series.
 #[derive(Debug)]
 struct Entry {
-    /// The first one's, unless it was described later.
-    desc: Desc,
+    /// If the family was described later than it was declared.
+    described: Option<Box<Desc>>,
     twins: Vec<Arc<dyn Declared>>,
     /// What it is without series; made at the first scrape, when constant labels are settled.
     empty: OnceLock<snapshot::Family>,
@@ -95,15 +94,15 @@ impl List {
     /// The family of this description, added if there is none of its name.
     pub(crate) fn get_or_add(&self, family: Arc<dyn Declared>) -> Result<Arc<dyn Declared>, Error> {
         let mut inner = self.lock();
-        let desc = *family.desc();
-        if let Some(entry) = inner.entries.get(desc.name) {
+        let desc = family.desc().clone();
+        if let Some(entry) = inner.entries.get(&*desc.name) {
             let mut twins = entry.twins.iter();
             let there =
                 twins.find(|there| entry.is_twin(&desc) && there.desc().has_combinations_of(&desc));
             let location = entry.twins[0].desc().location;
             return there
                 .cloned()
-                .ok_or_else(|| Error::other_type(desc.name, Some(location)));
+                .ok_or_else(|| Error::other_type(&desc.name, Some(location)));
         }
         inner.add(Arc::clone(&family), false)?;
         Ok(family)
@@ -111,48 +110,44 @@ impl List {
 
     /// Gives a family another help text and unit, and another name where that is free. Returns the name it has now.
     #[cfg(feature = "facade")]
-    fn describe(
-        &self,
-        name: &str,
-        new: &str,
-        help: &str,
-        unit: &str,
-    ) -> Result<&'static str, Error> {
+    fn describe(&self, name: &str, new: &str, help: &str, unit: &str) -> Result<Text, Error> {
         let mut inner = self.lock();
-        let Some(entry) = inner.entries.remove(name) else {
+        let Some(entry) = inner.take(name) else {
             return Err(Error::absent(name));
         };
-        let mut desc = entry.desc;
-        desc.help = intern(help);
+        let mut desc = entry.desc().clone();
+        desc.help = Text::shared(help);
         let renamed = Desc {
-            name: intern(new),
-            unit: intern(unit),
-            ..desc
+            name: Text::shared(new),
+            unit: Text::shared(unit),
+            ..desc.clone()
         };
-        let taken = inner
-            .entries
-            .values()
-            .map(|other| &other.desc)
-            .find(|other| other.name == new || clash(renamed.exposed(), other.exposed()))
-            .map(|other| Error::taken(new, other.name, Some(other.location)))
-            .or_else(|| inner.check_collected(inner.prefix, &renamed).err());
+        let taken = inner.check_free(&renamed).err();
         let desc = if taken.is_none() { renamed } else { desc };
         let twins = entry.twins.clone();
         let empty = OnceLock::new();
-        let entry = Arc::new(Entry { desc, twins, empty });
-        inner.entries.insert(desc.name, entry);
-        taken.map_or(Ok(desc.name), Err)
+        let name = desc.name.clone();
+        let described = Some(Box::new(desc));
+        inner.put(Entry {
+            described,
+            twins,
+            empty,
+        });
+        taken.map_or(Ok(name), Err)
     }
 
     /// Takes a family out; handles to it go on counting, but nobody sees it any more.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
-        let removed = self.lock().entries.remove(name);
+        let removed = self.lock().take(name);
         removed.map(drop).ok_or_else(|| Error::absent(name))
     }
 
     pub(crate) fn clear(&self) {
         let mut inner = self.lock();
         inner.collected.clear();
+        inner.collected_stems = Stems::default();
+        inner.stems = Stems::default();
+        inner.in_order = None;
         let removed = std::mem::take(&mut inner.entries);
         drop(inner);
         drop(removed);
@@ -166,34 +161,29 @@ impl List {
         location: &'static Location<'static>,
     ) -> Result<(), Error> {
         let mut inner = self.lock();
-        let prefix = inner.prefix;
-        let of_family = |there: &Desc| {
-            let exposed = format!("{prefix}{}", there.name);
-            clash((&exposed, there.kind, there.utf8), (name, kind, false))
-                .then(|| Error::taken(name, &exposed, Some(there.location)))
-        };
-        let of_collector = |there: &Reserved| {
-            clash((&there.name, there.kind, false), (name, kind, false))
-                .then(|| Error::taken(name, &there.name, Some(there.location)))
-        };
-        let mut families = inner.entries.values().map(|entry| &entry.desc);
-        if let Some(error) = families
-            .find_map(of_family)
-            .or_else(|| inner.collected.iter().find_map(of_collector))
-        {
-            return Err(error);
+        let exposed = (name, kind, false);
+        let prefix = inner.prefix.clone();
+        if let Some(there) = inner.family_clash(exposed) {
+            let other = format!("{prefix}{}", there.name);
+            return Err(Error::taken(name, &other, Some(there.location)));
         }
-        inner.collected.push(Reserved {
-            name: name.to_owned(),
-            kind,
-            location,
-        });
+        if let Some((other, there)) = inner.collected_clash(exposed) {
+            return Err(Error::taken(name, other, Some(there.location)));
+        }
+        let key = Text::shared(name);
+        inner.collected_stems.insert(exposed, &key);
+        inner.collected.insert(key, Reserved { kind, location });
         Ok(())
     }
 
     /// The collector that a name was kept for is gone.
     pub(crate) fn release(&self, name: &str) {
-        self.lock().collected.retain(|other| other.name != name);
+        let mut inner = self.lock();
+        if let Some((key, there)) = inner.collected.remove_entry(name) {
+            inner
+                .collected_stems
+                .remove((&key, there.kind, false), &key);
+        }
     }
 
     /// The names, in order.
@@ -243,13 +233,14 @@ impl List {
             return Err(Error::prefix_too_late(prefix));
         }
         for entry in inner.entries.values() {
-            entry.desc.check_prefixed(prefix)?;
+            entry.desc().check_prefixed(prefix)?;
             for (name, _) in &inner.constant {
                 entry.check_constant(prefix, name)?;
             }
-            inner.check_collected(prefix, &entry.desc)?;
+            inner.check_collected(prefix, entry.desc())?;
         }
-        inner.prefix = intern(prefix);
+        inner.prefix = Text::shared(prefix);
+        inner.index_all();
         Ok(())
     }
 
@@ -261,13 +252,15 @@ impl List {
         if inner.scraped {
             return Err(Error::constants_too_late(name));
         }
-        if inner.constant.iter().any(|(other, _)| *other == name) {
+        if inner.constant.iter().any(|(other, _)| **other == *name) {
             return Err(Error::label_name("of all", name, "stands twice"));
         }
         for entry in inner.entries.values() {
-            entry.check_constant(inner.prefix, name)?;
+            entry.check_constant(&inner.prefix, name)?;
         }
-        inner.constant.push((intern(name), value.to_owned()));
+        inner
+            .constant
+            .push((Text::shared(name), Text::shared(value)));
         Ok(())
     }
 
@@ -276,14 +269,17 @@ impl List {
         let (entries, prefix, constant) = {
             let mut inner = self.lock();
             inner.scraped = true;
-            let entries: Vec<_> = inner.entries.values().cloned().collect();
-            (entries, inner.prefix, inner.constant.clone())
+            (
+                inner.in_order(),
+                inner.prefix.clone(),
+                inner.constant.clone(),
+            )
         };
         let mut at = 0;
-        for entry in &entries {
+        for entry in entries.iter() {
             let first = &entry.twins[0];
             let empty = entry.empty.get_or_init(|| {
-                let meta = meta(&entry.desc, prefix, &constant);
+                let meta = meta(entry.desc(), &prefix, &constant);
                 snapshot::Family::new(meta, first.values())
             });
             let family = out.place(at, empty);
@@ -293,7 +289,7 @@ impl List {
                 twin.write(pass, &mut theirs);
                 family.add(&theirs);
             }
-            if entry.desc.labels == super::desc::Names::Any && !empty.meta.constant.is_empty() {
+            if entry.desc().labels == super::desc::Names::Any && !empty.meta.constant.is_empty() {
                 family.let_samples_win();
             }
             at += 1;
@@ -304,128 +300,213 @@ impl List {
 
 impl Inner {
     fn add(&mut self, family: Arc<dyn Declared>, is_static: bool) -> Result<(), Error> {
-        let desc = *family.desc();
+        let desc = family.desc();
         desc.check()?;
-        desc.check_prefixed(self.prefix)?;
-        if let Some(entry) = self.entries.get_mut(desc.name) {
-            let there = &entry.desc;
-            if is_static && entry.is_twin(&desc) && entry.has_help_of(&desc) {
-                let twins = entry.twins.iter().cloned().chain([family]).collect();
+        desc.check_prefixed(&self.prefix)?;
+        if let Some(entry) = self.entries.get_mut(&*desc.name) {
+            self.in_order = None;
+            let there = entry.desc();
+            if is_static && entry.is_twin(desc) && entry.has_help_of(desc) {
+                let twins = entry
+                    .twins
+                    .iter()
+                    .cloned()
+                    .chain([family.clone()])
+                    .collect();
                 let mut shared = Entry {
-                    desc: *there,
+                    described: entry.described.clone(),
                     twins,
                     empty: entry.empty.clone(),
                 };
                 if there.help.is_empty() {
-                    shared.desc.help = desc.help;
+                    let mut described = there.clone();
+                    described.help = desc.help.clone();
+                    shared.described = Some(Box::new(described));
                     shared.empty = OnceLock::new();
                 }
                 *entry = Arc::new(shared);
                 return Ok(());
             }
             return Err(if is_static {
-                Error::not_equal(desc.name, desc.location, there.location)
+                Error::not_equal(&desc.name, desc.location, there.location)
             } else {
-                Error::taken(desc.name, desc.name, Some(there.location))
+                Error::taken(&desc.name, &desc.name, Some(there.location))
             });
         }
-        for entry in self.entries.values() {
-            let there = &entry.desc;
-            if clash(desc.exposed(), there.exposed()) {
-                return Err(Error::taken(desc.name, there.name, Some(there.location)));
-            }
-        }
-        self.check_collected(self.prefix, &desc)?;
+        self.check_free(desc)?;
         let entry = Entry {
-            desc,
+            described: None,
             twins: vec![family],
             empty: OnceLock::new(),
         };
         for (name, _) in &self.constant {
-            entry.check_constant(self.prefix, name)?;
+            entry.check_constant(&self.prefix, name)?;
         }
-        self.entries.insert(desc.name, Arc::new(entry));
+        self.put(entry);
         Ok(())
+    }
+
+    /// That no sample of this family would be another one's.
+    fn check_free(&mut self, desc: &Desc) -> Result<(), Error> {
+        let exposed = self.exposed(desc);
+        if let Some(there) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
+            return Err(Error::taken(&desc.name, &there.name, Some(there.location)));
+        }
+        self.check_collected(&self.prefix, desc)
+    }
+
+    /// The name that a family is exposed by.
+    fn exposed(&self, desc: &Desc) -> Text {
+        if self.prefix.is_empty() {
+            desc.name.clone()
+        } else {
+            Text::from(format!("{}{}", self.prefix, desc.name))
+        }
+    }
+
+    /// The family that exposes a sample of this name and kind.
+    fn family_clash(&mut self, exposed: Exposed<'_>) -> Option<&Desc> {
+        if !self.stems.knows(exposed) {
+            self.stems = Stems::new(true);
+            self.index_all();
+        }
+        let desc = |key: &Text| self.entries[&key[self.prefix.len()..]].desc();
+        let clash = self.stems.clash(exposed, |key| {
+            let desc = desc(key);
+            (key, desc.kind, desc.utf8)
+        });
+        clash.map(desc)
+    }
+
+    /// The collector's family that exposes a sample of this name and kind.
+    fn collected_clash(&self, exposed: Exposed<'_>) -> Option<(&Text, &Reserved)> {
+        let clash = |key| (key as &str, self.collected[key].kind, false);
+        let key = if self.collected_stems.knows(exposed) {
+            self.collected_stems.clash(exposed, |key| clash(key))
+        } else {
+            // Rare: a name that is written in several ways.
+            let mut all = self.collected.keys();
+            all.find(|key| snapshot::clash(exposed, clash(key)))
+        };
+        key.map(|key| (key, &self.collected[key]))
+    }
+
+    fn put(&mut self, entry: Entry) {
+        self.in_order = None;
+        let (name, key) = (entry.desc().name.clone(), self.exposed(entry.desc()));
+        let exposed = (&*key, entry.desc().kind, entry.desc().utf8);
+        if self.stems.knows(exposed) {
+            self.stems.insert(exposed, &key);
+            self.entries.insert(name, Arc::new(entry));
+        } else {
+            self.entries.insert(name, Arc::new(entry));
+            self.stems = Stems::new(true);
+            self.index_all();
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<Arc<Entry>> {
+        self.in_order = None;
+        let entry = self.entries.remove(name)?;
+        let key = self.exposed(entry.desc());
+        self.stems
+            .remove((&key, entry.desc().kind, entry.desc().utf8), &key);
+        Some(entry)
+    }
+
+    fn in_order(&mut self) -> Arc<[Arc<Entry>]> {
+        let in_order = self.in_order.get_or_insert_with(|| {
+            let mut all: Vec<_> = self.entries.values().cloned().collect();
+            all.sort_unstable_by(|a, b| a.desc().name.cmp(&b.desc().name));
+            all.into()
+        });
+        Arc::clone(in_order)
+    }
+
+    /// Makes the index of the families anew, for names that are all exposed in another way.
+    fn index_all(&mut self) {
+        let mut stems = Stems::new(self.stems.knows(("", Kind::Gauge, true)));
+        for entry in self.entries.values() {
+            let key = self.exposed(entry.desc());
+            stems.insert((&key, entry.desc().kind, entry.desc().utf8), &key);
+        }
+        self.stems = stems;
     }
 }
 
 impl Inner {
     /// That a family exposes no sample of a collector's with this prefix.
     fn check_collected(&self, prefix: &str, desc: &Desc) -> Result<(), Error> {
-        for other in &self.collected {
-            let exposed = format!("{prefix}{}", desc.name);
-            if exposed == other.name {
-                return Err(Error::collect(&exposed, "is there already"));
-            }
-            if clash(
-                (&exposed, desc.kind, desc.utf8),
-                (&other.name, other.kind, false),
-            ) {
-                return Err(Error::taken(&exposed, &other.name, Some(other.location)));
-            }
+        if self.collected.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let exposed = format!("{prefix}{}", desc.name);
+        if self.collected.contains_key(&*exposed) {
+            return Err(Error::collect(&exposed, "is there already"));
+        }
+        match self.collected_clash((&exposed, desc.kind, desc.utf8)) {
+            Some((other, there)) => Err(Error::taken(&exposed, other, Some(there.location))),
+            None => Ok(()),
+        }
     }
 }
 
 impl Entry {
+    fn desc(&self) -> &Desc {
+        match &self.described {
+            Some(desc) => desc,
+            None => self.twins[0].desc(),
+        }
+    }
+
     /// Whether `desc` declares this family: as the first one did, or as it was described since.
     fn is_twin(&self, desc: &Desc) -> bool {
-        self.twins[0].desc().is_twin(desc) || self.desc.is_twin(desc)
+        self.twins[0].desc().is_twin(desc) || self.desc().is_twin(desc)
     }
 
     /// Two statics of one name and different help texts hardly mean the same; one without fits all.
     fn has_help_of(&self, desc: &Desc) -> bool {
-        let helps = [self.twins[0].desc().help, self.desc.help, ""];
-        helps.contains(&desc.help) || self.desc.help.is_empty()
+        let helps = [&*self.twins[0].desc().help, &self.desc().help, ""];
+        helps.contains(&&*desc.help) || self.desc().help.is_empty()
     }
 
     /// That a label of the whole registry, which has this prefix, is none that the family has already.
     fn check_constant(&self, prefix: &str, name: &str) -> Result<(), Error> {
-        let desc = &self.desc;
-        if desc.kind == Kind::StateSet && name.strip_prefix(prefix) == Some(desc.name) {
+        let desc = self.desc();
+        if desc.kind == Kind::StateSet && name.strip_prefix(prefix) == Some(&desc.name) {
             let why = "is the label of its states, which is called like the family";
-            return Err(Error::label_name(desc.name, name, why));
+            return Err(Error::label_name(&desc.name, name, why));
         }
         desc.check_label(name)
-            .map_err(|why| Error::label_name(desc.name, name, why))?;
-        if desc.labels.fixed().contains(&name)
-            || desc.constant.iter().any(|(other, _)| *other == name)
-        {
+            .map_err(|why| Error::label_name(&desc.name, name, why))?;
+        if desc.labels.fixed().contains(&name) || desc.constant.names().any(|other| other == name) {
             return Err(Error::label_name(
-                desc.name,
+                &desc.name,
                 name,
                 "is also a constant label",
             ));
         }
         let fixed = desc.labels.fixed().iter().copied();
-        let constant = desc.constant.iter().map(|(name, _)| *name);
-        desc.check_escaped(fixed.chain(constant).chain([name]))
+        desc.check_escaped(fixed.chain(desc.constant.names()).chain([name]))
     }
 }
 
-impl Desc {
-    fn exposed(&self) -> Exposed<'_> {
-        (self.name, self.kind, self.utf8)
-    }
-}
-
-pub(super) fn meta(desc: &Desc, prefix: &str, constant: &[(&'static str, String)]) -> Meta {
+pub(super) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta {
     let mut text = String::new();
     for (name, value) in constant {
         labels::push(&mut text, name, value);
     }
-    for (name, value) in desc.constant {
+    for (name, value) in desc.constant.iter() {
         labels::push(&mut text, name, value);
     }
     Meta {
         name: if prefix.is_empty() {
-            desc.name.into()
+            desc.name.clone()
         } else {
             format!("{prefix}{}", desc.name).into()
         },
-        help: desc.help.into(),
-        unit: desc.unit.into(),
+        help: desc.help.clone(),
+        unit: desc.unit.clone(),
         kind: desc.kind,
         merge: desc.merge,
         utf8: desc.utf8,

@@ -4,6 +4,7 @@
 //! the compiler; what is built at run time returns an error that says what would be right.
 
 pub mod buckets;
+mod constants;
 pub(crate) mod counter;
 mod declaration;
 mod desc;
@@ -157,21 +158,21 @@ macro_rules! metric {
             /// The help text. With `#[tallies::metric]` the doc comment is it.
             #[must_use]
             pub const fn help(mut self, help: &'static str) -> Self {
-                self.inner.desc.help = help;
+                self.inner.desc.help.set(help);
                 self
             }
 
             /// The unit, such as `seconds`; by convention the name ends in it.
             #[must_use]
             pub const fn unit(mut self, unit: &'static str) -> Self {
-                self.inner.desc.unit = unit;
+                self.inner.desc.unit.set(unit);
                 self
             }
 
             /// Labels that every series has. Those that are known only at start-up are given to the registry.
             #[must_use]
             pub const fn constant(mut self, labels: &'static [(&'static str, &'static str)]) -> Self {
-                self.inner.desc.constant = labels;
+                self.inner.desc.constant.set(labels);
                 self
             }
 
@@ -192,8 +193,8 @@ macro_rules! metric {
 
             /// The name, as declared.
             #[must_use]
-            pub fn name(&self) -> &'static str {
-                self.inner.desc.name
+            pub fn name(&self) -> &str {
+                &self.inner.desc.name
             }
 
             /// The builder for run time: everything checked when it meets a registry.
@@ -203,12 +204,12 @@ macro_rules! metric {
                 L: $crate::declare::NamedLabels,
             {
                 let mut desc = $crate::declare::desc::Desc::unchecked(
-                    $crate::declare::desc::intern(name),
+                    $crate::snapshot::Text::shared(name),
                     $kind,
                     L::NAMES,
                     std::panic::Location::caller(),
                 );
-                desc.help = $crate::declare::desc::intern(help);
+                desc.help = $crate::snapshot::Text::shared(help);
                 desc.dense = $crate::declare::desc::Dense::of::<L>();
                 $builder {
                     desc,
@@ -263,12 +264,12 @@ macro_rules! metric {
                 registry: &impl AsRef<$crate::declare::List>,
             ) -> Result<Self, $crate::Error> {
                 let mut desc = $crate::declare::desc::Desc::unchecked(
-                    $crate::declare::desc::intern(name),
+                    $crate::snapshot::Text::shared(name),
                     $kind,
                     L::NAMES,
                     std::panic::Location::caller(),
                 );
-                desc.help = $crate::declare::desc::intern(help);
+                desc.help = $crate::snapshot::Text::shared(help);
                 desc.dense = $crate::declare::desc::Dense::of::<L>();
                 desc.take(options, L::FROM_DATA)?;
                 $builder {
@@ -290,7 +291,7 @@ macro_rules! metric {
         impl<$($generics)*> $builder<$($names),*> {
             /// The unit, such as `seconds`; by convention the name ends in it.
             pub fn unit(mut self, unit: &str) -> Self {
-                self.desc.unit = $crate::declare::desc::intern(unit);
+                self.desc.unit = $crate::snapshot::Text::shared(unit);
                 self
             }
 

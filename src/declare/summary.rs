@@ -222,7 +222,7 @@ impl<L: LabelSet> SummaryBuilder<L> {
     /// What [`Summary::objective`] would not compile with.
     pub fn objectives(mut self, objectives: &[(f64, f64)]) -> Result<Self, Error> {
         self.desc.targets =
-            Targets::try_new(objectives).map_err(|error| Error::family(self.desc.name, &error))?;
+            Targets::try_new(objectives).map_err(|error| Error::family(&self.desc.name, &error))?;
         self.desc.bad_targets = None;
         self.desc.own_targets = true;
         Ok(self)

@@ -9,6 +9,7 @@ use metrics::{Key, Unit};
 
 use crate::declare::{AnyLabels, Counter, Gauge, Histogram, REFUSED, Summary, describe};
 use crate::error::{Error, report};
+use crate::snapshot::Text;
 
 use super::builder::Builder;
 use super::handles::{CounterHandle, GaugeHandle, HistogramHandle, SummaryHandle};
@@ -34,7 +35,7 @@ struct Name {
     help: String,
     unit: Option<Unit>,
     /// Once it has a series.
-    family: Option<(Family, &'static str)>,
+    family: Option<(Family, Text)>,
     /// Whether it was said that it cannot be what somebody wants it to be.
     said: bool,
 }
@@ -215,7 +216,7 @@ impl Families {
             Family::Summary(family) => family.name(),
             Family::Refused => "",
         };
-        known.family = Some((family.clone(), exposed));
+        known.family = Some((family.clone(), Text::shared(exposed)));
         family
     }
 

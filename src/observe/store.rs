@@ -552,10 +552,15 @@ mod tests {
         let store = Store::new();
         (0..1000).for_each(|i| assert!(store.get_or_make(i, || 7).is_some()));
         let all: Vec<_> = store.chunks(990).collect();
-        assert_eq!(all.iter().map(|(_, chunk)| chunk.len()).sum::<usize>(), 990);
+        assert_eq!(
+            all.iter()
+                .map(|(_, chunk)| chunk.series.len())
+                .sum::<usize>(),
+            990
+        );
         assert!(
             all.windows(2)
-                .all(|two| two[0].0 as usize + two[0].1.len() == two[1].0 as usize)
+                .all(|two| two[0].0 as usize + two[0].1.series.len() == two[1].0 as usize)
         );
     }
 }

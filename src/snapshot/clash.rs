@@ -152,8 +152,11 @@ mod tests {
                 let found = clashing(&families, one).map(Family::name);
                 assert_eq!(found, clash.then(|| other.name()));
                 let mut stems = Stems::new(false);
-                stems.insert(other);
-                assert_eq!(stems.clash(one).is_some(), clash);
+                stems.insert(exposed(other), &other);
+                assert_eq!(
+                    stems.clash(exposed(one), |other| exposed(other)).is_some(),
+                    clash
+                );
             }
         }
     }
@@ -196,8 +199,12 @@ mod tests {
                 );
                 let [one, other] = [a, b].map(|name| family(name, Kind::Gauge, true));
                 let mut stems = Stems::new(true);
-                stems.insert(&other);
-                assert_eq!(stems.clash(&one).is_some(), same, "{a} {b}");
+                stems.insert(exposed(&other), &&other);
+                assert_eq!(
+                    stems.clash(exposed(&one), |other| exposed(other)).is_some(),
+                    same,
+                    "{a} {b}"
+                );
                 clashing += usize::from(same && a != b);
                 different += usize::from(!may_begin_alike(a, b));
             }

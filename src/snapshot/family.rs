@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::Text;
 use super::exemplar::Exemplar;
 use super::labels::{self, Texts};
 use super::values::{Value, Values};
@@ -105,9 +106,9 @@ pub enum GaugeMerge {
 /// What a family is called and means: the same for all of its series.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Meta {
-    pub(crate) name: Cow<'static, str>,
-    pub(crate) help: Cow<'static, str>,
-    pub(crate) unit: Cow<'static, str>,
+    pub(crate) name: Text,
+    pub(crate) help: Text,
+    pub(crate) unit: Text,
     pub(crate) kind: Kind,
     pub(crate) merge: GaugeMerge,
     /// Whether its name and those of its labels may be outside the old character set.

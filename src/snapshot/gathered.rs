@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::error::Error;
 
+use super::clash::exposed;
 use super::stems::Stems;
 use super::{Family, Snapshot, Source};
 
@@ -52,12 +53,12 @@ impl Gathered {
                 let Some(&there) = names.get(family.name()) else {
                     // Those of one registry stand together already.
                     if of > 0
-                        && let Some(other) = stems.clash(family)
+                        && let Some(other) = stems.clash(exposed(family), |other| exposed(other))
                     {
                         misfit(Error::beside(family.name(), other.name()));
                         continue;
                     }
-                    stems.insert(family);
+                    stems.insert(exposed(family), &family);
                     names.insert(family.name(), page.len());
                     page.push(Place::In(of, at));
                     continue;

@@ -16,8 +16,8 @@ mod number;
 #[cfg(feature = "serde")]
 mod serialize;
 pub mod sketch;
-#[cfg(any(feature = "tower", feature = "push", all(test, not(miri))))]
-mod stems;
+pub(crate) mod stems;
+mod text;
 mod values;
 
 use std::time::SystemTime;
@@ -35,6 +35,7 @@ pub use native::{Estimate, Native};
 pub(crate) use native::{Natives, Resolution};
 pub use number::Number;
 pub(crate) use number::Numbers;
+pub(crate) use text::Text;
 pub use values::{Histogram, Quantiles, Summary, Value};
 pub(crate) use values::{Values, Written};
 

@@ -258,9 +258,9 @@ impl<C: Exported> Family<C> {
         for (name, _) in self.pairs(texts) {
             self.desc
                 .check_label(name)
-                .map_err(|why| Error::label_name(self.desc.name, name, why))?;
+                .map_err(|why| Error::label_name(&self.desc.name, name, why))?;
             if before == Some(name) {
-                return Err(Error::label_name(self.desc.name, name, "stands twice"));
+                return Err(Error::label_name(&self.desc.name, name, "stands twice"));
             }
             before = Some(name);
         }

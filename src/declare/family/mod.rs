@@ -281,7 +281,7 @@ impl<C: Exported> Family<C> {
             "has observed an infinity of the other sign: with both its sum would be NaN"
         };
         observe::refuse();
-        Err(Error::update(self.desc.name, value, why))
+        Err(Error::update(&self.desc.name, value, why))
     }
 
     /// Where updates land that have no series of their own.
@@ -289,7 +289,7 @@ impl<C: Exported> Family<C> {
         observe::engine().stats.overflowed.fetch_add(1, Relaxed);
         self.overflowed.store(true, Relaxed);
         if self.is_full() && !self.said.swap(true, Relaxed) {
-            report(&Error::overflow(self.desc.name, self.desc.limit));
+            report(&Error::overflow(&self.desc.name, self.desc.limit));
         }
         self.only()
     }

@@ -1,0 +1,52 @@
+//! The constant labels of a family: those of a `static` are borrowed from the program, those made at run time are shared.
+
+use std::sync::Arc;
+
+/// The constant labels of a family.
+#[derive(Clone, Debug)]
+pub(crate) enum Constants {
+    Static(&'static [(&'static str, &'static str)]),
+    Shared(Arc<[(Box<str>, Box<str>)]>),
+}
+
+impl Constants {
+    pub(crate) const NONE: Self = Self::Static(&[]);
+
+    /// As [`Text::set`].
+    pub(crate) const fn set(&mut self, labels: &'static [(&'static str, &'static str)]) {
+        std::mem::forget(std::mem::replace(self, Self::Static(labels)));
+    }
+
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        let labels = self.iter().chain([(name, value)]);
+        *self = Self::Shared(
+            labels
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        );
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Static(labels) => labels.len(),
+            Self::Shared(labels) => labels.len(),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        (0..self.len()).map(|i| match self {
+            Self::Static(labels) => labels[i],
+            Self::Shared(labels) => (&*labels[i].0, &*labels[i].1),
+        })
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.iter().map(|(name, _)| name)
+    }
+}
+
+impl PartialEq for Constants {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
