@@ -1,8 +1,12 @@
 //! What is computed at scrape time: a pool's size, a total kept elsewhere, the process's memory.
 
+use std::collections::{HashMap, HashSet};
+
+use ahash::RandomState;
+
 use crate::declare::{check_bounds, check_label, check_name};
 use crate::error::Error;
-use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Numbers, Values, labels};
+use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Numbers, Text, Values, labels};
 
 /// Computes families when somebody scrapes.
 ///
@@ -44,6 +48,10 @@ where
 #[derive(Debug, Default)]
 pub struct Collected {
     pub(super) families: Vec<Family>,
+    /// Where the family of a name is.
+    by_name: HashMap<Text, usize, RandomState>,
+    /// Hashes of all series, each with its family. Only where a hash is there already are the texts compared.
+    seen: HashSet<u64, RandomState>,
 }
 
 impl Collected {
@@ -158,7 +166,7 @@ impl Collected {
                 "is a gauge histogram, so its sum is a number",
             ));
         }
-        let known = self.families.iter().find(|family| family.name() == name);
+        let known = self.by_name.get(name).map(|at| &self.families[*at]);
         if let Some(Values::Histogram { bounds: first, .. }) = known.map(|family| &family.values)
             && **first != *bounds
         {
@@ -195,25 +203,23 @@ impl Collected {
             check_label(label.as_bytes(), kind)
                 .map_err(|why| Error::label_name(name, label, why))?;
         }
-        let at = match self
-            .families
-            .iter()
-            .position(|family| family.name() == name)
-        {
+        let at = match self.by_name.get(name).copied() {
             Some(at) if self.families[at].kind() == kind => at,
             Some(_) => return Err(Error::other_type(name, None)),
             None => {
                 let meta = Meta {
-                    name: name.to_owned().into(),
-                    help: help.to_owned().into(),
+                    name: name.into(),
+                    help: help.into(),
                     unit: "".into(),
                     kind,
                     merge: GaugeMerge::Sum,
                     utf8: false,
                     constant: String::new(),
                 };
+                let at = self.families.len();
+                self.by_name.insert(meta.name.clone(), at);
                 self.families.push(Family::new(meta, empty()));
-                self.families.len() - 1
+                at
             }
         };
         let family = &mut self.families[at];
@@ -224,7 +230,10 @@ impl Collected {
             return Err(Error::label_name(name, pair[0].0, "stands twice"));
         }
         let text = labels::text(&labels);
-        if (0..family.len()).any(|i| family.texts.get(i) == text) {
+        let is_new = self
+            .seen
+            .insert(self.by_name.hasher().hash_one((at, &text)));
+        if !is_new && (0..family.len()).any(|i| family.texts.get(i) == text) {
             return Err(Error::collect(
                 name,
                 &format!("has the series {{{text}}} twice"),

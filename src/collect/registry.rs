@@ -69,6 +69,51 @@ thread_local! {
     static COLLECTING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Sets [`COLLECTING`] until it is dropped, in whatever way this thread leaves the collectors.
+struct Collecting(());
+
+impl Collecting {
+    /// `None` inside a collector.
+    fn begin() -> Option<Self> {
+        (!COLLECTING.replace(true)).then(|| Self(()))
+    }
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        COLLECTING.set(false);
+    }
+}
+
+/// Runs code of the program's; `None` where it panics. The payload of a panic may panic in turn when it is dropped.
+fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
+    // Unwind safe: the callers drop what a panic has left half done.
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(result) => Some(result),
+        Err(payload) => {
+            if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(another);
+            }
+            None
+        }
+    }
+}
+
+/// Runs one collector: the error as text, since showing it and dropping it is the program's code as well.
+fn run(collector: &dyn Collect) -> Result<Vec<Family>, String> {
+    let mut out = Collected::default();
+    let result = contain(|| {
+        collector
+            .collect(&mut out)
+            .map_err(|error| error.to_string())
+    });
+    match result {
+        Some(Ok(())) => Ok(out.families),
+        Some(Err(why)) => Err(why),
+        None => Err("panicked".to_owned()),
+    }
+}
+
 /// The default registry: the one that statics belong to.
 ///
 /// ```
@@ -449,9 +494,9 @@ impl Registry {
 
     /// Runs every collector; one that fails or panics costs its own families.
     fn run_collectors(&self) -> Vec<(Option<String>, Family)> {
-        if COLLECTING.replace(true) {
+        let Some(_collecting) = Collecting::begin() else {
             return Vec::new();
-        }
+        };
         // Not under the lock: a collector may register something.
         let collectors: Vec<_> = lock(&self.0.collectors)
             .iter()
@@ -459,18 +504,15 @@ impl Registry {
             .collect();
         let mut families = Vec::new();
         for (name, collector) in collectors {
-            let mut out = Collected::default();
-            // Unwind safe: what a panicking collector wrote is dropped.
-            let result = catch_unwind(AssertUnwindSafe(|| collector.collect(&mut out)));
-            match result {
-                Ok(Ok(())) => {
-                    families.extend(out.families.into_iter().map(|f| (Some(name.clone()), f)));
+            match run(&*collector) {
+                Ok(written) => {
+                    families.extend(written.into_iter().map(|f| (Some(name.clone()), f)));
                 }
-                Ok(Err(error)) => self.failed(&name, &error.to_string()),
-                Err(_) => self.failed(&name, "panicked"),
+                Err(why) => self.failed(&name, &why),
             }
+            // It may have been removed meanwhile: then this is its end, which is the program's code.
+            contain(|| drop(collector));
         }
-        COLLECTING.set(false);
         let mut errors = Collected::default();
         for collector in lock(&self.0.collectors).iter().filter(|c| c.errors > 0) {
             let _ = errors.counter(

@@ -107,9 +107,16 @@ impl Pages {
             Ok(runtime) => runtime.spawn_blocking(work).await,
             Err(_) => Ok(work()),
         };
-        let Ok(page) = page else {
+        let page = match page {
+            Ok(Some(page)) => page,
+            Ok(None) => {
+                return plain(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "a collector asked for the page that it is a part of\n",
+                );
+            }
             // A pass does not panic; if one does, the next scrape may fare better.
-            return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n");
+            Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n"),
         };
         let content_type = asked.wanted.format.content_type();
         let body = Bytes::from_owner(Page(page));

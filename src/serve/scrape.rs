@@ -72,8 +72,9 @@ impl Scraper {
         }
     }
 
-    /// A page that has every update that returned before this call. Blocks: for a thread that may.
-    pub(super) fn page(&self, wanted: &Wanted) -> Arc<Vec<u8>> {
+    /// A page that has every update that returned before this call; `None` for a collector that asks for the page that it
+    /// is a part of. Blocks: for a thread that may.
+    pub(super) fn page(&self, wanted: &Wanted) -> Option<Arc<Vec<u8>>> {
         let round = self.passes.share(|| {
             let mut round = spare(&mut lock(&self.memory).rounds);
             if let Some(round) = Arc::get_mut(&mut round) {
@@ -81,7 +82,7 @@ impl Scraper {
             }
             lock(&self.memory).rounds.push(Arc::clone(&round));
             round
-        });
+        })?;
         let render = |out: &mut Vec<u8>| {
             let families = round.found.families().filter(|family| wanted.wants(family));
             self.options
@@ -89,7 +90,7 @@ impl Scraper {
         };
         if wanted.names.is_some() {
             let plain = self.written(render);
-            return self.coded(&plain, wanted.coding);
+            return Some(self.coded(&plain, wanted.coding));
         }
         // While it is written, others who want it wait for it; so do those who want another, which is rare.
         let mut pages = lock(&round.pages);
@@ -107,7 +108,7 @@ impl Scraper {
             }
         };
         let plain = page(Coding::Identity, &|| self.written(render));
-        page(wanted.coding, &|| self.coded(&plain, wanted.coding))
+        Some(page(wanted.coding, &|| self.coded(&plain, wanted.coding)))
     }
 
     fn coded(&self, plain: &Arc<Vec<u8>>, coding: Coding) -> Arc<Vec<u8>> {

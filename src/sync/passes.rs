@@ -23,6 +23,9 @@ struct State<T> {
     /// The number of the last pass that began.
     begun: u64,
     running: bool,
+    /// The thread that runs it. One that comes back from inside its own pass would wait for itself.
+    #[cfg(not(loom))]
+    runner: Option<std::thread::ThreadId>,
     /// The number of the last pass that ended well, and what it found.
     done: Option<(u64, T)>,
 }
@@ -37,6 +40,8 @@ impl<T: Clone> Passes<T> {
             state: Mutex::new(State {
                 begun: 0,
                 running: false,
+                #[cfg(not(loom))]
+                runner: None,
                 done: None,
             }),
             ended: Condvar::new(),
@@ -47,17 +52,21 @@ impl<T: Clone> Passes<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a pass found that began after this call.
+    /// What a pass found that began after this call; `None` where the caller is inside a pass of these.
     ///
     /// Waits for the pass that is running, and perhaps for the one after it.
-    pub(crate) fn share(&self, pass: impl FnOnce() -> T) -> T {
+    pub(crate) fn share(&self, pass: impl FnOnce() -> T) -> Option<T> {
         let mut state = self.lock();
+        #[cfg(not(loom))]
+        if state.running && state.runner == Some(std::thread::current().id()) {
+            return None;
+        }
         let wanted = state.begun + 1;
         loop {
             if let Some((number, found)) = &state.done
                 && *number >= wanted
             {
-                return found.clone();
+                return Some(found.clone());
             }
             if !state.running {
                 break;
@@ -68,6 +77,10 @@ impl<T: Clone> Passes<T> {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         state.running = true;
+        #[cfg(not(loom))]
+        {
+            state.runner = Some(std::thread::current().id());
+        }
         state.begun += 1;
         let number = state.begun;
         // What was found before is no longer wanted by anybody; its memory may be used again.
@@ -77,7 +90,7 @@ impl<T: Clone> Passes<T> {
         let found = pass();
         self.lock().done = Some((number, found.clone()));
         drop(running);
-        found
+        Some(found)
     }
 }
 

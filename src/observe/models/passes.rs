@@ -8,24 +8,26 @@ use crate::sync::{AtomicU64, Passes, Relaxed};
 
 use super::reached;
 
+/// Four: with three, one waits at most, and it does not matter how many are woken.
 #[test]
 fn a_shared_pass_has_the_update_of_who_asked() {
     let seen = reached(2, || {
         let passes = Arc::new(Passes::<u64>::new());
-        let cells = Arc::new([AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0)]);
+        let cells = Arc::new([(); 4].map(|()| AtomicU64::new(0)));
         let ran = Arc::new(AtomicU64::new(0));
         let inside = Arc::new(AtomicU64::new(0));
         let scrape = {
             let ran = Arc::clone(&ran);
             Arc::new(move |me: usize| {
                 cells[me].store(1 << (4 * me), Relaxed);
-                let found = passes.share(|| {
+                let shared = passes.share(|| {
                     assert_eq!(inside.fetch_add(1, Relaxed), 0, "two passes at once");
                     ran.fetch_add(1, Relaxed);
                     let found = cells.iter().map(|cell| cell.load(Relaxed)).sum();
                     inside.fetch_sub(1, Relaxed);
                     found
                 });
+                let found: u64 = shared.expect("nobody is inside a pass");
                 assert_eq!(
                     found >> (4 * me) & 1,
                     1,
@@ -33,7 +35,7 @@ fn a_shared_pass_has_the_update_of_who_asked() {
                 );
             })
         };
-        let others: Vec<_> = (1..3)
+        let others: Vec<_> = (1..4)
             .map(|me| {
                 let scrape = Arc::clone(&scrape);
                 thread::spawn(move || scrape(me))
@@ -45,6 +47,6 @@ fn a_shared_pass_has_the_update_of_who_asked() {
     });
     assert!(
         seen.contains(&2),
-        "three scrapes never shared a pass: {seen:?}"
+        "four scrapes never shared a pass: {seen:?}"
     );
 }

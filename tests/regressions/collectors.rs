@@ -1,0 +1,183 @@
+//! Collectors, which are the program's code: nothing that they do may cost others their families.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::panic::panic_any;
+
+use tallies::{Collected, Registry};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error that panics when it is shown, or when it is dropped.
+#[derive(Debug)]
+struct Bad {
+    shown: bool,
+    dropped: bool,
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        assert!(!self.shown, "an error that cannot be shown");
+        f.write_str("bad")
+    }
+}
+
+impl std::error::Error for Bad {}
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        assert!(!self.dropped, "an error that cannot be dropped");
+    }
+}
+
+/// The payload of a panic that panics when it is dropped, with another such payload.
+struct Bomb(u32);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            panic_any(Bomb(self.0 - 1));
+        }
+    }
+}
+
+/// The first one took the scrape, and every later scrape of its thread had no collectors.
+#[test]
+fn a_collector_that_fails_badly_costs_its_own_families_only() {
+    let registry = Registry::new();
+    let shown = || -> Failure {
+        Box::new(Bad {
+            shown: true,
+            dropped: false,
+        })
+    };
+    let dropped = || -> Failure {
+        Box::new(Bad {
+            shown: false,
+            dropped: true,
+        })
+    };
+    registry
+        .collect("shown", move |_: &mut Collected| Err(shown()))
+        .unwrap();
+    registry
+        .collect("dropped", move |_: &mut Collected| Err(dropped()))
+        .unwrap();
+    registry
+        .collect("payload", |_: &mut Collected| panic_any(Bomb(3)))
+        .unwrap();
+    registry
+        .gauge_fn("bomb", "", || panic_any(Bomb(1)))
+        .unwrap();
+    registry.gauge_fn("good", "", || 7.0).unwrap();
+    let other = Registry::new();
+    other.gauge_fn("queue", "", || 4.0).unwrap();
+    for scrape in 1..4 {
+        let page = registry.snapshot();
+        assert_eq!(page.get("good", &[]), Some(7.0));
+        for name in ["shown", "dropped", "payload", "bomb"] {
+            let errors = page.get("tallies_collect_errors_total", &[("collector", name)]);
+            assert_eq!(errors, Some(f64::from(scrape)), "{name}");
+        }
+        assert_eq!(other.snapshot().get("queue", &[]), Some(4.0));
+    }
+}
+
+/// The last reference to a collector that removes itself is dropped by the scrape.
+#[test]
+fn a_collector_that_cannot_be_dropped_is_contained() {
+    struct Held(Bad);
+    let registry = Registry::new();
+    let held = Held(Bad {
+        shown: false,
+        dropped: true,
+    });
+    let own = registry.clone();
+    registry
+        .collect("once", move |out: &mut Collected| {
+            own.remove("once")?;
+            let _ = &held.0;
+            Ok(out.gauge("last_words", "", &[], 1.0)?)
+        })
+        .unwrap();
+    registry.gauge_fn("good", "", || 7.0).unwrap();
+    for _ in 0..2 {
+        assert_eq!(registry.snapshot().get("good", &[]), Some(7.0));
+    }
+}
+
+/// It waited for the pass that it was a part of: with a runtime until somebody's time was up, without one for ever.
+#[test]
+fn a_collector_that_scrapes_its_own_server_gets_an_error() {
+    use std::sync::{Arc, OnceLock};
+    let registry = Registry::new();
+    let address = Arc::new(OnceLock::new());
+    let get = {
+        let address = Arc::clone(&address);
+        move || -> std::io::Result<String> {
+            let address: std::net::SocketAddr = *address.get().expect("the server has started");
+            let mut stream = std::net::TcpStream::connect(address)?;
+            stream.write_all(
+                b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                  X-Prometheus-Scrape-Timeout-Seconds: 1\r\n\r\n",
+            )?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        }
+    };
+    let inner = get.clone();
+    registry
+        .collect("own", move |out: &mut Collected| {
+            let answer = inner()?;
+            let status = answer.split(' ').nth(1).unwrap_or_default();
+            Ok(out.gauge("own_status", "", &[("status", status)], 1.0)?)
+        })
+        .unwrap();
+    let serving = tallies::Server::new()
+        .registry(&registry)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    address.set(serving.address()).unwrap();
+    // By any other thread: the collector's request has its second, and this one what it needs.
+    let mut stream = std::net::TcpStream::connect(serving.address()).unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.contains("own_status{status=\"503\"} 1\n"), "{page}");
+    serving.stop();
+}
+
+/// The same in one thread: a service that is called without a runtime makes the page right there.
+#[test]
+fn a_collector_that_calls_its_own_service_gets_an_error() {
+    use std::task::{Context, Poll, Waker};
+    use tower_service::Service;
+    let registry = Registry::new();
+    let service = tallies::MetricsService::of([&registry]);
+    let ask = |mut service: tallies::MetricsService| {
+        let request = http::Request::builder().body(()).unwrap();
+        let mut answer = service.call(request);
+        match answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(Ok(answer)) => answer.status().as_u16(),
+            other => panic!("without a runtime it is done at once: {other:?}"),
+        }
+    };
+    let inner = service.clone();
+    let answers = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let inner_answers = std::sync::Arc::clone(&answers);
+    registry
+        .gauge_fn("inner_status", "", move || {
+            let status = ask(inner.clone());
+            inner_answers.lock().unwrap().push(status);
+            f64::from(status)
+        })
+        .unwrap();
+    assert_eq!(ask(service), 200);
+    assert_eq!(*answers.lock().unwrap(), [500]);
+}
