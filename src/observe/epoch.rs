@@ -11,6 +11,19 @@ pub(super) use process::{Guard, pin};
 #[cfg(loom)]
 pub(super) use model::{Guard, are_counted, are_over, pin, with_epochs};
 
+/// Runs `f` once everybody has unpinned who is pinned now; any thread may run it. Unlike [`later`], in a model too: at once
+/// where nobody is pinned, else by the last one who unpins.
+pub(super) fn after_epoch(f: impl FnOnce() + Send + 'static) {
+    #[cfg(not(loom))]
+    {
+        let guard = pin();
+        guard.defer(f);
+        guard.flush();
+    }
+    #[cfg(loom)]
+    model::after_epoch(Box::new(f));
+}
+
 /// Runs `f`, which frees something, once nobody is pinned who was. In a model that counts pins: at once where nobody is
 /// pinned, else never; in others never.
 ///
@@ -70,7 +83,9 @@ mod process {
 mod model {
     use std::cell::Cell;
 
-    use crate::sync::{AcqRel, Acquire, AtomicU64, Release};
+    use crate::sync::{AcqRel, Acquire, AtomicU64, Mutex, lock};
+
+    type Deferred = Mutex<Vec<Box<dyn FnOnce() + Send>>>;
 
     std::thread_local! {
         /// Loom runs a model in one thread of the system.
@@ -79,6 +94,7 @@ mod model {
 
     loom::lazy_static! {
         static ref PINNED: AtomicU64 = AtomicU64::new(0);
+        static ref DEFERRED: Deferred = Mutex::new(Vec::new());
     }
 
     /// Runs a model whose pins count.
@@ -101,10 +117,27 @@ mod model {
 
     impl Drop for Guard {
         fn drop(&mut self) {
-            if COUNTS.get() {
-                PINNED.fetch_sub(1, Release);
+            // AcqRel: the last one runs what is to come after what all of them did.
+            if COUNTS.get() && PINNED.fetch_sub(1, AcqRel) == 1 {
+                run_deferred();
             }
         }
+    }
+
+    pub(super) fn after_epoch(f: Box<dyn FnOnce() + Send>) {
+        if are_over() {
+            return f();
+        }
+        lock(&DEFERRED).push(f);
+        // They may have gone meanwhile.
+        if are_over() {
+            run_deferred();
+        }
+    }
+
+    fn run_deferred() {
+        let deferred = std::mem::take(&mut *lock(&DEFERRED));
+        deferred.into_iter().for_each(|f| f());
     }
 
     pub(crate) fn are_counted() -> bool {

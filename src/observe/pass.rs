@@ -192,6 +192,12 @@ impl<'e> Pass<'e> {
         }
     }
 
+    /// What this pass reads.
+    #[cfg(all(test, loom))]
+    pub(super) fn slabs(&self) -> &[(SlabRef, ShardRef)] {
+        &self.slabs
+    }
+
     /// The number of shards, and the cells they hold.
     pub fn shards(&self) -> (usize, u64) {
         (
@@ -413,8 +419,6 @@ impl<'e> Pass<'e> {
             // Epochs pass when somebody looks; few threads do.
             #[cfg(not(loom))]
             super::pin().flush();
-            #[cfg(loom)]
-            self.grace(self.collector.graces);
         }
         // By exchange, before the request: a shard that is not found here finds what was retired (`Shards::join`).
         self.collector.join(&self.engine.shards);
@@ -482,17 +486,9 @@ impl<'e> Pass<'e> {
                 .graced
                 .get_or_insert_with(|| Arc::new(AtomicU64::new(0))),
         );
-        #[cfg(not(loom))]
-        {
-            let guard = super::pin();
-            // Release: pairs with the Acquire in `graced`.
-            guard.defer(move || graced.fetch_max(ticket, Release));
-            guard.flush();
-        }
-        #[cfg(loom)]
-        if super::epoch::are_over() {
-            graced.store(ticket, Release);
-        }
+        // Release: pairs with the Acquire in `graced`; it carries the cold updates of before, which the thread that runs this
+        // has seen the end of.
+        super::epoch::after_epoch(move || _ = graced.fetch_max(ticket, Release));
     }
 
     /// Zeroes the block `last` in every shard, handing each to `fold` first; [`let_go`](Self::let_go) then frees the slot.

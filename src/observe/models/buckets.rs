@@ -9,7 +9,9 @@ use crate::sync::AtomicU64;
 
 use super::super::buckets::{observe, try_read};
 use super::super::memory::Block;
-use super::super::{Buckets, Cells, Engine, Outcome, Shape, Tag, promote};
+use super::super::slot::UNRECLAIMED_LIMIT;
+use super::super::thread::Thread;
+use super::super::{Buckets, Cells, Engine, Outcome, Shape, Tag, end, promote};
 use super::{reached, set, shards, spawn, total};
 
 const STEPS: [(usize, f64); 3] = [(0, 1.0), (1, 2.0), (0, 4.0)];
@@ -140,6 +142,36 @@ fn a_cold_histogram_has_one_writer_at_a_time() {
             "{counts:?} of {seen:?}"
         );
     }
+}
+
+/// The collector folds a retired histogram into the overflow series, whose shared cells another thread is writing.
+#[test]
+fn a_fold_and_a_cold_writer_take_turns() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let shape = Shape::fixed(1);
+        let [old, overflow] = std::array::from_fn(|_| Arc::new(Buckets::new(&shape)));
+        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+        let what = |value| (0, value, 1);
+        old.observe_cold(&engine, &Thread::new(), Tag::FIRST, what(2.0), false);
+        let retired = engine.pass().retire(old.place());
+        let writer = {
+            let overflow = Arc::clone(&overflow);
+            spawn(&engine, move |engine, thread| {
+                overflow.observe_cold(engine, thread, Tag::FIRST, what(1.0), false)
+            })
+        };
+        let ended = end(&mut engine.pass(), &shape, &*old, retired, Some(&*overflow));
+        assert_eq!(writer.join().unwrap(), Outcome::Done);
+        let mut pass = engine.pass();
+        if !ended {
+            assert!(end(&mut pass, &shape, &*old, retired, Some(&*overflow)));
+        }
+        let all = total(&mut pass, &*overflow);
+        assert_eq!((all.counts, all.sum), (vec![2], 3.0), "lost");
+        ended
+    });
+    assert_eq!(seen, set(&[false, true]));
 }
 
 /// The reader's last resort: a copy that the owner makes between two observations.

@@ -6,10 +6,21 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::super::epoch::with_epochs;
+use super::super::shard::ShardRef;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
-use super::super::{Cells, Change, Engine, Level, Outcome, Place, Tag, Tally, end, promote};
+use super::super::{
+    Cells, Change, Engine, Level, Outcome, Pass, Place, Tag, Tally, end, fold_idle, promote,
+};
 use super::{inc, reached, set, shards, spawn, total};
+
+/// The shards that a pass reads, each with the capacity of its slab.
+fn shards_of(pass: &Pass<'_>) -> Vec<(u64, ShardRef)> {
+    let slabs = pass.slabs().iter();
+    slabs
+        .map(|(slab, shard)| (slab.capacity(), *shard))
+        .collect()
+}
 
 /// The collector takes the slot of one series and gives it to another, beside an owner that updates both; while it
 /// grows, if `grows`. No update lands in the other series, none is lost, no request either.
@@ -54,6 +65,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         let mut pass = engine.pass();
         let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
         if reused {
+            pass.let_go();
             assert!(new.place().promote(Tag::FIRST, slot));
             let news = total(&mut pass, &*new);
             assert!(news <= 1, "the same pass finds an old count in it: {news}");
@@ -88,6 +100,205 @@ fn a_slot_is_used_again_while_its_shard_grows() {
     let seen = reuse(true);
     let reused: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
     assert_eq!(reused, set(&[false, true]), "{seen:?}");
+}
+
+/// The owner grows while a pass is under way that clears a slot: the pass reads the new series in the new slab, not the old
+/// count in the slab that was replaced.
+#[test]
+fn a_cleared_slot_is_read_where_it_was_cleared() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let [old, new] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+        let thread = Thread::new();
+        promote(&engine, old.place(), Tag::FIRST, 1);
+        while engine.slots.allocate(1).unwrap() < 4 {}
+        let far = Place::new();
+        far.promote(Tag::FIRST, 5);
+        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+        old.add_cold(&engine, &thread, Tag::FIRST, 7, false);
+        let retired = engine.pass().retire(old.place());
+        drop(engine.pass());
+        // Between two updates: it answers.
+        inc(&engine, &thread, &new, Tag::FIRST);
+        let owner = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || thread.settle(&engine, &far, Tag::FIRST))
+        };
+        let mut pass = engine.pass();
+        let reused = end(&mut pass, &(), &*old, retired, None);
+        pass.let_go();
+        if reused {
+            assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+            assert_eq!(total(&mut pass, &*new), 1, "an old count");
+        }
+        let grown = shards_of(&pass)[0].0 > 4;
+        drop(pass);
+        owner.join().unwrap();
+        (reused, grown)
+    });
+    assert!(seen.contains(&(true, true)), "{seen:?}");
+    assert!(seen.contains(&(true, false)), "{seen:?}");
+}
+
+/// A thread whose slab ends below a slot answers nothing, and the slot is used again: where the thread grows meanwhile, it
+/// finds the series retired, and its update lands in the overflow series.
+#[test]
+fn a_shard_that_ends_below_a_slot_need_not_answer() {
+    let seen = with_epochs(|| {
+        reached(3, || {
+            let engine = Arc::new(Engine::new());
+            let [old, new, overflow] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+            while engine.slots.allocate(1).unwrap() < 4 {}
+            promote(&engine, old.place(), Tag::FIRST, 1);
+            engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+            let thread = Thread::new();
+            // It has a shard of four cells.
+            thread.settle(&engine, &Place::new(), Tag::FIRST);
+            let owner = {
+                let (engine, old, overflow) =
+                    (Arc::clone(&engine), Arc::clone(&old), Arc::clone(&overflow));
+                thread::spawn(move || {
+                    if inc(&engine, &thread, &old, Tag::FIRST) == Outcome::Stale {
+                        inc(&engine, &thread, &overflow, Tag::FIRST);
+                    }
+                    thread
+                })
+            };
+            let retired = engine.pass().retire(old.place());
+            let mut pass = engine.pass();
+            let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
+            let answered = shards_of(&pass)[0].1.has_answered(1);
+            drop(pass);
+            if reused {
+                assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+            }
+            let thread = owner.join().unwrap();
+            let mut pass = engine.pass();
+            let mut olds = total(&mut pass, &*overflow);
+            if !reused {
+                old.read(&mut pass, retired.slot(), &mut olds);
+            }
+            assert_eq!((olds, total(&mut pass, &*new)), (1, 0), "reused: {reused}");
+            drop((pass, thread));
+            (reused, answered)
+        })
+    });
+    assert!(seen.contains(&(true, false)), "{seen:?}");
+    assert!(seen.contains(&(false, false)), "{seen:?}");
+}
+
+/// A series without slots ends, is folded and used again, beside a thread that updates it: what the thread counts is in the
+/// overflow series or in the next series of the same cells, and never lost.
+#[test]
+fn a_cold_series_is_used_again() {
+    let seen = with_epochs(|| {
+        reached(4, || {
+            let engine = Arc::new(Engine::new());
+            engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+            let [series, overflow] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+            let worker = {
+                let (series, overflow) = (Arc::clone(&series), Arc::clone(&overflow));
+                spawn(&engine, move |engine, thread| {
+                    for _ in 0..2 {
+                        if inc(engine, thread, &series, Tag::FIRST) == Outcome::Stale {
+                            inc(engine, thread, &overflow, Tag::FIRST);
+                        }
+                    }
+                })
+            };
+            let retired = engine.pass().retire(series.place());
+            let mut pass = engine.pass();
+            let reused = end(&mut pass, &(), &*series, retired, Some(&*overflow));
+            let early = total(&mut pass, &*overflow);
+            drop(pass);
+            worker.join().unwrap();
+            let mut pass = engine.pass();
+            let mut olds = total(&mut pass, &*overflow);
+            let mut left = 0;
+            series.read(&mut pass, None, &mut left);
+            if reused {
+                assert_eq!(left, 0, "another's update");
+            }
+            olds += left;
+            assert_eq!(olds, 2, "reused: {reused}");
+            (reused, early)
+        })
+    });
+    for how in [(true, 0), (true, 1), (true, 2), (false, 0)] {
+        assert!(seen.contains(&how), "{how:?} of {seen:?}");
+    }
+}
+
+// ---- Shards without an owner ----
+
+/// A thread counts and ends. Its shard is folded by a pass, or taken up by the next thread, and the total never goes back.
+#[test]
+fn an_idle_shard_is_folded_or_taken_up() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let tally = Arc::new(Tally::<u64>::new(&()));
+        promote(&engine, tally.place(), Tag::FIRST, 1);
+        {
+            let thread = Thread::new();
+            tally.add_cold(&engine, &thread, Tag::FIRST, 5, false);
+        }
+        // It is seen without an owner for the first time.
+        engine.pass().take_idle();
+        let next = {
+            let tally = Arc::clone(&tally);
+            spawn(&engine, move |engine, thread| {
+                inc(engine, thread, &tally, Tag::FIRST);
+            })
+        };
+        let mut last = 0;
+        for _ in 0..2 {
+            let mut pass = engine.pass();
+            pass.take_idle();
+            fold_idle(&mut pass, &(), &*tally);
+            let now = total(&mut pass, &*tally);
+            assert!(last <= now && (5..7).contains(&now), "{last}, then {now}");
+            last = now;
+        }
+        let read = shards(&engine).len();
+        next.join().unwrap();
+        assert_eq!(total(&mut engine.pass(), &*tally), 6, "lost or doubled");
+        (read, last)
+    });
+    // Folded, and the next thread has a shard that no pass reads yet; taken up; or both, one after the other.
+    for how in [(0, 5), (1, 5), (1, 6)] {
+        assert!(seen.contains(&how), "{how:?} of {seen:?}");
+    }
+}
+
+/// What nobody folds stays where it is: a shard that holds anything is read by the next pass.
+#[test]
+fn an_idle_shard_that_is_not_empty_stays() {
+    let seen = reached(2, || {
+        let engine = Arc::new(Engine::new());
+        let [one, other] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+        {
+            let thread = Thread::new();
+            for tally in [&one, &other] {
+                promote(&engine, tally.place(), Tag::FIRST, 1);
+                inc(&engine, &thread, tally, Tag::FIRST);
+            }
+        }
+        engine.pass().take_idle();
+        // Where nothing was moved it rests for a pass.
+        for tallies in [&[&one][..], &[], &[], &[&other]] {
+            let mut pass = engine.pass();
+            pass.take_idle();
+            tallies
+                .iter()
+                .for_each(|tally| fold_idle(&mut pass, &(), &***tally));
+            drop(pass);
+            let mut pass = engine.pass();
+            assert_eq!(total(&mut pass, &*one), 1);
+            assert_eq!(total(&mut pass, &*other), 1);
+        }
+        shards(&engine).len()
+    });
+    assert_eq!(seen, set(&[0]));
 }
 
 /// A shard that nobody owns: the collector answers for it, and who adopts it then knows what was retired.

@@ -32,6 +32,7 @@ fn totals_never_go_back_across_promotion() {
         assert!(first <= second, "went back from {first} to {second}");
         threads.into_iter().for_each(|t| t.join().unwrap());
         assert_eq!(total(&mut engine.pass(), &*tally), 3, "lost or doubled");
+        assert!(tally.place().slot().is_some(), "it was never promoted");
         (first, second)
     });
     assert!(seen.len() >= 6, "{seen:?}");
