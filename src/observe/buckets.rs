@@ -15,10 +15,10 @@
 //!
 //! Of a native histogram the block is one cell: the address of a [`Table`] that has these cells.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::snapshot::{Native, Resolution};
-use crate::sync::{Acquire, AtomicBool, AtomicU64, Relaxed, Release, fence, owner_load};
+use crate::sync::{Acquire, AtomicBool, AtomicU64, OnceLock, Relaxed, Release, fence, owner_load};
 
 use super::memory::Block;
 use super::native::{self, Table};
@@ -369,16 +369,10 @@ impl Cells for Buckets {
     type Total = Observed;
 
     fn new(shape: &Shape) -> Self {
-        #[cfg(loom)]
-        let cells = Self::width(shape);
         Self {
             place: Place::new(),
             taken: AtomicBool::new(false),
-            #[cfg(not(loom))]
             cold: OnceLock::new(),
-            // Loom does not see what a `OnceLock` orders.
-            #[cfg(loom)]
-            cold: OnceLock::from(zeroed(cells)),
             cells: (BUCKET + shape.buckets) as u32,
             native: shape.native.clone(),
         }

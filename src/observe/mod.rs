@@ -44,7 +44,6 @@ mod slot;
 #[cfg(not(loom))]
 mod store;
 mod stream;
-#[cfg(not(loom))]
 mod summary;
 mod tally;
 #[cfg(all(test, not(loom)))]
@@ -71,7 +70,6 @@ pub use slot::{Place, Tag, stride};
 #[cfg(not(loom))]
 pub use store::{BATCH, Found, Store, prefetch};
 pub use stream::{Flush, Streamed};
-#[cfg(not(loom))]
 pub use summary::{Distribution, Promise};
 pub use tally::{Number, Tally, UpDown};
 #[cfg(not(loom))]
@@ -423,6 +421,11 @@ fn back_off(tries: &mut u32) {
 #[cfg(loom)]
 fn keep_until_exit() -> bool {
     true
+}
+
+#[cfg(loom)]
+fn with_flush<R>(f: impl FnOnce(&mut Flush) -> R) -> R {
+    f(&mut Flush::default())
 }
 
 #[cfg(not(loom))]

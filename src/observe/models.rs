@@ -21,6 +21,7 @@ mod passes;
 mod published;
 mod slots;
 mod streams;
+mod summary;
 mod totals;
 
 /// Runs a model over all interleavings with at most `preemptions` (0: all there are), and returns what it noted.

@@ -25,14 +25,14 @@ use super::epoch::soon;
 use super::window::{Ages, Part, Past, closed, is_open};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{
-    AcqRel, Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load, owner_load_ptr,
+    Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load, owner_load_ptr,
 };
 
 /// Buffers grow with the stream: a rare series costs some hundred bytes.
 #[cfg(not(loom))]
 const BUFFERS: [(u64, usize); 3] = [(0, 16), (48, 64), (512, 256)];
 #[cfg(loom)]
-const BUFFERS: [(u64, usize); 1] = [(0, 1)];
+const BUFFERS: [(u64, usize); 2] = [(0, 1), (2, 2)];
 
 const LEN: usize = 0;
 const COUNT: usize = 1;
@@ -300,8 +300,8 @@ impl Stream {
         // Release: pairs with the Acquire fence in `read` (I3).
         fence(Release);
         if let Some(fresh) = fresh {
-            // AcqRel: pairs with the Acquire in `read`; the page is seen as it was made.
-            let old = next.swap(fresh, AcqRel);
+            // Relaxed: the fence above carries the page as it was made, to the Acquire in `read`.
+            let old = next.swap(fresh, Relaxed);
             // SAFETY: no longer reachable for who pins from now on.
             unsafe { retire(old) };
         }
@@ -351,7 +351,7 @@ impl Stream {
     pub(crate) fn read(&self, ages: Ages, total: &mut Streamed) -> bool {
         let seq = self.seq.load(Acquire);
         let generation = seq >> 1;
-        // Acquire: pairs with the exchange in `flush`.
+        // Acquire: pairs with the Release fence in `flush`, before the exchange of the page.
         let page = self.pages[(generation & 1) as usize].load(Acquire);
         // SAFETY: null, or a page that is not freed while the epoch is pinned (I4).
         let Some(page) = (unsafe { page.as_ref() }) else {

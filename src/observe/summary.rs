@@ -3,10 +3,10 @@
 //! A slot is one cell: the address of the thread's stream, made on its first observation. The shared stream has one writer
 //! at a time, by a word that readers never take; it stays with its series.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
-use crate::sync::{Acquire, AtomicBool, Mutex, Relaxed, Release, lock, owner_load};
+use crate::sync::{Acquire, AtomicBool, Mutex, OnceLock, Relaxed, Release, lock, owner_load};
 
 use super::memory::Block;
 use super::pass::Pass;

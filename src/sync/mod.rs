@@ -10,10 +10,46 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, fence};
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, fence};
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::{Mutex, MutexGuard};
+pub(crate) use std::sync::{Mutex, MutexGuard, OnceLock};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+/// The methods of `std::sync::OnceLock` that are used here, with orderings that loom sees.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(crate) struct OnceLock<T> {
+    making: Mutex<()>,
+    is_made: AtomicBool,
+    value: std::sync::OnceLock<T>,
+}
+
+#[cfg(loom)]
+impl<T> OnceLock<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            making: Mutex::new(()),
+            is_made: AtomicBool::new(false),
+            value: std::sync::OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        // Acquire: pairs with the Release in `get_or_init`.
+        self.is_made.load(Acquire).then(|| self.value.get())?
+    }
+
+    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        if let Some(value) = self.get() {
+            return value;
+        }
+        let _making = lock(&self.making);
+        let value = self.value.get_or_init(make);
+        // Release: pairs with the Acquire in `get`.
+        self.is_made.store(true, Release);
+        value
+    }
+}
 
 /// Locks; a panic of an earlier holder is no reason for another.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

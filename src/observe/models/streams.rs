@@ -11,7 +11,8 @@ use super::super::stream::{Budget, Flush, Stream, Streamed};
 use super::super::window::Ages;
 use super::{reached, set};
 
-/// Values 1, 2, 3.. so that count and sum say which prefix it is; a buffer of one, so that every push but the first flushes.
+/// Values 1, 2, 3.. so that count and sum say which prefix it is. A buffer of one, and of two from the third value on: most
+/// pushes flush, and a page is replaced.
 fn streamed(stream: &Stream) -> Option<u64> {
     let mut total = Streamed::default();
     if !stream.read(Ages::ALL, &mut total) {

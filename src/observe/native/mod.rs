@@ -372,8 +372,8 @@ pub(super) unsafe fn publish(block: Block, fresh: Box<Table>) {
 pub(super) unsafe fn release(block: Block) {
     // SAFETY: by the caller's word.
     let cell = unsafe { block.cell(0) };
-    // Acquire: pairs with the Release in `publish`; who frees it sees it as it was made.
-    let old = cell.load(Acquire);
+    // Relaxed: owners have answered or are gone, which carries what they published.
+    let old = cell.load(Relaxed);
     // Relaxed: the pass that calls this is pinned, so the table outlives it.
     cell.store(0, Relaxed);
     // SAFETY: no longer reachable for who pins after this pass.

@@ -1,0 +1,139 @@
+//! A summary's series under loom: its shared stream, its streams in slots, and what becomes of them. Nothing is asked of
+//! quantiles, so that a stream is counts and sums; what a stream's reader sees is in [`streams`](super::streams).
+
+use std::sync::Arc;
+
+use crate::snapshot::sketch::Targets;
+
+use super::super::epoch::with_epochs;
+use super::super::slot::UNRECLAIMED_LIMIT;
+use super::super::thread::Thread;
+use super::super::{
+    Cells, Distribution, Engine, Outcome, Promise, Streamed, Tag, end, fold_idle, promote,
+};
+use super::{reached, set, spawn, total};
+
+fn summary(engine: &Engine) -> (Arc<Promise>, Arc<Distribution>) {
+    // Loom does not see what the lock orders that makes the budget.
+    engine.summary_memory();
+    let promise = Promise::new(Targets::new(&[]), None);
+    let series = Arc::new(Distribution::new(&promise));
+    (promise, series)
+}
+
+fn observe(engine: &Engine, thread: &Thread, series: &Distribution, value: f64) -> Outcome {
+    if Distribution::observe(thread, series.place().last(Tag::FIRST), value) {
+        return Outcome::Done;
+    }
+    series.observe_cold(engine, thread, Tag::FIRST, value, false)
+}
+
+fn seen(total: &Streamed) -> (u64, f64) {
+    (total.count, total.sum)
+}
+
+/// Two threads observe in a cold series, one at a time in the shared stream until it is hot, while it is read.
+#[test]
+fn a_shared_stream_has_one_writer_at_a_time() {
+    let seen = reached(2, || {
+        let engine = Arc::new(Engine::new());
+        let (_, series) = summary(&engine);
+        let writers = [1.0, 2.0].map(|value| {
+            let series = Arc::clone(&series);
+            spawn(&engine, move |engine, thread| {
+                let done = series.observe_cold(engine, thread, Tag::FIRST, value, false);
+                assert_eq!(done, Outcome::Done);
+            })
+        });
+        let early = seen(&total(&mut engine.pass(), &*series));
+        let prefixes = [(0, 0.0), (1, 1.0), (1, 2.0), (2, 3.0)];
+        assert!(prefixes.contains(&early), "torn: {early:?}");
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().unwrap());
+        let all = seen(&total(&mut engine.pass(), &*series));
+        assert_eq!(all, (2, 3.0), "lost");
+        assert!(series.place().slot().is_some(), "it was never promoted");
+        early.0
+    });
+    assert_eq!(seen, set(&[0, 1, 2]));
+}
+
+/// A thread makes its stream in a slot while a reader comes by.
+#[test]
+fn a_stream_is_seen_as_it_was_made() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let (promise, series) = summary(&engine);
+        promote(&engine, series.place(), Tag::FIRST, 1);
+        let owner = {
+            let series = Arc::clone(&series);
+            spawn(&engine, move |engine, thread| {
+                for value in [1.0, 2.0] {
+                    observe(engine, thread, &series, value);
+                }
+            })
+        };
+        let early = seen(&total(&mut engine.pass(), &*series));
+        let prefixes = [(0, 0.0), (1, 1.0), (2, 3.0)];
+        assert!(prefixes.contains(&early), "torn: {early:?}");
+        owner.join().unwrap();
+        // The thread is gone: its stream is folded, and freed.
+        for _ in 0..3 {
+            let mut pass = engine.pass();
+            pass.take_idle();
+            fold_idle(&mut pass, &promise, &*series);
+            let all = seen(&total(&mut pass, &*series));
+            assert_eq!(all, (2, 3.0), "lost or doubled");
+        }
+        early.0
+    });
+    assert_eq!(seen, set(&[0, 1, 2]));
+}
+
+/// The collector folds the stream of a retired series, frees it, and gives the slot to another series.
+#[test]
+fn a_slot_with_a_stream_is_used_again() {
+    let seen = with_epochs(|| {
+        reached(2, || {
+            let engine = Arc::new(Engine::new());
+            let (promise, old) = summary(&engine);
+            let (_, new) = summary(&engine);
+            let (_, overflow) = summary(&engine);
+            promote(&engine, old.place(), Tag::FIRST, 1);
+            engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+            let owner = {
+                let (old, new, overflow) =
+                    (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));
+                spawn(&engine, move |engine, thread| {
+                    for _ in 0..2 {
+                        if observe(engine, thread, &old, 1.0) == Outcome::Stale {
+                            observe(engine, thread, &overflow, 1.0);
+                        }
+                    }
+                    observe(engine, thread, &new, 2.0);
+                })
+            };
+            let retired = engine.pass().retire(old.place());
+            drop(engine.pass());
+            let mut pass = engine.pass();
+            let reused = end(&mut pass, &promise, &*old, retired, Some(&*overflow));
+            pass.let_go();
+            if reused {
+                assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+                assert!(total(&mut pass, &*new).count <= 1, "another's stream");
+            }
+            drop(pass);
+            owner.join().unwrap();
+            let mut pass = engine.pass();
+            let mut olds = total(&mut pass, &*overflow);
+            if !reused {
+                old.read(&mut pass, retired.slot(), &mut olds);
+            }
+            let news = total(&mut pass, &*new);
+            assert_eq!((seen(&olds), seen(&news)), ((2, 2.0), (1, 2.0)), "{reused}");
+            reused
+        })
+    });
+    assert_eq!(seen, set(&[false, true]));
+}
