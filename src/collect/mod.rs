@@ -3,6 +3,8 @@
 mod collected;
 mod registry;
 mod selves;
+#[cfg(all(test, not(miri)))]
+mod tests;
 
 pub use collected::{Collect, Collected};
 pub use registry::{Registry, registry};

@@ -129,3 +129,39 @@ impl Rewritten {
         self.all
     }
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use crate::declare::desc::{Desc, Names};
+    use crate::declare::family::Family;
+    use crate::observe::Tally;
+    use crate::snapshot::Kind;
+
+    use super::*;
+
+    /// The series ends, and its cells are another label set's, between an update and its exemplar.
+    #[test]
+    fn an_exemplar_that_comes_late_is_dropped() {
+        let desc = Desc::new("late_total", Kind::Counter, Names::Fixed(&["x"]));
+        let family = Family::<Tally<u64>>::new(desc);
+        let found = family.with(&["a"]);
+        let late = (found.cells, found.tag, found.index);
+        let exemplar = |(cells, tag, index)| {
+            let family = &family;
+            let found = Found {
+                family,
+                cells,
+                tag,
+                index,
+            };
+            keep(found, (0, 1), 1.0, &[("trace_id", "1f")]);
+            let mut seen = 0;
+            family.exemplars().read(index, |_, _| seen += 1);
+            seen
+        };
+        assert!(family.remove(&["a"]));
+        assert_eq!(exemplar(late), 0);
+        let found = family.with(&["b"]);
+        assert_eq!(exemplar((found.cells, found.tag, found.index)), 1);
+    }
+}

@@ -391,7 +391,7 @@ impl<'e> Pass<'e> {
     }
 
     /// Whether every shard whose slab has the slot (I5) has answered a request that came after the series was retired.
-    fn has_been_answered(&self, retired: Retired) -> bool {
+    pub(super) fn has_been_answered(&self, retired: Retired) -> bool {
         if retired.ticket > self.collector.requested {
             return false;
         }

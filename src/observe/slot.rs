@@ -228,6 +228,12 @@ impl Slots {
             .next
     }
 
+    /// Slots of retired series that wait to be used again.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn unreclaimed(&self) -> u64 {
+        self.unreclaimed.load(Relaxed)
+    }
+
     /// Counts slots that wait to be used again, or gauges, whose slot is `OPEN`; up or down.
     pub(crate) fn waiting(&self, slot: u64, more: i64) {
         let count = match slot {

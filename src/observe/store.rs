@@ -370,6 +370,10 @@ impl Table {
     }
 
     fn put(&mut self, line: Line, texts: &[&str]) {
+        debug_assert!(
+            TABLES.with(|reached| reached.len.get() == 0),
+            "a look-up can reach what is written (I2)"
+        );
         let at = match self.place(line.hash, texts) {
             Ok(at) => {
                 self.lines[at].which = line.which;
@@ -535,6 +539,18 @@ mod tests {
             assert_eq!(*store.find(3, &["a"]).unwrap().series, round);
             assert!(store.find(3, &["b"]).is_none());
         }
+    }
+
+    /// Else every thread's list of tables grows with every store there ever was.
+    #[test]
+    fn places_are_used_again() {
+        let first = Store::<u32>::new().place;
+        let last = (0..1000).map(|_| Store::<u32>::new().place).max();
+        // Other tests have some, too.
+        assert!(
+            last.is_some_and(|last| last < first + 500),
+            "{last:?} {first}"
+        );
     }
 
     #[test]

@@ -139,3 +139,220 @@ fn a_slot_changes_hands() {
     }
     assert!(engine.slots.high_water() < 10, "the same few slots");
 }
+
+/// Only benchmarks would have noticed.
+#[test]
+fn every_kind_gets_slots_after_enough_updates() {
+    let (engine, thread) = (Engine::new(), Thread::new());
+    let first = Tag::FIRST;
+    let integer = Tally::<u64>::new(&());
+    let float = Tally::<f64>::new(&());
+    let up_down = UpDown::new(&());
+    let fixed = Buckets::new(&Shape::fixed(3));
+    let native = Buckets::new(&Shape {
+        buckets: 1,
+        native: Some(std::sync::Arc::new(crate::snapshot::Resolution {
+            schema: 0,
+            limit: 8,
+            zero_threshold: 0.0,
+        })),
+    });
+    let targets = crate::snapshot::sketch::Targets::new(&[(0.5, 0.05)]);
+    let summary = Distribution::new(&Promise::new(targets, None));
+    let update = || {
+        integer.add_cold(&engine, &thread, first, 1, false);
+        float.add_cold(&engine, &thread, first, 1.0, false);
+        up_down.add_cold(&engine, &thread, first, 1, 0, false);
+        fixed.observe_cold(&engine, &thread, first, (0, 1.0, 1), false);
+        native.observe_cold(&engine, &thread, first, (0, 1.0, 1), false);
+        summary.observe_cold(&engine, &thread, first, 1.0, false);
+    };
+    let slots = || {
+        let places = [
+            integer.place(),
+            float.place(),
+            up_down.place(),
+            fixed.place(),
+            native.place(),
+            summary.place(),
+        ];
+        places.map(|place| place.slot().is_some())
+    };
+    (1..PROMOTE_AFTER).for_each(|_| update());
+    assert_eq!(slots(), [false; 6]);
+    update();
+    assert_eq!(slots(), [true; 6]);
+    // From here on in slots.
+    (0..PROMOTE_AFTER).for_each(|_| update());
+    let count = 2 * PROMOTE_AFTER;
+    assert_eq!(total(&engine, &integer), count);
+    assert_eq!(total(&engine, &float), count as f64);
+    assert_eq!(total(&engine, &up_down), count as i64);
+    assert_eq!(total(&engine, &fixed).count(), count);
+    assert_eq!(total(&engine, &native).count(), count);
+    assert_eq!(total(&engine, &summary).count, count);
+    thread.leave(&engine);
+}
+
+/// A reader that cannot read a block gets a copy from the owner; one that never asked would try for ever.
+#[test]
+fn a_reader_asks_the_owner_for_a_copy() {
+    let engine = Engine::new();
+    let histogram = Buckets::new(&Shape::fixed(1));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let observe = |thread: &Thread| {
+        let what = (0, 1.0, 1);
+        if !Buckets::observe(thread, histogram.place().last(Tag::FIRST), 0, 1.0, 1) {
+            histogram.observe_cold(&engine, thread, Tag::FIRST, what, true);
+        }
+    };
+    let ready = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let thread = Thread::new();
+            observe(&thread);
+            ready.wait();
+            while !done.load(Relaxed) {
+                observe(&thread);
+            }
+            thread.leave(&engine);
+        });
+        ready.wait();
+        let mut pass = engine.pass();
+        let mut direct = None;
+        let mut tries = 0;
+        pass.blocks(histogram.place().slot(), 4, |block, _| {
+            tries += 1;
+            assert!(tries < 10_000, "nobody was asked");
+            // As if the owner were too quick each time: only another block will do.
+            // SAFETY: four cells.
+            let address = std::ptr::from_ref(unsafe { block.cell(0) });
+            *direct.get_or_insert(address) != address
+        });
+        assert_eq!(engine.stats.asked.load(Relaxed), 1);
+        drop(pass);
+        done.store(true, Relaxed);
+    });
+}
+
+/// Two threads would write one shard: the one that left it in a destructor of its thread-locals, and the next one.
+#[test]
+fn a_thread_that_left_its_shard_has_no_cells() {
+    let (engine, thread) = (Engine::new(), Thread::new());
+    let tally = Tally::<u64>::new(&());
+    tally.add_cold(&engine, &thread, Tag::FIRST, 1, true);
+    let last = tally.place().last(Tag::FIRST);
+    assert!(Tally::add(&thread, last, 1_u64));
+    thread.leave(&engine);
+    assert!(!Tally::add(&thread, last, 1_u64));
+}
+
+/// After 65 536 of them the whole process stayed cold.
+#[test]
+fn slots_of_families_that_are_gone_wait_no_longer() {
+    let (engine, thread) = (Engine::new(), Thread::new());
+    let tally = Tally::<u64>::new(&());
+    tally.add_cold(&engine, &thread, Tag::FIRST, 1, true);
+    let retired = engine.pass().retire(tally.place());
+    assert_eq!(engine.slots.unreclaimed(), 1);
+    // Its family is dropped before it ended.
+    engine.abandon::<Tally<u64>>(&(), true, retired.slot().into_iter());
+    drop(engine.pass());
+    assert_eq!(engine.slots.unreclaimed(), 0);
+    thread.leave(&engine);
+}
+
+#[test]
+fn owners_are_asked_where_something_was_retired_and_else_not() {
+    let (engine, thread) = (Engine::new(), Thread::new());
+    let tally = Tally::<u64>::new(&());
+    tally.add_cold(&engine, &thread, Tag::FIRST, 1, true);
+    let last = tally.place().last(Tag::FIRST);
+    for _ in 0..3 {
+        drop(engine.pass());
+        assert!(Tally::add(&thread, last, 1_u64), "a request for nothing");
+    }
+    let other = Tally::<u64>::new(&());
+    other.add_cold(&engine, &thread, Tag::FIRST, 1, true);
+    engine.pass().retire(other.place());
+    drop(engine.pass());
+    assert!(!Tally::add(&thread, last, 1_u64), "nobody was asked");
+    thread.leave(&engine);
+}
+
+/// A thread that takes over a shard with an unanswered request, for one update of a cold series, held it up for as long
+/// as it slept.
+#[test]
+fn a_thread_answers_what_the_last_owner_of_its_shard_left() {
+    let (engine, first, next) = (Engine::new(), Thread::new(), Thread::new());
+    let [hot, cold] = [(); 2].map(|()| Tally::<u64>::new(&()));
+    hot.add_cold(&engine, &first, Tag::FIRST, 1, true);
+    let retired = engine.pass().retire(hot.place());
+    drop(engine.pass());
+    first.leave(&engine);
+    cold.add_cold(&engine, &next, Tag::FIRST, 1, false);
+    assert!(engine.pass().has_been_answered(retired));
+    next.leave(&engine);
+}
+
+/// Slots far above what a thread ever used do not wait for it, and those that it has do.
+#[test]
+fn a_sleeper_holds_up_the_slots_that_it_has() {
+    let (engine, sleeper, worker) = (Engine::new(), Thread::new(), Thread::new());
+    let tallies: Vec<_> = (0..100).map(|_| Tally::<u64>::new(&())).collect();
+    tallies[0].add_cold(&engine, &sleeper, Tag::FIRST, 1, true);
+    for tally in &tallies {
+        tally.add_cold(&engine, &worker, Tag::FIRST, 1, true);
+    }
+    let retired: Vec<_> = {
+        let mut pass = engine.pass();
+        tallies
+            .iter()
+            .map(|tally| pass.retire(tally.place()))
+            .collect()
+    };
+    drop(engine.pass());
+    // The worker comes by; the sleeper does not.
+    tallies[0].add_cold(&engine, &worker, Tag::FIRST, 1, true);
+    let pass = engine.pass();
+    let answered = retired
+        .iter()
+        .filter(|retired| pass.has_been_answered(**retired));
+    assert!((80..100).contains(&answered.count()));
+    assert!(!pass.has_been_answered(retired[0]));
+    drop(pass);
+    tallies[0].add_cold(&engine, &sleeper, Tag::FIRST, 1, true);
+    let pass = engine.pass();
+    assert!(
+        retired
+            .iter()
+            .all(|retired| pass.has_been_answered(*retired))
+    );
+    drop(pass);
+    sleeper.leave(&engine);
+    worker.leave(&engine);
+}
+
+/// More slots than one pass may clear are cleared by several, and none is lost.
+#[test]
+fn slots_of_a_large_family_are_freed_in_several_passes() {
+    const SLOTS: u64 = if cfg!(miri) { 100 } else { 200_000 };
+    let (engine, thread) = (Engine::new(), Thread::new());
+    let tally = Tally::<u64>::new(&());
+    tally.add_cold(&engine, &thread, Tag::FIRST, 1, true);
+    let slots: Vec<_> = (0..SLOTS)
+        .map(|_| engine.slots.allocate(1).unwrap())
+        .collect();
+    let high_water = engine.slots.high_water();
+    engine.abandon::<Tally<u64>>(&(), false, slots.iter().copied());
+    for _ in 0..10 {
+        drop(engine.pass());
+    }
+    let mut again: Vec<_> = (0..SLOTS)
+        .map(|_| engine.slots.allocate(1).unwrap())
+        .collect();
+    again.sort_unstable();
+    assert_eq!(again, slots);
+    assert_eq!(engine.slots.high_water(), high_water);
+    thread.leave(&engine);
+}

@@ -1,0 +1,91 @@
+//! What series that have ended leave behind: nothing on a snapshot that is used again, no exemplar under other labels.
+
+use crate::declare::Counter;
+use crate::snapshot::{Snapshot, Value};
+
+use super::Registry;
+
+fn family(registry: &Registry) -> Counter<[&'static str; 1]> {
+    let builder = Counter::<()>::builder("c_total", "").labels(["x"]);
+    builder.register(registry).expect("a free name")
+}
+
+fn labels(snapshot: &Snapshot) -> Vec<String> {
+    let family = snapshot.family("c_total").expect("it is registered");
+    let series = family.series();
+    let labels = series.map(|(labels, _)| labels.get("x").expect("its label").into_owned());
+    labels.filter(|label| label != "__overflow__").collect()
+}
+
+/// Passes until the slots and cells of what was removed are free again.
+fn settle(registry: &Registry) {
+    (0..300).for_each(|_| {
+        drop(registry.snapshot());
+        std::thread::yield_now();
+    });
+}
+
+/// Its text was taken to be the one that the snapshot had.
+#[test]
+fn a_removed_series_is_gone_from_a_snapshot_that_is_used_again() {
+    let registry = Registry::new();
+    let family = family(&registry);
+    ["a", "b", "c"]
+        .iter()
+        .for_each(|label| family.with([*label]).inc());
+    let mut snapshot = registry.snapshot();
+    assert_eq!(labels(&snapshot), ["a", "b", "c"]);
+    family.remove(["b"]);
+    registry.snapshot_into(&mut snapshot);
+    assert_eq!(labels(&snapshot), ["a", "c"]);
+    settle(&registry);
+    family.with(["d"]).inc();
+    registry.snapshot_into(&mut snapshot);
+    let mut now = labels(&snapshot);
+    now.sort();
+    assert_eq!(now, ["a", "c", "d"]);
+}
+
+fn exemplars(registry: &Registry) -> Vec<String> {
+    let page = crate::encode::open_metrics(&registry.snapshot());
+    let lines = page.lines().filter(|line| line.contains("trace_id"));
+    lines.map(str::to_owned).collect()
+}
+
+/// A trace id stood under the labels of the series that had the place next.
+#[test]
+fn exemplars_end_with_their_series() {
+    let registry = Registry::new();
+    let family = family(&registry);
+    family.with(["a"]).inc_with(&[("trace_id", "1f")]);
+    assert_eq!(exemplars(&registry).len(), 1);
+    family.remove(["a"]);
+    settle(&registry);
+    family.with(["b"]).inc();
+    assert_eq!(exemplars(&registry), [""; 0]);
+}
+
+/// The same for an update through a handle that was there before.
+#[test]
+fn an_exemplar_of_a_stale_handle_is_no_other_series() {
+    let registry = Registry::new();
+    let family = family(&registry);
+    let stale = family.with(["a"]);
+    stale.inc();
+    family.remove(["a"]);
+    settle(&registry);
+    family.with(["b"]).inc();
+    stale.inc_with(&[("trace_id", "1f")]);
+    assert!(
+        exemplars(&registry)
+            .iter()
+            .all(|line| !line.contains("\"b\""))
+    );
+    let snapshot = registry.snapshot();
+    let family = snapshot.family("c_total").expect("it is registered");
+    let all = family.series().map(|(_, value)| match value {
+        Value::Counter(n) => n.as_f64(),
+        _ => unreachable!("a counter"),
+    });
+    assert_eq!(all.sum::<f64>(), 3.0);
+}
