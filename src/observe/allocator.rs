@@ -208,3 +208,30 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Allocator<A> {
         new
     }
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    /// Of this thread alone: the tests beside it have the system's allocator.
+    #[test]
+    fn what_is_allocated_is_counted_and_what_is_freed() {
+        let allocator = Allocator::new();
+        let layout = Layout::from_size_align(4096, 8).expect("a layout");
+        let bytes = || allocated(&mut engine().pass());
+        for _ in 0..2 {
+            let before = bytes();
+            // SAFETY: the layout is not empty, and what was allocated is freed with it.
+            unsafe {
+                let at = allocator.alloc(layout);
+                let now = bytes();
+                assert_eq!(now.bytes - before.bytes, 4096);
+                assert_eq!(now.allocations - before.allocations, 1);
+                allocator.dealloc(at, layout);
+            }
+            assert_eq!(bytes().bytes, before.bytes);
+            // Again in this thread's own cells.
+            count_allocations();
+        }
+    }
+}
