@@ -123,12 +123,14 @@ quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_b
     slots::a_slot_of_a_free_shard_is_used_again totals::in_flight_is_never_below_zero
     totals::in_flight_is_never_below_zero_when_cold totals::in_flight_is_never_below_zero_across_retirement
     totals::in_flight_is_never_below_zero_across_retirement_when_cold slots::a_copied_place_carries_the_zeroes slots::a_slot_is_used_again
+    slots::a_slot_is_used_again_under_two_requests
     slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again"
 tables="native::a_table_read_is_a_prefix native::an_owner_answers_with_a_table native::a_replaced_table_outlives_its_readers
     native::a_slot_with_a_table_is_used_again"
 published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_not_there"
-stream=streams::a_stream_read_is_a_prefix
+stream="streams::a_stream_read_is_a_prefix streams::a_stream_read_is_a_prefix_while_it_grows"
 summary="summary::a_shared_stream_has_one_writer_at_a_time summary::a_stream_is_seen_as_it_was_made
+    summary::a_summary_starts_over_beside_a_writer
     summary::a_slot_with_a_stream_is_used_again"
 kept="kept::a_kept_word_has_its_part kept::a_kept_word_that_has_gone_does_not_come_back"
 some="$kept $published $quick $tables"

@@ -245,7 +245,8 @@ impl Cells for Distribution {
     fn release(_: &Arc<Promise>) -> fn(Block) {
         |block| {
             // SAFETY: the block has one cell; nobody writes it any more.
-            let address = unsafe { block.cell(0) }.load(Acquire) as usize;
+            // Relaxed: owners have answered or are gone, which carries what they made.
+            let address = unsafe { block.cell(0) }.load(Relaxed) as usize;
             if address != 0 {
                 // SAFETY: made in `own_stream`; no owner and no other reader is left, as passes are serialised.
                 drop(unsafe {

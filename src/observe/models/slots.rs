@@ -95,6 +95,54 @@ fn a_slot_is_used_again() {
     assert_eq!(reused, set(&[false, true]), "{seen:?}");
 }
 
+/// Two requests are under way at once. An owner that answers the first and sees the second early answers that one as well:
+/// then it has to see what was retired before it.
+#[test]
+fn a_slot_is_used_again_under_two_requests() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let [other, old, new, overflow] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+        promote(&engine, other.place(), Tag::FIRST, 1);
+        promote(&engine, old.place(), Tag::FIRST, 1);
+        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+        let thread = Thread::new();
+        inc(&engine, &thread, &old, Tag::FIRST);
+        let owner = {
+            let (engine, old, overflow) =
+                (Arc::clone(&engine), Arc::clone(&old), Arc::clone(&overflow));
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    if inc(&engine, &thread, &old, Tag::FIRST) == Outcome::Stale {
+                        inc(&engine, &thread, &overflow, Tag::FIRST);
+                    }
+                }
+                thread
+            })
+        };
+        engine.pass().retire(other.place());
+        // The first request is sent.
+        let retired = engine.pass().retire(old.place());
+        // The second one; then it may have been answered.
+        drop(engine.pass());
+        let mut pass = engine.pass();
+        let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
+        drop(pass);
+        if reused {
+            assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+        }
+        let thread = owner.join().unwrap();
+        let mut pass = engine.pass();
+        let mut olds = total(&mut pass, &*overflow);
+        if !reused {
+            old.read(&mut pass, retired.slot(), &mut olds);
+        }
+        assert_eq!((olds, total(&mut pass, &*new)), (3, 0), "reused: {reused}");
+        drop((pass, thread));
+        reused
+    });
+    assert_eq!(seen, set(&[false, true]));
+}
+
 #[test]
 fn a_slot_is_used_again_while_its_shard_grows() {
     let seen = reuse(true);

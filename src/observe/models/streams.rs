@@ -34,8 +34,20 @@ fn push(stream: &Stream, values: std::ops::RangeInclusive<u32>) {
 
 #[test]
 fn a_stream_read_is_a_prefix() {
-    let seen = reached(2, || {
-        let stream = Arc::new(Stream::new(&Budget::new(), Ages::ALL, 1));
+    stream_reads_are_prefixes(0);
+}
+
+/// The same with pages that are replaced by larger ones.
+#[test]
+fn a_stream_read_is_a_prefix_while_it_grows() {
+    stream_reads_are_prefixes(1 << 20);
+}
+
+fn stream_reads_are_prefixes(memory: u64) {
+    let seen = reached(2, move || {
+        let budget = Budget::new();
+        budget.set(memory);
+        let stream = Arc::new(Stream::new(&budget, Ages::ALL, 1));
         let owner = {
             let stream = Arc::clone(&stream);
             thread::spawn(move || push(&stream, 1..=4))

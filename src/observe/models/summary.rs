@@ -10,6 +10,7 @@ use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
     Cells, Distribution, Engine, Outcome, Promise, Streamed, Tag, end, fold_idle, promote,
+    start_over,
 };
 use super::{reached, set, spawn, total};
 
@@ -57,6 +58,29 @@ fn a_shared_stream_has_one_writer_at_a_time() {
         early.0
     });
     assert_eq!(seen, set(&[0, 1, 2]));
+}
+
+/// A series starts over while a thread writes its shared stream, and another one after it.
+#[test]
+fn a_summary_starts_over_beside_a_writer() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+        let (promise, series) = summary(&engine);
+        observe(&engine, &Thread::new(), &series, 5.0);
+        let writer = {
+            let series = Arc::clone(&series);
+            spawn(&engine, move |engine, thread| {
+                observe(engine, thread, &series, 1.0);
+            })
+        };
+        start_over(&engine.pass(), &promise, &*series, None);
+        writer.join().unwrap();
+        let (count, sum) = seen(&total(&mut engine.pass(), &*series));
+        (count, sum as u64)
+    });
+    // The writer came later, earlier, or had the stream, which then was left alone.
+    assert_eq!(seen, [(1, 1), (0, 0), (2, 6)].into());
 }
 
 /// A thread makes its stream in a slot while a reader comes by.

@@ -100,7 +100,7 @@ fn an_adopted_shard_goes_on_where_it_was() {
 /// A counts up in a place that is new to the reader and hands the work to B, which counts down in its own.
 #[test]
 fn in_flight_is_never_below_zero() {
-    let seen = reached(3, || {
+    let seen = reached(4, || {
         let engine = Arc::new(Engine::new());
         let in_flight = Arc::new(UpDown::new(&()));
         promote(&engine, in_flight.place(), Tag::FIRST, 2);
