@@ -422,6 +422,10 @@ mod tests {
                 "text/plain;version=1.0.0",
                 "text/plain; version=1.0.0; charset=utf-8; escaping=underscores",
             ),
+            (
+                "text/plain;escaping=underscores",
+                "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
+            ),
             ("text/plain;version=1.0.0;escaping=allow-utf8", TEXT_1),
             (
                 "application/openmetrics-text;escaping=nonsense",
@@ -435,6 +439,32 @@ mod tests {
             assert_eq!(chosen(ALL, accept), content_type, "{accept}");
         }
         assert_eq!(Format::TEXT.escaping(), Escaping::Underscores);
+        let dots = Format::negotiate("text/plain;escaping=dots");
+        assert_eq!(dots.escaping(), Escaping::Dots);
+    }
+
+    /// Each hides or shows a second member, which would win.
+    #[test]
+    fn quotes_hide_separators_and_a_backslash_hides_a_quote() {
+        for (value, content_type) in [
+            (r#""""#, OPENMETRICS),
+            (r#""a""#, OPENMETRICS),
+            (r#""ab""#, OPENMETRICS),
+            (r#""\"""#, OPENMETRICS),
+            (r#""\\""#, OPENMETRICS),
+            (r#"",""#, OPENMETRICS),
+            (r#"""#, TEXT),
+            (r#""\""#, TEXT),
+            (r#""\\\""#, TEXT),
+            // Outside quotes a backslash hides nothing.
+            (r#"\""#, TEXT),
+        ] {
+            for blank in ["", " "] {
+                let accept =
+                    format!("text/plain;q=0.5;x={blank}{value},application/openmetrics-text");
+                assert_eq!(chosen(ALL, &accept), content_type, "{accept}");
+            }
+        }
     }
 
     proptest! {

@@ -305,3 +305,84 @@ pub(super) fn suffixes(kind: Kind) -> &'static [&'static str] {
         _ => &[""],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{Escaping, Options};
+    use crate::snapshot::{GaugeMerge, Meta, Snapshot};
+
+    /// One series without labels of its own in each family.
+    fn page(families: impl IntoIterator<Item = (&'static str, &'static str, Values)>) -> String {
+        let mut snapshot = Snapshot::default();
+        for (name, constant, values) in families {
+            let meta = Meta {
+                name: name.into(),
+                help: "".into(),
+                unit: "".into(),
+                kind: match values {
+                    Values::Histogram { .. } => Kind::Histogram,
+                    _ => Kind::Gauge,
+                },
+                merge: GaugeMerge::Sum,
+                utf8: true,
+                constant: constant.to_owned(),
+            };
+            let mut family = Family::new(meta, values);
+            family.texts.push("", 0);
+            snapshot.families.push(family);
+        }
+        let mut page = Vec::new();
+        let options = Options::new().escaping(Escaping::AllowUtf8);
+        options.text_into(&snapshot, &mut page);
+        String::from_utf8(page).unwrap()
+    }
+
+    #[test]
+    fn names_and_constant_labels_share_one_pair_of_braces() {
+        let families = ["a", "b", "c.d", "e.f"].into_iter();
+        let families = families.zip(["", "x=\"y\"", "", "x=\"y\""]);
+        let written =
+            page(families.map(|(name, constant)| (name, constant, Values::Gauge(vec![1.0]))));
+        let samples: Vec<_> = written
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect();
+        assert_eq!(
+            samples,
+            ["a 1", "b{x=\"y\"} 1", "{\"c.d\"} 1", "{\"e.f\",x=\"y\"} 1"]
+        );
+    }
+
+    /// They are prepared anew only where they are others than before.
+    #[test]
+    fn every_histogram_has_its_own_bounds() {
+        let all: [&[f64]; 6] = [&[], &[1.0], &[1.0], &[2.0], &[2.0, 3.0], &[]];
+        let histogram = |bounds: &[f64]| Values::Histogram {
+            bounds: bounds.into(),
+            counts: vec![1; bounds.len() + 1],
+            sums: vec![0.0],
+            natives: None,
+        };
+        let written = page(all.map(|bounds| ("h", "", histogram(bounds))));
+        let les = written
+            .lines()
+            .filter_map(|line| line.strip_prefix("h_bucket{le="));
+        assert_eq!(
+            les.collect::<Vec<_>>(),
+            [
+                "\"+Inf\"} 1",
+                "\"1.0\"} 1",
+                "\"+Inf\"} 2",
+                "\"1.0\"} 1",
+                "\"+Inf\"} 2",
+                "\"2.0\"} 1",
+                "\"+Inf\"} 2",
+                "\"2.0\"} 1",
+                "\"3.0\"} 2",
+                "\"+Inf\"} 3",
+                "\"+Inf\"} 1",
+            ]
+        );
+    }
+}

@@ -53,12 +53,12 @@ impl Gathered {
                 let Some(&there) = names.get(family.name()) else {
                     // Those of one registry stand together already.
                     if of > 0
-                        && let Some(other) = stems.clash(exposed(family), |other| exposed(other))
+                        && let Some(other) = stems.clash(exposed(family), exposed)
                     {
                         misfit(Error::beside(family.name(), other.name()));
                         continue;
                     }
-                    stems.insert(exposed(family), &family);
+                    stems.insert(exposed(family), family);
                     names.insert(family.name(), page.len());
                     page.push(Place::In(of, at));
                     continue;

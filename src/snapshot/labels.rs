@@ -337,5 +337,93 @@ mod tests {
         assert_eq!(cuts(&texts), [&[][..], &[2, 1, 1, 0], &[], &[2, 1]]);
         texts.truncate(2);
         assert_eq!(cuts(&texts), [&[][..], &[2, 1, 1, 0]]);
+        assert_eq!(texts.len_of_text(), "c".len() + r#"ab="c",d="""#.len());
+        texts.push(r#"x="yz""#, 3);
+        assert_eq!(texts.get(2), r#"x="yz""#);
+        assert_eq!(cuts(&texts), [&[][..], &[2, 1, 1, 0], &[1, 2]]);
+        texts.set_created(2, 5);
+        assert_eq!(texts.created(2), 5);
+        texts.truncate(1);
+        texts.push(r#"y="""#, 0);
+        assert_eq!(cuts(&texts), [&[][..], &[1, 0]]);
+    }
+
+    #[test]
+    fn keys_that_follow_each_other_are_found() {
+        let mut texts = Texts::default();
+        for (i, key) in [3, 4, 5, 7].into_iter().enumerate() {
+            texts.put(i, key, |_| 0);
+        }
+        for (at, first, len, there) in [
+            (0, 3, 0, true),
+            (0, 3, 1, true),
+            (0, 3, 2, true),
+            (1, 4, 2, true),
+            (3, 7, 1, true),
+            (0, 4, 1, false),
+            (0, 4, 2, false),
+            (0, 3, 4, false),
+            (2, 6, 2, false),
+            (3, 7, 2, false),
+            (5, 7, 0, false),
+        ] {
+            assert_eq!(
+                texts.has(at, first, len),
+                there,
+                "{len} from {first} at {at}"
+            );
+        }
+    }
+
+    /// A pair takes at most 127 bytes with four more.
+    #[test]
+    fn long_labels_have_no_cuts() {
+        for (name, value, cut) in [
+            (1, 122, true),
+            (1, 123, false),
+            (61, 62, true),
+            (62, 62, false),
+        ] {
+            let mut texts = Texts::default();
+            let label = ("n".repeat(name), "v".repeat(value));
+            texts.push(&text(&[(&label.0, &label.1)]), 0);
+            let lengths = [name as u8, value as u8];
+            let wanted = if cut { &lengths[..] } else { &[] };
+            assert_eq!(
+                texts.iter().next().unwrap().cuts,
+                wanted,
+                "{name} and {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_set_of_labels_has_one_ordered_text() {
+        let sets = [r#"a="2",b="x\"y""#, r#"b="x\"y",a="2""#];
+        assert_eq!(sets.map(ordered), [sets[0]; 2]);
+        assert!(matches!(ordered(sets[0]), Cow::Borrowed(_)));
+        assert_eq!(ordered(""), "");
+    }
+
+    /// A copy has no memory to spare.
+    #[test]
+    fn memory_is_counted() {
+        let mut texts = Texts::default();
+        for _ in 0..3 {
+            texts.push(r#"a="b""#, 0);
+        }
+        let each = r#"a="b""#.len() + 2 + size_of::<(usize, u64, u32, u32)>();
+        assert_eq!(texts.clone().bytes(), 3 * each);
+        let text = text(&[("name", "value"), ("a", "")]);
+        assert_eq!(text.capacity(), text.len());
+    }
+
+    /// It is not given back in between, when others could have it.
+    #[test]
+    fn a_thread_uses_the_memory_of_a_text_again() {
+        let place = || with_text([("name", "value")].into_iter(), str::as_ptr);
+        let first = place();
+        let _others: Vec<_> = (1..256).map(Vec::<u8>::with_capacity).collect();
+        assert_eq!(place(), first);
     }
 }

@@ -247,6 +247,19 @@ mod tests {
         assert_eq!(of(4.0_f64.next_up(), -1), 2);
     }
 
+    #[test]
+    fn subnormal_numbers_have_buckets_of_their_own() {
+        for exponent in 0..52 {
+            let (power, octave) = (f64::from_bits(1 << exponent), exponent - 1074);
+            for schema in COARSEST..=FINEST {
+                let bucket = coarser(octave << 8, (FINEST - schema) as u32);
+                assert_eq!(of(power, schema), bucket, "{power:e}, schema {schema}");
+            }
+            assert_eq!(upper(octave, 0), power);
+            assert_eq!(of(power.next_up(), 0), octave + 1, "above {power:e}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn a_number_is_at_most_its_bound_and_above_the_one_below(bits in 1..MAX_BITS, schema in COARSEST..=FINEST) {

@@ -381,6 +381,122 @@ mod tests {
         proptest::collection::vec(value, 0..60)
     }
 
+    #[test]
+    fn a_histogram_says_all_that_it_holds() {
+        let native = of(&[-8.0, -1.0, -1.0, 0.0, 0.5, -0.25, 3.0, 4.0], 2, 0.5);
+        assert_eq!((native.schema(), native.zero_threshold()), (2, 0.5));
+        assert_eq!((native.zero_count(), native.count()), (3, 8));
+        assert_eq!(native.positive(), [(7, 1), (8, 1)]);
+        assert_eq!(native.negative(), [(0, 2), (12, 1)]);
+        assert_eq!(native.upper_bound(8), 4.0);
+    }
+
+    #[test]
+    fn a_resolution_has_limits() {
+        let refusal = |schema, limit, zero_threshold| {
+            let resolution = Resolution {
+                schema,
+                limit,
+                zero_threshold,
+            };
+            resolution.check().err()
+        };
+        let (ok, schema) = (None, Some("need a schema from -4 to 8"));
+        let limit = Some("need a limit of 8 to 8192 native buckets");
+        let zero = Some("need a zero threshold from 0 to 1e300");
+        for (at, refused) in [(-5, schema), (-4, ok), (8, ok), (9, schema)] {
+            assert_eq!(refusal(at, 160, 1.0), refused, "{at}");
+        }
+        for (at, refused) in [(7, limit), (8, ok), (8192, ok), (8193, limit)] {
+            assert_eq!(refusal(0, at, 1.0), refused, "{at}");
+        }
+        for (at, refused) in [
+            (0.0_f64.next_down(), zero),
+            (-0.0, ok),
+            (1e300_f64.next_down(), ok),
+            (1e300, zero),
+            (f64::NAN, zero),
+        ] {
+            assert_eq!(refusal(0, 160, at), refused, "{at}");
+        }
+        assert_eq!(Resolution::ZERO, 2.0_f64.powi(-128));
+    }
+
+    #[test]
+    fn the_finest_becomes_as_coarse_as_is_asked_for() {
+        let mut native = of(&[1.0, -2.0, 0.0], 3, 0.5);
+        native.reset();
+        assert_eq!(native, Native::finest());
+        assert_eq!(native.schema, FINEST);
+        for (schema, zero_threshold) in [(5, 0.25), (6, 0.125)] {
+            native.coarsen(&Resolution {
+                schema,
+                limit: 8,
+                zero_threshold,
+            });
+            assert_eq!((native.schema, native.zero_threshold), (5, 0.25));
+        }
+    }
+
+    /// Three buckets above zero and five below, or four.
+    #[test]
+    fn a_histogram_is_no_coarser_than_its_limit_asks_for() {
+        let values = [1.0, 2.0, 4.0, -1.0, -2.0, -4.0, -8.0, -16.0, 8.0];
+        for (len, schema) in [(8, 0), (9, -1)] {
+            let mut native = of(&values[..len], 0, 0.0);
+            native.settle(8);
+            assert_eq!(native.schema, schema);
+        }
+        let mut native = Native::finest();
+        native.add(1, false, 0);
+        native.add(1, true, 0);
+        native.settle(8);
+        assert_eq!(native, Native::finest());
+    }
+
+    /// To the bound of the bucket that is cut, if there is anything in it.
+    #[test]
+    fn the_zero_bucket_widens() {
+        for (values, to, widened, zero_count) in [
+            (&[0.5, 2.5, -9.0][..], 3.0, 4.0, 2),
+            (&[0.5, -2.5, 9.0], 3.0, 4.0, 2),
+            (&[0.5, 9.0], 3.0, 3.0, 1),
+            (&[0.5, 2.5], 4.0, 4.0, 2),
+            (&[0.5, 2.5], 2.0, 2.0, 1),
+            (&[0.5, 2.5], 0.0, 0.125, 0),
+        ] {
+            let mut native = of(values, 0, 0.125);
+            native.widen(to);
+            let zero = (native.zero_threshold, native.zero_count);
+            assert_eq!(zero, (widened, zero_count), "{values:?} to {to}");
+            assert_eq!(native.count(), values.len() as u64);
+        }
+        let found = of(&[0.0], 0, 0.125).quantile(0.5).unwrap();
+        assert_eq!((found.lower, found.upper), (-0.125, 0.125));
+        let found = of(&[-3.0], 0, 0.125).quantile(0.5).unwrap();
+        assert_eq!((found.lower, found.upper), (-4.0, -2.0));
+    }
+
+    #[test]
+    fn natives_are_those_pushed_since_a_clear() {
+        let [a, b] = [[1.0, 2.0, -1.0], [3.0, 5.0, -4.0]].map(|values| of(&values, 2, 0.0));
+        let mut all = Natives::default();
+        all.push(&a);
+        all.push(&b);
+        assert_eq!((all.get(0), all.get(1)), (&a, &b));
+        // A copy has no memory to spare.
+        assert_eq!(all.clone().bytes(), 2 * (size_of::<Native>() + 3 * 16));
+        let mut others = all.clone();
+        assert!(others == all);
+        others.get_mut(1).schema = 3;
+        assert!(others != all);
+        all.clear();
+        assert!(all == Natives::default() && all != others);
+        all.push(&b);
+        all.push(&a);
+        assert_eq!((all.get(0), all.get(1)), (&b, &a));
+    }
+
     proptest! {
         #[test]
         fn reducing_is_observing_at_that_schema(values in values(), fine in -3_i8..=8, halvings in 1_i8..4) {

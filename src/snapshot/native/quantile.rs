@@ -82,3 +82,51 @@ pub(crate) fn estimate(
     }
     None
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    fn step((lower, upper): (f64, f64), count: u64, geometric: bool) -> Step {
+        Step {
+            lower,
+            upper,
+            count,
+            geometric,
+        }
+    }
+
+    #[test]
+    fn a_quantile_lies_in_its_bucket_as_its_rank_does() {
+        let estimate = |rank: f64| {
+            let steps = [((0.0, 1.0), 2), ((2.0, 6.0), 4), ((6.0, 7.0), 2)];
+            let steps = steps.map(|(bounds, count)| step(bounds, count, false));
+            estimate(rank / 8.0, 8, steps.into_iter()).unwrap()
+        };
+        for (rank, value) in [(0.0, 0.0), (1.0, 0.5), (2.0, 1.0), (5.0, 5.0), (7.0, 6.5)] {
+            assert_eq!(estimate(rank).value, value, "{rank}");
+        }
+        assert_eq!((estimate(5.0).lower, estimate(5.0).upper), (2.0, 6.0));
+    }
+
+    /// In the middle of one bucket: between logarithms where both bounds have one.
+    #[test]
+    fn buckets_of_either_sign_have_a_middle() {
+        let middle = |bounds, geometric| {
+            let only = step(bounds, 2, geometric);
+            estimate(0.5, 2, [only].into_iter()).unwrap().value
+        };
+        for (bounds, geometric, linear) in [
+            ((2.0, 32.0), 8.0, 17.0),
+            ((-32.0, -2.0), -8.0, -17.0),
+            ((0.0, 4.0), 2.0, 2.0),
+            ((-4.0, 0.0), -2.0, -2.0),
+            ((-1.0, 3.0), 1.0, 1.0),
+            ((5.0, f64::INFINITY), 5.0, 5.0),
+            ((f64::NEG_INFINITY, 5.0), 5.0, 5.0),
+        ] {
+            assert_eq!(middle(bounds, true), geometric, "{bounds:?}");
+            assert_eq!(middle(bounds, false), linear, "{bounds:?}");
+        }
+    }
+}

@@ -194,3 +194,123 @@ impl Rooms {
         room as u32 // mutation: v-shaped
     }
 }
+
+#[cfg(all(test, not(loom), not(miri)))]
+mod tests {
+    use super::*;
+
+    const N: u64 = 100_000;
+
+    /// Falling, flat and rising lines, and none but the cap.
+    fn bounds() -> impl Iterator<Item = (&'static [(f64, f64)], Bound)> {
+        let all: [&[(f64, f64)]; 5] = [
+            &[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)],
+            &[(0.01, 0.001), (0.5, 0.05), (0.99, 0.001)],
+            &[(0.1, 0.01), (0.25, 0.005)],
+            &[(0.5, 0.05)],
+            &[],
+        ];
+        all.into_iter()
+            .map(|pairs| (pairs, Bound::new(&Targets::new(pairs))))
+    }
+
+    #[test]
+    fn a_tuple_is_as_wide_as_is_allowed_at_every_rank_it_covers() {
+        for (pairs, bound) in bounds() {
+            for (low, high) in [(0, 10), (400, 90_000), (30_000, 30_001), (89_000, N)] {
+                let allowed = (low..=high).map(|rank| {
+                    let part = rank as f64 / N as f64;
+                    2.0 * N as f64 * bound.at(part)
+                });
+                let least = allowed.fold(f64::INFINITY, f64::min);
+                let widest = bound.widest(low, high, N);
+                assert!(
+                    (widest / least - 1.0).abs() < 1e-9,
+                    "{pairs:?}: {low} to {high}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_all_that_is_allowed_and_no_more() {
+        for (pairs, bound) in bounds().filter(|(pairs, _)| !pairs.is_empty()) {
+            for (scale, delta) in [(1.0, 0), (1.0, 7), (3.0, 0), (3.0, 100)] {
+                let rooms = bound.rooms(N, scale);
+                for rank in (40_000..N).step_by(997) {
+                    let spare = |g: u64| {
+                        let widest = bound.widest(rank - g, rank + u64::from(delta), N);
+                        scale * widest - (g + u64::from(delta)) as f64
+                    };
+                    let room = u64::from(rooms.room(rank as f64, delta));
+                    let at = format!("{pairs:?}, scale {scale}, {delta} at {rank}: {room}");
+                    assert!(room == 0 || spare(room) > -1e-6, "{at}");
+                    assert!(spare(room + 1) < 1e-6, "{at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn widths_stay_within_32_bits() {
+        for (pairs, bound) in bounds() {
+            let rooms = bound.rooms(1 << 41, 1.0);
+            for delta in [0, 1, 1000] {
+                let room = rooms.room((1_u64 << 39) as f64, delta);
+                assert_eq!(room, u32::MAX - delta, "{pairs:?}");
+            }
+        }
+    }
+
+    /// The integral of `1 / h`, by the middles of small steps.
+    fn cost(h: impl Fn(f64) -> f64) -> f64 {
+        const STEPS: u32 = 4096;
+        let middle = |i| (f64::from(i) + 0.5) / f64::from(STEPS);
+        (0..STEPS).map(|i| 1.0 / h(middle(i))).sum::<f64>() / f64::from(STEPS)
+    }
+
+    #[test]
+    fn a_line_costs_its_integral() {
+        for (at_zero, slope) in [(0.5, 0.0), (0.5, -0.4), (0.1, 0.3)] {
+            let line = Line { at_zero, slope };
+            let half = cost(|x| line.at(0.25 + x / 2.0)) / 2.0;
+            assert!(
+                (line.cost(0.25, 0.75) / half - 1.0).abs() < 1e-6,
+                "{line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_other_slopes_make_a_smaller_sketch() {
+        let all: [&[(f64, f64)]; 6] = [
+            &[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)],
+            &[(0.01, 0.001), (0.5, 0.05), (0.99, 0.001)],
+            &[(0.1, 0.01), (0.25, 0.005)],
+            &[(0.2, 0.05), (0.3, 0.01), (0.7, 0.02)],
+            &[(0.999_999, 0.01)],
+            &[(0.000_001, 0.01), (0.5, 0.02)],
+        ];
+        for pairs in all {
+            let least = pairs.iter().map(|(_, eps)| *eps).fold(1.0, f64::min);
+            let best = (0..3_usize.pow(pairs.len() as u32)).map(|combination| {
+                cost(|x| {
+                    let lines = pairs.iter().enumerate().map(|(i, (phi, eps))| {
+                        let rising = (0.8 * eps / phi).min(1000.0);
+                        let falling = (-0.8 * eps / (1.0 - phi)).max(-1000.0);
+                        let slope = [falling, 0.0, rising][combination / 3_usize.pow(i as u32) % 3];
+                        eps + slope * (x - phi)
+                    });
+                    lines.fold(20.0 * least, f64::min)
+                })
+            });
+            let best = best.fold(f64::INFINITY, f64::min);
+            let bound = Bound::new(&Targets::new(pairs));
+            let ours = cost(|x| bound.at(x));
+            assert!(
+                (ours / best - 1.0).abs() < 1e-3,
+                "{pairs:?}: {ours}, not {best}"
+            );
+        }
+    }
+}

@@ -135,6 +135,23 @@ fn targets_are_checked_once() {
 }
 
 #[test]
+fn targets_may_plan_for_a_thousand_tuples() {
+    for (pairs, planned) in [
+        (&[(0.5, 0.0005)][..], None),
+        (&[(0.5, 0.0004)], Some(1250)),
+        (&[(0.9, 1e-5)], Some(32_500)),
+        (&[(0.1, 1e-5)], Some(32_500)),
+        (&[(0.0, 0.0), (0.5, 0.01), (0.99, 1e-5)], Some(5550)),
+        (&[(0.99, 0.0001), (0.5, 0.0008)], Some(1175)),
+    ] {
+        let told = Targets::try_new(pairs).err().map(|error| error.to_string());
+        let told = told.map(|told| told.rsplit_once(' ').unwrap().1.parse().unwrap());
+        assert_eq!(told, planned, "{pairs:?}");
+    }
+    assert!(!TARGETS.is_empty());
+}
+
+#[test]
 fn only_the_ends_cost_two_tuples() {
     let sketch = sketch_of(
         &bound(&[(0.0, 0.0), (1.0, 0.0)]),
@@ -145,6 +162,101 @@ fn only_the_ends_cost_two_tuples() {
     let sketch = sketch_of(&Bound::new(&TARGETS), &[key_of(7.0); 100_000], 256);
     assert_eq!(sketch.tuples().len(), 2);
     assert_eq!(sketch.quantile(0.99), Some((7.0, 0)));
+}
+
+/// Tuples of these keys, `g` and `delta`.
+fn tuples(parts: &[(u64, u32, u32)]) -> Vec<Tuple> {
+    let tuple = |&(key, g, delta): &(u64, u32, u32)| Tuple { key, g, delta };
+    parts.iter().map(tuple).collect()
+}
+
+/// Without inner targets one tuple may be as wide as all values are many.
+#[test]
+fn a_broken_sketch_fails_its_check() {
+    let bound = bound(&[]);
+    let wrong = |parts: &[(u64, u32, u32)]| Sketch::from_parts(tuples(parts), false).check(&bound);
+    for sound in [
+        &[][..],
+        &[(1, 1, 0)],
+        &[(1, 1, 0), (2, 8, 2), (3, 1, 0)],
+        &[(1, 1, 0), (1, 8, 9), (3, 1, 0)],
+    ] {
+        assert_eq!(wrong(sound), Ok(()), "{sound:?}");
+    }
+    for (parts, at, why) in [
+        (&[(1, 1, 0), (2, 0, 0), (3, 1, 0)][..], 1, "out of order"),
+        (&[(1, 1, 0), (3, 1, 0), (2, 1, 0)], 2, "out of order"),
+        (&[(1, 2, 0), (2, 1, 0)], 0, "an end and not exact"),
+        (&[(1, 1, 1), (2, 1, 0)], 0, "an end and not exact"),
+        (&[(1, 1, 0), (2, 1, 1)], 1, "an end and not exact"),
+        (
+            &[(1, 1, 0), (2, 8, 3), (3, 1, 0)],
+            1,
+            "covering ranks 1 to 12",
+        ),
+    ] {
+        let told = wrong(parts).unwrap_err();
+        assert!(told.starts_with(&format!("tuple {at} of ")), "{told}");
+        assert!(told.ends_with(why), "{told}");
+    }
+    let mut sketch = Sketch::from_sorted(&[1, 2]);
+    sketch.n = 3;
+    let told = sketch.check(&bound);
+    assert_eq!(told, Err("the ranks add up to 2, not 3".to_owned()));
+}
+
+#[test]
+fn of_two_values_equally_near_the_lower_one_is_the_quantile() {
+    let [lower, upper] = [1.0, 2.0].map(key_of);
+    let sketch = Sketch::from_parts(tuples(&[(lower, 1, 0), (upper, 2, 0)]), false);
+    assert_eq!(sketch.quantile(0.5), Some((1.0, 1)));
+}
+
+#[test]
+fn a_sketch_is_loaded_as_it_was_made() {
+    let mut sketch = Sketch::from_sorted(&[1, 2, 3]);
+    assert!(!sketch.is_degraded());
+    for degraded in [true, false] {
+        let other = Sketch::from_parts(tuples(&[(1, 1, 0), (5, 4, 3)]), degraded);
+        sketch.load(other.tuples().iter().copied(), other.is_degraded());
+        assert_eq!(sketch, other);
+        assert_eq!((sketch.n(), sketch.is_degraded()), (5, degraded));
+    }
+}
+
+/// One more than is allowed, and none that has room for another.
+#[test]
+fn a_full_sketch_is_not_degraded() {
+    let bound = Bound::new(&TARGETS);
+    for (len, degraded) in [(MAX_TUPLES, false), (MAX_TUPLES + 1, true)] {
+        let is_end = |key| key == 0 || key == len as u64 - 1;
+        let part = |key| (key, 1, if is_end(key) { 0 } else { 500 });
+        let parts: Vec<_> = (0..len as u64).map(part).collect();
+        let mut sketch = Sketch::from_parts(tuples(&parts), false);
+        sketch.compress(&bound, &mut Scratch::new());
+        assert_eq!(sketch.is_degraded(), degraded, "{len}");
+        assert_eq!(sketch.tuples().len() == len, !degraded);
+        assert_eq!(sketch.n(), len as u64);
+    }
+}
+
+#[test]
+fn the_weight_halves_only_beyond_its_limit() {
+    let bound = Bound::new(&TARGETS);
+    let limit = 1_u64 << 41;
+    // Those of one value have no room for their neighbours, which would lose half of it.
+    let part = |key| match key {
+        0 => (0, 1, 0),
+        _ if key % 2 == 1 => (key, u32::MAX, 0),
+        _ => (key, 1, 0),
+    };
+    let parts: Vec<_> = (0..1024).map(part).collect();
+    let mut sketch = Sketch::from_parts(tuples(&parts), false);
+    sketch.compress(&bound, &mut Scratch::new());
+    assert_eq!(sketch.n(), limit);
+    sketch.insert(&bound, &[2000], &mut Scratch::new());
+    assert_eq!(sketch.n(), (limit + 1).div_ceil(2));
+    assert!(sketch.tuples().iter().all(|tuple| tuple.g > 0));
 }
 
 /// The run stops below 2^32 and goes on in a tuple of its own.
@@ -169,6 +281,28 @@ fn a_run_of_equals_outgrows_one_tuple() {
     assert_eq!(sketch.n(), before + 256);
     assert_eq!(sketch.tuples()[1..3], start[1..3]);
     assert_eq!(sketch.quantile(0.5), Some((5.0, 0)));
+}
+
+#[test]
+fn the_middle_of_a_run_is_one_tuple_however_heavy() {
+    let bound = Bound::new(&TARGETS);
+    let run = (5, 1 << 20, 0);
+    let parts = tuples(&[(1, 1, 0), run, run, run, (9, 1, 0)]);
+    let mut sketch = Sketch::from_parts(parts, false);
+    sketch.compress(&bound, &mut Scratch::new());
+    let joined = (5, 1 << 21, 0);
+    assert_eq!(
+        sketch.tuples(),
+        tuples(&[(1, 1, 0), run, joined, (9, 1, 0)])
+    );
+    // The keys of a NaN, too.
+    for key in [0, u64::MAX] {
+        let parts = tuples(&[(key, 1, 0); 3]);
+        let mut sketch = Sketch::from_parts(parts, false);
+        sketch.compress(&bound, &mut Scratch::new());
+        assert_eq!(sketch.check(&bound), Ok(()));
+        assert_eq!(sketch_of(&bound, &[key; 600], 256).check(&bound), Ok(()));
+    }
 }
 
 #[test]
