@@ -382,7 +382,7 @@ impl Inner {
     fn collected_clash(&self, exposed: Exposed<'_>) -> Option<(&Text, &Reserved)> {
         let clash = |key| (key as &str, self.collected[key].kind, false);
         let key = if self.collected_stems.knows(exposed) {
-            self.collected_stems.clash(exposed, |key| clash(key))
+            self.collected_stems.clash(exposed, clash)
         } else {
             // Rare: a name that is written in several ways.
             let mut all = self.collected.keys();

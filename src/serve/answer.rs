@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
-    VARY,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -16,10 +16,13 @@ use crate::encode::{Format, Options};
 use crate::snapshot::Source;
 
 use super::coding::Coding;
-use super::scrape::{Scraper, Wanted};
+use super::scrape::{Page, Refusal, Relief, Scraper, Wanted};
 
-/// Pages being made at once; who comes later waits.
-pub(super) const SCRAPES: usize = 16;
+/// Pages being made at once; further requests wait. Few, as each may keep a processor busy.
+pub(super) const SCRAPES: usize = 4;
+
+/// Bytes of pages at once, those that are being read among them.
+pub(super) const PAGES: usize = 128 << 20;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -83,9 +86,14 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
 }
 
 impl Pages {
-    pub(super) fn new(sources: Vec<Arc<dyn Source>>, options: Options, scrapes: usize) -> Self {
+    pub(super) fn new(
+        sources: Vec<Arc<dyn Source>>,
+        options: Options,
+        (scrapes, pages): (usize, usize),
+        relief: Option<Relief>,
+    ) -> Self {
         Self {
-            scraper: Arc::new(Scraper::new(sources, options)),
+            scraper: Arc::new(Scraper::new(sources, options, pages, relief)),
             places: Arc::new(Semaphore::new(scrapes)),
         }
     }
@@ -98,8 +106,11 @@ impl Pages {
         };
         let (scraper, wanted) = (self.scraper, asked.wanted.clone());
         // The place goes where the work is: a collector that hangs takes no more threads than there are places.
+        // Dropped with this future, when the client's time is up or the client has left: then the work need not begin.
+        let waiting = Arc::new(());
+        let waits = Arc::downgrade(&waiting);
         let work = move || {
-            let page = scraper.page(&wanted);
+            let page = scraper.page(&wanted, &|| waits.strong_count() > 0);
             drop(place);
             page
         };
@@ -107,19 +118,22 @@ impl Pages {
             Ok(runtime) => runtime.spawn_blocking(work).await,
             Err(_) => Ok(work()),
         };
+        drop(waiting);
         let page = match page {
-            Ok(Some(page)) => page,
-            Ok(None) => {
+            Ok(Ok(page)) => page,
+            Ok(Err(Refusal::Inside)) => {
                 return plain(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "a collector asked for the page that it is a part of\n",
                 );
             }
+            Ok(Err(Refusal::Full)) => return unavailable("readers hold too many pages\n"),
+            Ok(Err(Refusal::Gone)) => return busy(),
             // A pass does not panic; if one does, the next scrape may fare better.
             Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n"),
         };
         let content_type = asked.wanted.format.content_type();
-        let body = Bytes::from_owner(Page(page));
+        let body = Bytes::from_owner(Sent(page));
         let mut answer = content(StatusCode::OK, content_type, body);
         let headers = answer.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -135,21 +149,22 @@ impl Pages {
     }
 }
 
-/// A page being sent; its memory is free again when the last one of them is gone.
-struct Page(Arc<Vec<u8>>);
+/// A page being sent.
+struct Sent(Arc<Page>);
 
-impl AsRef<[u8]> for Page {
+impl AsRef<[u8]> for Sent {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        (*self.0).as_ref()
     }
 }
 
 /// A page that was not made in time.
 pub(super) fn busy() -> Answer {
-    let mut answer = plain(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the scrape took longer than its time\n",
-    );
+    unavailable("the scrape took longer than its time\n")
+}
+
+fn unavailable(why: &'static str) -> Answer {
+    let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, why);
     answer
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -171,5 +186,6 @@ pub(super) fn content(status: StatusCode, content_type: &'static str, body: Byte
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CONTENT_LENGTH, length);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }

@@ -4,16 +4,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::listen::{Accepting, Listener, Stream};
 use super::routes::Routes;
-use super::stream::Timed;
+use super::seats::{Seat, Seats, State, Taken};
+use super::stream::{Reset, Timed, bound_kernel};
 
 /// How long a stop waits for answers that are under way.
 pub(super) const DRAIN: Duration = Duration::from_secs(2);
@@ -22,7 +25,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections at once; further ones wait to be accepted.
+    /// Connections at once; a further one takes the place of the longest idle.
     pub(super) connections: usize,
     /// Pages being made at once; further requests wait.
     pub(super) scrapes: usize,
@@ -30,12 +33,17 @@ pub(super) struct Limits {
     pub(super) head: Duration,
     /// How long an answer may take to be made, and how long to be taken.
     pub(super) answer: Duration,
+    /// How old a connection may become.
+    pub(super) age: Duration,
+    /// Bytes of pages that readers are taking.
+    pub(super) pages: usize,
 }
 
 /// What all connections share.
 pub(super) struct Host {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
+    pub(super) seats: Arc<Seats>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<super::tls::Tls>,
     /// Held once by every connection: their count.
@@ -46,13 +54,11 @@ type Stopped = watch::Receiver<bool>;
 
 /// Serves until `stopped` says so, then lets those under way end.
 pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: Stopped) {
-    let places = Arc::new(Semaphore::new(host.limits.connections));
     let mut all = JoinSet::new();
     for listener in listeners {
         match listener.accepting() {
             Ok(listener) => {
-                let (places, host) = (Arc::clone(&places), Arc::clone(&host));
-                all.spawn(listen(listener, places, host, stopped.clone()));
+                all.spawn(listen(listener, Arc::clone(&host), stopped.clone()));
             }
             // It is bound and listens: only a runtime without I/O comes here, or one that is ending.
             Err(e) => crate::error::report_once(&crate::Error::serve("cannot accept", e)),
@@ -61,12 +67,7 @@ pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: St
     while all.join_next().await.is_some() {}
 }
 
-async fn listen(
-    listener: Accepting,
-    places: Arc<Semaphore>,
-    host: Arc<Host>,
-    mut stopped: Stopped,
-) {
+async fn listen(listener: Accepting, host: Arc<Host>, mut stopped: Stopped) {
     let mut connections = JoinSet::new();
     let ending = stopped.clone();
     loop {
@@ -74,14 +75,21 @@ async fn listen(
         let accepted = tokio::select! {
             // The sender is dropped with a `Serving` that nobody kept: then it goes on for ever.
             Ok(_) = stopped.wait_for(|stop| *stop) => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &host.seats) => accepted,
         };
-        if let Some((stream, place)) = accepted {
+        if let Some((stream, taken)) = accepted {
             let (host, ending) = (Arc::clone(&host), ending.clone());
             let open = Arc::clone(&host.open);
             connections.spawn(async move {
-                connection(stream, &host, ending).await;
-                drop((place, open));
+                let evicted = {
+                    let seat = Arc::clone(&taken.seat);
+                    async move { seat.evicted().await }
+                };
+                tokio::select! {
+                    () = connection(stream, &host, &taken.seat, ending) => {}
+                    () = evicted => {}
+                }
+                drop((taken, open));
             });
         }
     }
@@ -92,13 +100,10 @@ async fn listen(
     .await;
 }
 
-/// The next connection, when there is a place for it; `None` where accepting failed, which is tried again a little later.
-async fn accept(
-    listener: &Accepting,
-    places: &Arc<Semaphore>,
-) -> Option<(Stream, OwnedSemaphorePermit)> {
+/// The next connection, when there is a seat for it; `None` where accepting failed, which is tried again a little later.
+async fn accept(listener: &Accepting, seats: &Arc<Seats>) -> Option<(Stream, Taken)> {
     match listener.accept().await {
-        Ok(stream) => Some((stream, Arc::clone(places).acquire_owned().await.ok()?)),
+        Ok(stream) => Some((stream, seats.take().await)),
         Err(_) => {
             // Out of file descriptors, say: a loop without a pause would only make it worse.
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -107,47 +112,72 @@ async fn accept(
     }
 }
 
-async fn connection(stream: Stream, host: &Arc<Host>, ending: Stopped) {
+async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: Stopped) {
+    if let Stream::Tcp(stream) = &stream {
+        bound_kernel(stream, host.limits.answer);
+    }
     match stream {
         #[cfg(feature = "tls")]
         Stream::Tcp(stream) if let Some(tls) = &host.tls => {
             let mut stop = ending.clone();
+            let (acceptor, made) = tls.acceptor();
             let shaken = tokio::select! {
                 Ok(_) = stop.wait_for(|stop| *stop) => return,
-                shaken = tokio::time::timeout(host.limits.head, tls.acceptor().accept(stream)) => shaken,
+                shaken = tokio::time::timeout(host.limits.head, acceptor.accept(stream)) => shaken,
             };
             // A client's error is the client's.
             if let Ok(Ok(stream)) = shaken {
-                requests(stream, host, ending).await;
+                // A client whose certificate is no longer trusted is let go after its next request at the latest.
+                let is_current = {
+                    let host = Arc::clone(host);
+                    move || host.tls.as_ref().is_none_or(|tls| tls.is_current(made))
+                };
+                requests(stream, host, seat, ending, is_current).await;
             }
         }
-        Stream::Tcp(stream) => requests(stream, host, ending).await,
+        Stream::Tcp(stream) => requests(stream, host, seat, ending, || true).await,
         // Who may open the file is a matter of its folder; there is no TLS.
         #[cfg(unix)]
-        Stream::Unix(stream) => requests(stream, host, ending).await,
+        Stream::Unix(stream) => requests(stream, host, seat, ending, || true).await,
     }
 }
 
-async fn requests<S>(stream: S, host: &Arc<Host>, mut ending: Stopped)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+/// Answers one request after another, until the connection is too old, or no longer `is_current`.
+async fn requests<S>(
+    stream: S,
+    host: &Arc<Host>,
+    seat: &Arc<Seat>,
+    mut ending: Stopped,
+    is_current: impl Fn() -> bool + Send + Sync + 'static,
+) where
+    S: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
 {
+    let is_current = Arc::new(is_current);
     let service = service_fn(|request| {
-        let host = Arc::clone(host);
-        async move { Ok::<_, Infallible>(host.routes.answer(request).await) }
+        let (host, seat) = (Arc::clone(host), Arc::clone(seat));
+        let is_current = Arc::clone(&is_current);
+        async move {
+            seat.set(State::Making);
+            let mut answer = host.routes.answer(request).await;
+            if !is_current() {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(CONNECTION, close);
+            }
+            seat.set(State::Writing);
+            Ok::<_, Infallible>(answer)
+        }
     });
+    let timed = Timed::new(stream, host.limits.answer, Arc::clone(seat));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(host.limits.head)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(
-            TokioIo::new(Timed::new(stream, host.limits.answer)),
-            service,
-        );
+        .serve_connection(TokioIo::new(timed), service);
     tokio::pin!(connection);
     let end = tokio::select! {
         end = connection.as_mut() => Some(end),
         Ok(_) = ending.wait_for(|stop| *stop) => None,
+        () = tokio::time::sleep(host.limits.age) => None,
     };
     if end.is_none() {
         connection.as_mut().graceful_shutdown();

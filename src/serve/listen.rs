@@ -3,10 +3,13 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+#[cfg(unix)]
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::Error;
 
@@ -49,11 +52,15 @@ pub(super) enum Accepting {
 }
 
 impl Address {
-    pub(super) fn bind(&self) -> Result<Listener, Error> {
+    pub(super) fn bind(&self, mode: u32) -> Result<Listener, Error> {
+        #[cfg(not(unix))]
+        let _ = mode;
         match self {
             Self::Tcp(address) => tcp(address.as_str(), address),
             #[cfg(unix)]
-            Self::Unix(path) => unix(path).map_err(|e| Error::bind(&path.display().to_string(), e)),
+            Self::Unix(path) => {
+                unix(path, mode).map_err(|e| Error::bind(&path.display().to_string(), e))
+            }
             Self::Given(listener) => listener
                 .try_clone()
                 .and_then(listening)
@@ -88,21 +95,46 @@ fn listening_unix(listener: UnixListener, file: Option<SocketFile>) -> io::Resul
 
 /// A socket file that nobody answers at was left by a program that has ended: it is replaced. Anything else is not.
 #[cfg(unix)]
-fn unix(path: &Path) -> io::Result<Listener> {
+fn unix(path: &Path, mode: u32) -> io::Result<Listener> {
     use std::os::unix::fs::FileTypeExt;
-    let listener = UnixListener::bind(path).or_else(|error| {
+    let listener = bound_unix(path, mode).or_else(|error| {
         let socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-        let refused = || {
-            UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-        };
-        if error.kind() == io::ErrorKind::AddrInUse && socket && refused() {
+        if error.kind() == io::ErrorKind::AddrInUse && socket && nobody_answers(path) {
             std::fs::remove_file(path)?;
-            UnixListener::bind(path)
+            bound_unix(path, mode)
         } else {
             Err(error)
         }
     })?;
     listening_unix(listener, Some(SocketFile::of(path.to_owned())))
+}
+
+/// Binds, and listens when the file has its permissions: nobody can connect before.
+#[cfg(unix)]
+fn bound_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let listens = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .and_then(|()| socket.listen(128));
+    match listens {
+        Ok(()) => Ok(socket.into()),
+        Err(error) => {
+            let _ = std::fs::remove_file(path);
+            Err(error)
+        }
+    }
+}
+
+/// Without waiting: an owner that does not accept is an owner, too.
+#[cfg(unix)]
+fn nobody_answers(path: &Path) -> bool {
+    let connect = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    connect().is_err_and(|e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// The file of a Unix socket; it goes when the service does, unless another one has taken its place.

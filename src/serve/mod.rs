@@ -22,6 +22,8 @@ mod listen;
 mod routes;
 mod scrape;
 #[cfg(feature = "serve")]
+mod seats;
+#[cfg(feature = "serve")]
 mod server;
 mod service;
 #[cfg(feature = "serve")]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{SERVER, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, HOST, SERVER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use super::answer::{Answer, Asked, Pages, busy, content, head, plain};
@@ -18,10 +18,48 @@ pub(super) struct Routes {
     pub(super) credentials: Credentials,
     /// How long making a page may take at most.
     pub(super) patience: Duration,
+    pub(super) hosts: Hosts,
 }
+
+/// The hosts that requests may name; all where none is given.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hosts(pub(super) Vec<String>);
+
+impl Hosts {
+    /// Whether the request names one of them: in its target, or in its one `Host`. Else the page could be read by a web site
+    /// whose name leads here.
+    fn admit<B>(&self, request: &Request<B>) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let named = match (request.uri().host(), hosts.next(), hosts.next()) {
+            (Some(host), _, _) => Some(host),
+            (None, Some(host), None) => host.to_str().ok().map(without_port),
+            _ => None,
+        };
+        named.is_some_and(|named| self.0.iter().any(|host| host.eq_ignore_ascii_case(named)))
+    }
+}
+
+/// `a:1` is `a`, and `[::1]:1` is `[::1]`.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_probe(path: &str) -> bool {
+    path == "/-/healthy" || path == "/-/ready"
+}
+
+/// The least time that a page is given, whatever the client says it has: each try costs the work of a page.
+const LEAST: Duration = Duration::from_millis(100);
 
 impl Routes {
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Answer {
+        let probe = is_probe(request.uri().path());
         let mut answer = match self.find(&request) {
             Ok(asked) => {
                 let patience = patience(request.headers(), self.patience);
@@ -37,16 +75,28 @@ impl Routes {
                 answer
             }
         };
+        let close = self.closes(&answer, probe);
+        let headers = answer.headers_mut();
+        headers.insert(SERVER, HeaderValue::from_static("tallies"));
+        if close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         answer
-            .headers_mut()
-            .insert(SERVER, HeaderValue::from_static("tallies"));
-        answer
+    }
+
+    /// Connections are kept for who reads pages: not after a refusal, and not after a probe, which comes seldom.
+    fn closes(&self, answer: &Answer, probe: bool) -> bool {
+        let status = answer.status();
+        probe || status.is_client_error() || status == StatusCode::INTERNAL_SERVER_ERROR
     }
 
     /// What is wanted of the page, or the answer to a request for anything else.
     fn find<B>(&self, request: &Request<B>) -> Result<Asked, Answer> {
         let path = request.uri().path();
-        if path == "/-/healthy" || path == "/-/ready" {
+        if !self.hosts.admit(request) {
+            return Err(plain(StatusCode::FORBIDDEN, "no such host here\n"));
+        }
+        if is_probe(path) {
             // For probes, which have no credentials, and learn nothing else.
             head(request.method())?;
             return Err(plain(StatusCode::OK, "ok\n"));
@@ -74,7 +124,12 @@ impl Routes {
             escaped(&self.path)
         );
         let home = Bytes::from(home);
-        Err(content(StatusCode::OK, "text/html; charset=utf-8", home))
+        let mut answer = content(StatusCode::OK, "text/html; charset=utf-8", home);
+        let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+        answer
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, nothing);
+        Err(answer)
     }
 }
 
@@ -85,7 +140,7 @@ fn patience(headers: &HeaderMap, most: Duration) -> Duration {
         .and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok())
         .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds * 0.9).ok())
-        .map_or(most, |asked| asked.min(most))
+        .map_or(most, |asked| asked.max(LEAST).min(most))
 }
 
 /// A path inside an HTML attribute in single quotes.
@@ -101,11 +156,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_the_hosts_that_were_named() {
+        let hosts = Hosts(vec!["metrics.local".into(), "[::1]".into()]);
+        let admits = |uri: &str, headers: &[&str]| {
+            let mut request = Request::builder().uri(uri);
+            for header in headers {
+                request = request.header(HOST, *header);
+            }
+            let request = request.body(()).unwrap();
+            assert!(Hosts::default().admit(&request));
+            hosts.admit(&request)
+        };
+        assert!(admits("/metrics", &["metrics.local"]));
+        assert!(admits("/metrics", &["Metrics.Local:9464"]));
+        assert!(admits("/metrics", &["[::1]:9464"]));
+        assert!(admits("http://metrics.local/metrics", &["evil"]));
+        assert!(!admits("http://evil/metrics", &["metrics.local"]));
+        assert!(!admits("/metrics", &["evil"]));
+        assert!(!admits("/metrics", &["metrics.local", "evil"]));
+        assert!(!admits("/metrics", &[]));
+    }
+
+    #[test]
     fn the_clients_time_counts_where_it_is_shorter() {
         let most = Duration::from_secs(30);
         for (header, seconds) in [
             ("10", 9.0),
             (" 0.5 ", 0.45),
+            ("0.000000001", 0.1),
             ("10.000000", 9.0),
             ("1e9", 30.0),
             ("inf", 30.0),

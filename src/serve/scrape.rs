@@ -1,7 +1,9 @@
 //! From a request to a page: one pass for all who asked before it began, each format and coding of it written once,
 //! into memory that is used again.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::encode::{Escaping, Format, Options};
 use crate::snapshot::{Family, Gathered, Source};
@@ -11,6 +13,12 @@ use super::coding::Coding;
 
 /// Free pages, and free rounds, that are kept for the next scrapes.
 const SPARE: usize = 2;
+
+/// Pages of one round, by format and coding, that are shared: others are made for whoever asks.
+const SHARED: usize = 6;
+
+/// How long a page waits for memory that readers hold.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which page.
 #[derive(Clone, Debug)]
@@ -38,12 +46,28 @@ impl Wanted {
     }
 }
 
+/// Why there is no page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// A collector asked for the page that it is a part of.
+    Inside,
+    /// Readers hold as many bytes of pages as they may.
+    Full,
+    /// Nobody waits for it any more.
+    Gone,
+}
+
+/// Frees memory that a slow reader holds, if there is such a reader.
+pub(super) type Relief = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// Renders pages of some registries.
 pub(super) struct Scraper {
     sources: Vec<Arc<dyn Source>>,
     options: Options,
     passes: Passes<Arc<Round>>,
-    memory: Mutex<Memory>,
+    rounds: Mutex<Vec<Arc<Round>>>,
+    memory: Arc<Memory>,
+    relief: Option<Relief>,
 }
 
 /// What one pass found, and the pages that were made of it.
@@ -53,93 +77,194 @@ struct Round {
     pages: Mutex<Vec<Made>>,
 }
 
-type Made = (Format, Coding, Arc<Vec<u8>>);
+type Made = (Format, Coding, Arc<Page>);
 
-/// What earlier scrapes leave for the next: what nobody else holds any more is written over.
-#[derive(Default)]
+/// A page; its memory is free again when the last one of its readers is through.
+pub(super) struct Page {
+    bytes: Vec<u8>,
+    /// 0: plain. 1: coded.
+    kind: usize,
+    memory: Arc<Memory>,
+}
+
+impl AsRef<[u8]> for Page {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.memory
+            .give_back(self.kind, std::mem::take(&mut self.bytes));
+    }
+}
+
+/// The memory of pages.
 struct Memory {
-    rounds: Vec<Arc<Round>>,
-    pages: Vec<Arc<Vec<u8>>>,
+    /// Bytes of pages at once, those that are being read among them.
+    most: usize,
+    held: AtomicUsize,
+    /// The length of the last page, plain and coded: what the next one may be expected to take.
+    last: [AtomicUsize; 2],
+    /// Of plain pages, and of coded ones.
+    spare: [Mutex<Vec<Vec<u8>>>; 2],
+}
+
+impl Memory {
+    /// Whether there is room for a page of this length: a few of them always fit, however long they are.
+    fn has_room(&self, length: usize) -> bool {
+        self.held.load(Relaxed) + length <= self.most.max(4 * length)
+    }
+
+    fn give_back(&self, kind: usize, bytes: Vec<u8>) {
+        self.held.fetch_sub(bytes.len(), Relaxed);
+        let mut spare = lock(&self.spare[kind]);
+        if spare.len() < SPARE {
+            spare.push(bytes);
+        }
+    }
 }
 
 impl Scraper {
-    pub(super) fn new(sources: Vec<Arc<dyn Source>>, options: Options) -> Self {
+    pub(super) fn new(
+        sources: Vec<Arc<dyn Source>>,
+        options: Options,
+        most: usize,
+        relief: Option<Relief>,
+    ) -> Self {
         Self {
             sources,
             options,
             passes: Passes::new(),
-            memory: Mutex::default(),
+            rounds: Mutex::default(),
+            memory: Arc::new(Memory {
+                most,
+                held: AtomicUsize::new(0),
+                last: [AtomicUsize::new(0), AtomicUsize::new(0)],
+                spare: [Mutex::default(), Mutex::default()],
+            }),
+            relief,
         }
     }
 
-    /// A page that has every update that returned before this call; `None` for a collector that asks for the page that it
-    /// is a part of. Blocks: for a thread that may.
-    pub(super) fn page(&self, wanted: &Wanted) -> Option<Arc<Vec<u8>>> {
+    /// A page that has every update that returned before this call, unless nobody `wants` it any more. Blocks: for a thread
+    /// that may.
+    pub(super) fn page(
+        &self,
+        wanted: &Wanted,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Arc<Page>, Refusal> {
+        if !is_wanted() {
+            return Err(Refusal::Gone);
+        }
         let round = self.passes.share(|| {
-            let mut round = spare(&mut lock(&self.memory).rounds);
+            let mut rounds = lock(&self.rounds);
+            let mut round = spare(&mut rounds);
+            // Nobody asks for pages of earlier rounds: those that are being read go when they have been.
+            for old in rounds.iter_mut().filter_map(Arc::get_mut) {
+                old.forget();
+            }
+            drop(rounds);
             if let Some(round) = Arc::get_mut(&mut round) {
                 round.take(&self.sources);
             }
-            lock(&self.memory).rounds.push(Arc::clone(&round));
+            lock(&self.rounds).push(Arc::clone(&round));
             round
-        })?;
+        });
+        let round = round.ok_or(Refusal::Inside)?;
         let render = |out: &mut Vec<u8>| {
             let families = round.found.families().filter(|family| wanted.wants(family));
             self.options
                 .render_families(families, round.found.taken(), wanted.format, out);
         };
-        if wanted.names.is_some() {
-            let plain = self.written(render);
-            return Some(self.coded(&plain, wanted.coding));
+        if !round.found.families().all(|family| wanted.wants(family)) {
+            let plain = self.written(0, is_wanted, render)?;
+            return self.coded(&plain, wanted.coding, is_wanted);
         }
         // While it is written, others who want it wait for it; so do those who want another, which is rare.
         let mut pages = lock(&round.pages);
-        let mut page = |coding, make: &dyn Fn() -> Arc<Vec<u8>>| {
+        let mut page = |coding, make: &dyn Fn() -> Result<Arc<Page>, Refusal>| {
             let known = pages
                 .iter()
                 .find(|(f, c, _)| (*f, *c) == (wanted.format, coding));
-            match known {
-                Some((_, _, page)) => Arc::clone(page),
-                None => {
-                    let page = make();
-                    pages.push((wanted.format, coding, Arc::clone(&page)));
-                    page
-                }
+            if let Some((_, _, page)) = known {
+                return Ok(Arc::clone(page));
             }
+            let page = make()?;
+            if pages.len() < SHARED {
+                pages.push((wanted.format, coding, Arc::clone(&page)));
+            }
+            Ok(page)
         };
-        let plain = page(Coding::Identity, &|| self.written(render));
-        Some(page(wanted.coding, &|| self.coded(&plain, wanted.coding)))
+        let plain = page(Coding::Identity, &|| self.written(0, is_wanted, render))?;
+        page(wanted.coding, &|| {
+            self.coded(&plain, wanted.coding, is_wanted)
+        })
     }
 
-    fn coded(&self, plain: &Arc<Vec<u8>>, coding: Coding) -> Arc<Vec<u8>> {
+    fn coded(
+        &self,
+        plain: &Arc<Page>,
+        coding: Coding,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Arc<Page>, Refusal> {
         if coding == Coding::Identity {
-            return Arc::clone(plain);
+            return Ok(Arc::clone(plain));
         }
-        self.written(|out| {
+        self.written(1, is_wanted, |out| {
             // Writing to memory does not fail.
-            let written = coding.encode(plain, out);
+            let written = coding.encode(&plain.bytes, out);
             debug_assert!(written.is_ok(), "{written:?}");
         })
     }
 
-    /// A page that `write` writes, into memory that is used again.
-    fn written(&self, write: impl FnOnce(&mut Vec<u8>)) -> Arc<Vec<u8>> {
-        let mut page = spare(&mut lock(&self.memory).pages);
-        if let Some(bytes) = Arc::get_mut(&mut page) {
-            bytes.clear();
-            write(bytes);
+    /// A page that `write` writes, into memory that is used again. Where readers hold too much, slow ones are let go.
+    fn written(
+        &self,
+        kind: usize,
+        is_wanted: &dyn Fn() -> bool,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Arc<Page>, Refusal> {
+        let expected = self.memory.last[kind].load(Relaxed);
+        let end = Instant::now() + PATIENCE;
+        while !self.memory.has_room(expected) {
+            if !is_wanted() {
+                return Err(Refusal::Gone);
+            }
+            let evicted = self.relief.as_ref().is_some_and(|relief| relief());
+            if Instant::now() >= end {
+                return Err(Refusal::Full);
+            }
+            // An eviction takes effect when the connection's task runs.
+            std::thread::sleep(Duration::from_millis(if evicted { 2 } else { 20 }));
         }
-        lock(&self.memory).pages.push(Arc::clone(&page));
-        page
+        let mut bytes = lock(&self.memory.spare[kind]).pop().unwrap_or_default();
+        bytes.clear();
+        write(&mut bytes);
+        // After a page of all families one of a few.
+        if bytes.capacity() / 4 > bytes.len() + 4096 {
+            bytes.shrink_to_fit();
+        }
+        self.memory.last[kind].store(bytes.len(), Relaxed);
+        self.memory.held.fetch_add(bytes.len(), Relaxed);
+        let memory = Arc::clone(&self.memory);
+        Ok(Arc::new(Page {
+            bytes,
+            kind,
+            memory,
+        }))
     }
 }
 
 impl Round {
+    fn forget(&mut self) {
+        let pages = self.pages.get_mut();
+        pages.unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn take(&mut self, sources: &[Arc<dyn Source>]) {
-        self.pages
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.forget();
         self.found.take(sources, |error| {
             crate::error::report_once(&format_args!("left out of the page: {error}"));
         });

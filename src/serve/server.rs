@@ -16,11 +16,12 @@ use crate::encode::Options;
 use crate::error::Error;
 use crate::snapshot::Source;
 
-use super::answer::{Pages, SCRAPES};
+use super::answer::{PAGES, Pages, SCRAPES};
 use super::auth::Credentials;
 use super::connection::{Host, Limits};
 use super::listen::{Address, Listener, tcp};
-use super::routes::Routes;
+use super::routes::{Hosts, Routes};
+use super::seats::Seats;
 use super::serving::{Bound, Serving};
 
 /// Times beyond this are this: what clocks can add to now.
@@ -47,11 +48,17 @@ const TAKEN: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
 /// # Limits
 ///
 /// What a client can cost is bounded: 16 KB for a request's head, 10 s until that has arrived
-/// ([`head_timeout`](Self::head_timeout)), 256 connections at once ([`connections`](Self::connections)), 16 pages being
+/// ([`head_timeout`](Self::head_timeout)), 256 connections at once, of which the longest idle makes room for a new one
+/// ([`connections`](Self::connections)), 60 s of life for each ([`connection_age`](Self::connection_age)), 4 pages being
 /// made at once ([`scrapes`](Self::scrapes)), 30 s until a page is made, and 30 s until it is taken
-/// ([`answer_timeout`](Self::answer_timeout)). A page that is not made within that time, or within nine tenths of what
-/// the header `X-Prometheus-Scrape-Timeout-Seconds` leaves, is a 503. Requests at once share passes and pages, so that
-/// pages held for slow readers are at worst one for each connection.
+/// ([`answer_timeout`](Self::answer_timeout)); and 128 MiB for all pages that are being read
+/// ([`page_memory`](Self::page_memory)). Of an answer the kernel holds 256 KiB at most. A page that is not made within its
+/// time, or within nine tenths of what the header `X-Prometheus-Scrape-Timeout-Seconds` leaves, is a 503. Requests at once
+/// share passes and pages. A connection is closed after a refusal, and after a probe.
+///
+/// What remains for whoever exposes the endpoint: anybody who may scrape can have pages made all the time, on one
+/// processor for each of `scrapes`; a thousand addresses that open connections all the time delay others; and credentials
+/// can be guessed as fast as the network allows, so secrets have to be long.
 #[derive(Clone)]
 pub struct Server {
     sources: Vec<Arc<dyn Source>>,
@@ -62,6 +69,9 @@ pub struct Server {
     addresses: Vec<Address>,
     credentials: Credentials,
     limits: Limits,
+    hosts: Hosts,
+    /// Of the files of Unix sockets.
+    socket_mode: u32,
     #[cfg(feature = "tls")]
     tls: super::tls::Files,
 }
@@ -81,7 +91,11 @@ impl Server {
                 scrapes: SCRAPES,
                 head: Duration::from_secs(10),
                 answer: Duration::from_secs(30),
+                age: Duration::from_secs(60),
+                pages: PAGES,
             },
+            hosts: Hosts::default(),
+            socket_mode: 0o600,
             #[cfg(feature = "tls")]
             tls: super::tls::Files::default(),
         }
@@ -139,11 +153,20 @@ impl Server {
     }
 
     /// Listens on a Unix socket: `curl --unix-socket <path> http://localhost/metrics`. A socket that a program left there
-    /// when it ended is replaced. Without TLS; who may open it is a matter of its folder's permissions.
+    /// when it ended is replaced. Without TLS; only the program's own user may open it, unless
+    /// [`socket_mode`](Self::socket_mode) says otherwise.
     #[cfg(unix)]
     #[must_use]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.addresses.push(Address::Unix(path.into()));
+        self
+    }
+
+    /// The permissions of the files of [`unix_socket`](Self::unix_socket); 0600 without this.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.socket_mode = mode;
         self
     }
 
@@ -231,14 +254,16 @@ impl Server {
         self
     }
 
-    /// Connections at once, over all addresses; 256 without this. Further ones wait to be accepted.
+    /// Connections at once, over all addresses; 256 without this, and at most a quarter of the file descriptors that the
+    /// process may have. A further one takes the place of the one that has been idle for longest, or else of the slowest
+    /// reader; it waits where pages are being made for all.
     #[must_use]
     pub fn connections(mut self, most: usize) -> Self {
         self.limits.connections = most.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
-    /// Pages being made at once; 16 without this. Further requests wait for their turn, as long as they have time. Each takes
+    /// Pages being made at once; 4 without this. Further requests wait for their turn, as long as they have time. Each takes
     /// a thread, of a service on a thread of its own as of a runtime.
     #[must_use]
     pub fn scrapes(mut self, most: usize) -> Self {
@@ -251,6 +276,36 @@ impl Server {
     #[must_use]
     pub fn head_timeout(mut self, most: Duration) -> Self {
         self.limits.head = most.min(LONGEST);
+        self
+    }
+
+    /// How old a connection may become; 60 s without this. It ends then, after the answer that is under way.
+    #[must_use]
+    pub fn connection_age(mut self, most: Duration) -> Self {
+        self.limits.age = most.min(LONGEST);
+        self
+    }
+
+    /// Bytes of pages at once, those that are being read among them; 128 MiB without this, and always enough for four pages.
+    /// Beyond, the slowest readers are let go; where none is slow, a request is answered with 503.
+    #[must_use]
+    pub fn page_memory(mut self, bytes: usize) -> Self {
+        self.limits.pages = bytes;
+        self
+    }
+
+    /// Serves only requests for these hosts, as `Host` names them, without a port; all of them without this. Against web
+    /// sites whose names lead to this address, and which a browser would let read the page.
+    ///
+    /// ```
+    /// # use tallies::Server;
+    /// let serving = Server::new().hosts(["localhost", "127.0.0.1"]).listen("127.0.0.1:0")?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.hosts.0.extend(hosts.into_iter().map(Into::into));
         self
     }
 
@@ -315,7 +370,11 @@ impl Server {
         let tls = self.tls.load()?;
         let listeners = first
             .into_iter()
-            .chain(self.addresses.iter().map(Address::bind))
+            .chain(
+                self.addresses
+                    .iter()
+                    .map(|address| address.bind(self.socket_mode)),
+            )
             .collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
             return Err(Error::service(
@@ -326,20 +385,37 @@ impl Server {
         let secure = tls.is_some();
         #[cfg(not(feature = "tls"))]
         let secure = false;
+        let seats = Seats::new(self.limits.connections.min(descriptors() / 4).max(1));
+        let relief = {
+            let seats = Arc::clone(&seats);
+            Box::new(move || seats.evict_a_reader())
+        };
+        let pages = (self.limits.scrapes, self.limits.pages);
         let host = Host {
             routes: Routes {
-                pages: Pages::new(self.sources.clone(), self.options, self.limits.scrapes),
+                pages: Pages::new(self.sources.clone(), self.options, pages, Some(relief)),
                 path: self.path.clone(),
                 credentials: self.credentials.clone(),
                 patience: self.limits.answer,
+                hosts: self.hosts.clone(),
             },
             limits: self.limits,
+            seats,
             #[cfg(feature = "tls")]
             tls,
             open: Arc::default(),
         };
         Ok(Bound::new(listeners, host, secure))
     }
+}
+
+/// The file descriptors that this process may have: metrics take a quarter of them at most.
+fn descriptors() -> usize {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let most = None;
+    most.map_or(usize::MAX, |most| most as usize)
 }
 
 impl Debug for Server {

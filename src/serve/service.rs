@@ -14,7 +14,7 @@ use http_body_util::Full;
 use crate::encode::Options;
 use crate::snapshot::Source;
 
-use super::answer::{Asked, Pages, SCRAPES};
+use super::answer::{Asked, PAGES, Pages, SCRAPES};
 
 /// The page as a [`tower_service::Service`]: whatever path it is put at, in whatever framework takes one.
 ///
@@ -67,7 +67,7 @@ impl MetricsService {
 
     fn made(sources: Vec<Arc<dyn Source>>, options: Options) -> Self {
         Self {
-            pages: Pages::new(sources.clone(), options, SCRAPES),
+            pages: Pages::new(sources.clone(), options, (SCRAPES, PAGES), None),
             sources,
         }
     }

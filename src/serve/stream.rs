@@ -1,26 +1,77 @@
-//! A stream whose reader must keep up: what is written to it has to be taken within a time.
+//! A stream whose reader must keep up: what is written to it has to be taken within a time, else the connection is reset.
+//!
+//! That holds for the kernel's part as well: a socket has a send buffer of a fixed size, so that the rest of a page stays
+//! where this sees it, and what the kernel has is dropped when the peer acknowledges nothing for as long, also after the
+//! connection was closed. (An answer used to be as good as taken when the kernel had it, up to 4 MB each, and the kernel
+//! kept it for minutes.)
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::seats::Seat;
+
+/// The most that the kernel takes of an answer before its reader does.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// Limits what the kernel holds for a reader that reads nothing.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn bound_kernel(stream: &tokio::net::TcpStream, limit: Duration) {
+    let socket = socket2::SockRef::from(stream);
+    // An error leaves the system's own limits.
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    // The kernel takes milliseconds in 31 bits; 0 would mean its default.
+    let limit = limit.clamp(Duration::from_secs(1), Duration::from_secs(24 * 3600));
+    let _ = socket.set_tcp_user_timeout(Some(limit));
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn bound_kernel(stream: &tokio::net::TcpStream, _: Duration) {
+    let _ = socket2::SockRef::from(stream).set_send_buffer_size(SEND_BUFFER);
+}
+
+/// A stream that can be given up with what the kernel still holds of it.
+pub(super) trait Reset {
+    /// From now on closing drops what was not acknowledged.
+    fn reset(&self) {}
+}
+
+impl Reset for tokio::net::TcpStream {
+    fn reset(&self) {
+        let _ = self.set_zero_linger();
+    }
+}
+
+#[cfg(unix)]
+impl Reset for tokio::net::UnixStream {}
+
+#[cfg(feature = "tls")]
+impl Reset for tokio_rustls::server::TlsStream<tokio::net::TcpStream> {
+    fn reset(&self) {
+        self.get_ref().0.reset();
+    }
+}
+
 /// Fails a write when the other side has not taken everything within the limit, however slowly it reads on.
-pub(super) struct Timed<S> {
+pub(super) struct Timed<S: Reset> {
     stream: S,
+    seat: Arc<Seat>,
     limit: Duration,
     sleep: Pin<Box<Sleep>>,
     /// Whether something waits to be taken, and the time runs.
     waiting: bool,
 }
 
-impl<S> Timed<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
+impl<S: Reset> Timed<S> {
+    pub(super) fn new(stream: S, limit: Duration, seat: Arc<Seat>) -> Self {
         Self {
             stream,
+            seat,
             limit,
             sleep: Box::pin(sleep(limit)),
             waiting: false,
@@ -39,13 +90,22 @@ impl<S> Timed<S> {
         }
         // Some of it having been taken does not stop the time: only all of it does.
         if self.waiting && self.sleep.as_mut().poll(cx).is_ready() {
+            self.stream.reset();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         written
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
+impl<S: Reset> Drop for Timed<S> {
+    fn drop(&mut self) {
+        if self.seat.is_evicted() {
+            self.stream.reset();
+        }
+    }
+}
+
+impl<S: AsyncRead + Reset + Unpin> AsyncRead for Timed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -55,7 +115,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+impl<S: AsyncWrite + Reset + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -83,6 +143,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         ready!(self.timed(cx, flushed))?;
         self.waiting = false;
+        self.seat.written();
         Poll::Ready(Ok(()))
     }
 
@@ -96,7 +157,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
+    use super::super::seats::Seats;
     use super::*;
+
+    impl Reset for tokio::io::DuplexStream {}
+
+    async fn timed(stream: tokio::io::DuplexStream) -> Timed<tokio::io::DuplexStream> {
+        let taken = Seats::new(1).take().await;
+        Timed::new(stream, Duration::from_secs(30), Arc::clone(&taken.seat))
+    }
 
     fn paused() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread()
@@ -111,7 +180,7 @@ mod tests {
         paused().block_on(async {
             for pace in [None, Some(Duration::from_secs(1))] {
                 let (ours, mut theirs) = duplex(16);
-                let mut ours = Timed::new(ours, Duration::from_secs(30));
+                let mut ours = timed(ours).await;
                 let reader = tokio::spawn(async move {
                     while let Some(pace) = pace {
                         tokio::time::sleep(pace).await;
@@ -135,7 +204,7 @@ mod tests {
     fn each_answer_has_its_own_time() {
         paused().block_on(async {
             let (ours, mut theirs) = duplex(16);
-            let mut ours = Timed::new(ours, Duration::from_secs(30));
+            let mut ours = timed(ours).await;
             let reader = tokio::spawn(async move {
                 for _ in 0..100 {
                     tokio::time::sleep(Duration::from_secs(1)).await;
