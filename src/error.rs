@@ -169,6 +169,14 @@ impl Error {
         })
     }
 
+    #[cfg(feature = "facade")]
+    pub(crate) fn too_many_names(limit: usize) -> Self {
+        Self::new(format!(
+            "the facade has {limit} names, which is its limit: further ones record nothing; label values say what differs, \
+             and `limit_names` is for programs that have as many"
+        ))
+    }
+
     pub(crate) fn collect(name: &str, why: &str) -> Self {
         Self::new(format!("collector `{name}` {why}"))
     }
@@ -176,7 +184,7 @@ impl Error {
     #[cfg(feature = "serve")]
     pub(crate) fn bind(address: &str, source: std::io::Error) -> Self {
         Self {
-            message: format!("cannot listen on `{address}`").into(),
+            message: format!("cannot listen on `{}`", address.escape_debug()).into(),
             source: Some(Box::new(source)),
         }
     }
@@ -199,7 +207,11 @@ impl Error {
     #[cfg(feature = "tls")]
     pub(crate) fn file(what: &str, path: &std::path::Path, source: impl Into<Source>) -> Self {
         Self {
-            message: format!("cannot use {what} in `{}`", path.display()).into(),
+            message: format!(
+                "cannot use {what} in `{}`",
+                path.display().to_string().escape_debug()
+            )
+            .into(),
             source: Some(source.into()),
         }
     }
@@ -288,7 +300,7 @@ pub(crate) fn report(what: &dyn fmt::Display) {
 }
 
 /// As [`report`], the first time that this message comes.
-#[cfg(feature = "middleware")]
+#[cfg(any(feature = "middleware", feature = "push"))]
 pub(crate) fn report_once(what: &dyn fmt::Display) {
     static SAID: std::sync::Mutex<std::collections::BTreeSet<String>> =
         std::sync::Mutex::new(std::collections::BTreeSet::new());

@@ -290,7 +290,7 @@ step "a shard that holds something is taken for empty" observe/pass.rs 's/idle\.
 step "an empty shard is still read" observe/pass.rs 's/self\.collector\.members\.retain\(\|member\| !is_gone\(member\)\);//'
 step "requests do not wait for shards that have the slot" observe/pass.rs 's/have_it == 0 \|\| behind/true || behind/'
 step "shards are looked for by a load before a request" observe/shard.rs \
-    's/let mut next = self\.joined\.swap\(null_mut\(\), AcqRel\);/let mut next = self.joined.load(Acquire); if !next.is_null() { next = self.joined.swap(null_mut(), AcqRel); }/'
+    's/let mut next = (self\.joined\.swap\(null_mut\(\), .*?\));\n/let mut next = self.joined.load(Acquire); if !next.is_null() { next = $1; }\n/'
 step "slots are free before slabs are looked for again" observe/pass.rs \
     's/(self\.engine\.slots\.free_later\(self\.cleared\.drain\(\.\.\)\);.*?)        self\.reload\(\);/$1/s'
 step "a series is never promoted" observe/update.rs 's/if hot \{/if false {/g'

@@ -50,11 +50,15 @@ pub struct Builder {
     pub(super) labels: Vec<(String, String)>,
     pub(super) recommended_naming: bool,
     pub(super) limit: usize,
+    pub(super) names: usize,
     pub(super) expire_after: Option<Duration>,
     buckets: Option<Vec<f64>>,
     buckets_for: Vec<(Matcher, Vec<f64>)>,
     native_for: Vec<(Matcher, i8)>,
 }
+
+/// The most names, unless [`Builder::limit_names`] says otherwise.
+const NAMES: usize = 10_000;
 
 impl Default for Builder {
     fn default() -> Self {
@@ -65,6 +69,7 @@ impl Default for Builder {
             labels: Vec::new(),
             recommended_naming: false,
             limit: DEFAULT_LIMIT,
+            names: NAMES,
             expire_after: None,
             buckets: None,
             buckets_for: Vec::new(),
@@ -147,6 +152,13 @@ impl Builder {
     /// [`DEFAULT_LIMIT`].
     pub fn limit(mut self, series: usize) -> Self {
         self.limit = series;
+        self
+    }
+
+    /// The most names; 10 000 without this. Metrics of further names record nothing, which is said once and counted in
+    /// `tallies_refused_families_total`: a name that is made up from data would take some 10 KB for ever.
+    pub fn limit_names(mut self, names: usize) -> Self {
+        self.names = names;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{Key, Unit};
@@ -21,6 +21,8 @@ pub(super) struct Families {
     names: Mutex<HashMap<String, Name>>,
     /// Per series the largest total that `absolute` was told of.
     totals: Mutex<HashMap<Total, Arc<AtomicU64>>>,
+    /// Whether the limit of names was reached, which is said once.
+    full: AtomicBool,
 }
 
 /// A label: name and value.
@@ -83,7 +85,13 @@ impl Families {
             settings,
             names: Mutex::default(),
             totals: Mutex::default(),
+            full: AtomicBool::new(false),
         }
+    }
+
+    /// Whether a name is one of those that are remembered, and so one of a bounded number.
+    fn knows(&self, key: &Key) -> bool {
+        lock(&self.names).contains_key(&names::metric_name(key.name()))
     }
 
     /// A handle, and whether to remember it: not where the family is full.
@@ -102,7 +110,7 @@ impl Families {
                 let handle = CounterHandle::new(series, key, own, self);
                 (metrics::Counter::from_arc(Arc::new(handle)), own)
             }
-            _ => (metrics::Counter::noop(), true),
+            _ => (metrics::Counter::noop(), self.knows(key)),
         }
     }
 
@@ -114,7 +122,7 @@ impl Families {
                 let own = series.has_own();
                 (metrics::Gauge::from_arc(Arc::new(GaugeHandle(series))), own)
             }
-            _ => (metrics::Gauge::noop(), true),
+            _ => (metrics::Gauge::noop(), self.knows(key)),
         }
     }
 
@@ -135,7 +143,7 @@ impl Families {
                 let handle = SummaryHandle(series);
                 (metrics::Histogram::from_arc(Arc::new(handle)), own)
             }
-            _ => (metrics::Histogram::noop(), true),
+            _ => (metrics::Histogram::noop(), self.knows(key)),
         }
     }
 
@@ -146,6 +154,9 @@ impl Families {
         }
         let name = names::metric_name(name);
         let mut names = lock(&self.names);
+        if names.len() >= self.settings.names && !names.contains_key(&name) {
+            return;
+        }
         let known = match names.entry(name.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Name::default()),
@@ -184,6 +195,13 @@ impl Families {
     fn family(&self, key: &Key, wanted: Wanted) -> Family {
         let name = names::metric_name(key.name());
         let mut names = lock(&self.names);
+        if names.len() >= self.settings.names && !names.contains_key(&name) {
+            if !self.full.swap(true, Relaxed) {
+                report(&Error::too_many_names(self.settings.names));
+            }
+            REFUSED.fetch_add(1, Relaxed);
+            return Family::Refused;
+        }
         let known = match names.entry(name.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Name::default()),

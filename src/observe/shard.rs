@@ -434,8 +434,8 @@ impl Shards {
 
     /// Whether a shard has joined that the collector has not taken yet.
     pub(super) fn have_joined(&self) -> bool {
-        // Acquire: a reader that comes here after it has seen a thread's update sees that the thread's shard joined.
-        !self.joined.load(Acquire).is_null()
+        // Relaxed: a reader that has acquired a thread's update sees that its shard joined before, and takes it by exchange.
+        !self.joined.load(Relaxed).is_null()
     }
 
     /// A thread that ends leaves its shard to the next one.

@@ -127,18 +127,15 @@ fn segments(url: &mut String, name: &str, value: &str) {
     };
 }
 
-/// The address of a gateway without the slash at its end. Credentials in it are not repeated in the error.
+/// The address of a gateway without the slash at its end. What may be a password in it is not repeated in the error.
 fn address(base: &str) -> Result<String, Error> {
     let (scheme, rest) = base.split_once("://").unwrap_or(("", base));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let (shown, fail) = match authority.rsplit_once('@') {
-        Some((_, host)) => (
-            format!("{scheme}://…@{host}"),
-            Some("carries credentials: they go to `basic_auth` or `bearer`"),
-        ),
-        None => (base.to_owned(), None),
-    };
-    let why = fail.or_else(|| {
+    // Anywhere: a slash in a password makes a path of its rest.
+    let credentials = base.contains('@').then_some(
+        "has a `@`, as credentials have: they go to `basic_auth` or `bearer`; in a path it is `%40`",
+    );
+    let why = credentials.or_else(|| {
         if scheme != "http" && scheme != "https" {
             Some("has to begin with `http://` or `https://`")
         } else if cfg!(not(feature = "push-tls")) && scheme == "https" {
@@ -155,9 +152,30 @@ fn address(base: &str) -> Result<String, Error> {
         }
     });
     match why {
-        Some(why) => Err(Error::push_to("gateway URL", &shown, why)),
+        Some(why) => {
+            let shown = shown(base, scheme, authority);
+            Err(Error::push_to("gateway URL", &shown, why))
+        }
         None => Ok(base.trim_end_matches('/').to_owned()),
     }
+}
+
+/// A URL as an error may show it: nothing but its scheme where any of it could be a name and a password.
+fn shown(base: &str, scheme: &str, authority: &str) -> String {
+    let scheme_is_one = matches!(scheme, "http" | "https");
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = !host.contains([':', '%']) || host.starts_with('[');
+    let query = base.contains(['?', '#']);
+    if base.contains(['@', '\\']) || !is_port || !is_host || query {
+        let scheme = if scheme_is_one { scheme } else { "" };
+        let separator = if scheme_is_one { "://" } else { "" };
+        return format!("{scheme}{separator}…");
+    }
+    base.to_owned()
 }
 
 fn authority_has_port(uri: &Uri) -> bool {
@@ -170,12 +188,22 @@ fn authority_has_port(uri: &Uri) -> bool {
         .contains(':')
 }
 
-/// Whether no proxy leads there.
+/// Whether no proxy leads there: loopback and unspecified addresses in all the ways that systems read them.
 pub(super) fn is_of_this_machine(url: &str) -> bool {
     url.parse::<Uri>().is_ok_and(|uri| {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        host.eq_ignore_ascii_case("localhost")
-            || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let local = |ip: IpAddr| {
+            let ip = ip.to_canonical();
+            ip.is_loopback() || ip.is_unspecified()
+        };
+        // `127.1` is 127.0.0.1, and `0` is 0.0.0.0.
+        let short = host.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+            && (host == "0" || host.starts_with("127."));
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || short
+            || host.parse().is_ok_and(local)
     })
 }
 
@@ -307,6 +335,44 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_a_mistyped_url_is_never_shown() {
+        for base in [
+            "http:/me:SECRET@h",
+            "http://me:s/SECRET@h",
+            "http://me:s?SECRET@h",
+            "http://me:s#SECRET@h",
+            "https//me:SECRET@h",
+            "http://me:12/SECRET@h",
+            "//me:SECRET@h",
+            "http:///me:SECRET@h",
+            "http://h/me:SECRET@x?y",
+            "http://h:80/?token=SECRET@x",
+            "http://h:80/?token=SECRET",
+            "http://me@SECRET/@h",
+            "http://me:SECRET%40h:9",
+            "http://me:SECRET",
+            "me:SECRET@h://",
+            "me:SECRET",
+        ] {
+            let error = address(base).unwrap_err().to_string();
+            assert!(!error.contains("SECRET"), "{error}");
+        }
+        assert!(
+            address("http://[::1]:x")
+                .unwrap_err()
+                .to_string()
+                .contains('…')
+        );
+        for base in [
+            "http://h/p%40th",
+            "http://[::1]:9091",
+            "http://127.0.0.1:9091/",
+        ] {
+            assert!(address(base).is_ok(), "{base}");
+        }
+    }
+
+    #[test]
     fn errors_say_what_and_why() {
         for (base, job, grouping, message) in [
             (
@@ -328,7 +394,7 @@ mod tests {
                 "http://me:secret@gw",
                 "j",
                 &[],
-                "gateway URL `http://…@gw` carries credentials",
+                "gateway URL `http://…` has a `@`, as credentials have",
             ),
             (HOST, "", &[], "job `` is empty"),
             (
@@ -385,6 +451,12 @@ mod tests {
             "http://127.0.0.1/",
             "https://[::1]:9091/",
             "http://LOCALHOST",
+            "http://localhost./",
+            "http://127.1:9091",
+            "http://0.0.0.0:9091",
+            "http://0:9091",
+            "http://[::]:9091",
+            "http://[::ffff:127.0.0.1]:9091",
         ] {
             assert!(is_of_this_machine(url), "{url}");
         }

@@ -239,13 +239,22 @@ impl Pusher {
             None => gateway::group(&self.url, &self.job, &self.grouping),
             Some(path) => gateway::import(&self.url, path, &self.job, &self.grouping),
         }?;
+        let authorization = self.credentials.header()?;
+        if authorization.is_some()
+            && url.starts_with("http://")
+            && !gateway::is_of_this_machine(&url)
+        {
+            crate::error::report_once(&format_args!(
+                "pushes to `{url}` carry a password that others can read along: give the gateway an `https://` URL"
+            ));
+        }
         let grouping = self.grouping.iter().map(|(name, _)| name.clone());
         Ok(Gateway {
             agent: self.agent(&url)?,
             timeout: self.timeout,
             url,
             labels: std::iter::once("job".to_owned()).chain(grouping).collect(),
-            authorization: self.credentials.header()?,
+            authorization,
             gzip: self.gzip,
             sources: self.sources.clone(),
             found: Gathered::default(),
@@ -262,7 +271,9 @@ impl Pusher {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false);
-        let config = if gateway::is_of_this_machine(url) {
+        // A program that a web server starts for a request has that request's `Proxy` header as `HTTP_PROXY`.
+        let of_a_request = std::env::var_os("REQUEST_METHOD").is_some();
+        let config = if gateway::is_of_this_machine(url) || of_a_request {
             config.proxy(None)
         } else {
             config

@@ -174,12 +174,23 @@ impl Gateway {
     }
 }
 
+/// Whether a character stands for itself in a line: no control characters, line separators, marks of another direction, and
+/// none without a width.
+fn is_shown(c: char) -> bool {
+    let hidden = matches!(
+        c,
+        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+            | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
+    );
+    !c.is_control() && !hidden
+}
+
 /// Someone else's words as a part of one line: no control characters, of a bounded length.
 fn readable(words: &str) -> String {
     words
         .trim()
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_shown(c) { c } else { ' ' })
         .take(WORDS.1)
         .collect()
 }

@@ -72,6 +72,10 @@ pub(super) enum Came {
 /// A length that nobody knows.
 const UNKNOWN: u64 = u64::MAX;
 
+/// The largest body of a request that is believed from its announcement. A client can announce anything and send nothing;
+/// a sum that has taken in 2^64 steps by thousands for ever.
+const MOST_ANNOUNCED: u64 = 1 << 32;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -96,7 +100,7 @@ impl Exchange {
             endpoint,
             answered: None,
             start: endpoint.timed.then(Start::now),
-            received: received.unwrap_or(UNKNOWN),
+            received: received.filter(|n| *n <= MOST_ANNOUNCED).unwrap_or(UNKNOWN),
             sent: 0,
             length: UNKNOWN,
             timed: Timed::Ordinary,
@@ -112,7 +116,7 @@ impl Exchange {
         length: impl FnOnce() -> Option<u64>,
         content_type: impl FnOnce() -> Option<&'a [u8]>,
     ) -> Option<Self> {
-        let series = self.endpoint.series(End {
+        let series = self.endpoint.answering(status).series(End {
             status,
             failure: None,
         });
@@ -178,10 +182,12 @@ impl Exchange {
         let families = self.endpoint.families;
         let series = match (self.answered, failure) {
             (Some(series), None) => series,
-            (answered, _) => self.endpoint.series(End {
-                status: answered.map_or(0, |series| series.end.status),
-                failure,
-            }),
+            (answered, _) => {
+                let status = answered.map_or(0, |series| series.end.status);
+                self.endpoint
+                    .answering(status)
+                    .series(End { status, failure })
+            }
         };
         let seconds = seconds.or_else(|| self.seconds());
         if self.answered.is_none() {

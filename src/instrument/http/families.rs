@@ -173,6 +173,8 @@ pub(super) struct Endpoint {
     started: Lazy<BoundCounter>,
     in_flight: Lazy<BoundUpDownCounter>,
     ends: Chain<Series>,
+    /// Where its answers count that refuse the method; made with the first one.
+    refused: OnceLock<Box<Endpoint>>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -233,7 +235,27 @@ impl Endpoint {
             started: Lazy::new(),
             in_flight: Lazy::new(),
             ends: Chain::default(),
+            refused: OnceLock::new(),
         }
+    }
+
+    /// Where an answer of this status counts. One that refuses the method counts under the method `other`: whoever tries
+    /// every method on every route would make all of their series otherwise, which stay.
+    #[inline]
+    pub(super) fn answering(&'static self, status: u16) -> &'static Self {
+        if matches!(status, 405 | 501) && self.method != self.families.other {
+            self.refused()
+        } else {
+            self
+        }
+    }
+
+    #[cold]
+    fn refused(&'static self) -> &'static Self {
+        self.refused.get_or_init(|| {
+            let other = self.families.other;
+            Box::new(Self::new(self.families, self.client, other, self.route))
+        })
     }
 
     #[inline]

@@ -33,7 +33,7 @@ type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + 
 /// | seconds to the head | `http_response_start_seconds{method,route}` | `http_server_response_start_seconds{..}` |
 /// | seconds of event streams | `http_stream_duration_seconds{method,route}` | `http_server_stream_duration_seconds{..}` |
 /// | being answered | `http_requests_in_flight{method,route}` | `http_server_active_requests{http_request_method}` |
-/// | bytes of request bodies, as announced | `http_request_size_bytes{method,route}` | `http_server_request_body_size_bytes{..}` |
+/// | bytes of request bodies, as announced; not of more than 4 GiB | `http_request_size_bytes{method,route}` | `http_server_request_body_size_bytes{..}` |
 /// | bytes of response bodies, as sent | `http_response_size_bytes{method,route}` | `http_server_response_body_size_bytes{..}` |
 /// | failed | `http_requests_failed_total{method,route,kind}` | the label `error_type` |
 ///
