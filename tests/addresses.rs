@@ -235,3 +235,47 @@ fn a_run_that_is_dropped_has_ended() {
     drop(runtime);
     assert!(TcpStream::connect(address).is_err());
 }
+
+/// It waited for the owner of the socket to accept, who never does.
+#[test]
+fn a_unix_socket_whose_owner_does_not_accept_is_in_use() {
+    let path = socket("full");
+    let owner = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    owner
+        .bind(&socket2::SockAddr::unix(&path).unwrap())
+        .unwrap();
+    owner.listen(0).unwrap();
+    let waiting: Vec<_> = (0..8)
+        .map_while(|_| {
+            let socket =
+                socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let connected = socket.connect(&socket2::SockAddr::unix(&path).unwrap());
+            connected.is_ok().then_some(socket)
+        })
+        .collect();
+    assert!(waiting.len() < 8, "its backlog is full");
+    let error = server().unix_socket(&path).start().unwrap_err();
+    assert!(error.to_string().contains("cannot listen"), "{error}");
+    assert!(path.exists());
+    drop(owner);
+    server().unix_socket(&path).start().unwrap().stop();
+}
+
+/// Everybody could connect who could enter the folder.
+#[test]
+fn the_file_of_a_unix_socket_is_the_users_own() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = socket("mode");
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    let serving = server().unix_socket(&path).start().unwrap();
+    assert_eq!(mode(), 0o600);
+    serving.stop();
+    let serving = server()
+        .unix_socket(&path)
+        .socket_mode(0o660)
+        .start()
+        .unwrap();
+    assert_eq!(mode(), 0o660);
+    serving.stop();
+}

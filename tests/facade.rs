@@ -445,3 +445,23 @@ fn two_recorders_agree_on_what_was_described() {
     assert_eq!(now.get("wait_seconds", &[]), Some(7.0));
     assert_eq!(now.family("wait_seconds").unwrap().unit(), "seconds");
 }
+
+/// Each name took 10 KB for ever, and more time than the one before.
+#[test]
+fn names_are_limited() {
+    let registry = Registry::new();
+    let recorder = Recorder::builder()
+        .registry(&registry)
+        .limit_names(3)
+        .build()
+        .unwrap();
+    with_local_recorder(&recorder, || {
+        for i in 0..100 {
+            metrics::counter!(format!("name_{i}")).increment(1);
+            metrics::gauge!(format!("gauge_{i}")).set(1.0);
+        }
+        metrics::counter!("name_0").increment(1);
+    });
+    assert_eq!(registry.names(), ["gauge_0", "name_0", "name_1"]);
+    assert_eq!(registry.snapshot().get("name_0", &[]), Some(2.0));
+}

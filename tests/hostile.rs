@@ -278,3 +278,134 @@ fn a_stop_drains() {
     asking.join().unwrap();
     stopping.join().unwrap();
 }
+
+/// A registry whose page of about 2 MB the kernel used to take whole.
+fn middling() -> Registry {
+    let registry = Registry::new();
+    let family = Counter::<()>::builder("middling_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    let wide = "x".repeat(8000);
+    (0..250).for_each(|i| family.with([&format!("{i}{wide}")]).inc());
+    registry
+}
+
+/// The answer was as good as taken when the kernel had it: the connection was gone, and 2 MB of kernel memory stayed for
+/// minutes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_that_reads_nothing_parks_no_page_in_the_kernel() {
+    let serving = Server::new()
+        .registry(&middling())
+        .answer_timeout(Duration::from_secs(2))
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&serving.address().into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(&request("GET", "/metrics", &[])).unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(serving.connections(), 1, "its page is not taken");
+    at_rest(&serving);
+    // What the kernel still had was dropped with a reset.
+    let mut page = Vec::new();
+    let read = stream.read_to_end(&mut page);
+    assert!(
+        read.is_err() && page.len() < 1 << 20,
+        "{read:?} {}",
+        page.len()
+    );
+}
+
+/// As many idle connections as there may be kept everybody else out, for as long as they liked.
+#[test]
+fn idle_connections_make_room_for_others() {
+    let serving = Server::new()
+        .registry(&small())
+        .connections(8)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let idle: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = connect(&serving);
+            stream
+                .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                .unwrap();
+            let mut some = [0; 16];
+            stream.read_exact(&mut some).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
+    }
+    drop(idle);
+    at_rest(&serving);
+}
+
+/// Slow readers of pages of their own had one each in memory: of 11 MB, 1 500 MB for 128 of them.
+#[test]
+fn slow_readers_hold_a_bounded_memory() {
+    let registry = large();
+    registry.counter("other_total", "Not asked for.").unwrap();
+    let serving = Server::new()
+        .registry(&registry)
+        .page_memory(64 << 20)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let slow: Vec<_> = (0..12)
+        .map(|_| {
+            let mut stream = connect(&serving);
+            stream
+                .write_all(&request("GET", "/metrics?name[]=large_total", &[]))
+                .unwrap();
+            // Its page is made before the next one's is.
+            let mut some = [0; 16];
+            stream.read_exact(&mut some).map(|()| stream).ok()
+        })
+        .collect();
+    // Each page takes 16 MB: of twelve the slowest are let go, and who comes later is served.
+    let honest = get(&serving, "/metrics?name[]=large_total", &[]);
+    assert_eq!(honest.status(), 200);
+    let whole = slow.into_iter().flatten().filter(|stream| {
+        let mut stream = stream;
+        stream
+            .read_to_end(&mut Vec::new())
+            .is_ok_and(|n| n > 15 << 20)
+    });
+    assert!(whole.count() < 9, "somebody was let go");
+}
+
+#[test]
+fn refusals_and_probes_end_their_connection_and_nothing_is_sniffed() {
+    let serving = Server::new()
+        .registry(&small())
+        .hosts(["metrics.local"])
+        .listen("127.0.0.1:0")
+        .unwrap();
+    for (method, path, host, status, closes) in [
+        ("GET", "/metrics", "metrics.local:80", 200, false),
+        ("GET", "/", "metrics.local", 200, false),
+        ("GET", "/-/healthy", "metrics.local", 200, true),
+        ("GET", "/nowhere", "metrics.local", 404, true),
+        ("POST", "/metrics", "metrics.local", 405, true),
+        ("GET", "/metrics", "evil.example", 403, true),
+    ] {
+        // Two requests at once: the second one is answered where the first one leaves the connection open.
+        let said = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let more = request("GET", "/-/healthy", &[]);
+        let answer = say(connect(&serving), &[said.as_bytes(), &more].concat()).unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(
+            answer.header("connection") == Some("close"),
+            closes,
+            "{path}"
+        );
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        let further = answer.text().matches("HTTP/1.1 ").count();
+        assert_eq!(further, usize::from(!closes), "{path}: {}", answer.text());
+    }
+    serving.stop();
+}

@@ -3,6 +3,7 @@
 mod support;
 
 use std::io;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,16 @@ fn replace_after(path: &Path, text: &str, later: Duration) {
 
 /// Asks over TLS, trusting this authority, and showing a certificate where there is one.
 fn ask(serving: &Serving, trusted: &Path, own: Option<&(String, String)>) -> io::Result<Answer> {
+    let request = request("GET", "/metrics", &[]);
+    say(session(serving, trusted, own), &request)
+}
+
+/// A session of TLS, as [`ask`] has one.
+fn session(
+    serving: &Serving,
+    trusted: &Path,
+    own: Option<&(String, String)>,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(trusted).unwrap())
@@ -95,10 +106,7 @@ fn ask(serving: &Serving, trusted: &Path, own: Option<&(String, String)>) -> io:
     };
     let name = "localhost".try_into().unwrap();
     let client = ClientConnection::new(Arc::new(config), name).unwrap();
-    say(
-        StreamOwned::new(client, connect(serving)),
-        &request("GET", "/metrics", &[]),
-    )
+    StreamOwned::new(client, connect(serving))
 }
 
 #[test]
@@ -179,6 +187,93 @@ fn client_certificates() {
     assert!(!served(None), "without a certificate");
     assert!(!served(Some(&theirs.pair())), "with somebody else's");
     assert!(served(Some(&ours.pair())));
+    serving.stop();
+}
+
+/// A session that went on was served for as long as it went on, whoever its client had become.
+#[test]
+fn a_client_whose_ca_is_withdrawn_is_let_go() {
+    let dir = folder("withdrawn");
+    let (ours, others) = (
+        Authority::new(&dir, "ours.pem"),
+        Authority::new(&dir, "others.pem"),
+    );
+    let (certificate, key, ca) = (dir.join("tls.crt"), dir.join("tls.key"), dir.join("ca.crt"));
+    let pair = ours.pair();
+    replace(&certificate, &pair.0);
+    replace(&key, &pair.1);
+    replace(&ca, &std::fs::read_to_string(&ours.file).unwrap());
+    let serving = server()
+        .certificate(&certificate)
+        .key(&key)
+        .client_ca(&ca)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let mut session = session(&serving, &ours.file, Some(&ours.pair()));
+    let mut ask = || -> std::io::Result<String> {
+        use std::io::{Read, Write};
+        session.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let mut byte = [0];
+            session.read_exact(&mut byte)?;
+            head.push(char::from(byte[0]));
+        }
+        let length = head.to_ascii_lowercase();
+        let length = length.split("content-length: ").nth(1).unwrap();
+        let length: usize = length.lines().next().unwrap().parse().unwrap();
+        session.read_exact(&mut vec![0; length])?;
+        Ok(head)
+    };
+    assert!(!ask().unwrap().contains("connection: close"));
+    replace(&ca, &std::fs::read_to_string(&others.file).unwrap());
+    std::thread::sleep(Duration::from_millis(300));
+    let last = ask();
+    assert!(last.is_err() || last.unwrap().contains("connection: close"));
+    assert!(ask().is_err());
+    serving.stop();
+}
+
+/// The next connection waited for somebody to open the other end, and so did everybody else, for ever.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_certificate_that_is_a_pipe_hangs_nobody() {
+    let dir = folder("pipe");
+    let ours = Authority::new(&dir, "ours.pem");
+    let (certificate, key) = (dir.join("tls.crt"), dir.join("tls.key"));
+    let pair = ours.pair();
+    std::fs::write(&certificate, &pair.0).unwrap();
+    std::fs::write(&key, &pair.1).unwrap();
+    let serving = server()
+        .certificate(&certificate)
+        .key(&key)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let works = || ask(&serving, &ours.file, None).is_ok_and(|answer| answer.status() == 200);
+    assert!(works());
+    for odd in ["pipe", "device", "large"] {
+        let other = dir.join(odd);
+        match odd {
+            "pipe" => {
+                let made = std::process::Command::new("mkfifo").arg(&other).status();
+                assert!(made.unwrap().success());
+            }
+            "device" => std::os::unix::fs::symlink("/dev/zero", &other).unwrap(),
+            _ => std::fs::File::create(&other)
+                .unwrap()
+                .set_len(20 << 30)
+                .unwrap(),
+        }
+        std::fs::rename(&other, &certificate).unwrap();
+        assert!(works() && works(), "{odd}: the last good one serves");
+        // Nor does it start with one.
+        let error = server()
+            .certificate(&certificate)
+            .key(&key)
+            .listen("127.0.0.1:0");
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("tls.crt"), "{error}");
+    }
     serving.stop();
 }
 

@@ -136,3 +136,63 @@ fn requests_from_many_threads() {
     );
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
 }
+
+/// One request without a body spoiled the sum of sizes for good: 2^64 in it, it stepped by thousands.
+#[tokio::test]
+async fn an_announcement_of_more_than_anybody_sends_is_not_observed() {
+    let (registry, layer) = layer();
+    let size = |what: &str| {
+        let labels = [("method", "POST"), ("route", "/")];
+        get_of(
+            &registry,
+            &format!("http_request_size_bytes_{what}"),
+            &labels,
+        )
+    };
+    for (announced, sum, count) in [
+        ("18446744073709551613", 0.0, 0.0),
+        ("1000000000000", 0.0, 0.0),
+        ("10", 10.0, 1.0),
+    ] {
+        // A body whose length is not known but by its announcement.
+        let body = http_body_util::StreamBody::new(futures_util::stream::empty());
+        let request = Request::builder().method("POST").uri("/");
+        let request = request.header("content-length", announced);
+        let request: Request<http_body_util::combinators::BoxBody<Bytes, Infallible>> =
+            request.body(BodyExt::boxed(body)).unwrap();
+        let mut service = layer.layer(service_fn(
+            async |_: Request<http_body_util::combinators::BoxBody<Bytes, Infallible>>| {
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            },
+        ));
+        let answered = service.call(request).await.unwrap();
+        drop(answered);
+        assert_eq!((size("sum"), size("count")), (sum, count), "{announced}");
+    }
+}
+
+/// Forty requests, of every method on every route, made the page nine times as long for good.
+#[tokio::test]
+async fn methods_that_are_refused_make_one_series_for_each_route() {
+    let (registry, layer) = layer();
+    let mut service = layer.layer(service_fn(async |request: Request<Empty<Bytes>>| {
+        let mut response = Response::new(Empty::<Bytes>::new());
+        if request.method() != Method::GET {
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        }
+        Ok::<_, Infallible>(response)
+    }));
+    let methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
+    for method in methods {
+        drop(answer(&mut service, request(method, "/")).await);
+    }
+    let refused = [("method", "other"), ("route", "/"), ("status", "405")];
+    assert_eq!(get_of(&registry, "http_requests_total", &refused), 6.0);
+    assert_eq!(sum(&registry, "http_requests_total"), 7.0);
+    assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
+    let page = tallies::encode::text(&registry.snapshot());
+    let counts = page
+        .lines()
+        .filter(|line| line.starts_with("http_request_duration_seconds_count{"));
+    assert_eq!(counts.count(), 2, "{page}");
+}
