@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features units rooms loom miri address fuzz mutations parsers prometheus pushgateway load package"
+all="format clippy features units rooms loom miri address thread aarch64 fuzz mutations parsers prometheus pushgateway load package"
 fuzz_seconds=20
 parser=0.26.0
 case ${1:-} in
@@ -58,7 +58,6 @@ component() { # component of the nightly toolchain
     echo "installing the nightly component $1"
     rustup component add --toolchain nightly "$1"
 }
-if wants mutations; then debian perl perl; fi
 if wants parsers; then
     debian promtool prometheus
     if ! target/parsers/bin/python -c "import prometheus_client" 2>/dev/null; then
@@ -85,7 +84,21 @@ if wants pushgateway; then
     prometheus-pushgateway --version 2>&1 | head -n 1
     victoria-metrics --version 2>&1 | head -n 1
 fi
-if wants miri; then component miri && component rust-src; fi
+if wants miri; then component miri; fi
+if wants miri || wants thread; then component rust-src; fi
+if wants aarch64; then
+    debian qemu-aarch64 qemu-user
+    debian aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+    if [ ! -e /usr/aarch64-linux-gnu/lib/libc.so.6 ]; then
+        echo "installing the Debian package libc6-dev-arm64-cross"
+        debian_package libc6-dev-arm64-cross
+    fi
+    if ! rustup target list --installed | grep -q '^aarch64-unknown-linux-gnu'; then
+        echo "installing the standard library for aarch64-unknown-linux-gnu"
+        rustup target add aarch64-unknown-linux-gnu
+    fi
+fi
+if wants mutations || wants thread || wants aarch64; then debian perl perl; fi
 if wants fuzz; then
     debian g++ g++
     if ! cargo fuzz --version >/dev/null 2>&1; then
@@ -93,6 +106,14 @@ if wants fuzz; then
         cargo install --quiet --locked cargo-fuzz --version 0.13.2
     fi
 fi
+
+# The crate with the one test that needs nothing but the crate: builds in seconds.
+small_tree() {
+    rm -rf "$1" && mkdir -p "$1/tests"
+    cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$1"
+    cp tests/everything.rs "$1/tests"
+    perl -0pi -e 's/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?(?=# Asks a real Prometheus)//s; s/\[\[(bench|test)\]\].*?\n\n//sg' "$1/Cargo.toml"
+}
 
 # ---- The steps ----
 
@@ -149,6 +170,23 @@ if wants address; then
         CARGO_TARGET_DIR=target/address cargo +nightly test --quiet --target "$host" \
         --lib --test everything --test trouble --test declare -- --skip compile_time_errors
     done_with target/address
+fi
+if wants thread; then
+    say "ThreadSanitizer: every kind under scrapes, while threads and series come and go"
+    small_tree target/thread/tree
+    # The standard library is built as well, so that its own locks are seen.
+    (cd target/thread/tree && RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR=../target \
+        cargo +nightly test -Zbuild-std --quiet --release --target "$(rustc -vV | sed -n 's/^host: //p')" --test everything)
+    done_with target/thread
+fi
+if wants aarch64; then
+    say "aarch64, emulated: the room of the lock-free code, and every kind under scrapes"
+    # An emulator on x86-64 keeps its strong order of stores: this finds what does not build or run, the models find the rest.
+    small_tree target/aarch64/tree
+    (cd target/aarch64/tree && CARGO_TARGET_DIR=../target CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
+        cargo test --quiet --release --target aarch64-unknown-linux-gnu --lib --test everything -- --skip sketch)
+    done_with target/aarch64
 fi
 if wants fuzz; then
     for target in declare exposition read sketch text accept http; do

@@ -12,7 +12,7 @@ pub(crate) enum Constants {
 impl Constants {
     pub(crate) const NONE: Self = Self::Static(&[]);
 
-    /// As [`Text::set`].
+    /// As [`Text::set`](crate::snapshot::Text::set).
     pub(crate) const fn set(&mut self, labels: &'static [(&'static str, &'static str)]) {
         std::mem::forget(std::mem::replace(self, Self::Static(labels)));
     }

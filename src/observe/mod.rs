@@ -82,6 +82,7 @@ use memory::Block;
 use pass::Collector;
 use shard::Shards;
 use slot::Slots;
+#[cfg(any(test, loom, feature = "process"))]
 use update::promote;
 
 /// Updates of its shared cell after which a series is hot.

@@ -44,7 +44,7 @@ fn threads_grow_leave_adopt_and_are_read() {
                         histogram.observe_cold(engine, &thread, Tag::FIRST, what, i > 3);
                         up_down.add_cold(engine, &thread, Tag::FIRST, 0, 1, true);
                     }
-                    thread.leave(&engine);
+                    thread.leave(engine);
                 }
             });
         }
@@ -85,7 +85,7 @@ fn streams_are_read_while_they_flush_and_freed_when_they_end() {
                         summary.observe_cold(engine, &thread, tag, 1.0, t == 0);
                     }
                 }
-                thread.leave(&engine);
+                thread.leave(engine);
             });
         }
         for _ in 0..10 {

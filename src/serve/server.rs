@@ -56,9 +56,17 @@ const TAKEN: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
 /// time, or within nine tenths of what the header `X-Prometheus-Scrape-Timeout-Seconds` leaves, is a 503. Requests at once
 /// share passes and pages. A connection is closed after a refusal, and after a probe.
 ///
-/// What remains for whoever exposes the endpoint: anybody who may scrape can have pages made all the time, on one
-/// processor for each of `scrapes`; a thousand addresses that open connections all the time delay others; and credentials
-/// can be guessed as fast as the network allows, so secrets have to be long.
+/// # Exposing the endpoint
+///
+/// Within these limits the following remains, and is for a firewall or a proxy where strangers reach the port:
+///
+/// - Whoever may scrape can have pages made without a pause: one processor for each of `scrapes`.
+/// - Whoever opens connections without a pause costs the handling of each. Others are served, but a connection of theirs
+///   that is idle may have to be made anew, and a slow one may not end.
+/// - Credentials can be guessed as fast as the network allows: secrets have to be long. Over plain HTTP others can read along.
+/// - Any web site can lead a browser here by its name, unless [`hosts`](Self::hosts) are given. Other origins cannot read
+///   what it gets, and types are not sniffed.
+/// - A client whose CA was withdrawn is let go after its next request, or when its connection is too old.
 #[derive(Clone)]
 pub struct Server {
     sources: Vec<Arc<dyn Source>>,

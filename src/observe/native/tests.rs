@@ -114,7 +114,7 @@ fn reads_are_whole_while_threads_grow_and_leave() {
                         let what = (bucket, value(bucket), 1 + i % 2);
                         observe(engine, &thread, series, what);
                     }
-                    thread.leave(&engine);
+                    thread.leave(engine);
                 }
             });
         }
