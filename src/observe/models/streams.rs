@@ -74,7 +74,10 @@ fn a_window_read_has_every_value_once() {
     let bound = Arc::new(Bound::new(&Targets::new(&[(0.5, 0.25)])));
     let seen = reached(2, move || {
         let (first, last) = (1, 3);
-        let stream = Arc::new(Stream::new(&Budget::new(), Ages::new(first, 100), 100));
+        // Buffers of one: every push but the first finds its own full, or closed.
+        let budget = Budget::new();
+        budget.set(0);
+        let stream = Arc::new(Stream::new(&budget, Ages::new(first, 100), 100));
         let owner = {
             let (stream, bound) = (Arc::clone(&stream), Arc::clone(&bound));
             // A sketch's insertion has more on its stack than models get.
