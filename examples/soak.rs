@@ -85,9 +85,15 @@ static MORTAL: Counter<Peer> = Counter::new("soak_mortal_total")
     .expire_after(EXPIRE_AFTER)
     .limit(LIMIT);
 
+/// Series of this are removed by the thread that made them.
+#[tallies::metric]
+static REMOVED: Counter<Peer> = Counter::new("soak_removed_total").limit(LIMIT);
+
 /// Updates of every metric so far.
 static ROUNDS: AtomicU64 = AtomicU64::new(0);
 static LIVES: AtomicU64 = AtomicU64::new(0);
+/// What the thread counted that sleeps.
+static SLEEPER: AtomicU64 = AtomicU64::new(0);
 
 fn update(peer: &str, value: f64) {
     PLAIN.inc();
@@ -96,6 +102,7 @@ fn update(peer: &str, value: f64) {
     LEVEL.with(Peer { peer }).set(value);
     LATENCY.with(Peer { peer }).observe(0.001 * value);
     MORTAL.with(Peer { peer }).inc();
+    REMOVED.with(Peer { peer }).inc();
 }
 
 /// A thread's life: 2000 rounds, half of them on a label set that is new every time.
@@ -103,6 +110,7 @@ fn live() {
     let me = LIVES.fetch_add(1, Relaxed);
     let peers = [format!("p{}", me % 7), format!("new{me}")];
     (0..2000).for_each(|i| update(&peers[i % 2], i as f64));
+    assert!(REMOVED.remove(Peer { peer: &peers[1] }));
     ROUNDS.fetch_add(2000, Relaxed);
 }
 
@@ -189,10 +197,11 @@ fn totals_are_exact() -> bool {
     let rounds = ROUNDS.load(Relaxed);
     let now = tallies::snapshot();
     let exact = [
-        ("soak_plain_total", rounds),
+        ("soak_plain_total", rounds + SLEEPER.load(Relaxed)),
         ("soak_float_total", rounds / 2),
         ("soak_latency", rounds),
         ("soak_mortal_total", rounds),
+        ("soak_removed_total", rounds),
     ]
     .map(|(name, expected)| {
         let counted = sum(&now, name);
@@ -202,7 +211,7 @@ fn totals_are_exact() -> bool {
     let lives = LIVES.load(Relaxed);
     let shards = now.get("tallies_shards", &[]).unwrap_or(0.0);
     println!("{lives} threads lived, {shards} shards");
-    exact == [true; 4] && now.get("soak_in_flight", &[]) == Some(0.0)
+    exact == [true; 5] && now.get("soak_in_flight", &[]) == Some(0.0)
 }
 
 /// Says what the samples were, and whether they are flat after the first quarter.
@@ -222,9 +231,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let serving = tallies::serve("127.0.0.1:0")?;
     let address = serving.address();
     let second = Duration::from_secs(1);
-    // As large as it gets. In a thread that ends: one that slept on would never say that it is done with retired series.
+    // A thread that counts once, and sleeps for as long as the program runs.
+    let (counted, sleeps) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        PLAIN.inc();
+        let _ = counted.send(());
+        loop {
+            std::thread::park();
+        }
+    });
+    sleeps.recv()?;
+    SLEEPER.store(1, Relaxed);
+    // As large as it gets, in a thread that ends.
     std::thread::scope(|scope| {
-        scope.spawn(|| (0..LIMIT).for_each(|i| update(&format!("first{i}"), 1.0)));
+        scope.spawn(|| {
+            for i in 0..LIMIT {
+                let peer = format!("first{i}");
+                update(&peer, 1.0);
+                REMOVED.remove(Peer { peer: &peer });
+            }
+        });
     });
     ROUNDS.fetch_add(LIMIT as u64, Relaxed);
     for _ in 0..3 {

@@ -124,7 +124,7 @@ quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_b
     totals::in_flight_is_never_below_zero_when_cold totals::in_flight_is_never_below_zero_across_retirement
     totals::in_flight_is_never_below_zero_across_retirement_when_cold slots::a_copied_place_carries_the_zeroes slots::a_slot_is_used_again
     slots::a_slot_is_used_again_under_two_requests
-    slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again"
+    slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again slots::a_gauge_without_a_slot_is_used_again"
 tables="native::a_table_read_is_a_prefix native::an_owner_answers_with_a_table native::a_replaced_table_outlives_its_readers
     native::a_slot_with_a_table_is_used_again"
 published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_not_there"

@@ -1,9 +1,9 @@
 //! What is set: one shared cell, the last write wins.
 //!
-//! A level has no cells in the shards, but its place is guarded like any other: a live one is at slot 0 (`OPEN`), which every
-//! thread with a shard has. So a handle that went stale meets the cold path, and the owner's answers tell the
-//! collector when the cell can be used for another series. The first update opens it; where too many retired series
-//! wait for such answers none does, and updates pin the epoch, which needs no owner's answer.
+//! A level counts nothing in shards, but has a slot like any other series from its first update on, and updates it only
+//! where this thread has the slot: so a handle that went stale meets the cold path, the owners' answers tell the collector
+//! when the cell can be used for another series, and a thread whose slab ends below the slot need not answer. The slot's
+//! cells stay zero. Where no slot is left, updates pin the epoch, which needs no owner's answer.
 
 use crate::sync::{AtomicF64, Relaxed};
 
@@ -71,15 +71,9 @@ impl Level {
         };
         let shared = || {
             self.apply(change);
-            Shared::Counted { hot: true }
+            Shared::Counted { hot: false }
         };
-        update_cold(
-            (engine, thread),
-            (&self.place, tag),
-            (0, false),
-            own,
-            shared,
-        )
+        update_cold((engine, thread), (&self.place, tag), (1, true), own, shared)
     }
 
     /// The value now.
@@ -105,7 +99,7 @@ impl Cells for Level {
     }
 
     fn width(_: &f64) -> usize {
-        0
+        1
     }
 
     fn read(&self, _: &mut Pass<'_>, _: Option<u64>, total: &mut f64) {
@@ -123,47 +117,42 @@ impl Cells for Level {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::slot::{OPEN, UNRECLAIMED_LIMIT};
+    use super::super::slot::UNRECLAIMED_LIMIT;
     use super::*;
 
     #[test]
-    fn the_first_update_opens_unless_too_many_wait() {
+    fn the_first_update_takes_a_slot_unless_too_many_wait() {
         let engine = Engine::new();
         let thread = Thread::new();
         let level = Level::new(&1.0);
         let set = |value| level.change_cold(&engine, &thread, Tag::FIRST, Change::Set(value));
-        engine.slots.waiting(OPEN, UNRECLAIMED_LIMIT as i64);
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64);
         assert_eq!(set(2.0), Outcome::Done);
         assert_eq!(level.place.slot(), None);
-        engine.slots.waiting(OPEN, -1);
+        assert_eq!(level.value(), 2.0);
+        engine.slots.waiting(-1);
         assert!(!level.change(&thread, Tag::FIRST, Change::Set(3.0)));
         assert_eq!(set(3.0), Outcome::Done);
-        assert_eq!(level.place.slot(), Some(OPEN));
+        assert!(level.place.slot().is_some());
         assert!(level.change(&thread, Tag::FIRST, Change::Add(1.0)));
         assert_eq!(level.value(), 4.0);
         thread.leave(&engine);
     }
 
     #[test]
-    fn a_retired_level_counts_as_waiting_until_it_ends() {
+    fn a_retired_level_waits_until_it_ends() {
         let engine = Engine::new();
         let thread = Thread::new();
         let level = Level::new(&1.0);
         level.change_cold(&engine, &thread, Tag::FIRST, Change::Set(2.0));
-        engine.slots.waiting(OPEN, UNRECLAIMED_LIMIT as i64 - 1);
         let retired = engine.pass().retire(&level.place);
-        assert!(!engine.slots.may_open());
+        assert_eq!(engine.slots.unreclaimed(), 1);
         // For an epoch, which other tests' threads may hold up; this thread is the only owner, and it has left.
         thread.leave(&engine);
         while !super::super::end(&mut engine.pass(), &1.0, &level, retired, None) {
             std::thread::yield_now();
         }
-        assert!(engine.slots.may_open());
+        assert_eq!(engine.slots.unreclaimed(), 0);
         assert_eq!(level.value(), 1.0);
-        // Of a family that is gone, at once.
-        engine.slots.waiting(OPEN, 1);
-        assert!(!engine.slots.may_open());
-        engine.abandon::<Level>(&1.0, true, [OPEN].into_iter());
-        assert!(engine.slots.may_open());
     }
 }

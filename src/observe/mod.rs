@@ -164,19 +164,14 @@ impl Engine {
         waiting: bool,
         slots: impl Iterator<Item = u64>,
     ) {
-        let width = C::width(shape);
-        if width > 0 {
-            let mut abandoned = lock(&self.abandoned);
-            abandoned.extend(slots.map(|last| (last, width, waiting, C::release(shape))));
-            let many = abandoned.len() >= MANY_ABANDONED;
-            drop(abandoned);
-            // A program that is never scraped makes no passes. One that is under way frees them, or the next.
-            if many && let Ok(collector) = self.collector.try_lock() {
-                drop(Pass::with(self, collector));
-            }
-        } else if waiting {
-            // Gauges: they only count.
-            self.slots.waiting(slot::OPEN, -(slots.count() as i64));
+        let (width, release) = (C::width(shape), C::release(shape));
+        let mut abandoned = lock(&self.abandoned);
+        abandoned.extend(slots.map(|last| (last, width, waiting, release)));
+        let many = abandoned.len() >= MANY_ABANDONED;
+        drop(abandoned);
+        // A program that is never scraped makes no passes. One that is under way frees them, or the next.
+        if many && let Ok(collector) = self.collector.try_lock() {
+            drop(Pass::with(self, collector));
         }
     }
 
@@ -216,7 +211,7 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// Where it counts.
     fn place(&self) -> &Place;
 
-    /// The number of cells in a shard; 0 for what has none.
+    /// The number of cells in a shard.
     fn width(shape: &Self::Shape) -> usize;
 
     /// Makes a total that was used before like a fresh one.
@@ -300,7 +295,7 @@ pub fn end<C: Cells>(
 /// Moves what idle shards hold of a series to its shared cells; see [`Pass::take_idle`].
 pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
     let width = C::width(shape);
-    let Some(last) = series.place().slot().filter(|_| width > 0) else {
+    let Some(last) = series.place().slot() else {
         return;
     };
     // Where a writer has the shared cells just now, the next pass folds.

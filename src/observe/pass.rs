@@ -372,8 +372,8 @@ impl<'e> Pass<'e> {
     pub(crate) fn retire(&mut self, place: &Place) -> Retired {
         let slot = place.retire();
         let ticket = slot.map_or(0, |_| self.collector.asked + 1);
-        if let Some(slot) = slot {
-            self.engine.slots.waiting(slot, 1);
+        if slot.is_some() {
+            self.engine.slots.waiting(1);
         }
         self.collector.to_ask |= ticket != 0;
         self.collector.to_grace = true;
@@ -469,7 +469,7 @@ impl<'e> Pass<'e> {
                 break;
             }
             if waiting {
-                self.engine.slots.waiting(last, -1);
+                self.engine.slots.waiting(-1);
             }
         }
         self.let_go();
@@ -558,11 +558,11 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Clears the slot of a retired series; see [`clear_slot`](Self::clear_slot). That of a gauge has no cells, and stays.
+    /// Clears the slot of a retired series; see [`clear_slot`](Self::clear_slot).
     pub(crate) fn reclaim(&mut self, last: u64, cells: usize, fold: impl FnMut(Block)) -> bool {
-        let done = cells == 0 || self.clear_slot(last, cells, fold);
+        let done = self.clear_slot(last, cells, fold);
         if done {
-            self.engine.slots.waiting(last, -1);
+            self.engine.slots.waiting(-1);
         }
         done
     }

@@ -15,9 +15,6 @@ const COLD: u64 = u32::MAX as u64;
 /// The most cells of a slab, so that a cold place is beyond every length.
 pub(crate) const MOST_CELLS: u64 = COLD & !15;
 
-/// The slot of a gauge that may be set: it has a cell of its own, and this one is never given out.
-pub(crate) const OPEN: u64 = 0;
-
 /// Slots that wait for an answer before they can be used again; beyond, new series stay cold.
 pub(crate) const UNRECLAIMED_LIMIT: u64 = 65_536;
 
@@ -130,8 +127,6 @@ pub(crate) struct Slots {
     later: Mutex<Vec<(u64, u64)>>,
     /// Slots of retired series that are not free yet.
     unreclaimed: AtomicU64,
-    /// Gauges that were retired and are not free yet: they take none of the others' slots.
-    gauges: AtomicU64,
 }
 
 struct Table {
@@ -144,17 +139,11 @@ impl Slots {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                table: Mutex::new(Table { next: OPEN + 1, free: BTreeMap::new() }),
+                table: Mutex::new(Table { next: 0, free: BTreeMap::new() }),
                 later: Mutex::new(Vec::new()),
                 unreclaimed: AtomicU64::new(0),
-                gauges: AtomicU64::new(0),
             }
         }
-    }
-
-    /// Whether another gauge may be open: not where too many wait to be used again.
-    pub(crate) fn may_open(&self) -> bool {
-        self.gauges.load(Relaxed) < UNRECLAIMED_LIMIT
     }
 
     /// A block of `cells` cells, named by its last one; `None` where too many wait to be used again.
@@ -234,13 +223,9 @@ impl Slots {
         self.unreclaimed.load(Relaxed)
     }
 
-    /// Counts slots that wait to be used again, or gauges, whose slot is `OPEN`; up or down.
-    pub(crate) fn waiting(&self, slot: u64, more: i64) {
-        let count = match slot {
-            OPEN => &self.gauges,
-            _ => &self.unreclaimed,
-        };
-        count.fetch_add(more as u64, Relaxed);
+    /// Counts slots that wait to be used again; up or down.
+    pub(crate) fn waiting(&self, more: i64) {
+        self.unreclaimed.fetch_add(more as u64, Relaxed);
     }
 }
 
@@ -294,7 +279,7 @@ mod tests {
     #[test]
     fn blocks_do_not_overlap_and_come_back() {
         let slots = Slots::new();
-        let mut taken = std::collections::BTreeSet::from([0]);
+        let mut taken = std::collections::BTreeSet::new();
         for cells in [1, 15, 2, 1, 40, 3, 15, 1, 1, 1] {
             let last = slots.allocate(cells).unwrap();
             for cell in 0..cells {
@@ -343,18 +328,18 @@ mod tests {
         assert!(place.last(tag) > u64::from(u32::MAX));
         assert!(place.last(place.tag()) >= u64::from(u32::MAX));
         assert!(!place.promote(tag, 9), "a retired place is not promoted");
-        let gauge = Place::new();
-        assert!(gauge.promote(gauge.tag(), OPEN));
-        assert_eq!(gauge.retire(), Some(OPEN));
-        assert_eq!(gauge.retire(), None);
+        let first = Place::new();
+        assert!(first.promote(first.tag(), 0));
+        assert_eq!(first.retire(), Some(0));
+        assert_eq!(first.retire(), None);
     }
 
     #[test]
     fn waiting_slots_are_bounded() {
         let slots = Slots::new();
-        slots.waiting(7, UNRECLAIMED_LIMIT as i64);
+        slots.waiting(UNRECLAIMED_LIMIT as i64);
         assert_eq!(slots.allocate(1), None);
-        slots.waiting(7, -1);
+        slots.waiting(-1);
         assert!(slots.allocate(1).is_some());
     }
 }

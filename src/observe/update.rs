@@ -11,7 +11,7 @@
 //! have ended, and its cells may be another label set's.
 
 use super::memory::Block;
-use super::slot::{OPEN, Place, Tag};
+use super::slot::{Place, Tag};
 use super::thread::{Settled, Thread};
 use super::{Engine, Outcome};
 
@@ -25,7 +25,7 @@ pub(super) enum Shared {
 
 /// Runs an update that the hot path turned away.
 ///
-/// `cells` is the width of a block, 0 for a gauge; `eager` is set for families declared hot. `own` writes a block that
+/// `cells` is the width of a block; `eager` is set for gauges, and for families declared hot. `own` writes a block that
 /// only this thread writes, and returns `false` where it cannot; `shared` writes the shared cells.
 #[inline(always)]
 pub(super) fn update_cold(
@@ -69,14 +69,9 @@ pub(super) fn update_cold(
     }
 }
 
-/// Gives a cold series a slot, if there is one: of several threads one succeeds. A gauge, which has no cells in shards,
-/// is opened instead.
+/// Gives a cold series a slot, if there is one: of several threads one succeeds.
 pub(super) fn promote(engine: &Engine, place: &Place, tag: Tag, cells: u64) {
-    if cells == 0 {
-        if engine.slots.may_open() {
-            place.promote(tag, OPEN);
-        }
-    } else if let Some(last) = engine.slots.allocate(cells)
+    if let Some(last) = engine.slots.allocate(cells)
         && !place.promote(tag, last)
     {
         engine.slots.free(last, cells);

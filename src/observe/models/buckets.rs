@@ -151,7 +151,7 @@ fn a_fold_and_a_cold_writer_take_turns() {
         let engine = Arc::new(Engine::new());
         let shape = Shape::fixed(1);
         let [old, overflow] = std::array::from_fn(|_| Arc::new(Buckets::new(&shape)));
-        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
         let what = |value| (0, value, 1);
         old.observe_cold(&engine, &Thread::new(), Tag::FIRST, what(2.0), false);
         let retired = engine.pass().retire(old.place());

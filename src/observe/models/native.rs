@@ -178,7 +178,7 @@ fn a_slot_with_a_table_is_used_again() {
             let [old, new, overflow] = std::array::from_fn(|_| Arc::new(Buckets::new(&shape)));
             super::super::promote(&engine, old.place(), Tag::FIRST, 1);
             let limit = super::super::slot::UNRECLAIMED_LIMIT as i64;
-            engine.slots.waiting(1, limit + 9);
+            engine.slots.waiting(limit + 9);
             let owner = {
                 let (old, new, overflow) =
                     (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));

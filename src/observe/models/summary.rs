@@ -65,7 +65,7 @@ fn a_shared_stream_has_one_writer_at_a_time() {
 fn a_summary_starts_over_beside_a_writer() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
-        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
         let (promise, series) = summary(&engine);
         observe(&engine, &Thread::new(), &series, 5.0);
         let writer = {
@@ -125,7 +125,7 @@ fn a_slot_with_a_stream_is_used_again() {
             let (_, new) = summary(&engine);
             let (_, overflow) = summary(&engine);
             promote(&engine, old.place(), Tag::FIRST, 1);
-            engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+            engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
             let owner = {
                 let (old, new, overflow) =
                     (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));

@@ -137,7 +137,7 @@ fn in_flight_is_never_below_zero_when_cold() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         // No slot is left: it stays cold.
-        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64);
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64);
         let in_flight = Arc::new(UpDown::new(&()));
         let message = Arc::new(AtomicBool::new(false));
         let a = {
@@ -174,7 +174,7 @@ fn in_flight_across_retirement(hot: bool) {
             promote(&engine, series.place(), Tag::FIRST, 2);
         }
         // Nothing else is promoted: the overflow series counts in its shared cells.
-        engine.slots.waiting(1, UNRECLAIMED_LIMIT as i64 + 9);
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
         let worker = {
             let (series, overflow) = (Arc::clone(&series), Arc::clone(&overflow));
             spawn(&engine, move |engine, thread| {
