@@ -340,7 +340,7 @@ real_step "a reader never asks for a copy" observe/pass.rs 's/        shard\.ask
 real_step "a thread that left its shard goes on writing it" observe/thread.rs 's/            self\.slab\.set\(SlabRef::EMPTY\);\n//' \
     observe::tests::a_thread_that_left_its_shard_has_no_cells
 real_step "slots of families that are gone wait for ever" observe/pass.rs \
-    's/            if waiting \{\n\s*self\.engine\.slots\.waiting\(last, -1\);\n\s*\}\n//' \
+    's/            if waiting \{\n\s*self\.engine\.slots\.waiting\(-1\);\n\s*\}\n//' \
     observe::tests::slots_of_families_that_are_gone_wait_no_longer
 real_step "a request on every pass" observe/pass.rs 's/if std::mem::take\(&mut self\.collector\.to_ask\)/if true/' \
     observe::tests::owners_are_asked_where_something_was_retired_and_else_not

@@ -194,6 +194,15 @@ fn every_kind_gets_slots_after_enough_updates() {
     thread.leave(&engine);
 }
 
+/// Sets a flag when it is dropped, so that a thread that waits for it ends where a test fails.
+struct Ends<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// A reader that cannot read a block gets a copy from the owner; one that never asked would try for ever.
 #[test]
 fn a_reader_asks_the_owner_for_a_copy() {
@@ -218,6 +227,8 @@ fn a_reader_asks_the_owner_for_a_copy() {
             thread.leave(&engine);
         });
         ready.wait();
+        // However this ends, the owner does.
+        let _ends = Ends(&done);
         let mut pass = engine.pass();
         let mut direct = None;
         let mut tries = 0;
@@ -230,8 +241,6 @@ fn a_reader_asks_the_owner_for_a_copy() {
             *direct.get_or_insert(address) != address
         });
         assert_eq!(engine.stats.asked.load(Relaxed), 1);
-        drop(pass);
-        done.store(true, Relaxed);
     });
 }
 

@@ -116,18 +116,31 @@ mod tests {
 
     #[test]
     fn readers_see_a_whole_text_or_none() {
+        // Each ends in a letter of its own: memory that is used again has the last one.
+        let of = |i: u64| {
+            format!(
+                "{}{}",
+                "ab".repeat(i as usize % 7),
+                (b'a' + (i % 26) as u8) as char
+            )
+        };
         let text = SharedText::empty();
         assert_eq!((text.with(str::len), text.is_set()), (0, false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for i in 0..200 {
-                    text.set(&"ab".repeat(i % 7), (i % 7) as u64);
+                    text.set(&of(i), i);
                     assert!(text.is_set());
+                    text.with(|text| assert_eq!(text, of(i)));
                     text.clear();
                 }
             });
             for _ in 0..200 {
-                text.with_stamp(|text, n| assert_eq!(text, "ab".repeat(n as usize)));
+                text.get(|text| {
+                    if let Some((text, i)) = text {
+                        assert_eq!(text, of(i));
+                    }
+                });
             }
         });
     }
