@@ -11,8 +11,6 @@
 #[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
-mod collect;
-#[cfg(not(loom))]
 mod declare;
 #[cfg(not(loom))]
 pub mod encode;
@@ -21,7 +19,15 @@ mod error;
 #[cfg(all(feature = "facade", not(loom)))]
 pub mod facade;
 #[cfg(not(loom))]
+mod family;
+#[cfg(not(loom))]
 pub mod instrument;
+#[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
+#[allow(
+    unreachable_pub,
+    reason = "a private module whose types stand in the signatures of public ones"
+)]
+mod lockfree;
 #[allow(
     unreachable_pub,
     reason = "a private room whose types stand in the signatures of public ones"
@@ -31,6 +37,8 @@ mod observe;
 pub mod process;
 #[cfg(all(feature = "push", not(loom)))]
 mod push;
+#[cfg(not(loom))]
+mod registry;
 #[cfg(all(feature = "tower", not(loom)))]
 mod serve;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
@@ -40,17 +48,18 @@ mod sync;
 #[cfg(all(feature = "tsc", not(loom)))]
 pub use clock::calibrate;
 #[cfg(not(loom))]
-pub use collect::{Collect, Collected, Registry, registry};
-#[cfg(not(loom))]
 pub use declare::{
-    AnyLabels, BoundCounter, BoundGauge, BoundHistogram, BoundSummary, BoundUpDownCounter, Counter,
-    CounterBuilder, CounterSeries, DEFAULT_LIMIT, Declare, Gauge, GaugeBuilder, GaugeSeries,
-    Histogram, HistogramBuilder, HistogramSeries, InFlight, Info, InfoBuilder, LabelSet,
-    LabelValue, List, NamedLabels, Observe, Options, Sample, SampledTimer, StateSet,
+    BoundCounter, BoundGauge, BoundHistogram, BoundSummary, BoundUpDownCounter, Counter,
+    CounterBuilder, CounterSeries, Gauge, GaugeBuilder, GaugeSeries, Histogram, HistogramBuilder,
+    HistogramSeries, InFlight, Info, InfoBuilder, Observe, Sample, SampledTimer, StateSet,
     StateSetBuilder, Summary, SummaryBuilder, SummarySeries, Timer, Track, UpDownCounter,
     UpDownCounterBuilder, UpDownCounterSeries, buckets, trace_ids,
 };
 pub use error::Error;
+#[cfg(not(loom))]
+pub use family::desc::DEFAULT_LIMIT;
+#[cfg(not(loom))]
+pub use family::label::{AnyLabels, LabelSet, LabelValue};
 #[cfg(all(feature = "middleware", not(loom)))]
 pub use instrument::http;
 #[cfg(not(loom))]
@@ -59,6 +68,8 @@ pub use instrument::{Count, Failure, Measure, Outcome, count, count_errors, in_p
 pub use observe::{Number, Observed, limit_summaries, warm};
 #[cfg(all(feature = "push", not(loom)))]
 pub use push::{Pusher, Pushing};
+#[cfg(not(loom))]
+pub use registry::{Collect, Collected, Registry, registry};
 #[cfg(all(feature = "tower", not(loom)))]
 pub use serve::MetricsService;
 #[cfg(all(feature = "serve", not(loom)))]
@@ -70,7 +81,7 @@ pub use tallies_macros::{LabelValue, Labels, Metrics, metric};
 /// The values of labels.
 #[cfg(not(loom))]
 pub mod label {
-    pub use crate::declare::label::Scratch;
+    pub use crate::family::label::Scratch;
 }
 
 /// Every family's merged value now: [`Registry::snapshot`] of the default registry.
@@ -163,11 +174,14 @@ mod migration {}
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod __private {
-    #[cfg(feature = "link-time")]
-    pub use crate::declare::LISTED;
-    pub use crate::declare::Listed;
-    pub use crate::declare::label::derived::{Names, dense, dense_texts};
+    pub use crate::declare::Declare;
+    pub use crate::family::desc::Options;
+    pub use crate::family::label::NamedLabels;
+    pub use crate::family::label::derived::{Names, dense, dense_texts};
     pub use crate::instrument::__private::*;
+    #[cfg(feature = "link-time")]
+    pub use crate::registry::LISTED;
+    pub use crate::registry::Listed;
     #[cfg(feature = "link-time")]
     pub use linkme;
 }

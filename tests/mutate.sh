@@ -30,7 +30,7 @@ argued() {
 
 # Every file that has an ordering, but for the stand-ins that only models use.
 mapfile -t ordered < <(cd "$tree" && grep -rlE '\b(Acquire|Release|AcqRel)\b' src |
-    grep -vE '^src/observe/(models|epoch\.rs)|^src/sync/mod\.rs$' | sort)
+    grep -vE '^src/(observe/models|lockfree/epoch\.rs)|^src/sync/mod\.rs$' | sort)
 perl -i -ne '
     BEGIN { $n = 0; open $sites, ">", $ENV{SITES} or die; }
     $models = 1 if /^mod tests|^#\[cfg\(all\(test/;
@@ -132,7 +132,7 @@ stream="streams::a_stream_read_is_a_prefix streams::a_stream_read_is_a_prefix_wh
 summary="summary::a_shared_stream_has_one_writer_at_a_time summary::a_stream_is_seen_as_it_was_made
     summary::a_summary_starts_over_beside_a_writer
     summary::a_slot_with_a_stream_is_used_again"
-kept="kept::a_kept_word_has_its_part kept::a_kept_word_that_has_gone_does_not_come_back"
+kept="cached_ref::a_kept_word_has_its_part cached_ref::a_kept_word_that_has_gone_does_not_come_back"
 some="$kept $published $quick $tables"
 every="$some $summary $stream streams::a_window_read_has_every_value_once totals::totals_never_go_back_across_promotion"
 # A test that fails says so; one that is out of time says nothing of the code.
@@ -208,7 +208,7 @@ while IFS=$'\t' read -r site place line; do
     case $place in
     *stream.rs*) which="$stream streams::a_window_read_has_every_value_once" ;;
     *summary.rs*) which=$summary ;;
-    *kept.rs*) which=$kept ;;
+    *cached_ref.rs*) which=$kept ;;
     *native/mod.rs*) which=$tables ;;
     *published.rs*) which=$published ;;
     *) which=$quick ;;
@@ -280,7 +280,7 @@ step "retired series are read before the overflow series" observe/mod.rs \
     's/(    overflow\.read\(pass, overflow\.place\(\)\.slot\(\), total\);\n)(    for \(series, retired\).*?\n    \}\n)/$2$1/s'
 step "shards are not looked for again before ups" observe/tally.rs 's/            pass\.reload\(\);\n//'
 step "the place is not read again after an answer" observe/thread.rs \
-    's/(pub\(super\) fn settle.*?\{\n)/$1        let early = place.last(tag);\n/s; s/let last = place\.last\(tag\);/let last = early;/'
+    's/(pub\(super\) fn settle.*?\{\n)/$1        let early = place.last(generation);\n/s; s/let last = place\.last\(generation\);/let last = early;/'
 step "a shard is taken and stays in the pool" observe/shard.rs \
     's/if let Some\(left\) = pool\.left\.pop\(\)/if let Some(left) = pool.left.last()/'
 step "the collector answers for nobody" observe/pass.rs 's/self\.engine\.shards\.answer_for_unowned\(requested\);//'
@@ -294,7 +294,7 @@ step "shards are looked for by a load before a request" observe/shard.rs \
 step "slots are free before slabs are looked for again" observe/pass.rs \
     's/(self\.engine\.slots\.free_later\(self\.cleared\.drain\(\.\.\)\);.*?)        self\.reload\(\);/$1/s'
 step "a series is never promoted" observe/update.rs 's/if hot \{/if false {/g'
-step "a cold update looks at the slot word once" observe/update.rs 's/if place\.tag\(\) != tag/if false/'
+step "a cold update looks at the slot word once" observe/update.rs 's/if place\.generation\(\) != generation/if false/'
 step "a cold update pins no epoch" observe/update.rs 's/let pinned = super::pin\(\);/let pinned = ();/'
 step "a fold does not take the shared cells" observe/buckets.rs 's/fn begin_fold\(&self\) -> bool \{\n        self\.take\(\)/fn begin_fold(&self) -> bool {\n        true/'
 step "a slab is published before the copy" observe/thread.rs \
@@ -305,8 +305,8 @@ step "moving is not looked at" observe/thread.rs 's/ \|\| !shard\.begin_growth\(
 step "the length before the request" observe/shard.rs \
     's/slab\.len\(\)\.swap\(slab\.capacity\(\), ([^)]*\))\);\n        self\.answer\(slab\);/self.answer(slab); slab.len().store(slab.capacity(), Relaxed);/'
 step "growth does not answer" observe/thread.rs 's/            shard\.answer\(new\);\n//'
-step "a place is found before the word is read" observe/kept.rs \
-    's/(        let old = .*?;\n)(        let \(part, tag, index\) = .*?;\n)/$2$1/'
+step "a place is found before the word is read" lockfree/cached_ref.rs \
+    's/(        let old = .*?;\n)(        let \(part, key\) = .*?;\n)/$2$1/'
 step "a histogram has one sum" observe/buckets.rs 's/block\.cell\(SUM \+ \(side \^ 1\)\)\.store\(sum/block.cell(SUM + side).store(sum/'
 step "the cold block is not taken" observe/buckets.rs \
     's/self\.taken\s*\.compare_exchange\(false, true, [^)]*\), Relaxed\)\s*\.is_ok\(\)/true/'
@@ -317,8 +317,8 @@ step "a table is published before the copy" observe/native/mod.rs \
 step "a table is freed at once" observe/native/mod.rs 's/soon\(move \|\| \{(.*?)\}\);/{$1}/s'
 step "a table is given back before it is folded" observe/mod.rs \
     's/(        if let Some\(overflow\) = overflow \{\n            overflow\.fold\(block\);\n        \}\n)(        release\(block\);\n)/$2$1/'
-step "what is published is freed at once" observe/published.rs 's/later\(move \|\| T::free\(old\)\)/T::free(old)/'
-step "what is published is replaced by load and store" observe/published.rs \
+step "what is published is freed at once" lockfree/published.rs 's/later\(move \|\| T::free\(old\)\)/T::free(old)/'
+step "what is published is replaced by load and store" lockfree/published.rs \
     's/self\.0\.swap\(fresh, [^)]*\)\)/{ let old = self.0.load(Acquire); self.0.store(fresh, Release); old }/'
 step "a pass that has begun is good enough" sync/passes.rs 's/let wanted = state\.begun \+ 1;/let wanted = state.begun.max(1);/'
 step "passes do not wait" sync/passes.rs 's/if !state\.running \{/if true {/'
@@ -326,7 +326,7 @@ step "promotion empties the shared cell" observe/tally.rs \
     's/N::add_shared\(&self\.shared, n\);\n/N::add_shared(&self.shared, n); N::clear_shared(&self.shared);\n/'
 step "a push gives up where a scrape closes its buffer again" observe/stream.rs \
     's/while !self\.push\(value\) \{\n\s*flush\(\);\n\s*\}/if !self.push(value) { flush(); let _ = self.push(value); }/'
-step "a gauge is set whatever its slot word says" observe/level.rs 's/let may = thread\.may\(self\.place\.last\(tag\)\);/let may = true;/'
+step "a gauge is set whatever its slot word says" observe/level.rs 's/let may = thread\.may\(self\.slot_word\.last\(generation\)\);/let may = true;/'
 step "passes wake one who waits" sync/passes.rs 's/notify_all/notify_one/'
 step "a copy leaves out cells" observe/memory.rs 's/for i in 0\.\.old\.capacity\(\)/for i in 2..old.capacity()/'
 step "nobody is asked for a gauge" observe/pass.rs 's/let ticket = slot\.map_or\(0, \|_\|/let ticket = slot.filter(|_| false).map_or(0, |_: u64|/'
@@ -351,29 +351,29 @@ real_step "a sleeper holds up every slot" observe/pass.rs 's/let Some\(slot\) = 
     observe::tests::a_sleeper_holds_up_the_slots_that_it_has
 real_step "a pass clears as much as there is" observe/pass.rs 's/self\.cleared\.push\(\(last, cells as u64\)\);//' \
     observe::tests::slots_of_a_large_family_are_freed_in_several_passes
-real_step "tables can be reached while they are written" observe/store.rs 's/            TABLES\.with\(\|reached\| reached\.set\(&\[\]\)\);\n            while/            while/' \
-    observe::store::tests::stores_that_come_and_go
-real_step "places of stores are not given back" observe/store.rs 's/        PLACES\.give_back\(self\.place\);\n//' \
-    observe::store::tests::places_are_used_again
-real_step "a table of another store is believed" observe/store.rs 's/table\.id != self\.id/false/' \
-    observe::store::tests::stores_that_come_and_go
-real_step "label sets are compared by their hash" observe/store.rs 's/line\.hash == hash && unsafe \{ self\.has_key\(line, len, texts\) \}/line.hash == hash/' \
-    observe::store::tests::remembers_and_grows
-real_step "a removed series stays on a snapshot" declare/family/ending.rs \
-    's/(        self\.population\.end\(\);\n)        self\.edition\.fetch_add\(1, Relaxed\);\n/$1/' \
-    collect::tests::a_removed_series_is_gone_from_a_snapshot_that_is_used_again
-real_step "exemplars outlive their series" declare/family/ending.rs 's/exemplars\.clear\(retired\.index\);//' \
-    collect::tests::exemplars_end_with_their_series
-real_step "an exemplar is set whoever has the place by now" observe/exemplar.rs 's/if !still\(\) \{/if still() \&\& false {/' \
+real_step "tables can be reached while they are written" lockfree/label_cache.rs 's/            TABLES\.with\(\|tables\| tables\.set\(&\[\]\)\);\n            while/            while/' \
+    lockfree::label_cache::tests::arenas_that_come_and_go
+real_step "indexes of tables are not given back" lockfree/label_cache.rs 's/        TABLE_INDEXES\.give_back\(self\.table\);\n//' \
+    lockfree::label_cache::tests::table_indexes_are_used_again
+real_step "a table of another arena is believed" lockfree/label_cache.rs 's/table\.id != self\.id/false/' \
+    lockfree::label_cache::tests::arenas_that_come_and_go
+real_step "label sets are compared by their hash" lockfree/label_cache.rs 's/entry\.hash == hash && unsafe \{ self\.has_values\(entry, len, texts\) \}/entry.hash == hash/' \
+    lockfree::label_cache::tests::remembers_and_grows
+real_step "a removed series stays on a snapshot" family/retire.rs \
+    's/(        self\.population\.end\(\);\n)        self\.version\.fetch_add\(1, Relaxed\);\n/$1/' \
+    registry::tests::a_removed_series_is_gone_from_a_snapshot_that_is_used_again
+real_step "exemplars outlive their series" family/retire.rs 's/exemplars\.clear\(retired\.index\);//' \
+    registry::tests::exemplars_end_with_their_series
+real_step "an exemplar is set whoever has the place by now" lockfree/exemplars.rs 's/if !still\(\) \{/if still() \&\& false {/' \
     declare::exemplar::tests::an_exemplar_that_comes_late_is_dropped
-real_step "a text is copied without its last byte" observe/text.rs 's/text\.len\(\)\);\n        \}\n        at/text.len().saturating_sub(1));\n        }\n        at/' \
-    observe::text::tests::readers_see_a_whole_text_or_none
+real_step "a text is copied without its last byte" lockfree/shared_text.rs 's/text\.len\(\)\);\n        \}\n        at/text.len().saturating_sub(1));\n        }\n        at/' \
+    lockfree::shared_text::tests::readers_see_a_whole_text_or_none
 real_step "what is freed was not counted" observe/allocator.rs 's/        count_down\(layout\.size\(\)\);\n//' \
     observe::allocator::tests::what_is_allocated_is_counted_and_what_is_freed
 
 # Nothing with an atomic of its own or an unsafe block goes untouched.
 if [ $# -eq 0 ]; then
-    for file in $(cd "$tree" && grep -rlE 'unsafe (\{|fn|impl)|Atomic(Ptr|U64|Bool)' src/observe src/sync | grep -vE '^src/observe/(models|tests)|^src/sync/(mod|pushes)\.rs$|^src/observe/(mod|epoch)\.rs$'); do
+    for file in $(cd "$tree" && grep -rlE 'unsafe (\{|fn|impl)|Atomic(Ptr|U64|Bool)' src/lockfree src/observe src/sync | grep -vE '^src/observe/(models|tests)|^src/sync/(mod|pushes)\.rs$|^src/observe/mod\.rs$|^src/lockfree/(mod|epoch)\.rs$'); do
         [[ " ${ordered[*]} $stepped " == *" $file "* ]] || { echo "MISSED   $file has atomics or unsafe code, and nothing here touches it"; missed=$((missed + 1)); }
     done
 fi

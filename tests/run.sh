@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features units rooms loom miri address thread aarch64 fuzz mutations parsers prometheus pushgateway load package"
+all="format clippy features units loom miri address thread aarch64 fuzz mutations parsers prometheus pushgateway load package"
 fuzz_seconds=20
 parser=0.26.0
 case ${1:-} in
@@ -138,7 +138,7 @@ if wants features; then
     # What a program gets that asks for nothing.
     cargo tree --quiet --edges normal --depth 1
 fi
-if wants units || wants rooms; then
+if wants units; then
     say "unit, integration and documentation tests"
     cargo test --workspace --all-features
     # Some again, at full speed. Only this crate is optimized: building all the others once more would take minutes.
@@ -156,11 +156,11 @@ if wants loom; then
     done_with target/loom
 fi
 if wants miri; then
-    say "Miri: observe and snapshot"
+    say "Miri: lockfree, observe and snapshot"
     # Arithmetic without unsafe code (sketch, exponential buckets) is left out: it takes Miri hours.
     # Tree borrows: the lists of crossbeam-epoch do not keep to stacked ones. Shards live as long as the process.
     MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri \
-        cargo +nightly miri test --lib -- observe:: snapshot::
+        cargo +nightly miri test --lib -- lockfree:: observe:: snapshot::
     done_with target/miri
 fi
 if wants address; then

@@ -102,7 +102,7 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
             }
         }
 
-        impl #tallies::NamedLabels for #of {}
+        impl #tallies::__private::NamedLabels for #of {}
     })
 }
 
@@ -171,10 +171,10 @@ pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
         let help = help(&field.attrs);
         let Options { name, options } = options(field)?;
         declared.push(quote! {
-            #ident: <#ty as #tallies::Declare>::declare(
+            #ident: <#ty as #tallies::__private::Declare>::declare(
                 #name,
                 #help,
-                #tallies::Options { #options ..::core::default::Default::default() },
+                #tallies::__private::Options { #options ..::core::default::Default::default() },
                 registry,
             )?
         });
@@ -191,7 +191,7 @@ pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
             /// The first one that cannot be declared; those before it stay.
             #[track_caller]
             #vis fn register(
-                registry: &impl ::core::convert::AsRef<#tallies::List>,
+                registry: &#tallies::Registry,
             ) -> ::core::result::Result<Self, #tallies::Error> {
                 ::core::result::Result::Ok(Self { #(#declared),* })
             }

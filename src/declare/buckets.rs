@@ -106,7 +106,7 @@ pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64;
 
 const fn ascending<const N: usize>(bounds: [f64; N]) -> [f64; N] {
     assert!(
-        super::desc::check_bounds(&bounds).is_ok(),
+        crate::family::desc::check_bounds(&bounds).is_ok(),
         "there has to be a bound; all are finite, and each is above the one before"
     );
     bounds
@@ -125,6 +125,6 @@ fn checked(
         return Err(Error::bucket_helper("the count has to be 1 to 16383"));
     }
     let bounds: Vec<f64> = (0..count).map(bound).collect();
-    super::desc::check_bounds(&bounds).map_err(Error::bucket_helper)?;
+    crate::family::desc::check_bounds(&bounds).map_err(Error::bucket_helper)?;
     Ok(bounds)
 }

@@ -4,16 +4,18 @@ use std::any::Any;
 use std::marker::PhantomData;
 
 use crate::error::Error;
-use crate::observe::{self, Number, Outcome, Tag, Tally};
+use crate::lockfree::Generation;
+use crate::observe::{self, Number, Outcome, Tally};
 use crate::snapshot::{Kind, Numbers, Values};
 
-use super::declaration::{Declaration, Kept};
-use super::desc::Desc;
+use super::declaration::{BoundSeries, Declaration};
 use super::exemplar;
-use super::family::Exported;
-use super::handle::{Found, Handle};
-use super::label::LabelSet;
+use super::handle::Handle;
 use super::{by_series, labelled, metric};
+use crate::family::Exported;
+use crate::family::SeriesRef;
+use crate::family::desc::Desc;
+use crate::family::label::LabelSet;
 
 impl<N: Number> Exported for Tally<N> {
     const KIND: Kind = Kind::Counter;
@@ -45,11 +47,11 @@ impl<N: Number> Exported for Tally<N> {
         total.to_cell()
     }
 
-    fn float(total: &mut N) -> Option<&mut f64> {
+    fn float_sum(total: &mut N) -> Option<&mut f64> {
         (total as &mut dyn Any).downcast_mut()
     }
 
-    fn less(total: &mut N, baseline: &N) {
+    fn subtract(total: &mut N, baseline: &N) {
         // What is infinite does not say what it was since.
         if baseline.into_number().as_f64().is_finite() {
             *total = total.minus(*baseline);
@@ -203,13 +205,13 @@ impl<N: Number> Counter<(), N> {
 
     #[inline]
     fn last(&self) -> u64 {
-        self.inner.place.last(Tag::FIRST)
+        self.inner.slot_word.last(Generation::FIRST)
     }
 
     #[cold]
     fn add_cold(&self, n: N) {
-        add_cold(self.inner.only(), Tag::FIRST, n, self.inner.desc.hot);
-        self.inner.copy_place();
+        add_cold(self.inner.only(), Generation::FIRST, n, self.inner.desc.hot);
+        self.inner.copy_slot_word();
     }
 
     fn keep(&self, n: N, labels: &[(&str, &str)]) {
@@ -264,7 +266,7 @@ impl<N: Number> CounterSeries<'_, N> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct BoundCounter<N: Number = u64> {
-    kept: Kept<Tally<N>>,
+    bound: BoundSeries<Tally<N>>,
 }
 
 impl<N: Number> BoundCounter<N> {
@@ -292,7 +294,7 @@ fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {
     if n.can_add() {
         return Ok(());
     }
-    observe::refuse();
+    observe::reject();
     Err(Error::update(
         name,
         n.into_number().as_f64(),
@@ -300,19 +302,14 @@ fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {
     ))
 }
 
-fn add_found<N: Number>(found: Found<'_, Tally<N>>, n: N) {
-    let Found {
-        family, cells, tag, ..
-    } = found;
-    if add_cold(cells, tag, n, family.desc.hot) == Outcome::Stale {
-        add_cold(family.overflow().cells, Tag::FIRST, n, false);
-    }
+fn add_found<N: Number>(found: SeriesRef<'_, Tally<N>>, n: N) {
+    found.update(|cells, generation, hot| add_cold(cells, generation, n, hot));
 }
 
-fn add_cold<N: Number>(cells: &Tally<N>, tag: Tag, n: N, eager: bool) -> Outcome {
+fn add_cold<N: Number>(cells: &Tally<N>, generation: Generation, n: N, eager: bool) -> Outcome {
     if !n.can_add() {
-        observe::refuse();
+        observe::reject();
         return Outcome::Done;
     }
-    observe::thread(|thread| cells.add_cold(observe::engine(), thread, tag, n, eager))
+    observe::thread(|thread| cells.add_cold(observe::engine(), thread, generation, n, eager))
 }

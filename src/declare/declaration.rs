@@ -7,20 +7,22 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
-use crate::observe::{self, Place};
+use crate::observe::{self, SlotWord};
 use crate::snapshot::Kind;
 
-use super::desc::Desc;
-use super::family::{Exported, Family};
-use super::handle::{Found, Handle};
-use super::label::LabelSet;
-use super::list::{self, List};
+use super::handle::Handle;
+use crate::family::SeriesRef;
+use crate::family::desc::Desc;
+use crate::family::label::LabelSet;
+use crate::family::{Exported, Family};
+use crate::lockfree::CachedRef;
+use crate::registry::{self, Registry};
 
 /// A declared metric: see the module's text.
 #[derive(Debug)]
 pub(crate) struct Declaration<C: Exported> {
     /// Copied from the family's only series once that is hot.
-    pub(crate) place: Place,
+    pub(crate) slot_word: SlotWord,
     pub(crate) desc: Desc,
     family: OnceLock<Arc<Family<C>>>,
 }
@@ -28,7 +30,7 @@ pub(crate) struct Declaration<C: Exported> {
 impl<C: Exported> Declaration<C> {
     pub(crate) const fn new(desc: Desc) -> Self {
         Self {
-            place: Place::new(),
+            slot_word: SlotWord::new(),
             desc,
             family: OnceLock::new(),
         }
@@ -54,7 +56,7 @@ impl<C: Exported> Declaration<C> {
     fn make(&self) -> &Arc<Family<C>> {
         self.family.get_or_init(|| {
             let family = Arc::new(Family::new(self.desc.clone()));
-            list::DEFAULT.add_static(family.clone());
+            registry::registry().families().add_static(family.clone());
             family
         })
     }
@@ -64,7 +66,7 @@ impl<C: Exported> Declaration<C> {
         let family = self.family();
         // An info says what is the case, not what could be.
         if L::DENSE > 0 && self.desc.kind != Kind::Info {
-            family.make_dense(L::DENSE, L::dense_texts);
+            family.make_closed(L::DENSE, L::dense_texts);
         }
     }
 
@@ -78,7 +80,7 @@ impl<C: Exported> Declaration<C> {
             // Its series may have fewer cells than this declaration says, if that was given other buckets since.
             family.row(L::DENSE, L::dense_texts);
             let index = L::dense_index(labels);
-            family.dense(L::DENSE, index, L::dense_texts).into()
+            family.closed(L::DENSE, index, L::dense_texts).into()
         } else {
             Handle::in_row(self, L::dense_index(labels), (L::DENSE, L::dense_texts))
         }
@@ -90,14 +92,14 @@ impl<C: Exported> Declaration<C> {
         count: usize,
         index: usize,
         texts: fn(usize) -> Vec<&'static str>,
-    ) -> Found<'_, C> {
+    ) -> SeriesRef<'_, C> {
         let family = self.family();
         if let Some(last) = family.row(count, texts)
             && self.is_shaped()
         {
-            self.place.be_row(last);
+            self.slot_word.be_row(last);
         }
-        family.dense(count, index, texts)
+        family.closed(count, index, texts)
     }
 
     /// What the series of a label set has counted; `None` where there is none.
@@ -118,9 +120,9 @@ impl<C: Exported> Declaration<C> {
     }
 
     /// Copies the place of the series without labels, once it is hot.
-    pub(crate) fn copy_place(&self) {
+    pub(crate) fn copy_slot_word(&self) {
         if self.is_shaped() {
-            self.only().place().copy_to(&self.place);
+            self.only().slot_word().copy_to(&self.slot_word);
         }
     }
 
@@ -135,15 +137,17 @@ impl<C: Exported> Declaration<C> {
         Self::of(Arc::clone(self.family()))
     }
 
-    pub(crate) fn register(desc: Desc, list: &List) -> Result<Self, Error> {
+    pub(crate) fn register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
         let family = Arc::new(Family::new(checked(desc)?));
-        list.add(family.clone())?;
+        registry.families().add(family.clone())?;
         Ok(Self::of(family))
     }
 
-    pub(crate) fn get_or_register(desc: Desc, list: &List) -> Result<Self, Error> {
+    pub(crate) fn get_or_register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
         let name = desc.name.clone();
-        let family = list.get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;
+        let family = registry
+            .families()
+            .get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;
         let family = family
             .as_any()
             .downcast::<Family<C>>()
@@ -163,80 +167,79 @@ fn checked(desc: Desc) -> Result<Desc, Error> {
     desc.check().map(|()| desc)
 }
 
-/// A label set kept for long: owns its labels, and finds its series again when that was removed meanwhile.
+/// A bound series: owns its labels, and looks the series up again if it was retired.
 #[derive(Debug)]
-pub(crate) struct Kept<C: Exported> {
-    series: observe::Kept<Family<C>, C>,
+pub(crate) struct BoundSeries<C: Exported> {
+    series: CachedRef<Family<C>, C>,
     texts: Box<[Box<str>]>,
-    /// Of a closed label set: where it is, for ever.
-    dense: Option<usize>,
+    /// The number of the combination in a closed label set, whose series are never retired.
+    combination: Option<usize>,
 }
 
-impl<C: Exported> Kept<C> {
+impl<C: Exported> BoundSeries<C> {
     pub(crate) fn new<L: LabelSet>(declaration: &Declaration<C>, labels: &L::Borrowed<'_>) -> Self {
         declaration.enlist::<L>();
         let family = Arc::clone(declaration.family());
-        let dense = (L::DENSE > 0).then(|| L::dense_index(labels));
+        let combination = (L::DENSE > 0).then(|| L::dense_index(labels));
         if L::DENSE > 0 {
-            // Before the first update.
+            // The row has to be made before the first update.
             family.row(L::DENSE, L::dense_texts);
         }
         let texts = L::with_texts(labels, |texts| {
             texts.iter().map(|text| (*text).into()).collect()
         });
-        let kept = Self {
-            series: observe::Kept::new(family),
+        let bound = Self {
+            series: CachedRef::new(family),
             texts,
-            dense,
+            combination,
         };
-        kept.find();
-        kept
+        bound.find();
+        bound
     }
 
+    /// Returns the series.
     #[inline]
-    pub(crate) fn handle(&self) -> Found<'_, C> {
+    pub(crate) fn get(&self) -> SeriesRef<'_, C> {
         match self.series.get() {
-            Some((cells, tag, index)) if cells.place().tag() == tag => Found {
+            Some((cells, key)) if cells.slot_word().generation() == key.generation() => SeriesRef {
                 family: self.series.owner(),
                 cells,
-                tag,
-                index,
+                key,
             },
             _ => self.find(),
         }
     }
 
     #[cold]
-    fn find(&self) -> Found<'_, C> {
-        let (cells, tag, index) = self.series.find(|family| {
-            let found = match self.dense {
-                Some(index) => family.dense(0, index, |_| Vec::new()),
+    fn find(&self) -> SeriesRef<'_, C> {
+        let (cells, key) = self.series.find(|family| {
+            let series = match self.combination {
+                Some(index) => family.closed(0, index, |_| Vec::new()),
                 None => family.with(&self.texts.iter().map(|text| &**text).collect::<Vec<_>>()),
             };
-            (found.cells, found.tag, found.index)
+            (series.cells, series.key)
         });
-        Found {
+        SeriesRef {
             family: self.series.owner(),
             cells,
-            tag,
-            index,
+            key,
         }
     }
 }
 
-impl<C: Exported> Clone for Kept<C> {
+impl<C: Exported> Clone for BoundSeries<C> {
     fn clone(&self) -> Self {
         Self {
             series: self.series.another(),
             texts: self.texts.clone(),
-            dense: self.dense,
+            combination: self.combination,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::declare::desc::Names;
+    use crate::family::desc::Names;
     use crate::observe::{Buckets, Tally, UpDown};
 
     use super::*;

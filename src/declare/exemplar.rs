@@ -6,9 +6,9 @@ use crate::error::Error;
 use crate::observe;
 use crate::snapshot::{Exemplar, labels};
 
-use super::desc::exemplar_label;
-use super::family::Exported;
-use super::handle::Found;
+use crate::family::Exported;
+use crate::family::SeriesRef;
+use crate::family::desc::exemplar_label;
 
 /// The most characters of an exemplar's labels, names and values together (OpenMetrics 1.0).
 const MOST_CHARACTERS: usize = 128;
@@ -78,62 +78,27 @@ pub(super) fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
 pub(super) fn admits(labels: &[(&str, &str)]) -> bool {
     let good = check(labels).is_ok();
     if !good {
-        observe::refuse();
+        observe::reject();
     }
     good
 }
 
 /// Keeps the exemplar of an update that was made.
 pub(super) fn keep<C: Exported>(
-    found: Found<'_, C>,
+    found: SeriesRef<'_, C>,
     place: (usize, usize),
     value: f64,
     labels: &[(&str, &str)],
 ) {
     let exemplar = Exemplar::new(labels::text(labels), value);
-    let still = || found.cells.place().tag() == found.tag;
-    found
-        .family
-        .exemplars()
-        .set(found.index, place, exemplar, still);
-}
-
-/// The exemplars of a snapshot's family, written over those that it had: their texts keep their memory.
-pub(super) struct Rewritten {
-    all: Vec<(u32, u32, Exemplar)>,
-    len: usize,
-}
-
-impl From<Vec<(u32, u32, Exemplar)>> for Rewritten {
-    fn from(all: Vec<(u32, u32, Exemplar)>) -> Self {
-        Self { all, len: 0 }
-    }
-}
-
-impl Rewritten {
-    /// Appends that of a bucket of the `at`th series.
-    pub(super) fn push(&mut self, at: u32, bucket: u32, exemplar: &Exemplar) {
-        match self.all.get_mut(self.len) {
-            Some(old) => {
-                (old.0, old.1) = (at, bucket);
-                old.2.labels.clone_from(&exemplar.labels);
-                (old.2.value, old.2.time) = (exemplar.value, exemplar.time);
-            }
-            None => self.all.push((at, bucket, exemplar.clone())),
-        }
-        self.len += 1;
-    }
-
-    pub(super) fn done(mut self) -> Vec<(u32, u32, Exemplar)> {
-        self.all.truncate(self.len);
-        self.all
-    }
+    let exemplars = found.family.exemplars();
+    exemplars.set(found.key.index(), place, exemplar, || found.is_current());
 }
 
 #[cfg(all(test, not(miri)))]
 mod tests {
-    use crate::declare::desc::{Desc, Names};
-    use crate::declare::family::Family;
+    use crate::family::Family;
+    use crate::family::desc::{Desc, Names};
     use crate::observe::Tally;
     use crate::snapshot::Kind;
 
@@ -144,24 +109,17 @@ mod tests {
     fn an_exemplar_that_comes_late_is_dropped() {
         let desc = Desc::new("late_total", Kind::Counter, Names::Fixed(&["x"]));
         let family = Family::<Tally<u64>>::new(desc);
-        let found = family.with(&["a"]);
-        let late = (found.cells, found.tag, found.index);
-        let exemplar = |(cells, tag, index)| {
-            let family = &family;
-            let found = Found {
-                family,
-                cells,
-                tag,
-                index,
-            };
-            keep(found, (0, 1), 1.0, &[("trace_id", "1f")]);
+        let late = family.with(&["a"]);
+        let exemplar = |series: SeriesRef<'_, _>| {
+            keep(series, (0, 1), 1.0, &[("trace_id", "1f")]);
             let mut seen = 0;
-            family.exemplars().read(index, |_, _| seen += 1);
+            family
+                .exemplars()
+                .read(series.key.index(), |_, _| seen += 1);
             seen
         };
         assert!(family.remove(&["a"]));
         assert_eq!(exemplar(late), 0);
-        let found = family.with(&["b"]);
-        assert_eq!(exemplar((found.cells, found.tag, found.index)), 1);
+        assert_eq!(exemplar(family.with(&["b"])), 1);
     }
 }

@@ -3,16 +3,18 @@
 use std::marker::PhantomData;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::observe::{self, Change, Level, Outcome, Tag, UpDown};
+use crate::lockfree::Generation;
+use crate::observe::{self, Change, Level, UpDown};
 use crate::snapshot::{GaugeMerge, Kind, Values};
 
-use super::declaration::{Declaration, Kept};
-use super::desc::Desc;
-use super::family::Exported;
-use super::handle::{Found, Handle};
+use super::declaration::{BoundSeries, Declaration};
+use super::handle::Handle;
 use super::in_flight::InFlight;
-use super::label::LabelSet;
 use super::{by_series, labelled, metric};
+use crate::family::Exported;
+use crate::family::SeriesRef;
+use crate::family::desc::Desc;
+use crate::family::label::LabelSet;
 
 impl Exported for Level {
     const KIND: Kind = Kind::Gauge;
@@ -40,7 +42,7 @@ impl Exported for Level {
         total.to_bits()
     }
 
-    fn less(_: &mut f64, _: &f64) {}
+    fn subtract(_: &mut f64, _: &f64) {}
 }
 
 impl Exported for UpDown {
@@ -72,7 +74,7 @@ impl Exported for UpDown {
         *total as u64
     }
 
-    fn less(_: &mut i64, _: &i64) {}
+    fn subtract(_: &mut i64, _: &i64) {}
 }
 
 /// A value that is set: a temperature, a queue's length, a time stamp. The last write wins.
@@ -203,7 +205,7 @@ impl GaugeSeries<'_> {
     #[inline]
     fn change(&self, change: Change) {
         let hot = self.handle.series().is_some_and(|found| {
-            observe::thread(|thread| found.cells.change(thread, found.tag, change))
+            observe::thread(|thread| found.cells.change(thread, found.generation(), change))
         });
         if !hot {
             self.handle.cold(move |found| change_found(found, change));
@@ -211,22 +213,16 @@ impl GaugeSeries<'_> {
     }
 }
 
-fn change_found(found: Found<'_, Level>, change: Change) {
-    let Found {
-        family, cells, tag, ..
-    } = found;
-    let cold = |cells: &Level, tag| {
-        observe::thread(|thread| cells.change_cold(observe::engine(), thread, tag, change))
-    };
-    if cold(cells, tag) == Outcome::Stale {
-        cold(family.overflow().cells, Tag::FIRST);
-    }
+fn change_found(found: SeriesRef<'_, Level>, change: Change) {
+    found.update(|cells, generation, _| {
+        observe::thread(|thread| cells.change_cold(observe::engine(), thread, generation, change))
+    });
 }
 
 /// One series of a gauge for keeps: see [`Gauge::bind`].
 #[derive(Clone, Debug)]
 pub struct BoundGauge {
-    kept: Kept<Level>,
+    bound: BoundSeries<Level>,
 }
 
 impl BoundGauge {
@@ -321,13 +317,13 @@ impl UpDownCounter {
 
     #[inline]
     fn last(&self) -> u64 {
-        self.inner.place.last(Tag::FIRST)
+        self.inner.slot_word.last(Generation::FIRST)
     }
 
     #[cold]
     fn add_cold(&self, up: u64, down: u64) {
         self.series().add_cold(up, down);
-        self.inner.copy_place();
+        self.inner.copy_slot_word();
     }
 }
 
@@ -356,22 +352,18 @@ impl UpDownCounterSeries<'_> {
     }
 }
 
-fn add_found(found: Found<'_, UpDown>, up: u64, down: u64) {
-    let Found {
-        family, cells, tag, ..
-    } = found;
-    let cold = |cells: &UpDown, tag, eager| {
-        observe::thread(|thread| cells.add_cold(observe::engine(), thread, tag, up, down, eager))
-    };
-    if cold(cells, tag, family.desc.hot) == Outcome::Stale {
-        cold(family.overflow().cells, Tag::FIRST, false);
-    }
+fn add_found(found: SeriesRef<'_, UpDown>, up: u64, down: u64) {
+    found.update(|cells, generation, hot| {
+        observe::thread(|thread| {
+            cells.add_cold(observe::engine(), thread, generation, up, down, hot)
+        })
+    });
 }
 
 /// One series of an [`UpDownCounter`] for keeps: see [`UpDownCounter::bind`].
 #[derive(Clone, Debug)]
 pub struct BoundUpDownCounter {
-    kept: Kept<UpDown>,
+    bound: BoundSeries<UpDown>,
 }
 
 impl BoundUpDownCounter {

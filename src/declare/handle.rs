@@ -4,11 +4,12 @@
 //! family on. So a look-up needs no pointer but the declaration's own: the row's place and a product. Everything else
 //! is found when an update goes the cold way.
 
-use crate::observe::{self, Tag};
+use crate::lockfree::{Generation, SeriesKey};
+use crate::observe;
 
 use super::declaration::Declaration;
-use super::desc::Desc;
-use super::family::{Exported, Family};
+use crate::family::desc::Desc;
+use crate::family::{Exported, Family, SeriesRef};
 
 /// One series of a family. See the module's text.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub(crate) struct Handle<'a, C: Exported>(At<'a, C>);
 
 #[derive(Debug)]
 enum At<'a, C: Exported> {
-    Series(Found<'a, C>),
+    Series(SeriesRef<'a, C>),
     /// In the row of a closed label set.
     Row {
         declaration: &'a Declaration<C>,
@@ -26,16 +27,6 @@ enum At<'a, C: Exported> {
         /// How many combinations there are, and what they are.
         all: (usize, fn(usize) -> Vec<&'static str>),
     },
-}
-
-/// A series, and the generation it was found in.
-#[derive(Debug)]
-pub(crate) struct Found<'a, C: Exported> {
-    pub(crate) family: &'a Family<C>,
-    pub(crate) cells: &'a C,
-    pub(crate) tag: Tag,
-    /// Which series it is; `u32::MAX` for the overflow series.
-    pub(crate) index: u32,
 }
 
 macro_rules! copy {
@@ -50,18 +41,11 @@ macro_rules! copy {
     )*};
 }
 
-copy!(Handle, At, Found);
+copy!(Handle, At);
 
-impl<C: Exported> Found<'_, C> {
-    /// Generation and index in one word.
-    pub(crate) fn which(&self) -> u64 {
-        self.tag.pack(self.index)
-    }
-}
-
-impl<'a, C: Exported> From<Found<'a, C>> for Handle<'a, C> {
+impl<'a, C: Exported> From<SeriesRef<'a, C>> for Handle<'a, C> {
     #[inline(always)]
-    fn from(found: Found<'a, C>) -> Self {
+    fn from(found: SeriesRef<'a, C>) -> Self {
         Self(At::Series(found))
     }
 }
@@ -77,7 +61,7 @@ impl<'a, C: Exported> Handle<'a, C> {
         let stride = observe::stride(C::cells(&declaration.desc));
         Self(At::Row {
             declaration,
-            last: declaration.place.last(Tag::FIRST) + stride * index as u64,
+            last: declaration.slot_word.last(Generation::FIRST) + stride * index as u64,
             index,
             all,
         })
@@ -87,14 +71,14 @@ impl<'a, C: Exported> Handle<'a, C> {
     #[inline(always)]
     pub(crate) fn last(&self) -> u64 {
         match self.0 {
-            At::Series(found) => found.cells.place().last(found.tag),
+            At::Series(found) => found.cells.slot_word().last(found.generation()),
             At::Row { last, .. } => last,
         }
     }
 
     /// The series itself, where it is not in a row.
     #[inline(always)]
-    pub(crate) fn series(&self) -> Option<Found<'a, C>> {
+    pub(crate) fn series(&self) -> Option<SeriesRef<'a, C>> {
         match self.0 {
             At::Series(found) => Some(found),
             At::Row { .. } => None,
@@ -115,9 +99,9 @@ impl<'a, C: Exported> Handle<'a, C> {
     /// The parts are handed over one by one: a handle that is handed over whole has to be in memory, also on the way
     /// where nobody wants it.
     #[inline(always)]
-    pub(crate) fn cold<R>(self, f: impl FnOnce(Found<'a, C>) -> R) -> R {
+    pub(crate) fn cold<R>(self, f: impl FnOnce(SeriesRef<'a, C>) -> R) -> R {
         match self.0 {
-            At::Series(found) => cold_series(found.family, found.cells, found.tag, found.index, f),
+            At::Series(found) => cold_series(found.family, found.cells, found.key, f),
             At::Row {
                 declaration,
                 index,
@@ -133,16 +117,10 @@ impl<'a, C: Exported> Handle<'a, C> {
 fn cold_series<'a, C: Exported, R>(
     family: &'a Family<C>,
     cells: &'a C,
-    tag: Tag,
-    index: u32,
-    f: impl FnOnce(Found<'a, C>) -> R,
+    key: SeriesKey,
+    f: impl FnOnce(SeriesRef<'a, C>) -> R,
 ) -> R {
-    f(Found {
-        family,
-        cells,
-        tag,
-        index,
-    })
+    f(SeriesRef { family, cells, key })
 }
 
 #[cold]
@@ -152,7 +130,7 @@ fn cold_row<'a, C: Exported, R>(
     count: usize,
     index: usize,
     texts: fn(usize) -> Vec<&'static str>,
-    f: impl FnOnce(Found<'a, C>) -> R,
+    f: impl FnOnce(SeriesRef<'a, C>) -> R,
 ) -> R {
     f(declaration.in_row(count, index, texts))
 }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::Error;
-use crate::observe::{self, Buckets, Cells, Observed, Outcome, Place, Shape, Tag};
+use crate::lockfree::Generation;
+use crate::observe::{self, Buckets, Cells, Observed, Shape, SlotWord};
 use crate::snapshot::{Kind, Natives, Resolution, Values, sum_since};
 
-use super::declaration::{Declaration, Kept};
-use super::desc::{Desc, check_bounds, without_infinity};
+use super::declaration::{BoundSeries, Declaration};
 use super::exemplar;
-use super::family::Exported;
-use super::handle::{Found, Handle};
-use super::label::LabelSet;
+use super::handle::Handle;
 use super::timer::{Sample, Timer};
 use super::{buckets, by_series, labelled, metric};
+use crate::family::Exported;
+use crate::family::SeriesRef;
+use crate::family::desc::{Desc, check_bounds, without_infinity};
+use crate::family::label::LabelSet;
 
 impl Exported for Buckets {
     const KIND: Kind = Kind::Histogram;
@@ -66,11 +68,11 @@ impl Exported for Buckets {
         total.count()
     }
 
-    fn float(total: &mut Observed) -> Option<&mut f64> {
+    fn float_sum(total: &mut Observed) -> Option<&mut f64> {
         Some(&mut total.sum)
     }
 
-    fn less(total: &mut Observed, baseline: &Observed) {
+    fn subtract(total: &mut Observed, baseline: &Observed) {
         for (count, before) in total.counts.iter_mut().zip(&baseline.counts) {
             *count = count.wrapping_sub(*before);
         }
@@ -140,7 +142,7 @@ impl<L: LabelSet> Histogram<L> {
         );
         self.inner.desc.bounds = bounds;
         // Should it be live already: its cells are of another shape.
-        self.inner.place = Place::new();
+        self.inner.slot_word = SlotWord::new();
         self
     }
 
@@ -225,7 +227,7 @@ impl<L: LabelSet> Histogram<L> {
              1e300"
         );
         self.inner.desc.native = Some(native);
-        self.inner.place = Place::new();
+        self.inner.slot_word = SlotWord::new();
     }
 }
 
@@ -413,7 +415,7 @@ impl Histogram {
 
     #[inline]
     fn last(&self) -> u64 {
-        self.inner.place.last(Tag::FIRST)
+        self.inner.slot_word.last(Generation::FIRST)
     }
 
     #[inline]
@@ -429,7 +431,7 @@ impl Histogram {
     #[cold]
     fn observe_cold(&self, value: f64, times: u64) {
         self.series().observe_cold(value, times);
-        self.inner.copy_place();
+        self.inner.copy_slot_word();
     }
 }
 
@@ -489,10 +491,8 @@ impl<'a> HistogramSeries<'a> {
     }
 }
 
-fn observe_found(found: Found<'_, Buckets>, value: f64, times: u64) {
-    let Found {
-        family, cells, tag, ..
-    } = found;
+fn observe_found(found: SeriesRef<'_, Buckets>, value: f64, times: u64) {
+    let family = found.family;
     if times == 0 {
         return;
     }
@@ -502,18 +502,17 @@ fn observe_found(found: Found<'_, Buckets>, value: f64, times: u64) {
         return;
     }
     let what = (bucket(bounds(&family.desc), value), value, times);
-    let cold = |cells: &Buckets, tag, eager| {
-        observe::thread(|thread| cells.observe_cold(observe::engine(), thread, tag, what, eager))
-    };
-    if cold(cells, tag, family.desc.hot) == Outcome::Stale {
-        cold(family.overflow().cells, Tag::FIRST, false);
-    }
+    found.update(|cells, generation, hot| {
+        observe::thread(|thread| {
+            cells.observe_cold(observe::engine(), thread, generation, what, hot)
+        })
+    });
 }
 
 /// One series of a histogram for keeps: see [`Histogram::bind`].
 #[derive(Clone, Debug)]
 pub struct BoundHistogram {
-    kept: Kept<Buckets>,
+    bound: BoundSeries<Buckets>,
 }
 
 impl BoundHistogram {

@@ -11,11 +11,11 @@ use crate::snapshot::Text;
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::declaration::Declaration;
-use super::desc::{Desc, Names, check_label};
-use super::family::Declared;
-use super::label::{LabelSet, LabelValue};
-use super::list::{self, List, Listed};
 use super::metric;
+use crate::family::Declared;
+use crate::family::desc::{Desc, Names, check_label};
+use crate::family::label::{LabelSet, LabelValue};
+use crate::registry::{self, Listed, Registry};
 
 /// What the program is, in labels; the value is always 1.
 ///
@@ -55,7 +55,7 @@ impl<L: LabelSet> Info<L> {
         let family = self.inner.family();
         L::with_texts(&labels, |texts| {
             if family.check_any(texts).is_err() {
-                return observe::refuse();
+                return observe::reject();
             }
             family.alone(|| {
                 let text = family.text_of(texts);
@@ -64,7 +64,7 @@ impl<L: LabelSet> Info<L> {
                     retain();
                 }
                 // Unless there is no room for any.
-                if family.with(texts).index != u32::MAX {
+                if !family.with(texts).key.is_overflow() {
                     retain();
                 }
             });
@@ -165,7 +165,7 @@ impl<S: LabelValue> StateSet<S> {
     fn states(&self) -> &Arc<States> {
         self.states.get_or_init(|| {
             let states = Arc::new(States::of::<S>(self.desc.clone()));
-            list::DEFAULT.add_static(states.clone());
+            registry::registry().families().add_static(states.clone());
             states
         })
     }
@@ -199,7 +199,7 @@ impl<S: LabelValue> StateSetBuilder<S> {
     /// # Errors
     ///
     /// A name outside the grammar of label names or taken, and a type without a closed set of values.
-    pub fn register(self, registry: &impl AsRef<List>) -> Result<StateSet<S>, Error> {
+    pub fn register(self, registry: &Registry) -> Result<StateSet<S>, Error> {
         let name = &*self.desc.name;
         if S::VALUES.is_empty() {
             return Err(Error::labels(
@@ -209,7 +209,7 @@ impl<S: LabelValue> StateSetBuilder<S> {
         }
         check_label(name.as_bytes(), Kind::StateSet).map_err(|why| Error::name(name, why))?;
         let states = Arc::new(States::of::<S>(self.desc.clone()));
-        registry.as_ref().add(states.clone())?;
+        registry.families().add(states.clone())?;
         Ok(StateSet {
             desc: self.desc,
             states: OnceLock::from(states),

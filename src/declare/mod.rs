@@ -4,24 +4,19 @@
 //! the compiler; what is built at run time returns an error that says what would be right.
 
 pub mod buckets;
-mod constants;
 pub(crate) mod counter;
 mod declaration;
-mod desc;
 mod exemplar;
-mod family;
 pub(crate) mod gauge;
 mod handle;
 pub(crate) mod histogram;
 mod in_flight;
 pub(crate) mod info;
-pub(crate) mod label;
-mod list;
+mod registry;
 pub(crate) mod summary;
 mod timer;
 
 pub use counter::{BoundCounter, Counter, CounterBuilder, CounterSeries};
-pub use desc::DEFAULT_LIMIT;
 pub use exemplar::trace_ids;
 pub use gauge::{
     BoundGauge, BoundUpDownCounter, Gauge, GaugeBuilder, GaugeSeries, UpDownCounter,
@@ -30,27 +25,8 @@ pub use gauge::{
 pub use histogram::{BoundHistogram, Histogram, HistogramBuilder, HistogramSeries};
 pub use in_flight::{InFlight, Track};
 pub use info::{Info, InfoBuilder, StateSet, StateSetBuilder};
-pub use label::{AnyLabels, LabelSet, LabelValue, NamedLabels};
-pub use list::{List, Listed};
 pub use summary::{BoundSummary, Summary, SummaryBuilder, SummarySeries};
 pub use timer::{Observe, Sample, SampledTimer, Timer};
-
-/// What `#[derive(Metrics)]` can say of a field.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options<'a> {
-    /// The unit.
-    pub unit: &'a str,
-    /// Label names that come from data.
-    pub labels: &'a [&'a str],
-    /// Bounds of a histogram.
-    pub buckets: &'a [f64],
-    /// The most series; 0 for the default.
-    pub limit: usize,
-    /// Whether series are hot from the start.
-    pub hot: bool,
-    /// Whether names may be outside the old character set.
-    pub utf8: bool,
-}
 
 /// What can be a field of a `#[derive(Metrics)]` struct: every kind of metric.
 ///
@@ -93,20 +69,10 @@ pub trait Declare: Sized {
     fn declare(
         name: &str,
         help: &str,
-        options: Options<'_>,
-        registry: &impl AsRef<List>,
+        options: crate::family::desc::Options<'_>,
+        registry: &crate::Registry,
     ) -> Result<Self, crate::Error>;
 }
-
-#[cfg(any(feature = "middleware", feature = "tokio-metrics"))]
-pub(crate) use desc::prefixed;
-pub(crate) use desc::{check_bounds, check_label, check_name};
-#[cfg(feature = "facade")]
-pub(crate) use list::describe;
-pub(crate) use list::{DEFAULT, REFUSED, enlist_all};
-
-#[cfg(feature = "link-time")]
-pub use list::LISTED;
 
 /// The setters that every kind of metric has, on its `const` form and on its builder; and what both do with a family.
 macro_rules! metric {
@@ -123,10 +89,10 @@ macro_rules! metric {
             #[must_use]
             pub const fn new(name: &'static str) -> Self
             where
-                L: $crate::declare::NamedLabels,
+                L: $crate::family::label::NamedLabels,
             {
-                let mut desc = $crate::declare::desc::Desc::new(name, $kind, L::NAMES);
-                desc.dense = $crate::declare::desc::Dense::of::<L>();
+                let mut desc = $crate::family::desc::Desc::new(name, $kind, L::NAMES);
+                desc.closed = $crate::family::desc::ClosedSet::of::<L>();
                 Self {
                     inner: $crate::declare::declaration::Declaration::new(desc),
                     labels: std::marker::PhantomData,
@@ -145,10 +111,10 @@ macro_rules! metric {
             #[must_use]
             pub const fn new_utf8(name: &'static str) -> Self
             where
-                L: $crate::declare::NamedLabels,
+                L: $crate::family::label::NamedLabels,
             {
-                let mut desc = $crate::declare::desc::Desc::new_utf8(name, $kind, L::NAMES);
-                desc.dense = $crate::declare::desc::Dense::of::<L>();
+                let mut desc = $crate::family::desc::Desc::new_utf8(name, $kind, L::NAMES);
+                desc.closed = $crate::family::desc::ClosedSet::of::<L>();
                 Self {
                     inner: $crate::declare::declaration::Declaration::new(desc),
                     labels: std::marker::PhantomData,
@@ -201,16 +167,16 @@ macro_rules! metric {
             #[track_caller]
             pub fn builder(name: &str, help: &str) -> $builder<$($names),*>
             where
-                L: $crate::declare::NamedLabels,
+                L: $crate::family::label::NamedLabels,
             {
-                let mut desc = $crate::declare::desc::Desc::unchecked(
+                let mut desc = $crate::family::desc::Desc::unchecked(
                     $crate::snapshot::Text::shared(name),
                     $kind,
                     L::NAMES,
                     std::panic::Location::caller(),
                 );
                 desc.help = $crate::snapshot::Text::shared(help);
-                desc.dense = $crate::declare::desc::Dense::of::<L>();
+                desc.closed = $crate::family::desc::ClosedSet::of::<L>();
                 $builder {
                     desc,
                     labels: std::marker::PhantomData,
@@ -249,7 +215,7 @@ macro_rules! metric {
             }
         }
 
-        impl<$($generics)*> $crate::declare::Listed for $metric<$($names),*> {
+        impl<$($generics)*> $crate::registry::Listed for $metric<$($names),*> {
             fn enlist(&self) {
                 self.inner.enlist::<L>();
             }
@@ -260,17 +226,17 @@ macro_rules! metric {
             fn declare(
                 name: &str,
                 help: &str,
-                options: $crate::declare::Options<'_>,
-                registry: &impl AsRef<$crate::declare::List>,
+                options: $crate::family::desc::Options<'_>,
+                registry: &$crate::Registry,
             ) -> Result<Self, $crate::Error> {
-                let mut desc = $crate::declare::desc::Desc::unchecked(
+                let mut desc = $crate::family::desc::Desc::unchecked(
                     $crate::snapshot::Text::shared(name),
                     $kind,
                     L::NAMES,
                     std::panic::Location::caller(),
                 );
                 desc.help = $crate::snapshot::Text::shared(help);
-                desc.dense = $crate::declare::desc::Dense::of::<L>();
+                desc.closed = $crate::family::desc::ClosedSet::of::<L>();
                 desc.take(options, L::FROM_DATA)?;
                 $builder {
                     desc,
@@ -284,7 +250,7 @@ macro_rules! metric {
         #[derive(Debug)]
         #[must_use = "nothing is declared before `register`"]
         pub struct $builder<$($generics)*> {
-            pub(crate) desc: $crate::declare::desc::Desc,
+            pub(crate) desc: $crate::family::desc::Desc,
             pub(crate) labels: std::marker::PhantomData<fn($($names),*)>,
         }
 
@@ -328,7 +294,7 @@ macro_rules! metric {
                 names: [&str; LABELS],
             ) -> $builder<[&'static str; LABELS], $($dynamic),*> {
                 self.desc.set_labels(&names);
-                self.desc.dense = $crate::declare::desc::Dense::NONE;
+                self.desc.closed = $crate::family::desc::ClosedSet::NONE;
                 $builder {
                     desc: self.desc,
                     labels: std::marker::PhantomData,
@@ -343,9 +309,9 @@ macro_rules! metric {
             /// whose samples would be another family's.
             pub fn register(
                 self,
-                registry: &impl AsRef<$crate::declare::List>,
+                registry: &$crate::Registry,
             ) -> Result<$metric<$($names),*>, $crate::Error> {
-                let inner = $crate::declare::declaration::Declaration::register(self.desc, registry.as_ref())?;
+                let inner = $crate::declare::declaration::Declaration::register(self.desc, registry)?;
                 Ok($metric::enlisted(inner))
             }
 
@@ -356,9 +322,9 @@ macro_rules! metric {
             /// As [`register`](Self::register), and a family of the same name that is not like this one.
             pub fn get_or_register(
                 self,
-                registry: &impl AsRef<$crate::declare::List>,
+                registry: &$crate::Registry,
             ) -> Result<$metric<$($names),*>, $crate::Error> {
-                let inner = $crate::declare::declaration::Declaration::get_or_register(self.desc, registry.as_ref())?;
+                let inner = $crate::declare::declaration::Declaration::get_or_register(self.desc, registry)?;
                 Ok($metric::enlisted(inner))
             }
         }
@@ -417,7 +383,7 @@ macro_rules! labelled {
             /// when it was removed meanwhile.
             pub fn bind(&self, labels: L::Borrowed<'_>) -> $bound<$($rest),*> {
                 $bound {
-                    kept: $crate::declare::declaration::Kept::new::<L>(&self.inner, &labels),
+                    bound: $crate::declare::declaration::BoundSeries::new::<L>(&self.inner, &labels),
                 }
             }
 
@@ -500,10 +466,10 @@ macro_rules! labelled {
             pub const fn labelled(name: &'static str, labels: &'static [&'static str; LABELS]) -> Self {
                 Self {
                     inner: $crate::declare::declaration::Declaration::new(
-                        $crate::declare::desc::Desc::new(
+                        $crate::family::desc::Desc::new(
                             name,
-                            <$cells as $crate::declare::family::Exported>::KIND,
-                            $crate::declare::desc::Names::Fixed(labels),
+                            <$cells as $crate::family::Exported>::KIND,
+                            $crate::family::desc::Names::Fixed(labels),
                         ),
                     ),
                     labels: std::marker::PhantomData,
@@ -516,7 +482,7 @@ macro_rules! labelled {
             ///
             /// Names that are not exactly the family's.
             pub fn named(&self, labels: &[(&str, &str)]) -> Result<$series<'_, $($rest),*>, $crate::Error> {
-                let texts = $crate::declare::desc::in_order(&self.inner.desc, labels)?;
+                let texts = $crate::family::desc::in_order(&self.inner.desc, labels)?;
                 Ok($series {
                     handle: self.inner.family().with(&texts).into(),
                 })
@@ -528,14 +494,14 @@ macro_rules! labelled {
             #[cfg(feature = "facade")]
             #[allow(dead_code, reason = "the facade has no up-down counters")]
             pub(crate) fn has_own(&self) -> bool {
-                self.kept.handle().index != u32::MAX
+                !self.bound.get().key.is_overflow()
             }
 
             /// The series, as [`with`](crate::Counter::with) gives it: what it can do, this can.
             #[inline]
             pub fn series(&self) -> $series<'_, $($rest),*> {
                 $series {
-                    handle: self.kept.handle().into(),
+                    handle: self.bound.get().into(),
                 }
             }
         }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::observe::{self, Distribution, Outcome, Promise, Streamed, Tag, Window};
+use crate::lockfree::Generation;
+use crate::observe::{self, Distribution, Streamed, SummaryShape, Window};
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
-use super::declaration::{Declaration, Kept};
-use super::desc::{DEFAULT_AGES, Desc, check_window};
-use super::family::Exported;
-use super::handle::{Found, Handle};
-use super::label::LabelSet;
+use super::declaration::{BoundSeries, Declaration};
+use super::handle::Handle;
 use super::timer::Timer;
 use super::{by_series, labelled, metric};
+use crate::family::Exported;
+use crate::family::SeriesRef;
+use crate::family::desc::{DEFAULT_AGES, Desc, check_window};
+use crate::family::label::LabelSet;
 
 impl Exported for Distribution {
     const KIND: Kind = Kind::Summary;
@@ -25,15 +27,15 @@ impl Exported for Distribution {
         1
     }
 
-    fn shape(desc: &Desc) -> Arc<Promise> {
+    fn shape(desc: &Desc) -> Arc<SummaryShape> {
         let window = desc.max_age.map(|max_age| {
             let ages = desc.ages.unwrap_or(DEFAULT_AGES);
             Window::new(max_age, ages, crate::clock::now)
         });
-        Promise::new(desc.targets, window)
+        SummaryShape::new(desc.targets, window, observe::stream_budget())
     }
 
-    fn values(desc: &Desc, promise: &Arc<Promise>) -> Values {
+    fn values(desc: &Desc, promise: &Arc<SummaryShape>) -> Values {
         Values::Summary {
             targets: promise.targets,
             max_age: desc.max_age,
@@ -52,11 +54,11 @@ impl Exported for Distribution {
         total.count
     }
 
-    fn float(total: &mut Streamed) -> Option<&mut f64> {
+    fn float_sum(total: &mut Streamed) -> Option<&mut f64> {
         Some(&mut total.sum)
     }
 
-    fn less(total: &mut Streamed, baseline: &Streamed) {
+    fn subtract(total: &mut Streamed, baseline: &Streamed) {
         total.count = total.count.wrapping_sub(baseline.count);
         total.sum = sum_since(total.sum, baseline.sum, total.count);
         if total.count == 0 {
@@ -305,7 +307,7 @@ impl Summary {
 
     #[inline]
     fn last(&self) -> u64 {
-        self.inner.place.last(Tag::FIRST)
+        self.inner.slot_word.last(Generation::FIRST)
     }
 
     #[cold]
@@ -314,7 +316,7 @@ impl Summary {
             handle: self.inner.family().only().into(),
         };
         series.observe_cold(value);
-        self.inner.copy_place();
+        self.inner.copy_slot_word();
     }
 }
 
@@ -347,25 +349,21 @@ impl SummarySeries<'_> {
     }
 }
 
-fn observe_found(found: Found<'_, Distribution>, value: f64) {
-    let Found {
-        family, cells, tag, ..
-    } = found;
-    if value.is_nan() || !family.admits(value) {
-        return observe::refuse();
+fn observe_found(found: SeriesRef<'_, Distribution>, value: f64) {
+    if value.is_nan() || !found.family.admits(value) {
+        return observe::reject();
     }
-    let cold = |cells: &Distribution, tag, eager| {
-        observe::thread(|thread| cells.observe_cold(observe::engine(), thread, tag, value, eager))
-    };
-    if cold(cells, tag, family.desc.hot) == Outcome::Stale {
-        cold(family.overflow().cells, Tag::FIRST, false);
-    }
+    found.update(|cells, generation, hot| {
+        observe::thread(|thread| {
+            cells.observe_cold(observe::engine(), thread, generation, value, hot)
+        })
+    });
 }
 
 /// One series of a summary for keeps: see [`Summary::bind`].
 #[derive(Clone, Debug)]
 pub struct BoundSummary {
-    kept: Kept<Distribution>,
+    bound: BoundSeries<Distribution>,
 }
 
 impl BoundSummary {

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::collect::{Registry, registry};
-use crate::declare::{AnyLabels, DEFAULT_LIMIT, Gauge, Histogram, Summary};
+use crate::declare::{Gauge, Histogram, Summary};
 use crate::error::Error;
+use crate::family::desc::DEFAULT_LIMIT;
+use crate::family::label::AnyLabels;
+use crate::registry::{Registry, registry};
 
 use super::Recorder;
 use super::names::{Matcher, label_name};

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{Key, Unit};
 
-use crate::declare::{AnyLabels, Counter, Gauge, Histogram, REFUSED, Summary, describe};
+use crate::declare::{Counter, Gauge, Histogram, Summary};
 use crate::error::{Error, report};
+use crate::family::label::AnyLabels;
+use crate::registry::REFUSED;
 use crate::snapshot::Text;
 
 use super::builder::Builder;
@@ -171,7 +173,12 @@ impl Families {
         };
         let now = self.exposed(&name, unit, family.is(Wanted::Counter));
         let unit = names::unit_of(&now, unit);
-        match describe(&self.settings.registry, exposed, &now, help, &unit) {
+        match self
+            .settings
+            .registry
+            .families()
+            .describe(exposed, &now, help, &unit)
+        {
             Ok(now) => *exposed = now,
             Err(error) => report(&error),
         }

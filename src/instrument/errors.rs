@@ -1,7 +1,7 @@
 //! Calls that failed, counted.
 
-use crate::declare::label::{LabelValue, Scratch};
 use crate::declare::{BoundCounter, Counter, CounterSeries};
+use crate::family::label::{LabelValue, Scratch};
 
 use super::outcome::Outcome;
 

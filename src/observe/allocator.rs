@@ -13,11 +13,13 @@ use std::sync::OnceLock;
 
 use crate::sync::{AtomicU64, Relaxed};
 
-use super::{Cells, Pass, Place, Tag, Tally, UpDown, engine, fold_idle, promote, thread};
+use super::update::promote;
+use super::{Cells, Pass, SlotWord, Tally, UpDown, engine, fold_idle, thread};
+use crate::lockfree::Generation;
 
 /// Where own cells are, once somebody asked to see them; copies of the places in [`Counted`].
-static BYTES: Place = Place::new();
-static ALLOCATIONS: Place = Place::new();
+static BYTES: SlotWord = SlotWord::new();
+static ALLOCATIONS: SlotWord = SlotWord::new();
 
 /// What is behind the places: made when somebody asks, as making it allocates.
 static COUNTED: OnceLock<Counted> = OnceLock::new();
@@ -69,10 +71,15 @@ pub fn count_allocations() -> &'static impl std::fmt::Debug {
             bytes: UpDown::new(&()),
             allocations: Tally::new(&()),
         };
-        promote(engine(), counted.bytes.place(), Tag::FIRST, 2);
-        promote(engine(), counted.allocations.place(), Tag::FIRST, 1);
-        counted.bytes.place().copy_to(&BYTES);
-        counted.allocations.place().copy_to(&ALLOCATIONS);
+        promote(engine(), counted.bytes.slot_word(), Generation::FIRST, 2);
+        promote(
+            engine(),
+            counted.allocations.slot_word(),
+            Generation::FIRST,
+            1,
+        );
+        counted.bytes.slot_word().copy_to(&BYTES);
+        counted.allocations.slot_word().copy_to(&ALLOCATIONS);
         counted
     })
 }
@@ -88,9 +95,9 @@ pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
     if let Some(counted) = COUNTED.get() {
         fold_idle(pass, &(), &counted.bytes);
         fold_idle(pass, &(), &counted.allocations);
-        let slot = counted.bytes.place().slot();
+        let slot = counted.bytes.slot_word().slot();
         counted.bytes.read(pass, slot, &mut bytes);
-        let slot = counted.allocations.place().slot();
+        let slot = counted.allocations.slot_word().slot();
         counted.allocations.read(pass, slot, &mut allocations);
     }
     let up: u64 = SHARED
@@ -152,10 +159,11 @@ impl<A> Allocator<A> {
 #[inline]
 fn count_up(bytes: usize, allocations: u64) {
     let bytes = bytes as u64;
-    if !thread(|thread| UpDown::up(thread, BYTES.last(Tag::FIRST), bytes)) {
+    if !thread(|thread| UpDown::up(thread, BYTES.last(Generation::FIRST), bytes)) {
         Shared::mine().bytes.add_shared(bytes, 0);
     }
-    if !thread(|thread| Tally::<u64>::add(thread, ALLOCATIONS.last(Tag::FIRST), allocations)) {
+    if !thread(|thread| Tally::<u64>::add(thread, ALLOCATIONS.last(Generation::FIRST), allocations))
+    {
         let shared = &Shared::mine().allocations;
         shared.fetch_add(allocations, Relaxed);
     }
@@ -164,7 +172,7 @@ fn count_up(bytes: usize, allocations: u64) {
 #[inline]
 fn count_down(bytes: usize) {
     let bytes = bytes as u64;
-    if !thread(|thread| UpDown::down(thread, BYTES.last(Tag::FIRST), bytes)) {
+    if !thread(|thread| UpDown::down(thread, BYTES.last(Generation::FIRST), bytes)) {
         Shared::mine().bytes.add_shared(0, bytes);
     }
 }

@@ -17,16 +17,19 @@
 
 use std::sync::Arc;
 
+use crate::lockfree::Generation;
 use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicBool, AtomicU64, OnceLock, Relaxed, Release, fence, owner_load};
 
+use super::cells::{Cells, Outcome, PROMOTE_AFTER};
+use super::engine::Engine;
 use super::memory::Block;
 use super::native::{self, Table};
-use super::pass::{Pass, TRIES};
-use super::slot::{Place, Tag};
+use super::pass::{Pass, TRIES, View};
+use super::shard::CopyBlock;
+use super::slot::SlotWord;
 use super::thread::Thread;
 use super::update::{Shared, update_cold};
-use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
 
 pub(super) const SUM: usize = 1;
 pub(super) const BUCKET: usize = 3;
@@ -40,7 +43,7 @@ pub const MOST_BUCKETS: usize = 16_384;
 /// One series of a histogram.
 #[derive(Debug)]
 pub struct Buckets {
-    place: Place,
+    slot_word: SlotWord,
     /// Held by the one who writes the cold block.
     taken: AtomicBool,
     cold: OnceLock<Box<[AtomicU64]>>,
@@ -141,7 +144,7 @@ impl Buckets {
         &self,
         engine: &Engine,
         thread: &Thread,
-        tag: Tag,
+        generation: Generation,
         what: (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
@@ -181,7 +184,7 @@ impl Buckets {
         };
         update_cold(
             (engine, thread),
-            (&self.place, tag),
+            (&self.slot_word, generation),
             (self.block_cells() as u64, eager),
             own,
             shared,
@@ -193,7 +196,7 @@ impl Buckets {
     fn read_cold(&self, mut read: impl FnMut() -> bool) {
         let mut tries = 0;
         while !read() {
-            super::back_off(&mut tries);
+            super::engine::back_off(&mut tries);
             if tries >= TRIES && self.take() {
                 let done = read();
                 self.give_back();
@@ -286,12 +289,40 @@ impl Buckets {
             self.read_cold(|| table.try_add(table.block(), &mut scratch, total));
             pass.give_scratch(scratch);
         }
-        pass.tables(slot, |table, block, scratch| {
+        // SAFETY: the slot of a native histogram, and the pass is pinned.
+        let published = |block| unsafe { Table::published(block) };
+        pass.blocks(slot, published, |table, block, scratch| {
             table.try_add(block, scratch, total)
         });
         if let Some(native) = &mut total.native {
             native.settle(resolution.limit);
         }
+    }
+}
+
+/// A histogram's block, as it lies in a slab.
+pub(super) struct Whole {
+    pub(super) block: Block,
+    pub(super) cells: usize,
+}
+
+/// # Safety
+///
+/// The block has as many cells as the buffer. The caller is its owner.
+pub(super) unsafe fn copy_whole(block: Block, buffer: &[AtomicU64]) {
+    // SAFETY: by the caller's contract.
+    unsafe { block.copy_to(buffer, buffer.len()) };
+}
+
+impl View for Whole {
+    const COPY: CopyBlock = copy_whole;
+
+    fn block(&self) -> Block {
+        self.block
+    }
+
+    fn cells(&self) -> usize {
+        self.cells
     }
 }
 
@@ -370,7 +401,7 @@ impl Cells for Buckets {
 
     fn new(shape: &Shape) -> Self {
         Self {
-            place: Place::new(),
+            slot_word: SlotWord::new(),
             taken: AtomicBool::new(false),
             cold: OnceLock::new(),
             cells: (BUCKET + shape.buckets) as u32,
@@ -386,8 +417,8 @@ impl Cells for Buckets {
         }
     }
 
-    fn place(&self) -> &Place {
-        &self.place
+    fn slot_word(&self) -> &SlotWord {
+        &self.slot_word
     }
 
     fn width(shape: &Shape) -> usize {
@@ -422,7 +453,8 @@ impl Cells for Buckets {
             self.read_cold(|| read(Block::of(cold), &mut scratch));
             pass.give_scratch(scratch);
         }
-        pass.blocks(slot, cells, read);
+        let view = |block| Some(Whole { block, cells });
+        pass.blocks(slot, view, |_, block, counts| read(block, counts));
     }
 
     fn read_all<'a>(
@@ -433,10 +465,10 @@ impl Cells for Buckets {
         let mut ahead = series.clone().skip(AHEAD);
         for (series, total) in series.zip(totals) {
             if let Some(next) = ahead.next() {
-                pass.prefetch(next.place.slot(), next.block_cells());
+                pass.prefetch(next.slot_word.slot(), next.block_cells());
             }
             Self::reset(total);
-            series.read(pass, series.place.slot(), total);
+            series.read(pass, series.slot_word.slot(), total);
         }
     }
 

@@ -5,11 +5,12 @@
 //! when the cell can be used for another series, and a thread whose slab ends below the slot need not answer. The slot's
 //! cells stay zero. Where no slot is left, updates pin the epoch, which needs no owner's answer.
 
+use crate::lockfree::Generation;
 use crate::sync::{AtomicF64, Relaxed};
 
 use super::memory::Block;
 use super::pass::Pass;
-use super::slot::{Place, Tag};
+use super::slot::SlotWord;
 use super::thread::Thread;
 use super::update::{Shared, update_cold};
 use super::{Cells, Engine, Outcome};
@@ -17,7 +18,7 @@ use super::{Cells, Engine, Outcome};
 /// One series of a gauge.
 #[derive(Debug)]
 pub struct Level {
-    place: Place,
+    slot_word: SlotWord,
     value: AtomicF64,
 }
 
@@ -49,8 +50,8 @@ impl Level {
 
     /// Changes the value if the handle is not stale and this thread has a shard; else take the cold path.
     #[inline(always)]
-    pub fn change(&self, thread: &Thread, tag: Tag, change: Change) -> bool {
-        let may = thread.may(self.place.last(tag));
+    pub fn change(&self, thread: &Thread, generation: Generation, change: Change) -> bool {
+        let may = thread.may(self.slot_word.last(generation));
         if may {
             self.apply(change);
         }
@@ -62,7 +63,7 @@ impl Level {
         &self,
         engine: &Engine,
         thread: &Thread,
-        tag: Tag,
+        generation: Generation,
         change: Change,
     ) -> Outcome {
         let own = |_| {
@@ -73,7 +74,13 @@ impl Level {
             self.apply(change);
             Shared::Counted { hot: false }
         };
-        update_cold((engine, thread), (&self.place, tag), (1, true), own, shared)
+        update_cold(
+            (engine, thread),
+            (&self.slot_word, generation),
+            (1, true),
+            own,
+            shared,
+        )
     }
 
     /// The value now.
@@ -89,13 +96,13 @@ impl Cells for Level {
 
     fn new(&first: &f64) -> Self {
         Self {
-            place: Place::new(),
+            slot_word: SlotWord::new(),
             value: AtomicF64::new(first),
         }
     }
 
-    fn place(&self) -> &Place {
-        &self.place
+    fn slot_word(&self) -> &SlotWord {
+        &self.slot_word
     }
 
     fn width(_: &f64) -> usize {
@@ -125,16 +132,17 @@ mod tests {
         let engine = Engine::new();
         let thread = Thread::new();
         let level = Level::new(&1.0);
-        let set = |value| level.change_cold(&engine, &thread, Tag::FIRST, Change::Set(value));
+        let set =
+            |value| level.change_cold(&engine, &thread, Generation::FIRST, Change::Set(value));
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64);
         assert_eq!(set(2.0), Outcome::Done);
-        assert_eq!(level.place.slot(), None);
+        assert_eq!(level.slot_word.slot(), None);
         assert_eq!(level.value(), 2.0);
         engine.slots.waiting(-1);
-        assert!(!level.change(&thread, Tag::FIRST, Change::Set(3.0)));
+        assert!(!level.change(&thread, Generation::FIRST, Change::Set(3.0)));
         assert_eq!(set(3.0), Outcome::Done);
-        assert!(level.place.slot().is_some());
-        assert!(level.change(&thread, Tag::FIRST, Change::Add(1.0)));
+        assert!(level.slot_word.slot().is_some());
+        assert!(level.change(&thread, Generation::FIRST, Change::Add(1.0)));
         assert_eq!(level.value(), 4.0);
         thread.leave(&engine);
     }
@@ -144,8 +152,8 @@ mod tests {
         let engine = Engine::new();
         let thread = Thread::new();
         let level = Level::new(&1.0);
-        level.change_cold(&engine, &thread, Tag::FIRST, Change::Set(2.0));
-        let retired = engine.pass().retire(&level.place);
+        level.change_cold(&engine, &thread, Generation::FIRST, Change::Set(2.0));
+        let retired = engine.pass().retire(&level.slot_word);
         assert_eq!(engine.slots.unreclaimed(), 1);
         // For an epoch, which other tests' threads may hold up; this thread is the only owner, and it has left.
         thread.leave(&engine);

@@ -199,6 +199,18 @@ impl Block {
         Self(cells.as_ptr().wrapping_add(cells.len().wrapping_sub(1)))
     }
 
+    /// Copies the first `cells` cells of this block to the same cells of a buffer's block.
+    ///
+    /// # Safety
+    ///
+    /// The block has as many cells. The caller is the thread that writes them.
+    pub(crate) unsafe fn copy_to(self, buffer: &[AtomicU64], cells: usize) {
+        for (i, copy) in buffer.iter().rev().take(cells).enumerate() {
+            // SAFETY: `i` is below `cells`.
+            copy.store(owner_load(unsafe { self.cell(i) }), Relaxed);
+        }
+    }
+
     /// Asks for the memory of the first `cells` cells; a hint, nothing is read.
     #[inline(always)]
     pub(crate) fn prefetch(self, cells: usize) {

@@ -11,11 +11,11 @@ use loom::thread;
 use super::pass::Pass;
 use super::shard::ShardRef;
 use super::thread::Thread;
-use super::{Cells, Engine, Outcome, Tag, Tally};
+use super::{Cells, Engine, Generation, Outcome, Tally};
 use crate::sync::lock;
 
 mod buckets;
-mod kept;
+mod cached_ref;
 mod native;
 mod passes;
 mod published;
@@ -55,11 +55,11 @@ fn spawn<T: 'static>(
 }
 
 /// An update as `declare` does it: hot, or else cold.
-fn inc(engine: &Engine, thread: &Thread, tally: &Tally<u64>, tag: Tag) -> Outcome {
-    if Tally::add(thread, tally.place().last(tag), 1_u64) {
+fn inc(engine: &Engine, thread: &Thread, tally: &Tally<u64>, generation: Generation) -> Outcome {
+    if Tally::add(thread, tally.slot_word().last(generation), 1_u64) {
         return Outcome::Done;
     }
-    tally.add_cold(engine, thread, tag, 1, false)
+    tally.add_cold(engine, thread, generation, 1, false)
 }
 
 /// The shards that passes know of; those that joined since among them.
@@ -69,6 +69,6 @@ fn shards(engine: &Engine) -> Vec<ShardRef> {
 
 fn total<C: Cells>(pass: &mut Pass<'_>, cells: &C) -> C::Total {
     let mut total = C::Total::default();
-    cells.read(pass, cells.place().slot(), &mut total);
+    cells.read(pass, cells.slot_word().slot(), &mut total);
     total
 }

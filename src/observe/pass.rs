@@ -9,9 +9,8 @@ use crate::sync::{Acquire, AtomicU64, MutexGuard, Relaxed, Release, lock};
 
 use super::Engine;
 use super::memory::{Block, SlabRef};
-use super::native::Table;
-use super::shard::{Idle, ShardRef, Shards, Still};
-use super::slot::Place;
+use super::shard::{CopyBlock, Idle, ShardRef, Shards, Still};
+use super::slot::SlotWord;
 
 /// Tries before a reader asks the owner for a copy, or takes a cold block from its writers.
 pub(super) const TRIES: u32 = 64;
@@ -105,6 +104,18 @@ impl Retired {
 /// Rows that are read together: their cells are added up before the sum is stored.
 pub(crate) const TOGETHER: usize = 4;
 
+/// What a reader reads in place of a block: the block itself, or what its cell points to.
+pub(crate) trait View {
+    /// Copies it, for a reader that keeps failing.
+    const COPY: CopyBlock;
+
+    /// The cells to read.
+    fn block(&self) -> Block;
+
+    /// The number of cells.
+    fn cells(&self) -> usize;
+}
+
 /// A pass over all shards. See the module's text.
 pub struct Pass<'e> {
     engine: &'e Engine,
@@ -119,7 +130,7 @@ pub struct Pass<'e> {
     /// Cells that this pass may still clear.
     budget: u64,
     #[cfg(not(loom))]
-    _pinned: super::epoch::Guard,
+    _pinned: crate::lockfree::epoch::Guard,
 }
 
 impl<'e> Pass<'e> {
@@ -139,7 +150,7 @@ impl<'e> Pass<'e> {
             cleared: Vec::new(),
             budget: CLEARED_PER_PASS,
             #[cfg(not(loom))]
-            _pinned: super::pin(),
+            _pinned: crate::lockfree::epoch::pin(),
         };
         pass.advance();
         pass.free_abandoned();
@@ -281,13 +292,16 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Reads the block in every shard that has it: `read` tries once, and after too many tries the owner's copy is
-    /// taken instead.
-    pub(crate) fn blocks(
+    /// Reads a block in every shard that has it.
+    ///
+    /// `read` tries once. After [`TRIES`] failures the owner is asked for a copy, and `read` gets the original and
+    /// the copy in turn: if the owner makes an update, it makes the copy first; if it makes none, the original does not
+    /// change.
+    pub(crate) fn blocks<V: View>(
         &mut self,
         last: Option<u64>,
-        cells: usize,
-        mut read: impl FnMut(Block, &mut Vec<u64>) -> bool,
+        view: impl Fn(Block) -> Option<V>,
+        mut read: impl FnMut(&V, Block, &mut Vec<u64>) -> bool,
     ) {
         let Some(last) = last else { return };
         let mut scratch = self.scratch();
@@ -297,42 +311,15 @@ impl<'e> Pass<'e> {
                 continue;
             }
             // SAFETY: below the capacity; the epoch is pinned.
-            let block = unsafe { slab.block(last) };
-            if (0..TRIES).any(|_| read(block, &mut scratch)) {
-                continue;
-            }
-            self.ask_the_owner(shard, last, (cells, false), |copy| {
-                read(copy.unwrap_or(block), &mut scratch)
-            });
-        }
-        self.give_scratch(scratch);
-    }
-
-    /// As [`blocks`](Self::blocks), for the tables whose addresses are in them. If a table is replaced before its owner
-    /// answers, the copy is another's; then the table itself is still, and tried first.
-    pub(crate) fn tables(
-        &mut self,
-        last: Option<u64>,
-        mut read: impl FnMut(&Table, Block, &mut Vec<u64>) -> bool,
-    ) {
-        let Some(last) = last else { return };
-        let mut scratch = self.scratch();
-        for i in 0..self.slabs.len() {
-            let (slab, shard) = self.slabs[i];
-            if last >= slab.capacity() {
-                continue;
-            }
-            // SAFETY: below the capacity; the epoch is pinned, and the slot is a native histogram's.
-            let Some(table) = (unsafe { Table::published(slab.block(last)) }) else {
+            let Some(view) = view(unsafe { slab.block(last) }) else {
                 continue;
             };
-            let mut read = |block| read(table, block, &mut scratch);
-            if (0..TRIES).any(|_| read(table.block())) {
-                continue;
+            let mut read = |block| read(&view, block, &mut scratch);
+            if !(0..TRIES).any(|_| read(view.block())) {
+                self.read_copy(shard, last, (view.cells(), V::COPY), |copy| {
+                    read(view.block()) || copy.is_some_and(&mut read)
+                });
             }
-            self.ask_the_owner(shard, last, (table.words(), true), |copy| {
-                read(table.block()) || copy.is_some_and(&mut read)
-            });
         }
         self.give_scratch(scratch);
     }
@@ -346,30 +333,30 @@ impl<'e> Pass<'e> {
         self.collector.scratch = scratch;
     }
 
-    /// Asks, and goes on trying until the owner's copy is there: one of the two soon is. Once the zero length is
-    /// visible the owner ends at most one update and then answers; if it makes no update, the block is still.
-    fn ask_the_owner(
+    /// Requests a copy and calls `read` until it succeeds, which is soon: once the owner sees the zero length it ends at
+    /// most one update and then acknowledges.
+    fn read_copy(
         &mut self,
         shard: ShardRef,
         last: u64,
-        (cells, table): (usize, bool),
+        (cells, copy): (usize, CopyBlock),
         mut read: impl FnMut(Option<Block>) -> bool,
     ) {
         self.engine.stats.asked.fetch_add(1, Relaxed);
         self.collector.asked += 1;
         let ticket = self.collector.asked;
-        shard.ask_for_block(ticket, last, cells as u64, table);
+        shard.request_copy(ticket, last, cells, copy);
         let mut tries = 0;
-        while !read(shard.answered_block(ticket, cells)) {
-            // For the owner, to end the update it is in.
-            super::back_off(&mut tries);
+        while !read(shard.copied_block(ticket)) {
+            // The owner has to end the update that it is making.
+            super::engine::back_off(&mut tries);
         }
-        shard.forget_question();
+        shard.withdraw_copy_request();
     }
 
     /// Retires a series: its handles are stale from now on. When what is returned [`is_safe`](Self::is_safe), its cells
     /// may be used again.
-    pub(crate) fn retire(&mut self, place: &Place) -> Retired {
+    pub(crate) fn retire(&mut self, place: &SlotWord) -> Retired {
         let slot = place.retire();
         let ticket = slot.map_or(0, |_| self.collector.asked + 1);
         if slot.is_some() {
@@ -418,7 +405,7 @@ impl<'e> Pass<'e> {
         if self.graced() < self.collector.graces {
             // Epochs pass when somebody looks; few threads do.
             #[cfg(not(loom))]
-            super::pin().flush();
+            crate::lockfree::epoch::pin().flush();
         }
         // By exchange, before the request: a shard that is not found here finds what was retired (`Shards::join`).
         self.collector.join(&self.engine.shards);
@@ -488,7 +475,7 @@ impl<'e> Pass<'e> {
         );
         // Release: pairs with the Acquire in `graced`; it carries the cold updates of before, which the thread that runs this
         // has seen the end of.
-        super::epoch::after_epoch(move || _ = graced.fetch_max(ticket, Release));
+        crate::lockfree::epoch::after_epoch(move || _ = graced.fetch_max(ticket, Release));
     }
 
     /// Zeroes the block `last` in every shard, handing each to `fold` first; [`let_go`](Self::let_go) then frees the slot.

@@ -25,8 +25,10 @@ use crate::sync::{
     const_fn, lock, owner_load,
 };
 
+use crate::lockfree::epoch::pin;
+use crate::lockfree::published::{Free, Published};
+
 use super::memory::{Block, Slab, SlabRef};
-use super::native::Table;
 #[cfg(doc)]
 use super::thread::Thread;
 
@@ -37,9 +39,28 @@ const FIRST_CAPACITY: u64 = 16;
 #[cfg(loom)]
 const FIRST_CAPACITY: u64 = 4;
 
-/// In a question: the cells of the table whose address the block holds.
-const TABLE: u64 = 1 << 31;
-const CELLS: u64 = TABLE - 1;
+/// Copies what a block holds to a buffer. The kind whose block it is defines what that is: the
+/// block's cells, or what their addresses point to.
+///
+/// The function gets the block of the requested slot, and runs in the owner thread between two updates, with
+/// the epoch pinned.
+pub(crate) type CopyBlock = unsafe fn(Block, &[AtomicU64]);
+
+/// A reader's request for a copy of a block.
+pub(crate) struct CopyRequest {
+    /// The last cell of the block.
+    last: u64,
+    copy: CopyBlock,
+    /// Where the owner writes the copy. Read by the collector after the owner acknowledged the request.
+    buffer: Box<[AtomicU64]>,
+}
+
+impl Free for CopyRequest {
+    unsafe fn free(this: NonNull<Self>) {
+        // SAFETY: made from a box in `request_copy`, and unreachable by the caller's contract.
+        drop(unsafe { Box::from_raw(this.as_ptr()) });
+    }
+}
 
 /// One thread's cells, and the words it shares with the collector.
 #[repr(align(128))]
@@ -52,11 +73,8 @@ pub(crate) struct Shard {
     asked: AtomicU64,
     /// The last ticket that was answered. Written by the owner, or by the collector while there is none.
     answered: AtomicU64,
-    /// The block a reader wants copied, as `last << 32 | cells`, with [`TABLE`] perhaps; 0 for none. Written by the
-    /// collector only.
-    question: AtomicU64,
-    /// The buffer for the copy. Replaced by the collector only; written by the owner.
-    answer: AtomicPtr<Vec<AtomicU64>>,
+    /// The copy that a reader wants. Replaced by the collector only; read by the owner with the epoch pinned.
+    copy_request: Published<CopyRequest>,
     /// The next one in [`Shards::joined`]. Written by the owner before it joins, read by the collector.
     next: AtomicPtr<Shard>,
     #[cfg(loom)]
@@ -106,8 +124,7 @@ impl ShardRef {
             moving: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             answered: AtomicU64::new(0),
-            question: AtomicU64::new(0),
-            answer: AtomicPtr::new(null_mut()),
+            copy_request: Published::nothing(),
             next: AtomicPtr::new(null_mut()),
             #[cfg(loom)]
             retired: std::sync::Mutex::default(),
@@ -157,30 +174,14 @@ impl Shard {
         if asked <= owner_load(&self.answered) {
             return;
         }
-        // A table in question may be that of a family that is gone; a pass retires it under an epoch.
-        let _pinned = super::pin();
-        // Acquire: pairs with the Release in `ask_for_block`: a question that is seen early, while this thread answers an
-        // earlier request, comes with its buffer.
-        let question = self.question.load(Acquire);
-        let (last, cells) = (question >> 32, (question & CELLS) as usize);
-        if cells != 0 && last < slab.capacity() {
-            // SAFETY: not null since the first question, which is seen, and never freed while the shard lives. Acquire:
-            // pairs with the Release in `ask_for_block`; it may be the buffer of a later question than this one.
-            let answer = unsafe { &*self.answer.load(Acquire) };
-            // SAFETY: `last` is below the capacity.
-            let block = unsafe { slab.block(last) };
-            let (block, there) = if question & TABLE == 0 {
-                (Some(block), cells)
-            } else {
-                // SAFETY: `TABLE` came with `last`, so it is a native histogram's, and pinned.
-                let table = unsafe { Table::published(block) };
-                (table.map(Table::block), table.map_or(0, Table::words))
-            };
-            // In the order of a block: downwards. A table that was replaced meanwhile need not fit: the old one is still.
-            for (i, copy) in answer.iter().take(cells).rev().take(there).enumerate() {
-                let Some(block) = block else { break };
-                // SAFETY: `i` is below the number of cells there are.
-                copy.store(owner_load(unsafe { block.cell(i) }), Relaxed);
+        // The request and what the block points to stay alive while the epoch is pinned.
+        let pinned = pin();
+        if let Some(request) = self.copy_request.get(&pinned) {
+            // SAFETY: not freed while the epoch is pinned.
+            let request = unsafe { request.as_ref() };
+            if request.last < slab.capacity() {
+                // SAFETY: below the capacity. The request's slot is of the kind that gave `copy`.
+                unsafe { (request.copy)(slab.block(request.last), &request.buffer) };
             }
         }
         // Release: pairs with the Acquire in `has_answered`; it carries this thread's updates so far, and the copy.
@@ -201,40 +202,29 @@ impl Shard {
         SlabRef::from_ptr(slab).len().swap(0, Release);
     }
 
-    /// The collector, with the epoch pinned: asks for a copy of a block. The answer is
-    /// [`answered_block`](Self::answered_block). `table`: the cells are those of the table whose address is in the block.
-    pub(crate) fn ask_for_block(&self, ticket: u64, last: u64, cells: u64, table: bool) {
-        // Relaxed: only the collector writes this pointer, and `asked` carries it.
-        let answer = self.answer.load(Relaxed);
-        // SAFETY: null, or made here and never freed while the shard lives.
-        let long_enough = unsafe { answer.as_ref() }.is_some_and(|a| a.len() as u64 >= cells);
-        if !long_enough {
-            // The old one stays reachable by an owner that is answering now: it is leaked, at most 20 times, as
-            // lengths double.
-            let cells = cells.next_power_of_two().max(16);
-            let fresh: Vec<_> = (0..cells).map(|_| AtomicU64::new(0)).collect();
-            // Release: pairs with the Acquire in `answer`.
-            self.answer.store(Box::into_raw(Box::new(fresh)), Release);
-        }
-        let table = if table { TABLE } else { 0 };
-        // Release: pairs with the Acquire in `answer`; it carries the buffer.
-        self.question.store(last << 32 | table | cells, Release);
+    /// Requests a copy of `cells` words of a block. Called by the collector, with the epoch pinned.
+    /// [`copied_block`](Self::copied_block) returns the copy.
+    pub(crate) fn request_copy(&self, ticket: u64, last: u64, cells: usize, copy: CopyBlock) {
+        let buffer = (0..cells).map(|_| AtomicU64::new(0)).collect();
+        let request = Box::new(CopyRequest { last, copy, buffer });
+        self.copy_request
+            .replace(Some(NonNull::from(Box::leak(request))));
         self.ask(ticket);
     }
 
-    /// The copy that [`ask_for_block`](Self::ask_for_block) asked for, once it is there.
-    pub(crate) fn answered_block(&self, ticket: u64, cells: usize) -> Option<Block> {
+    /// Returns the copy of the last request, once the owner has acknowledged it.
+    pub(crate) fn copied_block(&self, ticket: u64) -> Option<Block> {
         if !self.has_answered(ticket) {
             return None;
         }
-        // SAFETY: `ask_for_block` came before, and made it long enough. Relaxed: only the collector writes it.
-        let answer = unsafe { &*self.answer.load(Relaxed) };
-        Some(Block::of(&answer[..cells]))
+        // SAFETY: only the collector, which calls this, replaces the request.
+        let request = unsafe { self.copy_request.get(&pin())?.as_ref() };
+        Some(Block::of(&request.buffer))
     }
 
-    /// The collector takes its question back, so that later answers copy nothing.
-    pub(crate) fn forget_question(&self) {
-        self.question.store(0, Relaxed);
+    /// Takes the request back, so that later acknowledgements copy nothing.
+    pub(crate) fn withdraw_copy_request(&self) {
+        self.copy_request.replace(None);
     }
 
     /// Whether the owner has reached a safe point since the request `ticket` (I4).
@@ -281,7 +271,7 @@ impl Shard {
         #[cfg(not(loom))]
         // SAFETY: unreachable for whoever pins from now on.
         unsafe {
-            super::epoch::soon(move || slab.free());
+            crate::lockfree::epoch::soon(move || slab.free());
         }
         #[cfg(loom)]
         self.retired.lock().unwrap().push(slab);
@@ -299,11 +289,6 @@ impl Drop for Shard {
         for slab in self.retired.get_mut().unwrap().drain(..) {
             // SAFETY: as above.
             unsafe { slab.free() };
-        }
-        let answer = self.answer.load(Relaxed);
-        if !answer.is_null() {
-            // SAFETY: made in `ask_for_block`.
-            drop(unsafe { Box::from_raw(answer) });
         }
     }
 }

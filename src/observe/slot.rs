@@ -1,12 +1,13 @@
 //! Where a series counts: its place, and the slots that places are made of.
 //!
 //! A place is one word, `generation << 32 | last cell`. A handle remembers the generation it was made with as a
-//! tag and subtracts it: what is left is the slot, or, for a stale handle, a number beyond every length. So one
+//! generation and subtracts it: what is left is the slot, or, for a stale handle, a number beyond every length. So one
 //! compare with the length tells hot from everything else.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError, TryLockError};
 
+use crate::lockfree::Generation;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 
 /// The slot of a series that has none: it counts in its shared cell.
@@ -18,32 +19,11 @@ pub(crate) const MOST_CELLS: u64 = COLD & !15;
 /// Slots that wait for an answer before they can be used again; beyond, new series stay cold.
 pub(crate) const UNRECLAIMED_LIMIT: u64 = 65_536;
 
-/// The generation a handle was made with, in the upper half.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Tag(u64);
-
-impl Tag {
-    /// The tag of a series that is never retired.
-    pub const FIRST: Self = Self(0);
-
-    /// The tag and a number in one word, for who keeps both in an atomic.
-    #[must_use]
-    pub fn pack(self, index: u32) -> u64 {
-        self.0 | u64::from(index)
-    }
-
-    /// What [`pack`](Self::pack) packed.
-    #[must_use]
-    pub fn unpack(word: u64) -> (Self, u32) {
-        (Self(word & !COLD), word as u32)
-    }
-}
-
 /// The place of one series. See the module's text.
 #[derive(Debug)]
-pub struct Place(AtomicU64);
+pub struct SlotWord(AtomicU64);
 
-impl Place {
+impl SlotWord {
     const_fn! {
         /// A cold place of the first generation.
         pub fn new() -> Self {
@@ -51,13 +31,13 @@ impl Place {
         }
     }
 
-    /// The last cell of the block, as seen by a handle with `tag`; a huge number if cold or stale.
+    /// The last cell of the block, as seen by a handle with `generation`; a huge number if cold or stale.
     ///
     /// Acquire: pairs with the Release in [`promote`](Self::promote); who finds a slot that was used before finds
     /// its cells zeroed.
     #[inline(always)]
-    pub fn last(&self, tag: Tag) -> u64 {
-        self.0.load(Acquire).wrapping_sub(tag.0)
+    pub fn last(&self, generation: Generation) -> u64 {
+        self.0.load(Acquire).wrapping_sub(generation.word())
     }
 
     /// The slot, if the series is hot.
@@ -70,17 +50,22 @@ impl Place {
 
     /// The current generation.
     #[inline]
-    pub fn tag(&self) -> Tag {
+    pub fn generation(&self) -> Generation {
         // Relaxed: a cold update reads it under an epoch that began before or after `retire`, and the epoch carries it.
-        Tag(self.0.load(Relaxed) & !COLD)
+        Generation::of(self.0.load(Relaxed))
     }
 
     /// Gives the series a slot; false if it has one already or was retired meanwhile.
     ///
     /// Release: pairs with the Acquire in [`last`](Self::last); it carries the zeroes of a slot that was used before.
-    pub(crate) fn promote(&self, tag: Tag, last: u64) -> bool {
+    pub(crate) fn promote(&self, generation: Generation, last: u64) -> bool {
         self.0
-            .compare_exchange(tag.0 | COLD, tag.0 | last, Release, Relaxed)
+            .compare_exchange(
+                generation.word() | COLD,
+                generation.word() | last,
+                Release,
+                Relaxed,
+            )
             .is_ok()
     }
 
@@ -90,7 +75,7 @@ impl Place {
     /// Only the collector does this. The request that follows carries the new word to the owners, and the place
     /// itself is Relaxed.
     pub(crate) fn retire(&self) -> Option<u64> {
-        // The new generation first: from here on nobody can promote, and nobody has the new tag.
+        // The new generation first: from here on nobody can promote, and nobody has the new generation.
         let old = self.0.fetch_add(1 << 32, Relaxed);
         self.0
             .store((old & !COLD).wrapping_add(1 << 32) | COLD, Relaxed);
@@ -100,7 +85,7 @@ impl Place {
 
     /// Makes this fresh place that of a row whose first slot is `last`.
     pub fn be_row(&self, last: u64) {
-        self.promote(Tag::FIRST, last);
+        self.promote(Generation::FIRST, last);
     }
 
     /// A copy of a place that is never retired, once it is hot. See [`Counter`](crate::Counter).
@@ -114,7 +99,7 @@ impl Place {
     }
 }
 
-impl Default for Place {
+impl Default for SlotWord {
     fn default() -> Self {
         Self::new()
     }
@@ -320,16 +305,19 @@ mod tests {
 
     #[test]
     fn a_stale_tag_is_beyond_every_length() {
-        let place = Place::new();
-        let tag = place.tag();
-        assert!(place.promote(tag, 7));
-        assert_eq!(place.last(tag), 7);
+        let place = SlotWord::new();
+        let generation = place.generation();
+        assert!(place.promote(generation, 7));
+        assert_eq!(place.last(generation), 7);
         assert_eq!(place.retire(), Some(7));
-        assert!(place.last(tag) > u64::from(u32::MAX));
-        assert!(place.last(place.tag()) >= u64::from(u32::MAX));
-        assert!(!place.promote(tag, 9), "a retired place is not promoted");
-        let first = Place::new();
-        assert!(first.promote(first.tag(), 0));
+        assert!(place.last(generation) > u64::from(u32::MAX));
+        assert!(place.last(place.generation()) >= u64::from(u32::MAX));
+        assert!(
+            !place.promote(generation, 9),
+            "a retired place is not promoted"
+        );
+        let first = SlotWord::new();
+        assert!(first.promote(first.generation(), 0));
         assert_eq!(first.retire(), Some(0));
         assert_eq!(first.retire(), None);
     }

@@ -21,8 +21,8 @@
 
 use std::sync::Arc;
 
-use super::epoch::soon;
 use super::window::{Ages, Part, Past, closed, is_open};
+use crate::lockfree::epoch::soon;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{
     Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load, owner_load_ptr,

@@ -5,38 +5,43 @@
 
 use std::sync::Arc;
 
+use crate::lockfree::Generation;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
 use crate::sync::{Acquire, AtomicBool, Mutex, OnceLock, Relaxed, Release, lock, owner_load};
 
+use super::cells::{Cells, Outcome, PROMOTE_AFTER};
+use super::engine::Engine;
 use super::memory::Block;
 use super::pass::Pass;
-use super::slot::{Place, Tag};
-use super::stream::{Flush, Stream, Streamed};
+use super::slot::SlotWord;
+use super::stream::{Budget, Flush, Stream, Streamed};
 use super::thread::Thread;
 use super::update::{Shared, update_cold};
 use super::window::{Ages, Part, Window};
-use super::{Cells, Engine, Outcome, PROMOTE_AFTER};
 
 /// What all series of a summary have in common.
 #[derive(Debug)]
-pub struct Promise {
+pub struct SummaryShape {
     /// What it is asked for.
     pub targets: Targets,
     /// How wide tuples may be for that; none where it is asked for nothing.
     bound: Option<Bound>,
     /// How far back quantiles go; for ever without.
     window: Option<Window>,
+    /// The memory that streams may take.
+    budget: Arc<Budget>,
 }
 
-impl Promise {
+impl SummaryShape {
     /// The bound is chosen here: some hundred microseconds.
     #[must_use]
-    pub fn new(targets: Targets, window: Option<Window>) -> Arc<Self> {
+    pub(crate) fn new(targets: Targets, window: Option<Window>, budget: &Arc<Budget>) -> Arc<Self> {
         let bound = (!targets.is_empty()).then(|| Bound::new(&targets));
         Arc::new(Self {
             window: window.filter(|_| bound.is_some()),
             bound,
             targets,
+            budget: Arc::clone(budget),
         })
     }
 
@@ -49,13 +54,13 @@ impl Promise {
         }
     }
 
-    fn stream(&self, engine: &Engine) -> Stream {
+    fn stream(&self) -> Stream {
         let ages = self.window.as_ref().map_or(1, Window::ages);
-        Stream::new(&engine.budget, self.now(), ages)
+        Stream::new(&self.budget, self.now(), ages)
     }
 
     fn flush(&self, stream: &Stream) {
-        super::with_flush(|flush: &mut Flush| {
+        with_flush(|flush: &mut Flush| {
             stream.flush(self.bound.as_ref(), self.now(), flush);
         });
     }
@@ -64,8 +69,8 @@ impl Promise {
 /// One series of a summary.
 #[derive(Debug)]
 pub struct Distribution {
-    place: Place,
-    promise: Arc<Promise>,
+    slot_word: SlotWord,
+    shape: Arc<SummaryShape>,
     /// Held by the one who writes the shared stream.
     taken: AtomicBool,
     shared: OnceLock<SharedStream>,
@@ -97,13 +102,13 @@ impl Distribution {
         &self,
         engine: &Engine,
         thread: &Thread,
-        tag: Tag,
+        generation: Generation,
         value: f64,
         eager: bool,
     ) -> Outcome {
         let own = |block| {
             // SAFETY: as in `observe`.
-            let stream = unsafe { self.own_stream(block, engine) };
+            let stream = unsafe { self.own_stream(block) };
             // Without one, all streams together are at their limit: the one that threads share.
             stream.map(|stream| self.insert(stream, value)).is_some()
         };
@@ -117,12 +122,12 @@ impl Distribution {
                 // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for
                 // another writer's push, at worst for its flush; never for a reader.
                 return Shared::Busy {
-                    hot: engine.budget.has_room(),
+                    hot: self.shape.budget.has_room(),
                 };
             }
             let SharedStream(stream) = self
                 .shared
-                .get_or_init(|| SharedStream(self.promise.stream(engine)));
+                .get_or_init(|| SharedStream(self.shape.stream()));
             let count = self.insert(stream, value);
             // Release: pairs with the Acquire above.
             self.taken.store(false, Release);
@@ -132,7 +137,7 @@ impl Distribution {
         };
         update_cold(
             (engine, thread),
-            (&self.place, tag),
+            (&self.slot_word, generation),
             (1, eager),
             own,
             shared,
@@ -144,11 +149,11 @@ impl Distribution {
     /// # Safety
     ///
     /// As [`stream`], and the caller owns the block.
-    unsafe fn own_stream<'a>(&self, block: Block, engine: &Engine) -> Option<&'a Stream> {
+    unsafe fn own_stream<'a>(&self, block: Block) -> Option<&'a Stream> {
         // SAFETY: by the caller's word.
         unsafe { stream(block) }.or_else(|| {
-            engine.budget.has_room().then(|| {
-                let made = Box::into_raw(Box::new(self.promise.stream(engine)));
+            self.shape.budget.has_room().then(|| {
+                let made = Box::into_raw(Box::new(self.shape.stream()));
                 let address = made.expose_provenance() as u64;
                 // SAFETY: cell 0 is the slot, and this thread owns it. Release: pairs with the Acquire of readers, who see
                 // the stream as it was made.
@@ -162,7 +167,7 @@ impl Distribution {
 
     /// Pushes, with a flush if the buffer is full; returns the number of observations there are.
     fn insert(&self, stream: &Stream, value: f64) -> u64 {
-        stream.insert(value, || self.promise.flush(stream))
+        stream.insert(value, || self.shape.flush(stream))
     }
 }
 
@@ -180,13 +185,13 @@ unsafe fn stream<'a>(block: Block) -> Option<&'a Stream> {
 }
 
 impl Cells for Distribution {
-    type Shape = Arc<Promise>;
+    type Shape = Arc<SummaryShape>;
     type Total = Streamed;
 
-    fn new(promise: &Arc<Promise>) -> Self {
+    fn new(shape: &Arc<SummaryShape>) -> Self {
         Self {
-            place: Place::new(),
-            promise: Arc::clone(promise),
+            slot_word: SlotWord::new(),
+            shape: Arc::clone(shape),
             taken: AtomicBool::new(false),
             shared: OnceLock::new(),
             folded: Mutex::default(),
@@ -199,21 +204,21 @@ impl Cells for Distribution {
         total.parts.clear();
     }
 
-    fn place(&self) -> &Place {
-        &self.place
+    fn slot_word(&self) -> &SlotWord {
+        &self.slot_word
     }
 
-    fn width(_: &Arc<Promise>) -> usize {
+    fn width(_: &Arc<SummaryShape>) -> usize {
         1
     }
 
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Streamed) {
-        let now = self.promise.now();
+        let now = self.shape.now();
         let mut read = |stream: &Stream| {
             let mut tries = 0;
             while !stream.read(now, total) {
                 // For the owner to be between two flushes.
-                super::back_off(&mut tries);
+                super::engine::back_off(&mut tries);
             }
         };
         if let Some(SharedStream(shared)) = self.shared.get() {
@@ -242,7 +247,7 @@ impl Cells for Distribution {
         }
     }
 
-    fn release(_: &Arc<Promise>) -> fn(Block) {
+    fn release(_: &Arc<SummaryShape>) -> fn(Block) {
         |block| {
             // SAFETY: the block has one cell; nobody writes it any more.
             // Relaxed: owners have answered or are gone, which carries what they made.
@@ -268,19 +273,19 @@ impl Cells for Distribution {
         self.pack(&mut folded);
     }
 
-    fn start_over(&self, promise: &Arc<Promise>) {
+    fn start_over(&self, shape: &Arc<SummaryShape>) {
         // The shared stream has one writer at a time, here as anywhere. Acquire and Release as in `observe_cold`.
         if self
             .taken
             .compare_exchange(false, true, Acquire, Relaxed)
             .is_ok()
         {
-            self.clear(promise);
+            self.clear(shape);
             self.taken.store(false, Release);
         }
     }
 
-    fn clear(&self, _: &Arc<Promise>) {
+    fn clear(&self, _: &Arc<SummaryShape>) {
         if let Some(SharedStream(shared)) = self.shared.get() {
             shared.clear();
         }
@@ -293,8 +298,8 @@ impl Distribution {
     fn fold_stream(&self, stream: &Stream) {
         let mut folded = lock(&self.folded);
         let mut tries = 0;
-        while !stream.read(self.promise.now(), &mut folded) {
-            super::back_off(&mut tries);
+        while !stream.read(self.shape.now(), &mut folded) {
+            super::engine::back_off(&mut tries);
         }
         self.pack(&mut folded);
     }
@@ -304,7 +309,7 @@ impl Distribution {
         if folded.parts.len() <= 8 {
             return;
         }
-        let now = self.promise.now();
+        let now = self.shape.now();
         folded.parts.retain(|part| now.hold(part.age));
         folded.parts.sort_by_key(|part| part.age);
         let ages = folded.parts.chunk_by(|a, b| a.age == b.age);
@@ -313,7 +318,7 @@ impl Distribution {
 
     fn packed(&self, parts: &[Part]) -> Part {
         let mut sketch = merge(parts);
-        if let Some(bound) = &self.promise.bound {
+        if let Some(bound) = &self.shape.bound {
             sketch.compress(bound, &mut Scratch::new());
         }
         Part {
@@ -333,6 +338,64 @@ fn merge(parts: &[Part]) -> Sketch {
     Sketch::merge(&parts.iter().map(|part| &part.sketch).collect::<Vec<_>>())
 }
 
+#[cfg(loom)]
+fn with_flush<R>(f: impl FnOnce(&mut Flush) -> R) -> R {
+    f(&mut Flush::default())
+}
+
+#[cfg(not(loom))]
+use process::with_flush;
+#[cfg(not(loom))]
+pub use process::{limit_summaries, stream_budget};
+
+/// The streams' memory in this process, and the calling thread's buffers.
+#[cfg(not(loom))]
+mod process {
+    use std::cell::Cell;
+    use std::sync::{Arc, LazyLock};
+
+    use super::{Budget, Flush};
+
+    static BUDGET: LazyLock<Arc<Budget>> = LazyLock::new(Budget::new);
+
+    thread_local! {
+        /// Buffers that this thread's flushes reuse.
+        static FLUSH: Cell<Option<Box<Flush>>> = const { Cell::new(None) };
+    }
+
+    /// The memory that all summaries' streams of this process may take.
+    pub fn stream_budget() -> &'static Arc<Budget> {
+        &BUDGET
+    }
+
+    /// Limits the memory of all summaries' streams together, in bytes; 64 MiB without this. Beyond it go the one stream that
+    /// every series has in any case, and those that threads were making when it was met: some 4 to 5 KB each.
+    ///
+    /// From half of it on buffers are small ones, which costs time; beyond it threads share one stream per series behind a
+    /// short lock. What is promised of quantiles holds either way. `tallies_stream_mode` tells which it is.
+    ///
+    /// ```
+    /// tallies::limit_summaries(16 << 20);
+    /// # tallies::limit_summaries(64 << 20);
+    /// ```
+    pub fn limit_summaries(bytes: u64) {
+        BUDGET.set(bytes);
+    }
+
+    /// Runs `f` with memory that this thread's flushes use again.
+    pub fn with_flush<R>(f: impl FnOnce(&mut Flush) -> R) -> R {
+        let mut flush = FLUSH
+            .try_with(Cell::take)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let result = f(&mut flush);
+        // In a thread that ends it is simply dropped.
+        let _ = FLUSH.try_with(|kept| kept.set(Some(flush)));
+        result
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -346,21 +409,21 @@ mod tests {
             5,
             std::time::Instant::now,
         );
-        let promise = Promise::new(Targets::new(&[(0.5, 0.05)]), Some(window));
-        let series = Distribution::new(&promise);
-        series.observe_cold(&engine, &thread, Tag::FIRST, 1.0, false);
+        let shape = SummaryShape::new(Targets::new(&[(0.5, 0.05)]), Some(window), stream_budget());
+        let series = Distribution::new(&shape);
+        series.observe_cold(&engine, &thread, Generation::FIRST, 1.0, false);
         let count = || {
             let mut total = Streamed::default();
             series.read(&mut engine.pass(), None, &mut total);
             total.count
         };
         series.taken.store(true, Relaxed);
-        super::super::start_over(&engine.pass(), &promise, &series, None);
+        super::super::start_over(&engine.pass(), &shape, &series, None);
         assert_eq!(count(), 1);
         series.taken.store(false, Relaxed);
-        super::super::start_over(&engine.pass(), &promise, &series, None);
+        super::super::start_over(&engine.pass(), &shape, &series, None);
         assert_eq!(count(), 0);
-        series.observe_cold(&engine, &thread, Tag::FIRST, 1.0, false);
+        series.observe_cold(&engine, &thread, Generation::FIRST, 1.0, false);
         assert_eq!(count(), 1);
         thread.leave(&engine);
     }

@@ -5,11 +5,12 @@
 
 use std::fmt::Debug;
 
+use crate::lockfree::Generation;
 use crate::sync::{Acquire, AtomicF64, AtomicU64, Relaxed, Release, owner_load};
 
 use super::memory::Block;
 use super::pass::Pass;
-use super::slot::{Place, Tag};
+use super::slot::SlotWord;
 use super::thread::Thread;
 use super::update::update_cold;
 use super::{Cells, Engine, Outcome};
@@ -168,7 +169,7 @@ pub(crate) fn add_own<N: Number>(cell: &AtomicU64, n: N) {
 /// One series of a counter.
 #[derive(Debug)]
 pub struct Tally<N: Number> {
-    place: Place,
+    slot_word: SlotWord,
     /// Updates of the shared cell so far, roughly: racing threads may count one for two.
     updates: AtomicU64,
     shared: N::Shared,
@@ -191,7 +192,7 @@ impl<N: Number> Tally<N> {
         &self,
         engine: &Engine,
         thread: &Thread,
-        tag: Tag,
+        generation: Generation,
         n: N,
         eager: bool,
     ) -> Outcome {
@@ -202,11 +203,11 @@ impl<N: Number> Tally<N> {
         };
         let shared = || {
             N::add_shared(&self.shared, n);
-            super::count_update(&self.updates)
+            super::cells::count_update(&self.updates)
         };
         update_cold(
             (engine, thread),
-            (&self.place, tag),
+            (&self.slot_word, generation),
             (1, eager),
             own,
             shared,
@@ -220,14 +221,14 @@ impl<N: Number> Cells for Tally<N> {
 
     fn new((): &()) -> Self {
         Self {
-            place: Place::new(),
+            slot_word: SlotWord::new(),
             updates: AtomicU64::new(0),
             shared: N::shared(),
         }
     }
 
-    fn place(&self) -> &Place {
-        &self.place
+    fn slot_word(&self) -> &SlotWord {
+        &self.slot_word
     }
 
     fn width((): &()) -> usize {
@@ -249,7 +250,7 @@ impl<N: Number> Cells for Tally<N> {
         for (total, series) in totals.iter_mut().zip(series.clone()) {
             *total = N::load_shared(&series.shared);
         }
-        let slots = series.map(|series| series.place.slot());
+        let slots = series.map(|series| series.slot_word.slot());
         let read = |cell: &AtomicU64| N::from_cell(cell.load(Relaxed));
         pass.rows(slots, |at, rows| match *rows {
             [a, b, c, d] => {
@@ -297,7 +298,7 @@ impl<N: Number> Cells for Tally<N> {
 /// above by what went up while the reader was on its way; so the reader looks again if something came down meanwhile.
 #[derive(Debug)]
 pub struct UpDown {
-    place: Place,
+    slot_word: SlotWord,
     updates: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
@@ -331,7 +332,7 @@ impl UpDown {
     #[cfg(all(feature = "process", not(loom)))]
     pub(super) const fn cold() -> Self {
         Self {
-            place: Place::new(),
+            slot_word: SlotWord::new(),
             updates: AtomicU64::new(0),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
@@ -361,7 +362,7 @@ impl UpDown {
         &self,
         engine: &Engine,
         thread: &Thread,
-        tag: Tag,
+        generation: Generation,
         up: u64,
         down: u64,
         eager: bool,
@@ -376,11 +377,11 @@ impl UpDown {
         };
         let shared = || {
             self.add_shared(up, down);
-            super::count_update(&self.updates)
+            super::cells::count_update(&self.updates)
         };
         update_cold(
             (engine, thread),
-            (&self.place, tag),
+            (&self.slot_word, generation),
             (2, eager),
             own,
             shared,
@@ -406,15 +407,15 @@ impl Cells for UpDown {
 
     fn new((): &()) -> Self {
         Self {
-            place: Place::new(),
+            slot_word: SlotWord::new(),
             updates: AtomicU64::new(0),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
         }
     }
 
-    fn place(&self) -> &Place {
-        &self.place
+    fn slot_word(&self) -> &SlotWord {
+        &self.slot_word
     }
 
     fn width((): &()) -> usize {
@@ -426,7 +427,7 @@ impl Cells for UpDown {
         for _ in 0..TRIES {
             let downs = self.downs(pass, slot);
             pass.reload();
-            slot = slot.or_else(|| self.place.slot());
+            slot = slot.or_else(|| self.slot_word.slot());
             let ups = pass
                 .cells(slot, 0)
                 .map(|cell| cell.load(Relaxed))
@@ -469,9 +470,9 @@ mod tests {
         let engine = Engine::new();
         let thread = Thread::new();
         let in_flight = UpDown::new(&());
-        crate::observe::promote(&engine, in_flight.place(), Tag::FIRST, 2);
+        crate::observe::promote(&engine, in_flight.slot_word(), Generation::FIRST, 2);
         for (up, down) in [(3, 0), (0, 3)] {
-            in_flight.add_cold(&engine, &thread, Tag::FIRST, up, down, false);
+            in_flight.add_cold(&engine, &thread, Generation::FIRST, up, down, false);
         }
         let mut total = 0;
         in_flight.read(&mut engine.pass(), None, &mut total);

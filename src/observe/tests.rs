@@ -1,18 +1,20 @@
-//! The whole room with real threads, small enough for Miri; loom has the interleavings.
+//! The engine and the kinds with real threads, small enough for Miri; loom has the interleavings.
+
+use crate::sync::Relaxed;
 
 use super::*;
 
-fn inc(engine: &Engine, thread: &Thread, tally: &Tally<u64>, tag: Tag) -> Outcome {
-    if Tally::add(thread, tally.place().last(tag), 1_u64) {
+fn inc(engine: &Engine, thread: &Thread, tally: &Tally<u64>, generation: Generation) -> Outcome {
+    if Tally::add(thread, tally.slot_word().last(generation), 1_u64) {
         return Outcome::Done;
     }
-    tally.add_cold(engine, thread, tag, 1, true)
+    tally.add_cold(engine, thread, generation, 1, true)
 }
 
 fn total<C: Cells>(engine: &Engine, cells: &C) -> C::Total {
     let mut pass = engine.pass();
     let mut total = C::Total::default();
-    cells.read(&mut pass, cells.place().slot(), &mut total);
+    cells.read(&mut pass, cells.slot_word().slot(), &mut total);
     total
 }
 
@@ -35,14 +37,14 @@ fn threads_grow_leave_adopt_and_are_read() {
                         // Ever larger slots: the slab grows.
                         let at = (life * 100 + (i + t) % 100) as usize;
                         assert_eq!(
-                            inc(engine, &thread, &tallies[at], Tag::FIRST),
+                            inc(engine, &thread, &tallies[at], Generation::FIRST),
                             Outcome::Done
                         );
-                        float.add_cold(engine, &thread, Tag::FIRST, 0.5, true);
-                        up_down.add_cold(engine, &thread, Tag::FIRST, 1, 0, true);
+                        float.add_cold(engine, &thread, Generation::FIRST, 0.5, true);
+                        up_down.add_cold(engine, &thread, Generation::FIRST, 1, 0, true);
                         let what = (i as usize % 3, 1.0, 1);
-                        histogram.observe_cold(engine, &thread, Tag::FIRST, what, i > 3);
-                        up_down.add_cold(engine, &thread, Tag::FIRST, 0, 1, true);
+                        histogram.observe_cold(engine, &thread, Generation::FIRST, what, i > 3);
+                        up_down.add_cold(engine, &thread, Generation::FIRST, 0, 1, true);
                     }
                     thread.leave(engine);
                 }
@@ -71,18 +73,18 @@ fn streams_are_read_while_they_flush_and_freed_when_they_end() {
     use crate::snapshot::sketch::Targets;
     const ROUNDS: u32 = if cfg!(miri) { 200 } else { 5000 };
     let engine = Engine::new();
-    let promise = Promise::new(Targets::new(&[(0.5, 0.1)]), None);
+    let promise = SummaryShape::new(Targets::new(&[(0.5, 0.1)]), None, stream_budget());
     let summary = Distribution::new(&promise);
     let overflow = Distribution::new(&promise);
-    let tag = summary.place().tag();
+    let generation = summary.slot_word().generation();
     std::thread::scope(|scope| {
         for t in 0..2 {
             let (engine, summary) = (&engine, &summary);
             scope.spawn(move || {
                 let thread = Thread::new();
                 for _ in 0..ROUNDS {
-                    if !Distribution::observe(&thread, summary.place().last(tag), 1.0) {
-                        summary.observe_cold(engine, &thread, tag, 1.0, t == 0);
+                    if !Distribution::observe(&thread, summary.slot_word().last(generation), 1.0) {
+                        summary.observe_cold(engine, &thread, generation, 1.0, t == 0);
                     }
                 }
                 thread.leave(engine);
@@ -93,7 +95,7 @@ fn streams_are_read_while_they_flush_and_freed_when_they_end() {
             assert_eq!(seen.sum, seen.count as f64);
         }
     });
-    let retired = engine.pass().retire(summary.place());
+    let retired = engine.pass().retire(summary.slot_word());
     let mut passes = 0;
     while !end(
         &mut engine.pass(),
@@ -121,16 +123,16 @@ fn a_slot_changes_hands() {
         let thread = Thread::new();
         let tally = Tally::<u64>::new(&());
         for _ in 0..5 {
-            inc(&engine, &thread, &tally, tally.place().tag());
+            inc(&engine, &thread, &tally, tally.slot_word().generation());
             expected += 1;
         }
-        let stale = tally.place().tag();
-        let retired = engine.pass().retire(tally.place());
+        let stale = tally.slot_word().generation();
+        let retired = engine.pass().retire(tally.slot_word());
         assert_eq!(inc(&engine, &thread, &tally, stale), Outcome::Stale);
         let mut passes = 0;
         while !end(&mut engine.pass(), &(), &tally, retired, Some(&overflow)) {
             // Any update is an answer.
-            thread.settle(&engine, overflow.place(), Tag::FIRST);
+            thread.settle(&engine, overflow.slot_word(), Generation::FIRST);
             passes += 1;
             assert!(passes < 1000, "never safe, in round {round}");
         }
@@ -144,7 +146,7 @@ fn a_slot_changes_hands() {
 #[test]
 fn every_kind_gets_slots_after_enough_updates() {
     let (engine, thread) = (Engine::new(), Thread::new());
-    let first = Tag::FIRST;
+    let first = Generation::FIRST;
     let integer = Tally::<u64>::new(&());
     let float = Tally::<f64>::new(&());
     let up_down = UpDown::new(&());
@@ -158,7 +160,7 @@ fn every_kind_gets_slots_after_enough_updates() {
         })),
     });
     let targets = crate::snapshot::sketch::Targets::new(&[(0.5, 0.05)]);
-    let summary = Distribution::new(&Promise::new(targets, None));
+    let summary = Distribution::new(&SummaryShape::new(targets, None, stream_budget()));
     let update = || {
         integer.add_cold(&engine, &thread, first, 1, false);
         float.add_cold(&engine, &thread, first, 1.0, false);
@@ -169,12 +171,12 @@ fn every_kind_gets_slots_after_enough_updates() {
     };
     let slots = || {
         let places = [
-            integer.place(),
-            float.place(),
-            up_down.place(),
-            fixed.place(),
-            native.place(),
-            summary.place(),
+            integer.slot_word(),
+            float.slot_word(),
+            up_down.slot_word(),
+            fixed.slot_word(),
+            native.slot_word(),
+            summary.slot_word(),
         ];
         places.map(|place| place.slot().is_some())
     };
@@ -211,8 +213,14 @@ fn a_reader_asks_the_owner_for_a_copy() {
     let done = std::sync::atomic::AtomicBool::new(false);
     let observe = |thread: &Thread| {
         let what = (0, 1.0, 1);
-        if !Buckets::observe(thread, histogram.place().last(Tag::FIRST), 0, 1.0, 1) {
-            histogram.observe_cold(&engine, thread, Tag::FIRST, what, true);
+        if !Buckets::observe(
+            thread,
+            histogram.slot_word().last(Generation::FIRST),
+            0,
+            1.0,
+            1,
+        ) {
+            histogram.observe_cold(&engine, thread, Generation::FIRST, what, true);
         }
     };
     let ready = std::sync::Barrier::new(2);
@@ -232,7 +240,8 @@ fn a_reader_asks_the_owner_for_a_copy() {
         let mut pass = engine.pass();
         let mut direct = None;
         let mut tries = 0;
-        pass.blocks(histogram.place().slot(), 4, |block, _| {
+        let view = |block| Some(crate::observe::buckets::Whole { block, cells: 4 });
+        pass.blocks(histogram.slot_word().slot(), view, |_, block, _| {
             tries += 1;
             assert!(tries < 10_000, "nobody was asked");
             // As if the owner were too quick each time: only another block will do.
@@ -249,8 +258,8 @@ fn a_reader_asks_the_owner_for_a_copy() {
 fn a_thread_that_left_its_shard_has_no_cells() {
     let (engine, thread) = (Engine::new(), Thread::new());
     let tally = Tally::<u64>::new(&());
-    tally.add_cold(&engine, &thread, Tag::FIRST, 1, true);
-    let last = tally.place().last(Tag::FIRST);
+    tally.add_cold(&engine, &thread, Generation::FIRST, 1, true);
+    let last = tally.slot_word().last(Generation::FIRST);
     assert!(Tally::add(&thread, last, 1_u64));
     thread.leave(&engine);
     assert!(!Tally::add(&thread, last, 1_u64));
@@ -261,8 +270,8 @@ fn a_thread_that_left_its_shard_has_no_cells() {
 fn slots_of_families_that_are_gone_wait_no_longer() {
     let (engine, thread) = (Engine::new(), Thread::new());
     let tally = Tally::<u64>::new(&());
-    tally.add_cold(&engine, &thread, Tag::FIRST, 1, true);
-    let retired = engine.pass().retire(tally.place());
+    tally.add_cold(&engine, &thread, Generation::FIRST, 1, true);
+    let retired = engine.pass().retire(tally.slot_word());
     assert_eq!(engine.slots.unreclaimed(), 1);
     // Its family is dropped before it ended.
     engine.abandon::<Tally<u64>>(&(), true, retired.slot().into_iter());
@@ -275,15 +284,15 @@ fn slots_of_families_that_are_gone_wait_no_longer() {
 fn owners_are_asked_where_something_was_retired_and_else_not() {
     let (engine, thread) = (Engine::new(), Thread::new());
     let tally = Tally::<u64>::new(&());
-    tally.add_cold(&engine, &thread, Tag::FIRST, 1, true);
-    let last = tally.place().last(Tag::FIRST);
+    tally.add_cold(&engine, &thread, Generation::FIRST, 1, true);
+    let last = tally.slot_word().last(Generation::FIRST);
     for _ in 0..3 {
         drop(engine.pass());
         assert!(Tally::add(&thread, last, 1_u64), "a request for nothing");
     }
     let other = Tally::<u64>::new(&());
-    other.add_cold(&engine, &thread, Tag::FIRST, 1, true);
-    engine.pass().retire(other.place());
+    other.add_cold(&engine, &thread, Generation::FIRST, 1, true);
+    engine.pass().retire(other.slot_word());
     drop(engine.pass());
     assert!(!Tally::add(&thread, last, 1_u64), "nobody was asked");
     thread.leave(&engine);
@@ -295,11 +304,11 @@ fn owners_are_asked_where_something_was_retired_and_else_not() {
 fn a_thread_answers_what_the_last_owner_of_its_shard_left() {
     let (engine, first, next) = (Engine::new(), Thread::new(), Thread::new());
     let [hot, cold] = [(); 2].map(|()| Tally::<u64>::new(&()));
-    hot.add_cold(&engine, &first, Tag::FIRST, 1, true);
-    let retired = engine.pass().retire(hot.place());
+    hot.add_cold(&engine, &first, Generation::FIRST, 1, true);
+    let retired = engine.pass().retire(hot.slot_word());
     drop(engine.pass());
     first.leave(&engine);
-    cold.add_cold(&engine, &next, Tag::FIRST, 1, false);
+    cold.add_cold(&engine, &next, Generation::FIRST, 1, false);
     assert!(engine.pass().has_been_answered(retired));
     next.leave(&engine);
 }
@@ -309,20 +318,20 @@ fn a_thread_answers_what_the_last_owner_of_its_shard_left() {
 fn a_sleeper_holds_up_the_slots_that_it_has() {
     let (engine, sleeper, worker) = (Engine::new(), Thread::new(), Thread::new());
     let tallies: Vec<_> = (0..100).map(|_| Tally::<u64>::new(&())).collect();
-    tallies[0].add_cold(&engine, &sleeper, Tag::FIRST, 1, true);
+    tallies[0].add_cold(&engine, &sleeper, Generation::FIRST, 1, true);
     for tally in &tallies {
-        tally.add_cold(&engine, &worker, Tag::FIRST, 1, true);
+        tally.add_cold(&engine, &worker, Generation::FIRST, 1, true);
     }
     let retired: Vec<_> = {
         let mut pass = engine.pass();
         tallies
             .iter()
-            .map(|tally| pass.retire(tally.place()))
+            .map(|tally| pass.retire(tally.slot_word()))
             .collect()
     };
     drop(engine.pass());
     // The worker comes by; the sleeper does not.
-    tallies[0].add_cold(&engine, &worker, Tag::FIRST, 1, true);
+    tallies[0].add_cold(&engine, &worker, Generation::FIRST, 1, true);
     let pass = engine.pass();
     let answered = retired
         .iter()
@@ -330,7 +339,7 @@ fn a_sleeper_holds_up_the_slots_that_it_has() {
     assert!((80..100).contains(&answered.count()));
     assert!(!pass.has_been_answered(retired[0]));
     drop(pass);
-    tallies[0].add_cold(&engine, &sleeper, Tag::FIRST, 1, true);
+    tallies[0].add_cold(&engine, &sleeper, Generation::FIRST, 1, true);
     let pass = engine.pass();
     assert!(
         retired
@@ -348,7 +357,7 @@ fn slots_of_a_large_family_are_freed_in_several_passes() {
     const SLOTS: u64 = if cfg!(miri) { 100 } else { 200_000 };
     let (engine, thread) = (Engine::new(), Thread::new());
     let tally = Tally::<u64>::new(&());
-    tally.add_cold(&engine, &thread, Tag::FIRST, 1, true);
+    tally.add_cold(&engine, &thread, Generation::FIRST, 1, true);
     let slots: Vec<_> = (0..SLOTS)
         .map(|_| engine.slots.allocate(1).unwrap())
         .collect();

@@ -5,7 +5,8 @@ use std::cell::Cell;
 use super::Engine;
 use super::memory::{Block, SlabRef};
 use super::shard::ShardRef;
-use super::slot::{MOST_CELLS, Place, Tag};
+use super::slot::{MOST_CELLS, SlotWord};
+use crate::lockfree::Generation;
 use crate::sync::Relaxed;
 
 /// A thread's side of its shard. In the crate a `thread_local!`, in a model a value.
@@ -71,7 +72,12 @@ impl Thread {
     }
 
     /// The cold path: registers, answers, grows, and says where this update goes.
-    pub(super) fn settle(&self, engine: &Engine, place: &Place, tag: Tag) -> Settled {
+    pub(super) fn settle(
+        &self,
+        engine: &Engine,
+        place: &SlotWord,
+        generation: Generation,
+    ) -> Settled {
         // Registering, answering and growing, each perhaps met by a new request; never more than a few rounds.
         for _ in 0..8 {
             if self.shard().is_some() {
@@ -83,7 +89,7 @@ impl Thread {
                 break;
             }
             // The place is read after every answer (I4).
-            let last = place.last(tag);
+            let last = place.last(generation);
             if let Some(block) = self.hot(last) {
                 return Settled::Hot(block);
             }
@@ -98,7 +104,7 @@ impl Thread {
                 break;
             }
         }
-        if place.tag() == tag {
+        if place.generation() == generation {
             Settled::Cold
         } else {
             Settled::Stale
@@ -114,7 +120,7 @@ impl Thread {
         if self.busy.replace(true) {
             return false;
         }
-        let shard = if super::keep_until_exit() {
+        let shard = if super::engine::keep_until_exit() {
             engine.shards.claim()
         } else {
             None

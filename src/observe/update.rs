@@ -11,9 +11,10 @@
 //! have ended, and its cells may be another label set's.
 
 use super::memory::Block;
-use super::slot::{Place, Tag};
+use super::slot::SlotWord;
 use super::thread::{Settled, Thread};
 use super::{Engine, Outcome};
+use crate::lockfree::Generation;
 
 /// What a kind did with its shared cells.
 pub(super) enum Shared {
@@ -30,49 +31,49 @@ pub(super) enum Shared {
 #[inline(always)]
 pub(super) fn update_cold(
     (engine, thread): (&Engine, &Thread),
-    (place, tag): (&Place, Tag),
+    (place, generation): (&SlotWord, Generation),
     (cells, eager): (u64, bool),
     mut own: impl FnMut(Block) -> bool,
     mut shared: impl FnMut() -> Shared,
 ) -> Outcome {
     let mut tries = 0;
     loop {
-        let mut settled = thread.settle(engine, place, tag);
+        let mut settled = thread.settle(engine, place, generation);
         if eager && matches!(settled, Settled::Cold) && place.slot().is_none() {
-            promote(engine, place, tag, cells);
-            settled = thread.settle(engine, place, tag);
+            promote(engine, place, generation, cells);
+            settled = thread.settle(engine, place, generation);
         }
         match settled {
             Settled::Hot(block) if own(block) => return Outcome::Done,
             Settled::Hot(_) | Settled::Cold => {}
             Settled::Stale => return Outcome::Stale,
         }
-        let pinned = super::pin();
-        if place.tag() != tag {
+        let pinned = crate::lockfree::epoch::pin();
+        if place.generation() != generation {
             return Outcome::Stale;
         }
         match shared() {
             Shared::Counted { hot } => {
                 if hot {
-                    promote(engine, place, tag, cells);
+                    promote(engine, place, generation, cells);
                 }
                 return Outcome::Done;
             }
             Shared::Busy { hot } => {
                 drop(pinned);
                 if hot {
-                    promote(engine, place, tag, cells);
+                    promote(engine, place, generation, cells);
                 }
-                super::back_off(&mut tries);
+                super::engine::back_off(&mut tries);
             }
         }
     }
 }
 
 /// Gives a cold series a slot, if there is one: of several threads one succeeds.
-pub(super) fn promote(engine: &Engine, place: &Place, tag: Tag, cells: u64) {
+pub(super) fn promote(engine: &Engine, place: &SlotWord, generation: Generation, cells: u64) {
     if let Some(last) = engine.slots.allocate(cells)
-        && !place.promote(tag, last)
+        && !place.promote(generation, last)
     {
         engine.slots.free(last, cells);
     }

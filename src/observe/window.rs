@@ -270,7 +270,7 @@ mod tests {
         /// Count, and the values in the window.
         fn read(&self, now: u64) -> (u64, Vec<f64>) {
             let mut total = Streamed::default();
-            let _pinned = super::super::pin();
+            let _pinned = crate::lockfree::epoch::pin();
             assert!(self.stream.read(Ages::new(now, self.ages), &mut total));
             let tuples = total.parts.iter().flat_map(|part| part.sketch.tuples());
             let mut values: Vec<_> = tuples
@@ -391,7 +391,7 @@ mod tests {
         let Watched { stream, budget, .. } = watched;
         drop(stream);
         while budget.bytes().0 > 0 {
-            super::super::pin().flush();
+            crate::lockfree::epoch::pin().flush();
         }
         assert!(budget.has_room());
     }

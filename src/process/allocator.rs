@@ -1,8 +1,8 @@
 //! The counts of the allocator, for a scrape.
 
-use crate::collect::{Collected, Registry};
 use crate::error::Error;
 use crate::observe::{self, Allocated, Allocator};
+use crate::registry::{Collected, Registry};
 
 impl<A> Allocator<A> {
     /// Exposes `process_allocated_bytes` and `process_allocations_total`. Those of before count as well.

@@ -1,8 +1,8 @@
 //! What was built, and how.
 
-use crate::collect::Registry;
 use crate::declare::Info;
 use crate::error::Error;
+use crate::registry::Registry;
 
 /// Adds `{package}_build_info` to a registry, of the package that calls it: labels `version`, `rustc`, `target` and
 /// `profile`, the value 1. Further labels follow the registry.

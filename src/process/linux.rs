@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use procfs::process::{LimitValue, Process};
 
-use crate::collect::Collected;
+use crate::registry::Collected;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

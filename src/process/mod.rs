@@ -34,7 +34,7 @@ pub use build::info as __build_info;
 pub use runtime::{register_runtime, register_runtime_as};
 
 #[cfg(feature = "process")]
-use crate::{collect::Collected, collect::Registry, error::Error};
+use crate::{error::Error, registry::Collected, registry::Registry};
 
 /// Adds the standard metrics of a process to a registry.
 ///

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
-use crate::collect::Collected;
+use crate::registry::Collected;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

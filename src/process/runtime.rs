@@ -2,9 +2,9 @@
 
 use tokio::runtime::Handle;
 
-use crate::collect::{Collected, Registry};
-use crate::declare::prefixed;
 use crate::error::Error;
+use crate::family::desc::prefixed;
+use crate::registry::{Collected, Registry};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

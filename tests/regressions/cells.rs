@@ -197,10 +197,10 @@ fn closed_sets_that_differ_share_nothing() {
     assert!(open.is_err());
     // Nor with one that takes any text: its series would stand beside the closed ones, with the same labels.
     let derived = Registry::new();
-    let _c = <Counter<Outcome> as tallies::Declare>::declare(
+    let _c = <Counter<Outcome> as tallies::__private::Declare>::declare(
         "c_total",
         "",
-        tallies::Options::default(),
+        tallies::__private::Options::default(),
         &derived,
     )
     .unwrap();

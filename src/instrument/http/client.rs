@@ -13,9 +13,10 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::collect::Registry;
-use crate::declare::{Info, prefixed};
+use crate::declare::Info;
 use crate::error::{Error, report_once};
+use crate::family::desc::prefixed;
+use crate::registry::Registry;
 
 use super::exchange::{Exchange, Failure, watched};
 use super::families::{Families, Making};

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use crate::collect::Registry;
 use crate::declare::{
-    AnyLabels, BoundCounter, BoundHistogram, BoundUpDownCounter, Counter, DEFAULT_LIMIT, Histogram,
-    UpDownCounter, prefixed,
+    BoundCounter, BoundHistogram, BoundUpDownCounter, Counter, Histogram, UpDownCounter,
 };
 use crate::error::Error;
+use crate::family::desc::{DEFAULT_LIMIT, prefixed};
+use crate::family::label::AnyLabels;
+use crate::registry::Registry;
 
 use super::chain::Chain;
 use super::exchange::Failure;

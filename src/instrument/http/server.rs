@@ -13,8 +13,8 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::collect::Registry;
 use crate::error::Error;
+use crate::registry::Registry;
 
 use super::exchange::{Came, Exchange, Failure, Watch, watched};
 use super::families::{Families, Making};

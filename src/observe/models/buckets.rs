@@ -7,11 +7,11 @@ use loom::thread;
 
 use crate::sync::AtomicU64;
 
-use super::super::buckets::{observe, try_read};
+use super::super::buckets::{copy_whole, observe, try_read};
 use super::super::memory::Block;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
-use super::super::{Buckets, Cells, Engine, Outcome, Shape, Tag, end, promote};
+use super::super::{Buckets, Cells, Engine, Generation, Outcome, Shape, end, promote};
 use super::{reached, set, shards, spawn, total};
 
 const STEPS: [(usize, f64); 3] = [(0, 1.0), (1, 2.0), (0, 4.0)];
@@ -116,7 +116,8 @@ fn a_cold_histogram_has_one_writer_at_a_time() {
                 let histogram = Arc::clone(&histogram);
                 spawn(&engine, move |engine, thread| {
                     let what = (bucket, value, 1);
-                    let outcome = histogram.observe_cold(engine, thread, Tag::FIRST, what, false);
+                    let outcome =
+                        histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
                     assert_eq!(outcome, Outcome::Done);
                 })
             })
@@ -133,7 +134,7 @@ fn a_cold_histogram_has_one_writer_at_a_time() {
         (
             read.counts[0],
             read.counts[1],
-            histogram.place().slot().is_some(),
+            histogram.slot_word().slot().is_some(),
         )
     });
     for counts in [(0, 0), (1, 0), (0, 1), (1, 1)] {
@@ -153,12 +154,12 @@ fn a_fold_and_a_cold_writer_take_turns() {
         let [old, overflow] = std::array::from_fn(|_| Arc::new(Buckets::new(&shape)));
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
         let what = |value| (0, value, 1);
-        old.observe_cold(&engine, &Thread::new(), Tag::FIRST, what(2.0), false);
-        let retired = engine.pass().retire(old.place());
+        old.observe_cold(&engine, &Thread::new(), Generation::FIRST, what(2.0), false);
+        let retired = engine.pass().retire(old.slot_word());
         let writer = {
             let overflow = Arc::clone(&overflow);
             spawn(&engine, move |engine, thread| {
-                overflow.observe_cold(engine, thread, Tag::FIRST, what(1.0), false)
+                overflow.observe_cold(engine, thread, Generation::FIRST, what(1.0), false)
             })
         };
         let ended = end(&mut engine.pass(), &shape, &*old, retired, Some(&*overflow));
@@ -180,23 +181,29 @@ fn an_owner_answers_with_a_copy() {
     let seen = reached(4, || {
         let engine = Arc::new(Engine::new());
         let histogram = Arc::new(Buckets::new(&Shape::fixed(1)));
-        promote(&engine, histogram.place(), Tag::FIRST, 4);
-        let last = histogram.place().slot().unwrap();
+        promote(&engine, histogram.slot_word(), Generation::FIRST, 4);
+        let last = histogram.slot_word().slot().unwrap();
         let owner = {
             let histogram = Arc::clone(&histogram);
             spawn(&engine, move |engine, thread| {
                 for value in [1.0, 2.0] {
-                    if !Buckets::observe(thread, histogram.place().last(Tag::FIRST), 0, value, 1) {
+                    if !Buckets::observe(
+                        thread,
+                        histogram.slot_word().last(Generation::FIRST),
+                        0,
+                        value,
+                        1,
+                    ) {
                         let what = (0, value, 1);
-                        histogram.observe_cold(engine, thread, Tag::FIRST, what, false);
+                        histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
                     }
                 }
             })
         };
         let copy = shards(&engine).first().and_then(|shard| {
-            shard.ask_for_block(1, last, 4, false);
+            shard.request_copy(1, last, 4, copy_whole);
             let mut counts = [0];
-            let block = shard.answered_block(1, 4)?;
+            let block = shard.copied_block(1)?;
             // SAFETY: four cells, one of them a bucket.
             let sum = unsafe { try_read(block, &mut counts) }.expect("a copy is still");
             assert_eq!(sum, [0.0, 1.0, 3.0][counts[0] as usize], "torn");
@@ -218,25 +225,31 @@ fn a_question_comes_with_its_answer() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let histogram = Arc::new(Buckets::new(&Shape::fixed(15)));
-        promote(&engine, histogram.place(), Tag::FIRST, 18);
-        let last = histogram.place().slot().unwrap();
+        promote(&engine, histogram.slot_word(), Generation::FIRST, 18);
+        let last = histogram.slot_word().slot().unwrap();
         let owner = {
             let histogram = Arc::clone(&histogram);
             spawn(&engine, move |engine, thread| {
                 for value in [1.0, 2.0] {
-                    if !Buckets::observe(thread, histogram.place().last(Tag::FIRST), 0, value, 1) {
+                    if !Buckets::observe(
+                        thread,
+                        histogram.slot_word().last(Generation::FIRST),
+                        0,
+                        value,
+                        1,
+                    ) {
                         let what = (0, value, 1);
-                        histogram.observe_cold(engine, thread, Tag::FIRST, what, false);
+                        histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
                     }
                 }
             })
         };
         let answered = shards(&engine).first().map(|shard| {
             shard.ask(1);
-            shard.ask_for_block(2, last, 4, false);
+            shard.request_copy(2, last, 4, copy_whole);
             let first = shard.has_answered(1);
             // Longer than the buffer of the last question.
-            shard.ask_for_block(3, last, 18, false);
+            shard.request_copy(3, last, 18, copy_whole);
             (first, shard.has_answered(2), shard.has_answered(3))
         });
         owner.join().unwrap();

@@ -8,12 +8,12 @@ use loom::thread;
 use crate::snapshot::Resolution;
 use crate::sync::AtomicU64;
 
-use super::super::epoch::{pin, with_epochs};
 use super::super::memory::Block;
 use super::super::native::{self, Table};
 use super::super::thread::Thread;
-use super::super::{Buckets, Cells, Engine, Observed, Outcome, Shape, Tag};
+use super::super::{Buckets, Cells, Engine, Generation, Observed, Outcome, Shape};
 use super::{reached, set, shards, spawn, total};
+use crate::lockfree::epoch::{pin, with_epochs};
 
 /// A block of one cell, and the thread that writes it.
 struct Native(Box<[AtomicU64]>);
@@ -105,14 +105,18 @@ fn an_owner_answers_with_a_table() {
             native: Some(Arc::new(Native::RESOLUTION)),
         };
         let histogram = Arc::new(Buckets::new(&shape));
-        super::super::promote(&engine, histogram.place(), Tag::FIRST, 1);
-        let last = histogram.place().slot().unwrap();
+        super::super::promote(&engine, histogram.slot_word(), Generation::FIRST, 1);
+        let last = histogram.slot_word().slot().unwrap();
         let observe = {
             let histogram = Arc::clone(&histogram);
             move |engine: &Engine, thread: &Thread, value| {
                 let what = (0, value, 1);
-                if !Buckets::observe_native(thread, histogram.place().last(Tag::FIRST), what) {
-                    histogram.observe_cold(engine, thread, Tag::FIRST, what, false);
+                if !Buckets::observe_native(
+                    thread,
+                    histogram.slot_word().last(Generation::FIRST),
+                    what,
+                ) {
+                    histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
                 }
             }
         };
@@ -124,8 +128,8 @@ fn an_owner_answers_with_a_table() {
         let found = shards(&engine).first().and_then(|shard| {
             // SAFETY: a native histogram's slot.
             let table = unsafe { Table::published(shard.slab().block(last)) }?;
-            shard.ask_for_block(1, last, table.words() as u64, true);
-            let copy = shard.answered_block(1, table.words())?;
+            shard.request_copy(1, last, table.words(), Table::copy);
+            let copy = shard.copied_block(1)?;
             let direct = prefix(table, table.block());
             Some((
                 direct.is_some(),
@@ -176,7 +180,7 @@ fn a_slot_with_a_table_is_used_again() {
                 native: Some(Arc::new(Native::RESOLUTION)),
             };
             let [old, new, overflow] = std::array::from_fn(|_| Arc::new(Buckets::new(&shape)));
-            super::super::promote(&engine, old.place(), Tag::FIRST, 1);
+            super::super::promote(&engine, old.slot_word(), Generation::FIRST, 1);
             let limit = super::super::slot::UNRECLAIMED_LIMIT as i64;
             engine.slots.waiting(limit + 9);
             let owner = {
@@ -185,11 +189,11 @@ fn a_slot_with_a_table_is_used_again() {
                 spawn(&engine, move |engine, thread| {
                     let observe = |series: &Buckets, value| {
                         let what = (0, value, 1);
-                        let last = series.place().last(Tag::FIRST);
+                        let last = series.slot_word().last(Generation::FIRST);
                         if Buckets::observe_native(thread, last, what) {
                             return Outcome::Done;
                         }
-                        series.observe_cold(engine, thread, Tag::FIRST, what, false)
+                        series.observe_cold(engine, thread, Generation::FIRST, what, false)
                     };
                     for _ in 0..2 {
                         if observe(&old, 1.0) == Outcome::Stale {
@@ -199,12 +203,15 @@ fn a_slot_with_a_table_is_used_again() {
                     observe(&new, 2.0);
                 })
             };
-            let retired = engine.pass().retire(old.place());
+            let retired = engine.pass().retire(old.slot_word());
             drop(engine.pass());
             let mut pass = engine.pass();
             let reused = super::super::end(&mut pass, &shape, &*old, retired, Some(&*overflow));
             if reused {
-                assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+                assert!(
+                    new.slot_word()
+                        .promote(Generation::FIRST, retired.slot().unwrap())
+                );
                 assert!(total(&mut pass, &*new).count() <= 1, "another's table");
             }
             drop(pass);

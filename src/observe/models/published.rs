@@ -8,9 +8,9 @@ use loom::thread;
 
 use crate::sync::{AtomicU64, Relaxed};
 
-use super::super::epoch::{pin, with_epochs};
-use super::super::published::{Free, Published};
 use super::{reached, set};
+use crate::lockfree::epoch::{pin, with_epochs};
+use crate::lockfree::published::{Free, Published};
 
 /// Two words that belong together. Atomics, as loom sees who reads them before they are made, or after they are freed.
 struct Pair(AtomicU64, AtomicU64);

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::super::epoch::with_epochs;
 use super::super::shard::ShardRef;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Cells, Change, Engine, Level, Outcome, Pass, Place, Tag, Tally, end, fold_idle, promote,
+    Cells, Change, Engine, Generation, Level, Outcome, Pass, SlotWord, Tally, end, fold_idle,
+    promote,
 };
 use super::{inc, reached, set, shards, spawn, total};
+use crate::lockfree::epoch::with_epochs;
 
 /// The shards that a pass reads, each with the capacity of its slab.
 fn shards_of(pass: &Pass<'_>) -> Vec<(u64, ShardRef)> {
@@ -30,13 +31,13 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         let old = Arc::new(Tally::<u64>::new(&()));
         let new = Arc::new(Tally::<u64>::new(&()));
         let overflow = Arc::new(Tally::<u64>::new(&()));
-        promote(&engine, old.place(), Tag::FIRST, 1);
-        let slot = old.place().slot().unwrap();
+        promote(&engine, old.slot_word(), Generation::FIRST, 1);
+        let slot = old.slot_word().slot().unwrap();
         // A series that only fits a larger slab.
-        let far = Arc::new(Place::new());
+        let far = Arc::new(SlotWord::new());
         if grows {
             while engine.slots.allocate(1).unwrap() < 4 {}
-            far.promote(Tag::FIRST, 5);
+            far.promote(Generation::FIRST, 5);
         }
         // Nobody else is promoted: the others stay in their shared cells.
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
@@ -45,19 +46,19 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
             spawn(&engine, move |engine, thread| {
                 let or_overflow = |outcome| {
                     if outcome == Outcome::Stale {
-                        inc(engine, thread, &overflow, Tag::FIRST);
+                        inc(engine, thread, &overflow, Generation::FIRST);
                     }
                 };
-                or_overflow(inc(engine, thread, &old, Tag::FIRST));
-                if grows && !Tally::add(thread, far.last(Tag::FIRST), 0_u64) {
-                    thread.settle(engine, &far, Tag::FIRST);
+                or_overflow(inc(engine, thread, &old, Generation::FIRST));
+                if grows && !Tally::add(thread, far.last(Generation::FIRST), 0_u64) {
+                    thread.settle(engine, &far, Generation::FIRST);
                 }
-                or_overflow(inc(engine, thread, &old, Tag::FIRST));
-                inc(engine, thread, &new, Tag::FIRST);
+                or_overflow(inc(engine, thread, &old, Generation::FIRST));
+                inc(engine, thread, &new, Generation::FIRST);
             })
         };
         let mut pass = engine.pass();
-        let retired = pass.retire(old.place());
+        let retired = pass.retire(old.slot_word());
         assert_eq!(retired.slot(), Some(slot));
         drop(pass);
         // The request is sent by the next pass, and answered by the one after that, if the owner has come by.
@@ -66,7 +67,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
         if reused {
             pass.let_go();
-            assert!(new.place().promote(Tag::FIRST, slot));
+            assert!(new.slot_word().promote(Generation::FIRST, slot));
             let news = total(&mut pass, &*new);
             assert!(news <= 1, "the same pass finds an old count in it: {news}");
         }
@@ -102,33 +103,36 @@ fn a_slot_is_used_again_under_two_requests() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let [other, old, new, overflow] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
-        promote(&engine, other.place(), Tag::FIRST, 1);
-        promote(&engine, old.place(), Tag::FIRST, 1);
+        promote(&engine, other.slot_word(), Generation::FIRST, 1);
+        promote(&engine, old.slot_word(), Generation::FIRST, 1);
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
         let thread = Thread::new();
-        inc(&engine, &thread, &old, Tag::FIRST);
+        inc(&engine, &thread, &old, Generation::FIRST);
         let owner = {
             let (engine, old, overflow) =
                 (Arc::clone(&engine), Arc::clone(&old), Arc::clone(&overflow));
             thread::spawn(move || {
                 for _ in 0..2 {
-                    if inc(&engine, &thread, &old, Tag::FIRST) == Outcome::Stale {
-                        inc(&engine, &thread, &overflow, Tag::FIRST);
+                    if inc(&engine, &thread, &old, Generation::FIRST) == Outcome::Stale {
+                        inc(&engine, &thread, &overflow, Generation::FIRST);
                     }
                 }
                 thread
             })
         };
-        engine.pass().retire(other.place());
+        engine.pass().retire(other.slot_word());
         // The first request is sent.
-        let retired = engine.pass().retire(old.place());
+        let retired = engine.pass().retire(old.slot_word());
         // The second one; then it may have been answered.
         drop(engine.pass());
         let mut pass = engine.pass();
         let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
         drop(pass);
         if reused {
-            assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+            assert!(
+                new.slot_word()
+                    .promote(Generation::FIRST, retired.slot().unwrap())
+            );
         }
         let thread = owner.join().unwrap();
         let mut pass = engine.pass();
@@ -158,25 +162,28 @@ fn a_cleared_slot_is_read_where_it_was_cleared() {
         let engine = Arc::new(Engine::new());
         let [old, new] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
         let thread = Thread::new();
-        promote(&engine, old.place(), Tag::FIRST, 1);
+        promote(&engine, old.slot_word(), Generation::FIRST, 1);
         while engine.slots.allocate(1).unwrap() < 4 {}
-        let far = Place::new();
-        far.promote(Tag::FIRST, 5);
+        let far = SlotWord::new();
+        far.promote(Generation::FIRST, 5);
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
-        old.add_cold(&engine, &thread, Tag::FIRST, 7, false);
-        let retired = engine.pass().retire(old.place());
+        old.add_cold(&engine, &thread, Generation::FIRST, 7, false);
+        let retired = engine.pass().retire(old.slot_word());
         drop(engine.pass());
         // Between two updates: it answers.
-        inc(&engine, &thread, &new, Tag::FIRST);
+        inc(&engine, &thread, &new, Generation::FIRST);
         let owner = {
             let engine = Arc::clone(&engine);
-            thread::spawn(move || thread.settle(&engine, &far, Tag::FIRST))
+            thread::spawn(move || thread.settle(&engine, &far, Generation::FIRST))
         };
         let mut pass = engine.pass();
         let reused = end(&mut pass, &(), &*old, retired, None);
         pass.let_go();
         if reused {
-            assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+            assert!(
+                new.slot_word()
+                    .promote(Generation::FIRST, retired.slot().unwrap())
+            );
             assert_eq!(total(&mut pass, &*new), 1, "an old count");
         }
         let grown = shards_of(&pass)[0].0 > 4;
@@ -197,28 +204,31 @@ fn a_shard_that_ends_below_a_slot_need_not_answer() {
             let engine = Arc::new(Engine::new());
             let [old, new, overflow] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
             while engine.slots.allocate(1).unwrap() < 4 {}
-            promote(&engine, old.place(), Tag::FIRST, 1);
+            promote(&engine, old.slot_word(), Generation::FIRST, 1);
             engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
             let thread = Thread::new();
             // It has a shard of four cells.
-            thread.settle(&engine, &Place::new(), Tag::FIRST);
+            thread.settle(&engine, &SlotWord::new(), Generation::FIRST);
             let owner = {
                 let (engine, old, overflow) =
                     (Arc::clone(&engine), Arc::clone(&old), Arc::clone(&overflow));
                 thread::spawn(move || {
-                    if inc(&engine, &thread, &old, Tag::FIRST) == Outcome::Stale {
-                        inc(&engine, &thread, &overflow, Tag::FIRST);
+                    if inc(&engine, &thread, &old, Generation::FIRST) == Outcome::Stale {
+                        inc(&engine, &thread, &overflow, Generation::FIRST);
                     }
                     thread
                 })
             };
-            let retired = engine.pass().retire(old.place());
+            let retired = engine.pass().retire(old.slot_word());
             let mut pass = engine.pass();
             let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
             let answered = shards_of(&pass)[0].1.has_answered(1);
             drop(pass);
             if reused {
-                assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+                assert!(
+                    new.slot_word()
+                        .promote(Generation::FIRST, retired.slot().unwrap())
+                );
             }
             let thread = owner.join().unwrap();
             let mut pass = engine.pass();
@@ -248,13 +258,13 @@ fn a_cold_series_is_used_again() {
                 let (series, overflow) = (Arc::clone(&series), Arc::clone(&overflow));
                 spawn(&engine, move |engine, thread| {
                     for _ in 0..2 {
-                        if inc(engine, thread, &series, Tag::FIRST) == Outcome::Stale {
-                            inc(engine, thread, &overflow, Tag::FIRST);
+                        if inc(engine, thread, &series, Generation::FIRST) == Outcome::Stale {
+                            inc(engine, thread, &overflow, Generation::FIRST);
                         }
                     }
                 })
             };
-            let retired = engine.pass().retire(series.place());
+            let retired = engine.pass().retire(series.slot_word());
             let mut pass = engine.pass();
             let reused = end(&mut pass, &(), &*series, retired, Some(&*overflow));
             let early = total(&mut pass, &*overflow);
@@ -285,17 +295,17 @@ fn an_idle_shard_is_folded_or_taken_up() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let tally = Arc::new(Tally::<u64>::new(&()));
-        promote(&engine, tally.place(), Tag::FIRST, 1);
+        promote(&engine, tally.slot_word(), Generation::FIRST, 1);
         {
             let thread = Thread::new();
-            tally.add_cold(&engine, &thread, Tag::FIRST, 5, false);
+            tally.add_cold(&engine, &thread, Generation::FIRST, 5, false);
         }
         // It is seen without an owner for the first time.
         engine.pass().take_idle();
         let next = {
             let tally = Arc::clone(&tally);
             spawn(&engine, move |engine, thread| {
-                inc(engine, thread, &tally, Tag::FIRST);
+                inc(engine, thread, &tally, Generation::FIRST);
             })
         };
         let mut last = 0;
@@ -327,8 +337,8 @@ fn an_idle_shard_that_is_not_empty_stays() {
         {
             let thread = Thread::new();
             for tally in [&one, &other] {
-                promote(&engine, tally.place(), Tag::FIRST, 1);
-                inc(&engine, &thread, tally, Tag::FIRST);
+                promote(&engine, tally.slot_word(), Generation::FIRST, 1);
+                inc(&engine, &thread, tally, Generation::FIRST);
             }
         }
         engine.pass().take_idle();
@@ -355,24 +365,27 @@ fn a_slot_of_a_free_shard_is_used_again() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let [old, new, overflow] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
-        promote(&engine, old.place(), Tag::FIRST, 1);
+        promote(&engine, old.slot_word(), Generation::FIRST, 1);
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
-        inc(&engine, &Thread::new(), &old, Tag::FIRST);
+        inc(&engine, &Thread::new(), &old, Generation::FIRST);
         let next = {
             let (old, overflow) = (Arc::clone(&old), Arc::clone(&overflow));
             spawn(&engine, move |engine, thread| {
-                if inc(engine, thread, &old, Tag::FIRST) == Outcome::Stale {
-                    inc(engine, thread, &overflow, Tag::FIRST);
+                if inc(engine, thread, &old, Generation::FIRST) == Outcome::Stale {
+                    inc(engine, thread, &overflow, Generation::FIRST);
                 }
             })
         };
-        let retired = engine.pass().retire(old.place());
+        let retired = engine.pass().retire(old.slot_word());
         drop(engine.pass());
         let mut pass = engine.pass();
         let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
         drop(pass);
         if reused {
-            assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+            assert!(
+                new.slot_word()
+                    .promote(Generation::FIRST, retired.slot().unwrap())
+            );
         }
         next.join().unwrap();
         let mut pass = engine.pass();
@@ -396,28 +409,31 @@ fn a_copied_place_carries_the_zeroes() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let [old, new] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
-        promote(&engine, old.place(), Tag::FIRST, 1);
-        let copy = Arc::new(Place::new());
+        promote(&engine, old.slot_word(), Generation::FIRST, 1);
+        let copy = Arc::new(SlotWord::new());
         let owner = {
             let (old, copy) = (Arc::clone(&old), Arc::clone(&copy));
             spawn(&engine, move |engine, thread| {
-                inc(engine, thread, &old, Tag::FIRST);
+                inc(engine, thread, &old, Generation::FIRST);
                 // Meets the request, if it is there by now.
-                inc(engine, thread, &old, Tag::FIRST);
-                Tally::add(thread, copy.last(Tag::FIRST), 1_u64)
+                inc(engine, thread, &old, Generation::FIRST);
+                Tally::add(thread, copy.last(Generation::FIRST), 1_u64)
             })
         };
         let copier = {
             let (new, copy) = (Arc::clone(&new), Arc::clone(&copy));
-            thread::spawn(move || new.place().copy_to(&copy))
+            thread::spawn(move || new.slot_word().copy_to(&copy))
         };
-        let retired = engine.pass().retire(old.place());
+        let retired = engine.pass().retire(old.slot_word());
         drop(engine.pass());
         let mut pass = engine.pass();
         let reused = end(&mut pass, &(), &*old, retired, None);
         drop(pass);
         if reused {
-            assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+            assert!(
+                new.slot_word()
+                    .promote(Generation::FIRST, retired.slot().unwrap())
+            );
         }
         copier.join().unwrap();
         let counted = owner.join().unwrap();
@@ -436,14 +452,14 @@ fn a_new_thread_is_asked_or_finds_it_retired() {
     let seen = reached(0, || {
         let engine = Arc::new(Engine::new());
         let tally = Arc::new(Tally::<u64>::new(&()));
-        promote(&engine, tally.place(), Tag::FIRST, 1);
+        promote(&engine, tally.slot_word(), Generation::FIRST, 1);
         let thread = {
             let tally = Arc::clone(&tally);
             spawn(&engine, move |engine, thread| {
-                inc(engine, thread, &tally, Tag::FIRST)
+                inc(engine, thread, &tally, Generation::FIRST)
             })
         };
-        tally.place().retire();
+        tally.slot_word().retire();
         let found = shards(&engine).len();
         let outcome = thread.join().unwrap();
         assert!(
@@ -472,13 +488,13 @@ fn gauge_is_used_again(slots: bool) -> BTreeSet<(bool, bool)> {
                 spawn(&engine, move |engine, thread| {
                     for value in [1.0, 2.0] {
                         let set = Change::Set(value);
-                        if !level.change(thread, Tag::FIRST, set) {
-                            level.change_cold(engine, thread, Tag::FIRST, set);
+                        if !level.change(thread, Generation::FIRST, set) {
+                            level.change_cold(engine, thread, Generation::FIRST, set);
                         }
                     }
                 })
             };
-            let retired = engine.pass().retire(level.place());
+            let retired = engine.pass().retire(level.slot_word());
             // The request is sent by the next pass, and answered by the one after that.
             drop(engine.pass());
             let mut pass = engine.pass();

@@ -5,28 +5,26 @@ use std::sync::Arc;
 
 use crate::snapshot::sketch::Targets;
 
-use super::super::epoch::with_epochs;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Cells, Distribution, Engine, Outcome, Promise, Streamed, Tag, end, fold_idle, promote,
-    start_over,
+    Budget, Cells, Distribution, Engine, Generation, Outcome, Streamed, SummaryShape, end,
+    fold_idle, promote, start_over,
 };
 use super::{reached, set, spawn, total};
+use crate::lockfree::epoch::with_epochs;
 
-fn summary(engine: &Engine) -> (Arc<Promise>, Arc<Distribution>) {
-    // Loom does not see what the lock orders that makes the budget.
-    engine.summary_memory();
-    let promise = Promise::new(Targets::new(&[]), None);
+fn summary() -> (Arc<SummaryShape>, Arc<Distribution>) {
+    let promise = SummaryShape::new(Targets::new(&[]), None, &Budget::new());
     let series = Arc::new(Distribution::new(&promise));
     (promise, series)
 }
 
 fn observe(engine: &Engine, thread: &Thread, series: &Distribution, value: f64) -> Outcome {
-    if Distribution::observe(thread, series.place().last(Tag::FIRST), value) {
+    if Distribution::observe(thread, series.slot_word().last(Generation::FIRST), value) {
         return Outcome::Done;
     }
-    series.observe_cold(engine, thread, Tag::FIRST, value, false)
+    series.observe_cold(engine, thread, Generation::FIRST, value, false)
 }
 
 fn seen(total: &Streamed) -> (u64, f64) {
@@ -38,11 +36,11 @@ fn seen(total: &Streamed) -> (u64, f64) {
 fn a_shared_stream_has_one_writer_at_a_time() {
     let seen = reached(2, || {
         let engine = Arc::new(Engine::new());
-        let (_, series) = summary(&engine);
+        let (_, series) = summary();
         let writers = [1.0, 2.0].map(|value| {
             let series = Arc::clone(&series);
             spawn(&engine, move |engine, thread| {
-                let done = series.observe_cold(engine, thread, Tag::FIRST, value, false);
+                let done = series.observe_cold(engine, thread, Generation::FIRST, value, false);
                 assert_eq!(done, Outcome::Done);
             })
         });
@@ -54,7 +52,7 @@ fn a_shared_stream_has_one_writer_at_a_time() {
             .for_each(|writer| writer.join().unwrap());
         let all = seen(&total(&mut engine.pass(), &*series));
         assert_eq!(all, (2, 3.0), "lost");
-        assert!(series.place().slot().is_some(), "it was never promoted");
+        assert!(series.slot_word().slot().is_some(), "it was never promoted");
         early.0
     });
     assert_eq!(seen, set(&[0, 1, 2]));
@@ -66,7 +64,7 @@ fn a_summary_starts_over_beside_a_writer() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
-        let (promise, series) = summary(&engine);
+        let (promise, series) = summary();
         observe(&engine, &Thread::new(), &series, 5.0);
         let writer = {
             let series = Arc::clone(&series);
@@ -88,8 +86,8 @@ fn a_summary_starts_over_beside_a_writer() {
 fn a_stream_is_seen_as_it_was_made() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
-        let (promise, series) = summary(&engine);
-        promote(&engine, series.place(), Tag::FIRST, 1);
+        let (promise, series) = summary();
+        promote(&engine, series.slot_word(), Generation::FIRST, 1);
         let owner = {
             let series = Arc::clone(&series);
             spawn(&engine, move |engine, thread| {
@@ -121,10 +119,10 @@ fn a_slot_with_a_stream_is_used_again() {
     let seen = with_epochs(|| {
         reached(2, || {
             let engine = Arc::new(Engine::new());
-            let (promise, old) = summary(&engine);
-            let (_, new) = summary(&engine);
-            let (_, overflow) = summary(&engine);
-            promote(&engine, old.place(), Tag::FIRST, 1);
+            let (promise, old) = summary();
+            let (_, new) = summary();
+            let (_, overflow) = summary();
+            promote(&engine, old.slot_word(), Generation::FIRST, 1);
             engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
             let owner = {
                 let (old, new, overflow) =
@@ -138,13 +136,16 @@ fn a_slot_with_a_stream_is_used_again() {
                     observe(engine, thread, &new, 2.0);
                 })
             };
-            let retired = engine.pass().retire(old.place());
+            let retired = engine.pass().retire(old.slot_word());
             drop(engine.pass());
             let mut pass = engine.pass();
             let reused = end(&mut pass, &promise, &*old, retired, Some(&*overflow));
             pass.let_go();
             if reused {
-                assert!(new.place().promote(Tag::FIRST, retired.slot().unwrap()));
+                assert!(
+                    new.slot_word()
+                        .promote(Generation::FIRST, retired.slot().unwrap())
+                );
                 assert!(total(&mut pass, &*new).count <= 1, "another's stream");
             }
             drop(pass);

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use crate::sync::{Acquire, AtomicBool, Release};
 
-use super::super::epoch::with_epochs;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
-use super::super::{Cells, Engine, Outcome, Tag, Tally, UpDown, end, promote, read_overflow};
+use super::super::{
+    Cells, Engine, Generation, Outcome, Tally, UpDown, end, promote, read_overflow,
+};
 use super::{inc, reached, set, shards, spawn, total};
+use crate::lockfree::epoch::with_epochs;
 
 #[test]
 fn totals_never_go_back_across_promotion() {
@@ -22,7 +24,10 @@ fn totals_never_go_back_across_promotion() {
                 let tally = Arc::clone(&tally);
                 spawn(&engine, move |engine, thread| {
                     for _ in 0..updates {
-                        assert_eq!(inc(engine, thread, &tally, Tag::FIRST), Outcome::Done);
+                        assert_eq!(
+                            inc(engine, thread, &tally, Generation::FIRST),
+                            Outcome::Done
+                        );
                     }
                 })
             })
@@ -32,7 +37,7 @@ fn totals_never_go_back_across_promotion() {
         assert!(first <= second, "went back from {first} to {second}");
         threads.into_iter().for_each(|t| t.join().unwrap());
         assert_eq!(total(&mut engine.pass(), &*tally), 3, "lost or doubled");
-        assert!(tally.place().slot().is_some(), "it was never promoted");
+        assert!(tally.slot_word().slot().is_some(), "it was never promoted");
         (first, second)
     });
     assert!(seen.len() >= 6, "{seen:?}");
@@ -47,18 +52,18 @@ fn totals_never_go_back_across_growth() {
             Arc::new(Tally::<u64>::new(&())),
             Arc::new(Tally::<u64>::new(&())),
         );
-        promote(&engine, small.place(), Tag::FIRST, 1);
-        while large.place().slot().is_none_or(|slot| slot < 4) {
+        promote(&engine, small.slot_word(), Generation::FIRST, 1);
+        while large.slot_word().slot().is_none_or(|slot| slot < 4) {
             let last = engine.slots.allocate(1).unwrap();
             if last >= 4 {
-                large.place().promote(Tag::FIRST, last);
+                large.slot_word().promote(Generation::FIRST, last);
             }
         }
         let owner = {
             let small = Arc::clone(&small);
             spawn(&engine, move |engine, thread| {
                 for tally in [&small, &large, &small] {
-                    inc(engine, thread, tally, Tag::FIRST);
+                    inc(engine, thread, tally, Generation::FIRST);
                 }
             })
         };
@@ -79,10 +84,12 @@ fn an_adopted_shard_goes_on_where_it_was() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let tally = Arc::new(Tally::<u64>::new(&()));
-        promote(&engine, tally.place(), Tag::FIRST, 1);
+        promote(&engine, tally.slot_word(), Generation::FIRST, 1);
         let one = {
             let tally = Arc::clone(&tally);
-            move |engine: &Engine, thread: &Thread| _ = inc(engine, thread, &tally, Tag::FIRST)
+            move |engine: &Engine, thread: &Thread| {
+                _ = inc(engine, thread, &tally, Generation::FIRST)
+            }
         };
         let threads = [spawn(&engine, one.clone()), spawn(&engine, one.clone())];
         one(&engine, &Thread::new());
@@ -103,12 +110,12 @@ fn in_flight_is_never_below_zero() {
     let seen = reached(4, || {
         let engine = Arc::new(Engine::new());
         let in_flight = Arc::new(UpDown::new(&()));
-        promote(&engine, in_flight.place(), Tag::FIRST, 2);
+        promote(&engine, in_flight.slot_word(), Generation::FIRST, 2);
         let message = Arc::new(AtomicBool::new(false));
         let a = {
             let (in_flight, message) = (Arc::clone(&in_flight), Arc::clone(&message));
             spawn(&engine, move |engine, thread| {
-                in_flight.add_cold(engine, thread, Tag::FIRST, 1, 0, false);
+                in_flight.add_cold(engine, thread, Generation::FIRST, 1, 0, false);
                 message.store(true, Release);
             })
         };
@@ -118,7 +125,7 @@ fn in_flight_is_never_below_zero() {
                 // The reader knows this thread, and not yet the other one.
                 thread.warm(engine);
                 if message.load(Acquire) {
-                    in_flight.add_cold(engine, thread, Tag::FIRST, 0, 1, false);
+                    in_flight.add_cold(engine, thread, Generation::FIRST, 0, 1, false);
                 }
             })
         };
@@ -143,7 +150,7 @@ fn in_flight_is_never_below_zero_when_cold() {
         let a = {
             let (in_flight, message) = (Arc::clone(&in_flight), Arc::clone(&message));
             spawn(&engine, move |engine, thread| {
-                in_flight.add_cold(engine, thread, Tag::FIRST, 1, 0, false);
+                in_flight.add_cold(engine, thread, Generation::FIRST, 1, 0, false);
                 message.store(true, Release);
             })
         };
@@ -151,7 +158,7 @@ fn in_flight_is_never_below_zero_when_cold() {
             let (in_flight, message) = (Arc::clone(&in_flight), Arc::clone(&message));
             spawn(&engine, move |engine, thread| {
                 if message.load(Acquire) {
-                    in_flight.add_cold(engine, thread, Tag::FIRST, 0, 1, false);
+                    in_flight.add_cold(engine, thread, Generation::FIRST, 0, 1, false);
                 }
             })
         };
@@ -171,7 +178,7 @@ fn in_flight_across_retirement(hot: bool) {
         let series = Arc::new(UpDown::new(&()));
         let overflow = Arc::new(UpDown::new(&()));
         if hot {
-            promote(&engine, series.place(), Tag::FIRST, 2);
+            promote(&engine, series.slot_word(), Generation::FIRST, 2);
         }
         // Nothing else is promoted: the overflow series counts in its shared cells.
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
@@ -179,16 +186,16 @@ fn in_flight_across_retirement(hot: bool) {
             let (series, overflow) = (Arc::clone(&series), Arc::clone(&overflow));
             spawn(&engine, move |engine, thread| {
                 let add = |up, down| {
-                    let own = series.add_cold(engine, thread, Tag::FIRST, up, down, false);
+                    let own = series.add_cold(engine, thread, Generation::FIRST, up, down, false);
                     if own == Outcome::Stale {
-                        overflow.add_cold(engine, thread, Tag::FIRST, up, down, false);
+                        overflow.add_cold(engine, thread, Generation::FIRST, up, down, false);
                     }
                     own == Outcome::Stale
                 };
                 (add(1, 0), add(0, 1))
             })
         };
-        let retired = engine.pass().retire(series.place());
+        let retired = engine.pass().retire(series.slot_word());
         let mut pass = engine.pass();
         let ended = end(&mut pass, &(), &*series, retired, Some(&*overflow));
         let waiting = (!ended).then_some((&*series, retired));

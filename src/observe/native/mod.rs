@@ -24,12 +24,26 @@ use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
 use super::buckets::{BUCKET, Observed, SUM, join_sums, observe, try_read};
-use super::epoch::soon;
 use super::memory::Block;
+use super::pass::View;
+use super::shard::CopyBlock;
 use super::thread::Thread;
+use crate::lockfree::epoch::soon;
 use key::Key;
 
 /// Slots of a first table.
+impl View for &Table {
+    const COPY: CopyBlock = Table::copy;
+
+    fn block(&self) -> Block {
+        Table::block(self)
+    }
+
+    fn cells(&self) -> usize {
+        self.words()
+    }
+}
+
 #[cfg(not(loom))]
 const FIRST_SLOTS: usize = 16;
 #[cfg(loom)]
@@ -116,6 +130,20 @@ impl Table {
         let address = unsafe { block.cell(0) }.load(Acquire) as usize;
         // SAFETY: 0, or a table that is freed an epoch after it was replaced.
         unsafe { std::ptr::with_exposed_provenance::<Self>(address).as_ref() }
+    }
+
+    /// Copies the table that is published in a block now. One that was made since the request may not fit, and
+    /// the copy is useless then; but then the old table has stopped to change, and the reader reads that.
+    ///
+    /// # Safety
+    ///
+    /// As for [`published`](Self::published), and the caller is the table's owner.
+    pub(crate) unsafe fn copy(block: Block, buffer: &[AtomicU64]) {
+        // SAFETY: by the caller's contract.
+        if let Some(table) = unsafe { Self::published(block) } {
+            // SAFETY: a table's block has as many cells as the table has words.
+            unsafe { table.block().copy_to(buffer, table.words()) };
+        }
     }
 
     /// Where the owner counts this key, if it has met it before.

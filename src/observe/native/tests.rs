@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::observe::{Buckets, Cells, Engine, Outcome, Shape, Tag, end};
+use crate::observe::{Buckets, Cells, Engine, Generation, Outcome, Shape, end};
 
 fn shape(schema: i8, limit: u32, buckets: usize) -> Shape {
     let resolution = Resolution {
@@ -20,16 +20,16 @@ fn shape(schema: i8, limit: u32, buckets: usize) -> Shape {
 }
 
 fn observe(engine: &Engine, thread: &Thread, series: &Buckets, what: (usize, f64, u64)) {
-    let tag = series.place().tag();
-    if !Buckets::observe_native(thread, series.place().last(tag), what) {
-        let outcome = series.observe_cold(engine, thread, tag, what, false);
+    let generation = series.slot_word().generation();
+    if !Buckets::observe_native(thread, series.slot_word().last(generation), what) {
+        let outcome = series.observe_cold(engine, thread, generation, what, false);
         assert_eq!(outcome, Outcome::Done);
     }
 }
 
 fn total(engine: &Engine, series: &Buckets) -> Observed {
     let mut total = Observed::default();
-    series.read(&mut engine.pass(), series.place().slot(), &mut total);
+    series.read(&mut engine.pass(), series.slot_word().slot(), &mut total);
     total
 }
 
@@ -68,7 +68,7 @@ proptest! {
         let thread = Thread::new();
         for (i, &value) in values.iter().enumerate() {
             if i == hot_after {
-                super::super::promote(&engine, series.place(), Tag::FIRST, 1);
+                super::super::promote(&engine, series.slot_word(), Generation::FIRST, 1);
             }
             observe(&engine, &thread, &series, (usize::from(value > 1.0), value, 1));
         }
@@ -133,7 +133,7 @@ fn reads_are_whole_while_threads_grow_and_leave() {
     let thread = Thread::new();
     observe(&engine, &thread, &overflow, (0, value(0), 1));
     thread.leave(&engine);
-    let retired = engine.pass().retire(series.place());
+    let retired = engine.pass().retire(series.slot_word());
     let mut passes = 0;
     while !end(
         &mut engine.pass(),
@@ -158,7 +158,7 @@ fn the_largest_limit_is_reached_and_not_passed() {
     let engine = Engine::new();
     let series = Buckets::new(&shape(8, LIMIT as u32, 1));
     let thread = Thread::new();
-    super::super::promote(&engine, series.place(), Tag::FIRST, 1);
+    super::super::promote(&engine, series.slot_word(), Generation::FIRST, 1);
     let fill = |from: usize, to: usize| {
         for i in from..to {
             // Both sides of zero: the limit is that of both.

@@ -47,8 +47,25 @@ pub(crate) struct Desc {
     pub(crate) merge: GaugeMerge,
     /// Whether its name and those of its labels may be outside the old character set.
     pub(crate) utf8: bool,
-    pub(crate) dense: Dense,
+    pub(crate) closed: ClosedSet,
     pub(crate) location: &'static Location<'static>,
+}
+
+/// What the attributes of a field of a `#[derive(Metrics)]` struct declare.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// The unit.
+    pub unit: &'a str,
+    /// Label names that come from data.
+    pub labels: &'a [&'a str],
+    /// Bounds of a histogram.
+    pub buckets: &'a [f64],
+    /// The most series; 0 for the default.
+    pub limit: usize,
+    /// Whether series are hot from the start.
+    pub hot: bool,
+    /// Whether names may be outside the old character set.
+    pub utf8: bool,
 }
 
 /// The label names of a family.
@@ -62,12 +79,12 @@ pub enum Names {
 
 /// The combinations of a closed label set; none of an open one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Dense {
+pub(crate) struct ClosedSet {
     count: usize,
     texts: fn(usize) -> Vec<&'static str>,
 }
 
-impl Dense {
+impl ClosedSet {
     pub(crate) const NONE: Self = Self {
         count: 0,
         texts: |_| Vec::new(),
@@ -140,16 +157,16 @@ impl Desc {
                 _ => GaugeMerge::Sum,
             },
             utf8: false,
-            dense: Dense::NONE,
+            closed: ClosedSet::NONE,
             location,
         }
     }
 
     /// Label names from data.
     pub(crate) fn set_labels(&mut self, names: &[&str]) {
-        static KEPT: Kept<&'static str> = LazyLock::new(Mutex::default);
+        static INTERNED: Interned<&'static str> = LazyLock::new(Mutex::default);
         let names: Vec<_> = names.iter().map(|name| intern(name)).collect();
-        self.labels = Names::Fixed(intern_list(&KEPT, &names));
+        self.labels = Names::Fixed(intern_list(&INTERNED, &names));
     }
 
     pub(crate) fn add_constant(&mut self, name: &str, value: &str) {
@@ -184,11 +201,7 @@ impl Desc {
     }
 
     /// What `#[derive(Metrics)]` says.
-    pub(crate) fn take(
-        &mut self,
-        options: super::Options<'_>,
-        from_data: usize,
-    ) -> Result<(), Error> {
+    pub(crate) fn take(&mut self, options: Options<'_>, from_data: usize) -> Result<(), Error> {
         if from_data != options.labels.len() {
             let why = format!(
                 "takes {from_data} label names, got {}",
@@ -318,7 +331,7 @@ impl Desc {
 
     /// Whether a handle of this one may be one of its twin `other`: a closed label set is known by its place among all.
     pub(crate) fn has_combinations_of(&self, other: &Self) -> bool {
-        self.dense.texts().eq(other.dense.texts())
+        self.closed.texts().eq(other.closed.texts())
     }
 }
 
@@ -530,10 +543,13 @@ pub(crate) fn intern(text: &str) -> &'static str {
     text
 }
 
-type Kept<T> = LazyLock<Mutex<HashSet<&'static [T]>>>;
+type Interned<T> = LazyLock<Mutex<HashSet<&'static [T]>>>;
 
 /// A list for as long as the program runs; see [`intern`].
-fn intern_list<T: Eq + Hash + Copy + Send + 'static>(kept: &Kept<T>, list: &[T]) -> &'static [T] {
+fn intern_list<T: Eq + Hash + Copy + Send + 'static>(
+    kept: &Interned<T>,
+    list: &[T],
+) -> &'static [T] {
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(list) = kept.get(list) {
         return list;
@@ -545,8 +561,9 @@ fn intern_list<T: Eq + Hash + Copy + Send + 'static>(kept: &Kept<T>, list: &[T])
 
 /// Bounds for as long as the program runs: the hot path reads them. See [`intern`].
 fn intern_bounds(bounds: &[f64]) -> &'static [f64] {
-    static KEPT: LazyLock<Mutex<HashMap<Vec<u64>, &'static [f64]>>> = LazyLock::new(Mutex::default);
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    static INTERNED: LazyLock<Mutex<HashMap<Vec<u64>, &'static [f64]>>> =
+        LazyLock::new(Mutex::default);
+    let mut kept = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
     let bits = bounds.iter().map(|bound| bound.to_bits()).collect();
     kept.entry(bits).or_insert_with(|| Box::leak(bounds.into()))
 }

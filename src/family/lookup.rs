@@ -1,33 +1,31 @@
-//! How a label set finds its series: in the thread's own memory, in the index, or by making it.
+//! How a label set finds its series: in the thread's label cache, in the index, or by making it.
 
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering::Relaxed;
 
-use dashmap::SharedValue;
-
 use crate::error::Error;
-use crate::observe::{self, Found, Tag};
+use crate::lockfree::SeriesKey;
+use crate::observe;
 use crate::snapshot::labels;
 
-use super::super::desc::Names;
-use super::super::handle;
-use super::{Exported, Family, Series};
+use super::desc::Names;
+use super::{Exported, Family, Series, SeriesRef};
 
 impl<C: Exported> Family<C> {
-    /// The series of a label set, made if there is none; the overflow series beyond the limit.
+    /// Returns the series of a label set, making it if needed; above the limit, the overflow series.
     #[inline(always)]
-    pub(crate) fn with(&self, texts: &[&str]) -> handle::Found<'_, C> {
-        let hash = self.hash(texts);
-        let (cells, which) = match self.store.find(hash, texts) {
-            Some(found) if found.series.cells.place().tag() == found.tag => parts(&found),
+    pub(crate) fn with(&self, texts: &[&str]) -> SeriesRef<'_, C> {
+        let hash = self.index.hash(texts);
+        let (cells, key) = match self.arena.find(hash, texts) {
+            Some((series, key)) if series.cells.slot_word().generation() == key.generation() => {
+                (&series.cells, key)
+            }
             _ => self.with_index(hash, texts),
         };
-        let (tag, index) = Tag::unpack(which);
-        handle::Found {
+        SeriesRef {
             family: self,
             cells,
-            tag,
-            index,
+            key,
         }
     }
 
@@ -36,21 +34,21 @@ impl<C: Exported> Family<C> {
         self.desc.labels == Names::Fixed(&[])
     }
 
-    /// The series, and its generation and index in one word: two words come back in registers, more of them through memory,
-    /// which the way that needs none of this would have to write as well.
+    /// Looks the series up in the index. Returns two words, which fit in registers; a larger result
+    /// would be written to memory on the path of a cache hit as well.
     #[cold]
-    fn with_index(&self, hash: u64, texts: &[&str]) -> (&C, u64) {
+    fn with_index(&self, hash: u64, texts: &[&str]) -> (&C, SeriesKey) {
         if self.is_unlabelled() {
-            return (&self.first, self.only().which());
+            return (&self.first, SeriesKey::OVERFLOW);
         }
-        let Some((found, is_new)) = self.make(hash, texts) else {
-            return (&self.first, self.overflow().which());
+        let Some((series, key, is_new)) = self.find_or_make(hash, texts) else {
+            return (&self.first, self.overflow().key);
         };
-        // From its second use on: label sets that are used once do not drive others out.
+        // From the second use on, so that label sets that are used once do not evict others.
         if !is_new {
-            self.store.remember(hash, texts, found.index, found.tag);
+            self.arena.remember(hash, texts, key);
         }
-        parts(&found)
+        (&series.cells, key)
     }
 
     /// The series of a label set, if there is one.
@@ -58,26 +56,15 @@ impl<C: Exported> Family<C> {
         if self.is_unlabelled() {
             return Some(&self.first);
         }
-        if let Some(all) = self.dense.get() {
+        if let Some(all) = self.closed.get() {
             let text = self.text_of(texts);
             return all
                 .iter()
                 .find(|series| series.text.with(|own| own == text))
                 .map(|series| &series.cells);
         }
-        let found = self.look_up(self.hash(texts), texts)?;
-        Some(&found.series.cells)
-    }
-
-    #[inline(always)]
-    pub(super) fn hash(&self, texts: &[&str]) -> u64 {
-        use std::hash::{BuildHasher, Hasher};
-        let mut hasher = self.hasher.build_hasher();
-        for text in texts {
-            // It takes the length in, too.
-            hasher.write(text.as_bytes());
-        }
-        hasher.finish()
+        let index = self.look_up(self.index.hash(texts), texts)?;
+        Some(&self.series(index as usize)?.cells)
     }
 
     /// The hash of a series that was made, by its text.
@@ -93,84 +80,62 @@ impl<C: Exported> Family<C> {
                 })
                 .flatten()
                 .collect();
-            self.hash(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
+            self.index
+                .hash(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
         })
     }
 
-    pub(super) fn look_up(&self, hash: u64, texts: &[&str]) -> Option<Found<'_, Series<C>>> {
-        let hash = spread(short(hash));
-        let map = self.index();
-        let shard = map.shards()[map.determine_shard(hash as usize)].read();
-        let (_, index) = shard.get(hash, |(half, index)| {
-            *half == short(hash) && self.is(*index.get(), texts)
-        })?;
-        self.found(*index.get())
+    pub(super) fn look_up(&self, hash: u64, texts: &[&str]) -> Option<u32> {
+        self.index.find(hash, |index| self.has_values(index, texts))
     }
 
-    fn found(&self, index: u32) -> Option<Found<'_, Series<C>>> {
-        let series = self.series(index as usize)?;
-        let tag = series.cells.place().tag();
-        Some(Found { series, index, tag })
-    }
-
-    /// The series of a label set, made unless there is one, and whether it was; `None` beyond the limit, or where the
-    /// label names of the set are not valid.
-    fn make(&self, hash: u64, texts: &[&str]) -> Option<(Found<'_, Series<C>>, bool)> {
+    /// Returns the series of a label set, its key, and whether it was made now. Returns `None` above the
+    /// limit, and if the set brings label names that are not valid.
+    fn find_or_make(&self, hash: u64, texts: &[&str]) -> Option<(&Series<C>, SeriesKey, bool)> {
         if self.check_any(texts).is_err() {
-            observe::engine().stats.refused.fetch_add(1, Relaxed);
+            observe::reject();
             return None;
         }
-        // Before the lock: it takes time.
-        labels::with_text(self.pairs(texts), |text| self.make_of(hash, texts, text))
+        // The text is made before the index is locked, as that takes time.
+        let (index, is_new) = labels::with_text(self.pairs(texts), |text| {
+            let make = || self.make(texts, text);
+            let is = |index| self.is_text(index, text);
+            self.index.find_or_insert(hash, is, make)
+        })?;
+        let series = self.series(index as usize)?;
+        let key = SeriesKey::new(series.cells.slot_word().generation(), index);
+        Some((series, key, is_new))
     }
 
-    fn make_of(
-        &self,
-        hash: u64,
-        texts: &[&str],
-        text: &str,
-    ) -> Option<(Found<'_, Series<C>>, bool)> {
-        let hash = spread(short(hash));
-        let map = self.index();
-        let mut shard = map.shards()[map.determine_shard(hash as usize)].write();
-        // Where the entry is going to be: a line far from the one that tells whether it is there.
-        let place = hash as usize & (shard.buckets() - 1);
-        observe::prefetch(shard.data_end().as_ptr().wrapping_sub(place + 16), 16);
-        if let Some((_, index)) = shard.get(hash, |(half, index)| {
-            *half == short(hash) && self.is_text(*index.get(), text)
-        }) {
-            return Some((self.found(*index.get())?, false));
-        }
+    /// Makes the series of a label set, or uses a retired one again. The caller has locked the index.
+    fn make(&self, texts: &[&str], text: &str) -> Option<u32> {
         if texts.contains(&"__overflow__") && text == self.overflow_text() {
-            // That one is there already.
+            // The overflow series has these labels already.
             return None;
         }
         let limit = self.desc.limit;
         let index = if self.has_free.load(Relaxed) {
             self.population.add(limit, false)?;
-            self.used_again().unwrap_or_else(|| self.population.make())
+            self.reuse().unwrap_or_else(|| self.population.make())
         } else {
             self.population.add(limit, true)?
         };
         let series = self
-            .store
+            .arena
             .get_or_make(index as usize, || Series::new(&self.shape))?;
-        let tag = series.cells.place().tag();
         series.open(text);
-        self.store.set_live(index as usize, true);
-        let entry = (short(hash), SharedValue::new(index));
-        shard.insert(hash, entry, |(half, _)| spread(*half));
-        Some((Found { series, index, tag }, true))
+        self.arena.set_live(index as usize, true);
+        Some(index)
     }
 
-    /// A series that has ended and can be used again.
-    fn used_again(&self) -> Option<u32> {
-        let mut ended = self.ended();
-        let index = ended.free.pop().map(|Reverse(index)| index);
-        self.has_free.store(!ended.free.is_empty(), Relaxed);
-        drop(ended);
+    /// Takes a series that was retired and reclaimed.
+    fn reuse(&self) -> Option<u32> {
+        let mut retirement = self.retirement();
+        let index = retirement.free.pop().map(|Reverse(index)| index);
+        self.has_free.store(!retirement.free.is_empty(), Relaxed);
+        drop(retirement);
         if index.is_some() {
-            self.edition.fetch_add(1, Relaxed);
+            self.version.fetch_add(1, Relaxed);
         }
         index
     }
@@ -180,7 +145,7 @@ impl<C: Exported> Family<C> {
             .is_some_and(|series| series.text.with(|own| own == text))
     }
 
-    fn is(&self, index: u32, texts: &[&str]) -> bool {
+    fn has_values(&self, index: u32, texts: &[&str]) -> bool {
         self.series(index as usize)
             .is_some_and(|series| series.text.with(|text| self.has_texts(text, texts)))
     }
@@ -267,20 +232,4 @@ impl<C: Exported> Family<C> {
         self.desc
             .check_escaped(self.pairs(texts).map(|(name, _)| name))
     }
-}
-
-/// The cells of a series, and which one it is.
-#[inline(always)]
-fn parts<'a, C>(found: &Found<'a, Series<C>>) -> (&'a C, u64) {
-    (&found.series.cells, found.tag.pack(found.index))
-}
-
-/// The half of a hash that the index keeps.
-pub(super) fn short(hash: u64) -> u32 {
-    (hash >> 32) as u32
-}
-
-/// A whole hash again: `short(spread(half)) == half`, and the lower half is as good.
-pub(super) fn spread(half: u32) -> u64 {
-    u64::from(half) << 32 | u64::from(half.wrapping_mul(0x9E37_79B1))
 }

@@ -4,22 +4,21 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use crate::observe::Tag;
-use crate::observe::kept::Kept;
+use crate::lockfree::{CachedRef, Generation, SeriesKey};
 use crate::sync::{AtomicU64, Relaxed};
 
 use super::reached;
 
 /// Three parts, each of which is its own index.
-type Parts = Kept<[u32; 3], u32>;
+type Parts = CachedRef<[u32; 3], u32>;
 
 /// Another thread reads: what it gets is the part that the word says.
 fn read_aside(kept: &Arc<Parts>) -> thread::JoinHandle<Option<u32>> {
     let kept = Arc::clone(kept);
     thread::spawn(move || {
-        kept.get().map(|(part, _, index)| {
-            assert_eq!(*part, index);
-            index
+        kept.get().map(|(part, key)| {
+            assert_eq!(*part, key.index());
+            key.index()
         })
     })
 }
@@ -28,10 +27,10 @@ fn read_aside(kept: &Arc<Parts>) -> thread::JoinHandle<Option<u32>> {
 #[test]
 fn a_kept_word_has_its_part() {
     let seen = reached(3, || {
-        let kept = Arc::new(Kept::new(Arc::new([0_u32, 1, 2])));
-        kept.find(|parts| (&parts[0], Tag::FIRST, 0));
+        let kept = Arc::new(CachedRef::new(Arc::new([0_u32, 1, 2])));
+        kept.find(|parts| (&parts[0], SeriesKey::new(Generation::FIRST, 0)));
         let find = |kept: &Parts, n: usize| {
-            kept.find(|parts| (&parts[n], Tag::FIRST, n as u32));
+            kept.find(|parts| (&parts[n], SeriesKey::new(Generation::FIRST, n as u32)));
         };
         let reader = read_aside(&kept);
         let finder = {
@@ -41,9 +40,9 @@ fn a_kept_word_has_its_part() {
         find(&kept, 2);
         finder.join().unwrap();
         let seen = reader.join().unwrap();
-        let (part, _, index) = kept.get().expect("nobody is at it any more");
-        assert_eq!(*part, index);
-        assert_ne!(index, 0);
+        let (part, key) = kept.get().expect("no thread is storing a part any more");
+        assert_eq!(*part, key.index());
+        assert_ne!(key.index(), 0);
         seen
     });
     assert_eq!(seen, [None, Some(0), Some(1), Some(2)].into());
@@ -53,13 +52,16 @@ fn a_kept_word_has_its_part() {
 #[test]
 fn a_kept_word_that_has_gone_does_not_come_back() {
     let seen = reached(3, || {
-        let kept = Arc::new(Kept::new(Arc::new([0_u32, 1, 2])));
+        let kept = Arc::new(CachedRef::new(Arc::new([0_u32, 1, 2])));
         let current = Arc::new(AtomicU64::new(1));
-        kept.find(|parts| (&parts[0], Tag::FIRST, 0));
+        kept.find(|parts| (&parts[0], SeriesKey::new(Generation::FIRST, 0)));
         let find = |kept: &Parts, current: &AtomicU64| {
             kept.find(|parts| {
                 let n = current.load(Relaxed);
-                (&parts[n as usize], Tag::FIRST, n as u32)
+                (
+                    &parts[n as usize],
+                    SeriesKey::new(Generation::FIRST, n as u32),
+                )
             });
         };
         let reader = read_aside(&kept);

@@ -1,19 +1,33 @@
 //! A registry: a list of families and collectors, and the pass that turns them into a snapshot.
 
+mod collected;
+mod families;
+mod listed;
+mod self_metrics;
+#[cfg(all(test, not(miri)))]
+mod tests;
+
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::declare::{
-    Counter, DEFAULT, Gauge, Histogram, Info, List, Summary, UpDownCounter, enlist_all,
-};
 use crate::error::{Error, report};
 use crate::observe;
 use crate::snapshot::{Family, Kind, Snapshot, Source, clashing};
 
-use super::collected::{Collect, Collected};
-use super::selves::{self, LastScrape};
+pub use collected::{Collect, Collected};
+#[cfg(feature = "link-time")]
+pub use listed::LISTED;
+pub use listed::Listed;
+
+use families::Families;
+#[cfg(feature = "facade")]
+pub(crate) use families::REFUSED;
+#[cfg(test)]
+pub(crate) use families::meta;
+use listed::enlist_all;
+use self_metrics::LastScrape;
 
 /// The families of a program, or of a part of it: what a scrape sees.
 ///
@@ -37,8 +51,9 @@ pub struct Registry(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// `None`: the list that statics belong to.
-    own: Option<List>,
+    families: Families,
+    /// Whether statics belong to it.
+    is_default: bool,
     collectors: Mutex<Vec<Collector>>,
     settings: Mutex<Settings>,
 }
@@ -122,7 +137,7 @@ fn run(collector: &dyn Collect) -> Result<Vec<Family>, String> {
 /// ```
 #[must_use]
 pub fn registry() -> &'static Registry {
-    static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::of(None));
+    static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::with_settings(true));
     &REGISTRY
 }
 
@@ -132,32 +147,27 @@ impl Default for Registry {
     }
 }
 
-impl AsRef<List> for Registry {
-    fn as_ref(&self) -> &List {
-        self.list()
-    }
-}
-
 impl Registry {
     /// An empty registry of its own, without self-metrics.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(Some(List::default()))
+        Self::with_settings(false)
     }
 
-    fn of(own: Option<List>) -> Self {
+    fn with_settings(is_default: bool) -> Self {
         Self(Arc::new(Shared {
+            families: Families::default(),
+            is_default,
             settings: Mutex::new(Settings {
-                self_metrics: own.is_none(),
+                self_metrics: is_default,
                 last: LastScrape::default(),
             }),
-            own,
             collectors: Mutex::default(),
         }))
     }
 
-    fn list(&self) -> &List {
-        self.0.own.as_ref().unwrap_or(&DEFAULT)
+    pub(crate) fn families(&self) -> &Families {
+        &self.0.families
     }
 
     /// Puts `prefix` before every name; one that ends in a letter or a digit gets an underscore, so `app` is `app_`.
@@ -168,7 +178,7 @@ impl Registry {
     /// samples those of a function, and a registry that was scraped already.
     pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
         self.enlist();
-        self.list().set_prefix(prefix)
+        self.families().set_prefix(prefix)
     }
 
     /// Gives every series a label: what is known at start-up only, such as the host's name. Not those of collectors.
@@ -178,93 +188,13 @@ impl Registry {
     /// A label name outside the grammar, reserved, or used by one of the families, and a registry that was scraped
     /// already.
     pub fn constant(&self, name: &str, value: &str) -> Result<(), Error> {
-        self.list().set_constant(name, value)
+        self.families().set_constant(name, value)
     }
 
     /// Whether snapshots carry what the engine says of itself, under names that begin with `tallies_`. On in the default
     /// registry, off in others.
     pub fn self_metrics(&self, on: bool) {
         lock(&self.0.settings).self_metrics = on;
-    }
-
-    /// A counter without labels; for more, [`Counter::builder`].
-    ///
-    /// # Errors
-    ///
-    /// A name outside the grammar, or one that is taken: the message says where the first one is.
-    #[track_caller]
-    pub fn counter(&self, name: &str, help: &str) -> Result<Counter, Error> {
-        Counter::builder(name, help).register(self)
-    }
-
-    /// A gauge without labels; for more, [`Gauge::builder`].
-    ///
-    /// # Errors
-    ///
-    /// As [`counter`](Self::counter).
-    #[track_caller]
-    pub fn gauge(&self, name: &str, help: &str) -> Result<Gauge, Error> {
-        Gauge::builder(name, help).register(self)
-    }
-
-    /// An up-down counter without labels; for more, [`UpDownCounter::builder`].
-    ///
-    /// # Errors
-    ///
-    /// As [`counter`](Self::counter).
-    #[track_caller]
-    pub fn up_down_counter(&self, name: &str, help: &str) -> Result<UpDownCounter, Error> {
-        UpDownCounter::builder(name, help).register(self)
-    }
-
-    /// A histogram without labels and with the default buckets; for more, [`Histogram::builder`].
-    ///
-    /// # Errors
-    ///
-    /// As [`counter`](Self::counter).
-    #[track_caller]
-    pub fn histogram(&self, name: &str, help: &str) -> Result<Histogram, Error> {
-        Histogram::builder(name, help).register(self)
-    }
-
-    /// A summary without labels and with the default objectives; for more, [`Summary::builder`].
-    ///
-    /// # Errors
-    ///
-    /// As [`counter`](Self::counter).
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let wait = registry.summary("wait_seconds", "Time waited.")?;
-    /// wait.observe(0.25);
-    /// assert_eq!(registry.snapshot().get("wait_seconds", &[("quantile", "0.5")]), Some(0.25));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn summary(&self, name: &str, help: &str) -> Result<Summary, Error> {
-        Summary::builder(name, help).register(self)
-    }
-
-    /// What the program is, in labels that do not change; the value is 1.
-    ///
-    /// # Errors
-    ///
-    /// As [`counter`](Self::counter), and bad label names.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.info("app_info", "This program.", &[("version", "1.2.0")])?;
-    /// assert_eq!(registry.snapshot().get("app_info", &[("version", "1.2.0")]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn info(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Result<Info, Error> {
-        labels
-            .iter()
-            .fold(Info::builder(name, help), |info, (name, value)| {
-                info.constant(name, value)
-            })
-            .register(self)
     }
 
     /// A gauge whose value is asked for at scrape time.
@@ -343,11 +273,11 @@ impl Registry {
         // Statics have their names whether or not they were used.
         self.enlist();
         let mut collectors = lock(&self.0.collectors);
-        if self.list().contains(name) || collectors.iter().any(|other| other.name == name) {
+        if self.families().contains(name) || collectors.iter().any(|other| other.name == name) {
             return Err(Error::collect(name, "is there already"));
         }
         if let Some(kind) = kind {
-            self.list().reserve(name, kind, Location::caller())?;
+            self.families().reserve(name, kind, Location::caller())?;
         }
         collectors.push(Collector {
             name: name.to_owned(),
@@ -370,13 +300,13 @@ impl Registry {
             .position(|collector| collector.name == name);
         let removed = at.map(|at| collectors.remove(at));
         if removed.is_some() {
-            self.list().release(name);
+            self.families().release(name);
         }
         // Dropped without the lock: a collector's own end may come back here.
         drop(collectors);
         match removed {
             Some(_) => Ok(()),
-            None => self.list().remove(name),
+            None => self.families().remove(name),
         }
     }
 
@@ -384,7 +314,7 @@ impl Registry {
     pub fn clear(&self) {
         let mut collectors = lock(&self.0.collectors);
         // At once: what somebody adds meanwhile keeps its name.
-        self.list().clear();
+        self.families().clear();
         let removed = std::mem::take(&mut *collectors);
         // As in `remove`.
         drop(collectors);
@@ -410,14 +340,14 @@ impl Registry {
     /// ```
     pub fn start_over(&self) {
         self.enlist();
-        self.list().start_over(&observe::engine().pass());
+        self.families().start_over(&observe::engine().pass());
     }
 
     /// The names of all families and collectors, in order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.enlist();
-        let mut names = self.list().names();
+        let mut names = self.families().names();
         names.extend(lock(&self.0.collectors).iter().map(|c| c.name.clone()));
         names.sort_unstable();
         names
@@ -427,11 +357,11 @@ impl Registry {
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.enlist();
-        self.list().contains(name) || lock(&self.0.collectors).iter().any(|c| c.name == name)
+        self.families().contains(name) || lock(&self.0.collectors).iter().any(|c| c.name == name)
     }
 
     fn enlist(&self) {
-        if self.0.own.is_none() {
+        if self.0.is_default {
             enlist_all();
         }
     }
@@ -465,10 +395,16 @@ impl Registry {
             let mut pass = observe::engine().pass();
             pass.take_idle();
             snapshot.taken = SystemTime::now();
-            self.list().write(&mut pass, snapshot);
+            self.families().write(&mut pass, snapshot);
             if settings.self_metrics {
                 // These names are ours and well-formed.
-                let _ = selves::collect(self.list(), &pass, settings.last, snapshot, &mut selves);
+                let _ = self_metrics::collect(
+                    self.families(),
+                    &pass,
+                    settings.last,
+                    snapshot,
+                    &mut selves,
+                );
             }
         }
         let mut failed = None;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ahash::RandomState;
 
@@ -12,30 +12,14 @@ use crate::observe::Pass;
 use crate::snapshot::stems::Stems;
 use crate::snapshot::{self, Exposed, Kind, Meta, Snapshot, Text, labels};
 
-use super::desc::{Desc, check_label, check_name, prefixed};
-use super::family::Declared;
-
-/// Gives a family of a registry another help text and unit, and another name where that is free. Returns the name it has
-/// now.
-#[cfg(feature = "facade")]
-pub(crate) fn describe(
-    registry: &impl AsRef<List>,
-    name: &str,
-    new: &str,
-    help: &str,
-    unit: &str,
-) -> Result<Text, Error> {
-    registry.as_ref().describe(name, new, help, unit)
-}
+use crate::family::Declared;
+use crate::family::desc::{Desc, Names, check_label, check_name, prefixed};
 
 /// The families of one registry, by name.
 #[derive(Debug, Default)]
-pub struct List {
+pub(crate) struct Families {
     inner: Mutex<Inner>,
 }
-
-/// The list that statics belong to.
-pub(crate) static DEFAULT: LazyLock<List> = LazyLock::new(List::default);
 
 /// Families that were refused: a static whose name was taken.
 pub(crate) static REFUSED: AtomicU64 = AtomicU64::new(0);
@@ -71,7 +55,7 @@ struct Entry {
     empty: OnceLock<snapshot::Family>,
 }
 
-impl List {
+impl Families {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,7 +94,13 @@ impl List {
 
     /// Gives a family another help text and unit, and another name where that is free. Returns the name it has now.
     #[cfg(feature = "facade")]
-    fn describe(&self, name: &str, new: &str, help: &str, unit: &str) -> Result<Text, Error> {
+    pub(crate) fn describe(
+        &self,
+        name: &str,
+        new: &str,
+        help: &str,
+        unit: &str,
+    ) -> Result<Text, Error> {
         let mut inner = self.lock();
         let Some(entry) = inner.take(name) else {
             return Err(Error::absent(name));
@@ -289,7 +279,7 @@ impl List {
                 twin.write(pass, &mut theirs);
                 family.add(&theirs);
             }
-            if entry.desc().labels == super::desc::Names::Any && !empty.meta.constant.is_empty() {
+            if entry.desc().labels == Names::Any && !empty.meta.constant.is_empty() {
                 family.let_samples_win();
             }
             at += 1;
@@ -491,7 +481,7 @@ impl Entry {
     }
 }
 
-pub(super) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta {
+pub(crate) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta {
     let mut text = String::new();
     for (name, value) in constant {
         labels::push(&mut text, name, value);
@@ -511,29 +501,5 @@ pub(super) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta
         merge: desc.merge,
         utf8: desc.utf8,
         constant: text,
-    }
-}
-
-/// What `#[tallies::metric]` lists at link time, and `register_all!` at run time.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a metric that the default registry could list",
-    label = "not a metric",
-    note = "what stands in a `static` is a `Counter`, a `Gauge`, an `UpDownCounter`, a `Histogram`, a `Summary`, an `Info` or a `StateSet`"
-)]
-pub trait Listed: Sync {
-    /// Enlists the static, if that has not happened yet.
-    fn enlist(&self);
-}
-
-/// Every static with the attribute.
-#[cfg(feature = "link-time")]
-#[linkme::distributed_slice]
-pub static LISTED: [&'static dyn Listed];
-
-/// Enlists every static that the linker has listed.
-pub(crate) fn enlist_all() {
-    #[cfg(feature = "link-time")]
-    for metric in LISTED {
-        metric.enlist();
     }
 }

@@ -6,14 +6,14 @@
 //! the same; README says that it must not.
 
 #[cfg(not(loom))]
-pub(super) use process::{Guard, pin};
+pub(crate) use process::{Guard, pin};
 
 #[cfg(loom)]
-pub(super) use model::{Guard, are_counted, are_over, pin, with_epochs};
+pub(crate) use model::{Guard, are_counted, are_over, pin, with_epochs};
 
 /// Runs `f` once everybody has unpinned who is pinned now; any thread may run it. Unlike [`later`], in a model too: at once
 /// where nobody is pinned, else by the last one who unpins.
-pub(super) fn after_epoch(f: impl FnOnce() + Send + 'static) {
+pub(crate) fn after_epoch(f: impl FnOnce() + Send + 'static) {
     #[cfg(not(loom))]
     {
         let guard = pin();
@@ -30,7 +30,7 @@ pub(super) fn after_epoch(f: impl FnOnce() + Send + 'static) {
 /// # Safety
 ///
 /// Who pins from now on cannot reach what `f` frees; any thread may run it.
-pub(super) unsafe fn later(f: impl FnOnce()) {
+pub(crate) unsafe fn later(f: impl FnOnce()) {
     #[cfg(not(loom))]
     // SAFETY: by the caller's word.
     unsafe {
@@ -47,7 +47,7 @@ pub(super) unsafe fn later(f: impl FnOnce()) {
 /// # Safety
 ///
 /// As for [`later`].
-pub(super) unsafe fn soon(f: impl FnOnce()) {
+pub(crate) unsafe fn soon(f: impl FnOnce()) {
     // SAFETY: by the caller's word.
     unsafe { later(f) };
     #[cfg(not(loom))]

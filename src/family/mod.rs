@@ -4,9 +4,15 @@
 //! [`Store`], then in the shared index (a sharded hash map, whose locks no scrape ever takes). A retired
 //! series folds into the overflow series and is used again within the family, one generation later.
 
-mod ending;
-mod finding;
+mod constants;
+pub(crate) mod desc;
+mod index;
+pub(crate) mod label;
+mod lookup;
 mod population;
+mod retire;
+mod scrape;
+mod series_ref;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,17 +20,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use ahash::RandomState;
-use dashmap::DashMap;
-
 use crate::error::{Error, report};
-use crate::observe::{self, BATCH, Cells, Exemplars, Pass, SharedText, Store, Tag};
+use crate::lockfree::{CachedArena, Exemplars, Generation, SeriesKey, SharedText};
+use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
 
-use super::desc::Desc;
-use super::exemplar::Rewritten;
-use super::handle::Found;
+use desc::Desc;
+use index::Index;
 use population::Population;
+pub(crate) use series_ref::SeriesRef;
 
 /// What a kind of cells adds to [`Cells`] so that a scrape can write it.
 pub(crate) trait Exported: Cells {
@@ -45,9 +49,9 @@ pub(crate) trait Exported: Cells {
     /// A number that changes when the series does.
     fn fingerprint(total: &Self::Total) -> u64;
     /// Takes away what the overflow series held when the family was cleared.
-    fn less(total: &mut Self::Total, baseline: &Self::Total);
+    fn subtract(total: &mut Self::Total, baseline: &Self::Total);
     /// What is a sum of floats, if anything is.
-    fn float(_total: &mut Self::Total) -> Option<&mut f64> {
+    fn float_sum(_total: &mut Self::Total) -> Option<&mut f64> {
         None
     }
     /// Whether retired series add up in the overflow series.
@@ -67,28 +71,26 @@ pub(crate) struct Family<C: Exported> {
     pub(crate) shape: C::Shape,
     /// The series without labels; of a labelled family the overflow series.
     pub(crate) first: C,
-    hasher: RandomState,
-    /// Half the hash and the index of every series; what to compare is in the series.
-    index: OnceLock<DashMap<u32, u32, RandomState>>,
-    store: Store<Series<C>>,
+    index: Index,
+    arena: CachedArena<Series<C>>,
     /// Every combination of closed label sets, made with the first one.
-    dense: OnceLock<Box<[Series<C>]>>,
+    closed: OnceLock<Box<[Series<C>]>>,
     /// The slot of the first of them, where they lie in a row; made with the first update.
     row: OnceLock<Option<u64>>,
     population: Population,
     /// Moves on when a series is retired or used again: label texts of a snapshot then have to be copied anew.
-    edition: AtomicU64,
+    version: AtomicU64,
     /// Whether there is an overflow series to export.
     overflowed: AtomicBool,
     /// Whether the limit was said to be reached.
-    said: AtomicBool,
+    warned_full: AtomicBool,
     /// Since when the series without labels, or the overflow series, counts: milliseconds since the epoch of Unix.
     created: AtomicU64,
     /// The sign of the infinity that was observed: 1 for plus, 2 for minus.
     infinity: AtomicU32,
     /// Whether `ended` has a series to use again.
     has_free: AtomicBool,
-    ended: Mutex<Ended<C::Total>>,
+    retirement: Mutex<Retirement<C::Total>>,
     alone: Mutex<()>,
     /// Made with the first one.
     exemplars: OnceLock<Box<Exemplars>>,
@@ -96,18 +98,18 @@ pub(crate) struct Family<C: Exported> {
 
 /// Series that were retired, and what expiry remembers.
 #[derive(Debug)]
-struct Ended<T> {
+struct Retirement<T> {
     retired: Vec<Retired>,
     /// How many of them are worth a walk over all: twice those that the last one left.
-    worth_a_walk: usize,
+    sweep_threshold: usize,
     /// Series that can be used again; the first ones first, so that those that live stay close together.
     free: BinaryHeap<Reverse<u32>>,
     /// Per series what was last seen, and since when.
     idle: Vec<(u64, Option<Instant>)>,
     /// What the overflow series held when the family was last cleared.
-    forgotten: Option<T>,
+    cleared: Option<T>,
     /// The overflow series' sum of floats, as last exported.
-    float: f64,
+    exported_sum: f64,
     /// Memory that scrapes use again.
     totals: Vec<T>,
 }
@@ -160,30 +162,28 @@ impl<C: Exported> Series<C> {
 impl<C: Exported> Family<C> {
     pub(crate) fn new(desc: Desc) -> Self {
         let shape = C::shape(&desc);
-        let hasher = RandomState::new();
         Self {
             desc,
             first: C::new(&shape),
             shape,
-            index: OnceLock::new(),
-            hasher,
-            store: Store::new(),
+            index: Index::new(),
+            arena: CachedArena::new(),
             has_free: AtomicBool::new(false),
-            dense: OnceLock::new(),
+            closed: OnceLock::new(),
             row: OnceLock::new(),
             population: Population::default(),
-            edition: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             overflowed: AtomicBool::new(false),
-            said: AtomicBool::new(false),
+            warned_full: AtomicBool::new(false),
             infinity: AtomicU32::new(0),
             created: AtomicU64::new(crate::clock::millis()),
-            ended: Mutex::new(Ended {
+            retirement: Mutex::new(Retirement {
                 retired: Vec::new(),
-                worth_a_walk: 0,
+                sweep_threshold: 0,
                 free: BinaryHeap::new(),
                 idle: Vec::new(),
-                forgotten: None,
-                float: 0.0,
+                cleared: None,
+                exported_sum: 0.0,
                 totals: Vec::new(),
             }),
             alone: Mutex::new(()),
@@ -191,30 +191,24 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    fn index(&self) -> &DashMap<u32, u32, RandomState> {
-        self.index
-            .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), 8))
-    }
-
     /// The series of a closed label set. Who updates it calls [`row`](Self::row) before, whatever its declaration says: a
     /// series that has a slot is in no row any more.
     #[inline]
-    pub(crate) fn dense(
+    pub(crate) fn closed(
         &self,
         count: usize,
         index: usize,
         texts: fn(usize) -> Vec<&'static str>,
-    ) -> Found<'_, C> {
-        let all = match self.dense.get() {
+    ) -> SeriesRef<'_, C> {
+        let all = match self.closed.get() {
             Some(all) => all,
-            None => self.make_dense(count, texts),
+            None => self.make_closed(count, texts),
         };
         match all.get(index) {
-            Some(series) => Found {
+            Some(series) => SeriesRef {
                 family: self,
                 cells: &series.cells,
-                tag: Tag::FIRST,
-                index: index as u32,
+                key: SeriesKey::new(Generation::FIRST, index as u32),
             },
             None => self.overflow(),
         }
@@ -223,22 +217,22 @@ impl<C: Exported> Family<C> {
     /// The slot of the first combination of a closed label set, if they lie in a row; they do unless they are many.
     pub(crate) fn row(&self, count: usize, texts: fn(usize) -> Vec<&'static str>) -> Option<u64> {
         *self.row.get_or_init(|| {
-            let places = self.make_dense(count, texts).iter();
+            let places = self.make_closed(count, texts).iter();
             observe::promote_row(
                 observe::engine(),
-                places.map(|series| series.cells.place()),
+                places.map(|series| series.cells.slot_word()),
                 C::cells(&self.desc),
             )
         })
     }
 
     #[cold]
-    pub(crate) fn make_dense(
+    pub(crate) fn make_closed(
         &self,
         count: usize,
         texts: fn(usize) -> Vec<&'static str>,
     ) -> &[Series<C>] {
-        self.dense.get_or_init(|| {
+        self.closed.get_or_init(|| {
             (0..count)
                 .map(|i| {
                     let series = Series::new(&self.shape);
@@ -250,12 +244,11 @@ impl<C: Exported> Family<C> {
     }
 
     /// The series without labels.
-    pub(crate) fn only(&self) -> Found<'_, C> {
-        Found {
+    pub(crate) fn only(&self) -> SeriesRef<'_, C> {
+        SeriesRef {
             family: self,
             cells: &self.first,
-            tag: Tag::FIRST,
-            index: u32::MAX,
+            key: SeriesKey::OVERFLOW,
         }
     }
 
@@ -280,15 +273,15 @@ impl<C: Exported> Family<C> {
         } else {
             "has observed an infinity of the other sign: with both its sum would be NaN"
         };
-        observe::refuse();
+        observe::reject();
         Err(Error::update(&self.desc.name, value, why))
     }
 
     /// Where updates land that have no series of their own.
-    pub(crate) fn overflow(&self) -> Found<'_, C> {
+    pub(crate) fn overflow(&self) -> SeriesRef<'_, C> {
         observe::engine().stats.overflowed.fetch_add(1, Relaxed);
         self.overflowed.store(true, Relaxed);
-        if self.is_full() && !self.said.swap(true, Relaxed) {
+        if self.is_full() && !self.warned_full.swap(true, Relaxed) {
             report(&Error::overflow(&self.desc.name, self.desc.limit));
         }
         self.only()
@@ -296,11 +289,13 @@ impl<C: Exported> Family<C> {
 
     #[inline]
     fn series(&self, index: usize) -> Option<&Series<C>> {
-        self.store.get(index)
+        self.arena.get(index)
     }
 
-    fn ended(&self) -> MutexGuard<'_, Ended<C::Total>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    fn retirement(&self) -> MutexGuard<'_, Retirement<C::Total>> {
+        self.retirement
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> impl Iterator<Item = (u32, &Series<C>)> {
@@ -321,7 +316,7 @@ impl<C: Exported> Family<C> {
     pub(crate) fn total(&self, cells: &C) -> C::Total {
         let mut pass = observe::engine().pass();
         let mut total = C::Total::default();
-        cells.read(&mut pass, cells.place().slot(), &mut total);
+        cells.read(&mut pass, cells.slot_word().slot(), &mut total);
         total
     }
 
@@ -333,8 +328,8 @@ impl<C: Exported> Family<C> {
             read(&self.first, &mut pass, &mut total);
             return vec![(Vec::new(), total)];
         }
-        let dense = self.dense.get().map_or(&[][..], |all| all);
-        dense
+        let closed = self.closed.get().map_or(&[][..], |all| all);
+        closed
             .iter()
             .chain(self.all().map(|(_, series)| series))
             .filter(|series| series.is_live())
@@ -351,115 +346,9 @@ impl<C: Exported> Family<C> {
             .collect()
     }
 
-    /// Writes every series into `out`, which has the shape of this family.
-    pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
-        let edition = self.edition.load(Relaxed);
-        let mut exemplars = Rewritten::from(std::mem::take(&mut out.exemplars));
-        out.begin((self.store.id(), edition));
-        self.fold_idle(pass, std::iter::once(&self.first));
-        let mut total = C::Total::default();
-        if let Some(all) = self.dense.get() {
-            self.fold_idle(pass, all.iter().map(|series| &series.cells));
-            for (i, series) in all.iter().enumerate() {
-                read(&series.cells, pass, &mut total);
-                out.texts.put(i, i as u32, |out| series.copy_text(out));
-                C::write(&total, &mut out.values);
-                self.write_exemplars(i as u32, i, &mut exemplars);
-            }
-        } else if self.is_unlabelled() {
-            read(&self.first, pass, &mut total);
-            out.texts.put(0, 0, |_| self.created.load(Relaxed));
-            C::write(&total, &mut out.values);
-            self.write_exemplars(u32::MAX, 0, &mut exemplars);
-            out.exemplars = exemplars.done();
-            return;
-        }
-        let mut i = out.len();
-        let made = self.population.made();
-        let mut totals = std::mem::take(&mut self.ended().totals);
-        totals.resize_with(BATCH.min(made), C::Total::default);
-        for (first, chunk) in self.store.chunks(made) {
-            // All of a chunk that has ended is passed over at once, else 64 series at a time.
-            if !chunk.has_live() {
-                continue;
-            }
-            for (first, batch, live) in chunk.batches(first) {
-                if !live {
-                    continue;
-                }
-                observe::prefetch(batch.as_ptr_range().end, BATCH);
-                self.fold_idle(pass, batch.iter().map(|series| &series.cells));
-                C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
-                let totals = &totals[..batch.len()];
-                if self.desc.expire_after.is_none() && out.texts.has(i, first, batch.len()) {
-                    // In the same edition: what was live is live.
-                    C::write_all(totals, &mut out.values);
-                    if self.exemplars.get().is_some() {
-                        for (index, at) in (first..).zip(i..i + batch.len()) {
-                            self.write_exemplars(index, at, &mut exemplars);
-                        }
-                    }
-                    i += batch.len();
-                    continue;
-                }
-                for ((index, series), total) in (first..).zip(batch).zip(totals) {
-                    if !series.is_live()
-                        || self.has_expired(index, total) && self.expire(pass, index)
-                    {
-                        continue;
-                    }
-                    out.texts.put(i, index, |out| series.copy_text(out));
-                    C::write(total, &mut out.values);
-                    self.write_exemplars(index, i, &mut exemplars);
-                    i += 1;
-                }
-            }
-        }
-        self.ended().totals = totals;
-        self.settle(pass);
-        if self.overflowed.load(Relaxed) {
-            let mut overflow = self.read_overflow(pass);
-            let mut ended = self.ended();
-            if let Some(forgotten) = &ended.forgotten {
-                C::less(&mut overflow, forgotten);
-            }
-            if let Some(float) = C::float(&mut overflow) {
-                ended.steady(float);
-            }
-            drop(ended);
-            out.texts.put(i, u32::MAX, |text| {
-                text.push_str(&self.overflow_text());
-                self.created.load(Relaxed)
-            });
-            C::write(&overflow, &mut out.values);
-            self.write_exemplars(u32::MAX, i, &mut exemplars);
-            i += 1;
-        }
-        out.texts.truncate(i);
-        out.exemplars = exemplars.done();
-    }
-
-    /// Moves what threads that are gone have counted to the shared cells of these series.
-    #[inline]
-    fn fold_idle<'a>(&self, pass: &mut Pass<'_>, series: impl Iterator<Item = &'a C>) {
-        if pass.has_idle() {
-            series.for_each(|series| observe::fold_idle(pass, &self.shape, series));
-        }
-    }
-
     /// The exemplars of its series.
     pub(crate) fn exemplars(&self) -> &Exemplars {
         self.exemplars.get_or_init(Box::default)
-    }
-
-    /// Writes those of a series, which is the `at`th of `out`.
-    #[inline]
-    fn write_exemplars(&self, index: u32, at: usize, out: &mut Rewritten) {
-        if let Some(exemplars) = self.exemplars.get() {
-            exemplars.read(index, |bucket, exemplar| {
-                out.push(at as u32, bucket, exemplar);
-            });
-        }
     }
 
     /// Whether there is no room for another series.
@@ -469,7 +358,7 @@ impl<C: Exported> Family<C> {
 
     /// The number of series, without the overflow series.
     pub(crate) fn len(&self) -> usize {
-        self.dense
+        self.closed
             .get()
             .map_or_else(|| self.population.live(), |all| all.len())
     }
@@ -478,17 +367,17 @@ impl<C: Exported> Family<C> {
 /// Reads one series into a total whose memory is used again.
 fn read<C: Exported>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
     C::reset(total);
-    cells.read(pass, cells.place().slot(), total);
+    cells.read(pass, cells.slot_word().slot(), total);
 }
 
 impl<C: Exported> Drop for Family<C> {
     fn drop(&mut self) {
-        let retired = std::mem::take(&mut self.ended().retired);
-        let dense = self.dense.get().map_or(&[][..], |all| all);
+        let retired = std::mem::take(&mut self.retirement().retired);
+        let closed = self.closed.get().map_or(&[][..], |all| all);
         let live = std::iter::once(&self.first)
-            .chain(dense.iter().map(|series| &series.cells))
+            .chain(closed.iter().map(|series| &series.cells))
             .chain(self.all().map(|(_, series)| &series.cells))
-            .filter_map(|cells| cells.place().slot());
+            .filter_map(|cells| cells.slot_word().slot());
         // Nobody updates any more: handles borrow the family.
         let engine = observe::engine();
         engine.abandon::<C>(&self.shape, false, live);

@@ -1,17 +1,13 @@
 //! What ends series: they are removed, forgotten, or expire; and are used again when nobody can be updating them.
 
 use std::cmp::Reverse;
-use std::ops::DerefMut;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
-use dashmap::SharedValue;
-use hashbrown::raw::RawTable;
-
+use crate::lockfree::OVERFLOW;
 use crate::observe::{self, Pass};
 
-use super::finding::{short, spread};
-use super::{Ended, Exported, Family, Retired, read};
+use super::{Exported, Family, Retired, Retirement, read};
 
 impl<C: Exported> Family<C> {
     /// Retires the series of a label set; what it counted stays in the family's sum. Waits for a pass that is running.
@@ -19,17 +15,17 @@ impl<C: Exported> Family<C> {
         if self.is_unlabelled() {
             return false;
         }
-        let hash = self.hash(texts);
+        let hash = self.index.hash(texts);
         let mut pass = observe::engine().pass();
-        let Some(found) = self.look_up(hash, texts) else {
+        let Some(index) = self.look_up(hash, texts) else {
             return false;
         };
-        self.retire(&mut pass, found.index, false);
-        let ended = self.ended();
-        let worth_a_walk = ended.retired.len() >= ended.worth_a_walk;
-        drop(ended);
-        if worth_a_walk {
-            self.settle(&mut pass);
+        self.retire(&mut pass, index, false);
+        let retirement = self.retirement();
+        let sweep_threshold = retirement.retired.len() >= retirement.sweep_threshold;
+        drop(retirement);
+        if sweep_threshold {
+            self.reclaim_retired(&mut pass);
         }
         true
     }
@@ -40,22 +36,22 @@ impl<C: Exported> Family<C> {
         let unwanted: Vec<_> = self
             .all()
             .filter_map(|(index, series)| {
-                let tag = series.cells.place().tag();
+                let generation = series.cells.slot_word().generation();
                 // One look: between two of them it may end, and be used again.
                 let text = series
                     .text
                     .get(|text| text.map(|(text, _)| text.to_owned()))?;
-                Some((index, tag, text))
+                Some((index, generation, text))
             })
             .filter(|(_, _, text)| !keep(text))
             .collect();
         let forget = forget && C::FORGETS;
         let mut pass = observe::engine().pass();
         let mut gone = 0;
-        for (index, tag, _) in unwanted {
-            let still = self
-                .series(index as usize)
-                .is_some_and(|series| series.is_live() && series.cells.place().tag() == tag);
+        for (index, generation, _) in unwanted {
+            let still = self.series(index as usize).is_some_and(|series| {
+                series.is_live() && series.cells.slot_word().generation() == generation
+            });
             if still {
                 gone += usize::from(self.retire(&mut pass, index, forget));
             }
@@ -64,44 +60,44 @@ impl<C: Exported> Family<C> {
             let mut held = C::Total::default();
             read(&self.first, &mut pass, &mut held);
             self.created.store(crate::clock::millis(), Relaxed);
-            self.edition.fetch_add(1, Relaxed);
+            self.version.fetch_add(1, Relaxed);
             if let Some(exemplars) = self.exemplars.get() {
-                exemplars.clear(u32::MAX);
+                exemplars.clear(OVERFLOW);
             }
-            let mut ended = self.ended();
-            ended.forgotten = Some(held);
-            ended.float = 0.0;
-            for retired in &mut ended.retired {
+            let mut retirement = self.retirement();
+            retirement.cleared = Some(held);
+            retirement.exported_sum = 0.0;
+            for retired in &mut retirement.retired {
                 retired.forget = true;
             }
             if !C::FOLDS {
                 self.overflowed.store(false, Relaxed);
             }
         }
-        self.settle(&mut pass);
+        self.reclaim_retired(&mut pass);
         gone
     }
 
     /// Every series at zero again, in a process that has but one thread.
     pub(crate) fn start_over(&self, pass: &Pass<'_>) {
-        let dense = self.dense.get().map_or(&[][..], |all| all);
+        let dense = self.closed.get().map_or(&[][..], |all| all);
         std::iter::once(&self.first)
             .chain(dense.iter().map(|series| &series.cells))
             .chain(self.all().map(|(_, series)| &series.cells))
             .for_each(|cells| observe::start_over(pass, &self.shape, cells, None));
-        let mut ended = self.ended();
-        for retired in &ended.retired {
+        let mut retirement = self.retirement();
+        for retired in &retirement.retired {
             if let Some(series) = self.series(retired.index as usize) {
                 observe::start_over(pass, &self.shape, &series.cells, Some(retired.what));
             }
         }
-        ended.idle.clear();
-        ended.forgotten = None;
-        ended.float = 0.0;
+        retirement.idle.clear();
+        retirement.cleared = None;
+        retirement.exported_sum = 0.0;
         if let Some(exemplars) = self.exemplars.get() {
             let count = self.population.made().max(dense.len()) as u32;
             (0..count)
-                .chain([u32::MAX])
+                .chain([OVERFLOW])
                 .for_each(|index| exemplars.clear(index));
         }
         self.infinity.store(0, Relaxed);
@@ -113,7 +109,7 @@ impl<C: Exported> Family<C> {
             series.open(&text);
         }
         self.created.store(crate::clock::millis(), Relaxed);
-        self.edition.fetch_add(1, Relaxed);
+        self.version.fetch_add(1, Relaxed);
     }
 
     /// Makes one change after another, for who looks first and then retires.
@@ -122,68 +118,55 @@ impl<C: Exported> Family<C> {
         f()
     }
 
-    /// Takes a series out of the index and makes its handles stale. Waits for nobody but who makes a series just now.
+    /// Removes a series from the index and makes its handles stale. Waits for threads that make a series now.
     fn retire(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
-        let hash = spread(short(self.hash_of(index)));
-        let map = self.index();
-        let shard = map.shards()[map.determine_shard(hash as usize)].write();
-        self.retire_in(pass, shard, hash, index, forget)
+        self.index.remove(self.hash_of(index), index);
+        self.retire_removed(pass, index, forget)
     }
 
-    /// As [`retire`](Self::retire), in a scrape: where somebody makes a series just now, it is left for the next one.
+    /// As [`retire`](Self::retire), in a scrape: if another thread makes a series now, a later scrape retires this one.
     pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
-        let hash = spread(short(self.hash_of(index)));
-        let map = self.index();
-        let shard = map.shards()[map.determine_shard(hash as usize)].try_write();
-        shard.is_some_and(|shard| self.retire_in(pass, shard, hash, index, false))
+        self.index.try_remove(self.hash_of(index), index) && self.retire_removed(pass, index, false)
     }
 
-    fn retire_in(
-        &self,
-        pass: &mut Pass<'_>,
-        mut shard: impl DerefMut<Target = RawTable<(u32, SharedValue<u32>)>>,
-        hash: u64,
-        index: u32,
-        forget: bool,
-    ) -> bool {
+    /// Retires a series that is no longer in the index.
+    fn retire_removed(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
         let Some(series) = self.series(index as usize) else {
             return false;
         };
-        shard.remove_entry(hash, |(_, other)| *other.get() == index);
-        drop(shard);
         series.text.clear();
-        self.store.set_live(index as usize, false);
-        let what = pass.retire(series.cells.place());
+        self.arena.set_live(index as usize, false);
+        let what = pass.retire(series.cells.slot_word());
         let forget = forget || !C::FOLDS;
         if !forget {
             self.overflowed.store(true, Relaxed);
         }
-        let mut ended = self.ended();
-        ended.retired.push(Retired {
+        let mut retirement = self.retirement();
+        retirement.retired.push(Retired {
             index,
             what,
             forget,
         });
-        if let Some(idle) = ended.idle.get_mut(index as usize) {
+        if let Some(idle) = retirement.idle.get_mut(index as usize) {
             *idle = (0, None);
         }
-        drop(ended);
+        drop(retirement);
         self.population.end();
-        self.edition.fetch_add(1, Relaxed);
+        self.version.fetch_add(1, Relaxed);
         true
     }
 
     /// Folds retired series into the overflow series where no thread can be updating them any more.
-    pub(super) fn settle(&self, pass: &mut Pass<'_>) {
+    pub(super) fn reclaim_retired(&self, pass: &mut Pass<'_>) {
         // Not under the lock: a thread that makes a series asks it for one to use again.
         let retired = {
-            let mut ended = self.ended();
-            let mut retired = ended.retired.iter();
+            let mut retirement = self.retirement();
+            let mut retired = retirement.retired.iter();
             if !retired.any(|retired| pass.is_safe(retired.what)) {
-                ended.worth_a_walk = 2 * ended.retired.len();
+                retirement.sweep_threshold = 2 * retirement.retired.len();
                 return;
             }
-            std::mem::take(&mut ended.retired)
+            std::mem::take(&mut retirement.retired)
         };
         let (mut waiting, mut free) = (Vec::new(), Vec::new());
         for retired in retired {
@@ -201,17 +184,17 @@ impl<C: Exported> Family<C> {
             }
         }
         pass.let_go();
-        let mut ended = self.ended();
-        ended.worth_a_walk = 2 * waiting.len();
-        ended.retired = waiting;
-        ended.free.extend(free);
-        self.has_free.store(!ended.free.is_empty(), Relaxed);
+        let mut retirement = self.retirement();
+        retirement.sweep_threshold = 2 * waiting.len();
+        retirement.retired = waiting;
+        retirement.free.extend(free);
+        self.has_free.store(!retirement.free.is_empty(), Relaxed);
     }
 
     /// Reads the overflow series and what is retired into it, so that the family's sum never drops.
     pub(super) fn read_overflow(&self, pass: &mut Pass<'_>) -> C::Total {
         let retired: Vec<_> = self
-            .ended()
+            .retirement()
             .retired
             .iter()
             .filter(|retired| !retired.forget)
@@ -232,12 +215,12 @@ impl<C: Exported> Family<C> {
         };
         let now = crate::clock::now();
         let seen = C::fingerprint(total);
-        let mut ended = self.ended();
+        let mut retirement = self.retirement();
         let index = index as usize;
-        if ended.idle.len() <= index {
-            ended.idle.resize(index + 1, (0, None));
+        if retirement.idle.len() <= index {
+            retirement.idle.resize(index + 1, (0, None));
         }
-        let (last, since) = &mut ended.idle[index];
+        let (last, since) = &mut retirement.idle[index];
         let since_when = match since {
             Some(since) if *last == seen => *since,
             _ => {
@@ -253,15 +236,15 @@ impl<C: Exported> Family<C> {
 /// By how much a sum of floats may differ from itself in another order: that of ten million terms of one sign.
 const REORDERED: f64 = 1e-9;
 
-impl<T> Ended<T> {
+impl<T> Retirement<T> {
     /// Leaves the overflow series' sum of floats where it was, if it went back by rounding: folding adds up in another
     /// order, and to who reads it an ulp less is a restart.
     pub(super) fn steady(&mut self, float: &mut f64) {
-        let back = self.float - *float;
-        if back > 0.0 && back <= self.float * REORDERED {
-            *float = self.float;
+        let back = self.exported_sum - *float;
+        if back > 0.0 && back <= self.exported_sum * REORDERED {
+            *float = self.exported_sum;
         }
-        self.float = *float;
+        self.exported_sum = *float;
     }
 }
 
@@ -269,14 +252,14 @@ impl<T> Ended<T> {
 mod tests {
     use std::time::Duration;
 
-    use crate::declare::desc::{Desc, Names};
+    use crate::family::desc::{Desc, Names};
     use crate::observe::Tally;
     use crate::snapshot::{self, Kind};
 
     use super::*;
 
     fn scraped(family: &Family<Tally<u64>>) -> Vec<(String, f64)> {
-        let meta = super::super::super::list::meta(&family.desc, "", &[]);
+        let meta = crate::registry::meta(&family.desc, "", &[]);
         let mut out = snapshot::Family::new(meta, <Tally<u64>>::values(&family.desc, &()));
         family.write(&mut observe::engine().pass(), &mut out);
         out.series()
@@ -297,7 +280,7 @@ mod tests {
             observe::thread(|thread| {
                 handle
                     .cells
-                    .add_cold(observe::engine(), thread, handle.tag, 1, false)
+                    .add_cold(observe::engine(), thread, handle.generation(), 1, false)
             })
         };
         add("idle");

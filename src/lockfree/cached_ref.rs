@@ -14,22 +14,22 @@ use std::sync::Arc;
 
 use crate::sync::{Acquire, AtomicPtr, AtomicU64, Relaxed, Release};
 
-use super::slot::Tag;
+use super::series_key::SeriesKey;
 
 /// Somebody is storing another place. No word is that large: it has a generation and an index.
-const TAKEN: u64 = u64::MAX;
+const LOCKED: u64 = u64::MAX;
 const NOTHING: u64 = u64::MAX - 1;
 
 /// A part of a shared owner, and which one. See the module's text.
 #[derive(Debug)]
-pub struct Kept<O, P> {
+pub struct CachedRef<O, P> {
     owner: Arc<O>,
     word: AtomicU64,
     part: AtomicPtr<P>,
     _part: PhantomData<Arc<P>>,
 }
 
-impl<O, P> Kept<O, P> {
+impl<O, P> CachedRef<O, P> {
     /// Nothing is found yet.
     #[must_use]
     pub fn new(owner: Arc<O>) -> Self {
@@ -54,7 +54,7 @@ impl<O, P> Kept<O, P> {
 
     /// What was last found; nothing while another thread is at it.
     #[inline]
-    pub fn get(&self) -> Option<(&P, Tag, u32)> {
+    pub fn get(&self) -> Option<(&P, SeriesKey)> {
         // Acquire: pairs with the Release of the word in `find`; who sees it sees its pointer, or a later one.
         let word = self.word.load(Acquire);
         // Acquire: pairs with the Release of the pointer in `find`; who sees a later one sees that the word was taken away.
@@ -62,24 +62,23 @@ impl<O, P> Kept<O, P> {
         if word >= NOTHING || self.word.load(Relaxed) != word {
             return None;
         }
-        let (tag, index) = Tag::unpack(word);
         // SAFETY: the pointer of this word (K1), of what lives as long as the owner (K2).
-        Some((unsafe { &*part }, tag, index))
+        Some((unsafe { &*part }, SeriesKey::of_word(word)))
     }
 
     /// Finds it anew, and keeps what it finds; not where the index is `u32::MAX`, which says that the part is another's.
-    pub fn find(&self, find: impl for<'o> FnOnce(&'o O) -> (&'o P, Tag, u32)) -> (&P, Tag, u32) {
+    pub fn find(&self, find: impl for<'o> FnOnce(&'o O) -> (&'o P, SeriesKey)) -> (&P, SeriesKey) {
         // Acquire: pairs with the Release of the word below; what had ended for its finder has ended for ours.
         let old = self.word.load(Acquire);
-        let (part, tag, index) = find(&self.owner);
+        let (part, key) = find(&self.owner);
         // Acquire: pairs with the Release of the last word; its pointer was stored before ours.
-        let take = || self.word.compare_exchange(old, TAKEN, Acquire, Relaxed);
-        if index != u32::MAX && old != TAKEN && take().is_ok() {
+        let take = || self.word.compare_exchange(old, LOCKED, Acquire, Relaxed);
+        if !key.is_overflow() && old != LOCKED && take().is_ok() {
             // Release: carries that the word is taken to who sees the pointer.
             self.part.store(from_ref(part).cast_mut(), Release);
             // Release: carries the pointer, and what its finder saw of the part, to who sees the word.
-            self.word.store(tag.pack(index), Release);
+            self.word.store(key.word(), Release);
         }
-        (part, tag, index)
+        (part, key)
     }
 }

@@ -25,7 +25,7 @@ type Spot = OnceLock<Box<[Last]>>;
 
 impl Exemplars {
     /// Makes `exemplar` the last one of a bucket, of `buckets`, of a series; `u32::MAX` is the first of all, see
-    /// [`Found`](super::Found).
+    /// [`OVERFLOW`](super::OVERFLOW).
     ///
     /// Not done unless `still` holds: a series that ends meanwhile may be another's before long, but not while this thread
     /// has pinned the epoch.

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use ahash::RandomState;
 
-use crate::declare::{check_bounds, check_label, check_name};
 use crate::error::Error;
+use crate::family::desc::{check_bounds, check_label, check_name};
 use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Numbers, Text, Values, labels};
 
 /// Computes families when somebody scrapes.

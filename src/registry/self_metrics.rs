@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::declare::{List, REFUSED};
 use crate::error::Error;
 use crate::observe::{self, Pass};
 use crate::snapshot::Snapshot;
 
 use super::collected::Collected;
+use super::families::{Families, REFUSED};
 
 /// The last scrape of a registry.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,14 +18,14 @@ pub(super) struct LastScrape {
 
 /// Writes the self-metrics.
 pub(super) fn collect(
-    list: &List,
+    families: &Families,
     pass: &Pass<'_>,
     last: LastScrape,
     snapshot: &Snapshot,
     out: &mut Collected,
 ) -> Result<(), Error> {
     let stats = &observe::engine().stats;
-    let (families, series) = list.size();
+    let (families, series) = families.size();
     let (shards, cells) = pass.shards();
     let mut gauge = |name, help, value: f64| out.gauge(name, help, &[], value);
     gauge(
@@ -58,7 +58,7 @@ pub(super) fn collect(
         "How long the last snapshot took.",
         last.seconds,
     )?;
-    let (used, limit) = observe::engine().summary_memory();
+    let (used, limit) = observe::stream_budget().bytes();
     gauge(
         "tallies_stream_bytes",
         "Memory of all summaries' streams.",
@@ -72,7 +72,7 @@ pub(super) fn collect(
     gauge(
         "tallies_stream_mode",
         "What the limit asks of streams now: 0 nothing, 1 small buffers, 2 no more streams, so that new threads share.",
-        f64::from(observe::engine().summary_mode()),
+        f64::from(observe::stream_budget().mode()),
     )?;
     gauge(
         "tallies_degraded_series",

@@ -11,7 +11,7 @@ use crate::sync::{AcqRel, Acquire, AtomicPtr, Relaxed, Release, owner_load_ptr};
 use super::epoch::{Guard, later};
 
 /// What can be published.
-pub(super) trait Free {
+pub(crate) trait Free {
     /// Gives its memory back.
     ///
     /// # Safety
@@ -22,37 +22,37 @@ pub(super) trait Free {
 
 /// See the module's text.
 #[derive(Debug)]
-pub(super) struct Published<T: Free>(AtomicPtr<T>);
+pub(crate) struct Published<T: Free>(AtomicPtr<T>);
 
 impl<T: Free> Published<T> {
     /// Nothing yet.
-    pub(super) fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self(AtomicPtr::new(null_mut()))
     }
 
     /// Whether there is something now.
     #[inline]
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         !self.0.load(Relaxed).is_null()
     }
 
     /// What is there now, for as long as the epoch is pinned.
     #[inline]
-    pub(super) fn get(&self, _pinned: &Guard) -> Option<NonNull<T>> {
+    pub(crate) fn get(&self, _pinned: &Guard) -> Option<NonNull<T>> {
         // Acquire: pairs with the Release in `put` and in `replace`; it is seen as it was made (P1).
         NonNull::new(self.0.load(Acquire))
     }
 
     /// Publishes `fresh`, which is the caller's alone, where nothing is. Were something there, or did two threads do it at
     /// once, all but the last would be leaked.
-    pub(super) fn put(&self, fresh: NonNull<T>) {
+    pub(crate) fn put(&self, fresh: NonNull<T>) {
         debug_assert!(!self.is_there(), "it is taken away first");
         // Release: pairs with the Acquire in `get` and in `replace`. Not an exchange, which costs as much as the rest.
         self.0.store(fresh.as_ptr(), Release);
     }
 
     /// Publishes `fresh`, which is the caller's alone, or nothing, and takes away what was there.
-    pub(super) fn replace(&self, fresh: Option<NonNull<T>>) {
+    pub(crate) fn replace(&self, fresh: Option<NonNull<T>>) {
         let fresh = fresh.map_or(null_mut(), NonNull::as_ptr);
         // Release: pairs with the Acquire in `get`. Acquire: pairs with the Release of who published it; who frees it sees
         // it as it was made (P1).

@@ -1,0 +1,113 @@
+//! The index of a family: from the hash of label values to series numbers.
+//!
+//! A sharded hash map. Look-ups that miss the thread's label cache take a shard's lock for reading,
+//! making or retiring a series takes it for writing, and no scrape waits for one. The label values to compare
+//! are in the series, so an entry is eight bytes: half the hash and the number.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::OnceLock;
+
+use ahash::RandomState;
+use dashmap::{DashMap, SharedValue};
+
+use crate::lockfree::prefetch;
+
+/// The number of locks. More make scrapes no faster and small families larger.
+const SHARDS: usize = 8;
+
+/// The index of one family. See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Index {
+    hasher: RandomState,
+    /// Allocated for the first series with labels.
+    map: OnceLock<DashMap<u32, u32, RandomState>>,
+}
+
+impl Index {
+    pub(super) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            map: OnceLock::new(),
+        }
+    }
+
+    /// Hashes label values.
+    #[inline(always)]
+    pub(super) fn hash(&self, texts: &[&str]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        for text in texts {
+            // This includes the length.
+            hasher.write(text.as_bytes());
+        }
+        hasher.finish()
+    }
+
+    /// Finds the series of this hash for which `is` returns `true`.
+    pub(super) fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let map = self.map();
+        let spread = spread(short(hash));
+        let shard = map.shards()[map.determine_shard(spread as usize)].read();
+        let same =
+            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && is(*index.get());
+        shard.get(spread, same).map(|(_, index)| *index.get())
+    }
+
+    /// Finds a series as [`find`](Self::find), or inserts what `make` returns while the shard is locked.
+    /// Returns the number and whether it was inserted, or `None` if `make` returned `None`.
+    pub(super) fn find_or_insert(
+        &self,
+        hash: u64,
+        is: impl Fn(u32) -> bool,
+        make: impl FnOnce() -> Option<u32>,
+    ) -> Option<(u32, bool)> {
+        let map = self.map();
+        let spread_hash = spread(short(hash));
+        let mut shard = map.shards()[map.determine_shard(spread_hash as usize)].write();
+        // The entry is written to a cache line far from the one that is searched.
+        let position = spread_hash as usize & (shard.buckets() - 1);
+        prefetch(shard.data_end().as_ptr().wrapping_sub(position + 16), 16);
+        let same =
+            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && is(*index.get());
+        if let Some((_, index)) = shard.get(spread_hash, same) {
+            return Some((*index.get(), false));
+        }
+        let index = make()?;
+        let entry = (short(hash), SharedValue::new(index));
+        shard.insert(spread_hash, entry, |(half, _)| spread(*half));
+        Some((index, true))
+    }
+
+    /// Removes a series. Waits for threads that make or look up a series in the same shard.
+    pub(super) fn remove(&self, hash: u64, index: u32) {
+        let map = self.map();
+        let spread = spread(short(hash));
+        let mut shard = map.shards()[map.determine_shard(spread as usize)].write();
+        shard.remove_entry(spread, |(_, other)| *other.get() == index);
+    }
+
+    /// Removes a series. Returns `false`, and does nothing, if another thread has the shard's lock.
+    pub(super) fn try_remove(&self, hash: u64, index: u32) -> bool {
+        let map = self.map();
+        let spread = spread(short(hash));
+        let Some(mut shard) = map.shards()[map.determine_shard(spread as usize)].try_write() else {
+            return false;
+        };
+        shard.remove_entry(spread, |(_, other)| *other.get() == index);
+        true
+    }
+
+    fn map(&self) -> &DashMap<u32, u32, RandomState> {
+        self.map
+            .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), SHARDS))
+    }
+}
+
+/// The half of a hash that the index keeps.
+fn short(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// Makes a whole hash of the half: `short(spread(half)) == half`, and the lower half is as good.
+fn spread(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half.wrapping_mul(0x9E37_79B1))
+}

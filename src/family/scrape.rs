@@ -1,0 +1,197 @@
+//! How a scrape reads a family: every live series, then the overflow series, into a snapshot's family.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::lockfree::{BATCH, OVERFLOW, prefetch};
+use crate::observe::{self, Pass};
+use crate::snapshot::{self, Exemplar};
+
+use super::{Exported, Family, Series, read};
+
+impl<C: Exported> Family<C> {
+    /// Writes every series into `out`, which has the shape of this family.
+    ///
+    /// Label texts that `out` has from the last scrape stay, unless a series came or went since.
+    pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
+        let version = self.version.load(Relaxed);
+        let mut exemplars = Rewritten::from(std::mem::take(&mut out.exemplars));
+        out.begin((self.arena.id(), version));
+        self.fold_idle(pass, std::iter::once(&self.first));
+        if self.is_unlabelled() && self.closed.get().is_none() {
+            self.write_unlabelled(pass, out, &mut exemplars);
+        } else {
+            if let Some(all) = self.closed.get() {
+                self.write_closed(all, pass, out, &mut exemplars);
+            }
+            let closed = out.len();
+            let written = self.write_open(closed, pass, out, &mut exemplars);
+            self.reclaim_retired(pass);
+            let written = written + self.write_overflow(written, pass, out, &mut exemplars);
+            out.texts.truncate(written);
+        }
+        out.exemplars = exemplars.done();
+    }
+
+    fn write_unlabelled(
+        &self,
+        pass: &mut Pass<'_>,
+        out: &mut snapshot::Family,
+        exemplars: &mut Rewritten,
+    ) {
+        let mut total = C::Total::default();
+        read(&self.first, pass, &mut total);
+        out.texts.put(0, 0, |_| self.created.load(Relaxed));
+        C::write(&total, &mut out.values);
+        self.write_exemplars(OVERFLOW, 0, exemplars);
+    }
+
+    /// Writes the combinations of a closed label set.
+    fn write_closed(
+        &self,
+        all: &[Series<C>],
+        pass: &mut Pass<'_>,
+        out: &mut snapshot::Family,
+        exemplars: &mut Rewritten,
+    ) {
+        let mut total = C::Total::default();
+        self.fold_idle(pass, all.iter().map(|series| &series.cells));
+        for (i, series) in all.iter().enumerate() {
+            read(&series.cells, pass, &mut total);
+            out.texts.put(i, i as u32, |out| series.copy_text(out));
+            C::write(&total, &mut out.values);
+            self.write_exemplars(i as u32, i, exemplars);
+        }
+    }
+
+    /// Writes the live series behind the first `i` of `out`, and retires those that expired. Returns the
+    /// number of series that `out` has then.
+    fn write_open(
+        &self,
+        mut i: usize,
+        pass: &mut Pass<'_>,
+        out: &mut snapshot::Family,
+        exemplars: &mut Rewritten,
+    ) -> usize {
+        let made = self.population.made();
+        let mut totals = std::mem::take(&mut self.retirement().totals);
+        totals.resize_with(BATCH.min(made), C::Total::default);
+        for (first, chunk) in self.arena.chunks(made) {
+            // A chunk without a live series is skipped as a whole, and so is a batch.
+            if !chunk.has_live() {
+                continue;
+            }
+            for (first, batch, has_live) in chunk.batches(first) {
+                if !has_live {
+                    continue;
+                }
+                prefetch(batch.as_ptr_range().end, BATCH);
+                self.fold_idle(pass, batch.iter().map(|series| &series.cells));
+                C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
+                let totals = &totals[..batch.len()];
+                if self.desc.expire_after.is_none() && out.texts.has(i, first, batch.len()) {
+                    // Same version, so the series that were live in the last scrape still are.
+                    C::write_all(totals, &mut out.values);
+                    if self.exemplars.get().is_some() {
+                        for (index, at) in (first..).zip(i..i + batch.len()) {
+                            self.write_exemplars(index, at, exemplars);
+                        }
+                    }
+                    i += batch.len();
+                    continue;
+                }
+                for ((index, series), total) in (first..).zip(batch).zip(totals) {
+                    if !series.is_live()
+                        || self.has_expired(index, total) && self.expire(pass, index)
+                    {
+                        continue;
+                    }
+                    out.texts.put(i, index, |out| series.copy_text(out));
+                    C::write(total, &mut out.values);
+                    self.write_exemplars(index, i, exemplars);
+                    i += 1;
+                }
+            }
+        }
+        self.retirement().totals = totals;
+        i
+    }
+
+    /// Writes the overflow series as number `i`, if the family has one. Returns how many it wrote.
+    fn write_overflow(
+        &self,
+        i: usize,
+        pass: &mut Pass<'_>,
+        out: &mut snapshot::Family,
+        exemplars: &mut Rewritten,
+    ) -> usize {
+        if !self.overflowed.load(Relaxed) {
+            return 0;
+        }
+        let mut overflow = self.read_overflow(pass);
+        let mut retirement = self.retirement();
+        if let Some(baseline) = &retirement.cleared {
+            C::subtract(&mut overflow, baseline);
+        }
+        if let Some(sum) = C::float_sum(&mut overflow) {
+            retirement.steady(sum);
+        }
+        drop(retirement);
+        out.texts.put(i, OVERFLOW, |text| {
+            text.push_str(&self.overflow_text());
+            self.created.load(Relaxed)
+        });
+        C::write(&overflow, &mut out.values);
+        self.write_exemplars(OVERFLOW, i, exemplars);
+        1
+    }
+
+    /// Moves what ended threads counted to the shared cells of these series.
+    #[inline]
+    fn fold_idle<'a>(&self, pass: &mut Pass<'_>, series: impl Iterator<Item = &'a C>) {
+        if pass.has_idle() {
+            series.for_each(|series| observe::fold_idle(pass, &self.shape, series));
+        }
+    }
+
+    /// Writes the exemplars of series `index`, which is number `at` of the snapshot.
+    #[inline]
+    fn write_exemplars(&self, index: u32, at: usize, out: &mut Rewritten) {
+        if let Some(exemplars) = self.exemplars.get() {
+            exemplars.read(index, |bucket, exemplar| {
+                out.push(at as u32, bucket, exemplar);
+            });
+        }
+    }
+}
+
+/// The exemplars of a snapshot's family, written over those of the last scrape, whose memory is reused.
+struct Rewritten {
+    all: Vec<(u32, u32, Exemplar)>,
+    len: usize,
+}
+
+impl From<Vec<(u32, u32, Exemplar)>> for Rewritten {
+    fn from(all: Vec<(u32, u32, Exemplar)>) -> Self {
+        Self { all, len: 0 }
+    }
+}
+
+impl Rewritten {
+    /// Appends the exemplar of a bucket of series number `at`.
+    fn push(&mut self, at: u32, bucket: u32, exemplar: &Exemplar) {
+        match self.all.get_mut(self.len) {
+            Some(old) => {
+                (old.0, old.1) = (at, bucket);
+                old.2.labels.clone_from(&exemplar.labels);
+                (old.2.value, old.2.time) = (exemplar.value, exemplar.time);
+            }
+            None => self.all.push((at, bucket, exemplar.clone())),
+        }
+        self.len += 1;
+    }
+
+    fn done(mut self) -> Vec<(u32, u32, Exemplar)> {
+        self.all.truncate(self.len);
+        self.all
+    }
+}

@@ -1,0 +1,188 @@
+//! Series that never move, in chunks; with a bit for each that says whether it is live.
+//!
+//! - R1: a series stays where it is until its arena is dropped.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Eight chunks for every doubling, so that at most an eighth of the series is allocated ahead.
+const CHUNKS: usize = 8 * 29;
+
+/// The number of series that a scrape reads together, and that share a word of `Chunk::live`.
+pub const BATCH: usize = 64;
+
+type Chunks<S> = Box<[OnceLock<Chunk<S>>]>;
+
+/// Series that were allocated together.
+#[derive(Debug)]
+struct Chunk<S> {
+    series: Box<[S]>,
+    /// A bit for each series, set while it is live. Written by threads that make or retire series, read
+    /// by scrapes. Relaxed: a scrape that sees a bit late sees a change that was made during the scrape.
+    live: Box<[AtomicU64]>,
+}
+
+/// The series of a chunk that were made so far.
+#[derive(Debug)]
+pub struct Made<'a, S> {
+    series: &'a [S],
+    live: &'a [AtomicU64],
+}
+
+impl<'a, S> Made<'a, S> {
+    /// Whether any of them is live.
+    #[inline]
+    pub fn has_live(&self) -> bool {
+        self.live.iter().any(|word| word.load(Relaxed) != 0)
+    }
+
+    /// Returns the series in batches: the number of the first series of the batch (`first` is that of
+    /// the chunk), the series, and whether any of them is live.
+    #[inline]
+    pub fn batches(self, first: u32) -> impl Iterator<Item = (u32, &'a [S], bool)> {
+        (first..)
+            .step_by(BATCH)
+            .zip(self.series.chunks(BATCH))
+            .zip(self.live)
+            .map(|((first, series), live)| (first, series, live.load(Relaxed) != 0))
+    }
+}
+
+/// Series that never move. See the module's documentation.
+#[derive(Debug)]
+pub struct Arena<S> {
+    chunks: OnceLock<Chunks<S>>,
+}
+
+impl<S> Arena<S> {
+    /// An empty arena.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            chunks: OnceLock::new(),
+        }
+    }
+
+    /// Series `index`, if it was made.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&S> {
+        let (chunk, at) = chunk(index);
+        self.chunks.get()?.get(chunk)?.get()?.series.get(at)
+    }
+
+    /// Series `index`, made together with its chunk if there is none.
+    pub fn get_or_make(&self, index: usize, make: impl Fn() -> S) -> Option<&S> {
+        let (chunk, at) = chunk(index);
+        self.chunks
+            .get_or_init(|| (0..CHUNKS).map(|_| OnceLock::new()).collect())
+            .get(chunk)?
+            .get_or_init(|| {
+                let len: usize = 1 << (chunk / 8);
+                Chunk {
+                    series: (0..len).map(|_| make()).collect(),
+                    live: (0..len.div_ceil(BATCH))
+                        .map(|_| AtomicU64::new(0))
+                        .collect(),
+                }
+            })
+            .series
+            .get(at)
+    }
+
+    /// Notes that a series that was made lives, or has ended.
+    pub fn set_live(&self, index: usize, lives: bool) {
+        let (chunk, at) = chunk(index);
+        let chunk = self
+            .chunks
+            .get()
+            .and_then(|chunks| chunks.get(chunk)?.get());
+        if let Some(word) = chunk.and_then(|chunk| chunk.live.get(at / BATCH)) {
+            let bit = 1 << (at % BATCH);
+            if lives {
+                word.fetch_or(bit, Relaxed);
+            } else {
+                word.fetch_and(!bit, Relaxed);
+            }
+        }
+    }
+
+    /// The first `made` series, chunk by chunk, each with the index of its first one.
+    pub fn chunks(&self, made: usize) -> impl Iterator<Item = (u32, Made<'_, S>)> {
+        let mut first = 0;
+        self.chunks
+            .get()
+            .into_iter()
+            .flat_map(|chunks| chunks.iter())
+            .enumerate()
+            .map_while(move |(chunk, all)| {
+                let begin = first;
+                first += 1 << (chunk / 8);
+                let len = made.checked_sub(begin)?;
+                let (series, live) = match all.get() {
+                    Some(chunk) => (&chunk.series[..len.min(chunk.series.len())], &*chunk.live),
+                    None => (&[][..], &[][..]),
+                };
+                Some((begin as u32, Made { series, live }))
+            })
+    }
+}
+
+impl<S> Default for Arena<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The chunk of a series, and its index there. Chunks of the `o`th group of eight have 2^o series.
+#[inline]
+fn chunk(index: usize) -> (usize, usize) {
+    let biased = index + 8;
+    let octave = biased.ilog2() as usize - 3;
+    let chunk = 8 * octave + (biased >> octave & 7);
+    (chunk, biased & ((1 << octave) - 1))
+}
+
+/// Asks for the memory of `len` of these from `from` on. A hint: nothing is read, and any address will do.
+#[inline]
+pub fn prefetch<S>(from: *const S, len: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    for at in (0..len * size_of::<S>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(at)) };
+    }
+    let _ = (from, len);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_every_index_once() {
+        let mut next = (0, 0);
+        for index in 0..if cfg!(miri) { 300 } else { 10_000 } {
+            let (at, place) = chunk(index);
+            assert!(
+                (at, place) == next || (at, place) == (next.0 + 1, 0),
+                "{index}"
+            );
+            assert!(place < 1 << (at / 8) && at < CHUNKS);
+            next = (at, place + 1);
+        }
+        let arena = Arena::new();
+        (0..1000).for_each(|i| assert!(arena.get_or_make(i, || 7).is_some()));
+        let all: Vec<_> = arena.chunks(990).collect();
+        assert_eq!(
+            all.iter()
+                .map(|(_, chunk)| chunk.series.len())
+                .sum::<usize>(),
+            990
+        );
+        assert!(
+            all.windows(2)
+                .all(|two| two[0].0 as usize + two[0].1.series.len() == two[1].0 as usize)
+        );
+    }
+}

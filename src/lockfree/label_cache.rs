@@ -1,0 +1,438 @@
+//! Each thread's cache of the label sets it used: hash, compare, done; no lock and no shared cache entry.
+//!
+//! A thread has one table per arena. An entry has a copy of the label values, the address of the
+//! series, and the key that it had then. Retiring a series moves its generation on; the caller
+//! compares generations and no longer believes the entry.
+//!
+//! - T1: a series stays where it is until its arena is dropped (R1), and no two arenas have the same
+//!   id. So an entry of a table with an arena's id points to a live series of that arena while the arena
+//!   is borrowed.
+//! - T2: look-ups reach tables only through the thread's [`Tables`]. While a table is written (which
+//!   allocates, and an allocator may count through a label set) `Tables` is empty. So a table that
+//!   is read is not being written.
+//! - T3: `Entry::len` bytes from `Entry::start` on are the label values of the entry, each followed by `END`,
+//!   which no UTF-8 text contains. So a comparison branches on the lengths of the values that the caller
+//!   asked for, which are known long before the entry is loaded.
+
+use std::cell::Cell;
+use std::ops::Deref;
+use std::ptr::null;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use super::arena::Arena;
+use super::series_key::SeriesKey;
+
+/// Follows each label value in a table's values.
+const END: u8 = 0xFF;
+
+/// The number of entries after which a thread drops its cache of a family and starts again.
+const MOST_ENTRIES: usize = 8192;
+
+/// An arena with each thread's label cache in front of it.
+#[derive(Debug)]
+pub struct CachedArena<S> {
+    arena: Arena<S>,
+    /// Never used twice.
+    id: u64,
+    /// The index of this arena's table in each thread's list. Used again after the arena is dropped.
+    table: usize,
+}
+
+impl<S> Default for CachedArena<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Deref for CachedArena<S> {
+    type Target = Arena<S>;
+
+    fn deref(&self) -> &Arena<S> {
+        &self.arena
+    }
+}
+
+impl<S> CachedArena<S> {
+    /// An empty arena.
+    #[must_use]
+    pub fn new() -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        Self {
+            arena: Arena::new(),
+            id: IDS.fetch_add(1, Relaxed),
+            table: TABLE_INDEXES.take(),
+        }
+    }
+
+    /// A number that no other arena of the process has had.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns the series of a label set and the key it had, if the calling thread's cache has it.
+    ///
+    /// The caller compares the key's generation with the series' current one.
+    #[inline]
+    pub fn find(&self, hash: u64, texts: &[&str]) -> Option<(&S, SeriesKey)> {
+        TABLES.with(|tables| {
+            if self.table >= tables.len.get() {
+                return None;
+            }
+            // SAFETY: `table` is below the length. Nothing below writes or allocates (T2).
+            let table = unsafe { &*tables.first.get().add(self.table) };
+            if table.id != self.id {
+                return None;
+            }
+            let entry = table.find(hash | 1, texts)?;
+            // SAFETY: T1.
+            let series = unsafe { &*entry.series.cast::<S>() };
+            Some((series, entry.series_key))
+        })
+    }
+
+    /// Adds a label set to the calling thread's cache. Does nothing in a thread that is ending, or inside
+    /// an allocation that this function makes.
+    pub fn remember(&self, hash: u64, texts: &[&str], series_key: SeriesKey) {
+        let Some(series) = self.get(series_key.index() as usize) else {
+            return;
+        };
+        let series = std::ptr::from_ref(series).cast();
+        let entry = Entry {
+            hash: hash | 1,
+            series,
+            series_key,
+            start: 0,
+            len: 0,
+        };
+        let _ = OWNED.try_with(|owned| {
+            let Some(mut tables) = owned.tables.take() else {
+                return;
+            };
+            TABLES.with(|tables| tables.set(&[]));
+            while tables.len() <= self.table {
+                // No arena has the id 0, so no look-up uses this table.
+                tables.push(Table {
+                    id: 0,
+                    entries: Box::default(),
+                    used: 0,
+                    values: Vec::new(),
+                });
+            }
+            if tables[self.table].id != self.id {
+                tables[self.table] = Table::new(self.id);
+            }
+            tables[self.table].put(entry, texts);
+            TABLES.with(|reachable| reachable.set(&tables));
+            owned.tables.set(Some(tables));
+        });
+    }
+}
+
+impl<S> Drop for CachedArena<S> {
+    fn drop(&mut self) {
+        TABLE_INDEXES.give_back(self.table);
+    }
+}
+
+/// One thread's tables, as look-ups reach them. Has no destructor, so that access needs no check.
+struct Tables {
+    first: Cell<*const Table>,
+    len: Cell<usize>,
+}
+
+impl Tables {
+    fn set(&self, tables: &[Table]) {
+        self.first.set(tables.as_ptr());
+        self.len.set(tables.len());
+    }
+}
+
+thread_local! {
+    static TABLES: Tables = const { Tables { first: Cell::new(null()), len: Cell::new(0) } };
+    static OWNED: Owned = const { Owned { tables: Cell::new(Some(Vec::new())) } };
+}
+
+/// The owner of one thread's tables. Used by the cold path only.
+struct Owned {
+    /// `None` while a table is being written (T2).
+    tables: Cell<Option<Vec<Table>>>,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        TABLES.with(|tables| tables.set(&[]));
+    }
+}
+
+/// One thread's label sets of one arena.
+struct Table {
+    id: u64,
+    /// The number of entries is a power of two; at most half are used. Empty in a table without an arena.
+    entries: Box<[Entry]>,
+    used: usize,
+    /// The label values of all entries, each followed by `END` (T3).
+    values: Vec<u8>,
+}
+
+/// A label set that a thread has used.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// 0 if the entry is empty.
+    hash: u64,
+    series: *const (),
+    series_key: SeriesKey,
+    /// Where the label values begin in `Table::values`.
+    start: u32,
+    len: u32,
+}
+
+impl Table {
+    fn new(id: u64) -> Self {
+        Self {
+            id,
+            entries: vec![Entry::EMPTY; 16].into(),
+            used: 0,
+            values: Vec::new(),
+        }
+    }
+
+    #[inline(always)]
+    fn find(&self, hash: u64, texts: &[&str]) -> Option<&Entry> {
+        let at = self.position(hash, texts).ok()?;
+        // SAFETY: below the number of entries.
+        Some(unsafe { self.entries.get_unchecked(at) })
+    }
+
+    /// Returns the index of a label set's entry, or as an error the index where it belongs.
+    #[inline(always)]
+    fn position(&self, hash: u64, texts: &[&str]) -> Result<usize, usize> {
+        let mask = self.entries.len() - 1;
+        let len = key_len(texts);
+        // The last bit is always set, so it is of no use here.
+        let mut at = (hash >> 1) as usize & mask;
+        loop {
+            // SAFETY: masked, and the number of entries is a power of two.
+            let entry = unsafe { self.entries.get_unchecked(at) };
+            // SAFETY: an entry of this table.
+            if entry.hash == hash && unsafe { self.has_values(entry, len, texts) } {
+                return Ok(at);
+            }
+            if entry.hash == 0 {
+                return Err(at);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The entry is of this table, and `len` is `key_len(texts)`.
+    #[inline(always)]
+    unsafe fn has_values(&self, entry: &Entry, len: usize, texts: &[&str]) -> bool {
+        if entry.len as usize != len {
+            return false;
+        }
+        // SAFETY: the entry has `len` bytes, the texts and an `END` after each (T3).
+        unsafe {
+            let mut value = self.values.as_ptr().add(entry.start as usize);
+            for text in texts {
+                if !same(value, text.as_ptr(), text.len()) || *value.add(text.len()) != END {
+                    return false;
+                }
+                value = value.add(text.len() + 1);
+            }
+        }
+        true
+    }
+
+    fn put(&mut self, entry: Entry, texts: &[&str]) {
+        debug_assert!(
+            TABLES.with(|reached| reached.len.get() == 0),
+            "a look-up can reach what is being written (T2)"
+        );
+        let at = match self.position(entry.hash, texts) {
+            Ok(at) => {
+                self.entries[at].series_key = entry.series_key;
+                self.entries[at].series = entry.series;
+                return;
+            }
+            Err(_) if 2 * (self.used + 1) > self.entries.len() => {
+                self.grow();
+                self.free(entry.hash)
+            }
+            Err(at) => at,
+        };
+        let start = self.values.len() as u32;
+        for text in texts {
+            self.values.extend_from_slice(text.as_bytes());
+            self.values.push(END);
+        }
+        let len = key_len(texts) as u32;
+        self.entries[at] = Entry {
+            start,
+            len,
+            ..entry
+        };
+        self.used += 1;
+    }
+
+    /// Returns the index of the first empty entry for a new hash.
+    fn free(&self, hash: u64) -> usize {
+        let mask = self.entries.len() - 1;
+        let mut at = (hash >> 1) as usize & mask;
+        while self.entries[at].hash != 0 {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    fn grow(&mut self) {
+        if self.entries.len() >= MOST_ENTRIES || self.values.len() > MOST_ENTRIES * 256 {
+            // Start again: label sets that are still in use are added again.
+            self.entries.fill(Entry::EMPTY);
+            self.values.clear();
+            self.used = 0;
+            return;
+        }
+        let more = vec![Entry::EMPTY; 2 * self.entries.len()].into();
+        let old = std::mem::replace(&mut self.entries, more);
+        for entry in old.into_iter().filter(|entry| entry.hash != 0) {
+            let at = self.free(entry.hash);
+            self.entries[at] = entry;
+        }
+    }
+}
+
+#[inline(always)]
+fn key_len(texts: &[&str]) -> usize {
+    texts.iter().map(|text| text.len() + 1).sum()
+}
+
+/// Compares two texts word by word, the last word overlapping the one before, without a call.
+///
+/// # Safety
+///
+/// Both have `len` bytes.
+#[inline(always)]
+unsafe fn same(one: *const u8, two: *const u8, len: usize) -> bool {
+    // SAFETY: every read ends at `len` or before.
+    unsafe {
+        let word = |text: *const u8, at: usize| text.add(at).cast::<u64>().read_unaligned();
+        let half = |text: *const u8, at: usize| text.add(at).cast::<u32>().read_unaligned();
+        if len >= 8 {
+            let mut at = 0;
+            while at < len - 8 {
+                if word(one, at) != word(two, at) {
+                    return false;
+                }
+                at += 8;
+            }
+            word(one, len - 8) == word(two, len - 8)
+        } else if len >= 4 {
+            half(one, 0) == half(two, 0) && half(one, len - 4) == half(two, len - 4)
+        } else {
+            (0..len).all(|i| *one.add(i) == *two.add(i))
+        }
+    }
+}
+
+impl Entry {
+    const EMPTY: Self = Self {
+        hash: 0,
+        series: null(),
+        series_key: SeriesKey::of_word(0),
+        start: 0,
+        len: 0,
+    };
+}
+
+/// Indexes of tables in the threads' lists. An index is used again after its arena is dropped.
+struct TableIndexes(Mutex<(usize, Vec<usize>)>);
+
+static TABLE_INDEXES: TableIndexes = TableIndexes(Mutex::new((0, Vec::new())));
+
+impl TableIndexes {
+    fn take(&self) -> usize {
+        let mut indexes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        indexes.1.pop().unwrap_or_else(|| {
+            indexes.0 += 1;
+            indexes.0 - 1
+        })
+    }
+
+    fn give_back(&self, index: usize) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .1
+            .push(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Generation;
+    use super::*;
+
+    fn entry(hash: u64, index: u32) -> Entry {
+        Entry {
+            hash,
+            series_key: SeriesKey::new(Generation::FIRST, index),
+            ..Entry::EMPTY
+        }
+    }
+
+    #[test]
+    fn remembers_and_grows() {
+        let mut table = Table::new(1);
+        assert!(table.find(1, &["a"]).is_none());
+        let many = if cfg!(miri) { 50 } else { 1000_u32 };
+        for i in 0..many {
+            // Few different hashes: entries have to be told apart by their values.
+            table.put(entry(u64::from(i % 7) | 1, i), &["x", &i.to_string()]);
+        }
+        for i in 0..many {
+            let entry = table.find(u64::from(i % 7) | 1, &["x", &i.to_string()]);
+            assert_eq!(entry.unwrap().series_key.index(), i);
+        }
+        assert!(table.find(1, &["x1", "0"]).is_none());
+        table.put(entry(1, 5), &["x", "0"]);
+        assert_eq!(table.find(1, &["x", "0"]).unwrap().series_key.index(), 5);
+        assert_eq!(table.used, many as usize);
+    }
+
+    #[test]
+    fn forgets_rather_than_grow_for_ever() {
+        let mut table = Table::new(1);
+        for i in 0..if cfg!(miri) { 300 } else { 100_000_u64 } {
+            table.put(entry(i | 1, 0), &[&i.to_string()]);
+        }
+        assert!(table.entries.len() <= MOST_ENTRIES);
+    }
+
+    #[test]
+    fn arenas_that_come_and_go() {
+        for round in 0..100 {
+            let arena = CachedArena::new();
+            assert!(arena.find(3, &["a"]).is_none());
+            assert!(arena.get_or_make(0, || round).is_some());
+            arena.remember(3, &["a"], SeriesKey::new(Generation::FIRST, 0));
+            assert_eq!(*arena.find(3, &["a"]).unwrap().0, round);
+            assert!(arena.find(3, &["b"]).is_none());
+        }
+    }
+
+    /// Else every thread's list of tables grows with every arena there ever was.
+    #[test]
+    fn table_indexes_are_used_again() {
+        let first = CachedArena::<u32>::new().table;
+        let last = (0..1000).map(|_| CachedArena::<u32>::new().table).max();
+        // Other tests have some, too.
+        assert!(
+            last.is_some_and(|last| last < first + 500),
+            "{last:?} {first}"
+        );
+    }
+}
