@@ -1,4 +1,4 @@
-//! Exemplars as a program leaves them and a scrape finds them.
+//! Exemplars from update to scrape.
 
 #[path = "support/http.rs"]
 #[allow(dead_code, reason = "each test uses some of it")]
@@ -6,7 +6,7 @@ mod http;
 
 use tallies::{Counter, Histogram, LabelValue, Labels, Registry, Snapshot};
 
-/// Series, bucket, labels and value of every exemplar of a family.
+/// Returns series, bucket, labels and value of every exemplar of a family.
 fn of(snapshot: &Snapshot, name: &str) -> Vec<(String, usize, String, f64)> {
     let family = snapshot.family(name).unwrap();
     let series = family.series().enumerate();
@@ -68,7 +68,8 @@ fn the_last_one_of_every_series_and_bucket() {
     assert_eq!(SECONDS.total().counts, [2, 0, 1]);
 }
 
-/// Those of labelled families were gone from the second snapshot on, where memory is used again.
+/// When a snapshot was reused, exemplars of labelled families used to be missing from the second
+/// scrape on.
 #[test]
 fn a_snapshot_that_is_used_again_has_them_all() {
     let registry = Registry::new();
@@ -101,7 +102,7 @@ fn a_snapshot_that_is_used_again_has_them_all() {
     }
 }
 
-/// As above, over the wire: the server uses its snapshots again.
+/// The same over HTTP: the server reuses its snapshots.
 #[test]
 fn every_scrape_of_a_server_has_them() {
     let registry = Registry::new();
@@ -146,7 +147,7 @@ fn series_that_end_take_theirs_along() {
     let stale = c.with(["a"]);
     c.remove(["a"]);
     stale.inc_with(&[("id", "stale")]);
-    // Until the place is another's; any update is an answer.
+    // Repeats until another series has the slot; any update acknowledges the safepoint request.
     for _ in 0..1000 {
         c.with(["b"]).inc();
         drop(registry.snapshot());
@@ -161,7 +162,7 @@ fn series_that_end_take_theirs_along() {
     assert_eq!(all, [overflow, row("b", 0, "id=b", 1.0)]);
 }
 
-/// What was forgotten was still found by the exemplar of the overflow series.
+/// The overflow series used to keep its exemplar after `clear`.
 #[test]
 fn clear_forgets_those_of_the_overflow_series() {
     let registry = Registry::new();
@@ -237,7 +238,8 @@ fn never_torn_while_threads_write_and_scrape() {
     assert_eq!(of(&registry.snapshot(), "h").len(), 3);
 }
 
-/// Alone in its process would be better: it is set once. No other test here is traced.
+/// Trace ids can be set once per process, so this test would better run alone in one. No other test
+/// here uses traces.
 #[test]
 fn the_current_trace_is_asked_for_where_it_is_wanted() {
     use std::cell::Cell;
@@ -260,7 +262,8 @@ fn the_current_trace_is_asked_for_where_it_is_wanted() {
     assert_eq!((c.total(), h.total().count()), (4, 2));
 }
 
-/// The example as a program of its own: each trace where it was, and what is in none without.
+/// Runs the example as a program: every exemplar has its trace, and an observation outside of any
+/// span has none.
 #[test]
 fn the_example_has_the_trace_of_its_spans() {
     let mut cargo = std::process::Command::new(env!("CARGO"));

@@ -1,4 +1,4 @@
-//! The errors: of declarations, of updates, and of the compiler.
+//! Errors of declarations, of updates, and of the compiler.
 
 use tallies::{Counter, Gauge, Histogram, Registry, buckets};
 
@@ -129,7 +129,8 @@ fn errors_say_what_where_and_what_would_be_right() {
     ] {
         assert!(error.to_string().contains(says), "{error}, not {says}");
     }
-    // Two underscores to such a reader, as most names of this script.
+    // Formats without UTF-8 expose this label name as two underscores, as they do most names in
+    // this script.
     Counter::<()>::builder("b", "")
         .utf8()
         .labels(["花火"])

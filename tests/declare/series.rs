@@ -1,4 +1,4 @@
-//! Series: what updates make of them, and how they end.
+//! Series: their values after updates, and how they are retired.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ fn series_expire_when_nobody_updates_them() {
     assert!(c.len() <= 4);
 }
 
-/// Too many for cells in a row: each series has a place of its own.
+/// Too many combinations for one row of cells, so each series gets a slot of its own.
 #[test]
 fn closed_sets_of_many_combinations_count_as_all_do() {
     #[derive(LabelValue, Clone, Copy)]
