@@ -1,19 +1,19 @@
-//! The macros where the crate goes by another name, and what they do when little is said.
+//! The macros when the crate has another name, and their defaults.
 
 use tallies::{
     Counter, Gauge, Histogram, LabelValue, Labels, Metrics, Registry, StateSet, register_all,
 };
 
-/// A crate that hands ours on, under a name of its own.
+/// A crate that re-exports tallies under another name.
 mod reexport {
     pub use tallies as t;
 }
 
-/// As in a crate that has ours only through another one.
+/// A crate that depends on tallies only through another crate.
 mod through_another {
     use super::reexport;
 
-    /// A module that is not ours.
+    /// A module with the crate's name, which is not the crate.
     #[allow(dead_code, reason = "it stands in the way")]
     mod tallies {}
 

@@ -1,4 +1,5 @@
-//! The same requests give the same families before and after: each migration example, both halves.
+//! Both halves of each migration example: the same requests give the same families before and
+//! after.
 
 #![cfg(feature = "facade")]
 
@@ -37,7 +38,7 @@ fn of_prometheus() {
 #[test]
 fn of_prometheus_client() {
     let before = migrate_prometheus_client::before().unwrap();
-    // It writes OpenMetrics, where a counter's family is without `_total`.
+    // The exporter writes OpenMetrics, where a counter's family has no `_total`.
     let before: String = before
         .lines()
         .filter(|line| *line != "# EOF")

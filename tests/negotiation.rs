@@ -1,5 +1,5 @@
-//! What a client may ask of the page: a format, a coding, some of the families. From the service, and from the
-//! `tower_service::Service` that frameworks take.
+//! Content negotiation: clients select a format, a coding, and families. Both through the service
+//! and through the `tower_service::Service` for web frameworks.
 
 mod support;
 
@@ -56,7 +56,7 @@ fn codings_are_those_that_were_asked_for() {
             let header = format!("Accept-Encoding: {accepted}");
             let answer = say(connect(&serving), &request(method, "/metrics", &[&header])).unwrap();
             if accepted.starts_with('\u{7f}') {
-                // Hyper refuses a control character in a header; what matters is that it is an answer.
+                // Hyper rejects control characters in headers; any response will do.
                 assert!([200, 400].contains(&answer.status()), "{}", answer.head);
                 continue;
             }
@@ -109,7 +109,7 @@ fn any_accept_header_gets_a_page() {
     serving.stop();
 }
 
-/// A sample is asked for by the name that a page shows, in whatever format.
+/// A query names samples as any page shows them, whatever the format of the response.
 #[test]
 fn a_query_names_samples() {
     let registry = Registry::new();
@@ -184,7 +184,7 @@ fn a_query_names_families() {
     serving.stop();
 }
 
-/// Without a runtime the page is made on the spot.
+/// Polls a future once. Without a runtime the first poll renders the page.
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -251,7 +251,7 @@ fn times_and_created_samples_are_for_who_wants_them() {
     );
 }
 
-/// Each line of the README with a Content-Type behind it, asked.
+/// Requests every line of the README that lists a Content-Type.
 #[test]
 fn the_readme_says_what_is_answered() {
     let registry = registry();

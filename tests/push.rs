@@ -1,4 +1,4 @@
-//! Pushes, as a gateway sees them; and gateways that misbehave.
+//! Pushes as a gateway sees them, and gateways that misbehave.
 
 #[path = "support/gateway.rs"]
 mod gateway;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use gateway::{Answer, Gateway, fine};
 use tallies::{Counter, Gauge, Pusher, Pushing, Registry};
 
-/// A port of this machine at which nobody listens.
+/// Returns the URL of a local port without a listener.
 fn nobody() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
@@ -25,7 +25,7 @@ fn registry() -> (Registry, Gauge) {
 
 const PAGE: &str = "# HELP pushed Pushed.\n# TYPE pushed gauge\npushed 1.5\n";
 
-/// The error of pushing to a gateway that answers so.
+/// The error of a push to a gateway that replies `answer`.
 fn error_of(answer: Answer) -> String {
     error_within(Duration::from_secs(60), answer)
 }
@@ -112,7 +112,7 @@ fn compressed() {
     let gateway = Gateway::of(fine());
     let (registry, _) = registry();
     let pusher = Pusher::new(&gateway.url, "j").registry(&registry).gzip();
-    // No time is too long.
+    // Any timeout is accepted.
     let pusher = pusher.timeout(Duration::MAX);
     pusher.add().unwrap();
     let asked = gateway.asked();
@@ -179,7 +179,7 @@ fn what_the_gateway_says_reaches_the_caller() {
     assert!(!long.contains('\u{1b}'), "{long}");
 }
 
-/// Following it would make a GET of a push, and that a success.
+/// Following the redirect would turn the push into a GET, and report success.
 #[test]
 fn a_redirect_is_not_followed() {
     let gateway = Gateway::new(|n| match n {
@@ -214,7 +214,7 @@ fn a_gateway_that_hangs_closes_or_babbles() {
         let error = error_of(Answer::Bytes(bytes));
         assert!(error.to_lowercase().contains(word), "{bytes:?}: {error}");
     }
-    // The status is there, the words are not: it is the status that counts.
+    // The body is cut short, but the status decides.
     let error = error_of(Answer::Bytes(
         "HTTP/1.1 400 Bad Request\r\nContent-Length: 9\r\n\r\nbad",
     ));
@@ -255,7 +255,7 @@ fn a_series_with_a_label_of_the_group_is_refused() {
         .register(&second)
         .unwrap();
     jobs.with(["x", ""]).inc();
-    // An empty value is no label.
+    // An empty value means no label.
     let pusher = Pusher::new(&gateway.url, "j").registry(&second);
     pusher.add().unwrap();
     gateway.asked();
@@ -305,7 +305,7 @@ fn in_the_background_until_stopped_and_once_more() {
     while !last.text().ends_with("pushed 7\n") {
         last = gateway.asked();
     }
-    // Dropped in the middle of a long pause: pushed at the start and at the end.
+    // Dropping the handle during a long pause: there is a push at the start and one at the end.
     gauge.set(8.0);
     while !gateway.is_quiet() {}
     let pushing = pusher.start(Duration::MAX).unwrap();
@@ -330,7 +330,7 @@ fn a_gateway_that_hangs_keeps_nobody_from_ending() {
         .start(Duration::from_secs(3600))
         .unwrap();
     gateway.asked();
-    // It hangs now, and updates go on.
+    // The gateway hangs from now on; updates continue.
     gauge.set(2.0);
     let error = pushing.stop().unwrap_err().to_string();
     assert!(error.ends_with("no answer within 100ms"), "{error}");
@@ -362,7 +362,7 @@ fn from_an_async_program() {
     });
 }
 
-/// Runs the test `name` of this file alone in a process of its own; returns what it says on standard error.
+/// Runs the test `name` of this file in a process of its own and returns its standard error.
 fn alone(name: &str) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--ignored"])
@@ -377,7 +377,7 @@ fn selves(name: &str) -> f64 {
     tallies::snapshot().get(name, &[]).unwrap_or(-1.0)
 }
 
-/// Waits for a self-metric.
+/// Waits until a self-metric reaches a value.
 fn until(name: &str, value: f64) {
     for _ in 0..60_000 {
         if selves(name) >= value {
@@ -392,7 +392,7 @@ fn until(name: &str, value: f64) {
 #[ignore = "run by an_outage_is_said_once_and_counted"]
 fn outage() {
     assert_eq!(selves("tallies_pushes_total"), -1.0, "there was none");
-    // Nobody is there, and after some time somebody is.
+    // The gateway is unavailable at first and available later.
     let gateway = Gateway::new(|n| match n {
         0 | 3.. => fine(),
         _ => Answer::Status("503 Service Unavailable\r\n", "later".to_owned()),
@@ -408,7 +408,7 @@ fn outage() {
         .unwrap();
     let last = selves("tallies_last_push_timestamp_seconds");
     assert!((now.as_secs_f64() - last).abs() < 300.0, "{last}");
-    // What is pushed says how the pushes before it went.
+    // Each push reports the results of earlier ones.
     for _ in 0..4 {
         gateway.asked();
     }
@@ -418,7 +418,7 @@ fn outage() {
         "{}",
         page.text()
     );
-    // The end of a program whose gateway is away all the time.
+    // A program whose gateway stays unreachable until the program ends.
     let away = Pusher::new(&nobody(), "j")
         .start(Duration::from_millis(1))
         .unwrap();
@@ -474,7 +474,7 @@ fn a_last_push_that_fails_is_said() {
 fn root_certificates_are_checked() {
     for pem in ["", "nonsense", "-----BEGIN CERTIFICATE-----\n"] {
         let pusher = Pusher::new("https://127.0.0.1:1", "j").root_certificates(pem.as_bytes());
-        // Without one it means Mozilla's.
+        // Without a certificate, Mozilla's are used.
         let error = pusher.add().unwrap_err().to_string();
         let expected = if pem.is_empty() {
             "refused"

@@ -1,5 +1,5 @@
-//! Exact: what a summary's series take in every thread. By itself in its process: a thread's slab reaches up to the
-//! slots that others have ever taken.
+//! The exact memory of a summary's series in every thread. This test has a process of its own,
+//! since a thread's slab extends to the highest slot that any series ever used.
 
 #[path = "support/counting.rs"]
 #[allow(dead_code, reason = "each test uses some of it")]
@@ -8,7 +8,7 @@ mod counting;
 use counting::{bytes, settle, shuffled};
 use tallies::{Registry, Summary};
 
-/// What a series of a summary takes in each further thread, cells and look-up table included.
+/// The bytes that a summary's series takes in each further thread, including cells and label cache.
 #[test]
 fn bytes_of_a_summary_per_series_and_thread() {
     const THREADS: usize = 4;
