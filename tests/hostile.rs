@@ -293,8 +293,8 @@ fn middling() -> Registry {
     registry
 }
 
-/// A response used to count as delivered once the kernel had buffered it. The service then closed the
-/// connection, and 2 MB of kernel memory stayed for minutes.
+/// A response used to count as delivered once the kernel had buffered it. The service then closed
+/// the connection, and 2 MB of kernel memory stayed for minutes.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_reader_that_reads_nothing_parks_no_page_in_the_kernel() {

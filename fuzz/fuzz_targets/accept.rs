@@ -1,4 +1,5 @@
-//! Whatever headers and query a request has, it gets a page, whose Content-Type asks for the same format again.
+//! Any request headers and any query: the response is a page, and its Content-Type as an Accept
+//! header selects the same format.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Whatever bytes a client sends, it hears nothing or an answer, nothing of it stays, and the next one is served.
+//! Whatever bytes a client sends, it gets a response or none, the service frees what the client
+//! held, and the next client is served.
 
 #![no_main]
 
@@ -33,7 +34,7 @@ fn say(request: &[u8]) -> Vec<u8> {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
-    // It may hang up while it is being sent to.
+    // The service may disconnect while the client still sends.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -44,7 +45,8 @@ fn say(request: &[u8]) -> Vec<u8> {
 
 fuzz_target!(|request: &[u8]| {
     let serving = &*SERVING;
-    // What comes last ends whatever was begun; ending half of the connection would be leaving.
+    // Completes any request that the input began. Closing one direction of the connection instead
+    // would count as disconnecting.
     let end = b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let answer = say(&[request, end].concat());
     if let Some(status) = answer.get(9..12) {
