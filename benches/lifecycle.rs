@@ -43,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// The benchmarks, by name.
-const QUESTIONS: [(&str, fn()); 9] = [
+const BENCHMARKS: [(&str, fn()); 9] = [
     ("free-100000x8", || free_family(100_000, 8)),
     ("free-20000x300", || free_family(20_000, 300)),
     ("sleeper", sleeper),
@@ -61,11 +61,11 @@ fn main() {
         .filter(|a| !a.starts_with('-'))
         .collect();
     if let Ok(name) = std::env::var("LIFECYCLE_QUESTION") {
-        let question = QUESTIONS.iter().find(|(known, _)| *known == name);
-        return question.expect("one of the questions").1();
+        let benchmark = BENCHMARKS.iter().find(|(known, _)| *known == name);
+        return benchmark.expect("one of the questions").1();
     }
     let program = std::env::current_exe().expect("this program has a path");
-    for (name, _) in QUESTIONS {
+    for (name, _) in BENCHMARKS {
         if wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str())) {
             let mut child = std::process::Command::new(&program);
             let ended = child.env("LIFECYCLE_QUESTION", name).status();
@@ -90,9 +90,9 @@ fn least(rounds: usize, mut round: impl FnMut()) -> Duration {
 }
 
 /// `count` threads that run `first` and then park until this guard is dropped.
-struct Staying(Arc<AtomicBool>, Vec<std::thread::JoinHandle<()>>);
+struct Parked(Arc<AtomicBool>, Vec<std::thread::JoinHandle<()>>);
 
-fn staying(count: usize, first: impl Fn() + Send + Sync + 'static) -> Staying {
+fn parked(count: usize, first: impl Fn() + Send + Sync + 'static) -> Parked {
     let (end, first) = (Arc::new(AtomicBool::new(false)), Arc::new(first));
     let ready = Arc::new(Barrier::new(count + 1));
     let threads = (0..count)
@@ -114,10 +114,10 @@ fn staying(count: usize, first: impl Fn() + Send + Sync + 'static) -> Staying {
         .collect();
     drop(first);
     ready.wait();
-    Staying(end, threads)
+    Parked(end, threads)
 }
 
-impl Drop for Staying {
+impl Drop for Parked {
     fn drop(&mut self) {
         self.0.store(true, Relaxed);
         for thread in self.1.drain(..) {
@@ -140,7 +140,7 @@ fn labelled(registry: &Registry, name: &str, hot: bool) -> Counter<[&'static str
 fn free_family(slots: usize, threads: usize) {
     let registry = Registry::new();
     let family = Arc::new(labelled(&registry, "many", true));
-    let staying = staying(threads, {
+    let parked = parked(threads, {
         let family = Arc::clone(&family);
         move || (0..slots).for_each(|i| family.with([&*i.to_string()]).inc())
     });
@@ -170,7 +170,7 @@ fn free_family(slots: usize, threads: usize) {
         "a family of {slots} series in {threads} threads ends: longest pass {:.1} ms of {passes} (at most 10)",
         longest.as_secs_f64() * 1e3
     );
-    drop(staying);
+    drop(parked);
 }
 
 /// Creates and retires a million label sets while a thread that updated one counter sleeps.
@@ -184,7 +184,7 @@ fn sleeper() {
             labelled(&registry, "many", true),
             labelled(&registry, "other", true),
         );
-        let sleeping = sleeps.then(|| staying(1, move || plain.inc()));
+        let sleeping = sleeps.then(|| parked(1, move || plain.inc()));
         let worker = std::thread::spawn(move || {
             for i in 0..1_000_000_u32 {
                 let label = i.to_string();
@@ -223,7 +223,7 @@ fn first_update() {
     let mut took = Vec::new();
     for others in [10, 4000] {
         let counter = Arc::new(Registry::new().counter("first", "").expect("a free name"));
-        let staying = staying(others, {
+        let parked = parked(others, {
             let counter = Arc::clone(&counter);
             move || counter.inc()
         });
@@ -233,7 +233,7 @@ fn first_update() {
         let new: Vec<_> = (0..200)
             .map(|_| {
                 let (counter, times) = (Arc::clone(&counter), Arc::clone(&times));
-                self::staying(1, move || {
+                self::parked(1, move || {
                     let start = Instant::now();
                     counter.inc();
                     let took = start.elapsed();
@@ -245,7 +245,7 @@ fn first_update() {
         all.sort_unstable();
         drop(new);
         took.push(all[all.len() / 2].as_secs_f64() * 1e6);
-        drop(staying);
+        drop(parked);
     }
     println!(
         "a thread's first update, median: {:.1} us beside 4000 threads, {:.1} beside 10: {:.2} (at most 2)",
@@ -278,9 +278,9 @@ fn ended_threads() {
         least(30, || registry.snapshot_into(&mut snapshot)).as_secs_f64() * 1e3
     };
     let before = scrape();
-    let staying = staying(4000, update);
+    let parked = parked(4000, update);
     let beside = scrape();
-    drop(staying);
+    drop(parked);
     let after = scrape();
     let counted = counters.iter().map(Counter::total).max();
     assert_eq!(counted, Some(4001));

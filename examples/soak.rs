@@ -113,7 +113,7 @@ fn update(peer: &str, value: f64) {
 }
 
 /// Runs one thread's life: 2000 rounds, half of them on a label set that no earlier thread used.
-fn live() {
+fn run_thread() {
     let me = LIVES.fetch_add(1, Relaxed);
     let peers = [format!("p{}", me % 7), format!("new{me}")];
     (0..2000).for_each(|i| update(&peers[i % 2], i as f64));
@@ -122,14 +122,14 @@ fn live() {
 }
 
 /// Runs short-lived threads until `end`, in two loops of four concurrent threads each.
-fn lives(address: SocketAddr, end: Instant, mut sample: impl FnMut()) {
+fn run_threads(address: SocketAddr, end: Instant, mut sample: impl FnMut()) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Relaxed) {
                     std::thread::scope(|inner| {
-                        (0..4).for_each(|_| _ = inner.spawn(live));
+                        (0..4).for_each(|_| _ = inner.spawn(run_thread));
                     });
                 }
             });
@@ -265,13 +265,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         scrape(address)?;
     }
     at_rest(address)?;
-    lives(address, Instant::now() + 2 * second, || {
+    run_threads(address, Instant::now() + 2 * second, || {
         std::thread::sleep(second)
     });
     let before = at_rest(address)?;
     let (mut live, mut resident) = (Vec::new(), Vec::new());
     let end = Instant::now() + Duration::from_secs(seconds);
-    lives(address, end, || {
+    run_threads(address, end, || {
         std::thread::sleep(second * (seconds / 40).max(1) as u32);
         live.push(live_kib());
         resident.push(resident_kib());

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use support::http::{get, request, say};
+use support::http::{exchange, get, request};
 use tallies::{Registry, Server};
 
 fn server() -> Server {
@@ -29,7 +29,7 @@ fn scraped(stream: UnixStream) -> u16 {
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    say(stream, &request("GET", "/metrics", &[]))
+    exchange(stream, &request("GET", "/metrics", &[]))
         .unwrap()
         .status()
 }
@@ -51,7 +51,7 @@ fn several_addresses_are_one_service() {
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .unwrap();
-        let answer = say(stream, &request("GET", "/metrics", &[])).unwrap();
+        let answer = exchange(stream, &request("GET", "/metrics", &[])).unwrap();
         assert_eq!(answer.status(), 200, "{address}");
     }
     assert_eq!(scraped(UnixStream::connect(&path).unwrap()), 200);
@@ -62,7 +62,7 @@ fn several_addresses_are_one_service() {
 }
 
 #[test]
-fn a_unix_socket_alone_and_what_lies_at_its_path() {
+fn a_unix_socket_and_existing_files_at_its_path() {
     let path = socket("alone");
     // A stale socket, left by a program that has ended.
     drop(UnixListener::bind(&path).unwrap());
@@ -104,7 +104,7 @@ fn sockets_that_are_handed_over() {
             std::thread::spawn({
                 let stream = TcpStream::connect(address).unwrap();
                 move || {
-                    say(stream, &request("GET", "/metrics", &[]))
+                    exchange(stream, &request("GET", "/metrics", &[]))
                         .unwrap()
                         .status()
                 }
@@ -151,7 +151,7 @@ fn all_addresses_or_none() {
 
 /// Bound listeners that are dropped unserved are closed.
 #[test]
-fn what_is_bound_can_be_let_go() {
+fn unserved_listeners_are_closed() {
     let bound = server().address("127.0.0.1:0").bind().unwrap();
     let address = bound.addresses()[0];
     assert_eq!(bound.metrics_url(), format!("http://{address}/metrics"));
@@ -159,7 +159,7 @@ fn what_is_bound_can_be_let_go() {
     let waiting = TcpStream::connect(address).unwrap();
     let serving = bound.start().unwrap();
     assert_eq!(
-        say(waiting, &request("GET", "/metrics", &[]))
+        exchange(waiting, &request("GET", "/metrics", &[]))
             .unwrap()
             .status(),
         200
@@ -171,7 +171,7 @@ fn what_is_bound_can_be_let_go() {
 
 /// Limits of any size are accepted; none causes a panic.
 #[test]
-fn any_limit_will_do() {
+fn limits_of_any_size_are_accepted() {
     let serving = server()
         .connections(usize::MAX)
         .scrapes(usize::MAX)
@@ -192,7 +192,7 @@ fn any_limit_will_do() {
 }
 
 #[test]
-fn it_runs_in_the_programs_runtime_until_it_is_told() {
+fn it_runs_in_the_programs_runtime_until_shutdown() {
     for threads in [None, Some(2)] {
         let mut builder = match threads {
             None => tokio::runtime::Builder::new_current_thread(),
@@ -207,7 +207,7 @@ fn it_runs_in_the_programs_runtime_until_it_is_told() {
             stream
                 .set_read_timeout(Some(Duration::from_secs(30)))
                 .unwrap();
-            let answer = say(stream, &request("GET", "/metrics", &[])).unwrap();
+            let answer = exchange(stream, &request("GET", "/metrics", &[])).unwrap();
             stop.send(()).unwrap();
             answer.status()
         });
@@ -221,7 +221,7 @@ fn it_runs_in_the_programs_runtime_until_it_is_told() {
 
 /// Dropping the future ends the service: no task keeps running behind the program's back.
 #[test]
-fn a_run_that_is_dropped_has_ended() {
+fn dropping_the_run_future_ends_the_service() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

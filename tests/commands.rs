@@ -64,7 +64,7 @@ fn quantiles_are_json_whatever_was_read() {
 }
 
 #[test]
-fn each_says_what_it_takes() {
+fn each_tool_prints_its_usage() {
     for (example, words) in [
         ("daemon", &["[DIRECTORY]"][..]),
         ("push", &["[GAUGE=NUMBER]...", "One label of the group"]),

@@ -44,7 +44,7 @@ static CLOSED: Counter<Closed> = Counter::new("exemplar_closed_total");
 static SECONDS: Histogram = Histogram::new("exemplar_seconds").buckets(&[0.1, 1.0]);
 
 #[test]
-fn the_last_one_of_every_series_and_bucket() {
+fn the_last_exemplar_of_every_series_and_bucket_is_exposed() {
     CLOSED
         .with(Closed { ok: Outcome::Bad })
         .inc_with(&[("trace_id", "first")]);
@@ -71,7 +71,7 @@ fn the_last_one_of_every_series_and_bucket() {
 /// When a snapshot was reused, exemplars of labelled families used to be missing from the second
 /// scrape on.
 #[test]
-fn a_snapshot_that_is_used_again_has_them_all() {
+fn a_reused_snapshot_has_all_exemplars() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -104,7 +104,7 @@ fn a_snapshot_that_is_used_again_has_them_all() {
 
 /// The same over HTTP: the server reuses its snapshots.
 #[test]
-fn every_scrape_of_a_server_has_them() {
+fn every_scrape_of_a_server_has_exemplars() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -123,7 +123,7 @@ fn every_scrape_of_a_server_has_them() {
 }
 
 #[test]
-fn series_that_end_take_theirs_along() {
+fn exemplars_are_removed_with_their_series() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -164,7 +164,7 @@ fn series_that_end_take_theirs_along() {
 
 /// The overflow series used to keep its exemplar after `clear`.
 #[test]
-fn clear_forgets_those_of_the_overflow_series() {
+fn clear_removes_the_exemplar_of_the_overflow_series() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -180,7 +180,7 @@ fn clear_forgets_those_of_the_overflow_series() {
 }
 
 #[test]
-fn what_cannot_be_one_is_refused_and_the_update_counts() {
+fn invalid_exemplars_are_rejected_and_their_updates_count() {
     let registry = Registry::new();
     let c = registry.counter("c_total", "").unwrap();
     let long = "ü".repeat(126);
@@ -208,7 +208,7 @@ fn what_cannot_be_one_is_refused_and_the_update_counts() {
 }
 
 #[test]
-fn never_torn_while_threads_write_and_scrape() {
+fn exemplars_are_never_torn_while_threads_write_and_scrape() {
     let registry = Registry::new();
     let h = Histogram::<()>::builder("h", "")
         .buckets(&[10.0, 100.0])
@@ -241,7 +241,7 @@ fn never_torn_while_threads_write_and_scrape() {
 /// Trace ids can be set once per process, so this test would better run alone in one. No other test
 /// here uses traces.
 #[test]
-fn the_current_trace_is_asked_for_where_it_is_wanted() {
+fn traced_updates_have_the_current_trace() {
     use std::cell::Cell;
     thread_local!(static SPAN: Cell<Option<u32>> = const { Cell::new(None) });
     tallies::trace_ids(|| SPAN.get().map(|id| format!("{id:x}"))).unwrap();

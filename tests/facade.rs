@@ -145,7 +145,7 @@ fn exponential_buckets_alone_and_beside_others() {
 }
 
 #[test]
-fn a_name_of_two_kinds_does_nothing_the_second_time() {
+fn a_second_kind_of_the_same_name_is_ignored() {
     let registry = Registry::new();
     registry.counter("taken", "By a family.").unwrap();
     let recorder = Recorder::builder().registry(&registry).build().unwrap();
@@ -187,7 +187,7 @@ fn the_first_description_stays() {
 /// The unit comes late, and the name with its suffix belongs to another family, so the family keeps
 /// its own name.
 #[test]
-fn a_name_that_is_taken_is_not_taken_again() {
+fn a_family_keeps_its_name_if_the_recommended_one_is_taken() {
     let (registry, seen) = ours(
         |builder| builder.recommended_naming(true),
         || {
@@ -339,7 +339,7 @@ fn series_that_expire_leave_their_sum() {
 }
 
 #[test]
-fn bad_settings_are_said_when_it_is_built() {
+fn bad_settings_are_errors_when_a_recorder_is_built() {
     let registry = Registry::new();
     let fails = |settings: fn(Builder) -> Builder, why: &str| {
         let error = settings(Recorder::builder().registry(&registry))

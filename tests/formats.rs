@@ -133,7 +133,7 @@ fn label_values_of_every_script_and_every_control_character() {
 /// Checks creation times: a series is created when its first update arrives or when it is cleared;
 /// in an interval, when the interval began.
 #[test]
-fn created() {
+fn series_have_creation_times() {
     let registry = Registry::new();
     let now = || SystemTime::now() + Duration::from_millis(1);
     // Creation times come from a coarse clock and may be one tick old.
@@ -208,7 +208,7 @@ fn created() {
 /// When merged with a histogram, which has creation times, a gauge histogram used to write one
 /// under another family's name.
 #[test]
-fn a_gauge_histogram_is_of_now() {
+fn a_gauge_histogram_has_no_creation_time() {
     let registry = Registry::new();
     registry
         .collect("ages", |out: &mut Collected| {
@@ -234,7 +234,7 @@ fn a_gauge_histogram_is_of_now() {
 }
 
 #[test]
-fn timestamps_if_they_are_asked_for() {
+fn timestamps_are_optional() {
     let snapshot = every_kind();
     let options = Options::new().timestamps(true);
     let millis = snapshot
@@ -323,7 +323,7 @@ fn utf8_names_in_every_format_and_scheme() {
 }
 
 #[test]
-fn names_that_would_be_one_are_refused() {
+fn names_that_would_be_equal_are_refused() {
     let registry = Registry::new();
     let counter = |name: &str| {
         Counter::<()>::builder(name, "")

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::http::{Answer, request, say};
+use support::http::{Answer, exchange, request};
 use support::{examples, exposition};
 
 const EXAMPLES: [&str; 3] = ["axum_metrics", "actix_metrics", "hyper_metrics"];
@@ -28,7 +28,7 @@ fn ask(address: &str, path: &str, headers: &[&str]) -> Answer {
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    say(stream, &request("GET", path, headers)).unwrap()
+    exchange(stream, &request("GET", path, headers)).unwrap()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
-use support::http::{connect, get, request, say, until};
+use support::http::{connect, exchange, get, request, until};
 use tallies::{Collected, Counter, Registry, Server, Serving};
 
 /// A registry whose page is larger than any socket's buffers.
@@ -57,7 +57,7 @@ fn two_hundred_at_once() {
                 let stream = connect(&serving);
                 start.wait();
                 counter.inc();
-                let answer = say(stream, &request("GET", "/metrics", &[header])).unwrap();
+                let answer = exchange(stream, &request("GET", "/metrics", &[header])).unwrap();
                 assert_eq!(answer.status(), 200);
             })
         })
@@ -125,7 +125,7 @@ fn nonsense_half_requests_and_silence() {
 }
 
 #[test]
-fn who_leaves_in_the_middle_leaves_nothing() {
+fn clients_that_disconnect_leave_nothing_behind() {
     let serving = Server::new()
         .registry(&large())
         .listen("127.0.0.1:0")
@@ -149,7 +149,7 @@ fn who_leaves_in_the_middle_leaves_nothing() {
 }
 
 #[test]
-fn who_does_not_read_is_cut_off_and_others_are_served() {
+fn clients_that_do_not_read_are_cut_off_and_others_are_served() {
     let serving = Server::new()
         .registry(&large())
         .answer_timeout(Duration::from_secs(8))
@@ -268,7 +268,7 @@ fn a_stop_drains() {
     let mut idle = connect(&serving);
     let under_way = connect(&serving);
     let asking = std::thread::spawn(move || {
-        let answer = say(under_way, &request("GET", "/metrics", &[])).unwrap();
+        let answer = exchange(under_way, &request("GET", "/metrics", &[])).unwrap();
         assert_eq!(answer.status(), 200);
         assert!(answer.text().contains("slow 1\n"));
     });
@@ -401,7 +401,7 @@ fn refusals_and_probes_end_their_connection_and_nothing_is_sniffed() {
         // connection open.
         let said = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let more = request("GET", "/-/healthy", &[]);
-        let answer = say(connect(&serving), &[said.as_bytes(), &more].concat()).unwrap();
+        let answer = exchange(connect(&serving), &[said.as_bytes(), &more].concat()).unwrap();
         assert_eq!(answer.status(), status, "{path}");
         assert_eq!(
             answer.header("connection") == Some("close"),

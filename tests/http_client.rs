@@ -61,7 +61,7 @@ async fn backend() -> SocketAddr {
 }
 
 /// Returns an address without a listener.
-fn nowhere() -> SocketAddr {
+fn unused_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -92,7 +92,7 @@ async fn every_call_of_reqwest_is_counted_by_kind() {
         .timeout(Duration::from_millis(50));
     assert!(users.send("/waits", slow).await.unwrap_err().is_timeout());
     users
-        .send("/down", http.get(format!("http://{}", nowhere())))
+        .send("/down", http.get(format!("http://{}", unused_address())))
         .await
         .unwrap_err();
     users
@@ -233,7 +233,7 @@ async fn the_names_of_aioli_and_others() {
 
 /// Also if the prefix already ends in an underscore.
 #[test]
-fn prefixes_are_set_apart_by_one_underscore() {
+fn prefixes_are_separated_by_one_underscore() {
     let registry = Registry::new();
     for prefix in ["", "shop", "zoo_", "web:"] {
         let _ = ClientMetrics::new()
@@ -370,7 +370,7 @@ async fn other_clients() {
         .ready()
         .await
         .unwrap()
-        .call(get(format!("http://{}/users/7", nowhere())))
+        .call(get(format!("http://{}/users/7", unused_address())))
         .await
         .unwrap_err();
     assert_eq!(calls(&registry, "/users/{id}", "200"), 1.0);
@@ -379,7 +379,7 @@ async fn other_clients() {
     let mut service = ServiceBuilder::new().layer(layer).service(client.clone());
     for url in [
         format!("{root}/users/7"),
-        format!("http://{}/users/7", nowhere()),
+        format!("http://{}/users/7", unused_address()),
     ] {
         let _ = service
             .ready()

@@ -113,7 +113,7 @@ fn a_metric_has_the_name_of_its_field() {
 }
 
 #[test]
-fn a_field_whose_name_will_not_do_is_said() {
+fn an_invalid_field_name_is_an_error() {
     #[derive(Metrics, Debug)]
     struct Of {
         #[allow(dead_code, reason = "it is never made")]
@@ -126,7 +126,7 @@ fn a_field_whose_name_will_not_do_is_said() {
 
 /// Without the attribute, as without the feature `link-time`.
 #[test]
-fn statics_are_exported_once_they_are_named() {
+fn statics_are_exported_once_they_are_used() {
     #[derive(LabelValue, Clone, Copy)]
     enum State {
         Up,

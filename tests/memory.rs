@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "each test uses some of it")]
 mod counting;
 
-use counting::{ALONE, COUNTER, bytes, live, settle, shuffled, update_everything};
+use counting::{ALONE, COUNTER, bytes, free_deferred, live, shuffled, update_everything};
 use tallies::{AnyLabels, Counter, Gauge, Histogram, Registry, Summary, encode};
 
 /// Scrapes in every format and coding, with updates in between. Live memory stays what it was after
@@ -64,7 +64,7 @@ fn memory_is_flat_over_ten_thousand_scrapes() {
         assert!(!page.is_empty());
     };
     let live = || {
-        settle();
+        free_deferred();
         live()
     };
     (0..100).for_each(&mut scrape);
@@ -82,10 +82,10 @@ fn bytes_per_series() {
     let _alone = ALONE.lock();
     let names: Vec<String> = (0..SERIES).map(|i| format!("/route/{i}")).collect();
     let per_series = |registry: &Registry, what: &str, f: &dyn Fn()| {
-        settle();
+        free_deferred();
         let used = bytes(|| {
             f();
-            settle();
+            free_deferred();
         });
         let used = used as f64 / SERIES as f64;
         println!(

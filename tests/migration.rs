@@ -21,14 +21,14 @@ fn same(before: &str, after: &str) {
 }
 
 #[test]
-fn of_metrics() {
+fn the_metrics_example_exposes_equal_pages() {
     let before = migrate_metrics::before();
     assert!(before.contains("http_response_size{"), "{before}");
     same(&before, &migrate_metrics::after().unwrap());
 }
 
 #[test]
-fn of_prometheus() {
+fn the_prometheus_example_exposes_equal_pages() {
     same(
         &migrate_prometheus::before().unwrap(),
         &migrate_prometheus::after().unwrap(),
@@ -36,7 +36,7 @@ fn of_prometheus() {
 }
 
 #[test]
-fn of_prometheus_client() {
+fn the_prometheus_client_example_exposes_equal_pages() {
     let before = migrate_prometheus_client::before().unwrap();
     // The exporter writes OpenMetrics, where a counter's family has no `_total`.
     let before: String = before

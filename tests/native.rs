@@ -139,7 +139,7 @@ fn intervals_and_sums_of_processes() {
 }
 
 #[test]
-fn what_is_removed_stays_in_the_sum() {
+fn removed_series_stay_in_the_sum() {
     let registry = Registry::new();
     let h = Histogram::<()>::builder("h", "")
         .native(3)
@@ -219,7 +219,7 @@ fn bad_resolutions_are_errors() {
 /// Decoded by prost: without fixed buckets, the message has none, and exemplars belong to the
 /// histogram itself.
 #[test]
-fn in_protobuf() {
+fn native_histograms_in_protobuf() {
     let registry = Registry::new();
     let alone = Histogram::<()>::builder("alone", "")
         .native(0)

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use support::http::{connect, get, request, say};
+use support::http::{connect, exchange, get, request};
 use tallies::{Counter, MetricsService, Registry, Server, Serving};
 
 fn registry() -> Registry {
@@ -54,7 +54,8 @@ fn codings_are_those_that_were_asked_for() {
     ] {
         for method in ["GET", "HEAD"] {
             let header = format!("Accept-Encoding: {accepted}");
-            let answer = say(connect(&serving), &request(method, "/metrics", &[&header])).unwrap();
+            let answer =
+                exchange(connect(&serving), &request(method, "/metrics", &[&header])).unwrap();
             if accepted.starts_with('\u{7f}') {
                 // Hyper rejects control characters in headers; any response will do.
                 assert!([200, 400].contains(&answer.status()), "{}", answer.head);
@@ -231,7 +232,7 @@ fn a_tower_service_answers_as_the_service_does() {
 }
 
 #[test]
-fn times_and_created_samples_are_for_who_wants_them() {
+fn timestamps_and_created_samples_are_optional() {
     use tallies::encode::Options;
     let registry = registry();
     let options = Options::new().created(true).timestamps(true);

@@ -19,7 +19,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_standard_set_is_what_proc_says() {
+fn process_metrics_agree_with_proc() {
     let _alone = ALONE.lock();
     let registry = Registry::new();
     tallies::process::register(&registry).unwrap();
@@ -83,7 +83,7 @@ fn the_standard_set_is_what_proc_says() {
 /// metrics.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_the_system_hides_costs_only_itself() {
+fn hidden_system_files_cost_only_their_own_metrics() {
     const HIDDEN: &str = "TALLIES_TEST_HIDDEN";
     if std::env::var_os(HIDDEN).is_some() {
         let registry = Registry::new();
@@ -103,7 +103,7 @@ fn what_the_system_hides_costs_only_itself() {
         std::process::Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
             .arg(std::env::current_exe().unwrap())
-            .arg("what_the_system_hides_costs_only_itself")
+            .arg("hidden_system_files_cost_only_their_own_metrics")
             .env(HIDDEN, "1")
             .output()
     };
@@ -121,7 +121,7 @@ fn what_the_system_hides_costs_only_itself() {
 }
 
 #[test]
-fn what_was_built() {
+fn build_info_shows_version_and_compiler() {
     let registry = Registry::new();
     tallies::build_info!(&registry, "revision" => "abc").unwrap();
     let (page, _) = support::page(&registry);

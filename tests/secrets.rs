@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use support::http::{Answer, connect, get, request, say};
+use support::http::{Answer, connect, exchange, get, request};
 use tallies::{Registry, Server, Serving};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -80,7 +80,7 @@ fn replace_after(path: &Path, text: &str, later: Duration) {
 /// there is one.
 fn ask(serving: &Serving, trusted: &Path, own: Option<&(String, String)>) -> io::Result<Answer> {
     let request = request("GET", "/metrics", &[]);
-    say(session(serving, trusted, own), &request)
+    exchange(session(serving, trusted, own), &request)
 }
 
 /// Opens a TLS session like [`ask`].
@@ -138,7 +138,7 @@ fn https_with_certificates_that_change() {
     };
     assert!(works(&old) && !works(&new));
     // A client that does not speak TLS fails, without an effect on others.
-    let plain = say(connect(&serving), &request("GET", "/metrics", &[]));
+    let plain = exchange(connect(&serving), &request("GET", "/metrics", &[]));
     assert!(plain.map_or(true, |answer| !answer.head.starts_with("HTTP")));
     assert!(works(&old));
     // With only one of the two files replaced, or with an invalid file, the old pair remains in
@@ -197,7 +197,7 @@ fn client_certificates() {
 /// An open connection used to be served for as long as it lasted, even after its client's CA was
 /// withdrawn.
 #[test]
-fn a_client_whose_ca_is_withdrawn_is_let_go() {
+fn a_client_whose_ca_is_withdrawn_is_disconnected() {
     let dir = folder("withdrawn");
     let (ours, others) = (
         Authority::new(&dir, "ours.pem"),
@@ -243,7 +243,7 @@ fn a_client_whose_ca_is_withdrawn_is_let_go() {
 /// all other connections with it.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_certificate_that_is_a_pipe_hangs_nobody() {
+fn a_certificate_that_is_a_pipe_does_not_block() {
     let dir = folder("pipe");
     let ours = Authority::new(&dir, "ours.pem");
     let (certificate, key) = (dir.join("tls.crt"), dir.join("tls.key"));

@@ -146,7 +146,7 @@ fn a_bind_error_names_the_address_and_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn the_page_is_where_it_is_wanted_and_escaped() {
+fn the_path_can_be_set_and_is_escaped() {
     let (registry, _) = registry();
     let serving = Server::new()
         .registry(&registry)
@@ -337,7 +337,7 @@ fn a_scrape_has_every_update_that_returned_before_it() {
 /// Two hundred clients send nonsense, half a request or nothing, or disconnect, while another
 /// client is served.
 #[test]
-fn trouble_is_the_clients_own() {
+fn bad_clients_do_not_affect_others() {
     let (registry, _) = registry();
     let serving = Server::new()
         .registry(&registry)

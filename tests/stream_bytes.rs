@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "each test uses some of it")]
 mod counting;
 
-use counting::{bytes, settle, shuffled};
+use counting::{bytes, free_deferred, shuffled};
 use tallies::{Registry, Summary};
 
 /// The bytes that a summary's series takes in each further thread, including cells and label cache.
@@ -13,7 +13,7 @@ use tallies::{Registry, Summary};
 fn bytes_of_a_summary_per_series_and_thread() {
     const THREADS: usize = 4;
     let per_stream = |series: usize, observations: u32| {
-        settle();
+        free_deferred();
         let registry = Registry::new();
         let s = Summary::<()>::builder("s", "")
             .labels(["x"])
@@ -39,7 +39,7 @@ fn bytes_of_a_summary_per_series_and_thread() {
             let used = bytes(|| {
                 turn.wait();
                 turn.wait();
-                settle();
+                free_deferred();
             });
             turn.wait();
             used

@@ -75,7 +75,7 @@ fn bad_objectives_are_errors() {
 }
 
 #[test]
-fn what_has_no_place_in_an_order_is_dropped() {
+fn nan_and_the_opposite_infinity_are_dropped() {
     let registry = Registry::new();
     let s = Summary::<()>::builder("s", "").register(&registry).unwrap();
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, -1.0] {
@@ -95,7 +95,7 @@ fn what_has_no_place_in_an_order_is_dropped() {
 /// and end; scrapes run all the time. Count, sum and quantiles of one scrape belong to the same
 /// observations.
 #[test]
-fn the_promise_holds_over_threads() {
+fn objectives_hold_over_threads() {
     const THREADS: u64 = 4;
     const EACH: u64 = if cfg!(debug_assertions) {
         40_000
@@ -203,7 +203,7 @@ fn snapshots_merge_and_intervals_have_no_quantiles() {
 
 /// Retired series merge their sketches into the overflow series, and their streams are freed.
 #[test]
-fn ended_series_keep_their_ranks() {
+fn retired_series_keep_their_ranks() {
     let registry = Registry::new();
     let s = Summary::<()>::builder("s", "")
         .labels(["x"])
@@ -318,7 +318,7 @@ fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
 /// sketch would need more than 2048 tuples. The certified error then exceeds the objective, but it
 /// is true, and a metric reports the series.
 #[test]
-fn a_sketch_that_was_forced_under_its_cap_shows() {
+fn a_sketch_that_exceeds_its_objective_is_reported() {
     const PAIRS: u32 = 300_000;
     let registry = Registry::new();
     registry.self_metrics(true);

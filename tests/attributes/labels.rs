@@ -295,7 +295,7 @@ fn of_what_the_body_uses() {
 
 /// A call in the labels used to run after the body.
 #[test]
-fn what_labels_call_is_called_before() {
+fn labels_are_evaluated_before_the_call() {
     static E: Counter<[&str; 1]> = Counter::labelled("called_before_total", &["tenant"]);
     thread_local! {
         static TENANT: Cell<&'static str> = const { Cell::new("one") };
@@ -453,7 +453,7 @@ fn through_another_crate() {
 
 /// A series is removed while a call is in flight in it.
 #[test]
-fn removed_meanwhile() {
+fn a_series_is_removed_while_a_call_is_in_flight() {
     static G: UpDownCounter<[&str; 1]> = UpDownCounter::labelled("removed_meanwhile", &["of"]);
 
     #[tallies::in_progress(G, labels = ["x"])]

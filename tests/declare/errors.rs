@@ -172,7 +172,7 @@ fn errors_say_what_where_and_what_would_be_right() {
 }
 
 #[test]
-fn what_a_counter_may_not_add_is_dropped_and_said() {
+fn invalid_increments_are_dropped_and_try_add_returns_an_error() {
     let registry = Registry::new();
     let x = Counter::<(), f64>::builder("x_total", "")
         .register(&registry)

@@ -54,7 +54,7 @@ fn statics_are_exported_at_zero_before_their_first_use() {
 }
 
 #[test]
-fn twins_of_one_static_share_and_others_are_refused() {
+fn equal_statics_share_a_family_and_others_are_refused() {
     static ONE: Counter = Counter::new("declare_twin_total").help("Twin.");
     static TWO: Counter = Counter::new("declare_twin_total").help("Twin.");
     static OTHER: Gauge = Gauge::new("declare_twin_total");
@@ -215,7 +215,7 @@ fn a_clone_of_a_bound_series_outlives_it() {
 }
 
 #[test]
-fn a_last_bound_of_infinity_is_there_anyway() {
+fn a_last_bound_of_infinity_is_implied() {
     static H: Histogram = Histogram::new("declare_infinity").buckets(&[1.0, f64::INFINITY]);
     let registry = Registry::new();
     let h = Histogram::<()>::builder("h", "")
@@ -329,7 +329,7 @@ fn every_kind_at_run_time_compared_whole() {
 }
 
 #[test]
-fn labels_from_data_by_place_and_by_name() {
+fn labels_from_data_by_position_and_by_name() {
     let registry = Registry::new();
     let family = Counter::<()>::builder("calls_total", "Calls.")
         .labels(["method", "path"])

@@ -140,7 +140,7 @@ fn requests_from_many_threads() {
 /// A single request without a body used to spoil the sum of sizes for good: with 2^64 added, the
 /// sum increased in steps of thousands.
 #[tokio::test]
-async fn an_announcement_of_more_than_anybody_sends_is_not_observed() {
+async fn an_absurd_content_length_is_not_observed() {
     let (registry, layer) = layer();
     let size = |what: &str| {
         let labels = [("method", "POST"), ("route", "/")];

@@ -184,7 +184,7 @@ async fn as_many_series_as_routes_need() {
 /// A route declared with `post` replies 405 to other methods: such a request has its route, and the
 /// method's series.
 #[tokio::test]
-async fn what_is_not_allowed_is_of_its_route() {
+async fn disallowed_methods_count_under_their_route() {
     let registry = Registry::new();
     let app = Router::new()
         .route("/upload", post(async || "thanks"))

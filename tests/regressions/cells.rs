@@ -101,7 +101,7 @@ fn bounds_given_too_late_break_no_row() {
 
 /// Updates of an unlabelled family through `with` or `bind` were not exported.
 #[test]
-fn no_labels_are_a_label_set_too() {
+fn the_empty_label_set_is_a_label_set() {
     let registry = Registry::new();
     let c = registry.counter("c_total", "").unwrap();
     c.with(()).inc();
@@ -122,7 +122,7 @@ fn no_labels_are_a_label_set_too() {
 /// Memory of expired series is reused even though series expire in every scrape and one thread
 /// sleeps.
 #[test]
-fn what_expires_is_used_again() {
+fn memory_of_expired_series_is_reused() {
     let registry = Registry::new();
     let (wake, asleep) = std::sync::mpsc::channel::<()>();
     let sleeper = {
@@ -217,7 +217,7 @@ fn closed_sets_that_differ_share_nothing() {
 /// Rows of closed label sets were not reused, so slabs grew with every registry that was created
 /// and dropped.
 #[test]
-fn rows_are_used_again() {
+fn rows_are_reused() {
     let of_all = Registry::new();
     of_all.self_metrics(true);
     for _ in 0..3000 {

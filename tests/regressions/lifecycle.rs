@@ -54,7 +54,7 @@ fn in_flight_is_not_below_zero_when_its_series_ends() {
 
 /// Two threads that called `set` concurrently left no series at all.
 #[test]
-fn one_info_stands_whatever_races() {
+fn concurrent_info_updates_leave_one_series() {
     let registry = Registry::new();
     let leader = Info::<()>::builder("leader_info", "")
         .labels(["host"])
@@ -137,7 +137,7 @@ fn a_series_that_is_used_again_is_not_idle() {
 
 /// The closure given to `retain` may use the family that it filters.
 #[test]
-fn retain_asks_under_no_lock() {
+fn retain_calls_its_closure_without_a_lock() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -151,7 +151,7 @@ fn retain_asks_under_no_lock() {
 
 /// A collector may change its registry when it is dropped.
 #[test]
-fn a_collector_may_come_back_when_it_is_dropped() {
+fn a_collector_may_change_its_registry_when_it_is_dropped() {
     struct Last(Registry);
     impl Drop for Last {
         fn drop(&mut self) {

@@ -50,7 +50,7 @@ fn nothing_is_printed_twice() {
 /// Samples of function metrics were exposed twice or were missing, because only whole names were
 /// compared.
 #[test]
-fn what_a_function_exposes_is_no_others() {
+fn a_function_may_not_expose_samples_of_another_family() {
     let registry = Registry::new();
     let one = || 4.0;
     let errs = |result: Result<(), tallies::Error>, says: &str| {
@@ -89,7 +89,7 @@ fn what_a_function_exposes_is_no_others() {
 /// A collector's names are known only during a scrape, too late to reject them; conflicting
 /// families are left out of the page.
 #[test]
-fn what_a_collector_exposes_is_no_others() {
+fn a_collector_may_not_expose_samples_of_another_family() {
     let registry = Registry::new();
     registry.self_metrics(true);
     registry.histogram("h", "").unwrap();
@@ -122,7 +122,7 @@ fn what_a_collector_exposes_is_no_others() {
 
 /// In formats without UTF-8 names, both names would be `a_b`.
 #[test]
-fn what_a_collector_exposes_is_no_others_escaped() {
+fn a_collector_may_not_expose_samples_that_are_equal_once_escaped() {
     let registry = Registry::new();
     let dotted = Gauge::<()>::builder("a.b", "").utf8();
     dotted.register(&registry).unwrap().set(1.0);
@@ -144,7 +144,7 @@ fn what_a_collector_exposes_is_no_others_escaped() {
 /// A prefix does not apply to the names of functions, so a prefixed family name could equal a
 /// function's name.
 #[test]
-fn a_prefix_makes_no_family_a_functions() {
+fn a_prefix_may_not_give_a_family_the_name_of_a_function() {
     let registry = Registry::new();
     registry.gauge_fn("app_x_total", "", || 1.0).unwrap();
     registry.counter("x_total", "").unwrap();
@@ -215,7 +215,7 @@ fn a_prefix_makes_no_bad_label_of_a_state_set() {
 /// A constant label could have the name of a state set's label, and the page then contained it
 /// twice.
 #[test]
-fn no_constant_label_is_that_of_a_state_set() {
+fn a_constant_label_may_not_be_that_of_a_state_set() {
     #[derive(LabelValue)]
     enum State {
         Off,

@@ -79,7 +79,7 @@ fn utf8_labels_stay_utf8_when_merged() {
 
 /// An interval reported earlier counts of a retired series as an increase of the overflow series.
 #[test]
-fn an_interval_does_not_count_what_has_moved() {
+fn an_interval_does_not_count_folded_updates_again() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -96,7 +96,7 @@ fn an_interval_does_not_count_what_has_moved() {
 /// The same happened for merged snapshots with different constant labels, where each part has an
 /// overflow series of its own.
 #[test]
-fn an_interval_of_merged_parts_does_not_count_what_has_moved() {
+fn an_interval_of_merged_parts_does_not_count_folded_updates_again() {
     let parts = [None, Some("one"), Some("two")].map(|host| {
         let registry = Registry::new();
         let c = Counter::<()>::builder("c_total", "").labels(["x"]);

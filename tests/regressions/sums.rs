@@ -108,7 +108,7 @@ fn an_infinity_of_the_other_sign_is_an_error() {
 /// `observe_many` with an invalid value counted as one refused update here, and as many as its
 /// weight elsewhere.
 #[test]
-fn what_is_refused_many_times_is_counted_so() {
+fn a_refused_update_counts_with_its_weight() {
     let refused = || {
         let now = tallies::snapshot();
         now.get("tallies_refused_updates_total", &[]).unwrap()
@@ -148,7 +148,7 @@ fn a_summary_without_objectives_has_no_quantiles() {
 /// Folding adds floats in another order, so the overflow series decreased by an ulp. A scraper
 /// takes that for a restart.
 #[test]
-fn what_series_leave_behind_never_shrinks() {
+fn sums_of_folded_series_never_decrease() {
     let registry = Registry::new();
     let c = Counter::<(), f64>::builder("c_total", "")
         .labels(["x"])

@@ -66,7 +66,7 @@ pub fn bytes(f: impl FnOnce()) -> i64 {
 }
 
 /// Frees what earlier growth and earlier tests deferred. Such memory is freed an epoch later.
-pub fn settle() {
+pub fn free_deferred() {
     (0..300).for_each(|_| _ = Registry::new().snapshot());
 }
 

@@ -24,7 +24,7 @@ pub fn fine() -> Answer {
 
 /// A received request.
 #[derive(Debug)]
-pub struct Asked {
+pub struct Request {
     /// The number of its connection, from 0.
     pub connection: usize,
     pub method: String,
@@ -34,7 +34,7 @@ pub struct Asked {
     pub body: Vec<u8>,
 }
 
-impl Asked {
+impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(have, _)| have == name);
         found.map(|(_, value)| &**value)
@@ -48,7 +48,7 @@ impl Asked {
 /// A gateway that runs until the test process ends.
 pub struct Gateway {
     pub url: String,
-    asked: Receiver<Asked>,
+    requests: Receiver<Request>,
 }
 
 impl Gateway {
@@ -56,20 +56,20 @@ impl Gateway {
     pub fn new(answer: impl Fn(usize) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (tell, asked) = channel();
+        let (tell, requests) = channel();
         let answer = Arc::new(Mutex::new((0, answer)));
         std::thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
                 let (stream, tell, answer) = (stream.unwrap(), tell.clone(), Arc::clone(&answer));
                 std::thread::spawn(move || {
                     let mut reader = BufReader::new(stream.try_clone().unwrap());
-                    while let Some(asked) = read(connection, &mut reader) {
+                    while let Some(request) = read(connection, &mut reader) {
                         let answer = {
                             let (requests, answer) = &mut *answer.lock().unwrap();
                             *requests += 1;
                             answer(*requests - 1)
                         };
-                        let _ = tell.send(asked);
+                        let _ = tell.send(request);
                         if !give(&stream, &answer) {
                             break;
                         }
@@ -77,7 +77,7 @@ impl Gateway {
                 });
             }
         });
-        Self { url, asked }
+        Self { url, requests }
     }
 
     pub fn of(answer: Answer) -> Self {
@@ -85,19 +85,19 @@ impl Gateway {
     }
 
     /// Returns the next request; waits for it.
-    pub fn asked(&self) -> Asked {
-        self.asked
+    pub fn next_request(&self) -> Request {
+        self.requests
             .recv_timeout(Duration::from_secs(60))
             .expect("a request within a minute")
     }
 
-    /// Returns whether `asked` has returned all requests.
+    /// Returns whether `next_request` has returned all requests.
     pub fn is_quiet(&self) -> bool {
-        self.asked.try_recv().is_err()
+        self.requests.try_recv().is_err()
     }
 }
 
-fn read(connection: usize, reader: &mut BufReader<TcpStream>) -> Option<Asked> {
+fn read(connection: usize, reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -117,7 +117,7 @@ fn read(connection: usize, reader: &mut BufReader<TcpStream>) -> Option<Asked> {
     let length = headers.iter().find(|(name, _)| name == "content-length");
     let mut body = vec![0; length.map_or(0, |(_, n)| n.parse().unwrap())];
     reader.read_exact(&mut body).ok()?;
-    Some(Asked {
+    Some(Request {
         connection,
         method,
         target,

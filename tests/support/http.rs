@@ -54,7 +54,7 @@ pub fn connect(serving: &Serving) -> TcpStream {
 }
 
 /// Sends `request` on any stream and reads until the server closes it.
-pub fn say(mut stream: impl Read + Write, request: &[u8]) -> std::io::Result<Answer> {
+pub fn exchange(mut stream: impl Read + Write, request: &[u8]) -> std::io::Result<Answer> {
     stream.write_all(request)?;
     stream.flush()?;
     let mut answer = Vec::new();
@@ -78,7 +78,7 @@ pub fn request(method: &str, path: &str, headers: &[&str]) -> Vec<u8> {
 }
 
 pub fn get(serving: &Serving, path: &str, headers: &[&str]) -> Answer {
-    say(connect(serving), &request("GET", path, headers)).unwrap()
+    exchange(connect(serving), &request("GET", path, headers)).unwrap()
 }
 
 /// Waits, for a bounded time, until `holds` returns true.

@@ -26,7 +26,7 @@ pub fn forms(row: Row) -> Vec<Form> {
     match row {
         Row::Counter => {
             static COUNTER: Handle = Handle::new();
-            COUNTER.place(1);
+            COUNTER.allocate(1);
             vec![Form::new(
                 "slab add, handle in a static",
                 |_, n| repeat(n, || COUNTER.add(1)),
@@ -35,7 +35,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Handles => {
             static HANDLES: [Handle; 16] = [const { Handle::new() }; 16];
-            HANDLES.iter().for_each(|handle| handle.place(1));
+            HANDLES.iter().for_each(|handle| handle.allocate(1));
             vec![Form::new(
                 "the same",
                 |_, n| over(n, &HANDLES, |handle| handle.add(1)),
@@ -44,7 +44,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Float => {
             static COUNTER: Handle = Handle::new();
-            COUNTER.place(1);
+            COUNTER.allocate(1);
             vec![Form::new(
                 "slab add of f64 bits",
                 |_, n| repeat(n, || COUNTER.add_float(0.5)),
@@ -58,7 +58,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         )],
         Row::LabelEnums => {
             static BLOCK: Handle = Handle::new();
-            BLOCK.place(20);
+            BLOCK.allocate(20);
             vec![Form::new(
                 "block of slots",
                 |_, n| {
@@ -81,7 +81,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::UpDown => {
             static UP_DOWN: Handle = Handle::new();
-            UP_DOWN.place(2);
+            UP_DOWN.allocate(2);
             vec![Form::new(
                 "two slab adds",
                 |_, n| {
@@ -98,7 +98,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Histogram => {
             static HISTOGRAM: Handle = Handle::new();
-            HISTOGRAM.place(HISTOGRAM_CELLS);
+            HISTOGRAM.allocate(HISTOGRAM_CELLS);
             vec![Form::new(
                 "branchless count, count-chosen sum",
                 |_, n| over(n, &VALUES, |value| observe(HISTOGRAM.slot(), *value)),
@@ -107,7 +107,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Timer => {
             static TIMER: Handle = Handle::new();
-            TIMER.place(HISTOGRAM_CELLS);
+            TIMER.allocate(HISTOGRAM_CELLS);
             vec![Form::new(
                 "Instant",
                 |_, n| {
@@ -121,7 +121,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::TimerTsc => {
             static TIMER: Handle = Handle::new();
-            TIMER.place(HISTOGRAM_CELLS);
+            TIMER.allocate(HISTOGRAM_CELLS);
             LazyLock::force(&SECONDS_PER_TICK);
             vec![Form::new(
                 "time-stamp counter",
@@ -196,7 +196,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::Summary => summary::forms(),
         Row::Native => {
             static NATIVE: Handle = Handle::new();
-            NATIVE.place(NATIVE_CELLS);
+            NATIVE.allocate(NATIVE_CELLS);
             vec![Form::new(
                 "float bits, 64-entry table, count-chosen sum",
                 |_, n| over(n, &VALUES, |value| observe_native(NATIVE.slot(), *value)),
@@ -242,7 +242,7 @@ impl Handle {
         Self { slot: AtomicUsize::new(usize::MAX) }
     }
 
-    fn place(&self, cells: usize) {
+    fn allocate(&self, cells: usize) {
         self.slot.store(new_slots(cells), Release);
     }
 
@@ -461,7 +461,7 @@ static HASHER: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::
 
 /// One thread's label cache: open addressing, at most half full, without a lock or a shared cache
 /// line.
-struct Table {
+struct LabelCache {
     hasher: ahash::RandomState,
     entries: Box<[Entry; 256]>,
 }
@@ -474,7 +474,7 @@ struct Entry {
 }
 
 thread_local! {
-    static TABLE: Cell<Option<&'static Table>> = const { Cell::new(None) };
+    static LABEL_CACHE: Cell<Option<&'static LabelCache>> = const { Cell::new(None) };
 }
 
 static LABELLED: LazyLock<Mutex<Index>> = LazyLock::new(Mutex::default);
@@ -482,7 +482,7 @@ static LABELLED_BLOCK: LazyLock<usize> = LazyLock::new(|| new_slots(100));
 
 #[inline(always)]
 fn add_labelled(labels: Request) {
-    let slot = match TABLE.get() {
+    let slot = match LABEL_CACHE.get() {
         Some(table) => {
             let hash = hash(&table.hasher, labels);
             let mut at = hash as usize % 256;
@@ -492,12 +492,12 @@ fn add_labelled(labels: Request) {
                     break entry.slot;
                 }
                 if entry.slot == usize::MAX {
-                    break first_sight(labels);
+                    break cache_label_set(labels);
                 }
                 at = (at + 1) % 256;
             }
         }
-        None => first_sight(labels),
+        None => cache_label_set(labels),
     };
     add(slot, 1);
 }
@@ -536,13 +536,13 @@ fn same(one: &str, two: &str) -> bool {
 
 /// Looks up or inserts the label set, and copies its text into a new cache of this thread.
 #[cold]
-fn first_sight(labels: Request) -> usize {
+fn cache_label_set(labels: Request) -> usize {
     let slot = *LABELLED_BLOCK + LABELLED.lock().unwrap().find_or_insert(labels);
-    let mut table = match TABLE.get() {
-        Some(table) => Table { hasher: table.hasher.clone(), entries: table.entries.clone() },
+    let mut table = match LABEL_CACHE.get() {
+        Some(table) => LabelCache { hasher: table.hasher.clone(), entries: table.entries.clone() },
         None => {
             let free = Entry { hash: 0, slot: usize::MAX, labels: ("", "") };
-            Table { hasher: HASHER.clone(), entries: Box::new([free; 256]) }
+            LabelCache { hasher: HASHER.clone(), entries: Box::new([free; 256]) }
         }
     };
     let hash = hash(&table.hasher, labels);
@@ -552,7 +552,7 @@ fn first_sight(labels: Request) -> usize {
     }
     let copy = |text: &str| -> &'static str { text.to_owned().leak() };
     table.entries[at] = Entry { hash, slot, labels: (copy(labels.0), copy(labels.1)) };
-    TABLE.set(Some(keep(table)));
+    LABEL_CACHE.set(Some(keep(table)));
     slot
 }
 
