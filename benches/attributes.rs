@@ -1,7 +1,7 @@
-//! What an attribute adds to a call, beside what one would write by hand.
+//! The cost that an attribute adds to a call, compared with equivalent code by hand.
 //!
-//! `add` is the call without any. The floors are over the same clock and the same cells: for a timer the two readings and the
-//! observation in place, for errors a match on the result.
+//! `add` is the call without attributes. The floors use the same clock and the same cells: for a
+//! timer, two clock readings and an inline observation; for errors, a match on the result.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -30,7 +30,7 @@ struct Kinds {
     kind: Kind,
 }
 
-/// The same function under each attribute, and by hand.
+/// Declares the same function once per attribute, and once with equivalent code by hand.
 macro_rules! calls {
     ($($(#[$attribute:meta])* $name:ident($n:ident);)*) => {$(
         $(#[$attribute])*
@@ -95,7 +95,7 @@ fn count_errors_by_hand(n: u64) -> Result<u64, u64> {
     result
 }
 
-/// The same in futures that are ready at once.
+/// Declares the same function as a future that is ready at once.
 macro_rules! futures {
     ($($(#[$attribute:meta])* $name:ident;)*) => {$(
         $(#[$attribute])*

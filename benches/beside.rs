@@ -1,9 +1,15 @@
-//! What a scrape costs the updates beside it: batches of 1 000 updates on one thread, alone, and while another thread scrapes
-//! a registry of 100 000 counters every 100 ms, or without a pause. And while it writes the same page from a snapshot that it
-//! keeps: as much work, with no cell read. What that costs is the machine's, not the scrape's.
+//! The cost that a scrape adds to concurrent updates.
 //!
-//! `cargo bench --bench beside`. Wall time: it wants two processors with nothing else to do. The ways take turns, round by
-//! round. Interrupts are in the figures, too, as often as once in a thousand batches: the row `alone` says how much they take.
+//! One thread performs batches of 1 000 updates in each of these ways:
+//!
+//! - alone;
+//! - while another thread scrapes a registry of 100 000 counters every 100 ms, or without a pause;
+//! - while another thread writes the same page from one snapshot that it took earlier. This is as
+//!   much work, but reads no cell, so its cost is due to the machine and not to the scrape.
+//!
+//! Run it with `cargo bench --bench beside`. It measures wall time and needs two idle processors.
+//! The ways take turns, round by round. The figures include interrupts, up to one in a thousand
+//! batches; the row `alone` shows their share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -15,12 +21,12 @@ const UPDATES: usize = 1_000;
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_secs(1);
 
-/// What another thread does.
+/// The work of the other thread.
 #[derive(Clone, Copy)]
 struct Beside {
-    /// Nothing, or pages with so much time between them.
+    /// The pause between two pages; `None` if the other thread does not run.
     pause: Option<Duration>,
-    /// Whether each page has a snapshot of its own.
+    /// Whether the other thread takes a new snapshot for each page.
     snapshots: bool,
 }
 
@@ -44,7 +50,7 @@ const fn beside(pause: Option<Duration>, snapshots: bool) -> Beside {
     Beside { pause, snapshots }
 }
 
-/// How long the batches of a round took, in nanoseconds, sorted.
+/// Durations of one round's batches in nanoseconds, sorted.
 fn batches(mut batch: impl FnMut()) -> Vec<u64> {
     let mut all = Vec::with_capacity(1 << 21);
     let start = Instant::now();
@@ -59,7 +65,7 @@ fn batches(mut batch: impl FnMut()) -> Vec<u64> {
     all
 }
 
-/// The batches of one round, and how many scrapes there were.
+/// Runs one round. Returns the durations of its batches and the number of scrapes.
 fn round(registry: &Registry, beside: Beside, batch: impl FnMut()) -> (Vec<u64>, u64) {
     let (stop, scrapes) = (&AtomicBool::new(false), &AtomicU64::new(0));
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! From a label set to its series: the first time, and every other time.
+//! Time to look up the series of a label set: the first time, and every later time.
 
 use std::hint::black_box;
 

@@ -1,8 +1,10 @@
-//! The cost of what has ended: families, series, threads and registries that came and went.
+//! The cost that ended families, series, threads and registries leave behind.
 //!
-//! `cargo bench --bench lifecycle` prints one line for each question, `cargo bench --bench lifecycle -- threads` only those
-//! of that name. Each question runs in a process of its own, as what ends here stays ended. Times are wall times, the least
-//! of several rounds unless the line says otherwise; the ratios are what to look at.
+//! `cargo bench --bench lifecycle` prints one line for each benchmark; `cargo bench --bench
+//! lifecycle -- threads` runs only those whose names contain `threads`. Each benchmark runs in a
+//! process of its own, since ended threads and series leave memory behind that a later benchmark
+//! would reuse. Times are wall times, the minimum of several rounds unless the line says otherwise.
+//! The ratios are what to look at.
 #![allow(unsafe_code, reason = "a counting allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -16,23 +18,23 @@ struct Counting;
 
 static LIVE: AtomicI64 = AtomicI64::new(0);
 
-// SAFETY: hands everything on to the system's allocator.
+// SAFETY: forwards every call to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc_zeroed`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -40,8 +42,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The questions, each with what it is called with.
-const QUESTIONS: [(&str, fn()); 9] = [
+/// The benchmarks, by name.
+const BENCHMARKS: [(&str, fn()); 9] = [
     ("free-100000x8", || free_family(100_000, 8)),
     ("free-20000x300", || free_family(20_000, 300)),
     ("sleeper", sleeper),
@@ -59,11 +61,11 @@ fn main() {
         .filter(|a| !a.starts_with('-'))
         .collect();
     if let Ok(name) = std::env::var("LIFECYCLE_QUESTION") {
-        let question = QUESTIONS.iter().find(|(known, _)| *known == name);
-        return question.expect("one of the questions").1();
+        let benchmark = BENCHMARKS.iter().find(|(known, _)| *known == name);
+        return benchmark.expect("one of the questions").1();
     }
     let program = std::env::current_exe().expect("this program has a path");
-    for (name, _) in QUESTIONS {
+    for (name, _) in BENCHMARKS {
         if wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str())) {
             let mut child = std::process::Command::new(&program);
             let ended = child.env("LIFECYCLE_QUESTION", name).status();
@@ -72,7 +74,7 @@ fn main() {
     }
 }
 
-/// The least of several rounds.
+/// Returns the shortest of several rounds.
 fn least(rounds: usize, mut round: impl FnMut()) -> Duration {
     let once = |()| {
         let start = Instant::now();
@@ -87,10 +89,10 @@ fn least(rounds: usize, mut round: impl FnMut()) -> Duration {
         .expect("some rounds")
 }
 
-/// `count` threads that run `first`, and then stay until what is returned is dropped.
-struct Staying(Arc<AtomicBool>, Vec<std::thread::JoinHandle<()>>);
+/// `count` threads that run `first` and then park until this guard is dropped.
+struct Parked(Arc<AtomicBool>, Vec<std::thread::JoinHandle<()>>);
 
-fn staying(count: usize, first: impl Fn() + Send + Sync + 'static) -> Staying {
+fn parked(count: usize, first: impl Fn() + Send + Sync + 'static) -> Parked {
     let (end, first) = (Arc::new(AtomicBool::new(false)), Arc::new(first));
     let ready = Arc::new(Barrier::new(count + 1));
     let threads = (0..count)
@@ -99,7 +101,8 @@ fn staying(count: usize, first: impl Fn() + Send + Sync + 'static) -> Staying {
             let small = std::thread::Builder::new().stack_size(64 << 10);
             let thread = small.spawn(move || {
                 first();
-                // It may hold what is to end before the thread does.
+                // `first` may own the family or registry whose end is measured, and the thread
+                // outlives it.
                 drop(first);
                 ready.wait();
                 while !end.load(Relaxed) {
@@ -111,10 +114,10 @@ fn staying(count: usize, first: impl Fn() + Send + Sync + 'static) -> Staying {
         .collect();
     drop(first);
     ready.wait();
-    Staying(end, threads)
+    Parked(end, threads)
 }
 
-impl Drop for Staying {
+impl Drop for Parked {
     fn drop(&mut self) {
         self.0.store(true, Relaxed);
         for thread in self.1.drain(..) {
@@ -132,11 +135,12 @@ fn labelled(registry: &Registry, name: &str, hot: bool) -> Counter<[&'static str
     builder.register(registry).expect("a free name")
 }
 
-/// A family of so many series that so many threads have updated is dropped: the longest pass that follows.
+/// Drops a family of `slots` series that `threads` threads have updated, and times the longest pass
+/// that follows.
 fn free_family(slots: usize, threads: usize) {
     let registry = Registry::new();
     let family = Arc::new(labelled(&registry, "many", true));
-    let staying = staying(threads, {
+    let parked = parked(threads, {
         let family = Arc::clone(&family);
         move || (0..slots).for_each(|i| family.with([&*i.to_string()]).inc())
     });
@@ -146,7 +150,7 @@ fn free_family(slots: usize, threads: usize) {
     let mut longest = Duration::ZERO;
     let mut passes = 0;
     let mut quiet = 0;
-    // Until several passes in a row have nothing left to do.
+    // Continues until several passes in a row have nothing left to do.
     while quiet < 20 {
         let start = Instant::now();
         drop(other.snapshot());
@@ -166,10 +170,10 @@ fn free_family(slots: usize, threads: usize) {
         "a family of {slots} series in {threads} threads ends: longest pass {:.1} ms of {passes} (at most 10)",
         longest.as_secs_f64() * 1e3
     );
-    drop(staying);
+    drop(parked);
 }
 
-/// A thread that updated one counter sleeps, while a million label sets come and go.
+/// Creates and retires a million label sets while a thread that updated one counter sleeps.
 fn sleeper() {
     let mut scrapes = Vec::new();
     let mut hot = Vec::new();
@@ -180,7 +184,7 @@ fn sleeper() {
             labelled(&registry, "many", true),
             labelled(&registry, "other", true),
         );
-        let sleeping = sleeps.then(|| staying(1, move || plain.inc()));
+        let sleeping = sleeps.then(|| parked(1, move || plain.inc()));
         let worker = std::thread::spawn(move || {
             for i in 0..1_000_000_u32 {
                 let label = i.to_string();
@@ -193,7 +197,8 @@ fn sleeper() {
         let mut snapshot = Snapshot::default();
         (0..20).for_each(|_| registry.snapshot_into(&mut snapshot));
         scrapes.push(least(30, || registry.snapshot_into(&mut snapshot)));
-        // Whether a new series has slots: then the second update is far cheaper than in a shared cell.
+        // If a new series is promoted to slots of its own, later updates are far cheaper than in
+        // its shared cell.
         let series = also.with(["new"]);
         series.inc();
         let start = Instant::now();
@@ -213,21 +218,22 @@ fn sleeper() {
     );
 }
 
-/// A new thread's first update, beside so many that live.
+/// Times a new thread's first update, beside 10 and beside 4 000 live threads.
 fn first_update() {
     let mut took = Vec::new();
     for others in [10, 4000] {
         let counter = Arc::new(Registry::new().counter("first", "").expect("a free name"));
-        let staying = staying(others, {
+        let parked = parked(others, {
             let counter = Arc::clone(&counter);
             move || counter.inc()
         });
-        // They stay as well: what one of them left would be the next one's.
+        // The new threads stay alive as well: an ended thread would leave its shard to the next
+        // one.
         let times = Arc::new(std::sync::Mutex::new(Vec::new()));
         let new: Vec<_> = (0..200)
             .map(|_| {
                 let (counter, times) = (Arc::clone(&counter), Arc::clone(&times));
-                self::staying(1, move || {
+                self::parked(1, move || {
                     let start = Instant::now();
                     counter.inc();
                     let took = start.elapsed();
@@ -239,7 +245,7 @@ fn first_update() {
         all.sort_unstable();
         drop(new);
         took.push(all[all.len() / 2].as_secs_f64() * 1e6);
-        drop(staying);
+        drop(parked);
     }
     println!(
         "a thread's first update, median: {:.1} us beside 4000 threads, {:.1} beside 10: {:.2} (at most 2)",
@@ -249,7 +255,7 @@ fn first_update() {
     );
 }
 
-/// A scrape of 1 000 counters, before 4 000 threads lived and after they ended.
+/// Times a scrape of 1 000 counters, before 4 000 threads lived and after they ended.
 fn ended_threads() {
     let registry = Registry::new();
     let counters: Arc<Vec<_>> = Arc::new(
@@ -272,9 +278,9 @@ fn ended_threads() {
         least(30, || registry.snapshot_into(&mut snapshot)).as_secs_f64() * 1e3
     };
     let before = scrape();
-    let staying = staying(4000, update);
+    let parked = parked(4000, update);
     let beside = scrape();
-    drop(staying);
+    drop(parked);
     let after = scrape();
     let counted = counters.iter().map(Counter::total).max();
     assert_eq!(counted, Some(4001));
@@ -284,7 +290,7 @@ fn ended_threads() {
     );
 }
 
-/// A scrape of 1 000 series, before 100 000 others lived and after they ended.
+/// Times a scrape of 1 000 series, before 100 000 other series lived and after they ended.
 fn ended_series() {
     let registry = Registry::new();
     let family = labelled(&registry, "series_total", true);
@@ -306,7 +312,7 @@ fn ended_series() {
     );
 }
 
-/// Families that are registered beside others.
+/// Times the registration of a family beside a growing number of others.
 fn register() {
     let registry = Registry::new();
     let names: Vec<_> = (0..4100).map(|i| format!("family_{i}_total")).collect();
@@ -329,7 +335,7 @@ fn register() {
     );
 }
 
-/// A collector that writes one family of many series.
+/// Times a collector that writes one family of many series.
 fn collect() {
     let mut took = Vec::new();
     for series in [1000, 8000] {
@@ -353,7 +359,8 @@ fn collect() {
     );
 }
 
-/// Registries with names and constant labels of their own that come and go.
+/// Measures the memory that remains of registries with their own names and constant labels after
+/// they are dropped.
 fn registries() {
     let live = |scrapes: bool| {
         let once = |i: u32| {

@@ -1,4 +1,5 @@
-//! One update, of every kind, on a series that is hot. Beside peers: `benches/peers`.
+//! Time of one update of each kind, on a hot series. For comparisons with peers see
+//! `benches/peers`.
 
 use std::hint::black_box;
 

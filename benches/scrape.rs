@@ -12,7 +12,7 @@ const FORMATS: [(&str, Write); 3] = [
     ("protobuf", encode::protobuf_into),
 ];
 
-/// Updates every series once in each of eight threads that are alive together.
+/// Updates every series once in each of eight threads that are alive at the same time.
 fn in_eight_threads(update: impl Fn(&str) + Sync) {
     let names: Vec<String> = (0..SERIES)
         .map(|i| format!("/a/route/of/some/length/{i}"))

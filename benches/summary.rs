@@ -1,7 +1,8 @@
-//! A summary: observing with all it costs, its parts alone, and the pauses that an observer meets.
+//! Summaries: the full cost of observing, the cost of each part, and the pauses that a flush
+//! causes.
 //!
-//! Criterion times the parts. What it cannot time is printed before: processor time at one, two and eight threads, and how long
-//! the observations take that flush.
+//! Criterion times the parts. The program first prints what criterion cannot time: processor time
+//! at one, two and eight threads, and the durations of the observations that flush.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -19,13 +20,13 @@ static PAUSED: Summary = Summary::new("bench_paused").hot();
 
 const DEFAULTS: [(f64, f64); 3] = [(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)];
 
-/// So many that no predictor learns their order.
+/// The number of different values; so large that no branch predictor learns their order.
 const VALUES: usize = 1 << 16;
 
-/// What a flush of a hot stream takes in.
+/// The number of values that one flush of a hot stream inserts.
 const BUFFER: usize = 256;
 
-/// SplitMix64, as numbers from 0 to 1.
+/// SplitMix64, mapped to numbers from 0 to 1.
 fn random() -> impl Iterator<Item = f64> {
     let mut state = 7_u64;
     std::iter::from_fn(move || {
@@ -40,7 +41,7 @@ fn uniform() -> Vec<f64> {
     random().take(VALUES).collect()
 }
 
-/// Log-normal around 10 ms, in whole microseconds.
+/// Log-normal latencies around 10 ms, rounded to whole microseconds.
 fn latencies() -> Vec<f64> {
     let mut random = random();
     let mut normal = || (&mut random).take(12).sum::<f64>() - 6.0;
@@ -56,9 +57,10 @@ fn few() -> Vec<f64> {
         .collect()
 }
 
-/// Nanoseconds that this thread has had a processor. Where the kernel does not tell: since it began.
+/// Processor time of this thread in nanoseconds, or the time since `start` if the kernel does not
+/// report it.
 fn processor_time(start: Instant) -> f64 {
-    // What is told is brought up to date at a tick of the scheduler, and when a thread yields.
+    // The kernel updates the figure at each scheduler tick and whenever a thread yields.
     std::thread::yield_now();
     std::fs::read_to_string("/proc/thread-self/schedstat")
         .ok()
@@ -66,7 +68,7 @@ fn processor_time(start: Instant) -> f64 {
         .unwrap_or_else(|| start.elapsed().as_nanos() as f64)
 }
 
-/// The least processor time per observation of some rounds, the mean over `threads`.
+/// Processor time per observation in the fastest of several rounds, as the mean over `threads`.
 fn amortised(threads: usize, values: &[f64]) -> f64 {
     let barrier = Barrier::new(threads);
     let work = || {
@@ -93,10 +95,10 @@ fn amortised(threads: usize, values: &[f64]) -> f64 {
     })
 }
 
-/// Nanoseconds of the observations that flush: the slowest, one for each full buffer.
+/// Nanoseconds of the observations that flush: the slowest ones, one for each full buffer.
 fn pauses(values: &[f64]) -> Vec<u64> {
     let rounds = 40;
-    // Two readings of the clock follow each other so far apart.
+    // The least time between two readings of the clock.
     let clock = (0..1000)
         .map(|_| Instant::now().elapsed().as_nanos() as u64)
         .min();
@@ -139,14 +141,14 @@ fn observe(c: &mut Criterion) {
         });
         let total = summary.total();
         assert_eq!(total.count() % VALUES as u64, 0);
-        // Nothing was observed if only other benches were asked for.
+        // `count` stays zero if the command line selects other benchmarks only.
         if let Some((_, error)) = total.quantile(0.99) {
             assert!(error <= 0.001, "certified {error}");
         }
     }
 }
 
-/// A sketch of 100 buffers of these values.
+/// A sketch that `values` were inserted into, up to 100 buffers.
 fn sketch(values: &[f64], bound: &Bound, scratch: &mut Scratch) -> Sketch {
     let mut sketch = Sketch::new();
     for batch in values.chunks(BUFFER).take(100) {
@@ -192,7 +194,7 @@ fn parts(c: &mut Criterion) {
     });
 }
 
-/// Eight threads that live, each with a full sketch and half a buffer.
+/// Times a scrape of eight live threads that each have a full sketch and half a buffer.
 fn scrape(c: &mut Criterion) {
     let registry = Registry::new();
     let family = Summary::<()>::builder("seconds", "")

@@ -1,8 +1,8 @@
-//! Metrics in actix-web: one handler.
+//! Serves metrics from actix-web with one handler.
 //!
 //!     cargo run --example actix_metrics
 //!
-//! Ctrl-C ends it; with `--once`, so does the first greeting.
+//! Ctrl-C ends the program. With `--once` the first greeting ends it as well.
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use tallies::Counter;
@@ -21,14 +21,14 @@ async fn greet() -> &'static str {
 }
 
 async fn metrics(request: HttpRequest) -> actix_web::Result<HttpResponse> {
-    // Several headers are one.
+    // A request may carry several Accept headers; together they mean one comma-separated list.
     let accept: Vec<_> = request
         .headers()
         .get_all("accept")
         .filter_map(|accept| accept.to_str().ok())
         .collect();
     let accept = accept.join(",");
-    // A thread that may block: a scrape of many series takes its time.
+    // Renders on a thread that may block, since a scrape of many series takes time.
     let (content_type, page) = web::block(move || tallies::render(&accept)).await?;
     Ok(HttpResponse::Ok()
         .content_type(content_type)
@@ -47,7 +47,7 @@ async fn main() -> std::io::Result<()> {
     for address in server.addrs() {
         println!("Serving metrics on http://{address}/metrics");
     }
-    // It ends on Ctrl-C by itself.
+    // actix-web handles Ctrl-C itself.
     let running = server.run();
     if std::env::args().any(|argument| argument == "--once") {
         let handle = running.handle();

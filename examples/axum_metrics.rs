@@ -1,8 +1,8 @@
-//! Metrics in axum: one line of the router.
+//! Serves metrics from axum with one line of the router.
 //!
 //!     cargo run --example axum_metrics
 //!
-//! Ctrl-C ends it; with `--once`, so does the first greeting.
+//! Ctrl-C ends the program. With `--once` the first greeting ends it as well.
 
 use axum::Router;
 use axum::routing::get;

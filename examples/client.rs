@@ -1,9 +1,10 @@
-//! A shop that calls another service over HTTP through an instrumented client, and exposes `/metrics` on its own web
-//! framework's route; both are started here.
+//! A shop that calls a user service over HTTP through an instrumented client and exposes `/metrics`
+//! on a route of its own web framework.
 //!
 //!     cargo run --release --example client
 //!
-//! The other service, of users, is slow now and then, does not know everybody, and is down at times. Ctrl-C ends both.
+//! The program starts both the shop and the user service. The user service is sometimes slow, does
+//! not know every user, and is sometimes unavailable. Ctrl-C ends both.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,11 +19,11 @@ use tallies::http::{ClientLayer, ClientMetrics, ServerMetrics};
 use tallies::{Counter, MetricsService, Registry};
 use tokio::net::TcpListener;
 
-/// Greetings said.
+/// Greetings sent.
 #[tallies::metric]
 static GREETINGS: Counter = Counter::new("shop_greetings_total");
 
-/// What the shop knows of the service of users.
+/// A client of the user service.
 struct Users {
     http: reqwest::Client,
     measured: ClientLayer,
@@ -30,7 +31,7 @@ struct Users {
 }
 
 impl Users {
-    /// The name of a user, or what to answer without it.
+    /// Fetches the name of a user, or returns the status that the shop replies with instead.
     async fn name(&self, id: u32) -> Result<String, StatusCode> {
         let url = format!("{}/users/{id}", self.root);
         let answer = self
@@ -55,7 +56,8 @@ async fn greet(State(users): State<Arc<Users>>, Path(id): Path<u32>) -> Result<S
     Ok(format!("Hello, {name}!\n"))
 }
 
-/// The other service: a program of its own in earnest, so nothing of it is in the default registry.
+/// The user service. In production it would be a separate program, so it uses a registry of its own
+/// rather than the default one.
 async fn user(Path(id): Path<u32>) -> Result<String, StatusCode> {
     match id % 100 {
         97 => {
@@ -68,16 +70,16 @@ async fn user(Path(id): Path<u32>) -> Result<String, StatusCode> {
     }
 }
 
-/// A shop and the service that it calls.
+/// A shop and the user service that it calls.
 #[derive(Parser)]
 struct Options {
-    /// Where the shop listens.
+    /// Address that the shop listens on.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where the service of users listens.
+    /// Address that the user service listens on.
     #[arg(long, default_value = "127.0.0.1:8081")]
     users: SocketAddr,
-    /// No requests of its own.
+    /// Do not generate traffic.
     #[arg(long)]
     no_traffic: bool,
 }
@@ -126,14 +128,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Some ten requests a second, so that there is something to see.
+/// Sends about ten requests a second, so that there is traffic to measure.
 async fn traffic(shop: String) {
     let http = reqwest::Client::builder()
         .no_proxy()
         .build()
         .unwrap_or_default();
     for id in 0_u32.. {
-        // The shop may be on its way out.
+        // The request fails if the shop is shutting down.
         let _ = http.get(format!("{shop}/greet/{id}")).send().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -1,4 +1,5 @@
-//! A program without a web framework: a spooler that looks at a directory, and exposes what it and its process do.
+//! A program without a web framework: it looks at a directory every second and exposes metrics of
+//! its work and of its process.
 //!
 //!     cargo run --release --features serve,process,tsc --example daemon -- /tmp
 //!     curl -s http://127.0.0.1:9464/metrics | grep ^process_
@@ -10,7 +11,7 @@ use clap::Parser;
 use tallies::process::Allocator;
 use tallies::{Counter, Gauge, Histogram};
 
-/// What the program allocates, for `process_allocated_bytes`.
+/// Counts the program's allocations for `process_allocated_bytes`.
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator::new();
 
@@ -18,11 +19,11 @@ static ALLOCATOR: Allocator = Allocator::new();
 #[tallies::metric]
 static ROUND: Histogram = Histogram::new("spool_round_duration_seconds");
 
-/// Bytes of the files there.
+/// Size of all files in the directory.
 #[tallies::metric]
 static SIZE: Gauge = Gauge::new("spool_size_bytes");
 
-/// Time to ask for one file's size, of one in eight.
+/// Time to look up the size of one file; times one file in eight.
 #[tallies::metric]
 static LOOK: Histogram =
     Histogram::new("spool_look_duration_seconds").buckets(&[1e-6, 1e-5, 1e-4, 1e-3]);

@@ -1,9 +1,11 @@
-//! From a slow request on a dashboard to its trace: observations keep the id of the trace that they were made in, which is
-//! that of the current `tracing` span, as OpenTelemetry knows it.
+//! Leads from a slow request on a dashboard to its trace: each traced observation stores the id of
+//! the current trace as an exemplar. The trace id is that of the current `tracing` span, as
+//! OpenTelemetry knows it.
 //!
 //!     cargo run --release --example exemplars
 //!
-//! prints the page as OpenMetrics; a Prometheus keeps exemplars with `--enable-feature=exemplar-storage`.
+//! The program prints the page as OpenMetrics. Prometheus stores exemplars if it is started with
+//! `--enable-feature=exemplar-storage`.
 
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -21,7 +23,7 @@ static UPLOADS: Counter = Counter::new("uploads_total");
 #[tallies::metric]
 static SIZES: Histogram = Histogram::new("upload_size_bytes").buckets(&[1e3, 1e6]);
 
-/// The current trace, if it is one that is kept.
+/// Returns the id of the current trace, if the trace is sampled.
 fn current_trace() -> Option<String> {
     let context = tracing::Span::current().context();
     let span = context.span().span_context().clone();
@@ -36,7 +38,7 @@ fn upload(bytes: f64) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A program would add an exporter of its traces here.
+    // A real program would add a trace exporter here.
     let traces = SdkTracerProvider::builder().build();
     let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer("exemplars"));
     tracing_subscriber::registry().with(layer).try_init()?;
@@ -44,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     upload(300.0);
     upload(70_000.0);
-    // In no span: counted, and nothing to find it by.
+    // Outside of any span: the observation counts, but gets no exemplar.
     SIZES.observe_traced(5e6);
     print!("{}", tallies::encode::open_metrics(&tallies::snapshot()));
     Ok(())

@@ -1,8 +1,9 @@
-//! Metrics in plain hyper: one arm of the routes. So it goes with anything that calls a `tower_service::Service`.
+//! Serves metrics from plain hyper with one arm of the router's `match`. The same call works in
+//! anything that can call a `tower_service::Service`.
 //!
 //!     cargo run --example hyper_metrics
 //!
-//! Ctrl-C ends it; with `--once`, so does the first greeting.
+//! Ctrl-C ends the program. With `--once` the first greeting ends it as well.
 
 use std::convert::Infallible;
 
@@ -56,7 +57,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of file descriptors, say: others may be free soon.
+                    // `accept` fails when the process is out of file descriptors, for example; some
+                    // may be free again soon.
                     eprintln!("{error}");
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                     continue;
@@ -69,7 +71,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let service = service_fn(move |request| route(request, metrics.clone()));
         connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
-    // Those that are under way, or kept open by their clients.
+    // Waits up to two seconds for requests in flight and for idle keep-alive connections.
     let wait = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), wait).await;
     Ok(())

@@ -1,4 +1,5 @@
-//! A program that uses the `metrics` crate, with metrics-exporter-prometheus and with tallies: the same page.
+//! A program that uses the `metrics` crate, once with metrics-exporter-prometheus and once with
+//! tallies. Both expose the same page.
 //!
 //!     cargo run --features facade --example migrate_metrics
 
@@ -9,7 +10,7 @@ use metrics::{
 
 const BOUNDS: [f64; 3] = [0.005, 0.05, 0.5];
 
-/// The program itself, which does not change.
+/// The program itself, which the migration does not change.
 fn requests() {
     describe_counter!("http_requests_total", "Requests answered.");
     describe_gauge!("http_requests_in_flight", "Requests being answered.");
@@ -27,7 +28,8 @@ fn requests() {
     }
 }
 
-/// In a program: `PrometheusBuilder::new()…install()?`.
+/// Exports with metrics-exporter-prometheus. A real program would call
+/// `PrometheusBuilder::new()…install()?`.
 pub fn before() -> String {
     use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
@@ -39,7 +41,8 @@ pub fn before() -> String {
     recorder.handle().render()
 }
 
-/// In a program: `Recorder::builder()…install()?` and `tallies::serve("0.0.0.0:9000")?`.
+/// Exports with tallies. A real program would call `Recorder::builder()…install()?` and
+/// `tallies::serve("0.0.0.0:9000")?`.
 pub fn after() -> Result<String, tallies::Error> {
     use tallies::facade::{Matcher, Recorder};
 

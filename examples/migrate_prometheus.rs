@@ -1,11 +1,12 @@
-//! A program that uses the `prometheus` crate, before and after: the same page.
+//! A program that uses the `prometheus` crate, before and after its migration. Both versions expose
+//! the same page.
 //!
 //!     cargo run --example migrate_prometheus
 
-/// What was observed: status, and seconds to answer.
+/// The requests to record: status, and seconds to answer.
 const REQUESTS: [(&str, f64); 3] = [("200", 0.25), ("200", 0.03125), ("404", 0.0009765625)];
 
-/// With `prometheus`: vectors, values by position, errors at run time.
+/// Uses `prometheus`: metric vectors, label values by position, errors at run time.
 pub fn before() -> Result<String, Box<dyn std::error::Error>> {
     use prometheus::{
         Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
@@ -36,7 +37,7 @@ pub fn before() -> Result<String, Box<dyn std::error::Error>> {
     Ok(String::from_utf8(page)?)
 }
 
-/// With `tallies`, in the same manner; in a program rather with statics and derived labels.
+/// Uses `tallies` in the same manner. A real program would rather use statics and derived labels.
 pub fn after() -> Result<String, Box<dyn std::error::Error>> {
     use tallies::{Counter, Histogram, Registry};
 

@@ -1,12 +1,14 @@
-//! A program that uses the `prometheus-client` crate, before and after: the same families.
+//! A program that uses the `prometheus-client` crate, before and after its migration. Both versions
+//! expose the same families.
 //!
 //!     cargo run --example migrate_prometheus_client
 
-/// What was observed: status, and seconds to answer.
+/// The requests to record: status, and seconds to answer.
 const REQUESTS: [(u16, f64); 3] = [(200, 0.25), (200, 0.03125), (404, 0.0009765625)];
 const BOUNDS: [f64; 3] = [0.005, 0.05, 0.5];
 
-/// With `prometheus-client`: OpenMetrics, `_total` and the full stop of help texts added by it.
+/// Uses `prometheus-client`: it writes OpenMetrics, and adds `_total` and the full stop of help
+/// texts itself.
 pub fn before() -> Result<String, std::fmt::Error> {
     use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text::encode};
     use prometheus_client::metrics::{
@@ -53,7 +55,7 @@ pub fn before() -> Result<String, std::fmt::Error> {
     Ok(page)
 }
 
-/// With `tallies`: the names are those that are exposed, and label sets are borrowed.
+/// Uses `tallies`: names are exposed as they are declared, and label sets are borrowed.
 pub fn after() -> Result<String, tallies::Error> {
     use tallies::{Counter, Histogram, LabelValue, Labels, Registry};
 

@@ -1,10 +1,11 @@
 //! Pushes gauges from the command line to a Pushgateway, or to VictoriaMetrics with `--path`.
 //!
-//!     cargo run --release --example push -- --url http://127.0.0.1:9091 --method put --job nightly_backup \
-//!         --grouping instance=db1 --grouping path=/var/tmp backup_duration_seconds=63.5 backup_size_bytes=1048576
+//!     cargo run --release --example push -- --url http://127.0.0.1:9091 --method put \
+//!         --job nightly_backup --grouping instance=db1 --grouping path=/var/tmp \
+//!         backup_duration_seconds=63.5 backup_size_bytes=1048576
 //!
-//! `--method delete` takes the group away again. Whatever goes wrong is said, with the URL and the gateway's words, and ends
-//! in status 1.
+//! `--method delete` deletes the group. If the push fails, the program prints the URL and the
+//! gateway's reply and exits with status 1.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,34 +16,36 @@ use tallies::{Pusher, Registry};
 /// Pushes gauges to a Pushgateway, or to VictoriaMetrics.
 #[derive(Parser)]
 struct Options {
-    /// The gateway; a path prefix is kept.
+    /// URL of the gateway, with an optional path prefix.
     #[arg(long, default_value = "http://127.0.0.1:9091")]
     url: String,
-    /// put replaces the group, post adds to it, delete removes it; put without this, post with --path.
+    /// put replaces the group, post adds to it, delete removes it. The default is put, or post with
+    /// --path.
     #[arg(long, value_enum)]
     method: Option<Method>,
     /// The job of the group.
     #[arg(long)]
     job: String,
-    /// One label of the group beside its job; repeat the option for further ones.
+    /// One label of the group beside its job; repeat the option to add more.
     #[arg(long, value_name = "LABEL=VALUE", value_parser = pair)]
     grouping: Vec<(String, String)>,
-    /// Push to this path, which knows no groups and so takes post only: /api/v1/import/prometheus is VictoriaMetrics'.
+    /// Push to this path instead, for example VictoriaMetrics' /api/v1/import/prometheus. Such a
+    /// path has no groups, so only --method post is allowed.
     #[arg(long)]
     path: Option<String>,
-    /// Sign in with a user and a password.
+    /// Authenticate with a user name and a password.
     #[arg(long, value_name = "USER:PASSWORD")]
     basic_auth: Option<String>,
-    /// Sign in with a token.
+    /// Authenticate with a bearer token.
     #[arg(long, value_name = "TOKEN", conflicts_with = "basic_auth")]
     bearer: Option<String>,
-    /// A PEM file with the certificates to trust instead of Mozilla's.
+    /// PEM file with the certificates to trust instead of Mozilla's.
     #[arg(long, value_name = "FILE")]
     ca: Option<std::path::PathBuf>,
-    /// How long the gateway may take, in seconds.
+    /// Time limit for the gateway's reply, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     timeout: f64,
-    /// Compress what is sent.
+    /// Compress the request body.
     #[arg(long)]
     gzip: bool,
     /// Gauges to push, each a name and a number.

@@ -1,7 +1,9 @@
-//! Quantiles of numbers, one a line, from standard input or from files, one thread for each:
+//! Prints quantiles of numbers, one per line, read from standard input or from files with one
+//! thread per file.
 //!
 //!     seq 1 1000000 | cargo run --release --example quantiles
-//!     cargo run --release --example quantiles -- --json --targets 0.5:0.01,0.999:0.0001 one.txt two.txt
+//!     cargo run --release --example quantiles -- \
+//!         --json --targets 0.5:0.01,0.999:0.0001 one.txt two.txt
 //!     tail -f latencies.txt | cargo run --release --example quantiles -- --max-age 60
 
 use std::io::{BufRead, BufReader};
@@ -11,18 +13,19 @@ use std::time::Duration;
 use clap::Parser;
 use tallies::{Registry, Summary};
 
-/// Quantiles of numbers, one a line, each with the rank error it is certified to.
+/// Prints quantiles of numbers, one per line, each with its certified rank error.
 #[derive(Parser)]
 struct Options {
-    /// Files, each read by a thread of its own; none for standard input.
+    /// Files to read, each on a thread of its own; reads standard input if there are none.
     files: Vec<PathBuf>,
-    /// Quantiles and the rank errors they may have.
+    /// Quantiles and their allowed rank errors.
     #[arg(long, value_delimiter = ',', value_parser = pair, default_value = "0.5:0.05,0.9:0.01,0.99:0.001")]
     targets: Vec<(f64, f64)>,
-    /// Quantiles of what was read in the last so many seconds; count and sum are those of everything.
+    /// Compute quantiles from the numbers of the last SECONDS only; count and sum still cover all
+    /// input.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     max_age: Option<Duration>,
-    /// As JSON; what is not finite is null.
+    /// Print JSON; infinities and NaN become null.
     #[arg(long)]
     json: bool,
 }
@@ -40,7 +43,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|e| format!("`{text}` seconds: {e}"))
 }
 
-/// JSON has no infinities, and no NaN.
+/// Formats a number as JSON, which has no infinities and no NaN.
 fn json(number: f64) -> String {
     if number.is_finite() {
         number.to_string()

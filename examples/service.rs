@@ -1,8 +1,9 @@
-//! A small HTTP application whose requests are measured, and its metrics on a port of their own.
+//! A small HTTP application whose requests are measured, with its metrics on a separate port.
 //!
 //!     cargo run --release --example service
 //!
-//! Ctrl-C ends it. SIGHUP stops the metrics service and starts it again, as a new configuration would.
+//! Ctrl-C ends the program. SIGHUP stops the metrics service and starts it again, as a program
+//! would that reloads its configuration.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +29,7 @@ static UPLOADS: Counter = Counter::new("file_uploads_total");
 #[tallies::metric]
 static UPLOAD_SIZE: Histogram = Histogram::new("file_upload_size_bytes")
     .buckets(&[64.0, 256.0, 1024.0, 4096.0, 16_384.0])
-    .native(3); // as well, for who asks for protobuf
+    .native(3); // exposed in addition to the classic buckets, to scrapers that accept protobuf
 
 /// The version of this program.
 #[tallies::metric]
@@ -58,16 +59,16 @@ async fn upload(body: Bytes) -> Response {
 /// A small HTTP application whose requests are measured.
 #[derive(Parser)]
 struct Options {
-    /// Where the application listens.
+    /// Address that the application listens on.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where its metrics are.
+    /// Address that the metrics service listens on.
     #[arg(long, default_value = "127.0.0.1:9464")]
     metrics: SocketAddr,
-    /// No requests of its own.
+    /// Do not generate traffic.
     #[arg(long)]
     no_traffic: bool,
-    /// Without the layer: what it costs is the difference.
+    /// Leave out the measuring layer, to find out what it costs.
     #[arg(long)]
     unmeasured: bool,
 }
@@ -87,7 +88,8 @@ async fn run(options: &Options, metrics: Serving) -> Result<(), Box<dyn std::err
         .route("/users/{id}", get(user))
         .route("/upload", post(upload));
     if !options.unmeasured {
-        // One layer measures every route: requests, durations, sizes, what is in flight and what fails.
+        // One layer measures every route: requests, durations, sizes, requests in flight, and
+        // failures.
         app = app.layer(ServerMetrics::new().register(tallies::registry())?);
     }
     let listener = tokio::net::TcpListener::bind(options.listen).await?;
@@ -107,7 +109,7 @@ async fn run(options: &Options, metrics: Serving) -> Result<(), Box<dyn std::err
     Ok(())
 }
 
-/// Stops the metrics service and starts it again, each time the program is told to.
+/// Stops the metrics service and starts it again on each SIGHUP.
 async fn restart_on_hangup(mut metrics: Serving) -> std::io::Result<()> {
     let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
     while hangups.recv().await.is_some() {
@@ -126,7 +128,7 @@ async fn restart_on_hangup(mut metrics: Serving) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Some ten requests a second, so that there is something to see.
+/// Sends about ten requests a second, so that there is traffic to measure.
 async fn traffic(address: SocketAddr) {
     let client = Client::builder(TokioExecutor::new()).build_http();
     for i in 0_u32.. {
@@ -145,7 +147,7 @@ async fn traffic(address: SocketAddr) {
             .uri(format!("http://{address}{path}"))
             .body(Full::new(body));
         if let Ok(request) = request {
-            // The application may be on its way out.
+            // The request fails if the application is shutting down.
             let _ = client.request(request).await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

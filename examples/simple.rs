@@ -1,4 +1,5 @@
-//! The smallest program: one counter, the host's name on every series, a page to scrape.
+//! The smallest program: one counter, a constant label with the host name on every series, and a
+//! page to scrape.
 //!
 //!     cargo run --release --example simple
 

@@ -1,16 +1,23 @@
-//! What `tests/soak.sh` runs: threads that live for 2000 rounds of updates of every kind, each on label sets of its own
-//! that expire 300 ms after it, one after another for as many seconds as the argument says (60 without), while a client
-//! scrapes over HTTP every 20 ms. Then it fails unless
+//! The program that `tests/soak.sh` runs: threads update every kind while a client scrapes over
+//! HTTP every 20 ms.
 //!
-//! - every total is exact: all threads that ever lived, all series that have ended;
-//! - memory is flat, once the first quarter of the time has passed: the mean of the last half of the samples is at most
-//!   5 % and 1 MiB above that of the first half, both for live bytes, which an allocator counts, and for resident memory;
-//! - memory at rest, when every series has expired and every thread has ended, has grown by at most 256 KiB since the
-//!   beginning: by what a few more threads at once leave behind, but not by a byte per thread or per scrape.
+//! Each thread performs 2000 rounds of updates of every kind and ends. Half of its rounds go to a
+//! label set of its own, whose series expire 300 ms after their last update. New threads replace
+//! those that end, for as many seconds as the argument says (60 by default). Afterwards the program
+//! fails unless
 //!
-//! It begins with as many series as may live at once, so that what follows finds room. Resident memory is also what the
-//! C library's allocator keeps: glibc gives threads arenas of their own, up to eight per core, and each comes to hold the
-//! most it ever had. `tests/soak.sh` gives it one.
+//! - every total is exact, over all threads that ever lived and all series that were retired;
+//! - memory is flat once the first quarter of the time has passed: the mean of the last half of the
+//!   samples is at most 5 % and 1 MiB above that of the first half, both for live bytes, which an
+//!   allocator counts, and for resident memory;
+//! - memory at rest, when every series has expired and every thread has ended, has grown by at most
+//!   256 KiB since the beginning. A few more concurrent threads may leave that much behind, but no
+//!   byte may remain per thread or per scrape.
+//!
+//! The program begins by creating as many series as the limit allows at once, so that later updates
+//! reuse their memory. Resident memory includes what the C library's allocator retains: glibc gives
+//! threads arenas of their own, up to eight per core, and each arena grows to the most it ever
+//! held. `tests/soak.sh` therefore allows one arena only.
 #![allow(unsafe_code, reason = "a counting allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -24,32 +31,32 @@ use tallies::{Counter, Gauge, Histogram, Labels, Snapshot, UpDownCounter};
 
 struct Counting;
 
-/// Bytes that were asked for and not given back.
+/// Bytes that are allocated and not yet freed.
 static LIVE: AtomicI64 = AtomicI64::new(0);
 
-// SAFETY: hands everything on to the system's allocator.
+// SAFETY: forwards every call to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc_zeroed`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::dealloc`.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         LIVE.fetch_add(size as i64 - layout.size() as i64, Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::realloc`.
         unsafe { System.realloc(at, layout, size) }
     }
 }
@@ -62,7 +69,7 @@ struct Peer<'a> {
     peer: &'a str,
 }
 
-/// Series of a family that may live at once; beyond, updates count in the overflow series.
+/// The limit of each family's series; updates beyond it count in the overflow series.
 const LIMIT: usize = 5000;
 const EXPIRE_AFTER: Duration = Duration::from_millis(300);
 
@@ -85,14 +92,14 @@ static MORTAL: Counter<Peer> = Counter::new("soak_mortal_total")
     .expire_after(EXPIRE_AFTER)
     .limit(LIMIT);
 
-/// Series of this are removed by the thread that made them.
+/// Series of this family are removed by the thread that created them.
 #[tallies::metric]
 static REMOVED: Counter<Peer> = Counter::new("soak_removed_total").limit(LIMIT);
 
-/// Updates of every metric so far.
+/// Rounds completed so far. Each round updates every metric.
 static ROUNDS: AtomicU64 = AtomicU64::new(0);
 static LIVES: AtomicU64 = AtomicU64::new(0);
-/// What the thread counted that sleeps.
+/// The number of updates by the sleeping thread.
 static SLEEPER: AtomicU64 = AtomicU64::new(0);
 
 fn update(peer: &str, value: f64) {
@@ -105,8 +112,8 @@ fn update(peer: &str, value: f64) {
     REMOVED.with(Peer { peer }).inc();
 }
 
-/// A thread's life: 2000 rounds, half of them on a label set that is new every time.
-fn live() {
+/// Runs one thread's life: 2000 rounds, half of them on a label set that no earlier thread used.
+fn run_thread() {
     let me = LIVES.fetch_add(1, Relaxed);
     let peers = [format!("p{}", me % 7), format!("new{me}")];
     (0..2000).for_each(|i| update(&peers[i % 2], i as f64));
@@ -114,15 +121,15 @@ fn live() {
     ROUNDS.fetch_add(2000, Relaxed);
 }
 
-/// Threads that come and go, two times four at once, until `end`.
-fn lives(address: SocketAddr, end: Instant, mut sample: impl FnMut()) {
+/// Runs short-lived threads until `end`, in two loops of four concurrent threads each.
+fn run_threads(address: SocketAddr, end: Instant, mut sample: impl FnMut()) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Relaxed) {
                     std::thread::scope(|inner| {
-                        (0..4).for_each(|_| _ = inner.spawn(live));
+                        (0..4).for_each(|_| _ = inner.spawn(run_thread));
                     });
                 }
             });
@@ -149,13 +156,14 @@ fn scrape(address: SocketAddr) -> std::io::Result<usize> {
     stream.read_to_end(&mut page)
 }
 
-/// KiB that are live when every series has expired and been given back, and what was deferred by an epoch is freed.
+/// Waits until every series has expired and been reclaimed and all memory deferred by epochs is
+/// freed. Returns the live KiB.
 fn at_rest(address: SocketAddr) -> Result<i64, Box<dyn std::error::Error>> {
     for _ in 0..600 {
         scrape(address)?;
         let now = tallies::snapshot();
         let series = |name| now.family(name).map_or(0, |family| family.series().count());
-        // Of those that fold, the overflow series stays.
+        // A family that folds retired series into its overflow series keeps that one series.
         if series("soak_level") <= 1
             && series("soak_latency") <= 1
             && series("soak_mortal_total") <= 1
@@ -192,7 +200,7 @@ fn sum(snapshot: &Snapshot, name: &str) -> u64 {
         .sum()
 }
 
-/// Says what was counted, and whether all of it.
+/// Prints all totals and returns whether they are exact.
 fn totals_are_exact() -> bool {
     let rounds = ROUNDS.load(Relaxed);
     let now = tallies::snapshot();
@@ -214,7 +222,7 @@ fn totals_are_exact() -> bool {
     exact == [true; 5] && now.get("soak_in_flight", &[]) == Some(0.0)
 }
 
-/// Says what the samples were, and whether they are flat after the first quarter.
+/// Prints the means of the samples and returns whether they are flat after the first quarter.
 fn is_flat(what: &str, samples: &[i64]) -> bool {
     let settled = &samples[samples.len() / 4..];
     let (first, second) = settled.split_at(settled.len() / 2);
@@ -231,7 +239,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let serving = tallies::serve("127.0.0.1:0")?;
     let address = serving.address();
     let second = Duration::from_secs(1);
-    // A thread that counts once, and sleeps for as long as the program runs.
+    // A thread that counts once and then sleeps for as long as the program runs.
     let (counted, sleeps) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         PLAIN.inc();
@@ -242,7 +250,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     sleeps.recv()?;
     SLEEPER.store(1, Relaxed);
-    // As large as it gets, in a thread that ends.
+    // Reaches the largest size first, in a thread that ends.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for i in 0..LIMIT {
@@ -257,13 +265,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         scrape(address)?;
     }
     at_rest(address)?;
-    lives(address, Instant::now() + 2 * second, || {
+    run_threads(address, Instant::now() + 2 * second, || {
         std::thread::sleep(second)
     });
     let before = at_rest(address)?;
     let (mut live, mut resident) = (Vec::new(), Vec::new());
     let end = Instant::now() + Duration::from_secs(seconds);
-    lives(address, end, || {
+    run_threads(address, end, || {
         std::thread::sleep(second * (seconds / 40).max(1) as u32);
         live.push(live_kib());
         resident.push(resident_kib());

@@ -1,4 +1,5 @@
-//! Where the service may be: several addresses, Unix sockets, the program's runtime, and what a failure leaves behind.
+//! Listeners of the service: several addresses, Unix sockets, the program's own runtime, and
+//! cleanup after failures.
 
 mod support;
 
@@ -7,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use support::http::{get, request, say};
+use support::http::{exchange, get, request};
 use tallies::{Registry, Server};
 
 fn server() -> Server {
@@ -16,7 +17,7 @@ fn server() -> Server {
     Server::new().registry(&registry)
 }
 
-/// A path for one test's socket.
+/// Returns a free path for one test's socket.
 fn socket(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let path = dir.join(format!("{name}-{}.sock", std::process::id()));
@@ -28,7 +29,7 @@ fn scraped(stream: UnixStream) -> u16 {
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    say(stream, &request("GET", "/metrics", &[]))
+    exchange(stream, &request("GET", "/metrics", &[]))
         .unwrap()
         .status()
 }
@@ -50,7 +51,7 @@ fn several_addresses_are_one_service() {
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .unwrap();
-        let answer = say(stream, &request("GET", "/metrics", &[])).unwrap();
+        let answer = exchange(stream, &request("GET", "/metrics", &[])).unwrap();
         assert_eq!(answer.status(), 200, "{address}");
     }
     assert_eq!(scraped(UnixStream::connect(&path).unwrap()), 200);
@@ -61,27 +62,28 @@ fn several_addresses_are_one_service() {
 }
 
 #[test]
-fn a_unix_socket_alone_and_what_lies_at_its_path() {
+fn a_unix_socket_and_existing_files_at_its_path() {
     let path = socket("alone");
-    // Left by a program that has ended.
+    // A stale socket, left by a program that has ended.
     drop(UnixListener::bind(&path).unwrap());
     let serving = server().unix_socket(&path).start().unwrap();
     assert_eq!(serving.metrics_url(), "http://localhost/metrics");
     assert_eq!(serving.address().port(), 0);
     assert_eq!(scraped(UnixStream::connect(&path).unwrap()), 200);
-    // One that answers is somebody's.
+    // A socket that accepts connections is in use.
     let error = server().unix_socket(&path).start().unwrap_err().to_string();
     assert!(error.contains(&path.display().to_string()), "{error}");
     assert_eq!(scraped(UnixStream::connect(&path).unwrap()), 200);
     serving.stop();
-    // A file is not a socket, and stays.
+    // A file that is not a socket is not replaced.
     std::fs::write(&path, "precious").unwrap();
     assert!(server().unix_socket(&path).start().is_err());
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     std::fs::remove_file(&path).unwrap();
 }
 
-/// Sockets that somebody else has bound, as a service manager does for its services: they stay bound when this one ends.
+/// Listeners that another process has bound, such as a service manager, stay bound when the service
+/// ends.
 #[test]
 fn sockets_that_are_handed_over() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -91,7 +93,8 @@ fn sockets_that_are_handed_over() {
     let handed = server()
         .listener(tcp.try_clone().unwrap())
         .unix_listener(unix.try_clone().unwrap());
-    // Who comes before the service waits for it, also between one service and the next.
+    // Clients that connect before the service starts wait for it, also between one service and the
+    // next.
     for _ in 0..2 {
         let waiting = [
             std::thread::spawn({
@@ -101,7 +104,7 @@ fn sockets_that_are_handed_over() {
             std::thread::spawn({
                 let stream = TcpStream::connect(address).unwrap();
                 move || {
-                    say(stream, &request("GET", "/metrics", &[]))
+                    exchange(stream, &request("GET", "/metrics", &[]))
                         .unwrap()
                         .status()
                 }
@@ -146,17 +149,17 @@ fn all_addresses_or_none() {
     assert!(error.contains("no address"), "{error}");
 }
 
-/// Addresses that are bound and not served are given back.
+/// Bound listeners that are dropped unserved are closed.
 #[test]
-fn what_is_bound_can_be_let_go() {
+fn unserved_listeners_are_closed() {
     let bound = server().address("127.0.0.1:0").bind().unwrap();
     let address = bound.addresses()[0];
     assert_eq!(bound.metrics_url(), format!("http://{address}/metrics"));
-    // It waits in the queue until somebody serves.
+    // The connection waits in the backlog until the service starts.
     let waiting = TcpStream::connect(address).unwrap();
     let serving = bound.start().unwrap();
     assert_eq!(
-        say(waiting, &request("GET", "/metrics", &[]))
+        exchange(waiting, &request("GET", "/metrics", &[]))
             .unwrap()
             .status(),
         200
@@ -166,9 +169,9 @@ fn what_is_bound_can_be_let_go() {
     assert!(TcpStream::connect(address).is_err());
 }
 
-/// Limits of any size are limits, and none is a panic.
+/// Limits of any size are accepted; none causes a panic.
 #[test]
-fn any_limit_will_do() {
+fn limits_of_any_size_are_accepted() {
     let serving = server()
         .connections(usize::MAX)
         .scrapes(usize::MAX)
@@ -189,7 +192,7 @@ fn any_limit_will_do() {
 }
 
 #[test]
-fn it_runs_in_the_programs_runtime_until_it_is_told() {
+fn it_runs_in_the_programs_runtime_until_shutdown() {
     for threads in [None, Some(2)] {
         let mut builder = match threads {
             None => tokio::runtime::Builder::new_current_thread(),
@@ -204,7 +207,7 @@ fn it_runs_in_the_programs_runtime_until_it_is_told() {
             stream
                 .set_read_timeout(Some(Duration::from_secs(30)))
                 .unwrap();
-            let answer = say(stream, &request("GET", "/metrics", &[])).unwrap();
+            let answer = exchange(stream, &request("GET", "/metrics", &[])).unwrap();
             stop.send(()).unwrap();
             answer.status()
         });
@@ -216,9 +219,9 @@ fn it_runs_in_the_programs_runtime_until_it_is_told() {
     }
 }
 
-/// A dropped future ends the service: nothing runs on behind the program's back.
+/// Dropping the future ends the service: no task keeps running behind the program's back.
 #[test]
-fn a_run_that_is_dropped_has_ended() {
+fn dropping_the_run_future_ends_the_service() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -229,14 +232,14 @@ fn a_run_that_is_dropped_has_ended() {
         let run = bound.run(std::future::pending());
         let ended = tokio::time::timeout(Duration::from_millis(1), run).await;
         assert!(ended.is_err());
-        // What was spawned is dropped when the runtime gets to it.
+        // Lets the runtime drop the tasks that the service spawned.
         tokio::task::yield_now().await;
     });
     drop(runtime);
     assert!(TcpStream::connect(address).is_err());
 }
 
-/// It waited for the owner of the socket to accept, who never does.
+/// `start` used to wait for the owner of the socket to accept its connection, which never happened.
 #[test]
 fn a_unix_socket_whose_owner_does_not_accept_is_in_use() {
     let path = socket("full");
@@ -262,7 +265,7 @@ fn a_unix_socket_whose_owner_does_not_accept_is_in_use() {
     server().unix_socket(&path).start().unwrap().stop();
 }
 
-/// Everybody could connect who could enter the folder.
+/// Any user with access to the directory used to be able to connect.
 #[test]
 fn the_file_of_a_unix_socket_is_the_users_own() {
     use std::os::unix::fs::PermissionsExt;

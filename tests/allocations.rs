@@ -1,4 +1,4 @@
-//! Exact things: allocations per update and per scrape.
+//! Exact numbers of allocations, per update and per scrape.
 
 #[path = "support/counting.rs"]
 #[allow(dead_code, reason = "each test uses some of it")]
@@ -33,7 +33,7 @@ fn a_native_histogram_allocates_nothing_once_it_has_met_its_buckets() {
     assert_eq!(allocations(|| (0..100).for_each(|_| observe())), 0);
 }
 
-/// Requests through the server layer and calls through the client layer, bodies and all.
+/// Requests through the server layer and calls through the client layer, including bodies.
 #[test]
 fn a_measured_request_allocates_nothing_once_warm() {
     use std::convert::Infallible;
@@ -89,7 +89,7 @@ fn a_measured_request_allocates_nothing_once_warm() {
     assert_eq!(now.get("http_requests_total", &labels), Some(13_000.0));
 }
 
-/// Under every attribute; an empty route is an error.
+/// A function under every attribute; an empty route is an error.
 #[tallies::timed(OPEN_HISTOGRAM, labels = Request { method: Method::Get, route, status: 200 })]
 #[tallies::timed(HISTOGRAM)]
 #[tallies::in_progress(UP_DOWN)]
@@ -200,7 +200,7 @@ fn a_scrape_allocates_nothing_that_grows_with_the_series() {
     assert!(per_scrape[1] <= per_scrape[0] + 10, "{per_scrape:?}");
 }
 
-/// The texts of exemplars are written over, too.
+/// The texts of exemplars reuse their memory, too.
 #[test]
 fn a_snapshot_of_exemplars_allocates_nothing_that_grows_with_the_series() {
     let _alone = ALONE.lock();
@@ -227,7 +227,7 @@ fn a_snapshot_of_exemplars_allocates_nothing_that_grows_with_the_series() {
     assert!(per_scrape[1] <= per_scrape[0] + 2, "{per_scrape:?}");
 }
 
-/// What the service does for a request, compressed or not: pages and snapshots are written over.
+/// The service reuses pages and snapshots, compressed or not.
 #[cfg(feature = "tower")]
 #[test]
 fn a_request_allocates_nothing_that_grows_with_the_series() {
@@ -253,7 +253,7 @@ fn a_request_allocates_nothing_that_grows_with_the_series() {
                     .header("accept-encoding", coding)
                     .body(())
                     .unwrap();
-                // Without a runtime it is done when it is asked for.
+                // Without a runtime the first poll renders the page.
                 let answer = service
                     .call(request)
                     .as_mut()
@@ -275,7 +275,7 @@ fn a_request_allocates_nothing_that_grows_with_the_series() {
     }
 }
 
-/// An exemplar is written into the page, its time as well.
+/// Writes an exemplar and its time into the page.
 #[test]
 fn exemplars_are_written_without_allocations() {
     let _alone = ALONE.lock();
@@ -295,7 +295,7 @@ fn exemplars_are_written_without_allocations() {
     assert_eq!(per_page[0], per_page[1]);
 }
 
-/// The macros ask the recorder on every update.
+/// The macros look up the recorder on every update.
 #[cfg(feature = "facade")]
 #[test]
 fn a_facade_update_allocates_nothing_once_warm() {

@@ -1,4 +1,4 @@
-//! The examples that are tools: what their command lines take, and what they say.
+//! The examples that are command-line tools: their arguments and their output.
 
 mod support;
 
@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
-/// A process that ends with the test.
+/// A process that is killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -21,7 +21,8 @@ impl Drop for Running {
 static EXAMPLES: LazyLock<PathBuf> =
     LazyLock::new(|| support::examples::build(&["daemon", "push", "quantiles"]));
 
-/// What it says, which is little, and that it ends.
+/// Runs an example to its end, for a bounded time, and returns its output, which has to fit into
+/// the pipe.
 fn run(example: &str, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(EXAMPLES.join(example))
         .args(arguments)
@@ -46,7 +47,7 @@ fn run(example: &str, arguments: &[&str], input: &str) -> Output {
     output
 }
 
-/// JSON knows no infinity.
+/// JSON has no infinity.
 #[test]
 fn quantiles_are_json_whatever_was_read() {
     for (input, sum) in [
@@ -63,7 +64,7 @@ fn quantiles_are_json_whatever_was_read() {
 }
 
 #[test]
-fn each_says_what_it_takes() {
+fn each_tool_prints_its_usage() {
     for (example, words) in [
         ("daemon", &["[DIRECTORY]"][..]),
         ("push", &["[GAUGE=NUMBER]...", "One label of the group"]),
@@ -78,7 +79,7 @@ fn each_says_what_it_takes() {
     }
 }
 
-/// In the words of the command line, not those of the library.
+/// The error uses the words of the command line, not those of the library.
 #[test]
 fn a_path_takes_posts_only() {
     for method in ["put", "delete"] {

@@ -1,5 +1,6 @@
-//! Every kind, by static, by handle and by look-up, updated by eight threads while it is scraped without pause, across
-//! promotion, growth, expiry, thread birth and death: totals exact, family sums exact, never a decrease, never torn.
+//! Updates every kind from eight threads, by static, by bound series and by look-up, while another
+//! thread scrapes without pause. Series are promoted and expire, slabs grow, threads start and end.
+//! Totals and family sums are exact, nothing ever decreases, and no histogram is torn.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
@@ -9,7 +10,7 @@ use tallies::snapshot::Value;
 use tallies::{Counter, Histogram, LabelValue, Labels, Snapshot, UpDownCounter};
 
 const THREADS: u64 = 8;
-/// Per thread; shared out over the kinds below.
+/// Updates per thread, divided among the kinds below.
 const UPDATES: u64 = if cfg!(debug_assertions) {
     100_000
 } else {
@@ -48,7 +49,7 @@ struct Open<'a> {
 static CLOSED: Counter<Closed> = Counter::new("all_closed_total");
 #[tallies::metric]
 static OPEN: Counter<Open> = Counter::new("all_open_total");
-/// Series of this come and go: they expire between any two scrapes that find them unchanged.
+/// Series of this family come and go: each expires between any two scrapes that find it unchanged.
 #[tallies::metric]
 static MORTAL: Counter<Open> = Counter::new("all_mortal_total").expire_after(Duration::ZERO);
 #[tallies::metric]
@@ -56,7 +57,7 @@ static MORTAL_HISTOGRAM: Histogram<Open> = Histogram::new("all_mortal_histogram"
     .buckets(BOUNDS)
     .expire_after(Duration::ZERO);
 
-/// One round of updates; ten of them.
+/// Performs one round of ten updates.
 fn round(i: u64) {
     const ROUTES: [&str; 3] = ["/", "/users", "/very/long/path/that/is/not/short"];
     let route = ROUTES[(i % 3) as usize];
@@ -86,7 +87,7 @@ fn round(i: u64) {
 
 const ROUND: u64 = 10;
 
-/// What must never go back: every counter's series, every family's sum, every bucket.
+/// Checks that nothing decreases: every counter's series, every family's sum, every bucket.
 #[derive(Default)]
 struct Watch {
     seen: HashMap<String, f64>,
@@ -132,8 +133,8 @@ impl Watch {
     }
 }
 
-/// Observed were whole numbers below ten, so the buckets bound the sum; and what is between them is exact enough to
-/// show a sum of other observations.
+/// Checks that a histogram's sum fits its buckets. Observed values are whole numbers below ten, so
+/// the buckets bound the sum closely enough to detect a sum of other observations.
 fn not_torn(what: &str, h: tallies::snapshot::Histogram<'_>) {
     let buckets: Vec<_> = h.buckets().map(|(_, count)| count).collect();
     assert_eq!(buckets.last(), Some(&h.count()), "{what}");
@@ -170,7 +171,8 @@ fn every_kind_under_scrapes() {
         let workers: Vec<_> = (0..THREADS)
             .map(|_| {
                 scope.spawn(move || {
-                    // Threads are born and die: each part of the work on one of its own.
+                    // Each part of the work runs on a thread of its own, so that threads start and
+                    // end.
                     for part in 0..10 {
                         std::thread::spawn(move || {
                             for i in part * rounds / 10..(part + 1) * rounds / 10 {
@@ -205,7 +207,7 @@ fn every_kind_under_scrapes() {
             })
             .sum()
     };
-    // Scraped a few more times, so that everything mortal expires, folds, and is zeroed.
+    // A few more scrapes let every mortal series expire and be folded, and its cells be zeroed.
     for _ in 0..20 {
         let now = tallies::snapshot();
         assert_eq!(now.get("all_plain_total", &[]), Some(2.0 * n));
@@ -233,9 +235,10 @@ fn every_kind_under_scrapes() {
     assert!(MORTAL.is_empty(), "all of it has expired");
 }
 
-/// A series that was removed between an `inc` and its `dec` showed the `dec` alone: the scrape had read the removed
-/// series before the overflow series. More threads than processors, so that some stop in the middle of an update. The old
-/// order failed about once in twenty seconds of this; the loom model of the same name fails at once.
+/// A series that was removed between an `inc` and its `dec` showed the `dec` alone, because the
+/// scrape read the overflow series after the removed series. There are more threads than
+/// processors, so that some are preempted in the middle of an update. With the old order this test
+/// failed about once in twenty seconds; the loom model of the same name fails at once.
 #[test]
 fn in_flight_is_never_below_zero_while_series_end() {
     let registry = tallies::Registry::new();

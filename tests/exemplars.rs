@@ -1,4 +1,4 @@
-//! Exemplars as a program leaves them and a scrape finds them.
+//! Exemplars from update to scrape.
 
 #[path = "support/http.rs"]
 #[allow(dead_code, reason = "each test uses some of it")]
@@ -6,7 +6,7 @@ mod http;
 
 use tallies::{Counter, Histogram, LabelValue, Labels, Registry, Snapshot};
 
-/// Series, bucket, labels and value of every exemplar of a family.
+/// Returns series, bucket, labels and value of every exemplar of a family.
 fn of(snapshot: &Snapshot, name: &str) -> Vec<(String, usize, String, f64)> {
     let family = snapshot.family(name).unwrap();
     let series = family.series().enumerate();
@@ -44,7 +44,7 @@ static CLOSED: Counter<Closed> = Counter::new("exemplar_closed_total");
 static SECONDS: Histogram = Histogram::new("exemplar_seconds").buckets(&[0.1, 1.0]);
 
 #[test]
-fn the_last_one_of_every_series_and_bucket() {
+fn the_last_exemplar_of_every_series_and_bucket_is_exposed() {
     CLOSED
         .with(Closed { ok: Outcome::Bad })
         .inc_with(&[("trace_id", "first")]);
@@ -68,9 +68,10 @@ fn the_last_one_of_every_series_and_bucket() {
     assert_eq!(SECONDS.total().counts, [2, 0, 1]);
 }
 
-/// Those of labelled families were gone from the second snapshot on, where memory is used again.
+/// When a snapshot was reused, exemplars of labelled families used to be missing from the second
+/// scrape on.
 #[test]
-fn a_snapshot_that_is_used_again_has_them_all() {
+fn a_reused_snapshot_has_all_exemplars() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -101,9 +102,9 @@ fn a_snapshot_that_is_used_again_has_them_all() {
     }
 }
 
-/// As above, over the wire: the server uses its snapshots again.
+/// The same over HTTP: the server reuses its snapshots.
 #[test]
-fn every_scrape_of_a_server_has_them() {
+fn every_scrape_of_a_server_has_exemplars() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -122,7 +123,7 @@ fn every_scrape_of_a_server_has_them() {
 }
 
 #[test]
-fn series_that_end_take_theirs_along() {
+fn exemplars_are_removed_with_their_series() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -146,7 +147,7 @@ fn series_that_end_take_theirs_along() {
     let stale = c.with(["a"]);
     c.remove(["a"]);
     stale.inc_with(&[("id", "stale")]);
-    // Until the place is another's; any update is an answer.
+    // Repeats until another series has the slot; any update acknowledges the safepoint request.
     for _ in 0..1000 {
         c.with(["b"]).inc();
         drop(registry.snapshot());
@@ -161,9 +162,9 @@ fn series_that_end_take_theirs_along() {
     assert_eq!(all, [overflow, row("b", 0, "id=b", 1.0)]);
 }
 
-/// What was forgotten was still found by the exemplar of the overflow series.
+/// The overflow series used to keep its exemplar after `clear`.
 #[test]
-fn clear_forgets_those_of_the_overflow_series() {
+fn clear_removes_the_exemplar_of_the_overflow_series() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -179,7 +180,7 @@ fn clear_forgets_those_of_the_overflow_series() {
 }
 
 #[test]
-fn what_cannot_be_one_is_refused_and_the_update_counts() {
+fn invalid_exemplars_are_rejected_and_their_updates_count() {
     let registry = Registry::new();
     let c = registry.counter("c_total", "").unwrap();
     let long = "ü".repeat(126);
@@ -207,7 +208,7 @@ fn what_cannot_be_one_is_refused_and_the_update_counts() {
 }
 
 #[test]
-fn never_torn_while_threads_write_and_scrape() {
+fn exemplars_are_never_torn_while_threads_write_and_scrape() {
     let registry = Registry::new();
     let h = Histogram::<()>::builder("h", "")
         .buckets(&[10.0, 100.0])
@@ -237,9 +238,10 @@ fn never_torn_while_threads_write_and_scrape() {
     assert_eq!(of(&registry.snapshot(), "h").len(), 3);
 }
 
-/// Alone in its process would be better: it is set once. No other test here is traced.
+/// Trace ids can be set once per process, so this test would better run alone in one. No other test
+/// here uses traces.
 #[test]
-fn the_current_trace_is_asked_for_where_it_is_wanted() {
+fn traced_updates_have_the_current_trace() {
     use std::cell::Cell;
     thread_local!(static SPAN: Cell<Option<u32>> = const { Cell::new(None) });
     tallies::trace_ids(|| SPAN.get().map(|id| format!("{id:x}"))).unwrap();
@@ -260,7 +262,8 @@ fn the_current_trace_is_asked_for_where_it_is_wanted() {
     assert_eq!((c.total(), h.total().count()), (4, 2));
 }
 
-/// The example as a program of its own: each trace where it was, and what is in none without.
+/// Runs the example as a program: every exemplar has its trace, and an observation outside of any
+/// span has none.
 #[test]
 fn the_example_has_the_trace_of_its_spans() {
     let mut cargo = std::process::Command::new(env!("CARGO"));

@@ -1,4 +1,4 @@
-//! The recorder for the `metrics` crate, beside metrics-exporter-prometheus.
+//! The recorder for the `metrics` crate, compared with metrics-exporter-prometheus.
 
 #![cfg(feature = "facade")]
 
@@ -31,7 +31,7 @@ fn theirs(builder: PrometheusBuilder, f: impl FnOnce()) -> Comparable {
     comparable(&recorder.handle().render())
 }
 
-/// Names that have to be changed, described in every order, with units.
+/// Uses names that have to be changed, described in every order, with units.
 fn names() {
     describe_counter!("http.requests", Unit::Count, "Before.");
     counter!("http.requests", "content-type" => "text/plain", "a" => "b").increment(3);
@@ -145,7 +145,7 @@ fn exponential_buckets_alone_and_beside_others() {
 }
 
 #[test]
-fn a_name_of_two_kinds_does_nothing_the_second_time() {
+fn a_second_kind_of_the_same_name_is_ignored() {
     let registry = Registry::new();
     registry.counter("taken", "By a family.").unwrap();
     let recorder = Recorder::builder().registry(&registry).build().unwrap();
@@ -184,9 +184,10 @@ fn the_first_description_stays() {
     assert_eq!(seen["events"].1, "First.");
 }
 
-/// The unit comes late, and the name it asks for is another's: the family keeps its own.
+/// The unit comes late, and the name with its suffix belongs to another family, so the family keeps
+/// its own name.
 #[test]
-fn a_name_that_is_taken_is_not_taken_again() {
+fn a_family_keeps_its_name_if_the_recommended_one_is_taken() {
     let (registry, seen) = ours(
         |builder| builder.recommended_naming(true),
         || {
@@ -234,7 +235,7 @@ fn labels_that_formats_need_are_renamed() {
     assert_eq!(seen.get("c", &[("twice", "2")]), Some(1.0));
 }
 
-/// Made-up label values: bounded, and nothing is lost.
+/// Arbitrarily many label values: the number of series is bounded, and no update is lost.
 #[test]
 fn beyond_the_limit_there_is_one_more_series() {
     let (registry, _) = ours(
@@ -289,7 +290,7 @@ fn threads_count_in_the_same_series_and_absolute_counts_once() {
     assert_eq!(seen.get("wait_sum", &[]), Some(all));
 }
 
-/// A thread that changes recorders, and handles that outlive one.
+/// A thread that switches between recorders, and handles that outlive their recorder.
 #[test]
 fn recorders_do_not_mix() {
     let registries = [Registry::new(), Registry::new()];
@@ -338,7 +339,7 @@ fn series_that_expire_leave_their_sum() {
 }
 
 #[test]
-fn bad_settings_are_said_when_it_is_built() {
+fn bad_settings_are_errors_when_a_recorder_is_built() {
     let registry = Registry::new();
     let fails = |settings: fn(Builder) -> Builder, why: &str| {
         let error = settings(Recorder::builder().registry(&registry))
@@ -364,7 +365,7 @@ fn bad_settings_are_said_when_it_is_built() {
     );
 }
 
-/// Before, what the second one recorded was lost.
+/// Updates through the second recorder used to be lost.
 #[test]
 fn two_recorders_of_one_registry_add_up() {
     let registry = Registry::new();
@@ -379,7 +380,7 @@ fn two_recorders_of_one_registry_add_up() {
         with_local_recorder(&recorder(), || {
             counter!("events", "a" => "b").increment(2);
             histogram!("size").record(1.0);
-            // Those beyond the limit keep one total.
+            // Series beyond the limit share one total.
             for n in 0..10 {
                 counter!("mirrored", "n" => n.to_string()).absolute(7);
             }
@@ -392,7 +393,7 @@ fn two_recorders_of_one_registry_add_up() {
     assert!(overflow.is_some_and(|n| n <= 14.0), "{overflow:?}");
 }
 
-/// Before, the series without labels and those beyond the limit had one largest total between them.
+/// The series without labels and those beyond the limit used to share one largest total.
 #[test]
 fn beyond_the_limit_absolute_has_a_total_of_its_own() {
     let (registry, _) = ours(
@@ -416,7 +417,8 @@ fn a_second_recorder_is_an_error_and_the_first_stays() {
     let registry = Registry::new();
     let other = Registry::new();
     let builder = || Recorder::builder();
-    // Whichever comes first: the other tests of this process use local ones.
+    // The order of tests does not matter, since the other tests of this process use local
+    // recorders.
     builder().registry(&registry).install().unwrap();
     let error = builder().registry(&other).install().unwrap_err();
     assert!(error.to_string().contains("installed already"), "{error}");
@@ -425,7 +427,8 @@ fn a_second_recorder_is_an_error_and_the_first_stays() {
     assert_eq!(other.snapshot().get("installed", &[]), None);
 }
 
-/// A description was forgotten when another recorder asked for the family: its updates were not exported.
+/// A description used to be lost when another recorder used the family, and the family's updates
+/// were not exported.
 #[test]
 fn two_recorders_agree_on_what_was_described() {
     let registry = Registry::new();
@@ -439,14 +442,14 @@ fn two_recorders_agree_on_what_was_described() {
         describe_counter!("wait_seconds", Unit::Seconds, "Waited.");
         counter!("wait_seconds").increment(2);
     });
-    // And who has no description is no other.
+    // A recorder without a description uses the same family.
     with_local_recorder(&c, || counter!("wait_seconds").increment(4));
     let now = registry.snapshot();
     assert_eq!(now.get("wait_seconds", &[]), Some(7.0));
     assert_eq!(now.family("wait_seconds").unwrap().unit(), "seconds");
 }
 
-/// Each name took 10 KB for ever, and more time than the one before.
+/// Each name used to take 10 KB forever, and more time than the one before.
 #[test]
 fn names_are_limited() {
     let registry = Registry::new();

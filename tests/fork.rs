@@ -1,4 +1,4 @@
-//! A child of `fork` goes on with its parent's counts, or starts at zero.
+//! A child of `fork` either inherits its parent's counts or starts at zero.
 
 #![cfg(unix)]
 #![allow(unsafe_code, reason = "fork is")]
@@ -37,7 +37,7 @@ fn update() {
     CLOSED.with(Direction { up: Up::Yes }).observe(1.0);
 }
 
-/// What everything has counted, in updates.
+/// Returns every metric's count, in updates.
 fn counted() -> [f64; 9] {
     let sizes = SIZES.total();
     [
@@ -57,7 +57,7 @@ fn counted() -> [f64; 9] {
 
 #[test]
 fn a_child_goes_on_or_starts_at_zero() {
-    // Enough to be hot, and some that is not.
+    // Enough updates for hot series, and few enough for cold ones.
     for times in [1.0, 5000.0] {
         while ALONE.total() < times as u64 {
             update();
@@ -65,9 +65,10 @@ fn a_child_goes_on_or_starts_at_zero() {
         let mut parent = [times; 9];
         parent[2] = 1.0;
         assert_eq!(counted(), parent);
-        // A thread that has ended left its cells.
+        // An ended thread leaves its cells behind.
         std::thread::spawn(update).join().unwrap();
-        // SAFETY: the child runs nothing but what follows, and no other thread of the parent touches metrics.
+        // SAFETY: the child runs only the code below, and no other thread of the parent touches
+        // metrics.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let mut copied = [times + 1.0; 9];
@@ -82,11 +83,11 @@ fn a_child_goes_on_or_starts_at_zero() {
                     .get("fork_closed_sum", &[("up", "yes")])
                     == Some(1.0);
             let code = i32::from(!inherits) + 2 * i32::from(!zero) + 4 * i32::from(!counts);
-            // SAFETY: ends this process and nothing else.
+            // SAFETY: ends this process without further effects.
             unsafe { libc::_exit(code) };
         }
         let mut status = 0;
-        // SAFETY: our own child, and a place for its status.
+        // SAFETY: `child` is our own child, and `status` is a valid pointer.
         assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
         assert!(
             libc::WIFEXITED(status),

@@ -1,5 +1,5 @@
-//! Every kind in every format, compared whole; what a format forbids is not there; names that are UTF-8, and names that
-//! would be one.
+//! Every kind in every format, compared as a whole; samples that a format forbids are left out;
+//! UTF-8 names, and names that would become equal.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,7 +30,8 @@ fn page(
     String::from_utf8(page).unwrap()
 }
 
-/// `page`, and what is in `tests/golden`; with `GOLDEN=write` in the environment it is written there.
+/// Compares `page` with the file in `tests/golden`. With `GOLDEN=write` in the environment it
+/// writes the file first.
 fn golden(name: &str, page: &str) {
     let file = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var("GOLDEN").is_ok_and(|what| what == "write") {
@@ -57,7 +58,7 @@ fn every_kind_in_protobuf() {
         let metrics = std::mem::take(&mut family.metric);
         all += &format!("{family:?}\n");
         for mut metric in metrics {
-            // Time has a test of its own.
+            // Creation times have a test of their own.
             if let Some(counter) = &mut metric.counter {
                 assert!(counter.created_timestamp.take().is_some());
             }
@@ -74,7 +75,7 @@ fn every_kind_in_protobuf() {
     golden("formats.protobuf", &all);
 }
 
-/// What a collector computes, read back by our own reader; in text it is a histogram.
+/// A collector's gauge histograms, read back by our own reader. In text they are plain histograms.
 #[test]
 fn gauge_histograms_read_back() {
     let snapshot = every_kind();
@@ -97,7 +98,7 @@ fn gauge_histograms_read_back() {
     }
 }
 
-/// In each format the labels that were given, whatever is in them.
+/// In every format, label values are read back unchanged, whatever characters they contain.
 #[test]
 fn label_values_of_every_script_and_every_control_character() {
     let registry = Registry::new();
@@ -129,12 +130,13 @@ fn label_values_of_every_script_and_every_control_character() {
     assert!(read.eq(values.iter().map(String::as_str)));
 }
 
-/// Since when a series counts: since it was made, or cleared; an interval since it began.
+/// Checks creation times: a series is created when its first update arrives or when it is cleared;
+/// in an interval, when the interval began.
 #[test]
-fn created() {
+fn series_have_creation_times() {
     let registry = Registry::new();
     let now = || SystemTime::now() + Duration::from_millis(1);
-    // It is told by the clock of the last tick.
+    // Creation times come from a coarse clock and may be one tick old.
     const TICK: Duration = Duration::from_millis(10);
     let before = SystemTime::now() - TICK - Duration::from_millis(1);
     let c = Counter::<()>::builder("c_total", "")
@@ -153,16 +155,16 @@ fn created() {
     let first = registry.snapshot();
     assert_eq!(created(&first).len(), 3);
     assert!(created(&first).iter().all(|t| before < *t && *t < made));
-    // Every scrape says the same.
+    // Every scrape reports the same creation times.
     assert_eq!(created(&registry.snapshot()), created(&first));
     let interval = registry.snapshot().since(&first);
     let taken = first.taken() - Duration::from_millis(1);
     assert!(created(&interval).iter().all(|t| taken < *t));
-    // Two processes count since the first of them began.
+    // Merged processes report the earlier creation time.
     let mut both = first.clone();
     both.merge(&interval).unwrap();
     assert_eq!(created(&both), created(&first));
-    // A series that comes back is a new one.
+    // A series that is removed and used again has a new creation time.
     let mut page = Vec::new();
     while SystemTime::now() < made + TICK {
         std::hint::spin_loop();
@@ -203,9 +205,10 @@ fn created() {
     assert_eq!(u128::from(timestamp.millis()), expected);
 }
 
-/// Joined with a histogram, whose series count since some time, a gauge histogram wrote that under another family's name.
+/// When merged with a histogram, which has creation times, a gauge histogram used to write one
+/// under another family's name.
 #[test]
-fn a_gauge_histogram_is_of_now() {
+fn a_gauge_histogram_has_no_creation_time() {
     let registry = Registry::new();
     registry
         .collect("ages", |out: &mut Collected| {
@@ -231,7 +234,7 @@ fn a_gauge_histogram_is_of_now() {
 }
 
 #[test]
-fn timestamps_if_they_are_asked_for() {
+fn timestamps_are_optional() {
     let snapshot = every_kind();
     let options = Options::new().timestamps(true);
     let millis = snapshot
@@ -296,7 +299,7 @@ fn utf8_names_in_every_format_and_scheme() {
         let text = page(&snapshot, options, Options::text_into);
         let open_metrics = page(&snapshot, options, Options::open_metrics_into);
         all += &format!("{scheme:?}\n\n{text}\n{open_metrics}\n");
-        // The third format calls everything what the others do.
+        // Protobuf uses the same names as the other two formats.
         let mut protobuf = Vec::new();
         options.protobuf_into(&snapshot, &mut protobuf);
         for family in client_model::read(&protobuf) {
@@ -320,7 +323,7 @@ fn utf8_names_in_every_format_and_scheme() {
 }
 
 #[test]
-fn names_that_would_be_one_are_refused() {
+fn names_that_would_be_equal_are_refused() {
     let registry = Registry::new();
     let counter = |name: &str| {
         Counter::<()>::builder(name, "")
@@ -332,7 +335,7 @@ fn names_that_would_be_one_are_refused() {
     registry.counter("a_calls_total", "").unwrap();
     registry.info("a_info", "", &[("b", "c")]).unwrap();
     for name in [
-        // As another family's samples.
+        // The name of another family's samples.
         "a_latency_sum",
         "a_latency_bucket",
         "a_latency_count",
@@ -340,7 +343,7 @@ fn names_that_would_be_one_are_refused() {
         "a_calls",
         "a_calls_created",
         "a",
-        // The same once escaped: each by another scheme.
+        // Equal once escaped, each name in another scheme.
         "a.latency",
         "a.latency.count",
         "a.calls_total",
@@ -356,13 +359,13 @@ fn names_that_would_be_one_are_refused() {
     counter("a.b").unwrap();
     let error = counter("a:b c").map(|()| counter("a:b_c").unwrap_err());
     assert!(error.unwrap().to_string().contains("`a:b c`"));
-    // Two names outside the old characters, and a dot that looks like one escaped.
+    // Two names that need escaping, and a dot that looks like an escaped one.
     assert!(counter("a b").unwrap_err().to_string().contains("`a.b`"));
     assert!(
         counter("a_dot_b").is_ok(),
         "`_` becomes `__` where `.` becomes `_dot_`"
     );
-    // Labels, within one family.
+    // Label names within one family.
     let labels = |one: &str, two: &str| {
         Gauge::<()>::builder("g", "")
             .utf8()
@@ -387,7 +390,7 @@ fn names_that_would_be_one_are_refused() {
         .unwrap();
     assert!(any.check(&[("x.y", "1"), ("x_y", "2")]).is_err());
     assert!(any.check(&[("x.y", "1"), ("z", "2")]).is_ok());
-    // Without the word for it nothing has changed.
+    // Without `utf8`, such names are still rejected.
     assert!(registry.counter("x.y", "").is_err());
     let plain = Gauge::<()>::builder("plain", "").labels(["x.y"]);
     assert!(plain.register(&registry).is_err());

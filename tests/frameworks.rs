@@ -1,4 +1,4 @@
-//! The examples of the frameworks, as processes: each is scraped, and ends by itself.
+//! Runs the examples of web frameworks as processes: each is scraped and exits by itself.
 
 mod support;
 
@@ -7,17 +7,17 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::http::{Answer, request, say};
+use support::http::{Answer, exchange, request};
 use support::{examples, exposition};
 
 const EXAMPLES: [&str; 3] = ["axum_metrics", "actix_metrics", "hyper_metrics"];
 
-/// A process that ends with the test.
+/// A process that is killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -28,7 +28,7 @@ fn ask(address: &str, path: &str, headers: &[&str]) -> Answer {
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    say(stream, &request("GET", path, headers)).unwrap()
+    exchange(stream, &request("GET", path, headers)).unwrap()
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn each_framework_exposes_metrics() {
             .strip_prefix("Serving metrics on http://")
             .and_then(|url| url.strip_suffix("/metrics"))
             .unwrap_or_else(|| panic!("{example}: {line}"));
-        // What Prometheus 2.0 and VictoriaMetrics send.
+        // The Accept header of Prometheus 2.0 and VictoriaMetrics.
         let accept = ["Accept: text/plain;version=0.0.4;q=1,*/*;q=0.1"];
         for _ in 0..3 {
             let page = ask(address, "/metrics", &accept);
@@ -62,7 +62,8 @@ fn each_framework_exposes_metrics() {
             exposition::read(page.text()).unwrap();
             assert!(page.text().contains("\ngreetings_total 0\n"), "{example}");
         }
-        // Several headers are one, and no cache gives the answer to who asked otherwise.
+        // Several Accept headers mean one list. `Vary` keeps caches from returning this page for
+        // other Accept headers.
         let several = [
             "Accept: image/png",
             "Accept: application/openmetrics-text;version=1.0.0",

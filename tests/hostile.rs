@@ -1,5 +1,6 @@
-//! Clients that send nonsense, half a request, too much, or nothing; that read slowly, or not at all; that come all at
-//! once, or leave in the middle. They are answered or cut off, nothing of them stays, and others are served meanwhile.
+//! Clients that send nonsense, half a request, too much, or nothing; that read slowly or not at
+//! all; that connect all at once, or disconnect in the middle. The service replies or disconnects
+//! them, frees what they held, and serves other clients at the same time.
 
 mod support;
 
@@ -8,7 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
-use support::http::{connect, get, request, say, until};
+use support::http::{connect, exchange, get, request, until};
 use tallies::{Collected, Counter, Registry, Server, Serving};
 
 /// A registry whose page is larger than any socket's buffers.
@@ -18,7 +19,7 @@ fn large() -> Registry {
         .labels(["x"])
         .register(&registry)
         .unwrap();
-    // Few and wide: quickly made, slowly sent.
+    // Few and wide series: fast to create, slow to send.
     let wide = "x".repeat(8000);
     for i in 0..2000 {
         family.with([&format!("{i}{wide}")]).inc();
@@ -56,7 +57,7 @@ fn two_hundred_at_once() {
                 let stream = connect(&serving);
                 start.wait();
                 counter.inc();
-                let answer = say(stream, &request("GET", "/metrics", &[header])).unwrap();
+                let answer = exchange(stream, &request("GET", "/metrics", &[header])).unwrap();
                 assert_eq!(answer.status(), 200);
             })
         })
@@ -97,10 +98,10 @@ fn nonsense_half_requests_and_silence() {
         many.as_bytes(),
         long.as_bytes(),
     ];
-    // The client waits: whoever says nothing more is cut off, and hears 4xx at most.
+    // The client waits; the server disconnects it, with a 4xx response at most.
     for sent in nonsense {
         let mut stream = connect(&serving);
-        // It may be cut off while it still sends.
+        // The server may disconnect the client while it still sends.
         let _ = stream.write_all(sent);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -113,7 +114,7 @@ fn nonsense_half_requests_and_silence() {
         );
         assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
     }
-    // Or it leaves.
+    // The client disconnects first.
     for sent in nonsense {
         let mut stream = connect(&serving);
         let _ = stream.write_all(&sent[..sent.len() / 2]);
@@ -124,7 +125,7 @@ fn nonsense_half_requests_and_silence() {
 }
 
 #[test]
-fn who_leaves_in_the_middle_leaves_nothing() {
+fn clients_that_disconnect_leave_nothing_behind() {
     let serving = Server::new()
         .registry(&large())
         .listen("127.0.0.1:0")
@@ -148,7 +149,7 @@ fn who_leaves_in_the_middle_leaves_nothing() {
 }
 
 #[test]
-fn who_does_not_read_is_cut_off_and_others_are_served() {
+fn clients_that_do_not_read_are_cut_off_and_others_are_served() {
     let serving = Server::new()
         .registry(&large())
         .answer_timeout(Duration::from_secs(8))
@@ -164,7 +165,7 @@ fn who_does_not_read_is_cut_off_and_others_are_served() {
         })
         .collect();
     until("all of them have connected", || serving.connections() == 20);
-    // They are more than there may be scrapes at once, and yet:
+    // There are more slow readers than concurrent scrapes allowed, yet the service still replies.
     let answer = get(&serving, "/metrics?name[]=none", &[]);
     assert_eq!((answer.status(), answer.body.len()), (200, 0));
     at_rest(&serving);
@@ -183,7 +184,7 @@ fn connections_beyond_the_limit_wait() {
         .unwrap();
     let idle: Vec<_> = (0..30).map(|_| connect(&serving)).collect();
     until("there are as many as may be", || serving.connections() == 3);
-    // Its turn comes when those before it have had their time.
+    // The request is served once the connections before it have timed out.
     assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
     assert!(serving.connections() <= 3);
     drop(idle);
@@ -191,7 +192,7 @@ fn connections_beyond_the_limit_wait() {
     serving.stop();
 }
 
-/// A collector that hangs until it is let go.
+/// Blocks a collector until the gate opens.
 struct Gate(Mutex<bool>, Condvar);
 
 impl Gate {
@@ -230,7 +231,8 @@ fn a_scrape_that_takes_too_long_says_so() {
         .listen("127.0.0.1:0")
         .unwrap();
     let hurried = ["X-Prometheus-Scrape-Timeout-Seconds: 0.05"];
-    // More than there may be at once: those that hang take no further places or threads.
+    // More requests than concurrent scrapes allowed: hanging scrapes take no further permits or
+    // threads.
     for _ in 0..8 {
         let answer = get(&serving, "/metrics", &hurried);
         assert_eq!(answer.status(), 503);
@@ -245,7 +247,7 @@ fn a_scrape_that_takes_too_long_says_so() {
     serving.stop();
 }
 
-/// Answers that are under way are finished; idle connections end at once.
+/// Responses in flight are completed; idle connections are closed at once.
 #[test]
 fn a_stop_drains() {
     let (registry, gate) = (small(), Gate::new());
@@ -266,7 +268,7 @@ fn a_stop_drains() {
     let mut idle = connect(&serving);
     let under_way = connect(&serving);
     let asking = std::thread::spawn(move || {
-        let answer = say(under_way, &request("GET", "/metrics", &[])).unwrap();
+        let answer = exchange(under_way, &request("GET", "/metrics", &[])).unwrap();
         assert_eq!(answer.status(), 200);
         assert!(answer.text().contains("slow 1\n"));
     });
@@ -279,7 +281,7 @@ fn a_stop_drains() {
     stopping.join().unwrap();
 }
 
-/// A registry whose page of about 2 MB the kernel used to take whole.
+/// A registry with a page of about 2 MB, which the kernel used to buffer as a whole.
 fn middling() -> Registry {
     let registry = Registry::new();
     let family = Counter::<()>::builder("middling_total", "")
@@ -291,8 +293,8 @@ fn middling() -> Registry {
     registry
 }
 
-/// The answer was as good as taken when the kernel had it: the connection was gone, and 2 MB of kernel memory stayed for
-/// minutes.
+/// A response used to count as delivered once the kernel had buffered it. The service then closed
+/// the connection, and 2 MB of kernel memory stayed for minutes.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_reader_that_reads_nothing_parks_no_page_in_the_kernel() {
@@ -309,7 +311,7 @@ fn a_reader_that_reads_nothing_parks_no_page_in_the_kernel() {
     std::thread::sleep(Duration::from_millis(700));
     assert_eq!(serving.connections(), 1, "its page is not taken");
     at_rest(&serving);
-    // What the kernel still had was dropped with a reset.
+    // A reset discarded what the kernel still buffered.
     let mut page = Vec::new();
     let read = stream.read_to_end(&mut page);
     assert!(
@@ -319,7 +321,7 @@ fn a_reader_that_reads_nothing_parks_no_page_in_the_kernel() {
     );
 }
 
-/// As many idle connections as there may be kept everybody else out, for as long as they liked.
+/// Idle connections up to the limit used to keep out all other clients, for as long as they liked.
 #[test]
 fn idle_connections_make_room_for_others() {
     let serving = Server::new()
@@ -345,7 +347,8 @@ fn idle_connections_make_room_for_others() {
     at_rest(&serving);
 }
 
-/// Slow readers of pages of their own had one each in memory: of 11 MB, 1 500 MB for 128 of them.
+/// Each slow reader of a page of its own used to hold that page in memory: 1 500 MB for 128 readers
+/// of 11 MB each.
 #[test]
 fn slow_readers_hold_a_bounded_memory() {
     let registry = large();
@@ -361,12 +364,13 @@ fn slow_readers_hold_a_bounded_memory() {
             stream
                 .write_all(&request("GET", "/metrics?name[]=large_total", &[]))
                 .unwrap();
-            // Its page is made before the next one's is.
+            // The first bytes prove that this page is rendered, before the next request starts.
             let mut some = [0; 16];
             stream.read_exact(&mut some).map(|()| stream).ok()
         })
         .collect();
-    // Each page takes 16 MB: of twelve the slowest are let go, and who comes later is served.
+    // Each page takes 16 MB. Of twelve readers the slowest are disconnected, and a later client is
+    // served.
     let honest = get(&serving, "/metrics?name[]=large_total", &[]);
     assert_eq!(honest.status(), 200);
     let whole = slow.into_iter().flatten().filter(|stream| {
@@ -393,10 +397,11 @@ fn refusals_and_probes_end_their_connection_and_nothing_is_sniffed() {
         ("POST", "/metrics", "metrics.local", 405, true),
         ("GET", "/metrics", "evil.example", 403, true),
     ] {
-        // Two requests at once: the second one is answered where the first one leaves the connection open.
+        // Two pipelined requests: the second gets a response only if the first leaves the
+        // connection open.
         let said = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let more = request("GET", "/-/healthy", &[]);
-        let answer = say(connect(&serving), &[said.as_bytes(), &more].concat()).unwrap();
+        let answer = exchange(connect(&serving), &[said.as_bytes(), &more].concat()).unwrap();
         assert_eq!(answer.status(), status, "{path}");
         assert_eq!(
             answer.header("connection") == Some("close"),

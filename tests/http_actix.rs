@@ -13,7 +13,7 @@ fn get_of(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> f64 {
     registry.snapshot().get(name, labels).unwrap_or_default()
 }
 
-/// All series of a family together; of a histogram its counts.
+/// The sum over all series of a family; pass a histogram's `_count` to add up its counts.
 fn sum(registry: &Registry, name: &str) -> f64 {
     let page = tallies::encode::text(&registry.snapshot());
     let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
@@ -31,7 +31,7 @@ fn eventually(what: &str, is: impl Fn() -> bool) {
     }
 }
 
-/// A server on a thread of its own, until the test ends.
+/// Runs a server on a thread of its own until the test process ends.
 fn serve(registry: &Registry) -> SocketAddr {
     let metrics = ServerMetrics::new()
         .exclude(["/healthy"])
@@ -80,7 +80,7 @@ fn serve(registry: &Registry) -> SocketAddr {
         let server = HttpServer::new(app)
             .workers(2)
             .disable_signals()
-            // Else a client that closed its connection still gets an answer.
+            // Otherwise actix-web completes requests whose client has closed its connection.
             .h1_allow_half_closed(false)
             .listen(listener)
             .unwrap();
@@ -104,7 +104,7 @@ fn open(address: SocketAddr, method: &str, path: &str) -> TcpStream {
 
 fn ask(address: SocketAddr, method: &str, path: &str) -> String {
     let mut answer = String::new();
-    // A connection that is reset has answered nothing more.
+    // A connection reset only ends the response.
     let _ = open(address, method, path).read_to_string(&mut answer);
     answer
 }
@@ -134,7 +134,7 @@ fn requests_are_counted_by_pattern_once() {
     assert_eq!(requests("GET", "/fails", "502"), 50.0);
     assert_eq!(sum(&registry, "http_requests_total"), 300.0);
     assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 300.0);
-    // Without a body is with one of no bytes.
+    // A request without a body counts as one of zero bytes.
     assert_eq!(sum(&registry, "http_request_size_bytes_count"), 300.0);
     assert_eq!(sum(&registry, "http_request_size_bytes_sum"), 0.0);
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
@@ -164,7 +164,7 @@ fn clients_that_leave_and_handlers_that_panic() {
     }
     for _ in 0..10 {
         assert_eq!(ask(address, "GET", "/panics"), "");
-        // What was sent before the failure may still have been in actix-web's buffer.
+        // Bytes sent before the failure may still be in actix-web's buffer.
         ask(address, "GET", "/breaks");
         let mut stream = open(address, "GET", "/streams");
         stream.read_exact(&mut [0; 12]).unwrap();

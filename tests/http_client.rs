@@ -1,4 +1,5 @@
-//! The client layer around real reqwest, hyper and tower clients, which call a real server that misbehaves.
+//! The client layer around real reqwest, hyper and tower clients, which call a real server that
+//! misbehaves.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -59,8 +60,8 @@ async fn backend() -> SocketAddr {
     address
 }
 
-/// Nobody listens there.
-fn nowhere() -> SocketAddr {
+/// Returns an address without a listener.
+fn unused_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -91,7 +92,7 @@ async fn every_call_of_reqwest_is_counted_by_kind() {
         .timeout(Duration::from_millis(50));
     assert!(users.send("/waits", slow).await.unwrap_err().is_timeout());
     users
-        .send("/down", http.get(format!("http://{}", nowhere())))
+        .send("/down", http.get(format!("http://{}", unused_address())))
         .await
         .unwrap_err();
     users
@@ -102,7 +103,7 @@ async fn every_call_of_reqwest_is_counted_by_kind() {
         .send("/panics", http.get(format!("{root}/panics")))
         .await
         .unwrap_err();
-    // It cannot be built.
+    // A request that cannot be built.
     users.send("/bad", http.get("not a url")).await.unwrap_err();
     let cancelled = sendable(users.send("/waits", http.get(format!("{root}/waits"))));
     tokio::time::timeout(Duration::from_millis(50), cancelled)
@@ -120,7 +121,7 @@ async fn every_call_of_reqwest_is_counted_by_kind() {
         assert_eq!(calls(&registry, path, status), expected, "{path} {status}");
     }
     let snapshot = registry.snapshot();
-    // By a method that nobody is told.
+    // The method is unknown, since the request could not be built.
     let bad = [
         ("client_name", "users"),
         ("method", "other"),
@@ -154,12 +155,12 @@ async fn every_call_of_reqwest_is_counted_by_kind() {
     );
 }
 
-/// A future that may be spawned.
+/// Requires a future to be `Send`, so that it can be spawned.
 fn sendable<F: Send>(future: F) -> F {
     future
 }
 
-/// The names and labels, whole; bounds of the latency.
+/// Compares all names and labels, and the latency's bounds.
 #[tokio::test]
 async fn the_names_of_aioli_and_others() {
     let (registry, clients) = clients();
@@ -182,7 +183,8 @@ async fn the_names_of_aioli_and_others() {
     ] {
         assert!(page.lines().any(|l| l == line), "{line}\n{page}");
     }
-    // Others, in the same registry; the same twice is shared.
+    // Other settings in the same registry; a second layer with the same settings shares its
+    // families.
     let other = ClientMetrics::new()
         .version("9")
         .constant("zone", "a")
@@ -229,9 +231,9 @@ async fn the_names_of_aioli_and_others() {
     assert!(error.contains("a-b_"), "{error}");
 }
 
-/// Also where it brings its underscore.
+/// Also if the prefix already ends in an underscore.
 #[test]
-fn prefixes_are_set_apart_by_one_underscore() {
+fn prefixes_are_separated_by_one_underscore() {
     let registry = Registry::new();
     for prefix in ["", "shop", "zoo_", "web:"] {
         let _ = ClientMetrics::new()
@@ -246,7 +248,8 @@ fn prefixes_are_set_apart_by_one_underscore() {
     }
 }
 
-/// Templates add up, and those that no path matches are left out; layers of one name share what they count in.
+/// Repeated `templates` calls add up, and invalid templates are left out. Layers of one name share
+/// their families.
 #[tokio::test]
 async fn templates_of_clients() {
     let (registry, clients) = clients();
@@ -337,7 +340,7 @@ fn users_service_clone(
         .service_fn(async |_| Ok(Response::new(())))
 }
 
-/// hyper's own client, and reqwest's as the tower service it is.
+/// hyper's own client, and reqwest's client as a tower service.
 #[tokio::test]
 async fn other_clients() {
     let (registry, clients) = clients();
@@ -367,7 +370,7 @@ async fn other_clients() {
         .ready()
         .await
         .unwrap()
-        .call(get(format!("http://{}/users/7", nowhere())))
+        .call(get(format!("http://{}/users/7", unused_address())))
         .await
         .unwrap_err();
     assert_eq!(calls(&registry, "/users/{id}", "200"), 1.0);
@@ -376,7 +379,7 @@ async fn other_clients() {
     let mut service = ServiceBuilder::new().layer(layer).service(client.clone());
     for url in [
         format!("{root}/users/7"),
-        format!("http://{}/users/7", nowhere()),
+        format!("http://{}/users/7", unused_address()),
     ] {
         let _ = service
             .ready()

@@ -1,4 +1,4 @@
-//! The server layer around a real tonic server, whose answers end with trailers.
+//! The server layer around a real tonic server, whose responses end with trailers.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Status};
 use tower::{Service, service_fn};
 
-/// Messages as they are: no generated code.
+/// A codec of raw bytes, so that no code has to be generated.
 #[derive(Clone, Copy)]
 struct Raw;
 
@@ -94,7 +94,7 @@ async fn say(request: tonic::Request<Vec<u8>>) -> Result<tonic::Response<Vec<u8>
     }
 }
 
-/// Three messages; then an error, or nothing more for ever.
+/// Sends three messages, then an error, or stays pending forever.
 async fn count(
     request: tonic::Request<Vec<u8>>,
 ) -> Result<tonic::Response<BoxStream<'static, Result<Vec<u8>, Status>>>, Status> {
@@ -146,7 +146,7 @@ async fn stream(
     answer.unwrap().into_inner()
 }
 
-/// The lines of a family, without its name, in order.
+/// Returns a family's sample lines, sorted and without its name.
 fn lines(registry: &Registry, name: &str) -> Vec<String> {
     let page = tallies::encode::text(&registry.snapshot());
     let of = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('{')?.to_owned());
@@ -155,7 +155,7 @@ fn lines(registry: &Registry, name: &str) -> Vec<String> {
     lines
 }
 
-/// What the server's side does in its own time.
+/// Waits for what the server does asynchronously.
 async fn eventually(registry: &Registry, name: &str, expected: &[&str]) {
     let end = Instant::now() + Duration::from_secs(30);
     while lines(registry, name) != expected {
@@ -164,7 +164,7 @@ async fn eventually(registry: &Registry, name: &str, expected: &[&str]) {
     }
 }
 
-/// Each call once, under its method; a gRPC status other than OK comes with HTTP status 200.
+/// Each call counts once, under its method; a gRPC status other than OK has HTTP status 200.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_by_method() {
     let registry = Registry::new();

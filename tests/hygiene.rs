@@ -1,4 +1,5 @@
-//! What the attributes write, under every lint that could mind, without a prelude, and beside names of their own.
+//! Expansions of the attributes under strict lints, without a prelude, and beside items of the same
+//! names.
 
 #![no_implicit_prelude]
 #![deny(
@@ -31,7 +32,7 @@ static E: ::tallies::Counter<[&str; 1]> =
 static K: ::tallies::Counter<[&str; 1]> =
     ::tallies::Counter::labelled("hygiene_kinds_total", &["kind"]);
 
-/// A module that is not ours.
+/// A module with the crate's name, which is not the crate.
 #[allow(dead_code, reason = "it stands in the way")]
 mod tallies {
     mod __private {}

@@ -1,5 +1,6 @@
--- What wrk asks of the example service for tests/load.sh: good requests, and those of a scanner that makes up paths and methods.
--- Counts every request by the series it has to be of, and asks for nothing more in the last second, so that all are answered.
+-- The requests that wrk sends to the example service for tests/load.sh: valid ones, and those of a
+-- scanner that makes up paths and methods. Counts every request under the series that it belongs to.
+-- Sends nothing in the last seconds, so that every request gets its response.
 local ffi = require("ffi")
 ffi.cdef [[
     typedef struct { long seconds; long nanoseconds; } time;
@@ -41,14 +42,14 @@ local kinds = {
 function request()
     local method, path, body, by, route, status = kinds[math.random(#kinds)]()
     local series = string.format('http_requests_total{method="%s",route="%s",status="%d"}', by, route, status)
-    -- wrk asks for one before all others, to look at.
+    -- wrk generates one request in advance to inspect it; that request is not sent.
     if begun then
         made[series] = (made[series] or 0) + 1
     end
     return wrk.format(method, path, nil, body)
 end
 
--- Milliseconds before the next request.
+-- Returns the milliseconds before the next request.
 function delay()
     begun = begun or seconds()
     if seconds() - begun < limit then

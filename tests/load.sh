@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Load on the example service.
 #
-#   tests/load.sh exact [seconds]   5 s of requests, among them a scanner's with made-up paths and methods: what is counted is
-#                                   what was made, series by series; there are no other series, and nothing stays in flight
-#   tests/load.sh [seconds]         that for 30 s; then as long with the layer and as long without, in slices of 3 s by turns, so
-#                                   that what the machine does besides falls on both: requests a second, and processor time a
-#                                   request. Requests counted are those that wrk says it made, and those it leaves at a slice's
-#                                   end without an answer: at most one a connection
+#   tests/load.sh exact [seconds]
+#       Sends requests for 5 s, including a scanner's with made-up paths and methods. Checks that the
+#       service counts every request in its series, that it has no other series, and that no request
+#       stays in flight.
+#   tests/load.sh [seconds]
+#       Does the same for 30 s. Then compares the service with and without the layer, for 30 s each, in
+#       alternating slices of 3 s, so that other work of the machine affects both. Prints requests per
+#       second and processor time per request. The service may count more requests than wrk reports,
+#       since wrk abandons requests at the end of a slice: at most one per connection.
 #
-# wrk takes a thread of its own, so of two cores the service has little more than one: what it has left shows in the rate. The
-# processor time is the service's alone.
+# wrk uses a thread of its own, so on two cores the service has little more than one; the rate depends
+# on it. The processor time is the service's alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exact=
@@ -25,7 +28,7 @@ for tool in wrk curl; do
     DEBIAN_FRONTEND=noninteractive as_root apt-get -qq install -y --no-install-recommends "$tool" >/dev/null
 done
 
-# Where only counts are asked for, what the other tests have built will do.
+# For exact counts the debug build of the other tests is good enough.
 if [ -n "$exact" ]; then
     cargo build --quiet --all-features --example service
     service=${CARGO_TARGET_DIR:-target}/debug/examples/service
@@ -60,7 +63,7 @@ start() { # name, further options; sets pid, app, metrics
 }
 page() { curl -sS --noproxy '*' --max-time 10 "$metrics"; }
 sum() { awk -v name="$1" '$1 ~ "^" name "[{]" { n += $NF } END { print n + 0 }' <<<"$2"; }
-calm() { # waits until nothing is in flight; sets text
+calm() { # waits until no request is in flight; sets text
     for _ in $(seq 100); do
         text=$(page)
         [ "$(sum http_requests_in_flight "$text")" = 0 ] && return
@@ -94,7 +97,7 @@ echo "made $made requests in $seconds s; counted the same, in $(wc -l <"$dir/cou
 
 ticks=$(getconf CLK_TCK)
 spent() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
-load() { # process, address; adds a line to $dir/slices: which, requests, requests a second, ticks
+load() { # process, address, name; adds a line to $dir/slices: name, requests, requests per second, ticks
     local before
     before=$(spent "$1")
     answer=$(timeout $((slice + 60)) wrk --threads 1 --connections $connections --duration ${slice}s "$2users/7")
@@ -105,7 +108,7 @@ first=$made with=$app page_of=$metrics
 start unmeasured --unmeasured
 metrics=$page_of
 for turn in $(seq $(((seconds + slice - 1) / slice))); do
-    # A B, B A: neither is always first.
+    # Alternates the order, so that neither is always first.
     if [ $((turn % 2)) = 1 ]; then
         load "$measured" "$with" with
         load "$pid" "$app" without

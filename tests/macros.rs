@@ -1,19 +1,19 @@
-//! The macros where the crate goes by another name, and what they do when little is said.
+//! The macros when the crate has another name, and their defaults.
 
 use tallies::{
     Counter, Gauge, Histogram, LabelValue, Labels, Metrics, Registry, StateSet, register_all,
 };
 
-/// A crate that hands ours on, under a name of its own.
+/// A crate that re-exports tallies under another name.
 mod reexport {
     pub use tallies as t;
 }
 
-/// As in a crate that has ours only through another one.
+/// A crate that depends on tallies only through another crate.
 mod through_another {
     use super::reexport;
 
-    /// A module that is not ours.
+    /// A module with the crate's name, which is not the crate.
     #[allow(dead_code, reason = "it stands in the way")]
     mod tallies {}
 
@@ -113,7 +113,7 @@ fn a_metric_has_the_name_of_its_field() {
 }
 
 #[test]
-fn a_field_whose_name_will_not_do_is_said() {
+fn an_invalid_field_name_is_an_error() {
     #[derive(Metrics, Debug)]
     struct Of {
         #[allow(dead_code, reason = "it is never made")]
@@ -126,7 +126,7 @@ fn a_field_whose_name_will_not_do_is_said() {
 
 /// Without the attribute, as without the feature `link-time`.
 #[test]
-fn statics_are_exported_once_they_are_named() {
+fn statics_are_exported_once_they_are_used() {
     #[derive(LabelValue, Clone, Copy)]
     enum State {
         Up,

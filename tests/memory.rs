@@ -1,13 +1,14 @@
-//! Exact things: bytes per series, and what threads, series and scrapes leave behind.
+//! Exact bytes per series, and the memory that remains of ended threads, series and scrapes.
 
 #[path = "support/counting.rs"]
 #[allow(dead_code, reason = "each test uses some of it")]
 mod counting;
 
-use counting::{ALONE, COUNTER, bytes, live, settle, shuffled, update_everything};
+use counting::{ALONE, COUNTER, bytes, free_deferred, live, shuffled, update_everything};
 use tallies::{AnyLabels, Counter, Gauge, Histogram, Registry, Summary, encode};
 
-/// In every format and coding, with updates in between: what is live after the first hundred is all there ever is.
+/// Scrapes in every format and coding, with updates in between. Live memory stays what it was after
+/// the first hundred scrapes.
 #[test]
 fn memory_is_flat_over_ten_thousand_scrapes() {
     use std::task::{Context, Poll, Waker};
@@ -35,7 +36,7 @@ fn memory_is_flat_over_ten_thousand_scrapes() {
         .register(&registry)
         .unwrap();
     (0..100).for_each(|i| summary.observe(shuffled(i)));
-    // No number gets longer than it is at first, so pages do not.
+    // Starts with numbers as long as they get, so that pages do not grow later.
     for x in LABELS {
         counters.with([x]).add(1_000_000);
     }
@@ -53,7 +54,7 @@ fn memory_is_flat_over_ten_thousand_scrapes() {
             .header("accept-encoding", coding)
             .body(())
             .unwrap();
-        // Without a runtime it is done when it is asked for.
+        // Without a runtime the first poll renders the page.
         let answer = service
             .call(request)
             .as_mut()
@@ -63,7 +64,7 @@ fn memory_is_flat_over_ten_thousand_scrapes() {
         assert!(!page.is_empty());
     };
     let live = || {
-        settle();
+        free_deferred();
         live()
     };
     (0..100).for_each(&mut scrape);
@@ -73,17 +74,18 @@ fn memory_is_flat_over_ten_thousand_scrapes() {
     assert!(grown <= 256, "ten thousand scrapes keep {grown} bytes");
 }
 
-/// The targets of the design: 1.3 times a hand-written floor of 92 and 300 bytes, for series that one thread uses.
+/// The targets of the design: 1.3 times a hand-written floor of 92 and 300 bytes, for series that
+/// one thread uses.
 #[test]
 fn bytes_per_series() {
     const SERIES: usize = 10_000;
     let _alone = ALONE.lock();
     let names: Vec<String> = (0..SERIES).map(|i| format!("/route/{i}")).collect();
     let per_series = |registry: &Registry, what: &str, f: &dyn Fn()| {
-        settle();
+        free_deferred();
         let used = bytes(|| {
             f();
-            settle();
+            free_deferred();
         });
         let used = used as f64 / SERIES as f64;
         println!(
@@ -99,7 +101,8 @@ fn bytes_per_series() {
         .register(&registry)
         .unwrap();
     let counter = per_series(&registry, "counter", &|| {
-        // In a thread of its own: its cells and its table of label sets are part of what a series costs.
+        // In a thread of its own, because its cells and its label cache are part of what a series
+        // costs.
         std::thread::scope(|s| {
             s.spawn(|| names.iter().for_each(|n| counters.with([n]).inc()))
                 .join()
@@ -122,7 +125,8 @@ fn bytes_per_series() {
     assert!(histogram <= 390.0, "{histogram}");
 }
 
-/// Threads that come and go leave their cells to the next ones; registries that come and go leave nothing that adds up.
+/// A new thread reuses the cells of ended ones, and dropped registries leave nothing that
+/// accumulates.
 #[test]
 fn memory_does_not_follow_what_has_ended() {
     let _alone = ALONE.lock();
@@ -152,7 +156,7 @@ fn memory_does_not_follow_what_has_ended() {
             let _ = registry.snapshot();
         }
         for _ in 0..300 {
-            // Frees what is an epoch old.
+            // Frees what was deferred an epoch ago.
             let _ = tallies::snapshot();
         }
     };
@@ -161,7 +165,7 @@ fn memory_does_not_follow_what_has_ended() {
     assert!(grown < 64 * 1024, "50 registries left {grown} bytes");
 }
 
-/// Series of a summary that end leave one sketch of ordinary size.
+/// Retired series of a summary leave one sketch of ordinary size.
 #[test]
 fn memory_does_not_follow_summaries_that_have_ended() {
     let _alone = ALONE.lock();
@@ -183,7 +187,7 @@ fn memory_does_not_follow_summaries_that_have_ended() {
     assert!(grown < 16 * 1024, "100 series left {grown} bytes");
 }
 
-/// Series that come and go are used again: a family that sees a new label set every time stays as it is.
+/// Memory of retired series is reused: a family that sees a new label set every time does not grow.
 #[test]
 fn memory_does_not_follow_label_sets_that_have_ended() {
     let _alone = ALONE.lock();
@@ -217,7 +221,8 @@ fn memory_does_not_follow_label_sets_that_have_ended() {
     );
 }
 
-/// A thread that sleeps for ever never answers, and what others retire meanwhile waits for it: up to a bound.
+/// A thread that sleeps forever never acknowledges a safepoint request. What other threads retire
+/// waits for it, up to a bound.
 #[test]
 fn memory_does_not_follow_gauges_that_wait_for_a_sleeper() {
     const AT_ONCE: usize = 8192;
@@ -241,12 +246,12 @@ fn memory_does_not_follow_gauges_that_wait_for_a_sleeper() {
                 gauge.with([&i.to_string()]).set(1.0);
             }
             gauge.clear();
-            // For an epoch, and what it leaves to be freed.
+            // Advances the epoch, and frees what it deferred.
             (0..300).for_each(|_| _ = Registry::new().snapshot());
             let _ = registry.snapshot();
         }
     };
-    // 65 536 wait, and as many more as live at once.
+    // 65 536 series wait, and as many more as live at once.
     churn(65_536 / AT_ONCE + 3);
     let grown = bytes(|| churn(8));
     drop(wake);

@@ -1,4 +1,5 @@
-//! The same requests give the same families before and after: each migration example, both halves.
+//! Both halves of each migration example: the same requests give the same families before and
+//! after.
 
 #![cfg(feature = "facade")]
 
@@ -20,14 +21,14 @@ fn same(before: &str, after: &str) {
 }
 
 #[test]
-fn of_metrics() {
+fn the_metrics_example_exposes_equal_pages() {
     let before = migrate_metrics::before();
     assert!(before.contains("http_response_size{"), "{before}");
     same(&before, &migrate_metrics::after().unwrap());
 }
 
 #[test]
-fn of_prometheus() {
+fn the_prometheus_example_exposes_equal_pages() {
     same(
         &migrate_prometheus::before().unwrap(),
         &migrate_prometheus::after().unwrap(),
@@ -35,9 +36,9 @@ fn of_prometheus() {
 }
 
 #[test]
-fn of_prometheus_client() {
+fn the_prometheus_client_example_exposes_equal_pages() {
     let before = migrate_prometheus_client::before().unwrap();
-    // It writes OpenMetrics, where a counter's family is without `_total`.
+    // The exporter writes OpenMetrics, where a counter's family has no `_total`.
     let before: String = before
         .lines()
         .filter(|line| *line != "# EOF")

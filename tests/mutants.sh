@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Mutates the modules that are pure arithmetic and text with cargo-mutants, and runs their unit tests on each mutant. By
-# hand, not a part of tests/run.sh: some hundred minutes on two cores. What is missed should be in tests/mutants.md.
+# Mutates the modules of pure arithmetic and text with cargo-mutants and runs their unit tests on each
+# mutant. Run it by hand: it takes about a hundred minutes on two cores and is not a part of
+# tests/run.sh. tests/mutants.md should list every mutant that it reports as missed.
 #
 #   tests/mutants.sh               all of it
 #   tests/mutants.sh number native only these
@@ -13,7 +14,7 @@ rm -rf "$tree" "$pure" && mkdir -p "$tree" "$pure/src/snapshot" "$results"
 cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
 export CARGO_TARGET_DIR=$PWD/target/mutants/target CARGO_INCREMENTAL=1 RUST_BACKTRACE=0
 export PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=true
-# A push that never ends soon does.
+# Bounds mutants whose loops push to a vector forever.
 ulimit -v 8000000
 
 profile='
@@ -25,11 +26,12 @@ opt-level = 1
 [profile.mutants.package."*"]
 opt-level = 2
 '
-# Without what only integration tests need, a build takes two seconds.
+# Without the dependencies of integration tests, a build takes two seconds.
 perl -0pi -e 's/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?(?=# Asks a real Prometheus)//s; s/\[\[(bench|test)\]\].*?\n\n//sg' "$tree/Cargo.toml"
 echo "$profile" >>"$tree/Cargo.toml"
 
-# `native` and `sketch` need nothing of the rest: as a crate of their own a mutant takes a second.
+# `native` and `sketch` do not depend on the other modules. In a crate of their own, a mutant takes one
+# second.
 cp -r src/snapshot/native src/snapshot/sketch "$pure/src/snapshot/" && cp Cargo.lock "$pure/"
 printf '#![allow(dead_code, unused_imports, unexpected_cfgs)]\npub mod snapshot;\n' >"$pure/src/lib.rs"
 printf 'pub mod native;\npub mod sketch;\n' >"$pure/src/snapshot/mod.rs"
@@ -39,7 +41,7 @@ mutants() { # folder, name, seconds, filter of the tests, files
     local folder=$1 name=$2 seconds=$3 filter=$4
     shift 4
     [[ -z ${only:-} || " $only " == *" $name "* ]] || return 0
-    # What is missed is counted in its exit code: the results say it.
+    # Ignores the exit code, which reports missed mutants; the results list them.
     (cd "$folder" && cargo mutants --in-place --no-shuffle --baseline=run --build-timeout 90 --profile mutants \
         --cargo-arg=--lib --exclude-re 'tests::' --timeout "$seconds" -o "$results/$name" \
         $(printf -- '-f %s ' "$@") ${features[@]+"${features[@]}"} -- -- $filter) || true

@@ -1,4 +1,5 @@
-//! Native histograms as a program sees them: alone, beside fixed buckets, in text, in intervals, and added up.
+//! Native histograms from the user's view: alone, beside fixed buckets, in text, in intervals, and
+//! merged.
 
 use tallies::{Histogram, Registry, Snapshot};
 
@@ -6,7 +7,8 @@ use tallies::{Histogram, Registry, Snapshot};
 #[allow(dead_code, reason = "each test uses some of it")]
 mod client_model;
 
-/// By definition: the smallest power of 2^(1/8) that is not below.
+/// Returns a bucket's index by its definition: the smallest power of 2^(1/8) that is not below the
+/// value.
 fn bucket(value: f64) -> i32 {
     (-100..100)
         .find(|i| value <= 2_f64.powf(f64::from(*i) / 8.0))
@@ -49,7 +51,7 @@ fn beside_fixed_buckets_both_count_the_same() {
         .labels(["x"])
         .register(&registry)
         .unwrap();
-    // Cold and hot, in two threads.
+    // Cold and hot observations, in two threads.
     std::thread::scope(|scope| {
         for part in 0..2 {
             let both = &both;
@@ -119,7 +121,7 @@ fn intervals_and_sums_of_processes() {
     let now = registry.snapshot();
     let interval = histogram(&now.since(&before), "h");
     assert_eq!(interval.positive(), [(0, 2), (26, 1)]);
-    // The resolution goes down in between.
+    // The resolution is halved between the two snapshots.
     (0..30).for_each(|i| h.observe(1.5_f64.powi(i)));
     let later = registry.snapshot();
     let interval = histogram(&later.since(&before), "h");
@@ -129,7 +131,7 @@ fn intervals_and_sums_of_processes() {
     both.merge(&later).unwrap();
     assert_eq!(histogram(&both, "h").count(), 6 + 36);
     assert_eq!(histogram(&both, "h").schema(), interval.schema());
-    // A fixed one of that name is something else.
+    // A histogram of fixed buckets with the same name does not merge.
     let other = Registry::new();
     other.histogram("h", "").unwrap();
     let error = both.merge(&other.snapshot()).unwrap_err().to_string();
@@ -137,7 +139,7 @@ fn intervals_and_sums_of_processes() {
 }
 
 #[test]
-fn what_is_removed_stays_in_the_sum() {
+fn removed_series_stay_in_the_sum() {
     let registry = Registry::new();
     let h = Histogram::<()>::builder("h", "")
         .native(3)
@@ -214,9 +216,10 @@ fn bad_resolutions_are_errors() {
     named("h").native(3).get_or_register(&registry).unwrap();
 }
 
-/// Read back by prost: alone there is no fixed bucket, and exemplars are the histogram's own.
+/// Decoded by prost: without fixed buckets, the message has none, and exemplars belong to the
+/// histogram itself.
 #[test]
-fn in_protobuf() {
+fn native_histograms_in_protobuf() {
     let registry = Registry::new();
     let alone = Histogram::<()>::builder("alone", "")
         .native(0)
@@ -243,7 +246,7 @@ fn in_protobuf() {
     assert_eq!((alone.schema, alone.zero_count), (Some(0), Some(1)));
     assert_eq!(alone.zero_threshold, Some(2.0_f64.powi(-128)));
     assert_eq!((alone.sample_count, alone.bucket.len()), (Some(7), 0));
-    // 0.5 is in -1, 0.75 in 0, 2 in 1, 3 in 2, 1000 in 10.
+    // 0.5 is in bucket -1, 0.75 in 0, 2 in 1, 3 in 2, 1000 in 10.
     assert_eq!(spans(&alone.positive_span), [(-1, 4), (7, 1)]);
     assert_eq!(alone.positive_delta, [1, 0, 0, 0, 0]);
     assert_eq!(spans(&alone.negative_span), [(0, 1)]);

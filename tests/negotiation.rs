@@ -1,5 +1,5 @@
-//! What a client may ask of the page: a format, a coding, some of the families. From the service, and from the
-//! `tower_service::Service` that frameworks take.
+//! Content negotiation: clients select a format, a coding, and families. Both through the service
+//! and through the `tower_service::Service` for web frameworks.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::io::Read;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use support::http::{connect, get, request, say};
+use support::http::{connect, exchange, get, request};
 use tallies::{Counter, MetricsService, Registry, Server, Serving};
 
 fn registry() -> Registry {
@@ -54,9 +54,10 @@ fn codings_are_those_that_were_asked_for() {
     ] {
         for method in ["GET", "HEAD"] {
             let header = format!("Accept-Encoding: {accepted}");
-            let answer = say(connect(&serving), &request(method, "/metrics", &[&header])).unwrap();
+            let answer =
+                exchange(connect(&serving), &request(method, "/metrics", &[&header])).unwrap();
             if accepted.starts_with('\u{7f}') {
-                // Hyper refuses a control character in a header; what matters is that it is an answer.
+                // Hyper rejects control characters in headers; any response will do.
                 assert!([200, 400].contains(&answer.status()), "{}", answer.head);
                 continue;
             }
@@ -109,7 +110,7 @@ fn any_accept_header_gets_a_page() {
     serving.stop();
 }
 
-/// A sample is asked for by the name that a page shows, in whatever format.
+/// A query names samples as any page shows them, whatever the format of the response.
 #[test]
 fn a_query_names_samples() {
     let registry = Registry::new();
@@ -184,7 +185,7 @@ fn a_query_names_families() {
     serving.stop();
 }
 
-/// Without a runtime the page is made on the spot.
+/// Polls a future once. Without a runtime the first poll renders the page.
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -231,7 +232,7 @@ fn a_tower_service_answers_as_the_service_does() {
 }
 
 #[test]
-fn times_and_created_samples_are_for_who_wants_them() {
+fn timestamps_and_created_samples_are_optional() {
     use tallies::encode::Options;
     let registry = registry();
     let options = Options::new().created(true).timestamps(true);
@@ -251,7 +252,7 @@ fn times_and_created_samples_are_for_who_wants_them() {
     );
 }
 
-/// Each line of the README with a Content-Type behind it, asked.
+/// Requests every line of the README that lists a Content-Type.
 #[test]
 fn the_readme_says_what_is_answered() {
     let registry = registry();

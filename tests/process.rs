@@ -1,4 +1,4 @@
-//! What the process, its allocator and its runtimes say of themselves, beside what the system says.
+//! Metrics of the process, its allocator and its runtimes, compared with the system's figures.
 
 #![cfg(feature = "process")]
 
@@ -14,12 +14,12 @@ use tallies::{Counter, Registry};
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator::new();
 
-/// What is allocated is that of the whole process.
+/// Serializes the tests, since allocations are counted for the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_standard_set_is_what_proc_says() {
+fn process_metrics_agree_with_proc() {
     let _alone = ALONE.lock();
     let registry = Registry::new();
     tallies::process::register(&registry).unwrap();
@@ -58,7 +58,7 @@ fn the_standard_set_is_what_proc_says() {
     let after = get("process_open_fds");
     assert!(open - after > 40.0, "{open} {after}");
 
-    // Touched, not only set aside.
+    // The memory has to be written, not only reserved.
     let before = get("process_resident_memory_bytes");
     let large = black_box(vec![1_u8; 64 << 20]);
     let now = get("process_resident_memory_bytes");
@@ -79,10 +79,11 @@ fn the_standard_set_is_what_proc_says() {
     );
 }
 
-/// Before, a system that hides `/proc/stat` (`ProcSubset=pid` of systemd) cost all of `process_*`.
+/// A system that hides `/proc/stat` (`ProcSubset=pid` of systemd) used to lose all `process_*`
+/// metrics.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_the_system_hides_costs_only_itself() {
+fn hidden_system_files_cost_only_their_own_metrics() {
     const HIDDEN: &str = "TALLIES_TEST_HIDDEN";
     if std::env::var_os(HIDDEN).is_some() {
         let registry = Registry::new();
@@ -94,7 +95,7 @@ fn what_the_system_hides_costs_only_itself() {
         assert!(!has("process_start_time_seconds") && !has("process_max_fds"));
         return;
     }
-    // This test once more, in a namespace in which the two files are empty. `exec` keeps the number of the process.
+    // Runs this test again in a namespace where both files are empty. `exec` keeps the process id.
     let hidden = |command: &str| {
         let script = format!(
             "mount --bind /dev/null /proc/stat && mount --bind /dev/null /proc/$$/limits && {command}"
@@ -102,7 +103,7 @@ fn what_the_system_hides_costs_only_itself() {
         std::process::Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
             .arg(std::env::current_exe().unwrap())
-            .arg("what_the_system_hides_costs_only_itself")
+            .arg("hidden_system_files_cost_only_their_own_metrics")
             .env(HIDDEN, "1")
             .output()
     };
@@ -120,7 +121,7 @@ fn what_the_system_hides_costs_only_itself() {
 }
 
 #[test]
-fn what_was_built() {
+fn build_info_shows_version_and_compiler() {
     let registry = Registry::new();
     tallies::build_info!(&registry, "revision" => "abc").unwrap();
     let (page, _) = support::page(&registry);
@@ -137,7 +138,8 @@ fn what_was_built() {
     }
 }
 
-/// In use: exact, whichever thread frees, before, while and after threads have cells of their own.
+/// Bytes in use are exact, whichever thread frees them, and before, while and after threads have
+/// cells of their own.
 #[test]
 fn the_allocator_counts_what_is_in_use() {
     const THREADS: usize = 8;
@@ -167,7 +169,7 @@ fn the_allocator_counts_what_is_in_use() {
                 let threads: Vec<_> = (0..THREADS)
                     .map(|_| scope.spawn(|| work(&counter)))
                     .collect();
-                // Freed here.
+                // Freed on this thread.
                 threads
                     .into_iter()
                     .for_each(|thread| drop(thread.join().unwrap()));
@@ -190,7 +192,7 @@ fn the_allocator_counts_what_is_in_use() {
     );
 }
 
-/// Families in the thousands: cells grow while the allocator counts in them.
+/// Registers thousands of families, so that slabs grow while the allocator counts in them.
 #[test]
 fn the_allocator_counts_while_cells_grow() {
     let _alone = ALONE.lock();
@@ -221,7 +223,7 @@ fn the_allocator_counts_while_cells_grow() {
     assert!(ALLOCATOR.total().allocations > before.allocations + 2000);
 }
 
-/// A thread whose first and last deeds are allocations.
+/// Threads whose first and last updates are allocations.
 #[test]
 fn threads_that_count_nothing_else() {
     let _alone = ALONE.lock();
@@ -279,7 +281,7 @@ fn runtimes_have_totals_for_any_number_of_readers() {
                     .unwrap();
             }
         });
-        // Who reads in between takes nothing away.
+        // A second reader takes nothing away from the first.
         let between = busy(&other);
         let now = busy(&registry);
         assert!(

@@ -1,4 +1,4 @@
-//! Pushes, as a gateway sees them; and gateways that misbehave.
+//! Pushes as a gateway sees them, and gateways that misbehave.
 
 #[path = "support/gateway.rs"]
 mod gateway;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use gateway::{Answer, Gateway, fine};
 use tallies::{Counter, Gauge, Pusher, Pushing, Registry};
 
-/// A port of this machine at which nobody listens.
-fn nobody() -> String {
+/// Returns the URL of a local port without a listener.
+fn unused_url() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
@@ -25,7 +25,7 @@ fn registry() -> (Registry, Gauge) {
 
 const PAGE: &str = "# HELP pushed Pushed.\n# TYPE pushed gauge\npushed 1.5\n";
 
-/// The error of pushing to a gateway that answers so.
+/// The error of a push to a gateway that replies `answer`.
 fn error_of(answer: Answer) -> String {
     error_within(Duration::from_secs(60), answer)
 }
@@ -57,28 +57,33 @@ fn methods_paths_and_bodies() {
     pusher.replace().unwrap();
     pusher.delete().unwrap();
     for method in ["POST", "PUT"] {
-        let asked = gateway.asked();
-        assert_eq!((&*asked.method, &*asked.target), (method, path));
-        assert_eq!(asked.text(), PAGE, "neither timestamps nor anything else");
+        let request = gateway.next_request();
+        assert_eq!((&*request.method, &*request.target), (method, path));
+        assert_eq!(request.text(), PAGE, "neither timestamps nor anything else");
         assert_eq!(
-            asked.header("content-type"),
+            request.header("content-type"),
             Some(tallies::encode::Format::TEXT.content_type())
         );
-        assert_eq!(asked.header("content-encoding"), None);
-        assert_eq!(asked.header("authorization"), None);
-        assert!(asked.header("user-agent").unwrap().starts_with("tallies/"));
+        assert_eq!(request.header("content-encoding"), None);
+        assert_eq!(request.header("authorization"), None);
+        assert!(
+            request
+                .header("user-agent")
+                .unwrap()
+                .starts_with("tallies/")
+        );
     }
-    let asked = gateway.asked();
-    assert_eq!((&*asked.method, &*asked.target), ("DELETE", path));
-    assert_eq!(asked.text(), "");
+    let request = gateway.next_request();
+    assert_eq!((&*request.method, &*request.target), ("DELETE", path));
+    assert_eq!(request.text(), "");
     for header in ["content-type", "content-length", "transfer-encoding"] {
-        assert_eq!(asked.header(header), None, "{asked:?}");
+        assert_eq!(request.header(header), None, "{request:?}");
     }
     assert!(gateway.is_quiet());
 }
 
 #[test]
-fn a_path_of_its_own_takes_the_labels_in_its_query() {
+fn a_custom_path_has_the_labels_in_its_query() {
     let gateway = Gateway::of(Answer::Status("204 No Content\r\n", String::new()));
     let (registry, _) = registry();
     let pusher = Pusher::new(&gateway.url, "j")
@@ -86,15 +91,15 @@ fn a_path_of_its_own_takes_the_labels_in_its_query() {
         .grouping("x", "a b")
         .path("/api/v1/import/prometheus");
     pusher.add().unwrap();
-    let asked = gateway.asked();
+    let request = gateway.next_request();
     assert_eq!(
-        (&*asked.method, &*asked.target),
+        (&*request.method, &*request.target),
         (
             "POST",
             "/api/v1/import/prometheus?extra_label=job%3Dj&extra_label=x%3Da%20b"
         )
     );
-    assert_eq!(asked.text(), PAGE);
+    assert_eq!(request.text(), PAGE);
     for error in [pusher.replace(), pusher.delete()] {
         let error = error.unwrap_err().to_string();
         assert!(error.contains("has no groups to replace"), "{error}");
@@ -104,7 +109,7 @@ fn a_path_of_its_own_takes_the_labels_in_its_query() {
         .unwrap()
         .stop()
         .unwrap();
-    assert_eq!(gateway.asked().method, "POST");
+    assert_eq!(gateway.next_request().method, "POST");
 }
 
 #[test]
@@ -112,13 +117,13 @@ fn compressed() {
     let gateway = Gateway::of(fine());
     let (registry, _) = registry();
     let pusher = Pusher::new(&gateway.url, "j").registry(&registry).gzip();
-    // No time is too long.
+    // Any timeout is accepted.
     let pusher = pusher.timeout(Duration::MAX);
     pusher.add().unwrap();
-    let asked = gateway.asked();
-    assert_eq!(asked.header("content-encoding"), Some("gzip"));
+    let request = gateway.next_request();
+    assert_eq!(request.header("content-encoding"), Some("gzip"));
     let mut page = String::new();
-    flate2::read::GzDecoder::new(&*asked.body)
+    flate2::read::GzDecoder::new(&*request.body)
         .read_to_string(&mut page)
         .unwrap();
     assert_eq!(page, PAGE);
@@ -141,7 +146,7 @@ fn credentials_are_sent_and_shown_nowhere() {
         assert!(error.ends_with(": 401 Unauthorized: no"), "{error}");
         assert!(!error.contains("sesame"), "{error}");
         assert!(!format!("{pusher:?}").contains("sesame"), "{pusher:?}");
-        assert_eq!(gateway.asked().header("authorization"), Some(header));
+        assert_eq!(gateway.next_request().header("authorization"), Some(header));
     }
     for bad in [
         pusher.clone().basic_auth("a:b", "sesame"),
@@ -179,7 +184,7 @@ fn what_the_gateway_says_reaches_the_caller() {
     assert!(!long.contains('\u{1b}'), "{long}");
 }
 
-/// Following it would make a GET of a push, and that a success.
+/// Following the redirect would turn the push into a GET, and report success.
 #[test]
 fn a_redirect_is_not_followed() {
     let gateway = Gateway::new(|n| match n {
@@ -195,7 +200,7 @@ fn a_redirect_is_not_followed() {
     let expected =
         "301 Moved Permanently: it moved: push to the address that `/elsewhere` leads to";
     assert!(error.ends_with(expected), "{error}");
-    gateway.asked();
+    gateway.next_request();
     assert!(gateway.is_quiet());
 }
 
@@ -214,7 +219,7 @@ fn a_gateway_that_hangs_closes_or_babbles() {
         let error = error_of(Answer::Bytes(bytes));
         assert!(error.to_lowercase().contains(word), "{bytes:?}: {error}");
     }
-    // The status is there, the words are not: it is the status that counts.
+    // The body is cut short, but the status decides.
     let error = error_of(Answer::Bytes(
         "HTTP/1.1 400 Bad Request\r\nContent-Length: 9\r\n\r\nbad",
     ));
@@ -223,7 +228,7 @@ fn a_gateway_that_hangs_closes_or_babbles() {
 
 #[test]
 fn a_gateway_that_is_not_there() {
-    let url = nobody();
+    let url = unused_url();
     let error = Pusher::new(&url, "j").add().unwrap_err();
     let message = error.to_string();
     assert!(
@@ -255,10 +260,10 @@ fn a_series_with_a_label_of_the_group_is_refused() {
         .register(&second)
         .unwrap();
     jobs.with(["x", ""]).inc();
-    // An empty value is no label.
+    // An empty value means no label.
     let pusher = Pusher::new(&gateway.url, "j").registry(&second);
     pusher.add().unwrap();
-    gateway.asked();
+    gateway.next_request();
     jobs.with(["x", "\"mine\""]).inc();
     refused(
         &second,
@@ -275,7 +280,7 @@ fn several_registries_are_one_page() {
     second.counter("more_total", "More.").unwrap().add(2);
     let pusher = Pusher::new(&gateway.url, "j").registry(&first);
     pusher.clone().registry(&second).add().unwrap();
-    let page = gateway.asked().text().to_owned();
+    let page = gateway.next_request().text().to_owned();
     assert_eq!(
         page,
         format!("# HELP more_total More.\n# TYPE more_total counter\nmore_total 2\n{PAGE}")
@@ -295,24 +300,28 @@ fn in_the_background_until_stopped_and_once_more() {
     let pushing = pusher.start(Duration::from_millis(5)).unwrap();
     assert_eq!(pushing.url(), format!("{}/metrics/job/j", gateway.url));
     for _ in 0..5 {
-        let asked = gateway.asked();
-        assert_eq!((&*asked.method, asked.connection), ("PUT", 0), "kept alive");
-        assert_eq!(asked.text(), PAGE);
+        let request = gateway.next_request();
+        assert_eq!(
+            (&*request.method, request.connection),
+            ("PUT", 0),
+            "kept alive"
+        );
+        assert_eq!(request.text(), PAGE);
     }
     gauge.set(7.0);
     pushing.stop().unwrap();
-    let mut last = gateway.asked();
+    let mut last = gateway.next_request();
     while !last.text().ends_with("pushed 7\n") {
-        last = gateway.asked();
+        last = gateway.next_request();
     }
-    // Dropped in the middle of a long pause: pushed at the start and at the end.
+    // Dropping the handle during a long pause: there is a push at the start and one at the end.
     gauge.set(8.0);
     while !gateway.is_quiet() {}
     let pushing = pusher.start(Duration::MAX).unwrap();
-    assert!(gateway.asked().text().ends_with("pushed 8\n"));
+    assert!(gateway.next_request().text().ends_with("pushed 8\n"));
     gauge.set(9.0);
     drop(pushing);
-    assert!(gateway.asked().text().ends_with("pushed 9\n"));
+    assert!(gateway.next_request().text().ends_with("pushed 9\n"));
     assert!(gateway.is_quiet());
     let error = pusher.start(Duration::ZERO).unwrap_err().to_string();
     assert!(error.contains("push interval `0`"), "{error}");
@@ -321,7 +330,7 @@ fn in_the_background_until_stopped_and_once_more() {
 }
 
 #[test]
-fn a_gateway_that_hangs_keeps_nobody_from_ending() {
+fn a_gateway_that_hangs_does_not_block_stop() {
     let gateway = Gateway::of(Answer::Hang);
     let (registry, gauge) = registry();
     let pushing = Pusher::new(&gateway.url, "j")
@@ -329,8 +338,8 @@ fn a_gateway_that_hangs_keeps_nobody_from_ending() {
         .timeout(Duration::from_millis(100))
         .start(Duration::from_secs(3600))
         .unwrap();
-    gateway.asked();
-    // It hangs now, and updates go on.
+    gateway.next_request();
+    // The gateway hangs from now on; updates continue.
     gauge.set(2.0);
     let error = pushing.stop().unwrap_err().to_string();
     assert!(error.ends_with("no answer within 100ms"), "{error}");
@@ -349,12 +358,12 @@ fn from_an_async_program() {
     runtime.block_on(async {
         let pusher = Pusher::new(&gateway.url, "j").registry(&registry);
         let pushing = pusher.start(Duration::from_secs(3600)).unwrap();
-        gateway.asked();
+        gateway.next_request();
         tokio::task::spawn_blocking(move || pusher.add())
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(gateway.asked().method, "POST");
+        assert_eq!(gateway.next_request().method, "POST");
         tokio::task::spawn_blocking(|| pushing.stop())
             .await
             .unwrap()
@@ -362,7 +371,7 @@ fn from_an_async_program() {
     });
 }
 
-/// Runs the test `name` of this file alone in a process of its own; returns what it says on standard error.
+/// Runs the test `name` of this file in a process of its own and returns its standard error.
 fn alone(name: &str) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--ignored"])
@@ -373,26 +382,26 @@ fn alone(name: &str) -> String {
     said
 }
 
-fn selves(name: &str) -> f64 {
+fn self_metric(name: &str) -> f64 {
     tallies::snapshot().get(name, &[]).unwrap_or(-1.0)
 }
 
-/// Waits for a self-metric.
+/// Waits until a self-metric reaches a value.
 fn until(name: &str, value: f64) {
     for _ in 0..60_000 {
-        if selves(name) >= value {
+        if self_metric(name) >= value {
             return;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("{name} is {}", selves(name));
+    panic!("{name} is {}", self_metric(name));
 }
 
 #[test]
-#[ignore = "run by an_outage_is_said_once_and_counted"]
+#[ignore = "run by an_outage_is_logged_once_and_counted"]
 fn outage() {
-    assert_eq!(selves("tallies_pushes_total"), -1.0, "there was none");
-    // Nobody is there, and after some time somebody is.
+    assert_eq!(self_metric("tallies_pushes_total"), -1.0, "there was none");
+    // The gateway is unavailable at first and available later.
     let gateway = Gateway::new(|n| match n {
         0 | 3.. => fine(),
         _ => Answer::Status("503 Service Unavailable\r\n", "later".to_owned()),
@@ -402,24 +411,24 @@ fn outage() {
         .unwrap();
     until("tallies_pushes_total", 5.0);
     pushing.stop().unwrap();
-    assert_eq!(selves("tallies_push_failures_total"), 2.0);
+    assert_eq!(self_metric("tallies_push_failures_total"), 2.0);
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
-    let last = selves("tallies_last_push_timestamp_seconds");
+    let last = self_metric("tallies_last_push_timestamp_seconds");
     assert!((now.as_secs_f64() - last).abs() < 300.0, "{last}");
-    // What is pushed says how the pushes before it went.
+    // Each push reports the results of earlier ones.
     for _ in 0..4 {
-        gateway.asked();
+        gateway.next_request();
     }
-    let page = gateway.asked();
+    let page = gateway.next_request();
     assert!(
         page.text().contains("\ntallies_push_failures_total 2\n"),
         "{}",
         page.text()
     );
-    // The end of a program whose gateway is away all the time.
-    let away = Pusher::new(&nobody(), "j")
+    // A program whose gateway stays unreachable until the program ends.
+    let away = Pusher::new(&unused_url(), "j")
         .start(Duration::from_millis(1))
         .unwrap();
     until("tallies_push_failures_total", 7.0);
@@ -427,7 +436,7 @@ fn outage() {
 }
 
 #[test]
-fn an_outage_is_said_once_and_counted() {
+fn an_outage_is_logged_once_and_counted() {
     let said = alone("outage");
     let lines: Vec<_> = said
         .lines()
@@ -448,7 +457,7 @@ fn an_outage_is_said_once_and_counted() {
 }
 
 #[test]
-#[ignore = "run by a_last_push_that_fails_is_said"]
+#[ignore = "run by a_failed_last_push_is_logged"]
 fn dropped() {
     let gateway = Gateway::new(|n| match n {
         0 => fine(),
@@ -462,7 +471,7 @@ fn dropped() {
 }
 
 #[test]
-fn a_last_push_that_fails_is_said() {
+fn a_failed_last_push_is_logged() {
     let said = alone("dropped");
     let lines = said
         .lines()
@@ -474,7 +483,7 @@ fn a_last_push_that_fails_is_said() {
 fn root_certificates_are_checked() {
     for pem in ["", "nonsense", "-----BEGIN CERTIFICATE-----\n"] {
         let pusher = Pusher::new("https://127.0.0.1:1", "j").root_certificates(pem.as_bytes());
-        // Without one it means Mozilla's.
+        // Without a certificate, Mozilla's are used.
         let error = pusher.add().unwrap_err().to_string();
         let expected = if pem.is_empty() {
             "refused"

@@ -1,11 +1,11 @@
-//! Pages that mean no good, read: the memory they take is in proportion to their length, whatever is in them.
+//! Reads malicious pages: memory is proportional to a page's length, whatever the page contains.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tallies::encode;
 
-/// Counts what is allocated, in all and at once.
+/// Counts allocated bytes: their total, and their peak.
 struct Counting;
 
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
@@ -13,19 +13,19 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 #[allow(unsafe_code, reason = "an allocator that counts")]
-// SAFETY: everything is passed on to the system's allocator as it came.
+// SAFETY: forwards every call to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         TOTAL.fetch_add(layout.size(), Relaxed);
         let held = HELD.fetch_add(layout.size(), Relaxed) + layout.size();
         PEAK.fetch_max(held, Relaxed);
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::dealloc`.
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -39,7 +39,7 @@ fn page(n: usize, begin: &str, part: impl Fn(usize) -> String, end: &str) -> Str
     format!("{begin}{parts}{end}")
 }
 
-/// Pages of `n` parts each, with what they are.
+/// Named pages of `n` parts each.
 fn pages(n: usize) -> Vec<(&'static str, String)> {
     vec![
         ("families", page(n, "", |i| format!("f{i} 1\n"), "")),
@@ -110,7 +110,7 @@ fn pages(n: usize) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What reading takes: bytes in all and at once, beside the page.
+/// The bytes that reading a page allocates, in total and at their peak, without the page itself.
 fn taken(page: &str) -> (usize, usize) {
     let (total, held) = (TOTAL.load(Relaxed), HELD.load(Relaxed));
     PEAK.store(held, Relaxed);
@@ -136,7 +136,8 @@ fn memory_follows_the_page() {
             "{what}: {peak} of {}",
             long.len()
         );
-        // Sixteen times the parts; what doubles may be at its worst.
+        // Sixteen times the parts take up to 48 times the bytes, in the worst case of buffers that
+        // double.
         assert!(
             total < 48 * before.max(10_000),
             "{what}: {before} became {total}"

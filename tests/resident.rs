@@ -1,10 +1,11 @@
-//! What is resident, as the system counts it: in a process of its own.
+//! Resident memory as the system reports it, in a process of its own.
 
 #![cfg(target_os = "linux")]
 
 use tallies::{Counter, Registry};
 
-/// Every thread's memory was written from end to end when it grew, though each touched a page or two of it.
+/// When a thread's slab grew, the thread used to write all of it, though it touched only a page or
+/// two.
 #[test]
 fn a_thread_takes_the_pages_it_touches() {
     const SERIES: usize = 200_000;
@@ -42,7 +43,7 @@ fn a_thread_takes_the_pages_it_touches() {
     assert_eq!(counter.get([&last]), Some(1 + THREADS as u64));
 }
 
-/// Bytes.
+/// Resident memory in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Every test, on a fresh Debian machine: installs what is missing and says what; whatever cannot be had fails.
+# Runs every test, also on a fresh Debian machine: installs missing tools and prints their names. Fails
+# if a tool cannot be installed.
 #
 #   tests/run.sh             everything
 #   tests/run.sh --quick     formatting, clippy, unit, integration and documentation tests
-#   tests/run.sh --long      everything, with an hour of fuzzing a target and a ten-minute soak
+#   tests/run.sh --long      everything, with an hour of fuzzing per target and a ten-minute soak
 #   tests/run.sh loom miri   only these steps
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,7 +32,7 @@ done
 wants() { [[ " $steps " == *" $1 "* ]]; }
 
 say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
-# The whole run builds everything once and keeps nothing that another step does not need: it asks for 8 GB of disk.
+# A full run deletes each step's build once no later step needs it, so that 8 GB of disk suffice.
 case $steps in
 "$all"*)
     export CARGO_INCREMENTAL=0
@@ -40,7 +41,7 @@ case $steps in
 *) done_with() { :; } ;;
 esac
 
-# ---- What this needs ----
+# ---- Tools ----
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 debian() { # command, package
@@ -107,7 +108,7 @@ if wants fuzz; then
     fi
 fi
 
-# The crate with the one test that needs nothing but the crate: builds in seconds.
+# Copies the crate with the one test that has no other dependencies, so that it builds in seconds.
 small_tree() {
     rm -rf "$1" && mkdir -p "$1/tests"
     cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$1"
@@ -135,18 +136,19 @@ if wants features; then
     for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls serde stream facade process "process,tokio-metrics" tsc; do
         cargo check --quiet --lib --no-default-features --features "$features"
     done
-    # What a program gets that asks for nothing.
+    # The dependencies of a program that enables no features.
     cargo tree --quiet --edges normal --depth 1
 fi
 if wants units; then
     say "unit, integration and documentation tests"
     cargo test --workspace --all-features
-    # Some again, at full speed. Only this crate is optimized: building all the others once more would take minutes.
+    # Runs some tests again with optimizations. Only this crate is optimized, since building all
+    # dependencies again would take minutes.
     tallies=profile.dev.package.tallies
     swift="--config $tallies.opt-level=3 --config $tallies.debug-assertions=false --config $tallies.overflow-checks=false"
     # shellcheck disable=SC2086
     cargo test --quiet $swift --test everything --test trouble --test summary
-    # The sketch over unkind orders, up to a million values.
+    # The sketch with adversarial orders of up to a million values.
     # shellcheck disable=SC2086
     cargo test --quiet $swift --lib sketch
 fi
@@ -156,9 +158,10 @@ if wants loom; then
     done_with target/loom
 fi
 if wants miri; then
-    say "Miri: lockfree, observe and snapshot"
-    # Arithmetic without unsafe code (sketch, exponential buckets) is left out: it takes Miri hours.
-    # Tree borrows: the lists of crossbeam-epoch do not keep to stacked ones. Shards live as long as the process.
+    say "Miri: observe and snapshot"
+    # Arithmetic without unsafe code (sketch, exponential buckets) is left out, since it takes Miri
+    # hours. Tree borrows, because the lists of crossbeam-epoch violate stacked borrows. Leaks are
+    # ignored, because shards live as long as the process.
     MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri \
         cargo +nightly miri test --lib -- lockfree:: observe:: snapshot::
     done_with target/miri
@@ -174,14 +177,15 @@ fi
 if wants thread; then
     say "ThreadSanitizer: every kind under scrapes, while threads and series come and go"
     small_tree target/thread/tree
-    # The standard library is built as well, so that its own locks are seen.
+    # Builds the standard library, too, so that ThreadSanitizer sees its locks.
     (cd target/thread/tree && RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR=../target \
         cargo +nightly test -Zbuild-std --quiet --release --target "$(rustc -vV | sed -n 's/^host: //p')" --test everything)
     done_with target/thread
 fi
 if wants aarch64; then
     say "aarch64, emulated: the room of the lock-free code, and every kind under scrapes"
-    # An emulator on x86-64 keeps its strong order of stores: this finds what does not build or run, the models find the rest.
+    # An emulator on x86-64 inherits its strong memory ordering. This step finds code that does not
+    # build or run; the loom models find wrong orderings.
     small_tree target/aarch64/tree
     (cd target/aarch64/tree && CARGO_TARGET_DIR=../target CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
@@ -191,7 +195,7 @@ fi
 if wants fuzz; then
     for target in declare exposition read sketch text accept http; do
         say "fuzzing $target for $fuzz_seconds s"
-        # New finds stay out of the kept corpus: they go to a folder of their own.
+        # New inputs go to a directory of their own and not to the committed corpus.
         mkdir -p target/fuzz/"$target"
         (cd fuzz && cargo +nightly fuzz run "$target" "$PWD/../target/fuzz/$target" "corpus/$target" -- \
             -max_total_time="$fuzz_seconds" -verbosity=0 -print_final_stats=1 2>&1 | grep -avE '^(INFO|"|#####)')

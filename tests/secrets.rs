@@ -1,4 +1,4 @@
-//! Who may ask: TLS with certificates that change, client certificates, passwords and tokens.
+//! Access control: TLS with certificates that change, client certificates, passwords and tokens.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use support::http::{Answer, connect, get, request, say};
+use support::http::{Answer, connect, exchange, get, request};
 use tallies::{Registry, Server, Serving};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -22,7 +22,7 @@ fn server() -> Server {
     Server::new().registry(&registry)
 }
 
-/// A folder for one test's files.
+/// Creates a directory for one test's files.
 fn folder(name: &str) -> PathBuf {
     let dir =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
@@ -30,7 +30,7 @@ fn folder(name: &str) -> PathBuf {
     dir
 }
 
-/// An authority, and the file with its certificate.
+/// A certificate authority, and the file with its certificate.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     file: PathBuf,
@@ -49,7 +49,7 @@ impl Authority {
         }
     }
 
-    /// A certificate and its key.
+    /// A new certificate and its key, as PEM.
     fn pair(&self) -> (String, String) {
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let key = KeyPair::generate().unwrap();
@@ -58,12 +58,13 @@ impl Authority {
     }
 }
 
-/// Replaces a file at once, as whoever deploys certificates should, and sees to it that its time moves on.
+/// Replaces a file atomically, as a deployment of certificates should, and moves its modification
+/// time forward.
 fn replace(path: &Path, text: &str) {
     replace_after(path, text, Duration::from_secs(2));
 }
 
-/// As `replace`, by a file that was written so much later.
+/// Like `replace`, with a modification time that is `later` than the old file's.
 fn replace_after(path: &Path, text: &str, later: Duration) {
     let before = std::fs::metadata(path).and_then(|m| m.modified()).ok();
     let new = path.with_extension("new");
@@ -75,13 +76,14 @@ fn replace_after(path: &Path, text: &str, later: Duration) {
     std::fs::rename(new, path).unwrap();
 }
 
-/// Asks over TLS, trusting this authority, and showing a certificate where there is one.
+/// Scrapes over TLS. Trusts the authority in `trusted` and presents the client certificate, if
+/// there is one.
 fn ask(serving: &Serving, trusted: &Path, own: Option<&(String, String)>) -> io::Result<Answer> {
     let request = request("GET", "/metrics", &[]);
-    say(session(serving, trusted, own), &request)
+    exchange(session(serving, trusted, own), &request)
 }
 
-/// A session of TLS, as [`ask`] has one.
+/// Opens a TLS session like [`ask`].
 fn session(
     serving: &Serving,
     trusted: &Path,
@@ -135,11 +137,12 @@ fn https_with_certificates_that_change() {
         ask(&serving, &authority.file, None).is_ok_and(|a| a.status() == 200)
     };
     assert!(works(&old) && !works(&new));
-    // A connection that says no TLS is the client's mistake.
-    let plain = say(connect(&serving), &request("GET", "/metrics", &[]));
+    // A client that does not speak TLS fails, without an effect on others.
+    let plain = exchange(connect(&serving), &request("GET", "/metrics", &[]));
     assert!(plain.map_or(true, |answer| !answer.head.starts_with("HTTP")));
     assert!(works(&old));
-    // Half of a change is no change; nor is nonsense.
+    // With only one of the two files replaced, or with an invalid file, the old pair remains in
+    // use.
     let pair = new.pair();
     replace(&certificate, &pair.0);
     assert!(works(&old) && !works(&new));
@@ -151,7 +154,8 @@ fn https_with_certificates_that_change() {
     assert!(works(&new), "the last good one stays");
     write(old.pair());
     assert!(works(&old));
-    // Another file is another file, of the same length and time though it is, as from an archive.
+    // A changed file is detected even if its length and modification time are the same, as they may
+    // be when it comes from an archive.
     let len = |path: &Path| std::fs::metadata(path).unwrap().len();
     let same = |(c, k): &(String, String)| {
         (c.len() as u64, k.len() as u64) == (len(&certificate), len(&key))
@@ -190,9 +194,10 @@ fn client_certificates() {
     serving.stop();
 }
 
-/// A session that went on was served for as long as it went on, whoever its client had become.
+/// An open connection used to be served for as long as it lasted, even after its client's CA was
+/// withdrawn.
 #[test]
-fn a_client_whose_ca_is_withdrawn_is_let_go() {
+fn a_client_whose_ca_is_withdrawn_is_disconnected() {
     let dir = folder("withdrawn");
     let (ours, others) = (
         Authority::new(&dir, "ours.pem"),
@@ -234,10 +239,11 @@ fn a_client_whose_ca_is_withdrawn_is_let_go() {
     serving.stop();
 }
 
-/// The next connection waited for somebody to open the other end, and so did everybody else, for ever.
+/// With a named pipe for a certificate, the next connection used to wait forever for a writer, and
+/// all other connections with it.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_certificate_that_is_a_pipe_hangs_nobody() {
+fn a_certificate_that_is_a_pipe_does_not_block() {
     let dir = folder("pipe");
     let ours = Authority::new(&dir, "ours.pem");
     let (certificate, key) = (dir.join("tls.crt"), dir.join("tls.key"));
@@ -266,7 +272,7 @@ fn a_certificate_that_is_a_pipe_hangs_nobody() {
         }
         std::fs::rename(&other, &certificate).unwrap();
         assert!(works() && works(), "{odd}: the last good one serves");
-        // Nor does it start with one.
+        // The service does not start with such a file, either.
         let error = server()
             .certificate(&certificate)
             .key(&key)
@@ -331,7 +337,7 @@ fn passwords_and_tokens() {
         .bearer_token("t0ken")
         .listen("127.0.0.1:0")
         .unwrap();
-    // ann:sesame, ann:wrong, :sesame
+    // The credentials are ann:sesame, ann:wrong, and :sesame.
     for (header, status) in [
         ("Authorization: Basic YW5uOnNlc2FtZQ==", 200),
         ("authorization: basic YW5uOnNlc2FtZQ==", 200),
@@ -362,7 +368,7 @@ fn passwords_and_tokens() {
     for path in ["/-/healthy", "/-/ready"] {
         assert_eq!(get(&serving, path, &[]).text(), "ok\n", "{path}");
     }
-    // What it prints of itself shows no secret.
+    // `Debug` output shows no secret.
     let shown = format!(
         "{:?}",
         server().basic_auth("ann", "sesame").bearer_token("t0ken")

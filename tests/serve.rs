@@ -1,4 +1,4 @@
-//! The service, asked over real sockets.
+//! The service, scraped over real sockets.
 
 mod support;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::exposition;
 use tallies::{Collected, Counter, Registry, Server, Serving};
 
-/// A request as written, and the whole answer: head and body.
+/// Sends a request as given and returns the whole response: head and body.
 fn ask(serving: &Serving, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(serving.address()).unwrap();
     stream
@@ -136,7 +136,7 @@ fn a_bind_error_names_the_address_and_leaves_everything_as_it_was() {
         assert!(error.contains("metrics path"), "{error}");
     }
     serving.stop();
-    // Not wedged: the same address again, and again.
+    // The address can be bound again after the error, and again after each stop.
     for _ in 0..3 {
         let serving = server.listen(address).unwrap();
         assert!(get(&serving, "/metrics").0.starts_with("HTTP/1.1 200"));
@@ -146,7 +146,7 @@ fn a_bind_error_names_the_address_and_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn the_page_is_where_it_is_wanted_and_escaped() {
+fn the_path_can_be_set_and_is_escaped() {
     let (registry, _) = registry();
     let serving = Server::new()
         .registry(&registry)
@@ -167,7 +167,7 @@ fn the_page_is_where_it_is_wanted_and_escaped() {
     serving.stop();
 }
 
-/// What no request can ask for is an error, not a page that nobody finds.
+/// A path that no request can name is an error at start.
 #[test]
 fn a_path_that_cannot_be_asked_for_is_an_error() {
     for path in [
@@ -264,7 +264,7 @@ fn several_registries_on_one_page() {
     serving.stop();
 }
 
-/// A family that does not fit costs itself, not the registry that it is in.
+/// A family that conflicts is left out; the rest of its registry is exported.
 #[test]
 fn a_family_that_does_not_fit_is_left_out_alone() {
     let all = [Registry::new(), Registry::new(), Registry::new()];
@@ -297,7 +297,8 @@ fn a_family_that_does_not_fit_is_left_out_alone() {
     serving.stop();
 }
 
-/// Scrapes that overlap share passes, but every one has what was counted before it asked.
+/// Concurrent scrapes share passes, but each sees every update that returned before it was
+/// requested.
 #[test]
 fn a_scrape_has_every_update_that_returned_before_it() {
     let (registry, counter) = registry();
@@ -333,9 +334,10 @@ fn a_scrape_has_every_update_that_returned_before_it() {
     assert_eq!(counter.total(), 800);
 }
 
-/// Two hundred clients that send nonsense, half a request or nothing, or go away: others are served all the while.
+/// Two hundred clients send nonsense, half a request or nothing, or disconnect, while another
+/// client is served.
 #[test]
-fn trouble_is_the_clients_own() {
+fn bad_clients_do_not_affect_others() {
     let (registry, _) = registry();
     let serving = Server::new()
         .registry(&registry)

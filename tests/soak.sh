@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Updates every kind from threads that come and go, with label sets that come and go, scraped over HTTP all the while:
-# totals are exact, and memory stays flat; what that means is at the head of examples/soak.rs. Fails otherwise.
+# Updates every kind from short-lived threads with short-lived label sets while a client scrapes over
+# HTTP. Fails unless totals are exact and memory is flat; examples/soak.rs defines both.
 #
 #   tests/soak.sh 10m     or 1h, 30s
 set -euo pipefail
@@ -11,6 +11,7 @@ case $time in
 *m) seconds=$((${time%m} * 60)) ;;
 *) seconds=${time%s} ;;
 esac
-# With one arena, resident memory tells of live memory, and not of how glibc spreads millions of threads over sixteen.
+# With a single arena, resident memory reflects live memory. By default glibc would spread millions of
+# threads over sixteen arenas.
 export MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-1}
 exec cargo run --quiet --release --example soak -- "$seconds"

@@ -1,19 +1,19 @@
-//! Exact: what a summary's series take in every thread. By itself in its process: a thread's slab reaches up to the
-//! slots that others have ever taken.
+//! The exact memory of a summary's series in every thread. This test has a process of its own,
+//! since a thread's slab extends to the highest slot that any series ever used.
 
 #[path = "support/counting.rs"]
 #[allow(dead_code, reason = "each test uses some of it")]
 mod counting;
 
-use counting::{bytes, settle, shuffled};
+use counting::{bytes, free_deferred, shuffled};
 use tallies::{Registry, Summary};
 
-/// What a series of a summary takes in each further thread, cells and look-up table included.
+/// The bytes that a summary's series takes in each further thread, including cells and label cache.
 #[test]
 fn bytes_of_a_summary_per_series_and_thread() {
     const THREADS: usize = 4;
     let per_stream = |series: usize, observations: u32| {
-        settle();
+        free_deferred();
         let registry = Registry::new();
         let s = Summary::<()>::builder("s", "")
             .labels(["x"])
@@ -39,7 +39,7 @@ fn bytes_of_a_summary_per_series_and_thread() {
             let used = bytes(|| {
                 turn.wait();
                 turn.wait();
-                settle();
+                free_deferred();
             });
             turn.wait();
             used

@@ -1,4 +1,4 @@
-//! Summaries: the promise over real threads, what a scrape sees, and what becomes of series that end.
+//! Summaries: objectives over real threads, what a scrape sees, and retired series.
 
 mod support;
 
@@ -75,7 +75,7 @@ fn bad_objectives_are_errors() {
 }
 
 #[test]
-fn what_has_no_place_in_an_order_is_dropped() {
+fn nan_and_the_opposite_infinity_are_dropped() {
     let registry = Registry::new();
     let s = Summary::<()>::builder("s", "").register(&registry).unwrap();
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, -1.0] {
@@ -91,10 +91,11 @@ fn what_has_no_place_in_an_order_is_dropped() {
     assert_eq!(seen.quantile(1.0), Some((f64::INFINITY, 0.0)));
 }
 
-/// Each thread sees a part of the values that is nothing like the whole; threads come and go; and it is scraped all the
-/// while: count, sum and quantiles of one scrape belong to the same observations.
+/// Each thread observes a part of the values whose distribution is unlike the whole; threads start
+/// and end; scrapes run all the time. Count, sum and quantiles of one scrape belong to the same
+/// observations.
 #[test]
-fn the_promise_holds_over_threads() {
+fn objectives_hold_over_threads() {
     const THREADS: u64 = 4;
     const EACH: u64 = if cfg!(debug_assertions) {
         40_000
@@ -113,7 +114,8 @@ fn the_promise_holds_over_threads() {
                 let s = &s;
                 scope.spawn(move || {
                     for part in 0..4 {
-                        // Disjoint ranges; a thread holds a quarter of the ranks, and each of its lives a quarter of that.
+                        // The ranges are disjoint: each of the four threads observes a quarter of
+                        // the ranks, in four consecutive lives.
                         std::thread::scope(|life| {
                             life.spawn(|| {
                                 for i in part * EACH / 4..(part + 1) * EACH / 4 {
@@ -199,9 +201,9 @@ fn snapshots_merge_and_intervals_have_no_quantiles() {
     );
 }
 
-/// Series that end hand their sketches to the overflow series; their streams are freed.
+/// Retired series merge their sketches into the overflow series, and their streams are freed.
 #[test]
-fn ended_series_keep_their_ranks() {
+fn retired_series_keep_their_ranks() {
     let registry = Registry::new();
     let s = Summary::<()>::builder("s", "")
         .labels(["x"])
@@ -233,8 +235,9 @@ fn ended_series_keep_their_ranks() {
     }
 }
 
-/// Five hundred series in sixty-four threads at once: what each mode of the memory limit may take, it keeps to; the metric
-/// says which it is; and counts and promise hold in all of them.
+/// Updates five hundred series from sixty-four threads at once, in each mode of the memory limit.
+/// Memory stays within what the mode allows, the metric reports the mode, and counts and objectives
+/// hold in all of them.
 #[test]
 fn all_streams_together_keep_to_their_limit() {
     for (mode, bytes_per_stream) in [(0.0, 16 << 10), (1.0, 4800), (2.0, 130)] {
@@ -254,11 +257,12 @@ fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
         .register(&registry)
         .unwrap();
     let names: Vec<String> = (0..SERIES).map(|i| i.to_string()).collect();
-    // Frees the streams of what has ended.
+    // Frees the streams of retired series.
     (0..300).for_each(|_| _ = tallies::snapshot());
     let limit = (SERIES * THREADS * bytes_per_stream) as u64;
     tallies::limit_summaries(limit);
-    // Every series has one stream in any case, and every thread may be making one when the limit is met.
+    // Every series has one stream in any mode, and every thread may be allocating another when the
+    // limit is reached.
     let most = (limit as usize + (SERIES + THREADS) * 4480) as f64;
     let ready = std::sync::Barrier::new(THREADS);
     let metrics = std::thread::scope(|scope| {
@@ -271,7 +275,7 @@ fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
                             s.with([name]).observe((t * EACH + i) as f64);
                         }
                     }
-                    // All of them alive with all of their streams.
+                    // All threads are alive with all of their streams.
                     let leader = ready.wait().is_leader();
                     let metrics = leader.then(|| {
                         let metrics = || {
@@ -279,7 +283,7 @@ fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
                             ["tallies_stream_bytes", "tallies_stream_mode"]
                                 .map(|name| now.get(name, &[]).unwrap())
                         };
-                        // Pages that were replaced are freed an epoch later, and scrapes let epochs pass.
+                        // Replaced pages are freed an epoch later, and scrapes advance the epoch.
                         (0..300)
                             .find_map(|_| Some(metrics()).filter(|m| m[0] <= most))
                             .unwrap_or_else(metrics)
@@ -310,10 +314,11 @@ fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
     }
 }
 
-/// The finest error there may be, and values that close in on the median from both sides: more than 2048 tuples would be
-/// needed. What is certified is more than promised then, it is true, and the metric shows the series.
+/// Uses the finest objective allowed, and values that close in on the median from both sides: a
+/// sketch would need more than 2048 tuples. The certified error then exceeds the objective, but it
+/// is true, and a metric reports the series.
 #[test]
-fn a_sketch_that_was_forced_under_its_cap_shows() {
+fn a_sketch_that_exceeds_its_objective_is_reported() {
     const PAIRS: u32 = 300_000;
     let registry = Registry::new();
     registry.self_metrics(true);

@@ -1,4 +1,5 @@
-//! Bad input and trouble: nothing is lost, nothing panics in the host, memory is bounded.
+//! Bad input and bad conditions: no update is lost, no panic reaches the program, memory is
+//! bounded.
 
 mod support;
 
@@ -13,7 +14,7 @@ fn threads_by_the_thousand_lose_nothing() {
     static C: Counter = Counter::new("trouble_threads_total");
     static F: Counter<(), f64> = Counter::new("trouble_threads_float_total");
     static H: Histogram = Histogram::new("trouble_threads_histogram");
-    // Hot before it begins, so that threads count in their shards.
+    // The series are hot before the threads start, so the threads count in their shards.
     (0..2000).for_each(|_| {
         C.inc();
         F.add(0.5);
@@ -52,7 +53,8 @@ fn threads_by_the_thousand_lose_nothing() {
     );
 }
 
-/// Destructors of thread-locals run in any order: an update from one of them finds no shard and still counts.
+/// Destructors of thread-locals run in any order. An update from one of them may find no shard, but
+/// still counts.
 #[test]
 fn an_update_while_its_thread_ends_counts() {
     static C: Counter = Counter::new("trouble_exit_total");
@@ -134,7 +136,7 @@ fn any_text_is_a_label_value() {
     }
 }
 
-/// A million label values: bounded, counted, and no count lost.
+/// A million label values: the number of series is bounded, and no update is lost.
 #[test]
 fn a_label_bomb_is_bounded() {
     const BOMB: u64 = 1_000_000;
@@ -193,8 +195,8 @@ fn handles_outlive_their_registry() {
     registry.gauge("gone", "The name is free again.").unwrap();
 }
 
-/// Series are made, updated, removed, retained, cleared and scraped by several threads at once; only sums are promised,
-/// and that nothing breaks.
+/// Several threads create, update, remove, retain, clear and scrape series at once. Only sums are
+/// checked, and that nothing breaks.
 #[test]
 fn everything_at_once() {
     let registry = Registry::new();
@@ -224,7 +226,7 @@ fn everything_at_once() {
                 s.spawn(|| {
                     for i in 0..rounds {
                         let x = [["a", "b", "c", "d"][i as usize % 4]];
-                        // However the threads are scheduled, series end in between.
+                        // Retires series in between, however the threads are scheduled.
                         if i.is_multiple_of(997) {
                             c.remove(["b"]);
                         }

@@ -1,4 +1,5 @@
-//! Whatever headers and query a request has, it gets a page, whose Content-Type asks for the same format again.
+//! Any request headers and any query: the response is a page, and its Content-Type as an Accept
+//! header selects the same format.
 
 #![no_main]
 
@@ -14,7 +15,7 @@ use tallies::{MetricsService, Registry};
 use tower_service::Service;
 
 #[derive(Arbitrary, Debug)]
-struct Asked<'a> {
+struct Input<'a> {
     accept: &'a str,
     accept_encoding: &'a [u8],
     query: &'a str,
@@ -29,23 +30,23 @@ static SERVICE: LazyLock<MetricsService> = LazyLock::new(|| {
     MetricsService::of([&registry])
 });
 
-fuzz_target!(|asked: Asked| {
-    let format = Format::negotiate(asked.accept);
+fuzz_target!(|input: Input| {
+    let format = Format::negotiate(input.accept);
     let again = Format::negotiate(format.content_type());
     assert_eq!(again.content_type(), format.content_type());
-    let behind = format!("no/format;q=1,{}", asked.accept);
+    let behind = format!("no/format;q=1,{}", input.accept);
     assert_eq!(Format::negotiate(&behind), format);
 
-    let mut request = http::Request::builder().method(if asked.head { "HEAD" } else { "GET" });
-    if let Ok(uri) = format!("/metrics?{}", asked.query).parse::<http::Uri>() {
+    let mut request = http::Request::builder().method(if input.head { "HEAD" } else { "GET" });
+    if let Ok(uri) = format!("/metrics?{}", input.query).parse::<http::Uri>() {
         request = request.uri(uri);
     }
-    let header = HeaderValue::from_bytes(asked.accept.as_bytes());
+    let header = HeaderValue::from_bytes(input.accept.as_bytes());
     let plain = header.is_err();
     if let Ok(header) = header {
         request = request.header("accept", header);
     }
-    if let Ok(header) = HeaderValue::from_bytes(asked.accept_encoding) {
+    if let Ok(header) = HeaderValue::from_bytes(input.accept_encoding) {
         request = request.header("accept-encoding", header);
     }
     let answer = SERVICE.clone().call(request.body(()).unwrap());

@@ -1,4 +1,5 @@
-//! Any sequence of registrations and updates, against a plain model: a map from names to maps from labels to numbers.
+//! Any sequence of registrations and updates, compared with a plain model: a map from names to maps
+//! from labels to numbers.
 
 #![no_main]
 
@@ -56,7 +57,7 @@ fuzz_target!(|steps: Vec<Step>| {
                     .labels(["x"])
                     .limit(LIMIT)
                     .register(&registry);
-                // `b` and `b_total` are one family to OpenMetrics.
+                // `b` and `b_total` are one family in OpenMetrics.
                 let clash = match name {
                     "b" => families.contains_key("b_total"),
                     "b_total" => families.contains_key("b"),
@@ -86,7 +87,7 @@ fuzz_target!(|steps: Vec<Step>| {
                 }
             }
             Step::Burst(name, label) => {
-                // Past the thousand updates that make a series hot.
+                // More than the thousand updates that promote a series.
                 if let Some((family, model)) = families.get_mut(NAMES[name as usize % NAMES.len()])
                 {
                     let label_text = label.to_string();

@@ -1,5 +1,5 @@
-//! Anything declared, written in every format of text and under every escaping, is a page; where no name is escaped it
-//! reads as what was declared.
+//! Any declarations, written in every text-based format and with every escaping, are a valid page.
+//! Without escaped names the page reads back as the declarations.
 
 #![no_main]
 
@@ -32,7 +32,7 @@ struct Declared {
     constant: Option<(String, String)>,
 }
 
-/// Names that meet, and parts of formats.
+/// Suffixes that make names conflict, and parts of formats.
 const SUFFIXES: [&str; 9] = [
     "", "_total", "_created", "_info", "_count", "_sum", "_bucket", "_seconds", ".a",
 ];
@@ -75,7 +75,7 @@ fn declare(registry: &Registry, declared: &Declared) -> Result<(), Error> {
         }
         What::Histogram(bounds, schema, updates) => {
             let buckets = |b: tallies::HistogramBuilder<()>| match schema {
-                // Exponential ones alone, which text has no place for.
+                // Exponential buckets only, which text cannot represent.
                 Some(schema) if bounds.is_empty() => b.native(*schema),
                 Some(schema) => b.buckets(bounds).native(*schema),
                 None => b.buckets(bounds),
@@ -116,12 +116,12 @@ fn declare(registry: &Registry, declared: &Declared) -> Result<(), Error> {
     Ok(())
 }
 
-/// A number as another page may have it.
+/// A number as a page can represent it: the bits, or `None` for NaN.
 fn number(x: f64) -> Option<u64> {
     (!x.is_nan()).then(|| x.to_bits())
 }
 
-/// What a sum is, if OpenMetrics has it.
+/// The sum, if OpenMetrics writes one.
 fn sum(x: f64, there: bool) -> Option<u64> {
     number(if there { x } else { f64::NAN })
 }
@@ -199,7 +199,7 @@ fn check(own: &Snapshot, read: &Snapshot, strict: bool) {
 fuzz_target!(|families: Vec<Declared>| {
     let registry = Registry::new();
     for declared in families.iter().take(20) {
-        // What cannot be declared is not there.
+        // Declarations that are rejected are left out.
         let _ = declare(&registry, declared);
     }
     let snapshot = registry.snapshot();
@@ -227,13 +227,13 @@ fuzz_target!(|families: Vec<Declared>| {
     let mut both = snapshot.clone();
     let page = encode::text(&snapshot);
     let read = encode::read_text(&page).unwrap();
-    // What a page does not say cannot be added.
+    // A page may fail to merge if it lacks something that text cannot represent.
     let summaries = snapshot.families().any(|f| f.kind() == Kind::Summary);
     let native = |f: &Declared| matches!(f.what, What::Histogram(_, Some(_), _));
     let native = families.iter().any(native);
     let utf8 = families.iter().any(|declared| declared.utf8);
     assert!(both.merge(&read).is_ok() || summaries || native || utf8);
-    // A family without series is not there.
+    // A family without series is not on the page.
     let empty = snapshot.families().all(Family::is_empty);
     assert_eq!(encode::protobuf(&snapshot).is_empty(), empty);
 });

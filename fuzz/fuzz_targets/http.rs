@@ -1,4 +1,5 @@
-//! Whatever bytes a client sends, it hears nothing or an answer, nothing of it stays, and the next one is served.
+//! Whatever bytes a client sends, it gets a response or none, the service frees what the client
+//! held, and the next client is served.
 
 #![no_main]
 
@@ -28,12 +29,12 @@ static SERVING: LazyLock<Serving> = LazyLock::new(|| {
         .unwrap()
 });
 
-fn say(request: &[u8]) -> Vec<u8> {
+fn exchange(request: &[u8]) -> Vec<u8> {
     let mut stream = UnixStream::connect(&*SOCKET).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
-    // It may hang up while it is being sent to.
+    // The service may disconnect while the client still sends.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -44,9 +45,10 @@ fn say(request: &[u8]) -> Vec<u8> {
 
 fuzz_target!(|request: &[u8]| {
     let serving = &*SERVING;
-    // What comes last ends whatever was begun; ending half of the connection would be leaving.
+    // Completes any request that the input began. Closing one direction of the connection instead
+    // would count as disconnecting.
     let end = b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let answer = say(&[request, end].concat());
+    let answer = exchange(&[request, end].concat());
     if let Some(status) = answer.get(9..12) {
         assert!(answer.starts_with(b"HTTP/1."));
         let known: [&[u8; 3]; 8] = [
@@ -63,7 +65,7 @@ fuzz_target!(|request: &[u8]| {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     if ASKED.fetch_add(1, Relaxed).is_multiple_of(64) {
         let good = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic dTpw\r\nConnection: close\r\n\r\n";
-        let answer = say(good);
+        let answer = exchange(good);
         assert!(
             answer.ends_with(b"\njobs_total 0\n"),
             "{}",

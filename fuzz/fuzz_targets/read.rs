@@ -1,5 +1,5 @@
-//! Any bytes, read: never a panic. What is a page, written in its format, is the same page again; in any other it is
-//! written without a panic.
+//! Reading any bytes never panics. A valid page, written in its own format, reads back as the same
+//! page; writing it in any other format does not panic.
 
 #![no_main]
 
@@ -38,7 +38,8 @@ fuzz_target!(|bytes: &[u8]| {
         let again = [encode::read_text, encode::read_open_metrics][i](page.as_bytes())
             .unwrap_or_else(|e| panic!("{e}\n{page}"));
         assert_eq!(page, write(&again));
-        // Names that are apart in one format may meet in the other: then it says so.
+        // Names that differ in one format may be equal in another, and reading then returns an
+        // error.
         let _ = (
             encode::read_text(text(read)),
             encode::read_open_metrics(open_metrics(read)),
@@ -63,7 +64,7 @@ fuzz_target!(|bytes: &[u8]| {
                 let tallies::snapshot::Value::Counter(n) = value else {
                     panic!("{labels:?}")
                 };
-                // Infinity less infinity is not a number.
+                // Infinity minus infinity is not a number.
                 assert!(n.as_f64() == 0.0 || n.as_f64().is_nan(), "{n:?}");
             }
         }

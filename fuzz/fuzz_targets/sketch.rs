@@ -1,5 +1,5 @@
-//! Any values, for any targets, over any shards and merges, against a sorted vector: through sketches, and through
-//! summaries whose snapshots are merged.
+//! Any values, for any objectives, over any shards and merges, compared with a sorted vector:
+//! through sketches, and through summaries whose snapshots are merged.
 
 #![no_main]
 
@@ -10,15 +10,15 @@ use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
 use tallies::{Registry, Snapshot, Summary};
 
 const SHARDS: usize = 4;
-/// A case takes some milliseconds.
+/// Keeps a case to a few milliseconds.
 const MOST_VALUES: usize = 6000;
 
 #[derive(Arbitrary, Debug)]
 struct Case {
-    /// The quantile in thousandths, and one by its error.
+    /// A quantile in thousandths, and a number that gives its allowed error.
     targets: Vec<(u16, u16)>,
     batch: u8,
-    /// Each in one of the shards.
+    /// Steps, each in one of the shards.
     steps: Vec<(u8, Step)>,
 }
 
@@ -30,24 +30,24 @@ enum Step {
         by: i8,
         len: u16,
     },
-    /// One of a few.
+    /// Random whole numbers from 0 to `among`.
     Noise {
         seed: u32,
         among: u16,
         len: u16,
     },
-    /// From two values that were seen, ever nearer to their middle.
+    /// Values that start at two observed ones and approach their middle.
     Zoom {
         from: u8,
         to: u8,
         len: u16,
     },
     Values(Vec<f64>),
-    /// A merge takes this shard's sketch, and goes on with it.
+    /// A merge takes this shard's sketch, which then continues to be used.
     Merge,
-    /// A snapshot in the middle.
+    /// A snapshot in between.
     Scrape,
-    /// The series ends, and what it saw goes to the overflow series.
+    /// The series is retired, and its observations go to the overflow series.
     End,
 }
 
@@ -84,7 +84,8 @@ impl Step {
     }
 }
 
-/// Targets as thousandths and error: the rank of a thousandth is a whole number's.
+/// Returns valid objectives, or the default ones. Quantiles are in thousandths, so that `check` can
+/// compute ranks exactly.
 fn targets(given: &[(u16, u16)]) -> Vec<(u16, f64)> {
     let targets: Vec<_> = given
         .iter()
@@ -103,11 +104,11 @@ fn pairs(targets: &[(u16, f64)]) -> Vec<(f64, f64)> {
     targets.iter().map(pair).collect()
 }
 
-/// A thread's worth of data: a registry with a summary, and what that has seen.
+/// One thread's data: a registry with a summary, and its observations.
 struct Shard {
     registry: Registry,
     summary: Summary<[&'static str; 1]>,
-    /// The sign of the infinity that was seen first; the other one is refused.
+    /// The sign of the first infinity; the other infinity is rejected.
     infinity: Option<bool>,
     live: Vec<f64>,
     ended: Vec<f64>,
@@ -247,7 +248,8 @@ fn check_sketch(sketch: &Sketch, bound: &Bound, values: Vec<f64>, targets: &[(u1
     });
 }
 
-/// Every answer is a value that was seen, certified to at least its error and at most what is promised.
+/// Checks that every quantile is an observed value, that it is within its certified error, and that
+/// this error is at most the objective's.
 fn check(
     mut sorted: Vec<f64>,
     targets: &[(u16, f64)],

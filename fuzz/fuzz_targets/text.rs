@@ -1,4 +1,4 @@
-//! Anything declared, written as text, read back by a strict reader, is what was declared.
+//! Any declarations, written as text and read back by a strict reader, are unchanged.
 
 #![no_main]
 
@@ -82,7 +82,8 @@ fuzz_target!(|families: Vec<Declared>| {
                 assert_eq!(family.is_ok(), good);
                 let Ok(family) = family else { continue };
                 for (label, x) in updates {
-                    // Infinities of both signs are a matter of order, and tested elsewhere.
+                    // Sums of infinities of both signs depend on the order, and are tested
+                    // elsewhere.
                     let x = if x.is_infinite() { 0.0 } else { *x };
                     family.with([label]).observe(x);
                     note(&mut series, label, x);

@@ -1,4 +1,4 @@
-//! Errors by kind: what `error_label` counts, where.
+//! `error_label`: counts errors by kind.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ enum Why {
     Refused,
 }
 
-/// What a call is to come to.
+/// The result of a call.
 #[derive(Clone, Copy, Debug)]
 enum How {
     Good,
@@ -37,7 +37,7 @@ impl How {
     }
 }
 
-/// A type that says itself whether it failed.
+/// A type that implements `Outcome` itself.
 struct Reply(Result<Option<u8>, String>);
 
 impl Outcome for Reply {
@@ -52,7 +52,7 @@ impl Outcome for Reply {
     }
 }
 
-/// Every shape, called in every way: what its counter then has, by label.
+/// Calls every shape in every way and compares its counter, by label.
 #[test]
 fn of_every_shape() {
     macro_rules! shapes {
@@ -107,7 +107,7 @@ fn of_every_shape() {
             }
         }
         boxed: |how| run(f(&how)), ["NotFound" = 1, "Refused" = 1, "panic" = 1], {
-            // The text is of the error, and gone with it.
+            // The text belongs to the error and is dropped with it.
             #[tallies::count_errors(E, error_label = |why| format!("{why:?}").as_str())]
             fn f(how: &How) -> BoxFuture<'_, Result<u8, Why>> {
                 Box::pin(async move {
@@ -162,7 +162,8 @@ fn of_every_shape() {
     }
 }
 
-/// In any order, beside the others and itself, of a counter of floats and of one in a struct.
+/// In any order, beside other attributes and itself, with a counter of floats, and with a counter
+/// in a struct.
 #[test]
 fn stacked() {
     static T: Histogram = Histogram::new("error_label_stacked_seconds");

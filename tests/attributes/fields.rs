@@ -1,5 +1,5 @@
-//! Metrics in fields of `self`, beside static ones, with labels of arguments and of errors: in every order, on methods that
-//! change other fields, and on those that give an argument away.
+//! Metrics in fields of `self`, beside static ones, with labels from arguments and from errors: in
+//! every order, on methods that change other fields, and on methods that consume an argument.
 
 use futures_util::future::BoxFuture;
 use tallies::{Counter, Histogram, Metrics, Registry, UpDownCounter};
@@ -7,7 +7,7 @@ use tallies::{Counter, Histogram, Metrics, Registry, UpDownCounter};
 use crate::stacks::in_every_order;
 use crate::{panics, pause, poll_once, run};
 
-/// What there is both as a static and in a field.
+/// Metrics that exist both as a static and in a field.
 #[derive(Clone, Metrics)]
 struct Of {
     /// Time.
@@ -51,7 +51,7 @@ struct Seen {
     calls: u64,
     calls_of: u64,
     errors: u64,
-    /// `bad`, `panic` and `cancelled`.
+    /// Counts of `bad`, `panic` and `cancelled`.
     kinds: [u64; 3],
 }
 
@@ -87,7 +87,8 @@ impl How {
     }
 }
 
-/// Every shape under one order of the attributes. `self` and the arguments have the names that the attributes say.
+/// Every shape under one order of the attributes. The identifiers of `self` and of the arguments
+/// come from the caller, so that the attributes can name them.
 macro_rules! every_shape {
     ($test:ident $this:tt $name:ident $gift:ident $expected:tt $times:ident $order:literal $([$($attribute:tt)*])*) => {{
         static S: Of = of!(stringify!($test), "_", $order);
@@ -144,7 +145,7 @@ macro_rules! every_shape {
                     $this.kept.last_mut().ok_or("none")
                 })
             }
-            // Gives another field away.
+            // Moves another field out of `self`.
             $(#[tallies::$($attribute)*])*
             async fn owned($this, $name: String, $gift: String, how: How) -> Result<Vec<String>, &'static str> {
                 drop(($gift, &$name));
@@ -220,7 +221,7 @@ macro_rules! every_shape {
         }
         assert!(poll_once(host.generic::<_, 2>("n", "g", Good)).is_none());
         check(&host, "generic", 4);
-        // Its host's metrics are gone with it.
+        // `owned` consumes the host and its metrics, so only the static metrics are compared.
         for how in [Good, Bad, Panics] {
             panics(|| run(new().owned("n".into(), "g".into(), how)).is_ok());
         }
@@ -276,7 +277,7 @@ stacks! {
     [count_errors(S.kinds, labels = |why| { let name: &str = name.as_ref(); [if name == "n" { *why } else { "" }] })]
 }
 
-/// A clone of the metric leaves the body all of `self`.
+/// A clone of the metric lets the body use all of `self`.
 #[test]
 fn clones() {
     struct Host(Of);
@@ -335,7 +336,8 @@ fn clones() {
     );
 }
 
-/// On an `impl` above and below `async_trait`, on its methods, behind a `cfg_attr`, and on a function of such an argument.
+/// Attributes on an `impl` block above and below `async_trait`, on its methods, behind a
+/// `cfg_attr`, and on a function with such an argument.
 #[test]
 fn in_parts() {
     static S: Of = of!("in_parts");

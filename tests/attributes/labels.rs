@@ -38,7 +38,7 @@ fn from_arguments() {
     static A: Counter<AnyLabels> = Counter::new("from_arguments_any_total");
     static E: Counter<Request> = Counter::new("from_arguments_errors_total");
 
-    // What the body takes away is still there for the labels.
+    // Labels may use arguments that the body consumes.
     #[tallies::timed(T, labels = Request { method, route: &route })]
     #[tallies::timed(S, labels = [&id.to_string()])]
     #[tallies::in_progress(G, labels = Closed { method })]
@@ -84,7 +84,7 @@ fn from_arguments() {
     assert_eq!(C.get(["arguments", "/a"]), Some(1));
     assert_eq!(A.get(&[("route", "/b")]), Some(1));
     let errors = |method, route| E.get(Request { method, route });
-    // Looked up before the call: also of the call that was good.
+    // These labels are looked up before the call, so a successful call creates the series, too.
     assert_eq!(errors(Method::Get, "/b"), Some(0));
     assert_eq!(E.len(), 4);
     assert_eq!(errors(Method::Post, "/a"), Some(1));
@@ -104,7 +104,7 @@ fn constant() {
     }
 
     f(false).unwrap();
-    // Of constant labels nothing is looked up while all is well.
+    // Constant labels are looked up only when there is an error.
     assert_eq!(E.len(), 0);
     f(true).unwrap_err();
     assert_eq!(E.get(["f"]), Some(1));
@@ -158,7 +158,7 @@ fn of_the_error() {
         }
     }
 
-    // Of what the error is, only an alias knows.
+    // Only the alias names the error type.
     #[tallies::count_errors(E, labels = |error| [&error.to_string(), "boxed"])]
     fn boxed(
         fail: bool,
@@ -182,7 +182,7 @@ fn of_the_error() {
     assert_eq!(E.len(), 3);
 }
 
-/// Labels of the error, and the metric itself, are of arguments that the body uses as well.
+/// Labels and the metric itself come from arguments that the body uses as well.
 #[test]
 fn of_what_the_body_uses() {
     static E: Counter<[&str; 2]> = Counter::labelled("of_what_the_body_uses_total", &["of", "why"]);
@@ -195,7 +195,7 @@ fn of_what_the_body_uses() {
             Ok((name.len(), kept))
         }
     }
-    // Still `Send`, although the receiver cannot be shared.
+    // The future is `Send`, although the receiver is not `Sync`.
     #[tallies::count_errors(E, labels = |why| [&name, why])]
     async fn later(name: String, from: Receiver<u8>, mut tries: u8) -> Result<u8, &'static str> {
         tries -= 1;
@@ -207,7 +207,8 @@ fn of_what_the_body_uses() {
             Ok(tries)
         }
     }
-    // Of what only the labels use: the future still owns, and is `Send`. A field of that name is another thing.
+    // Only the labels use `name`: the future still owns it and is `Send`. The struct's field of the
+    // same name is unrelated.
     #[tallies::count_errors(E, labels = |why| [&name, why])]
     fn made(name: String) -> BoxFuture<'static, Result<u8, &'static str>> {
         struct Tries {
@@ -221,7 +222,8 @@ fn of_what_the_body_uses() {
             got.map_err(|_| "made").map(|got| got + tries.name)
         })
     }
-    // A parameter of a name that the attribute uses, and that is gone when the future is made.
+    // The parameter `future` has a name that the attribute's own code uses, and the body consumes
+    // it.
     #[tallies::count_errors(E, labels = |why| [name, why])]
     fn wrapped(
         name: &str,
@@ -229,7 +231,7 @@ fn of_what_the_body_uses() {
     ) -> impl Future<Output = Result<u8, &'static str>> {
         std::convert::identity(future)
     }
-    // Makes its future in a function.
+    // Another function creates the future.
     #[tallies::timed(T, labels = [&name])]
     fn handed(name: String) -> impl Future<Output = usize> {
         std::future::ready(name.len())
@@ -246,7 +248,7 @@ fn of_what_the_body_uses() {
             self.calls.push(call);
             self.calls.last_mut().filter(|call| **call > 0).ok_or(0)
         }
-        // Counted when it is over, by what has all of it meanwhile.
+        // Counts when the call returns, through the `self` that the body borrows in between.
         #[tallies::count_errors(self.errors, labels = |_| ["all"])]
         fn all(&mut self) -> Result<(), u8> {
             self.push(0).map(drop)
@@ -291,9 +293,9 @@ fn of_what_the_body_uses() {
     assert_eq!(["push", "all", "later"].map(of), [Some(1); 3]);
 }
 
-/// Before, a call in the labels was made when the body was through.
+/// A call in the labels used to run after the body.
 #[test]
-fn what_labels_call_is_called_before() {
+fn labels_are_evaluated_before_the_call() {
     static E: Counter<[&str; 1]> = Counter::labelled("called_before_total", &["tenant"]);
     thread_local! {
         static TENANT: Cell<&'static str> = const { Cell::new("one") };
@@ -312,7 +314,7 @@ fn what_labels_call_is_called_before() {
     assert_eq!((E.get(["one"]), E.get(["two"])), (Some(1), None));
 }
 
-/// One function, with a counter for every kind of failure.
+/// One function with one counter per kind of failure.
 #[test]
 fn failures_told_apart() {
     static F: Counter<[&str; 1]> = Counter::labelled("failures_told_apart_total", &["kind"]);
@@ -352,7 +354,7 @@ fn failures_told_apart() {
     assert_eq!(ALL.total(), 5);
 }
 
-/// What a destructor calls while its thread unwinds has not panicked itself.
+/// A call from a destructor has not panicked itself when its thread unwinds.
 #[test]
 fn calls_while_unwinding() {
     static E: Counter = Counter::new("calls_while_unwinding_total");
@@ -414,7 +416,7 @@ fn other_metrics() {
             Err(())
         }
     }
-    /// Metrics as arguments.
+    /// A metric passed as an argument.
     #[tallies::timed(time)]
     fn given(time: &Histogram) {}
 
@@ -429,7 +431,7 @@ fn other_metrics() {
     assert_eq!(service.metrics.errors.get(["x"]), Some(1.0));
 }
 
-/// For crates that hand ours on.
+/// For crates that re-export tallies.
 #[test]
 fn through_another_crate() {
     mod other {
@@ -449,9 +451,9 @@ fn through_another_crate() {
     assert_eq!((T.total().count(), E.total()), (1, 1));
 }
 
-/// A series that was removed while something was in flight in it.
+/// A series is removed while a call is in flight in it.
 #[test]
-fn removed_meanwhile() {
+fn a_series_is_removed_while_a_call_is_in_flight() {
     static G: UpDownCounter<[&str; 1]> = UpDownCounter::labelled("removed_meanwhile", &["of"]);
 
     #[tallies::in_progress(G, labels = ["x"])]

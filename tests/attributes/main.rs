@@ -1,4 +1,4 @@
-//! The attributes: every shape of function, under all four attributes, in every order.
+//! The attributes: every shape of function under all four attributes, in every order.
 
 mod error_label;
 mod fields;
@@ -9,7 +9,7 @@ mod wrappers;
 
 use tallies::{Counter, Histogram, Summary, UpDownCounter};
 
-/// What times: a histogram or a summary.
+/// A metric that times calls: a histogram or a summary.
 pub trait Times {
     fn times(&self) -> u64;
 }
@@ -26,7 +26,7 @@ impl Times for Summary {
     }
 }
 
-/// What one stack of attributes over one shape of function has counted.
+/// Counts of one stack of attributes over one shape of function.
 #[derive(Debug, PartialEq)]
 pub struct Counted {
     pub timed: u64,
@@ -44,7 +44,7 @@ pub fn counted(t: &impl Times, g: &UpDownCounter, c: &Counter, e: &Counter) -> C
     }
 }
 
-/// Polls once, and drops it unless it is done.
+/// Polls a future once and drops it. Returns its output if it was ready.
 pub fn poll_once<F: Future>(future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -68,7 +68,7 @@ pub async fn pause() {
     .await;
 }
 
-/// Runs a future to its end, which has to be `Send`.
+/// Runs a future to its end. Requires it to be `Send`.
 pub fn run<F: Future + Send>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .build()
@@ -76,12 +76,12 @@ pub fn run<F: Future + Send>(future: F) -> F::Output {
         .block_on(future)
 }
 
-/// Whether `f` panics.
+/// Returns whether `f` panics.
 pub fn panics<R>(f: impl FnOnce() -> R) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err()
 }
 
-/// Bodies on one line, whose braces the compiler once called needless.
+/// Bodies on one line: the compiler once reported the braces of their expansions as unnecessary.
 #[rustfmt::skip]
 #[deny(unused, unused_qualifications)]
 #[allow(clippy::manual_async_fn, reason = "one of the shapes")]

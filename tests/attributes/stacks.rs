@@ -1,8 +1,9 @@
 //! Four attributes in all their orders, over a shape given as a macro.
 //!
-//! The statics `T`, `G`, `C` and `E` are items, and so the shape's macro can name them.
+//! The statics `T`, `G`, `C` and `E` are items, so the macro of a shape can name them.
 
-/// Hands every order of four attributes on to `$then!`, with what times and a number.
+/// Calls `$then!` with every order of four attributes, with the type of the timing metric, and with
+/// a number.
 macro_rules! in_every_order {
     ($then:ident!($($with:tt)*) $a:tt $b:tt $c:tt $d:tt) => {
         $then!($($with)* Histogram "1" $a $b $c $d);
@@ -33,7 +34,7 @@ macro_rules! in_every_order {
 }
 pub(crate) use in_every_order;
 
-/// Runs `$shape!` under every order of the attributes, and checks what each of them counted.
+/// Runs `$shape!` under every order of the attributes and checks all counts.
 macro_rules! orders {
     ($shape:ident: $calls:literal calls, $errors:literal errors) => {
         #[test]

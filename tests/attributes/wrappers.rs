@@ -39,7 +39,7 @@ fn guards() {
     drop((one, two));
     assert_eq!(gauge.value(), 0.0);
 
-    // Bound: for as long as whoever keeps it likes.
+    // Guards of bound series have no lifetime.
     static UP_DOWN: UpDownCounter<[&str; 1]> = UpDownCounter::labelled("guards_up_down", &["of"]);
     static GAUGE: Gauge<[&str; 1]> = Gauge::labelled("guards_gauge", &["of"]);
     let (up_down, gauge) = (UP_DOWN.bind(["x"]), GAUGE.bind(["x"]));
@@ -92,12 +92,12 @@ fn futures() {
     assert_eq!(now(), (3, 0, 2, 0));
     assert!(poll_once(future("good")).is_none());
     assert_eq!(now(), (4, 0, 2, 1));
-    // Never polled, never begun.
+    // A future that is never polled does not count.
     drop(future("good"));
     assert_eq!(now(), (4, 0, 2, 1));
     let mut kept = Box::pin(future("good"));
     run(kept.as_mut()).unwrap();
-    // Done, and not yet dropped.
+    // Counted when it is done, before it is dropped.
     assert_eq!(now(), (5, 0, 2, 1));
     drop(kept);
     assert_eq!(now(), (5, 0, 2, 1));
@@ -122,7 +122,7 @@ fn a_panic_that_was_caught() {
     assert!(panics(|| future
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()))));
-    // The executor drops it later, when nobody panics any more.
+    // The executor drops the future later, when the thread no longer panics.
     assert!(!std::thread::panicking());
     drop(future);
     assert_eq!((E.total(), C.total()), (1, 0));
@@ -149,7 +149,7 @@ fn streams() {
     assert_eq!(run(measured().collect::<Vec<_>>()).len(), 4);
     assert_eq!(now(), (1, 0.0, 2));
 
-    // Left in the middle.
+    // Dropped in the middle.
     let mut left = measured();
     assert_eq!(run(left.next()), Some(Ok(1)));
     assert_eq!(now(), (1, 1.0, 2));
@@ -162,7 +162,7 @@ fn streams() {
     assert_eq!(run(options.count()), 3);
     assert_eq!(N.total(), 2);
 
-    // A stream that panics, and one that is left while it waits.
+    // A stream that panics, and a stream that is dropped while it is pending.
     struct Broken;
     impl Stream for Broken {
         type Item = Option<u8>;

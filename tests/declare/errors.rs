@@ -1,4 +1,4 @@
-//! The errors: of declarations, of updates, and of the compiler.
+//! Errors of declarations, of updates, and of the compiler.
 
 use tallies::{Counter, Gauge, Histogram, Registry, buckets};
 
@@ -129,7 +129,8 @@ fn errors_say_what_where_and_what_would_be_right() {
     ] {
         assert!(error.to_string().contains(says), "{error}, not {says}");
     }
-    // Two underscores to such a reader, as most names of this script.
+    // Formats without UTF-8 expose this label name as two underscores, as they do most names in
+    // this script.
     Counter::<()>::builder("b", "")
         .utf8()
         .labels(["花火"])
@@ -171,7 +172,7 @@ fn errors_say_what_where_and_what_would_be_right() {
 }
 
 #[test]
-fn what_a_counter_may_not_add_is_dropped_and_said() {
+fn invalid_increments_are_dropped_and_try_add_returns_an_error() {
     let registry = Registry::new();
     let x = Counter::<(), f64>::builder("x_total", "")
         .register(&registry)

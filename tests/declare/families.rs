@@ -1,4 +1,4 @@
-//! Families: statics, builders, structs, and label sets of all sorts.
+//! Families: statics, builders, structs, and every sort of label set.
 
 use tallies::{
     AnyLabels, Counter, Gauge, Histogram, Metrics, Registry, StateSet, Summary, UpDownCounter,
@@ -54,17 +54,17 @@ fn statics_are_exported_at_zero_before_their_first_use() {
 }
 
 #[test]
-fn twins_of_one_static_share_and_others_are_refused() {
+fn equal_statics_share_a_family_and_others_are_refused() {
     static ONE: Counter = Counter::new("declare_twin_total").help("Twin.");
     static TWO: Counter = Counter::new("declare_twin_total").help("Twin.");
     static OTHER: Gauge = Gauge::new("declare_twin_total");
-    // Of this name, but hardly the same: another library's.
+    // Same name, but a different help text, as if from another library.
     static ELSE: Counter = Counter::new("declare_twin_total").help("Else.");
     ONE.add(2);
     TWO.add(3);
     OTHER.set(9.0);
     ELSE.add(100);
-    // Whichever has none: the other's help text is both's.
+    // The two statics may come in either order: the one with help text provides it for both.
     static SILENT: Counter = Counter::new("declare_silent_total");
     static SAID: Counter = Counter::new("declare_silent_total").help("Said.");
     SILENT.add(1);
@@ -81,7 +81,7 @@ fn help(name: &str) -> String {
     tallies::snapshot().family(name).unwrap().help().to_owned()
 }
 
-/// Beyond the limit every update counts once.
+/// Beyond the limit, each update counts once.
 #[test]
 fn bound_series_beyond_the_limit_count_once() {
     let registry = Registry::new();
@@ -99,7 +99,8 @@ fn bound_series_beyond_the_limit_count_once() {
     let h = h.register(&registry).unwrap().bind(["a"]);
     let s = Summary::<()>::builder("s", "").labels(["x"]).limit(0);
     let s = s.register(&registry).unwrap().bind(["a"]);
-    // Other tests run beside this one, and few of them overflow: the least of several tries is what an update takes.
+    // Other tests run concurrently, and few of them overflow. The least of several tries is the
+    // count of one update.
     let count = |update: &dyn Fn()| {
         let tries = (0..20).map(|_| {
             let before = overflowed();
@@ -120,7 +121,7 @@ fn bound_series_beyond_the_limit_count_once() {
     }
 }
 
-/// All that a series found by `with` can do, one that is kept can.
+/// A bound series can do everything that a series found by `with` can.
 #[test]
 fn bound_series_do_what_series_do() {
     let registry = Registry::new();
@@ -186,7 +187,7 @@ fn bound_series_do_what_series_do() {
     assert_eq!(summary.get(["a"]).unwrap().count(), 2);
 }
 
-/// A clone keeps its own place: the series may go and come back.
+/// A clone refers to its own series, even if that series is removed and created again.
 #[test]
 fn a_clone_of_a_bound_series_outlives_it() {
     let registry = Registry::new();
@@ -214,7 +215,7 @@ fn a_clone_of_a_bound_series_outlives_it() {
 }
 
 #[test]
-fn a_last_bound_of_infinity_is_there_anyway() {
+fn a_last_bound_of_infinity_is_implied() {
     static H: Histogram = Histogram::new("declare_infinity").buckets(&[1.0, f64::INFINITY]);
     let registry = Registry::new();
     let h = Histogram::<()>::builder("h", "")
@@ -266,7 +267,7 @@ fn objectives_one_by_one_replace_the_defaults() {
         "family `bad`: an objective's quantile lies in 0..=1: 1.5"
     );
     assert_eq!(format!("{error:?}"), error.to_string());
-    // Those that replace it count.
+    // Only the objectives that replace the invalid ones count.
     let replaced = Summary::<()>::builder("good", "").objective(1.5, 0.01);
     let replaced = replaced.objectives(&[(0.5, 0.01)]).unwrap();
     assert!(replaced.register(&registry).is_ok());
@@ -328,7 +329,7 @@ fn every_kind_at_run_time_compared_whole() {
 }
 
 #[test]
-fn labels_from_data_by_place_and_by_name() {
+fn labels_from_data_by_position_and_by_name() {
     let registry = Registry::new();
     let family = Counter::<()>::builder("calls_total", "Calls.")
         .labels(["method", "path"])
@@ -368,7 +369,8 @@ fn any_labels_in_one_family() {
     events.with(&[("a", "1")]).inc();
     events.with(&[("b", "2"), ("a", "1")]).inc();
     events.with(&[("a", "1"), ("b", "2"), ("c", "")]).inc();
-    // A constant label of the same name: what the sample says stands, and nothing is printed twice.
+    // The family has a constant label of the same name: the series' own value wins, and the label
+    // is printed once.
     events.with(&[("app", "x")]).add(10);
     events.with(&[("app", "y")]).add(20);
     let (page, _) = page(&registry);
@@ -397,7 +399,7 @@ fn any_labels_in_one_family() {
 
 #[test]
 fn a_struct_of_metrics() {
-    /// What the mail part counts.
+    /// Metrics of the mail module.
     #[derive(Metrics)]
     struct Mail {
         /// Messages sent.

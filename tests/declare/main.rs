@@ -1,4 +1,4 @@
-//! Metrics as users declare them: statics, builders, structs, label sets, and the errors.
+//! Metrics as users declare them: statics, builders, structs, label sets, and their errors.
 
 mod errors;
 mod families;

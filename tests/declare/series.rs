@@ -1,4 +1,4 @@
-//! Series: what updates make of them, and how they end.
+//! Series: their values after updates, and how they are retired.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ fn removed_series_count_into_the_overflow_series() {
 }
 
 #[test]
-fn gauges_are_forgotten_and_never_fold() {
+fn removed_gauges_never_fold() {
     let registry = Registry::new();
     let g = Gauge::<()>::builder("g", "")
         .labels(["x"])
@@ -123,9 +123,9 @@ fn series_expire_when_nobody_updates_them() {
     assert!(c.len() <= 4);
 }
 
-/// Too many for cells in a row: each series has a place of its own.
+/// Too many combinations for one row of cells, so each series gets a slot of its own.
 #[test]
-fn closed_sets_of_many_combinations_count_as_all_do() {
+fn closed_sets_too_large_for_a_row_count() {
     #[derive(LabelValue, Clone, Copy)]
     enum Shard {
         A,
@@ -177,7 +177,7 @@ fn closed_sets_of_many_combinations_count_as_all_do() {
 }
 
 #[test]
-fn info_says_what_is_the_case_now() {
+fn info_exposes_its_current_labels_only() {
     let registry = Registry::new();
     let leader = Info::<()>::builder("leader_info", "")
         .labels(["host"])

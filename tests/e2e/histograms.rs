@@ -1,5 +1,6 @@
-//! Histograms of fixed and of exponential buckets, exemplars, and a name that is UTF-8, in a Prometheus with native histograms
-//! on, which asks for protobuf, and in one without, which asks for OpenMetrics: each by its own Accept header.
+//! Histograms with fixed and with exponential buckets, exemplars, and a UTF-8 name, scraped by two
+//! real Prometheus servers: one with native histograms, which requests protobuf, and one without,
+//! which requests OpenMetrics. Each sends its own Accept header.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,13 +16,13 @@ const BOUNDS: [f64; 4] = [0.01, 0.1, 1.0, 5.0];
 const QUANTILES: [f64; 5] = [0.01, 0.25, 0.5, 0.9, 0.999];
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// What is observed: from 0.001 to 8, the small ones more often.
+/// The observed values: from 0.001 to 8, small ones more often.
 fn values() -> Vec<f64> {
     let value = |i| 0.001 + 7.999 * (f64::from(i) / 3000.0_f64).powi(4);
     (0..=3000).map(value).collect()
 }
 
-/// The same on both sides of zero, and zero itself.
+/// The same values on both sides of zero, and zero itself.
 fn signed() -> Vec<f64> {
     values().into_iter().flat_map(|x| [x, 0.0, -x]).collect()
 }
@@ -33,7 +34,7 @@ fn registry() -> Registry {
         builder("classic_seconds").buckets(&BOUNDS),
         builder("native_seconds").native(5),
         builder("both_seconds").buckets(&BOUNDS).native(3),
-        // Finer than it may be: halved as often as it takes.
+        // Finer than the limit allows: the resolution is halved as often as necessary.
         builder("limited_seconds").native(8).native_limit(16),
     ] {
         let histogram = histogram.labels(["route"]).register(&registry).unwrap();
@@ -62,11 +63,11 @@ fn registry() -> Registry {
     registry
 }
 
-/// What is known of one series.
+/// The expected content of one series.
 struct Series {
     name: &'static str,
     route: Option<&'static str>,
-    /// Ascending.
+    /// In ascending order.
     values: Vec<f64>,
 }
 
@@ -85,13 +86,13 @@ impl Series {
         route.unwrap_or_default()
     }
 
-    /// The smallest value that has at least this part of all at or below it.
+    /// The smallest value such that at least this part of all values is at or below it.
     fn quantile(&self, phi: f64) -> f64 {
         let rank = (phi * self.values.len() as f64).ceil() as usize;
         self.values[rank.max(1) - 1]
     }
 
-    /// Prometheus' quantiles, of `suffix`, lie in the buckets that hold the true ones.
+    /// Checks that Prometheus' quantiles of `suffix` lie in the buckets that hold the exact ones.
     async fn quantiles(&self, http: &Http, prometheus: &str, suffix: &str, snapshot: &Snapshot) {
         let labels: Vec<_> = self.route.iter().map(|route| ("route", *route)).collect();
         for phi in QUANTILES {
@@ -99,7 +100,8 @@ impl Series {
             let own = snapshot.quantile(self.name, &labels, phi).unwrap();
             let (mut lower, mut upper) = (own.lower, own.upper);
             if suffix == "_bucket" {
-                // Asked where the snapshot may have finer ones, too.
+                // The snapshot may have finer buckets as well, so these are looked up in the fixed
+                // ones.
                 lower = BOUNDS.into_iter().rfind(|b| *b < exact).unwrap_or(0.0);
                 upper = *BOUNDS.iter().find(|b| **b >= exact).unwrap_or(&BOUNDS[3]);
             } else {
@@ -115,11 +117,11 @@ impl Series {
     }
 }
 
-/// Whether this Prometheus is at least that new.
+/// Returns whether this Prometheus has at least the given version.
 fn is_at_least(version: (u32, u32)) -> bool {
     let output = Command::new("prometheus").arg("--version").output();
     let output = output.expect("prometheus: tests/run.sh installs it");
-    // The old ones say it on standard error.
+    // Old versions print it on standard error.
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8(said).unwrap();
     let number = said.split_whitespace().nth(2).unwrap();
@@ -127,7 +129,8 @@ fn is_at_least(version: (u32, u32)) -> bool {
     (parts.next().unwrap(), parts.next().unwrap()) >= version
 }
 
-/// Waits for the exemplars of what `promql` selects: of each the bucket's `le`, the trace and the value.
+/// Waits for the exemplars of the series that `promql` selects: the bucket's `le`, the trace and
+/// the value of each.
 async fn exemplars(http: &Http, prometheus: &str, promql: &str) -> Vec<(String, String, f64)> {
     let encoded: String = promql.bytes().map(|b| format!("%{b:02X}")).collect();
     let url = format!("{prometheus}/api/v1/query_exemplars?query={encoded}&start=0&end=9999999999");
@@ -170,7 +173,7 @@ fn prometheus_takes_histograms_of_every_kind_and_exemplars() {
         let (running, url) = prometheus_with(&dir, &server.metrics_url(), &[&features], global);
         (running, url, dir)
     };
-    // Since 3.8 it is a setting.
+    // A setting since version 3.8.
     let setting = if is_at_least((3, 8)) {
         "  scrape_native_histograms: true\n"
     } else {
@@ -198,7 +201,7 @@ fn prometheus_takes_histograms_of_every_kind_and_exemplars() {
         ready(&http, &native, &native_dir).await;
         ready(&http, &plain, &plain_dir).await;
 
-        // By protobuf: text has no native histograms.
+        // Through protobuf, since text has no native histograms.
         for series in [&only_native, &both, &limited, &signed] {
             let (name, labels) = (series.name, series.labels());
             let count = series.values.len() as f64;
@@ -218,7 +221,8 @@ fn prometheus_takes_histograms_of_every_kind_and_exemplars() {
         let idle = r#"histogram_count(native_seconds{route="/idle"})"#;
         expect(&http, &native, idle, 0.0).await;
 
-        // Fixed buckets: by protobuf and by OpenMetrics; those of both only where there are no others.
+        // Fixed buckets, through protobuf and through OpenMetrics. For a family with both kinds of
+        // buckets, only the Prometheus that receives OpenMetrics stores the fixed ones.
         let (classic, both) = (&classic, &both);
         for (prometheus, series) in [(&native, classic), (&plain, classic), (&plain, both)] {
             let name = series.name;
@@ -239,7 +243,7 @@ fn prometheus_takes_histograms_of_every_kind_and_exemplars() {
                 .quantiles(&http, prometheus, "_bucket", &snapshot)
                 .await;
         }
-        // What has exponential buckets only is count and sum there.
+        // A family with exponential buckets only has a count and a sum in OpenMetrics.
         for (what, expected) in [
             (r#"native_seconds_count{route="/"}"#, count),
             (r#"native_seconds_sum{route="/"}"#, sum),
@@ -264,7 +268,8 @@ fn prometheus_takes_histograms_of_every_kind_and_exemplars() {
             };
             expect(&http, prometheus, tank, 7.5).await;
         }
-        // What text calls a count is another name in OpenMetrics; up to 2.42 protobuf lost all of these names.
+        // Text and OpenMetrics name the count differently. With protobuf, versions up to 2.42 lost
+        // all of these names.
         let newer = is_at_least((3, 0)).then_some((&native, ""));
         for (prometheus, g) in [(&plain, "g")].into_iter().chain(newer) {
             for (promql, expected) in [

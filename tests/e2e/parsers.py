@@ -1,6 +1,6 @@
-"""Reads pages with the official parsers: one a file, named on the command line behind its format.
+"""Reads pages with the official parsers. The arguments are pairs of a format and a file with one page.
 
-Prints what was read, one sample a line, in a form that Rust can compare.
+Prints every sample on a line of its own, as JSON that a Rust test can compare.
 """
 
 import json
@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as text
 
 for what, file in zip(sys.argv[1::2], sys.argv[2::2]):
-    # Carriage returns are ordinary characters.
+    # Reads carriage returns as ordinary characters.
     with open(file, encoding="utf-8", newline="") as f:
         page = f.read()
     read = {"text": text, "openmetrics": open_metrics}[what]

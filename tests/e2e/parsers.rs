@@ -1,7 +1,7 @@
-//! What we write, read by the parsers of others: the official one in Python, whose strictest is that of OpenMetrics, and
-//! promtool.
+//! Pages read by other parsers: the official Python client, whose OpenMetrics parser is the
+//! strictest, and promtool.
 //!
-//! Run by name, by tests/run.sh, which installs both.
+//! tests/run.sh installs both and runs this test by name.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use tallies::{Gauge, Registry, Snapshot};
 #[path = "../support/kinds.rs"]
 mod kinds;
 
-/// The samples that Python reads from a page.
+/// Returns the samples that the Python client reads from a page.
 fn python(format: &str, name: &str, page: &[u8]) -> Vec<serde_json::Value> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let file = std::env::temp_dir().join(format!("tallies-{}-{name}", std::process::id()));
@@ -133,7 +133,8 @@ fn python_reads_every_script() {
     let read = python("openmetrics", "scripts-openmetrics", page.as_bytes());
     let read = read.iter().map(|s| s["labels"]["v"].as_str().unwrap());
     assert!(read.eq(values.iter().map(String::as_str)));
-    // Its reader of the text format strips what Unicode calls a blank from values' ends: ours have an x in between.
+    // The Python parser of the text format strips Unicode white space from both ends of label
+    // values, so only the number of samples is compared. The `x` keeps values from being empty.
     let page = encode::text(&snapshot);
     assert_eq!(
         python("text", "scripts-text", page.as_bytes()).len(),
@@ -160,7 +161,8 @@ fn promtool_reads_text() {
         stdin.write_all(page.as_bytes()).unwrap();
         drop(stdin);
         let run = promtool.wait_with_output().unwrap();
-        // 1 is an error, 3 a remark on style: a counter without `_total`, a family without help.
+        // promtool exits with 1 on an error and with 3 on a remark on style: a counter without
+        // `_total`, a family without help.
         let good = if lints { &[0, 3][..] } else { &[0] };
         let said = String::from_utf8_lossy(&run.stderr);
         assert!(good.contains(&run.status.code().unwrap()), "{said}\n{page}");

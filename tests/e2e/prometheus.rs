@@ -1,6 +1,7 @@
-//! A real Prometheus scrapes the example service every second while a client counts what it asks for; the metrics service
-//! is stopped and started once; PromQL then answers what the client counted. Another scrapes the example client, on the
-//! route of its own web framework. How histograms, exemplars and names arrive is in `histograms`.
+//! A real Prometheus scrapes the example service every second while a client counts its own
+//! requests. The metrics service is stopped and started once. Afterwards PromQL has to return what
+//! the client counted. Another Prometheus scrapes the example client, on a route of its own web
+//! framework. Histograms, exemplars and UTF-8 names are tested in `histograms`.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -19,18 +20,18 @@ mod histograms;
 const REQUESTS: u32 = 12_000;
 const CLIENTS: u32 = 4;
 
-/// A process that ends with the test.
+/// A process that is killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Starts an example, and returns what it prints behind these words.
+/// Starts an example and returns what it prints after each of these prefixes.
 fn start<const N: usize>(name: &str, args: &[&str], says: [&str; N]) -> (Running, [String; N]) {
     let mut child = Command::new(examples::build(&[name]).join(name))
         .args(args)
@@ -45,7 +46,7 @@ fn start<const N: usize>(name: &str, args: &[&str], says: [&str; N]) -> (Running
             .unwrap_or_else(|| panic!("{line}"))
             .to_owned()
     });
-    // Somebody has to read what it prints later.
+    // Drains the output, so that the process does not block on a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
     (Running(child), said)
 }
@@ -58,12 +59,14 @@ fn free_port() -> u16 {
         .port()
 }
 
-/// One that scrapes `metrics` and keeps its data in `dir`; and its address.
+/// Starts a Prometheus that scrapes `metrics` and stores its data in `dir`. Returns its address as
+/// well.
 fn prometheus(dir: &Path, metrics: &str) -> (Running, String) {
     prometheus_with(dir, metrics, &[], "")
 }
 
-/// The same with further arguments, and a further line in the `global` part of its configuration.
+/// Like `prometheus`, with further arguments and a further line in the `global` section of its
+/// configuration.
 fn prometheus_with(dir: &Path, metrics: &str, args: &[&str], global: &str) -> (Running, String) {
     let target = metrics
         .strip_prefix("http://")
@@ -122,7 +125,7 @@ async fn ready(http: &Http, prometheus: &str, dir: &Path) {
     }
 }
 
-/// The one value of an instant query.
+/// Returns the single value of an instant query.
 async fn query(http: &Http, prometheus: &str, query: &str) -> Option<f64> {
     let encoded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
     let url = format!("{prometheus}/api/v1/query?query={encoded}");
@@ -134,7 +137,8 @@ async fn query(http: &Http, prometheus: &str, query: &str) -> Option<f64> {
     Some(result.first()?["value"][1].as_str()?.parse().unwrap())
 }
 
-/// Waits for a query to answer `expected`, as the last scrape may still be on its way; a wrong answer stays wrong.
+/// Waits until a query returns `expected`, since the last scrape may not have happened yet. A wrong
+/// value stays wrong and fails.
 async fn expect(http: &Http, prometheus: &str, promql: &str, expected: f64) {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
@@ -151,7 +155,7 @@ async fn expect(http: &Http, prometheus: &str, promql: &str, expected: f64) {
     }
 }
 
-/// What one client counted.
+/// The counts of one client.
 #[derive(Default)]
 struct Counted {
     home: f64,
@@ -189,7 +193,7 @@ async fn client(http: Http, app: String, me: u32) -> Counted {
             (5, 400) => counted.refused += 1.0,
             other => panic!("{method} {path}: {other:?}"),
         }
-        // Over some seconds, so that it is scraped meanwhile.
+        // Spreads the requests over some seconds, so that scrapes happen in between.
         if i % 40 == 0 {
             tokio::time::sleep(Duration::from_millis(40)).await;
         }
@@ -197,7 +201,7 @@ async fn client(http: Http, app: String, me: u32) -> Counted {
     counted
 }
 
-/// `histogram_quantile` by its documentation: linear within the bucket.
+/// `histogram_quantile` by its documentation: linear interpolation within the bucket.
 fn quantile(sizes: &[usize], q: f64) -> f64 {
     let bounds = [64.0, 256.0, 1024.0, 4096.0, 16_384.0];
     let rank = q * sizes.len() as f64;
@@ -229,7 +233,7 @@ fn prometheus_answers_what_the_client_counted() {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|me| tokio::spawn(client(http.clone(), app.clone(), me)))
             .collect();
-        // In the middle of it the metrics service goes away and comes back.
+        // The metrics service is restarted in the middle.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         let hangup = Command::new("kill")
             .args(["-HUP", &service.0.id().to_string()])
@@ -305,7 +309,7 @@ fn prometheus_answers_what_the_client_counted() {
         ] {
             expect(&http, &prometheus, promql, expected).await;
         }
-        // It was scraped all the while, and the restart cost at most a scrape.
+        // Scrapes went on all the time, and the restart made at most one of them fail.
         let scrapes = query(&http, &prometheus, "count_over_time(up[10m])")
             .await
             .unwrap();
@@ -322,7 +326,7 @@ fn prometheus_answers_what_the_client_counted() {
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
-/// As in the guide of aioli: an application that calls another exposes what it counted of the calls.
+/// As in aioli's guide: an application that calls another one exposes counts of its calls.
 #[test]
 fn prometheus_answers_what_the_shop_called() {
     let dir = std::env::temp_dir().join(format!("tallies-client-{}", std::process::id()));
@@ -342,7 +346,7 @@ fn prometheus_answers_what_the_shop_called() {
         let http: Http = Client::builder(TokioExecutor::new()).build_http();
         ready(&http, &prometheus, &dir).await;
         let greet = shop.strip_suffix("/1").unwrap();
-        // Every hundredth user keeps the shop waiting, and so on: see the example.
+        // One user in a hundred times out, and so on: see the example.
         for id in 0..400 {
             let (status, _) = request(&http, "GET", &format!("{greet}/{id}"), Bytes::new()).await;
             let expected = match id % 100 {

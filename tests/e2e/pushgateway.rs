@@ -1,5 +1,5 @@
-//! A real Pushgateway is pushed to, by the example and by the library, and asked by its API what it has; a real
-//! VictoriaMetrics takes the same on its import path.
+//! The example and the library push to a real Pushgateway, whose API then returns what it received.
+//! A real VictoriaMetrics receives the same on its import path.
 
 #[path = "../support/examples.rs"]
 mod examples;
@@ -16,12 +16,12 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use tallies::{Counter, Pusher, Registry, Summary};
 
-/// A process that ends with the test.
+/// A process that is killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -32,7 +32,7 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// Starts a program, and waits for it to listen.
+/// Starts a program and waits until it listens.
 fn start(program: &str, port: u16, arguments: &[String]) -> Running {
     let running = Running(
         Command::new(program)
@@ -53,7 +53,7 @@ fn start(program: &str, port: u16, arguments: &[String]) -> Running {
     running
 }
 
-/// Starts a Pushgateway that keeps nothing, at a port of its own.
+/// Starts a Pushgateway without persistence on the given port.
 fn pushgateway(port: u16, more: &[&str]) -> Running {
     let mut arguments = vec![
         "--persistence.file=".to_owned(),
@@ -63,14 +63,14 @@ fn pushgateway(port: u16, more: &[&str]) -> Running {
     start("prometheus-pushgateway", port, &arguments)
 }
 
-/// A request by hand: status and body.
+/// Sends a plain request and returns status and body.
 fn ask(port: u16, method: &str, target: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let length = body.len();
-    // HTTP/1.0: the answer is not chunked, and its end is that of the connection.
+    // With HTTP/1.0 the response is not chunked and ends with the connection.
     write!(
         stream,
         "{method} {target} HTTP/1.0\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -82,7 +82,7 @@ fn ask(port: u16, method: &str, target: &str, body: &str) -> (u16, String) {
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
-/// The groups a gateway has; of each family its type and metrics.
+/// Returns the gateway's groups, each family with its type and metrics.
 fn groups(port: u16) -> Vec<Value> {
     let (status, body) = ask(port, "GET", "/api/v1/metrics", "");
     assert_eq!(status, 200, "{body}");
@@ -90,14 +90,14 @@ fn groups(port: u16) -> Vec<Value> {
     body["data"].as_array_mut().unwrap().drain(..).collect()
 }
 
-/// The group of exactly these labels.
+/// Returns the group with exactly these labels.
 fn group(port: u16, labels: &Value) -> Option<Value> {
     groups(port)
         .into_iter()
         .find(|group| group["labels"] == *labels)
 }
 
-/// Waits for a group to go: the gateway only queues what it deletes.
+/// Waits until a group is gone, since the gateway only queues deletions.
 fn gone(port: u16, labels: &Value) -> bool {
     let end = Instant::now() + Duration::from_secs(60);
     while group(port, labels).is_some() {
@@ -109,7 +109,7 @@ fn gone(port: u16, labels: &Value) -> bool {
     true
 }
 
-/// The value of a family with one metric.
+/// Returns the value of a family with one metric.
 fn value(group: &Value, name: &str) -> Option<f64> {
     let metrics = group[name]["metrics"].as_array()?;
     assert_eq!(metrics.len(), 1, "{group}");
@@ -133,7 +133,7 @@ fn pushes(url: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// What a push that fails says.
+/// Returns the error output of a push that fails.
 fn fails(url: &str, arguments: &[&str]) -> String {
     let output = run(url, arguments);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -149,7 +149,7 @@ fn the_example_puts_posts_and_deletes() {
     let url = format!("http://127.0.0.1:{port}");
     let of = |labels: &Value| group(port, labels);
 
-    // One group of every kind of label value there are rules for.
+    // One group with a label value for each rule of escaping.
     #[rustfmt::skip]
     let grouping = [
         "--job", "nightly backup+1/2", "--grouping", "instance=db1:80", "--grouping", "path=/var/tmp",
@@ -169,27 +169,27 @@ fn the_example_puts_posts_and_deletes() {
     assert_eq!(value(&put, "duration_seconds"), Some(63.5));
     assert_eq!(value(&put, "size_bytes"), Some(1_048_576.0));
     assert_eq!(put["duration_seconds"]["type"], "GAUGE");
-    // Adding leaves the others as they are.
+    // POST leaves other families as they are.
     with("post", &["duration_seconds=-1e-9", "more=NaN"]);
     let post = of(&labels).unwrap();
     assert_eq!(value(&post, "duration_seconds"), Some(-1e-9));
     assert_eq!(value(&post, "size_bytes"), Some(1_048_576.0));
     assert!(value(&post, "more").unwrap().is_nan());
-    // Replacing does not.
+    // PUT does not.
     with("put", &["more=3", "--gzip"]);
     let put = of(&labels).unwrap();
     assert_eq!(value(&put, "more"), Some(3.0));
     assert_eq!(put.get("duration_seconds"), None);
-    // Deleting takes this group only, not the one with fewer labels.
+    // DELETE removes this group only, not the one with fewer labels.
     pushes(&url, &["--job", "nightly backup+1/2", "more=4"]);
     with("delete", &[]);
     assert!(gone(port, &labels));
     let smaller = of(&json!({"job": "nightly backup+1/2"})).unwrap();
     assert_eq!(value(&smaller, "more"), Some(4.0));
-    // One that is not there is no error.
+    // Deleting a missing group is no error.
     with("delete", &[]);
 
-    // The gateway's words.
+    // The gateway's own error message.
     let said = fails(&format!("{url}/nowhere"), &["--job", "j", "x=1"]);
     assert!(
         said.contains("/nowhere/metrics/job/j: 404 Not Found: 404 page not found"),
@@ -289,17 +289,18 @@ fn every_kind_arrives() {
         metric("size_bytes")["quantiles"]["0.99"].is_string(),
         "{group}"
     );
-    // The default registry, with what the engine says of itself.
+    // The default registry, with self-metrics.
     let url = format!("http://127.0.0.1:{port}");
     Pusher::new(&url, "default").replace().unwrap();
     let default = self::group(port, &json!({"job": "default"})).unwrap();
     assert!(value(&default, "tallies_shards").is_some(), "{default}");
-    // What the gateway does with a series that has a label of the group: why a push with one is refused.
+    // The gateway overwrites a series' label that is also a group's label. This is why such a push
+    // is rejected.
     let page = "# TYPE x gauge\nx{job=\"mine\"} 1\n";
     assert_eq!(ask(port, "PUT", "/metrics/job/theirs", page).0, 200);
     let theirs = self::group(port, &json!({"job": "theirs"})).unwrap();
     assert_eq!(theirs["x"]["metrics"][0]["labels"]["job"], "theirs");
-    // It refuses timestamps: had what we push one, it would not be here.
+    // The gateway rejects timestamps, so the pages above had none.
     let (status, said) = ask(port, "PUT", "/metrics/job/theirs", "x 1 1700000000000\n");
     assert!(status == 400 && said.contains("timestamp"), "{said}");
 }
@@ -406,7 +407,7 @@ fn victoriametrics_takes_the_labels_as_well() {
     ]);
     let end = Instant::now() + Duration::from_secs(60);
     let line = loop {
-        // What was just taken is not to be seen before this.
+        // VictoriaMetrics returns new samples only after a flush.
         ask(port, "GET", "/internal/force_flush", "");
         let (status, body) = ask(port, "GET", "/api/v1/export?match=vm_pushed", "");
         assert_eq!(status, 200, "{body}");

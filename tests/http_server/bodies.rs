@@ -1,4 +1,4 @@
-//! Bodies to their end, whichever it is: their length, trailers, a failure, a panic.
+//! Ends of response bodies: by length, by trailers, by a failure, by a panic.
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
@@ -26,7 +26,8 @@ use super::{
 async fn bodies_to_their_end() {
     let (registry, layer) = layer();
     let ok = StatusCode::OK;
-    // To the end, and to a failure behind the head: one request each, and one failure.
+    // Reads one body to its end and one to a failure after the head: one request each, and one
+    // failure.
     for fails in [false, true] {
         let mut service = layer.layer(answering(ok, &[], Chunks { left: 3, fails }));
         let body = answer(&mut service, request("GET", "/")).await.into_body();
@@ -40,7 +41,7 @@ async fn bodies_to_their_end() {
         )
     };
     assert_eq!(failed("body"), 1.0);
-    // Left unread.
+    // Drops a body unread.
     let mut service = layer.layer(answering(
         ok,
         &[],
@@ -51,7 +52,7 @@ async fn bodies_to_their_end() {
     ));
     drop(answer(&mut service, request("GET", "/")).await);
     assert_eq!(failed("cancelled"), 1.0);
-    // A body of known length is over with its last byte: nobody has to ask for more.
+    // A body of known length ends with its last byte; it need not be polled again.
     let mut service = layer.layer(answering(
         ok,
         &[("content-length", "20")],
@@ -70,7 +71,7 @@ async fn bodies_to_their_end() {
         sum(&registry, "http_response_size_bytes_sum"),
         30.0 + 30.0 + 20.0
     );
-    // Those that have none are over with their head.
+    // Responses without a body end with their head.
     for (method, status) in [("HEAD", 200), ("GET", 204), ("GET", 304)] {
         let status = StatusCode::from_u16(status).unwrap();
         let mut service = layer.layer(answering(
@@ -90,7 +91,7 @@ async fn bodies_to_their_end() {
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
 }
 
-/// Behind trailers nobody asks for more: hyper drops the body there.
+/// hyper drops a body after its trailers without polling it again.
 #[tokio::test]
 async fn trailers_are_the_end() {
     let (registry, layer) = layer();
@@ -112,7 +113,8 @@ async fn trailers_are_the_end() {
     assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 1.0);
 }
 
-/// A body that panics while it is sent: a failure of its kind, and its request was counted with its head.
+/// A body that panics while it is sent is a failure of its own kind; its request counted when its
+/// head was sent.
 #[test]
 fn bodies_that_panic() {
     struct Panics;
@@ -149,8 +151,8 @@ fn bodies_that_panic() {
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
 }
 
-/// Over real connections: what is said before the answer (`100 Continue`) is no answer; HEAD has no body; and a body that fails
-/// breaks the connection off.
+/// Over real connections: an informational response (`100 Continue`) does not count as the
+/// response; HEAD has no body; and a body that fails aborts the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ends_over_connections() {
     let registry = Registry::new();

@@ -1,4 +1,4 @@
-//! Requests that are broken off: clients that leave, handlers that panic, futures that are dropped.
+//! Aborted requests: clients that disconnect, handlers that panic, futures that are dropped.
 
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
@@ -114,7 +114,7 @@ async fn handlers_that_panic() {
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
 }
 
-/// Also where somebody catches the panic and drops the future later, and where `call` itself panics.
+/// Also if the caller catches the panic and drops the future later, and if `call` itself panics.
 #[test]
 fn panics_that_are_caught() {
     let (registry, layer) = layer();

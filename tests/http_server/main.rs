@@ -36,7 +36,7 @@ fn get_of(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> f64 {
     registry.snapshot().get(name, labels).unwrap_or_default()
 }
 
-/// All series of a family together; of a histogram its counts.
+/// The sum over all series of a family; pass a histogram's `_count` to add up its counts.
 fn sum(registry: &Registry, name: &str) -> f64 {
     let page = tallies::encode::text(&registry.snapshot());
     let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
@@ -46,7 +46,7 @@ fn sum(registry: &Registry, name: &str) -> f64 {
         .sum()
 }
 
-/// Waits for what another task does in its own time.
+/// Waits for what another task does asynchronously.
 async fn eventually(what: &str, is: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !is() {
@@ -75,7 +75,7 @@ async fn ask(address: std::net::SocketAddr, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     let reading = stream.read_to_string(&mut answer);
-    // A connection that is reset has answered nothing more.
+    // A connection reset only ends the response.
     let _ = tokio::time::timeout(Duration::from_secs(30), reading)
         .await
         .expect("an answer within 30 s");
@@ -96,7 +96,7 @@ where
 
 type Pending = Pin<Box<dyn Future<Output = Result<Frame<Bytes>, Infallible>> + Send>>;
 
-/// A stream of what some futures give, one after the other.
+/// A stream of the outputs of some futures, one after the other.
 fn futures_of<const N: usize>(
     futures: [Pending; N],
 ) -> impl futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> {
@@ -115,7 +115,7 @@ fn futures_of<const N: usize>(
     Each(futures.into())
 }
 
-/// A service that answers with one body, whatever it is asked.
+/// A service that gives the same response to every request.
 fn answering<B: Body + Clone>(
     status: StatusCode,
     headers: &'static [(&'static str, &'static str)],
@@ -130,7 +130,7 @@ fn answering<B: Body + Clone>(
     })
 }
 
-/// A body of some chunks, whose length nobody knows, and that may fail behind them.
+/// A body of some chunks without a known length, which may fail after the last one.
 #[derive(Clone)]
 struct Chunks {
     left: usize,

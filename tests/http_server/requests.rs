@@ -1,4 +1,4 @@
-//! A request is counted once: by itself, over hyper without a framework, and from many threads.
+//! A request counts once: on its own, with plain hyper, and from many threads.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ async fn every_answer_is_counted_once_with_its_route_and_status() {
     assert_eq!(sum(&registry, "http_requests_failed_total"), 0.0);
 }
 
-/// hyper without a framework; bytes that a client announces.
+/// hyper without a framework; sizes come from the request's Content-Length.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hyper_by_itself() {
     let (registry, layer) = layer();
@@ -99,7 +99,7 @@ async fn hyper_by_itself() {
     assert_eq!(sum(&registry, "http_requests_failed_total"), 0.0);
 }
 
-/// Requests counted are requests made, whichever threads they come from.
+/// As many requests are counted as are made, on whichever threads.
 #[test]
 fn requests_from_many_threads() {
     const THREADS: u64 = 4;
@@ -137,9 +137,10 @@ fn requests_from_many_threads() {
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
 }
 
-/// One request without a body spoiled the sum of sizes for good: 2^64 in it, it stepped by thousands.
+/// A single request without a body used to spoil the sum of sizes for good: with 2^64 added, the
+/// sum increased in steps of thousands.
 #[tokio::test]
-async fn an_announcement_of_more_than_anybody_sends_is_not_observed() {
+async fn an_absurd_content_length_is_not_observed() {
     let (registry, layer) = layer();
     let size = |what: &str| {
         let labels = [("method", "POST"), ("route", "/")];
@@ -154,7 +155,7 @@ async fn an_announcement_of_more_than_anybody_sends_is_not_observed() {
         ("1000000000000", 0.0, 0.0),
         ("10", 10.0, 1.0),
     ] {
-        // A body whose length is not known but by its announcement.
+        // A body whose length is known only from its Content-Length header.
         let body = http_body_util::StreamBody::new(futures_util::stream::empty());
         let request = Request::builder().method("POST").uri("/");
         let request = request.header("content-length", announced);
@@ -171,7 +172,8 @@ async fn an_announcement_of_more_than_anybody_sends_is_not_observed() {
     }
 }
 
-/// Forty requests, of every method on every route, made the page nine times as long for good.
+/// Forty requests, of every method on every route, used to make the page nine times as long for
+/// good.
 #[tokio::test]
 async fn methods_that_are_refused_make_one_series_for_each_route() {
     let (registry, layer) = layer();

@@ -1,4 +1,4 @@
-//! Routes: how many there may be, which are left out, and what is none.
+//! Routes: their limit, excluded routes, and requests without a route.
 
 use std::convert::Infallible;
 
@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::{answer, answering, get_of, request, sum};
 
-/// Ten thousand made-up paths and two thousand made-up methods: a handful of series.
+/// Ten thousand made-up paths and two thousand made-up methods create a handful of series.
 #[tokio::test]
 async fn scanners_make_no_series() {
     let registry = Registry::new();
@@ -66,7 +66,7 @@ async fn scanners_make_no_series() {
     );
 }
 
-/// A route that is asked for by its raw path cannot fill the memory.
+/// A program whose routes are raw paths cannot exhaust memory.
 #[tokio::test]
 async fn routes_are_limited() {
     let registry = Registry::new();
@@ -90,7 +90,7 @@ async fn routes_are_limited() {
     assert_eq!(sum(&registry, "http_requests_total"), 100.0);
 }
 
-/// What no route matches is no further route.
+/// Requests that match no route do not count towards the limit.
 #[tokio::test]
 async fn unmatched_stays_unmatched_beyond_the_limit() {
     let registry = Registry::new();
@@ -132,7 +132,7 @@ async fn excluded_stays_excluded_beyond_the_limit() {
     assert_eq!(get_of(&registry, "http_requests_total", &labels), 1.0);
 }
 
-/// What is excluded takes no room from what is measured.
+/// Excluded routes do not count towards the limit.
 #[tokio::test]
 async fn excluded_does_not_count_towards_the_limit() {
     let registry = Registry::new();
@@ -153,7 +153,8 @@ async fn excluded_does_not_count_towards_the_limit() {
     }
 }
 
-/// Families that have room for the routes: more than the 10 000 series of any other family, and none of them overflows.
+/// The limit of these families follows from the number of routes: it exceeds the 10 000 series of
+/// other families, and no update overflows.
 #[tokio::test]
 async fn as_many_series_as_routes_need() {
     let registry = Registry::new();
@@ -180,9 +181,10 @@ async fn as_many_series_as_routes_need() {
     assert!(!tallies::encode::text(&snapshot).contains("__overflow__"));
 }
 
-/// `post` alone answers other methods with 405: a route, and its method's series.
+/// A route declared with `post` replies 405 to other methods: such a request has its route, and the
+/// method's series.
 #[tokio::test]
-async fn what_is_not_allowed_is_of_its_route() {
+async fn disallowed_methods_count_under_their_route() {
     let registry = Registry::new();
     let app = Router::new()
         .route("/upload", post(async || "thanks"))

@@ -1,4 +1,4 @@
-//! Names, labels and buckets, as they are set, and what cannot be.
+//! Settings: names, labels and buckets, and settings that are rejected.
 
 use axum::Router;
 use axum::extract::Path;
@@ -12,12 +12,12 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use super::{answer, answering, request, sum};
 
-/// The whole page: exactly these names and labels.
+/// Compares the whole page: it has exactly these names and labels.
 #[tokio::test]
 async fn the_preset_of_aioprometheus() {
     let registry = Registry::new();
     let metrics = ServerMetrics::aioprometheus().register(&registry).unwrap();
-    // A second one shares the families.
+    // A second registration shares the families.
     let again = ServerMetrics::aioprometheus().register(&registry).unwrap();
     let app = Router::new()
         .route("/users/{id}", get(async |Path(_): Path<u32>| "a user"))
@@ -157,7 +157,7 @@ fn what_cannot_be_declared_is_an_error() {
     assert!(error.contains("http_requests_total"), "{error}");
 }
 
-/// Durations are observed all the same, of answers with a body and of those without.
+/// Durations are still observed, for responses with and without a body.
 #[tokio::test]
 async fn without_the_time_to_the_head() {
     let registry = Registry::new();

@@ -1,4 +1,4 @@
-//! Streams, tunnels and upgrades: ends that nobody waits for.
+//! Streams, tunnels and upgrades, whose ends no client waits for.
 
 use std::future::pending;
 
@@ -35,7 +35,7 @@ async fn streams_and_tunnels_are_told_apart() {
     );
     assert_eq!(sum(&registry, "http_requests_in_flight"), 1.0);
     body.collect().await.unwrap();
-    // A listener that leaves: the ordinary end.
+    // A listener that disconnects is the ordinary end of a stream.
     drop(answer(&mut service, request("GET", "/")).await);
     let mut service = layer.layer(answering(
         StatusCode::OK,
@@ -52,7 +52,7 @@ async fn streams_and_tunnels_are_told_apart() {
     assert_eq!(sum(&registry, "http_requests_in_flight"), 0.0);
 }
 
-/// Types of media are the same in capitals, and others begin alike.
+/// Media types are case-insensitive, and types with the same beginning differ.
 #[tokio::test]
 async fn types_of_streams() {
     let (registry, layer) = layer();
@@ -74,7 +74,8 @@ async fn types_of_streams() {
     assert_eq!(sum(&registry, "http_request_duration_seconds_count"), 1.0);
 }
 
-/// There requests are counted by their durations only, so whatever becomes of a request, it has one.
+/// With these names, requests are counted by their durations only, so every request has one,
+/// however it ends.
 #[tokio::test]
 async fn opentelemetry_counts_streams_and_tunnels() {
     let registry = Registry::new();

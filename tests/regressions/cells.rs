@@ -1,10 +1,10 @@
-//! Cells and slots: whose they are, of which shape, and who gets them next.
+//! Cells and slots: their owners, their shapes, and their reuse.
 
 use std::time::Duration;
 
 use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot};
 
-/// A gauge series that was removed gave back slot 0, which it never had, and counters then shared it.
+/// Removing a gauge series freed slot 0, which it never owned. Counters then shared that slot.
 #[test]
 fn a_removed_gauge_gives_no_slot_back() {
     let registry = Registry::new();
@@ -30,7 +30,7 @@ fn a_removed_gauge_gives_no_slot_back() {
     assert_eq!((a.total(), b.total()), (5, 7));
 }
 
-/// Bounds given to a histogram that was live already were used with cells of another shape.
+/// Bounds set on a histogram that was already registered were used with cells of another shape.
 #[test]
 fn bounds_given_too_late_change_nothing() {
     static MANY: [f64; 40] = {
@@ -66,7 +66,8 @@ fn bounds_given_too_late_change_nothing() {
     assert!(neighbours.iter().all(|n| n.total() == 0));
 }
 
-/// With more bounds than the family's its combinations seemed too many for a row, and were updated before they had one.
+/// With more bounds than the registered family, the histogram took the label set for too large for
+/// a row. Its series were then updated before their row existed.
 #[test]
 fn bounds_given_too_late_break_no_row() {
     #[derive(Labels)]
@@ -98,9 +99,9 @@ fn bounds_given_too_late_break_no_row() {
     assert_eq!(seen, [[2, 0], [1, 0]]);
 }
 
-/// Counts of an unlabelled family that came in through `with` or `bind` were nowhere to be seen.
+/// Updates of an unlabelled family through `with` or `bind` were not exported.
 #[test]
-fn no_labels_are_a_label_set_too() {
+fn the_empty_label_set_is_a_label_set() {
     let registry = Registry::new();
     let c = registry.counter("c_total", "").unwrap();
     c.with(()).inc();
@@ -118,9 +119,10 @@ fn no_labels_are_a_label_set_too() {
     assert!(!empty.remove([]));
 }
 
-/// Series that expire in every scrape, beside a thread that sleeps: what they leave is used again.
+/// Memory of expired series is reused even though series expire in every scrape and one thread
+/// sleeps.
 #[test]
-fn what_expires_is_used_again() {
+fn memory_of_expired_series_is_reused() {
     let registry = Registry::new();
     let (wake, asleep) = std::sync::mpsc::channel::<()>();
     let sleeper = {
@@ -155,7 +157,8 @@ struct Outcome {
     outcome: bool,
 }
 
-/// Closed label sets of as many combinations, but others, shared their series by place: what one counted was another's.
+/// Two different closed label sets with equally many combinations shared their series by index, so
+/// one counted updates of the other.
 #[test]
 fn closed_sets_that_differ_share_nothing() {
     #[derive(Labels)]
@@ -184,7 +187,7 @@ fn closed_sets_that_differ_share_nothing() {
     }
     assert_eq!(c.get(Outcome { outcome: false }), Some(1));
     assert!(other.unwrap_err().to_string().contains("c_total"));
-    // A static's name may be of any characters: then it forgot what its combinations are.
+    // A static's name may contain any characters; such a static lost its closed label set.
     static DOTTED: Counter<Outcome> = Counter::new_utf8("regression.closed");
     DOTTED.with(Outcome { outcome: true }).inc();
     let builder = Counter::<Outcome>::builder("regression.closed", "").utf8();
@@ -195,7 +198,8 @@ fn closed_sets_that_differ_share_nothing() {
         .labels(["outcome"])
         .get_or_register(tallies::registry());
     assert!(open.is_err());
-    // Nor with one that takes any text: its series would stand beside the closed ones, with the same labels.
+    // Nor may the name be shared with a family of arbitrary label values: it would expose further
+    // series with the same labels as the closed ones.
     let derived = Registry::new();
     let _c = <Counter<Outcome> as tallies::__private::Declare>::declare(
         "c_total",
@@ -210,9 +214,10 @@ fn closed_sets_that_differ_share_nothing() {
     assert!(open.is_err());
 }
 
-/// The rows of closed label sets were fresh ones each time, so slabs grew with every registry that came and went.
+/// Rows of closed label sets were not reused, so slabs grew with every registry that was created
+/// and dropped.
 #[test]
-fn rows_are_used_again() {
+fn rows_are_reused() {
     let of_all = Registry::new();
     of_all.self_metrics(true);
     for _ in 0..3000 {
@@ -231,6 +236,6 @@ fn rows_are_used_again() {
         }
     }
     let bytes = of_all.snapshot().get("tallies_shard_bytes", &[]).unwrap();
-    // 34 cells a round are 816 kB.
+    // 34 cells a round would take 816 kB.
     assert!(bytes < 500_000.0, "{bytes}");
 }

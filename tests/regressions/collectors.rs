@@ -1,4 +1,4 @@
-//! Collectors, which are the program's code: nothing that they do may cost others their families.
+//! Collectors are the user's code: whatever they do, families of others are still exported.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use tallies::{Collected, Registry};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// An error that panics when it is shown, or when it is dropped.
+/// An error that panics when it is formatted, or when it is dropped.
 #[derive(Debug)]
 struct Bad {
     shown: bool,
@@ -30,7 +30,7 @@ impl Drop for Bad {
     }
 }
 
-/// The payload of a panic that panics when it is dropped, with another such payload.
+/// A panic payload that panics when it is dropped, with another such payload.
 struct Bomb(u32);
 
 impl Drop for Bomb {
@@ -41,7 +41,8 @@ impl Drop for Bomb {
     }
 }
 
-/// The first one took the scrape, and every later scrape of its thread had no collectors.
+/// The first such collector made the scrape fail, and every later scrape on that thread skipped all
+/// collectors.
 #[test]
 fn a_collector_that_fails_badly_costs_its_own_families_only() {
     let registry = Registry::new();
@@ -83,7 +84,7 @@ fn a_collector_that_fails_badly_costs_its_own_families_only() {
     }
 }
 
-/// The last reference to a collector that removes itself is dropped by the scrape.
+/// A collector removes itself, and the scrape then drops the last reference to it.
 #[test]
 fn a_collector_that_cannot_be_dropped_is_contained() {
     struct Held(Bad);
@@ -106,7 +107,8 @@ fn a_collector_that_cannot_be_dropped_is_contained() {
     }
 }
 
-/// It waited for the pass that it was a part of: with a runtime until somebody's time was up, without one for ever.
+/// The request waited for the pass that it was part of: until a timeout with a runtime, and forever
+/// without one.
 #[test]
 fn a_collector_that_scrapes_its_own_server_gets_an_error() {
     use std::sync::{Arc, OnceLock};
@@ -139,7 +141,8 @@ fn a_collector_that_scrapes_its_own_server_gets_an_error() {
         .listen("127.0.0.1:0")
         .unwrap();
     address.set(serving.address()).unwrap();
-    // By any other thread: the collector's request has its second, and this one what it needs.
+    // Any other thread's scrape succeeds. The collector's own request times out after one second,
+    // and this one waits for that.
     let mut stream = std::net::TcpStream::connect(serving.address()).unwrap();
     stream
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -150,7 +153,8 @@ fn a_collector_that_scrapes_its_own_server_gets_an_error() {
     serving.stop();
 }
 
-/// The same in one thread: a service that is called without a runtime makes the page right there.
+/// The same on one thread: a service that is called without a runtime renders the page on the
+/// calling thread.
 #[test]
 fn a_collector_that_calls_its_own_service_gets_an_error() {
     use std::task::{Context, Poll, Waker};

@@ -1,10 +1,10 @@
-//! What begins and ends: series, guards, collectors.
+//! Beginning and end of series, guards and collectors.
 
 use std::time::Duration;
 
 use tallies::{AnyLabels, Collected, Counter, Gauge, Info, Labels, Registry, UpDownCounter};
 
-/// A guard that outlived its series counted down where nothing had counted up.
+/// A guard that outlived its series decremented a series that it had not incremented.
 #[test]
 fn in_flight_is_not_below_zero_when_its_series_ends() {
     let registry = Registry::new();
@@ -52,9 +52,9 @@ fn in_flight_is_not_below_zero_when_its_series_ends() {
     drop(guard);
 }
 
-/// Two threads that said two things at once left nothing said.
+/// Two threads that called `set` concurrently left no series at all.
 #[test]
-fn one_info_stands_whatever_races() {
+fn concurrent_info_updates_leave_one_series() {
     let registry = Registry::new();
     let leader = Info::<()>::builder("leader_info", "")
         .labels(["host"])
@@ -90,7 +90,8 @@ fn one_info_stands_whatever_races() {
     );
 }
 
-/// With a limit of one what was said first stood for ever, and there was an overflow series.
+/// With a limit of one, the first label set stayed forever, and later ones went to an overflow
+/// series.
 #[test]
 fn an_info_changes_whatever_its_limit() {
     let registry = Registry::new();
@@ -116,7 +117,7 @@ fn an_info_changes_whatever_its_limit() {
     assert_eq!(now.family("any_info").unwrap().len(), 1);
 }
 
-/// A series that was used again inherited how long the one before had been idle.
+/// A series that reused the memory of an expired one inherited its idle time.
 #[test]
 fn a_series_that_is_used_again_is_not_idle() {
     let registry = Registry::new();
@@ -134,9 +135,9 @@ fn a_series_that_is_used_again_is_not_idle() {
     assert_eq!(registry.snapshot().get("g", &[("x", "b")]), Some(1.0));
 }
 
-/// What `retain` asks may look at the family it is asked about.
+/// The closure given to `retain` may use the family that it filters.
 #[test]
-fn retain_asks_under_no_lock() {
+fn retain_calls_its_closure_without_a_lock() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -148,9 +149,9 @@ fn retain_asks_under_no_lock() {
     assert_eq!((c.get(["a"]), c.get(["b"])), (None, Some(2)));
 }
 
-/// A collector that undeclares something when it is dropped.
+/// A collector may change its registry when it is dropped.
 #[test]
-fn a_collector_may_come_back_when_it_is_dropped() {
+fn a_collector_may_change_its_registry_when_it_is_dropped() {
     struct Last(Registry);
     impl Drop for Last {
         fn drop(&mut self) {

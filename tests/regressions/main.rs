@@ -1,4 +1,5 @@
-//! What went wrong once, here or in the predecessors, and must not again. Each says what it was.
+//! Bugs that occurred once, here or in a predecessor, and must not come back. Each test's comment
+//! says what went wrong.
 
 mod cells;
 mod collectors;

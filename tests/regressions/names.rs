@@ -1,10 +1,11 @@
-//! Names that clash, and series that stood on the page twice.
+//! Conflicting names, and series that were exposed twice.
 
 use tallies::{AnyLabels, Collected, Counter, Gauge, LabelValue, Registry, Snapshot, StateSet};
 
 use crate::support::page;
 
-/// A label value could make a second overflow series, and the page then had a series twice.
+/// A label value could equal that of the overflow series, and the page then contained one series
+/// twice.
 #[test]
 fn nothing_is_printed_twice() {
     let registry = Registry::new();
@@ -46,9 +47,10 @@ fn nothing_is_printed_twice() {
     );
 }
 
-/// A function's samples stood on the page a second time, or were missing: only whole names were compared.
+/// Samples of function metrics were exposed twice or were missing, because only whole names were
+/// compared.
 #[test]
-fn what_a_function_exposes_is_no_others() {
+fn a_function_may_not_expose_samples_of_another_family() {
     let registry = Registry::new();
     let one = || 4.0;
     let errs = |result: Result<(), tallies::Error>, says: &str| {
@@ -62,7 +64,7 @@ fn what_a_function_exposes_is_no_others() {
     errs(registry.counter_fn("h_sum_total", "", one), says);
     errs(registry.gauge_fn("a", "", one), "as `a_total`");
     errs(registry.gauge_fn("a_total", "", one), "is there already");
-    // The other way round, and of two functions.
+    // In the opposite order, and between two functions.
     registry.gauge_fn("i_count", "", one).unwrap();
     let says =
         "would expose the same samples as `i_count`, registered at tests/regressions/names.rs:";
@@ -75,7 +77,7 @@ fn what_a_function_exposes_is_no_others() {
     let dotted = Counter::<()>::builder("i.count", "").utf8();
     errs(dotted.register(&registry).map(drop), says);
     errs(registry.gauge_fn("i_count", "", one), "is there already");
-    // What is gone is in nobody's way.
+    // A removed family is no longer in conflict.
     registry.remove("i_count").unwrap();
     registry.histogram("i", "").unwrap();
     registry.gauge_fn("j_count", "", one).unwrap();
@@ -84,9 +86,10 @@ fn what_a_function_exposes_is_no_others() {
     page(&registry);
 }
 
-/// A collector says its names too late to refuse them: then what clashes is not written.
+/// A collector's names are known only during a scrape, too late to reject them; conflicting
+/// families are left out of the page.
 #[test]
-fn what_a_collector_exposes_is_no_others() {
+fn a_collector_may_not_expose_samples_of_another_family() {
     let registry = Registry::new();
     registry.self_metrics(true);
     registry.histogram("h", "").unwrap();
@@ -107,7 +110,7 @@ fn what_a_collector_exposes_is_no_others() {
     for name in ["a", "h_bucket", "b_total", "h_sum"] {
         assert!(!has(name), "{name}");
     }
-    // Four families are missing: that is one scrape.
+    // Four families are missing, but they count as one failed scrape.
     for before in [1.0, 2.0] {
         let errors = registry
             .snapshot()
@@ -117,9 +120,9 @@ fn what_a_collector_exposes_is_no_others() {
     page(&registry);
 }
 
-/// On pages of the old character set both would be `a_b`.
+/// In formats without UTF-8 names, both names would be `a_b`.
 #[test]
-fn what_a_collector_exposes_is_no_others_escaped() {
+fn a_collector_may_not_expose_samples_that_are_equal_once_escaped() {
     let registry = Registry::new();
     let dotted = Gauge::<()>::builder("a.b", "").utf8();
     dotted.register(&registry).unwrap().set(1.0);
@@ -138,9 +141,10 @@ fn what_a_collector_exposes_is_no_others_escaped() {
     page(&registry);
 }
 
-/// The prefix is not put before the names of functions: with it a family could be one of them.
+/// A prefix does not apply to the names of functions, so a prefixed family name could equal a
+/// function's name.
 #[test]
-fn a_prefix_makes_no_family_a_functions() {
+fn a_prefix_may_not_give_a_family_the_name_of_a_function() {
     let registry = Registry::new();
     registry.gauge_fn("app_x_total", "", || 1.0).unwrap();
     registry.counter("x_total", "").unwrap();
@@ -157,7 +161,8 @@ fn a_prefix_makes_no_family_a_functions() {
     page(&registry);
 }
 
-/// Between what `clear` did to the collectors and to their names a collector's own end could add one, which lost its name.
+/// `clear` removed collectors first and all names afterwards. Dropping a collector could register a
+/// function in between, and that function lost its name.
 #[test]
 fn what_is_added_while_a_registry_is_cleared_keeps_its_name() {
     struct Adds(Registry);
@@ -179,7 +184,8 @@ fn what_is_added_while_a_registry_is_cleared_keeps_its_name() {
     assert!(registry.histogram("h", "").is_err());
 }
 
-/// The label of a state set is called like the family: with such a prefix it was no label name of the text format.
+/// A state set's label has the name of its family. With some prefixes that name was not a valid
+/// label name of the text format.
 #[test]
 fn a_prefix_makes_no_bad_label_of_a_state_set() {
     #[derive(LabelValue)]
@@ -206,9 +212,10 @@ fn a_prefix_makes_no_bad_label_of_a_state_set() {
     }
 }
 
-/// A constant label could be what the states of a set are labelled with: the page then had it twice.
+/// A constant label could have the name of a state set's label, and the page then contained it
+/// twice.
 #[test]
-fn no_constant_label_is_that_of_a_state_set() {
+fn a_constant_label_may_not_be_that_of_a_state_set() {
     #[derive(LabelValue)]
     enum State {
         Off,
@@ -222,7 +229,7 @@ fn no_constant_label_is_that_of_a_state_set() {
         let state = StateSet::<State>::builder("state", "").register(registry);
         state.map(|state| state.set(State::Off))
     };
-    // Whichever comes last.
+    // In either order.
     let registry = Registry::new();
     registry.prefix("app").unwrap();
     states(&registry).unwrap();

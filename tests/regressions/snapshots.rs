@@ -1,8 +1,8 @@
-//! Snapshots that are used again, merged, or subtracted.
+//! Snapshots that are reused, merged, or subtracted.
 
 use tallies::{Counter, Histogram, Registry, Snapshot};
 
-/// A snapshot that was used again kept the bounds of a histogram that had been replaced.
+/// A reused snapshot kept the bounds of a histogram that had been replaced.
 #[test]
 fn a_reused_snapshot_follows_new_bounds() {
     let registry = Registry::new();
@@ -20,7 +20,8 @@ fn a_reused_snapshot_follows_new_bounds() {
     }
 }
 
-/// One series under labels in another order was two, and the page then had a series twice.
+/// The same labels in another order made a second series, and the page then contained one series
+/// twice.
 #[test]
 fn labels_in_another_order_are_the_same_labels() {
     let registry = |labels: [&'static str; 2], values: [&'static str; 2]| {
@@ -37,7 +38,7 @@ fn labels_in_another_order_are_the_same_labels() {
         registry(["b", "a"], ["1", "2"]),
         registry(["a", "b"], ["2", "1"]),
     );
-    // A constant label stands in front of the others.
+    // Constant labels come before the others.
     let three = Registry::new();
     three.constant("b", "1").unwrap();
     Counter::<()>::builder("c_total", "")
@@ -55,7 +56,8 @@ fn labels_in_another_order_are_the_same_labels() {
     assert_eq!(left.get("c_total", &[("a", "2"), ("b", "1")]), Some(2.0));
 }
 
-/// A label outside the old character set was written in quotes to readers who know none, where it came with a merge.
+/// After a merge, a label name outside the old character set was written in quotes to readers
+/// without UTF-8 support.
 #[test]
 fn utf8_labels_stay_utf8_when_merged() {
     let (one, two) = (Registry::new(), Registry::new());
@@ -75,9 +77,9 @@ fn utf8_labels_stay_utf8_when_merged() {
     );
 }
 
-/// An interval showed as a gain of the overflow series what an ended series had counted before.
+/// An interval reported earlier counts of a retired series as an increase of the overflow series.
 #[test]
-fn an_interval_does_not_count_what_has_moved() {
+fn an_interval_does_not_count_folded_updates_again() {
     let registry = Registry::new();
     let c = Counter::<()>::builder("c_total", "")
         .labels(["x"])
@@ -91,9 +93,10 @@ fn an_interval_does_not_count_what_has_moved() {
     assert_eq!(since.get("c_total", &[("x", "__overflow__")]), Some(2.0));
 }
 
-/// So it was where snapshots with other constant labels had been merged: each part has an overflow series of its own.
+/// The same happened for merged snapshots with different constant labels, where each part has an
+/// overflow series of its own.
 #[test]
-fn an_interval_of_merged_parts_does_not_count_what_has_moved() {
+fn an_interval_of_merged_parts_does_not_count_folded_updates_again() {
     let parts = [None, Some("one"), Some("two")].map(|host| {
         let registry = Registry::new();
         let c = Counter::<()>::builder("c_total", "").labels(["x"]);

@@ -4,7 +4,7 @@ use tallies::{Counter, Histogram, Registry, Summary};
 
 use crate::support::page;
 
-/// Counts wrap, as those of counters do: an interval over that was a panic where arithmetic is checked.
+/// Counts wrap, like those of counters. An interval over a wrap panicked where overflow is checked.
 #[test]
 fn an_interval_of_counts_that_wrapped() {
     let registry = Registry::new();
@@ -18,7 +18,7 @@ fn an_interval_of_counts_that_wrapped() {
     assert_eq!(interval.get("h_count", &[]), Some(count));
 }
 
-/// A sum that has met both infinities, in whatever way, is not NaN.
+/// A sum is never NaN, even after both infinities were added in any way.
 #[test]
 fn no_sum_is_ever_nan() {
     let registry = Registry::new();
@@ -28,7 +28,7 @@ fn no_sum_is_ever_nan() {
     h.observe(f64::NEG_INFINITY);
     page(&registry);
     let before = registry.snapshot();
-    // Without observations there is a sum, whatever it was before.
+    // The sum of no observations is zero, whatever the sum was before.
     assert_eq!(before.since(&before).get("h_sum", &[]), Some(0.0));
     h.observe(1.0);
     assert!(
@@ -66,7 +66,7 @@ fn no_sum_is_ever_nan() {
         let get = |name| now.get(name, &[("x", "__overflow__")]).unwrap();
         (get("l_sum"), get("s_sum"), get("c_total"))
     };
-    // What is infinite stays so, but without observations there is no sum.
+    // An infinite sum stays infinite, but the sum of no observations is zero.
     assert_eq!(sums(), (0.0, 0.0, f64::INFINITY));
     l.with(["a"]).observe(1.0);
     s.with(["a"]).observe(1.0);
@@ -74,7 +74,8 @@ fn no_sum_is_ever_nan() {
     page(&registry);
 }
 
-/// An infinity that `observe` refuses was no error of its twin, and summaries had none.
+/// `try_observe` returned no error for an infinity that `observe` drops, and summaries returned
+/// none at all.
 #[test]
 fn an_infinity_of_the_other_sign_is_an_error() {
     let registry = Registry::new();
@@ -104,9 +105,10 @@ fn an_infinity_of_the_other_sign_is_an_error() {
     );
 }
 
-/// A weight that was dropped was one refused update here, and as many as it stands for elsewhere.
+/// `observe_many` with an invalid value counted as one refused update here, and as many as its
+/// weight elsewhere.
 #[test]
-fn what_is_refused_many_times_is_counted_so() {
+fn a_refused_update_counts_with_its_weight() {
     let refused = || {
         let now = tallies::snapshot();
         now.get("tallies_refused_updates_total", &[]).unwrap()
@@ -114,12 +116,13 @@ fn what_is_refused_many_times_is_counted_so() {
     let before = refused();
     let h = Registry::new().histogram("h", "").unwrap();
     h.observe_many(f64::NAN, 1_000_000);
-    // Other tests have theirs refused meanwhile.
+    // Other tests' updates may be refused concurrently.
     assert!((1e6..2e6).contains(&(refused() - before)));
 }
 
-/// A summary without objectives was given the sketch that its thread had flushed last, which was another summary's: a
-/// panic where its page had no room for that, and quantiles of what it never saw.
+/// A summary without objectives received the sketch that its thread had flushed last, which
+/// belonged to another summary. It then panicked where its pages were too small for that sketch,
+/// and reported quantiles of values that it never observed.
 #[test]
 fn a_summary_without_objectives_has_no_quantiles() {
     let registry = Registry::new();
@@ -142,9 +145,10 @@ fn a_summary_without_objectives_has_no_quantiles() {
     }
 }
 
-/// Floats that are folded add up in another order: the overflow series went back by an ulp, a restart to who reads it.
+/// Folding adds floats in another order, so the overflow series decreased by an ulp. A scraper
+/// takes that for a restart.
 #[test]
-fn what_series_leave_behind_never_shrinks() {
+fn sums_of_folded_series_never_decrease() {
     let registry = Registry::new();
     let c = Counter::<(), f64>::builder("c_total", "")
         .labels(["x"])
@@ -190,7 +194,8 @@ fn what_series_leave_behind_never_shrinks() {
             h.remove([x]);
             s.remove([x]);
         }
-        // Until they are folded: any update says that nobody is in them any more.
+        // Repeats until the series are folded: any update acknowledges that this thread no longer
+        // writes to them.
         for _ in 0..4 {
             other.inc();
             let now = ["c_total", "h_sum", "s_sum"].map(overflow);
@@ -201,7 +206,7 @@ fn what_series_leave_behind_never_shrinks() {
             last = now;
         }
     }
-    // It goes back where it should.
+    // A sum still decreases where it should.
     h.with(["a"]).observe(-100.0);
     h.remove(["a"]);
     assert!((overflow("h_sum") - (all - 100.0)).abs() < 1e-9 * all);

@@ -1,4 +1,5 @@
-//! `metrics.proto` of prometheus/client_model, as prost reads it: a second opinion on what our own encoder writes.
+//! `metrics.proto` of prometheus/client_model, decoded by prost: an independent check of our
+//! encoder.
 
 use prost::Message;
 
@@ -157,13 +158,15 @@ impl Timestamp {
     }
 }
 
-/// Reads a page; every byte of it has to be as prost itself would write it, fields in the order of the page aside.
+/// Reads a page. Fails unless every byte is as prost itself would write it; the order of fields may
+/// differ.
 pub fn read(mut page: &[u8]) -> Vec<MetricFamily> {
     let mut families = Vec::new();
     while !page.is_empty() {
         let before = page.len();
         let family = MetricFamily::decode_length_delimited(&mut page).expect("a message");
-        // No byte that it did not understand, and every length as short as can be.
+        // Equal lengths: prost understood every byte, and every length is encoded as short as
+        // possible.
         assert_eq!(
             before - page.len(),
             family.encode_length_delimited_to_vec().len(),

@@ -1,4 +1,4 @@
-//! An allocator that counts, and what tests count with it.
+//! A counting allocator, and helpers of tests that count allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,32 +10,32 @@ use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, UpDownCou
 struct Counting;
 
 thread_local! {
-    /// Of this thread: the harness allocates in its own while a test runs.
+    /// Allocations of this thread. The test harness allocates on its own thread while a test runs.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
-/// Live ones, of the process.
+/// Live bytes of the whole process.
 static BYTES: AtomicI64 = AtomicI64::new(0);
 
 #[allow(unsafe_code, reason = "an allocator that counts")]
-// SAFETY: hands everything on to the system's allocator.
+// SAFETY: forwards every call to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         BYTES.fetch_add(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         BYTES.fetch_add(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc_zeroed`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         BYTES.fetch_sub(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::dealloc`.
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -43,34 +43,34 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// These tests count what the whole process does: one at a time.
+/// Serializes tests that count for the whole process.
 pub static ALONE: Mutex<()> = Mutex::new(());
 
-/// Allocations of this thread in `f`.
+/// The number of this thread's allocations in `f`.
 pub fn allocations(f: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.get();
     f();
     ALLOCATIONS.get() - before
 }
 
-/// Bytes that are allocated now.
+/// The number of bytes that are allocated now.
 pub fn live() -> i64 {
     BYTES.load(Relaxed)
 }
 
-/// What `f` leaves allocated, in bytes.
+/// The number of bytes that `f` leaves allocated.
 pub fn bytes(f: impl FnOnce()) -> i64 {
     let before = live();
     f();
     live() - before
 }
 
-/// What growing left behind is freed an epoch later, and so is what earlier tests left.
-pub fn settle() {
+/// Frees what earlier growth and earlier tests deferred. Such memory is freed an epoch later.
+pub fn free_deferred() {
     (0..300).for_each(|_| _ = Registry::new().snapshot());
 }
 
-/// Values in no order.
+/// Returns distinct values in no particular order.
 pub fn shuffled(i: u32) -> f64 {
     f64::from(i.wrapping_mul(2_654_435_769))
 }
@@ -103,7 +103,7 @@ pub static OPEN: Counter<Request> = Counter::new("allocations_open_total");
 pub static OPEN_HISTOGRAM: Histogram<Request> = Histogram::new("allocations_open_histogram");
 pub static CLOSED: Counter<Closed> = Counter::new("allocations_closed_total");
 
-/// One update of every kind, of series with labels and without.
+/// Updates every kind once, series with labels and without.
 pub fn update_everything() {
     COUNTER.inc();
     FLOAT.add(0.5);

@@ -1,9 +1,9 @@
-//! The examples, as programs of their own.
+//! Builds the examples as programs.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Builds these, as the tests are built, and says in which folder they are.
+/// Builds these examples in the profile of the tests and returns the directory of the programs.
 pub fn build(examples: &[&str]) -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--all-features"]);

@@ -1,9 +1,9 @@
-//! A strict reader of the text format 0.0.4, for tests and fuzzing: whatever the format does not allow is an error that
-//! names the line.
+//! A strict reader of the text format 0.0.4 for tests and fuzzing. It rejects everything that the
+//! format does not allow; errors name the line.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One family as read.
+/// One family of a page.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Family {
     pub name: String,
@@ -12,7 +12,7 @@ pub struct Family {
     pub samples: Vec<Sample>,
 }
 
-/// One line.
+/// One sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     pub name: String,
@@ -101,7 +101,7 @@ pub fn read(page: &str) -> Result<Vec<Family>, String> {
     Ok(families)
 }
 
-/// Buckets ascend, end in +Inf, and that is the count; the sum is there.
+/// Checks that buckets ascend, that they end in +Inf with the count, and that there is a sum.
 fn histogram(family: &Family) -> Result<(), String> {
     type Series = (Vec<(f64, f64)>, Option<f64>, Option<f64>);
     let mut all: BTreeMap<Vec<(String, String)>, Series> = BTreeMap::new();
@@ -193,7 +193,7 @@ fn number(text: &str) -> Option<f64> {
         "+Inf" => Some(f64::INFINITY),
         "-Inf" => Some(f64::NEG_INFINITY),
         "NaN" => Some(f64::NAN),
-        // Rust reads more than the format allows: `inf`, `nan`, a leading `+`.
+        // Rust parses more than the format allows: `inf`, `nan`, a leading `+`.
         _ if text
             .bytes()
             .all(|b| b.is_ascii_digit() || b"-+.e".contains(&b))
@@ -233,8 +233,9 @@ pub type Comparable = BTreeMap<
     ),
 >;
 
-/// What a page says, whoever wrote it: bounds and quantiles as numbers, empty lines and orders aside, and without the
-/// values of quantiles, which two sketches need not agree on.
+/// Normalizes a page so that pages of different writers compare equal: bounds and quantiles are
+/// numbers, empty lines and the order are ignored. Leaves out the values of quantiles, since two
+/// sketches need not agree on them.
 pub fn comparable(page: &str) -> Comparable {
     let lines: String = page
         .lines()

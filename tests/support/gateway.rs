@@ -1,4 +1,4 @@
-//! A gateway that keeps what it was asked, and answers what a test wants: also wrongly, or never.
+//! A fake gateway that records requests and replies as a test wants: also wrongly, or never.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,35 +6,35 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What one answer is.
+/// One reply.
 #[derive(Clone)]
 pub enum Answer {
     /// A status line, headers beside the length, and a body.
     Status(&'static str, String),
-    /// These bytes, then the end of the connection.
+    /// Writes these bytes and closes the connection.
     Bytes(&'static str),
-    /// Nothing, while the connection stays open.
+    /// Writes nothing and keeps the connection open.
     Hang,
 }
 
-/// 200 without a word.
+/// Replies 200 with an empty body.
 pub fn fine() -> Answer {
     Answer::Status("200 OK\r\n", String::new())
 }
 
-/// A request.
+/// A received request.
 #[derive(Debug)]
-pub struct Asked {
+pub struct Request {
     /// The number of its connection, from 0.
     pub connection: usize,
     pub method: String,
     pub target: String,
-    /// Names in small letters.
+    /// Header names are in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Asked {
+impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(have, _)| have == name);
         found.map(|(_, value)| &**value)
@@ -45,31 +45,31 @@ impl Asked {
     }
 }
 
-/// It runs until the test process ends.
+/// A gateway that runs until the test process ends.
 pub struct Gateway {
     pub url: String,
-    asked: Receiver<Asked>,
+    requests: Receiver<Request>,
 }
 
 impl Gateway {
-    /// Answers the nth request by what `answer` says.
+    /// Starts a gateway that replies `answer(n)` to the nth request.
     pub fn new(answer: impl Fn(usize) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (tell, asked) = channel();
+        let (tell, requests) = channel();
         let answer = Arc::new(Mutex::new((0, answer)));
         std::thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
                 let (stream, tell, answer) = (stream.unwrap(), tell.clone(), Arc::clone(&answer));
                 std::thread::spawn(move || {
                     let mut reader = BufReader::new(stream.try_clone().unwrap());
-                    while let Some(asked) = read(connection, &mut reader) {
+                    while let Some(request) = read(connection, &mut reader) {
                         let answer = {
                             let (requests, answer) = &mut *answer.lock().unwrap();
                             *requests += 1;
                             answer(*requests - 1)
                         };
-                        let _ = tell.send(asked);
+                        let _ = tell.send(request);
                         if !give(&stream, &answer) {
                             break;
                         }
@@ -77,27 +77,27 @@ impl Gateway {
                 });
             }
         });
-        Self { url, asked }
+        Self { url, requests }
     }
 
     pub fn of(answer: Answer) -> Self {
         Self::new(move |_| answer.clone())
     }
 
-    /// The next request; waits for it.
-    pub fn asked(&self) -> Asked {
-        self.asked
+    /// Returns the next request; waits for it.
+    pub fn next_request(&self) -> Request {
+        self.requests
             .recv_timeout(Duration::from_secs(60))
             .expect("a request within a minute")
     }
 
-    /// Whether all requests were taken by `asked`.
+    /// Returns whether `next_request` has returned all requests.
     pub fn is_quiet(&self) -> bool {
-        self.asked.try_recv().is_err()
+        self.requests.try_recv().is_err()
     }
 }
 
-fn read(connection: usize, reader: &mut BufReader<TcpStream>) -> Option<Asked> {
+fn read(connection: usize, reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -117,7 +117,7 @@ fn read(connection: usize, reader: &mut BufReader<TcpStream>) -> Option<Asked> {
     let length = headers.iter().find(|(name, _)| name == "content-length");
     let mut body = vec![0; length.map_or(0, |(_, n)| n.parse().unwrap())];
     reader.read_exact(&mut body).ok()?;
-    Some(Asked {
+    Some(Request {
         connection,
         method,
         target,
@@ -126,7 +126,7 @@ fn read(connection: usize, reader: &mut BufReader<TcpStream>) -> Option<Asked> {
     })
 }
 
-/// Whether the connection goes on.
+/// Writes a reply and returns whether the connection stays open.
 fn give(mut stream: &TcpStream, answer: &Answer) -> bool {
     match answer {
         Answer::Status(head, body) => {
@@ -142,7 +142,7 @@ fn give(mut stream: &TcpStream, answer: &Answer) -> bool {
             false
         }
         Answer::Hang => {
-            // Until the client has had enough.
+            // Waits until the client gives up.
             let _ = stream.read(&mut [0; 1]);
             false
         }

@@ -1,4 +1,4 @@
-//! A client that says exactly what it is told to say.
+//! A client that sends exactly the given bytes.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tallies::Serving;
 
-/// An answer as it came: the head as text, the body as bytes.
+/// A response: the head as text, the body as bytes.
 #[derive(Debug)]
 pub struct Answer {
     pub head: String,
@@ -46,26 +46,27 @@ impl Answer {
 
 pub fn connect(serving: &Serving) -> TcpStream {
     let stream = TcpStream::connect(serving.address()).unwrap();
-    // Bounds the test, should the service never answer.
+    // Bounds the test, should the service never reply.
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
     stream
 }
 
-/// Says `request` on any stream, and reads until the other side ends it.
-pub fn say(mut stream: impl Read + Write, request: &[u8]) -> std::io::Result<Answer> {
+/// Sends `request` on any stream and reads until the server closes it.
+pub fn exchange(mut stream: impl Read + Write, request: &[u8]) -> std::io::Result<Answer> {
     stream.write_all(request)?;
     stream.flush()?;
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
-        // Whoever closes with something unread resets: what came is what counts.
+        // A server that closes with unread input resets the connection; bytes that arrived before
+        // still count.
         Err(e) if answer.is_empty() => Err(e),
         _ => Ok(Answer::read(&answer)),
     }
 }
 
-/// A request for `path` with these further header lines.
+/// Builds a request for `path` with further header lines.
 pub fn request(method: &str, path: &str, headers: &[&str]) -> Vec<u8> {
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
     for header in headers {
@@ -77,10 +78,10 @@ pub fn request(method: &str, path: &str, headers: &[&str]) -> Vec<u8> {
 }
 
 pub fn get(serving: &Serving, path: &str, headers: &[&str]) -> Answer {
-    say(connect(serving), &request("GET", path, headers)).unwrap()
+    exchange(connect(serving), &request("GET", path, headers)).unwrap()
 }
 
-/// Waits, for a bounded time, until something holds.
+/// Waits, for a bounded time, until `holds` returns true.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..3000 {
         if holds() {

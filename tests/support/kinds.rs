@@ -1,4 +1,4 @@
-//! Registries with one of each thing that a format may write, forbid, or have to escape.
+//! Snapshots of one of everything that a format may write, forbid, or have to escape.
 
 use tallies::{
     AnyLabels, Collected, Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Snapshot,
@@ -18,7 +18,7 @@ pub struct Request<'a> {
     pub status: u16,
 }
 
-/// One family of each kind, and of each thing that a format may forbid.
+/// One family of each kind, and of everything that some format forbids.
 pub fn every_kind() -> Snapshot {
     let registry = Registry::new();
     registry.constant("zone", "a\"b\\c\nd").unwrap();
@@ -28,7 +28,7 @@ pub fn every_kind() -> Snapshot {
         .unwrap();
     busy.add(0.1);
     busy.add(0.2);
-    // Of another unit than it says, and without a suffix.
+    // Its name has neither the unit nor `_total` as a suffix.
     let events = Counter::<()>::builder("events", "Things that happened.")
         .unit("seconds")
         .labels(["kind"])
@@ -88,7 +88,7 @@ pub fn every_kind() -> Snapshot {
     registry.snapshot()
 }
 
-/// A family whose names need quotes, and one whose do not.
+/// A family whose names need quotes, and one whose names do not.
 pub fn utf8_names() -> Snapshot {
     let registry = Registry::new();
     let requests = Counter::<Request>::builder("http.requests_total", "Requests.")

@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Helpers that several tests need.
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
@@ -9,7 +9,7 @@ pub mod http;
 
 use tallies::Registry;
 
-/// The page of a registry, read back strictly.
+/// Renders the page of a registry and reads it back strictly.
 pub fn page(registry: &Registry) -> (String, Vec<exposition::Family>) {
     let page = tallies::encode::text(&registry.snapshot());
     let read = exposition::read(&page).unwrap_or_else(|e| panic!("{e}\n{page}"));

@@ -1,4 +1,5 @@
-//! A layer of the `metrics` facade, as one writes it: what ours measures, less the body's end.
+//! A hand-written layer over the `metrics` facade. It measures what our layer does, except for the
+//! end of the body.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,14 +1,17 @@
-//! Prints what a layer adds to a request: processor time, and allocations.
+//! Prints what a layer adds to a request: processor time and allocations.
 //!
-//! `cargo run --release`. Each row is one way to answer `GET /users/7` with five bytes, body read to its end, without
-//! sockets: on one thread, and on two at once that share the service, as a server's workers do. All ways take turns, and the
-//! middle one of the rounds counts. What a layer *adds* is told from the same router or service without it.
+//! Run it with `cargo run --release`. Each row is one way to reply to `GET /users/7` with five
+//! bytes. The body is read to its end, and there are no sockets. Each way runs on one thread, and
+//! on two concurrent threads that share the service as a server's workers do. All ways take turns,
+//! and the median of the rounds counts. The cost that a layer *adds* is the difference to the same
+//! router or service without it.
 //!
-//! axum boxes whatever is a layer's: its service and future, and a response body of its own. So beside the others stand two
-//! layers that measure nothing: one that hands everything on, and one that also puts a body of its own around the
-//! response's.
+//! axum boxes each layer's service and future, and gives the response a body of its own. For
+//! comparison there are two layers that measure nothing: one forwards every call, and one also
+//! wraps the response's body.
 //!
-//! `cargo run --release -- <row> <requests>` answers so many requests in one way, for `perf stat` and callgrind.
+//! `cargo run --release -- <row> <requests>` runs that many requests in one way, for `perf stat`
+//! and callgrind.
 
 mod facade;
 mod nothing;
@@ -42,16 +45,16 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: hands everything on to the system's allocator.
+// SAFETY: forwards every call to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's word.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::dealloc`.
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -61,10 +64,10 @@ static ALLOCATOR: Counting = Counting;
 
 type Bytes = axum::body::Bytes;
 
-/// Answers `n` requests.
+/// Serves the given number of requests.
 type Way = Box<dyn FnMut(u64)>;
 
-/// Answers requests by a service that has its answers at once.
+/// Sends requests to a service whose responses are ready at once.
 fn way<S, Q: 'static, B>(mut service: S, body: fn() -> Q) -> Way
 where
     S: Service<Request<Q>, Response = Response<B>, Error = Infallible> + 'static,
@@ -95,7 +98,7 @@ fn plain(_: Request<Full<Bytes>>) -> Ready<Result<Response<Full<Bytes>>, Infalli
     std::future::ready(Ok(Response::new(Full::new(Bytes::from_static(b"hello")))))
 }
 
-/// The layers that count, each made once: what its clones share is shared by the threads.
+/// The measuring layers. Each is created once, so threads share what its clones share.
 struct Layers {
     tower: ServerLayer,
     axum: ServerLayer,
@@ -108,7 +111,7 @@ impl Layers {
             let metrics = ServerMetrics::new().prefix(prefix).templates(["/users/{id}"]);
             metrics.register(tallies::registry()).expect("good names")
         };
-        // Both of the peers count through one recorder: the exporter's.
+        // Both facade layers use one recorder, the exporter's.
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new()
             .set_buckets(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
             .expect("good buckets");
@@ -120,9 +123,10 @@ impl Layers {
         }
     }
 
-    /// Name, the place of the row that it is measured against, and the way.
+    /// Returns each way with its name and the index of the row that it is compared with.
     fn ways(&self) -> Vec<(&'static str, usize, Way)> {
-        // As `axum::serve` has it: else handlers and layers are put together anew for every request.
+        // Builds the router's services once, as `axum::serve` does. Otherwise every request would
+        // assemble handlers and layers.
         let axum = |router: Router| way(router.with_state::<()>(()), Body::empty);
         vec![
             ("tower", 0, way(service_fn(plain), Full::default)),
@@ -138,16 +142,16 @@ impl Layers {
     }
 }
 
-/// This thread's processor time, in nanoseconds.
+/// Processor time of this thread in nanoseconds.
 fn processor_time() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is ours to write.
+    // SAFETY: `time` is a valid pointer for the duration of the call.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The processor time of a request in each way, as it is in the middle of the rounds, and its allocations, on one of the
-/// threads that take part.
+/// Runs on each participating thread. Returns, for each way, the median processor time of a request
+/// over the rounds, and its allocations.
 fn measure(ways: &mut [(&'static str, usize, Way)], together: &Barrier) -> Vec<(f64, f64)> {
     let mut spent = vec![Vec::new(); ways.len()];
     let mut allocations = vec![0.0; ways.len()];
@@ -157,7 +161,7 @@ fn measure(ways: &mut [(&'static str, usize, Way)], together: &Barrier) -> Vec<(
             let (time, made) = (processor_time(), ALLOCATIONS.get());
             way(REQUESTS);
             let time = (processor_time() - time) as f64 / REQUESTS as f64;
-            // The first round is to warm up.
+            // The first round is a warm-up.
             if round > 0 {
                 spent[i].push(time);
                 allocations[i] = (ALLOCATIONS.get() - made) as f64 / REQUESTS as f64;

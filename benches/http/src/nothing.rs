@@ -1,4 +1,4 @@
-//! Layers that measure nothing: what a framework makes of any layer.
+//! Layers that measure nothing: the cost of any layer in a framework.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tower::ServiceExt;
 use tower::util::MapResponse;
 
-/// Hands everything on.
+/// Forwards every call.
 #[derive(Clone)]
 pub struct Service<S>(pub S);
 
@@ -28,7 +28,7 @@ impl<S: tower::Service<R>, R> tower::Service<R> for Service<S> {
 }
 
 pin_project! {
-    /// A body that hands everything on.
+    /// A body that forwards every call.
     pub struct Wrapped<B> {
         #[pin]
         inner: B,
@@ -54,7 +54,7 @@ impl<B: Body> Body for Wrapped<B> {
 
 type Wrap<B> = fn(Response<B>) -> Response<Wrapped<B>>;
 
-/// Hands everything on, and puts a body of its own around the response's.
+/// Forwards every call and wraps the response's body.
 pub fn with_body<S, Q, B>(service: S) -> MapResponse<S, Wrap<B>>
 where
     S: tower::Service<Request<Q>, Response = Response<B>>,

@@ -1,6 +1,7 @@
-//! fast-telemetry 0.10: a padded atomic per shard, shards chosen by the thread's number; integers only.
+//! fast-telemetry 0.10: a padded atomic per shard, shards selected by the thread's number; integers
+//! only.
 //!
-//! As many shards as processors, as its examples advise.
+//! There are as many shards as processors, as its examples recommend.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use crate::Row;
 use crate::timing::{Form, keep, over, repeat};
 use crate::workload::*;
 
-/// Its labelled metrics have one label, so the pair is one.
+/// Its labelled metrics have a single label, which holds both values here.
 #[derive(Clone, Copy, Debug)]
 struct Pair(Method, Status);
 
@@ -94,7 +95,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_eq!(labeled.sum_all(), done.all as isize),
             )]
         }
-        // The facade has two recorders.
+        // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {
             let gauge = keep(GaugeF64::new());
@@ -186,7 +187,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                 || assert_histograms(&text.lock().unwrap()),
             )]
         }
-        // They write text only.
+        // It writes text only.
         Row::OpenMetricsCounters | Row::OpenMetricsHistograms | Row::ProtobufCounters | Row::ProtobufHistograms => {
             vec![]
         }
@@ -216,7 +217,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             LABELS.iter().for_each(|labels| histogram.record(&pairs(labels), 300_000));
             Box::new(histogram)
         })],
-        // It has neither.
+        // It has no float counters and no summaries.
         Row::Float | Row::Summary => vec![],
     }
 }

@@ -1,12 +1,14 @@
-//! The floor: what each operation costs when it is written by hand, for this one purpose, and kept honest.
+//! The floor: the cost of each operation in code that is written by hand for this one purpose,
+//! without cheating.
 //!
-//! Honest means: any thread may read at any time, nothing is lost, nothing is torn, a thread that was never seen before
-//! works, and labels are compared in full (but for summaries: see there). It leaves out what a library needs besides:
-//! growth, removal, reuse of slots.
+//! Without cheating means that any thread may read at any time, no update is lost, no read is torn,
+//! a thread that was never seen before works, and labels are compared in full (except in summaries:
+//! see there). The floor leaves out what a library needs in addition: growth, removal, reuse of
+//! slots.
 //!
-//! - I1: a slab's cells are written by the thread that owns it and by no other; any thread reads.
+//! - I1: only the owner of a slab writes its cells; any thread reads them.
 //! - I2: slabs are never freed.
-//! - I3: a histogram's fifteen cells never straddle a slab's length.
+//! - I3: a histogram's fifteen cells always fit below a slab's length.
 
 mod summary;
 
@@ -24,7 +26,7 @@ pub fn forms(row: Row) -> Vec<Form> {
     match row {
         Row::Counter => {
             static COUNTER: Handle = Handle::new();
-            COUNTER.place(1);
+            COUNTER.allocate(1);
             vec![Form::new(
                 "slab add, handle in a static",
                 |_, n| repeat(n, || COUNTER.add(1)),
@@ -33,7 +35,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Handles => {
             static HANDLES: [Handle; 16] = [const { Handle::new() }; 16];
-            HANDLES.iter().for_each(|handle| handle.place(1));
+            HANDLES.iter().for_each(|handle| handle.allocate(1));
             vec![Form::new(
                 "the same",
                 |_, n| over(n, &HANDLES, |handle| handle.add(1)),
@@ -42,7 +44,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Float => {
             static COUNTER: Handle = Handle::new();
-            COUNTER.place(1);
+            COUNTER.allocate(1);
             vec![Form::new(
                 "slab add of f64 bits",
                 |_, n| repeat(n, || COUNTER.add_float(0.5)),
@@ -56,7 +58,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         )],
         Row::LabelEnums => {
             static BLOCK: Handle = Handle::new();
-            BLOCK.place(20);
+            BLOCK.allocate(20);
             vec![Form::new(
                 "block of slots",
                 |_, n| {
@@ -67,7 +69,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_eq!((0..20).map(|n| total(BLOCK.slot() + n)).sum::<u64>(), done.all),
             )]
         }
-        // The facade has two recorders.
+        // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {
             static GAUGE: AtomicU64 = AtomicU64::new(0);
@@ -79,7 +81,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::UpDown => {
             static UP_DOWN: Handle = Handle::new();
-            UP_DOWN.place(2);
+            UP_DOWN.allocate(2);
             vec![Form::new(
                 "two slab adds",
                 |_, n| {
@@ -96,7 +98,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Histogram => {
             static HISTOGRAM: Handle = Handle::new();
-            HISTOGRAM.place(HISTOGRAM_CELLS);
+            HISTOGRAM.allocate(HISTOGRAM_CELLS);
             vec![Form::new(
                 "branchless count, count-chosen sum",
                 |_, n| over(n, &VALUES, |value| observe(HISTOGRAM.slot(), *value)),
@@ -105,7 +107,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Timer => {
             static TIMER: Handle = Handle::new();
-            TIMER.place(HISTOGRAM_CELLS);
+            TIMER.allocate(HISTOGRAM_CELLS);
             vec![Form::new(
                 "Instant",
                 |_, n| {
@@ -119,7 +121,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::TimerTsc => {
             static TIMER: Handle = Handle::new();
-            TIMER.place(HISTOGRAM_CELLS);
+            TIMER.allocate(HISTOGRAM_CELLS);
             LazyLock::force(&SECONDS_PER_TICK);
             vec![Form::new(
                 "time-stamp counter",
@@ -135,7 +137,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::ScrapeCounters => {
             let text = keep(Mutex::new(String::new()));
             let scrape = keep(Scrape::new(1, |n, shard| {
-                // The shards' parts add up to the whole.
+                // The shards' parts add up to the series' count.
                 let count = count_of(n);
                 vec![if shard == 0 { count - count / 8 * 7 } else { count / 8 }]
             }));
@@ -149,7 +151,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::ScrapeHistograms => {
             let text = keep(Mutex::new(String::new()));
             let scrape = keep(Scrape::new(HISTOGRAM_CELLS, |_, shard| {
-                // Twelve observations: each shard has one or two.
+                // Twelve observations, so each shard has one or two.
                 let mut cells = vec![0; HISTOGRAM_CELLS];
                 for (bucket, value) in ONE_EACH.iter().enumerate().filter(|(n, _)| n % 8 == shard) {
                     observe_in(&mut cells, bucket, *value);
@@ -163,7 +165,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                 || assert_histograms(&text.lock().unwrap()),
             )]
         }
-        // How much more the other formats cost.
+        // This row shows how much more the other formats cost.
         Row::OpenMetricsCounters | Row::ProtobufCounters => crate::tallies_forms(Row::ScrapeCounters),
         Row::OpenMetricsHistograms | Row::ProtobufHistograms => crate::tallies_forms(Row::ScrapeHistograms),
         Row::Register => {
@@ -194,7 +196,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::Summary => summary::forms(),
         Row::Native => {
             static NATIVE: Handle = Handle::new();
-            NATIVE.place(NATIVE_CELLS);
+            NATIVE.allocate(NATIVE_CELLS);
             vec![Form::new(
                 "float bits, 64-entry table, count-chosen sum",
                 |_, n| over(n, &VALUES, |value| observe_native(NATIVE.slot(), *value)),
@@ -221,7 +223,7 @@ impl Slab {
     }
 }
 
-/// What an unregistered thread points to: every slot is beyond its length.
+/// The slab of an unregistered thread: every slot is beyond its length.
 static EMPTY: Slab = Slab::new(0);
 
 static SLABS: Mutex<Vec<&'static Slab>> = Mutex::new(Vec::new());
@@ -230,7 +232,7 @@ thread_local! {
     static SLAB: Cell<&'static Slab> = const { Cell::new(&EMPTY) };
 }
 
-/// A metric: the place of its cell in every slab.
+/// A metric: the slot of its cell in every slab.
 struct Handle {
     slot: AtomicUsize,
 }
@@ -240,7 +242,7 @@ impl Handle {
         Self { slot: AtomicUsize::new(usize::MAX) }
     }
 
-    fn place(&self, cells: usize) {
+    fn allocate(&self, cells: usize) {
         self.slot.store(new_slots(cells), Release);
     }
 
@@ -270,7 +272,7 @@ fn new_slots(cells: usize) -> usize {
     NEXT.fetch_add(cells, Relaxed)
 }
 
-/// This thread's cell of `slot`, after the one compare.
+/// Returns this thread's cell of `slot`, after a single compare.
 #[inline(always)]
 fn cell(slot: usize) -> &'static AtomicU64 {
     let mut slab = SLAB.get();
@@ -296,7 +298,8 @@ fn add(slot: usize, n: u64) {
     cell.store(cell.load(Relaxed) + n, Relaxed);
 }
 
-/// As `add`; Release: who sees the dec sees the inc before it.
+/// Like `add`, but with Release: a reader that sees the decrement also sees the increment before
+/// it.
 #[inline(always)]
 fn add_release(slot: usize, n: u64) {
     let cell = cell(slot);
@@ -316,7 +319,7 @@ fn total_float(slot: usize) -> f64 {
 
 const HISTOGRAM_CELLS: usize = 15;
 
-/// An even number of bounds, for the vector unit.
+/// The bounds, padded to an even number for vector instructions.
 static PADDED: [f64; 12] = {
     let mut padded = [f64::INFINITY; 12];
     let mut n = 0;
@@ -339,11 +342,11 @@ fn observe(slot: usize, value: f64) {
 
 /// # Safety
 ///
-/// The slot is a histogram's, and has that bucket.
+/// `slot` is a histogram's, and the histogram has that bucket.
 #[inline(always)]
 unsafe fn count(slot: usize, bucket: usize, value: f64) {
     let state = cell(slot);
-    // SAFETY: a histogram's cells follow each other in one slab (I3); side is 0 or 1.
+    // SAFETY: a histogram's cells are consecutive in one slab (I3); side is 0 or 1.
     let [sum, other, bucket] = unsafe {
         let cells: *const AtomicU64 = state;
         let side = (state.load(Relaxed) & 1) as usize;
@@ -354,11 +357,13 @@ unsafe fn count(slot: usize, bucket: usize, value: f64) {
     state.store((state.load(Relaxed) + 2) ^ 1, Release);
 }
 
-// Native histograms: the same cells with a row of 128 exponential buckets, eight to a power of two, from 2^-11 to 2^5
+// Native histograms: the same cells with a row of 128 exponential buckets, eight to a power of two,
+// from 2^-11 to 2^5
 
 const NATIVE_CELLS: usize = 3 + 128;
 
-/// The fractions of 2^(k/8), rounded down; the last one is above all fractions.
+/// The fractions of 2^(k/8), rounded down; the last one is above all fractions. For each value of
+/// the top six fraction bits, the first candidate.
 static EIGHTHS: std::sync::LazyLock<([u64; 9], [u8; 64])> = std::sync::LazyLock::new(|| {
     let fraction = |x: f64| x.to_bits() & ((1 << 52) - 1);
     let mut bounds = std::array::from_fn(|k| fraction(2_f64.powf(k as f64 / 8.0)));
@@ -376,7 +381,7 @@ fn observe_native(slot: usize, value: f64) {
     let eighth = start + (fraction > bounds[start]) as usize;
     let bucket = ((bits >> 52) as usize * 8 + eighth).wrapping_sub((1023 - 11) * 8);
     if bucket < 128 {
-        // SAFETY: just seen.
+        // SAFETY: the index was just checked.
         unsafe { count(slot, bucket, value) };
     }
 }
@@ -385,7 +390,7 @@ fn total_native(slot: usize) -> (u64, f64) {
     let slabs = SLABS.lock().unwrap();
     let read = slabs.iter().map(|slab| {
         let cells = &slab.cells[slot..][..NATIVE_CELLS];
-        // Nobody writes any more.
+        // All writers have finished.
         let count = cells[3..].iter().map(|cell| cell.load(Relaxed)).sum::<u64>();
         let side = (cells[0].load(Relaxed) & 1) as usize;
         (count, f64::from_bits(cells[1 + side].load(Relaxed)))
@@ -404,7 +409,7 @@ fn total_histogram(slot: usize) -> (u64, f64) {
     read.fold((0, 0.0), |all, one| (all.0 + one.0, all.1 + one.1))
 }
 
-/// Adds one shard's buckets and gives its sum: both of the same observations.
+/// Adds one shard's buckets to `buckets` and returns its sum. Both cover the same observations.
 #[inline(always)]
 fn read_histogram(cells: &[AtomicU64], buckets: &mut [u64; 12]) -> f64 {
     let (words, counts) = cells.split_at(3);
@@ -427,7 +432,7 @@ fn read_histogram(cells: &[AtomicU64], buckets: &mut [u64; 12]) -> f64 {
     }
 }
 
-/// As `observe`, in cells that are not shared yet.
+/// Like `observe`, in cells that are not shared yet.
 fn observe_in(cells: &mut [u64], bucket: usize, value: f64) {
     let side = (cells[0] & 1) as usize;
     cells[2 - side] = (f64::from_bits(cells[1 + side]) + value).to_bits();
@@ -446,7 +451,7 @@ static SECONDS_PER_TICK: LazyLock<f64> = LazyLock::new(|| {
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn ticks() -> u64 {
-    // SAFETY: reads a register; every x86-64 processor has it.
+    // SAFETY: reads a register that every x86-64 processor has.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
@@ -454,8 +459,9 @@ fn ticks() -> u64 {
 
 static HASHER: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
 
-/// The label sets one thread has met: open addressing, half full at most, no lock, no shared line.
-struct Table {
+/// One thread's label cache: open addressing, at most half full, without a lock or a shared cache
+/// line.
+struct LabelCache {
     hasher: ahash::RandomState,
     entries: Box<[Entry; 256]>,
 }
@@ -468,7 +474,7 @@ struct Entry {
 }
 
 thread_local! {
-    static TABLE: Cell<Option<&'static Table>> = const { Cell::new(None) };
+    static LABEL_CACHE: Cell<Option<&'static LabelCache>> = const { Cell::new(None) };
 }
 
 static LABELLED: LazyLock<Mutex<Index>> = LazyLock::new(Mutex::default);
@@ -476,7 +482,7 @@ static LABELLED_BLOCK: LazyLock<usize> = LazyLock::new(|| new_slots(100));
 
 #[inline(always)]
 fn add_labelled(labels: Request) {
-    let slot = match TABLE.get() {
+    let slot = match LABEL_CACHE.get() {
         Some(table) => {
             let hash = hash(&table.hasher, labels);
             let mut at = hash as usize % 256;
@@ -486,12 +492,12 @@ fn add_labelled(labels: Request) {
                     break entry.slot;
                 }
                 if entry.slot == usize::MAX {
-                    break first_sight(labels);
+                    break cache_label_set(labels);
                 }
                 at = (at + 1) % 256;
             }
         }
-        None => first_sight(labels),
+        None => cache_label_set(labels),
     };
     add(slot, 1);
 }
@@ -505,7 +511,7 @@ fn hash(hasher: &ahash::RandomState, labels: Request) -> u64 {
     hasher.finish()
 }
 
-/// Full compare without a call: words from the front, the last one overlapping.
+/// Compares in full, without a call: word by word, where the last word overlaps the one before.
 #[inline(always)]
 fn same(one: &str, two: &str) -> bool {
     let (one, two) = (one.as_bytes(), two.as_bytes());
@@ -528,15 +534,15 @@ fn same(one: &str, two: &str) -> bool {
     }
 }
 
-/// Gives the label set its slot, or learns it, and keeps a copy of the text in a new table of this thread.
+/// Looks up or inserts the label set, and copies its text into a new cache of this thread.
 #[cold]
-fn first_sight(labels: Request) -> usize {
+fn cache_label_set(labels: Request) -> usize {
     let slot = *LABELLED_BLOCK + LABELLED.lock().unwrap().find_or_insert(labels);
-    let mut table = match TABLE.get() {
-        Some(table) => Table { hasher: table.hasher.clone(), entries: table.entries.clone() },
+    let mut table = match LABEL_CACHE.get() {
+        Some(table) => LabelCache { hasher: table.hasher.clone(), entries: table.entries.clone() },
         None => {
             let free = Entry { hash: 0, slot: usize::MAX, labels: ("", "") };
-            Table { hasher: HASHER.clone(), entries: Box::new([free; 256]) }
+            LabelCache { hasher: HASHER.clone(), entries: Box::new([free; 256]) }
         }
     };
     let hash = hash(&table.hasher, labels);
@@ -546,7 +552,7 @@ fn first_sight(labels: Request) -> usize {
     }
     let copy = |text: &str| -> &'static str { text.to_owned().leak() };
     table.entries[at] = Entry { hash, slot, labels: (copy(labels.0), copy(labels.1)) };
-    TABLE.set(Some(keep(table)));
+    LABEL_CACHE.set(Some(keep(table)));
     slot
 }
 
@@ -556,13 +562,14 @@ fn total_labelled() -> u64 {
     (0..series).map(|n| total(*LABELLED_BLOCK + n)).sum()
 }
 
-/// All series of a family, in the order of their creation: label texts end to end, and a table of hash and number.
+/// All series of a family in the order of their creation: their label texts end to end, and a hash
+/// table of indices.
 #[derive(Default)]
 struct Index {
     text: Vec<u8>,
-    /// Where the text of each series ends.
+    /// The end of each series' text.
     ends: Vec<u32>,
-    /// Half a hash and a number plus one; 0 is free.
+    /// Half a hash, and an index plus one; 0 is a free entry.
     table: Vec<(u32, u32)>,
 }
 
@@ -581,7 +588,7 @@ impl Index {
             self.grow();
         }
         let hash = hash(&HASHER, labels) as u32;
-        // The text is written where it would stay, to be compared with what is there.
+        // Writes the text where it would stay if it is new, and compares it there.
         let start = self.text.len();
         self.text.extend_from_slice(b"method=\"");
         push_escaped(&mut self.text, labels.0);
@@ -634,7 +641,8 @@ fn push_escaped(to: &mut Vec<u8>, value: &str) {
     }
 }
 
-/// An index of all label sets, the cells they share while cold, and the slots of one thread, those without room to spare.
+/// Allocates an index of all label sets, the shared cells of cold series, and one thread's slots,
+/// without spare capacity.
 fn held(cells: usize) -> Box<dyn Send> {
     let mut index = Index::default();
     let [mut cold, mut slab] = [(); 2].map(|()| Vec::<AtomicU64>::with_capacity(SERIES * cells));
@@ -657,7 +665,7 @@ const SHARDS: usize = 8;
 struct Scrape {
     index: Index,
     shards: Vec<Vec<AtomicU64>>,
-    /// Kept from scrape to scrape.
+    /// Reused by every scrape.
     sums: Mutex<Vec<u64>>,
 }
 
@@ -736,7 +744,7 @@ impl Scrape {
     }
 }
 
-/// Appends to a string whose room was reserved: no check for each piece.
+/// Appends to a string with reserved capacity, without a check per piece.
 struct Out<'a> {
     text: &'a mut Vec<u8>,
     number: itoa::Buffer,
@@ -744,7 +752,8 @@ struct Out<'a> {
 
 impl<'a> Out<'a> {
     fn new(text: &'a mut String) -> Self {
-        // SAFETY: only label texts, our own ASCII and numbers are appended: all of it is UTF-8.
+        // SAFETY: only label texts, ASCII of our own and numbers are appended, all of which is
+        // UTF-8.
         Self { text: unsafe { text.as_mut_vec() }, number: itoa::Buffer::new() }
     }
 
@@ -756,7 +765,7 @@ impl<'a> Out<'a> {
     fn push(&mut self, bytes: &[u8]) {
         let len = self.text.len();
         debug_assert!(self.text.capacity() - len >= bytes.len());
-        // SAFETY: `reserve` made room for the whole series.
+        // SAFETY: `reserve` has reserved capacity for the whole series.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.text.as_mut_ptr().add(len), bytes.len());
             self.text.set_len(len + bytes.len());
@@ -768,7 +777,7 @@ impl<'a> Out<'a> {
         let Self { text, number: buffer } = self;
         let bytes = buffer.format(number).as_bytes();
         let len = text.len();
-        // SAFETY: as in `push`.
+        // SAFETY: `reserve` has reserved capacity for the whole series.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), text.as_mut_ptr().add(len), bytes.len());
             text.set_len(len + bytes.len());

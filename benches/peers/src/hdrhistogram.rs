@@ -1,6 +1,8 @@
-//! hdrhistogram 7.6 under a mutex: it has no labels and no exposition, so it stands in the row of summaries only.
+//! hdrhistogram 7.6 under a mutex. It has no labels and no exposition, so it appears in the
+//! summaries' row only.
 //!
-//! Bounds the error of the value (three digits), not of the rank, within a range that is fixed beforehand.
+//! It bounds the error of the value (three digits), not of the rank, within a range that is fixed
+//! in advance.
 
 use std::sync::Mutex;
 

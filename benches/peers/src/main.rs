@@ -1,6 +1,7 @@
-//! Prints one table: every operation of design.md section 7, by the floor, by tallies and by its peers.
+//! Prints one table: every operation of section 7 of design.md, by the floor, by tallies and by its
+//! peers.
 //!
-//! `cargo run --release` for all rows, `cargo run --release -- counter histogram` for some.
+//! `cargo run --release` measures all rows, `cargo run --release -- counter histogram` only these.
 
 mod fast_telemetry;
 mod floor;
@@ -50,7 +51,7 @@ pub enum Row {
     BytesHistogram,
 }
 
-/// What a scrape is written in.
+/// The exposition format of a scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Text,
@@ -68,7 +69,8 @@ impl Row {
     }
 }
 
-/// A row, its name on the command line, its title, and what it is to reach against the floor and against the best peer.
+/// A row, its name on the command line, its title, and its targets against the floor and against
+/// the best peer.
 type Target = (Row, &'static str, &'static str, &'static str, &'static str);
 
 const TARGETS: [Target; 22] = [
@@ -120,7 +122,8 @@ const TARGETS: [Target; 22] = [
     (Row::BytesHistogram, "bytes-histogram", "bytes per series, histogram", "≤ 1.3", "ahead of the popular two"),
 ];
 
-/// A contestant's column, and its forms of an operation: none if it has no such thing.
+/// A contestant's column, and its forms of an operation, which are empty if it does not support the
+/// operation.
 type Contestant = (&'static str, fn(Row) -> Vec<Form>);
 
 const FLOOR: usize = 0;
@@ -146,7 +149,7 @@ fn tallies_forms(_: Row) -> Vec<Form> {
     vec![]
 }
 
-/// One form's result.
+/// The result of one form.
 struct Entry {
     contestant: usize,
     how: &'static str,
@@ -186,7 +189,7 @@ fn main() {
 fn measure(workers: &Workers, row: Row) -> Vec<Entry> {
     let mut results = vec![];
     let mut timed = vec![];
-    // `PEERS=floor,tallies` measures these only: for work on one of them.
+    // `PEERS=floor,tallies` measures only these contestants, for work on one of them.
     let some = std::env::var("PEERS").ok();
     let wanted = |name: &str| some.as_ref().is_none_or(|some| some.split(',').any(|other| other == name));
     for (contestant, (_, forms)) in CONTESTANTS.iter().enumerate().filter(|(_, contestant)| wanted(contestant.0)) {
@@ -234,7 +237,7 @@ fn line((_, _, title, to_floor, to_peer): &Target, results: &[Entry]) -> String 
     )
 }
 
-/// A contestant's figures: its best form, then the README's and the buffered one.
+/// Formats a contestant's figures: its best form, then the README's and the buffered one.
 fn cell(results: &[Entry], contestant: usize) -> String {
     let of = |class| {
         let figures = results.iter().filter(move |result| result.contestant == contestant && result.class == class);
@@ -248,7 +251,7 @@ fn cell(results: &[Entry], contestant: usize) -> String {
     if parts.is_empty() { "–".to_owned() } else { parts.join("; ") }
 }
 
-/// The least at one thread and the least at two, maybe of different forms.
+/// The minimum at one thread and the minimum at two threads, possibly of different forms.
 struct Best {
     one: f64,
     two: Option<f64>,
@@ -282,7 +285,7 @@ fn round(number: f64) -> String {
     format!("{number:.digits$}")
 }
 
-/// What each number of a row stands for.
+/// Describes the form behind each number of a row.
 fn note((_, name, ..): &Target, results: &[Entry]) -> String {
     let forms = results.iter().map(|result| {
         let Entry { contestant, how, class, figure } = result;

@@ -1,6 +1,8 @@
-//! measured 0.0.25: shared atomics; label values become numbers first, families are dense arrays or sharded hash maps of those.
+//! measured 0.0.25: shared atomics. Label values are mapped to numbers first; families are dense
+//! arrays or sharded hash maps of these.
 //!
-//! Its strings are interned: in a set that is fixed at start (lasso), or in one that grows (paracord). 0.1.0 needs Rust 1.98.
+//! Its strings are interned: in a set that is fixed at start (lasso), or in one that grows
+//! (paracord). 0.1.0 needs Rust 1.98.
 
 use std::sync::Mutex;
 
@@ -19,7 +21,7 @@ use crate::workload::*;
 
 type Reader = RodeoReader<Spur, ahash::RandomState>;
 
-/// All values are known when the program starts.
+/// Labels whose values are all known when the program starts.
 #[derive(Clone, Copy, LabelGroup)]
 #[label(set = FixedSet)]
 struct Fixed<'a> {
@@ -29,7 +31,7 @@ struct Fixed<'a> {
     path: &'a str,
 }
 
-/// The path is whatever a request brings.
+/// Labels with an arbitrary path, as it comes with a request.
 #[derive(Clone, Copy, LabelGroup)]
 #[label(set = DynamicSet)]
 struct Dynamic<'a> {
@@ -97,7 +99,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_eq!(read(vec, "c{"), done.all as f64),
             )]
         }
-        // The facade has two recorders.
+        // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {
             let gauge = keep(FloatGauge::new());
@@ -150,7 +152,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             }
             scrapes(keep(vec), assert_histograms)
         }
-        // They write text only.
+        // It writes text only.
         Row::OpenMetricsCounters | Row::OpenMetricsHistograms | Row::ProtobufCounters | Row::ProtobufHistograms => {
             vec![]
         }
@@ -177,7 +179,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             LABELS.iter().for_each(|(method, path)| vec.observe(Dynamic { method, path }, 0.3));
             Box::new(vec)
         })],
-        // It has neither.
+        // It has no native histograms and no summaries.
         Row::Native | Row::Summary => vec![],
     }
 }

@@ -1,10 +1,13 @@
-//! metrics 0.24 with metrics-exporter-prometheus 0.18: a facade, handles behind `dyn`, every update also counts a generation.
+//! metrics 0.24 with metrics-exporter-prometheus 0.18: a facade with handles behind `dyn`; every
+//! update also increments a generation.
 //!
-//! Histograms keep the observations; `run_upkeep` puts them into buckets, in a task of the exporter's. Here the first thread
-//! ends each batch with it, inside the timing, as somebody's processor does that work.
+//! Histograms store observations, and `run_upkeep` sorts them into buckets, in a task of the
+//! exporter. Here the first thread runs it at the end of each batch, inside the timing, since some
+//! processor has to do that work.
 //!
-//! At two threads their checks fail: a `record` that has loaded the tail of the bucket and not yet taken a place in it, or not
-//! yet linked its new block, is lost to an upkeep in between (`AtomicBucket` of metrics-util 0.20.4).
+//! At two threads their checks fail. An upkeep loses a concurrent `record` that has loaded the tail
+//! block of the bucket but has not yet reserved a slot in it, or has not yet linked its new block
+//! (`AtomicBucket` of metrics-util 0.20.4).
 
 use std::sync::{LazyLock, Mutex};
 use std::time::Instant;
@@ -16,7 +19,7 @@ use crate::Row;
 use crate::timing::{Form, along, keep, over, repeat};
 use crate::workload::*;
 
-/// What the macros talk to.
+/// The recorder that the macros use.
 static GLOBAL: LazyLock<PrometheusHandle> =
     LazyLock::new(|| PrometheusBuilder::new().set_buckets(&BOUNDS).unwrap().install_recorder().unwrap());
 
@@ -198,7 +201,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             }
             scrapes(recorder, assert_histograms)
         }
-        // They write text only.
+        // It writes text only.
         Row::OpenMetricsCounters | Row::OpenMetricsHistograms | Row::ProtobufCounters | Row::ProtobufHistograms => {
             vec![]
         }
@@ -237,14 +240,15 @@ pub fn forms(row: Row) -> Vec<Form> {
             recorder.handle().run_upkeep();
             Box::new(recorder)
         })],
-        // Native histograms it has for protobuf only; the work on the hot path is that of its other histograms.
+        // It has native histograms in protobuf only; their work on the hot path is that of its
+        // other histograms.
         Row::Native => vec![],
     }
 }
 
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-/// A key that owns its path, as one made of a request does.
+/// A key that owns its path, like a key built from a request.
 fn key((method, path): &Request) -> Key {
     let labels = vec![Label::new("method", *method), Label::new("path", path.to_string())];
     Key::from_parts("requests", labels)
@@ -256,7 +260,7 @@ fn observing(builder: PrometheusBuilder) -> (&'static PrometheusRecorder, &'stat
     (recorder, handle)
 }
 
-/// The same line of a program for each recorder.
+/// Runs the same line of a program with each recorder.
 pub fn through(recorder: &dyn Recorder, n: u64) {
     metrics::with_local_recorder(recorder, || {
         repeat(n, || counter!("facade", "method" => "GET", "status" => "200").increment(1));

@@ -1,4 +1,5 @@
-//! prometheus 0.14: shared atomics; children found by a hash of the label values under a read lock.
+//! prometheus 0.14: shared atomics; children are looked up by a hash of the label values under a
+//! read lock.
 
 use std::sync::Mutex;
 
@@ -101,7 +102,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                 .readme(),
             ]
         }
-        // The facade has two recorders.
+        // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {
             let gauge = keep(Gauge::new("g", "h").unwrap());
@@ -211,7 +212,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             LABELS.iter().for_each(|(method, path)| vec.with_label_values(&[method, path]).observe(0.3));
             Box::new(vec)
         })],
-        // It has none of them.
+        // It has none of these.
         Row::Native | Row::Summary | Row::OpenMetricsCounters | Row::OpenMetricsHistograms => vec![],
     }
 }
@@ -233,7 +234,7 @@ fn total(vec: &IntCounterVec) -> u64 {
     METHODS.iter().map(|method| paths().iter().map(|path| of(*method, *path)).sum::<u64>()).sum()
 }
 
-/// Its protobuf is a feature that slows down its text.
+/// Its protobuf support is a feature that slows down its text format.
 #[cfg(feature = "protobuf")]
 fn protobuf(registry: &'static Registry, check: fn(&str)) -> Vec<Form> {
     let kept = keep(Mutex::new(Vec::new()));

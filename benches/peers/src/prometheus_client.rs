@@ -1,4 +1,5 @@
-//! prometheus-client 0.25: shared atomics, histograms under a mutex; families are a hash map under one read-write lock.
+//! prometheus-client 0.25: shared atomics, histograms under a mutex; a family is a hash map under
+//! one read-write lock.
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -16,14 +17,14 @@ use crate::timing::{Done, Form, keep, over, repeat};
 use crate::workload::*;
 use crate::{Format, Row};
 
-/// Label values that are never freed: not what a request brings, but the fastest key there is.
+/// Static label values: not as they come with a request, but the fastest key it has.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Static {
     method: &'static str,
     path: &'static str,
 }
 
-/// The labels of the first page: a look-up allocates.
+/// The labels of its documentation's first page: a look-up allocates.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Owned {
     method: &'static str,
@@ -138,7 +139,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                 },
             )]
         }
-        // The facade has two recorders.
+        // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {
             let gauge: &Gauge<f64, AtomicU64> = keep(Gauge::default());
@@ -230,7 +231,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             LABELS.iter().for_each(|labels| family.get_or_create(&owned(labels)).observe(0.3));
             Box::new(family)
         })],
-        // It has no summary.
+        // It has no summaries.
         Row::Summary => vec![],
     }
 }
@@ -252,7 +253,8 @@ fn observing(how: &'static str, histogram: Histogram) -> Vec<Form> {
     )]
 }
 
-/// Count and sum, which it gives in an exposition only, and native ones only in protobuf: its `Debug` has them too.
+/// Returns count and sum from the `Debug` output. Otherwise they are in an exposition only, and
+/// those of native histograms in protobuf only.
 fn read(histogram: &Histogram) -> (u64, f64) {
     let text = format!("{histogram:?}");
     let field = |name: &str| text.split_once(name).unwrap().1.split(',').next().unwrap();
@@ -275,7 +277,7 @@ fn protobuf(_: &'static Registry, _: fn(&str)) -> Vec<Form> {
     vec![]
 }
 
-/// What it calls text is OpenMetrics.
+/// Its text format is OpenMetrics.
 fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<Form> {
     if format == Format::Protobuf {
         return protobuf(registry, check);

@@ -1,6 +1,8 @@
-//! quantiles 0.7, its CKMS under a mutex: it has no labels and no exposition, so it stands in the row of summaries only.
+//! quantiles 0.7, its CKMS under a mutex. It has no labels and no exposition, so it appears in the
+//! summaries' row only.
 //!
-//! Its memory grows with what it has seen, and its time with that: here it begins anew every 100 000 values.
+//! Its memory and its time grow with the number of observations, so it restarts here every 100 000
+//! values.
 
 use std::sync::Mutex;
 

@@ -1,6 +1,7 @@
-//! sketches-ddsketch 0.4 under a mutex: it has no labels and no exposition, so it stands in the row of summaries only.
+//! sketches-ddsketch 0.4 under a mutex. It has no labels and no exposition, so it appears in the
+//! summaries' row only.
 //!
-//! Bounds the error of the value (1 %), not of the rank.
+//! It bounds the error of the value (1 %), not of the rank.
 
 use std::sync::Mutex;
 

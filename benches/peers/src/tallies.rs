@@ -1,6 +1,8 @@
-//! tallies. Statics stand for what a program declares; a registry of its own keeps each scrape to its family.
+//! tallies. Statics are declared as in a program; scrapes use registries of their own, which
+//! contain their family only.
 //!
-//! Families are declared hot, and every batch begins with an untimed part: what is measured is the hot path.
+//! Families are declared hot, and every batch begins with an untimed part, so the hot path is
+//! measured.
 
 use std::sync::{Arc, Barrier, Mutex};
 
@@ -150,7 +152,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_observed((global("both_seconds_count") as u64, global("both_seconds_sum")), done.all),
             ),
         ],
-        // `--features tsc` is another program: its timers are in the row of that clock.
+        // With `--features tsc` timers use another clock, so they are in that clock's row.
         Row::Timer if cfg!(feature = "tsc") => vec![],
         Row::TimerTsc if !cfg!(feature = "tsc") => vec![],
         Row::Timer | Row::TimerTsc => {
@@ -170,7 +172,8 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::ScrapeCounters | Row::OpenMetricsCounters | Row::ProtobufCounters => {
             let registry = keep(Registry::new());
             let family = counters(registry, true);
-            // The floor sums eight shards: so many threads count in every series, until it is hot.
+            // The floor adds up eight shards, so eight threads count in every series until it is
+            // hot.
             on_eight_threads(move |shard| {
                 for (n, (method, path)) in LABELS.iter().enumerate() {
                     let count = count_of(n);
@@ -221,7 +224,8 @@ pub fn forms(row: Row) -> Vec<Form> {
     }
 }
 
-/// What earlier rows left behind is freed an epoch later; not in the middle of a count.
+/// Frees what earlier rows deferred, so that it is not freed while bytes are counted. Deferred
+/// memory is freed an epoch later.
 fn settled(forms: Vec<Form>) -> Vec<Form> {
     let empty = Registry::new();
     (0..1000).for_each(|_| drop(empty.snapshot()));
@@ -242,7 +246,7 @@ fn bytes_histogram(hot: bool) -> Box<dyn Send> {
     Box::new((registry, family))
 }
 
-/// The limit per family is 10 000 series unless told otherwise.
+/// The default limit of a family is 10 000 series.
 fn counters(registry: &Registry, hot: bool) -> Arc<Counter<[&'static str; 2]>> {
     let family = Counter::<()>::builder("requests_total", "Requests.").labels(["method", "path"]).limit(2 * SERIES);
     let family = if hot { family.hot() } else { family };
@@ -256,7 +260,7 @@ fn histograms(registry: &Registry, hot: bool) -> Arc<Histogram<[&'static str; 2]
     Arc::new(family.register(registry).unwrap())
 }
 
-/// In the steady state: snapshot and text are used again, as the server does.
+/// In the steady state: snapshot and text are reused, as the server does.
 fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<Form> {
     let kept = keep(Mutex::new((Snapshot::default(), Vec::new())));
     let (how, write): (_, fn(&Snapshot, &mut Vec<u8>)) = match format {
@@ -283,12 +287,13 @@ fn text(registry: &Registry) -> String {
     tallies::encode::text(&registry.snapshot())
 }
 
-/// What the statics counted: they belong to the default registry.
+/// The sum of the statics' samples, which are in the default registry.
 fn global(start: &str) -> f64 {
     sum_in(&text(tallies::registry()), start)
 }
 
-/// Runs `work` on eight threads, the first before the others, and keeps them alive: each holds a shard of its own.
+/// Runs `work` on eight threads, the first before the others, and keeps them alive, so that each
+/// holds a shard of its own.
 fn on_eight_threads(work: impl Fn(usize) + Send + Sync + 'static) {
     let work = Arc::new(work);
     for shard in 0..8 {

@@ -1,9 +1,11 @@
-//! Processor time per operation: two pinned worker threads, batches behind a barrier, rounds of all forms interleaved.
+//! Processor time per operation: two pinned worker threads, batches behind a barrier, rounds of all
+//! forms interleaved.
 //!
-//! Time is the thread's own processor time, so other programs on the machine disturb caches and clock only. One thread, and
-//! scrapes with warm caches: the least of all rounds. Two threads, and scrapes with cold caches: the median of the clean
-//! rounds, where clean means that the threads ran at the same time; a contended line looks free whenever the other thread is
-//! not running.
+//! Time is the thread's own processor time, so other programs on the machine disturb only caches
+//! and clock frequency. At one thread, and for scrapes with warm caches, the figure is the minimum
+//! of all rounds. At two threads, and for scrapes with cold caches, it is the median of the clean
+//! rounds. A round is clean if its threads ran at the same time: a contended cache line looks free
+//! while the other thread does not run.
 
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use crate::workload::SEQUENCE;
 
-/// Runs `op` `n` times. The empty `black_box` lets nothing be kept in registers from one operation to the next.
+/// Runs `op` `n` times. The empty `black_box` keeps the compiler from holding state in registers
+/// from one operation to the next.
 #[inline(always)]
 pub fn repeat(n: u64, mut op: impl FnMut()) {
     for _ in 0..n {
@@ -35,7 +38,7 @@ pub fn over<T>(n: u64, items: &[T], mut op: impl FnMut(&T)) {
     }
 }
 
-/// Runs `op` on `n` items, sequence after sequence, from the first one again after the last.
+/// Runs `op` on `n` items, sequence after sequence, and starts over after the last one.
 #[inline(always)]
 pub fn along<T>(n: u64, items: &[T], mut op: impl FnMut(&T)) {
     for sequence in items.chunks_exact(SEQUENCE as usize).cycle().take((n / SEQUENCE) as usize) {
@@ -51,18 +54,19 @@ pub fn keep<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
 }
 
-/// What stands behind a number.
+/// The kind of form that a number belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// The fastest form that is documented.
+    /// The fastest documented form.
     Fastest,
-    /// The form of the README or of the first page of the documentation, where it is another.
+    /// The form of the README or of the first page of the documentation, if it is a different one.
     Readme,
-    /// Collected in a place of the caller's: a scrape sees nothing before the caller flushes. Shown, not compared.
+    /// Collected in a buffer of the caller's: a scrape sees nothing before the caller flushes it.
+    /// Shown, not compared.
     Buffered,
 }
 
-/// One way of doing one operation.
+/// One form of one operation.
 pub struct Form {
     pub how: &'static str,
     pub class: Class,
@@ -71,7 +75,7 @@ pub struct Form {
 
 pub enum Work {
     Timed(Arc<Timed>),
-    /// Leaves what `SERIES` series need allocated.
+    /// Leaves allocated what `SERIES` series need.
     Held(fn() -> Box<dyn Send>),
 }
 
@@ -82,26 +86,26 @@ pub struct Timed {
     kind: Kind,
 }
 
-/// Each form is timed in two ways.
+/// The two ways of timing each form.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// At one thread; a scrape just after another.
+    /// At one thread; a scrape directly after another.
     Plain,
-    /// At two threads; a scrape after something else filled the caches.
+    /// At two threads; a scrape after other data has filled the caches.
     Harder,
 }
 
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Batches as long as they need to be, at one thread and at two.
+    /// Batches as long as necessary, at one thread and at two.
     Often,
-    /// One run a batch, at one thread, with warm caches and with cold ones.
+    /// One run per batch, at one thread, with warm caches and with cold ones.
     Scrape { operations: u64 },
-    /// One run a batch, at one thread and at two, never twice in the same place.
+    /// One run per batch, at one thread and at two. No two batches register the same series.
     Register { operations: u64 },
 }
 
-/// How many operations a contestant has done: in all batches, and in the last one.
+/// The number of operations that a contestant has performed: in all batches, and in the last one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Done {
     pub all: u64,
@@ -109,8 +113,8 @@ pub struct Done {
 }
 
 impl Form {
-    /// `run(thread, n)` does the operation `n` times, a multiple of `SEQUENCE`; `check` panics unless all of them left their
-    /// mark.
+    /// `run(thread, n)` performs the operation `n` times, a multiple of `SEQUENCE`; `check` panics
+    /// unless all of them had an effect.
     pub fn new(
         how: &'static str,
         run: impl Fn(usize, u64) + Send + Sync + 'static,
@@ -120,7 +124,7 @@ impl Form {
         Self { how, class: Class::Fastest, work: Work::Timed(Arc::new(work)) }
     }
 
-    /// One run at a time, by one thread, worth `operations`: a scrape, at one thread only.
+    /// A scrape: one run at a time, on one thread, that counts as `operations`.
     pub fn scrape(
         how: &'static str,
         operations: usize,
@@ -136,7 +140,7 @@ impl Form {
         Self { how, class: Class::Fastest, work: Work::Timed(Arc::new(work)) }
     }
 
-    /// `operations` by each thread, after an untimed `before`: registering.
+    /// Registrations: `operations` on each thread, after an untimed `before`.
     pub fn register(
         how: &'static str,
         operations: usize,
@@ -166,18 +170,20 @@ impl Form {
     }
 }
 
-/// Nanoseconds per operation: at one thread and at two, or of a scrape with warm caches and with cold ones.
+/// Nanoseconds per operation: at one thread and at two, or of a scrape with warm caches and with
+/// cold ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figure {
     pub one: f64,
     pub two: Option<f64>,
-    /// Too few clean rounds: at two threads, read `two` as a lower bound.
+    /// There were too few clean rounds: at two threads, read `two` as a lower bound.
     pub doubtful: bool,
-    /// The check failed: not every operation left its mark.
+    /// The check failed: not every operation had an effect.
     pub wrong: bool,
 }
 
-/// Two threads that live as long as the program, as a service's do: thread-local state is made once.
+/// Two threads that live as long as the program, as a service's threads do, so thread-local state
+/// is initialized once.
 pub struct Workers {
     jobs: Vec<Sender<Job>>,
     laps: Receiver<Lap>,
@@ -187,7 +193,7 @@ struct Job {
     work: Arc<Timed>,
     way: Way,
     n: u64,
-    /// How many are still to come.
+    /// The number of threads that have not arrived yet.
     barrier: Arc<AtomicUsize>,
 }
 
@@ -220,9 +226,10 @@ impl Workers {
         Self { jobs, laps }
     }
 
-    /// Times all forms in interleaved rounds, checks each, and gives their figures in the same order.
+    /// Times all forms in interleaved rounds, checks each, and returns their figures in the same
+    /// order.
     ///
-    /// A failed check says what is wrong on standard error; the others go on.
+    /// A failed check is printed on standard error, and the other forms continue.
     pub fn measure(&self, forms: &[Arc<Timed>]) -> Vec<Figure> {
         let mut done = vec![Done::default(); forms.len()];
         let mut batch = |form: usize, way: Way, n: u64| {
@@ -260,7 +267,8 @@ impl Workers {
         figures.map(|(form, figure)| Figure { wrong: wrong(form), ..figure }).collect()
     }
 
-    /// One batch: the laps of its threads, and how many operations they did, warm-up included.
+    /// Runs one batch. Returns the laps of its threads and the number of operations, warm-up
+    /// included.
     fn batch(&self, work: &Arc<Timed>, way: Way, n: u64) -> (Vec<Lap>, u64) {
         (work.before)();
         let threads = work.threads(way);
@@ -281,7 +289,8 @@ impl Timed {
         }
     }
 
-    /// How much goes before a batch, untimed: the last contestant left its own data in the caches.
+    /// The number of untimed operations before a batch, since the previous contestant left its own
+    /// data in the caches.
     fn warm_up(&self, way: Way, n: u64) -> u64 {
         match (self.kind, way) {
             (Kind::Often, _) => (n / 8).next_multiple_of(SEQUENCE),
@@ -307,7 +316,8 @@ impl Job {
         if let (Kind::Scrape { .. }, Way::Harder) = (self.work.kind, self.way) {
             empty_caches();
         }
-        // Spinning: a thread that has to be woken starts late, and short batches would not overlap.
+        // Spins for the other thread. A thread that has to be woken starts late, and short batches
+        // would not overlap.
         self.barrier.fetch_sub(1, Release);
         while self.barrier.load(Acquire) > 0 {
             std::thread::yield_now();
@@ -331,7 +341,7 @@ impl Round {
         let end = |pick: fn(Instant, Instant) -> Instant| laps.iter().map(|lap| lap.end).reduce(pick).unwrap();
         let together = end(Ord::min).saturating_duration_since(start(Ord::max));
         let whole = end(Ord::max).saturating_duration_since(start(Ord::min));
-        // A thread that waits for a lock is not running either, but by its own will.
+        // A thread that waits for a lock does not run either, but it was not preempted.
         let ran = |lap: &Lap| !lap.preempted || lap.cpu.as_secs_f64() > 0.9 * (lap.end - lap.start).as_secs_f64();
         Self {
             ns: cpu.as_secs_f64() * 1e9 / operations as f64,
@@ -358,11 +368,13 @@ fn empty_caches() {
     black_box(&*other);
 }
 
-/// Keeps this thread on one processor, the `nth` it may use: woken together, two threads may start on the same one.
+/// Pins this thread to the `nth` processor that it may use. Two threads that are woken together
+/// could otherwise start on the same one.
 fn pin(nth: usize) {
-    // SAFETY: a `cpu_set_t` is plain bits, for which zero is a value.
+    // SAFETY: a `cpu_set_t` consists of plain bits, for which zero is a valid value.
     let [mut allowed, mut one]: [libc::cpu_set_t; 2] = unsafe { std::mem::zeroed() };
-    // SAFETY: both sets are as large as is said, and the bits asked for are within them. Where it fails, nothing is pinned.
+    // SAFETY: both sets have the given sizes, and the requested bits are within them. If a call
+    // fails, no thread is pinned.
     unsafe {
         libc::sched_getaffinity(0, size_of_val(&allowed), &mut allowed);
         let processor = (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &allowed)).nth(nth);
@@ -376,17 +388,17 @@ fn pin(nth: usize) {
 /// The processor time of this thread.
 fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place for the answer.
+    // SAFETY: `time` is a valid pointer for the duration of the call.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     assert_eq!(failed, 0);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// How often this thread had to make way for another.
+/// The number of times that this thread was preempted.
 fn preemptions() -> i64 {
-    // SAFETY: a `rusage` is plain numbers, for which zero is a value.
+    // SAFETY: a `rusage` consists of plain numbers, for which zero is a valid value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is a valid place for the answer.
+    // SAFETY: `usage` is a valid pointer for the duration of the call.
     let failed = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
     assert_eq!(failed, 0);
     usage.ru_nivcsw

@@ -1,26 +1,28 @@
-//! What every contestant is asked to do: the same values, labels and series, and how an exposition is checked.
+//! The work of every contestant: the same values, labels and series, and checks of the exposition.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use crate::Format;
 
-/// Every batch is a multiple of this, so that whole sequences go by and sums are known.
+/// Every batch is a multiple of this, so that it consists of whole sequences and its sum is known.
 pub const SEQUENCE: u64 = 2048;
 
 /// The default buckets of every Prometheus client.
 pub const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Durations spread evenly over the buckets (log-uniform from 1 ms to 20 s), in an order no predictor learns.
+/// Durations spread evenly over the buckets (log-uniform from 1 ms to 20 s), in an order that no
+/// branch predictor learns.
 pub static VALUES: LazyLock<Vec<f64>> = LazyLock::new(|| {
     let mut random = Random(7);
     (0..SEQUENCE).map(|_| 0.001 * 20_000_f64.powf(random.unit())).collect()
 });
 
-/// The same in whole microseconds, for a peer that takes no fractions.
+/// The same values in whole microseconds, for a peer that takes integers only.
 pub static MICROS: LazyLock<Vec<u64>> = LazyLock::new(|| VALUES.iter().map(|value| (value * 1e6) as u64).collect());
 
-/// `VALUES` in sixteen orders, one after the other: a predictor learns how one of them is sorted.
+/// `VALUES` in sixteen orders, one after the other. A branch predictor learns how to sort a single
+/// order.
 pub static SHUFFLED: LazyLock<Vec<f64>> = LazyLock::new(|| {
     let mut random = Random(17);
     let mut orders = vec![];
@@ -32,11 +34,11 @@ pub static SHUFFLED: LazyLock<Vec<f64>> = LazyLock::new(|| {
     orders
 });
 
-/// The same in whole microseconds.
+/// The same values in whole microseconds.
 pub static SHUFFLED_MICROS: LazyLock<Vec<u64>> =
     LazyLock::new(|| SHUFFLED.iter().map(|value| (value * 1e6) as u64).collect());
 
-/// The sum of `count` observations: whole sequences of `VALUES`.
+/// The sum of `count` observations, which are whole sequences of `VALUES`.
 pub fn sum_of(count: u64) -> f64 {
     count as f64 / SEQUENCE as f64 * VALUES.iter().sum::<f64>()
 }
@@ -89,10 +91,11 @@ impl Status {
     }
 }
 
-/// A request as the look-ups see it: two label values that live somewhere else than any library's copy of them.
+/// A request as look-ups see it: two label values that are stored apart from any library's copy of
+/// them.
 pub type Request = (&'static str, &'static str);
 
-/// A hundred label sets (4 methods, 25 paths), asked for in an order that repeats after a sequence.
+/// A hundred label sets (4 methods, 25 paths) in an order that repeats after a sequence.
 pub static REQUESTS: LazyLock<Vec<Request>> = LazyLock::new(|| {
     let paths: Vec<&str> = (0..25).map(|n| &*format!("/api/v1/resource-{n}/items").leak()).collect();
     let mut random = Random(11);
@@ -113,13 +116,13 @@ pub fn paths() -> Vec<&'static str> {
     paths
 }
 
-/// How many series the scrapes and the byte counts hold.
+/// The number of series in scrapes and byte counts.
 pub const SERIES: usize = 100_000;
 
-/// How many series one thread registers in one batch.
+/// The number of series that one thread registers in one batch.
 pub const REGISTERED: usize = SERIES / 2;
 
-/// As many label sets.
+/// One label set for each of `SERIES` series.
 pub static LABELS: LazyLock<Vec<Request>> =
     LazyLock::new(|| (0..SERIES).map(|n| (METHODS[n % 4], &*format!("/api/v1/items/{n}").leak())).collect());
 
@@ -128,15 +131,15 @@ pub fn labels_of(thread: usize) -> &'static [Request] {
     &LABELS[thread * REGISTERED..][..REGISTERED]
 }
 
-/// What the counter of series `n` stands at: mostly six digits.
+/// The value of the counter of series `n`, mostly six digits.
 pub fn count_of(n: usize) -> u64 {
     (n as u64).wrapping_mul(2_654_435_761) % 1_000_000
 }
 
-/// One observation for each bucket, the last one beyond all bounds.
+/// One observation for each bucket, the last one above all bounds.
 pub const ONE_EACH: [f64; 12] = [0.001, 0.008, 0.016, 0.032, 0.064, 0.125, 0.375, 0.75, 1.5, 3.0, 7.0, 12.0];
 
-/// Asserts that every series of the scrape is there, with its number.
+/// Asserts that the scrape has every series with its value.
 pub fn assert_counters(text: &str) {
     let numbers: Vec<f64> = samples(text).map(|(_, number)| number).collect();
     assert_eq!(numbers.len(), SERIES, "lines");
@@ -159,7 +162,7 @@ pub fn sum_in(text: &str, start: &str) -> f64 {
     samples(text).filter(|(line, _)| line.starts_with(start)).map(|(_, number)| number).sum()
 }
 
-/// A page as lines of text.
+/// Returns a page as lines of text.
 pub fn as_text(page: &[u8], format: Format) -> Cow<'_, str> {
     match format {
         Format::Text | Format::OpenMetrics => Cow::Borrowed(std::str::from_utf8(page).unwrap()),
@@ -167,7 +170,7 @@ pub fn as_text(page: &[u8], format: Format) -> Cow<'_, str> {
     }
 }
 
-/// The counters and histograms of protobuf pages, without their labels.
+/// The counters and histograms of a protobuf page, without their labels.
 fn lines_of(page: &[u8]) -> String {
     let mut lines = String::new();
     let mut page = page;
@@ -187,7 +190,7 @@ fn lines_of(page: &[u8]) -> String {
                         _ => {}
                     }
                 }
-                // Some leave out the last bucket, which is the count.
+                // Some contestants leave out the last bucket, which equals the count.
                 if fields(histogram).filter(|f| f.0 == 3).count() == BOUNDS.len() {
                     line(&mut lines, "_bucket", 0.0);
                 }
@@ -207,7 +210,7 @@ fn page_split(page: &[u8]) -> (&[u8], &[u8]) {
     rest.split_at(len as usize)
 }
 
-/// The fields of a message, each with its content: of a number its bytes.
+/// The fields of a message, each with its content; for a number, its bytes.
 fn fields(message: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let mut rest = message;
     std::iter::from_fn(move || {
@@ -235,14 +238,14 @@ fn double(bytes: &[u8]) -> f64 {
     f64::from_le_bytes(bytes.try_into().unwrap())
 }
 
-/// Each sample's line and its number.
+/// Each sample's line and its value.
 fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
     text.lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| (line, line.rsplit_once(' ').unwrap().1.parse().unwrap()))
 }
 
-/// splitmix64: the same order in every run.
+/// SplitMix64: the same order in every run.
 struct Random(u64);
 
 impl Random {

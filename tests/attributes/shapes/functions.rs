@@ -1,4 +1,4 @@
-//! Functions and methods: what they return, how they end, and how they are written.
+//! Functions and methods: their return types, how they end, and how they are written.
 
 use std::fmt::Display;
 
@@ -74,7 +74,7 @@ macro_rules! aliases {
 }
 orders!(aliases: 3 calls, 2 errors);
 
-/// A type of one's own, without an error inside.
+/// A user's type without an error inside.
 #[derive(PartialEq, Debug)]
 pub enum Reply {
     Yes,
@@ -144,7 +144,7 @@ macro_rules! generic {
         {
             of.first().copied().ok_or_else(|| format!("{value}, {N}"))
         }
-        // What is returned is of a type that only the caller knows: it is never an error.
+        // The return type is generic, so a result is never an error.
         $(#[$a])*
         fn g<T>(value: T) -> T {
             value
@@ -227,7 +227,7 @@ macro_rules! qualified {
         $(#[$a])*
         #[allow(unsafe_code)]
         unsafe fn dangerous(value: *const u8) -> R<u8> {
-            // SAFETY: the caller's word.
+            // SAFETY: the caller passes a valid pointer.
             Ok(unsafe { *value })
         }
         #[inline(always)]
@@ -243,7 +243,7 @@ macro_rules! qualified {
             r#fn
         }
         #[allow(unsafe_code)]
-        // SAFETY: the pointer is of a reference.
+        // SAFETY: the pointer comes from a reference.
         let read = unsafe { dangerous(&1) };
         assert_eq!(read.unwrap() + foreign(1) + r#type(1), 3);
     };
@@ -290,7 +290,7 @@ macro_rules! bodies {
                 }
                 0
             };
-            // Names like those that the attributes use.
+            // Names like those in the expansions of the attributes.
             let (result, timer, unwinding, metric, future) = (found, 0, 0, 0, 0);
             Ok(result + timer + unwinding + metric + future)
         }

@@ -1,4 +1,4 @@
-//! Functions that are async, and those that return a future.
+//! Functions that are async, and functions that return a future.
 
 use std::fmt::Display;
 use std::pin::Pin;
@@ -97,7 +97,7 @@ macro_rules! returned_futures {
                 bad(fail)
             }
         }
-        // Returns a future that another function makes.
+        // Returns a future that another function creates.
         $(#[$a])*
         fn handed(fail: bool) -> impl Future<Output = R<u8>> + Send {
             if fail {
@@ -110,7 +110,7 @@ macro_rules! returned_futures {
             use futures_util::FutureExt;
             async move { bad(fail) }.boxed()
         }
-        // What it comes to is known from the alias alone, whatever that stands for.
+        // Only the alias names the output type, whatever it stands for.
         $(#[$a])*
         fn coerced(fail: bool) -> futures_util::future::BoxFuture<'static, R<Box<dyn Display + Send>>> {
             Box::pin(async move {
@@ -125,7 +125,7 @@ macro_rules! returned_futures {
                 Ok(Box::new(1))
             })
         }
-        // What it comes to is said by other names than `Output`.
+        // The trait names its output `Ok` and `Error` rather than `Output`.
         $(#[$a])*
         fn hidden(fail: bool) -> impl futures_util::TryFuture<Ok = u8, Error = Bad> {
             Box::pin(async move { bad(fail) })
@@ -139,7 +139,7 @@ macro_rules! returned_futures {
             assert_eq!(run(handed(fail)).is_err(), fail);
             assert_eq!(run(shortened(fail)).is_err(), fail);
         }
-        // Never polled: never called.
+        // Futures that are never polled are no calls.
         drop(boxed(&true));
         drop(block(true));
         drop(handed(true));
@@ -157,7 +157,7 @@ macro_rules! cancelled {
         }
         assert!(poll_once(f()).is_none());
         drop(f());
-        // Dropped because another part panics: that is a cancellation all the same.
+        // Dropped because of a panic elsewhere, which is a cancellation, too.
         assert!(panics(|| {
             let mut future = Box::pin(f());
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());

@@ -1,4 +1,5 @@
-//! Shapes of functions. Each macro gets the attributes, writes a function under them, and calls it.
+//! Shapes of functions. Each macro receives the attributes, declares a function under them, and
+//! calls it.
 
 mod functions;
 mod futures;

@@ -1,4 +1,4 @@
-//! Traits, whole `impl` blocks, and both with `async_trait`.
+//! Traits and whole `impl` blocks, with and without `async_trait`.
 
 use std::fmt::Display;
 
@@ -39,10 +39,10 @@ macro_rules! traits {
             }
         }
         let mut s = S;
-        // Both `default` and `sync`.
+        // Calls both `default` and `sync`.
         assert!(panics(|| s.default().unwrap()));
         run(s.ask(true)).unwrap_err();
-        // Here `sync` runs within.
+        // Calls `sync` as well.
         run(s.future(true)).unwrap_err();
     };
 }
@@ -78,7 +78,7 @@ macro_rules! boxed_by_async_trait {
         assert_eq!(run(s.ask(false)).unwrap(), 3);
         run(s.ask(true)).unwrap_err();
         assert_eq!(run(s.twice("ab")), 2);
-        // Pending for good: neither an error nor still in flight.
+        // Dropped while pending: neither an error nor still in flight.
         assert!(poll_once(s.ask(true)).is_none());
     };
 }

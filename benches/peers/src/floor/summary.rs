@@ -1,7 +1,9 @@
-//! The floor of summaries: each thread's own buffer, sorted and merged into its own sketch when full, for the default
-//! targets only, and published to nobody: the sketch of a thread is locked for a batch, not for an observation.
+//! The floor of summaries, for the default objectives only. Each thread has a buffer of its own,
+//! which it sorts and merges into its own sketch when it is full. Sketches are not published: a
+//! thread's sketch is locked per batch, not per observation.
 //!
-//! The bound is `u <= 2 n min(0.02, 0.0802 - 0.08 r / n)`, as tallies has it for these targets; see its `snapshot::sketch`.
+//! The bound is `u <= 2 n min(0.02, 0.0802 - 0.08 r / n)`, as in tallies for these objectives; see
+//! its `snapshot::sketch`.
 
 use std::sync::Mutex;
 
@@ -33,7 +35,8 @@ pub fn forms() -> Vec<Form> {
     .into()
 }
 
-/// A value's key, the ranks above the next lower tuple, and how many more its rank may be.
+/// A value's key, the number of ranks above the next lower tuple, and by how much its rank may be
+/// higher.
 #[derive(Clone, Copy)]
 struct Tuple {
     key: u64,
@@ -88,7 +91,8 @@ impl Stream {
         self.merge();
     }
 
-    /// From right to left: each tuple takes in what lies to its left while it has room.
+    /// Merges from right to left: each tuple absorbs the tuples to its left as long as its bound
+    /// allows.
     fn merge(&mut self) {
         let n = self.n as f64;
         self.packed.clear();
@@ -101,7 +105,7 @@ impl Stream {
             }
             rank -= f64::from(last.g);
             *last = next;
-            // The falling line is least at the tuple's upper rank.
+            // The falling line is lowest at the tuple's upper rank.
             let delta = f64::from(next.delta);
             let falling = 2.0 * (0.0802 * n - 0.08 * (rank + delta)) - delta;
             falling.min(0.04 * n - delta) as u32
@@ -139,7 +143,7 @@ impl Stream {
         self.tuples.extend(self.packed.iter().rev());
     }
 
-    /// Asserts that each target is met: the buffer's values apart, of which there are few.
+    /// Asserts that each objective is met, without the few values that are still in the buffer.
     fn check(&self) {
         let mut sorted = VALUES.clone();
         sorted.sort_by(f64::total_cmp);
@@ -159,7 +163,7 @@ impl Stream {
     }
 }
 
-/// How many keys are below `key`, sought from the right by doubling steps.
+/// The number of keys below `key`, found from the right by doubling steps.
 fn gallop(keys: &[u64], key: u64) -> usize {
     let mut step = 1;
     while step < keys.len() && keys[keys.len() - step] >= key {
@@ -169,12 +173,12 @@ fn gallop(keys: &[u64], key: u64) -> usize {
     begin + keys[begin..].partition_point(|other| *other < key)
 }
 
-/// From the lowest digit of 11 bits to the highest; a digit that all keys share takes no pass.
+/// Radix sort from the lowest digit of 11 bits to the highest; skips digits that all keys share.
 fn sort(keys: &mut Vec<u64>, other: &mut Vec<u64>) {
     let (all, any) = keys.iter().fold((u64::MAX, 0), |(all, any), key| (all & key, any | key));
     other.resize(keys.len(), 0);
     if keys.len() < 512 {
-        // Six passes pay off later: each clears and adds up 2048 counts.
+        // Six passes do not pay off for few keys, since each pass clears and adds up 2048 counts.
         keys.sort_unstable();
         return;
     }
