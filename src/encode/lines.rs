@@ -1,27 +1,31 @@
-//! What text and OpenMetrics have in common: a line is copies of prepared text and a number.
+//! Lines that text and OpenMetrics share. Each line is a few copies of prepared text, and a number.
 
 use crate::snapshot::{Family, Histogram, Kind, Number, Summary, Values};
 
 use super::number;
 use super::walk::{Names, Piece};
 
-/// Writes lines.
+/// Writes the lines of one family after the other.
 pub(super) struct Lines<'a> {
+    /// The page.
     pub(super) out: &'a mut Vec<u8>,
-    /// What begins the lines of a family: of a histogram those of buckets, sum and count; else only the first.
+    /// The starts of a family's lines, one per suffix. A histogram has four (buckets, sum, count,
+    /// `_created`), a gauge only the first; see [`suffixes`].
     heads: [Head; 4],
-    /// Of a histogram or a summary: what begins the lines of one series' buckets or quantiles.
+    /// The start of the bucket or quantile lines of the current series, in a histogram or a
+    /// summary.
     head: Vec<u8>,
-    /// Of a histogram: what follows the labels in the line of each bucket.
+    /// The text between labels and value of each bucket line, in a histogram.
     les: Vec<Le>,
+    /// The bounds that `les` was prepared for.
     bounds: Vec<f64>,
-    /// Of a summary: what follows the labels in the line of each quantile.
+    /// Each quantile with the text between labels and value of its line, in a summary.
     quantiles: Vec<(f64, String)>,
-    /// What follows every value, if samples have a timestamp.
+    /// The text after every value: a blank and the timestamp. Empty if samples have no timestamp.
     stamp: Vec<u8>,
 }
 
-/// `le="0.005"} `. The longest float has 24 digits and signs.
+/// The end of a bucket's labels, such as `le="0.005"} `. The longest float has 24 characters.
 struct Le {
     text: [u8; LE],
     len: usize,
@@ -41,13 +45,15 @@ impl Le {
     }
 }
 
-/// What stands before the labels of a series in a line.
+/// The start of a line, before the labels of its series.
 #[derive(Default)]
 struct Head {
-    /// Where labels follow: `name{`, `name{constant,` or `{"a name",constant,`; and zeroes behind it.
+    /// The start of a line with labels: `name{`, `name{constant,` or `{"a name",constant,`. Padded
+    /// with zeros for copies of a fixed size.
     open: Vec<u8>,
+    /// The length of `open` without the padding.
     open_len: usize,
-    /// Where none do: `name `, `name{constant} ` or `{"a name"} `.
+    /// The start of a line without labels: `name `, `name{constant} ` or `{"a name"} `.
     whole: Vec<u8>,
 }
 
@@ -73,7 +79,7 @@ impl Head {
         if !names.constant.is_empty() {
             open.push(b',');
         }
-        // Without the last `{` or `,`.
+        // `open` without its last `{` or `,`.
         whole.clear();
         whole.extend_from_slice(&open[..open.len() - 1]);
         let braces = names.quoted || !names.constant.is_empty();
@@ -89,7 +95,7 @@ impl Head {
         }
     }
 
-    /// `name` or `name{labels}`, and a blank.
+    /// Appends `name` or `name{labels}`, and a blank.
     #[inline(always)]
     fn push(&self, out: &mut Vec<u8>, labels: Piece<'_>) {
         if labels.is_empty() {
@@ -102,7 +108,7 @@ impl Head {
     }
 }
 
-/// What most names and most label texts fit in: whole vector registers.
+/// Sizes of fixed copies: most names and most label texts fit. Multiples of a vector register.
 const HEAD: usize = 32;
 const LABELS: usize = 64;
 
@@ -119,13 +125,13 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// From now on every sample has the timestamp that `write` writes.
+    /// Gives every following sample the timestamp that `write` writes.
     pub(super) fn stamp(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.stamp = vec![b' '];
         write(&mut self.stamp);
     }
 
-    /// Prepares the lines of a family: those of each suffix, by place.
+    /// Prepares the lines of a family. `suffixes` are indexed like the `head` arguments below.
     pub(super) fn family(&mut self, family: &Family, names: &Names<'_>, suffixes: &[&str]) {
         for (head, suffix) in self.heads.iter_mut().zip(suffixes) {
             head.prepare(names, suffix);
@@ -149,7 +155,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// `# WORD name text`, where `name` has its quotes if it needs them.
+    /// Writes `# WORD name text`, with the name in quotes if it needs them.
     pub(super) fn comment(
         &mut self,
         word: &str,
@@ -168,7 +174,8 @@ impl<'a> Lines<'a> {
         self.out.push(b'\n');
     }
 
-    /// `# HELP name text`, if there is one; in both formats with `\` and line feed escaped, and in one of them quotes.
+    /// Writes `# HELP name text` unless the help is empty. Escapes `\` and line feeds; if `quotes`
+    /// is set, as OpenMetrics requires, also escapes `"`.
     pub(super) fn help(&mut self, family: &Family, names: &Names<'_>, quotes: bool) {
         if family.help().is_empty() {
             return;
@@ -185,7 +192,7 @@ impl<'a> Lines<'a> {
         });
     }
 
-    /// A sample up to its value; [`end`](Self::end) follows.
+    /// Writes a sample up to its value and timestamp. The caller then calls [`end`](Self::end).
     #[inline(always)]
     pub(super) fn number(&mut self, head: usize, labels: Piece<'_>, value: Number) {
         self.heads[head].push(self.out, labels);
@@ -208,7 +215,7 @@ impl<'a> Lines<'a> {
         self.out.push(b'\n');
     }
 
-    /// A whole line.
+    /// Writes a whole line.
     #[inline(always)]
     pub(super) fn line(&mut self, head: usize, labels: Piece<'_>, value: Number) {
         if let (Number::Int(n), true) = (value, self.stamp.is_empty()) {
@@ -219,7 +226,7 @@ impl<'a> Lines<'a> {
         self.end();
     }
 
-    /// What begins each bucket's or quantile's line: `name{labels,`.
+    /// Prepares the start of the bucket or quantile lines of one series: `name{labels,`.
     fn open(&mut self, labels: Piece<'_>) {
         self.head.clear();
         self.heads[0].open().push::<HEAD>(&mut self.head);
@@ -229,8 +236,8 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The buckets of one series, cumulative; the last is `+Inf`, and what it counts is returned. `after` may write
-    /// behind each of them.
+    /// Writes the cumulative buckets of one series and returns the count of the last one, `+Inf`.
+    /// `after` may append to each line.
     #[inline(always)]
     pub(super) fn buckets(
         &mut self,
@@ -255,7 +262,8 @@ impl<'a> Lines<'a> {
         total
     }
 
-    /// Sum and count of a summary, as far as they are known; the sum if it is `wanted`.
+    /// Writes the sum and the count of a summary if they are known, the sum only if `wanted` admits
+    /// it.
     pub(super) fn sum_and_count(
         &mut self,
         labels: Piece<'_>,
@@ -270,7 +278,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The quantiles of one series that `wanted` admits.
+    /// Writes the quantiles of one series whose values `wanted` admits.
     pub(super) fn quantiles(
         &mut self,
         labels: Piece<'_>,
@@ -282,7 +290,7 @@ impl<'a> Lines<'a> {
             self.out.extend_from_slice(&self.head);
             match self.quantiles.iter().find(|(other, _)| *other == phi) {
                 Some((_, text)) => self.out.extend_from_slice(text.as_bytes()),
-                // Of a page that was read: there may be any number of them.
+                // A summary that was read from a page may have any quantiles.
                 None => self.out.extend_from_slice(quantile_label(phi).as_bytes()),
             }
             number::float(self.out, quantile);
@@ -292,12 +300,12 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// What follows the labels in the line of a quantile.
+/// Returns the text between labels and value in the line of a quantile.
 fn quantile_label(phi: f64) -> String {
     format!("quantile=\"{}\"}} ", number::bound(phi))
 }
 
-/// The suffixes of a kind's lines, by place.
+/// Returns the suffixes of the sample names of a kind, in the order of `Lines::heads`.
 pub(super) fn suffixes(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Histogram | Kind::GaugeHistogram => &["_bucket", "_sum", "_count", "_created"],
@@ -312,7 +320,7 @@ mod tests {
     use crate::encode::{Escaping, Options};
     use crate::snapshot::{GaugeMerge, Meta, Snapshot};
 
-    /// One series without labels of its own in each family.
+    /// Encodes families that each have one series without labels.
     fn page(families: impl IntoIterator<Item = (&'static str, &'static str, Values)>) -> String {
         let mut snapshot = Snapshot::default();
         for (name, constant, values) in families {
@@ -354,7 +362,7 @@ mod tests {
         );
     }
 
-    /// They are prepared anew only where they are others than before.
+    /// The bound texts are prepared again only if the bounds differ from the previous family's.
     #[test]
     fn every_histogram_has_its_own_bounds() {
         let all: [&[f64]; 6] = [&[], &[1.0], &[1.0], &[2.0], &[2.0, 3.0], &[]];

@@ -1,4 +1,5 @@
-//! The Prometheus text formats 0.0.4 and 1.0.0: the same lines, and only who asks for the second gets names in quotes.
+//! The Prometheus text formats 0.0.4 and 1.0.0. Both have the same lines, and only 1.0.0 allows
+//! names in quotes.
 
 use std::time::SystemTime;
 
@@ -8,11 +9,11 @@ use super::lines::{Lines, suffixes};
 use super::number;
 use super::walk::{Names, Piece, Series, Writer};
 
-/// Writes text. No exemplars and no `_created`: the format has no place for them.
+/// Writes text. Omits exemplars and `_created` samples, which the format does not have.
 pub(super) struct Text<'a>(Lines<'a>);
 
 impl<'a> Text<'a> {
-    /// Timestamps are milliseconds.
+    /// Creates a writer that appends to `out`. Timestamps are in milliseconds.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
         let mut lines = Lines::new(out);
         if let Some(time) = time {

@@ -1,13 +1,16 @@
-//! The walk that all formats share, and what it hands them.
+//! The walk over families that all formats share, and the trait `Writer` that a format implements.
 
 use crate::snapshot::{
     Escaping, Exemplar, Family, Histogram, Number, Numbers, Summary, Value, Values, is_metric_name,
 };
 
-/// A text of `len` bytes, and whatever lies behind it.
+/// A text of `len` bytes at the start of a buffer. The bytes after it, if any, allow copies of a
+/// fixed size.
 #[derive(Clone, Copy)]
 pub(super) struct Piece<'a> {
+    /// The text and the bytes after it.
     pub(super) text: &'a [u8],
+    /// The length of the text.
     pub(super) len: usize,
 }
 
@@ -27,7 +30,8 @@ impl<'a> Piece<'a> {
         self.len == 0
     }
 
-    /// Appends it: by a copy of `N` bytes, which needs no call, if it is not longer and so much is there.
+    /// Appends the text. If it has at most `N` bytes and the buffer has at least `N`, this is one
+    /// copy of `N` bytes, which needs no call to `memcpy`.
     #[inline(always)]
     pub(super) fn push<const N: usize>(self, out: &mut Vec<u8>) {
         match self.text.first_chunk::<N>() {
@@ -41,60 +45,63 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// What a format writes.
+/// The operations of a format, in the order of the walk.
 pub(super) trait Writer {
-    /// The head of a family; its series follow.
+    /// Writes the head of a family. Its series follow.
     fn family(&mut self, family: &Family, names: &Names<'_>);
-    /// One series of a counter.
+    /// Writes a series of a counter.
     fn counter(&mut self, labels: Piece<'_>, value: Number, series: Series<'_>);
-    /// One series of a gauge, an info or a state set.
+    /// Writes a series of a gauge, an info or a state set.
     fn gauge(&mut self, labels: Piece<'_>, value: f64, series: Series<'_>);
-    /// One series of a histogram.
+    /// Writes a series of a histogram.
     fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>, series: Series<'_>);
-    /// One series of a summary.
+    /// Writes a series of a summary.
     fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>, series: Series<'_>);
-    /// No more series of this family.
+    /// Ends a family, after its last series.
     fn family_end(&mut self) {}
-    /// No more families.
+    /// Ends the page, after the last family.
     fn end(&mut self) {}
 }
 
-/// What a family is called, as a format may write it.
+/// The name and the constant labels of a family, escaped for one format.
 #[derive(Clone, Copy)]
 pub(super) struct Names<'a> {
-    /// Escaped.
+    /// The name after escaping.
     pub(super) name: &'a str,
-    /// Whether it has to stand in quotes.
+    /// Whether the name must be in quotes.
     pub(super) quoted: bool,
-    /// The text of the labels that all series have.
+    /// The text of the constant labels, which every series has.
     pub(super) constant: &'a str,
 }
 
-/// What few formats ask of a series.
+/// Extra data about a series that only some formats need.
 #[derive(Clone, Copy)]
 pub(super) struct Series<'a> {
     family: &'a Family,
+    /// The index of the series in its family.
     i: usize,
+    /// Milliseconds since the Unix epoch; 0 if unknown.
     created: u64,
-    /// The lengths in its text: see [`Entry`](crate::snapshot::labels::Entry). None where the labels are written otherwise.
+    /// The lengths of label names and values; see [`Entry`](crate::snapshot::labels::Entry). Empty
+    /// if the labels are escaped for this format.
     pub(super) cuts: &'a [u8],
 }
 
 impl<'a> Series<'a> {
-    /// Since when it counts, in milliseconds since the epoch of Unix.
+    /// Returns the creation time in milliseconds since the Unix epoch, if it is known.
     #[inline(always)]
     pub(super) fn created(self) -> Option<u64> {
         Some(self.created).filter(|millis| *millis > 0)
     }
 
-    /// Each behind the places of the series and of its bucket.
+    /// Returns the exemplars, each with the index of its series and of its bucket.
     #[inline(always)]
     pub(super) fn exemplars(self) -> &'a [(u32, u32, Exemplar)] {
         self.family.exemplars_of(self.i)
     }
 }
 
-/// Walks over families.
+/// Writes families, one after the other, with `writer`.
 pub(super) fn walk<'a>(
     families: impl IntoIterator<Item = &'a Family>,
     escaping: Escaping,
@@ -154,7 +161,7 @@ pub(super) fn walk<'a>(
     writer.end();
 }
 
-/// Whether the names of a family are not written as they are.
+/// Returns whether the escaping can change the names of a family.
 fn changes(escaping: Escaping, family: &Family) -> bool {
     match escaping {
         Escaping::AllowUtf8 => false,
@@ -163,7 +170,7 @@ fn changes(escaping: Escaping, family: &Family) -> bool {
     }
 }
 
-/// Every series, and the text of its labels, escaped.
+/// Calls `write` for every series with the escaped text of its labels.
 #[inline(always)]
 fn each<'a>(
     family: &'a Family,
@@ -190,7 +197,7 @@ fn each<'a>(
             created: entry.created,
             cuts,
         };
-        // Called in one place only: so it is inlined.
+        // There is only one call, so that the compiler inlines the closure.
         write(labels, series);
     }
 }

@@ -1,8 +1,14 @@
-//! Passes that are shared by who asked before they began.
+//! Coalesced passes: concurrent callers share one pass over the registry instead of running one
+//! each.
 //!
-//! A scrape must have every update that returned before it asked. The pass that is running when it asks may have
-//! passed those by, so all who come during a pass wait for the next one; the first of them to wake runs it, and the
-//! others take what it found. Three scrapes at once cost two passes, and so do a hundred.
+//! A scrape must contain every update that returned before the scrape began. A pass that is already
+//! running may have read the updated cells before the update, so a caller never takes its result:
+//!
+//! - If no pass is running, the caller runs one.
+//! - If a pass is running, the caller waits for it to end. The first waiting caller to wake runs
+//!   the next pass, and the others take that pass's result.
+//!
+//! Three concurrent scrapes therefore cost two passes, and so do a hundred.
 
 #[cfg(loom)]
 use loom::sync::{Condvar, Mutex, MutexGuard};
@@ -11,22 +17,28 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use std::sync::PoisonError;
 
-/// Runs passes one at a time, and hands one's result to everybody who asked before it began.
+/// Runs passes one at a time, and gives the result of a pass to every caller that arrived before
+/// the pass began.
 #[derive(Debug)]
 pub(crate) struct Passes<T> {
+    /// Read and written by every caller.
     state: Mutex<State<T>>,
+    /// Notified by the thread that ran a pass, when the pass ends. Callers of [`Passes::share`]
+    /// wait on it.
     ended: Condvar,
 }
 
 #[derive(Debug)]
 struct State<T> {
-    /// The number of the last pass that began.
+    /// The number of passes that began, which is the number of the last one.
     begun: u64,
+    /// Whether a pass is running.
     running: bool,
-    /// The thread that runs it. One that comes back from inside its own pass would wait for itself.
+    /// The thread that runs, or last ran, a pass. Detects a call from inside a pass, which would
+    /// wait for itself.
     #[cfg(not(loom))]
     runner: Option<std::thread::ThreadId>,
-    /// The number of the last pass that ended well, and what it found.
+    /// The number and the result of the last pass, if it ended without a panic.
     done: Option<(u64, T)>,
 }
 
@@ -52,7 +64,8 @@ impl<T: Clone> Passes<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a pass found that began after this call; `None` where the caller is inside a pass of these.
+    /// Returns the result of a pass that began after this call. Returns `None` if the caller is
+    /// inside a pass of this object.
     ///
     /// Waits for the pass that is running, and perhaps for the one after it.
     pub(crate) fn share(&self, pass: impl FnOnce() -> T) -> Option<T> {
@@ -83,7 +96,8 @@ impl<T: Clone> Passes<T> {
         }
         state.begun += 1;
         let number = state.begun;
-        // What was found before is no longer wanted by anybody; its memory may be used again.
+        // Drop the previous result, so that its memory can be reused. A caller that still waits for
+        // it takes the result of this pass instead.
         state.done = None;
         drop(state);
         let running = Running(self);
@@ -94,7 +108,7 @@ impl<T: Clone> Passes<T> {
     }
 }
 
-/// Ends a pass, also when it panics; the next in line then runs its own.
+/// Ends a pass when dropped, also if the pass panicked. A waiting caller then runs the next pass.
 struct Running<'a, T: Clone>(&'a Passes<T>);
 
 impl<T: Clone> Drop for Running<'_, T> {
