@@ -1,4 +1,5 @@
-//! `io.prometheus.client.MetricFamily` messages, each behind its length, written as they come.
+//! The protobuf format: `io.prometheus.client.MetricFamily` messages, each after its length,
+//! written in the order of the walk.
 //!
 //! Source: `metrics.proto` of prometheus/client_model.
 
@@ -14,32 +15,37 @@ use super::wire::{Message, Timestamp, push_bytes, push_double, push_integer};
 
 /// Writes protobuf.
 pub(super) struct Protobuf<'a> {
+    /// The page.
     out: &'a mut Vec<u8>,
-    /// The labels that all series have, as messages; and zeroes behind them.
+    /// The constant labels as messages, padded with zeros for copies of a fixed size.
     constant: Vec<u8>,
+    /// The length of `constant` without the padding.
     constant_len: usize,
-    /// The family that is being written, and where its first series begins.
+    /// The current family.
     family: Message,
+    /// The offset in `out` of the first series of the current family.
     series: usize,
-    /// Of what has one value: mostly the next series' is the same, but for the value.
+    /// The message of the last series with a single value. The next series usually differs from it
+    /// only in the value.
     value: Single,
-    /// Since when the last series counts: mostly, so does the next.
+    /// The creation time of the last series. The next series usually has the same.
     created: Timestamp,
-    /// The field of the time of every sample, if they have one.
+    /// The timestamp field of every sample. Empty if samples have no timestamp.
     stamp: Vec<u8>,
 }
 
-/// Fields that hold the kinds' messages in a metric.
+/// Field numbers in `Metric` of the messages of each kind.
 const GAUGE: u32 = 2;
 const COUNTER: u32 = 3;
 const SUMMARY: u32 = 4;
 const UNTYPED: u32 = 5;
 const HISTOGRAM: u32 = 7;
 
-/// The tag of field 16 of a histogram: exemplars of exponential buckets.
+/// The tag of field 16 of a `Histogram`: exemplars of exponential buckets.
 const EXEMPLARS: [u8; 2] = [0x82, 0x01];
 
 impl<'a> Protobuf<'a> {
+    /// Creates a writer that appends to `out`.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
         let mut stamp = Vec::new();
         if let Some(time) = time {
@@ -57,10 +63,10 @@ impl<'a> Protobuf<'a> {
         }
     }
 
-    /// Begins a series: its labels. `len` is about the length of what follows.
+    /// Begins a series and appends its labels. `len` estimates the length of the rest.
     #[inline(always)]
     fn metric(&mut self, labels: Piece<'_>, series: Series<'_>, len: usize) -> Message {
-        // A label is about as long in its message as in its text.
+        // A label takes about as many bytes in its message as in its text.
         let len = self.constant_len + labels.len + len;
         let metric = Message::field(self.out, 4, len);
         if self.constant_len > 0 {
@@ -75,7 +81,8 @@ impl<'a> Protobuf<'a> {
         metric
     }
 
-    /// A whole series of one value, whose message `self.value` holds but for that.
+    /// Appends a whole series with a single value `x`. `self.value` holds its message, except for
+    /// the value.
     #[inline(always)]
     fn single(&mut self, labels: Piece<'_>, series: Series<'_>, x: f64) {
         let constant = Piece {
@@ -94,6 +101,7 @@ impl<'a> Protobuf<'a> {
     }
 
     #[inline(always)]
+    /// Ends a series, after its timestamp.
     fn end(&mut self, metric: Message) {
         if !self.stamp.is_empty() {
             self.out.extend_from_slice(&self.stamp);
@@ -101,7 +109,8 @@ impl<'a> Protobuf<'a> {
         metric.end(self.out);
     }
 
-    /// `field`: since when the series counts, if that is known.
+    /// Returns the creation time of the series as field `field`; it is empty if the time is
+    /// unknown.
     #[inline(always)]
     fn created(&mut self, field: u32, series: Series<'_>) -> &Timestamp {
         self.created.set(field, series.created());
@@ -115,7 +124,7 @@ impl Writer for Protobuf<'_> {
         push_pairs(&mut self.constant, names.constant.as_bytes());
         self.constant_len = self.constant.len();
         self.constant.resize(self.constant_len.max(PAIR), 0);
-        // Labels, and about as many bytes of numbers.
+        // Estimate: labels, and about as many bytes of numbers.
         let numbers = match &family.values {
             crate::snapshot::Values::Histogram { bounds, .. } => 60 + 14 * bounds.len(),
             _ => 40,
@@ -186,7 +195,7 @@ impl Writer for Protobuf<'_> {
         let exemplars = series.exemplars();
         let fixed = value.buckets().count();
         let alone = value.native().is_some() && fixed == 1;
-        // Beside exponential buckets, one for everything says nothing.
+        // Next to exponential buckets, a single bucket for all values adds no information.
         let fixed = if alone { 0 } else { fixed };
         for (i, (bound, cumulative)) in value.buckets().take(fixed).enumerate() {
             let bucket = Message::field(self.out, 3, 0);
@@ -232,7 +241,7 @@ impl Writer for Protobuf<'_> {
         self.end(metric);
     }
 
-    /// One without series is not written: to the encoder of Go it is an error.
+    /// Ends the family. Removes a family without series: the Go encoder treats it as an error.
     fn family_end(&mut self) {
         if self.out.len() == self.series {
             self.out.truncate(self.family.at);
@@ -242,11 +251,13 @@ impl Writer for Protobuf<'_> {
     }
 }
 
+/// Appends an exemplar as field `field`, which must be below 16.
 fn exemplar(out: &mut Vec<u8>, field: u32, exemplar: &Exemplar) {
     let message = Message::field(out, field, exemplar.labels.len() + 32);
     exemplar_in(out, message, exemplar);
 }
 
+/// Appends the fields of an exemplar to `message`, and ends the message.
 fn exemplar_in(out: &mut Vec<u8>, message: Message, exemplar: &Exemplar) {
     push_pairs(out, exemplar.labels.as_bytes());
     push_double(out, 2, exemplar.value);

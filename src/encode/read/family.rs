@@ -1,4 +1,5 @@
-//! A family that is being read: its samples gather in series, and are checked when no more can come.
+//! The reader of a family: gathers its samples in series, and checks them once the family is
+//! complete.
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
@@ -11,7 +12,7 @@ use super::sample::{self, Sample};
 use super::series::{self, Series, Step};
 use super::{Dialect, Fault, kind, number, show};
 
-/// What a sample says of its series.
+/// The part of its series that a sample describes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Part {
     Value,
@@ -22,23 +23,26 @@ pub(super) enum Part {
     Created,
 }
 
-/// A family, as far as it is read.
+/// An incomplete family.
 pub(super) struct Open<'a> {
     pub(super) name: Cow<'a, str>,
-    /// The line in which it began.
+    /// The line in which the family began.
     pub(super) line: usize,
     dialect: Dialect,
     kind: Option<Kind>,
     help: Option<String>,
     unit: Option<&'a str>,
-    /// Whether a name in it needs quotes.
+    /// Whether the name of the family or of a label needs quotes.
     is_utf8: bool,
-    /// What samples it may have; nothing before the first of them.
+    /// The sample suffixes that the family may have. Empty before its first sample.
     parts: &'static [(&'static str, Part)],
+    /// The series, in the order of the page.
     series: Vec<Series>,
+    /// The index of each series in `series`, by its key.
     places: HashMap<String, usize>,
-    /// Of a state set: the label sets that were there, without the state; and the last of them.
+    /// The label sets of a state set that were read, without the label of the state.
     sets: HashSet<String>,
+    /// The last of these label sets.
     set: Option<String>,
 }
 
@@ -60,7 +64,7 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// Takes the text of a HELP, TYPE or UNIT.
+    /// Reads the text of a HELP, TYPE or UNIT line.
     pub(super) fn describe(&mut self, word: &str, mut line: Line<'a>) -> Result<(), Fault> {
         let at = line.at;
         let is_again = match word {
@@ -122,12 +126,12 @@ impl<'a> Open<'a> {
         self.kind.unwrap_or(Kind::Unknown)
     }
 
-    /// Whether HELP, TYPE and UNIT can come no more.
+    /// Returns whether a sample was read, so that HELP, TYPE and UNIT can no longer follow.
     pub(super) fn is_settled(&self) -> bool {
         !self.parts.is_empty()
     }
 
-    /// What was not described is so by default.
+    /// Ends the description of the family. A family without TYPE has the kind [`Kind::Unknown`].
     pub(super) fn settle(&mut self) -> Result<(), Fault> {
         let kind = self.kind();
         self.parts = parts(kind, self.dialect);
@@ -141,7 +145,7 @@ impl<'a> Open<'a> {
         Ok(())
     }
 
-    /// The names of its samples that are not the family's.
+    /// Returns the names of its samples, except for the name of the family itself.
     pub(super) fn sample_names(&self) -> Vec<String> {
         let suffixes = self.parts.iter().map(|(suffix, _)| *suffix);
         suffixes
@@ -150,7 +154,8 @@ impl<'a> Open<'a> {
             .collect()
     }
 
-    /// What a sample of this name says, if it is one of the family.
+    /// Returns the part that a sample with this name describes, or `None` if it is not in this
+    /// family.
     pub(super) fn part(&self, name: &str) -> Option<Part> {
         let suffix = name.strip_prefix(&*self.name)?;
         let parts = parts(self.kind(), self.dialect).iter();
@@ -160,7 +165,8 @@ impl<'a> Open<'a> {
             .map(|(_, part)| part)
     }
 
-    /// What is said to a sample that has the family's own name, where none may.
+    /// Returns the error message for a sample with the name of the family, if samples of its kind
+    /// need a suffix.
     pub(super) fn suffixed(&self) -> String {
         let parts = parts(self.kind(), self.dialect).iter();
         let names: Vec<_> = parts
@@ -174,7 +180,7 @@ impl<'a> Open<'a> {
         )
     }
 
-    /// Takes a sample of the family, which stands in line `number`.
+    /// Adds a sample from line `number`.
     pub(super) fn sample(
         &mut self,
         number: usize,
@@ -205,7 +211,9 @@ impl<'a> Open<'a> {
         )
     }
 
-    /// Takes the label that is not the series': a bucket's bound, a quantile. Else there is none.
+    /// Removes and parses the label that does not identify a series: the bound of a bucket, or a
+    /// quantile. Returns `None` if the sample has no such label and needs none. Also checks that a
+    /// state has the label that is named like its family.
     fn step(&self, sample: &mut Sample<'a>, part: Part) -> Result<Option<Step>, Fault> {
         let reserved = match self.kind() {
             Kind::Histogram | Kind::GaugeHistogram => "le",
@@ -260,7 +268,7 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// The place of the sample's series, which begins in this line if it is new.
+    /// Returns the index of the series of a sample, and adds the series if it is new.
     fn place(&mut self, number: usize, sample: &Sample<'a>) -> Result<usize, Fault> {
         let in_pieces = || {
             Err(Fault::new(
@@ -281,7 +289,8 @@ impl<'a> Open<'a> {
         match self.places.entry(sample::key(&sample.labels, "")) {
             Entry::Occupied(place) => {
                 let i = *place.get();
-                // Of what has one line per series, a second one is worse than out of place.
+                // A kind with one line per series gets a better error elsewhere: its second line is
+                // a duplicate, not just out of order.
                 let has_more = self.parts.len() > 1;
                 if is_strict && has_more && i + 1 != self.series.len() {
                     return in_pieces();
@@ -296,7 +305,7 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// All of it is read.
+    /// Completes the family, after its last sample.
     pub(super) fn into_family(self) -> Result<Family, Fault> {
         let kind = self.kind();
         let suffix = match (kind, self.dialect) {
@@ -331,7 +340,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Where a quote stands that no backslash escapes.
+/// Returns the position of the first quote that is not escaped.
 fn bare_quote(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.bytes().position(|b| {
@@ -341,7 +350,7 @@ fn bare_quote(text: &str) -> Option<usize> {
     })
 }
 
-/// The suffixes of a kind's samples.
+/// Returns the sample suffixes of a kind, each with the part that it describes.
 fn parts(kind: Kind, dialect: Dialect) -> &'static [(&'static str, Part)] {
     use Part::{Bucket, Count, Created, Quantile, Sum, Value};
     match (kind, dialect) {

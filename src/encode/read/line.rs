@@ -1,4 +1,4 @@
-//! One line of a page, token by token.
+//! Tokens: reads one line of a page, token by token.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,19 @@ use crate::snapshot::Number;
 use super::number;
 use super::{Dialect, Fault, show};
 
-/// A line, and how far it is read.
+/// A line and the position of the reader in it.
 pub(super) struct Line<'a> {
     pub(super) dialect: Dialect,
     text: &'a str,
-    /// In bytes; always between two characters.
+    /// The offset in bytes, always at a character boundary.
     pub(super) at: usize,
 }
 
-/// A label, and where its name and its value begin.
+/// A label.
 pub(super) struct Label<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) value: Cow<'a, str>,
+    /// The offset of its name in the line.
     pub(super) at: usize,
 }
 
@@ -31,15 +32,17 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Returns the rest of the line.
     pub(super) fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
 
+    /// Returns an error at the current position.
     pub(super) fn fault<T>(&self, what: impl Into<String>) -> Result<T, Fault> {
         Err(Fault::new(self.at, what))
     }
 
-    /// What stands here instead of what is `wanted`.
+    /// Returns an error that shows the rest of the line, and says what was `wanted` instead.
     fn unlike<T>(&self, wanted: &str) -> Result<T, Fault> {
         self.fault(match self.rest() {
             "" => format!("the line ends; {wanted}"),
@@ -47,7 +50,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// Steps over `token`, if it is next.
+    /// Skips `token` if it is next. Returns whether it was.
     pub(super) fn skip(&mut self, token: &str) -> bool {
         let there = self.rest().starts_with(token);
         if there {
@@ -56,7 +59,7 @@ impl<'a> Line<'a> {
         there
     }
 
-    /// Steps over blanks and tabs where the format lets any number of them stand.
+    /// Skips blanks and tabs, in text. OpenMetrics allows none, so this does nothing there.
     pub(super) fn blanks(&mut self) {
         if self.dialect == Dialect::Text {
             let rest = self.rest();
@@ -64,14 +67,14 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Steps over what separates two tokens: one blank, in text any number of blanks and tabs.
+    /// Skips the separator of two tokens: one blank, or in text any number of blanks and tabs.
     pub(super) fn gap(&mut self, before: &str) -> Result<(), Fault> {
         self.blank(before)?;
         self.blanks();
         Ok(())
     }
 
-    /// Steps over one blank; in text it may be a tab.
+    /// Skips one blank, which may be a tab in text.
     pub(super) fn blank(&mut self, before: &str) -> Result<(), Fault> {
         if self.skip(" ") || (self.dialect == Dialect::Text && self.skip("\t")) {
             return Ok(());
@@ -79,7 +82,7 @@ impl<'a> Line<'a> {
         self.unlike(&format!("a blank belongs before {before}"))
     }
 
-    /// Nothing more stands here.
+    /// Returns an error unless the line ends here.
     pub(super) fn end(&mut self) -> Result<(), Fault> {
         self.blanks();
         match self.rest() {
@@ -88,7 +91,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The next token: up to a blank.
+    /// Reads the next token, up to a blank.
     pub(super) fn token(&mut self) -> &'a str {
         let rest = self.rest();
         let blank = match self.dialect {
@@ -100,7 +103,7 @@ impl<'a> Line<'a> {
         token
     }
 
-    /// A name of the old character set, or any name in quotes.
+    /// Reads a name of the old character set, or any name in quotes. `colons` allows colons.
     pub(super) fn name(&mut self, what: &str, colons: bool) -> Result<Cow<'a, str>, Fault> {
         let from = self.at;
         if !self.rest().starts_with('"') {
@@ -133,7 +136,7 @@ impl<'a> Line<'a> {
         Ok(name)
     }
 
-    /// A string in quotes, unescaped.
+    /// Reads a string in quotes and unescapes it.
     pub(super) fn quoted(&mut self) -> Result<Cow<'a, str>, Fault> {
         if !self.skip("\"") {
             return self.unlike("a value in quotes belongs here");
@@ -153,7 +156,7 @@ impl<'a> Line<'a> {
         Ok(plain)
     }
 
-    /// The next `len` bytes, unescaped.
+    /// Reads the next `len` bytes and unescapes them. `quotes` allows `\"`.
     pub(super) fn unescape(&mut self, len: usize, quotes: bool) -> Result<Cow<'a, str>, Fault> {
         let raw = &self.rest()[..len];
         if !raw.contains('\\') {
@@ -188,7 +191,9 @@ impl<'a> Line<'a> {
         Ok(Cow::Owned(plain))
     }
 
-    /// Labels in braces; the brace is read. `name` is where a metric's name may stand in quotes, if it stood nowhere else.
+    /// Reads labels up to and including the closing brace. The opening brace is already read. If
+    /// `name` is given and holds no name, the first element in braces may be the metric's name in
+    /// quotes.
     pub(super) fn labels(
         &mut self,
         mut name: Option<&mut Option<Cow<'a, str>>>,
@@ -197,7 +202,7 @@ impl<'a> Line<'a> {
         let mut after_comma = false;
         loop {
             self.blanks();
-            // Nothing in the braces, or a comma behind the last label, which only text lets stand.
+            // Empty braces, or a comma after the last label, which only text allows.
             if (!after_comma || self.dialect == Dialect::Text) && self.skip("}") {
                 return Ok(labels);
             }
@@ -236,7 +241,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// A sample's value.
+    /// Reads the value of a sample.
     pub(super) fn value(&mut self) -> Result<Number, Fault> {
         let from = self.at;
         let token = self.token();

@@ -1,7 +1,9 @@
-//! Pages back into snapshots, strictly: what a format does not allow is an error that names the place.
+//! The reader of expositions: parses a page into a snapshot. It is strict: anything that the format
+//! forbids is an error that names the position.
 //!
-//! A page is read line by line; a family is whole when a line of another one comes, and only then becomes one of the
-//! snapshot's. Time and memory are in proportion to the page.
+//! The reader goes through a page line by line. A family is complete when a line of another family
+//! follows, and only then it enters the snapshot. Time and memory are proportional to the size of
+//! the page.
 
 mod family;
 mod line;
@@ -23,11 +25,7 @@ use family::{Open, Part};
 use line::Line;
 use sample::Sample;
 
-/// A page in OpenMetrics, if its last line is `# EOF`, else in text: as [`read_open_metrics`] or [`read_text`].
-///
-/// # Errors
-///
-/// As theirs.
+/// Parses a page as OpenMetrics if its last line is `# EOF`, and as text otherwise.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
@@ -42,6 +40,12 @@ use sample::Sample;
 /// assert!(error.to_string().starts_with("line 2, column 14: found `b} 4`"));
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// See [`read_open_metrics`] and [`read_text`].
+///
+/// # Errors
+///
+/// Returns the errors of the function for the format of the page.
 pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     let page = page.as_ref();
     let body = page.strip_suffix(b"\n").unwrap_or(page);
@@ -56,21 +60,8 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     )
 }
 
-/// A page in the Prometheus text format 0.0.4, or 1.0.0 with names in quotes, as a snapshot.
-///
-/// What text does not tell, the snapshot cannot: info and state sets are gauges, samples without a type are
-/// [`Kind::Unknown`]. [`Snapshot::taken`] is the latest timestamp of a sample, or the epoch of Unix where none has one.
-/// A summary keeps the quantiles it was written with; it gives no others, and does not merge. A sum of NaN stands where
-/// it is not known. Series that have different buckets in one family have no place in a snapshot, nor have fractions of
-/// observations.
-///
-/// Source: the exposition formats page of the Prometheus documentation.
-///
-/// # Errors
-///
-/// Whatever the format does not allow, with line and column (in characters, from 1), what was found and what would be
-/// right. Stricter than Prometheus: families in pieces, series twice, histograms without all of their lines or with
-/// counts that fall, counters below 0, infinities spelled otherwise than `+Inf`.
+/// Parses a page in the Prometheus text format 0.0.4, or 1.0.0 with names in quotes, into a
+/// snapshot.
 ///
 /// ```
 /// let page = "# TYPE up gauge\nup{job=\"a\"} 1 1500\n";
@@ -78,21 +69,33 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
 /// assert_eq!(read.get("up", &[("job", "a")]), Some(1.0));
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// The snapshot contains what the text contains:
+///
+/// - Info and state sets are gauges. Samples without a type are [`Kind::Unknown`].
+/// - [`Snapshot::taken`] is the latest timestamp of a sample, or the Unix epoch if no sample has
+///   one.
+/// - A summary keeps the quantiles of the page. It cannot compute others, and it does not merge.
+/// - An unknown sum is NaN.
+///
+/// # Errors
+///
+/// Returns an error for anything that the format forbids. The message has the line and the column
+/// (in characters, from 1), what was found and what would be right.
+///
+/// A snapshot can hold neither series with different buckets in one family nor fractions of
+/// observations, so both are errors.
+///
+/// The reader is stricter than Prometheus: it rejects families in pieces, duplicate series,
+/// histograms that lack lines or whose counts decrease, counters below 0, and infinities in any
+/// other spelling than `+Inf` and `-Inf`.
+///
+/// Source: the exposition formats page of the Prometheus documentation.
 pub fn read_text(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     read_as(page.as_ref(), Dialect::Text)
 }
 
-/// A page in OpenMetrics 1.0 as a snapshot.
-///
-/// As [`read_text`], and with units, exemplars, and all kinds. Families are called as their samples are: a counter `jobs`
-/// with `jobs_total` is `jobs_total`, an info `build` is `build_info`; so they merge with those of a registry, and with
-/// those read from text. A snapshot holds one point of a series, so a second one is an error.
-///
-/// Source: the OpenMetrics specification, version 1.0.0.
-///
-/// # Errors
-///
-/// As [`read_text`]: also a page that does not end in `# EOF`, which is cut off.
+/// Parses a page in OpenMetrics 1.0 into a snapshot.
 ///
 /// ```
 /// let page = "# TYPE jobs counter\njobs_total 3 # {trace_id=\"1f\"} 1\n# EOF\n";
@@ -102,25 +105,40 @@ pub fn read_text(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
 /// assert_eq!(jobs.exemplars(0).next().unwrap().1.value(), 1.0);
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// Like [`read_text`], with units, exemplars and all kinds. The name of a family is that of its
+/// samples: a counter `jobs` with samples `jobs_total` becomes `jobs_total`, and an info `build`
+/// becomes `build_info`. So these families merge with those of a registry and with those of a text
+/// page.
+///
+/// # Errors
+///
+/// Returns an error in the cases of [`read_text`], if the page does not end in `# EOF` because it
+/// was cut off, and if a series has a second point: a snapshot holds one point per series.
+///
+/// Source: the OpenMetrics specification, version 1.0.0.
 pub fn read_open_metrics(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     read_as(page.as_ref(), Dialect::OpenMetrics)
 }
 
-/// Which format a page is in.
+/// The format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
-    /// 0.0.4 and 1.0.0.
+    /// The text formats 0.0.4 and 1.0.0.
     Text,
+    /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
-/// What is wrong, and where.
+/// An error at a position of the page.
 #[derive(Debug)]
 struct Fault {
-    /// If it is not the line that is being read: one that began what turned out to be wrong.
+    /// The line of the error, if it is not the current line but an earlier one that began the
+    /// faulty part.
     line: Option<usize>,
-    /// In bytes, from 0.
+    /// The offset in the line, in bytes.
     at: usize,
+    /// The message.
     what: String,
 }
 
@@ -141,6 +159,7 @@ impl Fault {
         }
     }
 
+    /// Converts to an [`Error`]. `number` and `line` are the current line.
     fn error(&self, number: usize, line: &str) -> Error {
         match self.line {
             Some(line) => Error::read(line, 1, &self.what),
@@ -149,7 +168,7 @@ impl Fault {
     }
 }
 
-/// What was found, as an error shows it: the beginning of it, what cannot be seen spelled out.
+/// Quotes input for an error message: at most its first 40 characters, with invisible ones escaped.
 fn show(text: &str) -> String {
     const SHOWN: usize = 40;
     let mut shown = String::from("`");
@@ -169,7 +188,7 @@ fn read_as(page: &[u8], dialect: Dialect) -> Result<Snapshot, Error> {
         Ok(text) => (text, None),
         Err(e) => {
             let (text, rest) = page.split_at(e.valid_up_to());
-            // Everything before is valid.
+            // The text before this offset is valid UTF-8.
             (std::str::from_utf8(text).unwrap_or_default(), rest.first())
         }
     };
@@ -199,20 +218,24 @@ fn read_as(page: &[u8], dialect: Dialect) -> Result<Snapshot, Error> {
         .map_err(|fault| fault.error(number.max(1), last))
 }
 
-/// A page that is being read.
+/// The state of the reader within a page.
 struct Page<'a> {
     dialect: Dialect,
+    /// The complete families.
     families: Vec<Family>,
-    /// The names of families and of their samples, and the line in which the family began.
+    /// The names of all families and of their samples, each with the line in which its family
+    /// began.
     claims: HashMap<Cow<'a, str>, usize>,
+    /// The current family.
     open: Option<Open<'a>>,
-    /// The latest timestamp.
+    /// The latest timestamp of a sample.
     taken: Option<SystemTime>,
-    /// Whether `# EOF` was there.
+    /// Whether `# EOF` was read.
     ended: bool,
 }
 
 impl<'a> Page<'a> {
+    /// Reads a line.
     fn line(&mut self, number: usize, text: &'a str) -> Result<(), Fault> {
         let mut line = Line::new(text, self.dialect);
         if self.ended {
@@ -252,7 +275,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Whatever follows `#`.
+    /// Reads the rest of a line that starts with `#`.
     fn comment(&mut self, number: usize, mut line: Line<'a>) -> Result<(), Fault> {
         let is_text = self.dialect == Dialect::Text;
         match self.dialect {
@@ -292,7 +315,8 @@ impl<'a> Page<'a> {
             ));
         }
         match word {
-            // In text an empty help may end with the name. All blanks but the first are the help's.
+            // In text, an empty help may be left out together with the blank. All blanks but the
+            // first belong to the help.
             "HELP" if is_text && line.rest().is_empty() => {}
             "HELP" => line.blank("the help")?,
             _ => line.gap("what it is")?,
@@ -300,7 +324,7 @@ impl<'a> Page<'a> {
         open.describe(word, line)
     }
 
-    /// Begins a family; the one before is whole.
+    /// Completes the current family and begins another.
     fn begin(&mut self, name: Cow<'a, str>, number: usize, at: usize) -> Result<(), Fault> {
         self.close()?;
         match self.claims.entry(name.clone()) {
@@ -320,7 +344,8 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// The family's kind is known from here on: nobody else may have the names of its samples.
+    /// Fixes the kind of the current family, at its first sample or its end, and reserves the names
+    /// of its samples. Does nothing if they are already reserved.
     fn settle(&mut self) -> Result<(), Fault> {
         let Some(open) = &mut self.open else {
             return Ok(());
@@ -348,6 +373,7 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
+    /// Completes the current family.
     fn close(&mut self) -> Result<(), Fault> {
         self.settle()?;
         if let Some(open) = self.open.take() {
@@ -356,6 +382,7 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
+    /// Checks the end of the page, and returns the snapshot.
     fn finish(mut self, last: &str) -> Result<Snapshot, Fault> {
         match self.dialect {
             Dialect::Text if !last.is_empty() && !last.ends_with('\n') => {
@@ -383,7 +410,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// What a page calls a kind.
+/// Returns the kind that a TYPE line names.
 fn kind(word: &str, dialect: Dialect) -> Option<Kind> {
     Some(match (word, dialect) {
         ("counter", _) => Kind::Counter,

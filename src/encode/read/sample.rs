@@ -1,4 +1,4 @@
-//! One sample: a name, labels, a value; perhaps a timestamp and an exemplar.
+//! Samples: a name, labels, a value, and optionally a timestamp and an exemplar.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -8,21 +8,25 @@ use crate::snapshot::{Exemplar, Number, labels};
 use super::line::{Label, Line};
 use super::{Dialect, Fault, number};
 
-/// The most characters of an exemplar's labels, names and values together.
+/// The maximum number of characters in the labels of an exemplar, names and values together.
 const EXEMPLAR: usize = 128;
 
+/// A sample line.
 pub(super) struct Sample<'a> {
     pub(super) name: Cow<'a, str>,
-    /// Where the name begins.
+    /// The offset of the name in the line.
     pub(super) at: usize,
     pub(super) labels: Vec<Label<'a>>,
     pub(super) value: Number,
+    /// The offset of the value in the line.
     pub(super) value_at: usize,
     pub(super) time: Option<SystemTime>,
+    /// The exemplar and its offset in the line.
     pub(super) exemplar: Option<(usize, Exemplar)>,
 }
 
 impl<'a> Sample<'a> {
+    /// Reads a whole line.
     pub(super) fn read(line: &mut Line<'a>) -> Result<Self, Fault> {
         let mut at = line.at;
         let mut name = None;
@@ -50,7 +54,8 @@ impl<'a> Sample<'a> {
                 "a sample needs a name, first in the braces if it is in quotes",
             ));
         };
-        // Nothing has to stand between a brace and a number in text; behind a name blanks were read already.
+        // Text requires no blank between a brace and the value. Blanks after a name are already
+        // read.
         match line.dialect {
             Dialect::Text if braces || line.at > at + name.len() => line.blanks(),
             _ => line.gap("the value")?,
@@ -89,6 +94,7 @@ impl<'a> Sample<'a> {
     }
 }
 
+/// Reads a timestamp.
 fn time(line: &mut Line<'_>) -> Result<SystemTime, Fault> {
     let at = line.at;
     let token = line.token();
@@ -99,6 +105,7 @@ fn time(line: &mut Line<'_>) -> Result<SystemTime, Fault> {
     number::time(token, line.dialect).ok_or_else(|| Fault::new(at, number::wrong(token, what)))
 }
 
+/// Reads an exemplar, after its `#`.
 fn exemplar(line: &mut Line<'_>) -> Result<Exemplar, Fault> {
     let at = line.at;
     if !line.skip("{") {
@@ -130,12 +137,13 @@ fn exemplar(line: &mut Line<'_>) -> Result<Exemplar, Fault> {
     Ok(exemplar)
 }
 
-/// The text of these labels, in their order, as the snapshot has it.
+/// Returns the text of the labels in their order, as snapshots hold it.
 pub(super) fn text(all: &[Label<'_>]) -> String {
     labels::text_of(all.iter().map(|label| (&*label.name, &*label.value)))
 }
 
-/// What tells series apart: the labels in the order of their names; an empty value is no label.
+/// Returns the key of a series: its labels sorted by name. Skips the label `without`, and labels
+/// with an empty value, which are equal to no label.
 pub(super) fn key(all: &[Label<'_>], without: &str) -> String {
     let mut sorted: Vec<_> = all
         .iter()
@@ -146,7 +154,7 @@ pub(super) fn key(all: &[Label<'_>], without: &str) -> String {
     labels::text(&sorted)
 }
 
-/// No label stands twice.
+/// Returns an error if two labels have the same name.
 pub(super) fn twice(all: &[Label<'_>]) -> Result<(), Fault> {
     let mut sorted: Vec<_> = all.iter().map(|label| (&*label.name, label.at)).collect();
     sorted.sort_unstable();

@@ -1,4 +1,4 @@
-//! A series that is being read: what its lines say, and whether that is all.
+//! The reader of a series: collects its samples, and checks that they are complete.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,26 +9,28 @@ use super::family::Part;
 use super::sample::{self, Sample};
 use super::{Dialect, Fault, number, show};
 
-/// A bucket's bound or a quantile, and where it stands.
+/// The bound of a bucket, or a quantile.
 #[derive(Clone, Copy)]
 pub(super) struct Step {
     pub(super) value: f64,
+    /// The offset of its label in the line.
     pub(super) at: usize,
 }
 
-/// One series, as far as it is read.
+/// An incomplete series.
 pub(super) struct Series {
-    /// The line in which it began.
+    /// The line in which the series began.
     pub(super) line: usize,
-    /// As the snapshot has them.
+    /// The label text, as snapshots hold it.
     pub(super) labels: String,
     pub(super) time: Option<SystemTime>,
-    /// In milliseconds since the epoch.
+    /// The creation time in milliseconds since the Unix epoch.
     pub(super) created: Option<u64>,
-    /// Each with the place of its bucket.
+    /// The exemplars, each with the index of its bucket.
     pub(super) exemplars: Vec<(u32, Exemplar)>,
     value: Option<Number>,
-    /// Bounds or quantiles, each with its value: of a bucket the cumulative count.
+    /// The bounds or the quantiles, each with its value. The value of a bound is its cumulative
+    /// count.
     steps: Vec<(f64, Number)>,
     sum: Option<f64>,
     count: Option<u64>,
@@ -49,7 +51,7 @@ impl Series {
         }
     }
 
-    /// Takes what one of its samples says.
+    /// Adds one of its samples.
     pub(super) fn take(
         &mut self,
         sample: Sample<'_>,
@@ -107,7 +109,7 @@ impl Series {
         Ok(())
     }
 
-    /// Takes a bucket or a quantile. Whether it was there.
+    /// Adds a bucket or a quantile. Returns whether it is a duplicate of the last one.
     fn step(
         &mut self,
         sample: &Sample<'_>,
@@ -146,7 +148,8 @@ impl Series {
         Ok(false)
     }
 
-    /// Whether all of a histogram is there, and fits together.
+    /// Checks that all parts of a histogram are present and consistent. Returns the error message
+    /// if not.
     fn check_histogram(&self, kind: Kind, dialect: Dialect) -> Result<(), String> {
         let Some((f64::INFINITY, Number::Int(last))) = self.steps.last() else {
             return Err("has no bucket `le=\"+Inf\"`".into());
@@ -181,7 +184,7 @@ impl Series {
     }
 }
 
-/// The values of a family's series, which are whole now.
+/// Returns the values of a family from its series, which must be complete.
 pub(super) fn values(
     all: &[Series],
     kind: Kind,
@@ -259,6 +262,7 @@ pub(super) fn values(
     }
 }
 
+/// Checks that the value is valid for its kind.
 fn check_value(sample: &Sample<'_>, kind: Kind) -> Result<(), Fault> {
     let x = sample.value.as_f64();
     match kind {
@@ -269,11 +273,11 @@ fn check_value(sample: &Sample<'_>, kind: Kind) -> Result<(), Fault> {
     }
 }
 
-/// A number of observations.
+/// Returns the value as a number of observations.
 fn whole(sample: &Sample<'_>) -> Result<u64, Fault> {
     match sample.value {
         Number::Int(n) => Ok(n),
-        // Up to 2⁶⁴; from 2⁵³ on every float is whole.
+        // Below 2⁶⁴. From 2⁵³ on, every float is whole.
         Number::Float(x)
             if x.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(&x) =>
         {
@@ -283,6 +287,7 @@ fn whole(sample: &Sample<'_>) -> Result<u64, Fault> {
     }
 }
 
+/// Returns an error at the value of a sample.
 fn fault<T>(sample: &Sample<'_>, what: impl Into<String>) -> Result<T, Fault> {
     let what = format!("found {}; {}", sample.value.as_f64(), what.into());
     Err(Fault::new(sample.value_at, what))
