@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Returns the current time. In tests of this crate, adds what `advance` added on this thread.
 pub(crate) fn now() -> Instant {
     #[cfg(test)]
-    return Instant::now() + AHEAD.get();
+    return Instant::now() + OFFSET.get();
     #[cfg(not(test))]
     Instant::now()
 }
@@ -25,7 +25,7 @@ pub(crate) fn now() -> Instant {
 /// ms) does not matter. In tests of this crate, adds what `advance` added on this thread.
 pub(crate) fn millis() -> u64 {
     #[cfg(test)]
-    return coarse_millis() + AHEAD.get().as_millis() as u64;
+    return coarse_millis() + OFFSET.get().as_millis() as u64;
     #[cfg(not(test))]
     coarse_millis()
 }
@@ -65,7 +65,7 @@ impl Start {
         #[cfg(feature = "tsc")]
         match CLOCK.get() {
             Some((clock, _)) => return Self::Counter(clock.raw()),
-            None => calibrate_aside(),
+            None => calibrate_in_background(),
         }
         Self::System(Instant::now())
     }
@@ -115,10 +115,10 @@ pub fn calibrate() {
 #[cfg(feature = "tsc")]
 #[cold]
 #[inline(never)]
-fn calibrate_aside() {
-    static BEGUN: AtomicBool = AtomicBool::new(false);
+fn calibrate_in_background() {
+    static STARTED: AtomicBool = AtomicBool::new(false);
     // Load before the swap: a swap by every timer would move the cache line between all threads.
-    if !BEGUN.load(Relaxed) && !BEGUN.swap(true, Relaxed) {
+    if !STARTED.load(Relaxed) && !STARTED.swap(true, Relaxed) {
         // If no thread can be started, timers keep using the system's clock.
         let thread = std::thread::Builder::new().name("tallies-clock".to_owned());
         let _ = thread.spawn(calibrate);
@@ -127,13 +127,13 @@ fn calibrate_aside() {
 
 #[cfg(test)]
 thread_local! {
-    static AHEAD: std::cell::Cell<std::time::Duration> = const { std::cell::Cell::new(std::time::Duration::ZERO) };
+    static OFFSET: std::cell::Cell<std::time::Duration> = const { std::cell::Cell::new(std::time::Duration::ZERO) };
 }
 
 /// Advances this thread's clock.
 #[cfg(test)]
 pub(crate) fn advance(by: std::time::Duration) {
-    AHEAD.set(AHEAD.get() + by);
+    OFFSET.set(OFFSET.get() + by);
 }
 
 #[cfg(all(test, feature = "tsc"))]

@@ -295,21 +295,21 @@ impl std::error::Error for Error {
 
 /// Writes a warning to standard error: something that the user has to know although no call returns
 /// it. The caller makes sure that each cause is logged once.
-pub(crate) fn report(what: &dyn fmt::Display) {
+pub(crate) fn warn(what: &dyn fmt::Display) {
     use std::io::Write;
     // Ignores a failed write: a closed standard error is no reason to panic.
     let _ = writeln!(std::io::stderr(), "tallies: {what}");
 }
 
-/// Calls [`report`] the first time that it gets this message.
+/// Calls [`warn()`] the first time that it gets this message.
 #[cfg(any(feature = "middleware", feature = "push"))]
-pub(crate) fn report_once(what: &dyn fmt::Display) {
-    static SAID: std::sync::Mutex<std::collections::BTreeSet<String>> =
+pub(crate) fn warn_once(what: &dyn fmt::Display) {
+    static LOGGED: std::sync::Mutex<std::collections::BTreeSet<String>> =
         std::sync::Mutex::new(std::collections::BTreeSet::new());
-    let mut said = SAID
+    let mut logged = LOGGED
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if said.insert(what.to_string()) {
-        report(what);
+    if logged.insert(what.to_string()) {
+        warn(what);
     }
 }

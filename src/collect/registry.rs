@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use crate::declare::{
     Counter, DEFAULT, Gauge, Histogram, Info, List, Summary, UpDownCounter, enlist_all,
 };
-use crate::error::{Error, report};
+use crate::error::{Error, warn};
 use crate::observe;
 use crate::snapshot::{Family, Kind, Snapshot, Source, clashing};
 
@@ -532,7 +532,7 @@ impl Registry {
         if let Some(collector) = collectors.iter_mut().find(|c| c.name == name) {
             collector.errors += 1;
             if collector.errors == 1 {
-                report(&Error::collect(name, why));
+                warn(&Error::collect(name, why));
             }
         }
     }

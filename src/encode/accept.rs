@@ -73,7 +73,7 @@ impl Format {
     fn among(offered: &[Syntax], accept: &str) -> Self {
         let mut best = (0.0, Self::TEXT);
         for range in ranges(accept).map(Range::by_media_type) {
-            if let Some(format) = Self::named(&range)
+            if let Some(format) = Self::from_range(&range)
                 && offered.contains(&format.syntax)
                 && range.q() > best.0
             {
@@ -84,7 +84,7 @@ impl Format {
     }
 
     /// Returns the format that a range names, or `None` if it names none of this crate.
-    fn named(range: &Range<'_>) -> Option<Self> {
+    fn from_range(range: &Range<'_>) -> Option<Self> {
         let version = range.parameter("version");
         let syntax = if range.is("text/plain") {
             match version.unwrap_or("0.0.4") {

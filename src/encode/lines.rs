@@ -3,7 +3,7 @@
 use crate::snapshot::{Family, Histogram, Kind, Number, Summary, Values};
 
 use super::number;
-use super::walk::{Names, Piece};
+use super::walk::{EscapedNames, PaddedText};
 
 /// Writes the lines of one family after the other.
 pub(super) struct Lines<'a> {
@@ -22,7 +22,7 @@ pub(super) struct Lines<'a> {
     /// Each quantile with the text between labels and value of its line, in a summary.
     quantiles: Vec<(f64, String)>,
     /// The text after every value: a blank and the timestamp. Empty if samples have no timestamp.
-    stamp: Vec<u8>,
+    timestamp: Vec<u8>,
 }
 
 /// The end of a bucket's labels, such as `le="0.005"} `. The longest float has 24 characters.
@@ -50,59 +50,59 @@ impl Le {
 struct Head {
     /// The start of a line with labels: `name{`, `name{constant,` or `{"a name",constant,`. Padded
     /// with zeros for copies of a fixed size.
-    open: Vec<u8>,
-    /// The length of `open` without the padding.
-    open_len: usize,
+    with_labels: Vec<u8>,
+    /// The length of `with_labels` without the padding.
+    with_labels_len: usize,
     /// The start of a line without labels: `name `, `name{constant} ` or `{"a name"} `.
-    whole: Vec<u8>,
+    without_labels: Vec<u8>,
 }
 
 impl Head {
-    fn prepare(&mut self, names: &Names<'_>, suffix: &str) {
+    fn prepare(&mut self, names: &EscapedNames<'_>, suffix: &str) {
         let Self {
-            open,
-            open_len,
-            whole,
+            with_labels,
+            with_labels_len,
+            without_labels,
         } = self;
-        open.clear();
+        with_labels.clear();
         if names.quoted {
-            open.extend_from_slice(b"{\"");
-            open.extend_from_slice(names.name.as_bytes());
-            open.extend_from_slice(suffix.as_bytes());
-            open.extend_from_slice(b"\",");
+            with_labels.extend_from_slice(b"{\"");
+            with_labels.extend_from_slice(names.name.as_bytes());
+            with_labels.extend_from_slice(suffix.as_bytes());
+            with_labels.extend_from_slice(b"\",");
         } else {
-            open.extend_from_slice(names.name.as_bytes());
-            open.extend_from_slice(suffix.as_bytes());
-            open.push(b'{');
+            with_labels.extend_from_slice(names.name.as_bytes());
+            with_labels.extend_from_slice(suffix.as_bytes());
+            with_labels.push(b'{');
         }
-        open.extend_from_slice(names.constant.as_bytes());
+        with_labels.extend_from_slice(names.constant.as_bytes());
         if !names.constant.is_empty() {
-            open.push(b',');
+            with_labels.push(b',');
         }
-        // `open` without its last `{` or `,`.
-        whole.clear();
-        whole.extend_from_slice(&open[..open.len() - 1]);
+        // `with_labels` without its last `{` or `,`.
+        without_labels.clear();
+        without_labels.extend_from_slice(&with_labels[..with_labels.len() - 1]);
         let braces = names.quoted || !names.constant.is_empty();
-        whole.extend_from_slice(if braces { b"} " } else { b" " });
-        *open_len = open.len();
-        open.resize((*open_len).max(HEAD), 0);
+        without_labels.extend_from_slice(if braces { b"} " } else { b" " });
+        *with_labels_len = with_labels.len();
+        with_labels.resize((*with_labels_len).max(HEAD), 0);
     }
 
-    fn open(&self) -> Piece<'_> {
-        Piece {
-            text: &self.open,
-            len: self.open_len,
+    fn with_labels(&self) -> PaddedText<'_> {
+        PaddedText {
+            text: &self.with_labels,
+            len: self.with_labels_len,
         }
     }
 
     /// Appends `name` or `name{labels}`, and a blank.
     #[inline(always)]
-    fn push(&self, out: &mut Vec<u8>, labels: Piece<'_>) {
+    fn push(&self, out: &mut Vec<u8>, labels: PaddedText<'_>) {
         if labels.is_empty() {
-            out.extend_from_slice(&self.whole);
+            out.extend_from_slice(&self.without_labels);
             return;
         }
-        self.open().push::<HEAD>(out);
+        self.with_labels().push::<HEAD>(out);
         labels.push::<LABELS>(out);
         out.extend_from_slice(b"} ");
     }
@@ -121,18 +121,18 @@ impl<'a> Lines<'a> {
             les: Vec::new(),
             bounds: Vec::new(),
             quantiles: Vec::new(),
-            stamp: Vec::new(),
+            timestamp: Vec::new(),
         }
     }
 
     /// Gives every following sample the timestamp that `write` writes.
-    pub(super) fn stamp(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.stamp = vec![b' '];
-        write(&mut self.stamp);
+    pub(super) fn timestamp(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.timestamp = vec![b' '];
+        write(&mut self.timestamp);
     }
 
     /// Prepares the lines of a family. `suffixes` are indexed like the `head` arguments below.
-    pub(super) fn family(&mut self, family: &Family, names: &Names<'_>, suffixes: &[&str]) {
+    pub(super) fn family(&mut self, family: &Family, names: &EscapedNames<'_>, suffixes: &[&str]) {
         for (head, suffix) in self.heads.iter_mut().zip(suffixes) {
             head.prepare(names, suffix);
         }
@@ -159,7 +159,7 @@ impl<'a> Lines<'a> {
     pub(super) fn comment(
         &mut self,
         word: &str,
-        names: &Names<'_>,
+        names: &EscapedNames<'_>,
         text: impl FnOnce(&mut Vec<u8>),
     ) {
         self.out.extend_from_slice(b"# ");
@@ -176,7 +176,7 @@ impl<'a> Lines<'a> {
 
     /// Writes `# HELP name text` unless the help is empty. Escapes `\` and line feeds; if `quotes`
     /// is set, as OpenMetrics requires, also escapes `"`.
-    pub(super) fn help(&mut self, family: &Family, names: &Names<'_>, quotes: bool) {
+    pub(super) fn help(&mut self, family: &Family, names: &EscapedNames<'_>, quotes: bool) {
         if family.help().is_empty() {
             return;
         }
@@ -194,19 +194,19 @@ impl<'a> Lines<'a> {
 
     /// Writes a sample up to its value and timestamp. The caller then calls [`end`](Self::end).
     #[inline(always)]
-    pub(super) fn number(&mut self, head: usize, labels: Piece<'_>, value: Number) {
+    pub(super) fn number(&mut self, head: usize, labels: PaddedText<'_>, value: Number) {
         self.heads[head].push(self.out, labels);
         match value {
             Number::Int(n) => number::integer(self.out, n),
             Number::Float(x) => number::float(self.out, x),
         }
-        self.put_stamp();
+        self.push_timestamp();
     }
 
     #[inline(always)]
-    fn put_stamp(&mut self) {
-        if !self.stamp.is_empty() {
-            self.out.extend_from_slice(&self.stamp);
+    fn push_timestamp(&mut self) {
+        if !self.timestamp.is_empty() {
+            self.out.extend_from_slice(&self.timestamp);
         }
     }
 
@@ -217,8 +217,8 @@ impl<'a> Lines<'a> {
 
     /// Writes a whole line.
     #[inline(always)]
-    pub(super) fn line(&mut self, head: usize, labels: Piece<'_>, value: Number) {
-        if let (Number::Int(n), true) = (value, self.stamp.is_empty()) {
+    pub(super) fn line(&mut self, head: usize, labels: PaddedText<'_>, value: Number) {
+        if let (Number::Int(n), true) = (value, self.timestamp.is_empty()) {
             self.heads[head].push(self.out, labels);
             return number::integer_line(self.out, n);
         }
@@ -227,9 +227,9 @@ impl<'a> Lines<'a> {
     }
 
     /// Prepares the start of the bucket or quantile lines of one series: `name{labels,`.
-    fn open(&mut self, labels: Piece<'_>) {
+    fn prepare_head(&mut self, labels: PaddedText<'_>) {
         self.head.clear();
-        self.heads[0].open().push::<HEAD>(&mut self.head);
+        self.heads[0].with_labels().push::<HEAD>(&mut self.head);
         if !labels.is_empty() {
             labels.push::<LABELS>(&mut self.head);
             self.head.push(b',');
@@ -241,19 +241,19 @@ impl<'a> Lines<'a> {
     #[inline(always)]
     pub(super) fn buckets(
         &mut self,
-        labels: Piece<'_>,
+        labels: PaddedText<'_>,
         value: &Histogram<'_>,
         mut after: impl FnMut(&mut Vec<u8>, usize),
     ) -> u64 {
-        self.open(labels);
+        self.prepare_head(labels);
         let mut total = 0;
         for (i, (le, (_, cumulative))) in self.les.iter().zip(value.buckets()).enumerate() {
             self.out.extend_from_slice(&self.head);
             let (text, len) = (&le.text[..], le.len);
-            Piece { text, len }.push::<LE>(self.out);
+            PaddedText { text, len }.push::<LE>(self.out);
             number::integer(self.out, cumulative);
-            if !self.stamp.is_empty() {
-                self.out.extend_from_slice(&self.stamp);
+            if !self.timestamp.is_empty() {
+                self.out.extend_from_slice(&self.timestamp);
             }
             after(self.out, i);
             self.out.push(b'\n');
@@ -266,7 +266,7 @@ impl<'a> Lines<'a> {
     /// it.
     pub(super) fn sum_and_count(
         &mut self,
-        labels: Piece<'_>,
+        labels: PaddedText<'_>,
         value: &Summary<'_>,
         wanted: impl Fn(f64) -> bool,
     ) {
@@ -281,11 +281,11 @@ impl<'a> Lines<'a> {
     /// Writes the quantiles of one series whose values `wanted` admits.
     pub(super) fn quantiles(
         &mut self,
-        labels: Piece<'_>,
+        labels: PaddedText<'_>,
         value: &Summary<'_>,
         wanted: impl Fn(f64) -> bool,
     ) {
-        self.open(labels);
+        self.prepare_head(labels);
         for (phi, quantile) in value.exported().filter(|(_, quantile)| wanted(*quantile)) {
             self.out.extend_from_slice(&self.head);
             match self.quantiles.iter().find(|(other, _)| *other == phi) {
@@ -294,7 +294,7 @@ impl<'a> Lines<'a> {
                 None => self.out.extend_from_slice(quantile_label(phi).as_bytes()),
             }
             number::float(self.out, quantile);
-            self.put_stamp();
+            self.push_timestamp();
             self.end();
         }
     }

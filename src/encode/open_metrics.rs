@@ -8,7 +8,7 @@ use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis
 
 use super::lines::{Lines, suffixes};
 use super::number;
-use super::walk::{Names, Piece, Series, Writer};
+use super::walk::{EscapedNames, PaddedText, SeriesMeta, Writer};
 
 /// Writes OpenMetrics text.
 pub(super) struct OpenMetrics<'a> {
@@ -16,13 +16,13 @@ pub(super) struct OpenMetrics<'a> {
     lines: Lines<'a>,
     /// Whether the user asked for `_created` samples. They are off by default because Prometheus 2
     /// stores each as one more series.
-    wanted: bool,
+    created_enabled: bool,
     /// Whether the current family gets `_created` samples.
     created: bool,
     /// Decides which sums of the current family's histograms are written. With a negative bound
     /// none is, except in a gauge histogram, where every sum but NaN is. Without a negative bound,
     /// every sum of 0 or more is.
-    sums: fn(f64) -> bool,
+    allows_sum: fn(f64) -> bool,
 }
 
 impl<'a> OpenMetrics<'a> {
@@ -30,19 +30,19 @@ impl<'a> OpenMetrics<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>, created: bool) -> Self {
         let mut lines = Lines::new(out);
         if let Some(time) = time {
-            lines.stamp(|stamp| seconds(stamp, millis(time)));
+            lines.timestamp(|timestamp| seconds(timestamp, millis(time)));
         }
         Self {
             lines,
-            wanted: created,
+            created_enabled: created,
             created,
-            sums: |_| true,
+            allows_sum: |_| true,
         }
     }
 
     /// Writes the `_created` sample if it is enabled and the creation time is known.
     #[inline(always)]
-    fn created(&mut self, head: usize, labels: Piece<'_>, series: Series<'_>) {
+    fn created(&mut self, head: usize, labels: PaddedText<'_>, series: SeriesMeta<'_>) {
         if self.created
             && let Some(created) = series.created()
         {
@@ -53,14 +53,14 @@ impl<'a> OpenMetrics<'a> {
 
     /// Writes the sum and the count. OpenMetrics requires both or neither, and neither where the
     /// sum can decrease.
-    fn sum_and_count(&mut self, labels: Piece<'_>, sum: f64, count: u64) {
+    fn sum_and_count(&mut self, labels: PaddedText<'_>, sum: f64, count: u64) {
         self.lines.line(1, labels, Number::Float(sum));
         self.lines.line(2, labels, Number::Int(count));
     }
 }
 
 impl Writer for OpenMetrics<'_> {
-    fn family(&mut self, family: &Family, names: &Names<'_>) {
+    fn family(&mut self, family: &Family, names: &EscapedNames<'_>) {
         let kind = family.kind();
         let name = kind.stem(names.name);
         let suffixes = match kind {
@@ -69,7 +69,7 @@ impl Writer for OpenMetrics<'_> {
             Kind::GaugeHistogram => &["_bucket", "_gsum", "_gcount"],
             other => suffixes(other),
         };
-        let names = &Names { name, ..*names };
+        let names = &EscapedNames { name, ..*names };
         self.lines.comment("TYPE", names, |out| {
             out.extend_from_slice(match kind {
                 Kind::Info => b"info",
@@ -92,8 +92,8 @@ impl Writer for OpenMetrics<'_> {
         self.lines.help(family, names, true);
         // A gauge histogram describes current values, so it has no creation time, even if it was
         // merged with a family that has one.
-        self.created = self.wanted && kind != Kind::GaugeHistogram;
-        self.sums = match (family.has_negative_bounds(), kind) {
+        self.created = self.created_enabled && kind != Kind::GaugeHistogram;
+        self.allows_sum = match (family.has_negative_bounds(), kind) {
             (true, Kind::GaugeHistogram) => |sum| !sum.is_nan(),
             (true, _) => |_| false,
             (false, _) => |sum| sum >= 0.0,
@@ -102,7 +102,7 @@ impl Writer for OpenMetrics<'_> {
     }
 
     #[inline(always)]
-    fn counter(&mut self, labels: Piece<'_>, value: Number, series: Series<'_>) {
+    fn counter(&mut self, labels: PaddedText<'_>, value: Number, series: SeriesMeta<'_>) {
         self.lines.number(0, labels, value);
         if let [(.., last)] = series.exemplars() {
             exemplar(self.lines.out, last);
@@ -112,11 +112,11 @@ impl Writer for OpenMetrics<'_> {
     }
 
     #[inline(always)]
-    fn gauge(&mut self, labels: Piece<'_>, value: f64, _: Series<'_>) {
+    fn gauge(&mut self, labels: PaddedText<'_>, value: f64, _: SeriesMeta<'_>) {
         self.lines.line(0, labels, Number::Float(value));
     }
 
-    fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>, series: Series<'_>) {
+    fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>) {
         let exemplars = series.exemplars();
         let count = self.lines.buckets(labels, value, |out, bucket| {
             for (.., of_bucket) in exemplars.iter().filter(|(_, at, _)| *at as usize == bucket) {
@@ -125,13 +125,13 @@ impl Writer for OpenMetrics<'_> {
         });
         // A sum that can decrease is not a counter: OpenMetrics forbids it, and also a count
         // without a sum.
-        if (self.sums)(value.sum()) {
+        if (self.allows_sum)(value.sum()) {
             self.sum_and_count(labels, value.sum(), count);
         }
         self.created(3, labels, series);
     }
 
-    fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>, series: Series<'_>) {
+    fn summary(&mut self, labels: PaddedText<'_>, value: &Summary<'_>, series: SeriesMeta<'_>) {
         // A NaN quantile means that there is no data. OpenMetrics forbids negative quantiles and
         // sums.
         self.lines.quantiles(labels, value, |quantile| {

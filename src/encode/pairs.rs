@@ -2,7 +2,7 @@
 
 use crate::snapshot::labels;
 
-use super::walk::Piece;
+use super::walk::PaddedText;
 use super::wire::{Message, push_bytes, tag_of_bytes};
 
 /// The size of a fixed copy: most names fit together with their values. A multiple of a vector
@@ -16,12 +16,12 @@ const PAIR: usize = 64;
 /// length). So one copy appends both name and value, and the two bytes between them are
 /// overwritten.
 #[inline(always)]
-pub(super) fn push_cut(out: &mut Vec<u8>, text: Piece<'_>, cuts: &[u8]) {
+pub(super) fn push_cut(out: &mut Vec<u8>, text: PaddedText<'_>, cuts: &[u8]) {
     let mut rest = text.text;
     for cut in cuts.chunks_exact(2) {
         let (name, value) = (usize::from(cut[0]), usize::from(cut[1]));
         let len = name + 2 + value;
-        let pair = Piece { text: rest, len };
+        let pair = PaddedText { text: rest, len };
         let head = [tag_of_bytes(1), len as u8 + 2, tag_of_bytes(1), cut[0]];
         out.extend_from_slice(&head);
         let between = out.len() + name;
@@ -74,7 +74,7 @@ mod tests {
             }
             for (entry, set) in texts.iter().zip(&sets) {
                 let (mut fast, mut slow) = (Vec::new(), Vec::new());
-                let text = Piece { text: entry.text, len: entry.len };
+                let text = PaddedText { text: entry.text, len: entry.len };
                 push_cut(&mut fast, text, entry.cuts);
                 push_pairs(&mut slow, text.bytes());
                 prop_assert!(fast == slow || entry.cuts.is_empty());

@@ -9,8 +9,8 @@ use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis
 
 use super::native;
 use super::pairs::{push_cut, push_pairs};
-use super::single::{PAIR, Single};
-use super::walk::{Names, Piece, Series, Writer};
+use super::single::{PAIR, SingleValue};
+use super::walk::{EscapedNames, PaddedText, SeriesMeta, Writer};
 use super::wire::{Message, Timestamp, push_bytes, push_double, push_integer};
 
 /// Writes protobuf.
@@ -27,11 +27,11 @@ pub(super) struct Protobuf<'a> {
     series: usize,
     /// The message of the last series with a single value. The next series usually differs from it
     /// only in the value.
-    value: Single,
+    value: SingleValue,
     /// The creation time of the last series. The next series usually has the same.
     created: Timestamp,
     /// The timestamp field of every sample. Empty if samples have no timestamp.
-    stamp: Vec<u8>,
+    timestamp: Vec<u8>,
 }
 
 /// Field numbers in `Metric` of the messages of each kind.
@@ -47,9 +47,9 @@ const EXEMPLARS: [u8; 2] = [0x82, 0x01];
 impl<'a> Protobuf<'a> {
     /// Creates a writer that appends to `out`.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
-        let mut stamp = Vec::new();
+        let mut timestamp = Vec::new();
         if let Some(time) = time {
-            push_integer(&mut stamp, 6, millis(time));
+            push_integer(&mut timestamp, 6, millis(time));
         }
         Self {
             out,
@@ -57,15 +57,15 @@ impl<'a> Protobuf<'a> {
             constant_len: 0,
             family: Message::default(),
             series: 0,
-            value: Single::default(),
+            value: SingleValue::default(),
             created: Timestamp::default(),
-            stamp,
+            timestamp,
         }
     }
 
     /// Begins a series and appends its labels. `len` estimates the length of the rest.
     #[inline(always)]
-    fn metric(&mut self, labels: Piece<'_>, series: Series<'_>, len: usize) -> Message {
+    fn metric(&mut self, labels: PaddedText<'_>, series: SeriesMeta<'_>, len: usize) -> Message {
         // A label takes about as many bytes in its message as in its text.
         let len = self.constant_len + labels.len + len;
         let metric = Message::field(self.out, 4, len);
@@ -84,12 +84,12 @@ impl<'a> Protobuf<'a> {
     /// Appends a whole series with a single value `x`. `self.value` holds its message, except for
     /// the value.
     #[inline(always)]
-    fn single(&mut self, labels: Piece<'_>, series: Series<'_>, x: f64) {
-        let constant = Piece {
+    fn single(&mut self, labels: PaddedText<'_>, series: SeriesMeta<'_>, x: f64) {
+        let constant = PaddedText {
             text: &self.constant,
             len: self.constant_len,
         };
-        if !self.stamp.is_empty()
+        if !self.timestamp.is_empty()
             || !self
                 .value
                 .push_metric(self.out, constant, labels, series.cuts, x)
@@ -103,8 +103,8 @@ impl<'a> Protobuf<'a> {
     #[inline(always)]
     /// Ends a series, after its timestamp.
     fn end(&mut self, metric: Message) {
-        if !self.stamp.is_empty() {
-            self.out.extend_from_slice(&self.stamp);
+        if !self.timestamp.is_empty() {
+            self.out.extend_from_slice(&self.timestamp);
         }
         metric.end(self.out);
     }
@@ -112,14 +112,14 @@ impl<'a> Protobuf<'a> {
     /// Returns the creation time of the series as field `field`; it is empty if the time is
     /// unknown.
     #[inline(always)]
-    fn created(&mut self, field: u32, series: Series<'_>) -> &Timestamp {
+    fn created(&mut self, field: u32, series: SeriesMeta<'_>) -> &Timestamp {
         self.created.set(field, series.created());
         &self.created
     }
 }
 
 impl Writer for Protobuf<'_> {
-    fn family(&mut self, family: &Family, names: &Names<'_>) {
+    fn family(&mut self, family: &Family, names: &EscapedNames<'_>) {
         self.constant.clear();
         push_pairs(&mut self.constant, names.constant.as_bytes());
         self.constant_len = self.constant.len();
@@ -143,7 +143,7 @@ impl Writer for Protobuf<'_> {
             Kind::Histogram => 4,
             Kind::GaugeHistogram => 5,
         };
-        self.value = Single::new(
+        self.value = SingleValue::new(
             match family.kind() {
                 Kind::Counter => COUNTER,
                 Kind::Unknown => UNTYPED,
@@ -159,11 +159,11 @@ impl Writer for Protobuf<'_> {
     }
 
     #[inline(always)]
-    fn counter(&mut self, labels: Piece<'_>, value: Number, series: Series<'_>) {
+    fn counter(&mut self, labels: PaddedText<'_>, value: Number, series: SeriesMeta<'_>) {
         let exemplars = series.exemplars();
         if exemplars.is_empty() {
             if self.value.created != series.created() {
-                self.value = Single::new(COUNTER, series.created());
+                self.value = SingleValue::new(COUNTER, series.created());
             }
             self.single(labels, series, value.as_f64());
             return;
@@ -181,11 +181,11 @@ impl Writer for Protobuf<'_> {
     }
 
     #[inline(always)]
-    fn gauge(&mut self, labels: Piece<'_>, value: f64, series: Series<'_>) {
+    fn gauge(&mut self, labels: PaddedText<'_>, value: f64, series: SeriesMeta<'_>) {
         self.single(labels, series, value);
     }
 
-    fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>, series: Series<'_>) {
+    fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>) {
         let created = *self.created(15, series);
         let len = 32 + 14 * value.buckets().count();
         let metric = self.metric(labels, series, len);
@@ -221,7 +221,7 @@ impl Writer for Protobuf<'_> {
         self.end(metric);
     }
 
-    fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>, series: Series<'_>) {
+    fn summary(&mut self, labels: PaddedText<'_>, value: &Summary<'_>, series: SeriesMeta<'_>) {
         let created = *self.created(4, series);
         let len = 32 + 20 * value.exported().count();
         let metric = self.metric(labels, series, len);

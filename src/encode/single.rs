@@ -6,13 +6,13 @@
 //! function calls and without a capacity check for each part.
 
 use super::pairs::len_of_cut;
-use super::walk::Piece;
+use super::walk::PaddedText;
 use super::wire::{Timestamp, double, tag_of_bytes};
 
 /// The value field of a metric: a message with the value in field 1 and the creation time in field
 /// 3.
 #[derive(Default)]
-pub(super) struct Single {
+pub(super) struct SingleValue {
     /// The field with 0 as its value, padded with zeros.
     bytes: [u8; LEN],
     /// The length of `bytes` without the padding.
@@ -29,11 +29,11 @@ const VALUE: std::ops::Range<usize> = 3..11;
 /// The size of a fixed copy of a name with its value, and of the constant labels. A multiple of a
 /// vector register.
 pub(super) const PAIR: usize = 64;
-/// The bytes reserved for a metric: the longest one that [`Single::push_metric`] writes, and the
-/// padding that is copied after its last pair.
-const ROOM: usize = 256;
+/// The bytes reserved for a metric: the longest one that [`SingleValue::push_metric`] writes, and
+/// the padding that is copied after its last pair.
+const RESERVED: usize = 256;
 
-impl Single {
+impl SingleValue {
     /// Creates the field with number `field`.
     pub(super) fn new(field: u32, created: Option<u64>) -> Self {
         let since = created.map(|millis| Timestamp::new(3, millis));
@@ -67,56 +67,56 @@ impl Single {
     pub(super) fn push_metric(
         &self,
         out: &mut Vec<u8>,
-        constant: Piece<'_>,
-        labels: Piece<'_>,
+        constant: PaddedText<'_>,
+        labels: PaddedText<'_>,
         cuts: &[u8],
         x: f64,
     ) -> bool {
         let len = constant.len + len_of_cut(labels.len, cuts) + self.len;
-        if cuts.is_empty() || constant.len > PAIR || len > ROOM - PAIR - 7 {
+        if cuts.is_empty() || constant.len > PAIR || len > RESERVED - PAIR - 7 {
             return false;
         }
-        let from = out.len();
-        out.extend_from_slice(&[0; ROOM]);
-        let Some(room) = out.last_chunk_mut::<ROOM>() else {
+        let start_len = out.len();
+        out.extend_from_slice(&[0; RESERVED]);
+        let Some(buffer) = out.last_chunk_mut::<RESERVED>() else {
             return false;
         };
-        room[0] = tag_of_bytes(4);
-        let mut at = 2;
+        buffer[0] = tag_of_bytes(4);
+        let mut end = 2;
         if len <= 0x7F {
-            room[1] = len as u8;
+            buffer[1] = len as u8;
         } else {
-            room[1..3].copy_from_slice(&[len as u8 | 0x80, (len >> 7) as u8]);
-            at = 3;
+            buffer[1..3].copy_from_slice(&[len as u8 | 0x80, (len >> 7) as u8]);
+            end = 3;
         }
         if let (false, Some(chunk)) = (constant.is_empty(), constant.text.first_chunk::<PAIR>()) {
-            room[at..at + PAIR].copy_from_slice(chunk);
-            at += constant.len;
+            buffer[end..end + PAIR].copy_from_slice(chunk);
+            end += constant.len;
         }
-        let mut start = 0;
+        let mut text_start = 0;
         for cut in cuts.chunks_exact(2) {
             let (name, value) = (usize::from(cut[0]), usize::from(cut[1]));
             let len = name + 2 + value;
-            let place = room.get_mut(at..at + 4 + PAIR);
-            let pair = labels.text.get(start..start + PAIR);
-            let (Some(place), Some(pair), true) = (place, pair, len <= PAIR) else {
-                out.truncate(from);
+            let target = buffer.get_mut(end..end + 4 + PAIR);
+            let pair = labels.text.get(text_start..text_start + PAIR);
+            let (Some(target), Some(pair), true) = (target, pair, len <= PAIR) else {
+                out.truncate(start_len);
                 return false;
             };
-            place[..4].copy_from_slice(&[tag_of_bytes(1), len as u8 + 2, tag_of_bytes(1), cut[0]]);
-            place[4..].copy_from_slice(pair);
-            if let Some(between) = place.get_mut(4 + name..6 + name) {
+            target[..4].copy_from_slice(&[tag_of_bytes(1), len as u8 + 2, tag_of_bytes(1), cut[0]]);
+            target[4..].copy_from_slice(pair);
+            if let Some(between) = target.get_mut(4 + name..6 + name) {
                 between.copy_from_slice(&[tag_of_bytes(2), cut[1]]);
             }
-            at += 4 + len;
+            end += 4 + len;
             // Skip the quote and the comma.
-            start += len + 2;
+            text_start += len + 2;
         }
-        if let Some(place) = room.get_mut(at..at + LEN) {
-            place.copy_from_slice(&self.bytes);
-            place[VALUE].copy_from_slice(&x.to_le_bytes());
+        if let Some(target) = buffer.get_mut(end..end + LEN) {
+            target.copy_from_slice(&self.bytes);
+            target[VALUE].copy_from_slice(&x.to_le_bytes());
         }
-        out.truncate(from + at + self.len);
+        out.truncate(start_len + end + self.len);
         true
     }
 }
@@ -155,10 +155,10 @@ mod tests {
             push_pairs(&mut fixed, text(&refs(&constant)).as_bytes());
             let len = fixed.len();
             fixed.resize(len.max(PAIR), 0);
-            let fixed = Piece { text: &fixed, len };
-            let single = Single::new(3, created);
+            let fixed = PaddedText { text: &fixed, len };
+            let single = SingleValue::new(3, created);
             for (entry, set) in texts.iter().zip(&sets) {
-                let labels = Piece { text: entry.text, len: entry.len };
+                let labels = PaddedText { text: entry.text, len: entry.len };
                 let mut fast = b"before".to_vec();
                 let mut slow = fast.clone();
                 let done = single.push_metric(&mut fast, fixed, labels, entry.cuts, x);

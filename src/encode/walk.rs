@@ -7,15 +7,15 @@ use crate::snapshot::{
 /// A text of `len` bytes at the start of a buffer. The bytes after it, if any, allow copies of a
 /// fixed size.
 #[derive(Clone, Copy)]
-pub(super) struct Piece<'a> {
+pub(super) struct PaddedText<'a> {
     /// The text and the bytes after it.
     pub(super) text: &'a [u8],
     /// The length of the text.
     pub(super) len: usize,
 }
 
-impl<'a> Piece<'a> {
-    pub(super) fn of(text: &'a [u8]) -> Self {
+impl<'a> PaddedText<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
         let len = text.len();
         Self { text, len }
     }
@@ -48,15 +48,15 @@ impl<'a> Piece<'a> {
 /// The operations of a format, in the order of the walk.
 pub(super) trait Writer {
     /// Writes the head of a family. Its series follow.
-    fn family(&mut self, family: &Family, names: &Names<'_>);
+    fn family(&mut self, family: &Family, names: &EscapedNames<'_>);
     /// Writes a series of a counter.
-    fn counter(&mut self, labels: Piece<'_>, value: Number, series: Series<'_>);
+    fn counter(&mut self, labels: PaddedText<'_>, value: Number, series: SeriesMeta<'_>);
     /// Writes a series of a gauge, an info or a state set.
-    fn gauge(&mut self, labels: Piece<'_>, value: f64, series: Series<'_>);
+    fn gauge(&mut self, labels: PaddedText<'_>, value: f64, series: SeriesMeta<'_>);
     /// Writes a series of a histogram.
-    fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>, series: Series<'_>);
+    fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>);
     /// Writes a series of a summary.
-    fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>, series: Series<'_>);
+    fn summary(&mut self, labels: PaddedText<'_>, value: &Summary<'_>, series: SeriesMeta<'_>);
     /// Ends a family, after its last series.
     fn family_end(&mut self) {}
     /// Ends the page, after the last family.
@@ -65,7 +65,7 @@ pub(super) trait Writer {
 
 /// The name and the constant labels of a family, escaped for one format.
 #[derive(Clone, Copy)]
-pub(super) struct Names<'a> {
+pub(super) struct EscapedNames<'a> {
     /// The name after escaping.
     pub(super) name: &'a str,
     /// Whether the name must be in quotes.
@@ -76,7 +76,7 @@ pub(super) struct Names<'a> {
 
 /// Extra data about a series that only some formats need.
 #[derive(Clone, Copy)]
-pub(super) struct Series<'a> {
+pub(super) struct SeriesMeta<'a> {
     family: &'a Family,
     /// The index of the series in its family.
     i: usize,
@@ -87,7 +87,7 @@ pub(super) struct Series<'a> {
     pub(super) cuts: &'a [u8],
 }
 
-impl<'a> Series<'a> {
+impl<'a> SeriesMeta<'a> {
     /// Returns the creation time in milliseconds since the Unix epoch, if it is known.
     #[inline(always)]
     pub(super) fn created(self) -> Option<u64> {
@@ -110,18 +110,18 @@ pub(super) fn walk<'a>(
     let (mut name, mut constant, mut scratch) = (String::new(), String::new(), String::new());
     for family in families {
         let meta = &family.meta;
-        let names = if changes(escaping, family) {
+        let names = if needs_escaping(escaping, family) {
             name.clear();
             escaping.name(&meta.name, &mut name);
             constant.clear();
             escaping.labels(&meta.constant, &mut constant);
-            Names {
+            EscapedNames {
                 name: &name,
                 quoted: false,
                 constant: &constant,
             }
         } else {
-            Names {
+            EscapedNames {
                 name: &meta.name,
                 quoted: meta.utf8 && !is_metric_name(meta.name.as_bytes()),
                 constant: &meta.constant,
@@ -131,30 +131,34 @@ pub(super) fn walk<'a>(
         let scratch = &mut scratch;
         match &family.values {
             Values::Counter(Numbers::Int(values)) => {
-                each(family, escaping, scratch, |labels, series| {
+                for_each_series(family, escaping, scratch, |labels, series| {
                     writer.counter(labels, Number::Int(values[series.i]), series);
                 })
             }
             Values::Counter(Numbers::Float(values)) => {
-                each(family, escaping, scratch, |labels, series| {
+                for_each_series(family, escaping, scratch, |labels, series| {
                     writer.counter(labels, Number::Float(values[series.i]), series);
                 });
             }
-            Values::Gauge(values) => each(family, escaping, scratch, |labels, series| {
-                writer.gauge(labels, values[series.i], series);
-            }),
+            Values::Gauge(values) => {
+                for_each_series(family, escaping, scratch, |labels, series| {
+                    writer.gauge(labels, values[series.i], series);
+                })
+            }
             Values::Summary { .. } | Values::Written(_) => {
-                each(family, escaping, scratch, |labels, series| {
+                for_each_series(family, escaping, scratch, |labels, series| {
                     if let Value::Summary(value) = family.value(series.i) {
                         writer.summary(labels, &value, series);
                     }
                 })
             }
-            Values::Histogram { .. } => each(family, escaping, scratch, |labels, series| {
-                if let Value::Histogram(value) = family.value(series.i) {
-                    writer.histogram(labels, &value, series);
-                }
-            }),
+            Values::Histogram { .. } => {
+                for_each_series(family, escaping, scratch, |labels, series| {
+                    if let Value::Histogram(value) = family.value(series.i) {
+                        writer.histogram(labels, &value, series);
+                    }
+                })
+            }
         }
         writer.family_end();
     }
@@ -162,7 +166,7 @@ pub(super) fn walk<'a>(
 }
 
 /// Returns whether the escaping can change the names of a family.
-fn changes(escaping: Escaping, family: &Family) -> bool {
+fn needs_escaping(escaping: Escaping, family: &Family) -> bool {
     match escaping {
         Escaping::AllowUtf8 => false,
         Escaping::Dots => true,
@@ -172,26 +176,26 @@ fn changes(escaping: Escaping, family: &Family) -> bool {
 
 /// Calls `write` for every series with the escaped text of its labels.
 #[inline(always)]
-fn each<'a>(
+fn for_each_series<'a>(
     family: &'a Family,
     escaping: Escaping,
     scratch: &mut String,
-    mut write: impl FnMut(Piece<'_>, Series<'a>),
+    mut write: impl FnMut(PaddedText<'_>, SeriesMeta<'a>),
 ) {
-    let changed = changes(escaping, family);
+    let escaped = needs_escaping(escaping, family);
     for (i, entry) in family.texts.iter().enumerate() {
-        let mut labels = Piece {
+        let mut labels = PaddedText {
             text: entry.text,
             len: entry.len,
         };
         let mut cuts = entry.cuts;
-        if changed {
+        if escaped {
             scratch.clear();
             escaping.labels(family.texts.get(i), scratch);
-            labels = Piece::of(scratch.as_bytes());
+            labels = PaddedText::new(scratch.as_bytes());
             cuts = &[];
         }
-        let series = Series {
+        let series = SeriesMeta {
             family,
             i,
             created: entry.created,

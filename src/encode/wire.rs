@@ -10,7 +10,7 @@ pub(super) struct Message {
     /// The offset of its length in the buffer.
     pub(super) at: usize,
     /// The number of bytes reserved for the length.
-    room: usize,
+    reserved: usize,
 }
 
 impl Message {
@@ -20,11 +20,11 @@ impl Message {
         let at = out.len();
         if len < 0x80 {
             out.push(0);
-            return Self { at, room: 1 };
+            return Self { at, reserved: 1 };
         }
-        let room = varint_len(len as u64);
-        out.resize(at + room, 0);
-        Self { at, room }
+        let reserved = varint_len(len as u64);
+        out.resize(at + reserved, 0);
+        Self { at, reserved }
     }
 
     /// Begins a message of about `len` bytes as field `field`, which must be below 16.
@@ -33,7 +33,7 @@ impl Message {
         if len < 0x80 {
             let at = out.len() + 1;
             out.extend_from_slice(&[tag(field, BYTES), 0]);
-            return Self { at, room: 1 };
+            return Self { at, reserved: 1 };
         }
         out.push(tag(field, BYTES));
         Self::begin(out, len)
@@ -42,8 +42,8 @@ impl Message {
     /// Ends the message: writes its length into the reserved bytes.
     #[inline(always)]
     pub(super) fn end(self, out: &mut Vec<u8>) {
-        let len = out.len() - self.at - self.room;
-        if self.room == 1 && len < 0x80 {
+        let len = out.len() - self.at - self.reserved;
+        if self.reserved == 1 && len < 0x80 {
             out[self.at] = len as u8;
         } else {
             self.end_long(out, len);
@@ -52,12 +52,12 @@ impl Message {
 
     /// Ends a message whose length does not fit in one byte, or not in the reserved bytes.
     fn end_long(self, out: &mut Vec<u8>, len: usize) {
-        let room = self.at..self.at + self.room;
+        let reserved = self.at..self.at + self.reserved;
         let len = Varint::new(len as u64);
-        if len.as_slice().len() == self.room {
-            out[room].copy_from_slice(len.as_slice());
+        if len.as_slice().len() == self.reserved {
+            out[reserved].copy_from_slice(len.as_slice());
         } else {
-            out.splice(room, len.as_slice().iter().copied());
+            out.splice(reserved, len.as_slice().iter().copied());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metrics::{Key, Unit};
 
 use crate::declare::{AnyLabels, Counter, Gauge, Histogram, REFUSED, Summary, describe};
-use crate::error::{Error, report};
+use crate::error::{Error, warn};
 use crate::snapshot::Text;
 
 use super::builder::Builder;
@@ -173,7 +173,7 @@ impl Families {
         let unit = names::unit_of(&now, unit);
         match describe(&self.settings.registry, exposed, &now, help, &unit) {
             Ok(now) => *exposed = now,
-            Err(error) => report(&error),
+            Err(error) => warn(&error),
         }
     }
 
@@ -197,7 +197,7 @@ impl Families {
         let mut names = lock(&self.names);
         if names.len() >= self.settings.names && !names.contains_key(&name) {
             if !self.full.swap(true, Relaxed) {
-                report(&Error::too_many_names(self.settings.names));
+                warn(&Error::too_many_names(self.settings.names));
             }
             REFUSED.fetch_add(1, Relaxed);
             return Family::Refused;
@@ -213,7 +213,7 @@ impl Families {
             if !known.said {
                 known.said = true;
                 REFUSED.fetch_add(1, Relaxed);
-                report(&Error::other_type(exposed, None));
+                warn(&Error::other_type(exposed, None));
             }
             return Family::Refused;
         }
@@ -224,7 +224,7 @@ impl Families {
             .unwrap_or_else(|error| {
                 known.said = true;
                 REFUSED.fetch_add(1, Relaxed);
-                report(&error);
+                warn(&error);
                 Family::Refused
             });
         let exposed = match &family {

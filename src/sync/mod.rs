@@ -22,10 +22,10 @@ pub(crate) use loom::sync::{Mutex, MutexGuard};
 #[derive(Debug)]
 pub(crate) struct OnceLock<T> {
     /// Held by the thread that initializes the value.
-    making: Mutex<()>,
+    init: Mutex<()>,
     /// Set once `value` is initialized. Written by the initializing thread, read by every caller.
-    is_made: AtomicBool,
-    /// Written by the initializing thread, read by every caller that saw `is_made`.
+    is_set: AtomicBool,
+    /// Written by the initializing thread, read by every caller that saw `is_set`.
     value: std::sync::OnceLock<T>,
 }
 
@@ -33,25 +33,25 @@ pub(crate) struct OnceLock<T> {
 impl<T> OnceLock<T> {
     pub(crate) fn new() -> Self {
         Self {
-            making: Mutex::new(()),
-            is_made: AtomicBool::new(false),
+            init: Mutex::new(()),
+            is_set: AtomicBool::new(false),
             value: std::sync::OnceLock::new(),
         }
     }
 
     pub(crate) fn get(&self) -> Option<&T> {
         // Acquire: pairs with the Release in `get_or_init`.
-        self.is_made.load(Acquire).then(|| self.value.get())?
+        self.is_set.load(Acquire).then(|| self.value.get())?
     }
 
-    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+    pub(crate) fn get_or_init(&self, create: impl FnOnce() -> T) -> &T {
         if let Some(value) = self.get() {
             return value;
         }
-        let _making = lock(&self.making);
-        let value = self.value.get_or_init(make);
+        let _init = lock(&self.init);
+        let value = self.value.get_or_init(create);
         // Release: pairs with the Acquire in `get`.
-        self.is_made.store(true, Release);
+        self.is_set.store(true, Release);
         value
     }
 }
@@ -158,4 +158,4 @@ pub(crate) mod pushes;
     not(feature = "serve"),
     allow(unused_imports, reason = "who serves shares passes")
 )]
-pub(crate) use passes::Passes;
+pub(crate) use passes::CoalescedPasses;

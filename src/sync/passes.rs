@@ -20,18 +20,18 @@ use std::sync::PoisonError;
 /// Runs passes one at a time, and gives the result of a pass to every caller that arrived before
 /// the pass began.
 #[derive(Debug)]
-pub(crate) struct Passes<T> {
+pub(crate) struct CoalescedPasses<T> {
     /// Read and written by every caller.
     state: Mutex<State<T>>,
-    /// Notified by the thread that ran a pass, when the pass ends. Callers of [`Passes::share`]
-    /// wait on it.
-    ended: Condvar,
+    /// Notified by the thread that ran a pass, when the pass ends. Callers of
+    /// [`CoalescedPasses::run`] wait on it.
+    pass_ended: Condvar,
 }
 
 #[derive(Debug)]
 struct State<T> {
     /// The number of passes that began, which is the number of the last one.
-    begun: u64,
+    started: u64,
     /// Whether a pass is running.
     running: bool,
     /// The thread that runs, or last ran, a pass. Detects a call from inside a pass, which would
@@ -39,24 +39,24 @@ struct State<T> {
     #[cfg(not(loom))]
     runner: Option<std::thread::ThreadId>,
     /// The number and the result of the last pass, if it ended without a panic.
-    done: Option<(u64, T)>,
+    last_result: Option<(u64, T)>,
 }
 
 #[cfg_attr(
     not(feature = "tower"),
     allow(dead_code, reason = "who serves shares passes")
 )]
-impl<T: Clone> Passes<T> {
+impl<T: Clone> CoalescedPasses<T> {
     pub(crate) fn new() -> Self {
         Self {
             state: Mutex::new(State {
-                begun: 0,
+                started: 0,
                 running: false,
                 #[cfg(not(loom))]
                 runner: None,
-                done: None,
+                last_result: None,
             }),
-            ended: Condvar::new(),
+            pass_ended: Condvar::new(),
         }
     }
 
@@ -68,24 +68,24 @@ impl<T: Clone> Passes<T> {
     /// inside a pass of this object.
     ///
     /// Waits for the pass that is running, and perhaps for the one after it.
-    pub(crate) fn share(&self, pass: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn run(&self, pass: impl FnOnce() -> T) -> Option<T> {
         let mut state = self.lock();
         #[cfg(not(loom))]
         if state.running && state.runner == Some(std::thread::current().id()) {
             return None;
         }
-        let wanted = state.begun + 1;
+        let wanted = state.started + 1;
         loop {
-            if let Some((number, found)) = &state.done
+            if let Some((number, result)) = &state.last_result
                 && *number >= wanted
             {
-                return Some(found.clone());
+                return Some(result.clone());
             }
             if !state.running {
                 break;
             }
             state = self
-                .ended
+                .pass_ended
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
@@ -94,26 +94,26 @@ impl<T: Clone> Passes<T> {
         {
             state.runner = Some(std::thread::current().id());
         }
-        state.begun += 1;
-        let number = state.begun;
+        state.started += 1;
+        let number = state.started;
         // Drop the previous result, so that its memory can be reused. A caller that still waits for
         // it takes the result of this pass instead.
-        state.done = None;
+        state.last_result = None;
         drop(state);
-        let running = Running(self);
-        let found = pass();
-        self.lock().done = Some((number, found.clone()));
+        let running = RunningPass(self);
+        let result = pass();
+        self.lock().last_result = Some((number, result.clone()));
         drop(running);
-        Some(found)
+        Some(result)
     }
 }
 
 /// Ends a pass when dropped, also if the pass panicked. A waiting caller then runs the next pass.
-struct Running<'a, T: Clone>(&'a Passes<T>);
+struct RunningPass<'a, T: Clone>(&'a CoalescedPasses<T>);
 
-impl<T: Clone> Drop for Running<'_, T> {
+impl<T: Clone> Drop for RunningPass<'_, T> {
     fn drop(&mut self) {
         self.0.lock().running = false;
-        self.0.ended.notify_all();
+        self.0.pass_ended.notify_all();
     }
 }

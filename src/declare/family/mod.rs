@@ -17,7 +17,7 @@ use std::time::Instant;
 use ahash::RandomState;
 use dashmap::DashMap;
 
-use crate::error::{Error, report};
+use crate::error::{Error, warn};
 use crate::observe::{self, BATCH, Cells, Exemplars, Pass, SharedText, Store, Tag};
 use crate::snapshot::{self, Kind, Values, labels};
 
@@ -289,7 +289,7 @@ impl<C: Exported> Family<C> {
         observe::engine().stats.overflowed.fetch_add(1, Relaxed);
         self.overflowed.store(true, Relaxed);
         if self.is_full() && !self.said.swap(true, Relaxed) {
-            report(&Error::overflow(&self.desc.name, self.desc.limit));
+            warn(&Error::overflow(&self.desc.name, self.desc.limit));
         }
         self.only()
     }

@@ -12,7 +12,7 @@ pub(super) struct Line<'a> {
     pub(super) dialect: Dialect,
     text: &'a str,
     /// The offset in bytes, always at a character boundary.
-    pub(super) at: usize,
+    pub(super) offset: usize,
 }
 
 /// A label.
@@ -20,7 +20,7 @@ pub(super) struct Label<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) value: Cow<'a, str>,
     /// The offset of its name in the line.
-    pub(super) at: usize,
+    pub(super) offset: usize,
 }
 
 impl<'a> Line<'a> {
@@ -28,22 +28,22 @@ impl<'a> Line<'a> {
         Self {
             dialect,
             text,
-            at: 0,
+            offset: 0,
         }
     }
 
     /// Returns the rest of the line.
     pub(super) fn rest(&self) -> &'a str {
-        &self.text[self.at..]
+        &self.text[self.offset..]
     }
 
     /// Returns an error at the current position.
     pub(super) fn fault<T>(&self, what: impl Into<String>) -> Result<T, Fault> {
-        Err(Fault::new(self.at, what))
+        Err(Fault::new(self.offset, what))
     }
 
     /// Returns an error that shows the rest of the line, and says what was `wanted` instead.
-    fn unlike<T>(&self, wanted: &str) -> Result<T, Fault> {
+    fn expected<T>(&self, wanted: &str) -> Result<T, Fault> {
         self.fault(match self.rest() {
             "" => format!("the line ends; {wanted}"),
             rest => format!("found {}; {wanted}", show(rest)),
@@ -52,18 +52,18 @@ impl<'a> Line<'a> {
 
     /// Skips `token` if it is next. Returns whether it was.
     pub(super) fn skip(&mut self, token: &str) -> bool {
-        let there = self.rest().starts_with(token);
-        if there {
-            self.at += token.len();
+        let is_next = self.rest().starts_with(token);
+        if is_next {
+            self.offset += token.len();
         }
-        there
+        is_next
     }
 
     /// Skips blanks and tabs, in text. OpenMetrics allows none, so this does nothing there.
     pub(super) fn blanks(&mut self) {
         if self.dialect == Dialect::Text {
             let rest = self.rest();
-            self.at += rest.len() - rest.trim_start_matches([' ', '\t']).len();
+            self.offset += rest.len() - rest.trim_start_matches([' ', '\t']).len();
         }
     }
 
@@ -79,7 +79,7 @@ impl<'a> Line<'a> {
         if self.skip(" ") || (self.dialect == Dialect::Text && self.skip("\t")) {
             return Ok(());
         }
-        self.unlike(&format!("a blank belongs before {before}"))
+        self.expected(&format!("a blank belongs before {before}"))
     }
 
     /// Returns an error unless the line ends here.
@@ -87,7 +87,7 @@ impl<'a> Line<'a> {
         self.blanks();
         match self.rest() {
             "" => Ok(()),
-            _ => self.unlike("the line should end here"),
+            _ => self.expected("the line should end here"),
         }
     }
 
@@ -99,13 +99,13 @@ impl<'a> Line<'a> {
             Dialect::OpenMetrics => &[' '],
         };
         let token = &rest[..rest.find(blank).unwrap_or(rest.len())];
-        self.at += token.len();
+        self.offset += token.len();
         token
     }
 
     /// Reads a name of the old character set, or any name in quotes. `colons` allows colons.
     pub(super) fn name(&mut self, what: &str, colons: bool) -> Result<Cow<'a, str>, Fault> {
-        let from = self.at;
+        let from = self.offset;
         if !self.rest().starts_with('"') {
             let is_in = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || (colons && *b == b':');
             let name = self.rest();
@@ -116,11 +116,11 @@ impl<'a> Line<'a> {
                 } else {
                     "a-z, A-Z, _"
                 };
-                return self.unlike(&format!(
+                return self.expected(&format!(
                     "{what} begins with one of {set}, or stands in quotes"
                 ));
             }
-            self.at += name.len();
+            self.offset += name.len();
             return Ok(Cow::Borrowed(name));
         }
         let name = self.quoted()?;
@@ -139,9 +139,9 @@ impl<'a> Line<'a> {
     /// Reads a string in quotes and unescapes it.
     pub(super) fn quoted(&mut self) -> Result<Cow<'a, str>, Fault> {
         if !self.skip("\"") {
-            return self.unlike("a value in quotes belongs here");
+            return self.expected("a value in quotes belongs here");
         }
-        let from = self.at;
+        let from = self.offset;
         let mut escaped = false;
         let end = self.rest().bytes().position(|b| {
             let closes = b == b'"' && !escaped;
@@ -152,7 +152,7 @@ impl<'a> Line<'a> {
             return Err(Fault::new(from - 1, "this quote is never closed"));
         };
         let plain = self.unescape(end, true)?;
-        self.at += 1;
+        self.offset += 1;
         Ok(plain)
     }
 
@@ -160,7 +160,7 @@ impl<'a> Line<'a> {
     pub(super) fn unescape(&mut self, len: usize, quotes: bool) -> Result<Cow<'a, str>, Fault> {
         let raw = &self.rest()[..len];
         if !raw.contains('\\') {
-            self.at += len;
+            self.offset += len;
             return Ok(Cow::Borrowed(raw));
         }
         let mut plain = String::with_capacity(len);
@@ -172,7 +172,7 @@ impl<'a> Line<'a> {
                 Some('n') => '\n',
                 Some('"') if quotes => '"',
                 _ => {
-                    self.at += raw.len() - rest.len() + next;
+                    self.offset += raw.len() - rest.len() + next;
                     return self.fault(format!(
                         "{} is no escape; there are {}",
                         show(rest[next..].get(..2).unwrap_or("\\")),
@@ -187,7 +187,7 @@ impl<'a> Line<'a> {
             rest = &rest[next + 2..];
         }
         plain.push_str(rest);
-        self.at += len;
+        self.offset += len;
         Ok(Cow::Owned(plain))
     }
 
@@ -206,7 +206,7 @@ impl<'a> Line<'a> {
             if (!after_comma || self.dialect == Dialect::Text) && self.skip("}") {
                 return Ok(labels);
             }
-            let at = self.at;
+            let offset = self.offset;
             let is_quoted = self.rest().starts_with('"');
             let label = self.name("a name in braces", false)?;
             self.blanks();
@@ -217,16 +217,16 @@ impl<'a> Line<'a> {
                 _ => {
                     if label == "__name__" {
                         let what = "`__name__` is no label: the sample's name is it";
-                        return Err(Fault::new(at, what));
+                        return Err(Fault::new(offset, what));
                     }
                     if !self.skip("=") {
-                        return self.unlike("`=` belongs behind a label's name");
+                        return self.expected("`=` belongs behind a label's name");
                     }
                     self.blanks();
                     labels.push(Label {
                         name: label,
                         value: self.quoted()?,
-                        at,
+                        offset,
                     });
                 }
             }
@@ -236,16 +236,16 @@ impl<'a> Line<'a> {
             }
             after_comma = self.skip(",");
             if !after_comma {
-                return self.unlike("`,` or `}` belongs behind a label");
+                return self.expected("`,` or `}` belongs behind a label");
             }
         }
     }
 
     /// Reads the value of a sample.
     pub(super) fn value(&mut self) -> Result<Number, Fault> {
-        let from = self.at;
+        let from = self.offset;
         let token = self.token();
         number::value(token, self.dialect)
-            .ok_or_else(|| Fault::new(from, number::wrong(token, "number")))
+            .ok_or_else(|| Fault::new(from, number::describe_invalid(token, "number")))
     }
 }

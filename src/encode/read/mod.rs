@@ -21,7 +21,7 @@ use std::time::SystemTime;
 use crate::error::Error;
 use crate::snapshot::{Family, Kind, Snapshot};
 
-use family::{Open, Part};
+use family::{Part, PartialFamily};
 use line::Line;
 use sample::Sample;
 
@@ -137,16 +137,16 @@ struct Fault {
     /// faulty part.
     line: Option<usize>,
     /// The offset in the line, in bytes.
-    at: usize,
+    offset: usize,
     /// The message.
     what: String,
 }
 
 impl Fault {
-    fn new(at: usize, what: impl Into<String>) -> Self {
+    fn new(offset: usize, what: impl Into<String>) -> Self {
         Self {
             line: None,
-            at,
+            offset,
             what: what.into(),
         }
     }
@@ -154,7 +154,7 @@ impl Fault {
     fn in_line(line: usize, what: impl Into<String>) -> Self {
         Self {
             line: Some(line),
-            at: 0,
+            offset: 0,
             what: what.into(),
         }
     }
@@ -163,7 +163,7 @@ impl Fault {
     fn error(&self, number: usize, line: &str) -> Error {
         match self.line {
             Some(line) => Error::read(line, 1, &self.what),
-            None => Error::read(number, line[..self.at].chars().count() + 1, &self.what),
+            None => Error::read(number, line[..self.offset].chars().count() + 1, &self.what),
         }
     }
 }
@@ -198,11 +198,11 @@ fn read_as(page: &[u8], dialect: Dialect) -> Result<Snapshot, Error> {
         let what = format!("found the byte {byte:#04x}, which is no UTF-8 here");
         return Err(Fault::new(line.len(), what).error(number, line));
     }
-    let mut page = Page {
+    let mut page = PageReader {
         dialect,
         families: Vec::new(),
-        claims: HashMap::new(),
-        open: None,
+        reserved_names: HashMap::new(),
+        current: None,
         taken: None,
         ended: false,
     };
@@ -219,22 +219,22 @@ fn read_as(page: &[u8], dialect: Dialect) -> Result<Snapshot, Error> {
 }
 
 /// The state of the reader within a page.
-struct Page<'a> {
+struct PageReader<'a> {
     dialect: Dialect,
     /// The complete families.
     families: Vec<Family>,
     /// The names of all families and of their samples, each with the line in which its family
     /// began.
-    claims: HashMap<Cow<'a, str>, usize>,
+    reserved_names: HashMap<Cow<'a, str>, usize>,
     /// The current family.
-    open: Option<Open<'a>>,
+    current: Option<PartialFamily<'a>>,
     /// The latest timestamp of a sample.
     taken: Option<SystemTime>,
     /// Whether `# EOF` was read.
     ended: bool,
 }
 
-impl<'a> Page<'a> {
+impl<'a> PageReader<'a> {
     /// Reads a line.
     fn line(&mut self, number: usize, text: &'a str) -> Result<(), Fault> {
         let mut line = Line::new(text, self.dialect);
@@ -258,19 +258,22 @@ impl<'a> Page<'a> {
         }
         let sample = Sample::read(&mut line)?;
         self.taken = self.taken.max(sample.time);
-        let mut part = self.open.as_ref().and_then(|open| open.part(&sample.name));
+        let mut part = self
+            .current
+            .as_ref()
+            .and_then(|current| current.part(&sample.name));
         if part.is_none() {
-            if let Some(open) = &self.open
-                && open.name == sample.name
+            if let Some(current) = &self.current
+                && current.name == sample.name
             {
-                return Err(Fault::new(sample.at, open.suffixed()));
+                return Err(Fault::new(sample.offset, current.suffix_message()));
             }
-            self.begin(sample.name.clone(), number, sample.at)?;
+            self.begin(sample.name.clone(), number, sample.offset)?;
             part = Some(Part::Value);
         }
-        self.settle()?;
-        match (&mut self.open, part) {
-            (Some(open), Some(part)) => open.sample(number, sample, part),
+        self.reserve_names()?;
+        match (&mut self.current, part) {
+            (Some(current), Some(part)) => current.sample(number, sample, part),
             _ => Ok(()),
         }
     }
@@ -282,7 +285,7 @@ impl<'a> Page<'a> {
             Dialect::Text => line.blanks(),
             Dialect::OpenMetrics => line.gap("HELP, TYPE or UNIT")?,
         }
-        let at = line.at;
+        let offset = line.offset;
         let word = line.token();
         match word {
             "HELP" | "TYPE" => {}
@@ -290,7 +293,7 @@ impl<'a> Page<'a> {
             _ if is_text => return Ok(()),
             _ => {
                 return Err(Fault::new(
-                    at,
+                    offset,
                     format!(
                         "found {}; OpenMetrics has HELP, TYPE, UNIT and one EOF, no comments",
                         show(word)
@@ -299,19 +302,25 @@ impl<'a> Page<'a> {
             }
         }
         line.gap("the family's name")?;
-        let at = line.at;
+        let offset = line.offset;
         let name = line.name("a family's name", true)?;
-        let same = self.open.as_ref().is_some_and(|open| open.name == name);
+        let same = self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.name == name);
         if !same {
-            self.begin(name, number, at)?;
+            self.begin(name, number, offset)?;
         }
-        let Some(open) = &mut self.open else {
+        let Some(current) = &mut self.current else {
             return Ok(());
         };
-        if open.is_settled() {
+        if current.is_described() {
             return Err(Fault::new(
-                at,
-                format!("{word} of {} belongs before its samples", show(&open.name)),
+                offset,
+                format!(
+                    "{word} of {} belongs before its samples",
+                    show(&current.name)
+                ),
             ));
         }
         match word {
@@ -321,24 +330,24 @@ impl<'a> Page<'a> {
             "HELP" => line.blank("the help")?,
             _ => line.gap("what it is")?,
         }
-        open.describe(word, line)
+        current.describe(word, line)
     }
 
     /// Completes the current family and begins another.
-    fn begin(&mut self, name: Cow<'a, str>, number: usize, at: usize) -> Result<(), Fault> {
+    fn begin(&mut self, name: Cow<'a, str>, number: usize, offset: usize) -> Result<(), Fault> {
         self.close()?;
-        match self.claims.entry(name.clone()) {
+        match self.reserved_names.entry(name.clone()) {
             Entry::Occupied(first) => Err(Fault::new(
-                at,
+                offset,
                 format!(
                     "{} is of the family that began in line {}: its lines stand together, and its samples' names are its own",
                     show(&name),
                     first.get()
                 ),
             )),
-            Entry::Vacant(place) => {
-                place.insert(number);
-                self.open = Some(Open::new(name, number, self.dialect));
+            Entry::Vacant(entry) => {
+                entry.insert(number);
+                self.current = Some(PartialFamily::new(name, number, self.dialect));
                 Ok(())
             }
         }
@@ -346,28 +355,28 @@ impl<'a> Page<'a> {
 
     /// Fixes the kind of the current family, at its first sample or its end, and reserves the names
     /// of its samples. Does nothing if they are already reserved.
-    fn settle(&mut self) -> Result<(), Fault> {
-        let Some(open) = &mut self.open else {
+    fn reserve_names(&mut self) -> Result<(), Fault> {
+        let Some(current) = &mut self.current else {
             return Ok(());
         };
-        if open.is_settled() {
+        if current.is_described() {
             return Ok(());
         }
-        open.settle()?;
-        for name in open.sample_names() {
-            match self.claims.entry(name.into()) {
+        current.end_description()?;
+        for name in current.sample_names() {
+            match self.reserved_names.entry(name.into()) {
                 Entry::Occupied(first) => {
                     return Err(Fault::in_line(
-                        open.line,
+                        current.line,
                         format!(
                             "family {} has samples {}, and so has the family that began in line {}",
-                            show(&open.name),
+                            show(&current.name),
                             show(first.key()),
                             first.get()
                         ),
                     ));
                 }
-                Entry::Vacant(place) => _ = place.insert(open.line),
+                Entry::Vacant(entry) => _ = entry.insert(current.line),
             }
         }
         Ok(())
@@ -375,9 +384,9 @@ impl<'a> Page<'a> {
 
     /// Completes the current family.
     fn close(&mut self) -> Result<(), Fault> {
-        self.settle()?;
-        if let Some(open) = self.open.take() {
-            self.families.push(open.into_family()?);
+        self.reserve_names()?;
+        if let Some(current) = self.current.take() {
+            self.families.push(current.into_family()?);
         }
         Ok(())
     }

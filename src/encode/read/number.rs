@@ -85,19 +85,19 @@ pub(super) fn real(text: &str) -> Option<f64> {
 
 /// The first second that is not a valid time: the start of the year 10000. A later time is a
 /// mistake, and a float soon could not hold it exactly.
-const END: u64 = 253_402_300_800;
+const FIRST_INVALID_SECOND: u64 = 253_402_300_800;
 
 /// Parses a time: milliseconds since the Unix epoch in text, seconds in OpenMetrics.
 pub(super) fn time(text: &str, dialect: Dialect) -> Option<SystemTime> {
-    let is_past = text.starts_with('-');
+    let is_negative = text.starts_with('-');
     let since = match dialect {
         Dialect::Text if text.starts_with('+') => return None,
         Dialect::Text => Duration::from_millis(text.parse::<i64>().ok()?.unsigned_abs()),
         Dialect::OpenMetrics => seconds(text)?,
     };
-    if since.as_secs() >= END {
+    if since.as_secs() >= FIRST_INVALID_SECOND {
         None
-    } else if is_past {
+    } else if is_negative {
         UNIX_EPOCH.checked_sub(since)
     } else {
         UNIX_EPOCH.checked_add(since)
@@ -108,7 +108,7 @@ pub(super) fn time(text: &str, dialect: Dialect) -> Option<SystemTime> {
 /// resolves only microseconds.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds = real(text)?.abs();
-    if text.contains(['e', 'E']) || seconds >= END as f64 {
+    if text.contains(['e', 'E']) || seconds >= FIRST_INVALID_SECOND as f64 {
         return Duration::try_from_secs_f64(seconds).ok();
     }
     let digits = text.trim_start_matches(['+', '-']);
@@ -121,13 +121,13 @@ fn seconds(text: &str) -> Option<Duration> {
 
 /// Converts seconds since the Unix epoch to milliseconds.
 pub(super) fn millis(seconds: f64) -> Option<u64> {
-    (0.0..END as f64)
+    (0.0..FIRST_INVALID_SECOND as f64)
         .contains(&seconds)
         .then(|| (seconds * 1000.0).round() as u64)
 }
 
 /// Returns the error message for a `text` that is not a valid `what`.
-pub(super) fn wrong(text: &str, what: &str) -> String {
+pub(super) fn describe_invalid(text: &str, what: &str) -> String {
     let right = match what {
         "number" => "digits with a sign, a point and an exponent, `+Inf`, `-Inf` or `NaN`",
         "bound" => "digits with a sign, a point and an exponent, or `+Inf`",

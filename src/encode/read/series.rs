@@ -14,11 +14,11 @@ use super::{Dialect, Fault, number, show};
 pub(super) struct Step {
     pub(super) value: f64,
     /// The offset of its label in the line.
-    pub(super) at: usize,
+    pub(super) offset: usize,
 }
 
 /// An incomplete series.
-pub(super) struct Series {
+pub(super) struct PartialSeries {
     /// The line in which the series began.
     pub(super) line: usize,
     /// The label text, as snapshots hold it.
@@ -36,7 +36,7 @@ pub(super) struct Series {
     count: Option<u64>,
 }
 
-impl Series {
+impl PartialSeries {
     pub(super) fn new(line: usize, sample: &Sample<'_>) -> Self {
         Self {
             line,
@@ -52,7 +52,7 @@ impl Series {
     }
 
     /// Adds one of its samples.
-    pub(super) fn take(
+    pub(super) fn add(
         &mut self,
         sample: Sample<'_>,
         part: Part,
@@ -60,7 +60,7 @@ impl Series {
         kind: Kind,
         dialect: Dialect,
     ) -> Result<(), Fault> {
-        let is_again = match part {
+        let is_duplicate = match part {
             Part::Value => {
                 check_value(&sample, kind)?;
                 self.value.replace(sample.value).is_some()
@@ -73,26 +73,26 @@ impl Series {
                 }
                 self.sum.replace(x).is_some()
             }
-            Part::Count => self.count.replace(whole(&sample)?).is_some(),
+            Part::Count => self.count.replace(observation_count(&sample)?).is_some(),
             Part::Created => match number::millis(sample.value.as_f64()) {
                 None => return fault(&sample, "a series was created some seconds after 1970"),
                 created => std::mem::replace(&mut self.created, created).is_some(),
             },
             Part::Bucket | Part::Quantile => match step {
                 None => false,
-                Some(step) => self.step(&sample, step, part, dialect)?,
+                Some(step) => self.add_step(&sample, step, part, dialect)?,
             },
         };
-        if is_again {
+        if is_duplicate {
             return Err(Fault::new(
-                sample.at,
+                sample.offset,
                 format!(
                     "{} of this series stands twice; a snapshot holds one point of it",
                     show(&sample.name)
                 ),
             ));
         }
-        let Some((at, exemplar)) = sample.exemplar else {
+        let Some((offset, exemplar)) = sample.exemplar else {
             return Ok(());
         };
         let what = match (part, self.steps.last()) {
@@ -102,7 +102,7 @@ impl Series {
             _ => Some("exemplars belong to totals of counters and to buckets"),
         };
         if let Some(what) = what {
-            return Err(Fault::new(at, what));
+            return Err(Fault::new(offset, what));
         }
         let bucket = self.steps.len().saturating_sub(1);
         self.exemplars.push((bucket as u32, exemplar));
@@ -110,7 +110,7 @@ impl Series {
     }
 
     /// Adds a bucket or a quantile. Returns whether it is a duplicate of the last one.
-    fn step(
+    fn add_step(
         &mut self,
         sample: &Sample<'_>,
         step: Step,
@@ -118,7 +118,7 @@ impl Series {
         dialect: Dialect,
     ) -> Result<bool, Fault> {
         let value = match part {
-            Part::Bucket => Number::Int(whole(sample)?),
+            Part::Bucket => Number::Int(observation_count(sample)?),
             _ if dialect == Dialect::OpenMetrics && sample.value.as_f64() < 0.0 => {
                 return fault(sample, "a quantile of OpenMetrics is 0 or more");
             }
@@ -133,7 +133,7 @@ impl Series {
                     "{} stands behind {last}; bounds and quantiles ascend",
                     step.value
                 );
-                return Err(Fault::new(step.at, what));
+                return Err(Fault::new(step.offset, what));
             }
             if let (Number::Int(below), Number::Int(n), Part::Bucket) = (below, value, part)
                 && *below > n
@@ -186,12 +186,12 @@ impl Series {
 
 /// Returns the values of a family from its series, which must be complete.
 pub(super) fn values(
-    all: &[Series],
+    all: &[PartialSeries],
     kind: Kind,
     dialect: Dialect,
     name: &str,
 ) -> Result<Values, Fault> {
-    let fault = |series: &Series, what: &str| {
+    let fault = |series: &PartialSeries, what: &str| {
         let what = format!(
             "series {{{}}} of {kind} {} {what}",
             series.labels,
@@ -274,7 +274,7 @@ fn check_value(sample: &Sample<'_>, kind: Kind) -> Result<(), Fault> {
 }
 
 /// Returns the value as a number of observations.
-fn whole(sample: &Sample<'_>) -> Result<u64, Fault> {
+fn observation_count(sample: &Sample<'_>) -> Result<u64, Fault> {
     match sample.value {
         Number::Int(n) => Ok(n),
         // Below 2⁶⁴. From 2⁵³ on, every float is whole.
@@ -290,5 +290,5 @@ fn whole(sample: &Sample<'_>) -> Result<u64, Fault> {
 /// Returns an error at the value of a sample.
 fn fault<T>(sample: &Sample<'_>, what: impl Into<String>) -> Result<T, Fault> {
     let what = format!("found {}; {}", sample.value.as_f64(), what.into());
-    Err(Fault::new(sample.value_at, what))
+    Err(Fault::new(sample.value_offset, what))
 }

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use crate::collect::Registry;
 use crate::declare::{Info, prefixed};
-use crate::error::{Error, report_once};
+use crate::error::{Error, warn_once};
 
 use super::exchange::{Exchange, Failure, watched};
 use super::families::{Families, Making};
@@ -259,7 +259,7 @@ impl ClientLayer {
             match templates::Template::new(template) {
                 Ok(parsed) => Arc::make_mut(self.templates.get_or_insert_default())
                     .add(parsed, self.routes.named(template)),
-                Err(error) => report_once(&error),
+                Err(error) => warn_once(&error),
             }
         }
         self
