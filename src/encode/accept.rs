@@ -24,6 +24,13 @@ const OFFERED: &[Syntax] = &[
 ];
 
 /// How samples are written.
+///
+/// ```
+/// use tallies::encode::{Format, Syntax};
+///
+/// assert_eq!(Format::TEXT.syntax(), Syntax::Text);
+/// assert_eq!(Format::negotiate("text/plain;version=1.0.0").syntax(), Syntax::Text1);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Syntax {
@@ -56,12 +63,25 @@ pub struct Format {
 
 impl Format {
     /// The text format 0.0.4, the default for a client that asks for nothing else.
+    ///
+    /// ```
+    /// use tallies::encode::Format;
+    ///
+    /// assert_eq!(Format::negotiate("*/*"), Format::TEXT);
+    /// ```
     pub const TEXT: Self = Self {
         syntax: Syntax::Text,
         escaping: None,
     };
 
     /// Returns the format that an Accept header prefers among those that this crate writes.
+    ///
+    /// ```
+    /// use tallies::encode::{Format, Syntax};
+    ///
+    /// let accept = "application/openmetrics-text;q=0.9,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    /// assert_eq!(Format::negotiate(accept).syntax(), Syntax::OpenMetrics);
+    /// ```
     ///
     /// Returns [`TEXT`](Self::TEXT) if the header is malformed or names none of them. Join several
     /// headers with commas.
@@ -116,20 +136,43 @@ impl Format {
         Some(Self { syntax, escaping })
     }
 
-    /// How samples are written.
+    /// Returns how samples are written.
+    ///
+    /// ```
+    /// use tallies::encode::{Format, Syntax};
+    ///
+    /// let format = Format::negotiate("application/openmetrics-text;version=1.0.0");
+    /// assert_eq!(format.syntax(), Syntax::OpenMetrics);
+    /// ```
     #[must_use]
     pub fn syntax(self) -> Syntax {
         self.syntax
     }
 
     /// Returns how names outside the old character set are written.
+    ///
+    /// ```
+    /// use tallies::encode::{Escaping, Format};
+    ///
+    /// let format = Format::negotiate("text/plain;version=1.0.0;escaping=allow-utf-8");
+    /// assert_eq!(format.escaping(), Escaping::AllowUtf8);
+    /// assert_eq!(Format::TEXT.escaping(), Escaping::Underscores);
+    /// ```
     #[must_use]
     pub fn escaping(self) -> Escaping {
         self.escaping.unwrap_or_default()
     }
 
-    /// Returns the exact Content-Type. It names the escaping scheme if the client named one, and
-    /// always in text 1.0.0.
+    /// Returns the exact Content-Type.
+    ///
+    /// ```
+    /// use tallies::encode::Format;
+    ///
+    /// let dots = Format::negotiate("text/plain;escaping=dots").content_type();
+    /// assert_eq!(dots, "text/plain; version=0.0.4; charset=utf-8; escaping=dots");
+    /// ```
+    ///
+    /// It names the escaping scheme if the client named one, and always in text 1.0.0.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         macro_rules! escaped {

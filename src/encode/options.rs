@@ -35,6 +35,12 @@ pub struct Options {
 impl Options {
     /// Returns the default options: names escaped to the old character set with underscores, no
     /// `_created` samples, no timestamps.
+    ///
+    /// ```
+    /// use tallies::encode::Options;
+    ///
+    /// assert_eq!(Options::new(), Options::default());
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -44,8 +50,21 @@ impl Options {
         }
     }
 
-    /// Sets how names outside the old character set are written. Quoted names are readable only for
-    /// scrapers that ask for `escaping=allow-utf-8`.
+    /// Sets how names outside the old character set are written.
+    ///
+    /// ```
+    /// use tallies::encode::{Escaping, Options};
+    ///
+    /// let registry = tallies::Registry::new();
+    /// tallies::Gauge::<()>::builder("jobs.open", "").utf8().register(&registry)?.set(2.0);
+    /// let mut page = Vec::new();
+    /// Options::new().escaping(Escaping::Dots).text_into(&registry.snapshot(), &mut page);
+    /// assert!(page.ends_with(b"jobs_dot_open 2\n"));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Quoted names are readable only for scrapers that ask for `escaping=allow-utf-8`.
+    /// [`render_into`](Self::render_into) takes the escaping from its format instead.
     #[must_use]
     pub const fn escaping(mut self, escaping: Escaping) -> Self {
         self.escaping = escaping;
@@ -53,6 +72,18 @@ impl Options {
     }
 
     /// Sets whether OpenMetrics writes a `_created` sample with the creation time of each series.
+    ///
+    /// ```
+    /// use tallies::encode::Options;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// let mut page = Vec::new();
+    /// Options::new().created(true).open_metrics_into(&registry.snapshot(), &mut page);
+    /// let page = String::from_utf8(page).unwrap();
+    /// assert!(page.contains("\njobs_created "));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// Off by default: Prometheus 2 stores each of them as one more series. Protobuf always
     /// contains creation times, text never.
@@ -64,6 +95,18 @@ impl Options {
 
     /// Sets whether every sample has the time of the snapshot.
     ///
+    /// ```
+    /// use tallies::encode::Options;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.gauge("queue_length", "")?.set(2.5);
+    /// let mut page = Vec::new();
+    /// Options::new().timestamps(true).text_into(&registry.snapshot(), &mut page);
+    /// let read = tallies::encode::read_text(&page)?;
+    /// assert!(read.taken() > std::time::SystemTime::UNIX_EPOCH);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// Off by default: the scraper knows the time, and Prometheus does not mark a series as stale
     /// if its samples have timestamps.
     #[must_use]
@@ -73,6 +116,14 @@ impl Options {
     }
 
     /// Appends a snapshot to `out` in the given format, with the escaping of that format.
+    ///
+    /// ```
+    /// use tallies::encode::{Format, Options};
+    ///
+    /// let mut page = Vec::new();
+    /// Options::new().render_into(&tallies::snapshot(), Format::TEXT, &mut page);
+    /// assert!(page.starts_with(b"# HELP"));
+    /// ```
     pub fn render_into(&self, snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
         self.render_families(snapshot, snapshot.taken, format, out);
     }
@@ -104,20 +155,43 @@ impl Options {
         self.timestamps.then_some(taken)
     }
 
-    /// Appends a snapshot to `out` in the Prometheus text format. The version is 0.0.4; with
-    /// [`Escaping::AllowUtf8`] it is 1.0.0, which differs only in quoted names.
+    /// Appends a snapshot to `out` in the Prometheus text format.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.gauge("queue_length", "")?.set(2.5);
+    /// let mut page = Vec::new();
+    /// tallies::encode::Options::new().text_into(&registry.snapshot(), &mut page);
+    /// assert_eq!(page, b"# TYPE queue_length gauge\nqueue_length 2.5\n");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The version is 0.0.4; with [`Escaping::AllowUtf8`] it is 1.0.0, which differs only in quoted
+    /// names.
     pub fn text_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
         let mut text = Text::new(out, self.time(snapshot.taken));
         walk(snapshot, self.escaping, &mut text);
     }
 
     /// Appends a snapshot to `out` in OpenMetrics text 1.0.0.
+    ///
+    /// ```
+    /// let mut page = Vec::new();
+    /// tallies::encode::Options::new().open_metrics_into(&tallies::snapshot(), &mut page);
+    /// assert!(page.ends_with(b"# EOF\n"));
+    /// ```
     pub fn open_metrics_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
         let mut text = OpenMetrics::new(out, self.time(snapshot.taken), self.created);
         walk(snapshot, self.escaping, &mut text);
     }
 
     /// Appends a snapshot to `out` as delimited `io.prometheus.client.MetricFamily` messages.
+    ///
+    /// ```
+    /// let mut page = Vec::new();
+    /// tallies::encode::Options::new().protobuf_into(&tallies::snapshot(), &mut page);
+    /// assert!(!page.is_empty());
+    /// ```
     pub fn protobuf_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
         let mut protobuf = Protobuf::new(out, self.time(snapshot.taken));
         walk(snapshot, self.escaping, &mut protobuf);
