@@ -1,8 +1,10 @@
-//! Time, where it is a parameter: what expires asks here, and tests move it on. And what timers read.
+//! The clocks of the crate: one for expiry, which tests can advance, and one that timers read.
 //!
-//! With the feature `tsc` timers read the processor's time-stamp counter, scaled by what `quanta` found out about it. That
-//! takes some 20 to 200 ms, which no timer waits for: the first one starts a thread that does it, and until then they read the
-//! system's monotonic clock, as they do for ever where the counter does not run evenly (`quanta` decides).
+//! With the feature `tsc`, timers read the processor's time-stamp counter, scaled by the factor
+//! that `quanta` measures. The measurement takes 20 to 200 ms, and no timer waits for it: the first
+//! timer starts a thread that measures, and until it finishes timers read the system's monotonic
+//! clock. They read that clock permanently where the counter does not run evenly (`quanta`
+//! decides).
 
 #[cfg(feature = "tsc")]
 use std::sync::{
@@ -11,24 +13,25 @@ use std::sync::{
 };
 use std::time::{Duration, Instant};
 
-/// Now; in tests of this crate, plus what `advance` added on this thread.
+/// Returns the current time. In tests of this crate, adds what `advance` added on this thread.
 pub(crate) fn now() -> Instant {
     #[cfg(test)]
-    return Instant::now() + AHEAD.get();
+    return Instant::now() + OFFSET.get();
     #[cfg(not(test))]
     Instant::now()
 }
 
-/// Milliseconds since the epoch of Unix, where a tick of the kernel (1 to 10 ms) more or less does not matter; in tests of
-/// this crate, plus what `advance` added on this thread.
+/// Returns milliseconds since the Unix epoch, for uses where an error of one kernel tick (1 to 10
+/// ms) does not matter. In tests of this crate, adds what `advance` added on this thread.
 pub(crate) fn millis() -> u64 {
     #[cfg(test)]
-    return coarse_millis() + AHEAD.get().as_millis() as u64;
+    return coarse_millis() + OFFSET.get().as_millis() as u64;
     #[cfg(not(test))]
     coarse_millis()
 }
 
-/// The time of the last tick: the precise clock was a third of what a new series costs.
+/// Returns the time of the kernel's last tick. Reading the precise clock took a third of the time
+/// that it takes to create a series.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 fn coarse_millis() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
@@ -40,31 +43,34 @@ fn coarse_millis() -> u64 {
     crate::snapshot::millis(std::time::SystemTime::now())
 }
 
-/// When something began.
+/// The start of a measured duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start {
+    /// The system's monotonic clock.
     System(Instant),
+    /// Steps of the time-stamp counter.
     #[cfg(feature = "tsc")]
     Counter(u64),
 }
 
-/// The counter, and how many seconds it counts in one step: a product costs less than the clock's own scaling.
+/// The time-stamp counter, and the seconds per step. One multiplication costs less than the scaling
+/// of `quanta`. Set once by [`calibrate`], read by every timer.
 #[cfg(feature = "tsc")]
 static CLOCK: OnceLock<(quanta::Clock, f64)> = OnceLock::new();
 
 impl Start {
-    /// Now.
+    /// Starts measuring now.
     #[inline]
     pub(crate) fn now() -> Self {
         #[cfg(feature = "tsc")]
         match CLOCK.get() {
             Some((clock, _)) => return Self::Counter(clock.raw()),
-            None => calibrate_aside(),
+            None => calibrate_in_background(),
         }
         Self::System(Instant::now())
     }
 
-    /// The time since.
+    /// Returns the time since the start.
     #[inline]
     pub(crate) fn elapsed(self) -> Duration {
         match self {
@@ -74,7 +80,7 @@ impl Start {
         }
     }
 
-    /// The time since, in seconds.
+    /// Returns the time since the start, in seconds.
     #[inline]
     pub(crate) fn seconds(self) -> f64 {
         match self {
@@ -88,12 +94,14 @@ impl Start {
     }
 }
 
-/// Has timers read the time-stamp counter from now on, where it runs evenly. Takes some 20 to 200 ms, and nothing the
-/// second time. Without this the first timer has a thread of its own do it.
+/// Makes timers read the time-stamp counter from now on, where it runs evenly.
 ///
 /// ```
 /// tallies::calibrate();
 /// ```
+///
+/// Takes 20 to 200 ms the first time, and returns at once after that. A program that never calls
+/// this function gets the same effect later: its first timer starts a thread that calibrates.
 #[cfg(feature = "tsc")]
 pub fn calibrate() {
     CLOCK.get_or_init(|| {
@@ -107,11 +115,11 @@ pub fn calibrate() {
 #[cfg(feature = "tsc")]
 #[cold]
 #[inline(never)]
-fn calibrate_aside() {
-    static BEGUN: AtomicBool = AtomicBool::new(false);
-    // Most timers only look: a swap would pass one line between all threads.
-    if !BEGUN.load(Relaxed) && !BEGUN.swap(true, Relaxed) {
-        // Where there is no thread to be had, timers go on with the system's clock.
+fn calibrate_in_background() {
+    static STARTED: AtomicBool = AtomicBool::new(false);
+    // Load before the swap: a swap by every timer would move the cache line between all threads.
+    if !STARTED.load(Relaxed) && !STARTED.swap(true, Relaxed) {
+        // If no thread can be started, timers keep using the system's clock.
         let thread = std::thread::Builder::new().name("tallies-clock".to_owned());
         let _ = thread.spawn(calibrate);
     }
@@ -119,20 +127,20 @@ fn calibrate_aside() {
 
 #[cfg(test)]
 thread_local! {
-    static AHEAD: std::cell::Cell<std::time::Duration> = const { std::cell::Cell::new(std::time::Duration::ZERO) };
+    static OFFSET: std::cell::Cell<std::time::Duration> = const { std::cell::Cell::new(std::time::Duration::ZERO) };
 }
 
-/// Moves this thread's clock on.
+/// Advances this thread's clock.
 #[cfg(test)]
 pub(crate) fn advance(by: std::time::Duration) {
-    AHEAD.set(AHEAD.get() + by);
+    OFFSET.set(OFFSET.get() + by);
 }
 
 #[cfg(all(test, feature = "tsc"))]
 mod tests {
     use super::*;
 
-    /// Each clock is read around the other, so whatever else the machine does, both spans hold.
+    /// Reads each clock around the other, so both bounds hold however busy the machine is.
     #[test]
     fn the_counter_runs_as_the_system_clock_does() {
         calibrate();

@@ -1,4 +1,5 @@
-//! The one error of the crate: opaque, with a message that names the value, the place, and what would be right.
+//! The only error type of the crate: opaque, with a message that names the offending value, the
+//! location, and what would be right.
 
 use std::fmt;
 use std::panic::Location;
@@ -7,16 +8,16 @@ use crate::snapshot::Kind;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// What went wrong, where, and what would be right.
-///
-/// Updates never return it: only what is done once does, such as meeting a registry or a socket, and the `try_` twins
-/// of updates that can be refused.
+/// An error: what went wrong, where, and what would be right.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
 /// let error = registry.counter("bad-name", "Not a metric name.").unwrap_err();
 /// assert!(error.to_string().contains("bad-name"));
 /// ```
+///
+/// Updates never return it. Only operations that run once do, such as registering a family or
+/// opening a socket, and the `try_` variants of updates that can be rejected.
 pub struct Error {
     message: Box<str>,
     source: Option<Source>,
@@ -154,7 +155,7 @@ impl Error {
         ))
     }
 
-    /// Something in a page that is no exposition; lines and columns count from 1.
+    /// An error in a page that is not a valid exposition. Lines and columns count from 1.
     pub(crate) fn read(line: usize, column: usize, what: &str) -> Self {
         Self::new(format!("line {line}, column {column}: {what}"))
     }
@@ -197,13 +198,13 @@ impl Error {
         }
     }
 
-    /// A configuration of the service that cannot be meant.
+    /// A configuration of the service that makes no sense.
     #[cfg(feature = "serve")]
     pub(crate) fn service(why: &str) -> Self {
         Self::new(why)
     }
 
-    /// A file of the service's configuration that cannot be used.
+    /// A file in the configuration of the service that cannot be used.
     #[cfg(feature = "tls")]
     pub(crate) fn file(what: &str, path: &std::path::Path, source: impl Into<Source>) -> Self {
         Self {
@@ -278,7 +279,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As it is shown where `main` returns it.
+        // Same text as `Display`, because `main` prints an error that it returns with `Debug`.
         write!(f, "{self}")
     }
 }
@@ -292,22 +293,23 @@ impl std::error::Error for Error {
     }
 }
 
-/// Says on standard error what a program has to know and nobody asked for. Callers see to it that it is said once.
-pub(crate) fn report(what: &dyn fmt::Display) {
+/// Writes a warning to standard error: something that the user has to know although no call returns
+/// it. The caller makes sure that each cause is logged once.
+pub(crate) fn warn(what: &dyn fmt::Display) {
     use std::io::Write;
-    // A closed standard error is not worth a panic.
+    // Ignores a failed write: a closed standard error is no reason to panic.
     let _ = writeln!(std::io::stderr(), "tallies: {what}");
 }
 
-/// As [`report`], the first time that this message comes.
+/// Calls [`warn()`] the first time that it gets this message.
 #[cfg(any(feature = "middleware", feature = "push"))]
-pub(crate) fn report_once(what: &dyn fmt::Display) {
-    static SAID: std::sync::Mutex<std::collections::BTreeSet<String>> =
+pub(crate) fn warn_once(what: &dyn fmt::Display) {
+    static LOGGED: std::sync::Mutex<std::collections::BTreeSet<String>> =
         std::sync::Mutex::new(std::collections::BTreeSet::new());
-    let mut said = SAID
+    let mut logged = LOGGED
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if said.insert(what.to_string()) {
-        report(what);
+    if logged.insert(what.to_string()) {
+        warn(what);
     }
 }

@@ -320,7 +320,7 @@ step "a table is given back before it is folded" observe/mod.rs \
 step "what is published is freed at once" lockfree/published.rs 's/later\(move \|\| T::free\(old\)\)/T::free(old)/'
 step "what is published is replaced by load and store" lockfree/published.rs \
     's/self\.0\.swap\(fresh, [^)]*\)\)/{ let old = self.0.load(Acquire); self.0.store(fresh, Release); old }/'
-step "a pass that has begun is good enough" sync/passes.rs 's/let wanted = state\.begun \+ 1;/let wanted = state.begun.max(1);/'
+step "a pass that has begun is good enough" sync/passes.rs 's/let wanted = state\.started \+ 1;/let wanted = state.started.max(1);/'
 step "passes do not wait" sync/passes.rs 's/if !state\.running \{/if true {/'
 step "promotion empties the shared cell" observe/tally.rs \
     's/N::add_shared\(&self\.shared, n\);\n/N::add_shared(&self.shared, n); N::clear_shared(&self.shared);\n/'

@@ -158,7 +158,7 @@ if wants loom; then
     done_with target/loom
 fi
 if wants miri; then
-    say "Miri: observe and snapshot"
+    say "Miri: lockfree, observe and snapshot"
     # Arithmetic without unsafe code (sketch, exponential buckets) is left out, since it takes Miri
     # hours. Tree borrows, because the lists of crossbeam-epoch violate stacked borrows. Leaks are
     # ignored, because shards live as long as the process.

@@ -1,15 +1,21 @@
-//! Which format a client likes best: an Accept header, and what is on offer.
+//! Accept negotiation: the format that a client prefers among those that this crate writes.
 //!
-//! Named formats compete by their q-values, in the header's order where these are equal. What names no format we write
-//! (a wildcard, a browser's list, an unknown version, garbage) is passed over, and where nothing is left the answer is
-//! the text format 0.0.4: never an error. A wildcard never beats a name, whatever its q: some Prometheus 2.x sent
-//! `*/*;q=2`. A range's media type may stand among its parameters: aioprometheus takes them in any order. Sources: RFC
-//! 9110, section 12.5.1; content negotiation and escaping schemes in the documentation of Prometheus; the headers that
-//! Prometheus 2.0 to 3.x send.
+//! - Ranges that name a format compete by their q-values. If two are equal, the first in the header
+//!   wins.
+//! - Ranges that name no format of this crate (a wildcard, a browser's list, an unknown version,
+//!   garbage) are ignored.
+//! - If no range remains, the result is the text format 0.0.4, never an error.
+//! - A wildcard never beats a named format, whatever its q: some Prometheus 2.x versions send
+//!   `*/*;q=2`.
+//! - The media type of a range may come after some of its parameters: aioprometheus accepts any
+//!   order.
+//!
+//! Sources: RFC 9110, section 12.5.1; content negotiation and escaping schemes in the documentation
+//! of Prometheus; the headers that Prometheus 2.0 to 3.x send.
 
 use super::Escaping;
 
-/// What can be negotiated. A format is listed when it can be written.
+/// The formats that can be negotiated. A format is listed once the crate can write it.
 const OFFERED: &[Syntax] = &[
     Syntax::Text,
     Syntax::Text1,
@@ -17,21 +23,28 @@ const OFFERED: &[Syntax] = &[
     Syntax::Protobuf,
 ];
 
-/// How samples are written down.
+/// How samples are written.
+///
+/// ```
+/// use tallies::encode::{Format, Syntax};
+///
+/// assert_eq!(Format::TEXT.syntax(), Syntax::Text);
+/// assert_eq!(Format::negotiate("text/plain;version=1.0.0").syntax(), Syntax::Text1);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Syntax {
-    /// The Prometheus text format 0.0.4, which everybody reads.
+    /// The Prometheus text format 0.0.4, which every scraper reads.
     Text,
-    /// The Prometheus text format 1.0.0: that of 0.0.4 with quoted names.
+    /// The Prometheus text format 1.0.0, which is 0.0.4 with quoted names.
     Text1,
     /// OpenMetrics text 1.0.0.
     OpenMetrics,
-    /// `io.prometheus.client.MetricFamily` messages, each behind its length.
+    /// `io.prometheus.client.MetricFamily` messages, each after its length.
     Protobuf,
 }
 
-/// A format that a client asked for: how samples and how names are written.
+/// A format for a client: how samples and names are written.
 ///
 /// ```
 /// use tallies::encode::{Format, Syntax};
@@ -44,19 +57,34 @@ pub enum Syntax {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Format {
     syntax: Syntax,
-    /// The scheme that was asked for; an answer names it then.
+    /// The escaping scheme that the client asked for, if any. The Content-Type then names it.
     escaping: Option<Escaping>,
 }
 
 impl Format {
-    /// The text format 0.0.4: what is written for who asks for nothing else.
+    /// The text format 0.0.4, the default for a client that asks for nothing else.
+    ///
+    /// ```
+    /// use tallies::encode::Format;
+    ///
+    /// assert_eq!(Format::negotiate("*/*"), Format::TEXT);
+    /// ```
     pub const TEXT: Self = Self {
         syntax: Syntax::Text,
         escaping: None,
     };
 
-    /// The format that an Accept header likes best of those that this crate writes; [`TEXT`](Self::TEXT) where it likes
-    /// none of them, or is malformed. Several headers count as one, joined by commas.
+    /// Returns the format that an Accept header prefers among those that this crate writes.
+    ///
+    /// ```
+    /// use tallies::encode::{Format, Syntax};
+    ///
+    /// let accept = "application/openmetrics-text;q=0.9,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    /// assert_eq!(Format::negotiate(accept).syntax(), Syntax::OpenMetrics);
+    /// ```
+    ///
+    /// Returns [`TEXT`](Self::TEXT) if the header is malformed or names none of them. Join several
+    /// headers with commas.
     #[must_use]
     pub fn negotiate(accept: &str) -> Self {
         Self::among(OFFERED, accept)
@@ -65,7 +93,7 @@ impl Format {
     fn among(offered: &[Syntax], accept: &str) -> Self {
         let mut best = (0.0, Self::TEXT);
         for range in ranges(accept).map(Range::by_media_type) {
-            if let Some(format) = Self::named(&range)
+            if let Some(format) = Self::from_range(&range)
                 && offered.contains(&format.syntax)
                 && range.q() > best.0
             {
@@ -75,8 +103,8 @@ impl Format {
         best.1
     }
 
-    /// The format that a range names, if it names one.
-    fn named(range: &Range<'_>) -> Option<Self> {
+    /// Returns the format that a range names, or `None` if it names none of this crate.
+    fn from_range(range: &Range<'_>) -> Option<Self> {
         let version = range.parameter("version");
         let syntax = if range.is("text/plain") {
             match version.unwrap_or("0.0.4") {
@@ -97,8 +125,9 @@ impl Format {
             Some("underscores") => Some(Escaping::Underscores),
             Some("dots") => Some(Escaping::Dots),
             Some("values") => Some(Escaping::Values),
-            // Quotes around names are what text 1.0.0 was made for; 0.0.4 has none. The documentation of Prometheus
-            // spells it without the second hyphen, its code with.
+            // Text 0.0.4 has no quoted names, so it ignores this scheme; text 1.0.0 was introduced
+            // for it. The documentation of Prometheus spells the scheme without the second hyphen,
+            // its code with it.
             Some("allow-utf-8" | "allow-utf8") if syntax != Syntax::Text => {
                 Some(Escaping::AllowUtf8)
             }
@@ -107,19 +136,43 @@ impl Format {
         Some(Self { syntax, escaping })
     }
 
-    /// How samples are written down.
+    /// Returns how samples are written.
+    ///
+    /// ```
+    /// use tallies::encode::{Format, Syntax};
+    ///
+    /// let format = Format::negotiate("application/openmetrics-text;version=1.0.0");
+    /// assert_eq!(format.syntax(), Syntax::OpenMetrics);
+    /// ```
     #[must_use]
     pub fn syntax(self) -> Syntax {
         self.syntax
     }
 
-    /// What becomes of names outside the old character set.
+    /// Returns how names outside the old character set are written.
+    ///
+    /// ```
+    /// use tallies::encode::{Escaping, Format};
+    ///
+    /// let format = Format::negotiate("text/plain;version=1.0.0;escaping=allow-utf-8");
+    /// assert_eq!(format.escaping(), Escaping::AllowUtf8);
+    /// assert_eq!(Format::TEXT.escaping(), Escaping::Underscores);
+    /// ```
     #[must_use]
     pub fn escaping(self) -> Escaping {
         self.escaping.unwrap_or_default()
     }
 
-    /// The exact Content-Type. It names the escaping scheme where the client did, and always in text 1.0.0.
+    /// Returns the exact Content-Type.
+    ///
+    /// ```
+    /// use tallies::encode::Format;
+    ///
+    /// let dots = Format::negotiate("text/plain;escaping=dots").content_type();
+    /// assert_eq!(dots, "text/plain; version=0.0.4; charset=utf-8; escaping=dots");
+    /// ```
+    ///
+    /// It names the escaping scheme if the client named one, and always in text 1.0.0.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         macro_rules! escaped {
@@ -152,14 +205,16 @@ impl Format {
     }
 }
 
-/// One member of a header such as Accept: its name, and the parts, that among them, which are its parameters.
+/// An element of a header such as Accept.
 pub(crate) struct Range<'a> {
+    /// The name of the element.
     name: &'a str,
+    /// The whole element: the name and its parameters, separated by semicolons.
     parts: &'a str,
 }
 
 impl<'a> Range<'a> {
-    /// Named by its first part that is a media type, wherever that stands.
+    /// Takes the first part that is a media type as the name, wherever it is in the element.
     fn by_media_type(self) -> Self {
         let name = split(self.parts, ';').find(|part| part.contains('/') && !part.contains('='));
         Self {
@@ -168,12 +223,12 @@ impl<'a> Range<'a> {
         }
     }
 
-    /// Whether it names this, in whatever case.
+    /// Returns whether the element has this name, ignoring case.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// The value of the first parameter of this name, without quotes.
+    /// Returns the value of the first parameter with this name, without quotes.
     fn parameter(&self, name: &str) -> Option<&'a str> {
         split(self.parts, ';').find_map(|parameter| {
             let (key, value) = parameter.split_once('=')?;
@@ -186,7 +241,7 @@ impl<'a> Range<'a> {
         })
     }
 
-    /// How much it is liked, 0 to 1; 1 where it does not say, or says nonsense.
+    /// Returns the q-value, from 0 to 1. Returns 1 if it is missing or not a number.
     pub(crate) fn q(&self) -> f64 {
         self.parameter("q")
             .and_then(|q| q.parse::<f64>().ok())
@@ -195,7 +250,7 @@ impl<'a> Range<'a> {
     }
 }
 
-/// The members of a header such as Accept.
+/// Splits a header such as Accept into its elements.
 pub(crate) fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
     split(header, ',').map(|parts| Range {
         name: split(parts, ';').next().unwrap_or_default().trim(),
@@ -203,7 +258,7 @@ pub(crate) fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
     })
 }
 
-/// The parts of `text` between separators that stand outside quotes.
+/// Splits `text` at separators outside quotes.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {
@@ -241,7 +296,7 @@ mod tests {
         Format::among(offered, accept).content_type()
     }
 
-    /// What scrapers send, and what they get when every format is on offer.
+    /// Accept headers of real scrapers, and the Content-Type each gets if every format is offered.
     const SCRAPERS: &[(&str, &str, &str)] = &[
         ("none", "", TEXT),
         ("curl", "*/*", TEXT),
@@ -383,7 +438,7 @@ mod tests {
                 "application/vnd.google.protobuf; encoding=delimited; proto=io.prometheus.client.MetricFamily",
                 PROTOBUF,
             ),
-            // In any order, as aioprometheus reads it.
+            // Parameters in any order, as aioprometheus reads them.
             (
                 "proto=io.prometheus.client.MetricFamily;application/vnd.google.protobuf;encoding=delimited",
                 PROTOBUF,
@@ -399,7 +454,7 @@ mod tests {
             ("q=0.3;application/openmetrics-text,text/plain;q=0.4", TEXT),
             (";;application/openmetrics-text", OPENMETRICS),
             ("x=\"a/b;c\";application/openmetrics-text", OPENMETRICS),
-            // The first media type is the one that is meant.
+            // The first media type counts.
             ("text/html;application/openmetrics-text", TEXT),
             ("*/*;application/openmetrics-text", TEXT),
             ("text/*", TEXT),
@@ -443,7 +498,7 @@ mod tests {
         assert_eq!(dots.escaping(), Escaping::Dots);
     }
 
-    /// Each hides or shows a second member, which would win.
+    /// Each value hides or reveals a second range, which would win.
     #[test]
     fn quotes_hide_separators_and_a_backslash_hides_a_quote() {
         for (value, content_type) in [
@@ -456,7 +511,7 @@ mod tests {
             (r#"""#, TEXT),
             (r#""\""#, TEXT),
             (r#""\\\""#, TEXT),
-            // Outside quotes a backslash hides nothing.
+            // A backslash outside quotes hides nothing.
             (r#"\""#, TEXT),
         ] {
             for blank in ["", " "] {

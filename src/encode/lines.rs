@@ -1,27 +1,31 @@
-//! What text and OpenMetrics have in common: a line is copies of prepared text and a number.
+//! Lines that text and OpenMetrics share. Each line is a few copies of prepared text, and a number.
 
 use crate::snapshot::{Family, Histogram, Kind, Number, Summary, Values};
 
 use super::number;
-use super::walk::{Names, Piece};
+use super::walk::{EscapedNames, PaddedText};
 
-/// Writes lines.
+/// Writes the lines of one family after the other.
 pub(super) struct Lines<'a> {
+    /// The page.
     pub(super) out: &'a mut Vec<u8>,
-    /// What begins the lines of a family: of a histogram those of buckets, sum and count; else only the first.
+    /// The starts of a family's lines, one per suffix. A histogram has four (buckets, sum, count,
+    /// `_created`), a gauge only the first; see [`suffixes`].
     heads: [Head; 4],
-    /// Of a histogram or a summary: what begins the lines of one series' buckets or quantiles.
+    /// The start of the bucket or quantile lines of the current series, in a histogram or a
+    /// summary.
     head: Vec<u8>,
-    /// Of a histogram: what follows the labels in the line of each bucket.
+    /// The text between labels and value of each bucket line, in a histogram.
     les: Vec<Le>,
+    /// The bounds that `les` was prepared for.
     bounds: Vec<f64>,
-    /// Of a summary: what follows the labels in the line of each quantile.
+    /// Each quantile with the text between labels and value of its line, in a summary.
     quantiles: Vec<(f64, String)>,
-    /// What follows every value, if samples have a timestamp.
-    stamp: Vec<u8>,
+    /// The text after every value: a blank and the timestamp. Empty if samples have no timestamp.
+    timestamp: Vec<u8>,
 }
 
-/// `le="0.005"} `. The longest float has 24 digits and signs.
+/// The end of a bucket's labels, such as `le="0.005"} `. The longest float has 24 characters.
 struct Le {
     text: [u8; LE],
     len: usize,
@@ -41,68 +45,70 @@ impl Le {
     }
 }
 
-/// What stands before the labels of a series in a line.
+/// The start of a line, before the labels of its series.
 #[derive(Default)]
 struct Head {
-    /// Where labels follow: `name{`, `name{constant,` or `{"a name",constant,`; and zeroes behind it.
-    open: Vec<u8>,
-    open_len: usize,
-    /// Where none do: `name `, `name{constant} ` or `{"a name"} `.
-    whole: Vec<u8>,
+    /// The start of a line with labels: `name{`, `name{constant,` or `{"a name",constant,`. Padded
+    /// with zeros for copies of a fixed size.
+    with_labels: Vec<u8>,
+    /// The length of `with_labels` without the padding.
+    with_labels_len: usize,
+    /// The start of a line without labels: `name `, `name{constant} ` or `{"a name"} `.
+    without_labels: Vec<u8>,
 }
 
 impl Head {
-    fn prepare(&mut self, names: &Names<'_>, suffix: &str) {
+    fn prepare(&mut self, names: &EscapedNames<'_>, suffix: &str) {
         let Self {
-            open,
-            open_len,
-            whole,
+            with_labels,
+            with_labels_len,
+            without_labels,
         } = self;
-        open.clear();
+        with_labels.clear();
         if names.quoted {
-            open.extend_from_slice(b"{\"");
-            open.extend_from_slice(names.name.as_bytes());
-            open.extend_from_slice(suffix.as_bytes());
-            open.extend_from_slice(b"\",");
+            with_labels.extend_from_slice(b"{\"");
+            with_labels.extend_from_slice(names.name.as_bytes());
+            with_labels.extend_from_slice(suffix.as_bytes());
+            with_labels.extend_from_slice(b"\",");
         } else {
-            open.extend_from_slice(names.name.as_bytes());
-            open.extend_from_slice(suffix.as_bytes());
-            open.push(b'{');
+            with_labels.extend_from_slice(names.name.as_bytes());
+            with_labels.extend_from_slice(suffix.as_bytes());
+            with_labels.push(b'{');
         }
-        open.extend_from_slice(names.constant.as_bytes());
+        with_labels.extend_from_slice(names.constant.as_bytes());
         if !names.constant.is_empty() {
-            open.push(b',');
+            with_labels.push(b',');
         }
-        // Without the last `{` or `,`.
-        whole.clear();
-        whole.extend_from_slice(&open[..open.len() - 1]);
+        // `with_labels` without its last `{` or `,`.
+        without_labels.clear();
+        without_labels.extend_from_slice(&with_labels[..with_labels.len() - 1]);
         let braces = names.quoted || !names.constant.is_empty();
-        whole.extend_from_slice(if braces { b"} " } else { b" " });
-        *open_len = open.len();
-        open.resize((*open_len).max(HEAD), 0);
+        without_labels.extend_from_slice(if braces { b"} " } else { b" " });
+        *with_labels_len = with_labels.len();
+        with_labels.resize((*with_labels_len).max(HEAD), 0);
     }
 
-    fn open(&self) -> Piece<'_> {
-        Piece {
-            text: &self.open,
-            len: self.open_len,
+    fn with_labels(&self) -> PaddedText<'_> {
+        PaddedText {
+            text: &self.with_labels,
+            len: self.with_labels_len,
         }
     }
 
-    /// `name` or `name{labels}`, and a blank.
+    /// Appends `name` or `name{labels}`, and a blank.
     #[inline(always)]
-    fn push(&self, out: &mut Vec<u8>, labels: Piece<'_>) {
+    fn push(&self, out: &mut Vec<u8>, labels: PaddedText<'_>) {
         if labels.is_empty() {
-            out.extend_from_slice(&self.whole);
+            out.extend_from_slice(&self.without_labels);
             return;
         }
-        self.open().push::<HEAD>(out);
+        self.with_labels().push::<HEAD>(out);
         labels.push::<LABELS>(out);
         out.extend_from_slice(b"} ");
     }
 }
 
-/// What most names and most label texts fit in: whole vector registers.
+/// Sizes of fixed copies: most names and most label texts fit. Multiples of a vector register.
 const HEAD: usize = 32;
 const LABELS: usize = 64;
 
@@ -115,18 +121,18 @@ impl<'a> Lines<'a> {
             les: Vec::new(),
             bounds: Vec::new(),
             quantiles: Vec::new(),
-            stamp: Vec::new(),
+            timestamp: Vec::new(),
         }
     }
 
-    /// From now on every sample has the timestamp that `write` writes.
-    pub(super) fn stamp(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.stamp = vec![b' '];
-        write(&mut self.stamp);
+    /// Gives every following sample the timestamp that `write` writes.
+    pub(super) fn timestamp(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.timestamp = vec![b' '];
+        write(&mut self.timestamp);
     }
 
-    /// Prepares the lines of a family: those of each suffix, by place.
-    pub(super) fn family(&mut self, family: &Family, names: &Names<'_>, suffixes: &[&str]) {
+    /// Prepares the lines of a family. `suffixes` are indexed like the `head` arguments below.
+    pub(super) fn family(&mut self, family: &Family, names: &EscapedNames<'_>, suffixes: &[&str]) {
         for (head, suffix) in self.heads.iter_mut().zip(suffixes) {
             head.prepare(names, suffix);
         }
@@ -149,11 +155,11 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// `# WORD name text`, where `name` has its quotes if it needs them.
+    /// Writes `# WORD name text`, with the name in quotes if it needs them.
     pub(super) fn comment(
         &mut self,
         word: &str,
-        names: &Names<'_>,
+        names: &EscapedNames<'_>,
         text: impl FnOnce(&mut Vec<u8>),
     ) {
         self.out.extend_from_slice(b"# ");
@@ -168,8 +174,9 @@ impl<'a> Lines<'a> {
         self.out.push(b'\n');
     }
 
-    /// `# HELP name text`, if there is one; in both formats with `\` and line feed escaped, and in one of them quotes.
-    pub(super) fn help(&mut self, family: &Family, names: &Names<'_>, quotes: bool) {
+    /// Writes `# HELP name text` unless the help is empty. Escapes `\` and line feeds; if `quotes`
+    /// is set, as OpenMetrics requires, also escapes `"`.
+    pub(super) fn help(&mut self, family: &Family, names: &EscapedNames<'_>, quotes: bool) {
         if family.help().is_empty() {
             return;
         }
@@ -185,21 +192,21 @@ impl<'a> Lines<'a> {
         });
     }
 
-    /// A sample up to its value; [`end`](Self::end) follows.
+    /// Writes a sample up to its value and timestamp. The caller then calls [`end`](Self::end).
     #[inline(always)]
-    pub(super) fn number(&mut self, head: usize, labels: Piece<'_>, value: Number) {
+    pub(super) fn number(&mut self, head: usize, labels: PaddedText<'_>, value: Number) {
         self.heads[head].push(self.out, labels);
         match value {
             Number::Int(n) => number::integer(self.out, n),
             Number::Float(x) => number::float(self.out, x),
         }
-        self.put_stamp();
+        self.push_timestamp();
     }
 
     #[inline(always)]
-    fn put_stamp(&mut self) {
-        if !self.stamp.is_empty() {
-            self.out.extend_from_slice(&self.stamp);
+    fn push_timestamp(&mut self) {
+        if !self.timestamp.is_empty() {
+            self.out.extend_from_slice(&self.timestamp);
         }
     }
 
@@ -208,10 +215,10 @@ impl<'a> Lines<'a> {
         self.out.push(b'\n');
     }
 
-    /// A whole line.
+    /// Writes a whole line.
     #[inline(always)]
-    pub(super) fn line(&mut self, head: usize, labels: Piece<'_>, value: Number) {
-        if let (Number::Int(n), true) = (value, self.stamp.is_empty()) {
+    pub(super) fn line(&mut self, head: usize, labels: PaddedText<'_>, value: Number) {
+        if let (Number::Int(n), true) = (value, self.timestamp.is_empty()) {
             self.heads[head].push(self.out, labels);
             return number::integer_line(self.out, n);
         }
@@ -219,34 +226,34 @@ impl<'a> Lines<'a> {
         self.end();
     }
 
-    /// What begins each bucket's or quantile's line: `name{labels,`.
-    fn open(&mut self, labels: Piece<'_>) {
+    /// Prepares the start of the bucket or quantile lines of one series: `name{labels,`.
+    fn prepare_head(&mut self, labels: PaddedText<'_>) {
         self.head.clear();
-        self.heads[0].open().push::<HEAD>(&mut self.head);
+        self.heads[0].with_labels().push::<HEAD>(&mut self.head);
         if !labels.is_empty() {
             labels.push::<LABELS>(&mut self.head);
             self.head.push(b',');
         }
     }
 
-    /// The buckets of one series, cumulative; the last is `+Inf`, and what it counts is returned. `after` may write
-    /// behind each of them.
+    /// Writes the cumulative buckets of one series and returns the count of the last one, `+Inf`.
+    /// `after` may append to each line.
     #[inline(always)]
     pub(super) fn buckets(
         &mut self,
-        labels: Piece<'_>,
+        labels: PaddedText<'_>,
         value: &Histogram<'_>,
         mut after: impl FnMut(&mut Vec<u8>, usize),
     ) -> u64 {
-        self.open(labels);
+        self.prepare_head(labels);
         let mut total = 0;
         for (i, (le, (_, cumulative))) in self.les.iter().zip(value.buckets()).enumerate() {
             self.out.extend_from_slice(&self.head);
             let (text, len) = (&le.text[..], le.len);
-            Piece { text, len }.push::<LE>(self.out);
+            PaddedText { text, len }.push::<LE>(self.out);
             number::integer(self.out, cumulative);
-            if !self.stamp.is_empty() {
-                self.out.extend_from_slice(&self.stamp);
+            if !self.timestamp.is_empty() {
+                self.out.extend_from_slice(&self.timestamp);
             }
             after(self.out, i);
             self.out.push(b'\n');
@@ -255,10 +262,11 @@ impl<'a> Lines<'a> {
         total
     }
 
-    /// Sum and count of a summary, as far as they are known; the sum if it is `wanted`.
+    /// Writes the sum and the count of a summary if they are known, the sum only if `wanted` admits
+    /// it.
     pub(super) fn sum_and_count(
         &mut self,
-        labels: Piece<'_>,
+        labels: PaddedText<'_>,
         value: &Summary<'_>,
         wanted: impl Fn(f64) -> bool,
     ) {
@@ -270,34 +278,34 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The quantiles of one series that `wanted` admits.
+    /// Writes the quantiles of one series whose values `wanted` admits.
     pub(super) fn quantiles(
         &mut self,
-        labels: Piece<'_>,
+        labels: PaddedText<'_>,
         value: &Summary<'_>,
         wanted: impl Fn(f64) -> bool,
     ) {
-        self.open(labels);
+        self.prepare_head(labels);
         for (phi, quantile) in value.exported().filter(|(_, quantile)| wanted(*quantile)) {
             self.out.extend_from_slice(&self.head);
             match self.quantiles.iter().find(|(other, _)| *other == phi) {
                 Some((_, text)) => self.out.extend_from_slice(text.as_bytes()),
-                // Of a page that was read: there may be any number of them.
+                // A summary that was read from a page may have any quantiles.
                 None => self.out.extend_from_slice(quantile_label(phi).as_bytes()),
             }
             number::float(self.out, quantile);
-            self.put_stamp();
+            self.push_timestamp();
             self.end();
         }
     }
 }
 
-/// What follows the labels in the line of a quantile.
+/// Returns the text between labels and value in the line of a quantile.
 fn quantile_label(phi: f64) -> String {
     format!("quantile=\"{}\"}} ", number::bound(phi))
 }
 
-/// The suffixes of a kind's lines, by place.
+/// Returns the suffixes of the sample names of a kind, in the order of `Lines::heads`.
 pub(super) fn suffixes(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Histogram | Kind::GaugeHistogram => &["_bucket", "_sum", "_count", "_created"],
@@ -312,7 +320,7 @@ mod tests {
     use crate::encode::{Escaping, Options};
     use crate::snapshot::{GaugeMerge, Meta, Snapshot};
 
-    /// One series without labels of its own in each family.
+    /// Encodes families that each have one series without labels.
     fn page(families: impl IntoIterator<Item = (&'static str, &'static str, Values)>) -> String {
         let mut snapshot = Snapshot::default();
         for (name, constant, values) in families {
@@ -354,7 +362,7 @@ mod tests {
         );
     }
 
-    /// They are prepared anew only where they are others than before.
+    /// The bound texts are prepared again only if the bounds differ from the previous family's.
     #[test]
     fn every_histogram_has_its_own_bounds() {
         let all: [&[f64]; 6] = [&[], &[1.0], &[1.0], &[2.0], &[2.0, 3.0], &[]];

@@ -1,4 +1,6 @@
-//! A snapshot as bytes, and back. One walk drives every format through one small trait: formats differ in lines, not in
+//! Encoding: a snapshot as bytes, and back.
+//!
+//! One walk drives every format through the small trait `Writer`: formats differ in lines, not in
 //! logic.
 
 pub(crate) mod accept;
@@ -23,16 +25,19 @@ pub use options::Options;
 
 pub use read::{read, read_open_metrics, read_text};
 
-/// A snapshot in the format that an Accept header likes best: its Content-Type, and its bytes.
-///
-/// An unknown or malformed header gets the text format 0.0.4, as does an empty one; several are one, joined by commas. An
-/// answer over HTTP has `Vary: Accept`, so that no cache gives it to who asked for another format.
+/// Encodes a snapshot in the format that an Accept header prefers. Returns the Content-Type and the
+/// bytes.
 ///
 /// ```
-/// let (content_type, page) = tallies::encode::render(&tallies::snapshot(), "text/plain;version=0.0.4");
+/// let accept = "text/plain;version=0.0.4";
+/// let (content_type, page) = tallies::encode::render(&tallies::snapshot(), accept);
 /// assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
 /// assert!(page.starts_with(b"# HELP"));
 /// ```
+///
+/// If the header is empty, malformed or names only unknown formats, the format is text 0.0.4. Join
+/// several Accept headers with commas. Send an HTTP response with `Vary: Accept`, so that no cache
+/// returns it to a client that asked for another format.
 #[must_use]
 pub fn render(snapshot: &Snapshot, accept: &str) -> (&'static str, Vec<u8>) {
     let format = Format::negotiate(accept);
@@ -41,7 +46,7 @@ pub fn render(snapshot: &Snapshot, accept: &str) -> (&'static str, Vec<u8>) {
     (format.content_type(), out)
 }
 
-/// A snapshot in this format, behind what `out` holds already; its memory can be used again.
+/// Appends a snapshot to `out` in the given format. Reusing `out` between calls reuses its memory.
 ///
 /// ```
 /// use tallies::encode::{self, Format};
@@ -54,10 +59,7 @@ pub fn render_into(snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
     Options::new().render_into(snapshot, format, out);
 }
 
-/// A snapshot in the Prometheus text format 0.0.4.
-///
-/// Families come in the order of their names, series in the order they were made; values are the shortest digits that
-/// read back. Source: the exposition formats page of the Prometheus documentation.
+/// Encodes a snapshot in the Prometheus text format 0.0.4.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
@@ -68,12 +70,18 @@ pub fn render_into(snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
 /// );
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// Families are sorted by name; series keep the order in which they were created. Values are
+/// written with the fewest digits that parse back to the same value.
+///
+/// Source: the exposition formats page of the Prometheus documentation.
 #[must_use]
 pub fn text(snapshot: &Snapshot) -> String {
     string(|out| text_into(snapshot, out))
 }
 
-/// As [`text`](fn@text), behind what `out` holds already; its memory can be used again.
+/// Appends a snapshot to `out` in the format of [`text`](fn@text). Reusing `out` between calls
+/// reuses its memory.
 ///
 /// ```
 /// let mut page = Vec::new();
@@ -84,11 +92,7 @@ pub fn text_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
     Options::new().text_into(snapshot, out);
 }
 
-/// A snapshot in OpenMetrics text 1.0.0.
-///
-/// As [`text`](fn@text), with units and exemplars; what the format forbids is left out, such as sum and count of a histogram
-/// with negative bounds, or whose sum is negative. A counter's samples end in `_total`, whether its name does or not.
-/// Source: the OpenMetrics specification, version 1.0.0.
+/// Encodes a snapshot in OpenMetrics text 1.0.0.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
@@ -99,12 +103,19 @@ pub fn text_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
 /// );
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// Like [`text`](fn@text), with units and exemplars. Parts that the format forbids are left out,
+/// such as the sum and count of a histogram that has negative bounds or whose sum is negative.
+/// Samples of a counter end in `_total`, even if its name does not.
+///
+/// Source: the OpenMetrics specification, version 1.0.0.
 #[must_use]
 pub fn open_metrics(snapshot: &Snapshot) -> String {
     string(|out| open_metrics_into(snapshot, out))
 }
 
-/// As [`open_metrics`](fn@open_metrics), behind what `out` holds already; its memory can be used again.
+/// Appends a snapshot to `out` in the format of [`open_metrics`](fn@open_metrics). Reusing `out`
+/// between calls reuses its memory.
 ///
 /// ```
 /// let mut page = Vec::new();
@@ -115,10 +126,8 @@ pub fn open_metrics_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
     Options::new().open_metrics_into(snapshot, out);
 }
 
-/// A snapshot as `io.prometheus.client.MetricFamily` messages of protobuf, each behind its length as a varint.
-///
-/// With everything the other formats have, and since when each series counts; names as in [`text`](fn@text). Source:
-/// `metrics.proto` of prometheus/client_model.
+/// Encodes a snapshot as protobuf messages of type `io.prometheus.client.MetricFamily`, each after
+/// its length as a varint.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
@@ -128,6 +137,11 @@ pub fn open_metrics_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
 /// assert_eq!(page[..8], [18, 10, 1, b'q', 24, 1, 34, 11]);
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// Contains everything that the other formats contain, and the creation time of each series. Names
+/// are as in [`text`](fn@text).
+///
+/// Source: `metrics.proto` of prometheus/client_model.
 #[must_use]
 pub fn protobuf(snapshot: &Snapshot) -> Vec<u8> {
     let mut out = Vec::new();
@@ -135,7 +149,8 @@ pub fn protobuf(snapshot: &Snapshot) -> Vec<u8> {
     out
 }
 
-/// As [`protobuf`](fn@protobuf), behind what `out` holds already; its memory can be used again.
+/// Appends a snapshot to `out` in the format of [`protobuf`](fn@protobuf). Reusing `out` between
+/// calls reuses its memory.
 ///
 /// ```
 /// let mut page = Vec::new();
@@ -149,6 +164,7 @@ pub fn protobuf_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
 fn string(write: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = Vec::new();
     write(&mut out);
-    // Everything written is text; were it not, the page would still be worth having.
+    // The writers write UTF-8 only. If one ever did not, a lossy page would still be better than
+    // none.
     String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }

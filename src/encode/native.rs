@@ -1,23 +1,26 @@
-//! The fields of a native histogram in `io.prometheus.client.Histogram`: spans of neighbouring buckets, and how each count
-//! differs from the one before.
+//! Native histograms in protobuf: the fields of `io.prometheus.client.Histogram` for spans of
+//! neighbouring buckets, and for the difference of each count to the one before.
 //!
-//! Source: `metrics.proto` of prometheus/client_model, and the native histograms page of the Prometheus documentation.
+//! Source: `metrics.proto` of prometheus/client_model, and the native histograms page of the
+//! Prometheus documentation.
 
 use crate::snapshot::Native;
 
 use super::wire::{Message, push_double, push_integer, push_signed};
 
+/// Field numbers in `Histogram`.
 const SCHEMA: u32 = 5;
 const ZERO_THRESHOLD: u32 = 6;
 const ZERO_COUNT: u32 = 7;
-/// Field numbers of spans and of deltas.
+/// Field numbers of the spans and of the deltas.
 const NEGATIVE: [u32; 2] = [9, 10];
 const POSITIVE: [u32; 2] = [12, 13];
 
-/// Gaps up to this are written as empty buckets: a byte each, where another span takes six.
+/// Buckets whose indices differ by at most this much share a span. Each empty bucket between them
+/// takes one byte, a new span takes six.
 const GAP: i32 = 3;
 
-/// Appends the fields.
+/// Appends the fields of a native histogram to a `Histogram` message.
 pub(super) fn push(out: &mut Vec<u8>, native: &Native) {
     push_signed(out, SCHEMA, i64::from(native.schema()));
     push_double(out, ZERO_THRESHOLD, native.zero_threshold());
@@ -25,11 +28,13 @@ pub(super) fn push(out: &mut Vec<u8>, native: &Native) {
     buckets(out, NEGATIVE, native.negative());
     buckets(out, POSITIVE, native.positive());
     if native.count() == 0 && native.zero_threshold() == 0.0 {
-        // Else it would be taken for one of fixed buckets.
+        // Without this empty span, a reader would take an empty native histogram for one with fixed
+        // buckets.
         span(out, POSITIVE[0], 0, 0);
     }
 }
 
+/// Appends the spans and the deltas of the buckets of one sign.
 fn buckets(out: &mut Vec<u8>, [spans, deltas]: [u32; 2], buckets: &[(i32, u64)]) {
     let mut end = 0;
     let mut rest = buckets;
@@ -43,7 +48,7 @@ fn buckets(out: &mut Vec<u8>, [spans, deltas]: [u32; 2], buckets: &[(i32, u64)])
                 near
             })
             .count();
-        // The first offset is an index, later ones are gaps.
+        // The first offset is an index, the others are gaps.
         span(
             out,
             spans,
@@ -66,12 +71,13 @@ fn buckets(out: &mut Vec<u8>, [spans, deltas]: [u32; 2], buckets: &[(i32, u64)])
     }
 }
 
+/// Appends the difference of a count to the one before.
 fn delta(out: &mut Vec<u8>, field: u32, before: &mut u64, count: u64) {
     push_signed(out, field, count.wrapping_sub(*before) as i64);
     *before = count;
 }
 
-/// A `BucketSpan`.
+/// Appends a `BucketSpan`.
 fn span(out: &mut Vec<u8>, field: u32, offset: i64, len: u64) {
     let span = Message::field(out, field, 0);
     push_signed(out, 1, offset);
@@ -85,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads the fields back as the documentation says them.
+    /// Reads the fields back as the documentation describes them.
     #[derive(Default)]
     struct Read {
         numbers: Vec<(u32, u64)>,

@@ -1,4 +1,4 @@
-//! Numbers as exposition writes them.
+//! Numbers as expositions write them.
 
 /// Appends an integer.
 #[inline(always)]
@@ -24,9 +24,11 @@ pub(super) fn integer_line(out: &mut Vec<u8>, n: u64) {
         out.push(b'\n');
         return;
     }
-    // Short ones, which most are, side by side in one word and by a copy of a fixed size: no table, no loop, no call.
-    // Fours are split into twos and those into digits, all at once: 10 486 / 2^20 is a hundredth, and 103 / 2^10 a tenth, exact
-    // enough for what is below 10 000 and 100.
+    // Most numbers are shorter than this. Their digits are computed side by side in one word and
+    // appended by one copy of a fixed size: no table, loop or call. The number is split into groups
+    // of four digits, each group into pairs, each pair into digits, all groups at once. Multiplying
+    // by 10 486 / 2^20 divides by 100, and multiplying by 103 / 2^10 divides by 10; both are
+    // accurate enough for values below 10 000 and 100.
     let fours = (n / 10_000) | ((n % 10_000) << 32);
     let hundreds = ((fours * 10_486) >> 20) & 0x7F_0000_007F;
     let twos = hundreds | (fours - 100 * hundreds) << 16;
@@ -40,10 +42,11 @@ pub(super) fn integer_line(out: &mut Vec<u8>, n: u64) {
     out.truncate(end);
 }
 
-/// Appends a float: the shortest digits that read back; `+Inf`, `-Inf`, `NaN`; whole numbers without a fraction.
+/// Appends a float with the fewest digits that parse back to it. Whole numbers have no fraction;
+/// other forms are `+Inf`, `-Inf` and `NaN`.
 #[inline]
 pub(super) fn float(out: &mut Vec<u8>, x: f64) {
-    // Exact, and by far the most common: counts and whole gauges.
+    // Integers that a float holds exactly: counts and whole gauges, by far the most common values.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if x > -EXACT && x < EXACT && (x as i64) as f64 == x && !(x == 0.0 && x.is_sign_negative()) {
         out.extend_from_slice(itoa::Buffer::new().format(x as i64).as_bytes());
@@ -56,8 +59,9 @@ pub(super) fn float(out: &mut Vec<u8>, x: f64) {
     }
 }
 
-/// A bound as a label value: it is part of a series' identity, so it is the same in every format and every scrape. In
-/// the canonical form of OpenMetrics 1.0: `5.0`, `0.25`, `1e+06`, `+Inf`.
+/// Formats a bucket bound or a quantile as a label value, in the canonical form of OpenMetrics 1.0:
+/// `5.0`, `0.25`, `1e+06`, `+Inf`. The label identifies the series, so its text is the same in
+/// every format and every scrape.
 pub(super) fn bound(x: f64) -> String {
     if !x.is_finite() {
         return special(x).to_owned();
@@ -66,7 +70,7 @@ pub(super) fn bound(x: f64) -> String {
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..6).contains(&exponent) {
-        // `Debug` of a float always shows a fraction, and between these exponents no `e`.
+        // `Debug` always writes a fraction, and never an exponent in this range.
         format!("{x:?}")
     } else {
         let sign = if exponent < 0 { '-' } else { '+' };
@@ -133,7 +137,7 @@ mod tests {
         }
     }
 
-    /// Every length, and all that the word of digits has to get right: each pair of digits at each place.
+    /// Covers every length, and each pair of digits at each position in the word.
     #[test]
     fn integers() {
         let mut out = Vec::new();

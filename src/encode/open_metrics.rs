@@ -1,4 +1,4 @@
-//! OpenMetrics 1.0.0: what it forbids is left out.
+//! The OpenMetrics format 1.0.0. Parts of a snapshot that the format forbids are left out.
 //!
 //! Source: the OpenMetrics specification, version 1.0.0.
 
@@ -8,37 +8,41 @@ use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis
 
 use super::lines::{Lines, suffixes};
 use super::number;
-use super::walk::{Names, Piece, Series, Writer};
+use super::walk::{EscapedNames, PaddedText, SeriesMeta, Writer};
 
-/// Writes OpenMetrics.
+/// Writes OpenMetrics text.
 pub(super) struct OpenMetrics<'a> {
+    /// Writes the lines.
     lines: Lines<'a>,
-    /// Whether `_created` is wanted. Prometheus 2 takes that for one more series, so it is asked for.
-    wanted: bool,
-    /// Whether to say since when the family's series count.
+    /// Whether the user asked for `_created` samples. They are off by default because Prometheus 2
+    /// stores each as one more series.
+    created_enabled: bool,
+    /// Whether the current family gets `_created` samples.
     created: bool,
-    /// Which sums of the family's histograms may be told: where a bound is negative none, but of a gauge histogram all.
-    sums: fn(f64) -> bool,
+    /// Decides which sums of the current family's histograms are written. With a negative bound
+    /// none is, except in a gauge histogram, where every sum but NaN is. Without a negative bound,
+    /// every sum of 0 or more is.
+    allows_sum: fn(f64) -> bool,
 }
 
 impl<'a> OpenMetrics<'a> {
-    /// Timestamps are seconds.
+    /// Creates a writer that appends to `out`. Timestamps are in seconds.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>, created: bool) -> Self {
         let mut lines = Lines::new(out);
         if let Some(time) = time {
-            lines.stamp(|stamp| seconds(stamp, millis(time)));
+            lines.timestamp(|timestamp| seconds(timestamp, millis(time)));
         }
         Self {
             lines,
-            wanted: created,
+            created_enabled: created,
             created,
-            sums: |_| true,
+            allows_sum: |_| true,
         }
     }
 
-    /// `_created`, if it is wanted and known.
+    /// Writes the `_created` sample if it is enabled and the creation time is known.
     #[inline(always)]
-    fn created(&mut self, head: usize, labels: Piece<'_>, series: Series<'_>) {
+    fn created(&mut self, head: usize, labels: PaddedText<'_>, series: SeriesMeta<'_>) {
         if self.created
             && let Some(created) = series.created()
         {
@@ -47,15 +51,16 @@ impl<'a> OpenMetrics<'a> {
         }
     }
 
-    /// Count and sum stand together or not at all; neither sum nor count may be told where the sum can go down.
-    fn sum_and_count(&mut self, labels: Piece<'_>, sum: f64, count: u64) {
+    /// Writes the sum and the count. OpenMetrics requires both or neither, and neither where the
+    /// sum can decrease.
+    fn sum_and_count(&mut self, labels: PaddedText<'_>, sum: f64, count: u64) {
         self.lines.line(1, labels, Number::Float(sum));
         self.lines.line(2, labels, Number::Int(count));
     }
 }
 
 impl Writer for OpenMetrics<'_> {
-    fn family(&mut self, family: &Family, names: &Names<'_>) {
+    fn family(&mut self, family: &Family, names: &EscapedNames<'_>) {
         let kind = family.kind();
         let name = kind.stem(names.name);
         let suffixes = match kind {
@@ -64,7 +69,7 @@ impl Writer for OpenMetrics<'_> {
             Kind::GaugeHistogram => &["_bucket", "_gsum", "_gcount"],
             other => suffixes(other),
         };
-        let names = &Names { name, ..*names };
+        let names = &EscapedNames { name, ..*names };
         self.lines.comment("TYPE", names, |out| {
             out.extend_from_slice(match kind {
                 Kind::Info => b"info",
@@ -85,9 +90,10 @@ impl Writer for OpenMetrics<'_> {
                 .comment("UNIT", names, |out| out.extend_from_slice(unit.as_bytes()));
         }
         self.lines.help(family, names, true);
-        // Of what is there now there is no beginning, also where it was joined with what has one.
-        self.created = self.wanted && kind != Kind::GaugeHistogram;
-        self.sums = match (family.has_negative_bounds(), kind) {
+        // A gauge histogram describes current values, so it has no creation time, even if it was
+        // merged with a family that has one.
+        self.created = self.created_enabled && kind != Kind::GaugeHistogram;
+        self.allows_sum = match (family.has_negative_bounds(), kind) {
             (true, Kind::GaugeHistogram) => |sum| !sum.is_nan(),
             (true, _) => |_| false,
             (false, _) => |sum| sum >= 0.0,
@@ -96,7 +102,7 @@ impl Writer for OpenMetrics<'_> {
     }
 
     #[inline(always)]
-    fn counter(&mut self, labels: Piece<'_>, value: Number, series: Series<'_>) {
+    fn counter(&mut self, labels: PaddedText<'_>, value: Number, series: SeriesMeta<'_>) {
         self.lines.number(0, labels, value);
         if let [(.., last)] = series.exemplars() {
             exemplar(self.lines.out, last);
@@ -106,26 +112,28 @@ impl Writer for OpenMetrics<'_> {
     }
 
     #[inline(always)]
-    fn gauge(&mut self, labels: Piece<'_>, value: f64, _: Series<'_>) {
+    fn gauge(&mut self, labels: PaddedText<'_>, value: f64, _: SeriesMeta<'_>) {
         self.lines.line(0, labels, Number::Float(value));
     }
 
-    fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>, series: Series<'_>) {
+    fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>) {
         let exemplars = series.exemplars();
         let count = self.lines.buckets(labels, value, |out, bucket| {
             for (.., of_bucket) in exemplars.iter().filter(|(_, at, _)| *at as usize == bucket) {
                 exemplar(out, of_bucket);
             }
         });
-        // A sum that goes down is no counter: the format has no place for it, nor for a count without it.
-        if (self.sums)(value.sum()) {
+        // A sum that can decrease is not a counter: OpenMetrics forbids it, and also a count
+        // without a sum.
+        if (self.allows_sum)(value.sum()) {
             self.sum_and_count(labels, value.sum(), count);
         }
         self.created(3, labels, series);
     }
 
-    fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>, series: Series<'_>) {
-        // NaN says that there is no data; a negative quantile is forbidden, and so is a negative sum.
+    fn summary(&mut self, labels: PaddedText<'_>, value: &Summary<'_>, series: SeriesMeta<'_>) {
+        // A NaN quantile means that there is no data. OpenMetrics forbids negative quantiles and
+        // sums.
         self.lines.quantiles(labels, value, |quantile| {
             quantile.is_nan() || quantile >= 0.0
         });
@@ -138,7 +146,7 @@ impl Writer for OpenMetrics<'_> {
     }
 }
 
-/// ` # {trace_id="1f"} 0.7 1700000000.123`.
+/// Appends an exemplar, such as ` # {trace_id="1f"} 0.7 1700000000.123`.
 fn exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
     out.extend_from_slice(b" # {");
     out.extend_from_slice(exemplar.labels.as_bytes());
@@ -150,7 +158,7 @@ fn exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
     }
 }
 
-/// Milliseconds, as seconds: `1700000000.007`.
+/// Appends milliseconds as seconds, such as `1700000000.007`.
 fn seconds(out: &mut Vec<u8>, millis: u64) {
     number::integer(out, millis / 1000);
     let digit = |unit| b'0' + (millis / unit % 10) as u8;
@@ -177,7 +185,8 @@ mod tests {
         Family::new(meta, values)
     }
 
-    /// Those of a counter and of a bucket, with and without a time; none in text, whose lines they would break.
+    /// Exemplars of a counter and of a bucket, with and without a time. Text has none: they would
+    /// break its lines.
     #[test]
     fn exemplars() {
         let exemplar = |labels: &str, value, millis: Option<u64>| Exemplar {

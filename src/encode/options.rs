@@ -1,4 +1,4 @@
-//! What a reader may ask for beside a format.
+//! Encoding options: escaping, creation times and timestamps, which apply to any format.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use super::protobuf::Protobuf;
 use super::text::Text;
 use super::walk::walk;
 
-/// How a snapshot is written: what a reader may ask for beside a format.
+/// Options for encoding a snapshot: what a reader may choose apart from the format.
 ///
 /// ```
 /// use tallies::encode::{Escaping, Options};
@@ -24,13 +24,23 @@ use super::walk::walk;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
+    /// How names outside the old character set are written.
     escaping: Escaping,
+    /// Whether an OpenMetrics page has `_created` samples.
     created: bool,
+    /// Whether samples have the time of the snapshot.
     timestamps: bool,
 }
 
 impl Options {
-    /// Names in the old character set, and nothing that is not asked for.
+    /// Returns the default options: names escaped to the old character set with underscores, no
+    /// `_created` samples, no timestamps.
+    ///
+    /// ```
+    /// use tallies::encode::Options;
+    ///
+    /// assert_eq!(Options::new(), Options::default());
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -40,37 +50,85 @@ impl Options {
         }
     }
 
-    /// What becomes of names outside the old character set. Only who asked for `escaping=allow-utf-8` can read quotes.
+    /// Sets how names outside the old character set are written.
+    ///
+    /// ```
+    /// use tallies::encode::{Escaping, Options};
+    ///
+    /// let registry = tallies::Registry::new();
+    /// tallies::Gauge::<()>::builder("jobs.open", "").utf8().register(&registry)?.set(2.0);
+    /// let mut page = Vec::new();
+    /// Options::new().escaping(Escaping::Dots).text_into(&registry.snapshot(), &mut page);
+    /// assert!(page.ends_with(b"jobs_dot_open 2\n"));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Quoted names are readable only for scrapers that ask for `escaping=allow-utf-8`.
+    /// [`render_into`](Self::render_into) takes the escaping from its format instead.
     #[must_use]
     pub const fn escaping(mut self, escaping: Escaping) -> Self {
         self.escaping = escaping;
         self
     }
 
-    /// Whether OpenMetrics says in `_created` samples since when a series counts; protobuf always does, text never.
+    /// Sets whether OpenMetrics writes a `_created` sample with the creation time of each series.
     ///
-    /// Off by default: to Prometheus 2 each is one more series.
+    /// ```
+    /// use tallies::encode::Options;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// let mut page = Vec::new();
+    /// Options::new().created(true).open_metrics_into(&registry.snapshot(), &mut page);
+    /// let page = String::from_utf8(page).unwrap();
+    /// assert!(page.contains("\njobs_created "));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Off by default: Prometheus 2 stores each of them as one more series. Protobuf always
+    /// contains creation times, text never.
     #[must_use]
     pub const fn created(mut self, on: bool) -> Self {
         self.created = on;
         self
     }
 
-    /// Whether every sample has the time of the snapshot.
+    /// Sets whether every sample has the time of the snapshot.
     ///
-    /// Off by default: whoever scrapes knows the time, and a sample with one of its own does not go stale.
+    /// ```
+    /// use tallies::encode::Options;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.gauge("queue_length", "")?.set(2.5);
+    /// let mut page = Vec::new();
+    /// Options::new().timestamps(true).text_into(&registry.snapshot(), &mut page);
+    /// let read = tallies::encode::read_text(&page)?;
+    /// assert!(read.taken() > std::time::SystemTime::UNIX_EPOCH);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Off by default: the scraper knows the time, and Prometheus does not mark a series as stale
+    /// if its samples have timestamps.
     #[must_use]
     pub const fn timestamps(mut self, on: bool) -> Self {
         self.timestamps = on;
         self
     }
 
-    /// A snapshot in this format, with its escaping, behind what `out` holds already.
+    /// Appends a snapshot to `out` in the given format, with the escaping of that format.
+    ///
+    /// ```
+    /// use tallies::encode::{Format, Options};
+    ///
+    /// let mut page = Vec::new();
+    /// Options::new().render_into(&tallies::snapshot(), Format::TEXT, &mut page);
+    /// assert!(page.starts_with(b"# HELP"));
+    /// ```
     pub fn render_into(&self, snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
         self.render_families(snapshot, snapshot.taken, format, out);
     }
 
-    /// As [`render_into`](Self::render_into), of families that were taken at `time`.
+    /// Appends families that were collected at `time`, like [`render_into`](Self::render_into).
     pub(crate) fn render_families<'a>(
         self,
         families: impl IntoIterator<Item = &'a Family>,
@@ -97,20 +155,43 @@ impl Options {
         self.timestamps.then_some(taken)
     }
 
-    /// A snapshot in the Prometheus text format, behind what `out` holds already. That is 0.0.4; with
-    /// [`Escaping::AllowUtf8`] it is 1.0.0, which differs in nothing else.
+    /// Appends a snapshot to `out` in the Prometheus text format.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.gauge("queue_length", "")?.set(2.5);
+    /// let mut page = Vec::new();
+    /// tallies::encode::Options::new().text_into(&registry.snapshot(), &mut page);
+    /// assert_eq!(page, b"# TYPE queue_length gauge\nqueue_length 2.5\n");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The version is 0.0.4; with [`Escaping::AllowUtf8`] it is 1.0.0, which differs only in quoted
+    /// names.
     pub fn text_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
         let mut text = Text::new(out, self.time(snapshot.taken));
         walk(snapshot, self.escaping, &mut text);
     }
 
-    /// A snapshot in OpenMetrics text 1.0.0, behind what `out` holds already.
+    /// Appends a snapshot to `out` in OpenMetrics text 1.0.0.
+    ///
+    /// ```
+    /// let mut page = Vec::new();
+    /// tallies::encode::Options::new().open_metrics_into(&tallies::snapshot(), &mut page);
+    /// assert!(page.ends_with(b"# EOF\n"));
+    /// ```
     pub fn open_metrics_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
         let mut text = OpenMetrics::new(out, self.time(snapshot.taken), self.created);
         walk(snapshot, self.escaping, &mut text);
     }
 
-    /// A snapshot as delimited `io.prometheus.client.MetricFamily` messages, behind what `out` holds already.
+    /// Appends a snapshot to `out` as delimited `io.prometheus.client.MetricFamily` messages.
+    ///
+    /// ```
+    /// let mut page = Vec::new();
+    /// tallies::encode::Options::new().protobuf_into(&tallies::snapshot(), &mut page);
+    /// assert!(!page.is_empty());
+    /// ```
     pub fn protobuf_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
         let mut protobuf = Protobuf::new(out, self.time(snapshot.taken));
         walk(snapshot, self.escaping, &mut protobuf);

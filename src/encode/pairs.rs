@@ -1,24 +1,27 @@
-//! The text of labels as messages of protobuf: `LabelPair`s with a name and a value.
+//! Label texts as protobuf messages: one `LabelPair` with a name and a value per label.
 
 use crate::snapshot::labels;
 
-use super::walk::Piece;
+use super::walk::PaddedText;
 use super::wire::{Message, push_bytes, tag_of_bytes};
 
-/// What most names and values fit in together: whole vector registers.
+/// The size of a fixed copy: most names fit together with their values. A multiple of a vector
+/// register.
 const PAIR: usize = 64;
 
-/// Appends the pairs of a text of labels, each a message in field 1, where the lengths of names and values are known:
-/// see [`Entry::cuts`](labels::Entry::cuts).
+/// Appends the label pairs of a text, each as a message in field 1, given the lengths of names and
+/// values; see [`Entry::cuts`](labels::Entry::cuts).
 ///
-/// Between name and value a text has two bytes, and so has a message: name and value are one copy.
+/// The text has two bytes between a name and its value (`="`), and the message has two (a tag and a
+/// length). So one copy appends both name and value, and the two bytes between them are
+/// overwritten.
 #[inline(always)]
-pub(super) fn push_cut(out: &mut Vec<u8>, text: Piece<'_>, cuts: &[u8]) {
+pub(super) fn push_cut(out: &mut Vec<u8>, text: PaddedText<'_>, cuts: &[u8]) {
     let mut rest = text.text;
     for cut in cuts.chunks_exact(2) {
         let (name, value) = (usize::from(cut[0]), usize::from(cut[1]));
         let len = name + 2 + value;
-        let pair = Piece { text: rest, len };
+        let pair = PaddedText { text: rest, len };
         let head = [tag_of_bytes(1), len as u8 + 2, tag_of_bytes(1), cut[0]];
         out.extend_from_slice(&head);
         let between = out.len() + name;
@@ -26,21 +29,22 @@ pub(super) fn push_cut(out: &mut Vec<u8>, text: Piece<'_>, cuts: &[u8]) {
         if let Some(between) = out.get_mut(between..between + 2) {
             between.copy_from_slice(&[tag_of_bytes(2), cut[1]]);
         }
-        // The quote and the comma.
+        // Skip the quote and the comma.
         rest = rest.get(len + 2..).unwrap_or_default();
     }
 }
 
-/// How much [`push_cut`] appends for a text of `len` bytes.
+/// Returns the number of bytes that [`push_cut`] appends for a text of `len` bytes.
 #[inline(always)]
 pub(super) fn len_of_cut(len: usize, cuts: &[u8]) -> usize {
-    // Per label four bytes in the text, but for the last comma, and six in the message.
+    // Besides name and value, each label has four bytes in the text (the last one three, without a
+    // comma) and six in the message.
     len + 1 + cuts.len()
 }
 
-/// As [`push_cut`], of any text.
+/// Appends the label pairs of any text, like [`push_cut`].
 pub(super) fn push_pairs(out: &mut Vec<u8>, text: &[u8]) {
-    // It is text: it comes from one.
+    // The bytes are valid UTF-8: they were a `str`.
     for (name, value) in labels::pairs(std::str::from_utf8(text).unwrap_or_default()) {
         let pair = Message::field(out, 1, name.len() + value.len() + 4);
         push_bytes(out, 1, name.as_bytes());
@@ -70,7 +74,7 @@ mod tests {
             }
             for (entry, set) in texts.iter().zip(&sets) {
                 let (mut fast, mut slow) = (Vec::new(), Vec::new());
-                let text = Piece { text: entry.text, len: entry.len };
+                let text = PaddedText { text: entry.text, len: entry.len };
                 push_cut(&mut fast, text, entry.cuts);
                 push_pairs(&mut slow, text.bytes());
                 prop_assert!(fast == slow || entry.cuts.is_empty());

@@ -1,4 +1,5 @@
-//! `io.prometheus.client.MetricFamily` messages, each behind its length, written as they come.
+//! The protobuf format: `io.prometheus.client.MetricFamily` messages, each after its length,
+//! written in the order of the walk.
 //!
 //! Source: `metrics.proto` of prometheus/client_model.
 
@@ -8,42 +9,47 @@ use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis
 
 use super::native;
 use super::pairs::{push_cut, push_pairs};
-use super::single::{PAIR, Single};
-use super::walk::{Names, Piece, Series, Writer};
+use super::single::{PAIR, SingleValue};
+use super::walk::{EscapedNames, PaddedText, SeriesMeta, Writer};
 use super::wire::{Message, Timestamp, push_bytes, push_double, push_integer};
 
 /// Writes protobuf.
 pub(super) struct Protobuf<'a> {
+    /// The page.
     out: &'a mut Vec<u8>,
-    /// The labels that all series have, as messages; and zeroes behind them.
+    /// The constant labels as messages, padded with zeros for copies of a fixed size.
     constant: Vec<u8>,
+    /// The length of `constant` without the padding.
     constant_len: usize,
-    /// The family that is being written, and where its first series begins.
+    /// The current family.
     family: Message,
+    /// The offset in `out` of the first series of the current family.
     series: usize,
-    /// Of what has one value: mostly the next series' is the same, but for the value.
-    value: Single,
-    /// Since when the last series counts: mostly, so does the next.
+    /// The message of the last series with a single value. The next series usually differs from it
+    /// only in the value.
+    value: SingleValue,
+    /// The creation time of the last series. The next series usually has the same.
     created: Timestamp,
-    /// The field of the time of every sample, if they have one.
-    stamp: Vec<u8>,
+    /// The timestamp field of every sample. Empty if samples have no timestamp.
+    timestamp: Vec<u8>,
 }
 
-/// Fields that hold the kinds' messages in a metric.
+/// Field numbers in `Metric` of the messages of each kind.
 const GAUGE: u32 = 2;
 const COUNTER: u32 = 3;
 const SUMMARY: u32 = 4;
 const UNTYPED: u32 = 5;
 const HISTOGRAM: u32 = 7;
 
-/// The tag of field 16 of a histogram: exemplars of exponential buckets.
+/// The tag of field 16 of a `Histogram`: exemplars of exponential buckets.
 const EXEMPLARS: [u8; 2] = [0x82, 0x01];
 
 impl<'a> Protobuf<'a> {
+    /// Creates a writer that appends to `out`.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
-        let mut stamp = Vec::new();
+        let mut timestamp = Vec::new();
         if let Some(time) = time {
-            push_integer(&mut stamp, 6, millis(time));
+            push_integer(&mut timestamp, 6, millis(time));
         }
         Self {
             out,
@@ -51,16 +57,16 @@ impl<'a> Protobuf<'a> {
             constant_len: 0,
             family: Message::default(),
             series: 0,
-            value: Single::default(),
+            value: SingleValue::default(),
             created: Timestamp::default(),
-            stamp,
+            timestamp,
         }
     }
 
-    /// Begins a series: its labels. `len` is about the length of what follows.
+    /// Begins a series and appends its labels. `len` estimates the length of the rest.
     #[inline(always)]
-    fn metric(&mut self, labels: Piece<'_>, series: Series<'_>, len: usize) -> Message {
-        // A label is about as long in its message as in its text.
+    fn metric(&mut self, labels: PaddedText<'_>, series: SeriesMeta<'_>, len: usize) -> Message {
+        // A label takes about as many bytes in its message as in its text.
         let len = self.constant_len + labels.len + len;
         let metric = Message::field(self.out, 4, len);
         if self.constant_len > 0 {
@@ -75,14 +81,15 @@ impl<'a> Protobuf<'a> {
         metric
     }
 
-    /// A whole series of one value, whose message `self.value` holds but for that.
+    /// Appends a whole series with a single value `x`. `self.value` holds its message, except for
+    /// the value.
     #[inline(always)]
-    fn single(&mut self, labels: Piece<'_>, series: Series<'_>, x: f64) {
-        let constant = Piece {
+    fn single(&mut self, labels: PaddedText<'_>, series: SeriesMeta<'_>, x: f64) {
+        let constant = PaddedText {
             text: &self.constant,
             len: self.constant_len,
         };
-        if !self.stamp.is_empty()
+        if !self.timestamp.is_empty()
             || !self
                 .value
                 .push_metric(self.out, constant, labels, series.cuts, x)
@@ -94,28 +101,30 @@ impl<'a> Protobuf<'a> {
     }
 
     #[inline(always)]
+    /// Ends a series, after its timestamp.
     fn end(&mut self, metric: Message) {
-        if !self.stamp.is_empty() {
-            self.out.extend_from_slice(&self.stamp);
+        if !self.timestamp.is_empty() {
+            self.out.extend_from_slice(&self.timestamp);
         }
         metric.end(self.out);
     }
 
-    /// `field`: since when the series counts, if that is known.
+    /// Returns the creation time of the series as field `field`; it is empty if the time is
+    /// unknown.
     #[inline(always)]
-    fn created(&mut self, field: u32, series: Series<'_>) -> &Timestamp {
+    fn created(&mut self, field: u32, series: SeriesMeta<'_>) -> &Timestamp {
         self.created.set(field, series.created());
         &self.created
     }
 }
 
 impl Writer for Protobuf<'_> {
-    fn family(&mut self, family: &Family, names: &Names<'_>) {
+    fn family(&mut self, family: &Family, names: &EscapedNames<'_>) {
         self.constant.clear();
         push_pairs(&mut self.constant, names.constant.as_bytes());
         self.constant_len = self.constant.len();
         self.constant.resize(self.constant_len.max(PAIR), 0);
-        // Labels, and about as many bytes of numbers.
+        // Estimate: labels, and about as many bytes of numbers.
         let numbers = match &family.values {
             crate::snapshot::Values::Histogram { bounds, .. } => 60 + 14 * bounds.len(),
             _ => 40,
@@ -134,7 +143,7 @@ impl Writer for Protobuf<'_> {
             Kind::Histogram => 4,
             Kind::GaugeHistogram => 5,
         };
-        self.value = Single::new(
+        self.value = SingleValue::new(
             match family.kind() {
                 Kind::Counter => COUNTER,
                 Kind::Unknown => UNTYPED,
@@ -150,11 +159,11 @@ impl Writer for Protobuf<'_> {
     }
 
     #[inline(always)]
-    fn counter(&mut self, labels: Piece<'_>, value: Number, series: Series<'_>) {
+    fn counter(&mut self, labels: PaddedText<'_>, value: Number, series: SeriesMeta<'_>) {
         let exemplars = series.exemplars();
         if exemplars.is_empty() {
             if self.value.created != series.created() {
-                self.value = Single::new(COUNTER, series.created());
+                self.value = SingleValue::new(COUNTER, series.created());
             }
             self.single(labels, series, value.as_f64());
             return;
@@ -172,11 +181,11 @@ impl Writer for Protobuf<'_> {
     }
 
     #[inline(always)]
-    fn gauge(&mut self, labels: Piece<'_>, value: f64, series: Series<'_>) {
+    fn gauge(&mut self, labels: PaddedText<'_>, value: f64, series: SeriesMeta<'_>) {
         self.single(labels, series, value);
     }
 
-    fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>, series: Series<'_>) {
+    fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>) {
         let created = *self.created(15, series);
         let len = 32 + 14 * value.buckets().count();
         let metric = self.metric(labels, series, len);
@@ -186,7 +195,7 @@ impl Writer for Protobuf<'_> {
         let exemplars = series.exemplars();
         let fixed = value.buckets().count();
         let alone = value.native().is_some() && fixed == 1;
-        // Beside exponential buckets, one for everything says nothing.
+        // Next to exponential buckets, a single bucket for all values adds no information.
         let fixed = if alone { 0 } else { fixed };
         for (i, (bound, cumulative)) in value.buckets().take(fixed).enumerate() {
             let bucket = Message::field(self.out, 3, 0);
@@ -212,7 +221,7 @@ impl Writer for Protobuf<'_> {
         self.end(metric);
     }
 
-    fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>, series: Series<'_>) {
+    fn summary(&mut self, labels: PaddedText<'_>, value: &Summary<'_>, series: SeriesMeta<'_>) {
         let created = *self.created(4, series);
         let len = 32 + 20 * value.exported().count();
         let metric = self.metric(labels, series, len);
@@ -232,7 +241,7 @@ impl Writer for Protobuf<'_> {
         self.end(metric);
     }
 
-    /// One without series is not written: to the encoder of Go it is an error.
+    /// Ends the family. Removes a family without series: the Go encoder treats it as an error.
     fn family_end(&mut self) {
         if self.out.len() == self.series {
             self.out.truncate(self.family.at);
@@ -242,11 +251,13 @@ impl Writer for Protobuf<'_> {
     }
 }
 
+/// Appends an exemplar as field `field`, which must be below 16.
 fn exemplar(out: &mut Vec<u8>, field: u32, exemplar: &Exemplar) {
     let message = Message::field(out, field, exemplar.labels.len() + 32);
     exemplar_in(out, message, exemplar);
 }
 
+/// Appends the fields of an exemplar to `message`, and ends the message.
 fn exemplar_in(out: &mut Vec<u8>, message: Message, exemplar: &Exemplar) {
     push_pairs(out, exemplar.labels.as_bytes());
     push_double(out, 2, exemplar.value);

@@ -1,32 +1,40 @@
-//! Series of one value as messages of protobuf: most series there are.
+//! Series with a single value (counters and gauges) as protobuf messages. Most series are of this
+//! kind.
 //!
-//! Mostly such a message is short, and its length is known before it is written: then there is room for all of it at once,
-//! and its parts are copied there in pieces of fixed sizes, without calls and without asking the buffer for each of them.
+//! Most of these messages are short, and their length is known in advance. So the buffer grows once
+//! for the whole message, and the parts are copied into it in blocks of fixed sizes, without
+//! function calls and without a capacity check for each part.
 
 use super::pairs::len_of_cut;
-use super::walk::Piece;
+use super::walk::PaddedText;
 use super::wire::{Timestamp, double, tag_of_bytes};
 
-/// The field of a value in a metric: a message with the value in field 1, and since when it counts in field 3.
+/// The value field of a metric: a message with the value in field 1 and the creation time in field
+/// 3.
 #[derive(Default)]
-pub(super) struct Single {
-    /// With 0 for the value, and zeroes behind it.
+pub(super) struct SingleValue {
+    /// The field with 0 as its value, padded with zeros.
     bytes: [u8; LEN],
+    /// The length of `bytes` without the padding.
     len: usize,
+    /// The creation time that `bytes` contains, in milliseconds since the Unix epoch.
     pub(super) created: Option<u64>,
 }
 
-/// What it takes at most.
+/// The maximum length of the field.
 const LEN: usize = 27;
-/// Where the value stands.
+/// The position of the value in the field.
 const VALUE: std::ops::Range<usize> = 3..11;
 
-/// What is copied of a name and its value, and of constant labels: whole vector registers.
+/// The size of a fixed copy of a name with its value, and of the constant labels. A multiple of a
+/// vector register.
 pub(super) const PAIR: usize = 64;
-/// Of the longest metric that is written so, and of what is copied behind its last pair.
-const ROOM: usize = 256;
+/// The bytes reserved for a metric: the longest one that [`SingleValue::push_metric`] writes, and
+/// the padding that is copied after its last pair.
+const RESERVED: usize = 256;
 
-impl Single {
+impl SingleValue {
+    /// Creates the field with number `field`.
     pub(super) fn new(field: u32, created: Option<u64>) -> Self {
         let since = created.map(|millis| Timestamp::new(3, millis));
         let since = since.unwrap_or_default();
@@ -41,68 +49,74 @@ impl Single {
         }
     }
 
+    /// Appends the field with the value `x`.
     pub(super) fn push(&self, out: &mut Vec<u8>, x: f64) {
         let mut bytes = self.bytes;
         bytes[VALUE].copy_from_slice(&x.to_le_bytes());
         out.extend_from_slice(&bytes[..self.len]);
     }
 
-    /// Appends a whole metric, unless it is long: the messages of constant labels, the labels, of these lengths, and the
-    /// value. Says whether it did.
+    /// Appends a whole metric: the messages of the constant labels, the labels with the given
+    /// lengths (see [`push_cut`]), and the value.
+    ///
+    /// Returns `false` and appends nothing if the lengths are unknown, the metric is too long, or
+    /// too few bytes follow the label text for copies of a fixed size.
+    ///
+    /// [`push_cut`]: super::pairs::push_cut
     #[inline(always)]
     pub(super) fn push_metric(
         &self,
         out: &mut Vec<u8>,
-        constant: Piece<'_>,
-        labels: Piece<'_>,
+        constant: PaddedText<'_>,
+        labels: PaddedText<'_>,
         cuts: &[u8],
         x: f64,
     ) -> bool {
         let len = constant.len + len_of_cut(labels.len, cuts) + self.len;
-        if cuts.is_empty() || constant.len > PAIR || len > ROOM - PAIR - 7 {
+        if cuts.is_empty() || constant.len > PAIR || len > RESERVED - PAIR - 7 {
             return false;
         }
-        let from = out.len();
-        out.extend_from_slice(&[0; ROOM]);
-        let Some(room) = out.last_chunk_mut::<ROOM>() else {
+        let start_len = out.len();
+        out.extend_from_slice(&[0; RESERVED]);
+        let Some(buffer) = out.last_chunk_mut::<RESERVED>() else {
             return false;
         };
-        room[0] = tag_of_bytes(4);
-        let mut at = 2;
+        buffer[0] = tag_of_bytes(4);
+        let mut end = 2;
         if len <= 0x7F {
-            room[1] = len as u8;
+            buffer[1] = len as u8;
         } else {
-            room[1..3].copy_from_slice(&[len as u8 | 0x80, (len >> 7) as u8]);
-            at = 3;
+            buffer[1..3].copy_from_slice(&[len as u8 | 0x80, (len >> 7) as u8]);
+            end = 3;
         }
         if let (false, Some(chunk)) = (constant.is_empty(), constant.text.first_chunk::<PAIR>()) {
-            room[at..at + PAIR].copy_from_slice(chunk);
-            at += constant.len;
+            buffer[end..end + PAIR].copy_from_slice(chunk);
+            end += constant.len;
         }
-        let mut start = 0;
+        let mut text_start = 0;
         for cut in cuts.chunks_exact(2) {
             let (name, value) = (usize::from(cut[0]), usize::from(cut[1]));
             let len = name + 2 + value;
-            let place = room.get_mut(at..at + 4 + PAIR);
-            let pair = labels.text.get(start..start + PAIR);
-            let (Some(place), Some(pair), true) = (place, pair, len <= PAIR) else {
-                out.truncate(from);
+            let target = buffer.get_mut(end..end + 4 + PAIR);
+            let pair = labels.text.get(text_start..text_start + PAIR);
+            let (Some(target), Some(pair), true) = (target, pair, len <= PAIR) else {
+                out.truncate(start_len);
                 return false;
             };
-            place[..4].copy_from_slice(&[tag_of_bytes(1), len as u8 + 2, tag_of_bytes(1), cut[0]]);
-            place[4..].copy_from_slice(pair);
-            if let Some(between) = place.get_mut(4 + name..6 + name) {
+            target[..4].copy_from_slice(&[tag_of_bytes(1), len as u8 + 2, tag_of_bytes(1), cut[0]]);
+            target[4..].copy_from_slice(pair);
+            if let Some(between) = target.get_mut(4 + name..6 + name) {
                 between.copy_from_slice(&[tag_of_bytes(2), cut[1]]);
             }
-            at += 4 + len;
-            // Behind the quote and the comma.
-            start += len + 2;
+            end += 4 + len;
+            // Skip the quote and the comma.
+            text_start += len + 2;
         }
-        if let Some(place) = room.get_mut(at..at + LEN) {
-            place.copy_from_slice(&self.bytes);
-            place[VALUE].copy_from_slice(&x.to_le_bytes());
+        if let Some(target) = buffer.get_mut(end..end + LEN) {
+            target.copy_from_slice(&self.bytes);
+            target[VALUE].copy_from_slice(&x.to_le_bytes());
         }
-        out.truncate(from + at + self.len);
+        out.truncate(start_len + end + self.len);
         true
     }
 }
@@ -134,16 +148,17 @@ mod tests {
             for set in &sets {
                 texts.push(&text(&refs(set)), 0);
             }
-            // What is behind the last text of a family is not always enough to copy.
+            // The last text of a family may have too few bytes after it for a copy of a fixed size,
+            // so add one more text.
             texts.push(&text(&[("behind", &"y".repeat(PAIR))]), 0);
             let mut fixed = Vec::new();
             push_pairs(&mut fixed, text(&refs(&constant)).as_bytes());
             let len = fixed.len();
             fixed.resize(len.max(PAIR), 0);
-            let fixed = Piece { text: &fixed, len };
-            let single = Single::new(3, created);
+            let fixed = PaddedText { text: &fixed, len };
+            let single = SingleValue::new(3, created);
             for (entry, set) in texts.iter().zip(&sets) {
-                let labels = Piece { text: entry.text, len: entry.len };
+                let labels = PaddedText { text: entry.text, len: entry.len };
                 let mut fast = b"before".to_vec();
                 let mut slow = fast.clone();
                 let done = single.push_metric(&mut fast, fixed, labels, entry.cuts, x);

@@ -1,4 +1,5 @@
-//! The Prometheus text formats 0.0.4 and 1.0.0: the same lines, and only who asks for the second gets names in quotes.
+//! The Prometheus text formats 0.0.4 and 1.0.0. Both have the same lines, and only 1.0.0 allows
+//! names in quotes.
 
 use std::time::SystemTime;
 
@@ -6,24 +7,24 @@ use crate::snapshot::{Family, Histogram, Number, Summary, millis};
 
 use super::lines::{Lines, suffixes};
 use super::number;
-use super::walk::{Names, Piece, Series, Writer};
+use super::walk::{EscapedNames, PaddedText, SeriesMeta, Writer};
 
-/// Writes text. No exemplars and no `_created`: the format has no place for them.
+/// Writes text. Omits exemplars and `_created` samples, which the format does not have.
 pub(super) struct Text<'a>(Lines<'a>);
 
 impl<'a> Text<'a> {
-    /// Timestamps are milliseconds.
+    /// Creates a writer that appends to `out`. Timestamps are in milliseconds.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
         let mut lines = Lines::new(out);
         if let Some(time) = time {
-            lines.stamp(|stamp| number::integer(stamp, millis(time)));
+            lines.timestamp(|timestamp| number::integer(timestamp, millis(time)));
         }
         Self(lines)
     }
 }
 
 impl Writer for Text<'_> {
-    fn family(&mut self, family: &Family, names: &Names<'_>) {
+    fn family(&mut self, family: &Family, names: &EscapedNames<'_>) {
         self.0.help(family, names, false);
         self.0.comment("TYPE", names, |out| {
             out.extend_from_slice(family.kind().as_text().as_bytes());
@@ -32,22 +33,22 @@ impl Writer for Text<'_> {
     }
 
     #[inline(always)]
-    fn counter(&mut self, labels: Piece<'_>, value: Number, _: Series<'_>) {
+    fn counter(&mut self, labels: PaddedText<'_>, value: Number, _: SeriesMeta<'_>) {
         self.0.line(0, labels, value);
     }
 
     #[inline(always)]
-    fn gauge(&mut self, labels: Piece<'_>, value: f64, _: Series<'_>) {
+    fn gauge(&mut self, labels: PaddedText<'_>, value: f64, _: SeriesMeta<'_>) {
         self.0.line(0, labels, Number::Float(value));
     }
 
-    fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>, _: Series<'_>) {
+    fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, _: SeriesMeta<'_>) {
         let count = self.0.buckets(labels, value, |_, _| {});
         self.0.line(1, labels, Number::Float(value.sum()));
         self.0.line(2, labels, Number::Int(count));
     }
 
-    fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>, _: Series<'_>) {
+    fn summary(&mut self, labels: PaddedText<'_>, value: &Summary<'_>, _: SeriesMeta<'_>) {
         self.0.quantiles(labels, value, |_| true);
         self.0.sum_and_count(labels, value, |sum| !sum.is_nan());
     }

@@ -1,18 +1,21 @@
-//! The walk that all formats share, and what it hands them.
+//! The walk over families that all formats share, and the trait `Writer` that a format implements.
 
 use crate::snapshot::{
     Escaping, Exemplar, Family, Histogram, Number, Numbers, Summary, Value, Values, is_metric_name,
 };
 
-/// A text of `len` bytes, and whatever lies behind it.
+/// A text of `len` bytes at the start of a buffer. The bytes after it, if any, allow copies of a
+/// fixed size.
 #[derive(Clone, Copy)]
-pub(super) struct Piece<'a> {
+pub(super) struct PaddedText<'a> {
+    /// The text and the bytes after it.
     pub(super) text: &'a [u8],
+    /// The length of the text.
     pub(super) len: usize,
 }
 
-impl<'a> Piece<'a> {
-    pub(super) fn of(text: &'a [u8]) -> Self {
+impl<'a> PaddedText<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
         let len = text.len();
         Self { text, len }
     }
@@ -27,7 +30,8 @@ impl<'a> Piece<'a> {
         self.len == 0
     }
 
-    /// Appends it: by a copy of `N` bytes, which needs no call, if it is not longer and so much is there.
+    /// Appends the text. If it has at most `N` bytes and the buffer has at least `N`, this is one
+    /// copy of `N` bytes, which needs no call to `memcpy`.
     #[inline(always)]
     pub(super) fn push<const N: usize>(self, out: &mut Vec<u8>) {
         match self.text.first_chunk::<N>() {
@@ -41,60 +45,63 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// What a format writes.
+/// The operations of a format, in the order of the walk.
 pub(super) trait Writer {
-    /// The head of a family; its series follow.
-    fn family(&mut self, family: &Family, names: &Names<'_>);
-    /// One series of a counter.
-    fn counter(&mut self, labels: Piece<'_>, value: Number, series: Series<'_>);
-    /// One series of a gauge, an info or a state set.
-    fn gauge(&mut self, labels: Piece<'_>, value: f64, series: Series<'_>);
-    /// One series of a histogram.
-    fn histogram(&mut self, labels: Piece<'_>, value: &Histogram<'_>, series: Series<'_>);
-    /// One series of a summary.
-    fn summary(&mut self, labels: Piece<'_>, value: &Summary<'_>, series: Series<'_>);
-    /// No more series of this family.
+    /// Writes the head of a family. Its series follow.
+    fn family(&mut self, family: &Family, names: &EscapedNames<'_>);
+    /// Writes a series of a counter.
+    fn counter(&mut self, labels: PaddedText<'_>, value: Number, series: SeriesMeta<'_>);
+    /// Writes a series of a gauge, an info or a state set.
+    fn gauge(&mut self, labels: PaddedText<'_>, value: f64, series: SeriesMeta<'_>);
+    /// Writes a series of a histogram.
+    fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>);
+    /// Writes a series of a summary.
+    fn summary(&mut self, labels: PaddedText<'_>, value: &Summary<'_>, series: SeriesMeta<'_>);
+    /// Ends a family, after its last series.
     fn family_end(&mut self) {}
-    /// No more families.
+    /// Ends the page, after the last family.
     fn end(&mut self) {}
 }
 
-/// What a family is called, as a format may write it.
+/// The name and the constant labels of a family, escaped for one format.
 #[derive(Clone, Copy)]
-pub(super) struct Names<'a> {
-    /// Escaped.
+pub(super) struct EscapedNames<'a> {
+    /// The name after escaping.
     pub(super) name: &'a str,
-    /// Whether it has to stand in quotes.
+    /// Whether the name must be in quotes.
     pub(super) quoted: bool,
-    /// The text of the labels that all series have.
+    /// The text of the constant labels, which every series has.
     pub(super) constant: &'a str,
 }
 
-/// What few formats ask of a series.
+/// Extra data about a series that only some formats need.
 #[derive(Clone, Copy)]
-pub(super) struct Series<'a> {
+pub(super) struct SeriesMeta<'a> {
     family: &'a Family,
+    /// The index of the series in its family.
     i: usize,
+    /// Milliseconds since the Unix epoch; 0 if unknown.
     created: u64,
-    /// The lengths in its text: see [`Entry`](crate::snapshot::labels::Entry). None where the labels are written otherwise.
+    /// The lengths of label names and values; see [`Entry`](crate::snapshot::labels::Entry). Empty
+    /// if the labels are escaped for this format.
     pub(super) cuts: &'a [u8],
 }
 
-impl<'a> Series<'a> {
-    /// Since when it counts, in milliseconds since the epoch of Unix.
+impl<'a> SeriesMeta<'a> {
+    /// Returns the creation time in milliseconds since the Unix epoch, if it is known.
     #[inline(always)]
     pub(super) fn created(self) -> Option<u64> {
         Some(self.created).filter(|millis| *millis > 0)
     }
 
-    /// Each behind the places of the series and of its bucket.
+    /// Returns the exemplars, each with the index of its series and of its bucket.
     #[inline(always)]
     pub(super) fn exemplars(self) -> &'a [(u32, u32, Exemplar)] {
         self.family.exemplars_of(self.i)
     }
 }
 
-/// Walks over families.
+/// Writes families, one after the other, with `writer`.
 pub(super) fn walk<'a>(
     families: impl IntoIterator<Item = &'a Family>,
     escaping: Escaping,
@@ -103,18 +110,18 @@ pub(super) fn walk<'a>(
     let (mut name, mut constant, mut scratch) = (String::new(), String::new(), String::new());
     for family in families {
         let meta = &family.meta;
-        let names = if changes(escaping, family) {
+        let names = if needs_escaping(escaping, family) {
             name.clear();
             escaping.name(&meta.name, &mut name);
             constant.clear();
             escaping.labels(&meta.constant, &mut constant);
-            Names {
+            EscapedNames {
                 name: &name,
                 quoted: false,
                 constant: &constant,
             }
         } else {
-            Names {
+            EscapedNames {
                 name: &meta.name,
                 quoted: meta.utf8 && !is_metric_name(meta.name.as_bytes()),
                 constant: &meta.constant,
@@ -124,38 +131,42 @@ pub(super) fn walk<'a>(
         let scratch = &mut scratch;
         match &family.values {
             Values::Counter(Numbers::Int(values)) => {
-                each(family, escaping, scratch, |labels, series| {
+                for_each_series(family, escaping, scratch, |labels, series| {
                     writer.counter(labels, Number::Int(values[series.i]), series);
                 })
             }
             Values::Counter(Numbers::Float(values)) => {
-                each(family, escaping, scratch, |labels, series| {
+                for_each_series(family, escaping, scratch, |labels, series| {
                     writer.counter(labels, Number::Float(values[series.i]), series);
                 });
             }
-            Values::Gauge(values) => each(family, escaping, scratch, |labels, series| {
-                writer.gauge(labels, values[series.i], series);
-            }),
+            Values::Gauge(values) => {
+                for_each_series(family, escaping, scratch, |labels, series| {
+                    writer.gauge(labels, values[series.i], series);
+                })
+            }
             Values::Summary { .. } | Values::Written(_) => {
-                each(family, escaping, scratch, |labels, series| {
+                for_each_series(family, escaping, scratch, |labels, series| {
                     if let Value::Summary(value) = family.value(series.i) {
                         writer.summary(labels, &value, series);
                     }
                 })
             }
-            Values::Histogram { .. } => each(family, escaping, scratch, |labels, series| {
-                if let Value::Histogram(value) = family.value(series.i) {
-                    writer.histogram(labels, &value, series);
-                }
-            }),
+            Values::Histogram { .. } => {
+                for_each_series(family, escaping, scratch, |labels, series| {
+                    if let Value::Histogram(value) = family.value(series.i) {
+                        writer.histogram(labels, &value, series);
+                    }
+                })
+            }
         }
         writer.family_end();
     }
     writer.end();
 }
 
-/// Whether the names of a family are not written as they are.
-fn changes(escaping: Escaping, family: &Family) -> bool {
+/// Returns whether the escaping can change the names of a family.
+fn needs_escaping(escaping: Escaping, family: &Family) -> bool {
     match escaping {
         Escaping::AllowUtf8 => false,
         Escaping::Dots => true,
@@ -163,34 +174,34 @@ fn changes(escaping: Escaping, family: &Family) -> bool {
     }
 }
 
-/// Every series, and the text of its labels, escaped.
+/// Calls `write` for every series with the escaped text of its labels.
 #[inline(always)]
-fn each<'a>(
+fn for_each_series<'a>(
     family: &'a Family,
     escaping: Escaping,
     scratch: &mut String,
-    mut write: impl FnMut(Piece<'_>, Series<'a>),
+    mut write: impl FnMut(PaddedText<'_>, SeriesMeta<'a>),
 ) {
-    let changed = changes(escaping, family);
+    let escaped = needs_escaping(escaping, family);
     for (i, entry) in family.texts.iter().enumerate() {
-        let mut labels = Piece {
+        let mut labels = PaddedText {
             text: entry.text,
             len: entry.len,
         };
         let mut cuts = entry.cuts;
-        if changed {
+        if escaped {
             scratch.clear();
             escaping.labels(family.texts.get(i), scratch);
-            labels = Piece::of(scratch.as_bytes());
+            labels = PaddedText::new(scratch.as_bytes());
             cuts = &[];
         }
-        let series = Series {
+        let series = SeriesMeta {
             family,
             i,
             created: entry.created,
             cuts,
         };
-        // Called in one place only: so it is inlined.
+        // There is only one call, so that the compiler inlines the closure.
         write(labels, series);
     }
 }

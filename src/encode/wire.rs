@@ -1,15 +1,16 @@
-//! The wire format of protobuf: fields, and messages whose length stands before them.
+//! The wire format of protobuf: fields, and messages that begin with their length.
 //!
-//! A message's length is known after it: room for it is left by a guess, and only where the guess was wrong the message
-//! moves. Source: the encoding page of the protobuf documentation.
+//! The length of a message is known only at its end. The writer reserves bytes for it according to
+//! an estimate, and moves the message only if the estimate was wrong. Source: the encoding page of
+//! the protobuf documentation.
 
-/// A message that is being written.
+/// An unfinished message.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Message {
-    /// Where its length stands.
+    /// The offset of its length in the buffer.
     pub(super) at: usize,
-    /// Bytes left for it.
-    room: usize,
+    /// The number of bytes reserved for the length.
+    reserved: usize,
 }
 
 impl Message {
@@ -19,63 +20,65 @@ impl Message {
         let at = out.len();
         if len < 0x80 {
             out.push(0);
-            return Self { at, room: 1 };
+            return Self { at, reserved: 1 };
         }
-        let room = varint_len(len as u64);
-        out.resize(at + room, 0);
-        Self { at, room }
+        let reserved = varint_len(len as u64);
+        out.resize(at + reserved, 0);
+        Self { at, reserved }
     }
 
-    /// Begins a message in a field.
+    /// Begins a message of about `len` bytes as field `field`, which must be below 16.
     #[inline(always)]
     pub(super) fn field(out: &mut Vec<u8>, field: u32, len: usize) -> Self {
         if len < 0x80 {
             let at = out.len() + 1;
             out.extend_from_slice(&[tag(field, BYTES), 0]);
-            return Self { at, room: 1 };
+            return Self { at, reserved: 1 };
         }
         out.push(tag(field, BYTES));
         Self::begin(out, len)
     }
 
-    /// Ends it: writes its length where it belongs.
+    /// Ends the message: writes its length into the reserved bytes.
     #[inline(always)]
     pub(super) fn end(self, out: &mut Vec<u8>) {
-        let len = out.len() - self.at - self.room;
-        if self.room == 1 && len < 0x80 {
+        let len = out.len() - self.at - self.reserved;
+        if self.reserved == 1 && len < 0x80 {
             out[self.at] = len as u8;
         } else {
             self.end_long(out, len);
         }
     }
 
+    /// Ends a message whose length does not fit in one byte, or not in the reserved bytes.
     fn end_long(self, out: &mut Vec<u8>, len: usize) {
-        let room = self.at..self.at + self.room;
+        let reserved = self.at..self.at + self.reserved;
         let len = Varint::new(len as u64);
-        if len.as_slice().len() == self.room {
-            out[room].copy_from_slice(len.as_slice());
+        if len.as_slice().len() == self.reserved {
+            out[reserved].copy_from_slice(len.as_slice());
         } else {
-            out.splice(room, len.as_slice().iter().copied());
+            out.splice(reserved, len.as_slice().iter().copied());
         }
     }
 }
 
-/// What a field holds: the low bits of its tag.
+/// Wire types: the low three bits of a tag.
 const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
 const BYTES: u32 = 2;
 
-/// A field's number and what it holds, of the fields that fit in a byte: the first fifteen.
+/// Returns the tag of a field: its number and its wire type. Only the first fifteen fields have a
+/// tag of one byte.
 const fn tag(field: u32, holds: u32) -> u8 {
     (field << 3 | holds) as u8
 }
 
-/// The tag of a field of text or of a message.
+/// Returns the tag of a field with text or a message.
 pub(super) const fn tag_of_bytes(field: u32) -> u8 {
     tag(field, BYTES)
 }
 
-/// The nine bytes of a field with a float.
+/// Returns the nine bytes of a field with a float.
 #[inline(always)]
 pub(super) fn double(field: u32, x: f64) -> [u8; 9] {
     let mut all = [tag(field, FIXED64); 9];
@@ -94,7 +97,7 @@ pub(super) fn push_integer(out: &mut Vec<u8>, field: u32, n: u64) {
     push_varint(out, n);
 }
 
-/// An `sint32` or `sint64`.
+/// Appends a field of type `sint32` or `sint64`.
 pub(super) fn push_signed(out: &mut Vec<u8>, field: u32, n: i64) {
     push_integer(out, field, (n << 1 ^ n >> 63) as u64);
 }
@@ -115,7 +118,7 @@ fn push_varint(out: &mut Vec<u8>, n: u64) {
     }
 }
 
-/// An integer, seven bits a byte, the lowest first.
+/// An integer in groups of seven bits, one per byte, the lowest first.
 struct Varint {
     bytes: [u8; 10],
     len: usize,
@@ -142,23 +145,27 @@ impl Varint {
     }
 }
 
+/// Returns the length of `n` as a varint, in bytes.
 fn varint_len(n: u64) -> usize {
     (64 - (n | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-/// The last second that a [`Timestamp`] can be of: 35 bits are five bytes, and last till the year 3058.
+/// The last second that a [`Timestamp`] can hold: 35 bits, or five bytes, which last until the year
+/// 3058.
 const SECONDS: u64 = (1 << 35) - 1;
 
-/// `google.protobuf.Timestamp` in a field, in a place of a fixed size: copied without a call.
+/// A `google.protobuf.Timestamp` as a field, in an array of a fixed size that is copied without a
+/// call.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Timestamp {
+    /// The time in milliseconds since the Unix epoch; 0 if there is none.
     millis: u64,
     pub(super) bytes: [u8; 16],
     pub(super) len: usize,
 }
 
 impl Timestamp {
-    /// Changes to that of `millis`, in `field`; to nothing where there is none.
+    /// Changes to the time `millis` in field `field`, or to no field if there is no time.
     #[inline(always)]
     pub(super) fn set(&mut self, field: u32, millis: Option<u64>) {
         if self.millis != millis.unwrap_or_default() || self.bytes[0] != tag_of_bytes(field) {
@@ -166,7 +173,8 @@ impl Timestamp {
         }
     }
 
-    /// No field for a time that has none here.
+    /// Returns the time `millis` as field `field`, or no field if the time is after the last
+    /// second.
     pub(super) fn new(field: u32, millis: u64) -> Self {
         let mut timestamp = Self {
             millis,
@@ -186,9 +194,9 @@ impl Timestamp {
         timestamp
     }
 
-    /// A field of at most [`SECONDS`].
+    /// Appends a field with a value of at most [`SECONDS`].
     fn put(&mut self, field: u32, n: u64) {
-        // Seven bits a byte.
+        // Spread the bits: seven per byte.
         let spread = n & 0x7F
             | (n & 0x3F80) << 1
             | (n & 0x1F_C000) << 2
@@ -211,7 +219,7 @@ impl Timestamp {
 mod tests {
     use super::*;
 
-    /// A time that is too late for its bytes is left out, not cut to another one.
+    /// A time that does not fit is left out, not truncated to another time.
     #[test]
     fn the_last_time_of_all() {
         let last = Timestamp::new(3, SECONDS * 1000 + 999);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metrics::{Key, Unit};
 
 use crate::declare::{Counter, Gauge, Histogram, Summary};
-use crate::error::{Error, report};
+use crate::error::{Error, warn};
 use crate::family::label::AnyLabels;
 use crate::registry::REFUSED;
 use crate::snapshot::Text;
@@ -180,7 +180,7 @@ impl Families {
             .describe(exposed, &now, help, &unit)
         {
             Ok(now) => *exposed = now,
-            Err(error) => report(&error),
+            Err(error) => warn(&error),
         }
     }
 
@@ -204,7 +204,7 @@ impl Families {
         let mut names = lock(&self.names);
         if names.len() >= self.settings.names && !names.contains_key(&name) {
             if !self.full.swap(true, Relaxed) {
-                report(&Error::too_many_names(self.settings.names));
+                warn(&Error::too_many_names(self.settings.names));
             }
             REFUSED.fetch_add(1, Relaxed);
             return Family::Refused;
@@ -220,7 +220,7 @@ impl Families {
             if !known.said {
                 known.said = true;
                 REFUSED.fetch_add(1, Relaxed);
-                report(&Error::other_type(exposed, None));
+                warn(&Error::other_type(exposed, None));
             }
             return Family::Refused;
         }
@@ -231,7 +231,7 @@ impl Families {
             .unwrap_or_else(|error| {
                 known.said = true;
                 REFUSED.fetch_add(1, Relaxed);
-                report(&error);
+                warn(&error);
                 Family::Refused
             });
         let exposed = match &family {

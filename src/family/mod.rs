@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use crate::error::{Error, report};
+use crate::error::{Error, warn};
 use crate::lockfree::{CachedArena, Exemplars, Generation, SeriesKey, SharedText};
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
@@ -282,7 +282,7 @@ impl<C: Exported> Family<C> {
         observe::engine().stats.overflowed.fetch_add(1, Relaxed);
         self.overflowed.store(true, Relaxed);
         if self.is_full() && !self.warned_full.swap(true, Relaxed) {
-            report(&Error::overflow(&self.desc.name, self.desc.limit));
+            warn(&Error::overflow(&self.desc.name, self.desc.limit));
         }
         self.only()
     }

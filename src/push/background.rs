@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ureq::http::Method;
 
-use crate::error::{Error, report};
+use crate::error::{Error, warn};
 
 use super::FOR_EVER;
 use super::send::Gateway;
@@ -117,7 +117,7 @@ impl Drop for Pushing {
             said: false,
         } = self.end()
         {
-            report(&error);
+            warn(&error);
         }
     }
 }
@@ -136,7 +136,7 @@ fn run(gateway: &mut Gateway, method: &Method, interval: Duration, stopped: &Rec
         match gateway.push(method) {
             Ok(()) => {
                 if failures > 0 {
-                    report(&format_args!(
+                    warn(&format_args!(
                         "pushes to {} succeed again, after {failures} that failed",
                         gateway.url
                     ));
@@ -145,7 +145,7 @@ fn run(gateway: &mut Gateway, method: &Method, interval: Duration, stopped: &Rec
             }
             Err(error) => {
                 if failures == 0 {
-                    report(&format_args!(
+                    warn(&format_args!(
                         "{error}; it is tried again, and said again only after a success"
                     ));
                 }

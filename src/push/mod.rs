@@ -244,7 +244,7 @@ impl Pusher {
             && url.starts_with("http://")
             && !gateway::is_of_this_machine(&url)
         {
-            crate::error::report_once(&format_args!(
+            crate::error::warn_once(&format_args!(
                 "pushes to `{url}` carry a password that others can read along: give the gateway an `https://` URL"
             ));
         }

@@ -37,7 +37,7 @@ impl Gateway {
     /// Pushes what there is now. Counts as a push, also where it fails.
     pub(super) fn push(&mut self, method: &Method) -> Result<(), Error> {
         let pushed = self.push_page(method);
-        pushes::count(pushed.is_ok());
+        pushes::record(pushed.is_ok());
         pushed
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ahash::RandomState;
 
-use crate::error::{Error, report};
+use crate::error::{Error, warn};
 use crate::observe::Pass;
 use crate::snapshot::stems::Stems;
 use crate::snapshot::{self, Exposed, Kind, Meta, Snapshot, Text, labels};
@@ -71,7 +71,7 @@ impl Families {
         let added = self.lock().add(family, true);
         if let Err(error) = added {
             REFUSED.fetch_add(1, Relaxed);
-            report(&error);
+            warn(&error);
         }
     }
 

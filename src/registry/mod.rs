@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::error::{Error, report};
+use crate::error::{Error, warn};
 use crate::observe;
 use crate::snapshot::{Family, Kind, Snapshot, Source, clashing};
 
@@ -468,7 +468,7 @@ impl Registry {
         if let Some(collector) = collectors.iter_mut().find(|c| c.name == name) {
             collector.errors += 1;
             if collector.errors == 1 {
-                report(&Error::collect(name, why));
+                warn(&Error::collect(name, why));
             }
         }
     }

@@ -108,7 +108,7 @@ pub(super) fn collect(
 /// How pushes went, once there was one.
 #[cfg(feature = "push")]
 fn pushes(out: &mut Collected) -> Result<(), Error> {
-    let (tried, failed, last) = crate::sync::pushes::counted();
+    let (tried, failed, last) = crate::sync::pushes::totals();
     if tried == 0 {
         return Ok(());
     }

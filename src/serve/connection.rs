@@ -61,7 +61,7 @@ pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: St
                 all.spawn(listen(listener, Arc::clone(&host), stopped.clone()));
             }
             // It is bound and listens: only a runtime without I/O comes here, or one that is ending.
-            Err(e) => crate::error::report_once(&crate::Error::serve("cannot accept", e)),
+            Err(e) => crate::error::warn_once(&crate::Error::serve("cannot accept", e)),
         }
     }
     while all.join_next().await.is_some() {}

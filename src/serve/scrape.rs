@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::encode::{Escaping, Format, Options};
 use crate::snapshot::{Family, Gathered, Source};
-use crate::sync::Passes;
+use crate::sync::CoalescedPasses;
 
 use super::coding::Coding;
 
@@ -64,7 +64,7 @@ pub(super) type Relief = Box<dyn Fn() -> bool + Send + Sync>;
 pub(super) struct Scraper {
     sources: Vec<Arc<dyn Source>>,
     options: Options,
-    passes: Passes<Arc<Round>>,
+    passes: CoalescedPasses<Arc<Round>>,
     rounds: Mutex<Vec<Arc<Round>>>,
     memory: Arc<Memory>,
     relief: Option<Relief>,
@@ -136,7 +136,7 @@ impl Scraper {
         Self {
             sources,
             options,
-            passes: Passes::new(),
+            passes: CoalescedPasses::new(),
             rounds: Mutex::default(),
             memory: Arc::new(Memory {
                 most,
@@ -158,7 +158,7 @@ impl Scraper {
         if !is_wanted() {
             return Err(Refusal::Gone);
         }
-        let round = self.passes.share(|| {
+        let round = self.passes.run(|| {
             let mut rounds = lock(&self.rounds);
             let mut round = spare(&mut rounds);
             // Nobody asks for pages of earlier rounds: those that are being read go when they have been.
@@ -266,7 +266,7 @@ impl Round {
     fn take(&mut self, sources: &[Arc<dyn Source>]) {
         self.forget();
         self.found.take(sources, |error| {
-            crate::error::report_once(&format_args!("left out of the page: {error}"));
+            crate::error::warn_once(&format_args!("left out of the page: {error}"));
         });
     }
 }

@@ -266,7 +266,7 @@ impl Shared {
                     current.config = config;
                     current.made += 1;
                 }
-                Err(error) => crate::error::report(&error),
+                Err(error) => crate::error::warn(&error),
             }
             // Whatever they were: they are tried again when they change again.
             current.stamp = stamp;

@@ -1,7 +1,9 @@
-//! The atomics of std, or of loom in a model; and the few things that differ between the two.
+//! Atomics from std, or from loom in a model, and wrappers for the few things that differ between
+//! the two.
 //!
-//! Everything that models drive takes its atomics from here. Under `cfg(loom)` constructors are not `const`,
-//! so nothing a model touches lives in a `static`; [`const_fn!`] writes such a constructor once for both.
+//! All code that models drive takes its atomics from this module. Under `cfg(loom)` constructors
+//! are not `const`, so nothing that a model touches is a `static`; [`const_fn!`] declares such a
+//! constructor once for both.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, fence};
@@ -15,12 +17,15 @@ pub(crate) use std::sync::{Mutex, MutexGuard, OnceLock};
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
-/// The methods of `std::sync::OnceLock` that are used here, with orderings that loom sees.
+/// The methods of `std::sync::OnceLock` that this crate uses, with orderings that loom models.
 #[cfg(loom)]
 #[derive(Debug)]
 pub(crate) struct OnceLock<T> {
-    making: Mutex<()>,
-    is_made: AtomicBool,
+    /// Held by the thread that initializes the value.
+    init: Mutex<()>,
+    /// Set once `value` is initialized. Written by the initializing thread, read by every caller.
+    is_set: AtomicBool,
+    /// Written by the initializing thread, read by every caller that saw `is_set`.
     value: std::sync::OnceLock<T>,
 }
 
@@ -28,30 +33,31 @@ pub(crate) struct OnceLock<T> {
 impl<T> OnceLock<T> {
     pub(crate) fn new() -> Self {
         Self {
-            making: Mutex::new(()),
-            is_made: AtomicBool::new(false),
+            init: Mutex::new(()),
+            is_set: AtomicBool::new(false),
             value: std::sync::OnceLock::new(),
         }
     }
 
     pub(crate) fn get(&self) -> Option<&T> {
         // Acquire: pairs with the Release in `get_or_init`.
-        self.is_made.load(Acquire).then(|| self.value.get())?
+        self.is_set.load(Acquire).then(|| self.value.get())?
     }
 
-    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+    pub(crate) fn get_or_init(&self, create: impl FnOnce() -> T) -> &T {
         if let Some(value) = self.get() {
             return value;
         }
-        let _making = lock(&self.making);
-        let value = self.value.get_or_init(make);
+        let _init = lock(&self.init);
+        let value = self.value.get_or_init(create);
         // Release: pairs with the Acquire in `get`.
-        self.is_made.store(true, Release);
+        self.is_set.store(true, Release);
         value
     }
 }
 
-/// Locks; a panic of an earlier holder is no reason for another.
+/// Locks a mutex and ignores poison: a panic in an earlier holder is no reason for this thread to
+/// panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
@@ -62,30 +68,32 @@ pub(crate) use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Reads a cell that only the calling thread writes.
 ///
-/// With std a relaxed load. In a model it is also the proof of the single-writer contract: loom panics where
-/// another thread's write is not ordered before it. (After a plain load loom may stop exploring.)
+/// With std this is a relaxed load. In a model it also checks the single-writer contract: loom
+/// panics if another thread's write is not ordered before the load. (After a plain load, loom may
+/// stop exploring.)
 #[inline(always)]
 pub(crate) fn owner_load(cell: &AtomicU64) -> u64 {
     #[cfg(not(loom))]
     return cell.load(Relaxed);
     #[cfg(loom)]
     #[expect(unsafe_code, reason = "loom's own check of the single-writer contract")]
-    // SAFETY: that no other thread writes now is what the model checks: loom panics where it is broken.
+    // SAFETY: no other thread writes at the same time. The model checks exactly this: loom panics
+    // if it is violated.
     return unsafe { cell.unsync_load() };
 }
 
-/// [`owner_load`] of a pointer.
+/// Reads a pointer that only the calling thread writes, like [`owner_load`].
 #[inline(always)]
 pub(crate) fn owner_load_ptr<T>(pointer: &AtomicPtr<T>) -> *mut T {
     #[cfg(not(loom))]
     return pointer.load(Relaxed);
     #[cfg(loom)]
     #[expect(unsafe_code, reason = "loom's own check of the single-writer contract")]
-    // SAFETY: as in `owner_load`.
+    // SAFETY: no other thread writes at the same time, which the model checks, as in `owner_load`.
     return unsafe { pointer.unsync_load() };
 }
 
-/// A function that is `const` with std's atomics and is not with loom's.
+/// Declares a function that is `const` with std's atomics but not with loom's.
 macro_rules! const_fn {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty $body:block) => {
         #[cfg(not(loom))] $(#[$meta])* $vis const fn $name($($arg: $ty),*) -> $ret $body
@@ -97,7 +105,7 @@ pub(crate) use const_fn;
 #[cfg(not(loom))]
 pub(crate) use atomic_float::AtomicF64;
 
-/// The methods of `atomic_float::AtomicF64` that are used here, over loom's atomics.
+/// The methods of `atomic_float::AtomicF64` that this crate uses, over loom's atomics.
 #[cfg(loom)]
 #[derive(Debug)]
 #[allow(unreachable_pub, reason = "std's twin is public")]
@@ -150,4 +158,4 @@ pub(crate) mod pushes;
     not(feature = "serve"),
     allow(unused_imports, reason = "who serves shares passes")
 )]
-pub(crate) use passes::Passes;
+pub(crate) use passes::CoalescedPasses;

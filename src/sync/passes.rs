@@ -1,8 +1,14 @@
-//! Passes that are shared by who asked before they began.
+//! Coalesced passes: concurrent callers share one pass over the registry instead of running one
+//! each.
 //!
-//! A scrape must have every update that returned before it asked. The pass that is running when it asks may have
-//! passed those by, so all who come during a pass wait for the next one; the first of them to wake runs it, and the
-//! others take what it found. Three scrapes at once cost two passes, and so do a hundred.
+//! A scrape must contain every update that returned before the scrape began. A pass that is already
+//! running may have read the updated cells before the update, so a caller never takes its result:
+//!
+//! - If no pass is running, the caller runs one.
+//! - If a pass is running, the caller waits for it to end. The first waiting caller to wake runs
+//!   the next pass, and the others take that pass's result.
+//!
+//! Three concurrent scrapes therefore cost two passes, and so do a hundred.
 
 #[cfg(loom)]
 use loom::sync::{Condvar, Mutex, MutexGuard};
@@ -11,40 +17,46 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use std::sync::PoisonError;
 
-/// Runs passes one at a time, and hands one's result to everybody who asked before it began.
+/// Runs passes one at a time, and gives the result of a pass to every caller that arrived before
+/// the pass began.
 #[derive(Debug)]
-pub(crate) struct Passes<T> {
+pub(crate) struct CoalescedPasses<T> {
+    /// Read and written by every caller.
     state: Mutex<State<T>>,
-    ended: Condvar,
+    /// Notified by the thread that ran a pass, when the pass ends. Callers of
+    /// [`CoalescedPasses::run`] wait on it.
+    pass_ended: Condvar,
 }
 
 #[derive(Debug)]
 struct State<T> {
-    /// The number of the last pass that began.
-    begun: u64,
+    /// The number of passes that began, which is the number of the last one.
+    started: u64,
+    /// Whether a pass is running.
     running: bool,
-    /// The thread that runs it. One that comes back from inside its own pass would wait for itself.
+    /// The thread that runs, or last ran, a pass. Detects a call from inside a pass, which would
+    /// wait for itself.
     #[cfg(not(loom))]
     runner: Option<std::thread::ThreadId>,
-    /// The number of the last pass that ended well, and what it found.
-    done: Option<(u64, T)>,
+    /// The number and the result of the last pass, if it ended without a panic.
+    last_result: Option<(u64, T)>,
 }
 
 #[cfg_attr(
     not(feature = "tower"),
     allow(dead_code, reason = "who serves shares passes")
 )]
-impl<T: Clone> Passes<T> {
+impl<T: Clone> CoalescedPasses<T> {
     pub(crate) fn new() -> Self {
         Self {
             state: Mutex::new(State {
-                begun: 0,
+                started: 0,
                 running: false,
                 #[cfg(not(loom))]
                 runner: None,
-                done: None,
+                last_result: None,
             }),
-            ended: Condvar::new(),
+            pass_ended: Condvar::new(),
         }
     }
 
@@ -52,27 +64,28 @@ impl<T: Clone> Passes<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a pass found that began after this call; `None` where the caller is inside a pass of these.
+    /// Returns the result of a pass that began after this call. Returns `None` if the caller is
+    /// inside a pass of this object.
     ///
     /// Waits for the pass that is running, and perhaps for the one after it.
-    pub(crate) fn share(&self, pass: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn run(&self, pass: impl FnOnce() -> T) -> Option<T> {
         let mut state = self.lock();
         #[cfg(not(loom))]
         if state.running && state.runner == Some(std::thread::current().id()) {
             return None;
         }
-        let wanted = state.begun + 1;
+        let wanted = state.started + 1;
         loop {
-            if let Some((number, found)) = &state.done
+            if let Some((number, result)) = &state.last_result
                 && *number >= wanted
             {
-                return Some(found.clone());
+                return Some(result.clone());
             }
             if !state.running {
                 break;
             }
             state = self
-                .ended
+                .pass_ended
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
@@ -81,25 +94,26 @@ impl<T: Clone> Passes<T> {
         {
             state.runner = Some(std::thread::current().id());
         }
-        state.begun += 1;
-        let number = state.begun;
-        // What was found before is no longer wanted by anybody; its memory may be used again.
-        state.done = None;
+        state.started += 1;
+        let number = state.started;
+        // Drop the previous result, so that its memory can be reused. A caller that still waits for
+        // it takes the result of this pass instead.
+        state.last_result = None;
         drop(state);
-        let running = Running(self);
-        let found = pass();
-        self.lock().done = Some((number, found.clone()));
+        let running = RunningPass(self);
+        let result = pass();
+        self.lock().last_result = Some((number, result.clone()));
         drop(running);
-        Some(found)
+        Some(result)
     }
 }
 
-/// Ends a pass, also when it panics; the next in line then runs its own.
-struct Running<'a, T: Clone>(&'a Passes<T>);
+/// Ends a pass when dropped, also if the pass panicked. A waiting caller then runs the next pass.
+struct RunningPass<'a, T: Clone>(&'a CoalescedPasses<T>);
 
-impl<T: Clone> Drop for Running<'_, T> {
+impl<T: Clone> Drop for RunningPass<'_, T> {
     fn drop(&mut self) {
         self.0.lock().running = false;
-        self.0.ended.notify_all();
+        self.0.pass_ended.notify_all();
     }
 }

@@ -1,4 +1,5 @@
-//! A family that is being read: its samples gather in series, and are checked when no more can come.
+//! The reader of a family: gathers its samples in series, and checks them once the family is
+//! complete.
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
@@ -8,10 +9,10 @@ use crate::snapshot::{Family, GaugeMerge, Kind, Meta, is_label_name, is_metric_n
 
 use super::line::Line;
 use super::sample::{self, Sample};
-use super::series::{self, Series, Step};
+use super::series::{self, PartialSeries, Step};
 use super::{Dialect, Fault, kind, number, show};
 
-/// What a sample says of its series.
+/// The part of its series that a sample describes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Part {
     Value,
@@ -22,27 +23,30 @@ pub(super) enum Part {
     Created,
 }
 
-/// A family, as far as it is read.
-pub(super) struct Open<'a> {
+/// An incomplete family.
+pub(super) struct PartialFamily<'a> {
     pub(super) name: Cow<'a, str>,
-    /// The line in which it began.
+    /// The line in which the family began.
     pub(super) line: usize,
     dialect: Dialect,
     kind: Option<Kind>,
     help: Option<String>,
     unit: Option<&'a str>,
-    /// Whether a name in it needs quotes.
+    /// Whether the name of the family or of a label needs quotes.
     is_utf8: bool,
-    /// What samples it may have; nothing before the first of them.
+    /// The sample suffixes that the family may have. Empty before its first sample.
     parts: &'static [(&'static str, Part)],
-    series: Vec<Series>,
-    places: HashMap<String, usize>,
-    /// Of a state set: the label sets that were there, without the state; and the last of them.
-    sets: HashSet<String>,
-    set: Option<String>,
+    /// The series, in the order of the page.
+    series: Vec<PartialSeries>,
+    /// The index of each series in `series`, by its key.
+    indices: HashMap<String, usize>,
+    /// The label sets of a state set that were read, without the label of the state.
+    state_sets: HashSet<String>,
+    /// The last of these label sets.
+    last_state_set: Option<String>,
 }
 
-impl<'a> Open<'a> {
+impl<'a> PartialFamily<'a> {
     pub(super) fn new(name: Cow<'a, str>, line: usize, dialect: Dialect) -> Self {
         Self {
             is_utf8: !is_metric_name(name.as_bytes()),
@@ -54,21 +58,21 @@ impl<'a> Open<'a> {
             unit: None,
             parts: &[],
             series: Vec::new(),
-            places: HashMap::new(),
-            sets: HashSet::new(),
-            set: None,
+            indices: HashMap::new(),
+            state_sets: HashSet::new(),
+            last_state_set: None,
         }
     }
 
-    /// Takes the text of a HELP, TYPE or UNIT.
+    /// Reads the text of a HELP, TYPE or UNIT line.
     pub(super) fn describe(&mut self, word: &str, mut line: Line<'a>) -> Result<(), Fault> {
-        let at = line.at;
-        let is_again = match word {
+        let offset = line.offset;
+        let is_duplicate = match word {
             "HELP" => self.help.is_some(),
             "TYPE" => self.kind.is_some(),
             _ => self.unit.is_some(),
         };
-        if is_again {
+        if is_duplicate {
             return line.fault(format!("{word} of {} stands twice", show(&self.name)));
         }
         match word {
@@ -77,7 +81,10 @@ impl<'a> Open<'a> {
                 let text = line.rest();
                 let help = line.unescape(text.len(), quotes)?;
                 if quotes && let Some(quote) = bare_quote(text) {
-                    return Err(Fault::new(at + quote, "a quote in HELP is written `\\\"`"));
+                    return Err(Fault::new(
+                        offset + quote,
+                        "a quote in HELP is written `\\\"`",
+                    ));
                 }
                 self.help = Some(help.into_owned());
             }
@@ -91,7 +98,7 @@ impl<'a> Open<'a> {
                         }
                     };
                     return Err(Fault::new(
-                        at,
+                        offset,
                         format!("{} is no type: {kinds}", show(word)),
                     ));
                 };
@@ -104,7 +111,7 @@ impl<'a> Open<'a> {
                 let ends = self.name.strip_suffix(unit);
                 if !unit.is_empty() && !ends.is_some_and(|before| before.ends_with('_')) {
                     return Err(Fault::new(
-                        at,
+                        offset,
                         format!(
                             "unit {} has to end the name {}, behind `_`",
                             show(unit),
@@ -122,13 +129,13 @@ impl<'a> Open<'a> {
         self.kind.unwrap_or(Kind::Unknown)
     }
 
-    /// Whether HELP, TYPE and UNIT can come no more.
-    pub(super) fn is_settled(&self) -> bool {
+    /// Returns whether a sample was read, so that HELP, TYPE and UNIT can no longer follow.
+    pub(super) fn is_described(&self) -> bool {
         !self.parts.is_empty()
     }
 
-    /// What was not described is so by default.
-    pub(super) fn settle(&mut self) -> Result<(), Fault> {
+    /// Ends the description of the family. A family without TYPE has the kind [`Kind::Unknown`].
+    pub(super) fn end_description(&mut self) -> Result<(), Fault> {
         let kind = self.kind();
         self.parts = parts(kind, self.dialect);
         let has_unit = self.unit.is_some_and(|unit| !unit.is_empty());
@@ -141,7 +148,7 @@ impl<'a> Open<'a> {
         Ok(())
     }
 
-    /// The names of its samples that are not the family's.
+    /// Returns the names of its samples, except for the name of the family itself.
     pub(super) fn sample_names(&self) -> Vec<String> {
         let suffixes = self.parts.iter().map(|(suffix, _)| *suffix);
         suffixes
@@ -150,7 +157,8 @@ impl<'a> Open<'a> {
             .collect()
     }
 
-    /// What a sample of this name says, if it is one of the family.
+    /// Returns the part that a sample with this name describes, or `None` if it is not in this
+    /// family.
     pub(super) fn part(&self, name: &str) -> Option<Part> {
         let suffix = name.strip_prefix(&*self.name)?;
         let parts = parts(self.kind(), self.dialect).iter();
@@ -160,8 +168,9 @@ impl<'a> Open<'a> {
             .map(|(_, part)| part)
     }
 
-    /// What is said to a sample that has the family's own name, where none may.
-    pub(super) fn suffixed(&self) -> String {
+    /// Returns the error message for a sample with the name of the family, if samples of its kind
+    /// need a suffix.
+    pub(super) fn suffix_message(&self) -> String {
         let parts = parts(self.kind(), self.dialect).iter();
         let names: Vec<_> = parts
             .map(|(suffix, _)| format!("`{}{suffix}`", self.name))
@@ -174,29 +183,29 @@ impl<'a> Open<'a> {
         )
     }
 
-    /// Takes a sample of the family, which stands in line `number`.
+    /// Adds a sample from line `number`.
     pub(super) fn sample(
         &mut self,
         number: usize,
         mut sample: Sample<'a>,
         part: Part,
     ) -> Result<(), Fault> {
-        sample::twice(&sample.labels)?;
-        let step = self.step(&mut sample, part)?;
-        let i = self.place(number, &sample)?;
+        sample::check_unique(&sample.labels)?;
+        let step = self.take_step(&mut sample, part)?;
+        let i = self.series_index(number, &sample)?;
         let mut names = sample.labels.iter().map(|label| label.name.as_bytes());
         self.is_utf8 |= names.any(|name| !is_label_name(name));
         let series = &mut self.series[i];
         if self.dialect == Dialect::OpenMetrics && series.time != sample.time {
             return Err(Fault::new(
-                sample.value_at,
+                sample.value_offset,
                 format!(
                     "line {} has another timestamp for this series; a snapshot holds one point of it",
                     series.line
                 ),
             ));
         }
-        series.take(
+        series.add(
             sample,
             part,
             step,
@@ -205,14 +214,16 @@ impl<'a> Open<'a> {
         )
     }
 
-    /// Takes the label that is not the series': a bucket's bound, a quantile. Else there is none.
-    fn step(&self, sample: &mut Sample<'a>, part: Part) -> Result<Option<Step>, Fault> {
+    /// Removes and parses the label that does not identify a series: the bound of a bucket, or a
+    /// quantile. Returns `None` if the sample has no such label and needs none. Also checks that a
+    /// state has the label that is named like its family.
+    fn take_step(&self, sample: &mut Sample<'a>, part: Part) -> Result<Option<Step>, Fault> {
         let reserved = match self.kind() {
             Kind::Histogram | Kind::GaugeHistogram => "le",
             Kind::Summary => "quantile",
             Kind::StateSet if !sample.labels.iter().any(|label| label.name == self.name) => {
                 return Err(Fault::new(
-                    sample.at,
+                    sample.offset,
                     format!(
                         "a state needs the label {}, called as its family",
                         show(&self.name)
@@ -221,22 +232,22 @@ impl<'a> Open<'a> {
             }
             _ => return Ok(None),
         };
-        let place = sample
+        let position = sample
             .labels
             .iter()
             .position(|label| label.name == reserved);
         let wanted = matches!(part, Part::Bucket | Part::Quantile);
-        match place {
+        match position {
             None if !wanted => Ok(None),
             None => Err(Fault::new(
-                sample.at,
+                sample.offset,
                 format!("the label `{reserved}` is missing"),
             )),
-            Some(place) => {
-                let label = sample.labels.remove(place);
+            Some(position) => {
+                let label = sample.labels.remove(position);
                 if !wanted {
                     return Err(Fault::new(
-                        label.at,
+                        label.offset,
                         format!("the label `{reserved}` does not belong here"),
                     ));
                 }
@@ -252,51 +263,55 @@ impl<'a> Open<'a> {
                 match value {
                     Some(value) => Ok(Some(Step {
                         value,
-                        at: label.at,
+                        offset: label.offset,
                     })),
-                    None => Err(Fault::new(label.at, number::wrong(&label.value, what))),
+                    None => Err(Fault::new(
+                        label.offset,
+                        number::describe_invalid(&label.value, what),
+                    )),
                 }
             }
         }
     }
 
-    /// The place of the sample's series, which begins in this line if it is new.
-    fn place(&mut self, number: usize, sample: &Sample<'a>) -> Result<usize, Fault> {
-        let in_pieces = || {
+    /// Returns the index of the series of a sample, and adds the series if it is new.
+    fn series_index(&mut self, number: usize, sample: &Sample<'a>) -> Result<usize, Fault> {
+        let out_of_order = || {
             Err(Fault::new(
-                sample.at,
+                sample.offset,
                 "this label set was there before another one; all lines of one stand together",
             ))
         };
         let is_strict = self.dialect == Dialect::OpenMetrics;
         if self.kind() == Kind::StateSet {
-            let set = sample::key(&sample.labels, &self.name);
-            if self.set.as_ref() != Some(&set) {
-                if !self.sets.insert(set.clone()) {
-                    return in_pieces();
+            let state_set = sample::key(&sample.labels, &self.name);
+            if self.last_state_set.as_ref() != Some(&state_set) {
+                if !self.state_sets.insert(state_set.clone()) {
+                    return out_of_order();
                 }
-                self.set = Some(set);
+                self.last_state_set = Some(state_set);
             }
         }
-        match self.places.entry(sample::key(&sample.labels, "")) {
-            Entry::Occupied(place) => {
-                let i = *place.get();
-                // Of what has one line per series, a second one is worse than out of place.
+        match self.indices.entry(sample::key(&sample.labels, "")) {
+            Entry::Occupied(entry) => {
+                let i = *entry.get();
+                // A kind with one line per series gets a better error elsewhere: its second line is
+                // a duplicate, not just out of order.
                 let has_more = self.parts.len() > 1;
                 if is_strict && has_more && i + 1 != self.series.len() {
-                    return in_pieces();
+                    return out_of_order();
                 }
                 Ok(i)
             }
-            Entry::Vacant(place) => {
-                place.insert(self.series.len());
-                self.series.push(Series::new(number, sample));
+            Entry::Vacant(entry) => {
+                entry.insert(self.series.len());
+                self.series.push(PartialSeries::new(number, sample));
                 Ok(self.series.len() - 1)
             }
         }
     }
 
-    /// All of it is read.
+    /// Completes the family, after its last sample.
     pub(super) fn into_family(self) -> Result<Family, Fault> {
         let kind = self.kind();
         let suffix = match (kind, self.dialect) {
@@ -331,7 +346,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Where a quote stands that no backslash escapes.
+/// Returns the position of the first quote that is not escaped.
 fn bare_quote(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.bytes().position(|b| {
@@ -341,7 +356,7 @@ fn bare_quote(text: &str) -> Option<usize> {
     })
 }
 
-/// The suffixes of a kind's samples.
+/// Returns the sample suffixes of a kind, each with the part that it describes.
 fn parts(kind: Kind, dialect: Dialect) -> &'static [(&'static str, Part)] {
     use Part::{Bucket, Count, Created, Quantile, Sum, Value};
     match (kind, dialect) {

@@ -1,4 +1,4 @@
-//! One line of a page, token by token.
+//! Tokens: reads one line of a page, token by token.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,20 @@ use crate::snapshot::Number;
 use super::number;
 use super::{Dialect, Fault, show};
 
-/// A line, and how far it is read.
+/// A line and the position of the reader in it.
 pub(super) struct Line<'a> {
     pub(super) dialect: Dialect,
     text: &'a str,
-    /// In bytes; always between two characters.
-    pub(super) at: usize,
+    /// The offset in bytes, always at a character boundary.
+    pub(super) offset: usize,
 }
 
-/// A label, and where its name and its value begin.
+/// A label.
 pub(super) struct Label<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) value: Cow<'a, str>,
-    pub(super) at: usize,
+    /// The offset of its name in the line.
+    pub(super) offset: usize,
 }
 
 impl<'a> Line<'a> {
@@ -27,68 +28,70 @@ impl<'a> Line<'a> {
         Self {
             dialect,
             text,
-            at: 0,
+            offset: 0,
         }
     }
 
+    /// Returns the rest of the line.
     pub(super) fn rest(&self) -> &'a str {
-        &self.text[self.at..]
+        &self.text[self.offset..]
     }
 
+    /// Returns an error at the current position.
     pub(super) fn fault<T>(&self, what: impl Into<String>) -> Result<T, Fault> {
-        Err(Fault::new(self.at, what))
+        Err(Fault::new(self.offset, what))
     }
 
-    /// What stands here instead of what is `wanted`.
-    fn unlike<T>(&self, wanted: &str) -> Result<T, Fault> {
+    /// Returns an error that shows the rest of the line, and says what was `wanted` instead.
+    fn expected<T>(&self, wanted: &str) -> Result<T, Fault> {
         self.fault(match self.rest() {
             "" => format!("the line ends; {wanted}"),
             rest => format!("found {}; {wanted}", show(rest)),
         })
     }
 
-    /// Steps over `token`, if it is next.
+    /// Skips `token` if it is next. Returns whether it was.
     pub(super) fn skip(&mut self, token: &str) -> bool {
-        let there = self.rest().starts_with(token);
-        if there {
-            self.at += token.len();
+        let is_next = self.rest().starts_with(token);
+        if is_next {
+            self.offset += token.len();
         }
-        there
+        is_next
     }
 
-    /// Steps over blanks and tabs where the format lets any number of them stand.
+    /// Skips blanks and tabs, in text. OpenMetrics allows none, so this does nothing there.
     pub(super) fn blanks(&mut self) {
         if self.dialect == Dialect::Text {
             let rest = self.rest();
-            self.at += rest.len() - rest.trim_start_matches([' ', '\t']).len();
+            self.offset += rest.len() - rest.trim_start_matches([' ', '\t']).len();
         }
     }
 
-    /// Steps over what separates two tokens: one blank, in text any number of blanks and tabs.
+    /// Skips the separator of two tokens: one blank, or in text any number of blanks and tabs.
     pub(super) fn gap(&mut self, before: &str) -> Result<(), Fault> {
         self.blank(before)?;
         self.blanks();
         Ok(())
     }
 
-    /// Steps over one blank; in text it may be a tab.
+    /// Skips one blank, which may be a tab in text.
     pub(super) fn blank(&mut self, before: &str) -> Result<(), Fault> {
         if self.skip(" ") || (self.dialect == Dialect::Text && self.skip("\t")) {
             return Ok(());
         }
-        self.unlike(&format!("a blank belongs before {before}"))
+        self.expected(&format!("a blank belongs before {before}"))
     }
 
-    /// Nothing more stands here.
+    /// Returns an error unless the line ends here.
     pub(super) fn end(&mut self) -> Result<(), Fault> {
         self.blanks();
         match self.rest() {
             "" => Ok(()),
-            _ => self.unlike("the line should end here"),
+            _ => self.expected("the line should end here"),
         }
     }
 
-    /// The next token: up to a blank.
+    /// Reads the next token, up to a blank.
     pub(super) fn token(&mut self) -> &'a str {
         let rest = self.rest();
         let blank = match self.dialect {
@@ -96,13 +99,13 @@ impl<'a> Line<'a> {
             Dialect::OpenMetrics => &[' '],
         };
         let token = &rest[..rest.find(blank).unwrap_or(rest.len())];
-        self.at += token.len();
+        self.offset += token.len();
         token
     }
 
-    /// A name of the old character set, or any name in quotes.
+    /// Reads a name of the old character set, or any name in quotes. `colons` allows colons.
     pub(super) fn name(&mut self, what: &str, colons: bool) -> Result<Cow<'a, str>, Fault> {
-        let from = self.at;
+        let from = self.offset;
         if !self.rest().starts_with('"') {
             let is_in = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || (colons && *b == b':');
             let name = self.rest();
@@ -113,11 +116,11 @@ impl<'a> Line<'a> {
                 } else {
                     "a-z, A-Z, _"
                 };
-                return self.unlike(&format!(
+                return self.expected(&format!(
                     "{what} begins with one of {set}, or stands in quotes"
                 ));
             }
-            self.at += name.len();
+            self.offset += name.len();
             return Ok(Cow::Borrowed(name));
         }
         let name = self.quoted()?;
@@ -133,12 +136,12 @@ impl<'a> Line<'a> {
         Ok(name)
     }
 
-    /// A string in quotes, unescaped.
+    /// Reads a string in quotes and unescapes it.
     pub(super) fn quoted(&mut self) -> Result<Cow<'a, str>, Fault> {
         if !self.skip("\"") {
-            return self.unlike("a value in quotes belongs here");
+            return self.expected("a value in quotes belongs here");
         }
-        let from = self.at;
+        let from = self.offset;
         let mut escaped = false;
         let end = self.rest().bytes().position(|b| {
             let closes = b == b'"' && !escaped;
@@ -149,15 +152,15 @@ impl<'a> Line<'a> {
             return Err(Fault::new(from - 1, "this quote is never closed"));
         };
         let plain = self.unescape(end, true)?;
-        self.at += 1;
+        self.offset += 1;
         Ok(plain)
     }
 
-    /// The next `len` bytes, unescaped.
+    /// Reads the next `len` bytes and unescapes them. `quotes` allows `\"`.
     pub(super) fn unescape(&mut self, len: usize, quotes: bool) -> Result<Cow<'a, str>, Fault> {
         let raw = &self.rest()[..len];
         if !raw.contains('\\') {
-            self.at += len;
+            self.offset += len;
             return Ok(Cow::Borrowed(raw));
         }
         let mut plain = String::with_capacity(len);
@@ -169,7 +172,7 @@ impl<'a> Line<'a> {
                 Some('n') => '\n',
                 Some('"') if quotes => '"',
                 _ => {
-                    self.at += raw.len() - rest.len() + next;
+                    self.offset += raw.len() - rest.len() + next;
                     return self.fault(format!(
                         "{} is no escape; there are {}",
                         show(rest[next..].get(..2).unwrap_or("\\")),
@@ -184,11 +187,13 @@ impl<'a> Line<'a> {
             rest = &rest[next + 2..];
         }
         plain.push_str(rest);
-        self.at += len;
+        self.offset += len;
         Ok(Cow::Owned(plain))
     }
 
-    /// Labels in braces; the brace is read. `name` is where a metric's name may stand in quotes, if it stood nowhere else.
+    /// Reads labels up to and including the closing brace. The opening brace is already read. If
+    /// `name` is given and holds no name, the first element in braces may be the metric's name in
+    /// quotes.
     pub(super) fn labels(
         &mut self,
         mut name: Option<&mut Option<Cow<'a, str>>>,
@@ -197,11 +202,11 @@ impl<'a> Line<'a> {
         let mut after_comma = false;
         loop {
             self.blanks();
-            // Nothing in the braces, or a comma behind the last label, which only text lets stand.
+            // Empty braces, or a comma after the last label, which only text allows.
             if (!after_comma || self.dialect == Dialect::Text) && self.skip("}") {
                 return Ok(labels);
             }
-            let at = self.at;
+            let offset = self.offset;
             let is_quoted = self.rest().starts_with('"');
             let label = self.name("a name in braces", false)?;
             self.blanks();
@@ -212,16 +217,16 @@ impl<'a> Line<'a> {
                 _ => {
                     if label == "__name__" {
                         let what = "`__name__` is no label: the sample's name is it";
-                        return Err(Fault::new(at, what));
+                        return Err(Fault::new(offset, what));
                     }
                     if !self.skip("=") {
-                        return self.unlike("`=` belongs behind a label's name");
+                        return self.expected("`=` belongs behind a label's name");
                     }
                     self.blanks();
                     labels.push(Label {
                         name: label,
                         value: self.quoted()?,
-                        at,
+                        offset,
                     });
                 }
             }
@@ -231,16 +236,16 @@ impl<'a> Line<'a> {
             }
             after_comma = self.skip(",");
             if !after_comma {
-                return self.unlike("`,` or `}` belongs behind a label");
+                return self.expected("`,` or `}` belongs behind a label");
             }
         }
     }
 
-    /// A sample's value.
+    /// Reads the value of a sample.
     pub(super) fn value(&mut self) -> Result<Number, Fault> {
-        let from = self.at;
+        let from = self.offset;
         let token = self.token();
         number::value(token, self.dialect)
-            .ok_or_else(|| Fault::new(from, number::wrong(token, "number")))
+            .ok_or_else(|| Fault::new(from, number::describe_invalid(token, "number")))
     }
 }

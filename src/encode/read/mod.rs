@@ -1,7 +1,9 @@
-//! Pages back into snapshots, strictly: what a format does not allow is an error that names the place.
+//! The reader of expositions: parses a page into a snapshot. It is strict: anything that the format
+//! forbids is an error that names the position.
 //!
-//! A page is read line by line; a family is whole when a line of another one comes, and only then becomes one of the
-//! snapshot's. Time and memory are in proportion to the page.
+//! The reader goes through a page line by line. A family is complete when a line of another family
+//! follows, and only then it enters the snapshot. Time and memory are proportional to the size of
+//! the page.
 
 mod family;
 mod line;
@@ -19,15 +21,11 @@ use std::time::SystemTime;
 use crate::error::Error;
 use crate::snapshot::{Family, Kind, Snapshot};
 
-use family::{Open, Part};
+use family::{Part, PartialFamily};
 use line::Line;
 use sample::Sample;
 
-/// A page in OpenMetrics, if its last line is `# EOF`, else in text: as [`read_open_metrics`] or [`read_text`].
-///
-/// # Errors
-///
-/// As theirs.
+/// Parses a page as OpenMetrics if its last line is `# EOF`, and as text otherwise.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
@@ -42,6 +40,12 @@ use sample::Sample;
 /// assert!(error.to_string().starts_with("line 2, column 14: found `b} 4`"));
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// See [`read_open_metrics`] and [`read_text`].
+///
+/// # Errors
+///
+/// Returns the errors of the function for the format of the page.
 pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     let page = page.as_ref();
     let body = page.strip_suffix(b"\n").unwrap_or(page);
@@ -56,21 +60,8 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     )
 }
 
-/// A page in the Prometheus text format 0.0.4, or 1.0.0 with names in quotes, as a snapshot.
-///
-/// What text does not tell, the snapshot cannot: info and state sets are gauges, samples without a type are
-/// [`Kind::Unknown`]. [`Snapshot::taken`] is the latest timestamp of a sample, or the epoch of Unix where none has one.
-/// A summary keeps the quantiles it was written with; it gives no others, and does not merge. A sum of NaN stands where
-/// it is not known. Series that have different buckets in one family have no place in a snapshot, nor have fractions of
-/// observations.
-///
-/// Source: the exposition formats page of the Prometheus documentation.
-///
-/// # Errors
-///
-/// Whatever the format does not allow, with line and column (in characters, from 1), what was found and what would be
-/// right. Stricter than Prometheus: families in pieces, series twice, histograms without all of their lines or with
-/// counts that fall, counters below 0, infinities spelled otherwise than `+Inf`.
+/// Parses a page in the Prometheus text format 0.0.4, or 1.0.0 with names in quotes, into a
+/// snapshot.
 ///
 /// ```
 /// let page = "# TYPE up gauge\nup{job=\"a\"} 1 1500\n";
@@ -78,21 +69,33 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
 /// assert_eq!(read.get("up", &[("job", "a")]), Some(1.0));
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// The snapshot contains what the text contains:
+///
+/// - Info and state sets are gauges. Samples without a type are [`Kind::Unknown`].
+/// - [`Snapshot::taken`] is the latest timestamp of a sample, or the Unix epoch if no sample has
+///   one.
+/// - A summary keeps the quantiles of the page. It cannot compute others, and it does not merge.
+/// - An unknown sum is NaN.
+///
+/// # Errors
+///
+/// Returns an error for anything that the format forbids. The message has the line and the column
+/// (in characters, from 1), what was found and what would be right.
+///
+/// A snapshot can hold neither series with different buckets in one family nor fractions of
+/// observations, so both are errors.
+///
+/// The reader is stricter than Prometheus: it rejects families in pieces, duplicate series,
+/// histograms that lack lines or whose counts decrease, counters below 0, and infinities in any
+/// other spelling than `+Inf` and `-Inf`.
+///
+/// Source: the exposition formats page of the Prometheus documentation.
 pub fn read_text(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     read_as(page.as_ref(), Dialect::Text)
 }
 
-/// A page in OpenMetrics 1.0 as a snapshot.
-///
-/// As [`read_text`], and with units, exemplars, and all kinds. Families are called as their samples are: a counter `jobs`
-/// with `jobs_total` is `jobs_total`, an info `build` is `build_info`; so they merge with those of a registry, and with
-/// those read from text. A snapshot holds one point of a series, so a second one is an error.
-///
-/// Source: the OpenMetrics specification, version 1.0.0.
-///
-/// # Errors
-///
-/// As [`read_text`]: also a page that does not end in `# EOF`, which is cut off.
+/// Parses a page in OpenMetrics 1.0 into a snapshot.
 ///
 /// ```
 /// let page = "# TYPE jobs counter\njobs_total 3 # {trace_id=\"1f\"} 1\n# EOF\n";
@@ -102,33 +105,48 @@ pub fn read_text(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
 /// assert_eq!(jobs.exemplars(0).next().unwrap().1.value(), 1.0);
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// Like [`read_text`], with units, exemplars and all kinds. The name of a family is that of its
+/// samples: a counter `jobs` with samples `jobs_total` becomes `jobs_total`, and an info `build`
+/// becomes `build_info`. So these families merge with those of a registry and with those of a text
+/// page.
+///
+/// # Errors
+///
+/// Returns an error in the cases of [`read_text`], if the page does not end in `# EOF` because it
+/// was cut off, and if a series has a second point: a snapshot holds one point per series.
+///
+/// Source: the OpenMetrics specification, version 1.0.0.
 pub fn read_open_metrics(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     read_as(page.as_ref(), Dialect::OpenMetrics)
 }
 
-/// Which format a page is in.
+/// The format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
-    /// 0.0.4 and 1.0.0.
+    /// The text formats 0.0.4 and 1.0.0.
     Text,
+    /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
-/// What is wrong, and where.
+/// An error at a position of the page.
 #[derive(Debug)]
 struct Fault {
-    /// If it is not the line that is being read: one that began what turned out to be wrong.
+    /// The line of the error, if it is not the current line but an earlier one that began the
+    /// faulty part.
     line: Option<usize>,
-    /// In bytes, from 0.
-    at: usize,
+    /// The offset in the line, in bytes.
+    offset: usize,
+    /// The message.
     what: String,
 }
 
 impl Fault {
-    fn new(at: usize, what: impl Into<String>) -> Self {
+    fn new(offset: usize, what: impl Into<String>) -> Self {
         Self {
             line: None,
-            at,
+            offset,
             what: what.into(),
         }
     }
@@ -136,20 +154,21 @@ impl Fault {
     fn in_line(line: usize, what: impl Into<String>) -> Self {
         Self {
             line: Some(line),
-            at: 0,
+            offset: 0,
             what: what.into(),
         }
     }
 
+    /// Converts to an [`Error`]. `number` and `line` are the current line.
     fn error(&self, number: usize, line: &str) -> Error {
         match self.line {
             Some(line) => Error::read(line, 1, &self.what),
-            None => Error::read(number, line[..self.at].chars().count() + 1, &self.what),
+            None => Error::read(number, line[..self.offset].chars().count() + 1, &self.what),
         }
     }
 }
 
-/// What was found, as an error shows it: the beginning of it, what cannot be seen spelled out.
+/// Quotes input for an error message: at most its first 40 characters, with invisible ones escaped.
 fn show(text: &str) -> String {
     const SHOWN: usize = 40;
     let mut shown = String::from("`");
@@ -169,7 +188,7 @@ fn read_as(page: &[u8], dialect: Dialect) -> Result<Snapshot, Error> {
         Ok(text) => (text, None),
         Err(e) => {
             let (text, rest) = page.split_at(e.valid_up_to());
-            // Everything before is valid.
+            // The text before this offset is valid UTF-8.
             (std::str::from_utf8(text).unwrap_or_default(), rest.first())
         }
     };
@@ -179,11 +198,11 @@ fn read_as(page: &[u8], dialect: Dialect) -> Result<Snapshot, Error> {
         let what = format!("found the byte {byte:#04x}, which is no UTF-8 here");
         return Err(Fault::new(line.len(), what).error(number, line));
     }
-    let mut page = Page {
+    let mut page = PageReader {
         dialect,
         families: Vec::new(),
-        claims: HashMap::new(),
-        open: None,
+        reserved_names: HashMap::new(),
+        current: None,
         taken: None,
         ended: false,
     };
@@ -199,20 +218,24 @@ fn read_as(page: &[u8], dialect: Dialect) -> Result<Snapshot, Error> {
         .map_err(|fault| fault.error(number.max(1), last))
 }
 
-/// A page that is being read.
-struct Page<'a> {
+/// The state of the reader within a page.
+struct PageReader<'a> {
     dialect: Dialect,
+    /// The complete families.
     families: Vec<Family>,
-    /// The names of families and of their samples, and the line in which the family began.
-    claims: HashMap<Cow<'a, str>, usize>,
-    open: Option<Open<'a>>,
-    /// The latest timestamp.
+    /// The names of all families and of their samples, each with the line in which its family
+    /// began.
+    reserved_names: HashMap<Cow<'a, str>, usize>,
+    /// The current family.
+    current: Option<PartialFamily<'a>>,
+    /// The latest timestamp of a sample.
     taken: Option<SystemTime>,
-    /// Whether `# EOF` was there.
+    /// Whether `# EOF` was read.
     ended: bool,
 }
 
-impl<'a> Page<'a> {
+impl<'a> PageReader<'a> {
+    /// Reads a line.
     fn line(&mut self, number: usize, text: &'a str) -> Result<(), Fault> {
         let mut line = Line::new(text, self.dialect);
         if self.ended {
@@ -235,31 +258,34 @@ impl<'a> Page<'a> {
         }
         let sample = Sample::read(&mut line)?;
         self.taken = self.taken.max(sample.time);
-        let mut part = self.open.as_ref().and_then(|open| open.part(&sample.name));
+        let mut part = self
+            .current
+            .as_ref()
+            .and_then(|current| current.part(&sample.name));
         if part.is_none() {
-            if let Some(open) = &self.open
-                && open.name == sample.name
+            if let Some(current) = &self.current
+                && current.name == sample.name
             {
-                return Err(Fault::new(sample.at, open.suffixed()));
+                return Err(Fault::new(sample.offset, current.suffix_message()));
             }
-            self.begin(sample.name.clone(), number, sample.at)?;
+            self.begin(sample.name.clone(), number, sample.offset)?;
             part = Some(Part::Value);
         }
-        self.settle()?;
-        match (&mut self.open, part) {
-            (Some(open), Some(part)) => open.sample(number, sample, part),
+        self.reserve_names()?;
+        match (&mut self.current, part) {
+            (Some(current), Some(part)) => current.sample(number, sample, part),
             _ => Ok(()),
         }
     }
 
-    /// Whatever follows `#`.
+    /// Reads the rest of a line that starts with `#`.
     fn comment(&mut self, number: usize, mut line: Line<'a>) -> Result<(), Fault> {
         let is_text = self.dialect == Dialect::Text;
         match self.dialect {
             Dialect::Text => line.blanks(),
             Dialect::OpenMetrics => line.gap("HELP, TYPE or UNIT")?,
         }
-        let at = line.at;
+        let offset = line.offset;
         let word = line.token();
         match word {
             "HELP" | "TYPE" => {}
@@ -267,7 +293,7 @@ impl<'a> Page<'a> {
             _ if is_text => return Ok(()),
             _ => {
                 return Err(Fault::new(
-                    at,
+                    offset,
                     format!(
                         "found {}; OpenMetrics has HELP, TYPE, UNIT and one EOF, no comments",
                         show(word)
@@ -276,86 +302,96 @@ impl<'a> Page<'a> {
             }
         }
         line.gap("the family's name")?;
-        let at = line.at;
+        let offset = line.offset;
         let name = line.name("a family's name", true)?;
-        let same = self.open.as_ref().is_some_and(|open| open.name == name);
+        let same = self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.name == name);
         if !same {
-            self.begin(name, number, at)?;
+            self.begin(name, number, offset)?;
         }
-        let Some(open) = &mut self.open else {
+        let Some(current) = &mut self.current else {
             return Ok(());
         };
-        if open.is_settled() {
+        if current.is_described() {
             return Err(Fault::new(
-                at,
-                format!("{word} of {} belongs before its samples", show(&open.name)),
+                offset,
+                format!(
+                    "{word} of {} belongs before its samples",
+                    show(&current.name)
+                ),
             ));
         }
         match word {
-            // In text an empty help may end with the name. All blanks but the first are the help's.
+            // In text, an empty help may be left out together with the blank. All blanks but the
+            // first belong to the help.
             "HELP" if is_text && line.rest().is_empty() => {}
             "HELP" => line.blank("the help")?,
             _ => line.gap("what it is")?,
         }
-        open.describe(word, line)
+        current.describe(word, line)
     }
 
-    /// Begins a family; the one before is whole.
-    fn begin(&mut self, name: Cow<'a, str>, number: usize, at: usize) -> Result<(), Fault> {
+    /// Completes the current family and begins another.
+    fn begin(&mut self, name: Cow<'a, str>, number: usize, offset: usize) -> Result<(), Fault> {
         self.close()?;
-        match self.claims.entry(name.clone()) {
+        match self.reserved_names.entry(name.clone()) {
             Entry::Occupied(first) => Err(Fault::new(
-                at,
+                offset,
                 format!(
                     "{} is of the family that began in line {}: its lines stand together, and its samples' names are its own",
                     show(&name),
                     first.get()
                 ),
             )),
-            Entry::Vacant(place) => {
-                place.insert(number);
-                self.open = Some(Open::new(name, number, self.dialect));
+            Entry::Vacant(entry) => {
+                entry.insert(number);
+                self.current = Some(PartialFamily::new(name, number, self.dialect));
                 Ok(())
             }
         }
     }
 
-    /// The family's kind is known from here on: nobody else may have the names of its samples.
-    fn settle(&mut self) -> Result<(), Fault> {
-        let Some(open) = &mut self.open else {
+    /// Fixes the kind of the current family, at its first sample or its end, and reserves the names
+    /// of its samples. Does nothing if they are already reserved.
+    fn reserve_names(&mut self) -> Result<(), Fault> {
+        let Some(current) = &mut self.current else {
             return Ok(());
         };
-        if open.is_settled() {
+        if current.is_described() {
             return Ok(());
         }
-        open.settle()?;
-        for name in open.sample_names() {
-            match self.claims.entry(name.into()) {
+        current.end_description()?;
+        for name in current.sample_names() {
+            match self.reserved_names.entry(name.into()) {
                 Entry::Occupied(first) => {
                     return Err(Fault::in_line(
-                        open.line,
+                        current.line,
                         format!(
                             "family {} has samples {}, and so has the family that began in line {}",
-                            show(&open.name),
+                            show(&current.name),
                             show(first.key()),
                             first.get()
                         ),
                     ));
                 }
-                Entry::Vacant(place) => _ = place.insert(open.line),
+                Entry::Vacant(entry) => _ = entry.insert(current.line),
             }
         }
         Ok(())
     }
 
+    /// Completes the current family.
     fn close(&mut self) -> Result<(), Fault> {
-        self.settle()?;
-        if let Some(open) = self.open.take() {
-            self.families.push(open.into_family()?);
+        self.reserve_names()?;
+        if let Some(current) = self.current.take() {
+            self.families.push(current.into_family()?);
         }
         Ok(())
     }
 
+    /// Checks the end of the page, and returns the snapshot.
     fn finish(mut self, last: &str) -> Result<Snapshot, Fault> {
         match self.dialect {
             Dialect::Text if !last.is_empty() && !last.ends_with('\n') => {
@@ -383,7 +419,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// What a page calls a kind.
+/// Returns the kind that a TYPE line names.
 fn kind(word: &str, dialect: Dialect) -> Option<Kind> {
     Some(match (word, dialect) {
         ("counter", _) => Kind::Counter,

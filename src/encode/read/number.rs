@@ -1,4 +1,4 @@
-//! Numbers as pages hold them, and no others.
+//! Numbers: parses exactly the forms that the formats allow.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,9 +6,9 @@ use crate::snapshot::Number;
 
 use super::{Dialect, show};
 
-/// A value: an integer where it is one, so that counts above 2⁵³ stay exact.
+/// Parses a value, as an integer where possible, so that counts above 2⁵³ stay exact.
 pub(super) fn value(text: &str, dialect: Dialect) -> Option<Number> {
-    // Below this every whole float is an integer, and written as one.
+    // Below this limit every whole float is an integer, and expositions write it as one.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if text.bytes().all(|b| b.is_ascii_digit())
         && let Ok(n) = text.parse()
@@ -24,7 +24,7 @@ pub(super) fn value(text: &str, dialect: Dialect) -> Option<Number> {
     })
 }
 
-/// A value, as a float. OpenMetrics lets infinities and NaN be spelled in several ways.
+/// Parses a value as a float. OpenMetrics allows several spellings of infinity and NaN.
 fn float(text: &str, dialect: Dialect) -> Option<f64> {
     if let Some(x) = bound(text) {
         return Some(x);
@@ -46,7 +46,7 @@ fn float(text: &str, dialect: Dialect) -> Option<f64> {
     })
 }
 
-/// A bound or a quantile: part of what a series is called, so infinities have one spelling.
+/// Parses a bound or a quantile. It identifies a series, so infinities have only one spelling.
 pub(super) fn bound(text: &str) -> Option<f64> {
     match text {
         "+Inf" => Some(f64::INFINITY),
@@ -56,7 +56,8 @@ pub(super) fn bound(text: &str) -> Option<f64> {
     }
 }
 
-/// Digits with a sign, a point and an exponent, as far as they fit in a float. Rust reads more than that.
+/// Parses digits with a sign, a point and an exponent. Returns `None` for anything else that Rust's
+/// parser accepts, and for numbers that overflow a float.
 pub(super) fn real(text: &str) -> Option<f64> {
     let digits = |text: &mut &str| {
         let n = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -82,30 +83,32 @@ pub(super) fn real(text: &str) -> Option<f64> {
     (rest.is_empty() && x.is_finite()).then_some(x)
 }
 
-/// The first second that is no time: of the year 10000. What is later is a mistake, and soon more than a float can tell.
-const END: u64 = 253_402_300_800;
+/// The first second that is not a valid time: the start of the year 10000. A later time is a
+/// mistake, and a float soon could not hold it exactly.
+const FIRST_INVALID_SECOND: u64 = 253_402_300_800;
 
-/// A time: milliseconds since the epoch in text, seconds in OpenMetrics.
+/// Parses a time: milliseconds since the Unix epoch in text, seconds in OpenMetrics.
 pub(super) fn time(text: &str, dialect: Dialect) -> Option<SystemTime> {
-    let is_past = text.starts_with('-');
+    let is_negative = text.starts_with('-');
     let since = match dialect {
         Dialect::Text if text.starts_with('+') => return None,
         Dialect::Text => Duration::from_millis(text.parse::<i64>().ok()?.unsigned_abs()),
         Dialect::OpenMetrics => seconds(text)?,
     };
-    if since.as_secs() >= END {
+    if since.as_secs() >= FIRST_INVALID_SECOND {
         None
-    } else if is_past {
+    } else if is_negative {
         UNIX_EPOCH.checked_sub(since)
     } else {
         UNIX_EPOCH.checked_add(since)
     }
 }
 
-/// Seconds without their sign, exact where they have no exponent: a float of today's seconds ends at microseconds.
+/// Parses seconds and drops the sign. Exact without an exponent: a float with the seconds of today
+/// resolves only microseconds.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds = real(text)?.abs();
-    if text.contains(['e', 'E']) || seconds >= END as f64 {
+    if text.contains(['e', 'E']) || seconds >= FIRST_INVALID_SECOND as f64 {
         return Duration::try_from_secs_f64(seconds).ok();
     }
     let digits = text.trim_start_matches(['+', '-']);
@@ -116,15 +119,15 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::new(whole.parse().ok()?, nanos))
 }
 
-/// Milliseconds in so many seconds since the epoch.
+/// Converts seconds since the Unix epoch to milliseconds.
 pub(super) fn millis(seconds: f64) -> Option<u64> {
-    (0.0..END as f64)
+    (0.0..FIRST_INVALID_SECOND as f64)
         .contains(&seconds)
         .then(|| (seconds * 1000.0).round() as u64)
 }
 
-/// What is said of what is no such thing.
-pub(super) fn wrong(text: &str, what: &str) -> String {
+/// Returns the error message for a `text` that is not a valid `what`.
+pub(super) fn describe_invalid(text: &str, what: &str) -> String {
     let right = match what {
         "number" => "digits with a sign, a point and an exponent, `+Inf`, `-Inf` or `NaN`",
         "bound" => "digits with a sign, a point and an exponent, or `+Inf`",

@@ -1,4 +1,4 @@
-//! One sample: a name, labels, a value; perhaps a timestamp and an exemplar.
+//! Samples: a name, labels, a value, and optionally a timestamp and an exemplar.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -8,23 +8,27 @@ use crate::snapshot::{Exemplar, Number, labels};
 use super::line::{Label, Line};
 use super::{Dialect, Fault, number};
 
-/// The most characters of an exemplar's labels, names and values together.
+/// The maximum number of characters in the labels of an exemplar, names and values together.
 const EXEMPLAR: usize = 128;
 
+/// A sample line.
 pub(super) struct Sample<'a> {
     pub(super) name: Cow<'a, str>,
-    /// Where the name begins.
-    pub(super) at: usize,
+    /// The offset of the name in the line.
+    pub(super) offset: usize,
     pub(super) labels: Vec<Label<'a>>,
     pub(super) value: Number,
-    pub(super) value_at: usize,
+    /// The offset of the value in the line.
+    pub(super) value_offset: usize,
     pub(super) time: Option<SystemTime>,
+    /// The exemplar and its offset in the line.
     pub(super) exemplar: Option<(usize, Exemplar)>,
 }
 
 impl<'a> Sample<'a> {
+    /// Reads a whole line.
     pub(super) fn read(line: &mut Line<'a>) -> Result<Self, Fault> {
-        let mut at = line.at;
+        let mut offset = line.offset;
         let mut name = None;
         if !line.rest().starts_with('{') {
             if line.rest().starts_with('"') {
@@ -40,29 +44,30 @@ impl<'a> Sample<'a> {
             braces = true;
             line.blanks();
             if name.is_none() {
-                at = line.at;
+                offset = line.offset;
             }
             labels = line.labels(Some(&mut name))?;
         }
         let Some(name) = name else {
             return Err(Fault::new(
-                at,
+                offset,
                 "a sample needs a name, first in the braces if it is in quotes",
             ));
         };
-        // Nothing has to stand between a brace and a number in text; behind a name blanks were read already.
+        // Text requires no blank between a brace and the value. Blanks after a name are already
+        // read.
         match line.dialect {
-            Dialect::Text if braces || line.at > at + name.len() => line.blanks(),
+            Dialect::Text if braces || line.offset > offset + name.len() => line.blanks(),
             _ => line.gap("the value")?,
         }
-        let value_at = line.at;
+        let value_offset = line.offset;
         let value = line.value()?;
         let mut sample = Self {
             name,
-            at,
+            offset,
             labels,
             value,
-            value_at,
+            value_offset,
             time: None,
             exemplar: None,
         };
@@ -82,37 +87,40 @@ impl<'a> Sample<'a> {
             sample.time = Some(time(line)?);
         }
         if line.skip(" # ") {
-            sample.exemplar = Some((line.at, exemplar(line)?));
+            sample.exemplar = Some((line.offset, exemplar(line)?));
         }
         line.end()?;
         Ok(sample)
     }
 }
 
+/// Reads a timestamp.
 fn time(line: &mut Line<'_>) -> Result<SystemTime, Fault> {
-    let at = line.at;
+    let offset = line.offset;
     let token = line.token();
     let what = match line.dialect {
         Dialect::Text => "timestamp in milliseconds",
         Dialect::OpenMetrics => "timestamp in seconds",
     };
-    number::time(token, line.dialect).ok_or_else(|| Fault::new(at, number::wrong(token, what)))
+    number::time(token, line.dialect)
+        .ok_or_else(|| Fault::new(offset, number::describe_invalid(token, what)))
 }
 
+/// Reads an exemplar, after its `#`.
 fn exemplar(line: &mut Line<'_>) -> Result<Exemplar, Fault> {
-    let at = line.at;
+    let offset = line.offset;
     if !line.skip("{") {
         return line.fault("an exemplar begins with its labels in braces");
     }
     let all = line.labels(None)?;
-    twice(&all)?;
+    check_unique(&all)?;
     let chars: usize = all
         .iter()
         .map(|label| label.name.chars().count() + label.value.chars().count())
         .sum();
     if chars > EXEMPLAR {
         return Err(Fault::new(
-            at,
+            offset,
             format!("an exemplar's labels have {EXEMPLAR} characters at most, here {chars}"),
         ));
     }
@@ -130,12 +138,13 @@ fn exemplar(line: &mut Line<'_>) -> Result<Exemplar, Fault> {
     Ok(exemplar)
 }
 
-/// The text of these labels, in their order, as the snapshot has it.
+/// Returns the text of the labels in their order, as snapshots hold it.
 pub(super) fn text(all: &[Label<'_>]) -> String {
     labels::text_of(all.iter().map(|label| (&*label.name, &*label.value)))
 }
 
-/// What tells series apart: the labels in the order of their names; an empty value is no label.
+/// Returns the key of a series: its labels sorted by name. Skips the label `without`, and labels
+/// with an empty value, which are equal to no label.
 pub(super) fn key(all: &[Label<'_>], without: &str) -> String {
     let mut sorted: Vec<_> = all
         .iter()
@@ -146,9 +155,12 @@ pub(super) fn key(all: &[Label<'_>], without: &str) -> String {
     labels::text(&sorted)
 }
 
-/// No label stands twice.
-pub(super) fn twice(all: &[Label<'_>]) -> Result<(), Fault> {
-    let mut sorted: Vec<_> = all.iter().map(|label| (&*label.name, label.at)).collect();
+/// Returns an error if two labels have the same name.
+pub(super) fn check_unique(all: &[Label<'_>]) -> Result<(), Fault> {
+    let mut sorted: Vec<_> = all
+        .iter()
+        .map(|label| (&*label.name, label.offset))
+        .collect();
     sorted.sort_unstable();
     match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         Some(pair) => Err(Fault::new(

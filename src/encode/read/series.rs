@@ -1,4 +1,4 @@
-//! A series that is being read: what its lines say, and whether that is all.
+//! The reader of a series: collects its samples, and checks that they are complete.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,32 +9,34 @@ use super::family::Part;
 use super::sample::{self, Sample};
 use super::{Dialect, Fault, number, show};
 
-/// A bucket's bound or a quantile, and where it stands.
+/// The bound of a bucket, or a quantile.
 #[derive(Clone, Copy)]
 pub(super) struct Step {
     pub(super) value: f64,
-    pub(super) at: usize,
+    /// The offset of its label in the line.
+    pub(super) offset: usize,
 }
 
-/// One series, as far as it is read.
-pub(super) struct Series {
-    /// The line in which it began.
+/// An incomplete series.
+pub(super) struct PartialSeries {
+    /// The line in which the series began.
     pub(super) line: usize,
-    /// As the snapshot has them.
+    /// The label text, as snapshots hold it.
     pub(super) labels: String,
     pub(super) time: Option<SystemTime>,
-    /// In milliseconds since the epoch.
+    /// The creation time in milliseconds since the Unix epoch.
     pub(super) created: Option<u64>,
-    /// Each with the place of its bucket.
+    /// The exemplars, each with the index of its bucket.
     pub(super) exemplars: Vec<(u32, Exemplar)>,
     value: Option<Number>,
-    /// Bounds or quantiles, each with its value: of a bucket the cumulative count.
+    /// The bounds or the quantiles, each with its value. The value of a bound is its cumulative
+    /// count.
     steps: Vec<(f64, Number)>,
     sum: Option<f64>,
     count: Option<u64>,
 }
 
-impl Series {
+impl PartialSeries {
     pub(super) fn new(line: usize, sample: &Sample<'_>) -> Self {
         Self {
             line,
@@ -49,8 +51,8 @@ impl Series {
         }
     }
 
-    /// Takes what one of its samples says.
-    pub(super) fn take(
+    /// Adds one of its samples.
+    pub(super) fn add(
         &mut self,
         sample: Sample<'_>,
         part: Part,
@@ -58,7 +60,7 @@ impl Series {
         kind: Kind,
         dialect: Dialect,
     ) -> Result<(), Fault> {
-        let is_again = match part {
+        let is_duplicate = match part {
             Part::Value => {
                 check_value(&sample, kind)?;
                 self.value.replace(sample.value).is_some()
@@ -71,26 +73,26 @@ impl Series {
                 }
                 self.sum.replace(x).is_some()
             }
-            Part::Count => self.count.replace(whole(&sample)?).is_some(),
+            Part::Count => self.count.replace(observation_count(&sample)?).is_some(),
             Part::Created => match number::millis(sample.value.as_f64()) {
                 None => return fault(&sample, "a series was created some seconds after 1970"),
                 created => std::mem::replace(&mut self.created, created).is_some(),
             },
             Part::Bucket | Part::Quantile => match step {
                 None => false,
-                Some(step) => self.step(&sample, step, part, dialect)?,
+                Some(step) => self.add_step(&sample, step, part, dialect)?,
             },
         };
-        if is_again {
+        if is_duplicate {
             return Err(Fault::new(
-                sample.at,
+                sample.offset,
                 format!(
                     "{} of this series stands twice; a snapshot holds one point of it",
                     show(&sample.name)
                 ),
             ));
         }
-        let Some((at, exemplar)) = sample.exemplar else {
+        let Some((offset, exemplar)) = sample.exemplar else {
             return Ok(());
         };
         let what = match (part, self.steps.last()) {
@@ -100,15 +102,15 @@ impl Series {
             _ => Some("exemplars belong to totals of counters and to buckets"),
         };
         if let Some(what) = what {
-            return Err(Fault::new(at, what));
+            return Err(Fault::new(offset, what));
         }
         let bucket = self.steps.len().saturating_sub(1);
         self.exemplars.push((bucket as u32, exemplar));
         Ok(())
     }
 
-    /// Takes a bucket or a quantile. Whether it was there.
-    fn step(
+    /// Adds a bucket or a quantile. Returns whether it is a duplicate of the last one.
+    fn add_step(
         &mut self,
         sample: &Sample<'_>,
         step: Step,
@@ -116,7 +118,7 @@ impl Series {
         dialect: Dialect,
     ) -> Result<bool, Fault> {
         let value = match part {
-            Part::Bucket => Number::Int(whole(sample)?),
+            Part::Bucket => Number::Int(observation_count(sample)?),
             _ if dialect == Dialect::OpenMetrics && sample.value.as_f64() < 0.0 => {
                 return fault(sample, "a quantile of OpenMetrics is 0 or more");
             }
@@ -131,7 +133,7 @@ impl Series {
                     "{} stands behind {last}; bounds and quantiles ascend",
                     step.value
                 );
-                return Err(Fault::new(step.at, what));
+                return Err(Fault::new(step.offset, what));
             }
             if let (Number::Int(below), Number::Int(n), Part::Bucket) = (below, value, part)
                 && *below > n
@@ -146,7 +148,8 @@ impl Series {
         Ok(false)
     }
 
-    /// Whether all of a histogram is there, and fits together.
+    /// Checks that all parts of a histogram are present and consistent. Returns the error message
+    /// if not.
     fn check_histogram(&self, kind: Kind, dialect: Dialect) -> Result<(), String> {
         let Some((f64::INFINITY, Number::Int(last))) = self.steps.last() else {
             return Err("has no bucket `le=\"+Inf\"`".into());
@@ -181,14 +184,14 @@ impl Series {
     }
 }
 
-/// The values of a family's series, which are whole now.
+/// Returns the values of a family from its series, which must be complete.
 pub(super) fn values(
-    all: &[Series],
+    all: &[PartialSeries],
     kind: Kind,
     dialect: Dialect,
     name: &str,
 ) -> Result<Values, Fault> {
-    let fault = |series: &Series, what: &str| {
+    let fault = |series: &PartialSeries, what: &str| {
         let what = format!(
             "series {{{}}} of {kind} {} {what}",
             series.labels,
@@ -259,6 +262,7 @@ pub(super) fn values(
     }
 }
 
+/// Checks that the value is valid for its kind.
 fn check_value(sample: &Sample<'_>, kind: Kind) -> Result<(), Fault> {
     let x = sample.value.as_f64();
     match kind {
@@ -269,11 +273,11 @@ fn check_value(sample: &Sample<'_>, kind: Kind) -> Result<(), Fault> {
     }
 }
 
-/// A number of observations.
-fn whole(sample: &Sample<'_>) -> Result<u64, Fault> {
+/// Returns the value as a number of observations.
+fn observation_count(sample: &Sample<'_>) -> Result<u64, Fault> {
     match sample.value {
         Number::Int(n) => Ok(n),
-        // Up to 2⁶⁴; from 2⁵³ on every float is whole.
+        // Below 2⁶⁴. From 2⁵³ on, every float is whole.
         Number::Float(x)
             if x.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(&x) =>
         {
@@ -283,7 +287,8 @@ fn whole(sample: &Sample<'_>) -> Result<u64, Fault> {
     }
 }
 
+/// Returns an error at the value of a sample.
 fn fault<T>(sample: &Sample<'_>, what: impl Into<String>) -> Result<T, Fault> {
     let what = format!("found {}; {}", sample.value.as_f64(), what.into());
-    Err(Fault::new(sample.value_at, what))
+    Err(Fault::new(sample.value_offset, what))
 }

@@ -14,7 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::declare::Info;
-use crate::error::{Error, report_once};
+use crate::error::{Error, warn_once};
 use crate::family::desc::prefixed;
 use crate::registry::Registry;
 
@@ -260,7 +260,7 @@ impl ClientLayer {
             match templates::Template::new(template) {
                 Ok(parsed) => Arc::make_mut(self.templates.get_or_insert_default())
                     .add(parsed, self.routes.named(template)),
-                Err(error) => report_once(&error),
+                Err(error) => warn_once(&error),
             }
         }
         self

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use crate::sync::{AtomicU64, Passes, Relaxed};
+use crate::sync::{AtomicU64, CoalescedPasses, Relaxed};
 
 use super::reached;
 
@@ -12,7 +12,7 @@ use super::reached;
 #[test]
 fn a_shared_pass_has_the_update_of_who_asked() {
     let seen = reached(2, || {
-        let passes = Arc::new(Passes::<u64>::new());
+        let passes = Arc::new(CoalescedPasses::<u64>::new());
         let cells = Arc::new([(); 4].map(|()| AtomicU64::new(0)));
         let ran = Arc::new(AtomicU64::new(0));
         let inside = Arc::new(AtomicU64::new(0));
@@ -20,7 +20,7 @@ fn a_shared_pass_has_the_update_of_who_asked() {
             let ran = Arc::clone(&ran);
             Arc::new(move |me: usize| {
                 cells[me].store(1 << (4 * me), Relaxed);
-                let shared = passes.share(|| {
+                let shared = passes.run(|| {
                     assert_eq!(inside.fetch_add(1, Relaxed), 0, "two passes at once");
                     ran.fetch_add(1, Relaxed);
                     let found = cells.iter().map(|cell| cell.load(Relaxed)).sum();

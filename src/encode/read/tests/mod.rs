@@ -1,4 +1,4 @@
-//! What pages say.
+//! Tests of the reader: valid pages, broken pages and round trips.
 
 mod refused;
 
@@ -24,7 +24,8 @@ fn the_last_line_decides() {
         open_metrics(page);
         assert!(read(page).is_ok());
     }
-    // To text it is a comment, a blank before it is none of OpenMetrics, and neither has an exemplar.
+    // With a blank at its end, `# EOF` is a comment of text. OpenMetrics rejects two blanks, and
+    // text rejects exemplars.
     assert!(read("a  1\n# EOF \n").is_ok());
     assert!(read("a  1\n# EOF\n").is_err());
     assert!(read("# TYPE a counter\na_total 1 # {} 1\n").is_err());
@@ -144,7 +145,7 @@ fn every_kind_of_open_metrics() {
     assert_eq!(read.taken(), UNIX_EPOCH + Duration::from_millis(2500));
 }
 
-/// A page of each format, with what is in it.
+/// A page of each format that uses most of its features.
 const PAGES: [&str; 2] = [
     "# HELP c_total A \\\\ help.\n# TYPE c_total counter\nc_total{a=\"b\\n\\\"\",ä=\"\"} 3 1500\n\
         # TYPE h histogram\nh_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 0.5\nh_count 2\n\
@@ -154,7 +155,7 @@ const PAGES: [&str; 2] = [
 ];
 
 proptest! {
-    /// What a hand holds wrongly is no panic, and says where.
+    /// Random edits of a page never cause a panic, and an error names a line of the page.
     #[test]
     fn broken_pages(page in 0..2_usize, at in 0..300_usize, with in "\\PC{0,3}|[\" {}\\\\,=#\n\t0-9eE.+-]{0,4}", cut in any::<bool>()) {
         let page = PAGES[page];
@@ -170,7 +171,7 @@ proptest! {
         }
     }
 
-    /// A page that is cut off is seen to be.
+    /// The reader notices that a page is cut off.
     #[test]
     fn open_metrics_ends_in_eof(len in 0..300_usize) {
         let page = PAGES[1].trim_end();
@@ -178,7 +179,7 @@ proptest! {
         prop_assert!(read_open_metrics(&page[..len]).is_err());
     }
 
-    /// What is written reads back, and what is read is written alike.
+    /// A written page reads back, and writing what was read gives the same page.
     #[test]
     fn back_and_forth(
         counters in labelled(any::<u64>().prop_map(Number::Int)),
@@ -230,7 +231,7 @@ proptest! {
             prop_assert_eq!(&page, &write(&read));
             for (own, read) in snapshot.families().zip(read.families()) {
                 prop_assert_eq!(own.help(), read.help());
-                // NaN is not itself; it has one name.
+                // NaN is not equal to itself, so compare the `Debug` texts.
                 prop_assert_eq!(format!("{:?}", own.series().collect::<Vec<_>>()), format!("{:?}", read.series().collect::<Vec<_>>()));
             }
         }
@@ -299,11 +300,11 @@ fn summaries_that_are_read_do_not_merge() {
             "summary `s` was read from a page: its quantiles cannot be merged without the observations behind them"
         );
     }
-    // Beside others it is taken over.
+    // Merging into a snapshot without the family copies it.
     let mut empty = Snapshot::default();
     empty.merge(&read).unwrap();
     assert_eq!(empty.get("s_count", &[]), Some(1.0));
-    // Count and sum are differences; of an interval there are no quantiles.
+    // Count and sum are differences. An interval has no quantiles.
     s.observe(3.0);
     let now = registry.snapshot();
     for (now, before) in [(&now, &read), (&text(&crate::encode::text(&now)), &own)] {
@@ -319,7 +320,8 @@ fn summaries_that_are_read_do_not_merge() {
     }
 }
 
-/// A page says nothing of the buckets of a family without series, so it was refused by its own registry's snapshot.
+/// The page of a family without series does not contain its buckets, so merging it with a snapshot
+/// of its own registry failed.
 #[test]
 fn families_without_series_merge() {
     let registry = crate::Registry::new();

@@ -1,4 +1,4 @@
-//! Pages that are refused, and what the errors say.
+//! Tests of pages that the reader rejects, and of its error messages.
 
 mod open_metrics;
 mod text;

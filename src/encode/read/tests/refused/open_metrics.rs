@@ -1,4 +1,4 @@
-//! OpenMetrics that is refused.
+//! Tests of OpenMetrics pages that the reader rejects.
 
 use super::{read_open_metrics, refused};
 

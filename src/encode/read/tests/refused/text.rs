@@ -1,4 +1,4 @@
-//! Text that is refused.
+//! Tests of text pages that the reader rejects.
 
 use super::{read_text, refused};
 
