@@ -1,4 +1,5 @@
-//! What several registries have at one time, as one page shows it: no family twice, and no sample.
+//! The families of several registries merged for one page. Each family appears once, and no two
+//! families expose samples of the same name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,26 +11,29 @@ use super::clash::exposed;
 use super::stems::Stems;
 use super::{Family, Snapshot, Source};
 
-/// Snapshots of several sources. Families of one name are one; all others stay where they are.
+/// Snapshots of several sources, merged for one page. Families of the same name are added up; all
+/// other families stay in the snapshot of their source and are not copied.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     snapshots: Vec<Snapshot>,
-    /// Families that several snapshots have, added up.
+    /// Sums of the families that several snapshots contain.
     joined: Vec<Family>,
     /// The families of the page, in the order of their names.
     page: Vec<Place>,
 }
 
+/// Where to find a family of the page.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// A snapshot, and a family in it.
+    /// The index of a snapshot, and the index of the family in it.
     In(usize, usize),
+    /// The index of a family in `joined`.
     Joined(usize),
 }
 
 impl Gathered {
-    /// Takes a snapshot of each source. A family that cannot stand beside those of earlier sources is left out, and `misfit`
-    /// hears why.
+    /// Takes a snapshot of each source and merges them. A family that conflicts with one of an
+    /// earlier source is left out, and the reason is passed to `misfit`.
     pub(crate) fn take(&mut self, sources: &[Arc<dyn Source>], mut misfit: impl FnMut(Error)) {
         let Self {
             snapshots,
@@ -51,7 +55,7 @@ impl Gathered {
         for (of, snapshot) in snapshots.iter().enumerate() {
             for (at, family) in snapshot.families.iter().enumerate() {
                 let Some(&there) = names.get(family.name()) else {
-                    // Those of one registry stand together already.
+                    // The first source needs no check: a registry rejects families that conflict.
                     if of > 0
                         && let Some(other) = stems.clash(exposed(family), exposed)
                     {
@@ -83,13 +87,13 @@ impl Gathered {
         page.sort_unstable_by(|one, other| name(one).cmp(name(other)));
     }
 
-    /// When the first of them was taken.
+    /// Returns the time at which the first snapshot was taken.
     pub(crate) fn taken(&self) -> SystemTime {
         let first = self.snapshots.first();
         first.map_or(SystemTime::UNIX_EPOCH, |snapshot| snapshot.taken)
     }
 
-    /// Every family, in the order of their names.
+    /// Iterates over the families of the page, in the order of their names.
     pub(crate) fn families(&self) -> impl Iterator<Item = &Family> {
         let place = |place: &Place| family_at(&self.snapshots, &self.joined, *place);
         self.page.iter().map(place)
@@ -127,7 +131,7 @@ mod tests {
         two.histogram("a", "").unwrap().observe(1.0);
         one.gauge("b", "").unwrap().set(1.0);
         two.histogram("b", "").unwrap().observe(1.0);
-        // Beside the histograms they could not stand, but those are not on the page.
+        // These would conflict with the two histograms, but the histograms are not on the page.
         three.gauge("a_count", "").unwrap().set(1.0);
         three.gauge("b_sum", "").unwrap().set(1.0);
         let (names, misfits) = gathered(&[&one, &two, &three]);

@@ -1,5 +1,5 @@
-//! Families by what the names of their samples begin with: finds families that clash in a few look-ups each, however many
-//! there are.
+//! An index of families by the stems of their names. It finds a conflict in a few look-ups, however
+//! many families there are.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,11 +9,12 @@ use ahash::RandomState;
 use super::Escaping;
 use super::clash::{Exposed, clash, without_suffix};
 
-/// An index of families, each known by a key of type `K`.
+/// An index of families. A key of type `K` identifies each family.
 #[derive(Clone, Debug)]
 pub(crate) struct Stems<K> {
+    /// The keys of the families with each stem, in every form that the stem is written in.
     families: HashMap<Box<str>, Vec<K>, RandomState>,
-    /// Whether there are names that are written in several ways.
+    /// Whether names can have several escaped forms.
     utf8: bool,
 }
 
@@ -27,7 +28,8 @@ impl<K> Default for Stems<K> {
 }
 
 impl<K: Clone> Stems<K> {
-    /// Of none yet. `utf8`: whether any of all has a name outside the old character set.
+    /// Creates an empty index. `utf8` says whether any family can have a name outside the legacy
+    /// character set.
     pub(crate) fn new(utf8: bool) -> Self {
         Self {
             families: HashMap::default(),
@@ -35,12 +37,13 @@ impl<K: Clone> Stems<K> {
         }
     }
 
-    /// Whether it knows every way that a name may be written; else it has to be made anew.
+    /// Returns whether the index covers every form in which this name is written. If not, the
+    /// caller has to build a new index.
     pub(crate) fn knows(&self, (_, _, utf8): Exposed<'_>) -> bool {
         self.utf8 || !utf8
     }
 
-    /// A family's, in every way that its name may be written.
+    /// Iterates over the family's stem in every form in which its name is written.
     fn of<'b>(
         &self,
         (name, kind, _): Exposed<'b>,
@@ -55,6 +58,7 @@ impl<K: Clone> Stems<K> {
         std::iter::once(Cow::Borrowed(kind.stem(name))).chain(escaped)
     }
 
+    /// Adds a family under each form of its stem.
     pub(crate) fn insert(&mut self, family: Exposed<'_>, key: &K) {
         for stem in self.of(family) {
             let alike = match self.families.get_mut(&*stem) {
@@ -65,6 +69,7 @@ impl<K: Clone> Stems<K> {
         }
     }
 
+    /// Removes a family from the entries of its stem.
     pub(crate) fn remove(&mut self, family: Exposed<'_>, key: &K)
     where
         K: PartialEq,
@@ -79,14 +84,16 @@ impl<K: Clone> Stems<K> {
         }
     }
 
-    /// One that would expose a sample of `family` as well; `exposed` says what is behind a key.
+    /// Returns a family that would expose a sample of the same name as `family`. `exposed` returns
+    /// the family of a key.
     pub(crate) fn clash<'k>(
         &'k self,
         family: Exposed<'_>,
         exposed: impl Fn(&'k K) -> Exposed<'k>,
     ) -> Option<&'k K> {
         let (_, kind, _) = family;
-        // The stems of two that clash are equal, or one is a sample of the other's family.
+        // Two families conflict only if their stems are equal, or if one of the stems looks like a
+        // sample of the other family.
         let alike = |stem: &str| {
             let mut alike = self.families.get(stem)?.iter();
             alike.find(|other| clash(family, exposed(other)))
