@@ -1,23 +1,27 @@
-//! How wide a tuple may be: the concave bound `h`, chosen for the targets.
+//! The maximum width of a tuple: the concave bound `h`, derived from the objectives.
 //!
-//! Each target gives one line through `(phi, eps)`, falling, flat or rising; a flat line caps them all; `h` is the least
-//! of them. The slopes are those that minimise the integral of `1 / h`, to which the size of the sketch is proportional.
+//! Each objective gives one line through `(phi, eps)`, which is falling, flat or rising. A flat
+//! line is the cap of them all, and `h` is the minimum of the lines. The chosen slopes minimize the
+//! integral of `1 / h`, to which the size of the sketch is proportional.
 
 use super::targets::{MAX_TARGETS, Targets};
 
-/// Part of the steepest slope that keeps `h` positive on `0..=1`. At 1, `h` is 0 at an end and the sketch grows without
-/// end there; worst tuples over adversarial orders at n = 1e6: 3 977 at 0.5, 388 at 0.8, 507 at 0.9.
+/// The part of the steepest slope that keeps `h` positive on `0..=1`. At 1, `h` is 0 at one end,
+/// and the sketch grows without limit there. The largest number of tuples over adversarial orders
+/// at n = 1e6 is 3 977 at 0.5, 388 at 0.8, and 507 at 0.9.
 const STEEPNESS: f64 = 0.8;
 
-/// Keeps the lines of quantiles next to 0 and 1 within the precision of `f64`; such a line is the least one only within
-/// 0.02 of its end in any case.
+/// The limit on slopes. It keeps the lines of quantiles near 0 and 1 within the precision of `f64`.
+/// Such a line is the lowest one only within 0.02 of its end anyway.
 const STEEPEST: f64 = 1e3;
 
-/// The cap in units of the least error: bounds the uncertainty that a new tuple inherits.
+/// The cap in units of the smallest error. It limits the uncertainty that a new tuple inherits.
 const CAP: f64 = 20.0;
 
-/// `h(x) = min(at_zero + slope * x)` over the lines: the tuple with ranks `low..=high` of `n` may be
-/// `F = 2 * n * h` wide, the least over those ranks.
+/// The bound on the widths of tuples: `h(x) = min(at_zero + slope * x)` over the lines.
+///
+/// A tuple with the ranks `low..=high` of `n` may be `F = 2 * n * h` wide, at the rank where that
+/// is smallest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
     lines: [Line; MAX_TARGETS + 1],
@@ -31,13 +35,15 @@ struct Line {
 }
 
 impl Bound {
-    /// Tries every combination of slopes, at most 3^7: for when a family is made.
+    /// Creates the bound for these objectives. Tries every combination of slopes, at most 3^7, so
+    /// it is made for the declaration of a family.
     pub fn new(targets: &Targets) -> Self {
         let least = targets
             .inner()
             .map(|(_, eps)| eps)
             .fold(f64::INFINITY, f64::min);
-        // Without inner targets only the ends are asked for, and one tuple may span all between them.
+        // Without inner objectives, only the ends matter, and one tuple may span everything between
+        // them.
         let cap = if least.is_finite() { CAP * least } else { 0.5 };
         let combinations = 3usize.pow(targets.inner().count() as u32);
         let (mut best, mut least_cost) = Self::with_slopes(targets, cap, 0);
@@ -50,7 +56,7 @@ impl Bound {
         best
     }
 
-    /// `h` at `x`, a rank as a fraction of `n`.
+    /// Returns `h` at `x`, a rank as a fraction of `n`.
     pub fn at(&self, x: f64) -> f64 {
         self.lines()
             .iter()
@@ -58,10 +64,11 @@ impl Bound {
             .fold(f64::INFINITY, f64::min)
     }
 
-    /// F: how wide a tuple covering the ranks `low..=high` of `n` may be. A tuple of one value is always allowed.
+    /// Returns F, the maximum width of a tuple that covers the ranks `low..=high` of `n`. A tuple
+    /// of one value is always allowed.
     pub fn widest(&self, low: u64, high: u64, n: u64) -> f64 {
         let (low, high, n) = (low as f64, high as f64, n as f64);
-        // Each line is least at one end of the interval.
+        // Each line is lowest at one end of the interval.
         let rank = |line: &Line| if line.slope < 0.0 { high } else { low };
         self.lines()
             .iter()
@@ -69,7 +76,7 @@ impl Bound {
             .fold(f64::INFINITY, f64::min)
     }
 
-    /// The bound for `n` values, made `scale` times as wide.
+    /// Returns the bound for `n` values, made `scale` times as wide.
     pub(super) fn rooms(&self, n: u64, scale: f64) -> Rooms {
         let mut rooms = Rooms {
             lines: [(0.0, 0.0, 0.0); MAX_TARGETS + 1],
@@ -81,8 +88,8 @@ impl Bound {
                 2.0 * scale * line.at_zero * n as f64,
                 2.0 * scale * line.slope,
             );
-            // g + delta <= flat + slope * rank, solved for g. A falling line is least at the tuple's upper rank,
-            // rank + delta; a rising one at its lower rank, rank - g.
+            // g + delta <= flat + slope * rank, solved for g. A falling line is lowest at the upper
+            // rank of the tuple, rank + delta; a rising one at its lower rank, rank - g.
             let falls = slope < 0.0; // mutation: lower-rank
             *room = if falls {
                 (flat, slope, 1.0 - slope)
@@ -101,7 +108,8 @@ impl Bound {
         &self.lines[..self.len]
     }
 
-    /// The bound with the slopes that the ternary digits of `combination` name, and its cost.
+    /// Returns the bound with the slopes that the ternary digits of `combination` select, and its
+    /// cost.
     fn with_slopes(targets: &Targets, cap: f64, mut combination: usize) -> (Self, f64) {
         let mut lines = [Line {
             at_zero: cap,
@@ -120,7 +128,8 @@ impl Bound {
         Self::envelope(&lines)
     }
 
-    /// The lines that are least somewhere in `0..=1`, from left to right, and the integral of `1 / h`.
+    /// Returns the bound of the lines that are lowest somewhere in `0..=1`, from left to right, and
+    /// the integral of its `1 / h`.
     fn envelope(lines: &[Line; MAX_TARGETS + 1]) -> (Self, f64) {
         let lower_at_zero = |a: Line, b: &Line| {
             if (b.at_zero, b.slope) < (a.at_zero, a.slope) {
@@ -162,7 +171,7 @@ impl Line {
         self.at_zero + self.slope * x
     }
 
-    /// The integral of `1 / line` from `from` to `to`.
+    /// Returns the integral of `1 / line` from `from` to `to`.
     fn cost(&self, from: f64, to: f64) -> f64 {
         if self.slope == 0.0 {
             (to - from) / self.at_zero
@@ -172,9 +181,9 @@ impl Line {
     }
 }
 
-/// A bound at one `n`, in the form that a pass over the tuples asks.
+/// A bound at a fixed `n`, in the form that a pass over the tuples evaluates.
 pub(super) struct Rooms {
-    /// Room of a tuple: `.0 + .1 * rank - .2 * delta`.
+    /// The capacity of a tuple under each line: `.0 + .1 * rank - .2 * delta`.
     lines: [(f64, f64, f64); MAX_TARGETS + 1],
     len: usize,
     /// Keeps `g + delta`, which a later tuple may inherit, within 32 bits.
@@ -182,7 +191,7 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    /// The greatest `g` of a tuple with this `delta` whose last value has this rank (from below).
+    /// Returns the largest `g` of a tuple with this `delta` whose lowest rank is `rank`.
     #[inline]
     pub(super) fn room(&self, rank: f64, delta: u32) -> u32 {
         let delta = f64::from(delta);
@@ -201,7 +210,7 @@ mod tests {
 
     const N: u64 = 100_000;
 
-    /// Falling, flat and rising lines, and none but the cap.
+    /// Bounds with falling, flat and rising lines, and one with only the cap.
     fn bounds() -> impl Iterator<Item = (&'static [(f64, f64)], Bound)> {
         let all: [&[(f64, f64)]; 5] = [
             &[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)],
@@ -262,7 +271,7 @@ mod tests {
         }
     }
 
-    /// The integral of `1 / h`, by the middles of small steps.
+    /// Returns the integral of `1 / h` by the midpoint rule.
     fn cost(h: impl Fn(f64) -> f64) -> f64 {
         const STEPS: u32 = 4096;
         let middle = |i| (f64::from(i) + 0.5) / f64::from(STEPS);
