@@ -42,10 +42,10 @@
 //! **It differs from the paper.** The paper's bound for targeted quantiles is V-shaped and is
 //! tested at the lower rank of a tuple. Below its quantile, the V falls towards the quantile. A
 //! tuple may therefore start where F is large and reach across the quantile: the error is up to
-//! `eps / (1 - a)` with `a = 2 * eps / (1 - phi)`, and has no bound from `a = 1` on. The V is convex
-//! at its quantile, so merging doubles the error. It is 0 beyond its ends, so descending values are
-//! never absorbed. The paper's `delta` is F at insertion; here it is the width of the tuple above.
-//! The paper's query stops by a rule that assumes the V.
+//! `eps / (1 - a)` with `a = 2 * eps / (1 - phi)`, and has no bound from `a = 1` on. The V is
+//! convex at its quantile, so merging doubles the error. It is 0 beyond its ends, so descending
+//! values are never absorbed. The paper's `delta` is F at insertion; here it is the width of the
+//! tuple above. The paper's query stops by a rule that assumes the V.
 //!
 //! **It is tested by mutations.** A comment `// mutation: name` at the end of a line names a
 //! mistake, such as the paper's bound. The script `tests/mutate.sh` has a wrong version of each
