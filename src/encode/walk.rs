@@ -136,7 +136,7 @@ pub(super) fn walk<'a>(
             Values::Gauge(values) => each(family, escaping, scratch, |labels, series| {
                 writer.gauge(labels, values[series.i], series);
             }),
-            Values::Summary { .. } | Values::Written(_) => {
+            Values::Summary { .. } | Values::PageSummary(_) => {
                 each(family, escaping, scratch, |labels, series| {
                     if let Value::Summary(value) = family.value(series.i) {
                         writer.summary(labels, &value, series);

@@ -33,7 +33,7 @@ impl Snapshot {
         let mut interval = self.clone();
         for family in &mut interval.families {
             if let Some(before) = earlier.family(family.name())
-                && before.can_be_taken_from(family)
+                && before.is_subtractable_from(family)
             {
                 family.subtract(before, super::millis(earlier.taken));
             }
@@ -64,7 +64,7 @@ impl Snapshot {
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
         for theirs in &other.families {
             if let Some(ours) = self.family(theirs.name()) {
-                ours.takes(theirs)?;
+                ours.check_mergeable(theirs)?;
             }
         }
         for theirs in &other.families {
@@ -83,12 +83,12 @@ impl Snapshot {
 
 impl Family {
     /// Checks that the series of `theirs`, a family of the same name, can be added to this family.
-    pub(super) fn takes(&self, theirs: &Self) -> Result<(), Error> {
+    pub(super) fn check_mergeable(&self, theirs: &Self) -> Result<(), Error> {
         if self.same_kind(theirs) && (self.is_shapeless() || theirs.is_shapeless()) {
             return Ok(());
         }
-        let is_written = |family: &Self| matches!(family.values, Values::Written(_));
-        if self.meta.kind == theirs.meta.kind && (is_written(self) || is_written(theirs)) {
+        let is_from_page = |family: &Self| matches!(family.values, Values::PageSummary(_));
+        if self.meta.kind == theirs.meta.kind && (is_from_page(self) || is_from_page(theirs)) {
             return Err(Error::merge_written(theirs.name()));
         }
         if !self.same_shape(theirs) {
@@ -109,18 +109,18 @@ impl Family {
     /// Returns whether the family was read from a page and has no series. Such a page does not
     /// contain the buckets and quantiles of the family.
     fn is_shapeless(&self) -> bool {
-        let unsaid = match &self.values {
+        let is_unknown = match &self.values {
             Values::Histogram {
                 bounds, natives, ..
             } => bounds.is_empty() && natives.is_none(),
-            values => matches!(values, Values::Written(_)),
+            values => matches!(values, Values::PageSummary(_)),
         };
-        unsaid && self.is_empty()
+        is_unknown && self.is_empty()
     }
 
     /// Returns whether this family can be subtracted from `now`. For summaries, count and sum
     /// suffice.
-    fn can_be_taken_from(&self, now: &Self) -> bool {
+    fn is_subtractable_from(&self, now: &Self) -> bool {
         self.same_kind(now)
             && (self.meta.kind == Kind::Summary || self.values.same_shape(&now.values))
     }
@@ -128,15 +128,15 @@ impl Family {
     /// Adds the series of `other`, which has the same shape.
     pub(crate) fn add(&mut self, other: &Self) {
         if self.meta.constant != other.meta.constant {
-            self.own_constants();
+            self.inline_constant_labels();
             let mut theirs = other.clone();
-            theirs.own_constants();
+            theirs.inline_constant_labels();
             return self.add(&theirs);
         }
         self.source = (0, 0);
         self.meta.utf8 |= other.meta.utf8;
         if self.is_shapeless() {
-            self.values = other.values.emptied();
+            self.values = other.values.to_empty();
         }
         // A page in the text format shows an info or a state set as a gauge.
         if self.meta.kind == Kind::Gauge {
@@ -146,15 +146,15 @@ impl Family {
             };
         }
         let merge = self.meta.merge;
-        let mut places = self.places();
+        let mut indices = self.indices();
         for i in 0..other.len() {
-            match places.entry(labels::ordered(other.texts.get(i)).into_owned()) {
-                Entry::Vacant(place) => {
-                    place.insert(self.len());
+            match indices.entry(labels::ordered(other.texts.get(i)).into_owned()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(self.len());
                     self.push_from(other, i);
                 }
-                Entry::Occupied(place) => {
-                    let at = *place.get();
+                Entry::Occupied(entry) => {
+                    let at = *entry.get();
                     // Both count together since the earlier of the two times, or since an unknown
                     // time (0) if either is unknown.
                     let created = self.texts.created(at).min(other.texts.created(i));
@@ -217,23 +217,23 @@ impl Family {
             return;
         }
         if self.meta.constant != before.meta.constant {
-            self.own_constants();
+            self.inline_constant_labels();
             let mut before = before.clone();
-            before.own_constants();
+            before.inline_constant_labels();
             return self.subtract(&before, taken);
         }
-        let places = LazyCell::new(|| before.places());
-        self.take_out_moved(before);
+        let indices = LazyCell::new(|| before.indices());
+        self.subtract_moved(before);
         for i in 0..self.len() {
             // Most series have the same index in both snapshots.
             let text = self.texts.get(i);
             let at = if i < before.len() && before.texts.get(i) == text {
                 Some(i)
             } else {
-                places.get(&*labels::ordered(text)).copied()
+                indices.get(&*labels::ordered(text)).copied()
             };
             if let Some(at) = at {
-                self.take_away(i, before, at);
+                self.subtract_series(i, before, at);
                 let created = self.texts.created(i).max(taken);
                 self.texts.set_created(i, created);
             }
@@ -242,7 +242,7 @@ impl Family {
 
     /// Subtracts series `at` of `before` from series `i`. A series that was restarted since keeps
     /// its whole value.
-    fn take_away(&mut self, i: usize, before: &Self, at: usize) {
+    fn subtract_series(&mut self, i: usize, before: &Self, at: usize) {
         match (&mut self.values, &before.values) {
             (Values::Counter(now), Values::Counter(before)) => {
                 now.set(i, now.get(i).since(before.get(at)));
@@ -299,7 +299,7 @@ impl Family {
                     now.sum = sum_since(now.sum, sum, now.count);
                 }
             }
-            (Values::Written(now), before) => {
+            (Values::PageSummary(now), before) => {
                 let now = &mut now[i];
                 now.quantiles.clear();
                 if let (Some(n), Some((count, sum))) = (now.count, before.observed(at))
@@ -318,7 +318,7 @@ impl Family {
     /// When a series is retired, its earlier counts move to the overflow series, which is not an
     /// increase. A family merged from families with different constant labels has one overflow
     /// series for each of them.
-    fn take_out_moved(&mut self, before: &Self) {
+    fn subtract_moved(&mut self, before: &Self) {
         const OVERFLOW: &str = "__overflow__";
         let sets = |family: &Self, i| -> BTreeMap<String, String> {
             let pairs = labels::pairs(family.texts.get(i));
@@ -338,7 +338,7 @@ impl Family {
         // specific.
         let moved = |set: &BTreeMap<_, _>| set.values().filter(|value| *value == OVERFLOW).count();
         overflows.sort_by_key(|(_, set)| Reverse((moved(set), set.len())));
-        let now = self.places();
+        let now = self.indices();
         let gone: Vec<_> = (0..before.len())
             .filter(|i| !now.contains_key(&*labels::ordered(before.texts.get(*i))))
             .collect();
@@ -353,14 +353,14 @@ impl Family {
                 })
             };
             if let Some((at, _)) = overflows.iter().find(|(_, set)| takes(set)) {
-                self.take_away(*at, before, i);
+                self.subtract_series(*at, before, i);
             }
         }
     }
 
     /// Returns the index of each series by its label text, sorted by label name, because two
     /// families may order their labels differently.
-    fn places(&self) -> HashMap<String, usize> {
+    fn indices(&self) -> HashMap<String, usize> {
         (0..self.len())
             .map(|i| (labels::ordered(self.texts.get(i)).into_owned(), i))
             .collect()
@@ -368,14 +368,14 @@ impl Family {
 
     /// Resolves labels that a series has in addition to a constant label of the same name: the
     /// series' own value wins. Series that become equal are added up.
-    pub(crate) fn let_samples_win(&mut self) {
+    pub(crate) fn override_constant_labels(&mut self) {
         let constant = self.meta.constant.clone();
         let names: Vec<_> = labels::pairs(&constant).map(|(name, _)| name).collect();
         let wins = |text| labels::pairs(text).any(|(name, _)| names.contains(&name));
         if !(0..self.len()).any(|i| wins(self.texts.get(i))) {
             return;
         }
-        let mut all = std::mem::replace(self, Self::new(self.meta.clone(), self.values.emptied()));
+        let mut all = std::mem::replace(self, Self::new(self.meta.clone(), self.values.to_empty()));
         self.meta.constant.clear();
         let texts = std::mem::take(&mut all.texts);
         for i in 0..all.len() {
@@ -390,7 +390,7 @@ impl Family {
 
     /// Moves the constant labels into the text of every series, so that families with different
     /// constant labels can be combined.
-    fn own_constants(&mut self) {
+    fn inline_constant_labels(&mut self) {
         let constant = std::mem::take(&mut self.meta.constant);
         if constant.is_empty() {
             return;
@@ -412,7 +412,7 @@ impl Values {
     fn observed(&self, i: usize) -> Option<(u64, f64)> {
         match self {
             Values::Summary { values, .. } => Some((values[i].count, values[i].sum)),
-            Values::Written(values) => Some((values[i].count?, values[i].sum)),
+            Values::PageSummary(values) => Some((values[i].count?, values[i].sum)),
             _ => None,
         }
     }
@@ -707,7 +707,7 @@ mod tests {
                 page.texts.push(text, 7);
                 page.values.push(Value::Gauge(10.0_f64.powi(i as i32)));
             }
-            page.let_samples_win();
+            page.override_constant_labels();
             let constant = page.meta.constant.clone();
             let mut snapshot = Snapshot::default();
             snapshot.families.push(page);

@@ -3,11 +3,14 @@
 use super::{Escaping, Family, Kind};
 
 /// A family's name and kind, and whether the name may be outside the legacy character set.
-pub(crate) type Exposed<'a> = (&'a str, Kind, bool);
+pub(crate) type ExposedName<'a> = (&'a str, Kind, bool);
 
 /// Returns whether two families would expose samples of the same name, in any format and under any
 /// [`Escaping`].
-pub(crate) fn clash((a, a_kind, a_utf8): Exposed<'_>, (b, b_kind, b_utf8): Exposed<'_>) -> bool {
+pub(crate) fn clash(
+    (a, a_kind, a_utf8): ExposedName<'_>,
+    (b, b_kind, b_utf8): ExposedName<'_>,
+) -> bool {
     if clash_as_written((a, a_kind), (b, b_kind)) {
         return true;
     }
@@ -56,17 +59,19 @@ pub(crate) fn clashing<'a>(families: &'a [Family], family: &Family) -> Option<&'
         })
 }
 
-pub(super) fn exposed(family: &Family) -> Exposed<'_> {
+pub(super) fn exposed(family: &Family) -> ExposedName<'_> {
     (family.name(), family.kind(), family.meta.utf8)
 }
 
 /// Returns the name that `name` looks like a sample of, if it ends in the suffix of a sample.
 pub(super) fn without_suffix(name: &str) -> Option<&str> {
-    OF_SAMPLES.iter().find_map(|end| name.strip_suffix(end))
+    SAMPLE_SUFFIXES
+        .iter()
+        .find_map(|end| name.strip_suffix(end))
 }
 
 /// Every suffix of [`Kind::suffixes`]. None is the end of another.
-const OF_SAMPLES: [&str; 8] = [
+const SAMPLE_SUFFIXES: [&str; 8] = [
     "_total", "_created", "_info", "_count", "_sum", "_bucket", "_gcount", "_gsum",
 ];
 
@@ -97,7 +102,7 @@ fn clash_as_written((a, a_kind): (&str, Kind), (b, b_kind): (&str, Kind)) -> boo
 mod tests {
     use std::collections::BTreeSet;
 
-    use crate::snapshot::stems::Stems;
+    use crate::snapshot::clash_index::ClashIndex;
     use crate::snapshot::{GaugeMerge, Meta, Values};
 
     use super::*;
@@ -156,10 +161,10 @@ mod tests {
                 families.sort_by(|a, b| a.name().cmp(b.name()));
                 let found = clashing(&families, one).map(Family::name);
                 assert_eq!(found, clash.then(|| other.name()));
-                let mut stems = Stems::new(false);
-                stems.insert(exposed(other), &other);
+                let mut index = ClashIndex::new(false);
+                index.insert(exposed(other), &other);
                 assert_eq!(
-                    stems.clash(exposed(one), |other| exposed(other)).is_some(),
+                    index.clash(exposed(one), |other| exposed(other)).is_some(),
                     clash
                 );
             }
@@ -203,10 +208,10 @@ mod tests {
                     "{a} {b}"
                 );
                 let [one, other] = [a, b].map(|name| family(name, Kind::Gauge, true));
-                let mut stems = Stems::new(true);
-                stems.insert(exposed(&other), &&other);
+                let mut index = ClashIndex::new(true);
+                index.insert(exposed(&other), &&other);
                 assert_eq!(
-                    stems.clash(exposed(&one), |other| exposed(other)).is_some(),
+                    index.clash(exposed(&one), |other| exposed(other)).is_some(),
                     same,
                     "{a} {b}"
                 );

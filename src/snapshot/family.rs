@@ -285,7 +285,7 @@ impl<'a> SeriesLabels<'a> {
 
     /// Returns whether these are the given labels, in any order. The constant labels may be left
     /// out of `given`. A label with an empty value counts as absent.
-    pub(super) fn are(&self, given: &[(&str, &str)]) -> bool {
+    pub(super) fn matches(&self, given: &[(&str, &str)]) -> bool {
         let wanted = |name: &str, value: &str| given.contains(&(name, value));
         let all = |text| {
             labels::pairs(text)

@@ -60,7 +60,7 @@ pub(crate) fn with_text<'a, R>(
     f: impl FnOnce(&str) -> R,
 ) -> R {
     /// The largest buffer that a thread retains, in bytes.
-    const KEPT: usize = 4096;
+    const MAX_RETAINED: usize = 4096;
     thread_local! {
         static TEXT: Cell<String> = const { Cell::new(String::new()) };
     }
@@ -71,8 +71,8 @@ pub(crate) fn with_text<'a, R>(
         push(&mut text, name, value);
     }
     let result = f(&text);
-    if text.capacity() <= KEPT {
-        let _ = TEXT.try_with(|kept| kept.set(text));
+    if text.capacity() <= MAX_RETAINED {
+        let _ = TEXT.try_with(|cell| cell.set(text));
     }
     result
 }

@@ -9,30 +9,30 @@
 
 mod arithmetic;
 mod clash;
+pub(crate) mod clash_index;
 mod exemplar;
 mod family;
-#[cfg(any(feature = "tower", feature = "push"))]
-mod gathered;
 pub(crate) mod labels;
+#[cfg(any(feature = "tower", feature = "push"))]
+mod merged_view;
 mod names;
 pub(crate) mod native;
 mod number;
 #[cfg(feature = "serde")]
 mod serialize;
 pub mod sketch;
-pub(crate) mod stems;
 mod text;
 mod values;
 
 use std::time::SystemTime;
 
 pub(crate) use arithmetic::sum_since;
-pub(crate) use clash::{Exposed, clash, clashing};
+pub(crate) use clash::{ExposedName, clash, clashing};
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMerge, Kind, SeriesLabels};
 #[cfg(any(feature = "tower", feature = "push"))]
-pub(crate) use gathered::Gathered;
+pub(crate) use merged_view::MergedView;
 pub use names::Escaping;
 pub(crate) use names::{is_label_name, is_metric_name};
 pub use native::{Estimate, Native};
@@ -41,7 +41,7 @@ pub use number::Number;
 pub(crate) use number::Numbers;
 pub(crate) use text::Text;
 pub use values::{Histogram, Quantiles, Summary, Value};
-pub(crate) use values::{Values, Written};
+pub(crate) use values::{PageSummary, Values};
 
 /// A source of snapshots, such as a registry. The reading stages know nothing else about a
 /// registry.
@@ -81,7 +81,10 @@ pub struct Snapshot {
 }
 
 /// Splits off the label `name`. Returns its value as a number, and the other labels.
-fn take<'a>(name: &str, labels: &[(&'a str, &'a str)]) -> (Option<f64>, Vec<(&'a str, &'a str)>) {
+fn split_label<'a>(
+    name: &str,
+    labels: &[(&'a str, &'a str)],
+) -> (Option<f64>, Vec<(&'a str, &'a str)>) {
     let (taken, others): (Vec<_>, _) = labels.iter().partition(|(label, _)| *label == name);
     // Accepts the number syntax of the exposition formats, `+Inf` included.
     let number = taken.first().and_then(|(_, number)| number.parse().ok());
@@ -154,10 +157,10 @@ impl Snapshot {
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         if let Some(family) = self.family(name) {
             let (quantile, labels) = match family.kind() {
-                Kind::Summary => take("quantile", labels),
+                Kind::Summary => split_label("quantile", labels),
                 _ => (None, labels.to_vec()),
             };
-            let (_, value) = family.series().find(|(have, _)| have.are(&labels))?;
+            let (_, value) = family.series().find(|(have, _)| have.matches(&labels))?;
             return match value {
                 Value::Counter(n) => Some(n.as_f64()),
                 Value::Gauge(x) => Some(x),
@@ -171,11 +174,11 @@ impl Snapshot {
         }
         let (base, part) = name.rsplit_once('_')?;
         let (le, labels) = match part {
-            "bucket" => take("le", labels),
+            "bucket" => split_label("le", labels),
             _ => (None, labels.to_vec()),
         };
         let family = self.family(base)?;
-        let (_, value) = family.series().find(|(have, _)| have.are(&labels))?;
+        let (_, value) = family.series().find(|(have, _)| have.matches(&labels))?;
         let value = match value {
             Value::Histogram(value) => value,
             Value::Summary(value) if part == "count" => return Some(value.count() as f64),
@@ -217,7 +220,7 @@ impl Snapshot {
     #[must_use]
     pub fn quantile(&self, name: &str, labels: &[(&str, &str)], phi: f64) -> Option<Estimate> {
         let family = self.family(name)?;
-        let (_, value) = family.series().find(|(have, _)| have.are(labels))?;
+        let (_, value) = family.series().find(|(have, _)| have.matches(labels))?;
         match value {
             Value::Histogram(histogram) => histogram.quantile(phi),
             Value::Summary(summary) => summary.estimate(phi),
@@ -244,16 +247,16 @@ impl Snapshot {
     /// Families from `at` on whose names sort before that of `empty` are removed. If the family at
     /// `at` then has the description and the shape of `empty`, it is reused. Otherwise, a clone of
     /// `empty` is inserted.
-    pub(crate) fn place(&mut self, at: usize, empty: &Family) -> &mut Family {
+    pub(crate) fn family_for(&mut self, at: usize, empty: &Family) -> &mut Family {
         while at < self.families.len() && *self.families[at].meta.name < *empty.meta.name {
             self.families.remove(at);
         }
-        let there = self.families.get(at);
-        let kept = there.is_some_and(|family| {
+        let current = self.families.get(at);
+        let reusable = current.is_some_and(|family| {
             family.meta == empty.meta && family.values.same_shape(&empty.values)
         });
-        if !kept {
-            if there.is_some_and(|family| family.meta.name == empty.meta.name) {
+        if !reusable {
+            if current.is_some_and(|family| family.meta.name == empty.meta.name) {
                 self.families.remove(at);
             }
             self.families.insert(at, empty.clone());

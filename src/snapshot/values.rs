@@ -30,12 +30,12 @@ pub(crate) enum Values {
         values: Vec<Quantiles>,
     },
     /// Summaries that were read from a page.
-    Written(Vec<Written>),
+    PageSummary(Vec<PageSummary>),
 }
 
 /// One series of a summary as a page shows it: quantiles without the observations behind them.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Written {
+pub(crate) struct PageSummary {
     /// `None` if the page does not contain it.
     pub(crate) count: Option<u64>,
     /// NaN if the page does not contain it.
@@ -131,7 +131,7 @@ impl Values {
             Values::Gauge(values) => values.len(),
             Values::Histogram { sums, .. } => sums.len(),
             Values::Summary { values, .. } => values.len(),
-            Values::Written(values) => values.len(),
+            Values::PageSummary(values) => values.len(),
         }
     }
 
@@ -159,12 +159,12 @@ impl Values {
                 interval,
                 values,
                 ..
-            } => Value::Summary(Summary(Source::Sketch {
+            } => Value::Summary(Summary(SummaryData::Sketch {
                 values: &values[i],
                 targets: targets.as_slice(),
                 interval: *interval,
             })),
-            Values::Written(values) => Value::Summary(Summary(Source::Page(&values[i]))),
+            Values::PageSummary(values) => Value::Summary(Summary(SummaryData::Page(&values[i]))),
         }
     }
 
@@ -190,9 +190,9 @@ impl Values {
             }
             (
                 Values::Summary { values: all, .. },
-                Value::Summary(Summary(Source::Sketch { values, .. })),
+                Value::Summary(Summary(SummaryData::Sketch { values, .. })),
             ) => all.push(values.clone()),
-            (Values::Written(all), Value::Summary(Summary(Source::Page(value)))) => {
+            (Values::PageSummary(all), Value::Summary(Summary(SummaryData::Page(value)))) => {
                 all.push(value.clone());
             }
             _ => debug_assert!(false, "families of different kinds"),
@@ -217,15 +217,15 @@ impl Values {
                 .iter()
                 .map(|value| 48 + 16 * value.sketch.tuples().len())
                 .sum(),
-            Values::Written(values) => values
+            Values::PageSummary(values) => values
                 .iter()
-                .map(|value| size_of::<Written>() + 16 * value.quantiles.capacity())
+                .map(|value| size_of::<PageSummary>() + 16 * value.quantiles.capacity())
                 .sum(),
         }
     }
 
     /// Returns an empty copy of the same shape.
-    pub(super) fn emptied(&self) -> Self {
+    pub(super) fn to_empty(&self) -> Self {
         let mut empty = self.clone();
         empty.clear();
         empty
@@ -248,7 +248,7 @@ impl Values {
                 }
             }
             Self::Summary { values, .. } => values.clear(),
-            Self::Written(values) => values.clear(),
+            Self::PageSummary(values) => values.clear(),
         }
     }
 }
@@ -269,17 +269,17 @@ pub enum Value<'a> {
 
 /// The observations of one summary series: their count, their sum and quantiles.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary<'a>(Source<'a>);
+pub struct Summary<'a>(SummaryData<'a>);
 
 /// The data behind a summary: the sketch of a registry, or a page that was read.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Source<'a> {
+enum SummaryData<'a> {
     Sketch {
         values: &'a Quantiles,
         targets: &'a [(f64, f64)],
         interval: bool,
     },
-    Page(&'a Written),
+    Page(&'a PageSummary),
 }
 
 impl<'a> Summary<'a> {
@@ -293,8 +293,8 @@ impl<'a> Summary<'a> {
     /// Returns the number of observations, if it is known.
     pub(crate) fn known_count(&self) -> Option<u64> {
         match self.0 {
-            Source::Sketch { values, .. } => Some(values.count),
-            Source::Page(written) => written.count,
+            SummaryData::Sketch { values, .. } => Some(values.count),
+            SummaryData::Page(written) => written.count,
         }
     }
 
@@ -303,8 +303,8 @@ impl<'a> Summary<'a> {
     #[must_use]
     pub fn sum(&self) -> f64 {
         match self.0 {
-            Source::Sketch { values, .. } => values.sum,
-            Source::Page(written) => written.sum,
+            SummaryData::Sketch { values, .. } => values.sum,
+            SummaryData::Page(written) => written.sum,
         }
     }
 
@@ -313,8 +313,8 @@ impl<'a> Summary<'a> {
     #[must_use]
     pub fn sketched(&self) -> u64 {
         match self.0 {
-            Source::Sketch { values, .. } => values.sketched(),
-            Source::Page(written) => written.count.unwrap_or(0),
+            SummaryData::Sketch { values, .. } => values.sketched(),
+            SummaryData::Page(written) => written.count.unwrap_or(0),
         }
     }
 
@@ -323,12 +323,12 @@ impl<'a> Summary<'a> {
     /// A value is NaN before the first observation. An interval has no quantiles.
     pub fn exported(&self) -> impl Iterator<Item = (f64, f64)> + 'a {
         let source = self.0;
-        let (mut last, mut place) = (f64::NEG_INFINITY, 0);
+        let (mut last, mut index) = (f64::NEG_INFINITY, 0);
         // Searches for the next larger objective in each step: there are few, and sorting them
         // would need memory.
         std::iter::from_fn(move || match source {
-            Source::Sketch { interval: true, .. } => None,
-            Source::Sketch {
+            SummaryData::Sketch { interval: true, .. } => None,
+            SummaryData::Sketch {
                 values, targets, ..
             } => {
                 let phis = targets.iter().map(|(phi, _)| *phi);
@@ -336,9 +336,9 @@ impl<'a> Summary<'a> {
                 let value = values.quantile(last).map_or(f64::NAN, |(value, _)| value);
                 Some((last, value))
             }
-            Source::Page(written) => {
-                place += 1;
-                written.quantiles.get(place - 1).copied()
+            SummaryData::Page(written) => {
+                index += 1;
+                written.quantiles.get(index - 1).copied()
             }
         })
     }
@@ -356,9 +356,9 @@ impl<'a> Summary<'a> {
     /// and only the quantiles that [`exported`](Self::exported) returns.
     pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, crate::Error> {
         match self.0 {
-            Source::Sketch { interval: true, .. } => Err(crate::error::Error::interval()),
-            Source::Sketch { values, .. } => Ok(values.quantile(phi)),
-            Source::Page(_) => Err(crate::error::Error::written()),
+            SummaryData::Sketch { interval: true, .. } => Err(crate::error::Error::interval()),
+            SummaryData::Sketch { values, .. } => Ok(values.quantile(phi)),
+            SummaryData::Page(_) => Err(crate::error::Error::written()),
         }
     }
 
@@ -366,7 +366,7 @@ impl<'a> Summary<'a> {
     /// [`quantile`](Self::quantile) has none.
     pub(crate) fn estimate(&self, phi: f64) -> Option<Estimate> {
         let (value, _) = self.quantile(phi).ok()??;
-        let Source::Sketch { values, .. } = self.0 else {
+        let SummaryData::Sketch { values, .. } = self.0 else {
             return None;
         };
         let (lower, upper) = values.sketch.bounds(phi)?;
@@ -382,8 +382,8 @@ impl<'a> Summary<'a> {
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         match self.0 {
-            Source::Sketch { values, .. } => values.is_degraded(),
-            Source::Page(_) => false,
+            SummaryData::Sketch { values, .. } => values.is_degraded(),
+            SummaryData::Page(_) => false,
         }
     }
 }

@@ -157,8 +157,8 @@ impl Native {
         index::upper(index, self.schema)
     }
 
-    /// Adds `count` to a bucket of the current schema. The caller calls [`settle`](Self::settle)
-    /// after the last one.
+    /// Adds `count` to a bucket of the current schema. The caller calls
+    /// [`normalize`](Self::normalize) after the last one.
     pub(crate) fn add(&mut self, index: i32, negative: bool, count: u64) {
         let buckets = if negative {
             &mut self.negative
@@ -170,7 +170,7 @@ impl Native {
 
     /// Sorts and joins the added buckets, and makes the histogram coarser until it has at most
     /// `limit` buckets.
-    pub(crate) fn settle(&mut self, limit: u32) {
+    pub(crate) fn normalize(&mut self, limit: u32) {
         sort(&mut self.positive);
         sort(&mut self.negative);
         while self.positive.len() + self.negative.len() > limit as usize && self.schema > COARSEST {
@@ -224,7 +224,7 @@ impl Native {
 
     /// Brings both histograms to the same resolution and zero bucket. Copies `other` if it has to
     /// change.
-    fn meet<'a>(&mut self, other: &'a Self) -> std::borrow::Cow<'a, Self> {
+    fn align<'a>(&mut self, other: &'a Self) -> std::borrow::Cow<'a, Self> {
         use std::borrow::Cow;
         let mut other = Cow::Borrowed(other);
         // Widening one can take it beyond the other, which then has to follow.
@@ -242,7 +242,7 @@ impl Native {
 
     /// Adds another process's histogram, at the coarser resolution of the two.
     pub(crate) fn merge(&mut self, other: &Self) {
-        let other = self.meet(other);
+        let other = self.align(other);
         self.zero_count = self.zero_count.wrapping_add(other.zero_count);
         self.positive.extend_from_slice(&other.positive);
         self.negative.extend_from_slice(&other.negative);
@@ -253,10 +253,10 @@ impl Native {
     /// Subtracts `before`, or returns `None` if `before` has a larger count in any bucket.
     pub(crate) fn without(&self, before: &Self) -> Option<Self> {
         let mut now = self.clone();
-        let before = now.meet(before);
+        let before = now.align(before);
         now.zero_count = now.zero_count.checked_sub(before.zero_count)?;
-        take(&mut now.positive, &before.positive)?;
-        take(&mut now.negative, &before.negative)?;
+        subtract(&mut now.positive, &before.positive)?;
+        subtract(&mut now.negative, &before.negative)?;
         Some(now)
     }
 
@@ -303,7 +303,7 @@ fn sort(buckets: &mut Vec<(i32, u64)>) {
 }
 
 /// Subtracts `before`, or returns `None` if `now` has a smaller count in any bucket.
-fn take(now: &mut Vec<(i32, u64)>, before: &[(i32, u64)]) -> Option<()> {
+fn subtract(now: &mut Vec<(i32, u64)>, before: &[(i32, u64)]) -> Option<()> {
     for &(index, count) in before {
         let at = now.binary_search_by_key(&index, |(index, _)| *index).ok()?;
         now[at].1 = now[at].1.checked_sub(count)?;
@@ -383,7 +383,7 @@ mod tests {
                 native.add(index::of(value.abs(), schema), *value < 0.0, 1);
             }
         }
-        native.settle(u32::MAX);
+        native.normalize(u32::MAX);
         native
     }
 
@@ -460,13 +460,13 @@ mod tests {
         let values = [1.0, 2.0, 4.0, -1.0, -2.0, -4.0, -8.0, -16.0, 8.0];
         for (len, schema) in [(8, 0), (9, -1)] {
             let mut native = of(&values[..len], 0, 0.0);
-            native.settle(8);
+            native.normalize(8);
             assert_eq!(native.schema, schema);
         }
         let mut native = Native::finest();
         native.add(1, false, 0);
         native.add(1, true, 0);
-        native.settle(8);
+        native.normalize(8);
         assert_eq!(native, Native::finest());
     }
 
@@ -545,7 +545,7 @@ mod tests {
         #[test]
         fn a_limit_is_kept(values in values(), limit in 8_u32..40) {
             let mut native = of(&values, 8, 0.0);
-            native.settle(limit);
+            native.normalize(limit);
             prop_assert!(native.schema == COARSEST || native.positive.len() + native.negative.len() <= limit as usize);
             prop_assert_eq!(&native, &of(&values, native.schema, 0.0));
         }

@@ -42,7 +42,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    fn at(&self, part: f64) -> f64 {
+    fn value_at(&self, part: f64) -> f64 {
         let Self { lower, upper, .. } = *self;
         let guess = match (lower.is_finite(), upper.is_finite()) {
             (false, false) => lower,
@@ -79,7 +79,7 @@ pub(crate) fn estimate(
         if upto >= wanted {
             let part = ((rank - before as f64) / step.count as f64).clamp(0.0, 1.0);
             return Some(Estimate {
-                value: step.at(part),
+                value: step.value_at(part),
                 lower: step.lower,
                 upper: step.upper,
             });

@@ -77,13 +77,13 @@ impl Bound {
     }
 
     /// Returns the bound for `n` values, made `scale` times as wide.
-    pub(super) fn rooms(&self, n: u64, scale: f64) -> Rooms {
-        let mut rooms = Rooms {
+    pub(super) fn capacity(&self, n: u64, scale: f64) -> Capacity {
+        let mut capacity = Capacity {
             lines: [(0.0, 0.0, 0.0); MAX_TARGETS + 1],
             len: self.len,
             cap: scale * f64::from(u32::MAX),
         };
-        for (room, line) in rooms.lines.iter_mut().zip(self.lines()) {
+        for (terms, line) in capacity.lines.iter_mut().zip(self.lines()) {
             let (flat, slope) = (
                 2.0 * scale * line.at_zero * n as f64,
                 2.0 * scale * line.slope,
@@ -91,7 +91,7 @@ impl Bound {
             // g + delta <= flat + slope * rank, solved for g. A falling line is lowest at the upper
             // rank of the tuple, rank + delta; a rising one at its lower rank, rank - g.
             let falls = slope < 0.0; // mutation: lower-rank
-            *room = if falls {
+            *terms = if falls {
                 (flat, slope, 1.0 - slope)
             } else {
                 (
@@ -101,7 +101,7 @@ impl Bound {
                 )
             };
         }
-        rooms
+        capacity
     }
 
     fn lines(&self) -> &[Line] {
@@ -182,7 +182,7 @@ impl Line {
 }
 
 /// A bound at a fixed `n`, in the form that a pass over the tuples evaluates.
-pub(super) struct Rooms {
+pub(super) struct Capacity {
     /// The capacity of a tuple under each line: `.0 + .1 * rank - .2 * delta`.
     lines: [(f64, f64, f64); MAX_TARGETS + 1],
     len: usize,
@@ -190,17 +190,17 @@ pub(super) struct Rooms {
     cap: f64,
 }
 
-impl Rooms {
+impl Capacity {
     /// Returns the largest `g` of a tuple with this `delta` whose lowest rank is `rank`.
     #[inline]
-    pub(super) fn room(&self, rank: f64, delta: u32) -> u32 {
+    pub(super) fn max_g(&self, rank: f64, delta: u32) -> u32 {
         let delta = f64::from(delta);
-        let mut room = self.cap - delta;
+        let mut max_g = self.cap - delta;
         for (flat, per_rank, per_delta) in &self.lines[..self.len] {
             let line = flat + per_rank * rank - per_delta * delta;
-            room = if line < room { line } else { room };
+            max_g = if line < max_g { line } else { max_g };
         }
-        room as u32 // mutation: v-shaped
+        max_g as u32 // mutation: v-shaped
     }
 }
 
@@ -245,16 +245,16 @@ mod tests {
     fn there_is_room_for_all_that_is_allowed_and_no_more() {
         for (pairs, bound) in bounds().filter(|(pairs, _)| !pairs.is_empty()) {
             for (scale, delta) in [(1.0, 0), (1.0, 7), (3.0, 0), (3.0, 100)] {
-                let rooms = bound.rooms(N, scale);
+                let capacity = bound.capacity(N, scale);
                 for rank in (40_000..N).step_by(997) {
                     let spare = |g: u64| {
                         let widest = bound.widest(rank - g, rank + u64::from(delta), N);
                         scale * widest - (g + u64::from(delta)) as f64
                     };
-                    let room = u64::from(rooms.room(rank as f64, delta));
-                    let at = format!("{pairs:?}, scale {scale}, {delta} at {rank}: {room}");
-                    assert!(room == 0 || spare(room) > -1e-6, "{at}");
-                    assert!(spare(room + 1) < 1e-6, "{at}");
+                    let max_g = u64::from(capacity.max_g(rank as f64, delta));
+                    let at = format!("{pairs:?}, scale {scale}, {delta} at {rank}: {max_g}");
+                    assert!(max_g == 0 || spare(max_g) > -1e-6, "{at}");
+                    assert!(spare(max_g + 1) < 1e-6, "{at}");
                 }
             }
         }
@@ -263,10 +263,10 @@ mod tests {
     #[test]
     fn widths_stay_within_32_bits() {
         for (pairs, bound) in bounds() {
-            let rooms = bound.rooms(1 << 41, 1.0);
+            let capacity = bound.capacity(1 << 41, 1.0);
             for delta in [0, 1, 1000] {
-                let room = rooms.room((1_u64 << 39) as f64, delta);
-                assert_eq!(room, u32::MAX - delta, "{pairs:?}");
+                let max_g = capacity.max_g((1_u64 << 39) as f64, delta);
+                assert_eq!(max_g, u32::MAX - delta, "{pairs:?}");
             }
         }
     }

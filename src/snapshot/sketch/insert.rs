@@ -1,17 +1,17 @@
 //! Insertion: a batch of keys is counted by gap between the tuples, and one pass from right to left
 //! inserts it and compresses the sketch.
 //!
-//! During a pass, a tuple has capacity for a number of ranks. While it has capacity for all keys
-//! between itself and the next lower tuple, only the number of these keys matters. A batch is
-//! therefore counted rather than sorted: a search finds the gap of each key among the tuples, which
-//! divide the values into parts of similar size because they are quantiles. A batch is laid out by
-//! gap only once a new tuple divides a gap, and only the keys of that gap are sorted. (With a
-//! million ordinary values, this happens for one batch in ten.)
+//! During a pass, a tuple has capacity for a number of ranks ([`Capacity`]). While it has capacity
+//! for all keys between itself and the next lower tuple, only the number of these keys matters. A
+//! batch is therefore counted rather than sorted: a search finds the gap of each key among the
+//! tuples, which divide the values into parts of similar size because they are quantiles. A batch
+//! is laid out by gap only once a new tuple divides a gap, and only the keys of that gap are
+//! sorted. (With a million ordinary values, this happens for one batch in ten.)
 
 use std::hint::select_unpredictable;
 use std::ops::Range;
 
-use super::bound::{Bound, Rooms};
+use super::bound::{Bound, Capacity};
 use super::{MAX_TUPLES, Sketch, Tuple};
 
 /// The weight from which a sketch halves the weight of its values. It keeps `g` within 32 bits, and
@@ -29,14 +29,14 @@ impl Sketch {
         } else {
             scratch.count(&self.tuples, keys);
         }
-        self.take_in(bound, keys, scratch);
+        self.insert_counted(bound, keys, scratch);
     }
 
     /// Inserts `keys`, which must ascend. In another order they are all counted, but with wrong
     /// ranks.
     pub fn insert_sorted(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
         scratch.gallop(&self.tuples, keys);
-        self.take_in(bound, keys, scratch);
+        self.insert_counted(bound, keys, scratch);
     }
 
     /// Absorbs every tuple that `bound` does not need, for instance after a merge.
@@ -44,9 +44,9 @@ impl Sketch {
         self.insert_sorted(bound, &[], scratch);
     }
 
-    fn take_in(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
+    fn insert_counted(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
         self.n += keys.len() as u64;
-        self.pack(&bound.rooms(self.n, 1.0), keys, scratch); // mutation: wide
+        self.pack(&bound.capacity(self.n, 1.0), keys, scratch); // mutation: wide
         while self.n > MAX_WEIGHT {
             self.halve();
         }
@@ -55,18 +55,18 @@ impl Sketch {
             self.degraded = true;
             scale *= 1.25;
             scratch.gallop(&self.tuples, &[]);
-            self.pack(&bound.rooms(self.n, scale), &[], scratch);
+            self.pack(&bound.capacity(self.n, scale), &[], scratch);
         }
     }
 
     /// Makes one pass from right to left over tuples and keys. Each tuple absorbs its neighbours to
     /// the left while it has capacity.
-    fn pack(&mut self, rooms: &Rooms, batch: &[u64], scratch: &mut Scratch) {
+    fn pack(&mut self, capacity: &Capacity, batch: &[u64], scratch: &mut Scratch) {
         let Scratch {
             keys,
             gaps,
             counts,
-            places,
+            positions,
             packed,
         } = scratch;
         packed.clear();
@@ -74,21 +74,21 @@ impl Sketch {
         // Reserves memory that is rarely needed in advance, so that a warm stream does not
         // allocate.
         keys.reserve(batch.len());
-        places.reserve(counts.len());
+        positions.reserve(counts.len());
         let mut packer = Packer {
-            rooms,
+            capacity,
             packed,
             layout: Layout {
                 batch,
                 gaps,
                 counts,
-                places,
+                positions,
                 keys,
             },
             key: 0,
             g: 0,
             rank: self.n as f64,
-            room: 0,
+            max_g: 0,
         };
         let mut end = batch.len();
         for i in (0..self.tuples.len()).rev() {
@@ -149,7 +149,7 @@ pub struct Scratch {
     /// a tuple is above the tuple.
     counts: Vec<u32>,
     /// The position of the next key of each gap, while keys are laid out.
-    places: Vec<u32>,
+    positions: Vec<u32>,
     /// The tuples that a pass wrote, from right to left.
     packed: Vec<Tuple>,
 }
@@ -162,7 +162,7 @@ impl Scratch {
             keys: Vec::new(),
             gaps: Vec::new(),
             counts: Vec::new(),
-            places: Vec::new(),
+            positions: Vec::new(),
             packed: Vec::new(),
         }
     }
@@ -231,36 +231,36 @@ struct Layout<'a> {
     batch: &'a [u64],
     gaps: &'a [u16],
     counts: &'a [u32],
-    places: &'a mut Vec<u32>,
+    positions: &'a mut Vec<u32>,
     keys: &'a mut Vec<u64>,
 }
 
 impl Layout<'_> {
     /// Returns the keys at these positions, in the order of their gaps.
-    fn keys(&mut self, places: Range<usize>) -> &mut [u64] {
+    fn keys(&mut self, range: Range<usize>) -> &mut [u64] {
         if self.keys.is_empty() {
             self.keys.extend_from_slice(self.batch);
             if !self.gaps.is_empty() {
                 self.distribute();
             }
         }
-        &mut self.keys[places]
+        &mut self.keys[range]
     }
 
     /// Lays out the keys by gap with a counting sort.
     #[cold]
     fn distribute(&mut self) {
-        self.places.clear();
+        self.positions.clear();
         let mut begin = 0;
-        self.places.extend(self.counts.iter().map(|count| {
+        self.positions.extend(self.counts.iter().map(|count| {
             begin += count;
             begin - count
         }));
         let last = self.counts.len() - 1;
         for (key, gap) in self.batch.iter().zip(self.gaps) {
-            let place = &mut self.places[last.min(usize::from(*gap))];
-            self.keys[*place as usize] = *key;
-            *place += 1;
+            let position = &mut self.positions[last.min(usize::from(*gap))];
+            self.keys[*position as usize] = *key;
+            *position += 1;
         }
     }
 }
@@ -285,7 +285,7 @@ fn seek<const N: usize, const L: usize>(pivots: &[u64; N], keys: &[u64; L]) -> [
 
 /// The tuples of a pass, from right to left. The last one is still being filled.
 struct Packer<'a> {
-    rooms: &'a Rooms,
+    capacity: &'a Capacity,
     packed: &'a mut Vec<Tuple>,
     layout: Layout<'a>,
     /// The key and `g` of the last tuple. Its `g` in `packed` is out of date, because reading back
@@ -294,7 +294,7 @@ struct Packer<'a> {
     g: u32,
     /// The lowest rank of the last tuple, and the limit of its `g`.
     rank: f64,
-    room: u32,
+    max_g: u32,
 }
 
 impl Packer<'_> {
@@ -306,7 +306,7 @@ impl Packer<'_> {
 
     #[inline]
     fn free(&self) -> usize {
-        self.room.saturating_sub(self.g) as usize
+        self.max_g.saturating_sub(self.g) as usize
     }
 
     /// Starts to fill `tuple`, to the left of the tuples so far.
@@ -316,20 +316,20 @@ impl Packer<'_> {
         self.rank -= f64::from(self.g);
         self.packed.push(tuple);
         (self.key, self.g) = (tuple.key, tuple.g);
-        self.room = self.rooms.room(self.rank, tuple.delta);
+        self.max_g = self.capacity.max_g(self.rank, tuple.delta);
     }
 
     /// Absorbs the next tuple to the left. Starts a new tuple instead if there is no capacity or if
     /// this is the minimum. `lower` is the key to its left.
     #[inline]
     fn tuple(&mut self, tuple: Tuple, lower: Option<u64>, is_minimum: bool) {
-        let has_room = tuple.g as usize <= self.free() && !is_minimum; // mutation: minimum
+        let fits = tuple.g as usize <= self.free() && !is_minimum; // mutation: minimum
         // The middle of a run of equal keys is absorbed even without capacity (S3).
         let is_mid_run = tuple.key == self.key
             && lower == Some(tuple.key)
             && self.g > 0
             && tuple.g <= u32::MAX - self.g;
-        if has_room || is_mid_run {
+        if fits || is_mid_run {
             self.g += tuple.g;
         } else {
             self.start(tuple);
@@ -339,25 +339,25 @@ impl Packer<'_> {
     /// Inserts the keys of one gap, between the tuples `higher` and `lower`. Without `lower`, the
     /// smallest key is the minimum.
     #[inline]
-    fn keys(&mut self, places: Range<usize>, higher: Option<&Tuple>, lower: Option<u64>) {
+    fn keys(&mut self, range: Range<usize>, higher: Option<&Tuple>, lower: Option<u64>) {
         // A branch rather than a minimum, so that the rank of the next tuple does not wait for the
         // capacity of this one.
-        if places.is_empty() || places.len() <= self.free() && lower.is_some() {
-            self.g += places.len() as u32;
+        if range.is_empty() || range.len() <= self.free() && lower.is_some() {
+            self.g += range.len() as u32;
         } else {
-            self.split(places, higher.map_or(0, Tuple::hidden), lower); // mutation: no-inheritance
+            self.split(range, higher.map_or(0, Tuple::hidden), lower); // mutation: no-inheritance
         }
     }
 
     /// Inserts the keys of a gap that do not all fit. The values hidden `above` a key may lie below
     /// it.
     #[cold]
-    fn split(&mut self, places: Range<usize>, above: u32, lower: Option<u64>) {
-        self.layout.keys(places.clone()).sort_unstable();
+    fn split(&mut self, range: Range<usize>, above: u32, lower: Option<u64>) {
+        self.layout.keys(range.clone()).sort_unstable();
         let minimum = usize::from(lower.is_none());
-        let mut end = places.end;
+        let mut end = range.end;
         loop {
-            let rest = &self.layout.keys[places.start..end];
+            let rest = &self.layout.keys[range.start..end];
             let absorbed = self.free().min(rest.len().saturating_sub(minimum));
             let is_run = self.g > 0 && rest.last() == Some(&self.key);
             let absorbed = if is_run {

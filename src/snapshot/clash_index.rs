@@ -7,18 +7,18 @@ use std::collections::HashMap;
 use ahash::RandomState;
 
 use super::Escaping;
-use super::clash::{Exposed, clash, without_suffix};
+use super::clash::{ExposedName, clash, without_suffix};
 
 /// An index of families. A key of type `K` identifies each family.
 #[derive(Clone, Debug)]
-pub(crate) struct Stems<K> {
+pub(crate) struct ClashIndex<K> {
     /// The keys of the families with each stem, in every form that the stem is written in.
     families: HashMap<Box<str>, Vec<K>, RandomState>,
     /// Whether names can have several escaped forms.
     utf8: bool,
 }
 
-impl<K> Default for Stems<K> {
+impl<K> Default for ClashIndex<K> {
     fn default() -> Self {
         Self {
             families: HashMap::default(),
@@ -27,7 +27,7 @@ impl<K> Default for Stems<K> {
     }
 }
 
-impl<K: Clone> Stems<K> {
+impl<K: Clone> ClashIndex<K> {
     /// Creates an empty index. `utf8` says whether any family can have a name outside the legacy
     /// character set.
     pub(crate) fn new(utf8: bool) -> Self {
@@ -39,14 +39,14 @@ impl<K: Clone> Stems<K> {
 
     /// Returns whether the index covers every form in which this name is written. If not, the
     /// caller has to build a new index.
-    pub(crate) fn knows(&self, (_, _, utf8): Exposed<'_>) -> bool {
+    pub(crate) fn knows(&self, (_, _, utf8): ExposedName<'_>) -> bool {
         self.utf8 || !utf8
     }
 
     /// Iterates over the family's stem in every form in which its name is written.
-    fn of<'b>(
+    fn stems<'b>(
         &self,
-        (name, kind, _): Exposed<'b>,
+        (name, kind, _): ExposedName<'b>,
     ) -> impl Iterator<Item = Cow<'b, str>> + use<'b, K> {
         let lossy: &[Escaping] = if self.utf8 { &Escaping::LOSSY } else { &[] };
         let escaped = lossy.iter().map(move |escaping| {
@@ -59,8 +59,8 @@ impl<K: Clone> Stems<K> {
     }
 
     /// Adds a family under each form of its stem.
-    pub(crate) fn insert(&mut self, family: Exposed<'_>, key: &K) {
-        for stem in self.of(family) {
+    pub(crate) fn insert(&mut self, family: ExposedName<'_>, key: &K) {
+        for stem in self.stems(family) {
             let alike = match self.families.get_mut(&*stem) {
                 Some(alike) => alike,
                 None => self.families.entry(stem.into()).or_default(),
@@ -70,11 +70,11 @@ impl<K: Clone> Stems<K> {
     }
 
     /// Removes a family from the entries of its stem.
-    pub(crate) fn remove(&mut self, family: Exposed<'_>, key: &K)
+    pub(crate) fn remove(&mut self, family: ExposedName<'_>, key: &K)
     where
         K: PartialEq,
     {
-        for stem in self.of(family) {
+        for stem in self.stems(family) {
             if let Some(alike) = self.families.get_mut(&*stem) {
                 alike.retain(|other| other != key);
                 if alike.is_empty() {
@@ -88,8 +88,8 @@ impl<K: Clone> Stems<K> {
     /// the family of a key.
     pub(crate) fn clash<'k>(
         &'k self,
-        family: Exposed<'_>,
-        exposed: impl Fn(&'k K) -> Exposed<'k>,
+        family: ExposedName<'_>,
+        exposed: impl Fn(&'k K) -> ExposedName<'k>,
     ) -> Option<&'k K> {
         let (_, kind, _) = family;
         // Two families conflict only if their stems are equal, or if one of the stems looks like a
@@ -98,16 +98,16 @@ impl<K: Clone> Stems<K> {
             let mut alike = self.families.get(stem)?.iter();
             alike.find(|other| clash(family, exposed(other)))
         };
-        self.of(family).find_map(|stem| {
+        self.stems(family).find_map(|stem| {
             let mut sample = String::with_capacity(stem.len() + 8);
             let mut samples = kind.suffixes().iter();
-            let of_a_sample = samples.find_map(|suffix| {
+            let by_sample = samples.find_map(|suffix| {
                 sample.clear();
                 sample.push_str(&stem);
                 sample.push_str(suffix);
                 alike(&sample)
             });
-            of_a_sample.or_else(|| alike(without_suffix(&stem)?))
+            by_sample.or_else(|| alike(without_suffix(&stem)?))
         })
     }
 }

@@ -8,33 +8,33 @@ use std::time::SystemTime;
 use crate::error::Error;
 
 use super::clash::exposed;
-use super::stems::Stems;
+use super::clash_index::ClashIndex;
 use super::{Family, Snapshot, Source};
 
 /// Snapshots of several sources, merged for one page. Families of the same name are added up; all
 /// other families stay in the snapshot of their source and are not copied.
 #[derive(Debug, Default)]
-pub(crate) struct Gathered {
+pub(crate) struct MergedView {
     snapshots: Vec<Snapshot>,
     /// Sums of the families that several snapshots contain.
     joined: Vec<Family>,
     /// The families of the page, in the order of their names.
-    page: Vec<Place>,
+    page: Vec<PageEntry>,
 }
 
 /// Where to find a family of the page.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum PageEntry {
     /// The index of a snapshot, and the index of the family in it.
-    In(usize, usize),
+    Single(usize, usize),
     /// The index of a family in `joined`.
     Joined(usize),
 }
 
-impl Gathered {
+impl MergedView {
     /// Takes a snapshot of each source and merges them. A family that conflicts with one of an
-    /// earlier source is left out, and the reason is passed to `misfit`.
-    pub(crate) fn take(&mut self, sources: &[Arc<dyn Source>], mut misfit: impl FnMut(Error)) {
+    /// earlier source is left out, and the reason is passed to `conflict`.
+    pub(crate) fn take(&mut self, sources: &[Arc<dyn Source>], mut conflict: impl FnMut(Error)) {
         let Self {
             snapshots,
             joined,
@@ -47,43 +47,43 @@ impl Gathered {
         joined.clear();
         page.clear();
         if let [only] = &**snapshots {
-            return page.extend((0..only.families.len()).map(|at| Place::In(0, at)));
+            return page.extend((0..only.families.len()).map(|at| PageEntry::Single(0, at)));
         }
         let mut families = snapshots.iter().flat_map(|snapshot| &snapshot.families);
-        let mut stems = Stems::new(families.any(|family| family.meta.utf8));
+        let mut index = ClashIndex::new(families.any(|family| family.meta.utf8));
         let mut names = HashMap::new();
-        for (of, snapshot) in snapshots.iter().enumerate() {
+        for (source, snapshot) in snapshots.iter().enumerate() {
             for (at, family) in snapshot.families.iter().enumerate() {
-                let Some(&there) = names.get(family.name()) else {
+                let Some(&seen) = names.get(family.name()) else {
                     // The first source needs no check: a registry rejects families that conflict.
-                    if of > 0
-                        && let Some(other) = stems.clash(exposed(family), exposed)
+                    if source > 0
+                        && let Some(other) = index.clash(exposed(family), exposed)
                     {
-                        misfit(Error::beside(family.name(), other.name()));
+                        conflict(Error::beside(family.name(), other.name()));
                         continue;
                     }
-                    stems.insert(exposed(family), family);
+                    index.insert(exposed(family), family);
                     names.insert(family.name(), page.len());
-                    page.push(Place::In(of, at));
+                    page.push(PageEntry::Single(source, at));
                     continue;
                 };
-                let place: &mut Place = &mut page[there];
-                let first = family_at(snapshots, joined, *place);
-                if let Err(error) = first.takes(family) {
-                    misfit(error);
+                let entry: &mut PageEntry = &mut page[seen];
+                let first = family_at(snapshots, joined, *entry);
+                if let Err(error) = first.check_mergeable(family) {
+                    conflict(error);
                     continue;
                 }
-                if let Place::In(..) = place {
+                if let PageEntry::Single(..) = entry {
                     let first = first.clone();
-                    *place = Place::Joined(joined.len());
+                    *entry = PageEntry::Joined(joined.len());
                     joined.push(first);
                 }
-                if let Place::Joined(at) = *place {
+                if let PageEntry::Joined(at) = *entry {
                     joined[at].add(family);
                 }
             }
         }
-        let name = |place: &Place| family_at(snapshots, joined, *place).name();
+        let name = |entry: &PageEntry| family_at(snapshots, joined, *entry).name();
         page.sort_unstable_by(|one, other| name(one).cmp(name(other)));
     }
 
@@ -95,15 +95,15 @@ impl Gathered {
 
     /// Iterates over the families of the page, in the order of their names.
     pub(crate) fn families(&self) -> impl Iterator<Item = &Family> {
-        let place = |place: &Place| family_at(&self.snapshots, &self.joined, *place);
-        self.page.iter().map(place)
+        let family = |entry: &PageEntry| family_at(&self.snapshots, &self.joined, *entry);
+        self.page.iter().map(family)
     }
 }
 
-fn family_at<'a>(snapshots: &'a [Snapshot], joined: &'a [Family], place: Place) -> &'a Family {
-    match place {
-        Place::In(of, at) => &snapshots[of].families[at],
-        Place::Joined(at) => &joined[at],
+fn family_at<'a>(snapshots: &'a [Snapshot], joined: &'a [Family], entry: PageEntry) -> &'a Family {
+    match entry {
+        PageEntry::Single(source, at) => &snapshots[source].families[at],
+        PageEntry::Joined(at) => &joined[at],
     }
 }
 
@@ -113,15 +113,15 @@ mod tests {
 
     use super::*;
 
-    fn gathered(registries: &[&Registry]) -> (Vec<String>, Vec<String>) {
+    fn merged(registries: &[&Registry]) -> (Vec<String>, Vec<String>) {
         let sources: Vec<Arc<dyn Source>> = registries
             .iter()
             .map(|registry| Arc::new((*registry).clone()) as _)
             .collect();
-        let (mut all, mut misfits) = (Gathered::default(), Vec::new());
-        all.take(&sources, |error| misfits.push(error.to_string()));
+        let (mut all, mut conflicts) = (MergedView::default(), Vec::new());
+        all.take(&sources, |error| conflicts.push(error.to_string()));
         let names = all.families().map(|family| family.name().to_owned());
-        (names.collect(), misfits)
+        (names.collect(), conflicts)
     }
 
     #[test]
@@ -134,12 +134,12 @@ mod tests {
         // These would conflict with the two histograms, but the histograms are not on the page.
         three.gauge("a_count", "").unwrap().set(1.0);
         three.gauge("b_sum", "").unwrap().set(1.0);
-        let (names, misfits) = gathered(&[&one, &two, &three]);
+        let (names, conflicts) = merged(&[&one, &two, &three]);
         assert_eq!(names, ["a_count", "a_sum", "b", "b_sum"]);
-        assert_eq!(misfits.len(), 2);
+        assert_eq!(conflicts.len(), 2);
         assert!(
-            misfits[0].starts_with("family `a` would expose the same samples as `a_sum`"),
-            "{misfits:?}"
+            conflicts[0].starts_with("family `a` would expose the same samples as `a_sum`"),
+            "{conflicts:?}"
         );
     }
 
@@ -158,11 +158,11 @@ mod tests {
                 counter.register(registry).unwrap().inc();
             }
         }
-        let (names, misfits) = gathered(&[&plain, &utf8, &joined]);
+        let (names, conflicts) = merged(&[&plain, &utf8, &joined]);
         assert_eq!(names, ["a_b", "c_total", "d"]);
-        assert_eq!(misfits.len(), 1);
-        let (names, misfits) = gathered(&[&joined, &utf8, &plain]);
+        assert_eq!(conflicts.len(), 1);
+        let (names, conflicts) = merged(&[&joined, &utf8, &plain]);
         assert_eq!(names, ["a.b", "c_total", "d"]);
-        assert_eq!(misfits.len(), 1);
+        assert_eq!(conflicts.len(), 1);
     }
 }
