@@ -9,6 +9,19 @@ use super::labels;
 /// One observation behind a counter or a histogram bucket, with labels to find it by, such as a
 /// trace ID.
 ///
+/// ```
+/// let registry = tallies::Registry::new();
+/// let latency = registry.histogram("latency_seconds", "Time to answer.")?;
+/// latency.observe_with(0.3, &[("trace_id", "5ca1ab1e")]);
+/// let snapshot = registry.snapshot();
+/// let family = snapshot.family("latency_seconds").unwrap();
+/// let (_bucket, exemplar) = family.exemplars(0).next().unwrap();
+/// assert_eq!(exemplar.value(), 0.3);
+/// assert_eq!(exemplar.labels().next(), Some(("trace_id", "5ca1ab1e".into())));
+/// assert!(exemplar.time().is_some());
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
 /// Source: OpenMetrics 1.0, section "Exemplars".
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exemplar {

@@ -10,6 +10,10 @@ use super::labels::{self, Texts};
 use super::values::{Value, Values};
 
 /// The kind of a metric family.
+///
+/// ```
+/// assert_eq!(tallies::snapshot::Kind::StateSet.to_string(), "state set");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -52,6 +56,13 @@ impl Kind {
     }
 
     /// Returns the name of the kind in the Prometheus text format, which has fewer kinds.
+    ///
+    /// ```
+    /// use tallies::snapshot::Kind;
+    ///
+    /// assert_eq!(Kind::Summary.as_text(), "summary");
+    /// assert_eq!(Kind::Info.as_text(), "gauge");
+    /// ```
     #[must_use]
     pub fn as_text(self) -> &'static str {
         match self {
@@ -89,6 +100,23 @@ impl fmt::Display for Kind {
 }
 
 /// The rule that combines two processes' values of a gauge when their snapshots are merged.
+///
+/// ```
+/// use tallies::GaugeMerge;
+///
+/// let peak = |mebibytes| {
+///     let registry = tallies::Registry::new();
+///     tallies::Gauge::<()>::builder("peak_mebibytes", "Peak memory.")
+///         .merge(GaugeMerge::Max)
+///         .register(&registry)?
+///         .set(mebibytes);
+///     Ok::<_, tallies::Error>(registry.snapshot())
+/// };
+/// let mut both = peak(3.0)?;
+/// both.merge(&peak(5.0)?)?;
+/// assert_eq!(both.get("peak_mebibytes", &[]), Some(5.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GaugeMerge {
@@ -120,6 +148,16 @@ pub(crate) struct Meta {
 }
 
 /// One family of a [`Snapshot`](super::Snapshot): its description and its series.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// registry.counter("jobs_total", "Jobs done.")?.add(3);
+/// let snapshot = registry.snapshot();
+/// let family = snapshot.family("jobs_total").unwrap();
+/// assert_eq!((family.help(), family.unit(), family.len()), ("Jobs done.", "", 1));
+/// assert_eq!(family.kind(), tallies::snapshot::Kind::Counter);
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Family {
     pub(crate) meta: Meta,
@@ -192,6 +230,20 @@ impl Family {
     }
 
     /// Iterates over the labels and the value of every series.
+    ///
+    /// ```
+    /// use tallies::snapshot::{Number, Value};
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// let snapshot = registry.snapshot();
+    /// let family = snapshot.family("jobs_total").unwrap();
+    /// for (labels, value) in family.series() {
+    ///     assert_eq!(labels.iter().count(), 0);
+    ///     assert_eq!(value, Value::Counter(Number::Int(3)));
+    /// }
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn series(&self) -> impl Iterator<Item = (SeriesLabels<'_>, Value<'_>)> {
         (0..self.len()).map(|i| (self.labels(i), self.value(i)))
     }
@@ -208,6 +260,15 @@ impl Family {
     }
 
     /// Returns the time since when series `i` counts, if it is known, to the millisecond.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// let snapshot = registry.snapshot();
+    /// let family = snapshot.family("jobs_total").unwrap();
+    /// assert!(family.created(0).unwrap() <= snapshot.taken());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// This is the time at which the series was created or last cleared. In an interval, it is the
     /// time of the earlier snapshot if that is later.
@@ -230,6 +291,15 @@ impl Family {
 
     /// Iterates over the exemplars of series `i`, each with the index of its bucket. The index is 0
     /// for a counter.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// let snapshot = registry.snapshot();
+    /// let family = snapshot.family("jobs_total").unwrap();
+    /// assert_eq!(family.exemplars(0).count(), 0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn exemplars(&self, i: usize) -> impl Iterator<Item = (usize, &Exemplar)> {
         self.exemplars_of(i)
             .iter()
@@ -263,6 +333,19 @@ impl Family {
 }
 
 /// The labels of one series, constant labels first.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// let jobs = tallies::Counter::<()>::builder("jobs_total", "Jobs done.")
+///     .labels(["queue"])
+///     .register(&registry)?;
+/// jobs.with(["mail"]).inc();
+/// let snapshot = registry.snapshot();
+/// let (labels, _) = snapshot.family("jobs_total").unwrap().series().next().unwrap();
+/// assert_eq!(labels.get("queue").as_deref(), Some("mail"));
+/// assert_eq!(labels.get("host"), None);
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct SeriesLabels<'a> {
     constant: &'a str,

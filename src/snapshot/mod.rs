@@ -45,6 +45,16 @@ pub(crate) use values::{PageSummary, Values};
 
 /// A source of snapshots, such as a registry. The reading stages know nothing else about a
 /// registry.
+///
+/// ```
+/// use tallies::snapshot::{Snapshot, Source};
+///
+/// let registry = tallies::Registry::new();
+/// let mut snapshot = Snapshot::default();
+/// let source: &dyn Source = &registry;
+/// source.snapshot_into(&mut snapshot);
+/// assert!(snapshot.family("no_such_name").is_none());
+/// ```
 pub trait Source: Send + Sync {
     /// Takes a snapshot, reusing the memory of `snapshot`, which is empty or an earlier snapshot.
     fn snapshot_into(&self, snapshot: &mut Snapshot);
@@ -112,6 +122,14 @@ impl<'a> IntoIterator for &'a Snapshot {
 
 impl Snapshot {
     /// Iterates over the families in the order of their names.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// let snapshot = registry.snapshot();
+    /// assert!(snapshot.families().any(|family| family.name() == "jobs_total"));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn families(&self) -> impl Iterator<Item = &Family> {
         self.families.iter()
     }
@@ -128,6 +146,11 @@ impl Snapshot {
     }
 
     /// Returns the time at which the snapshot was taken.
+    ///
+    /// ```
+    /// let taken = tallies::snapshot().taken();
+    /// assert!(taken <= std::time::SystemTime::now());
+    /// ```
     #[must_use]
     pub fn taken(&self) -> SystemTime {
         self.taken

@@ -12,6 +12,17 @@ use super::labels;
 /// The escaping of names outside the legacy character set: letters, digits and `_`, and `:` in
 /// metric names.
 ///
+/// ```
+/// use tallies::encode::{Escaping, Options};
+///
+/// let registry = tallies::Registry::new();
+/// tallies::Gauge::<()>::builder("http.load", "Load.").utf8().register(&registry)?;
+/// let mut page = Vec::new();
+/// Options::new().escaping(Escaping::Dots).text_into(&registry.snapshot(), &mut page);
+/// assert!(String::from_utf8(page).unwrap().contains("http_dot_load 0"));
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
 /// Only names declared with `utf8` can be outside this set. [`Dots`](Self::Dots) changes other
 /// names, too.
 ///

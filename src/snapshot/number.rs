@@ -1,6 +1,15 @@
 //! The values of counters: integers or floats.
 
 /// The value of a counter: an exact integer, or a float.
+///
+/// ```
+/// use tallies::snapshot::Number;
+///
+/// let registry = tallies::Registry::new();
+/// registry.counter("jobs_total", "Jobs done.")?.add(3);
+/// assert_eq!(registry.snapshot().get("jobs_total", &[]), Some(Number::Int(3).as_f64()));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
 pub enum Number {

@@ -45,6 +45,15 @@ pub(crate) struct PageSummary {
 }
 
 /// The observations of one summary series: their count, their sum and a sketch.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// let s = tallies::Summary::<()>::builder("s", "A summary.").register(&registry)?;
+/// [1.0, 2.0, 4.0].iter().for_each(|x| s.observe(*x));
+/// let total = s.total();
+/// assert_eq!((total.count(), total.sum(), total.sketched()), (3, 7.0, 3));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quantiles {
     pub(crate) count: u64,
@@ -254,6 +263,17 @@ impl Values {
 }
 
 /// The value of one series, as [`Family::series`](super::Family::series) returns it.
+///
+/// ```
+/// use tallies::snapshot::Value;
+///
+/// let registry = tallies::Registry::new();
+/// registry.gauge("queue_length", "Jobs that wait.")?.set(2.0);
+/// let snapshot = registry.snapshot();
+/// let (_labels, value) = snapshot.family("queue_length").unwrap().series().next().unwrap();
+/// assert_eq!(value, Value::Gauge(2.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
@@ -268,6 +288,23 @@ pub enum Value<'a> {
 }
 
 /// The observations of one summary series: their count, their sum and quantiles.
+///
+/// ```
+/// use tallies::snapshot::Value;
+///
+/// let registry = tallies::Registry::new();
+/// let latency = tallies::Summary::<()>::builder("latency_seconds", "Time to answer.")
+///     .register(&registry)?;
+/// (1..=100).for_each(|i| latency.observe(f64::from(i)));
+/// let snapshot = registry.snapshot();
+/// let (_labels, value) = snapshot.family("latency_seconds").unwrap().series().next().unwrap();
+/// if let Value::Summary(latency) = value {
+///     assert_eq!((latency.count(), latency.sum()), (100, 5050.0));
+///     assert_eq!(latency.exported().map(|(phi, _)| phi).collect::<Vec<_>>(), [0.5, 0.9, 0.99]);
+///     assert_eq!(latency.quantile(1.0)?, Some((100.0, 0.0)));
+/// }
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary<'a>(SummaryData<'a>);
 
@@ -389,6 +426,25 @@ impl<'a> Summary<'a> {
 }
 
 /// The observations of one histogram series: counts per bucket and a sum.
+///
+/// ```
+/// use tallies::snapshot::Value;
+///
+/// let registry = tallies::Registry::new();
+/// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+///     .buckets(&[1.0, 2.0])
+///     .register(&registry)?;
+/// [0.5, 1.5, 3.0].iter().for_each(|size| sizes.observe(*size));
+/// let snapshot = registry.snapshot();
+/// let (_labels, value) = snapshot.family("sizes_bytes").unwrap().series().next().unwrap();
+/// if let Value::Histogram(sizes) = value {
+///     assert_eq!((sizes.count(), sizes.sum()), (3, 5.0));
+///     assert_eq!(sizes.buckets().collect::<Vec<_>>(), [(1.0, 1), (2.0, 2), (f64::INFINITY, 3)]);
+///     assert_eq!(sizes.quantile(0.5).unwrap().upper, 2.0);
+///     assert!(sizes.native().is_none());
+/// }
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Histogram<'a> {
     bounds: &'a [f64],

@@ -152,6 +152,17 @@ impl Native {
     }
 
     /// Returns the largest number in bucket `index`: its bound, rounded down.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+    ///     .native(0)
+    ///     .register(&registry)?;
+    /// (1..=8).for_each(|size| sizes.observe(f64::from(size)));
+    /// let native = sizes.total().native.unwrap();
+    /// assert_eq!(native.upper_bound(3), 8.0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn upper_bound(&self, index: i32) -> f64 {
         index::upper(index, self.schema)
@@ -261,6 +272,18 @@ impl Native {
     }
 
     /// Returns the quantile `phi` with the bounds of the bucket that holds it; see [`Estimate`].
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+    ///     .native(0)
+    ///     .register(&registry)?;
+    /// (1..=8).for_each(|size| sizes.observe(f64::from(size)));
+    /// let native = sizes.total().native.unwrap();
+    /// let median = native.quantile(0.5).unwrap();
+    /// assert_eq!((median.lower, median.upper), (2.0, 4.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// Returns `None` before the first observation and for a `phi` outside 0 to 1.
     #[must_use]

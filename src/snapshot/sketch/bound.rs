@@ -20,6 +20,15 @@ const CAP: f64 = 20.0;
 
 /// The bound on the widths of tuples: `h(x) = min(at_zero + slope * x)` over the lines.
 ///
+/// ```
+/// use tallies::snapshot::sketch::{Bound, Targets};
+///
+/// let bound = Bound::new(&Targets::new(&[(0.9, 0.01)]));
+/// assert!(bound.at(0.9) <= 0.01 + 1e-12);
+/// // A tuple in the middle of 1 000 values may be wider than one at the objective.
+/// assert!(bound.widest(500, 500, 1000) > bound.widest(900, 900, 1000));
+/// ```
+///
 /// A tuple with the ranks `low..=high` of `n` may be `F = 2 * n * h` wide, at the rank where that
 /// is smallest.
 #[derive(Clone, Copy, Debug, PartialEq)]

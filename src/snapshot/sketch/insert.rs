@@ -20,6 +20,15 @@ const MAX_WEIGHT: u64 = 1 << 41;
 
 impl Sketch {
     /// Inserts `keys`, in any order. Does not allocate once `scratch` and the sketch have grown.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
+    ///
+    /// let bound = Bound::new(&Targets::new(&[(0.5, 0.05)]));
+    /// let (mut sketch, mut scratch) = (Sketch::new(), Scratch::new());
+    /// sketch.insert(&bound, &[3.0, 1.0, 2.0].map(key_of), &mut scratch);
+    /// assert_eq!(sketch.quantile(0.5), Some((2.0, 0)));
+    /// ```
     pub fn insert(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
         if self.tuples.len() >= MOST_PIVOTS {
             self.compress(bound, scratch);
@@ -34,12 +43,31 @@ impl Sketch {
 
     /// Inserts `keys`, which must ascend. In another order they are all counted, but with wrong
     /// ranks.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
+    ///
+    /// let bound = Bound::new(&Targets::new(&[(0.5, 0.05)]));
+    /// let (mut sketch, mut scratch) = (Sketch::new(), Scratch::new());
+    /// sketch.insert_sorted(&bound, &[1.0, 2.0, 3.0].map(key_of), &mut scratch);
+    /// assert_eq!(sketch.n(), 3);
+    /// ```
     pub fn insert_sorted(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
         scratch.gallop(&self.tuples, keys);
         self.insert_counted(bound, keys, scratch);
     }
 
     /// Absorbs every tuple that `bound` does not need, for instance after a merge.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
+    ///
+    /// let bound = Bound::new(&Targets::new(&[(0.5, 0.05)]));
+    /// let keys: Vec<u64> = (0..1000).map(|i| key_of(f64::from(i))).collect();
+    /// let mut sketch = Sketch::from_sorted(&keys);
+    /// sketch.compress(&bound, &mut Scratch::new());
+    /// assert!(sketch.tuples().len() < 100 && sketch.n() == 1000);
+    /// ```
     pub fn compress(&mut self, bound: &Bound, scratch: &mut Scratch) {
         self.insert_sorted(bound, &[], scratch);
     }
@@ -139,6 +167,16 @@ const MOST_PIVOTS: usize = 4096;
 const LANES: usize = 8;
 
 /// The working memory of insertions. Reusing it avoids allocations.
+///
+/// ```
+/// use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
+///
+/// let bound = Bound::new(&Targets::new(&[(0.5, 0.05)]));
+/// let mut scratch = Scratch::new();
+/// for mut sketch in [Sketch::new(), Sketch::new()] {
+///     sketch.insert(&bound, &[key_of(1.0)], &mut scratch);
+/// }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     /// The keys of the batch in the order of their gaps, if they were laid out.

@@ -9,6 +9,15 @@ use super::{Sketch, Tuple};
 impl Sketch {
     /// Merges `parts` into one sketch of all their values. It satisfies a bound if all parts do.
     ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Sketch, key_of};
+    ///
+    /// let low = Sketch::from_sorted(&[1.0, 2.0].map(key_of));
+    /// let high = Sketch::from_sorted(&[3.0, 4.0].map(key_of));
+    /// let both = Sketch::merge(&[&low, &high]);
+    /// assert_eq!((both.n(), both.quantile(1.0)), (4, Some((4.0, 0))));
+    /// ```
+    ///
     /// The result holds every tuple of every part, so a result that is stored should be
     /// [compressed](Sketch::compress); one that is only queried need not be. Takes `log(parts)`
     /// steps per tuple.

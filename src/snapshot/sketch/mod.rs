@@ -74,6 +74,14 @@ pub const MAX_TUPLES: usize = 2048;
 
 /// Returns the key of `value`. Keys have the order of their values, and -0.0 has the key of 0.0.
 ///
+/// ```
+/// use tallies::snapshot::sketch::{key_of, value_of};
+///
+/// assert!(key_of(-1.0) < key_of(0.5));
+/// assert_eq!(key_of(-0.0), key_of(0.0));
+/// assert_eq!(value_of(key_of(0.5)), 0.5);
+/// ```
+///
 /// The key of a NaN is beyond that of an infinity. The caller drops NaNs before it inserts values.
 #[inline]
 pub fn key_of(value: f64) -> u64 {
@@ -88,6 +96,13 @@ pub fn value_of(key: u64) -> f64 {
 }
 
 /// A value that a sketch holds, and the range of its rank.
+///
+/// ```
+/// use tallies::snapshot::sketch::{Tuple, key_of};
+///
+/// let tuple = Tuple { key: key_of(0.5), g: 3, delta: 1 };
+/// assert_eq!(Tuple::from_words(tuple.to_words()), tuple);
+/// ```
 ///
 /// Its lowest rank is `g` above the lowest rank of the next lower tuple. Its highest rank is
 /// `delta` above its lowest. A `delta` of `u32::MAX` means unknown: the value may have any higher
@@ -146,6 +161,21 @@ impl Tuple {
 
 /// A quantile sketch: values of one thread, or merged from several, as densely as a [`Bound`]
 /// requires.
+///
+/// ```
+/// use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
+///
+/// let bound = Bound::new(&Targets::new(&[(0.5, 0.05)]));
+/// let (mut sketch, mut scratch) = (Sketch::new(), Scratch::new());
+/// for batch in 0..10 {
+///     let keys: Vec<u64> = (0..100).map(|i| key_of(f64::from(100 * batch + i))).collect();
+///     sketch.insert(&bound, &keys, &mut scratch);
+/// }
+/// let (median, error) = sketch.quantile(0.5).unwrap();
+/// assert!(error <= 50 && (449.0..=549.0).contains(&median));
+/// assert!(sketch.tuples().len() < 100 && sketch.n() == 1000);
+/// sketch.check(&bound).unwrap();
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sketch {
     tuples: Vec<Tuple>,
@@ -175,6 +205,13 @@ impl Sketch {
     }
 
     /// Creates an exact sketch from ascending keys, such as a buffer that is not yet inserted.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Sketch, key_of};
+    ///
+    /// let sketch = Sketch::from_sorted(&[1.0, 2.0, 4.0].map(key_of));
+    /// assert_eq!(sketch.quantile(0.5), Some((2.0, 0)));
+    /// ```
     pub fn from_sorted(keys: &[u64]) -> Self {
         Self::from_parts(keys.iter().copied().map(Tuple::exact).collect(), false)
     }
@@ -229,6 +266,13 @@ impl Sketch {
 
     /// Returns the values between which the value of rank `ceil(phi * n)` certainly lies. Returns
     /// `None` in the cases of [`quantile`](Self::quantile).
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Sketch, key_of};
+    ///
+    /// let sketch = Sketch::from_sorted(&[1.0, 2.0, 4.0].map(key_of));
+    /// assert_eq!(sketch.bounds(0.5), Some((2.0, 2.0)));
+    /// ```
     pub fn bounds(&self, phi: f64) -> Option<(f64, f64)> {
         if !(0.0..=1.0).contains(&phi) {
             return None;

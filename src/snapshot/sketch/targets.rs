@@ -12,6 +12,14 @@ const PLANNED_TUPLES: f64 = 1000.0;
 /// The objectives of a summary: up to seven pairs `(phi, eps)`. The quantile `phi` of `n` values is
 /// wrong by at most `eps * n` ranks.
 ///
+/// ```
+/// use tallies::snapshot::sketch::Targets;
+///
+/// static OBJECTIVES: Targets = Targets::new(&[(0.5, 0.05), (0.99, 0.001)]);
+/// assert_eq!(OBJECTIVES.as_slice(), [(0.5, 0.05), (0.99, 0.001)]);
+/// assert!(!OBJECTIVES.is_empty());
+/// ```
+///
 /// Without pairs there are no quantiles, only count and sum. The quantiles 0 and 1 are exact
 /// whatever their `eps`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +44,13 @@ impl Targets {
 
     /// Creates objectives from `pairs`, in any order.
     ///
+    /// ```
+    /// use tallies::snapshot::sketch::Targets;
+    ///
+    /// assert!(Targets::try_new(&[(0.9, 0.01), (0.5, 0.05)]).is_ok());
+    /// assert!(Targets::try_new(&[(1.5, 0.01)]).is_err());
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if [`try_with`](Self::try_with) rejects one of the pairs.
@@ -56,6 +71,14 @@ impl Targets {
     }
 
     /// Adds the quantile `phi` with the error `eps`.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::Targets;
+    ///
+    /// let objectives = Targets::new(&[(0.5, 0.05)]).try_with(0.9, 0.01)?;
+    /// assert_eq!(objectives.as_slice().len(), 2);
+    /// # Ok::<(), tallies::snapshot::sketch::TargetError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -132,6 +155,13 @@ const fn is_inner(phi: f64) -> bool {
 }
 
 /// The reason why objectives were rejected.
+///
+/// ```
+/// use tallies::snapshot::sketch::Targets;
+///
+/// let error = Targets::try_new(&[(1.5, 0.01)]).unwrap_err();
+/// assert_eq!(error.to_string(), "an objective's quantile lies in 0..=1: 1.5");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TargetError(Kind);
 
