@@ -49,7 +49,7 @@ perl -i -ne '
 # names the one that runs.
 declare -A mutants=(
     # The paper's bound, tested at a tuple's lower rank.
-    [v-shaped]='let n = self.lines[0].0 / 0.04; let _ = room; [(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)].iter().map(|&(phi, eps): &(f64, f64)| { let (fall, rise) = (2.0 * eps / (1.0 - phi), 2.0 * eps / phi); let g = (rise * rank - delta) / (1.0 + rise); if rank - g >= phi * n { g } else { (fall * (n - rank) - delta) / (1.0 - fall) } }).fold(f64::INFINITY, f64::min) as u32'
+    [v-shaped]='let n = self.lines[0].0 / 0.04; let _ = max_g; [(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)].iter().map(|&(phi, eps): &(f64, f64)| { let (fall, rise) = (2.0 * eps / (1.0 - phi), 2.0 * eps / phi); let g = (rise * rank - delta) / (1.0 + rise); if rank - g >= phi * n { g } else { (fall * (n - rank) - delta) / (1.0 - fall) } }).fold(f64::INFINITY, f64::min) as u32'
     # Tuples of several shards laid side by side with the delta they had.
     [naive-merge]='u64::from(tuple.delta)'
     # The value whose interval has its centre nearest.
@@ -57,11 +57,11 @@ declare -A mutants=(
     # The concave bound at the wrong end of a tuple.
     [lower-rank]='false'
     # A new tuple as certain as if nothing were hidden in the one above.
-    [no-inheritance]='self.split(places, 0, lower)'
+    [no-inheritance]='self.split(range, 0, lower)'
     # The least value absorbed like any other.
     [minimum]='tuple.g as usize <= self.free()'
     # A bound a fifth too wide.
-    [wide]='self.pack(&bound.rooms(self.n, 1.2), keys, scratch)'
+    [wide]='self.pack(&bound.capacity(self.n, 1.2), keys, scratch)'
 )
 marks=$(grep -rhoP '// mutation: \K\S+$' "$tree/src/snapshot")
 for name in "${!mutants[@]}"; do

@@ -150,7 +150,7 @@ impl<'a> Lines<'a> {
                 self.quantiles
                     .extend(phis.map(|phi| (phi, quantile_label(phi))));
             }
-            Values::Written(_) => self.quantiles.clear(),
+            Values::PageSummary(_) => self.quantiles.clear(),
             _ => {}
         }
     }

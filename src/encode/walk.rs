@@ -145,7 +145,7 @@ pub(super) fn walk<'a>(
                     writer.gauge(labels, values[series.i], series);
                 })
             }
-            Values::Summary { .. } | Values::Written(_) => {
+            Values::Summary { .. } | Values::PageSummary(_) => {
                 for_each_series(family, escaping, scratch, |labels, series| {
                     if let Value::Summary(value) = family.value(series.i) {
                         writer.summary(labels, &value, series);

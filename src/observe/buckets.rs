@@ -295,7 +295,7 @@ impl Buckets {
             table.try_add(block, scratch, total)
         });
         if let Some(native) = &mut total.native {
-            native.settle(resolution.limit);
+            native.normalize(resolution.limit);
         }
     }
 }

@@ -14,7 +14,7 @@ use ureq::Agent;
 use ureq::http::{HeaderValue, Method};
 
 use crate::error::Error;
-use crate::snapshot::{Gathered, Source};
+use crate::snapshot::{MergedView, Source};
 
 use send::Gateway;
 
@@ -257,7 +257,7 @@ impl Pusher {
             authorization,
             gzip: self.gzip,
             sources: self.sources.clone(),
-            found: Gathered::default(),
+            found: MergedView::default(),
             page: Vec::new(),
             packed: Vec::new(),
         })

@@ -11,7 +11,7 @@ use ureq::http::{HeaderValue, Method, Request, Response, header};
 
 use crate::encode::{Format, Options};
 use crate::error::Error;
-use crate::snapshot::{Gathered, Source, labels};
+use crate::snapshot::{MergedView, Source, labels};
 use crate::sync::pushes;
 
 /// How much of what a gateway says is read, in bytes, and repeated, in characters.
@@ -27,7 +27,7 @@ pub(super) struct Gateway {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) gzip: bool,
     pub(super) sources: Vec<Arc<dyn Source>>,
-    pub(super) found: Gathered,
+    pub(super) found: MergedView,
     pub(super) page: Vec<u8>,
     /// The page, compressed.
     pub(super) packed: Vec<u8>,

@@ -9,8 +9,8 @@ use ahash::RandomState;
 
 use crate::error::{Error, warn};
 use crate::observe::Pass;
-use crate::snapshot::stems::Stems;
-use crate::snapshot::{self, Exposed, Kind, Meta, Snapshot, Text, labels};
+use crate::snapshot::clash_index::ClashIndex;
+use crate::snapshot::{self, ExposedName, Kind, Meta, Snapshot, Text, labels};
 
 use crate::family::Declared;
 use crate::family::desc::{Desc, Names, check_label, check_name, prefixed};
@@ -30,10 +30,10 @@ struct Inner {
     /// The same in the order of their names, as a scrape wants them; made anew when they have changed.
     in_order: Option<Arc<[Arc<Entry>]>>,
     /// The families by their samples, under the names that they are exposed by.
-    stems: Stems<Text>,
+    stems: ClashIndex<Text>,
     constant: Vec<(Text, Text)>,
     collected: HashMap<Text, Reserved>,
-    collected_stems: Stems<Text>,
+    collected_stems: ClashIndex<Text>,
     prefix: Text,
     scraped: bool,
 }
@@ -135,8 +135,8 @@ impl Families {
     pub(crate) fn clear(&self) {
         let mut inner = self.lock();
         inner.collected.clear();
-        inner.collected_stems = Stems::default();
-        inner.stems = Stems::default();
+        inner.collected_stems = ClashIndex::default();
+        inner.stems = ClashIndex::default();
         inner.in_order = None;
         let removed = std::mem::take(&mut inner.entries);
         drop(inner);
@@ -272,7 +272,7 @@ impl Families {
                 let meta = meta(entry.desc(), &prefix, &constant);
                 snapshot::Family::new(meta, first.values())
             });
-            let family = out.place(at, empty);
+            let family = out.family_for(at, empty);
             first.write(pass, family);
             for twin in &entry.twins[1..] {
                 let mut theirs = empty.clone();
@@ -280,7 +280,7 @@ impl Families {
                 family.add(&theirs);
             }
             if entry.desc().labels == Names::Any && !empty.meta.constant.is_empty() {
-                family.let_samples_win();
+                family.override_constant_labels();
             }
             at += 1;
         }
@@ -355,9 +355,9 @@ impl Inner {
     }
 
     /// The family that exposes a sample of this name and kind.
-    fn family_clash(&mut self, exposed: Exposed<'_>) -> Option<&Desc> {
+    fn family_clash(&mut self, exposed: ExposedName<'_>) -> Option<&Desc> {
         if !self.stems.knows(exposed) {
-            self.stems = Stems::new(true);
+            self.stems = ClashIndex::new(true);
             self.index_all();
         }
         let desc = |key: &Text| self.entries[&key[self.prefix.len()..]].desc();
@@ -369,7 +369,7 @@ impl Inner {
     }
 
     /// The collector's family that exposes a sample of this name and kind.
-    fn collected_clash(&self, exposed: Exposed<'_>) -> Option<(&Text, &Reserved)> {
+    fn collected_clash(&self, exposed: ExposedName<'_>) -> Option<(&Text, &Reserved)> {
         let clash = |key| (key as &str, self.collected[key].kind, false);
         let key = if self.collected_stems.knows(exposed) {
             self.collected_stems.clash(exposed, clash)
@@ -390,7 +390,7 @@ impl Inner {
             self.entries.insert(name, Arc::new(entry));
         } else {
             self.entries.insert(name, Arc::new(entry));
-            self.stems = Stems::new(true);
+            self.stems = ClashIndex::new(true);
             self.index_all();
         }
     }
@@ -415,7 +415,7 @@ impl Inner {
 
     /// Makes the index of the families anew, for names that are all exposed in another way.
     fn index_all(&mut self) {
-        let mut stems = Stems::new(self.stems.knows(("", Kind::Gauge, true)));
+        let mut stems = ClashIndex::new(self.stems.knows(("", Kind::Gauge, true)));
         for entry in self.entries.values() {
             let key = self.exposed(entry.desc());
             stems.insert((&key, entry.desc().kind, entry.desc().utf8), &key);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::encode::{Escaping, Format, Options};
-use crate::snapshot::{Family, Gathered, Source};
+use crate::snapshot::{Family, MergedView, Source};
 use crate::sync::CoalescedPasses;
 
 use super::coding::Coding;
@@ -73,7 +73,7 @@ pub(super) struct Scraper {
 /// What one pass found, and the pages that were made of it.
 #[derive(Default)]
 struct Round {
-    found: Gathered,
+    found: MergedView,
     pages: Mutex<Vec<Made>>,
 }
 

@@ -1,4 +1,5 @@
-//! Snapshots subtract (intervals) and add up (threads, processes, machines).
+//! Arithmetic of snapshots: subtraction gives intervals, merging adds up threads, processes and
+//! machines.
 
 use std::cell::LazyCell;
 use std::cmp::Reverse;
@@ -11,11 +12,8 @@ use super::sketch::Sketch;
 use super::{Family, GaugeMerge, Kind, Snapshot, Values, labels};
 
 impl Snapshot {
-    /// What happened since `earlier`: counters and histograms are differences, gauges and gauge
-    /// histograms are what they are now.
-    ///
-    /// A series that was not there counts from nothing, and so does one that has started over since. Nothing is reset:
-    /// any number of readers can each keep an earlier snapshot.
+    /// Returns what changed since `earlier`: counters and histograms become differences, while
+    /// gauges and gauge histograms keep their current values.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -26,12 +24,16 @@ impl Snapshot {
     /// assert_eq!(registry.snapshot().since(&before).get("jobs_total", &[]), Some(2.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// A summary becomes the difference of its counts and sums, without quantiles. A series that
+    /// `earlier` does not have counts from zero, and so does a series that was restarted since.
+    /// Nothing is reset, so any number of readers can each keep an earlier snapshot of their own.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut interval = self.clone();
         for family in &mut interval.families {
             if let Some(before) = earlier.family(family.name())
-                && before.can_be_taken_from(family)
+                && before.is_subtractable_from(family)
             {
                 family.subtract(before, super::millis(earlier.taken));
             }
@@ -39,13 +41,7 @@ impl Snapshot {
         interval
     }
 
-    /// Adds another process's (or registry's) snapshot to this one: series of the same labels add up, gauges by their
-    /// [`GaugeMerge`], all others are taken over.
-    ///
-    /// # Errors
-    ///
-    /// A family that is of another kind, or has other buckets, objectives or another window there; a summary that was
-    /// [read](crate::encode::read) from a page. Nothing is changed then.
+    /// Adds the snapshot of another process or registry to this one.
     ///
     /// ```
     /// let (one, two) = (tallies::Registry::new(), tallies::Registry::new());
@@ -56,10 +52,19 @@ impl Snapshot {
     /// assert_eq!(both.get("jobs_total", &[]), Some(5.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// Series with the same labels are added up, gauges by the [`GaugeMerge`] of their family. All
+    /// other series and families are copied.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a family has another kind, other buckets, other objectives or another
+    /// window in `other`, or if a summary was [read](crate::encode::read) from a page. The snapshot
+    /// is then unchanged.
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
         for theirs in &other.families {
             if let Some(ours) = self.family(theirs.name()) {
-                ours.takes(theirs)?;
+                ours.check_mergeable(theirs)?;
             }
         }
         for theirs in &other.families {
@@ -77,13 +82,13 @@ impl Snapshot {
 }
 
 impl Family {
-    /// Whether the series of `theirs`, a family of the same name, can be added to these.
-    pub(super) fn takes(&self, theirs: &Self) -> Result<(), Error> {
+    /// Checks that the series of `theirs`, a family of the same name, can be added to this family.
+    pub(super) fn check_mergeable(&self, theirs: &Self) -> Result<(), Error> {
         if self.same_kind(theirs) && (self.is_shapeless() || theirs.is_shapeless()) {
             return Ok(());
         }
-        let is_written = |family: &Self| matches!(family.values, Values::Written(_));
-        if self.meta.kind == theirs.meta.kind && (is_written(self) || is_written(theirs)) {
+        let is_from_page = |family: &Self| matches!(family.values, Values::PageSummary(_));
+        if self.meta.kind == theirs.meta.kind && (is_from_page(self) || is_from_page(theirs)) {
             return Err(Error::merge_written(theirs.name()));
         }
         if !self.same_shape(theirs) {
@@ -96,24 +101,26 @@ impl Family {
         self.same_kind(other) && self.values.same_shape(&other.values)
     }
 
-    /// Whether they are of one kind, as far as pages in text tell kinds apart.
+    /// Returns whether both have the same kind, as far as the text format distinguishes kinds.
     fn same_kind(&self, other: &Self) -> bool {
         self.meta.kind.as_text() == other.meta.kind.as_text()
     }
 
-    /// Whether it was read from a page, which does not say the buckets and quantiles of a family without series.
+    /// Returns whether the family was read from a page and has no series. Such a page does not
+    /// contain the buckets and quantiles of the family.
     fn is_shapeless(&self) -> bool {
-        let unsaid = match &self.values {
+        let is_unknown = match &self.values {
             Values::Histogram {
                 bounds, natives, ..
             } => bounds.is_empty() && natives.is_none(),
-            values => matches!(values, Values::Written(_)),
+            values => matches!(values, Values::PageSummary(_)),
         };
-        unsaid && self.is_empty()
+        is_unknown && self.is_empty()
     }
 
-    /// Whether `now` has what this had before: of summaries count and sum are enough.
-    fn can_be_taken_from(&self, now: &Self) -> bool {
+    /// Returns whether this family can be subtracted from `now`. For summaries, count and sum
+    /// suffice.
+    fn is_subtractable_from(&self, now: &Self) -> bool {
         self.same_kind(now)
             && (self.meta.kind == Kind::Summary || self.values.same_shape(&now.values))
     }
@@ -121,17 +128,17 @@ impl Family {
     /// Adds the series of `other`, which has the same shape.
     pub(crate) fn add(&mut self, other: &Self) {
         if self.meta.constant != other.meta.constant {
-            self.own_constants();
+            self.inline_constant_labels();
             let mut theirs = other.clone();
-            theirs.own_constants();
+            theirs.inline_constant_labels();
             return self.add(&theirs);
         }
         self.source = (0, 0);
         self.meta.utf8 |= other.meta.utf8;
         if self.is_shapeless() {
-            self.values = other.values.emptied();
+            self.values = other.values.to_empty();
         }
-        // A page in text calls an info a gauge.
+        // A page in the text format shows an info or a state set as a gauge.
         if self.meta.kind == Kind::Gauge {
             (self.meta.kind, self.meta.merge) = match other.meta.kind {
                 Kind::Gauge => (Kind::Gauge, self.meta.merge),
@@ -139,16 +146,17 @@ impl Family {
             };
         }
         let merge = self.meta.merge;
-        let mut places = self.places();
+        let mut indices = self.indices();
         for i in 0..other.len() {
-            match places.entry(labels::ordered(other.texts.get(i)).into_owned()) {
-                Entry::Vacant(place) => {
-                    place.insert(self.len());
+            match indices.entry(labels::ordered(other.texts.get(i)).into_owned()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(self.len());
                     self.push_from(other, i);
                 }
-                Entry::Occupied(place) => {
-                    let at = *place.get();
-                    // What they count together, they count since the first of them; unknown where one is.
+                Entry::Occupied(entry) => {
+                    let at = *entry.get();
+                    // Both count together since the earlier of the two times, or since an unknown
+                    // time (0) if either is unknown.
                     let created = self.texts.created(at).min(other.texts.created(i));
                     self.texts.set_created(at, created);
                     match (&mut self.values, &other.values) {
@@ -209,31 +217,32 @@ impl Family {
             return;
         }
         if self.meta.constant != before.meta.constant {
-            self.own_constants();
+            self.inline_constant_labels();
             let mut before = before.clone();
-            before.own_constants();
+            before.inline_constant_labels();
             return self.subtract(&before, taken);
         }
-        let places = LazyCell::new(|| before.places());
-        self.take_out_moved(before);
+        let indices = LazyCell::new(|| before.indices());
+        self.subtract_moved(before);
         for i in 0..self.len() {
-            // Most series are where they were.
+            // Most series have the same index in both snapshots.
             let text = self.texts.get(i);
             let at = if i < before.len() && before.texts.get(i) == text {
                 Some(i)
             } else {
-                places.get(&*labels::ordered(text)).copied()
+                indices.get(&*labels::ordered(text)).copied()
             };
             if let Some(at) = at {
-                self.take_away(i, before, at);
+                self.subtract_series(i, before, at);
                 let created = self.texts.created(i).max(taken);
                 self.texts.set_created(i, created);
             }
         }
     }
 
-    /// Takes away from series `i` what series `at` of `before` had; one that has started over since keeps all.
-    fn take_away(&mut self, i: usize, before: &Self, at: usize) {
+    /// Subtracts series `at` of `before` from series `i`. A series that was restarted since keeps
+    /// its whole value.
+    fn subtract_series(&mut self, i: usize, before: &Self, at: usize) {
         match (&mut self.values, &before.values) {
             (Values::Counter(now), Values::Counter(before)) => {
                 now.set(i, now.get(i).since(before.get(at)));
@@ -290,7 +299,7 @@ impl Family {
                     now.sum = sum_since(now.sum, sum, now.count);
                 }
             }
-            (Values::Written(now), before) => {
+            (Values::PageSummary(now), before) => {
                 let now = &mut now[i];
                 now.quantiles.clear();
                 if let (Some(n), Some((count, sum))) = (now.count, before.observed(at))
@@ -304,9 +313,12 @@ impl Family {
         }
     }
 
-    /// What a series that has ended since had counted before moved to the overflow series: that is no gain. Of families with
-    /// constant labels that were merged each has its own.
-    fn take_out_moved(&mut self, before: &Self) {
+    /// Subtracts counts that moved to the overflow series.
+    ///
+    /// When a series is retired, its earlier counts move to the overflow series, which is not an
+    /// increase. A family merged from families with different constant labels has one overflow
+    /// series for each of them.
+    fn subtract_moved(&mut self, before: &Self) {
         const OVERFLOW: &str = "__overflow__";
         let sets = |family: &Self, i| -> BTreeMap<String, String> {
             let pairs = labels::pairs(family.texts.get(i));
@@ -321,16 +333,19 @@ impl Family {
         if overflows.is_empty() {
             return;
         }
-        // First those where most has moved to; of these the one that says the most of what it takes.
+        // Overflow series with the most `__overflow__` values come first, because most counts move
+        // there. Among these, the series with the most labels comes first, because it is the most
+        // specific.
         let moved = |set: &BTreeMap<_, _>| set.values().filter(|value| *value == OVERFLOW).count();
         overflows.sort_by_key(|(_, set)| Reverse((moved(set), set.len())));
-        let now = self.places();
+        let now = self.indices();
         let gone: Vec<_> = (0..before.len())
             .filter(|i| !now.contains_key(&*labels::ordered(before.texts.get(*i))))
             .collect();
         for i in gone {
             let set = sets(before, i);
-            // Where every series brings its own names, the overflow series has one that says so.
+            // If each series brings label names of its own, the overflow series has a label
+            // `overflow` instead.
             let takes = |overflow: &BTreeMap<String, String>| {
                 overflow.iter().all(|(name, value)| {
                     set.get(name).map_or(name == "overflow", |own| own == value)
@@ -338,27 +353,29 @@ impl Family {
                 })
             };
             if let Some((at, _)) = overflows.iter().find(|(_, set)| takes(set)) {
-                self.take_away(*at, before, i);
+                self.subtract_series(*at, before, i);
             }
         }
     }
 
-    /// Where each series is, by its labels in the order of their names: families may differ in theirs.
-    fn places(&self) -> HashMap<String, usize> {
+    /// Returns the index of each series by its label text, sorted by label name, because two
+    /// families may order their labels differently.
+    fn indices(&self) -> HashMap<String, usize> {
         (0..self.len())
             .map(|i| (labels::ordered(self.texts.get(i)).into_owned(), i))
             .collect()
     }
 
-    /// Where a series has a label that is also a constant one, its own value stands; what then is the same series adds up.
-    pub(crate) fn let_samples_win(&mut self) {
+    /// Resolves labels that a series has in addition to a constant label of the same name: the
+    /// series' own value wins. Series that become equal are added up.
+    pub(crate) fn override_constant_labels(&mut self) {
         let constant = self.meta.constant.clone();
         let names: Vec<_> = labels::pairs(&constant).map(|(name, _)| name).collect();
         let wins = |text| labels::pairs(text).any(|(name, _)| names.contains(&name));
         if !(0..self.len()).any(|i| wins(self.texts.get(i))) {
             return;
         }
-        let mut all = std::mem::replace(self, Self::new(self.meta.clone(), self.values.emptied()));
+        let mut all = std::mem::replace(self, Self::new(self.meta.clone(), self.values.to_empty()));
         self.meta.constant.clear();
         let texts = std::mem::take(&mut all.texts);
         for i in 0..all.len() {
@@ -371,8 +388,9 @@ impl Family {
         self.add(&all);
     }
 
-    /// Makes the constant labels part of every series, so that families with different ones can stand together.
-    fn own_constants(&mut self) {
+    /// Moves the constant labels into the text of every series, so that families with different
+    /// constant labels can be combined.
+    fn inline_constant_labels(&mut self) {
         let constant = std::mem::take(&mut self.meta.constant);
         if constant.is_empty() {
             return;
@@ -390,16 +408,17 @@ impl Family {
 }
 
 impl Values {
-    /// Count and sum of series `i` of a summary, where they are known.
+    /// Returns the count and the sum of series `i` of a summary, if they are known.
     fn observed(&self, i: usize) -> Option<(u64, f64)> {
         match self {
             Values::Summary { values, .. } => Some((values[i].count, values[i].sum)),
-            Values::Written(values) => Some((values[i].count?, values[i].sum)),
+            Values::PageSummary(values) => Some((values[i].count?, values[i].sum)),
             _ => None,
         }
     }
 
-    /// Whether two places are of one kind, with the same buckets, or objectives and window.
+    /// Returns whether both are of one kind, with the same buckets, or the same objectives and
+    /// window.
     pub(super) fn same_shape(&self, other: &Self) -> bool {
         match (self, other) {
             (
@@ -432,8 +451,10 @@ impl Values {
     }
 }
 
-/// What `count` observations added to a sum that was `before`. An infinite one does not say: it stays, unless there were
-/// none.
+/// Returns the amount that `count` observations added to the sum `before`.
+///
+/// Returns 0 if `count` is 0 and `now` is known. If both sums are infinite with the same sign, their
+/// difference is unknown and the result is `now`.
 pub(crate) fn sum_since(now: f64, before: f64, count: u64) -> f64 {
     if count == 0 && !now.is_nan() {
         return 0.0;
@@ -441,8 +462,8 @@ pub(crate) fn sum_since(now: f64, before: f64, count: u64) -> f64 {
     join_sums(now, -before)
 }
 
-/// The sum of two sums. Where both are infinite, of different signs, the first one stands: a sum is never NaN, unless a
-/// page did not say it.
+/// Adds two sums. If both are infinite with different signs, returns the first, so that a sum is
+/// NaN only if a page did not contain it.
 fn join_sums(a: f64, b: f64) -> f64 {
     let sum = a + b;
     if sum.is_nan() && !b.is_nan() { a } else { sum }
@@ -459,7 +480,7 @@ mod tests {
         read_text(page).unwrap()
     }
 
-    /// The samples of a page in text.
+    /// Returns the sample lines of a snapshot in the text format.
     fn samples(snapshot: &Snapshot) -> String {
         let page = text(snapshot);
         let lines = page.lines().filter(|line| !line.starts_with('#'));
@@ -504,7 +525,8 @@ mod tests {
             h_bucket{x=\"b\",le=\"1.0\"} 1\nh_bucket{x=\"b\",le=\"+Inf\"} 4\nh_sum{x=\"b\"} 5\nh_count{x=\"b\"} 4\n\
             h_bucket{x=\"a\",le=\"1.0\"} 2\nh_bucket{x=\"a\",le=\"+Inf\"} 5\nh_sum{x=\"a\"} 2\nh_count{x=\"a\"} 5\n";
         assert_eq!(since(TWO, ONE), gained);
-        // A series that went down has started over: of a histogram in any bucket.
+        // A series that went down was restarted. For a histogram, one bucket that went down is
+        // enough.
         let restarted = TWO.replace("c_total{x=\"a\"} 3", "c_total{x=\"a\"} 0");
         let restarted = restarted.replace(",le=\"1.0\"} 3", ",le=\"1.0\"} 0");
         let left = gained.replace("c_total{x=\"a\"} 2", "c_total{x=\"a\"} 0");
@@ -553,7 +575,7 @@ mod tests {
                 }
             }
         }
-        // Neither do families of which nothing is known but their buckets.
+        // Families without series do not mix either if their buckets differ.
         let bounds = |bounds: &[f64]| {
             let registry = Registry::new();
             let h = Histogram::<()>::builder("x", "").labels(["y"]);
@@ -588,11 +610,11 @@ mod tests {
         let mut both = now.clone();
         both.merge(&before).unwrap();
         assert_eq!(buckets(&both), [vec![(0, 2)], vec![(1, 2), (2, 3)]]);
-        // An earlier one that has more there: it has started over.
+        // The earlier snapshot has larger counts, so the series was restarted.
         assert_eq!(buckets(&before.since(&now)), [vec![], vec![(1, 1)]]);
     }
 
-    /// Its sum is nothing then, even where an infinite one does not say so.
+    /// The sum becomes 0, even if it is infinite and the difference is unknown.
     #[test]
     fn a_summary_without_new_observations_gained_nothing() {
         let page = "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum +Inf\ns_count 1\n";
@@ -601,7 +623,7 @@ mod tests {
         assert_eq!(since(&later, page), "s_sum +Inf\ns_count 2\n");
     }
 
-    /// Each to the overflow series that says the most of it.
+    /// Counts move to the overflow series with the most specific labels.
     #[test]
     fn moved_counts_are_no_gain_of_an_overflow_series() {
         let o = "__overflow__";
@@ -674,7 +696,7 @@ mod tests {
         assert!(join_sums(1.0, unknown).is_nan() && sum_since(1.0, unknown, 1).is_nan());
     }
 
-    /// Where no sample has a label of such a name all stays as it was.
+    /// If no series has a label with the name of a constant one, nothing changes.
     #[test]
     fn a_sample_wins_over_a_constant_label() {
         let family = |texts: &[&str]| {
@@ -685,7 +707,7 @@ mod tests {
                 page.texts.push(text, 7);
                 page.values.push(Value::Gauge(10.0_f64.powi(i as i32)));
             }
-            page.let_samples_win();
+            page.override_constant_labels();
             let constant = page.meta.constant.clone();
             let mut snapshot = Snapshot::default();
             snapshot.families.push(page);

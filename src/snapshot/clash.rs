@@ -1,12 +1,16 @@
-//! Whether families would expose samples of one name.
+//! Conflicts between families: whether two families would expose samples of the same name.
 
 use super::{Escaping, Family, Kind};
 
-/// A name, the kind of its family, and whether the name may be outside the old character set.
-pub(crate) type Exposed<'a> = (&'a str, Kind, bool);
+/// A family's name and kind, and whether the name may be outside the legacy character set.
+pub(crate) type ExposedName<'a> = (&'a str, Kind, bool);
 
-/// Whether two families would expose samples of one name, in one format or another, however names are escaped.
-pub(crate) fn clash((a, a_kind, a_utf8): Exposed<'_>, (b, b_kind, b_utf8): Exposed<'_>) -> bool {
+/// Returns whether two families would expose samples of the same name, in any format and under any
+/// [`Escaping`].
+pub(crate) fn clash(
+    (a, a_kind, a_utf8): ExposedName<'_>,
+    (b, b_kind, b_utf8): ExposedName<'_>,
+) -> bool {
     if clash_as_written((a, a_kind), (b, b_kind)) {
         return true;
     }
@@ -21,19 +25,22 @@ pub(crate) fn clash((a, a_kind, a_utf8): Exposed<'_>, (b, b_kind, b_utf8): Expos
     })
 }
 
-/// Whether two names may have a common beginning once they are escaped; it costs less than to escape them.
+/// Returns whether two names can start alike once they are escaped. This costs less than escaping
+/// them.
 fn may_begin_alike(a: &str, b: &str) -> bool {
     let [a, b] = [a, b].map(|name| match name.bytes().next() {
         Some(first) if first.is_ascii_alphabetic() || first == b':' => first,
         _ => b'_',
     });
-    // The last way to escape puts `U__` before names.
+    // `Escaping::Values` puts `U__` before names.
     a == b || a == b'U' || b == b'U'
 }
 
-/// The one of these families, which are in the order of their names, that would expose a sample of `family` as well.
+/// Returns the family that would expose a sample of the same name as `family`. The families are
+/// sorted by name.
 pub(crate) fn clashing<'a>(families: &'a [Family], family: &Family) -> Option<&'a Family> {
-    // A name that clashes begins like this one, or like what this one is a sample of.
+    // A conflicting name starts with the stem of this one, or with the name that this one looks
+    // like a sample of.
     let stem = family.kind().stem(family.name());
     let stems = [Some(stem), without_suffix(stem)].into_iter().flatten();
     let mut alike = stems.flat_map(|stem| {
@@ -44,30 +51,33 @@ pub(crate) fn clashing<'a>(families: &'a [Family], family: &Family) -> Option<&'
     alike
         .find(|other| clash(exposed(family), exposed(other)))
         .or_else(|| {
-            // Names that are written in several ways have several places.
+            // A name with several escaped forms does not sort by all of them, so every such family
+            // is checked.
             let utf8 = |other: &Family| other.meta.utf8 || family.meta.utf8;
             let mut utf8 = families.iter().filter(|other| utf8(other));
             utf8.find(|other| clash(exposed(family), exposed(other)))
         })
 }
 
-pub(super) fn exposed(family: &Family) -> Exposed<'_> {
+pub(super) fn exposed(family: &Family) -> ExposedName<'_> {
     (family.name(), family.kind(), family.meta.utf8)
 }
 
-/// What a name is a sample of, if it has the suffix of one.
+/// Returns the name that `name` looks like a sample of, if it ends in the suffix of a sample.
 pub(super) fn without_suffix(name: &str) -> Option<&str> {
-    OF_SAMPLES.iter().find_map(|end| name.strip_suffix(end))
+    SAMPLE_SUFFIXES
+        .iter()
+        .find_map(|end| name.strip_suffix(end))
 }
 
-/// Every suffix of [`Kind::suffixes`]; none is the end of another.
-const OF_SAMPLES: [&str; 8] = [
+/// Every suffix of [`Kind::suffixes`]. None is the end of another.
+const SAMPLE_SUFFIXES: [&str; 8] = [
     "_total", "_created", "_info", "_count", "_sum", "_bucket", "_gcount", "_gsum",
 ];
 
 fn clash_as_written((a, a_kind): (&str, Kind), (b, b_kind): (&str, Kind)) -> bool {
     let (a_base, b_base) = (a_kind.stem(a), b_kind.stem(b));
-    // Cheap first: one of the two is the beginning of the other.
+    // A cheap check first: the shorter stem has to be the start of the longer one.
     let (long, short) = if a_base.len() > b_base.len() {
         (a_base, b_base)
     } else {
@@ -87,12 +97,12 @@ fn clash_as_written((a, a_kind): (&str, Kind), (b, b_kind): (&str, Kind)) -> boo
     })
 }
 
-// Many names, no unsafe code: it would take Miri hours.
+// Many names and no unsafe code: Miri would take hours.
 #[cfg(all(test, not(miri)))]
 mod tests {
     use std::collections::BTreeSet;
 
-    use crate::snapshot::stems::Stems;
+    use crate::snapshot::clash_index::ClashIndex;
     use crate::snapshot::{GaugeMerge, Meta, Values};
 
     use super::*;
@@ -110,7 +120,7 @@ mod tests {
         Family::new(meta, Values::Gauge(Vec::new()))
     }
 
-    /// The families that are looked at are all that could be found.
+    /// The families that the look-up by name examines are the only ones that can conflict.
     #[test]
     fn who_clashes_is_found_by_name() {
         let kinds = [
@@ -121,7 +131,7 @@ mod tests {
             Kind::Histogram,
             Kind::GaugeHistogram,
         ];
-        // What kinds write, not what is looked for.
+        // The suffixes that kinds write, rather than those that the look-up searches for.
         let ends = kinds.iter().flat_map(|kind| kind.suffixes());
         let ends: BTreeSet<_> = ends.chain(&["", "_sum_total", "_sums"]).collect();
         let names: Vec<_> = ["a", "ab", "b"]
@@ -136,7 +146,7 @@ mod tests {
             for other in &all {
                 let clash =
                     clash_as_written((one.name(), one.kind()), (other.name(), other.kind()));
-                // Among others, which are all alone in their place.
+                // The families beside it end in `_`, so that none of them conflicts with anything.
                 let mut families: Vec<_> = names
                     .iter()
                     .filter(|name| ***name != *other.name())
@@ -151,17 +161,17 @@ mod tests {
                 families.sort_by(|a, b| a.name().cmp(b.name()));
                 let found = clashing(&families, one).map(Family::name);
                 assert_eq!(found, clash.then(|| other.name()));
-                let mut stems = Stems::new(false);
-                stems.insert(exposed(other), &other);
+                let mut index = ClashIndex::new(false);
+                index.insert(exposed(other), &other);
                 assert_eq!(
-                    stems.clash(exposed(one), |other| exposed(other)).is_some(),
+                    index.clash(exposed(one), |other| exposed(other)).is_some(),
                     clash
                 );
             }
         }
     }
 
-    /// What is found without escaping, as names begin differently, is right.
+    /// The shortcut for names that start differently gives the same result as escaping them.
     #[test]
     fn names_that_clash_may_begin_alike() {
         let names = [
@@ -198,10 +208,10 @@ mod tests {
                     "{a} {b}"
                 );
                 let [one, other] = [a, b].map(|name| family(name, Kind::Gauge, true));
-                let mut stems = Stems::new(true);
-                stems.insert(exposed(&other), &&other);
+                let mut index = ClashIndex::new(true);
+                index.insert(exposed(&other), &&other);
                 assert_eq!(
-                    stems.clash(exposed(&one), |other| exposed(other)).is_some(),
+                    index.clash(exposed(&one), |other| exposed(other)).is_some(),
                     same,
                     "{a} {b}"
                 );

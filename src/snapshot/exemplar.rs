@@ -1,23 +1,39 @@
-//! One observation that stands for many: where to look, for who wonders about a bucket or a count.
+//! Exemplars: single observations that illustrate a counter or a bucket, with labels that lead to
+//! more detail.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
 
 use super::labels;
 
-/// One observation behind a counter or a bucket of a histogram, and the labels to find it by, such as a trace's id.
+/// One observation behind a counter or a histogram bucket, with labels to find it by, such as a
+/// trace ID.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// let latency = registry.histogram("latency_seconds", "Time to answer.")?;
+/// latency.observe_with(0.3, &[("trace_id", "5ca1ab1e")]);
+/// let snapshot = registry.snapshot();
+/// let family = snapshot.family("latency_seconds").unwrap();
+/// let (_bucket, exemplar) = family.exemplars(0).next().unwrap();
+/// assert_eq!(exemplar.value(), 0.3);
+/// assert_eq!(exemplar.labels().next(), Some(("trace_id", "5ca1ab1e".into())));
+/// assert!(exemplar.time().is_some());
+/// # Ok::<(), tallies::Error>(())
+/// ```
 ///
 /// Source: OpenMetrics 1.0, section "Exemplars".
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exemplar {
-    /// As [`labels::text`] writes them; names and values are at most 128 characters together.
+    /// The escaped label text, as written by [`labels::text`]. Names and values have at most 128
+    /// characters in total.
     pub(crate) labels: String,
     pub(crate) value: f64,
     pub(crate) time: Option<SystemTime>,
 }
 
 impl Exemplar {
-    /// Of labels as [`labels::text`] writes them, now.
+    /// Creates an exemplar with the current time. The labels are as written by [`labels::text`].
     pub(crate) fn new(labels: String, value: f64) -> Self {
         Self {
             labels,
@@ -26,24 +42,24 @@ impl Exemplar {
         }
     }
 
-    /// The labels, escaped.
+    /// Returns the escaped label text.
     #[cfg(test)]
     pub(crate) fn text(&self) -> &str {
         &self.labels
     }
 
-    /// Names and values, unescaped.
+    /// Iterates over the names and unescaped values of the labels.
     pub fn labels(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         labels::pairs(&self.labels)
     }
 
-    /// What was observed, or added.
+    /// Returns the observed value, or the amount that was added to a counter.
     #[must_use]
     pub fn value(&self) -> f64 {
         self.value
     }
 
-    /// When, if that is known.
+    /// Returns the time of the observation, if it is known.
     #[must_use]
     pub fn time(&self) -> Option<SystemTime> {
         self.time

@@ -1,4 +1,4 @@
-//! One family of a snapshot: what it is called and means, and its series.
+//! One family of a snapshot: its description and its series.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,11 @@ use super::exemplar::Exemplar;
 use super::labels::{self, Texts};
 use super::values::{Value, Values};
 
-/// What a family is.
+/// The kind of a metric family.
+///
+/// ```
+/// assert_eq!(tallies::snapshot::Kind::StateSet.to_string(), "state set");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -20,25 +24,25 @@ use super::values::{Value, Values};
 pub enum Kind {
     /// A total that only grows.
     Counter,
-    /// A value that is set, or goes up and down.
+    /// A value that can be set, or go up and down.
     Gauge,
-    /// Counts of observations per bucket, and their sum.
+    /// Counts of observations per bucket, and the sum of the observations.
     Histogram,
-    /// Quantiles of observations, within a rank error, and their sum.
+    /// Quantiles of observations within a rank error, and the sum of the observations.
     Summary,
-    /// Labels that say what the program is; the value is 1.
+    /// Labels that describe the program; the value is 1.
     Info,
-    /// One state of several; its value is 1, the others' 0.
+    /// One of several states. The current state has the value 1, the others have 0.
     StateSet,
-    /// Counts per bucket of what is there now, and its sum: of a [`Collect`](crate::Collect), or of a page that was
-    /// [read](crate::encode::read).
+    /// Counts per bucket of the values that exist now, and their sum. Comes from a
+    /// [`Collect`](crate::Collect), or from a page that was [read](crate::encode::read).
     GaugeHistogram,
-    /// Not said: of a page that was [read](crate::encode::read).
+    /// A metric without a type, from a page that was [read](crate::encode::read).
     Unknown,
 }
 
 impl Kind {
-    /// The name of a family without the suffix that OpenMetrics has at its samples only.
+    /// Returns the family's name without the suffix that OpenMetrics adds to the samples only.
     pub(crate) fn stem(self, name: &str) -> &str {
         let suffix = match self {
             Self::Counter => "_total",
@@ -51,7 +55,14 @@ impl Kind {
         }
     }
 
-    /// The name of the kind in the Prometheus text format, which has fewer of them.
+    /// Returns the name of the kind in the Prometheus text format, which has fewer kinds.
+    ///
+    /// ```
+    /// use tallies::snapshot::Kind;
+    ///
+    /// assert_eq!(Kind::Summary.as_text(), "summary");
+    /// assert_eq!(Kind::Info.as_text(), "gauge");
+    /// ```
     #[must_use]
     pub fn as_text(self) -> &'static str {
         match self {
@@ -63,7 +74,7 @@ impl Kind {
         }
     }
 
-    /// What the samples of a family may end in behind its [`stem`](Self::stem), in one format or another.
+    /// The suffixes that a family's samples can have after its [`stem`](Self::stem), in any format.
     pub(crate) fn suffixes(self) -> &'static [&'static str] {
         match self {
             Self::Counter => &["", "_total", "_created"],
@@ -88,22 +99,39 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What becomes of two processes' values of one gauge when their snapshots are merged.
+/// The rule that combines two processes' values of a gauge when their snapshots are merged.
+///
+/// ```
+/// use tallies::GaugeMerge;
+///
+/// let peak = |mebibytes| {
+///     let registry = tallies::Registry::new();
+///     tallies::Gauge::<()>::builder("peak_mebibytes", "Peak memory.")
+///         .merge(GaugeMerge::Max)
+///         .register(&registry)?
+///         .set(mebibytes);
+///     Ok::<_, tallies::Error>(registry.snapshot())
+/// };
+/// let mut both = peak(3.0)?;
+/// both.merge(&peak(5.0)?)?;
+/// assert_eq!(both.get("peak_mebibytes", &[]), Some(5.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GaugeMerge {
-    /// They add up: queue lengths, open connections.
+    /// Adds the values, for queue lengths or open connections.
     #[default]
     Sum,
-    /// The smallest one.
+    /// Takes the smallest value.
     Min,
-    /// The largest one.
+    /// Takes the largest value.
     Max,
-    /// That of the snapshot merged last.
+    /// Takes the value of the snapshot that is merged last.
     Last,
 }
 
-/// What a family is called and means: the same for all of its series.
+/// The description of a family, common to all of its series.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Meta {
     pub(crate) name: Text,
@@ -111,21 +139,35 @@ pub(crate) struct Meta {
     pub(crate) unit: Text,
     pub(crate) kind: Kind,
     pub(crate) merge: GaugeMerge,
-    /// Whether its name and those of its labels may be outside the old character set.
+    /// Whether the metric name and the label names may be outside the legacy character set; see
+    /// [`Escaping`](super::Escaping).
     pub(crate) utf8: bool,
-    /// The escaped text of the labels that all series have: the registry's and the family's constant ones.
+    /// The escaped text of the labels that all series share: the constant labels of the registry
+    /// and of the family.
     pub(crate) constant: String,
 }
 
-/// One family of a [`Snapshot`](super::Snapshot).
+/// One family of a [`Snapshot`](super::Snapshot): its description and its series.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// registry.counter("jobs_total", "Jobs done.")?.add(3);
+/// let snapshot = registry.snapshot();
+/// let family = snapshot.family("jobs_total").unwrap();
+/// assert_eq!((family.help(), family.unit(), family.len()), ("Jobs done.", "", 1));
+/// assert_eq!(family.kind(), tallies::snapshot::Kind::Counter);
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Family {
     pub(crate) meta: Meta,
     pub(crate) texts: Texts,
     pub(crate) values: Values,
-    /// Each with the place of its series and of its bucket, which is 0 for a counter; in their order, mostly none.
+    /// The index of the series, the index of the bucket (0 for a counter), and the exemplar. Sorted
+    /// by both indices; usually empty.
     pub(crate) exemplars: Vec<(u32, u32, Exemplar)>,
-    /// Who wrote it, and which edition of its series: while both stay, the texts do.
+    /// The ID of the writer and the version of its series. While both stay the same, the label
+    /// texts stay valid.
     pub(crate) source: (u64, u64),
 }
 
@@ -140,7 +182,8 @@ impl Family {
         }
     }
 
-    /// Begins to write the values anew. The texts of the same source and edition stay and need not be copied again.
+    /// Prepares for writing all values again. Label texts of the same source and version stay, so
+    /// that the writer need not copy them again.
     pub(crate) fn begin(&mut self, source: (u64, u64)) {
         if self.source != source {
             self.texts.truncate(0);
@@ -150,43 +193,57 @@ impl Family {
         self.exemplars.clear();
     }
 
-    /// The name, as registered.
+    /// Returns the name, as registered.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.meta.name
     }
 
-    /// The help text.
+    /// Returns the help text.
     #[must_use]
     pub fn help(&self) -> &str {
         &self.meta.help
     }
 
-    /// The unit, or nothing.
+    /// Returns the unit, or an empty string.
     #[must_use]
     pub fn unit(&self) -> &str {
         &self.meta.unit
     }
 
-    /// What it is.
+    /// Returns the kind of metric.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.meta.kind
     }
 
-    /// The number of series.
+    /// Returns the number of series.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether it has no series yet.
+    /// Returns whether the family has no series yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Every series: its labels and its value.
+    /// Iterates over the labels and the value of every series.
+    ///
+    /// ```
+    /// use tallies::snapshot::{Number, Value};
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// let snapshot = registry.snapshot();
+    /// let family = snapshot.family("jobs_total").unwrap();
+    /// for (labels, value) in family.series() {
+    ///     assert_eq!(labels.iter().count(), 0);
+    ///     assert_eq!(value, Value::Counter(Number::Int(3)));
+    /// }
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn series(&self) -> impl Iterator<Item = (SeriesLabels<'_>, Value<'_>)> {
         (0..self.len()).map(|i| (self.labels(i), self.value(i)))
     }
@@ -202,7 +259,23 @@ impl Family {
         self.values.get(i)
     }
 
-    /// Since when series `i` counts, where that is known: when it was made, or cleared. To the millisecond.
+    /// Returns the time since when series `i` counts, if it is known, to the millisecond.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// let snapshot = registry.snapshot();
+    /// let family = snapshot.family("jobs_total").unwrap();
+    /// assert!(family.created(0).unwrap() <= snapshot.taken());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// This is the time at which the series was created or last cleared. In an interval, it is the
+    /// time of the earlier snapshot if that is later.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no series `i`.
     #[must_use]
     pub fn created(&self, i: usize) -> Option<SystemTime> {
         match self.texts.created(i) {
@@ -211,12 +284,22 @@ impl Family {
         }
     }
 
-    /// Whether a bucket is for negative values: then the sum of a histogram can go down.
+    /// Returns whether a bucket holds negative values. The sum of such a histogram can go down.
     pub(crate) fn has_negative_bounds(&self) -> bool {
         matches!(&self.values, Values::Histogram { bounds, .. } if bounds.first().is_some_and(|first| *first < 0.0))
     }
 
-    /// The exemplars of series `i`, each with the place of its bucket, which is 0 for a counter.
+    /// Iterates over the exemplars of series `i`, each with the index of its bucket. The index is 0
+    /// for a counter.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// let snapshot = registry.snapshot();
+    /// let family = snapshot.family("jobs_total").unwrap();
+    /// assert_eq!(family.exemplars(0).count(), 0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn exemplars(&self, i: usize) -> impl Iterator<Item = (usize, &Exemplar)> {
         self.exemplars_of(i)
             .iter()
@@ -249,7 +332,20 @@ impl Family {
     }
 }
 
-/// The labels of one series, constant ones first.
+/// The labels of one series, constant labels first.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// let jobs = tallies::Counter::<()>::builder("jobs_total", "Jobs done.")
+///     .labels(["queue"])
+///     .register(&registry)?;
+/// jobs.with(["mail"]).inc();
+/// let snapshot = registry.snapshot();
+/// let (labels, _) = snapshot.family("jobs_total").unwrap().series().next().unwrap();
+/// assert_eq!(labels.get("queue").as_deref(), Some("mail"));
+/// assert_eq!(labels.get("host"), None);
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct SeriesLabels<'a> {
     constant: &'a str,
@@ -257,12 +353,12 @@ pub struct SeriesLabels<'a> {
 }
 
 impl<'a> SeriesLabels<'a> {
-    /// Names and values, unescaped.
+    /// Iterates over the names and unescaped values.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
         labels::pairs(self.constant).chain(labels::pairs(self.own))
     }
 
-    /// The value of one label.
+    /// Returns the unescaped value of one label.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
         self.iter()
@@ -270,8 +366,9 @@ impl<'a> SeriesLabels<'a> {
             .map(|(_, value)| value)
     }
 
-    /// Whether these are the given labels, in any order; constant ones may be left out. An empty value is no label.
-    pub(super) fn are(&self, given: &[(&str, &str)]) -> bool {
+    /// Returns whether these are the given labels, in any order. The constant labels may be left
+    /// out of `given`. A label with an empty value counts as absent.
+    pub(super) fn matches(&self, given: &[(&str, &str)]) -> bool {
         let wanted = |name: &str, value: &str| given.contains(&(name, value));
         let all = |text| {
             labels::pairs(text)

@@ -1,14 +1,16 @@
-//! Label sets as exposition writes them: `method="GET",route="/a\"b"`, escaped once, when the series is made.
+//! Label texts: label sets as an exposition writes them, such as `method="GET",route="/a\"b"`. A
+//! label text is escaped once, when its series is created.
 //!
-//! Escaping is that of the Prometheus text format 0.0.4 and of OpenMetrics 1.0, which agree on label values: `\`, `"`
-//! and line feed, nothing else.
+//! The escaping is that of the Prometheus text format 0.0.4 and of OpenMetrics 1.0, which agree on
+//! label values: `\`, `"` and line feed are escaped, nothing else.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 
 use super::names::is_label_name;
 
-/// Appends `name="value"` to `text`, behind a comma where something stands before it; the name in quotes if it needs them.
+/// Appends `name="value"` to `text`, after a comma if `text` is not empty. The name is quoted if it
+/// is outside the legacy character set.
 pub(crate) fn push(text: &mut String, name: &str, value: &str) {
     if !text.is_empty() {
         text.push(',');
@@ -16,7 +18,7 @@ pub(crate) fn push(text: &mut String, name: &str, value: &str) {
     if is_label_name(name.as_bytes()) {
         text.push_str(name);
     } else {
-        // Names have nothing to escape.
+        // Names contain nothing to escape.
         text.push('"');
         text.push_str(name);
         text.push('"');
@@ -26,20 +28,20 @@ pub(crate) fn push(text: &mut String, name: &str, value: &str) {
     text.push('"');
 }
 
-/// Whether `value` looks different when escaped.
+/// Returns whether escaping changes `value`.
 pub(crate) fn needs_escape(value: &str) -> bool {
-    // To the end in any case: so it takes several bytes at a time.
+    // No early exit, so that the compiler can compare several bytes at once.
     value
         .bytes()
         .fold(false, |found, b| found | matches!(b, b'\\' | b'"' | b'\n'))
 }
 
-/// The text of these labels.
+/// Returns the text of these labels.
 pub(crate) fn text(labels: &[(&str, &str)]) -> String {
     text_of(labels.iter().copied())
 }
 
-/// The text of these labels; of the right capacity where nothing is escaped.
+/// Returns the text of these labels. Its capacity is exact if nothing is escaped.
 pub(crate) fn text_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> String {
     let len: usize = labels
         .clone()
@@ -52,25 +54,25 @@ pub(crate) fn text_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)> + Clo
     text
 }
 
-/// Runs `f` on the text of these labels, in memory that the thread uses again.
+/// Calls `f` with the text of these labels, in a buffer that the thread reuses.
 pub(crate) fn with_text<'a, R>(
     labels: impl Iterator<Item = (&'a str, &'a str)>,
     f: impl FnOnce(&str) -> R,
 ) -> R {
-    /// What a thread keeps at most.
-    const KEPT: usize = 4096;
+    /// The largest buffer that a thread retains, in bytes.
+    const MAX_RETAINED: usize = 4096;
     thread_local! {
         static TEXT: Cell<String> = const { Cell::new(String::new()) };
     }
-    // None left in a thread that ends.
+    // While the thread exits, there is no buffer to reuse.
     let mut text = TEXT.try_with(Cell::take).unwrap_or_default();
     text.clear();
     for (name, value) in labels {
         push(&mut text, name, value);
     }
     let result = f(&text);
-    if text.capacity() <= KEPT {
-        let _ = TEXT.try_with(|kept| kept.set(text));
+    if text.capacity() <= MAX_RETAINED {
+        let _ = TEXT.try_with(|cell| cell.set(text));
     }
     result
 }
@@ -90,12 +92,13 @@ fn escape_into(text: &mut String, value: &str) {
     }
 }
 
-/// The names and values of a label text, unescaped. Ends early where the text is not one of [`push`]'s.
+/// Iterates over the names and unescaped values of a label text. Stops early if [`push`] did not
+/// write the text.
 pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
     parts(text).map(|(name, value)| (name, unescape(value)))
 }
 
-/// The names and the escaped values of a label text.
+/// Iterates over the names and escaped values of a label text.
 pub(crate) fn parts(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -110,7 +113,8 @@ pub(crate) fn parts(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// A label text with its labels in the order of their names: of one text for one set of labels.
+/// Returns the label text with its labels sorted by name, so that equal label sets have equal
+/// texts.
 pub(crate) fn ordered(text: &str) -> Cow<'_, str> {
     if parts(text).map(|(name, _)| name).is_sorted() {
         return Cow::Borrowed(text);
@@ -149,7 +153,7 @@ fn unescape(value: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// See [`Entry::cuts`].
+/// Appends the [`Entry::cuts`] of a label text.
 fn cut(text: &str, cuts: &mut Vec<u8>) {
     let from = cuts.len();
     for (name, value) in parts(text) {
@@ -162,30 +166,35 @@ fn cut(text: &str, cuts: &mut Vec<u8>) {
     }
 }
 
-/// The label texts of one family, one after the other in one string.
+/// The label texts of one family, concatenated in one string.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Texts {
     text: String,
+    /// The end of each text in `text`.
     ends: Vec<usize>,
-    /// Since when each series counts: milliseconds since the epoch of Unix, 0 where that is not known.
+    /// The time since when each series counts, in milliseconds since the Unix epoch; 0 if unknown.
     created: Vec<u64>,
-    /// See [`Entry::cuts`]; found once, so that who writes labels in another way need not look for the quotes in every scrape.
+    /// See [`Entry::cuts`]. They are computed once, so that a format with another syntax need not
+    /// search each label text for quotes in every scrape.
     cuts: Vec<u8>,
+    /// The end of the cuts of each series in `cuts`.
     cut_ends: Vec<u32>,
-    /// Who wrote each of them, so that the next snapshot copies only what is new.
+    /// The writer's key for each text. The next snapshot copies only texts whose key has changed.
     keys: Vec<u32>,
 }
 
-/// What [`Texts`] hold of one series.
+/// The data of one series in [`Texts`].
 pub(crate) struct Entry<'a> {
-    /// Its text, and whatever lies behind it.
+    /// The label text, followed by the texts of later series. A reader may thus copy blocks of a
+    /// fixed size.
     pub(crate) text: &'a [u8],
-    /// The length of the text.
+    /// The length of the label text in bytes.
     pub(crate) len: usize,
-    /// Per label the lengths of its name and its value in the text; none where one of them is long, or has something
-    /// escaped. A pair takes less than 128 bytes with four more.
+    /// For each label, the lengths of its name and of its value in the text. Empty if any label has
+    /// a quoted name or an escaped value, or is long. Name, value and four more bytes together take
+    /// less than 128 bytes.
     pub(crate) cuts: &'a [u8],
-    /// Since when the series counts, in milliseconds since the epoch of Unix; 0 where that is not known.
+    /// The time since when the series counts, in milliseconds since the Unix epoch; 0 if unknown.
     pub(crate) created: u64,
 }
 
@@ -199,7 +208,7 @@ impl Texts {
         &self.text[start..self.ends[i]]
     }
 
-    /// All of them in turn.
+    /// Iterates over the entries of all series.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         let (mut start, mut cut) = (0, 0);
@@ -208,7 +217,7 @@ impl Texts {
             let entry = Entry {
                 text: &self.text.as_bytes()[start..],
                 len: end - start,
-                // No panic: so it costs nothing where it is not asked for.
+                // This cannot panic, so the compiler removes it where the cuts are not used.
                 cuts: self.cuts.get(cut..cut_end as usize).unwrap_or_default(),
                 created,
             };
@@ -217,10 +226,11 @@ impl Texts {
         })
     }
 
-    /// Whether the texts from place `at` on are those of `len` keys that follow each other.
+    /// Returns whether the texts of the `len` series from index `at` on have consecutive keys that
+    /// start with `first`.
     #[inline]
     pub(crate) fn has(&self, at: usize, first: u32, len: usize) -> bool {
-        // To the end in any case: so it takes several keys at a time.
+        // No early exit, so that the compiler can compare several keys at once.
         self.keys.get(at..at + len).is_some_and(|keys| {
             keys.iter()
                 .zip(first..)
@@ -228,8 +238,9 @@ impl Texts {
         })
     }
 
-    /// Puts `text` at place `i`: nothing to do where `key` is there already. What follows another text is dropped.
-    /// `text` appends it, and says since when the series counts.
+    /// Sets the text of series `i`. Does nothing if the text there has the same `key`. Otherwise
+    /// drops the texts from `i` on and calls `text`, which appends the new text and returns
+    /// [`Entry::created`].
     pub(crate) fn put(&mut self, i: usize, key: u32, text: impl FnOnce(&mut String) -> u64) {
         if self.keys.get(i) == Some(&key) {
             return;
@@ -251,12 +262,12 @@ impl Texts {
         });
     }
 
-    /// See [`Entry::created`].
+    /// Returns [`Entry::created`] of series `i`.
     pub(crate) fn created(&self, i: usize) -> u64 {
         self.created[i]
     }
 
-    /// Series `i` counts since then.
+    /// Sets [`Entry::created`] of series `i`.
     pub(super) fn set_created(&mut self, i: usize, created: u64) {
         self.created[i] = created;
     }
@@ -277,7 +288,7 @@ impl Texts {
         }
     }
 
-    /// The length of all texts together.
+    /// Returns the length of all texts together, in bytes.
     pub(crate) fn len_of_text(&self) -> usize {
         self.text.len()
     }
@@ -375,7 +386,7 @@ mod tests {
         }
     }
 
-    /// A pair takes at most 127 bytes with four more.
+    /// Name, value and four more bytes take at most 127 bytes.
     #[test]
     fn long_labels_have_no_cuts() {
         for (name, value, cut) in [
@@ -405,7 +416,7 @@ mod tests {
         assert_eq!(ordered(""), "");
     }
 
-    /// A copy has no memory to spare.
+    /// A clone has no spare capacity.
     #[test]
     fn memory_is_counted() {
         let mut texts = Texts::default();
@@ -418,7 +429,7 @@ mod tests {
         assert_eq!(text.capacity(), text.len());
     }
 
-    /// It is not given back in between, when others could have it.
+    /// The buffer is not freed in between, or one of the other allocations could get its memory.
     #[test]
     fn a_thread_uses_the_memory_of_a_text_again() {
         let place = || with_text([("name", "value")].into_iter(), str::as_ptr);

@@ -1,34 +1,38 @@
-//! Every family's merged value at one time, as plain data: where the writing and the reading half meet.
+//! Snapshots: the merged value of every family at one time, as plain data.
 //!
-//! A [`Snapshot`] is a value. Two of them subtract to an interval ([`Snapshot::since`]: any number of readers, each
-//! with its own earlier snapshot, nothing is reset), and those of several processes add up ([`Snapshot::merge`]).
+//! The writing stages (`declare`, `observe`, `collect`) produce snapshots; the reading stages
+//! (`encode`, `serve`, `push`) consume them. This module is the only one that both sides know.
+//!
+//! A [`Snapshot`] is a value. Subtracting two snapshots gives an interval ([`Snapshot::since`]).
+//! Nothing is reset, so any number of readers can each keep an earlier snapshot of their own. The
+//! snapshots of several processes add up ([`Snapshot::merge`]).
 
 mod arithmetic;
 mod clash;
+pub(crate) mod clash_index;
 mod exemplar;
 mod family;
-#[cfg(any(feature = "tower", feature = "push"))]
-mod gathered;
 pub(crate) mod labels;
+#[cfg(any(feature = "tower", feature = "push"))]
+mod merged_view;
 mod names;
 pub(crate) mod native;
 mod number;
 #[cfg(feature = "serde")]
 mod serialize;
 pub mod sketch;
-pub(crate) mod stems;
 mod text;
 mod values;
 
 use std::time::SystemTime;
 
 pub(crate) use arithmetic::sum_since;
-pub(crate) use clash::{Exposed, clash, clashing};
+pub(crate) use clash::{ExposedName, clash, clashing};
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMerge, Kind, SeriesLabels};
 #[cfg(any(feature = "tower", feature = "push"))]
-pub(crate) use gathered::Gathered;
+pub(crate) use merged_view::MergedView;
 pub use names::Escaping;
 pub(crate) use names::{is_label_name, is_metric_name};
 pub use native::{Estimate, Native};
@@ -37,24 +41,32 @@ pub use number::Number;
 pub(crate) use number::Numbers;
 pub(crate) use text::Text;
 pub use values::{Histogram, Quantiles, Summary, Value};
-pub(crate) use values::{Values, Written};
+pub(crate) use values::{PageSummary, Values};
 
-/// What gives a snapshot: a registry. The reading half knows no more of it.
+/// A source of snapshots, such as a registry. The reading stages know nothing else about a
+/// registry.
+///
+/// ```
+/// use tallies::snapshot::{Snapshot, Source};
+///
+/// let registry = tallies::Registry::new();
+/// let mut snapshot = Snapshot::default();
+/// let source: &dyn Source = &registry;
+/// source.snapshot_into(&mut snapshot);
+/// assert!(snapshot.family("no_such_name").is_none());
+/// ```
 pub trait Source: Send + Sync {
-    /// Takes a snapshot into one that was taken before, or an empty one.
+    /// Takes a snapshot, reusing the memory of `snapshot`, which is empty or an earlier snapshot.
     fn snapshot_into(&self, snapshot: &mut Snapshot);
 }
 
-/// Milliseconds since the epoch of Unix, which is what every format counts time from.
+/// Returns the milliseconds since the Unix epoch, from which every format counts time.
 pub(crate) fn millis(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Every family's merged value at one time.
-///
-/// What it promises about updates made while it was taken is on the crate's front page. With the feature `serde` it can be
-/// serialized: families by name, and of each series its labels, its value and, where it is known, since when it counts.
+/// The merged value of every family at one time.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
@@ -66,16 +78,25 @@ pub(crate) fn millis(time: SystemTime) -> u64 {
 /// assert_eq!(now.since(&before).get("uploads_total", &[]), Some(3.0));
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// The crate's front page says which updates a snapshot includes if they are made while it is
+/// taken.
+///
+/// With the feature `serde`, a snapshot can be serialized. The families appear by name. Each series
+/// has its labels, its value and, if known, the time since when it counts.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) families: Vec<Family>,
     pub(crate) taken: SystemTime,
 }
 
-/// The number that a label of this name has, and the other labels.
-fn take<'a>(name: &str, labels: &[(&'a str, &'a str)]) -> (Option<f64>, Vec<(&'a str, &'a str)>) {
+/// Splits off the label `name`. Returns its value as a number, and the other labels.
+fn split_label<'a>(
+    name: &str,
+    labels: &[(&'a str, &'a str)],
+) -> (Option<f64>, Vec<(&'a str, &'a str)>) {
     let (taken, others): (Vec<_>, _) = labels.iter().partition(|(label, _)| *label == name);
-    // Numbers of the formats, `+Inf` among them.
+    // Accepts the number syntax of the exposition formats, `+Inf` included.
     let number = taken.first().and_then(|(_, number)| number.parse().ok());
     (number, others)
 }
@@ -93,19 +114,27 @@ impl<'a> IntoIterator for &'a Snapshot {
     type Item = &'a Family;
     type IntoIter = std::slice::Iter<'a, Family>;
 
-    /// The families, in the order of their names.
+    /// Iterates over the families in the order of their names.
     fn into_iter(self) -> Self::IntoIter {
         self.families.iter()
     }
 }
 
 impl Snapshot {
-    /// The families, in the order of their names.
+    /// Iterates over the families in the order of their names.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// let snapshot = registry.snapshot();
+    /// assert!(snapshot.families().any(|family| family.name() == "jobs_total"));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn families(&self) -> impl Iterator<Item = &Family> {
         self.families.iter()
     }
 
-    /// The family of this name.
+    /// Returns the family of this name.
     ///
     /// ```
     /// let snapshot = tallies::snapshot();
@@ -116,16 +145,18 @@ impl Snapshot {
         self.families.iter().find(|family| family.name() == name)
     }
 
-    /// When it was taken.
+    /// Returns the time at which the snapshot was taken.
+    ///
+    /// ```
+    /// let taken = tallies::snapshot().taken();
+    /// assert!(taken <= std::time::SystemTime::now());
+    /// ```
     #[must_use]
     pub fn taken(&self) -> SystemTime {
         self.taken
     }
 
-    /// One number, as a query would name it: a counter or a gauge by its name, a histogram by `_count`, `_sum`, or
-    /// `_bucket` with its `le`, a summary by `_count`, `_sum`, or its name with a `quantile` that is exported.
-    ///
-    /// Labels may stand in any order, constant ones may be left out. `None` where there is no such series.
+    /// Returns one number, addressed as a query would name it.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -137,14 +168,22 @@ impl Snapshot {
     /// assert_eq!(now.get("latency_seconds_bucket", &[("le", "0.25")]), Some(0.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// - A counter or a gauge is addressed by its name.
+    /// - A histogram is addressed by its name with `_count`, `_sum`, or `_bucket` and a label `le`.
+    /// - A summary is addressed by its name with `_count` or `_sum`, or by its name alone and a
+    ///   label `quantile` with an exported quantile.
+    ///
+    /// The labels may be in any order, and constant labels may be left out. Returns `None` if there
+    /// is no such series.
     #[must_use]
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         if let Some(family) = self.family(name) {
             let (quantile, labels) = match family.kind() {
-                Kind::Summary => take("quantile", labels),
+                Kind::Summary => split_label("quantile", labels),
                 _ => (None, labels.to_vec()),
             };
-            let (_, value) = family.series().find(|(have, _)| have.are(&labels))?;
+            let (_, value) = family.series().find(|(have, _)| have.matches(&labels))?;
             return match value {
                 Value::Counter(n) => Some(n.as_f64()),
                 Value::Gauge(x) => Some(x),
@@ -158,11 +197,11 @@ impl Snapshot {
         }
         let (base, part) = name.rsplit_once('_')?;
         let (le, labels) = match part {
-            "bucket" => take("le", labels),
+            "bucket" => split_label("le", labels),
             _ => (None, labels.to_vec()),
         };
         let family = self.family(base)?;
-        let (_, value) = family.series().find(|(have, _)| have.are(&labels))?;
+        let (_, value) = family.series().find(|(have, _)| have.matches(&labels))?;
         let value = match value {
             Value::Histogram(value) => value,
             Value::Summary(value) if part == "count" => return Some(value.count() as f64),
@@ -181,9 +220,7 @@ impl Snapshot {
         }
     }
 
-    /// A quantile of one histogram or summary, and between which values it lies for certain: of a histogram the bounds of the
-    /// bucket that it is in. Labels as for [`get`](Self::get). `None` where there is no such series, before its first
-    /// observation, and for summaries of intervals or of a page that was read, where no sketch is behind them.
+    /// Returns a quantile of one histogram or summary, with bounds that certainly contain it.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -196,10 +233,17 @@ impl Snapshot {
     /// assert!(found.upper / found.lower < 1.022);
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// For a histogram, the bounds are those of the bucket that holds the quantile. The labels
+    /// match as in [`get`](Self::get).
+    ///
+    /// Returns `None` if there is no such series, before its first observation, and for a `phi`
+    /// outside 0 to 1. Also returns `None` for summaries without a sketch: those of an interval,
+    /// and those read from a page.
     #[must_use]
     pub fn quantile(&self, name: &str, labels: &[(&str, &str)], phi: f64) -> Option<Estimate> {
         let family = self.family(name)?;
-        let (_, value) = family.series().find(|(have, _)| have.are(labels))?;
+        let (_, value) = family.series().find(|(have, _)| have.matches(labels))?;
         match value {
             Value::Histogram(histogram) => histogram.quantile(phi),
             Value::Summary(summary) => summary.estimate(phi),
@@ -207,7 +251,7 @@ impl Snapshot {
         }
     }
 
-    /// Series of summaries whose errors may be more than promised, for the self-metrics.
+    /// The number of summary series whose errors may exceed their objectives, for the self-metrics.
     pub(crate) fn degraded(&self) -> usize {
         self.families
             .iter()
@@ -215,23 +259,27 @@ impl Snapshot {
             .sum()
     }
 
-    /// Bytes held by it, for the self-metrics.
+    /// The memory that the snapshot uses, in bytes, for the self-metrics.
     pub(crate) fn bytes(&self) -> usize {
         self.families.iter().map(Family::bytes).sum()
     }
 
-    /// The place of a family for writing: made like `empty` where there is none, kept where it has the same meaning.
-    /// Calls come in the order of names; families that are passed over are dropped.
-    pub(crate) fn place(&mut self, at: usize, empty: &Family) -> &mut Family {
+    /// Returns the family at index `at`, ready to be written.
+    ///
+    /// The caller passes families in the order of their names and increases `at` by one each time.
+    /// Families from `at` on whose names sort before that of `empty` are removed. If the family at
+    /// `at` then has the description and the shape of `empty`, it is reused. Otherwise, a clone of
+    /// `empty` is inserted.
+    pub(crate) fn family_for(&mut self, at: usize, empty: &Family) -> &mut Family {
         while at < self.families.len() && *self.families[at].meta.name < *empty.meta.name {
             self.families.remove(at);
         }
-        let there = self.families.get(at);
-        let kept = there.is_some_and(|family| {
+        let current = self.families.get(at);
+        let reusable = current.is_some_and(|family| {
             family.meta == empty.meta && family.values.same_shape(&empty.values)
         });
-        if !kept {
-            if there.is_some_and(|family| family.meta.name == empty.meta.name) {
+        if !reusable {
+            if current.is_some_and(|family| family.meta.name == empty.meta.name) {
                 self.families.remove(at);
             }
             self.families.insert(at, empty.clone());

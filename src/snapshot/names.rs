@@ -1,47 +1,65 @@
-//! The grammar of names, and what becomes of a name outside it where a reader knows no other.
+//! The grammar of names, and the escaping of names for readers that accept only the legacy
+//! character set.
 //!
-//! Source: the escaping schemes page of the Prometheus documentation; where that and `prometheus/common` differ, the
-//! latter, as it is what servers and other clients run.
+//! Source: the escaping schemes page of the Prometheus documentation. Where that page and
+//! `prometheus/common` differ, this module follows `prometheus/common`, because servers and other
+//! clients run it.
 
 use std::fmt::Write;
 
 use super::labels;
 
-/// What becomes of a name outside the old character set: letters, digits and `_`, and `:` in metric names.
+/// The escaping of names outside the legacy character set: letters, digits and `_`, and `:` in
+/// metric names.
 ///
-/// Only names declared with `utf8` can be outside; but [`Dots`](Self::Dots) changes others, too. It is the name of the family
-/// that is escaped, and suffixes such as `_bucket` and `_sum` stand behind it as they are, as with `prometheus/common`: samples
-/// of `http latency` are `U__http_20_latency_bucket`, and who undoes the escaping has to take the suffix away first.
+/// ```
+/// use tallies::encode::{Escaping, Options};
+///
+/// let registry = tallies::Registry::new();
+/// tallies::Gauge::<()>::builder("http.load", "Load.").utf8().register(&registry)?;
+/// let mut page = Vec::new();
+/// Options::new().escaping(Escaping::Dots).text_into(&registry.snapshot(), &mut page);
+/// assert!(String::from_utf8(page).unwrap().contains("http_dot_load 0"));
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// Only names declared with `utf8` can be outside this set. [`Dots`](Self::Dots) changes other
+/// names, too.
+///
+/// Only the name of the family is escaped. Suffixes such as `_bucket` and `_sum` follow it
+/// unchanged, as in `prometheus/common`: the samples of `http latency` are named
+/// `U__http_20_latency_bucket`. A reader that reverses the escaping has to remove the suffix first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Escaping {
-    /// Each other character becomes `_`.
+    /// Replaces each other character with `_`.
     #[default]
     Underscores,
-    /// `.` becomes `_dot_`, `_` becomes `__` (in every name), each other character `__`.
+    /// Replaces `.` with `_dot_`, `_` with `__` (in every name), and each other character with
+    /// `__`.
     Dots,
-    /// A name with others begins with `U__`; each of them becomes its code point in hexadecimal between underscores,
-    /// and `_` becomes `__`.
+    /// Puts `U__` before a name with other characters. Replaces each of them with its code point in
+    /// hexadecimal between underscores, and `_` with `__`.
     Values,
-    /// It is written as it is, in quotes.
+    /// Writes the name unchanged, in quotes.
     AllowUtf8,
 }
 
 impl Escaping {
-    /// Those that change names.
+    /// The schemes that change names.
     pub(crate) const LOSSY: [Self; 3] = [Self::Underscores, Self::Dots, Self::Values];
 
-    /// A metric name, appended.
+    /// Appends a metric name, escaped.
     pub(crate) fn name(self, name: &str, out: &mut String) {
         self.escape(name, is_metric_name(name.as_bytes()), ':', out);
     }
 
-    /// A label name, appended.
+    /// Appends a label name, escaped.
     pub(crate) fn label(self, name: &str, out: &mut String) {
         self.escape(name, is_label_name(name.as_bytes()), '_', out);
     }
 
-    /// A text of labels, appended.
+    /// Appends a label text with its names escaped.
     pub(crate) fn labels(self, text: &str, out: &mut String) {
         for (i, (name, value)) in labels::parts(text).enumerate() {
             if i > 0 {
@@ -54,7 +72,8 @@ impl Escaping {
         }
     }
 
-    /// `also` is allowed beside letters, digits and `_`.
+    /// Appends a name, escaped unless it is plain. `also` is allowed besides letters, digits and
+    /// `_`.
     fn escape(self, name: &str, is_plain: bool, also: char, out: &mut String) {
         if self == Self::AllowUtf8 || is_plain && self != Self::Dots {
             out.push_str(name);
@@ -72,14 +91,14 @@ impl Escaping {
                 (_, c) if plain => out.push(c),
                 (Self::Underscores, _) => out.push('_'),
                 (Self::Dots, _) => out.push_str("__"),
-                // To a string: it does not fail.
+                // Writing to a string does not fail.
                 _ => _ = write!(out, "_{:x}_", u32::from(c)),
             }
         }
     }
 }
 
-/// Whether it matches `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus data model).
+/// Returns whether `name` matches `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus data model).
 pub(crate) const fn is_metric_name(name: &[u8]) -> bool {
     let mut i = 0;
     while i < name.len() {
@@ -93,7 +112,7 @@ pub(crate) const fn is_metric_name(name: &[u8]) -> bool {
     i > 0
 }
 
-/// Whether it matches `[a-zA-Z_][a-zA-Z0-9_]*`.
+/// Returns whether `name` matches `[a-zA-Z_][a-zA-Z0-9_]*`.
 pub(crate) const fn is_label_name(name: &[u8]) -> bool {
     let mut i = 0;
     while i < name.len() {
@@ -115,7 +134,8 @@ mod tests {
         out
     }
 
-    /// The examples of the documentation and of the tests of prometheus/common, and what they leave open.
+    /// Examples from the documentation and from the tests of `prometheus/common`, and cases that
+    /// both leave open.
     #[test]
     fn schemes() {
         for (name, underscores, dots, values) in [

@@ -1,17 +1,26 @@
-//! What counters hold: integers, or floats.
+//! The values of counters: integers or floats.
 
-/// A counter's value: exact as long as it is a whole number.
+/// The value of a counter: an exact integer, or a float.
+///
+/// ```
+/// use tallies::snapshot::Number;
+///
+/// let registry = tallies::Registry::new();
+/// registry.counter("jobs_total", "Jobs done.")?.add(3);
+/// assert_eq!(registry.snapshot().get("jobs_total", &[]), Some(Number::Int(3).as_f64()));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
 pub enum Number {
-    /// An integer counter; it wraps at 2⁶⁴, which readers see as a restart.
+    /// The value of an integer counter. It wraps at 2⁶⁴, which readers treat as a restart.
     Int(u64),
-    /// A float counter.
+    /// The value of a float counter.
     Float(f64),
 }
 
 impl Number {
-    /// The value as a float; above 2⁵³ integers are rounded.
+    /// Returns the value as a float. Integers above 2⁵³ are rounded.
     ///
     /// ```
     /// assert_eq!(tallies::snapshot::Number::Int(3).as_f64(), 3.0);
@@ -31,7 +40,8 @@ impl Number {
         }
     }
 
-    /// What a counter gained since it was `before`; one that went down has started over.
+    /// Returns the increase since `before`. A counter that went down was restarted, so its whole
+    /// value is the increase.
     pub(super) fn since(self, before: Self) -> Self {
         match (self, before) {
             (Self::Int(now), Self::Int(before)) => {
@@ -43,7 +53,8 @@ impl Number {
     }
 }
 
-/// The values of a family's series: all of one type, so that they lie close. One float makes all of them floats.
+/// The values of a family's series, all of one type so that they are compact. One float converts
+/// all of them to floats.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Numbers {
     Int(Vec<u64>),

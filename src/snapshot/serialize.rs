@@ -1,7 +1,9 @@
-//! Snapshots as data for others: what the methods say, not how it is kept.
+//! Serialization of snapshots with serde. The output follows the public methods, not the private
+//! fields.
 //!
-//! Bounds of buckets and quantiles are names, as in the text formats: JSON has no number for `+Inf`. Times are seconds since
-//! 1970. Numbers that JSON does not have (NaN, infinities) are whatever the format makes of them: `null` in JSON.
+//! The bounds of buckets and the quantiles are keys of maps, as in the text formats, because JSON
+//! has no number for `+Inf`. Times are seconds since 1970. The data format decides how to write
+//! numbers that JSON lacks (NaN, infinities); JSON writes `null`.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -68,7 +70,7 @@ impl Serialize for Exemplar {
     }
 }
 
-/// A number, or what a histogram or a summary has instead.
+/// Serializes a number, or the fields of a histogram or a summary.
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -105,7 +107,8 @@ impl Serialize for Summary<'_> {
     }
 }
 
-/// Count and sum: which quantiles are of interest a summary knows, and not this.
+/// Serializes count and sum only, because the exported quantiles are known to the summary and not
+/// to this value.
 impl Serialize for Quantiles {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Quantiles", 2)?;
@@ -115,7 +118,7 @@ impl Serialize for Quantiles {
     }
 }
 
-/// A list of what can be gone through more than once.
+/// A sequence. It holds a closure because each serialization needs a new iterator.
 struct List<F>(F);
 
 impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for List<F> {
@@ -132,7 +135,7 @@ impl<F: Fn() -> I, I: Iterator<Item = (K, V)>, K: Serialize, V: Serialize> Seria
     }
 }
 
-/// As a label of the text format has it.
+/// Formats a bound or a quantile as a label value of the text format.
 fn name(number: f64) -> Cow<'static, str> {
     if number == f64::INFINITY {
         return "+Inf".into();

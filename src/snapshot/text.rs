@@ -1,5 +1,5 @@
-//! Names, help texts and units: those of a `static` are borrowed from the program, those made at run time are shared, and
-//! freed with the last family and snapshot that has them.
+//! Names, help texts and units. The texts of a `static` are borrowed from the program. Texts made
+//! at run time are shared, and freed with the last family and snapshot that uses them.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -25,7 +25,8 @@ impl Text {
         }
     }
 
-    /// Replaces a text in a `const fn`, which cannot drop the old one. It is that of a `static`, so there is nothing to drop.
+    /// Replaces the text. A `const fn` cannot drop the old text, so it is forgotten. The old text
+    /// belongs to a `static`, so there is nothing to drop.
     pub(crate) const fn set(&mut self, text: &'static str) {
         std::mem::forget(std::mem::replace(self, Self::Static(text)));
     }

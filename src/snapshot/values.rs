@@ -1,4 +1,4 @@
-//! What a family's series hold, kind by kind, and how one of them is read.
+//! The values of a family's series, laid out by metric kind, and access to the value of one series.
 
 use std::sync::Arc;
 
@@ -6,44 +6,54 @@ use super::native::{Estimate, Native, Natives, Step, estimate};
 use super::number::{Number, Numbers};
 use super::sketch;
 
+/// The values of all series of a family, in the order of the series.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
     Counter(Numbers),
-    /// Also of info and state sets.
+    /// Gauges, infos and state sets.
     Gauge(Vec<f64>),
     Histogram {
         bounds: Arc<[f64]>,
-        /// Per series one count per bound and one for `+Inf`; not cumulative.
+        /// For each series, one count per bound and one for `+Inf`; not cumulative.
         counts: Vec<u64>,
         sums: Vec<f64>,
-        /// Where the family has exponential buckets, of every series.
+        /// One native histogram per series, if the family has exponential buckets.
         natives: Option<Natives>,
     },
     Summary {
-        /// The quantiles that are exported.
+        /// The objectives, whose quantiles are exported.
         targets: sketch::Targets,
-        /// How far back they go; for ever without.
+        /// The length of the window that quantiles cover; `None` if they cover all observations.
         max_age: Option<std::time::Duration>,
-        /// Whether this is what was observed between two snapshots: then there are no quantiles.
+        /// Whether the values are differences between two snapshots, which have no quantiles.
         interval: bool,
         values: Vec<Quantiles>,
     },
-    /// Of a summary that was read from a page.
-    Written(Vec<Written>),
+    /// Summaries that were read from a page.
+    PageSummary(Vec<PageSummary>),
 }
 
-/// What a page says of one series of a summary: the observations behind its quantiles are not known.
+/// One series of a summary as a page shows it: quantiles without the observations behind them.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Written {
-    /// Nothing where the page does not say it.
+pub(crate) struct PageSummary {
+    /// `None` if the page does not contain it.
     pub(crate) count: Option<u64>,
-    /// NaN where the page does not say it.
+    /// NaN if the page does not contain it.
     pub(crate) sum: f64,
-    /// Ascending; none of an interval.
+    /// Pairs of quantile and value, ascending. Empty in an interval.
     pub(crate) quantiles: Vec<(f64, f64)>,
 }
 
-/// What one series of a summary observed.
+/// The observations of one summary series: their count, their sum and a sketch.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// let s = tallies::Summary::<()>::builder("s", "A summary.").register(&registry)?;
+/// [1.0, 2.0, 4.0].iter().for_each(|x| s.observe(*x));
+/// let total = s.total();
+/// assert_eq!((total.count(), total.sum(), total.sketched()), (3, 7.0, 3));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quantiles {
     pub(crate) count: u64,
@@ -52,26 +62,26 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// The number of observations.
+    /// Returns the number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The sum of the same observations.
+    /// Returns the sum of the observations.
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.sum
     }
 
-    /// The number of observations that quantiles are of: those in the window, where there is one.
+    /// Returns the number of observations in the sketch, from which quantiles are computed. If the
+    /// summary has a window, these are the observations in the window.
     #[must_use]
     pub fn sketched(&self) -> u64 {
         self.sketch.n()
     }
 
-    /// The quantile `phi`, and by what part of the ranks it may be wrong: at an objective at most what that promises.
-    /// `None` before the first observation, outside 0 to 1, and for a summary without objectives.
+    /// Returns the quantile `phi`, and the fraction of the ranks by which it may be wrong.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -80,15 +90,20 @@ impl Quantiles {
     /// assert_eq!(s.total().quantile(0.0), Some((1.0, 0.0)));
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// The error at an objective is at most the error that the objective allows, unless the series
+    /// [is degraded](Self::is_degraded).
+    ///
+    /// Returns `None` before the first observation, for a `phi` outside 0 to 1, and for a summary
+    /// without objectives.
     #[must_use]
     pub fn quantile(&self, phi: f64) -> Option<(f64, f64)> {
         let (value, ranks) = self.sketch.quantile(phi)?;
         Some((value, ranks as f64 / self.sketch.n().max(1) as f64))
     }
 
-    /// Whether a sketch had to be forced under its cap, by values in an unkind order: then an objective's error may be
-    /// more than promised, though not more than [`quantile`](Self::quantile) says. `tallies_degraded_series` counts such
-    /// series.
+    /// Returns whether the sketch had to be compressed beyond its objectives to stay within its
+    /// limit on tuples.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -97,6 +112,10 @@ impl Quantiles {
     /// assert!(!s.total().is_degraded());
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// Values in an adversarial order can cause this. The error at an objective may then exceed the
+    /// objective, but never the error that [`quantile`](Self::quantile) returns. The self-metric
+    /// `tallies_degraded_series` counts such series.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         self.sketch.is_degraded()
@@ -104,7 +123,7 @@ impl Quantiles {
 }
 
 impl Values {
-    /// Series of a summary whose errors may be more than promised.
+    /// The number of summary series whose errors may exceed their objectives.
     pub(crate) fn degraded(&self) -> usize {
         match self {
             Self::Summary { values, .. } => {
@@ -121,11 +140,11 @@ impl Values {
             Values::Gauge(values) => values.len(),
             Values::Histogram { sums, .. } => sums.len(),
             Values::Summary { values, .. } => values.len(),
-            Values::Written(values) => values.len(),
+            Values::PageSummary(values) => values.len(),
         }
     }
 
-    /// The value of series `i`.
+    /// Returns the value of series `i`.
     pub(crate) fn get(&self, i: usize) -> Value<'_> {
         match self {
             Values::Counter(values) => Value::Counter(values.get(i)),
@@ -149,16 +168,16 @@ impl Values {
                 interval,
                 values,
                 ..
-            } => Value::Summary(Summary(Source::Sketch {
+            } => Value::Summary(Summary(SummaryData::Sketch {
                 values: &values[i],
                 targets: targets.as_slice(),
                 interval: *interval,
             })),
-            Values::Written(values) => Value::Summary(Summary(Source::Page(&values[i]))),
+            Values::PageSummary(values) => Value::Summary(Summary(SummaryData::Page(&values[i]))),
         }
     }
 
-    /// Appends a value of the same shape.
+    /// Appends the value of a series of the same shape.
     pub(super) fn push(&mut self, value: Value<'_>) {
         match (self, value) {
             (Values::Counter(values), Value::Counter(value)) => values.push(value),
@@ -180,16 +199,16 @@ impl Values {
             }
             (
                 Values::Summary { values: all, .. },
-                Value::Summary(Summary(Source::Sketch { values, .. })),
+                Value::Summary(Summary(SummaryData::Sketch { values, .. })),
             ) => all.push(values.clone()),
-            (Values::Written(all), Value::Summary(Summary(Source::Page(value)))) => {
+            (Values::PageSummary(all), Value::Summary(Summary(SummaryData::Page(value)))) => {
                 all.push(value.clone());
             }
             _ => debug_assert!(false, "families of different kinds"),
         }
     }
 
-    /// The bytes it takes.
+    /// The memory that the values use, in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Values::Counter(values) => values.bytes(),
@@ -207,15 +226,15 @@ impl Values {
                 .iter()
                 .map(|value| 48 + 16 * value.sketch.tuples().len())
                 .sum(),
-            Values::Written(values) => values
+            Values::PageSummary(values) => values
                 .iter()
-                .map(|value| size_of::<Written>() + 16 * value.quantiles.capacity())
+                .map(|value| size_of::<PageSummary>() + 16 * value.quantiles.capacity())
                 .sum(),
         }
     }
 
-    /// The same shape without values.
-    pub(super) fn emptied(&self) -> Self {
+    /// Returns an empty copy of the same shape.
+    pub(super) fn to_empty(&self) -> Self {
         let mut empty = self.clone();
         empty.clear();
         empty
@@ -238,82 +257,115 @@ impl Values {
                 }
             }
             Self::Summary { values, .. } => values.clear(),
-            Self::Written(values) => values.clear(),
+            Self::PageSummary(values) => values.clear(),
         }
     }
 }
 
-/// One value of a family, as [`Family::series`](super::Family::series) gives it.
+/// The value of one series, as [`Family::series`](super::Family::series) returns it.
+///
+/// ```
+/// use tallies::snapshot::Value;
+///
+/// let registry = tallies::Registry::new();
+/// registry.gauge("queue_length", "Jobs that wait.")?.set(2.0);
+/// let snapshot = registry.snapshot();
+/// let (_labels, value) = snapshot.family("queue_length").unwrap().series().next().unwrap();
+/// assert_eq!(value, Value::Gauge(2.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
-    /// Of a counter.
+    /// The value of a counter.
     Counter(Number),
-    /// Of a gauge, an info (1), or one state of a state set (0 or 1).
+    /// The value of a gauge, an info (1), or one state of a state set (0 or 1).
     Gauge(f64),
-    /// Of a histogram.
+    /// The observations of a histogram.
     Histogram(Histogram<'a>),
-    /// Of a summary.
+    /// The observations of a summary.
     Summary(Summary<'a>),
 }
 
-/// What one series of a summary observed.
+/// The observations of one summary series: their count, their sum and quantiles.
+///
+/// ```
+/// use tallies::snapshot::Value;
+///
+/// let registry = tallies::Registry::new();
+/// let latency = tallies::Summary::<()>::builder("latency_seconds", "Time to answer.")
+///     .register(&registry)?;
+/// (1..=100).for_each(|i| latency.observe(f64::from(i)));
+/// let snapshot = registry.snapshot();
+/// let (_labels, value) = snapshot.family("latency_seconds").unwrap().series().next().unwrap();
+/// if let Value::Summary(latency) = value {
+///     assert_eq!((latency.count(), latency.sum()), (100, 5050.0));
+///     assert_eq!(latency.exported().map(|(phi, _)| phi).collect::<Vec<_>>(), [0.5, 0.9, 0.99]);
+///     assert_eq!(latency.quantile(1.0)?, Some((100.0, 0.0)));
+/// }
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary<'a>(Source<'a>);
+pub struct Summary<'a>(SummaryData<'a>);
 
-/// What is known of a summary.
+/// The data behind a summary: the sketch of a registry, or a page that was read.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Source<'a> {
+enum SummaryData<'a> {
     Sketch {
         values: &'a Quantiles,
         targets: &'a [(f64, f64)],
         interval: bool,
     },
-    Page(&'a Written),
+    Page(&'a PageSummary),
 }
 
 impl<'a> Summary<'a> {
-    /// The number of observations; 0 where a page that was [read](crate::encode::read) did not say it.
+    /// Returns the number of observations, or 0 if a page that was [read](crate::encode::read) does
+    /// not contain it.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.known_count().unwrap_or(0)
     }
 
-    /// The number of observations, where it is known.
+    /// Returns the number of observations, if it is known.
     pub(crate) fn known_count(&self) -> Option<u64> {
         match self.0 {
-            Source::Sketch { values, .. } => Some(values.count),
-            Source::Page(written) => written.count,
+            SummaryData::Sketch { values, .. } => Some(values.count),
+            SummaryData::Page(written) => written.count,
         }
     }
 
-    /// The sum of the same observations; NaN where a page that was [read](crate::encode::read) did not say it.
+    /// Returns the sum of the observations, or NaN if a page that was [read](crate::encode::read)
+    /// does not contain it.
     #[must_use]
     pub fn sum(&self) -> f64 {
         match self.0 {
-            Source::Sketch { values, .. } => values.sum,
-            Source::Page(written) => written.sum,
+            SummaryData::Sketch { values, .. } => values.sum,
+            SummaryData::Page(written) => written.sum,
         }
     }
 
-    /// The number of observations that quantiles are of: those in the window, where there is one.
+    /// Returns the number of observations from which quantiles are computed. If the summary has a
+    /// window, these are the observations in the window.
     #[must_use]
     pub fn sketched(&self) -> u64 {
         match self.0 {
-            Source::Sketch { values, .. } => values.sketched(),
-            Source::Page(written) => written.count.unwrap_or(0),
+            SummaryData::Sketch { values, .. } => values.sketched(),
+            SummaryData::Page(written) => written.count.unwrap_or(0),
         }
     }
 
-    /// The quantiles that are exported, or were: each with its value, NaN before the first observation. None of an
-    /// interval.
+    /// Iterates over the exported quantiles and their values, in ascending order.
+    ///
+    /// A value is NaN before the first observation. An interval has no quantiles.
     pub fn exported(&self) -> impl Iterator<Item = (f64, f64)> + 'a {
         let source = self.0;
-        let (mut last, mut place) = (f64::NEG_INFINITY, 0);
-        // The next one each time: objectives are few, and this takes no memory.
+        let (mut last, mut index) = (f64::NEG_INFINITY, 0);
+        // Searches for the next larger objective in each step: there are few, and sorting them
+        // would need memory.
         std::iter::from_fn(move || match source {
-            Source::Sketch { interval: true, .. } => None,
-            Source::Sketch {
+            SummaryData::Sketch { interval: true, .. } => None,
+            SummaryData::Sketch {
                 values, targets, ..
             } => {
                 let phis = targets.iter().map(|(phi, _)| *phi);
@@ -321,31 +373,37 @@ impl<'a> Summary<'a> {
                 let value = values.quantile(last).map_or(f64::NAN, |(value, _)| value);
                 Some((last, value))
             }
-            Source::Page(written) => {
-                place += 1;
-                written.quantiles.get(place - 1).copied()
+            SummaryData::Page(written) => {
+                index += 1;
+                written.quantiles.get(index - 1).copied()
             }
         })
     }
 
-    /// The quantile `phi`, and by what part of the ranks it may be wrong; `None` before the first observation.
+    /// Returns the quantile `phi`, and the fraction of the ranks by which it may be wrong.
+    ///
+    /// Returns `None` in the cases of [`Quantiles::quantile`], such as before the first
+    /// observation.
     ///
     /// # Errors
     ///
-    /// Of an interval: what two snapshots have between them cannot be told from their sketches; use a window. Of a summary
-    /// that was [read](crate::encode::read): its page has no sketch, only what [`exported`](Self::exported) gives.
+    /// Returns an error for an interval, because the quantiles between two snapshots cannot be
+    /// derived from their sketches; declare the summary with a window instead. Also returns an
+    /// error for a summary that was [read](crate::encode::read) from a page, which has no sketch
+    /// and only the quantiles that [`exported`](Self::exported) returns.
     pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, crate::Error> {
         match self.0 {
-            Source::Sketch { interval: true, .. } => Err(crate::error::Error::interval()),
-            Source::Sketch { values, .. } => Ok(values.quantile(phi)),
-            Source::Page(_) => Err(crate::error::Error::written()),
+            SummaryData::Sketch { interval: true, .. } => Err(crate::error::Error::interval()),
+            SummaryData::Sketch { values, .. } => Ok(values.quantile(phi)),
+            SummaryData::Page(_) => Err(crate::error::Error::written()),
         }
     }
 
-    /// The quantile `phi`, and between which values it lies for certain; `None` where [`quantile`](Self::quantile) has none.
+    /// Returns the quantile `phi` with bounds that certainly contain it, or `None` if
+    /// [`quantile`](Self::quantile) has none.
     pub(crate) fn estimate(&self, phi: f64) -> Option<Estimate> {
         let (value, _) = self.quantile(phi).ok()??;
-        let Source::Sketch { values, .. } = self.0 else {
+        let SummaryData::Sketch { values, .. } = self.0 else {
             return None;
         };
         let (lower, upper) = values.sketch.bounds(phi)?;
@@ -356,17 +414,37 @@ impl<'a> Summary<'a> {
         })
     }
 
-    /// Whether an objective's error may be more than promised: see [`Quantiles::is_degraded`].
+    /// Returns whether the error at an objective may exceed the objective; see
+    /// [`Quantiles::is_degraded`].
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         match self.0 {
-            Source::Sketch { values, .. } => values.is_degraded(),
-            Source::Page(_) => false,
+            SummaryData::Sketch { values, .. } => values.is_degraded(),
+            SummaryData::Page(_) => false,
         }
     }
 }
 
-/// What one series of a histogram observed.
+/// The observations of one histogram series: counts per bucket and a sum.
+///
+/// ```
+/// use tallies::snapshot::Value;
+///
+/// let registry = tallies::Registry::new();
+/// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+///     .buckets(&[1.0, 2.0])
+///     .register(&registry)?;
+/// [0.5, 1.5, 3.0].iter().for_each(|size| sizes.observe(*size));
+/// let snapshot = registry.snapshot();
+/// let (_labels, value) = snapshot.family("sizes_bytes").unwrap().series().next().unwrap();
+/// if let Value::Histogram(sizes) = value {
+///     assert_eq!((sizes.count(), sizes.sum()), (3, 5.0));
+///     assert_eq!(sizes.buckets().collect::<Vec<_>>(), [(1.0, 1), (2.0, 2), (f64::INFINITY, 3)]);
+///     assert_eq!(sizes.quantile(0.5).unwrap().upper, 2.0);
+///     assert!(sizes.native().is_none());
+/// }
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Histogram<'a> {
     bounds: &'a [f64],
@@ -376,14 +454,16 @@ pub struct Histogram<'a> {
 }
 
 impl<'a> Histogram<'a> {
-    /// The exponential buckets of the same observations, if the family has them.
+    /// Returns the exponential buckets of the same observations, if the family has them.
     #[must_use]
     pub fn native(&self) -> Option<&'a Native> {
         self.native
     }
 
-    /// The quantile `phi`, with the bounds of the bucket that it is in: of the exponential buckets if there are any, as they
-    /// are finer, else of the fixed ones. `None` before the first observation, and outside 0 to 1.
+    /// Returns the quantile `phi` with the bounds of the bucket that holds it.
+    ///
+    /// Uses the exponential buckets if there are any, because they are finer, and otherwise the
+    /// fixed ones. Returns `None` before the first observation and for a `phi` outside 0 to 1.
     #[must_use]
     pub fn quantile(&self, phi: f64) -> Option<Estimate> {
         if let Some(native) = self.native {
@@ -405,7 +485,8 @@ impl<'a> Histogram<'a> {
         if found.lower.is_finite() || found.upper <= 0.0 || !found.upper.is_finite() {
             return Some(found);
         }
-        // As Prometheus does: what is below the first bound, if that is above 0, is taken for spread from 0 on.
+        // Like Prometheus: observations below a first bound above 0 are assumed to be spread evenly
+        // between 0 and that bound.
         let part = phi * self.count() as f64 / self.counts[0].max(1) as f64;
         Some(Estimate {
             value: found.upper * part.clamp(0.0, 1.0),
@@ -413,19 +494,20 @@ impl<'a> Histogram<'a> {
         })
     }
 
-    /// The number of observations.
+    /// Returns the number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, n| sum.wrapping_add(*n))
     }
 
-    /// The sum of the same observations.
+    /// Returns the sum of the observations.
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.sum
     }
 
-    /// The upper bounds, and how many observations were at most each: cumulative, `+Inf` last.
+    /// Iterates over the upper bounds with their cumulative counts, `+Inf` last. A count is the
+    /// number of observations that are at most the bound.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + 'a {
         let mut total = 0_u64;
         self.bounds

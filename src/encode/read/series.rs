@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::snapshot::{Exemplar, Kind, Number, Numbers, Values, Written};
+use crate::snapshot::{Exemplar, Kind, Number, Numbers, PageSummary, Values};
 
 use super::family::Part;
 use super::sample::{self, Sample};
@@ -251,13 +251,13 @@ pub(super) fn values(
             let mut values = Vec::with_capacity(all.len());
             for series in all {
                 let quantiles = series.steps.iter().map(|(phi, x)| (*phi, x.as_f64()));
-                values.push(Written {
+                values.push(PageSummary {
                     count: series.count,
                     sum: series.sum.unwrap_or(f64::NAN),
                     quantiles: quantiles.collect(),
                 });
             }
-            Ok(Values::Written(values))
+            Ok(Values::PageSummary(values))
         }
     }
 }

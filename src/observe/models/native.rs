@@ -57,7 +57,7 @@ fn prefix(table: &Table, block: Block) -> Option<usize> {
         return None;
     }
     let mut native = total.native.take().unwrap();
-    native.settle(8);
+    native.normalize(8);
     let seen = (native.positive().to_vec(), total.sum);
     let prefixes = [
         (vec![], 0.0),

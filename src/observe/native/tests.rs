@@ -48,7 +48,7 @@ fn counted(values: &[f64], schema: i8) -> Native {
             native.add(index::of(value.abs(), schema), *value < 0.0, 1);
         }
     }
-    native.settle(u32::MAX);
+    native.normalize(u32::MAX);
     native
 }
 

@@ -1,23 +1,27 @@
-//! Which exponential bucket a number falls into, from its bits: no logarithm, exact at every bound.
+//! The index of the exponential bucket of a number, found from its bits: without a logarithm, and
+//! exact at every bound.
 //!
-//! At schema `s` bucket `i` covers (b^(i-1), b^i] with b = 2^(2^-s). All schemas are coarser forms of schema 8, whose bounds
-//! cut every power of two into 256: the exponent is the octave, and the rest is where the fraction lies among 256
-//! irrational numbers. The top nine bits of the fraction narrow that down to one bound, as two bounds are further apart
-//! than 1/512, and one compare decides. Half as many buckets: `i` becomes ⌈i / 2⌉.
+//! At schema `s`, bucket `i` covers (b^(i-1), b^i] with b = 2^(2^-s). All schemas are coarser forms
+//! of schema 8, whose bounds divide every power of two into 256 buckets. The exponent of the number
+//! is the octave. The bucket within the octave depends on where the fraction lies among 256
+//! irrational numbers. The top nine bits of the fraction leave only one candidate, because two
+//! bounds are more than 1/512 apart, and one comparison decides. Each halving of the resolution
+//! turns index `i` into ⌈i / 2⌉.
 //!
-//! Source: the native histograms page of the Prometheus documentation; the table by linear steps is how OpenTelemetry's
-//! exponential histograms are looked up (NrSketch).
+//! Sources: the native histograms page of the Prometheus documentation; the table by linear steps
+//! comes from the look-up in OpenTelemetry's exponential histograms (NrSketch).
 
-/// The finest schema, and the coarsest.
+/// The finest schema.
 pub(crate) const FINEST: i8 = 8;
+/// The coarsest schema.
 pub(crate) const COARSEST: i8 = -4;
 
 const FRACTION: u64 = (1 << 52) - 1;
 const MAX_BITS: u64 = f64::INFINITY.to_bits();
-/// Of schema 8: the bucket after the one that holds the largest number.
+/// The index at schema 8 of the bucket after the one that holds the largest finite number.
 const BEYOND: i32 = 1024 * 256 + 1;
 
-/// 2^(2^-j) for j = 1 to 8, with 127 binary digits behind the point.
+/// 2^(2^-j) for j = 1 to 8, with 127 binary digits after the point.
 const ROOTS: [u128; 8] = [
     0xb504_f333_f9de_6484_597d_89b3_754a_be9f,
     0x9837_f051_8db8_a96f_46ad_2318_2e42_f6f6,
@@ -29,12 +33,13 @@ const ROOTS: [u128; 8] = [
     0x8058_d7d2_d5e5_f6b0_94d5_89f6_08ee_4aa2,
 ];
 
-/// Both in one place, and as many bounds as a masked index may ask for: an observation has one address to find and nothing to
-/// check.
+/// The look-up tables for one octave. Both are in one struct, and `bounds` has as many entries as a
+/// masked index can address, so that an observation computes one address and checks no bounds.
 struct Octave {
-    /// Of `k` up to 256: the fraction of the largest number that is at most 2^(k/256).
+    /// Entry `k`, up to 256, is the fraction of the largest number that is at most 2^(k/256).
     bounds: [u64; 512],
-    /// Of `j`: the first bound that is not below what has `j` in the top nine bits of its fraction and nothing else.
+    /// Entry `j` is the index of the first bound that is not below the number whose fraction has
+    /// `j` in its top nine bits and zeros elsewhere.
     starts: [u16; 512],
 }
 
@@ -47,7 +52,8 @@ const fn bounds() -> [u64; 512] {
     let mut all = [FRACTION; 512];
     let mut k = 0;
     while k < 256 {
-        // The product of the roots that are the binary digits of k/256; wrong by less than 2^-120.
+        // The product of the roots that the binary digits of k/256 select, with an error below
+        // 2^-120.
         let mut product: u128 = 1 << 127;
         let mut j = 0;
         while j < 8 {
@@ -62,7 +68,7 @@ const fn bounds() -> [u64; 512] {
     all
 }
 
-/// The product of two numbers from 1 to below 2 with 127 digits behind the point.
+/// Multiplies two numbers from 1 to below 2 with 127 binary digits after the point.
 const fn multiply(a: u128, b: u128) -> u128 {
     const LOW: u128 = u64::MAX as u128;
     let (a1, a0, b1, b0) = (a >> 64, a & LOW, b >> 64, b & LOW);
@@ -85,7 +91,8 @@ const fn starts(bounds: &[u64; 512]) -> [u16; 512] {
     starts
 }
 
-/// The bucket at schema 8 of a number that is not subnormal, given by its bits without the sign.
+/// Returns the bucket at schema 8 of a number that is not subnormal. `bits` are the bits of the
+/// number without the sign.
 #[inline(always)]
 fn of_normal(bits: u64) -> i32 {
     let fraction = bits & FRACTION;
@@ -94,14 +101,15 @@ fn of_normal(bits: u64) -> i32 {
     (((bits >> 52) as i32 - 1023) << 8) + k as i32
 }
 
-/// As [`of`], of the bits of a positive number that is neither subnormal nor infinite, so many halvings below the finest
-/// schema.
+/// Returns the bucket of a positive number that is neither subnormal nor infinite, given by its
+/// bits, at the schema `halvings` below the finest.
 #[inline(always)]
 pub(crate) fn of_normal_at(bits: u64, halvings: u32) -> i32 {
     coarser(of_normal(bits), halvings)
 }
 
-/// The bucket of a number above 0 at a schema; of infinity the one after the largest number's.
+/// Returns the bucket of a number above 0. Infinity is in the bucket after that of the largest
+/// finite number.
 #[inline(always)]
 pub(crate) fn of(value: f64, schema: i8) -> i32 {
     let bits = value.to_bits();
@@ -118,24 +126,27 @@ fn of_rare(value: f64) -> i32 {
     if value.is_infinite() {
         return BEYOND;
     }
-    // Subnormal: exact, as it becomes a normal number.
+    // A subnormal number. The multiplication makes it normal and is exact.
     const UP: f64 = (1_u64 << 54) as f64;
     of_normal((value * UP).to_bits()) - (54 << 8)
 }
 
-/// The bucket that holds bucket `index` after so many halvings of the resolution.
+/// Returns the bucket that contains bucket `index` after the given number of halvings of the
+/// resolution.
 #[inline(always)]
 pub(crate) fn coarser(index: i32, halvings: u32) -> i32 {
-    // Rounded up: the shift rounds down.
+    // The shift rounds down, so the two negations round up.
     -(-index >> halvings)
 }
 
-/// The largest number that is in bucket `index`, or below it: the bound, rounded down. Below the smallest number 0, above the
-/// largest one infinity.
+/// Returns the largest number in bucket `index` or below it: the bound, rounded down.
+///
+/// Returns 0 below the bucket of the smallest number, and infinity above that of the largest one.
 pub(crate) fn upper(index: i32, schema: i8) -> f64 {
     let finest = i64::from(index) << (FINEST - schema) as u32;
     if finest >= i64::from(BEYOND) - 1 {
-        // The bucket that ends at 2^1024 holds the largest number; the next one holds infinity.
+        // The bucket that ends at 2^1024 holds the largest finite number; the next one holds
+        // infinity.
         let holds_largest = index == coarser(BEYOND - 1, (FINEST - schema) as u32);
         return if holds_largest {
             f64::MAX
@@ -151,7 +162,7 @@ pub(crate) fn upper(index: i32, schema: i8) -> f64 {
     if octave >= -1022 {
         return f64::from_bits(bits(octave));
     }
-    // Subnormal: the fraction loses digits from below, which rounds down.
+    // A subnormal number: the fraction loses its lowest digits, which rounds down.
     let whole = OCTAVE.bounds[k] | 1 << 52;
     f64::from_bits(whole >> (-1022 - octave))
 }
@@ -160,7 +171,8 @@ pub(crate) fn upper(index: i32, schema: i8) -> f64 {
 mod tests {
     use super::*;
 
-    /// A natural number in binary digits, lowest first: all that the exact definition of a bucket takes.
+    /// A natural number in binary digits, lowest first, with the operations that the exact
+    /// definition of a bucket needs.
     #[derive(Clone, PartialEq, Eq)]
     struct Natural(Vec<u32>);
 
@@ -179,7 +191,7 @@ mod tests {
             Self(out)
         }
 
-        /// Whether it is at most 2^n.
+        /// Returns whether the number is at most 2^n.
         fn at_most_two_to(&self, n: u32) -> bool {
             let digits: Vec<u32> = (0..self.0.len() as u32 * 32)
                 .filter(|i| self.0[*i as usize / 32] >> (i % 32) & 1 == 1)
@@ -192,7 +204,8 @@ mod tests {
         }
     }
 
-    /// Whether x, from 1 to below 2 and given by its fraction, is at most 2^(k/256): x^256 <= 2^k, in whole numbers.
+    /// Returns whether x is at most 2^(k/256), computed in integers: x^256 <= 2^k. The number x is
+    /// from 1 to below 2 and given by its fraction.
     fn is_at_most(fraction: u64, k: u32) -> bool {
         let whole = fraction | 1 << 52;
         let x = Natural(vec![whole as u32, (whole >> 32) as u32]);
@@ -210,7 +223,8 @@ mod tests {
         assert_eq!(OCTAVE.bounds[256], FRACTION);
     }
 
-    /// The bounds being right, a number is in bucket `i` if it is at most the i-th and above the one before.
+    /// As the bounds are right, a number is in bucket `i` if it is at most bound `i` and above the
+    /// bound before it.
     #[test]
     fn the_bucket_is_right_at_every_bound_of_every_schema_and_beside_it() {
         for schema in COARSEST..=FINEST {

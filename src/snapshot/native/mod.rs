@@ -1,4 +1,5 @@
-//! Native histograms as plain data: counts per exponential bucket, at a resolution that can be halved.
+//! Native histograms as plain data: counts per exponential bucket, at a resolution that can be
+//! halved.
 
 pub(crate) mod index;
 mod quantile;
@@ -8,21 +9,21 @@ use index::{COARSEST, FINEST, coarser};
 pub use quantile::Estimate;
 pub(crate) use quantile::{Step, estimate};
 
-/// What a native histogram is asked for: how fine its buckets are, how many there may be, and what counts as zero.
+/// The settings of a native histogram: resolution, maximum number of buckets, and zero threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Resolution {
-    /// As asked for; more than `limit` buckets make it coarser.
+    /// The schema asked for. More than `limit` buckets make a histogram coarser.
     pub(crate) schema: i8,
-    /// The most buckets besides the zero bucket.
+    /// The maximum number of buckets besides the zero bucket.
     pub(crate) limit: u32,
-    /// What is not further from zero than this is in the zero bucket.
+    /// The largest distance from zero of a value in the zero bucket.
     pub(crate) zero_threshold: f64,
 }
 
 impl Resolution {
-    /// The width of the zero bucket, if nothing else is said: 2^-128, as other client libraries have it.
+    /// The default zero threshold: 2^-128, as in other client libraries.
     pub(crate) const ZERO: f64 = f64::from_bits((1023 - 128) << 52);
-    /// The most buckets, if nothing else is said, as OpenTelemetry has it.
+    /// The default maximum number of buckets, as in OpenTelemetry.
     pub(crate) const LIMIT: u32 = 160;
 
     pub(crate) const fn new(schema: i8) -> Self {
@@ -48,15 +49,13 @@ impl Resolution {
     }
 }
 
-/// What one series of a native histogram observed: counts per exponential bucket, of the same observations as its sum.
-///
-/// At schema `s` bucket `i` covers (b^(i-1), b^i] with b = 2^(2^-s); negative numbers have buckets of their own, by their
-/// distance from zero; what is nearer to zero than the threshold is in the zero bucket. An infinity is in the bucket
-/// after the one that holds the largest number.
+/// The observations of one native histogram series: counts per exponential bucket.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
-/// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.").native(0).register(&registry)?;
+/// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+///     .native(0)
+///     .register(&registry)?;
 /// [0.0, 1.0, 3.0, 4.0].iter().for_each(|size| sizes.observe(*size));
 /// let seen = sizes.total().native.unwrap();
 /// assert_eq!((seen.schema(), seen.zero_count()), (0, 1));
@@ -64,19 +63,27 @@ impl Resolution {
 /// assert_eq!(seen.upper_bound(2), 4.0);
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// The counts cover the same observations as the histogram's sum.
+///
+/// At schema `s`, bucket `i` covers (b^(i-1), b^i] with b = 2^(2^-s). Negative values have buckets
+/// of their own, by their distance from zero. Values that are at most the zero threshold away from
+/// zero are in the zero bucket. An infinity is in the bucket after the one that holds the largest
+/// finite number.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Native {
     pub(crate) schema: i8,
     pub(crate) zero_threshold: f64,
     pub(crate) zero_count: u64,
-    /// Index and count, by index; none is 0.
+    /// Pairs of index and count, sorted by index. No count is 0.
     pub(crate) positive: Vec<(i32, u64)>,
+    /// As `positive`, by the distance from zero.
     pub(crate) negative: Vec<(i32, u64)>,
 }
 
 impl Native {
-    /// Nothing yet, of any resolution.
+    /// Returns an empty histogram of the finest schema, which can be made as coarse as any other.
     pub(crate) fn finest() -> Self {
         Self {
             schema: FINEST,
@@ -84,18 +91,18 @@ impl Native {
         }
     }
 
-    /// Makes it like [`finest`](Self::finest); keeps its memory.
+    /// Resets to [`finest`](Self::finest), keeping the memory.
     pub(crate) fn reset(&mut self) {
         self.copy_from(&Self::finest());
     }
 
-    /// At most as fine as this.
+    /// Makes the histogram at most as fine as `resolution`.
     pub(crate) fn coarsen(&mut self, resolution: &Resolution) {
         self.reduce_to(resolution.schema);
         self.widen(resolution.zero_threshold);
     }
 
-    /// As `clone_from`, in the memory there is.
+    /// Copies `other` into the existing memory.
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.schema = other.schema;
         self.zero_threshold = other.zero_threshold;
@@ -104,37 +111,39 @@ impl Native {
         self.negative.clone_from(&other.negative);
     }
 
-    /// How fine the buckets are: 2^schema of them for every power of two.
+    /// Returns how fine the buckets are: every power of two is divided into 2^schema buckets.
     #[must_use]
     pub fn schema(&self) -> i8 {
         self.schema
     }
 
-    /// What is not further from zero than this is in the zero bucket.
+    /// Returns the largest distance from zero of a value in the zero bucket.
     #[must_use]
     pub fn zero_threshold(&self) -> f64 {
         self.zero_threshold
     }
 
-    /// The count of the zero bucket.
+    /// Returns the count of the zero bucket.
     #[must_use]
     pub fn zero_count(&self) -> u64 {
         self.zero_count
     }
 
-    /// Index and count of every bucket that is not empty, ascending, of numbers above the zero bucket.
+    /// Returns index and count of each bucket that is not empty, ascending, for values above the
+    /// zero bucket.
     #[must_use]
     pub fn positive(&self) -> &[(i32, u64)] {
         &self.positive
     }
 
-    /// As [`positive`](Self::positive), of numbers below the zero bucket, by their distance from zero.
+    /// Returns the same as [`positive`](Self::positive) for values below the zero bucket, by their
+    /// distance from zero.
     #[must_use]
     pub fn negative(&self) -> &[(i32, u64)] {
         &self.negative
     }
 
-    /// The number of observations.
+    /// Returns the number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {
         let sum = |sum: u64, (_, n): &(i32, u64)| sum.wrapping_add(*n);
@@ -142,13 +151,25 @@ impl Native {
         self.negative.iter().fold(positive, sum)
     }
 
-    /// The largest number that is in bucket `index`: its bound, rounded down.
+    /// Returns the largest number in bucket `index`: its bound, rounded down.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+    ///     .native(0)
+    ///     .register(&registry)?;
+    /// (1..=8).for_each(|size| sizes.observe(f64::from(size)));
+    /// let native = sizes.total().native.unwrap();
+    /// assert_eq!(native.upper_bound(3), 8.0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn upper_bound(&self, index: i32) -> f64 {
         index::upper(index, self.schema)
     }
 
-    /// Adds to a bucket of `schema`, which is not finer than this; [`settle`](Self::settle) follows.
+    /// Adds `count` to a bucket of the current schema. The caller calls
+    /// [`normalize`](Self::normalize) after the last one.
     pub(crate) fn add(&mut self, index: i32, negative: bool, count: u64) {
         let buckets = if negative {
             &mut self.negative
@@ -158,8 +179,9 @@ impl Native {
         buckets.push((index, count));
     }
 
-    /// Puts what was added in order, and makes it coarser until it is within `limit`.
-    pub(crate) fn settle(&mut self, limit: u32) {
+    /// Sorts and joins the added buckets, and makes the histogram coarser until it has at most
+    /// `limit` buckets.
+    pub(crate) fn normalize(&mut self, limit: u32) {
         sort(&mut self.positive);
         sort(&mut self.negative);
         while self.positive.len() + self.negative.len() > limit as usize && self.schema > COARSEST {
@@ -167,7 +189,7 @@ impl Native {
         }
     }
 
-    /// Halves the resolution until it is `schema`; exact, as buckets only join.
+    /// Halves the resolution until it is `schema`. This is exact, because buckets only join.
     pub(crate) fn reduce_to(&mut self, schema: i8) {
         if schema >= self.schema {
             return;
@@ -182,7 +204,8 @@ impl Native {
         self.schema = schema;
     }
 
-    /// Widens the zero bucket to `threshold`, or to the bound of the bucket that this is in, if that is in use.
+    /// Widens the zero bucket to `threshold`, or to the bound of the bucket that contains
+    /// `threshold` if that bucket is in use.
     fn widen(&mut self, threshold: f64) {
         if threshold <= self.zero_threshold {
             return;
@@ -210,11 +233,12 @@ impl Native {
         };
     }
 
-    /// The same resolution and zero bucket for both; `other` is copied if it has to change.
-    fn meet<'a>(&mut self, other: &'a Self) -> std::borrow::Cow<'a, Self> {
+    /// Brings both histograms to the same resolution and zero bucket. Copies `other` if it has to
+    /// change.
+    fn align<'a>(&mut self, other: &'a Self) -> std::borrow::Cow<'a, Self> {
         use std::borrow::Cow;
         let mut other = Cow::Borrowed(other);
-        // Widening one may widen it beyond the other once more.
+        // Widening one can take it beyond the other, which then has to follow.
         while self.schema != other.schema || self.zero_threshold != other.zero_threshold {
             let schema = self.schema.min(other.schema);
             let zero = self.zero_threshold.max(other.zero_threshold);
@@ -227,9 +251,9 @@ impl Native {
         other
     }
 
-    /// Adds another process's, at the coarser resolution of the two.
+    /// Adds another process's histogram, at the coarser resolution of the two.
     pub(crate) fn merge(&mut self, other: &Self) {
-        let other = self.meet(other);
+        let other = self.align(other);
         self.zero_count = self.zero_count.wrapping_add(other.zero_count);
         self.positive.extend_from_slice(&other.positive);
         self.negative.extend_from_slice(&other.negative);
@@ -237,19 +261,31 @@ impl Native {
         sort(&mut self.negative);
     }
 
-    /// What is left without `before`; `None` if it does not have all of that.
+    /// Subtracts `before`, or returns `None` if `before` has a larger count in any bucket.
     pub(crate) fn without(&self, before: &Self) -> Option<Self> {
         let mut now = self.clone();
-        let before = now.meet(before);
+        let before = now.align(before);
         now.zero_count = now.zero_count.checked_sub(before.zero_count)?;
-        take(&mut now.positive, &before.positive)?;
-        take(&mut now.negative, &before.negative)?;
+        subtract(&mut now.positive, &before.positive)?;
+        subtract(&mut now.negative, &before.negative)?;
         Some(now)
     }
 
-    /// A quantile, with the bounds of the bucket that it is in; see [`Estimate`].
+    /// Returns the quantile `phi` with the bounds of the bucket that holds it; see [`Estimate`].
     ///
-    /// `None` before the first observation, and outside 0 to 1.
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+    ///     .native(0)
+    ///     .register(&registry)?;
+    /// (1..=8).for_each(|size| sizes.observe(f64::from(size)));
+    /// let native = sizes.total().native.unwrap();
+    /// let median = native.quantile(0.5).unwrap();
+    /// assert_eq!((median.lower, median.upper), (2.0, 4.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Returns `None` before the first observation and for a `phi` outside 0 to 1.
     #[must_use]
     pub fn quantile(&self, phi: f64) -> Option<Estimate> {
         let negative = self.negative.iter().rev().map(|&(index, count)| Step {
@@ -274,7 +310,7 @@ impl Native {
     }
 }
 
-/// Sorts by index, joins what is equal, and drops what is empty.
+/// Sorts by index, joins buckets with the same index, and removes empty buckets.
 fn sort(buckets: &mut Vec<(i32, u64)>) {
     if !buckets.is_sorted_by_key(|(index, _)| *index) {
         buckets.sort_unstable_by_key(|(index, _)| *index);
@@ -289,7 +325,8 @@ fn sort(buckets: &mut Vec<(i32, u64)>) {
     buckets.retain(|(_, count)| *count > 0);
 }
 
-fn take(now: &mut Vec<(i32, u64)>, before: &[(i32, u64)]) -> Option<()> {
+/// Subtracts `before`, or returns `None` if `now` has a smaller count in any bucket.
+fn subtract(now: &mut Vec<(i32, u64)>, before: &[(i32, u64)]) -> Option<()> {
     for &(index, count) in before {
         let at = now.binary_search_by_key(&index, |(index, _)| *index).ok()?;
         now[at].1 = now[at].1.checked_sub(count)?;
@@ -298,9 +335,10 @@ fn take(now: &mut Vec<(i32, u64)>, before: &[(i32, u64)]) -> Option<()> {
     Some(())
 }
 
-/// The native histograms of a family, one per series, in memory that scrapes use again.
+/// The native histograms of a family, one per series. Scrapes reuse their memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Natives {
+    /// The histograms of the first `len` series, followed by spare ones.
     all: Vec<Native>,
     len: usize,
 }
@@ -353,7 +391,8 @@ mod tests {
 
     use super::*;
 
-    /// One observation at a time, nothing clever: what everything else has to agree with.
+    /// Inserts one observation at a time, with nothing clever: everything else has to agree with
+    /// it.
     fn of(values: &[f64], schema: i8, zero_threshold: f64) -> Native {
         let mut native = Native {
             schema,
@@ -367,7 +406,7 @@ mod tests {
                 native.add(index::of(value.abs(), schema), *value < 0.0, 1);
             }
         }
-        native.settle(u32::MAX);
+        native.normalize(u32::MAX);
         native
     }
 
@@ -438,23 +477,23 @@ mod tests {
         }
     }
 
-    /// Three buckets above zero and five below, or four.
+    /// There are three buckets above zero and five below; the ninth value makes it four above.
     #[test]
     fn a_histogram_is_no_coarser_than_its_limit_asks_for() {
         let values = [1.0, 2.0, 4.0, -1.0, -2.0, -4.0, -8.0, -16.0, 8.0];
         for (len, schema) in [(8, 0), (9, -1)] {
             let mut native = of(&values[..len], 0, 0.0);
-            native.settle(8);
+            native.normalize(8);
             assert_eq!(native.schema, schema);
         }
         let mut native = Native::finest();
         native.add(1, false, 0);
         native.add(1, true, 0);
-        native.settle(8);
+        native.normalize(8);
         assert_eq!(native, Native::finest());
     }
 
-    /// To the bound of the bucket that is cut, if there is anything in it.
+    /// The zero bucket widens to the bound of the bucket that it cuts, if that bucket is in use.
     #[test]
     fn the_zero_bucket_widens() {
         for (values, to, widened, zero_count) in [
@@ -484,7 +523,7 @@ mod tests {
         all.push(&a);
         all.push(&b);
         assert_eq!((all.get(0), all.get(1)), (&a, &b));
-        // A copy has no memory to spare.
+        // A clone has no spare capacity.
         assert_eq!(all.clone().bytes(), 2 * (size_of::<Native>() + 3 * 16));
         let mut others = all.clone();
         assert!(others == all);
@@ -529,7 +568,7 @@ mod tests {
         #[test]
         fn a_limit_is_kept(values in values(), limit in 8_u32..40) {
             let mut native = of(&values, 8, 0.0);
-            native.settle(limit);
+            native.normalize(limit);
             prop_assert!(native.schema == COARSEST || native.positive.len() + native.negative.len() <= limit as usize);
             prop_assert_eq!(&native, &of(&values, native.schema, 0.0));
         }

@@ -1,46 +1,52 @@
-//! Quantiles of counts per bucket: which bucket, and where in it.
+//! Quantiles of counts per bucket: which bucket holds a quantile, and where in the bucket it is.
 
-/// A quantile as a histogram or a summary knows it.
-///
-/// The observation that is the quantile (the smallest one that has at least that part of all observations at or below it)
-/// lies from `lower` to `upper`: these are certain. In between, `value` is of a summary the observation that is nearest in
-/// rank, and of a histogram a guess, made as Prometheus' `histogram_quantile` makes it: of fixed buckets as if observations
-/// were spread evenly between the bounds, of exponential ones as if their logarithms were.
+/// An estimate of a quantile of a histogram or a summary, with bounds that certainly contain it.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
-/// let h = tallies::Histogram::<()>::builder("h", "A histogram.").buckets(&[1.0, 2.0, 4.0]).register(&registry)?;
+/// let h = tallies::Histogram::<()>::builder("h", "A histogram.")
+///     .buckets(&[1.0, 2.0, 4.0])
+///     .register(&registry)?;
 /// [0.5, 1.5, 1.5, 3.0].iter().for_each(|x| h.observe(*x));
 /// let median = registry.snapshot().quantile("h", &[], 0.5).unwrap();
 /// assert_eq!((median.lower, median.value, median.upper), (1.0, 1.5, 2.0));
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// The quantile is the smallest observation that has at least the given part of all observations at
+/// or below it. It certainly lies between `lower` and `upper`.
+///
+/// For a summary, `value` is the observation nearest in rank. For a histogram, `value` is a guess
+/// like that of Prometheus' `histogram_quantile`: it assumes that observations are spread evenly
+/// between the bounds of a fixed bucket, and that their logarithms are spread evenly between the
+/// bounds of an exponential bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Estimate {
     /// The guess.
     pub value: f64,
-    /// The quantile is at least this.
+    /// The lower bound of the quantile.
     pub lower: f64,
-    /// The quantile is at most this.
+    /// The upper bound of the quantile.
     pub upper: f64,
 }
 
-/// One bucket, on the way up.
+/// One bucket, as [`estimate`] visits them in ascending order.
 pub(crate) struct Step {
     pub(crate) lower: f64,
     pub(crate) upper: f64,
     pub(crate) count: u64,
-    /// Whether logarithms are taken to be spread evenly.
+    /// Whether the logarithms of the observations are assumed to be spread evenly, rather than the
+    /// observations.
     pub(crate) geometric: bool,
 }
 
 impl Step {
-    fn at(&self, part: f64) -> f64 {
+    fn value_at(&self, part: f64) -> f64 {
         let Self { lower, upper, .. } = *self;
         let guess = match (lower.is_finite(), upper.is_finite()) {
             (false, false) => lower,
-            // Above the last bound: that is all there is to say.
+            // Above the last bound, nothing else is known.
             (true, false) => lower,
             (false, true) => upper,
             (true, true) if self.geometric && lower > 0.0 => lower * (upper / lower).powf(part),
@@ -55,7 +61,7 @@ impl Step {
     }
 }
 
-/// The quantile `phi` of `count` observations in buckets that ascend.
+/// Estimates the quantile `phi` of `count` observations in ascending buckets.
 pub(crate) fn estimate(
     phi: f64,
     count: u64,
@@ -65,7 +71,7 @@ pub(crate) fn estimate(
         return None;
     }
     let rank = phi * count as f64;
-    // From 2^53 on a float may be beyond the count.
+    // Above 2^53, rounding can take the float beyond the count.
     let wanted = (rank.ceil() as u64).clamp(1, count);
     let mut before = 0_u64;
     for step in steps {
@@ -73,7 +79,7 @@ pub(crate) fn estimate(
         if upto >= wanted {
             let part = ((rank - before as f64) / step.count as f64).clamp(0.0, 1.0);
             return Some(Estimate {
-                value: step.at(part),
+                value: step.value_at(part),
                 lower: step.lower,
                 upper: step.upper,
             });
@@ -109,7 +115,7 @@ mod tests {
         assert_eq!((estimate(5.0).lower, estimate(5.0).upper), (2.0, 6.0));
     }
 
-    /// In the middle of one bucket: between logarithms where both bounds have one.
+    /// The middle of one bucket is between the logarithms of its bounds if both have one.
     #[test]
     fn buckets_of_either_sign_have_a_middle() {
         let middle = |bounds, geometric| {

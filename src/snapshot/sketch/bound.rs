@@ -1,23 +1,36 @@
-//! How wide a tuple may be: the concave bound `h`, chosen for the targets.
+//! The maximum width of a tuple: the concave bound `h`, derived from the objectives.
 //!
-//! Each target gives one line through `(phi, eps)`, falling, flat or rising; a flat line caps them all; `h` is the least
-//! of them. The slopes are those that minimise the integral of `1 / h`, to which the size of the sketch is proportional.
+//! Each objective gives one line through `(phi, eps)`, which is falling, flat or rising. A flat
+//! line is the cap of them all, and `h` is the minimum of the lines. The chosen slopes minimize the
+//! integral of `1 / h`, to which the size of the sketch is proportional.
 
 use super::targets::{MAX_TARGETS, Targets};
 
-/// Part of the steepest slope that keeps `h` positive on `0..=1`. At 1, `h` is 0 at an end and the sketch grows without
-/// end there; worst tuples over adversarial orders at n = 1e6: 3 977 at 0.5, 388 at 0.8, 507 at 0.9.
+/// The part of the steepest slope that keeps `h` positive on `0..=1`. At 1, `h` is 0 at one end,
+/// and the sketch grows without limit there. The largest number of tuples over adversarial orders
+/// at n = 1e6 is 3 977 at 0.5, 388 at 0.8, and 507 at 0.9.
 const STEEPNESS: f64 = 0.8;
 
-/// Keeps the lines of quantiles next to 0 and 1 within the precision of `f64`; such a line is the least one only within
-/// 0.02 of its end in any case.
+/// The limit on slopes. It keeps the lines of quantiles near 0 and 1 within the precision of `f64`.
+/// Such a line is the lowest one only within 0.02 of its end anyway.
 const STEEPEST: f64 = 1e3;
 
-/// The cap in units of the least error: bounds the uncertainty that a new tuple inherits.
+/// The cap in units of the smallest error. It limits the uncertainty that a new tuple inherits.
 const CAP: f64 = 20.0;
 
-/// `h(x) = min(at_zero + slope * x)` over the lines: the tuple with ranks `low..=high` of `n` may be
-/// `F = 2 * n * h` wide, the least over those ranks.
+/// The bound on the widths of tuples: `h(x) = min(at_zero + slope * x)` over the lines.
+///
+/// ```
+/// use tallies::snapshot::sketch::{Bound, Targets};
+///
+/// let bound = Bound::new(&Targets::new(&[(0.9, 0.01)]));
+/// assert!(bound.at(0.9) <= 0.01 + 1e-12);
+/// // A tuple in the middle of 1 000 values may be wider than one at the objective.
+/// assert!(bound.widest(500, 500, 1000) > bound.widest(900, 900, 1000));
+/// ```
+///
+/// A tuple with the ranks `low..=high` of `n` may be `F = 2 * n * h` wide, at the rank where that
+/// is smallest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
     lines: [Line; MAX_TARGETS + 1],
@@ -31,13 +44,15 @@ struct Line {
 }
 
 impl Bound {
-    /// Tries every combination of slopes, at most 3^7: for when a family is made.
+    /// Creates the bound for these objectives. Tries every combination of slopes, at most 3^7, so
+    /// it is made for the declaration of a family.
     pub fn new(targets: &Targets) -> Self {
         let least = targets
             .inner()
             .map(|(_, eps)| eps)
             .fold(f64::INFINITY, f64::min);
-        // Without inner targets only the ends are asked for, and one tuple may span all between them.
+        // Without inner objectives, only the ends matter, and one tuple may span everything between
+        // them.
         let cap = if least.is_finite() { CAP * least } else { 0.5 };
         let combinations = 3usize.pow(targets.inner().count() as u32);
         let (mut best, mut least_cost) = Self::with_slopes(targets, cap, 0);
@@ -50,7 +65,7 @@ impl Bound {
         best
     }
 
-    /// `h` at `x`, a rank as a fraction of `n`.
+    /// Returns `h` at `x`, a rank as a fraction of `n`.
     pub fn at(&self, x: f64) -> f64 {
         self.lines()
             .iter()
@@ -58,10 +73,11 @@ impl Bound {
             .fold(f64::INFINITY, f64::min)
     }
 
-    /// F: how wide a tuple covering the ranks `low..=high` of `n` may be. A tuple of one value is always allowed.
+    /// Returns F, the maximum width of a tuple that covers the ranks `low..=high` of `n`. A tuple
+    /// of one value is always allowed.
     pub fn widest(&self, low: u64, high: u64, n: u64) -> f64 {
         let (low, high, n) = (low as f64, high as f64, n as f64);
-        // Each line is least at one end of the interval.
+        // Each line is lowest at one end of the interval.
         let rank = |line: &Line| if line.slope < 0.0 { high } else { low };
         self.lines()
             .iter()
@@ -69,22 +85,22 @@ impl Bound {
             .fold(f64::INFINITY, f64::min)
     }
 
-    /// The bound for `n` values, made `scale` times as wide.
-    pub(super) fn rooms(&self, n: u64, scale: f64) -> Rooms {
-        let mut rooms = Rooms {
+    /// Returns the bound for `n` values, made `scale` times as wide.
+    pub(super) fn capacity(&self, n: u64, scale: f64) -> Capacity {
+        let mut capacity = Capacity {
             lines: [(0.0, 0.0, 0.0); MAX_TARGETS + 1],
             len: self.len,
             cap: scale * f64::from(u32::MAX),
         };
-        for (room, line) in rooms.lines.iter_mut().zip(self.lines()) {
+        for (terms, line) in capacity.lines.iter_mut().zip(self.lines()) {
             let (flat, slope) = (
                 2.0 * scale * line.at_zero * n as f64,
                 2.0 * scale * line.slope,
             );
-            // g + delta <= flat + slope * rank, solved for g. A falling line is least at the tuple's upper rank,
-            // rank + delta; a rising one at its lower rank, rank - g.
+            // g + delta <= flat + slope * rank, solved for g. A falling line is lowest at the upper
+            // rank of the tuple, rank + delta; a rising one at its lower rank, rank - g.
             let falls = slope < 0.0; // mutation: lower-rank
-            *room = if falls {
+            *terms = if falls {
                 (flat, slope, 1.0 - slope)
             } else {
                 (
@@ -94,14 +110,15 @@ impl Bound {
                 )
             };
         }
-        rooms
+        capacity
     }
 
     fn lines(&self) -> &[Line] {
         &self.lines[..self.len]
     }
 
-    /// The bound with the slopes that the ternary digits of `combination` name, and its cost.
+    /// Returns the bound with the slopes that the ternary digits of `combination` select, and its
+    /// cost.
     fn with_slopes(targets: &Targets, cap: f64, mut combination: usize) -> (Self, f64) {
         let mut lines = [Line {
             at_zero: cap,
@@ -120,7 +137,8 @@ impl Bound {
         Self::envelope(&lines)
     }
 
-    /// The lines that are least somewhere in `0..=1`, from left to right, and the integral of `1 / h`.
+    /// Returns the bound of the lines that are lowest somewhere in `0..=1`, from left to right, and
+    /// the integral of its `1 / h`.
     fn envelope(lines: &[Line; MAX_TARGETS + 1]) -> (Self, f64) {
         let lower_at_zero = |a: Line, b: &Line| {
             if (b.at_zero, b.slope) < (a.at_zero, a.slope) {
@@ -162,7 +180,7 @@ impl Line {
         self.at_zero + self.slope * x
     }
 
-    /// The integral of `1 / line` from `from` to `to`.
+    /// Returns the integral of `1 / line` from `from` to `to`.
     fn cost(&self, from: f64, to: f64) -> f64 {
         if self.slope == 0.0 {
             (to - from) / self.at_zero
@@ -172,26 +190,26 @@ impl Line {
     }
 }
 
-/// A bound at one `n`, in the form that a pass over the tuples asks.
-pub(super) struct Rooms {
-    /// Room of a tuple: `.0 + .1 * rank - .2 * delta`.
+/// A bound at a fixed `n`, in the form that a pass over the tuples evaluates.
+pub(super) struct Capacity {
+    /// The capacity of a tuple under each line: `.0 + .1 * rank - .2 * delta`.
     lines: [(f64, f64, f64); MAX_TARGETS + 1],
     len: usize,
     /// Keeps `g + delta`, which a later tuple may inherit, within 32 bits.
     cap: f64,
 }
 
-impl Rooms {
-    /// The greatest `g` of a tuple with this `delta` whose last value has this rank (from below).
+impl Capacity {
+    /// Returns the largest `g` of a tuple with this `delta` whose lowest rank is `rank`.
     #[inline]
-    pub(super) fn room(&self, rank: f64, delta: u32) -> u32 {
+    pub(super) fn max_g(&self, rank: f64, delta: u32) -> u32 {
         let delta = f64::from(delta);
-        let mut room = self.cap - delta;
+        let mut max_g = self.cap - delta;
         for (flat, per_rank, per_delta) in &self.lines[..self.len] {
             let line = flat + per_rank * rank - per_delta * delta;
-            room = if line < room { line } else { room };
+            max_g = if line < max_g { line } else { max_g };
         }
-        room as u32 // mutation: v-shaped
+        max_g as u32 // mutation: v-shaped
     }
 }
 
@@ -201,7 +219,7 @@ mod tests {
 
     const N: u64 = 100_000;
 
-    /// Falling, flat and rising lines, and none but the cap.
+    /// Bounds with falling, flat and rising lines, and one with only the cap.
     fn bounds() -> impl Iterator<Item = (&'static [(f64, f64)], Bound)> {
         let all: [&[(f64, f64)]; 5] = [
             &[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)],
@@ -236,16 +254,16 @@ mod tests {
     fn there_is_room_for_all_that_is_allowed_and_no_more() {
         for (pairs, bound) in bounds().filter(|(pairs, _)| !pairs.is_empty()) {
             for (scale, delta) in [(1.0, 0), (1.0, 7), (3.0, 0), (3.0, 100)] {
-                let rooms = bound.rooms(N, scale);
+                let capacity = bound.capacity(N, scale);
                 for rank in (40_000..N).step_by(997) {
                     let spare = |g: u64| {
                         let widest = bound.widest(rank - g, rank + u64::from(delta), N);
                         scale * widest - (g + u64::from(delta)) as f64
                     };
-                    let room = u64::from(rooms.room(rank as f64, delta));
-                    let at = format!("{pairs:?}, scale {scale}, {delta} at {rank}: {room}");
-                    assert!(room == 0 || spare(room) > -1e-6, "{at}");
-                    assert!(spare(room + 1) < 1e-6, "{at}");
+                    let max_g = u64::from(capacity.max_g(rank as f64, delta));
+                    let at = format!("{pairs:?}, scale {scale}, {delta} at {rank}: {max_g}");
+                    assert!(max_g == 0 || spare(max_g) > -1e-6, "{at}");
+                    assert!(spare(max_g + 1) < 1e-6, "{at}");
                 }
             }
         }
@@ -254,15 +272,15 @@ mod tests {
     #[test]
     fn widths_stay_within_32_bits() {
         for (pairs, bound) in bounds() {
-            let rooms = bound.rooms(1 << 41, 1.0);
+            let capacity = bound.capacity(1 << 41, 1.0);
             for delta in [0, 1, 1000] {
-                let room = rooms.room((1_u64 << 39) as f64, delta);
-                assert_eq!(room, u32::MAX - delta, "{pairs:?}");
+                let max_g = capacity.max_g((1_u64 << 39) as f64, delta);
+                assert_eq!(max_g, u32::MAX - delta, "{pairs:?}");
             }
         }
     }
 
-    /// The integral of `1 / h`, by the middles of small steps.
+    /// Returns the integral of `1 / h` by the midpoint rule.
     fn cost(h: impl Fn(f64) -> f64) -> f64 {
         const STEPS: u32 = 4096;
         let middle = |i| (f64::from(i) + 0.5) / f64::from(STEPS);

@@ -1,21 +1,34 @@
-//! Insertion: a batch is laid out between the tuples, and one pass from right to left takes it in and compresses.
+//! Insertion: a batch of keys is counted by gap between the tuples, and one pass from right to left
+//! inserts it and compresses the sketch.
 //!
-//! A tuple in a pass has room for so many ranks (`Rooms`), and of the keys between two tuples only their number counts
-//! while there is room for all. So a batch is not sorted but counted: each key seeks its gap among the tuples, which cut
-//! the values into parts of like numbers, being quantiles. Keys are laid out by gap once a new tuple divides one of them,
-//! and sorted only there. (With a million ordinary values that is one batch in ten.)
+//! During a pass, a tuple has capacity for a number of ranks ([`Capacity`]). While it has capacity
+//! for all keys between itself and the next lower tuple, only the number of these keys matters. A
+//! batch is therefore counted rather than sorted: a search finds the gap of each key among the
+//! tuples, which divide the values into parts of similar size because they are quantiles. A batch
+//! is laid out by gap only once a new tuple divides a gap, and only the keys of that gap are
+//! sorted. (With a million ordinary values, this happens for one batch in ten.)
 
 use std::hint::select_unpredictable;
 use std::ops::Range;
 
-use super::bound::{Bound, Rooms};
+use super::bound::{Bound, Capacity};
 use super::{MAX_TUPLES, Sketch, Tuple};
 
-/// Weight from which a sketch halves what it holds, so that `g` stays within 32 bits and the tuples within their cap.
+/// The weight from which a sketch halves the weight of its values. It keeps `g` within 32 bits, and
+/// the number of tuples within the limit.
 const MAX_WEIGHT: u64 = 1 << 41;
 
 impl Sketch {
-    /// Inserts `keys`, in any order. Allocates nothing once `scratch` and the sketch have grown.
+    /// Inserts `keys`, in any order. Does not allocate once `scratch` and the sketch have grown.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
+    ///
+    /// let bound = Bound::new(&Targets::new(&[(0.5, 0.05)]));
+    /// let (mut sketch, mut scratch) = (Sketch::new(), Scratch::new());
+    /// sketch.insert(&bound, &[3.0, 1.0, 2.0].map(key_of), &mut scratch);
+    /// assert_eq!(sketch.quantile(0.5), Some((2.0, 0)));
+    /// ```
     pub fn insert(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
         if self.tuples.len() >= MOST_PIVOTS {
             self.compress(bound, scratch);
@@ -25,23 +38,43 @@ impl Sketch {
         } else {
             scratch.count(&self.tuples, keys);
         }
-        self.take_in(bound, keys, scratch);
+        self.insert_counted(bound, keys, scratch);
     }
 
-    /// Inserts `keys`, which ascend. In another order they are all counted, but their ranks are wrong.
+    /// Inserts `keys`, which must ascend. In another order they are all counted, but with wrong
+    /// ranks.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
+    ///
+    /// let bound = Bound::new(&Targets::new(&[(0.5, 0.05)]));
+    /// let (mut sketch, mut scratch) = (Sketch::new(), Scratch::new());
+    /// sketch.insert_sorted(&bound, &[1.0, 2.0, 3.0].map(key_of), &mut scratch);
+    /// assert_eq!(sketch.n(), 3);
+    /// ```
     pub fn insert_sorted(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
         scratch.gallop(&self.tuples, keys);
-        self.take_in(bound, keys, scratch);
+        self.insert_counted(bound, keys, scratch);
     }
 
-    /// Absorbs every tuple that `bound` can spare: for the result of a merge.
+    /// Absorbs every tuple that `bound` does not need, for instance after a merge.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
+    ///
+    /// let bound = Bound::new(&Targets::new(&[(0.5, 0.05)]));
+    /// let keys: Vec<u64> = (0..1000).map(|i| key_of(f64::from(i))).collect();
+    /// let mut sketch = Sketch::from_sorted(&keys);
+    /// sketch.compress(&bound, &mut Scratch::new());
+    /// assert!(sketch.tuples().len() < 100 && sketch.n() == 1000);
+    /// ```
     pub fn compress(&mut self, bound: &Bound, scratch: &mut Scratch) {
         self.insert_sorted(bound, &[], scratch);
     }
 
-    fn take_in(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
+    fn insert_counted(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
         self.n += keys.len() as u64;
-        self.pack(&bound.rooms(self.n, 1.0), keys, scratch); // mutation: wide
+        self.pack(&bound.capacity(self.n, 1.0), keys, scratch); // mutation: wide
         while self.n > MAX_WEIGHT {
             self.halve();
         }
@@ -50,38 +83,40 @@ impl Sketch {
             self.degraded = true;
             scale *= 1.25;
             scratch.gallop(&self.tuples, &[]);
-            self.pack(&bound.rooms(self.n, scale), &[], scratch);
+            self.pack(&bound.capacity(self.n, scale), &[], scratch);
         }
     }
 
-    /// One pass from right to left over tuples and keys: each tuple absorbs what lies to its left while it has room.
-    fn pack(&mut self, rooms: &Rooms, batch: &[u64], scratch: &mut Scratch) {
+    /// Makes one pass from right to left over tuples and keys. Each tuple absorbs its neighbours to
+    /// the left while it has capacity.
+    fn pack(&mut self, capacity: &Capacity, batch: &[u64], scratch: &mut Scratch) {
         let Scratch {
             keys,
             gaps,
             counts,
-            places,
+            positions,
             packed,
         } = scratch;
         packed.clear();
         packed.reserve(self.tuples.len() + batch.len());
-        // What is rarely needed is there from the beginning: a warm stream allocates nothing.
+        // Reserves memory that is rarely needed in advance, so that a warm stream does not
+        // allocate.
         keys.reserve(batch.len());
-        places.reserve(counts.len());
+        positions.reserve(counts.len());
         let mut packer = Packer {
-            rooms,
+            capacity,
             packed,
             layout: Layout {
                 batch,
                 gaps,
                 counts,
-                places,
+                positions,
                 keys,
             },
             key: 0,
             g: 0,
             rank: self.n as f64,
-            room: 0,
+            max_g: 0,
         };
         let mut end = batch.len();
         for i in (0..self.tuples.len()).rev() {
@@ -100,14 +135,15 @@ impl Sketch {
         self.tuples.extend(packed.iter().rev());
     }
 
-    /// Gives all that is held half its weight: ranks are halved, outwards, and so F is kept to one rank.
+    /// Halves the weight of all values. Halved ranks are rounded outwards, so widths stay within F
+    /// to one rank.
     fn halve(&mut self) {
         let (last, n) = (self.tuples.len().saturating_sub(1), self.n);
         let (mut low, mut half, mut i) = (0, 0, 0);
         self.tuples.retain_mut(|tuple| {
             low += u64::from(tuple.g);
             let high = tuple.high(low, n);
-            // The least and the greatest value stay, and stay exact.
+            // The smallest and the largest value stay, with exact ranks.
             let next = if i == last { low.div_ceil(2) } else { low / 2 }.max(1);
             let delta = high.div_ceil(2).saturating_sub(next);
             tuple.delta = if tuple.delta == u32::MAX {
@@ -124,41 +160,52 @@ impl Sketch {
     }
 }
 
-/// Tuples below this number sort a batch; more than a compressed sketch has.
+/// The maximum number of tuples that can divide a batch. A compressed sketch has fewer.
 const MOST_PIVOTS: usize = 4096;
 
-/// Keys that seek their gap at once.
+/// The number of keys that are searched for at once.
 const LANES: usize = 8;
 
-/// What an insertion needs besides the sketch; kept so that it allocates nothing.
+/// The working memory of insertions. Reusing it avoids allocations.
+///
+/// ```
+/// use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
+///
+/// let bound = Bound::new(&Targets::new(&[(0.5, 0.05)]));
+/// let mut scratch = Scratch::new();
+/// for mut sketch in [Sketch::new(), Sketch::new()] {
+///     sketch.insert(&bound, &[key_of(1.0)], &mut scratch);
+/// }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    /// The batch, gap by gap, if that was needed.
+    /// The keys of the batch in the order of their gaps, if they were laid out.
     keys: Vec<u64>,
-    /// The gap of each key; none of a batch that ascends.
+    /// The gap of each key; empty if the batch ascends.
     gaps: Vec<u16>,
-    /// How many keys lie below tuple 0, between it and tuple 1, and so on. Equal keys lie above.
+    /// The number of keys below tuple 0, between tuples 0 and 1, and so on. A key equal to that of
+    /// a tuple is above the tuple.
     counts: Vec<u32>,
-    /// Where the next key of each gap goes.
-    places: Vec<u32>,
-    /// The result of a pass, from right to left.
+    /// The position of the next key of each gap, while keys are laid out.
+    positions: Vec<u32>,
+    /// The tuples that a pass wrote, from right to left.
     packed: Vec<Tuple>,
 }
 
 impl Scratch {
-    /// Without memory yet.
+    /// Creates working memory without allocating it.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             keys: Vec::new(),
             gaps: Vec::new(),
             counts: Vec::new(),
-            places: Vec::new(),
+            positions: Vec::new(),
             packed: Vec::new(),
         }
     }
 
-    /// Counts `batch`, in any order, by gap.
+    /// Counts the keys of `batch`, in any order, by gap.
     fn count(&mut self, tuples: &[Tuple], batch: &[u64]) {
         self.keys.clear();
         match tuples.len() {
@@ -168,7 +215,7 @@ impl Scratch {
         }
     }
 
-    /// The same with fewer than `N` tuples.
+    /// Implements [`count`](Self::count) for fewer than `N` tuples.
     fn count_below<const N: usize>(&mut self, tuples: &[Tuple], batch: &[u64]) {
         let mut pivots = [u64::MAX; N];
         for (pivot, tuple) in pivots.iter_mut().zip(tuples) {
@@ -189,14 +236,16 @@ impl Scratch {
             [*gap] = seek(&pivots, &[*key]);
             counts[usize::from(*gap) % N] += 1;
         }
-        // The key of a NaN may seem to be beyond the last gap.
+        // The key of a NaN can equal the padding of `pivots`, and then seems to be beyond the last
+        // gap.
         let (counts, beyond) = counts.split_at_mut(tuples.len() + 1);
         counts[tuples.len()] += beyond.iter().sum::<u32>();
         self.counts.clear();
         self.counts.extend_from_slice(counts);
     }
 
-    /// Counts an ascending `batch` by gap, and seeks the ends of gaps by doubling steps.
+    /// Counts the keys of an ascending `batch` by gap. Searches for the end of each gap in doubling
+    /// steps.
     fn gallop(&mut self, tuples: &[Tuple], batch: &[u64]) {
         self.keys.clear();
         self.gaps.clear();
@@ -215,48 +264,50 @@ impl Scratch {
     }
 }
 
-/// A batch that is laid out by gap when that is first asked for.
+/// A batch that is laid out by gap on first use.
 struct Layout<'a> {
     batch: &'a [u64],
     gaps: &'a [u16],
     counts: &'a [u32],
-    places: &'a mut Vec<u32>,
+    positions: &'a mut Vec<u32>,
     keys: &'a mut Vec<u64>,
 }
 
 impl Layout<'_> {
-    /// The keys with these places in the order of gaps.
-    fn keys(&mut self, places: Range<usize>) -> &mut [u64] {
+    /// Returns the keys at these positions, in the order of their gaps.
+    fn keys(&mut self, range: Range<usize>) -> &mut [u64] {
         if self.keys.is_empty() {
             self.keys.extend_from_slice(self.batch);
             if !self.gaps.is_empty() {
                 self.distribute();
             }
         }
-        &mut self.keys[places]
+        &mut self.keys[range]
     }
 
-    /// A counting sort.
+    /// Lays out the keys by gap with a counting sort.
     #[cold]
     fn distribute(&mut self) {
-        self.places.clear();
+        self.positions.clear();
         let mut begin = 0;
-        self.places.extend(self.counts.iter().map(|count| {
+        self.positions.extend(self.counts.iter().map(|count| {
             begin += count;
             begin - count
         }));
         let last = self.counts.len() - 1;
         for (key, gap) in self.batch.iter().zip(self.gaps) {
-            let place = &mut self.places[last.min(usize::from(*gap))];
-            self.keys[*place as usize] = *key;
-            *place += 1;
+            let position = &mut self.positions[last.min(usize::from(*gap))];
+            self.keys[*position as usize] = *key;
+            *position += 1;
         }
     }
 }
 
-/// The gap of each key: how many of the `N` pivots, a power of two whose last one is never reached, do not exceed it.
+/// Returns the gap of each key: the number of pivots that do not exceed it.
 ///
-/// A binary search of fixed depth without a branch, some keys abreast: 2 ns a key, where sorting takes 6.
+/// The number of pivots `N` is a power of two, and the search never reaches the last pivot. It is a
+/// binary search of fixed depth without branches, for several keys at once. It takes 2 ns per key,
+/// where sorting takes 6 ns.
 #[inline(always)]
 fn seek<const N: usize, const L: usize>(pivots: &[u64; N], keys: &[u64; L]) -> [u16; L] {
     let mut gaps = [0; L];
@@ -270,17 +321,18 @@ fn seek<const N: usize, const L: usize>(pivots: &[u64; N], keys: &[u64; L]) -> [
     gaps.map(|gap| gap as u16)
 }
 
-/// The tuples of a pass, from right to left; the last one is being filled.
+/// The tuples of a pass, from right to left. The last one is still being filled.
 struct Packer<'a> {
-    rooms: &'a Rooms,
+    capacity: &'a Capacity,
     packed: &'a mut Vec<Tuple>,
     layout: Layout<'a>,
-    /// The last one's key and `g`. Its `g` in `packed` is out of date: reading back what was just written there stalls.
+    /// The key and `g` of the last tuple. Its `g` in `packed` is out of date, because reading back
+    /// a value that was just written would stall.
     key: u64,
     g: u32,
-    /// The last one's least rank, and what its `g` may grow to.
+    /// The lowest rank of the last tuple, and the limit of its `g`.
     rank: f64,
-    room: u32,
+    max_g: u32,
 }
 
 impl Packer<'_> {
@@ -292,54 +344,58 @@ impl Packer<'_> {
 
     #[inline]
     fn free(&self) -> usize {
-        self.room.saturating_sub(self.g) as usize
+        self.max_g.saturating_sub(self.g) as usize
     }
 
-    /// Goes on to fill `tuple`, on the left of what is filled.
+    /// Starts to fill `tuple`, to the left of the tuples so far.
     #[inline]
     fn start(&mut self, tuple: Tuple) {
         self.finish();
         self.rank -= f64::from(self.g);
         self.packed.push(tuple);
         (self.key, self.g) = (tuple.key, tuple.g);
-        self.room = self.rooms.room(self.rank, tuple.delta);
+        self.max_g = self.capacity.max_g(self.rank, tuple.delta);
     }
 
-    /// Takes in the next tuple to the left, unless there is no room or it is the minimum. `lower` is the key on its left.
+    /// Absorbs the next tuple to the left. Starts a new tuple instead if there is no capacity or if
+    /// this is the minimum. `lower` is the key to its left.
     #[inline]
     fn tuple(&mut self, tuple: Tuple, lower: Option<u64>, is_minimum: bool) {
-        let has_room = tuple.g as usize <= self.free() && !is_minimum; // mutation: minimum
-        // The middle of a run of equals is absorbed, room or not.
+        let fits = tuple.g as usize <= self.free() && !is_minimum; // mutation: minimum
+        // The middle of a run of equal keys is absorbed even without capacity (S3).
         let is_mid_run = tuple.key == self.key
             && lower == Some(tuple.key)
             && self.g > 0
             && tuple.g <= u32::MAX - self.g;
-        if has_room || is_mid_run {
+        if fits || is_mid_run {
             self.g += tuple.g;
         } else {
             self.start(tuple);
         }
     }
 
-    /// Takes in the keys of one gap, between the tuples `higher` and `lower`; without `lower` the least is the minimum.
+    /// Inserts the keys of one gap, between the tuples `higher` and `lower`. Without `lower`, the
+    /// smallest key is the minimum.
     #[inline]
-    fn keys(&mut self, places: Range<usize>, higher: Option<&Tuple>, lower: Option<u64>) {
-        // A branch, and not a minimum: the next tuple's rank then does not wait for this one's room.
-        if places.is_empty() || places.len() <= self.free() && lower.is_some() {
-            self.g += places.len() as u32;
+    fn keys(&mut self, range: Range<usize>, higher: Option<&Tuple>, lower: Option<u64>) {
+        // A branch rather than a minimum, so that the rank of the next tuple does not wait for the
+        // capacity of this one.
+        if range.is_empty() || range.len() <= self.free() && lower.is_some() {
+            self.g += range.len() as u32;
         } else {
-            self.split(places, higher.map_or(0, Tuple::hidden), lower); // mutation: no-inheritance
+            self.split(range, higher.map_or(0, Tuple::hidden), lower); // mutation: no-inheritance
         }
     }
 
-    /// The same where not all have room. What is hidden `above` each key may lie below it.
+    /// Inserts the keys of a gap that do not all fit. The values hidden `above` a key may lie below
+    /// it.
     #[cold]
-    fn split(&mut self, places: Range<usize>, above: u32, lower: Option<u64>) {
-        self.layout.keys(places.clone()).sort_unstable();
+    fn split(&mut self, range: Range<usize>, above: u32, lower: Option<u64>) {
+        self.layout.keys(range.clone()).sort_unstable();
         let minimum = usize::from(lower.is_none());
-        let mut end = places.end;
+        let mut end = range.end;
         loop {
-            let rest = &self.layout.keys[places.start..end];
+            let rest = &self.layout.keys[range.start..end];
             let absorbed = self.free().min(rest.len().saturating_sub(minimum));
             let is_run = self.g > 0 && rest.last() == Some(&self.key);
             let absorbed = if is_run {
@@ -362,7 +418,8 @@ impl Packer<'_> {
     }
 }
 
-/// How many of the greatest keys, `most` at most, equal the one above and have an equal below, be that here or `lower`.
+/// Returns the number of keys, at most `most`, at the end of `keys` that are in the middle of a
+/// run: the key above is equal, and so is the key below, in `keys` or `lower`.
 fn mid_run(keys: &[u64], lower: Option<u64>, most: u32) -> usize {
     let Some(last) = keys.last() else { return 0 };
     let below = keys.partition_point(|key| key < last);

@@ -1,48 +1,67 @@
-//! A quantile sketch for chosen targets whose promise survives merging: CKMS with a concave bound.
+//! A quantile sketch for chosen objectives, whose error bounds survive merging: CKMS with a concave
+//! bound.
 //!
-//! A sketch of `n` values holds some of them in order. A tuple `(key, g, delta)` says that its value has a rank from
-//! `low = sum of g up to here` to `high = low + delta`; the next lower tuple's `low` to its own `high` are the ranks it
-//! *covers*, `g + delta` its *width*. Everything asked of a sketch follows from one invariant:
+//! A sketch of `n` values holds some of them in order. A tuple `(key, g, delta)` says that the rank
+//! of its value is between `low`, the sum of `g` up to and including this tuple, and
+//! `high = low + delta`. The ranks from the `low` of the next lower tuple to its own `high` are the
+//! ranks that the tuple *covers*, and `g + delta` is its *width*. All properties of a sketch follow
+//! from one invariant:
 //!
-//! - S1: a tuple covers one rank only, or its width is at most `F = 2 * n * h(rank / n)` at every rank it covers, where
-//!   `h(phi) <= eps` at every target `(phi, eps)` and `h` is concave and positive.
-//! - S2: the least and the greatest value are held, with their ranks known.
-//! - S3: a run of tuples with equal keys is one tuple to S1: from the `high` of its first to the `low` of its last, the
-//!   value is certain. What lies within a run is of any width.
+//! - S1: A tuple covers one rank only, or its width is at most `F = 2 * n * h(rank / n)` at every
+//!   rank that it covers, where `h(phi) <= eps` at every objective `(phi, eps)`, and `h` is concave
+//!   and positive.
+//! - S2: The sketch holds the smallest and the largest value and knows their ranks.
+//! - S3: To S1, a run of tuples with equal keys is one tuple: from the `high` of the first to the
+//!   `low` of the last, the value is certain. Tuples within a run may have any width.
 //!
-//! **It answers.** Let `x = ceil(phi * n)`, take the first value with `high > x + eps * n`, and step to the value
-//! before it. That one's `high` is not above `x + eps * n`; its `low` is not below `x`, or the step covered `x` and was
-//! at most `2 * eps * n` wide (S1). [`Sketch::quantile`] looks for the least error that the ranks certify.
+//! **It answers.** Let `x = ceil(phi * n)`. Take the first value with `high > x + eps * n`, and
+//! step to the value before it. The `high` of that value is at most `x + eps * n`. Its `low` is at
+//! least `x`, or the step passed a tuple that covers `x` and is at most `2 * eps * n` wide (S1), so
+//! that `low` is above `x - eps * n`. [`Sketch::quantile`] looks for the value with the smallest
+//! error that the ranks certify.
 //!
-//! **It stays true.** `h` is the least of some lines, so F is the least of some `a * n + b * rank`, and superadditive:
-//! `F(r, n) + F(s, m) <= F(r + s, n + m)`. A value inserted anywhere moves a tuple from `(r, n)` to `(r, n + 1)` or
-//! `(r + 1, n + 1)`, and F does not fall. A new value inherits the width of the tuple above it, and so fits as well.
+//! **It stays true.** The function `h` is the minimum of several lines, so F is the minimum of
+//! several `a * n + b * rank` and therefore superadditive: `F(r, n) + F(s, m) <= F(r + s, n + m)`.
+//! Inserting a value anywhere moves a tuple from `(r, n)` to `(r, n + 1)` or `(r + 1, n + 1)`, and
+//! F does not fall. A new value inherits the width of the tuple above it, so it satisfies S1 as
+//! well.
 //!
-//! **It merges.** Between the values of one sketch lie those of the others: a merged tuple may also come after what is
-//! still hidden below the *next* tuple of every other sketch. Its width less one is then the sum of theirs less one,
-//! which is at most the sum of the F, which is at most F of the sum. Depth, order and number of merges do not matter.
+//! **It merges.** The values of one sketch lie between the values of the others. A merged tuple may
+//! therefore also come after values that are still hidden below the *next* tuple of every other
+//! sketch. Its width minus one is then the sum of their widths minus one each. That sum is at most
+//! the sum of the F, which is at most F of the sum. The depth, the order and the number of merges
+//! do not matter.
 //!
-//! **It stays small.** With `h` positive at both ends every width may grow with every insertion, wherever it goes.
-//! Measured, not proven: with the default targets 70 to 90 tuples for any number of ordinary values, 100 to 700 for
-//! unkind orders, and thousands for ten descending sweeps of a million each. So a cap ([`MAX_TUPLES`]) holds by force,
-//! at the price of wider tuples; [`Sketch::is_degraded`] tells, and what a quantile certifies stays true.
+//! **It stays small.** As `h` is positive at both ends, every width may grow with every insertion,
+//! wherever the new value goes. Measured, not proven: with the default objectives, a sketch has 70
+//! to 90 tuples for any number of ordinary values, 100 to 700 for adversarial orders, and thousands
+//! for ten descending sweeps of a million values each. The sketch therefore enforces a limit
+//! ([`MAX_TUPLES`]), at the price of wider tuples. [`Sketch::is_degraded`] reports that, and the
+//! error that a quantile certifies stays true.
 //!
-//! **What differs from the paper.** Its bound for targets is V-shaped and is tested at a tuple's lower rank; below a
-//! target it falls, so a tuple may start where F is large and reach across the target (error up to `eps / (1 - a)`,
-//! `a = 2 * eps / (1 - phi)`, and no bound at all from `a = 1`). It is convex at its target, so merging doubles the
-//! error, and 0 beyond its ends, so descending values are kept for ever. Its `delta` is F at insertion, ours the width
-//! of the tuple above; its query stops at a rule that assumes the V.
+//! **It differs from the paper.** The paper's bound for targeted quantiles is V-shaped and is
+//! tested at the lower rank of a tuple. Below its quantile, the V falls towards the quantile. A
+//! tuple may therefore start where F is large and reach across the quantile: the error is up to
+//! `eps / (1 - a)` with `a = 2 * eps / (1 - phi)`, and has no bound from `a = 1` on. The V is
+//! convex at its quantile, so merging doubles the error. It is 0 beyond its ends, so descending
+//! values are never absorbed. The paper's `delta` is F at insertion; here it is the width of the
+//! tuple above. The paper's query stops by a rule that assumes the V.
 //!
-//! Sources: Cormode, Korn, Muthukrishnan, Srivastava, "Effective computation of biased quantiles over data streams",
-//! ICDE 2005; Greenwald, Khanna, "Space-efficient online computation of quantile summaries", SIGMOD 2001 (`g`, `delta`,
-//! and the ranks of merged tuples); the error at the lower rank: V. Sitnikov in umbrant/QuantileEstimation#2 and
-//! prometheus/client_java#2292.
+//! **It is tested by mutations.** A comment `// mutation: name` at the end of a line names a
+//! mistake, such as the paper's bound. The script `tests/mutate.sh` has a wrong version of each
+//! such line. It puts the wrong version in place of the line, and a test of this module has to
+//! fail.
+//!
+//! Sources: Cormode, Korn, Muthukrishnan, Srivastava, "Effective computation of biased quantiles
+//! over data streams", ICDE 2005; Greenwald, Khanna, "Space-efficient online computation of
+//! quantile summaries", SIGMOD 2001 (`g`, `delta`, and the ranks of merged tuples); the error at
+//! the lower rank: V. Sitnikov in umbrant/QuantileEstimation#2 and prometheus/client_java#2292.
 
 mod bound;
 mod insert;
 mod merge;
 mod targets;
-// Plain data without unsafe code: Miri has nothing to find here, and hours to look.
+// Plain data without unsafe code: Miri would find nothing and take hours.
 #[cfg(all(test, not(loom), not(miri)))]
 mod tests;
 
@@ -50,34 +69,51 @@ pub use bound::Bound;
 pub use insert::Scratch;
 pub use targets::{MAX_TARGETS, TargetError, Targets};
 
-/// The most tuples a sketch holds after an insertion or a [`compress`](Sketch::compress).
+/// The maximum number of tuples after an insertion or a [`compress`](Sketch::compress).
 pub const MAX_TUPLES: usize = 2048;
 
-/// The key of `value`: keys order as values do, and -0.0 is 0.0.
+/// Returns the key of `value`. Keys have the order of their values, and -0.0 has the key of 0.0.
 ///
-/// NaN has a key beyond an infinity's: whoever feeds a sketch drops it before.
+/// ```
+/// use tallies::snapshot::sketch::{key_of, value_of};
+///
+/// assert!(key_of(-1.0) < key_of(0.5));
+/// assert_eq!(key_of(-0.0), key_of(0.0));
+/// assert_eq!(value_of(key_of(0.5)), 0.5);
+/// ```
+///
+/// The key of a NaN is beyond that of an infinity. The caller drops NaNs before it inserts values.
 #[inline]
 pub fn key_of(value: f64) -> u64 {
     let bits = (value + 0.0).to_bits();
     bits ^ ((bits as i64 >> 63) as u64 | 1 << 63)
 }
 
-/// The value whose key is `key`.
+/// Returns the value whose key is `key`.
 #[inline]
 pub fn value_of(key: u64) -> f64 {
     f64::from_bits(key ^ ((!key as i64 >> 63) as u64 | 1 << 63))
 }
 
-/// A held value: `g` ranks lie above the lower tuple's least rank up to its own least rank, which `delta` more may exceed.
+/// A value that a sketch holds, and the range of its rank.
 ///
-/// A `delta` of `u32::MAX` is unknown: the value may have any higher rank.
+/// ```
+/// use tallies::snapshot::sketch::{Tuple, key_of};
+///
+/// let tuple = Tuple { key: key_of(0.5), g: 3, delta: 1 };
+/// assert_eq!(Tuple::from_words(tuple.to_words()), tuple);
+/// ```
+///
+/// Its lowest rank is `g` above the lowest rank of the next lower tuple. Its highest rank is
+/// `delta` above its lowest. A `delta` of `u32::MAX` means unknown: the value may have any higher
+/// rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuple {
     /// The value's key.
     pub key: u64,
-    /// Ranks above the lower tuple's least.
+    /// The distance from the lowest rank of the next lower tuple to the lowest rank of this one.
     pub g: u32,
-    /// Ranks above its own least.
+    /// The distance from the lowest to the highest rank of this tuple.
     pub delta: u32,
 }
 
@@ -90,13 +126,13 @@ impl Tuple {
         }
     }
 
-    /// As two words, for who keeps it in atomics.
+    /// Returns the tuple as two words, so that it can be stored in atomics.
     #[must_use]
     pub const fn to_words(self) -> [u64; 2] {
         [self.key, (self.g as u64) << 32 | self.delta as u64]
     }
 
-    /// What [`to_words`](Self::to_words) gave.
+    /// Returns the tuple that [`to_words`](Self::to_words) converted.
     #[must_use]
     pub const fn from_words([key, ranks]: [u64; 2]) -> Self {
         Self {
@@ -106,13 +142,14 @@ impl Tuple {
         }
     }
 
-    /// How far a value just below this tuple may be from its least rank: the width less one.
+    /// Returns how far a value just below this tuple may be from the lowest rank of this tuple: its
+    /// width minus one.
     #[inline]
     fn hidden(&self) -> u32 {
         self.delta.saturating_add(self.g.saturating_sub(1))
     }
 
-    /// The greatest rank, where `low` is the least.
+    /// Returns the highest rank of a tuple whose lowest rank is `low`.
     fn high(&self, low: u64, n: u64) -> u64 {
         if self.delta == u32::MAX {
             n
@@ -122,7 +159,23 @@ impl Tuple {
     }
 }
 
-/// Values seen, as far as a [`Bound`] wants them told apart. One thread's, or the merge of several.
+/// A quantile sketch: values of one thread, or merged from several, as densely as a [`Bound`]
+/// requires.
+///
+/// ```
+/// use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
+///
+/// let bound = Bound::new(&Targets::new(&[(0.5, 0.05)]));
+/// let (mut sketch, mut scratch) = (Sketch::new(), Scratch::new());
+/// for batch in 0..10 {
+///     let keys: Vec<u64> = (0..100).map(|i| key_of(f64::from(100 * batch + i))).collect();
+///     sketch.insert(&bound, &keys, &mut scratch);
+/// }
+/// let (median, error) = sketch.quantile(0.5).unwrap();
+/// assert!(error <= 50 && (449.0..=549.0).contains(&median));
+/// assert!(sketch.tuples().len() < 100 && sketch.n() == 1000);
+/// sketch.check(&bound).unwrap();
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sketch {
     tuples: Vec<Tuple>,
@@ -131,7 +184,7 @@ pub struct Sketch {
 }
 
 impl Sketch {
-    /// Of nothing.
+    /// Creates a sketch of no values.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -141,7 +194,7 @@ impl Sketch {
         }
     }
 
-    /// A sketch of tuples that [`tuples`](Self::tuples) gave, in their order.
+    /// Creates a sketch from tuples that [`tuples`](Self::tuples) returned, in their order.
     pub fn from_parts(tuples: Vec<Tuple>, degraded: bool) -> Self {
         let n = tuples.iter().map(|tuple| u64::from(tuple.g)).sum();
         Self {
@@ -151,12 +204,19 @@ impl Sketch {
         }
     }
 
-    /// An exact sketch of keys in ascending order, such as a buffer that is not yet inserted.
+    /// Creates an exact sketch from ascending keys, such as a buffer that is not yet inserted.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Sketch, key_of};
+    ///
+    /// let sketch = Sketch::from_sorted(&[1.0, 2.0, 4.0].map(key_of));
+    /// assert_eq!(sketch.quantile(0.5), Some((2.0, 0)));
+    /// ```
     pub fn from_sorted(keys: &[u64]) -> Self {
         Self::from_parts(keys.iter().copied().map(Tuple::exact).collect(), false)
     }
 
-    /// Makes this a sketch of these tuples, in the memory it has.
+    /// Replaces the content with these tuples, in the existing memory.
     pub fn load(&mut self, tuples: impl Iterator<Item = Tuple>, degraded: bool) {
         self.tuples.clear();
         self.tuples.extend(tuples);
@@ -164,25 +224,28 @@ impl Sketch {
         self.degraded = degraded;
     }
 
-    /// The tuples, in order.
+    /// Returns the tuples in ascending order.
     pub fn tuples(&self) -> &[Tuple] {
         &self.tuples
     }
 
-    /// The number of values; beyond 2^41 (a month of a million a second) less, for old values then lose half their weight.
+    /// Returns the number of values. Beyond 2^41 values (a month of a million per second) it is
+    /// smaller, because old values lose half their weight.
     pub fn n(&self) -> u64 {
         self.n
     }
 
-    /// Whether the cap on tuples was reached and the targets' errors exceeded for it.
+    /// Returns whether the limit on tuples was reached, so that errors may exceed the objectives.
     pub fn is_degraded(&self) -> bool {
         self.degraded
     }
 
-    /// The value of rank `ceil(phi * n)`, and by how many ranks it may be wrong; `None` without values or for a `phi`
-    /// outside `0..=1`. The quantiles 0 and 1 are exact.
+    /// Returns the value of rank `ceil(phi * n)`, and the number of ranks by which it may be wrong.
     ///
-    /// Not wrong by more than `eps * n` at a target, nor at all while `eps * n < 1`. Looks at every tuple.
+    /// The error is at most `eps * n` at an objective, and 0 while `eps * n < 1`. The quantiles 0
+    /// and 1 are exact. Looks at every tuple.
+    ///
+    /// Returns `None` without values and for a `phi` outside `0..=1`.
     pub fn quantile(&self, phi: f64) -> Option<(f64, u64)> {
         if !(0.0..=1.0).contains(&phi) {
             return None;
@@ -201,7 +264,15 @@ impl Sketch {
         best.map(|(key, error)| (value_of(key), error))
     }
 
-    /// Between which values the one of rank `ceil(phi * n)` lies, for certain; `None` as for [`quantile`](Self::quantile).
+    /// Returns the values between which the value of rank `ceil(phi * n)` certainly lies. Returns
+    /// `None` in the cases of [`quantile`](Self::quantile).
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::{Sketch, key_of};
+    ///
+    /// let sketch = Sketch::from_sorted(&[1.0, 2.0, 4.0].map(key_of));
+    /// assert_eq!(sketch.bounds(0.5), Some((2.0, 2.0)));
+    /// ```
     pub fn bounds(&self, phi: f64) -> Option<(f64, f64)> {
         if !(0.0..=1.0).contains(&phi) {
             return None;
@@ -220,11 +291,12 @@ impl Sketch {
         None
     }
 
-    /// Says what is wrong, if S1 to S3 do not hold. A degraded sketch, or one compressed under another bound, fails.
+    /// Checks that S1 to S3 hold. A degraded sketch fails, and so does a sketch compressed under
+    /// another bound.
     ///
     /// # Errors
     ///
-    /// The first tuple that breaks the invariant.
+    /// Returns a description of the first tuple that violates the invariant.
     pub fn check(&self, bound: &Bound) -> Result<(), String> {
         let mut low = 0;
         for (i, tuple) in self.tuples.iter().enumerate() {
@@ -260,7 +332,8 @@ impl Sketch {
     }
 }
 
-/// `ceil(phi * n)`, from 1, where a product that is whole but for rounding is whole: 0.07 of 100 is 7.
+/// Returns `ceil(phi * n)`, at least 1. A product that is whole except for rounding counts as
+/// whole: 0.07 of 100 is 7.
 fn nearest_rank(phi: f64, n: u64) -> u64 {
     let product = phi * n as f64;
     let whole = product.round();

@@ -1,17 +1,27 @@
-//! What a summary is asked for: quantiles, each with the rank error it may have.
+//! The objectives of a summary: quantiles, each with its allowed rank error.
 
 use std::fmt;
 
-/// The most targets a summary takes.
+/// The maximum number of objectives of a summary.
 pub const MAX_TARGETS: usize = 7;
 
-/// Tuples that may be planned for: shuffled values need up to twice the plan (measured), which just fits in
-/// [`MAX_TUPLES`](super::MAX_TUPLES).
+/// The maximum planned number of tuples. Shuffled values need up to twice the plan (measured),
+/// which just fits in [`MAX_TUPLES`](super::MAX_TUPLES).
 const PLANNED_TUPLES: f64 = 1000.0;
 
-/// Up to seven pairs `(phi, eps)`: the quantile `phi` of `n` values, wrong by at most `eps * n` ranks.
+/// The objectives of a summary: up to seven pairs `(phi, eps)`. The quantile `phi` of `n` values is
+/// wrong by at most `eps * n` ranks.
 ///
-/// No pair means no quantiles: count and sum only. The quantiles 0 and 1 are exact whatever their `eps`.
+/// ```
+/// use tallies::snapshot::sketch::Targets;
+///
+/// static OBJECTIVES: Targets = Targets::new(&[(0.5, 0.05), (0.99, 0.001)]);
+/// assert_eq!(OBJECTIVES.as_slice(), [(0.5, 0.05), (0.99, 0.001)]);
+/// assert!(!OBJECTIVES.is_empty());
+/// ```
+///
+/// Without pairs there are no quantiles, only count and sum. The quantiles 0 and 1 are exact
+/// whatever their `eps`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Targets {
     pairs: [(f64, f64); MAX_TARGETS],
@@ -19,11 +29,12 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// For a static: what [`try_new`](Self::try_new) refuses is a compile error there.
+    /// Creates the objectives of a static, where an error of [`try_new`](Self::try_new) becomes a
+    /// compile error.
     ///
     /// # Panics
     ///
-    /// Outside a const context, where `try_new` gives an error.
+    /// Panics outside a const context if `try_new` returns an error.
     pub const fn new(pairs: &[(f64, f64)]) -> Self {
         match Self::try_new(pairs) {
             Ok(targets) => targets,
@@ -31,11 +42,18 @@ impl Targets {
         }
     }
 
-    /// Takes `pairs` in any order.
+    /// Creates objectives from `pairs`, in any order.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::Targets;
+    ///
+    /// assert!(Targets::try_new(&[(0.9, 0.01), (0.5, 0.05)]).is_ok());
+    /// assert!(Targets::try_new(&[(1.5, 0.01)]).is_err());
+    /// ```
     ///
     /// # Errors
     ///
-    /// What [`try_with`](Self::try_with) refuses.
+    /// Returns an error if [`try_with`](Self::try_with) rejects one of the pairs.
     pub const fn try_new(pairs: &[(f64, f64)]) -> Result<Self, TargetError> {
         let mut targets = Self {
             pairs: [(0.0, 0.0); MAX_TARGETS],
@@ -52,12 +70,21 @@ impl Targets {
         Ok(targets)
     }
 
-    /// These, and the quantile `phi` within `eps`.
+    /// Adds the quantile `phi` with the error `eps`.
+    ///
+    /// ```
+    /// use tallies::snapshot::sketch::Targets;
+    ///
+    /// let objectives = Targets::new(&[(0.5, 0.05)]).try_with(0.9, 0.01)?;
+    /// assert_eq!(objectives.as_slice().len(), 2);
+    /// # Ok::<(), tallies::snapshot::sketch::TargetError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// An eighth pair; a quantile outside `0..=1` or named before; an error outside `0..1`, or of 0 for a quantile other
-    /// than 0 and 1; errors so small that the sketch would outgrow its bound.
+    /// Returns an error for an eighth pair, for a quantile outside `0..=1` or one added before, for
+    /// an error outside `0..1`, and for an error of 0 if the quantile is not 0 or 1. Also returns
+    /// an error if the errors are so small that the sketch would exceed its limit on tuples.
     pub const fn try_with(mut self, phi: f64, eps: f64) -> Result<Self, TargetError> {
         if self.len == MAX_TARGETS {
             return Err(TargetError(Kind::TooMany(phi)));
@@ -83,18 +110,18 @@ impl Targets {
         Ok(self)
     }
 
-    /// The pairs, as given.
+    /// Returns the pairs in the given order.
     #[must_use]
     pub fn as_slice(&self) -> &[(f64, f64)] {
         &self.pairs[..self.len]
     }
 
-    /// Without a target there is nothing to sketch.
+    /// Returns whether there are no objectives, and so nothing to sketch.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The targets that shape a sketch: all but the quantiles 0 and 1.
+    /// Iterates over the objectives that shape a sketch: all except the quantiles 0 and 1.
     pub(super) fn inner(&self) -> impl Iterator<Item = (f64, f64)> {
         self.as_slice()
             .iter()
@@ -102,8 +129,10 @@ impl Targets {
             .filter(|&(phi, _)| is_inner(phi))
     }
 
-    /// Tuples of a well packed sketch, from above: half the integral of `1 / h` over each target's own line, which is
-    /// about `3 * tail / eps` where a sloping line is best and `1 / 2 eps` where a flat one is, and over the cap.
+    /// Returns an upper bound of the number of tuples in a well packed sketch. It is half the
+    /// integral of `1 / h` over the line of each objective and over the cap. The part of an
+    /// objective is about `3 * tail / eps` where a sloping line is best, and
+    /// `1 / (2 * eps)` where a flat one is.
     const fn tuples(&self) -> f64 {
         let (mut least, mut sum) = (f64::INFINITY, 0.0);
         let mut i = 0;
@@ -125,7 +154,14 @@ const fn is_inner(phi: f64) -> bool {
     0.0 < phi && phi < 1.0
 }
 
-/// Why targets were refused.
+/// The reason why objectives were rejected.
+///
+/// ```
+/// use tallies::snapshot::sketch::Targets;
+///
+/// let error = Targets::try_new(&[(1.5, 0.01)]).unwrap_err();
+/// assert_eq!(error.to_string(), "an objective's quantile lies in 0..=1: 1.5");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TargetError(Kind);
 
@@ -139,7 +175,8 @@ enum Kind {
 }
 
 impl TargetError {
-    /// What was broken, without the value: a const panic cannot print a float.
+    /// Returns the rule that was violated, without the value, because a const panic cannot print a
+    /// float.
     pub(crate) const fn rule(&self) -> &'static str {
         match self.0 {
             Kind::TooMany(_) => "a summary takes at most 7 objectives",

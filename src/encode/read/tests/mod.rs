@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::*;
-use crate::snapshot::{GaugeMerge, Meta, Number, Numbers, Value, Values, Written, labels};
+use crate::snapshot::{GaugeMerge, Meta, Number, Numbers, PageSummary, Value, Values, labels};
 
 fn text(page: &str) -> Snapshot {
     read_text(page).unwrap_or_else(|e| panic!("{e}\n{page}"))
@@ -216,12 +216,12 @@ proptest! {
             natives: None,
         };
         add("h", Kind::Histogram, counts.keys().collect(), histogram);
-        let written = |(count, sum, x): &(Option<u64>, f64, f64)| Written {
+        let written = |(count, sum, x): &(Option<u64>, f64, f64)| PageSummary {
             count: *count,
             sum: sum.abs(),
             quantiles: vec![(0.0, x.abs()), (0.5, f64::NAN), (1.0, 0.0)],
         };
-        add("s", Kind::Summary, quantiles.keys().collect(), Values::Written(quantiles.values().map(written).collect()));
+        add("s", Kind::Summary, quantiles.keys().collect(), Values::PageSummary(quantiles.values().map(written).collect()));
         for (write, read) in [
             (crate::encode::text as fn(&_) -> String, read_text as fn(_) -> _),
             (crate::encode::open_metrics, read_open_metrics),

@@ -1,4 +1,4 @@
-//! What a sketch promises, law by law, for any targets, values, batches and shards.
+//! Laws of the sketch, for any objectives, values, batches and shards.
 
 use super::support::{DEFAULTS, Random, audit, error};
 use crate::snapshot::sketch::{
@@ -38,7 +38,7 @@ fn the_default_bound_is_the_published_one() {
     }
 }
 
-/// aioprometheus answers 4.0, 5.2, 5.2.
+/// For comparison, aioprometheus returns 4.0, 5.2, 5.2.
 #[test]
 fn few_values_give_the_nearest_rank() {
     let sketch = sketch_of(&Bound::new(&TARGETS), &keys_of(&[3.0, 5.2, 13.0, 4.0]), 256);
@@ -164,13 +164,13 @@ fn only_the_ends_cost_two_tuples() {
     assert_eq!(sketch.quantile(0.99), Some((7.0, 0)));
 }
 
-/// Tuples of these keys, `g` and `delta`.
+/// Returns tuples with these keys, `g` and `delta`.
 fn tuples(parts: &[(u64, u32, u32)]) -> Vec<Tuple> {
     let tuple = |&(key, g, delta): &(u64, u32, u32)| Tuple { key, g, delta };
     parts.iter().map(tuple).collect()
 }
 
-/// Without inner targets one tuple may be as wide as all values are many.
+/// Without inner objectives, a tuple may be as wide as the number of values.
 #[test]
 fn a_broken_sketch_fails_its_check() {
     let bound = bound(&[]);
@@ -224,7 +224,7 @@ fn a_sketch_is_loaded_as_it_was_made() {
     }
 }
 
-/// One more than is allowed, and none that has room for another.
+/// The second sketch has one tuple too many, and no tuple has capacity for another.
 #[test]
 fn a_full_sketch_is_not_degraded() {
     let bound = Bound::new(&TARGETS);
@@ -244,7 +244,7 @@ fn a_full_sketch_is_not_degraded() {
 fn the_weight_halves_only_beyond_its_limit() {
     let bound = Bound::new(&TARGETS);
     let limit = 1_u64 << 41;
-    // Those of one value have no room for their neighbours, which would lose half of it.
+    // The tuples of one value have no capacity for their neighbours, which would lose half of it.
     let part = |key| match key {
         0 => (0, 1, 0),
         _ if key % 2 == 1 => (key, u32::MAX, 0),
@@ -259,7 +259,7 @@ fn the_weight_halves_only_beyond_its_limit() {
     assert!(sketch.tuples().iter().all(|tuple| tuple.g > 0));
 }
 
-/// The run stops below 2^32 and goes on in a tuple of its own.
+/// The run stops below 2^32 and continues in a tuple of its own.
 #[test]
 fn a_run_of_equals_outgrows_one_tuple() {
     let bound = bound(&[(0.5, 0.01)]);
@@ -295,7 +295,7 @@ fn the_middle_of_a_run_is_one_tuple_however_heavy() {
         sketch.tuples(),
         tuples(&[(1, 1, 0), run, joined, (9, 1, 0)])
     );
-    // The keys of a NaN, too.
+    // The same holds for the keys of NaNs.
     for key in [0, u64::MAX] {
         let parts = tuples(&[(key, 1, 0); 3]);
         let mut sketch = Sketch::from_parts(parts, false);
@@ -329,7 +329,7 @@ fn a_month_of_observations_halves_in_weight() {
         [Some((0.0, 0)), Some((2000.0, 0))]
     );
 
-    // More tuples than may be kept, none of which can absorb another.
+    // More tuples than the limit, none of which can absorb another.
     let mut sketch = Sketch::from_parts(
         (0..5000)
             .map(|key| Tuple {
@@ -433,7 +433,8 @@ fn any_targets() -> impl Strategy<Value = Vec<(f64, f64)>> {
         .prop_filter("valid", |pairs| Targets::try_new(pairs).is_ok())
 }
 
-/// Few distinct values, many, runs up and down, and what a batch size does not divide.
+/// Few distinct values, many distinct values, and runs up and down, in numbers that a batch size
+/// does not divide.
 fn any_values() -> impl Strategy<Value = Vec<u64>> {
     let run =
         (0..2000u64, 0..3u64, 1..400usize, any::<bool>()).prop_map(|(from, step, len, down)| {
@@ -450,7 +451,8 @@ fn any_values() -> impl Strategy<Value = Vec<u64>> {
 }
 
 fn rank_of(phi: f64, n: usize) -> usize {
-    // Twin of the sketch's own: in integers, 2^-40 below counts as there.
+    // The twin of the sketch's own function, in integers: a product less than 2^-40 above a
+    // whole rank counts as that rank.
     let scaled = (phi * (1u64 << 52) as f64).round() as u128 * n as u128;
     ((scaled + (1 << 52) - (1 << 12)) >> 52).max(1) as usize
 }
@@ -488,7 +490,7 @@ proptest! {
         }
     }
 
-    /// The distribution by gaps and the sorted twin.
+    /// Counting by gap and inserting a sorted batch give the same sketch.
     #[test]
     fn a_batch_may_come_in_any_order(pairs in any_targets(), keys in any_values(), batch in 1..600usize) {
         let bound = bound(&pairs);
@@ -558,7 +560,7 @@ proptest! {
         }
     }
 
-    /// Torn or invented tuples give wrong answers, not panics.
+    /// Torn or invented tuples give wrong results, but no panics.
     #[test]
     fn garbage_does_not_panic(
         words in prop::collection::vec((prop_oneof![any::<u64>(), 0..9u64, Just(u64::MAX)], any::<u64>()), 0..40),
@@ -580,7 +582,7 @@ proptest! {
         sketch.quantile(phi);
     }
 
-    /// NaN's keys are the least and the greatest; even they are counted.
+    /// The keys of NaNs are the smallest and the largest, and even they are counted.
     #[test]
     fn no_key_is_lost(keys in prop::collection::vec(prop_oneof![Just(0), Just(1), Just(u64::MAX), any::<u64>()], 0..2000), batch in 1..300usize) {
         let sketch = sketch_of(&Bound::new(&TARGETS), &keys, batch);

@@ -1,4 +1,4 @@
-//! The promise of the sketch, law by law and order by order.
+//! Tests of the sketch's error bounds, by single laws and over many orders.
 
 mod laws;
 mod orders;

@@ -1,14 +1,15 @@
-//! The promise, over unkind orders, splits and targets: true error <= certified error <= promise.
+//! The error bounds over adversarial orders, splits and objectives: the true error is at most the
+//! certified error, which is at most the allowed error.
 //!
-//! `cargo test --release --lib orders -- --nocapture` also prints the worst of each order. For larger streams see
-//! [`the_promise_holds_in_the_long_run`].
+//! `cargo test --release --lib orders -- --nocapture` also prints the largest error of each order.
+//! For larger streams, see [`the_promise_holds_in_the_long_run`].
 
 use super::support::*;
 use crate::snapshot::sketch::{Bound, MAX_TUPLES, Scratch, Sketch, Targets, key_of};
 
 #[test]
 fn errors_stay_within_the_promise() {
-    // Unoptimised, the last size would take minutes.
+    // Without optimization, the last size would take minutes.
     let sizes: &[usize] = if cfg!(debug_assertions) {
         &[1_000, 20_000]
     } else {
@@ -19,7 +20,8 @@ fn errors_stay_within_the_promise() {
     }
 }
 
-/// Some minutes for ten million values, and 40 bytes of memory for each; a hundred million, for the default targets:
+/// Takes several minutes for ten million values, and 40 bytes of memory for each value. For a
+/// hundred million values with the default objectives, run:
 ///
 /// `SIZE=100000000 SETS=1 cargo test --release --lib long_run -- --ignored --nocapture`
 #[test]
@@ -34,7 +36,7 @@ fn the_promise_holds_in_the_long_run() {
     );
 }
 
-/// The worst of all orders, splits and targets.
+/// Returns the largest errors over all orders, splits and objectives.
 fn every_order(n: usize, sets: &[(&str, &[(f64, f64)])]) -> Outcome {
     println!(
         "\nn = {n}: worst error / worst certified, in units of the promise; tuples of a shard / merged / compressed"
@@ -67,7 +69,7 @@ fn every_order(n: usize, sets: &[(&str, &[(f64, f64)])]) -> Outcome {
     worst
 }
 
-/// What was the worst, in units of the promise, and the most tuples.
+/// The largest errors, as fractions of the allowed error, and the largest numbers of tuples.
 #[derive(Default)]
 struct Outcome {
     error: f64,
@@ -150,7 +152,7 @@ fn one(
     }
 }
 
-/// What a thread's sketch of ordinary values takes, at any time: 1.5 KB, for any number of them.
+/// A thread's sketch of ordinary values takes 1.5 KB at any time, for any number of values.
 #[test]
 fn ordinary_values_take_little() {
     ordinary(if cfg!(debug_assertions) {

@@ -1,4 +1,5 @@
-//! Streams that are hard on a quantile sketch, ways to split them, and the sorted vector that knows the truth.
+//! Streams that are hard for a quantile sketch, ways to split them, and the exact ranks from a
+//! sorted vector.
 
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
 
@@ -18,7 +19,7 @@ pub(super) const TARGETS: [(&str, &[(f64, f64)]); 6] = [
     ),
 ];
 
-/// SplitMix64.
+/// The random generator SplitMix64.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -65,7 +66,7 @@ pub(super) const ORDERS: [&str; 17] = [
     "adaptive",
 ];
 
-/// A stream of `n` keys in one of [`ORDERS`].
+/// Returns a stream of `n` keys in one of [`ORDERS`].
 pub(super) fn stream(order: &str, n: usize) -> Vec<u64> {
     let mut random = Random(n as u64);
     let saw = |teeth: usize| (0..teeth).flat_map(move |tooth| (tooth..n).step_by(teeth));
@@ -111,7 +112,7 @@ pub(super) fn stream(order: &str, n: usize) -> Vec<u64> {
     ranks.into_iter().map(|rank| key_of(rank as f64)).collect()
 }
 
-/// Ranks from both ends towards `phi * n`.
+/// Returns ranks from both ends towards `phi * n`.
 fn zoom(n: usize, phi: f64) -> Vec<usize> {
     let (mut low, mut high) = (0, n);
     let mut ranks = Vec::with_capacity(n);
@@ -127,7 +128,8 @@ fn zoom(n: usize, phi: f64) -> Vec<usize> {
     ranks
 }
 
-/// Each batch goes between the widest tuple of a sketch for the default targets and its neighbour.
+/// Returns a stream whose batches each go between the widest tuple of a sketch with the default
+/// objectives and its neighbour.
 fn adaptive(n: usize) -> Vec<u64> {
     let bound = Bound::new(&Targets::new(&DEFAULTS));
     let (mut sketch, mut scratch) = (Sketch::new(), Scratch::new());
@@ -151,7 +153,8 @@ fn adaptive(n: usize) -> Vec<u64> {
     stream
 }
 
-/// Shards of a stream, by name: where the `i`th of `n` keys goes, whose rank is `rank`.
+/// A way to split a stream into shards: returns the shard of the `i`th of `n` keys, whose rank is
+/// `rank`.
 pub(super) type Split = fn(i: usize, rank: usize, n: usize, random: &mut Random) -> usize;
 pub(super) const SHARDS: usize = 8;
 pub(super) const SPLITS: [(&str, Split); 7] = [
@@ -172,12 +175,12 @@ pub(super) const SPLITS: [(&str, Split); 7] = [
     ("random", |_, _, _, random| random.below(SHARDS)),
 ];
 
-/// `ceil(phi * n)` for a `phi` of at most five decimals.
+/// Returns `ceil(phi * n)` for a `phi` with at most five decimals.
 pub(super) fn rank(phi: f64, n: usize) -> usize {
     ((phi * 1e5).round() as usize * n).div_ceil(100_000).max(1)
 }
 
-/// How far `key` is from rank `x` of `sorted`.
+/// Returns the distance of `key` from rank `x` of `sorted`.
 pub(super) fn error(sorted: &[u64], key: u64, x: usize) -> usize {
     let below = sorted.partition_point(|other| *other < key);
     let upto = sorted.partition_point(|other| *other <= key);
@@ -185,7 +188,9 @@ pub(super) fn error(sorted: &[u64], key: u64, x: usize) -> usize {
     (below + 1).saturating_sub(x).max(x.saturating_sub(upto))
 }
 
-/// Worst true and certified error of the targets, each in units of what it may be; asserts that they are in order.
+/// Returns the largest true and the largest certified error at the objectives, as fractions of the
+/// allowed error. Asserts that the true error is at most the certified one, and that at most the
+/// allowed one.
 pub(super) fn audit(
     sketch: &Sketch,
     sorted: &[u64],

@@ -1,5 +1,5 @@
-//! Families by what the names of their samples begin with: finds families that clash in a few look-ups each, however many
-//! there are.
+//! An index of families by the stems of their names. It finds a conflict in a few look-ups, however
+//! many families there are.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,17 +7,18 @@ use std::collections::HashMap;
 use ahash::RandomState;
 
 use super::Escaping;
-use super::clash::{Exposed, clash, without_suffix};
+use super::clash::{ExposedName, clash, without_suffix};
 
-/// An index of families, each known by a key of type `K`.
+/// An index of families. A key of type `K` identifies each family.
 #[derive(Clone, Debug)]
-pub(crate) struct Stems<K> {
+pub(crate) struct ClashIndex<K> {
+    /// The keys of the families with each stem, in every form that the stem is written in.
     families: HashMap<Box<str>, Vec<K>, RandomState>,
-    /// Whether there are names that are written in several ways.
+    /// Whether names can have several escaped forms.
     utf8: bool,
 }
 
-impl<K> Default for Stems<K> {
+impl<K> Default for ClashIndex<K> {
     fn default() -> Self {
         Self {
             families: HashMap::default(),
@@ -26,8 +27,9 @@ impl<K> Default for Stems<K> {
     }
 }
 
-impl<K: Clone> Stems<K> {
-    /// Of none yet. `utf8`: whether any of all has a name outside the old character set.
+impl<K: Clone> ClashIndex<K> {
+    /// Creates an empty index. `utf8` says whether any family can have a name outside the legacy
+    /// character set.
     pub(crate) fn new(utf8: bool) -> Self {
         Self {
             families: HashMap::default(),
@@ -35,15 +37,16 @@ impl<K: Clone> Stems<K> {
         }
     }
 
-    /// Whether it knows every way that a name may be written; else it has to be made anew.
-    pub(crate) fn knows(&self, (_, _, utf8): Exposed<'_>) -> bool {
+    /// Returns whether the index covers every form in which this name is written. If not, the
+    /// caller has to build a new index.
+    pub(crate) fn knows(&self, (_, _, utf8): ExposedName<'_>) -> bool {
         self.utf8 || !utf8
     }
 
-    /// A family's, in every way that its name may be written.
-    fn of<'b>(
+    /// Iterates over the family's stem in every form in which its name is written.
+    fn stems<'b>(
         &self,
-        (name, kind, _): Exposed<'b>,
+        (name, kind, _): ExposedName<'b>,
     ) -> impl Iterator<Item = Cow<'b, str>> + use<'b, K> {
         let lossy: &[Escaping] = if self.utf8 { &Escaping::LOSSY } else { &[] };
         let escaped = lossy.iter().map(move |escaping| {
@@ -55,8 +58,9 @@ impl<K: Clone> Stems<K> {
         std::iter::once(Cow::Borrowed(kind.stem(name))).chain(escaped)
     }
 
-    pub(crate) fn insert(&mut self, family: Exposed<'_>, key: &K) {
-        for stem in self.of(family) {
+    /// Adds a family under each form of its stem.
+    pub(crate) fn insert(&mut self, family: ExposedName<'_>, key: &K) {
+        for stem in self.stems(family) {
             let alike = match self.families.get_mut(&*stem) {
                 Some(alike) => alike,
                 None => self.families.entry(stem.into()).or_default(),
@@ -65,11 +69,12 @@ impl<K: Clone> Stems<K> {
         }
     }
 
-    pub(crate) fn remove(&mut self, family: Exposed<'_>, key: &K)
+    /// Removes a family from the entries of its stem.
+    pub(crate) fn remove(&mut self, family: ExposedName<'_>, key: &K)
     where
         K: PartialEq,
     {
-        for stem in self.of(family) {
+        for stem in self.stems(family) {
             if let Some(alike) = self.families.get_mut(&*stem) {
                 alike.retain(|other| other != key);
                 if alike.is_empty() {
@@ -79,28 +84,30 @@ impl<K: Clone> Stems<K> {
         }
     }
 
-    /// One that would expose a sample of `family` as well; `exposed` says what is behind a key.
+    /// Returns a family that would expose a sample of the same name as `family`. `exposed` returns
+    /// the family of a key.
     pub(crate) fn clash<'k>(
         &'k self,
-        family: Exposed<'_>,
-        exposed: impl Fn(&'k K) -> Exposed<'k>,
+        family: ExposedName<'_>,
+        exposed: impl Fn(&'k K) -> ExposedName<'k>,
     ) -> Option<&'k K> {
         let (_, kind, _) = family;
-        // The stems of two that clash are equal, or one is a sample of the other's family.
+        // Two families conflict only if their stems are equal, or if one of the stems looks like a
+        // sample of the other family.
         let alike = |stem: &str| {
             let mut alike = self.families.get(stem)?.iter();
             alike.find(|other| clash(family, exposed(other)))
         };
-        self.of(family).find_map(|stem| {
+        self.stems(family).find_map(|stem| {
             let mut sample = String::with_capacity(stem.len() + 8);
             let mut samples = kind.suffixes().iter();
-            let of_a_sample = samples.find_map(|suffix| {
+            let by_sample = samples.find_map(|suffix| {
                 sample.clear();
                 sample.push_str(&stem);
                 sample.push_str(suffix);
                 alike(&sample)
             });
-            of_a_sample.or_else(|| alike(without_suffix(&stem)?))
+            by_sample.or_else(|| alike(without_suffix(&stem)?))
         })
     }
 }

@@ -1,0 +1,168 @@
+//! The families of several registries merged for one page. Each family appears once, and no two
+//! families expose samples of the same name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::error::Error;
+
+use super::clash::exposed;
+use super::clash_index::ClashIndex;
+use super::{Family, Snapshot, Source};
+
+/// Snapshots of several sources, merged for one page. Families of the same name are added up; all
+/// other families stay in the snapshot of their source and are not copied.
+#[derive(Debug, Default)]
+pub(crate) struct MergedView {
+    snapshots: Vec<Snapshot>,
+    /// Sums of the families that several snapshots contain.
+    joined: Vec<Family>,
+    /// The families of the page, in the order of their names.
+    page: Vec<PageEntry>,
+}
+
+/// Where to find a family of the page.
+#[derive(Clone, Copy, Debug)]
+enum PageEntry {
+    /// The index of a snapshot, and the index of the family in it.
+    Single(usize, usize),
+    /// The index of a family in `joined`.
+    Joined(usize),
+}
+
+impl MergedView {
+    /// Takes a snapshot of each source and merges them. A family that conflicts with one of an
+    /// earlier source is left out, and the reason is passed to `conflict`.
+    pub(crate) fn take(&mut self, sources: &[Arc<dyn Source>], mut conflict: impl FnMut(Error)) {
+        let Self {
+            snapshots,
+            joined,
+            page,
+        } = self;
+        snapshots.resize_with(sources.len(), Snapshot::default);
+        for (source, snapshot) in sources.iter().zip(&mut *snapshots) {
+            source.snapshot_into(snapshot);
+        }
+        joined.clear();
+        page.clear();
+        if let [only] = &**snapshots {
+            return page.extend((0..only.families.len()).map(|at| PageEntry::Single(0, at)));
+        }
+        let mut families = snapshots.iter().flat_map(|snapshot| &snapshot.families);
+        let mut index = ClashIndex::new(families.any(|family| family.meta.utf8));
+        let mut names = HashMap::new();
+        for (source, snapshot) in snapshots.iter().enumerate() {
+            for (at, family) in snapshot.families.iter().enumerate() {
+                let Some(&seen) = names.get(family.name()) else {
+                    // The first source needs no check: a registry rejects families that conflict.
+                    if source > 0
+                        && let Some(other) = index.clash(exposed(family), exposed)
+                    {
+                        conflict(Error::beside(family.name(), other.name()));
+                        continue;
+                    }
+                    index.insert(exposed(family), family);
+                    names.insert(family.name(), page.len());
+                    page.push(PageEntry::Single(source, at));
+                    continue;
+                };
+                let entry: &mut PageEntry = &mut page[seen];
+                let first = family_at(snapshots, joined, *entry);
+                if let Err(error) = first.check_mergeable(family) {
+                    conflict(error);
+                    continue;
+                }
+                if let PageEntry::Single(..) = entry {
+                    let first = first.clone();
+                    *entry = PageEntry::Joined(joined.len());
+                    joined.push(first);
+                }
+                if let PageEntry::Joined(at) = *entry {
+                    joined[at].add(family);
+                }
+            }
+        }
+        let name = |entry: &PageEntry| family_at(snapshots, joined, *entry).name();
+        page.sort_unstable_by(|one, other| name(one).cmp(name(other)));
+    }
+
+    /// Returns the time at which the first snapshot was taken.
+    pub(crate) fn taken(&self) -> SystemTime {
+        let first = self.snapshots.first();
+        first.map_or(SystemTime::UNIX_EPOCH, |snapshot| snapshot.taken)
+    }
+
+    /// Iterates over the families of the page, in the order of their names.
+    pub(crate) fn families(&self) -> impl Iterator<Item = &Family> {
+        let family = |entry: &PageEntry| family_at(&self.snapshots, &self.joined, *entry);
+        self.page.iter().map(family)
+    }
+}
+
+fn family_at<'a>(snapshots: &'a [Snapshot], joined: &'a [Family], entry: PageEntry) -> &'a Family {
+    match entry {
+        PageEntry::Single(source, at) => &snapshots[source].families[at],
+        PageEntry::Joined(at) => &joined[at],
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::{Counter, Gauge, Registry};
+
+    use super::*;
+
+    fn merged(registries: &[&Registry]) -> (Vec<String>, Vec<String>) {
+        let sources: Vec<Arc<dyn Source>> = registries
+            .iter()
+            .map(|registry| Arc::new((*registry).clone()) as _)
+            .collect();
+        let (mut all, mut conflicts) = (MergedView::default(), Vec::new());
+        all.take(&sources, |error| conflicts.push(error.to_string()));
+        let names = all.families().map(|family| family.name().to_owned());
+        (names.collect(), conflicts)
+    }
+
+    #[test]
+    fn what_clashes_is_left_out_and_what_clashes_with_that_is_not() {
+        let [one, two, three] = [(); 3].map(|()| Registry::new());
+        one.gauge("a_sum", "").unwrap().set(1.0);
+        two.histogram("a", "").unwrap().observe(1.0);
+        one.gauge("b", "").unwrap().set(1.0);
+        two.histogram("b", "").unwrap().observe(1.0);
+        // These would conflict with the two histograms, but the histograms are not on the page.
+        three.gauge("a_count", "").unwrap().set(1.0);
+        three.gauge("b_sum", "").unwrap().set(1.0);
+        let (names, conflicts) = merged(&[&one, &two, &three]);
+        assert_eq!(names, ["a_count", "a_sum", "b", "b_sum"]);
+        assert_eq!(conflicts.len(), 2);
+        assert!(
+            conflicts[0].starts_with("family `a` would expose the same samples as `a_sum`"),
+            "{conflicts:?}"
+        );
+    }
+
+    #[test]
+    fn names_clash_as_they_are_escaped_whichever_is_first() {
+        let [plain, utf8, joined] = [(); 3].map(|()| Registry::new());
+        plain.gauge("a_b", "").unwrap().set(1.0);
+        Gauge::<()>::builder("a.b", "")
+            .utf8()
+            .register(&utf8)
+            .unwrap()
+            .set(1.0);
+        for counter in ["c_total", "d"] {
+            for registry in [&utf8, &joined] {
+                let counter = Counter::<()>::builder(counter, "").utf8();
+                counter.register(registry).unwrap().inc();
+            }
+        }
+        let (names, conflicts) = merged(&[&plain, &utf8, &joined]);
+        assert_eq!(names, ["a_b", "c_total", "d"]);
+        assert_eq!(conflicts.len(), 1);
+        let (names, conflicts) = merged(&[&joined, &utf8, &plain]);
+        assert_eq!(names, ["a.b", "c_total", "d"]);
+        assert_eq!(conflicts.len(), 1);
+    }
+}
