@@ -1,4 +1,4 @@
-//! The answer to a request for the page: the same from the service and in every framework.
+//! The response to a request for the metrics page. The service and every framework share it.
 
 use std::sync::Arc;
 
@@ -18,30 +18,35 @@ use crate::snapshot::Source;
 use super::coding::Coding;
 use super::scrape::{Page, Refusal, Relief, Scraper, Wanted};
 
-/// Pages being made at once; further requests wait. Few, as each may keep a processor busy.
+/// Default limit of pages rendered at once. It is small, because each page may keep a processor
+/// busy.
 pub(super) const SCRAPES: usize = 4;
 
-/// Bytes of pages at once, those that are being read among them.
+/// Default limit of the bytes of all pages, including those that clients are reading.
 pub(super) const PAGES: usize = 128 << 20;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// The page of some registries, over HTTP.
+/// Renders the pages of some registries as HTTP responses.
 #[derive(Clone)]
 pub(super) struct Pages {
+    /// Runs the passes and renders the pages. Shared by all requests.
     scraper: Arc<Scraper>,
+    /// One permit for each page that may be rendered at once. Each request takes one.
     places: Arc<Semaphore>,
 }
 
-/// What a request wants of the page.
+/// The parts of a request that choose the page.
 pub(super) struct Asked {
+    /// Whether the request is a HEAD request.
     pub(super) head: bool,
     wanted: Wanted,
 }
 
 impl Asked {
-    /// What the request wants, or the answer to one that is no GET and no HEAD. Never an error: what cannot be read
-    /// means the page as everybody gets it.
+    /// Reads a request for the page. Returns the response to send if the method is neither GET nor
+    /// HEAD. Unreadable headers and query parameters are never an error: the client gets the
+    /// default page.
     pub(super) fn read<B>(request: &Request<B>) -> Result<Self, Answer> {
         let head = head(request.method())?;
         let all = |name: HeaderName| joined(request.headers(), &name);
@@ -61,7 +66,7 @@ impl Asked {
     }
 }
 
-/// Whether a request wants the headers only, or the answer to one that is neither GET nor HEAD.
+/// Returns whether the method is HEAD. Returns the response to send if it is neither GET nor HEAD.
 pub(super) fn head(method: &Method) -> Result<bool, Answer> {
     if *method == Method::GET || *method == Method::HEAD {
         return Ok(*method == Method::HEAD);
@@ -73,7 +78,7 @@ pub(super) fn head(method: &Method) -> Result<bool, Answer> {
     Err(answer)
 }
 
-/// Several headers of one name are one, joined by commas.
+/// Joins all headers of one name with commas, as RFC 9110, section 5.3, allows.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     let mut all = String::new();
     for value in headers.get_all(name) {
@@ -98,15 +103,18 @@ impl Pages {
         }
     }
 
-    /// The page that was asked for. Made where blocking is allowed: among the runtime's blocking threads, or right here
-    /// where there is no runtime.
+    /// Returns the requested page. Rendering may block, so it runs on the runtime's blocking
+    /// threads, or on the current thread if there is no runtime.
     pub(super) async fn answer(self, asked: Asked) -> Answer {
         let Ok(place) = self.places.acquire_owned().await else {
             return busy();
         };
         let (scraper, wanted) = (self.scraper, asked.wanted.clone());
-        // The place goes where the work is: a collector that hangs takes no more threads than there are places.
-        // Dropped with this future, when the client's time is up or the client has left: then the work need not begin.
+        // The permit moves into the blocking work. Collectors that hang therefore occupy no more
+        // threads than there are permits.
+        //
+        // This future drops `waiting` when the request times out or the client disconnects. Work
+        // that has not begun by then is skipped.
         let waiting = Arc::new(());
         let waits = Arc::downgrade(&waiting);
         let work = move || {
@@ -129,7 +137,7 @@ impl Pages {
             }
             Ok(Err(Refusal::Full)) => return unavailable("readers hold too many pages\n"),
             Ok(Err(Refusal::Gone)) => return busy(),
-            // A pass does not panic; if one does, the next scrape may fare better.
+            // A pass should not panic. If one does, the next scrape may succeed.
             Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n"),
         };
         let content_type = asked.wanted.format.content_type();
@@ -142,14 +150,14 @@ impl Pages {
             headers.insert(CONTENT_ENCODING, coding);
         }
         if asked.head {
-            // The headers of GET, its length included, and no body.
+            // A HEAD response has the headers of GET, including its length, and no body.
             *answer.body_mut() = Full::default();
         }
         answer
     }
 }
 
-/// A page being sent.
+/// The body of a response. It keeps its page alive until the body is sent.
 struct Sent(Arc<Page>);
 
 impl AsRef<[u8]> for Sent {
@@ -158,7 +166,7 @@ impl AsRef<[u8]> for Sent {
     }
 }
 
-/// A page that was not made in time.
+/// Returns the response for a page that was not rendered in time.
 pub(super) fn busy() -> Answer {
     unavailable("the scrape took longer than its time\n")
 }

@@ -1,4 +1,4 @@
-//! Who may ask: passwords and tokens, compared in constant time.
+//! Authentication with passwords and tokens, compared in constant time.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,17 +8,17 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::Error;
 
-/// What a client may show; any one of them will do. Where there are none, everybody may ask.
+/// The credentials that the service accepts. A client must send one of them, unless there are none.
 #[derive(Clone, Default)]
 pub(super) struct Credentials {
     all: Vec<Credential>,
-    /// What is wrong with one that nobody could show, or anybody.
+    /// The first error in a credential that any client, or no client, could send.
     wrong: Option<&'static str>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 enum Credential {
-    /// `user:password`.
+    /// The decoded form, `user:password`.
     Basic(Vec<u8>),
     Bearer(Vec<u8>),
 }
@@ -53,8 +53,9 @@ impl Credentials {
         self.all.push(Credential::Bearer(token.as_bytes().to_vec()));
     }
 
-    /// A secret that is empty, as one from a variable that is not set, would let in who guesses that; one that no header can
-    /// show would let in nobody.
+    /// Rejects unusable credentials. An empty secret, for example from an unset variable, would
+    /// admit anyone who guesses that it is empty. A secret that does not fit in a header would
+    /// admit no client.
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.wrong {
             None => Ok(()),
@@ -62,6 +63,7 @@ impl Credentials {
         }
     }
 
+    /// Returns whether the request carries valid credentials, or none are required.
     pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
         if self.all.is_empty() {
             return true;
@@ -72,7 +74,8 @@ impl Credentials {
         let Some(shown) = shown else {
             return false;
         };
-        // All of them, whatever the first ones say.
+        // Compares with every credential, even after a match, so that the time does not depend on
+        // which one matches.
         let admitted = self.all.iter().fold(Choice::from(0), |admitted, have| {
             admitted
                 | match (have, &shown) {
@@ -86,7 +89,7 @@ impl Credentials {
         admitted.into()
     }
 
-    /// How a client may show who it is.
+    /// Returns the `WWW-Authenticate` challenges, one for each accepted scheme.
     pub(super) fn challenges(&self) -> impl Iterator<Item = &'static str> {
         let any = |wanted: fn(&Credential) -> bool| self.all.iter().any(wanted);
         [
@@ -104,7 +107,7 @@ impl Credentials {
     }
 }
 
-/// What an Authorization header shows.
+/// Parses the credentials in an `Authorization` header.
 fn shown(header: &[u8]) -> Option<Credential> {
     let blank = header.iter().position(|b| *b == b' ')?;
     let (scheme, shown) = (&header[..blank], header[blank..].trim_ascii());
@@ -117,7 +120,7 @@ fn shown(header: &[u8]) -> Option<Credential> {
     }
 }
 
-/// Takes as long as `shown` is long, whatever the secret is, and however long.
+/// Compares in a time that depends only on the length of `shown`, not on the secret or its length.
 fn same(secret: &[u8], shown: &[u8]) -> Choice {
     let mut secret_bytes = secret.iter().cycle();
     shown
@@ -205,7 +208,7 @@ mod tests {
             let said = wrong(&credentials);
             assert_eq!(said.is_empty(), why.is_empty(), "{token:?}: {said}");
             assert!(said.contains(why), "{token:?}: {said}");
-            // What is wrong stays wrong, whatever else is right.
+            // A later valid credential does not clear the error.
             credentials.basic("a", "b");
             assert_eq!(wrong(&credentials), said, "{token:?}");
         }

@@ -1,4 +1,5 @@
-//! Connections: accepted while there is room, served within their limits, let go when the service stops.
+//! Connections: the service accepts them while seats are free, applies its limits, and closes them
+//! when it stops.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,41 +19,44 @@ use super::routes::Routes;
 use super::seats::{Seat, Seats, State, Taken};
 use super::stream::{Reset, Timed, bound_kernel};
 
-/// How long a stop waits for answers that are under way.
+/// The maximum time that a stop waits for responses in flight.
 pub(super) const DRAIN: Duration = Duration::from_secs(2);
-/// Bytes of a request's head.
+/// The maximum size of a request's head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 
+/// The limits of a service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections at once; a further one takes the place of the longest idle.
+    /// Maximum number of open connections. A further one replaces the one that has been idle
+    /// longest.
     pub(super) connections: usize,
-    /// Pages being made at once; further requests wait.
+    /// Maximum number of pages that are rendered at once. Further requests wait.
     pub(super) scrapes: usize,
-    /// How long a client may take for a TLS handshake, and how long until its next request's head is complete.
+    /// Maximum time for a TLS handshake, and until the head of the next request is complete.
     pub(super) head: Duration,
-    /// How long an answer may take to be made, and how long to be taken.
+    /// Maximum time to render a page, and to read the response.
     pub(super) answer: Duration,
-    /// How old a connection may become.
+    /// Maximum age of a connection.
     pub(super) age: Duration,
-    /// Bytes of pages that readers are taking.
+    /// Maximum bytes of all pages, including those that clients are reading.
     pub(super) pages: usize,
 }
 
-/// What all connections share.
+/// The state that all connections of a service share. Its fields are set before the start.
 pub(super) struct Host {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
     pub(super) seats: Arc<Seats>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<super::tls::Tls>,
-    /// Held once by every connection: their count.
+    /// Cloned by every open connection, so its reference count is the number of connections.
     pub(super) open: Arc<()>,
 }
 
+/// Turns `true` when the service has to stop.
 type Stopped = watch::Receiver<bool>;
 
-/// Serves until `stopped` says so, then lets those under way end.
+/// Serves until `stopped` is `true`, then waits for connections to finish.
 pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: Stopped) {
     let mut all = JoinSet::new();
     for listener in listeners {
@@ -60,20 +64,23 @@ pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: St
             Ok(listener) => {
                 all.spawn(listen(listener, Arc::clone(&host), stopped.clone()));
             }
-            // It is bound and listens: only a runtime without I/O comes here, or one that is ending.
+            // The socket is bound and listens, so this only fails if the runtime has no I/O driver
+            // or is shutting down.
             Err(e) => crate::error::report_once(&crate::Error::serve("cannot accept", e)),
         }
     }
     while all.join_next().await.is_some() {}
 }
 
+/// Accepts connections and serves each in a task, until `stopped` is `true`.
 async fn listen(listener: Accepting, host: Arc<Host>, mut stopped: Stopped) {
     let mut connections = JoinSet::new();
     let ending = stopped.clone();
     loop {
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
-            // The sender is dropped with a `Serving` that nobody kept: then it goes on for ever.
+            // If the user dropped the `Serving`, its sender is gone and `wait_for` fails. The
+            // pattern then does not match, and the service keeps running.
             Ok(_) = stopped.wait_for(|stop| *stop) => break,
             accepted = accept(&listener, &host.seats) => accepted,
         };
@@ -100,18 +107,21 @@ async fn listen(listener: Accepting, host: Arc<Host>, mut stopped: Stopped) {
     .await;
 }
 
-/// The next connection, when there is a seat for it; `None` where accepting failed, which is tried again a little later.
+/// Accepts a connection and takes a seat for it. If accepting fails, returns `None` after a pause,
+/// and the caller retries.
 async fn accept(listener: &Accepting, seats: &Arc<Seats>) -> Option<(Stream, Taken)> {
     match listener.accept().await {
         Ok(stream) => Some((stream, seats.take().await)),
         Err(_) => {
-            // Out of file descriptors, say: a loop without a pause would only make it worse.
+            // The process may be out of file descriptors. Retrying without a pause would make that
+            // worse.
             tokio::time::sleep(Duration::from_millis(50)).await;
             None
         }
     }
 }
 
+/// Performs the TLS handshake if there is TLS, then serves requests.
 async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: Stopped) {
     if let Stream::Tcp(stream) = &stream {
         bound_kernel(stream, host.limits.answer);
@@ -125,9 +135,10 @@ async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: 
                 Ok(_) = stop.wait_for(|stop| *stop) => return,
                 shaken = tokio::time::timeout(host.limits.head, acceptor.accept(stream)) => shaken,
             };
-            // A client's error is the client's.
+            // A failed handshake is the client's problem, so it is not logged.
             if let Ok(Ok(stream)) = shaken {
-                // A client whose certificate is no longer trusted is let go after its next request at the latest.
+                // A client whose certificate is no longer trusted is disconnected after its next
+                // request at the latest.
                 let is_current = {
                     let host = Arc::clone(host);
                     move || host.tls.as_ref().is_none_or(|tls| tls.is_current(made))
@@ -136,13 +147,14 @@ async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: 
             }
         }
         Stream::Tcp(stream) => requests(stream, host, seat, ending, || true).await,
-        // Who may open the file is a matter of its folder; there is no TLS.
+        // The permissions of the socket file and its directory control access, so there is no TLS.
         #[cfg(unix)]
         Stream::Unix(stream) => requests(stream, host, seat, ending, || true).await,
     }
 }
 
-/// Answers one request after another, until the connection is too old, or no longer `is_current`.
+/// Answers requests one after another until the connection is too old, `is_current` returns
+/// `false`, or the service stops.
 async fn requests<S>(
     stream: S,
     host: &Arc<Host>,
@@ -181,7 +193,7 @@ async fn requests<S>(
     };
     if end.is_none() {
         connection.as_mut().graceful_shutdown();
-        // A client's error is the client's.
+        // An error here is caused by the client, so it is not logged.
         let _ = connection.await;
     }
 }

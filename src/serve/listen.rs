@@ -1,4 +1,4 @@
-//! Addresses: TCP, over IPv4 and IPv6, and Unix sockets.
+//! Listening sockets: TCP over IPv4 and IPv6, and Unix sockets.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -13,14 +13,14 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::Error;
 
-/// Where to listen, as it was given.
+/// An address to listen on, as the user gave it.
 #[derive(Clone, Debug)]
 pub(super) enum Address {
-    /// Something like `[::1]:9464`, or a name and a port.
+    /// An address such as `[::1]:9464`, or a host name and a port.
     Tcp(String),
     #[cfg(unix)]
     Unix(PathBuf),
-    /// Bound by somebody else.
+    /// A socket that the caller has bound.
     Given(Arc<TcpListener>),
     #[cfg(unix)]
     GivenUnix(Arc<UnixListener>),
@@ -34,14 +34,14 @@ pub(super) enum Listener {
     Unix(UnixListener, Option<SocketFile>),
 }
 
-/// A connection.
+/// An accepted connection.
 pub(super) enum Stream {
     Tcp(tokio::net::TcpStream),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
 
-/// A listener within a runtime.
+/// A listener that is registered with a Tokio runtime.
 pub(super) enum Accepting {
     Tcp(tokio::net::TcpListener),
     #[cfg(unix)]
@@ -74,7 +74,7 @@ impl Address {
     }
 }
 
-/// Binds the first of the addresses that will do; `named` is what the message says.
+/// Binds the first address that can be bound. An error message names the address as `named`.
 pub(super) fn tcp(address: impl ToSocketAddrs, named: &str) -> Result<Listener, Error> {
     TcpListener::bind(address)
         .and_then(listening)
@@ -93,7 +93,8 @@ fn listening_unix(listener: UnixListener, file: Option<SocketFile>) -> io::Resul
     Ok(Listener::Unix(listener, file))
 }
 
-/// A socket file that nobody answers at was left by a program that has ended: it is replaced. Anything else is not.
+/// Binds a Unix socket at `path`. A socket file that refuses connections was left behind by a
+/// program that has ended, so it is replaced. Any other file at `path` is an error.
 #[cfg(unix)]
 fn unix(path: &Path, mode: u32) -> io::Result<Listener> {
     use std::os::unix::fs::FileTypeExt;
@@ -109,7 +110,8 @@ fn unix(path: &Path, mode: u32) -> io::Result<Listener> {
     listening_unix(listener, Some(SocketFile::of(path.to_owned())))
 }
 
-/// Binds, and listens when the file has its permissions: nobody can connect before.
+/// Binds a socket, and listens only after its file has its permissions, so that no client connects
+/// before.
 #[cfg(unix)]
 fn bound_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
@@ -126,7 +128,8 @@ fn bound_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     }
 }
 
-/// Without waiting: an owner that does not accept is an owner, too.
+/// Returns whether connections to the socket at `path` are refused. It does not wait: a program
+/// that listens but does not accept still owns the socket.
 #[cfg(unix)]
 fn nobody_answers(path: &Path) -> bool {
     let connect = || {
@@ -137,11 +140,13 @@ fn nobody_answers(path: &Path) -> bool {
     connect().is_err_and(|e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// The file of a Unix socket; it goes when the service does, unless another one has taken its place.
+/// The file of a Unix socket. Dropping this value removes the file, unless another program has
+/// replaced it.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
+    /// The device and inode of the file when it was bound.
     made: Option<(u64, u64)>,
 }
 
@@ -163,14 +168,14 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.made.is_some() && Self::identity(&self.path) == self.made {
-            // Somebody else may have been quicker.
+            // Another program may have removed it since.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
 impl Listener {
-    /// For the runtime that this is called in.
+    /// Registers the listener with the current Tokio runtime.
     pub(super) fn accepting(self) -> io::Result<Accepting> {
         Ok(match self {
             Self::Tcp(listener, _) => Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?),
@@ -188,7 +193,7 @@ impl Accepting {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Pages are written whole; what waits for more of them waits for nothing.
+                // Pages are written whole, so Nagle's algorithm would only delay their last packet.
                 let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }

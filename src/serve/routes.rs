@@ -1,4 +1,4 @@
-//! What is answered where, and to whom.
+//! Routing: the service answers each path, for the hosts and clients that it admits.
 
 use std::time::Duration;
 
@@ -9,25 +9,27 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use super::answer::{Answer, Asked, Pages, busy, content, head, plain};
 use super::auth::Credentials;
 
-/// How long Prometheus will wait, in seconds.
+/// The request header with Prometheus' scrape timeout in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
+/// The pages of a service, and the checks before them.
 pub(super) struct Routes {
     pub(super) pages: Pages,
     pub(super) path: String,
     pub(super) credentials: Credentials,
-    /// How long making a page may take at most.
+    /// Maximum time to render a page.
     pub(super) patience: Duration,
     pub(super) hosts: Hosts,
 }
 
-/// The hosts that requests may name; all where none is given.
+/// The hosts that requests may name. If it is empty, all hosts are admitted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hosts(pub(super) Vec<String>);
 
 impl Hosts {
-    /// Whether the request names one of them: in its target, or in its one `Host`. Else the page could be read by a web site
-    /// whose name leads here.
+    /// Returns whether the request names an admitted host, in its target or in its only `Host`
+    /// header. Without this check, a web site whose name resolves to this address could read the
+    /// page (DNS rebinding).
     fn admit<B>(&self, request: &Request<B>) -> bool {
         if self.0.is_empty() {
             return true;
@@ -42,7 +44,7 @@ impl Hosts {
     }
 }
 
-/// `a:1` is `a`, and `[::1]:1` is `[::1]`.
+/// Strips the port: `a:1` becomes `a`, and `[::1]:1` becomes `[::1]`.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -54,10 +56,12 @@ fn is_probe(path: &str) -> bool {
     path == "/-/healthy" || path == "/-/ready"
 }
 
-/// The least time that a page is given, whatever the client says it has: each try costs the work of a page.
+/// The least time for a page, even if the client's timeout is shorter. A shorter time would waste
+/// the work, because each attempt renders a whole page.
 const LEAST: Duration = Duration::from_millis(100);
 
 impl Routes {
+    /// Answers a request within the time that it allows.
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Answer {
         let probe = is_probe(request.uri().path());
         let mut answer = match self.find(&request) {
@@ -84,20 +88,21 @@ impl Routes {
         answer
     }
 
-    /// Connections are kept for who reads pages: not after a refusal, and not after a probe, which comes seldom.
+    /// Returns whether to close the connection. Only clients that read pages keep theirs: it closes
+    /// after a rejected request, and after a probe, because probes are rare.
     fn closes(&self, answer: &Answer, probe: bool) -> bool {
         let status = answer.status();
         probe || status.is_client_error() || status == StatusCode::INTERNAL_SERVER_ERROR
     }
 
-    /// What is wanted of the page, or the answer to a request for anything else.
+    /// Returns the page that the request asks for, or the response to any other request.
     fn find<B>(&self, request: &Request<B>) -> Result<Asked, Answer> {
         let path = request.uri().path();
         if !self.hosts.admit(request) {
             return Err(plain(StatusCode::FORBIDDEN, "no such host here\n"));
         }
         if is_probe(path) {
-            // For probes, which have no credentials, and learn nothing else.
+            // Probes have no credentials, and this response tells them nothing else.
             head(request.method())?;
             return Err(plain(StatusCode::OK, "ok\n"));
         }
@@ -133,7 +138,8 @@ impl Routes {
     }
 }
 
-/// The time that the client says it has, less what sending takes; at most what it has anyway.
+/// Returns the time for a page: nine tenths of the client's timeout, which leaves time for sending,
+/// and at most `most`.
 fn patience(headers: &HeaderMap, most: Duration) -> Duration {
     headers
         .get(SCRAPE_TIMEOUT)
@@ -143,7 +149,7 @@ fn patience(headers: &HeaderMap, most: Duration) -> Duration {
         .map_or(most, |asked| asked.max(LEAST).min(most))
 }
 
-/// A path inside an HTML attribute in single quotes.
+/// Escapes a path for an HTML attribute in single quotes.
 fn escaped(path: &str) -> String {
     path.replace('&', "&amp;")
         .replace('<', "&lt;")

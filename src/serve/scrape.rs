@@ -1,5 +1,6 @@
-//! From a request to a page: one pass for all who asked before it began, each format and coding of it written once,
-//! into memory that is used again.
+//! Scrapes and rendered pages. All requests that came before a pass began share that pass.
+//!
+//! Each format and coding of a page is rendered once per pass, into memory that later pages reuse.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,26 +12,29 @@ use crate::sync::Passes;
 
 use super::coding::Coding;
 
-/// Free pages, and free rounds, that are kept for the next scrapes.
+/// The number of free buffers of each kind, and of free rounds, that are kept for later scrapes.
 const SPARE: usize = 2;
 
-/// Pages of one round, by format and coding, that are shared: others are made for whoever asks.
+/// The number of pages of one round, by format and coding, that requests share. Further ones are
+/// rendered for each request.
 const SHARED: usize = 6;
 
-/// How long a page waits for memory that readers hold.
+/// The maximum time that a page waits for memory that clients hold.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Which page.
+/// The choice of a page.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) format: Format,
     pub(super) coding: Coding,
-    /// Only families of these names, where there are any.
+    /// If set, only families with these names are on the page.
     pub(super) names: Option<Vec<String>>,
 }
 
 impl Wanted {
-    /// By its name or that of one of its samples, in any format; also as escaped for who knows no UTF-8 names.
+    /// Returns whether the page has `family`. A requested name matches the family's name or that of
+    /// one of its samples, in any format. It also matches the escaped name, for clients that do not
+    /// know UTF-8 names.
     fn wants(&self, family: &Family) -> bool {
         let Some(names) = &self.names else {
             return true;
@@ -46,43 +50,50 @@ impl Wanted {
     }
 }
 
-/// Why there is no page.
+/// The reason why no page is rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// A collector asked for the page that it is a part of.
+    /// A collector requested the page that it contributes to.
     Inside,
-    /// Readers hold as many bytes of pages as they may.
+    /// Clients hold as many bytes of pages as the limit allows.
     Full,
-    /// Nobody waits for it any more.
+    /// The request has timed out or its client has disconnected.
     Gone,
 }
 
-/// Frees memory that a slow reader holds, if there is such a reader.
+/// Disconnects a slow reader to free the memory of its page. Returns `false` if no reader is slow.
 pub(super) type Relief = Box<dyn Fn() -> bool + Send + Sync>;
 
-/// Renders pages of some registries.
+/// Renders pages of some registries. All requests share one.
 pub(super) struct Scraper {
     sources: Vec<Arc<dyn Source>>,
     options: Options,
+    /// Runs one pass at a time and hands its round to all requests that came before it began.
     passes: Passes<Arc<Round>>,
+    /// The rounds that exist, free ones included. Used by the request that runs a pass.
     rounds: Mutex<Vec<Arc<Round>>>,
+    /// The memory of pages. Requests take buffers from it, and dropped pages return them.
     memory: Arc<Memory>,
+    /// Disconnects a slow reader when memory runs out. `None` in a framework, which owns the
+    /// connections.
     relief: Option<Relief>,
 }
 
-/// What one pass found, and the pages that were made of it.
+/// The result of one pass, and the pages that were rendered from it.
 #[derive(Default)]
 struct Round {
+    /// The families. Written by the request that runs the pass, read by those that share it.
     found: Gathered,
+    /// The rendered pages. Requests look up theirs here, and render it if it is missing.
     pages: Mutex<Vec<Made>>,
 }
 
 type Made = (Format, Coding, Arc<Page>);
 
-/// A page; its memory is free again when the last one of its readers is through.
+/// A rendered page. Its memory is reused after its last reader has dropped it.
 pub(super) struct Page {
     bytes: Vec<u8>,
-    /// 0: plain. 1: coded.
+    /// The index into `Memory::last` and `Memory::spare`: 0 if plain, 1 if compressed.
     kind: usize,
     memory: Arc<Memory>,
 }
@@ -102,21 +113,25 @@ impl Drop for Page {
 
 /// The memory of pages.
 struct Memory {
-    /// Bytes of pages at once, those that are being read among them.
+    /// The limit of bytes of all pages, including those that clients are reading.
     most: usize,
+    /// Bytes of the pages that exist. Added by the rendering request, subtracted by dropped pages.
     held: AtomicUsize,
-    /// The length of the last page, plain and coded: what the next one may be expected to take.
+    /// The length of the last plain page and the last compressed page, as an estimate for the next
+    /// one. Written and read by rendering requests.
     last: [AtomicUsize; 2],
-    /// Of plain pages, and of coded ones.
+    /// Free buffers of plain pages and of compressed pages. Taken by rendering requests, returned
+    /// by dropped pages.
     spare: [Mutex<Vec<Vec<u8>>>; 2],
 }
 
 impl Memory {
-    /// Whether there is room for a page of this length: a few of them always fit, however long they are.
+    /// Returns whether a page of this length fits. Four pages always fit, however long they are.
     fn has_room(&self, length: usize) -> bool {
         self.held.load(Relaxed) + length <= self.most.max(4 * length)
     }
 
+    /// Returns the buffer of a dropped page.
     fn give_back(&self, kind: usize, bytes: Vec<u8>) {
         self.held.fetch_sub(bytes.len(), Relaxed);
         let mut spare = lock(&self.spare[kind]);
@@ -148,8 +163,9 @@ impl Scraper {
         }
     }
 
-    /// A page that has every update that returned before this call, unless nobody `wants` it any more. Blocks: for a thread
-    /// that may.
+    /// Returns a page that includes every update that returned before this call. Gives up if
+    /// `is_wanted` returns `false`. This function blocks, so it must run on a thread that may
+    /// block.
     pub(super) fn page(
         &self,
         wanted: &Wanted,
@@ -161,7 +177,8 @@ impl Scraper {
         let round = self.passes.share(|| {
             let mut rounds = lock(&self.rounds);
             let mut round = spare(&mut rounds);
-            // Nobody asks for pages of earlier rounds: those that are being read go when they have been.
+            // No new request asks for pages of earlier rounds, so this drops them. A client that is
+            // still reading one keeps it alive until it has finished.
             for old in rounds.iter_mut().filter_map(Arc::get_mut) {
                 old.forget();
             }
@@ -182,7 +199,8 @@ impl Scraper {
             let plain = self.written(0, is_wanted, render)?;
             return self.coded(&plain, wanted.coding, is_wanted);
         }
-        // While it is written, others who want it wait for it; so do those who want another, which is rare.
+        // The lock is held while the page is rendered, so other requests for the same page wait for
+        // it. Requests for another page wait as well, which is rare.
         let mut pages = lock(&round.pages);
         let mut page = |coding, make: &dyn Fn() -> Result<Arc<Page>, Refusal>| {
             let known = pages
@@ -203,6 +221,7 @@ impl Scraper {
         })
     }
 
+    /// Returns `plain` in this coding.
     fn coded(
         &self,
         plain: &Arc<Page>,
@@ -219,7 +238,8 @@ impl Scraper {
         })
     }
 
-    /// A page that `write` writes, into memory that is used again. Where readers hold too much, slow ones are let go.
+    /// Returns a page that `write` fills, in a reused buffer. If clients hold too much memory, it
+    /// disconnects slow ones and waits.
     fn written(
         &self,
         kind: usize,
@@ -236,13 +256,13 @@ impl Scraper {
             if Instant::now() >= end {
                 return Err(Refusal::Full);
             }
-            // An eviction takes effect when the connection's task runs.
+            // An evicted connection frees its page when its task runs next.
             std::thread::sleep(Duration::from_millis(if evicted { 2 } else { 20 }));
         }
         let mut bytes = lock(&self.memory.spare[kind]).pop().unwrap_or_default();
         bytes.clear();
         write(&mut bytes);
-        // After a page of all families one of a few.
+        // A page of a few families may have reused the buffer of a page of all families.
         if bytes.capacity() / 4 > bytes.len() + 4096 {
             bytes.shrink_to_fit();
         }
@@ -258,11 +278,13 @@ impl Scraper {
 }
 
 impl Round {
+    /// Drops the pages.
     fn forget(&mut self) {
         let pages = self.pages.get_mut();
         pages.unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Takes new snapshots of the sources.
     fn take(&mut self, sources: &[Arc<dyn Source>]) {
         self.forget();
         self.found.take(sources, |error| {
@@ -271,7 +293,8 @@ impl Round {
     }
 }
 
-/// One that nobody else holds, or a new one; of further free ones only a few are kept.
+/// Returns an element that no other holder uses, or a new one. Keeps at most `SPARE` of the free
+/// ones.
 fn spare<T: Default>(all: &mut Vec<Arc<T>>) -> Arc<T> {
     let mut free = 0;
     all.retain_mut(|one| {

@@ -1,9 +1,17 @@
-//! The seats that connections take: a bounded number, and when all are taken the one that was idle for longest goes.
+//! Seats: a bounded number of connections. When all seats are taken, the connection that has been
+//! idle longest loses its seat.
 //!
-//! A connection is *waiting* for its next request (or for its handshake), its page is being *made*, or it is *writing*.
-//! A new connection, or a page that needs memory, may evict one that waits, the longest idle first; then one that has been
-//! writing for longest, if that is long enough to call its reader slow. A page that is being made is never given up: its
-//! work goes on anyway.
+//! A connection is *waiting* for a request or a TLS handshake, *making* (its page is being
+//! rendered), or *writing* (its client is reading the response).
+//!
+//! A new connection may evict another one, and so may a page that needs memory:
+//!
+//! - A new connection first evicts a waiting one, the longest idle first. If none is waiting, it
+//!   evicts the one that has been writing longest, provided that its reader counts as slow
+//!   ([`SLOW`]).
+//! - A page that needs memory only evicts slow readers.
+//! - A connection whose page is being rendered is never evicted: the rendering would continue
+//!   anyway.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -13,36 +21,45 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A reader that has had a page for so long may be evicted for others.
+/// The time after which a client that is reading a page counts as slow and may be evicted.
 const SLOW: Duration = Duration::from_secs(1);
 
+/// The activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// For a handshake or for a request.
+    /// The connection waits for a handshake or a request.
     Waiting,
-    /// A page is being made.
+    /// A page is being rendered.
     Making,
-    /// An answer is being taken.
+    /// The client is reading the response.
     Writing,
 }
 
-/// All seats of a service.
+/// All seats of a service. Shared by its listeners and connections.
 #[derive(Debug)]
 pub(super) struct Seats {
+    /// The limit. Never changes.
     most: usize,
+    /// The seats in use, by number. Listeners insert, and a dropped [`Taken`] removes.
     taken: Mutex<HashMap<u64, Arc<Seat>>>,
+    /// The number of the next seat. Advanced by listeners.
     next: AtomicU64,
+    /// Wakes listeners that wait for a seat. Notified by a dropped [`Taken`].
     freed: Notify,
 }
 
-/// One connection's. It is given back on drop of its [`Taken`].
+/// The seat of one connection. Dropping its [`Taken`] frees it.
 #[derive(Debug)]
 pub(super) struct Seat {
+    /// The activity and its start. Written by the connection, read by evicting tasks.
     state: Mutex<(State, Instant)>,
+    /// Set once by the evicting task, read by the connection and by other evicting tasks.
     is_evicted: AtomicBool,
+    /// Wakes the connection when it is evicted.
     evicted: Notify,
 }
 
+/// Holds a seat. Dropping it frees the seat.
 pub(super) struct Taken {
     pub(super) seat: Arc<Seat>,
     number: u64,
@@ -58,12 +75,12 @@ impl Seat {
         }
     }
 
-    /// Notes what the connection does from now on.
+    /// Records the activity of the connection from now on.
     pub(super) fn set(&self, state: State) {
         *lock(&self.state) = (state, Instant::now());
     }
 
-    /// The answer was taken whole.
+    /// Records that the client has taken the whole response.
     pub(super) fn written(&self) {
         let mut state = lock(&self.state);
         if state.0 == State::Writing {
@@ -75,14 +92,15 @@ impl Seat {
         self.is_evicted.load(Relaxed)
     }
 
-    /// Waits until another connection needs this seat.
+    /// Waits until another connection or page needs this seat.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
     fn evict(&self) {
         self.is_evicted.store(true, Relaxed);
-        // Kept for who waits later.
+        // `notify_one` stores a permit, so the connection also wakes if it only starts to wait
+        // later.
         self.evicted.notify_one();
     }
 }
@@ -97,13 +115,15 @@ impl Seats {
         })
     }
 
-    /// A seat for a connection; where there is none, that of one that is evicted. Waits where pages are being made for all.
+    /// Takes a seat, and evicts another connection if all are taken. Waits while no connection can
+    /// be evicted.
     pub(super) async fn take(self: &Arc<Self>) -> Taken {
         loop {
+            // Created before the check below, so that a seat freed in between wakes this task.
             let freed = self.freed.notified();
             {
                 let mut taken = lock(&self.taken);
-                // Those that are evicted are on their way out.
+                // Evicted connections are about to end and do not count.
                 let held = taken.values().filter(|seat| !seat.is_evicted()).count();
                 if held < self.most || evict_one(&taken, |_| true) {
                     let number = self.next.fetch_add(1, Relaxed);
@@ -121,12 +141,14 @@ impl Seats {
         }
     }
 
-    /// Evicts the slowest reader of an answer, for the memory of its page; `false` where none is slow.
+    /// Evicts the slowest reader, to free the memory of its page. Returns `false` if no reader is
+    /// slow.
     pub(super) fn evict_a_reader(&self) -> bool {
         evict_one(&lock(&self.taken), |state| state == State::Writing)
     }
 }
 
+/// Evicts one connection whose state is `wanted`: the longest idle, or else the slowest reader.
 fn evict_one(taken: &HashMap<u64, Arc<Seat>>, wanted: impl Fn(State) -> bool) -> bool {
     let now = Instant::now();
     let seats = taken.values().filter(|seat| !seat.is_evicted());
@@ -179,7 +201,7 @@ mod tests {
             let evicted = |all: &[Taken]| -> Vec<bool> {
                 all.iter().map(|taken| taken.seat.is_evicted()).collect()
             };
-            // The third waits for longest, then the fourth.
+            // The third has been idle longest, then the fourth.
             let fifth = seats.take().await;
             assert_eq!(evicted(&all), [false, false, true, false]);
             fifth.seat.set(State::Making);

@@ -1,4 +1,4 @@
-//! HTTPS: certificates from files, read again when these change.
+//! HTTPS: reads certificates from files, and reads them again when the files change.
 
 use std::fs::Metadata;
 use std::io::Read;
@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::error::Error;
 
-/// The files that were named; half of them is an error.
+/// The files that the user named. A certificate without a key, or the reverse, is an error.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files {
     pub(super) certificate: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub(super) struct Files {
     pub(super) client_ca: Option<PathBuf>,
 }
 
-/// All that HTTPS needs.
+/// A complete set of files for HTTPS.
 #[derive(Clone, Debug)]
 struct Whole {
     certificate: PathBuf,
@@ -34,41 +34,48 @@ struct Whole {
     client_ca: Option<PathBuf>,
 }
 
-/// When each file was written last, its length, and which file it is.
+/// The modification time, length and identity of each file.
 type Stamp = Vec<Option<(SystemTime, u64, Option<(u64, u64)>)>>;
 
-/// What new connections are accepted with.
+/// The TLS configuration for new connections.
 pub(super) struct Tls {
     shared: Arc<Shared>,
 }
 
+/// The state that connections and the checking thread share.
 struct Shared {
+    /// The paths. Never change.
     files: Whole,
+    /// The last good configuration. Written by the checking thread, read by connections.
     current: Mutex<Current>,
-    /// Whether a thread is looking at the files just now. One that hangs there keeps the others from doing so, too.
+    /// Whether a thread is checking the files. Set by a connection, cleared by the checking thread.
+    /// While a check hangs, no other one starts.
     looking: AtomicBool,
 }
 
+/// The configuration in use, and the result of the last check.
 struct Current {
     stamp: Stamp,
     config: Arc<ServerConfig>,
-    /// How often the files have changed: connections of before are let go.
+    /// The number of changes so far. Connections from before a change close after their next
+    /// request.
     made: u64,
-    /// When somebody looked last.
+    /// The end of the last check.
     looked: Instant,
 }
 
-/// For the requests of a connection files are looked at no more often than this; for a new connection always.
+/// The minimum time between checks of the files for requests on existing connections. A new
+/// connection always checks.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The largest file that is read: certificates and keys take kilobytes.
+/// The maximum size of a file. Certificates and keys take kilobytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// How long a start waits for its files.
+/// The maximum time that a start waits for the files to be read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Files {
-    /// Reads the files; `None` where none was named.
+    /// Reads the files. Returns `None` if the user named no files.
     pub(super) fn load(&self) -> Result<Option<Tls>, Error> {
         let missing = |what: &str, given: &str| {
             Err(Error::service(&format!(
@@ -86,7 +93,8 @@ impl Files {
             (None, Some(_), _) => return missing("certificate", "key"),
             (None, None, Some(_)) => return missing("certificate", "client CA"),
         };
-        // On a thread that may hang: what is behind a path may be a pipe, or a file system that does not answer.
+        // Reads on another thread, because reading may hang: a path may lead to a pipe, or to a
+        // file system that does not respond.
         let (tell, told) = std::sync::mpsc::channel();
         let path = files.certificate.clone();
         let read = move || {
@@ -139,7 +147,7 @@ impl Whole {
     }
 
     fn config(&self) -> Result<Arc<ServerConfig>, Error> {
-        // Named, since a program may have several: the default one would be a panic then.
+        // Names the provider, because rustls panics when it has to pick a default among several.
         let provider = Arc::new(ring::default_provider());
         let chain = certificates(&self.certificate)?;
         let key = read(&self.key).map_err(|e| Error::file("the TLS key", &self.key, e))?;
@@ -172,7 +180,7 @@ impl Whole {
     }
 }
 
-/// The device and the number of a file, where there are such things.
+/// Returns the device and inode of a file, on systems that have them.
 fn id(metadata: &Metadata) -> Option<(u64, u64)> {
     #[cfg(unix)]
     return Some((metadata.dev(), metadata.ino()));
@@ -180,6 +188,7 @@ fn id(metadata: &Metadata) -> Option<(u64, u64)> {
     return (metadata, None).1;
 }
 
+/// Reads a PEM file with at least one certificate.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let bytes = read(path).map_err(|e| Error::file("the certificate", path, e))?;
     let all = CertificateDer::pem_slice_iter(&bytes)
@@ -192,7 +201,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(all)
 }
 
-/// A regular file, and not too large a one: opening a pipe would wait for its other end, and a device never ends.
+/// Reads a regular file of at most 1 MiB. Opening a pipe would wait for its other end, and a device
+/// may never end.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true);
@@ -215,21 +225,26 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 impl Tls {
-    /// For the next connection, and how often the files had changed by then.
+    /// Returns the acceptor for a new connection, and the number of changes so far.
     pub(super) fn acceptor(&self) -> (TlsAcceptor, u64) {
         self.look(Duration::ZERO);
         let current = self.shared.lock();
         (TlsAcceptor::from(Arc::clone(&current.config)), current.made)
     }
 
-    /// Whether the files are still those of a connection; else another client CA may be in force.
+    /// Returns whether the configuration is still the one that a connection was accepted with.
+    /// After a change, another client CA may apply.
     pub(super) fn is_current(&self, made: u64) -> bool {
         self.look(LOOK);
         self.shared.lock().made == made
     }
 
-    /// Sees to it that changed files are read, on a thread that may hang; until then, and where they cannot be used, the
-    /// last good ones serve. A look waits for a short while, so that a connection that comes after a change has it.
+    /// Checks the files, unless the last check is less than `after` ago, and reads them again if
+    /// they have changed.
+    ///
+    /// The check runs on another thread, because it may hang. Until it ends, and if the new files
+    /// are unusable, the last good configuration stays. This function waits up to 20 ms for the
+    /// check, so that a connection after a change usually gets the new configuration.
     fn look(&self, after: Duration) {
         let shared = &self.shared;
         if shared.lock().looked.elapsed() < after || shared.looking.swap(true, Relaxed) {
@@ -243,9 +258,9 @@ impl Tls {
         };
         let thread = std::thread::Builder::new().name("tallies-tls".to_owned());
         match thread.spawn(look) {
-            // Ready as soon as the thread ends.
+            // The thread drops `tell` when it is done, which ends the wait at once.
             Ok(_) => _ = told.recv_timeout(Duration::from_millis(20)),
-            // No thread to be had: the next connection tries again.
+            // No thread could be created. The next connection retries.
             Err(_) => shared.looking.store(false, Relaxed),
         }
     }
@@ -256,6 +271,7 @@ impl Shared {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Checks the files, on the checking thread.
     fn look(&self) {
         let stamp = self.files.stamp();
         if self.lock().stamp != stamp {
@@ -268,7 +284,8 @@ impl Shared {
                 }
                 Err(error) => crate::error::report(&error),
             }
-            // Whatever they were: they are tried again when they change again.
+            // Records the stamp even if the files are unusable, so that they are read again only
+            // after the next change.
             current.stamp = stamp;
         }
         self.lock().looked = Instant::now();
