@@ -1,4 +1,5 @@
-//! Pushes in the background: a thread that sleeps most of the time, and tries again when a push fails.
+//! Background pushes: a thread that sleeps between pushes, and retries with growing pauses after a
+//! failure.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -13,37 +14,40 @@ use crate::error::{Error, report};
 use super::FOR_EVER;
 use super::send::Gateway;
 
-/// The pause after the first failure in a row; each further one doubles it.
+/// The pause after the first failure in a row. Each further failure doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// The longest pause, where the interval is not longer.
+/// The longest pause after a failure, unless the interval is longer.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// What the thread gets over the timeout to say what went wrong.
+/// The time beyond the timeout that `stop` gives the thread to report its result.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Pushes that go on in the background, from [`Pusher::start`](super::Pusher::start).
+/// Pushes that run in the background, started with [`Pusher::start`](super::Pusher::start).
 ///
-/// Dropping this pushes once more, as [`stop`](Self::stop) does, and ends them; what goes wrong then is said on standard error.
-/// So a program keeps it until it ends; `std::process::exit` runs no destructors.
+/// Dropping this value pushes once more and ends the pushes, as [`stop`](Self::stop) does. An error
+/// of that last push is logged on standard error. A program should therefore keep the value until
+/// it ends. `std::process::exit` runs no destructors, so it skips the last push.
 #[must_use = "dropping it ends the pushes"]
 pub struct Pushing {
     url: String,
-    /// `None`: stopped.
+    /// `None` after a stop.
     thread: Option<Thread>,
 }
 
 struct Thread {
-    /// Never sent to: its end is the sign.
+    /// Carries no messages. Dropping it tells the thread to stop.
     stop: SyncSender<()>,
-    /// Behind a lock, so that a static can keep it.
+    /// Receives the result of the last push. The lock makes `Pushing` usable in a static.
     last: Mutex<Receiver<Last>>,
+    /// The error to return if the thread does not answer in time.
     no_answer: Error,
+    /// The maximum time to wait for the last push.
     wait: Duration,
 }
 
-/// The last push.
+/// The result of the last push.
 struct Last {
     pushed: Result<(), Error>,
-    /// Whether the outage it belongs to was said before.
+    /// Whether an earlier push of the same outage was already logged.
     said: bool,
 }
 
@@ -65,7 +69,7 @@ impl Pushing {
         std::thread::Builder::new()
             .name("tallies-push".to_owned())
             .spawn(move || {
-                // Nobody may wait for it any more.
+                // An error means that the receiver has stopped waiting.
                 let _ = end.send(run(&mut gateway, &method, interval, &stopped));
             })
             .map_err(|e| Error::push_failed("cannot start the pushes to", &url, e))?;
@@ -75,17 +79,18 @@ impl Pushing {
         })
     }
 
-    /// Where it pushes to.
+    /// Returns the URL that it pushes to.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Pushes once more and ends. Waits for the gateway, at most for the timeout.
+    /// Pushes once more and ends the pushes. It waits for the gateway, at most for the timeout.
     ///
     /// # Errors
     ///
-    /// As [`Pusher::replace`](super::Pusher::replace), of the last push; no answer in time. It is ended either way.
+    /// Returns the errors of [`Pusher::replace`](super::Pusher::replace) for the last push, or an
+    /// error if the gateway does not answer in time. The pushes end in every case.
     pub fn stop(mut self) -> Result<(), Error> {
         self.end().pushed
     }
@@ -98,7 +103,8 @@ impl Pushing {
             };
         };
         drop(thread.stop);
-        // Without an answer the thread is in the middle of a push that hangs; it ends by itself.
+        // If no result arrives, a push of the thread hangs. The thread ends by itself after that
+        // push.
         let last = thread
             .last
             .into_inner()
@@ -128,7 +134,7 @@ impl Debug for Pushing {
     }
 }
 
-/// Pushes at once, then after every pause, until stopped; then a last time.
+/// Pushes at once and then after every pause, until the stop. Then pushes a last time.
 fn run(gateway: &mut Gateway, method: &Method, interval: Duration, stopped: &Receiver<()>) -> Last {
     let mut failures = 0_u32;
     let mut wait = Duration::ZERO;
@@ -160,8 +166,10 @@ fn run(gateway: &mut Gateway, method: &Method, interval: Duration, stopped: &Rec
     }
 }
 
-/// How long to wait when the last `failures` pushes failed. `random`, from 0 to 1, makes it up to a tenth shorter or longer,
-/// so that programs that started together do not push together for ever.
+/// Returns the pause after `failures` failed pushes in a row.
+///
+/// `random`, from 0 to 1, makes the pause up to a tenth shorter or longer, so that programs that
+/// started together do not keep pushing at the same moment.
 fn pause(interval: Duration, failures: u32, random: f64) -> Duration {
     let interval = interval.min(FOR_EVER);
     let wait = match failures {
@@ -174,7 +182,7 @@ fn pause(interval: Duration, failures: u32, random: f64) -> Duration {
     wait.mul_f64(0.9 + 0.2 * random)
 }
 
-/// From 0 to 1; good enough for a pause.
+/// Returns a random number from 0 to 1, good enough to vary a pause.
 fn random() -> f64 {
     let bits = RandomState::new().build_hasher().finish();
     bits as f64 / u64::MAX as f64
@@ -208,7 +216,7 @@ mod tests {
             let wait = pause(interval, failures, random);
             prop_assert!(wait >= middle.mul_f64(0.89) && wait <= middle.mul_f64(1.11));
             prop_assert!(wait <= FOR_EVER.mul_f64(1.2));
-            // A failure that follows another does not make it more eager.
+            // Another failure must not shorten the pause.
             prop_assert!(failures == 0 || pause(interval, failures.saturating_add(1), 0.5) >= middle);
         }
     }

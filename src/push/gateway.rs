@@ -1,4 +1,4 @@
-//! Where a push goes: the URL of a group, by the rules of the Pushgateway's README.
+//! URLs of pushes, by the rules of the Pushgateway's README.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -10,8 +10,9 @@ use ureq::http::Uri;
 
 use crate::error::Error;
 
-/// All but the unreserved characters of RFC 3986, and the colon, which a path and a query carry as it is: a space is `%20`, and
-/// a plus sign is not a space.
+/// Characters to percent-encode: all but the unreserved ones of RFC 3986 and the colon, which a
+/// path and a query may contain. A space becomes `%20`, because a plus sign is not a space in a
+/// path.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -19,10 +20,11 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b':');
 
-/// The URL of the group of `job` and `grouping` at the Pushgateway whose address is `base`, path prefix and all.
+/// Returns the URL of the group of `job` and `grouping`, at the Pushgateway with the address
+/// `base`, which may have a path prefix.
 ///
-/// The job comes first, then the labels in the order of their names: the gateway ignores their order, and so the
-/// same group always has the same URL.
+/// The job comes first, then the labels in the order of their names. The gateway ignores their
+/// order, so this gives each group a single URL.
 pub(super) fn group(base: &str, job: &str, grouping: &[(String, String)]) -> Result<String, Error> {
     let mut url = address(base)?;
     url.push_str("/metrics");
@@ -32,8 +34,8 @@ pub(super) fn group(base: &str, job: &str, grouping: &[(String, String)]) -> Res
     Ok(url)
 }
 
-/// The URL of an import endpoint at `path`, such as VictoriaMetrics': it knows no groups and takes the same labels as
-/// `extra_label`.
+/// Returns the URL of an import endpoint at `path`, such as that of VictoriaMetrics. Such an
+/// endpoint has no groups and takes the same labels as `extra_label`.
 pub(super) fn import(
     base: &str,
     path: &str,
@@ -51,7 +53,7 @@ pub(super) fn import(
     url.push_str(path);
     let mut before = '?';
     for (name, value) in labels(job, grouping)? {
-        // An empty value is no label.
+        // A label with an empty value equals a missing label.
         if !value.is_empty() {
             let value = utf8_percent_encode(value, ENCODED);
             // Writing to a string does not fail.
@@ -62,7 +64,7 @@ pub(super) fn import(
     Ok(url)
 }
 
-/// The job and the grouping labels, in order.
+/// Returns the job and the grouping labels, in the order of a URL.
 fn labels<'a>(
     job: &'a str,
     grouping: &'a [(String, String)],
@@ -109,11 +111,13 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// `/name/value`, or `/name@base64/value` for what a path cannot carry: a slash, which the router takes for its own
-/// also when it is escaped; an empty value, and one or two dots, which it cleans away.
+/// Appends `/name/value`, or `/name@base64/value` for values that a path cannot carry:
+///
+/// - a slash, because the gateway's router splits at slashes even if they are escaped
+/// - an empty value, `.` and `..`, because the router cleans them away
 fn segments(url: &mut String, name: &str, value: &str) {
     let base64 = match value {
-        // No more than padding, but without it there would be an empty segment.
+        // Padding only, because an empty segment would be cleaned away, too.
         "" => Some("=".to_owned()),
         _ if value.contains('/') || value == "." || value == ".." => {
             Some(BASE64_URL_SAFE.encode(value))
@@ -127,11 +131,12 @@ fn segments(url: &mut String, name: &str, value: &str) {
     };
 }
 
-/// The address of a gateway without the slash at its end. What may be a password in it is not repeated in the error.
+/// Returns the address of a gateway without trailing slashes. An error message does not repeat any
+/// part that may be a password.
 fn address(base: &str) -> Result<String, Error> {
     let (scheme, rest) = base.split_once("://").unwrap_or(("", base));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // Anywhere: a slash in a password makes a path of its rest.
+    // Searches the whole URL, because a slash in a password makes its rest a part of the path.
     let credentials = base.contains('@').then_some(
         "has a `@`, as credentials have: they go to `basic_auth` or `bearer`; in a path it is `%40`",
     );
@@ -144,7 +149,7 @@ fn address(base: &str) -> Result<String, Error> {
             Some("has to be without a query")
         } else {
             let good = base.parse::<Uri>().is_ok_and(|uri| {
-                // A port that is there and no number is none.
+                // A port that is not a number makes the URL invalid.
                 let port = uri.port_u16().is_some() || !authority_has_port(&uri);
                 uri.host().is_some_and(|host| !host.is_empty()) && port
             });
@@ -160,7 +165,8 @@ fn address(base: &str) -> Result<String, Error> {
     }
 }
 
-/// A URL as an error may show it: nothing but its scheme where any of it could be a name and a password.
+/// Returns a URL as an error may show it: only its scheme if any part could be a user and a
+/// password.
 fn shown(base: &str, scheme: &str, authority: &str) -> String {
     let scheme_is_one = matches!(scheme, "http" | "https");
     let (host, port) = match authority.rsplit_once(':') {
@@ -180,7 +186,7 @@ fn shown(base: &str, scheme: &str, authority: &str) -> String {
 
 fn authority_has_port(uri: &Uri) -> bool {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
-    // Behind the brackets of an IPv6 address.
+    // In the address, the port comes after the brackets of an IPv6 host.
     authority
         .rsplit(']')
         .next()
@@ -188,7 +194,8 @@ fn authority_has_port(uri: &Uri) -> bool {
         .contains(':')
 }
 
-/// Whether no proxy leads there: loopback and unspecified addresses in all the ways that systems read them.
+/// Returns whether the host is this machine, so that a push uses no proxy. Recognizes loopback and
+/// unspecified addresses in all notations that systems accept.
 pub(super) fn is_of_this_machine(url: &str) -> bool {
     url.parse::<Uri>().is_ok_and(|uri| {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -197,7 +204,7 @@ pub(super) fn is_of_this_machine(url: &str) -> bool {
             let ip = ip.to_canonical();
             ip.is_loopback() || ip.is_unspecified()
         };
-        // `127.1` is 127.0.0.1, and `0` is 0.0.0.0.
+        // Short notations: `127.1` is 127.0.0.1, and `0` is 0.0.0.0.
         let short = host.bytes().all(|b| b.is_ascii_digit() || b == b'.')
             && (host == "0" || host.starts_with("127."));
         host == "localhost"
@@ -238,16 +245,16 @@ mod tests {
                 &[("instance", "db1")],
                 "/metrics/job/backup/instance/db1",
             ),
-            // A prefix stays.
+            // A path prefix stays.
             ("http://gw:9091/a/b//", "j", &[], "/a/b/metrics/job/j"),
-            // In the order of names, whatever order they are given in.
+            // The labels are sorted by name.
             (
                 HOST,
                 "j",
                 &[("b", "1"), ("a", "2"), ("c", "3")],
                 "/metrics/job/j/a/2/b/1/c/3",
             ),
-            // The vectors of aioprometheus.
+            // Test vectors of aioprometheus.
             (
                 HOST,
                 "my-job",
@@ -266,14 +273,14 @@ mod tests {
                 &[("path", "/var/tmp")],
                 "/metrics/job/directory_cleaner/path@base64/L3Zhci90bXA=",
             ),
-            // The README of the Pushgateway.
+            // The example in the Pushgateway's README.
             (
                 HOST,
                 "titan",
                 &[("name", "Προμηθεύς")],
                 "/metrics/job/titan/name/%CE%A0%CF%81%CE%BF%CE%BC%CE%B7%CE%B8%CE%B5%CF%8D%CF%82",
             ),
-            // A slash in the job; the URL alphabet of base64: `-` and `_`.
+            // A slash in the job, and the URL alphabet of base64, with `-` and `_`.
             (HOST, "a/b", &[], "/metrics/job@base64/YS9i"),
             (HOST, "/~~?>>", &[], "/metrics/job@base64/L35-Pz4-"),
             (HOST, "/ÿÿ", &[], "/metrics/job@base64/L8O_w78="),
@@ -284,7 +291,7 @@ mod tests {
                 &[("x", " + ")],
                 "/metrics/job/a%20b%2Bc/x/%20%2B%20",
             ),
-            // What a router would clean away; what only looks like it.
+            // Segments that a router would clean away, and similar ones that it keeps.
             (
                 HOST,
                 ".",
@@ -292,7 +299,7 @@ mod tests {
                 "/metrics/job@base64/Lg==/x@base64/Li4=",
             ),
             (HOST, "...", &[("x", ".a")], "/metrics/job/.../x/.a"),
-            // What has a meaning in a URL.
+            // Characters with a meaning in a URL.
             (
                 HOST,
                 "%2F",
@@ -470,7 +477,8 @@ mod tests {
         }
     }
 
-    /// Reads a path as the Pushgateway's router does: cleaned, split, each part unescaped.
+    /// Reads a path as the Pushgateway's router does: splits the cleaned path and unescapes each
+    /// part.
     fn read(path: &str) -> Vec<(String, String)> {
         let parts: Vec<_> = path.strip_prefix("/metrics/").unwrap().split('/').collect();
         assert!(

@@ -1,4 +1,5 @@
-//! One push: a snapshot, checked against the group's labels, as text to the gateway, and what that said.
+//! The client for a gateway. A push takes a snapshot, checks it against the group's labels, sends
+//! it as text, and interprets the response.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -14,36 +15,38 @@ use crate::error::Error;
 use crate::snapshot::{Gathered, Source, labels};
 use crate::sync::pushes;
 
-/// How much of what a gateway says is read, in bytes, and repeated, in characters.
+/// The part of an error response to use: bytes to read, and characters to show.
 const WORDS: (u64, usize) = (4096, 500);
 
-/// A gateway that is pushed to, with what one push leaves for the next: connections and memory.
+/// A gateway to push to. It keeps connections and memory for the next push.
 pub(super) struct Gateway {
     pub(super) agent: Agent,
     pub(super) timeout: Duration,
     pub(super) url: String,
-    /// The labels that the group sets: `job` and the grouping labels.
+    /// The names of the labels that identify the group: `job` and the grouping labels.
     pub(super) labels: Vec<String>,
     pub(super) authorization: Option<HeaderValue>,
     pub(super) gzip: bool,
     pub(super) sources: Vec<Arc<dyn Source>>,
+    /// The families of the last push. Kept for their memory.
     pub(super) found: Gathered,
+    /// The body, as text.
     pub(super) page: Vec<u8>,
-    /// The page, compressed.
+    /// The body, compressed.
     pub(super) packed: Vec<u8>,
 }
 
 impl Gateway {
-    /// Pushes what there is now. Counts as a push, also where it fails.
+    /// Takes and pushes a snapshot. The self-metrics count it as a push, even if it fails.
     pub(super) fn push(&mut self, method: &Method) -> Result<(), Error> {
         let pushed = self.push_page(method);
         pushes::count(pushed.is_ok());
         pushed
     }
 
-    /// Removes the group.
+    /// Deletes the group.
     pub(super) fn delete(&self) -> Result<(), Error> {
-        // The README: the request must not contain any content.
+        // The Pushgateway's README: a DELETE request must not contain any content.
         self.send(self.request(&Method::DELETE), None)
     }
 
@@ -57,8 +60,8 @@ impl Gateway {
         }
         self.page.clear();
         self.refuse_labels_of_the_group()?;
-        // Of the formats the gateway reads, this is the one that cannot carry what it refuses: neither exemplars nor,
-        // as it is written here, timestamps.
+        // Text is the only format of the gateway that cannot carry what the gateway rejects: it has
+        // no exemplars and, with these options, no timestamps.
         let (families, taken) = (self.found.families(), self.found.taken());
         Options::new().render_families(families, taken, Format::TEXT, &mut self.page);
         let mut request = self
@@ -72,7 +75,7 @@ impl Gateway {
         self.send(request, Some(&self.page))
     }
 
-    /// Compresses the page.
+    /// Compresses `page` into `packed`.
     fn pack(&mut self) -> std::io::Result<()> {
         self.packed.clear();
         let mut gzip = GzEncoder::new(std::mem::take(&mut self.packed), Compression::fast());
@@ -81,7 +84,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// The gateway would overwrite them without a word, and take two series for one.
+    /// Returns an error if a series has a label of the group. The gateway would silently overwrite
+    /// it and could merge two series into one.
     fn refuse_labels_of_the_group(&self) -> Result<(), Error> {
         for family in self.found.families() {
             let constant = [family.meta.constant.as_str()];
@@ -125,25 +129,26 @@ impl Gateway {
         }
     }
 
-    /// Any 2xx is a success; anything else is an error with the gateway's words.
+    /// Accepts any 2xx status. Any other status is an error that includes the gateway's text.
     fn judge(&self, method: &Method, answer: Response<ureq::Body>) -> Result<(), Error> {
         let status = answer.status();
         if status.is_success() {
-            // The rest of the answer is not wanted, but a connection that was read to its end can be used again.
+            // The body is not needed, but a connection can only be reused after its response was
+            // read to the end.
             let mut rest = answer.into_body().into_reader().take(WORDS.0);
             let _ = std::io::copy(&mut rest, &mut std::io::sink());
             return Ok(());
         }
         let location = answer.headers().get(header::LOCATION);
         let words = match location.filter(|_| status.is_redirection()) {
-            // Following it would lose the method.
+            // Following the redirect would lose the method.
             Some(to) => format!(
                 "it moved: push to the address that `{}` leads to",
                 readable(&String::from_utf8_lossy(to.as_bytes()))
             ),
             None => {
                 let mut words = Vec::new();
-                // What can be had of it; the status says the most.
+                // A partial text is good enough, because the status matters most.
                 let _ = answer
                     .into_body()
                     .into_reader()
@@ -174,8 +179,8 @@ impl Gateway {
     }
 }
 
-/// Whether a character stands for itself in a line: no control characters, line separators, marks of another direction, and
-/// none without a width.
+/// Returns whether a character is safe to show in one line of a log. Control characters, line
+/// separators, direction marks and characters without width are not.
 fn is_shown(c: char) -> bool {
     let hidden = matches!(
         c,
@@ -185,7 +190,7 @@ fn is_shown(c: char) -> bool {
     !c.is_control() && !hidden
 }
 
-/// Someone else's words as a part of one line: no control characters, of a bounded length.
+/// Converts a text from the gateway to one line without control characters and of bounded length.
 fn readable(words: &str) -> String {
     words
         .trim()
@@ -199,7 +204,7 @@ fn readable(words: &str) -> String {
 mod tests {
     use crate::Pusher;
 
-    /// A page is compressed into memory that is used again: it took the place of the page's own.
+    /// Compression once replaced the page's buffer with its own.
     #[test]
     fn compressing_leaves_the_memory_of_both() {
         let mut gateway = Pusher::new("http://127.0.0.1:9", "j").gateway().unwrap();
