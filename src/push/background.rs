@@ -12,7 +12,7 @@ use ureq::http::Method;
 use crate::error::{Error, report};
 
 use super::FOR_EVER;
-use super::send::Gateway;
+use super::gateway::Gateway;
 
 /// The pause after the first failure in a row. Each further failure doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);

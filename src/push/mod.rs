@@ -3,7 +3,7 @@
 
 mod background;
 mod gateway;
-mod send;
+mod url;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use ureq::http::{HeaderValue, Method};
 use crate::error::Error;
 use crate::snapshot::{Gathered, Source};
 
-use send::Gateway;
+use gateway::Gateway;
 
 pub use background::Pushing;
 
@@ -261,14 +261,11 @@ impl Pusher {
 
     fn gateway(&self) -> Result<Gateway, Error> {
         let url = match &self.path {
-            None => gateway::group(&self.url, &self.job, &self.grouping),
-            Some(path) => gateway::import(&self.url, path, &self.job, &self.grouping),
+            None => url::group(&self.url, &self.job, &self.grouping),
+            Some(path) => url::import(&self.url, path, &self.job, &self.grouping),
         }?;
         let authorization = self.credentials.header()?;
-        if authorization.is_some()
-            && url.starts_with("http://")
-            && !gateway::is_of_this_machine(&url)
-        {
+        if authorization.is_some() && url.starts_with("http://") && !url::is_of_this_machine(&url) {
             crate::error::report_once(&format_args!(
                 "pushes to `{url}` carry a password that others can read along: give the gateway an `https://` URL"
             ));
@@ -300,7 +297,7 @@ impl Pusher {
         // A CGI program has its request's `Proxy` header as `HTTP_PROXY` (httpoxy), so the
         // environment's proxy cannot be trusted.
         let of_a_request = std::env::var_os("REQUEST_METHOD").is_some();
-        let config = if gateway::is_of_this_machine(url) || of_a_request {
+        let config = if url::is_of_this_machine(url) || of_a_request {
             config.proxy(None)
         } else {
             config
