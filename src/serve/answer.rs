@@ -16,7 +16,7 @@ use crate::encode::{Format, Options};
 use crate::snapshot::Source;
 
 use super::coding::Coding;
-use super::scrape::{Page, Refusal, Relief, Scraper, Wanted};
+use super::scrape::{EvictReader, Page, Refusal, Scraper, Selection};
 
 /// Default limit of pages rendered at once. It is small, because each page may keep a processor
 /// busy.
@@ -33,17 +33,17 @@ pub(super) struct Pages {
     /// Runs the passes and renders the pages. Shared by all requests.
     scraper: Arc<Scraper>,
     /// One permit for each page that may be rendered at once. Each request takes one.
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 /// The parts of a request that choose the page.
-pub(super) struct Asked {
+pub(super) struct PageRequest {
     /// Whether the request is a HEAD request.
     pub(super) head: bool,
-    wanted: Wanted,
+    selection: Selection,
 }
 
-impl Asked {
+impl PageRequest {
     /// Reads a request for the page. Returns the response to send if the method is neither GET nor
     /// HEAD. Unreadable headers and query parameters are never an error: the client gets the
     /// default page.
@@ -57,7 +57,7 @@ impl Asked {
                 .collect();
         Ok(Self {
             head,
-            wanted: Wanted {
+            selection: Selection {
                 format: Format::negotiate(&all(ACCEPT)),
                 coding: Coding::negotiate(&all(ACCEPT_ENCODING)),
                 names: (!names.is_empty()).then_some(names),
@@ -95,31 +95,31 @@ impl Pages {
         sources: Vec<Arc<dyn Source>>,
         options: Options,
         (scrapes, pages): (usize, usize),
-        relief: Option<Relief>,
+        evict_reader: Option<EvictReader>,
     ) -> Self {
         Self {
-            scraper: Arc::new(Scraper::new(sources, options, pages, relief)),
-            places: Arc::new(Semaphore::new(scrapes)),
+            scraper: Arc::new(Scraper::new(sources, options, pages, evict_reader)),
+            permits: Arc::new(Semaphore::new(scrapes)),
         }
     }
 
     /// Returns the requested page. Rendering may block, so it runs on the runtime's blocking
     /// threads, or on the current thread if there is no runtime.
-    pub(super) async fn answer(self, asked: Asked) -> Answer {
-        let Ok(place) = self.places.acquire_owned().await else {
-            return busy();
+    pub(super) async fn answer(self, request: PageRequest) -> Answer {
+        let Ok(permit) = self.permits.acquire_owned().await else {
+            return timed_out();
         };
-        let (scraper, wanted) = (self.scraper, asked.wanted.clone());
+        let (scraper, selection) = (self.scraper, request.selection.clone());
         // The permit moves into the blocking work. Collectors that hang therefore occupy no more
         // threads than there are permits.
         //
         // This future drops `waiting` when the request times out or the client disconnects. Work
         // that has not begun by then is skipped.
         let waiting = Arc::new(());
-        let waits = Arc::downgrade(&waiting);
+        let waiter = Arc::downgrade(&waiting);
         let work = move || {
-            let page = scraper.page(&wanted, &|| waits.strong_count() > 0);
-            drop(place);
+            let page = scraper.page(&selection, &|| waiter.strong_count() > 0);
+            drop(permit);
             page
         };
         let page = match Handle::try_current() {
@@ -129,27 +129,27 @@ impl Pages {
         drop(waiting);
         let page = match page {
             Ok(Ok(page)) => page,
-            Ok(Err(Refusal::Inside)) => {
+            Ok(Err(Refusal::Reentrant)) => {
                 return plain(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "a collector asked for the page that it is a part of\n",
                 );
             }
             Ok(Err(Refusal::Full)) => return unavailable("readers hold too many pages\n"),
-            Ok(Err(Refusal::Gone)) => return busy(),
+            Ok(Err(Refusal::Gone)) => return timed_out(),
             // A pass should not panic. If one does, the next scrape may succeed.
             Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n"),
         };
-        let content_type = asked.wanted.format.content_type();
-        let body = Bytes::from_owner(Sent(page));
+        let content_type = request.selection.format.content_type();
+        let body = Bytes::from_owner(PageBody(page));
         let mut answer = content(StatusCode::OK, content_type, body);
         let headers = answer.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-        if asked.wanted.coding != Coding::Identity {
-            let coding = HeaderValue::from_static(asked.wanted.coding.name());
+        if request.selection.coding != Coding::Identity {
+            let coding = HeaderValue::from_static(request.selection.coding.name());
             headers.insert(CONTENT_ENCODING, coding);
         }
-        if asked.head {
+        if request.head {
             // A HEAD response has the headers of GET, including its length, and no body.
             *answer.body_mut() = Full::default();
         }
@@ -158,16 +158,16 @@ impl Pages {
 }
 
 /// The body of a response. It keeps its page alive until the body is sent.
-struct Sent(Arc<Page>);
+struct PageBody(Arc<Page>);
 
-impl AsRef<[u8]> for Sent {
+impl AsRef<[u8]> for PageBody {
     fn as_ref(&self) -> &[u8] {
         (*self.0).as_ref()
     }
 }
 
 /// Returns the response for a page that was not rendered in time.
-pub(super) fn busy() -> Answer {
+pub(super) fn timed_out() -> Answer {
     unavailable("the scrape took longer than its time\n")
 }
 

@@ -13,7 +13,7 @@ use crate::error::Error;
 pub(super) struct Credentials {
     all: Vec<Credential>,
     /// The first error in a credential that any client, or no client, could send.
-    wrong: Option<&'static str>,
+    invalid: Option<&'static str>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -25,20 +25,20 @@ enum Credential {
 
 impl Credentials {
     pub(super) fn basic(&mut self, user: &str, password: &str) {
-        let wrong = if user.contains(':') {
+        let invalid = if user.contains(':') {
             Some("user may not have a colon, where the password begins")
         } else if password.is_empty() {
             Some("password is empty: give one, or none at all")
         } else {
             None
         };
-        self.wrong = self.wrong.or(wrong);
+        self.invalid = self.invalid.or(invalid);
         let both = format!("{user}:{password}").into_bytes();
         self.all.push(Credential::Basic(both));
     }
 
     pub(super) fn bearer(&mut self, token: &str) {
-        let wrong = if token.is_empty() {
+        let invalid = if token.is_empty() {
             Some("bearer token is empty: give one, or none at all")
         } else if token.trim_ascii() != token {
             Some(
@@ -49,7 +49,7 @@ impl Credentials {
         } else {
             None
         };
-        self.wrong = self.wrong.or(wrong);
+        self.invalid = self.invalid.or(invalid);
         self.all.push(Credential::Bearer(token.as_bytes().to_vec()));
     }
 
@@ -57,9 +57,9 @@ impl Credentials {
     /// admit anyone who guesses that it is empty. A secret that does not fit in a header would
     /// admit no client.
     pub(super) fn check(&self) -> Result<(), Error> {
-        match self.wrong {
+        match self.invalid {
             None => Ok(()),
-            Some(wrong) => Err(Error::service(&format!("the {wrong}"))),
+            Some(invalid) => Err(Error::service(&format!("the {invalid}"))),
         }
     }
 
@@ -68,20 +68,20 @@ impl Credentials {
         if self.all.is_empty() {
             return true;
         }
-        let shown = headers
+        let presented = headers
             .get(AUTHORIZATION)
-            .and_then(|value| shown(value.as_bytes()));
-        let Some(shown) = shown else {
+            .and_then(|value| parse(value.as_bytes()));
+        let Some(presented) = presented else {
             return false;
         };
         // Compares with every credential, even after a match, so that the time does not depend on
         // which one matches.
-        let admitted = self.all.iter().fold(Choice::from(0), |admitted, have| {
+        let admitted = self.all.iter().fold(Choice::from(0), |admitted, accepted| {
             admitted
-                | match (have, &shown) {
-                    (Credential::Basic(secret), Credential::Basic(shown))
-                    | (Credential::Bearer(secret), Credential::Bearer(shown)) => {
-                        same(secret, shown)
+                | match (accepted, &presented) {
+                    (Credential::Basic(secret), Credential::Basic(presented))
+                    | (Credential::Bearer(secret), Credential::Bearer(presented)) => {
+                        equal(secret, presented)
                     }
                     _ => Choice::from(0),
                 }
@@ -108,25 +108,26 @@ impl Credentials {
 }
 
 /// Parses the credentials in an `Authorization` header.
-fn shown(header: &[u8]) -> Option<Credential> {
+fn parse(header: &[u8]) -> Option<Credential> {
     let blank = header.iter().position(|b| *b == b' ')?;
-    let (scheme, shown) = (&header[..blank], header[blank..].trim_ascii());
+    let (scheme, presented) = (&header[..blank], header[blank..].trim_ascii());
     if scheme.eq_ignore_ascii_case(b"basic") {
-        STANDARD.decode(shown).ok().map(Credential::Basic)
+        STANDARD.decode(presented).ok().map(Credential::Basic)
     } else if scheme.eq_ignore_ascii_case(b"bearer") {
-        Some(Credential::Bearer(shown.to_vec()))
+        Some(Credential::Bearer(presented.to_vec()))
     } else {
         None
     }
 }
 
-/// Compares in a time that depends only on the length of `shown`, not on the secret or its length.
-fn same(secret: &[u8], shown: &[u8]) -> Choice {
+/// Compares in a time that depends only on the length of `presented`, not on the secret or its
+/// length.
+fn equal(secret: &[u8], presented: &[u8]) -> Choice {
     let mut secret_bytes = secret.iter().cycle();
-    shown
+    presented
         .iter()
-        .fold(secret.len().ct_eq(&shown.len()), |same, shown| {
-            same & secret_bytes.next().unwrap_or(&0).ct_eq(shown)
+        .fold(secret.len().ct_eq(&presented.len()), |same, presented| {
+            same & secret_bytes.next().unwrap_or(&0).ct_eq(presented)
         })
 }
 
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_anybody_or_nobody_could_show_is_an_error() {
-        let wrong = |credentials: &Credentials| {
+        let invalid = |credentials: &Credentials| {
             let checked = credentials.check();
             checked.map_or_else(|error| error.to_string(), |()| String::new())
         };
@@ -188,7 +189,7 @@ mod tests {
         ] {
             let mut credentials = Credentials::default();
             credentials.basic(user, password);
-            let said = wrong(&credentials);
+            let said = invalid(&credentials);
             assert_eq!(said.is_empty(), why.is_empty(), "{user}:{password}: {said}");
             assert!(said.contains(why), "{user}:{password}: {said}");
         }
@@ -205,12 +206,12 @@ mod tests {
         ] {
             let mut credentials = Credentials::default();
             credentials.bearer(token);
-            let said = wrong(&credentials);
+            let said = invalid(&credentials);
             assert_eq!(said.is_empty(), why.is_empty(), "{token:?}: {said}");
             assert!(said.contains(why), "{token:?}: {said}");
             // A later valid credential does not clear the error.
             credentials.basic("a", "b");
-            assert_eq!(wrong(&credentials), said, "{token:?}");
+            assert_eq!(invalid(&credentials), said, "{token:?}");
         }
     }
 }

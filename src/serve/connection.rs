@@ -14,10 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::listen::{Accepting, Listener, Stream};
+use super::listen::{AsyncListener, Listener, Stream};
 use super::routes::Routes;
-use super::seats::{Seat, Seats, State, Taken};
-use super::stream::{Reset, Timed, bound_kernel};
+use super::seats::{Seat, SeatGuard, Seats, State};
+use super::stream::{Reset, TimedStream, limit_kernel_buffers};
 
 /// The maximum time that a stop waits for responses in flight.
 pub(super) const DRAIN: Duration = Duration::from_secs(2);
@@ -54,13 +54,13 @@ pub(super) struct Host {
 }
 
 /// Turns `true` when the service has to stop.
-type Stopped = watch::Receiver<bool>;
+type StopSignal = watch::Receiver<bool>;
 
 /// Serves until `stopped` is `true`, then waits for connections to finish.
-pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: Stopped) {
+pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: StopSignal) {
     let mut all = JoinSet::new();
     for listener in listeners {
-        match listener.accepting() {
+        match listener.into_async() {
             Ok(listener) => {
                 all.spawn(listen(listener, Arc::clone(&host), stopped.clone()));
             }
@@ -73,7 +73,7 @@ pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: St
 }
 
 /// Accepts connections and serves each in a task, until `stopped` is `true`.
-async fn listen(listener: Accepting, host: Arc<Host>, mut stopped: Stopped) {
+async fn listen(listener: AsyncListener, host: Arc<Host>, mut stopped: StopSignal) {
     let mut connections = JoinSet::new();
     let ending = stopped.clone();
     loop {
@@ -84,19 +84,19 @@ async fn listen(listener: Accepting, host: Arc<Host>, mut stopped: Stopped) {
             Ok(_) = stopped.wait_for(|stop| *stop) => break,
             accepted = accept(&listener, &host.seats) => accepted,
         };
-        if let Some((stream, taken)) = accepted {
+        if let Some((stream, guard)) = accepted {
             let (host, ending) = (Arc::clone(&host), ending.clone());
             let open = Arc::clone(&host.open);
             connections.spawn(async move {
                 let evicted = {
-                    let seat = Arc::clone(&taken.seat);
+                    let seat = Arc::clone(&guard.seat);
                     async move { seat.evicted().await }
                 };
                 tokio::select! {
-                    () = connection(stream, &host, &taken.seat, ending) => {}
+                    () = connection(stream, &host, &guard.seat, ending) => {}
                     () = evicted => {}
                 }
-                drop((taken, open));
+                drop((guard, open));
             });
         }
     }
@@ -109,7 +109,7 @@ async fn listen(listener: Accepting, host: Arc<Host>, mut stopped: Stopped) {
 
 /// Accepts a connection and takes a seat for it. If accepting fails, returns `None` after a pause,
 /// and the caller retries.
-async fn accept(listener: &Accepting, seats: &Arc<Seats>) -> Option<(Stream, Taken)> {
+async fn accept(listener: &AsyncListener, seats: &Arc<Seats>) -> Option<(Stream, SeatGuard)> {
     match listener.accept().await {
         Ok(stream) => Some((stream, seats.take().await)),
         Err(_) => {
@@ -122,26 +122,26 @@ async fn accept(listener: &Accepting, seats: &Arc<Seats>) -> Option<(Stream, Tak
 }
 
 /// Performs the TLS handshake if there is TLS, then serves requests.
-async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: Stopped) {
+async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: StopSignal) {
     if let Stream::Tcp(stream) = &stream {
-        bound_kernel(stream, host.limits.answer);
+        limit_kernel_buffers(stream, host.limits.answer);
     }
     match stream {
         #[cfg(feature = "tls")]
         Stream::Tcp(stream) if let Some(tls) = &host.tls => {
             let mut stop = ending.clone();
-            let (acceptor, made) = tls.acceptor();
-            let shaken = tokio::select! {
+            let (acceptor, version) = tls.acceptor();
+            let handshake = tokio::select! {
                 Ok(_) = stop.wait_for(|stop| *stop) => return,
-                shaken = tokio::time::timeout(host.limits.head, acceptor.accept(stream)) => shaken,
+                handshake = tokio::time::timeout(host.limits.head, acceptor.accept(stream)) => handshake,
             };
             // A failed handshake is the client's problem, so it is not logged.
-            if let Ok(Ok(stream)) = shaken {
+            if let Ok(Ok(stream)) = handshake {
                 // A client whose certificate is no longer trusted is disconnected after its next
                 // request at the latest.
                 let is_current = {
                     let host = Arc::clone(host);
-                    move || host.tls.as_ref().is_none_or(|tls| tls.is_current(made))
+                    move || host.tls.as_ref().is_none_or(|tls| tls.is_current(version))
                 };
                 requests(stream, host, seat, ending, is_current).await;
             }
@@ -159,7 +159,7 @@ async fn requests<S>(
     stream: S,
     host: &Arc<Host>,
     seat: &Arc<Seat>,
-    mut ending: Stopped,
+    mut ending: StopSignal,
     is_current: impl Fn() -> bool + Send + Sync + 'static,
 ) where
     S: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
@@ -179,7 +179,7 @@ async fn requests<S>(
             Ok::<_, Infallible>(answer)
         }
     });
-    let timed = Timed::new(stream, host.limits.answer, Arc::clone(seat));
+    let timed = TimedStream::new(stream, host.limits.answer, Arc::clone(seat));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(host.limits.head)

@@ -42,7 +42,7 @@ pub(super) enum Stream {
 }
 
 /// A listener that is registered with a Tokio runtime.
-pub(super) enum Accepting {
+pub(super) enum AsyncListener {
     Tcp(tokio::net::TcpListener),
     #[cfg(unix)]
     Unix {
@@ -63,32 +63,32 @@ impl Address {
             }
             Self::Given(listener) => listener
                 .try_clone()
-                .and_then(listening)
+                .and_then(into_listener)
                 .map_err(|e| Error::bind("a socket that was given", e)),
             #[cfg(unix)]
             Self::GivenUnix(listener) => listener
                 .try_clone()
-                .and_then(|listener| listening_unix(listener, None))
+                .and_then(|listener| into_unix_listener(listener, None))
                 .map_err(|e| Error::bind("a socket that was given", e)),
         }
     }
 }
 
-/// Binds the first address that can be bound. An error message names the address as `named`.
-pub(super) fn tcp(address: impl ToSocketAddrs, named: &str) -> Result<Listener, Error> {
+/// Binds the first address that can be bound. An error message names the address as `name`.
+pub(super) fn tcp(address: impl ToSocketAddrs, name: &str) -> Result<Listener, Error> {
     TcpListener::bind(address)
-        .and_then(listening)
-        .map_err(|e| Error::bind(named, e))
+        .and_then(into_listener)
+        .map_err(|e| Error::bind(name, e))
 }
 
-fn listening(listener: TcpListener) -> io::Result<Listener> {
+fn into_listener(listener: TcpListener) -> io::Result<Listener> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok(Listener::Tcp(listener, address))
 }
 
 #[cfg(unix)]
-fn listening_unix(listener: UnixListener, file: Option<SocketFile>) -> io::Result<Listener> {
+fn into_unix_listener(listener: UnixListener, file: Option<SocketFile>) -> io::Result<Listener> {
     listener.set_nonblocking(true)?;
     Ok(Listener::Unix(listener, file))
 }
@@ -100,14 +100,14 @@ fn unix(path: &Path, mode: u32) -> io::Result<Listener> {
     use std::os::unix::fs::FileTypeExt;
     let listener = bound_unix(path, mode).or_else(|error| {
         let socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-        if error.kind() == io::ErrorKind::AddrInUse && socket && nobody_answers(path) {
+        if error.kind() == io::ErrorKind::AddrInUse && socket && refuses_connections(path) {
             std::fs::remove_file(path)?;
             bound_unix(path, mode)
         } else {
             Err(error)
         }
     })?;
-    listening_unix(listener, Some(SocketFile::of(path.to_owned())))
+    into_unix_listener(listener, Some(SocketFile::of(path.to_owned())))
 }
 
 /// Binds a socket, and listens only after its file has its permissions, so that no client connects
@@ -117,9 +117,9 @@ fn bound_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let listens = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+    let ready = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .and_then(|()| socket.listen(128));
-    match listens {
+    match ready {
         Ok(()) => Ok(socket.into()),
         Err(error) => {
             let _ = std::fs::remove_file(path);
@@ -131,7 +131,7 @@ fn bound_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
 /// Returns whether connections to the socket at `path` are refused. It does not wait: a program
 /// that listens but does not accept still owns the socket.
 #[cfg(unix)]
-fn nobody_answers(path: &Path) -> bool {
+fn refuses_connections(path: &Path) -> bool {
     let connect = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
@@ -147,14 +147,14 @@ fn nobody_answers(path: &Path) -> bool {
 pub(super) struct SocketFile {
     path: PathBuf,
     /// The device and inode of the file when it was bound.
-    made: Option<(u64, u64)>,
+    identity: Option<(u64, u64)>,
 }
 
 #[cfg(unix)]
 impl SocketFile {
     fn of(path: PathBuf) -> Self {
-        let made = Self::identity(&path);
-        Self { path, made }
+        let identity = Self::identity(&path);
+        Self { path, identity }
     }
 
     fn identity(path: &Path) -> Option<(u64, u64)> {
@@ -167,7 +167,7 @@ impl SocketFile {
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.made.is_some() && Self::identity(&self.path) == self.made {
+        if self.identity.is_some() && Self::identity(&self.path) == self.identity {
             // Another program may have removed it since.
             let _ = std::fs::remove_file(&self.path);
         }
@@ -176,11 +176,13 @@ impl Drop for SocketFile {
 
 impl Listener {
     /// Registers the listener with the current Tokio runtime.
-    pub(super) fn accepting(self) -> io::Result<Accepting> {
+    pub(super) fn into_async(self) -> io::Result<AsyncListener> {
         Ok(match self {
-            Self::Tcp(listener, _) => Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Self::Tcp(listener, _) => {
+                AsyncListener::Tcp(tokio::net::TcpListener::from_std(listener)?)
+            }
             #[cfg(unix)]
-            Self::Unix(listener, file) => Accepting::Unix {
+            Self::Unix(listener, file) => AsyncListener::Unix {
                 listener: tokio::net::UnixListener::from_std(listener)?,
                 _file: file,
             },
@@ -188,7 +190,7 @@ impl Listener {
     }
 }
 
-impl Accepting {
+impl AsyncListener {
     pub(super) async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, HOST, SERVER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
-use super::answer::{Answer, Asked, Pages, busy, content, head, plain};
+use super::answer::{Answer, PageRequest, Pages, content, head, plain, timed_out};
 use super::auth::Credentials;
 
 /// The request header with Prometheus' scrape timeout in seconds.
@@ -18,7 +18,7 @@ pub(super) struct Routes {
     pub(super) path: String,
     pub(super) credentials: Credentials,
     /// Maximum time to render a page.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
     pub(super) hosts: Hosts,
 }
 
@@ -58,7 +58,7 @@ fn is_probe(path: &str) -> bool {
 
 /// The least time for a page, even if the client's timeout is shorter. A shorter time would waste
 /// the work, because each attempt renders a whole page.
-const LEAST: Duration = Duration::from_millis(100);
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Routes {
     /// Answers a request within the time that it allows.
@@ -66,11 +66,11 @@ impl Routes {
         let probe = is_probe(request.uri().path());
         let mut answer = match self.find(&request) {
             Ok(asked) => {
-                let patience = patience(request.headers(), self.patience);
+                let timeout = scrape_timeout(request.headers(), self.timeout);
                 drop(request);
-                tokio::time::timeout(patience, self.pages.clone().answer(asked))
+                tokio::time::timeout(timeout, self.pages.clone().answer(asked))
                     .await
-                    .unwrap_or_else(|_| busy())
+                    .unwrap_or_else(|_| timed_out())
             }
             Err(mut answer) => {
                 if matches!(head(request.method()), Ok(true)) {
@@ -96,7 +96,7 @@ impl Routes {
     }
 
     /// Returns the page that the request asks for, or the response to any other request.
-    fn find<B>(&self, request: &Request<B>) -> Result<Asked, Answer> {
+    fn find<B>(&self, request: &Request<B>) -> Result<PageRequest, Answer> {
         let path = request.uri().path();
         if !self.hosts.admit(request) {
             return Err(plain(StatusCode::FORBIDDEN, "no such host here\n"));
@@ -115,7 +115,7 @@ impl Routes {
             return Err(answer);
         }
         if path == self.path {
-            return Asked::read(request);
+            return PageRequest::read(request);
         }
         if path != "/" && path != "/robots.txt" {
             return Err(plain(StatusCode::NOT_FOUND, "not found\n"));
@@ -139,14 +139,14 @@ impl Routes {
 }
 
 /// Returns the time for a page: nine tenths of the client's timeout, which leaves time for sending,
-/// and at most `most`.
-fn patience(headers: &HeaderMap, most: Duration) -> Duration {
+/// and at most `limit`.
+fn scrape_timeout(headers: &HeaderMap, limit: Duration) -> Duration {
     headers
         .get(SCRAPE_TIMEOUT)
         .and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok())
         .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds * 0.9).ok())
-        .map_or(most, |asked| asked.max(LEAST).min(most))
+        .map_or(limit, |client| client.max(MIN_TIMEOUT).min(limit))
 }
 
 /// Escapes a path for an HTML attribute in single quotes.
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_clients_time_counts_where_it_is_shorter() {
-        let most = Duration::from_secs(30);
+        let limit = Duration::from_secs(30);
         for (header, seconds) in [
             ("10", 9.0),
             (" 0.5 ", 0.45),
@@ -201,11 +201,11 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(SCRAPE_TIMEOUT, HeaderValue::from_static(header));
             assert_eq!(
-                patience(&headers, most),
+                scrape_timeout(&headers, limit),
                 Duration::from_secs_f64(seconds),
                 "{header}"
             );
         }
-        assert_eq!(patience(&HeaderMap::new(), most), most);
+        assert_eq!(scrape_timeout(&HeaderMap::new(), limit), limit);
     }
 }

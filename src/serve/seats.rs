@@ -8,7 +8,7 @@
 //!
 //! - A new connection first evicts a waiting one, the longest idle first. If none is waiting, it
 //!   evicts the one that has been writing longest, provided that its reader counts as slow
-//!   ([`SLOW`]).
+//!   ([`SLOW_AFTER`]).
 //! - A page that needs memory only evicts slow readers.
 //! - A connection whose page is being rendered is never evicted: the rendering would continue
 //!   anyway.
@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The time after which a client that is reading a page counts as slow and may be evicted.
-const SLOW: Duration = Duration::from_secs(1);
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// The activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +39,16 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Seats {
     /// The limit. Never changes.
-    most: usize,
-    /// The seats in use, by number. Listeners insert, and a dropped [`Taken`] removes.
-    taken: Mutex<HashMap<u64, Arc<Seat>>>,
+    limit: usize,
+    /// The seats in use, by number. Listeners insert, and a dropped [`SeatGuard`] removes.
+    occupied: Mutex<HashMap<u64, Arc<Seat>>>,
     /// The number of the next seat. Advanced by listeners.
     next: AtomicU64,
-    /// Wakes listeners that wait for a seat. Notified by a dropped [`Taken`].
+    /// Wakes listeners that wait for a seat. Notified by a dropped [`SeatGuard`].
     freed: Notify,
 }
 
-/// The seat of one connection. Dropping its [`Taken`] frees it.
+/// The seat of one connection. Dropping its [`SeatGuard`] frees it.
 #[derive(Debug)]
 pub(super) struct Seat {
     /// The activity and its start. Written by the connection, read by evicting tasks.
@@ -60,7 +60,7 @@ pub(super) struct Seat {
 }
 
 /// Holds a seat. Dropping it frees the seat.
-pub(super) struct Taken {
+pub(super) struct SeatGuard {
     pub(super) seat: Arc<Seat>,
     number: u64,
     seats: Arc<Seats>,
@@ -81,7 +81,7 @@ impl Seat {
     }
 
     /// Records that the client has taken the whole response.
-    pub(super) fn written(&self) {
+    pub(super) fn finish_writing(&self) {
         let mut state = lock(&self.state);
         if state.0 == State::Writing {
             *state = (State::Waiting, Instant::now());
@@ -106,10 +106,10 @@ impl Seat {
 }
 
 impl Seats {
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            most,
-            taken: Mutex::default(),
+            limit,
+            occupied: Mutex::default(),
             next: AtomicU64::new(0),
             freed: Notify::new(),
         })
@@ -117,20 +117,20 @@ impl Seats {
 
     /// Takes a seat, and evicts another connection if all are taken. Waits while no connection can
     /// be evicted.
-    pub(super) async fn take(self: &Arc<Self>) -> Taken {
+    pub(super) async fn take(self: &Arc<Self>) -> SeatGuard {
         loop {
             // Created before the check below, so that a seat freed in between wakes this task.
             let freed = self.freed.notified();
             {
-                let mut taken = lock(&self.taken);
+                let mut occupied = lock(&self.occupied);
                 // Evicted connections are about to end and do not count.
-                let held = taken.values().filter(|seat| !seat.is_evicted()).count();
-                if held < self.most || evict_one(&taken, |_| true) {
+                let held = occupied.values().filter(|seat| !seat.is_evicted()).count();
+                if held < self.limit || evict_one(&occupied, |_| true) {
                     let number = self.next.fetch_add(1, Relaxed);
                     let seat = Arc::new(Seat::new());
-                    taken.insert(number, Arc::clone(&seat));
+                    occupied.insert(number, Arc::clone(&seat));
                     let seats = Arc::clone(self);
-                    return Taken {
+                    return SeatGuard {
                         seat,
                         number,
                         seats,
@@ -143,32 +143,32 @@ impl Seats {
 
     /// Evicts the slowest reader, to free the memory of its page. Returns `false` if no reader is
     /// slow.
-    pub(super) fn evict_a_reader(&self) -> bool {
-        evict_one(&lock(&self.taken), |state| state == State::Writing)
+    pub(super) fn evict_slow_reader(&self) -> bool {
+        evict_one(&lock(&self.occupied), |state| state == State::Writing)
     }
 }
 
 /// Evicts one connection whose state is `wanted`: the longest idle, or else the slowest reader.
-fn evict_one(taken: &HashMap<u64, Arc<Seat>>, wanted: impl Fn(State) -> bool) -> bool {
+fn evict_one(occupied: &HashMap<u64, Arc<Seat>>, wanted: impl Fn(State) -> bool) -> bool {
     let now = Instant::now();
-    let seats = taken.values().filter(|seat| !seat.is_evicted());
-    let may_go = seats.filter_map(|seat| {
+    let seats = occupied.values().filter(|seat| !seat.is_evicted());
+    let candidates = seats.filter_map(|seat| {
         let (state, since) = *lock(&seat.state);
         let idle = now.saturating_duration_since(since);
         let rank = match state {
             State::Waiting => 1,
-            State::Writing if idle >= SLOW => 0,
+            State::Writing if idle >= SLOW_AFTER => 0,
             State::Writing | State::Making => return None,
         };
         wanted(state).then_some(((rank, idle), seat))
     });
-    let longest = may_go.max_by_key(|(rank, _)| *rank);
+    let longest = candidates.max_by_key(|(rank, _)| *rank);
     longest.map(|(_, seat)| seat.evict()).is_some()
 }
 
-impl Drop for Taken {
+impl Drop for SeatGuard {
     fn drop(&mut self) {
-        lock(&self.seats.taken).remove(&self.number);
+        lock(&self.seats.occupied).remove(&self.number);
         self.seats.freed.notify_waiters();
     }
 }
@@ -198,8 +198,8 @@ mod tests {
             all[0].seat.set(State::Making);
             all[1].seat.set(State::Writing);
             tokio::time::advance(Duration::from_secs(2)).await;
-            let evicted = |all: &[Taken]| -> Vec<bool> {
-                all.iter().map(|taken| taken.seat.is_evicted()).collect()
+            let evicted = |all: &[SeatGuard]| -> Vec<bool> {
+                all.iter().map(|guard| guard.seat.is_evicted()).collect()
             };
             // The third has been idle longest, then the fourth.
             let fifth = seats.take().await;
@@ -211,14 +211,14 @@ mod tests {
             let seventh = seats.take().await;
             assert_eq!(evicted(&all), [false, true, true, true]);
             seventh.seat.set(State::Writing);
-            assert!(!seats.evict_a_reader(), "it has only begun");
+            assert!(!seats.evict_slow_reader(), "it has only begun");
             let mut eighth = Box::pin(seats.take());
             let waits = tokio::time::timeout(Duration::from_millis(1), &mut eighth).await;
             assert!(waits.is_err(), "pages are being made for all");
             drop(all.remove(0));
             assert!(!eighth.await.seat.is_evicted());
-            tokio::time::advance(SLOW).await;
-            assert!(seats.evict_a_reader());
+            tokio::time::advance(SLOW_AFTER).await;
+            assert!(seats.evict_slow_reader());
             assert!(seventh.seat.is_evicted());
         });
     }

@@ -26,10 +26,10 @@ use super::serving::{Bound, Serving};
 
 /// The longest duration that a setting may have. Longer ones are capped, because adding them to the
 /// current time could overflow the clock.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Paths that the service uses itself, so the metrics page cannot have them.
-const TAKEN: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
+const RESERVED_PATHS: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
 
 /// Serves metrics over HTTP. [`tallies::serve`](crate::serve()) is the short form.
 ///
@@ -89,7 +89,7 @@ pub struct Server {
     sources: Vec<Arc<dyn Source>>,
     /// Whether `sources` still holds only the source from `new`, which the first `registry`
     /// replaces.
-    default: bool,
+    uses_default: bool,
     options: Options,
     path: String,
     addresses: Vec<Address>,
@@ -107,7 +107,7 @@ impl Server {
     pub(crate) fn of(source: Arc<dyn Source>) -> Self {
         Self {
             sources: vec![source],
-            default: true,
+            uses_default: true,
             options: Options::new(),
             path: "/metrics".to_owned(),
             addresses: Vec::new(),
@@ -135,7 +135,7 @@ impl Server {
     /// Each such conflict is logged once on standard error.
     #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        if std::mem::take(&mut self.default) {
+        if std::mem::take(&mut self.uses_default) {
             self.sources.clear();
         }
         self.sources.push(Arc::new(registry.clone()));
@@ -305,8 +305,8 @@ impl Server {
     /// replaces the slowest reader. If pages are being rendered for all connections, the new one
     /// waits.
     #[must_use]
-    pub fn connections(mut self, most: usize) -> Self {
-        self.limits.connections = most.clamp(1, Semaphore::MAX_PERMITS);
+    pub fn connections(mut self, limit: usize) -> Self {
+        self.limits.connections = limit.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
@@ -316,8 +316,8 @@ impl Server {
     /// Each page that is being rendered occupies a blocking thread, whether the service runs on its
     /// own thread or in a runtime.
     #[must_use]
-    pub fn scrapes(mut self, most: usize) -> Self {
-        self.limits.scrapes = most.clamp(1, Semaphore::MAX_PERMITS);
+    pub fn scrapes(mut self, limit: usize) -> Self {
+        self.limits.scrapes = limit.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
@@ -325,16 +325,16 @@ impl Server {
     /// arrived. Default: 10 s. A kept-alive connection closes if no request arrives within this
     /// time.
     #[must_use]
-    pub fn head_timeout(mut self, most: Duration) -> Self {
-        self.limits.head = most.min(LONGEST);
+    pub fn head_timeout(mut self, limit: Duration) -> Self {
+        self.limits.head = limit.min(MAX_DURATION);
         self
     }
 
     /// Limits the age of a connection. Default: 60 s. An older connection closes after the response
     /// that is in flight.
     #[must_use]
-    pub fn connection_age(mut self, most: Duration) -> Self {
-        self.limits.age = most.min(LONGEST);
+    pub fn connection_age(mut self, limit: Duration) -> Self {
+        self.limits.age = limit.min(MAX_DURATION);
         self
     }
 
@@ -369,8 +369,8 @@ impl Server {
     /// Limits the time to render a page, and separately the time in which a client must read all of
     /// it, even if it reads steadily. Default: 30 s each.
     #[must_use]
-    pub fn answer_timeout(mut self, most: Duration) -> Self {
-        self.limits.answer = most.min(LONGEST);
+    pub fn answer_timeout(mut self, limit: Duration) -> Self {
+        self.limits.answer = limit.min(MAX_DURATION);
         self
     }
 
@@ -383,8 +383,8 @@ impl Server {
     /// Returns the errors of [`bind`](Self::bind). The program continues either way and may try
     /// again.
     pub fn listen(&self, address: impl ToSocketAddrs + Debug) -> Result<Serving, Error> {
-        let named = format!("{address:?}");
-        self.bound(Some(tcp(address, named.trim_matches('"'))))?
+        let name = format!("{address:?}");
+        self.bind_all(Some(tcp(address, name.trim_matches('"'))))?
             .start()
     }
 
@@ -413,14 +413,14 @@ impl Server {
     /// - TLS has a certificate without a key or the reverse, or its files are unusable. The message
     ///   names the file.
     pub fn bind(&self) -> Result<Bound, Error> {
-        self.bound(None)
+        self.bind_all(None)
     }
 
-    fn bound(&self, first: Option<Result<Listener, Error>>) -> Result<Bound, Error> {
+    fn bind_all(&self, first: Option<Result<Listener, Error>>) -> Result<Bound, Error> {
         if !self.path.starts_with('/') {
             return Err(Error::path(&self.path, "has to begin with `/`"));
         }
-        if self.path.contains(['?', '#']) || TAKEN.contains(&&*self.path) {
+        if self.path.contains(['?', '#']) || RESERVED_PATHS.contains(&&*self.path) {
             return Err(Error::path(
                 &self.path,
                 "has to be a path of its own, without a query",
@@ -452,18 +452,23 @@ impl Server {
         let secure = tls.is_some();
         #[cfg(not(feature = "tls"))]
         let secure = false;
-        let seats = Seats::new(self.limits.connections.min(descriptors() / 4).max(1));
-        let relief = {
+        let seats = Seats::new(self.limits.connections.min(max_descriptors() / 4).max(1));
+        let evict_reader = {
             let seats = Arc::clone(&seats);
-            Box::new(move || seats.evict_a_reader())
+            Box::new(move || seats.evict_slow_reader())
         };
         let pages = (self.limits.scrapes, self.limits.pages);
         let host = Host {
             routes: Routes {
-                pages: Pages::new(self.sources.clone(), self.options, pages, Some(relief)),
+                pages: Pages::new(
+                    self.sources.clone(),
+                    self.options,
+                    pages,
+                    Some(evict_reader),
+                ),
                 path: self.path.clone(),
                 credentials: self.credentials.clone(),
-                patience: self.limits.answer,
+                timeout: self.limits.answer,
                 hosts: self.hosts.clone(),
             },
             limits: self.limits,
@@ -478,12 +483,12 @@ impl Server {
 
 /// Returns the number of file descriptors that this process may open. The service takes at most a
 /// quarter of them.
-fn descriptors() -> usize {
+fn max_descriptors() -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let most = None;
-    most.map_or(usize::MAX, |most| most as usize)
+    let limit = None;
+    limit.map_or(usize::MAX, |limit| limit as usize)
 }
 
 impl Debug for Server {

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use crate::encode::Options;
 use crate::snapshot::Source;
 
-use super::answer::{Asked, PAGES, Pages, SCRAPES};
+use super::answer::{PAGES, PageRequest, Pages, SCRAPES};
 
 /// Serves the metrics page as a [`tower_service::Service`], at any path of any framework that takes
 /// one.
@@ -56,7 +56,7 @@ impl MetricsService {
         registries: impl IntoIterator<Item = &'a S>,
     ) -> Self {
         let source = |registry: &S| Arc::new(registry.clone()) as Arc<dyn Source>;
-        Self::made(registries.into_iter().map(source).collect(), Options::new())
+        Self::with_sources(registries.into_iter().map(source).collect(), Options::new())
     }
 
     /// Sets the encoding options, such as a timestamp on every sample or `_created` samples in
@@ -69,10 +69,10 @@ impl MetricsService {
     /// ```
     #[must_use]
     pub fn options(self, options: Options) -> Self {
-        Self::made(self.sources, options)
+        Self::with_sources(self.sources, options)
     }
 
-    fn made(sources: Vec<Arc<dyn Source>>, options: Options) -> Self {
+    fn with_sources(sources: Vec<Arc<dyn Source>>, options: Options) -> Self {
         Self {
             pages: Pages::new(sources.clone(), options, (SCRAPES, PAGES), None),
             sources,
@@ -97,10 +97,10 @@ impl<B> tower_service::Service<Request<B>> for MetricsService {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let pages = self.pages.clone();
-        let asked = Asked::read(&request);
+        let request = PageRequest::read(&request);
         Box::pin(async move {
-            Ok(match asked {
-                Ok(asked) => pages.answer(asked).await,
+            Ok(match request {
+                Ok(request) => pages.answer(request).await,
                 Err(answer) => answer,
             })
         })

@@ -18,7 +18,7 @@ use super::listen::Listener;
 
 /// The addresses of a service, and the parts of its URLs.
 #[derive(Clone, Debug)]
-struct Place {
+struct Endpoint {
     addresses: Vec<SocketAddr>,
     secure: bool,
     path: String,
@@ -26,7 +26,7 @@ struct Place {
     open: Arc<()>,
 }
 
-impl Place {
+impl Endpoint {
     /// Returns the first TCP address, or `0.0.0.0:0` if there are only Unix sockets.
     fn address(&self) -> SocketAddr {
         let none = (Ipv4Addr::UNSPECIFIED, 0).into();
@@ -63,7 +63,7 @@ impl Place {
 pub struct Bound {
     listeners: Vec<Listener>,
     host: Host,
-    place: Place,
+    endpoint: Endpoint,
 }
 
 impl Bound {
@@ -73,7 +73,7 @@ impl Bound {
             #[cfg(unix)]
             Listener::Unix(..) => None,
         };
-        let place = Place {
+        let endpoint = Endpoint {
             addresses: listeners.iter().filter_map(address).collect(),
             secure,
             path: host.routes.path.clone(),
@@ -82,20 +82,20 @@ impl Bound {
         Self {
             listeners,
             host,
-            place,
+            endpoint,
         }
     }
 
     /// Returns the TCP addresses, with the actual port where port 0 was requested.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.place.addresses
+        &self.endpoint.addresses
     }
 
     /// Returns the URL of the metrics page at the first address.
     #[must_use]
     pub fn metrics_url(&self) -> String {
-        self.place.url(&self.place.path)
+        self.endpoint.url(&self.endpoint.path)
     }
 
     /// Serves on a thread of its own, until [`Serving::stop`] or until the program ends.
@@ -107,8 +107,8 @@ impl Bound {
     pub fn start(self) -> Result<Serving, Error> {
         let failed = |e| Error::serve("cannot start the metrics service", e);
         let (stop, stopped) = watch::channel(false);
-        let (listeners, host, place) = (self.listeners, Arc::new(self.host), self.place);
-        let (told, built) = mpsc::sync_channel(1);
+        let (listeners, host, endpoint) = (self.listeners, Arc::new(self.host), self.endpoint);
+        let (sender, built) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("tallies-serve".to_owned())
             .spawn(move || {
@@ -122,11 +122,11 @@ impl Bound {
                 let runtime = match runtime {
                     Ok(runtime) => runtime,
                     Err(e) => {
-                        let _ = told.send(Err(e));
+                        let _ = sender.send(Err(e));
                         return;
                     }
                 };
-                let _ = told.send(Ok(()));
+                let _ = sender.send(Ok(()));
                 let mut stop = stopped.clone();
                 let ((), since) = runtime.block_on(async {
                     tokio::join!(serve(listeners, host, stopped), async {
@@ -145,7 +145,7 @@ impl Bound {
             return Err(failed(e));
         }
         Ok(Serving {
-            place,
+            endpoint,
             stop,
             thread,
         })
@@ -185,7 +185,7 @@ impl Bound {
 impl Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bound")
-            .field("place", &self.place)
+            .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
 }
@@ -193,7 +193,7 @@ impl Debug for Bound {
 /// A service that runs on a thread of its own. Dropping this value leaves the service running.
 #[derive(Debug)]
 pub struct Serving {
-    place: Place,
+    endpoint: Endpoint,
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
 }
@@ -203,7 +203,7 @@ impl Serving {
     /// listens on Unix sockets.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.place.address()
+        self.endpoint.address()
     }
 
     /// Returns the TCP addresses, with the actual ports. The address of
@@ -211,20 +211,20 @@ impl Serving {
     /// they were added.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.place.addresses
+        &self.endpoint.addresses
     }
 
     /// Returns the URL of the small page that links to the metrics. It suits health checks, because
     /// it runs no collector.
     #[must_use]
     pub fn root_url(&self) -> String {
-        self.place.url("/")
+        self.endpoint.url("/")
     }
 
     /// Returns the URL of the metrics page at the first address.
     #[must_use]
     pub fn metrics_url(&self) -> String {
-        self.place.url(&self.place.path)
+        self.endpoint.url(&self.endpoint.path)
     }
 
     /// Returns the number of connections that are open now.
@@ -232,7 +232,7 @@ impl Serving {
     pub fn connections(&self) -> usize {
         // One reference is held here and one by the host, as long as it lives. The rest are
         // connections.
-        Arc::strong_count(&self.place.open).saturating_sub(2)
+        Arc::strong_count(&self.endpoint.open).saturating_sub(2)
     }
 
     /// Stops the service: it accepts no more connections, waits up to 2 s for responses in flight,

@@ -27,7 +27,7 @@ const SEND_BUFFER: usize = 256 * 1024;
 
 /// Limits how much the kernel buffers for a client that does not read, and for how long.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn bound_kernel(stream: &tokio::net::TcpStream, limit: Duration) {
+pub(super) fn limit_kernel_buffers(stream: &tokio::net::TcpStream, limit: Duration) {
     let socket = socket2::SockRef::from(stream);
     // If a call fails, the system's own limits apply.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
@@ -37,7 +37,7 @@ pub(super) fn bound_kernel(stream: &tokio::net::TcpStream, limit: Duration) {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn bound_kernel(stream: &tokio::net::TcpStream, _: Duration) {
+pub(super) fn limit_kernel_buffers(stream: &tokio::net::TcpStream, _: Duration) {
     let _ = socket2::SockRef::from(stream).set_send_buffer_size(SEND_BUFFER);
 }
 
@@ -65,7 +65,7 @@ impl Reset for tokio_rustls::server::TlsStream<tokio::net::TcpStream> {
 
 /// A stream whose writes fail if the client has not taken everything within the limit, even if the
 /// client reads steadily.
-pub(super) struct Timed<S: Reset> {
+pub(super) struct TimedStream<S: Reset> {
     stream: S,
     seat: Arc<Seat>,
     limit: Duration,
@@ -75,7 +75,7 @@ pub(super) struct Timed<S: Reset> {
     waiting: bool,
 }
 
-impl<S: Reset> Timed<S> {
+impl<S: Reset> TimedStream<S> {
     pub(super) fn new(stream: S, limit: Duration, seat: Arc<Seat>) -> Self {
         Self {
             stream,
@@ -87,7 +87,7 @@ impl<S: Reset> Timed<S> {
     }
 
     /// Returns the result of a write, or an error if the time has run out.
-    fn timed<T>(
+    fn check_time<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
@@ -105,7 +105,7 @@ impl<S: Reset> Timed<S> {
     }
 }
 
-impl<S: Reset> Drop for Timed<S> {
+impl<S: Reset> Drop for TimedStream<S> {
     fn drop(&mut self) {
         if self.seat.is_evicted() {
             self.stream.reset();
@@ -113,7 +113,7 @@ impl<S: Reset> Drop for Timed<S> {
     }
 }
 
-impl<S: AsyncRead + Reset + Unpin> AsyncRead for Timed<S> {
+impl<S: AsyncRead + Reset + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -123,14 +123,14 @@ impl<S: AsyncRead + Reset + Unpin> AsyncRead for Timed<S> {
     }
 }
 
-impl<S: AsyncWrite + Reset + Unpin> AsyncWrite for Timed<S> {
+impl<S: AsyncWrite + Reset + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.timed(cx, written)
+        self.check_time(cx, written)
     }
 
     fn poll_write_vectored(
@@ -139,7 +139,7 @@ impl<S: AsyncWrite + Reset + Unpin> AsyncWrite for Timed<S> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.timed(cx, written)
+        self.check_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -149,15 +149,15 @@ impl<S: AsyncWrite + Reset + Unpin> AsyncWrite for Timed<S> {
     /// Stops the timer, because a flush completes only after everything was written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        ready!(self.timed(cx, flushed))?;
+        ready!(self.check_time(cx, flushed))?;
         self.waiting = false;
-        self.seat.written();
+        self.seat.finish_writing();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.timed(cx, shut)
+        self.check_time(cx, shut)
     }
 }
 
@@ -170,9 +170,9 @@ mod tests {
 
     impl Reset for tokio::io::DuplexStream {}
 
-    async fn timed(stream: tokio::io::DuplexStream) -> Timed<tokio::io::DuplexStream> {
-        let taken = Seats::new(1).take().await;
-        Timed::new(stream, Duration::from_secs(30), Arc::clone(&taken.seat))
+    async fn timed(stream: tokio::io::DuplexStream) -> TimedStream<tokio::io::DuplexStream> {
+        let guard = Seats::new(1).take().await;
+        TimedStream::new(stream, Duration::from_secs(30), Arc::clone(&guard.seat))
     }
 
     fn paused() -> tokio::runtime::Runtime {

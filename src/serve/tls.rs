@@ -28,7 +28,7 @@ pub(super) struct Files {
 
 /// A complete set of files for HTTPS.
 #[derive(Clone, Debug)]
-struct Whole {
+struct CompleteFiles {
     certificate: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
@@ -39,18 +39,18 @@ type Stamp = Vec<Option<(SystemTime, u64, Option<(u64, u64)>)>>;
 
 /// The TLS configuration for new connections.
 pub(super) struct Tls {
-    shared: Arc<Shared>,
+    reloader: Arc<Reloader>,
 }
 
 /// The state that connections and the checking thread share.
-struct Shared {
+struct Reloader {
     /// The paths. Never change.
-    files: Whole,
+    files: CompleteFiles,
     /// The last good configuration. Written by the checking thread, read by connections.
     current: Mutex<Current>,
     /// Whether a thread is checking the files. Set by a connection, cleared by the checking thread.
     /// While a check hangs, no other one starts.
-    looking: AtomicBool,
+    checking: AtomicBool,
 }
 
 /// The configuration in use, and the result of the last check.
@@ -59,20 +59,20 @@ struct Current {
     config: Arc<ServerConfig>,
     /// The number of changes so far. Connections from before a change close after their next
     /// request.
-    made: u64,
+    version: u64,
     /// The end of the last check.
-    looked: Instant,
+    last_check: Instant,
 }
 
 /// The minimum time between checks of the files for requests on existing connections. A new
 /// connection always checks.
-const LOOK: Duration = Duration::from_millis(200);
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The maximum size of a file. Certificates and keys take kilobytes.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The maximum time that a start waits for the files to be read.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Files {
     /// Reads the files. Returns `None` if the user named no files.
@@ -84,7 +84,7 @@ impl Files {
         };
         let files = match (&self.certificate, &self.key, &self.client_ca) {
             (None, None, None) => return Ok(None),
-            (Some(certificate), Some(key), client_ca) => Whole {
+            (Some(certificate), Some(key), client_ca) => CompleteFiles {
                 certificate: certificate.clone(),
                 key: key.clone(),
                 client_ca: client_ca.clone(),
@@ -95,18 +95,18 @@ impl Files {
         };
         // Reads on another thread, because reading may hang: a path may lead to a pipe, or to a
         // file system that does not respond.
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let path = files.certificate.clone();
         let read = move || {
             let stamp = files.stamp();
             let config = files.config();
-            let _ = tell.send((files, stamp, config));
+            let _ = sender.send((files, stamp, config));
         };
         let spawned = std::thread::Builder::new()
             .name("tallies-tls".to_owned())
             .spawn(read);
         spawned.map_err(|e| Error::file("the TLS certificate", &path, e))?;
-        let (files, stamp, config) = told.recv_timeout(PATIENCE).map_err(|_| {
+        let (files, stamp, config) = receiver.recv_timeout(LOAD_TIMEOUT).map_err(|_| {
             let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
             Error::file(
                 "the TLS certificate, its key and the client CA",
@@ -117,20 +117,20 @@ impl Files {
         let current = Current {
             stamp,
             config: config?,
-            made: 0,
-            looked: Instant::now(),
+            version: 0,
+            last_check: Instant::now(),
         };
         Ok(Some(Tls {
-            shared: Arc::new(Shared {
+            reloader: Arc::new(Reloader {
                 files,
                 current: Mutex::new(current),
-                looking: AtomicBool::new(false),
+                checking: AtomicBool::new(false),
             }),
         }))
     }
 }
 
-impl Whole {
+impl CompleteFiles {
     fn stamp(&self) -> Stamp {
         [
             Some(&self.certificate),
@@ -141,7 +141,11 @@ impl Whole {
         .flatten()
         .map(|path| {
             let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len(), id(&metadata)))
+            Some((
+                metadata.modified().ok()?,
+                metadata.len(),
+                file_id(&metadata),
+            ))
         })
         .collect()
     }
@@ -181,7 +185,7 @@ impl Whole {
 }
 
 /// Returns the device and inode of a file, on systems that have them.
-fn id(metadata: &Metadata) -> Option<(u64, u64)> {
+fn file_id(metadata: &Metadata) -> Option<(u64, u64)> {
     #[cfg(unix)]
     return Some((metadata.dev(), metadata.ino()));
     #[cfg(not(unix))]
@@ -217,8 +221,8 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other("it is no regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_BYTES {
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(std::io::Error::other("it is larger than 1 MiB"));
     }
     Ok(bytes)
@@ -227,16 +231,19 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 impl Tls {
     /// Returns the acceptor for a new connection, and the number of changes so far.
     pub(super) fn acceptor(&self) -> (TlsAcceptor, u64) {
-        self.look(Duration::ZERO);
-        let current = self.shared.lock();
-        (TlsAcceptor::from(Arc::clone(&current.config)), current.made)
+        self.check(Duration::ZERO);
+        let current = self.reloader.lock();
+        (
+            TlsAcceptor::from(Arc::clone(&current.config)),
+            current.version,
+        )
     }
 
     /// Returns whether the configuration is still the one that a connection was accepted with.
     /// After a change, another client CA may apply.
-    pub(super) fn is_current(&self, made: u64) -> bool {
-        self.look(LOOK);
-        self.shared.lock().made == made
+    pub(super) fn is_current(&self, version: u64) -> bool {
+        self.check(CHECK_INTERVAL);
+        self.reloader.lock().version == version
     }
 
     /// Checks the files, unless the last check is less than `after` ago, and reads them again if
@@ -245,34 +252,34 @@ impl Tls {
     /// The check runs on another thread, because it may hang. Until it ends, and if the new files
     /// are unusable, the last good configuration stays. This function waits up to 20 ms for the
     /// check, so that a connection after a change usually gets the new configuration.
-    fn look(&self, after: Duration) {
-        let shared = &self.shared;
-        if shared.lock().looked.elapsed() < after || shared.looking.swap(true, Relaxed) {
+    fn check(&self, after: Duration) {
+        let reloader = &self.reloader;
+        if reloader.lock().last_check.elapsed() < after || reloader.checking.swap(true, Relaxed) {
             return;
         }
-        let (tell, told) = std::sync::mpsc::channel::<()>();
-        let looking = Arc::clone(shared);
-        let look = move || {
-            looking.look();
-            drop(tell);
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let background = Arc::clone(reloader);
+        let check = move || {
+            background.check();
+            drop(sender);
         };
         let thread = std::thread::Builder::new().name("tallies-tls".to_owned());
-        match thread.spawn(look) {
-            // The thread drops `tell` when it is done, which ends the wait at once.
-            Ok(_) => _ = told.recv_timeout(Duration::from_millis(20)),
+        match thread.spawn(check) {
+            // The thread drops `sender` when it is done, which ends the wait at once.
+            Ok(_) => _ = receiver.recv_timeout(Duration::from_millis(20)),
             // No thread could be created. The next connection retries.
-            Err(_) => shared.looking.store(false, Relaxed),
+            Err(_) => reloader.checking.store(false, Relaxed),
         }
     }
 }
 
-impl Shared {
+impl Reloader {
     fn lock(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Checks the files, on the checking thread.
-    fn look(&self) {
+    fn check(&self) {
         let stamp = self.files.stamp();
         if self.lock().stamp != stamp {
             let config = self.files.config();
@@ -280,7 +287,7 @@ impl Shared {
             match config {
                 Ok(config) => {
                     current.config = config;
-                    current.made += 1;
+                    current.version += 1;
                 }
                 Err(error) => crate::error::report(&error),
             }
@@ -288,7 +295,7 @@ impl Shared {
             // after the next change.
             current.stamp = stamp;
         }
-        self.lock().looked = Instant::now();
-        self.looking.store(false, Relaxed);
+        self.lock().last_check = Instant::now();
+        self.checking.store(false, Relaxed);
     }
 }
