@@ -11,7 +11,7 @@ use ureq::http::Method;
 
 use crate::error::{Error, report};
 
-use super::FOR_EVER;
+use super::MAX_DURATION;
 use super::gateway::Gateway;
 
 /// The pause after the first failure in a row. Each further failure doubles it.
@@ -30,25 +30,25 @@ const GRACE: Duration = Duration::from_millis(500);
 pub struct Pushing {
     url: String,
     /// `None` after a stop.
-    thread: Option<Thread>,
+    thread: Option<PushThread>,
 }
 
-struct Thread {
+struct PushThread {
     /// Carries no messages. Dropping it tells the thread to stop.
     stop: SyncSender<()>,
     /// Receives the result of the last push. The lock makes `Pushing` usable in a static.
-    last: Mutex<Receiver<Last>>,
+    last: Mutex<Receiver<LastPush>>,
     /// The error to return if the thread does not answer in time.
-    no_answer: Error,
+    timeout_error: Error,
     /// The maximum time to wait for the last push.
     wait: Duration,
 }
 
 /// The result of the last push.
-struct Last {
-    pushed: Result<(), Error>,
+struct LastPush {
+    result: Result<(), Error>,
     /// Whether an earlier push of the same outage was already logged.
-    said: bool,
+    was_logged: bool,
 }
 
 impl Pushing {
@@ -58,19 +58,19 @@ impl Pushing {
         interval: Duration,
     ) -> Result<Self, Error> {
         let (stop, stopped) = sync_channel(0);
-        let (end, last) = sync_channel(1);
+        let (sender, last) = sync_channel(1);
         let url = gateway.url.clone();
-        let thread = Thread {
+        let thread = PushThread {
             stop,
             last: Mutex::new(last),
-            no_answer: gateway.no_answer(&method),
+            timeout_error: gateway.timeout_error(&method),
             wait: gateway.timeout.saturating_add(GRACE),
         };
         std::thread::Builder::new()
             .name("tallies-push".to_owned())
             .spawn(move || {
                 // An error means that the receiver has stopped waiting.
-                let _ = end.send(run(&mut gateway, &method, interval, &stopped));
+                let _ = sender.send(run(&mut gateway, &method, interval, &stopped));
             })
             .map_err(|e| Error::push_failed("cannot start the pushes to", &url, e))?;
         Ok(Self {
@@ -92,14 +92,14 @@ impl Pushing {
     /// Returns the errors of [`Pusher::replace`](super::Pusher::replace) for the last push, or an
     /// error if the gateway does not answer in time. The pushes end in every case.
     pub fn stop(mut self) -> Result<(), Error> {
-        self.end().pushed
+        self.end().result
     }
 
-    fn end(&mut self) -> Last {
+    fn end(&mut self) -> LastPush {
         let Some(thread) = self.thread.take() else {
-            return Last {
-                pushed: Ok(()),
-                said: true,
+            return LastPush {
+                result: Ok(()),
+                was_logged: true,
             };
         };
         drop(thread.stop);
@@ -109,18 +109,18 @@ impl Pushing {
             .last
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        last.recv_timeout(thread.wait).unwrap_or(Last {
-            pushed: Err(thread.no_answer),
-            said: false,
+        last.recv_timeout(thread.wait).unwrap_or(LastPush {
+            result: Err(thread.timeout_error),
+            was_logged: false,
         })
     }
 }
 
 impl Drop for Pushing {
     fn drop(&mut self) {
-        if let Last {
-            pushed: Err(error),
-            said: false,
+        if let LastPush {
+            result: Err(error),
+            was_logged: false,
         } = self.end()
         {
             report(&error);
@@ -135,7 +135,12 @@ impl Debug for Pushing {
 }
 
 /// Pushes at once and then after every pause, until the stop. Then pushes a last time.
-fn run(gateway: &mut Gateway, method: &Method, interval: Duration, stopped: &Receiver<()>) -> Last {
+fn run(
+    gateway: &mut Gateway,
+    method: &Method,
+    interval: Duration,
+    stopped: &Receiver<()>,
+) -> LastPush {
     let mut failures = 0_u32;
     let mut wait = Duration::ZERO;
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
@@ -160,9 +165,9 @@ fn run(gateway: &mut Gateway, method: &Method, interval: Duration, stopped: &Rec
         }
         wait = pause(interval, failures, random());
     }
-    Last {
-        pushed: gateway.push(method),
-        said: failures > 0,
+    LastPush {
+        result: gateway.push(method),
+        was_logged: failures > 0,
     }
 }
 
@@ -171,7 +176,7 @@ fn run(gateway: &mut Gateway, method: &Method, interval: Duration, stopped: &Rec
 /// `random`, from 0 to 1, makes the pause up to a tenth shorter or longer, so that programs that
 /// started together do not keep pushing at the same moment.
 fn pause(interval: Duration, failures: u32, random: f64) -> Duration {
-    let interval = interval.min(FOR_EVER);
+    let interval = interval.min(MAX_DURATION);
     let wait = match failures {
         0 => interval,
         _ => FIRST_RETRY
@@ -215,7 +220,7 @@ mod tests {
             let middle = pause(interval, failures, 0.5);
             let wait = pause(interval, failures, random);
             prop_assert!(wait >= middle.mul_f64(0.89) && wait <= middle.mul_f64(1.11));
-            prop_assert!(wait <= FOR_EVER.mul_f64(1.2));
+            prop_assert!(wait <= MAX_DURATION.mul_f64(1.2));
             // Another failure must not shorten the pause.
             prop_assert!(failures == 0 || pause(interval, failures.saturating_add(1), 0.5) >= middle);
         }

@@ -15,8 +15,10 @@ use crate::error::Error;
 use crate::snapshot::{Gathered, Source, labels};
 use crate::sync::pushes;
 
-/// The part of an error response to use: bytes to read, and characters to show.
-const WORDS: (u64, usize) = (4096, 500);
+/// The maximum length of a response that is read, in bytes.
+const MAX_TEXT_BYTES: u64 = 4096;
+/// The maximum length of the gateway's text in an error message, in characters.
+const MAX_TEXT_CHARS: usize = 500;
 
 /// A gateway to push to. It keeps connections and memory for the next push.
 pub(super) struct Gateway {
@@ -29,11 +31,11 @@ pub(super) struct Gateway {
     pub(super) gzip: bool,
     pub(super) sources: Vec<Arc<dyn Source>>,
     /// The families of the last push. Kept for their memory.
-    pub(super) found: Gathered,
+    pub(super) merged: Gathered,
     /// The body, as text.
     pub(super) page: Vec<u8>,
     /// The body, compressed.
-    pub(super) packed: Vec<u8>,
+    pub(super) compressed: Vec<u8>,
 }
 
 impl Gateway {
@@ -51,50 +53,50 @@ impl Gateway {
     }
 
     fn push_page(&mut self, method: &Method) -> Result<(), Error> {
-        let mut misfit = None;
-        self.found.take(&self.sources, |error| {
-            misfit = misfit.take().or(Some(error))
+        let mut conflict = None;
+        self.merged.take(&self.sources, |error| {
+            conflict = conflict.take().or(Some(error))
         });
-        if let Some(error) = misfit {
+        if let Some(error) = conflict {
             return Err(error);
         }
         self.page.clear();
-        self.refuse_labels_of_the_group()?;
+        self.reject_group_labels()?;
         // Text is the only format of the gateway that cannot carry what the gateway rejects: it has
         // no exemplars and, with these options, no timestamps.
-        let (families, taken) = (self.found.families(), self.found.taken());
+        let (families, taken) = (self.merged.families(), self.merged.taken());
         Options::new().render_families(families, taken, Format::TEXT, &mut self.page);
         let mut request = self
             .request(method)
             .header(header::CONTENT_TYPE, Format::TEXT.content_type());
         if self.gzip {
             request = request.header(header::CONTENT_ENCODING, "gzip");
-            self.pack().map_err(|e| self.failed(method, e))?;
-            return self.send(request, Some(&self.packed));
+            self.compress().map_err(|e| self.failed(method, e))?;
+            return self.send(request, Some(&self.compressed));
         }
         self.send(request, Some(&self.page))
     }
 
-    /// Compresses `page` into `packed`.
-    fn pack(&mut self) -> std::io::Result<()> {
-        self.packed.clear();
-        let mut gzip = GzEncoder::new(std::mem::take(&mut self.packed), Compression::fast());
+    /// Compresses `page` into `compressed`.
+    fn compress(&mut self) -> std::io::Result<()> {
+        self.compressed.clear();
+        let mut gzip = GzEncoder::new(std::mem::take(&mut self.compressed), Compression::fast());
         gzip.write_all(&self.page)?;
-        self.packed = gzip.finish()?;
+        self.compressed = gzip.finish()?;
         Ok(())
     }
 
     /// Returns an error if a series has a label of the group. The gateway would silently overwrite
     /// it and could merge two series into one.
-    fn refuse_labels_of_the_group(&self) -> Result<(), Error> {
-        for family in self.found.families() {
+    fn reject_group_labels(&self) -> Result<(), Error> {
+        for family in self.merged.families() {
             let constant = [family.meta.constant.as_str()];
             let own = (0..family.texts.len()).map(|i| family.texts.get(i));
             for text in constant.into_iter().chain(own) {
-                let taken = labels::pairs(text).find(|(name, value)| {
+                let clash = labels::pairs(text).find(|(name, value)| {
                     !value.is_empty() && self.labels.iter().any(|label| label == name)
                 });
-                if let Some((label, value)) = taken {
+                if let Some((label, value)) = clash {
                     return Err(Error::pushed_label(family.name(), label, &value));
                 }
             }
@@ -116,13 +118,13 @@ impl Gateway {
         body: Option<&[u8]>,
     ) -> Result<(), Error> {
         let method = request.method_ref().cloned().unwrap_or_default();
-        let answer = match body {
+        let response = match body {
             Some(body) => request.body(body).map(|request| self.agent.run(request)),
             None => request.body(()).map(|request| self.agent.run(request)),
         };
-        match answer {
-            Ok(Ok(answer)) => self.judge(&method, answer),
-            Ok(Err(ureq::Error::Timeout(_))) => Err(self.no_answer(&method)),
+        match response {
+            Ok(Ok(response)) => self.check_response(&method, response),
+            Ok(Err(ureq::Error::Timeout(_))) => Err(self.timeout_error(&method)),
             Ok(Err(ureq::Error::Io(e))) => Err(self.failed(&method, e)),
             Ok(Err(e)) => Err(self.failed(&method, e)),
             Err(e) => Err(self.failed(&method, e)),
@@ -130,42 +132,42 @@ impl Gateway {
     }
 
     /// Accepts any 2xx status. Any other status is an error that includes the gateway's text.
-    fn judge(&self, method: &Method, answer: Response<ureq::Body>) -> Result<(), Error> {
-        let status = answer.status();
+    fn check_response(&self, method: &Method, response: Response<ureq::Body>) -> Result<(), Error> {
+        let status = response.status();
         if status.is_success() {
             // The body is not needed, but a connection can only be reused after its response was
             // read to the end.
-            let mut rest = answer.into_body().into_reader().take(WORDS.0);
+            let mut rest = response.into_body().into_reader().take(MAX_TEXT_BYTES);
             let _ = std::io::copy(&mut rest, &mut std::io::sink());
             return Ok(());
         }
-        let location = answer.headers().get(header::LOCATION);
-        let words = match location.filter(|_| status.is_redirection()) {
+        let location = response.headers().get(header::LOCATION);
+        let text = match location.filter(|_| status.is_redirection()) {
             // Following the redirect would lose the method.
             Some(to) => format!(
                 "it moved: push to the address that `{}` leads to",
-                readable(&String::from_utf8_lossy(to.as_bytes()))
+                one_line(&String::from_utf8_lossy(to.as_bytes()))
             ),
             None => {
-                let mut words = Vec::new();
+                let mut text = Vec::new();
                 // A partial text is good enough, because the status matters most.
-                let _ = answer
+                let _ = response
                     .into_body()
                     .into_reader()
-                    .take(WORDS.0)
-                    .read_to_end(&mut words);
-                readable(&String::from_utf8_lossy(&words))
+                    .take(MAX_TEXT_BYTES)
+                    .read_to_end(&mut text);
+                one_line(&String::from_utf8_lossy(&text))
             }
         };
         Err(Error::push_refused(
             method.as_str(),
             &self.url,
             &status.to_string(),
-            &words,
+            &text,
         ))
     }
 
-    pub(super) fn no_answer(&self, method: &Method) -> Error {
+    pub(super) fn timeout_error(&self, method: &Method) -> Error {
         let why = format!("no answer within {:?}", self.timeout);
         Error::push_failed(method.as_str(), &self.url, why)
     }
@@ -181,7 +183,7 @@ impl Gateway {
 
 /// Returns whether a character is safe to show in one line of a log. Control characters, line
 /// separators, direction marks and characters without width are not.
-fn is_shown(c: char) -> bool {
+fn is_printable(c: char) -> bool {
     let hidden = matches!(
         c,
         '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
@@ -191,12 +193,11 @@ fn is_shown(c: char) -> bool {
 }
 
 /// Converts a text from the gateway to one line without control characters and of bounded length.
-fn readable(words: &str) -> String {
-    words
-        .trim()
+fn one_line(text: &str) -> String {
+    text.trim()
         .chars()
-        .map(|c| if is_shown(c) { c } else { ' ' })
-        .take(WORDS.1)
+        .map(|c| if is_printable(c) { c } else { ' ' })
+        .take(MAX_TEXT_CHARS)
         .collect()
 }
 
@@ -211,10 +212,10 @@ mod tests {
         gateway.page = vec![b'x'; 10_000];
         let mut memory = Vec::new();
         for _ in 0..2 {
-            gateway.pack().unwrap();
-            assert!(gateway.packed.starts_with(&[0x1F, 0x8B]));
+            gateway.compress().unwrap();
+            assert!(gateway.compressed.starts_with(&[0x1F, 0x8B]));
             memory.push(
-                [&gateway.page, &gateway.packed].map(|part| (part.as_ptr(), part.capacity())),
+                [&gateway.page, &gateway.compressed].map(|part| (part.as_ptr(), part.capacity())),
             );
         }
         assert_eq!(memory[0], memory[1]);

@@ -24,7 +24,7 @@ pub use background::Pushing;
 /// The default timeout of a push, from the name look-up to the last byte of the response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest duration that a setting may have. Longer ones could overflow a clock.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Pushes metrics to a [Pushgateway](https://github.com/prometheus/pushgateway), for programs that
 /// end before they are scraped, or to VictoriaMetrics with [`path`](Self::path).
@@ -59,7 +59,7 @@ pub struct Pusher {
     sources: Vec<Arc<dyn Source>>,
     /// Whether `sources` still holds only the source from `new`, which the first `registry`
     /// replaces.
-    default: bool,
+    uses_default: bool,
     url: String,
     job: String,
     grouping: Vec<(String, String)>,
@@ -83,7 +83,7 @@ impl Pusher {
     pub(crate) fn of(source: Arc<dyn Source>, url: &str, job: &str) -> Self {
         Self {
             sources: vec![source],
-            default: true,
+            uses_default: true,
             url: url.to_owned(),
             job: job.to_owned(),
             grouping: Vec::new(),
@@ -103,7 +103,7 @@ impl Pusher {
     /// those of earlier registries.
     #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        if std::mem::take(&mut self.default) {
+        if std::mem::take(&mut self.uses_default) {
             self.sources.clear();
         }
         self.sources.push(Arc::new(registry.clone()));
@@ -150,7 +150,7 @@ impl Pusher {
     /// 10 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(FOR_EVER);
+        self.timeout = timeout.min(MAX_DURATION);
         self
     }
 
@@ -193,7 +193,7 @@ impl Pusher {
     /// Returns the errors of [`add`](Self::add), and an error if a [`path`](Self::path) is set,
     /// because there are no groups then.
     pub fn replace(&self) -> Result<(), Error> {
-        self.grouped()?.push(&Method::PUT)
+        self.gateway_with_groups()?.push(&Method::PUT)
     }
 
     /// Deletes the group (DELETE). Groups that have further labels stay. Deleting a group that does
@@ -205,7 +205,7 @@ impl Pusher {
     ///
     /// Returns the errors of [`replace`](Self::replace).
     pub fn delete(&self) -> Result<(), Error> {
-        self.grouped()?.delete()
+        self.gateway_with_groups()?.delete()
     }
 
     /// Replaces the group now and then every `interval`, on a thread of its own. With a
@@ -248,7 +248,7 @@ impl Pusher {
         Pushing::start(self.gateway()?, method, interval)
     }
 
-    fn grouped(&self) -> Result<Gateway, Error> {
+    fn gateway_with_groups(&self) -> Result<Gateway, Error> {
         match &self.path {
             None => self.gateway(),
             Some(path) => Err(Error::push_to(
@@ -265,7 +265,7 @@ impl Pusher {
             Some(path) => url::import(&self.url, path, &self.job, &self.grouping),
         }?;
         let authorization = self.credentials.header()?;
-        if authorization.is_some() && url.starts_with("http://") && !url::is_of_this_machine(&url) {
+        if authorization.is_some() && url.starts_with("http://") && !url::is_local(&url) {
             crate::error::report_once(&format_args!(
                 "pushes to `{url}` carry a password that others can read along: give the gateway an `https://` URL"
             ));
@@ -279,9 +279,9 @@ impl Pusher {
             authorization,
             gzip: self.gzip,
             sources: self.sources.clone(),
-            found: Gathered::default(),
+            merged: Gathered::default(),
             page: Vec::new(),
-            packed: Vec::new(),
+            compressed: Vec::new(),
         })
     }
 
@@ -296,8 +296,8 @@ impl Pusher {
             .max_redirects_will_error(false);
         // A CGI program has its request's `Proxy` header as `HTTP_PROXY` (httpoxy), so the
         // environment's proxy cannot be trusted.
-        let of_a_request = std::env::var_os("REQUEST_METHOD").is_some();
-        let config = if url::is_of_this_machine(url) || of_a_request {
+        let is_cgi = std::env::var_os("REQUEST_METHOD").is_some();
+        let config = if url::is_local(url) || is_cgi {
             config.proxy(None)
         } else {
             config

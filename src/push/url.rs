@@ -26,10 +26,10 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 /// The job comes first, then the labels in the order of their names. The gateway ignores their
 /// order, so this gives each group a single URL.
 pub(super) fn group(base: &str, job: &str, grouping: &[(String, String)]) -> Result<String, Error> {
-    let mut url = address(base)?;
+    let mut url = base_url(base)?;
     url.push_str("/metrics");
     for (name, value) in labels(job, grouping)? {
-        segments(&mut url, name, value);
+        push_segments(&mut url, name, value);
     }
     Ok(url)
 }
@@ -49,16 +49,16 @@ pub(super) fn import(
             "has to begin with `/`, without a query, and with what is not ASCII percent-encoded",
         ));
     }
-    let mut url = address(base)?;
+    let mut url = base_url(base)?;
     url.push_str(path);
-    let mut before = '?';
+    let mut separator = '?';
     for (name, value) in labels(job, grouping)? {
         // A label with an empty value equals a missing label.
         if !value.is_empty() {
             let value = utf8_percent_encode(value, ENCODED);
             // Writing to a string does not fail.
-            let _ = write!(url, "{before}extra_label={name}%3D{value}");
-            before = '&';
+            let _ = write!(url, "{separator}extra_label={name}%3D{value}");
+            separator = '&';
         }
     }
     Ok(url)
@@ -84,10 +84,10 @@ fn labels<'a>(
     for (name, _) in &labels {
         check_name(name).map_err(|why| Error::push_to("grouping label", name, why))?;
     }
-    if let Some(twice) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+    if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return Err(Error::push_to(
             "grouping label",
-            twice[0].0,
+            pair[0].0,
             "is given twice",
         ));
     }
@@ -115,7 +115,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 ///
 /// - a slash, because the gateway's router splits at slashes even if they are escaped
 /// - an empty value, `.` and `..`, because the router cleans them away
-fn segments(url: &mut String, name: &str, value: &str) {
+fn push_segments(url: &mut String, name: &str, value: &str) {
     let base64 = match value {
         // Padding only, because an empty segment would be cleaned away, too.
         "" => Some("=".to_owned()),
@@ -133,7 +133,7 @@ fn segments(url: &mut String, name: &str, value: &str) {
 
 /// Returns the address of a gateway without trailing slashes. An error message does not repeat any
 /// part that may be a password.
-fn address(base: &str) -> Result<String, Error> {
+fn base_url(base: &str) -> Result<String, Error> {
     let (scheme, rest) = base.split_once("://").unwrap_or(("", base));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // Searches the whole URL, because a slash in a password makes its rest a part of the path.
@@ -158,7 +158,7 @@ fn address(base: &str) -> Result<String, Error> {
     });
     match why {
         Some(why) => {
-            let shown = shown(base, scheme, authority);
+            let shown = redacted(base, scheme, authority);
             Err(Error::push_to("gateway URL", &shown, why))
         }
         None => Ok(base.trim_end_matches('/').to_owned()),
@@ -167,7 +167,7 @@ fn address(base: &str) -> Result<String, Error> {
 
 /// Returns a URL as an error may show it: only its scheme if any part could be a user and a
 /// password.
-fn shown(base: &str, scheme: &str, authority: &str) -> String {
+fn redacted(base: &str, scheme: &str, authority: &str) -> String {
     let scheme_is_one = matches!(scheme, "http" | "https");
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),
@@ -196,7 +196,7 @@ fn authority_has_port(uri: &Uri) -> bool {
 
 /// Returns whether the host is this machine, so that a push uses no proxy. Recognizes loopback and
 /// unspecified addresses in all notations that systems accept.
-pub(super) fn is_of_this_machine(url: &str) -> bool {
+pub(super) fn is_local(url: &str) -> bool {
     url.parse::<Uri>().is_ok_and(|uri| {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
@@ -361,11 +361,11 @@ mod tests {
             "me:SECRET@h://",
             "me:SECRET",
         ] {
-            let error = address(base).unwrap_err().to_string();
+            let error = base_url(base).unwrap_err().to_string();
             assert!(!error.contains("SECRET"), "{error}");
         }
         assert!(
-            address("http://[::1]:x")
+            base_url("http://[::1]:x")
                 .unwrap_err()
                 .to_string()
                 .contains('…')
@@ -375,7 +375,7 @@ mod tests {
             "http://[::1]:9091",
             "http://127.0.0.1:9091/",
         ] {
-            assert!(address(base).is_ok(), "{base}");
+            assert!(base_url(base).is_ok(), "{base}");
         }
     }
 
@@ -465,7 +465,7 @@ mod tests {
             "http://[::]:9091",
             "http://[::ffff:127.0.0.1]:9091",
         ] {
-            assert!(is_of_this_machine(url), "{url}");
+            assert!(is_local(url), "{url}");
         }
         for url in [
             "http://gw",
@@ -473,7 +473,7 @@ mod tests {
             "http://[::2]/",
             "http://10.0.0.1/",
         ] {
-            assert!(!is_of_this_machine(url), "{url}");
+            assert!(!is_local(url), "{url}");
         }
     }
 
