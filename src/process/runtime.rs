@@ -100,18 +100,18 @@ impl Runtime<'_> {
             now.global_queue_depth(),
         )?;
         for worker in 0..now.num_workers() {
-            let of = worker.to_string();
-            let of = [("worker", &*of)];
+            let labels = worker.to_string();
+            let labels = [("worker", &*labels)];
             self.counter(
                 "worker_busy_seconds_total",
                 "Time in which the worker ran tasks.",
-                &of,
+                &labels,
                 now.worker_total_busy_duration(worker).as_secs_f64(),
             )?;
             self.counter(
                 "worker_parks_total",
                 "Times that the worker went to sleep.",
-                &of,
+                &labels,
                 now.worker_park_count(worker) as f64,
             )?;
         }
@@ -153,24 +153,24 @@ impl Runtime<'_> {
             now.blocking_queue_depth(),
         )?;
         for worker in 0..now.num_workers() {
-            let of = worker.to_string();
-            let of = [("worker", &*of)];
+            let labels = worker.to_string();
+            let labels = [("worker", &*labels)];
             self.counter(
                 "worker_polls_total",
                 "Times that the worker polled a task.",
-                &of,
+                &labels,
                 now.worker_poll_count(worker) as f64,
             )?;
             self.counter(
                 "worker_steals_total",
                 "Tasks that the worker took from others.",
-                &of,
+                &labels,
                 now.worker_steal_count(worker) as f64,
             )?;
             self.gauge(
                 "worker_local_queue_depth",
                 "Tasks ready to run in the worker's own queue.",
-                &of,
+                &labels,
                 now.worker_local_queue_depth(worker),
             )?;
         }
