@@ -8,7 +8,7 @@
 
 #![allow(
     clippy::result_large_err,
-    reason = "where `Err` is an answer, it is the other good outcome"
+    reason = "a rejected request returns its response as the error, and that is rare"
 )]
 
 mod answer;

@@ -60,19 +60,27 @@ fn is_probe(path: &str) -> bool {
 /// the work, because each attempt renders a whole page.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// The result of routing a request that was not rejected.
+enum Route {
+    /// The metrics page, which has yet to be rendered.
+    Page(PageRequest),
+    /// The response to a request for any other path.
+    Answer(Answer),
+}
+
 impl Routes {
     /// Answers a request within the time that it allows.
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Answer {
         let probe = is_probe(request.uri().path());
-        let mut answer = match self.find(&request) {
-            Ok(asked) => {
+        let mut answer = match self.route(&request).unwrap_or_else(Route::Answer) {
+            Route::Page(page) => {
                 let timeout = scrape_timeout(request.headers(), self.timeout);
                 drop(request);
-                tokio::time::timeout(timeout, self.pages.clone().answer(asked))
+                tokio::time::timeout(timeout, self.pages.clone().answer(page))
                     .await
                     .unwrap_or_else(|_| timed_out())
             }
-            Err(mut answer) => {
+            Route::Answer(mut answer) => {
                 if matches!(head(request.method()), Ok(true)) {
                     *answer.body_mut() = Default::default();
                 }
@@ -95,8 +103,8 @@ impl Routes {
         probe || status.is_client_error() || status == StatusCode::INTERNAL_SERVER_ERROR
     }
 
-    /// Returns the page that the request asks for, or the response to any other request.
-    fn find<B>(&self, request: &Request<B>) -> Result<PageRequest, Answer> {
+    /// Routes a request by its path. If the request is rejected, returns the response as an error.
+    fn route<B>(&self, request: &Request<B>) -> Result<Route, Answer> {
         let path = request.uri().path();
         if !self.hosts.admit(request) {
             return Err(plain(StatusCode::FORBIDDEN, "no such host here\n"));
@@ -104,7 +112,7 @@ impl Routes {
         if is_probe(path) {
             // Probes have no credentials, and this response tells them nothing else.
             head(request.method())?;
-            return Err(plain(StatusCode::OK, "ok\n"));
+            return Ok(Route::Answer(plain(StatusCode::OK, "ok\n")));
         }
         if !self.credentials.admit(request.headers()) {
             let mut answer = plain(StatusCode::UNAUTHORIZED, "unauthorized\n");
@@ -115,14 +123,15 @@ impl Routes {
             return Err(answer);
         }
         if path == self.path {
-            return PageRequest::read(request);
+            return PageRequest::read(request).map(Route::Page);
         }
         if path != "/" && path != "/robots.txt" {
             return Err(plain(StatusCode::NOT_FOUND, "not found\n"));
         }
         head(request.method())?;
         if path == "/robots.txt" {
-            return Err(plain(StatusCode::OK, "User-agent: *\nDisallow: /\n"));
+            let robots = plain(StatusCode::OK, "User-agent: *\nDisallow: /\n");
+            return Ok(Route::Answer(robots));
         }
         let home = format!(
             "<html><body><a href='{}'>metrics</a></body></html>",
@@ -134,7 +143,7 @@ impl Routes {
         answer
             .headers_mut()
             .insert(CONTENT_SECURITY_POLICY, nothing);
-        Err(answer)
+        Ok(Route::Answer(answer))
     }
 }
 
