@@ -63,6 +63,22 @@ const RESERVED_PATHS: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"]
 /// - All pages together, including those that clients are reading, take at most 128 MiB
 ///   ([`page_memory`](Self::page_memory)). The kernel holds at most 256 KiB of each response.
 ///
+/// ```
+/// use std::time::Duration;
+/// use tallies::Server;
+///
+/// let serving = Server::new()
+///     .connections(64)
+///     .scrapes(2)
+///     .head_timeout(Duration::from_secs(5))
+///     .answer_timeout(Duration::from_secs(20))
+///     .connection_age(Duration::from_secs(300))
+///     .page_memory(32 << 20)
+///     .listen("127.0.0.1:0")?;
+/// # serving.stop();
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
 /// The server returns 503 for a page that is not rendered in time. The time is also limited to nine
 /// tenths of the header `X-Prometheus-Scrape-Timeout-Seconds`. The server closes a connection after
 /// it rejects a request, and after a probe.
@@ -130,6 +146,15 @@ impl Server {
     /// Serves this registry instead of the default one. Further calls add registries to the same
     /// page.
     ///
+    /// ```
+    /// use tallies::{Registry, Server};
+    ///
+    /// let (jobs, pool) = (Registry::new(), Registry::new());
+    /// let serving = Server::new().registry(&jobs).registry(&pool).listen("127.0.0.1:0")?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// Families with the same name are merged. A family is left out if it conflicts with those of
     /// earlier registries, because its kind differs or because it would write the same samples.
     /// Each such conflict is logged once on standard error.
@@ -159,6 +184,14 @@ impl Server {
     }
 
     /// Sets the path of the metrics page. Default: `/metrics`.
+    ///
+    /// ```
+    /// # use tallies::Server;
+    /// let serving = Server::new().path("/internal/metrics").listen("127.0.0.1:0")?;
+    /// assert!(serving.metrics_url().ends_with("/internal/metrics"));
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         self.path = path.to_owned();
@@ -186,6 +219,16 @@ impl Server {
     }
 
     /// Listens on a Unix socket, which `curl --unix-socket <path> http://localhost/metrics` reads.
+    ///
+    /// ```
+    /// # use tallies::Server;
+    /// let path = std::env::temp_dir().join(format!("metrics-{}.sock", std::process::id()));
+    /// let serving = Server::new().unix_socket(&path).socket_mode(0o660).start()?;
+    /// assert!(path.exists());
+    /// serving.stop();
+    /// assert!(!path.exists());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// A socket file that a previous program left behind is replaced. The socket has no TLS. Only
     /// the program's own user may open it, unless [`socket_mode`](Self::socket_mode) allows others.
@@ -228,6 +271,17 @@ impl Server {
 
     /// Listens on a Unix socket that is already bound, as [`listener`](Self::listener) does for
     /// TCP. The socket file remains when the service ends.
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixListener;
+    /// use tallies::Server;
+    ///
+    /// let path = std::env::temp_dir().join(format!("bound-{}.sock", std::process::id()));
+    /// let serving = Server::new().unix_listener(UnixListener::bind(&path)?).start()?;
+    /// serving.stop();
+    /// std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(unix)]
     #[must_use]
     pub fn unix_listener(mut self, listener: UnixListener) -> Self {
@@ -256,6 +310,14 @@ impl Server {
 
     /// Requires clients to send this bearer token, or other credentials that were added. Everything
     /// else is as for [`basic_auth`](Self::basic_auth).
+    ///
+    /// ```
+    /// # use tallies::Server;
+    /// let serving = Server::new().bearer_token("a long secret").listen("127.0.0.1:0")?;
+    /// // curl -H 'Authorization: Bearer a long secret' http://…/metrics
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn bearer_token(mut self, token: &str) -> Self {
         self.credentials.bearer(token);
@@ -376,6 +438,13 @@ impl Server {
 
     /// Binds this address and those that were added before, and serves on a thread of its own.
     ///
+    /// ```
+    /// let serving = tallies::Server::new().listen("127.0.0.1:0")?;
+    /// println!("Serving metrics at {}", serving.metrics_url());
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// The service runs until [`Serving::stop`], or until the program ends.
     ///
     /// # Errors
@@ -391,6 +460,12 @@ impl Server {
     /// Binds the added addresses and serves on a thread of its own, as [`listen`](Self::listen)
     /// does.
     ///
+    /// ```
+    /// let serving = tallies::Server::new().address("127.0.0.1:0").start()?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns the errors of [`bind`](Self::bind).
@@ -400,6 +475,14 @@ impl Server {
 
     /// Binds all added addresses, or none of them. Clients that connect from now on wait until
     /// [`Bound::start`] or [`Bound::run`].
+    ///
+    /// ```
+    /// let bound = tallies::Server::new().address("127.0.0.1:0").bind()?;
+    /// println!("Metrics will be at {}", bound.metrics_url());
+    /// let serving = bound.start()?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -191,6 +191,14 @@ impl Debug for Bound {
 }
 
 /// A service that runs on a thread of its own. Dropping this value leaves the service running.
+///
+/// ```
+/// let serving = tallies::serve("127.0.0.1:0")?;
+/// assert_eq!(serving.connections(), 0);
+/// assert!(serving.metrics_url().ends_with("/metrics"));
+/// serving.stop();
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Serving {
     endpoint: Endpoint,
