@@ -23,6 +23,20 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// Pushes that run in the background, started with [`Pusher::start`](super::Pusher::start).
 ///
+/// ```
+/// use std::time::Duration;
+/// use tallies::Pusher;
+///
+/// # fn main() -> Result<(), tallies::Error> {
+/// let pushing = Pusher::new("http://127.0.0.1:9", "worker").start(Duration::from_secs(15))?;
+/// assert_eq!(pushing.url(), "http://127.0.0.1:9/metrics/job/worker");
+/// // ... the program ...
+/// let last = pushing.stop();
+/// assert!(last.is_err(), "no gateway listens at this address");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Dropping this value pushes once more and ends the pushes, as [`stop`](Self::stop) does. An error
 /// of that last push is logged on standard error. A program should therefore keep the value until
 /// it ends. `std::process::exit` runs no destructors, so it skips the last push.

@@ -99,6 +99,14 @@ impl Pusher {
     /// Pushes this registry instead of the default one. Further calls add registries to the same
     /// push.
     ///
+    /// ```no_run
+    /// use tallies::{Pusher, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// Pusher::new("http://127.0.0.1:9091", "import").registry(&registry).add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// Families with the same name are merged. A push returns an error if a family conflicts with
     /// those of earlier registries.
     #[must_use]
@@ -112,6 +120,14 @@ impl Pusher {
 
     /// Adds a label to those that identify the group beside the job, often `instance`.
     ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// // Pushes to /metrics/job/import/instance/db1/shard/7.
+    /// let pusher = Pusher::new("http://127.0.0.1:9091", "import");
+    /// pusher.grouping("shard", "7").grouping("instance", "db1").add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// The value may be any string, even an empty one. The order of calls does not matter, because
     /// labels are sent in the order of their names.
     #[must_use]
@@ -123,6 +139,12 @@ impl Pusher {
     /// Pushes to this path, appended to the URL, instead of a group. It is meant for servers that
     /// read the text format but have no groups.
     ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// Pusher::new("http://127.0.0.1:8428", "import").path("/api/v1/import/prometheus").add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// `/api/v1/import/prometheus` is the path of VictoriaMetrics, which takes the job and the
     /// grouping labels in its query (`extra_label`). With a path, [`replace`](Self::replace) and
     /// [`delete`](Self::delete) return an error.
@@ -133,6 +155,12 @@ impl Pusher {
     }
 
     /// Authenticates with a user name and a password (RFC 7617).
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// Pusher::new("https://gateway.example.org", "import").basic_auth("ann", "a long password").add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
         self.credentials = Credentials::Basic(user.to_owned(), password.to_owned());
@@ -140,6 +168,12 @@ impl Pusher {
     }
 
     /// Authenticates with a bearer token (RFC 6750).
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// Pusher::new("https://gateway.example.org", "import").bearer("a long secret").add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn bearer(mut self, token: &str) -> Self {
         self.credentials = Credentials::Bearer(token.to_owned());
@@ -148,6 +182,13 @@ impl Pusher {
 
     /// Limits the time of a push, from the name look-up to the last byte of the response. Default:
     /// 10 s.
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// # use std::time::Duration;
+    /// Pusher::new("http://127.0.0.1:9091", "import").timeout(Duration::from_secs(3)).gzip().add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.min(MAX_DURATION);
@@ -163,6 +204,13 @@ impl Pusher {
 
     /// Trusts only the certificates in this PEM text, such as those of a private CA. Default:
     /// Mozilla's root certificates.
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// let ca = std::fs::read("ca.crt")?;
+    /// Pusher::new("https://gateway.example.org", "import").root_certificates(&ca).add()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "push-tls")]
     #[must_use]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
@@ -172,6 +220,13 @@ impl Pusher {
 
     /// Adds the metrics to the group (POST). Families with the same names are replaced, and others
     /// stay. The push is not retried.
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// if let Err(error) = Pusher::new("http://127.0.0.1:9091", "import").add() {
+    ///     eprintln!("{error}");
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -198,6 +253,12 @@ impl Pusher {
 
     /// Deletes the group (DELETE). Groups that have further labels stay. Deleting a group that does
     /// not exist succeeds.
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// Pusher::new("http://127.0.0.1:9091", "import").grouping("instance", "db1").delete()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// The gateway deletes the group a moment later, but before it handles any later push.
     ///
