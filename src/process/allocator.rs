@@ -35,6 +35,15 @@ impl<A> Allocator<A> {
     }
 
     /// Returns the counts so far, over all threads. Waits for a running scrape.
+    ///
+    /// ```
+    /// #[global_allocator]
+    /// static ALLOCATOR: tallies::process::Allocator = tallies::process::Allocator::new();
+    ///
+    /// let before = ALLOCATOR.total();
+    /// let large = vec![1_u8; 1 << 20];
+    /// assert!(ALLOCATOR.total().bytes - before.bytes >= large.len() as u64);
+    /// ```
     #[must_use]
     pub fn total(&self) -> Allocated {
         allocated()

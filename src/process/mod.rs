@@ -38,6 +38,14 @@ use crate::{collect::Collected, collect::Registry, error::Error};
 
 /// Adds the standard process metrics to a registry.
 ///
+/// ```
+/// let registry = tallies::Registry::new();
+/// tallies::process::register(&registry)?;
+/// # #[cfg(target_os = "linux")]
+/// assert!(registry.snapshot().get("process_cpu_seconds_total", &[]).is_some());
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
 /// | name | meaning |
 /// |---|---|
 /// | `process_cpu_seconds_total` | processor time, in user and system mode |

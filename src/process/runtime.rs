@@ -42,6 +42,16 @@ pub fn register_runtime(registry: &Registry, handle: &Handle) -> std::result::Re
 /// Adds the metrics of a further Tokio runtime, under names that begin with `{name}_tokio_` instead
 /// of `tokio_`. A scrape takes as much longer as with [`register_runtime`].
 ///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+/// let registry = tallies::Registry::new();
+/// tallies::process::register_runtime_as(&registry, "jobs", runtime.handle())?;
+/// assert_eq!(registry.snapshot().get("jobs_tokio_workers", &[]), Some(2.0));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// If `name` ends in an underscore, no second one is added.
 ///
 /// # Errors
