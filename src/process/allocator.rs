@@ -1,18 +1,20 @@
-//! The counts of the allocator, for a scrape.
+//! Exposes the counts of the allocator.
 
 use crate::error::Error;
 use crate::observe::{self, Allocated, Allocator};
 use crate::registry::{Collected, Registry};
 
 impl<A> Allocator<A> {
-    /// Exposes `process_allocated_bytes` and `process_allocations_total`. Those of before count as well.
+    /// Exposes `process_allocated_bytes` and `process_allocations_total`. Allocations from before
+    /// the call count as well.
     ///
-    /// From now on threads that count metrics count this in their own cells: see [`Allocator`] for what an allocation then
-    /// costs. A scrape reads some cells of each thread more.
+    /// From now on, each thread that updates metrics also counts its allocations in its own cells,
+    /// and a scrape reads a few more cells per thread. See [`Allocator`] for the cost of an
+    /// allocation.
     ///
     /// # Errors
     ///
-    /// A registry that has it already.
+    /// Returns an error if the registry already has these metrics.
     pub fn register(&self, registry: &Registry) -> Result<(), Error> {
         observe::count_allocations();
         registry.collect("process_allocator", |out: &mut Collected| {
@@ -32,7 +34,16 @@ impl<A> Allocator<A> {
         })
     }
 
-    /// What was counted so far, by all threads. Waits for a scrape that is running.
+    /// Returns the counts so far, over all threads. Waits for a running scrape.
+    ///
+    /// ```
+    /// #[global_allocator]
+    /// static ALLOCATOR: tallies::process::Allocator = tallies::process::Allocator::new();
+    ///
+    /// let before = ALLOCATOR.total();
+    /// let large = vec![1_u8; 1 << 20];
+    /// assert!(ALLOCATOR.total().bytes - before.bytes >= large.len() as u64);
+    /// ```
     #[must_use]
     pub fn total(&self) -> Allocated {
         allocated()
@@ -41,7 +52,8 @@ impl<A> Allocator<A> {
 
 fn allocated() -> Allocated {
     let mut pass = observe::engine().pass();
-    // Else what threads counted that are gone would stay in their cells, which every scrape reads.
+    // Without this, counts of threads that have ended would stay in their shards, and every scrape
+    // would read these.
     pass.take_idle();
     observe::allocated(&mut pass)
 }

@@ -1,15 +1,16 @@
-//! What was built, and how.
+//! Build information: the version, compiler, target and profile of a package.
 
 use crate::declare::Info;
 use crate::error::Error;
 use crate::registry::Registry;
 
-/// Adds `{package}_build_info` to a registry, of the package that calls it: labels `version`, `rustc`, `target` and
-/// `profile`, the value 1. Further labels follow the registry.
+/// Adds `{package}_build_info` for the calling package to a registry. Its value is 1, and its
+/// labels are `version`, `rustc`, `target` and `profile`. Further labels may follow the registry.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
-/// tallies::build_info!(&registry, "revision" => option_env!("GIT_REVISION").unwrap_or("unknown"))?;
+/// let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
+/// tallies::build_info!(&registry, "revision" => revision)?;
 /// let page = tallies::encode::text(&registry.snapshot());
 /// assert!(page.contains("tallies_build_info{version="), "{page}");
 /// # Ok::<(), tallies::Error>(())
@@ -27,7 +28,7 @@ macro_rules! build_info {
     };
 }
 
-/// What [`build_info!`](crate::build_info) calls.
+/// Implements [`build_info!`](crate::build_info).
 #[doc(hidden)]
 pub fn info(
     registry: &Registry,

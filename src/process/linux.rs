@@ -1,4 +1,4 @@
-//! What `/proc/self` says.
+//! Process metrics on Linux and Android, from `/proc/self`.
 
 use std::sync::OnceLock;
 
@@ -44,7 +44,8 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
             faults as f64,
         )?;
     }
-    // What may be forbidden comes last, and costs only itself.
+    // Files that the process may not be allowed to read come last. An error there only skips their
+    // own metrics.
     let _ = started(stat.starttime as f64 / tick, out);
     let _ = open(&process, out);
     let _ = limits(&process, out);
@@ -53,7 +54,8 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
     Ok(())
 }
 
-/// Of a process that began so long after its machine: `/proc/stat` knows when that was, and not everybody may see it.
+/// Writes the start time of the process, which began `after_boot` seconds after the machine. The
+/// boot time is in `/proc/stat`, which not every process may read.
 fn started(after_boot: f64, out: &mut Collected) -> Result<()> {
     Ok(out.gauge(
         "process_start_time_seconds",
@@ -63,7 +65,7 @@ fn started(after_boot: f64, out: &mut Collected) -> Result<()> {
     )?)
 }
 
-/// When the machine began: it stays.
+/// Returns the boot time in seconds since 1970. It does not change, so it is read once.
 fn booted() -> Result<u64> {
     static BOOTED: OnceLock<u64> = OnceLock::new();
     if let Some(seconds) = BOOTED.get() {

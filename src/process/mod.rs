@@ -1,4 +1,4 @@
-//! What the process, its allocator and its runtimes say of themselves, asked when somebody scrapes.
+//! Metrics about the process, its allocator, its build and its Tokio runtimes, read at scrape time.
 //!
 //! ```
 //! # #[cfg(feature = "process")]
@@ -11,7 +11,7 @@
 //! # Ok::<(), tallies::Error>(())
 //! ```
 //!
-//! `examples/daemon.rs` is a whole program.
+//! `examples/daemon.rs` is a complete program.
 
 #[cfg(feature = "process")]
 mod allocator;
@@ -36,26 +36,35 @@ pub use runtime::{register_runtime, register_runtime_as};
 #[cfg(feature = "process")]
 use crate::{error::Error, registry::Collected, registry::Registry};
 
-/// Adds the standard metrics of a process to a registry.
+/// Adds the standard process metrics to a registry.
 ///
-/// | name | what |
+/// ```
+/// let registry = tallies::Registry::new();
+/// tallies::process::register(&registry)?;
+/// # #[cfg(target_os = "linux")]
+/// assert!(registry.snapshot().get("process_cpu_seconds_total", &[]).is_some());
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// | name | meaning |
 /// |---|---|
-/// | `process_cpu_seconds_total` | processor time, of the system for it as well |
+/// | `process_cpu_seconds_total` | processor time, in user and system mode |
 /// | `process_resident_memory_bytes`, `process_virtual_memory_bytes` | memory |
-/// | `process_start_time_seconds` | seconds from 1970 to its start |
-/// | `process_open_fds`, `process_max_fds` | file descriptors, and their limit |
-/// | `process_virtual_memory_max_bytes` | the limit of memory, where there is one; Linux |
+/// | `process_start_time_seconds` | start time, in seconds since 1970 |
+/// | `process_open_fds`, `process_max_fds` | open file descriptors, and their limit |
+/// | `process_virtual_memory_max_bytes` | limit of the address space, if there is one; Linux |
 /// | `process_threads` | threads; Linux |
-/// | `process_page_faults_total{kind}` | `minor`, and `major` where a disk was asked; Linux |
+/// | `process_page_faults_total{kind}` | `minor`, and `major` if a disk was read; Linux |
 /// | `process_context_switches_total{kind}` | `voluntary` and `involuntary`, of the main thread; Linux |
-/// | `process_disk_bytes_total{direction}` | `read` and `written`; where the system tells |
+/// | `process_disk_bytes_total{direction}` | `read` and `written`, if the system counts them |
 ///
-/// A scrape then costs some 80 µs more. What the system does not tell, as when it hides `/proc/self/io`, is left out. Processor
-/// time is in steps of the system's clock tick, 10 ms.
+/// A scrape then takes about 80 µs longer. Metrics that the system does not provide are left out,
+/// for example if it hides `/proc/self/io`. Processor time advances in steps of the system's clock
+/// tick, 10 ms.
 ///
 /// # Errors
 ///
-/// A registry that has it already.
+/// Returns an error if the registry already has these metrics.
 #[cfg(feature = "process")]
 pub fn register(registry: &Registry) -> Result<(), Error> {
     registry.collect("process", |out: &mut Collected| os::collect(out))

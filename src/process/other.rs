@@ -1,4 +1,4 @@
-//! What `sysinfo` says, where there is no `/proc`.
+//! Process metrics from `sysinfo`, on systems without `/proc`.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::registry::Collected;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Kept, as it is large.
+/// The `sysinfo` state. It is large, so it is kept between scrapes.
 static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
 
 pub(super) fn collect(out: &mut Collected) -> Result<()> {

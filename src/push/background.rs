@@ -1,4 +1,5 @@
-//! Pushes in the background: a thread that sleeps most of the time, and tries again when a push fails.
+//! Background pushes: a thread that sleeps between pushes, and retries with growing pauses after a
+//! failure.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -10,41 +11,58 @@ use ureq::http::Method;
 
 use crate::error::{Error, warn};
 
-use super::FOR_EVER;
-use super::send::Gateway;
+use super::MAX_DURATION;
+use super::gateway::Gateway;
 
-/// The pause after the first failure in a row; each further one doubles it.
+/// The pause after the first failure in a row. Each further failure doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// The longest pause, where the interval is not longer.
+/// The longest pause after a failure, unless the interval is longer.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// What the thread gets over the timeout to say what went wrong.
+/// The time beyond the timeout that `stop` gives the thread to report its result.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Pushes that go on in the background, from [`Pusher::start`](super::Pusher::start).
+/// Pushes that run in the background, started with [`Pusher::start`](super::Pusher::start).
 ///
-/// Dropping this pushes once more, as [`stop`](Self::stop) does, and ends them; what goes wrong then is said on standard error.
-/// So a program keeps it until it ends; `std::process::exit` runs no destructors.
+/// ```
+/// use std::time::Duration;
+/// use tallies::Pusher;
+///
+/// # fn main() -> Result<(), tallies::Error> {
+/// let pushing = Pusher::new("http://127.0.0.1:9", "worker").start(Duration::from_secs(15))?;
+/// assert_eq!(pushing.url(), "http://127.0.0.1:9/metrics/job/worker");
+/// // ... the program ...
+/// let last = pushing.stop();
+/// assert!(last.is_err(), "no gateway listens at this address");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropping this value pushes once more and ends the pushes, as [`stop`](Self::stop) does. An error
+/// of that last push is logged on standard error. A program should therefore keep the value until
+/// it ends. `std::process::exit` runs no destructors, so it skips the last push.
 #[must_use = "dropping it ends the pushes"]
 pub struct Pushing {
     url: String,
-    /// `None`: stopped.
-    thread: Option<Thread>,
+    /// `None` after a stop.
+    thread: Option<PushThread>,
 }
 
-struct Thread {
-    /// Never sent to: its end is the sign.
+struct PushThread {
+    /// Carries no messages. Dropping it tells the thread to stop.
     stop: SyncSender<()>,
-    /// Behind a lock, so that a static can keep it.
-    last: Mutex<Receiver<Last>>,
-    no_answer: Error,
+    /// Receives the result of the last push. The lock makes `Pushing` usable in a static.
+    last: Mutex<Receiver<LastPush>>,
+    /// The error to return if the thread does not answer in time.
+    timeout_error: Error,
+    /// The maximum time to wait for the last push.
     wait: Duration,
 }
 
-/// The last push.
-struct Last {
-    pushed: Result<(), Error>,
-    /// Whether the outage it belongs to was said before.
-    said: bool,
+/// The result of the last push.
+struct LastPush {
+    result: Result<(), Error>,
+    /// Whether an earlier push of the same outage was already logged.
+    was_logged: bool,
 }
 
 impl Pushing {
@@ -54,19 +72,19 @@ impl Pushing {
         interval: Duration,
     ) -> Result<Self, Error> {
         let (stop, stopped) = sync_channel(0);
-        let (end, last) = sync_channel(1);
+        let (sender, last) = sync_channel(1);
         let url = gateway.url.clone();
-        let thread = Thread {
+        let thread = PushThread {
             stop,
             last: Mutex::new(last),
-            no_answer: gateway.no_answer(&method),
+            timeout_error: gateway.timeout_error(&method),
             wait: gateway.timeout.saturating_add(GRACE),
         };
         std::thread::Builder::new()
             .name("tallies-push".to_owned())
             .spawn(move || {
-                // Nobody may wait for it any more.
-                let _ = end.send(run(&mut gateway, &method, interval, &stopped));
+                // An error means that the receiver has stopped waiting.
+                let _ = sender.send(run(&mut gateway, &method, interval, &stopped));
             })
             .map_err(|e| Error::push_failed("cannot start the pushes to", &url, e))?;
         Ok(Self {
@@ -75,46 +93,48 @@ impl Pushing {
         })
     }
 
-    /// Where it pushes to.
+    /// Returns the URL that it pushes to.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Pushes once more and ends. Waits for the gateway, at most for the timeout.
+    /// Pushes once more and ends the pushes. It waits for the gateway, at most for the timeout.
     ///
     /// # Errors
     ///
-    /// As [`Pusher::replace`](super::Pusher::replace), of the last push; no answer in time. It is ended either way.
+    /// Returns the errors of [`Pusher::replace`](super::Pusher::replace) for the last push, or an
+    /// error if the gateway does not answer in time. The pushes end in every case.
     pub fn stop(mut self) -> Result<(), Error> {
-        self.end().pushed
+        self.end().result
     }
 
-    fn end(&mut self) -> Last {
+    fn end(&mut self) -> LastPush {
         let Some(thread) = self.thread.take() else {
-            return Last {
-                pushed: Ok(()),
-                said: true,
+            return LastPush {
+                result: Ok(()),
+                was_logged: true,
             };
         };
         drop(thread.stop);
-        // Without an answer the thread is in the middle of a push that hangs; it ends by itself.
+        // If no result arrives, a push of the thread hangs. The thread ends by itself after that
+        // push.
         let last = thread
             .last
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        last.recv_timeout(thread.wait).unwrap_or(Last {
-            pushed: Err(thread.no_answer),
-            said: false,
+        last.recv_timeout(thread.wait).unwrap_or(LastPush {
+            result: Err(thread.timeout_error),
+            was_logged: false,
         })
     }
 }
 
 impl Drop for Pushing {
     fn drop(&mut self) {
-        if let Last {
-            pushed: Err(error),
-            said: false,
+        if let LastPush {
+            result: Err(error),
+            was_logged: false,
         } = self.end()
         {
             warn(&error);
@@ -128,8 +148,13 @@ impl Debug for Pushing {
     }
 }
 
-/// Pushes at once, then after every pause, until stopped; then a last time.
-fn run(gateway: &mut Gateway, method: &Method, interval: Duration, stopped: &Receiver<()>) -> Last {
+/// Pushes at once and then after every pause, until the stop. Then pushes a last time.
+fn run(
+    gateway: &mut Gateway,
+    method: &Method,
+    interval: Duration,
+    stopped: &Receiver<()>,
+) -> LastPush {
     let mut failures = 0_u32;
     let mut wait = Duration::ZERO;
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
@@ -154,16 +179,18 @@ fn run(gateway: &mut Gateway, method: &Method, interval: Duration, stopped: &Rec
         }
         wait = pause(interval, failures, random());
     }
-    Last {
-        pushed: gateway.push(method),
-        said: failures > 0,
+    LastPush {
+        result: gateway.push(method),
+        was_logged: failures > 0,
     }
 }
 
-/// How long to wait when the last `failures` pushes failed. `random`, from 0 to 1, makes it up to a tenth shorter or longer,
-/// so that programs that started together do not push together for ever.
+/// Returns the pause after `failures` failed pushes in a row.
+///
+/// `random`, from 0 to 1, makes the pause up to a tenth shorter or longer, so that programs that
+/// started together do not keep pushing at the same moment.
 fn pause(interval: Duration, failures: u32, random: f64) -> Duration {
-    let interval = interval.min(FOR_EVER);
+    let interval = interval.min(MAX_DURATION);
     let wait = match failures {
         0 => interval,
         _ => FIRST_RETRY
@@ -174,7 +201,7 @@ fn pause(interval: Duration, failures: u32, random: f64) -> Duration {
     wait.mul_f64(0.9 + 0.2 * random)
 }
 
-/// From 0 to 1; good enough for a pause.
+/// Returns a random number from 0 to 1, good enough to vary a pause.
 fn random() -> f64 {
     let bits = RandomState::new().build_hasher().finish();
     bits as f64 / u64::MAX as f64
@@ -207,8 +234,8 @@ mod tests {
             let middle = pause(interval, failures, 0.5);
             let wait = pause(interval, failures, random);
             prop_assert!(wait >= middle.mul_f64(0.89) && wait <= middle.mul_f64(1.11));
-            prop_assert!(wait <= FOR_EVER.mul_f64(1.2));
-            // A failure that follows another does not make it more eager.
+            prop_assert!(wait <= MAX_DURATION.mul_f64(1.2));
+            // Another failure must not shorten the pause.
             prop_assert!(failures == 0 || pause(interval, failures.saturating_add(1), 0.5) >= middle);
         }
     }

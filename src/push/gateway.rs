@@ -1,516 +1,223 @@
-//! Where a push goes: the URL of a group, by the rules of the Pushgateway's README.
+//! The client for a gateway. A push takes a snapshot, checks it against the group's labels, sends
+//! it as text, and interprets the response.
 
-use std::fmt::Write;
-use std::net::IpAddr;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use ureq::http::Uri;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use ureq::Agent;
+use ureq::http::{HeaderValue, Method, Request, Response, header};
 
+use crate::encode::{Format, Options};
 use crate::error::Error;
+use crate::snapshot::{MergedView, Source, labels};
+use crate::sync::pushes;
 
-/// All but the unreserved characters of RFC 3986, and the colon, which a path and a query carry as it is: a space is `%20`, and
-/// a plus sign is not a space.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b':');
+/// The maximum length of a response that is read, in bytes.
+const MAX_TEXT_BYTES: u64 = 4096;
+/// The maximum length of the gateway's text in an error message, in characters.
+const MAX_TEXT_CHARS: usize = 500;
 
-/// The URL of the group of `job` and `grouping` at the Pushgateway whose address is `base`, path prefix and all.
-///
-/// The job comes first, then the labels in the order of their names: the gateway ignores their order, and so the
-/// same group always has the same URL.
-pub(super) fn group(base: &str, job: &str, grouping: &[(String, String)]) -> Result<String, Error> {
-    let mut url = address(base)?;
-    url.push_str("/metrics");
-    for (name, value) in labels(job, grouping)? {
-        segments(&mut url, name, value);
-    }
-    Ok(url)
+/// A gateway to push to. It keeps connections and memory for the next push.
+pub(super) struct Gateway {
+    pub(super) agent: Agent,
+    pub(super) timeout: Duration,
+    pub(super) url: String,
+    /// The names of the labels that identify the group: `job` and the grouping labels.
+    pub(super) labels: Vec<String>,
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) gzip: bool,
+    pub(super) sources: Vec<Arc<dyn Source>>,
+    /// The families of the last push. Kept for their memory.
+    pub(super) merged: MergedView,
+    /// The body, as text.
+    pub(super) page: Vec<u8>,
+    /// The body, compressed.
+    pub(super) compressed: Vec<u8>,
 }
 
-/// The URL of an import endpoint at `path`, such as VictoriaMetrics': it knows no groups and takes the same labels as
-/// `extra_label`.
-pub(super) fn import(
-    base: &str,
-    path: &str,
-    job: &str,
-    grouping: &[(String, String)],
-) -> Result<String, Error> {
-    if !path.starts_with('/') || path.contains(['?', '#']) || !path.bytes().all(printable) {
-        return Err(Error::push_to(
-            "push path",
-            path,
-            "has to begin with `/`, without a query, and with what is not ASCII percent-encoded",
-        ));
+impl Gateway {
+    /// Takes and pushes a snapshot. The self-metrics count it as a push, even if it fails.
+    pub(super) fn push(&mut self, method: &Method) -> Result<(), Error> {
+        let pushed = self.push_page(method);
+        pushes::record(pushed.is_ok());
+        pushed
     }
-    let mut url = address(base)?;
-    url.push_str(path);
-    let mut before = '?';
-    for (name, value) in labels(job, grouping)? {
-        // An empty value is no label.
-        if !value.is_empty() {
-            let value = utf8_percent_encode(value, ENCODED);
-            // Writing to a string does not fail.
-            let _ = write!(url, "{before}extra_label={name}%3D{value}");
-            before = '&';
+
+    /// Deletes the group.
+    pub(super) fn delete(&self) -> Result<(), Error> {
+        // The Pushgateway's README: a DELETE request must not contain any content.
+        self.send(self.request(&Method::DELETE), None)
+    }
+
+    fn push_page(&mut self, method: &Method) -> Result<(), Error> {
+        let mut conflict = None;
+        self.merged.take(&self.sources, |error| {
+            conflict = conflict.take().or(Some(error))
+        });
+        if let Some(error) = conflict {
+            return Err(error);
+        }
+        self.page.clear();
+        self.reject_group_labels()?;
+        // Text is the only format of the gateway that cannot carry what the gateway rejects: it has
+        // no exemplars and, with these options, no timestamps.
+        let (families, taken) = (self.merged.families(), self.merged.taken());
+        Options::new().render_families(families, taken, Format::TEXT, &mut self.page);
+        let mut request = self
+            .request(method)
+            .header(header::CONTENT_TYPE, Format::TEXT.content_type());
+        if self.gzip {
+            request = request.header(header::CONTENT_ENCODING, "gzip");
+            self.compress().map_err(|e| self.failed(method, e))?;
+            return self.send(request, Some(&self.compressed));
+        }
+        self.send(request, Some(&self.page))
+    }
+
+    /// Compresses `page` into `compressed`.
+    fn compress(&mut self) -> std::io::Result<()> {
+        self.compressed.clear();
+        let mut gzip = GzEncoder::new(std::mem::take(&mut self.compressed), Compression::fast());
+        gzip.write_all(&self.page)?;
+        self.compressed = gzip.finish()?;
+        Ok(())
+    }
+
+    /// Returns an error if a series has a label of the group. The gateway would silently overwrite
+    /// it and could merge two series into one.
+    fn reject_group_labels(&self) -> Result<(), Error> {
+        for family in self.merged.families() {
+            let constant = [family.meta.constant.as_str()];
+            let own = (0..family.texts.len()).map(|i| family.texts.get(i));
+            for text in constant.into_iter().chain(own) {
+                let clash = labels::pairs(text).find(|(name, value)| {
+                    !value.is_empty() && self.labels.iter().any(|label| label == name)
+                });
+                if let Some((label, value)) = clash {
+                    return Err(Error::pushed_label(family.name(), label, &value));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self, method: &Method) -> ureq::http::request::Builder {
+        let request = Request::builder().method(method).uri(&self.url);
+        match &self.authorization {
+            Some(value) => request.header(header::AUTHORIZATION, value),
+            None => request,
         }
     }
-    Ok(url)
-}
 
-/// The job and the grouping labels, in order.
-fn labels<'a>(
-    job: &'a str,
-    grouping: &'a [(String, String)],
-) -> Result<Vec<(&'a str, &'a str)>, Error> {
-    if job.is_empty() {
-        return Err(Error::push_to(
-            "job",
-            job,
-            "is empty: a group has to have one",
-        ));
-    }
-    let mut labels: Vec<_> = grouping
-        .iter()
-        .map(|(name, value)| (&**name, &**value))
-        .collect();
-    labels.sort_unstable();
-    for (name, _) in &labels {
-        check_name(name).map_err(|why| Error::push_to("grouping label", name, why))?;
-    }
-    if let Some(twice) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(Error::push_to(
-            "grouping label",
-            twice[0].0,
-            "is given twice",
-        ));
-    }
-    labels.insert(0, ("job", job));
-    Ok(labels)
-}
-
-fn check_name(name: &str) -> Result<(), &'static str> {
-    let mut bytes = name.bytes();
-    let first = bytes
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    if !first || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        return Err("has to match [a-zA-Z_][a-zA-Z0-9_]*");
-    }
-    match name {
-        "job" => Err("is what the job is for"),
-        "le" | "quantile" => Err("would replace that of every histogram or summary"),
-        _ if name.starts_with("__") => Err("is reserved, as it begins with `__`"),
-        _ => Ok(()),
-    }
-}
-
-/// `/name/value`, or `/name@base64/value` for what a path cannot carry: a slash, which the router takes for its own
-/// also when it is escaped; an empty value, and one or two dots, which it cleans away.
-fn segments(url: &mut String, name: &str, value: &str) {
-    let base64 = match value {
-        // No more than padding, but without it there would be an empty segment.
-        "" => Some("=".to_owned()),
-        _ if value.contains('/') || value == "." || value == ".." => {
-            Some(BASE64_URL_SAFE.encode(value))
-        }
-        _ => None,
-    };
-    // Writing to a string does not fail.
-    let _ = match base64 {
-        Some(value) => write!(url, "/{name}@base64/{value}"),
-        None => write!(url, "/{name}/{}", utf8_percent_encode(value, ENCODED)),
-    };
-}
-
-/// The address of a gateway without the slash at its end. What may be a password in it is not repeated in the error.
-fn address(base: &str) -> Result<String, Error> {
-    let (scheme, rest) = base.split_once("://").unwrap_or(("", base));
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // Anywhere: a slash in a password makes a path of its rest.
-    let credentials = base.contains('@').then_some(
-        "has a `@`, as credentials have: they go to `basic_auth` or `bearer`; in a path it is `%40`",
-    );
-    let why = credentials.or_else(|| {
-        if scheme != "http" && scheme != "https" {
-            Some("has to begin with `http://` or `https://`")
-        } else if cfg!(not(feature = "push-tls")) && scheme == "https" {
-            Some("needs the feature `push-tls`")
-        } else if base.contains(['?', '#']) {
-            Some("has to be without a query")
-        } else {
-            let good = base.parse::<Uri>().is_ok_and(|uri| {
-                // A port that is there and no number is none.
-                let port = uri.port_u16().is_some() || !authority_has_port(&uri);
-                uri.host().is_some_and(|host| !host.is_empty()) && port
-            });
-            (!good).then_some("is not a URL such as `http://host:9091/prefix`")
-        }
-    });
-    match why {
-        Some(why) => {
-            let shown = shown(base, scheme, authority);
-            Err(Error::push_to("gateway URL", &shown, why))
-        }
-        None => Ok(base.trim_end_matches('/').to_owned()),
-    }
-}
-
-/// A URL as an error may show it: nothing but its scheme where any of it could be a name and a password.
-fn shown(base: &str, scheme: &str, authority: &str) -> String {
-    let scheme_is_one = matches!(scheme, "http" | "https");
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port),
-        _ => (authority, ""),
-    };
-    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
-    let is_host = !host.contains([':', '%']) || host.starts_with('[');
-    let query = base.contains(['?', '#']);
-    if base.contains(['@', '\\']) || !is_port || !is_host || query {
-        let scheme = if scheme_is_one { scheme } else { "" };
-        let separator = if scheme_is_one { "://" } else { "" };
-        return format!("{scheme}{separator}…");
-    }
-    base.to_owned()
-}
-
-fn authority_has_port(uri: &Uri) -> bool {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    // Behind the brackets of an IPv6 address.
-    authority
-        .rsplit(']')
-        .next()
-        .unwrap_or_default()
-        .contains(':')
-}
-
-/// Whether no proxy leads there: loopback and unspecified addresses in all the ways that systems read them.
-pub(super) fn is_of_this_machine(url: &str) -> bool {
-    url.parse::<Uri>().is_ok_and(|uri| {
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let local = |ip: IpAddr| {
-            let ip = ip.to_canonical();
-            ip.is_loopback() || ip.is_unspecified()
+    fn send(
+        &self,
+        request: ureq::http::request::Builder,
+        body: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let method = request.method_ref().cloned().unwrap_or_default();
+        let response = match body {
+            Some(body) => request.body(body).map(|request| self.agent.run(request)),
+            None => request.body(()).map(|request| self.agent.run(request)),
         };
-        // `127.1` is 127.0.0.1, and `0` is 0.0.0.0.
-        let short = host.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-            && (host == "0" || host.starts_with("127."));
-        host == "localhost"
-            || host.ends_with(".localhost")
-            || short
-            || host.parse().is_ok_and(local)
-    })
+        match response {
+            Ok(Ok(response)) => self.check_response(&method, response),
+            Ok(Err(ureq::Error::Timeout(_))) => Err(self.timeout_error(&method)),
+            Ok(Err(ureq::Error::Io(e))) => Err(self.failed(&method, e)),
+            Ok(Err(e)) => Err(self.failed(&method, e)),
+            Err(e) => Err(self.failed(&method, e)),
+        }
+    }
+
+    /// Accepts any 2xx status. Any other status is an error that includes the gateway's text.
+    fn check_response(&self, method: &Method, response: Response<ureq::Body>) -> Result<(), Error> {
+        let status = response.status();
+        if status.is_success() {
+            // The body is not needed, but a connection can only be reused after its response was
+            // read to the end.
+            let mut rest = response.into_body().into_reader().take(MAX_TEXT_BYTES);
+            let _ = std::io::copy(&mut rest, &mut std::io::sink());
+            return Ok(());
+        }
+        let location = response.headers().get(header::LOCATION);
+        let text = match location.filter(|_| status.is_redirection()) {
+            // Following the redirect would lose the method.
+            Some(to) => format!(
+                "it moved: push to the address that `{}` leads to",
+                one_line(&String::from_utf8_lossy(to.as_bytes()))
+            ),
+            None => {
+                let mut text = Vec::new();
+                // A partial text is good enough, because the status matters most.
+                let _ = response
+                    .into_body()
+                    .into_reader()
+                    .take(MAX_TEXT_BYTES)
+                    .read_to_end(&mut text);
+                one_line(&String::from_utf8_lossy(&text))
+            }
+        };
+        Err(Error::push_refused(
+            method.as_str(),
+            &self.url,
+            &status.to_string(),
+            &text,
+        ))
+    }
+
+    pub(super) fn timeout_error(&self, method: &Method) -> Error {
+        let why = format!("no answer within {:?}", self.timeout);
+        Error::push_failed(method.as_str(), &self.url, why)
+    }
+
+    fn failed(
+        &self,
+        method: &Method,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::push_failed(method.as_str(), &self.url, source)
+    }
 }
 
-fn printable(byte: u8) -> bool {
-    byte.is_ascii_graphic()
+/// Returns whether a character is safe to show in one line of a log. Control characters, line
+/// separators, direction marks and characters without width are not.
+fn is_printable(c: char) -> bool {
+    let hidden = matches!(
+        c,
+        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+            | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
+    );
+    !c.is_control() && !hidden
+}
+
+/// Converts a text from the gateway to one line without control characters and of bounded length.
+fn one_line(text: &str) -> String {
+    text.trim()
+        .chars()
+        .map(|c| if is_printable(c) { c } else { ' ' })
+        .take(MAX_TEXT_CHARS)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-    use percent_encoding::percent_decode_str;
-    use proptest::prelude::*;
+    use crate::Pusher;
 
-    use super::*;
-
-    fn pairs(grouping: &[(&str, &str)]) -> Vec<(String, String)> {
-        grouping
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
-
-    const HOST: &str = "http://gw:9091";
-
+    /// Compression once replaced the page's buffer with its own.
     #[test]
-    fn urls_of_groups() {
-        for (base, job, grouping, path) in [
-            (HOST, "backup", &[][..], "/metrics/job/backup"),
-            (
-                "http://gw:9091/",
-                "backup",
-                &[("instance", "db1")],
-                "/metrics/job/backup/instance/db1",
-            ),
-            // A prefix stays.
-            ("http://gw:9091/a/b//", "j", &[], "/a/b/metrics/job/j"),
-            // In the order of names, whatever order they are given in.
-            (
-                HOST,
-                "j",
-                &[("b", "1"), ("a", "2"), ("c", "3")],
-                "/metrics/job/j/a/2/b/1/c/3",
-            ),
-            // The vectors of aioprometheus.
-            (
-                HOST,
-                "my-job",
-                &[("instance", "127.0.0.1:1234")],
-                "/metrics/job/my-job/instance/127.0.0.1:1234",
-            ),
-            (
-                HOST,
-                "example",
-                &[("first", ""), ("second", "foo")],
-                "/metrics/job/example/first@base64/=/second/foo",
-            ),
-            (
-                HOST,
-                "directory_cleaner",
-                &[("path", "/var/tmp")],
-                "/metrics/job/directory_cleaner/path@base64/L3Zhci90bXA=",
-            ),
-            // The README of the Pushgateway.
-            (
-                HOST,
-                "titan",
-                &[("name", "Προμηθεύς")],
-                "/metrics/job/titan/name/%CE%A0%CF%81%CE%BF%CE%BC%CE%B7%CE%B8%CE%B5%CF%8D%CF%82",
-            ),
-            // A slash in the job; the URL alphabet of base64: `-` and `_`.
-            (HOST, "a/b", &[], "/metrics/job@base64/YS9i"),
-            (HOST, "/~~?>>", &[], "/metrics/job@base64/L35-Pz4-"),
-            (HOST, "/ÿÿ", &[], "/metrics/job@base64/L8O_w78="),
-            // A space is not a plus sign.
-            (
-                HOST,
-                "a b+c",
-                &[("x", " + ")],
-                "/metrics/job/a%20b%2Bc/x/%20%2B%20",
-            ),
-            // What a router would clean away; what only looks like it.
-            (
-                HOST,
-                ".",
-                &[("x", "..")],
-                "/metrics/job@base64/Lg==/x@base64/Li4=",
-            ),
-            (HOST, "...", &[("x", ".a")], "/metrics/job/.../x/.a"),
-            // What has a meaning in a URL.
-            (
-                HOST,
-                "%2F",
-                &[("x", "?a=b&c#d;e@base64\"\n\\")],
-                "/metrics/job/%252F/x/%3Fa%3Db%26c%23d%3Be%40base64%22%0A%5C",
-            ),
-        ] {
-            let host = "http://gw:9091";
-            assert_eq!(
-                group(base, job, &pairs(grouping)).unwrap(),
-                format!("{host}{path}")
+    fn compressing_leaves_the_memory_of_both() {
+        let mut gateway = Pusher::new("http://127.0.0.1:9", "j").gateway().unwrap();
+        gateway.page = vec![b'x'; 10_000];
+        let mut memory = Vec::new();
+        for _ in 0..2 {
+            gateway.compress().unwrap();
+            assert!(gateway.compressed.starts_with(&[0x1F, 0x8B]));
+            memory.push(
+                [&gateway.page, &gateway.compressed].map(|part| (part.as_ptr(), part.capacity())),
             );
         }
-    }
-
-    #[test]
-    fn urls_of_an_import_endpoint() {
-        const PATH: &str = "/api/v1/import/prometheus";
-        let url = |base, grouping| import(base, PATH, "a b", &pairs(grouping)).unwrap();
-        assert_eq!(
-            url("http://vm:8428", &[]),
-            format!("http://vm:8428{PATH}?extra_label=job%3Da%20b")
-        );
-        assert_eq!(
-            url(
-                "http://vm:8428/pre/",
-                &[("z", "/&="), ("empty", ""), ("a", "1")]
-            ),
-            format!(
-                "http://vm:8428/pre{PATH}?extra_label=job%3Da%20b&extra_label=a%3D1&extra_label=z%3D%2F%26%3D"
-            )
-        );
-        for path in ["api", "/a?b", "/a#b", "/a b", "", "/ä"] {
-            let error = import(HOST, path, "j", &[]).unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("push path `{path}` has to begin")),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_password_in_a_mistyped_url_is_never_shown() {
-        for base in [
-            "http:/me:SECRET@h",
-            "http://me:s/SECRET@h",
-            "http://me:s?SECRET@h",
-            "http://me:s#SECRET@h",
-            "https//me:SECRET@h",
-            "http://me:12/SECRET@h",
-            "//me:SECRET@h",
-            "http:///me:SECRET@h",
-            "http://h/me:SECRET@x?y",
-            "http://h:80/?token=SECRET@x",
-            "http://h:80/?token=SECRET",
-            "http://me@SECRET/@h",
-            "http://me:SECRET%40h:9",
-            "http://me:SECRET",
-            "me:SECRET@h://",
-            "me:SECRET",
-        ] {
-            let error = address(base).unwrap_err().to_string();
-            assert!(!error.contains("SECRET"), "{error}");
-        }
-        assert!(
-            address("http://[::1]:x")
-                .unwrap_err()
-                .to_string()
-                .contains('…')
-        );
-        for base in [
-            "http://h/p%40th",
-            "http://[::1]:9091",
-            "http://127.0.0.1:9091/",
-        ] {
-            assert!(address(base).is_ok(), "{base}");
-        }
-    }
-
-    #[test]
-    fn errors_say_what_and_why() {
-        for (base, job, grouping, message) in [
-            (
-                "gw:9091",
-                "j",
-                &[][..],
-                "gateway URL `gw:9091` has to begin with `http://` or `https://`",
-            ),
-            ("ftp://gw", "j", &[], "has to begin with"),
-            ("", "j", &[], "gateway URL `` has to begin with"),
-            ("http://", "j", &[], "is not a URL"),
-            ("http:///metrics", "j", &[], "is not a URL"),
-            ("http://g w", "j", &[], "is not a URL"),
-            ("http://gw:port", "j", &[], "is not a URL"),
-            ("http://gw:99999", "j", &[], "is not a URL"),
-            ("http://gw?x=y", "j", &[], "without a query"),
-            ("http://gw/#x", "j", &[], "without a query"),
-            (
-                "http://me:secret@gw",
-                "j",
-                &[],
-                "gateway URL `http://…` has a `@`, as credentials have",
-            ),
-            (HOST, "", &[], "job `` is empty"),
-            (
-                HOST,
-                "j",
-                &[("k/x", "v")],
-                "grouping label `k/x` has to match",
-            ),
-            (HOST, "j", &[("", "v")], "grouping label `` has to match"),
-            (HOST, "j", &[("ä", "v")], "has to match"),
-            (HOST, "j", &[("a@base64", "v")], "has to match"),
-            (HOST, "j", &[("1a", "v")], "has to match"),
-            (
-                HOST,
-                "j",
-                &[("ok\n", "v")],
-                "grouping label `ok\\n` has to match",
-            ),
-            (
-                HOST,
-                "j",
-                &[("job", "v")],
-                "grouping label `job` is what the job is for",
-            ),
-            (HOST, "j", &[("__x", "v")], "is reserved"),
-            (HOST, "j", &[("le", "v")], "would replace"),
-            (
-                HOST,
-                "j",
-                &[("a", "1"), ("b", "2"), ("a", "3")],
-                "grouping label `a` is given twice",
-            ),
-        ] {
-            let error = group(base, job, &pairs(grouping)).unwrap_err().to_string();
-            assert!(error.contains(message), "{error}");
-            assert!(!error.contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn addresses_with_an_ipv6_host() {
-        for base in ["http://[::1]:9091", "http://[::1]", "http://gw"] {
-            assert_eq!(
-                group(base, "j", &[]).unwrap(),
-                format!("{base}/metrics/job/j")
-            );
-        }
-    }
-
-    #[test]
-    fn hosts_of_this_machine() {
-        for url in [
-            "http://localhost:1/x",
-            "http://127.0.0.1/",
-            "https://[::1]:9091/",
-            "http://LOCALHOST",
-            "http://localhost./",
-            "http://127.1:9091",
-            "http://0.0.0.0:9091",
-            "http://0:9091",
-            "http://[::]:9091",
-            "http://[::ffff:127.0.0.1]:9091",
-        ] {
-            assert!(is_of_this_machine(url), "{url}");
-        }
-        for url in [
-            "http://gw",
-            "http://127.0.0.1.example.org/",
-            "http://[::2]/",
-            "http://10.0.0.1/",
-        ] {
-            assert!(!is_of_this_machine(url), "{url}");
-        }
-    }
-
-    /// Reads a path as the Pushgateway's router does: cleaned, split, each part unescaped.
-    fn read(path: &str) -> Vec<(String, String)> {
-        let parts: Vec<_> = path.strip_prefix("/metrics/").unwrap().split('/').collect();
-        assert!(
-            !parts.iter().any(|part| ["", ".", ".."].contains(part)),
-            "{path}"
-        );
-        parts
-            .chunks(2)
-            .map(|pair| {
-                let plain = percent_decode_str(pair[1]).decode_utf8().unwrap();
-                assert!(!plain.contains('/'), "{path}");
-                match pair[0].strip_suffix("@base64") {
-                    Some(name) => {
-                        let bytes = BASE64_URL_SAFE_NO_PAD.decode(plain.trim_end_matches('='));
-                        (name.to_owned(), String::from_utf8(bytes.unwrap()).unwrap())
-                    }
-                    None => (pair[0].to_owned(), plain.into_owned()),
-                }
-            })
-            .collect()
-    }
-
-    proptest! {
-        #[test]
-        fn a_path_reads_back(
-            job in "(?s).{1,12}|\\.{1,3}|[/+ ]{1,3}",
-            grouping in proptest::collection::btree_map(
-                "[a-z][a-zA-Z0-9_]{0,8}",
-                "(?s).{0,12}|\\.{1,3}|[/+ =%]{1,3}",
-                0..4,
-            ),
-        ) {
-            let mut grouping: Vec<_> = grouping.into_iter().collect();
-            grouping.retain(|(name, _)| !["job", "le", "quantile"].contains(&&**name));
-            let url = group(HOST, &job, &grouping).unwrap();
-            prop_assert!(url.parse::<Uri>().is_ok(), "{}", url);
-            prop_assert!(!url.contains('+'), "{}", url);
-            let mut labels = vec![("job".to_owned(), job)];
-            labels.extend(grouping);
-            prop_assert_eq!(read(url.strip_prefix(HOST).unwrap()), labels);
-        }
+        assert_eq!(memory[0], memory[1]);
     }
 }

@@ -1,8 +1,9 @@
-//! What nobody scrapes is pushed: to a Pushgateway or VictoriaMetrics, once or in the background.
+//! Pushes to a Pushgateway or to VictoriaMetrics, once or in the background, for programs that are
+//! not scraped.
 
 mod background;
 mod gateway;
-mod send;
+mod url;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -16,31 +17,17 @@ use ureq::http::{HeaderValue, Method};
 use crate::error::Error;
 use crate::snapshot::{MergedView, Source};
 
-use send::Gateway;
+use gateway::Gateway;
 
 pub use background::Pushing;
 
-/// How long a gateway may take, from looking up its name to the last byte of its answer.
+/// The default timeout of a push, from the name look-up to the last byte of the response.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Beyond this a time is for ever; clocks overflow later.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest duration that a setting may have. Longer ones could overflow a clock.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Pushes metrics to a [Pushgateway](https://github.com/prometheus/pushgateway), for programs that end before anybody
-/// scrapes them; or to VictoriaMetrics, with [`path`](Self::path).
-///
-/// Metrics are pushed as a *group*, named by the job and the [`grouping`](Self::grouping) labels. The gateway puts these
-/// labels on every series, so a push whose series have one of them already is refused here. The body is the text format
-/// 0.0.4, without timestamps.
-///
-/// # In an async program
-///
-/// A push blocks, for up to the [`timeout`](Self::timeout): `tokio::task::spawn_blocking(move || pusher.add())`. What
-/// [`start`](Self::start) begins has a thread of its own; it is [`Pushing::stop`] that blocks.
-///
-/// # What it says of itself
-///
-/// With its self-metrics the default registry counts `tallies_pushes_total` and `tallies_push_failures_total`, over all
-/// pushers of the program, and has `tallies_last_push_timestamp_seconds`: when a gateway last took one.
+/// Pushes metrics to a [Pushgateway](https://github.com/prometheus/pushgateway), for programs that
+/// end before they are scraped, or to VictoriaMetrics with [`path`](Self::path).
 ///
 /// ```no_run
 /// use tallies::Pusher;
@@ -51,11 +38,28 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 ///     .replace()?;
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// The metrics form a *group*, which the job and the [`grouping`](Self::grouping) labels identify.
+/// The gateway adds these labels to every series. A push therefore fails with an error if a series
+/// already has one of them. The body is in the text format 0.0.4, without timestamps.
+///
+/// # Async programs
+///
+/// A push blocks for up to the [`timeout`](Self::timeout), so an async program calls
+/// `tokio::task::spawn_blocking(move || pusher.add())`. Pushes that [`start`](Self::start) begins
+/// run on their own thread, and only [`Pushing::stop`] blocks.
+///
+/// # Self-metrics
+///
+/// With self-metrics enabled, the default registry has `tallies_pushes_total` and
+/// `tallies_push_failures_total`, counted over all pushers of the program. It also has
+/// `tallies_last_push_timestamp_seconds`, the time of the last successful push.
 #[derive(Clone)]
 pub struct Pusher {
     sources: Vec<Arc<dyn Source>>,
-    /// Whether the sources are those of `new`, which the first `registry` replaces.
-    default: bool,
+    /// Whether `sources` still holds only the source from `new`, which the first `registry`
+    /// replaces.
+    uses_default: bool,
     url: String,
     job: String,
     grouping: Vec<(String, String)>,
@@ -75,11 +79,11 @@ enum Credentials {
 }
 
 impl Pusher {
-    /// A pusher of what `source` gives, until [`registry`](Self::registry) says otherwise.
+    /// Creates a pusher of `source`, which the first [`registry`](Self::registry) replaces.
     pub(crate) fn of(source: Arc<dyn Source>, url: &str, job: &str) -> Self {
         Self {
             sources: vec![source],
-            default: true,
+            uses_default: true,
             url: url.to_owned(),
             job: job.to_owned(),
             grouping: Vec::new(),
@@ -92,64 +96,121 @@ impl Pusher {
         }
     }
 
-    /// Pushes this registry instead of the default one; called again, several as one page. Families of one name are one then;
-    /// one that cannot stand beside those of registries before it is an error of the push.
+    /// Pushes this registry instead of the default one. Further calls add registries to the same
+    /// push.
+    ///
+    /// ```no_run
+    /// use tallies::{Pusher, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// Pusher::new("http://127.0.0.1:9091", "import").registry(&registry).add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Families with the same name are merged. A push returns an error if a family conflicts with
+    /// those of earlier registries.
     #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        if std::mem::take(&mut self.default) {
+        if std::mem::take(&mut self.uses_default) {
             self.sources.clear();
         }
         self.sources.push(Arc::new(registry.clone()));
         self
     }
 
-    /// A label of the group beside its job, often `instance`. Any value will do, an empty one as well. The order in
-    /// which they are given does not matter: they are sent in that of their names.
+    /// Adds a label to those that identify the group beside the job, often `instance`.
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// // Pushes to /metrics/job/import/instance/db1/shard/7.
+    /// let pusher = Pusher::new("http://127.0.0.1:9091", "import");
+    /// pusher.grouping("shard", "7").grouping("instance", "db1").add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The value may be any string, even an empty one. The order of calls does not matter, because
+    /// labels are sent in the order of their names.
     #[must_use]
     pub fn grouping(mut self, name: &str, value: &str) -> Self {
         self.grouping.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Pushes to this path, behind that of the URL, instead of a group's: for what reads the format but keeps no groups.
+    /// Pushes to this path, appended to the URL, instead of a group. It is meant for servers that
+    /// read the text format but have no groups.
     ///
-    /// With `/api/v1/import/prometheus` that is VictoriaMetrics, which takes the job and the grouping labels in its
-    /// query (`extra_label`). Then [`replace`](Self::replace) and [`delete`](Self::delete) are errors.
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// Pusher::new("http://127.0.0.1:8428", "import").path("/api/v1/import/prometheus").add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// `/api/v1/import/prometheus` is the path of VictoriaMetrics, which takes the job and the
+    /// grouping labels in its query (`extra_label`). With a path, [`replace`](Self::replace) and
+    /// [`delete`](Self::delete) return an error.
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         self.path = Some(path.to_owned());
         self
     }
 
-    /// Signs in with a user and a password (RFC 7617).
+    /// Authenticates with a user name and a password (RFC 7617).
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// Pusher::new("https://gateway.example.org", "import").basic_auth("ann", "a long password").add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
         self.credentials = Credentials::Basic(user.to_owned(), password.to_owned());
         self
     }
 
-    /// Signs in with a token (RFC 6750).
+    /// Authenticates with a bearer token (RFC 6750).
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// Pusher::new("https://gateway.example.org", "import").bearer("a long secret").add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn bearer(mut self, token: &str) -> Self {
         self.credentials = Credentials::Bearer(token.to_owned());
         self
     }
 
-    /// How long a push may take, from looking up the gateway's name to the last byte of its answer; 10 s without this.
+    /// Limits the time of a push, from the name look-up to the last byte of the response. Default:
+    /// 10 s.
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// # use std::time::Duration;
+    /// Pusher::new("http://127.0.0.1:9091", "import").timeout(Duration::from_secs(3)).gzip().add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(FOR_EVER);
+        self.timeout = timeout.min(MAX_DURATION);
         self
     }
 
-    /// Compresses what is sent. A Pushgateway reads that from version 1.5.0 on.
+    /// Compresses the body. The Pushgateway supports this since version 1.5.0.
     #[must_use]
     pub fn gzip(mut self) -> Self {
         self.gzip = true;
         self
     }
 
-    /// Trusts the certificates in this PEM text, a private authority's, say, and no others; Mozilla's without this.
+    /// Trusts only the certificates in this PEM text, such as those of a private CA. Default:
+    /// Mozilla's root certificates.
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// let ca = std::fs::read("ca.crt")?;
+    /// Pusher::new("https://gateway.example.org", "import").root_certificates(&ca).add()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "push-tls")]
     #[must_use]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
@@ -157,13 +218,25 @@ impl Pusher {
         self
     }
 
-    /// Adds to the group: families of the same names are replaced, others stay (POST). It is tried once.
+    /// Adds the metrics to the group (POST). Families with the same names are replaced, and others
+    /// stay. The push is not retried.
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// if let Err(error) = Pusher::new("http://127.0.0.1:9091", "import").add() {
+    ///     eprintln!("{error}");
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// A URL, job or label that cannot be; a series that has one of the group's labels; a gateway that cannot be reached,
-    /// does not answer in time, or answers anything but 2xx. The message names the URL and repeats the status and what the
-    /// gateway said.
+    /// Returns an error in these cases. The message names the URL, and repeats the status and the
+    /// text of the gateway's response.
+    ///
+    /// - The URL, the job or a label is invalid.
+    /// - A series has one of the group's labels.
+    /// - The gateway cannot be reached, does not respond in time, or responds with a status other
+    ///   than 2xx.
     pub fn add(&self) -> Result<(), Error> {
         self.gateway()?.push(&Method::POST)
     }
@@ -172,32 +245,32 @@ impl Pusher {
     ///
     /// # Errors
     ///
-    /// As [`add`](Self::add); with a [`path`](Self::path), where there are no groups.
+    /// Returns the errors of [`add`](Self::add), and an error if a [`path`](Self::path) is set,
+    /// because there are no groups then.
     pub fn replace(&self) -> Result<(), Error> {
-        self.grouped()?.push(&Method::PUT)
+        self.gateway_with_groups()?.push(&Method::PUT)
     }
 
-    /// Deletes the group: this one, not those that have more labels. One that is not there is no error (DELETE). The gateway
-    /// does it a moment later, but before any push that follows.
+    /// Deletes the group (DELETE). Groups that have further labels stay. Deleting a group that does
+    /// not exist succeeds.
+    ///
+    /// ```no_run
+    /// # use tallies::Pusher;
+    /// Pusher::new("http://127.0.0.1:9091", "import").grouping("instance", "db1").delete()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The gateway deletes the group a moment later, but before it handles any later push.
     ///
     /// # Errors
     ///
-    /// As [`replace`](Self::replace).
+    /// Returns the errors of [`replace`](Self::replace).
     pub fn delete(&self) -> Result<(), Error> {
-        self.grouped()?.delete()
+        self.gateway_with_groups()?.delete()
     }
 
-    /// Replaces the group now and then every `interval`, on a thread of its own, until [`Pushing::stop`] or until that is
-    /// dropped: both push once more. With a [`path`](Self::path) it adds.
-    ///
-    /// A push that fails is tried again after a second, then after twice as long each time, up to a minute or the
-    /// interval if that is longer. Pauses are up to a tenth shorter or longer than that, by chance. An outage is said on
-    /// standard error when it begins and when it ends; it costs the program nothing else, as updates know nothing of pushes.
-    ///
-    /// # Errors
-    ///
-    /// A URL, job or label that cannot be; an interval of zero; a system that gives no thread. A gateway that cannot be
-    /// reached is none.
+    /// Replaces the group now and then every `interval`, on a thread of its own. With a
+    /// [`path`](Self::path), it adds instead.
     ///
     /// ```
     /// use std::time::Duration;
@@ -207,11 +280,24 @@ impl Pusher {
     /// let pushing = Pusher::new("http://127.0.0.1:9", "worker").start(Duration::from_secs(15))?;
     /// // ... the program ...
     /// if let Err(error) = pushing.stop() {
-    ///     eprintln!("{error}"); // nobody listens there
+    ///     eprintln!("{error}"); // no gateway listens at this address
     /// }
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// The pushes end with [`Pushing::stop`], or when the returned value is dropped. Both push once
+    /// more.
+    ///
+    /// A failed push is retried after 1 s. The pause doubles with each further failure, up to a
+    /// minute, or up to the interval if that is longer. Each pause is randomly made up to a tenth
+    /// shorter or longer. The beginning and the end of an outage are logged on standard error. An
+    /// outage does not slow down the program, because updates do not depend on pushes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL, the job or a label is invalid, if the interval is zero, or if
+    /// the thread cannot be created. An unreachable gateway is not an error.
     pub fn start(&self, interval: Duration) -> Result<Pushing, Error> {
         if interval.is_zero() {
             return Err(Error::push_to("push interval", "0", "has to be longer"));
@@ -223,7 +309,7 @@ impl Pusher {
         Pushing::start(self.gateway()?, method, interval)
     }
 
-    fn grouped(&self) -> Result<Gateway, Error> {
+    fn gateway_with_groups(&self) -> Result<Gateway, Error> {
         match &self.path {
             None => self.gateway(),
             Some(path) => Err(Error::push_to(
@@ -236,14 +322,11 @@ impl Pusher {
 
     fn gateway(&self) -> Result<Gateway, Error> {
         let url = match &self.path {
-            None => gateway::group(&self.url, &self.job, &self.grouping),
-            Some(path) => gateway::import(&self.url, path, &self.job, &self.grouping),
+            None => url::group(&self.url, &self.job, &self.grouping),
+            Some(path) => url::import(&self.url, path, &self.job, &self.grouping),
         }?;
         let authorization = self.credentials.header()?;
-        if authorization.is_some()
-            && url.starts_with("http://")
-            && !gateway::is_of_this_machine(&url)
-        {
+        if authorization.is_some() && url.starts_with("http://") && !url::is_local(&url) {
             crate::error::warn_once(&format_args!(
                 "pushes to `{url}` carry a password that others can read along: give the gateway an `https://` URL"
             ));
@@ -257,9 +340,9 @@ impl Pusher {
             authorization,
             gzip: self.gzip,
             sources: self.sources.clone(),
-            found: MergedView::default(),
+            merged: MergedView::default(),
             page: Vec::new(),
-            packed: Vec::new(),
+            compressed: Vec::new(),
         })
     }
 
@@ -267,13 +350,15 @@ impl Pusher {
         let config = Agent::config_builder()
             .user_agent(concat!("tallies/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(self.timeout))
-            // A status is for us to judge, and a redirect would lose the method.
+            // The pusher itself interprets the status, and following a redirect would lose the
+            // method.
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false);
-        // A program that a web server starts for a request has that request's `Proxy` header as `HTTP_PROXY`.
-        let of_a_request = std::env::var_os("REQUEST_METHOD").is_some();
-        let config = if gateway::is_of_this_machine(url) || of_a_request {
+        // A CGI program has its request's `Proxy` header as `HTTP_PROXY` (httpoxy), so the
+        // environment's proxy cannot be trusted.
+        let is_cgi = std::env::var_os("REQUEST_METHOD").is_some();
+        let config = if url::is_local(url) || is_cgi {
             config.proxy(None)
         } else {
             config
@@ -290,7 +375,7 @@ impl Pusher {
     }
 }
 
-/// The certificates of a PEM text: at least one, and nothing else.
+/// Parses a PEM text with at least one certificate and nothing else.
 #[cfg(feature = "push-tls")]
 fn roots(pem: &[u8]) -> Result<ureq::tls::RootCerts, Error> {
     use ureq::tls::{PemItem, RootCerts, parse_pem};
@@ -314,7 +399,7 @@ fn roots(pem: &[u8]) -> Result<ureq::tls::RootCerts, Error> {
 }
 
 impl Credentials {
-    /// The header; its value is in no log and no error.
+    /// Returns the `Authorization` header. Its value is marked as sensitive, and no error shows it.
     fn header(&self) -> Result<Option<HeaderValue>, Error> {
         let value = match self {
             Self::None => return Ok(None),

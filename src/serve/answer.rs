@@ -1,4 +1,4 @@
-//! The answer to a request for the page: the same from the service and in every framework.
+//! The response to a request for the metrics page. The service and every framework share it.
 
 use std::sync::Arc;
 
@@ -16,32 +16,37 @@ use crate::encode::{Format, Options};
 use crate::snapshot::Source;
 
 use super::coding::Coding;
-use super::scrape::{Page, Refusal, Relief, Scraper, Wanted};
+use super::scrape::{EvictReader, Page, Refusal, Scraper, Selection};
 
-/// Pages being made at once; further requests wait. Few, as each may keep a processor busy.
+/// Default limit of pages rendered at once. It is small, because each page may keep a processor
+/// busy.
 pub(super) const SCRAPES: usize = 4;
 
-/// Bytes of pages at once, those that are being read among them.
+/// Default limit of the bytes of all pages, including those that clients are reading.
 pub(super) const PAGES: usize = 128 << 20;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// The page of some registries, over HTTP.
+/// Renders the pages of some registries as HTTP responses.
 #[derive(Clone)]
 pub(super) struct Pages {
+    /// Runs the passes and renders the pages. Shared by all requests.
     scraper: Arc<Scraper>,
-    places: Arc<Semaphore>,
+    /// One permit for each page that may be rendered at once. Each request takes one.
+    permits: Arc<Semaphore>,
 }
 
-/// What a request wants of the page.
-pub(super) struct Asked {
+/// The parts of a request that choose the page.
+pub(super) struct PageRequest {
+    /// Whether the request is a HEAD request.
     pub(super) head: bool,
-    wanted: Wanted,
+    selection: Selection,
 }
 
-impl Asked {
-    /// What the request wants, or the answer to one that is no GET and no HEAD. Never an error: what cannot be read
-    /// means the page as everybody gets it.
+impl PageRequest {
+    /// Reads a request for the page. Returns the response to send if the method is neither GET nor
+    /// HEAD. Unreadable headers and query parameters are never an error: the client gets the
+    /// default page.
     pub(super) fn read<B>(request: &Request<B>) -> Result<Self, Answer> {
         let head = head(request.method())?;
         let all = |name: HeaderName| joined(request.headers(), &name);
@@ -52,7 +57,7 @@ impl Asked {
                 .collect();
         Ok(Self {
             head,
-            wanted: Wanted {
+            selection: Selection {
                 format: Format::negotiate(&all(ACCEPT)),
                 coding: Coding::negotiate(&all(ACCEPT_ENCODING)),
                 names: (!names.is_empty()).then_some(names),
@@ -61,7 +66,7 @@ impl Asked {
     }
 }
 
-/// Whether a request wants the headers only, or the answer to one that is neither GET nor HEAD.
+/// Returns whether the method is HEAD. Returns the response to send if it is neither GET nor HEAD.
 pub(super) fn head(method: &Method) -> Result<bool, Answer> {
     if *method == Method::GET || *method == Method::HEAD {
         return Ok(*method == Method::HEAD);
@@ -73,7 +78,7 @@ pub(super) fn head(method: &Method) -> Result<bool, Answer> {
     Err(answer)
 }
 
-/// Several headers of one name are one, joined by commas.
+/// Joins all headers of one name with commas, as RFC 9110, section 5.3, allows.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     let mut all = String::new();
     for value in headers.get_all(name) {
@@ -90,28 +95,31 @@ impl Pages {
         sources: Vec<Arc<dyn Source>>,
         options: Options,
         (scrapes, pages): (usize, usize),
-        relief: Option<Relief>,
+        evict_reader: Option<EvictReader>,
     ) -> Self {
         Self {
-            scraper: Arc::new(Scraper::new(sources, options, pages, relief)),
-            places: Arc::new(Semaphore::new(scrapes)),
+            scraper: Arc::new(Scraper::new(sources, options, pages, evict_reader)),
+            permits: Arc::new(Semaphore::new(scrapes)),
         }
     }
 
-    /// The page that was asked for. Made where blocking is allowed: among the runtime's blocking threads, or right here
-    /// where there is no runtime.
-    pub(super) async fn answer(self, asked: Asked) -> Answer {
-        let Ok(place) = self.places.acquire_owned().await else {
-            return busy();
+    /// Returns the requested page. Rendering may block, so it runs on the runtime's blocking
+    /// threads, or on the current thread if there is no runtime.
+    pub(super) async fn answer(self, request: PageRequest) -> Answer {
+        let Ok(permit) = self.permits.acquire_owned().await else {
+            return timed_out();
         };
-        let (scraper, wanted) = (self.scraper, asked.wanted.clone());
-        // The place goes where the work is: a collector that hangs takes no more threads than there are places.
-        // Dropped with this future, when the client's time is up or the client has left: then the work need not begin.
+        let (scraper, selection) = (self.scraper, request.selection.clone());
+        // The permit moves into the blocking work. Collectors that hang therefore occupy no more
+        // threads than there are permits.
+        //
+        // This future drops `waiting` when the request times out or the client disconnects. Work
+        // that has not begun by then is skipped.
         let waiting = Arc::new(());
-        let waits = Arc::downgrade(&waiting);
+        let waiter = Arc::downgrade(&waiting);
         let work = move || {
-            let page = scraper.page(&wanted, &|| waits.strong_count() > 0);
-            drop(place);
+            let page = scraper.page(&selection, &|| waiter.strong_count() > 0);
+            drop(permit);
             page
         };
         let page = match Handle::try_current() {
@@ -121,45 +129,45 @@ impl Pages {
         drop(waiting);
         let page = match page {
             Ok(Ok(page)) => page,
-            Ok(Err(Refusal::Inside)) => {
+            Ok(Err(Refusal::Reentrant)) => {
                 return plain(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "a collector asked for the page that it is a part of\n",
                 );
             }
             Ok(Err(Refusal::Full)) => return unavailable("readers hold too many pages\n"),
-            Ok(Err(Refusal::Gone)) => return busy(),
-            // A pass does not panic; if one does, the next scrape may fare better.
+            Ok(Err(Refusal::Gone)) => return timed_out(),
+            // A pass should not panic. If one does, the next scrape may succeed.
             Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n"),
         };
-        let content_type = asked.wanted.format.content_type();
-        let body = Bytes::from_owner(Sent(page));
+        let content_type = request.selection.format.content_type();
+        let body = Bytes::from_owner(PageBody(page));
         let mut answer = content(StatusCode::OK, content_type, body);
         let headers = answer.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-        if asked.wanted.coding != Coding::Identity {
-            let coding = HeaderValue::from_static(asked.wanted.coding.name());
+        if request.selection.coding != Coding::Identity {
+            let coding = HeaderValue::from_static(request.selection.coding.name());
             headers.insert(CONTENT_ENCODING, coding);
         }
-        if asked.head {
-            // The headers of GET, its length included, and no body.
+        if request.head {
+            // A HEAD response has the headers of GET, including its length, and no body.
             *answer.body_mut() = Full::default();
         }
         answer
     }
 }
 
-/// A page being sent.
-struct Sent(Arc<Page>);
+/// The body of a response. It keeps its page alive until the body is sent.
+struct PageBody(Arc<Page>);
 
-impl AsRef<[u8]> for Sent {
+impl AsRef<[u8]> for PageBody {
     fn as_ref(&self) -> &[u8] {
         (*self.0).as_ref()
     }
 }
 
-/// A page that was not made in time.
-pub(super) fn busy() -> Answer {
+/// Returns the response for a page that was not rendered in time.
+pub(super) fn timed_out() -> Answer {
     unavailable("the scrape took longer than its time\n")
 }
 

@@ -1,4 +1,4 @@
-//! Who may ask: passwords and tokens, compared in constant time.
+//! Authentication with passwords and tokens, compared in constant time.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,37 +8,37 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::Error;
 
-/// What a client may show; any one of them will do. Where there are none, everybody may ask.
+/// The credentials that the service accepts. A client must send one of them, unless there are none.
 #[derive(Clone, Default)]
 pub(super) struct Credentials {
     all: Vec<Credential>,
-    /// What is wrong with one that nobody could show, or anybody.
-    wrong: Option<&'static str>,
+    /// The first error in a credential that any client, or no client, could send.
+    invalid: Option<&'static str>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 enum Credential {
-    /// `user:password`.
+    /// The decoded form, `user:password`.
     Basic(Vec<u8>),
     Bearer(Vec<u8>),
 }
 
 impl Credentials {
     pub(super) fn basic(&mut self, user: &str, password: &str) {
-        let wrong = if user.contains(':') {
+        let invalid = if user.contains(':') {
             Some("user may not have a colon, where the password begins")
         } else if password.is_empty() {
             Some("password is empty: give one, or none at all")
         } else {
             None
         };
-        self.wrong = self.wrong.or(wrong);
+        self.invalid = self.invalid.or(invalid);
         let both = format!("{user}:{password}").into_bytes();
         self.all.push(Credential::Basic(both));
     }
 
     pub(super) fn bearer(&mut self, token: &str) {
-        let wrong = if token.is_empty() {
+        let invalid = if token.is_empty() {
             Some("bearer token is empty: give one, or none at all")
         } else if token.trim_ascii() != token {
             Some(
@@ -49,36 +49,39 @@ impl Credentials {
         } else {
             None
         };
-        self.wrong = self.wrong.or(wrong);
+        self.invalid = self.invalid.or(invalid);
         self.all.push(Credential::Bearer(token.as_bytes().to_vec()));
     }
 
-    /// A secret that is empty, as one from a variable that is not set, would let in who guesses that; one that no header can
-    /// show would let in nobody.
+    /// Rejects unusable credentials. An empty secret, for example from an unset variable, would
+    /// admit anyone who guesses that it is empty. A secret that does not fit in a header would
+    /// admit no client.
     pub(super) fn check(&self) -> Result<(), Error> {
-        match self.wrong {
+        match self.invalid {
             None => Ok(()),
-            Some(wrong) => Err(Error::service(&format!("the {wrong}"))),
+            Some(invalid) => Err(Error::service(&format!("the {invalid}"))),
         }
     }
 
+    /// Returns whether the request carries valid credentials, or none are required.
     pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
         if self.all.is_empty() {
             return true;
         }
-        let shown = headers
+        let presented = headers
             .get(AUTHORIZATION)
-            .and_then(|value| shown(value.as_bytes()));
-        let Some(shown) = shown else {
+            .and_then(|value| parse(value.as_bytes()));
+        let Some(presented) = presented else {
             return false;
         };
-        // All of them, whatever the first ones say.
-        let admitted = self.all.iter().fold(Choice::from(0), |admitted, have| {
+        // Compares with every credential, even after a match, so that the time does not depend on
+        // which one matches.
+        let admitted = self.all.iter().fold(Choice::from(0), |admitted, accepted| {
             admitted
-                | match (have, &shown) {
-                    (Credential::Basic(secret), Credential::Basic(shown))
-                    | (Credential::Bearer(secret), Credential::Bearer(shown)) => {
-                        same(secret, shown)
+                | match (accepted, &presented) {
+                    (Credential::Basic(secret), Credential::Basic(presented))
+                    | (Credential::Bearer(secret), Credential::Bearer(presented)) => {
+                        equal(secret, presented)
                     }
                     _ => Choice::from(0),
                 }
@@ -86,7 +89,7 @@ impl Credentials {
         admitted.into()
     }
 
-    /// How a client may show who it is.
+    /// Returns the `WWW-Authenticate` challenges, one for each accepted scheme.
     pub(super) fn challenges(&self) -> impl Iterator<Item = &'static str> {
         let any = |wanted: fn(&Credential) -> bool| self.all.iter().any(wanted);
         [
@@ -104,26 +107,27 @@ impl Credentials {
     }
 }
 
-/// What an Authorization header shows.
-fn shown(header: &[u8]) -> Option<Credential> {
+/// Parses the credentials in an `Authorization` header.
+fn parse(header: &[u8]) -> Option<Credential> {
     let blank = header.iter().position(|b| *b == b' ')?;
-    let (scheme, shown) = (&header[..blank], header[blank..].trim_ascii());
+    let (scheme, presented) = (&header[..blank], header[blank..].trim_ascii());
     if scheme.eq_ignore_ascii_case(b"basic") {
-        STANDARD.decode(shown).ok().map(Credential::Basic)
+        STANDARD.decode(presented).ok().map(Credential::Basic)
     } else if scheme.eq_ignore_ascii_case(b"bearer") {
-        Some(Credential::Bearer(shown.to_vec()))
+        Some(Credential::Bearer(presented.to_vec()))
     } else {
         None
     }
 }
 
-/// Takes as long as `shown` is long, whatever the secret is, and however long.
-fn same(secret: &[u8], shown: &[u8]) -> Choice {
+/// Compares in a time that depends only on the length of `presented`, not on the secret or its
+/// length.
+fn equal(secret: &[u8], presented: &[u8]) -> Choice {
     let mut secret_bytes = secret.iter().cycle();
-    shown
+    presented
         .iter()
-        .fold(secret.len().ct_eq(&shown.len()), |same, shown| {
-            same & secret_bytes.next().unwrap_or(&0).ct_eq(shown)
+        .fold(secret.len().ct_eq(&presented.len()), |same, presented| {
+            same & secret_bytes.next().unwrap_or(&0).ct_eq(presented)
         })
 }
 
@@ -171,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_anybody_or_nobody_could_show_is_an_error() {
-        let wrong = |credentials: &Credentials| {
+        let invalid = |credentials: &Credentials| {
             let checked = credentials.check();
             checked.map_or_else(|error| error.to_string(), |()| String::new())
         };
@@ -185,7 +189,7 @@ mod tests {
         ] {
             let mut credentials = Credentials::default();
             credentials.basic(user, password);
-            let said = wrong(&credentials);
+            let said = invalid(&credentials);
             assert_eq!(said.is_empty(), why.is_empty(), "{user}:{password}: {said}");
             assert!(said.contains(why), "{user}:{password}: {said}");
         }
@@ -202,12 +206,12 @@ mod tests {
         ] {
             let mut credentials = Credentials::default();
             credentials.bearer(token);
-            let said = wrong(&credentials);
+            let said = invalid(&credentials);
             assert_eq!(said.is_empty(), why.is_empty(), "{token:?}: {said}");
             assert!(said.contains(why), "{token:?}: {said}");
-            // What is wrong stays wrong, whatever else is right.
+            // A later valid credential does not clear the error.
             credentials.basic("a", "b");
-            assert_eq!(wrong(&credentials), said, "{token:?}");
+            assert_eq!(invalid(&credentials), said, "{token:?}");
         }
     }
 }

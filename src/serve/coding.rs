@@ -1,7 +1,8 @@
-//! How a page is compressed: what Accept-Encoding likes best of what is switched on.
+//! Compression of the page: chooses a coding by `Accept-Encoding` from those that are compiled in.
 //!
-//! A coding must be asked for, by name or by `*`; a q-value of 0 refuses it. Who refuses everything that is on offer,
-//! the plain page included, gets the plain page: better than nothing. Source: RFC 9110, section 12.5.3.
+//! The client must ask for a coding by name or with `*`, and a q-value of 0 rejects it. A client
+//! that rejects every available coding, `identity` included, still gets the uncompressed page,
+//! because that is more useful than an error. Source: RFC 9110, section 12.5.3.
 
 use std::io;
 
@@ -16,7 +17,7 @@ pub(super) enum Coding {
     Zstd,
 }
 
-/// The best one first, for those who like several the same.
+/// The available codings in order of preference, which decides between equal q-values.
 const OFFERED: &[Coding] = &[
     #[cfg(feature = "zstd")]
     Coding::Zstd,
@@ -26,6 +27,7 @@ const OFFERED: &[Coding] = &[
 ];
 
 impl Coding {
+    /// Returns the available coding with the highest q-value.
     pub(super) fn negotiate(accept_encoding: &str) -> Self {
         let q = |name: &str| {
             ranges(accept_encoding)
@@ -55,7 +57,8 @@ impl Coding {
         }
     }
 
-    /// Appends the compressed page. The quickest level: scrapes come often, and their text is very alike.
+    /// Appends the compressed page to `out`. It uses the fastest level, because scrapes are
+    /// frequent and the text of a page is very repetitive.
     pub(super) fn encode(self, page: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Identity => out.extend_from_slice(page),

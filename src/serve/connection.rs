@@ -1,4 +1,5 @@
-//! Connections: accepted while there is room, served within their limits, let go when the service stops.
+//! Connections: the service accepts them while seats are free, applies its limits, and closes them
+//! when it stops.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,83 +14,89 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::listen::{Accepting, Listener, Stream};
+use super::listen::{AsyncListener, Listener, Stream};
 use super::routes::Routes;
-use super::seats::{Seat, Seats, State, Taken};
-use super::stream::{Reset, Timed, bound_kernel};
+use super::seats::{Seat, SeatGuard, Seats, State};
+use super::stream::{Reset, TimedStream, limit_kernel_buffers};
 
-/// How long a stop waits for answers that are under way.
+/// The maximum time that a stop waits for responses in flight.
 pub(super) const DRAIN: Duration = Duration::from_secs(2);
-/// Bytes of a request's head.
+/// The maximum size of a request's head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 
+/// The limits of a service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections at once; a further one takes the place of the longest idle.
+    /// Maximum number of open connections. A further one replaces the one that has been idle
+    /// longest.
     pub(super) connections: usize,
-    /// Pages being made at once; further requests wait.
+    /// Maximum number of pages that are rendered at once. Further requests wait.
     pub(super) scrapes: usize,
-    /// How long a client may take for a TLS handshake, and how long until its next request's head is complete.
+    /// Maximum time for a TLS handshake, and until the head of the next request is complete.
     pub(super) head: Duration,
-    /// How long an answer may take to be made, and how long to be taken.
+    /// Maximum time to render a page, and to read the response.
     pub(super) answer: Duration,
-    /// How old a connection may become.
+    /// Maximum age of a connection.
     pub(super) age: Duration,
-    /// Bytes of pages that readers are taking.
+    /// Maximum bytes of all pages, including those that clients are reading.
     pub(super) pages: usize,
 }
 
-/// What all connections share.
+/// The state that all connections of a service share. Its fields are set before the start.
 pub(super) struct Host {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
     pub(super) seats: Arc<Seats>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<super::tls::Tls>,
-    /// Held once by every connection: their count.
+    /// Cloned by every open connection, so its reference count is the number of connections.
     pub(super) open: Arc<()>,
 }
 
-type Stopped = watch::Receiver<bool>;
+/// Turns `true` when the service has to stop.
+type StopSignal = watch::Receiver<bool>;
 
-/// Serves until `stopped` says so, then lets those under way end.
-pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: Stopped) {
+/// Serves until `stopped` is `true`, then waits for connections to finish.
+pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: StopSignal) {
     let mut all = JoinSet::new();
     for listener in listeners {
-        match listener.accepting() {
+        match listener.into_async() {
             Ok(listener) => {
                 all.spawn(listen(listener, Arc::clone(&host), stopped.clone()));
             }
-            // It is bound and listens: only a runtime without I/O comes here, or one that is ending.
+            // The socket is bound and listens, so this only fails if the runtime has no I/O driver
+            // or is shutting down.
             Err(e) => crate::error::warn_once(&crate::Error::serve("cannot accept", e)),
         }
     }
     while all.join_next().await.is_some() {}
 }
 
-async fn listen(listener: Accepting, host: Arc<Host>, mut stopped: Stopped) {
+/// Accepts connections and serves each in a task, until `stopped` is `true`.
+async fn listen(listener: AsyncListener, host: Arc<Host>, mut stopped: StopSignal) {
     let mut connections = JoinSet::new();
     let ending = stopped.clone();
     loop {
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
-            // The sender is dropped with a `Serving` that nobody kept: then it goes on for ever.
+            // If the user dropped the `Serving`, its sender is gone and `wait_for` fails. The
+            // pattern then does not match, and the service keeps running.
             Ok(_) = stopped.wait_for(|stop| *stop) => break,
             accepted = accept(&listener, &host.seats) => accepted,
         };
-        if let Some((stream, taken)) = accepted {
+        if let Some((stream, guard)) = accepted {
             let (host, ending) = (Arc::clone(&host), ending.clone());
             let open = Arc::clone(&host.open);
             connections.spawn(async move {
                 let evicted = {
-                    let seat = Arc::clone(&taken.seat);
+                    let seat = Arc::clone(&guard.seat);
                     async move { seat.evicted().await }
                 };
                 tokio::select! {
-                    () = connection(stream, &host, &taken.seat, ending) => {}
+                    () = connection(stream, &host, &guard.seat, ending) => {}
                     () = evicted => {}
                 }
-                drop((taken, open));
+                drop((guard, open));
             });
         }
     }
@@ -100,54 +107,59 @@ async fn listen(listener: Accepting, host: Arc<Host>, mut stopped: Stopped) {
     .await;
 }
 
-/// The next connection, when there is a seat for it; `None` where accepting failed, which is tried again a little later.
-async fn accept(listener: &Accepting, seats: &Arc<Seats>) -> Option<(Stream, Taken)> {
+/// Accepts a connection and takes a seat for it. If accepting fails, returns `None` after a pause,
+/// and the caller retries.
+async fn accept(listener: &AsyncListener, seats: &Arc<Seats>) -> Option<(Stream, SeatGuard)> {
     match listener.accept().await {
         Ok(stream) => Some((stream, seats.take().await)),
         Err(_) => {
-            // Out of file descriptors, say: a loop without a pause would only make it worse.
+            // The process may be out of file descriptors. Retrying without a pause would make that
+            // worse.
             tokio::time::sleep(Duration::from_millis(50)).await;
             None
         }
     }
 }
 
-async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: Stopped) {
+/// Performs the TLS handshake if there is TLS, then serves requests.
+async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: StopSignal) {
     if let Stream::Tcp(stream) = &stream {
-        bound_kernel(stream, host.limits.answer);
+        limit_kernel_buffers(stream, host.limits.answer);
     }
     match stream {
         #[cfg(feature = "tls")]
         Stream::Tcp(stream) if let Some(tls) = &host.tls => {
             let mut stop = ending.clone();
-            let (acceptor, made) = tls.acceptor();
-            let shaken = tokio::select! {
+            let (acceptor, version) = tls.acceptor();
+            let handshake = tokio::select! {
                 Ok(_) = stop.wait_for(|stop| *stop) => return,
-                shaken = tokio::time::timeout(host.limits.head, acceptor.accept(stream)) => shaken,
+                handshake = tokio::time::timeout(host.limits.head, acceptor.accept(stream)) => handshake,
             };
-            // A client's error is the client's.
-            if let Ok(Ok(stream)) = shaken {
-                // A client whose certificate is no longer trusted is let go after its next request at the latest.
+            // A failed handshake is the client's problem, so it is not logged.
+            if let Ok(Ok(stream)) = handshake {
+                // A client whose certificate is no longer trusted is disconnected after its next
+                // request at the latest.
                 let is_current = {
                     let host = Arc::clone(host);
-                    move || host.tls.as_ref().is_none_or(|tls| tls.is_current(made))
+                    move || host.tls.as_ref().is_none_or(|tls| tls.is_current(version))
                 };
                 requests(stream, host, seat, ending, is_current).await;
             }
         }
         Stream::Tcp(stream) => requests(stream, host, seat, ending, || true).await,
-        // Who may open the file is a matter of its folder; there is no TLS.
+        // The permissions of the socket file and its directory control access, so there is no TLS.
         #[cfg(unix)]
         Stream::Unix(stream) => requests(stream, host, seat, ending, || true).await,
     }
 }
 
-/// Answers one request after another, until the connection is too old, or no longer `is_current`.
+/// Answers requests one after another until the connection is too old, `is_current` returns
+/// `false`, or the service stops.
 async fn requests<S>(
     stream: S,
     host: &Arc<Host>,
     seat: &Arc<Seat>,
-    mut ending: Stopped,
+    mut ending: StopSignal,
     is_current: impl Fn() -> bool + Send + Sync + 'static,
 ) where
     S: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static,
@@ -167,7 +179,7 @@ async fn requests<S>(
             Ok::<_, Infallible>(answer)
         }
     });
-    let timed = Timed::new(stream, host.limits.answer, Arc::clone(seat));
+    let timed = TimedStream::new(stream, host.limits.answer, Arc::clone(seat));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(host.limits.head)
@@ -181,7 +193,7 @@ async fn requests<S>(
     };
     if end.is_none() {
         connection.as_mut().graceful_shutdown();
-        // A client's error is the client's.
+        // An error here is caused by the client, so it is not logged.
         let _ = connection.await;
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses: TCP, over IPv4 and IPv6, and Unix sockets.
+//! Listening sockets: TCP over IPv4 and IPv6, and Unix sockets.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -13,14 +13,14 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::Error;
 
-/// Where to listen, as it was given.
+/// An address to listen on, as the user gave it.
 #[derive(Clone, Debug)]
 pub(super) enum Address {
-    /// Something like `[::1]:9464`, or a name and a port.
+    /// An address such as `[::1]:9464`, or a host name and a port.
     Tcp(String),
     #[cfg(unix)]
     Unix(PathBuf),
-    /// Bound by somebody else.
+    /// A socket that the caller has bound.
     Given(Arc<TcpListener>),
     #[cfg(unix)]
     GivenUnix(Arc<UnixListener>),
@@ -34,15 +34,15 @@ pub(super) enum Listener {
     Unix(UnixListener, Option<SocketFile>),
 }
 
-/// A connection.
+/// An accepted connection.
 pub(super) enum Stream {
     Tcp(tokio::net::TcpStream),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
 
-/// A listener within a runtime.
-pub(super) enum Accepting {
+/// A listener that is registered with a Tokio runtime.
+pub(super) enum AsyncListener {
     Tcp(tokio::net::TcpListener),
     #[cfg(unix)]
     Unix {
@@ -63,61 +63,63 @@ impl Address {
             }
             Self::Given(listener) => listener
                 .try_clone()
-                .and_then(listening)
+                .and_then(into_listener)
                 .map_err(|e| Error::bind("a socket that was given", e)),
             #[cfg(unix)]
             Self::GivenUnix(listener) => listener
                 .try_clone()
-                .and_then(|listener| listening_unix(listener, None))
+                .and_then(|listener| into_unix_listener(listener, None))
                 .map_err(|e| Error::bind("a socket that was given", e)),
         }
     }
 }
 
-/// Binds the first of the addresses that will do; `named` is what the message says.
-pub(super) fn tcp(address: impl ToSocketAddrs, named: &str) -> Result<Listener, Error> {
+/// Binds the first address that can be bound. An error message names the address as `name`.
+pub(super) fn tcp(address: impl ToSocketAddrs, name: &str) -> Result<Listener, Error> {
     TcpListener::bind(address)
-        .and_then(listening)
-        .map_err(|e| Error::bind(named, e))
+        .and_then(into_listener)
+        .map_err(|e| Error::bind(name, e))
 }
 
-fn listening(listener: TcpListener) -> io::Result<Listener> {
+fn into_listener(listener: TcpListener) -> io::Result<Listener> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok(Listener::Tcp(listener, address))
 }
 
 #[cfg(unix)]
-fn listening_unix(listener: UnixListener, file: Option<SocketFile>) -> io::Result<Listener> {
+fn into_unix_listener(listener: UnixListener, file: Option<SocketFile>) -> io::Result<Listener> {
     listener.set_nonblocking(true)?;
     Ok(Listener::Unix(listener, file))
 }
 
-/// A socket file that nobody answers at was left by a program that has ended: it is replaced. Anything else is not.
+/// Binds a Unix socket at `path`. A socket file that refuses connections was left behind by a
+/// program that has ended, so it is replaced. Any other file at `path` is an error.
 #[cfg(unix)]
 fn unix(path: &Path, mode: u32) -> io::Result<Listener> {
     use std::os::unix::fs::FileTypeExt;
     let listener = bound_unix(path, mode).or_else(|error| {
         let socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-        if error.kind() == io::ErrorKind::AddrInUse && socket && nobody_answers(path) {
+        if error.kind() == io::ErrorKind::AddrInUse && socket && refuses_connections(path) {
             std::fs::remove_file(path)?;
             bound_unix(path, mode)
         } else {
             Err(error)
         }
     })?;
-    listening_unix(listener, Some(SocketFile::of(path.to_owned())))
+    into_unix_listener(listener, Some(SocketFile::of(path.to_owned())))
 }
 
-/// Binds, and listens when the file has its permissions: nobody can connect before.
+/// Binds a socket, and listens only after its file has its permissions, so that no client connects
+/// before.
 #[cfg(unix)]
 fn bound_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let listens = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+    let ready = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .and_then(|()| socket.listen(128));
-    match listens {
+    match ready {
         Ok(()) => Ok(socket.into()),
         Err(error) => {
             let _ = std::fs::remove_file(path);
@@ -126,9 +128,10 @@ fn bound_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     }
 }
 
-/// Without waiting: an owner that does not accept is an owner, too.
+/// Returns whether connections to the socket at `path` are refused. It does not wait: a program
+/// that listens but does not accept still owns the socket.
 #[cfg(unix)]
-fn nobody_answers(path: &Path) -> bool {
+fn refuses_connections(path: &Path) -> bool {
     let connect = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
@@ -137,19 +140,21 @@ fn nobody_answers(path: &Path) -> bool {
     connect().is_err_and(|e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// The file of a Unix socket; it goes when the service does, unless another one has taken its place.
+/// The file of a Unix socket. Dropping this value removes the file, unless another program has
+/// replaced it.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    made: Option<(u64, u64)>,
+    /// The device and inode of the file when it was bound.
+    identity: Option<(u64, u64)>,
 }
 
 #[cfg(unix)]
 impl SocketFile {
     fn of(path: PathBuf) -> Self {
-        let made = Self::identity(&path);
-        Self { path, made }
+        let identity = Self::identity(&path);
+        Self { path, identity }
     }
 
     fn identity(path: &Path) -> Option<(u64, u64)> {
@@ -162,20 +167,22 @@ impl SocketFile {
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.made.is_some() && Self::identity(&self.path) == self.made {
-            // Somebody else may have been quicker.
+        if self.identity.is_some() && Self::identity(&self.path) == self.identity {
+            // Another program may have removed it since.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
 impl Listener {
-    /// For the runtime that this is called in.
-    pub(super) fn accepting(self) -> io::Result<Accepting> {
+    /// Registers the listener with the current Tokio runtime.
+    pub(super) fn into_async(self) -> io::Result<AsyncListener> {
         Ok(match self {
-            Self::Tcp(listener, _) => Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Self::Tcp(listener, _) => {
+                AsyncListener::Tcp(tokio::net::TcpListener::from_std(listener)?)
+            }
             #[cfg(unix)]
-            Self::Unix(listener, file) => Accepting::Unix {
+            Self::Unix(listener, file) => AsyncListener::Unix {
                 listener: tokio::net::UnixListener::from_std(listener)?,
                 _file: file,
             },
@@ -183,12 +190,12 @@ impl Listener {
     }
 }
 
-impl Accepting {
+impl AsyncListener {
     pub(super) async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Pages are written whole; what waits for more of them waits for nothing.
+                // Pages are written whole, so Nagle's algorithm would only delay their last packet.
                 let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }

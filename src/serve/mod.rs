@@ -1,13 +1,14 @@
-//! The page over HTTP: as a service on a thread of its own or in the program's runtime, and as a `tower_service::Service`
-//! for any framework.
+//! The metrics page over HTTP: a service on its own thread or in the program's runtime, and a
+//! `tower_service::Service` for any framework.
 //!
-//! A request is read ([`answer`], [`coding`]), gets its page from one pass over the registries that it shares with whoever
-//! asks at the same time ([`scrape`]), and is sent. Around that the service adds where ([`listen`]), to whom ([`auth`],
-//! [`tls`]), and within which limits ([`connection`], [`stream`]).
+//! The service first reads a request ([`answer`], [`coding`]). It then takes the page from a pass
+//! over the registries, which concurrent requests share ([`scrape`]), and sends it. The other
+//! modules decide where to listen ([`listen`]), which clients to admit ([`auth`], [`tls`]), and
+//! which limits apply to a connection ([`connection`], [`seats`], [`stream`]).
 
 #![allow(
     clippy::result_large_err,
-    reason = "where `Err` is an answer, it is the other good outcome"
+    reason = "a rejected request returns its response as the error, and that is rare"
 )]
 
 mod answer;

@@ -1,4 +1,4 @@
-//! What is answered where, and to whom.
+//! Routing: the service answers each path, for the hosts and clients that it admits.
 
 use std::time::Duration;
 
@@ -6,28 +6,30 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, HOST, SERVER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
-use super::answer::{Answer, Asked, Pages, busy, content, head, plain};
+use super::answer::{Answer, PageRequest, Pages, content, head, plain, timed_out};
 use super::auth::Credentials;
 
-/// How long Prometheus will wait, in seconds.
+/// The request header with Prometheus' scrape timeout in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
+/// The pages of a service, and the checks before them.
 pub(super) struct Routes {
     pub(super) pages: Pages,
     pub(super) path: String,
     pub(super) credentials: Credentials,
-    /// How long making a page may take at most.
-    pub(super) patience: Duration,
+    /// Maximum time to render a page.
+    pub(super) timeout: Duration,
     pub(super) hosts: Hosts,
 }
 
-/// The hosts that requests may name; all where none is given.
+/// The hosts that requests may name. If it is empty, all hosts are admitted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hosts(pub(super) Vec<String>);
 
 impl Hosts {
-    /// Whether the request names one of them: in its target, or in its one `Host`. Else the page could be read by a web site
-    /// whose name leads here.
+    /// Returns whether the request names an admitted host, in its target or in its only `Host`
+    /// header. Without this check, a web site whose name resolves to this address could read the
+    /// page (DNS rebinding).
     fn admit<B>(&self, request: &Request<B>) -> bool {
         if self.0.is_empty() {
             return true;
@@ -42,7 +44,7 @@ impl Hosts {
     }
 }
 
-/// `a:1` is `a`, and `[::1]:1` is `[::1]`.
+/// Strips the port: `a:1` becomes `a`, and `[::1]:1` becomes `[::1]`.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -54,21 +56,31 @@ fn is_probe(path: &str) -> bool {
     path == "/-/healthy" || path == "/-/ready"
 }
 
-/// The least time that a page is given, whatever the client says it has: each try costs the work of a page.
-const LEAST: Duration = Duration::from_millis(100);
+/// The least time for a page, even if the client's timeout is shorter. A shorter time would waste
+/// the work, because each attempt renders a whole page.
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The result of routing a request that was not rejected.
+enum Route {
+    /// The metrics page, which has yet to be rendered.
+    Page(PageRequest),
+    /// The response to a request for any other path.
+    Answer(Answer),
+}
 
 impl Routes {
+    /// Answers a request within the time that it allows.
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Answer {
         let probe = is_probe(request.uri().path());
-        let mut answer = match self.find(&request) {
-            Ok(asked) => {
-                let patience = patience(request.headers(), self.patience);
+        let mut answer = match self.route(&request).unwrap_or_else(Route::Answer) {
+            Route::Page(page) => {
+                let timeout = scrape_timeout(request.headers(), self.timeout);
                 drop(request);
-                tokio::time::timeout(patience, self.pages.clone().answer(asked))
+                tokio::time::timeout(timeout, self.pages.clone().answer(page))
                     .await
-                    .unwrap_or_else(|_| busy())
+                    .unwrap_or_else(|_| timed_out())
             }
-            Err(mut answer) => {
+            Route::Answer(mut answer) => {
                 if matches!(head(request.method()), Ok(true)) {
                     *answer.body_mut() = Default::default();
                 }
@@ -84,22 +96,23 @@ impl Routes {
         answer
     }
 
-    /// Connections are kept for who reads pages: not after a refusal, and not after a probe, which comes seldom.
+    /// Returns whether to close the connection. Only clients that read pages keep theirs: it closes
+    /// after a rejected request, and after a probe, because probes are rare.
     fn closes(&self, answer: &Answer, probe: bool) -> bool {
         let status = answer.status();
         probe || status.is_client_error() || status == StatusCode::INTERNAL_SERVER_ERROR
     }
 
-    /// What is wanted of the page, or the answer to a request for anything else.
-    fn find<B>(&self, request: &Request<B>) -> Result<Asked, Answer> {
+    /// Routes a request by its path. If the request is rejected, returns the response as an error.
+    fn route<B>(&self, request: &Request<B>) -> Result<Route, Answer> {
         let path = request.uri().path();
         if !self.hosts.admit(request) {
             return Err(plain(StatusCode::FORBIDDEN, "no such host here\n"));
         }
         if is_probe(path) {
-            // For probes, which have no credentials, and learn nothing else.
+            // Probes have no credentials, and this response tells them nothing else.
             head(request.method())?;
-            return Err(plain(StatusCode::OK, "ok\n"));
+            return Ok(Route::Answer(plain(StatusCode::OK, "ok\n")));
         }
         if !self.credentials.admit(request.headers()) {
             let mut answer = plain(StatusCode::UNAUTHORIZED, "unauthorized\n");
@@ -110,14 +123,15 @@ impl Routes {
             return Err(answer);
         }
         if path == self.path {
-            return Asked::read(request);
+            return PageRequest::read(request).map(Route::Page);
         }
         if path != "/" && path != "/robots.txt" {
             return Err(plain(StatusCode::NOT_FOUND, "not found\n"));
         }
         head(request.method())?;
         if path == "/robots.txt" {
-            return Err(plain(StatusCode::OK, "User-agent: *\nDisallow: /\n"));
+            let robots = plain(StatusCode::OK, "User-agent: *\nDisallow: /\n");
+            return Ok(Route::Answer(robots));
         }
         let home = format!(
             "<html><body><a href='{}'>metrics</a></body></html>",
@@ -129,21 +143,22 @@ impl Routes {
         answer
             .headers_mut()
             .insert(CONTENT_SECURITY_POLICY, nothing);
-        Err(answer)
+        Ok(Route::Answer(answer))
     }
 }
 
-/// The time that the client says it has, less what sending takes; at most what it has anyway.
-fn patience(headers: &HeaderMap, most: Duration) -> Duration {
+/// Returns the time for a page: nine tenths of the client's timeout, which leaves time for sending,
+/// and at most `limit`.
+fn scrape_timeout(headers: &HeaderMap, limit: Duration) -> Duration {
     headers
         .get(SCRAPE_TIMEOUT)
         .and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok())
         .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds * 0.9).ok())
-        .map_or(most, |asked| asked.max(LEAST).min(most))
+        .map_or(limit, |client| client.max(MIN_TIMEOUT).min(limit))
 }
 
-/// A path inside an HTML attribute in single quotes.
+/// Escapes a path for an HTML attribute in single quotes.
 fn escaped(path: &str) -> String {
     path.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -179,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_clients_time_counts_where_it_is_shorter() {
-        let most = Duration::from_secs(30);
+        let limit = Duration::from_secs(30);
         for (header, seconds) in [
             ("10", 9.0),
             (" 0.5 ", 0.45),
@@ -195,11 +210,11 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(SCRAPE_TIMEOUT, HeaderValue::from_static(header));
             assert_eq!(
-                patience(&headers, most),
+                scrape_timeout(&headers, limit),
                 Duration::from_secs_f64(seconds),
                 "{header}"
             );
         }
-        assert_eq!(patience(&HeaderMap::new(), most), most);
+        assert_eq!(scrape_timeout(&HeaderMap::new(), limit), limit);
     }
 }

@@ -1,5 +1,6 @@
-//! From a request to a page: one pass for all who asked before it began, each format and coding of it written once,
-//! into memory that is used again.
+//! Scrapes and rendered pages. All requests that came before a pass began share that pass.
+//!
+//! Each format and coding of a page is rendered once per pass, into memory that later pages reuse.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,78 +12,88 @@ use crate::sync::CoalescedPasses;
 
 use super::coding::Coding;
 
-/// Free pages, and free rounds, that are kept for the next scrapes.
+/// The number of free buffers of each kind, and of free [`CachedScrape`]s, that are kept.
 const SPARE: usize = 2;
 
-/// Pages of one round, by format and coding, that are shared: others are made for whoever asks.
-const SHARED: usize = 6;
+/// The number of pages of one scrape, by format and coding, that requests share. Further ones are
+/// rendered for each request.
+const SHARED_PAGES: usize = 6;
 
-/// How long a page waits for memory that readers hold.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The maximum time that a page waits for memory that clients hold.
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Which page.
+/// The choice of a page.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct Selection {
     pub(super) format: Format,
     pub(super) coding: Coding,
-    /// Only families of these names, where there are any.
+    /// If set, only families with these names are on the page.
     pub(super) names: Option<Vec<String>>,
 }
 
-impl Wanted {
-    /// By its name or that of one of its samples, in any format; also as escaped for who knows no UTF-8 names.
-    fn wants(&self, family: &Family) -> bool {
+impl Selection {
+    /// Returns whether the page has `family`. A requested name matches the family's name or that of
+    /// one of its samples, in any format. It also matches the escaped name, for clients that do not
+    /// know UTF-8 names.
+    fn includes(&self, family: &Family) -> bool {
         let Some(names) = &self.names else {
             return true;
         };
         let kind = family.kind();
         let mut escaped = String::new();
         Escaping::Underscores.name(family.name(), &mut escaped);
-        [family.name(), &escaped].iter().any(|known| {
-            let stem = kind.stem(known);
-            let mut rests = names.iter().filter_map(|name| name.strip_prefix(stem));
-            rests.any(|rest| kind.suffixes().contains(&rest))
+        [family.name(), &escaped].iter().any(|name| {
+            let stem = kind.stem(name);
+            let mut suffixes = names.iter().filter_map(|name| name.strip_prefix(stem));
+            suffixes.any(|suffix| kind.suffixes().contains(&suffix))
         })
     }
 }
 
-/// Why there is no page.
+/// The reason why no page is rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// A collector asked for the page that it is a part of.
-    Inside,
-    /// Readers hold as many bytes of pages as they may.
+    /// A collector requested the page that it contributes to.
+    Reentrant,
+    /// Clients hold as many bytes of pages as the limit allows.
     Full,
-    /// Nobody waits for it any more.
+    /// The request has timed out or its client has disconnected.
     Gone,
 }
 
-/// Frees memory that a slow reader holds, if there is such a reader.
-pub(super) type Relief = Box<dyn Fn() -> bool + Send + Sync>;
+/// Disconnects a slow reader to free the memory of its page. Returns `false` if no reader is slow.
+pub(super) type EvictReader = Box<dyn Fn() -> bool + Send + Sync>;
 
-/// Renders pages of some registries.
+/// Renders pages of some registries. All requests share one.
 pub(super) struct Scraper {
     sources: Vec<Arc<dyn Source>>,
     options: Options,
-    passes: CoalescedPasses<Arc<Round>>,
-    rounds: Mutex<Vec<Arc<Round>>>,
+    /// Runs one pass at a time and hands its result to all requests that came before it began.
+    passes: CoalescedPasses<Arc<CachedScrape>>,
+    /// The cached scrapes, free ones included. Used by the request that runs a pass.
+    scrapes: Mutex<Vec<Arc<CachedScrape>>>,
+    /// The memory of pages. Requests take buffers from it, and dropped pages return them.
     memory: Arc<Memory>,
-    relief: Option<Relief>,
+    /// Disconnects a slow reader when memory runs out. `None` in a framework, which owns the
+    /// connections.
+    evict_reader: Option<EvictReader>,
 }
 
-/// What one pass found, and the pages that were made of it.
+/// The result of one pass, and the pages that were rendered from it.
 #[derive(Default)]
-struct Round {
-    found: MergedView,
-    pages: Mutex<Vec<Made>>,
+struct CachedScrape {
+    /// The families. Written by the request that runs the pass, read by those that share it.
+    merged: MergedView,
+    /// The rendered pages. Requests look up theirs here, and render it if it is missing.
+    pages: Mutex<Vec<RenderedPage>>,
 }
 
-type Made = (Format, Coding, Arc<Page>);
+type RenderedPage = (Format, Coding, Arc<Page>);
 
-/// A page; its memory is free again when the last one of its readers is through.
+/// A rendered page. Its memory is reused after its last reader has dropped it.
 pub(super) struct Page {
     bytes: Vec<u8>,
-    /// 0: plain. 1: coded.
+    /// The index into `Memory::last` and `Memory::spare`: 0 if plain, 1 if compressed.
     kind: usize,
     memory: Arc<Memory>,
 }
@@ -102,21 +113,25 @@ impl Drop for Page {
 
 /// The memory of pages.
 struct Memory {
-    /// Bytes of pages at once, those that are being read among them.
-    most: usize,
+    /// The limit of bytes of all pages, including those that clients are reading.
+    limit: usize,
+    /// Bytes of the pages that exist. Added by the rendering request, subtracted by dropped pages.
     held: AtomicUsize,
-    /// The length of the last page, plain and coded: what the next one may be expected to take.
+    /// The length of the last plain page and the last compressed page, as an estimate for the next
+    /// one. Written and read by rendering requests.
     last: [AtomicUsize; 2],
-    /// Of plain pages, and of coded ones.
+    /// Free buffers of plain pages and of compressed pages. Taken by rendering requests, returned
+    /// by dropped pages.
     spare: [Mutex<Vec<Vec<u8>>>; 2],
 }
 
 impl Memory {
-    /// Whether there is room for a page of this length: a few of them always fit, however long they are.
+    /// Returns whether a page of this length fits. Four pages always fit, however long they are.
     fn has_room(&self, length: usize) -> bool {
-        self.held.load(Relaxed) + length <= self.most.max(4 * length)
+        self.held.load(Relaxed) + length <= self.limit.max(4 * length)
     }
 
+    /// Returns the buffer of a dropped page.
     fn give_back(&self, kind: usize, bytes: Vec<u8>) {
         self.held.fetch_sub(bytes.len(), Relaxed);
         let mut spare = lock(&self.spare[kind]);
@@ -130,80 +145,91 @@ impl Scraper {
     pub(super) fn new(
         sources: Vec<Arc<dyn Source>>,
         options: Options,
-        most: usize,
-        relief: Option<Relief>,
+        limit: usize,
+        evict_reader: Option<EvictReader>,
     ) -> Self {
         Self {
             sources,
             options,
             passes: CoalescedPasses::new(),
-            rounds: Mutex::default(),
+            scrapes: Mutex::default(),
             memory: Arc::new(Memory {
-                most,
+                limit,
                 held: AtomicUsize::new(0),
                 last: [AtomicUsize::new(0), AtomicUsize::new(0)],
                 spare: [Mutex::default(), Mutex::default()],
             }),
-            relief,
+            evict_reader,
         }
     }
 
-    /// A page that has every update that returned before this call, unless nobody `wants` it any more. Blocks: for a thread
-    /// that may.
+    /// Returns a page that includes every update that returned before this call. Gives up if
+    /// `is_wanted` returns `false`. This function blocks, so it must run on a thread that may
+    /// block.
     pub(super) fn page(
         &self,
-        wanted: &Wanted,
+        selection: &Selection,
         is_wanted: &dyn Fn() -> bool,
     ) -> Result<Arc<Page>, Refusal> {
         if !is_wanted() {
             return Err(Refusal::Gone);
         }
-        let round = self.passes.run(|| {
-            let mut rounds = lock(&self.rounds);
-            let mut round = spare(&mut rounds);
-            // Nobody asks for pages of earlier rounds: those that are being read go when they have been.
-            for old in rounds.iter_mut().filter_map(Arc::get_mut) {
-                old.forget();
+        let scrape = self.passes.run(|| {
+            let mut scrapes = lock(&self.scrapes);
+            let mut scrape = take_free(&mut scrapes);
+            // No new request asks for pages of earlier scrapes, so this drops them. A client that
+            // is still reading one keeps it alive until it has finished.
+            for old in scrapes.iter_mut().filter_map(Arc::get_mut) {
+                old.clear_pages();
             }
-            drop(rounds);
-            if let Some(round) = Arc::get_mut(&mut round) {
-                round.take(&self.sources);
+            drop(scrapes);
+            if let Some(scrape) = Arc::get_mut(&mut scrape) {
+                scrape.snapshot(&self.sources);
             }
-            lock(&self.rounds).push(Arc::clone(&round));
-            round
+            lock(&self.scrapes).push(Arc::clone(&scrape));
+            scrape
         });
-        let round = round.ok_or(Refusal::Inside)?;
+        let scrape = scrape.ok_or(Refusal::Reentrant)?;
         let render = |out: &mut Vec<u8>| {
-            let families = round.found.families().filter(|family| wanted.wants(family));
+            let families = scrape
+                .merged
+                .families()
+                .filter(|family| selection.includes(family));
             self.options
-                .render_families(families, round.found.taken(), wanted.format, out);
+                .render_families(families, scrape.merged.taken(), selection.format, out);
         };
-        if !round.found.families().all(|family| wanted.wants(family)) {
-            let plain = self.written(0, is_wanted, render)?;
-            return self.coded(&plain, wanted.coding, is_wanted);
+        if !scrape
+            .merged
+            .families()
+            .all(|family| selection.includes(family))
+        {
+            let plain = self.new_page(0, is_wanted, render)?;
+            return self.compressed(&plain, selection.coding, is_wanted);
         }
-        // While it is written, others who want it wait for it; so do those who want another, which is rare.
-        let mut pages = lock(&round.pages);
+        // The lock is held while the page is rendered, so other requests for the same page wait for
+        // it. Requests for another page wait as well, which is rare.
+        let mut pages = lock(&scrape.pages);
         let mut page = |coding, make: &dyn Fn() -> Result<Arc<Page>, Refusal>| {
-            let known = pages
+            let cached = pages
                 .iter()
-                .find(|(f, c, _)| (*f, *c) == (wanted.format, coding));
-            if let Some((_, _, page)) = known {
+                .find(|(f, c, _)| (*f, *c) == (selection.format, coding));
+            if let Some((_, _, page)) = cached {
                 return Ok(Arc::clone(page));
             }
             let page = make()?;
-            if pages.len() < SHARED {
-                pages.push((wanted.format, coding, Arc::clone(&page)));
+            if pages.len() < SHARED_PAGES {
+                pages.push((selection.format, coding, Arc::clone(&page)));
             }
             Ok(page)
         };
-        let plain = page(Coding::Identity, &|| self.written(0, is_wanted, render))?;
-        page(wanted.coding, &|| {
-            self.coded(&plain, wanted.coding, is_wanted)
+        let plain = page(Coding::Identity, &|| self.new_page(0, is_wanted, render))?;
+        page(selection.coding, &|| {
+            self.compressed(&plain, selection.coding, is_wanted)
         })
     }
 
-    fn coded(
+    /// Returns `plain` in this coding.
+    fn compressed(
         &self,
         plain: &Arc<Page>,
         coding: Coding,
@@ -212,37 +238,38 @@ impl Scraper {
         if coding == Coding::Identity {
             return Ok(Arc::clone(plain));
         }
-        self.written(1, is_wanted, |out| {
+        self.new_page(1, is_wanted, |out| {
             // Writing to memory does not fail.
             let written = coding.encode(&plain.bytes, out);
             debug_assert!(written.is_ok(), "{written:?}");
         })
     }
 
-    /// A page that `write` writes, into memory that is used again. Where readers hold too much, slow ones are let go.
-    fn written(
+    /// Returns a page that `write` fills, in a reused buffer. If clients hold too much memory, it
+    /// disconnects slow ones and waits.
+    fn new_page(
         &self,
         kind: usize,
         is_wanted: &dyn Fn() -> bool,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Arc<Page>, Refusal> {
         let expected = self.memory.last[kind].load(Relaxed);
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + MEMORY_TIMEOUT;
         while !self.memory.has_room(expected) {
             if !is_wanted() {
                 return Err(Refusal::Gone);
             }
-            let evicted = self.relief.as_ref().is_some_and(|relief| relief());
+            let evicted = self.evict_reader.as_ref().is_some_and(|evict| evict());
             if Instant::now() >= end {
                 return Err(Refusal::Full);
             }
-            // An eviction takes effect when the connection's task runs.
+            // An evicted connection frees its page when its task runs next.
             std::thread::sleep(Duration::from_millis(if evicted { 2 } else { 20 }));
         }
         let mut bytes = lock(&self.memory.spare[kind]).pop().unwrap_or_default();
         bytes.clear();
         write(&mut bytes);
-        // After a page of all families one of a few.
+        // A page of a few families may have reused the buffer of a page of all families.
         if bytes.capacity() / 4 > bytes.len() + 4096 {
             bytes.shrink_to_fit();
         }
@@ -257,29 +284,32 @@ impl Scraper {
     }
 }
 
-impl Round {
-    fn forget(&mut self) {
+impl CachedScrape {
+    /// Drops the pages.
+    fn clear_pages(&mut self) {
         let pages = self.pages.get_mut();
         pages.unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn take(&mut self, sources: &[Arc<dyn Source>]) {
-        self.forget();
-        self.found.take(sources, |error| {
+    /// Takes new snapshots of the sources.
+    fn snapshot(&mut self, sources: &[Arc<dyn Source>]) {
+        self.clear_pages();
+        self.merged.take(sources, |error| {
             crate::error::warn_once(&format_args!("left out of the page: {error}"));
         });
     }
 }
 
-/// One that nobody else holds, or a new one; of further free ones only a few are kept.
-fn spare<T: Default>(all: &mut Vec<Arc<T>>) -> Arc<T> {
+/// Returns an element that no other holder uses, or a new one. Keeps at most `SPARE` of the free
+/// ones.
+fn take_free<T: Default>(all: &mut Vec<Arc<T>>) -> Arc<T> {
     let mut free = 0;
     all.retain_mut(|one| {
         free += usize::from(Arc::get_mut(one).is_some());
         free <= SPARE || Arc::get_mut(one).is_none()
     });
     match all.iter_mut().position(|one| Arc::get_mut(one).is_some()) {
-        Some(at) => all.swap_remove(at),
+        Some(index) => all.swap_remove(index),
         None => Arc::default(),
     }
 }

@@ -1,9 +1,17 @@
-//! The seats that connections take: a bounded number, and when all are taken the one that was idle for longest goes.
+//! Seats: a bounded number of connections. When all seats are taken, the connection that has been
+//! idle longest loses its seat.
 //!
-//! A connection is *waiting* for its next request (or for its handshake), its page is being *made*, or it is *writing*.
-//! A new connection, or a page that needs memory, may evict one that waits, the longest idle first; then one that has been
-//! writing for longest, if that is long enough to call its reader slow. A page that is being made is never given up: its
-//! work goes on anyway.
+//! A connection is *waiting* for a request or a TLS handshake, *making* (its page is being
+//! rendered), or *writing* (its client is reading the response).
+//!
+//! A new connection may evict another one, and so may a page that needs memory:
+//!
+//! - A new connection first evicts a waiting one, the longest idle first. If none is waiting, it
+//!   evicts the one that has been writing longest, provided that its reader counts as slow
+//!   ([`SLOW_AFTER`]).
+//! - A page that needs memory only evicts slow readers.
+//! - A connection whose page is being rendered is never evicted: the rendering would continue
+//!   anyway.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -13,37 +21,46 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A reader that has had a page for so long may be evicted for others.
-const SLOW: Duration = Duration::from_secs(1);
+/// The time after which a client that is reading a page counts as slow and may be evicted.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 
+/// The activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// For a handshake or for a request.
+    /// The connection waits for a handshake or a request.
     Waiting,
-    /// A page is being made.
+    /// A page is being rendered.
     Making,
-    /// An answer is being taken.
+    /// The client is reading the response.
     Writing,
 }
 
-/// All seats of a service.
+/// All seats of a service. Shared by its listeners and connections.
 #[derive(Debug)]
 pub(super) struct Seats {
-    most: usize,
-    taken: Mutex<HashMap<u64, Arc<Seat>>>,
+    /// The limit. Never changes.
+    limit: usize,
+    /// The seats in use, by number. Listeners insert, and a dropped [`SeatGuard`] removes.
+    occupied: Mutex<HashMap<u64, Arc<Seat>>>,
+    /// The number of the next seat. Advanced by listeners.
     next: AtomicU64,
+    /// Wakes listeners that wait for a seat. Notified by a dropped [`SeatGuard`].
     freed: Notify,
 }
 
-/// One connection's. It is given back on drop of its [`Taken`].
+/// The seat of one connection. Dropping its [`SeatGuard`] frees it.
 #[derive(Debug)]
 pub(super) struct Seat {
+    /// The activity and its start. Written by the connection, read by evicting tasks.
     state: Mutex<(State, Instant)>,
+    /// Set once by the evicting task, read by the connection and by other evicting tasks.
     is_evicted: AtomicBool,
+    /// Wakes the connection when it is evicted.
     evicted: Notify,
 }
 
-pub(super) struct Taken {
+/// Holds a seat. Dropping it frees the seat.
+pub(super) struct SeatGuard {
     pub(super) seat: Arc<Seat>,
     number: u64,
     seats: Arc<Seats>,
@@ -58,13 +75,13 @@ impl Seat {
         }
     }
 
-    /// Notes what the connection does from now on.
+    /// Records the activity of the connection from now on.
     pub(super) fn set(&self, state: State) {
         *lock(&self.state) = (state, Instant::now());
     }
 
-    /// The answer was taken whole.
-    pub(super) fn written(&self) {
+    /// Records that the client has taken the whole response.
+    pub(super) fn finish_writing(&self) {
         let mut state = lock(&self.state);
         if state.0 == State::Writing {
             *state = (State::Waiting, Instant::now());
@@ -75,42 +92,45 @@ impl Seat {
         self.is_evicted.load(Relaxed)
     }
 
-    /// Waits until another connection needs this seat.
+    /// Waits until another connection or page needs this seat.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
     fn evict(&self) {
         self.is_evicted.store(true, Relaxed);
-        // Kept for who waits later.
+        // `notify_one` stores a permit, so the connection also wakes if it only starts to wait
+        // later.
         self.evicted.notify_one();
     }
 }
 
 impl Seats {
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            most,
-            taken: Mutex::default(),
+            limit,
+            occupied: Mutex::default(),
             next: AtomicU64::new(0),
             freed: Notify::new(),
         })
     }
 
-    /// A seat for a connection; where there is none, that of one that is evicted. Waits where pages are being made for all.
-    pub(super) async fn take(self: &Arc<Self>) -> Taken {
+    /// Takes a seat, and evicts another connection if all are taken. Waits while no connection can
+    /// be evicted.
+    pub(super) async fn take(self: &Arc<Self>) -> SeatGuard {
         loop {
+            // Created before the check below, so that a seat freed in between wakes this task.
             let freed = self.freed.notified();
             {
-                let mut taken = lock(&self.taken);
-                // Those that are evicted are on their way out.
-                let held = taken.values().filter(|seat| !seat.is_evicted()).count();
-                if held < self.most || evict_one(&taken, |_| true) {
+                let mut occupied = lock(&self.occupied);
+                // Evicted connections are about to end and do not count.
+                let held = occupied.values().filter(|seat| !seat.is_evicted()).count();
+                if held < self.limit || evict_one(&occupied, |_| true) {
                     let number = self.next.fetch_add(1, Relaxed);
                     let seat = Arc::new(Seat::new());
-                    taken.insert(number, Arc::clone(&seat));
+                    occupied.insert(number, Arc::clone(&seat));
                     let seats = Arc::clone(self);
-                    return Taken {
+                    return SeatGuard {
                         seat,
                         number,
                         seats,
@@ -121,32 +141,34 @@ impl Seats {
         }
     }
 
-    /// Evicts the slowest reader of an answer, for the memory of its page; `false` where none is slow.
-    pub(super) fn evict_a_reader(&self) -> bool {
-        evict_one(&lock(&self.taken), |state| state == State::Writing)
+    /// Evicts the slowest reader, to free the memory of its page. Returns `false` if no reader is
+    /// slow.
+    pub(super) fn evict_slow_reader(&self) -> bool {
+        evict_one(&lock(&self.occupied), |state| state == State::Writing)
     }
 }
 
-fn evict_one(taken: &HashMap<u64, Arc<Seat>>, wanted: impl Fn(State) -> bool) -> bool {
+/// Evicts one connection whose state is `wanted`: the longest idle, or else the slowest reader.
+fn evict_one(occupied: &HashMap<u64, Arc<Seat>>, wanted: impl Fn(State) -> bool) -> bool {
     let now = Instant::now();
-    let seats = taken.values().filter(|seat| !seat.is_evicted());
-    let may_go = seats.filter_map(|seat| {
+    let seats = occupied.values().filter(|seat| !seat.is_evicted());
+    let candidates = seats.filter_map(|seat| {
         let (state, since) = *lock(&seat.state);
         let idle = now.saturating_duration_since(since);
         let rank = match state {
             State::Waiting => 1,
-            State::Writing if idle >= SLOW => 0,
+            State::Writing if idle >= SLOW_AFTER => 0,
             State::Writing | State::Making => return None,
         };
         wanted(state).then_some(((rank, idle), seat))
     });
-    let longest = may_go.max_by_key(|(rank, _)| *rank);
+    let longest = candidates.max_by_key(|(rank, _)| *rank);
     longest.map(|(_, seat)| seat.evict()).is_some()
 }
 
-impl Drop for Taken {
+impl Drop for SeatGuard {
     fn drop(&mut self) {
-        lock(&self.seats.taken).remove(&self.number);
+        lock(&self.seats.occupied).remove(&self.number);
         self.seats.freed.notify_waiters();
     }
 }
@@ -176,10 +198,10 @@ mod tests {
             all[0].seat.set(State::Making);
             all[1].seat.set(State::Writing);
             tokio::time::advance(Duration::from_secs(2)).await;
-            let evicted = |all: &[Taken]| -> Vec<bool> {
-                all.iter().map(|taken| taken.seat.is_evicted()).collect()
+            let evicted = |all: &[SeatGuard]| -> Vec<bool> {
+                all.iter().map(|guard| guard.seat.is_evicted()).collect()
             };
-            // The third waits for longest, then the fourth.
+            // The third has been idle longest, then the fourth.
             let fifth = seats.take().await;
             assert_eq!(evicted(&all), [false, false, true, false]);
             fifth.seat.set(State::Making);
@@ -189,14 +211,14 @@ mod tests {
             let seventh = seats.take().await;
             assert_eq!(evicted(&all), [false, true, true, true]);
             seventh.seat.set(State::Writing);
-            assert!(!seats.evict_a_reader(), "it has only begun");
+            assert!(!seats.evict_slow_reader(), "it has only begun");
             let mut eighth = Box::pin(seats.take());
             let waits = tokio::time::timeout(Duration::from_millis(1), &mut eighth).await;
             assert!(waits.is_err(), "pages are being made for all");
             drop(all.remove(0));
             assert!(!eighth.await.seat.is_evicted());
-            tokio::time::advance(SLOW).await;
-            assert!(seats.evict_a_reader());
+            tokio::time::advance(SLOW_AFTER).await;
+            assert!(seats.evict_slow_reader());
             assert!(seventh.seat.is_evicted());
         });
     }

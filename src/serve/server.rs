@@ -1,4 +1,4 @@
-//! What is served, where, to whom, and within which limits.
+//! The builder of the service: registries, addresses, credentials and limits.
 
 use std::fmt::Debug;
 use std::net::{TcpListener, ToSocketAddrs};
@@ -24,13 +24,14 @@ use super::routes::{Hosts, Routes};
 use super::seats::Seats;
 use super::serving::{Bound, Serving};
 
-/// Times beyond this are this: what clocks can add to now.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest duration that a setting may have. Longer ones are capped, because adding them to the
+/// current time could overflow the clock.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Paths that are not the page's.
-const TAKEN: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
+/// Paths that the service uses itself, so the metrics page cannot have them.
+const RESERVED_PATHS: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
 
-/// Serves metrics over HTTP. [`tallies::serve`](crate::serve()) is its short form.
+/// Serves metrics over HTTP. [`tallies::serve`](crate::serve()) is the short form.
 ///
 /// ```
 /// use tallies::{Registry, Server};
@@ -42,54 +43,87 @@ const TAKEN: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// Beside the page it answers at `/`, with a link to the page, at `/robots.txt`, and at `/-/healthy` and `/-/ready`,
-/// with `ok`; none of these runs a collector. Anything else is 404, and methods other than GET and HEAD are 405.
+/// Besides the metrics page, the server answers at four paths, and none of them runs a collector:
+/// `/` links to the page, `/robots.txt` disallows everything, and `/-/healthy` and `/-/ready`
+/// return `ok`. Other paths return 404, and methods other than GET and HEAD return 405.
 ///
 /// # Limits
 ///
-/// What a client can cost is bounded: 16 KB for a request's head, 10 s until that has arrived
-/// ([`head_timeout`](Self::head_timeout)), 256 connections at once, of which the longest idle makes room for a new one
-/// ([`connections`](Self::connections)), 60 s of life for each ([`connection_age`](Self::connection_age)), 4 pages being
-/// made at once ([`scrapes`](Self::scrapes)), 30 s until a page is made, and 30 s until it is taken
-/// ([`answer_timeout`](Self::answer_timeout)); and 128 MiB for all pages that are being read
-/// ([`page_memory`](Self::page_memory)). Of an answer the kernel holds 256 KiB at most. A page that is not made within its
-/// time, or within nine tenths of what the header `X-Prometheus-Scrape-Timeout-Seconds` leaves, is a 503. Requests at once
-/// share passes and pages. A connection is closed after a refusal, and after a probe.
+/// The server bounds the cost of each client:
+///
+/// - The head of a request has at most 16 KB and must arrive within 10 s
+///   ([`head_timeout`](Self::head_timeout)).
+/// - At most 256 connections are open at once. A further one replaces the one that has been idle
+///   longest ([`connections`](Self::connections)).
+/// - A connection lives at most 60 s ([`connection_age`](Self::connection_age)).
+/// - At most 4 pages are rendered at once ([`scrapes`](Self::scrapes)). Concurrent requests share
+///   passes over the registries and rendered pages.
+/// - A page must be rendered within 30 s, and the client must read it within another 30 s
+///   ([`answer_timeout`](Self::answer_timeout)).
+/// - All pages together, including those that clients are reading, take at most 128 MiB
+///   ([`page_memory`](Self::page_memory)). The kernel holds at most 256 KiB of each response.
+///
+/// ```
+/// use std::time::Duration;
+/// use tallies::Server;
+///
+/// let serving = Server::new()
+///     .connections(64)
+///     .scrapes(2)
+///     .head_timeout(Duration::from_secs(5))
+///     .answer_timeout(Duration::from_secs(20))
+///     .connection_age(Duration::from_secs(300))
+///     .page_memory(32 << 20)
+///     .listen("127.0.0.1:0")?;
+/// # serving.stop();
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// The server returns 503 for a page that is not rendered in time. The time is also limited to nine
+/// tenths of the header `X-Prometheus-Scrape-Timeout-Seconds`. The server closes a connection after
+/// it rejects a request, and after a probe.
 ///
 /// # Exposing the endpoint
 ///
-/// Within these limits the following remains, and is for a firewall or a proxy where strangers reach the port:
+/// The limits leave the following risks. If strangers can reach the port, a firewall or a proxy has
+/// to handle them:
 ///
-/// - Whoever may scrape can have pages made without a pause: one processor for each of `scrapes`.
-/// - Whoever opens connections without a pause costs the handling of each. Others are served, but a connection of theirs
-///   that is idle may have to be made anew, and a slow one may not end.
-/// - Credentials can be guessed as fast as the network allows: secrets have to be long. Over plain HTTP others can read along.
-/// - Any web site can lead a browser here by its name, unless [`hosts`](Self::hosts) are given. Other origins cannot read
-///   what it gets, and types are not sniffed.
-/// - A client whose CA was withdrawn is let go after its next request, or when its connection is too old.
+/// - A client that may scrape can request pages without a pause. That keeps one processor busy for
+///   each of `scrapes`.
+/// - A client that opens connections without a pause costs the handling of each. Other clients are
+///   still served, but an idle connection of theirs may be closed, so that they have to reconnect,
+///   and a slow one may be cut off.
+/// - An attacker can guess credentials as fast as the network allows, so secrets have to be long.
+///   Plain HTTP also lets others on the network read them.
+/// - Unless [`hosts`](Self::hosts) is set, any web site can point its own host name at this address
+///   and so lead a browser here. Other origins cannot read the responses, and browsers do not guess
+///   their content types.
+/// - When a client CA is removed, a client whose certificate it signed is disconnected after its
+///   next request, or when its connection reaches the maximum age.
 #[derive(Clone)]
 pub struct Server {
     sources: Vec<Arc<dyn Source>>,
-    /// Whether the sources are those of `new`, which the first `registry` replaces.
-    default: bool,
+    /// Whether `sources` still holds only the source from `new`, which the first `registry`
+    /// replaces.
+    uses_default: bool,
     options: Options,
     path: String,
     addresses: Vec<Address>,
     credentials: Credentials,
     limits: Limits,
     hosts: Hosts,
-    /// Of the files of Unix sockets.
+    /// The permissions of Unix socket files.
     socket_mode: u32,
     #[cfg(feature = "tls")]
     tls: super::tls::Files,
 }
 
 impl Server {
-    /// A server of what `source` gives, until [`registry`](Self::registry) says otherwise.
+    /// Creates a server of `source`, which the first [`registry`](Self::registry) replaces.
     pub(crate) fn of(source: Arc<dyn Source>) -> Self {
         Self {
             sources: vec![source],
-            default: true,
+            uses_default: true,
             options: Options::new(),
             path: "/metrics".to_owned(),
             addresses: Vec::new(),
@@ -109,19 +143,32 @@ impl Server {
         }
     }
 
-    /// Serves this registry instead of the default one; called again, several as one page. Families of one name are one
-    /// then; one that cannot stand beside those of registries before it, as it is of another kind or writes the same samples,
-    /// is left out, which is said once on standard error.
+    /// Serves this registry instead of the default one. Further calls add registries to the same
+    /// page.
+    ///
+    /// ```
+    /// use tallies::{Registry, Server};
+    ///
+    /// let (jobs, pool) = (Registry::new(), Registry::new());
+    /// let serving = Server::new().registry(&jobs).registry(&pool).listen("127.0.0.1:0")?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Families with the same name are merged. A family is left out if it conflicts with those of
+    /// earlier registries, because its kind differs or because it would write the same samples.
+    /// Each such conflict is logged once on standard error.
     #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        if std::mem::take(&mut self.default) {
+        if std::mem::take(&mut self.uses_default) {
             self.sources.clear();
         }
         self.sources.push(Arc::new(registry.clone()));
         self
     }
 
-    /// With times at every sample, or with `_created` samples in OpenMetrics. Names are escaped as the request asks.
+    /// Sets the encoding options, such as a timestamp on every sample or `_created` samples in
+    /// OpenMetrics. The request, not the options, decides how names are escaped.
     ///
     /// ```
     /// use tallies::{Server, encode::Options};
@@ -136,15 +183,26 @@ impl Server {
         self
     }
 
-    /// The path of the page; `/metrics` without this.
+    /// Sets the path of the metrics page. Default: `/metrics`.
+    ///
+    /// ```
+    /// # use tallies::Server;
+    /// let serving = Server::new().path("/internal/metrics").listen("127.0.0.1:0")?;
+    /// assert!(serving.metrics_url().ends_with("/internal/metrics"));
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         self.path = path.to_owned();
         self
     }
 
-    /// Listens on this address, such as `0.0.0.0:9464` or `[::1]:9464`; called again, on several. Port 0 takes a free one;
-    /// of a name that stands for several addresses the first that can be bound.
+    /// Listens on this address, such as `0.0.0.0:9464` or `[::1]:9464`. Further calls add
+    /// addresses.
+    ///
+    /// Port 0 takes a free port. If a name resolves to several addresses, the server takes the
+    /// first one that it can bind.
     ///
     /// ```
     /// use tallies::Server;
@@ -160,9 +218,20 @@ impl Server {
         self
     }
 
-    /// Listens on a Unix socket: `curl --unix-socket <path> http://localhost/metrics`. A socket that a program left there
-    /// when it ended is replaced. Without TLS; only the program's own user may open it, unless
-    /// [`socket_mode`](Self::socket_mode) says otherwise.
+    /// Listens on a Unix socket, which `curl --unix-socket <path> http://localhost/metrics` reads.
+    ///
+    /// ```
+    /// # use tallies::Server;
+    /// let path = std::env::temp_dir().join(format!("metrics-{}.sock", std::process::id()));
+    /// let serving = Server::new().unix_socket(&path).socket_mode(0o660).start()?;
+    /// assert!(path.exists());
+    /// serving.stop();
+    /// assert!(!path.exists());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// A socket file that a previous program left behind is replaced. The socket has no TLS. Only
+    /// the program's own user may open it, unless [`socket_mode`](Self::socket_mode) allows others.
     #[cfg(unix)]
     #[must_use]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
@@ -170,7 +239,8 @@ impl Server {
         self
     }
 
-    /// The permissions of the files of [`unix_socket`](Self::unix_socket); 0600 without this.
+    /// Sets the permissions of the socket files of [`unix_socket`](Self::unix_socket). Default:
+    /// 0600.
     #[cfg(unix)]
     #[must_use]
     pub fn socket_mode(mut self, mode: u32) -> Self {
@@ -178,10 +248,12 @@ impl Server {
         self
     }
 
-    /// Listens on a socket that is bound already, such as one that a service manager hands over (socket activation).
+    /// Listens on a socket that is already bound, such as one from a service manager (socket
+    /// activation).
     ///
-    /// It stays bound while this server or whoever else has it does: clients that come while nobody serves wait, and are
-    /// served by the next one. It becomes non-blocking, also for whoever else has it.
+    /// The socket stays bound as long as this server or any other holder keeps it open. Clients
+    /// that connect while no service runs wait for the next one. The socket becomes non-blocking,
+    /// also for its other holders.
     ///
     /// ```
     /// use std::net::TcpListener;
@@ -197,7 +269,19 @@ impl Server {
         self
     }
 
-    /// As [`listener`](Self::listener), a Unix socket; its file stays when the service ends.
+    /// Listens on a Unix socket that is already bound, as [`listener`](Self::listener) does for
+    /// TCP. The socket file remains when the service ends.
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixListener;
+    /// use tallies::Server;
+    ///
+    /// let path = std::env::temp_dir().join(format!("bound-{}.sock", std::process::id()));
+    /// let serving = Server::new().unix_listener(UnixListener::bind(&path)?).start()?;
+    /// serving.stop();
+    /// std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(unix)]
     #[must_use]
     pub fn unix_listener(mut self, listener: UnixListener) -> Self {
@@ -205,13 +289,15 @@ impl Server {
         self
     }
 
-    /// Serves only who shows this name and password, or another one that was given. Over plain HTTP others can read along.
+    /// Requires clients to send this user name and password, or other credentials that were added.
     ///
-    /// Compared in constant time. Probes at `/-/healthy` and `/-/ready` need none.
+    /// The server compares credentials in constant time. Probes at `/-/healthy` and `/-/ready` need
+    /// none. Over plain HTTP, others on the network can read the password.
     ///
     /// ```
     /// # use tallies::Server;
-    /// let serving = Server::new().basic_auth("prometheus", "a long password").listen("127.0.0.1:0")?;
+    /// let server = Server::new().basic_auth("prometheus", "a long password");
+    /// let serving = server.listen("127.0.0.1:0")?;
     /// // curl -u 'prometheus:a long password' http://…/metrics
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
@@ -222,21 +308,33 @@ impl Server {
         self
     }
 
-    /// Serves only who shows this bearer token, or another secret that was given; as [`basic_auth`](Self::basic_auth).
+    /// Requires clients to send this bearer token, or other credentials that were added. Everything
+    /// else is as for [`basic_auth`](Self::basic_auth).
+    ///
+    /// ```
+    /// # use tallies::Server;
+    /// let serving = Server::new().bearer_token("a long secret").listen("127.0.0.1:0")?;
+    /// // curl -H 'Authorization: Bearer a long secret' http://…/metrics
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn bearer_token(mut self, token: &str) -> Self {
         self.credentials.bearer(token);
         self
     }
 
-    /// Serves HTTPS with the certificates of this PEM file, the server's own first; [`key`](Self::key) belongs to it.
+    /// Serves HTTPS with the certificate chain in this PEM file, the server's own certificate
+    /// first. It needs the matching [`key`](Self::key).
     ///
-    /// The files are read again when they change; new connections then get the new certificate. A change that cannot be
-    /// used is said once on standard error, and the last good one stays.
+    /// The server reads the files again when they change, and new connections get the new
+    /// certificate. If the changed files are unusable, the server logs the error once on standard
+    /// error and keeps the last good certificate.
     ///
     /// ```no_run
     /// # use tallies::Server;
-    /// let serving = Server::new().certificate("tls.crt").key("tls.key").client_ca("ca.crt").listen("[::]:9464")?;
+    /// let server = Server::new().certificate("tls.crt").key("tls.key").client_ca("ca.crt");
+    /// let serving = server.listen("[::]:9464")?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
     #[cfg(feature = "tls")]
@@ -246,7 +344,7 @@ impl Server {
         self
     }
 
-    /// The private key of the [`certificate`](Self::certificate), in a PEM file.
+    /// Sets the PEM file with the private key of the [`certificate`](Self::certificate).
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn key(mut self, file: impl Into<PathBuf>) -> Self {
@@ -254,7 +352,7 @@ impl Server {
         self
     }
 
-    /// Serves only clients with a certificate that one of those in this PEM file signed.
+    /// Requires clients to present a certificate that is signed by a CA in this PEM file.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn client_ca(mut self, file: impl Into<PathBuf>) -> Self {
@@ -262,48 +360,61 @@ impl Server {
         self
     }
 
-    /// Connections at once, over all addresses; 256 without this, and at most a quarter of the file descriptors that the
-    /// process may have. A further one takes the place of the one that has been idle for longest, or else of the slowest
-    /// reader; it waits where pages are being made for all.
+    /// Limits the open connections over all addresses. Default: 256. The limit is never more than a
+    /// quarter of the file descriptors that the process may open.
+    ///
+    /// A further connection replaces the one that has been idle longest. If none is idle, it
+    /// replaces the slowest reader. If pages are being rendered for all connections, the new one
+    /// waits.
     #[must_use]
-    pub fn connections(mut self, most: usize) -> Self {
-        self.limits.connections = most.clamp(1, Semaphore::MAX_PERMITS);
+    pub fn connections(mut self, limit: usize) -> Self {
+        self.limits.connections = limit.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
-    /// Pages being made at once; 4 without this. Further requests wait for their turn, as long as they have time. Each takes
-    /// a thread, of a service on a thread of its own as of a runtime.
+    /// Limits the pages that are rendered at once. Default: 4. Further requests wait for their turn
+    /// until their time runs out.
+    ///
+    /// Each page that is being rendered occupies a blocking thread, whether the service runs on its
+    /// own thread or in a runtime.
     #[must_use]
-    pub fn scrapes(mut self, most: usize) -> Self {
-        self.limits.scrapes = most.clamp(1, Semaphore::MAX_PERMITS);
+    pub fn scrapes(mut self, limit: usize) -> Self {
+        self.limits.scrapes = limit.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
-    /// How long a client may take for a TLS handshake, and how long until its next request's head has arrived; 10 s without
-    /// this. A connection that is kept alive ends when no request comes for as long.
+    /// Limits the time for a TLS handshake, and the time until the head of the next request has
+    /// arrived. Default: 10 s. A kept-alive connection closes if no request arrives within this
+    /// time.
     #[must_use]
-    pub fn head_timeout(mut self, most: Duration) -> Self {
-        self.limits.head = most.min(LONGEST);
+    pub fn head_timeout(mut self, limit: Duration) -> Self {
+        self.limits.head = limit.min(MAX_DURATION);
         self
     }
 
-    /// How old a connection may become; 60 s without this. It ends then, after the answer that is under way.
+    /// Limits the age of a connection. Default: 60 s. An older connection closes after the response
+    /// that is in flight.
     #[must_use]
-    pub fn connection_age(mut self, most: Duration) -> Self {
-        self.limits.age = most.min(LONGEST);
+    pub fn connection_age(mut self, limit: Duration) -> Self {
+        self.limits.age = limit.min(MAX_DURATION);
         self
     }
 
-    /// Bytes of pages at once, those that are being read among them; 128 MiB without this, and always enough for four pages.
-    /// Beyond, the slowest readers are let go; where none is slow, a request is answered with 503.
+    /// Limits the bytes of all pages, including those that clients are reading. Default: 128 MiB.
+    /// Four pages of any length always fit.
+    ///
+    /// Beyond the limit, the server disconnects the slowest readers. If no reader is slow, the
+    /// request gets a 503.
     #[must_use]
     pub fn page_memory(mut self, bytes: usize) -> Self {
         self.limits.pages = bytes;
         self
     }
 
-    /// Serves only requests for these hosts, as `Host` names them, without a port; all of them without this. Against web
-    /// sites whose names lead to this address, and which a browser would let read the page.
+    /// Serves only requests whose `Host` header names one of these hosts. Default: all hosts.
+    ///
+    /// Hosts are compared without the port. This stops web sites that point their own host name at
+    /// this address (DNS rebinding): without it, a browser would let such a site read the page.
     ///
     /// ```
     /// # use tallies::Server;
@@ -317,51 +428,82 @@ impl Server {
         self
     }
 
-    /// How long making a page may take, and how long a client may take to read it, however steadily; 30 s each without this.
+    /// Limits the time to render a page, and separately the time in which a client must read all of
+    /// it, even if it reads steadily. Default: 30 s each.
     #[must_use]
-    pub fn answer_timeout(mut self, most: Duration) -> Self {
-        self.limits.answer = most.min(LONGEST);
+    pub fn answer_timeout(mut self, limit: Duration) -> Self {
+        self.limits.answer = limit.min(MAX_DURATION);
         self
     }
 
-    /// Binds this address beside those that were named, and serves on a thread of its own until [`Serving::stop`], or for
-    /// as long as the program runs.
+    /// Binds this address and those that were added before, and serves on a thread of its own.
+    ///
+    /// ```
+    /// let serving = tallies::Server::new().listen("127.0.0.1:0")?;
+    /// println!("Serving metrics at {}", serving.metrics_url());
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The service runs until [`Serving::stop`], or until the program ends.
     ///
     /// # Errors
     ///
-    /// As of [`bind`](Self::bind); the program goes on either way, and may try again.
+    /// Returns the errors of [`bind`](Self::bind). The program continues either way and may try
+    /// again.
     pub fn listen(&self, address: impl ToSocketAddrs + Debug) -> Result<Serving, Error> {
-        let named = format!("{address:?}");
-        self.bound(Some(tcp(address, named.trim_matches('"'))))?
+        let name = format!("{address:?}");
+        self.bind_all(Some(tcp(address, name.trim_matches('"'))))?
             .start()
     }
 
-    /// Binds the addresses that were named, and serves on a thread of its own; as [`listen`](Self::listen).
+    /// Binds the added addresses and serves on a thread of its own, as [`listen`](Self::listen)
+    /// does.
+    ///
+    /// ```
+    /// let serving = tallies::Server::new().address("127.0.0.1:0").start()?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As of [`bind`](Self::bind).
+    /// Returns the errors of [`bind`](Self::bind).
     pub fn start(&self) -> Result<Serving, Error> {
         self.bind()?.start()
     }
 
-    /// Binds every address that was named, or none of them. Clients that come from now on wait until [`Bound::start`] or
-    /// [`Bound::run`].
+    /// Binds all added addresses, or none of them. Clients that connect from now on wait until
+    /// [`Bound::start`] or [`Bound::run`].
+    ///
+    /// ```
+    /// let bound = tallies::Server::new().address("127.0.0.1:0").bind()?;
+    /// println!("Metrics will be at {}", bound.metrics_url());
+    /// let serving = bound.start()?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// An address that cannot be bound, which the message names; no address at all; a path that does not begin with `/`,
-    /// has a query, belongs to another page or cannot be in a request; an empty password or token, and one that cannot be
-    /// shown; half a TLS configuration, or files of one that cannot be used, which the message names. Nothing stays bound then.
+    /// Returns an error, and leaves nothing bound, in these cases:
+    ///
+    /// - An address cannot be bound. The message names it.
+    /// - No address was added.
+    /// - The path does not begin with `/`, has a query, belongs to another page of the server, or
+    ///   has characters that a request cannot have.
+    /// - A password or token is empty, or a client could not send it in a header.
+    /// - TLS has a certificate without a key or the reverse, or its files are unusable. The message
+    ///   names the file.
     pub fn bind(&self) -> Result<Bound, Error> {
-        self.bound(None)
+        self.bind_all(None)
     }
 
-    fn bound(&self, first: Option<Result<Listener, Error>>) -> Result<Bound, Error> {
+    fn bind_all(&self, first: Option<Result<Listener, Error>>) -> Result<Bound, Error> {
         if !self.path.starts_with('/') {
             return Err(Error::path(&self.path, "has to begin with `/`"));
         }
-        if self.path.contains(['?', '#']) || TAKEN.contains(&&*self.path) {
+        if self.path.contains(['?', '#']) || RESERVED_PATHS.contains(&&*self.path) {
             return Err(Error::path(
                 &self.path,
                 "has to be a path of its own, without a query",
@@ -393,18 +535,23 @@ impl Server {
         let secure = tls.is_some();
         #[cfg(not(feature = "tls"))]
         let secure = false;
-        let seats = Seats::new(self.limits.connections.min(descriptors() / 4).max(1));
-        let relief = {
+        let seats = Seats::new(self.limits.connections.min(max_descriptors() / 4).max(1));
+        let evict_reader = {
             let seats = Arc::clone(&seats);
-            Box::new(move || seats.evict_a_reader())
+            Box::new(move || seats.evict_slow_reader())
         };
         let pages = (self.limits.scrapes, self.limits.pages);
         let host = Host {
             routes: Routes {
-                pages: Pages::new(self.sources.clone(), self.options, pages, Some(relief)),
+                pages: Pages::new(
+                    self.sources.clone(),
+                    self.options,
+                    pages,
+                    Some(evict_reader),
+                ),
                 path: self.path.clone(),
                 credentials: self.credentials.clone(),
-                patience: self.limits.answer,
+                timeout: self.limits.answer,
                 hosts: self.hosts.clone(),
             },
             limits: self.limits,
@@ -417,13 +564,14 @@ impl Server {
     }
 }
 
-/// The file descriptors that this process may have: metrics take a quarter of them at most.
-fn descriptors() -> usize {
+/// Returns the number of file descriptors that this process may open. The service takes at most a
+/// quarter of them.
+fn max_descriptors() -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let most = None;
-    most.map_or(usize::MAX, |most| most as usize)
+    let limit = None;
+    limit.map_or(usize::MAX, |limit| limit as usize)
 }
 
 impl Debug for Server {

@@ -1,4 +1,4 @@
-//! The page as a plain [`tower_service::Service`]: for axum, hyper, tonic, and whatever else takes one.
+//! The metrics page as a plain [`tower_service::Service`], for axum, hyper, tonic and similar.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -14,21 +14,24 @@ use http_body_util::Full;
 use crate::encode::Options;
 use crate::snapshot::Source;
 
-use super::answer::{Asked, PAGES, Pages, SCRAPES};
+use super::answer::{PAGES, PageRequest, Pages, SCRAPES};
 
-/// The page as a [`tower_service::Service`]: whatever path it is put at, in whatever framework takes one.
-///
-/// It answers as the service of [`Server`](crate::Server) does: GET and HEAD, the format that `Accept` likes best, the
-/// coding that `Accept-Encoding` likes best among the features `gzip` and `zstd`, and only some families where the query
-/// says `name[]=…`. Scrapes at once share passes over the registry. Making a page is work for a thread that may block:
-/// it goes to Tokio's where there is a runtime, and is done on the spot where there is none. Limits of time and of
-/// connections are the framework's.
+/// Serves the metrics page as a [`tower_service::Service`], at any path of any framework that takes
+/// one.
 ///
 /// ```
 /// use tallies::MetricsService;
 ///
 /// let app: axum::Router = axum::Router::new().route_service("/metrics", MetricsService::new());
 /// ```
+///
+/// It answers like a [`Server`](crate::Server): it accepts GET and HEAD, chooses the format that
+/// `Accept` prefers, and compresses with the coding that `Accept-Encoding` prefers among those of
+/// the features `gzip` and `zstd`. A query `name[]=…` selects families. Concurrent scrapes share
+/// passes over the registries.
+///
+/// Rendering a page blocks. It runs on Tokio's blocking threads if there is a runtime, and on the
+/// current thread otherwise. Limits of time and of connections are up to the framework.
 #[derive(Clone)]
 pub struct MetricsService {
     sources: Vec<Arc<dyn Source>>,
@@ -36,8 +39,8 @@ pub struct MetricsService {
 }
 
 impl MetricsService {
-    /// A service of these registries, as one page; see [`Server::registry`](crate::Server::registry). [`new`](Self::new) is
-    /// that of the default registry.
+    /// Creates a service that serves these registries as one page. [`new`](Self::new) serves the
+    /// default registry.
     ///
     /// ```
     /// use tallies::{MetricsService, Registry};
@@ -45,15 +48,19 @@ impl MetricsService {
     /// let (jobs, pool) = (Registry::new(), Registry::new());
     /// let service = MetricsService::of([&jobs, &pool]);
     /// ```
+    ///
+    /// Families of several registries are merged as by
+    /// [`Server::registry`](crate::Server::registry).
     #[must_use]
     pub fn of<'a, S: Source + Clone + 'static>(
         registries: impl IntoIterator<Item = &'a S>,
     ) -> Self {
         let source = |registry: &S| Arc::new(registry.clone()) as Arc<dyn Source>;
-        Self::made(registries.into_iter().map(source).collect(), Options::new())
+        Self::with_sources(registries.into_iter().map(source).collect(), Options::new())
     }
 
-    /// With times at every sample, or with `_created` samples in OpenMetrics. Names are escaped as the request asks.
+    /// Sets the encoding options, such as a timestamp on every sample or `_created` samples in
+    /// OpenMetrics. The request, not the options, decides how names are escaped.
     ///
     /// ```
     /// use tallies::{MetricsService, encode::Options};
@@ -62,10 +69,10 @@ impl MetricsService {
     /// ```
     #[must_use]
     pub fn options(self, options: Options) -> Self {
-        Self::made(self.sources, options)
+        Self::with_sources(self.sources, options)
     }
 
-    fn made(sources: Vec<Arc<dyn Source>>, options: Options) -> Self {
+    fn with_sources(sources: Vec<Arc<dyn Source>>, options: Options) -> Self {
         Self {
             pages: Pages::new(sources.clone(), options, (SCRAPES, PAGES), None),
             sources,
@@ -90,10 +97,10 @@ impl<B> tower_service::Service<Request<B>> for MetricsService {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let pages = self.pages.clone();
-        let asked = Asked::read(&request);
+        let request = PageRequest::read(&request);
         Box::pin(async move {
-            Ok(match asked {
-                Ok(asked) => pages.answer(asked).await,
+            Ok(match request {
+                Ok(request) => pages.answer(request).await,
                 Err(answer) => answer,
             })
         })

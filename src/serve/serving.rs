@@ -1,4 +1,4 @@
-//! A service that is bound, and one that runs.
+//! A service that is bound ([`Bound`]) and one that runs on its own thread ([`Serving`]).
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -16,17 +16,18 @@ use crate::error::Error;
 use super::connection::{DRAIN, Host, serve};
 use super::listen::Listener;
 
-/// Where a service is.
+/// The addresses of a service, and the parts of its URLs.
 #[derive(Clone, Debug)]
-struct Place {
+struct Endpoint {
     addresses: Vec<SocketAddr>,
     secure: bool,
     path: String,
+    /// A clone of [`Host::open`], to count the connections.
     open: Arc<()>,
 }
 
-impl Place {
-    /// The first address; an empty one where there are only Unix sockets.
+impl Endpoint {
+    /// Returns the first TCP address, or `0.0.0.0:0` if there are only Unix sockets.
     fn address(&self) -> SocketAddr {
         let none = (Ipv4Addr::UNSPECIFIED, 0).into();
         self.addresses.first().copied().unwrap_or(none)
@@ -36,14 +37,14 @@ impl Place {
         match self.addresses.first() {
             Some(address) if self.secure => format!("https://{address}{path}"),
             Some(address) => format!("http://{address}{path}"),
-            // What a client of a Unix socket is told beside the socket.
+            // A client of a Unix socket passes this URL beside the path of the socket.
             None => format!("http://localhost{path}"),
         }
     }
 }
 
-/// A service whose addresses are bound: [`start`](Self::start) it on a thread of its own, or [`run`](Self::run) it in
-/// the program's runtime. Dropping this gives the addresses back.
+/// A service whose addresses are bound. It serves on its own thread after [`start`](Self::start),
+/// or in the program's runtime with [`run`](Self::run). Dropping it closes its sockets.
 ///
 /// ```
 /// use tallies::Server;
@@ -62,7 +63,7 @@ impl Place {
 pub struct Bound {
     listeners: Vec<Listener>,
     host: Host,
-    place: Place,
+    endpoint: Endpoint,
 }
 
 impl Bound {
@@ -72,7 +73,7 @@ impl Bound {
             #[cfg(unix)]
             Listener::Unix(..) => None,
         };
-        let place = Place {
+        let endpoint = Endpoint {
             addresses: listeners.iter().filter_map(address).collect(),
             secure,
             path: host.routes.path.clone(),
@@ -81,36 +82,38 @@ impl Bound {
         Self {
             listeners,
             host,
-            place,
+            endpoint,
         }
     }
 
-    /// The TCP addresses, with the ports that were found.
+    /// Returns the TCP addresses, with the actual port where port 0 was requested.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.place.addresses
+        &self.endpoint.addresses
     }
 
-    /// Where to scrape: the first address.
+    /// Returns the URL of the metrics page at the first address.
     #[must_use]
     pub fn metrics_url(&self) -> String {
-        self.place.url(&self.place.path)
+        self.endpoint.url(&self.endpoint.path)
     }
 
-    /// Serves on a thread of its own, until [`Serving::stop`] or for as long as the program runs.
+    /// Serves on a thread of its own, until [`Serving::stop`] or until the program ends.
     ///
     /// # Errors
     ///
-    /// A thread or a runtime that cannot be had, as when the program has no file descriptors left.
+    /// Returns an error if the thread or its runtime cannot be created, for example because the
+    /// process has no file descriptors left.
     pub fn start(self) -> Result<Serving, Error> {
         let failed = |e| Error::serve("cannot start the metrics service", e);
         let (stop, stopped) = watch::channel(false);
-        let (listeners, host, place) = (self.listeners, Arc::new(self.host), self.place);
-        let (told, built) = mpsc::sync_channel(1);
+        let (listeners, host, endpoint) = (self.listeners, Arc::new(self.host), self.endpoint);
+        let (sender, built) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("tallies-serve".to_owned())
             .spawn(move || {
-                // Built and dropped here: an async program, which may be the caller, can do neither.
+                // The runtime is built and dropped on this thread, because the caller may be async
+                // code, which can do neither.
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .max_blocking_threads(host.limits.scrapes)
@@ -119,11 +122,11 @@ impl Bound {
                 let runtime = match runtime {
                     Ok(runtime) => runtime,
                     Err(e) => {
-                        let _ = told.send(Err(e));
+                        let _ = sender.send(Err(e));
                         return;
                     }
                 };
-                let _ = told.send(Ok(()));
+                let _ = sender.send(Ok(()));
                 let mut stop = stopped.clone();
                 let ((), since) = runtime.block_on(async {
                     tokio::join!(serve(listeners, host, stopped), async {
@@ -131,35 +134,36 @@ impl Bound {
                         Instant::now()
                     })
                 });
-                // A collector that hangs gets what is left of the time.
+                // A hanging collector gets only the rest of `DRAIN`, which began at the stop.
                 runtime.shutdown_timeout(DRAIN.saturating_sub(since.elapsed()));
             })
             .map_err(failed)?;
         let built = built.recv();
         if let Err(e) = built.unwrap_or_else(|e| Err(io::Error::other(e))) {
-            // Then nothing is bound any more.
+            // Joining the thread makes sure that its listeners are closed.
             let _ = thread.join();
             return Err(failed(e));
         }
         Ok(Serving {
-            place,
+            endpoint,
             stop,
             thread,
         })
     }
 
-    /// Serves in the runtime that this is awaited in, until `until` is ready; then takes no more connections and waits up
-    /// to 2 s for answers under way. Dropping the future ends the service at once.
+    /// Serves in the current Tokio runtime until `until` completes.
     ///
-    /// Pages are made among the runtime's blocking threads.
+    /// The service then accepts no more connections and waits up to 2 s for responses in flight.
+    /// Dropping the future ends the service at once. Pages are rendered on the runtime's blocking
+    /// threads.
     ///
     /// # Errors
     ///
-    /// No Tokio runtime around it.
+    /// Returns an error if it is awaited outside a Tokio runtime.
     ///
     /// # Panics
     ///
-    /// A runtime without I/O or without time: `enable_all` is what it needs.
+    /// Panics if the runtime has no I/O driver or no timer. Build it with `enable_all`.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Error> {
         if Handle::try_current().is_err() {
             return Err(Error::service(
@@ -170,7 +174,7 @@ impl Bound {
         let serving = serve(self.listeners, Arc::new(self.host), stopped);
         let ending = async {
             until.await;
-            // An error means that nobody serves any more.
+            // An error means that the service has already ended.
             let _ = stop.send(true);
         };
         tokio::join!(serving, ending);
@@ -181,56 +185,72 @@ impl Bound {
 impl Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bound")
-            .field("place", &self.place)
+            .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
 }
 
-/// A service that runs on a thread of its own. Dropping this leaves it running.
+/// A service that runs on a thread of its own. Dropping this value leaves the service running.
+///
+/// ```
+/// let serving = tallies::serve("127.0.0.1:0")?;
+/// assert_eq!(serving.connections(), 0);
+/// assert!(serving.metrics_url().ends_with("/metrics"));
+/// serving.stop();
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Serving {
-    place: Place,
+    endpoint: Endpoint,
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
 }
 
 impl Serving {
-    /// The first TCP address, with the port that was found; `0.0.0.0:0` where it only listens on Unix sockets.
+    /// Returns the first TCP address, with the actual port, or `0.0.0.0:0` if the service only
+    /// listens on Unix sockets.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.place.address()
+        self.endpoint.address()
     }
 
-    /// The TCP addresses, with the ports that were found: first that of [`Server::listen`](crate::Server::listen), then in
-    /// the order they were named.
+    /// Returns the TCP addresses, with the actual ports. The address of
+    /// [`Server::listen`](crate::Server::listen) comes first, then the others in the order in which
+    /// they were added.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.place.addresses
+        &self.endpoint.addresses
     }
 
-    /// The address of the small page that says where the metrics are; for health checks, as it runs no collector.
+    /// Returns the URL of the small page that links to the metrics. It suits health checks, because
+    /// it runs no collector.
     #[must_use]
     pub fn root_url(&self) -> String {
-        self.place.url("/")
+        self.endpoint.url("/")
     }
 
-    /// Where to scrape: the first address.
+    /// Returns the URL of the metrics page at the first address.
     #[must_use]
     pub fn metrics_url(&self) -> String {
-        self.place.url(&self.place.path)
+        self.endpoint.url(&self.endpoint.path)
     }
 
-    /// Connections that are open now.
+    /// Returns the number of connections that are open now.
     #[must_use]
     pub fn connections(&self) -> usize {
-        // This one, and that of the host while it lives, are no connections.
-        Arc::strong_count(&self.place.open).saturating_sub(2)
+        // One reference is held here and one by the host, as long as it lives. The rest are
+        // connections.
+        Arc::strong_count(&self.endpoint.open).saturating_sub(2)
     }
 
-    /// Takes no more connections, waits up to 2 s for answers under way, and gives the addresses back. A socket that was
-    /// [given](crate::Server::listener) stays bound while anybody has it, the server that it was given to among them.
+    /// Stops the service: it accepts no more connections, waits up to 2 s for responses in flight,
+    /// and closes its sockets.
+    ///
+    /// A socket from [`Server::listener`](crate::Server::listener) stays bound as long as any
+    /// holder keeps it open. The [`Server`](crate::Server) that it was passed to is one of the
+    /// holders.
     pub fn stop(self) {
-        // An error means that the thread has ended already, as does one from joining.
+        // An error from either call means that the thread has already ended.
         let _ = self.stop.send(true);
         let _ = self.thread.join();
     }
@@ -246,7 +266,7 @@ mod tests {
     use crate::Server;
     use crate::snapshot::{Snapshot, Source};
 
-    /// A source that hangs until it is opened.
+    /// A source that blocks until the test opens it.
     #[derive(Clone, Default)]
     struct Gate(super::Arc<(Mutex<bool>, Condvar)>);
 
@@ -264,7 +284,7 @@ mod tests {
         }
     }
 
-    /// Threads of this process that make pages; no other test here has any.
+    /// Counts the threads of this process that render pages. No other test in this binary has any.
     fn threads() -> usize {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
         let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
@@ -274,7 +294,7 @@ mod tests {
             .count()
     }
 
-    /// As many pages are being made at once as were asked for: it was four, whatever was asked for.
+    /// The service once rendered four pages at once, whatever the limit was.
     #[test]
     fn as_many_scrapes_as_were_asked_for() {
         let gate = Gate::default();
@@ -302,13 +322,13 @@ mod tests {
         serving.stop();
     }
 
-    /// A thread that cannot be had is an error, also in an async program: it was a panic there.
+    /// A thread that could not be created once caused a panic in an async program.
     #[test]
     fn no_thread_is_an_error() {
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "serve::serving::tests::without_threads"])
             .args(["--ignored", "--test-threads=1"])
-            // No address space has room for such a stack, whatever the system promises beyond its memory.
+            // No address space can hold such a stack, even if the system overcommits its memory.
             .env("RUST_MIN_STACK", (1_u64 << 60).to_string())
             .output()
             .unwrap();

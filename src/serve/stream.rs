@@ -1,9 +1,15 @@
-//! A stream whose reader must keep up: what is written to it has to be taken within a time, else the connection is reset.
+//! A stream with a time limit for its reader. If the client does not take everything within the
+//! limit, the connection is reset.
 //!
-//! That holds for the kernel's part as well: a socket has a send buffer of a fixed size, so that the rest of a page stays
-//! where this sees it, and what the kernel has is dropped when the peer acknowledges nothing for as long, also after the
-//! connection was closed. (An answer used to be as good as taken when the kernel had it, up to 4 MB each, and the kernel
-//! kept it for minutes.)
+//! The limit also covers data in the kernel:
+//!
+//! - The socket's send buffer has a fixed size, so the rest of a page stays in this process, where
+//!   the limit applies.
+//! - The kernel drops its data if the peer acknowledges nothing for as long as the limit, even
+//!   after the connection was closed.
+//!
+//! (Earlier versions counted a response as taken once the kernel had it. The kernel took up to 4 MB
+//! of each response and kept it for minutes.)
 
 use std::io;
 use std::pin::Pin;
@@ -16,28 +22,28 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::seats::Seat;
 
-/// The most that the kernel takes of an answer before its reader does.
+/// The most of a response that the kernel buffers, in bytes.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// Limits what the kernel holds for a reader that reads nothing.
+/// Limits how much the kernel buffers for a client that does not read, and for how long.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn bound_kernel(stream: &tokio::net::TcpStream, limit: Duration) {
+pub(super) fn limit_kernel_buffers(stream: &tokio::net::TcpStream, limit: Duration) {
     let socket = socket2::SockRef::from(stream);
-    // An error leaves the system's own limits.
+    // If a call fails, the system's own limits apply.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
-    // The kernel takes milliseconds in 31 bits; 0 would mean its default.
+    // The kernel takes milliseconds in 31 bits, and 0 means its default.
     let limit = limit.clamp(Duration::from_secs(1), Duration::from_secs(24 * 3600));
     let _ = socket.set_tcp_user_timeout(Some(limit));
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn bound_kernel(stream: &tokio::net::TcpStream, _: Duration) {
+pub(super) fn limit_kernel_buffers(stream: &tokio::net::TcpStream, _: Duration) {
     let _ = socket2::SockRef::from(stream).set_send_buffer_size(SEND_BUFFER);
 }
 
-/// A stream that can be given up with what the kernel still holds of it.
+/// A stream that can be reset, which also drops the data that the kernel still holds.
 pub(super) trait Reset {
-    /// From now on closing drops what was not acknowledged.
+    /// Makes the next close drop all unacknowledged data.
     fn reset(&self) {}
 }
 
@@ -57,17 +63,19 @@ impl Reset for tokio_rustls::server::TlsStream<tokio::net::TcpStream> {
     }
 }
 
-/// Fails a write when the other side has not taken everything within the limit, however slowly it reads on.
-pub(super) struct Timed<S: Reset> {
+/// A stream whose writes fail if the client has not taken everything within the limit, even if the
+/// client reads steadily.
+pub(super) struct TimedStream<S: Reset> {
     stream: S,
     seat: Arc<Seat>,
     limit: Duration,
+    /// Runs out when the limit has passed since the first write that had to wait.
     sleep: Pin<Box<Sleep>>,
-    /// Whether something waits to be taken, and the time runs.
+    /// Whether a write had to wait since the last flush, so that `sleep` is running.
     waiting: bool,
 }
 
-impl<S: Reset> Timed<S> {
+impl<S: Reset> TimedStream<S> {
     pub(super) fn new(stream: S, limit: Duration, seat: Arc<Seat>) -> Self {
         Self {
             stream,
@@ -78,8 +86,8 @@ impl<S: Reset> Timed<S> {
         }
     }
 
-    /// What a write came to, or the end of its time.
-    fn timed<T>(
+    /// Returns the result of a write, or an error if the time has run out.
+    fn check_time<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
@@ -88,7 +96,7 @@ impl<S: Reset> Timed<S> {
             self.waiting = true;
             self.sleep.as_mut().reset(Instant::now() + self.limit);
         }
-        // Some of it having been taken does not stop the time: only all of it does.
+        // Partial progress does not stop the timer. Only a complete flush does.
         if self.waiting && self.sleep.as_mut().poll(cx).is_ready() {
             self.stream.reset();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -97,7 +105,7 @@ impl<S: Reset> Timed<S> {
     }
 }
 
-impl<S: Reset> Drop for Timed<S> {
+impl<S: Reset> Drop for TimedStream<S> {
     fn drop(&mut self) {
         if self.seat.is_evicted() {
             self.stream.reset();
@@ -105,7 +113,7 @@ impl<S: Reset> Drop for Timed<S> {
     }
 }
 
-impl<S: AsyncRead + Reset + Unpin> AsyncRead for Timed<S> {
+impl<S: AsyncRead + Reset + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -115,14 +123,14 @@ impl<S: AsyncRead + Reset + Unpin> AsyncRead for Timed<S> {
     }
 }
 
-impl<S: AsyncWrite + Reset + Unpin> AsyncWrite for Timed<S> {
+impl<S: AsyncWrite + Reset + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.timed(cx, written)
+        self.check_time(cx, written)
     }
 
     fn poll_write_vectored(
@@ -131,25 +139,25 @@ impl<S: AsyncWrite + Reset + Unpin> AsyncWrite for Timed<S> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.timed(cx, written)
+        self.check_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    /// Comes when everything has been written: the time stops.
+    /// Stops the timer, because a flush completes only after everything was written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        ready!(self.timed(cx, flushed))?;
+        ready!(self.check_time(cx, flushed))?;
         self.waiting = false;
-        self.seat.written();
+        self.seat.finish_writing();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.timed(cx, shut)
+        self.check_time(cx, shut)
     }
 }
 
@@ -162,9 +170,9 @@ mod tests {
 
     impl Reset for tokio::io::DuplexStream {}
 
-    async fn timed(stream: tokio::io::DuplexStream) -> Timed<tokio::io::DuplexStream> {
-        let taken = Seats::new(1).take().await;
-        Timed::new(stream, Duration::from_secs(30), Arc::clone(&taken.seat))
+    async fn timed(stream: tokio::io::DuplexStream) -> TimedStream<tokio::io::DuplexStream> {
+        let guard = Seats::new(1).take().await;
+        TimedStream::new(stream, Duration::from_secs(30), Arc::clone(&guard.seat))
     }
 
     fn paused() -> tokio::runtime::Runtime {
@@ -193,7 +201,7 @@ mod tests {
                 let began = Instant::now();
                 let error = ours.write_all(&[0; 1000]).await.unwrap_err();
                 assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-                // The clock is the test's: it moves only when everybody sleeps.
+                // The test's clock is paused: it only advances while all tasks sleep.
                 assert_eq!(began.elapsed().as_secs(), 30);
                 reader.abort();
             }

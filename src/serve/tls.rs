@@ -1,4 +1,4 @@
-//! HTTPS: certificates from files, read again when these change.
+//! HTTPS: reads certificates from files, and reads them again when the files change.
 
 use std::fs::Metadata;
 use std::io::Read;
@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::error::Error;
 
-/// The files that were named; half of them is an error.
+/// The files that the user named. A certificate without a key, or the reverse, is an error.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files {
     pub(super) certificate: Option<PathBuf>,
@@ -26,49 +26,56 @@ pub(super) struct Files {
     pub(super) client_ca: Option<PathBuf>,
 }
 
-/// All that HTTPS needs.
+/// A complete set of files for HTTPS.
 #[derive(Clone, Debug)]
-struct Whole {
+struct CompleteFiles {
     certificate: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
 }
 
-/// When each file was written last, its length, and which file it is.
+/// The modification time, length and identity of each file.
 type Stamp = Vec<Option<(SystemTime, u64, Option<(u64, u64)>)>>;
 
-/// What new connections are accepted with.
+/// The TLS configuration for new connections.
 pub(super) struct Tls {
-    shared: Arc<Shared>,
+    reloader: Arc<Reloader>,
 }
 
-struct Shared {
-    files: Whole,
+/// The state that connections and the checking thread share.
+struct Reloader {
+    /// The paths. Never change.
+    files: CompleteFiles,
+    /// The last good configuration. Written by the checking thread, read by connections.
     current: Mutex<Current>,
-    /// Whether a thread is looking at the files just now. One that hangs there keeps the others from doing so, too.
-    looking: AtomicBool,
+    /// Whether a thread is checking the files. Set by a connection, cleared by the checking thread.
+    /// While a check hangs, no other one starts.
+    checking: AtomicBool,
 }
 
+/// The configuration in use, and the result of the last check.
 struct Current {
     stamp: Stamp,
     config: Arc<ServerConfig>,
-    /// How often the files have changed: connections of before are let go.
-    made: u64,
-    /// When somebody looked last.
-    looked: Instant,
+    /// The number of changes so far. Connections from before a change close after their next
+    /// request.
+    version: u64,
+    /// The end of the last check.
+    last_check: Instant,
 }
 
-/// For the requests of a connection files are looked at no more often than this; for a new connection always.
-const LOOK: Duration = Duration::from_millis(200);
+/// The minimum time between checks of the files for requests on existing connections. A new
+/// connection always checks.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The largest file that is read: certificates and keys take kilobytes.
-const MOST_BYTES: u64 = 1 << 20;
+/// The maximum size of a file. Certificates and keys take kilobytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// How long a start waits for its files.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The maximum time that a start waits for the files to be read.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Files {
-    /// Reads the files; `None` where none was named.
+    /// Reads the files. Returns `None` if the user named no files.
     pub(super) fn load(&self) -> Result<Option<Tls>, Error> {
         let missing = |what: &str, given: &str| {
             Err(Error::service(&format!(
@@ -77,7 +84,7 @@ impl Files {
         };
         let files = match (&self.certificate, &self.key, &self.client_ca) {
             (None, None, None) => return Ok(None),
-            (Some(certificate), Some(key), client_ca) => Whole {
+            (Some(certificate), Some(key), client_ca) => CompleteFiles {
                 certificate: certificate.clone(),
                 key: key.clone(),
                 client_ca: client_ca.clone(),
@@ -86,19 +93,20 @@ impl Files {
             (None, Some(_), _) => return missing("certificate", "key"),
             (None, None, Some(_)) => return missing("certificate", "client CA"),
         };
-        // On a thread that may hang: what is behind a path may be a pipe, or a file system that does not answer.
-        let (tell, told) = std::sync::mpsc::channel();
+        // Reads on another thread, because reading may hang: a path may lead to a pipe, or to a
+        // file system that does not respond.
+        let (sender, receiver) = std::sync::mpsc::channel();
         let path = files.certificate.clone();
         let read = move || {
             let stamp = files.stamp();
             let config = files.config();
-            let _ = tell.send((files, stamp, config));
+            let _ = sender.send((files, stamp, config));
         };
         let spawned = std::thread::Builder::new()
             .name("tallies-tls".to_owned())
             .spawn(read);
         spawned.map_err(|e| Error::file("the TLS certificate", &path, e))?;
-        let (files, stamp, config) = told.recv_timeout(PATIENCE).map_err(|_| {
+        let (files, stamp, config) = receiver.recv_timeout(LOAD_TIMEOUT).map_err(|_| {
             let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
             Error::file(
                 "the TLS certificate, its key and the client CA",
@@ -109,20 +117,20 @@ impl Files {
         let current = Current {
             stamp,
             config: config?,
-            made: 0,
-            looked: Instant::now(),
+            version: 0,
+            last_check: Instant::now(),
         };
         Ok(Some(Tls {
-            shared: Arc::new(Shared {
+            reloader: Arc::new(Reloader {
                 files,
                 current: Mutex::new(current),
-                looking: AtomicBool::new(false),
+                checking: AtomicBool::new(false),
             }),
         }))
     }
 }
 
-impl Whole {
+impl CompleteFiles {
     fn stamp(&self) -> Stamp {
         [
             Some(&self.certificate),
@@ -133,13 +141,17 @@ impl Whole {
         .flatten()
         .map(|path| {
             let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len(), id(&metadata)))
+            Some((
+                metadata.modified().ok()?,
+                metadata.len(),
+                file_id(&metadata),
+            ))
         })
         .collect()
     }
 
     fn config(&self) -> Result<Arc<ServerConfig>, Error> {
-        // Named, since a program may have several: the default one would be a panic then.
+        // Names the provider, because rustls panics when it has to pick a default among several.
         let provider = Arc::new(ring::default_provider());
         let chain = certificates(&self.certificate)?;
         let key = read(&self.key).map_err(|e| Error::file("the TLS key", &self.key, e))?;
@@ -172,14 +184,15 @@ impl Whole {
     }
 }
 
-/// The device and the number of a file, where there are such things.
-fn id(metadata: &Metadata) -> Option<(u64, u64)> {
+/// Returns the device and inode of a file, on systems that have them.
+fn file_id(metadata: &Metadata) -> Option<(u64, u64)> {
     #[cfg(unix)]
     return Some((metadata.dev(), metadata.ino()));
     #[cfg(not(unix))]
     return (metadata, None).1;
 }
 
+/// Reads a PEM file with at least one certificate.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let bytes = read(path).map_err(|e| Error::file("the certificate", path, e))?;
     let all = CertificateDer::pem_slice_iter(&bytes)
@@ -192,7 +205,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(all)
 }
 
-/// A regular file, and not too large a one: opening a pipe would wait for its other end, and a device never ends.
+/// Reads a regular file of at most 1 MiB. Opening a pipe would wait for its other end, and a device
+/// may never end.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true);
@@ -207,56 +221,65 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other("it is no regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_BYTES {
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(std::io::Error::other("it is larger than 1 MiB"));
     }
     Ok(bytes)
 }
 
 impl Tls {
-    /// For the next connection, and how often the files had changed by then.
+    /// Returns the acceptor for a new connection, and the number of changes so far.
     pub(super) fn acceptor(&self) -> (TlsAcceptor, u64) {
-        self.look(Duration::ZERO);
-        let current = self.shared.lock();
-        (TlsAcceptor::from(Arc::clone(&current.config)), current.made)
+        self.check(Duration::ZERO);
+        let current = self.reloader.lock();
+        (
+            TlsAcceptor::from(Arc::clone(&current.config)),
+            current.version,
+        )
     }
 
-    /// Whether the files are still those of a connection; else another client CA may be in force.
-    pub(super) fn is_current(&self, made: u64) -> bool {
-        self.look(LOOK);
-        self.shared.lock().made == made
+    /// Returns whether the configuration is still the one that a connection was accepted with.
+    /// After a change, another client CA may apply.
+    pub(super) fn is_current(&self, version: u64) -> bool {
+        self.check(CHECK_INTERVAL);
+        self.reloader.lock().version == version
     }
 
-    /// Sees to it that changed files are read, on a thread that may hang; until then, and where they cannot be used, the
-    /// last good ones serve. A look waits for a short while, so that a connection that comes after a change has it.
-    fn look(&self, after: Duration) {
-        let shared = &self.shared;
-        if shared.lock().looked.elapsed() < after || shared.looking.swap(true, Relaxed) {
+    /// Checks the files, unless the last check is less than `after` ago, and reads them again if
+    /// they have changed.
+    ///
+    /// The check runs on another thread, because it may hang. Until it ends, and if the new files
+    /// are unusable, the last good configuration stays. This function waits up to 20 ms for the
+    /// check, so that a connection after a change usually gets the new configuration.
+    fn check(&self, after: Duration) {
+        let reloader = &self.reloader;
+        if reloader.lock().last_check.elapsed() < after || reloader.checking.swap(true, Relaxed) {
             return;
         }
-        let (tell, told) = std::sync::mpsc::channel::<()>();
-        let looking = Arc::clone(shared);
-        let look = move || {
-            looking.look();
-            drop(tell);
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let background = Arc::clone(reloader);
+        let check = move || {
+            background.check();
+            drop(sender);
         };
         let thread = std::thread::Builder::new().name("tallies-tls".to_owned());
-        match thread.spawn(look) {
-            // Ready as soon as the thread ends.
-            Ok(_) => _ = told.recv_timeout(Duration::from_millis(20)),
-            // No thread to be had: the next connection tries again.
-            Err(_) => shared.looking.store(false, Relaxed),
+        match thread.spawn(check) {
+            // The thread drops `sender` when it is done, which ends the wait at once.
+            Ok(_) => _ = receiver.recv_timeout(Duration::from_millis(20)),
+            // No thread could be created. The next connection retries.
+            Err(_) => reloader.checking.store(false, Relaxed),
         }
     }
 }
 
-impl Shared {
+impl Reloader {
     fn lock(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self) {
+    /// Checks the files, on the checking thread.
+    fn check(&self) {
         let stamp = self.files.stamp();
         if self.lock().stamp != stamp {
             let config = self.files.config();
@@ -264,14 +287,15 @@ impl Shared {
             match config {
                 Ok(config) => {
                     current.config = config;
-                    current.made += 1;
+                    current.version += 1;
                 }
                 Err(error) => crate::error::warn(&error),
             }
-            // Whatever they were: they are tried again when they change again.
+            // Records the stamp even if the files are unusable, so that they are read again only
+            // after the next change.
             current.stamp = stamp;
         }
-        self.lock().looked = Instant::now();
-        self.looking.store(false, Relaxed);
+        self.lock().last_check = Instant::now();
+        self.checking.store(false, Relaxed);
     }
 }
