@@ -1,4 +1,4 @@
-//! Wrappers that measure a future or a stream: for code that cannot carry an attribute.
+//! Wrappers that measure a future or a stream, for code that cannot carry an attribute.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,10 +14,11 @@ use super::errors::Count;
 use super::outcome::{Failure, Outcome};
 use super::watch::At;
 
-/// Measures a future, or with the feature `stream` a stream, from its first poll to its end or until it is dropped.
+/// Measures a future, or with the feature `stream` a stream, from its first poll until it completes
+/// or is dropped.
 ///
-/// One that is never polled is not measured. The wrappers cost what the guard of the metric costs, once; a poll costs
-/// nothing but [`Errors`]' two stores.
+/// A future that is never polled is not measured. A wrapper costs as much as the guard of its
+/// metric, once. A poll costs nothing extra, except for two stores in [`Errors`].
 ///
 /// ```
 /// use tallies::{Counter, Histogram, Measure, UpDownCounter};
@@ -37,7 +38,7 @@ use super::watch::At;
 /// assert_eq!((LATENCY.total().count(), IN_FLIGHT.total(), ERRORS.total()), (1, 0, 1));
 /// ```
 pub trait Measure: Sized {
-    /// Observes the seconds that it takes.
+    /// Observes the time to completion, in seconds.
     fn timed<M: Observe>(self, metric: M) -> Timed<Self, M> {
         Timed {
             inner: self,
@@ -46,7 +47,7 @@ pub trait Measure: Sized {
         }
     }
 
-    /// Counts it while it runs.
+    /// Tracks it as in flight until it completes or is dropped.
     fn in_progress<M: Track>(self, metric: M) -> InProgress<Self, M> {
         InProgress {
             inner: self,
@@ -55,7 +56,8 @@ pub trait Measure: Sized {
         }
     }
 
-    /// Counts it if it ends in an error or a panic; of a stream, every item that is an error. See [`Errors::on`].
+    /// Counts a future that returns an error or panics. For a stream, counts every item that is an
+    /// error. See [`Errors::on`].
     fn count_errors<M: Count>(self, metric: M) -> Errors<Self, M> {
         Errors {
             inner: self,
@@ -68,20 +70,20 @@ pub trait Measure: Sized {
 
 impl<T> Measure for T {}
 
-/// Starts the timer of an attribute.
+/// Starts the timer of `#[timed]`.
 #[inline(always)]
 pub fn start<M: Observe>(metric: M) -> Timer<M> {
     Timer::start(metric)
 }
 
-/// Makes the guard of an attribute.
+/// Creates the guard of `#[in_progress]`.
 #[inline(always)]
 pub fn enter<M: Track>(metric: M) -> InFlight<M> {
     InFlight::enter(metric)
 }
 
 pin_project! {
-    /// What [`Measure::timed`] makes of a future or a stream.
+    /// The wrapper that [`Measure::timed`] returns.
     #[derive(Debug)]
     #[must_use = "nothing runs before it is polled"]
     pub struct Timed<T, M>
@@ -96,7 +98,7 @@ pin_project! {
 }
 
 pin_project! {
-    /// What [`Measure::in_progress`] makes of a future or a stream.
+    /// The wrapper that [`Measure::in_progress`] returns.
     #[derive(Debug)]
     #[must_use = "nothing runs before it is polled"]
     pub struct InProgress<T, M>
@@ -111,7 +113,7 @@ pin_project! {
 }
 
 pin_project! {
-    /// What [`Measure::count_errors`] makes of a future or a stream.
+    /// The wrapper that [`Measure::count_errors`] returns.
     #[derive(Debug)]
     #[must_use = "nothing runs before it is polled"]
     pub struct Errors<T, M>
@@ -122,7 +124,7 @@ pin_project! {
         inner: T,
         metric: M,
         at: At,
-        // By `Failure`.
+        // Whether a failure counts, indexed by `Failure`.
         on: [bool; 4],
     }
 
@@ -140,7 +142,7 @@ pin_project! {
 }
 
 impl<T, M: Count> Errors<T, M> {
-    /// Counts these failures, and no others.
+    /// Replaces the set of failures that count; the default is errors and panics.
     ///
     /// ```
     /// use tallies::{Counter, Failure, Measure};
@@ -261,7 +263,7 @@ impl<S: Stream<Item: Outcome>, M: Count> Stream for Errors<S, M> {
     }
 }
 
-/// The guard of the first poll.
+/// Creates the guard at the first poll.
 #[inline]
 fn begin<M, G>(metric: &mut Option<M>, guard: &mut Option<G>, make: impl FnOnce(M) -> G) {
     if let Some(metric) = metric.take() {

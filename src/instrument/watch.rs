@@ -1,4 +1,4 @@
-//! A future that knows how it ended: done, in a panic, or dropped halfway.
+//! A future wrapper that knows how its future ended: completed, panicked, or dropped early.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,14 +8,20 @@ use pin_project_lite::pin_project;
 
 use super::outcome::Failure;
 
-/// Where a future or a stream is. A panic is told from a cancellation by where it is when it is dropped, and not by whether
-/// the thread panics: a future may be dropped because another one panicked, or long after its own panic was caught.
+/// How far a future or a stream has come.
+///
+/// A drop during `Poll` is a panic, and a drop during `Between` is a cancellation.
+/// `thread::panicking` cannot tell the two apart: a future may be dropped because another one
+/// panicked, or long after its own panic was caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
+    /// Not polled yet.
     Start,
-    /// In a call of `poll`; so it stays if that does not return.
+    /// Inside a call of `poll`. Stays in this state if `poll` panics.
     Poll,
+    /// Polled, and pending.
     Between,
+    /// Completed.
     End,
 }
 
@@ -24,7 +30,7 @@ impl At {
         if ended { Self::End } else { Self::Between }
     }
 
-    /// How it failed, if it is dropped now.
+    /// Returns the failure that dropping it in this state means.
     pub(super) fn dropped(self) -> Option<Failure> {
         match self {
             Self::Start | Self::End => None,
@@ -35,7 +41,7 @@ impl At {
 }
 
 pin_project! {
-    /// Runs `dropped` if the future panics or is cancelled.
+    /// A future that runs `dropped` if it panics or is cancelled.
     #[allow(missing_debug_implementations, reason = "written by attributes only")]
     pub struct Watch<F, D>
     where
@@ -60,7 +66,7 @@ pin_project! {
     }
 }
 
-/// A future that runs `dropped` if it panics or is cancelled.
+/// Wraps `future` so that `dropped` runs if it panics or is cancelled.
 #[inline]
 pub fn watch<F: Future, D: FnMut(Failure)>(future: F, dropped: D) -> Watch<F, D> {
     Watch {

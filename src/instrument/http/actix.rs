@@ -1,4 +1,4 @@
-//! actix-web: the same layer as its middleware.
+//! The server layer as a middleware of actix-web.
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -13,9 +13,10 @@ use pin_project_lite::pin_project;
 use super::exchange::{Came, Exchange, watched};
 use super::server::{Server, ServerLayer};
 
-/// The matched route is actix-web's `match_pattern`, which makes a `String` for every request; what
-/// [`ServerMetrics::route`](super::ServerMetrics::route) was given is not asked, as actix-web's requests have other types. An
-/// error that a middleware inside of this one gives is counted by the status that actix-web answers with.
+/// The route is actix-web's `match_pattern`, which allocates a `String` for every request. A
+/// closure given to [`ServerMetrics::route`](super::ServerMetrics::route) is not called, because
+/// actix-web's requests have other types. An error that an inner middleware returns counts with the
+/// status that actix-web answers with.
 ///
 /// ```
 /// use actix_web::{App, web};
@@ -49,7 +50,7 @@ where
     }
 }
 
-/// A service of actix-web whose requests are measured: see [`ServerLayer`].
+/// An actix-web service that measures its requests: see [`ServerLayer`].
 #[derive(Debug)]
 pub struct ActixService<S> {
     inner: S,
@@ -88,7 +89,7 @@ where
 }
 
 pin_project! {
-    /// The answer to come of an [`ActixService`].
+    /// The future that [`ActixService`] returns.
     #[derive(Debug)]
     pub struct ActixFuture<F> {
         #[pin]
@@ -139,7 +140,7 @@ fn measured<B: MessageBody>(
 }
 
 pin_project! {
-    /// A body of actix-web that is measured to its end.
+    /// An actix-web body that is measured until its end.
     #[derive(Debug)]
     pub struct ActixBody<B> {
         #[pin]

@@ -1,4 +1,4 @@
-//! The families of a layer, and the series of one endpoint, each bound when it is first needed.
+//! The families of a layer, and the series of an endpoint, which are bound on first use.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -15,14 +15,15 @@ use super::exchange::Failure;
 use super::routes::METHODS;
 use super::scheme::{BYTES, NoAnswer, Part, STREAMS, Scheme, Spec};
 
-/// A family, and what its labels say.
+/// A family, and the sources of its label values.
 #[derive(Debug)]
 pub(super) struct Family<M> {
     metric: M,
     labels: &'static [(&'static str, Part)],
 }
 
-/// What a layer counts into. Any of them may be missing.
+/// The registered families of a layer. A family that its scheme does not have is `None`. All fields
+/// are read-only after construction.
 #[derive(Debug)]
 pub(super) struct Families {
     started: Option<Family<Counter<AnyLabels>>>,
@@ -35,8 +36,10 @@ pub(super) struct Families {
     streams: Option<Family<Histogram<AnyLabels>>>,
     request_bytes: Option<Family<Histogram<AnyLabels>>>,
     response_bytes: Option<Family<Histogram<AnyLabels>>>,
+    /// Whether any family needs the time.
     timed: bool,
-    /// Whether requests are counted by their durations, so that each has to have one.
+    /// Whether the duration histogram doubles as the request counter. Every request must then
+    /// observe a duration.
     pub(super) durations_count: bool,
     pub(super) other: &'static str,
     pub(super) leaving_fails: bool,
@@ -44,10 +47,11 @@ pub(super) struct Families {
     status_class: bool,
 }
 
-/// The most ways in which the requests of one endpoint are taken to end: status codes, kinds of failures.
+/// The number of different endings (status codes and kinds of failure) assumed for one endpoint.
+/// Used to size the limit of series.
 const ENDS: usize = 16;
 
-/// Declares one family, or finds it declared alike.
+/// Registers one family, or returns the identical family that is already registered.
 macro_rules! declare {
     ($of:ident, $kind:ident, $field:ident $(, $buckets:expr)?) => {
         match &$of.scheme.$field {
@@ -67,18 +71,19 @@ macro_rules! declare {
     };
 }
 
-/// What families are made of.
+/// The input for [`Families`].
 pub(super) struct Making<'a> {
     pub(super) scheme: &'a Scheme,
     pub(super) prefix: &'a str,
     pub(super) constant: &'a [(String, String)],
-    /// The most routes.
+    /// The limit of routes.
     pub(super) routes: usize,
     pub(super) registry: &'a Registry,
 }
 
 impl Making<'_> {
-    /// The most series of a family: what is limited is routes, and those within their limit are to have series of their own.
+    /// Returns the limit of series for a family. It is large enough that every route within the
+    /// limit of routes gets series of its own.
     fn series(&self) -> usize {
         let routes = self.routes.saturating_add(2);
         routes
@@ -88,8 +93,8 @@ impl Making<'_> {
 }
 
 impl Families {
-    /// Declares the families, or finds them declared alike. They live as long as the process, as the routes do that count
-    /// into them.
+    /// Registers the families, or returns identical ones that are already registered. The result is
+    /// never freed, because routes, which are never freed either, refer to it.
     pub(super) fn leaked(of: &Making<'_>) -> Result<&'static Self, Error> {
         let scheme = of.scheme;
         let seconds = &*scheme.buckets;
@@ -115,11 +120,12 @@ impl Families {
         })))
     }
 
-    /// Whether the time to the head is also that to a failure without one.
+    /// Returns whether a call that gets no response observes the time to its failure in `headers`.
     pub(super) fn waits_are_timed(&self) -> bool {
         self.no_answer == NoAnswer::Kind
     }
 
+    /// Returns the value of the status label.
     fn status_text(&self, end: End) -> Cow<'static, str> {
         let status = match (end.status, end.failure, self.no_answer) {
             (0, Some(failure), NoAnswer::Kind) => return failure.kind().into(),
@@ -136,44 +142,51 @@ impl Families {
     }
 }
 
-/// How a request ended, as far as labels say it.
+/// How a request ended, in as much detail as labels show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    /// 0 if there was no answer.
+    /// 0 if there was no response.
     pub(super) status: u16,
     pub(super) failure: Option<Failure>,
 }
 
+/// A placeholder for families without labels that depend on the end.
 const BEGINS: End = End {
     status: 0,
     failure: None,
 };
 
-/// What a method says of the body of its response.
+/// The effect of the request method on the response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
+    /// There may be a body.
     Body,
+    /// There is no body.
     HeadOnly,
-    /// Once granted, the connection goes on under another protocol (RFC 9110, RFC 8441).
+    /// After a 2xx response, the connection continues with another protocol (RFC 9110, RFC 8441).
     Tunnel,
 }
 
-/// A series, bound when it is first needed; nothing where there is no such family.
+/// A bound series that is set on first use; `None` inside if the layer has no such family.
 type Lazy<B> = OnceLock<Option<B>>;
 
-/// A method of a route, of one client or of the server.
+/// The series of one route and method, of a server or of one client.
 pub(super) struct Endpoint {
     pub(super) families: &'static Families,
     pub(super) asked: Asked,
-    /// Whether any family wants the time.
+    /// Whether any family needs the time.
     pub(super) timed: bool,
     client: &'static str,
     method: &'static str,
     route: &'static str,
+    /// Set by the first request; read by all threads.
     started: Lazy<BoundCounter>,
+    /// Set by the first request; read by all threads.
     in_flight: Lazy<BoundUpDownCounter>,
+    /// One entry per way in which requests ended so far. All threads read it and append to it.
     ends: Chain<Series>,
-    /// Where its answers count that refuse the method; made with the first one.
+    /// The endpoint for responses that reject the method. Set by the first such response; read by
+    /// all threads.
     refused: OnceLock<Box<Endpoint>>,
 }
 
@@ -186,7 +199,8 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-/// The series of an endpoint for one way to end.
+/// The series of an endpoint for one way to end. Each is set by the first request that needs it,
+/// and read by all threads.
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) end: End,
@@ -201,7 +215,8 @@ pub(super) struct Series {
     response_bytes: Lazy<BoundHistogram>,
 }
 
-/// The series of a family, bound now if it was not before; `None` without the family.
+/// Returns the series of a family, binding it on first use. Returns `None` if the layer has no
+/// such family.
 macro_rules! series {
     ($series:expr, $field:ident, $endpoint:expr, $end:expr) => {
         $series
@@ -239,8 +254,11 @@ impl Endpoint {
         }
     }
 
-    /// Where an answer of this status counts. One that refuses the method counts under the method `other`: whoever tries
-    /// every method on every route would make all of their series otherwise, which stay.
+    /// Returns the endpoint that counts a response with this status.
+    ///
+    /// A response that rejects the method (405 or 501) counts under the method `other`. Otherwise a
+    /// client that tries every method on every route would create series for all of them, and these
+    /// series are never removed.
     #[inline]
     pub(super) fn answering(&'static self, status: u16) -> &'static Self {
         if matches!(status, 405 | 501) && self.method != self.families.other {
@@ -258,6 +276,7 @@ impl Endpoint {
         })
     }
 
+    /// Counts the start of a request.
     #[inline]
     pub(super) fn begin(&self) {
         if let Some(started) = series!(self, started, self, BEGINS) {
@@ -268,6 +287,7 @@ impl Endpoint {
         }
     }
 
+    /// Counts a request as no longer in flight.
     #[inline]
     pub(super) fn leave(&self) {
         if let Some(in_flight) = series!(self, in_flight, self, BEGINS) {
@@ -275,6 +295,7 @@ impl Endpoint {
         }
     }
 
+    /// Returns the series for requests that ended in this way.
     #[inline]
     pub(super) fn series(&'static self, end: End) -> &'static Series {
         let is = |series: &Series| series.end == end;
@@ -284,7 +305,7 @@ impl Endpoint {
         }
     }
 
-    /// Runs `f` on the labels of a family.
+    /// Calls `f` with the labels of a family.
     #[cold]
     fn labelled<R>(
         &self,
@@ -315,7 +336,7 @@ impl Endpoint {
     }
 }
 
-/// Methods that observe in one family.
+/// Defines methods that observe a value in one family.
 macro_rules! observe {
     ($($name:ident: $field:ident, $ty:ty;)*) => {$(
         #[inline]
@@ -343,6 +364,7 @@ impl Series {
         }
     }
 
+    /// Counts the request as answered.
     #[inline]
     pub(super) fn answer(&self) {
         if let Some(answered) = series!(self, answered, self.of, self.end) {
@@ -353,6 +375,7 @@ impl Series {
         }
     }
 
+    /// Counts the request as failed.
     #[inline]
     pub(super) fn fail(&self) {
         if let Some(failed) = series!(self, failed, self.of, self.end) {
@@ -360,7 +383,7 @@ impl Series {
         }
     }
 
-    /// Observes the time to the head, which is asked for only if there is such a family; says what it is.
+    /// Observes the time to the head and returns it. Calls `seconds` only if the family exists.
     #[inline]
     pub(super) fn headers(&self, seconds: impl FnOnce() -> Option<f64>) -> Option<f64> {
         let headers = series!(self, headers, self.of, self.end)?;

@@ -1,21 +1,21 @@
-//! Path templates, for servers and clients that have no router to ask: `{name}` stands for one segment, `{*name}` at the
-//! end for all that follow.
+//! Path templates, for servers and clients without a router. `{name}` matches one segment;
+//! `{*name}`, at the end, matches the rest of the path.
 
 use crate::error::Error;
 
 use super::routes::Route;
 
-/// Templates, and the routes that they are.
+/// Templates and their routes, in order of precedence.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Templates(Vec<(Template, &'static Route)>);
 
 impl Templates {
-    /// Adds one, behind those of before.
+    /// Appends a template.
     pub(super) fn add(&mut self, template: Template, route: &'static Route) {
         self.0.push((template, route));
     }
 
-    /// The route of the first that `path` matches.
+    /// Returns the route of the first template that `path` matches.
     #[inline]
     pub(super) fn find(&self, path: &str) -> Option<&'static Route> {
         let matching = |(template, _): &&(Template, _)| template.matches(path);
@@ -23,15 +23,17 @@ impl Templates {
     }
 }
 
+/// A parsed path template.
 #[derive(Clone, Debug)]
 pub(super) struct Template(Box<[Piece]>);
 
 #[derive(Clone, Debug)]
 enum Piece {
+    /// This text.
     Text(Box<str>),
-    /// What is left of a segment.
+    /// Everything up to the next `/` or the end, at least one byte.
     Segment,
-    /// What is left.
+    /// The rest of the path, at least one byte.
     Rest,
 }
 
@@ -40,9 +42,10 @@ impl Template {
         Self::parse(template).map_err(|why| Error::template(template, why))
     }
 
-    /// `Err` says why nothing, or more than it says, would match.
+    /// Parses a template. Returns the reason for rejection if the template can match no path, or if
+    /// it would match more than its text suggests.
     fn parse(template: &str) -> Result<Self, &'static str> {
-        // The one path that is none: that of `OPTIONS *`.
+        // The request target of `OPTIONS *` is the only one that is not a path.
         if !template.starts_with('/') && template != "*" {
             return Err("has to begin with `/`, as paths do");
         }
