@@ -1,8 +1,10 @@
-//! What a thread has asked for before: a table of its own from key to handle.
+//! A cache of handles per thread: a hash table from key to handle.
 //!
-//! The macros of `metrics` ask the recorder on every update, so this is the hot path: no lock, no allocation, and the
-//! handle's count of owners is this thread's own. A key's hash has a seed that everybody knows, so a table looks at eight
-//! places only and gives up what was there before: made-up keys cost who makes them up.
+//! The macros of `metrics` ask the recorder on every update, so this is the hot path. A look-up
+//! takes no lock and allocates nothing, and the reference count of a cached handle belongs to one
+//! thread. The hash of a key has a public seed, so anyone can construct colliding keys. To bound
+//! the cost, a table probes only eight slots per key, and replaces an entry if all of them are
+//! taken.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,11 +12,13 @@ use std::thread::LocalKey;
 
 use metrics::{Counter, Gauge, Histogram, Key};
 
-/// Moves on when a recorder is gone: threads then forget what they had of it.
+/// Incremented when a recorder is dropped. Each thread then clears its tables at its next cache
+/// miss.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-/// Places that a key can be in.
+/// The number of slots that a key can be in.
 const PLACES: usize = 8;
+/// The size to which a table grows.
 const MOST: usize = 1 << 14;
 
 thread_local! {
@@ -23,8 +27,9 @@ thread_local! {
     static HISTOGRAMS: RefCell<Table<Histogram>> = const { RefCell::new(Table::new()) };
 }
 
-/// A kind of handle that threads remember.
+/// A kind of handle that threads cache.
 pub(super) trait Cached: Clone + 'static {
+    /// Returns the thread-local table for this kind.
     fn tables() -> &'static LocalKey<RefCell<Table<Self>>>;
 }
 
@@ -46,13 +51,15 @@ impl Cached for Histogram {
     }
 }
 
-/// The handle of `key` in the recorder `seed`; made by `make` the first time, unless that says not to remember it.
+/// Returns the cached handle of `key` for the recorder with this `seed`. On a miss, calls `make`,
+/// and caches the handle if `make` returns `true` with it.
 #[inline]
 pub(super) fn find_or<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
     let found = H::tables().try_with(|table| table.try_borrow().ok()?.find(seed, key));
     match found {
         Ok(Some(handle)) => handle,
-        // A thread that ends has no table any more.
+        // A miss; a table that this thread is using further up the stack; or a thread that is
+        // exiting and has dropped its table.
         _ => make_and_keep(seed, key, make),
     }
 }
@@ -63,7 +70,8 @@ fn make_and_keep<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, boo
     let (handle, keep) = make();
     if keep {
         let _ = H::tables().try_with(|table| {
-            // What is given up is dropped without the borrow: its end may come back here.
+            // Drop replaced entries after the borrow ends: their destructors may use this table
+            // again.
             let gone = table
                 .try_borrow_mut()
                 .map(|mut table| table.keep(seed, key, handle.clone()));
@@ -73,16 +81,20 @@ fn make_and_keep<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, boo
     handle
 }
 
-/// What threads have of a recorder that is gone is forgotten when they next miss something.
+/// Lets all threads clear their tables, because a recorder was dropped. Each thread does so at its
+/// next cache miss.
 pub(super) fn forget() {
     GENERATION.fetch_add(1, Relaxed);
 }
 
+/// A hash table with linear probing over [`PLACES`] slots.
 #[derive(Debug)]
 pub(super) struct Table<H> {
-    /// A power of two, or none.
+    /// The slots. Their number is zero or a power of two.
     entries: Vec<Option<Entry<H>>>,
+    /// The number of slots in use.
     len: usize,
+    /// The value of [`GENERATION`] when the table was last cleared.
     generation: u64,
 }
 
@@ -119,7 +131,7 @@ impl<H: Clone> Table<H> {
         None
     }
 
-    /// Returns what has to make place.
+    /// Inserts a handle. Returns the entries it replaces, so that the caller drops them.
     fn keep(&mut self, seed: u64, key: &Key, handle: H) -> Vec<Option<Entry<H>>> {
         let generation = GENERATION.load(Relaxed);
         let mut gone = Vec::new();
@@ -147,6 +159,8 @@ impl<H: Clone> Table<H> {
         gone
     }
 
+    /// Puts an entry into a free slot. If there is none, replaces the entry in the first slot,
+    /// and returns it.
     fn put(&mut self, entry: Entry<H>) -> Option<Entry<H>> {
         let mask = self.entries.len() - 1;
         let home = entry.hash as usize & mask;
@@ -158,14 +172,16 @@ impl<H: Clone> Table<H> {
     }
 }
 
+/// Mixes the seed of the recorder into the key's hash.
 #[inline]
 fn mix(seed: u64, key: &Key) -> u64 {
     let product = u128::from(key.get_hash() ^ seed) * 0x9E37_79B9_7F4A_7C15;
     (product >> 64) as u64 ^ product as u64
 }
 
-/// Whether two keys are one; quick where their texts are the same memory, as those of constant labels are. (What is kept
-/// stays where it is, so nothing else can have come to lie there.)
+/// Returns whether two keys are equal. Compares addresses first, which is quick and enough for
+/// constant labels. A cached key keeps its texts alive, so equal addresses cannot be a reused
+/// allocation.
 #[inline]
 fn same(a: &Key, b: &Key) -> bool {
     let text = |a: &str, b: &str| std::ptr::eq(a, b) || a == b;
@@ -173,7 +189,7 @@ fn same(a: &Key, b: &Key) -> bool {
     text(a.name(), b.name()) && (std::ptr::eq(ours, theirs) || same_labels(a, b))
 }
 
-/// In the same order, or in another one.
+/// Returns whether two keys have the same labels, in any order.
 #[inline(never)]
 fn same_labels(a: &Key, b: &Key) -> bool {
     let text = |a: &str, b: &str| std::ptr::eq(a, b) || a == b;
@@ -215,7 +231,7 @@ mod tests {
         for n in 0..1000 {
             table.keep(7, &key(n), n);
             let at = table.entries.len() - 1;
-            // As if all had the hash of one.
+            // Pretend that this entry has the hash of `one`.
             let hash = mix(7, &one);
             if let Some(entry) = &mut table.entries[(hash as usize) & at] {
                 entry.hash = hash;

@@ -1,4 +1,5 @@
-//! From a name of the facade to a family: made with its first series, described before or after, and of one kind for ever.
+//! The families behind the names of the facade. The first series of a name creates its family and
+//! fixes its kind; a description may come before or after that.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,30 +16,32 @@ use super::builder::Builder;
 use super::handles::{CounterHandle, GaugeHandle, HistogramHandle, SummaryHandle};
 use super::names;
 
-/// What a recorder has seen.
+/// The state of a recorder, shared by all threads that miss their cache.
 pub(super) struct Families {
     settings: Builder,
+    /// All names so far, sanitized. Written and read by descriptions and cache misses.
     names: Mutex<HashMap<String, Name>>,
-    /// Per series the largest total that `absolute` was told of.
+    /// The largest total that `absolute` has received, per series. An entry is added by the first
+    /// `absolute` of a series, and shared with its handles.
     totals: Mutex<HashMap<Total, Arc<AtomicU64>>>,
-    /// Whether the limit of names was reached, which is said once.
+    /// Whether reaching the limit of names has been logged. Set by a cache miss.
     full: AtomicBool,
 }
 
-/// A label: name and value.
+/// A label: its name and value.
 type Pair = (String, String);
 
-/// A name, and labels in order; without, of all that is beyond the limit.
+/// The key of a total: a name, and sorted labels. The overflow series of the name has no labels.
 type Total = (String, Option<Vec<Pair>>);
 
-/// A name, sanitised.
+/// The state of a sanitized name.
 #[derive(Default)]
 struct Name {
     help: String,
     unit: Option<Unit>,
-    /// Once it has a series.
+    /// The family and its exposed name. Set when the name gets its first series.
     family: Option<(Family, Text)>,
-    /// Whether it was said that it cannot be what somebody wants it to be.
+    /// Whether a rejection of this name has been logged.
     said: bool,
 }
 
@@ -51,7 +54,7 @@ enum Family {
     Refused,
 }
 
-/// What a macro asks for.
+/// The kind of metric that a macro uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     Counter,
@@ -60,6 +63,7 @@ enum Wanted {
 }
 
 impl Family {
+    /// Returns whether the family has this kind.
     fn is(&self, wanted: Wanted) -> bool {
         match self {
             Self::Counter(_) => wanted == Wanted::Counter,
@@ -69,7 +73,7 @@ impl Family {
         }
     }
 
-    /// The label that a format of this kind needs for itself.
+    /// Returns the label name that expositions of this kind use themselves.
     fn reserved(&self) -> Option<&'static str> {
         match self {
             Self::Histogram(_) => Some("le"),
@@ -89,19 +93,21 @@ impl Families {
         }
     }
 
-    /// Whether a name is one of those that are remembered, and so one of a bounded number.
+    /// Returns whether the name is in the table. The number of such names is bounded, so threads
+    /// may cache even a handle that does nothing.
     fn knows(&self, key: &Key) -> bool {
         lock(&self.names).contains_key(&names::metric_name(key.name()))
     }
 
-    /// A handle, and whether to remember it: not where the family is full.
+    /// Returns a handle, and whether threads may cache it. A handle of the overflow series is not
+    /// cached.
     pub(super) fn counter(self: &Arc<Self>, key: &Key) -> (metrics::Counter, bool) {
         match self.family(key, Wanted::Counter) {
             Family::Counter(family) => {
                 let series = with(key, None, |labels| family.bind(labels));
                 let own = series.has_own();
-                // Beyond the limit the series is one of many, and so is what `absolute` keeps of it: made-up labels cost
-                // no memory.
+                // All keys beyond the limit share the overflow series, and also one total for
+                // `absolute`, so that made-up labels take no memory.
                 let key = if own {
                     key.to_retained()
                 } else {
@@ -114,7 +120,8 @@ impl Families {
         }
     }
 
-    /// A handle, and whether to remember it: not where the family is full.
+    /// Returns a handle, and whether threads may cache it. A handle of the overflow series is not
+    /// cached.
     pub(super) fn gauge(&self, key: &Key) -> (metrics::Gauge, bool) {
         match self.family(key, Wanted::Gauge) {
             Family::Gauge(family) => {
@@ -126,7 +133,8 @@ impl Families {
         }
     }
 
-    /// A handle, and whether to remember it: not where the family is full.
+    /// Returns a handle, and whether threads may cache it. A handle of the overflow series is not
+    /// cached.
     pub(super) fn histogram(&self, key: &Key) -> (metrics::Histogram, bool) {
         let family = self.family(key, Wanted::Histogram);
         let reserved = family.reserved();
@@ -147,7 +155,7 @@ impl Families {
         }
     }
 
-    /// The help text and the unit of a name; what was said first stays.
+    /// Sets the help text and the unit of a name. The first description of a name stays.
     pub(super) fn describe(&self, name: &str, unit: Option<Unit>, help: &str) {
         if help.is_empty() && unit.is_none() {
             return;
@@ -177,13 +185,15 @@ impl Families {
         }
     }
 
-    /// Where `absolute` keeps its largest total: of a series of its `own`, or of all that have none.
+    /// Returns the largest total that `absolute` has received: for the key's own series, or for the
+    /// overflow series if `own` is false.
     pub(super) fn largest_of(&self, key: &Key, own: bool) -> Arc<AtomicU64> {
         let labels = own.then(|| pairs(key, None));
         let total = (names::metric_name(key.name()), labels);
         Arc::clone(lock(&self.totals).entry(total).or_default())
     }
 
+    /// Returns the name under which a metric is exposed.
     fn exposed(&self, name: &str, unit: Option<Unit>, counter: bool) -> String {
         if self.settings.recommended_naming {
             names::recommended(name, unit, counter)
@@ -192,6 +202,8 @@ impl Families {
         }
     }
 
+    /// Returns the family of a name, creating it on first use. Returns [`Family::Refused`] if the
+    /// name has another kind, cannot be registered, or is beyond the limit of names.
     fn family(&self, key: &Key, wanted: Wanted) -> Family {
         let name = names::metric_name(key.name());
         let mut names = lock(&self.names);
@@ -246,7 +258,7 @@ impl Families {
         unit: &str,
         wanted: Wanted,
     ) -> Result<Family, Error> {
-        /// What all kinds have in common.
+        /// Applies the settings that all kinds share, and registers the family.
         macro_rules! common {
             ($builder:expr) => {{
                 let mut builder = $builder.unit(unit).limit(self.settings.limit);
@@ -256,7 +268,7 @@ impl Families {
                 if let Some(idle) = self.settings.expire_after {
                     builder = builder.expire_after(idle);
                 }
-                // Another recorder may have been here before.
+                // Another recorder may already have registered the family.
                 builder.get_or_register(&self.settings.registry)
             }};
         }
@@ -290,7 +302,8 @@ impl Families {
     }
 }
 
-/// The labels of a key by their names, sanitised; of one name the last value counts.
+/// Returns the sanitized labels of a key, sorted by name. If a name occurs twice, the last value
+/// counts.
 fn pairs(key: &Key, reserved: Option<&str>) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::with_capacity(key.labels().len());
     for label in key.labels() {
@@ -305,6 +318,7 @@ fn pairs(key: &Key, reserved: Option<&str>) -> Vec<Pair> {
     pairs
 }
 
+/// Calls `f` with the sanitized labels of a key.
 fn with<R>(key: &Key, reserved: Option<&str>, f: impl FnOnce(&[(&str, &str)]) -> R) -> R {
     let pairs = pairs(key, reserved);
     let borrowed: Vec<(&str, &str)> = pairs
