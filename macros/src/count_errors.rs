@@ -1,9 +1,10 @@
-//! `#[tallies::count_errors]`.
+//! The attribute `#[tallies::count_errors]`.
 //!
-//! The result has to be seen, so the body becomes a closure that is called once, or an `async` block that is awaited:
-//! `return` and `?` leave that. It takes no more of the arguments than the body does, so that the metric, and labels of the
-//! error, may be of them. A panic is seen by a guard that is forgotten after the call; the end of a future by a future
-//! around it.
+//! The expansion has to inspect the result. So the body becomes a closure that is called once, or
+//! an `async` block that is awaited, and `return` and `?` leave only that closure or block. It
+//! captures no more of the arguments than the body uses, so the metric and the labels of the error
+//! can use the rest. A guard detects panics; the expansion forgets it after the call. A wrapper
+//! future detects how a future ends.
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
@@ -18,7 +19,7 @@ pub(crate) const KIND: Kind = Kind {
     wrap,
 };
 
-/// What counts.
+/// The kinds of failures that count.
 #[derive(Default)]
 struct On {
     error: bool,
@@ -90,7 +91,7 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
         None => counting(args, call),
         Some(_) => Default::default(),
     };
-    // What counts a failure that is no error.
+    // The statement that counts a failure without an error.
     let count = |kind: &str| {
         if by_kind {
             args.call("counted", &args.series(&quote_spanned!(at=> [#kind])))
@@ -170,7 +171,8 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     Ok(quote_spanned!(at=> #before #ended))
 }
 
-/// A function that is called. It becomes a closure, unless nobody looks at its end.
+/// Wraps the body of a function that is not a future. The body becomes a closure, unless neither
+/// its result nor a panic matters.
 fn sync(
     args: &Args,
     call: &Call,
@@ -200,10 +202,11 @@ fn sync(
     }
 }
 
-/// A body that runs in a future, as a future of its own.
+/// Wraps the body of a future in a future of its own.
 ///
-/// It owns what the body uses, so that it is `Send` where the function's own future would be; but for those parameters that
-/// what comes later wants as well, or an attribute that is written below and so stands around this one.
+/// The inner future owns the values that the body uses, so that it is `Send` whenever the
+/// function's own future would be. It borrows only those parameters that later code needs as well:
+/// the metric and labels of this attribute, or an attribute written below, which wraps this one.
 fn future(
     args: &Args,
     call: &Call,
@@ -239,13 +242,13 @@ fn typed(output: &Output) -> Option<TokenStream> {
     }
 }
 
-/// What stands before the call, and what counts one failure.
+/// Returns the statements before the call, and the expression that counts one failure.
 fn counting(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
     let at = Span::mixed_site();
     let tallies = &args.tallies;
     let counted = |what| quote_spanned!(at=> #tallies::__private::counted(#what));
     match &args.labels {
-        // Of constant labels the series is looked up only if something failed.
+        // Constant labels are looked up only after a failure.
         Some(labels) if constant(labels, &call.parameters) => (
             TokenStream::new(),
             args.call("counted", &args.series(labels)),
@@ -260,7 +263,7 @@ fn counting(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
     }
 }
 
-/// Says where a label of the error, instead of all labels, will not do.
+/// Rejects `error_label` beside `labels`, and if `on(..)` excludes errors.
 fn by_kind_only(args: &Args, closure: &ExprClosure, on: &On) -> syn::Result<()> {
     let what = if args.labels.is_some() {
         "`error_label` is of a counter whose one label it is: with more of them say `labels = |error| [..]`, and count panics by an \
@@ -273,7 +276,7 @@ fn by_kind_only(args: &Args, closure: &ExprClosure, on: &On) -> syn::Result<()> 
     Err(syn::Error::new(closure.span(), what))
 }
 
-/// Counts an error in the series that its closure says.
+/// Returns the expression that counts an error, in the series that the closure selects.
 fn by_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
     let (Some(error), 1) = (closure.inputs.first(), closure.inputs.len()) else {
         return Err(syn::Error::new_spanned(
@@ -295,8 +298,8 @@ fn by_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
     ))
 }
 
-/// Whether labels are the same before the body and after it. What is called could tell otherwise, and a macro may do
-/// what it likes.
+/// Returns whether labels have the same value before and after the body. A function call may return
+/// something else each time, and a macro may expand to anything, so both count as not constant.
 fn constant(labels: &TokenStream, parameters: &[Ident]) -> bool {
     labels.clone().into_iter().all(|token| match token {
         TokenTree::Group(group) => {
@@ -308,9 +311,10 @@ fn constant(labels: &TokenStream, parameters: &[Ident]) -> bool {
     })
 }
 
-/// Whether a parameter is named, be it in the text of a format; a field or method of its name is not it.
+/// Returns whether the tokens use a parameter, including in a format string. A field or a method of
+/// the same name does not count.
 fn mentions(tokens: &TokenStream, parameter: &Ident) -> bool {
-    // How many dots come before: one is of a field, two are of a range.
+    // The number of dots before the token: one precedes a field, two are a range.
     let mut dots = 0;
     tokens.clone().into_iter().any(|token| {
         let before = std::mem::take(&mut dots);

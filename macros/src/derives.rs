@@ -1,4 +1,4 @@
-//! The derives: label sets, label values, and structs of metrics.
+//! The derive macros: label sets, label values, and structs of metrics.
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
@@ -62,7 +62,8 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
         });
         types.collect()
     };
-    // A type that will not do is named in every call, so that the compiler says it once.
+    // Every call names the type of its field, so that the compiler reports an unsuitable type only
+    // once.
     let (types, given) = (types(parse_quote!('static)), types(parse_quote!('_)));
     let idents: Vec<_> = fields.iter().map(|field| &field.ident).collect();
     let scratches: Vec<_> = (0..fields.len())
@@ -184,11 +185,12 @@ pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
     let (generics, names, bounds) = item.generics.split_for_impl();
     Ok(quote! {
         impl #generics #name #names #bounds {
-            /// Declares every metric of this struct in a registry.
+            /// Registers every metric of this struct in a registry.
             ///
             /// # Errors
             ///
-            /// The first one that cannot be declared; those before it stay.
+            /// Returns the error of the first metric that cannot be registered. The metrics before
+            /// it stay registered.
             #[track_caller]
             #vis fn register(
                 registry: &impl ::core::convert::AsRef<#tallies::List>,
@@ -250,7 +252,7 @@ fn named_fields<'a>(
     }
 }
 
-/// `#[label("text")]`.
+/// Returns the text of `#[label("text")]`.
 fn rename(attrs: &[Attribute]) -> syn::Result<Option<LitStr>> {
     attrs
         .iter()
@@ -259,7 +261,8 @@ fn rename(attrs: &[Attribute]) -> syn::Result<Option<LitStr>> {
         .transpose()
 }
 
-/// What no family takes; the rest of the grammar depends on whether it was declared with `utf8`.
+/// Rejects names that no family accepts. The stricter rules depend on whether the family is
+/// declared with `utf8`, so the family checks them.
 fn check_label(name: &LitStr) -> syn::Result<()> {
     let text = name.value();
     if text.is_empty() || text.contains(['"', '\\', '\n']) {
@@ -293,7 +296,7 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// The same type with `life` for its lifetime.
+/// Replaces the lifetime `lifetime` in the tokens of a type with `life`.
 fn living(tokens: TokenStream, lifetime: &Ident, life: &Lifetime) -> TokenStream {
     let mut out = TokenStream::new();
     let mut tokens = tokens.into_iter().peekable();

@@ -1,21 +1,21 @@
-//! Where the crate is found: at `::tallies`, or where `crate = path` says.
+//! The path of the `tallies` crate: `::tallies`, or the path in `crate = path`.
 
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Ident, Path, Token, parse_quote};
 
-/// Where nobody says otherwise.
+/// Returns the default path.
 pub(crate) fn usual() -> Path {
     parse_quote!(::tallies)
 }
 
-/// The path of `= path`, after `crate`.
+/// Parses the `= path` after `crate`.
 pub(crate) fn path(input: ParseStream<'_>) -> syn::Result<Path> {
     input.parse::<Token![=]>()?;
     input.call(Path::parse_mod_style)
 }
 
-/// What an attribute says that takes nothing else.
+/// Parses the arguments of an attribute that accepts nothing but `crate = path`.
 pub(crate) fn only(input: ParseStream<'_>) -> syn::Result<Path> {
     if input.is_empty() {
         return Ok(usual());
@@ -32,7 +32,7 @@ pub(crate) fn only(input: ParseStream<'_>) -> syn::Result<Path> {
     Ok(path)
 }
 
-/// What a derive's own attribute says of the whole struct or enum.
+/// Returns the path from the helper attribute on a derive's struct or enum.
 pub(crate) fn of_item(attrs: &[Attribute], helper: &str) -> syn::Result<Path> {
     attrs
         .iter()
@@ -40,7 +40,7 @@ pub(crate) fn of_item(attrs: &[Attribute], helper: &str) -> syn::Result<Path> {
         .map_or_else(|| Ok(usual()), |attr| attr.parse_args_with(only))
 }
 
-/// What `#[tallies::metric]` says.
+/// Returns the path from the arguments of `#[tallies::metric]`.
 pub(crate) fn of_args(args: proc_macro2::TokenStream) -> syn::Result<Path> {
     only.parse2(args)
 }

@@ -1,4 +1,5 @@
-//! What the measuring attributes have in common: their arguments, and the items they may stand on.
+//! The part that all measuring attributes share: parsing their arguments, and applying them to a
+//! function or to every method of an `impl` block.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -12,22 +13,24 @@ use syn::{Attribute, Expr, ExprClosure, Ident, ImplItem, ItemFn, ItemImpl, Meta,
 use crate::found;
 use crate::shape::{self, Call};
 
-/// One of the attributes: its name, and what it makes of a call.
+/// A measuring attribute: its name, and the function that rewrites a call.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    /// Statements and a last expression instead of the body.
+    /// Returns the statements and the final expression that replace the body.
     pub(crate) wrap: fn(&Args, &Call) -> syn::Result<TokenStream>,
 }
 
-/// `METRIC, labels = .., error_label = |error| .., on(..), crate = ..`
+/// The arguments `METRIC, labels = .., error_label = |error| .., on(..), crate = ..`.
 #[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) metric: Expr,
     pub(crate) labels: Option<TokenStream>,
     pub(crate) error_label: Option<ExprClosure>,
     pub(crate) on: Option<Vec<Ident>>,
+    /// The path of the `tallies` crate.
     pub(crate) tallies: Path,
-    /// What the attributes written below want of the arguments while the body runs, or after it.
+    /// The expressions that attributes written below this one evaluate, or keep borrowed, while the
+    /// body runs or after it.
     pub(crate) below: TokenStream,
 }
 
@@ -100,11 +103,11 @@ impl Parse for Args {
 }
 
 impl Args {
-    /// The metric, or the series of its labels, by reference.
+    /// Returns a reference to the metric, or to the series of its labels.
     pub(crate) fn target(&self) -> TokenStream {
         let metric = &self.metric;
         match &self.labels {
-            // Messages about the metric's type point at the metric.
+            // The span makes the compiler's messages about the metric's type point at the metric.
             None => {
                 let at = located(metric.span());
                 quote_spanned!(at=> &#metric)
@@ -113,7 +116,7 @@ impl Args {
         }
     }
 
-    /// The series of `labels`.
+    /// Returns the look-up of the series with `labels`.
     pub(crate) fn series(&self, labels: &TokenStream) -> TokenStream {
         let metric = &self.metric;
         let at = located(metric.span());
@@ -121,7 +124,7 @@ impl Args {
         quote_spanned!(at=> #metric.with(#labels))
     }
 
-    /// A call of one of the functions that the crate has for attributes.
+    /// Returns a call of a function in `tallies::__private`.
     pub(crate) fn call(&self, name: &str, argument: &TokenStream) -> TokenStream {
         let at = located(self.metric.span());
         let tallies = &self.tallies;
@@ -129,7 +132,8 @@ impl Args {
         quote_spanned!(at=> #tallies::__private::#name(#argument))
     }
 
-    /// Says that `on` belongs to `count_errors`, and labels of errors too.
+    /// Rejects arguments that only `count_errors` accepts: `error_label`, `on(..)`, and labels that
+    /// are a closure.
     pub(crate) fn before_the_call(&self, kind: &str) -> syn::Result<()> {
         if let Some(closure) = &self.error_label {
             return Err(syn::Error::new(
@@ -155,7 +159,7 @@ impl Args {
         Ok(())
     }
 
-    /// The labels, if they are a closure.
+    /// Returns the labels, if they are a closure over the error.
     pub(crate) fn labels_of_error(&self) -> Option<ExprClosure> {
         match syn::parse2(self.labels.clone()?) {
             Ok(Expr::Closure(closure)) => Some(closure),
@@ -163,7 +167,7 @@ impl Args {
         }
     }
 
-    /// What is evaluated, or still borrowed, when the body has begun.
+    /// Returns the expressions that are evaluated, or still borrowed, after the body has started.
     pub(crate) fn late(&self) -> TokenStream {
         let labels = self.labels_of_error();
         let closures = [labels.as_ref(), self.error_label.as_ref()];
@@ -174,7 +178,8 @@ impl Args {
         late
     }
 
-    /// With the function's name where its labels say `function!()`, and beside the attributes that are written below.
+    /// Returns these arguments for the function `name`: replaces `function!()` in the labels, and
+    /// records the needs of the attributes written below.
     fn of_function(&self, name: &Ident, below: &[Attribute]) -> Self {
         Self {
             labels: self
@@ -186,7 +191,8 @@ impl Args {
         }
     }
 
-    /// A statement that keeps the metric for the call, where it is what a call gives: `self.errors.clone()`.
+    /// Returns a statement that evaluates the metric and keeps it for the duration of the call, if
+    /// the metric is a call such as `self.errors.clone()`. Otherwise returns no tokens.
     fn hold(&mut self) -> TokenStream {
         if !matches!(self.metric, Expr::Call(_) | Expr::MethodCall(_)) {
             return TokenStream::new();
@@ -198,7 +204,7 @@ impl Args {
         hold
     }
 
-    /// With `self` by the name that it has in the body.
+    /// Returns these arguments with `self` replaced by its name in the body.
     fn called(&self, receiver: Option<&Ident>) -> syn::Result<Self> {
         let Some(receiver) = receiver else {
             return Ok(self.clone());
@@ -216,12 +222,14 @@ impl Args {
     }
 }
 
-/// The place of `span` for messages; names made here stay apart from the user's.
+/// Returns a span with the location of `span`, for messages, and the hygiene of the macro, so that
+/// its names do not collide with the user's.
 pub(crate) fn located(span: Span) -> Span {
     Span::mixed_site().located_at(span)
 }
 
-/// Expands an attribute; the item stays as it is where that fails, so that there is but one message.
+/// Expands an attribute. On an error, keeps the item unchanged, so that the compiler reports
+/// nothing but this error.
 pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> TokenStream {
     measured(kind, args, item.clone()).unwrap_or_else(|error| {
         let error = error.into_compile_error();
@@ -313,7 +321,7 @@ fn whole_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> 
     errors.map_or(Ok(()), Err)
 }
 
-/// `#[timed(skip)]`, however the path begins.
+/// Returns whether the attribute is `#[timed(skip)]`, with any path before `timed`.
 fn skips(attr: &Attribute, name: &str) -> bool {
     let last = attr.path().segments.last();
     last.is_some_and(|segment| segment.ident == name)
@@ -326,7 +334,7 @@ fn is_skip(args: &TokenStream) -> bool {
     args.to_string() == "skip"
 }
 
-/// Whether `word` stands in the item outside of all brackets.
+/// Returns whether `word` is the first keyword of an item outside all brackets.
 fn is_word(item: &TokenStream, word: &str) -> bool {
     item.clone()
         .into_iter()
@@ -343,7 +351,8 @@ fn is_word(item: &TokenStream, word: &str) -> bool {
         .unwrap_or(false)
 }
 
-/// What an attribute wants of the arguments once the body has begun, if it is one of ours that does.
+/// Returns the expressions that an attribute below evaluates, or keeps borrowed, after the body has
+/// started. Empty for other attributes.
 fn late_of(meta: &Meta) -> TokenStream {
     let (Meta::List(list), Some(name)) = (meta, meta.path().segments.last()) else {
         return TokenStream::new();
@@ -357,11 +366,11 @@ fn late_of(meta: &Meta) -> TokenStream {
         }
         _ => return TokenStream::new(),
     }
-    // What is wrong there is said when it is expanded.
+    // Errors in these arguments are reported when that attribute expands.
     .unwrap_or_default()
 }
 
-/// Writes `receiver` for `self`, where that stands.
+/// Replaces `self` with `receiver`.
 fn rename_self(tokens: TokenStream, receiver: &Ident) -> TokenStream {
     let renamed = tokens.into_iter().map(|token| match token {
         TokenTree::Ident(ident) if ident == "self" => {
@@ -380,7 +389,7 @@ fn rename_self(tokens: TokenStream, receiver: &Ident) -> TokenStream {
     renamed.collect()
 }
 
-/// Writes the name for `function!()`.
+/// Replaces `function!()` with the name as a string literal.
 fn name_function(tokens: TokenStream, name: &Ident) -> TokenStream {
     let mut out = Vec::new();
     for token in tokens {

@@ -1,7 +1,8 @@
-//! The shapes of functions: where the body is that runs when the function is called.
+//! The shapes of functions: finds the block that runs when a function is called, and rewrites it.
 //!
-//! The signature stays; only a block is rewritten. Of an `async fn` that is its body; of a function that returns a future it
-//! is the `async` block that the function ends in, be it written so or by `async_trait`.
+//! The signature stays unchanged. In an `async fn`, the block is the body. In a function that
+//! returns a future, it is the `async` block at the end of the function, whether the user or
+//! `async_trait` wrote it.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -14,29 +15,31 @@ use syn::{
 
 use crate::rebound::{Bound, rebound};
 
-/// A call, as an attribute gets it to measure.
+/// A call that an attribute measures.
 pub(crate) struct Call {
-    /// An expression: the body as a block of its own, so that names and items in it stay apart.
+    /// The body, as a block expression, so that its names and items stay separate from those of the
+    /// macro.
     pub(crate) body: TokenStream,
+    /// The type of the body's value.
     pub(crate) output: Output,
-    /// Whether it runs in a future; and then whether that is an `async move`.
+    /// `Some` if the body runs in a future. The inner token is the `move` of its `async` block.
     pub(crate) future: Option<Option<Token![move]>>,
     /// The names that the parameters bind.
     pub(crate) parameters: Vec<Ident>,
-    /// What `self` is called in the body, where it has another name.
+    /// The name of `self` in the body, if it is not `self`.
     pub(crate) receiver: Option<Ident>,
-    /// Its attribute of that name.
+    /// The function's `#[track_caller]`, if it has one.
     pub(crate) track_caller: Option<Attribute>,
     pub(crate) span: Span,
 }
 
-/// What the body comes to.
+/// The type of a body's value.
 pub(crate) enum Output {
     Unit,
     Never,
-    /// Its type, `_` where that cannot be written in a body.
+    /// A type, with `_` for the parts that cannot be written inside a body.
     Type(Box<Type>),
-    /// A type that is not written down.
+    /// A type that the signature does not name.
     Unknown,
 }
 
@@ -130,7 +133,8 @@ pub(crate) fn rewrite(
     Ok(())
 }
 
-/// The block as an expression. Its braces are ours: the compiler would call theirs needless.
+/// Returns the block as an expression. Its braces get the span of the macro; with the user's span,
+/// the compiler would warn about unneeded braces.
 fn body_of(block: &Block) -> TokenStream {
     let mut block = block.clone();
     block.brace_token = Brace(Span::mixed_site().located_at(block.brace_token.span.join()));
@@ -160,7 +164,7 @@ fn check(kind: &str, attrs: &[Attribute], sig: &Signature) -> syn::Result<()> {
     Ok(())
 }
 
-/// The same braces around something else.
+/// Returns a block with the braces of `block` around `inner`.
 fn rebuilt(block: &Block, inner: TokenStream) -> Block {
     Block {
         brace_token: block.brace_token,
@@ -168,7 +172,7 @@ fn rebuilt(block: &Block, inner: TokenStream) -> Block {
     }
 }
 
-/// What a function returns, as far as its signature tells.
+/// The kind of value that a function returns, judged by its signature.
 enum Returned {
     Value,
     /// `impl Future`
@@ -210,6 +214,7 @@ impl Returned {
     }
 }
 
+/// Returns whether one of the bounds is a trait called `name`.
 fn bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -> bool {
     bounds.into_iter().any(|bound| match bound {
         TypeParamBound::Trait(bound) => bound
@@ -221,7 +226,8 @@ fn bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -
     })
 }
 
-/// The `async` block that a body ends in: by itself, if the function says that it returns a future, or boxed.
+/// Returns the `async` block at the end of a body: on its own if `future` says that the function
+/// returns `impl Future`, or inside `Box::pin(..)`, `.boxed()` or `.boxed_local()`.
 fn tail(block: &mut Block, future: bool) -> Option<&mut ExprAsync> {
     let Some(Stmt::Expr(last, None)) = block.stmts.last_mut() else {
         return None;
@@ -272,7 +278,8 @@ impl Output {
     }
 }
 
-/// What the future comes to that a type stands for: as the type says, or as the compiler knows of the type.
+/// Returns the output type of a future type: its `Output = ..` if written, otherwise a projection
+/// through the `Future` trait.
 fn future_output(ty: &Type) -> Output {
     #[derive(Default)]
     struct Find {
@@ -297,13 +304,13 @@ fn future_output(ty: &Type) -> Output {
         Find {
             output: Some(ty), ..
         } => Output::of(&ty),
-        // An `impl Trait` can only be named by what it comes to.
+        // A type that contains `impl Trait` cannot be written inside a body.
         Find { hidden: true, .. } => Output::Unknown,
         Find { .. } => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
     }
 }
 
-/// The type as it may be written in a body: `_` for what only a signature can say.
+/// Returns the type as it can be written inside a body, with `_` for every `impl Trait`.
 fn writable(ty: &Type) -> Type {
     struct Hide;
     impl VisitMut for Hide {
@@ -320,6 +327,7 @@ fn writable(ty: &Type) -> Type {
     ty
 }
 
+/// Returns the names that the parameters bind.
 fn parameters(sig: &Signature) -> Vec<Ident> {
     let mut bound = Bound::default();
     for input in &sig.inputs {
