@@ -12,7 +12,7 @@ use crate::declare::{InFlight, Observe, Timer, Track};
 
 use super::errors::Count;
 use super::outcome::{Failure, Outcome};
-use super::watch::At;
+use super::watch::Progress;
 
 /// Measures a future, or with the feature `stream` a stream, from its first poll until it completes
 /// or is dropped.
@@ -62,7 +62,7 @@ pub trait Measure: Sized {
         Errors {
             inner: self,
             metric,
-            at: At::Start,
+            progress: Progress::NotPolled,
             on: [true, false, true, false],
         }
     }
@@ -123,7 +123,7 @@ pin_project! {
         #[pin]
         inner: T,
         metric: M,
-        at: At,
+        progress: Progress,
         // Whether a failure counts, indexed by `Failure`.
         on: [bool; 4],
     }
@@ -134,7 +134,7 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if this.at.dropped().is_some_and(|failure| this.on[failure as usize]) {
+            if this.progress.failure_on_drop().is_some_and(|failure| this.on[failure as usize]) {
                 this.metric.count();
             }
         }
@@ -199,11 +199,11 @@ impl<F: Future<Output: Outcome>, M: Count> Future for Errors<F, M> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        *this.at = At::Poll;
+        *this.progress = Progress::Polling;
         let output = this.inner.poll(cx);
-        *this.at = At::after(output.is_ready());
+        *this.progress = Progress::after(output.is_ready());
         if let Poll::Ready(output) = &output {
-            judge(this.metric, this.on, output);
+            count_failure(this.metric, this.on, output);
         }
         output
     }
@@ -249,11 +249,11 @@ impl<S: Stream<Item: Outcome>, M: Count> Stream for Errors<S, M> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        *this.at = At::Poll;
+        *this.progress = Progress::Polling;
         let item = this.inner.poll_next(cx);
-        *this.at = At::after(matches!(item, Poll::Ready(None)));
+        *this.progress = Progress::after(matches!(item, Poll::Ready(None)));
         if let Poll::Ready(Some(item)) = &item {
-            judge(this.metric, this.on, item);
+            count_failure(this.metric, this.on, item);
         }
         item
     }
@@ -279,7 +279,7 @@ fn end<G>(ended: bool, guard: &mut Option<G>) {
 }
 
 #[inline]
-fn judge<R: Outcome>(metric: &impl Count, on: &[bool; 4], result: &R) {
+fn count_failure<R: Outcome>(metric: &impl Count, on: &[bool; 4], result: &R) {
     let on = |failure: Failure| on[failure as usize];
     if super::errors::failed(result, on(Failure::Error), on(Failure::None)) {
         metric.count();

@@ -10,32 +10,32 @@ use super::outcome::Failure;
 
 /// How far a future or a stream has come.
 ///
-/// A drop during `Poll` is a panic, and a drop during `Between` is a cancellation.
+/// A drop during `Polling` is a panic, and a drop during `Pending` is a cancellation.
 /// `thread::panicking` cannot tell the two apart: a future may be dropped because another one
 /// panicked, or long after its own panic was caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum Progress {
     /// Not polled yet.
-    Start,
+    NotPolled,
     /// Inside a call of `poll`. Stays in this state if `poll` panics.
-    Poll,
+    Polling,
     /// Polled, and pending.
-    Between,
+    Pending,
     /// Completed.
-    End,
+    Done,
 }
 
-impl At {
+impl Progress {
     pub(super) fn after(ended: bool) -> Self {
-        if ended { Self::End } else { Self::Between }
+        if ended { Self::Done } else { Self::Pending }
     }
 
     /// Returns the failure that dropping it in this state means.
-    pub(super) fn dropped(self) -> Option<Failure> {
+    pub(super) fn failure_on_drop(self) -> Option<Failure> {
         match self {
-            Self::Start | Self::End => None,
-            Self::Poll => Some(Failure::Panic),
-            Self::Between => Some(Failure::Cancel),
+            Self::NotPolled | Self::Done => None,
+            Self::Polling => Some(Failure::Panic),
+            Self::Pending => Some(Failure::Cancel),
         }
     }
 }
@@ -49,7 +49,7 @@ pin_project! {
     {
         #[pin]
         future: F,
-        at: At,
+        progress: Progress,
         dropped: D,
     }
 
@@ -59,7 +59,7 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let Some(failure) = this.at.dropped() {
+            if let Some(failure) = this.progress.failure_on_drop() {
                 (this.dropped)(failure);
             }
         }
@@ -71,7 +71,7 @@ pin_project! {
 pub fn watch<F: Future, D: FnMut(Failure)>(future: F, dropped: D) -> Watch<F, D> {
     Watch {
         future,
-        at: At::Start,
+        progress: Progress::NotPolled,
         dropped,
     }
 }
@@ -82,9 +82,9 @@ impl<F: Future, D: FnMut(Failure)> Future for Watch<F, D> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        *this.at = At::Poll;
+        *this.progress = Progress::Polling;
         let output = this.future.poll(cx);
-        *this.at = At::after(output.is_ready());
+        *this.progress = Progress::after(output.is_ready());
         output
     }
 }

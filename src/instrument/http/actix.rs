@@ -10,8 +10,8 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::Bytes;
 use pin_project_lite::pin_project;
 
-use super::exchange::{Came, Exchange, watched};
-use super::server::{Server, ServerLayer};
+use super::exchange::{BodyEvent, Exchange, fail_on_panic};
+use super::server::{ServerLayer, ServerState};
 
 /// The route is actix-web's `match_pattern`, which allocates a `String` for every request. A
 /// closure given to [`ServerMetrics::route`](super::ServerMetrics::route) is not called, because
@@ -54,7 +54,7 @@ where
 #[derive(Debug)]
 pub struct ActixService<S> {
     inner: S,
-    server: &'static Server,
+    server: &'static ServerState,
 }
 
 impl<S, B> Service<ServiceRequest> for ActixService<S>
@@ -83,7 +83,7 @@ where
         let mut exchange = self
             .server
             .begin(method, request.path(), pattern.as_deref(), received);
-        let inner = watched(&mut exchange, || self.inner.call(request));
+        let inner = fail_on_panic(&mut exchange, || self.inner.call(request));
         ActixFuture { inner, exchange }
     }
 }
@@ -107,7 +107,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(watched(this.exchange, || this.inner.poll(cx)));
+        let result = ready!(fail_on_panic(this.exchange, || this.inner.poll(cx)));
         let exchange = this.exchange.take();
         Poll::Ready(match result {
             Ok(response) => Ok(measured(response, exchange)),
@@ -161,13 +161,13 @@ impl<B: MessageBody> MessageBody for ActixBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
-        let chunk = ready!(watched(this.exchange, || this.inner.poll_next(cx)));
-        let came = match &chunk {
-            Some(Ok(bytes)) => Came::Data(bytes.len() as u64),
-            Some(Err(_)) => Came::Failure,
-            None => Came::End,
+        let chunk = ready!(fail_on_panic(this.exchange, || this.inner.poll_next(cx)));
+        let event = match &chunk {
+            Some(Ok(bytes)) => BodyEvent::Data(bytes.len() as u64),
+            Some(Err(_)) => BodyEvent::Failure,
+            None => BodyEvent::End,
         };
-        Exchange::came(this.exchange, came);
+        Exchange::on_body_event(this.exchange, event);
         Poll::Ready(chunk)
     }
 }

@@ -17,8 +17,8 @@ use crate::collect::Registry;
 use crate::declare::{Info, prefixed};
 use crate::error::{Error, report_once};
 
-use super::exchange::{Exchange, Failure, watched};
-use super::families::{Families, Making};
+use super::exchange::{Exchange, Failure, fail_on_panic};
+use super::families::{Families, FamilySettings};
 use super::routes::Routes;
 use super::scheme::{CLIENT, Scheme};
 use super::templates::{self, Templates};
@@ -139,7 +139,7 @@ impl ClientMetrics {
     /// Returns an error if the families reject the prefix, a name, a constant label or the bounds,
     /// or if a family of another shape has one of the names.
     pub fn register(self, registry: &Registry) -> Result<Clients, Error> {
-        let families = Families::leaked(&Making {
+        let families = Families::leak(&FamilySettings {
             scheme: &self.scheme,
             prefix: &self.prefix,
             constant: &self.constant,
@@ -183,7 +183,7 @@ impl Clients {
         let routes = match named.iter().find(|routes| *routes.client == *name) {
             Some(routes) => routes,
             None => {
-                let routes = Routes::leaked(self.families, name, [].into(), self.limit);
+                let routes = Routes::leak(self.families, name, [].into(), self.limit);
                 named.push(routes);
                 routes
             }
@@ -191,7 +191,7 @@ impl Clients {
         ClientLayer {
             routes,
             templates: None,
-            kinds: Kinds::default(),
+            classifiers: Classifiers::default(),
         }
     }
 }
@@ -211,17 +211,17 @@ impl Clients {
 pub struct Template(pub &'static str);
 
 /// Classifies an error. Returns `None` for an error of another type.
-type Kind = dyn Fn(&dyn Any) -> Option<Failure> + Send + Sync;
+type Classifier = dyn Fn(&dyn Any) -> Option<Failure> + Send + Sync;
 
 /// The error classifiers of the program. `None` if there are none, which is common: calls then
 /// clone no `Arc`.
 #[derive(Clone, Default)]
-struct Kinds(Option<Arc<[Arc<Kind>]>>);
+struct Classifiers(Option<Arc<[Arc<Classifier>]>>);
 
-impl std::fmt::Debug for Kinds {
+impl std::fmt::Debug for Classifiers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kinds = self.0.as_ref().map_or(0, |kinds| kinds.len());
-        f.debug_tuple("Kinds").field(&kinds).finish()
+        let classifiers = self.0.as_ref().map_or(0, |classifiers| classifiers.len());
+        f.debug_tuple("Classifiers").field(&classifiers).finish()
     }
 }
 
@@ -251,7 +251,7 @@ impl std::fmt::Debug for Kinds {
 pub struct ClientLayer {
     routes: &'static Routes,
     templates: Option<Arc<Templates>>,
-    kinds: Kinds,
+    classifiers: Classifiers,
 }
 
 impl std::fmt::Debug for ClientLayer {
@@ -272,7 +272,7 @@ impl ClientLayer {
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
         for template in templates {
             let template = template.as_ref();
-            match templates::Template::new(template) {
+            match templates::PathTemplate::new(template) {
                 Ok(parsed) => Arc::make_mut(self.templates.get_or_insert_default())
                     .add(parsed, self.routes.named(template)),
                 Err(error) => report_once(&error),
@@ -305,9 +305,14 @@ impl ClientLayer {
         mut self,
         kind: impl Fn(&E) -> Option<Failure> + Send + Sync + 'static,
     ) -> Self {
-        let kind: Arc<Kind> = Arc::new(move |error| error.downcast_ref::<E>().and_then(&kind));
-        let before = self.kinds.0.iter().flat_map(|kinds| kinds.iter().cloned());
-        self.kinds = Kinds(Some(before.chain([kind]).collect()));
+        let kind: Arc<Classifier> =
+            Arc::new(move |error| error.downcast_ref::<E>().and_then(&kind));
+        let before = self
+            .classifiers
+            .0
+            .iter()
+            .flat_map(|classifiers| classifiers.iter().cloned());
+        self.classifiers = Classifiers(Some(before.chain([kind]).collect()));
         self
     }
 
@@ -333,16 +338,16 @@ impl ClientLayer {
     ) -> ClientFuture<F> {
         let mut exchange = Some(exchange);
         ClientFuture {
-            inner: watched(&mut exchange, call),
+            inner: fail_on_panic(&mut exchange, call),
             exchange,
-            kinds: self.kinds.clone(),
+            classifiers: self.classifiers.clone(),
         }
     }
 }
 
-impl Kinds {
+impl Classifiers {
     fn of(&self, error: &dyn Any) -> Failure {
-        let known = self.0.iter().flat_map(|kinds| kinds.iter());
+        let known = self.0.iter().flat_map(|classifiers| classifiers.iter());
         if let Some(kind) = known.into_iter().find_map(|kind| kind(error)) {
             return kind;
         }
@@ -377,7 +382,7 @@ impl Failure {
         // Errors have few sources. The bound ends the search if they form a cycle.
         for _ in 0..16 {
             let Some(error) = next else { break };
-            if let Some(kind) = known(error) {
+            if let Some(kind) = classify(error) {
                 return kind;
             }
             next = error.source();
@@ -386,7 +391,7 @@ impl Failure {
     }
 }
 
-fn known(error: &(dyn StdError + 'static)) -> Option<Failure> {
+fn classify(error: &(dyn StdError + 'static)) -> Option<Failure> {
     #[cfg(feature = "reqwest")]
     if let Some(error) = error.downcast_ref::<::reqwest::Error>()
         && let Some(kind) = super::reqwest::kind(error)
@@ -500,7 +505,7 @@ pin_project! {
         #[pin]
         inner: F,
         exchange: Option<Exchange>,
-        kinds: Kinds,
+        classifiers: Classifiers,
     }
 }
 
@@ -514,11 +519,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(watched(this.exchange, || this.inner.poll(cx)));
+        let result = ready!(fail_on_panic(this.exchange, || this.inner.poll(cx)));
         if let Some(exchange) = this.exchange.take() {
             match &result {
                 Ok(response) => exchange.answer(response.status().as_u16()),
-                Err(error) => exchange.fail(this.kinds.of(error)),
+                Err(error) => exchange.fail(this.classifiers.of(error)),
             }
         }
         Poll::Ready(result)

@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 
 use crate::clock::Start;
 
-use super::families::{Asked, End, Endpoint, Series};
+use super::families::{End, EndSeries, Endpoint, MethodKind};
 
 /// The reason why a request or a call did not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Failure {
 
 /// How a response is timed. Depends on its status and on the type of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timed {
+enum Timing {
     Ordinary,
     /// An event stream, which lasts as long as the client listens.
     Stream,
@@ -64,7 +64,7 @@ enum Timed {
 
 /// The result of polling a response body.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Came {
+pub(super) enum BodyEvent {
     /// A chunk of this many bytes; 0 for a frame without data.
     Data(u64),
     /// The body has ended, or only trailers were left.
@@ -85,7 +85,7 @@ const MOST_ANNOUNCED: u64 = 1 << 32;
 pub(super) struct Exchange {
     endpoint: &'static Endpoint,
     /// The series of the response. Set when the response head is ready.
-    answered: Option<&'static Series>,
+    answered: Option<&'static EndSeries>,
     /// `None` if no family needs the time.
     start: Option<Start>,
     /// The announced length of the request body, or `UNKNOWN`.
@@ -95,7 +95,7 @@ pub(super) struct Exchange {
     /// The length of the response body, or `UNKNOWN`. The exchange ends once this much is sent,
     /// because the server may drop the body there without polling it again.
     length: u64,
-    timed: Timed,
+    timing: Timing,
 }
 
 impl Exchange {
@@ -110,7 +110,7 @@ impl Exchange {
             received: received.filter(|n| *n <= MOST_ANNOUNCED).unwrap_or(UNKNOWN),
             sent: 0,
             length: UNKNOWN,
-            timed: Timed::Ordinary,
+            timing: Timing::Ordinary,
         }
     }
 
@@ -123,23 +123,23 @@ impl Exchange {
         length: impl FnOnce() -> Option<u64>,
         content_type: impl FnOnce() -> Option<&'a [u8]>,
     ) -> Option<Self> {
-        let series = self.endpoint.answering(status).series(End {
+        let series = self.endpoint.for_status(status).series(End {
             status,
             failure: None,
         });
         series.answer();
         let seconds = series.headers(|| self.seconds());
         self.answered = Some(series);
-        let (timed, length) = match (status, self.endpoint.asked) {
+        let (timing, length) = match (status, self.endpoint.method_kind) {
             // RFC 9110, RFC 8441.
-            (101, _) | (200..300, Asked::Tunnel) => (Timed::Upgrade, Some(0)),
-            (204 | 304, _) | (_, Asked::HeadOnly) => (Timed::Ordinary, Some(0)),
+            (101, _) | (200..300, MethodKind::Tunnel) => (Timing::Upgrade, Some(0)),
+            (204 | 304, _) | (_, MethodKind::HeadOnly) => (Timing::Ordinary, Some(0)),
             _ => match length() {
-                None if is_stream(content_type()) => (Timed::Stream, None),
-                length => (Timed::Ordinary, length),
+                None if is_stream(content_type()) => (Timing::Stream, None),
+                length => (Timing::Ordinary, length),
             },
         };
-        self.timed = timed;
+        self.timing = timing;
         self.length = length.unwrap_or(UNKNOWN);
         if length == Some(0) {
             ManuallyDrop::new(self).finish(None, seconds);
@@ -156,18 +156,18 @@ impl Exchange {
 
     /// Records the result of polling the body. Sets `exchange` to `None` at the end of the body.
     #[inline]
-    pub(super) fn came(exchange: &mut Option<Self>, came: Came) {
+    pub(super) fn on_body_event(exchange: &mut Option<Self>, event: BodyEvent) {
         let Some(current) = exchange else { return };
-        let failure = match came {
-            Came::Data(bytes) => {
+        let failure = match event {
+            BodyEvent::Data(bytes) => {
                 current.sent += bytes;
                 if current.sent < current.length {
                     return;
                 }
                 None
             }
-            Came::End => None,
-            Came::Failure => Some(Failure::Body),
+            BodyEvent::End => None,
+            BodyEvent::Failure => Some(Failure::Body),
         };
         current.finish(failure, None);
         std::mem::forget(exchange.take());
@@ -193,14 +193,14 @@ impl Exchange {
             (answered, _) => {
                 let status = answered.map_or(0, |series| series.end.status);
                 self.endpoint
-                    .answering(status)
+                    .for_status(status)
                     .series(End { status, failure })
             }
         };
         let seconds = seconds.or_else(|| self.seconds());
         if self.answered.is_none() {
             series.answer();
-            if families.waits_are_timed() {
+            if families.times_failures() {
                 series.headers(|| seconds);
             }
         }
@@ -208,10 +208,10 @@ impl Exchange {
             series.fail();
         }
         if let Some(seconds) = seconds {
-            if self.timed == Timed::Ordinary || families.durations_count {
+            if self.timing == Timing::Ordinary || families.durations_count {
                 series.duration(seconds);
             }
-            if self.timed == Timed::Stream {
+            if self.timing == Timing::Stream {
                 series.stream(seconds);
             }
         }
@@ -226,7 +226,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         // A client ends an event stream by leaving, so that is not a failure.
-        let left = (self.timed != Timed::Stream).then_some(Failure::Cancelled);
+        let left = (self.timing != Timing::Stream).then_some(Failure::Cancelled);
         self.finish(left, None);
     }
 }
@@ -246,18 +246,19 @@ fn is_stream(content_type: Option<&[u8]>) -> bool {
     STREAMS.iter().any(|stream| stream.eq_ignore_ascii_case(ty))
 }
 
-/// A guard around calls into the service: if it is dropped before `done`, the request has panicked.
+/// A guard around calls into the service: if it is dropped before `disarm`, the request has
+/// panicked.
 #[derive(Debug)]
-pub(super) struct Watch<'a>(pub(super) &'a mut Option<Exchange>);
+pub(super) struct PanicGuard<'a>(pub(super) &'a mut Option<Exchange>);
 
-impl Watch<'_> {
+impl PanicGuard<'_> {
     #[inline]
-    pub(super) fn done(self) {
+    pub(super) fn disarm(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if let Some(exchange) = self.0.take() {
             exchange.fail(Failure::Panic);
@@ -267,9 +268,9 @@ impl Drop for Watch<'_> {
 
 /// Runs `f`. If `f` panics, counts the request as failed.
 #[inline]
-pub(super) fn watched<R>(exchange: &mut Option<Exchange>, f: impl FnOnce() -> R) -> R {
-    let watch = Watch(exchange);
+pub(super) fn fail_on_panic<R>(exchange: &mut Option<Exchange>, f: impl FnOnce() -> R) -> R {
+    let guard = PanicGuard(exchange);
     let result = f();
-    watch.done();
+    guard.disarm();
     result
 }

@@ -13,29 +13,29 @@ use crate::error::Error;
 use super::chain::Chain;
 use super::exchange::Failure;
 use super::routes::METHODS;
-use super::scheme::{BYTES, NoAnswer, Part, STREAMS, Scheme, Spec};
+use super::scheme::{BYTES, LabelSource, NoAnswer, STREAMS, Scheme, Spec};
 
 /// A family, and the sources of its label values.
 #[derive(Debug)]
-pub(super) struct Family<M> {
+pub(super) struct LabelledFamily<M> {
     metric: M,
-    labels: &'static [(&'static str, Part)],
+    labels: &'static [(&'static str, LabelSource)],
 }
 
 /// The registered families of a layer. A family that its scheme does not have is `None`. All fields
 /// are read-only after construction.
 #[derive(Debug)]
 pub(super) struct Families {
-    started: Option<Family<Counter<AnyLabels>>>,
-    answered: Option<Family<Counter<AnyLabels>>>,
-    responses: Option<Family<Counter<AnyLabels>>>,
-    failed: Option<Family<Counter<AnyLabels>>>,
-    in_flight: Option<Family<UpDownCounter<AnyLabels>>>,
-    headers: Option<Family<Histogram<AnyLabels>>>,
-    duration: Option<Family<Histogram<AnyLabels>>>,
-    streams: Option<Family<Histogram<AnyLabels>>>,
-    request_bytes: Option<Family<Histogram<AnyLabels>>>,
-    response_bytes: Option<Family<Histogram<AnyLabels>>>,
+    started: Option<LabelledFamily<Counter<AnyLabels>>>,
+    answered: Option<LabelledFamily<Counter<AnyLabels>>>,
+    responses: Option<LabelledFamily<Counter<AnyLabels>>>,
+    failed: Option<LabelledFamily<Counter<AnyLabels>>>,
+    in_flight: Option<LabelledFamily<UpDownCounter<AnyLabels>>>,
+    headers: Option<LabelledFamily<Histogram<AnyLabels>>>,
+    duration: Option<LabelledFamily<Histogram<AnyLabels>>>,
+    streams: Option<LabelledFamily<Histogram<AnyLabels>>>,
+    request_bytes: Option<LabelledFamily<Histogram<AnyLabels>>>,
+    response_bytes: Option<LabelledFamily<Histogram<AnyLabels>>>,
     /// Whether any family needs the time.
     timed: bool,
     /// Whether the duration histogram doubles as the request counter. Every request must then
@@ -53,26 +53,26 @@ const ENDS: usize = 16;
 
 /// Registers one family, or returns the identical family that is already registered.
 macro_rules! declare {
-    ($of:ident, $kind:ident, $field:ident $(, $buckets:expr)?) => {
-        match &$of.scheme.$field {
+    ($settings:ident, $kind:ident, $field:ident $(, $buckets:expr)?) => {
+        match &$settings.scheme.$field {
             None => None,
             Some(Spec { name, help, labels }) => {
-                let name = prefixed($of.prefix, name);
+                let name = prefixed($settings.prefix, name);
                 let builder = $kind::<AnyLabels>::builder(&name, help)$(.buckets($buckets))?;
-                let metric = $of
+                let metric = $settings
                     .constant
                     .iter()
                     .fold(builder, |builder, (name, value)| builder.constant(name, value))
-                    .limit($of.series())
-                    .get_or_register($of.registry)?;
-                Some(Family { metric, labels: *labels })
+                    .limit($settings.series())
+                    .get_or_register($settings.registry)?;
+                Some(LabelledFamily { metric, labels: *labels })
             }
         }
     };
 }
 
 /// The input for [`Families`].
-pub(super) struct Making<'a> {
+pub(super) struct FamilySettings<'a> {
     pub(super) scheme: &'a Scheme,
     pub(super) prefix: &'a str,
     pub(super) constant: &'a [(String, String)],
@@ -81,7 +81,7 @@ pub(super) struct Making<'a> {
     pub(super) registry: &'a Registry,
 }
 
-impl Making<'_> {
+impl FamilySettings<'_> {
     /// Returns the limit of series for a family. It is large enough that every route within the
     /// limit of routes gets series of its own.
     fn series(&self) -> usize {
@@ -95,20 +95,20 @@ impl Making<'_> {
 impl Families {
     /// Registers the families, or returns identical ones that are already registered. The result is
     /// never freed, because routes, which are never freed either, refer to it.
-    pub(super) fn leaked(of: &Making<'_>) -> Result<&'static Self, Error> {
-        let scheme = of.scheme;
+    pub(super) fn leak(settings: &FamilySettings<'_>) -> Result<&'static Self, Error> {
+        let scheme = settings.scheme;
         let seconds = &*scheme.buckets;
         Ok(Box::leak(Box::new(Self {
-            started: declare!(of, Counter, started),
-            answered: declare!(of, Counter, answered),
-            responses: declare!(of, Counter, responses),
-            failed: declare!(of, Counter, failed),
-            in_flight: declare!(of, UpDownCounter, in_flight),
-            headers: declare!(of, Histogram, headers, seconds),
-            duration: declare!(of, Histogram, duration, seconds),
-            streams: declare!(of, Histogram, streams, STREAMS),
-            request_bytes: declare!(of, Histogram, request_bytes, BYTES),
-            response_bytes: declare!(of, Histogram, response_bytes, BYTES),
+            started: declare!(settings, Counter, started),
+            answered: declare!(settings, Counter, answered),
+            responses: declare!(settings, Counter, responses),
+            failed: declare!(settings, Counter, failed),
+            in_flight: declare!(settings, UpDownCounter, in_flight),
+            headers: declare!(settings, Histogram, headers, seconds),
+            duration: declare!(settings, Histogram, duration, seconds),
+            streams: declare!(settings, Histogram, streams, STREAMS),
+            request_bytes: declare!(settings, Histogram, request_bytes, BYTES),
+            response_bytes: declare!(settings, Histogram, response_bytes, BYTES),
             timed: scheme.headers.is_some()
                 || scheme.duration.is_some()
                 || scheme.streams.is_some(),
@@ -121,7 +121,7 @@ impl Families {
     }
 
     /// Returns whether a call that gets no response observes the time to its failure in `headers`.
-    pub(super) fn waits_are_timed(&self) -> bool {
+    pub(super) fn times_failures(&self) -> bool {
         self.no_answer == NoAnswer::Kind
     }
 
@@ -158,7 +158,7 @@ const BEGINS: End = End {
 
 /// The effect of the request method on the response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum MethodKind {
     /// There may be a body.
     Body,
     /// There is no body.
@@ -173,7 +173,7 @@ type Lazy<B> = OnceLock<Option<B>>;
 /// The series of one route and method, of a server or of one client.
 pub(super) struct Endpoint {
     pub(super) families: &'static Families,
-    pub(super) asked: Asked,
+    pub(super) method_kind: MethodKind,
     /// Whether any family needs the time.
     pub(super) timed: bool,
     client: &'static str,
@@ -184,10 +184,10 @@ pub(super) struct Endpoint {
     /// Set by the first request; read by all threads.
     in_flight: Lazy<BoundUpDownCounter>,
     /// One entry per way in which requests ended so far. All threads read it and append to it.
-    ends: Chain<Series>,
+    ends: Chain<EndSeries>,
     /// The endpoint for responses that reject the method. Set by the first such response; read by
     /// all threads.
-    refused: OnceLock<Box<Endpoint>>,
+    method_rejected: OnceLock<Box<Endpoint>>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -202,9 +202,9 @@ impl std::fmt::Debug for Endpoint {
 /// The series of an endpoint for one way to end. Each is set by the first request that needs it,
 /// and read by all threads.
 #[derive(Debug)]
-pub(super) struct Series {
+pub(super) struct EndSeries {
     pub(super) end: End,
-    of: &'static Endpoint,
+    endpoint: &'static Endpoint,
     answered: Lazy<BoundCounter>,
     responses: Lazy<BoundCounter>,
     failed: Lazy<BoundCounter>,
@@ -222,7 +222,7 @@ macro_rules! series {
         $series
             .$field
             .get_or_init(|| {
-                let Family { metric, labels } = $endpoint.families.$field.as_ref()?;
+                let LabelledFamily { metric, labels } = $endpoint.families.$field.as_ref()?;
                 Some($endpoint.labelled(labels, $end, |labels| metric.bind(labels)))
             })
             .as_ref()
@@ -238,10 +238,10 @@ impl Endpoint {
     ) -> Self {
         Self {
             families,
-            asked: match method {
-                "HEAD" => Asked::HeadOnly,
-                "CONNECT" => Asked::Tunnel,
-                _ => Asked::Body,
+            method_kind: match method {
+                "HEAD" => MethodKind::HeadOnly,
+                "CONNECT" => MethodKind::Tunnel,
+                _ => MethodKind::Body,
             },
             timed: families.timed,
             client,
@@ -250,7 +250,7 @@ impl Endpoint {
             started: Lazy::new(),
             in_flight: Lazy::new(),
             ends: Chain::default(),
-            refused: OnceLock::new(),
+            method_rejected: OnceLock::new(),
         }
     }
 
@@ -260,17 +260,17 @@ impl Endpoint {
     /// client that tries every method on every route would create series for all of them, and these
     /// series are never removed.
     #[inline]
-    pub(super) fn answering(&'static self, status: u16) -> &'static Self {
+    pub(super) fn for_status(&'static self, status: u16) -> &'static Self {
         if matches!(status, 405 | 501) && self.method != self.families.other {
-            self.refused()
+            self.method_rejected()
         } else {
             self
         }
     }
 
     #[cold]
-    fn refused(&'static self) -> &'static Self {
-        self.refused.get_or_init(|| {
+    fn method_rejected(&'static self) -> &'static Self {
+        self.method_rejected.get_or_init(|| {
             let other = self.families.other;
             Box::new(Self::new(self.families, self.client, other, self.route))
         })
@@ -297,11 +297,11 @@ impl Endpoint {
 
     /// Returns the series for requests that ended in this way.
     #[inline]
-    pub(super) fn series(&'static self, end: End) -> &'static Series {
-        let is = |series: &Series| series.end == end;
+    pub(super) fn series(&'static self, end: End) -> &'static EndSeries {
+        let is = |series: &EndSeries| series.end == end;
         match self.ends.find(is) {
             Some(series) => series,
-            None => self.ends.find_or_make(is, || Series::new(end, self)),
+            None => self.ends.find_or_make(is, || EndSeries::new(end, self)),
         }
     }
 
@@ -309,7 +309,7 @@ impl Endpoint {
     #[cold]
     fn labelled<R>(
         &self,
-        labels: &[(&'static str, Part)],
+        labels: &[(&'static str, LabelSource)],
         end: End,
         f: impl FnOnce(&[(&str, &str)]) -> R,
     ) -> R {
@@ -317,14 +317,14 @@ impl Endpoint {
         let texts: Vec<Cow<'_, str>> = labels
             .iter()
             .map(|(_, part)| match part {
-                Part::Client => self.client.into(),
-                Part::Method => self.method.into(),
-                Part::Route => self.route.into(),
-                Part::Status => self.families.status_text(end),
-                Part::ErrorType if failure.is_empty() && end.status >= 500 => {
+                LabelSource::Client => self.client.into(),
+                LabelSource::Method => self.method.into(),
+                LabelSource::Route => self.route.into(),
+                LabelSource::Status => self.families.status_text(end),
+                LabelSource::ErrorType if failure.is_empty() && end.status >= 500 => {
                     self.families.status_text(end)
                 }
-                Part::Failure | Part::ErrorType => failure.into(),
+                LabelSource::Failure | LabelSource::ErrorType => failure.into(),
             })
             .collect();
         let labels: Vec<(&str, &str)> = labels
@@ -341,18 +341,18 @@ macro_rules! observe {
     ($($name:ident: $field:ident, $ty:ty;)*) => {$(
         #[inline]
         pub(super) fn $name(&self, value: $ty) {
-            if let Some(series) = series!(self, $field, self.of, self.end) {
+            if let Some(series) = series!(self, $field, self.endpoint, self.end) {
                 series.observe(value as f64);
             }
         }
     )*};
 }
 
-impl Series {
-    fn new(end: End, of: &'static Endpoint) -> Self {
+impl EndSeries {
+    fn new(end: End, endpoint: &'static Endpoint) -> Self {
         Self {
             end,
-            of,
+            endpoint,
             answered: Lazy::new(),
             responses: Lazy::new(),
             failed: Lazy::new(),
@@ -367,10 +367,10 @@ impl Series {
     /// Counts the request as answered.
     #[inline]
     pub(super) fn answer(&self) {
-        if let Some(answered) = series!(self, answered, self.of, self.end) {
+        if let Some(answered) = series!(self, answered, self.endpoint, self.end) {
             answered.inc();
         }
-        if let Some(responses) = series!(self, responses, self.of, self.end) {
+        if let Some(responses) = series!(self, responses, self.endpoint, self.end) {
             responses.inc();
         }
     }
@@ -378,7 +378,7 @@ impl Series {
     /// Counts the request as failed.
     #[inline]
     pub(super) fn fail(&self) {
-        if let Some(failed) = series!(self, failed, self.of, self.end) {
+        if let Some(failed) = series!(self, failed, self.endpoint, self.end) {
             failed.inc();
         }
     }
@@ -386,7 +386,7 @@ impl Series {
     /// Observes the time to the head and returns it. Calls `seconds` only if the family exists.
     #[inline]
     pub(super) fn headers(&self, seconds: impl FnOnce() -> Option<f64>) -> Option<f64> {
-        let headers = series!(self, headers, self.of, self.end)?;
+        let headers = series!(self, headers, self.endpoint, self.end)?;
         let seconds = seconds()?;
         headers.observe(seconds);
         Some(seconds)

@@ -73,7 +73,7 @@ pub(super) struct Routes {
 impl Routes {
     /// Allocates an empty set of routes that is never freed. `client` is empty for a server. Routes
     /// and paths in `exclude` are not measured.
-    pub(super) fn leaked(
+    pub(super) fn leak(
         families: &'static Families,
         client: &str,
         exclude: Box<[Box<str>]>,

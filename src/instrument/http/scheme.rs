@@ -6,7 +6,7 @@ use crate::declare::buckets::DEFAULT;
 
 /// The source of a label value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum LabelSource {
     /// The name of the service that the client calls.
     Client,
     Method,
@@ -23,7 +23,7 @@ pub(super) enum Part {
 pub(super) struct Spec {
     pub(super) name: Cow<'static, str>,
     pub(super) help: &'static str,
-    pub(super) labels: &'static [(&'static str, Part)],
+    pub(super) labels: &'static [(&'static str, LabelSource)],
 }
 
 /// The value of the status label for a request without a response.
@@ -93,7 +93,7 @@ const NOTHING: Scheme = Scheme {
 const fn spec(
     name: &'static str,
     help: &'static str,
-    labels: &'static [(&'static str, Part)],
+    labels: &'static [(&'static str, LabelSource)],
 ) -> Option<Spec> {
     Some(Spec {
         name: Cow::Borrowed(name),
@@ -121,11 +121,14 @@ pub(super) const STREAMS: &[f64] = &[
     0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 14_400.0, 86_400.0,
 ];
 
-const ENDPOINT: &[(&str, Part)] = &[("method", Part::Method), ("route", Part::Route)];
-const ANSWER: &[(&str, Part)] = &[
-    ("method", Part::Method),
-    ("route", Part::Route),
-    ("status", Part::Status),
+const ENDPOINT: &[(&str, LabelSource)] = &[
+    ("method", LabelSource::Method),
+    ("route", LabelSource::Route),
+];
+const ANSWER: &[(&str, LabelSource)] = &[
+    ("method", LabelSource::Method),
+    ("route", LabelSource::Route),
+    ("status", LabelSource::Status),
 ];
 
 /// The names that most Prometheus libraries use.
@@ -135,9 +138,9 @@ pub(super) const PROMETHEUS: Scheme = Scheme {
         "http_requests_failed_total",
         "Requests that failed, by kind: panic, error, body (failed while it was sent), cancelled (the client left).",
         &[
-            ("method", Part::Method),
-            ("route", Part::Route),
-            ("kind", Part::Failure),
+            ("method", LabelSource::Method),
+            ("route", LabelSource::Route),
+            ("kind", LabelSource::Failure),
         ],
     ),
     in_flight: spec(
@@ -173,11 +176,11 @@ pub(super) const PROMETHEUS: Scheme = Scheme {
     ..NOTHING
 };
 
-const OTEL_ANSWER: &[(&str, Part)] = &[
-    ("http_request_method", Part::Method),
-    ("http_route", Part::Route),
-    ("http_response_status_code", Part::Status),
-    ("error_type", Part::ErrorType),
+const OTEL_ANSWER: &[(&str, LabelSource)] = &[
+    ("http_request_method", LabelSource::Method),
+    ("http_route", LabelSource::Route),
+    ("http_response_status_code", LabelSource::Status),
+    ("error_type", LabelSource::ErrorType),
 ];
 
 /// The names of OpenTelemetry's semantic conventions 1.x for HTTP metrics, as OpenTelemetry's
@@ -187,7 +190,7 @@ pub(super) const OPENTELEMETRY: Scheme = Scheme {
     in_flight: spec(
         "http_server_active_requests",
         "Requests being answered.",
-        &[("http_request_method", Part::Method)],
+        &[("http_request_method", LabelSource::Method)],
     ),
     headers: spec(
         "http_server_response_start_seconds",
@@ -222,7 +225,10 @@ pub(super) const OPENTELEMETRY: Scheme = Scheme {
     ..NOTHING
 };
 
-const AIO: &[(&str, Part)] = &[("method", Part::Method), ("path", Part::Route)];
+const AIO: &[(&str, LabelSource)] = &[
+    ("method", LabelSource::Method),
+    ("path", LabelSource::Route),
+];
 
 /// The four counters of aioprometheus' middleware.
 pub(super) const AIOPROMETHEUS: Scheme = Scheme {
@@ -238,9 +244,9 @@ pub(super) const AIOPROMETHEUS: Scheme = Scheme {
         "status_codes_counter",
         "Requests answered, by status.",
         &[
-            ("method", Part::Method),
-            ("path", Part::Route),
-            ("status_code", Part::Status),
+            ("method", LabelSource::Method),
+            ("path", LabelSource::Route),
+            ("status_code", LabelSource::Status),
         ],
     ),
     ..NOTHING
@@ -257,11 +263,11 @@ pub(super) const AIOPROMETHEUS_EXCLUDES: [&str; 7] = [
     "/favicon.ico",
 ];
 
-const CALL: &[(&str, Part)] = &[
-    ("client_name", Part::Client),
-    ("method", Part::Method),
-    ("path", Part::Route),
-    ("status_code", Part::Status),
+const CALL: &[(&str, LabelSource)] = &[
+    ("client_name", LabelSource::Client),
+    ("method", LabelSource::Method),
+    ("path", LabelSource::Route),
+    ("status_code", LabelSource::Status),
 ];
 
 /// The names that the clients of aioli and blacksmith use, without their prefix.
@@ -280,9 +286,9 @@ pub(super) const CLIENT: Scheme = Scheme {
         "http_requests_in_flight",
         "Calls that wait for an answer.",
         &[
-            ("client_name", Part::Client),
-            ("method", Part::Method),
-            ("path", Part::Route),
+            ("client_name", LabelSource::Client),
+            ("method", LabelSource::Method),
+            ("path", LabelSource::Route),
         ],
     ),
     buckets: Cow::Borrowed(&[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6]),

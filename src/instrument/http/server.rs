@@ -16,13 +16,13 @@ use tower_service::Service;
 use crate::collect::Registry;
 use crate::error::Error;
 
-use super::exchange::{Came, Exchange, Failure, Watch, watched};
-use super::families::{Families, Making};
+use super::exchange::{BodyEvent, Exchange, Failure, PanicGuard, fail_on_panic};
+use super::families::{Families, FamilySettings};
 use super::routes::Routes;
 use super::scheme::{AIOPROMETHEUS, AIOPROMETHEUS_EXCLUDES, OPENTELEMETRY, PROMETHEUS, Scheme};
-use super::templates::{Template, Templates};
+use super::templates::{PathTemplate, Templates};
 
-type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync;
+type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync;
 
 /// The settings of a server layer: which families it has and how they are named.
 /// [`register`](Self::register) creates the layer.
@@ -107,7 +107,7 @@ pub struct ServerMetrics {
     constant: Vec<(String, String)>,
     exclude: Vec<Box<str>>,
     templates: Vec<Box<str>>,
-    find: Option<Arc<Find>>,
+    find: Option<Arc<RouteFn>>,
     limit: usize,
 }
 
@@ -288,22 +288,22 @@ impl ServerMetrics {
         let parsed = self
             .templates
             .iter()
-            .map(|template| Template::new(template));
+            .map(|template| PathTemplate::new(template));
         let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
-        let families = Families::leaked(&Making {
+        let families = Families::leak(&FamilySettings {
             scheme: &self.scheme,
             prefix: &self.prefix,
             constant: &self.constant,
             routes: self.limit,
             registry,
         })?;
-        let routes = Routes::leaked(families, "", self.exclude.into(), self.limit);
+        let routes = Routes::leak(families, "", self.exclude.into(), self.limit);
         let mut templates = Templates::default();
         for (template, name) in parsed.into_iter().zip(&self.templates) {
             templates.add(template, routes.named(name));
         }
         Ok(ServerLayer {
-            server: Box::leak(Box::new(Server {
+            server: Box::leak(Box::new(ServerState {
                 routes,
                 templates,
                 find: self.find,
@@ -319,17 +319,17 @@ impl ServerMetrics {
 /// kilobytes and the routes, is never freed, so create a layer once.
 #[derive(Clone, Debug)]
 pub struct ServerLayer {
-    pub(super) server: &'static Server,
+    pub(super) server: &'static ServerState,
 }
 
 /// The state that all clones of a layer share. Read-only, except that `routes` grows.
-pub(super) struct Server {
+pub(super) struct ServerState {
     routes: &'static Routes,
     templates: Templates,
-    find: Option<Arc<Find>>,
+    find: Option<Arc<RouteFn>>,
 }
 
-impl std::fmt::Debug for Server {
+impl std::fmt::Debug for ServerState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
             .field("templates", &self.templates)
@@ -337,7 +337,7 @@ impl std::fmt::Debug for Server {
     }
 }
 
-impl Server {
+impl ServerState {
     /// Starts measuring a request. Returns `None` if its path or its route is excluded.
     #[inline]
     pub(super) fn begin(
@@ -406,7 +406,7 @@ impl<S> Layer<S> for ServerLayer {
 #[derive(Clone, Debug)]
 pub struct ServerService<S> {
     inner: S,
-    server: &'static Server,
+    server: &'static ServerState,
 }
 
 impl<S, B, R> Service<Request<B>> for ServerService<S>
@@ -425,14 +425,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut exchange = self.server.begin_http(&request);
-        // Does not use `watched`, whose closure would move the request once more. The future is
+        // Does not use `fail_on_panic`, whose closure would move the request once more. The future is
         // built in place and not moved afterwards.
-        let watch = Watch(&mut exchange);
+        let guard = PanicGuard(&mut exchange);
         let mut future = ServerFuture {
             inner: self.inner.call(request),
             exchange: None,
         };
-        watch.done();
+        guard.disarm();
         future.exchange = exchange;
         future
     }
@@ -457,7 +457,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(watched(this.exchange, || this.inner.poll(cx)));
+        let result = ready!(fail_on_panic(this.exchange, || this.inner.poll(cx)));
         let exchange = this.exchange.take();
         Poll::Ready(match result {
             Ok(response) => Ok(Measured::response(response, exchange)),
@@ -504,24 +504,24 @@ impl<B: Body> Body for Measured<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
-        let frame = ready!(watched(this.exchange, || this
+        let frame = ready!(fail_on_panic(this.exchange, || this
             .inner
             .as_mut()
             .poll_frame(cx)));
         if this.exchange.is_some() {
-            let came = match &frame {
+            let event = match &frame {
                 Some(Ok(part)) => match part.data_ref() {
-                    Some(data) => Came::Data(data.remaining() as u64),
+                    Some(data) => BodyEvent::Data(data.remaining() as u64),
                     // The server does not poll again after trailers.
-                    None if part.is_trailers() => Came::End,
-                    None => Came::Data(0),
+                    None if part.is_trailers() => BodyEvent::End,
+                    None => BodyEvent::Data(0),
                 },
-                Some(Err(_)) => Came::Failure,
-                None => Came::End,
+                Some(Err(_)) => BodyEvent::Failure,
+                None => BodyEvent::End,
             };
-            Exchange::came(this.exchange, came);
+            Exchange::on_body_event(this.exchange, event);
             if this.exchange.is_some() && this.inner.is_end_stream() {
-                Exchange::came(this.exchange, Came::End);
+                Exchange::on_body_event(this.exchange, BodyEvent::End);
             }
         }
         Poll::Ready(frame)

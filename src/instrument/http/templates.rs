@@ -7,25 +7,25 @@ use super::routes::Route;
 
 /// Templates and their routes, in order of precedence.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Templates(Vec<(Template, &'static Route)>);
+pub(super) struct Templates(Vec<(PathTemplate, &'static Route)>);
 
 impl Templates {
     /// Appends a template.
-    pub(super) fn add(&mut self, template: Template, route: &'static Route) {
+    pub(super) fn add(&mut self, template: PathTemplate, route: &'static Route) {
         self.0.push((template, route));
     }
 
     /// Returns the route of the first template that `path` matches.
     #[inline]
     pub(super) fn find(&self, path: &str) -> Option<&'static Route> {
-        let matching = |(template, _): &&(Template, _)| template.matches(path);
+        let matching = |(template, _): &&(PathTemplate, _)| template.matches(path);
         self.0.iter().find(matching).map(|(_, route)| *route)
     }
 }
 
 /// A parsed path template.
 #[derive(Clone, Debug)]
-pub(super) struct Template(Box<[Piece]>);
+pub(super) struct PathTemplate(Box<[Piece]>);
 
 #[derive(Clone, Debug)]
 enum Piece {
@@ -37,7 +37,7 @@ enum Piece {
     Rest,
 }
 
-impl Template {
+impl PathTemplate {
     pub(super) fn new(template: &str) -> Result<Self, Error> {
         Self::parse(template).map_err(|why| Error::template(template, why))
     }
@@ -125,7 +125,7 @@ mod tests {
             ("/files/{*path}", "/files/", false),
             ("/files/{*path}", "/files", false),
         ] {
-            let parsed = Template::parse(template).unwrap();
+            let parsed = PathTemplate::parse(template).unwrap();
             assert_eq!(parsed.matches(path), expected, "{template} {path}");
         }
     }
@@ -143,7 +143,7 @@ mod tests {
             ("/files/{*path}/x", "all that follows"),
             ("/users?page={n}", "queries"),
         ] {
-            let error = Template::parse(template).unwrap_err();
+            let error = PathTemplate::parse(template).unwrap_err();
             assert!(error.contains(why), "{template}: {error}");
         }
     }
