@@ -92,15 +92,15 @@ impl Builder {
         self
     }
 
-    /// Makes every `histogram!` that `which` matches a histogram with these bucket bounds. If
+    /// Makes every `histogram!` that `matcher` matches a histogram with these bucket bounds. If
     /// several matchers apply to a name, a full name wins over a prefix, and a prefix over a
     /// suffix.
-    pub fn buckets_for(mut self, which: Matcher, bounds: &[f64]) -> Self {
-        put(&mut self.buckets_for, which, bounds.to_vec());
+    pub fn buckets_for(mut self, matcher: Matcher, bounds: &[f64]) -> Self {
+        set(&mut self.buckets_for, matcher, bounds.to_vec());
         self
     }
 
-    /// Gives every `histogram!` that `which` matches exponential buckets, 2^`schema` for every
+    /// Gives every `histogram!` that `matcher` matches exponential buckets, 2^`schema` for every
     /// power of two. [`Histogram::native`] describes them and their cost. Formats without
     /// exponential buckets show the bucket bounds, if the histogram has any, and otherwise only
     /// count and sum. If several matchers apply, the same one wins as in
@@ -119,8 +119,8 @@ impl Builder {
     /// assert!(median.lower <= 0.25 && 0.25 <= median.upper && median.upper < 1.1 * median.lower);
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    pub fn native_for(mut self, which: Matcher, schema: i8) -> Self {
-        put(&mut self.native_for, which, schema);
+    pub fn native_for(mut self, matcher: Matcher, schema: i8) -> Self {
+        set(&mut self.native_for, matcher, schema);
         self
     }
 
@@ -142,7 +142,7 @@ impl Builder {
     /// Adds a label to every series that does not have a label of this name itself.
     pub fn label(mut self, name: &str, value: &str) -> Self {
         let name = label_name(name, None);
-        self.labels.retain(|(there, _)| *there != name);
+        self.labels.retain(|(other, _)| *other != name);
         self.labels.push((name, value.to_owned()));
         self
     }
@@ -197,7 +197,7 @@ impl Builder {
         let trial = Registry::new();
         let special = self.buckets_for.iter();
         let special =
-            special.map(|(which, bounds)| (format!("histogram_{}", which.text()), bounds));
+            special.map(|(matcher, bounds)| (format!("histogram_{}", matcher.text()), bounds));
         let all = self
             .buckets
             .iter()
@@ -207,8 +207,8 @@ impl Builder {
             histogram.buckets(bounds).register(&trial)?;
             trial.clear();
         }
-        for (which, schema) in &self.native_for {
-            let histogram = Histogram::<()>::builder(&format!("histogram_{}", which.text()), "");
+        for (matcher, schema) in &self.native_for {
+            let histogram = Histogram::<()>::builder(&format!("histogram_{}", matcher.text()), "");
             histogram.native(*schema).register(&trial)?;
             trial.clear();
         }
@@ -242,27 +242,27 @@ impl Builder {
 
     /// Returns the bucket bounds for a name, if it has any.
     pub(super) fn buckets_of(&self, name: &str) -> Option<&[f64]> {
-        meant(&self.buckets_for, name)
+        first_match(&self.buckets_for, name)
             .or(self.buckets.as_ref())
             .map(Vec::as_slice)
     }
 
     /// Returns the schema for a name, if it has exponential buckets.
     pub(super) fn native_of(&self, name: &str) -> Option<i8> {
-        meant(&self.native_for, name).copied()
+        first_match(&self.native_for, name).copied()
     }
 }
 
 /// Adds a setting in order of precedence. Replaces the setting with an equal matcher.
-fn put<T>(settings: &mut Vec<(Matcher, T)>, which: Matcher, value: T) {
-    settings.retain(|(there, _)| *there != which);
-    settings.push((which, value));
+fn set<T>(settings: &mut Vec<(Matcher, T)>, matcher: Matcher, value: T) {
+    settings.retain(|(other, _)| *other != matcher);
+    settings.push((matcher, value));
     settings.sort_by(|(a, _), (b, _)| a.cmp(b));
 }
 
 /// Returns the first setting whose matcher selects `name`.
-fn meant<'a, T>(settings: &'a [(Matcher, T)], name: &str) -> Option<&'a T> {
-    let (_, value) = settings.iter().find(|(which, _)| which.matches(name))?;
+fn first_match<'a, T>(settings: &'a [(Matcher, T)], name: &str) -> Option<&'a T> {
+    let (_, value) = settings.iter().find(|(matcher, _)| matcher.matches(name))?;
     Some(value)
 }
 

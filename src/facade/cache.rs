@@ -17,36 +17,36 @@ use metrics::{Counter, Gauge, Histogram, Key};
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 /// The number of slots that a key can be in.
-const PLACES: usize = 8;
+const PROBES: usize = 8;
 /// The size to which a table grows.
-const MOST: usize = 1 << 14;
+const MAX_SLOTS: usize = 1 << 14;
 
 thread_local! {
-    static COUNTERS: RefCell<Table<Counter>> = const { RefCell::new(Table::new()) };
-    static GAUGES: RefCell<Table<Gauge>> = const { RefCell::new(Table::new()) };
-    static HISTOGRAMS: RefCell<Table<Histogram>> = const { RefCell::new(Table::new()) };
+    static COUNTERS: RefCell<HandleCache<Counter>> = const { RefCell::new(HandleCache::new()) };
+    static GAUGES: RefCell<HandleCache<Gauge>> = const { RefCell::new(HandleCache::new()) };
+    static HISTOGRAMS: RefCell<HandleCache<Histogram>> = const { RefCell::new(HandleCache::new()) };
 }
 
 /// A kind of handle that threads cache.
 pub(super) trait Cached: Clone + 'static {
     /// Returns the thread-local table for this kind.
-    fn tables() -> &'static LocalKey<RefCell<Table<Self>>>;
+    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>>;
 }
 
 impl Cached for Counter {
-    fn tables() -> &'static LocalKey<RefCell<Table<Self>>> {
+    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>> {
         &COUNTERS
     }
 }
 
 impl Cached for Gauge {
-    fn tables() -> &'static LocalKey<RefCell<Table<Self>>> {
+    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>> {
         &GAUGES
     }
 }
 
 impl Cached for Histogram {
-    fn tables() -> &'static LocalKey<RefCell<Table<Self>>> {
+    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>> {
         &HISTOGRAMS
     }
 }
@@ -55,27 +55,27 @@ impl Cached for Histogram {
 /// and caches the handle if `make` returns `true` with it.
 #[inline]
 pub(super) fn find_or<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
-    let found = H::tables().try_with(|table| table.try_borrow().ok()?.find(seed, key));
+    let found = H::cache().try_with(|cache| cache.try_borrow().ok()?.find(seed, key));
     match found {
         Ok(Some(handle)) => handle,
         // A miss; a table that this thread is using further up the stack; or a thread that is
         // exiting and has dropped its table.
-        _ => make_and_keep(seed, key, make),
+        _ => make_and_cache(seed, key, make),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn make_and_keep<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
-    let (handle, keep) = make();
-    if keep {
-        let _ = H::tables().try_with(|table| {
+fn make_and_cache<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
+    let (handle, cacheable) = make();
+    if cacheable {
+        let _ = H::cache().try_with(|cache| {
             // Drop replaced entries after the borrow ends: their destructors may use this table
             // again.
-            let gone = table
+            let evicted = cache
                 .try_borrow_mut()
-                .map(|mut table| table.keep(seed, key, handle.clone()));
-            drop(gone);
+                .map(|mut cache| cache.insert(seed, key, handle.clone()));
+            drop(evicted);
         });
     }
     handle
@@ -83,13 +83,13 @@ fn make_and_keep<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, boo
 
 /// Lets all threads clear their tables, because a recorder was dropped. Each thread does so at its
 /// next cache miss.
-pub(super) fn forget() {
+pub(super) fn invalidate() {
     GENERATION.fetch_add(1, Relaxed);
 }
 
-/// A hash table with linear probing over [`PLACES`] slots.
+/// A hash table with linear probing over [`PROBES`] slots.
 #[derive(Debug)]
-pub(super) struct Table<H> {
+pub(super) struct HandleCache<H> {
     /// The slots. Their number is zero or a power of two.
     entries: Vec<Option<Entry<H>>>,
     /// The number of slots in use.
@@ -106,7 +106,7 @@ struct Entry<H> {
     handle: H,
 }
 
-impl<H: Clone> Table<H> {
+impl<H: Clone> HandleCache<H> {
     const fn new() -> Self {
         Self {
             entries: Vec::new(),
@@ -119,7 +119,7 @@ impl<H: Clone> Table<H> {
     fn find(&self, seed: u64, key: &Key) -> Option<H> {
         let hash = mix(seed, key);
         let mask = self.entries.len().wrapping_sub(1);
-        for i in 0..PLACES {
+        for i in 0..PROBES {
             let entry = self
                 .entries
                 .get((hash as usize).wrapping_add(i) & mask)?
@@ -132,31 +132,31 @@ impl<H: Clone> Table<H> {
     }
 
     /// Inserts a handle. Returns the entries it replaces, so that the caller drops them.
-    fn keep(&mut self, seed: u64, key: &Key, handle: H) -> Vec<Option<Entry<H>>> {
+    fn insert(&mut self, seed: u64, key: &Key, handle: H) -> Vec<Option<Entry<H>>> {
         let generation = GENERATION.load(Relaxed);
-        let mut gone = Vec::new();
+        let mut evicted = Vec::new();
         if self.generation != generation {
-            gone = std::mem::take(&mut self.entries);
+            evicted = std::mem::take(&mut self.entries);
             self.generation = generation;
             self.len = 0;
         }
-        if self.len * 2 >= self.entries.len() && self.entries.len() < MOST {
+        if self.len * 2 >= self.entries.len() && self.entries.len() < MAX_SLOTS {
             let more = (self.entries.len() * 2).max(16);
             let old = std::mem::take(&mut self.entries);
             self.entries.resize_with(more, || None);
             self.len = 0;
             for entry in old.into_iter().flatten() {
-                gone.push(self.put(entry));
+                evicted.push(self.put(entry));
             }
         }
         let hash = mix(seed, key);
-        gone.push(self.put(Entry {
+        evicted.push(self.put(Entry {
             hash,
             seed,
             key: key.to_retained(),
             handle,
         }));
-        gone
+        evicted
     }
 
     /// Puts an entry into a free slot. If there is none, replaces the entry in the first slot,
@@ -164,9 +164,9 @@ impl<H: Clone> Table<H> {
     fn put(&mut self, entry: Entry<H>) -> Option<Entry<H>> {
         let mask = self.entries.len() - 1;
         let home = entry.hash as usize & mask;
-        let free = (0..PLACES)
+        let free = (0..PROBES)
             .map(|i| (home + i) & mask)
-            .find(|at| self.entries[*at].is_none());
+            .find(|slot| self.entries[*slot].is_none());
         self.len += usize::from(free.is_some());
         self.entries[free.unwrap_or(home)].replace(entry)
     }
@@ -210,33 +210,33 @@ mod tests {
 
     #[test]
     fn what_was_kept_is_found_until_its_recorder_is_gone() {
-        let mut table = Table::new();
+        let mut cache = HandleCache::new();
         for n in 0..100 {
-            table.keep(7, &key(n), n);
+            cache.insert(7, &key(n), n);
         }
         let found = (0..100)
-            .filter(|n| table.find(7, &key(*n)) == Some(*n))
+            .filter(|n| cache.find(7, &key(*n)) == Some(*n))
             .count();
         assert!(found > 90, "{found}: some may have made place");
-        assert_eq!(table.find(8, &key(99)), None, "another recorder's");
-        forget();
-        table.keep(8, &key(1), 1);
-        assert_eq!(table.len, 1);
+        assert_eq!(cache.find(8, &key(99)), None, "another recorder's");
+        invalidate();
+        cache.insert(8, &key(1), 1);
+        assert_eq!(cache.len, 1);
     }
 
     #[test]
     fn equal_hashes_are_told_apart_and_bounded() {
         let one = key(1);
-        let mut table = Table::new();
+        let mut cache = HandleCache::new();
         for n in 0..1000 {
-            table.keep(7, &key(n), n);
-            let at = table.entries.len() - 1;
+            cache.insert(7, &key(n), n);
+            let mask = cache.entries.len() - 1;
             // Pretend that this entry has the hash of `one`.
             let hash = mix(7, &one);
-            if let Some(entry) = &mut table.entries[(hash as usize) & at] {
+            if let Some(entry) = &mut cache.entries[(hash as usize) & mask] {
                 entry.hash = hash;
             }
-            assert!(table.find(7, &one).is_none_or(|n| n == 1));
+            assert!(cache.find(7, &one).is_none_or(|n| n == 1));
         }
     }
 

@@ -7,7 +7,7 @@ use metrics::{CounterFn, GaugeFn, HistogramFn, Key};
 
 use crate::declare::{BoundCounter, BoundGauge, BoundHistogram, BoundSummary};
 
-use super::families::Families;
+use super::families::FamilyTable;
 
 /// A series of a counter.
 ///
@@ -19,14 +19,19 @@ pub(super) struct CounterHandle {
     key: Key,
     /// Whether the series belongs to this key alone. Otherwise it is the overflow series.
     own: bool,
-    families: Arc<Families>,
+    families: Arc<FamilyTable>,
     /// The largest total that `absolute` has received, shared by all handles of the series. Set by
     /// the first call of `absolute`; written by every later one.
     largest: OnceLock<Arc<AtomicU64>>,
 }
 
 impl CounterHandle {
-    pub(super) fn new(series: BoundCounter, key: Key, own: bool, families: &Arc<Families>) -> Self {
+    pub(super) fn new(
+        series: BoundCounter,
+        key: Key,
+        own: bool,
+        families: &Arc<FamilyTable>,
+    ) -> Self {
         Self {
             series,
             key,

@@ -74,7 +74,7 @@ use crate::error::Error;
 pub use builder::Builder;
 pub use names::Matcher;
 
-use families::Families;
+use families::FamilyTable;
 
 /// Installs a recorder that writes to the default registry. Same as [`Builder::install`] without
 /// settings.
@@ -103,7 +103,7 @@ pub fn install() -> Result<(), Error> {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 pub struct Recorder {
-    families: Arc<Families>,
+    families: Arc<FamilyTable>,
     /// Distinguishes this recorder's handles in the threads' caches. It is random, so that made-up
     /// keys cannot be chosen to collide there.
     seed: u64,
@@ -117,7 +117,7 @@ impl Recorder {
 
     fn of(settings: Builder) -> Self {
         Self {
-            families: Arc::new(Families::new(settings)),
+            families: Arc::new(FamilyTable::new(settings)),
             seed: RandomState::new().hash_one(0),
         }
     }
@@ -160,6 +160,6 @@ impl fmt::Debug for Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        cache::forget();
+        cache::invalidate();
     }
 }
