@@ -8,7 +8,7 @@ use syn::visit_mut::{self, VisitMut};
 use syn::{Block, Expr, Ident, Local, Pat, PatIdent, Stmt};
 
 /// A body that `async_trait` has rewritten.
-pub(crate) struct Rebound<'a> {
+pub(crate) struct AsyncTraitBody<'a> {
     /// The original body.
     pub(crate) block: &'a mut Block,
     /// The variables that the arguments are bound to.
@@ -18,23 +18,23 @@ pub(crate) struct Rebound<'a> {
 }
 
 /// Matches `{ let __self = self; let name = name; let __ret: T = { .. }; __ret }`.
-pub(crate) fn rebound(block: &mut Block) -> Option<Rebound<'_>> {
-    let at = block.stmts.iter().position(holds_body)?;
-    let (before, rest) = block.stmts.split_at_mut(at);
+pub(crate) fn original_body(block: &mut Block) -> Option<AsyncTraitBody<'_>> {
+    let index = block.stmts.iter().position(holds_body)?;
+    let (before, rest) = block.stmts.split_at_mut(index);
     let [Stmt::Local(body), after @ ..] = rest else {
         return None;
     };
     if after.len() > 1 || !before.iter().all(is_binding) {
         return None;
     }
-    let mut bound = Bound::default();
+    let mut bound = BoundNames::default();
     for stmt in before {
         if let Stmt::Local(local) = stmt {
             bound.visit_pat_mut(&mut local.pat);
         }
     }
     match &mut *body.init.as_mut()?.expr {
-        Expr::Block(body) => Some(Rebound {
+        Expr::Block(body) => Some(AsyncTraitBody {
             block: &mut body.block,
             receiver: bound.0.iter().find(|name| *name == "__self").cloned(),
             names: bound.0,
@@ -82,9 +82,9 @@ fn is_binding(stmt: &Stmt) -> bool {
 
 /// Collects the names that patterns bind.
 #[derive(Default)]
-pub(crate) struct Bound(pub(crate) Vec<Ident>);
+pub(crate) struct BoundNames(pub(crate) Vec<Ident>);
 
-impl VisitMut for Bound {
+impl VisitMut for BoundNames {
     fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
         self.0.push(pat.ident.clone());
         visit_mut::visit_pat_ident_mut(self, pat);

@@ -13,7 +13,7 @@ pub(crate) const KIND: Kind = Kind {
 
 /// Counts the call before the body runs.
 fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
-    args.before_the_call(KIND.name)?;
+    args.reject_error_arguments(KIND.name)?;
     let counted = args.call("counted", &args.target());
     let body = &call.body;
     Ok(quote_spanned!(Span::mixed_site()=>

@@ -14,7 +14,7 @@ pub(crate) const KIND: Kind = Kind {
 /// Creates a guard before the body. The guard decrements when it is dropped, so every way to leave
 /// the body counts.
 fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
-    args.before_the_call(KIND.name)?;
+    args.reject_error_arguments(KIND.name)?;
     let guard = args.call("enter", &args.target());
     let body = &call.body;
     Ok(quote_spanned!(Span::mixed_site()=>

@@ -10,7 +10,7 @@ use syn::spanned::Spanned;
 use syn::token::Paren;
 use syn::{Attribute, Expr, ExprClosure, Ident, ImplItem, ItemFn, ItemImpl, Meta, Path, Token};
 
-use crate::found;
+use crate::crate_path;
 use crate::shape::{self, Call};
 
 /// A measuring attribute: its name, and the function that rewrites a call.
@@ -60,7 +60,7 @@ impl Parse for Args {
             labels: None,
             error_label: None,
             on: None,
-            tallies: found::usual(),
+            tallies: crate_path::default(),
             below: TokenStream::new(),
         };
         while !input.is_empty() {
@@ -79,10 +79,10 @@ impl Parse for Args {
                 args.labels = Some(input.parse::<Expr>()?.into_token_stream());
             } else if key == "error_label" && args.error_label.is_none() {
                 input.parse::<Token![=]>()?;
-                let at = input.span();
+                let span = input.span();
                 let closure = input.parse::<ExprClosure>();
                 args.error_label = Some(closure.map_err(|_| {
-                    syn::Error::new(at, "`error_label` is a closure of the error, as in `error_label = |error| error.kind()`")
+                    syn::Error::new(span, "`error_label` is a closure of the error, as in `error_label = |error| error.kind()`")
                 })?);
             } else if key == "on" && args.on.is_none() {
                 let kinds;
@@ -90,7 +90,7 @@ impl Parse for Args {
                 let kinds = kinds.parse_terminated(Ident::parse_any, Token![,])?;
                 args.on = Some(kinds.into_iter().collect());
             } else if key == "crate" {
-                args.tallies = found::path(input)?;
+                args.tallies = crate_path::parse_value(input)?;
             } else {
                 return Err(syn::Error::new(
                     key.span(),
@@ -109,8 +109,8 @@ impl Args {
         match &self.labels {
             // The span makes the compiler's messages about the metric's type point at the metric.
             None => {
-                let at = located(metric.span());
-                quote_spanned!(at=> &#metric)
+                let span = located(metric.span());
+                quote_spanned!(span=> &#metric)
             }
             Some(labels) => self.series(labels),
         }
@@ -119,22 +119,22 @@ impl Args {
     /// Returns the look-up of the series with `labels`.
     pub(crate) fn series(&self, labels: &TokenStream) -> TokenStream {
         let metric = &self.metric;
-        let at = located(metric.span());
-        let metric = quote_spanned!(at=> (#metric));
-        quote_spanned!(at=> #metric.with(#labels))
+        let span = located(metric.span());
+        let metric = quote_spanned!(span=> (#metric));
+        quote_spanned!(span=> #metric.with(#labels))
     }
 
     /// Returns a call of a function in `tallies::__private`.
     pub(crate) fn call(&self, name: &str, argument: &TokenStream) -> TokenStream {
-        let at = located(self.metric.span());
+        let span = located(self.metric.span());
         let tallies = &self.tallies;
-        let name = Ident::new(name, at);
-        quote_spanned!(at=> #tallies::__private::#name(#argument))
+        let name = Ident::new(name, span);
+        quote_spanned!(span=> #tallies::__private::#name(#argument))
     }
 
     /// Rejects arguments that only `count_errors` accepts: `error_label`, `on(..)`, and labels that
     /// are a closure.
-    pub(crate) fn before_the_call(&self, kind: &str) -> syn::Result<()> {
+    pub(crate) fn reject_error_arguments(&self, kind: &str) -> syn::Result<()> {
         if let Some(closure) = &self.error_label {
             return Err(syn::Error::new(
                 closure.span(),
@@ -142,9 +142,9 @@ impl Args {
             ));
         }
         if let Some(on) = &self.on {
-            let at = on.first().map_or_else(Span::call_site, Ident::span);
+            let span = on.first().map_or_else(Span::call_site, Ident::span);
             return Err(syn::Error::new(
-                at,
+                span,
                 format!("`on(..)` belongs to `count_errors`: `{kind}` is for every call"),
             ));
         }
@@ -168,44 +168,47 @@ impl Args {
     }
 
     /// Returns the expressions that are evaluated, or still borrowed, after the body has started.
-    pub(crate) fn late(&self) -> TokenStream {
+    pub(crate) fn used_after_start(&self) -> TokenStream {
         let labels = self.labels_of_error();
         let closures = [labels.as_ref(), self.error_label.as_ref()];
-        let mut late = self.metric.to_token_stream();
+        let mut uses = self.metric.to_token_stream();
         for closure in closures.into_iter().flatten() {
-            closure.body.to_tokens(&mut late);
+            closure.body.to_tokens(&mut uses);
         }
-        late
+        uses
     }
 
     /// Returns these arguments for the function `name`: replaces `function!()` in the labels, and
     /// records the needs of the attributes written below.
-    fn of_function(&self, name: &Ident, below: &[Attribute]) -> Self {
+    fn for_function(&self, name: &Ident, below: &[Attribute]) -> Self {
         Self {
             labels: self
                 .labels
                 .clone()
                 .map(|labels| name_function(labels, name)),
-            below: below.iter().map(|attr| late_of(&attr.meta)).collect(),
+            below: below
+                .iter()
+                .map(|attr| attribute_uses(&attr.meta))
+                .collect(),
             ..self.clone()
         }
     }
 
     /// Returns a statement that evaluates the metric and keeps it for the duration of the call, if
     /// the metric is a call such as `self.errors.clone()`. Otherwise returns no tokens.
-    fn hold(&mut self) -> TokenStream {
+    fn keep_metric(&mut self) -> TokenStream {
         if !matches!(self.metric, Expr::Call(_) | Expr::MethodCall(_)) {
             return TokenStream::new();
         }
         let metric = &self.metric;
-        let at = located(metric.span());
-        let hold = quote_spanned!(at=> let held = &#metric;);
-        self.metric = syn::parse_quote_spanned!(at=> *held);
-        hold
+        let span = located(metric.span());
+        let statement = quote_spanned!(span=> let held = &#metric;);
+        self.metric = syn::parse_quote_spanned!(span=> *held);
+        statement
     }
 
     /// Returns these arguments with `self` replaced by its name in the body.
-    fn called(&self, receiver: Option<&Ident>) -> syn::Result<Self> {
+    fn with_receiver(&self, receiver: Option<&Ident>) -> syn::Result<Self> {
         let Some(receiver) = receiver else {
             return Ok(self.clone());
         };
@@ -231,13 +234,13 @@ pub(crate) fn located(span: Span) -> Span {
 /// Expands an attribute. On an error, keeps the item unchanged, so that the compiler reports
 /// nothing but this error.
 pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> TokenStream {
-    measured(kind, args, item.clone()).unwrap_or_else(|error| {
+    try_expand(kind, args, item.clone()).unwrap_or_else(|error| {
         let error = error.into_compile_error();
         quote!(#error #item)
     })
 }
 
-fn measured(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+fn try_expand(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     if is_skip(&args) {
         return Err(syn::Error::new(
             args.span(),
@@ -250,7 +253,7 @@ fn measured(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<To
     let args: Args = syn::parse2(args)?;
     if is_word(&item, "impl") {
         let mut item: ItemImpl = syn::parse2(item)?;
-        whole_impl(kind, &args, &mut item)?;
+        expand_impl(kind, &args, &mut item)?;
         return Ok(item.into_token_stream());
     }
     if !is_word(&item, "fn") {
@@ -272,46 +275,46 @@ fn measured(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<To
         ));
     }
     let mut item: ItemFn = syn::parse2(item)?;
-    let args = args.of_function(&item.sig.ident.unraw(), &item.attrs);
+    let args = args.for_function(&item.sig.ident.unraw(), &item.attrs);
     shape::rewrite(
         kind.name,
         &args.tallies,
         &item.attrs,
         &item.sig,
         &mut item.block,
-        |call| wrapped(kind, &args, call),
+        |call| apply(kind, &args, call),
     )?;
     Ok(item.into_token_stream())
 }
 
-fn wrapped(kind: &Kind, args: &Args, call: &Call) -> syn::Result<TokenStream> {
-    let mut args = args.called(call.receiver.as_ref())?;
-    let hold = args.hold();
+fn apply(kind: &Kind, args: &Args, call: &Call) -> syn::Result<TokenStream> {
+    let mut args = args.with_receiver(call.receiver.as_ref())?;
+    let keep_metric = args.keep_metric();
     let inner = (kind.wrap)(&args, call)?;
-    Ok(quote!(#hold #inner))
+    Ok(quote!(#keep_metric #inner))
 }
 
-fn whole_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> {
+fn expand_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> {
     let mut errors: Option<syn::Error> = None;
     for part in &mut item.items {
         let ImplItem::Fn(method) = part else {
             continue;
         };
-        if let Some(at) = method.attrs.iter().position(|attr| skips(attr, kind.name)) {
-            method.attrs.remove(at);
+        if let Some(index) = method.attrs.iter().position(|attr| skips(attr, kind.name)) {
+            method.attrs.remove(index);
             continue;
         }
         let below = [&item.attrs[..], &method.attrs[..]].concat();
-        let args = args.of_function(&method.sig.ident.unraw(), &below);
-        let done = shape::rewrite(
+        let args = args.for_function(&method.sig.ident.unraw(), &below);
+        let result = shape::rewrite(
             kind.name,
             &args.tallies,
             &method.attrs,
             &method.sig,
             &mut method.block,
-            |call| wrapped(kind, &args, call),
+            |call| apply(kind, &args, call),
         );
-        if let Err(error) = done {
+        if let Err(error) = result {
             match &mut errors {
                 Some(errors) => errors.combine(error),
                 None => errors = Some(error),
@@ -353,17 +356,17 @@ fn is_word(item: &TokenStream, word: &str) -> bool {
 
 /// Returns the expressions that an attribute below evaluates, or keeps borrowed, after the body has
 /// started. Empty for other attributes.
-fn late_of(meta: &Meta) -> TokenStream {
+fn attribute_uses(meta: &Meta) -> TokenStream {
     let (Meta::List(list), Some(name)) = (meta, meta.path().segments.last()) else {
         return TokenStream::new();
     };
     match &*name.ident.to_string() {
         "cfg_attr" => list
             .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
-            .map(|metas| metas.iter().skip(1).map(late_of).collect()),
-        "timed" | "in_progress" | "count_errors" => {
-            list.parse_args::<Args>().map(|args| args.late())
-        }
+            .map(|metas| metas.iter().skip(1).map(attribute_uses).collect()),
+        "timed" | "in_progress" | "count_errors" => list
+            .parse_args::<Args>()
+            .map(|args| args.used_after_start()),
         _ => return TokenStream::new(),
     }
     // Errors in these arguments are reported when that attribute expands.

@@ -3,14 +3,14 @@
 
 #![deny(missing_docs, unreachable_pub)]
 
+mod async_trait;
 mod count;
 mod count_errors;
+mod crate_path;
 mod derives;
-mod found;
 mod in_progress;
 mod instrument;
 mod metric;
-mod rebound;
 mod shape;
 mod timed;
 
@@ -40,7 +40,7 @@ use proc_macro::TokenStream;
 /// `#[tallies::metric(crate = my::path)]` sets the path of this crate, if it is not `::tallies`.
 #[proc_macro_attribute]
 pub fn metric(args: TokenStream, item: TokenStream) -> TokenStream {
-    done(metric::expand(args.into(), item.into()))
+    or_compile_error(metric::expand(args.into(), item.into()))
 }
 
 /// Implements `LabelSet` for a struct with named fields. The fields are the labels, in their order.
@@ -50,7 +50,7 @@ pub fn metric(args: TokenStream, item: TokenStream) -> TokenStream {
 /// lifetime parameter, and no other parameters.
 #[proc_macro_derive(Labels, attributes(label))]
 pub fn labels(item: TokenStream) -> TokenStream {
-    done(derives::labels(item.into()))
+    or_compile_error(derives::labels(item.into()))
 }
 
 /// Implements `LabelValue` for an enum without fields. The values form a closed set: the variants
@@ -60,7 +60,7 @@ pub fn labels(item: TokenStream) -> TokenStream {
 /// `::tallies`.
 #[proc_macro_derive(LabelValue, attributes(label))]
 pub fn label_value(item: TokenStream) -> TokenStream {
-    done(derives::label_value(item.into()))
+    or_compile_error(derives::label_value(item.into()))
 }
 
 /// Adds a function `register(&registry)` to a struct of metrics, which registers all of them. The
@@ -72,7 +72,7 @@ pub fn label_value(item: TokenStream) -> TokenStream {
 /// `::tallies`.
 #[proc_macro_derive(Metrics, attributes(metric))]
 pub fn metrics(item: TokenStream) -> TokenStream {
-    done(derives::metrics(item.into()))
+    or_compile_error(derives::metrics(item.into()))
 }
 
 /// Documented at its re-export, `tallies::timed`.
@@ -99,6 +99,6 @@ pub fn count_errors(args: TokenStream, item: TokenStream) -> TokenStream {
     instrument::expand(&count_errors::KIND, args.into(), item.into()).into()
 }
 
-fn done(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
+fn or_compile_error(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
     result.unwrap_or_else(|e| e.into_compile_error()).into()
 }

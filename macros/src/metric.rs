@@ -4,10 +4,10 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, Expr, ExprLit, ItemStatic, Lit, Meta};
 
-use crate::found;
+use crate::crate_path;
 
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    let tallies = found::of_args(args)?;
+    let tallies = crate_path::from_args(args)?;
     let mut item: ItemStatic = syn::parse2(item).map_err(|e| {
         syn::Error::new(e.span(), "this attribute goes on a `static`, as in `static X: Counter = Counter::new(\"x_total\");`")
     })?;

@@ -13,7 +13,7 @@ use syn::{
     ReturnType, Signature, Stmt, Token, Type, TypeImplTrait, TypeParamBound, parse_quote,
 };
 
-use crate::rebound::{Bound, rebound};
+use crate::async_trait::{BoundNames, original_body};
 
 /// A call that an attribute measures.
 pub(crate) struct Call {
@@ -68,7 +68,7 @@ pub(crate) fn rewrite(
     if sig.asyncness.is_some() {
         call.future = Some(Some(<Token![move]>::default()));
         let inner = wrap(&call)?;
-        *block = rebuilt(block, inner);
+        *block = with_contents(block, inner);
         return Ok(());
     }
     let returned = match &sig.output {
@@ -91,37 +91,37 @@ pub(crate) fn rewrite(
             ReturnType::Default => Output::Unknown,
         };
         call.future = Some(tail.capture);
-        let block = match rebound(&mut tail.block) {
-            Some(rebound) => {
+        let block = match original_body(&mut tail.block) {
+            Some(original) => {
                 call.parameters
-                    .retain(|parameter| !rebound.names.contains(parameter));
-                call.parameters.extend(rebound.names);
-                call.receiver = rebound.receiver;
-                rebound.block
+                    .retain(|parameter| !original.names.contains(parameter));
+                call.parameters.extend(original.names);
+                call.receiver = original.receiver;
+                original.block
             }
             None => &mut tail.block,
         };
         call.body = body_of(block);
         let inner = wrap(&call)?;
-        *block = rebuilt(block, inner);
+        *block = with_contents(block, inner);
         return Ok(());
     }
     match returned {
         Returned::Value | Returned::Stream => {
             let inner = wrap(&call)?;
-            *block = rebuilt(block, inner);
+            *block = with_contents(block, inner);
         }
         Returned::Future => {
             let body = &call.body;
-            let made = quote_spanned!(Span::mixed_site()=>
+            let create = quote_spanned!(Span::mixed_site()=>
                 let future = #tallies::__private::call(|| #body);
             );
             call.body = quote_spanned!(Span::mixed_site()=> future.await);
             call.output = Output::Unknown;
             call.future = Some(Some(<Token![move]>::default()));
             let inner = wrap(&call)?;
-            let inner = quote_spanned!(Span::mixed_site()=> #made async move { #inner });
-            *block = rebuilt(block, inner);
+            let inner = quote_spanned!(Span::mixed_site()=> #create async move { #inner });
+            *block = with_contents(block, inner);
         }
         Returned::Boxed => {
             return Err(syn::Error::new(
@@ -165,7 +165,7 @@ fn check(kind: &str, attrs: &[Attribute], sig: &Signature) -> syn::Result<()> {
 }
 
 /// Returns a block with the braces of `block` around `inner`.
-fn rebuilt(block: &Block, inner: TokenStream) -> Block {
+fn with_contents(block: &Block, inner: TokenStream) -> Block {
     Block {
         brace_token: block.brace_token,
         stmts: vec![Stmt::Expr(Expr::Verbatim(inner), None)],
@@ -186,10 +186,10 @@ enum Returned {
 impl Returned {
     fn of(ty: &Type) -> Self {
         match ty {
-            Type::ImplTrait(ty) if bound(&ty.bounds, "Future") => Self::Future,
-            Type::ImplTrait(ty) if bound(&ty.bounds, "Stream") => Self::Stream,
-            Type::TraitObject(ty) if bound(&ty.bounds, "Future") => Self::Boxed,
-            Type::TraitObject(ty) if bound(&ty.bounds, "Stream") => Self::Stream,
+            Type::ImplTrait(ty) if has_bound(&ty.bounds, "Future") => Self::Future,
+            Type::ImplTrait(ty) if has_bound(&ty.bounds, "Stream") => Self::Stream,
+            Type::TraitObject(ty) if has_bound(&ty.bounds, "Future") => Self::Boxed,
+            Type::TraitObject(ty) if has_bound(&ty.bounds, "Stream") => Self::Stream,
             Type::Paren(ty) => Self::of(&ty.elem),
             Type::Group(ty) => Self::of(&ty.elem),
             Type::Path(ty) => {
@@ -215,7 +215,7 @@ impl Returned {
 }
 
 /// Returns whether one of the bounds is a trait called `name`.
-fn bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -> bool {
+fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -> bool {
     bounds.into_iter().any(|bound| match bound {
         TypeParamBound::Trait(bound) => bound
             .path
@@ -282,31 +282,31 @@ impl Output {
 /// through the `Future` trait.
 fn future_output(ty: &Type) -> Output {
     #[derive(Default)]
-    struct Find {
+    struct FindOutput {
         output: Option<Type>,
         hidden: bool,
     }
-    impl VisitMut for Find {
-        fn visit_assoc_type_mut(&mut self, found: &mut AssocType) {
-            if found.ident == "Output" && self.output.is_none() {
-                self.output = Some(found.ty.clone());
+    impl VisitMut for FindOutput {
+        fn visit_assoc_type_mut(&mut self, assoc: &mut AssocType) {
+            if assoc.ident == "Output" && self.output.is_none() {
+                self.output = Some(assoc.ty.clone());
             }
         }
 
-        fn visit_type_impl_trait_mut(&mut self, found: &mut TypeImplTrait) {
+        fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
             self.hidden = true;
-            visit_mut::visit_type_impl_trait_mut(self, found);
+            visit_mut::visit_type_impl_trait_mut(self, ty);
         }
     }
-    let mut find = Find::default();
+    let mut find = FindOutput::default();
     find.visit_type_mut(&mut ty.clone());
     match find {
-        Find {
+        FindOutput {
             output: Some(ty), ..
         } => Output::of(&ty),
         // A type that contains `impl Trait` cannot be written inside a body.
-        Find { hidden: true, .. } => Output::Unknown,
-        Find { .. } => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
+        FindOutput { hidden: true, .. } => Output::Unknown,
+        FindOutput { .. } => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
     }
 }
 
@@ -329,9 +329,9 @@ fn writable(ty: &Type) -> Type {
 
 /// Returns the names that the parameters bind.
 fn parameters(sig: &Signature) -> Vec<Ident> {
-    let mut bound = Bound::default();
+    let mut names = BoundNames::default();
     for input in &sig.inputs {
-        bound.visit_fn_arg_mut(&mut input.clone());
+        names.visit_fn_arg_mut(&mut input.clone());
     }
-    bound.0
+    names.0
 }
