@@ -26,18 +26,37 @@ pub enum Matcher {
 
 impl Matcher {
     /// Returns a matcher for the metric with this name.
+    ///
+    /// ```
+    /// use tallies::facade::Matcher;
+    ///
+    /// assert!(Matcher::full("wait").matches("wait"));
+    /// assert!(!Matcher::full("wait").matches("wait_seconds"));
+    /// ```
     #[must_use]
     pub fn full(name: &str) -> Self {
         Self::Full(metric_name(name))
     }
 
     /// Returns a matcher for metrics whose names begin with `beginning`.
+    ///
+    /// ```
+    /// use tallies::facade::Matcher;
+    ///
+    /// assert!(Matcher::prefix("wait").matches("wait_seconds"));
+    /// ```
     #[must_use]
     pub fn prefix(beginning: &str) -> Self {
         Self::Prefix(metric_name(beginning))
     }
 
     /// Returns a matcher for metrics whose names end with `end`.
+    ///
+    /// ```
+    /// use tallies::facade::Matcher;
+    ///
+    /// assert!(Matcher::suffix("_seconds").matches("wait_seconds"));
+    /// ```
     #[must_use]
     pub fn suffix(end: &str) -> Self {
         Self::Suffix(metric_name(end))

@@ -9,6 +9,22 @@ use super::outcome::Outcome;
 /// A counter without labels, or one series of a labelled counter.
 ///
 /// A labelled counter does not implement this trait itself, because it needs label values first.
+///
+/// ```
+/// use tallies::{Count, Counter};
+///
+/// fn fail(metric: impl Count) {
+///     metric.count();
+/// }
+///
+/// static FAILED: Counter = Counter::new("failed_total");
+/// static REFUSED: Counter<[&str; 1]> = Counter::labelled("refused_total", &["queue"]);
+///
+/// fail(&FAILED);
+/// fail(REFUSED.with(["mail"]));
+/// assert_eq!(FAILED.total(), 1);
+/// assert_eq!(REFUSED.get(["mail"]), Some(1));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "calls and errors are counted by a `Counter`, which `{Self}` is not",
     label = "not a counter without labels",

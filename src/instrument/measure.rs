@@ -39,6 +39,17 @@ use super::watch::Progress;
 /// ```
 pub trait Measure: Sized {
     /// Observes the time to completion, in seconds.
+    ///
+    /// ```
+    /// use tallies::{Histogram, Measure};
+    ///
+    /// static LATENCY: Histogram = Histogram::new("page_duration_seconds");
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// std::future::ready("a page").timed(&LATENCY).await;
+    /// # });
+    /// assert_eq!(LATENCY.total().count(), 1);
+    /// ```
     fn timed<M: Observe>(self, metric: M) -> Timed<Self, M> {
         Timed {
             inner: self,
@@ -48,6 +59,18 @@ pub trait Measure: Sized {
     }
 
     /// Tracks it as in flight until it completes or is dropped.
+    ///
+    /// ```
+    /// use tallies::{Measure, UpDownCounter};
+    ///
+    /// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("pages_in_flight");
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let page = async { IN_FLIGHT.total() };
+    /// assert_eq!(page.in_progress(&IN_FLIGHT).await, 1);
+    /// # });
+    /// assert_eq!(IN_FLIGHT.total(), 0);
+    /// ```
     fn in_progress<M: Track>(self, metric: M) -> InProgress<Self, M> {
         InProgress {
             inner: self,
@@ -58,6 +81,18 @@ pub trait Measure: Sized {
 
     /// Counts a future that returns an error or panics. For a stream, counts every item that is an
     /// error. See [`Errors::on`].
+    ///
+    /// ```
+    /// use tallies::{Counter, Measure};
+    ///
+    /// static ERRORS: Counter = Counter::new("page_errors_total");
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let page = async { "x".parse::<u16>() };
+    /// assert!(page.count_errors(&ERRORS).await.is_err());
+    /// # });
+    /// assert_eq!(ERRORS.total(), 1);
+    /// ```
     fn count_errors<M: Count>(self, metric: M) -> Errors<Self, M> {
         Errors {
             inner: self,

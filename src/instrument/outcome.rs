@@ -4,6 +4,18 @@ use std::convert::Infallible;
 use std::ops::Deref;
 
 /// A way in which a call can fail.
+///
+/// ```
+/// use tallies::{Counter, Failure, Measure};
+///
+/// static EMPTY: Counter = Counter::new("empty_total");
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let nothing = std::future::ready(None::<u8>);
+/// nothing.count_errors(&EMPTY).on(&[Failure::None, Failure::Panic]).await;
+/// # });
+/// assert_eq!(EMPTY.total(), 1);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Failure {
@@ -67,6 +79,13 @@ pub trait Outcome {
 
     /// Returns whether the call returned nothing, without an error. Such calls count only with
     /// `on(none)`.
+    ///
+    /// ```
+    /// use tallies::Outcome;
+    ///
+    /// assert!(None::<u8>.is_none());
+    /// assert!(!Ok::<u8, ()>(1).is_none());
+    /// ```
     #[inline]
     fn is_none(&self) -> bool {
         false

@@ -69,6 +69,16 @@ impl Default for ClientMetrics {
 impl ClientMetrics {
     /// Uses the prefix `client`, the version of this crate, and the bucket bounds 0.05, 0.1, 0.2,
     /// 0.4, 0.8, 1.6, 3.2, 6.4, 12.8 and 25.6 seconds.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().register(&registry)?;
+    /// assert!(registry.snapshot().family("client_http_requests_total").is_some());
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self {
             scheme: CLIENT,
@@ -82,18 +92,51 @@ impl ClientMetrics {
     /// Sets the prefix of all names; the default is `client`, and `""` means no prefix. An
     /// underscore separates prefix and name, unless the prefix ends in an underscore or in any
     /// other character that is not an ASCII letter or digit.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().prefix("shop").register(&registry)?;
+    /// assert!(registry.snapshot().family("shop_http_requests_total").is_some());
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
     }
 
     /// Sets the label `version` of `{prefix}_info`; the default is the version of this crate.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().version("1.2.3").register(&registry)?;
+    /// let seen = registry.snapshot();
+    /// assert_eq!(seen.get("client_info", &[("version", "1.2.3")]), Some(1.0));
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn version(mut self, version: &str) -> Self {
         version.clone_into(&mut self.version);
         self
     }
 
     /// Sets the name of the counter, without the prefix; the default is `http_requests_total`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new()
+    ///     .requests_name("calls_total")
+    ///     .register(&registry)?;
+    /// assert!(registry.snapshot().family("client_calls_total").is_some());
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn requests_name(mut self, name: &str) -> Self {
         if let Some(spec) = &mut self.scheme.answered {
             spec.name = Cow::Owned(name.to_owned());
@@ -103,6 +146,18 @@ impl ClientMetrics {
 
     /// Sets the name of the histogram, without the prefix; the default is
     /// `request_latency_seconds`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new()
+    ///     .latency_name("call_seconds")
+    ///     .register(&registry)?;
+    /// assert!(registry.snapshot().family("client_call_seconds").is_some());
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn latency_name(mut self, name: &str) -> Self {
         if let Some(spec) = &mut self.scheme.headers {
             spec.name = Cow::Owned(name.to_owned());
@@ -111,12 +166,38 @@ impl ClientMetrics {
     }
 
     /// Sets the bucket bounds of the latency, in seconds. [`register`](Self::register) checks them.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().buckets(&[0.1, 1.0, 10.0]);
+    /// assert!(clients.register(&registry).is_ok());
+    ///
+    /// let descending = tallies::http::ClientMetrics::new().buckets(&[1.0, 0.1]);
+    /// assert!(descending.register(&registry).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn buckets(mut self, seconds: &[f64]) -> Self {
         self.scheme.buckets = Cow::Owned(seconds.to_vec());
         self
     }
 
     /// Adds a label to every series.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new()
+    ///     .version("1")
+    ///     .constant("zone", "a")
+    ///     .register(&registry)?;
+    /// let seen = registry.snapshot();
+    /// assert_eq!(seen.get("client_info", &[("version", "1"), ("zone", "a")]), Some(1.0));
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn constant(mut self, name: &str, value: &str) -> Self {
         self.constant.push((name.to_owned(), value.to_owned()));
         self
@@ -124,6 +205,16 @@ impl ClientMetrics {
 
     /// Sets the limit of templates per client; the default is 1000. Calls to templates beyond the
     /// limit count with the path `__overflow__`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().limit(100).register(&registry)?;
+    /// assert!(registry.snapshot().family("client_http_requests_total").is_some());
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn limit(mut self, templates: usize) -> Self {
         self.limit = templates;
         self
@@ -133,6 +224,16 @@ impl ClientMetrics {
     ///
     /// The memory of the families and of the layers is never freed, even if the registry is
     /// dropped. Call this once.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().register(&registry)?;
+    /// let users = clients.named("users");
+    /// # let _ = users;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -178,6 +279,34 @@ impl Clients {
     ///
     /// Layers with the same name share their series. The memory of a name, a few kilobytes, is
     /// never freed, so use few names, and do not take them from data.
+    ///
+    /// ```
+    /// use tallies::http::ClientMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = ClientMetrics::new().register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(clients.named("users"))
+    ///     .service_fn(async |_: http::Request<()>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(()))
+    ///     });
+    /// let request = http::Request::get("http://users.local/").body(())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [
+    ///     ("client_name", "users"),
+    ///     ("method", "GET"),
+    ///     ("path", "unmatched"),
+    ///     ("status_code", "200"),
+    /// ];
+    /// assert_eq!(registry.snapshot().get("client_http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn named(&self, name: &str) -> ClientLayer {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         let routes = match named.iter().find(|routes| *routes.client == *name) {
@@ -269,6 +398,34 @@ impl ClientLayer {
     ///
     /// A template that can match no path, such as `users` or `/users/{id`, is ignored, and the
     /// reason is logged once.
+    ///
+    /// ```
+    /// use tallies::http::ClientMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = ClientMetrics::new().register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(clients.named("users").templates(["/users/{id}"]))
+    ///     .service_fn(async |_: http::Request<()>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(()))
+    ///     });
+    /// let request = http::Request::get("http://users.local/users/7").body(())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [
+    ///     ("client_name", "users"),
+    ///     ("method", "GET"),
+    ///     ("path", "/users/{id}"),
+    ///     ("status_code", "200"),
+    /// ];
+    /// assert_eq!(registry.snapshot().get("client_http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
         for template in templates {
             let template = template.as_ref();
@@ -417,6 +574,28 @@ fn classify(error: &(dyn StdError + 'static)) -> Option<Failure> {
 }
 
 /// A request that a client layer can measure.
+///
+/// ```
+/// use tallies::http::CallRequest;
+///
+/// struct Query {
+///     method: http::Method,
+///     collection: String,
+/// }
+///
+/// impl CallRequest for Query {
+///     fn method(&self) -> &http::Method {
+///         &self.method
+///     }
+///
+///     fn path(&self) -> &str {
+///         &self.collection
+///     }
+/// }
+///
+/// let query = Query { method: http::Method::GET, collection: "/users".to_owned() };
+/// assert!(query.extensions().is_none());
+/// ```
 pub trait CallRequest {
     /// Returns the method.
     fn method(&self) -> &http::Method;
@@ -429,6 +608,20 @@ pub trait CallRequest {
 }
 
 /// A response that a client layer can measure.
+///
+/// ```
+/// use tallies::http::CallResponse;
+///
+/// struct Answer(Vec<u8>);
+///
+/// impl CallResponse for Answer {
+///     fn status(&self) -> http::StatusCode {
+///         if self.0.is_empty() { http::StatusCode::NOT_FOUND } else { http::StatusCode::OK }
+///     }
+/// }
+///
+/// assert_eq!(Answer(Vec::new()).status(), 404);
+/// ```
 pub trait CallResponse {
     /// Returns the status.
     fn status(&self) -> http::StatusCode;

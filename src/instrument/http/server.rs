@@ -140,6 +140,16 @@ impl ServerMetrics {
     }
 
     /// Uses the names that most Prometheus libraries use.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::new().register(&registry)?;
+    /// assert!(registry.snapshot().family("http_requests_total").is_some());
+    /// # let _ = metrics;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self::of(PROMETHEUS)
     }
@@ -147,6 +157,18 @@ impl ServerMetrics {
     /// Uses the names of OpenTelemetry's semantic conventions for HTTP, as OpenTelemetry's
     /// Prometheus exporter writes them. A server does not know the URL scheme; set it with
     /// [`constant("url_scheme", "https")`](Self::constant).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::opentelemetry()
+    ///     .constant("url_scheme", "https")
+    ///     .register(&registry)?;
+    /// assert!(registry.snapshot().family("http_server_active_requests").is_some());
+    /// # let _ = metrics;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn opentelemetry() -> Self {
         Self::of(OPENTELEMETRY)
     }
@@ -187,6 +209,29 @@ impl ServerMetrics {
     }
 
     /// Adds a label to every series.
+    ///
+    /// ```
+    /// use tallies::http::ServerMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = ServerMetrics::new().constant("zone", "a").register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(metrics)
+    ///     .service_fn(async |_: http::Request<String>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+    ///     });
+    /// let request = http::Request::get("/").body(String::new())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [("method", "GET"), ("route", "unmatched"), ("status", "200"), ("zone", "a")];
+    /// assert_eq!(registry.snapshot().get("http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn constant(mut self, name: &str, value: &str) -> Self {
         self.constant.push((name.to_owned(), value.to_owned()));
         self
@@ -210,6 +255,29 @@ impl ServerMetrics {
     }
 
     /// Writes the class of the status (`2xx`) instead of the code (`204`).
+    ///
+    /// ```
+    /// use tallies::http::ServerMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = ServerMetrics::new().status_class().register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(metrics)
+    ///     .service_fn(async |_: http::Request<String>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+    ///     });
+    /// let request = http::Request::get("/").body(String::new())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [("method", "GET"), ("route", "unmatched"), ("status", "2xx")];
+    /// assert_eq!(registry.snapshot().get("http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn status_class(mut self) -> Self {
         self.scheme.status_class = true;
         self
@@ -233,6 +301,18 @@ impl ServerMetrics {
     }
 
     /// Sets the bucket bounds of durations, in seconds. [`register`](Self::register) checks them.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::new().buckets(&[0.1, 1.0, 10.0]);
+    /// assert!(metrics.register(&registry).is_ok());
+    ///
+    /// let descending = tallies::http::ServerMetrics::new().buckets(&[1.0, 0.1]);
+    /// assert!(descending.register(&registry).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn buckets(mut self, seconds: &[f64]) -> Self {
         self.scheme.buckets = Cow::Owned(seconds.to_vec());
         self
@@ -244,6 +324,29 @@ impl ServerMetrics {
     ///
     /// Each request compares its path with the templates one by one, so use a few dozen at most.
     /// [`register`](Self::register) checks them.
+    ///
+    /// ```
+    /// use tallies::http::ServerMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = ServerMetrics::new().templates(["/users/{id}"]).register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(metrics)
+    ///     .service_fn(async |_: http::Request<String>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+    ///     });
+    /// let request = http::Request::get("/users/7").body(String::new())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [("method", "GET"), ("route", "/users/{id}"), ("status", "200")];
+    /// assert_eq!(registry.snapshot().get("http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
         self.templates
             .extend(templates.into_iter().map(|t| t.as_ref().into()));
@@ -256,6 +359,31 @@ impl ServerMetrics {
     /// It must return one of a bounded set of names, never the path itself. The actix-web
     /// middleware does not call it, because requests of actix-web have other types: its routes are
     /// the patterns that actix-web matched.
+    ///
+    /// ```
+    /// use tallies::http::ServerMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = ServerMetrics::new()
+    ///     .route(|uri, _| uri.path().starts_with("/api/").then_some("/api/{*rest}"))
+    ///     .register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(metrics)
+    ///     .service_fn(async |_: http::Request<String>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+    ///     });
+    /// let request = http::Request::get("/api/users").body(String::new())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [("method", "GET"), ("route", "/api/{*rest}"), ("status", "200")];
+    /// assert_eq!(registry.snapshot().get("http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn route<F>(mut self, find: F) -> Self
     where
         F: for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync + 'static,
@@ -267,6 +395,16 @@ impl ServerMetrics {
     /// Sets the limit of routes; the default is 1000. Requests to routes beyond the limit count
     /// with the route `__overflow__`. The families get a limit of series that is large enough for
     /// this many routes. If layers share families, the limit of the first one applies.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::new().limit(100).register(&registry)?;
+    /// assert!(registry.snapshot().family("http_requests_total").is_some());
+    /// # let _ = metrics;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn limit(mut self, routes: usize) -> Self {
         self.limit = routes;
         self
@@ -277,6 +415,16 @@ impl ServerMetrics {
     ///
     /// The memory of the layer, including its families, is never freed, even if the registry is
     /// dropped. Call this once.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::new().register(&registry)?;
+    /// let app: axum::Router = axum::Router::new().layer(metrics);
+    /// # let _ = app;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
