@@ -48,6 +48,19 @@ pub fn metric(args: TokenStream, item: TokenStream) -> TokenStream {
 /// `#[label("name")]` on a field changes the name of its label. `#[label(crate = my::path)]` on the
 /// struct sets the path of the `tallies` crate, if it is not `::tallies`. The struct may have one
 /// lifetime parameter, and no other parameters.
+///
+/// ```ignore
+/// #[derive(tallies::Labels)]
+/// struct Request<'a> {
+///     route: &'a str,
+///     #[label("code")]
+///     status: u16,
+/// }
+///
+/// static REQUESTS: Counter<Request> = Counter::new("requests_total");
+///
+/// REQUESTS.with(Request { route: "/", status: 200 }).inc();
+/// ```
 #[proc_macro_derive(Labels, attributes(label))]
 pub fn labels(item: TokenStream) -> TokenStream {
     or_compile_error(derives::labels(item.into()))
@@ -58,6 +71,20 @@ pub fn labels(item: TokenStream) -> TokenStream {
 ///
 /// `#[label(crate = my::path)]` on the enum sets the path of the `tallies` crate, if it is not
 /// `::tallies`.
+///
+/// ```ignore
+/// #[derive(tallies::LabelValue, Clone, Copy)]
+/// enum Method {
+///     Get,
+///     #[label("other")]
+///     Unknown,
+/// }
+///
+/// #[derive(tallies::Labels)]
+/// struct Request {
+///     method: Method,
+/// }
+/// ```
 #[proc_macro_derive(LabelValue, attributes(label))]
 pub fn label_value(item: TokenStream) -> TokenStream {
     or_compile_error(derives::label_value(item.into()))
@@ -70,6 +97,20 @@ pub fn label_value(item: TokenStream) -> TokenStream {
 /// also accepts `unit = ".."`, `labels = [".."]`, `buckets = [..]`, `limit = ..`, `hot` and `utf8`.
 /// `#[metric(crate = my::path)]` on the struct sets the path of the `tallies` crate, if it is not
 /// `::tallies`.
+///
+/// ```ignore
+/// #[derive(tallies::Metrics)]
+/// struct Jobs {
+///     /// Jobs started.
+///     #[metric(name = "jobs_started_total")]
+///     started: Counter,
+///     /// Jobs in flight.
+///     jobs_in_flight: UpDownCounter,
+/// }
+///
+/// let jobs = Jobs::register(tallies::registry())?;
+/// jobs.started.inc();
+/// ```
 #[proc_macro_derive(Metrics, attributes(metric))]
 pub fn metrics(item: TokenStream) -> TokenStream {
     or_compile_error(derives::metrics(item.into()))
