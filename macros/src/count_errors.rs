@@ -145,14 +145,14 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
                 kinds => {
                     let on_drop = match kinds {
                         (true, true) if by_kind => quote_spanned!(span=>
-                            |how| if how == #tallies::Failure::Panic { #panic } else { #cancel }
+                            |how| if how == #tallies::instrument::Failure::Panic { #panic } else { #cancel }
                         ),
                         (true, true) => quote_spanned!(span=> |_| #counted),
                         (true, false) => {
-                            quote_spanned!(span=> |how| if how == #tallies::Failure::Panic { #panic })
+                            quote_spanned!(span=> |how| if how == #tallies::instrument::Failure::Panic { #panic })
                         }
                         _ => {
-                            quote_spanned!(span=> |how| if how == #tallies::Failure::Cancel { #cancel })
+                            quote_spanned!(span=> |how| if how == #tallies::instrument::Failure::Cancel { #cancel })
                         }
                     };
                     quote_spanned!(span=> #tallies::__private::watch(#future, #on_drop))

@@ -70,7 +70,7 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
         .map(|i| format_ident!("scratch{i}"))
         .collect();
     Ok(quote! {
-        impl #tallies::LabelSet for #of {
+        impl #tallies::label::LabelSet for #of {
             type Borrowed<'tallies> = #borrowed;
 
             const NAMES: #tallies::__private::Names = #tallies::__private::Names::Fixed(&[#(#names),*]);

@@ -81,7 +81,7 @@ pub(crate) fn rewrite(
         return Err(syn::Error::new(
             sig.ident.span(),
             format!(
-                "only the making of this stream would be measured: use `tallies::Measure` on it, as in `stream.{kind}(..)`"
+                "only the making of this stream would be measured: use `tallies::instrument::Measure` on it, as in `stream.{kind}(..)`"
             ),
         ));
     }

@@ -102,10 +102,10 @@ impl<C: Exported> Declaration<C> {
         family.closed(count, index, texts)
     }
 
-    /// What the series of a label set has counted; `None` where there is none.
-    pub(crate) fn get<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Option<C::Total> {
+    /// Returns the series of a label set if it exists.
+    pub(crate) fn find<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Option<SeriesRef<'_, C>> {
         self.enlist::<L>();
-        L::with_texts(labels, |texts| self.family().get(texts))
+        L::with_texts(labels, |texts| self.family().find(texts))
     }
 
     /// The series without labels.

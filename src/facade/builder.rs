@@ -315,16 +315,16 @@ impl Builder {
             .iter()
             .map(|bounds| ("histogram".to_owned(), bounds));
         for (name, bounds) in all.chain(special) {
-            let histogram = Histogram::<()>::builder(&name, "");
+            let histogram = Histogram::builder(&name, "");
             histogram.buckets(bounds).register(&trial)?;
             trial.clear();
         }
         for (matcher, schema) in &self.native_for {
-            let histogram = Histogram::<()>::builder(&format!("histogram_{}", matcher.text()), "");
+            let histogram = Histogram::builder(&format!("histogram_{}", matcher.text()), "");
             histogram.native(*schema).register(&trial)?;
             trial.clear();
         }
-        Summary::<()>::builder("summary", "")
+        Summary::builder("summary", "")
             .objectives(&self.objectives)?
             .max_age(self.window.0)
             .ages(self.window.1)
@@ -332,7 +332,7 @@ impl Builder {
         self.labels
             .iter()
             .fold(
-                Gauge::<AnyLabels>::builder("gauge", ""),
+                Gauge::builder("gauge", "").label_set::<AnyLabels>(),
                 |gauge, (name, value)| gauge.constant(name, value),
             )
             .register(&trial)?;

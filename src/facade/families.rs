@@ -284,14 +284,14 @@ impl FamilyTable {
             self.settings.native_of(name),
         );
         Ok(match kind {
-            Kind::Counter => {
-                FamilyHandle::Counter(register!(Counter::<AnyLabels>::builder(exposed, help))?)
-            }
-            Kind::Gauge => {
-                FamilyHandle::Gauge(register!(Gauge::<AnyLabels>::builder(exposed, help))?)
-            }
+            Kind::Counter => FamilyHandle::Counter(register!(
+                Counter::builder(exposed, help).label_set::<AnyLabels>()
+            )?),
+            Kind::Gauge => FamilyHandle::Gauge(register!(
+                Gauge::builder(exposed, help).label_set::<AnyLabels>()
+            )?),
             Kind::Histogram if bounds.is_some() || native.is_some() => {
-                let mut builder = Histogram::<AnyLabels>::builder(exposed, help);
+                let mut builder = Histogram::builder(exposed, help).label_set::<AnyLabels>();
                 if let Some(bounds) = bounds {
                     builder = builder.buckets(bounds);
                 }
@@ -301,7 +301,8 @@ impl FamilyTable {
                 FamilyHandle::Histogram(register!(builder)?)
             }
             Kind::Histogram => {
-                let builder = Summary::<AnyLabels>::builder(exposed, help)
+                let builder = Summary::builder(exposed, help)
+                    .label_set::<AnyLabels>()
                     .objectives(&self.settings.objectives)?
                     .max_age(self.settings.window.0)
                     .ages(self.settings.window.1);

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use metrics::{CounterFn, GaugeFn, HistogramFn, Key};
 
-use crate::declare::{BoundCounter, BoundGauge, BoundHistogram, BoundSummary};
+use crate::declare::{Bound, Counter, Gauge, Histogram, Summary};
 
 use super::families::FamilyTable;
 
@@ -14,7 +14,7 @@ use super::families::FamilyTable;
 /// `absolute` passes a total that the program keeps elsewhere. All handles of a series share the
 /// largest total so far, and count its growth.
 pub(super) struct CounterHandle {
-    series: BoundCounter,
+    series: Bound<Counter>,
     /// The key of the series. Without labels if the series is not the key's own.
     key: Key,
     /// Whether the series belongs to this key alone. Otherwise it is the overflow series.
@@ -27,7 +27,7 @@ pub(super) struct CounterHandle {
 
 impl CounterHandle {
     pub(super) fn new(
-        series: BoundCounter,
+        series: Bound<Counter>,
         key: Key,
         own: bool,
         families: &Arc<FamilyTable>,
@@ -63,7 +63,7 @@ impl CounterFn for CounterHandle {
 }
 
 /// A series of a gauge.
-pub(super) struct GaugeHandle(pub(super) BoundGauge);
+pub(super) struct GaugeHandle(pub(super) Bound<Gauge>);
 
 impl GaugeFn for GaugeHandle {
     #[inline]
@@ -83,7 +83,7 @@ impl GaugeFn for GaugeHandle {
 }
 
 /// A series of a histogram.
-pub(super) struct HistogramHandle(pub(super) BoundHistogram);
+pub(super) struct HistogramHandle(pub(super) Bound<Histogram>);
 
 impl HistogramFn for HistogramHandle {
     #[inline]
@@ -98,7 +98,7 @@ impl HistogramFn for HistogramHandle {
 }
 
 /// A series of a summary.
-pub(super) struct SummaryHandle(pub(super) BoundSummary);
+pub(super) struct SummaryHandle(pub(super) Bound<Summary>);
 
 /// Uses the default `record_many`, which makes one observation per value.
 impl HistogramFn for SummaryHandle {

@@ -202,7 +202,7 @@ impl Desc {
 
     /// What `#[derive(Metrics)]` says.
     pub(crate) fn take(&mut self, options: Options<'_>, from_data: usize) -> Result<(), Error> {
-        if from_data != options.labels.len() {
+        if from_data != usize::MAX && from_data != options.labels.len() {
             let why = format!(
                 "takes {from_data} label names, got {}",
                 options.labels.len()

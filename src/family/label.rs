@@ -207,7 +207,7 @@ pub trait LabelSet: 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say the names of its labels",
     label = "label names are missing",
-    note = "an array of texts is given its names: `labelled(\"name\", &[\"a\", \"b\"])` in a `static`, `Counter::<()>::builder(\"name\", \"help\").labels([\"a\", \"b\"])` at run time",
+    note = "an array of texts is given its names: `labelled(\"name\", &[\"a\", \"b\"])` in a `static`, `Counter::builder(\"name\", \"help\").labels([\"a\", \"b\"])` at run time",
     note = "a struct with `#[derive(Labels)]` has them of its fields; a label value, such as an enum with `#[derive(LabelValue)]`, goes in such a field"
 )]
 pub trait NamedLabels: LabelSet {}
@@ -233,6 +233,76 @@ impl<const N: usize> LabelSet for [&'static str; N] {
     }
 }
 
+/// Label values in the order of label names that were given at run time, in a slice.
+///
+/// The type of families that [`Builder::labels`](crate::Builder::labels) declares with a slice or a `Vec` of names.
+/// With a number of values other than the number of names, `with` returns the overflow series and
+/// counts the update as rejected.
+///
+/// ```
+/// use tallies::{Counter, Registry, label::DynLabels};
+///
+/// let names = ["method", "status"];
+/// let registry = Registry::new();
+/// let requests: Counter<DynLabels> =
+///     Counter::builder("requests_total", "Requests.").labels(&names[..]).register(&registry)?;
+/// requests.with(&["get", "200"]).inc();
+/// assert_eq!(requests.with(&["get", "200"]).get(), 1);
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct DynLabels(());
+
+impl LabelSet for DynLabels {
+    type Borrowed<'a> = &'a [&'a str];
+
+    const FROM_DATA: usize = usize::MAX;
+
+    #[inline]
+    fn with_texts<R>(labels: &Self::Borrowed<'_>, f: impl FnOnce(&[&str]) -> R) -> R {
+        f(labels)
+    }
+}
+
+/// The label names that [`Builder::labels`](crate::Builder::labels) takes: arrays, slices and `Vec`s of texts.
+pub trait LabelNames {
+    /// The type of the family's label sets.
+    type Set: LabelSet;
+
+    #[doc(hidden)]
+    fn names(&self) -> Vec<&str>;
+}
+
+impl<const N: usize> LabelNames for [&str; N] {
+    type Set = [&'static str; N];
+
+    fn names(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
+impl<const N: usize> LabelNames for &[&str; N] {
+    type Set = [&'static str; N];
+
+    fn names(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
+macro_rules! dynamic_names {
+    ($($ty:ty),*) => {$(
+        impl<T: AsRef<str>> LabelNames for $ty {
+            type Set = DynLabels;
+
+            fn names(&self) -> Vec<&str> {
+                self.iter().map(AsRef::as_ref).collect()
+            }
+        }
+    )*};
+}
+
+dynamic_names!(&[T], Vec<T>, &Vec<T>, Box<[T]>);
+
 /// Any label set per call, as names and values: `{}`, `{a}` and `{a,b}` can stand in one family, in any order. An empty value
 /// is no label.
 ///
@@ -240,14 +310,14 @@ impl<const N: usize> LabelSet for [&'static str; N] {
 /// names, as each call sorts: for label sets that really differ.
 ///
 /// ```
-/// use tallies::{AnyLabels, Counter};
+/// use tallies::{label::AnyLabels, Counter};
 ///
 /// static EVENTS: Counter<AnyLabels> = Counter::new("events_total").help("Things that happened.");
 ///
 /// EVENTS.with(&[]).inc();
 /// EVENTS.with(&[("kind", "timer"), ("shard", "1")]).inc();
 /// EVENTS.with(&[("shard", &1.to_string()), ("kind", "timer")]).inc();
-/// assert_eq!(EVENTS.get(&[("kind", "timer"), ("shard", "1")]), Some(2));
+/// assert_eq!(EVENTS.with(&[("kind", "timer"), ("shard", "1")]).get(), 2);
 /// ```
 #[derive(Debug)]
 pub struct AnyLabels(());

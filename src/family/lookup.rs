@@ -51,20 +51,25 @@ impl<C: Exported> Family<C> {
         (&series.cells, key)
     }
 
-    /// The series of a label set, if there is one.
-    pub(super) fn find(&self, texts: &[&str]) -> Option<&C> {
+    /// Returns the series of a label set if it exists.
+    pub(crate) fn find(&self, texts: &[&str]) -> Option<SeriesRef<'_, C>> {
         if self.is_unlabelled() {
-            return Some(&self.first);
+            return Some(self.only());
         }
         if let Some(all) = self.closed.get() {
             let text = self.text_of(texts);
-            return all
+            let index = all
                 .iter()
-                .find(|series| series.text.with(|own| own == text))
-                .map(|series| &series.cells);
+                .position(|series| series.text.with(|own| own == text))?;
+            return Some(self.closed(0, index, |_| Vec::new()));
         }
         let index = self.look_up(self.index.hash(texts), texts)?;
-        Some(&self.series(index as usize)?.cells)
+        let cells = &self.series(index as usize)?.cells;
+        Some(SeriesRef {
+            family: self,
+            cells,
+            key: SeriesKey::new(cells.slot_word().generation(), index),
+        })
     }
 
     /// The hash of a series that was made, by its text.
@@ -216,8 +221,13 @@ impl<C: Exported> Family<C> {
 
     /// Whether the label names of a set are valid, where the set brings them.
     pub(crate) fn check_any(&self, texts: &[&str]) -> Result<(), Error> {
-        if self.desc.labels != Names::Any {
-            return Ok(());
+        if let Names::Fixed(names) = self.desc.labels {
+            return if names.len() == texts.len() {
+                Ok(())
+            } else {
+                let why = format!("takes {} label values, got {}", names.len(), texts.len());
+                Err(Error::labels(&self.desc.name, &why))
+            };
         }
         let mut before = None;
         for (name, _) in self.pairs(texts) {

@@ -302,16 +302,6 @@ impl<C: Exported> Family<C> {
         (0..self.population.made()).filter_map(|i| Some((i as u32, self.series(i)?)))
     }
 
-    /// What the series of a label set has counted, if there is one.
-    pub(crate) fn get(&self, texts: &[&str]) -> Option<C::Total> {
-        // Series are retired in passes only: what is found in this one stays.
-        let mut pass = observe::engine().pass();
-        let cells = self.find(texts)?;
-        let mut total = C::Total::default();
-        read(cells, &mut pass, &mut total);
-        Some(total)
-    }
-
     /// What one series has counted.
     pub(crate) fn total(&self, cells: &C) -> C::Total {
         let mut pass = observe::engine().pass();

@@ -33,8 +33,8 @@
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(
 /// job("mail".to_owned())
 /// # );
-/// assert_eq!(LATENCY.total().count(), 1);
-/// assert_eq!(JOBS.get(Job { queue: "mail" }).unwrap().count(), 1);
+/// assert_eq!(LATENCY.get().count(), 1);
+/// assert_eq!(JOBS.with(Job { queue: "mail" }).get().count(), 1);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
@@ -67,7 +67,7 @@
 /// let mut store = Store::new();
 /// store.push(1);
 /// store.clear();
-/// assert_eq!(CALLS.get(["push"]).unwrap().count(), 1);
+/// assert_eq!(CALLS.with(["push"]).get().count(), 1);
 /// assert_eq!(CALLS.len(), 2);
 /// ```
 ///
@@ -100,7 +100,7 @@
 /// `impl Future` and does not end in an `async` block, its labels can only use arguments that the
 /// body has not moved.
 ///
-/// A function that returns a stream is rejected (use [`Measure`](crate::Measure) for streams), and
+/// A function that returns a stream is rejected (use [`Measure`](crate::instrument::Measure) for streams), and
 /// so is a `const fn`.
 ///
 /// Attributes can be stacked in any order, including with those of other crates. The one exception
@@ -121,11 +121,11 @@ pub use tallies_macros::timed;
 ///
 /// #[tallies::in_progress(IN_FLIGHT)]
 /// fn answer() {
-///     assert_eq!(IN_FLIGHT.total(), 1);
+///     assert_eq!(IN_FLIGHT.get(), 1);
 /// }
 ///
 /// answer();
-/// assert_eq!(IN_FLIGHT.total(), 0);
+/// assert_eq!(IN_FLIGHT.get(), 0);
 /// ```
 ///
 /// # Cost
@@ -151,7 +151,7 @@ pub use tallies_macros::in_progress;
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(
 /// login("password")
 /// # );
-/// assert_eq!(LOGINS.get(["password"]), Some(1));
+/// assert_eq!(LOGINS.with(["password"]).get(), 1);
 /// ```
 ///
 /// # Cost
@@ -163,7 +163,7 @@ pub use tallies_macros::count;
 ///
 /// Works on the same items as [`timed`](macro@crate::timed). The type of the result decides whether
 /// a call failed, not the name of the type: it can be a `Result`, an `Option` (with `on(none)`), or
-/// any type that implements [`Outcome`](crate::Outcome).
+/// any type that implements [`Outcome`](crate::instrument::Outcome).
 ///
 /// ```
 /// use tallies::Counter;
@@ -177,7 +177,7 @@ pub use tallies_macros::count;
 ///
 /// assert_eq!(parse("17"), Ok(18));
 /// assert!(parse("x").is_err());
-/// assert_eq!(ERRORS.total(), 1);
+/// assert_eq!(ERRORS.get(), 1);
 /// ```
 ///
 /// By default, errors and panics count. `on(..)` selects the failures to count: `error`, `none` (an
@@ -196,7 +196,7 @@ pub use tallies_macros::count;
 ///     Err(std::io::ErrorKind::NotFound.into())
 /// }
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(fetch()).unwrap_err();
-/// # assert_eq!(FAILED.get(["error"]), Some(1));
+/// # assert_eq!(FAILED.with(["error"]).get(), 1);
 /// ```
 ///
 /// To take labels from the error, pass a closure over it. A panic has no error, so panics do not
@@ -213,7 +213,7 @@ pub use tallies_macros::count;
 /// }
 ///
 /// assert!(open("/none", "x").is_err());
-/// assert_eq!(ERRORS.get(["/none", "entity not found"]), Some(1));
+/// assert_eq!(ERRORS.with(["/none", "entity not found"]).get(), 1);
 /// ```
 ///
 /// If the kind of the error is the only label, use `error_label`: a closure that returns the label
@@ -240,7 +240,7 @@ pub use tallies_macros::count;
 /// assert!(ask("x").await.is_err());
 /// # assert!(ask("").await.is_err());
 /// # });
-/// assert_eq!(ERRORS.get(["not_found"]), Some(1));
+/// assert_eq!(ERRORS.with(["not_found"]).get(), 1);
 /// ```
 ///
 /// Use kinds of errors as label values, not messages: every distinct text creates a series.

@@ -1,7 +1,7 @@
 //! Counting of failed calls: the trait for counters, a function for code without attributes, and
 //! the functions that attributes expand to.
 
-use crate::declare::{BoundCounter, Counter, CounterSeries};
+use crate::declare::{Bound, Counter, Series};
 use crate::family::label::{LabelValue, Scratch};
 
 use super::outcome::Outcome;
@@ -11,7 +11,7 @@ use super::outcome::Outcome;
 /// A labelled counter does not implement this trait itself, because it needs label values first.
 ///
 /// ```
-/// use tallies::{Count, Counter};
+/// use tallies::{instrument::Count, Counter};
 ///
 /// fn fail(metric: impl Count) {
 ///     metric.count();
@@ -22,8 +22,8 @@ use super::outcome::Outcome;
 ///
 /// fail(&FAILED);
 /// fail(REFUSED.with(["mail"]));
-/// assert_eq!(FAILED.total(), 1);
-/// assert_eq!(REFUSED.get(["mail"]), Some(1));
+/// assert_eq!(FAILED.get(), 1);
+/// assert_eq!(REFUSED.with(["mail"]).get(), 1);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "calls and errors are counted by a `Counter`, which `{Self}` is not",
@@ -48,11 +48,11 @@ macro_rules! count {
 
 count!(
     Counter = 1,
-    CounterSeries<'_> = 1,
-    BoundCounter = 1,
+    Series<'_, Counter> = 1,
+    Bound<Counter> = 1,
     Counter<(), f64> = 1.0,
-    CounterSeries<'_, f64> = 1.0,
-    BoundCounter<f64> = 1.0
+    Series<'_, Counter<(), f64>> = 1.0,
+    Bound<Counter<(), f64>> = 1.0
 );
 
 impl<M: Count + ?Sized> Count for &M {
@@ -75,7 +75,7 @@ impl<M: Count + ?Sized> Count for &M {
 /// let parse = |text: &str| count_errors(&BAD, || text.parse::<u16>());
 /// assert_eq!(parse("17"), Ok(17));
 /// assert!(parse("x").is_err());
-/// assert_eq!(BAD.total(), 1);
+/// assert_eq!(BAD.get(), 1);
 /// ```
 #[inline]
 pub fn count_errors<R: Outcome>(metric: impl Count, f: impl FnOnce() -> R) -> R {

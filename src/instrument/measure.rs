@@ -21,7 +21,7 @@ use super::watch::Progress;
 /// metric, once. A poll costs nothing extra, except for two stores in [`Errors`].
 ///
 /// ```
-/// use tallies::{Counter, Histogram, Measure, UpDownCounter};
+/// use tallies::{Counter, Histogram, instrument::Measure, UpDownCounter};
 ///
 /// static LATENCY: Histogram = Histogram::new("fetch_duration_seconds");
 /// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("fetches_in_flight");
@@ -35,20 +35,20 @@ use super::watch::Progress;
 /// let page = fetch("").timed(&LATENCY).in_progress(&IN_FLIGHT).count_errors(&ERRORS).await;
 /// assert!(page.is_err());
 /// # });
-/// assert_eq!((LATENCY.total().count(), IN_FLIGHT.total(), ERRORS.total()), (1, 0, 1));
+/// assert_eq!((LATENCY.get().count(), IN_FLIGHT.get(), ERRORS.get()), (1, 0, 1));
 /// ```
 pub trait Measure: Sized {
     /// Observes the time to completion, in seconds.
     ///
     /// ```
-    /// use tallies::{Histogram, Measure};
+    /// use tallies::{Histogram, instrument::Measure};
     ///
     /// static LATENCY: Histogram = Histogram::new("page_duration_seconds");
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
     /// std::future::ready("a page").timed(&LATENCY).await;
     /// # });
-    /// assert_eq!(LATENCY.total().count(), 1);
+    /// assert_eq!(LATENCY.get().count(), 1);
     /// ```
     fn timed<M: Observe>(self, metric: M) -> Timed<Self, M> {
         Timed {
@@ -61,15 +61,15 @@ pub trait Measure: Sized {
     /// Tracks it as in flight until it completes or is dropped.
     ///
     /// ```
-    /// use tallies::{Measure, UpDownCounter};
+    /// use tallies::{instrument::Measure, UpDownCounter};
     ///
     /// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("pages_in_flight");
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let page = async { IN_FLIGHT.total() };
+    /// let page = async { IN_FLIGHT.get() };
     /// assert_eq!(page.in_progress(&IN_FLIGHT).await, 1);
     /// # });
-    /// assert_eq!(IN_FLIGHT.total(), 0);
+    /// assert_eq!(IN_FLIGHT.get(), 0);
     /// ```
     fn in_progress<M: Track>(self, metric: M) -> InProgress<Self, M> {
         InProgress {
@@ -83,7 +83,7 @@ pub trait Measure: Sized {
     /// error. See [`Errors::on`].
     ///
     /// ```
-    /// use tallies::{Counter, Measure};
+    /// use tallies::{Counter, instrument::Measure};
     ///
     /// static ERRORS: Counter = Counter::new("page_errors_total");
     ///
@@ -91,7 +91,7 @@ pub trait Measure: Sized {
     /// let page = async { "x".parse::<u16>() };
     /// assert!(page.count_errors(&ERRORS).await.is_err());
     /// # });
-    /// assert_eq!(ERRORS.total(), 1);
+    /// assert_eq!(ERRORS.get(), 1);
     /// ```
     fn count_errors<M: Count>(self, metric: M) -> Errors<Self, M> {
         Errors {
@@ -180,7 +180,7 @@ impl<T, M: Count> Errors<T, M> {
     /// Replaces the set of failures that count; the default is errors and panics.
     ///
     /// ```
-    /// use tallies::{Counter, Failure, Measure};
+    /// use tallies::{Counter, instrument::Failure, instrument::Measure};
     ///
     /// static CANCELLED: Counter = Counter::new("cancelled_total");
     ///
@@ -191,7 +191,7 @@ impl<T, M: Count> Errors<T, M> {
     /// let mut context = std::task::Context::from_waker(waker);
     /// assert!(endless.as_mut().poll(&mut context).is_pending());
     /// drop(endless);
-    /// assert_eq!(CANCELLED.total(), 1);
+    /// assert_eq!(CANCELLED.get(), 1);
     /// ```
     pub fn on(mut self, failures: &[Failure]) -> Self {
         self.on = [false; 4];

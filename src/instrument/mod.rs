@@ -23,6 +23,11 @@ pub use errors::{Count, count_errors};
 pub use measure::{Errors, InProgress, Measure, Timed};
 pub use outcome::{Failure, Outcome};
 
+#[cfg(feature = "tsc")]
+pub use crate::clock::calibrate;
+pub use crate::declare::{InFlight, Observe, Sampled, SampledTimer, Timer, Track};
+pub use crate::observe::warm;
+
 /// Functions that the expansions of the attributes call.
 #[doc(hidden)]
 pub mod __private {

@@ -6,7 +6,7 @@ use std::ops::Deref;
 /// A way in which a call can fail.
 ///
 /// ```
-/// use tallies::{Counter, Failure, Measure};
+/// use tallies::{Counter, instrument::Failure, instrument::Measure};
 ///
 /// static EMPTY: Counter = Counter::new("empty_total");
 ///
@@ -14,7 +14,7 @@ use std::ops::Deref;
 /// let nothing = std::future::ready(None::<u8>);
 /// nothing.count_errors(&EMPTY).on(&[Failure::None, Failure::Panic]).await;
 /// # });
-/// assert_eq!(EMPTY.total(), 1);
+/// assert_eq!(EMPTY.get(), 1);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -35,7 +35,7 @@ pub enum Failure {
 /// type parameter, the attributes cannot inspect it and count no errors.
 ///
 /// ```
-/// use tallies::{Counter, Outcome};
+/// use tallies::{Counter, instrument::Outcome};
 ///
 /// enum Reply {
 ///     Done,
@@ -63,12 +63,12 @@ pub enum Failure {
 /// ask(0);
 /// ask(404);
 /// assert_eq!(REFUSED.get_all().len(), 1);
-/// assert_eq!(REFUSED.get(["404"]), Some(1));
+/// assert_eq!(REFUSED.with(["404"]).get(), 1);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not tell whether the call failed",
-    label = "neither `Result`, `Option`, nor a type with `impl tallies::Outcome`",
-    note = "errors are counted of a `Result`, an `Option` with `on(none)`, or a type that implements `tallies::Outcome`"
+    label = "neither `Result`, `Option`, nor a type with `impl tallies::instrument::Outcome`",
+    note = "errors are counted of a `Result`, an `Option` with `on(none)`, or a type that implements `tallies::instrument::Outcome`"
 )]
 pub trait Outcome {
     /// The error that labels can be taken from. Use `Self` if there is no separate error type.
@@ -81,7 +81,7 @@ pub trait Outcome {
     /// `on(none)`.
     ///
     /// ```
-    /// use tallies::Outcome;
+    /// use tallies::instrument::Outcome;
     ///
     /// assert!(None::<u8>.is_none());
     /// assert!(!Ok::<u8, ()>(1).is_none());

@@ -168,7 +168,7 @@ mod process {
     ///
     /// ```
     /// std::thread::spawn(|| {
-    ///     tallies::warm();
+    ///     tallies::instrument::warm();
     ///     // measure
     /// });
     /// ```

@@ -335,7 +335,7 @@ impl Registry {
     /// // In the child:
     /// registry.start_over();
     /// jobs.inc();
-    /// assert_eq!(jobs.total(), 1);
+    /// assert_eq!(jobs.get(), 1);
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn start_over(&self) {

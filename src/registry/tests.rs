@@ -6,7 +6,7 @@ use crate::snapshot::{Snapshot, Value};
 use super::Registry;
 
 fn family(registry: &Registry) -> Counter<[&'static str; 1]> {
-    let builder = Counter::<()>::builder("c_total", "").labels(["x"]);
+    let builder = Counter::builder("c_total", "").labels(["x"]);
     builder.register(registry).expect("a free name")
 }
 

@@ -248,7 +248,7 @@ impl ClientMetrics {
             routes: self.limit,
             registry,
         })?;
-        let info = Info::<()>::builder(
+        let info = Info::builder(
             &prefixed(&self.prefix, "info"),
             "The version of what calls other services.",
         );

@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use crate::declare::{
-    BoundCounter, BoundHistogram, BoundUpDownCounter, Counter, Histogram, UpDownCounter,
-};
+use crate::declare::{Bound, Counter, Histogram, UpDownCounter};
 use crate::error::Error;
 use crate::family::desc::{DEFAULT_LIMIT, prefixed};
 use crate::family::label::AnyLabels;
@@ -59,7 +57,7 @@ macro_rules! declare {
             None => None,
             Some(Spec { name, help, labels }) => {
                 let name = prefixed($settings.prefix, name);
-                let builder = $kind::<AnyLabels>::builder(&name, help)$(.buckets($buckets))?;
+                let builder = $kind::builder(&name, help).label_set::<AnyLabels>()$(.buckets($buckets))?;
                 let metric = $settings
                     .constant
                     .iter()
@@ -181,9 +179,9 @@ pub(super) struct Endpoint {
     method: &'static str,
     route: &'static str,
     /// Set by the first request; read by all threads.
-    started: Lazy<BoundCounter>,
+    started: Lazy<Bound<Counter>>,
     /// Set by the first request; read by all threads.
-    in_flight: Lazy<BoundUpDownCounter>,
+    in_flight: Lazy<Bound<UpDownCounter>>,
     /// One entry per way in which requests ended so far. All threads read it and append to it.
     ends: Chain<EndSeries>,
     /// The endpoint for responses that reject the method. Set by the first such response; read by
@@ -206,14 +204,14 @@ impl std::fmt::Debug for Endpoint {
 pub(super) struct EndSeries {
     pub(super) end: End,
     endpoint: &'static Endpoint,
-    answered: Lazy<BoundCounter>,
-    responses: Lazy<BoundCounter>,
-    failed: Lazy<BoundCounter>,
-    headers: Lazy<BoundHistogram>,
-    duration: Lazy<BoundHistogram>,
-    streams: Lazy<BoundHistogram>,
-    request_bytes: Lazy<BoundHistogram>,
-    response_bytes: Lazy<BoundHistogram>,
+    answered: Lazy<Bound<Counter>>,
+    responses: Lazy<Bound<Counter>>,
+    failed: Lazy<Bound<Counter>>,
+    headers: Lazy<Bound<Histogram>>,
+    duration: Lazy<Bound<Histogram>>,
+    streams: Lazy<Bound<Histogram>>,
+    request_bytes: Lazy<Bound<Histogram>>,
+    response_bytes: Lazy<Bound<Histogram>>,
 }
 
 /// Returns the series of a family, binding it on first use. Returns `None` if the layer has no
