@@ -85,7 +85,7 @@ pub mod buckets {
 pub mod label {
     pub use crate::family::desc::DEFAULT_LIMIT;
     pub use crate::family::label::{
-        AnyLabels, DynLabels, LabelNames, LabelSet, LabelValue, Scratch,
+        AnyLabels, DynLabels, LabelNames, LabelSet, LabelValue, NamedLabels, Scratch,
     };
 }
 
@@ -183,7 +183,6 @@ mod migration {}
 pub mod __private {
     pub use crate::declare::Declare;
     pub use crate::family::desc::Options;
-    pub use crate::family::label::NamedLabels;
     pub use crate::family::label::derived::{Names, dense, dense_texts};
     pub use crate::instrument::__private::*;
     #[cfg(feature = "link-time")]

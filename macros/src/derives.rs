@@ -103,7 +103,7 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
             }
         }
 
-        impl #tallies::__private::NamedLabels for #of {}
+        impl #tallies::label::NamedLabels for #of {}
     })
 }
 
