@@ -1,4 +1,5 @@
-//! What ends series: they are removed, forgotten, or expire; and are used again when nobody can be updating them.
+//! Retirement: series are removed, cleared or expire, and are reused once no thread can update
+//! them.
 
 use std::cmp::Reverse;
 use std::sync::PoisonError;
@@ -10,7 +11,8 @@ use crate::observe::{self, Pass};
 use super::{Exported, Family, Retired, Retirement, read};
 
 impl<C: Exported> Family<C> {
-    /// Retires the series of a label set; what it counted stays in the family's sum. Waits for a pass that is running.
+    /// Retires the series of a label set. Its total stays in the family's sum. Waits for a running
+    /// pass. Returns whether there was such a series.
     pub(crate) fn remove(&self, texts: &[&str]) -> bool {
         if self.is_unlabelled() {
             return false;
@@ -30,14 +32,16 @@ impl<C: Exported> Family<C> {
         true
     }
 
-    /// Retires every series that `keep` does not want; `forget`: and what it counted.
+    /// Retires every series whose label text `keep` returns `false` for, and returns their number.
+    /// With `forget`, their totals are dropped, and so is that of the overflow series.
     pub(crate) fn retain(&self, forget: bool, mut keep: impl FnMut(&str) -> bool) -> usize {
-        // The caller's code runs under no lock; a series that is another's by then stays.
+        // The caller's code runs under no lock. A series that was retired and reused by the time
+        // the pass begins is not retired again: its generation has changed.
         let unwanted: Vec<_> = self
             .all()
             .filter_map(|(index, series)| {
                 let generation = series.cells.slot_word().generation();
-                // One look: between two of them it may end, and be used again.
+                // The text is read once. Between two reads, the series could be retired and reused.
                 let text = series
                     .text
                     .get(|text| text.map(|(text, _)| text.to_owned()))?;
@@ -78,7 +82,7 @@ impl<C: Exported> Family<C> {
         gone
     }
 
-    /// Every series at zero again, in a process that has but one thread.
+    /// Sets every series to zero, in a process that has only one thread.
     pub(crate) fn start_over(&self, pass: &Pass<'_>) {
         let dense = self.closed.get().map_or(&[][..], |all| all);
         std::iter::once(&self.first)
@@ -112,19 +116,22 @@ impl<C: Exported> Family<C> {
         self.version.fetch_add(1, Relaxed);
     }
 
-    /// Makes one change after another, for who looks first and then retires.
+    /// Runs `f` while no other thread is in `alone` for this family: for changes that check first
+    /// and then retire.
     pub(crate) fn alone<R>(&self, f: impl FnOnce() -> R) -> R {
         let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         f()
     }
 
-    /// Removes a series from the index and makes its handles stale. Waits for threads that make a series now.
+    /// Removes a series from the index and makes its handles stale. Waits for threads that are
+    /// making a series.
     fn retire(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
         self.index.remove(self.hash_of(index), index);
         self.retire_removed(pass, index, forget)
     }
 
-    /// As [`retire`](Self::retire), in a scrape: if another thread makes a series now, a later scrape retires this one.
+    /// Does the same as [`retire`](Self::retire), in a scrape. Returns `false` without waiting if
+    /// another thread is making a series; a later scrape retries.
     pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
         self.index.try_remove(self.hash_of(index), index) && self.retire_removed(pass, index, false)
     }
@@ -156,9 +163,11 @@ impl<C: Exported> Family<C> {
         true
     }
 
-    /// Folds retired series into the overflow series where no thread can be updating them any more.
+    /// Moves the totals of retired series to the overflow series, if no thread can update them any
+    /// more. Their numbers are then free.
     pub(super) fn reclaim_retired(&self, pass: &mut Pass<'_>) {
-        // Not under the lock: a thread that makes a series asks it for one to use again.
+        // The lock is not held while series are reclaimed, because threads that make a series take
+        // it to reuse one.
         let retired = {
             let mut retirement = self.retirement();
             let mut retired = retirement.retired.iter();
@@ -191,7 +200,8 @@ impl<C: Exported> Family<C> {
         self.has_free.store(!retirement.free.is_empty(), Relaxed);
     }
 
-    /// Reads the overflow series and what is retired into it, so that the family's sum never drops.
+    /// Reads the overflow series, then the retired series that will be added to it. With both, the
+    /// family's sum never goes back.
     pub(super) fn read_overflow(&self, pass: &mut Pass<'_>) -> C::Total {
         let retired: Vec<_> = self
             .retirement()
@@ -209,6 +219,8 @@ impl<C: Exported> Family<C> {
         total
     }
 
+    /// Returns whether a series has expired: its fingerprint has not changed for as long as the
+    /// family's `expire_after`. Notes the fingerprint that it has now.
     pub(super) fn has_expired(&self, index: u32, total: &C::Total) -> bool {
         let Some(after) = self.desc.expire_after else {
             return false;
@@ -233,12 +245,14 @@ impl<C: Exported> Family<C> {
     }
 }
 
-/// By how much a sum of floats may differ from itself in another order: that of ten million terms of one sign.
+/// The largest relative difference between the sums of the same floats in two orders: that of ten
+/// million terms of one sign.
 const REORDERED: f64 = 1e-9;
 
 impl<T> Retirement<T> {
-    /// Leaves the overflow series' sum of floats where it was, if it went back by rounding: folding adds up in another
-    /// order, and to who reads it an ulp less is a restart.
+    /// Keeps the float sum of the overflow series from going back by rounding. Reclaiming adds up
+    /// the same terms in another order, and to Prometheus a counter that goes back by one ulp has
+    /// restarted.
     pub(super) fn steady(&mut self, float: &mut f64) {
         let back = self.exported_sum - *float;
         if back > 0.0 && back <= self.exported_sum * REORDERED {

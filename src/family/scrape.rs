@@ -1,4 +1,5 @@
-//! How a scrape reads a family: every live series, then the overflow series, into a snapshot's family.
+//! The scrape of a family: every live series, then the overflow series, into a family of a
+//! snapshot.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -11,7 +12,8 @@ use super::{Exported, Family, Series, read};
 impl<C: Exported> Family<C> {
     /// Writes every series into `out`, which has the shape of this family.
     ///
-    /// Label texts that `out` has from the last scrape stay, unless a series came or went since.
+    /// Label texts that `out` has from the last scrape are reused, unless the set of series has
+    /// changed since.
     pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
         let version = self.version.load(Relaxed);
         let mut exemplars = Rewritten::from(std::mem::take(&mut out.exemplars));
@@ -32,6 +34,7 @@ impl<C: Exported> Family<C> {
         out.exemplars = exemplars.done();
     }
 
+    /// Writes the only series of a family without labels.
     fn write_unlabelled(
         &self,
         pass: &mut Pass<'_>,
@@ -63,8 +66,8 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    /// Writes the live series behind the first `i` of `out`, and retires those that expired. Returns the
-    /// number of series that `out` has then.
+    /// Writes the live series after the first `i` of `out`, and retires those that have expired.
+    /// Returns the number of series in `out` afterwards.
     fn write_open(
         &self,
         mut i: usize,
@@ -76,7 +79,7 @@ impl<C: Exported> Family<C> {
         let mut totals = std::mem::take(&mut self.retirement().totals);
         totals.resize_with(BATCH.min(made), C::Total::default);
         for (first, chunk) in self.arena.chunks(made) {
-            // A chunk without a live series is skipped as a whole, and so is a batch.
+            // A chunk without a live series is skipped, and so is a batch.
             if !chunk.has_live() {
                 continue;
             }
@@ -89,7 +92,7 @@ impl<C: Exported> Family<C> {
                 C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
                 let totals = &totals[..batch.len()];
                 if self.desc.expire_after.is_none() && out.texts.has(i, first, batch.len()) {
-                    // Same version, so the series that were live in the last scrape still are.
+                    // The version is the same, so the series of the last scrape are still live.
                     C::write_all(totals, &mut out.values);
                     if self.exemplars.get().is_some() {
                         for (index, at) in (first..).zip(i..i + batch.len()) {
@@ -116,7 +119,8 @@ impl<C: Exported> Family<C> {
         i
     }
 
-    /// Writes the overflow series as number `i`, if the family has one. Returns how many it wrote.
+    /// Writes the overflow series as number `i`, if the family has one. Returns the number of
+    /// series written.
     fn write_overflow(
         &self,
         i: usize,
@@ -145,7 +149,7 @@ impl<C: Exported> Family<C> {
         1
     }
 
-    /// Moves what ended threads counted to the shared cells of these series.
+    /// Moves the cells of shards whose threads have ended to the shared cells of these series.
     #[inline]
     fn fold_idle<'a>(&self, pass: &mut Pass<'_>, series: impl Iterator<Item = &'a C>) {
         if pass.has_idle() {
@@ -164,7 +168,8 @@ impl<C: Exported> Family<C> {
     }
 }
 
-/// The exemplars of a snapshot's family, written over those of the last scrape, whose memory is reused.
+/// The exemplars of a snapshot's family. They overwrite those of the last scrape and reuse their
+/// memory.
 struct Rewritten {
     all: Vec<(u32, u32, Exemplar)>,
     len: usize,
@@ -190,6 +195,7 @@ impl Rewritten {
         self.len += 1;
     }
 
+    /// Returns the exemplars, without those of the last scrape that were not overwritten.
     fn done(mut self) -> Vec<(u32, u32, Exemplar)> {
         self.all.truncate(self.len);
         self.all

@@ -1,4 +1,4 @@
-//! The list of declared families: what a registry holds, what may stand beside what, and what all of it has in common.
+//! The families of a registry: name conflicts, the prefix, and the constant labels of all families.
 
 use std::collections::HashMap;
 use std::panic::Location;
@@ -21,37 +21,45 @@ pub(crate) struct Families {
     inner: Mutex<Inner>,
 }
 
-/// Families that were refused: a static whose name was taken.
+/// The number of families that were rejected because the name of a static was taken.
 pub(crate) static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Default)]
+/// Everything that the lock of a registry's families guards.
 struct Inner {
+    /// The families by name, without the prefix.
     entries: HashMap<Text, Arc<Entry>, RandomState>,
-    /// The same in the order of their names, as a scrape wants them; made anew when they have changed.
+    /// The families in the order of their names, for scrapes; `None` after a change.
     in_order: Option<Arc<[Arc<Entry>]>>,
-    /// The families by their samples, under the names that they are exposed by.
+    /// The families by the names of their samples, with the prefix. Finds conflicts.
     stems: ClashIndex<Text>,
+    /// The constant labels of all families.
     constant: Vec<(Text, Text)>,
+    /// The names that are reserved for collectors.
     collected: HashMap<Text, Reserved>,
+    /// The reserved names by the names of their samples.
     collected_stems: ClashIndex<Text>,
     prefix: Text,
+    /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
     scraped: bool,
 }
 
-/// A family that a collector writes.
+/// A family that a collector writes, under a name that is reserved for it.
 #[derive(Debug)]
 struct Reserved {
     kind: Kind,
     location: &'static Location<'static>,
 }
 
-/// One family, and its twins: equal declarations share their series.
+/// A family. Equal declarations of it share its entry.
 #[derive(Debug)]
 struct Entry {
-    /// If the family was described later than it was declared.
+    /// The changed description, if the family was described after it was declared.
     described: Option<Box<Desc>>,
+    /// The families of the equal declarations, at least one. A scrape adds them up.
     twins: Vec<Arc<dyn Declared>>,
-    /// What it is without series; made at the first scrape, when constant labels are settled.
+    /// The family of a snapshot, without series. Made by the first scrape, because constant labels
+    /// cannot change any more.
     empty: OnceLock<snapshot::Family>,
 }
 
@@ -65,9 +73,10 @@ impl Families {
         self.lock().add(family, false)
     }
 
-    /// Adds the family of a static: an equal twin shares, anything else of the name is reported once and not exported.
+    /// Adds the family of a static. If the same family is registered, the two share their series. A
+    /// conflicting one is logged once and not exported.
     pub(crate) fn add_static(&self, family: Arc<dyn Declared>) {
-        // Not in the condition: the list would be locked while it is said.
+        // The lock has to be released before the warning, so this is not in the condition.
         let added = self.lock().add(family, true);
         if let Err(error) = added {
             REFUSED.fetch_add(1, Relaxed);
@@ -75,7 +84,7 @@ impl Families {
         }
     }
 
-    /// The family of this description, added if there is none of its name.
+    /// Returns the family that has this description, and adds it if its name is free.
     pub(crate) fn get_or_add(&self, family: Arc<dyn Declared>) -> Result<Arc<dyn Declared>, Error> {
         let mut inner = self.lock();
         let desc = family.desc().clone();
@@ -92,7 +101,8 @@ impl Families {
         Ok(family)
     }
 
-    /// Gives a family another help text and unit, and another name where that is free. Returns the name it has now.
+    /// Gives a family another help text and unit, and another name if that is free. Returns its
+    /// name afterwards.
     #[cfg(feature = "facade")]
     pub(crate) fn describe(
         &self,
@@ -126,12 +136,13 @@ impl Families {
         taken.map_or(Ok(name), Err)
     }
 
-    /// Takes a family out; handles to it go on counting, but nobody sees it any more.
+    /// Removes a family. Its handles keep counting, but no scrape exports it.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         let removed = self.lock().take(name);
         removed.map(drop).ok_or_else(|| Error::absent(name))
     }
 
+    /// Removes all families and all reserved names.
     pub(crate) fn clear(&self) {
         let mut inner = self.lock();
         inner.collected.clear();
@@ -143,7 +154,8 @@ impl Families {
         drop(removed);
     }
 
-    /// Keeps a name for a family that a collector writes, under just this name: not where samples would be another's.
+    /// Reserves a name for a family that a collector writes, which has no prefix. Rejects a name
+    /// whose samples would have the names of another family's.
     pub(crate) fn reserve(
         &self,
         name: &str,
@@ -166,7 +178,7 @@ impl Families {
         Ok(())
     }
 
-    /// The collector that a name was kept for is gone.
+    /// Releases the name of a collector that was removed.
     pub(crate) fn release(&self, name: &str) {
         let mut inner = self.lock();
         if let Some((key, there)) = inner.collected.remove_entry(name) {
@@ -176,7 +188,7 @@ impl Families {
         }
     }
 
-    /// The names, in order.
+    /// Returns the names, with the prefix.
     pub(crate) fn names(&self) -> Vec<String> {
         let inner = self.lock();
         inner
@@ -186,11 +198,12 @@ impl Families {
             .collect()
     }
 
+    /// Returns whether there is a family of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.lock().entries.contains_key(name)
     }
 
-    /// The number of families, and of their series.
+    /// Returns the number of families and the number of their series.
     pub(crate) fn size(&self) -> (usize, usize) {
         let inner = self.lock();
         let series = inner
@@ -202,7 +215,7 @@ impl Families {
         (inner.entries.len(), series)
     }
 
-    /// Every series of every family at zero again, in a process that has but one thread.
+    /// Sets every series of every family to zero, in a process that has only one thread.
     pub(crate) fn start_over(&self, pass: &Pass<'_>) {
         let families: Vec<_> = self
             .lock()
@@ -213,6 +226,7 @@ impl Families {
         families.iter().for_each(|family| family.start_over(pass));
     }
 
+    /// Sets the prefix of all names, before the first scrape.
     pub(crate) fn set_prefix(&self, prefix: &str) -> Result<(), Error> {
         if !prefix.is_empty() {
             check_name(prefix.as_bytes()).map_err(|why| Error::name(prefix, why))?;
@@ -234,7 +248,7 @@ impl Families {
         Ok(())
     }
 
-    /// Gives every family a label; before the first scrape.
+    /// Gives every family a constant label, before the first scrape.
     pub(crate) fn set_constant(&self, name: &str, value: &str) -> Result<(), Error> {
         check_label(name.as_bytes(), Kind::Histogram)
             .map_err(|why| Error::label_name("of all", name, why))?;
@@ -254,7 +268,7 @@ impl Families {
         Ok(())
     }
 
-    /// Writes every family into `out`, whose families keep their memory.
+    /// Writes every family into `out`, whose families reuse their memory.
     pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut Snapshot) {
         let (entries, prefix, constant) = {
             let mut inner = self.lock();
@@ -289,6 +303,7 @@ impl Families {
 }
 
 impl Inner {
+    /// Adds a family, or makes it share the entry of an equal static.
     fn add(&mut self, family: Arc<dyn Declared>, is_static: bool) -> Result<(), Error> {
         let desc = family.desc();
         desc.check()?;
@@ -336,7 +351,7 @@ impl Inner {
         Ok(())
     }
 
-    /// That no sample of this family would be another one's.
+    /// Checks that no sample of this family has the name of another family's sample.
     fn check_free(&mut self, desc: &Desc) -> Result<(), Error> {
         let exposed = self.exposed(desc);
         if let Some(there) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
@@ -345,7 +360,7 @@ impl Inner {
         self.check_collected(&self.prefix, desc)
     }
 
-    /// The name that a family is exposed by.
+    /// Returns the name of a family with the prefix.
     fn exposed(&self, desc: &Desc) -> Text {
         if self.prefix.is_empty() {
             desc.name.clone()
@@ -354,7 +369,7 @@ impl Inner {
         }
     }
 
-    /// The family that exposes a sample of this name and kind.
+    /// Returns the family that exposes a sample of the same name as a family `exposed`.
     fn family_clash(&mut self, exposed: ExposedName<'_>) -> Option<&Desc> {
         if !self.stems.knows(exposed) {
             self.stems = ClashIndex::new(true);
@@ -368,19 +383,20 @@ impl Inner {
         clash.map(desc)
     }
 
-    /// The collector's family that exposes a sample of this name and kind.
+    /// Returns the reserved name whose family exposes a sample of the same name as `exposed`.
     fn collected_clash(&self, exposed: ExposedName<'_>) -> Option<(&Text, &Reserved)> {
         let clash = |key| (key as &str, self.collected[key].kind, false);
         let key = if self.collected_stems.knows(exposed) {
             self.collected_stems.clash(exposed, clash)
         } else {
-            // Rare: a name that is written in several ways.
+            // Rare: the name has several escaped forms.
             let mut all = self.collected.keys();
             all.find(|key| snapshot::clash(exposed, clash(key)))
         };
         key.map(|key| (key, &self.collected[key]))
     }
 
+    /// Inserts an entry, whose name is free.
     fn put(&mut self, entry: Entry) {
         self.in_order = None;
         let (name, key) = (entry.desc().name.clone(), self.exposed(entry.desc()));
@@ -395,6 +411,7 @@ impl Inner {
         }
     }
 
+    /// Removes an entry.
     fn take(&mut self, name: &str) -> Option<Arc<Entry>> {
         self.in_order = None;
         let entry = self.entries.remove(name)?;
@@ -404,6 +421,7 @@ impl Inner {
         Some(entry)
     }
 
+    /// Returns the families in the order of their names.
     fn in_order(&mut self) -> Arc<[Arc<Entry>]> {
         let in_order = self.in_order.get_or_insert_with(|| {
             let mut all: Vec<_> = self.entries.values().cloned().collect();
@@ -413,7 +431,7 @@ impl Inner {
         Arc::clone(in_order)
     }
 
-    /// Makes the index of the families anew, for names that are all exposed in another way.
+    /// Builds the index of the families again, for example after a change of the prefix.
     fn index_all(&mut self) {
         let mut stems = ClashIndex::new(self.stems.knows(("", Kind::Gauge, true)));
         for entry in self.entries.values() {
@@ -425,7 +443,7 @@ impl Inner {
 }
 
 impl Inner {
-    /// That a family exposes no sample of a collector's with this prefix.
+    /// Checks that a family with this prefix exposes no sample that a collector exposes.
     fn check_collected(&self, prefix: &str, desc: &Desc) -> Result<(), Error> {
         if self.collected.is_empty() {
             return Ok(());
@@ -442,6 +460,7 @@ impl Inner {
 }
 
 impl Entry {
+    /// Returns the description that scrapes use.
     fn desc(&self) -> &Desc {
         match &self.described {
             Some(desc) => desc,
@@ -449,18 +468,20 @@ impl Entry {
         }
     }
 
-    /// Whether `desc` declares this family: as the first one did, or as it was described since.
+    /// Returns whether `desc` declares this family, as it was declared first or as described since.
     fn is_twin(&self, desc: &Desc) -> bool {
         self.twins[0].desc().is_twin(desc) || self.desc().is_twin(desc)
     }
 
-    /// Two statics of one name and different help texts hardly mean the same; one without fits all.
+    /// Returns whether the help text of `desc` fits. Two statics of the same name with different
+    /// help texts are hardly the same family. An empty help text fits any other.
     fn has_help_of(&self, desc: &Desc) -> bool {
         let helps = [&*self.twins[0].desc().help, &self.desc().help, ""];
         helps.contains(&&*desc.help) || self.desc().help.is_empty()
     }
 
-    /// That a label of the whole registry, which has this prefix, is none that the family has already.
+    /// Checks that a constant label of the registry, which has this prefix, is not a label of the
+    /// family.
     fn check_constant(&self, prefix: &str, name: &str) -> Result<(), Error> {
         let desc = self.desc();
         if desc.kind == Kind::StateSet && name.strip_prefix(prefix) == Some(&desc.name) {
@@ -481,6 +502,7 @@ impl Entry {
     }
 }
 
+/// Builds the description of a family as a snapshot has it.
 pub(crate) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta {
     let mut text = String::new();
     for (name, value) in constant {

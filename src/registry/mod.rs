@@ -1,4 +1,4 @@
-//! A registry: a list of families and collectors, and the pass that turns them into a snapshot.
+//! A registry: its families and collectors, and the snapshots of them.
 
 mod collected;
 mod families;
@@ -29,11 +29,12 @@ pub(crate) use families::meta;
 use listed::enlist_all;
 use self_metrics::LastScrape;
 
-/// The families of a program, or of a part of it: what a scrape sees.
+/// The families and collectors of a program, or of a part of it. A scrape reads one registry or
+/// several.
 ///
-/// Statics belong to the default one, [`tallies::registry()`](registry). Own ones are for libraries, tests and programs
-/// that expose several pages. Cloning shares. A registry that is dropped leaves its metrics usable, only nobody sees
-/// them any more.
+/// Statics belong to the default registry, [`tallies::registry()`](registry). Libraries, tests and
+/// programs that expose several pages create their own. A clone is the same registry. After a
+/// registry is dropped, its metrics can still be updated, but no scrape exports them.
 ///
 /// ```
 /// use tallies::Registry;
@@ -52,21 +53,27 @@ pub struct Registry(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     families: Families,
-    /// Whether statics belong to it.
+    /// Whether statics belong to this registry.
     is_default: bool,
+    /// Not locked while a collector runs or is dropped.
     collectors: Mutex<Vec<Collector>>,
     settings: Mutex<Settings>,
 }
 
 #[derive(Clone, Copy, Debug)]
+/// Settings and measurements of the registry itself.
 struct Settings {
+    /// Whether snapshots have the self-metrics.
     self_metrics: bool,
+    /// Read and written by snapshots.
     last: LastScrape,
 }
 
+/// A collector that was added under a name.
 struct Collector {
     name: String,
     collect: Arc<dyn Collect>,
+    /// The number of snapshots in which it failed.
     errors: u64,
 }
 
@@ -80,15 +87,16 @@ impl std::fmt::Debug for Collector {
 }
 
 thread_local! {
-    /// Whether this thread is running a collector: a snapshot taken inside one runs none.
+    /// Whether this thread runs a collector. A snapshot taken inside a collector runs no
+    /// collectors.
     static COLLECTING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Sets [`COLLECTING`] until it is dropped, in whatever way this thread leaves the collectors.
+/// Sets [`COLLECTING`] until it is dropped, also when a panic unwinds.
 struct Collecting(());
 
 impl Collecting {
-    /// `None` inside a collector.
+    /// Returns `None` inside a collector.
     fn begin() -> Option<Self> {
         (!COLLECTING.replace(true)).then(|| Self(()))
     }
@@ -100,9 +108,10 @@ impl Drop for Collecting {
     }
 }
 
-/// Runs code of the program's; `None` where it panics. The payload of a panic may panic in turn when it is dropped.
+/// Runs code of the user and returns `None` if it panics. The destructor of the panic's payload is
+/// user code as well, and may panic again.
 fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
-    // Unwind safe: the callers drop what a panic has left half done.
+    // Unwind safe: after a panic, the callers drop everything that the closure had access to.
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => Some(result),
         Err(payload) => {
@@ -114,7 +123,8 @@ fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Runs one collector: the error as text, since showing it and dropping it is the program's code as well.
+/// Runs one collector. Returns its error as text, because formatting and dropping the error is user
+/// code as well.
 fn run(collector: &dyn Collect) -> Result<Vec<Family>, String> {
     let mut out = Collected::default();
     let result = contain(|| {
@@ -129,7 +139,7 @@ fn run(collector: &dyn Collect) -> Result<Vec<Family>, String> {
     }
 }
 
-/// The default registry: the one that statics belong to.
+/// Returns the default registry, to which statics belong.
 ///
 /// ```
 /// tallies::registry().constant("host", "alpha")?;
@@ -148,7 +158,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// An empty registry of its own, without self-metrics.
+    /// Creates an empty registry without self-metrics.
     #[must_use]
     pub fn new() -> Self {
         Self::with_settings(false)
@@ -170,38 +180,64 @@ impl Registry {
         &self.0.families
     }
 
-    /// Puts `prefix` before every name; one that ends in a letter or a digit gets an underscore, so `app` is `app_`.
+    /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit
+    /// gets an underscore, so `app` means `app_`. Families of collectors get no prefix.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.prefix("app")?;
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// assert_eq!(registry.snapshot().get("app_jobs_total", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A prefix outside the grammar of names, one with a colon where there are state sets, one that makes a family's
-    /// samples those of a function, and a registry that was scraped already.
+    /// An invalid prefix; a prefix with a colon if there are state sets; a prefix with which a
+    /// family would expose samples of a [`gauge_fn`](Self::gauge_fn) or
+    /// [`counter_fn`](Self::counter_fn); a registry that was scraped before.
     pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
         self.enlist();
         self.families().set_prefix(prefix)
     }
 
-    /// Gives every series a label: what is known at start-up only, such as the host's name. Not those of collectors.
+    /// Gives every series a constant label, for a value that is known only at start-up, such as the
+    /// name of the host. Series of collectors do not get it.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.constant("host", "alpha")?;
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// assert_eq!(registry.snapshot().get("jobs_total", &[("host", "alpha")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A label name outside the grammar, reserved, or used by one of the families, and a registry that was scraped
-    /// already.
+    /// A label name that is invalid, reserved, or a label of one of the families; a registry that
+    /// was scraped before.
     pub fn constant(&self, name: &str, value: &str) -> Result<(), Error> {
         self.families().set_constant(name, value)
     }
 
-    /// Whether snapshots carry what the engine says of itself, under names that begin with `tallies_`. On in the default
-    /// registry, off in others.
+    /// Sets whether snapshots have metrics about the engine, under names that begin with
+    /// `tallies_`. The default is on in the default registry and off in others.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.self_metrics(true);
+    /// assert_eq!(registry.snapshot().get("tallies_families", &[]), Some(0.0));
+    /// ```
     pub fn self_metrics(&self, on: bool) {
         lock(&self.0.settings).self_metrics = on;
     }
 
-    /// A gauge whose value is asked for at scrape time.
+    /// Registers a gauge whose value `value` computes at scrape time.
     ///
     /// # Errors
     ///
-    /// A name outside the grammar, one that is taken, or one whose samples would be another family's.
+    /// An invalid name; a name that is taken; a name whose samples would have the names of another
+    /// family's.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -225,18 +261,20 @@ impl Registry {
         self.add(&name, Some(Kind::Gauge), Arc::new(collect))
     }
 
-    /// A counter that mirrors a total kept elsewhere, asked for at scrape time; it must only grow.
+    /// Registers a counter whose total is kept elsewhere. `total` reads it at scrape time. It must
+    /// not go back.
     ///
     /// # Errors
     ///
-    /// As [`gauge_fn`](Self::gauge_fn).
+    /// As for [`gauge_fn`](Self::gauge_fn).
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
     ///
     /// static SENT: AtomicU64 = AtomicU64::new(12);
     /// let registry = tallies::Registry::new();
-    /// registry.counter_fn("sent_total", "Messages sent.", || SENT.load(Ordering::Relaxed) as f64)?;
+    /// let sent = || SENT.load(Ordering::Relaxed) as f64;
+    /// registry.counter_fn("sent_total", "Messages sent.", sent)?;
     /// assert_eq!(registry.snapshot().get("sent_total", &[]), Some(12.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -256,21 +294,38 @@ impl Registry {
         self.add(&name, Some(Kind::Counter), Arc::new(collect))
     }
 
-    /// Adds what is computed at scrape time; `name` is for error messages and for [`remove`](Self::remove).
+    /// Adds a collector, which runs at scrape time. Error messages and [`remove`](Self::remove)
+    /// call it by `name`.
     ///
-    /// A family that it writes is left out, and counted as an error of it, where a sample would be another family's.
+    /// If a family that it writes would expose samples of another family, that family is left out
+    /// and counts as a failure of the collector.
+    ///
+    /// ```
+    /// use tallies::{Collected, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// registry.collect("disks", |out: &mut Collected| {
+    ///     for (disk, free) in [("sda", 3e9), ("sdb", 7e9)] {
+    ///         out.gauge("disk_free_bytes", "Free space.", &[("disk", disk)], free)?;
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(registry.snapshot().get("disk_free_bytes", &[("disk", "sdb")]), Some(7e9));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A name that a family or another collector here has.
+    /// A name that a family or another collector of this registry has.
     pub fn collect(&self, name: &str, collect: impl Collect + 'static) -> Result<(), Error> {
         self.add(name, None, Arc::new(collect))
     }
 
-    /// Adds a collector; of one that writes a family of its own name the kind is known.
+    /// Adds a collector. `kind` is the kind of a collector that writes one family, under its own
+    /// name.
     #[track_caller]
     fn add(&self, name: &str, kind: Option<Kind>, collect: Arc<dyn Collect>) -> Result<(), Error> {
-        // Statics have their names whether or not they were used.
+        // Unused statics have their names, too, so they are registered first.
         self.enlist();
         let mut collectors = lock(&self.0.collectors);
         if self.families().contains(name) || collectors.iter().any(|other| other.name == name) {
@@ -287,12 +342,21 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes a family or a collector out. Handles to the family go on counting, but nobody sees it any more; the name is
-    /// free again.
+    /// Removes a family or a collector. Its name is free again. Handles to the family can still be
+    /// updated, but no scrape exports it.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = registry.counter("jobs_total", "Jobs done.")?;
+    /// registry.remove("jobs_total")?;
+    /// jobs.inc();
+    /// assert_eq!(registry.snapshot().get("jobs_total", &[]), None);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A name that is not there.
+    /// A name that no family and no collector of this registry has.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         let mut collectors = lock(&self.0.collectors);
         let at = collectors
@@ -302,7 +366,7 @@ impl Registry {
         if removed.is_some() {
             self.families().release(name);
         }
-        // Dropped without the lock: a collector's own end may come back here.
+        // Dropped without the lock, because a collector's destructor may call the registry.
         drop(collectors);
         match removed {
             Some(_) => Ok(()),
@@ -310,10 +374,18 @@ impl Registry {
         }
     }
 
-    /// Takes everything out.
+    /// Removes all families and collectors.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?;
+    /// registry.clear();
+    /// assert!(registry.names().is_empty());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn clear(&self) {
         let mut collectors = lock(&self.0.collectors);
-        // At once: what somebody adds meanwhile keeps its name.
+        // Under the same lock, so that a collector added concurrently keeps its reserved name.
         self.families().clear();
         let removed = std::mem::take(&mut *collectors);
         // As in `remove`.
@@ -321,12 +393,17 @@ impl Registry {
         drop(removed);
     }
 
-    /// Every series at zero, for a child after `fork`, which has a copy of all that its parent counted.
+    /// Sets every series to zero, for a child process after `fork`. The child has a copy of
+    /// everything that its parent counted.
     ///
-    /// To be called while the child has one thread. What other threads count meanwhile may or may not be forgotten.
-    /// Memory of streams that the parent's threads had stays taken, slots of series that end are not used again where such
-    /// threads were alive, and `fork` in a program of several threads may leave
-    /// locks taken for ever, here as everywhere: fork first, or while no other thread touches metrics.
+    /// Call it while the child has one thread. Updates of other threads during the call may or may
+    /// not be dropped. Three limits:
+    ///
+    /// - The memory of streams of the parent's threads stays allocated.
+    /// - If other threads of the parent were alive, the slots of series that are retired later are
+    ///   not used again.
+    /// - `fork` in a program of several threads can leave locks taken forever, here as everywhere.
+    ///   Fork before other threads start, or while none of them uses metrics.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -343,7 +420,15 @@ impl Registry {
         self.families().start_over(&observe::engine().pass());
     }
 
-    /// The names of all families and collectors, in order.
+    /// Returns the names of all families and collectors, sorted.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?;
+    /// registry.gauge_fn("queue_length", "Jobs waiting.", || 4.0)?;
+    /// assert_eq!(registry.names(), ["jobs_total", "queue_length"]);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.enlist();
@@ -353,22 +438,38 @@ impl Registry {
         names
     }
 
-    /// Whether a family or a collector of this name is here.
+    /// Returns whether the registry has a family or a collector of this name.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?;
+    /// assert!(registry.contains("jobs_total"));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.enlist();
         self.families().contains(name) || lock(&self.0.collectors).iter().any(|c| c.name == name)
     }
 
+    /// Registers the statics that the linker has listed, if this is the default registry.
     fn enlist(&self) {
         if self.0.is_default {
             enlist_all();
         }
     }
 
-    /// Every family's merged value now. What it promises is on the crate's front page.
+    /// Takes a snapshot: the merged value of every series.
     ///
-    /// Runs the collectors, then adds up the cells of every thread; snapshots wait for each other, updates for none.
+    /// Runs the collectors, then adds up the cells of all threads. Snapshots wait for each other;
+    /// updates never wait. The crate's front page says what a snapshot guarantees.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// assert_eq!(registry.snapshot().get("jobs_total", &[]), Some(3.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
@@ -376,8 +477,8 @@ impl Registry {
         snapshot
     }
 
-    /// As [`snapshot`](Self::snapshot), into one that was taken before: its memory is used again, and label texts that it
-    /// has already are not copied anew.
+    /// Takes a snapshot into an earlier one and reuses its memory. Label texts that it has are not
+    /// copied again.
     ///
     /// ```
     /// let mut snapshot = tallies::Snapshot::default();
@@ -397,7 +498,7 @@ impl Registry {
             snapshot.taken = SystemTime::now();
             self.families().write(&mut pass, snapshot);
             if settings.self_metrics {
-                // These names are ours and well-formed.
+                // These names are valid.
                 let _ = self_metrics::collect(
                     self.families(),
                     &pass,
@@ -412,7 +513,8 @@ impl Registry {
             .into_iter()
             .chain(selves.families.into_iter().map(|family| (None, family)))
         {
-            // A collector's families stand together: one failure of it in a scrape.
+            // A collector's families are adjacent, so a snapshot counts one failure for each
+            // collector.
             if let Err(why) = insert(snapshot, family)
                 && let Some(name) = name
                 && failed.as_ref() != Some(&name)
@@ -428,12 +530,12 @@ impl Registry {
         lock(&self.0.settings).last = settings.last;
     }
 
-    /// Runs every collector; one that fails or panics costs its own families.
+    /// Runs every collector. If one fails or panics, only its own families are missing.
     fn run_collectors(&self) -> Vec<(Option<String>, Family)> {
         let Some(_collecting) = Collecting::begin() else {
             return Vec::new();
         };
-        // Not under the lock: a collector may register something.
+        // Not under the lock, because a collector may register something.
         let collectors: Vec<_> = lock(&self.0.collectors)
             .iter()
             .map(|collector| (collector.name.clone(), Arc::clone(&collector.collect)))
@@ -446,7 +548,8 @@ impl Registry {
                 }
                 Err(why) => self.failed(&name, &why),
             }
-            // It may have been removed meanwhile: then this is its end, which is the program's code.
+            // If it was removed in the meantime, this is the last reference, and its destructor is
+            // user code.
             contain(|| drop(collector));
         }
         let mut errors = Collected::default();
@@ -462,7 +565,7 @@ impl Registry {
         families
     }
 
-    /// Counts a failure; the first one is said.
+    /// Counts a failure and logs the first one.
     fn failed(&self, name: &str, why: &str) {
         let mut collectors = lock(&self.0.collectors);
         if let Some(collector) = collectors.iter_mut().find(|c| c.name == name) {
@@ -474,7 +577,7 @@ impl Registry {
     }
 }
 
-/// Puts a family in its place, or says why not.
+/// Inserts a family in the order of the names, or returns why its name conflicts.
 fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
     let families = &mut snapshot.families;
     let name = family.name();
