@@ -12,12 +12,12 @@ use super::declaration::{BoundSeries, Declaration};
 use super::exemplar;
 use super::handle::Handle;
 use super::{by_series, labelled, metric};
-use crate::family::Exported;
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::LabelSet;
 
-impl<N: Number> Exported for Tally<N> {
+impl<N: Number> MetricCells for Tally<N> {
     const KIND: Kind = Kind::Counter;
     const FOLDS: bool = true;
 

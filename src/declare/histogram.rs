@@ -14,12 +14,12 @@ use super::exemplar;
 use super::handle::Handle;
 use super::timer::{Sample, Timer};
 use super::{buckets, by_series, labelled, metric};
-use crate::family::Exported;
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{Desc, check_bounds, without_infinity};
 use crate::family::label::LabelSet;
 
-impl Exported for Buckets {
+impl MetricCells for Buckets {
     const KIND: Kind = Kind::Histogram;
     const FOLDS: bool = true;
 

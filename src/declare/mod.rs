@@ -237,7 +237,7 @@ macro_rules! metric {
                 );
                 desc.help = $crate::snapshot::Text::shared(help);
                 desc.closed = $crate::family::desc::ClosedSet::of::<L>();
-                desc.take(options, L::FROM_DATA)?;
+                desc.apply(options, L::FROM_DATA)?;
                 $builder {
                     desc,
                     labels: std::marker::PhantomData,
@@ -468,7 +468,7 @@ macro_rules! labelled {
                     inner: $crate::declare::declaration::Declaration::new(
                         $crate::family::desc::Desc::new(
                             name,
-                            <$cells as $crate::family::Exported>::KIND,
+                            <$cells as $crate::family::MetricCells>::KIND,
                             $crate::family::desc::Names::Fixed(labels),
                         ),
                     ),

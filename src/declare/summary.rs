@@ -14,12 +14,12 @@ use super::declaration::{BoundSeries, Declaration};
 use super::handle::Handle;
 use super::timer::Timer;
 use super::{by_series, labelled, metric};
-use crate::family::Exported;
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{DEFAULT_AGES, Desc, check_window};
 use crate::family::label::LabelSet;
 
-impl Exported for Distribution {
+impl MetricCells for Distribution {
     const KIND: Kind = Kind::Summary;
     const FOLDS: bool = true;
 

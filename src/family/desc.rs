@@ -20,7 +20,7 @@ use super::label::LabelSet;
 pub const DEFAULT_LIMIT: usize = 10_000;
 
 /// Default objectives.
-const OBJECTIVES: Targets = Targets::new(&[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)]);
+const DEFAULT_OBJECTIVES: Targets = Targets::new(&[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)]);
 
 /// The description of a family: everything but its series.
 #[derive(Clone, Debug)]
@@ -92,19 +92,21 @@ pub(crate) struct ClosedSet {
 }
 
 impl ClosedSet {
-    pub(crate) const NONE: Self = Self {
-        count: 0,
-        texts: |_| Vec::new(),
-    };
+    /// No combinations: an open label set.
+    pub(crate) const NONE: Self = Self::new(0, |_| Vec::new());
 
-    pub(crate) const fn of<L: LabelSet>() -> Self {
-        Self {
-            count: L::DENSE,
-            texts: L::dense_texts,
-        }
+    /// Creates a set of `count` combinations. `texts` returns the label values of each.
+    pub(crate) const fn new(count: usize, texts: fn(usize) -> Vec<&'static str>) -> Self {
+        Self { count, texts }
     }
 
-    fn texts(self) -> impl Iterator<Item = Vec<&'static str>> {
+    /// Returns the combinations of a label set's type.
+    pub(crate) const fn of<L: LabelSet>() -> Self {
+        Self::new(L::DENSE, L::dense_texts)
+    }
+
+    /// Returns the label values of every combination.
+    pub(crate) fn texts(self) -> impl Iterator<Item = Vec<&'static str>> {
         (0..self.count).map(self.texts)
     }
 }
@@ -151,7 +153,7 @@ impl Desc {
             constant: Constants::NONE,
             bounds: &[],
             native: None,
-            targets: OBJECTIVES,
+            targets: DEFAULT_OBJECTIVES,
             own_targets: false,
             bad_targets: None,
             max_age: None,
@@ -210,7 +212,7 @@ impl Desc {
     }
 
     /// Applies the attributes of `#[derive(Metrics)]`.
-    pub(crate) fn take(&mut self, options: Options<'_>, from_data: usize) -> Result<(), Error> {
+    pub(crate) fn apply(&mut self, options: Options<'_>, from_data: usize) -> Result<(), Error> {
         if from_data != options.labels.len() {
             let why = format!(
                 "takes {from_data} label names, got {}",
@@ -263,7 +265,7 @@ impl Desc {
             self.check_label(name)
                 .map_err(|why| Error::label_name(&self.name, name, why))?;
             if labels.contains(&name) || self.constant.names().take(i).any(|other| other == name) {
-                return Err(Error::label_name(&self.name, name, DOUBLED));
+                return Err(Error::label_name(&self.name, name, DUPLICATE));
             }
         }
         self.check_escaped(labels.iter().copied().chain(self.constant.names()))?;
@@ -329,7 +331,7 @@ impl Desc {
     }
 
     /// Returns whether `other` declares the same family, so that the two can share their series.
-    pub(crate) fn is_twin(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_family(&self, other: &Self) -> bool {
         self.name == other.name
             && self.kind == other.kind
             && self.labels == other.labels
@@ -344,18 +346,18 @@ impl Desc {
 
     /// Returns whether handles of the two descriptions can be exchanged: a series of a closed label
     /// set is identified by its index, so both need the same combinations.
-    pub(crate) fn has_combinations_of(&self, other: &Self) -> bool {
+    pub(crate) fn has_same_combinations(&self, other: &Self) -> bool {
         self.closed.texts().eq(other.closed.texts())
     }
 }
 
-const NAME: &str = "has to match [a-zA-Z_:][a-zA-Z0-9_:]*, unless it is declared with `utf8`";
-const LABEL: &str =
+const BAD_NAME: &str = "has to match [a-zA-Z_:][a-zA-Z0-9_:]*, unless it is declared with `utf8`";
+const BAD_LABEL: &str =
     "has to match [a-zA-Z_][a-zA-Z0-9_]*, unless its family is declared with `utf8`";
-const UTF8: &str = "must not be empty, or have `\"`, `\\` or a line feed in it";
+const BAD_UTF8: &str = "must not be empty, or have `\"`, `\\` or a line feed in it";
 const RESERVED: &str =
     "is reserved: names that begin with `__`, `le` of a histogram, `quantile` of a summary";
-const DOUBLED: &str = "stands twice";
+const DUPLICATE: &str = "stands twice";
 
 /// Puts a prefix before a name. Adds an underscore between them if the prefix ends in an ASCII
 /// letter or digit.
@@ -370,7 +372,7 @@ pub(crate) const fn check_name(name: &[u8]) -> Result<(), &'static str> {
     if is_metric_name(name) {
         Ok(())
     } else {
-        Err(NAME)
+        Err(BAD_NAME)
     }
 }
 
@@ -385,7 +387,7 @@ const fn check_label_of(name: &[u8], kind: Kind, utf8: bool) -> Result<(), &'sta
             return Err(why);
         }
     } else if !is_label_name(name) {
-        return Err(LABEL);
+        return Err(BAD_LABEL);
     }
     match name {
         [b'_', b'_', ..] => Err(RESERVED),
@@ -400,7 +402,7 @@ pub(crate) fn exemplar_label(name: &str) -> Result<(), &'static str> {
     if is_label_name(name.as_bytes()) {
         Ok(())
     } else {
-        Err(LABEL)
+        Err(BAD_LABEL)
     }
 }
 
@@ -409,11 +411,11 @@ const fn check_utf8(name: &[u8]) -> Result<(), &'static str> {
     let mut i = 0;
     while i < name.len() {
         if matches!(name[i], b'"' | b'\\' | b'\n') {
-            return Err(UTF8);
+            return Err(BAD_UTF8);
         }
         i += 1;
     }
-    if i == 0 { Err(UTF8) } else { Ok(()) }
+    if i == 0 { Err(BAD_UTF8) } else { Ok(()) }
 }
 
 const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usize, &'static str)> {
@@ -424,8 +426,8 @@ const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usi
         }
         let mut other = 0;
         while other < i {
-            if same(names[i].as_bytes(), names[other].as_bytes()) {
-                return Err((i, DOUBLED));
+            if same_bytes(names[i].as_bytes(), names[other].as_bytes()) {
+                return Err((i, DUPLICATE));
             }
             other += 1;
         }
@@ -435,7 +437,7 @@ const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usi
 }
 
 /// Returns whether two names are equal, in `const` code.
-const fn same(a: &[u8], b: &[u8]) -> bool {
+const fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
@@ -564,15 +566,15 @@ type Interned<T> = LazyLock<Mutex<HashSet<&'static [T]>>>;
 
 /// Returns a list that lives as long as the program. See [`intern`].
 fn intern_list<T: Eq + Hash + Copy + Send + 'static>(
-    kept: &Interned<T>,
+    interned: &Interned<T>,
     list: &[T],
 ) -> &'static [T] {
-    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(list) = kept.get(list) {
+    let mut interned = interned.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(list) = interned.get(list) {
         return list;
     }
     let list: &'static [T] = Box::leak(list.into());
-    kept.insert(list);
+    interned.insert(list);
     list
 }
 
@@ -580,9 +582,11 @@ fn intern_list<T: Eq + Hash + Copy + Send + 'static>(
 fn intern_bounds(bounds: &[f64]) -> &'static [f64] {
     static INTERNED: LazyLock<Mutex<HashMap<Vec<u64>, &'static [f64]>>> =
         LazyLock::new(Mutex::default);
-    let mut kept = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
     let bits = bounds.iter().map(|bound| bound.to_bits()).collect();
-    kept.entry(bits).or_insert_with(|| Box::leak(bounds.into()))
+    interned
+        .entry(bits)
+        .or_insert_with(|| Box::leak(bounds.into()))
 }
 
 #[cfg(test)]
@@ -608,7 +612,7 @@ mod tests {
         assert!(check_label(b"job", Kind::Counter).is_ok());
         assert_eq!(
             check_labels(&["a", "b", "a"], Kind::Gauge, false),
-            Err((2, DOUBLED))
+            Err((2, DUPLICATE))
         );
     }
 

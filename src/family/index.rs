@@ -42,13 +42,13 @@ impl Index {
         hasher.finish()
     }
 
-    /// Finds the series of this hash for which `is` returns `true`.
-    pub(super) fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
+    /// Finds the series of this hash for which `matches` returns `true`.
+    pub(super) fn find(&self, hash: u64, matches: impl Fn(u32) -> bool) -> Option<u32> {
         let map = self.map();
         let spread = spread(short(hash));
         let shard = map.shards()[map.determine_shard(spread as usize)].read();
         let same =
-            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && is(*index.get());
+            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
         shard.get(spread, same).map(|(_, index)| *index.get())
     }
 
@@ -58,7 +58,7 @@ impl Index {
     pub(super) fn find_or_insert(
         &self,
         hash: u64,
-        is: impl Fn(u32) -> bool,
+        matches: impl Fn(u32) -> bool,
         make: impl FnOnce() -> Option<u32>,
     ) -> Option<(u32, bool)> {
         let map = self.map();
@@ -68,7 +68,7 @@ impl Index {
         let position = spread_hash as usize & (shard.buckets() - 1);
         prefetch(shard.data_end().as_ptr().wrapping_sub(position + 16), 16);
         let same =
-            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && is(*index.get());
+            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
         if let Some((_, index)) = shard.get(spread_hash, same) {
             return Some((*index.get(), false));
         }

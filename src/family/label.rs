@@ -288,7 +288,7 @@ pub(crate) mod derived {
     pub use super::super::desc::Names;
 
     /// The most combinations of a closed label set.
-    const DENSE_LIMIT: usize = 4096;
+    const MOST_COMBINATIONS: usize = 4096;
 
     /// Returns the number of combinations of value sets with these sizes. Returns 0 if one of them
     /// is open (its size is 0) or if the combinations are more than the limit.
@@ -297,13 +297,13 @@ pub(crate) mod derived {
         let mut product = 1;
         let mut i = 0;
         while i < sizes.len() {
-            if sizes[i] == 0 || product > DENSE_LIMIT {
+            if sizes[i] == 0 || product > MOST_COMBINATIONS {
                 return 0;
             }
             product *= sizes[i];
             i += 1;
         }
-        if product > DENSE_LIMIT || sizes.is_empty() {
+        if product > MOST_COMBINATIONS || sizes.is_empty() {
             0
         } else {
             product
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn dense_counts_the_last_label_fastest() {
+    fn closed_sets_count_the_last_label_fastest() {
         const A: &[&str] = &["x", "y"];
         const B: &[&str] = &["1", "2", "3"];
         assert_eq!(derived::dense(&[A.len(), B.len()]), 6);

@@ -10,9 +10,9 @@ use crate::observe;
 use crate::snapshot::labels;
 
 use super::desc::Names;
-use super::{Exported, Family, Series, SeriesRef};
+use super::{Family, MetricCells, Series, SeriesRef};
 
-impl<C: Exported> Family<C> {
+impl<C: MetricCells> Family<C> {
     /// Returns the series of a label set, which it makes if needed. Above the limit, it returns the
     /// overflow series.
     #[inline(always)]
@@ -103,8 +103,8 @@ impl<C: Exported> Family<C> {
         // The text is built before the index is locked, because that takes time.
         let (index, is_new) = labels::with_text(self.pairs(texts), |text| {
             let make = || self.make(texts, text);
-            let is = |index| self.is_text(index, text);
-            self.index.find_or_insert(hash, is, make)
+            let matches = |index| self.is_text(index, text);
+            self.index.find_or_insert(hash, matches, make)
         })?;
         let series = self.series(index as usize)?;
         let key = SeriesKey::new(series.cells.slot_word().generation(), index);
@@ -120,7 +120,7 @@ impl<C: Exported> Family<C> {
         let limit = self.desc.limit;
         let index = if self.has_free.load(Relaxed) {
             self.population.add(limit, false)?;
-            self.reuse().unwrap_or_else(|| self.population.make())
+            self.reuse().unwrap_or_else(|| self.population.count_made())
         } else {
             self.population.add(limit, true)?
         };
@@ -233,7 +233,7 @@ impl<C: Exported> Family<C> {
         for (name, _) in self.pairs(texts) {
             self.desc
                 .check_label(name)
-                .map_err(|why| Error::label_name(&self.desc.name, name, why))?;
+                .map_err(|reason| Error::label_name(&self.desc.name, name, reason))?;
             if before == Some(name) {
                 return Err(Error::label_name(&self.desc.name, name, "stands twice"));
             }

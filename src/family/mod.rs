@@ -27,13 +27,13 @@ use crate::lockfree::{CachedArena, Exemplars, Generation, SeriesKey, SharedText}
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
 
-use desc::Desc;
+use desc::{ClosedSet, Desc};
 use index::Index;
 use population::Population;
 pub(crate) use series_ref::SeriesRef;
 
 /// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.
-pub(crate) trait Exported: Cells {
+pub(crate) trait MetricCells: Cells {
     /// The metric kind of a family of these cells.
     const KIND: Kind;
     /// The number of cells that one series has in a shard; 0 for a kind without any.
@@ -69,7 +69,7 @@ pub(crate) trait Exported: Cells {
 
 /// A registered family.
 #[derive(Debug)]
-pub(crate) struct Family<C: Exported> {
+pub(crate) struct Family<C: MetricCells> {
     /// Never changes.
     pub(crate) desc: Desc,
     /// The properties that the cells of all series share, such as bounds. Never changes.
@@ -108,8 +108,8 @@ pub(crate) struct Family<C: Exported> {
     has_free: AtomicBool,
     /// Locked by passes, and by threads that reuse a series.
     retirement: Mutex<Retirement<C::Total>>,
-    /// Held by [`alone`](Family::alone).
-    alone: Mutex<()>,
+    /// Held by [`exclusively`](Family::exclusively).
+    exclusive: Mutex<()>,
     /// Allocated for the first exemplar. Written by updates, read by scrapes.
     exemplars: OnceLock<Box<Exemplars>>,
 }
@@ -118,7 +118,7 @@ pub(crate) struct Family<C: Exported> {
 #[derive(Debug)]
 struct Retirement<T> {
     /// Series that wait for their owners to acknowledge, or for an epoch to pass.
-    retired: Vec<Retired>,
+    retired: Vec<RetiredSeries>,
     /// The number of retired series from which `remove` tries to reclaim them: twice as many as
     /// were left by the last attempt.
     sweep_threshold: usize,
@@ -136,9 +136,10 @@ struct Retirement<T> {
 
 #[derive(Debug)]
 /// A retired series that is not reclaimed yet.
-struct Retired {
+struct RetiredSeries {
     index: u32,
-    what: observe::Retired,
+    /// The slot that it had, and what its cells wait for.
+    cells: observe::Retired,
     /// Whether its total is dropped and not added to the overflow series: after `clear`, and for
     /// gauges.
     forget: bool,
@@ -155,7 +156,7 @@ pub(crate) struct Series<C> {
 /// The label names and values of one series.
 type Labels = Vec<(String, String)>;
 
-impl<C: Exported> Series<C> {
+impl<C: MetricCells> Series<C> {
     fn new(shape: &C::Shape) -> Self {
         Self {
             cells: C::new(shape),
@@ -182,7 +183,7 @@ impl<C: Exported> Series<C> {
     }
 }
 
-impl<C: Exported> Family<C> {
+impl<C: MetricCells> Family<C> {
     pub(crate) fn new(desc: Desc) -> Self {
         let shape = C::shape(&desc);
         Self {
@@ -209,7 +210,7 @@ impl<C: Exported> Family<C> {
                 exported_sum: 0.0,
                 totals: Vec::new(),
             }),
-            alone: Mutex::new(()),
+            exclusive: Mutex::new(()),
             exemplars: OnceLock::new(),
         }
     }
@@ -220,15 +221,10 @@ impl<C: Exported> Family<C> {
     /// needs no row. Otherwise the update could promote the series alone, and a series that has a
     /// slot of its own can no longer be part of the row.
     #[inline]
-    pub(crate) fn closed(
-        &self,
-        count: usize,
-        index: usize,
-        texts: fn(usize) -> Vec<&'static str>,
-    ) -> SeriesRef<'_, C> {
+    pub(crate) fn closed(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let all = match self.closed.get() {
             Some(all) => all,
-            None => self.make_closed(count, texts),
+            None => self.make_closed(set),
         };
         match all.get(index) {
             Some(series) => SeriesRef {
@@ -242,12 +238,12 @@ impl<C: Exported> Family<C> {
 
     /// Returns the slot of the first combination of a closed label set, and makes the row if
     /// needed. Returns `None` if the combinations have no cells, or too many for a row.
-    pub(crate) fn row(&self, count: usize, texts: fn(usize) -> Vec<&'static str>) -> Option<u64> {
+    pub(crate) fn row(&self, set: ClosedSet) -> Option<u64> {
         *self.row.get_or_init(|| {
-            let places = self.make_closed(count, texts).iter();
+            let series = self.make_closed(set).iter();
             observe::promote_row(
                 observe::engine(),
-                places.map(|series| series.cells.slot_word()),
+                series.map(|series| series.cells.slot_word()),
                 C::cells(&self.desc),
             )
         })
@@ -255,16 +251,12 @@ impl<C: Exported> Family<C> {
 
     #[cold]
     /// Returns every series of a closed label set, and makes them if needed.
-    pub(crate) fn make_closed(
-        &self,
-        count: usize,
-        texts: fn(usize) -> Vec<&'static str>,
-    ) -> &[Series<C>] {
+    pub(crate) fn make_closed(&self, set: ClosedSet) -> &[Series<C>] {
         self.closed.get_or_init(|| {
-            (0..count)
-                .map(|i| {
+            set.texts()
+                .map(|texts| {
                     let series = Series::new(&self.shape);
-                    series.open(&self.text_of(&texts(i)));
+                    series.open(&self.text_of(&texts));
                     series
                 })
                 .collect()
@@ -295,7 +287,7 @@ impl<C: Exported> Family<C> {
 
     /// Checks that `value` may be observed. A rejected value is counted.
     pub(crate) fn check_observed(&self, value: f64) -> Result<(), Error> {
-        let why = if value.is_nan() {
+        let reason = if value.is_nan() {
             "observes numbers"
         } else if self.admits(value) {
             return Ok(());
@@ -303,7 +295,7 @@ impl<C: Exported> Family<C> {
             "has observed an infinity of the other sign: with both its sum would be NaN"
         };
         observe::reject();
-        Err(Error::update(&self.desc.name, value, why))
+        Err(Error::update(&self.desc.name, value, reason))
     }
 
     /// Returns the overflow series, for updates that get no series of their own. Logs once if the
@@ -396,12 +388,12 @@ impl<C: Exported> Family<C> {
 }
 
 /// Reads one series into a total whose memory is reused.
-fn read<C: Exported>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
+fn read<C: MetricCells>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
     C::reset(total);
     cells.read(pass, cells.slot_word().slot(), total);
 }
 
-impl<C: Exported> Drop for Family<C> {
+impl<C: MetricCells> Drop for Family<C> {
     fn drop(&mut self) {
         let retired = std::mem::take(&mut self.retirement().retired);
         let closed = self.closed.get().map_or(&[][..], |all| all);
@@ -412,13 +404,13 @@ impl<C: Exported> Drop for Family<C> {
         // No thread updates these series any more, because handles borrow the family.
         let engine = observe::engine();
         engine.abandon::<C>(&self.shape, false, live);
-        let retired = retired.iter().filter_map(|retired| retired.what.slot());
+        let retired = retired.iter().filter_map(|retired| retired.cells.slot());
         engine.abandon::<C>(&self.shape, true, retired);
     }
 }
 
 /// A family of any kind, as a registry sees it.
-pub(crate) trait Declared: Send + Sync + std::fmt::Debug {
+pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     /// Returns the description.
     fn desc(&self) -> &Desc;
     /// Returns the number of series.
@@ -433,7 +425,7 @@ pub(crate) trait Declared: Send + Sync + std::fmt::Debug {
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
 }
 
-impl<C: Exported> Declared for Family<C> {
+impl<C: MetricCells> AnyFamily for Family<C> {
     fn desc(&self) -> &Desc {
         &self.desc
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Debug, Default)]
 pub(super) struct Population(AtomicU64);
 
-const LIVING: u64 = 1 << 32;
+const LIVE: u64 = 1 << 32;
 
 impl Population {
     /// Returns the number of series made so far, including retired ones.
@@ -20,10 +20,10 @@ impl Population {
         (self.0.load(Relaxed) >> 32) as usize
     }
 
-    /// Counts one more live series, made or reused as the flag says. Returns the number of series
-    /// made before, or `None` if `limit` series are live.
-    pub(super) fn add(&self, limit: usize, anew: bool) -> Option<u32> {
-        let one = LIVING + u64::from(anew);
+    /// Counts one more live series, which is made (`is_new`) or reused. Returns the number of
+    /// series made before, or `None` if `limit` series are live.
+    pub(super) fn add(&self, limit: usize, is_new: bool) -> Option<u32> {
+        let one = LIVE + u64::from(is_new);
         let more = |word: u64| ((word >> 32) < limit as u64).then(|| word + one);
         let before = self.0.fetch_update(Relaxed, Relaxed, more).ok()?;
         Some(before as u32)
@@ -31,13 +31,13 @@ impl Population {
 
     /// Counts a series as made that [`add`](Self::add) counted as used again, because no retired
     /// one was free. Returns the number of series made before.
-    pub(super) fn make(&self) -> u32 {
+    pub(super) fn count_made(&self) -> u32 {
         self.0.fetch_add(1, Relaxed) as u32
     }
 
     /// Counts one live series less.
-    pub(super) fn end(&self) {
-        self.0.fetch_sub(LIVING, Relaxed);
+    pub(super) fn retire(&self) {
+        self.0.fetch_sub(LIVE, Relaxed);
     }
 }
 
@@ -50,9 +50,9 @@ mod tests {
         let all = Population::default();
         assert_eq!((all.add(2, true), all.add(2, true)), (Some(0), Some(1)));
         assert_eq!((all.add(2, true), all.add(2, false)), (None, None));
-        all.end();
+        all.retire();
         assert_eq!((all.live(), all.made()), (1, 2));
         assert_eq!(all.add(2, false), Some(2));
-        assert_eq!((all.make(), all.live(), all.made()), (2, 2, 3));
+        assert_eq!((all.count_made(), all.live(), all.made()), (2, 2, 3));
     }
 }

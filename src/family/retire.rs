@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::lockfree::OVERFLOW;
 use crate::observe::{self, Pass};
 
-use super::{Exported, Family, Retired, Retirement, read};
+use super::{Family, MetricCells, RetiredSeries, Retirement, read};
 
-impl<C: Exported> Family<C> {
+impl<C: MetricCells> Family<C> {
     /// Retires the series of a label set. Its total stays in the family's sum. Waits for a running
     /// pass. Returns whether there was such a series.
     pub(crate) fn remove(&self, texts: &[&str]) -> bool {
@@ -24,9 +24,9 @@ impl<C: Exported> Family<C> {
         };
         self.retire(&mut pass, index, false);
         let retirement = self.retirement();
-        let sweep_threshold = retirement.retired.len() >= retirement.sweep_threshold;
+        let is_due = retirement.retired.len() >= retirement.sweep_threshold;
         drop(retirement);
-        if sweep_threshold {
+        if is_due {
             self.reclaim_retired(&mut pass);
         }
         true
@@ -51,25 +51,25 @@ impl<C: Exported> Family<C> {
             .collect();
         let forget = forget && C::FORGETS;
         let mut pass = observe::engine().pass();
-        let mut gone = 0;
+        let mut count = 0;
         for (index, generation, _) in unwanted {
-            let still = self.series(index as usize).is_some_and(|series| {
+            let is_current = self.series(index as usize).is_some_and(|series| {
                 series.is_live() && series.cells.slot_word().generation() == generation
             });
-            if still {
-                gone += usize::from(self.retire(&mut pass, index, forget));
+            if is_current {
+                count += usize::from(self.retire(&mut pass, index, forget));
             }
         }
         if forget && !self.is_unlabelled() {
-            let mut held = C::Total::default();
-            read(&self.first, &mut pass, &mut held);
+            let mut total = C::Total::default();
+            read(&self.first, &mut pass, &mut total);
             self.created.store(crate::clock::millis(), Relaxed);
             self.version.fetch_add(1, Relaxed);
             if let Some(exemplars) = self.exemplars.get() {
                 exemplars.clear(OVERFLOW);
             }
             let mut retirement = self.retirement();
-            retirement.cleared = Some(held);
+            retirement.cleared = Some(total);
             retirement.exported_sum = 0.0;
             for retired in &mut retirement.retired {
                 retired.forget = true;
@@ -79,34 +79,34 @@ impl<C: Exported> Family<C> {
             }
         }
         self.reclaim_retired(&mut pass);
-        gone
+        count
     }
 
     /// Sets every series to zero, in a process that has only one thread.
     pub(crate) fn start_over(&self, pass: &Pass<'_>) {
-        let dense = self.closed.get().map_or(&[][..], |all| all);
+        let closed = self.closed.get().map_or(&[][..], |all| all);
         std::iter::once(&self.first)
-            .chain(dense.iter().map(|series| &series.cells))
+            .chain(closed.iter().map(|series| &series.cells))
             .chain(self.all().map(|(_, series)| &series.cells))
             .for_each(|cells| observe::start_over(pass, &self.shape, cells, None));
         let mut retirement = self.retirement();
         for retired in &retirement.retired {
             if let Some(series) = self.series(retired.index as usize) {
-                observe::start_over(pass, &self.shape, &series.cells, Some(retired.what));
+                observe::start_over(pass, &self.shape, &series.cells, Some(retired.cells));
             }
         }
         retirement.idle.clear();
         retirement.cleared = None;
         retirement.exported_sum = 0.0;
         if let Some(exemplars) = self.exemplars.get() {
-            let count = self.population.made().max(dense.len()) as u32;
+            let count = self.population.made().max(closed.len()) as u32;
             (0..count)
                 .chain([OVERFLOW])
                 .for_each(|index| exemplars.clear(index));
         }
         self.infinity.store(0, Relaxed);
         self.overflowed.store(false, Relaxed);
-        let live = dense.iter().chain(self.all().map(|(_, series)| series));
+        let live = closed.iter().chain(self.all().map(|(_, series)| series));
         for series in live.filter(|series| series.is_live()) {
             let text = series.text.with(str::to_owned);
             series.text.clear();
@@ -116,10 +116,13 @@ impl<C: Exported> Family<C> {
         self.version.fetch_add(1, Relaxed);
     }
 
-    /// Runs `f` while no other thread is in `alone` for this family: for changes that check first
-    /// and then retire.
-    pub(crate) fn alone<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Runs `f` while no other thread is in `exclusively` for this family: for changes that check
+    /// first and then retire.
+    pub(crate) fn exclusively<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _guard = self
+            .exclusive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         f()
     }
 
@@ -143,22 +146,22 @@ impl<C: Exported> Family<C> {
         };
         series.text.clear();
         self.arena.set_live(index as usize, false);
-        let what = pass.retire(series.cells.slot_word());
+        let cells = pass.retire(series.cells.slot_word());
         let forget = forget || !C::FOLDS;
         if !forget {
             self.overflowed.store(true, Relaxed);
         }
         let mut retirement = self.retirement();
-        retirement.retired.push(Retired {
+        retirement.retired.push(RetiredSeries {
             index,
-            what,
+            cells,
             forget,
         });
         if let Some(idle) = retirement.idle.get_mut(index as usize) {
             *idle = (0, None);
         }
         drop(retirement);
-        self.population.end();
+        self.population.retire();
         self.version.fetch_add(1, Relaxed);
         true
     }
@@ -171,7 +174,7 @@ impl<C: Exported> Family<C> {
         let retired = {
             let mut retirement = self.retirement();
             let mut retired = retirement.retired.iter();
-            if !retired.any(|retired| pass.is_safe(retired.what)) {
+            if !retired.any(|retired| pass.is_safe(retired.cells)) {
                 retirement.sweep_threshold = 2 * retirement.retired.len();
                 return;
             }
@@ -183,7 +186,7 @@ impl<C: Exported> Family<C> {
                 continue;
             };
             let into = (!retired.forget).then_some(&self.first);
-            if observe::end(pass, &self.shape, &series.cells, retired.what, into) {
+            if observe::end(pass, &self.shape, &series.cells, retired.cells, into) {
                 if let Some(exemplars) = self.exemplars.get() {
                     exemplars.clear(retired.index);
                 }
@@ -208,11 +211,11 @@ impl<C: Exported> Family<C> {
             .retired
             .iter()
             .filter(|retired| !retired.forget)
-            .map(|retired| (retired.index, retired.what))
+            .map(|retired| (retired.index, retired.cells))
             .collect();
-        let retired = retired.iter().filter_map(|&(index, what)| {
+        let retired = retired.iter().filter_map(|&(index, retired)| {
             let series = self.series(index as usize)?;
-            Some((&series.cells, what))
+            Some((&series.cells, retired))
         });
         let mut total = C::Total::default();
         observe::read_overflow(pass, &self.first, retired, &mut total);
@@ -226,36 +229,36 @@ impl<C: Exported> Family<C> {
             return false;
         };
         let now = crate::clock::now();
-        let seen = C::fingerprint(total);
+        let fingerprint = C::fingerprint(total);
         let mut retirement = self.retirement();
         let index = index as usize;
         if retirement.idle.len() <= index {
             retirement.idle.resize(index + 1, (0, None));
         }
         let (last, since) = &mut retirement.idle[index];
-        let since_when = match since {
-            Some(since) if *last == seen => *since,
+        let unchanged_since = match since {
+            Some(since) if *last == fingerprint => *since,
             _ => {
-                *last = seen;
+                *last = fingerprint;
                 *since = Some(now);
                 now
             }
         };
-        now.duration_since(since_when) >= after && C::may_expire(total)
+        now.duration_since(unchanged_since) >= after && C::may_expire(total)
     }
 }
 
 /// The largest relative difference between the sums of the same floats in two orders: that of ten
 /// million terms of one sign.
-const REORDERED: f64 = 1e-9;
+const REORDERING_ERROR: f64 = 1e-9;
 
 impl<T> Retirement<T> {
     /// Keeps the float sum of the overflow series from going back by rounding. Reclaiming adds up
     /// the same terms in another order, and to Prometheus a counter that goes back by one ulp has
     /// restarted.
-    pub(super) fn steady(&mut self, float: &mut f64) {
+    pub(super) fn without_rounding_back(&mut self, float: &mut f64) {
         let back = self.exported_sum - *float;
-        if back > 0.0 && back <= self.exported_sum * REORDERED {
+        if back > 0.0 && back <= self.exported_sum * REORDERING_ERROR {
             *float = self.exported_sum;
         }
         self.exported_sum = *float;

@@ -7,16 +7,16 @@ use crate::lockfree::{BATCH, OVERFLOW, prefetch};
 use crate::observe::{self, Pass};
 use crate::snapshot::{self, Exemplar};
 
-use super::{Exported, Family, Series, read};
+use super::{Family, MetricCells, Series, read};
 
-impl<C: Exported> Family<C> {
+impl<C: MetricCells> Family<C> {
     /// Writes every series into `out`, which has the shape of this family.
     ///
     /// Label texts that `out` has from the last scrape are reused, unless the set of series has
     /// changed since.
     pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
         let version = self.version.load(Relaxed);
-        let mut exemplars = Rewritten::from(std::mem::take(&mut out.exemplars));
+        let mut exemplars = ExemplarBuffer::from(std::mem::take(&mut out.exemplars));
         out.begin((self.arena.id(), version));
         self.fold_idle(pass, std::iter::once(&self.first));
         if self.is_unlabelled() && self.closed.get().is_none() {
@@ -31,7 +31,7 @@ impl<C: Exported> Family<C> {
             let written = written + self.write_overflow(written, pass, out, &mut exemplars);
             out.texts.truncate(written);
         }
-        out.exemplars = exemplars.done();
+        out.exemplars = exemplars.finish();
     }
 
     /// Writes the only series of a family without labels.
@@ -39,7 +39,7 @@ impl<C: Exported> Family<C> {
         &self,
         pass: &mut Pass<'_>,
         out: &mut snapshot::Family,
-        exemplars: &mut Rewritten,
+        exemplars: &mut ExemplarBuffer,
     ) {
         let mut total = C::Total::default();
         read(&self.first, pass, &mut total);
@@ -54,7 +54,7 @@ impl<C: Exported> Family<C> {
         all: &[Series<C>],
         pass: &mut Pass<'_>,
         out: &mut snapshot::Family,
-        exemplars: &mut Rewritten,
+        exemplars: &mut ExemplarBuffer,
     ) {
         let mut total = C::Total::default();
         self.fold_idle(pass, all.iter().map(|series| &series.cells));
@@ -73,7 +73,7 @@ impl<C: Exported> Family<C> {
         mut i: usize,
         pass: &mut Pass<'_>,
         out: &mut snapshot::Family,
-        exemplars: &mut Rewritten,
+        exemplars: &mut ExemplarBuffer,
     ) -> usize {
         let made = self.population.made();
         let mut totals = std::mem::take(&mut self.retirement().totals);
@@ -95,8 +95,8 @@ impl<C: Exported> Family<C> {
                     // The version is the same, so the series of the last scrape are still live.
                     C::write_all(totals, &mut out.values);
                     if self.exemplars.get().is_some() {
-                        for (index, at) in (first..).zip(i..i + batch.len()) {
-                            self.write_exemplars(index, at, exemplars);
+                        for (index, position) in (first..).zip(i..i + batch.len()) {
+                            self.write_exemplars(index, position, exemplars);
                         }
                     }
                     i += batch.len();
@@ -126,7 +126,7 @@ impl<C: Exported> Family<C> {
         i: usize,
         pass: &mut Pass<'_>,
         out: &mut snapshot::Family,
-        exemplars: &mut Rewritten,
+        exemplars: &mut ExemplarBuffer,
     ) -> usize {
         if !self.overflowed.load(Relaxed) {
             return 0;
@@ -137,7 +137,7 @@ impl<C: Exported> Family<C> {
             C::subtract(&mut overflow, baseline);
         }
         if let Some(sum) = C::float_sum(&mut overflow) {
-            retirement.steady(sum);
+            retirement.without_rounding_back(sum);
         }
         drop(retirement);
         out.texts.put(i, OVERFLOW, |text| {
@@ -157,12 +157,12 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    /// Writes the exemplars of series `index`, which is number `at` of the snapshot.
+    /// Writes the exemplars of series `index`, which is number `position` of the snapshot.
     #[inline]
-    fn write_exemplars(&self, index: u32, at: usize, out: &mut Rewritten) {
+    fn write_exemplars(&self, index: u32, position: usize, out: &mut ExemplarBuffer) {
         if let Some(exemplars) = self.exemplars.get() {
             exemplars.read(index, |bucket, exemplar| {
-                out.push(at as u32, bucket, exemplar);
+                out.push(position as u32, bucket, exemplar);
             });
         }
     }
@@ -170,33 +170,33 @@ impl<C: Exported> Family<C> {
 
 /// The exemplars of a snapshot's family. They overwrite those of the last scrape and reuse their
 /// memory.
-struct Rewritten {
+struct ExemplarBuffer {
     all: Vec<(u32, u32, Exemplar)>,
     len: usize,
 }
 
-impl From<Vec<(u32, u32, Exemplar)>> for Rewritten {
+impl From<Vec<(u32, u32, Exemplar)>> for ExemplarBuffer {
     fn from(all: Vec<(u32, u32, Exemplar)>) -> Self {
         Self { all, len: 0 }
     }
 }
 
-impl Rewritten {
-    /// Appends the exemplar of a bucket of series number `at`.
-    fn push(&mut self, at: u32, bucket: u32, exemplar: &Exemplar) {
+impl ExemplarBuffer {
+    /// Appends the exemplar of a bucket of series number `position`.
+    fn push(&mut self, position: u32, bucket: u32, exemplar: &Exemplar) {
         match self.all.get_mut(self.len) {
             Some(old) => {
-                (old.0, old.1) = (at, bucket);
+                (old.0, old.1) = (position, bucket);
                 old.2.labels.clone_from(&exemplar.labels);
                 (old.2.value, old.2.time) = (exemplar.value, exemplar.time);
             }
-            None => self.all.push((at, bucket, exemplar.clone())),
+            None => self.all.push((position, bucket, exemplar.clone())),
         }
         self.len += 1;
     }
 
     /// Returns the exemplars, without those of the last scrape that were not overwritten.
-    fn done(mut self) -> Vec<(u32, u32, Exemplar)> {
+    fn finish(mut self) -> Vec<(u32, u32, Exemplar)> {
         self.all.truncate(self.len);
         self.all
     }

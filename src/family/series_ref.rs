@@ -3,25 +3,25 @@
 use crate::lockfree::{Generation, SeriesKey};
 use crate::observe::Outcome;
 
-use super::{Exported, Family};
+use super::{Family, MetricCells};
 
 /// A series and the key that it had when it was looked up.
 #[derive(Debug)]
-pub(crate) struct SeriesRef<'a, C: Exported> {
+pub(crate) struct SeriesRef<'a, C: MetricCells> {
     pub(crate) family: &'a Family<C>,
     pub(crate) cells: &'a C,
     pub(crate) key: SeriesKey,
 }
 
-impl<C: Exported> Clone for SeriesRef<'_, C> {
+impl<C: MetricCells> Clone for SeriesRef<'_, C> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<C: Exported> Copy for SeriesRef<'_, C> {}
+impl<C: MetricCells> Copy for SeriesRef<'_, C> {}
 
-impl<C: Exported> SeriesRef<'_, C> {
+impl<C: MetricCells> SeriesRef<'_, C> {
     /// Returns the generation that the series had when it was looked up.
     #[inline(always)]
     pub(crate) fn generation(&self) -> Generation {

@@ -178,7 +178,7 @@ impl Collected {
                 "is a gauge histogram, so its sum is a number",
             ));
         }
-        let known = self.by_name.get(name).map(|at| &self.families[*at]);
+        let known = self.by_name.get(name).map(|index| &self.families[*index]);
         if let Some(Values::Histogram { bounds: first, .. }) = known.map(|family| &family.values)
             && **first != *bounds
         {
@@ -216,8 +216,8 @@ impl Collected {
             check_label(label.as_bytes(), kind)
                 .map_err(|why| Error::label_name(name, label, why))?;
         }
-        let at = match self.by_name.get(name).copied() {
-            Some(at) if self.families[at].kind() == kind => at,
+        let index = match self.by_name.get(name).copied() {
+            Some(index) if self.families[index].kind() == kind => index,
             Some(_) => return Err(Error::other_type(name, None)),
             None => {
                 let meta = Meta {
@@ -229,13 +229,13 @@ impl Collected {
                     utf8: false,
                     constant: String::new(),
                 };
-                let at = self.families.len();
-                self.by_name.insert(meta.name.clone(), at);
+                let index = self.families.len();
+                self.by_name.insert(meta.name.clone(), index);
                 self.families.push(Family::new(meta, empty()));
-                at
+                index
             }
         };
-        let family = &mut self.families[at];
+        let family = &mut self.families[index];
         let mut labels = labels.to_vec();
         labels.retain(|(_, value)| !value.is_empty());
         labels.sort_unstable();
@@ -245,7 +245,7 @@ impl Collected {
         let text = labels::text(&labels);
         let is_new = self
             .seen
-            .insert(self.by_name.hasher().hash_one((at, &text)));
+            .insert(self.by_name.hasher().hash_one((index, &text)));
         if !is_new && (0..family.len()).any(|i| family.texts.get(i) == text) {
             return Err(Error::collect(
                 name,

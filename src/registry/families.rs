@@ -12,7 +12,7 @@ use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, ExposedName, Kind, Meta, Snapshot, Text, labels};
 
-use crate::family::Declared;
+use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names, check_label, check_name, prefixed};
 
 /// The families of one registry, by name.
@@ -32,13 +32,13 @@ struct Inner {
     /// The families in the order of their names, for scrapes; `None` after a change.
     in_order: Option<Arc<[Arc<Entry>]>>,
     /// The families by the names of their samples, with the prefix. Finds conflicts.
-    stems: ClashIndex<Text>,
+    index: ClashIndex<Text>,
     /// The constant labels of all families.
     constant: Vec<(Text, Text)>,
     /// The names that are reserved for collectors.
-    collected: HashMap<Text, Reserved>,
+    reserved: HashMap<Text, Reserved>,
     /// The reserved names by the names of their samples.
-    collected_stems: ClashIndex<Text>,
+    reserved_index: ClashIndex<Text>,
     prefix: Text,
     /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
     scraped: bool,
@@ -55,9 +55,9 @@ struct Reserved {
 #[derive(Debug)]
 struct Entry {
     /// The changed description, if the family was described after it was declared.
-    described: Option<Box<Desc>>,
+    changed: Option<Box<Desc>>,
     /// The families of the equal declarations, at least one. A scrape adds them up.
-    twins: Vec<Arc<dyn Declared>>,
+    duplicates: Vec<Arc<dyn AnyFamily>>,
     /// The family of a snapshot, without series. Made by the first scrape, because constant labels
     /// cannot change any more.
     empty: OnceLock<snapshot::Family>,
@@ -69,13 +69,13 @@ impl Families {
     }
 
     /// Adds a family.
-    pub(crate) fn add(&self, family: Arc<dyn Declared>) -> Result<(), Error> {
+    pub(crate) fn add(&self, family: Arc<dyn AnyFamily>) -> Result<(), Error> {
         self.lock().add(family, false)
     }
 
     /// Adds the family of a static. If the same family is registered, the two share their series. A
     /// conflicting one is logged once and not exported.
-    pub(crate) fn add_static(&self, family: Arc<dyn Declared>) {
+    pub(crate) fn add_static(&self, family: Arc<dyn AnyFamily>) {
         // The lock has to be released before the warning, so this is not in the condition.
         let added = self.lock().add(family, true);
         if let Err(error) = added {
@@ -85,15 +85,19 @@ impl Families {
     }
 
     /// Returns the family that has this description, and adds it if its name is free.
-    pub(crate) fn get_or_add(&self, family: Arc<dyn Declared>) -> Result<Arc<dyn Declared>, Error> {
+    pub(crate) fn get_or_add(
+        &self,
+        family: Arc<dyn AnyFamily>,
+    ) -> Result<Arc<dyn AnyFamily>, Error> {
         let mut inner = self.lock();
         let desc = family.desc().clone();
         if let Some(entry) = inner.entries.get(&*desc.name) {
-            let mut twins = entry.twins.iter();
-            let there =
-                twins.find(|there| entry.is_twin(&desc) && there.desc().has_combinations_of(&desc));
-            let location = entry.twins[0].desc().location;
-            return there
+            let mut duplicates = entry.duplicates.iter();
+            let found = duplicates.find(|family| {
+                entry.is_same_family(&desc) && family.desc().has_same_combinations(&desc)
+            });
+            let location = entry.duplicates[0].desc().location;
+            return found
                 .cloned()
                 .ok_or_else(|| Error::other_type(&desc.name, Some(location)));
         }
@@ -124,13 +128,13 @@ impl Families {
         };
         let taken = inner.check_free(&renamed).err();
         let desc = if taken.is_none() { renamed } else { desc };
-        let twins = entry.twins.clone();
+        let duplicates = entry.duplicates.clone();
         let empty = OnceLock::new();
         let name = desc.name.clone();
-        let described = Some(Box::new(desc));
+        let changed = Some(Box::new(desc));
         inner.put(Entry {
-            described,
-            twins,
+            changed,
+            duplicates,
             empty,
         });
         taken.map_or(Ok(name), Err)
@@ -145,9 +149,9 @@ impl Families {
     /// Removes all families and all reserved names.
     pub(crate) fn clear(&self) {
         let mut inner = self.lock();
-        inner.collected.clear();
-        inner.collected_stems = ClashIndex::default();
-        inner.stems = ClashIndex::default();
+        inner.reserved.clear();
+        inner.reserved_index = ClashIndex::default();
+        inner.index = ClashIndex::default();
         inner.in_order = None;
         let removed = std::mem::take(&mut inner.entries);
         drop(inner);
@@ -165,26 +169,26 @@ impl Families {
         let mut inner = self.lock();
         let exposed = (name, kind, false);
         let prefix = inner.prefix.clone();
-        if let Some(there) = inner.family_clash(exposed) {
-            let other = format!("{prefix}{}", there.name);
-            return Err(Error::taken(name, &other, Some(there.location)));
+        if let Some(family) = inner.family_clash(exposed) {
+            let other = format!("{prefix}{}", family.name);
+            return Err(Error::taken(name, &other, Some(family.location)));
         }
-        if let Some((other, there)) = inner.collected_clash(exposed) {
-            return Err(Error::taken(name, other, Some(there.location)));
+        if let Some((other, reserved)) = inner.reserved_clash(exposed) {
+            return Err(Error::taken(name, other, Some(reserved.location)));
         }
         let key = Text::shared(name);
-        inner.collected_stems.insert(exposed, &key);
-        inner.collected.insert(key, Reserved { kind, location });
+        inner.reserved_index.insert(exposed, &key);
+        inner.reserved.insert(key, Reserved { kind, location });
         Ok(())
     }
 
     /// Releases the name of a collector that was removed.
     pub(crate) fn release(&self, name: &str) {
         let mut inner = self.lock();
-        if let Some((key, there)) = inner.collected.remove_entry(name) {
+        if let Some((key, reserved)) = inner.reserved.remove_entry(name) {
             inner
-                .collected_stems
-                .remove((&key, there.kind, false), &key);
+                .reserved_index
+                .remove((&key, reserved.kind, false), &key);
         }
     }
 
@@ -209,7 +213,7 @@ impl Families {
         let series = inner
             .entries
             .values()
-            .flat_map(|entry| &entry.twins)
+            .flat_map(|entry| &entry.duplicates)
             .map(|family| family.series())
             .sum();
         (inner.entries.len(), series)
@@ -221,7 +225,7 @@ impl Families {
             .lock()
             .entries
             .values()
-            .flat_map(|entry| entry.twins.iter().cloned())
+            .flat_map(|entry| entry.duplicates.iter().cloned())
             .collect();
         families.iter().for_each(|family| family.start_over(pass));
     }
@@ -241,7 +245,7 @@ impl Families {
             for (name, _) in &inner.constant {
                 entry.check_constant(prefix, name)?;
             }
-            inner.check_collected(prefix, entry.desc())?;
+            inner.check_reserved(prefix, entry.desc())?;
         }
         inner.prefix = Text::shared(prefix);
         inner.index_all();
@@ -279,69 +283,69 @@ impl Families {
                 inner.constant.clone(),
             )
         };
-        let mut at = 0;
+        let mut count = 0;
         for entry in entries.iter() {
-            let first = &entry.twins[0];
+            let first = &entry.duplicates[0];
             let empty = entry.empty.get_or_init(|| {
                 let meta = meta(entry.desc(), &prefix, &constant);
                 snapshot::Family::new(meta, first.values())
             });
-            let family = out.family_for(at, empty);
+            let family = out.family_for(count, empty);
             first.write(pass, family);
-            for twin in &entry.twins[1..] {
-                let mut theirs = empty.clone();
-                twin.write(pass, &mut theirs);
-                family.add(&theirs);
+            for duplicate in &entry.duplicates[1..] {
+                let mut values = empty.clone();
+                duplicate.write(pass, &mut values);
+                family.add(&values);
             }
             if entry.desc().labels == Names::Any && !empty.meta.constant.is_empty() {
                 family.override_constant_labels();
             }
-            at += 1;
+            count += 1;
         }
-        out.families.truncate(at);
+        out.families.truncate(count);
     }
 }
 
 impl Inner {
     /// Adds a family, or makes it share the entry of an equal static.
-    fn add(&mut self, family: Arc<dyn Declared>, is_static: bool) -> Result<(), Error> {
+    fn add(&mut self, family: Arc<dyn AnyFamily>, is_static: bool) -> Result<(), Error> {
         let desc = family.desc();
         desc.check()?;
         desc.check_prefixed(&self.prefix)?;
         if let Some(entry) = self.entries.get_mut(&*desc.name) {
             self.in_order = None;
-            let there = entry.desc();
-            if is_static && entry.is_twin(desc) && entry.has_help_of(desc) {
-                let twins = entry
-                    .twins
+            let registered = entry.desc();
+            if is_static && entry.is_same_family(desc) && entry.help_fits(desc) {
+                let duplicates = entry
+                    .duplicates
                     .iter()
                     .cloned()
                     .chain([family.clone()])
                     .collect();
                 let mut shared = Entry {
-                    described: entry.described.clone(),
-                    twins,
+                    changed: entry.changed.clone(),
+                    duplicates,
                     empty: entry.empty.clone(),
                 };
-                if there.help.is_empty() {
-                    let mut described = there.clone();
-                    described.help = desc.help.clone();
-                    shared.described = Some(Box::new(described));
+                if registered.help.is_empty() {
+                    let mut desc_with_help = registered.clone();
+                    desc_with_help.help = desc.help.clone();
+                    shared.changed = Some(Box::new(desc_with_help));
                     shared.empty = OnceLock::new();
                 }
                 *entry = Arc::new(shared);
                 return Ok(());
             }
             return Err(if is_static {
-                Error::not_equal(&desc.name, desc.location, there.location)
+                Error::not_equal(&desc.name, desc.location, registered.location)
             } else {
-                Error::taken(&desc.name, &desc.name, Some(there.location))
+                Error::taken(&desc.name, &desc.name, Some(registered.location))
             });
         }
         self.check_free(desc)?;
         let entry = Entry {
-            described: None,
-            twins: vec![family],
+            changed: None,
+            duplicates: vec![family],
             empty: OnceLock::new(),
         };
         for (name, _) in &self.constant {
@@ -354,10 +358,10 @@ impl Inner {
     /// Checks that no sample of this family has the name of another family's sample.
     fn check_free(&mut self, desc: &Desc) -> Result<(), Error> {
         let exposed = self.exposed(desc);
-        if let Some(there) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
-            return Err(Error::taken(&desc.name, &there.name, Some(there.location)));
+        if let Some(other) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
+            return Err(Error::taken(&desc.name, &other.name, Some(other.location)));
         }
-        self.check_collected(&self.prefix, desc)
+        self.check_reserved(&self.prefix, desc)
     }
 
     /// Returns the name of a family with the prefix.
@@ -371,12 +375,12 @@ impl Inner {
 
     /// Returns the family that exposes a sample of the same name as a family `exposed`.
     fn family_clash(&mut self, exposed: ExposedName<'_>) -> Option<&Desc> {
-        if !self.stems.knows(exposed) {
-            self.stems = ClashIndex::new(true);
+        if !self.index.knows(exposed) {
+            self.index = ClashIndex::new(true);
             self.index_all();
         }
         let desc = |key: &Text| self.entries[&key[self.prefix.len()..]].desc();
-        let clash = self.stems.clash(exposed, |key| {
+        let clash = self.index.clash(exposed, |key| {
             let desc = desc(key);
             (key, desc.kind, desc.utf8)
         });
@@ -384,16 +388,16 @@ impl Inner {
     }
 
     /// Returns the reserved name whose family exposes a sample of the same name as `exposed`.
-    fn collected_clash(&self, exposed: ExposedName<'_>) -> Option<(&Text, &Reserved)> {
-        let clash = |key| (key as &str, self.collected[key].kind, false);
-        let key = if self.collected_stems.knows(exposed) {
-            self.collected_stems.clash(exposed, clash)
+    fn reserved_clash(&self, exposed: ExposedName<'_>) -> Option<(&Text, &Reserved)> {
+        let clash = |key| (key as &str, self.reserved[key].kind, false);
+        let key = if self.reserved_index.knows(exposed) {
+            self.reserved_index.clash(exposed, clash)
         } else {
             // Rare: the name has several escaped forms.
-            let mut all = self.collected.keys();
+            let mut all = self.reserved.keys();
             all.find(|key| snapshot::clash(exposed, clash(key)))
         };
-        key.map(|key| (key, &self.collected[key]))
+        key.map(|key| (key, &self.reserved[key]))
     }
 
     /// Inserts an entry, whose name is free.
@@ -401,12 +405,12 @@ impl Inner {
         self.in_order = None;
         let (name, key) = (entry.desc().name.clone(), self.exposed(entry.desc()));
         let exposed = (&*key, entry.desc().kind, entry.desc().utf8);
-        if self.stems.knows(exposed) {
-            self.stems.insert(exposed, &key);
+        if self.index.knows(exposed) {
+            self.index.insert(exposed, &key);
             self.entries.insert(name, Arc::new(entry));
         } else {
             self.entries.insert(name, Arc::new(entry));
-            self.stems = ClashIndex::new(true);
+            self.index = ClashIndex::new(true);
             self.index_all();
         }
     }
@@ -416,7 +420,7 @@ impl Inner {
         self.in_order = None;
         let entry = self.entries.remove(name)?;
         let key = self.exposed(entry.desc());
-        self.stems
+        self.index
             .remove((&key, entry.desc().kind, entry.desc().utf8), &key);
         Some(entry)
     }
@@ -433,27 +437,27 @@ impl Inner {
 
     /// Builds the index of the families again, for example after a change of the prefix.
     fn index_all(&mut self) {
-        let mut stems = ClashIndex::new(self.stems.knows(("", Kind::Gauge, true)));
+        let mut index = ClashIndex::new(self.index.knows(("", Kind::Gauge, true)));
         for entry in self.entries.values() {
             let key = self.exposed(entry.desc());
-            stems.insert((&key, entry.desc().kind, entry.desc().utf8), &key);
+            index.insert((&key, entry.desc().kind, entry.desc().utf8), &key);
         }
-        self.stems = stems;
+        self.index = index;
     }
 }
 
 impl Inner {
     /// Checks that a family with this prefix exposes no sample that a collector exposes.
-    fn check_collected(&self, prefix: &str, desc: &Desc) -> Result<(), Error> {
-        if self.collected.is_empty() {
+    fn check_reserved(&self, prefix: &str, desc: &Desc) -> Result<(), Error> {
+        if self.reserved.is_empty() {
             return Ok(());
         }
         let exposed = format!("{prefix}{}", desc.name);
-        if self.collected.contains_key(&*exposed) {
+        if self.reserved.contains_key(&*exposed) {
             return Err(Error::collect(&exposed, "is there already"));
         }
-        match self.collected_clash((&exposed, desc.kind, desc.utf8)) {
-            Some((other, there)) => Err(Error::taken(&exposed, other, Some(there.location))),
+        match self.reserved_clash((&exposed, desc.kind, desc.utf8)) {
+            Some((other, reserved)) => Err(Error::taken(&exposed, other, Some(reserved.location))),
             None => Ok(()),
         }
     }
@@ -462,21 +466,21 @@ impl Inner {
 impl Entry {
     /// Returns the description that scrapes use.
     fn desc(&self) -> &Desc {
-        match &self.described {
+        match &self.changed {
             Some(desc) => desc,
-            None => self.twins[0].desc(),
+            None => self.duplicates[0].desc(),
         }
     }
 
     /// Returns whether `desc` declares this family, as it was declared first or as described since.
-    fn is_twin(&self, desc: &Desc) -> bool {
-        self.twins[0].desc().is_twin(desc) || self.desc().is_twin(desc)
+    fn is_same_family(&self, desc: &Desc) -> bool {
+        self.duplicates[0].desc().is_same_family(desc) || self.desc().is_same_family(desc)
     }
 
     /// Returns whether the help text of `desc` fits. Two statics of the same name with different
     /// help texts are hardly the same family. An empty help text fits any other.
-    fn has_help_of(&self, desc: &Desc) -> bool {
-        let helps = [&*self.twins[0].desc().help, &self.desc().help, ""];
+    fn help_fits(&self, desc: &Desc) -> bool {
+        let helps = [&*self.duplicates[0].desc().help, &self.desc().help, ""];
         helps.contains(&&*desc.help) || self.desc().help.is_empty()
     }
 
@@ -497,8 +501,8 @@ impl Entry {
                 "is also a constant label",
             ));
         }
-        let fixed = desc.labels.fixed().iter().copied();
-        desc.check_escaped(fixed.chain(desc.constant.names()).chain([name]))
+        let names = desc.labels.fixed().iter().copied();
+        desc.check_escaped(names.chain(desc.constant.names()).chain([name]))
     }
 }
 

@@ -1,18 +1,18 @@
 //! A registry: its families and collectors, and the snapshots of them.
 
 mod collected;
+mod collectors;
 mod families;
 mod listed;
 mod self_metrics;
 #[cfg(all(test, not(miri)))]
 mod tests;
 
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::error::{Error, warn};
+use crate::error::Error;
 use crate::observe;
 use crate::snapshot::{Family, Kind, Snapshot, Source, clashing};
 
@@ -21,6 +21,7 @@ pub use collected::{Collect, Collected};
 pub use listed::LISTED;
 pub use listed::Listed;
 
+use collectors::Collectors;
 use families::Families;
 #[cfg(feature = "facade")]
 pub(crate) use families::REFUSED;
@@ -55,8 +56,7 @@ struct Shared {
     families: Families,
     /// Whether statics belong to this registry.
     is_default: bool,
-    /// Not locked while a collector runs or is dropped.
-    collectors: Mutex<Vec<Collector>>,
+    collectors: Collectors,
     settings: Mutex<Settings>,
 }
 
@@ -66,77 +66,7 @@ struct Settings {
     /// Whether snapshots have the self-metrics.
     self_metrics: bool,
     /// Read and written by snapshots.
-    last: LastScrape,
-}
-
-/// A collector that was added under a name.
-struct Collector {
-    name: String,
-    collect: Arc<dyn Collect>,
-    /// The number of snapshots in which it failed.
-    errors: u64,
-}
-
-impl std::fmt::Debug for Collector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Collector")
-            .field("name", &self.name)
-            .field("errors", &self.errors)
-            .finish_non_exhaustive()
-    }
-}
-
-thread_local! {
-    /// Whether this thread runs a collector. A snapshot taken inside a collector runs no
-    /// collectors.
-    static COLLECTING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Sets [`COLLECTING`] until it is dropped, also when a panic unwinds.
-struct Collecting(());
-
-impl Collecting {
-    /// Returns `None` inside a collector.
-    fn begin() -> Option<Self> {
-        (!COLLECTING.replace(true)).then(|| Self(()))
-    }
-}
-
-impl Drop for Collecting {
-    fn drop(&mut self) {
-        COLLECTING.set(false);
-    }
-}
-
-/// Runs code of the user and returns `None` if it panics. The destructor of the panic's payload is
-/// user code as well, and may panic again.
-fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
-    // Unwind safe: after a panic, the callers drop everything that the closure had access to.
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(result) => Some(result),
-        Err(payload) => {
-            if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                std::mem::forget(another);
-            }
-            None
-        }
-    }
-}
-
-/// Runs one collector. Returns its error as text, because formatting and dropping the error is user
-/// code as well.
-fn run(collector: &dyn Collect) -> Result<Vec<Family>, String> {
-    let mut out = Collected::default();
-    let result = contain(|| {
-        collector
-            .collect(&mut out)
-            .map_err(|error| error.to_string())
-    });
-    match result {
-        Some(Ok(())) => Ok(out.families),
-        Some(Err(why)) => Err(why),
-        None => Err("panicked".to_owned()),
-    }
+    last_scrape: LastScrape,
 }
 
 /// Returns the default registry, to which statics belong.
@@ -170,9 +100,9 @@ impl Registry {
             is_default,
             settings: Mutex::new(Settings {
                 self_metrics: is_default,
-                last: LastScrape::default(),
+                last_scrape: LastScrape::default(),
             }),
-            collectors: Mutex::default(),
+            collectors: Collectors::default(),
         }))
     }
 
@@ -327,19 +257,12 @@ impl Registry {
     fn add(&self, name: &str, kind: Option<Kind>, collect: Arc<dyn Collect>) -> Result<(), Error> {
         // Unused statics have their names, too, so they are registered first.
         self.enlist();
-        let mut collectors = lock(&self.0.collectors);
-        if self.families().contains(name) || collectors.iter().any(|other| other.name == name) {
-            return Err(Error::collect(name, "is there already"));
-        }
-        if let Some(kind) = kind {
-            self.families().reserve(name, kind, Location::caller())?;
-        }
-        collectors.push(Collector {
-            name: name.to_owned(),
-            collect,
-            errors: 0,
-        });
-        Ok(())
+        // Not in the closure, which would be its own caller.
+        let location = Location::caller();
+        let reserved = kind.map(|kind| (kind, location));
+        self.0
+            .collectors
+            .add(self.families(), name, reserved, collect)
     }
 
     /// Removes a family or a collector. Its name is free again. Handles to the family can still be
@@ -358,19 +281,10 @@ impl Registry {
     ///
     /// A name that no family and no collector of this registry has.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
-        let mut collectors = lock(&self.0.collectors);
-        let at = collectors
-            .iter()
-            .position(|collector| collector.name == name);
-        let removed = at.map(|at| collectors.remove(at));
-        if removed.is_some() {
-            self.families().release(name);
-        }
-        // Dropped without the lock, because a collector's destructor may call the registry.
-        drop(collectors);
-        match removed {
-            Some(_) => Ok(()),
-            None => self.families().remove(name),
+        if self.0.collectors.remove(self.families(), name) {
+            Ok(())
+        } else {
+            self.families().remove(name)
         }
     }
 
@@ -384,13 +298,7 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn clear(&self) {
-        let mut collectors = lock(&self.0.collectors);
-        // Under the same lock, so that a collector added concurrently keeps its reserved name.
-        self.families().clear();
-        let removed = std::mem::take(&mut *collectors);
-        // As in `remove`.
-        drop(collectors);
-        drop(removed);
+        self.0.collectors.clear(self.families());
     }
 
     /// Sets every series to zero, for a child process after `fork`. The child has a copy of
@@ -433,7 +341,7 @@ impl Registry {
     pub fn names(&self) -> Vec<String> {
         self.enlist();
         let mut names = self.families().names();
-        names.extend(lock(&self.0.collectors).iter().map(|c| c.name.clone()));
+        names.extend(self.0.collectors.names());
         names.sort_unstable();
         names
     }
@@ -449,7 +357,7 @@ impl Registry {
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.enlist();
-        self.families().contains(name) || lock(&self.0.collectors).iter().any(|c| c.name == name)
+        self.families().contains(name) || self.0.collectors.contains(name)
     }
 
     /// Registers the statics that the linker has listed, if this is the default registry.
@@ -489,9 +397,9 @@ impl Registry {
     pub fn snapshot_into(&self, snapshot: &mut Snapshot) {
         self.enlist();
         let start = Instant::now();
-        let collected = self.run_collectors();
+        let collected = self.0.collectors.run();
         let mut settings = *lock(&self.0.settings);
-        let mut selves = Collected::default();
+        let mut own = Collected::default();
         {
             let mut pass = observe::engine().pass();
             pass.take_idle();
@@ -502,16 +410,16 @@ impl Registry {
                 let _ = self_metrics::collect(
                     self.families(),
                     &pass,
-                    settings.last,
+                    settings.last_scrape,
                     snapshot,
-                    &mut selves,
+                    &mut own,
                 );
             }
         }
         let mut failed = None;
         for (name, family) in collected
             .into_iter()
-            .chain(selves.families.into_iter().map(|family| (None, family)))
+            .chain(own.families.into_iter().map(|family| (None, family)))
         {
             // A collector's families are adjacent, so a snapshot counts one failure for each
             // collector.
@@ -519,61 +427,15 @@ impl Registry {
                 && let Some(name) = name
                 && failed.as_ref() != Some(&name)
             {
-                self.failed(&name, &why);
+                self.0.collectors.count_failure(&name, &why);
                 failed = Some(name);
             }
         }
-        settings.last = LastScrape {
+        settings.last_scrape = LastScrape {
             seconds: start.elapsed().as_secs_f64(),
             bytes: snapshot.bytes(),
         };
-        lock(&self.0.settings).last = settings.last;
-    }
-
-    /// Runs every collector. If one fails or panics, only its own families are missing.
-    fn run_collectors(&self) -> Vec<(Option<String>, Family)> {
-        let Some(_collecting) = Collecting::begin() else {
-            return Vec::new();
-        };
-        // Not under the lock, because a collector may register something.
-        let collectors: Vec<_> = lock(&self.0.collectors)
-            .iter()
-            .map(|collector| (collector.name.clone(), Arc::clone(&collector.collect)))
-            .collect();
-        let mut families = Vec::new();
-        for (name, collector) in collectors {
-            match run(&*collector) {
-                Ok(written) => {
-                    families.extend(written.into_iter().map(|f| (Some(name.clone()), f)));
-                }
-                Err(why) => self.failed(&name, &why),
-            }
-            // If it was removed in the meantime, this is the last reference, and its destructor is
-            // user code.
-            contain(|| drop(collector));
-        }
-        let mut errors = Collected::default();
-        for collector in lock(&self.0.collectors).iter().filter(|c| c.errors > 0) {
-            let _ = errors.counter(
-                "tallies_collect_errors_total",
-                "Scrapes that miss a collector's families, as it failed.",
-                &[("collector", &collector.name)],
-                collector.errors as f64,
-            );
-        }
-        families.extend(errors.families.into_iter().map(|family| (None, family)));
-        families
-    }
-
-    /// Counts a failure and logs the first one.
-    fn failed(&self, name: &str, why: &str) {
-        let mut collectors = lock(&self.0.collectors);
-        if let Some(collector) = collectors.iter_mut().find(|c| c.name == name) {
-            collector.errors += 1;
-            if collector.errors == 1 {
-                warn(&Error::collect(name, why));
-            }
-        }
+        lock(&self.0.settings).last_scrape = settings.last_scrape;
     }
 }
 
@@ -587,8 +449,8 @@ fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
             "writes `{name}`, whose samples are those of `{other}`"
         ));
     }
-    let at = families.partition_point(|other| other.name() < name);
-    families.insert(at, family);
+    let index = families.partition_point(|other| other.name() < name);
+    families.insert(index, family);
     Ok(())
 }
 

@@ -19,7 +19,7 @@ fn labels(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// Takes snapshots until the slots and cells of removed series are reclaimed.
-fn settle(registry: &Registry) {
+fn reclaim_removed(registry: &Registry) {
     (0..300).for_each(|_| {
         drop(registry.snapshot());
         std::thread::yield_now();
@@ -42,7 +42,7 @@ fn a_removed_series_is_gone_from_a_snapshot_that_is_used_again() {
     expected.remove(60);
     registry.snapshot_into(&mut snapshot);
     assert_eq!(labels(&snapshot), expected);
-    settle(&registry);
+    reclaim_removed(&registry);
     family.with(["200"]).inc();
     expected.push("200".to_owned());
     registry.snapshot_into(&mut snapshot);
@@ -65,7 +65,7 @@ fn exemplars_end_with_their_series() {
     family.with(["a"]).inc_with(&[("trace_id", "1f")]);
     assert_eq!(exemplars(&registry).len(), 1);
     family.remove(["a"]);
-    settle(&registry);
+    reclaim_removed(&registry);
     family.with(["b"]).inc();
     assert_eq!(exemplars(&registry), [""; 0]);
 }
@@ -78,7 +78,7 @@ fn an_exemplar_of_a_stale_handle_is_no_other_series() {
     let stale = family.with(["a"]);
     stale.inc();
     family.remove(["a"]);
-    settle(&registry);
+    reclaim_removed(&registry);
     family.with(["b"]).inc();
     stale.inc_with(&[("trace_id", "1f")]);
     assert!(
