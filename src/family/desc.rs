@@ -17,6 +17,21 @@ use super::constants::Constants;
 use super::label::LabelSet;
 
 /// The default limit of series per family. Updates of further series count in the overflow series.
+///
+/// ```
+/// use tallies::{Counter, DEFAULT_LIMIT, Registry};
+///
+/// let registry = Registry::new();
+/// let logins = Counter::<()>::builder("logins_total", "Logins.")
+///     .labels(["user"])
+///     .register(&registry)?;
+/// for user in 0..DEFAULT_LIMIT + 2 {
+///     logins.with([&*user.to_string()]).inc();
+/// }
+/// let snapshot = registry.snapshot();
+/// assert_eq!(snapshot.get("logins_total", &[("user", "__overflow__")]), Some(2.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 pub const DEFAULT_LIMIT: usize = 10_000;
 
 /// Default objectives.

@@ -175,6 +175,29 @@ impl<T: LabelValue> LabelValue for Option<T> {
 /// counter takes two. One of a histogram takes four more than it has bounds, rounded up to a power
 /// of two or a multiple of 16, so 64 combinations fit with 11 bounds. With more cells, an update
 /// reads the family first, which for a histogram takes a dozen instructions more.
+///
+/// ```
+/// use tallies::{Counter, LabelValue, Labels};
+///
+/// #[derive(Labels)]
+/// struct Request<'a> {
+///     method: Method,
+///     route: &'a str,
+/// }
+///
+/// #[derive(LabelValue)]
+/// enum Method {
+///     Get,
+///     Post,
+/// }
+///
+/// static REQUESTS: Counter<Request> = Counter::new("requests_total").help("Requests served.");
+///
+/// REQUESTS.with(Request { method: Method::Get, route: "/" }).inc();
+/// REQUESTS.with(Request { method: Method::Post, route: "/users" }).add(2);
+/// let labels = [("method", "post"), ("route", "/users")];
+/// assert_eq!(tallies::snapshot().get("requests_total", &labels), Some(2.0));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a label set",
     label = "not a label set",

@@ -32,6 +32,29 @@ pub trait Collect: Send + Sync {
     /// Writes families. A snapshot calls it once. Two snapshots taken at the same time may call it
     /// concurrently.
     ///
+    /// ```
+    /// use tallies::{Collect, Collected, Registry};
+    ///
+    /// struct Queue {
+    ///     waiting: usize,
+    /// }
+    ///
+    /// impl Collect for Queue {
+    ///     fn collect(
+    ///         &self,
+    ///         out: &mut Collected,
+    ///     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ///         out.gauge("queue_length", "Jobs waiting.", &[], self.waiting as f64)?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let registry = Registry::new();
+    /// registry.collect("queue", Queue { waiting: 4 })?;
+    /// assert_eq!(registry.snapshot().get("queue_length", &[]), Some(4.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Any error. The snapshot then has none of the families written by this call.
@@ -48,6 +71,19 @@ where
 }
 
 /// The families that a [`Collect`] writes.
+///
+/// ```
+/// use tallies::{Collected, Registry};
+///
+/// let registry = Registry::new();
+/// registry.collect("memory", |out: &mut Collected| {
+///     out.gauge("memory_used_bytes", "Memory in use.", &[], 3e6)?;
+///     out.counter("page_faults_total", "Page faults.", &[], 17.0)?;
+///     Ok(())
+/// })?;
+/// assert_eq!(registry.snapshot().get("page_faults_total", &[]), Some(17.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Collected {
     /// In the order of their first series.
@@ -61,6 +97,18 @@ pub struct Collected {
 
 impl Collected {
     /// Writes one series of a gauge. The help text of the family is that of the first call.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.collect("disks", |out: &mut tallies::Collected| {
+    ///     for (disk, free) in [("sda", 3e9), ("sdb", 7e9)] {
+    ///         out.gauge("disk_free_bytes", "Free space.", &[("disk", disk)], free)?;
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(registry.snapshot().get("disk_free_bytes", &[("disk", "sdb")]), Some(7e9));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -87,6 +135,16 @@ impl Collected {
     }
 
     /// Writes one series of a counter: a total that is kept elsewhere and only grows.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.collect("disks", |out: &mut tallies::Collected| {
+    ///     out.counter("disk_reads_total", "Reads.", &[("disk", "sda")], 12.0)?;
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(registry.snapshot().get("disk_reads_total", &[("disk", "sda")]), Some(12.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

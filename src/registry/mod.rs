@@ -234,13 +234,12 @@ impl Registry {
     /// use tallies::{Collected, Registry};
     ///
     /// let registry = Registry::new();
-    /// registry.collect("disks", |out: &mut Collected| {
-    ///     for (disk, free) in [("sda", 3e9), ("sdb", 7e9)] {
-    ///         out.gauge("disk_free_bytes", "Free space.", &[("disk", disk)], free)?;
-    ///     }
+    /// registry.collect("pool", |out: &mut Collected| {
+    ///     out.gauge("pool_idle_connections", "Connections not in use.", &[], 7.0)?;
+    ///     out.counter("pool_timeouts_total", "Timeouts of callers that waited.", &[], 3.0)?;
     ///     Ok(())
     /// })?;
-    /// assert_eq!(registry.snapshot().get("disk_free_bytes", &[("disk", "sdb")]), Some(7e9));
+    /// assert_eq!(registry.snapshot().get("pool_idle_connections", &[]), Some(7.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
