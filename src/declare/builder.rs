@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 
 use crate::error::Error;
-use crate::family::Exported;
+use crate::family::MetricCells;
 use crate::family::desc::{ClosedSet, Desc, Names};
 use crate::family::label::{LabelNames, LabelSet, NamedLabels};
 use crate::registry::Registry;
@@ -29,7 +29,7 @@ pub trait Metric: MetricParts {
 
 /// What a metric type is made of.
 pub(crate) trait MetricParts: Sized {
-    type Cells: Exported;
+    type Cells: MetricCells;
 
     fn declared(inner: Declaration<Self::Cells>) -> Self;
 }

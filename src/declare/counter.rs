@@ -11,12 +11,12 @@ use crate::snapshot::{Kind, Numbers, Values};
 use super::declaration::Declaration;
 use super::exemplar;
 use super::{Bound, Builder, Series, by_series, labelled, metric};
-use crate::family::Exported;
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::LabelSet;
 
-impl<N: Number> Exported for Tally<N> {
+impl<N: Number> MetricCells for Tally<N> {
     const KIND: Kind = Kind::Counter;
     const FOLDS: bool = true;
 

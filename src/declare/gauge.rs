@@ -10,12 +10,12 @@ use crate::snapshot::{GaugeMerge, Kind, Values};
 use super::declaration::Declaration;
 use super::in_flight::InFlight;
 use super::{Bound, Builder, Series, by_series, labelled, metric};
-use crate::family::Exported;
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::LabelSet;
 
-impl Exported for Level {
+impl MetricCells for Level {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = false;
 
@@ -44,7 +44,7 @@ impl Exported for Level {
     fn subtract(_: &mut f64, _: &f64) {}
 }
 
-impl Exported for UpDown {
+impl MetricCells for UpDown {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = true;
     const FORGETS: bool = false;

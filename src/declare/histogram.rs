@@ -13,12 +13,12 @@ use super::declaration::Declaration;
 use super::exemplar;
 use super::timer::{Sampled, Timer};
 use super::{Bound, Builder, Series, buckets, by_series, labelled, metric};
-use crate::family::Exported;
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{Desc, check_bounds, without_infinity};
 use crate::family::label::LabelSet;
 
-impl Exported for Buckets {
+impl MetricCells for Buckets {
     const KIND: Kind = Kind::Histogram;
     const FOLDS: bool = true;
 

@@ -11,7 +11,7 @@ use crate::snapshot::{self, Kind, Values, labels};
 
 use super::declaration::Declaration;
 use super::{Builder, metric};
-use crate::family::Declared;
+use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names, check_label};
 use crate::family::label::{LabelSet, LabelValue};
 use crate::registry::{self, Listed, Registry};
@@ -56,7 +56,7 @@ impl<L: LabelSet> Info<L> {
             if family.check_any(texts).is_err() {
                 return observe::reject();
             }
-            family.alone(|| {
+            family.exclusively(|| {
                 let text = family.text_of(texts);
                 let retain = || family.retain(false, |other| other == text);
                 if family.is_full() {
@@ -215,7 +215,7 @@ impl States {
     }
 }
 
-impl Declared for States {
+impl AnyFamily for States {
     fn desc(&self) -> &Desc {
         &self.desc
     }

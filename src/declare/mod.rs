@@ -205,7 +205,7 @@ macro_rules! metric {
                     std::panic::Location::caller(),
                 );
                 builder.desc.closed = $crate::family::desc::ClosedSet::of::<L>();
-                builder.desc.take(options, L::FROM_DATA)?;
+                builder.desc.apply(options, L::FROM_DATA)?;
                 builder.register(registry)
             }
         }
@@ -376,7 +376,7 @@ macro_rules! labelled {
                     inner: $crate::declare::declaration::Declaration::new(
                         $crate::family::desc::Desc::new(
                             name,
-                            <$cells as $crate::family::Exported>::KIND,
+                            <$cells as $crate::family::MetricCells>::KIND,
                             $crate::family::desc::Names::Fixed(labels),
                         ),
                     ),

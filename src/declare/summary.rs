@@ -13,12 +13,12 @@ use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 use super::declaration::Declaration;
 use super::timer::Timer;
 use super::{Bound, Builder, Series, by_series, labelled, metric};
-use crate::family::Exported;
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{DEFAULT_AGES, Desc, check_window};
 use crate::family::label::LabelSet;
 
-impl Exported for Distribution {
+impl MetricCells for Distribution {
     const KIND: Kind = Kind::Summary;
     const FOLDS: bool = true;
 
