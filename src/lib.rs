@@ -85,7 +85,7 @@ pub mod buckets {
 pub mod label {
     pub use crate::family::desc::DEFAULT_LIMIT;
     pub use crate::family::label::{
-        AnyLabels, DynLabels, LabelNames, LabelSet, LabelValue, NamedLabels, Scratch,
+        AnyLabels, DynLabels, LabelNames, LabelSet, LabelValue, NamedLabels, Scratch, Unlabelled,
     };
 }
 

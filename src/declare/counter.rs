@@ -14,7 +14,7 @@ use super::{Bound, Builder, Series, by_series, labelled, metric};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
-use crate::family::label::LabelSet;
+use crate::family::label::{LabelSet, Unlabelled};
 
 impl<N: Number> MetricCells for Tally<N> {
     const KIND: Kind = Kind::Counter;
@@ -105,10 +105,12 @@ labelled!(
 
 /// What an unlabelled counter and a series have in common.
 macro_rules! counter_methods {
-    ($N:ident) => {
+    ($N:ident $(, $L:ident)?) => {
         /// Adds `n`. A negative, infinite or NaN float is dropped and counted in `tallies_refused_updates_total`.
         #[inline]
-        pub fn add(&self, n: $N) {
+        pub fn add(&self, n: $N)
+        $(where $L: Unlabelled,)?
+        {
             if !n.can_add() || !observe::thread(|thread| Tally::add(thread, self.last(), n)) {
                 self.add_cold(n);
             }
@@ -119,7 +121,9 @@ macro_rules! counter_methods {
         /// # Errors
         ///
         /// A negative, infinite or NaN float; nothing is added.
-        pub fn try_add(&self, n: $N) -> Result<(), Error> {
+        pub fn try_add(&self, n: $N) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
             check(self.family_name(), n)?;
             self.add(n);
             Ok(())
@@ -140,7 +144,9 @@ macro_rules! counter_methods {
         /// assert_eq!(exemplar.value(), 512.0);
         /// # Ok::<(), tallies::Error>(())
         /// ```
-        pub fn add_with(&self, n: $N, exemplar: &[(&str, &str)]) {
+        pub fn add_with(&self, n: $N, exemplar: &[(&str, &str)])
+        $(where $L: Unlabelled,)?
+        {
             self.add(n);
             if n.can_add() && exemplar::admits(exemplar) {
                 self.keep(n, exemplar);
@@ -152,7 +158,9 @@ macro_rules! counter_methods {
         /// # Errors
         ///
         /// What [`try_add`](Self::try_add) would say, and labels that cannot be an exemplar's; nothing is added.
-        pub fn try_add_with(&self, n: $N, exemplar: &[(&str, &str)]) -> Result<(), Error> {
+        pub fn try_add_with(&self, n: $N, exemplar: &[(&str, &str)]) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
             exemplar::check(exemplar)?;
             self.try_add(n)?;
             self.keep(n, exemplar);
@@ -160,7 +168,9 @@ macro_rules! counter_methods {
         }
 
         /// Adds `n`, with the current trace's id as the exemplar if there is one: see [`trace_ids`](crate::trace_ids).
-        pub fn add_traced(&self, n: $N) {
+        pub fn add_traced(&self, n: $N)
+        $(where $L: Unlabelled,)?
+        {
             self.add(n);
             if n.can_add() {
                 exemplar::with_trace(|labels| {
@@ -173,28 +183,37 @@ macro_rules! counter_methods {
 
         /// Adds 1.
         #[inline]
-        pub fn inc(&self) {
+        pub fn inc(&self)
+        $(where $L: Unlabelled,)?
+        {
             self.add($N::ONE);
         }
 
         /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
-        pub fn inc_with(&self, exemplar: &[(&str, &str)]) {
+        pub fn inc_with(&self, exemplar: &[(&str, &str)])
+        $(where $L: Unlabelled,)?
+        {
             self.add_with($N::ONE, exemplar);
         }
 
         /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
-        pub fn inc_traced(&self) {
+        pub fn inc_traced(&self)
+        $(where $L: Unlabelled,)?
+        {
             self.add_traced($N::ONE);
         }
     };
 }
 
-impl<N: Number> Counter<(), N> {
-    counter_methods!(N);
+impl<L: LabelSet, N: Number> Counter<L, N> {
+    counter_methods!(N, L);
 
     /// What was counted so far, by all threads. Waits for a scrape that is running.
     #[must_use]
-    pub fn get(&self) -> N {
+    pub fn get(&self) -> N
+    where
+        L: Unlabelled,
+    {
         self.inner.total()
     }
 

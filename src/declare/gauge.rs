@@ -13,7 +13,7 @@ use super::{Bound, Builder, Series, by_series, labelled, metric};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
-use crate::family::label::LabelSet;
+use crate::family::label::{LabelSet, Unlabelled};
 
 impl MetricCells for Level {
     const KIND: Kind = Kind::Gauge;
@@ -103,51 +103,67 @@ labelled!(
 );
 
 macro_rules! gauge_methods {
-    () => {
+    ($($L:ident)?) => {
         /// Sets the value.
         #[inline]
-        pub fn set(&self, value: f64) {
+        pub fn set(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
             self.change(Change::Set(value));
         }
 
         /// Adds `value`, which may be negative.
         #[inline]
-        pub fn add(&self, value: f64) {
+        pub fn add(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
             self.change(Change::Add(value));
         }
 
         /// Takes `value` away.
         #[inline]
-        pub fn sub(&self, value: f64) {
+        pub fn sub(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
             self.change(Change::Add(-value));
         }
 
         /// Adds 1.
         #[inline]
-        pub fn inc(&self) {
+        pub fn inc(&self)
+        $(where $L: Unlabelled,)?
+        {
             self.change(Change::Add(1.0));
         }
 
         /// Takes 1 away.
         #[inline]
-        pub fn dec(&self) {
+        pub fn dec(&self)
+        $(where $L: Unlabelled,)?
+        {
             self.change(Change::Add(-1.0));
         }
 
         /// Raises it to `value`, if it is lower.
         #[inline]
-        pub fn raise(&self, value: f64) {
+        pub fn raise(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
             self.change(Change::Max(value));
         }
 
         /// Lowers it to `value`, if it is higher.
         #[inline]
-        pub fn lower(&self, value: f64) {
+        pub fn lower(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
             self.change(Change::Min(value));
         }
 
         /// Sets it to the seconds since 1970.
-        pub fn set_to_current_time(&self) {
+        pub fn set_to_current_time(&self)
+        $(where $L: Unlabelled,)?
+        {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             self.set(since.map_or(0.0, |since| since.as_secs_f64()));
         }
@@ -155,22 +171,27 @@ macro_rules! gauge_methods {
 }
 
 impl Gauge {
-    gauge_methods!();
+    /// Adds 1 until the guard is dropped, however that comes about. All threads write one cell: an [`UpDownCounter`]
+    /// is what is made for it.
+    pub fn track(&self) -> InFlight<&Self> {
+        InFlight::enter(self)
+    }
+}
+
+impl<L: LabelSet> Gauge<L> {
+    gauge_methods!(L);
 
     #[inline]
     fn change(&self, change: Change) {
         self.inner.only().apply(change);
     }
 
-    /// Adds 1 until the guard is dropped, however that comes about. All threads write one cell: an [`UpDownCounter`]
-    /// is what is made for it.
-    pub fn track(&self) -> InFlight<&Self> {
-        InFlight::enter(self)
-    }
-
     /// The value now.
     #[must_use]
-    pub fn get(&self) -> f64 {
+    pub fn get(&self) -> f64
+    where
+        L: Unlabelled,
+    {
         self.inner.only().value()
     }
 }
@@ -251,22 +272,28 @@ labelled!(
 );
 
 macro_rules! up_down_methods {
-    () => {
+    ($($L:ident)?) => {
         /// Adds 1.
         #[inline]
-        pub fn inc(&self) {
+        pub fn inc(&self)
+        $(where $L: Unlabelled,)?
+        {
             self.add(1);
         }
 
         /// Takes 1 away.
         #[inline]
-        pub fn dec(&self) {
+        pub fn dec(&self)
+        $(where $L: Unlabelled,)?
+        {
             self.sub(1);
         }
 
         /// Adds `n`.
         #[inline]
-        pub fn add(&self, n: u64) {
+        pub fn add(&self, n: u64)
+        $(where $L: Unlabelled,)?
+        {
             if !observe::thread(|thread| UpDown::up(thread, self.last(), n)) {
                 self.add_cold(n, 0);
             }
@@ -274,7 +301,9 @@ macro_rules! up_down_methods {
 
         /// Takes `n` away.
         #[inline]
-        pub fn sub(&self, n: u64) {
+        pub fn sub(&self, n: u64)
+        $(where $L: Unlabelled,)?
+        {
             if !observe::thread(|thread| UpDown::down(thread, self.last(), n)) {
                 self.add_cold(0, n);
             }
@@ -283,20 +312,25 @@ macro_rules! up_down_methods {
 }
 
 impl UpDownCounter {
-    up_down_methods!();
-
     /// Adds 1 until the guard is dropped, however that comes about.
     pub fn track(&self) -> InFlight<&Self> {
         InFlight::enter(self)
     }
+}
+
+impl<L: LabelSet> UpDownCounter<L> {
+    up_down_methods!(L);
 
     /// Ups less downs.
     #[must_use]
-    pub fn get(&self) -> i64 {
+    pub fn get(&self) -> i64
+    where
+        L: Unlabelled,
+    {
         self.inner.total()
     }
 
-    fn series(&self) -> Series<'_, Self> {
+    fn series(&self) -> Series<'_, UpDownCounter> {
         Series {
             handle: self.inner.family().only().into(),
         }

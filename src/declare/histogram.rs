@@ -16,7 +16,7 @@ use super::{Bound, Builder, Series, buckets, by_series, labelled, metric};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{Desc, check_bounds, without_infinity};
-use crate::family::label::LabelSet;
+use crate::family::label::{LabelSet, Unlabelled};
 
 impl MetricCells for Buckets {
     const KIND: Kind = Kind::Histogram;
@@ -269,16 +269,20 @@ fn bucket(bounds: &[f64], value: f64) -> usize {
 }
 
 macro_rules! histogram_methods {
-    () => {
+    ($($L:ident)?) => {
         /// Observes `value` once.
         #[inline]
-        pub fn observe(&self, value: f64) {
+        pub fn observe(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
             self.observe_many(value, 1);
         }
 
         /// Observes `value` `times` times, for the price of one.
         #[inline]
-        pub fn observe_many(&self, value: f64, times: u64) {
+        pub fn observe_many(&self, value: f64, times: u64)
+        $(where $L: Unlabelled,)?
+        {
             if self.is_native() {
                 return self.observe_native(value, times);
             }
@@ -294,7 +298,9 @@ macro_rules! histogram_methods {
 
         /// A function of its own: either kind then has only its own bounds and checks in the way.
         #[inline]
-        fn observe_native(&self, value: f64, times: u64) {
+        fn observe_native(&self, value: f64, times: u64)
+        $(where $L: Unlabelled,)?
+        {
             let bucket = bucket(self.bounds(), value);
             let hot = observe::thread(|thread| {
                 // What is not finite has no common key, and goes the cold way.
@@ -310,7 +316,9 @@ macro_rules! histogram_methods {
         /// # Errors
         ///
         /// NaN, and an infinity of the sign opposite to one seen before; nothing is observed.
-        pub fn try_observe(&self, value: f64) -> Result<(), Error> {
+        pub fn try_observe(&self, value: f64) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
             if !value.is_finite() {
                 self.check_observed(value)?;
             }
@@ -323,7 +331,9 @@ macro_rules! histogram_methods {
         /// An observation without an exemplar costs nothing for this; one with takes an allocation or two. Every fixed bucket
         /// keeps its last one, with value and time. More than 128 characters, names and values together, or a bad label
         /// name: the value is observed, the exemplar is dropped and counted in `tallies_refused_updates_total`.
-        pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)]) {
+        pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)])
+        $(where $L: Unlabelled,)?
+        {
             self.observe(value);
             if !value.is_nan() && exemplar::admits(exemplar) {
                 self.keep(value, exemplar);
@@ -335,7 +345,9 @@ macro_rules! histogram_methods {
         /// # Errors
         ///
         /// What [`try_observe`](Self::try_observe) would say, and labels that cannot be an exemplar's; nothing is observed.
-        pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error> {
+        pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
             exemplar::check(exemplar)?;
             self.try_observe(value)?;
             self.keep(value, exemplar);
@@ -344,7 +356,9 @@ macro_rules! histogram_methods {
 
         /// Observes `value`, with the current trace's id as the exemplar if there is one: see
         /// [`trace_ids`](crate::trace_ids).
-        pub fn observe_traced(&self, value: f64) {
+        pub fn observe_traced(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
             self.observe(value);
             if !value.is_nan() {
                 exemplar::with_trace(|labels| {
@@ -357,25 +371,29 @@ macro_rules! histogram_methods {
 
         /// Observes a duration, in seconds.
         #[inline]
-        pub fn observe_duration(&self, duration: std::time::Duration) {
+        pub fn observe_duration(&self, duration: std::time::Duration)
+        $(where $L: Unlabelled,)?
+        {
             self.observe(duration.as_secs_f64());
-        }
-
-        /// Runs `f` and observes the seconds it took.
-        pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-            let _timer = self.start_timer();
-            f()
         }
     };
 }
 
 impl Histogram {
-    histogram_methods!();
-
     /// Observes the seconds until the timer is dropped.
     pub fn start_timer(&self) -> Timer<&Self> {
         Timer::start(self)
     }
+
+    /// Runs `f` and observes the seconds it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+}
+
+impl<L: LabelSet> Histogram<L> {
+    histogram_methods!(L);
 
     /// Times one call in `one_in`, chosen at random, and observes it `one_in` times: buckets, sum and count stay those of all
     /// calls on average, and most calls read no clock and cost some 2 ns; with the feature `tsc` and one in 16, 4 ns on
@@ -400,7 +418,10 @@ impl Histogram {
 
     /// What was observed so far, by all threads. Waits for a scrape that is running.
     #[must_use]
-    pub fn get(&self) -> Observed {
+    pub fn get(&self) -> Observed
+    where
+        L: Unlabelled,
+    {
         self.inner.total()
     }
 
@@ -408,7 +429,7 @@ impl Histogram {
         self.series().keep(value, labels);
     }
 
-    fn series(&self) -> Series<'_, Self> {
+    fn series(&self) -> Series<'_, Histogram> {
         Series {
             handle: self.inner.family().only().into(),
         }
@@ -442,6 +463,12 @@ impl Histogram {
 
 impl<'a> Series<'a, Histogram> {
     histogram_methods!();
+
+    /// Runs `f` and observes the seconds it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
 
     /// Observes the seconds until the timer is dropped.
     pub fn start_timer(self) -> Timer<Self> {

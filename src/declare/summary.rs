@@ -16,7 +16,7 @@ use super::{Bound, Builder, Series, by_series, labelled, metric};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{DEFAULT_AGES, Desc, check_window};
-use crate::family::label::LabelSet;
+use crate::family::label::{LabelSet, Unlabelled};
 
 impl MetricCells for Distribution {
     const KIND: Kind = Kind::Summary;
@@ -245,10 +245,12 @@ impl<L: LabelSet> Builder<Summary<L>> {
 }
 
 macro_rules! summary_methods {
-    () => {
+    ($($L:ident)?) => {
         /// Observes `value` once.
         #[inline]
-        pub fn observe(&self, value: f64) {
+        pub fn observe(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
             let hot = value.is_finite()
                 && observe::thread(|thread| Distribution::observe(thread, self.last(), value));
             if !hot {
@@ -270,7 +272,9 @@ macro_rules! summary_methods {
         /// assert_eq!(wait.get().count(), 1);
         /// # Ok::<(), tallies::Error>(())
         /// ```
-        pub fn try_observe(&self, value: f64) -> Result<(), Error> {
+        pub fn try_observe(&self, value: f64) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
             if !value.is_finite() {
                 self.check_observed(value)?;
             }
@@ -280,29 +284,36 @@ macro_rules! summary_methods {
 
         /// Observes a duration, in seconds.
         #[inline]
-        pub fn observe_duration(&self, duration: std::time::Duration) {
+        pub fn observe_duration(&self, duration: std::time::Duration)
+        $(where $L: Unlabelled,)?
+        {
             self.observe(duration.as_secs_f64());
-        }
-
-        /// Runs `f` and observes the seconds it took.
-        pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-            let _timer = self.start_timer();
-            f()
         }
     };
 }
 
 impl Summary {
-    summary_methods!();
-
     /// Observes the seconds until the timer is dropped.
     pub fn start_timer(&self) -> Timer<&Self> {
         Timer::start(self)
     }
 
+    /// Runs `f` and observes the seconds it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+}
+
+impl<L: LabelSet> Summary<L> {
+    summary_methods!(L);
+
     /// What was observed so far, by all threads. Waits for a scrape that is running.
     #[must_use]
-    pub fn get(&self) -> Quantiles {
+    pub fn get(&self) -> Quantiles
+    where
+        L: Unlabelled,
+    {
         quantiles(&self.inner.total())
     }
 
@@ -317,7 +328,7 @@ impl Summary {
 
     #[cold]
     fn observe_cold(&self, value: f64) {
-        let series = Series::<Self> {
+        let series = Series::<Summary> {
             handle: self.inner.family().only().into(),
         };
         series.observe_cold(value);
@@ -327,6 +338,12 @@ impl Summary {
 
 impl Series<'_, Summary> {
     summary_methods!();
+
+    /// Runs `f` and observes the seconds it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
 
     /// Observes the seconds until the timer is dropped.
     pub fn start_timer(self) -> Timer<Self> {

@@ -244,6 +244,18 @@ pub trait LabelSet: 'static {
 )]
 pub trait NamedLabels: LabelSet {}
 
+/// The label set of a metric without labels: `()`.
+///
+/// A metric with labels has no `inc` or `observe` of its own; the series that `with(..)` returns has.
+#[diagnostic::on_unimplemented(
+    message = "a metric with the labels `{Self}` is updated through its series",
+    label = "this metric has labels",
+    note = "call `.with(..)` with the label values first: `REQUESTS.with(..).inc()`"
+)]
+pub trait Unlabelled: LabelSet {}
+
+impl Unlabelled for () {}
+
 impl LabelSet for () {
     type Borrowed<'a> = ();
 
