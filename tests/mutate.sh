@@ -332,7 +332,7 @@ step "a copy leaves out cells" observe/memory.rs 's/for i in 0\.\.old\.capacity\
 step "nobody is asked for a gauge" observe/pass.rs 's/let ticket = slot\.map_or\(0, \|_\|/let ticket = slot.filter(|_| false).map_or(0, |_: u64|/'
 step "an age that is over stays in the sketch" observe/stream.rs 's/flush\.sketch\.load\(\[\]\.into_iter\(\), false\);//'
 step "the past is published before its generation" observe/stream.rs \
-    's/(        \/\/ Release: pairs with the Acquire in `read`: a reader that begins from here sees page `generation` whole\.\n)/        page.past.store(past, Relaxed);\n$1/'
+    's/(        self\.seq\.store\(2 \* generation \+ 1,)/        page.past.store(past, Relaxed);\n$1/'
 real_step "no series is ever promoted" observe/update.rs 's/if hot \{/if false {/g' \
     observe::tests::every_kind_gets_slots_after_enough_updates
 real_step "a reader never asks for a copy" observe/pass.rs 's/        shard\.ask_for_block\(ticket, last, cells as u64, table\);\n//' \

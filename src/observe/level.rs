@@ -1,9 +1,26 @@
-//! What is set: one shared cell, the last write wins.
+//! The cell of a gauge that is set: all threads share it, and the last write wins.
 //!
-//! A level counts nothing in shards, but has a slot like any other series from its first update on, and updates it only
-//! where this thread has the slot: so a handle that went stale meets the cold path, the owners' answers tell the collector
-//! when the cell can be used for another series, and a thread whose slab ends below the slot need not answer. The slot's
-//! cells stay zero. Where no slot is left, updates pin the epoch, which needs no owner's answer.
+//! # Protocol
+//!
+//! A gauge counts nothing in shards, but its first update allocates a slot like that of any other
+//! series. A thread updates the shared cell without a pin only if its slab has that slot. The cells
+//! of that slot stay zero. The slot has three uses:
+//!
+//! - An update through a stale reference fails the comparison with the slab's length, and takes the
+//!   cold path.
+//! - Owners that acknowledge a safepoint request tell the collector when it can reuse the shared
+//!   cell for another series.
+//! - A thread whose slab ends below the slot does not have to acknowledge the request (invariant I5
+//!   of [`shard`](super::shard)).
+//!
+//! If there is no slot for the gauge, updates pin the epoch, and the collector waits for an epoch
+//! instead of acknowledgements.
+//!
+//! # Invariants
+//!
+//! - I1: An update writes the shared cell only while the collector cannot reuse it: between two
+//!   safepoints of a thread that has the slot, or with the epoch pinned (invariants U1 and U2 of
+//!   [`update`](super::update)).
 
 use crate::lockfree::Generation;
 use crate::sync::{AtomicF64, Relaxed};
@@ -15,31 +32,33 @@ use super::thread::Thread;
 use super::update::{Shared, update_cold};
 use super::{Cells, Engine, Outcome};
 
-/// One series of a gauge.
+/// The cell of one series of a gauge.
 #[derive(Debug)]
 pub struct Level {
+    /// Slot and generation. Written by promotion and retirement, read by every update.
     slot_word: SlotWord,
+    /// The value. Written by every thread that updates the gauge, read by passes.
     value: AtomicF64,
 }
 
-/// What an update does with a level.
+/// An update of a gauge.
 #[derive(Clone, Copy, Debug)]
 pub enum Change {
-    /// Sets it.
+    /// Sets the value.
     Set(f64),
-    /// Adds to it, or takes away.
+    /// Adds to the value; a negative number subtracts.
     Add(f64),
-    /// Raises it to at least this.
+    /// Raises the value to this one if it is lower.
     Max(f64),
-    /// Lowers it to at most this.
+    /// Lowers the value to this one if it is higher.
     Min(f64),
 }
 
 impl Level {
-    /// Changes the value; the caller has seen that it may.
+    /// Changes the value. The caller has checked that it may (I1).
     #[inline(always)]
     pub fn apply(&self, change: Change) {
-        // Relaxed: a level is read on its own.
+        // Relaxed: no other memory belongs to the value.
         match change {
             Change::Set(value) => self.value.store(value, Relaxed),
             Change::Add(value) => _ = self.value.fetch_add(value, Relaxed),
@@ -48,7 +67,8 @@ impl Level {
         }
     }
 
-    /// Changes the value if the handle is not stale and this thread has a shard; else take the cold path.
+    /// Changes the value if this thread's slab has the slot and the reference is not stale (I1).
+    /// Returns `false` if the caller has to take the cold path.
     #[inline(always)]
     pub fn change(&self, thread: &Thread, generation: Generation, change: Change) -> bool {
         let may = thread.may(self.slot_word.last(generation));
@@ -83,14 +103,14 @@ impl Level {
         )
     }
 
-    /// The value now.
+    /// Returns the current value.
     pub fn value(&self) -> f64 {
         self.value.load(Relaxed)
     }
 }
 
 impl Cells for Level {
-    /// What it begins with.
+    /// The initial value.
     type Shape = f64;
     type Total = f64;
 
@@ -155,7 +175,8 @@ mod tests {
         level.change_cold(&engine, &thread, Generation::FIRST, Change::Set(2.0));
         let retired = engine.pass().retire(&level.slot_word);
         assert_eq!(engine.slots.unreclaimed(), 1);
-        // For an epoch, which other tests' threads may hold up; this thread is the only owner, and it has left.
+        // The gauge can be reclaimed after an epoch, which threads of other tests may delay. This
+        // thread was the only owner of a shard, and has left it.
         thread.leave(&engine);
         while !super::super::end(&mut engine.pass(), &1.0, &level, retired, None) {
             std::thread::yield_now();

@@ -1,4 +1,4 @@
-//! A summary's stream and its window under loom.
+//! Loom models of a summary's stream and its window.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,8 +11,11 @@ use super::super::stream::{Budget, Flush, Stream, Streamed};
 use super::super::window::Ages;
 use super::{reached, set};
 
-/// Values 1, 2, 3.. so that count and sum say which prefix it is. A buffer of one, and of two from the third value on: most
-/// pushes flush, and a page is replaced.
+/// Returns the number of observations in a read, or `None` if the reader has to retry. Panics if
+/// the read is not a prefix.
+///
+/// The values are 1, 2, 3, …, so count and sum identify the prefix. The buffer has one value, and
+/// two from the third observation on, so most pushes flush, and a page is replaced.
 fn streamed(stream: &Stream) -> Option<u64> {
     let mut total = Streamed::default();
     if !stream.read(Ages::ALL, &mut total) {
@@ -32,12 +35,13 @@ fn push(stream: &Stream, values: std::ops::RangeInclusive<u32>) {
     }
 }
 
+/// Without memory: buffers stay small, and no page is replaced.
 #[test]
 fn a_stream_read_is_a_prefix() {
     stream_reads_are_prefixes(0);
 }
 
-/// The same with pages that are replaced by larger ones.
+/// With memory: larger pages replace the first ones.
 #[test]
 fn a_stream_read_is_a_prefix_while_it_grows() {
     stream_reads_are_prefixes(1 << 20);
@@ -67,20 +71,21 @@ fn stream_reads_are_prefixes(memory: u64) {
     );
 }
 
-/// Each value is of an age of its own, its number: every push flushes and most put an age aside. A first reader has them
-/// all and closes buffers, a second one has a window of two ages.
+/// Each value is observed in an age of its own, so every push flushes, and most flushes put a
+/// sketch aside. The first read has all ages in its window, and closes buffers. The second one has
+/// a window of two ages.
 #[test]
 fn a_window_read_has_every_value_once() {
     let bound = Arc::new(Bound::new(&Targets::new(&[(0.5, 0.25)])));
     let seen = reached(2, move || {
         let (first, last) = (1, 3);
-        // Buffers of one: every push but the first finds its own full, or closed.
+        // Buffers of one value: the buffer is full or closed at every push but the first.
         let budget = Budget::new();
         budget.set(0);
         let stream = Arc::new(Stream::new(&budget, Ages::new(first, 100), 100));
         let owner = {
             let (stream, bound) = (Arc::clone(&stream), Arc::clone(&bound));
-            // A sketch's insertion has more on its stack than models get.
+            // An insertion into a sketch needs more stack than loom gives to a thread.
             let big = thread::Builder::new().stack_size(1 << 15);
             big.spawn(move || {
                 let mut flush = Flush::default();

@@ -1,5 +1,8 @@
-//! A summary's series under loom: its shared stream, its streams in slots, and what becomes of them. Nothing is asked of
-//! quantiles, so that a stream is counts and sums; what a stream's reader sees is in [`streams`](super::streams).
+//! Loom models of a summary's series: its shared stream, its streams in slots, and their
+//! reclamation.
+//!
+//! The summary has no objectives, so that a stream has only count and sum. The models of
+//! [`streams`](super::streams) cover a stream and its reader.
 
 use std::sync::Arc;
 
@@ -31,7 +34,8 @@ fn seen(total: &Streamed) -> (u64, f64) {
     (total.count, total.sum)
 }
 
-/// Two threads observe in a cold series, one at a time in the shared stream until it is hot, while it is read.
+/// Two threads observe in a cold series, and take turns in the shared stream until it is promoted,
+/// beside a reader.
 #[test]
 fn a_shared_stream_has_one_writer_at_a_time() {
     let seen = reached(2, || {
@@ -58,7 +62,7 @@ fn a_shared_stream_has_one_writer_at_a_time() {
     assert_eq!(seen, set(&[0, 1, 2]));
 }
 
-/// A series starts over while a thread writes its shared stream, and another one after it.
+/// A series starts over while a thread writes its shared stream.
 #[test]
 fn a_summary_starts_over_beside_a_writer() {
     let seen = reached(3, || {
@@ -77,11 +81,11 @@ fn a_summary_starts_over_beside_a_writer() {
         let (count, sum) = seen(&total(&mut engine.pass(), &*series));
         (count, sum as u64)
     });
-    // The writer came later, earlier, or had the stream, which then was left alone.
+    // The writer came after the reset, came before it, or had the lock, so that nothing was reset.
     assert_eq!(seen, [(1, 1), (0, 0), (2, 6)].into());
 }
 
-/// A thread makes its stream in a slot while a reader comes by.
+/// A thread creates its stream in a slot beside a reader.
 #[test]
 fn a_stream_is_seen_as_it_was_made() {
     let seen = reached(3, || {
@@ -100,7 +104,7 @@ fn a_stream_is_seen_as_it_was_made() {
         let prefixes = [(0, 0.0), (1, 1.0), (2, 3.0)];
         assert!(prefixes.contains(&early), "torn: {early:?}");
         owner.join().unwrap();
-        // The thread is gone: its stream is folded, and freed.
+        // The thread has exited: its stream is folded and freed.
         for _ in 0..3 {
             let mut pass = engine.pass();
             pass.take_idle();
@@ -113,7 +117,8 @@ fn a_stream_is_seen_as_it_was_made() {
     assert_eq!(seen, set(&[0, 1, 2]));
 }
 
-/// The collector folds the stream of a retired series, frees it, and gives the slot to another series.
+/// The collector folds the stream of a retired series, frees it, and gives its slot to another
+/// series, beside an owner that observes in both.
 #[test]
 fn a_slot_with_a_stream_is_used_again() {
     let seen = with_epochs(|| {
