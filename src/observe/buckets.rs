@@ -65,7 +65,7 @@ pub(super) const SUM: usize = 1;
 pub(super) const BUCKET: usize = 3;
 
 /// The distance, in series, at which a scrape prefetches memory.
-const AHEAD: usize = 4;
+const PREFETCH_DISTANCE: usize = 4;
 
 /// The maximum number of buckets of a histogram, including `+Inf`.
 pub const MOST_BUCKETS: usize = 16_384;
@@ -77,7 +77,7 @@ pub struct Buckets {
     slot_word: SlotWord,
     /// The lock of the cold block. Taken by threads that write it, by the collector for a fold, and
     /// by a reader whose tries keep failing.
-    taken: AtomicBool,
+    locked: AtomicBool,
     /// The cold block. Created by its first writer, written under the lock, read by passes.
     cold: OnceLock<Box<[AtomicU64]>>,
     /// The number of cells for `state`, the sums and the fixed buckets. Never changes.
@@ -146,12 +146,12 @@ impl Buckets {
 
     /// The same as [`observe`](Self::observe), for a native histogram.
     #[inline(always)]
-    pub fn observe_native(thread: &Thread, last: u64, what: (usize, f64, u64)) -> bool {
+    pub fn observe_native(thread: &Thread, last: u64, observation: (usize, f64, u64)) -> bool {
         let Some(block) = thread.hot(last) else {
             return false;
         };
         // SAFETY: I4; the calling thread owns the block.
-        unsafe { native::observe_known(block, what) }
+        unsafe { native::observe_known(block, observation) }
     }
 
     /// Adds an observation to a block, and returns the block's number of observations.
@@ -162,12 +162,17 @@ impl Buckets {
     /// # Safety
     ///
     /// The block belongs to this series, and the caller is its only writer.
-    unsafe fn write(&self, thread: &Thread, block: Block, what: (usize, f64, u64)) -> Option<u64> {
-        let (bucket, value, times) = what;
+    unsafe fn write(
+        &self,
+        thread: &Thread,
+        block: Block,
+        observation: (usize, f64, u64),
+    ) -> Option<u64> {
+        let (bucket, value, times) = observation;
         // SAFETY: the caller's contract, and I4 for the number of cells.
         unsafe {
             match &self.native {
-                Some(resolution) => native::write(thread, block, resolution, what),
+                Some(resolution) => native::write(thread, block, resolution, observation),
                 None => {
                     observe(block, bucket, value, times);
                     Some(owner_load(block.cell(0)) >> 1)
@@ -184,27 +189,27 @@ impl Buckets {
         engine: &Engine,
         thread: &Thread,
         generation: Generation,
-        what: (usize, f64, u64),
+        observation: (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
-        let times = what.2;
-        let refuse = || _ = engine.stats.refused.fetch_add(times, Relaxed);
+        let times = observation.2;
+        let reject = || _ = engine.stats.refused.fetch_add(times, Relaxed);
         let own = |block| {
             // SAFETY: `update_cold` passes a block of this series that only this thread writes
             // (I4).
-            if unsafe { self.write(thread, block, what) }.is_none() {
-                refuse();
+            if unsafe { self.write(thread, block, observation) }.is_none() {
+                reject();
             }
             true
         };
         let shared = || {
             let block = self.cold();
-            if self.take() {
+            if self.try_lock() {
                 // SAFETY: this thread holds the lock of the cold block (I4).
-                let count = unsafe { self.write(thread, block, what) };
-                self.give_back();
+                let count = unsafe { self.write(thread, block, observation) };
+                self.unlock();
                 if count.is_none() {
-                    refuse();
+                    reject();
                 }
                 let crossed =
                     |count: u64| count.wrapping_sub(times) / PROMOTE_AFTER != count / PROMOTE_AFTER;
@@ -215,7 +220,7 @@ impl Buckets {
             if self.native.is_some() && thread.is_busy() {
                 // The lock may be held by this thread: a table grows under it, and the allocator
                 // observes here. Waiting would be a deadlock.
-                refuse();
+                reject();
                 return Shared::Counted { hot: false };
             }
             // Two threads at the same time: the series is hot. If there is no slot or no shard for
@@ -244,9 +249,9 @@ impl Buckets {
         let mut tries = 0;
         while !read() {
             super::engine::back_off(&mut tries);
-            if tries >= TRIES && self.take() {
+            if tries >= TRIES && self.try_lock() {
                 let done = read();
-                self.give_back();
+                self.unlock();
                 if done {
                     return;
                 }
@@ -270,18 +275,18 @@ impl Buckets {
     }
 
     /// Tries to lock the cold block.
-    fn take(&self) -> bool {
-        // Acquire: pairs with the Release in `give_back`. This thread sees the last writer's
+    fn try_lock(&self) -> bool {
+        // Acquire: pairs with the Release in `unlock`. This thread sees the last writer's
         // stores.
-        self.taken
+        self.locked
             .compare_exchange(false, true, Acquire, Relaxed)
             .is_ok()
     }
 
     /// Unlocks the cold block.
-    fn give_back(&self) {
-        // Release: pairs with the Acquire in `take`.
-        self.taken.store(false, Release);
+    fn unlock(&self) {
+        // Release: pairs with the Acquire in `try_lock`.
+        self.locked.store(false, Release);
     }
 
     /// Adds another block to the cold block, as one observation would. Called between `begin_fold`,
@@ -293,8 +298,8 @@ impl Buckets {
             // (I4). The calling pass has pinned the epoch.
             unsafe {
                 if let Some(theirs) = Table::published(other) {
-                    let joined = Table::joined(Table::own(block), theirs, resolution);
-                    native::publish(block, joined);
+                    let merged = Table::merged(Table::own(block), theirs, resolution);
+                    native::publish(block, merged);
                 }
             }
             return;
@@ -356,7 +361,7 @@ impl Buckets {
 }
 
 /// The block of a histogram with fixed buckets, read in place.
-pub(super) struct Whole {
+pub(super) struct FixedBlock {
     pub(super) block: Block,
     pub(super) cells: usize,
 }
@@ -366,13 +371,13 @@ pub(super) struct Whole {
 /// # Safety
 ///
 /// The block has as many cells as the buffer. The caller is the owner of the block.
-pub(super) unsafe fn copy_whole(block: Block, buffer: &[AtomicU64]) {
+pub(super) unsafe fn copy_fixed(block: Block, buffer: &[AtomicU64]) {
     // SAFETY: by the caller's contract.
     unsafe { block.copy_to(buffer, buffer.len()) };
 }
 
-impl View for Whole {
-    const COPY: CopyBlock = copy_whole;
+impl View for FixedBlock {
+    const COPY: CopyBlock = copy_fixed;
 
     fn block(&self) -> Block {
         self.block
@@ -468,7 +473,7 @@ impl Cells for Buckets {
     fn new(shape: &Shape) -> Self {
         Self {
             slot_word: SlotWord::new(),
-            taken: AtomicBool::new(false),
+            locked: AtomicBool::new(false),
             cold: OnceLock::new(),
             cells: (BUCKET + shape.buckets) as u32,
             native: shape.native.clone(),
@@ -519,7 +524,7 @@ impl Cells for Buckets {
             self.read_cold(|| read(Block::of(cold), &mut scratch));
             pass.give_scratch(scratch);
         }
-        let view = |block| Some(Whole { block, cells });
+        let view = |block| Some(FixedBlock { block, cells });
         pass.blocks(slot, view, |_, block, counts| read(block, counts));
     }
 
@@ -528,7 +533,7 @@ impl Cells for Buckets {
         series: impl Iterator<Item = &'a Self> + Clone,
         totals: &mut [Observed],
     ) {
-        let mut ahead = series.clone().skip(AHEAD);
+        let mut ahead = series.clone().skip(PREFETCH_DISTANCE);
         for (series, total) in series.zip(totals) {
             if let Some(next) = ahead.next() {
                 pass.prefetch(next.slot_word.slot(), next.block_cells());
@@ -539,11 +544,11 @@ impl Cells for Buckets {
     }
 
     fn begin_fold(&self) -> bool {
-        self.take()
+        self.try_lock()
     }
 
     fn end_fold(&self) {
-        self.give_back();
+        self.unlock();
     }
 
     fn fold(&self, block: Block) {
@@ -586,15 +591,15 @@ mod tests {
     /// Regression: if there was no slot for a series and a thread observed without a pause, a
     /// scrape of a large cold block retried forever.
     #[test]
-    fn a_reader_of_a_cold_block_takes_it_before_long() {
+    fn a_reader_locks_a_cold_block_after_some_tries() {
         let series = Buckets::new(&Shape::fixed(1));
         let mut tries = 0;
         series.read_cold(|| {
             tries += 1;
             assert!(tries < 1000, "it never ends");
             // Every try fails, as if a writer had interfered, until the reader holds the lock.
-            series.taken.load(Relaxed)
+            series.locked.load(Relaxed)
         });
-        assert!(series.take(), "it was given back");
+        assert!(series.try_lock(), "it was not unlocked");
     }
 }

@@ -34,8 +34,8 @@
 //! - I5: A stream has one writer: the owner of the slot, or the thread that holds the lock of the
 //!   shared stream (invariants D1 and D3 of [`summary`](super::summary)).
 //!
-//! With a window, the sketch is that of one age, and `past` has the sketches of earlier ages: see
-//! [`window`](super::window).
+//! With a window, the sketch is that of one age, and `history` has the sketches of earlier ages:
+//! see [`window`](super::window).
 //!
 //! A writer that is suspended at any instruction leaves `seq` unchanged, so the reader's next try
 //! succeeds. It misses at most the unfinished observation. A try fails only if the owner begins two
@@ -47,7 +47,7 @@
 
 use std::sync::Arc;
 
-use super::window::{Ages, Part, Past, closed, is_open};
+use super::window::{AgeSketch, Ages, History, closed_limit, is_open};
 use crate::lockfree::epoch::soon;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{
@@ -71,14 +71,14 @@ const VALUES: usize = 4;
 /// One generation of a stream. See the module's text.
 struct Page {
     /// The capacity of the buffer. Never changes.
-    buffer: usize,
-    /// The length at which a push asks for a flush: `buffer`, or a negative number once a scrape
+    capacity: usize,
+    /// The length at which a push asks for a flush: `capacity`, or a negative number once a scrape
     /// has closed the buffer. Written by the owner, and by readers that close the buffer; read by
     /// both.
     limit: AtomicU64,
     /// The age in which the buffer was started, the age of the sketch, and the sketches of earlier
     /// ages. Null without a window. Written by the owner, read by passes.
-    past: AtomicPtr<Past>,
+    history: AtomicPtr<History>,
     /// Length, count, sum, number of tuples, values and tuples. Written by the owner, read by
     /// passes.
     words: Box<[AtomicU64]>,
@@ -137,7 +137,7 @@ impl Budget {
 
     /// Returns whether another thread may have a stream of its own: the limit has to leave memory
     /// for the growth of all existing streams.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn allows_streams(&self) -> bool {
         let (used, expected) = (self.used.load(Relaxed), self.expected.load(Relaxed));
         used.max(expected) < self.limit.load(Relaxed)
     }
@@ -145,7 +145,7 @@ impl Budget {
     /// Returns the mode: 0 without restrictions, 1 if new buffers are small, 2 if there are no new
     /// streams.
     pub(crate) fn mode(&self) -> u8 {
-        if !self.has_room() {
+        if !self.allows_streams() {
             2
         } else {
             u8::from(!self.may_grow())
@@ -159,47 +159,47 @@ impl Budget {
 }
 
 /// The number of words of a stream with small buffers and a sketch of typical size: two pages.
-const GROWN: u64 = 2 * (VALUES as u64 + 16 + 2 * 130);
+const TYPICAL_STREAM: u64 = 2 * (VALUES as u64 + 16 + 2 * 130);
 
 /// The number of words of a typical sketch of an earlier age.
-const PUT_ASIDE: u64 = 2 * 90;
+const TYPICAL_SKETCH: u64 = 2 * 90;
 
 /// The default limit for all streams of a process, in bytes.
 const DEFAULT_LIMIT: u64 = 64 << 20;
 
 impl Page {
-    fn new(budget: &Arc<Budget>, buffer: usize, tuples: usize) -> Box<Self> {
-        let words = VALUES + buffer + 2 * tuples;
+    fn new(budget: &Arc<Budget>, capacity: usize, tuples: usize) -> Box<Self> {
+        let words = VALUES + capacity + 2 * tuples;
         budget.add(words as i64);
         Box::new(Self {
-            buffer,
-            limit: AtomicU64::new(buffer as u64),
-            past: AtomicPtr::new(std::ptr::null_mut()),
+            capacity,
+            limit: AtomicU64::new(capacity as u64),
+            history: AtomicPtr::new(std::ptr::null_mut()),
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
             budget: Arc::clone(budget),
         })
     }
 
     /// Returns the number of tuples that fit in this page.
-    fn room(&self) -> usize {
-        (self.words.len() - VALUES - self.buffer) / 2
+    fn tuple_capacity(&self) -> usize {
+        (self.words.len() - VALUES - self.capacity) / 2
     }
 
     /// Opens the buffer of a new generation. Called by the owner.
-    fn open(&self, past: *mut Past) {
+    fn open(&self, history: *mut History) {
         // Stores only values that change, so that models have fewer interleavings to explore.
-        if self.limit.load(Relaxed) != self.buffer as u64 {
-            self.limit.store(self.buffer as u64, Relaxed);
+        if self.limit.load(Relaxed) != self.capacity as u64 {
+            self.limit.store(self.capacity as u64, Relaxed);
         }
-        if owner_load_ptr(&self.past) != past {
-            self.past.store(past, Relaxed);
+        if owner_load_ptr(&self.history) != history {
+            self.history.store(history, Relaxed);
         }
     }
 
     /// Returns the two words of a tuple.
     fn tuple(&self, i: usize) -> [&AtomicU64; 2] {
-        let at = VALUES + self.buffer + 2 * i;
-        [&self.words[at], &self.words[at + 1]]
+        let first = VALUES + self.capacity + 2 * i;
+        [&self.words[first], &self.words[first + 1]]
     }
 }
 
@@ -226,13 +226,13 @@ pub struct Flush {
 
 /// The total of a summary: a prefix of every thread's observations.
 #[derive(Debug, Default)]
-pub struct Streamed {
+pub struct SummaryTotal {
     /// The number of observations.
     pub count: u64,
     /// The sum of the observed values.
     pub sum: f64,
     /// The sketches of the ages in the window: one or two per thread and age.
-    pub parts: Vec<Part>,
+    pub sketches: Vec<AgeSketch>,
 }
 
 impl Stream {
@@ -240,10 +240,10 @@ impl Stream {
     pub(crate) fn new(budget: &Arc<Budget>, now: Ages, ages: u64) -> Self {
         let mut first = Page::new(budget, BUFFERS[0].1, 0);
         if ages > 1 {
-            first.past = AtomicPtr::new(Past::begin(now, budget));
+            first.history = AtomicPtr::new(History::start(now, budget));
         }
         let first = Box::into_raw(first);
-        let expected = GROWN + (ages - 1) * PUT_ASIDE;
+        let expected = TYPICAL_STREAM + (ages - 1) * TYPICAL_SKETCH;
         budget.expected.fetch_add(expected, Relaxed);
         Self {
             budget: Arc::clone(budget),
@@ -306,20 +306,20 @@ impl Stream {
             key_of(f64::from_bits(bits))
         }));
         let count = owner_load(&page.words[COUNT]) + len as u64;
-        let before = owner_load_ptr(&page.past);
+        let old_history = owner_load_ptr(&page.history);
         // SAFETY: null, or allocated by an owner, and freed only after a flush of this thread
         // replaces it (A2 of `window`).
-        let era = Past::of(unsafe { before.as_ref() });
+        let page_ages = History::view(unsafe { old_history.as_ref() });
         // Relaxed: as in `push`, the limit is the only word that a scrape writes.
-        let of_buffer = ages.of_buffer(era.begun, page.limit.load(Relaxed));
-        let mut over = None;
+        let buffer_age = ages.buffer_age(page_ages.started, page.limit.load(Relaxed));
+        let mut finished = None;
         if let Some(bound) = bound {
-            let tuples = owner_load(&page.words[TUPLES]);
-            let held = (0..(tuples >> 1) as usize)
+            let tuple_word = owner_load(&page.words[TUPLES]);
+            let tuples = (0..(tuple_word >> 1) as usize)
                 .map(|i| Tuple::from_words(page.tuple(i).map(owner_load)));
-            flush.sketch.load(held, tuples & 1 == 1);
-            if of_buffer > era.age {
-                over = Some(flush.sketch.clone());
+            flush.sketch.load(tuples, tuple_word & 1 == 1);
+            if buffer_age > page_ages.sketch_age {
+                finished = Some(flush.sketch.clone());
                 flush.sketch.load([].into_iter(), false);
             }
             flush.sketch.insert(bound, &flush.keys, &mut flush.scratch);
@@ -328,12 +328,12 @@ impl Stream {
             // tuples.
             flush.sketch.load([].into_iter(), false);
         }
-        let past = if over.is_some() || ages.now > era.begun {
-            era.next(over, of_buffer, ages, &self.budget)
+        let history = if finished.is_some() || ages.now > page_ages.started {
+            page_ages.next(finished, buffer_age, ages, &self.budget)
         } else {
-            before
+            old_history
         };
-        let held = flush.sketch.tuples();
+        let tuples = flush.sketch.tuples();
         let buffer = BUFFERS
             .iter()
             .rev()
@@ -344,14 +344,14 @@ impl Stream {
         let next = &self.pages[((generation + 1) & 1) as usize];
         // SAFETY: null, or a page that only the owner replaces (I4).
         let fits = unsafe { owner_load_ptr(next).as_ref() }
-            .is_some_and(|page| page.buffer >= buffer && page.room() >= held.len());
+            .is_some_and(|page| page.capacity >= buffer && page.tuple_capacity() >= tuples.len());
         let fresh = (!fits).then(|| {
-            let room = if bound.is_some() {
-                held.len() + held.len() / 4 + 4
+            let tuple_capacity = if bound.is_some() {
+                tuples.len() + tuples.len() / 4 + 4
             } else {
                 0
             };
-            Box::into_raw(Page::new(&page.budget, buffer, room))
+            Box::into_raw(Page::new(&page.budget, buffer, tuple_capacity))
         });
         // Release: pairs with the Acquire load of `seq` in `read`. A reader that starts from this
         // value sees page `generation` complete.
@@ -370,24 +370,24 @@ impl Stream {
         }
         // SAFETY: just allocated, or not null and large enough. Only the owner replaces it (I4).
         let page = unsafe { &*owner_load_ptr(next) };
-        for (i, tuple) in held.iter().enumerate() {
+        for (i, tuple) in tuples.iter().enumerate() {
             for (word, value) in page.tuple(i).into_iter().zip(tuple.to_words()) {
                 word.store(value, Relaxed);
             }
         }
         let degraded = u64::from(flush.sketch.is_degraded());
-        page.words[TUPLES].store((held.len() as u64) << 1 | degraded, Relaxed);
+        page.words[TUPLES].store((tuples.len() as u64) << 1 | degraded, Relaxed);
         page.words[COUNT].store(count, Relaxed);
         page.words[SUM].store(sum.to_bits(), Relaxed);
         page.words[LEN].store(0, Relaxed);
-        page.open(past);
+        page.open(history);
         // Release: pairs with the Acquire load of `seq` in `read`. A reader that starts from this
         // value sees the new generation complete.
         self.seq.store(2 * generation + 2, Release);
-        if before != past {
+        if old_history != history {
             // SAFETY: a reader that pins from now on starts from this generation or a later one,
             // and those do not have it (A2 of `window`).
-            unsafe { retire(before) };
+            unsafe { retire(old_history) };
         }
     }
 
@@ -404,19 +404,19 @@ impl Stream {
             page.words[word].store(0, Relaxed);
         }
         // SAFETY: null, or not used by any other thread: there is no writer and no other reader.
-        if let Some(past) = unsafe { page.past.load(Relaxed).as_mut() } {
-            past.forget();
+        if let Some(history) = unsafe { page.history.load(Relaxed).as_mut() } {
+            history.clear();
         }
         // Closed, so that the first value of the next series starts a new buffer in the age of
         // then.
-        page.limit.store(closed(1), Relaxed);
+        page.limit.store(closed_limit(1), Relaxed);
     }
 
     /// Adds a prefix of the observations to `total`: count and sum of all, sketches of those in
     /// `ages`. Returns `false`, and adds nothing, if the owner overwrote the page during the read.
     ///
     /// One thread at a time calls this, with the epoch pinned.
-    pub(crate) fn read(&self, ages: Ages, total: &mut Streamed) -> bool {
+    pub(crate) fn read(&self, ages: Ages, total: &mut SummaryTotal) -> bool {
         // Acquire: pairs with the Release stores of `seq` in `flush`.
         let seq = self.seq.load(Acquire);
         let generation = seq >> 1;
@@ -427,24 +427,24 @@ impl Stream {
         let Some(page) = (unsafe { page.as_ref() }) else {
             return false;
         };
-        // Acquire: pairs with the Release in `push` (I2). `len` and `held` are clamped because the
-        // page may be overwritten right now, and these values torn; the check below finds that out
-        // later.
-        let len = (page.words[LEN].load(Acquire) as usize).min(page.buffer);
+        // Acquire: pairs with the Release in `push` (I2). `len` and `tuple_count` are clamped
+        // because the page may be overwritten right now, and these values torn; the check below
+        // finds that out later.
+        let len = (page.words[LEN].load(Acquire) as usize).min(page.capacity);
         let (count, sum) = (
             page.words[COUNT].load(Relaxed),
             page.words[SUM].load(Relaxed),
         );
-        let tuples = page.words[TUPLES].load(Relaxed);
-        let held = ((tuples >> 1) as usize).min(page.room());
-        let held: Vec<_> = (0..held)
+        let tuple_word = page.words[TUPLES].load(Relaxed);
+        let tuple_count = ((tuple_word >> 1) as usize).min(page.tuple_capacity());
+        let tuples: Vec<_> = (0..tuple_count)
             .map(|i| Tuple::from_words(page.tuple(i).map(|word| word.load(Relaxed))))
             .collect();
         let tail: Vec<_> = page.words[VALUES..][..len]
             .iter()
             .map(|word| f64::from_bits(word.load(Relaxed)))
             .collect();
-        let (limit, past) = (page.limit.load(Relaxed), page.past.load(Relaxed));
+        let (limit, history) = (page.limit.load(Relaxed), page.history.load(Relaxed));
         // Acquire: pairs with the Release fence in `flush` (I3).
         fence(Acquire);
         if self.seq.load(Relaxed) > 2 * (generation + 1) {
@@ -452,27 +452,30 @@ impl Stream {
         }
         // SAFETY: null, or the pointer of this generation, as `seq` confirmed. It is not freed
         // while the epoch is pinned (A2 of `window`).
-        let era = Past::of(unsafe { past.as_ref() });
-        let (age, of_buffer) = (era.age, ages.of_buffer(era.begun, limit));
-        if is_open(limit) && ages.now > era.begun {
+        let page_ages = History::view(unsafe { history.as_ref() });
+        let (age, buffer_age) = (
+            page_ages.sketch_age,
+            ages.buffer_age(page_ages.started, limit),
+        );
+        if is_open(limit) && ages.now > page_ages.started {
             // Relaxed: this store may arrive late, in a later generation (A3 of `window`).
-            page.limit.store(closed(of_buffer), Relaxed);
+            page.limit.store(closed_limit(buffer_age), Relaxed);
         }
         total.count = total.count.wrapping_add(count).wrapping_add(len as u64);
         let sum = tail
             .iter()
             .fold(f64::from_bits(sum), |sum, value| sum + value);
         total.sum = super::join_sums(total.sum, sum);
-        let mut add = |age, sketch| total.parts.push(Part { age, sketch });
-        if !held.is_empty() && ages.hold(age) {
-            add(age, Sketch::from_parts(held, tuples & 1 == 1));
+        let mut add = |age, sketch| total.sketches.push(AgeSketch { age, sketch });
+        if !tuples.is_empty() && ages.contains(age) {
+            add(age, Sketch::from_parts(tuples, tuple_word & 1 == 1));
         }
-        if !tail.is_empty() && ages.hold(of_buffer) {
+        if !tail.is_empty() && ages.contains(buffer_age) {
             let mut keys: Vec<_> = tail.into_iter().map(key_of).collect();
             keys.sort_unstable();
-            add(of_buffer, Sketch::from_sorted(&keys));
+            add(buffer_age, Sketch::from_sorted(&keys));
         }
-        total.parts.extend(era.held(ages).cloned());
+        total.sketches.extend(page_ages.older_in(ages).cloned());
         true
     }
 }
@@ -480,14 +483,14 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.budget.expected.fetch_sub(self.expected, Relaxed);
-        let past = self
+        let history = self
             .own_page(self.seq.load(Relaxed) >> 1)
-            .past
+            .history
             .load(Relaxed);
-        if !past.is_null() {
+        if !history.is_null() {
             // SAFETY: no thread reads the stream any more. The other page has the same pointer, or
             // one that was retired, so this one is freed once.
-            drop(unsafe { Box::from_raw(past) });
+            drop(unsafe { Box::from_raw(history) });
         }
         for page in &self.pages {
             let page = page.load(Relaxed);

@@ -23,16 +23,16 @@ use super::engine::Engine;
 use super::memory::Block;
 use super::pass::Pass;
 use super::slot::SlotWord;
-use super::stream::{Budget, Flush, Stream, Streamed};
+use super::stream::{Budget, Flush, Stream, SummaryTotal};
 use super::thread::Thread;
 use super::update::{Shared, update_cold};
-use super::window::{Ages, Part, Window};
+use super::window::{AgeSketch, Ages, Window};
 
 /// The properties that all series of a summary share.
 #[derive(Debug)]
 pub struct SummaryShape {
     /// The objectives.
-    pub targets: Targets,
+    pub objectives: Targets,
     /// The maximum width of the sketch's tuples for these objectives. `None` without objectives.
     bound: Option<Bound>,
     /// The time that quantiles cover. `None` if they cover all observations.
@@ -44,12 +44,16 @@ pub struct SummaryShape {
 impl SummaryShape {
     /// Creates a shape, and computes its bound, which takes about 100 µs.
     #[must_use]
-    pub(crate) fn new(targets: Targets, window: Option<Window>, budget: &Arc<Budget>) -> Arc<Self> {
-        let bound = (!targets.is_empty()).then(|| Bound::new(&targets));
+    pub(crate) fn new(
+        objectives: Targets,
+        window: Option<Window>,
+        budget: &Arc<Budget>,
+    ) -> Arc<Self> {
+        let bound = (!objectives.is_empty()).then(|| Bound::new(&objectives));
         Arc::new(Self {
             window: window.filter(|_| bound.is_some()),
             bound,
-            targets,
+            objectives,
             budget: Arc::clone(budget),
         })
     }
@@ -86,11 +90,11 @@ pub struct Distribution {
     shape: Arc<SummaryShape>,
     /// The lock of the shared stream. Taken by threads that write it, and by the collector to clear
     /// a series in use.
-    taken: AtomicBool,
+    locked: AtomicBool,
     /// The shared stream. Created by its first writer, written under the lock, read by passes.
     shared: OnceLock<SharedStream>,
     /// The observations of folded streams. Written and read by passes only.
-    folded: Mutex<Streamed>,
+    folded: Mutex<SummaryTotal>,
 }
 
 /// The stream of a cold series, with a `Debug` that does not print its content.
@@ -136,7 +140,7 @@ impl Distribution {
             // Acquire: pairs with the Release below and in `start_over`. This thread sees the last
             // writer's stores (D3).
             if self
-                .taken
+                .locked
                 .compare_exchange(false, true, Acquire, Relaxed)
                 .is_err()
             {
@@ -144,7 +148,7 @@ impl Distribution {
                 // for it, this thread waits for the other writer's push, at worst for its flush,
                 // but never for a reader.
                 return Shared::Busy {
-                    hot: self.shape.budget.has_room(),
+                    hot: self.shape.budget.allows_streams(),
                 };
             }
             let SharedStream(stream) = self
@@ -152,7 +156,7 @@ impl Distribution {
                 .get_or_init(|| SharedStream(self.shape.stream()));
             let count = self.insert(stream, value);
             // Release: pairs with the Acquire above and in `start_over`.
-            self.taken.store(false, Release);
+            self.locked.store(false, Release);
             Shared::Counted {
                 hot: count.is_multiple_of(PROMOTE_AFTER),
             }
@@ -174,14 +178,14 @@ impl Distribution {
     unsafe fn own_stream<'a>(&self, block: Block) -> Option<&'a Stream> {
         // SAFETY: the caller's contract.
         unsafe { stream(block) }.or_else(|| {
-            self.shape.budget.has_room().then(|| {
-                let made = Box::into_raw(Box::new(self.shape.stream()));
-                let address = made.expose_provenance() as u64;
+            self.shape.budget.allows_streams().then(|| {
+                let fresh = Box::into_raw(Box::new(self.shape.stream()));
+                let address = fresh.expose_provenance() as u64;
                 // SAFETY: D1; this thread owns the block.
                 // Release: pairs with the Acquire in `read`. Readers see the stream complete.
                 unsafe {
                     block.cell(0).store(address, Release);
-                    &*made
+                    &*fresh
                 }
             })
         })
@@ -209,22 +213,22 @@ unsafe fn stream<'a>(block: Block) -> Option<&'a Stream> {
 
 impl Cells for Distribution {
     type Shape = Arc<SummaryShape>;
-    type Total = Streamed;
+    type Total = SummaryTotal;
 
     fn new(shape: &Arc<SummaryShape>) -> Self {
         Self {
             slot_word: SlotWord::new(),
             shape: Arc::clone(shape),
-            taken: AtomicBool::new(false),
+            locked: AtomicBool::new(false),
             shared: OnceLock::new(),
             folded: Mutex::default(),
         }
     }
 
-    fn reset(total: &mut Streamed) {
+    fn reset(total: &mut SummaryTotal) {
         total.count = 0;
         total.sum = 0.0;
-        total.parts.clear();
+        total.sketches.clear();
     }
 
     fn slot_word(&self) -> &SlotWord {
@@ -235,7 +239,7 @@ impl Cells for Distribution {
         1
     }
 
-    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Streamed) {
+    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut SummaryTotal) {
         let now = self.shape.now();
         let mut read = |stream: &Stream| {
             let mut tries = 0;
@@ -260,8 +264,8 @@ impl Cells for Distribution {
         let folded = lock(&self.folded);
         total.count = total.count.wrapping_add(folded.count);
         total.sum = super::join_sums(total.sum, folded.sum);
-        let held = folded.parts.iter().filter(|part| now.hold(part.age));
-        total.parts.extend(held.cloned());
+        let contained = folded.sketches.iter().filter(|part| now.contains(part.age));
+        total.sketches.extend(contained.cloned());
     }
 
     fn fold(&self, block: Block) {
@@ -294,20 +298,20 @@ impl Cells for Distribution {
         let mut folded = lock(&self.folded);
         folded.count = folded.count.wrapping_add(theirs.count);
         folded.sum = super::join_sums(folded.sum, theirs.sum);
-        folded.parts.extend(theirs.parts);
-        self.pack(&mut folded);
+        folded.sketches.extend(theirs.sketches);
+        self.compact(&mut folded);
     }
 
     fn start_over(&self, shape: &Arc<SummaryShape>) {
         // Clearing writes the shared stream, so it needs the lock (D3).
         // Acquire and Release: both pair with those in `observe_cold`.
         if self
-            .taken
+            .locked
             .compare_exchange(false, true, Acquire, Relaxed)
             .is_ok()
         {
             self.clear(shape);
-            self.taken.store(false, Release);
+            self.locked.store(false, Release);
         }
     }
 
@@ -315,7 +319,7 @@ impl Cells for Distribution {
         if let Some(SharedStream(shared)) = self.shared.get() {
             shared.clear();
         }
-        *lock(&self.folded) = Streamed::default();
+        *lock(&self.folded) = SummaryTotal::default();
     }
 }
 
@@ -327,42 +331,42 @@ impl Distribution {
         while !stream.read(self.shape.now(), &mut folded) {
             super::engine::back_off(&mut tries);
         }
-        self.pack(&mut folded);
+        self.compact(&mut folded);
     }
 
     /// Merges the folded sketches of each age, and drops those of ages that have left the window.
-    fn pack(&self, folded: &mut Streamed) {
-        if folded.parts.len() <= 8 {
+    fn compact(&self, folded: &mut SummaryTotal) {
+        if folded.sketches.len() <= 8 {
             return;
         }
         let now = self.shape.now();
-        folded.parts.retain(|part| now.hold(part.age));
-        folded.parts.sort_by_key(|part| part.age);
-        let ages = folded.parts.chunk_by(|a, b| a.age == b.age);
-        folded.parts = ages.map(|parts| self.packed(parts)).collect();
+        folded.sketches.retain(|part| now.contains(part.age));
+        folded.sketches.sort_by_key(|part| part.age);
+        let ages = folded.sketches.chunk_by(|a, b| a.age == b.age);
+        folded.sketches = ages.map(|sketches| self.merge_age(sketches)).collect();
     }
 
     /// Merges the sketches of one age.
-    fn packed(&self, parts: &[Part]) -> Part {
-        let mut sketch = merge(parts);
+    fn merge_age(&self, sketches: &[AgeSketch]) -> AgeSketch {
+        let mut sketch = merge(sketches);
         if let Some(bound) = &self.shape.bound {
             sketch.compress(bound, &mut Scratch::new());
         }
-        Part {
-            age: parts[0].age,
+        AgeSketch {
+            age: sketches[0].age,
             sketch,
         }
     }
 
     /// Merges all sketches of a total.
     #[must_use]
-    pub fn merged(total: &Streamed) -> Sketch {
-        merge(&total.parts)
+    pub fn merged(total: &SummaryTotal) -> Sketch {
+        merge(&total.sketches)
     }
 }
 
-fn merge(parts: &[Part]) -> Sketch {
-    Sketch::merge(&parts.iter().map(|part| &part.sketch).collect::<Vec<_>>())
+fn merge(sketches: &[AgeSketch]) -> Sketch {
+    Sketch::merge(&sketches.iter().map(|part| &part.sketch).collect::<Vec<_>>())
 }
 
 #[cfg(loom)]
@@ -423,7 +427,7 @@ mod process {
             .unwrap_or_default();
         let result = f(&mut flush);
         // If the thread is exiting, the buffers are dropped.
-        let _ = FLUSH.try_with(|kept| kept.set(Some(flush)));
+        let _ = FLUSH.try_with(|cell| cell.set(Some(flush)));
         result
     }
 }
@@ -435,7 +439,7 @@ mod tests {
     /// Regression: `start_over` cleared the shared stream while a thread wrote it, and freed the
     /// sketches of earlier ages that the thread was copying.
     #[test]
-    fn starting_over_leaves_a_stream_that_is_written() {
+    fn starting_over_leaves_a_stream_that_a_thread_writes() {
         let (engine, thread) = (Engine::new(), Thread::new());
         let window = Window::new(
             std::time::Duration::from_secs(60),
@@ -446,14 +450,14 @@ mod tests {
         let series = Distribution::new(&shape);
         series.observe_cold(&engine, &thread, Generation::FIRST, 1.0, false);
         let count = || {
-            let mut total = Streamed::default();
+            let mut total = SummaryTotal::default();
             series.read(&mut engine.pass(), None, &mut total);
             total.count
         };
-        series.taken.store(true, Relaxed);
+        series.locked.store(true, Relaxed);
         super::super::start_over(&engine.pass(), &shape, &series, None);
         assert_eq!(count(), 1);
-        series.taken.store(false, Relaxed);
+        series.locked.store(false, Relaxed);
         super::super::start_over(&engine.pass(), &shape, &series, None);
         assert_eq!(count(), 0);
         series.observe_cold(&engine, &thread, Generation::FIRST, 1.0, false);

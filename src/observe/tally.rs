@@ -27,7 +27,7 @@
 //!   increment is one that it reads.
 //! - The reader sees the increment only, because it read the decrements earlier. The difference is
 //!   too high. The reader therefore loads the decrements once more. If they have changed it repeats
-//!   the read, [`TRIES`] times at most, and takes the lowest difference.
+//!   the read, [`MAX_READS`] times at most, and takes the lowest difference.
 //!
 //! This holds if the program orders increments before their decrements.
 
@@ -284,10 +284,10 @@ impl<N: Number> Cells for Tally<N> {
         }
         let slots = series.map(|series| series.slot_word.slot());
         let read = |cell: &AtomicU64| N::from_cell(cell.load(Relaxed));
-        pass.rows(slots, |at, rows| match *rows {
+        pass.rows(slots, |first, rows| match *rows {
             [a, b, c, d] => {
                 let cells = a.iter().zip(b).zip(c).zip(d);
-                for (total, (((a, b), c), d)) in totals[at..].iter_mut().zip(cells) {
+                for (total, (((a, b), c), d)) in totals[first..].iter_mut().zip(cells) {
                     // In the order of the shards, so that the sum of floats does not depend on how
                     // many rows are read together.
                     *total = total
@@ -299,7 +299,7 @@ impl<N: Number> Cells for Tally<N> {
             }
             _ => {
                 for row in rows {
-                    for (total, cell) in totals[at..].iter_mut().zip(*row) {
+                    for (total, cell) in totals[first..].iter_mut().zip(*row) {
                         *total = total.plus(read(cell));
                     }
                 }
@@ -426,7 +426,7 @@ impl UpDown {
 
 /// The maximum number of reads of an up-down counter whose decrements change during the read. The
 /// lowest difference is the best one.
-const TRIES: u32 = if cfg!(loom) { 1 } else { 8 };
+const MAX_READS: u32 = if cfg!(loom) { 1 } else { 8 };
 
 impl UpDown {
     /// Returns all decrements.
@@ -461,7 +461,7 @@ impl Cells for UpDown {
 
     fn read(&self, pass: &mut Pass<'_>, mut slot: Option<u64>, total: &mut i64) {
         let mut least = i64::MAX;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_READS {
             let downs = self.downs(pass, slot);
             pass.reload();
             slot = slot.or_else(|| self.slot_word.slot());

@@ -4,7 +4,7 @@
 //!
 //! Time is divided into *ages* of equal length, numbered from 1. The window holds the ages
 //! `oldest..=now`. The sketch of a stream is of one age. The first flush in a later age puts that
-//! sketch aside ([`Past`]), where it does not change any more, and starts another. So a value is
+//! sketch aside ([`History`]), where it does not change any more, and starts another. So a value is
 //! inserted once.
 //!
 //! A scrape merges the sketches of the window's ages from all streams. Merged sketches still meet
@@ -45,8 +45,8 @@
 //! I3 of [`stream`](super::stream)). Each value is in one of the three, unless its age had left the
 //! window when the owner read the clock.
 //!
-//! - A2: A `Past` is written before the generation that has it is published, and never changes. It
-//!   is freed an epoch after the first generation without it is published. A reader dereferences
+//! - A2: A `History` is written before the generation that has it is published, and never changes.
+//!   It is freed an epoch after the first generation without it is published. A reader dereferences
 //!   the pointer only after it has confirmed that the pointer belongs to its generation.
 //! - A3: A scrape closes a buffer by one Relaxed store to a word of the page. The store can arrive
 //!   late:
@@ -84,7 +84,7 @@ impl Window {
     /// starts now.
     pub fn new(max_age: Duration, ages: u32, clock: fn() -> Instant) -> Self {
         Self {
-            length: (saturated(max_age) / u64::from(ages.max(1))).max(1),
+            length: (saturating_nanos(max_age) / u64::from(ages.max(1))).max(1),
             ages: u64::from(ages),
             origin: clock(),
             clock,
@@ -103,12 +103,12 @@ impl Window {
 
     /// Returns the ages that the window holds at a time after its origin.
     fn after(&self, passed: Duration) -> Ages {
-        Ages::new(saturated(passed) / self.length + 1, self.ages)
+        Ages::new(saturating_nanos(passed) / self.length + 1, self.ages)
     }
 }
 
 /// Converts to nanoseconds. Durations above 584 years saturate.
-fn saturated(time: Duration) -> u64 {
+fn saturating_nanos(time: Duration) -> u64 {
     time.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
@@ -138,19 +138,19 @@ impl Ages {
     }
 
     /// Returns whether the window holds `age`.
-    pub(crate) fn hold(self, age: u64) -> bool {
+    pub(crate) fn contains(self, age: u64) -> bool {
         age >= self.oldest
     }
 
-    /// Returns the age of the values in a buffer that was started in age `begun` and has this
+    /// Returns the age of the values in a buffer that was started in age `started` and has this
     /// limit.
-    pub(crate) fn of_buffer(self, begun: u64, limit: u64) -> u64 {
-        let settled = if is_open(limit) {
+    pub(crate) fn buffer_age(self, started: u64, limit: u64) -> u64 {
+        let age = if is_open(limit) {
             self.now - 1
         } else {
             limit.wrapping_neg()
         };
-        settled.max(begun)
+        age.max(started)
     }
 }
 
@@ -158,7 +158,7 @@ impl Ages {
 ///
 /// A push compares the length of its buffer with the limit, as signed numbers. The limit is the
 /// capacity of the buffer if the buffer is open, and the negative age if it is closed.
-pub(crate) fn closed(age: u64) -> u64 {
+pub(crate) fn closed_limit(age: u64) -> u64 {
     age.wrapping_neg()
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn is_open(limit: u64) -> bool {
 
 /// The observations of one stream in one age.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct AgeSketch {
     /// The age.
     pub age: u64,
     /// The values.
@@ -178,103 +178,120 @@ pub struct Part {
 
 /// The ages of a page, and the sketches of earlier ages. Never changes once it is published; a
 /// flush replaces it once or twice per age (A2).
-pub(crate) struct Past {
+pub(crate) struct History {
     /// The ages. Written by the owner before publication, read by passes.
-    era: Era<Vec<Part>>,
+    ages: PageAges<Vec<AgeSketch>>,
     /// The budget that the sketches count against.
     budget: Arc<Budget>,
 }
 
-/// The ages of a page, with the sketches of earlier ages: owned, or borrowed from a [`Past`].
+/// The ages of a page, with the sketches of earlier ages: owned, or borrowed from a [`History`].
 #[derive(Clone, Copy)]
-pub(crate) struct Era<P> {
+pub(crate) struct PageAges<P> {
     /// The age in which the page's buffer was started.
-    pub(crate) begun: u64,
+    pub(crate) started: u64,
     /// The age of the page's sketch.
-    pub(crate) age: u64,
+    pub(crate) sketch_age: u64,
     /// The sketches of earlier ages.
-    parts: P,
+    older: P,
 }
 
-impl Past {
-    fn new(era: Era<Vec<Part>>, budget: &Arc<Budget>) -> *mut Self {
-        let past = Self {
-            era,
+impl History {
+    fn new(ages: PageAges<Vec<AgeSketch>>, budget: &Arc<Budget>) -> *mut Self {
+        let history = Self {
+            ages,
             budget: Arc::clone(budget),
         };
-        budget.add(past.words());
-        Box::into_raw(Box::new(past))
+        budget.add(history.words());
+        Box::into_raw(Box::new(history))
     }
 
     /// Allocates the ages of a stream that starts now.
-    pub(crate) fn begin(now: Ages, budget: &Arc<Budget>) -> *mut Self {
-        let (begun, age, parts) = (now.now, now.now, Vec::new());
-        Self::new(Era { begun, age, parts }, budget)
+    pub(crate) fn start(now: Ages, budget: &Arc<Budget>) -> *mut Self {
+        let ages = PageAges {
+            started: now.now,
+            sketch_age: now.now,
+            older: Vec::new(),
+        };
+        Self::new(ages, budget)
     }
 
     /// Borrows the ages. Without a window (`None`) it is always age 1.
-    pub(crate) fn of(past: Option<&Self>) -> Era<&[Part]> {
-        past.map_or(
-            Era {
-                begun: 1,
-                age: 1,
-                parts: &[],
+    pub(crate) fn view(history: Option<&Self>) -> PageAges<&[AgeSketch]> {
+        history.map_or(
+            PageAges {
+                started: 1,
+                sketch_age: 1,
+                older: &[],
             },
-            |past| Era {
-                begun: past.era.begun,
-                age: past.era.age,
-                parts: &past.era.parts,
+            |history| PageAges {
+                started: history.ages.started,
+                sketch_age: history.ages.sketch_age,
+                older: &history.ages.older,
             },
         )
     }
 
     /// Drops the sketches of earlier ages. Another series gets the stream.
-    pub(crate) fn forget(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.budget.add(-self.words());
-        self.era.parts = Vec::new();
+        self.ages.older = Vec::new();
         self.budget.add(self.words());
     }
 
     /// Returns the approximate size in words.
     fn words(&self) -> i64 {
-        let parts = self.era.parts.iter();
+        let parts = self.ages.older.iter();
         let words = parts.map(|part| 6 + 2 * part.sketch.tuples().len());
         8 + words.sum::<usize>() as i64
     }
 }
 
-impl Era<&[Part]> {
+impl PageAges<&[AgeSketch]> {
     /// Returns the sketches of those earlier ages that the window holds.
-    pub(crate) fn held(&self, ages: Ages) -> impl Iterator<Item = &Part> {
-        self.parts.iter().filter(move |part| ages.hold(part.age))
+    pub(crate) fn older_in(&self, ages: Ages) -> impl Iterator<Item = &AgeSketch> {
+        self.older
+            .iter()
+            .filter(move |part| ages.contains(part.age))
     }
 
     /// Allocates the ages of a page that is started now.
     ///
-    /// `over` is the page's sketch if its age has ended; it joins the sketches of earlier ages.
-    /// Sketches that have left the window are dropped. `of_buffer` is the age of the flushed
+    /// `finished` is the page's sketch if its age has ended; it joins the sketches of earlier ages.
+    /// Sketches that have left the window are dropped. `buffer_age` is the age of the flushed
     /// values.
     pub(crate) fn next(
         self,
-        over: Option<Sketch>,
-        of_buffer: u64,
+        finished: Option<Sketch>,
+        buffer_age: u64,
         ages: Ages,
         budget: &Arc<Budget>,
-    ) -> *mut Past {
-        let begun = ages.now.max(of_buffer);
-        let age = if over.is_some() { of_buffer } else { self.age };
-        let over = over.map(|sketch| Part {
-            age: self.age,
+    ) -> *mut History {
+        let started = ages.now.max(buffer_age);
+        let sketch_age = if finished.is_some() {
+            buffer_age
+        } else {
+            self.sketch_age
+        };
+        let finished = finished.map(|sketch| AgeSketch {
+            age: self.sketch_age,
             sketch,
         });
-        let parts = self.parts.iter().cloned().chain(over);
-        let parts = parts.filter(|part| ages.hold(part.age) && part.sketch.n() > 0);
-        let parts = parts.collect();
-        Past::new(Era { begun, age, parts }, budget)
+        let older = self.older.iter().cloned().chain(finished);
+        let older = older.filter(|part| ages.contains(part.age) && part.sketch.n() > 0);
+        let older = older.collect();
+        History::new(
+            PageAges {
+                started,
+                sketch_age,
+                older,
+            },
+            budget,
+        )
     }
 }
 
-impl Drop for Past {
+impl Drop for History {
     fn drop(&mut self) {
         self.budget.add(-self.words());
     }
@@ -284,13 +301,13 @@ impl Drop for Past {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::stream::{Flush, Stream, Streamed};
+    use super::super::stream::{Flush, Stream, SummaryTotal};
     use super::*;
     use crate::snapshot::sketch::{Bound, Targets, value_of};
 
     /// A stream with its clock. Its bound is so tight that sketches absorb nothing, so they tell
     /// which values the window holds.
-    struct Watched {
+    struct TimedStream {
         stream: Stream,
         budget: Arc<Budget>,
         bound: Bound,
@@ -298,7 +315,7 @@ mod tests {
         ages: u64,
     }
 
-    impl Watched {
+    impl TimedStream {
         fn new(now: u64, ages: u64) -> Self {
             let budget = Budget::new();
             Self {
@@ -319,10 +336,10 @@ mod tests {
 
         /// Returns the count, and the values in the window.
         fn read(&self, now: u64) -> (u64, Vec<f64>) {
-            let mut total = Streamed::default();
+            let mut total = SummaryTotal::default();
             let _pinned = crate::lockfree::epoch::pin();
             assert!(self.stream.read(Ages::new(now, self.ages), &mut total));
-            let tuples = total.parts.iter().flat_map(|part| part.sketch.tuples());
+            let tuples = total.sketches.iter().flat_map(|part| part.sketch.tuples());
             let mut values: Vec<_> = tuples
                 .inspect(|tuple| assert_eq!(tuple.g, 1))
                 .map(|tuple| value_of(tuple.key))
@@ -343,19 +360,19 @@ mod tests {
         assert_eq!(at(600, 0), Ages { oldest: 2, now: 6 });
         let century = Duration::from_secs(3_000_000_000);
         let forever = Window::new(Duration::MAX, 2, Instant::now).after(century);
-        assert!(forever.hold(1));
+        assert!(forever.contains(1));
     }
 
     #[test]
     fn each_age_leaves_in_its_turn() {
-        let mut watched = Watched::new(1, 3);
+        let mut timed = TimedStream::new(1, 3);
         for age in 1..=6 {
             // A clock reading at the start of each age: the following values are of this age.
-            watched.read(age);
+            timed.read(age);
             for i in 0..40 {
-                watched.push(age, (100 * age + i) as f64);
+                timed.push(age, (100 * age + i) as f64);
             }
-            let (count, values) = watched.read(age);
+            let (count, values) = timed.read(age);
             assert_eq!(count, 40 * age);
             let expected = (age.saturating_sub(2).max(1)..=age)
                 .flat_map(|age| (0..40).map(move |i| (100 * age + i) as f64));
@@ -366,90 +383,90 @@ mod tests {
     /// The first part flushes nothing: a scrape decides the age of the buffer.
     #[test]
     fn an_idle_thread_ages_out() {
-        let mut watched = Watched::new(1, 3);
-        watched.push(1, 1.0);
+        let mut timed = TimedStream::new(1, 3);
+        timed.push(1, 1.0);
         for (now, expected) in [(1, 1), (2, 1), (3, 1), (4, 0), (1000, 0)] {
-            let (count, values) = watched.read(now);
+            let (count, values) = timed.read(now);
             assert_eq!((count, values.len()), (1, expected), "{now}");
         }
-        watched.push(1001, 2.0);
-        assert_eq!(watched.read(1001), (2, vec![2.0]));
+        timed.push(1001, 2.0);
+        assert_eq!(timed.read(1001), (2, vec![2.0]));
         // The same with sketches: 200 values are flushed.
-        let mut watched = Watched::new(1, 3);
-        (0..200).for_each(|i| watched.push(1 + i / 100, i as f64));
-        assert_eq!(watched.read(3).1.len(), 200);
-        let left = watched.read(4).1.len();
+        let mut timed = TimedStream::new(1, 3);
+        (0..200).for_each(|i| timed.push(1 + i / 100, i as f64));
+        assert_eq!(timed.read(3).1.len(), 200);
+        let left = timed.read(4).1.len();
         // The difference is the content of the buffer when age 1 ended: at most 64 values.
         assert!((36..=164).contains(&left), "{left}");
-        assert_eq!(watched.read(5), (200, vec![]));
+        assert_eq!(timed.read(5), (200, vec![]));
     }
 
     #[test]
     fn a_thread_that_observes_rarely_is_seen_all_the_same() {
-        let mut watched = Watched::new(1, 5);
+        let mut timed = TimedStream::new(1, 5);
         for age in 1..=100 {
-            watched.push(age, age as f64);
-            let (_, values) = watched.read(age);
+            timed.push(age, age as f64);
+            let (_, values) = timed.read(age);
             assert_eq!(values.last(), Some(&(age as f64)));
             assert!(values.len() <= 6, "{values:?}");
         }
         // There is no scrape for a long time. The next one still sees the latest value.
-        (101..=110).for_each(|age| watched.push(age, age as f64));
-        assert_eq!(watched.read(300).1.last(), Some(&110.0));
-        assert_eq!(watched.read(304), (110, vec![]));
+        (101..=110).for_each(|age| timed.push(age, age as f64));
+        assert_eq!(timed.read(300).1.last(), Some(&110.0));
+        assert_eq!(timed.read(304), (110, vec![]));
     }
 
     #[test]
     fn a_clock_that_goes_back_loses_nothing() {
-        let mut watched = Watched::new(10, 3);
+        let mut timed = TimedStream::new(10, 3);
         for i in 0..100 {
-            watched.push(10, f64::from(i));
+            timed.push(10, f64::from(i));
         }
         for now in [9, 1, 12] {
-            assert_eq!(watched.read(now).1.len(), 100, "{now}");
+            assert_eq!(timed.read(now).1.len(), 100, "{now}");
         }
         for i in 100..200 {
-            watched.push(3, f64::from(i));
+            timed.push(3, f64::from(i));
         }
-        assert_eq!(watched.read(3).1.len(), 200);
-        assert_eq!(watched.read(12).1.len(), 200);
-        assert_eq!(watched.read(15), (200, vec![]));
+        assert_eq!(timed.read(3).1.len(), 200);
+        assert_eq!(timed.read(12).1.len(), 200);
+        assert_eq!(timed.read(15), (200, vec![]));
     }
 
     /// A late store of a scrape closes a buffer that was started in a later age (A3).
     #[test]
-    fn what_is_closed_late_is_not_older_than_its_page() {
+    fn a_late_close_does_not_date_values_before_their_page() {
         let ages = Ages::new(9, 3);
-        assert_eq!(ages.of_buffer(9, 16), 9);
-        assert_eq!(ages.of_buffer(7, 16), 8);
-        assert_eq!(ages.of_buffer(7, closed(7)), 7);
-        assert_eq!(ages.of_buffer(9, closed(4)), 9);
-        assert!(is_open(16) && !is_open(closed(1)));
+        assert_eq!(ages.buffer_age(9, 16), 9);
+        assert_eq!(ages.buffer_age(7, 16), 8);
+        assert_eq!(ages.buffer_age(7, closed_limit(7)), 7);
+        assert_eq!(ages.buffer_age(9, closed_limit(4)), 9);
+        assert!(is_open(16) && !is_open(closed_limit(1)));
     }
 
     #[test]
     fn ages_give_their_memory_back() {
-        let mut watched = Watched::new(1, 4);
+        let mut timed = TimedStream::new(1, 4);
         let mut most = 0;
         for age in 1..=50 {
-            (0..100).for_each(|i| watched.push(age, f64::from(i)));
-            most = most.max(watched.budget.bytes().0);
+            (0..100).for_each(|i| timed.push(age, f64::from(i)));
+            most = most.max(timed.budget.bytes().0);
         }
         // At least the sketches of four ages with 100 values each, which absorb nothing. At most
         // those and two pages, each with 200 values and a buffer of 256.
         let least = 4 * 16 * 90;
         assert!((least..40_000).contains(&most), "{most}");
-        let Watched { stream, budget, .. } = watched;
+        let TimedStream { stream, budget, .. } = timed;
         drop(stream);
         while budget.bytes().0 > 0 {
             crate::lockfree::epoch::pin().flush();
         }
-        assert!(budget.has_room());
+        assert!(budget.allows_streams());
     }
 
     #[derive(Clone, Debug)]
     enum Step {
-        Pass(u64),
+        Elapse(u64),
         Push,
         Scrape,
     }
@@ -463,8 +480,8 @@ mod tests {
         fn every_value_stays_as_long_as_promised(
             ages in 2_u32..7,
             steps in prop::collection::vec(prop_oneof![
-                (0_u64..400).prop_map(Step::Pass),
-                (0_u64..40).prop_map(Step::Pass),
+                (0_u64..400).prop_map(Step::Elapse),
+                (0_u64..40).prop_map(Step::Elapse),
                 Just(Step::Push), Just(Step::Push), Just(Step::Push),
                 Just(Step::Scrape),
             ], 1..200),
@@ -473,27 +490,27 @@ mod tests {
             let window = Window::new(Duration::from_nanos(length * u64::from(ages)), ages, Instant::now);
             let span = length * u64::from(ages);
             let age = |time| window.after(Duration::from_nanos(time)).now;
-            let mut watched = Watched::new(1, u64::from(ages));
-            let (mut time, mut looks, mut pushed) = (0, vec![0], Vec::new());
+            let mut timed = TimedStream::new(1, u64::from(ages));
+            let (mut time, mut scrapes, mut pushed) = (0, vec![0], Vec::new());
             for step in steps {
                 match step {
-                    Step::Pass(more) => time += more,
+                    Step::Elapse(more) => time += more,
                     Step::Push => {
-                        watched.push(age(time), pushed.len() as f64);
-                        pushed.push((time, looks.len()));
+                        timed.push(age(time), pushed.len() as f64);
+                        pushed.push((time, scrapes.len()));
                     }
                     Step::Scrape => {
-                        looks.push(time);
-                        let (count, held) = watched.read(age(time));
+                        scrapes.push(time);
+                        let (count, held) = timed.read(age(time));
                         prop_assert_eq!(count, pushed.len() as u64);
-                        for (i, (then, look)) in pushed.iter().enumerate() {
-                            let (between, old) = (looks[*look] - looks[look - 1], time - then);
+                        for (i, (then, scrape)) in pushed.iter().enumerate() {
+                            let (between, old) = (scrapes[*scrape] - scrapes[scrape - 1], time - then);
                             let holds = held.contains(&(i as f64));
                             prop_assert!(holds || old + between > span - length, "{} left at {}", then, time);
                             // The time between the scrapes before and after the end of the value's
                             // age.
-                            let later = looks.iter().position(|look| age(*look) > age(*then));
-                            let end = later.map_or(0, |i| looks[i] - looks[i - 1]);
+                            let later = scrapes.iter().position(|scrape| age(*scrape) > age(*then));
+                            let end = later.map_or(0, |i| scrapes[i] - scrapes[i - 1]);
                             let late = if end > length { end + length } else { 0 };
                             prop_assert!(!holds || old < span + late, "{} stayed at {}", then, time);
                             prop_assert!(holds || age(*then) < age(time), "{} is of now", then);

@@ -7,7 +7,7 @@ use loom::thread;
 
 use crate::sync::AtomicU64;
 
-use super::super::buckets::{copy_whole, observe, try_read};
+use super::super::buckets::{copy_fixed, observe, try_read};
 use super::super::memory::Block;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
@@ -120,9 +120,14 @@ fn a_cold_histogram_has_one_writer_at_a_time() {
             .map(|(bucket, value)| {
                 let histogram = Arc::clone(&histogram);
                 spawn(&engine, move |engine, thread| {
-                    let what = (bucket, value, 1);
-                    let outcome =
-                        histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
+                    let observation = (bucket, value, 1);
+                    let outcome = histogram.observe_cold(
+                        engine,
+                        thread,
+                        Generation::FIRST,
+                        observation,
+                        false,
+                    );
                     assert_eq!(outcome, Outcome::Done);
                 })
             })
@@ -159,13 +164,19 @@ fn a_fold_and_a_cold_writer_take_turns() {
         let shape = Shape::fixed(1);
         let [old, overflow] = std::array::from_fn(|_| Arc::new(Buckets::new(&shape)));
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
-        let what = |value| (0, value, 1);
-        old.observe_cold(&engine, &Thread::new(), Generation::FIRST, what(2.0), false);
+        let observation = |value| (0, value, 1);
+        old.observe_cold(
+            &engine,
+            &Thread::new(),
+            Generation::FIRST,
+            observation(2.0),
+            false,
+        );
         let retired = engine.pass().retire(old.slot_word());
         let writer = {
             let overflow = Arc::clone(&overflow);
             spawn(&engine, move |engine, thread| {
-                overflow.observe_cold(engine, thread, Generation::FIRST, what(1.0), false)
+                overflow.observe_cold(engine, thread, Generation::FIRST, observation(1.0), false)
             })
         };
         let ended = end(&mut engine.pass(), &shape, &*old, retired, Some(&*overflow));
@@ -183,7 +194,7 @@ fn a_fold_and_a_cold_writer_take_turns() {
 
 /// The reader requests a copy, which the owner makes between two observations.
 #[test]
-fn an_owner_answers_with_a_copy() {
+fn an_owner_makes_a_requested_copy() {
     let seen = reached(4, || {
         let engine = Arc::new(Engine::new());
         let histogram = Arc::new(Buckets::new(&Shape::fixed(1)));
@@ -200,14 +211,20 @@ fn an_owner_answers_with_a_copy() {
                         value,
                         1,
                     ) {
-                        let what = (0, value, 1);
-                        histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
+                        let observation = (0, value, 1);
+                        histogram.observe_cold(
+                            engine,
+                            thread,
+                            Generation::FIRST,
+                            observation,
+                            false,
+                        );
                     }
                 }
             })
         };
         let copy = shards(&engine).first().and_then(|shard| {
-            shard.request_copy(1, last, 4, copy_whole);
+            shard.request_copy(1, last, 4, copy_fixed);
             let mut counts = [0];
             let block = shard.copied_block(1)?;
             // SAFETY: four cells, one of them a bucket (I4 of `buckets`).
@@ -228,7 +245,7 @@ fn an_owner_answers_with_a_copy() {
 /// the owner acknowledges the first. An owner that acknowledges an earlier request may already see
 /// the later copy request, and must then see its buffer, too.
 #[test]
-fn a_question_comes_with_its_answer() {
+fn a_copy_request_comes_with_its_buffer() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let histogram = Arc::new(Buckets::new(&Shape::fixed(15)));
@@ -245,29 +262,38 @@ fn a_question_comes_with_its_answer() {
                         value,
                         1,
                     ) {
-                        let what = (0, value, 1);
-                        histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
+                        let observation = (0, value, 1);
+                        histogram.observe_cold(
+                            engine,
+                            thread,
+                            Generation::FIRST,
+                            observation,
+                            false,
+                        );
                     }
                 }
             })
         };
-        let answered = shards(&engine).first().map(|shard| {
+        let acknowledged = shards(&engine).first().map(|shard| {
             shard.ask(1);
-            shard.request_copy(2, last, 4, copy_whole);
+            shard.request_copy(2, last, 4, copy_fixed);
             let first = shard.has_answered(1);
             // Longer than the buffer of the previous request.
-            shard.request_copy(3, last, 18, copy_whole);
+            shard.request_copy(3, last, 18, copy_fixed);
             (first, shard.has_answered(2), shard.has_answered(3))
         });
         owner.join().unwrap();
-        answered
+        acknowledged
     });
-    for answered in [
+    for acknowledged in [
         (false, false, false),
         (false, false, true),
         (false, true, true),
         (true, true, false),
     ] {
-        assert!(seen.contains(&Some(answered)), "{answered:?} of {seen:?}");
+        assert!(
+            seen.contains(&Some(acknowledged)),
+            "{acknowledged:?} of {seen:?}"
+        );
     }
 }

@@ -32,9 +32,9 @@ impl Native {
     }
 
     fn observe(&self, thread: &Thread, value: f64) {
-        let what = (0, value, 1);
+        let observation = (0, value, 1);
         // SAFETY: one cell, and one writer in each model (T5 of `native`).
-        unsafe { native::write(thread, Block::of(&self.0), &Self::RESOLUTION, what) };
+        unsafe { native::write(thread, Block::of(&self.0), &Self::RESOLUTION, observation) };
     }
 
     /// Returns the number of observations in a read, or `None` if the reader has to retry.
@@ -100,7 +100,7 @@ fn a_table_read_is_a_prefix() {
 /// The reader requests a copy of the table. It gets the copy, or reads the table itself if the
 /// owner replaced it before it acknowledged the request.
 #[test]
-fn an_owner_answers_with_a_table() {
+fn an_owner_copies_its_table_on_request() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let shape = Shape {
@@ -113,13 +113,13 @@ fn an_owner_answers_with_a_table() {
         let observe = {
             let histogram = Arc::clone(&histogram);
             move |engine: &Engine, thread: &Thread, value| {
-                let what = (0, value, 1);
+                let observation = (0, value, 1);
                 if !Buckets::observe_native(
                     thread,
                     histogram.slot_word().last(Generation::FIRST),
-                    what,
+                    observation,
                 ) {
-                    histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
+                    histogram.observe_cold(engine, thread, Generation::FIRST, observation, false);
                 }
             }
         };
@@ -129,8 +129,8 @@ fn an_owner_answers_with_a_table() {
                 .for_each(|value| observe(engine, thread, *value));
         });
         let found = shards(&engine).first().and_then(|shard| {
-            // SAFETY: the slot is that of a native histogram. Without `with_epochs` a model frees no
-            // table (T3 of `native`).
+            // SAFETY: the slot is that of a native histogram. Without `with_epochs` a model frees
+            // no table (T3 of `native`).
             let table = unsafe { Table::published(shard.slab().block(last)) }?;
             shard.request_copy(1, last, table.words(), Table::copy);
             let copy = shard.copied_block(1)?;
@@ -192,12 +192,12 @@ fn a_slot_with_a_table_is_used_again() {
                     (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));
                 spawn(&engine, move |engine, thread| {
                     let observe = |series: &Buckets, value| {
-                        let what = (0, value, 1);
+                        let observation = (0, value, 1);
                         let last = series.slot_word().last(Generation::FIRST);
-                        if Buckets::observe_native(thread, last, what) {
+                        if Buckets::observe_native(thread, last, observation) {
                             return Outcome::Done;
                         }
-                        series.observe_cold(engine, thread, Generation::FIRST, what, false)
+                        series.observe_cold(engine, thread, Generation::FIRST, observation, false)
                     };
                     for _ in 0..2 {
                         if observe(&old, 1.0) == Outcome::Stale {

@@ -7,7 +7,7 @@ use loom::thread;
 
 use crate::snapshot::sketch::{Bound, Targets, value_of};
 
-use super::super::stream::{Budget, Flush, Stream, Streamed};
+use super::super::stream::{Budget, Flush, Stream, SummaryTotal};
 use super::super::window::Ages;
 use super::{reached, set};
 
@@ -16,8 +16,8 @@ use super::{reached, set};
 ///
 /// The values are 1, 2, 3, …, so count and sum identify the prefix. The buffer has one value, and
 /// two from the third observation on, so most pushes flush, and a page is replaced.
-fn streamed(stream: &Stream) -> Option<u64> {
-    let mut total = Streamed::default();
+fn prefix(stream: &Stream) -> Option<u64> {
+    let mut total = SummaryTotal::default();
     if !stream.read(Ages::ALL, &mut total) {
         return None;
     }
@@ -56,12 +56,12 @@ fn stream_reads_are_prefixes(memory: u64) {
             let stream = Arc::clone(&stream);
             thread::spawn(move || push(&stream, 1..=4))
         };
-        let (first, second) = (streamed(&stream), streamed(&stream));
+        let (first, second) = (prefix(&stream), prefix(&stream));
         if let (Some(first), Some(second)) = (first, second) {
             assert!(first <= second, "went back");
         }
         owner.join().unwrap();
-        assert_eq!(streamed(&stream), Some(4));
+        assert_eq!(prefix(&stream), Some(4));
         (first, second)
     });
     let firsts: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
@@ -98,13 +98,13 @@ fn a_window_read_has_every_value_once() {
             .unwrap()
         };
         let read = |ages: Ages| {
-            let mut total = Streamed::default();
+            let mut total = SummaryTotal::default();
             if !stream.read(ages, &mut total) {
                 return None;
             }
             let mut values = Vec::new();
-            for part in &total.parts {
-                assert!(ages.hold(part.age), "{total:?}");
+            for part in &total.sketches {
+                assert!(ages.contains(part.age), "{total:?}");
                 for tuple in part.sketch.tuples() {
                     assert_eq!(tuple.g, 1);
                     values.push(value_of(tuple.key) as u64);
@@ -121,16 +121,16 @@ fn a_window_read_has_every_value_once() {
         };
         let all = read(Ages::new(3, 100));
         assert!(all.is_none_or(|(gone, _)| gone == 0), "lost");
-        let lately = read(Ages::new(4, 2));
+        let recent = read(Ages::new(4, 2));
         owner.join().unwrap();
         assert_eq!(read(Ages::new(last, 100)), Some((0, last)), "lost");
-        (all.map(|all| all.1), lately)
+        (all.map(|all| all.1), recent)
     });
     let all: BTreeSet<_> = seen.iter().map(|seen| seen.0).collect();
     assert_eq!(all, set(&[None, Some(0), Some(1), Some(2), Some(3)]));
-    let lately: BTreeSet<_> = seen.iter().filter_map(|seen| seen.1).collect();
+    let recent: BTreeSet<_> = seen.iter().filter_map(|seen| seen.1).collect();
     assert!(
-        lately.is_superset(&set(&[(0, 0), (0, 1), (1, 2), (2, 3)])),
-        "{lately:?}"
+        recent.is_superset(&set(&[(0, 0), (0, 1), (1, 2), (2, 3)])),
+        "{recent:?}"
     );
 }

@@ -11,16 +11,16 @@ use crate::snapshot::sketch::Targets;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Budget, Cells, Distribution, Engine, Generation, Outcome, Streamed, SummaryShape, end,
+    Budget, Cells, Distribution, Engine, Generation, Outcome, SummaryShape, SummaryTotal, end,
     fold_idle, promote, start_over,
 };
 use super::{reached, set, spawn, total};
 use crate::lockfree::epoch::with_epochs;
 
 fn summary() -> (Arc<SummaryShape>, Arc<Distribution>) {
-    let promise = SummaryShape::new(Targets::new(&[]), None, &Budget::new());
-    let series = Arc::new(Distribution::new(&promise));
-    (promise, series)
+    let shape = SummaryShape::new(Targets::new(&[]), None, &Budget::new());
+    let series = Arc::new(Distribution::new(&shape));
+    (shape, series)
 }
 
 fn observe(engine: &Engine, thread: &Thread, series: &Distribution, value: f64) -> Outcome {
@@ -30,7 +30,7 @@ fn observe(engine: &Engine, thread: &Thread, series: &Distribution, value: f64) 
     series.observe_cold(engine, thread, Generation::FIRST, value, false)
 }
 
-fn seen(total: &Streamed) -> (u64, f64) {
+fn seen(total: &SummaryTotal) -> (u64, f64) {
     (total.count, total.sum)
 }
 
@@ -68,7 +68,7 @@ fn a_summary_starts_over_beside_a_writer() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
-        let (promise, series) = summary();
+        let (shape, series) = summary();
         observe(&engine, &Thread::new(), &series, 5.0);
         let writer = {
             let series = Arc::clone(&series);
@@ -76,7 +76,7 @@ fn a_summary_starts_over_beside_a_writer() {
                 observe(engine, thread, &series, 1.0);
             })
         };
-        start_over(&engine.pass(), &promise, &*series, None);
+        start_over(&engine.pass(), &shape, &*series, None);
         writer.join().unwrap();
         let (count, sum) = seen(&total(&mut engine.pass(), &*series));
         (count, sum as u64)
@@ -90,7 +90,7 @@ fn a_summary_starts_over_beside_a_writer() {
 fn a_stream_is_seen_as_it_was_made() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
-        let (promise, series) = summary();
+        let (shape, series) = summary();
         promote(&engine, series.slot_word(), Generation::FIRST, 1);
         let owner = {
             let series = Arc::clone(&series);
@@ -108,7 +108,7 @@ fn a_stream_is_seen_as_it_was_made() {
         for _ in 0..3 {
             let mut pass = engine.pass();
             pass.take_idle();
-            fold_idle(&mut pass, &promise, &*series);
+            fold_idle(&mut pass, &shape, &*series);
             let all = seen(&total(&mut pass, &*series));
             assert_eq!(all, (2, 3.0), "lost or doubled");
         }
@@ -124,7 +124,7 @@ fn a_slot_with_a_stream_is_used_again() {
     let seen = with_epochs(|| {
         reached(2, || {
             let engine = Arc::new(Engine::new());
-            let (promise, old) = summary();
+            let (shape, old) = summary();
             let (_, new) = summary();
             let (_, overflow) = summary();
             promote(&engine, old.slot_word(), Generation::FIRST, 1);
@@ -144,7 +144,7 @@ fn a_slot_with_a_stream_is_used_again() {
             let retired = engine.pass().retire(old.slot_word());
             drop(engine.pass());
             let mut pass = engine.pass();
-            let reused = end(&mut pass, &promise, &*old, retired, Some(&*overflow));
+            let reused = end(&mut pass, &shape, &*old, retired, Some(&*overflow));
             pass.let_go();
             if reused {
                 assert!(

@@ -32,7 +32,7 @@
 //!   the copy or goes to the new table.
 //! - T5: Only the owner replaces a table, and never inside another replacement. An observation by
 //!   an allocator that would need a second replacement is rejected.
-//! - T6: A table has `BUCKET + 2 * slots` words; `slots` is a power of two and never changes.
+//! - T6: A table has `BUCKET + 2 * capacity` words; `capacity` is a power of two and never changes.
 
 mod key;
 
@@ -62,9 +62,9 @@ impl View for &Table {
 
 /// The number of entries of a thread's first table.
 #[cfg(not(loom))]
-const FIRST_SLOTS: usize = 16;
+const FIRST_CAPACITY: usize = 16;
 #[cfg(loom)]
-const FIRST_SLOTS: usize = 2;
+const FIRST_CAPACITY: usize = 2;
 
 /// One thread's table. See the module's text.
 pub(crate) struct Table {
@@ -78,9 +78,9 @@ pub(crate) struct Table {
     /// The range of numbers that [`common_key_of`](Self::common_key_of) handles: the bits of the
     /// first normal number above the zero threshold, and how many numbers there are from it up to
     /// infinity.
-    plain: (u64, u64),
+    common_range: (u64, u64),
     /// The number of entries, a power of two.
-    slots: usize,
+    capacity: usize,
     /// The keys, and behind them the cells of a histogram. Seen from the end, as a [`Block`]:
     /// `state`, two sums, counts, and the keys, the last one first. Written by the owner, read by
     /// passes.
@@ -89,16 +89,16 @@ pub(crate) struct Table {
 
 impl Table {
     /// Allocates an empty table.
-    fn new(resolution: &Resolution, slots: usize) -> Box<Self> {
-        let words = BUCKET + 2 * slots;
+    fn new(resolution: &Resolution, capacity: usize) -> Box<Self> {
+        let words = BUCKET + 2 * capacity;
         let zero = resolution.zero_threshold.abs().to_bits();
         let first = (zero + 1).max(f64::MIN_POSITIVE.to_bits());
         Box::new(Self {
             halvings: (FINEST - resolution.schema) as u32,
             limit: resolution.limit,
             zero_threshold: resolution.zero_threshold,
-            plain: (first, f64::INFINITY.to_bits() - first),
-            slots,
+            common_range: (first, f64::INFINITY.to_bits() - first),
+            capacity,
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
         })
     }
@@ -106,10 +106,10 @@ impl Table {
     /// Returns the words of the table as a block.
     #[inline(always)]
     pub(crate) fn block(&self) -> Block {
-        debug_assert_eq!(self.words.len(), BUCKET + 2 * self.slots);
-        // SAFETY: T6. Computed from `slots`, which an observation has loaded anyway, instead of the
-        // length of `words`.
-        Block::of(unsafe { self.words.get_unchecked(..BUCKET + 2 * self.slots) })
+        debug_assert_eq!(self.words.len(), BUCKET + 2 * self.capacity);
+        // SAFETY: T6. Computed from `capacity`, which an observation has loaded anyway, instead of
+        // the length of `words`.
+        Block::of(unsafe { self.words.get_unchecked(..BUCKET + 2 * self.capacity) })
     }
 
     fn schema(&self) -> i8 {
@@ -123,15 +123,15 @@ impl Table {
 
     /// Returns the word of an entry's key.
     #[inline(always)]
-    fn key(&self, slot: usize) -> &AtomicU64 {
-        debug_assert!(slot < self.slots, "no such slot");
-        // SAFETY: T6; every caller masks the index or counts up to `slots`.
-        unsafe { self.words.get_unchecked(slot) }
+    fn key(&self, entry: usize) -> &AtomicU64 {
+        debug_assert!(entry < self.capacity, "no such entry");
+        // SAFETY: T6; every caller masks the index or counts up to `capacity`.
+        unsafe { self.words.get_unchecked(entry) }
     }
 
     /// Returns the index of an entry's key in a block.
-    fn key_cell(&self, slot: usize) -> usize {
-        BUCKET + 2 * self.slots - 1 - slot
+    fn key_cell(&self, entry: usize) -> usize {
+        BUCKET + 2 * self.capacity - 1 - entry
     }
 
     /// Returns the owner's table, if there is one.
@@ -182,44 +182,44 @@ impl Table {
     /// Returns the entry of a key, if the table has it. Called by the owner.
     #[inline(always)]
     fn find(&self, key: Key) -> Option<usize> {
-        let mut slot = key.hash() & (self.slots - 1);
+        let mut entry = key.hash() & (self.capacity - 1);
         loop {
-            let there = owner_load(self.key(slot));
-            if there == key.0 {
-                return Some(slot);
+            let stored = owner_load(self.key(entry));
+            if stored == key.0 {
+                return Some(entry);
             }
-            if there == 0 {
+            if stored == 0 {
                 return None;
             }
             // Ends at a free entry: at least a quarter of them are free.
-            slot = (slot + 1) & (self.slots - 1);
+            entry = (entry + 1) & (self.capacity - 1);
         }
     }
 
     /// Returns a free entry for a key that the table does not have.
-    fn free_slot(&self, key: Key) -> usize {
-        let mut slot = key.hash() & (self.slots - 1);
-        while owner_load(self.key(slot)) != 0 {
-            slot = (slot + 1) & (self.slots - 1);
+    fn free_entry(&self, key: Key) -> usize {
+        let mut entry = key.hash() & (self.capacity - 1);
+        while owner_load(self.key(entry)) != 0 {
+            entry = (entry + 1) & (self.capacity - 1);
         }
-        slot
+        entry
     }
 
     /// Iterates over the keys of the table.
     fn keys(&self) -> impl Iterator<Item = Key> {
-        let keys = (0..self.slots).map(|slot| Key(owner_load(self.key(slot))));
+        let keys = (0..self.capacity).map(|entry| Key(owner_load(self.key(entry))));
         keys.filter(|key| key.0 != 0)
     }
 
     /// Returns whether the table can take this new key, or has to be replaced by a larger or
     /// coarser one.
-    fn takes(&self, key: Key) -> bool {
-        let there = self.keys().count();
-        if (there + 1) * 4 > self.slots * 3 {
+    fn has_space_for(&self, key: Key) -> bool {
+        let used = self.keys().count();
+        if (used + 1) * 4 > self.capacity * 3 {
             return false;
         }
         // There are at most as many exponential buckets as keys.
-        if there < self.limit as usize || key.is_zero() {
+        if used < self.limit as usize || key.is_zero() {
             return true;
         }
         let mut codes: Vec<_> = self.keys().map(Key::code).collect();
@@ -243,7 +243,7 @@ impl Table {
     fn common_key_of(&self, value: f64, bucket: usize) -> Option<Key> {
         // Integer operations only: the caller has tested the same bits.
         let bits = value.to_bits() & (u64::MAX >> 1);
-        let (first, len) = self.plain;
+        let (first, len) = self.common_range;
         let code = if bits.wrapping_sub(first) < len {
             let sign = (value.to_bits() >> 32) as u32 & Key::NEGATIVE;
             (index::of_normal_at(bits, self.halvings) + Key::BIAS) as u32 | sign
@@ -258,11 +258,11 @@ impl Table {
     /// Observes a value if the table has its key. Called by the owner.
     #[inline(always)]
     fn observe(&self, key: Key, (_, value, times): (usize, f64, u64)) -> bool {
-        let Some(slot) = self.find(key) else {
+        let Some(entry) = self.find(key) else {
             return false;
         };
-        // SAFETY: T6; `slot` is below `slots`, and the caller owns the table.
-        unsafe { observe(self.block(), slot, value, times) };
+        // SAFETY: T6; `entry` is below `capacity`, and the caller owns the table.
+        unsafe { observe(self.block(), entry, value, times) };
         true
     }
 
@@ -272,10 +272,10 @@ impl Table {
         let native = total.native.get_or_insert_with(Native::finest);
         native.reduce_to(self.schema());
         let halvings = (self.schema() - native.schema()) as u32;
-        for (slot, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            // SAFETY: T6; `slot` is below `slots`.
+        for (entry, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            // SAFETY: T6; `entry` is below `capacity`.
             // Relaxed: the Acquire fences of `try_read` stand between the count and this load (T1).
-            let key = Key(unsafe { block.cell(self.key_cell(slot)) }.load(Relaxed));
+            let key = Key(unsafe { block.cell(self.key_cell(entry)) }.load(Relaxed));
             debug_assert!(key.0 != 0, "a count without a key");
             if let Some(total) = total.counts.get_mut(key.bucket()) {
                 *total = total.wrapping_add(count);
@@ -299,7 +299,7 @@ impl Table {
         total: &mut Observed,
     ) -> bool {
         counts.clear();
-        counts.resize(self.slots, 0);
+        counts.resize(self.capacity, 0);
         // SAFETY: T6; the block has as many counts as entries.
         let Some(sum) = (unsafe { try_read(block, counts) }) else {
             return false;
@@ -316,13 +316,13 @@ impl Table {
 ///
 /// The block is the one cell of a native histogram, and the caller owns it.
 #[inline(always)]
-pub(super) unsafe fn observe_known(block: Block, what: (usize, f64, u64)) -> bool {
+pub(super) unsafe fn observe_known(block: Block, observation: (usize, f64, u64)) -> bool {
     // SAFETY: the caller's contract.
     let Some(table) = (unsafe { Table::own(block) }) else {
         return false;
     };
-    let key = table.common_key_of(what.1, what.0);
-    key.is_some_and(|key| table.observe(key, what))
+    let key = table.common_key_of(observation.1, observation.0);
+    key.is_some_and(|key| table.observe(key, observation))
 }
 
 /// Observes a value, in a larger or coarser table if it has to be, and returns the number of
@@ -336,14 +336,15 @@ pub(super) unsafe fn write(
     thread: &Thread,
     block: Block,
     resolution: &Resolution,
-    what: (usize, f64, u64),
+    observation: (usize, f64, u64),
 ) -> Option<u64> {
     // SAFETY: the caller's contract.
     unsafe {
         // `common_key_of` does not have a key for every value; `key_of` has.
-        let known = |table: &Table| table.observe(table.key_of(what.1, what.0), what);
+        let known =
+            |table: &Table| table.observe(table.key_of(observation.1, observation.0), observation);
         if !Table::own(block).is_some_and(known) {
-            thread.alone(|| observe_new(block, resolution, what))?;
+            thread.alone(|| observe_new(block, resolution, observation))?;
         }
         Table::own(block).map(Table::own_count)
     }
@@ -354,25 +355,25 @@ pub(super) unsafe fn write(
 /// # Safety
 ///
 /// As for [`write()`], and this thread is not inside another replacement (T5).
-unsafe fn observe_new(block: Block, resolution: &Resolution, what: (usize, f64, u64)) {
-    let (bucket, value, times) = what;
+unsafe fn observe_new(block: Block, resolution: &Resolution, observation: (usize, f64, u64)) {
+    let (bucket, value, times) = observation;
     let key = |table: &Table| table.key_of(value, bucket);
     // SAFETY: the caller's contract.
     let old = unsafe { Table::own(block) };
-    if !old.is_some_and(|old| old.takes(key(old))) {
+    if !old.is_some_and(|old| old.has_space_for(key(old))) {
         // SAFETY: the caller's contract.
-        unsafe { replace(block, old, resolution, what) };
+        unsafe { replace(block, old, resolution, observation) };
     }
     // SAFETY: the caller's contract.
     let table = unsafe { Table::own(block) }.expect("it was made");
     // At a lower resolution the table may have the bucket already.
     let key = key(table);
-    if !table.observe(key, what) {
-        let slot = table.free_slot(key);
+    if !table.observe(key, observation) {
+        let entry = table.free_entry(key);
         // Relaxed: the Release store of the count in `observe` carries the key (T1).
-        table.key(slot).store(key.0, Relaxed);
-        // SAFETY: T6; `slot` is below `slots`, and the caller owns the table.
-        unsafe { observe(table.block(), slot, value, times) };
+        table.key(entry).store(key.0, Relaxed);
+        // SAFETY: T6; `entry` is below `capacity`, and the caller owns the table.
+        unsafe { observe(table.block(), entry, value, times) };
     }
 }
 
@@ -387,12 +388,16 @@ unsafe fn replace(
     resolution: &Resolution,
     (bucket, value, _): (usize, f64, u64),
 ) {
-    let slots = old.map_or(FIRST_SLOTS, |old| {
-        let crowded = (old.keys().count() + 1) * 2 > old.slots;
-        if crowded { 2 * old.slots } else { old.slots }
+    let capacity = old.map_or(FIRST_CAPACITY, |old| {
+        let crowded = (old.keys().count() + 1) * 2 > old.capacity;
+        if crowded {
+            2 * old.capacity
+        } else {
+            old.capacity
+        }
     });
-    let mut fresh = Table::new(resolution, slots);
-    let mut entries = Vec::with_capacity(old.map_or(0, |old| old.slots));
+    let mut fresh = Table::new(resolution, capacity);
+    let mut entries = Vec::with_capacity(old.map_or(0, |old| old.capacity));
     let mut codes = Vec::with_capacity(entries.capacity() + 1);
     // Nothing is allocated from here to `publish` (T4).
     if let Some(old) = old {
@@ -411,7 +416,7 @@ unsafe fn replace(
             }
             fresh.halvings += 1;
         }
-        fresh.take_over(old, &entries);
+        fresh.copy_from(old, &entries);
     }
     // SAFETY: the caller's contract.
     unsafe { publish(block, fresh) };
@@ -461,11 +466,11 @@ impl Table {
     /// Appends all keys and counts to `entries`. Called by the owner, or when there is none.
     fn copy_entries(&self, entries: &mut Vec<(Key, u64)>) {
         let block = self.block();
-        for slot in 0..self.slots {
-            let key = Key(owner_load(self.key(slot)));
+        for entry in 0..self.capacity {
+            let key = Key(owner_load(self.key(entry)));
             if key.0 != 0 {
-                // SAFETY: T6; `slot` is below `slots`.
-                entries.push((key, owner_load(unsafe { block.cell(BUCKET + slot) })));
+                // SAFETY: T6; `entry` is below `capacity`.
+                entries.push((key, owner_load(unsafe { block.cell(BUCKET + entry) })));
             }
         }
     }
@@ -473,7 +478,7 @@ impl Table {
     /// Copies the observations of the old table to this new one.
     ///
     /// All stores are Relaxed: the Release in `publish` carries them.
-    fn take_over(&mut self, old: &Self, entries: &[(Key, u64)]) {
+    fn copy_from(&mut self, old: &Self, entries: &[(Key, u64)]) {
         for i in 0..BUCKET {
             // SAFETY: T6; every table has these cells.
             let (from, to) = unsafe { (old.block().cell(i), self.block().cell(i)) };
@@ -486,26 +491,26 @@ impl Table {
     fn add_entries(&self, entries: &[(Key, u64)], halvings: u32) {
         for &(key, count) in entries {
             let key = key.coarser(halvings);
-            let slot = self.find(key).unwrap_or_else(|| self.free_slot(key));
-            self.key(slot).store(key.0, Relaxed);
-            // SAFETY: T6; `slot` is below `slots`.
-            let cell = unsafe { self.block().cell(BUCKET + slot) };
+            let entry = self.find(key).unwrap_or_else(|| self.free_entry(key));
+            self.key(entry).store(key.0, Relaxed);
+            // SAFETY: T6; `entry` is below `capacity`.
+            let cell = unsafe { self.block().cell(BUCKET + entry) };
             cell.store(owner_load(cell).wrapping_add(count), Relaxed);
         }
     }
 
     /// Merges two tables, for a fold. No thread writes either of them, and the calling pass is the
     /// only reader.
-    pub(super) fn joined(ours: Option<&Self>, theirs: &Self, resolution: &Resolution) -> Box<Self> {
+    pub(super) fn merged(ours: Option<&Self>, theirs: &Self, resolution: &Resolution) -> Box<Self> {
         let (mut a, mut b) = (Vec::new(), Vec::new());
         ours.inspect(|ours| ours.copy_entries(&mut a));
         theirs.copy_entries(&mut b);
-        let slots = (2 * (a.len() + b.len())).next_power_of_two();
-        let mut joined = Self::new(resolution, slots.max(FIRST_SLOTS));
+        let capacity = (2 * (a.len() + b.len())).next_power_of_two();
+        let mut merged = Self::new(resolution, capacity.max(FIRST_CAPACITY));
         let halvings = ours.map_or(theirs.halvings, |ours| ours.halvings);
-        joined.halvings = halvings.max(theirs.halvings);
-        joined.add_entries(&a, joined.halvings - halvings);
-        joined.add_entries(&b, joined.halvings - theirs.halvings);
+        merged.halvings = halvings.max(theirs.halvings);
+        merged.add_entries(&a, merged.halvings - halvings);
+        merged.add_entries(&b, merged.halvings - theirs.halvings);
         let total = |table: &Self| {
             let block = table.block();
             // SAFETY: T6; every table has a `state` and two sums.
@@ -516,7 +521,7 @@ impl Table {
             }
         };
         let (mine, other) = (ours.map_or((0, 0.0), total), total(theirs));
-        let block = joined.block();
+        let block = merged.block();
         // SAFETY: as above.
         // Relaxed: the Release in `publish` carries these stores.
         unsafe {
@@ -526,7 +531,7 @@ impl Table {
             let sum = join_sums(mine.1, other.1);
             block.cell(SUM).store(sum.to_bits(), Relaxed);
         }
-        joined
+        merged
     }
 }
 

@@ -19,10 +19,10 @@ fn shape(schema: i8, limit: u32, buckets: usize) -> Shape {
     }
 }
 
-fn observe(engine: &Engine, thread: &Thread, series: &Buckets, what: (usize, f64, u64)) {
+fn observe(engine: &Engine, thread: &Thread, series: &Buckets, observation: (usize, f64, u64)) {
     let generation = series.slot_word().generation();
-    if !Buckets::observe_native(thread, series.slot_word().last(generation), what) {
-        let outcome = series.observe_cold(engine, thread, generation, what, false);
+    if !Buckets::observe_native(thread, series.slot_word().last(generation), observation) {
+        let outcome = series.observe_cold(engine, thread, generation, observation, false);
         assert_eq!(outcome, Outcome::Done);
     }
 }
@@ -111,8 +111,8 @@ fn reads_are_whole_while_threads_grow_and_leave() {
                     for i in 0..ROUNDS {
                         // More buckets in each life, so that tables grow.
                         let bucket = ((i + t) % (10 << life)) as usize;
-                        let what = (bucket, value(bucket), 1 + i % 2);
-                        observe(engine, &thread, series, what);
+                        let observation = (bucket, value(bucket), 1 + i % 2);
+                        observe(engine, &thread, series, observation);
                     }
                     thread.leave(engine);
                 }

@@ -34,7 +34,7 @@ use super::{Cells, Engine, Outcome};
 
 /// The cell of one series of a gauge.
 #[derive(Debug)]
-pub struct Level {
+pub struct GaugeCell {
     /// Slot and generation. Written by promotion and retirement, read by every update.
     slot_word: SlotWord,
     /// The value. Written by every thread that updates the gauge, read by passes.
@@ -43,7 +43,7 @@ pub struct Level {
 
 /// An update of a gauge.
 #[derive(Clone, Copy, Debug)]
-pub enum Change {
+pub enum GaugeOp {
     /// Sets the value.
     Set(f64),
     /// Adds to the value; a negative number subtracts.
@@ -54,26 +54,26 @@ pub enum Change {
     Min(f64),
 }
 
-impl Level {
+impl GaugeCell {
     /// Changes the value. The caller has checked that it may (I1).
     #[inline(always)]
-    pub fn apply(&self, change: Change) {
+    pub fn apply(&self, op: GaugeOp) {
         // Relaxed: no other memory belongs to the value.
-        match change {
-            Change::Set(value) => self.value.store(value, Relaxed),
-            Change::Add(value) => _ = self.value.fetch_add(value, Relaxed),
-            Change::Max(value) => _ = self.value.fetch_max(value, Relaxed),
-            Change::Min(value) => _ = self.value.fetch_min(value, Relaxed),
+        match op {
+            GaugeOp::Set(value) => self.value.store(value, Relaxed),
+            GaugeOp::Add(value) => _ = self.value.fetch_add(value, Relaxed),
+            GaugeOp::Max(value) => _ = self.value.fetch_max(value, Relaxed),
+            GaugeOp::Min(value) => _ = self.value.fetch_min(value, Relaxed),
         }
     }
 
     /// Changes the value if this thread's slab has the slot and the reference is not stale (I1).
     /// Returns `false` if the caller has to take the cold path.
     #[inline(always)]
-    pub fn change(&self, thread: &Thread, generation: Generation, change: Change) -> bool {
+    pub fn change(&self, thread: &Thread, generation: Generation, op: GaugeOp) -> bool {
         let may = thread.may(self.slot_word.last(generation));
         if may {
-            self.apply(change);
+            self.apply(op);
         }
         may
     }
@@ -84,14 +84,14 @@ impl Level {
         engine: &Engine,
         thread: &Thread,
         generation: Generation,
-        change: Change,
+        op: GaugeOp,
     ) -> Outcome {
         let own = |_| {
-            self.apply(change);
+            self.apply(op);
             true
         };
         let shared = || {
-            self.apply(change);
+            self.apply(op);
             Shared::Counted { hot: false }
         };
         update_cold(
@@ -109,7 +109,7 @@ impl Level {
     }
 }
 
-impl Cells for Level {
+impl Cells for GaugeCell {
     /// The initial value.
     type Shape = f64;
     type Total = f64;
@@ -138,7 +138,7 @@ impl Cells for Level {
     fn fold_shared(&self, _: &Self) {}
 
     fn clear(&self, &first: &f64) {
-        self.apply(Change::Set(first));
+        self.apply(GaugeOp::Set(first));
     }
 }
 
@@ -151,37 +151,37 @@ mod tests {
     fn the_first_update_takes_a_slot_unless_too_many_wait() {
         let engine = Engine::new();
         let thread = Thread::new();
-        let level = Level::new(&1.0);
+        let gauge = GaugeCell::new(&1.0);
         let set =
-            |value| level.change_cold(&engine, &thread, Generation::FIRST, Change::Set(value));
+            |value| gauge.change_cold(&engine, &thread, Generation::FIRST, GaugeOp::Set(value));
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64);
         assert_eq!(set(2.0), Outcome::Done);
-        assert_eq!(level.slot_word.slot(), None);
-        assert_eq!(level.value(), 2.0);
+        assert_eq!(gauge.slot_word.slot(), None);
+        assert_eq!(gauge.value(), 2.0);
         engine.slots.waiting(-1);
-        assert!(!level.change(&thread, Generation::FIRST, Change::Set(3.0)));
+        assert!(!gauge.change(&thread, Generation::FIRST, GaugeOp::Set(3.0)));
         assert_eq!(set(3.0), Outcome::Done);
-        assert!(level.slot_word.slot().is_some());
-        assert!(level.change(&thread, Generation::FIRST, Change::Add(1.0)));
-        assert_eq!(level.value(), 4.0);
+        assert!(gauge.slot_word.slot().is_some());
+        assert!(gauge.change(&thread, Generation::FIRST, GaugeOp::Add(1.0)));
+        assert_eq!(gauge.value(), 4.0);
         thread.leave(&engine);
     }
 
     #[test]
-    fn a_retired_level_waits_until_it_ends() {
+    fn a_retired_gauge_waits_until_it_is_reclaimed() {
         let engine = Engine::new();
         let thread = Thread::new();
-        let level = Level::new(&1.0);
-        level.change_cold(&engine, &thread, Generation::FIRST, Change::Set(2.0));
-        let retired = engine.pass().retire(&level.slot_word);
+        let gauge = GaugeCell::new(&1.0);
+        gauge.change_cold(&engine, &thread, Generation::FIRST, GaugeOp::Set(2.0));
+        let retired = engine.pass().retire(&gauge.slot_word);
         assert_eq!(engine.slots.unreclaimed(), 1);
         // The gauge can be reclaimed after an epoch, which threads of other tests may delay. This
         // thread was the only owner of a shard, and has left it.
         thread.leave(&engine);
-        while !super::super::end(&mut engine.pass(), &1.0, &level, retired, None) {
+        while !super::super::end(&mut engine.pass(), &1.0, &gauge, retired, None) {
             std::thread::yield_now();
         }
         assert_eq!(engine.slots.unreclaimed(), 0);
-        assert_eq!(level.value(), 1.0);
+        assert_eq!(gauge.value(), 1.0);
     }
 }
