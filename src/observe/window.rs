@@ -45,9 +45,10 @@
 //! I3 of [`stream`](super::stream)). Each value is in one of the three, unless its age had left the
 //! window when the owner read the clock.
 //!
-//! - A2: A `History` is written before the generation that has it is published, and never changes.
-//!   It is freed an epoch after the first generation without it is published. A reader dereferences
-//!   the pointer only after it has confirmed that the pointer belongs to its generation.
+//! - A2: A `History` is written before the generation that has it is published, and does not change
+//!   as long as another thread can read it. It is freed an epoch after the first generation without
+//!   it is published. A reader dereferences the pointer only after it has confirmed that the
+//!   pointer belongs to its generation.
 //! - A3: A scrape closes a buffer by one Relaxed store to a word of the page. The store can arrive
 //!   late:
 //!   - In a later generation of the same page. That generation is flushed early, and its values get
@@ -176,7 +177,7 @@ pub struct AgeSketch {
     pub sketch: Sketch,
 }
 
-/// The ages of a page, and the sketches of earlier ages. Never changes once it is published; a
+/// The ages of a page, and the sketches of earlier ages. Does not change while it is shared; a
 /// flush replaces it once or twice per age (A2).
 pub(crate) struct History {
     /// The ages. Written by the owner before publication, read by passes.
