@@ -117,7 +117,7 @@ fn run_thread() {
     let me = LIVES.fetch_add(1, Relaxed);
     let peers = [format!("p{}", me % 7), format!("new{me}")];
     (0..2000).for_each(|i| update(&peers[i % 2], i as f64));
-    assert!(REMOVED.remove(Peer { peer: &peers[1] }));
+    assert!(REMOVED.retire(Peer { peer: &peers[1] }));
     ROUNDS.fetch_add(2000, Relaxed);
 }
 
@@ -256,7 +256,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             for i in 0..LIMIT {
                 let peer = format!("first{i}");
                 update(&peer, 1.0);
-                REMOVED.remove(Peer { peer: &peer });
+                REMOVED.retire(Peer { peer: &peer });
             }
         });
     });

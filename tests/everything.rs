@@ -259,7 +259,7 @@ fn in_flight_is_never_below_zero_while_series_end() {
         }
         scope.spawn(|| {
             while !done.load(Relaxed) {
-                in_flight.remove(["a"]);
+                in_flight.retire(["a"]);
                 std::thread::yield_now();
             }
         });

@@ -145,7 +145,7 @@ fn exemplars_are_removed_with_their_series() {
         ]
     );
     let stale = c.with(["a"]);
-    c.remove(["a"]);
+    c.retire(["a"]);
     stale.inc_with(&[("id", "stale")]);
     // Repeats until another series has the slot; any update acknowledges the safepoint request.
     for _ in 0..1000 {

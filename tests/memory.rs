@@ -179,7 +179,7 @@ fn memory_does_not_follow_summaries_that_have_ended() {
     let churn = || {
         for _ in 0..100 {
             (0..2000).for_each(|i| s.with(["a"]).observe(shuffled(i)));
-            assert!(s.remove(["a"]));
+            assert!(s.retire(["a"]));
             let _ = registry.snapshot();
         }
     };
@@ -204,7 +204,7 @@ fn memory_does_not_follow_label_sets_that_have_ended() {
             next += 1;
             let value = next.to_string();
             c.with([&value]).inc();
-            assert!(c.remove([&value]));
+            assert!(c.retire([&value]));
             if next.is_multiple_of(16) {
                 let _ = registry.snapshot();
             }

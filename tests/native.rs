@@ -149,8 +149,8 @@ fn removed_series_stay_in_the_sum() {
     for x in ["a", "b", "c"] {
         (0..2000).for_each(|i| h.with([x]).observe(f64::from(i % 40)));
     }
-    h.remove(["a"]);
-    h.remove(["b"]);
+    h.retire(["a"]);
+    h.retire(["b"]);
     for _ in 0..50 {
         h.with(["c"]).observe(1.0);
         let counts: u64 = h

@@ -215,7 +215,7 @@ fn retired_series_keep_their_ranks() {
             s.with([&x]).observe(n);
             n += 1.0;
         }
-        s.remove([&x]);
+        s.retire([&x]);
         let _ = registry.snapshot();
     }
     for _ in 0..5 {

@@ -234,7 +234,7 @@ fn everything_at_once() {
                         let x = [["a", "b", "c", "d"][i as usize % 4]];
                         // Retires series in between, however the threads are scheduled.
                         if i.is_multiple_of(997) {
-                            c.remove(["b"]);
+                            c.retire(["b"]);
                         }
                         c.with(x).inc();
                         g.with(x).set(i as f64);
@@ -248,10 +248,10 @@ fn everything_at_once() {
         let ended = s.spawn(|| {
             let mut ended = 0;
             while !done.load(Relaxed) {
-                ended += u64::from(c.remove(["a"])) + c.retain(|labels| labels[0].1 != "b") as u64;
-                h.retain(|labels| labels[0].1 != "c");
-                g.remove(["d"]);
-                u.remove(["d"]);
+                ended += u64::from(c.retire(["a"])) + u64::from(c.retire(["b"]));
+                h.retire(["c"]);
+                g.retire(["d"]);
+                u.retire(["d"]);
             }
             ended
         });

@@ -118,7 +118,7 @@ mod tests {
                 .read(series.key.index(), |_, _| seen += 1);
             seen
         };
-        assert!(family.remove(&["a"]));
+        assert!(family.end(&["a"], true));
         assert_eq!(exemplar(late), 0);
         assert_eq!(exemplar(family.with(&["b"])), 1);
     }

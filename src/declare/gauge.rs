@@ -47,7 +47,6 @@ impl MetricCells for GaugeCell {
 impl MetricCells for UpDown {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = true;
-    const FORGETS: bool = false;
 
     fn may_expire(total: &i64) -> bool {
         *total == 0

@@ -58,7 +58,7 @@ impl<L: LabelSet> Info<L> {
             }
             family.exclusively(|| {
                 let text = family.text_of(texts);
-                let retain = || family.retain(false, |other| other == text);
+                let retain = || family.retain(|other| other == text);
                 if family.is_full() {
                     retain();
                 }

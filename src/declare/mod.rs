@@ -313,32 +313,67 @@ macro_rules! labelled {
                     .collect()
             }
 
-            /// Retires the series of a label set; false where there is none. What it counted moves to the overflow
-            /// series, so the family's sum never drops; gauges are forgotten.
+            /// Removes the series of a label set, with all that it counted. Returns whether there was one.
+            ///
+            /// It is gone from the next scrape on. An update through a [`Series`](crate::Series) that was looked
+            /// up before, or through a [`Bound`](crate::Bound), counts in a fresh series of the same labels. (After
+            /// 4 096 more removals from the family, an update through such a `Series` counts in the overflow series.)
+            /// So remove a series of an up-down counter while it is 0; what comes down later goes below zero.
             ///
             /// Waits for a scrape that is running. The series of closed label sets stay.
+            ///
+            /// ```
+            /// # use tallies::{Counter, Registry};
+            /// let registry = Registry::new();
+            /// let sent = Counter::builder("sent_total", "Messages sent.").labels(["peer"]).register(&registry)?;
+            /// sent.with(["a"]).inc();
+            /// assert!(sent.remove(["a"]));
+            /// assert_eq!(registry.snapshot().get("sent_total", &[("peer", "a")]), None);
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             pub fn remove(&self, labels: L::Borrowed<'_>) -> bool {
-                L::DENSE == 0 && L::with_texts(&labels, |texts| self.inner.family().remove(texts))
+                L::DENSE == 0
+                    && L::with_texts(&labels, |texts| self.inner.family().end(texts, true))
             }
 
-            /// Retires every series that `keep` does not want, and says how many; see [`remove`](Self::remove).
+            /// Removes the series of a label set, and moves what it counted to the overflow series, so that the sum
+            /// over the family does not drop. Returns whether there was one. What a gauge had is dropped.
+            ///
+            /// Updates through a `Series` that was looked up before count in the overflow series. Expiry and limits do
+            /// the same.
+            ///
+            /// ```
+            /// # use tallies::{Counter, Registry};
+            /// let registry = Registry::new();
+            /// let sent = Counter::builder("sent_total", "Messages sent.").labels(["peer"]).register(&registry)?;
+            /// sent.with(["a"]).inc();
+            /// assert!(sent.retire(["a"]));
+            /// assert_eq!(registry.snapshot().get("sent_total", &[("peer", "__overflow__")]), Some(1.0));
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            pub fn retire(&self, labels: L::Borrowed<'_>) -> bool {
+                L::DENSE == 0
+                    && L::with_texts(&labels, |texts| self.inner.family().end(texts, false))
+            }
+
+            /// Removes every series for which `keep` returns `false`, and returns their number. See
+            /// [`remove`](Self::remove).
             pub fn retain(
                 &self,
                 mut keep: impl FnMut(&[(&str, std::borrow::Cow<'_, str>)]) -> bool,
             ) -> usize {
-                self.inner.family().retain(false, |text| {
+                self.inner.family().retain(|text| {
                     keep(&$crate::snapshot::labels::pairs(text).collect::<Vec<_>>())
                 })
             }
 
-            /// Forgets every series and what it counted. The series of closed label sets stay.
+            /// Removes every series, the overflow series included. See [`remove`](Self::remove). The series of
+            /// closed label sets stay.
             ///
-            /// Of counters, histograms and summaries the overflow series stays as well, from zero on. But of a summary its
-            /// quantiles are those of all that it ever observed, or of the window; a sum that was infinite is so again
-            /// with the next observation, and a counter that was infinite stays so. What is in flight is not forgotten:
-            /// what an up-down counter's series held moves to its overflow series, as in [`remove`](Self::remove).
+            /// If a summary's or up-down counter's overflow series is used again, it still has the quantiles, or what
+            /// was in flight, from before.
             pub fn clear(&self) {
-                self.inner.family().retain(true, |_| false);
+                self.inner.family().clear();
             }
 
             /// The number of series, without the overflow series.

@@ -541,7 +541,7 @@ mod tests {
             for _ in 0..100 {
                 s.with([&x]).observe(1.0);
             }
-            s.remove([&x]);
+            s.retire([&x]);
             let _ = registry.snapshot();
         }
         let (count, _, sketched, _) = seen(&registry.snapshot());

@@ -80,17 +80,27 @@ impl<C: MetricCells> Family<C> {
         let Some(series) = self.series(index as usize) else {
             return 0;
         };
-        series.text.with(|text| {
-            let texts: Vec<_> = labels::pairs(text)
-                .flat_map(|(name, value)| match self.desc.labels {
-                    Names::Fixed(_) => [None, Some(value)],
-                    Names::Any => [Some(name.into()), Some(value)],
-                })
-                .flatten()
-                .collect();
-            self.index
-                .hash(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
-        })
+        series
+            .text
+            .with(|text| self.with_values_of(text, |texts| self.index.hash(texts)))
+    }
+
+    /// Returns the series with a label text, making it if needed; above the limit, the overflow
+    /// series.
+    pub(super) fn with_text(&self, text: &str) -> SeriesRef<'_, C> {
+        self.with_values_of(text, |texts| self.with(texts))
+    }
+
+    /// Calls `f` with the label values of a label text, as look-ups take them.
+    fn with_values_of<R>(&self, text: &str, f: impl FnOnce(&[&str]) -> R) -> R {
+        let texts: Vec<_> = labels::pairs(text)
+            .flat_map(|(name, value)| match self.desc.labels {
+                Names::Fixed(_) => [None, Some(value)],
+                Names::Any => [Some(name.into()), Some(value)],
+            })
+            .flatten()
+            .collect();
+        f(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
     }
 
     /// Returns the number of the series of a label set from the index.

@@ -30,6 +30,7 @@ use crate::snapshot::{self, Kind, Values, labels};
 use desc::{ClosedSet, Desc};
 use index::Index;
 use population::Population;
+use retire::Removed;
 pub(crate) use series_ref::SeriesRef;
 
 /// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.
@@ -58,9 +59,6 @@ pub(crate) trait MetricCells: Cells {
     }
     /// Whether the totals of retired series are added to the overflow series.
     const FOLDS: bool;
-    /// Whether `clear` drops the counts. An in-flight count is not dropped, because the decrements
-    /// are still to come.
-    const FORGETS: bool = true;
     /// Returns whether an unchanged series may expire.
     fn may_expire(_total: &Self::Total) -> bool {
         true
@@ -130,18 +128,21 @@ struct Retirement<T> {
     cleared: Option<T>,
     /// The float sum of the overflow series, as last exported.
     exported_sum: f64,
+    /// The label texts of the last series that were removed. Updates through their handles make
+    /// the series again.
+    removed: Removed,
     /// A buffer that scrapes reuse.
     totals: Vec<T>,
 }
 
-#[derive(Debug)]
 /// A retired series that is not reclaimed yet.
+#[derive(Debug)]
 struct RetiredSeries {
     index: u32,
     /// The slot that it had, and what its cells wait for.
     cells: observe::Retired,
-    /// Whether its total is dropped and not added to the overflow series: after `clear`, and for
-    /// gauges.
+    /// Whether its total is dropped and not added to the overflow series: for series that the
+    /// program removed, and for gauges.
     forget: bool,
 }
 
@@ -208,6 +209,7 @@ impl<C: MetricCells> Family<C> {
                 idle: Vec::new(),
                 cleared: None,
                 exported_sum: 0.0,
+                removed: Removed::default(),
                 totals: Vec::new(),
             }),
             exclusive: Mutex::new(()),

@@ -2,18 +2,19 @@
 //! them.
 
 use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::OVERFLOW;
+use crate::lockfree::{OVERFLOW, SeriesKey};
 use crate::observe::{self, Pass};
 
-use super::{Family, MetricCells, RetiredSeries, Retirement, read};
+use super::{Family, MetricCells, RetiredSeries, Retirement, SeriesRef, read};
 
 impl<C: MetricCells> Family<C> {
-    /// Retires the series of a label set. Its total stays in the family's sum. Waits for a running
-    /// pass. Returns whether there was such a series.
-    pub(crate) fn remove(&self, texts: &[&str]) -> bool {
+    /// Retires the series of a label set. `removed`: by the program, so its total is dropped; else it
+    /// moves to the overflow series. Waits for a running pass. Returns whether there was such a series.
+    pub(crate) fn end(&self, texts: &[&str], removed: bool) -> bool {
         if self.is_unlabelled() {
             return false;
         }
@@ -22,7 +23,7 @@ impl<C: MetricCells> Family<C> {
         let Some(index) = self.look_up(hash, texts) else {
             return false;
         };
-        self.retire(&mut pass, index, false);
+        self.retire(&mut pass, index, removed);
         let retirement = self.retirement();
         let is_due = retirement.retired.len() >= retirement.sweep_threshold;
         drop(retirement);
@@ -32,9 +33,9 @@ impl<C: MetricCells> Family<C> {
         true
     }
 
-    /// Retires every series whose label text `keep` returns `false` for, and returns their number.
-    /// With `forget`, their totals are dropped, and so is that of the overflow series.
-    pub(crate) fn retain(&self, forget: bool, mut keep: impl FnMut(&str) -> bool) -> usize {
+    /// Removes every series whose label text `keep` returns `false` for, with its total. Returns their
+    /// number.
+    pub(crate) fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> usize {
         // The caller's code runs under no lock. A series that was retired and reused by the time
         // the pass begins is not retired again: its generation has changed.
         let unwanted: Vec<_> = self
@@ -49,7 +50,6 @@ impl<C: MetricCells> Family<C> {
             })
             .filter(|(_, _, text)| !keep(text))
             .collect();
-        let forget = forget && C::FORGETS;
         let mut pass = observe::engine().pass();
         let mut count = 0;
         for (index, generation, _) in unwanted {
@@ -57,29 +57,36 @@ impl<C: MetricCells> Family<C> {
                 series.is_live() && series.cells.slot_word().generation() == generation
             });
             if is_current {
-                count += usize::from(self.retire(&mut pass, index, forget));
-            }
-        }
-        if forget && !self.is_unlabelled() {
-            let mut total = C::Total::default();
-            read(&self.first, &mut pass, &mut total);
-            self.created.store(crate::clock::millis(), Relaxed);
-            self.version.fetch_add(1, Relaxed);
-            if let Some(exemplars) = self.exemplars.get() {
-                exemplars.clear(OVERFLOW);
-            }
-            let mut retirement = self.retirement();
-            retirement.cleared = Some(total);
-            retirement.exported_sum = 0.0;
-            for retired in &mut retirement.retired {
-                retired.forget = true;
-            }
-            if !C::FOLDS {
-                self.overflowed.store(false, Relaxed);
+                count += usize::from(self.retire(&mut pass, index, true));
             }
         }
         self.reclaim_retired(&mut pass);
         count
+    }
+
+    /// Removes every series, the overflow series included.
+    pub(crate) fn clear(&self) {
+        self.retain(|_| false);
+        if self.is_unlabelled() {
+            return;
+        }
+        let mut pass = observe::engine().pass();
+        // Threads may be updating the overflow series, so its cells stay as they are: scrapes
+        // subtract this.
+        let mut total = C::Total::default();
+        read(&self.first, &mut pass, &mut total);
+        self.created.store(crate::clock::millis(), Relaxed);
+        self.version.fetch_add(1, Relaxed);
+        if let Some(exemplars) = self.exemplars.get() {
+            exemplars.clear(OVERFLOW);
+        }
+        let mut retirement = self.retirement();
+        retirement.cleared = Some(total);
+        retirement.exported_sum = 0.0;
+        for retired in &mut retirement.retired {
+            retired.forget = true;
+        }
+        self.overflowed.store(false, Relaxed);
     }
 
     /// Sets every series to zero, in a process that has only one thread.
@@ -127,16 +134,36 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Removes a series from the index and makes its handles stale. Waits for threads that are
-    /// making a series.
-    fn retire(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
+    /// making a series. If the program removed it, its total is dropped, and updates through its handles
+    /// make the series again.
+    fn retire(&self, pass: &mut Pass<'_>, index: u32, removed: bool) -> bool {
+        let Some(series) = self.series(index as usize) else {
+            return false;
+        };
+        if removed {
+            let key = SeriesKey::new(series.cells.slot_word().generation(), index);
+            let text = series.text.with(str::to_owned);
+            self.retirement().removed.insert(key, text);
+        }
         self.index.remove(self.hash_of(index), index);
-        self.retire_removed(pass, index, forget)
+        self.retire_removed(pass, index, removed)
     }
 
-    /// Does the same as [`retire`](Self::retire), in a scrape. Returns `false` without waiting if
-    /// another thread is making a series; a later scrape retries.
+    /// Does the same as [`retire`](Self::retire) to a series that has expired, in a scrape. Its total moves to the
+    /// overflow series, and so do updates through its handles. Returns `false` without waiting if another
+    /// thread is making a series; a later scrape retries.
     pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
         self.index.try_remove(self.hash_of(index), index) && self.retire_removed(pass, index, false)
+    }
+
+    /// Returns the series to update instead of a retired one: if the program removed it, a fresh series
+    /// with the same labels; else the overflow series.
+    pub(super) fn successor(&self, key: SeriesKey) -> SeriesRef<'_, C> {
+        let text = self.retirement().removed.get(key);
+        match text {
+            Some(text) => self.with_text(&text),
+            None => self.overflow(),
+        }
     }
 
     /// Retires a series that is no longer in the index.
@@ -245,6 +272,33 @@ impl<C: MetricCells> Family<C> {
             }
         };
         now.duration_since(unchanged_since) >= after && C::may_expire(total)
+    }
+}
+
+/// The number of removed series whose label texts a family keeps.
+const MOST_REMOVED: usize = 4096;
+
+/// The label texts of the last series that the program removed, by the keys that they had.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
+    texts: HashMap<u64, Box<str>>,
+    oldest_first: VecDeque<u64>,
+}
+
+impl Removed {
+    fn insert(&mut self, key: SeriesKey, text: String) {
+        if self.texts.insert(key.word(), text.into()).is_none() {
+            self.oldest_first.push_back(key.word());
+        }
+        if self.oldest_first.len() > MOST_REMOVED
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.texts.remove(&oldest);
+        }
+    }
+
+    fn get(&self, key: SeriesKey) -> Option<Box<str>> {
+        self.texts.get(&key.word()).cloned()
     }
 }
 

@@ -34,15 +34,22 @@ impl<C: MetricCells> SeriesRef<'_, C> {
         self.cells.slot_word().generation() == self.generation()
     }
 
-    /// Runs an update off the hot path: on this series or, if it was retired, on the overflow
-    /// series.
+    /// Runs an update off the hot path: on this series or, if it was retired, on its successor. That
+    /// is a fresh series with the same labels if the program removed this one, and the overflow
+    /// series if it expired.
     ///
     /// `update` takes the cells, their generation, and whether the series is promoted at its first
     /// update.
     pub(crate) fn update(self, update: impl Fn(&C, Generation, bool) -> Outcome) {
         let hot = self.family.desc.hot;
-        if update(self.cells, self.generation(), hot) == Outcome::Stale {
-            update(self.family.overflow().cells, Generation::FIRST, false);
+        let mut series = self;
+        // The successor may be removed at once, but a program that does so forever is not followed.
+        for _ in 0..8 {
+            if update(series.cells, series.generation(), hot) != Outcome::Stale {
+                return;
+            }
+            series = self.family.successor(series.key);
         }
+        update(self.family.overflow().cells, Generation::FIRST, false);
     }
 }

@@ -77,7 +77,7 @@ fn an_exemplar_of_a_stale_handle_is_no_other_series() {
     let family = family(&registry);
     let stale = family.with(["a"]);
     stale.inc();
-    family.remove(["a"]);
+    family.retire(["a"]);
     reclaim_removed(&registry);
     family.with(["b"]).inc();
     stale.inc_with(&[("trace_id", "1f")]);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tallies::{Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry};
+use tallies::{
+    Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Series, Summary, UpDownCounter,
+};
 
 use crate::support::page;
 
@@ -19,19 +21,19 @@ fn integers_are_exact_and_wrap() {
 }
 
 #[test]
-fn removed_series_count_into_the_overflow_series() {
+fn retired_series_count_into_the_overflow_series() {
     let registry = Registry::new();
     let c = Counter::builder("c_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
-    let kept = c.with(["a"]);
+    let held = c.with(["a"]);
     let bound = c.bind(["a"]);
-    kept.add(1);
+    held.add(1);
     bound.add(2);
-    assert!(c.remove(["a"]));
-    assert!(!c.remove(["a"]));
-    kept.add(4);
+    assert!(c.retire(["a"]));
+    assert!(!c.retire(["a"]));
+    held.add(4);
     bound.add(8);
     c.with(["b"]).add(16);
     for _ in 0..10 {
@@ -39,30 +41,100 @@ fn removed_series_count_into_the_overflow_series() {
         assert_eq!(
             now.get("c_total", &[("x", "a")]),
             Some(8.0),
-            "bound comes back"
+            "a bound series is made again"
         );
         assert_eq!(now.get("c_total", &[("x", "__overflow__")]), Some(7.0));
         assert_eq!(now.get("c_total", &[("x", "b")]), Some(16.0));
     }
-    assert_eq!(c.retain(|labels| labels[0].1 == "b"), 1);
-    assert_eq!(c.len(), 1);
     c.clear();
     for _ in 0..10 {
-        let now = registry.snapshot();
-        assert_eq!(
-            now.get("c_total", &[("x", "__overflow__")]),
-            Some(0.0),
-            "clear forgets on purpose"
-        );
-        assert_eq!(now.family("c_total").unwrap().len(), 1);
+        assert_eq!(registry.snapshot().family("c_total").unwrap().len(), 0);
     }
     c.with(["b"]).inc();
-    kept.inc();
+    held.inc();
     assert_eq!(registry.snapshot().get("c_total", &[("x", "b")]), Some(1.0));
     assert_eq!(
         registry.snapshot().get("c_total", &[("x", "__overflow__")]),
-        Some(1.0)
+        Some(1.0),
+        "counts from zero after clear"
     );
+}
+
+/// What was removed stayed on the page, as an overflow series that looked like too many label sets.
+#[test]
+fn removed_series_are_gone() {
+    fn check<M>(
+        kind: &str,
+        family: &M,
+        update: impl Fn(&M, &str),
+        remove: impl Fn(&M, &str) -> bool,
+        registry: &Registry,
+    ) {
+        update(family, "a");
+        update(family, "b");
+        assert!(remove(family, "a"), "{kind}");
+        assert!(!remove(family, "a"), "{kind}");
+        for _ in 0..20 {
+            let now = registry.snapshot();
+            let family = now.family("f").unwrap();
+            let labels: Vec<_> = family
+                .series()
+                .map(|(labels, _)| labels.get("x").unwrap().into_owned())
+                .collect();
+            assert_eq!(labels, ["b"], "{kind}");
+        }
+    }
+    macro_rules! kind {
+        ($metric:ident, $update:expr) => {{
+            let registry = Registry::new();
+            let builder = $metric::builder("f", "").labels(["x"]);
+            let family = builder.register(&registry).unwrap();
+            let update = |family: &$metric<_>, x: &str| ($update)(family.with([x]));
+            let remove = |family: &$metric<_>, x: &str| family.remove([x]);
+            check(stringify!($metric), &family, update, remove, &registry);
+            family.clear();
+            assert_eq!(registry.snapshot().family("f").unwrap().len(), 0);
+            update(&family, "c");
+            assert_eq!(family.retain(|_| false), 1);
+            assert_eq!(registry.snapshot().family("f").unwrap().len(), 0);
+        }};
+    }
+    kind!(Counter, |series: Series<'_, Counter>| series.inc());
+    kind!(Gauge, |series: Series<'_, Gauge>| series.set(1.0));
+    kind!(UpDownCounter, |series: Series<'_, UpDownCounter>| series
+        .inc());
+    kind!(Histogram, |series: Series<'_, Histogram>| series
+        .observe(1.0));
+    kind!(Summary, |series: Series<'_, Summary>| series.observe(1.0));
+}
+
+#[test]
+fn updates_through_handles_of_removed_series_make_them_again() {
+    let registry = Registry::new();
+    let c = Counter::builder("c_total", "")
+        .labels(["x", "y"])
+        .register(&registry)
+        .unwrap();
+    let value = |x, y| registry.snapshot().get("c_total", &[("x", x), ("y", y)]);
+    // Once cold and once in slots.
+    for updates in [1, 5000] {
+        let held = c.with(["a \"quoted\"", "b\nline"]);
+        (0..updates).for_each(|_| held.inc());
+        assert!(c.remove(["a \"quoted\"", "b\nline"]));
+        assert_eq!(value("a \"quoted\"", "b\nline"), None);
+        held.add(3);
+        held.add(4);
+        assert_eq!(value("a \"quoted\"", "b\nline"), Some(7.0));
+        // The number and the slot of the removed series are used again, by other labels.
+        for i in 0..300 {
+            c.with(["other", &i.to_string()]).inc();
+            drop(registry.snapshot());
+        }
+        held.inc();
+        assert_eq!(value("a \"quoted\"", "b\nline"), Some(8.0));
+        assert_eq!(value("__overflow__", "__overflow__"), None);
+        c.clear();
+    }
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn an_interval_does_not_count_folded_updates_again() {
     c.with(["a"]).add(5);
     let before = registry.snapshot();
     c.with(["a"]).add(2);
-    c.remove(["a"]);
+    c.retire(["a"]);
     let since = registry.snapshot().since(&before);
     assert_eq!(since.get("c_total", &[("x", "__overflow__")]), Some(2.0));
 }
@@ -106,7 +106,7 @@ fn an_interval_of_merged_parts_does_not_count_folded_updates_again() {
         };
         let c = c.register(&registry).unwrap();
         c.with(["gone before"]).add(100);
-        c.remove(["gone before"]);
+        c.retire(["gone before"]);
         c.with(["a"]).add(5);
         (registry, c)
     });
@@ -120,7 +120,7 @@ fn an_interval_of_merged_parts_does_not_count_folded_updates_again() {
     let before = merged();
     for ((_, c), more) in parts.iter().zip([1, 2, 3]) {
         c.with(["a"]).add(more);
-        c.remove(["a"]);
+        c.retire(["a"]);
     }
     let since = merged().since(&before);
     let x = ("x", "__overflow__");
