@@ -17,7 +17,7 @@ impl<A> Allocator<A> {
     /// Returns an error if the registry already has these metrics.
     pub fn register(&self, registry: &Registry) -> Result<(), Error> {
         observe::count_allocations();
-        registry.collect("process_allocator", |out: &mut Collected| {
+        registry.collect_unprefixed("process_allocator", |out: &mut Collected| {
             let now = allocated();
             out.gauge(
                 "process_allocated_bytes",

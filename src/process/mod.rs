@@ -67,5 +67,5 @@ use crate::{error::Error, registry::Collected, registry::Registry};
 /// Returns an error if the registry already has these metrics.
 #[cfg(feature = "process")]
 pub fn register(registry: &Registry) -> Result<(), Error> {
-    registry.collect("process", |out: &mut Collected| os::collect(out))
+    registry.collect_unprefixed("process", |out: &mut Collected| os::collect(out))
 }

@@ -36,7 +36,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 /// Returns an error if the registry already has a runtime under this name.
 pub fn register_runtime(registry: &Registry, handle: &Handle) -> std::result::Result<(), Error> {
     let handle = handle.clone();
-    registry.collect("tokio", move |out: &mut Collected| collect(out, &handle))
+    registry.collect_unprefixed("tokio", move |out: &mut Collected| collect(out, &handle))
 }
 
 /// Adds the metrics of a further Tokio runtime, under names that begin with `{name}_tokio_` instead

@@ -23,6 +23,8 @@ pub(super) struct Collectors(Mutex<Vec<Collector>>);
 struct Collector {
     name: String,
     collect: Arc<dyn Collect>,
+    /// Whether its families keep their names, whatever the registry's prefix is.
+    unprefixed: bool,
     /// The number of snapshots in which it failed.
     errors: u64,
 }
@@ -36,6 +38,7 @@ impl Collectors {
         families: &Families,
         name: &str,
         reserved: Option<(Kind, &'static Location<'static>)>,
+        unprefixed: bool,
         collect: Arc<dyn Collect>,
     ) -> Result<(), Error> {
         let mut collectors = lock(&self.0);
@@ -48,6 +51,7 @@ impl Collectors {
         collectors.push(Collector {
             name: name.to_owned(),
             collect,
+            unprefixed,
             errors: 0,
         });
         Ok(())
@@ -89,22 +93,28 @@ impl Collectors {
         lock(&self.0).iter().any(|c| c.name == name)
     }
 
-    /// Runs every collector, and returns the families with the name of their collector. If a
+    /// Runs every collector, and returns the families with the name of their collector. They get the
+    /// prefix, unless their collector's names stay, and the constant labels of the registry. If a
     /// collector fails or panics, only its own families are missing. The family that counts the
     /// failures has no collector.
-    pub(super) fn run(&self) -> Vec<(Option<String>, Family)> {
+    pub(super) fn run(&self, families: &Families) -> Vec<(Option<String>, Family)> {
         let Some(_running) = RunGuard::begin() else {
             return Vec::new();
         };
         let collectors: Vec<_> = lock(&self.0)
             .iter()
-            .map(|collector| (collector.name.clone(), Arc::clone(&collector.collect)))
+            .map(|c| (c.name.clone(), c.unprefixed, Arc::clone(&c.collect)))
             .collect();
+        let (prefix, constant) = (families.prefix(), families.constant_text());
         let mut families = Vec::new();
-        for (name, collector) in collectors {
+        for (name, unprefixed, collector) in collectors {
             match run(&*collector) {
                 Ok(written) => {
-                    families.extend(written.into_iter().map(|f| (Some(name.clone()), f)));
+                    let prefix = if unprefixed { "" } else { &*prefix };
+                    families.extend(written.into_iter().map(|mut family| {
+                        family.add_common(prefix, &constant);
+                        (Some(name.clone()), family)
+                    }));
                 }
                 Err(why) => self.count_failure(&name, &why),
             }

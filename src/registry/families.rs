@@ -158,8 +158,8 @@ impl Families {
         drop(removed);
     }
 
-    /// Reserves a name for a family that a collector writes, which has no prefix. Rejects a name
-    /// whose samples would have the names of another family's.
+    /// Reserves a name for a family that a collector writes. Rejects a name whose samples would have
+    /// the names of another family's.
     pub(crate) fn reserve(
         &self,
         name: &str,
@@ -167,12 +167,11 @@ impl Families {
         location: &'static Location<'static>,
     ) -> Result<(), Error> {
         let mut inner = self.lock();
-        let exposed = (name, kind, false);
-        let prefix = inner.prefix.clone();
-        if let Some(family) = inner.family_clash(exposed) {
-            let other = format!("{prefix}{}", family.name);
-            return Err(Error::taken(name, &other, Some(family.location)));
+        let prefixed = format!("{}{name}", inner.prefix);
+        if let Some(family) = inner.family_clash((&prefixed, kind, false)) {
+            return Err(Error::taken(name, &family.name, Some(family.location)));
         }
+        let exposed = (name, kind, false);
         if let Some((other, reserved)) = inner.reserved_clash(exposed) {
             return Err(Error::taken(name, other, Some(reserved.location)));
         }
@@ -245,7 +244,6 @@ impl Families {
             for (name, _) in &inner.constant {
                 entry.check_constant(prefix, name)?;
             }
-            inner.check_reserved(prefix, entry.desc())?;
         }
         inner.prefix = Text::shared(prefix);
         inner.index_all();
@@ -270,6 +268,19 @@ impl Families {
             .constant
             .push((Text::shared(name), Text::shared(value)));
         Ok(())
+    }
+
+    /// Returns the prefix of all names.
+    pub(crate) fn prefix(&self) -> Text {
+        self.lock().prefix.clone()
+    }
+
+    /// Returns the label text of the constant labels of all families.
+    pub(crate) fn constant_text(&self) -> String {
+        let inner = self.lock();
+        let constant = inner.constant.iter();
+        let constant: Vec<_> = constant.map(|(name, value)| (&**name, &**value)).collect();
+        labels::text(&constant)
     }
 
     /// Writes every family into `out`, whose families reuse their memory.
@@ -361,7 +372,7 @@ impl Inner {
         if let Some(other) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
             return Err(Error::taken(&desc.name, &other.name, Some(other.location)));
         }
-        self.check_reserved(&self.prefix, desc)
+        self.check_reserved(desc)
     }
 
     /// Returns the name of a family with the prefix.
@@ -447,17 +458,19 @@ impl Inner {
 }
 
 impl Inner {
-    /// Checks that a family with this prefix exposes no sample that a collector exposes.
-    fn check_reserved(&self, prefix: &str, desc: &Desc) -> Result<(), Error> {
+    /// Checks that a family exposes no sample that a collector exposes. Both get the same prefix, so
+    /// names without it are compared.
+    fn check_reserved(&self, desc: &Desc) -> Result<(), Error> {
         if self.reserved.is_empty() {
             return Ok(());
         }
-        let exposed = format!("{prefix}{}", desc.name);
-        if self.reserved.contains_key(&*exposed) {
-            return Err(Error::collect(&exposed, "is there already"));
+        if self.reserved.contains_key(&*desc.name) {
+            return Err(Error::collect(&desc.name, "is there already"));
         }
-        match self.reserved_clash((&exposed, desc.kind, desc.utf8)) {
-            Some((other, reserved)) => Err(Error::taken(&exposed, other, Some(reserved.location))),
+        match self.reserved_clash((&desc.name, desc.kind, desc.utf8)) {
+            Some((other, reserved)) => {
+                Err(Error::taken(&desc.name, other, Some(reserved.location)))
+            }
             None => Ok(()),
         }
     }

@@ -111,7 +111,8 @@ impl Registry {
     }
 
     /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit
-    /// gets an underscore, so `app` means `app_`. Families of collectors get no prefix.
+    /// gets an underscore, so `app` means `app_`. This includes callbacks and collectors. The names that
+    /// other tools expect stay: `process_*`, `tokio_*` and `tallies_*`.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -123,16 +124,16 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// An invalid prefix; a prefix with a colon if there are state sets; a prefix with which a
-    /// family would expose samples of a [`gauge_fn`](Self::gauge_fn) or
-    /// [`counter_fn`](Self::counter_fn); a registry that was scraped before.
+    /// An invalid prefix; a prefix with a colon if there are state sets; a registry that was scraped
+    /// before.
     pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
         self.enlist();
         self.families().set_prefix(prefix)
     }
 
     /// Gives every series a constant label, for a value that is known only at start-up, such as the
-    /// name of the host. Series of collectors do not get it.
+    /// name of the host. This includes callbacks, collectors and process metrics. A collector that
+    /// writes a label of this name keeps its own value.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -188,7 +189,7 @@ impl Registry {
             let name = name.clone();
             move |out: &mut Collected| Ok(out.gauge(&name, &help, &[], value())?)
         };
-        self.add(&name, Some(Kind::Gauge), Arc::new(collect))
+        self.add(&name, Some(Kind::Gauge), false, Arc::new(collect))
     }
 
     /// Registers a counter whose total is kept elsewhere. `total` reads it at scrape time. It must
@@ -221,7 +222,7 @@ impl Registry {
             let name = name.clone();
             move |out: &mut Collected| Ok(out.counter(&name, &help, &[], total())?)
         };
-        self.add(&name, Some(Kind::Counter), Arc::new(collect))
+        self.add(&name, Some(Kind::Counter), false, Arc::new(collect))
     }
 
     /// Adds a collector, which runs at scrape time. Error messages and [`remove`](Self::remove)
@@ -247,13 +248,29 @@ impl Registry {
     ///
     /// A name that a family or another collector of this registry has.
     pub fn collect(&self, name: &str, collect: impl Collect + 'static) -> Result<(), Error> {
-        self.add(name, None, Arc::new(collect))
+        self.add(name, None, false, Arc::new(collect))
+    }
+
+    /// Adds a collector whose families keep their names, whatever the prefix is.
+    #[cfg(any(feature = "process", feature = "tokio-metrics"))]
+    pub(crate) fn collect_unprefixed(
+        &self,
+        name: &str,
+        collect: impl Collect + 'static,
+    ) -> Result<(), Error> {
+        self.add(name, None, true, Arc::new(collect))
     }
 
     /// Adds a collector. `kind` is the kind of a collector that writes one family, under its own
     /// name.
     #[track_caller]
-    fn add(&self, name: &str, kind: Option<Kind>, collect: Arc<dyn Collect>) -> Result<(), Error> {
+    fn add(
+        &self,
+        name: &str,
+        kind: Option<Kind>,
+        unprefixed: bool,
+        collect: Arc<dyn Collect>,
+    ) -> Result<(), Error> {
         // Unused statics have their names, too, so they are registered first.
         self.enlist();
         // Not in the closure, which would be its own caller.
@@ -261,7 +278,7 @@ impl Registry {
         let reserved = kind.map(|kind| (kind, location));
         self.0
             .collectors
-            .add(self.families(), name, reserved, collect)
+            .add(self.families(), name, reserved, unprefixed, collect)
     }
 
     /// Removes a family or a collector. Its name is free again. Handles to the family can still be
@@ -396,7 +413,7 @@ impl Registry {
     pub fn snapshot_into(&self, snapshot: &mut Snapshot) {
         self.enlist();
         let start = Instant::now();
-        let collected = self.0.collectors.run();
+        let collected = self.0.collectors.run(self.families());
         let mut settings = *lock(&self.0.settings);
         let mut own = Collected::default();
         {
@@ -415,10 +432,15 @@ impl Registry {
                 );
             }
         }
+        let constant = self.families().constant_text();
         let mut failed = None;
-        for (name, family) in collected
-            .into_iter()
-            .chain(own.families.into_iter().map(|family| (None, family)))
+        for (name, family) in
+            collected
+                .into_iter()
+                .chain(own.families.into_iter().map(|mut family| {
+                    family.add_common("", &constant);
+                    (None, family)
+                }))
         {
             // A collector's families are adjacent, so a snapshot counts one failure for each
             // collector.

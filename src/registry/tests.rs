@@ -94,3 +94,37 @@ fn an_exemplar_of_a_stale_handle_is_no_other_series() {
     });
     assert_eq!(all.sum::<f64>(), 3.0);
 }
+
+/// They kept the names and labels that their callbacks gave them, beside families that did not.
+#[test]
+fn prefix_and_constant_labels_hold_for_callbacks_and_collectors() {
+    let registry = Registry::new();
+    registry.self_metrics(true);
+    registry.constant("host", "h1").unwrap();
+    registry.gauge_fn("queue", "", || 3.0).unwrap();
+    registry
+        .collect("pool", |out: &mut super::Collected| {
+            out.gauge("idle", "", &[("pool", "main")], 7.0)?;
+            out.gauge("own", "", &[("host", "other")], 1.0)?;
+            Ok(())
+        })
+        .unwrap();
+    registry.prefix("app").unwrap();
+    // Reserved without the prefix, as families are.
+    assert!(registry.gauge("queue", "").is_err());
+    let now = registry.snapshot();
+    assert_eq!(now.get("app_queue", &[("host", "h1")]), Some(3.0));
+    let main = [("host", "h1"), ("pool", "main")];
+    assert_eq!(now.get("app_idle", &main), Some(7.0));
+    assert_eq!(now.get("app_own", &[("host", "other")]), Some(1.0));
+    assert!(now.get("tallies_shards", &[("host", "h1")]).is_some());
+    #[cfg(feature = "process")]
+    {
+        crate::process::register(&registry).unwrap();
+        let cpu = registry.snapshot();
+        assert!(
+            cpu.get("process_cpu_seconds_total", &[("host", "h1")])
+                .is_some()
+        );
+    }
+}

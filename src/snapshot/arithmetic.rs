@@ -366,6 +366,18 @@ impl Family {
             .collect()
     }
 
+    /// Gives a collector's family the prefix and the constant labels of its registry. A label that the
+    /// collector wrote itself keeps its value.
+    pub(crate) fn add_common(&mut self, prefix: &str, constant: &str) {
+        if !prefix.is_empty() {
+            self.meta.name = format!("{prefix}{}", self.meta.name).into();
+        }
+        if !constant.is_empty() {
+            constant.clone_into(&mut self.meta.constant);
+            self.override_constant_labels();
+        }
+    }
+
     /// Resolves labels that a series has in addition to a constant label of the same name: the
     /// series' own value wins. Series that become equal are added up.
     pub(crate) fn override_constant_labels(&mut self) {
