@@ -1,14 +1,15 @@
-//! Series that never move, in chunks; with a bit for each that says whether it is live.
+//! Stores the series of a family in chunks that never move, with one bit per series that is set
+//! while the series is live.
 //!
-//! - R1: a series stays where it is until its arena is dropped.
+//! - R1: a series keeps its address until its arena is dropped.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Eight chunks for every doubling, so that at most an eighth of the series is allocated ahead.
+/// Chunks double in size every eight chunks, so at most an eighth of the series is allocated ahead.
 const CHUNKS: usize = 8 * 29;
 
-/// The number of series that a scrape reads together, and that share a word of `Chunk::live`.
+/// The number of series that a scrape reads together. They share a word of `Chunk::live`.
 pub const BATCH: usize = 64;
 
 type Chunks<S> = Box<[OnceLock<Chunk<S>>]>;
@@ -17,12 +18,13 @@ type Chunks<S> = Box<[OnceLock<Chunk<S>>]>;
 #[derive(Debug)]
 struct Chunk<S> {
     series: Box<[S]>,
-    /// A bit for each series, set while it is live. Written by threads that make or retire series, read
-    /// by scrapes. Relaxed: a scrape that sees a bit late sees a change that was made during the scrape.
+    /// One bit for each series, set while it is live. Written by threads that create or retire
+    /// series, read by scrapes. Relaxed: a scrape may see a bit late, as if the change came after
+    /// the scrape.
     live: Box<[AtomicU64]>,
 }
 
-/// The series of a chunk that were made so far.
+/// The part of a chunk that holds series created so far.
 #[derive(Debug)]
 pub struct Made<'a, S> {
     series: &'a [S],
@@ -30,14 +32,15 @@ pub struct Made<'a, S> {
 }
 
 impl<'a, S> Made<'a, S> {
-    /// Whether any of them is live.
+    /// Returns whether any of its series is live.
     #[inline]
     pub fn has_live(&self) -> bool {
         self.live.iter().any(|word| word.load(Relaxed) != 0)
     }
 
-    /// Returns the series in batches: the number of the first series of the batch (`first` is that of
-    /// the chunk), the series, and whether any of them is live.
+    /// Returns the series in batches of [`BATCH`]. Each item has the number of the batch's first
+    /// series, the series, and whether any of them is live. `first` is the number of the chunk's
+    /// first series.
     #[inline]
     pub fn batches(self, first: u32) -> impl Iterator<Item = (u32, &'a [S], bool)> {
         (first..)
@@ -55,7 +58,7 @@ pub struct Arena<S> {
 }
 
 impl<S> Arena<S> {
-    /// An empty arena.
+    /// Creates an empty arena. It allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -63,7 +66,7 @@ impl<S> Arena<S> {
         }
     }
 
-    /// Series `index`, if it was made.
+    /// Returns series `index` if its chunk exists.
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&S> {
@@ -71,7 +74,8 @@ impl<S> Arena<S> {
         self.chunks.get()?.get(chunk)?.get()?.series.get(at)
     }
 
-    /// Series `index`, made together with its chunk if there is none.
+    /// Returns series `index`, and creates its whole chunk first if needed. Returns `None` beyond
+    /// the last chunk.
     pub fn get_or_make(&self, index: usize, make: impl Fn() -> S) -> Option<&S> {
         let (chunk, at) = chunk(index);
         self.chunks
@@ -90,7 +94,7 @@ impl<S> Arena<S> {
             .get(at)
     }
 
-    /// Notes that a series that was made lives, or has ended.
+    /// Sets or clears the live bit of a series. Does nothing if the series was never created.
     pub fn set_live(&self, index: usize, lives: bool) {
         let (chunk, at) = chunk(index);
         let chunk = self
@@ -107,7 +111,8 @@ impl<S> Arena<S> {
         }
     }
 
-    /// The first `made` series, chunk by chunk, each with the index of its first one.
+    /// Returns the first `made` series chunk by chunk, each chunk with the number of its first
+    /// series.
     pub fn chunks(&self, made: usize) -> impl Iterator<Item = (u32, Made<'_, S>)> {
         let mut first = 0;
         self.chunks
@@ -134,7 +139,8 @@ impl<S> Default for Arena<S> {
     }
 }
 
-/// The chunk of a series, and its index there. Chunks of the `o`th group of eight have 2^o series.
+/// Returns the number of the chunk that holds a series, and the index of the series in that chunk.
+/// The chunks of the `o`th group of eight have 2^o series each.
 #[inline]
 fn chunk(index: usize) -> (usize, usize) {
     let biased = index + 8;
@@ -143,7 +149,7 @@ fn chunk(index: usize) -> (usize, usize) {
     (chunk, biased & ((1 << octave) - 1))
 }
 
-/// Asks for the memory of `len` of these from `from` on. A hint: nothing is read, and any address will do.
+/// Prefetches `len` items from `from` on. A hint: nothing is read, and any address is allowed.
 #[inline]
 pub fn prefetch<S>(from: *const S, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]

@@ -1,14 +1,18 @@
-//! The cold path of every update: from a thread that has no block for a series to a count in its shared cells.
+//! The cold path of every update: runs if the thread has no block for the series, and ends in the
+//! series' shared cells.
 //!
-//! An update of shared cells races with the end of its series. The collector that ends a series retires its slot word
-//! first, then waits until everybody has unpinned who was pinned at that moment, and only then folds and clears the
-//! shared cells. So an update pins the epoch, looks at the slot word *again*, and writes before it unpins:
+//! An update of shared cells races with the retirement of its series. The collector first retires
+//! the slot word, then waits until every thread that was pinned at that moment has unpinned, and
+//! only then folds and clears the shared cells. So an update pins the epoch, reads the slot word
+//! *again*, and writes before it unpins:
 //!
-//! - U1: an update that finds its generation under the pin has ended before the collector folds the shared cells.
-//! - U2: an update that pins after the collector began to wait finds the series retired, and writes nothing.
+//! - U1: an update that finds its generation while pinned ends before the collector folds the
+//!   shared cells.
+//! - U2: an update that pins after the collector began to wait finds the series retired, and writes
+//!   nothing.
 //!
-//! Both need the second look. The first one, in [`Thread::settle`], came before the pin: between the two the series may
-//! have ended, and its cells may be another label set's.
+//! Both need the second read. The first one, in [`Thread::settle`], comes before the pin. Between
+//! the two the series may be reclaimed, and its cells may belong to another label set.
 
 use super::memory::Block;
 use super::slot::SlotWord;
@@ -16,18 +20,20 @@ use super::thread::{Settled, Thread};
 use super::{Engine, Outcome};
 use crate::lockfree::Generation;
 
-/// What a kind did with its shared cells.
+/// The result of an update of shared cells.
 pub(super) enum Shared {
-    /// The update is counted; `hot` if the series has earned slots.
+    /// The update is counted. `hot` tells whether the series is due for promotion.
     Counted { hot: bool },
-    /// Another thread was writing the shared cells. The update is tried again, after a promotion if `hot`.
+    /// Another thread was writing the shared cells. The update is retried, after a promotion if
+    /// `hot`.
     Busy { hot: bool },
 }
 
-/// Runs an update that the hot path turned away.
+/// Runs an update that the hot path rejected.
 ///
-/// `cells` is the width of a block; `eager` is set for gauges, and for families declared hot. `own` writes a block that
-/// only this thread writes, and returns `false` where it cannot; `shared` writes the shared cells.
+/// `cells` is the width of a block. `eager` is set for gauges, and for families declared hot: they
+/// are promoted by their first update. `own` writes a block that only this thread writes, and
+/// returns `false` if it cannot. `shared` writes the shared cells.
 #[inline(always)]
 pub(super) fn update_cold(
     (engine, thread): (&Engine, &Thread),
@@ -70,7 +76,7 @@ pub(super) fn update_cold(
     }
 }
 
-/// Gives a cold series a slot, if there is one: of several threads one succeeds.
+/// Gives a cold series a slot, if one is free. If several threads try, one succeeds.
 pub(super) fn promote(engine: &Engine, place: &SlotWord, generation: Generation, cells: u64) {
     if let Some(last) = engine.slots.allocate(cells)
         && !place.promote(generation, last)

@@ -1,4 +1,4 @@
-//! Handles that are kept under loom.
+//! Models of the cached reference of a bound series.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::sync::{AtomicU64, Relaxed};
 
 use super::reached;
 
-/// Three parts, each of which is its own index.
+/// A reference into an array in which each item is its own index.
 type Parts = CachedRef<[u32; 3], u32>;
 
-/// Another thread reads: what it gets is the part that the word says.
+/// Reads in another thread. The item that it gets must be the one that the key names.
 fn read_aside(kept: &Arc<Parts>) -> thread::JoinHandle<Option<u32>> {
     let kept = Arc::clone(kept);
     thread::spawn(move || {
@@ -23,7 +23,7 @@ fn read_aside(kept: &Arc<Parts>) -> thread::JoinHandle<Option<u32>> {
     })
 }
 
-/// Two threads find another part each while a third one reads: what it gets is the part that the word says.
+/// Two threads look up another item each while a third one reads.
 #[test]
 fn a_kept_word_has_its_part() {
     let seen = reached(3, || {
@@ -48,7 +48,8 @@ fn a_kept_word_has_its_part() {
     assert_eq!(seen, [None, Some(0), Some(1), Some(2)].into());
 }
 
-/// A part ends, and the next one is found, while a thread that has found the first has yet to keep it, and another reads.
+/// A series is retired and looked up again, while one thread that found the old series has not
+/// stored it yet, and another one reads.
 #[test]
 fn a_kept_word_that_has_gone_does_not_come_back() {
     let seen = reached(3, || {
