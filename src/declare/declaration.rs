@@ -97,7 +97,7 @@ impl<C: Exported> Declaration<C> {
         if let Some(last) = family.row(count, texts)
             && self.is_shaped()
         {
-            self.slot_word.be_row(last);
+            self.slot_word.init_row(last);
         }
         family.closed(count, index, texts)
     }
@@ -230,7 +230,7 @@ impl<C: Exported> BoundSeries<C> {
 impl<C: Exported> Clone for BoundSeries<C> {
     fn clone(&self) -> Self {
         Self {
-            series: self.series.another(),
+            series: self.series.with_same_owner(),
             texts: self.texts.clone(),
             combination: self.combination,
         }

@@ -174,7 +174,7 @@ impl<C: Exported> Family<C> {
                 continue;
             };
             let into = (!retired.forget).then_some(&self.first);
-            if observe::end(pass, &self.shape, &series.cells, retired.what, into) {
+            if observe::reclaim(pass, &self.shape, &series.cells, retired.what, into) {
                 if let Some(exemplars) = self.exemplars.get() {
                     exemplars.clear(retired.index);
                 }
@@ -183,7 +183,7 @@ impl<C: Exported> Family<C> {
                 waiting.push(retired);
             }
         }
-        pass.let_go();
+        pass.free_cleared();
         let mut retirement = self.retirement();
         retirement.sweep_threshold = 2 * waiting.len();
         retirement.retired = waiting;

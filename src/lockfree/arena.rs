@@ -26,12 +26,12 @@ struct Chunk<S> {
 
 /// The part of a chunk that holds series created so far.
 #[derive(Debug)]
-pub struct Made<'a, S> {
+pub struct ChunkPart<'a, S> {
     series: &'a [S],
     live: &'a [AtomicU64],
 }
 
-impl<'a, S> Made<'a, S> {
+impl<'a, S> ChunkPart<'a, S> {
     /// Returns whether any of its series is live.
     #[inline]
     pub fn has_live(&self) -> bool {
@@ -70,14 +70,14 @@ impl<S> Arena<S> {
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&S> {
-        let (chunk, at) = chunk(index);
-        self.chunks.get()?.get(chunk)?.get()?.series.get(at)
+        let (chunk, offset) = locate(index);
+        self.chunks.get()?.get(chunk)?.get()?.series.get(offset)
     }
 
     /// Returns series `index`, and creates its whole chunk first if needed. Returns `None` beyond
     /// the last chunk.
     pub fn get_or_make(&self, index: usize, make: impl Fn() -> S) -> Option<&S> {
-        let (chunk, at) = chunk(index);
+        let (chunk, offset) = locate(index);
         self.chunks
             .get_or_init(|| (0..CHUNKS).map(|_| OnceLock::new()).collect())
             .get(chunk)?
@@ -91,19 +91,19 @@ impl<S> Arena<S> {
                 }
             })
             .series
-            .get(at)
+            .get(offset)
     }
 
     /// Sets or clears the live bit of a series. Does nothing if the series was never created.
-    pub fn set_live(&self, index: usize, lives: bool) {
-        let (chunk, at) = chunk(index);
+    pub fn set_live(&self, index: usize, is_live: bool) {
+        let (chunk, offset) = locate(index);
         let chunk = self
             .chunks
             .get()
             .and_then(|chunks| chunks.get(chunk)?.get());
-        if let Some(word) = chunk.and_then(|chunk| chunk.live.get(at / BATCH)) {
-            let bit = 1 << (at % BATCH);
-            if lives {
+        if let Some(word) = chunk.and_then(|chunk| chunk.live.get(offset / BATCH)) {
+            let bit = 1 << (offset % BATCH);
+            if is_live {
                 word.fetch_or(bit, Relaxed);
             } else {
                 word.fetch_and(!bit, Relaxed);
@@ -113,7 +113,7 @@ impl<S> Arena<S> {
 
     /// Returns the first `made` series chunk by chunk, each chunk with the number of its first
     /// series.
-    pub fn chunks(&self, made: usize) -> impl Iterator<Item = (u32, Made<'_, S>)> {
+    pub fn chunks(&self, made: usize) -> impl Iterator<Item = (u32, ChunkPart<'_, S>)> {
         let mut first = 0;
         self.chunks
             .get()
@@ -128,7 +128,7 @@ impl<S> Arena<S> {
                     Some(chunk) => (&chunk.series[..len.min(chunk.series.len())], &*chunk.live),
                     None => (&[][..], &[][..]),
                 };
-                Some((begin as u32, Made { series, live }))
+                Some((begin as u32, ChunkPart { series, live }))
             })
     }
 }
@@ -142,7 +142,7 @@ impl<S> Default for Arena<S> {
 /// Returns the number of the chunk that holds a series, and the index of the series in that chunk.
 /// The chunks of the `o`th group of eight have 2^o series each.
 #[inline]
-fn chunk(index: usize) -> (usize, usize) {
+fn locate(index: usize) -> (usize, usize) {
     let biased = index + 8;
     let octave = biased.ilog2() as usize - 3;
     let chunk = 8 * octave + (biased >> octave & 7);
@@ -153,10 +153,10 @@ fn chunk(index: usize) -> (usize, usize) {
 #[inline]
 pub fn prefetch<S>(from: *const S, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    for at in (0..len * size_of::<S>()).step_by(64) {
+    for offset in (0..len * size_of::<S>()).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(at)) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(offset)) };
     }
     let _ = (from, len);
 }
@@ -169,13 +169,13 @@ mod tests {
     fn chunks_cover_every_index_once() {
         let mut next = (0, 0);
         for index in 0..if cfg!(miri) { 300 } else { 10_000 } {
-            let (at, place) = chunk(index);
+            let (chunk, offset) = locate(index);
             assert!(
-                (at, place) == next || (at, place) == (next.0 + 1, 0),
+                (chunk, offset) == next || (chunk, offset) == (next.0 + 1, 0),
                 "{index}"
             );
-            assert!(place < 1 << (at / 8) && at < CHUNKS);
-            next = (at, place + 1);
+            assert!(offset < 1 << (chunk / 8) && chunk < CHUNKS);
+            next = (chunk, offset + 1);
         }
         let arena = Arena::new();
         (0..1000).for_each(|i| assert!(arena.get_or_make(i, || 7).is_some()));

@@ -24,7 +24,7 @@ use super::series_key::SeriesKey;
 /// because the overflow series (number `u32::MAX`) is not cached.
 const LOCKED: u64 = u64::MAX;
 /// The word before the first look-up.
-const NOTHING: u64 = u64::MAX - 1;
+const EMPTY: u64 = u64::MAX - 1;
 
 /// A reference into a shared owner, with the key of the series it refers to. See the module's
 /// documentation.
@@ -32,7 +32,7 @@ const NOTHING: u64 = u64::MAX - 1;
 pub struct CachedRef<O, P> {
     /// Never replaced. Keeps the pointee alive (K2).
     owner: Arc<O>,
-    /// The `SeriesKey` of the cached series, `LOCKED` or `NOTHING`. Written by a thread that looks
+    /// The `SeriesKey` of the cached series, `LOCKED` or `EMPTY`. Written by a thread that looks
     /// the series up, read by every user.
     word: AtomicU64,
     /// The cached series. Written only by the thread that changed `word` to `LOCKED`, read by every
@@ -47,14 +47,14 @@ impl<O, P> CachedRef<O, P> {
     pub fn new(owner: Arc<O>) -> Self {
         Self {
             owner,
-            word: AtomicU64::new(NOTHING),
+            word: AtomicU64::new(EMPTY),
             part: AtomicPtr::new(null_mut()),
             _part: PhantomData,
         }
     }
 
     /// Returns a reference to the same owner that has nothing cached yet.
-    pub fn another(&self) -> Self {
+    pub fn with_same_owner(&self) -> Self {
         Self::new(Arc::clone(&self.owner))
     }
 
@@ -74,7 +74,7 @@ impl<O, P> CachedRef<O, P> {
         // Acquire: pairs with the Release store of the pointer in `find`. If the pointer is a later
         // one, the load of the word below does not return the old word.
         let part = self.part.load(Acquire);
-        if word >= NOTHING || self.word.load(Relaxed) != word {
+        if word >= EMPTY || self.word.load(Relaxed) != word {
             return None;
         }
         // SAFETY: the pointer belongs to this word (K1), and the pointee lives as long as the owner

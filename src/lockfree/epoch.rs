@@ -14,7 +14,7 @@
 pub(crate) use process::{Guard, pin};
 
 #[cfg(loom)]
-pub(crate) use model::{Guard, are_counted, are_over, pin, with_epochs};
+pub(crate) use model::{Guard, counts_pins, none_pinned, pin, with_epochs};
 
 /// Runs `f` once every thread that is pinned now has unpinned. Any thread may run it.
 ///
@@ -46,7 +46,7 @@ pub(crate) unsafe fn later(f: impl FnOnce()) {
         pin().defer_unchecked(f);
     }
     #[cfg(loom)]
-    if are_counted() && are_over() {
+    if counts_pins() && none_pinned() {
         f();
     }
 }
@@ -120,8 +120,8 @@ mod model {
 
     pub(crate) struct Guard(());
 
-    /// Acquire: pairs with the Release in `Guard::drop` and in `are_over`. A thread that pins after
-    /// an epoch has passed sees everything that happened before the end of that epoch.
+    /// Acquire: pairs with the Release in `Guard::drop` and in `none_pinned`. A thread that pins
+    /// after an epoch has passed sees everything that happened before the end of that epoch.
     pub(crate) fn pin() -> Guard {
         if COUNTS.get() {
             PINNED.fetch_add(1, Acquire);
@@ -140,12 +140,12 @@ mod model {
     }
 
     pub(super) fn after_epoch(f: Box<dyn FnOnce() + Send>) {
-        if are_over() {
+        if none_pinned() {
             return f();
         }
         lock(&DEFERRED).push(f);
         // The other threads may have unpinned before the push, and then none of them runs `f`.
-        if are_over() {
+        if none_pinned() {
             run_deferred();
         }
     }
@@ -155,13 +155,13 @@ mod model {
         deferred.into_iter().for_each(|f| f());
     }
 
-    pub(crate) fn are_counted() -> bool {
+    pub(crate) fn counts_pins() -> bool {
         COUNTS.get()
     }
 
     /// Returns whether no thread is pinned now. If so, the caller sees everything that was done
     /// while pinned: AcqRel pairs with the AcqRel in `Guard::drop`.
-    pub(crate) fn are_over() -> bool {
+    pub(crate) fn none_pinned() -> bool {
         !COUNTS.get() || PINNED.fetch_add(0, AcqRel) == 0
     }
 }

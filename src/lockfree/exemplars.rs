@@ -16,56 +16,61 @@ use super::published::{Free, Published};
 #[derive(Debug, Default)]
 pub struct Exemplars {
     /// The exemplars of the only series of a family without labels, or of the overflow series.
-    first: Spot,
+    overflow: SeriesExemplars,
     /// Chunk k has the exemplars of 2^k series, from number 2^k - 1 on. Chunks never move.
-    chunks: [OnceLock<Box<[Spot]>>; 32],
+    chunks: [OnceLock<Box<[SeriesExemplars]>>; 32],
 }
 
 /// The exemplars of one series, one for each bucket. Allocated with the first of them.
-type Spot = OnceLock<Box<[Last]>>;
+type SeriesExemplars = OnceLock<Box<[BucketExemplar]>>;
 
 impl Exemplars {
     /// Replaces the exemplar of one bucket of a series. The series has `buckets` buckets in total;
     /// series `u32::MAX` is the overflow series, see [`OVERFLOW`](super::OVERFLOW).
     ///
-    /// Does nothing unless `still` returns `true`. It is called with the epoch pinned: a series
-    /// that is retired after the call does not become another one before this function returns.
+    /// Does nothing unless `is_current` returns `true`. It is called with the epoch pinned: a
+    /// series that is retired after the call does not become another one before this function
+    /// returns.
     pub fn set(
         &self,
         series: u32,
         (bucket, buckets): (usize, usize),
         exemplar: Exemplar,
-        still: impl FnOnce() -> bool,
+        is_current: impl FnOnce() -> bool,
     ) {
         let _pinned = pin();
-        if !still() {
+        if !is_current() {
             return;
         }
-        let spot = match place(series) {
-            None => &self.first,
-            Some((chunk, at)) => {
-                let spots = || (0..1_u32 << chunk).map(|_| Spot::new()).collect();
-                &self.chunks[chunk].get_or_init(spots)[at]
+        let series_exemplars = match locate(series) {
+            None => &self.overflow,
+            Some((chunk, index)) => {
+                let empty_chunk = || {
+                    (0..1_u32 << chunk)
+                        .map(|_| SeriesExemplars::new())
+                        .collect()
+                };
+                &self.chunks[chunk].get_or_init(empty_chunk)[index]
             }
         };
-        let lasts = || (0..buckets).map(|_| Last::nothing()).collect();
-        if let Some(last) = spot.get_or_init(lasts).get(bucket) {
+        let empty_buckets = || (0..buckets).map(|_| BucketExemplar::empty()).collect();
+        if let Some(last) = series_exemplars.get_or_init(empty_buckets).get(bucket) {
             last.replace(Some(NonNull::from(Box::leak(Box::new(exemplar)))));
         }
     }
 
-    fn spot(&self, series: u32) -> Option<&[Last]> {
-        let spot = match place(series) {
-            None => &self.first,
-            Some((chunk, at)) => &self.chunks[chunk].get()?[at],
+    fn of_series(&self, series: u32) -> Option<&[BucketExemplar]> {
+        let series_exemplars = match locate(series) {
+            None => &self.overflow,
+            Some((chunk, index)) => &self.chunks[chunk].get()?[index],
         };
-        spot.get().map(|lasts| &**lasts)
+        series_exemplars.get().map(|buckets| &**buckets)
     }
 
     /// Calls `f` with each exemplar of a series and its bucket, in ascending order of buckets.
     pub fn read(&self, series: u32, mut f: impl FnMut(u32, &Exemplar)) {
         let pinned = pin();
-        for (bucket, last) in (0..).zip(self.spot(series).into_iter().flatten()) {
+        for (bucket, last) in (0..).zip(self.of_series(series).into_iter().flatten()) {
             if let Some(exemplar) = last.get(&pinned) {
                 // SAFETY: a published exemplar is not written any more (P1), and it is not freed
                 // while the epoch is pinned (P2).
@@ -76,7 +81,7 @@ impl Exemplars {
 
     /// Removes the exemplars of a series.
     pub fn clear(&self, series: u32) {
-        for last in self.spot(series).into_iter().flatten() {
+        for last in self.of_series(series).into_iter().flatten() {
             last.replace(None);
         }
     }
@@ -84,14 +89,14 @@ impl Exemplars {
 
 /// Returns the chunk of a series and the index in that chunk. Returns `None` for the overflow
 /// series.
-fn place(series: u32) -> Option<(usize, usize)> {
+fn locate(series: u32) -> Option<(usize, usize)> {
     let n = series.checked_add(1)?;
     let chunk = n.ilog2();
     Some((chunk as usize, (n - (1 << chunk)) as usize))
 }
 
 /// The last exemplar of a bucket, if it has one.
-type Last = Published<Exemplar>;
+type BucketExemplar = Published<Exemplar>;
 
 impl Free for Exemplar {
     unsafe fn free(this: NonNull<Self>) {

@@ -29,28 +29,28 @@ pub(crate) struct Published<T: Free>(AtomicPtr<T>);
 
 impl<T: Free> Published<T> {
     /// Creates a pointer without a value.
-    pub(crate) fn nothing() -> Self {
+    pub(crate) fn empty() -> Self {
         Self(AtomicPtr::new(null_mut()))
     }
 
     /// Returns whether there is a value now.
     #[inline]
-    pub(crate) fn is_there(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         !self.0.load(Relaxed).is_null()
     }
 
     /// Returns the current value, which stays valid while the epoch is pinned.
     #[inline]
     pub(crate) fn get(&self, _pinned: &Guard) -> Option<NonNull<T>> {
-        // Acquire: pairs with the Release in `put` and in `replace`. The reader sees the complete
+        // Acquire: pairs with the Release in `set` and in `replace`. The reader sees the complete
         // value (P1).
         NonNull::new(self.0.load(Acquire))
     }
 
     /// Publishes `fresh`, which the caller must own, where no value is. If a value were published
     /// already, or two threads called this at the same time, all values but the last would leak.
-    pub(crate) fn put(&self, fresh: NonNull<T>) {
-        debug_assert!(!self.is_there(), "it is taken away first");
+    pub(crate) fn set(&self, fresh: NonNull<T>) {
+        debug_assert!(!self.is_set(), "a value is already published");
         // Release: pairs with the Acquire in `get` and in `replace`. A store, because an exchange
         // would cost as much as the rest of the function.
         self.0.store(fresh.as_ptr(), Release);

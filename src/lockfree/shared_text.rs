@@ -17,14 +17,14 @@ impl SharedText {
     /// Creates an empty value: no text yet.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Published::nothing())
+        Self(Published::empty())
     }
 
     /// Returns whether a text is set.
     #[inline]
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.is_there()
+        self.0.is_set()
     }
 
     /// Runs `f` on the current text and its stamp, or on `None` if no text is set.
@@ -51,7 +51,7 @@ impl SharedText {
     /// Sets the text and its stamp. No text may be set, and no other thread may call this at the
     /// same time; otherwise all texts but the last would leak.
     pub fn set(&self, text: &str, stamp: u64) {
-        self.0.put(Head::make(text, stamp));
+        self.0.set(Head::make(text, stamp));
     }
 
     /// Clears the text.
@@ -72,20 +72,20 @@ impl Head {
     fn make(text: &str, stamp: u64) -> NonNull<Self> {
         let layout = Self::layout(text.len());
         // SAFETY: the layout is not empty: it contains the head.
-        let Some(at) = NonNull::new(unsafe { alloc(layout) }.cast::<Self>()) else {
+        let Some(head) = NonNull::new(unsafe { alloc(layout) }.cast::<Self>()) else {
             handle_alloc_error(layout)
         };
         // SAFETY: the allocation is fresh, and large enough for a head and `text.len()` bytes (S1).
         unsafe {
-            at.write(Self {
+            head.write(Self {
                 stamp,
                 len: text.len(),
             });
-            at.add(1)
+            head.add(1)
                 .cast::<u8>()
                 .copy_from_nonoverlapping(NonNull::from_ref(text).cast(), text.len());
         }
-        at
+        head
     }
 
     /// Returns the text and its stamp.

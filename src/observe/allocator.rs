@@ -52,10 +52,10 @@ impl Shared {
     }
 
     /// Returns the shared counts of the calling thread, chosen by the address of its thread-local.
-    fn mine() -> &'static Self {
-        let at = thread(|thread| std::ptr::from_ref(thread).addr());
+    fn of_this_thread() -> &'static Self {
+        let address = thread(|thread| std::ptr::from_ref(thread).addr());
         // The thread-locals of different threads are pages apart.
-        &SHARED[(at >> 12 ^ at >> 20) % SHARED.len()]
+        &SHARED[(address >> 12 ^ address >> 20) % SHARED.len()]
     }
 }
 
@@ -168,11 +168,11 @@ impl<A> Allocator<A> {
 fn count_up(bytes: usize, allocations: u64) {
     let bytes = bytes as u64;
     if !thread(|thread| UpDown::up(thread, BYTES.last(Generation::FIRST), bytes)) {
-        Shared::mine().bytes.add_shared(bytes, 0);
+        Shared::of_this_thread().bytes.add_shared(bytes, 0);
     }
     if !thread(|thread| Tally::<u64>::add(thread, ALLOCATIONS.last(Generation::FIRST), allocations))
     {
-        let shared = &Shared::mine().allocations;
+        let shared = &Shared::of_this_thread().allocations;
         shared.fetch_add(allocations, Relaxed);
     }
 }
@@ -181,7 +181,7 @@ fn count_up(bytes: usize, allocations: u64) {
 fn count_down(bytes: usize) {
     let bytes = bytes as u64;
     if !thread(|thread| UpDown::down(thread, BYTES.last(Generation::FIRST), bytes)) {
-        Shared::mine().bytes.add_shared(0, bytes);
+        Shared::of_this_thread().bytes.add_shared(0, bytes);
     }
 }
 
@@ -190,31 +190,31 @@ fn count_down(bytes: usize) {
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Allocator<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract is the inner allocator's.
-        let at = unsafe { self.inner.alloc(layout) };
-        if !at.is_null() {
+        let memory = unsafe { self.inner.alloc(layout) };
+        if !memory.is_null() {
             count_up(layout.size(), 1);
         }
-        at
+        memory
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract is the inner allocator's.
-        let at = unsafe { self.inner.alloc_zeroed(layout) };
-        if !at.is_null() {
+        let memory = unsafe { self.inner.alloc_zeroed(layout) };
+        if !memory.is_null() {
             count_up(layout.size(), 1);
         }
-        at
+        memory
     }
 
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         count_down(layout.size());
         // SAFETY: the caller's contract is the inner allocator's.
-        unsafe { self.inner.dealloc(at, layout) }
+        unsafe { self.inner.dealloc(memory, layout) }
     }
 
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's contract is the inner allocator's.
-        let new = unsafe { self.inner.realloc(at, layout, size) };
+        let new = unsafe { self.inner.realloc(memory, layout, size) };
         if !new.is_null() {
             if size >= layout.size() {
                 count_up(size - layout.size(), 0);
@@ -232,7 +232,7 @@ mod tests {
 
     /// Counts of an allocator that only this thread uses. The other tests use the system's.
     #[test]
-    fn what_is_allocated_is_counted_and_what_is_freed() {
+    fn allocations_and_frees_are_counted() {
         let allocator = Allocator::new();
         let layout = Layout::from_size_align(4096, 8).expect("a layout");
         let bytes = || allocated(&mut engine().pass());
@@ -240,11 +240,11 @@ mod tests {
             let before = bytes();
             // SAFETY: the layout is not empty, and the allocation is freed with it.
             unsafe {
-                let at = allocator.alloc(layout);
+                let memory = allocator.alloc(layout);
                 let now = bytes();
                 assert_eq!(now.bytes - before.bytes, 4096);
                 assert_eq!(now.allocations - before.allocations, 1);
-                allocator.dealloc(at, layout);
+                allocator.dealloc(memory, layout);
             }
             assert_eq!(bytes().bytes, before.bytes);
             // The second round counts in this thread's own cells.

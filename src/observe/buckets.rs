@@ -149,7 +149,7 @@ impl Buckets {
         eager: bool,
     ) -> Outcome {
         let times = what.2;
-        let refuse = || _ = engine.stats.refused.fetch_add(times, Relaxed);
+        let refuse = || _ = engine.stats.rejected.fetch_add(times, Relaxed);
         let own = |block| {
             // SAFETY: as in `observe`.
             if unsafe { self.write(thread, block, what) }.is_none() {
@@ -172,7 +172,7 @@ impl Buckets {
                     hot: count.is_some_and(crossed),
                 };
             }
-            if self.native.is_some() && thread.is_busy() {
+            if self.native.is_some() && thread.in_allocation() {
                 // The writer may be this thread, whose allocation observes here.
                 refuse();
                 return Shared::Counted { hot: false };

@@ -102,8 +102,8 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
 /// again in a later pass.
 ///
 /// The slot becomes free once the caller has reclaimed all series it wants to and calls
-/// [`Pass::let_go`].
-pub fn end<C: Cells>(
+/// [`Pass::free_cleared`].
+pub fn reclaim<C: Cells>(
     pass: &mut Pass<'_>,
     shape: &C::Shape,
     series: &C,
@@ -116,7 +116,7 @@ pub fn end<C: Cells>(
     if overflow.is_some_and(|overflow| !overflow.begin_fold()) {
         return false;
     }
-    let done = end_now(pass, shape, series, retired, overflow);
+    let done = reclaim_now(pass, shape, series, retired, overflow);
     if let Some(overflow) = overflow {
         overflow.end_fold();
     }
@@ -178,7 +178,7 @@ pub fn start_over<C: Cells>(
     series.start_over(shape);
 }
 
-fn end_now<C: Cells>(
+fn reclaim_now<C: Cells>(
     pass: &mut Pass<'_>,
     shape: &C::Shape,
     series: &C,
@@ -193,7 +193,7 @@ fn end_now<C: Cells>(
         release(block);
     };
     if let Some(last) = retired.slot()
-        && !pass.reclaim(last, C::width(shape), fold)
+        && !pass.reclaim_slot(last, C::width(shape), fold)
     {
         return false;
     }
@@ -214,18 +214,18 @@ pub const MOST_IN_ROW: u64 = 1024;
 /// are free.
 pub fn promote_row<'a>(
     engine: &Engine,
-    places: impl ExactSizeIterator<Item = &'a SlotWord>,
+    slot_words: impl ExactSizeIterator<Item = &'a SlotWord>,
     cells: usize,
 ) -> Option<u64> {
-    let count = places.len() as u64;
+    let count = slot_words.len() as u64;
     if cells == 0 || count == 0 || count * stride(cells) > MOST_IN_ROW {
         return None;
     }
     let first = engine.slots.allocate_row(cells, count)?;
-    let promoted = places
+    let promoted = slot_words
         .zip((first..).step_by(stride(cells) as usize))
-        .all(|(place, last)| place.promote(Generation::FIRST, last));
-    debug_assert!(promoted, "somebody was there before");
+        .all(|(slot_word, last)| slot_word.promote(Generation::FIRST, last));
+    debug_assert!(promoted, "a series of the row already had a slot");
     promoted.then_some(first)
 }
 

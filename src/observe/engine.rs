@@ -27,7 +27,7 @@ pub struct Engine {
 }
 
 /// The number of abandoned slots at which the thread that adds to them runs a pass.
-const MANY_ABANDONED: usize = 4096;
+const ABANDONED_LIMIT: usize = 4096;
 
 /// A slot of a dropped family: its last cell; its width; whether it was counted as unreclaimed; and
 /// the function that frees what a block of it holds besides numbers.
@@ -37,20 +37,20 @@ pub(super) type Abandoned = (u64, usize, bool, fn(Block));
 #[derive(Debug)]
 pub struct Stats {
     /// Updates that were rejected: NaN, negative adds, and infinities that would make a sum NaN.
-    pub refused: AtomicU64,
+    pub rejected: AtomicU64,
     /// Updates that landed in an overflow series.
     pub overflowed: AtomicU64,
     /// The number of times a reader had to request a copy from an owner.
-    pub asked: AtomicU64,
+    pub copy_requests: AtomicU64,
 }
 
 impl Stats {
     const_fn! {
         fn new() -> Self {
             Self {
-                refused: AtomicU64::new(0),
+                rejected: AtomicU64::new(0),
                 overflowed: AtomicU64::new(0),
-                asked: AtomicU64::new(0),
+                copy_requests: AtomicU64::new(0),
             }
         }
     }
@@ -69,18 +69,18 @@ impl Engine {
         }
     }
 
-    /// Hands the slots of a dropped family to the next pass, which frees them. `waiting` tells
+    /// Hands the slots of a dropped family to the next pass, which frees them. `unreclaimed` tells
     /// whether they were counted as unreclaimed, as the slots of retired series are.
     pub fn abandon<C: Cells>(
         &self,
         shape: &C::Shape,
-        waiting: bool,
+        unreclaimed: bool,
         slots: impl Iterator<Item = u64>,
     ) {
         let (width, release) = (C::width(shape), C::release(shape));
         let mut abandoned = lock(&self.abandoned);
-        abandoned.extend(slots.map(|last| (last, width, waiting, release)));
-        let many = abandoned.len() >= MANY_ABANDONED;
+        abandoned.extend(slots.map(|last| (last, width, unreclaimed, release)));
+        let many = abandoned.len() >= ABANDONED_LIMIT;
         drop(abandoned);
         // A program that is never scraped runs no passes, so this thread runs one. If a pass is
         // running, it or the next one frees the slots.
@@ -120,12 +120,12 @@ pub(super) fn back_off(tries: &mut u32) {
 }
 
 #[cfg(loom)]
-pub(super) fn keep_until_exit() -> bool {
+pub(super) fn register_exit() -> bool {
     true
 }
 
 #[cfg(not(loom))]
-pub use process::{engine, keep_until_exit, reject, thread, warm};
+pub use process::{engine, register_exit, reject, thread, warm};
 
 /// The engine of this process, and the calling thread's side of it.
 #[cfg(not(loom))]
@@ -162,12 +162,12 @@ mod process {
 
     /// Counts a rejected update.
     pub fn reject() {
-        ENGINE.stats.refused.fetch_add(1, crate::sync::Relaxed);
+        ENGINE.stats.rejected.fetch_add(1, crate::sync::Relaxed);
     }
 
     /// Registers the calling thread to leave its shard when it ends. Returns `false` if the thread
     /// is ending already.
-    pub fn keep_until_exit() -> bool {
+    pub fn register_exit() -> bool {
         EXIT.try_with(|_| ()).is_ok()
     }
 

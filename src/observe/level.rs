@@ -51,7 +51,7 @@ impl Level {
     /// Changes the value if the handle is not stale and this thread has a shard; else take the cold path.
     #[inline(always)]
     pub fn change(&self, thread: &Thread, generation: Generation, change: Change) -> bool {
-        let may = thread.may(self.slot_word.last(generation));
+        let may = thread.has_cell(self.slot_word.last(generation));
         if may {
             self.apply(change);
         }
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(engine.slots.unreclaimed(), 1);
         // For an epoch, which other tests' threads may hold up; this thread is the only owner, and it has left.
         thread.leave(&engine);
-        while !super::super::end(&mut engine.pass(), &1.0, &level, retired, None) {
+        while !super::super::reclaim(&mut engine.pass(), &1.0, &level, retired, None) {
             std::thread::yield_now();
         }
         assert_eq!(engine.slots.unreclaimed(), 0);

@@ -31,7 +31,7 @@ pub(crate) struct Slab {
     shard: *const Shard,
     /// The offset in bytes from the start of the allocation to this header. Written before the slab
     /// is shared.
-    before: usize,
+    offset: usize,
 }
 
 // SAFETY: the header does not change except for its atomic (M3), and cells are atomics.
@@ -43,7 +43,7 @@ static EMPTY: Slab = Slab {
     len: AtomicU64::new(0),
     capacity: 0,
     shard: std::ptr::null(),
-    before: 0,
+    offset: 0,
 };
 
 /// A pointer to a live slab.
@@ -60,16 +60,16 @@ impl SlabRef {
         let layout = layout(capacity)?;
         // SAFETY: the layout is not empty: it holds at least the header.
         let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        let before = memory.addr().get().wrapping_neg() % align_of::<Slab>();
+        let offset = memory.addr().get().wrapping_neg() % align_of::<Slab>();
         // SAFETY: the layout includes the bytes that aligning the header may take.
-        let slab = unsafe { memory.add(before) }.cast::<Slab>();
+        let slab = unsafe { memory.add(offset) }.cast::<Slab>();
         let header = Slab {
             len: AtomicU64::new(capacity),
             capacity,
             shard,
-            before,
+            offset,
         };
-        // SAFETY: the memory is fresh, large enough for the header, and aligned by `before`.
+        // SAFETY: the memory is fresh, large enough for the header, and aligned by `offset`.
         unsafe { slab.write(header) };
         #[cfg(loom)]
         for i in 0..capacity {
@@ -171,7 +171,7 @@ impl SlabRef {
     pub(crate) unsafe fn free(self) {
         let capacity = self.capacity();
         // SAFETY: the slab is live until this function frees it.
-        let before = unsafe { (*self.0.as_ptr()).before };
+        let offset = unsafe { (*self.0.as_ptr()).offset };
         #[cfg(loom)]
         // SAFETY: `allocate` constructed `capacity` cells and the header (M1). Each is dropped
         // once.
@@ -186,8 +186,8 @@ impl SlabRef {
             self.0.drop_in_place();
         }
         let layout = layout(capacity).expect("it was allocated with this layout");
-        // SAFETY: `allocate` allocated `before` bytes below the header, with the same layout.
-        unsafe { dealloc(self.0.as_ptr().cast::<u8>().sub(before), layout) };
+        // SAFETY: `allocate` allocated `offset` bytes below the header, with the same layout.
+        unsafe { dealloc(self.0.as_ptr().cast::<u8>().sub(offset), layout) };
     }
 }
 

@@ -10,7 +10,7 @@
 //! One comparison, of the slot with the length of the thread's slab, separates the hot path from
 //! all other cases: the thread has no shard yet, the series is cold, the slab is too short, the
 //! handle is stale, or the collector requests a safepoint. All of these continue in one cold
-//! function, [`Thread::settle`].
+//! function, [`Thread::resolve`].
 //!
 //! A scrape is a pass ([`pass`]) that adds up the shared cell and the slot's cells in every shard.
 //! Sources are only added to, and none is removed before its content is in another one, so totals
@@ -24,7 +24,7 @@
 
 #![allow(
     unsafe_code,
-    reason = "the room for it: every block names the invariant it rests on"
+    reason = "lock-free code: every block cites the invariant it rests on"
 )]
 #![cfg_attr(
     loom,
@@ -59,7 +59,7 @@ pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
 #[cfg(all(test, not(loom)))]
 use cells::PROMOTE_AFTER;
 pub use cells::{
-    Cells, MOST_IN_ROW, Outcome, end, fold_idle, promote_row, read_overflow, start_over,
+    Cells, MOST_IN_ROW, Outcome, fold_idle, promote_row, read_overflow, reclaim, start_over,
 };
 pub use engine::Engine;
 #[cfg(not(loom))]

@@ -29,7 +29,7 @@ use crate::sync::{Acquire, AtomicU64, MutexGuard, Relaxed, Release, lock};
 
 use super::Engine;
 use super::memory::{Block, SlabRef};
-use super::shard::{CopyBlock, Idle, ShardRef, Shards, Still};
+use super::shard::{CopyBlock, GrowthGuard, Idle, ShardRef, Shards};
 use super::slot::SlotWord;
 
 /// The number of failed tries after which a reader requests a copy from the owner, or takes a
@@ -47,22 +47,22 @@ pub(crate) struct Collector {
     /// The shards that passes read, including those without an owner.
     members: Vec<Member>,
     /// The ticket of the last request, for a safepoint or for a copy.
-    asked: u64,
+    last_ticket: u64,
     /// The ticket of the last request for a safepoint.
-    requested: u64,
+    last_safepoint: u64,
     /// Whether a series was retired since that request, so that a new one is due.
-    to_ask: bool,
+    request_due: bool,
     /// The shards that have not acknowledged the last safepoint request, from the longest slab to
     /// the shortest. Each is given as the slab's capacity, and the lowest ticket that this shard
     /// and all before it have acknowledged.
-    behind: Vec<(u64, u64)>,
+    lagging: Vec<(u64, u64)>,
     /// The number of grace periods that were started.
-    graces: u64,
+    grace_started: u64,
     /// Whether a series was retired since the last of them started.
-    to_grace: bool,
+    grace_due: bool,
     /// The last grace period that is over. Written by the thread that runs the deferred function of
-    /// `grace`, read by passes. Allocated with the first grace period.
-    graced: Option<Arc<AtomicU64>>,
+    /// `start_grace`, read by passes. Allocated with the first grace period.
+    grace_elapsed: Option<Arc<AtomicU64>>,
     /// A buffer that passes reuse.
     scratch: Vec<u64>,
 }
@@ -80,20 +80,20 @@ impl Collector {
     pub(crate) const fn new() -> Self {
         Self {
             members: Vec::new(),
-            asked: 0,
-            requested: 0,
-            to_ask: false,
-            behind: Vec::new(),
-            graces: 0,
-            to_grace: false,
-            graced: None,
+            last_ticket: 0,
+            last_safepoint: 0,
+            request_due: false,
+            lagging: Vec::new(),
+            grace_started: 0,
+            grace_due: false,
+            grace_elapsed: None,
             scratch: Vec::new(),
         }
     }
-    /// Adds the shards that joined since the last call.
 
+    /// Adds the shards that joined since the last call.
     fn join(&mut self, shards: &Shards) {
-        let since = self.asked;
+        let since = self.last_ticket;
         let new = shards.take_joined().map(|shard| Member { shard, since });
         self.members.extend(new);
     }
@@ -133,7 +133,7 @@ impl Retired {
 }
 
 /// The number of rows that are read together: their cells are added up before the sum is stored.
-pub(crate) const TOGETHER: usize = 4;
+pub(crate) const ROWS_TOGETHER: usize = 4;
 
 /// The memory that a reader reads for a block: the block itself, or memory that its cell points to.
 pub(crate) trait View {
@@ -158,7 +158,7 @@ pub struct Pass<'e> {
     /// Shards without an owner whose cells this pass moves to the shared cells of their series.
     idle: Vec<Idle>,
     /// Locks on the growth of every shard, held while slots are cleared (I2).
-    still: Vec<Still>,
+    growth_guards: Vec<GrowthGuard>,
     /// The slots that were cleared while the locks are held: last cell and number of cells.
     cleared: Vec<(u64, u64)>,
     /// The number of cells that this pass may still clear.
@@ -181,7 +181,7 @@ impl<'e> Pass<'e> {
             collector,
             slabs: Vec::new(),
             idle: Vec::new(),
-            still: Vec::new(),
+            growth_guards: Vec::new(),
             cleared: Vec::new(),
             budget: CLEARED_PER_PASS,
             #[cfg(not(loom))]
@@ -237,7 +237,7 @@ impl<'e> Pass<'e> {
             fold(block);
             // Relaxed: the pool's lock carries the zeroes to the next owner (I1).
             (0..cells).for_each(|i| cell(i).store(0, Relaxed));
-            idle.moved = true;
+            idle.drained = true;
         }
     }
 
@@ -280,8 +280,8 @@ impl<'e> Pass<'e> {
         slots: impl Iterator<Item = Option<u64>>,
         mut rows: impl FnMut(usize, &[&[AtomicU64]]),
     ) {
-        let mut add = |at: usize, first: u64, len: u64| {
-            let mut together: [&[AtomicU64]; TOGETHER] = Default::default();
+        let mut add = |index: usize, first: u64, len: u64| {
+            let mut together: [&[AtomicU64]; ROWS_TOGETHER] = Default::default();
             let mut n = 0;
             for (slab, _) in &self.slabs {
                 let end = (first + len).min(slab.capacity());
@@ -298,26 +298,26 @@ impl<'e> Pass<'e> {
                 }
                 // SAFETY: the row ends at or below the capacity (Q2), and the slab is alive (Q1).
                 let row = unsafe { slab.cells(first, (end - first) as usize) };
-                if n == TOGETHER || n > 0 && together[0].len() != row.len() {
-                    rows(at, &together[..n]);
+                if n == ROWS_TOGETHER || n > 0 && together[0].len() != row.len() {
+                    rows(index, &together[..n]);
                     n = 0;
                 }
                 together[n] = row;
                 n += 1;
             }
-            rows(at, &together[..n]);
+            rows(index, &together[..n]);
         };
-        let (mut at, mut first, mut len) = (0, 0, 0);
+        let (mut index, mut first, mut len) = (0, 0, 0);
         for (i, slot) in slots.enumerate() {
             match slot {
                 Some(slot) if len > 0 && slot == first + len => len += 1,
                 _ => {
-                    add(at, first, len);
-                    (at, first, len) = (i, slot.unwrap_or(0), u64::from(slot.is_some()));
+                    add(index, first, len);
+                    (index, first, len) = (i, slot.unwrap_or(0), u64::from(slot.is_some()));
                 }
             }
         }
-        add(at, first, len);
+        add(index, first, len);
     }
 
     /// Prefetches a block in every shard, so that the cache misses overlap.
@@ -368,8 +368,8 @@ impl<'e> Pass<'e> {
     pub(crate) fn scratch(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.collector.scratch)
     }
-    /// Returns the buffer that passes reuse.
 
+    /// Returns the buffer that passes reuse.
     pub(crate) fn give_scratch(&mut self, scratch: Vec<u64>) {
         self.collector.scratch = scratch;
     }
@@ -383,9 +383,9 @@ impl<'e> Pass<'e> {
         (cells, copy): (usize, CopyBlock),
         mut read: impl FnMut(Option<Block>) -> bool,
     ) {
-        self.engine.stats.asked.fetch_add(1, Relaxed);
-        self.collector.asked += 1;
-        let ticket = self.collector.asked;
+        self.engine.stats.copy_requests.fetch_add(1, Relaxed);
+        self.collector.last_ticket += 1;
+        let ticket = self.collector.last_ticket;
         shard.request_copy(ticket, last, cells, copy);
         let mut tries = 0;
         while !read(shard.copied_block(ticket)) {
@@ -397,56 +397,56 @@ impl<'e> Pass<'e> {
 
     /// Retires a series: its handles are stale from now on. Once [`is_safe`](Self::is_safe) returns
     /// `true` for the result, its cells may be reused.
-    pub(crate) fn retire(&mut self, place: &SlotWord) -> Retired {
-        let slot = place.retire();
-        let ticket = slot.map_or(0, |_| self.collector.asked + 1);
+    pub(crate) fn retire(&mut self, slot_word: &SlotWord) -> Retired {
+        let slot = slot_word.retire();
+        let ticket = slot.map_or(0, |_| self.collector.last_ticket + 1);
         if slot.is_some() {
             self.engine.slots.waiting(1);
         }
-        self.collector.to_ask |= ticket != 0;
-        self.collector.to_grace = true;
+        self.collector.request_due |= ticket != 0;
+        self.collector.grace_due = true;
         Retired {
             slot,
             ticket,
-            grace: self.collector.graces + 1,
+            grace: self.collector.grace_started + 1,
         }
     }
 
     /// Returns whether no thread can still be updating a retired series; see the module's
     /// documentation.
     pub(crate) fn is_safe(&self, retired: Retired) -> bool {
-        retired.grace <= self.graced() && self.has_been_answered(retired)
+        retired.grace <= self.grace_elapsed() && self.is_acknowledged(retired)
     }
 
     /// Returns whether every shard whose slab has the slot (I5) has acknowledged a request that was
     /// sent after the series was retired (I4).
-    pub(super) fn has_been_answered(&self, retired: Retired) -> bool {
-        if retired.ticket > self.collector.requested {
+    pub(super) fn is_acknowledged(&self, retired: Retired) -> bool {
+        if retired.ticket > self.collector.last_safepoint {
             return false;
         }
         let Some(slot) = retired.slot else {
             return true;
         };
-        let behind = &self.collector.behind;
-        let have_it = behind.partition_point(|(capacity, _)| *capacity > slot);
-        have_it == 0 || behind[have_it - 1].1 >= retired.ticket
+        let lagging = &self.collector.lagging;
+        let with_slot = lagging.partition_point(|(capacity, _)| *capacity > slot);
+        with_slot == 0 || lagging[with_slot - 1].1 >= retired.ticket
     }
 
-    fn graced(&self) -> u64 {
-        // Acquire: pairs with the Release in `grace`. The cold updates of threads that were pinned
-        // are visible.
-        let graced = self.collector.graced.as_ref();
-        graced.map_or(0, |graced| graced.load(Acquire))
+    fn grace_elapsed(&self) -> u64 {
+        // Acquire: pairs with the Release in `start_grace`. The cold updates of threads that were
+        // pinned are visible.
+        let grace_elapsed = self.collector.grace_elapsed.as_ref();
+        grace_elapsed.map_or(0, |grace_elapsed| grace_elapsed.load(Acquire))
     }
 
     /// Starts a grace period and sends a safepoint request if series were retired since the last
     /// ones. Then determines which shards have acknowledged.
     fn advance(&mut self) {
-        if std::mem::take(&mut self.collector.to_grace) {
-            self.collector.graces += 1;
-            self.grace(self.collector.graces);
+        if std::mem::take(&mut self.collector.grace_due) {
+            self.collector.grace_started += 1;
+            self.start_grace(self.collector.grace_started);
         }
-        if self.graced() < self.collector.graces {
+        if self.grace_elapsed() < self.collector.grace_started {
             // An epoch advances only when some thread tries to advance it, which few threads do.
             #[cfg(not(loom))]
             crate::lockfree::epoch::pin().flush();
@@ -454,44 +454,44 @@ impl<'e> Pass<'e> {
         // By exchange, and before the request: the owner of a shard that is not found here finds
         // the series retired (`Shards::join`).
         self.collector.join(&self.engine.shards);
-        if std::mem::take(&mut self.collector.to_ask) {
-            self.collector.asked += 1;
-            self.collector.requested = self.collector.asked;
+        if std::mem::take(&mut self.collector.request_due) {
+            self.collector.last_ticket += 1;
+            self.collector.last_safepoint = self.collector.last_ticket;
             for member in &self.collector.members {
-                member.shard.ask(self.collector.requested);
+                member.shard.request(self.collector.last_safepoint);
             }
         }
         // The thread that runs this pass is between two updates. Acknowledge for it here, because
         // it may never run another one.
         #[cfg(not(loom))]
-        super::thread(super::Thread::answer);
-        self.look_who_is_behind();
+        super::thread(super::Thread::acknowledge);
+        self.update_lagging();
     }
 
     /// Determines which shards have not acknowledged the last safepoint request, and which ticket
     /// each of them acknowledged last.
-    fn look_who_is_behind(&mut self) {
+    fn update_lagging(&mut self) {
         let collector = &mut *self.collector;
-        let requested = collector.requested;
-        collector.behind.clear();
-        if requested == 0 {
+        let last_safepoint = collector.last_safepoint;
+        collector.lagging.clear();
+        if last_safepoint == 0 {
             return;
         }
-        self.engine.shards.answer_for_unowned(requested);
+        self.engine.shards.acknowledge_for_unowned(last_safepoint);
         for member in &collector.members {
-            let answered = member.shard.answered().max(member.since);
-            if answered < requested {
+            let acknowledged = member.shard.acknowledged().max(member.since);
+            if acknowledged < last_safepoint {
                 // Loaded after the request. The request's exchange of the slab orders it before
                 // later growth (I5).
                 let capacity = member.shard.slab().capacity();
-                collector.behind.push((capacity, answered));
+                collector.lagging.push((capacity, acknowledged));
             }
         }
-        collector.behind.sort_unstable_by(|a, b| b.cmp(a));
+        collector.lagging.sort_unstable_by(|a, b| b.cmp(a));
         let mut least = u64::MAX;
-        for (_, answered) in &mut collector.behind {
-            least = least.min(*answered);
-            *answered = least;
+        for (_, acknowledged) in &mut collector.lagging {
+            least = least.min(*acknowledged);
+            *acknowledged = least;
         }
     }
 
@@ -499,16 +499,16 @@ impl<'e> Pass<'e> {
     /// pass.
     fn free_abandoned(&mut self) {
         let mut abandoned = std::mem::take(&mut *lock(&self.engine.abandoned));
-        while let Some((last, width, waiting, release)) = abandoned.pop() {
+        while let Some((last, width, unreclaimed, release)) = abandoned.pop() {
             if !self.clear_slot(last, width, release) {
-                abandoned.push((last, width, waiting, release));
+                abandoned.push((last, width, unreclaimed, release));
                 break;
             }
-            if waiting {
+            if unreclaimed {
                 self.engine.slots.waiting(-1);
             }
         }
-        self.let_go();
+        self.free_cleared();
         // Append the few slots that were abandoned during this call to the many that remain, not
         // the other way round.
         let mut others = lock(&self.engine.abandoned);
@@ -518,20 +518,20 @@ impl<'e> Pass<'e> {
 
     /// Starts grace period `ticket`: once all threads that are pinned now have unpinned, all cold
     /// updates that began before have ended.
-    fn grace(&mut self, ticket: u64) {
-        let graced = Arc::clone(
+    fn start_grace(&mut self, ticket: u64) {
+        let grace_elapsed = Arc::clone(
             self.collector
-                .graced
+                .grace_elapsed
                 .get_or_insert_with(|| Arc::new(AtomicU64::new(0))),
         );
-        // Release: pairs with the Acquire in `graced`. Carries the cold updates, whose end the
-        // thread that runs this function has seen.
-        crate::lockfree::epoch::after_epoch(move || _ = graced.fetch_max(ticket, Release));
+        // Release: pairs with the Acquire in `grace_elapsed`. Carries the cold updates, whose end
+        // the thread that runs this function has seen.
+        crate::lockfree::epoch::after_epoch(move || _ = grace_elapsed.fetch_max(ticket, Release));
     }
 
     /// Passes the block `last` of every shard to `fold` and then zeroes it.
-    /// [`let_go`](Self::let_go) frees the slot later. Returns `false`, and does nothing, if a shard
-    /// is growing now or the budget is spent.
+    /// [`free_cleared`](Self::free_cleared) frees the slot later. Returns `false`, and does
+    /// nothing, if a shard is growing now or the budget is spent.
     ///
     /// The caller must have checked Q3.
     pub(crate) fn clear_slot(
@@ -540,11 +540,11 @@ impl<'e> Pass<'e> {
         cells: usize,
         mut fold: impl FnMut(Block),
     ) -> bool {
-        if self.budget == 0 || !self.hold_still() {
+        if self.budget == 0 || !self.lock_growth() {
             return false;
         }
-        for still in &self.still {
-            let slab = still.slab();
+        for guard in &self.growth_guards {
+            let slab = guard.slab();
             if last >= slab.capacity() {
                 continue;
             }
@@ -552,13 +552,13 @@ impl<'e> Pass<'e> {
             let block = unsafe { slab.block(last) };
             fold(block);
             for i in 0..cells {
-                // SAFETY: inside the block (Q2), which no thread writes (Q3). Relaxed: `moving`
+                // SAFETY: inside the block (Q2), which no thread writes (Q3). Relaxed: `growing`
                 // carries the zero to growth, and the slot word of the next series carries it to
                 // its updates (W2).
                 unsafe { block.cell(i) }.store(0, Relaxed);
             }
         }
-        let visits = (self.still.len() + 1) * cells;
+        let visits = (self.growth_guards.len() + 1) * cells;
         self.budget = self.budget.saturating_sub(visits as u64);
         self.cleared.push((last, cells as u64));
         true
@@ -566,12 +566,12 @@ impl<'e> Pass<'e> {
 
     /// Locks the growth of every shard. Returns `false` if a shard is growing now; then this pass
     /// does not try again.
-    fn hold_still(&mut self) -> bool {
-        if self.still.is_empty() {
+    fn lock_growth(&mut self) -> bool {
+        if self.growth_guards.is_empty() {
             let members = self.collector.members.iter();
-            let still = members.map(|member| member.shard.hold_still());
-            match still.collect() {
-                Some(still) => self.still = still,
+            let guards = members.map(|member| member.shard.lock_growth());
+            match guards.collect() {
+                Some(guards) => self.growth_guards = guards,
                 None => self.budget = 0,
             }
         }
@@ -579,8 +579,8 @@ impl<'e> Pass<'e> {
     }
 
     /// Unlocks the growth of all shards, and frees the slots that were cleared.
-    pub fn let_go(&mut self) {
-        self.still.clear();
+    pub fn free_cleared(&mut self) {
+        self.growth_guards.clear();
         if self.cleared.is_empty() {
             return;
         }
@@ -603,7 +603,12 @@ impl<'e> Pass<'e> {
 
     /// Clears the slot of a retired series, and no longer counts it as unreclaimed; see
     /// [`clear_slot`](Self::clear_slot).
-    pub(crate) fn reclaim(&mut self, last: u64, cells: usize, fold: impl FnMut(Block)) -> bool {
+    pub(crate) fn reclaim_slot(
+        &mut self,
+        last: u64,
+        cells: usize,
+        fold: impl FnMut(Block),
+    ) -> bool {
         let done = self.clear_slot(last, cells, fold);
         if done {
             self.engine.slots.waiting(-1);
@@ -614,11 +619,11 @@ impl<'e> Pass<'e> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.let_go();
+        self.free_cleared();
         if self.idle.is_empty() {
             return;
         }
-        let is_empty = |idle: &Idle| idle.moved && idle.shard.slab().is_zero();
+        let is_empty = |idle: &Idle| idle.drained && idle.shard.slab().is_zero();
         let idle: Vec<_> = self
             .idle
             .drain(..)
@@ -626,11 +631,11 @@ impl Drop for Pass<'_> {
             .collect();
         let mut empty: Vec<_> = idle.iter().filter(|(_, empty)| *empty).collect();
         empty.sort_unstable_by_key(|(idle, _)| idle.shard);
-        let is_gone = |member: &Member| {
+        let was_emptied = |member: &Member| {
             let shard = |(idle, _): &&(Idle, bool)| idle.shard;
             empty.binary_search_by_key(&member.shard, shard).is_ok()
         };
-        self.collector.members.retain(|member| !is_gone(member));
+        self.collector.members.retain(|member| !was_emptied(member));
         self.slabs.clear();
         // SAFETY: the empty shards are no members any more, and this pass does not read them again
         // (I6).

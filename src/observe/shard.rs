@@ -9,13 +9,13 @@
 //! - I1: only the owner writes cells, and only through the slab that its [`Thread`] points to,
 //!   which is the one that the shard points to. A shard without an owner is in the [`Pool`], whose
 //!   lock hands it from its last owner to the collector or to the next owner.
-//! - I2: only the thread that set `moving` replaces the slab or zeroes cells of free slots. No
+//! - I2: only the thread that set `growing` replaces the slab or zeroes cells of free slots. No
 //!   thread waits for it: an owner that finds it set does not grow now, and a collector tries again
 //!   in its next pass.
 //! - I3: a replaced slab keeps the counts that the owner had at that moment. It is freed an epoch
 //!   later.
-//! - I4: once `answered >= g`, every update of this shard that read a slot word before request `g`
-//!   has ended, and every later update sees what the collector wrote before the request. So an
+//! - I4: once `acknowledged >= g`, every update of this shard that read a slot word before request
+//!   `g` has ended, and every later update sees what the collector wrote before the request. So an
 //!   owner acknowledges only between two updates, and reads the slot word again afterwards.
 //! - I5: an owner whose slab ends below a slot has no update of that slot in progress, and reads
 //!   the slot word again after growing. So if the slab still ends below the slot when the collector
@@ -26,10 +26,10 @@
 //!
 //! # A request
 //!
-//! The collector stores the ticket in `asked`, exchanges the slab pointer with itself, and
+//! The collector stores the ticket in `requested`, exchanges the slab pointer with itself, and
 //! exchanges the slab's length with 0. The owner's next update fails its comparison with the
 //! length, takes the cold path, exchanges the length back (`restore`), and stores the ticket in
-//! `answered`. [`Shard::ask`] lists the cases in which the two race.
+//! `acknowledged`. [`Shard::request`] lists the cases in which the two race.
 
 use std::ptr::{NonNull, null_mut};
 
@@ -85,12 +85,12 @@ pub(crate) struct Shard {
     slab: AtomicPtr<Slab>,
     /// Set while a thread has the right to replace the slab or to zero cells of free slots (I2).
     /// Set and cleared by the owner and by the collector.
-    moving: AtomicBool,
+    growing: AtomicBool,
     /// The ticket of the last request. Written by the collector, read by the owner.
-    asked: AtomicU64,
+    requested: AtomicU64,
     /// The last ticket that was acknowledged. Written by the owner, or by the collector while the
     /// shard has no owner. Read by the collector.
-    answered: AtomicU64,
+    acknowledged: AtomicU64,
     /// The copy that a reader requests. Replaced by the collector, read by the owner with the epoch
     /// pinned.
     copy_request: Published<CopyRequest>,
@@ -99,7 +99,7 @@ pub(crate) struct Shard {
     next: AtomicPtr<Shard>,
     /// In a model, the replaced slabs, which are freed with the shard. Written by the owner.
     #[cfg(loom)]
-    retired: std::sync::Mutex<Vec<SlabRef>>,
+    replaced: std::sync::Mutex<Vec<SlabRef>>,
 }
 
 /// A pointer to a live shard: owned, in the pool, or read by passes (I6).
@@ -135,25 +135,25 @@ impl ShardRef {
 
     /// Keeps the owner from growing the slab while the guard lives. Returns `None` if the owner is
     /// growing it now.
-    pub(crate) fn hold_still(self) -> Option<Still> {
+    pub(crate) fn lock_growth(self) -> Option<GrowthGuard> {
         // Acquire: pairs with the Release in `end_growth` and in the guard's `drop`. The last copy
         // is complete.
         //
         // Not `then_some`: it would build a guard even on failure, and dropping that would release
         // the other holder's lock.
-        (!self.moving.swap(true, Acquire)).then(|| Still(self))
+        (!self.growing.swap(true, Acquire)).then(|| GrowthGuard(self))
     }
 
     fn new() -> Option<Self> {
         let shard = Self(NonNull::from(Box::leak(Box::new(Shard {
             slab: AtomicPtr::new(null_mut()),
-            moving: AtomicBool::new(false),
-            asked: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
-            copy_request: Published::nothing(),
+            growing: AtomicBool::new(false),
+            requested: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            copy_request: Published::empty(),
             next: AtomicPtr::new(null_mut()),
             #[cfg(loom)]
-            retired: std::sync::Mutex::default(),
+            replaced: std::sync::Mutex::default(),
         }))));
         match SlabRef::allocate(FIRST_CAPACITY, shard.0.as_ptr()) {
             Some(slab) => shard.slab.store(slab.as_ptr(), Relaxed),
@@ -189,20 +189,20 @@ impl Shard {
     /// Restores the slab's length, then acknowledges the last request. Called by the owner, between
     /// two updates.
     ///
-    /// An exchange, and in this order, so that no request is lost; see [`ask`](Self::ask).
+    /// An exchange, and in this order, so that no request is lost; see [`request`](Self::request).
     pub(super) fn restore(&self, slab: SlabRef) {
-        // Acquire: pairs with the Release exchange of the length in `ask`. Carries `asked`.
+        // Acquire: pairs with the Release exchange of the length in `request`. Carries `requested`.
         slab.len().swap(slab.capacity(), Acquire);
-        self.answer(slab);
+        self.acknowledge(slab);
     }
 
     /// Acknowledges the last request if that was not done yet. Called by the owner, between two
     /// updates.
-    pub(super) fn answer(&self, slab: SlabRef) {
-        // Acquire: pairs with the Release store in `ask`. Later updates see what the collector
+    pub(super) fn acknowledge(&self, slab: SlabRef) {
+        // Acquire: pairs with the Release store in `request`. Later updates see what the collector
         // wrote before it.
-        let asked = self.asked.load(Acquire);
-        if asked <= owner_load(&self.answered) {
+        let requested = self.requested.load(Acquire);
+        if requested <= owner_load(&self.acknowledged) {
             return;
         }
         // The request, and the memory that the block points to, stay alive while the epoch is
@@ -218,20 +218,20 @@ impl Shard {
                 unsafe { (request.copy)(slab.block(request.last), &request.buffer) };
             }
         }
-        // Release: pairs with the Acquire in `answered`. Carries this thread's updates so far, and
-        // the copy (I4).
-        self.answered.store(asked, Release);
+        // Release: pairs with the Acquire in `acknowledged`. Carries this thread's updates so far,
+        // and the copy (I4).
+        self.acknowledged.store(requested, Release);
     }
 
     /// Sends the owner a request, which its next update sees. Called by the collector.
-    pub(crate) fn ask(&self, ticket: u64) {
-        // Release: pairs with the Acquire in `answer`. Carries the retired slot words and the copy
-        // request.
-        self.asked.store(ticket, Release);
+    pub(crate) fn request(&self, ticket: u64) {
+        // Release: pairs with the Acquire in `acknowledge`. Carries the retired slot words and the
+        // copy request.
+        self.requested.store(ticket, Release);
         // This exchange does not change the slab pointer, but orders the request among the owner's
         // replacements of the slab. The owner may grow at the same time:
-        // - If this exchange comes first, the owner's exchange in `end_growth` acquires `asked`,
-        //   and the owner acknowledges the request right after it.
+        // - If this exchange comes first, the owner's exchange in `end_growth` acquires
+        //   `requested`, and the owner acknowledges the request right after it.
         // - If the owner's exchange comes first, this exchange returns the new slab, and the
         //   request is written there.
         let mut slab = self.slab.load(Relaxed);
@@ -240,7 +240,7 @@ impl Shard {
         }
         // Release: pairs with the Acquire in `restore`. The owner may restore the length at the
         // same time, because of an earlier request:
-        // - If this exchange comes first, the owner's exchange acquires `asked`, and the owner
+        // - If this exchange comes first, the owner's exchange acquires `requested`, and the owner
         //   acknowledges this request as well.
         // - If the owner's exchange comes first, the length is now 0, and the owner's next update
         //   takes the cold path.
@@ -254,12 +254,12 @@ impl Shard {
         let request = Box::new(CopyRequest { last, copy, buffer });
         self.copy_request
             .replace(Some(NonNull::from(Box::leak(request))));
-        self.ask(ticket);
+        self.request(ticket);
     }
 
     /// Returns the copy of the last request once the owner has acknowledged it.
     pub(crate) fn copied_block(&self, ticket: u64) -> Option<Block> {
-        if !self.has_answered(ticket) {
+        if !self.has_acknowledged(ticket) {
             return None;
         }
         // SAFETY: only the collector replaces the request, and it is the caller, so the request is
@@ -274,22 +274,22 @@ impl Shard {
     }
 
     /// Returns whether the owner has reached a safepoint since request `ticket` (I4).
-    pub(crate) fn has_answered(&self, ticket: u64) -> bool {
-        self.answered() >= ticket
+    pub(crate) fn has_acknowledged(&self, ticket: u64) -> bool {
+        self.acknowledged() >= ticket
     }
 
     /// Returns the last ticket that was acknowledged (I4).
-    pub(crate) fn answered(&self) -> u64 {
-        // Acquire: pairs with the Release store in `answer`.
-        self.answered.load(Acquire)
+    pub(crate) fn acknowledged(&self) -> u64 {
+        // Acquire: pairs with the Release store in `acknowledge`.
+        self.acknowledged.load(Acquire)
     }
 
     /// Returns whether the owner is back on its hot path without having acknowledged the last
     /// request, which means that the request was lost.
     #[cfg(all(test, loom))]
-    pub(crate) fn owes_an_answer(&self) -> bool {
-        let asked = self.asked.load(Relaxed);
-        asked > self.answered.load(Relaxed) && self.slab().len().load(Relaxed) != 0
+    pub(crate) fn has_lost_request(&self) -> bool {
+        let requested = self.requested.load(Relaxed);
+        requested > self.acknowledged.load(Relaxed) && self.slab().len().load(Relaxed) != 0
     }
 
     /// Takes the right to replace the slab (I2). Returns `false` if the collector has it. Called by
@@ -297,18 +297,18 @@ impl Shard {
     pub(super) fn begin_growth(&self) -> bool {
         // Acquire: pairs with the Release in the guard's `drop`. The copy that follows sees the
         // zeroes that the collector wrote.
-        !self.moving.swap(true, Acquire)
+        !self.growing.swap(true, Acquire)
     }
 
     /// Publishes the owner's new slab, if there is one, and gives up the right to replace it.
     pub(super) fn end_growth(&self, new: Option<SlabRef>) {
         if let Some(new) = new {
             // AcqRel: Release carries the copied cells to the Acquire in `slab`. Acquire pairs with
-            // the exchange in `ask`, which lists the cases.
+            // the exchange in `request`, which lists the cases.
             self.slab.swap(new.as_ptr(), AcqRel);
         }
-        // Release: pairs with the Acquire in `hold_still`. Carries the copied cells.
-        self.moving.store(false, Release);
+        // Release: pairs with the Acquire in `lock_growth`. Carries the copied cells.
+        self.growing.store(false, Release);
     }
 
     /// Frees a slab that the owner has replaced, once no reader can be using it.
@@ -316,14 +316,14 @@ impl Shard {
     /// # Safety
     ///
     /// Neither a shard nor a thread points to the slab.
-    pub(super) unsafe fn retire(&self, slab: SlabRef) {
+    pub(super) unsafe fn free_replaced(&self, slab: SlabRef) {
         #[cfg(not(loom))]
         // SAFETY: a thread that pins from now on cannot reach the slab (I3).
         unsafe {
             crate::lockfree::epoch::soon(move || slab.free());
         }
         #[cfg(loom)]
-        self.retired.lock().unwrap().push(slab);
+        self.replaced.lock().unwrap().push(slab);
     }
 }
 
@@ -335,7 +335,7 @@ impl Drop for Shard {
             unsafe { SlabRef::from_ptr(slab).free() };
         }
         #[cfg(loom)]
-        for slab in self.retired.get_mut().unwrap().drain(..) {
+        for slab in self.replaced.get_mut().unwrap().drain(..) {
             // SAFETY: as above.
             unsafe { slab.free() };
         }
@@ -344,19 +344,19 @@ impl Drop for Shard {
 
 /// A lock on the growth of one shard (I2). Held by the collector; dropping it lets the owner grow
 /// again.
-pub(crate) struct Still(ShardRef);
+pub(crate) struct GrowthGuard(ShardRef);
 
-impl Still {
+impl GrowthGuard {
     pub(crate) fn slab(&self) -> SlabRef {
         self.0.slab()
     }
 }
 
-impl Drop for Still {
+impl Drop for GrowthGuard {
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `begin_growth` and `hold_still`. Carries the zeroes
+        // Release: pairs with the Acquire in `begin_growth` and `lock_growth`. Carries the zeroes
         // that the collector wrote.
-        self.0.moving.store(false, Release);
+        self.0.growing.store(false, Release);
     }
 }
 
@@ -374,23 +374,23 @@ pub(crate) struct Shards {
 struct Pool {
     /// Shards that may hold counts of ended threads, so passes read them. Pushed by threads that
     /// end and by the collector, popped by threads that start and by the collector.
-    left: Vec<Left>,
+    unowned: Vec<UnownedShard>,
     /// Shards that hold nothing, so no pass reads them. Pushed by the collector, popped by threads
     /// that start.
     empty: Vec<ShardRef>,
     /// The number of existing shards. Both lists have capacity for all of them, so that a thread
     /// that ends allocates nothing. Raised by threads that start, lowered by the collector.
-    made: usize,
+    shard_count: usize,
 }
 
 /// A shard that its thread has left.
-struct Left {
+struct UnownedShard {
     shard: ShardRef,
     /// The number of passes that the shard still waits before the collector takes it. A thread that
     /// ends sets 1, so that the next thread has the time of one pass to take the shard.
-    rest: u8,
+    passes_left: u8,
     /// The number of passes that the shard waited the last time.
-    rested: u8,
+    passes_waited: u8,
 }
 
 /// A shard that the collector has taken from the pool to fold its counts. Only the collector
@@ -399,13 +399,13 @@ struct Left {
 pub(super) struct Idle {
     pub(super) shard: ShardRef,
     /// Whether the collector has moved a count out of the shard.
-    pub(super) moved: bool,
+    pub(super) drained: bool,
     /// The number of passes that the shard waited before it was taken.
-    rested: u8,
+    passes_waited: u8,
 }
 
 /// The number of empty shards that are preserved for new threads. Further ones are freed.
-const SPARE: usize = 8;
+const SPARE_LIMIT: usize = 8;
 
 impl Shards {
     const_fn! {
@@ -413,17 +413,17 @@ impl Shards {
             Self {
                 joined: AtomicPtr::new(null_mut()),
                 pool: Mutex::new(Pool {
-                    left: Vec::new(),
+                    unowned: Vec::new(),
                     empty: Vec::new(),
-                    made: 0,
+                    shard_count: 0,
                 }),
             }
         }
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
-        // The lock carries the cells and `answered` from one owner, or from the collector, to the
-        // next (I1).
+        // The lock carries the cells and `acknowledged` from one owner, or from the collector, to
+        // the next (I1).
         lock(&self.pool)
     }
 
@@ -431,18 +431,19 @@ impl Shards {
     /// `None` if the allocator refuses.
     pub(super) fn claim(&self) -> Option<ShardRef> {
         let mut pool = self.pool();
-        if let Some(left) = pool.left.pop() {
-            return Some(left.shard);
+        if let Some(unowned) = pool.unowned.pop() {
+            return Some(unowned.shard);
         }
         let shard = match pool.empty.pop() {
             Some(shard) => shard,
             None => {
-                let made = pool.made + 1;
-                let (left, empty) = (made - pool.left.len(), made - pool.empty.len());
-                pool.left.try_reserve(left).ok()?;
-                pool.empty.try_reserve(empty).ok()?;
+                let shard_count = pool.shard_count + 1;
+                let more_unowned = shard_count - pool.unowned.len();
+                let more_empty = shard_count - pool.empty.len();
+                pool.unowned.try_reserve(more_unowned).ok()?;
+                pool.empty.try_reserve(more_empty).ok()?;
                 let shard = ShardRef::new()?;
-                pool.made = made;
+                pool.shard_count = shard_count;
                 shard
             }
         };
@@ -492,21 +493,20 @@ impl Shards {
 
     /// Puts the shard of a thread that ends into the pool.
     pub(super) fn leave(&self, shard: ShardRef) {
-        let (rest, rested) = (1, 0);
-        self.pool().left.push(Left {
+        self.pool().unowned.push(UnownedShard {
             shard,
-            rest,
-            rested,
+            passes_left: 1,
+            passes_waited: 0,
         });
     }
 
     /// Acknowledges a request for the shards without an owner. Called by the collector.
-    pub(super) fn answer_for_unowned(&self, ticket: u64) {
-        for left in &self.pool().left {
-            let answered = &left.shard.answered;
+    pub(super) fn acknowledge_for_unowned(&self, ticket: u64) {
+        for unowned in &self.pool().unowned {
+            let acknowledged = &unowned.shard.acknowledged;
             // Relaxed: the pool's lock orders both accesses.
-            if answered.load(Relaxed) < ticket {
-                answered.store(ticket, Relaxed);
+            if acknowledged.load(Relaxed) < ticket {
+                acknowledged.store(ticket, Relaxed);
             }
         }
     }
@@ -514,18 +514,22 @@ impl Shards {
     /// Moves the shards that no thread has taken for long enough to `idle`. Called by the
     /// collector.
     pub(super) fn take_idle(&self, idle: &mut Vec<Idle>) {
-        self.pool().left.retain_mut(|left| {
-            let taken = left.rest == 0;
+        self.pool().unowned.retain_mut(|unowned| {
+            let taken = unowned.passes_left == 0;
             if taken {
-                let Left { shard, rested, .. } = *left;
-                let moved = false;
+                let UnownedShard {
+                    shard,
+                    passes_waited,
+                    ..
+                } = *unowned;
+                let drained = false;
                 idle.push(Idle {
                     shard,
-                    moved,
-                    rested,
+                    drained,
+                    passes_waited,
                 });
             } else {
-                left.rest -= 1;
+                unowned.passes_left -= 1;
             }
             !taken
         });
@@ -546,21 +550,20 @@ impl Shards {
         for (idle, empty) in idle {
             let shard = idle.shard;
             if !empty {
-                let rested = if idle.moved {
+                let passes_waited = if idle.drained {
                     0
                 } else {
-                    (2 * idle.rested + 1).min(127)
+                    (2 * idle.passes_waited + 1).min(127)
                 };
-                let rest = rested;
-                pool.left.push(Left {
+                pool.unowned.push(UnownedShard {
                     shard,
-                    rest,
-                    rested,
+                    passes_left: passes_waited,
+                    passes_waited,
                 });
-            } else if pool.empty.len() < SPARE {
+            } else if pool.empty.len() < SPARE_LIMIT {
                 pool.empty.push(shard);
             } else {
-                pool.made -= 1;
+                pool.shard_count -= 1;
                 surplus.push(shard);
             }
         }
@@ -601,13 +604,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holding_still_in_vain_leaves_the_owner_its_flag() {
+    fn a_failed_growth_lock_leaves_the_owner_its_flag() {
         let shard = ShardRef::new().unwrap();
-        shard.moving.store(true, Relaxed);
-        assert!(shard.hold_still().is_none());
-        assert!(shard.hold_still().is_none());
-        shard.moving.store(false, Relaxed);
-        assert!(shard.hold_still().is_some());
-        assert!(shard.hold_still().is_some());
+        shard.growing.store(true, Relaxed);
+        assert!(shard.lock_growth().is_none());
+        assert!(shard.lock_growth().is_none());
+        shard.growing.store(false, Relaxed);
+        assert!(shard.lock_growth().is_some());
+        assert!(shard.lock_growth().is_some());
     }
 }

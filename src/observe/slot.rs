@@ -98,7 +98,7 @@ impl SlotWord {
     }
 
     /// Stores the first slot of a row in this word, which is fresh.
-    pub fn be_row(&self, last: u64) {
+    pub fn init_row(&self, last: u64) {
         self.promote(Generation::FIRST, last);
     }
 
@@ -124,16 +124,16 @@ impl Default for SlotWord {
 /// The allocator of slots. A slot is the index of a block in every shard.
 pub(crate) struct Slots {
     /// The free blocks. Locked by threads that promote a series, and by the collector.
-    table: Mutex<Table>,
-    /// Blocks that were freed while the table was locked. Written and drained by the collector
+    blocks: Mutex<Blocks>,
+    /// Blocks that were freed while `blocks` was locked. Written and drained by the collector
     /// only.
-    later: Mutex<Vec<(u64, u64)>>,
+    deferred: Mutex<Vec<(u64, u64)>>,
     /// The number of slots of retired series that are not free yet. Written by the collector, read
     /// by threads that promote a series.
     unreclaimed: AtomicU64,
 }
 
-struct Table {
+struct Blocks {
     /// The first cell that no block has used yet.
     next: u64,
     /// The last cells of free blocks, by the size of the blocks.
@@ -144,8 +144,8 @@ impl Slots {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                table: Mutex::new(Table { next: 0, free: BTreeMap::new() }),
-                later: Mutex::new(Vec::new()),
+                blocks: Mutex::new(Blocks { next: 0, free: BTreeMap::new() }),
+                deferred: Mutex::new(Vec::new()),
                 unreclaimed: AtomicU64::new(0),
             }
         }
@@ -158,16 +158,16 @@ impl Slots {
             return None;
         }
         let size = stride(cells as usize);
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = table.free.get_mut(&size).and_then(Vec::pop) {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = blocks.free.get_mut(&size).and_then(Vec::pop) {
             return Some(u64::from(last));
         }
-        let start = table.skip_to(size);
+        let start = blocks.skip_to(size);
         let end = start + size;
         if end > MOST_CELLS {
             return None;
         }
-        table.next = end;
+        blocks.next = end;
         Some(end - 1)
     }
 
@@ -179,39 +179,39 @@ impl Slots {
             return None;
         }
         let size = stride(cells);
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = table.take_row(size, count as usize) {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = blocks.take_row(size, count as usize) {
             return Some(last);
         }
-        let start = table.skip_to(size);
+        let start = blocks.skip_to(size);
         let end = start + size * count;
         if end > MOST_CELLS {
             return None;
         }
-        table.next = end;
+        blocks.next = end;
         Some(start + size - 1)
     }
 
     /// Frees blocks without waiting for a thread that is allocating one. Called by the collector.
     /// Each block is given as its last cell and its number of cells.
-    pub(crate) fn free_later(&self, blocks: impl Iterator<Item = (u64, u64)>) {
-        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
-        later.extend(blocks);
-        let table = match self.table.try_lock() {
-            Ok(table) => Some(table),
-            Err(TryLockError::Poisoned(table)) => Some(table.into_inner()),
+    pub(crate) fn free_later(&self, freed: impl Iterator<Item = (u64, u64)>) {
+        let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
+        deferred.extend(freed);
+        let blocks = match self.blocks.try_lock() {
+            Ok(blocks) => Some(blocks),
+            Err(TryLockError::Poisoned(blocks)) => Some(blocks.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         };
-        if let Some(mut table) = table {
-            for (last, cells) in later.drain(..) {
-                table.put(last, cells);
+        if let Some(mut blocks) = blocks {
+            for (last, cells) in deferred.drain(..) {
+                blocks.put(last, cells);
             }
         }
     }
 
     /// Frees a block whose cells are zero in every shard.
     pub(crate) fn free(&self, last: u64, cells: u64) {
-        self.table
+        self.blocks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .put(last, cells);
@@ -219,7 +219,7 @@ impl Slots {
 
     /// Returns the number of cells that blocks have used so far. A warm thread allocates as many.
     pub(crate) fn high_water(&self) -> u64 {
-        self.table
+        self.blocks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .next
@@ -237,7 +237,7 @@ impl Slots {
     }
 }
 
-impl Table {
+impl Blocks {
     /// Advances `next` to a cell where a block of this size can begin, and returns it. The skipped
     /// cells become free blocks of one cell.
     fn skip_to(&mut self, size: u64) -> u64 {
@@ -258,10 +258,10 @@ impl Table {
         free.sort_unstable();
         let length = size * (count as u64).checked_sub(1)?;
         // Blocks do not overlap, so blocks whose ends are that near leave none out.
-        let at = free
+        let start = free
             .windows(count)
             .position(|row| u64::from(row[count - 1] - row[0]) == length)?;
-        free.drain(at..at + count).next().map(u64::from)
+        free.drain(start..start + count).next().map(u64::from)
     }
 
     fn put(&mut self, last: u64, cells: u64) {
@@ -330,17 +330,17 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_tag_is_beyond_every_length() {
-        let place = SlotWord::new();
-        let generation = place.generation();
-        assert!(place.promote(generation, 7));
-        assert_eq!(place.last(generation), 7);
-        assert_eq!(place.retire(), Some(7));
-        assert!(place.last(generation) > u64::from(u32::MAX));
-        assert!(place.last(place.generation()) >= u64::from(u32::MAX));
+    fn a_stale_generation_is_beyond_every_length() {
+        let slot_word = SlotWord::new();
+        let generation = slot_word.generation();
+        assert!(slot_word.promote(generation, 7));
+        assert_eq!(slot_word.last(generation), 7);
+        assert_eq!(slot_word.retire(), Some(7));
+        assert!(slot_word.last(generation) > u64::from(u32::MAX));
+        assert!(slot_word.last(slot_word.generation()) >= u64::from(u32::MAX));
         assert!(
-            !place.promote(generation, 9),
-            "a retired place is not promoted"
+            !slot_word.promote(generation, 9),
+            "a retired slot word is not promoted"
         );
         let first = SlotWord::new();
         assert!(first.promote(first.generation(), 0));

@@ -98,7 +98,7 @@ fn streams_are_read_while_they_flush_and_freed_when_they_end() {
     });
     let retired = engine.pass().retire(summary.slot_word());
     let mut passes = 0;
-    while !end(
+    while !reclaim(
         &mut engine.pass(),
         &promise,
         &summary,
@@ -131,9 +131,9 @@ fn a_slot_changes_hands() {
         let retired = engine.pass().retire(tally.slot_word());
         assert_eq!(inc(&engine, &thread, &tally, stale), Outcome::Stale);
         let mut passes = 0;
-        while !end(&mut engine.pass(), &(), &tally, retired, Some(&overflow)) {
+        while !reclaim(&mut engine.pass(), &(), &tally, retired, Some(&overflow)) {
             // Any update acknowledges the request.
-            thread.settle(&engine, overflow.slot_word(), Generation::FIRST);
+            thread.resolve(&engine, overflow.slot_word(), Generation::FIRST);
             passes += 1;
             assert!(passes < 1000, "never safe, in round {round}");
         }
@@ -171,7 +171,7 @@ fn every_kind_gets_slots_after_enough_updates() {
         summary.observe_cold(&engine, &thread, first, 1.0, false);
     };
     let slots = || {
-        let places = [
+        let slot_words = [
             integer.slot_word(),
             float.slot_word(),
             up_down.slot_word(),
@@ -179,7 +179,7 @@ fn every_kind_gets_slots_after_enough_updates() {
             native.slot_word(),
             summary.slot_word(),
         ];
-        places.map(|place| place.slot().is_some())
+        slot_words.map(|slot_word| slot_word.slot().is_some())
     };
     (1..PROMOTE_AFTER).for_each(|_| update());
     assert_eq!(slots(), [false; 6]);
@@ -198,9 +198,9 @@ fn every_kind_gets_slots_after_enough_updates() {
 }
 
 /// Sets a flag when it is dropped, so that the thread that waits for it ends if the test fails.
-struct Ends<'a>(&'a std::sync::atomic::AtomicBool);
+struct SetOnDrop<'a>(&'a std::sync::atomic::AtomicBool);
 
-impl Drop for Ends<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Relaxed);
     }
@@ -209,7 +209,7 @@ impl Drop for Ends<'_> {
 /// A reader that cannot read a block requests a copy from the owner. A reader that requested none
 /// would retry endlessly.
 #[test]
-fn a_reader_asks_the_owner_for_a_copy() {
+fn a_reader_requests_a_copy_from_the_owner() {
     let engine = Engine::new();
     let histogram = Buckets::new(&Shape::fixed(1));
     let done = std::sync::atomic::AtomicBool::new(false);
@@ -238,20 +238,20 @@ fn a_reader_asks_the_owner_for_a_copy() {
         });
         ready.wait();
         // The owner ends even if this thread panics.
-        let _ends = Ends(&done);
+        let _done = SetOnDrop(&done);
         let mut pass = engine.pass();
         let mut direct = None;
         let mut tries = 0;
         let view = |block| Some(crate::observe::buckets::Whole { block, cells: 4 });
         pass.blocks(histogram.slot_word().slot(), view, |_, block, _| {
             tries += 1;
-            assert!(tries < 10_000, "nobody was asked");
+            assert!(tries < 10_000, "no copy was requested");
             // Fails on the first block's address, as if the owner were too quick each time. Only a
             // copy succeeds. SAFETY: the block has four cells.
             let address = std::ptr::from_ref(unsafe { block.cell(0) });
             *direct.get_or_insert(address) != address
         });
-        assert_eq!(engine.stats.asked.load(Relaxed), 1);
+        assert_eq!(engine.stats.copy_requests.load(Relaxed), 1);
     });
 }
 
@@ -270,7 +270,7 @@ fn a_thread_that_left_its_shard_has_no_cells() {
 
 /// Regression: after 65 536 slots of dropped families the whole process stayed cold.
 #[test]
-fn slots_of_families_that_are_gone_wait_no_longer() {
+fn slots_of_dropped_families_are_reclaimed() {
     let (engine, thread) = (Engine::new(), Thread::new());
     let tally = Tally::<u64>::new(&());
     tally.add_cold(&engine, &thread, Generation::FIRST, 1, true);
@@ -284,27 +284,30 @@ fn slots_of_families_that_are_gone_wait_no_longer() {
 }
 
 #[test]
-fn owners_are_asked_where_something_was_retired_and_else_not() {
+fn owners_get_requests_only_after_a_retirement() {
     let (engine, thread) = (Engine::new(), Thread::new());
     let tally = Tally::<u64>::new(&());
     tally.add_cold(&engine, &thread, Generation::FIRST, 1, true);
     let last = tally.slot_word().last(Generation::FIRST);
     for _ in 0..3 {
         drop(engine.pass());
-        assert!(Tally::add(&thread, last, 1_u64), "a request for nothing");
+        assert!(
+            Tally::add(&thread, last, 1_u64),
+            "a request without a retirement"
+        );
     }
     let other = Tally::<u64>::new(&());
     other.add_cold(&engine, &thread, Generation::FIRST, 1, true);
     engine.pass().retire(other.slot_word());
     drop(engine.pass());
-    assert!(!Tally::add(&thread, last, 1_u64), "nobody was asked");
+    assert!(!Tally::add(&thread, last, 1_u64), "no owner got a request");
     thread.leave(&engine);
 }
 
 /// Regression: a thread that took a shard with an open request, for one update of a cold series,
 /// delayed the request for as long as it slept.
 #[test]
-fn a_thread_answers_what_the_last_owner_of_its_shard_left() {
+fn a_new_owner_acknowledges_an_open_request() {
     let (engine, first, next) = (Engine::new(), Thread::new(), Thread::new());
     let [hot, cold] = [(); 2].map(|()| Tally::<u64>::new(&()));
     hot.add_cold(&engine, &first, Generation::FIRST, 1, true);
@@ -312,7 +315,7 @@ fn a_thread_answers_what_the_last_owner_of_its_shard_left() {
     drop(engine.pass());
     first.leave(&engine);
     cold.add_cold(&engine, &next, Generation::FIRST, 1, false);
-    assert!(engine.pass().has_been_answered(retired));
+    assert!(engine.pass().is_acknowledged(retired));
     next.leave(&engine);
 }
 
@@ -337,19 +340,15 @@ fn a_sleeper_holds_up_the_slots_that_it_has() {
     // The worker runs an update; the sleeper does not.
     tallies[0].add_cold(&engine, &worker, Generation::FIRST, 1, true);
     let pass = engine.pass();
-    let answered = retired
+    let acknowledged = retired
         .iter()
-        .filter(|retired| pass.has_been_answered(**retired));
-    assert!((80..100).contains(&answered.count()));
-    assert!(!pass.has_been_answered(retired[0]));
+        .filter(|retired| pass.is_acknowledged(**retired));
+    assert!((80..100).contains(&acknowledged.count()));
+    assert!(!pass.is_acknowledged(retired[0]));
     drop(pass);
     tallies[0].add_cold(&engine, &sleeper, Generation::FIRST, 1, true);
     let pass = engine.pass();
-    assert!(
-        retired
-            .iter()
-            .all(|retired| pass.has_been_answered(*retired))
-    );
+    assert!(retired.iter().all(|retired| pass.is_acknowledged(*retired)));
     drop(pass);
     sleeper.leave(&engine);
     worker.leave(&engine);

@@ -16,7 +16,7 @@ pub struct Thread {
     slab: Cell<SlabRef>,
     /// Set while this thread allocates a shard or a larger slab. An allocator that updates metrics
     /// re-enters this module, and its updates then use shared cells. Only this thread accesses it.
-    busy: Cell<bool>,
+    in_allocation: Cell<bool>,
     /// The slab of a thread without a shard, instead of the static one.
     #[cfg(loom)]
     empty: SlabRef,
@@ -26,8 +26,8 @@ pub struct Thread {
     engine: Cell<*const Engine>,
 }
 
-/// The target of an update, as [`Thread::settle`] determined it.
-pub(super) enum Settled {
+/// The target of an update, as [`Thread::resolve`] determined it.
+pub(super) enum Target {
     /// This block, which only the calling thread writes.
     Hot(Block),
     /// The shared cells.
@@ -41,7 +41,7 @@ impl Thread {
     pub(crate) const fn new() -> Self {
         Self {
             slab: Cell::new(SlabRef::EMPTY),
-            busy: Cell::new(false),
+            in_allocation: Cell::new(false),
         }
     }
 
@@ -50,7 +50,7 @@ impl Thread {
         let empty = SlabRef::allocate(0, std::ptr::null()).unwrap();
         Self {
             slab: Cell::new(empty),
-            busy: Cell::new(false),
+            in_allocation: Cell::new(false),
             empty,
             engine: Cell::new(std::ptr::null()),
         }
@@ -73,36 +73,36 @@ impl Thread {
     /// Returns whether this thread's slab has the block whose last cell is `last`, and no request
     /// is open. Otherwise the thread has to take the cold path.
     #[inline(always)]
-    pub(crate) fn may(&self, last: u64) -> bool {
+    pub(crate) fn has_cell(&self, last: u64) -> bool {
         last < self.slab.get().len().load(Relaxed)
     }
 
     /// Determines where an update goes. Registers the thread, acknowledges a request and grows the
     /// slab if needed.
-    pub(super) fn settle(
+    pub(super) fn resolve(
         &self,
         engine: &Engine,
-        place: &SlotWord,
+        slot_word: &SlotWord,
         generation: Generation,
-    ) -> Settled {
+    ) -> Target {
         // Registering, acknowledging and growing take one round each, and each may meet a new
         // request. Eight rounds suffice.
         for _ in 0..8 {
             if self.shard().is_some() {
                 let slab = self.slab.get();
-                if slab.len().load(Relaxed) == 0 && !self.busy.get() {
-                    self.shard().expect("just seen").restore(slab);
+                if slab.len().load(Relaxed) == 0 && !self.in_allocation.get() {
+                    self.shard().expect("the thread has a shard").restore(slab);
                 }
             } else if !self.register(engine) {
                 break;
             }
             // The slot word is read after every acknowledgement (I4).
-            let last = place.last(generation);
+            let last = slot_word.last(generation);
             if let Some(block) = self.hot(last) {
-                return Settled::Hot(block);
+                return Target::Hot(block);
             }
             if last > u64::from(u32::MAX) {
-                return Settled::Stale;
+                return Target::Stale;
             }
             if last == u64::from(u32::MAX) {
                 break;
@@ -112,10 +112,10 @@ impl Thread {
                 break;
             }
         }
-        if place.generation() == generation {
-            Settled::Cold
+        if slot_word.generation() == generation {
+            Target::Cold
         } else {
-            Settled::Stale
+            Target::Stale
         }
     }
 
@@ -126,10 +126,10 @@ impl Thread {
     /// Takes a shard for this thread. Returns `false` if the thread is ending, if this call comes
     /// from an allocation made for a shard, or if the allocator refuses.
     fn register(&self, engine: &Engine) -> bool {
-        if self.busy.replace(true) {
+        if self.in_allocation.replace(true) {
             return false;
         }
-        let shard = if super::engine::keep_until_exit() {
+        let shard = if super::engine::register_exit() {
             engine.shards.claim()
         } else {
             None
@@ -145,15 +145,15 @@ impl Thread {
                 shard.restore(slab);
             }
         }
-        self.busy.set(false);
+        self.in_allocation.set(false);
         shard.is_some()
     }
 
     /// Acknowledges an open request of the collector. The thread must be between two updates.
     #[cfg(not(loom))]
-    pub(super) fn answer(&self) {
+    pub(super) fn acknowledge(&self) {
         let slab = self.slab.get();
-        if let Some(shard) = self.shard().filter(|_| !self.busy.get())
+        if let Some(shard) = self.shard().filter(|_| !self.in_allocation.get())
             && slab.len().load(Relaxed) == 0
         {
             shard.restore(slab);
@@ -173,18 +173,18 @@ impl Thread {
 
     /// Runs `f`, which allocates. Returns `None`, without running it, if this thread is already
     /// allocating for an update.
-    pub(crate) fn alone<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
-        if self.busy.replace(true) {
+    pub(crate) fn without_reentry<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        if self.in_allocation.replace(true) {
             return None;
         }
         let result = f();
-        self.busy.set(false);
+        self.in_allocation.set(false);
         Some(result)
     }
 
     /// Returns whether this call comes from an allocation that this thread makes for an update.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy.get()
+    pub(crate) fn in_allocation(&self) -> bool {
+        self.in_allocation.get()
     }
 
     /// Leaves the shard to another thread. Later updates of this thread use shared cells.
@@ -205,10 +205,10 @@ impl Thread {
         let Some(shard) = self.shard() else {
             return false;
         };
-        if self.busy.get() || !shard.begin_growth() {
+        if self.in_allocation.get() || !shard.begin_growth() {
             return false;
         }
-        self.busy.set(true);
+        self.in_allocation.set(true);
         let old = self.slab.get();
         // Half as large again, so that growth is rare, in whole pairs of cache lines.
         let capacity = (needed + 1)
@@ -224,11 +224,11 @@ impl Thread {
         }
         shard.end_growth(new);
         if let Some(new) = new {
-            shard.answer(new);
+            shard.acknowledge(new);
             // SAFETY: neither the shard nor this thread points to the old slab any more (I3).
-            unsafe { shard.retire(old) };
+            unsafe { shard.free_replaced(old) };
         }
-        self.busy.set(false);
+        self.in_allocation.set(false);
         new.is_some()
     }
 }

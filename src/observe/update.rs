@@ -11,12 +11,12 @@
 //! - U2: an update that pins after the collector began to wait finds the series retired, and writes
 //!   nothing.
 //!
-//! Both need the second read. The first one, in [`Thread::settle`], comes before the pin. Between
+//! Both need the second read. The first one, in [`Thread::resolve`], comes before the pin. Between
 //! the two the series may be reclaimed, and its cells may belong to another label set.
 
 use super::memory::Block;
 use super::slot::SlotWord;
-use super::thread::{Settled, Thread};
+use super::thread::{Target, Thread};
 use super::{Engine, Outcome};
 use crate::lockfree::Generation;
 
@@ -32,43 +32,43 @@ pub(super) enum Shared {
 /// Runs an update that the hot path rejected.
 ///
 /// `cells` is the width of a block. `eager` is set for gauges, and for families declared hot: they
-/// are promoted by their first update. `own` writes a block that only this thread writes, and
-/// returns `false` if it cannot. `shared` writes the shared cells.
+/// are promoted by their first update. `update_block` writes a block that only this thread writes,
+/// and returns `false` if it cannot. `update_shared` writes the shared cells.
 #[inline(always)]
 pub(super) fn update_cold(
     (engine, thread): (&Engine, &Thread),
-    (place, generation): (&SlotWord, Generation),
+    (slot_word, generation): (&SlotWord, Generation),
     (cells, eager): (u64, bool),
-    mut own: impl FnMut(Block) -> bool,
-    mut shared: impl FnMut() -> Shared,
+    mut update_block: impl FnMut(Block) -> bool,
+    mut update_shared: impl FnMut() -> Shared,
 ) -> Outcome {
     let mut tries = 0;
     loop {
-        let mut settled = thread.settle(engine, place, generation);
-        if eager && matches!(settled, Settled::Cold) && place.slot().is_none() {
-            promote(engine, place, generation, cells);
-            settled = thread.settle(engine, place, generation);
+        let mut target = thread.resolve(engine, slot_word, generation);
+        if eager && matches!(target, Target::Cold) && slot_word.slot().is_none() {
+            promote(engine, slot_word, generation, cells);
+            target = thread.resolve(engine, slot_word, generation);
         }
-        match settled {
-            Settled::Hot(block) if own(block) => return Outcome::Done,
-            Settled::Hot(_) | Settled::Cold => {}
-            Settled::Stale => return Outcome::Stale,
+        match target {
+            Target::Hot(block) if update_block(block) => return Outcome::Done,
+            Target::Hot(_) | Target::Cold => {}
+            Target::Stale => return Outcome::Stale,
         }
         let pinned = crate::lockfree::epoch::pin();
-        if place.generation() != generation {
+        if slot_word.generation() != generation {
             return Outcome::Stale;
         }
-        match shared() {
+        match update_shared() {
             Shared::Counted { hot } => {
                 if hot {
-                    promote(engine, place, generation, cells);
+                    promote(engine, slot_word, generation, cells);
                 }
                 return Outcome::Done;
             }
             Shared::Busy { hot } => {
                 drop(pinned);
                 if hot {
-                    promote(engine, place, generation, cells);
+                    promote(engine, slot_word, generation, cells);
                 }
                 super::engine::back_off(&mut tries);
             }
@@ -77,9 +77,9 @@ pub(super) fn update_cold(
 }
 
 /// Gives a cold series a slot, if one is free. If several threads try, one succeeds.
-pub(super) fn promote(engine: &Engine, place: &SlotWord, generation: Generation, cells: u64) {
+pub(super) fn promote(engine: &Engine, slot_word: &SlotWord, generation: Generation, cells: u64) {
     if let Some(last) = engine.slots.allocate(cells)
-        && !place.promote(generation, last)
+        && !slot_word.promote(generation, last)
     {
         engine.slots.free(last, cells);
     }

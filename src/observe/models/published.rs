@@ -49,8 +49,8 @@ fn read(published: &Published<Pair>) -> u64 {
 fn an_exemplar_is_never_torn() {
     let seen = with_epochs(|| {
         reached(3, || {
-            let published = Arc::new(Published::nothing());
-            published.put(Pair::of(3));
+            let published = Arc::new(Published::empty());
+            published.set(Pair::of(3));
             let writers = [1, 2].map(|n| {
                 let published = Arc::clone(&published);
                 thread::spawn(move || published.replace(Some(Pair::of(n))))
@@ -68,16 +68,16 @@ fn an_exemplar_is_never_torn() {
 
 /// A text: one thread sets it, clears it, and sets another one.
 #[test]
-fn a_text_is_whole_or_not_there() {
+fn a_text_is_whole_or_absent() {
     let seen = with_epochs(|| {
         reached(3, || {
-            let published = Arc::new(Published::nothing());
+            let published = Arc::new(Published::empty());
             let owner = {
                 let published = Arc::clone(&published);
                 thread::spawn(move || {
-                    published.put(Pair::of(1));
+                    published.set(Pair::of(1));
                     published.replace(None);
-                    published.put(Pair::of(2));
+                    published.set(Pair::of(2));
                 })
             };
             let seen = (read(&published), read(&published));

@@ -9,8 +9,8 @@ use super::super::shard::ShardRef;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Cells, Change, Engine, Generation, Level, Outcome, Pass, SlotWord, Tally, end, fold_idle,
-    promote,
+    Cells, Change, Engine, Generation, Level, Outcome, Pass, SlotWord, Tally, fold_idle, promote,
+    reclaim,
 };
 use super::{inc, reached, set, shards, spawn, total};
 use crate::lockfree::epoch::with_epochs;
@@ -52,7 +52,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
                 };
                 or_overflow(inc(engine, thread, &old, Generation::FIRST));
                 if grows && !Tally::add(thread, far.last(Generation::FIRST), 0_u64) {
-                    thread.settle(engine, &far, Generation::FIRST);
+                    thread.resolve(engine, &far, Generation::FIRST);
                 }
                 or_overflow(inc(engine, thread, &old, Generation::FIRST));
                 inc(engine, thread, &new, Generation::FIRST);
@@ -66,9 +66,9 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         // owner has run an update.
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
+        let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
         if reused {
-            pass.let_go();
+            pass.free_cleared();
             assert!(new.slot_word().promote(Generation::FIRST, slot));
             let news = total(&mut pass, &*new);
             assert!(news <= 1, "the same pass finds an old count in it: {news}");
@@ -77,8 +77,8 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         owner.join().unwrap();
         let shard = shards(&engine)[0];
         assert!(
-            !shard.owes_an_answer(),
-            "request lost: the owner is back in its hot path and has not answered"
+            !shard.has_lost_request(),
+            "request lost: the owner is back in its hot path and has not acknowledged"
         );
         let mut pass = engine.pass();
         let mut olds = total(&mut pass, &*overflow);
@@ -87,7 +87,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         }
         let news = total(&mut pass, &*new);
         assert_eq!((olds, news), (2, 1), "reused: {reused}");
-        (reused, shard.slab().capacity(), shard.has_answered(1))
+        (reused, shard.slab().capacity(), shard.has_acknowledged(1))
     })
 }
 
@@ -129,7 +129,7 @@ fn a_slot_is_used_again_under_two_requests() {
         // This pass sends the second one. The owner may have acknowledged it before the next pass.
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
+        let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
         drop(pass);
         if reused {
             assert!(
@@ -177,11 +177,11 @@ fn a_cleared_slot_is_read_where_it_was_cleared() {
         inc(&engine, &thread, &new, Generation::FIRST);
         let owner = {
             let engine = Arc::clone(&engine);
-            thread::spawn(move || thread.settle(&engine, &far, Generation::FIRST))
+            thread::spawn(move || thread.resolve(&engine, &far, Generation::FIRST))
         };
         let mut pass = engine.pass();
-        let reused = end(&mut pass, &(), &*old, retired, None);
-        pass.let_go();
+        let reused = reclaim(&mut pass, &(), &*old, retired, None);
+        pass.free_cleared();
         if reused {
             assert!(
                 new.slot_word()
@@ -202,7 +202,7 @@ fn a_cleared_slot_is_read_where_it_was_cleared() {
 /// thread grows at the same time, it must find the series retired, and its update must land in the
 /// overflow series.
 #[test]
-fn a_shard_that_ends_below_a_slot_need_not_answer() {
+fn a_shard_that_ends_below_a_slot_need_not_acknowledge() {
     let seen = with_epochs(|| {
         reached(3, || {
             let engine = Arc::new(Engine::new());
@@ -212,7 +212,7 @@ fn a_shard_that_ends_below_a_slot_need_not_answer() {
             engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
             let thread = Thread::new();
             // The thread takes a shard of four cells.
-            thread.settle(&engine, &SlotWord::new(), Generation::FIRST);
+            thread.resolve(&engine, &SlotWord::new(), Generation::FIRST);
             let owner = {
                 let (engine, old, overflow) =
                     (Arc::clone(&engine), Arc::clone(&old), Arc::clone(&overflow));
@@ -225,8 +225,8 @@ fn a_shard_that_ends_below_a_slot_need_not_answer() {
             };
             let retired = engine.pass().retire(old.slot_word());
             let mut pass = engine.pass();
-            let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
-            let answered = shards_of(&pass)[0].1.has_answered(1);
+            let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
+            let acknowledged = shards_of(&pass)[0].1.has_acknowledged(1);
             drop(pass);
             if reused {
                 assert!(
@@ -242,7 +242,7 @@ fn a_shard_that_ends_below_a_slot_need_not_answer() {
             }
             assert_eq!((olds, total(&mut pass, &*new)), (1, 0), "reused: {reused}");
             drop((pass, thread));
-            (reused, answered)
+            (reused, acknowledged)
         })
     });
     assert!(seen.contains(&(true, false)), "{seen:?}");
@@ -270,7 +270,7 @@ fn a_cold_series_is_used_again() {
             };
             let retired = engine.pass().retire(series.slot_word());
             let mut pass = engine.pass();
-            let reused = end(&mut pass, &(), &*series, retired, Some(&*overflow));
+            let reused = reclaim(&mut pass, &(), &*series, retired, Some(&*overflow));
             let early = total(&mut pass, &*overflow);
             drop(pass);
             worker.join().unwrap();
@@ -386,7 +386,7 @@ fn a_slot_of_a_free_shard_is_used_again() {
         let retired = engine.pass().retire(old.slot_word());
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
+        let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
         drop(pass);
         if reused {
             assert!(
@@ -413,7 +413,7 @@ fn a_slot_of_a_free_shard_is_used_again() {
 /// A reused slot reaches an owner through a copy of its slot word that another thread made. The
 /// owner must see the zeroes.
 #[test]
-fn a_copied_place_carries_the_zeroes() {
+fn a_copied_slot_word_carries_the_zeroes() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let [old, new] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
@@ -435,7 +435,7 @@ fn a_copied_place_carries_the_zeroes() {
         let retired = engine.pass().retire(old.slot_word());
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused = end(&mut pass, &(), &*old, retired, None);
+        let reused = reclaim(&mut pass, &(), &*old, retired, None);
         drop(pass);
         if reused {
             assert!(
@@ -457,7 +457,7 @@ fn a_copied_place_carries_the_zeroes() {
 /// A thread registers while the collector sends a request. Either the request reaches it, or it
 /// finds the series retired.
 #[test]
-fn a_new_thread_is_asked_or_finds_it_retired() {
+fn a_new_thread_gets_the_request_or_finds_it_retired() {
     let seen = reached(0, || {
         let engine = Arc::new(Engine::new());
         let tally = Arc::new(Tally::<u64>::new(&()));
@@ -473,7 +473,7 @@ fn a_new_thread_is_asked_or_finds_it_retired() {
         let outcome = thread.join().unwrap();
         assert!(
             found == 1 || outcome == Outcome::Stale,
-            "a thread that nobody asked writes the slot"
+            "a thread that got no request writes the slot"
         );
         (found, outcome == Outcome::Stale)
     });
@@ -507,7 +507,7 @@ fn gauge_is_used_again(slots: bool) -> BTreeSet<(bool, bool)> {
             // The next pass sends the request. The pass after that sees the acknowledgement.
             drop(engine.pass());
             let mut pass = engine.pass();
-            let reused = end(&mut pass, &0.0, &*level, retired, None);
+            let reused = reclaim(&mut pass, &0.0, &*level, retired, None);
             drop(pass);
             if reused {
                 level.apply(Change::Set(9.0));

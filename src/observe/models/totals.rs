@@ -8,7 +8,7 @@ use crate::sync::{Acquire, AtomicBool, Release};
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Cells, Engine, Generation, Outcome, Tally, UpDown, end, promote, read_overflow,
+    Cells, Engine, Generation, Outcome, Tally, UpDown, promote, read_overflow, reclaim,
 };
 use super::{inc, reached, set, shards, spawn, total};
 use crate::lockfree::epoch::with_epochs;
@@ -199,8 +199,8 @@ fn in_flight_across_retirement(hot: bool) {
         };
         let retired = engine.pass().retire(series.slot_word());
         let mut pass = engine.pass();
-        let ended = end(&mut pass, &(), &*series, retired, Some(&*overflow));
-        let waiting = (!ended).then_some((&*series, retired));
+        let reclaimed = reclaim(&mut pass, &(), &*series, retired, Some(&*overflow));
+        let waiting = (!reclaimed).then_some((&*series, retired));
         let mut in_flight = 0;
         read_overflow(&mut pass, &*overflow, waiting.into_iter(), &mut in_flight);
         assert!(in_flight >= 0, "below zero: {in_flight}");

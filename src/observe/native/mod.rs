@@ -301,7 +301,7 @@ pub(super) unsafe fn write(
         // A key that the hot path does not make is made here.
         let known = |table: &Table| table.observe(table.key_of(what.1, what.0), what);
         if !Table::own(block).is_some_and(known) {
-            thread.alone(|| observe_new(block, resolution, what))?;
+            thread.without_reentry(|| observe_new(block, resolution, what))?;
         }
         Table::own(block).map(Table::own_count)
     }
