@@ -158,10 +158,10 @@ fn attributes(c: &mut Criterion) {
     c.bench_function("future, count_errors, good", |b| {
         b.iter(|| now(count_errors_later(black_box(1))));
     });
-    assert_eq!(ERRORS.total(), 0);
+    assert_eq!(ERRORS.get(), 0);
     assert_eq!(count_errors(u64::MAX), Err(u64::MAX));
-    assert_eq!(ERRORS.total(), 1);
-    assert_eq!(IN_FLIGHT.total(), 0);
+    assert_eq!(ERRORS.get(), 1);
+    assert_eq!(IN_FLIGHT.get(), 0);
 }
 
 criterion_group!(benches, attributes);

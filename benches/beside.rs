@@ -127,7 +127,7 @@ fn measure(what: &str, registry: &Registry, mut batch: impl FnMut()) {
 
 fn main() {
     let registry = Registry::new();
-    let family = Counter::<()>::builder("requests_total", "")
+    let family = Counter::builder("requests_total", "")
         .labels(["route"])
         .limit(SERIES)
         .hot()

@@ -65,7 +65,7 @@ fn family(c: &mut Criterion) {
         b.iter_batched(
             || {
                 families += 1;
-                Counter::<()>::builder(&format!("f{families}_total"), "")
+                Counter::builder(&format!("f{families}_total"), "")
                     .labels(["route"])
                     .register(&registry)
                     .unwrap()

@@ -128,9 +128,7 @@ impl Drop for Parked {
 }
 
 fn labelled(registry: &Registry, name: &str, hot: bool) -> Counter<[&'static str; 1]> {
-    let builder = Counter::<()>::builder(name, "")
-        .labels(["x"])
-        .limit(2_000_000);
+    let builder = Counter::builder(name, "").labels(["x"]).limit(2_000_000);
     let builder = if hot { builder.hot() } else { builder };
     builder.register(registry).expect("a free name")
 }
@@ -262,7 +260,7 @@ fn ended_threads() {
         (0..1000)
             .map(|i| {
                 let name = format!("c{i}_total");
-                let builder = Counter::<()>::builder(&name, "").hot();
+                let builder = Counter::builder(&name, "").hot();
                 builder.register(&registry).expect("a free name")
             })
             .collect(),
@@ -282,7 +280,7 @@ fn ended_threads() {
     let beside = scrape();
     drop(parked);
     let after = scrape();
-    let counted = counters.iter().map(Counter::total).max();
+    let counted = counters.iter().map(Counter::get).max();
     assert_eq!(counted, Some(4001));
     println!(
         "1 000 counters, a scrape: {before:.3} ms at first, {beside:.3} beside 4 000 threads, {after:.3} when they have ended: {:.2} (at most 1.5)",
@@ -370,7 +368,7 @@ fn registries() {
                 .expect("a fresh registry");
             let name = format!("jobs_{scrapes}_{i}_total");
             let help = format!("Help of {scrapes} {i}.");
-            let counter = Counter::<()>::builder(&name, &help)
+            let counter = Counter::builder(&name, &help)
                 .constant("run", &format!("run {scrapes} {i}"))
                 .register(&registry)
                 .expect("a free name");

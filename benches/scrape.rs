@@ -31,7 +31,7 @@ fn in_eight_threads(update: impl Fn(&str) + Sync) {
 
 fn scrape(c: &mut Criterion) {
     let counters = Registry::new();
-    let family = Counter::<()>::builder("requests_total", "")
+    let family = Counter::builder("requests_total", "")
         .labels(["route"])
         .limit(SERIES)
         .hot()
@@ -39,7 +39,7 @@ fn scrape(c: &mut Criterion) {
         .unwrap();
     in_eight_threads(|name| family.with([name]).inc());
     let histograms = Registry::new();
-    let family = Histogram::<()>::builder("latency", "")
+    let family = Histogram::builder("latency", "")
         .labels(["route"])
         .limit(SERIES)
         .hot()

@@ -72,7 +72,7 @@ fn processor_time(start: Instant) -> f64 {
 fn amortised(threads: usize, values: &[f64]) -> f64 {
     let barrier = Barrier::new(threads);
     let work = || {
-        tallies::warm();
+        tallies::instrument::warm();
         let start = Instant::now();
         let rounds = (0..16).map(|_| {
             barrier.wait();
@@ -139,7 +139,7 @@ fn observe(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| values.iter().for_each(|value| summary.observe(*value)));
         });
-        let total = summary.total();
+        let total = summary.get();
         assert_eq!(total.count() % VALUES as u64, 0);
         // `count` stays zero if the command line selects other benchmarks only.
         if let Some((_, error)) = total.quantile(0.99) {
@@ -197,7 +197,7 @@ fn parts(c: &mut Criterion) {
 /// Times a scrape of eight live threads that each have a full sketch and half a buffer.
 fn scrape(c: &mut Criterion) {
     let registry = Registry::new();
-    let family = Summary::<()>::builder("seconds", "")
+    let family = Summary::builder("seconds", "")
         .hot()
         .register(&registry)
         .unwrap();
@@ -227,7 +227,7 @@ fn scrape(c: &mut Criterion) {
         c.bench_function("scrape of 8 threads: snapshot and text", |b| {
             b.iter(&mut scrape)
         });
-        assert_eq!(family.total().count(), (VALUES - 4 * BUFFER) as u64);
+        assert_eq!(family.get().count(), (VALUES - 4 * BUFFER) as u64);
         done.wait();
     });
 }

@@ -42,10 +42,10 @@ pub fn after() -> Result<String, Box<dyn std::error::Error>> {
     use tallies::{Counter, Histogram, Registry};
 
     let registry = Registry::new();
-    let requests = Counter::<()>::builder("http_requests_total", "Requests answered.")
+    let requests = Counter::builder("http_requests_total", "Requests answered.")
         .labels(["method", "status"])
         .register(&registry)?;
-    let duration = Histogram::<()>::builder("http_request_duration_seconds", "Time to answer.")
+    let duration = Histogram::builder("http_request_duration_seconds", "Time to answer.")
         .labels(["method"])
         .register(&registry)?;
     let in_flight =

@@ -71,9 +71,10 @@ pub fn after() -> Result<String, tallies::Error> {
     }
 
     let registry = Registry::new();
-    let requests = Counter::<Request>::builder("http_requests_total", "Requests answered.")
+    let requests = Counter::builder("http_requests_total", "Requests answered.")
+        .label_set::<Request>()
         .register(&registry)?;
-    let duration = Histogram::<()>::builder("http_request_duration_seconds", "Time to answer.")
+    let duration = Histogram::builder("http_request_duration_seconds", "Time to answer.")
         .buckets(&BOUNDS)
         .register(&registry)?;
     let in_flight =

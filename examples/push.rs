@@ -103,7 +103,7 @@ fn push(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         pusher = pusher.basic_auth(user, password);
     }
     if let Some(token) = &options.bearer {
-        pusher = pusher.bearer(token);
+        pusher = pusher.bearer_token(token);
     }
     if let Some(ca) = &options.ca {
         let pem = std::fs::read(ca).map_err(|e| format!("{}: {e}", ca.display()))?;

@@ -85,8 +85,7 @@ fn observe(summary: &Summary, from: impl BufRead, name: &str) -> Result<(), Stri
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let registry = Registry::new();
-    let mut summary =
-        Summary::<()>::builder("numbers", "Numbers read.").objectives(&options.targets)?;
+    let mut summary = Summary::builder("numbers", "Numbers read.").objectives(&options.targets)?;
     if let Some(max_age) = options.max_age {
         summary = summary.max_age(max_age);
     }
@@ -113,7 +112,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .unwrap_or_else(|_| Err("a thread panicked".to_owned()))
         })
     })?;
-    let seen = summary.total();
+    let seen = summary.get();
     let answers: Vec<_> = options
         .targets
         .iter()

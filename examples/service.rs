@@ -19,7 +19,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tallies::http::ServerMetrics;
-use tallies::{Counter, Histogram, Info, Server, Serving};
+use tallies::{Counter, Histogram, Info, Server, serve::Serving};
 
 /// Files accepted.
 #[tallies::metric]

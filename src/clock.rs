@@ -97,7 +97,7 @@ impl Start {
 /// Makes timers read the time-stamp counter from now on, where it runs evenly.
 ///
 /// ```
-/// tallies::calibrate();
+/// tallies::instrument::calibrate();
 /// ```
 ///
 /// Takes 20 to 200 ms the first time, and returns at once after that. A program that never calls

@@ -36,52 +36,57 @@ mod observe;
 #[cfg(not(loom))]
 pub mod process;
 #[cfg(all(feature = "push", not(loom)))]
-mod push;
+pub mod push;
 #[cfg(not(loom))]
 mod registry;
 #[cfg(all(feature = "tower", not(loom)))]
-mod serve;
+pub mod serve;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 pub mod snapshot;
 mod sync;
 
-#[cfg(all(feature = "tsc", not(loom)))]
-pub use clock::calibrate;
 #[cfg(not(loom))]
 pub use declare::{
-    BoundCounter, BoundGauge, BoundHistogram, BoundSummary, BoundUpDownCounter, Counter,
-    CounterBuilder, CounterSeries, Gauge, GaugeBuilder, GaugeSeries, Histogram, HistogramBuilder,
-    HistogramSeries, InFlight, Info, InfoBuilder, Observe, Sample, SampledTimer, StateSet,
-    StateSetBuilder, Summary, SummaryBuilder, SummarySeries, Timer, Track, UpDownCounter,
-    UpDownCounterBuilder, UpDownCounterSeries, buckets, trace_ids,
+    Bound, Builder, Counter, Gauge, Histogram, Info, Metric, Series, StateSet, Summary,
+    UpDownCounter, trace_ids,
 };
 pub use error::Error;
 #[cfg(not(loom))]
-pub use family::desc::DEFAULT_LIMIT;
-#[cfg(not(loom))]
-pub use family::label::{AnyLabels, LabelSet, LabelValue};
+pub use family::label::LabelValue;
 #[cfg(all(feature = "middleware", not(loom)))]
 pub use instrument::http;
 #[cfg(not(loom))]
-pub use instrument::{Count, Failure, Measure, Outcome, count, count_errors, in_progress, timed};
+pub use instrument::{count, count_errors, in_progress, timed};
 #[cfg(not(loom))]
-pub use observe::{Number, Observed, limit_summaries, warm};
+pub use observe::{Number, limit_summaries};
 #[cfg(all(feature = "push", not(loom)))]
-pub use push::{Pusher, Pushing};
+pub use push::Pusher;
 #[cfg(not(loom))]
 pub use registry::{Collect, Collected, Registry, registry};
 #[cfg(all(feature = "tower", not(loom)))]
 pub use serve::MetricsService;
 #[cfg(all(feature = "serve", not(loom)))]
-pub use serve::{Bound, Server, Serving};
-pub use snapshot::{Estimate, GaugeMerge, Native, Snapshot};
+pub use serve::Server;
+pub use snapshot::Snapshot;
 #[cfg(not(loom))]
 pub use tallies_macros::{LabelValue, Labels, Metrics, metric};
 
-/// The values of labels.
+/// Bucket bounds, and what a histogram's buckets hold.
+#[cfg(not(loom))]
+pub mod buckets {
+    pub use crate::declare::buckets::{
+        DEFAULT, exponential, exponential_array, linear, linear_array,
+    };
+    pub use crate::observe::Observed;
+}
+
+/// Label sets, their names and their values.
 #[cfg(not(loom))]
 pub mod label {
-    pub use crate::family::label::Scratch;
+    pub use crate::family::desc::DEFAULT_LIMIT;
+    pub use crate::family::label::{
+        AnyLabels, DynLabels, LabelNames, LabelSet, LabelValue, NamedLabels, Scratch,
+    };
 }
 
 /// Every family's merged value now: [`Registry::snapshot`] of the default registry.
@@ -122,7 +127,9 @@ pub fn render(accept: &str) -> (&'static str, Vec<u8>) {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[cfg(all(feature = "serve", not(loom)))]
-pub fn serve(address: impl std::net::ToSocketAddrs + std::fmt::Debug) -> Result<Serving, Error> {
+pub fn serve(
+    address: impl std::net::ToSocketAddrs + std::fmt::Debug,
+) -> Result<serve::Serving, Error> {
     Server::new().listen(address)
 }
 
@@ -176,7 +183,6 @@ mod migration {}
 pub mod __private {
     pub use crate::declare::Declare;
     pub use crate::family::desc::Options;
-    pub use crate::family::label::NamedLabels;
     pub use crate::family::label::derived::{Names, dense, dense_texts};
     pub use crate::instrument::__private::*;
     #[cfg(feature = "link-time")]

@@ -112,7 +112,7 @@ async fn attributed_later(route: &str) -> Result<usize, std::fmt::Error> {
 fn an_attribute_allocates_nothing_once_warm() {
     let _alone = ALONE.lock();
     let calls = || {
-        use tallies::Measure;
+        use tallies::instrument::Measure;
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         for route in ["/users", ""] {
             let future = attributed_later(route)
@@ -130,7 +130,7 @@ fn an_attribute_allocates_nothing_once_warm() {
 fn a_summary_allocates_nothing_once_warm() {
     let _alone = ALONE.lock();
     let registry = Registry::new();
-    let s = Summary::<()>::builder("s", "")
+    let s = Summary::builder("s", "")
         .labels(["x"])
         .hot()
         .register(&registry)
@@ -146,28 +146,28 @@ fn a_scrape_allocates_nothing_that_grows_with_the_series() {
     let mut per_scrape = Vec::new();
     for series in [10, 10_000] {
         let registry = Registry::new();
-        let c = Counter::<()>::builder("c_total", "")
+        let c = Counter::builder("c_total", "")
             .labels(["x"])
             .limit(series)
             .register(&registry)
             .unwrap();
-        let h = Histogram::<()>::builder("h", "")
+        let h = Histogram::builder("h", "")
             .labels(["x"])
             .limit(series)
             .register(&registry)
             .unwrap();
-        let n = Histogram::<()>::builder("n", "")
+        let n = Histogram::builder("n", "")
             .labels(["x"])
             .native(3)
             .limit(series)
             .register(&registry)
             .unwrap();
-        let s = Summary::<()>::builder("s", "")
+        let s = Summary::builder("s", "")
             .labels(["x"])
             .limit(10)
             .register(&registry)
             .unwrap();
-        let u = Counter::<()>::builder("u.total", "")
+        let u = Counter::builder("u.total", "")
             .utf8()
             .labels(["x.y"])
             .limit(series)
@@ -207,7 +207,7 @@ fn a_snapshot_of_exemplars_allocates_nothing_that_grows_with_the_series() {
     let mut per_scrape = Vec::new();
     for series in [10, 1000] {
         let registry = Registry::new();
-        let c = Counter::<()>::builder("c_total", "")
+        let c = Counter::builder("c_total", "")
             .labels(["x"])
             .register(&registry)
             .unwrap();
@@ -239,7 +239,7 @@ fn a_request_allocates_nothing_that_grows_with_the_series() {
         let mut per_request = Vec::new();
         for series in [10, 10_000] {
             let registry = Registry::new();
-            let c = Counter::<()>::builder("c_total", "")
+            let c = Counter::builder("c_total", "")
                 .labels(["x"])
                 .limit(series)
                 .register(&registry)
@@ -281,7 +281,7 @@ fn exemplars_are_written_without_allocations() {
     let _alone = ALONE.lock();
     let per_page = [10, 1000].map(|series| {
         let registry = Registry::new();
-        let c = Counter::<()>::builder("c_total", "")
+        let c = Counter::builder("c_total", "")
             .labels(["x"])
             .register(&registry)
             .unwrap();

@@ -227,7 +227,7 @@ fn every_kind_under_scrapes() {
             assert_eq!(sum_of(&now, name), n, "{name}");
         }
     }
-    assert_eq!(PLAIN.total(), 2 * THREADS * rounds);
+    assert_eq!(PLAIN.get(), 2 * THREADS * rounds);
     let closed = CLOSED.get_all();
     assert_eq!(closed.len(), 4);
     assert_eq!(closed.iter().map(|(_, n)| n).sum::<u64>(), THREADS * rounds);
@@ -242,7 +242,7 @@ fn every_kind_under_scrapes() {
 #[test]
 fn in_flight_is_never_below_zero_while_series_end() {
     let registry = tallies::Registry::new();
-    let in_flight = UpDownCounter::<()>::builder("in_flight", "")
+    let in_flight = UpDownCounter::builder("in_flight", "")
         .labels(["peer"])
         .register(&registry)
         .unwrap();

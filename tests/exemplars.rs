@@ -65,7 +65,7 @@ fn the_last_exemplar_of_every_series_and_bucket_is_exposed() {
         [row("", 0, "trace_id=b", 0.1), row("", 2, "trace_id=c", 7.0)]
     );
     assert_eq!(now.get("exemplar_seconds_count", &[]), Some(3.0));
-    assert_eq!(SECONDS.total().counts, [2, 0, 1]);
+    assert_eq!(SECONDS.get().counts, [2, 0, 1]);
 }
 
 /// When a snapshot was reused, exemplars of labelled families used to be missing from the second
@@ -73,11 +73,11 @@ fn the_last_exemplar_of_every_series_and_bucket_is_exposed() {
 #[test]
 fn a_reused_snapshot_has_all_exemplars() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
-    let h = Histogram::<()>::builder("h", "")
+    let h = Histogram::builder("h", "")
         .buckets(&[1.0])
         .labels(["x"])
         .register(&registry)
@@ -106,7 +106,7 @@ fn a_reused_snapshot_has_all_exemplars() {
 #[test]
 fn every_scrape_of_a_server_has_exemplars() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -125,7 +125,7 @@ fn every_scrape_of_a_server_has_exemplars() {
 #[test]
 fn exemplars_are_removed_with_their_series() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .limit(2)
         .register(&registry)
@@ -152,11 +152,11 @@ fn exemplars_are_removed_with_their_series() {
         c.with(["b"]).inc();
         drop(registry.snapshot());
         c.with(["new"]).inc();
-        if c.get(["new"]).is_some() {
+        if c.find(["new"]).map(|series| series.get()).is_some() {
             break;
         }
     }
-    assert!(c.get(["new"]).is_some());
+    assert!(c.find(["new"]).map(|series| series.get()).is_some());
     let mut all = of(&registry.snapshot(), "c_total");
     all.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(all, [overflow, row("b", 0, "id=b", 1.0)]);
@@ -166,7 +166,7 @@ fn exemplars_are_removed_with_their_series() {
 #[test]
 fn clear_removes_the_exemplar_of_the_overflow_series() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .limit(1)
         .register(&registry)
@@ -201,7 +201,7 @@ fn invalid_exemplars_are_rejected_and_their_updates_count() {
         c.inc_with(labels);
     }
     assert_eq!(refused() - before, 4.0);
-    assert_eq!(c.total(), 4);
+    assert_eq!(c.get(), 4);
     assert!(of(&registry.snapshot(), "c_total").is_empty());
     c.try_add_with(1, &[("id", &long)]).unwrap();
     assert_eq!(of(&registry.snapshot(), "c_total").len(), 1);
@@ -210,7 +210,7 @@ fn invalid_exemplars_are_rejected_and_their_updates_count() {
 #[test]
 fn exemplars_are_never_torn_while_threads_write_and_scrape() {
     let registry = Registry::new();
-    let h = Histogram::<()>::builder("h", "")
+    let h = Histogram::builder("h", "")
         .buckets(&[10.0, 100.0])
         .register(&registry)
         .unwrap();
@@ -259,7 +259,7 @@ fn traced_updates_have_the_current_trace() {
     let now = registry.snapshot();
     assert_eq!(of(&now, "c_total"), [row("", 0, "trace_id=beef", 2.0)]);
     assert_eq!(of(&now, "h"), [row("", 6, "trace_id=beef", 0.5)]);
-    assert_eq!((c.total(), h.total().count()), (4, 2));
+    assert_eq!((c.get(), h.get().count()), (4, 2));
 }
 
 /// Runs the example as a program: every exemplar has its trace, and an observation outside of any

@@ -39,18 +39,19 @@ fn update() {
 
 /// Returns every metric's count, in updates.
 fn counted() -> [f64; 9] {
-    let sizes = SIZES.total();
+    let sizes = SIZES.get();
     [
-        ALONE.total() as f64,
-        SECONDS.total() * 2.0,
-        LEVEL.value() / 3.0,
-        IN_FLIGHT.total() as f64,
-        LATENCY.total().count() as f64,
+        ALONE.get() as f64,
+        SECONDS.get() * 2.0,
+        LEVEL.get() / 3.0,
+        IN_FLIGHT.get() as f64,
+        LATENCY.get().count() as f64,
         sizes.count() as f64,
         sizes.sum() / 7.0,
-        PEERS.get(["a"]).unwrap_or(0) as f64,
+        PEERS.find(["a"]).map(|series| series.get()).unwrap_or(0) as f64,
         CLOSED
-            .get(Direction { up: Up::Yes })
+            .find(Direction { up: Up::Yes })
+            .map(|series| series.get())
             .map_or(0, |seen| seen.count()) as f64,
     ]
 }
@@ -59,7 +60,7 @@ fn counted() -> [f64; 9] {
 fn a_child_goes_on_or_starts_at_zero() {
     // Enough updates for hot series, and few enough for cold ones.
     for times in [1.0, 5000.0] {
-        while ALONE.total() < times as u64 {
+        while ALONE.get() < times as u64 {
             update();
         }
         let mut parent = [times; 9];
@@ -75,7 +76,7 @@ fn a_child_goes_on_or_starts_at_zero() {
             copied[2] = 1.0;
             let inherits = counted() == copied;
             registry().start_over();
-            let zero = counted() == [0.0; 9] && SIZES.total().quantile(0.5).is_none();
+            let zero = counted() == [0.0; 9] && SIZES.get().quantile(0.5).is_none();
             update();
             let counts = counted() == [1.0; 9]
                 && registry()
@@ -99,7 +100,7 @@ fn a_child_goes_on_or_starts_at_zero() {
             "bits: 1 copy, 2 zero, 4 counting after"
         );
         let _ = Up::No;
-        assert_eq!(ALONE.total(), times as u64 + 1, "the parent goes on");
+        assert_eq!(ALONE.get(), times as u64 + 1, "the parent goes on");
         registry().start_over();
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tallies::encode::{self, Escaping, Options};
 use tallies::snapshot::Kind;
-use tallies::{AnyLabels, Collected, Counter, Gauge, Histogram, Registry, Snapshot};
+use tallies::{Collected, Counter, Gauge, Histogram, Registry, Snapshot, label::AnyLabels};
 
 #[path = "support/client_model.rs"]
 #[allow(dead_code, reason = "each test uses some of it")]
@@ -102,7 +102,7 @@ fn gauge_histograms_read_back() {
 #[test]
 fn label_values_of_every_script_and_every_control_character() {
     let registry = Registry::new();
-    let gauge = Gauge::<()>::builder("g", "")
+    let gauge = Gauge::builder("g", "")
         .labels(["v"])
         .register(&registry)
         .unwrap();
@@ -139,7 +139,7 @@ fn series_have_creation_times() {
     // Creation times come from a coarse clock and may be one tick old.
     const TICK: Duration = Duration::from_millis(10);
     let before = SystemTime::now() - TICK - Duration::from_millis(1);
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .limit(2)
         .register(&registry)
@@ -218,7 +218,7 @@ fn a_gauge_histogram_has_no_creation_time() {
     let mut both = registry.snapshot();
     let other = Registry::new();
     other.histogram("a_seconds", "").unwrap().observe(1.0);
-    Histogram::<()>::builder("b_ages", "")
+    Histogram::builder("b_ages", "")
         .buckets(&[1.0])
         .register(&other)
         .unwrap()
@@ -326,7 +326,7 @@ fn utf8_names_in_every_format_and_scheme() {
 fn names_that_would_be_equal_are_refused() {
     let registry = Registry::new();
     let counter = |name: &str| {
-        Counter::<()>::builder(name, "")
+        Counter::builder(name, "")
             .utf8()
             .register(&registry)
             .map(drop)
@@ -367,7 +367,7 @@ fn names_that_would_be_equal_are_refused() {
     );
     // Label names within one family.
     let labels = |one: &str, two: &str| {
-        Gauge::<()>::builder("g", "")
+        Gauge::builder("g", "")
             .utf8()
             .labels([one, two])
             .register(&registry)
@@ -384,7 +384,8 @@ fn names_that_would_be_equal_are_refused() {
     }
     assert!(counter("").is_err() && counter("a\"b").is_err());
     labels("x.y", "z").unwrap();
-    let any = Counter::<AnyLabels>::builder("any", "")
+    let any = Counter::builder("any", "")
+        .label_set::<AnyLabels>()
         .utf8()
         .register(&registry)
         .unwrap();
@@ -392,6 +393,6 @@ fn names_that_would_be_equal_are_refused() {
     assert!(any.check(&[("x.y", "1"), ("z", "2")]).is_ok());
     // Without `utf8`, such names are still rejected.
     assert!(registry.counter("x.y", "").is_err());
-    let plain = Gauge::<()>::builder("plain", "").labels(["x.y"]);
+    let plain = Gauge::builder("plain", "").labels(["x.y"]);
     assert!(plain.register(&registry).is_err());
 }

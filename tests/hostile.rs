@@ -10,12 +10,12 @@ use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
 use support::http::{connect, exchange, get, request, until};
-use tallies::{Collected, Counter, Registry, Server, Serving};
+use tallies::{Collected, Counter, Registry, Server, serve::Serving};
 
 /// A registry whose page is larger than any socket's buffers.
 fn large() -> Registry {
     let registry = Registry::new();
-    let family = Counter::<()>::builder("large_total", "")
+    let family = Counter::builder("large_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -284,7 +284,7 @@ fn a_stop_drains() {
 /// A registry with a page of about 2 MB, which the kernel used to buffer as a whole.
 fn middling() -> Registry {
     let registry = Registry::new();
-    let family = Counter::<()>::builder("middling_total", "")
+    let family = Counter::builder("middling_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();

@@ -146,11 +146,23 @@ fn expansions_please_every_lint() {
     assert_eq!(run(::std::pin::pin!(named(name(), 1))), now(Err("named")));
     let own = Own("");
     assert_eq!(own.text(), own.check().map_or("", |own| own.0));
-    assert_eq!(G.total(), 0);
-    assert_eq!(C.total(), 9);
-    assert_eq!(T.total().count(), 13);
-    assert_eq!(E.get(["failed"]), ::std::option::Option::Some(5));
-    assert_eq!(E.get(["name"]), ::std::option::Option::Some(1));
-    assert_eq!(K.get(["sync"]), ::std::option::Option::Some(1));
-    assert_eq!(K.get(["later"]), ::std::option::Option::Some(2));
+    assert_eq!(G.get(), 0);
+    assert_eq!(C.get(), 9);
+    assert_eq!(T.get().count(), 13);
+    assert_eq!(
+        E.find(["failed"]).map(|series| series.get()),
+        ::std::option::Option::Some(5)
+    );
+    assert_eq!(
+        E.find(["name"]).map(|series| series.get()),
+        ::std::option::Option::Some(1)
+    );
+    assert_eq!(
+        K.find(["sync"]).map(|series| series.get()),
+        ::std::option::Option::Some(1)
+    );
+    assert_eq!(
+        K.find(["later"]).map(|series| series.get()),
+        ::std::option::Option::Some(2)
+    );
 }

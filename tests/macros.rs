@@ -169,7 +169,13 @@ fn statics_are_exported_once_they_are_used() {
         ("register_all_total", 0),
     ];
     assert_eq!(families(), all.map(|(name, len)| (name.to_owned(), len)));
-    assert_eq!(TIME.get(Closed { state: State::Up }).unwrap().count(), 1);
+    assert_eq!(
+        TIME.find(Closed { state: State::Up })
+            .map(|series| series.get())
+            .unwrap()
+            .count(),
+        1
+    );
     assert_eq!(refused(), before);
     register_all!(deep::TAKEN);
     register_all!(deep::TAKEN);

@@ -5,7 +5,7 @@
 mod counting;
 
 use counting::{ALONE, COUNTER, bytes, free_deferred, live, shuffled, update_everything};
-use tallies::{AnyLabels, Counter, Gauge, Histogram, Registry, Summary, encode};
+use tallies::{Counter, Gauge, Histogram, Registry, Summary, encode, label::AnyLabels};
 
 /// Scrapes in every format and coding, with updates in between. Live memory stays what it was after
 /// the first hundred scrapes.
@@ -24,15 +24,15 @@ fn memory_is_flat_over_ten_thousand_scrapes() {
         "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
     ];
     let registry = Registry::new();
-    let counters = Counter::<()>::builder("c_total", "Counted.")
+    let counters = Counter::builder("c_total", "Counted.")
         .labels(["x"])
         .register(&registry)
         .unwrap();
-    let histogram = Histogram::<()>::builder("h_seconds", "Time.")
+    let histogram = Histogram::builder("h_seconds", "Time.")
         .native(3)
         .register(&registry)
         .unwrap();
-    let summary = Summary::<()>::builder("s_seconds", "Time.")
+    let summary = Summary::builder("s_seconds", "Time.")
         .register(&registry)
         .unwrap();
     (0..100).for_each(|i| summary.observe(shuffled(i)));
@@ -95,7 +95,7 @@ fn bytes_per_series() {
         used
     };
     let registry = Registry::new();
-    let counters = Counter::<()>::builder("c_total", "")
+    let counters = Counter::builder("c_total", "")
         .labels(["route"])
         .hot()
         .register(&registry)
@@ -109,7 +109,7 @@ fn bytes_per_series() {
                 .unwrap()
         });
     });
-    let histograms = Histogram::<()>::builder("h", "")
+    let histograms = Histogram::builder("h", "")
         .labels(["route"])
         .hot()
         .register(&registry)
@@ -141,12 +141,13 @@ fn memory_does_not_follow_what_has_ended() {
     let registries = || {
         for _ in 0..50 {
             let registry = Registry::new();
-            let c = Counter::<()>::builder("c_total", "")
+            let c = Counter::builder("c_total", "")
                 .labels(["x"])
                 .hot()
                 .register(&registry)
                 .unwrap();
-            let any = Histogram::<AnyLabels>::builder("h", "")
+            let any = Histogram::builder("h", "")
+                .label_set::<AnyLabels>()
                 .register(&registry)
                 .unwrap();
             for i in 0..100 {
@@ -170,7 +171,7 @@ fn memory_does_not_follow_what_has_ended() {
 fn memory_does_not_follow_summaries_that_have_ended() {
     let _alone = ALONE.lock();
     let registry = Registry::new();
-    let s = Summary::<()>::builder("s", "")
+    let s = Summary::builder("s", "")
         .labels(["x"])
         .hot()
         .register(&registry)
@@ -192,7 +193,7 @@ fn memory_does_not_follow_summaries_that_have_ended() {
 fn memory_does_not_follow_label_sets_that_have_ended() {
     let _alone = ALONE.lock();
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .hot()
         .register(&registry)
@@ -228,7 +229,7 @@ fn memory_does_not_follow_gauges_that_wait_for_a_sleeper() {
     const AT_ONCE: usize = 8192;
     let _alone = ALONE.lock();
     let registry = Registry::new();
-    let gauge = Gauge::<()>::builder("g", "")
+    let gauge = Gauge::builder("g", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();

@@ -360,7 +360,7 @@ real_step "a table of another arena is believed" lockfree/label_cache.rs 's/tabl
 real_step "label sets are compared by their hash" lockfree/label_cache.rs 's/entry\.hash == hash && unsafe \{ self\.has_values\(entry, len, texts\) \}/entry.hash == hash/' \
     lockfree::label_cache::tests::remembers_and_grows
 real_step "a removed series stays on a snapshot" family/retire.rs \
-    's/(        self\.population\.end\(\);\n)        self\.version\.fetch_add\(1, Relaxed\);\n/$1/' \
+    's/(        self\.population\.retire\(\);\n)        self\.version\.fetch_add\(1, Relaxed\);\n/$1/' \
     registry::tests::a_removed_series_is_gone_from_a_snapshot_that_is_used_again
 real_step "exemplars outlive their series" family/retire.rs 's/exemplars\.clear\(retired\.index\);//' \
     registry::tests::exemplars_end_with_their_series

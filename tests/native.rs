@@ -15,7 +15,7 @@ fn bucket(value: f64) -> i32 {
         .unwrap()
 }
 
-fn histogram(snapshot: &Snapshot, name: &str) -> tallies::Native {
+fn histogram(snapshot: &Snapshot, name: &str) -> tallies::snapshot::Native {
     let family = snapshot.family(name).unwrap();
     let (_, value) = family.series().next().unwrap();
     let tallies::snapshot::Value::Histogram(value) = value else {
@@ -33,11 +33,11 @@ static STATIC: Histogram = Histogram::new("native_static_seconds")
 fn a_static_halves_its_resolution_at_the_limit() {
     STATIC.observe(0.0005);
     (0..16).for_each(|i| STATIC.observe(2_f64.powf((f64::from(i) - 0.5) / 8.0)));
-    let fine = STATIC.total().native.unwrap();
+    let fine = STATIC.get().native.unwrap();
     assert_eq!((fine.schema(), fine.positive().len()), (3, 16));
     assert_eq!((fine.zero_count(), fine.zero_threshold()), (1, 0.001));
     STATIC.observe(100.0);
-    let coarse = STATIC.total().native.unwrap();
+    let coarse = STATIC.get().native.unwrap();
     assert_eq!((coarse.schema(), coarse.positive().len()), (2, 9 + 1));
     assert_eq!(coarse.count(), 18);
 }
@@ -45,7 +45,7 @@ fn a_static_halves_its_resolution_at_the_limit() {
 #[test]
 fn beside_fixed_buckets_both_count_the_same() {
     let registry = Registry::new();
-    let both = Histogram::<()>::builder("both_seconds", "Both.")
+    let both = Histogram::builder("both_seconds", "Both.")
         .buckets(&[0.1, 1.0])
         .native(3)
         .labels(["x"])
@@ -61,7 +61,7 @@ fn beside_fixed_buckets_both_count_the_same() {
         }
     });
     both.with(["a"]).observe_many(-0.3, 5);
-    let seen = both.get(["a"]).unwrap();
+    let seen = both.find(["a"]).map(|series| series.get()).unwrap();
     let native = seen.native.unwrap();
     assert_eq!((native.count(), seen.counts.iter().sum()), (6005, 6005_u64));
     assert_eq!(native.negative(), [(bucket(0.3), 5)]);
@@ -88,7 +88,7 @@ fn beside_fixed_buckets_both_count_the_same() {
 #[test]
 fn alone_text_has_one_bucket() {
     let registry = Registry::new();
-    let alone = Histogram::<()>::builder("alone_bytes", "Alone.")
+    let alone = Histogram::builder("alone_bytes", "Alone.")
         .native(0)
         .register(&registry)
         .unwrap();
@@ -109,7 +109,7 @@ fn alone_text_has_one_bucket() {
 #[test]
 fn intervals_and_sums_of_processes() {
     let registry = Registry::new();
-    let h = Histogram::<()>::builder("h", "")
+    let h = Histogram::builder("h", "")
         .native(4)
         .native_limit(20)
         .register(&registry)
@@ -141,7 +141,7 @@ fn intervals_and_sums_of_processes() {
 #[test]
 fn removed_series_stay_in_the_sum() {
     let registry = Registry::new();
-    let h = Histogram::<()>::builder("h", "")
+    let h = Histogram::builder("h", "")
         .native(3)
         .labels(["x"])
         .register(&registry)
@@ -178,7 +178,7 @@ fn removed_series_stay_in_the_sum() {
 #[test]
 fn quantiles_come_with_bounds() {
     let registry = Registry::new();
-    let fixed = Histogram::<()>::builder("fixed", "")
+    let fixed = Histogram::builder("fixed", "")
         .buckets(&[1.0, 2.0, 4.0])
         .register(&registry)
         .unwrap();
@@ -199,7 +199,7 @@ fn quantiles_come_with_bounds() {
 #[test]
 fn bad_resolutions_are_errors() {
     let registry = Registry::new();
-    let named = |name: &str| Histogram::<()>::builder(name, "");
+    let named = |name: &str| Histogram::builder(name, "");
     for (builder, why) in [
         (named("a").native(9), "schema from -4 to 8"),
         (named("b").native(-5), "schema from -4 to 8"),
@@ -221,11 +221,11 @@ fn bad_resolutions_are_errors() {
 #[test]
 fn native_histograms_in_protobuf() {
     let registry = Registry::new();
-    let alone = Histogram::<()>::builder("alone", "")
+    let alone = Histogram::builder("alone", "")
         .native(0)
         .register(&registry)
         .unwrap();
-    let both = Histogram::<()>::builder("both", "")
+    let both = Histogram::builder("both", "")
         .native(0)
         .buckets(&[1.0])
         .register(&registry)

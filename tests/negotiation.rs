@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use support::http::{connect, exchange, get, request};
-use tallies::{Counter, MetricsService, Registry, Server, Serving};
+use tallies::{Counter, MetricsService, Registry, Server, serve::Serving};
 
 fn registry() -> Registry {
     let registry = Registry::new();
@@ -117,7 +117,7 @@ fn a_query_names_samples() {
     registry.counter("jobs_total", "").unwrap().inc();
     registry.counter("calls", "").unwrap().inc();
     registry.info("build_info", "", &[]).unwrap();
-    Counter::<()>::builder("http.requests_total", "")
+    Counter::builder("http.requests_total", "")
         .utf8()
         .register(&registry)
         .unwrap();

@@ -147,7 +147,7 @@ fn the_allocator_counts_what_is_in_use() {
     let _alone = ALONE.lock();
     let registry = Registry::new();
     ALLOCATOR.register(&registry).unwrap();
-    let counter = Counter::<()>::builder("work_total", "")
+    let counter = Counter::builder("work_total", "")
         .hot()
         .register(&registry)
         .unwrap();
@@ -205,12 +205,12 @@ fn the_allocator_counts_while_cells_grow() {
             scope.spawn(move || {
                 for i in 0..500 {
                     let name = format!("grow_{t}_{i}_total");
-                    let counter = Counter::<()>::builder(&name, "")
+                    let counter = Counter::builder(&name, "")
                         .hot()
                         .register(registry)
                         .unwrap();
                     counter.inc();
-                    assert_eq!(counter.total(), 1);
+                    assert_eq!(counter.get(), 1);
                 }
             });
         }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use gateway::{Answer, Gateway, fine};
-use tallies::{Counter, Gauge, Pusher, Pushing, Registry};
+use tallies::{Counter, Gauge, Pusher, Registry, push::Pushing};
 
 /// Returns the URL of a local port without a listener.
 fn unused_url() -> String {
@@ -140,7 +140,7 @@ fn credentials_are_sent_and_shown_nowhere() {
             pusher.clone().basic_auth("Aladdin", "open sesame"),
             "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
         ),
-        (pusher.clone().bearer("sesame"), "Bearer sesame"),
+        (pusher.clone().bearer_token("sesame"), "Bearer sesame"),
     ] {
         let error = pusher.delete().unwrap_err().to_string();
         assert!(error.ends_with(": 401 Unauthorized: no"), "{error}");
@@ -150,7 +150,7 @@ fn credentials_are_sent_and_shown_nowhere() {
     }
     for bad in [
         pusher.clone().basic_auth("a:b", "sesame"),
-        pusher.bearer("sesame\n"),
+        pusher.bearer_token("sesame\n"),
     ] {
         let error = bad.add().unwrap_err().to_string();
         assert!(!error.contains("sesame"), "{error}");
@@ -255,7 +255,7 @@ fn a_series_with_a_label_of_the_group_is_refused() {
         "family `pushed` has the label `instance=\"b\"`, which the group sets",
     );
     let (second, _) = registry();
-    let jobs = Counter::<()>::builder("jobs_total", "Jobs.")
+    let jobs = Counter::builder("jobs_total", "Jobs.")
         .labels(["kind", "job"])
         .register(&second)
         .unwrap();

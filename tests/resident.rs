@@ -11,7 +11,7 @@ fn a_thread_takes_the_pages_it_touches() {
     const SERIES: usize = 200_000;
     const THREADS: usize = 16;
     let registry = Registry::new();
-    let counter = Counter::<()>::builder("requests_total", "Requests.")
+    let counter = Counter::builder("requests_total", "Requests.")
         .labels(["user"])
         .limit(SERIES)
         .hot()
@@ -40,7 +40,10 @@ fn a_thread_takes_the_pages_it_touches() {
         );
     });
     let last = (SERIES - 1).to_string();
-    assert_eq!(counter.get([&last]), Some(1 + THREADS as u64));
+    assert_eq!(
+        counter.find([&last]).map(|series| series.get()),
+        Some(1 + THREADS as u64)
+    );
 }
 
 /// Resident memory in bytes.

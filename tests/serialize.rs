@@ -2,30 +2,31 @@
 #![cfg(feature = "serde")]
 
 use serde_json::{Value, json};
-use tallies::{AnyLabels, Counter, Gauge, Histogram, Registry, Summary};
+use tallies::{Counter, Gauge, Histogram, Registry, Summary, label::AnyLabels};
 
 #[test]
 fn families_by_name_and_series_by_their_labels() {
     let registry = Registry::new();
     registry.constant("host", "a\"b").unwrap();
-    let sent = Counter::<()>::builder("sent_bytes_total", "Sent.")
+    let sent = Counter::builder("sent_bytes_total", "Sent.")
         .unit("bytes")
         .labels(["peer"])
         .register(&registry)
         .unwrap();
     sent.with(["x"]).add_with(u64::MAX, &[("trace_id", "t")]);
-    Gauge::<AnyLabels>::builder("level", "")
+    Gauge::builder("level", "")
+        .label_set::<AnyLabels>()
         .register(&registry)
         .unwrap()
         .with(&[("b", "2"), ("a", "1")])
         .set(0.5);
-    Histogram::<()>::builder("h", "")
+    Histogram::builder("h", "")
         .buckets(&[1.0, 2.5])
         .native(0)
         .register(&registry)
         .unwrap()
         .observe(2.0);
-    Summary::<()>::builder("s", "")
+    Summary::builder("s", "")
         .objective(0.5, 0.01)
         .register(&registry)
         .unwrap();

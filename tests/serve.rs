@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use support::exposition;
-use tallies::{Collected, Counter, Registry, Server, Serving};
+use tallies::{Collected, Counter, Registry, Server, serve::Serving};
 
 /// Sends a request as given and returns the whole response: head and body.
 fn ask(serving: &Serving, request: &str) -> (String, String) {
@@ -277,7 +277,7 @@ fn a_family_that_does_not_fit_is_left_out_alone() {
     two.counter("lasted_count", "What `lasted` writes.")
         .unwrap();
     two.histogram("above", "A histogram.").unwrap();
-    Counter::<()>::builder("kept.by.two", "Where others are.")
+    Counter::builder("kept.by.two", "Where others are.")
         .utf8()
         .register(two)
         .unwrap();
@@ -314,7 +314,7 @@ fn a_scrape_has_every_update_that_returned_before_it() {
             std::thread::spawn(move || {
                 for _ in 0..100 {
                     counter.inc();
-                    let before = counter.total();
+                    let before = counter.get();
                     let (_, page) = get(&serving, "/metrics");
                     let seen: u64 = page
                         .lines()
@@ -331,7 +331,7 @@ fn a_scrape_has_every_update_that_returned_before_it() {
         })
         .collect();
     threads.into_iter().for_each(|t| t.join().unwrap());
-    assert_eq!(counter.total(), 800);
+    assert_eq!(counter.get(), 800);
 }
 
 /// Two hundred clients send nonsense, half a request or nothing, or disconnect, while another

@@ -15,7 +15,7 @@ fn bytes_of_a_summary_per_series_and_thread() {
     let per_stream = |series: usize, observations: u32| {
         free_deferred();
         let registry = Registry::new();
-        let s = Summary::<()>::builder("s", "")
+        let s = Summary::builder("s", "")
             .labels(["x"])
             .hot()
             .register(&registry)

@@ -13,7 +13,7 @@ const DEFAULTS: [(f64, f64); 3] = [(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)];
 #[test]
 fn text_is_ascending_quantiles_then_sum_and_count() {
     let registry = Registry::new();
-    let s = Summary::<()>::builder("s_seconds", "A summary.")
+    let s = Summary::builder("s_seconds", "A summary.")
         .objectives(&[(0.99, 0.001), (0.5, 0.05), (1.0, 0.0), (0.0, 0.0)])
         .unwrap()
         .labels(["x"])
@@ -22,15 +22,13 @@ fn text_is_ascending_quantiles_then_sum_and_count() {
     for value in [3.0, 5.2, 13.0, 4.0] {
         s.with(["a"]).observe(value);
     }
-    let none = Summary::<()>::builder("none", "")
+    let none = Summary::builder("none", "")
         .objectives(&[])
         .unwrap()
         .register(&registry)
         .unwrap();
     (0..1000).for_each(|_| none.observe(0.5));
-    Summary::<()>::builder("empty", "")
-        .register(&registry)
-        .unwrap();
+    Summary::builder("empty", "").register(&registry).unwrap();
     let (page, _) = page(&registry);
     assert_eq!(
         page,
@@ -57,7 +55,7 @@ fn bad_objectives_are_errors() {
         (&[(0.5, 1e-9)], "too small"),
         (&[(f64::NAN, 0.1)], "lies in 0..=1"),
     ] {
-        let error = Summary::<()>::builder("s", "")
+        let error = Summary::builder("s", "")
             .objectives(bad)
             .unwrap_err()
             .to_string();
@@ -67,7 +65,7 @@ fn bad_objectives_are_errors() {
         );
     }
     let registry = Registry::new();
-    let error = Summary::<()>::builder("s", "")
+    let error = Summary::builder("s", "")
         .labels(["quantile"])
         .register(&registry)
         .unwrap_err();
@@ -77,11 +75,11 @@ fn bad_objectives_are_errors() {
 #[test]
 fn nan_and_the_opposite_infinity_are_dropped() {
     let registry = Registry::new();
-    let s = Summary::<()>::builder("s", "").register(&registry).unwrap();
+    let s = Summary::builder("s", "").register(&registry).unwrap();
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, -1.0] {
         s.observe(value);
     }
-    let seen = s.total();
+    let seen = s.get();
     assert_eq!((seen.count(), seen.sum()), (3, f64::INFINITY));
     assert_eq!(seen.quantile(0.0), Some((-1.0, 0.0)));
     assert_eq!(
@@ -103,7 +101,7 @@ fn objectives_hold_over_threads() {
         400_000
     };
     let registry = Registry::new();
-    let s = Summary::<()>::builder("s", "")
+    let s = Summary::builder("s", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -152,7 +150,7 @@ fn objectives_hold_over_threads() {
         done.store(true, Relaxed);
     });
     let n = THREADS * EACH;
-    let seen = s.get(["a"]).unwrap();
+    let seen = s.find(["a"]).map(|series| series.get()).unwrap();
     assert_eq!(seen.count(), n);
     assert_eq!(seen.sum(), (n * (n - 1) / 2) as f64);
     for (phi, promised) in DEFAULTS {
@@ -171,7 +169,7 @@ fn objectives_hold_over_threads() {
 fn snapshots_merge_and_intervals_have_no_quantiles() {
     let (one, two) = (Registry::new(), Registry::new());
     for (registry, from) in [(&one, 0), (&two, 5000)] {
-        let s = Summary::<()>::builder("s", "").register(registry).unwrap();
+        let s = Summary::builder("s", "").register(registry).unwrap();
         (from..from + 5000).for_each(|i| s.observe(f64::from(i)));
     }
     let mut both = one.snapshot();
@@ -205,7 +203,7 @@ fn snapshots_merge_and_intervals_have_no_quantiles() {
 #[test]
 fn retired_series_keep_their_ranks() {
     let registry = Registry::new();
-    let s = Summary::<()>::builder("s", "")
+    let s = Summary::builder("s", "")
         .labels(["x"])
         .hot()
         .register(&registry)
@@ -251,7 +249,7 @@ fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
     const THREADS: usize = 64;
     const EACH: usize = 300;
     let registry = Registry::new();
-    let s = Summary::<()>::builder("s", "")
+    let s = Summary::builder("s", "")
         .labels(["x"])
         .hot()
         .register(&registry)
@@ -300,7 +298,7 @@ fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
     assert_eq!(metrics[1], mode);
     let n = (THREADS * EACH) as f64;
     for name in &names {
-        let seen = s.get([name]).unwrap();
+        let seen = s.find([name]).map(|series| series.get()).unwrap();
         assert_eq!(seen.count() as f64, n);
         assert!(!seen.is_degraded());
         for (phi, promised) in DEFAULTS {
@@ -322,7 +320,7 @@ fn a_sketch_that_exceeds_its_objective_is_reported() {
     const PAIRS: u32 = 300_000;
     let registry = Registry::new();
     registry.self_metrics(true);
-    let s = Summary::<()>::builder("s", "")
+    let s = Summary::builder("s", "")
         .objectives(&[(0.5, 0.0006)])
         .unwrap()
         .labels(["order"])
@@ -342,8 +340,13 @@ fn a_sketch_that_exceeds_its_objective_is_reported() {
         s.with(["unkind"]).observe(f64::from(2 * PAIRS - 1 - i));
     }
     assert_eq!(shown(), 1.0);
-    assert!(!s.get(["kind"]).unwrap().is_degraded());
-    let seen = s.get(["unkind"]).unwrap();
+    assert!(
+        !s.find(["kind"])
+            .map(|series| series.get())
+            .unwrap()
+            .is_degraded()
+    );
+    let seen = s.find(["unkind"]).map(|series| series.get()).unwrap();
     assert!(seen.is_degraded());
     let (median, certified) = seen.quantile(0.5).unwrap();
     let n = f64::from(2 * PAIRS);

@@ -86,16 +86,22 @@ fn an_update_while_its_thread_ends_counts() {
         .join()
         .unwrap();
     }
-    assert_eq!(C.total(), 2000 + 150);
-    assert_eq!(H.total().count(), 2000 + 100);
-    assert_eq!(LABELLED.get(["late"]), Some(100));
-    assert_eq!(LABELLED.get(["early"]), Some(50));
+    assert_eq!(C.get(), 2000 + 150);
+    assert_eq!(H.get().count(), 2000 + 100);
+    assert_eq!(
+        LABELLED.find(["late"]).map(|series| series.get()),
+        Some(100)
+    );
+    assert_eq!(
+        LABELLED.find(["early"]).map(|series| series.get()),
+        Some(50)
+    );
 }
 
 #[test]
 fn any_text_is_a_label_value() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "q\"uo\\te\nd")
+    let c = Counter::builder("c_total", "q\"uo\\te\nd")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -127,7 +133,7 @@ fn any_text_is_a_label_value() {
         .collect();
     assert_eq!(read, values.map(|value| (value, 2.0)));
     for value in values {
-        assert_eq!(c.get([value]), Some(2));
+        assert_eq!(c.find([value]).map(|series| series.get()), Some(2));
         assert_eq!(
             registry.snapshot().get("c_total", &[("x", value)]),
             Some(2.0),
@@ -141,7 +147,7 @@ fn any_text_is_a_label_value() {
 fn a_label_bomb_is_bounded() {
     const BOMB: u64 = 1_000_000;
     let registry = Registry::new();
-    let c = Counter::<()>::builder("bomb_total", "")
+    let c = Counter::builder("bomb_total", "")
         .labels(["id"])
         .limit(1000)
         .register(&registry)
@@ -176,7 +182,7 @@ fn a_label_bomb_is_bounded() {
 fn handles_outlive_their_registry() {
     let registry = Registry::new();
     let c = registry.counter("c_total", "").unwrap();
-    let labelled = Histogram::<()>::builder("h", "")
+    let labelled = Histogram::builder("h", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -186,7 +192,7 @@ fn handles_outlive_their_registry() {
     bound.observe(1.0);
     drop(labelled);
     bound.observe(1.0);
-    assert_eq!(c.total(), 3);
+    assert_eq!(c.get(), 3);
     let registry = Registry::new();
     let gone = registry.gauge("gone", "").unwrap();
     registry.remove("gone").unwrap();
@@ -200,20 +206,20 @@ fn handles_outlive_their_registry() {
 #[test]
 fn everything_at_once() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
-    let g = Gauge::<()>::builder("g", "")
+    let g = Gauge::builder("g", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
-    let h = Histogram::<()>::builder("h", "")
+    let h = Histogram::builder("h", "")
         .labels(["x"])
         .hot()
         .register(&registry)
         .unwrap();
-    let u = UpDownCounter::<()>::builder("u", "")
+    let u = UpDownCounter::builder("u", "")
         .labels(["x"])
         .hot()
         .register(&registry)

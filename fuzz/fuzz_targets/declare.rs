@@ -53,7 +53,7 @@ fuzz_target!(|steps: Vec<Step>| {
         match step {
             Step::Declare(name) => {
                 let name = NAMES[name as usize % NAMES.len()];
-                let made = Counter::<()>::builder(name, "")
+                let made = Counter::builder(name, "")
                     .labels(["x"])
                     .limit(LIMIT)
                     .register(&registry);

@@ -93,7 +93,7 @@ fn declare(registry: &Registry, declared: &Declared) -> Result<(), Error> {
                 .collect();
             objectives.truncate(3);
             let builder = |b: tallies::SummaryBuilder<()>| b.objectives(&objectives);
-            let _ = builder(Summary::<()>::builder("s", ""))?;
+            let _ = builder(Summary::builder("s", ""))?;
             let family = register!(Summary<()>, |b| builder(b).unwrap());
             updates
                 .iter()

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use tallies::{Registry, Server, Serving};
+use tallies::{Registry, Server, serve::Serving};
 
 static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| {
     std::env::temp_dir().join(format!("tallies-fuzz-{}.sock", std::process::id()))

@@ -119,7 +119,7 @@ struct Shard {
 impl Shard {
     fn new(targets: &[(u16, f64)]) -> Self {
         let registry = Registry::new();
-        let summary = Summary::<()>::builder("s", "")
+        let summary = Summary::builder("s", "")
             .objectives(&pairs(targets))
             .unwrap()
             .labels(["x"])

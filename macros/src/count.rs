@@ -1,4 +1,4 @@
-//! `#[tallies::count]`.
+//! The attribute `#[tallies::count]`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -11,9 +11,9 @@ pub(crate) const KIND: Kind = Kind {
     wrap,
 };
 
-/// Counts the call as it begins.
+/// Counts the call before the body runs.
 fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
-    args.before_the_call(KIND.name)?;
+    args.reject_error_arguments(KIND.name)?;
     let counted = args.call("counted", &args.target());
     let body = &call.body;
     Ok(quote_spanned!(Span::mixed_site()=>

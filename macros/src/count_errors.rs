@@ -1,9 +1,10 @@
-//! `#[tallies::count_errors]`.
+//! The attribute `#[tallies::count_errors]`.
 //!
-//! The result has to be seen, so the body becomes a closure that is called once, or an `async` block that is awaited:
-//! `return` and `?` leave that. It takes no more of the arguments than the body does, so that the metric, and labels of the
-//! error, may be of them. A panic is seen by a guard that is forgotten after the call; the end of a future by a future
-//! around it.
+//! The expansion has to inspect the result. So the body becomes a closure that is called once, or
+//! an `async` block that is awaited, and `return` and `?` leave only that closure or block. It
+//! captures no more of the arguments than the body uses, so the metric and the labels of the error
+//! can use the rest. A guard detects panics; the expansion forgets it after the call. A wrapper
+//! future detects how a future ends.
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
@@ -18,7 +19,7 @@ pub(crate) const KIND: Kind = Kind {
     wrap,
 };
 
-/// What counts.
+/// The kinds of failures that count.
 #[derive(Default)]
 struct On {
     error: bool,
@@ -75,7 +76,7 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     let on = On::of(args, labels.is_some())?;
     let by_kind = args.error_label.is_some();
     if let Some(closure) = &args.error_label {
-        by_kind_only(args, closure, &on)?;
+        check_error_label(args, closure, &on)?;
     }
     let closure = labels.as_ref().or(args.error_label.as_ref());
     if call.future.is_none() && on.cancel && !(on.error || on.none || on.panic) {
@@ -84,44 +85,44 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
             "only a future can be cancelled, and this function does not return one",
         ));
     }
-    let at = Span::mixed_site();
+    let span = Span::mixed_site();
     let tallies = &args.tallies;
     let (before, counted) = match closure {
-        None => counting(args, call),
+        None => counting_tokens(args, call),
         Some(_) => Default::default(),
     };
-    // What counts a failure that is no error.
+    // The statement that counts a failure without an error.
     let count = |kind: &str| {
         if by_kind {
-            args.call("counted", &args.series(&quote_spanned!(at=> [#kind])))
+            args.call("counted", &args.series(&quote_spanned!(span=> [#kind])))
         } else {
             counted.clone()
         }
     };
-    let judged = |error: bool, none: bool| {
+    let check_kinds = |error: bool, none: bool| {
         let count = count("none");
         (error || none).then(|| {
-            quote_spanned!(at=>
+            quote_spanned!(span=>
                 if #tallies::__private::Judge::new(&result).failed(#error, #none) {
                     #count;
                 }
             )
         })
     };
-    let judged = match (closure, &call.output) {
+    let check = match (closure, &call.output) {
         (_, Output::Unit | Output::Never) => None,
         (Some(closure), _) => {
-            let error = by_error(args, closure)?;
-            let none = judged(false, on.none);
-            Some(quote_spanned!(at=> #error #none))
+            let error = count_error(args, closure)?;
+            let none = check_kinds(false, on.none);
+            Some(quote_spanned!(span=> #error #none))
         }
-        (None, _) => judged(on.error, on.none),
+        (None, _) => check_kinds(on.error, on.none),
     }
     .unwrap_or_default();
     let panic = count("panic");
     let cancel = count("cancelled");
     let body = &call.body;
-    let ended = match (&call.future, &call.output) {
+    let wrapped = match (&call.future, &call.output) {
         (None, output) => {
             if let Some(attr) = &call.track_caller
                 && (on.panic || !matches!(output, Output::Unit | Output::Never))
@@ -132,99 +133,101 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
                      which has its own place: count in the callers, or in a function that this one calls",
                 ));
             }
-            sync(args, call, on.panic.then_some(&panic), &judged)
+            wrap_call(args, call, on.panic.then_some(&panic), &check)
         }
         (Some(capture), output) => {
-            let ty = typed(output).map(|ty| {
-                quote_spanned!(at=> if false { return #tallies::__private::nothing::<#ty>(); })
+            let ty = type_tokens(output).map(|ty| {
+                quote_spanned!(span=> if false { return #tallies::__private::nothing::<#ty>(); })
             });
-            let future = future(args, call, *capture, &quote_spanned!(at=> #ty #body));
+            let future = wrap_future(args, call, *capture, &quote_spanned!(span=> #ty #body));
             let watched = match (on.panic, on.cancel) {
                 (false, false) => future,
-                which => {
-                    let which = match which {
-                        (true, true) if by_kind => quote_spanned!(at=>
-                            |how| if how == #tallies::Failure::Panic { #panic } else { #cancel }
+                kinds => {
+                    let on_drop = match kinds {
+                        (true, true) if by_kind => quote_spanned!(span=>
+                            |how| if how == #tallies::instrument::Failure::Panic { #panic } else { #cancel }
                         ),
-                        (true, true) => quote_spanned!(at=> |_| #counted),
+                        (true, true) => quote_spanned!(span=> |_| #counted),
                         (true, false) => {
-                            quote_spanned!(at=> |how| if how == #tallies::Failure::Panic { #panic })
+                            quote_spanned!(span=> |how| if how == #tallies::instrument::Failure::Panic { #panic })
                         }
                         _ => {
-                            quote_spanned!(at=> |how| if how == #tallies::Failure::Cancel { #cancel })
+                            quote_spanned!(span=> |how| if how == #tallies::instrument::Failure::Cancel { #cancel })
                         }
                     };
-                    quote_spanned!(at=> #tallies::__private::watch(#future, #which))
+                    quote_spanned!(span=> #tallies::__private::watch(#future, #on_drop))
                 }
             };
             match output {
-                Output::Unit | Output::Never => quote_spanned!(at=> #watched.await),
-                _ => quote_spanned!(at=>
+                Output::Unit | Output::Never => quote_spanned!(span=> #watched.await),
+                _ => quote_spanned!(span=>
                     let result = #watched.await;
-                    #judged
+                    #check
                     result
                 ),
             }
         }
     };
-    Ok(quote_spanned!(at=> #before #ended))
+    Ok(quote_spanned!(span=> #before #wrapped))
 }
 
-/// A function that is called. It becomes a closure, unless nobody looks at its end.
-fn sync(
+/// Wraps the body of a function that is not a future. The body becomes a closure, unless neither
+/// its result nor a panic matters.
+fn wrap_call(
     args: &Args,
     call: &Call,
     on_panic: Option<&TokenStream>,
-    judged: &TokenStream,
+    check: &TokenStream,
 ) -> TokenStream {
-    let at = Span::mixed_site();
+    let span = Span::mixed_site();
     let tallies = &args.tallies;
     let body = &call.body;
     let guard = on_panic.map(
-        |count| quote_spanned!(at=> let unwinding = #tallies::__private::Unwinding(|| #count);),
+        |count| quote_spanned!(span=> let unwinding = #tallies::__private::Unwinding(|| #count);),
     );
-    let disarm = on_panic.map(|_| quote_spanned!(at=> #tallies::__private::disarm(unwinding);));
-    let ty = typed(&call.output).map(|ty| quote_spanned!(at=> -> #ty));
-    let called = quote_spanned!(at=> #tallies::__private::call(|| #ty #body));
+    let disarm = on_panic.map(|_| quote_spanned!(span=> #tallies::__private::disarm(unwinding);));
+    let ty = type_tokens(&call.output).map(|ty| quote_spanned!(span=> -> #ty));
+    let called = quote_spanned!(span=> #tallies::__private::call(|| #ty #body));
     match (&call.output, on_panic) {
         (Output::Unit | Output::Never, None) => body.clone(),
-        (Output::Never, Some(_)) => quote_spanned!(at=> #guard #body),
-        (Output::Unit, Some(_)) => quote_spanned!(at=> #guard #called; #disarm),
-        _ => quote_spanned!(at=>
+        (Output::Never, Some(_)) => quote_spanned!(span=> #guard #body),
+        (Output::Unit, Some(_)) => quote_spanned!(span=> #guard #called; #disarm),
+        _ => quote_spanned!(span=>
             #guard
             let result = #called;
             #disarm
-            #judged
+            #check
             result
         ),
     }
 }
 
-/// A body that runs in a future, as a future of its own.
+/// Wraps the body of a future in a future of its own.
 ///
-/// It owns what the body uses, so that it is `Send` where the function's own future would be; but for those parameters that
-/// what comes later wants as well, or an attribute that is written below and so stands around this one.
-fn future(
+/// The inner future owns the values that the body uses, so that it is `Send` whenever the
+/// function's own future would be. It borrows only those parameters that later code needs as well:
+/// the metric and labels of this attribute, or an attribute written below, which wraps this one.
+fn wrap_future(
     args: &Args,
     call: &Call,
     capture: Option<Token![move]>,
     body: &TokenStream,
 ) -> TokenStream {
-    let at = Span::mixed_site();
+    let span = Span::mixed_site();
     let tallies = &args.tallies;
-    let mut late = args.late();
-    late.extend(args.below.clone());
-    let (kept, rest): (Vec<&Ident>, Vec<&Ident>) = call
+    let mut later_uses = args.used_after_start();
+    later_uses.extend(args.below.clone());
+    let (borrowed, moved): (Vec<&Ident>, Vec<&Ident>) = call
         .parameters
         .iter()
-        .partition(|parameter| mentions(&late, parameter) && mentions(&call.body, parameter));
-    if kept.is_empty() || capture.is_none() {
-        return quote_spanned!(at=> async #capture { #body });
+        .partition(|parameter| mentions(&later_uses, parameter) && mentions(&call.body, parameter));
+    if borrowed.is_empty() || capture.is_none() {
+        return quote_spanned!(span=> async #capture { #body });
     }
-    let owned = rest
+    let owned = moved
         .into_iter()
         .filter(|parameter| mentions(&call.body, parameter));
-    quote_spanned!(at=> async {
+    quote_spanned!(span=> async {
         if false {
             #tallies::__private::owned((#(#owned,)*));
         }
@@ -232,20 +235,20 @@ fn future(
     })
 }
 
-fn typed(output: &Output) -> Option<TokenStream> {
+fn type_tokens(output: &Output) -> Option<TokenStream> {
     match output {
         Output::Type(ty) => Some(ty.to_token_stream()),
         Output::Unit | Output::Never | Output::Unknown => None,
     }
 }
 
-/// What stands before the call, and what counts one failure.
-fn counting(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
-    let at = Span::mixed_site();
+/// Returns the statements before the call, and the expression that counts one failure.
+fn counting_tokens(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
+    let span = Span::mixed_site();
     let tallies = &args.tallies;
-    let counted = |what| quote_spanned!(at=> #tallies::__private::counted(#what));
+    let counted = |what| quote_spanned!(span=> #tallies::__private::counted(#what));
     match &args.labels {
-        // Of constant labels the series is looked up only if something failed.
+        // Constant labels are looked up only after a failure.
         Some(labels) if constant(labels, &call.parameters) => (
             TokenStream::new(),
             args.call("counted", &args.series(labels)),
@@ -253,15 +256,15 @@ fn counting(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
         _ => {
             let metric = args.call("counts", &args.target());
             (
-                quote_spanned!(at=> let metric = #metric;),
-                counted(quote_spanned!(at=> &metric)),
+                quote_spanned!(span=> let metric = #metric;),
+                counted(quote_spanned!(span=> &metric)),
             )
         }
     }
 }
 
-/// Says where a label of the error, instead of all labels, will not do.
-fn by_kind_only(args: &Args, closure: &ExprClosure, on: &On) -> syn::Result<()> {
+/// Rejects `error_label` beside `labels`, and if `on(..)` excludes errors.
+fn check_error_label(args: &Args, closure: &ExprClosure, on: &On) -> syn::Result<()> {
     let what = if args.labels.is_some() {
         "`error_label` is of a counter whose one label it is: with more of them say `labels = |error| [..]`, and count panics by an \
          attribute of its own"
@@ -273,8 +276,8 @@ fn by_kind_only(args: &Args, closure: &ExprClosure, on: &On) -> syn::Result<()> 
     Err(syn::Error::new(closure.span(), what))
 }
 
-/// Counts an error in the series that its closure says.
-fn by_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
+/// Returns the expression that counts an error, in the series that the closure selects.
+fn count_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
     let (Some(error), 1) = (closure.inputs.first(), closure.inputs.len()) else {
         return Err(syn::Error::new_spanned(
             closure,
@@ -284,9 +287,9 @@ fn by_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
     let tallies = &args.tallies;
     let body = &closure.body;
     let series = if args.error_label.is_some() {
-        let at = located(body.span());
-        let counted = args.call("counted", &args.series(&quote_spanned!(at=> [kind])));
-        quote_spanned!(at=> #tallies::__private::error_label(#body, |kind| #counted))
+        let span = located(body.span());
+        let counted = args.call("counted", &args.series(&quote_spanned!(span=> [kind])));
+        quote_spanned!(span=> #tallies::__private::error_label(#body, |kind| #counted))
     } else {
         args.call("counted", &args.series(&body.to_token_stream()))
     };
@@ -295,8 +298,8 @@ fn by_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
     ))
 }
 
-/// Whether labels are the same before the body and after it. What is called could tell otherwise, and a macro may do
-/// what it likes.
+/// Returns whether labels have the same value before and after the body. A function call may return
+/// something else each time, and a macro may expand to anything, so both count as not constant.
 fn constant(labels: &TokenStream, parameters: &[Ident]) -> bool {
     labels.clone().into_iter().all(|token| match token {
         TokenTree::Group(group) => {
@@ -308,9 +311,10 @@ fn constant(labels: &TokenStream, parameters: &[Ident]) -> bool {
     })
 }
 
-/// Whether a parameter is named, be it in the text of a format; a field or method of its name is not it.
+/// Returns whether the tokens use a parameter, including in a format string. A field or a method of
+/// the same name does not count.
 fn mentions(tokens: &TokenStream, parameter: &Ident) -> bool {
-    // How many dots come before: one is of a field, two are of a range.
+    // The number of dots before the token: one precedes a field, two are a range.
     let mut dots = 0;
     tokens.clone().into_iter().any(|token| {
         let before = std::mem::take(&mut dots);

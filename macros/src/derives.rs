@@ -1,4 +1,4 @@
-//! The derives: label sets, label values, and structs of metrics.
+//! The derive macros: label sets, label values, and structs of metrics.
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
@@ -9,7 +9,7 @@ use syn::{
     Token, parse_quote, punctuated::Punctuated, spanned::Spanned,
 };
 
-use crate::found;
+use crate::crate_path;
 use crate::metric::help;
 
 pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
@@ -46,7 +46,7 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
             ));
         }
     };
-    let tallies = found::of_item(&item.attrs, "label")?;
+    let tallies = crate_path::from_attrs(&item.attrs, "label")?;
     let name = &item.ident;
     let (of, borrowed) = match &lifetime {
         Some(_) => (quote!(#name<'static>), quote!(#name<'tallies>)),
@@ -56,20 +56,21 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
         let types = fields.iter().map(|field| {
             let tokens = field.ty.to_token_stream();
             match &lifetime {
-                Some(lifetime) => living(tokens, &lifetime.ident, &life),
+                Some(lifetime) => replace_lifetime(tokens, &lifetime.ident, &life),
                 None => tokens,
             }
         });
         types.collect()
     };
-    // A type that will not do is named in every call, so that the compiler says it once.
+    // Every call names the type of its field, so that the compiler reports an unsuitable type only
+    // once.
     let (types, given) = (types(parse_quote!('static)), types(parse_quote!('_)));
     let idents: Vec<_> = fields.iter().map(|field| &field.ident).collect();
     let scratches: Vec<_> = (0..fields.len())
         .map(|i| format_ident!("scratch{i}"))
         .collect();
     Ok(quote! {
-        impl #tallies::LabelSet for #of {
+        impl #tallies::label::LabelSet for #of {
             type Borrowed<'tallies> = #borrowed;
 
             const NAMES: #tallies::__private::Names = #tallies::__private::Names::Fixed(&[#(#names),*]);
@@ -102,24 +103,24 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
             }
         }
 
-        impl #tallies::__private::NamedLabels for #of {}
+        impl #tallies::label::NamedLabels for #of {}
     })
 }
 
 pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
-    const WHAT: &str =
+    const MESSAGE: &str =
         "label values are enums whose variants have no fields: implement `LabelValue` for others";
     let Data::Enum(data) = &item.data else {
-        return Err(syn::Error::new(item.ident.span(), WHAT));
+        return Err(syn::Error::new(item.ident.span(), MESSAGE));
     };
     if data.variants.is_empty() || !item.generics.params.is_empty() {
-        return Err(syn::Error::new(item.ident.span(), WHAT));
+        return Err(syn::Error::new(item.ident.span(), MESSAGE));
     }
     let mut texts = Vec::<LitStr>::new();
     for variant in &data.variants {
         if !matches!(variant.fields, Fields::Unit) {
-            return Err(syn::Error::new(variant.span(), WHAT));
+            return Err(syn::Error::new(variant.span(), MESSAGE));
         }
         let text = rename(&variant.attrs)?.unwrap_or_else(|| {
             LitStr::new(
@@ -135,10 +136,10 @@ pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
         }
         texts.push(text);
     }
-    let tallies = found::of_item(&item.attrs, "label")?;
+    let tallies = crate_path::from_attrs(&item.attrs, "label")?;
     let name = &item.ident;
     let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
-    let places = 0..variants.len();
+    let indices = 0..variants.len();
     Ok(quote! {
         impl #tallies::LabelValue for #name {
             const VALUES: &'static [&'static str] = &[#(#texts),*];
@@ -153,7 +154,7 @@ pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
             #[inline]
             fn index(&self) -> usize {
                 match self {
-                    #(Self::#variants => #places,)*
+                    #(Self::#variants => #indices,)*
                 }
             }
         }
@@ -163,7 +164,7 @@ pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
 pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
     let fields = named_fields(&item, "a struct of metrics has named fields")?;
-    let tallies = found::of_item(&item.attrs, "metric")?;
+    let tallies = crate_path::from_attrs(&item.attrs, "metric")?;
     let mut declared = Vec::new();
     for field in fields {
         let ident = &field.ident;
@@ -184,11 +185,12 @@ pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
     let (generics, names, bounds) = item.generics.split_for_impl();
     Ok(quote! {
         impl #generics #name #names #bounds {
-            /// Declares every metric of this struct in a registry.
+            /// Registers every metric of this struct in a registry.
             ///
             /// # Errors
             ///
-            /// The first one that cannot be declared; those before it stay.
+            /// Returns the error of the first metric that cannot be registered. The metrics before
+            /// it stay registered.
             #[track_caller]
             #vis fn register(
                 registry: &#tallies::Registry,
@@ -250,7 +252,7 @@ fn named_fields<'a>(
     }
 }
 
-/// `#[label("text")]`.
+/// Returns the text of `#[label("text")]`.
 fn rename(attrs: &[Attribute]) -> syn::Result<Option<LitStr>> {
     attrs
         .iter()
@@ -259,7 +261,8 @@ fn rename(attrs: &[Attribute]) -> syn::Result<Option<LitStr>> {
         .transpose()
 }
 
-/// What no family takes; the rest of the grammar depends on whether it was declared with `utf8`.
+/// Rejects names that no family accepts. The stricter rules depend on whether the family is
+/// declared with `utf8`, so the family checks them.
 fn check_label(name: &LitStr) -> syn::Result<()> {
     let text = name.value();
     if text.is_empty() || text.contains(['"', '\\', '\n']) {
@@ -293,8 +296,8 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// The same type with `life` for its lifetime.
-fn living(tokens: TokenStream, lifetime: &Ident, life: &Lifetime) -> TokenStream {
+/// Replaces the lifetime `lifetime` in the tokens of a type with `life`.
+fn replace_lifetime(tokens: TokenStream, lifetime: &Ident, life: &Lifetime) -> TokenStream {
     let mut out = TokenStream::new();
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
@@ -309,7 +312,7 @@ fn living(tokens: TokenStream, lifetime: &Ident, life: &Lifetime) -> TokenStream
                 }
             }
             TokenTree::Group(group) => {
-                let inner = living(group.stream(), lifetime, life);
+                let inner = replace_lifetime(group.stream(), lifetime, life);
                 out.extend([TokenTree::Group(Group::new(group.delimiter(), inner))]);
             }
             other => out.extend([other]),

@@ -1,4 +1,4 @@
-//! `#[tallies::in_progress]`.
+//! The attribute `#[tallies::in_progress]`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -11,9 +11,10 @@ pub(crate) const KIND: Kind = Kind {
     wrap,
 };
 
-/// One more in flight; the guard takes it away again when the call ends, however that comes about.
+/// Creates a guard before the body. The guard decrements when it is dropped, so every way to leave
+/// the body counts.
 fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
-    args.before_the_call(KIND.name)?;
+    args.reject_error_arguments(KIND.name)?;
     let guard = args.call("enter", &args.target());
     let body = &call.body;
     Ok(quote_spanned!(Span::mixed_site()=>

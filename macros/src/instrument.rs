@@ -1,4 +1,5 @@
-//! What the measuring attributes have in common: their arguments, and the items they may stand on.
+//! The part that all measuring attributes share: parsing their arguments, and applying them to a
+//! function or to every method of an `impl` block.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -9,25 +10,27 @@ use syn::spanned::Spanned;
 use syn::token::Paren;
 use syn::{Attribute, Expr, ExprClosure, Ident, ImplItem, ItemFn, ItemImpl, Meta, Path, Token};
 
-use crate::found;
+use crate::crate_path;
 use crate::shape::{self, Call};
 
-/// One of the attributes: its name, and what it makes of a call.
+/// A measuring attribute: its name, and the function that rewrites a call.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    /// Statements and a last expression instead of the body.
+    /// Returns the statements and the final expression that replace the body.
     pub(crate) wrap: fn(&Args, &Call) -> syn::Result<TokenStream>,
 }
 
-/// `METRIC, labels = .., error_label = |error| .., on(..), crate = ..`
+/// The arguments `METRIC, labels = .., error_label = |error| .., on(..), crate = ..`.
 #[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) metric: Expr,
     pub(crate) labels: Option<TokenStream>,
     pub(crate) error_label: Option<ExprClosure>,
     pub(crate) on: Option<Vec<Ident>>,
+    /// The path of the `tallies` crate.
     pub(crate) tallies: Path,
-    /// What the attributes written below want of the arguments while the body runs, or after it.
+    /// The expressions that attributes written below this one evaluate, or keep borrowed, while the
+    /// body runs or after it.
     pub(crate) below: TokenStream,
 }
 
@@ -57,7 +60,7 @@ impl Parse for Args {
             labels: None,
             error_label: None,
             on: None,
-            tallies: found::usual(),
+            tallies: crate_path::default(),
             below: TokenStream::new(),
         };
         while !input.is_empty() {
@@ -76,10 +79,10 @@ impl Parse for Args {
                 args.labels = Some(input.parse::<Expr>()?.into_token_stream());
             } else if key == "error_label" && args.error_label.is_none() {
                 input.parse::<Token![=]>()?;
-                let at = input.span();
+                let span = input.span();
                 let closure = input.parse::<ExprClosure>();
                 args.error_label = Some(closure.map_err(|_| {
-                    syn::Error::new(at, "`error_label` is a closure of the error, as in `error_label = |error| error.kind()`")
+                    syn::Error::new(span, "`error_label` is a closure of the error, as in `error_label = |error| error.kind()`")
                 })?);
             } else if key == "on" && args.on.is_none() {
                 let kinds;
@@ -87,7 +90,7 @@ impl Parse for Args {
                 let kinds = kinds.parse_terminated(Ident::parse_any, Token![,])?;
                 args.on = Some(kinds.into_iter().collect());
             } else if key == "crate" {
-                args.tallies = found::path(input)?;
+                args.tallies = crate_path::parse_value(input)?;
             } else {
                 return Err(syn::Error::new(
                     key.span(),
@@ -100,37 +103,38 @@ impl Parse for Args {
 }
 
 impl Args {
-    /// The metric, or the series of its labels, by reference.
+    /// Returns a reference to the metric, or to the series of its labels.
     pub(crate) fn target(&self) -> TokenStream {
         let metric = &self.metric;
         match &self.labels {
-            // Messages about the metric's type point at the metric.
+            // The span makes the compiler's messages about the metric's type point at the metric.
             None => {
-                let at = located(metric.span());
-                quote_spanned!(at=> &#metric)
+                let span = located(metric.span());
+                quote_spanned!(span=> &#metric)
             }
             Some(labels) => self.series(labels),
         }
     }
 
-    /// The series of `labels`.
+    /// Returns the look-up of the series with `labels`.
     pub(crate) fn series(&self, labels: &TokenStream) -> TokenStream {
         let metric = &self.metric;
-        let at = located(metric.span());
-        let metric = quote_spanned!(at=> (#metric));
-        quote_spanned!(at=> #metric.with(#labels))
+        let span = located(metric.span());
+        let metric = quote_spanned!(span=> (#metric));
+        quote_spanned!(span=> #metric.with(#labels))
     }
 
-    /// A call of one of the functions that the crate has for attributes.
+    /// Returns a call of a function in `tallies::__private`.
     pub(crate) fn call(&self, name: &str, argument: &TokenStream) -> TokenStream {
-        let at = located(self.metric.span());
+        let span = located(self.metric.span());
         let tallies = &self.tallies;
-        let name = Ident::new(name, at);
-        quote_spanned!(at=> #tallies::__private::#name(#argument))
+        let name = Ident::new(name, span);
+        quote_spanned!(span=> #tallies::__private::#name(#argument))
     }
 
-    /// Says that `on` belongs to `count_errors`, and labels of errors too.
-    pub(crate) fn before_the_call(&self, kind: &str) -> syn::Result<()> {
+    /// Rejects arguments that only `count_errors` accepts: `error_label`, `on(..)`, and labels that
+    /// are a closure.
+    pub(crate) fn reject_error_arguments(&self, kind: &str) -> syn::Result<()> {
         if let Some(closure) = &self.error_label {
             return Err(syn::Error::new(
                 closure.span(),
@@ -138,9 +142,9 @@ impl Args {
             ));
         }
         if let Some(on) = &self.on {
-            let at = on.first().map_or_else(Span::call_site, Ident::span);
+            let span = on.first().map_or_else(Span::call_site, Ident::span);
             return Err(syn::Error::new(
-                at,
+                span,
                 format!("`on(..)` belongs to `count_errors`: `{kind}` is for every call"),
             ));
         }
@@ -155,7 +159,7 @@ impl Args {
         Ok(())
     }
 
-    /// The labels, if they are a closure.
+    /// Returns the labels, if they are a closure over the error.
     pub(crate) fn labels_of_error(&self) -> Option<ExprClosure> {
         match syn::parse2(self.labels.clone()?) {
             Ok(Expr::Closure(closure)) => Some(closure),
@@ -163,43 +167,48 @@ impl Args {
         }
     }
 
-    /// What is evaluated, or still borrowed, when the body has begun.
-    pub(crate) fn late(&self) -> TokenStream {
+    /// Returns the expressions that are evaluated, or still borrowed, after the body has started.
+    pub(crate) fn used_after_start(&self) -> TokenStream {
         let labels = self.labels_of_error();
         let closures = [labels.as_ref(), self.error_label.as_ref()];
-        let mut late = self.metric.to_token_stream();
+        let mut uses = self.metric.to_token_stream();
         for closure in closures.into_iter().flatten() {
-            closure.body.to_tokens(&mut late);
+            closure.body.to_tokens(&mut uses);
         }
-        late
+        uses
     }
 
-    /// With the function's name where its labels say `function!()`, and beside the attributes that are written below.
-    fn of_function(&self, name: &Ident, below: &[Attribute]) -> Self {
+    /// Returns these arguments for the function `name`: replaces `function!()` in the labels, and
+    /// records the needs of the attributes written below.
+    fn for_function(&self, name: &Ident, below: &[Attribute]) -> Self {
         Self {
             labels: self
                 .labels
                 .clone()
                 .map(|labels| name_function(labels, name)),
-            below: below.iter().map(|attr| late_of(&attr.meta)).collect(),
+            below: below
+                .iter()
+                .map(|attr| attribute_uses(&attr.meta))
+                .collect(),
             ..self.clone()
         }
     }
 
-    /// A statement that keeps the metric for the call, where it is what a call gives: `self.errors.clone()`.
-    fn hold(&mut self) -> TokenStream {
+    /// Returns a statement that evaluates the metric and keeps it for the duration of the call, if
+    /// the metric is a call such as `self.errors.clone()`. Otherwise returns no tokens.
+    fn keep_metric(&mut self) -> TokenStream {
         if !matches!(self.metric, Expr::Call(_) | Expr::MethodCall(_)) {
             return TokenStream::new();
         }
         let metric = &self.metric;
-        let at = located(metric.span());
-        let hold = quote_spanned!(at=> let held = &#metric;);
-        self.metric = syn::parse_quote_spanned!(at=> *held);
-        hold
+        let span = located(metric.span());
+        let statement = quote_spanned!(span=> let held = &#metric;);
+        self.metric = syn::parse_quote_spanned!(span=> *held);
+        statement
     }
 
-    /// With `self` by the name that it has in the body.
-    fn called(&self, receiver: Option<&Ident>) -> syn::Result<Self> {
+    /// Returns these arguments with `self` replaced by its name in the body.
+    fn with_receiver(&self, receiver: Option<&Ident>) -> syn::Result<Self> {
         let Some(receiver) = receiver else {
             return Ok(self.clone());
         };
@@ -216,20 +225,22 @@ impl Args {
     }
 }
 
-/// The place of `span` for messages; names made here stay apart from the user's.
+/// Returns a span with the location of `span`, for messages, and the hygiene of the macro, so that
+/// its names do not collide with the user's.
 pub(crate) fn located(span: Span) -> Span {
     Span::mixed_site().located_at(span)
 }
 
-/// Expands an attribute; the item stays as it is where that fails, so that there is but one message.
+/// Expands an attribute. On an error, keeps the item unchanged, so that the compiler reports
+/// nothing but this error.
 pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> TokenStream {
-    measured(kind, args, item.clone()).unwrap_or_else(|error| {
+    try_expand(kind, args, item.clone()).unwrap_or_else(|error| {
         let error = error.into_compile_error();
         quote!(#error #item)
     })
 }
 
-fn measured(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+fn try_expand(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     if is_skip(&args) {
         return Err(syn::Error::new(
             args.span(),
@@ -242,7 +253,7 @@ fn measured(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<To
     let args: Args = syn::parse2(args)?;
     if is_word(&item, "impl") {
         let mut item: ItemImpl = syn::parse2(item)?;
-        whole_impl(kind, &args, &mut item)?;
+        expand_impl(kind, &args, &mut item)?;
         return Ok(item.into_token_stream());
     }
     if !is_word(&item, "fn") {
@@ -264,46 +275,46 @@ fn measured(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<To
         ));
     }
     let mut item: ItemFn = syn::parse2(item)?;
-    let args = args.of_function(&item.sig.ident.unraw(), &item.attrs);
+    let args = args.for_function(&item.sig.ident.unraw(), &item.attrs);
     shape::rewrite(
         kind.name,
         &args.tallies,
         &item.attrs,
         &item.sig,
         &mut item.block,
-        |call| wrapped(kind, &args, call),
+        |call| apply(kind, &args, call),
     )?;
     Ok(item.into_token_stream())
 }
 
-fn wrapped(kind: &Kind, args: &Args, call: &Call) -> syn::Result<TokenStream> {
-    let mut args = args.called(call.receiver.as_ref())?;
-    let hold = args.hold();
+fn apply(kind: &Kind, args: &Args, call: &Call) -> syn::Result<TokenStream> {
+    let mut args = args.with_receiver(call.receiver.as_ref())?;
+    let keep_metric = args.keep_metric();
     let inner = (kind.wrap)(&args, call)?;
-    Ok(quote!(#hold #inner))
+    Ok(quote!(#keep_metric #inner))
 }
 
-fn whole_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> {
+fn expand_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> {
     let mut errors: Option<syn::Error> = None;
     for part in &mut item.items {
         let ImplItem::Fn(method) = part else {
             continue;
         };
-        if let Some(at) = method.attrs.iter().position(|attr| skips(attr, kind.name)) {
-            method.attrs.remove(at);
+        if let Some(index) = method.attrs.iter().position(|attr| skips(attr, kind.name)) {
+            method.attrs.remove(index);
             continue;
         }
         let below = [&item.attrs[..], &method.attrs[..]].concat();
-        let args = args.of_function(&method.sig.ident.unraw(), &below);
-        let done = shape::rewrite(
+        let args = args.for_function(&method.sig.ident.unraw(), &below);
+        let result = shape::rewrite(
             kind.name,
             &args.tallies,
             &method.attrs,
             &method.sig,
             &mut method.block,
-            |call| wrapped(kind, &args, call),
+            |call| apply(kind, &args, call),
         );
-        if let Err(error) = done {
+        if let Err(error) = result {
             match &mut errors {
                 Some(errors) => errors.combine(error),
                 None => errors = Some(error),
@@ -313,7 +324,7 @@ fn whole_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> 
     errors.map_or(Ok(()), Err)
 }
 
-/// `#[timed(skip)]`, however the path begins.
+/// Returns whether the attribute is `#[timed(skip)]`, with any path before `timed`.
 fn skips(attr: &Attribute, name: &str) -> bool {
     let last = attr.path().segments.last();
     last.is_some_and(|segment| segment.ident == name)
@@ -326,7 +337,7 @@ fn is_skip(args: &TokenStream) -> bool {
     args.to_string() == "skip"
 }
 
-/// Whether `word` stands in the item outside of all brackets.
+/// Returns whether `word` is the first keyword of an item outside all brackets.
 fn is_word(item: &TokenStream, word: &str) -> bool {
     item.clone()
         .into_iter()
@@ -343,25 +354,26 @@ fn is_word(item: &TokenStream, word: &str) -> bool {
         .unwrap_or(false)
 }
 
-/// What an attribute wants of the arguments once the body has begun, if it is one of ours that does.
-fn late_of(meta: &Meta) -> TokenStream {
+/// Returns the expressions that an attribute below evaluates, or keeps borrowed, after the body has
+/// started. Empty for other attributes.
+fn attribute_uses(meta: &Meta) -> TokenStream {
     let (Meta::List(list), Some(name)) = (meta, meta.path().segments.last()) else {
         return TokenStream::new();
     };
     match &*name.ident.to_string() {
         "cfg_attr" => list
             .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
-            .map(|metas| metas.iter().skip(1).map(late_of).collect()),
-        "timed" | "in_progress" | "count_errors" => {
-            list.parse_args::<Args>().map(|args| args.late())
-        }
+            .map(|metas| metas.iter().skip(1).map(attribute_uses).collect()),
+        "timed" | "in_progress" | "count_errors" => list
+            .parse_args::<Args>()
+            .map(|args| args.used_after_start()),
         _ => return TokenStream::new(),
     }
-    // What is wrong there is said when it is expanded.
+    // Errors in these arguments are reported when that attribute expands.
     .unwrap_or_default()
 }
 
-/// Writes `receiver` for `self`, where that stands.
+/// Replaces `self` with `receiver`.
 fn rename_self(tokens: TokenStream, receiver: &Ident) -> TokenStream {
     let renamed = tokens.into_iter().map(|token| match token {
         TokenTree::Ident(ident) if ident == "self" => {
@@ -380,7 +392,7 @@ fn rename_self(tokens: TokenStream, receiver: &Ident) -> TokenStream {
     renamed.collect()
 }
 
-/// Writes the name for `function!()`.
+/// Replaces `function!()` with the name as a string literal.
 fn name_function(tokens: TokenStream, name: &Ident) -> TokenStream {
     let mut out = Vec::new();
     for token in tokens {

@@ -1,24 +1,26 @@
-//! The attributes and derives of the `tallies` crate. Use them through it: `tallies::metric`, `tallies::Labels`.
+//! The attribute and derive macros of the `tallies` crate. Use them through that crate, for example
+//! as `tallies::metric` and `tallies::Labels`.
 
 #![deny(missing_docs, unreachable_pub)]
 
+mod async_trait;
 mod count;
 mod count_errors;
+mod crate_path;
 mod derives;
-mod found;
 mod in_progress;
 mod instrument;
 mod metric;
-mod rebound;
 mod shape;
 mod timed;
 
 use proc_macro::TokenStream;
 
-/// Lists a metric's static at link time, so that it is exported, at zero, from program start; the doc comment is its help
-/// text.
+/// Registers a metric's static at link time, so that it is exported, at zero, from program start.
+/// The doc comment of the static becomes the help text.
 ///
-/// Without it a static is exported from its first use on, or from `tallies::register_all!`.
+/// Without this attribute, a static is exported from its first use on, or once
+/// `tallies::register_all!` names it.
 ///
 /// ```ignore
 /// /// Files accepted.
@@ -26,69 +28,118 @@ use proc_macro::TokenStream;
 /// static UPLOADS: Counter = Counter::new("file_uploads_total");
 /// ```
 ///
-/// # Where it does nothing
+/// # Limitations
 ///
-/// Without the feature `link-time`; in a static library that another language's linker takes the parts of; in a crate that
-/// nothing else of the program names, as the compiler leaves that out. There, name the statics to
-/// `tallies::register_all!` at start-up.
+/// The attribute has no effect in these cases; use `tallies::register_all!` at start-up there:
 ///
-/// `#[tallies::metric(crate = my::path)]` says where this crate is found, if not at `::tallies`.
+/// - without the feature `link-time`;
+/// - in a static library that the linker of another language links, because such a linker takes
+///   only the object files that it needs;
+/// - in a crate that the rest of the program never names, because the compiler leaves it out.
+///
+/// `#[tallies::metric(crate = my::path)]` sets the path of this crate, if it is not `::tallies`.
 #[proc_macro_attribute]
 pub fn metric(args: TokenStream, item: TokenStream) -> TokenStream {
-    done(metric::expand(args.into(), item.into()))
+    or_compile_error(metric::expand(args.into(), item.into()))
 }
 
-/// Makes a struct with named fields a label set: the fields are the labels, in their order.
+/// Implements `LabelSet` for a struct with named fields. The fields are the labels, in their order.
 ///
-/// `#[label("name")]` on a field gives it another name; `#[label(crate = my::path)]` on the struct says where the `tallies`
-/// crate is found, if not at `::tallies`. The struct may have one lifetime.
+/// `#[label("name")]` on a field changes the name of its label. `#[label(crate = my::path)]` on the
+/// struct sets the path of the `tallies` crate, if it is not `::tallies`. The struct may have one
+/// lifetime parameter, and no other parameters.
+///
+/// ```ignore
+/// #[derive(tallies::Labels)]
+/// struct Request<'a> {
+///     route: &'a str,
+///     #[label("code")]
+///     status: u16,
+/// }
+///
+/// static REQUESTS: Counter<Request> = Counter::new("requests_total");
+///
+/// REQUESTS.with(Request { route: "/", status: 200 }).inc();
+/// ```
 #[proc_macro_derive(Labels, attributes(label))]
 pub fn labels(item: TokenStream) -> TokenStream {
-    done(derives::labels(item.into()))
+    or_compile_error(derives::labels(item.into()))
 }
 
-/// Makes an enum without fields a closed set of label values: its variants in snake case, or as `#[label("text")]` says.
+/// Implements `LabelValue` for an enum without fields. The values form a closed set: the variants
+/// in snake case, or the texts given with `#[label("text")]`.
 ///
-/// `#[label(crate = my::path)]` on the enum says where the `tallies` crate is found, if not at `::tallies`.
+/// `#[label(crate = my::path)]` on the enum sets the path of the `tallies` crate, if it is not
+/// `::tallies`.
+///
+/// ```ignore
+/// #[derive(tallies::LabelValue, Clone, Copy)]
+/// enum Method {
+///     Get,
+///     #[label("other")]
+///     Unknown,
+/// }
+///
+/// #[derive(tallies::Labels)]
+/// struct Request {
+///     method: Method,
+/// }
+/// ```
 #[proc_macro_derive(LabelValue, attributes(label))]
 pub fn label_value(item: TokenStream) -> TokenStream {
-    done(derives::label_value(item.into()))
+    or_compile_error(derives::label_value(item.into()))
 }
 
-/// Gives a struct of metrics a `register(&registry)` that declares all of them; doc comments are help texts.
+/// Adds a function `register(&registry)` to a struct of metrics, which registers all of them. The
+/// doc comments of the fields become help texts.
 ///
-/// A metric has the name of its field, or what `#[metric(name = "..")]` says; beside that there may be `unit = ".."`,
-/// `labels = [".."]`, `buckets = [..]`, `limit = ..`, `hot` and `utf8`. `#[metric(crate = my::path)]` on the struct says where
-/// the `tallies` crate is found, if not at `::tallies`.
+/// A metric has the name of its field, unless `#[metric(name = "..")]` changes it. The attribute
+/// also accepts `unit = ".."`, `labels = [".."]`, `buckets = [..]`, `limit = ..`, `hot` and `utf8`.
+/// `#[metric(crate = my::path)]` on the struct sets the path of the `tallies` crate, if it is not
+/// `::tallies`.
+///
+/// ```ignore
+/// #[derive(tallies::Metrics)]
+/// struct Jobs {
+///     /// Jobs started.
+///     #[metric(name = "jobs_started_total")]
+///     started: Counter,
+///     /// Jobs in flight.
+///     jobs_in_flight: UpDownCounter,
+/// }
+///
+/// let jobs = Jobs::register(tallies::registry())?;
+/// jobs.started.inc();
+/// ```
 #[proc_macro_derive(Metrics, attributes(metric))]
 pub fn metrics(item: TokenStream) -> TokenStream {
-    done(derives::metrics(item.into()))
+    or_compile_error(derives::metrics(item.into()))
 }
 
-/// Documented where it is exported: `tallies::timed`.
+/// Documented at its re-export, `tallies::timed`.
 #[proc_macro_attribute]
 pub fn timed(args: TokenStream, item: TokenStream) -> TokenStream {
     instrument::expand(&timed::KIND, args.into(), item.into()).into()
 }
 
-/// Documented where it is exported: `tallies::in_progress`.
+/// Documented at its re-export, `tallies::in_progress`.
 #[proc_macro_attribute]
 pub fn in_progress(args: TokenStream, item: TokenStream) -> TokenStream {
     instrument::expand(&in_progress::KIND, args.into(), item.into()).into()
 }
 
-/// Documented where it is exported: `tallies::count`.
+/// Documented at its re-export, `tallies::count`.
 #[proc_macro_attribute]
 pub fn count(args: TokenStream, item: TokenStream) -> TokenStream {
     instrument::expand(&count::KIND, args.into(), item.into()).into()
 }
 
-/// Documented where it is exported: `tallies::count_errors`.
+/// Documented at its re-export, `tallies::count_errors`.
 #[proc_macro_attribute]
 pub fn count_errors(args: TokenStream, item: TokenStream) -> TokenStream {
     instrument::expand(&count_errors::KIND, args.into(), item.into()).into()
 }
 
-fn done(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
+fn or_compile_error(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
     result.unwrap_or_else(|e| e.into_compile_error()).into()
 }

@@ -1,13 +1,13 @@
-//! `#[tallies::metric]` on a static.
+//! The attribute `#[tallies::metric]` on a static.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, Expr, ExprLit, ItemStatic, Lit, Meta};
 
-use crate::found;
+use crate::crate_path;
 
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    let tallies = found::of_args(args)?;
+    let tallies = crate_path::from_args(args)?;
     let mut item: ItemStatic = syn::parse2(item).map_err(|e| {
         syn::Error::new(e.span(), "this attribute goes on a `static`, as in `static X: Counter = Counter::new(\"x_total\");`")
     })?;
@@ -25,7 +25,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
     })
 }
 
-/// The doc comment as one text: lines of a paragraph joined by blanks, only the first paragraph.
+/// Returns the first paragraph of the doc comment as one line.
 pub(crate) fn help(attrs: &[Attribute]) -> String {
     let lines = attrs.iter().filter_map(|attr| match &attr.meta {
         Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
@@ -53,6 +53,7 @@ pub(crate) fn help(attrs: &[Attribute]) -> String {
         .join(" ")
 }
 
+/// Returns whether the method chain already calls `help`.
 fn calls_help(expr: &Expr) -> bool {
     match expr {
         Expr::MethodCall(call) => call.method == "help" || calls_help(&call.receiver),

@@ -1,7 +1,8 @@
-//! The shapes of functions: where the body is that runs when the function is called.
+//! The shapes of functions: finds the block that runs when a function is called, and rewrites it.
 //!
-//! The signature stays; only a block is rewritten. Of an `async fn` that is its body; of a function that returns a future it
-//! is the `async` block that the function ends in, be it written so or by `async_trait`.
+//! The signature stays unchanged. In an `async fn`, the block is the body. In a function that
+//! returns a future, it is the `async` block at the end of the function, whether the user or
+//! `async_trait` wrote it.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -12,31 +13,33 @@ use syn::{
     ReturnType, Signature, Stmt, Token, Type, TypeImplTrait, TypeParamBound, parse_quote,
 };
 
-use crate::rebound::{Bound, rebound};
+use crate::async_trait::{BoundNames, original_body};
 
-/// A call, as an attribute gets it to measure.
+/// A call that an attribute measures.
 pub(crate) struct Call {
-    /// An expression: the body as a block of its own, so that names and items in it stay apart.
+    /// The body, as a block expression, so that its names and items stay separate from those of the
+    /// macro.
     pub(crate) body: TokenStream,
+    /// The type of the body's value.
     pub(crate) output: Output,
-    /// Whether it runs in a future; and then whether that is an `async move`.
+    /// `Some` if the body runs in a future. The inner token is the `move` of its `async` block.
     pub(crate) future: Option<Option<Token![move]>>,
     /// The names that the parameters bind.
     pub(crate) parameters: Vec<Ident>,
-    /// What `self` is called in the body, where it has another name.
+    /// The name of `self` in the body, if it is not `self`.
     pub(crate) receiver: Option<Ident>,
-    /// Its attribute of that name.
+    /// The function's `#[track_caller]`, if it has one.
     pub(crate) track_caller: Option<Attribute>,
     pub(crate) span: Span,
 }
 
-/// What the body comes to.
+/// The type of a body's value.
 pub(crate) enum Output {
     Unit,
     Never,
-    /// Its type, `_` where that cannot be written in a body.
+    /// A type, with `_` for the parts that cannot be written inside a body.
     Type(Box<Type>),
-    /// A type that is not written down.
+    /// A type that the signature does not name.
     Unknown,
 }
 
@@ -65,7 +68,7 @@ pub(crate) fn rewrite(
     if sig.asyncness.is_some() {
         call.future = Some(Some(<Token![move]>::default()));
         let inner = wrap(&call)?;
-        *block = rebuilt(block, inner);
+        *block = with_contents(block, inner);
         return Ok(());
     }
     let returned = match &sig.output {
@@ -78,7 +81,7 @@ pub(crate) fn rewrite(
         return Err(syn::Error::new(
             sig.ident.span(),
             format!(
-                "only the making of this stream would be measured: use `tallies::Measure` on it, as in `stream.{kind}(..)`"
+                "only the making of this stream would be measured: use `tallies::instrument::Measure` on it, as in `stream.{kind}(..)`"
             ),
         ));
     }
@@ -88,37 +91,37 @@ pub(crate) fn rewrite(
             ReturnType::Default => Output::Unknown,
         };
         call.future = Some(tail.capture);
-        let block = match rebound(&mut tail.block) {
-            Some(rebound) => {
+        let block = match original_body(&mut tail.block) {
+            Some(original) => {
                 call.parameters
-                    .retain(|parameter| !rebound.names.contains(parameter));
-                call.parameters.extend(rebound.names);
-                call.receiver = rebound.receiver;
-                rebound.block
+                    .retain(|parameter| !original.names.contains(parameter));
+                call.parameters.extend(original.names);
+                call.receiver = original.receiver;
+                original.block
             }
             None => &mut tail.block,
         };
         call.body = body_of(block);
         let inner = wrap(&call)?;
-        *block = rebuilt(block, inner);
+        *block = with_contents(block, inner);
         return Ok(());
     }
     match returned {
         Returned::Value | Returned::Stream => {
             let inner = wrap(&call)?;
-            *block = rebuilt(block, inner);
+            *block = with_contents(block, inner);
         }
         Returned::Future => {
             let body = &call.body;
-            let made = quote_spanned!(Span::mixed_site()=>
+            let create = quote_spanned!(Span::mixed_site()=>
                 let future = #tallies::__private::call(|| #body);
             );
             call.body = quote_spanned!(Span::mixed_site()=> future.await);
             call.output = Output::Unknown;
             call.future = Some(Some(<Token![move]>::default()));
             let inner = wrap(&call)?;
-            let inner = quote_spanned!(Span::mixed_site()=> #made async move { #inner });
-            *block = rebuilt(block, inner);
+            let inner = quote_spanned!(Span::mixed_site()=> #create async move { #inner });
+            *block = with_contents(block, inner);
         }
         Returned::Boxed => {
             return Err(syn::Error::new(
@@ -130,7 +133,8 @@ pub(crate) fn rewrite(
     Ok(())
 }
 
-/// The block as an expression. Its braces are ours: the compiler would call theirs needless.
+/// Returns the block as an expression. Its braces get the span of the macro; with the user's span,
+/// the compiler would warn about unneeded braces.
 fn body_of(block: &Block) -> TokenStream {
     let mut block = block.clone();
     block.brace_token = Brace(Span::mixed_site().located_at(block.brace_token.span.join()));
@@ -160,15 +164,15 @@ fn check(kind: &str, attrs: &[Attribute], sig: &Signature) -> syn::Result<()> {
     Ok(())
 }
 
-/// The same braces around something else.
-fn rebuilt(block: &Block, inner: TokenStream) -> Block {
+/// Returns a block with the braces of `block` around `inner`.
+fn with_contents(block: &Block, inner: TokenStream) -> Block {
     Block {
         brace_token: block.brace_token,
         stmts: vec![Stmt::Expr(Expr::Verbatim(inner), None)],
     }
 }
 
-/// What a function returns, as far as its signature tells.
+/// The kind of value that a function returns, judged by its signature.
 enum Returned {
     Value,
     /// `impl Future`
@@ -182,10 +186,10 @@ enum Returned {
 impl Returned {
     fn of(ty: &Type) -> Self {
         match ty {
-            Type::ImplTrait(ty) if bound(&ty.bounds, "Future") => Self::Future,
-            Type::ImplTrait(ty) if bound(&ty.bounds, "Stream") => Self::Stream,
-            Type::TraitObject(ty) if bound(&ty.bounds, "Future") => Self::Boxed,
-            Type::TraitObject(ty) if bound(&ty.bounds, "Stream") => Self::Stream,
+            Type::ImplTrait(ty) if has_bound(&ty.bounds, "Future") => Self::Future,
+            Type::ImplTrait(ty) if has_bound(&ty.bounds, "Stream") => Self::Stream,
+            Type::TraitObject(ty) if has_bound(&ty.bounds, "Future") => Self::Boxed,
+            Type::TraitObject(ty) if has_bound(&ty.bounds, "Stream") => Self::Stream,
             Type::Paren(ty) => Self::of(&ty.elem),
             Type::Group(ty) => Self::of(&ty.elem),
             Type::Path(ty) => {
@@ -210,7 +214,8 @@ impl Returned {
     }
 }
 
-fn bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -> bool {
+/// Returns whether one of the bounds is a trait called `name`.
+fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -> bool {
     bounds.into_iter().any(|bound| match bound {
         TypeParamBound::Trait(bound) => bound
             .path
@@ -221,7 +226,8 @@ fn bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -
     })
 }
 
-/// The `async` block that a body ends in: by itself, if the function says that it returns a future, or boxed.
+/// Returns the `async` block at the end of a body: on its own if `future` says that the function
+/// returns `impl Future`, or inside `Box::pin(..)`, `.boxed()` or `.boxed_local()`.
 fn tail(block: &mut Block, future: bool) -> Option<&mut ExprAsync> {
     let Some(Stmt::Expr(last, None)) = block.stmts.last_mut() else {
         return None;
@@ -272,38 +278,39 @@ impl Output {
     }
 }
 
-/// What the future comes to that a type stands for: as the type says, or as the compiler knows of the type.
+/// Returns the output type of a future type: its `Output = ..` if written, otherwise a projection
+/// through the `Future` trait.
 fn future_output(ty: &Type) -> Output {
     #[derive(Default)]
-    struct Find {
+    struct FindOutput {
         output: Option<Type>,
         hidden: bool,
     }
-    impl VisitMut for Find {
-        fn visit_assoc_type_mut(&mut self, found: &mut AssocType) {
-            if found.ident == "Output" && self.output.is_none() {
-                self.output = Some(found.ty.clone());
+    impl VisitMut for FindOutput {
+        fn visit_assoc_type_mut(&mut self, assoc: &mut AssocType) {
+            if assoc.ident == "Output" && self.output.is_none() {
+                self.output = Some(assoc.ty.clone());
             }
         }
 
-        fn visit_type_impl_trait_mut(&mut self, found: &mut TypeImplTrait) {
+        fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
             self.hidden = true;
-            visit_mut::visit_type_impl_trait_mut(self, found);
+            visit_mut::visit_type_impl_trait_mut(self, ty);
         }
     }
-    let mut find = Find::default();
+    let mut find = FindOutput::default();
     find.visit_type_mut(&mut ty.clone());
     match find {
-        Find {
+        FindOutput {
             output: Some(ty), ..
         } => Output::of(&ty),
-        // An `impl Trait` can only be named by what it comes to.
-        Find { hidden: true, .. } => Output::Unknown,
-        Find { .. } => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
+        // A type that contains `impl Trait` cannot be written inside a body.
+        FindOutput { hidden: true, .. } => Output::Unknown,
+        FindOutput { .. } => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
     }
 }
 
-/// The type as it may be written in a body: `_` for what only a signature can say.
+/// Returns the type as it can be written inside a body, with `_` for every `impl Trait`.
 fn writable(ty: &Type) -> Type {
     struct Hide;
     impl VisitMut for Hide {
@@ -320,10 +327,11 @@ fn writable(ty: &Type) -> Type {
     ty
 }
 
+/// Returns the names that the parameters bind.
 fn parameters(sig: &Signature) -> Vec<Ident> {
-    let mut bound = Bound::default();
+    let mut names = BoundNames::default();
     for input in &sig.inputs {
-        bound.visit_fn_arg_mut(&mut input.clone());
+        names.visit_fn_arg_mut(&mut input.clone());
     }
-    bound.0
+    names.0
 }

@@ -1,4 +1,4 @@
-//! `#[tallies::timed]`.
+//! The attribute `#[tallies::timed]`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -11,9 +11,10 @@ pub(crate) const KIND: Kind = Kind {
     wrap,
 };
 
-/// Starts the timer; the guard observes when the call ends, however that comes about.
+/// Starts a timer before the body. The timer observes when it is dropped, so every way to leave the
+/// body counts.
 fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
-    args.before_the_call(KIND.name)?;
+    args.reject_error_arguments(KIND.name)?;
     let guard = args.call("start", &args.target());
     let body = &call.body;
     Ok(quote_spanned!(Span::mixed_site()=>

@@ -63,7 +63,7 @@ pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Er
 /// static SIZES: Histogram = Histogram::new("sizes_bytes").buckets(&const { buckets::linear_array::<4>(512.0, 512.0) });
 ///
 /// SIZES.observe(1500.0);
-/// assert_eq!(SIZES.total().counts, [0, 0, 1, 0, 0]);
+/// assert_eq!(SIZES.get().counts, [0, 0, 1, 0, 0]);
 /// ```
 #[must_use]
 pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
@@ -89,7 +89,7 @@ pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
 /// static SIZES: Histogram = Histogram::new("sizes_bytes").buckets(&const { buckets::exponential_array::<4>(64.0, 4.0) });
 ///
 /// SIZES.observe(1500.0);
-/// assert_eq!(SIZES.total().counts, [0, 0, 0, 1, 0]);
+/// assert_eq!(SIZES.get().counts, [0, 0, 0, 1, 0]);
 /// ```
 #[must_use]
 pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64; N] {

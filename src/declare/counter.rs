@@ -8,16 +8,15 @@ use crate::lockfree::Generation;
 use crate::observe::{self, Number, Outcome, Tally};
 use crate::snapshot::{Kind, Numbers, Values};
 
-use super::declaration::{BoundSeries, Declaration};
+use super::declaration::Declaration;
 use super::exemplar;
-use super::handle::Handle;
-use super::{by_series, labelled, metric};
-use crate::family::Exported;
+use super::{Bound, Builder, Series, by_series, labelled, metric};
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::LabelSet;
 
-impl<N: Number> Exported for Tally<N> {
+impl<N: Number> MetricCells for Tally<N> {
     const KIND: Kind = Kind::Counter;
     const FOLDS: bool = true;
 
@@ -73,7 +72,7 @@ impl<N: Number> Exported for Tally<N> {
 ///
 /// UPLOADS.inc();
 /// UPLOADS.add(2);
-/// assert_eq!(UPLOADS.total(), 3);
+/// assert_eq!(UPLOADS.get(), 3);
 /// ```
 ///
 /// With labels, and of seconds:
@@ -91,16 +90,16 @@ impl<N: Number> Exported for Tally<N> {
 /// static BUSY: Counter<Job, f64> = Counter::new("job_busy_seconds_total");
 ///
 /// BUSY.with(Job { queue: "mail" }).add(0.25);
-/// assert_eq!(BUSY.get(Job { queue: "mail" }), Some(0.25));
+/// assert_eq!(BUSY.with(Job { queue: "mail" }).get(), 0.25);
 /// ```
 pub struct Counter<L = (), N: Number = u64> {
     pub(crate) inner: Declaration<Tally<N>>,
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(Counter, CounterBuilder, [L: LabelSet, N: Number], [L, N], [N], Tally<N>, Kind::Counter);
+metric!(Counter, [L: LabelSet, N: Number], [L, N], [N], Tally<N>, Kind::Counter);
 labelled!(
-    Counter, CounterBuilder, CounterSeries, BoundCounter,
+    Counter, Counter<(), N>,
     [L: LabelSet, N: Number], [L, N], [N], [N: Number], Tally<N>, N, |total| total
 );
 
@@ -134,7 +133,7 @@ macro_rules! counter_methods {
         ///
         /// ```
         /// let registry = tallies::Registry::new();
-        /// let sent = tallies::Counter::<()>::builder("sent_bytes_total", "Bytes sent.").register(&registry)?;
+        /// let sent = tallies::Counter::builder("sent_bytes_total", "Bytes sent.").register(&registry)?;
         /// sent.add_with(512, &[("trace_id", "0af7651916cd43dd")]);
         /// let now = registry.snapshot();
         /// let (_, exemplar) = now.family("sent_bytes_total").unwrap().exemplars(0).next().unwrap();
@@ -195,7 +194,7 @@ impl<N: Number> Counter<(), N> {
 
     /// What was counted so far, by all threads. Waits for a scrape that is running.
     #[must_use]
-    pub fn total(&self) -> N {
+    pub fn get(&self) -> N {
         self.inner.total()
     }
 
@@ -220,13 +219,7 @@ impl<N: Number> Counter<(), N> {
     }
 }
 
-/// One series of a counter: as [`Counter::with`] found it, for now.
-#[derive(Clone, Copy, Debug)]
-pub struct CounterSeries<'a, N: Number = u64> {
-    handle: Handle<'a, Tally<N>>,
-}
-
-impl<N: Number> CounterSeries<'_, N> {
+impl<N: Number> Series<'_, Counter<(), N>> {
     counter_methods!(N);
 
     fn family_name(&self) -> &str {
@@ -250,26 +243,7 @@ impl<N: Number> CounterSeries<'_, N> {
     }
 }
 
-/// One series of a counter for keeps: see [`Counter::bind`].
-///
-/// ```
-/// let registry = tallies::Registry::new();
-/// let sent = tallies::Counter::<()>::builder("sent_total", "Messages sent.")
-///     .labels(["peer"])
-///     .register(&registry)?;
-/// let to_a = sent.bind(["a"]);
-/// to_a.inc();
-/// sent.remove(["a"]);
-/// to_a.inc();
-/// assert_eq!(sent.get(["a"]), Some(1));
-/// # Ok::<(), tallies::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct BoundCounter<N: Number = u64> {
-    bound: BoundSeries<Tally<N>>,
-}
-
-impl<N: Number> BoundCounter<N> {
+impl<N: Number> Bound<Counter<(), N>> {
     by_series! {
         /// Adds 1.
         fn inc();
@@ -287,6 +261,23 @@ impl<N: Number> BoundCounter<N> {
         fn inc_traced();
         /// Adds `n`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
         fn add_traced(n: N);
+    }
+}
+
+impl<L: LabelSet> Builder<Counter<L>> {
+    /// Makes it a counter of floating-point amounts, such as seconds.
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let busy = Counter::builder("busy_seconds_total", "Time spent.").float().register(&registry)?;
+    /// busy.add(0.25);
+    /// assert_eq!(busy.get(), 0.25);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn float(self) -> Builder<Counter<L, f64>> {
+        self.with_type()
     }
 }
 

@@ -12,22 +12,22 @@ use crate::snapshot::Kind;
 
 use super::handle::Handle;
 use crate::family::SeriesRef;
-use crate::family::desc::Desc;
+use crate::family::desc::{ClosedSet, Desc};
 use crate::family::label::LabelSet;
-use crate::family::{Exported, Family};
+use crate::family::{Family, MetricCells};
 use crate::lockfree::CachedRef;
 use crate::registry::{self, Registry};
 
 /// A declared metric: see the module's text.
 #[derive(Debug)]
-pub(crate) struct Declaration<C: Exported> {
+pub(crate) struct Declaration<C: MetricCells> {
     /// Copied from the family's only series once that is hot.
     pub(crate) slot_word: SlotWord,
     pub(crate) desc: Desc,
     family: OnceLock<Arc<Family<C>>>,
 }
 
-impl<C: Exported> Declaration<C> {
+impl<C: MetricCells> Declaration<C> {
     pub(crate) const fn new(desc: Desc) -> Self {
         Self {
             slot_word: SlotWord::new(),
@@ -66,7 +66,7 @@ impl<C: Exported> Declaration<C> {
         let family = self.family();
         // An info says what is the case, not what could be.
         if L::DENSE > 0 && self.desc.kind != Kind::Info {
-            family.make_closed(L::DENSE, L::dense_texts);
+            family.make_closed(ClosedSet::of::<L>());
         }
     }
 
@@ -78,34 +78,29 @@ impl<C: Exported> Declaration<C> {
         } else if !has_row(C::cells(&self.desc), L::DENSE) {
             let family = self.family();
             // Its series may have fewer cells than this declaration says, if that was given other buckets since.
-            family.row(L::DENSE, L::dense_texts);
+            family.row(ClosedSet::of::<L>());
             let index = L::dense_index(labels);
-            family.closed(L::DENSE, index, L::dense_texts).into()
+            family.closed(ClosedSet::of::<L>(), index).into()
         } else {
-            Handle::in_row(self, L::dense_index(labels), (L::DENSE, L::dense_texts))
+            Handle::in_row(self, L::dense_index(labels), ClosedSet::of::<L>())
         }
     }
 
     /// One of the combinations of a closed label set; from now on their row is known here, if they have one.
-    pub(super) fn in_row(
-        &self,
-        count: usize,
-        index: usize,
-        texts: fn(usize) -> Vec<&'static str>,
-    ) -> SeriesRef<'_, C> {
+    pub(super) fn in_row(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let family = self.family();
-        if let Some(last) = family.row(count, texts)
+        if let Some(last) = family.row(set)
             && self.is_shaped()
         {
             self.slot_word.init_row(last);
         }
-        family.closed(count, index, texts)
+        family.closed(set, index)
     }
 
-    /// What the series of a label set has counted; `None` where there is none.
-    pub(crate) fn get<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Option<C::Total> {
+    /// Returns the series of a label set if it exists.
+    pub(crate) fn find<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Option<SeriesRef<'_, C>> {
         self.enlist::<L>();
-        L::with_texts(labels, |texts| self.family().get(texts))
+        L::with_texts(labels, |texts| self.family().find(texts))
     }
 
     /// The series without labels.
@@ -169,21 +164,21 @@ fn checked(desc: Desc) -> Result<Desc, Error> {
 
 /// A bound series: owns its labels, and looks the series up again if it was retired.
 #[derive(Debug)]
-pub(crate) struct BoundSeries<C: Exported> {
+pub(crate) struct BoundSeries<C: MetricCells> {
     series: CachedRef<Family<C>, C>,
     texts: Box<[Box<str>]>,
     /// The number of the combination in a closed label set, whose series are never retired.
     combination: Option<usize>,
 }
 
-impl<C: Exported> BoundSeries<C> {
+impl<C: MetricCells> BoundSeries<C> {
     pub(crate) fn new<L: LabelSet>(declaration: &Declaration<C>, labels: &L::Borrowed<'_>) -> Self {
         declaration.enlist::<L>();
         let family = Arc::clone(declaration.family());
         let combination = (L::DENSE > 0).then(|| L::dense_index(labels));
         if L::DENSE > 0 {
             // The row has to be made before the first update.
-            family.row(L::DENSE, L::dense_texts);
+            family.row(ClosedSet::of::<L>());
         }
         let texts = L::with_texts(labels, |texts| {
             texts.iter().map(|text| (*text).into()).collect()
@@ -214,7 +209,7 @@ impl<C: Exported> BoundSeries<C> {
     fn find(&self) -> SeriesRef<'_, C> {
         let (cells, key) = self.series.find(|family| {
             let series = match self.combination {
-                Some(index) => family.closed(0, index, |_| Vec::new()),
+                Some(index) => family.closed(ClosedSet::NONE, index),
                 None => family.with(&self.texts.iter().map(|text| &**text).collect::<Vec<_>>()),
             };
             (series.cells, series.key)
@@ -227,7 +222,7 @@ impl<C: Exported> BoundSeries<C> {
     }
 }
 
-impl<C: Exported> Clone for BoundSeries<C> {
+impl<C: MetricCells> Clone for BoundSeries<C> {
     fn clone(&self) -> Self {
         Self {
             series: self.series.with_same_owner(),
@@ -247,11 +242,11 @@ mod tests {
     /// What is taken for a row is one, and what is not is none.
     #[test]
     fn rows_are_as_long_as_the_engine_makes_them() {
-        fn agrees<C: Exported>(longest: usize) {
+        fn agrees<C: MetricCells>(longest: usize) {
             for series in [1, longest - 1, longest, longest + 1, 4096] {
                 let desc = Desc::new("row", C::KIND, Names::Fixed(&["x"]));
                 let family = Family::<C>::new(desc.clone());
-                let row = family.row(series, |_| vec!["x"]);
+                let row = family.row(ClosedSet::new(series, |_| vec!["x"]));
                 assert_eq!(row.is_some(), has_row(C::cells(&desc), series), "{series}");
                 assert_eq!(row.is_some(), series <= longest);
             }

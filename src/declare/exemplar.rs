@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::observe;
 use crate::snapshot::{Exemplar, labels};
 
-use crate::family::Exported;
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::exemplar_label;
 
@@ -84,7 +84,7 @@ pub(super) fn admits(labels: &[(&str, &str)]) -> bool {
 }
 
 /// Keeps the exemplar of an update that was made.
-pub(super) fn keep<C: Exported>(
+pub(super) fn keep<C: MetricCells>(
     found: SeriesRef<'_, C>,
     place: (usize, usize),
     value: f64,

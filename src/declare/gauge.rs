@@ -7,16 +7,15 @@ use crate::lockfree::Generation;
 use crate::observe::{self, Change, Level, UpDown};
 use crate::snapshot::{GaugeMerge, Kind, Values};
 
-use super::declaration::{BoundSeries, Declaration};
-use super::handle::Handle;
+use super::declaration::Declaration;
 use super::in_flight::InFlight;
-use super::{by_series, labelled, metric};
-use crate::family::Exported;
+use super::{Bound, Builder, Series, by_series, labelled, metric};
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::LabelSet;
 
-impl Exported for Level {
+impl MetricCells for Level {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = false;
 
@@ -45,7 +44,7 @@ impl Exported for Level {
     fn subtract(_: &mut f64, _: &f64) {}
 }
 
-impl Exported for UpDown {
+impl MetricCells for UpDown {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = true;
     const FORGETS: bool = false;
@@ -91,16 +90,16 @@ impl Exported for UpDown {
 ///
 /// TEMPERATURE.set(21.5);
 /// TEMPERATURE.sub(-0.5);
-/// assert_eq!(TEMPERATURE.value(), 22.0);
+/// assert_eq!(TEMPERATURE.get(), 22.0);
 /// ```
 pub struct Gauge<L = ()> {
     pub(crate) inner: Declaration<Level>,
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(Gauge, GaugeBuilder, [L: LabelSet], [L], [], Level, Kind::Gauge);
+metric!(Gauge, [L: LabelSet], [L], [], Level, Kind::Gauge);
 labelled!(
-    Gauge, GaugeBuilder, GaugeSeries, BoundGauge, [L: LabelSet], [L], [], [], Level, f64, |total| total
+    Gauge, Gauge, [L: LabelSet], [L], [], [], Level, f64, |total| total
 );
 
 macro_rules! gauge_methods {
@@ -171,7 +170,7 @@ impl Gauge {
 
     /// The value now.
     #[must_use]
-    pub fn value(&self) -> f64 {
+    pub fn get(&self) -> f64 {
         self.inner.only().value()
     }
 }
@@ -185,7 +184,7 @@ impl<L: LabelSet> Gauge<L> {
     }
 }
 
-impl<L: LabelSet> GaugeBuilder<L> {
+impl<L: LabelSet> Builder<Gauge<L>> {
     /// What becomes of the values of two processes when their snapshots are merged; without this they add up.
     pub fn merge(mut self, merge: GaugeMerge) -> Self {
         self.desc.merge = merge;
@@ -193,13 +192,7 @@ impl<L: LabelSet> GaugeBuilder<L> {
     }
 }
 
-/// One series of a gauge: as [`Gauge::with`] found it, for now.
-#[derive(Clone, Copy, Debug)]
-pub struct GaugeSeries<'a> {
-    handle: Handle<'a, Level>,
-}
-
-impl GaugeSeries<'_> {
+impl Series<'_, Gauge> {
     gauge_methods!();
 
     #[inline]
@@ -219,13 +212,7 @@ fn change_found(found: SeriesRef<'_, Level>, change: Change) {
     });
 }
 
-/// One series of a gauge for keeps: see [`Gauge::bind`].
-#[derive(Clone, Debug)]
-pub struct BoundGauge {
-    bound: BoundSeries<Level>,
-}
-
-impl BoundGauge {
+impl Bound<Gauge> {
     gauge_methods!();
 
     #[inline]
@@ -248,18 +235,18 @@ impl BoundGauge {
 ///
 /// {
 ///     let _request = IN_FLIGHT.track();
-///     assert_eq!(IN_FLIGHT.total(), 1);
+///     assert_eq!(IN_FLIGHT.get(), 1);
 /// }
-/// assert_eq!(IN_FLIGHT.total(), 0);
+/// assert_eq!(IN_FLIGHT.get(), 0);
 /// ```
 pub struct UpDownCounter<L = ()> {
     pub(crate) inner: Declaration<UpDown>,
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(UpDownCounter, UpDownCounterBuilder, [L: LabelSet], [L], [], UpDown, Kind::Gauge);
+metric!(UpDownCounter, [L: LabelSet], [L], [], UpDown, Kind::Gauge);
 labelled!(
-    UpDownCounter, UpDownCounterBuilder, UpDownCounterSeries, BoundUpDownCounter,
+    UpDownCounter, UpDownCounter,
     [L: LabelSet], [L], [], [], UpDown, i64, |total| total
 );
 
@@ -305,12 +292,12 @@ impl UpDownCounter {
 
     /// Ups less downs.
     #[must_use]
-    pub fn total(&self) -> i64 {
+    pub fn get(&self) -> i64 {
         self.inner.total()
     }
 
-    fn series(&self) -> UpDownCounterSeries<'_> {
-        UpDownCounterSeries {
+    fn series(&self) -> Series<'_, Self> {
+        Series {
             handle: self.inner.family().only().into(),
         }
     }
@@ -327,13 +314,7 @@ impl UpDownCounter {
     }
 }
 
-/// One series of an [`UpDownCounter`]: as [`UpDownCounter::with`] found it, for now.
-#[derive(Clone, Copy, Debug)]
-pub struct UpDownCounterSeries<'a> {
-    handle: Handle<'a, UpDown>,
-}
-
-impl UpDownCounterSeries<'_> {
+impl Series<'_, UpDownCounter> {
     up_down_methods!();
 
     /// Adds 1 until the guard is dropped, however that comes about.
@@ -360,13 +341,7 @@ fn add_found(found: SeriesRef<'_, UpDown>, up: u64, down: u64) {
     });
 }
 
-/// One series of an [`UpDownCounter`] for keeps: see [`UpDownCounter::bind`].
-#[derive(Clone, Debug)]
-pub struct BoundUpDownCounter {
-    bound: BoundSeries<UpDown>,
-}
-
-impl BoundUpDownCounter {
+impl Bound<UpDownCounter> {
     by_series! {
         /// Adds 1.
         fn inc();

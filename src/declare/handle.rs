@@ -8,15 +8,15 @@ use crate::lockfree::{Generation, SeriesKey};
 use crate::observe;
 
 use super::declaration::Declaration;
-use crate::family::desc::Desc;
-use crate::family::{Exported, Family, SeriesRef};
+use crate::family::desc::{ClosedSet, Desc};
+use crate::family::{Family, MetricCells, SeriesRef};
 
 /// One series of a family. See the module's text.
 #[derive(Debug)]
-pub(crate) struct Handle<'a, C: Exported>(At<'a, C>);
+pub(crate) struct Handle<'a, C: MetricCells>(At<'a, C>);
 
 #[derive(Debug)]
-enum At<'a, C: Exported> {
+enum At<'a, C: MetricCells> {
     Series(SeriesRef<'a, C>),
     /// In the row of a closed label set.
     Row {
@@ -24,46 +24,42 @@ enum At<'a, C: Exported> {
         /// The last cell of the series; a huge number as long as there is no row.
         last: u64,
         index: usize,
-        /// How many combinations there are, and what they are.
-        all: (usize, fn(usize) -> Vec<&'static str>),
+        /// The combinations of the closed label set.
+        set: ClosedSet,
     },
 }
 
 macro_rules! copy {
     ($($ty:ident),*) => {$(
-        impl<C: Exported> Clone for $ty<'_, C> {
+        impl<C: MetricCells> Clone for $ty<'_, C> {
             fn clone(&self) -> Self {
                 *self
             }
         }
 
-        impl<C: Exported> Copy for $ty<'_, C> {}
+        impl<C: MetricCells> Copy for $ty<'_, C> {}
     )*};
 }
 
 copy!(Handle, At);
 
-impl<'a, C: Exported> From<SeriesRef<'a, C>> for Handle<'a, C> {
+impl<'a, C: MetricCells> From<SeriesRef<'a, C>> for Handle<'a, C> {
     #[inline(always)]
     fn from(found: SeriesRef<'a, C>) -> Self {
         Self(At::Series(found))
     }
 }
 
-impl<'a, C: Exported> Handle<'a, C> {
-    /// Combination `index` of `all`, in the row of its family.
+impl<'a, C: MetricCells> Handle<'a, C> {
+    /// Combination `index` of `set`, in the row of its family.
     #[inline(always)]
-    pub(super) fn in_row(
-        declaration: &'a Declaration<C>,
-        index: usize,
-        all: (usize, fn(usize) -> Vec<&'static str>),
-    ) -> Self {
+    pub(super) fn in_row(declaration: &'a Declaration<C>, index: usize, set: ClosedSet) -> Self {
         let stride = observe::stride(C::cells(&declaration.desc));
         Self(At::Row {
             declaration,
             last: declaration.slot_word.last(Generation::FIRST) + stride * index as u64,
             index,
-            all,
+            set,
         })
     }
 
@@ -105,16 +101,16 @@ impl<'a, C: Exported> Handle<'a, C> {
             At::Row {
                 declaration,
                 index,
-                all: (count, texts),
+                set,
                 ..
-            } => cold_row(declaration, count, index, texts, f),
+            } => cold_row(declaration, set, index, f),
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn cold_series<'a, C: Exported, R>(
+fn cold_series<'a, C: MetricCells, R>(
     family: &'a Family<C>,
     cells: &'a C,
     key: SeriesKey,
@@ -125,12 +121,11 @@ fn cold_series<'a, C: Exported, R>(
 
 #[cold]
 #[inline(never)]
-fn cold_row<'a, C: Exported, R>(
+fn cold_row<'a, C: MetricCells, R>(
     declaration: &'a Declaration<C>,
-    count: usize,
+    set: ClosedSet,
     index: usize,
-    texts: fn(usize) -> Vec<&'static str>,
     f: impl FnOnce(SeriesRef<'a, C>) -> R,
 ) -> R {
-    f(declaration.in_row(count, index, texts))
+    f(declaration.in_row(set, index))
 }

@@ -9,17 +9,16 @@ use crate::lockfree::Generation;
 use crate::observe::{self, Buckets, Cells, Observed, Shape, SlotWord};
 use crate::snapshot::{Kind, Natives, Resolution, Values, sum_since};
 
-use super::declaration::{BoundSeries, Declaration};
+use super::declaration::Declaration;
 use super::exemplar;
-use super::handle::Handle;
-use super::timer::{Sample, Timer};
-use super::{buckets, by_series, labelled, metric};
-use crate::family::Exported;
+use super::timer::{Sampled, Timer};
+use super::{Bound, Builder, Series, buckets, by_series, labelled, metric};
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{Desc, check_bounds, without_infinity};
 use crate::family::label::LabelSet;
 
-impl Exported for Buckets {
+impl MetricCells for Buckets {
     const KIND: Kind = Kind::Histogram;
     const FOLDS: bool = true;
 
@@ -112,7 +111,7 @@ fn bounds(desc: &Desc) -> &'static [f64] {
 /// static LATENCY: Histogram = Histogram::new("answer_duration_seconds").buckets(&[0.005, 0.05, 0.5, 5.0]);
 ///
 /// LATENCY.observe(0.05);
-/// let seen = LATENCY.total();
+/// let seen = LATENCY.get();
 /// assert_eq!(seen.counts, [0, 1, 0, 0, 0]);
 /// assert_eq!(seen.sum, 0.05);
 /// ```
@@ -121,9 +120,9 @@ pub struct Histogram<L = ()> {
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(Histogram, HistogramBuilder, [L: LabelSet], [L], [], Buckets, Kind::Histogram);
+metric!(Histogram, [L: LabelSet], [L], [], Buckets, Kind::Histogram);
 labelled!(
-    Histogram, HistogramBuilder, HistogramSeries, BoundHistogram, [L: LabelSet], [L], [], [], Buckets, Observed, |total| total
+    Histogram, Histogram, [L: LabelSet], [L], [], [], Buckets, Observed, |total| total
 );
 
 impl<L: LabelSet> Histogram<L> {
@@ -170,7 +169,7 @@ impl<L: LabelSet> Histogram<L> {
     /// static LATENCY: Histogram = Histogram::new("lookup_duration_seconds").native(3);
     ///
     /// (1..=100).for_each(|i| LATENCY.observe(f64::from(i) / 100.0));
-    /// let median = LATENCY.total().native.unwrap().quantile(0.5).unwrap();
+    /// let median = LATENCY.get().native.unwrap().quantile(0.5).unwrap();
     /// assert!(median.lower <= 0.5 && 0.5 <= median.upper);
     /// assert!(median.upper < 1.1 * median.lower);
     /// ```
@@ -231,7 +230,7 @@ impl<L: LabelSet> Histogram<L> {
     }
 }
 
-impl<L: LabelSet> HistogramBuilder<L> {
+impl<L: LabelSet> Builder<Histogram<L>> {
     /// The upper bounds, ascending; `+Inf` is always there and need not be written. See [`linear`](crate::buckets::linear)
     /// for rows of them. Checked when it meets the registry.
     pub fn buckets(mut self, bounds: &[f64]) -> Self {
@@ -356,6 +355,12 @@ macro_rules! histogram_methods {
             }
         }
 
+        /// Observes a duration, in seconds.
+        #[inline]
+        pub fn observe_duration(&self, duration: std::time::Duration) {
+            self.observe(duration.as_secs_f64());
+        }
+
         /// Runs `f` and observes the seconds it took.
         pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
             let _timer = self.start_timer();
@@ -385,17 +390,17 @@ impl Histogram {
     /// for _ in 0..1600 {
     ///     let _timer = lookup.sample(16).start_timer();
     /// }
-    /// assert_eq!(lookup.total().count() % 16, 0);
+    /// assert_eq!(lookup.get().count() % 16, 0);
     /// # Ok::<(), tallies::Error>(())
     /// ```
     #[must_use]
-    pub fn sample(&self, one_in: u32) -> Sample<'_> {
-        Sample::new(self.series(), one_in)
+    pub fn sample(&self, one_in: u32) -> Sampled<'_> {
+        Sampled::new(self.series(), one_in)
     }
 
     /// What was observed so far, by all threads. Waits for a scrape that is running.
     #[must_use]
-    pub fn total(&self) -> Observed {
+    pub fn get(&self) -> Observed {
         self.inner.total()
     }
 
@@ -403,8 +408,8 @@ impl Histogram {
         self.series().keep(value, labels);
     }
 
-    fn series(&self) -> HistogramSeries<'_> {
-        HistogramSeries {
+    fn series(&self) -> Series<'_, Self> {
+        Series {
             handle: self.inner.family().only().into(),
         }
     }
@@ -435,13 +440,7 @@ impl Histogram {
     }
 }
 
-/// One series of a histogram: as [`Histogram::with`] found it, for now.
-#[derive(Clone, Copy, Debug)]
-pub struct HistogramSeries<'a> {
-    handle: Handle<'a, Buckets>,
-}
-
-impl<'a> HistogramSeries<'a> {
+impl<'a> Series<'a, Histogram> {
     histogram_methods!();
 
     /// Observes the seconds until the timer is dropped.
@@ -451,8 +450,8 @@ impl<'a> HistogramSeries<'a> {
 
     /// Times one call in `one_in`: see [`Histogram::sample`].
     #[must_use]
-    pub fn sample(self, one_in: u32) -> Sample<'a> {
-        Sample::new(self, one_in)
+    pub fn sample(self, one_in: u32) -> Sampled<'a> {
+        Sampled::new(self, one_in)
     }
 
     fn check_observed(&self, value: f64) -> Result<(), Error> {
@@ -509,16 +508,12 @@ fn observe_found(found: SeriesRef<'_, Buckets>, value: f64, times: u64) {
     });
 }
 
-/// One series of a histogram for keeps: see [`Histogram::bind`].
-#[derive(Clone, Debug)]
-pub struct BoundHistogram {
-    bound: BoundSeries<Buckets>,
-}
-
-impl BoundHistogram {
+impl Bound<Histogram> {
     by_series! {
         /// Observes `value` once.
         fn observe(value: f64);
+        /// Observes a duration, in seconds.
+        fn observe_duration(duration: std::time::Duration);
         /// Observes `value` `times` times, for the price of one.
         fn observe_many(value: f64, times: u64);
         /// Observes `value`, or says why not: see [`Histogram::try_observe`].

@@ -1,8 +1,6 @@
 //! What is in flight: up by one for as long as a guard lives.
 
-use super::gauge::{
-    BoundGauge, BoundUpDownCounter, Gauge, GaugeSeries, UpDownCounter, UpDownCounterSeries,
-};
+use super::{Bound, Gauge, Series, UpDownCounter};
 
 /// What goes up and comes down again: up-down counters and gauges, and a series of one, also bound.
 ///
@@ -38,11 +36,11 @@ macro_rules! track {
 
 track!(
     UpDownCounter,
-    UpDownCounterSeries<'_>,
-    BoundUpDownCounter,
+    Series<'_, UpDownCounter>,
+    Bound<UpDownCounter>,
     Gauge,
-    GaugeSeries<'_>,
-    BoundGauge
+    Series<'_, Gauge>,
+    Bound<Gauge>
 );
 
 impl<M: Track + ?Sized> Track for &M {
@@ -63,14 +61,14 @@ impl<M: Track + ?Sized> Track for &M {
 /// atomic additions to a line that all threads share.
 ///
 /// ```
-/// use tallies::{Gauge, InFlight};
+/// use tallies::{Gauge, instrument::InFlight};
 ///
 /// static OPEN: Gauge = Gauge::new("connections_open");
 ///
 /// let connection = InFlight::enter(&OPEN);
-/// assert_eq!(OPEN.value(), 1.0);
+/// assert_eq!(OPEN.get(), 1.0);
 /// drop(connection);
-/// assert_eq!(OPEN.value(), 0.0);
+/// assert_eq!(OPEN.get(), 0.0);
 /// ```
 #[derive(Debug)]
 #[must_use = "it counts until it is dropped"]

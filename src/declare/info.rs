@@ -7,12 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
 use crate::observe::{self, Level, Pass};
-use crate::snapshot::Text;
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::declaration::Declaration;
-use super::metric;
-use crate::family::Declared;
+use super::{Builder, metric};
+use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names, check_label};
 use crate::family::label::{LabelSet, LabelValue};
 use crate::registry::{self, Listed, Registry};
@@ -33,7 +32,7 @@ pub struct Info<L = ()> {
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(Info, InfoBuilder, [L: LabelSet], [L], [], Level, Kind::Info);
+metric!(Info, [L: LabelSet], [L], [], Level, Kind::Info);
 
 impl<L: LabelSet> Info<L> {
     /// Says what is the case now; what was said before is gone. A label set with a bad name is dropped and counted in
@@ -43,7 +42,7 @@ impl<L: LabelSet> Info<L> {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// let leader = tallies::Info::<()>::builder("leader_info", "Who leads.").labels(["host"]).register(&registry)?;
+    /// let leader = tallies::Info::builder("leader_info", "Who leads.").labels(["host"]).register(&registry)?;
     /// leader.set(["a"]);
     /// leader.set(["b"]);
     /// let now = registry.snapshot();
@@ -57,7 +56,7 @@ impl<L: LabelSet> Info<L> {
             if family.check_any(texts).is_err() {
                 return observe::reject();
             }
-            family.alone(|| {
+            family.exclusively(|| {
                 let text = family.text_of(texts);
                 let retain = || family.retain(false, |other| other == text);
                 if family.is_full() {
@@ -140,20 +139,16 @@ impl<S: LabelValue> StateSet<S> {
         self
     }
 
-    /// The builder for run time.
+    /// Starts to declare the state set at run time. [`register`](Builder::register) checks it.
     #[track_caller]
-    pub fn builder(name: &str, help: &str) -> StateSetBuilder<S> {
-        let mut desc = Desc::unchecked(
-            Text::shared(name),
+    pub fn builder(name: &str, help: &str) -> Builder<Self> {
+        Builder::new(
+            name,
+            help,
             Kind::StateSet,
             Names::Fixed(&[]),
             Location::caller(),
-        );
-        desc.help = Text::shared(help);
-        StateSetBuilder {
-            desc,
-            of: PhantomData,
-        }
+        )
     }
 
     /// Moves to a state.
@@ -185,15 +180,7 @@ impl<S: LabelValue> Listed for StateSet<S> {
     }
 }
 
-/// Builds a [`StateSet`] at run time.
-#[derive(Debug)]
-#[must_use = "nothing is declared before `register`"]
-pub struct StateSetBuilder<S> {
-    desc: Desc,
-    of: PhantomData<fn(S)>,
-}
-
-impl<S: LabelValue> StateSetBuilder<S> {
+impl<S: LabelValue> Builder<StateSet<S>> {
     /// Declares it in a registry.
     ///
     /// # Errors
@@ -228,7 +215,7 @@ impl States {
     }
 }
 
-impl Declared for States {
+impl AnyFamily for States {
     fn desc(&self) -> &Desc {
         &self.desc
     }

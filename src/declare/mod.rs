@@ -3,7 +3,8 @@
 //! One type per kind: [`Counter`], `Counter<Request>`, `Counter<Request, f64>`. What stands in a `static` is checked by
 //! the compiler; what is built at run time returns an error that says what would be right.
 
-pub mod buckets;
+pub(crate) mod buckets;
+mod builder;
 pub(crate) mod counter;
 mod declaration;
 mod exemplar;
@@ -13,20 +14,20 @@ pub(crate) mod histogram;
 mod in_flight;
 pub(crate) mod info;
 mod registry;
+mod series;
 pub(crate) mod summary;
 mod timer;
 
-pub use counter::{BoundCounter, Counter, CounterBuilder, CounterSeries};
+pub use builder::{Builder, Metric};
+pub use counter::Counter;
 pub use exemplar::trace_ids;
-pub use gauge::{
-    BoundGauge, BoundUpDownCounter, Gauge, GaugeBuilder, GaugeSeries, UpDownCounter,
-    UpDownCounterBuilder, UpDownCounterSeries,
-};
-pub use histogram::{BoundHistogram, Histogram, HistogramBuilder, HistogramSeries};
+pub use gauge::{Gauge, UpDownCounter};
+pub use histogram::Histogram;
 pub use in_flight::{InFlight, Track};
-pub use info::{Info, InfoBuilder, StateSet, StateSetBuilder};
-pub use summary::{BoundSummary, Summary, SummaryBuilder, SummarySeries};
-pub use timer::{Observe, Sample, SampledTimer, Timer};
+pub use info::{Info, StateSet};
+pub use series::{Bound, Series};
+pub use summary::Summary;
+pub use timer::{Observe, Sampled, SampledTimer, Timer};
 
 /// What can be a field of a `#[derive(Metrics)]` struct: every kind of metric.
 ///
@@ -76,7 +77,7 @@ pub trait Declare: Sized {
 
 /// The setters that every kind of metric has, on its `const` form and on its builder; and what both do with a family.
 macro_rules! metric {
-    ($metric:ident, $builder:ident, [$($generics:tt)*], [$($names:ident),*], [$($dynamic:ident),*], $cells:ty, $kind:expr) => {
+    ($metric:ident, [$($generics:tt)*], [$($names:ident),*], [$($rest:ident),*], $cells:ty, $kind:expr) => {
         impl<$($generics)*> $metric<$($names),*> {
             /// Declares the metric in a `static`; a bad name is a compile error there.
             ///
@@ -143,7 +144,7 @@ macro_rules! metric {
             }
 
             /// The most series; further label sets count in one overflow series. The default is
-            /// [`DEFAULT_LIMIT`](crate::DEFAULT_LIMIT).
+            /// [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
             #[must_use]
             pub const fn limit(mut self, series: usize) -> Self {
                 self.inner.desc.limit = series;
@@ -162,48 +163,15 @@ macro_rules! metric {
             pub fn name(&self) -> &str {
                 &self.inner.desc.name
             }
+        }
 
-            /// The builder for run time: everything checked when it meets a registry.
-            #[track_caller]
-            pub fn builder(name: &str, help: &str) -> $builder<$($names),*>
-            where
-                L: $crate::family::label::NamedLabels,
-            {
-                let mut desc = $crate::family::desc::Desc::unchecked(
-                    $crate::snapshot::Text::shared(name),
-                    $kind,
-                    L::NAMES,
-                    std::panic::Location::caller(),
-                );
-                desc.help = $crate::snapshot::Text::shared(help);
-                desc.closed = $crate::family::desc::ClosedSet::of::<L>();
-                $builder {
-                    desc,
-                    labels: std::marker::PhantomData,
-                }
-            }
-
-            fn enlisted(inner: $crate::declare::declaration::Declaration<$cells>) -> Self {
-                inner.enlist::<L>();
-                Self {
-                    inner,
-                    labels: std::marker::PhantomData,
-                }
-            }
-
-            /// Another handle to the same family.
-            #[must_use]
-            pub fn share(&self) -> Self {
+        impl<$($generics)*> Clone for $metric<$($names),*> {
+            /// Returns another handle to the same family.
+            fn clone(&self) -> Self {
                 Self {
                     inner: self.inner.share(),
                     labels: std::marker::PhantomData,
                 }
-            }
-        }
-
-        impl<$($generics)*> Clone for $metric<$($names),*> {
-            fn clone(&self) -> Self {
-                self.share()
             }
         }
 
@@ -229,103 +197,42 @@ macro_rules! metric {
                 options: $crate::family::desc::Options<'_>,
                 registry: &$crate::Registry,
             ) -> Result<Self, $crate::Error> {
-                let mut desc = $crate::family::desc::Desc::unchecked(
-                    $crate::snapshot::Text::shared(name),
+                let mut builder = $crate::declare::builder::Builder::<Self>::new(
+                    name,
+                    help,
                     $kind,
                     L::NAMES,
                     std::panic::Location::caller(),
                 );
-                desc.help = $crate::snapshot::Text::shared(help);
-                desc.closed = $crate::family::desc::ClosedSet::of::<L>();
-                desc.take(options, L::FROM_DATA)?;
-                $builder {
-                    desc,
-                    labels: std::marker::PhantomData,
-                }
-                .register(registry)
+                builder.desc.closed = $crate::family::desc::ClosedSet::of::<L>();
+                builder.desc.apply(options, L::FROM_DATA)?;
+                builder.register(registry)
             }
         }
 
-        #[doc = concat!("Builds a [`", stringify!($metric), "`] at run time.")]
-        #[derive(Debug)]
-        #[must_use = "nothing is declared before `register`"]
-        pub struct $builder<$($generics)*> {
-            pub(crate) desc: $crate::family::desc::Desc,
-            pub(crate) labels: std::marker::PhantomData<fn($($names),*)>,
+        impl<$($generics)*> $crate::declare::builder::Metric for $metric<$($names),*> {
+            type Labelled<S: LabelSet> = $metric<S, $($rest),*>;
         }
 
-        impl<$($generics)*> $builder<$($names),*> {
-            /// The unit, such as `seconds`; by convention the name ends in it.
-            pub fn unit(mut self, unit: &str) -> Self {
-                self.desc.unit = $crate::snapshot::Text::shared(unit);
-                self
-            }
+        impl<$($generics)*> $crate::declare::builder::MetricParts for $metric<$($names),*> {
+            type Cells = $cells;
 
-            /// Its name and those of its labels may have any characters but `"`, `\\` and line feed: `http.requests`.
-            ///
-            /// A reader that does not ask for such names gets them escaped; what would then be the same as another
-            /// name is refused.
-            pub fn utf8(mut self) -> Self {
-                self.desc.utf8 = true;
-                self
-            }
-
-            /// A label that every series has.
-            pub fn constant(mut self, name: &str, value: &str) -> Self {
-                self.desc.add_constant(name, value);
-                self
-            }
-
-            /// The most series; further label sets count in one overflow series.
-            pub fn limit(mut self, series: usize) -> Self {
-                self.desc.limit = series;
-                self
-            }
-
-            /// Every series is hot from its first update on, at the price of a cell in every thread.
-            pub fn hot(mut self) -> Self {
-                self.desc.hot = true;
-                self
-            }
-
-            /// Label names that come from data; their number is part of the type.
-            pub fn labels<const LABELS: usize>(
-                mut self,
-                names: [&str; LABELS],
-            ) -> $builder<[&'static str; LABELS], $($dynamic),*> {
-                self.desc.set_labels(&names);
-                self.desc.closed = $crate::family::desc::ClosedSet::NONE;
-                $builder {
-                    desc: self.desc,
+            fn declared(inner: $crate::declare::declaration::Declaration<$cells>) -> Self {
+                inner.enlist::<L>();
+                Self {
+                    inner,
                     labels: std::marker::PhantomData,
                 }
             }
+        }
 
-            /// Declares it in a registry.
-            ///
-            /// # Errors
-            ///
-            /// A name or label name outside the grammar, reserved or doubled; bad buckets; a name that is taken, or
-            /// whose samples would be another family's.
-            pub fn register(
-                self,
-                registry: &$crate::Registry,
-            ) -> Result<$metric<$($names),*>, $crate::Error> {
-                let inner = $crate::declare::declaration::Declaration::register(self.desc, registry)?;
-                Ok($metric::enlisted(inner))
-            }
-
-            /// The family of this description, declared if there is none of its name.
-            ///
-            /// # Errors
-            ///
-            /// As [`register`](Self::register), and a family of the same name that is not like this one.
-            pub fn get_or_register(
-                self,
-                registry: &$crate::Registry,
-            ) -> Result<$metric<$($names),*>, $crate::Error> {
-                let inner = $crate::declare::declaration::Declaration::get_or_register(self.desc, registry)?;
-                Ok($metric::enlisted(inner))
+        impl $metric {
+            /// Starts to declare the metric at run time. [`register`](crate::Builder::register) checks it.
+            #[track_caller]
+            pub fn builder(name: &str, help: &str) -> $crate::Builder<Self> {
+                let location = std::panic::Location::caller();
+                let names = $crate::family::desc::Names::Fixed(&[]);
+                $crate::Builder::new(name, help, $kind, names, location)
             }
         }
     };
@@ -346,9 +253,9 @@ pub(crate) use by_series;
 
 /// What every labelled family can do: find a series, keep one, look at them, and end them. An info cannot.
 macro_rules! labelled {
-    ($metric:ident, $builder:ident, $series:ident, $bound:ident, [$($generics:tt)*], [$($names:ident),*],
+    ($metric:ident, $plain:ty, [$($generics:tt)*], [$($names:ident),*],
      [$($rest:ident),*], [$($rest_generics:tt)*], $cells:ty, $value:ty, $read:expr) => {
-        impl<$($generics)*> $builder<$($names),*> {
+        impl<$($generics)*> $crate::Builder<$metric<$($names),*>> {
             #[doc = concat!("Retires a series whose value was the same in every scrape for so long: see [`", stringify!($metric), "::expire_after`].")]
             pub fn expire_after(mut self, idle: std::time::Duration) -> Self {
                 self.desc.expire_after = Some(idle);
@@ -373,24 +280,25 @@ macro_rules! labelled {
             /// For now, not for keeps: it counts into the overflow series once this one is removed. A thread finds a
             /// label set that it has used before in a table of its own: no lock, no allocation, no shared line.
             #[inline]
-            pub fn with(&self, labels: L::Borrowed<'_>) -> $series<'_, $($rest),*> {
-                $series {
+            pub fn with(&self, labels: L::Borrowed<'_>) -> $crate::Series<'_, $plain> {
+                $crate::Series {
                     handle: self.inner.with::<L>(&labels),
                 }
             }
 
             /// The series of a label set for keeps: owns its labels, outlives the metric, and makes the series anew
             /// when it was removed meanwhile.
-            pub fn bind(&self, labels: L::Borrowed<'_>) -> $bound<$($rest),*> {
-                $bound {
+            pub fn bind(&self, labels: L::Borrowed<'_>) -> $crate::Bound<$plain> {
+                $crate::Bound {
                     bound: $crate::declare::declaration::BoundSeries::new::<L>(&self.inner, &labels),
                 }
             }
 
-            /// What a series has counted so far, or `None` where there is none.
+            /// Returns the series of a label set if it exists.
             #[must_use]
-            pub fn get(&self, labels: L::Borrowed<'_>) -> Option<$value> {
-                self.inner.get::<L>(&labels).map($read)
+            pub fn find(&self, labels: L::Borrowed<'_>) -> Option<$crate::Series<'_, $plain>> {
+                let found = self.inner.find::<L>(&labels)?;
+                Some($crate::Series { handle: found.into() })
             }
 
             /// Every series: its labels, and what it has counted.
@@ -468,7 +376,7 @@ macro_rules! labelled {
                     inner: $crate::declare::declaration::Declaration::new(
                         $crate::family::desc::Desc::new(
                             name,
-                            <$cells as $crate::family::Exported>::KIND,
+                            <$cells as $crate::family::MetricCells>::KIND,
                             $crate::family::desc::Names::Fixed(labels),
                         ),
                     ),
@@ -481,28 +389,27 @@ macro_rules! labelled {
             /// # Errors
             ///
             /// Names that are not exactly the family's.
-            pub fn named(&self, labels: &[(&str, &str)]) -> Result<$series<'_, $($rest),*>, $crate::Error> {
+            pub fn named(&self, labels: &[(&str, &str)]) -> Result<$crate::Series<'_, $plain>, $crate::Error> {
                 let texts = $crate::family::desc::in_order(&self.inner.desc, labels)?;
-                Ok($series {
+                Ok($crate::Series {
                     handle: self.inner.family().with(&texts).into(),
                 })
             }
         }
 
-        impl<$($rest_generics)*> $bound<$($rest),*> {
-            /// Whether it has a series of its own, and not the overflow series.
-            #[cfg(feature = "facade")]
-            #[allow(dead_code, reason = "the facade has no up-down counters")]
-            pub(crate) fn has_own(&self) -> bool {
-                !self.bound.get().key.is_overflow()
+        impl<$($rest_generics)*> $crate::Series<'_, $plain> {
+            /// Returns what the series has counted so far, by all threads. Waits for a scrape that is running.
+            #[must_use]
+            pub fn get(&self) -> $value {
+                self.handle.cold(|series| ($read)(series.family.total(series.cells)))
             }
+        }
 
-            /// The series, as [`with`](crate::Counter::with) gives it: what it can do, this can.
-            #[inline]
-            pub fn series(&self) -> $series<'_, $($rest),*> {
-                $series {
-                    handle: self.bound.get().into(),
-                }
+        impl<$($rest_generics)*> $crate::Bound<$plain> {
+            /// Returns what the series has counted so far, by all threads. Waits for a scrape that is running.
+            #[must_use]
+            pub fn get(&self) -> $value {
+                self.series().get()
             }
         }
     };

@@ -10,16 +10,15 @@ use crate::observe::{self, Distribution, Streamed, SummaryShape, Window};
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
-use super::declaration::{BoundSeries, Declaration};
-use super::handle::Handle;
+use super::declaration::Declaration;
 use super::timer::Timer;
-use super::{by_series, labelled, metric};
-use crate::family::Exported;
+use super::{Bound, Builder, Series, by_series, labelled, metric};
+use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{DEFAULT_AGES, Desc, check_window};
 use crate::family::label::LabelSet;
 
-impl Exported for Distribution {
+impl MetricCells for Distribution {
     const KIND: Kind = Kind::Summary;
     const FOLDS: bool = true;
 
@@ -116,7 +115,7 @@ fn quantiles(total: &Streamed) -> Quantiles {
 /// for i in 1..=1000 {
 ///     LATENCY.observe(f64::from(i));
 /// }
-/// let now = LATENCY.total();
+/// let now = LATENCY.get();
 /// let (median, error) = now.quantile(0.5).unwrap();
 /// assert!((490.0..=510.0).contains(&median) && error <= 0.01);
 /// assert_eq!(now.quantile(1.0), Some((1000.0, 0.0)));
@@ -126,10 +125,10 @@ pub struct Summary<L = ()> {
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(Summary, SummaryBuilder, [L: LabelSet], [L], [], Distribution, Kind::Summary);
+metric!(Summary, [L: LabelSet], [L], [], Distribution, Kind::Summary);
 labelled!(
-    Summary, SummaryBuilder, SummarySeries, BoundSummary, [L: LabelSet], [L], [], [], Distribution, Quantiles,
-    |total| quantiles(&total)
+    Summary, Summary, [L: LabelSet], [L], [], [], Distribution, Quantiles,
+    |total: Streamed| quantiles(&total)
 );
 
 impl<L: LabelSet> Summary<L> {
@@ -159,7 +158,7 @@ impl<L: LabelSet> Summary<L> {
     /// static LATELY: Summary = Summary::new("lately_seconds").max_age(Duration::from_secs(600)).ages(10);
     ///
     /// LATELY.observe(0.25);
-    /// assert_eq!(LATELY.total().quantile(0.5), Some((0.25, 0.0)));
+    /// assert_eq!(LATELY.get().quantile(0.5), Some((0.25, 0.0)));
     /// ```
     ///
     /// # Panics
@@ -199,15 +198,15 @@ impl<L: LabelSet> Summary<L> {
     }
 }
 
-impl<L: LabelSet> SummaryBuilder<L> {
+impl<L: LabelSet> Builder<Summary<L>> {
     /// Promises the quantile `phi` within `error` of the ranks; the first call replaces the defaults. What
     /// [`Summary::objective`] would not compile with is an error of [`register`](Self::register).
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// let s = tallies::Summary::<()>::builder("s", "A summary.").objective(0.5, 0.01).register(&registry)?;
+    /// let s = tallies::Summary::builder("s", "A summary.").objective(0.5, 0.01).register(&registry)?;
     /// (1..=100).for_each(|i| s.observe(f64::from(i)));
-    /// assert!((s.total().quantile(0.5).unwrap().0 - 50.0).abs() <= 1.0);
+    /// assert!((s.get().quantile(0.5).unwrap().0 - 50.0).abs() <= 1.0);
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn objective(mut self, phi: f64, error: f64) -> Self {
@@ -265,10 +264,10 @@ macro_rules! summary_methods {
         ///
         /// ```
         /// let registry = tallies::Registry::new();
-        /// let wait = tallies::Summary::<()>::builder("wait_seconds", "Time waited.").register(&registry)?;
+        /// let wait = tallies::Summary::builder("wait_seconds", "Time waited.").register(&registry)?;
         /// wait.try_observe(0.25)?;
         /// assert!(wait.try_observe(f64::NAN).is_err());
-        /// assert_eq!(wait.total().count(), 1);
+        /// assert_eq!(wait.get().count(), 1);
         /// # Ok::<(), tallies::Error>(())
         /// ```
         pub fn try_observe(&self, value: f64) -> Result<(), Error> {
@@ -277,6 +276,12 @@ macro_rules! summary_methods {
             }
             self.observe(value);
             Ok(())
+        }
+
+        /// Observes a duration, in seconds.
+        #[inline]
+        pub fn observe_duration(&self, duration: std::time::Duration) {
+            self.observe(duration.as_secs_f64());
         }
 
         /// Runs `f` and observes the seconds it took.
@@ -297,7 +302,7 @@ impl Summary {
 
     /// What was observed so far, by all threads. Waits for a scrape that is running.
     #[must_use]
-    pub fn total(&self) -> Quantiles {
+    pub fn get(&self) -> Quantiles {
         quantiles(&self.inner.total())
     }
 
@@ -312,7 +317,7 @@ impl Summary {
 
     #[cold]
     fn observe_cold(&self, value: f64) {
-        let series = SummarySeries {
+        let series = Series::<Self> {
             handle: self.inner.family().only().into(),
         };
         series.observe_cold(value);
@@ -320,13 +325,7 @@ impl Summary {
     }
 }
 
-/// One series of a summary: as [`Summary::with`] found it, for now.
-#[derive(Clone, Copy, Debug)]
-pub struct SummarySeries<'a> {
-    handle: Handle<'a, Distribution>,
-}
-
-impl SummarySeries<'_> {
+impl Series<'_, Summary> {
     summary_methods!();
 
     /// Observes the seconds until the timer is dropped.
@@ -360,16 +359,12 @@ fn observe_found(found: SeriesRef<'_, Distribution>, value: f64) {
     });
 }
 
-/// One series of a summary for keeps: see [`Summary::bind`].
-#[derive(Clone, Debug)]
-pub struct BoundSummary {
-    bound: BoundSeries<Distribution>,
-}
-
-impl BoundSummary {
+impl Bound<Summary> {
     by_series! {
         /// Observes `value` once.
         fn observe(value: f64);
+        /// Observes a duration, in seconds.
+        fn observe_duration(duration: std::time::Duration);
         /// Observes `value`, or says why not: see [`Summary::try_observe`].
         fn try_observe(value: f64) -> Result<(), Error>;
     }
@@ -399,7 +394,7 @@ mod tests {
 
     /// Five ages of two minutes, of which the first has begun.
     fn windowed(registry: &Registry) -> Summary<[&'static str; 1]> {
-        Summary::<()>::builder("s", "")
+        Summary::builder("s", "")
             .max_age(10 * MINUTE)
             .labels(["x"])
             .register(registry)
@@ -453,7 +448,13 @@ mod tests {
         let (count, sum, sketched, median) = seen(&scrape_on(&registry, 10));
         assert_eq!((count, sum, sketched), (3000, 7000.0, 0));
         assert!(median.is_nan(), "a window that holds nothing");
-        assert_eq!(s.get(["a"]).unwrap().quantile(1.0), None);
+        assert_eq!(
+            s.find(["a"])
+                .map(|series| series.get())
+                .unwrap()
+                .quantile(1.0),
+            None
+        );
         s.with(["a"]).observe(5.0);
         assert_eq!(seen(&registry.snapshot()), (3001, 7005.0, 1, 5.0));
     }
@@ -469,7 +470,7 @@ mod tests {
             observed_in_a_thread(&s, i * 2 * MINUTE, i * EACH..(i + 1) * EACH);
         }
         crate::clock::advance(15 * MINUTE);
-        let now = s.get(["a"]).unwrap();
+        let now = s.find(["a"]).map(|series| series.get()).unwrap();
         assert_eq!(now.count(), u64::from(8 * EACH));
         // Ages 4 to 8, give or take what a buffer held.
         let (least, all) = (f64::from(3 * EACH), f64::from(5 * EACH));
@@ -547,7 +548,7 @@ mod tests {
         assert_eq!((count, sketched), (10_000, 9000));
         assert!((median - 4500.0).abs() <= 450.0, "{median}");
         let other = Registry::new();
-        let _ = Summary::<()>::builder("s", "")
+        let _ = Summary::builder("s", "")
             .max_age(5 * MINUTE)
             .labels(["x"])
             .register(&other)
@@ -564,23 +565,20 @@ mod tests {
         let registry = Registry::new();
         for (builder, says) in [
             (
-                Summary::<()>::builder("s", "").max_age(Duration::ZERO),
+                Summary::builder("s", "").max_age(Duration::ZERO),
                 "at least 0.1 seconds, got 0ns",
             ),
             (
-                Summary::<()>::builder("s", "").max_age(MINUTE).ages(0),
+                Summary::builder("s", "").max_age(MINUTE).ages(0),
                 "2 to 60 ages, got 0",
             ),
             (
-                Summary::<()>::builder("s", "").ages(1).max_age(MINUTE),
+                Summary::builder("s", "").ages(1).max_age(MINUTE),
                 "2 to 60 ages, got 1",
             ),
+            (Summary::builder("s", "").ages(61).max_age(MINUTE), "got 61"),
             (
-                Summary::<()>::builder("s", "").ages(61).max_age(MINUTE),
-                "got 61",
-            ),
-            (
-                Summary::<()>::builder("s", "").ages(5),
+                Summary::builder("s", "").ages(5),
                 "`max_age`: set that first",
             ),
         ] {

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use crate::clock::Start;
 
-use super::histogram::{BoundHistogram, Histogram, HistogramSeries};
-use super::summary::{BoundSummary, Summary, SummarySeries};
+use super::{Bound, Histogram, Series, Summary};
 
 /// What observes values: histograms and summaries, and a series of one.
 ///
 /// Timers and `#[tallies::timed]` take any of them. A labelled metric is none before it has its labels.
 ///
 /// ```
-/// use tallies::{Histogram, Observe, Summary};
+/// use tallies::{Histogram, instrument::Observe, Summary};
 ///
 /// static BUCKETS: Histogram = Histogram::new("both_seconds");
 /// static QUANTILES: Summary = Summary::new("both_quantiles_seconds");
@@ -34,7 +33,7 @@ use super::summary::{BoundSummary, Summary, SummarySeries};
 /// fn work() {}
 ///
 /// work();
-/// assert_eq!((BUCKETS.total().count(), QUANTILES.total().count()), (1, 1));
+/// assert_eq!((BUCKETS.get().count(), QUANTILES.get().count()), (1, 1));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a duration is observed by a `Histogram` or a `Summary`, which `{Self}` is not",
@@ -59,11 +58,11 @@ macro_rules! observe {
 
 observe!(
     Histogram,
-    HistogramSeries<'_>,
-    BoundHistogram,
+    Series<'_, Histogram>,
+    Bound<Histogram>,
     Summary,
-    SummarySeries<'_>,
-    BoundSummary
+    Series<'_, Summary>,
+    Bound<Summary>
 );
 
 impl<M: Observe + ?Sized> Observe for &M {
@@ -88,8 +87,8 @@ impl<M: Observe + ?Sized> Observe for &M {
 /// let timer = latency.start_timer();
 /// let took = timer.stop();
 /// latency.start_timer().discard();
-/// assert_eq!(latency.total().count(), 2);
-/// assert!(latency.total().sum >= took.as_secs_f64());
+/// assert_eq!(latency.get().count(), 2);
+/// assert!(latency.get().sum >= took.as_secs_f64());
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[derive(Debug)]
@@ -136,13 +135,13 @@ impl<M: Observe> Drop for Timer<M> {
 
 /// A histogram of which one call in so many is timed: see [`Histogram::sample`](crate::Histogram::sample).
 #[derive(Clone, Copy, Debug)]
-pub struct Sample<'a> {
-    series: HistogramSeries<'a>,
+pub struct Sampled<'a> {
+    series: Series<'a, Histogram>,
     one_in: NonZeroU32,
 }
 
-impl<'a> Sample<'a> {
-    pub(crate) fn new(series: HistogramSeries<'a>, one_in: u32) -> Self {
+impl<'a> Sampled<'a> {
+    pub(crate) fn new(series: Series<'a, Histogram>, one_in: u32) -> Self {
         let one_in = NonZeroU32::new(one_in).unwrap_or(NonZeroU32::MIN);
         Self { series, one_in }
     }
@@ -153,7 +152,7 @@ impl<'a> Sample<'a> {
     pub fn start_timer(self) -> SampledTimer<'a> {
         let start = chosen(self.one_in.get()).then(Start::now);
         SampledTimer {
-            sample: self,
+            sampled: self,
             start,
         }
     }
@@ -169,7 +168,7 @@ impl<'a> Sample<'a> {
 /// [`Histogram::sample`](crate::Histogram::sample).
 #[derive(Debug)]
 pub struct SampledTimer<'a> {
-    sample: Sample<'a>,
+    sampled: Sampled<'a>,
     start: Option<Start>,
 }
 
@@ -184,7 +183,7 @@ impl Drop for SampledTimer<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(start) = self.start {
-            let Sample { series, one_in } = self.sample;
+            let Sampled { series, one_in } = self.sampled;
             series.observe_many(start.seconds(), u64::from(one_in.get()));
         }
     }
@@ -221,7 +220,7 @@ mod tests {
             let timer = latency.sample(8).start_timer();
             of[i % 2] += u32::from(timer.start.is_some());
         }
-        let count = latency.total().count();
+        let count = latency.get().count();
         assert_eq!(count, 8 * u64::from(of[0] + of[1]));
         // Six standard deviations: sqrt(100 000 * 7) is 837, and sqrt(50 000 * 7) / 8 is 74.
         assert!(count.abs_diff(100_000) < 5_020, "{count}");
@@ -235,6 +234,6 @@ mod tests {
         latency.sample(1).time(|| ());
         latency.sample(0).time(|| ());
         latency.sample(1).start_timer().discard();
-        assert_eq!(latency.total().count(), 2);
+        assert_eq!(latency.get().count(), 2);
     }
 }

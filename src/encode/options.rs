@@ -16,7 +16,7 @@ use super::walk::walk;
 /// use tallies::encode::{Escaping, Options};
 ///
 /// let registry = tallies::Registry::new();
-/// tallies::Counter::<()>::builder("http.requests", "Requests.").utf8().register(&registry)?.inc();
+/// tallies::Counter::builder("http.requests", "Requests.").utf8().register(&registry)?.inc();
 /// let mut page = Vec::new();
 /// Options::new().escaping(Escaping::AllowUtf8).text_into(&registry.snapshot(), &mut page);
 /// assert!(page.ends_with(b"{\"http.requests\"} 1\n"));
@@ -56,7 +56,7 @@ impl Options {
     /// use tallies::encode::{Escaping, Options};
     ///
     /// let registry = tallies::Registry::new();
-    /// tallies::Gauge::<()>::builder("jobs.open", "").utf8().register(&registry)?.set(2.0);
+    /// tallies::Gauge::builder("jobs.open", "").utf8().register(&registry)?.set(2.0);
     /// let mut page = Vec::new();
     /// Options::new().escaping(Escaping::Dots).text_into(&registry.snapshot(), &mut page);
     /// assert!(page.ends_with(b"jobs_dot_open 2\n"));

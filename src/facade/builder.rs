@@ -1,4 +1,4 @@
-//! What a recorder can be told.
+//! Settings of a recorder.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::registry::{Registry, registry};
 use super::Recorder;
 use super::names::{Matcher, label_name};
 
-/// The quantiles that metrics-exporter-prometheus has by default, each with the rank error it may have here.
+/// The default quantiles of metrics-exporter-prometheus, each with its allowed rank error.
 const OBJECTIVES: [(f64, f64); 7] = [
     (0.0, 0.0),
     (0.5, 0.02),
@@ -23,10 +23,10 @@ const OBJECTIVES: [(f64, f64); 7] = [
     (1.0, 0.0),
 ];
 
-/// Three ages of 20 seconds.
+/// The default window: one minute, in three steps of 20 seconds.
 const WINDOW: (Duration, u32) = (Duration::from_secs(60), 3);
 
-/// Sets up a [`Recorder`]; what it does not say is as metrics-exporter-prometheus has it.
+/// Configures a [`Recorder`]. The defaults are those of metrics-exporter-prometheus.
 ///
 /// ```
 /// use tallies::facade::{Matcher, Recorder};
@@ -59,7 +59,7 @@ pub struct Builder {
     native_for: Vec<(Matcher, i8)>,
 }
 
-/// The most names, unless [`Builder::limit_names`] says otherwise.
+/// The default of [`Builder::limit_names`].
 const NAMES: usize = 10_000;
 
 impl Default for Builder {
@@ -81,29 +81,61 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The registry it writes to, instead of the default one.
+    /// Sets the registry that the recorder writes to, instead of the default one.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let builder = tallies::facade::Recorder::builder().registry(&registry);
+    /// let recorder = builder.build()?;
+    /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
+    /// assert_eq!(registry.snapshot().get("jobs", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn registry(mut self, registry: &Registry) -> Self {
         self.registry = registry.clone();
         self
     }
 
-    /// Every `histogram!` is a histogram with these bounds. Without this, and unless
-    /// [`buckets_for`](Self::buckets_for) or [`native_for`](Self::native_for) says otherwise, it is a summary.
+    /// Makes every `histogram!` a histogram with these bucket bounds. By default it is a summary,
+    /// unless [`buckets_for`](Self::buckets_for) or [`native_for`](Self::native_for) applies.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let builder = tallies::facade::Recorder::builder().registry(&registry);
+    /// let recorder = builder.buckets(&[0.5, 2.5]).build()?;
+    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(1.0));
+    /// assert_eq!(registry.snapshot().get("wait_seconds_bucket", &[("le", "2.5")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn buckets(mut self, bounds: &[f64]) -> Self {
         self.buckets = Some(bounds.to_vec());
         self
     }
 
-    /// The `histogram!`s that `which` means are histograms with these bounds. Where several mean one name, whole names win over
-    /// beginnings, and these over ends.
-    pub fn buckets_for(mut self, which: Matcher, bounds: &[f64]) -> Self {
-        put(&mut self.buckets_for, which, bounds.to_vec());
+    /// Makes every `histogram!` that `matcher` matches a histogram with these bucket bounds. If
+    /// several matchers apply to a name, a full name wins over a prefix, and a prefix over a
+    /// suffix.
+    ///
+    /// ```
+    /// use tallies::facade::Matcher;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// let builder = tallies::facade::Recorder::builder().registry(&registry);
+    /// let recorder = builder.buckets_for(Matcher::suffix("_seconds"), &[0.5, 2.5]).build()?;
+    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(1.0));
+    /// assert_eq!(registry.snapshot().get("wait_seconds_bucket", &[("le", "2.5")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn buckets_for(mut self, matcher: Matcher, bounds: &[f64]) -> Self {
+        set(&mut self.buckets_for, matcher, bounds.to_vec());
         self
     }
 
-    /// The `histogram!`s that `which` means have exponential buckets, 2^`schema` for every power of two: see
-    /// [`Histogram::native`], also for their cost. Where they have bounds, too, formats without exponential buckets show those;
-    /// else a count and a sum. Of several the same one wins as in [`buckets_for`](Self::buckets_for).
+    /// Gives every `histogram!` that `matcher` matches exponential buckets, 2^`schema` for every
+    /// power of two. [`Histogram::native`] describes them and their cost. Formats without
+    /// exponential buckets show the bucket bounds, if the histogram has any, and otherwise only
+    /// count and sum. If several matchers apply, the same one wins as in
+    /// [`buckets_for`](Self::buckets_for).
     ///
     /// ```
     /// use tallies::facade::{Matcher, Recorder};
@@ -111,93 +143,188 @@ impl Builder {
     /// let registry = tallies::Registry::new();
     /// let builder = Recorder::builder().registry(&registry);
     /// let recorder = builder.native_for(Matcher::suffix("_seconds"), 3).build()?;
-    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(0.25));
+    /// metrics::with_local_recorder(&recorder, || {
+    ///     metrics::histogram!("wait_seconds").record(0.25);
+    /// });
     /// let median = registry.snapshot().quantile("wait_seconds", &[], 0.5).unwrap();
     /// assert!(median.lower <= 0.25 && 0.25 <= median.upper && median.upper < 1.1 * median.lower);
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    pub fn native_for(mut self, which: Matcher, schema: i8) -> Self {
-        put(&mut self.native_for, which, schema);
+    pub fn native_for(mut self, matcher: Matcher, schema: i8) -> Self {
+        set(&mut self.native_for, matcher, schema);
         self
     }
 
-    /// The quantiles of summaries and their rank errors, instead of 0, 0.5, 0.9, 0.95, 0.99, 0.999 and 1. None: sum and
-    /// count only.
+    /// Sets the quantiles of summaries and their rank errors. The default quantiles are 0, 0.5,
+    /// 0.9, 0.95, 0.99, 0.999 and 1. With an empty list, summaries have only sum and count.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let builder = tallies::facade::Recorder::builder().registry(&registry);
+    /// let recorder = builder.objectives(&[(0.5, 0.01)]).build()?;
+    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(1.0));
+    /// assert_eq!(registry.snapshot().get("wait_seconds", &[("quantile", "0.5")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn objectives(mut self, objectives: &[(f64, f64)]) -> Self {
         self.objectives = objectives.to_vec();
         self
     }
 
-    /// What quantiles of summaries are of: the last so many seconds, which go on in `ages` steps. Without this, one minute
-    /// in three steps. Sum and count are those since program start.
+    /// Sets the window of summaries: quantiles cover the last `max_age`, which advances in `ages`
+    /// steps. The default is one minute in three steps. Sum and count cover the time since program
+    /// start.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let builder = tallies::facade::Recorder::builder().registry(&registry);
+    /// let recorder = builder.window(std::time::Duration::from_secs(600), 5).build()?;
+    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(1.0));
+    /// assert_eq!(registry.snapshot().get("wait_seconds_count", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn window(mut self, max_age: Duration, ages: u32) -> Self {
         self.window = (max_age, ages);
         self
     }
 
-    /// A label that every series has, unless it brings one of this name.
+    /// Adds a label to every series that does not have a label of this name itself.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let builder = tallies::facade::Recorder::builder().registry(&registry);
+    /// let recorder = builder.label("service", "mail").build()?;
+    /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
+    /// assert_eq!(registry.snapshot().get("jobs", &[("service", "mail")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn label(mut self, name: &str, value: &str) -> Self {
         let name = label_name(name, None);
-        self.labels.retain(|(there, _)| *there != name);
+        self.labels.retain(|(other, _)| *other != name);
         self.labels.push((name, value.to_owned()));
         self
     }
 
-    /// Counters end in `_total`, and names in their unit where they were described with one, as
-    /// `PrometheusBuilder::with_recommended_naming` has it. Off by default.
+    /// Appends `_total` to the names of counters, and the unit to the names of metrics that are
+    /// described with one, like `PrometheusBuilder::with_recommended_naming`. Off by default.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let builder = tallies::facade::Recorder::builder().registry(&registry);
+    /// let recorder = builder.recommended_naming(true).build()?;
+    /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
+    /// assert_eq!(registry.snapshot().get("jobs_total", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn recommended_naming(mut self, on: bool) -> Self {
         self.recommended_naming = on;
         self
     }
 
-    /// The most series of one name; what comes after counts in one overflow series. The default is
-    /// [`DEFAULT_LIMIT`].
+    /// Sets the limit of series per name; the default is [`DEFAULT_LIMIT`]. Updates beyond it go to
+    /// the overflow series of the name.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let builder = tallies::facade::Recorder::builder().registry(&registry);
+    /// let recorder = builder.limit(1).build()?;
+    /// metrics::with_local_recorder(&recorder, || {
+    ///     metrics::counter!("jobs", "queue" => "mail").increment(1);
+    ///     metrics::counter!("jobs", "queue" => "print").increment(1);
+    /// });
+    /// let labels = [("overflow", "__overflow__")];
+    /// assert_eq!(registry.snapshot().get("jobs", &labels), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn limit(mut self, series: usize) -> Self {
         self.limit = series;
         self
     }
 
-    /// The most names; 10 000 without this. Metrics of further names record nothing, which is said once and counted in
-    /// `tallies_refused_families_total`: a name that is made up from data would take some 10 KB for ever.
+    /// Sets the limit of names; the default is 10 000. Metrics with further names record nothing;
+    /// this is logged once and counted in `tallies_refused_families_total`. The limit is for names
+    /// made from data: each name takes about 10 KB that is never freed.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let builder = tallies::facade::Recorder::builder().registry(&registry);
+    /// let recorder = builder.limit_names(1).build()?;
+    /// metrics::with_local_recorder(&recorder, || {
+    ///     metrics::counter!("jobs").increment(1);
+    ///     metrics::counter!("beyond_the_limit").increment(1);
+    /// });
+    /// assert_eq!(registry.names(), ["jobs"]);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn limit_names(mut self, names: usize) -> Self {
         self.names = names;
         self
     }
 
-    /// Series whose value has not changed between scrapes for so long are no longer exposed, also if something was written:
-    /// a gauge that is set to what it was. What they counted stays in the sum of their family; updated again they come
-    /// back, counters from zero, and those that only `absolute` tells of count what their total grows by from then on.
+    /// Stops exposing a series whose value has been the same in every scrape for the duration
+    /// `idle`. A write that does not change the value, such as setting a gauge to its current
+    /// value, does not count as a change.
+    ///
+    /// The counts of an expired series stay in the total of its family. The next update brings the
+    /// series back, and counters start from zero. A counter that is only updated through `absolute`
+    /// then counts the growth of its total from that point on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// let builder = tallies::facade::Recorder::builder().registry(&registry);
+    /// let recorder = builder.expire_after(Duration::from_secs(3600)).build()?;
+    /// metrics::with_local_recorder(&recorder, || {
+    ///     metrics::counter!("jobs", "queue" => "mail").increment(1);
+    /// });
+    /// assert_eq!(registry.snapshot().get("jobs", &[("queue", "mail")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn expire_after(mut self, idle: Duration) -> Self {
         self.expire_after = Some(idle);
         self
     }
 
-    /// A recorder that is not installed: for [`metrics::with_local_recorder`], in tests, and for layers around it.
+    /// Builds a recorder without installing it: for [`metrics::with_local_recorder`], for tests,
+    /// and for layers that wrap it.
+    ///
+    /// ```
+    /// use tallies::facade::Recorder;
+    ///
+    /// assert!(Recorder::builder().buckets(&[1.0, 2.0]).build().is_ok());
+    /// assert!(Recorder::builder().buckets(&[2.0, 1.0]).build().is_err());
+    /// ```
     ///
     /// # Errors
     ///
-    /// Bounds that do not ascend or are not finite, a schema that is not from -4 to 8, quantiles outside 0 to 1 or more than
-    /// seven, errors too small for a sketch, a window under 0.1 seconds or of fewer than 2 or more than 60 ages.
+    /// Returns an error if
+    ///
+    /// - bucket bounds are not finite or do not ascend;
+    /// - a schema is not in the range from -4 to 8;
+    /// - there are more than seven quantiles, one is outside the range from 0 to 1, or its rank
+    ///   error is too small for a sketch;
+    /// - the window is shorter than 0.1 seconds, or has fewer than 2 or more than 60 ages.
     pub fn build(self) -> Result<Recorder, Error> {
         let trial = Registry::new();
         let special = self.buckets_for.iter();
         let special =
-            special.map(|(which, bounds)| (format!("histogram_{}", which.text()), bounds));
+            special.map(|(matcher, bounds)| (format!("histogram_{}", matcher.text()), bounds));
         let all = self
             .buckets
             .iter()
             .map(|bounds| ("histogram".to_owned(), bounds));
         for (name, bounds) in all.chain(special) {
-            let histogram = Histogram::<()>::builder(&name, "");
+            let histogram = Histogram::builder(&name, "");
             histogram.buckets(bounds).register(&trial)?;
             trial.clear();
         }
-        for (which, schema) in &self.native_for {
-            let histogram = Histogram::<()>::builder(&format!("histogram_{}", which.text()), "");
+        for (matcher, schema) in &self.native_for {
+            let histogram = Histogram::builder(&format!("histogram_{}", matcher.text()), "");
             histogram.native(*schema).register(&trial)?;
             trial.clear();
         }
-        Summary::<()>::builder("summary", "")
+        Summary::builder("summary", "")
             .objectives(&self.objectives)?
             .max_age(self.window.0)
             .ages(self.window.1)
@@ -205,47 +332,56 @@ impl Builder {
         self.labels
             .iter()
             .fold(
-                Gauge::<AnyLabels>::builder("gauge", ""),
+                Gauge::builder("gauge", "").label_set::<AnyLabels>(),
                 |gauge, (name, value)| gauge.constant(name, value),
             )
             .register(&trial)?;
         Ok(Recorder::of(self))
     }
 
-    /// Makes it the recorder of this program.
+    /// Builds the recorder and installs it for the whole program.
     ///
-    /// First thing in `main`: what `metrics`' macros were asked for before stays without effect, and handles made before
-    /// count nothing for ever.
+    /// Call this first in `main`. Updates before it are lost, and handles created before it never
+    /// count anything.
+    ///
+    /// ```
+    /// tallies::facade::Recorder::builder().limit(100).install()?;
+    /// metrics::counter!("jobs").increment(1);
+    /// assert_eq!(tallies::snapshot().get("jobs", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and a program that has a recorder: that one stays.
+    /// Returns the same errors as [`build`](Self::build), and an error if the program already has a
+    /// recorder. That recorder stays installed.
     pub fn install(self) -> Result<(), Error> {
         metrics::set_global_recorder(self.build()?).map_err(|_| Error::recorder_taken())
     }
 
-    /// The bounds of a name, if it is to be a histogram.
+    /// Returns the bucket bounds for a name, if it has any.
     pub(super) fn buckets_of(&self, name: &str) -> Option<&[f64]> {
-        meant(&self.buckets_for, name)
+        first_match(&self.buckets_for, name)
             .or(self.buckets.as_ref())
             .map(Vec::as_slice)
     }
 
-    /// The schema of a name, if it is to have exponential buckets.
+    /// Returns the schema for a name, if it has exponential buckets.
     pub(super) fn native_of(&self, name: &str) -> Option<i8> {
-        meant(&self.native_for, name).copied()
+        first_match(&self.native_for, name).copied()
     }
 }
 
-/// In the order in which they win.
-fn put<T>(settings: &mut Vec<(Matcher, T)>, which: Matcher, value: T) {
-    settings.retain(|(there, _)| *there != which);
-    settings.push((which, value));
+/// Adds a setting in order of precedence. Replaces the setting with an equal matcher.
+fn set<T>(settings: &mut Vec<(Matcher, T)>, matcher: Matcher, value: T) {
+    settings.retain(|(other, _)| *other != matcher);
+    settings.push((matcher, value));
     settings.sort_by(|(a, _), (b, _)| a.cmp(b));
 }
 
-fn meant<'a, T>(settings: &'a [(Matcher, T)], name: &str) -> Option<&'a T> {
-    let (_, value) = settings.iter().find(|(which, _)| which.matches(name))?;
+/// Returns the first setting whose matcher selects `name`.
+fn first_match<'a, T>(settings: &'a [(Matcher, T)], name: &str) -> Option<&'a T> {
+    let (_, value) = settings.iter().find(|(matcher, _)| matcher.matches(name))?;
     Some(value)
 }
 
@@ -267,7 +403,7 @@ mod tests {
 
     use super::*;
 
-    /// With the clock of the thread moved on.
+    /// Advances the thread's test clock.
     #[test]
     fn what_expired_comes_back_from_zero() {
         const MINUTE: Duration = Duration::from_secs(60);
@@ -284,7 +420,7 @@ mod tests {
         };
         assert_eq!(seen(7, 1.0), [Some(7.0), Some(1.0)]);
         crate::clock::advance(2 * MINUTE);
-        // Written, and the same as before.
+        // Written again, but with the same values.
         assert_eq!(seen(7, 1.0), [None, None]);
         assert_eq!(seen(9, 1.0), [Some(2.0), Some(1.0)]);
     }

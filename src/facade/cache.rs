@@ -1,8 +1,10 @@
-//! What a thread has asked for before: a table of its own from key to handle.
+//! A cache of handles per thread: a hash table from key to handle.
 //!
-//! The macros of `metrics` ask the recorder on every update, so this is the hot path: no lock, no allocation, and the
-//! handle's count of owners is this thread's own. A key's hash has a seed that everybody knows, so a table looks at eight
-//! places only and gives up what was there before: made-up keys cost who makes them up.
+//! The macros of `metrics` ask the recorder on every update, so this is the hot path. A look-up
+//! takes no lock and allocates nothing, and the reference count of a cached handle belongs to one
+//! thread. The hash of a key has a public seed, so anyone can construct colliding keys. To bound
+//! the cost, a table probes only eight slots per key, and replaces an entry if all of them are
+//! taken.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,79 +12,89 @@ use std::thread::LocalKey;
 
 use metrics::{Counter, Gauge, Histogram, Key};
 
-/// Moves on when a recorder is gone: threads then forget what they had of it.
+/// Incremented when a recorder is dropped. Each thread then clears its tables at its next cache
+/// miss.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-/// Places that a key can be in.
-const PLACES: usize = 8;
-const MOST: usize = 1 << 14;
+/// The number of slots that a key can be in.
+const PROBES: usize = 8;
+/// The size to which a table grows.
+const MAX_SLOTS: usize = 1 << 14;
 
 thread_local! {
-    static COUNTERS: RefCell<Table<Counter>> = const { RefCell::new(Table::new()) };
-    static GAUGES: RefCell<Table<Gauge>> = const { RefCell::new(Table::new()) };
-    static HISTOGRAMS: RefCell<Table<Histogram>> = const { RefCell::new(Table::new()) };
+    static COUNTERS: RefCell<HandleCache<Counter>> = const { RefCell::new(HandleCache::new()) };
+    static GAUGES: RefCell<HandleCache<Gauge>> = const { RefCell::new(HandleCache::new()) };
+    static HISTOGRAMS: RefCell<HandleCache<Histogram>> = const { RefCell::new(HandleCache::new()) };
 }
 
-/// A kind of handle that threads remember.
+/// A kind of handle that threads cache.
 pub(super) trait Cached: Clone + 'static {
-    fn tables() -> &'static LocalKey<RefCell<Table<Self>>>;
+    /// Returns the thread-local table for this kind.
+    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>>;
 }
 
 impl Cached for Counter {
-    fn tables() -> &'static LocalKey<RefCell<Table<Self>>> {
+    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>> {
         &COUNTERS
     }
 }
 
 impl Cached for Gauge {
-    fn tables() -> &'static LocalKey<RefCell<Table<Self>>> {
+    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>> {
         &GAUGES
     }
 }
 
 impl Cached for Histogram {
-    fn tables() -> &'static LocalKey<RefCell<Table<Self>>> {
+    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>> {
         &HISTOGRAMS
     }
 }
 
-/// The handle of `key` in the recorder `seed`; made by `make` the first time, unless that says not to remember it.
+/// Returns the cached handle of `key` for the recorder with this `seed`. On a miss, calls `make`,
+/// and caches the handle if `make` returns `true` with it.
 #[inline]
 pub(super) fn find_or<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
-    let found = H::tables().try_with(|table| table.try_borrow().ok()?.find(seed, key));
+    let found = H::cache().try_with(|cache| cache.try_borrow().ok()?.find(seed, key));
     match found {
         Ok(Some(handle)) => handle,
-        // A thread that ends has no table any more.
-        _ => make_and_keep(seed, key, make),
+        // A miss; a table that this thread is using further up the stack; or a thread that is
+        // exiting and has dropped its table.
+        _ => make_and_cache(seed, key, make),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn make_and_keep<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
-    let (handle, keep) = make();
-    if keep {
-        let _ = H::tables().try_with(|table| {
-            // What is given up is dropped without the borrow: its end may come back here.
-            let gone = table
+fn make_and_cache<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
+    let (handle, cacheable) = make();
+    if cacheable {
+        let _ = H::cache().try_with(|cache| {
+            // Drop replaced entries after the borrow ends: their destructors may use this table
+            // again.
+            let evicted = cache
                 .try_borrow_mut()
-                .map(|mut table| table.keep(seed, key, handle.clone()));
-            drop(gone);
+                .map(|mut cache| cache.insert(seed, key, handle.clone()));
+            drop(evicted);
         });
     }
     handle
 }
 
-/// What threads have of a recorder that is gone is forgotten when they next miss something.
-pub(super) fn forget() {
+/// Lets all threads clear their tables, because a recorder was dropped. Each thread does so at its
+/// next cache miss.
+pub(super) fn invalidate() {
     GENERATION.fetch_add(1, Relaxed);
 }
 
+/// A hash table with linear probing over [`PROBES`] slots.
 #[derive(Debug)]
-pub(super) struct Table<H> {
-    /// A power of two, or none.
+pub(super) struct HandleCache<H> {
+    /// The slots. Their number is zero or a power of two.
     entries: Vec<Option<Entry<H>>>,
+    /// The number of slots in use.
     len: usize,
+    /// The value of [`GENERATION`] when the table was last cleared.
     generation: u64,
 }
 
@@ -94,7 +106,7 @@ struct Entry<H> {
     handle: H,
 }
 
-impl<H: Clone> Table<H> {
+impl<H: Clone> HandleCache<H> {
     const fn new() -> Self {
         Self {
             entries: Vec::new(),
@@ -107,7 +119,7 @@ impl<H: Clone> Table<H> {
     fn find(&self, seed: u64, key: &Key) -> Option<H> {
         let hash = mix(seed, key);
         let mask = self.entries.len().wrapping_sub(1);
-        for i in 0..PLACES {
+        for i in 0..PROBES {
             let entry = self
                 .entries
                 .get((hash as usize).wrapping_add(i) & mask)?
@@ -119,53 +131,57 @@ impl<H: Clone> Table<H> {
         None
     }
 
-    /// Returns what has to make place.
-    fn keep(&mut self, seed: u64, key: &Key, handle: H) -> Vec<Option<Entry<H>>> {
+    /// Inserts a handle. Returns the entries it replaces, so that the caller drops them.
+    fn insert(&mut self, seed: u64, key: &Key, handle: H) -> Vec<Option<Entry<H>>> {
         let generation = GENERATION.load(Relaxed);
-        let mut gone = Vec::new();
+        let mut evicted = Vec::new();
         if self.generation != generation {
-            gone = std::mem::take(&mut self.entries);
+            evicted = std::mem::take(&mut self.entries);
             self.generation = generation;
             self.len = 0;
         }
-        if self.len * 2 >= self.entries.len() && self.entries.len() < MOST {
+        if self.len * 2 >= self.entries.len() && self.entries.len() < MAX_SLOTS {
             let more = (self.entries.len() * 2).max(16);
             let old = std::mem::take(&mut self.entries);
             self.entries.resize_with(more, || None);
             self.len = 0;
             for entry in old.into_iter().flatten() {
-                gone.push(self.put(entry));
+                evicted.push(self.put(entry));
             }
         }
         let hash = mix(seed, key);
-        gone.push(self.put(Entry {
+        evicted.push(self.put(Entry {
             hash,
             seed,
             key: key.to_retained(),
             handle,
         }));
-        gone
+        evicted
     }
 
+    /// Puts an entry into a free slot. If there is none, replaces the entry in the first slot,
+    /// and returns it.
     fn put(&mut self, entry: Entry<H>) -> Option<Entry<H>> {
         let mask = self.entries.len() - 1;
         let home = entry.hash as usize & mask;
-        let free = (0..PLACES)
+        let free = (0..PROBES)
             .map(|i| (home + i) & mask)
-            .find(|at| self.entries[*at].is_none());
+            .find(|slot| self.entries[*slot].is_none());
         self.len += usize::from(free.is_some());
         self.entries[free.unwrap_or(home)].replace(entry)
     }
 }
 
+/// Mixes the seed of the recorder into the key's hash.
 #[inline]
 fn mix(seed: u64, key: &Key) -> u64 {
     let product = u128::from(key.get_hash() ^ seed) * 0x9E37_79B9_7F4A_7C15;
     (product >> 64) as u64 ^ product as u64
 }
 
-/// Whether two keys are one; quick where their texts are the same memory, as those of constant labels are. (What is kept
-/// stays where it is, so nothing else can have come to lie there.)
+/// Returns whether two keys are equal. Compares addresses first, which is quick and enough for
+/// constant labels. A cached key keeps its texts alive, so equal addresses cannot be a reused
+/// allocation.
 #[inline]
 fn same(a: &Key, b: &Key) -> bool {
     let text = |a: &str, b: &str| std::ptr::eq(a, b) || a == b;
@@ -173,7 +189,7 @@ fn same(a: &Key, b: &Key) -> bool {
     text(a.name(), b.name()) && (std::ptr::eq(ours, theirs) || same_labels(a, b))
 }
 
-/// In the same order, or in another one.
+/// Returns whether two keys have the same labels, in any order.
 #[inline(never)]
 fn same_labels(a: &Key, b: &Key) -> bool {
     let text = |a: &str, b: &str| std::ptr::eq(a, b) || a == b;
@@ -194,33 +210,33 @@ mod tests {
 
     #[test]
     fn what_was_kept_is_found_until_its_recorder_is_gone() {
-        let mut table = Table::new();
+        let mut cache = HandleCache::new();
         for n in 0..100 {
-            table.keep(7, &key(n), n);
+            cache.insert(7, &key(n), n);
         }
         let found = (0..100)
-            .filter(|n| table.find(7, &key(*n)) == Some(*n))
+            .filter(|n| cache.find(7, &key(*n)) == Some(*n))
             .count();
         assert!(found > 90, "{found}: some may have made place");
-        assert_eq!(table.find(8, &key(99)), None, "another recorder's");
-        forget();
-        table.keep(8, &key(1), 1);
-        assert_eq!(table.len, 1);
+        assert_eq!(cache.find(8, &key(99)), None, "another recorder's");
+        invalidate();
+        cache.insert(8, &key(1), 1);
+        assert_eq!(cache.len, 1);
     }
 
     #[test]
     fn equal_hashes_are_told_apart_and_bounded() {
         let one = key(1);
-        let mut table = Table::new();
+        let mut cache = HandleCache::new();
         for n in 0..1000 {
-            table.keep(7, &key(n), n);
-            let at = table.entries.len() - 1;
-            // As if all had the hash of one.
+            cache.insert(7, &key(n), n);
+            let mask = cache.entries.len() - 1;
+            // Pretend that this entry has the hash of `one`.
             let hash = mix(7, &one);
-            if let Some(entry) = &mut table.entries[(hash as usize) & at] {
+            if let Some(entry) = &mut cache.entries[(hash as usize) & mask] {
                 entry.hash = hash;
             }
-            assert!(table.find(7, &one).is_none_or(|n| n == 1));
+            assert!(cache.find(7, &one).is_none_or(|n| n == 1));
         }
     }
 

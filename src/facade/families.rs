@@ -1,4 +1,5 @@
-//! From a name of the facade to a family: made with its first series, described before or after, and of one kind for ever.
+//! The families behind the names of the facade. The first series of a name creates its family and
+//! fixes its kind; a description may come before or after that.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,35 +18,37 @@ use super::builder::Builder;
 use super::handles::{CounterHandle, GaugeHandle, HistogramHandle, SummaryHandle};
 use super::names;
 
-/// What a recorder has seen.
-pub(super) struct Families {
+/// The state of a recorder, shared by all threads that miss their cache.
+pub(super) struct FamilyTable {
     settings: Builder,
-    names: Mutex<HashMap<String, Name>>,
-    /// Per series the largest total that `absolute` was told of.
+    /// All names so far, sanitized. Written and read by descriptions and cache misses.
+    names: Mutex<HashMap<String, NameState>>,
+    /// The largest total that `absolute` has received, per series. An entry is added by the first
+    /// `absolute` of a series, and shared with its handles.
     totals: Mutex<HashMap<Total, Arc<AtomicU64>>>,
-    /// Whether the limit of names was reached, which is said once.
+    /// Whether reaching the limit of names has been logged. Set by a cache miss.
     full: AtomicBool,
 }
 
-/// A label: name and value.
-type Pair = (String, String);
+/// A label: its name and value.
+type Label = (String, String);
 
-/// A name, and labels in order; without, of all that is beyond the limit.
-type Total = (String, Option<Vec<Pair>>);
+/// The key of a total: a name, and sorted labels. The overflow series of the name has no labels.
+type Total = (String, Option<Vec<Label>>);
 
-/// A name, sanitised.
+/// The state of a sanitized name.
 #[derive(Default)]
-struct Name {
+struct NameState {
     help: String,
     unit: Option<Unit>,
-    /// Once it has a series.
-    family: Option<(Family, Text)>,
-    /// Whether it was said that it cannot be what somebody wants it to be.
-    said: bool,
+    /// The family and its exposed name. Set when the name gets its first series.
+    family: Option<(FamilyHandle, Text)>,
+    /// Whether a rejection of this name has been logged.
+    warned: bool,
 }
 
 #[derive(Clone)]
-enum Family {
+enum FamilyHandle {
     Counter(Counter<AnyLabels>),
     Gauge(Gauge<AnyLabels>),
     Histogram(Histogram<AnyLabels>),
@@ -53,25 +56,26 @@ enum Family {
     Refused,
 }
 
-/// What a macro asks for.
+/// The kind of metric that a macro uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+enum Kind {
     Counter,
     Gauge,
     Histogram,
 }
 
-impl Family {
-    fn is(&self, wanted: Wanted) -> bool {
+impl FamilyHandle {
+    /// Returns whether the family has this kind.
+    fn is(&self, kind: Kind) -> bool {
         match self {
-            Self::Counter(_) => wanted == Wanted::Counter,
-            Self::Gauge(_) => wanted == Wanted::Gauge,
-            Self::Histogram(_) | Self::Summary(_) => wanted == Wanted::Histogram,
+            Self::Counter(_) => kind == Kind::Counter,
+            Self::Gauge(_) => kind == Kind::Gauge,
+            Self::Histogram(_) | Self::Summary(_) => kind == Kind::Histogram,
             Self::Refused => false,
         }
     }
 
-    /// The label that a format of this kind needs for itself.
+    /// Returns the label name that expositions of this kind use themselves.
     fn reserved(&self) -> Option<&'static str> {
         match self {
             Self::Histogram(_) => Some("le"),
@@ -81,7 +85,7 @@ impl Family {
     }
 }
 
-impl Families {
+impl FamilyTable {
     pub(super) fn new(settings: Builder) -> Self {
         Self {
             settings,
@@ -91,19 +95,21 @@ impl Families {
         }
     }
 
-    /// Whether a name is one of those that are remembered, and so one of a bounded number.
+    /// Returns whether the name is in the table. The number of such names is bounded, so threads
+    /// may cache even a handle that does nothing.
     fn knows(&self, key: &Key) -> bool {
         lock(&self.names).contains_key(&names::metric_name(key.name()))
     }
 
-    /// A handle, and whether to remember it: not where the family is full.
+    /// Returns a handle, and whether threads may cache it. A handle of the overflow series is not
+    /// cached.
     pub(super) fn counter(self: &Arc<Self>, key: &Key) -> (metrics::Counter, bool) {
-        match self.family(key, Wanted::Counter) {
-            Family::Counter(family) => {
-                let series = with(key, None, |labels| family.bind(labels));
+        match self.family(key, Kind::Counter) {
+            FamilyHandle::Counter(family) => {
+                let series = with_labels(key, None, |labels| family.bind(labels));
                 let own = series.has_own();
-                // Beyond the limit the series is one of many, and so is what `absolute` keeps of it: made-up labels cost
-                // no memory.
+                // All keys beyond the limit share the overflow series, and also one total for
+                // `absolute`, so that made-up labels take no memory.
                 let key = if own {
                     key.to_retained()
                 } else {
@@ -116,11 +122,12 @@ impl Families {
         }
     }
 
-    /// A handle, and whether to remember it: not where the family is full.
+    /// Returns a handle, and whether threads may cache it. A handle of the overflow series is not
+    /// cached.
     pub(super) fn gauge(&self, key: &Key) -> (metrics::Gauge, bool) {
-        match self.family(key, Wanted::Gauge) {
-            Family::Gauge(family) => {
-                let series = with(key, None, |labels| family.bind(labels));
+        match self.family(key, Kind::Gauge) {
+            FamilyHandle::Gauge(family) => {
+                let series = with_labels(key, None, |labels| family.bind(labels));
                 let own = series.has_own();
                 (metrics::Gauge::from_arc(Arc::new(GaugeHandle(series))), own)
             }
@@ -128,19 +135,20 @@ impl Families {
         }
     }
 
-    /// A handle, and whether to remember it: not where the family is full.
+    /// Returns a handle, and whether threads may cache it. A handle of the overflow series is not
+    /// cached.
     pub(super) fn histogram(&self, key: &Key) -> (metrics::Histogram, bool) {
-        let family = self.family(key, Wanted::Histogram);
+        let family = self.family(key, Kind::Histogram);
         let reserved = family.reserved();
         match &family {
-            Family::Histogram(family) => {
-                let series = with(key, reserved, |labels| family.bind(labels));
+            FamilyHandle::Histogram(family) => {
+                let series = with_labels(key, reserved, |labels| family.bind(labels));
                 let own = series.has_own();
                 let handle = HistogramHandle(series);
                 (metrics::Histogram::from_arc(Arc::new(handle)), own)
             }
-            Family::Summary(family) => {
-                let series = with(key, reserved, |labels| family.bind(labels));
+            FamilyHandle::Summary(family) => {
+                let series = with_labels(key, reserved, |labels| family.bind(labels));
                 let own = series.has_own();
                 let handle = SummaryHandle(series);
                 (metrics::Histogram::from_arc(Arc::new(handle)), own)
@@ -149,7 +157,7 @@ impl Families {
         }
     }
 
-    /// The help text and the unit of a name; what was said first stays.
+    /// Sets the help text and the unit of a name. The first description of a name stays.
     pub(super) fn describe(&self, name: &str, unit: Option<Unit>, help: &str) {
         if help.is_empty() && unit.is_none() {
             return;
@@ -161,7 +169,7 @@ impl Families {
         }
         let known = match names.entry(name.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Name::default()),
+            Entry::Vacant(entry) => entry.insert(NameState::default()),
         };
         if !known.help.is_empty() || known.unit.is_some() {
             return;
@@ -171,7 +179,7 @@ impl Families {
         let Some((family, exposed)) = &mut known.family else {
             return;
         };
-        let now = self.exposed(&name, unit, family.is(Wanted::Counter));
+        let now = self.exposed(&name, unit, family.is(Kind::Counter));
         let unit = names::unit_of(&now, unit);
         match self
             .settings
@@ -184,13 +192,15 @@ impl Families {
         }
     }
 
-    /// Where `absolute` keeps its largest total: of a series of its `own`, or of all that have none.
+    /// Returns the largest total that `absolute` has received: for the key's own series, or for the
+    /// overflow series if `own` is false.
     pub(super) fn largest_of(&self, key: &Key, own: bool) -> Arc<AtomicU64> {
-        let labels = own.then(|| pairs(key, None));
+        let labels = own.then(|| sanitized_labels(key, None));
         let total = (names::metric_name(key.name()), labels);
         Arc::clone(lock(&self.totals).entry(total).or_default())
     }
 
+    /// Returns the name under which a metric is exposed.
     fn exposed(&self, name: &str, unit: Option<Unit>, counter: bool) -> String {
         if self.settings.recommended_naming {
             names::recommended(name, unit, counter)
@@ -199,7 +209,9 @@ impl Families {
         }
     }
 
-    fn family(&self, key: &Key, wanted: Wanted) -> Family {
+    /// Returns the family of a name, creating it on first use. Returns [`FamilyHandle::Refused`] if
+    /// the name has another kind, cannot be registered, or is beyond the limit of names.
+    fn family(&self, key: &Key, kind: Kind) -> FamilyHandle {
         let name = names::metric_name(key.name());
         let mut names = lock(&self.names);
         if names.len() >= self.settings.names && !names.contains_key(&name) {
@@ -207,39 +219,39 @@ impl Families {
                 warn(&Error::too_many_names(self.settings.names));
             }
             REFUSED.fetch_add(1, Relaxed);
-            return Family::Refused;
+            return FamilyHandle::Refused;
         }
         let known = match names.entry(name.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Name::default()),
+            Entry::Vacant(entry) => entry.insert(NameState::default()),
         };
         if let Some((family, exposed)) = &known.family {
-            if family.is(wanted) {
+            if family.is(kind) {
                 return family.clone();
             }
-            if !known.said {
-                known.said = true;
+            if !known.warned {
+                known.warned = true;
                 REFUSED.fetch_add(1, Relaxed);
                 warn(&Error::other_type(exposed, None));
             }
-            return Family::Refused;
+            return FamilyHandle::Refused;
         }
-        let exposed = self.exposed(&name, known.unit, wanted == Wanted::Counter);
+        let exposed = self.exposed(&name, known.unit, kind == Kind::Counter);
         let unit = names::unit_of(&exposed, known.unit);
         let family = self
-            .make(&name, &exposed, &known.help, &unit, wanted)
+            .make(&name, &exposed, &known.help, &unit, kind)
             .unwrap_or_else(|error| {
-                known.said = true;
+                known.warned = true;
                 REFUSED.fetch_add(1, Relaxed);
                 warn(&error);
-                Family::Refused
+                FamilyHandle::Refused
             });
         let exposed = match &family {
-            Family::Counter(family) => family.name(),
-            Family::Gauge(family) => family.name(),
-            Family::Histogram(family) => family.name(),
-            Family::Summary(family) => family.name(),
-            Family::Refused => "",
+            FamilyHandle::Counter(family) => family.name(),
+            FamilyHandle::Gauge(family) => family.name(),
+            FamilyHandle::Histogram(family) => family.name(),
+            FamilyHandle::Summary(family) => family.name(),
+            FamilyHandle::Refused => "",
         };
         known.family = Some((family.clone(), Text::shared(exposed)));
         family
@@ -251,10 +263,10 @@ impl Families {
         exposed: &str,
         help: &str,
         unit: &str,
-        wanted: Wanted,
-    ) -> Result<Family, Error> {
-        /// What all kinds have in common.
-        macro_rules! common {
+        kind: Kind,
+    ) -> Result<FamilyHandle, Error> {
+        /// Applies the settings that all kinds share, and registers the family.
+        macro_rules! register {
             ($builder:expr) => {{
                 let mut builder = $builder.unit(unit).limit(self.settings.limit);
                 for (name, value) in &self.settings.labels {
@@ -263,7 +275,7 @@ impl Families {
                 if let Some(idle) = self.settings.expire_after {
                     builder = builder.expire_after(idle);
                 }
-                // Another recorder may have been here before.
+                // Another recorder may already have registered the family.
                 builder.get_or_register(&self.settings.registry)
             }};
         }
@@ -271,50 +283,55 @@ impl Families {
             self.settings.buckets_of(name),
             self.settings.native_of(name),
         );
-        Ok(match wanted {
-            Wanted::Counter => {
-                Family::Counter(common!(Counter::<AnyLabels>::builder(exposed, help))?)
-            }
-            Wanted::Gauge => Family::Gauge(common!(Gauge::<AnyLabels>::builder(exposed, help))?),
-            Wanted::Histogram if bounds.is_some() || native.is_some() => {
-                let mut builder = Histogram::<AnyLabels>::builder(exposed, help);
+        Ok(match kind {
+            Kind::Counter => FamilyHandle::Counter(register!(
+                Counter::builder(exposed, help).label_set::<AnyLabels>()
+            )?),
+            Kind::Gauge => FamilyHandle::Gauge(register!(
+                Gauge::builder(exposed, help).label_set::<AnyLabels>()
+            )?),
+            Kind::Histogram if bounds.is_some() || native.is_some() => {
+                let mut builder = Histogram::builder(exposed, help).label_set::<AnyLabels>();
                 if let Some(bounds) = bounds {
                     builder = builder.buckets(bounds);
                 }
                 if let Some(schema) = native {
                     builder = builder.native(schema);
                 }
-                Family::Histogram(common!(builder)?)
+                FamilyHandle::Histogram(register!(builder)?)
             }
-            Wanted::Histogram => {
-                let builder = Summary::<AnyLabels>::builder(exposed, help)
+            Kind::Histogram => {
+                let builder = Summary::builder(exposed, help)
+                    .label_set::<AnyLabels>()
                     .objectives(&self.settings.objectives)?
                     .max_age(self.settings.window.0)
                     .ages(self.settings.window.1);
-                Family::Summary(common!(builder)?)
+                FamilyHandle::Summary(register!(builder)?)
             }
         })
     }
 }
 
-/// The labels of a key by their names, sanitised; of one name the last value counts.
-fn pairs(key: &Key, reserved: Option<&str>) -> Vec<Pair> {
-    let mut pairs: Vec<Pair> = Vec::with_capacity(key.labels().len());
+/// Returns the sanitized labels of a key, sorted by name. If a name occurs twice, the last value
+/// counts.
+fn sanitized_labels(key: &Key, reserved: Option<&str>) -> Vec<Label> {
+    let mut labels: Vec<Label> = Vec::with_capacity(key.labels().len());
     for label in key.labels() {
         let name = names::label_name(label.key(), reserved);
         let value = label.value().to_owned();
-        match pairs.iter_mut().find(|(other, _)| *other == name) {
-            Some(there) => there.1 = value,
-            None => pairs.push((name, value)),
+        match labels.iter_mut().find(|(other, _)| *other == name) {
+            Some(pair) => pair.1 = value,
+            None => labels.push((name, value)),
         }
     }
-    pairs.sort_unstable();
-    pairs
+    labels.sort_unstable();
+    labels
 }
 
-fn with<R>(key: &Key, reserved: Option<&str>, f: impl FnOnce(&[(&str, &str)]) -> R) -> R {
-    let pairs = pairs(key, reserved);
-    let borrowed: Vec<(&str, &str)> = pairs
+/// Calls `f` with the sanitized labels of a key.
+fn with_labels<R>(key: &Key, reserved: Option<&str>, f: impl FnOnce(&[(&str, &str)]) -> R) -> R {
+    let labels = sanitized_labels(key, reserved);
+    let borrowed: Vec<(&str, &str)> = labels
         .iter()
         .map(|(name, value)| (&**name, &**value))
         .collect();

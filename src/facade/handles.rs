@@ -1,27 +1,37 @@
-//! What an update goes to: one series, as the traits of `metrics` want it.
+//! Handles: one series each, behind the traits of `metrics`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use metrics::{CounterFn, GaugeFn, HistogramFn, Key};
 
-use crate::declare::{BoundCounter, BoundGauge, BoundHistogram, BoundSummary};
+use crate::declare::{Bound, Counter, Gauge, Histogram, Summary};
 
-use super::families::Families;
+use super::families::FamilyTable;
 
-/// A counter's series. `absolute` is a total kept elsewhere, that of all handles together: what it grows by is counted.
+/// A series of a counter.
+///
+/// `absolute` passes a total that the program keeps elsewhere. All handles of a series share the
+/// largest total so far, and count its growth.
 pub(super) struct CounterHandle {
-    series: BoundCounter,
+    series: Bound<Counter>,
+    /// The key of the series. Without labels if the series is not the key's own.
     key: Key,
-    /// Whether the series is that of the key, and not one of many beyond the limit.
+    /// Whether the series belongs to this key alone. Otherwise it is the overflow series.
     own: bool,
-    families: Arc<Families>,
-    /// The largest total that `absolute` was told of; asked for with its first call.
+    families: Arc<FamilyTable>,
+    /// The largest total that `absolute` has received, shared by all handles of the series. Set by
+    /// the first call of `absolute`; written by every later one.
     largest: OnceLock<Arc<AtomicU64>>,
 }
 
 impl CounterHandle {
-    pub(super) fn new(series: BoundCounter, key: Key, own: bool, families: &Arc<Families>) -> Self {
+    pub(super) fn new(
+        series: Bound<Counter>,
+        key: Key,
+        own: bool,
+        families: &Arc<FamilyTable>,
+    ) -> Self {
         Self {
             series,
             key,
@@ -42,7 +52,9 @@ impl CounterFn for CounterHandle {
         let largest = self
             .largest
             .get_or_init(|| self.families.largest_of(&self.key, self.own));
-        // Whoever raises it counts the difference, and nobody counts one twice.
+        // Relaxed: only the order of these calls matters, and all threads agree on it. Each call
+        // counts the difference between its total and the maximum that it replaces, so no growth
+        // counts twice.
         let before = largest.fetch_max(total, Relaxed);
         if total > before {
             self.series.add(total - before);
@@ -50,7 +62,8 @@ impl CounterFn for CounterHandle {
     }
 }
 
-pub(super) struct GaugeHandle(pub(super) BoundGauge);
+/// A series of a gauge.
+pub(super) struct GaugeHandle(pub(super) Bound<Gauge>);
 
 impl GaugeFn for GaugeHandle {
     #[inline]
@@ -69,7 +82,8 @@ impl GaugeFn for GaugeHandle {
     }
 }
 
-pub(super) struct HistogramHandle(pub(super) BoundHistogram);
+/// A series of a histogram.
+pub(super) struct HistogramHandle(pub(super) Bound<Histogram>);
 
 impl HistogramFn for HistogramHandle {
     #[inline]
@@ -83,9 +97,10 @@ impl HistogramFn for HistogramHandle {
     }
 }
 
-pub(super) struct SummaryHandle(pub(super) BoundSummary);
+/// A series of a summary.
+pub(super) struct SummaryHandle(pub(super) Bound<Summary>);
 
-/// `record_many` is so many observations, each at the cost of one.
+/// Uses the default `record_many`, which makes one observation per value.
 impl HistogramFn for SummaryHandle {
     #[inline]
     fn record(&self, value: f64) {

@@ -1,4 +1,4 @@
-//! For programs that use the [`metrics`] crate: a recorder in place of metrics-exporter-prometheus.
+//! A recorder for the [`metrics`] crate, in place of metrics-exporter-prometheus.
 //!
 //! ```
 //! tallies::facade::install()?;
@@ -11,41 +11,51 @@
 //! # Ok::<(), tallies::Error>(())
 //! ```
 //!
-//! Then `tallies::serve`, `MetricsService` or `Pusher` expose them, beside metrics declared here.
+//! `tallies::serve`, `MetricsService` or `Pusher` then expose these metrics, together with those
+//! that are declared with this crate.
 //!
 //! # Cost
 //!
-//! The macros ask the recorder on every update. A thread has a table of its own for what it has asked for before: no lock,
-//! no allocation, no memory shared with other threads; some 16 ns with two constant labels, of which the handle's count of
-//! owners takes half. (metrics-exporter-prometheus: 71 ns alone, 166 at two threads, in one run of `benches/peers`, row
-//! `facade`.) A handle that is kept (`let requests = counter!(..)`) costs some 4 ns.
+//! The macros ask the recorder for a handle on every update. Each thread has a cache of the handles
+//! it has used, so an update takes no lock, allocates nothing, and touches no memory that threads
+//! share. With two constant labels it takes about 16 ns, half of which is the handle's reference
+//! count. metrics-exporter-prometheus takes 71 ns on one thread and 166 ns on two threads,
+//! in the same run (`benches/peers`, row `facade`). An update through a handle that the
+//! program keeps (`let requests = counter!(..)`) takes about 4 ns.
 //!
-//! # As metrics-exporter-prometheus has it
+//! # Same as metrics-exporter-prometheus
 //!
-//! Names to the byte: what may not stand in a metric's or a label's name becomes `_`. A `histogram!` is a summary of the last
-//! minute unless [`Builder::buckets`] or [`Builder::buckets_for`] give it bounds, or [`Builder::native_for`] exponential
-//! buckets. Units change names only with [`Builder::recommended_naming`]. Descriptions count whenever they come, and the
-//! first one stays.
+//! - Names are the same, byte for byte: every character that a metric name or label name cannot
+//!   contain becomes `_`.
+//! - A `histogram!` is a summary over the last minute, unless [`Builder::buckets`] or
+//!   [`Builder::buckets_for`] gives it bucket bounds, or [`Builder::native_for`] exponential
+//!   buckets.
+//! - Units change names only with [`Builder::recommended_naming`].
+//! - A description applies whether it comes before or after the first update. The first description
+//!   of a name stays.
 //!
-//! # What is different
+//! # Differences
 //!
-//! - A name is of one kind. Who uses it as another one gets a handle that does nothing; that is said once on standard
-//!   error, and counted in `tallies_refused_families_total`. The same goes for names whose samples another family has, as
-//!   a histogram `x` and a counter `x_count`.
-//! - Names that become the same one, as `a.b` and `a_b`, are one family: their updates add up.
-//! - The labels `le` of histograms, `quantile` of summaries and those that begin with `__` get `exported_` before them; of a
-//!   label given twice the last value counts, and an empty value is no label.
-//! - A counter's `absolute` counts what the largest total it was told of grows by; `increment` on the same series adds to
-//!   that.
-//! - Quantiles keep a promised error of ranks, not of values. Quantiles of no observations are NaN, not 0. NaN is not
-//!   observed. The labels of bounds and quantiles are written `1.0` where the exporter writes `1`: Prometheus 3 reads both as
-//!   the former.
-//! - A name has 10 000 series at most: [`Builder::limit`].
-//! - [`Builder::expire_after`] asks whether a value changed, where the exporter's `idle_timeout` asks whether anything was
-//!   written: a gauge that is set to what it was goes as well. A counter that comes back counts from zero, also one that is
-//!   told its total by `absolute`, which the exporter shows again.
-//! - A `histogram!` that is a summary takes [`record_many`](metrics::Histogram::record_many) as so many observations, each
-//!   at the cost of one.
+//! - A name has one kind. A macro that uses it as another kind gets a handle that does nothing;
+//!   this is logged once and counted in `tallies_refused_families_total`. The same applies to a
+//!   name whose sample names belong to another family, such as a histogram `x` and a counter
+//!   `x_count`.
+//! - Names that become equal, such as `a.b` and `a_b`, are one family: their updates add up.
+//! - The prefix `exported_` is added to the label `le` of histograms, to the label `quantile` of
+//!   summaries, and to labels that begin with `__`. If a label is given twice, the last value
+//!   counts. A label with an empty value is the same as no label.
+//! - `absolute` on a counter counts the growth of the largest total it has received. `increment` on
+//!   the same series adds to that.
+//! - The error of a quantile is bounded in rank, not in value. A quantile without observations is
+//!   NaN, not 0. Observations of NaN are rejected. The labels of bounds and quantiles are written
+//!   `1.0` where the exporter writes `1`; Prometheus 3 normalizes both to `1.0`.
+//! - A name has at most 10 000 series by default: see [`Builder::limit`].
+//! - [`Builder::expire_after`] checks whether a value changed, while `idle_timeout` of the exporter
+//!   checks whether it was written. So a gauge that is repeatedly set to the same value expires,
+//!   too. A counter that comes back counts from zero, even one that receives its total through
+//!   `absolute`; the exporter shows the whole total again.
+//! - If a `histogram!` is a summary, [`record_many`](metrics::Histogram::record_many) makes that
+//!   many observations, each at full cost.
 
 mod builder;
 mod cache;
@@ -64,13 +74,14 @@ use crate::error::Error;
 pub use builder::Builder;
 pub use names::Matcher;
 
-use families::Families;
+use families::FamilyTable;
 
-/// Makes a recorder that writes to the default registry the one of this program: [`Builder::install`] without settings.
+/// Installs a recorder that writes to the default registry. Same as [`Builder::install`] without
+/// settings.
 ///
 /// # Errors
 ///
-/// A program that has a recorder: that one stays.
+/// Returns an error if the program already has a recorder. That recorder stays installed.
 ///
 /// ```
 /// tallies::facade::install()?;
@@ -82,7 +93,7 @@ pub fn install() -> Result<(), Error> {
     Builder::default().install()
 }
 
-/// What the macros of [`metrics`] write to: see the [module](self).
+/// The recorder that the macros of [`metrics`] write to. See the [module](self) documentation.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
@@ -92,20 +103,21 @@ pub fn install() -> Result<(), Error> {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 pub struct Recorder {
-    families: Arc<Families>,
-    /// Tells its handles from those of other recorders, and keeps made-up keys from falling together.
+    families: Arc<FamilyTable>,
+    /// Distinguishes this recorder's handles in the threads' caches. It is random, so that made-up
+    /// keys cannot be chosen to collide there.
     seed: u64,
 }
 
 impl Recorder {
-    /// Settings to begin with: those of metrics-exporter-prometheus, and the default registry.
+    /// Returns a builder with the settings of metrics-exporter-prometheus and the default registry.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
     fn of(settings: Builder) -> Self {
         Self {
-            families: Arc::new(Families::new(settings)),
+            families: Arc::new(FamilyTable::new(settings)),
             seed: RandomState::new().hash_one(0),
         }
     }
@@ -148,6 +160,6 @@ impl fmt::Debug for Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        cache::forget();
+        cache::invalidate();
     }
 }

@@ -1,10 +1,12 @@
-//! Names as metrics-exporter-prometheus writes them: what it replaces, which suffixes it adds, and which matchers it knows.
+//! Names as metrics-exporter-prometheus writes them: replaced characters, added suffixes, and
+//! matchers.
 
 use std::borrow::Cow;
 
 use metrics::Unit;
 
-/// Which metrics a setting is for, by their names as they are exposed, without suffixes.
+/// Selects the metrics that a setting applies to. It is compared with exposed names, without
+/// suffixes.
 ///
 /// ```
 /// use tallies::facade::Matcher;
@@ -14,28 +16,47 @@ use metrics::Unit;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Matcher {
-    /// The whole name.
+    /// Matches this whole name.
     Full(String),
-    /// What the name begins with.
+    /// Matches names that begin with this text.
     Prefix(String),
-    /// What the name ends in.
+    /// Matches names that end with this text.
     Suffix(String),
 }
 
 impl Matcher {
-    /// The metric of this name.
+    /// Returns a matcher for the metric with this name.
+    ///
+    /// ```
+    /// use tallies::facade::Matcher;
+    ///
+    /// assert!(Matcher::full("wait").matches("wait"));
+    /// assert!(!Matcher::full("wait").matches("wait_seconds"));
+    /// ```
     #[must_use]
     pub fn full(name: &str) -> Self {
         Self::Full(metric_name(name))
     }
 
-    /// Metrics whose names begin so.
+    /// Returns a matcher for metrics whose names begin with `beginning`.
+    ///
+    /// ```
+    /// use tallies::facade::Matcher;
+    ///
+    /// assert!(Matcher::prefix("wait").matches("wait_seconds"));
+    /// ```
     #[must_use]
     pub fn prefix(beginning: &str) -> Self {
         Self::Prefix(metric_name(beginning))
     }
 
-    /// Metrics whose names end so.
+    /// Returns a matcher for metrics whose names end with `end`.
+    ///
+    /// ```
+    /// use tallies::facade::Matcher;
+    ///
+    /// assert!(Matcher::suffix("_seconds").matches("wait_seconds"));
+    /// ```
     #[must_use]
     pub fn suffix(end: &str) -> Self {
         Self::Suffix(metric_name(end))
@@ -47,7 +68,7 @@ impl Matcher {
         }
     }
 
-    /// Whether `name` is meant.
+    /// Returns whether this matcher selects `name`.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         match self {
@@ -58,7 +79,7 @@ impl Matcher {
     }
 }
 
-/// Whatever may not stand in a name becomes `_`, and so does a digit at its beginning.
+/// Replaces each character that a metric name cannot contain with `_`, including a leading digit.
 pub(super) fn metric_name(name: &str) -> String {
     name.chars()
         .enumerate()
@@ -70,8 +91,8 @@ pub(super) fn metric_name(name: &str) -> String {
         .collect()
 }
 
-/// As [`metric_name`], without colons. A name that is reserved here gets `exported_` before it, as Prometheus does with
-/// labels that it sets itself.
+/// Replaces characters like [`metric_name`], and colons as well. Adds the prefix `exported_` to
+/// reserved names, as Prometheus does for labels that it sets itself.
 pub(super) fn label_name(name: &str, reserved: Option<&str>) -> String {
     let name: String = name
         .chars()
@@ -91,7 +112,7 @@ pub(super) fn label_name(name: &str, reserved: Option<&str>) -> String {
     }
 }
 
-/// The unit as names have it; a count has none.
+/// Returns the unit as it appears in names. A count has no unit there.
 fn unit_in_names(unit: Unit) -> Option<&'static str> {
     match unit {
         Unit::Count => None,
@@ -100,7 +121,8 @@ fn unit_in_names(unit: Unit) -> Option<&'static str> {
     }
 }
 
-/// The name with its unit, before a `_total` and its kin, unless it has it; and a counter's with `_total`.
+/// Returns the recommended name: inserts the unit before a suffix such as `_total`, unless it is
+/// already there, and appends `_total` to the name of a counter.
 pub(super) fn recommended(name: &str, unit: Option<Unit>, counter: bool) -> String {
     let mut name = name.to_owned();
     if let Some(unit) = unit.and_then(unit_in_names) {
@@ -119,7 +141,8 @@ pub(super) fn recommended(name: &str, unit: Option<Unit>, counter: bool) -> Stri
     name
 }
 
-/// The unit, where the name ends in it: only then a format may say it.
+/// Returns the unit, if `name` ends with it; otherwise an empty text, because formats allow a unit
+/// only if the name ends with it.
 pub(super) fn unit_of(name: &str, unit: Option<Unit>) -> Cow<'static, str> {
     let base = name.strip_suffix("_total").unwrap_or(name);
     unit.and_then(unit_in_names)

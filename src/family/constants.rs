@@ -1,8 +1,8 @@
-//! The constant labels of a family: those of a `static` are borrowed from the program, those made at run time are shared.
+//! The constant labels of a family. A `static` borrows them from the program; families built at run
+//! time share an allocation.
 
 use std::sync::Arc;
 
-/// The constant labels of a family.
 #[derive(Clone, Debug)]
 pub(crate) enum Constants {
     Static(&'static [(&'static str, &'static str)]),
@@ -12,11 +12,13 @@ pub(crate) enum Constants {
 impl Constants {
     pub(crate) const NONE: Self = Self::Static(&[]);
 
-    /// As [`Text::set`](crate::snapshot::Text::set).
+    /// Replaces the labels in a `const` context, as [`Text::set`](crate::snapshot::Text::set) does
+    /// for texts. The old value is leaked, because its destructor cannot run there.
     pub(crate) const fn set(&mut self, labels: &'static [(&'static str, &'static str)]) {
         std::mem::forget(std::mem::replace(self, Self::Static(labels)));
     }
 
+    /// Appends a label, which allocates a new list.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
         let labels = self.iter().chain([(name, value)]);
         *self = Self::Shared(

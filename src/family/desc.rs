@@ -1,4 +1,5 @@
-//! What a family is called and how it behaves, and the grammar of names; all of it checked in `const` where it can be.
+//! The description of a family (name, labels, limits, shape) and the grammar of names. Where
+//! possible, `const` code checks them at compile time.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -15,13 +16,28 @@ use crate::snapshot::{
 use super::constants::Constants;
 use super::label::LabelSet;
 
-/// The most series of a family, unless it says otherwise. What comes after lands in the overflow series.
+/// The default limit of series per family. Updates of further series count in the overflow series.
+///
+/// ```
+/// use tallies::{Counter, DEFAULT_LIMIT, Registry};
+///
+/// let registry = Registry::new();
+/// let logins = Counter::<()>::builder("logins_total", "Logins.")
+///     .labels(["user"])
+///     .register(&registry)?;
+/// for user in 0..DEFAULT_LIMIT + 2 {
+///     logins.with([&*user.to_string()]).inc();
+/// }
+/// let snapshot = registry.snapshot();
+/// assert_eq!(snapshot.get("logins_total", &[("user", "__overflow__")]), Some(2.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 pub const DEFAULT_LIMIT: usize = 10_000;
 
-/// What a summary promises that names nothing.
-const OBJECTIVES: Targets = Targets::new(&[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)]);
+/// Default objectives.
+const DEFAULT_OBJECTIVES: Targets = Targets::new(&[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)]);
 
-/// Everything about a family but its series.
+/// The description of a family: everything but its series.
 #[derive(Clone, Debug)]
 pub(crate) struct Desc {
     pub(crate) name: Text,
@@ -31,53 +47,59 @@ pub(crate) struct Desc {
     pub(crate) labels: Names,
     pub(crate) constant: Constants,
     pub(crate) bounds: &'static [f64],
-    /// Of a histogram: whether it has exponential buckets.
+    /// The resolution of a histogram's exponential buckets, if it has them.
     pub(crate) native: Option<Resolution>,
+    /// The objectives of a summary.
     pub(crate) targets: Targets,
-    /// Whether `targets` are the family's own, and not the default.
+    /// Whether `targets` were set by the user.
     pub(crate) own_targets: bool,
-    /// What is wrong with them, if they come from a builder.
+    /// The first invalid objective given to a builder, which `check` returns as an error.
     pub(crate) bad_targets: Option<TargetError>,
-    /// The window of a summary's quantiles, and the number of its ages, if it says one.
+    /// The window of a summary's quantiles, and the number of ages it is divided into, if set.
     pub(crate) max_age: Option<Duration>,
     pub(crate) ages: Option<u32>,
+    /// The most series, without the overflow series.
     pub(crate) limit: usize,
+    /// Whether series are promoted at their first update.
     pub(crate) hot: bool,
+    /// The time after which an unchanged series is retired, if any.
     pub(crate) expire_after: Option<Duration>,
+    /// How the gauges of several processes are merged.
     pub(crate) merge: GaugeMerge,
-    /// Whether its name and those of its labels may be outside the old character set.
+    /// Whether its name and label names may be outside the legacy character set.
     pub(crate) utf8: bool,
     pub(crate) closed: ClosedSet,
+    /// Where the family was declared, for error messages.
     pub(crate) location: &'static Location<'static>,
 }
 
-/// What the attributes of a field of a `#[derive(Metrics)]` struct declare.
+/// The attributes of a field of a `#[derive(Metrics)]` struct.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
     /// The unit.
     pub unit: &'a str,
-    /// Label names that come from data.
+    /// Label names that the label set's type does not determine.
     pub labels: &'a [&'a str],
-    /// Bounds of a histogram.
+    /// The bounds of a histogram.
     pub buckets: &'a [f64],
-    /// The most series; 0 for the default.
+    /// The most series, or 0 for the default.
     pub limit: usize,
-    /// Whether series are hot from the start.
+    /// Whether series are promoted at their first update.
     pub hot: bool,
-    /// Whether names may be outside the old character set.
+    /// Whether names may be outside the legacy character set.
     pub utf8: bool,
 }
 
 /// The label names of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// Every series has these, in this order.
+    /// Every series has these labels, in this order.
     Fixed(&'static [&'static str]),
-    /// Every series brings its own.
+    /// Every series has its own labels.
     Any,
 }
 
-/// The combinations of a closed label set; none of an open one.
+/// The combinations of a closed label set. An open label set has none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClosedSet {
     count: usize,
@@ -85,19 +107,21 @@ pub(crate) struct ClosedSet {
 }
 
 impl ClosedSet {
-    pub(crate) const NONE: Self = Self {
-        count: 0,
-        texts: |_| Vec::new(),
-    };
+    /// No combinations: an open label set.
+    pub(crate) const NONE: Self = Self::new(0, |_| Vec::new());
 
-    pub(crate) const fn of<L: LabelSet>() -> Self {
-        Self {
-            count: L::DENSE,
-            texts: L::dense_texts,
-        }
+    /// Creates a set of `count` combinations. `texts` returns the label values of each.
+    pub(crate) const fn new(count: usize, texts: fn(usize) -> Vec<&'static str>) -> Self {
+        Self { count, texts }
     }
 
-    fn texts(self) -> impl Iterator<Item = Vec<&'static str>> {
+    /// Returns the combinations of a label set's type.
+    pub(crate) const fn of<L: LabelSet>() -> Self {
+        Self::new(L::DENSE, L::dense_texts)
+    }
+
+    /// Returns the label values of every combination.
+    pub(crate) fn texts(self) -> impl Iterator<Item = Vec<&'static str>> {
         (0..self.count).map(self.texts)
     }
 }
@@ -112,7 +136,8 @@ impl Names {
 }
 
 impl Desc {
-    /// A family that has a name and nothing else; a bad name does not compile in a `static`.
+    /// Creates the description of a family with a name. An invalid name in a `static` is a compile
+    /// error.
     #[track_caller]
     pub(crate) const fn new(name: &'static str, kind: Kind, labels: Names) -> Self {
         let desc = Self::unchecked(Text::Static(name), kind, labels, Location::caller());
@@ -143,7 +168,7 @@ impl Desc {
             constant: Constants::NONE,
             bounds: &[],
             native: None,
-            targets: OBJECTIVES,
+            targets: DEFAULT_OBJECTIVES,
             own_targets: false,
             bad_targets: None,
             max_age: None,
@@ -162,7 +187,7 @@ impl Desc {
         }
     }
 
-    /// Label names from data.
+    /// Sets label names that are known only at run time.
     pub(crate) fn set_labels(&mut self, names: &[&str]) {
         static INTERNED: Interned<&'static str> = LazyLock::new(Mutex::default);
         let names: Vec<_> = names.iter().map(|name| intern(name)).collect();
@@ -176,14 +201,15 @@ impl Desc {
     pub(crate) fn set_bounds(&mut self, bounds: &[f64]) {
         let bounds = without_infinity(bounds);
         self.bounds = if bounds.is_empty() {
-            // Not the default, but an error: no finite bound.
+            // An empty list would mean the default bounds. This one is an error: it has no finite
+            // bound.
             &[f64::NEG_INFINITY]
         } else {
             intern_bounds(bounds)
         };
     }
 
-    /// One more quantile that is promised; the first one replaces the defaults.
+    /// Adds an objective. The first one replaces the defaults.
     pub(crate) const fn add_target(&mut self, phi: f64, error: f64) -> Result<(), TargetError> {
         let targets = if self.own_targets {
             self.targets
@@ -200,9 +226,9 @@ impl Desc {
         }
     }
 
-    /// What `#[derive(Metrics)]` says.
-    pub(crate) fn take(&mut self, options: Options<'_>, from_data: usize) -> Result<(), Error> {
-        if from_data != options.labels.len() {
+    /// Applies the attributes of `#[derive(Metrics)]`.
+    pub(crate) fn apply(&mut self, options: Options<'_>, from_data: usize) -> Result<(), Error> {
+        if from_data != usize::MAX && from_data != options.labels.len() {
             let why = format!(
                 "takes {from_data} label names, got {}",
                 options.labels.len()
@@ -224,7 +250,8 @@ impl Desc {
         Ok(())
     }
 
-    /// A family whose name and label names may have any character; bad ones do not compile in a `static`.
+    /// Creates the description of a family whose name and label names may have any character. An
+    /// invalid name in a `static` is a compile error.
     #[track_caller]
     pub(crate) const fn new_utf8(name: &'static str, kind: Kind, labels: Names) -> Self {
         let mut desc = Self::unchecked(Text::Static(name), kind, labels, Location::caller());
@@ -241,7 +268,8 @@ impl Desc {
         desc
     }
 
-    /// What stands in a `static` was checked by the compiler; this checks what was built at run time, and all of it.
+    /// Checks everything. For a `static`, the compiler has checked most of it; this also covers
+    /// what was built at run time.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let check = if self.utf8 { check_utf8 } else { check_name };
         check(self.name.as_bytes()).map_err(|why| Error::name(&self.name, why))?;
@@ -252,7 +280,7 @@ impl Desc {
             self.check_label(name)
                 .map_err(|why| Error::label_name(&self.name, name, why))?;
             if labels.contains(&name) || self.constant.names().take(i).any(|other| other == name) {
-                return Err(Error::label_name(&self.name, name, DOUBLED));
+                return Err(Error::label_name(&self.name, name, DUPLICATE));
             }
         }
         self.check_escaped(labels.iter().copied().chain(self.constant.names()))?;
@@ -270,7 +298,8 @@ impl Desc {
         check_window(self.max_age, self.ages).map_err(|why| Error::family(&self.name, &why))
     }
 
-    /// That this prefix leaves its name a good one: that of a state set is its label's, too.
+    /// Checks that the name is valid with this prefix. The name of a state set is also the name of
+    /// its label.
     pub(crate) fn check_prefixed(&self, prefix: &str) -> Result<(), Error> {
         let name = format!("{prefix}{}", self.name);
         if self.kind == Kind::StateSet && check_label(name.as_bytes(), self.kind).is_err() {
@@ -282,13 +311,13 @@ impl Desc {
         Ok(())
     }
 
-    /// The grammar of this family's label names, and what is reserved.
+    /// Checks a label name: its grammar, and that it is not reserved.
     pub(crate) fn check_label(&self, name: &str) -> Result<(), &'static str> {
         check_label_of(name.as_bytes(), self.kind, self.utf8)
     }
 
-    /// That these label names are still different ones, and none the metric's name, where a reader knows the old
-    /// character set only.
+    /// Checks that these label names stay distinct, and that none becomes that of the metric, when
+    /// they are escaped for a reader that knows only the legacy character set.
     pub(crate) fn check_escaped<'a>(
         &self,
         names: impl Iterator<Item = &'a str> + Clone,
@@ -301,7 +330,8 @@ impl Desc {
             for name in names.clone() {
                 let mut escaped = String::new();
                 escaping.label(name, &mut escaped);
-                // Others that begin with `__` harm nobody, and names in most scripts become such.
+                // Other escaped names that begin with `__` are harmless, and names in most scripts
+                // become such names.
                 if escaped == "__name__" {
                     let why = "is `__name__` to a reader without UTF-8 names, which is the metric's: call it differently";
                     return Err(Error::label_name(&self.name, name, why));
@@ -315,8 +345,8 @@ impl Desc {
         Ok(())
     }
 
-    /// Whether `other` declares the same family, so that the series of the two add up.
-    pub(crate) fn is_twin(&self, other: &Self) -> bool {
+    /// Returns whether `other` declares the same family, so that the two can share their series.
+    pub(crate) fn is_same_family(&self, other: &Self) -> bool {
         self.name == other.name
             && self.kind == other.kind
             && self.labels == other.labels
@@ -329,38 +359,39 @@ impl Desc {
             && self.utf8 == other.utf8
     }
 
-    /// Whether a handle of this one may be one of its twin `other`: a closed label set is known by its place among all.
-    pub(crate) fn has_combinations_of(&self, other: &Self) -> bool {
+    /// Returns whether handles of the two descriptions can be exchanged: a series of a closed label
+    /// set is identified by its index, so both need the same combinations.
+    pub(crate) fn has_same_combinations(&self, other: &Self) -> bool {
         self.closed.texts().eq(other.closed.texts())
     }
 }
 
-const NAME: &str = "has to match [a-zA-Z_:][a-zA-Z0-9_:]*, unless it is declared with `utf8`";
-const LABEL: &str =
+const BAD_NAME: &str = "has to match [a-zA-Z_:][a-zA-Z0-9_:]*, unless it is declared with `utf8`";
+const BAD_LABEL: &str =
     "has to match [a-zA-Z_][a-zA-Z0-9_]*, unless its family is declared with `utf8`";
-const UTF8: &str = "must not be empty, or have `\"`, `\\` or a line feed in it";
+const BAD_UTF8: &str = "must not be empty, or have `\"`, `\\` or a line feed in it";
 const RESERVED: &str =
     "is reserved: names that begin with `__`, `le` of a histogram, `quantile` of a summary";
-const DOUBLED: &str = "stands twice";
+const DUPLICATE: &str = "stands twice";
 
-/// The name with a prefix before it, and an underscore between them unless the prefix is empty or sets itself apart: ends in
-/// what is no ASCII letter or digit.
+/// Puts a prefix before a name. Adds an underscore between them if the prefix ends in an ASCII
+/// letter or digit.
 pub(crate) fn prefixed(prefix: &str, name: &str) -> String {
     let joined = prefix.ends_with(|c: char| c.is_ascii_alphanumeric());
     let between = if joined { "_" } else { "" };
     format!("{prefix}{between}{name}")
 }
 
-/// The grammar of metric names (Prometheus data model).
+/// Checks a metric name against the grammar of the Prometheus data model.
 pub(crate) const fn check_name(name: &[u8]) -> Result<(), &'static str> {
     if is_metric_name(name) {
         Ok(())
     } else {
-        Err(NAME)
+        Err(BAD_NAME)
     }
 }
 
-/// The grammar of label names, and what is reserved.
+/// Checks a label name: its grammar, and that it is not reserved.
 pub(crate) const fn check_label(name: &[u8], kind: Kind) -> Result<(), &'static str> {
     check_label_of(name, kind, false)
 }
@@ -371,7 +402,7 @@ const fn check_label_of(name: &[u8], kind: Kind, utf8: bool) -> Result<(), &'sta
             return Err(why);
         }
     } else if !is_label_name(name) {
-        return Err(LABEL);
+        return Err(BAD_LABEL);
     }
     match name {
         [b'_', b'_', ..] => Err(RESERVED),
@@ -381,25 +412,25 @@ const fn check_label_of(name: &[u8], kind: Kind, utf8: bool) -> Result<(), &'sta
     }
 }
 
-/// The grammar of label names of exemplars: nothing is reserved.
+/// Checks the label name of an exemplar. None is reserved.
 pub(crate) fn exemplar_label(name: &str) -> Result<(), &'static str> {
     if is_label_name(name.as_bytes()) {
         Ok(())
     } else {
-        Err(LABEL)
+        Err(BAD_LABEL)
     }
 }
 
-/// Any name that can stand in quotes as it is: what every format reads without a doubt.
+/// Checks that a name can be written in quotes without escapes, which every format's parser reads.
 const fn check_utf8(name: &[u8]) -> Result<(), &'static str> {
     let mut i = 0;
     while i < name.len() {
         if matches!(name[i], b'"' | b'\\' | b'\n') {
-            return Err(UTF8);
+            return Err(BAD_UTF8);
         }
         i += 1;
     }
-    if i == 0 { Err(UTF8) } else { Ok(()) }
+    if i == 0 { Err(BAD_UTF8) } else { Ok(()) }
 }
 
 const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usize, &'static str)> {
@@ -410,8 +441,8 @@ const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usi
         }
         let mut other = 0;
         while other < i {
-            if same(names[i].as_bytes(), names[other].as_bytes()) {
-                return Err((i, DOUBLED));
+            if same_bytes(names[i].as_bytes(), names[other].as_bytes()) {
+                return Err((i, DUPLICATE));
             }
             other += 1;
         }
@@ -420,7 +451,8 @@ const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usi
     Ok(())
 }
 
-const fn same(a: &[u8], b: &[u8]) -> bool {
+/// Returns whether two names are equal, in `const` code.
+const fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
@@ -434,7 +466,7 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
-/// The bounds without the last one, where that is `+Inf`: it is always there.
+/// Returns the bounds without a last bound of `+Inf`, which every histogram has.
 pub(crate) const fn without_infinity(bounds: &[f64]) -> &[f64] {
     match bounds {
         [rest @ .., f64::INFINITY] => rest,
@@ -442,7 +474,7 @@ pub(crate) const fn without_infinity(bounds: &[f64]) -> &[f64] {
     }
 }
 
-/// Bounds are finite and ascend; `+Inf` is always there.
+/// Checks that bounds are finite and ascend. The `+Inf` bound is implied.
 pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), &'static str> {
     if bounds.is_empty() || matches!(bounds, [f64::NEG_INFINITY]) {
         return Err("need at least one finite bound");
@@ -463,10 +495,10 @@ pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Ages of a window that names none: with five a window is forgotten by fifths.
+/// The default number of ages of a window: a fifth of the window is dropped at a time.
 pub(crate) const DEFAULT_AGES: u32 = 5;
 
-/// What is wrong with a window.
+/// An invalid window of a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WindowError {
     TooShort(Duration),
@@ -475,7 +507,7 @@ pub(crate) enum WindowError {
 }
 
 impl WindowError {
-    /// What was broken, without the value: a const panic cannot print a number.
+    /// Returns the violated rule without the value, because a const panic cannot print a number.
     pub(crate) const fn rule(&self) -> &'static str {
         match self {
             Self::TooShort(_) => "a window (`max_age`) lasts at least 0.1 seconds",
@@ -496,7 +528,8 @@ impl std::fmt::Display for WindowError {
     }
 }
 
-/// An age then lasts a millisecond at least, and while one ends what was just observed is in another.
+/// Checks a window. With these limits an age lasts at least a millisecond. With two ages or more,
+/// the latest observations are in another age than the one that is dropped.
 pub(crate) const fn check_window(
     max_age: Option<Duration>,
     ages: Option<u32>,
@@ -509,7 +542,7 @@ pub(crate) const fn check_window(
     }
 }
 
-/// The values of labels given by name, in the order of the family's names.
+/// Returns the values of labels given by name, in the order of the family's names.
 pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Vec<&'a str>, Error> {
     let names = desc.labels.fixed();
     if labels.len() != names.len() {
@@ -528,7 +561,8 @@ pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Ve
         .collect()
 }
 
-/// A label name for as long as the program runs. Equal ones are kept once, so registries that come and go do not add up.
+/// Returns a label name that lives as long as the program. Equal names share one allocation, so
+/// registries that are created and dropped do not leak more and more.
 pub(crate) fn intern(text: &str) -> &'static str {
     static TEXTS: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
     if text.is_empty() {
@@ -545,27 +579,29 @@ pub(crate) fn intern(text: &str) -> &'static str {
 
 type Interned<T> = LazyLock<Mutex<HashSet<&'static [T]>>>;
 
-/// A list for as long as the program runs; see [`intern`].
+/// Returns a list that lives as long as the program. See [`intern`].
 fn intern_list<T: Eq + Hash + Copy + Send + 'static>(
-    kept: &Interned<T>,
+    interned: &Interned<T>,
     list: &[T],
 ) -> &'static [T] {
-    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(list) = kept.get(list) {
+    let mut interned = interned.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(list) = interned.get(list) {
         return list;
     }
     let list: &'static [T] = Box::leak(list.into());
-    kept.insert(list);
+    interned.insert(list);
     list
 }
 
-/// Bounds for as long as the program runs: the hot path reads them. See [`intern`].
+/// Returns bounds that live as long as the program, for the hot path. See [`intern`].
 fn intern_bounds(bounds: &[f64]) -> &'static [f64] {
     static INTERNED: LazyLock<Mutex<HashMap<Vec<u64>, &'static [f64]>>> =
         LazyLock::new(Mutex::default);
-    let mut kept = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
     let bits = bounds.iter().map(|bound| bound.to_bits()).collect();
-    kept.entry(bits).or_insert_with(|| Box::leak(bounds.into()))
+    interned
+        .entry(bits)
+        .or_insert_with(|| Box::leak(bounds.into()))
 }
 
 #[cfg(test)]
@@ -591,7 +627,7 @@ mod tests {
         assert!(check_label(b"job", Kind::Counter).is_ok());
         assert_eq!(
             check_labels(&["a", "b", "a"], Kind::Gauge, false),
-            Err((2, DOUBLED))
+            Err((2, DUPLICATE))
         );
     }
 

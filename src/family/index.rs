@@ -1,8 +1,8 @@
 //! The index of a family: from the hash of label values to series numbers.
 //!
-//! A sharded hash map. Look-ups that miss the thread's label cache take a shard's lock for reading,
-//! making or retiring a series takes it for writing, and no scrape waits for one. The label values to compare
-//! are in the series, so an entry is eight bytes: half the hash and the number.
+//! A sharded hash map. Look-ups that miss the thread's label cache take a shard's lock for reading.
+//! Making or retiring a series takes it for writing. No scrape waits for a lock. The label values
+//! to compare are in the series, so an entry is eight bytes: half the hash and the number.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use dashmap::{DashMap, SharedValue};
 
 use crate::lockfree::prefetch;
 
-/// The number of locks. More make scrapes no faster and small families larger.
+/// The number of locks. More locks make scrapes no faster and small families larger.
 const SHARDS: usize = 8;
 
 /// The index of one family. See the module's documentation.
@@ -42,32 +42,33 @@ impl Index {
         hasher.finish()
     }
 
-    /// Finds the series of this hash for which `is` returns `true`.
-    pub(super) fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
+    /// Finds the series of this hash for which `matches` returns `true`.
+    pub(super) fn find(&self, hash: u64, matches: impl Fn(u32) -> bool) -> Option<u32> {
         let map = self.map();
         let spread = spread(short(hash));
         let shard = map.shards()[map.determine_shard(spread as usize)].read();
         let same =
-            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && is(*index.get());
+            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
         shard.get(spread, same).map(|(_, index)| *index.get())
     }
 
-    /// Finds a series as [`find`](Self::find), or inserts what `make` returns while the shard is locked.
-    /// Returns the number and whether it was inserted, or `None` if `make` returned `None`.
+    /// Finds a series as [`find`](Self::find) does, or inserts the number that `make` returns while
+    /// the shard is locked. Returns the number and whether it was inserted, or `None` if `make`
+    /// returned `None`.
     pub(super) fn find_or_insert(
         &self,
         hash: u64,
-        is: impl Fn(u32) -> bool,
+        matches: impl Fn(u32) -> bool,
         make: impl FnOnce() -> Option<u32>,
     ) -> Option<(u32, bool)> {
         let map = self.map();
         let spread_hash = spread(short(hash));
         let mut shard = map.shards()[map.determine_shard(spread_hash as usize)].write();
-        // The entry is written to a cache line far from the one that is searched.
+        // The new entry is written to a cache line far from the one that the search reads.
         let position = spread_hash as usize & (shard.buckets() - 1);
         prefetch(shard.data_end().as_ptr().wrapping_sub(position + 16), 16);
         let same =
-            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && is(*index.get());
+            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
         if let Some((_, index)) = shard.get(spread_hash, same) {
             return Some((*index.get(), false));
         }
@@ -102,12 +103,13 @@ impl Index {
     }
 }
 
-/// The half of a hash that the index keeps.
+/// Returns the half of a hash that the index stores.
 fn short(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-/// Makes a whole hash of the half: `short(spread(half)) == half`, and the lower half is as good.
+/// Computes a whole hash from the half: `short(spread(half)) == half`, and the lower half is as
+/// well distributed.
 fn spread(half: u32) -> u64 {
     u64::from(half) << 32 | u64::from(half.wrapping_mul(0x9E37_79B1))
 }

@@ -1,7 +1,8 @@
-//! Label sets as a user types them: a derived struct, an array of names from data, or any set at all.
+//! Label sets as a user types them: a derived struct, an array whose names come from data, or any
+//! set of names and values.
 //!
-//! All of them end up as texts in the order of the label names; how these are looked up is [`family`](super::family)'s
-//! business.
+//! All of them become texts in the order of the label names. The [family](super) looks up a series
+//! by those texts.
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use super::desc::Names;
 
-/// Room for the text of a label value that has none of its own.
+/// A buffer for the text of a label value that does not contain its text.
 #[derive(Default)]
 #[allow(missing_debug_implementations, reason = "it holds nothing to see")]
 pub struct Scratch {
@@ -19,7 +20,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The decimal digits of an integer.
+    /// Writes an integer in decimal digits.
     ///
     /// ```
     /// assert_eq!(tallies::label::Scratch::default().integer(404_u16), "404");
@@ -28,7 +29,7 @@ impl Scratch {
         self.digits.format(n)
     }
 
-    /// What `Display` writes. The first call allocates.
+    /// Writes a value as its `Display` does. The first call allocates.
     ///
     /// ```
     /// assert_eq!(tallies::label::Scratch::default().display(0.5), "0.5");
@@ -40,12 +41,15 @@ impl Scratch {
     }
 }
 
-/// What can be a label's value.
+/// A type whose values can be label values.
 ///
-/// `#[derive(LabelValue)]` implements it for enums without fields: variants in snake case, `#[label("GET")]` to say
-/// otherwise. Integers, `bool`, `char`, IP addresses and everything like `str` have it; `None` is the empty text, which to
-/// Prometheus is no label. The text of a `char` or of an address is written for each update, which allocates; and of
-/// addresses there may be more than the family's limit.
+/// `#[derive(LabelValue)]` implements it for enums without fields. A label value is the variant's
+/// name in snake case, or the text of `#[label("GET")]`. Integers, `bool`, `char`, IP addresses and
+/// string types implement it, too. `None` is the empty text, which to Prometheus is the same as no
+/// label.
+///
+/// Each update formats the text of a `char` or of an address, which allocates. A label with
+/// addresses can reach the family's limit.
 ///
 /// ```
 /// use tallies::{LabelValue, label::Scratch};
@@ -67,13 +71,14 @@ impl Scratch {
     note = "of anything else give the text, or what it is short for: a label with many values makes many series"
 )]
 pub trait LabelValue {
-    /// Every text there can be, if the set is closed; else empty.
+    /// Every possible text if the type has finitely many, else empty.
     const VALUES: &'static [&'static str] = &[];
 
-    /// The text of the value.
+    /// Returns the text of the value. A value that has to be formatted is written to `scratch`.
     fn text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str;
 
-    /// The place of the text in [`VALUES`](Self::VALUES); meaningless where that is empty.
+    /// Returns the index of the text in [`VALUES`](Self::VALUES). Without meaning if that list is
+    /// empty.
     #[inline]
     fn index(&self) -> usize {
         0
@@ -124,7 +129,7 @@ impl LabelValue for bool {
 
 macro_rules! displayed {
     ($($ty:ty),*) => {$(
-        /// As `Display` writes it, which allocates.
+        /// Uses the text that `Display` writes, which allocates.
         impl LabelValue for $ty {
             fn text<'a>(&'a self, scratch: &'a mut Scratch) -> &'a str {
                 scratch.display(*self)
@@ -133,7 +138,7 @@ macro_rules! displayed {
     )*};
 }
 
-// Of an address, that is the canonical text: an IPv6 one in the form of RFC 5952.
+// The text of an address is the canonical one; for IPv6 that is the form of RFC 5952.
 displayed!(char, IpAddr, Ipv4Addr, Ipv6Addr);
 
 impl<T: LabelValue + ?Sized> LabelValue for &T {
@@ -157,16 +162,42 @@ impl<T: LabelValue> LabelValue for Option<T> {
     }
 }
 
-/// The type of a family's label sets.
+/// The label names of a family, and how an update gives their values.
 ///
-/// `#[derive(Labels)]` implements it for structs with named fields: the fields are the labels. Beside that there are
-/// `()`, arrays of names that come from data, and [`AnyLabels`].
+/// `#[derive(Labels)]` implements it for structs with named fields: the fields are the labels.
+/// `()`, arrays of texts (their names come from data) and [`AnyLabels`] implement it, too.
 ///
-/// A set made only of closed values (enums, `bool`) of up to 4 096 combinations is *dense*: every combination is
-/// exported from the start, and a look-up is arithmetic. Where all of them take at most 1 024 cells, an update needs
-/// no other memory than a series without labels: of a counter or a summary each takes one, of an up-down counter two, of
-/// a histogram as many as it has bounds and four, rounded up to a power of two or a multiple of 16 (so 64 of 11 bounds).
-/// Beyond that it asks the family first: for a histogram a dozen instructions more.
+/// A set whose values are all closed (enums, `bool`) and that has up to 4 096 combinations is a
+/// *closed label set*: every combination is exported from the start, and a look-up is arithmetic.
+///
+/// If all combinations together take at most 1 024 cells, an update reads no more memory than for a
+/// series without labels. A series of a counter or a summary takes one cell and one of an up-down
+/// counter takes two. One of a histogram takes four more than it has bounds, rounded up to a power
+/// of two or a multiple of 16, so 64 combinations fit with 11 bounds. With more cells, an update
+/// reads the family first, which for a histogram takes a dozen instructions more.
+///
+/// ```
+/// use tallies::{Counter, LabelValue, Labels};
+///
+/// #[derive(Labels)]
+/// struct Request<'a> {
+///     method: Method,
+///     route: &'a str,
+/// }
+///
+/// #[derive(LabelValue)]
+/// enum Method {
+///     Get,
+///     Post,
+/// }
+///
+/// static REQUESTS: Counter<Request> = Counter::new("requests_total").help("Requests served.");
+///
+/// REQUESTS.with(Request { method: Method::Get, route: "/" }).inc();
+/// REQUESTS.with(Request { method: Method::Post, route: "/users" }).add(2);
+/// let labels = [("method", "post"), ("route", "/users")];
+/// assert_eq!(tallies::snapshot().get("requests_total", &labels), Some(2.0));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a label set",
     label = "not a label set",
@@ -177,37 +208,38 @@ pub trait LabelSet: 'static {
     /// A label set as an update gives it, with borrowed values.
     type Borrowed<'a>;
 
-    /// The label names, where the type says them.
+    /// The label names, if the type determines them.
     #[doc(hidden)]
     const NAMES: Names = Names::Fixed(&[]);
 
-    /// The number of names that have to come from data.
+    /// The number of label names that have to come from data.
     #[doc(hidden)]
     const FROM_DATA: usize = 0;
 
-    /// The number of combinations, if dense; else 0.
+    /// The number of combinations of a closed label set, else 0.
     const DENSE: usize = 0;
 
     /// Calls `f` with the texts of the values, in the order of the names.
     fn with_texts<R>(labels: &Self::Borrowed<'_>, f: impl FnOnce(&[&str]) -> R) -> R;
 
-    /// The place among all combinations, if dense.
+    /// Returns the index of these labels among all combinations of a closed label set.
     #[inline]
     fn dense_index(_: &Self::Borrowed<'_>) -> usize {
         0
     }
 
-    /// The texts of the combination at `index`, if dense.
+    /// Returns the texts of the combination at `index` of a closed label set.
     fn dense_texts(_index: usize) -> Vec<&'static str> {
         Vec::new()
     }
 }
 
-/// A [`LabelSet`] that brings its names along, so that a `static` needs nothing but its type.
+/// A [`LabelSet`] that has its names. A family of such a set can be declared in a `static` by its
+/// type alone.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say the names of its labels",
     label = "label names are missing",
-    note = "an array of texts is given its names: `labelled(\"name\", &[\"a\", \"b\"])` in a `static`, `Counter::<()>::builder(\"name\", \"help\").labels([\"a\", \"b\"])` at run time",
+    note = "an array of texts is given its names: `labelled(\"name\", &[\"a\", \"b\"])` in a `static`, `Counter::builder(\"name\", \"help\").labels([\"a\", \"b\"])` at run time",
     note = "a struct with `#[derive(Labels)]` has them of its fields; a label value, such as an enum with `#[derive(LabelValue)]`, goes in such a field"
 )]
 pub trait NamedLabels: LabelSet {}
@@ -233,21 +265,92 @@ impl<const N: usize> LabelSet for [&'static str; N] {
     }
 }
 
-/// Any label set per call, as names and values: `{}`, `{a}` and `{a,b}` can stand in one family, in any order. An empty value
-/// is no label.
+/// Label values in the order of label names that were given at run time, in a slice.
 ///
-/// A label that is also a constant one of the registry or the family takes the value given here. Slower than fixed
-/// names, as each call sorts: for label sets that really differ.
+/// The type of families that [`Builder::labels`](crate::Builder::labels) declares with a slice or a `Vec` of names.
+/// With a number of values other than the number of names, `with` returns the overflow series and
+/// counts the update as rejected.
 ///
 /// ```
-/// use tallies::{AnyLabels, Counter};
+/// use tallies::{Counter, Registry, label::DynLabels};
+///
+/// let names = ["method", "status"];
+/// let registry = Registry::new();
+/// let requests: Counter<DynLabels> =
+///     Counter::builder("requests_total", "Requests.").labels(&names[..]).register(&registry)?;
+/// requests.with(&["get", "200"]).inc();
+/// assert_eq!(requests.with(&["get", "200"]).get(), 1);
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct DynLabels(());
+
+impl LabelSet for DynLabels {
+    type Borrowed<'a> = &'a [&'a str];
+
+    const FROM_DATA: usize = usize::MAX;
+
+    #[inline]
+    fn with_texts<R>(labels: &Self::Borrowed<'_>, f: impl FnOnce(&[&str]) -> R) -> R {
+        f(labels)
+    }
+}
+
+/// The label names that [`Builder::labels`](crate::Builder::labels) takes: arrays, slices and `Vec`s of texts.
+pub trait LabelNames {
+    /// The type of the family's label sets.
+    type Set: LabelSet;
+
+    #[doc(hidden)]
+    fn names(&self) -> Vec<&str>;
+}
+
+impl<const N: usize> LabelNames for [&str; N] {
+    type Set = [&'static str; N];
+
+    fn names(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
+impl<const N: usize> LabelNames for &[&str; N] {
+    type Set = [&'static str; N];
+
+    fn names(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
+macro_rules! dynamic_names {
+    ($($ty:ty),*) => {$(
+        impl<T: AsRef<str>> LabelNames for $ty {
+            type Set = DynLabels;
+
+            fn names(&self) -> Vec<&str> {
+                self.iter().map(AsRef::as_ref).collect()
+            }
+        }
+    )*};
+}
+
+dynamic_names!(&[T], Vec<T>, &Vec<T>, Box<[T]>);
+
+/// Any label set per call, as names and values: `{}`, `{a}` and `{a,b}` can be series of one
+/// family. The order of the names does not matter. A label with an empty value is left out.
+///
+/// If the registry or the family has a constant label of the same name, the value given here is
+/// exported. Each call sorts its labels, so this is slower than fixed names. Use it for label sets
+/// that really differ.
+///
+/// ```
+/// use tallies::{label::AnyLabels, Counter};
 ///
 /// static EVENTS: Counter<AnyLabels> = Counter::new("events_total").help("Things that happened.");
 ///
 /// EVENTS.with(&[]).inc();
 /// EVENTS.with(&[("kind", "timer"), ("shard", "1")]).inc();
 /// EVENTS.with(&[("shard", &1.to_string()), ("kind", "timer")]).inc();
-/// assert_eq!(EVENTS.get(&[("kind", "timer"), ("shard", "1")]), Some(2));
+/// assert_eq!(EVENTS.with(&[("kind", "timer"), ("shard", "1")]).get(), 2);
 /// ```
 #[derive(Debug)]
 pub struct AnyLabels(());
@@ -257,7 +360,7 @@ impl LabelSet for AnyLabels {
 
     const NAMES: Names = Names::Any;
 
-    /// Names and values in turn, sorted by name, without those that are empty.
+    /// Passes names and values in turn, sorted by name, without labels whose value is empty.
     fn with_texts<R>(labels: &Self::Borrowed<'_>, f: impl FnOnce(&[&str]) -> R) -> R {
         let given = labels.iter().copied();
         let mut pairs: Vec<_> = given.filter(|(_, value)| !value.is_empty()).collect();
@@ -272,34 +375,35 @@ impl LabelSet for AnyLabels {
 
 impl NamedLabels for AnyLabels {}
 
-/// What `#[derive(Labels)]` writes calls to.
+/// Functions that code generated by `#[derive(Labels)]` calls.
 #[doc(hidden)]
 pub(crate) mod derived {
     pub use super::super::desc::Names;
 
-    /// The most combinations of a dense label set.
-    const DENSE_LIMIT: usize = 4096;
+    /// The most combinations of a closed label set.
+    const MOST_COMBINATIONS: usize = 4096;
 
-    /// The number of combinations of closed sets, or 0 where one is open or they are too many.
+    /// Returns the number of combinations of value sets with these sizes. Returns 0 if one of them
+    /// is open (its size is 0) or if the combinations are more than the limit.
     #[must_use]
     pub const fn dense(sizes: &[usize]) -> usize {
         let mut product = 1;
         let mut i = 0;
         while i < sizes.len() {
-            if sizes[i] == 0 || product > DENSE_LIMIT {
+            if sizes[i] == 0 || product > MOST_COMBINATIONS {
                 return 0;
             }
             product *= sizes[i];
             i += 1;
         }
-        if product > DENSE_LIMIT || sizes.is_empty() {
+        if product > MOST_COMBINATIONS || sizes.is_empty() {
             0
         } else {
             product
         }
     }
 
-    /// The texts of the combination at `index`; the last label counts fastest.
+    /// Returns the texts of the combination at `index`. The last label changes fastest.
     #[must_use]
     pub fn dense_texts(mut index: usize, values: &[&'static [&'static str]]) -> Vec<&'static str> {
         let mut texts: Vec<_> = values
@@ -328,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn dense_counts_the_last_label_fastest() {
+    fn closed_sets_count_the_last_label_fastest() {
         const A: &[&str] = &["x", "y"];
         const B: &[&str] = &["1", "2", "3"];
         assert_eq!(derived::dense(&[A.len(), B.len()]), 6);

@@ -1,4 +1,5 @@
-//! How a label set finds its series: in the thread's label cache, in the index, or by making it.
+//! The look-up of a series by its label set: in the thread's label cache, then in the index. If
+//! there is no such series, the look-up makes it.
 
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,11 +9,12 @@ use crate::lockfree::SeriesKey;
 use crate::observe;
 use crate::snapshot::labels;
 
-use super::desc::Names;
-use super::{Exported, Family, Series, SeriesRef};
+use super::desc::{ClosedSet, Names};
+use super::{Family, MetricCells, Series, SeriesRef};
 
-impl<C: Exported> Family<C> {
-    /// Returns the series of a label set, making it if needed; above the limit, the overflow series.
+impl<C: MetricCells> Family<C> {
+    /// Returns the series of a label set, which it makes if needed. Above the limit, it returns the
+    /// overflow series.
     #[inline(always)]
     pub(crate) fn with(&self, texts: &[&str]) -> SeriesRef<'_, C> {
         let hash = self.index.hash(texts);
@@ -29,7 +31,7 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    /// Whether it has one series, without labels.
+    /// Returns whether the family has no labels, and so a single series.
     pub(crate) fn is_unlabelled(&self) -> bool {
         self.desc.labels == Names::Fixed(&[])
     }
@@ -44,30 +46,36 @@ impl<C: Exported> Family<C> {
         let Some((series, key, is_new)) = self.find_or_make(hash, texts) else {
             return (&self.first, self.overflow().key);
         };
-        // From the second use on, so that label sets that are used once do not evict others.
+        // A label set enters the cache with its second use, so that one-time sets do not evict
+        // others.
         if !is_new {
             self.arena.remember(hash, texts, key);
         }
         (&series.cells, key)
     }
 
-    /// The series of a label set, if there is one.
-    pub(super) fn find(&self, texts: &[&str]) -> Option<&C> {
+    /// Returns the series of a label set if it exists.
+    pub(crate) fn find(&self, texts: &[&str]) -> Option<SeriesRef<'_, C>> {
         if self.is_unlabelled() {
-            return Some(&self.first);
+            return Some(self.only());
         }
         if let Some(all) = self.closed.get() {
             let text = self.text_of(texts);
-            return all
+            let index = all
                 .iter()
-                .find(|series| series.text.with(|own| own == text))
-                .map(|series| &series.cells);
+                .position(|series| series.text.with(|own| own == text))?;
+            return Some(self.closed(ClosedSet::NONE, index));
         }
         let index = self.look_up(self.index.hash(texts), texts)?;
-        Some(&self.series(index as usize)?.cells)
+        let cells = &self.series(index as usize)?.cells;
+        Some(SeriesRef {
+            family: self,
+            cells,
+            key: SeriesKey::new(cells.slot_word().generation(), index),
+        })
     }
 
-    /// The hash of a series that was made, by its text.
+    /// Computes the hash of an existing series from its label text.
     pub(super) fn hash_of(&self, index: u32) -> u64 {
         let Some(series) = self.series(index as usize) else {
             return 0;
@@ -85,38 +93,39 @@ impl<C: Exported> Family<C> {
         })
     }
 
+    /// Returns the number of the series of a label set from the index.
     pub(super) fn look_up(&self, hash: u64, texts: &[&str]) -> Option<u32> {
         self.index.find(hash, |index| self.has_values(index, texts))
     }
 
-    /// Returns the series of a label set, its key, and whether it was made now. Returns `None` above the
-    /// limit, and if the set brings label names that are not valid.
+    /// Returns the series of a label set, its key, and whether this call made it. Returns `None`
+    /// above the limit, and if the set has label names that are not valid.
     fn find_or_make(&self, hash: u64, texts: &[&str]) -> Option<(&Series<C>, SeriesKey, bool)> {
         if self.check_any(texts).is_err() {
             observe::reject();
             return None;
         }
-        // The text is made before the index is locked, as that takes time.
+        // The text is built before the index is locked, because that takes time.
         let (index, is_new) = labels::with_text(self.pairs(texts), |text| {
             let make = || self.make(texts, text);
-            let is = |index| self.is_text(index, text);
-            self.index.find_or_insert(hash, is, make)
+            let matches = |index| self.is_text(index, text);
+            self.index.find_or_insert(hash, matches, make)
         })?;
         let series = self.series(index as usize)?;
         let key = SeriesKey::new(series.cells.slot_word().generation(), index);
         Some((series, key, is_new))
     }
 
-    /// Makes the series of a label set, or uses a retired one again. The caller has locked the index.
+    /// Makes the series of a label set, or reuses a retired one. The caller has locked the index.
     fn make(&self, texts: &[&str], text: &str) -> Option<u32> {
         if texts.contains(&"__overflow__") && text == self.overflow_text() {
-            // The overflow series has these labels already.
+            // The overflow series has these labels.
             return None;
         }
         let limit = self.desc.limit;
         let index = if self.has_free.load(Relaxed) {
             self.population.add(limit, false)?;
-            self.reuse().unwrap_or_else(|| self.population.make())
+            self.reuse().unwrap_or_else(|| self.population.count_made())
         } else {
             self.population.add(limit, true)?
         };
@@ -128,7 +137,7 @@ impl<C: Exported> Family<C> {
         Some(index)
     }
 
-    /// Takes a series that was retired and reclaimed.
+    /// Returns a series that was retired and reclaimed, if there is one.
     fn reuse(&self) -> Option<u32> {
         let mut retirement = self.retirement();
         let index = retirement.free.pop().map(|Reverse(index)| index);
@@ -140,17 +149,20 @@ impl<C: Exported> Family<C> {
         index
     }
 
+    /// Returns whether a series has this label text.
     pub(super) fn is_text(&self, index: u32, text: &str) -> bool {
         self.series(index as usize)
             .is_some_and(|series| series.text.with(|own| own == text))
     }
 
+    /// Returns whether a series has these label values.
     fn has_values(&self, index: u32, texts: &[&str]) -> bool {
         self.series(index as usize)
             .is_some_and(|series| series.text.with(|text| self.has_texts(text, texts)))
     }
 
-    /// Whether a label text is that of these values.
+    /// Returns whether a label text is that of these values, in most cases without building their
+    /// text.
     fn has_texts(&self, text: &str, texts: &[&str]) -> bool {
         if self.desc.utf8 {
             return text == self.text_of(texts);
@@ -185,6 +197,7 @@ impl<C: Exported> Family<C> {
         rest.is_empty()
     }
 
+    /// Iterates over the names and values of a label set.
     pub(super) fn pairs<'a>(
         &self,
         texts: &'a [&'a str],
@@ -200,7 +213,7 @@ impl<C: Exported> Family<C> {
         })
     }
 
-    /// The label text of the overflow series.
+    /// Returns the label text of the overflow series.
     pub(super) fn overflow_text(&self) -> String {
         let names = match self.desc.labels {
             Names::Fixed(names) => names,
@@ -210,20 +223,27 @@ impl<C: Exported> Family<C> {
         labels::text(&all)
     }
 
+    /// Returns the label text of a label set.
     pub(crate) fn text_of(&self, texts: &[&str]) -> String {
         labels::text_of(self.pairs(texts))
     }
 
-    /// Whether the label names of a set are valid, where the set brings them.
+    /// Checks the label names of a set if each set has its own; fixed names were checked at
+    /// registration.
     pub(crate) fn check_any(&self, texts: &[&str]) -> Result<(), Error> {
-        if self.desc.labels != Names::Any {
-            return Ok(());
+        if let Names::Fixed(names) = self.desc.labels {
+            return if names.len() == texts.len() {
+                Ok(())
+            } else {
+                let why = format!("takes {} label values, got {}", names.len(), texts.len());
+                Err(Error::labels(&self.desc.name, &why))
+            };
         }
         let mut before = None;
         for (name, _) in self.pairs(texts) {
             self.desc
                 .check_label(name)
-                .map_err(|why| Error::label_name(&self.desc.name, name, why))?;
+                .map_err(|reason| Error::label_name(&self.desc.name, name, reason))?;
             if before == Some(name) {
                 return Err(Error::label_name(&self.desc.name, name, "stands twice"));
             }

@@ -1,8 +1,10 @@
-//! A family: its series, how a label set finds its own, and what ends them.
+//! A family: its series, their look-up by label set, and their retirement.
 //!
-//! Series lie in chunks that never move, in the order they were made. A label set is looked for in the thread's own
-//! [`Store`], then in the shared index (a sharded hash map, whose locks no scrape ever takes). A retired
-//! series folds into the overflow series and is used again within the family, one generation later.
+//! The series are in an arena: chunks that never move, in the order in which the series were made.
+//! A look-up tries the thread's own [label cache](crate::lockfree::CachedArena), then the shared
+//! index, a sharded hash map whose locks no scrape waits for. When a series is retired, its total
+//! goes to the overflow series. The family then reuses the series for another label set, with the
+//! next generation.
 
 mod constants;
 pub(crate) mod desc;
@@ -25,20 +27,20 @@ use crate::lockfree::{CachedArena, Exemplars, Generation, SeriesKey, SharedText}
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
 
-use desc::Desc;
+use desc::{ClosedSet, Desc};
 use index::Index;
 use population::Population;
 pub(crate) use series_ref::SeriesRef;
 
-/// What a kind of cells adds to [`Cells`] so that a scrape can write it.
-pub(crate) trait Exported: Cells {
-    /// What families of it are.
+/// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.
+pub(crate) trait MetricCells: Cells {
+    /// The metric kind of a family of these cells.
     const KIND: Kind;
-    /// The cells of one series in a shard; 0 for what has none there.
+    /// The number of cells that one series has in a shard; 0 for a kind without any.
     fn cells(desc: &Desc) -> usize;
-    /// The shape of a family's cells.
+    /// Returns what all series of a family share, such as bounds.
     fn shape(desc: &Desc) -> Self::Shape;
-    /// A place for the values of a family.
+    /// Returns the empty column of a snapshot for the values of a family.
     fn values(desc: &Desc, shape: &Self::Shape) -> Values;
     /// Writes one series.
     fn write(total: &Self::Total, values: &mut Values);
@@ -46,79 +48,100 @@ pub(crate) trait Exported: Cells {
     fn write_all(totals: &[Self::Total], values: &mut Values) {
         totals.iter().for_each(|total| Self::write(total, values));
     }
-    /// A number that changes when the series does.
+    /// Returns a number that changes when the series does.
     fn fingerprint(total: &Self::Total) -> u64;
-    /// Takes away what the overflow series held when the family was cleared.
+    /// Subtracts what the overflow series held when the family was cleared.
     fn subtract(total: &mut Self::Total, baseline: &Self::Total);
-    /// What is a sum of floats, if anything is.
+    /// Returns the float sum inside a total, for kinds that have one.
     fn float_sum(_total: &mut Self::Total) -> Option<&mut f64> {
         None
     }
-    /// Whether retired series add up in the overflow series.
+    /// Whether the totals of retired series are added to the overflow series.
     const FOLDS: bool;
-    /// Whether `clear` forgets what was counted. What is in flight is not forgotten: it comes down later.
+    /// Whether `clear` drops the counts. An in-flight count is not dropped, because the decrements
+    /// are still to come.
     const FORGETS: bool = true;
-    /// Whether a series that has not changed may end.
+    /// Returns whether an unchanged series may expire.
     fn may_expire(_total: &Self::Total) -> bool {
         true
     }
 }
 
-/// A family that the registry holds.
+/// A registered family.
 #[derive(Debug)]
-pub(crate) struct Family<C: Exported> {
+pub(crate) struct Family<C: MetricCells> {
+    /// Never changes.
     pub(crate) desc: Desc,
+    /// The properties that the cells of all series share, such as bounds. Never changes.
     pub(crate) shape: C::Shape,
-    /// The series without labels; of a labelled family the overflow series.
+    /// The series without labels; in a labelled family, the overflow series.
     pub(crate) first: C,
+    /// From label sets to series numbers. Written by threads that make or retire series, read by
+    /// look-ups that miss the label cache.
     index: Index,
+    /// The series, and the threads' label caches. Series are made under a lock of the index, and
+    /// read by updates and scrapes.
     arena: CachedArena<Series<C>>,
-    /// Every combination of closed label sets, made with the first one.
+    /// Every combination of a closed label set. The first thread that needs one makes all of them.
     closed: OnceLock<Box<[Series<C>]>>,
-    /// The slot of the first of them, where they lie in a row; made with the first update.
+    /// The slot of the first combination, or `None` if the combinations are too many for a row. Set
+    /// by the first update.
     row: OnceLock<Option<u64>>,
+    /// The number of series. Written by threads that make or retire series, read by scrapes.
     population: Population,
-    /// Moves on when a series is retired or used again: label texts of a snapshot then have to be copied anew.
+    /// Incremented when a series is retired or reused. Scrapes compare it: after a change, they
+    /// copy the label texts again.
     version: AtomicU64,
-    /// Whether there is an overflow series to export.
+    /// Whether there is an overflow series to export. Set by updates and retirements, read by
+    /// scrapes.
     overflowed: AtomicBool,
-    /// Whether the limit was said to be reached.
+    /// Whether reaching the limit was logged. Read and written by updates above the limit.
     warned_full: AtomicBool,
-    /// Since when the series without labels, or the overflow series, counts: milliseconds since the epoch of Unix.
+    /// When the series without labels, or the overflow series, began to count, in milliseconds
+    /// since the Unix epoch. Written by `clear`, read by scrapes.
     created: AtomicU64,
-    /// The sign of the infinity that was observed: 1 for plus, 2 for minus.
+    /// The sign of the first infinity that was observed: 1 is plus, 2 is minus, 0 is none yet.
+    /// Written and read by updates.
     infinity: AtomicU32,
-    /// Whether `ended` has a series to use again.
+    /// Whether `retirement` has a series to reuse. Written under its lock, and read without it by
+    /// threads that make series.
     has_free: AtomicBool,
+    /// Locked by passes, and by threads that reuse a series.
     retirement: Mutex<Retirement<C::Total>>,
-    alone: Mutex<()>,
-    /// Made with the first one.
+    /// Held by [`exclusively`](Family::exclusively).
+    exclusive: Mutex<()>,
+    /// Allocated for the first exemplar. Written by updates, read by scrapes.
     exemplars: OnceLock<Box<Exemplars>>,
 }
 
-/// Series that were retired, and what expiry remembers.
+/// The retired series, and the state of expiry. A lock of the family guards all of it.
 #[derive(Debug)]
 struct Retirement<T> {
-    retired: Vec<Retired>,
-    /// How many of them are worth a walk over all: twice those that the last one left.
+    /// Series that wait for their owners to acknowledge, or for an epoch to pass.
+    retired: Vec<RetiredSeries>,
+    /// The number of retired series from which `remove` tries to reclaim them: twice as many as
+    /// were left by the last attempt.
     sweep_threshold: usize,
-    /// Series that can be used again; the first ones first, so that those that live stay close together.
+    /// Series to reuse. The lowest number comes first, so that live series stay close together.
     free: BinaryHeap<Reverse<u32>>,
-    /// Per series what was last seen, and since when.
+    /// The last fingerprint of each series, and since when it has been that.
     idle: Vec<(u64, Option<Instant>)>,
-    /// What the overflow series held when the family was last cleared.
+    /// The total of the overflow series when the family was last cleared.
     cleared: Option<T>,
-    /// The overflow series' sum of floats, as last exported.
+    /// The float sum of the overflow series, as last exported.
     exported_sum: f64,
-    /// Memory that scrapes use again.
+    /// A buffer that scrapes reuse.
     totals: Vec<T>,
 }
 
 #[derive(Debug)]
-struct Retired {
+/// A retired series that is not reclaimed yet.
+struct RetiredSeries {
     index: u32,
-    what: observe::Retired,
-    /// Not to be folded: `clear` and gauges.
+    /// The slot that it had, and what its cells wait for.
+    cells: observe::Retired,
+    /// Whether its total is dropped and not added to the overflow series: after `clear`, and for
+    /// gauges.
     forget: bool,
 }
 
@@ -126,14 +149,14 @@ struct Retired {
 #[derive(Debug)]
 pub(crate) struct Series<C> {
     pub(crate) cells: C,
-    /// There while the series is live.
+    /// The label text and when the series began to count. Set while the series is live.
     text: SharedText,
 }
 
-/// Names and values of one series.
+/// The label names and values of one series.
 type Labels = Vec<(String, String)>;
 
-impl<C: Exported> Series<C> {
+impl<C: MetricCells> Series<C> {
     fn new(shape: &C::Shape) -> Self {
         Self {
             cells: C::new(shape),
@@ -141,11 +164,12 @@ impl<C: Exported> Series<C> {
         }
     }
 
+    /// Makes the series live under this label text.
     fn open(&self, text: &str) {
         self.text.set(text, crate::clock::millis());
     }
 
-    /// Appends the text, and says since when the series counts.
+    /// Appends the label text to `out` and returns when the series began to count.
     fn copy_text(&self, out: &mut String) -> u64 {
         self.text.with_stamp(|text, created| {
             out.push_str(text);
@@ -159,7 +183,7 @@ impl<C: Exported> Series<C> {
     }
 }
 
-impl<C: Exported> Family<C> {
+impl<C: MetricCells> Family<C> {
     pub(crate) fn new(desc: Desc) -> Self {
         let shape = C::shape(&desc);
         Self {
@@ -186,23 +210,21 @@ impl<C: Exported> Family<C> {
                 exported_sum: 0.0,
                 totals: Vec::new(),
             }),
-            alone: Mutex::new(()),
+            exclusive: Mutex::new(()),
             exemplars: OnceLock::new(),
         }
     }
 
-    /// The series of a closed label set. Who updates it calls [`row`](Self::row) before, whatever its declaration says: a
-    /// series that has a slot is in no row any more.
+    /// Returns a series of a closed label set.
+    ///
+    /// A caller that updates the series calls [`row`](Self::row) first, even if its own declaration
+    /// needs no row. Otherwise the update could promote the series alone, and a series that has a
+    /// slot of its own can no longer be part of the row.
     #[inline]
-    pub(crate) fn closed(
-        &self,
-        count: usize,
-        index: usize,
-        texts: fn(usize) -> Vec<&'static str>,
-    ) -> SeriesRef<'_, C> {
+    pub(crate) fn closed(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let all = match self.closed.get() {
             Some(all) => all,
-            None => self.make_closed(count, texts),
+            None => self.make_closed(set),
         };
         match all.get(index) {
             Some(series) => SeriesRef {
@@ -214,36 +236,34 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    /// The slot of the first combination of a closed label set, if they lie in a row; they do unless they are many.
-    pub(crate) fn row(&self, count: usize, texts: fn(usize) -> Vec<&'static str>) -> Option<u64> {
+    /// Returns the slot of the first combination of a closed label set, and makes the row if
+    /// needed. Returns `None` if the combinations have no cells, or too many for a row.
+    pub(crate) fn row(&self, set: ClosedSet) -> Option<u64> {
         *self.row.get_or_init(|| {
-            let places = self.make_closed(count, texts).iter();
+            let series = self.make_closed(set).iter();
             observe::promote_row(
                 observe::engine(),
-                places.map(|series| series.cells.slot_word()),
+                series.map(|series| series.cells.slot_word()),
                 C::cells(&self.desc),
             )
         })
     }
 
     #[cold]
-    pub(crate) fn make_closed(
-        &self,
-        count: usize,
-        texts: fn(usize) -> Vec<&'static str>,
-    ) -> &[Series<C>] {
+    /// Returns every series of a closed label set, and makes them if needed.
+    pub(crate) fn make_closed(&self, set: ClosedSet) -> &[Series<C>] {
         self.closed.get_or_init(|| {
-            (0..count)
-                .map(|i| {
+            set.texts()
+                .map(|texts| {
                     let series = Series::new(&self.shape);
-                    series.open(&self.text_of(&texts(i)));
+                    series.open(&self.text_of(&texts));
                     series
                 })
                 .collect()
         })
     }
 
-    /// The series without labels.
+    /// Returns the series without labels.
     pub(crate) fn only(&self) -> SeriesRef<'_, C> {
         SeriesRef {
             family: self,
@@ -252,7 +272,8 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    /// Whether an infinite value may join a sum: not if one of the other sign did.
+    /// Returns whether a sum may take this value. An infinite value is rejected if one of the other
+    /// sign was observed before, because their sum is NaN.
     pub(crate) fn admits(&self, value: f64) -> bool {
         if !value.is_infinite() {
             return true;
@@ -264,9 +285,9 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    /// Whether `value` may be observed, or why not; what may not is counted.
+    /// Checks that `value` may be observed. A rejected value is counted.
     pub(crate) fn check_observed(&self, value: f64) -> Result<(), Error> {
-        let why = if value.is_nan() {
+        let reason = if value.is_nan() {
             "observes numbers"
         } else if self.admits(value) {
             return Ok(());
@@ -274,10 +295,11 @@ impl<C: Exported> Family<C> {
             "has observed an infinity of the other sign: with both its sum would be NaN"
         };
         observe::reject();
-        Err(Error::update(&self.desc.name, value, why))
+        Err(Error::update(&self.desc.name, value, reason))
     }
 
-    /// Where updates land that have no series of their own.
+    /// Returns the overflow series, for updates that get no series of their own. Logs once if the
+    /// family has reached its limit.
     pub(crate) fn overflow(&self) -> SeriesRef<'_, C> {
         observe::engine().stats.overflowed.fetch_add(1, Relaxed);
         self.overflowed.store(true, Relaxed);
@@ -298,21 +320,12 @@ impl<C: Exported> Family<C> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Iterates over all series with their numbers, including retired ones.
     fn all(&self) -> impl Iterator<Item = (u32, &Series<C>)> {
         (0..self.population.made()).filter_map(|i| Some((i as u32, self.series(i)?)))
     }
 
-    /// What the series of a label set has counted, if there is one.
-    pub(crate) fn get(&self, texts: &[&str]) -> Option<C::Total> {
-        // Series are retired in passes only: what is found in this one stays.
-        let mut pass = observe::engine().pass();
-        let cells = self.find(texts)?;
-        let mut total = C::Total::default();
-        read(cells, &mut pass, &mut total);
-        Some(total)
-    }
-
-    /// What one series has counted.
+    /// Returns the total of one series.
     pub(crate) fn total(&self, cells: &C) -> C::Total {
         let mut pass = observe::engine().pass();
         let mut total = C::Total::default();
@@ -320,7 +333,7 @@ impl<C: Exported> Family<C> {
         total
     }
 
-    /// Every series: labels, and what it has counted.
+    /// Returns the labels and the total of every live series.
     pub(crate) fn totals(&self) -> Vec<(Labels, C::Total)> {
         let mut pass = observe::engine().pass();
         if self.is_unlabelled() {
@@ -346,17 +359,17 @@ impl<C: Exported> Family<C> {
             .collect()
     }
 
-    /// The exemplars of its series.
+    /// Returns the exemplars of the family's series.
     pub(crate) fn exemplars(&self) -> &Exemplars {
         self.exemplars.get_or_init(Box::default)
     }
 
-    /// Whether there is no room for another series.
+    /// Returns whether the family has reached its limit.
     pub(crate) fn is_full(&self) -> bool {
         self.population.live() >= self.desc.limit
     }
 
-    /// The number of series, without the overflow series.
+    /// Returns the number of live series, without the overflow series.
     pub(crate) fn len(&self) -> usize {
         self.closed
             .get()
@@ -364,13 +377,13 @@ impl<C: Exported> Family<C> {
     }
 }
 
-/// Reads one series into a total whose memory is used again.
-fn read<C: Exported>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
+/// Reads one series into a total whose memory is reused.
+fn read<C: MetricCells>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
     C::reset(total);
     cells.read(pass, cells.slot_word().slot(), total);
 }
 
-impl<C: Exported> Drop for Family<C> {
+impl<C: MetricCells> Drop for Family<C> {
     fn drop(&mut self) {
         let retired = std::mem::take(&mut self.retirement().retired);
         let closed = self.closed.get().map_or(&[][..], |all| all);
@@ -378,31 +391,31 @@ impl<C: Exported> Drop for Family<C> {
             .chain(closed.iter().map(|series| &series.cells))
             .chain(self.all().map(|(_, series)| &series.cells))
             .filter_map(|cells| cells.slot_word().slot());
-        // Nobody updates any more: handles borrow the family.
+        // No thread updates these series any more, because handles borrow the family.
         let engine = observe::engine();
         engine.abandon::<C>(&self.shape, false, live);
-        let retired = retired.iter().filter_map(|retired| retired.what.slot());
+        let retired = retired.iter().filter_map(|retired| retired.cells.slot());
         engine.abandon::<C>(&self.shape, true, retired);
     }
 }
 
-/// A family as a registry sees it.
-pub(crate) trait Declared: Send + Sync + std::fmt::Debug {
-    /// What it is called.
+/// A family of any kind, as a registry sees it.
+pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
+    /// Returns the description.
     fn desc(&self) -> &Desc;
-    /// The number of its series.
+    /// Returns the number of series.
     fn series(&self) -> usize;
-    /// A place for its values.
+    /// Returns an empty column for its values.
     fn values(&self) -> Values;
-    /// Writes its series.
+    /// Writes the series into `out`.
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family);
-    /// Every series at zero again, in a process that has but one thread.
+    /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
-    /// For `get_or_register`: the family itself.
+    /// Returns the family as `Any`, for `get_or_register`.
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
 }
 
-impl<C: Exported> Declared for Family<C> {
+impl<C: MetricCells> AnyFamily for Family<C> {
     fn desc(&self) -> &Desc {
         &self.desc
     }

@@ -1,39 +1,43 @@
-//! How many series a family has made, and how many of them live.
+//! The number of series that a family has made, and how many of them are live.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Both in one word, the living in its upper half: making a series takes one exchange.
+/// Both numbers in one word, the live series in its upper half, so that making a series takes one
+/// compare-and-swap. Written by threads that make or retire series, read by those and by scrapes.
 #[derive(Debug, Default)]
 pub(super) struct Population(AtomicU64);
 
-const LIVING: u64 = 1 << 32;
+const LIVE: u64 = 1 << 32;
 
 impl Population {
-    /// Series made so far, ended ones included.
+    /// Returns the number of series made so far, including retired ones.
     pub(super) fn made(&self) -> usize {
         self.0.load(Relaxed) as u32 as usize
     }
 
+    /// Returns the number of live series.
     pub(super) fn live(&self) -> usize {
         (self.0.load(Relaxed) >> 32) as usize
     }
 
-    /// One more lives, made anew or used again; `None` where `limit` do already. Gives the number made before.
-    pub(super) fn add(&self, limit: usize, anew: bool) -> Option<u32> {
-        let one = LIVING + u64::from(anew);
+    /// Counts one more live series, which is made (`is_new`) or reused. Returns the number of
+    /// series made before, or `None` if `limit` series are live.
+    pub(super) fn add(&self, limit: usize, is_new: bool) -> Option<u32> {
+        let one = LIVE + u64::from(is_new);
         let more = |word: u64| ((word >> 32) < limit as u64).then(|| word + one);
         let before = self.0.fetch_update(Relaxed, Relaxed, more).ok()?;
         Some(before as u32)
     }
 
-    /// One that was to be used again is made anew after all.
-    pub(super) fn make(&self) -> u32 {
+    /// Counts a series as made that [`add`](Self::add) counted as used again, because no retired
+    /// one was free. Returns the number of series made before.
+    pub(super) fn count_made(&self) -> u32 {
         self.0.fetch_add(1, Relaxed) as u32
     }
 
-    /// One ends.
-    pub(super) fn end(&self) {
-        self.0.fetch_sub(LIVING, Relaxed);
+    /// Counts one live series less.
+    pub(super) fn retire(&self) {
+        self.0.fetch_sub(LIVE, Relaxed);
     }
 }
 
@@ -46,9 +50,9 @@ mod tests {
         let all = Population::default();
         assert_eq!((all.add(2, true), all.add(2, true)), (Some(0), Some(1)));
         assert_eq!((all.add(2, true), all.add(2, false)), (None, None));
-        all.end();
+        all.retire();
         assert_eq!((all.live(), all.made()), (1, 2));
         assert_eq!(all.add(2, false), Some(2));
-        assert_eq!((all.make(), all.live(), all.made()), (2, 2, 3));
+        assert_eq!((all.count_made(), all.live(), all.made()), (2, 2, 3));
     }
 }

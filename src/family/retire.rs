@@ -1,4 +1,5 @@
-//! What ends series: they are removed, forgotten, or expire; and are used again when nobody can be updating them.
+//! Retirement: series are removed, cleared or expire, and are reused once no thread can update
+//! them.
 
 use std::cmp::Reverse;
 use std::sync::PoisonError;
@@ -7,10 +8,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::lockfree::OVERFLOW;
 use crate::observe::{self, Pass};
 
-use super::{Exported, Family, Retired, Retirement, read};
+use super::{Family, MetricCells, RetiredSeries, Retirement, read};
 
-impl<C: Exported> Family<C> {
-    /// Retires the series of a label set; what it counted stays in the family's sum. Waits for a pass that is running.
+impl<C: MetricCells> Family<C> {
+    /// Retires the series of a label set. Its total stays in the family's sum. Waits for a running
+    /// pass. Returns whether there was such a series.
     pub(crate) fn remove(&self, texts: &[&str]) -> bool {
         if self.is_unlabelled() {
             return false;
@@ -22,22 +24,24 @@ impl<C: Exported> Family<C> {
         };
         self.retire(&mut pass, index, false);
         let retirement = self.retirement();
-        let sweep_threshold = retirement.retired.len() >= retirement.sweep_threshold;
+        let is_due = retirement.retired.len() >= retirement.sweep_threshold;
         drop(retirement);
-        if sweep_threshold {
+        if is_due {
             self.reclaim_retired(&mut pass);
         }
         true
     }
 
-    /// Retires every series that `keep` does not want; `forget`: and what it counted.
+    /// Retires every series whose label text `keep` returns `false` for, and returns their number.
+    /// With `forget`, their totals are dropped, and so is that of the overflow series.
     pub(crate) fn retain(&self, forget: bool, mut keep: impl FnMut(&str) -> bool) -> usize {
-        // The caller's code runs under no lock; a series that is another's by then stays.
+        // The caller's code runs under no lock. A series that was retired and reused by the time
+        // the pass begins is not retired again: its generation has changed.
         let unwanted: Vec<_> = self
             .all()
             .filter_map(|(index, series)| {
                 let generation = series.cells.slot_word().generation();
-                // One look: between two of them it may end, and be used again.
+                // The text is read once. Between two reads, the series could be retired and reused.
                 let text = series
                     .text
                     .get(|text| text.map(|(text, _)| text.to_owned()))?;
@@ -47,25 +51,25 @@ impl<C: Exported> Family<C> {
             .collect();
         let forget = forget && C::FORGETS;
         let mut pass = observe::engine().pass();
-        let mut gone = 0;
+        let mut count = 0;
         for (index, generation, _) in unwanted {
-            let still = self.series(index as usize).is_some_and(|series| {
+            let is_current = self.series(index as usize).is_some_and(|series| {
                 series.is_live() && series.cells.slot_word().generation() == generation
             });
-            if still {
-                gone += usize::from(self.retire(&mut pass, index, forget));
+            if is_current {
+                count += usize::from(self.retire(&mut pass, index, forget));
             }
         }
         if forget && !self.is_unlabelled() {
-            let mut held = C::Total::default();
-            read(&self.first, &mut pass, &mut held);
+            let mut total = C::Total::default();
+            read(&self.first, &mut pass, &mut total);
             self.created.store(crate::clock::millis(), Relaxed);
             self.version.fetch_add(1, Relaxed);
             if let Some(exemplars) = self.exemplars.get() {
                 exemplars.clear(OVERFLOW);
             }
             let mut retirement = self.retirement();
-            retirement.cleared = Some(held);
+            retirement.cleared = Some(total);
             retirement.exported_sum = 0.0;
             for retired in &mut retirement.retired {
                 retired.forget = true;
@@ -75,34 +79,34 @@ impl<C: Exported> Family<C> {
             }
         }
         self.reclaim_retired(&mut pass);
-        gone
+        count
     }
 
-    /// Every series at zero again, in a process that has but one thread.
+    /// Sets every series to zero, in a process that has only one thread.
     pub(crate) fn start_over(&self, pass: &Pass<'_>) {
-        let dense = self.closed.get().map_or(&[][..], |all| all);
+        let closed = self.closed.get().map_or(&[][..], |all| all);
         std::iter::once(&self.first)
-            .chain(dense.iter().map(|series| &series.cells))
+            .chain(closed.iter().map(|series| &series.cells))
             .chain(self.all().map(|(_, series)| &series.cells))
             .for_each(|cells| observe::start_over(pass, &self.shape, cells, None));
         let mut retirement = self.retirement();
         for retired in &retirement.retired {
             if let Some(series) = self.series(retired.index as usize) {
-                observe::start_over(pass, &self.shape, &series.cells, Some(retired.what));
+                observe::start_over(pass, &self.shape, &series.cells, Some(retired.cells));
             }
         }
         retirement.idle.clear();
         retirement.cleared = None;
         retirement.exported_sum = 0.0;
         if let Some(exemplars) = self.exemplars.get() {
-            let count = self.population.made().max(dense.len()) as u32;
+            let count = self.population.made().max(closed.len()) as u32;
             (0..count)
                 .chain([OVERFLOW])
                 .for_each(|index| exemplars.clear(index));
         }
         self.infinity.store(0, Relaxed);
         self.overflowed.store(false, Relaxed);
-        let live = dense.iter().chain(self.all().map(|(_, series)| series));
+        let live = closed.iter().chain(self.all().map(|(_, series)| series));
         for series in live.filter(|series| series.is_live()) {
             let text = series.text.with(str::to_owned);
             series.text.clear();
@@ -112,19 +116,25 @@ impl<C: Exported> Family<C> {
         self.version.fetch_add(1, Relaxed);
     }
 
-    /// Makes one change after another, for who looks first and then retires.
-    pub(crate) fn alone<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Runs `f` while no other thread is in `exclusively` for this family: for changes that check
+    /// first and then retire.
+    pub(crate) fn exclusively<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _guard = self
+            .exclusive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         f()
     }
 
-    /// Removes a series from the index and makes its handles stale. Waits for threads that make a series now.
+    /// Removes a series from the index and makes its handles stale. Waits for threads that are
+    /// making a series.
     fn retire(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
         self.index.remove(self.hash_of(index), index);
         self.retire_removed(pass, index, forget)
     }
 
-    /// As [`retire`](Self::retire), in a scrape: if another thread makes a series now, a later scrape retires this one.
+    /// Does the same as [`retire`](Self::retire), in a scrape. Returns `false` without waiting if
+    /// another thread is making a series; a later scrape retries.
     pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
         self.index.try_remove(self.hash_of(index), index) && self.retire_removed(pass, index, false)
     }
@@ -136,33 +146,35 @@ impl<C: Exported> Family<C> {
         };
         series.text.clear();
         self.arena.set_live(index as usize, false);
-        let what = pass.retire(series.cells.slot_word());
+        let cells = pass.retire(series.cells.slot_word());
         let forget = forget || !C::FOLDS;
         if !forget {
             self.overflowed.store(true, Relaxed);
         }
         let mut retirement = self.retirement();
-        retirement.retired.push(Retired {
+        retirement.retired.push(RetiredSeries {
             index,
-            what,
+            cells,
             forget,
         });
         if let Some(idle) = retirement.idle.get_mut(index as usize) {
             *idle = (0, None);
         }
         drop(retirement);
-        self.population.end();
+        self.population.retire();
         self.version.fetch_add(1, Relaxed);
         true
     }
 
-    /// Folds retired series into the overflow series where no thread can be updating them any more.
+    /// Moves the totals of retired series to the overflow series, if no thread can update them any
+    /// more. Their numbers are then free.
     pub(super) fn reclaim_retired(&self, pass: &mut Pass<'_>) {
-        // Not under the lock: a thread that makes a series asks it for one to use again.
+        // The lock is not held while series are reclaimed, because threads that make a series take
+        // it to reuse one.
         let retired = {
             let mut retirement = self.retirement();
             let mut retired = retirement.retired.iter();
-            if !retired.any(|retired| pass.is_safe(retired.what)) {
+            if !retired.any(|retired| pass.is_safe(retired.cells)) {
                 retirement.sweep_threshold = 2 * retirement.retired.len();
                 return;
             }
@@ -174,7 +186,7 @@ impl<C: Exported> Family<C> {
                 continue;
             };
             let into = (!retired.forget).then_some(&self.first);
-            if observe::reclaim(pass, &self.shape, &series.cells, retired.what, into) {
+            if observe::reclaim(pass, &self.shape, &series.cells, retired.cells, into) {
                 if let Some(exemplars) = self.exemplars.get() {
                     exemplars.clear(retired.index);
                 }
@@ -191,57 +203,62 @@ impl<C: Exported> Family<C> {
         self.has_free.store(!retirement.free.is_empty(), Relaxed);
     }
 
-    /// Reads the overflow series and what is retired into it, so that the family's sum never drops.
+    /// Reads the overflow series, then the retired series that will be added to it. With both, the
+    /// family's sum never goes back.
     pub(super) fn read_overflow(&self, pass: &mut Pass<'_>) -> C::Total {
         let retired: Vec<_> = self
             .retirement()
             .retired
             .iter()
             .filter(|retired| !retired.forget)
-            .map(|retired| (retired.index, retired.what))
+            .map(|retired| (retired.index, retired.cells))
             .collect();
-        let retired = retired.iter().filter_map(|&(index, what)| {
+        let retired = retired.iter().filter_map(|&(index, retired)| {
             let series = self.series(index as usize)?;
-            Some((&series.cells, what))
+            Some((&series.cells, retired))
         });
         let mut total = C::Total::default();
         observe::read_overflow(pass, &self.first, retired, &mut total);
         total
     }
 
+    /// Returns whether a series has expired: its fingerprint has not changed for as long as the
+    /// family's `expire_after`. Notes the fingerprint that it has now.
     pub(super) fn has_expired(&self, index: u32, total: &C::Total) -> bool {
         let Some(after) = self.desc.expire_after else {
             return false;
         };
         let now = crate::clock::now();
-        let seen = C::fingerprint(total);
+        let fingerprint = C::fingerprint(total);
         let mut retirement = self.retirement();
         let index = index as usize;
         if retirement.idle.len() <= index {
             retirement.idle.resize(index + 1, (0, None));
         }
         let (last, since) = &mut retirement.idle[index];
-        let since_when = match since {
-            Some(since) if *last == seen => *since,
+        let unchanged_since = match since {
+            Some(since) if *last == fingerprint => *since,
             _ => {
-                *last = seen;
+                *last = fingerprint;
                 *since = Some(now);
                 now
             }
         };
-        now.duration_since(since_when) >= after && C::may_expire(total)
+        now.duration_since(unchanged_since) >= after && C::may_expire(total)
     }
 }
 
-/// By how much a sum of floats may differ from itself in another order: that of ten million terms of one sign.
-const REORDERED: f64 = 1e-9;
+/// The largest relative difference between the sums of the same floats in two orders: that of ten
+/// million terms of one sign.
+const REORDERING_ERROR: f64 = 1e-9;
 
 impl<T> Retirement<T> {
-    /// Leaves the overflow series' sum of floats where it was, if it went back by rounding: folding adds up in another
-    /// order, and to who reads it an ulp less is a restart.
-    pub(super) fn steady(&mut self, float: &mut f64) {
+    /// Keeps the float sum of the overflow series from going back by rounding. Reclaiming adds up
+    /// the same terms in another order, and to Prometheus a counter that goes back by one ulp has
+    /// restarted.
+    pub(super) fn without_rounding_back(&mut self, float: &mut f64) {
         let back = self.exported_sum - *float;
-        if back > 0.0 && back <= self.exported_sum * REORDERED {
+        if back > 0.0 && back <= self.exported_sum * REORDERING_ERROR {
             *float = self.exported_sum;
         }
         self.exported_sum = *float;

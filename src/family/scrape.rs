@@ -1,4 +1,5 @@
-//! How a scrape reads a family: every live series, then the overflow series, into a snapshot's family.
+//! The scrape of a family: every live series, then the overflow series, into a family of a
+//! snapshot.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -6,15 +7,16 @@ use crate::lockfree::{BATCH, OVERFLOW, prefetch};
 use crate::observe::{self, Pass};
 use crate::snapshot::{self, Exemplar};
 
-use super::{Exported, Family, Series, read};
+use super::{Family, MetricCells, Series, read};
 
-impl<C: Exported> Family<C> {
+impl<C: MetricCells> Family<C> {
     /// Writes every series into `out`, which has the shape of this family.
     ///
-    /// Label texts that `out` has from the last scrape stay, unless a series came or went since.
+    /// Label texts that `out` has from the last scrape are reused, unless the set of series has
+    /// changed since.
     pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
         let version = self.version.load(Relaxed);
-        let mut exemplars = Rewritten::from(std::mem::take(&mut out.exemplars));
+        let mut exemplars = ExemplarBuffer::from(std::mem::take(&mut out.exemplars));
         out.begin((self.arena.id(), version));
         self.fold_idle(pass, std::iter::once(&self.first));
         if self.is_unlabelled() && self.closed.get().is_none() {
@@ -29,14 +31,15 @@ impl<C: Exported> Family<C> {
             let written = written + self.write_overflow(written, pass, out, &mut exemplars);
             out.texts.truncate(written);
         }
-        out.exemplars = exemplars.done();
+        out.exemplars = exemplars.finish();
     }
 
+    /// Writes the only series of a family without labels.
     fn write_unlabelled(
         &self,
         pass: &mut Pass<'_>,
         out: &mut snapshot::Family,
-        exemplars: &mut Rewritten,
+        exemplars: &mut ExemplarBuffer,
     ) {
         let mut total = C::Total::default();
         read(&self.first, pass, &mut total);
@@ -51,7 +54,7 @@ impl<C: Exported> Family<C> {
         all: &[Series<C>],
         pass: &mut Pass<'_>,
         out: &mut snapshot::Family,
-        exemplars: &mut Rewritten,
+        exemplars: &mut ExemplarBuffer,
     ) {
         let mut total = C::Total::default();
         self.fold_idle(pass, all.iter().map(|series| &series.cells));
@@ -63,20 +66,20 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    /// Writes the live series behind the first `i` of `out`, and retires those that expired. Returns the
-    /// number of series that `out` has then.
+    /// Writes the live series after the first `i` of `out`, and retires those that have expired.
+    /// Returns the number of series in `out` afterwards.
     fn write_open(
         &self,
         mut i: usize,
         pass: &mut Pass<'_>,
         out: &mut snapshot::Family,
-        exemplars: &mut Rewritten,
+        exemplars: &mut ExemplarBuffer,
     ) -> usize {
         let made = self.population.made();
         let mut totals = std::mem::take(&mut self.retirement().totals);
         totals.resize_with(BATCH.min(made), C::Total::default);
         for (first, chunk) in self.arena.chunks(made) {
-            // A chunk without a live series is skipped as a whole, and so is a batch.
+            // A chunk without a live series is skipped, and so is a batch.
             if !chunk.has_live() {
                 continue;
             }
@@ -89,11 +92,11 @@ impl<C: Exported> Family<C> {
                 C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
                 let totals = &totals[..batch.len()];
                 if self.desc.expire_after.is_none() && out.texts.has(i, first, batch.len()) {
-                    // Same version, so the series that were live in the last scrape still are.
+                    // The version is the same, so the series of the last scrape are still live.
                     C::write_all(totals, &mut out.values);
                     if self.exemplars.get().is_some() {
-                        for (index, at) in (first..).zip(i..i + batch.len()) {
-                            self.write_exemplars(index, at, exemplars);
+                        for (index, position) in (first..).zip(i..i + batch.len()) {
+                            self.write_exemplars(index, position, exemplars);
                         }
                     }
                     i += batch.len();
@@ -116,13 +119,14 @@ impl<C: Exported> Family<C> {
         i
     }
 
-    /// Writes the overflow series as number `i`, if the family has one. Returns how many it wrote.
+    /// Writes the overflow series as number `i`, if the family has one. Returns the number of
+    /// series written.
     fn write_overflow(
         &self,
         i: usize,
         pass: &mut Pass<'_>,
         out: &mut snapshot::Family,
-        exemplars: &mut Rewritten,
+        exemplars: &mut ExemplarBuffer,
     ) -> usize {
         if !self.overflowed.load(Relaxed) {
             return 0;
@@ -133,7 +137,7 @@ impl<C: Exported> Family<C> {
             C::subtract(&mut overflow, baseline);
         }
         if let Some(sum) = C::float_sum(&mut overflow) {
-            retirement.steady(sum);
+            retirement.without_rounding_back(sum);
         }
         drop(retirement);
         out.texts.put(i, OVERFLOW, |text| {
@@ -145,7 +149,7 @@ impl<C: Exported> Family<C> {
         1
     }
 
-    /// Moves what ended threads counted to the shared cells of these series.
+    /// Moves the cells of shards whose threads have ended to the shared cells of these series.
     #[inline]
     fn fold_idle<'a>(&self, pass: &mut Pass<'_>, series: impl Iterator<Item = &'a C>) {
         if pass.has_idle() {
@@ -153,44 +157,46 @@ impl<C: Exported> Family<C> {
         }
     }
 
-    /// Writes the exemplars of series `index`, which is number `at` of the snapshot.
+    /// Writes the exemplars of series `index`, which is number `position` of the snapshot.
     #[inline]
-    fn write_exemplars(&self, index: u32, at: usize, out: &mut Rewritten) {
+    fn write_exemplars(&self, index: u32, position: usize, out: &mut ExemplarBuffer) {
         if let Some(exemplars) = self.exemplars.get() {
             exemplars.read(index, |bucket, exemplar| {
-                out.push(at as u32, bucket, exemplar);
+                out.push(position as u32, bucket, exemplar);
             });
         }
     }
 }
 
-/// The exemplars of a snapshot's family, written over those of the last scrape, whose memory is reused.
-struct Rewritten {
+/// The exemplars of a snapshot's family. They overwrite those of the last scrape and reuse their
+/// memory.
+struct ExemplarBuffer {
     all: Vec<(u32, u32, Exemplar)>,
     len: usize,
 }
 
-impl From<Vec<(u32, u32, Exemplar)>> for Rewritten {
+impl From<Vec<(u32, u32, Exemplar)>> for ExemplarBuffer {
     fn from(all: Vec<(u32, u32, Exemplar)>) -> Self {
         Self { all, len: 0 }
     }
 }
 
-impl Rewritten {
-    /// Appends the exemplar of a bucket of series number `at`.
-    fn push(&mut self, at: u32, bucket: u32, exemplar: &Exemplar) {
+impl ExemplarBuffer {
+    /// Appends the exemplar of a bucket of series number `position`.
+    fn push(&mut self, position: u32, bucket: u32, exemplar: &Exemplar) {
         match self.all.get_mut(self.len) {
             Some(old) => {
-                (old.0, old.1) = (at, bucket);
+                (old.0, old.1) = (position, bucket);
                 old.2.labels.clone_from(&exemplar.labels);
                 (old.2.value, old.2.time) = (exemplar.value, exemplar.time);
             }
-            None => self.all.push((at, bucket, exemplar.clone())),
+            None => self.all.push((position, bucket, exemplar.clone())),
         }
         self.len += 1;
     }
 
-    fn done(mut self) -> Vec<(u32, u32, Exemplar)> {
+    /// Returns the exemplars, without those of the last scrape that were not overwritten.
+    fn finish(mut self) -> Vec<(u32, u32, Exemplar)> {
         self.all.truncate(self.len);
         self.all
     }

@@ -3,39 +3,42 @@
 use crate::lockfree::{Generation, SeriesKey};
 use crate::observe::Outcome;
 
-use super::{Exported, Family};
+use super::{Family, MetricCells};
 
-/// A series, and the key it had when it was found.
+/// A series and the key that it had when it was looked up.
 #[derive(Debug)]
-pub(crate) struct SeriesRef<'a, C: Exported> {
+pub(crate) struct SeriesRef<'a, C: MetricCells> {
     pub(crate) family: &'a Family<C>,
     pub(crate) cells: &'a C,
     pub(crate) key: SeriesKey,
 }
 
-impl<C: Exported> Clone for SeriesRef<'_, C> {
+impl<C: MetricCells> Clone for SeriesRef<'_, C> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<C: Exported> Copy for SeriesRef<'_, C> {}
+impl<C: MetricCells> Copy for SeriesRef<'_, C> {}
 
-impl<C: Exported> SeriesRef<'_, C> {
-    /// The generation that the series had when it was found.
+impl<C: MetricCells> SeriesRef<'_, C> {
+    /// Returns the generation that the series had when it was looked up.
     #[inline(always)]
     pub(crate) fn generation(&self) -> Generation {
         self.key.generation()
     }
 
-    /// Whether the series was not retired since it was found.
+    /// Returns whether the series is still the one that was looked up, that is, was not retired
+    /// since.
     pub(crate) fn is_current(&self) -> bool {
         self.cells.slot_word().generation() == self.generation()
     }
 
-    /// Runs an update off the hot path: on this series or, if it was retired, on the overflow series.
+    /// Runs an update off the hot path: on this series or, if it was retired, on the overflow
+    /// series.
     ///
-    /// `update` gets the cells, their generation, and whether the series is hot from its first update.
+    /// `update` takes the cells, their generation, and whether the series is promoted at its first
+    /// update.
     pub(crate) fn update(self, update: impl Fn(&C, Generation, bool) -> Outcome) {
         let hot = self.family.desc.hot;
         if update(self.cells, self.generation(), hot) == Outcome::Stale {

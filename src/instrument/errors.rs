@@ -1,13 +1,30 @@
-//! Calls that failed, counted.
+//! Counting of failed calls: the trait for counters, a function for code without attributes, and
+//! the functions that attributes expand to.
 
-use crate::declare::{BoundCounter, Counter, CounterSeries};
+use crate::declare::{Bound, Counter, Series};
 use crate::family::label::{LabelValue, Scratch};
 
 use super::outcome::Outcome;
 
-/// What counts: a counter, or a series of one.
+/// A counter without labels, or one series of a labelled counter.
 ///
-/// A labelled counter is none before it has its labels.
+/// A labelled counter does not implement this trait itself, because it needs label values first.
+///
+/// ```
+/// use tallies::{instrument::Count, Counter};
+///
+/// fn fail(metric: impl Count) {
+///     metric.count();
+/// }
+///
+/// static FAILED: Counter = Counter::new("failed_total");
+/// static REFUSED: Counter<[&str; 1]> = Counter::labelled("refused_total", &["queue"]);
+///
+/// fail(&FAILED);
+/// fail(REFUSED.with(["mail"]));
+/// assert_eq!(FAILED.get(), 1);
+/// assert_eq!(REFUSED.with(["mail"]).get(), 1);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "calls and errors are counted by a `Counter`, which `{Self}` is not",
     label = "not a counter without labels",
@@ -31,11 +48,11 @@ macro_rules! count {
 
 count!(
     Counter = 1,
-    CounterSeries<'_> = 1,
-    BoundCounter = 1,
+    Series<'_, Counter> = 1,
+    Bound<Counter> = 1,
     Counter<(), f64> = 1.0,
-    CounterSeries<'_, f64> = 1.0,
-    BoundCounter<f64> = 1.0
+    Series<'_, Counter<(), f64>> = 1.0,
+    Bound<Counter<(), f64>> = 1.0
 );
 
 impl<M: Count + ?Sized> Count for &M {
@@ -45,10 +62,10 @@ impl<M: Count + ?Sized> Count for &M {
     }
 }
 
-/// Runs `f`, and counts it if it returns an error or panics: for code that cannot carry
+/// Runs `f`, and counts the call if it returns an error or panics. For code that cannot carry
 /// [`#[count_errors]`](macro@crate::count_errors).
 ///
-/// Costs a look at the result, where there is no error.
+/// A successful call costs one check of the result.
 ///
 /// ```
 /// use tallies::{Counter, count_errors};
@@ -58,7 +75,7 @@ impl<M: Count + ?Sized> Count for &M {
 /// let parse = |text: &str| count_errors(&BAD, || text.parse::<u16>());
 /// assert_eq!(parse("17"), Ok(17));
 /// assert!(parse("x").is_err());
-/// assert_eq!(BAD.total(), 1);
+/// assert_eq!(BAD.get(), 1);
 /// ```
 #[inline]
 pub fn count_errors<R: Outcome>(metric: impl Count, f: impl FnOnce() -> R) -> R {
@@ -71,7 +88,7 @@ pub fn count_errors<R: Outcome>(metric: impl Count, f: impl FnOnce() -> R) -> R 
     result
 }
 
-/// Runs `f` if it is dropped, which happens when the call below it unwinds.
+/// Runs the closure when dropped, which happens when the measured call unwinds.
 #[allow(missing_debug_implementations, reason = "written by attributes only")]
 pub struct Unwinding<F: Fn()>(pub F);
 
@@ -82,37 +99,38 @@ impl<F: Fn()> Drop for Unwinding<F> {
     }
 }
 
-/// Forgets it: the call came to an end.
+/// Forgets the guard, because the call returned.
 #[inline(always)]
 pub fn disarm(unwinding: Unwinding<impl Fn()>) {
     std::mem::forget(unwinding);
 }
 
-/// Calls `f`: through a bound that says it is called once, so that it may give back what it captured.
+/// Calls `f`. The `FnOnce` bound lets the closure return values that it captured.
 #[inline(always)]
 pub fn call<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Counts.
+/// Adds 1 to `metric`.
 #[inline(always)]
 pub fn counted(metric: impl Count) {
     metric.count();
 }
 
-/// Checks that it can count, where the attribute names it.
+/// Returns `metric`. Requires [`Count`] at the span of the attribute's argument, so that a compile
+/// error about the metric points there.
 #[inline(always)]
 pub fn counts<M: Count>(metric: M) -> M {
     metric
 }
 
-/// Whether a result is among the failures that are asked for.
+/// Returns whether `result` is a failure of one of the selected kinds.
 #[inline(always)]
 pub fn failed<R: Outcome>(result: &R, error: bool, none: bool) -> bool {
     (error && result.error().is_some()) || (none && result.is_none())
 }
 
-/// Hands the error on, if there is one.
+/// Calls `f` with the error, if there is one.
 #[inline(always)]
 pub fn error<R: Outcome>(result: &R, f: impl FnOnce(&R::Error)) {
     if let Some(error) = result.error() {
@@ -120,19 +138,19 @@ pub fn error<R: Outcome>(result: &R, f: impl FnOnce(&R::Error)) {
     }
 }
 
-/// Hands the text of an error's label on.
+/// Calls `f` with the text of an error's label.
 #[inline]
 pub fn error_label(label: impl LabelValue, f: impl FnOnce(&str)) {
     f(label.text(&mut Scratch::default()));
 }
 
-/// Stands in a branch that is never taken, to say what type a block returns.
+/// Names the return type of a block, from a branch that never runs.
 #[cold]
 pub fn nothing<T>() -> T {
     unreachable!("a branch that is never taken")
 }
 
-/// Stands in a branch that is never taken, to have a block own what it uses.
+/// Makes a block capture values by move, from a branch that never runs.
 #[cold]
 pub fn owned<T>(_: T) -> ! {
     unreachable!("a branch that is never taken")

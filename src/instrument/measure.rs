@@ -1,4 +1,4 @@
-//! Wrappers that measure a future or a stream: for code that cannot carry an attribute.
+//! Wrappers that measure a future or a stream, for code that cannot carry an attribute.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,15 +12,16 @@ use crate::declare::{InFlight, Observe, Timer, Track};
 
 use super::errors::Count;
 use super::outcome::{Failure, Outcome};
-use super::watch::At;
+use super::watch::Progress;
 
-/// Measures a future, or with the feature `stream` a stream, from its first poll to its end or until it is dropped.
+/// Measures a future, or with the feature `stream` a stream, from its first poll until it completes
+/// or is dropped.
 ///
-/// One that is never polled is not measured. The wrappers cost what the guard of the metric costs, once; a poll costs
-/// nothing but [`Errors`]' two stores.
+/// A future that is never polled is not measured. A wrapper costs as much as the guard of its
+/// metric, once. A poll costs nothing extra, except for two stores in [`Errors`].
 ///
 /// ```
-/// use tallies::{Counter, Histogram, Measure, UpDownCounter};
+/// use tallies::{Counter, Histogram, instrument::Measure, UpDownCounter};
 ///
 /// static LATENCY: Histogram = Histogram::new("fetch_duration_seconds");
 /// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("fetches_in_flight");
@@ -34,10 +35,21 @@ use super::watch::At;
 /// let page = fetch("").timed(&LATENCY).in_progress(&IN_FLIGHT).count_errors(&ERRORS).await;
 /// assert!(page.is_err());
 /// # });
-/// assert_eq!((LATENCY.total().count(), IN_FLIGHT.total(), ERRORS.total()), (1, 0, 1));
+/// assert_eq!((LATENCY.get().count(), IN_FLIGHT.get(), ERRORS.get()), (1, 0, 1));
 /// ```
 pub trait Measure: Sized {
-    /// Observes the seconds that it takes.
+    /// Observes the time to completion, in seconds.
+    ///
+    /// ```
+    /// use tallies::{Histogram, instrument::Measure};
+    ///
+    /// static LATENCY: Histogram = Histogram::new("page_duration_seconds");
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// std::future::ready("a page").timed(&LATENCY).await;
+    /// # });
+    /// assert_eq!(LATENCY.get().count(), 1);
+    /// ```
     fn timed<M: Observe>(self, metric: M) -> Timed<Self, M> {
         Timed {
             inner: self,
@@ -46,7 +58,19 @@ pub trait Measure: Sized {
         }
     }
 
-    /// Counts it while it runs.
+    /// Tracks it as in flight until it completes or is dropped.
+    ///
+    /// ```
+    /// use tallies::{instrument::Measure, UpDownCounter};
+    ///
+    /// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("pages_in_flight");
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let page = async { IN_FLIGHT.get() };
+    /// assert_eq!(page.in_progress(&IN_FLIGHT).await, 1);
+    /// # });
+    /// assert_eq!(IN_FLIGHT.get(), 0);
+    /// ```
     fn in_progress<M: Track>(self, metric: M) -> InProgress<Self, M> {
         InProgress {
             inner: self,
@@ -55,12 +79,25 @@ pub trait Measure: Sized {
         }
     }
 
-    /// Counts it if it ends in an error or a panic; of a stream, every item that is an error. See [`Errors::on`].
+    /// Counts a future that returns an error or panics. For a stream, counts every item that is an
+    /// error. See [`Errors::on`].
+    ///
+    /// ```
+    /// use tallies::{Counter, instrument::Measure};
+    ///
+    /// static ERRORS: Counter = Counter::new("page_errors_total");
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let page = async { "x".parse::<u16>() };
+    /// assert!(page.count_errors(&ERRORS).await.is_err());
+    /// # });
+    /// assert_eq!(ERRORS.get(), 1);
+    /// ```
     fn count_errors<M: Count>(self, metric: M) -> Errors<Self, M> {
         Errors {
             inner: self,
             metric,
-            at: At::Start,
+            progress: Progress::NotPolled,
             on: [true, false, true, false],
         }
     }
@@ -68,20 +105,20 @@ pub trait Measure: Sized {
 
 impl<T> Measure for T {}
 
-/// Starts the timer of an attribute.
+/// Starts the timer of `#[timed]`.
 #[inline(always)]
 pub fn start<M: Observe>(metric: M) -> Timer<M> {
     Timer::start(metric)
 }
 
-/// Makes the guard of an attribute.
+/// Creates the guard of `#[in_progress]`.
 #[inline(always)]
 pub fn enter<M: Track>(metric: M) -> InFlight<M> {
     InFlight::enter(metric)
 }
 
 pin_project! {
-    /// What [`Measure::timed`] makes of a future or a stream.
+    /// The wrapper that [`Measure::timed`] returns.
     #[derive(Debug)]
     #[must_use = "nothing runs before it is polled"]
     pub struct Timed<T, M>
@@ -96,7 +133,7 @@ pin_project! {
 }
 
 pin_project! {
-    /// What [`Measure::in_progress`] makes of a future or a stream.
+    /// The wrapper that [`Measure::in_progress`] returns.
     #[derive(Debug)]
     #[must_use = "nothing runs before it is polled"]
     pub struct InProgress<T, M>
@@ -111,7 +148,7 @@ pin_project! {
 }
 
 pin_project! {
-    /// What [`Measure::count_errors`] makes of a future or a stream.
+    /// The wrapper that [`Measure::count_errors`] returns.
     #[derive(Debug)]
     #[must_use = "nothing runs before it is polled"]
     pub struct Errors<T, M>
@@ -121,8 +158,8 @@ pin_project! {
         #[pin]
         inner: T,
         metric: M,
-        at: At,
-        // By `Failure`.
+        progress: Progress,
+        // Whether a failure counts, indexed by `Failure`.
         on: [bool; 4],
     }
 
@@ -132,7 +169,7 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if this.at.dropped().is_some_and(|failure| this.on[failure as usize]) {
+            if this.progress.failure_on_drop().is_some_and(|failure| this.on[failure as usize]) {
                 this.metric.count();
             }
         }
@@ -140,10 +177,10 @@ pin_project! {
 }
 
 impl<T, M: Count> Errors<T, M> {
-    /// Counts these failures, and no others.
+    /// Replaces the set of failures that count; the default is errors and panics.
     ///
     /// ```
-    /// use tallies::{Counter, Failure, Measure};
+    /// use tallies::{Counter, instrument::Failure, instrument::Measure};
     ///
     /// static CANCELLED: Counter = Counter::new("cancelled_total");
     ///
@@ -154,7 +191,7 @@ impl<T, M: Count> Errors<T, M> {
     /// let mut context = std::task::Context::from_waker(waker);
     /// assert!(endless.as_mut().poll(&mut context).is_pending());
     /// drop(endless);
-    /// assert_eq!(CANCELLED.total(), 1);
+    /// assert_eq!(CANCELLED.get(), 1);
     /// ```
     pub fn on(mut self, failures: &[Failure]) -> Self {
         self.on = [false; 4];
@@ -197,11 +234,11 @@ impl<F: Future<Output: Outcome>, M: Count> Future for Errors<F, M> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        *this.at = At::Poll;
+        *this.progress = Progress::Polling;
         let output = this.inner.poll(cx);
-        *this.at = At::after(output.is_ready());
+        *this.progress = Progress::after(output.is_ready());
         if let Poll::Ready(output) = &output {
-            judge(this.metric, this.on, output);
+            count_failure(this.metric, this.on, output);
         }
         output
     }
@@ -247,11 +284,11 @@ impl<S: Stream<Item: Outcome>, M: Count> Stream for Errors<S, M> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        *this.at = At::Poll;
+        *this.progress = Progress::Polling;
         let item = this.inner.poll_next(cx);
-        *this.at = At::after(matches!(item, Poll::Ready(None)));
+        *this.progress = Progress::after(matches!(item, Poll::Ready(None)));
         if let Poll::Ready(Some(item)) = &item {
-            judge(this.metric, this.on, item);
+            count_failure(this.metric, this.on, item);
         }
         item
     }
@@ -261,7 +298,7 @@ impl<S: Stream<Item: Outcome>, M: Count> Stream for Errors<S, M> {
     }
 }
 
-/// The guard of the first poll.
+/// Creates the guard at the first poll.
 #[inline]
 fn begin<M, G>(metric: &mut Option<M>, guard: &mut Option<G>, make: impl FnOnce(M) -> G) {
     if let Some(metric) = metric.take() {
@@ -277,7 +314,7 @@ fn end<G>(ended: bool, guard: &mut Option<G>) {
 }
 
 #[inline]
-fn judge<R: Outcome>(metric: &impl Count, on: &[bool; 4], result: &R) {
+fn count_failure<R: Outcome>(metric: &impl Count, on: &[bool; 4], result: &R) {
     let on = |failure: Failure| on[failure as usize];
     if super::errors::failed(result, on(Failure::Error), on(Failure::None)) {
         metric.count();

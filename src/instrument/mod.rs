@@ -1,4 +1,4 @@
-//! Code measured without being rewritten: attributes, guards, and wrappers of futures and streams.
+//! Measuring code without rewriting it: attributes, guards, and wrappers for futures and streams.
 //!
 //! | | attribute | guard | future or stream |
 //! |---|---|---|---|
@@ -7,8 +7,8 @@
 //! | how many failed | [`#[count_errors]`](macro@crate::count_errors) | [`count_errors()`] | [`.count_errors(&ERRORS)`](Measure::count_errors) |
 //! | how many | [`#[count]`](macro@crate::count) | `CALLS.inc()` | |
 //!
-//! An attribute is its guard, written for you: it costs what the guard costs. What failed is told by type, not by the name
-//! of a type: see [`Outcome`].
+//! An attribute expands to the guard in its row and costs the same. The type of the result decides
+//! whether a call failed, not the name of the type: see [`Outcome`].
 
 mod attributes;
 mod errors;
@@ -23,7 +23,12 @@ pub use errors::{Count, count_errors};
 pub use measure::{Errors, InProgress, Measure, Timed};
 pub use outcome::{Failure, Outcome};
 
-/// What the attributes write calls to.
+#[cfg(feature = "tsc")]
+pub use crate::clock::calibrate;
+pub use crate::declare::{InFlight, Observe, Sampled, SampledTimer, Timer, Track};
+pub use crate::observe::warm;
+
+/// Functions that the expansions of the attributes call.
 #[doc(hidden)]
 pub mod __private {
     pub use super::errors::{

@@ -1,29 +1,41 @@
-//! What became of a call, by the type of its result.
+//! The outcome of a call, derived from the type of its result.
 
 use std::convert::Infallible;
 use std::ops::Deref;
 
-/// A way in which a call can come to nothing.
+/// A way in which a call can fail.
+///
+/// ```
+/// use tallies::{Counter, instrument::Failure, instrument::Measure};
+///
+/// static EMPTY: Counter = Counter::new("empty_total");
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let nothing = std::future::ready(None::<u8>);
+/// nothing.count_errors(&EMPTY).on(&[Failure::None, Failure::Panic]).await;
+/// # });
+/// assert_eq!(EMPTY.get(), 1);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Failure {
-    /// It returned an error: see [`Outcome::error`].
+    /// The call returned an error: see [`Outcome::error`].
     Error,
-    /// It returned nothing: see [`Outcome::is_none`].
+    /// The call returned nothing: see [`Outcome::is_none`].
     None,
-    /// It panicked. Under `panic = "abort"` nobody is left to count that.
+    /// The call panicked. With `panic = "abort"`, panics cannot be counted.
     Panic,
-    /// Its future was dropped after it began and before it was done.
+    /// The future was polled, and dropped before it completed.
     Cancel,
 }
 
-/// What a call can return that tells whether it failed: `Result`, `Option`, and types of yours.
+/// A result that tells whether the call failed: `Result`, `Option`, and types of your own.
 ///
-/// Aliases are what they stand for. In a function whose result is of a type parameter nothing is known of it, and errors
-/// are not counted.
+/// Type aliases work, because the trait is resolved by type. If the result type of a function is a
+/// type parameter, the attributes cannot inspect it and count no errors.
 ///
 /// ```
-/// use tallies::{Counter, Outcome};
+/// use tallies::{Counter, instrument::Outcome};
 ///
 /// enum Reply {
 ///     Done,
@@ -51,21 +63,29 @@ pub enum Failure {
 /// ask(0);
 /// ask(404);
 /// assert_eq!(REFUSED.get_all().len(), 1);
-/// assert_eq!(REFUSED.get(["404"]), Some(1));
+/// assert_eq!(REFUSED.with(["404"]).get(), 1);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not tell whether the call failed",
-    label = "neither `Result`, `Option`, nor a type with `impl tallies::Outcome`",
-    note = "errors are counted of a `Result`, an `Option` with `on(none)`, or a type that implements `tallies::Outcome`"
+    label = "neither `Result`, `Option`, nor a type with `impl tallies::instrument::Outcome`",
+    note = "errors are counted of a `Result`, an `Option` with `on(none)`, or a type that implements `tallies::instrument::Outcome`"
 )]
 pub trait Outcome {
-    /// What a failed call says of its failure; `Self` where there is nothing more to say.
+    /// The error that labels can be taken from. Use `Self` if there is no separate error type.
     type Error: ?Sized;
 
-    /// The error, if there is one.
+    /// Returns the error, if the call failed with one.
     fn error(&self) -> Option<&Self::Error>;
 
-    /// Whether it came to nothing without an error, which counts when asked for by `on(none)`.
+    /// Returns whether the call returned nothing, without an error. Such calls count only with
+    /// `on(none)`.
+    ///
+    /// ```
+    /// use tallies::instrument::Outcome;
+    ///
+    /// assert!(None::<u8>.is_none());
+    /// assert!(!Ok::<u8, ()>(1).is_none());
+    /// ```
     #[inline]
     fn is_none(&self) -> bool {
         false
@@ -95,18 +115,21 @@ impl<T> Outcome for Option<T> {
     }
 }
 
-/// A result to be judged: by its [`Outcome`] if its type has one, else as good.
+/// A result that is inspected through its [`Outcome`] if its type has one, and counts as a success
+/// otherwise.
 ///
-/// The first `failed` is a method where the type has an outcome; where it has none, the search goes on behind the
-/// pointer and finds the other one. No trait has to be in scope.
+/// If `R: Outcome`, the call `.failed(..)` resolves to the inherent method of `Judge`. Otherwise
+/// method resolution continues through `Deref` and finds the method of `Unknown`. No trait has to
+/// be in scope.
 #[allow(missing_debug_implementations, reason = "written by attributes only")]
 pub struct Judge<'a, R>(Unknown<'a, R>);
 
 #[allow(missing_debug_implementations, reason = "written by attributes only")]
+/// A result whose type may have no [`Outcome`].
 pub struct Unknown<'a, R>(&'a R);
 
 impl<'a, R> Judge<'a, R> {
-    /// Before it is judged.
+    /// Wraps a reference to the result.
     #[inline(always)]
     pub fn new(result: &'a R) -> Self {
         Self(Unknown(result))
@@ -114,7 +137,7 @@ impl<'a, R> Judge<'a, R> {
 }
 
 impl<R: Outcome> Judge<'_, R> {
-    /// Whether it is among the failures that are asked for.
+    /// Returns whether the result is a failure of one of the selected kinds.
     #[inline(always)]
     pub fn failed(&self, error: bool, none: bool) -> bool {
         super::errors::failed(self.0.0, error, none)
@@ -122,7 +145,7 @@ impl<R: Outcome> Judge<'_, R> {
 }
 
 impl<R> Unknown<'_, R> {
-    /// Nothing is known of it: it is good.
+    /// Returns `false`: without an [`Outcome`], the result counts as a success.
     #[inline(always)]
     pub fn failed(&self, _: bool, _: bool) -> bool {
         false

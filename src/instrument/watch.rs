@@ -1,4 +1,4 @@
-//! A future that knows how it ended: done, in a panic, or dropped halfway.
+//! A future wrapper that knows how its future ended: completed, panicked, or dropped early.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,34 +8,40 @@ use pin_project_lite::pin_project;
 
 use super::outcome::Failure;
 
-/// Where a future or a stream is. A panic is told from a cancellation by where it is when it is dropped, and not by whether
-/// the thread panics: a future may be dropped because another one panicked, or long after its own panic was caught.
+/// How far a future or a stream has come.
+///
+/// A drop during `Polling` is a panic, and a drop during `Pending` is a cancellation.
+/// `thread::panicking` cannot tell the two apart: a future may be dropped because another one
+/// panicked, or long after its own panic was caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
-    Start,
-    /// In a call of `poll`; so it stays if that does not return.
-    Poll,
-    Between,
-    End,
+pub(super) enum Progress {
+    /// Not polled yet.
+    NotPolled,
+    /// Inside a call of `poll`. Stays in this state if `poll` panics.
+    Polling,
+    /// Polled, and pending.
+    Pending,
+    /// Completed.
+    Done,
 }
 
-impl At {
+impl Progress {
     pub(super) fn after(ended: bool) -> Self {
-        if ended { Self::End } else { Self::Between }
+        if ended { Self::Done } else { Self::Pending }
     }
 
-    /// How it failed, if it is dropped now.
-    pub(super) fn dropped(self) -> Option<Failure> {
+    /// Returns the failure that dropping it in this state means.
+    pub(super) fn failure_on_drop(self) -> Option<Failure> {
         match self {
-            Self::Start | Self::End => None,
-            Self::Poll => Some(Failure::Panic),
-            Self::Between => Some(Failure::Cancel),
+            Self::NotPolled | Self::Done => None,
+            Self::Polling => Some(Failure::Panic),
+            Self::Pending => Some(Failure::Cancel),
         }
     }
 }
 
 pin_project! {
-    /// Runs `dropped` if the future panics or is cancelled.
+    /// A future that runs `dropped` if it panics or is cancelled.
     #[allow(missing_debug_implementations, reason = "written by attributes only")]
     pub struct Watch<F, D>
     where
@@ -43,7 +49,7 @@ pin_project! {
     {
         #[pin]
         future: F,
-        at: At,
+        progress: Progress,
         dropped: D,
     }
 
@@ -53,19 +59,19 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let Some(failure) = this.at.dropped() {
+            if let Some(failure) = this.progress.failure_on_drop() {
                 (this.dropped)(failure);
             }
         }
     }
 }
 
-/// A future that runs `dropped` if it panics or is cancelled.
+/// Wraps `future` so that `dropped` runs if it panics or is cancelled.
 #[inline]
 pub fn watch<F: Future, D: FnMut(Failure)>(future: F, dropped: D) -> Watch<F, D> {
     Watch {
         future,
-        at: At::Start,
+        progress: Progress::NotPolled,
         dropped,
     }
 }
@@ -76,9 +82,9 @@ impl<F: Future, D: FnMut(Failure)> Future for Watch<F, D> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        *this.at = At::Poll;
+        *this.progress = Progress::Polling;
         let output = this.future.poll(cx);
-        *this.at = At::after(output.is_ready());
+        *this.progress = Progress::after(output.is_ready());
         output
     }
 }

@@ -88,7 +88,7 @@ impl Observed {
     /// The number of observations.
     ///
     /// ```
-    /// let seen = tallies::Observed { counts: vec![2, 0, 1], sum: 4.5, native: None };
+    /// let seen = tallies::buckets::Observed { counts: vec![2, 0, 1], sum: 4.5, native: None };
     /// assert_eq!(seen.count(), 3);
     /// ```
     #[must_use]

@@ -179,7 +179,7 @@ mod process {
     ///
     /// ```
     /// std::thread::spawn(|| {
-    ///     tallies::warm();
+    ///     tallies::instrument::warm();
     ///     // measure
     /// });
     /// ```

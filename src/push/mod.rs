@@ -171,11 +171,11 @@ impl Pusher {
     ///
     /// ```no_run
     /// # use tallies::Pusher;
-    /// Pusher::new("https://gateway.example.org", "import").bearer("a long secret").add()?;
+    /// Pusher::new("https://gateway.example.org", "import").bearer_token("a long secret").add()?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
     #[must_use]
-    pub fn bearer(mut self, token: &str) -> Self {
+    pub fn bearer_token(mut self, token: &str) -> Self {
         self.credentials = Credentials::Bearer(token.to_owned());
         self
     }

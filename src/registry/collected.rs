@@ -1,4 +1,5 @@
-//! What is computed at scrape time: a pool's size, a total kept elsewhere, the process's memory.
+//! Collectors: user code that runs at scrape time, for the size of a pool, a total that is kept
+//! elsewhere or the memory of the process.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,11 +9,12 @@ use crate::error::Error;
 use crate::family::desc::{check_bounds, check_label, check_name};
 use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Numbers, Text, Values, labels};
 
-/// Computes families when somebody scrapes.
+/// A collector: computes families at scrape time.
 ///
-/// One that fails or panics costs its own families, not the page: that is counted in
-/// `tallies_collect_errors_total{collector}`. It may update metrics; a snapshot taken inside it has no collectors.
-/// Closures are collectors.
+/// If a collector fails or panics, its families are missing from the snapshot, and
+/// `tallies_collect_errors_total{collector}` counts the failure. All other families are exported. A
+/// collector may update metrics. A snapshot taken inside a collector runs no collectors. Closures
+/// are collectors.
 ///
 /// ```
 /// use tallies::{Collected, Registry};
@@ -27,11 +29,35 @@ use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Numbers, Text, Val
 /// # Ok::<(), tallies::Error>(())
 /// ```
 pub trait Collect: Send + Sync {
-    /// Writes families; called once per scrape, never twice at once for one registry's scrape.
+    /// Writes families. A snapshot calls it once. Two snapshots taken at the same time may call it
+    /// concurrently.
+    ///
+    /// ```
+    /// use tallies::{Collect, Collected, Registry};
+    ///
+    /// struct Queue {
+    ///     waiting: usize,
+    /// }
+    ///
+    /// impl Collect for Queue {
+    ///     fn collect(
+    ///         &self,
+    ///         out: &mut Collected,
+    ///     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ///         out.gauge("queue_length", "Jobs waiting.", &[], self.waiting as f64)?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let registry = Registry::new();
+    /// registry.collect("queue", Queue { waiting: 4 })?;
+    /// assert_eq!(registry.snapshot().get("queue_length", &[]), Some(4.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Whatever went wrong: nothing it wrote is exported then.
+    /// Any error. The snapshot then has none of the families written by this call.
     fn collect(&self, out: &mut Collected) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
@@ -44,22 +70,50 @@ where
     }
 }
 
-/// Where a [`Collect`] writes.
+/// The families that a [`Collect`] writes.
+///
+/// ```
+/// use tallies::{Collected, Registry};
+///
+/// let registry = Registry::new();
+/// registry.collect("memory", |out: &mut Collected| {
+///     out.gauge("memory_used_bytes", "Memory in use.", &[], 3e6)?;
+///     out.counter("page_faults_total", "Page faults.", &[], 17.0)?;
+///     Ok(())
+/// })?;
+/// assert_eq!(registry.snapshot().get("page_faults_total", &[]), Some(17.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Collected {
+    /// In the order of their first series.
     pub(super) families: Vec<Family>,
-    /// Where the family of a name is.
+    /// The index in `families` of each name.
     by_name: HashMap<Text, usize, RandomState>,
-    /// Hashes of all series, each with its family. Only where a hash is there already are the texts compared.
+    /// Hashes of the label texts of all series, each with its family's index. Only if a hash
+    /// repeats are the label texts compared.
     seen: HashSet<u64, RandomState>,
 }
 
 impl Collected {
-    /// One value of a gauge; the first call of a name says what it means.
+    /// Writes one series of a gauge. The help text of the family is that of the first call.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.collect("disks", |out: &mut tallies::Collected| {
+    ///     for (disk, free) in [("sda", 3e9), ("sdb", 7e9)] {
+    ///         out.gauge("disk_free_bytes", "Free space.", &[("disk", disk)], free)?;
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(registry.snapshot().get("disk_free_bytes", &[("disk", "sdb")]), Some(7e9));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A name or label name outside the grammar, the same series twice, a name that is of another kind.
+    /// An invalid name or label name; a series that was written before; a name that another kind of
+    /// metric has in this collector.
     pub fn gauge(
         &mut self,
         name: &str,
@@ -80,11 +134,21 @@ impl Collected {
         Ok(())
     }
 
-    /// One value of a counter: a total that is kept elsewhere and only grows.
+    /// Writes one series of a counter: a total that is kept elsewhere and only grows.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.collect("disks", |out: &mut tallies::Collected| {
+    ///     out.counter("disk_reads_total", "Reads.", &[("disk", "sda")], 12.0)?;
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(registry.snapshot().get("disk_reads_total", &[("disk", "sda")]), Some(12.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`gauge`](Self::gauge), and a value that is negative or NaN.
+    /// As for [`gauge`](Self::gauge), and a total that is negative or NaN.
     pub fn counter(
         &mut self,
         name: &str,
@@ -107,17 +171,22 @@ impl Collected {
         Ok(())
     }
 
-    /// One series of a gauge histogram: how what is there now is spread, such as the ages of waiting jobs. Its counts may go
-    /// down as well as up, so it is of no use to `rate`; `histogram_quantile` takes it as it is.
+    /// Writes one series of a gauge histogram: the current distribution of something, such as the
+    /// ages of waiting jobs.
     ///
-    /// `counts` holds one number per bound, of what is at most that and above the bound before, and a last one of what is
-    /// above them all; `sum` adds up the same things. OpenMetrics and protobuf have this kind, text says `histogram`.
-    /// Prometheus 2.42 with native histograms on loses the names of these samples; newer ones do not.
+    /// Its counts can go down as well as up. So `rate` makes no sense of it, but
+    /// `histogram_quantile` does. OpenMetrics and protobuf have this kind; the text format exports
+    /// it as `histogram`. Prometheus 2.42 with native histograms enabled loses the names of these
+    /// samples. Newer versions do not.
+    ///
+    /// `counts` has one number for each bound, the number of values up to this bound and above the
+    /// one before, and a last number for the values above all bounds. `sum` is the sum of all these
+    /// values.
     ///
     /// # Errors
     ///
-    /// As [`gauge`](Self::gauge); bounds that do not ascend, are not finite, or are others than those of the family's
-    /// first series; another number of counts; a sum that is NaN.
+    /// As for [`gauge`](Self::gauge), and: bounds that do not ascend, are not finite, or differ
+    /// from those of the family's first series; a wrong number of counts; a sum that is NaN.
     ///
     /// ```
     /// use tallies::{Collected, Registry};
@@ -132,7 +201,8 @@ impl Collected {
     ///         counts[BOUNDS.partition_point(|bound| *bound < age)] += 1;
     ///     }
     ///     let sum = waiting.iter().sum();
-    ///     out.gauge_histogram("queue_age_seconds", "Age of waiting jobs.", &[], &BOUNDS, &counts, sum)?;
+    ///     let help = "Age of waiting jobs.";
+    ///     out.gauge_histogram("queue_age_seconds", help, &[], &BOUNDS, &counts, sum)?;
     ///     Ok(())
     /// })?;
     /// let page = tallies::encode::open_metrics(&registry.snapshot());
@@ -166,7 +236,7 @@ impl Collected {
                 "is a gauge histogram, so its sum is a number",
             ));
         }
-        let known = self.by_name.get(name).map(|at| &self.families[*at]);
+        let known = self.by_name.get(name).map(|index| &self.families[*index]);
         if let Some(Values::Histogram { bounds: first, .. }) = known.map(|family| &family.values)
             && **first != *bounds
         {
@@ -190,6 +260,7 @@ impl Collected {
         Ok(())
     }
 
+    /// Returns the family to which the caller appends a value, after adding the series to it.
     fn family(
         &mut self,
         name: &str,
@@ -203,8 +274,8 @@ impl Collected {
             check_label(label.as_bytes(), kind)
                 .map_err(|why| Error::label_name(name, label, why))?;
         }
-        let at = match self.by_name.get(name).copied() {
-            Some(at) if self.families[at].kind() == kind => at,
+        let index = match self.by_name.get(name).copied() {
+            Some(index) if self.families[index].kind() == kind => index,
             Some(_) => return Err(Error::other_type(name, None)),
             None => {
                 let meta = Meta {
@@ -216,13 +287,13 @@ impl Collected {
                     utf8: false,
                     constant: String::new(),
                 };
-                let at = self.families.len();
-                self.by_name.insert(meta.name.clone(), at);
+                let index = self.families.len();
+                self.by_name.insert(meta.name.clone(), index);
                 self.families.push(Family::new(meta, empty()));
-                at
+                index
             }
         };
-        let family = &mut self.families[at];
+        let family = &mut self.families[index];
         let mut labels = labels.to_vec();
         labels.retain(|(_, value)| !value.is_empty());
         labels.sort_unstable();
@@ -232,7 +303,7 @@ impl Collected {
         let text = labels::text(&labels);
         let is_new = self
             .seen
-            .insert(self.by_name.hasher().hash_one((at, &text)));
+            .insert(self.by_name.hasher().hash_one((index, &text)));
         if !is_new && (0..family.len()).any(|i| family.texts.get(i) == text) {
             return Err(Error::collect(
                 name,

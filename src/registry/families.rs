@@ -1,4 +1,4 @@
-//! The list of declared families: what a registry holds, what may stand beside what, and what all of it has in common.
+//! The families of a registry: name conflicts, the prefix, and the constant labels of all families.
 
 use std::collections::HashMap;
 use std::panic::Location;
@@ -12,7 +12,7 @@ use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, ExposedName, Kind, Meta, Snapshot, Text, labels};
 
-use crate::family::Declared;
+use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names, check_label, check_name, prefixed};
 
 /// The families of one registry, by name.
@@ -21,37 +21,45 @@ pub(crate) struct Families {
     inner: Mutex<Inner>,
 }
 
-/// Families that were refused: a static whose name was taken.
+/// The number of families that were rejected because the name of a static was taken.
 pub(crate) static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Default)]
+/// Everything that the lock of a registry's families guards.
 struct Inner {
+    /// The families by name, without the prefix.
     entries: HashMap<Text, Arc<Entry>, RandomState>,
-    /// The same in the order of their names, as a scrape wants them; made anew when they have changed.
+    /// The families in the order of their names, for scrapes; `None` after a change.
     in_order: Option<Arc<[Arc<Entry>]>>,
-    /// The families by their samples, under the names that they are exposed by.
-    stems: ClashIndex<Text>,
+    /// The families by the names of their samples, with the prefix. Finds conflicts.
+    index: ClashIndex<Text>,
+    /// The constant labels of all families.
     constant: Vec<(Text, Text)>,
-    collected: HashMap<Text, Reserved>,
-    collected_stems: ClashIndex<Text>,
+    /// The names that are reserved for collectors.
+    reserved: HashMap<Text, Reserved>,
+    /// The reserved names by the names of their samples.
+    reserved_index: ClashIndex<Text>,
     prefix: Text,
+    /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
     scraped: bool,
 }
 
-/// A family that a collector writes.
+/// A family that a collector writes, under a name that is reserved for it.
 #[derive(Debug)]
 struct Reserved {
     kind: Kind,
     location: &'static Location<'static>,
 }
 
-/// One family, and its twins: equal declarations share their series.
+/// A family. Equal declarations of it share its entry.
 #[derive(Debug)]
 struct Entry {
-    /// If the family was described later than it was declared.
-    described: Option<Box<Desc>>,
-    twins: Vec<Arc<dyn Declared>>,
-    /// What it is without series; made at the first scrape, when constant labels are settled.
+    /// The changed description, if the family was described after it was declared.
+    changed: Option<Box<Desc>>,
+    /// The families of the equal declarations, at least one. A scrape adds them up.
+    duplicates: Vec<Arc<dyn AnyFamily>>,
+    /// The family of a snapshot, without series. Made by the first scrape, because constant labels
+    /// cannot change any more.
     empty: OnceLock<snapshot::Family>,
 }
 
@@ -61,13 +69,14 @@ impl Families {
     }
 
     /// Adds a family.
-    pub(crate) fn add(&self, family: Arc<dyn Declared>) -> Result<(), Error> {
+    pub(crate) fn add(&self, family: Arc<dyn AnyFamily>) -> Result<(), Error> {
         self.lock().add(family, false)
     }
 
-    /// Adds the family of a static: an equal twin shares, anything else of the name is reported once and not exported.
-    pub(crate) fn add_static(&self, family: Arc<dyn Declared>) {
-        // Not in the condition: the list would be locked while it is said.
+    /// Adds the family of a static. If the same family is registered, the two share their series. A
+    /// conflicting one is logged once and not exported.
+    pub(crate) fn add_static(&self, family: Arc<dyn AnyFamily>) {
+        // The lock has to be released before the warning, so this is not in the condition.
         let added = self.lock().add(family, true);
         if let Err(error) = added {
             REFUSED.fetch_add(1, Relaxed);
@@ -75,16 +84,20 @@ impl Families {
         }
     }
 
-    /// The family of this description, added if there is none of its name.
-    pub(crate) fn get_or_add(&self, family: Arc<dyn Declared>) -> Result<Arc<dyn Declared>, Error> {
+    /// Returns the family that has this description, and adds it if its name is free.
+    pub(crate) fn get_or_add(
+        &self,
+        family: Arc<dyn AnyFamily>,
+    ) -> Result<Arc<dyn AnyFamily>, Error> {
         let mut inner = self.lock();
         let desc = family.desc().clone();
         if let Some(entry) = inner.entries.get(&*desc.name) {
-            let mut twins = entry.twins.iter();
-            let there =
-                twins.find(|there| entry.is_twin(&desc) && there.desc().has_combinations_of(&desc));
-            let location = entry.twins[0].desc().location;
-            return there
+            let mut duplicates = entry.duplicates.iter();
+            let found = duplicates.find(|family| {
+                entry.is_same_family(&desc) && family.desc().has_same_combinations(&desc)
+            });
+            let location = entry.duplicates[0].desc().location;
+            return found
                 .cloned()
                 .ok_or_else(|| Error::other_type(&desc.name, Some(location)));
         }
@@ -92,7 +105,8 @@ impl Families {
         Ok(family)
     }
 
-    /// Gives a family another help text and unit, and another name where that is free. Returns the name it has now.
+    /// Gives a family another help text and unit, and another name if that is free. Returns its
+    /// name afterwards.
     #[cfg(feature = "facade")]
     pub(crate) fn describe(
         &self,
@@ -114,36 +128,38 @@ impl Families {
         };
         let taken = inner.check_free(&renamed).err();
         let desc = if taken.is_none() { renamed } else { desc };
-        let twins = entry.twins.clone();
+        let duplicates = entry.duplicates.clone();
         let empty = OnceLock::new();
         let name = desc.name.clone();
-        let described = Some(Box::new(desc));
+        let changed = Some(Box::new(desc));
         inner.put(Entry {
-            described,
-            twins,
+            changed,
+            duplicates,
             empty,
         });
         taken.map_or(Ok(name), Err)
     }
 
-    /// Takes a family out; handles to it go on counting, but nobody sees it any more.
+    /// Removes a family. Its handles keep counting, but no scrape exports it.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         let removed = self.lock().take(name);
         removed.map(drop).ok_or_else(|| Error::absent(name))
     }
 
+    /// Removes all families and all reserved names.
     pub(crate) fn clear(&self) {
         let mut inner = self.lock();
-        inner.collected.clear();
-        inner.collected_stems = ClashIndex::default();
-        inner.stems = ClashIndex::default();
+        inner.reserved.clear();
+        inner.reserved_index = ClashIndex::default();
+        inner.index = ClashIndex::default();
         inner.in_order = None;
         let removed = std::mem::take(&mut inner.entries);
         drop(inner);
         drop(removed);
     }
 
-    /// Keeps a name for a family that a collector writes, under just this name: not where samples would be another's.
+    /// Reserves a name for a family that a collector writes, which has no prefix. Rejects a name
+    /// whose samples would have the names of another family's.
     pub(crate) fn reserve(
         &self,
         name: &str,
@@ -153,30 +169,30 @@ impl Families {
         let mut inner = self.lock();
         let exposed = (name, kind, false);
         let prefix = inner.prefix.clone();
-        if let Some(there) = inner.family_clash(exposed) {
-            let other = format!("{prefix}{}", there.name);
-            return Err(Error::taken(name, &other, Some(there.location)));
+        if let Some(family) = inner.family_clash(exposed) {
+            let other = format!("{prefix}{}", family.name);
+            return Err(Error::taken(name, &other, Some(family.location)));
         }
-        if let Some((other, there)) = inner.collected_clash(exposed) {
-            return Err(Error::taken(name, other, Some(there.location)));
+        if let Some((other, reserved)) = inner.reserved_clash(exposed) {
+            return Err(Error::taken(name, other, Some(reserved.location)));
         }
         let key = Text::shared(name);
-        inner.collected_stems.insert(exposed, &key);
-        inner.collected.insert(key, Reserved { kind, location });
+        inner.reserved_index.insert(exposed, &key);
+        inner.reserved.insert(key, Reserved { kind, location });
         Ok(())
     }
 
-    /// The collector that a name was kept for is gone.
+    /// Releases the name of a collector that was removed.
     pub(crate) fn release(&self, name: &str) {
         let mut inner = self.lock();
-        if let Some((key, there)) = inner.collected.remove_entry(name) {
+        if let Some((key, reserved)) = inner.reserved.remove_entry(name) {
             inner
-                .collected_stems
-                .remove((&key, there.kind, false), &key);
+                .reserved_index
+                .remove((&key, reserved.kind, false), &key);
         }
     }
 
-    /// The names, in order.
+    /// Returns the names, with the prefix.
     pub(crate) fn names(&self) -> Vec<String> {
         let inner = self.lock();
         inner
@@ -186,33 +202,35 @@ impl Families {
             .collect()
     }
 
+    /// Returns whether there is a family of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.lock().entries.contains_key(name)
     }
 
-    /// The number of families, and of their series.
+    /// Returns the number of families and the number of their series.
     pub(crate) fn size(&self) -> (usize, usize) {
         let inner = self.lock();
         let series = inner
             .entries
             .values()
-            .flat_map(|entry| &entry.twins)
+            .flat_map(|entry| &entry.duplicates)
             .map(|family| family.series())
             .sum();
         (inner.entries.len(), series)
     }
 
-    /// Every series of every family at zero again, in a process that has but one thread.
+    /// Sets every series of every family to zero, in a process that has only one thread.
     pub(crate) fn start_over(&self, pass: &Pass<'_>) {
         let families: Vec<_> = self
             .lock()
             .entries
             .values()
-            .flat_map(|entry| entry.twins.iter().cloned())
+            .flat_map(|entry| entry.duplicates.iter().cloned())
             .collect();
         families.iter().for_each(|family| family.start_over(pass));
     }
 
+    /// Sets the prefix of all names, before the first scrape.
     pub(crate) fn set_prefix(&self, prefix: &str) -> Result<(), Error> {
         if !prefix.is_empty() {
             check_name(prefix.as_bytes()).map_err(|why| Error::name(prefix, why))?;
@@ -227,14 +245,14 @@ impl Families {
             for (name, _) in &inner.constant {
                 entry.check_constant(prefix, name)?;
             }
-            inner.check_collected(prefix, entry.desc())?;
+            inner.check_reserved(prefix, entry.desc())?;
         }
         inner.prefix = Text::shared(prefix);
         inner.index_all();
         Ok(())
     }
 
-    /// Gives every family a label; before the first scrape.
+    /// Gives every family a constant label, before the first scrape.
     pub(crate) fn set_constant(&self, name: &str, value: &str) -> Result<(), Error> {
         check_label(name.as_bytes(), Kind::Histogram)
             .map_err(|why| Error::label_name("of all", name, why))?;
@@ -254,7 +272,7 @@ impl Families {
         Ok(())
     }
 
-    /// Writes every family into `out`, whose families keep their memory.
+    /// Writes every family into `out`, whose families reuse their memory.
     pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut Snapshot) {
         let (entries, prefix, constant) = {
             let mut inner = self.lock();
@@ -265,68 +283,69 @@ impl Families {
                 inner.constant.clone(),
             )
         };
-        let mut at = 0;
+        let mut count = 0;
         for entry in entries.iter() {
-            let first = &entry.twins[0];
+            let first = &entry.duplicates[0];
             let empty = entry.empty.get_or_init(|| {
                 let meta = meta(entry.desc(), &prefix, &constant);
                 snapshot::Family::new(meta, first.values())
             });
-            let family = out.family_for(at, empty);
+            let family = out.family_for(count, empty);
             first.write(pass, family);
-            for twin in &entry.twins[1..] {
-                let mut theirs = empty.clone();
-                twin.write(pass, &mut theirs);
-                family.add(&theirs);
+            for duplicate in &entry.duplicates[1..] {
+                let mut values = empty.clone();
+                duplicate.write(pass, &mut values);
+                family.add(&values);
             }
             if entry.desc().labels == Names::Any && !empty.meta.constant.is_empty() {
                 family.override_constant_labels();
             }
-            at += 1;
+            count += 1;
         }
-        out.families.truncate(at);
+        out.families.truncate(count);
     }
 }
 
 impl Inner {
-    fn add(&mut self, family: Arc<dyn Declared>, is_static: bool) -> Result<(), Error> {
+    /// Adds a family, or makes it share the entry of an equal static.
+    fn add(&mut self, family: Arc<dyn AnyFamily>, is_static: bool) -> Result<(), Error> {
         let desc = family.desc();
         desc.check()?;
         desc.check_prefixed(&self.prefix)?;
         if let Some(entry) = self.entries.get_mut(&*desc.name) {
             self.in_order = None;
-            let there = entry.desc();
-            if is_static && entry.is_twin(desc) && entry.has_help_of(desc) {
-                let twins = entry
-                    .twins
+            let registered = entry.desc();
+            if is_static && entry.is_same_family(desc) && entry.help_fits(desc) {
+                let duplicates = entry
+                    .duplicates
                     .iter()
                     .cloned()
                     .chain([family.clone()])
                     .collect();
                 let mut shared = Entry {
-                    described: entry.described.clone(),
-                    twins,
+                    changed: entry.changed.clone(),
+                    duplicates,
                     empty: entry.empty.clone(),
                 };
-                if there.help.is_empty() {
-                    let mut described = there.clone();
-                    described.help = desc.help.clone();
-                    shared.described = Some(Box::new(described));
+                if registered.help.is_empty() {
+                    let mut desc_with_help = registered.clone();
+                    desc_with_help.help = desc.help.clone();
+                    shared.changed = Some(Box::new(desc_with_help));
                     shared.empty = OnceLock::new();
                 }
                 *entry = Arc::new(shared);
                 return Ok(());
             }
             return Err(if is_static {
-                Error::not_equal(&desc.name, desc.location, there.location)
+                Error::not_equal(&desc.name, desc.location, registered.location)
             } else {
-                Error::taken(&desc.name, &desc.name, Some(there.location))
+                Error::taken(&desc.name, &desc.name, Some(registered.location))
             });
         }
         self.check_free(desc)?;
         let entry = Entry {
-            described: None,
-            twins: vec![family],
+            changed: None,
+            duplicates: vec![family],
             empty: OnceLock::new(),
         };
         for (name, _) in &self.constant {
@@ -336,16 +355,16 @@ impl Inner {
         Ok(())
     }
 
-    /// That no sample of this family would be another one's.
+    /// Checks that no sample of this family has the name of another family's sample.
     fn check_free(&mut self, desc: &Desc) -> Result<(), Error> {
         let exposed = self.exposed(desc);
-        if let Some(there) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
-            return Err(Error::taken(&desc.name, &there.name, Some(there.location)));
+        if let Some(other) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
+            return Err(Error::taken(&desc.name, &other.name, Some(other.location)));
         }
-        self.check_collected(&self.prefix, desc)
+        self.check_reserved(&self.prefix, desc)
     }
 
-    /// The name that a family is exposed by.
+    /// Returns the name of a family with the prefix.
     fn exposed(&self, desc: &Desc) -> Text {
         if self.prefix.is_empty() {
             desc.name.clone()
@@ -354,56 +373,59 @@ impl Inner {
         }
     }
 
-    /// The family that exposes a sample of this name and kind.
+    /// Returns the family that exposes a sample of the same name as a family `exposed`.
     fn family_clash(&mut self, exposed: ExposedName<'_>) -> Option<&Desc> {
-        if !self.stems.knows(exposed) {
-            self.stems = ClashIndex::new(true);
+        if !self.index.knows(exposed) {
+            self.index = ClashIndex::new(true);
             self.index_all();
         }
         let desc = |key: &Text| self.entries[&key[self.prefix.len()..]].desc();
-        let clash = self.stems.clash(exposed, |key| {
+        let clash = self.index.clash(exposed, |key| {
             let desc = desc(key);
             (key, desc.kind, desc.utf8)
         });
         clash.map(desc)
     }
 
-    /// The collector's family that exposes a sample of this name and kind.
-    fn collected_clash(&self, exposed: ExposedName<'_>) -> Option<(&Text, &Reserved)> {
-        let clash = |key| (key as &str, self.collected[key].kind, false);
-        let key = if self.collected_stems.knows(exposed) {
-            self.collected_stems.clash(exposed, clash)
+    /// Returns the reserved name whose family exposes a sample of the same name as `exposed`.
+    fn reserved_clash(&self, exposed: ExposedName<'_>) -> Option<(&Text, &Reserved)> {
+        let clash = |key| (key as &str, self.reserved[key].kind, false);
+        let key = if self.reserved_index.knows(exposed) {
+            self.reserved_index.clash(exposed, clash)
         } else {
-            // Rare: a name that is written in several ways.
-            let mut all = self.collected.keys();
+            // Rare: the name has several escaped forms.
+            let mut all = self.reserved.keys();
             all.find(|key| snapshot::clash(exposed, clash(key)))
         };
-        key.map(|key| (key, &self.collected[key]))
+        key.map(|key| (key, &self.reserved[key]))
     }
 
+    /// Inserts an entry, whose name is free.
     fn put(&mut self, entry: Entry) {
         self.in_order = None;
         let (name, key) = (entry.desc().name.clone(), self.exposed(entry.desc()));
         let exposed = (&*key, entry.desc().kind, entry.desc().utf8);
-        if self.stems.knows(exposed) {
-            self.stems.insert(exposed, &key);
+        if self.index.knows(exposed) {
+            self.index.insert(exposed, &key);
             self.entries.insert(name, Arc::new(entry));
         } else {
             self.entries.insert(name, Arc::new(entry));
-            self.stems = ClashIndex::new(true);
+            self.index = ClashIndex::new(true);
             self.index_all();
         }
     }
 
+    /// Removes an entry.
     fn take(&mut self, name: &str) -> Option<Arc<Entry>> {
         self.in_order = None;
         let entry = self.entries.remove(name)?;
         let key = self.exposed(entry.desc());
-        self.stems
+        self.index
             .remove((&key, entry.desc().kind, entry.desc().utf8), &key);
         Some(entry)
     }
 
+    /// Returns the families in the order of their names.
     fn in_order(&mut self) -> Arc<[Arc<Entry>]> {
         let in_order = self.in_order.get_or_insert_with(|| {
             let mut all: Vec<_> = self.entries.values().cloned().collect();
@@ -413,54 +435,57 @@ impl Inner {
         Arc::clone(in_order)
     }
 
-    /// Makes the index of the families anew, for names that are all exposed in another way.
+    /// Builds the index of the families again, for example after a change of the prefix.
     fn index_all(&mut self) {
-        let mut stems = ClashIndex::new(self.stems.knows(("", Kind::Gauge, true)));
+        let mut index = ClashIndex::new(self.index.knows(("", Kind::Gauge, true)));
         for entry in self.entries.values() {
             let key = self.exposed(entry.desc());
-            stems.insert((&key, entry.desc().kind, entry.desc().utf8), &key);
+            index.insert((&key, entry.desc().kind, entry.desc().utf8), &key);
         }
-        self.stems = stems;
+        self.index = index;
     }
 }
 
 impl Inner {
-    /// That a family exposes no sample of a collector's with this prefix.
-    fn check_collected(&self, prefix: &str, desc: &Desc) -> Result<(), Error> {
-        if self.collected.is_empty() {
+    /// Checks that a family with this prefix exposes no sample that a collector exposes.
+    fn check_reserved(&self, prefix: &str, desc: &Desc) -> Result<(), Error> {
+        if self.reserved.is_empty() {
             return Ok(());
         }
         let exposed = format!("{prefix}{}", desc.name);
-        if self.collected.contains_key(&*exposed) {
+        if self.reserved.contains_key(&*exposed) {
             return Err(Error::collect(&exposed, "is there already"));
         }
-        match self.collected_clash((&exposed, desc.kind, desc.utf8)) {
-            Some((other, there)) => Err(Error::taken(&exposed, other, Some(there.location))),
+        match self.reserved_clash((&exposed, desc.kind, desc.utf8)) {
+            Some((other, reserved)) => Err(Error::taken(&exposed, other, Some(reserved.location))),
             None => Ok(()),
         }
     }
 }
 
 impl Entry {
+    /// Returns the description that scrapes use.
     fn desc(&self) -> &Desc {
-        match &self.described {
+        match &self.changed {
             Some(desc) => desc,
-            None => self.twins[0].desc(),
+            None => self.duplicates[0].desc(),
         }
     }
 
-    /// Whether `desc` declares this family: as the first one did, or as it was described since.
-    fn is_twin(&self, desc: &Desc) -> bool {
-        self.twins[0].desc().is_twin(desc) || self.desc().is_twin(desc)
+    /// Returns whether `desc` declares this family, as it was declared first or as described since.
+    fn is_same_family(&self, desc: &Desc) -> bool {
+        self.duplicates[0].desc().is_same_family(desc) || self.desc().is_same_family(desc)
     }
 
-    /// Two statics of one name and different help texts hardly mean the same; one without fits all.
-    fn has_help_of(&self, desc: &Desc) -> bool {
-        let helps = [&*self.twins[0].desc().help, &self.desc().help, ""];
+    /// Returns whether the help text of `desc` fits. Two statics of the same name with different
+    /// help texts are hardly the same family. An empty help text fits any other.
+    fn help_fits(&self, desc: &Desc) -> bool {
+        let helps = [&*self.duplicates[0].desc().help, &self.desc().help, ""];
         helps.contains(&&*desc.help) || self.desc().help.is_empty()
     }
 
-    /// That a label of the whole registry, which has this prefix, is none that the family has already.
+    /// Checks that a constant label of the registry, which has this prefix, is not a label of the
+    /// family.
     fn check_constant(&self, prefix: &str, name: &str) -> Result<(), Error> {
         let desc = self.desc();
         if desc.kind == Kind::StateSet && name.strip_prefix(prefix) == Some(&desc.name) {
@@ -476,11 +501,12 @@ impl Entry {
                 "is also a constant label",
             ));
         }
-        let fixed = desc.labels.fixed().iter().copied();
-        desc.check_escaped(fixed.chain(desc.constant.names()).chain([name]))
+        let names = desc.labels.fixed().iter().copied();
+        desc.check_escaped(names.chain(desc.constant.names()).chain([name]))
     }
 }
 
+/// Builds the description of a family as a snapshot has it.
 pub(crate) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta {
     let mut text = String::new();
     for (name, value) in constant {

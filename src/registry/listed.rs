@@ -1,22 +1,23 @@
-//! Statics that the linker lists, and statics that a program lists itself.
+//! Statics that the linker lists, and statics that the program lists by `register_all!`.
 
-/// What `#[tallies::metric]` lists at link time, and `register_all!` at run time.
+/// A static metric that `#[tallies::metric]` lists at link time or `register_all!` registers at run
+/// time.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a metric that the default registry could list",
     label = "not a metric",
     note = "what stands in a `static` is a `Counter`, a `Gauge`, an `UpDownCounter`, a `Histogram`, a `Summary`, an `Info` or a `StateSet`"
 )]
 pub trait Listed: Sync {
-    /// Enlists the static, if that has not happened yet.
+    /// Registers the static in the default registry, unless it is registered.
     fn enlist(&self);
 }
 
-/// Every static with the attribute.
+/// Every static with the attribute `#[tallies::metric]`.
 #[cfg(feature = "link-time")]
 #[linkme::distributed_slice]
 pub static LISTED: [&'static dyn Listed];
 
-/// Enlists every static that the linker has listed.
+/// Registers every static that the linker has listed.
 pub(crate) fn enlist_all() {
     #[cfg(feature = "link-time")]
     for metric in LISTED {

@@ -1,18 +1,18 @@
-//! A registry: a list of families and collectors, and the pass that turns them into a snapshot.
+//! A registry: its families and collectors, and the snapshots of them.
 
 mod collected;
+mod collectors;
 mod families;
 mod listed;
 mod self_metrics;
 #[cfg(all(test, not(miri)))]
 mod tests;
 
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::error::{Error, warn};
+use crate::error::Error;
 use crate::observe;
 use crate::snapshot::{Family, Kind, Snapshot, Source, clashing};
 
@@ -21,6 +21,7 @@ pub use collected::{Collect, Collected};
 pub use listed::LISTED;
 pub use listed::Listed;
 
+use collectors::Collectors;
 use families::Families;
 #[cfg(feature = "facade")]
 pub(crate) use families::REFUSED;
@@ -29,11 +30,12 @@ pub(crate) use families::meta;
 use listed::enlist_all;
 use self_metrics::LastScrape;
 
-/// The families of a program, or of a part of it: what a scrape sees.
+/// The families and collectors of a program, or of a part of it. A scrape reads one registry or
+/// several.
 ///
-/// Statics belong to the default one, [`tallies::registry()`](registry). Own ones are for libraries, tests and programs
-/// that expose several pages. Cloning shares. A registry that is dropped leaves its metrics usable, only nobody sees
-/// them any more.
+/// Statics belong to the default registry, [`tallies::registry()`](registry). Libraries, tests and
+/// programs that expose several pages create their own. A clone is the same registry. After a
+/// registry is dropped, its metrics can still be updated, but no scrape exports them.
 ///
 /// ```
 /// use tallies::Registry;
@@ -52,84 +54,22 @@ pub struct Registry(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     families: Families,
-    /// Whether statics belong to it.
+    /// Whether statics belong to this registry.
     is_default: bool,
-    collectors: Mutex<Vec<Collector>>,
+    collectors: Collectors,
     settings: Mutex<Settings>,
 }
 
 #[derive(Clone, Copy, Debug)]
+/// Settings and measurements of the registry itself.
 struct Settings {
+    /// Whether snapshots have the self-metrics.
     self_metrics: bool,
-    last: LastScrape,
+    /// Read and written by snapshots.
+    last_scrape: LastScrape,
 }
 
-struct Collector {
-    name: String,
-    collect: Arc<dyn Collect>,
-    errors: u64,
-}
-
-impl std::fmt::Debug for Collector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Collector")
-            .field("name", &self.name)
-            .field("errors", &self.errors)
-            .finish_non_exhaustive()
-    }
-}
-
-thread_local! {
-    /// Whether this thread is running a collector: a snapshot taken inside one runs none.
-    static COLLECTING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Sets [`COLLECTING`] until it is dropped, in whatever way this thread leaves the collectors.
-struct Collecting(());
-
-impl Collecting {
-    /// `None` inside a collector.
-    fn begin() -> Option<Self> {
-        (!COLLECTING.replace(true)).then(|| Self(()))
-    }
-}
-
-impl Drop for Collecting {
-    fn drop(&mut self) {
-        COLLECTING.set(false);
-    }
-}
-
-/// Runs code of the program's; `None` where it panics. The payload of a panic may panic in turn when it is dropped.
-fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
-    // Unwind safe: the callers drop what a panic has left half done.
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(result) => Some(result),
-        Err(payload) => {
-            if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                std::mem::forget(another);
-            }
-            None
-        }
-    }
-}
-
-/// Runs one collector: the error as text, since showing it and dropping it is the program's code as well.
-fn run(collector: &dyn Collect) -> Result<Vec<Family>, String> {
-    let mut out = Collected::default();
-    let result = contain(|| {
-        collector
-            .collect(&mut out)
-            .map_err(|error| error.to_string())
-    });
-    match result {
-        Some(Ok(())) => Ok(out.families),
-        Some(Err(why)) => Err(why),
-        None => Err("panicked".to_owned()),
-    }
-}
-
-/// The default registry: the one that statics belong to.
+/// Returns the default registry, to which statics belong.
 ///
 /// ```
 /// tallies::registry().constant("host", "alpha")?;
@@ -148,7 +88,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// An empty registry of its own, without self-metrics.
+    /// Creates an empty registry without self-metrics.
     #[must_use]
     pub fn new() -> Self {
         Self::with_settings(false)
@@ -160,9 +100,9 @@ impl Registry {
             is_default,
             settings: Mutex::new(Settings {
                 self_metrics: is_default,
-                last: LastScrape::default(),
+                last_scrape: LastScrape::default(),
             }),
-            collectors: Mutex::default(),
+            collectors: Collectors::default(),
         }))
     }
 
@@ -170,38 +110,64 @@ impl Registry {
         &self.0.families
     }
 
-    /// Puts `prefix` before every name; one that ends in a letter or a digit gets an underscore, so `app` is `app_`.
+    /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit
+    /// gets an underscore, so `app` means `app_`. Families of collectors get no prefix.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.prefix("app")?;
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// assert_eq!(registry.snapshot().get("app_jobs_total", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A prefix outside the grammar of names, one with a colon where there are state sets, one that makes a family's
-    /// samples those of a function, and a registry that was scraped already.
+    /// An invalid prefix; a prefix with a colon if there are state sets; a prefix with which a
+    /// family would expose samples of a [`gauge_fn`](Self::gauge_fn) or
+    /// [`counter_fn`](Self::counter_fn); a registry that was scraped before.
     pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
         self.enlist();
         self.families().set_prefix(prefix)
     }
 
-    /// Gives every series a label: what is known at start-up only, such as the host's name. Not those of collectors.
+    /// Gives every series a constant label, for a value that is known only at start-up, such as the
+    /// name of the host. Series of collectors do not get it.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.constant("host", "alpha")?;
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// assert_eq!(registry.snapshot().get("jobs_total", &[("host", "alpha")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A label name outside the grammar, reserved, or used by one of the families, and a registry that was scraped
-    /// already.
+    /// A label name that is invalid, reserved, or a label of one of the families; a registry that
+    /// was scraped before.
     pub fn constant(&self, name: &str, value: &str) -> Result<(), Error> {
         self.families().set_constant(name, value)
     }
 
-    /// Whether snapshots carry what the engine says of itself, under names that begin with `tallies_`. On in the default
-    /// registry, off in others.
+    /// Sets whether snapshots have metrics about the engine, under names that begin with
+    /// `tallies_`. The default is on in the default registry and off in others.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.self_metrics(true);
+    /// assert_eq!(registry.snapshot().get("tallies_families", &[]), Some(0.0));
+    /// ```
     pub fn self_metrics(&self, on: bool) {
         lock(&self.0.settings).self_metrics = on;
     }
 
-    /// A gauge whose value is asked for at scrape time.
+    /// Registers a gauge whose value `value` computes at scrape time.
     ///
     /// # Errors
     ///
-    /// A name outside the grammar, one that is taken, or one whose samples would be another family's.
+    /// An invalid name; a name that is taken; a name whose samples would have the names of another
+    /// family's.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -225,18 +191,20 @@ impl Registry {
         self.add(&name, Some(Kind::Gauge), Arc::new(collect))
     }
 
-    /// A counter that mirrors a total kept elsewhere, asked for at scrape time; it must only grow.
+    /// Registers a counter whose total is kept elsewhere. `total` reads it at scrape time. It must
+    /// not go back.
     ///
     /// # Errors
     ///
-    /// As [`gauge_fn`](Self::gauge_fn).
+    /// As for [`gauge_fn`](Self::gauge_fn).
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
     ///
     /// static SENT: AtomicU64 = AtomicU64::new(12);
     /// let registry = tallies::Registry::new();
-    /// registry.counter_fn("sent_total", "Messages sent.", || SENT.load(Ordering::Relaxed) as f64)?;
+    /// let sent = || SENT.load(Ordering::Relaxed) as f64;
+    /// registry.counter_fn("sent_total", "Messages sent.", sent)?;
     /// assert_eq!(registry.snapshot().get("sent_total", &[]), Some(12.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -256,77 +224,93 @@ impl Registry {
         self.add(&name, Some(Kind::Counter), Arc::new(collect))
     }
 
-    /// Adds what is computed at scrape time; `name` is for error messages and for [`remove`](Self::remove).
+    /// Adds a collector, which runs at scrape time. Error messages and [`remove`](Self::remove)
+    /// call it by `name`.
     ///
-    /// A family that it writes is left out, and counted as an error of it, where a sample would be another family's.
+    /// If a family that it writes would expose samples of another family, that family is left out
+    /// and counts as a failure of the collector.
+    ///
+    /// ```
+    /// use tallies::{Collected, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// registry.collect("pool", |out: &mut Collected| {
+    ///     out.gauge("pool_idle_connections", "Connections not in use.", &[], 7.0)?;
+    ///     out.counter("pool_timeouts_total", "Timeouts of callers that waited.", &[], 3.0)?;
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(registry.snapshot().get("pool_idle_connections", &[]), Some(7.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A name that a family or another collector here has.
+    /// A name that a family or another collector of this registry has.
     pub fn collect(&self, name: &str, collect: impl Collect + 'static) -> Result<(), Error> {
         self.add(name, None, Arc::new(collect))
     }
 
-    /// Adds a collector; of one that writes a family of its own name the kind is known.
+    /// Adds a collector. `kind` is the kind of a collector that writes one family, under its own
+    /// name.
     #[track_caller]
     fn add(&self, name: &str, kind: Option<Kind>, collect: Arc<dyn Collect>) -> Result<(), Error> {
-        // Statics have their names whether or not they were used.
+        // Unused statics have their names, too, so they are registered first.
         self.enlist();
-        let mut collectors = lock(&self.0.collectors);
-        if self.families().contains(name) || collectors.iter().any(|other| other.name == name) {
-            return Err(Error::collect(name, "is there already"));
-        }
-        if let Some(kind) = kind {
-            self.families().reserve(name, kind, Location::caller())?;
-        }
-        collectors.push(Collector {
-            name: name.to_owned(),
-            collect,
-            errors: 0,
-        });
-        Ok(())
+        // Not in the closure, which would be its own caller.
+        let location = Location::caller();
+        let reserved = kind.map(|kind| (kind, location));
+        self.0
+            .collectors
+            .add(self.families(), name, reserved, collect)
     }
 
-    /// Takes a family or a collector out. Handles to the family go on counting, but nobody sees it any more; the name is
-    /// free again.
+    /// Removes a family or a collector. Its name is free again. Handles to the family can still be
+    /// updated, but no scrape exports it.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = registry.counter("jobs_total", "Jobs done.")?;
+    /// registry.remove("jobs_total")?;
+    /// jobs.inc();
+    /// assert_eq!(registry.snapshot().get("jobs_total", &[]), None);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A name that is not there.
+    /// A name that no family and no collector of this registry has.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
-        let mut collectors = lock(&self.0.collectors);
-        let at = collectors
-            .iter()
-            .position(|collector| collector.name == name);
-        let removed = at.map(|at| collectors.remove(at));
-        if removed.is_some() {
-            self.families().release(name);
-        }
-        // Dropped without the lock: a collector's own end may come back here.
-        drop(collectors);
-        match removed {
-            Some(_) => Ok(()),
-            None => self.families().remove(name),
+        if self.0.collectors.remove(self.families(), name) {
+            Ok(())
+        } else {
+            self.families().remove(name)
         }
     }
 
-    /// Takes everything out.
-    pub fn clear(&self) {
-        let mut collectors = lock(&self.0.collectors);
-        // At once: what somebody adds meanwhile keeps its name.
-        self.families().clear();
-        let removed = std::mem::take(&mut *collectors);
-        // As in `remove`.
-        drop(collectors);
-        drop(removed);
-    }
-
-    /// Every series at zero, for a child after `fork`, which has a copy of all that its parent counted.
+    /// Removes all families and collectors.
     ///
-    /// To be called while the child has one thread. What other threads count meanwhile may or may not be forgotten.
-    /// Memory of streams that the parent's threads had stays taken, slots of series that end are not used again where such
-    /// threads were alive, and `fork` in a program of several threads may leave
-    /// locks taken for ever, here as everywhere: fork first, or while no other thread touches metrics.
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?;
+    /// registry.clear();
+    /// assert!(registry.names().is_empty());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn clear(&self) {
+        self.0.collectors.clear(self.families());
+    }
+
+    /// Sets every series to zero, for a child process after `fork`. The child has a copy of
+    /// everything that its parent counted.
+    ///
+    /// Call it while the child has one thread. Updates of other threads during the call may or may
+    /// not be dropped. Three limits:
+    ///
+    /// - The memory of streams of the parent's threads stays allocated.
+    /// - If other threads of the parent were alive, the slots of series that are retired later are
+    ///   not used again.
+    /// - `fork` in a program of several threads can leave locks taken forever, here as everywhere.
+    ///   Fork before other threads start, or while none of them uses metrics.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -335,7 +319,7 @@ impl Registry {
     /// // In the child:
     /// registry.start_over();
     /// jobs.inc();
-    /// assert_eq!(jobs.total(), 1);
+    /// assert_eq!(jobs.get(), 1);
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn start_over(&self) {
@@ -343,32 +327,56 @@ impl Registry {
         self.families().start_over(&observe::engine().pass());
     }
 
-    /// The names of all families and collectors, in order.
+    /// Returns the names of all families and collectors, sorted.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?;
+    /// registry.gauge_fn("queue_length", "Jobs waiting.", || 4.0)?;
+    /// assert_eq!(registry.names(), ["jobs_total", "queue_length"]);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.enlist();
         let mut names = self.families().names();
-        names.extend(lock(&self.0.collectors).iter().map(|c| c.name.clone()));
+        names.extend(self.0.collectors.names());
         names.sort_unstable();
         names
     }
 
-    /// Whether a family or a collector of this name is here.
+    /// Returns whether the registry has a family or a collector of this name.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?;
+    /// assert!(registry.contains("jobs_total"));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.enlist();
-        self.families().contains(name) || lock(&self.0.collectors).iter().any(|c| c.name == name)
+        self.families().contains(name) || self.0.collectors.contains(name)
     }
 
+    /// Registers the statics that the linker has listed, if this is the default registry.
     fn enlist(&self) {
         if self.0.is_default {
             enlist_all();
         }
     }
 
-    /// Every family's merged value now. What it promises is on the crate's front page.
+    /// Takes a snapshot: the merged value of every series.
     ///
-    /// Runs the collectors, then adds up the cells of every thread; snapshots wait for each other, updates for none.
+    /// Runs the collectors, then adds up the cells of all threads. Snapshots wait for each other;
+    /// updates never wait. The crate's front page says what a snapshot guarantees.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// assert_eq!(registry.snapshot().get("jobs_total", &[]), Some(3.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
@@ -376,8 +384,8 @@ impl Registry {
         snapshot
     }
 
-    /// As [`snapshot`](Self::snapshot), into one that was taken before: its memory is used again, and label texts that it
-    /// has already are not copied anew.
+    /// Takes a snapshot into an earlier one and reuses its memory. Label texts that it has are not
+    /// copied again.
     ///
     /// ```
     /// let mut snapshot = tallies::Snapshot::default();
@@ -388,93 +396,49 @@ impl Registry {
     pub fn snapshot_into(&self, snapshot: &mut Snapshot) {
         self.enlist();
         let start = Instant::now();
-        let collected = self.run_collectors();
+        let collected = self.0.collectors.run();
         let mut settings = *lock(&self.0.settings);
-        let mut selves = Collected::default();
+        let mut own = Collected::default();
         {
             let mut pass = observe::engine().pass();
             pass.take_idle();
             snapshot.taken = SystemTime::now();
             self.families().write(&mut pass, snapshot);
             if settings.self_metrics {
-                // These names are ours and well-formed.
+                // These names are valid.
                 let _ = self_metrics::collect(
                     self.families(),
                     &pass,
-                    settings.last,
+                    settings.last_scrape,
                     snapshot,
-                    &mut selves,
+                    &mut own,
                 );
             }
         }
         let mut failed = None;
         for (name, family) in collected
             .into_iter()
-            .chain(selves.families.into_iter().map(|family| (None, family)))
+            .chain(own.families.into_iter().map(|family| (None, family)))
         {
-            // A collector's families stand together: one failure of it in a scrape.
+            // A collector's families are adjacent, so a snapshot counts one failure for each
+            // collector.
             if let Err(why) = insert(snapshot, family)
                 && let Some(name) = name
                 && failed.as_ref() != Some(&name)
             {
-                self.failed(&name, &why);
+                self.0.collectors.count_failure(&name, &why);
                 failed = Some(name);
             }
         }
-        settings.last = LastScrape {
+        settings.last_scrape = LastScrape {
             seconds: start.elapsed().as_secs_f64(),
             bytes: snapshot.bytes(),
         };
-        lock(&self.0.settings).last = settings.last;
-    }
-
-    /// Runs every collector; one that fails or panics costs its own families.
-    fn run_collectors(&self) -> Vec<(Option<String>, Family)> {
-        let Some(_collecting) = Collecting::begin() else {
-            return Vec::new();
-        };
-        // Not under the lock: a collector may register something.
-        let collectors: Vec<_> = lock(&self.0.collectors)
-            .iter()
-            .map(|collector| (collector.name.clone(), Arc::clone(&collector.collect)))
-            .collect();
-        let mut families = Vec::new();
-        for (name, collector) in collectors {
-            match run(&*collector) {
-                Ok(written) => {
-                    families.extend(written.into_iter().map(|f| (Some(name.clone()), f)));
-                }
-                Err(why) => self.failed(&name, &why),
-            }
-            // It may have been removed meanwhile: then this is its end, which is the program's code.
-            contain(|| drop(collector));
-        }
-        let mut errors = Collected::default();
-        for collector in lock(&self.0.collectors).iter().filter(|c| c.errors > 0) {
-            let _ = errors.counter(
-                "tallies_collect_errors_total",
-                "Scrapes that miss a collector's families, as it failed.",
-                &[("collector", &collector.name)],
-                collector.errors as f64,
-            );
-        }
-        families.extend(errors.families.into_iter().map(|family| (None, family)));
-        families
-    }
-
-    /// Counts a failure; the first one is said.
-    fn failed(&self, name: &str, why: &str) {
-        let mut collectors = lock(&self.0.collectors);
-        if let Some(collector) = collectors.iter_mut().find(|c| c.name == name) {
-            collector.errors += 1;
-            if collector.errors == 1 {
-                warn(&Error::collect(name, why));
-            }
-        }
+        lock(&self.0.settings).last_scrape = settings.last_scrape;
     }
 }
 
-/// Puts a family in its place, or says why not.
+/// Inserts a family in the order of the names, or returns why its name conflicts.
 fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
     let families = &mut snapshot.families;
     let name = family.name();
@@ -484,8 +448,8 @@ fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
             "writes `{name}`, whose samples are those of `{other}`"
         ));
     }
-    let at = families.partition_point(|other| other.name() < name);
-    families.insert(at, family);
+    let index = families.partition_point(|other| other.name() < name);
+    families.insert(index, family);
     Ok(())
 }
 

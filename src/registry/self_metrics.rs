@@ -1,4 +1,4 @@
-//! What the engine says of itself.
+//! Self-metrics: families about the engine itself, under names that begin with `tallies_`.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,7 +9,7 @@ use crate::snapshot::Snapshot;
 use super::collected::Collected;
 use super::families::{Families, REFUSED};
 
-/// The last scrape of a registry.
+/// The duration and the size of the last snapshot of a registry.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LastScrape {
     pub(super) seconds: f64,
@@ -105,7 +105,7 @@ pub(super) fn collect(
     Ok(())
 }
 
-/// How pushes went, once there was one.
+/// Writes the metrics of pushes, after the first push.
 #[cfg(feature = "push")]
 fn pushes(out: &mut Collected) -> Result<(), Error> {
     let (tried, failed, last) = crate::sync::pushes::totals();

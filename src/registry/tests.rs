@@ -1,4 +1,5 @@
-//! What series that have ended leave behind: nothing on a snapshot that is used again, no exemplar under other labels.
+//! Tests that a retired series leaves nothing behind: no label text in a reused snapshot, and no
+//! exemplar under the labels of another series.
 
 use crate::declare::Counter;
 use crate::snapshot::{Snapshot, Value};
@@ -6,7 +7,7 @@ use crate::snapshot::{Snapshot, Value};
 use super::Registry;
 
 fn family(registry: &Registry) -> Counter<[&'static str; 1]> {
-    let builder = Counter::<()>::builder("c_total", "").labels(["x"]);
+    let builder = Counter::builder("c_total", "").labels(["x"]);
     builder.register(registry).expect("a free name")
 }
 
@@ -17,20 +18,20 @@ fn labels(snapshot: &Snapshot) -> Vec<String> {
     labels.filter(|label| label != "__overflow__").collect()
 }
 
-/// Passes until the slots and cells of what was removed are free again.
-fn settle(registry: &Registry) {
+/// Takes snapshots until the slots and cells of removed series are reclaimed.
+fn reclaim_removed(registry: &Registry) {
     (0..300).for_each(|_| {
         drop(registry.snapshot());
         std::thread::yield_now();
     });
 }
 
-/// Its text was taken to be the one that the snapshot had.
+/// The snapshot kept the label text of a removed series.
 #[test]
 fn a_removed_series_is_gone_from_a_snapshot_that_is_used_again() {
     let registry = Registry::new();
     let family = family(&registry);
-    // Enough that some stand in batches: the texts of a whole batch are taken over at once.
+    // Enough series for whole batches, whose label texts are reused all at once.
     let mut expected: Vec<_> = (0..200).map(|i| format!("{i:03}")).collect();
     expected
         .iter()
@@ -41,7 +42,7 @@ fn a_removed_series_is_gone_from_a_snapshot_that_is_used_again() {
     expected.remove(60);
     registry.snapshot_into(&mut snapshot);
     assert_eq!(labels(&snapshot), expected);
-    settle(&registry);
+    reclaim_removed(&registry);
     family.with(["200"]).inc();
     expected.push("200".to_owned());
     registry.snapshot_into(&mut snapshot);
@@ -56,7 +57,7 @@ fn exemplars(registry: &Registry) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// A trace id stood under the labels of the series that had the place next.
+/// The exemplar of a removed series was exported under the labels of the next series of its number.
 #[test]
 fn exemplars_end_with_their_series() {
     let registry = Registry::new();
@@ -64,12 +65,12 @@ fn exemplars_end_with_their_series() {
     family.with(["a"]).inc_with(&[("trace_id", "1f")]);
     assert_eq!(exemplars(&registry).len(), 1);
     family.remove(["a"]);
-    settle(&registry);
+    reclaim_removed(&registry);
     family.with(["b"]).inc();
     assert_eq!(exemplars(&registry), [""; 0]);
 }
 
-/// The same for an update through a handle that was there before.
+/// The same, for an update through a stale handle.
 #[test]
 fn an_exemplar_of_a_stale_handle_is_no_other_series() {
     let registry = Registry::new();
@@ -77,7 +78,7 @@ fn an_exemplar_of_a_stale_handle_is_no_other_series() {
     let stale = family.with(["a"]);
     stale.inc();
     family.remove(["a"]);
-    settle(&registry);
+    reclaim_removed(&registry);
     family.with(["b"]).inc();
     stale.inc_with(&[("trace_id", "1f")]);
     assert!(

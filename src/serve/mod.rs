@@ -38,4 +38,4 @@ mod tls;
 pub use server::Server;
 pub use service::MetricsService;
 #[cfg(feature = "serve")]
-pub use serving::{Bound, Serving};
+pub use serving::{BoundServer, Serving};

@@ -22,7 +22,7 @@ use super::connection::{Host, Limits};
 use super::listen::{Address, Listener, tcp};
 use super::routes::{Hosts, Routes};
 use super::seats::Seats;
-use super::serving::{Bound, Serving};
+use super::serving::{BoundServer, Serving};
 
 /// The longest duration that a setting may have. Longer ones are capped, because adding them to the
 /// current time could overflow the clock.
@@ -474,7 +474,7 @@ impl Server {
     }
 
     /// Binds all added addresses, or none of them. Clients that connect from now on wait until
-    /// [`Bound::start`] or [`Bound::run`].
+    /// [`BoundServer::start`] or [`BoundServer::run`].
     ///
     /// ```
     /// let bound = tallies::Server::new().address("127.0.0.1:0").bind()?;
@@ -495,11 +495,11 @@ impl Server {
     /// - A password or token is empty, or a client could not send it in a header.
     /// - TLS has a certificate without a key or the reverse, or its files are unusable. The message
     ///   names the file.
-    pub fn bind(&self) -> Result<Bound, Error> {
+    pub fn bind(&self) -> Result<BoundServer, Error> {
         self.bind_all(None)
     }
 
-    fn bind_all(&self, first: Option<Result<Listener, Error>>) -> Result<Bound, Error> {
+    fn bind_all(&self, first: Option<Result<Listener, Error>>) -> Result<BoundServer, Error> {
         if !self.path.starts_with('/') {
             return Err(Error::path(&self.path, "has to begin with `/`"));
         }
@@ -560,7 +560,7 @@ impl Server {
             tls,
             open: Arc::default(),
         };
-        Ok(Bound::new(listeners, host, secure))
+        Ok(BoundServer::new(listeners, host, secure))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A service that is bound ([`Bound`]) and one that runs on its own thread ([`Serving`]).
+//! A service that is bound ([`BoundServer`]) and one that runs on its own thread ([`Serving`]).
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -60,13 +60,13 @@ impl Endpoint {
 /// running.await.unwrap()
 /// # }
 /// ```
-pub struct Bound {
+pub struct BoundServer {
     listeners: Vec<Listener>,
     host: Host,
     endpoint: Endpoint,
 }
 
-impl Bound {
+impl BoundServer {
     pub(super) fn new(listeners: Vec<Listener>, host: Host, secure: bool) -> Self {
         let address = |listener: &Listener| match listener {
             Listener::Tcp(_, address) => Some(*address),
@@ -182,9 +182,9 @@ impl Bound {
     }
 }
 
-impl Debug for Bound {
+impl Debug for BoundServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bound")
+        f.debug_struct("BoundServer")
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }

@@ -578,7 +578,7 @@ mod tests {
         // Families without series do not mix either if their buckets differ.
         let bounds = |bounds: &[f64]| {
             let registry = Registry::new();
-            let h = Histogram::<()>::builder("x", "").labels(["y"]);
+            let h = Histogram::builder("x", "").labels(["y"]);
             h.buckets(bounds).register(&registry).unwrap();
             registry.snapshot()
         };
@@ -589,7 +589,7 @@ mod tests {
     #[test]
     fn native_buckets_merge_and_subtract() {
         let registry = Registry::new();
-        let h = Histogram::<()>::builder("h", "").native(0).labels(["x"]);
+        let h = Histogram::builder("h", "").native(0).labels(["x"]);
         let h = h.register(&registry).unwrap();
         h.with(["b"]).observe(1.0);
         h.with(["a"]).observe(2.0);

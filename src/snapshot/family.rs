@@ -102,11 +102,11 @@ impl fmt::Display for Kind {
 /// The rule that combines two processes' values of a gauge when their snapshots are merged.
 ///
 /// ```
-/// use tallies::GaugeMerge;
+/// use tallies::snapshot::GaugeMerge;
 ///
 /// let peak = |mebibytes| {
 ///     let registry = tallies::Registry::new();
-///     tallies::Gauge::<()>::builder("peak_mebibytes", "Peak memory.")
+///     tallies::Gauge::builder("peak_mebibytes", "Peak memory.")
 ///         .merge(GaugeMerge::Max)
 ///         .register(&registry)?
 ///         .set(mebibytes);
@@ -336,7 +336,7 @@ impl Family {
 ///
 /// ```
 /// let registry = tallies::Registry::new();
-/// let jobs = tallies::Counter::<()>::builder("jobs_total", "Jobs done.")
+/// let jobs = tallies::Counter::builder("jobs_total", "Jobs done.")
 ///     .labels(["queue"])
 ///     .register(&registry)?;
 /// jobs.with(["mail"]).inc();

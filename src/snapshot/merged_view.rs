@@ -147,14 +147,14 @@ mod tests {
     fn names_clash_as_they_are_escaped_whichever_is_first() {
         let [plain, utf8, joined] = [(); 3].map(|()| Registry::new());
         plain.gauge("a_b", "").unwrap().set(1.0);
-        Gauge::<()>::builder("a.b", "")
+        Gauge::builder("a.b", "")
             .utf8()
             .register(&utf8)
             .unwrap()
             .set(1.0);
         for counter in ["c_total", "d"] {
             for registry in [&utf8, &joined] {
-                let counter = Counter::<()>::builder(counter, "").utf8();
+                let counter = Counter::builder(counter, "").utf8();
                 counter.register(registry).unwrap().inc();
             }
         }

@@ -224,7 +224,7 @@ impl Snapshot {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// let latency = tallies::Histogram::<()>::builder("latency_seconds", "Time to answer.")
+    /// let latency = tallies::Histogram::builder("latency_seconds", "Time to answer.")
     ///     .native(5)
     ///     .register(&registry)?;
     /// (101..=1100).for_each(|i| latency.observe(f64::from(i) / 1000.0));

@@ -16,7 +16,7 @@ use super::labels;
 /// use tallies::encode::{Escaping, Options};
 ///
 /// let registry = tallies::Registry::new();
-/// tallies::Gauge::<()>::builder("http.load", "Load.").utf8().register(&registry)?;
+/// tallies::Gauge::builder("http.load", "Load.").utf8().register(&registry)?;
 /// let mut page = Vec::new();
 /// Options::new().escaping(Escaping::Dots).text_into(&registry.snapshot(), &mut page);
 /// assert!(String::from_utf8(page).unwrap().contains("http_dot_load 0"));

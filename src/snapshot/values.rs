@@ -48,9 +48,9 @@ pub(crate) struct PageSummary {
 ///
 /// ```
 /// let registry = tallies::Registry::new();
-/// let s = tallies::Summary::<()>::builder("s", "A summary.").register(&registry)?;
+/// let s = tallies::Summary::builder("s", "A summary.").register(&registry)?;
 /// [1.0, 2.0, 4.0].iter().for_each(|x| s.observe(*x));
-/// let total = s.total();
+/// let total = s.get();
 /// assert_eq!((total.count(), total.sum(), total.sketched()), (3, 7.0, 3));
 /// # Ok::<(), tallies::Error>(())
 /// ```
@@ -85,9 +85,9 @@ impl Quantiles {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// let s = tallies::Summary::<()>::builder("s", "A summary.").register(&registry)?;
+    /// let s = tallies::Summary::builder("s", "A summary.").register(&registry)?;
     /// (1..=100).for_each(|i| s.observe(f64::from(i)));
-    /// assert_eq!(s.total().quantile(0.0), Some((1.0, 0.0)));
+    /// assert_eq!(s.get().quantile(0.0), Some((1.0, 0.0)));
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
@@ -107,9 +107,9 @@ impl Quantiles {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// let s = tallies::Summary::<()>::builder("s", "A summary.").register(&registry)?;
+    /// let s = tallies::Summary::builder("s", "A summary.").register(&registry)?;
     /// (1..=100).for_each(|i| s.observe(f64::from(i)));
-    /// assert!(!s.total().is_degraded());
+    /// assert!(!s.get().is_degraded());
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
@@ -293,7 +293,7 @@ pub enum Value<'a> {
 /// use tallies::snapshot::Value;
 ///
 /// let registry = tallies::Registry::new();
-/// let latency = tallies::Summary::<()>::builder("latency_seconds", "Time to answer.")
+/// let latency = tallies::Summary::builder("latency_seconds", "Time to answer.")
 ///     .register(&registry)?;
 /// (1..=100).for_each(|i| latency.observe(f64::from(i)));
 /// let snapshot = registry.snapshot();
@@ -431,7 +431,7 @@ impl<'a> Summary<'a> {
 /// use tallies::snapshot::Value;
 ///
 /// let registry = tallies::Registry::new();
-/// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+/// let sizes = tallies::Histogram::builder("sizes_bytes", "Sizes.")
 ///     .buckets(&[1.0, 2.0])
 ///     .register(&registry)?;
 /// [0.5, 1.5, 3.0].iter().for_each(|size| sizes.observe(*size));

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use futures_util::future::BoxFuture;
-use tallies::{Counter, Histogram, LabelValue, Outcome, UpDownCounter};
+use tallies::{Counter, Histogram, LabelValue, UpDownCounter, instrument::Outcome};
 
 use super::{panics, pause, poll_once, run};
 
@@ -197,7 +197,7 @@ fn stacked() {
         }
     }
 
-    let errors = Counter::<()>::builder("error_label_of_a_host_total", "");
+    let errors = Counter::builder("error_label_of_a_host_total", "");
     let errors = errors.labels(["error"]);
     let mut host = Host {
         errors: errors.register(&tallies::Registry::new()).unwrap(),
@@ -209,11 +209,13 @@ fn stacked() {
     }
     assert!(poll_once(host.below(Good)).is_none());
     let labels = ["refused", "panic", "cancelled", "error"];
-    let counts = |counter: &Counter<[&'static str; 1]>| labels.map(|label| counter.get([label]));
+    let counts = |counter: &Counter<[&'static str; 1]>| {
+        labels.map(|label| counter.find([label]).map(|series| series.get()))
+    };
     assert_eq!(counts(&E), [Some(2), Some(2), Some(1), None]);
     assert_eq!(counts(&host.errors), counts(&E));
-    let floats = labels.map(|label| F.get([label]));
+    let floats = labels.map(|label| F.find([label]).map(|series| series.get()));
     assert_eq!(floats, [None, Some(2.0), Some(1.0), Some(2.0)]);
-    assert_eq!((T.total().count(), G.total()), (7, 0));
+    assert_eq!((T.get().count(), G.get()), (7, 0));
     assert_eq!(host.seen.borrow().len(), 7);
 }

@@ -58,13 +58,26 @@ struct Seen {
 impl Of {
     fn seen(&self) -> Seen {
         Seen {
-            time: self.time.total().count(),
-            time_of: self.time_of.get(["n"]).map_or(0, |seen| seen.count()),
-            in_flight: self.in_flight.total(),
-            calls: self.calls.total(),
-            calls_of: self.calls_of.get(["g"]).unwrap_or(0),
-            errors: self.errors.total(),
-            kinds: ["bad", "panic", "cancelled"].map(|kind| self.kinds.get([kind]).unwrap_or(0)),
+            time: self.time.get().count(),
+            time_of: self
+                .time_of
+                .find(["n"])
+                .map(|series| series.get())
+                .map_or(0, |seen| seen.count()),
+            in_flight: self.in_flight.get(),
+            calls: self.calls.get(),
+            calls_of: self
+                .calls_of
+                .find(["g"])
+                .map(|series| series.get())
+                .unwrap_or(0),
+            errors: self.errors.get(),
+            kinds: ["bad", "panic", "cancelled"].map(|kind| {
+                self.kinds
+                    .find([kind])
+                    .map(|series| series.get())
+                    .unwrap_or(0)
+            }),
         }
     }
 }
@@ -380,9 +393,9 @@ fn in_parts() {
         panics(|| run(host.ask(how)).is_ok());
         panics(|| run(given(&mut host, how)).is_ok());
     }
-    assert_eq!((S.errors.total(), host.of.errors.total()), (8, 4));
+    assert_eq!((S.errors.get(), host.of.errors.get()), (8, 4));
     assert_eq!(
-        (host.of.time.total().count(), host.of.in_flight.total()),
+        (host.of.time.get().count(), host.of.in_flight.get()),
         (3, 0)
     );
     assert_eq!(host.kept.len(), 6);

@@ -6,8 +6,8 @@ use std::sync::mpsc::Receiver;
 
 use futures_util::future::BoxFuture;
 use tallies::{
-    AnyLabels, Counter, Gauge, Histogram, LabelValue, Labels, Metrics, Registry, Summary,
-    UpDownCounter,
+    Counter, Gauge, Histogram, LabelValue, Labels, Metrics, Registry, Summary, UpDownCounter,
+    label::AnyLabels,
 };
 
 use super::{panics, pause, poll_once, run};
@@ -46,7 +46,10 @@ fn from_arguments() {
     #[tallies::count(A, labels = &[("route", &route)])]
     #[tallies::count_errors(E, labels = Request { method, route: &route })]
     fn f(method: Method, route: String, id: u8) -> Result<String, u8> {
-        assert_eq!(G.get(Closed { method }), Some(1));
+        assert_eq!(
+            G.find(Closed { method }).map(|series| series.get()),
+            Some(1)
+        );
         if id == 0 { Err(id) } else { Ok(route) }
     }
 
@@ -69,21 +72,37 @@ fn from_arguments() {
     run(host.ask()).unwrap_err();
     run(host.ask()).unwrap_err();
 
-    let times = |method, route| T.get(Request { method, route }).map(|seen| seen.count());
+    let times = |method, route| {
+        T.find(Request { method, route })
+            .map(|series| series.get())
+            .map(|seen| seen.count())
+    };
     assert_eq!(times(Method::Post, "/a"), Some(1));
     assert_eq!(times(Method::Get, "/b"), Some(1));
     assert_eq!(times(Method::Post, "h"), Some(1));
     assert_eq!(times(Method::Post, "hx"), Some(1));
-    assert_eq!(S.get(["7"]).map(|seen| seen.count()), Some(1));
     assert_eq!(
-        G.get(Closed {
+        S.find(["7"])
+            .map(|series| series.get())
+            .map(|seen| seen.count()),
+        Some(1)
+    );
+    assert_eq!(
+        G.find(Closed {
             method: Method::Get
-        }),
+        })
+        .map(|series| series.get()),
         Some(0)
     );
-    assert_eq!(C.get(["arguments", "/a"]), Some(1));
-    assert_eq!(A.get(&[("route", "/b")]), Some(1));
-    let errors = |method, route| E.get(Request { method, route });
+    assert_eq!(
+        C.find(["arguments", "/a"]).map(|series| series.get()),
+        Some(1)
+    );
+    assert_eq!(
+        A.find(&[("route", "/b")]).map(|series| series.get()),
+        Some(1)
+    );
+    let errors = |method, route| E.find(Request { method, route }).map(|series| series.get());
     // These labels are looked up before the call, so a successful call creates the series, too.
     assert_eq!(errors(Method::Get, "/b"), Some(0));
     assert_eq!(E.len(), 4);
@@ -107,11 +126,12 @@ fn constant() {
     // Constant labels are looked up only when there is an error.
     assert_eq!(E.len(), 0);
     f(true).unwrap_err();
-    assert_eq!(E.get(["f"]), Some(1));
+    assert_eq!(E.find(["f"]).map(|series| series.get()), Some(1));
     assert_eq!(
-        T.get(Closed {
+        T.find(Closed {
             method: Method::Post
         })
+        .map(|series| series.get())
         .map(|seen| seen.count()),
         Some(2)
     );
@@ -134,9 +154,9 @@ fn by_function() {
     S::one();
     S::r#two();
     three();
-    assert_eq!(C.get(["one"]), Some(2));
-    assert_eq!(C.get(["two"]), Some(1));
-    assert_eq!(C.get(["free_three"]), Some(1));
+    assert_eq!(C.find(["one"]).map(|series| series.get()), Some(2));
+    assert_eq!(C.find(["two"]).map(|series| series.get()), Some(1));
+    assert_eq!(C.find(["free_three"]).map(|series| series.get()), Some(1));
     assert_eq!(C.len(), 3);
 }
 
@@ -173,12 +193,19 @@ fn of_the_error() {
 
     run(boxed(false)).unwrap();
     run(boxed(true)).unwrap_err();
-    assert_eq!(E.get(["bad", "boxed"]), Some(1));
+    assert_eq!(E.find(["bad", "boxed"]).map(|series| series.get()), Some(1));
     open("/no/such").unwrap_err();
     run(later(false)).unwrap();
     run(later(true)).unwrap_err();
-    assert_eq!(E.get(["entity not found", "/no/such"]), Some(1));
-    assert_eq!(E.get(["late", "async"]), Some(1));
+    assert_eq!(
+        E.find(["entity not found", "/no/such"])
+            .map(|series| series.get()),
+        Some(1)
+    );
+    assert_eq!(
+        E.find(["late", "async"]).map(|series| series.get()),
+        Some(1)
+    );
     assert_eq!(E.len(), 3);
 }
 
@@ -276,12 +303,21 @@ fn of_what_the_body_uses() {
         ["b", "made"],
         ["c", "wrapped"],
     ] {
-        assert_eq!(E.get(labels), Some(1), "{labels:?}");
+        assert_eq!(
+            E.find(labels).map(|series| series.get()),
+            Some(1),
+            "{labels:?}"
+        );
     }
     assert_eq!(E.len(), 4);
-    assert_eq!(T.get(["ab"]).map(|seen| seen.count()), Some(1));
+    assert_eq!(
+        T.find(["ab"])
+            .map(|series| series.get())
+            .map(|seen| seen.count()),
+        Some(1)
+    );
 
-    let errors = Counter::<()>::builder("of_what_the_body_uses_in_host_total", "");
+    let errors = Counter::builder("of_what_the_body_uses_in_host_total", "");
     let errors = errors.labels(["of"]).register(&Registry::new()).unwrap();
     let mut host = Host {
         errors,
@@ -289,7 +325,7 @@ fn of_what_the_body_uses() {
     };
     *host.push(1).unwrap() += 1;
     run(host.later()).unwrap_err();
-    let of = |name| host.errors.get([name]);
+    let of = |name| host.errors.find([name]).map(|series| series.get());
     assert_eq!(["push", "all", "later"].map(of), [Some(1); 3]);
 }
 
@@ -311,7 +347,13 @@ fn labels_are_evaluated_before_the_call() {
     }
 
     f().unwrap_err();
-    assert_eq!((E.get(["one"]), E.get(["two"])), (Some(1), None));
+    assert_eq!(
+        (
+            E.find(["one"]).map(|series| series.get()),
+            E.find(["two"]).map(|series| series.get())
+        ),
+        (Some(1), None)
+    );
 }
 
 /// One function with one counter per kind of failure.
@@ -340,18 +382,18 @@ fn failures_told_apart() {
 
     run(later("good")).unwrap();
     find("good").unwrap();
-    assert_eq!((F.len(), ALL.total()), (0, 0));
+    assert_eq!((F.len(), ALL.get()), (0, 0));
     run(later("error")).unwrap_err();
     assert!(panics(|| run(later("panic"))));
     assert!(poll_once(later("good")).is_none());
     assert!(find("none").is_none());
     assert!(panics(|| find("panic")));
-    let count = |kind| F.get([kind]).unwrap_or(0);
+    let count = |kind| F.find([kind]).map(|series| series.get()).unwrap_or(0);
     assert_eq!(
         ["error", "none", "panic", "cancel"].map(count),
         [1, 1, 2, 1]
     );
-    assert_eq!(ALL.total(), 5);
+    assert_eq!(ALL.get(), 5);
 }
 
 /// A call from a destructor has not panicked itself when its thread unwinds.
@@ -378,7 +420,7 @@ fn calls_while_unwinding() {
         let _tidy = Tidy;
         panic!("as it must");
     }));
-    assert_eq!(E.total(), 0);
+    assert_eq!(E.get(), 0);
 }
 
 #[test]
@@ -399,7 +441,7 @@ fn other_metrics() {
         errors: Counter<[&'static str; 1], f64>,
     }
     static LAZY: LazyLock<Summary> = LazyLock::new(|| {
-        let time = Summary::<()>::builder("other_quantiles", "Time.");
+        let time = Summary::builder("other_quantiles", "Time.");
         time.register(&Registry::new()).unwrap()
     });
     struct Service {
@@ -412,7 +454,7 @@ fn other_metrics() {
         #[tallies::in_progress(self.metrics.in_flight)]
         #[tallies::count_errors(self.metrics.errors, labels = [of])]
         fn ask(&self, of: &str) -> Result<u8, ()> {
-            assert_eq!(self.metrics.in_flight.value(), 1.0);
+            assert_eq!(self.metrics.in_flight.get(), 1.0);
             Err(())
         }
     }
@@ -424,11 +466,18 @@ fn other_metrics() {
     let service = Service { metrics };
     service.ask("x").unwrap_err();
     given(&service.metrics.time);
-    assert_eq!(service.metrics.time.total().count(), 2);
-    assert_eq!(LAZY.total().count(), 1);
-    assert_eq!(service.metrics.calls.total(), 1.0);
-    assert_eq!(service.metrics.in_flight.value(), 0.0);
-    assert_eq!(service.metrics.errors.get(["x"]), Some(1.0));
+    assert_eq!(service.metrics.time.get().count(), 2);
+    assert_eq!(LAZY.get().count(), 1);
+    assert_eq!(service.metrics.calls.get(), 1.0);
+    assert_eq!(service.metrics.in_flight.get(), 0.0);
+    assert_eq!(
+        service
+            .metrics
+            .errors
+            .find(["x"])
+            .map(|series| series.get()),
+        Some(1.0)
+    );
 }
 
 /// For crates that re-export tallies.
@@ -448,7 +497,7 @@ fn through_another_crate() {
         Err(())
     }
     run(f()).unwrap_err();
-    assert_eq!((T.total().count(), E.total()), (1, 1));
+    assert_eq!((T.get().count(), E.get()), (1, 1));
 }
 
 /// A series is removed while a call is in flight in it.

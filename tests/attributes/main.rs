@@ -16,13 +16,13 @@ pub trait Times {
 
 impl Times for Histogram {
     fn times(&self) -> u64 {
-        self.total().count()
+        self.get().count()
     }
 }
 
 impl Times for Summary {
     fn times(&self) -> u64 {
-        self.total().count()
+        self.get().count()
     }
 }
 
@@ -38,9 +38,9 @@ pub struct Counted {
 pub fn counted(t: &impl Times, g: &UpDownCounter, c: &Counter, e: &Counter) -> Counted {
     Counted {
         timed: t.times(),
-        in_progress: g.total(),
-        count: c.total(),
-        errors: e.total(),
+        in_progress: g.get(),
+        count: c.get(),
+        errors: e.get(),
     }
 }
 
@@ -112,6 +112,6 @@ mod lines {
         let line = Line(7);
         assert_eq!((line.get(), line.later().await, line.future().await, line.fail()), (&7, 7, 1, Err(7)));
         assert_eq!(line.boxed().await, 7);
-        assert_eq!((T.total().count(), G.total(), C.total(), E.total()), (5, 0, 5, 1));
+        assert_eq!((T.get().count(), G.get(), C.get(), E.get()), (5, 0, 5, 1));
     }
 }

@@ -5,7 +5,8 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::stream::{self, Stream, StreamExt};
 use tallies::{
-    Counter, Failure, Gauge, Histogram, InFlight, Measure, Summary, Timer, UpDownCounter,
+    Counter, Gauge, Histogram, Summary, UpDownCounter, instrument::Failure, instrument::InFlight,
+    instrument::Measure, instrument::Timer,
 };
 
 use super::{panics, pause, poll_once, run};
@@ -13,11 +14,11 @@ use super::{panics, pause, poll_once, run};
 #[test]
 fn guards() {
     let registry = tallies::Registry::new();
-    let quantiles = Summary::<()>::builder("guards_quantiles", "")
+    let quantiles = Summary::builder("guards_quantiles", "")
         .register(&registry)
         .unwrap();
     let gauge = registry.gauge("guards", "").unwrap();
-    let labelled = Summary::<()>::builder("guards_labelled", "")
+    let labelled = Summary::builder("guards_labelled", "")
         .labels(["of"])
         .register(&registry)
         .unwrap();
@@ -25,42 +26,64 @@ fn guards() {
     let took = quantiles.start_timer().stop();
     quantiles.start_timer().discard();
     quantiles.time(|| assert!(panics(|| quantiles.time(|| panic!("as it must")))));
-    let seen = quantiles.total();
+    let seen = quantiles.get();
     assert_eq!(seen.count(), 3);
     assert!(seen.sum() >= took.as_secs_f64());
 
     drop(labelled.with(["x"]).start_timer());
     drop(Timer::start(labelled.bind(["x"])));
-    assert_eq!(labelled.get(["x"]).unwrap().count(), 2);
+    assert_eq!(
+        labelled
+            .find(["x"])
+            .map(|series| series.get())
+            .unwrap()
+            .count(),
+        2
+    );
 
     let one = gauge.track();
     let two = InFlight::enter(&gauge);
-    assert_eq!(gauge.value(), 2.0);
+    assert_eq!(gauge.get(), 2.0);
     drop((one, two));
-    assert_eq!(gauge.value(), 0.0);
+    assert_eq!(gauge.get(), 0.0);
 
     // Guards of bound series have no lifetime.
     static UP_DOWN: UpDownCounter<[&str; 1]> = UpDownCounter::labelled("guards_up_down", &["of"]);
     static GAUGE: Gauge<[&str; 1]> = Gauge::labelled("guards_gauge", &["of"]);
     let (up_down, gauge) = (UP_DOWN.bind(["x"]), GAUGE.bind(["x"]));
-    run(async { assert_eq!(UP_DOWN.get(["x"]), Some(1)) }.in_progress(&up_down));
+    run(
+        async { assert_eq!(UP_DOWN.find(["x"]).map(|series| series.get()), Some(1)) }
+            .in_progress(&up_down),
+    );
     let kept = (InFlight::enter(up_down), InFlight::enter(gauge));
-    assert_eq!((UP_DOWN.get(["x"]), GAUGE.get(["x"])), (Some(1), Some(1.0)));
+    assert_eq!(
+        (
+            UP_DOWN.find(["x"]).map(|series| series.get()),
+            GAUGE.find(["x"]).map(|series| series.get())
+        ),
+        (Some(1), Some(1.0))
+    );
     drop(kept);
-    assert_eq!((UP_DOWN.get(["x"]), GAUGE.get(["x"])), (Some(0), Some(0.0)));
+    assert_eq!(
+        (
+            UP_DOWN.find(["x"]).map(|series| series.get()),
+            GAUGE.find(["x"]).map(|series| series.get())
+        ),
+        (Some(0), Some(0.0))
+    );
 }
 
 #[test]
 fn errors_of_a_closure() {
     static E: Counter = Counter::new("errors_of_a_closure_total");
     let count = |r: Result<u8, u8>| tallies::instrument::count_errors(&E, || r);
-    assert_eq!((count(Ok(1)), E.total()), (Ok(1), 0));
-    assert_eq!((count(Err(1)), E.total()), (Err(1), 1));
+    assert_eq!((count(Ok(1)), E.get()), (Ok(1), 0));
+    assert_eq!((count(Err(1)), E.get()), (Err(1), 1));
     assert!(panics(|| tallies::instrument::count_errors(
         &E,
         || -> Option<u8> { panic!("as it must") }
     )));
-    assert_eq!(E.total(), 2);
+    assert_eq!(E.get(), 2);
 }
 
 #[test]
@@ -72,7 +95,7 @@ fn futures() {
 
     let future = |how: &'static str| {
         async move {
-            assert_eq!(G.total(), 1);
+            assert_eq!(G.get(), 1);
             pause().await;
             assert_ne!(how, "panic");
             if how == "error" { Err(()) } else { Ok(()) }
@@ -83,7 +106,7 @@ fn futures() {
         .count_errors(&O)
         .on(&[Failure::Cancel])
     };
-    let now = || (T.total().count(), G.total(), E.total(), O.total());
+    let now = || (T.get().count(), G.get(), E.get(), O.get());
     run(future("good")).unwrap();
     assert_eq!(now(), (1, 0, 0, 0));
     run(future("error")).unwrap_err();
@@ -125,7 +148,7 @@ fn a_panic_that_was_caught() {
     // The executor drops the future later, when the thread no longer panics.
     assert!(!std::thread::panicking());
     drop(future);
-    assert_eq!((E.total(), C.total()), (1, 0));
+    assert_eq!((E.get(), C.get()), (1, 0));
 }
 
 trait MapUnit: Future + Sized {
@@ -144,7 +167,7 @@ fn streams() {
 
     let source = || stream::iter([Ok(1), Err(2), Ok(3), Err(4)]);
     let measured = || source().timed(&T).in_progress(&G).count_errors(&E);
-    let now = || (T.total().count(), G.value(), E.total());
+    let now = || (T.get().count(), G.get(), E.get());
     assert_eq!(measured().size_hint(), source().size_hint());
     assert_eq!(run(measured().collect::<Vec<_>>()).len(), 4);
     assert_eq!(now(), (1, 0.0, 2));
@@ -160,7 +183,7 @@ fn streams() {
         .count_errors(&N)
         .on(&[Failure::None]);
     assert_eq!(run(options.count()), 3);
-    assert_eq!(N.total(), 2);
+    assert_eq!(N.get(), 2);
 
     // A stream that panics, and a stream that is dropped while it is pending.
     struct Broken;
@@ -171,11 +194,11 @@ fn streams() {
         }
     }
     assert!(panics(|| run(pin!(Broken.count_errors(&N)).next())));
-    assert_eq!(N.total(), 3);
+    assert_eq!(N.get(), 3);
     let mut waiting = stream::pending::<Option<u8>>()
         .count_errors(&N)
         .on(&[Failure::Cancel]);
     assert!(poll_once(waiting.next()).is_none());
     drop(waiting);
-    assert_eq!(N.total(), 4);
+    assert_eq!(N.get(), 4);
 }

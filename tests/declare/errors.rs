@@ -27,35 +27,35 @@ fn errors_say_what_where_and_what_would_be_right() {
             "would expose the same samples as `taken_total`",
         ),
         (
-            Counter::<()>::builder("a", "")
+            Counter::builder("a", "")
                 .labels(["bad-label"])
                 .register(&registry)
                 .unwrap_err(),
             "label name `bad-label` of family `a` has to match",
         ),
         (
-            Counter::<()>::builder("a", "")
+            Counter::builder("a", "")
                 .labels(["1a"])
                 .register(&registry)
                 .unwrap_err(),
             "has to match",
         ),
         (
-            Counter::<()>::builder("a", "")
+            Counter::builder("a", "")
                 .labels(["__x"])
                 .register(&registry)
                 .unwrap_err(),
             "is reserved",
         ),
         (
-            Counter::<()>::builder("a", "")
+            Counter::builder("a", "")
                 .labels(["x", "x"])
                 .register(&registry)
                 .unwrap_err(),
             "stands twice",
         ),
         (
-            Counter::<()>::builder("a", "")
+            Counter::builder("a", "")
                 .labels(["x"])
                 .constant("x", "1")
                 .register(&registry)
@@ -63,7 +63,7 @@ fn errors_say_what_where_and_what_would_be_right() {
             "stands twice",
         ),
         (
-            Counter::<()>::builder("a", "")
+            Counter::builder("a", "")
                 .utf8()
                 .labels([".-name__"])
                 .register(&registry)
@@ -71,7 +71,7 @@ fn errors_say_what_where_and_what_would_be_right() {
             "label name `.-name__` of family `a` is `__name__` to a reader without UTF-8 names, which is the metric's",
         ),
         (
-            Counter::<()>::builder("a", "")
+            Counter::builder("a", "")
                 .utf8()
                 .labels(["_name_"])
                 .register(&registry)
@@ -79,35 +79,35 @@ fn errors_say_what_where_and_what_would_be_right() {
             "label name `_name_` of family `a` is `__name__`",
         ),
         (
-            Histogram::<()>::builder("h", "")
+            Histogram::builder("h", "")
                 .labels(["le"])
                 .register(&registry)
                 .unwrap_err(),
             "is reserved",
         ),
         (
-            Histogram::<()>::builder("h", "")
+            Histogram::builder("h", "")
                 .buckets(&[2.0, 1.0])
                 .register(&registry)
                 .unwrap_err(),
             "buckets of family `h` have to ascend",
         ),
         (
-            Histogram::<()>::builder("h", "")
+            Histogram::builder("h", "")
                 .buckets(&[1.0, 1.0])
                 .register(&registry)
                 .unwrap_err(),
             "have to ascend",
         ),
         (
-            Histogram::<()>::builder("h", "")
+            Histogram::builder("h", "")
                 .buckets(&[f64::NAN])
                 .register(&registry)
                 .unwrap_err(),
             "have to be finite",
         ),
         (
-            Histogram::<()>::builder("h", "")
+            Histogram::builder("h", "")
                 .buckets(&[])
                 .register(&registry)
                 .unwrap_err(),
@@ -131,7 +131,7 @@ fn errors_say_what_where_and_what_would_be_right() {
     }
     // Formats without UTF-8 expose this label name as two underscores, as they do most names in
     // this script.
-    Counter::<()>::builder("b", "")
+    Counter::builder("b", "")
         .utf8()
         .labels(["花火"])
         .register(&registry)
@@ -146,16 +146,16 @@ fn errors_say_what_where_and_what_would_be_right() {
         "OpenMetrics calls that family `h_sum`"
     );
     registry.counter("h_summary_total", "").unwrap();
-    let one = Counter::<()>::builder("shared_total", "")
+    let one = Counter::builder("shared_total", "")
         .get_or_register(&registry)
         .unwrap();
-    let two = Counter::<()>::builder("shared_total", "")
+    let two = Counter::builder("shared_total", "")
         .get_or_register(&registry)
         .unwrap();
     one.inc();
     two.inc();
-    assert_eq!(one.total(), 2);
-    let error = Gauge::<()>::builder("shared_total", "")
+    assert_eq!(one.get(), 2);
+    let error = Gauge::builder("shared_total", "")
         .get_or_register(&registry)
         .unwrap_err();
     assert!(error.to_string().contains("with another kind"), "{error}");
@@ -174,7 +174,8 @@ fn errors_say_what_where_and_what_would_be_right() {
 #[test]
 fn invalid_increments_are_dropped_and_try_add_returns_an_error() {
     let registry = Registry::new();
-    let x = Counter::<(), f64>::builder("x_total", "")
+    let x = Counter::builder("x_total", "")
+        .float()
         .register(&registry)
         .unwrap();
     x.add(1.5);
@@ -187,7 +188,7 @@ fn invalid_increments_are_dropped_and_try_add_returns_an_error() {
         );
     }
     x.add(-0.0);
-    assert_eq!(x.total(), 1.5);
+    assert_eq!(x.get(), 1.5);
     let h = registry.histogram("h", "").unwrap();
     h.observe(f64::NAN);
     assert!(h.try_observe(f64::NAN).is_err());
@@ -197,8 +198,8 @@ fn invalid_increments_are_dropped_and_try_add_returns_an_error() {
     h.observe(-1.0);
     h.observe_many(1.0, 0);
     let (_, families) = page(&registry);
-    assert_eq!(h.total().count(), 3);
-    assert_eq!(h.total().sum, f64::INFINITY);
+    assert_eq!(h.get().count(), 3);
+    assert_eq!(h.get().sum, f64::INFINITY);
     assert_eq!(families.len(), 2);
 }
 

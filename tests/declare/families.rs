@@ -1,8 +1,8 @@
 //! Families: statics, builders, structs, and every sort of label set.
 
 use tallies::{
-    AnyLabels, Counter, Gauge, Histogram, Metrics, Registry, StateSet, Summary, UpDownCounter,
-    buckets,
+    Counter, Gauge, Histogram, Metrics, Registry, StateSet, Summary, UpDownCounter, buckets,
+    label::AnyLabels,
 };
 
 use super::{Closed, Method, Request};
@@ -89,15 +89,15 @@ fn bound_series_beyond_the_limit_count_once() {
         let now = tallies::snapshot();
         now.get("tallies_overflowed_updates_total", &[]).unwrap()
     };
-    let c = Counter::<()>::builder("c_total", "").labels(["x"]).limit(0);
+    let c = Counter::builder("c_total", "").labels(["x"]).limit(0);
     let c = c.register(&registry).unwrap().bind(["a"]);
-    let u = UpDownCounter::<()>::builder("u", "").labels(["x"]).limit(0);
+    let u = UpDownCounter::builder("u", "").labels(["x"]).limit(0);
     let u = u.register(&registry).unwrap().bind(["a"]);
-    let g = Gauge::<()>::builder("g", "").labels(["x"]).limit(0);
+    let g = Gauge::builder("g", "").labels(["x"]).limit(0);
     let g = g.register(&registry).unwrap().bind(["a"]);
-    let h = Histogram::<()>::builder("h", "").labels(["x"]).limit(0);
+    let h = Histogram::builder("h", "").labels(["x"]).limit(0);
     let h = h.register(&registry).unwrap().bind(["a"]);
-    let s = Summary::<()>::builder("s", "").labels(["x"]).limit(0);
+    let s = Summary::builder("s", "").labels(["x"]).limit(0);
     let s = s.register(&registry).unwrap().bind(["a"]);
     // Other tests run concurrently, and few of them overflow. The least of several tries is the
     // count of one update.
@@ -125,7 +125,7 @@ fn bound_series_beyond_the_limit_count_once() {
 #[test]
 fn bound_series_do_what_series_do() {
     let registry = Registry::new();
-    let counter = Counter::<()>::builder("c_total", "")
+    let counter = Counter::builder("c_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -133,8 +133,9 @@ fn bound_series_do_what_series_do() {
     c.inc();
     c.clone().add(2);
     c.try_add(3).unwrap();
-    assert_eq!(counter.get(["a"]), Some(6));
-    let seconds = Counter::<(), f64>::builder("s_total", "")
+    assert_eq!(counter.find(["a"]).map(|series| series.get()), Some(6));
+    let seconds = Counter::builder("s_total", "")
+        .float()
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -142,9 +143,9 @@ fn bound_series_do_what_series_do() {
     s.inc();
     seconds.with(["a"]).inc();
     assert!(s.try_add(-1.0).is_err());
-    assert_eq!(seconds.get(["a"]), Some(2.0));
+    assert_eq!(seconds.find(["a"]).map(|series| series.get()), Some(2.0));
 
-    let gauge = Gauge::<()>::builder("g", "")
+    let gauge = Gauge::builder("g", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -152,8 +153,8 @@ fn bound_series_do_what_series_do() {
     g.add(5.0);
     g.clone().dec();
     g.raise(4.5);
-    assert_eq!(gauge.get(["a"]), Some(4.5));
-    let level = UpDownCounter::<()>::builder("u", "")
+    assert_eq!(gauge.find(["a"]).map(|series| series.get()), Some(4.5));
+    let level = UpDownCounter::builder("u", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -162,11 +163,11 @@ fn bound_series_do_what_series_do() {
     u.clone().sub(1);
     {
         let _tracked = u.track();
-        assert_eq!(level.get(["a"]), Some(3));
+        assert_eq!(level.find(["a"]).map(|series| series.get()), Some(3));
     }
-    assert_eq!(level.get(["a"]), Some(2));
+    assert_eq!(level.find(["a"]).map(|series| series.get()), Some(2));
 
-    let histogram = Histogram::<()>::builder("h", "")
+    let histogram = Histogram::builder("h", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -175,8 +176,15 @@ fn bound_series_do_what_series_do() {
     drop(h.start_timer());
     h.observe_many(20.0, 5);
     assert!(h.clone().try_observe(f64::NAN).is_err());
-    assert_eq!(histogram.get(["a"]).unwrap().count(), 7);
-    let summary = Summary::<()>::builder("q", "")
+    assert_eq!(
+        histogram
+            .find(["a"])
+            .map(|series| series.get())
+            .unwrap()
+            .count(),
+        7
+    );
+    let summary = Summary::builder("q", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -184,14 +192,21 @@ fn bound_series_do_what_series_do() {
     q.time(|| ());
     drop(q.start_timer());
     assert!(q.clone().try_observe(f64::NAN).is_err());
-    assert_eq!(summary.get(["a"]).unwrap().count(), 2);
+    assert_eq!(
+        summary
+            .find(["a"])
+            .map(|series| series.get())
+            .unwrap()
+            .count(),
+        2
+    );
 }
 
 /// A clone refers to its own series, even if that series is removed and created again.
 #[test]
 fn a_clone_of_a_bound_series_outlives_it() {
     let registry = Registry::new();
-    let counter = Counter::<()>::builder("c_total", "")
+    let counter = Counter::builder("c_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -201,8 +216,9 @@ fn a_clone_of_a_bound_series_outlives_it() {
     drop(bound);
     assert!(counter.remove(["a"]));
     clone.add(2);
-    assert_eq!(counter.get(["a"]), Some(2));
-    let closed = Counter::<Closed>::builder("d_total", "")
+    assert_eq!(counter.find(["a"]).map(|series| series.get()), Some(2));
+    let closed = Counter::builder("d_total", "")
+        .label_set::<Closed>()
         .register(&registry)
         .unwrap();
     let last = || Closed {
@@ -211,25 +227,22 @@ fn a_clone_of_a_bound_series_outlives_it() {
     };
     let bound = closed.bind(last());
     bound.clone().inc();
-    assert_eq!(closed.get(last()), Some(1));
+    assert_eq!(closed.find(last()).map(|series| series.get()), Some(1));
 }
 
 #[test]
 fn a_last_bound_of_infinity_is_implied() {
     static H: Histogram = Histogram::new("declare_infinity").buckets(&[1.0, f64::INFINITY]);
     let registry = Registry::new();
-    let h = Histogram::<()>::builder("h", "")
+    let h = Histogram::builder("h", "")
         .buckets(&[1.0, f64::INFINITY])
         .register(&registry)
         .unwrap();
     H.observe(2.0);
     h.observe(2.0);
-    assert_eq!(
-        (H.total().counts, h.total().counts),
-        (vec![0, 1], vec![0, 1])
-    );
+    assert_eq!((H.get().counts, h.get().counts), (vec![0, 1], vec![0, 1]));
     for none in [&[][..], &[f64::INFINITY], &[f64::NEG_INFINITY]] {
-        let error = Histogram::<()>::builder("none", "")
+        let error = Histogram::builder("none", "")
             .buckets(none)
             .register(&registry)
             .unwrap_err();
@@ -243,7 +256,7 @@ fn a_last_bound_of_infinity_is_implied() {
 #[test]
 fn objectives_one_by_one_replace_the_defaults() {
     let registry = Registry::new();
-    let s = Summary::<()>::builder("s", "")
+    let s = Summary::builder("s", "")
         .objective(0.5, 0.01)
         .objective(0.75, 0.01)
         .register(&registry)
@@ -257,7 +270,7 @@ fn objectives_one_by_one_replace_the_defaults() {
     let found = now.quantile("s", &[], 0.9).unwrap();
     assert!(found.lower <= 90.0 && 90.0 <= found.upper, "{found:?}");
     assert_eq!(now.since(&now.clone()).quantile("s", &[], 0.9), None);
-    let error = Summary::<()>::builder("bad", "")
+    let error = Summary::builder("bad", "")
         .objective(1.5, 0.01)
         .objective(0.5, 0.01)
         .register(&registry)
@@ -268,7 +281,7 @@ fn objectives_one_by_one_replace_the_defaults() {
     );
     assert_eq!(format!("{error:?}"), error.to_string());
     // Only the objectives that replace the invalid ones count.
-    let replaced = Summary::<()>::builder("good", "").objective(1.5, 0.01);
+    let replaced = Summary::builder("good", "").objective(1.5, 0.01);
     let replaced = replaced.objectives(&[(0.5, 0.01)]).unwrap();
     assert!(replaced.register(&registry).is_ok());
 }
@@ -278,7 +291,8 @@ fn every_kind_at_run_time_compared_whole() {
     let registry = Registry::new();
     registry.constant("host", "al\"pha").unwrap();
     registry.prefix("app").unwrap();
-    let requests = Counter::<Request>::builder("requests_total", "Requests.")
+    let requests = Counter::builder("requests_total", "Requests.")
+        .label_set::<Request>()
         .register(&registry)
         .unwrap();
     requests
@@ -295,7 +309,8 @@ fn every_kind_at_run_time_compared_whole() {
             status: 404,
         })
         .add(2);
-    let busy = Counter::<(), f64>::builder("busy_seconds_total", "Busy \\ or\nnot.")
+    let busy = Counter::builder("busy_seconds_total", "Busy \\ or\nnot.")
+        .float()
         .unit("seconds")
         .register(&registry)
         .unwrap();
@@ -308,7 +323,7 @@ fn every_kind_at_run_time_compared_whole() {
     let in_flight = registry.up_down_counter("in_flight", "Now.").unwrap();
     in_flight.add(5);
     in_flight.sub(2);
-    let sizes = Histogram::<()>::builder("sizes_bytes", "Sizes.")
+    let sizes = Histogram::builder("sizes_bytes", "Sizes.")
         .buckets(&buckets::exponential(1.0, 1000.0, 3).unwrap())
         .labels(["kind"])
         .constant("zone", "eu")
@@ -331,7 +346,7 @@ fn every_kind_at_run_time_compared_whole() {
 #[test]
 fn labels_from_data_by_position_and_by_name() {
     let registry = Registry::new();
-    let family = Counter::<()>::builder("calls_total", "Calls.")
+    let family = Counter::builder("calls_total", "Calls.")
         .labels(["method", "path"])
         .register(&registry)
         .unwrap();
@@ -340,8 +355,11 @@ fn labels_from_data_by_position_and_by_name() {
         .named(&[("path", "/"), ("method", "GET")])
         .unwrap()
         .inc();
-    assert_eq!(family.get(["GET", "/"]), Some(2));
-    assert_eq!(family.get(["GET", "/x"]), None);
+    assert_eq!(
+        family.find(["GET", "/"]).map(|series| series.get()),
+        Some(2)
+    );
+    assert_eq!(family.find(["GET", "/x"]).map(|series| series.get()), None);
     let error = family.named(&[("path", "/")]).unwrap_err().to_string();
     assert_eq!(error, "family `calls_total` takes 2 labels, got 1");
     let error = family
@@ -362,7 +380,8 @@ fn labels_from_data_by_position_and_by_name() {
 fn any_labels_in_one_family() {
     let registry = Registry::new();
     registry.constant("app", "x").unwrap();
-    let events = Counter::<AnyLabels>::builder("events_total", "Events.")
+    let events = Counter::builder("events_total", "Events.")
+        .label_set::<AnyLabels>()
         .register(&registry)
         .unwrap();
     events.with(&[]).inc();

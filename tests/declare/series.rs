@@ -15,13 +15,13 @@ fn integers_are_exact_and_wrap() {
     assert!(page.contains("n_total 9007199254740993\n"), "{page}");
     n.add(u64::MAX - (1 << 53));
     n.inc();
-    assert_eq!(n.total(), 1);
+    assert_eq!(n.get(), 1);
 }
 
 #[test]
 fn removed_series_count_into_the_overflow_series() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -68,7 +68,7 @@ fn removed_series_count_into_the_overflow_series() {
 #[test]
 fn removed_gauges_never_fold() {
     let registry = Registry::new();
-    let g = Gauge::<()>::builder("g", "")
+    let g = Gauge::builder("g", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -79,7 +79,7 @@ fn removed_gauges_never_fold() {
     }
     g.with(["b"]).set(1.0);
     assert_eq!(
-        g.get(["b"]),
+        g.find(["b"]).map(|series| series.get()),
         Some(1.0),
         "used again, and begins at its own value"
     );
@@ -98,7 +98,7 @@ fn removed_gauges_never_fold() {
 #[test]
 fn series_expire_when_nobody_updates_them() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .expire_after(Duration::ZERO)
         .register(&registry)
@@ -148,7 +148,8 @@ fn closed_sets_too_large_for_a_row_count() {
         ok: true,
     };
     let registry = Registry::new();
-    let h = Histogram::<Moved>::builder("moved_bytes", "")
+    let h = Histogram::builder("moved_bytes", "")
+        .label_set::<Moved>()
         .register(&registry)
         .unwrap();
     let kept = h.bind(moved(A, B));
@@ -179,7 +180,7 @@ fn closed_sets_too_large_for_a_row_count() {
 #[test]
 fn info_exposes_its_current_labels_only() {
     let registry = Registry::new();
-    let leader = Info::<()>::builder("leader_info", "")
+    let leader = Info::builder("leader_info", "")
         .labels(["host"])
         .register(&registry)
         .unwrap();
@@ -197,7 +198,7 @@ fn a_timer_observes_however_it_ends() {
     let h = registry.histogram("h", "").unwrap();
     let early = || {
         let _timer = h.start_timer();
-        if h.total().count() == 0 {
+        if h.get().count() == 0 {
             return 1;
         }
         2
@@ -206,5 +207,5 @@ fn a_timer_observes_however_it_ends() {
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         h.time(|| panic!("as it must"))
     }));
-    assert_eq!(h.total().count(), 2);
+    assert_eq!(h.get().count(), 2);
 }

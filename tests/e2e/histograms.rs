@@ -29,7 +29,7 @@ fn signed() -> Vec<f64> {
 
 fn registry() -> Registry {
     let registry = Registry::new();
-    let builder = |name| Histogram::<()>::builder(name, "Time.").unit("seconds");
+    let builder = |name| Histogram::builder(name, "Time.").unit("seconds");
     for histogram in [
         builder("classic_seconds").buckets(&BOUNDS),
         builder("native_seconds").native(5),
@@ -55,7 +55,7 @@ fn registry() -> Registry {
         Ok(out.gauge_histogram("age_seconds", "", &[], &[1.0, 60.0], &[2, 1, 1], 93.5)?)
     };
     registry.collect("ages", ages).unwrap();
-    Gauge::<()>::builder("tank.füllung", "Litres.")
+    Gauge::builder("tank.füllung", "Litres.")
         .utf8()
         .register(&registry)
         .unwrap()

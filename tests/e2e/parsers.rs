@@ -113,7 +113,7 @@ fn python_reads_utf8_names() {
 /// Label values of every script, and every control character.
 fn scripts() -> (Snapshot, Vec<String>) {
     let registry = Registry::new();
-    let gauge = Gauge::<()>::builder("scripts", "Scripts.")
+    let gauge = Gauge::builder("scripts", "Scripts.")
         .labels(["v"])
         .register(&registry)
         .unwrap();

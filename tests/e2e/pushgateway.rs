@@ -261,13 +261,13 @@ fn every_kind_arrives() {
     let port = free_port();
     let _running = pushgateway(port, &[]);
     let registry = Registry::new();
-    let requests = Counter::<()>::builder("requests_total", "Requests.")
+    let requests = Counter::builder("requests_total", "Requests.")
         .labels(["path"])
         .register(&registry)
         .unwrap();
     requests.with(["a\"b\\\n"]).add(3);
     let latency = registry.histogram("latency_seconds", "Latency.").unwrap();
-    let sizes = Summary::<()>::builder("size_bytes", "Sizes.")
+    let sizes = Summary::builder("size_bytes", "Sizes.")
         .register(&registry)
         .unwrap();
     for i in 1..=100 {

@@ -8,7 +8,7 @@ use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot}
 #[test]
 fn a_removed_gauge_gives_no_slot_back() {
     let registry = Registry::new();
-    let g = Gauge::<()>::builder("g", "")
+    let g = Gauge::builder("g", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -17,17 +17,17 @@ fn a_removed_gauge_gives_no_slot_back() {
     }
     g.clear();
     (0..5).for_each(|_| _ = registry.snapshot());
-    let a = Counter::<()>::builder("a_total", "")
+    let a = Counter::builder("a_total", "")
         .hot()
         .register(&registry)
         .unwrap();
-    let b = Counter::<()>::builder("b_total", "")
+    let b = Counter::builder("b_total", "")
         .hot()
         .register(&registry)
         .unwrap();
     a.add(5);
     b.add(7);
-    assert_eq!((a.total(), b.total()), (5, 7));
+    assert_eq!((a.get(), b.get()), (5, 7));
 }
 
 /// Bounds set on a histogram that was already registered were used with cells of another shape.
@@ -45,13 +45,13 @@ fn bounds_given_too_late_change_nothing() {
     let registry = Registry::new();
     let neighbours: Vec<_> = (0..30)
         .map(|i| {
-            Counter::<()>::builder(&format!("n{i}_total"), "")
+            Counter::builder(&format!("n{i}_total"), "")
                 .hot()
                 .register(&registry)
                 .unwrap()
         })
         .collect();
-    let h = Histogram::<()>::builder("h", "")
+    let h = Histogram::builder("h", "")
         .buckets(&[1.0])
         .hot()
         .register(&registry)
@@ -61,9 +61,9 @@ fn bounds_given_too_late_change_nothing() {
     for i in 0..3000 {
         h.observe(f64::from(i));
     }
-    assert_eq!(h.total().counts.len(), 2);
-    assert_eq!(h.total().count(), 3001);
-    assert!(neighbours.iter().all(|n| n.total() == 0));
+    assert_eq!(h.get().counts.len(), 2);
+    assert_eq!(h.get().count(), 3001);
+    assert!(neighbours.iter().all(|n| n.get() == 0));
 }
 
 /// With more bounds than the registered family, the histogram took the label set for too large for
@@ -84,7 +84,8 @@ fn bounds_given_too_late_break_no_row() {
         bounds
     };
     let registry = Registry::new();
-    let h = Histogram::<Outcome>::builder("h", "")
+    let h = Histogram::builder("h", "")
+        .label_set::<Outcome>()
         .buckets(&[1.0])
         .hot()
         .register(&registry)
@@ -95,7 +96,12 @@ fn bounds_given_too_late_break_no_row() {
     for outcome in [false, true] {
         h.bind(Outcome { outcome }).observe(0.5);
     }
-    let seen = [false, true].map(|outcome| h.get(Outcome { outcome }).unwrap().counts);
+    let seen = [false, true].map(|outcome| {
+        h.find(Outcome { outcome })
+            .map(|series| series.get())
+            .unwrap()
+            .counts
+    });
     assert_eq!(seen, [[2, 0], [1, 0]]);
 }
 
@@ -107,10 +113,13 @@ fn the_empty_label_set_is_a_label_set() {
     c.with(()).inc();
     c.bind(()).inc();
     c.inc();
-    assert_eq!((c.total(), c.get(())), (3, Some(3)));
+    assert_eq!(
+        (c.get(), c.find(()).map(|series| series.get())),
+        (3, Some(3))
+    );
     assert_eq!(c.get_all(), [(vec![], 3)]);
     assert_eq!(registry.snapshot().get("c_total", &[]), Some(3.0));
-    let empty = Counter::<()>::builder("e_total", "")
+    let empty = Counter::builder("e_total", "")
         .labels([])
         .register(&registry)
         .unwrap();
@@ -132,7 +141,7 @@ fn memory_of_expired_series_is_reused() {
             let _ = asleep.recv();
         })
     };
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .expire_after(Duration::ZERO)
         .limit(50)
@@ -171,29 +180,47 @@ fn closed_sets_that_differ_share_nothing() {
         No,
     }
     let registry = Registry::new();
-    let c = Counter::<Outcome>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
+        .label_set::<Outcome>()
         .get_or_register(&registry)
         .unwrap();
-    let again = Counter::<Outcome>::builder("c_total", "")
+    let again = Counter::builder("c_total", "")
+        .label_set::<Outcome>()
         .get_or_register(&registry)
         .unwrap();
     c.with(Outcome { outcome: false }).inc();
     again.with(Outcome { outcome: true }).add(2);
-    assert_eq!(c.get(Outcome { outcome: true }), Some(2));
-    let other = Counter::<Other>::builder("c_total", "").get_or_register(&registry);
+    assert_eq!(
+        c.find(Outcome { outcome: true }).map(|series| series.get()),
+        Some(2)
+    );
+    let other = Counter::builder("c_total", "")
+        .label_set::<Other>()
+        .get_or_register(&registry);
     if let Ok(other) = &other {
         other.with(Other { outcome: Said::Yes }).add(10);
         other.with(Other { outcome: Said::No }).add(10);
     }
-    assert_eq!(c.get(Outcome { outcome: false }), Some(1));
+    assert_eq!(
+        c.find(Outcome { outcome: false })
+            .map(|series| series.get()),
+        Some(1)
+    );
     assert!(other.unwrap_err().to_string().contains("c_total"));
     // A static's name may contain any characters; such a static lost its closed label set.
     static DOTTED: Counter<Outcome> = Counter::new_utf8("regression.closed");
     DOTTED.with(Outcome { outcome: true }).inc();
-    let builder = Counter::<Outcome>::builder("regression.closed", "").utf8();
+    let builder = Counter::builder("regression.closed", "")
+        .label_set::<Outcome>()
+        .utf8();
     let again = builder.get_or_register(tallies::registry()).unwrap();
-    assert_eq!(again.get(Outcome { outcome: true }), Some(1));
-    let open = Counter::<()>::builder("regression.closed", "")
+    assert_eq!(
+        again
+            .find(Outcome { outcome: true })
+            .map(|series| series.get()),
+        Some(1)
+    );
+    let open = Counter::builder("regression.closed", "")
         .utf8()
         .labels(["outcome"])
         .get_or_register(tallies::registry());
@@ -208,7 +235,7 @@ fn closed_sets_that_differ_share_nothing() {
         &derived,
     )
     .unwrap();
-    let open = Counter::<()>::builder("c_total", "")
+    let open = Counter::builder("c_total", "")
         .labels(["outcome"])
         .get_or_register(&derived);
     assert!(open.is_err());
@@ -222,17 +249,28 @@ fn rows_are_reused() {
     of_all.self_metrics(true);
     for _ in 0..3000 {
         let registry = Registry::new();
-        let c = Counter::<Outcome>::builder("c_total", "")
+        let c = Counter::builder("c_total", "")
+            .label_set::<Outcome>()
             .register(&registry)
             .unwrap();
-        let h = Histogram::<Outcome>::builder("h", "")
+        let h = Histogram::builder("h", "")
+            .label_set::<Outcome>()
             .register(&registry)
             .unwrap();
         for outcome in [false, true] {
             c.with(Outcome { outcome }).inc();
             h.with(Outcome { outcome }).observe(1.0);
-            assert_eq!(c.get(Outcome { outcome }), Some(1));
-            assert_eq!(h.get(Outcome { outcome }).unwrap().count(), 1);
+            assert_eq!(
+                c.find(Outcome { outcome }).map(|series| series.get()),
+                Some(1)
+            );
+            assert_eq!(
+                h.find(Outcome { outcome })
+                    .map(|series| series.get())
+                    .unwrap()
+                    .count(),
+                1
+            );
         }
     }
     let bytes = of_all.snapshot().get("tallies_shard_bytes", &[]).unwrap();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use tallies::{AnyLabels, Collected, Counter, Gauge, Info, Labels, Registry, UpDownCounter};
+use tallies::{Collected, Counter, Gauge, Info, Labels, Registry, UpDownCounter, label::AnyLabels};
 
 /// A guard that outlived its series decremented a series that it had not incremented.
 #[test]
 fn in_flight_is_not_below_zero_when_its_series_ends() {
     let registry = Registry::new();
-    let f = UpDownCounter::<()>::builder("f", "")
+    let f = UpDownCounter::builder("f", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -36,7 +36,7 @@ fn in_flight_is_not_below_zero_when_its_series_ends() {
     f.clear();
     drop(guard);
     (0..5).for_each(|_| assert_eq!(sum(), 0.0));
-    let idle = UpDownCounter::<()>::builder("idle", "")
+    let idle = UpDownCounter::builder("idle", "")
         .labels(["x"])
         .expire_after(Duration::ZERO)
         .register(&registry)
@@ -56,7 +56,7 @@ fn in_flight_is_not_below_zero_when_its_series_ends() {
 #[test]
 fn concurrent_info_updates_leave_one_series() {
     let registry = Registry::new();
-    let leader = Info::<()>::builder("leader_info", "")
+    let leader = Info::builder("leader_info", "")
         .labels(["host"])
         .register(&registry)
         .unwrap();
@@ -72,7 +72,8 @@ fn concurrent_info_updates_leave_one_series() {
     struct Me {
         me: bool,
     }
-    let info = Info::<Me>::builder("me_info", "")
+    let info = Info::builder("me_info", "")
+        .label_set::<Me>()
         .register(&registry)
         .unwrap();
     assert!(
@@ -95,7 +96,7 @@ fn concurrent_info_updates_leave_one_series() {
 #[test]
 fn an_info_changes_whatever_its_limit() {
     let registry = Registry::new();
-    let leader = Info::<()>::builder("leader_info", "")
+    let leader = Info::builder("leader_info", "")
         .labels(["host"])
         .limit(1)
         .register(&registry)
@@ -106,7 +107,8 @@ fn an_info_changes_whatever_its_limit() {
         assert_eq!(now.family("leader_info").unwrap().len(), 1);
         assert_eq!(now.get("leader_info", &[("host", host)]), Some(1.0));
     }
-    let any = Info::<AnyLabels>::builder("any_info", "")
+    let any = Info::builder("any_info", "")
+        .label_set::<AnyLabels>()
         .limit(1)
         .register(&registry)
         .unwrap();
@@ -121,7 +123,7 @@ fn an_info_changes_whatever_its_limit() {
 #[test]
 fn a_series_that_is_used_again_is_not_idle() {
     let registry = Registry::new();
-    let g = Gauge::<()>::builder("g", "")
+    let g = Gauge::builder("g", "")
         .labels(["x"])
         .expire_after(Duration::from_millis(200))
         .register(&registry)
@@ -139,14 +141,23 @@ fn a_series_that_is_used_again_is_not_idle() {
 #[test]
 fn retain_calls_its_closure_without_a_lock() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
     c.with(["a"]).add(1);
     c.with(["b"]).add(2);
-    assert_eq!(c.retain(|labels| c.get([&labels[0].1]) == Some(2)), 1);
-    assert_eq!((c.get(["a"]), c.get(["b"])), (None, Some(2)));
+    assert_eq!(
+        c.retain(|labels| c.find([&labels[0].1]).map(|series| series.get()) == Some(2)),
+        1
+    );
+    assert_eq!(
+        (
+            c.find(["a"]).map(|series| series.get()),
+            c.find(["b"]).map(|series| series.get())
+        ),
+        (None, Some(2))
+    );
 }
 
 /// A collector may change its registry when it is dropped.

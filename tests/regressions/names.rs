@@ -1,6 +1,8 @@
 //! Conflicting names, and series that were exposed twice.
 
-use tallies::{AnyLabels, Collected, Counter, Gauge, LabelValue, Registry, Snapshot, StateSet};
+use tallies::{
+    Collected, Counter, Gauge, LabelValue, Registry, Snapshot, StateSet, label::AnyLabels,
+};
 
 use crate::support::page;
 
@@ -9,7 +11,7 @@ use crate::support::page;
 #[test]
 fn nothing_is_printed_twice() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .limit(1)
         .register(&registry)
@@ -17,7 +19,8 @@ fn nothing_is_printed_twice() {
     for x in ["a", "__overflow__", "b"] {
         c.with([x]).inc();
     }
-    let any = Counter::<AnyLabels>::builder("any_total", "")
+    let any = Counter::builder("any_total", "")
+        .label_set::<AnyLabels>()
         .limit(1)
         .register(&registry)
         .unwrap();
@@ -74,7 +77,7 @@ fn a_function_may_not_expose_samples_of_another_family() {
         registry.gauge("i_count", "").map(drop),
         "`i_count` is there already",
     );
-    let dotted = Counter::<()>::builder("i.count", "").utf8();
+    let dotted = Counter::builder("i.count", "").utf8();
     errs(dotted.register(&registry).map(drop), says);
     errs(registry.gauge_fn("i_count", "", one), "is there already");
     // A removed family is no longer in conflict.
@@ -124,7 +127,7 @@ fn a_collector_may_not_expose_samples_of_another_family() {
 #[test]
 fn a_collector_may_not_expose_samples_that_are_equal_once_escaped() {
     let registry = Registry::new();
-    let dotted = Gauge::<()>::builder("a.b", "").utf8();
+    let dotted = Gauge::builder("a.b", "").utf8();
     dotted.register(&registry).unwrap().set(1.0);
     registry
         .collect("late", |out: &mut Collected| {

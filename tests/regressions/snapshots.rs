@@ -8,7 +8,7 @@ fn a_reused_snapshot_follows_new_bounds() {
     let registry = Registry::new();
     let mut snapshot = Snapshot::default();
     for bounds in [&[1.0, 2.0, 3.0][..], &[5.0], &[1.0, 50.0]] {
-        let h = Histogram::<()>::builder("h", "")
+        let h = Histogram::builder("h", "")
             .buckets(bounds)
             .register(&registry)
             .unwrap();
@@ -26,7 +26,7 @@ fn a_reused_snapshot_follows_new_bounds() {
 fn labels_in_another_order_are_the_same_labels() {
     let registry = |labels: [&'static str; 2], values: [&'static str; 2]| {
         let registry = Registry::new();
-        Counter::<()>::builder("c_total", "")
+        Counter::builder("c_total", "")
             .labels(labels)
             .register(&registry)
             .unwrap()
@@ -41,7 +41,7 @@ fn labels_in_another_order_are_the_same_labels() {
     // Constant labels come before the others.
     let three = Registry::new();
     three.constant("b", "1").unwrap();
-    Counter::<()>::builder("c_total", "")
+    Counter::builder("c_total", "")
         .labels(["a"])
         .register(&three)
         .unwrap()
@@ -62,7 +62,7 @@ fn labels_in_another_order_are_the_same_labels() {
 fn utf8_labels_stay_utf8_when_merged() {
     let (one, two) = (Registry::new(), Registry::new());
     one.counter("c_total", "").unwrap().inc();
-    Counter::<()>::builder("c_total", "")
+    Counter::builder("c_total", "")
         .utf8()
         .labels(["host.name"])
         .register(&two)
@@ -81,7 +81,7 @@ fn utf8_labels_stay_utf8_when_merged() {
 #[test]
 fn an_interval_does_not_count_folded_updates_again() {
     let registry = Registry::new();
-    let c = Counter::<()>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -99,7 +99,7 @@ fn an_interval_does_not_count_folded_updates_again() {
 fn an_interval_of_merged_parts_does_not_count_folded_updates_again() {
     let parts = [None, Some("one"), Some("two")].map(|host| {
         let registry = Registry::new();
-        let c = Counter::<()>::builder("c_total", "").labels(["x"]);
+        let c = Counter::builder("c_total", "").labels(["x"]);
         let c = match host {
             Some(host) => c.constant("host", host),
             None => c,

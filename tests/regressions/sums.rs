@@ -39,17 +39,18 @@ fn no_sum_is_ever_nan() {
             .unwrap()
             .is_nan()
     );
-    let l = Histogram::<()>::builder("l", "")
+    let l = Histogram::builder("l", "")
         .labels(["x"])
         .limit(0)
         .register(&registry)
         .unwrap();
-    let s = Summary::<()>::builder("s", "")
+    let s = Summary::builder("s", "")
         .labels(["x"])
         .limit(0)
         .register(&registry)
         .unwrap();
-    let c = Counter::<(), f64>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
+        .float()
         .labels(["x"])
         .limit(0)
         .register(&registry)
@@ -80,7 +81,7 @@ fn no_sum_is_ever_nan() {
 fn an_infinity_of_the_other_sign_is_an_error() {
     let registry = Registry::new();
     let h = registry.histogram("h", "").unwrap();
-    let s = Summary::<()>::builder("s", "")
+    let s = Summary::builder("s", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -98,9 +99,10 @@ fn an_infinity_of_the_other_sign_is_an_error() {
     }
     let error = s.with(["a"]).try_observe(f64::NAN).unwrap_err().to_string();
     assert!(error.contains("`s` observes numbers, got NaN"), "{error}");
-    assert_eq!(h.total().count(), 2);
+    assert_eq!(h.get().count(), 2);
     assert_eq!(
-        s.get(["a"]).unwrap().count() + s.get(["b"]).unwrap().count(),
+        s.find(["a"]).map(|series| series.get()).unwrap().count()
+            + s.find(["b"]).map(|series| series.get()).unwrap().count(),
         2
     );
 }
@@ -126,10 +128,8 @@ fn a_refused_update_counts_with_its_weight() {
 #[test]
 fn a_summary_without_objectives_has_no_quantiles() {
     let registry = Registry::new();
-    let other = Summary::<()>::builder("other", "")
-        .register(&registry)
-        .unwrap();
-    let none = Summary::<()>::builder("none", "")
+    let other = Summary::builder("other", "").register(&registry).unwrap();
+    let none = Summary::builder("none", "")
         .objectives(&[])
         .unwrap()
         .register(&registry)
@@ -138,7 +138,7 @@ fn a_summary_without_objectives_has_no_quantiles() {
         other.observe(f64::from(i));
         none.observe(0.5);
         if i % 100 == 1 {
-            let seen = none.total();
+            let seen = none.get();
             assert_eq!((seen.count(), seen.sum()), (i as u64, f64::from(i) / 2.0));
             assert_eq!((seen.quantile(0.5), seen.sketched()), (None, 0));
         }
@@ -150,17 +150,18 @@ fn a_summary_without_objectives_has_no_quantiles() {
 #[test]
 fn sums_of_folded_series_never_decrease() {
     let registry = Registry::new();
-    let c = Counter::<(), f64>::builder("c_total", "")
+    let c = Counter::builder("c_total", "")
+        .float()
         .labels(["x"])
         .hot()
         .register(&registry)
         .unwrap();
-    let h = Histogram::<()>::builder("h", "")
+    let h = Histogram::builder("h", "")
         .labels(["x"])
         .hot()
         .register(&registry)
         .unwrap();
-    let s = Summary::<()>::builder("s", "")
+    let s = Summary::builder("s", "")
         .labels(["x"])
         .objectives(&[])
         .unwrap()

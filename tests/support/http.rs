@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use tallies::Serving;
+use tallies::serve::Serving;
 
 /// A response: the head as text, the body as bytes.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Snapshots of one of everything that a format may write, forbid, or have to escape.
 
 use tallies::{
-    AnyLabels, Collected, Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Snapshot,
-    StateSet, Summary, buckets,
+    Collected, Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Snapshot, StateSet,
+    Summary, buckets, label::AnyLabels,
 };
 
 #[derive(LabelValue)]
@@ -22,14 +22,15 @@ pub struct Request<'a> {
 pub fn every_kind() -> Snapshot {
     let registry = Registry::new();
     registry.constant("zone", "a\"b\\c\nd").unwrap();
-    let busy = Counter::<(), f64>::builder("busy_seconds_total", "Busy \\ \"or\"\nnot.")
+    let busy = Counter::builder("busy_seconds_total", "Busy \\ \"or\"\nnot.")
+        .float()
         .unit("seconds")
         .register(&registry)
         .unwrap();
     busy.add(0.1);
     busy.add(0.2);
     // Its name has neither the unit nor `_total` as a suffix.
-    let events = Counter::<()>::builder("events", "Things that happened.")
+    let events = Counter::builder("events", "Things that happened.")
         .unit("seconds")
         .labels(["kind"])
         .register(&registry)
@@ -40,7 +41,7 @@ pub fn every_kind() -> Snapshot {
         .gauge("level", "A level.")
         .unwrap()
         .set(f64::NEG_INFINITY);
-    let sizes = Histogram::<()>::builder("sizes_bytes", "Sizes.")
+    let sizes = Histogram::builder("sizes_bytes", "Sizes.")
         .unit("bytes")
         .buckets(&buckets::exponential(1.0, 1000.0, 3).unwrap())
         .labels(["kind"])
@@ -49,12 +50,12 @@ pub fn every_kind() -> Snapshot {
     sizes.with(["a"]).observe(1.0);
     sizes.with(["a"]).observe_many(5e6, 3);
     sizes.with(["debts"]).observe(-1.0);
-    let drift = Histogram::<()>::builder("drift", "Both ways.")
+    let drift = Histogram::builder("drift", "Both ways.")
         .buckets(&[-1.0, 0.0, 1.0])
         .register(&registry)
         .unwrap();
     drift.observe(-0.5);
-    Info::<()>::builder("app_info", "This program.")
+    Info::builder("app_info", "This program.")
         .unit("seconds")
         .constant("version", "1.2")
         .register(&registry)
@@ -63,7 +64,7 @@ pub fn every_kind() -> Snapshot {
         .register(&registry)
         .unwrap();
     pump.set(Pump::Running);
-    let latency = Summary::<()>::builder("latency_seconds", "Time.")
+    let latency = Summary::builder("latency_seconds", "Time.")
         .unit("seconds")
         .labels(["route"])
         .register(&registry)
@@ -91,7 +92,8 @@ pub fn every_kind() -> Snapshot {
 /// A family whose names need quotes, and one whose names do not.
 pub fn utf8_names() -> Snapshot {
     let registry = Registry::new();
-    let requests = Counter::<Request>::builder("http.requests_total", "Requests.")
+    let requests = Counter::builder("http.requests_total", "Requests.")
+        .label_set::<Request>()
         .utf8()
         .constant("host.name", "a")
         .register(&registry)
@@ -108,13 +110,14 @@ pub fn utf8_names() -> Snapshot {
             status: 200,
         })
         .add(2);
-    let latency = Histogram::<()>::builder("http latency", "Time.")
+    let latency = Histogram::builder("http latency", "Time.")
         .utf8()
         .buckets(&[1.0])
         .register(&registry)
         .unwrap();
     latency.observe(0.5);
-    let any = Gauge::<AnyLabels>::builder("花火", "")
+    let any = Gauge::builder("花火", "")
+        .label_set::<AnyLabels>()
         .utf8()
         .register(&registry)
         .unwrap();

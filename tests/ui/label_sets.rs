@@ -14,5 +14,5 @@ static NAMELESS: Counter<[&str; 2]> = Counter::new("nameless_total");
 static VALUE: Counter<Kind> = Counter::new("value_total");
 
 fn main() {
-    let _ = Counter::<[&'static str; 2]>::builder("built_total", "");
+    let _ = Counter::builder("built_total", "").label_set::<[&'static str; 2]>();
 }

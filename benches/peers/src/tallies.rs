@@ -157,7 +157,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::TimerTsc if !cfg!(feature = "tsc") => vec![],
         Row::Timer | Row::TimerTsc => {
             #[cfg(feature = "tsc")]
-            ::tallies::calibrate();
+            ::tallies::instrument::calibrate();
             vec![Form::new(
                 "start_timer",
                 |_, n| repeat(n, || drop(TIMED.start_timer())),
@@ -248,13 +248,13 @@ fn bytes_histogram(hot: bool) -> Box<dyn Send> {
 
 /// The default limit of a family is 10 000 series.
 fn counters(registry: &Registry, hot: bool) -> Arc<Counter<[&'static str; 2]>> {
-    let family = Counter::<()>::builder("requests_total", "Requests.").labels(["method", "path"]).limit(2 * SERIES);
+    let family = Counter::builder("requests_total", "Requests.").labels(["method", "path"]).limit(2 * SERIES);
     let family = if hot { family.hot() } else { family };
     Arc::new(family.register(registry).unwrap())
 }
 
 fn histograms(registry: &Registry, hot: bool) -> Arc<Histogram<[&'static str; 2]>> {
-    let family = Histogram::<()>::builder("seconds", "Time.").labels(["method", "path"]);
+    let family = Histogram::builder("seconds", "Time.").labels(["method", "path"]);
     let family = family.buckets(&BOUNDS).limit(2 * SERIES);
     let family = if hot { family.hot() } else { family };
     Arc::new(family.register(registry).unwrap())
@@ -300,7 +300,7 @@ fn on_eight_threads(work: impl Fn(usize) + Send + Sync + 'static) {
         let (work, done) = (work.clone(), Arc::new(Barrier::new(2)));
         let mine = done.clone();
         std::thread::spawn(move || {
-            tallies::warm();
+            tallies::instrument::warm();
             work(shard);
             mine.wait();
             loop {

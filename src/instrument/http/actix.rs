@@ -1,4 +1,4 @@
-//! actix-web: the same layer as its middleware.
+//! The server layer as a middleware of actix-web.
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -10,12 +10,13 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::Bytes;
 use pin_project_lite::pin_project;
 
-use super::exchange::{Came, Exchange, watched};
-use super::server::{Server, ServerLayer};
+use super::exchange::{BodyEvent, Exchange, fail_on_panic};
+use super::server::{ServerLayer, ServerState};
 
-/// The matched route is actix-web's `match_pattern`, which makes a `String` for every request; what
-/// [`ServerMetrics::route`](super::ServerMetrics::route) was given is not asked, as actix-web's requests have other types. An
-/// error that a middleware inside of this one gives is counted by the status that actix-web answers with.
+/// The route is actix-web's `match_pattern`, which allocates a `String` for every request. A
+/// closure given to [`ServerMetrics::route`](super::ServerMetrics::route) is not called, because
+/// actix-web's requests have other types. An error that an inner middleware returns counts with the
+/// status that actix-web answers with.
 ///
 /// ```
 /// use actix_web::{App, web};
@@ -49,11 +50,11 @@ where
     }
 }
 
-/// A service of actix-web whose requests are measured: see [`ServerLayer`].
+/// An actix-web service that measures its requests: see [`ServerLayer`].
 #[derive(Debug)]
 pub struct ActixService<S> {
     inner: S,
-    server: &'static Server,
+    server: &'static ServerState,
 }
 
 impl<S, B> Service<ServiceRequest> for ActixService<S>
@@ -82,13 +83,13 @@ where
         let mut exchange = self
             .server
             .begin(method, request.path(), pattern.as_deref(), received);
-        let inner = watched(&mut exchange, || self.inner.call(request));
+        let inner = fail_on_panic(&mut exchange, || self.inner.call(request));
         ActixFuture { inner, exchange }
     }
 }
 
 pin_project! {
-    /// The answer to come of an [`ActixService`].
+    /// The future that [`ActixService`] returns.
     #[derive(Debug)]
     pub struct ActixFuture<F> {
         #[pin]
@@ -106,7 +107,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(watched(this.exchange, || this.inner.poll(cx)));
+        let result = ready!(fail_on_panic(this.exchange, || this.inner.poll(cx)));
         let exchange = this.exchange.take();
         Poll::Ready(match result {
             Ok(response) => Ok(measured(response, exchange)),
@@ -139,7 +140,7 @@ fn measured<B: MessageBody>(
 }
 
 pin_project! {
-    /// A body of actix-web that is measured to its end.
+    /// An actix-web body that is measured until its end.
     #[derive(Debug)]
     pub struct ActixBody<B> {
         #[pin]
@@ -160,13 +161,13 @@ impl<B: MessageBody> MessageBody for ActixBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
-        let chunk = ready!(watched(this.exchange, || this.inner.poll_next(cx)));
-        let came = match &chunk {
-            Some(Ok(bytes)) => Came::Data(bytes.len() as u64),
-            Some(Err(_)) => Came::Failure,
-            None => Came::End,
+        let chunk = ready!(fail_on_panic(this.exchange, || this.inner.poll_next(cx)));
+        let event = match &chunk {
+            Some(Ok(bytes)) => BodyEvent::Data(bytes.len() as u64),
+            Some(Err(_)) => BodyEvent::Failure,
+            None => BodyEvent::End,
         };
-        Exchange::came(this.exchange, came);
+        Exchange::on_body_event(this.exchange, event);
         Poll::Ready(chunk)
     }
 }

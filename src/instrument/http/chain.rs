@@ -1,8 +1,9 @@
-//! A list that only grows: found by walking, appended to without a lock that a reader could meet.
+//! An append-only linked list that readers walk without locks.
 
 use std::sync::OnceLock;
 
-/// Values in the order in which they came. Meant to be short: a few status codes, the few routes of one hash.
+/// Values in the order of insertion. Meant to be short: a few status codes, or the few routes in
+/// one hash bucket.
 #[derive(Debug)]
 pub(super) struct Chain<V>(OnceLock<Box<Node<V>>>);
 
@@ -19,7 +20,7 @@ impl<V> Default for Chain<V> {
 }
 
 impl<V> Chain<V> {
-    /// The value that is right, if there is one.
+    /// Returns the first value that `is` accepts.
     #[inline]
     pub(super) fn find(&self, is: impl Fn(&V) -> bool) -> Option<&V> {
         let mut link = &self.0;
@@ -32,7 +33,13 @@ impl<V> Chain<V> {
         None
     }
 
-    /// The value that is right, made if nobody was first.
+    /// Returns the first value that `is` accepts, or appends the value that `make` returns.
+    ///
+    /// Two threads may append at the same time:
+    ///
+    /// - If this thread initializes the last link, its own value is the next one.
+    /// - If another thread initializes the link first, this thread checks that value and, if it is
+    ///   not the right one, continues at the link behind it.
     #[cold]
     pub(super) fn find_or_make(&self, is: impl Fn(&V) -> bool, mut make: impl FnMut() -> V) -> &V {
         let mut link = &self.0;

@@ -1,4 +1,4 @@
-//! Clients: every call to another service counted, under the names of aioli and blacksmith.
+//! HTTP clients: counts every call to another service, under the names of aioli and blacksmith.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -18,25 +18,26 @@ use crate::error::{Error, warn_once};
 use crate::family::desc::prefixed;
 use crate::registry::Registry;
 
-use super::exchange::{Exchange, Failure, watched};
-use super::families::{Families, Making};
+use super::exchange::{Exchange, Failure, fail_on_panic};
+use super::families::{Families, FamilySettings};
 use super::routes::Routes;
 use super::scheme::{CLIENT, Scheme};
 use super::templates::{self, Templates};
 
-/// What is measured of calls to other services, and how that is called; [`register`](Self::register) makes the
-/// [`Clients`].
+/// The settings of client layers: which families they have and how they are named.
+/// [`register`](Self::register) creates the [`Clients`].
 ///
 /// | family | |
 /// |---|---|
 /// | `{prefix}_info{version}` | 1 |
 /// | `{prefix}_http_requests_total{client_name,method,path,status_code}` | every call, however it ended |
-/// | `{prefix}_request_latency_seconds{client_name,method,path,status_code}` | to the head of the response, or to the failure |
-/// | `{prefix}_http_requests_in_flight{client_name,method,path}` | calls that wait for an answer |
+/// | `{prefix}_request_latency_seconds{client_name,method,path,status_code}` | time to the response head, or to the failure |
+/// | `{prefix}_http_requests_in_flight{client_name,method,path}` | calls that wait for a response |
 ///
-/// `path` is the template, such as `/users/{id}`, never the path itself. `status_code` of a call without an answer is the
-/// kind of its [`Failure`]: `timeout`, `connect`, `redirect`, `body`, `cancelled` (nobody waited), `panic` or `error`. A layer
-/// inside of what tries again counts every attempt.
+/// `path` is the template, such as `/users/{id}`, never the path itself. For a call without a
+/// response, `status_code` is the kind of its [`Failure`]: `timeout`, `connect`, `redirect`,
+/// `body`, `cancelled` (the caller dropped the future), `panic` or `error`. A layer inside a
+/// retrying service counts every attempt.
 ///
 /// ```
 /// # fn main() -> Result<(), tallies::Error> {
@@ -44,7 +45,8 @@ use super::templates::{self, Templates};
 ///
 /// let clients = ClientMetrics::new().prefix("shop").register(tallies::registry())?;
 /// let users = clients.named("users").templates(["/users", "/users/{id}"]);
-/// assert_eq!(tallies::snapshot().get("shop_info", &[("version", env!("CARGO_PKG_VERSION"))]), Some(1.0));
+/// let version = env!("CARGO_PKG_VERSION");
+/// assert_eq!(tallies::snapshot().get("shop_info", &[("version", version)]), Some(1.0));
 /// # let _ = users;
 /// # Ok(())
 /// # }
@@ -66,7 +68,18 @@ impl Default for ClientMetrics {
 }
 
 impl ClientMetrics {
-    /// Under the prefix `client`, with the version of this crate, and bounds .05 .1 .2 .4 .8 1.6 3.2 6.4 12.8 25.6.
+    /// Uses the prefix `client`, the version of this crate, and the bucket bounds 0.05, 0.1, 0.2,
+    /// 0.4, 0.8, 1.6, 3.2, 6.4, 12.8 and 25.6 seconds.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().register(&registry)?;
+    /// assert!(registry.snapshot().family("client_http_requests_total").is_some());
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self {
             scheme: CLIENT,
@@ -77,20 +90,54 @@ impl ClientMetrics {
         }
     }
 
-    /// What names begin with, `client` without this and `""` for nothing; an underscore comes after it, unless it ends in
-    /// one or in anything else that is no ASCII letter or digit.
+    /// Sets the prefix of all names; the default is `client`, and `""` means no prefix. An
+    /// underscore separates prefix and name, unless the prefix ends in an underscore or in any
+    /// other character that is not an ASCII letter or digit.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().prefix("shop").register(&registry)?;
+    /// assert!(registry.snapshot().family("shop_http_requests_total").is_some());
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
     }
 
-    /// What `{prefix}_info` says.
+    /// Sets the label `version` of `{prefix}_info`; the default is the version of this crate.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().version("1.2.3").register(&registry)?;
+    /// let seen = registry.snapshot();
+    /// assert_eq!(seen.get("client_info", &[("version", "1.2.3")]), Some(1.0));
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn version(mut self, version: &str) -> Self {
         version.clone_into(&mut self.version);
         self
     }
 
-    /// The name of the counter, without the prefix; `http_requests_total` without this.
+    /// Sets the name of the counter, without the prefix; the default is `http_requests_total`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new()
+    ///     .requests_name("calls_total")
+    ///     .register(&registry)?;
+    /// assert!(registry.snapshot().family("client_calls_total").is_some());
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn requests_name(mut self, name: &str) -> Self {
         if let Some(spec) = &mut self.scheme.answered {
             spec.name = Cow::Owned(name.to_owned());
@@ -98,7 +145,20 @@ impl ClientMetrics {
         self
     }
 
-    /// The name of the histogram, without the prefix; `request_latency_seconds` without this.
+    /// Sets the name of the histogram, without the prefix; the default is
+    /// `request_latency_seconds`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new()
+    ///     .latency_name("call_seconds")
+    ///     .register(&registry)?;
+    /// assert!(registry.snapshot().family("client_call_seconds").is_some());
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn latency_name(mut self, name: &str) -> Self {
         if let Some(spec) = &mut self.scheme.headers {
             spec.name = Cow::Owned(name.to_owned());
@@ -106,40 +166,89 @@ impl ClientMetrics {
         self
     }
 
-    /// The bounds of the latency, in seconds. Checked by [`register`](Self::register).
+    /// Sets the bucket bounds of the latency, in seconds. [`register`](Self::register) checks them.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().buckets(&[0.1, 1.0, 10.0]);
+    /// assert!(clients.register(&registry).is_ok());
+    ///
+    /// let descending = tallies::http::ClientMetrics::new().buckets(&[1.0, 0.1]);
+    /// assert!(descending.register(&registry).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn buckets(mut self, seconds: &[f64]) -> Self {
         self.scheme.buckets = Cow::Owned(seconds.to_vec());
         self
     }
 
-    /// A label that every series has.
+    /// Adds a label to every series.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new()
+    ///     .version("1")
+    ///     .constant("zone", "a")
+    ///     .register(&registry)?;
+    /// let seen = registry.snapshot();
+    /// assert_eq!(seen.get("client_info", &[("version", "1"), ("zone", "a")]), Some(1.0));
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn constant(mut self, name: &str, value: &str) -> Self {
         self.constant.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The most templates of a client, 1000 without this; what comes after counts as path `__overflow__`.
+    /// Sets the limit of templates per client; the default is 1000. Calls to templates beyond the
+    /// limit count with the path `__overflow__`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().limit(100).register(&registry)?;
+    /// assert!(registry.snapshot().family("client_http_requests_total").is_some());
+    /// # let _ = clients;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn limit(mut self, templates: usize) -> Self {
         self.limit = templates;
         self
     }
 
-    /// Declares the families, or finds them declared alike. What it makes, families included, lives as long as the process,
-    /// also if the registry does not: call it once.
+    /// Registers the families. Reuses families that are already registered with the same settings.
+    ///
+    /// The memory of the families and of the layers is never freed, even if the registry is
+    /// dropped. Call this once.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = tallies::http::ClientMetrics::new().register(&registry)?;
+    /// let users = clients.named("users");
+    /// # let _ = users;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// A prefix, name, constant label or bounds that families do not take, and a name that is taken by a family of
-    /// another shape.
+    /// Returns an error if the families reject the prefix, a name, a constant label or the bounds,
+    /// or if a family of another shape has one of the names.
     pub fn register(self, registry: &Registry) -> Result<Clients, Error> {
-        let families = Families::leaked(&Making {
+        let families = Families::leak(&FamilySettings {
             scheme: &self.scheme,
             prefix: &self.prefix,
             constant: &self.constant,
             routes: self.limit,
             registry,
         })?;
-        let info = Info::<()>::builder(
+        let info = Info::builder(
             &prefixed(&self.prefix, "info"),
             "The version of what calls other services.",
         );
@@ -156,25 +265,55 @@ impl ClientMetrics {
     }
 }
 
-/// The registered families of a [`ClientMetrics`]: a layer for each service that is called.
+/// The registered families of [`ClientMetrics`]. Creates a layer for each service that the program
+/// calls.
 #[derive(Clone, Debug)]
 pub struct Clients {
     families: &'static Families,
     limit: usize,
+    /// The routes of each client created so far. Written and read by [`named`](Self::named).
     named: Arc<Mutex<Vec<&'static Routes>>>,
 }
 
 impl Clients {
-    /// The layer for calls to one service: `name` is the label `client_name`.
+    /// Returns the layer for calls to one service. `name` is the value of the label `client_name`.
     ///
-    /// Layers of one name share their series. These, some kilobytes for each name, live as long as the process: names are
-    /// to be few, and not from data.
+    /// Layers with the same name share their series. The memory of a name, a few kilobytes, is
+    /// never freed, so use few names, and do not take them from data.
+    ///
+    /// ```
+    /// use tallies::http::ClientMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = ClientMetrics::new().register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(clients.named("users"))
+    ///     .service_fn(async |_: http::Request<()>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(()))
+    ///     });
+    /// let request = http::Request::get("http://users.local/").body(())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [
+    ///     ("client_name", "users"),
+    ///     ("method", "GET"),
+    ///     ("path", "unmatched"),
+    ///     ("status_code", "200"),
+    /// ];
+    /// assert_eq!(registry.snapshot().get("client_http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn named(&self, name: &str) -> ClientLayer {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         let routes = match named.iter().find(|routes| *routes.client == *name) {
             Some(routes) => routes,
             None => {
-                let routes = Routes::leaked(self.families, name, [].into(), self.limit);
+                let routes = Routes::leak(self.families, name, [].into(), self.limit);
                 named.push(routes);
                 routes
             }
@@ -182,12 +321,13 @@ impl Clients {
         ClientLayer {
             routes,
             templates: None,
-            kinds: Kinds::default(),
+            classifiers: Classifiers::default(),
         }
     }
 }
 
-/// The template of a call's path, as an extension of its request: asked before the layer's own templates.
+/// The template of a call's path, as an extension of the request. Has precedence over the layer's
+/// own templates.
 ///
 /// ```
 /// use tallies::http::Template;
@@ -200,24 +340,27 @@ impl Clients {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Template(pub &'static str);
 
-type Kind = dyn Fn(&dyn Any) -> Option<Failure> + Send + Sync;
+/// Classifies an error. Returns `None` for an error of another type.
+type Classifier = dyn Fn(&dyn Any) -> Option<Failure> + Send + Sync;
 
-/// What the program knows of its errors; mostly nothing, and then there is nothing that calls would have to count users of.
+/// The error classifiers of the program. `None` if there are none, which is common: calls then
+/// clone no `Arc`.
 #[derive(Clone, Default)]
-struct Kinds(Option<Arc<[Arc<Kind>]>>);
+struct Classifiers(Option<Arc<[Arc<Classifier>]>>);
 
-impl std::fmt::Debug for Kinds {
+impl std::fmt::Debug for Classifiers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kinds = self.0.as_ref().map_or(0, |kinds| kinds.len());
-        f.debug_tuple("Kinds").field(&kinds).finish()
+        let classifiers = self.0.as_ref().map_or(0, |classifiers| classifiers.len());
+        f.debug_tuple("Classifiers").field(&classifiers).finish()
     }
 }
 
-/// Measures every call to one service: a tower layer for what takes [`http::Request`], and with the feature `reqwest` for
-/// `reqwest::Client`.
+/// Measures every call to one service. A tower layer for services that take an [`http::Request`]
+/// and, with the feature `reqwest`, for `reqwest::Client`.
 ///
-/// Costs as much as [`ServerLayer`](super::ServerLayer), with two readings of the clock. What threads share is written only
-/// with [`kind_of`](Self::kind_of), by every call, and when a service of a layer with [`templates`](Self::templates) is cloned.
+/// Costs as much as [`ServerLayer`](super::ServerLayer), with two clock reads. Threads write shared
+/// memory in two cases only: every call updates a reference count if [`kind_of`](Self::kind_of) is
+/// used, and so does every clone of a service whose layer has [`templates`](Self::templates).
 ///
 /// ```
 /// # fn main() -> Result<(), tallies::Error> {
@@ -238,7 +381,7 @@ impl std::fmt::Debug for Kinds {
 pub struct ClientLayer {
     routes: &'static Routes,
     templates: Option<Arc<Templates>>,
-    kinds: Kinds,
+    classifiers: Classifiers,
 }
 
 impl std::fmt::Debug for ClientLayer {
@@ -250,14 +393,44 @@ impl std::fmt::Debug for ClientLayer {
 }
 
 impl ClientLayer {
-    /// The templates of paths that are called, behind those of before; a path is of the first that it matches, or
-    /// `unmatched`. `{name}` stands for one segment, `{*name}` at the end for all that follow.
+    /// Adds path templates. The first template that matches the path of a call is its label `path`;
+    /// a path that matches none is `unmatched`. `{name}` matches one segment or the rest of one;
+    /// `{*name}`, at the end, matches the rest of the path.
     ///
-    /// One that no path matches, such as `users` or `/users/{id`, is left out, and standard error hears why, once.
+    /// A template that can match no path, such as `users` or `/users/{id`, is ignored, and the
+    /// reason is logged once.
+    ///
+    /// ```
+    /// use tallies::http::ClientMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let clients = ClientMetrics::new().register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(clients.named("users").templates(["/users/{id}"]))
+    ///     .service_fn(async |_: http::Request<()>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(()))
+    ///     });
+    /// let request = http::Request::get("http://users.local/users/7").body(())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [
+    ///     ("client_name", "users"),
+    ///     ("method", "GET"),
+    ///     ("path", "/users/{id}"),
+    ///     ("status_code", "200"),
+    /// ];
+    /// assert_eq!(registry.snapshot().get("client_http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
         for template in templates {
             let template = template.as_ref();
-            match templates::Template::new(template) {
+            match templates::PathTemplate::new(template) {
                 Ok(parsed) => Arc::make_mut(self.templates.get_or_insert_default())
                     .add(parsed, self.routes.named(template)),
                 Err(error) => warn_once(&error),
@@ -266,9 +439,12 @@ impl ClientLayer {
         self
     }
 
-    /// What kind of failure errors of type `E` are; without this, or where it says `None`, the error and its causes are
-    /// looked at as [`Failure::of`] does, if it is a boxed error, an [`io::Error`], or one of `reqwest`; of others nothing is
-    /// known but that they are errors.
+    /// Adds a function that classifies errors of type `E`. The first function that returns a kind
+    /// wins.
+    ///
+    /// If no function returns a kind, [`Failure::of`] classifies boxed errors, [`io::Error`]s and
+    /// errors of `reqwest`, by their own types and those of their sources. All other errors count
+    /// as [`Failure::Error`].
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
@@ -287,12 +463,18 @@ impl ClientLayer {
         mut self,
         kind: impl Fn(&E) -> Option<Failure> + Send + Sync + 'static,
     ) -> Self {
-        let kind: Arc<Kind> = Arc::new(move |error| error.downcast_ref::<E>().and_then(&kind));
-        let before = self.kinds.0.iter().flat_map(|kinds| kinds.iter().cloned());
-        self.kinds = Kinds(Some(before.chain([kind]).collect()));
+        let kind: Arc<Classifier> =
+            Arc::new(move |error| error.downcast_ref::<E>().and_then(&kind));
+        let before = self
+            .classifiers
+            .0
+            .iter()
+            .flat_map(|classifiers| classifiers.iter().cloned());
+        self.classifiers = Classifiers(Some(before.chain([kind]).collect()));
         self
     }
 
+    /// Starts measuring a call. `template` has precedence over the templates that match `path`.
     #[inline]
     pub(super) fn begin(&self, method: &str, template: Option<&str>, path: &str) -> Exchange {
         let route = match template {
@@ -305,7 +487,7 @@ impl ClientLayer {
         Exchange::begin(self.routes.endpoint(method, route), None)
     }
 
-    /// The answer to what `call` asks.
+    /// Makes a call, and returns its future, measured as `exchange`.
     #[inline]
     pub(super) fn measure<F>(
         &self,
@@ -314,16 +496,16 @@ impl ClientLayer {
     ) -> ClientFuture<F> {
         let mut exchange = Some(exchange);
         ClientFuture {
-            inner: watched(&mut exchange, call),
+            inner: fail_on_panic(&mut exchange, call),
             exchange,
-            kinds: self.kinds.clone(),
+            classifiers: self.classifiers.clone(),
         }
     }
 }
 
-impl Kinds {
+impl Classifiers {
     fn of(&self, error: &dyn Any) -> Failure {
-        let known = self.0.iter().flat_map(|kinds| kinds.iter());
+        let known = self.0.iter().flat_map(|classifiers| classifiers.iter());
         if let Some(kind) = known.into_iter().find_map(|kind| kind(error)) {
             return kind;
         }
@@ -342,8 +524,8 @@ impl Kinds {
 }
 
 impl Failure {
-    /// What kind of failure `error` is, by itself and by what caused it: errors of I/O, of `reqwest`, and those that say
-    /// that a time is over as tower and tokio do.
+    /// Classifies `error` by its own type and by those of its sources. Recognizes I/O errors,
+    /// errors of `reqwest`, and the timeout errors of tower and tokio.
     ///
     /// ```
     /// use tallies::http::Failure;
@@ -355,10 +537,10 @@ impl Failure {
     #[must_use]
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
         let mut next = Some(error);
-        // Causes are few; a loop of them would be the error's own fault, but must not be ours.
+        // Errors have few sources. The bound ends the search if they form a cycle.
         for _ in 0..16 {
             let Some(error) = next else { break };
-            if let Some(kind) = known(error) {
+            if let Some(kind) = classify(error) {
                 return kind;
             }
             next = error.source();
@@ -367,7 +549,7 @@ impl Failure {
     }
 }
 
-fn known(error: &(dyn StdError + 'static)) -> Option<Failure> {
+fn classify(error: &(dyn StdError + 'static)) -> Option<Failure> {
     #[cfg(feature = "reqwest")]
     if let Some(error) = error.downcast_ref::<::reqwest::Error>()
         && let Some(kind) = super::reqwest::kind(error)
@@ -384,28 +566,65 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Failure> {
             _ => None,
         };
     }
-    // The types of tower and tokio, without a dependency on them for their sake.
+    // The timeout errors of tower and tokio. Comparing their texts avoids a dependency on both
+    // crates.
     match &*error.to_string() {
         "request timed out" | "deadline has elapsed" => Some(Failure::Timeout),
         _ => None,
     }
 }
 
-/// What a client layer has to know of a request.
+/// A request that a client layer can measure.
+///
+/// ```
+/// use tallies::http::CallRequest;
+///
+/// struct Query {
+///     method: http::Method,
+///     collection: String,
+/// }
+///
+/// impl CallRequest for Query {
+///     fn method(&self) -> &http::Method {
+///         &self.method
+///     }
+///
+///     fn path(&self) -> &str {
+///         &self.collection
+///     }
+/// }
+///
+/// let query = Query { method: http::Method::GET, collection: "/users".to_owned() };
+/// assert!(query.extensions().is_none());
+/// ```
 pub trait CallRequest {
-    /// Its method.
+    /// Returns the method.
     fn method(&self) -> &http::Method;
-    /// The path of its URL.
+    /// Returns the path of the URL.
     fn path(&self) -> &str;
-    /// Where it may carry a [`Template`].
+    /// Returns the extensions, which may contain a [`Template`].
     fn extensions(&self) -> Option<&Extensions> {
         None
     }
 }
 
-/// What a client layer has to know of a response.
+/// A response that a client layer can measure.
+///
+/// ```
+/// use tallies::http::CallResponse;
+///
+/// struct Answer(Vec<u8>);
+///
+/// impl CallResponse for Answer {
+///     fn status(&self) -> http::StatusCode {
+///         if self.0.is_empty() { http::StatusCode::NOT_FOUND } else { http::StatusCode::OK }
+///     }
+/// }
+///
+/// assert_eq!(Answer(Vec::new()).status(), 404);
+/// ```
 pub trait CallResponse {
-    /// Its status.
+    /// Returns the status.
     fn status(&self) -> http::StatusCode;
 }
 
@@ -440,7 +659,7 @@ impl<S> Layer<S> for ClientLayer {
     }
 }
 
-/// A service that calls another, measured: see [`ClientLayer`].
+/// A service that measures its calls: see [`ClientLayer`].
 #[derive(Clone, Debug)]
 pub struct ClientService<S> {
     inner: S,
@@ -474,13 +693,13 @@ where
 }
 
 pin_project! {
-    /// The answer to come of a [`ClientService`].
+    /// The future that [`ClientService`] returns.
     #[derive(Debug)]
     pub struct ClientFuture<F> {
         #[pin]
         inner: F,
         exchange: Option<Exchange>,
-        kinds: Kinds,
+        classifiers: Classifiers,
     }
 }
 
@@ -494,11 +713,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(watched(this.exchange, || this.inner.poll(cx)));
+        let result = ready!(fail_on_panic(this.exchange, || this.inner.poll(cx)));
         if let Some(exchange) = this.exchange.take() {
             match &result {
                 Ok(response) => exchange.answer(response.status().as_u16()),
-                Err(error) => exchange.fail(this.kinds.of(error)),
+                Err(error) => exchange.fail(this.classifiers.of(error)),
             }
         }
         Poll::Ready(result)

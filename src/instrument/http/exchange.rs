@@ -1,37 +1,39 @@
-//! One request and its answer, from the first sight of the one to the end of the other: what is counted, and when.
+//! One request and its response, from the start of the request to the end of the response body:
+//! what is counted, and when.
 //!
-//! - Every request is counted as answered exactly once: at the head of the response, or where there is none by
-//!   [`finish`](Exchange::finish).
-//! - It is in flight until `finish`, which comes exactly once: at the end of the body, at a failure, or in `Drop`.
+//! - Every request is counted as answered exactly once: when the response head is ready, or in
+//!   [`finish`](Exchange::finish) if there is no response.
+//! - Every request is in flight until `finish`, which runs exactly once: at the end of the body, at
+//!   a failure, or in `Drop`.
 
 use std::mem::ManuallyDrop;
 
 use crate::clock::Start;
 
-use super::families::{Asked, End, Endpoint, Series};
+use super::families::{End, EndSeries, Endpoint, MethodKind};
 
-/// Why a request or a call has no proper end.
+/// The reason why a request or a call did not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
     /// The handler panicked.
     Panic,
-    /// The service gave an error; of a call, one that is none of the others.
+    /// The service returned an error. For a client call: an error that fits no other kind.
     Error,
-    /// The body failed on its way.
+    /// The transfer of the body failed.
     Body,
-    /// Nobody waited for the end: the client left, or the future was dropped.
+    /// The client left, or the future was dropped, before the end.
     Cancelled,
-    /// The call took too long.
+    /// The call timed out.
     Timeout,
-    /// No connection came about.
+    /// The connection could not be established.
     Connect,
-    /// Redirected too often, or to where one must not go.
+    /// The server redirected too often, or to a target that is not allowed.
     Redirect,
 }
 
 impl Failure {
-    /// Its name, as labels have it.
+    /// Returns the name of this kind, as it appears in labels.
     ///
     /// ```
     /// assert_eq!(tallies::http::Failure::Timeout.kind(), "timeout");
@@ -50,49 +52,54 @@ impl Failure {
     }
 }
 
-/// What its status and the type of its body make of a response.
+/// How a response is timed. Depends on its status and on the type of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timed {
+enum Timing {
     Ordinary,
-    /// A stream of events, which lasts as long as somebody listens.
+    /// An event stream, which lasts as long as the client listens.
     Stream,
-    /// The connection goes on under another protocol.
+    /// The connection continues with another protocol.
     Upgrade,
 }
 
-/// What came of a body that was asked for more.
+/// The result of polling a response body.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Came {
+pub(super) enum BodyEvent {
+    /// A chunk of this many bytes; 0 for a frame without data.
     Data(u64),
-    /// The end, or what nothing comes behind.
+    /// The body has ended, or only trailers were left.
     End,
     Failure,
 }
 
-/// A length that nobody knows.
+/// The length of a body whose length is unknown.
 const UNKNOWN: u64 = u64::MAX;
 
-/// The largest body of a request that is believed from its announcement. A client can announce anything and send nothing;
-/// a sum that has taken in 2^64 steps by thousands for ever.
+/// The largest announced length of a request body that is observed. A client can announce any
+/// length and send nothing, and a float sum that has reached 2^64 grows only in steps of thousands
+/// from then on.
 const MOST_ANNOUNCED: u64 = 1 << 32;
 
-/// See the module's text.
+/// A request in flight. See the module documentation.
 #[derive(Debug)]
 pub(super) struct Exchange {
     endpoint: &'static Endpoint,
-    /// Where the response counts, once there is its head.
-    answered: Option<&'static Series>,
-    /// `None` where no family wants the time.
+    /// The series of the response. Set when the response head is ready.
+    answered: Option<&'static EndSeries>,
+    /// `None` if no family needs the time.
     start: Option<Start>,
+    /// The announced length of the request body, or `UNKNOWN`.
     received: u64,
+    /// The bytes of the response body so far.
     sent: u64,
-    /// What will have been sent: a body may be dropped there, without being asked again.
+    /// The length of the response body, or `UNKNOWN`. The exchange ends once this much is sent,
+    /// because the server may drop the body there without polling it again.
     length: u64,
-    timed: Timed,
+    timing: Timing,
 }
 
 impl Exchange {
-    /// A request whose body announces `received` bytes, if it does.
+    /// Starts measuring a request. `received` is the announced length of its body, if there is one.
     #[inline]
     pub(super) fn begin(endpoint: &'static Endpoint, received: Option<u64>) -> Self {
         endpoint.begin();
@@ -103,12 +110,12 @@ impl Exchange {
             received: received.filter(|n| *n <= MOST_ANNOUNCED).unwrap_or(UNKNOWN),
             sent: 0,
             length: UNKNOWN,
-            timed: Timed::Ordinary,
+            timing: Timing::Ordinary,
         }
     }
 
-    /// The head of the response; gives back what is not over with it. Length and type of the body are asked for only where
-    /// they matter.
+    /// Counts the response, once its head is ready. Returns the exchange if the response body is
+    /// still to come. The closures run only if the length or the content type matters.
     #[inline]
     pub(super) fn head<'a>(
         mut self,
@@ -116,23 +123,23 @@ impl Exchange {
         length: impl FnOnce() -> Option<u64>,
         content_type: impl FnOnce() -> Option<&'a [u8]>,
     ) -> Option<Self> {
-        let series = self.endpoint.answering(status).series(End {
+        let series = self.endpoint.for_status(status).series(End {
             status,
             failure: None,
         });
         series.answer();
         let seconds = series.headers(|| self.seconds());
         self.answered = Some(series);
-        let (timed, length) = match (status, self.endpoint.asked) {
+        let (timing, length) = match (status, self.endpoint.method_kind) {
             // RFC 9110, RFC 8441.
-            (101, _) | (200..300, Asked::Tunnel) => (Timed::Upgrade, Some(0)),
-            (204 | 304, _) | (_, Asked::HeadOnly) => (Timed::Ordinary, Some(0)),
+            (101, _) | (200..300, MethodKind::Tunnel) => (Timing::Upgrade, Some(0)),
+            (204 | 304, _) | (_, MethodKind::HeadOnly) => (Timing::Ordinary, Some(0)),
             _ => match length() {
-                None if is_stream(content_type()) => (Timed::Stream, None),
-                length => (Timed::Ordinary, length),
+                None if is_stream(content_type()) => (Timing::Stream, None),
+                length => (Timing::Ordinary, length),
             },
         };
-        self.timed = timed;
+        self.timing = timing;
         self.length = length.unwrap_or(UNKNOWN);
         if length == Some(0) {
             ManuallyDrop::new(self).finish(None, seconds);
@@ -141,42 +148,43 @@ impl Exchange {
         Some(self)
     }
 
-    /// The response, which is over with its head.
+    /// Counts a response that ends with its head.
     #[inline]
     pub(super) fn answer(self, status: u16) {
         self.head(status, || Some(0), || None);
     }
 
-    /// What came of the body; empties `exchange` at its end.
+    /// Records the result of polling the body. Sets `exchange` to `None` at the end of the body.
     #[inline]
-    pub(super) fn came(exchange: &mut Option<Self>, came: Came) {
+    pub(super) fn on_body_event(exchange: &mut Option<Self>, event: BodyEvent) {
         let Some(current) = exchange else { return };
-        let failure = match came {
-            Came::Data(bytes) => {
+        let failure = match event {
+            BodyEvent::Data(bytes) => {
                 current.sent += bytes;
                 if current.sent < current.length {
                     return;
                 }
                 None
             }
-            Came::End => None,
-            Came::Failure => Some(Failure::Body),
+            BodyEvent::End => None,
+            BodyEvent::Failure => Some(Failure::Body),
         };
         current.finish(failure, None);
         std::mem::forget(exchange.take());
     }
 
-    /// No proper end.
+    /// Ends the exchange with a failure.
     pub(super) fn fail(self, failure: Failure) {
         ManuallyDrop::new(self).finish(Some(failure), None);
     }
 
+    /// Returns the time since the start, if any family needs it.
     #[inline]
     fn seconds(&self) -> Option<f64> {
         self.start.map(Start::seconds)
     }
 
-    /// The end, after `seconds` if that is known already.
+    /// Ends the exchange. Reads the clock unless the caller passes `seconds`.
     #[inline]
     fn finish(&self, failure: Option<Failure>, seconds: Option<f64>) {
         let families = self.endpoint.families;
@@ -185,14 +193,14 @@ impl Exchange {
             (answered, _) => {
                 let status = answered.map_or(0, |series| series.end.status);
                 self.endpoint
-                    .answering(status)
+                    .for_status(status)
                     .series(End { status, failure })
             }
         };
         let seconds = seconds.or_else(|| self.seconds());
         if self.answered.is_none() {
             series.answer();
-            if families.waits_are_timed() {
+            if families.times_failures() {
                 series.headers(|| seconds);
             }
         }
@@ -200,10 +208,10 @@ impl Exchange {
             series.fail();
         }
         if let Some(seconds) = seconds {
-            if self.timed == Timed::Ordinary || families.durations_count {
+            if self.timing == Timing::Ordinary || families.durations_count {
                 series.duration(seconds);
             }
-            if self.timed == Timed::Stream {
+            if self.timing == Timing::Stream {
                 series.stream(seconds);
             }
         }
@@ -217,13 +225,14 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        // Who listens to a stream of events ends it by leaving.
-        let left = (self.timed != Timed::Stream).then_some(Failure::Cancelled);
+        // A client ends an event stream by leaving, so that is not a failure.
+        let left = (self.timing != Timing::Stream).then_some(Failure::Cancelled);
         self.finish(left, None);
     }
 }
 
-/// Whether a response of this type lasts as long as somebody listens. Types are the same in capitals (RFC 9110).
+/// Returns whether a response of this type is an event stream, which lasts as long as the client
+/// listens. Media types are case-insensitive (RFC 9110).
 fn is_stream(content_type: Option<&[u8]>) -> bool {
     const STREAMS: [&[u8]; 3] = [
         b"text/event-stream",
@@ -237,18 +246,19 @@ fn is_stream(content_type: Option<&[u8]>) -> bool {
     STREAMS.iter().any(|stream| stream.eq_ignore_ascii_case(ty))
 }
 
-/// Until it is done, a panic is the failure of this request.
+/// A guard around calls into the service: if it is dropped before `disarm`, the request has
+/// panicked.
 #[derive(Debug)]
-pub(super) struct Watch<'a>(pub(super) &'a mut Option<Exchange>);
+pub(super) struct PanicGuard<'a>(pub(super) &'a mut Option<Exchange>);
 
-impl Watch<'_> {
+impl PanicGuard<'_> {
     #[inline]
-    pub(super) fn done(self) {
+    pub(super) fn disarm(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if let Some(exchange) = self.0.take() {
             exchange.fail(Failure::Panic);
@@ -256,11 +266,11 @@ impl Drop for Watch<'_> {
     }
 }
 
-/// Runs `f`; if it panics, the request has failed.
+/// Runs `f`. If `f` panics, counts the request as failed.
 #[inline]
-pub(super) fn watched<R>(exchange: &mut Option<Exchange>, f: impl FnOnce() -> R) -> R {
-    let watch = Watch(exchange);
+pub(super) fn fail_on_panic<R>(exchange: &mut Option<Exchange>, f: impl FnOnce() -> R) -> R {
+    let guard = PanicGuard(exchange);
     let result = f();
-    watch.done();
+    guard.disarm();
     result
 }

@@ -1,11 +1,9 @@
-//! The families of a layer, and the series of one endpoint, each bound when it is first needed.
+//! The families of a layer, and the series of an endpoint, which are bound on first use.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use crate::declare::{
-    BoundCounter, BoundHistogram, BoundUpDownCounter, Counter, Histogram, UpDownCounter,
-};
+use crate::declare::{Bound, Counter, Histogram, UpDownCounter};
 use crate::error::Error;
 use crate::family::desc::{DEFAULT_LIMIT, prefixed};
 use crate::family::label::AnyLabels;
@@ -14,30 +12,33 @@ use crate::registry::Registry;
 use super::chain::Chain;
 use super::exchange::Failure;
 use super::routes::METHODS;
-use super::scheme::{BYTES, NoAnswer, Part, STREAMS, Scheme, Spec};
+use super::scheme::{BYTES, LabelSource, NoAnswer, STREAMS, Scheme, Spec};
 
-/// A family, and what its labels say.
+/// A family, and the sources of its label values.
 #[derive(Debug)]
-pub(super) struct Family<M> {
+pub(super) struct LabelledFamily<M> {
     metric: M,
-    labels: &'static [(&'static str, Part)],
+    labels: &'static [(&'static str, LabelSource)],
 }
 
-/// What a layer counts into. Any of them may be missing.
+/// The registered families of a layer. A family that its scheme does not have is `None`. All fields
+/// are read-only after construction.
 #[derive(Debug)]
 pub(super) struct Families {
-    started: Option<Family<Counter<AnyLabels>>>,
-    answered: Option<Family<Counter<AnyLabels>>>,
-    responses: Option<Family<Counter<AnyLabels>>>,
-    failed: Option<Family<Counter<AnyLabels>>>,
-    in_flight: Option<Family<UpDownCounter<AnyLabels>>>,
-    headers: Option<Family<Histogram<AnyLabels>>>,
-    duration: Option<Family<Histogram<AnyLabels>>>,
-    streams: Option<Family<Histogram<AnyLabels>>>,
-    request_bytes: Option<Family<Histogram<AnyLabels>>>,
-    response_bytes: Option<Family<Histogram<AnyLabels>>>,
+    started: Option<LabelledFamily<Counter<AnyLabels>>>,
+    answered: Option<LabelledFamily<Counter<AnyLabels>>>,
+    responses: Option<LabelledFamily<Counter<AnyLabels>>>,
+    failed: Option<LabelledFamily<Counter<AnyLabels>>>,
+    in_flight: Option<LabelledFamily<UpDownCounter<AnyLabels>>>,
+    headers: Option<LabelledFamily<Histogram<AnyLabels>>>,
+    duration: Option<LabelledFamily<Histogram<AnyLabels>>>,
+    streams: Option<LabelledFamily<Histogram<AnyLabels>>>,
+    request_bytes: Option<LabelledFamily<Histogram<AnyLabels>>>,
+    response_bytes: Option<LabelledFamily<Histogram<AnyLabels>>>,
+    /// Whether any family needs the time.
     timed: bool,
-    /// Whether requests are counted by their durations, so that each has to have one.
+    /// Whether the duration histogram doubles as the request counter. Every request must then
+    /// observe a duration.
     pub(super) durations_count: bool,
     pub(super) other: &'static str,
     pub(super) leaving_fails: bool,
@@ -45,41 +46,43 @@ pub(super) struct Families {
     status_class: bool,
 }
 
-/// The most ways in which the requests of one endpoint are taken to end: status codes, kinds of failures.
+/// The number of different endings (status codes and kinds of failure) assumed for one endpoint.
+/// Used to size the limit of series.
 const ENDS: usize = 16;
 
-/// Declares one family, or finds it declared alike.
+/// Registers one family, or returns the identical family that is already registered.
 macro_rules! declare {
-    ($of:ident, $kind:ident, $field:ident $(, $buckets:expr)?) => {
-        match &$of.scheme.$field {
+    ($settings:ident, $kind:ident, $field:ident $(, $buckets:expr)?) => {
+        match &$settings.scheme.$field {
             None => None,
             Some(Spec { name, help, labels }) => {
-                let name = prefixed($of.prefix, name);
-                let builder = $kind::<AnyLabels>::builder(&name, help)$(.buckets($buckets))?;
-                let metric = $of
+                let name = prefixed($settings.prefix, name);
+                let builder = $kind::builder(&name, help).label_set::<AnyLabels>()$(.buckets($buckets))?;
+                let metric = $settings
                     .constant
                     .iter()
                     .fold(builder, |builder, (name, value)| builder.constant(name, value))
-                    .limit($of.series())
-                    .get_or_register($of.registry)?;
-                Some(Family { metric, labels: *labels })
+                    .limit($settings.series())
+                    .get_or_register($settings.registry)?;
+                Some(LabelledFamily { metric, labels: *labels })
             }
         }
     };
 }
 
-/// What families are made of.
-pub(super) struct Making<'a> {
+/// The input for [`Families`].
+pub(super) struct FamilySettings<'a> {
     pub(super) scheme: &'a Scheme,
     pub(super) prefix: &'a str,
     pub(super) constant: &'a [(String, String)],
-    /// The most routes.
+    /// The limit of routes.
     pub(super) routes: usize,
     pub(super) registry: &'a Registry,
 }
 
-impl Making<'_> {
-    /// The most series of a family: what is limited is routes, and those within their limit are to have series of their own.
+impl FamilySettings<'_> {
+    /// Returns the limit of series for a family. It is large enough that every route within the
+    /// limit of routes gets series of its own.
     fn series(&self) -> usize {
         let routes = self.routes.saturating_add(2);
         routes
@@ -89,22 +92,22 @@ impl Making<'_> {
 }
 
 impl Families {
-    /// Declares the families, or finds them declared alike. They live as long as the process, as the routes do that count
-    /// into them.
-    pub(super) fn leaked(of: &Making<'_>) -> Result<&'static Self, Error> {
-        let scheme = of.scheme;
+    /// Registers the families, or returns identical ones that are already registered. The result is
+    /// never freed, because routes, which are never freed either, refer to it.
+    pub(super) fn leak(settings: &FamilySettings<'_>) -> Result<&'static Self, Error> {
+        let scheme = settings.scheme;
         let seconds = &*scheme.buckets;
         Ok(Box::leak(Box::new(Self {
-            started: declare!(of, Counter, started),
-            answered: declare!(of, Counter, answered),
-            responses: declare!(of, Counter, responses),
-            failed: declare!(of, Counter, failed),
-            in_flight: declare!(of, UpDownCounter, in_flight),
-            headers: declare!(of, Histogram, headers, seconds),
-            duration: declare!(of, Histogram, duration, seconds),
-            streams: declare!(of, Histogram, streams, STREAMS),
-            request_bytes: declare!(of, Histogram, request_bytes, BYTES),
-            response_bytes: declare!(of, Histogram, response_bytes, BYTES),
+            started: declare!(settings, Counter, started),
+            answered: declare!(settings, Counter, answered),
+            responses: declare!(settings, Counter, responses),
+            failed: declare!(settings, Counter, failed),
+            in_flight: declare!(settings, UpDownCounter, in_flight),
+            headers: declare!(settings, Histogram, headers, seconds),
+            duration: declare!(settings, Histogram, duration, seconds),
+            streams: declare!(settings, Histogram, streams, STREAMS),
+            request_bytes: declare!(settings, Histogram, request_bytes, BYTES),
+            response_bytes: declare!(settings, Histogram, response_bytes, BYTES),
             timed: scheme.headers.is_some()
                 || scheme.duration.is_some()
                 || scheme.streams.is_some(),
@@ -116,11 +119,12 @@ impl Families {
         })))
     }
 
-    /// Whether the time to the head is also that to a failure without one.
-    pub(super) fn waits_are_timed(&self) -> bool {
+    /// Returns whether a call that gets no response observes the time to its failure in `headers`.
+    pub(super) fn times_failures(&self) -> bool {
         self.no_answer == NoAnswer::Kind
     }
 
+    /// Returns the value of the status label.
     fn status_text(&self, end: End) -> Cow<'static, str> {
         let status = match (end.status, end.failure, self.no_answer) {
             (0, Some(failure), NoAnswer::Kind) => return failure.kind().into(),
@@ -137,45 +141,52 @@ impl Families {
     }
 }
 
-/// How a request ended, as far as labels say it.
+/// How a request ended, in as much detail as labels show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    /// 0 if there was no answer.
+    /// 0 if there was no response.
     pub(super) status: u16,
     pub(super) failure: Option<Failure>,
 }
 
+/// A placeholder for families without labels that depend on the end.
 const BEGINS: End = End {
     status: 0,
     failure: None,
 };
 
-/// What a method says of the body of its response.
+/// The effect of the request method on the response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum MethodKind {
+    /// There may be a body.
     Body,
+    /// There is no body.
     HeadOnly,
-    /// Once granted, the connection goes on under another protocol (RFC 9110, RFC 8441).
+    /// After a 2xx response, the connection continues with another protocol (RFC 9110, RFC 8441).
     Tunnel,
 }
 
-/// A series, bound when it is first needed; nothing where there is no such family.
+/// A bound series that is set on first use; `None` inside if the layer has no such family.
 type Lazy<B> = OnceLock<Option<B>>;
 
-/// A method of a route, of one client or of the server.
+/// The series of one route and method, of a server or of one client.
 pub(super) struct Endpoint {
     pub(super) families: &'static Families,
-    pub(super) asked: Asked,
-    /// Whether any family wants the time.
+    pub(super) method_kind: MethodKind,
+    /// Whether any family needs the time.
     pub(super) timed: bool,
     client: &'static str,
     method: &'static str,
     route: &'static str,
-    started: Lazy<BoundCounter>,
-    in_flight: Lazy<BoundUpDownCounter>,
-    ends: Chain<Series>,
-    /// Where its answers count that refuse the method; made with the first one.
-    refused: OnceLock<Box<Endpoint>>,
+    /// Set by the first request; read by all threads.
+    started: Lazy<Bound<Counter>>,
+    /// Set by the first request; read by all threads.
+    in_flight: Lazy<Bound<UpDownCounter>>,
+    /// One entry per way in which requests ended so far. All threads read it and append to it.
+    ends: Chain<EndSeries>,
+    /// The endpoint for responses that reject the method. Set by the first such response; read by
+    /// all threads.
+    method_rejected: OnceLock<Box<Endpoint>>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -187,28 +198,30 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-/// The series of an endpoint for one way to end.
+/// The series of an endpoint for one way to end. Each is set by the first request that needs it,
+/// and read by all threads.
 #[derive(Debug)]
-pub(super) struct Series {
+pub(super) struct EndSeries {
     pub(super) end: End,
-    of: &'static Endpoint,
-    answered: Lazy<BoundCounter>,
-    responses: Lazy<BoundCounter>,
-    failed: Lazy<BoundCounter>,
-    headers: Lazy<BoundHistogram>,
-    duration: Lazy<BoundHistogram>,
-    streams: Lazy<BoundHistogram>,
-    request_bytes: Lazy<BoundHistogram>,
-    response_bytes: Lazy<BoundHistogram>,
+    endpoint: &'static Endpoint,
+    answered: Lazy<Bound<Counter>>,
+    responses: Lazy<Bound<Counter>>,
+    failed: Lazy<Bound<Counter>>,
+    headers: Lazy<Bound<Histogram>>,
+    duration: Lazy<Bound<Histogram>>,
+    streams: Lazy<Bound<Histogram>>,
+    request_bytes: Lazy<Bound<Histogram>>,
+    response_bytes: Lazy<Bound<Histogram>>,
 }
 
-/// The series of a family, bound now if it was not before; `None` without the family.
+/// Returns the series of a family, binding it on first use. Returns `None` if the layer has no
+/// such family.
 macro_rules! series {
     ($series:expr, $field:ident, $endpoint:expr, $end:expr) => {
         $series
             .$field
             .get_or_init(|| {
-                let Family { metric, labels } = $endpoint.families.$field.as_ref()?;
+                let LabelledFamily { metric, labels } = $endpoint.families.$field.as_ref()?;
                 Some($endpoint.labelled(labels, $end, |labels| metric.bind(labels)))
             })
             .as_ref()
@@ -224,10 +237,10 @@ impl Endpoint {
     ) -> Self {
         Self {
             families,
-            asked: match method {
-                "HEAD" => Asked::HeadOnly,
-                "CONNECT" => Asked::Tunnel,
-                _ => Asked::Body,
+            method_kind: match method {
+                "HEAD" => MethodKind::HeadOnly,
+                "CONNECT" => MethodKind::Tunnel,
+                _ => MethodKind::Body,
             },
             timed: families.timed,
             client,
@@ -236,29 +249,33 @@ impl Endpoint {
             started: Lazy::new(),
             in_flight: Lazy::new(),
             ends: Chain::default(),
-            refused: OnceLock::new(),
+            method_rejected: OnceLock::new(),
         }
     }
 
-    /// Where an answer of this status counts. One that refuses the method counts under the method `other`: whoever tries
-    /// every method on every route would make all of their series otherwise, which stay.
+    /// Returns the endpoint that counts a response with this status.
+    ///
+    /// A response that rejects the method (405 or 501) counts under the method `other`. Otherwise a
+    /// client that tries every method on every route would create series for all of them, and these
+    /// series are never removed.
     #[inline]
-    pub(super) fn answering(&'static self, status: u16) -> &'static Self {
+    pub(super) fn for_status(&'static self, status: u16) -> &'static Self {
         if matches!(status, 405 | 501) && self.method != self.families.other {
-            self.refused()
+            self.method_rejected()
         } else {
             self
         }
     }
 
     #[cold]
-    fn refused(&'static self) -> &'static Self {
-        self.refused.get_or_init(|| {
+    fn method_rejected(&'static self) -> &'static Self {
+        self.method_rejected.get_or_init(|| {
             let other = self.families.other;
             Box::new(Self::new(self.families, self.client, other, self.route))
         })
     }
 
+    /// Counts the start of a request.
     #[inline]
     pub(super) fn begin(&self) {
         if let Some(started) = series!(self, started, self, BEGINS) {
@@ -269,6 +286,7 @@ impl Endpoint {
         }
     }
 
+    /// Counts a request as no longer in flight.
     #[inline]
     pub(super) fn leave(&self) {
         if let Some(in_flight) = series!(self, in_flight, self, BEGINS) {
@@ -276,20 +294,21 @@ impl Endpoint {
         }
     }
 
+    /// Returns the series for requests that ended in this way.
     #[inline]
-    pub(super) fn series(&'static self, end: End) -> &'static Series {
-        let is = |series: &Series| series.end == end;
+    pub(super) fn series(&'static self, end: End) -> &'static EndSeries {
+        let is = |series: &EndSeries| series.end == end;
         match self.ends.find(is) {
             Some(series) => series,
-            None => self.ends.find_or_make(is, || Series::new(end, self)),
+            None => self.ends.find_or_make(is, || EndSeries::new(end, self)),
         }
     }
 
-    /// Runs `f` on the labels of a family.
+    /// Calls `f` with the labels of a family.
     #[cold]
     fn labelled<R>(
         &self,
-        labels: &[(&'static str, Part)],
+        labels: &[(&'static str, LabelSource)],
         end: End,
         f: impl FnOnce(&[(&str, &str)]) -> R,
     ) -> R {
@@ -297,14 +316,14 @@ impl Endpoint {
         let texts: Vec<Cow<'_, str>> = labels
             .iter()
             .map(|(_, part)| match part {
-                Part::Client => self.client.into(),
-                Part::Method => self.method.into(),
-                Part::Route => self.route.into(),
-                Part::Status => self.families.status_text(end),
-                Part::ErrorType if failure.is_empty() && end.status >= 500 => {
+                LabelSource::Client => self.client.into(),
+                LabelSource::Method => self.method.into(),
+                LabelSource::Route => self.route.into(),
+                LabelSource::Status => self.families.status_text(end),
+                LabelSource::ErrorType if failure.is_empty() && end.status >= 500 => {
                     self.families.status_text(end)
                 }
-                Part::Failure | Part::ErrorType => failure.into(),
+                LabelSource::Failure | LabelSource::ErrorType => failure.into(),
             })
             .collect();
         let labels: Vec<(&str, &str)> = labels
@@ -316,23 +335,23 @@ impl Endpoint {
     }
 }
 
-/// Methods that observe in one family.
+/// Defines methods that observe a value in one family.
 macro_rules! observe {
     ($($name:ident: $field:ident, $ty:ty;)*) => {$(
         #[inline]
         pub(super) fn $name(&self, value: $ty) {
-            if let Some(series) = series!(self, $field, self.of, self.end) {
+            if let Some(series) = series!(self, $field, self.endpoint, self.end) {
                 series.observe(value as f64);
             }
         }
     )*};
 }
 
-impl Series {
-    fn new(end: End, of: &'static Endpoint) -> Self {
+impl EndSeries {
+    fn new(end: End, endpoint: &'static Endpoint) -> Self {
         Self {
             end,
-            of,
+            endpoint,
             answered: Lazy::new(),
             responses: Lazy::new(),
             failed: Lazy::new(),
@@ -344,27 +363,29 @@ impl Series {
         }
     }
 
+    /// Counts the request as answered.
     #[inline]
     pub(super) fn answer(&self) {
-        if let Some(answered) = series!(self, answered, self.of, self.end) {
+        if let Some(answered) = series!(self, answered, self.endpoint, self.end) {
             answered.inc();
         }
-        if let Some(responses) = series!(self, responses, self.of, self.end) {
+        if let Some(responses) = series!(self, responses, self.endpoint, self.end) {
             responses.inc();
         }
     }
 
+    /// Counts the request as failed.
     #[inline]
     pub(super) fn fail(&self) {
-        if let Some(failed) = series!(self, failed, self.of, self.end) {
+        if let Some(failed) = series!(self, failed, self.endpoint, self.end) {
             failed.inc();
         }
     }
 
-    /// Observes the time to the head, which is asked for only if there is such a family; says what it is.
+    /// Observes the time to the head and returns it. Calls `seconds` only if the family exists.
     #[inline]
     pub(super) fn headers(&self, seconds: impl FnOnce() -> Option<f64>) -> Option<f64> {
-        let headers = series!(self, headers, self.of, self.end)?;
+        let headers = series!(self, headers, self.endpoint, self.end)?;
         let seconds = seconds()?;
         headers.observe(seconds);
         Some(seconds)

@@ -1,4 +1,5 @@
-//! `reqwest`: its client is a tower service, and its request builder can be sent through a layer.
+//! Support for `reqwest`: the layer can wrap its client, which is a tower service, and can send its
+//! request builders.
 
 use reqwest::{Error, Request, RequestBuilder, Response};
 
@@ -21,7 +22,7 @@ impl CallResponse for Response {
     }
 }
 
-/// What kind of failure an error of `reqwest` is by its own word.
+/// Returns the kind of failure that `reqwest` reports for `error`.
 pub(super) fn kind(error: &Error) -> Option<Failure> {
     if error.is_timeout() {
         Some(Failure::Timeout)
@@ -37,19 +38,23 @@ pub(super) fn kind(error: &Error) -> Option<Failure> {
 }
 
 impl ClientLayer {
-    /// Sends a request of `reqwest`, measured; `template` is the label `path`.
+    /// Sends a `reqwest` request and measures the call. `template` is the value of the label
+    /// `path`.
     ///
-    /// A response that was not expected is an answer as well: it counts with its status, and
-    /// [`error_for_status`](Response::error_for_status) comes after. A request that could not be built, as its URL is none,
-    /// say, counts as one of kind `error`, and of method `other`: `reqwest` does not tell its own.
+    /// A response with an error status is still a response: it counts with its status, and the
+    /// caller can check it with [`error_for_status`](Response::error_for_status) afterwards. A
+    /// request that cannot be built, for example because its URL is invalid, counts with kind
+    /// `error` and method `other`, as `reqwest` does not reveal the method.
     ///
     /// # Errors
     ///
-    /// As [`RequestBuilder::send`].
+    /// Returns the same errors as [`RequestBuilder::send`].
     ///
     /// ```
-    /// # async fn user(clients: &tallies::http::Clients) -> Result<String, Box<dyn std::error::Error>> {
-    /// let users = clients.named("users"); // made once, kept
+    /// # async fn user(
+    /// #     clients: &tallies::http::Clients,
+    /// # ) -> Result<String, Box<dyn std::error::Error>> {
+    /// let users = clients.named("users"); // create once, and keep
     /// let http = reqwest::Client::new();
     /// let answer = users.send("/users/{id}", http.get("http://users.local/users/7")).await?;
     /// Ok(answer.text().await?)

@@ -1,7 +1,8 @@
-//! Which route a request is for, and where a route's series are.
+//! Routes: finds the route of a request, and the series of that route.
 //!
-//! Routes live as long as the process: a count of who uses one would be a line that every request of every thread writes.
-//! There is a set of them for each layer that is registered and each client that is named, and each set has a limit.
+//! Routes live as long as the process. A reference count per route would be a cache line that every
+//! request of every thread writes. Each registered server layer and each named client has its own
+//! set of routes, with a limit.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -11,17 +12,18 @@ use ahash::RandomState;
 use super::chain::Chain;
 use super::families::{Endpoint, Families};
 
-/// The route of what no route matches.
+/// The name of the route of requests that match no route.
 const UNMATCHED: &str = "unmatched";
-/// The route of what comes after [`Routes::limit`].
+/// The name of the route of requests whose own route is beyond [`Routes::limit`].
 const OVERFLOW: &str = "__overflow__";
 
-/// The methods of RFC 9110 and PATCH (RFC 5789); whatever else a client says is the last.
+/// The methods of RFC 9110, then PATCH (RFC 5789). The last entry stands for every other method.
 pub(super) const METHODS: [&str; 10] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "other",
 ];
 const OTHER: usize = METHODS.len() - 1;
 
+/// Returns the index in [`METHODS`].
 #[inline]
 fn method_index(method: &str) -> usize {
     match method {
@@ -42,27 +44,36 @@ fn method_index(method: &str) -> usize {
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) name: Box<str>,
+    /// Whether requests to this route are not measured.
     pub(super) excluded: bool,
+    /// Indexed like [`METHODS`]. Set by the first request with a method; read by all threads.
     methods: [OnceLock<Box<Endpoint>>; METHODS.len()],
 }
 
-/// Every route that was seen; only grows, up to a limit.
+/// The routes that requests have used so far. Grows up to a limit, and never shrinks.
 #[derive(Debug)]
 pub(super) struct Routes {
     families: &'static Families,
+    /// The value of the label `client_name`; empty for a server.
     pub(super) client: Box<str>,
+    /// Paths and route names that are not measured.
     exclude: Box<[Box<str>]>,
+    /// The hash function of `buckets`.
     hasher: RandomState,
+    /// A hash table of routes by name. All threads read it and append to it.
     buckets: [Chain<Route>; 256],
     pub(super) unmatched: Route,
     overflow: Route,
+    /// The number of routes that count towards the limit. Written by threads that add
+    /// a route; read before adding one.
     seen: AtomicUsize,
     limit: usize,
 }
 
 impl Routes {
-    /// Of a client, or of the server: then that has no name. Those in `exclude` are not measured.
-    pub(super) fn leaked(
+    /// Allocates an empty set of routes that is never freed. `client` is empty for a server. Routes
+    /// and paths in `exclude` are not measured.
+    pub(super) fn leak(
         families: &'static Families,
         client: &str,
         exclude: Box<[Box<str>]>,
@@ -81,7 +92,7 @@ impl Routes {
         }))
     }
 
-    /// The route of this name; that of all others where there are too many.
+    /// Returns the route called `name`, or the overflow route if the limit is reached.
     #[inline]
     pub(super) fn named(&self, name: &str) -> &Route {
         let hash = self.hasher.hash_one(name.as_bytes()) as usize;
@@ -94,9 +105,10 @@ impl Routes {
 
     #[cold]
     fn make<'a>(&'a self, bucket: &'a Chain<Route>, name: &str) -> &'a Route {
-        // What is excluded has no series, but a route to say so: of these there are no more than were named.
+        // An excluded route does not count towards the limit: it has no series, and there are only
+        // as many as the user named.
         let excluded = self.excludes(name);
-        // Relaxed: a bound, not a count; racing threads may pass it by one each.
+        // Relaxed: the limit is approximate. Each racing thread may exceed it by one.
         if !excluded && self.seen.load(Relaxed) >= self.limit {
             return &self.overflow;
         }
@@ -109,13 +121,13 @@ impl Routes {
         bucket.find_or_make(|known| *known.name == *name, make)
     }
 
-    /// Whether this path, or the route of this name, is not measured.
+    /// Returns whether this path, or the route of this name, is excluded.
     #[inline]
     pub(super) fn excludes(&self, path: &str) -> bool {
         is_in(&self.exclude, path)
     }
 
-    /// Where requests of this method to one of these routes count.
+    /// Returns the series for requests with `method` to `route`, which must be in this set.
     #[inline]
     pub(super) fn endpoint(
         &'static self,

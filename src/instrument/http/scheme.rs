@@ -1,70 +1,77 @@
-//! What families there are, and what they and their labels are called: the presets.
+//! Presets: which families a layer has, with their names, help texts, buckets and labels.
 
 use std::borrow::Cow;
 
 use crate::declare::buckets::DEFAULT;
 
-/// What a label says.
+/// The source of a label value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum LabelSource {
+    /// The name of the service that the client calls.
     Client,
     Method,
     Route,
     Status,
-    /// Why it failed; empty where it did not.
+    /// The kind of failure; empty if the request did not fail.
     Failure,
-    /// As `Failure`, and the status where that says that the server failed.
+    /// Like `Failure`, but the status code for a response that reports a server error (5xx).
     ErrorType,
 }
 
-/// One family: its name without the prefix, help text, and label names with what they say.
+/// One family: its name without the prefix, its help text, and its label names with their sources.
 #[derive(Clone, Debug)]
 pub(super) struct Spec {
     pub(super) name: Cow<'static, str>,
     pub(super) help: &'static str,
-    pub(super) labels: &'static [(&'static str, Part)],
+    pub(super) labels: &'static [(&'static str, LabelSource)],
 }
 
-/// What the status label says of a request that got no answer.
+/// The value of the status label for a request without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoAnswer {
-    /// 499 where the client left (as nginx logs it), 500 where the handler failed.
+    /// 499 if the client left (as nginx logs it), 500 if the handler failed.
     Status,
-    /// The kind of failure.
+    /// The kind of the failure.
     Kind,
-    /// Nothing.
+    /// Empty.
     Nothing,
 }
 
-/// What is measured, under which names.
+/// The families of a layer and their names. A family that is `None` is not measured.
 #[derive(Clone, Debug)]
 pub(super) struct Scheme {
-    /// Requests that began.
+    /// Counts requests that started.
     pub(super) started: Option<Spec>,
-    /// Requests that got an answer, or failed to: each once, with its status.
+    /// Counts every request once, with the status of its response or of its failure.
     pub(super) answered: Option<Spec>,
-    /// The same without the status.
+    /// Counts every request once, without the status.
     pub(super) responses: Option<Spec>,
+    /// Counts failed requests.
     pub(super) failed: Option<Spec>,
-    /// Whether a client that left is a failure.
+    /// Whether a request whose client left counts as failed.
     pub(super) leaving_fails: bool,
+    /// Requests in flight.
     pub(super) in_flight: Option<Spec>,
-    /// Seconds to the response's head.
+    /// Seconds to the head of the response.
     pub(super) headers: Option<Spec>,
-    /// Seconds to the end of the response's body.
+    /// Seconds to the end of the response body.
     pub(super) duration: Option<Spec>,
-    /// The same, of event streams.
+    /// Seconds to the end of the response body, for event streams.
     pub(super) streams: Option<Spec>,
+    /// Announced sizes of request bodies.
     pub(super) request_bytes: Option<Spec>,
+    /// Sizes of response bodies, as sent.
     pub(super) response_bytes: Option<Spec>,
+    /// Bounds of `headers` and `duration`.
     pub(super) buckets: Cow<'static, [f64]>,
     pub(super) no_answer: NoAnswer,
-    /// A method that nobody knows.
+    /// The label value for an unknown method.
     pub(super) other: &'static str,
-    /// `2xx` instead of `204`.
+    /// Whether the status label has classes (`2xx`) instead of codes (`204`).
     pub(super) status_class: bool,
 }
 
+/// A preset without families, to start from.
 const NOTHING: Scheme = Scheme {
     started: None,
     answered: None,
@@ -86,7 +93,7 @@ const NOTHING: Scheme = Scheme {
 const fn spec(
     name: &'static str,
     help: &'static str,
-    labels: &'static [(&'static str, Part)],
+    labels: &'static [(&'static str, LabelSource)],
 ) -> Option<Spec> {
     Some(Spec {
         name: Cow::Borrowed(name),
@@ -95,7 +102,7 @@ const fn spec(
     })
 }
 
-/// The bounds of bodies: powers of 4 from 64 bytes to 16 MiB.
+/// Bucket bounds for body sizes: powers of 4 from 64 bytes to 16 MiB.
 pub(super) const BYTES: &[f64] = &[
     64.0,
     256.0,
@@ -109,16 +116,19 @@ pub(super) const BYTES: &[f64] = &[
     16_777_216.0,
 ];
 
-/// The bounds of streams, in seconds: to a day.
+/// Bucket bounds for stream durations, in seconds, up to one day.
 pub(super) const STREAMS: &[f64] = &[
     0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 14_400.0, 86_400.0,
 ];
 
-const ENDPOINT: &[(&str, Part)] = &[("method", Part::Method), ("route", Part::Route)];
-const ANSWER: &[(&str, Part)] = &[
-    ("method", Part::Method),
-    ("route", Part::Route),
-    ("status", Part::Status),
+const ENDPOINT: &[(&str, LabelSource)] = &[
+    ("method", LabelSource::Method),
+    ("route", LabelSource::Route),
+];
+const ANSWER: &[(&str, LabelSource)] = &[
+    ("method", LabelSource::Method),
+    ("route", LabelSource::Route),
+    ("status", LabelSource::Status),
 ];
 
 /// The names that most Prometheus libraries use.
@@ -128,9 +138,9 @@ pub(super) const PROMETHEUS: Scheme = Scheme {
         "http_requests_failed_total",
         "Requests that failed, by kind: panic, error, body (failed while it was sent), cancelled (the client left).",
         &[
-            ("method", Part::Method),
-            ("route", Part::Route),
-            ("kind", Part::Failure),
+            ("method", LabelSource::Method),
+            ("route", LabelSource::Route),
+            ("kind", LabelSource::Failure),
         ],
     ),
     in_flight: spec(
@@ -166,20 +176,21 @@ pub(super) const PROMETHEUS: Scheme = Scheme {
     ..NOTHING
 };
 
-const OTEL_ANSWER: &[(&str, Part)] = &[
-    ("http_request_method", Part::Method),
-    ("http_route", Part::Route),
-    ("http_response_status_code", Part::Status),
-    ("error_type", Part::ErrorType),
+const OTEL_ANSWER: &[(&str, LabelSource)] = &[
+    ("http_request_method", LabelSource::Method),
+    ("http_route", LabelSource::Route),
+    ("http_response_status_code", LabelSource::Status),
+    ("error_type", LabelSource::ErrorType),
 ];
 
-/// OpenTelemetry semantic conventions 1.x for HTTP metrics, as its Prometheus exporter spells them. The time to the
-/// head and that of streams are not in the conventions.
+/// The names of OpenTelemetry's semantic conventions 1.x for HTTP metrics, as OpenTelemetry's
+/// Prometheus exporter writes them. The conventions have no family for the time to the head, and
+/// none for streams.
 pub(super) const OPENTELEMETRY: Scheme = Scheme {
     in_flight: spec(
         "http_server_active_requests",
         "Requests being answered.",
-        &[("http_request_method", Part::Method)],
+        &[("http_request_method", LabelSource::Method)],
     ),
     headers: spec(
         "http_server_response_start_seconds",
@@ -214,7 +225,10 @@ pub(super) const OPENTELEMETRY: Scheme = Scheme {
     ..NOTHING
 };
 
-const AIO: &[(&str, Part)] = &[("method", Part::Method), ("path", Part::Route)];
+const AIO: &[(&str, LabelSource)] = &[
+    ("method", LabelSource::Method),
+    ("path", LabelSource::Route),
+];
 
 /// The four counters of aioprometheus' middleware.
 pub(super) const AIOPROMETHEUS: Scheme = Scheme {
@@ -230,15 +244,15 @@ pub(super) const AIOPROMETHEUS: Scheme = Scheme {
         "status_codes_counter",
         "Requests answered, by status.",
         &[
-            ("method", Part::Method),
-            ("path", Part::Route),
-            ("status_code", Part::Status),
+            ("method", LabelSource::Method),
+            ("path", LabelSource::Route),
+            ("status_code", LabelSource::Status),
         ],
     ),
     ..NOTHING
 };
 
-/// What aioprometheus' middleware leaves out, unless it is told otherwise.
+/// The paths that aioprometheus' middleware excludes by default.
 pub(super) const AIOPROMETHEUS_EXCLUDES: [&str; 7] = [
     "/metrics",
     "/metrics/",
@@ -249,14 +263,14 @@ pub(super) const AIOPROMETHEUS_EXCLUDES: [&str; 7] = [
     "/favicon.ico",
 ];
 
-const CALL: &[(&str, Part)] = &[
-    ("client_name", Part::Client),
-    ("method", Part::Method),
-    ("path", Part::Route),
-    ("status_code", Part::Status),
+const CALL: &[(&str, LabelSource)] = &[
+    ("client_name", LabelSource::Client),
+    ("method", LabelSource::Method),
+    ("path", LabelSource::Route),
+    ("status_code", LabelSource::Status),
 ];
 
-/// What aioli and blacksmith measure, without their prefix.
+/// The names that the clients of aioli and blacksmith use, without their prefix.
 pub(super) const CLIENT: Scheme = Scheme {
     answered: spec(
         "http_requests_total",
@@ -272,9 +286,9 @@ pub(super) const CLIENT: Scheme = Scheme {
         "http_requests_in_flight",
         "Calls that wait for an answer.",
         &[
-            ("client_name", Part::Client),
-            ("method", Part::Method),
-            ("path", Part::Route),
+            ("client_name", LabelSource::Client),
+            ("method", LabelSource::Method),
+            ("path", LabelSource::Route),
         ],
     ),
     buckets: Cow::Borrowed(&[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6]),

@@ -1,4 +1,4 @@
-//! Servers: the layer, its settings, and what it wraps services, futures and bodies in.
+//! HTTP servers: the layer, its settings, and its wrappers of services, futures and bodies.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -16,44 +16,52 @@ use tower_service::Service;
 use crate::error::Error;
 use crate::registry::Registry;
 
-use super::exchange::{Came, Exchange, Failure, Watch, watched};
-use super::families::{Families, Making};
+use super::exchange::{BodyEvent, Exchange, Failure, PanicGuard, fail_on_panic};
+use super::families::{Families, FamilySettings};
 use super::routes::Routes;
 use super::scheme::{AIOPROMETHEUS, AIOPROMETHEUS_EXCLUDES, OPENTELEMETRY, PROMETHEUS, Scheme};
-use super::templates::{Template, Templates};
+use super::templates::{PathTemplate, Templates};
 
-type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync;
+type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync;
 
-/// What a server layer measures, and how that is called; [`register`](Self::register) makes the layer.
+/// The settings of a server layer: which families it has and how they are named.
+/// [`register`](Self::register) creates the layer.
 ///
 /// | | [`new`](Self::new) | [`opentelemetry`](Self::opentelemetry) |
 /// |---|---|---|
-/// | requests answered | `http_requests_total{method,route,status}` | the count of the duration |
-/// | seconds to the end of the body | `http_request_duration_seconds{method,route,status}` | `http_server_request_duration_seconds{..}` |
-/// | seconds to the head | `http_response_start_seconds{method,route}` | `http_server_response_start_seconds{..}` |
-/// | seconds of event streams | `http_stream_duration_seconds{method,route}` | `http_server_stream_duration_seconds{..}` |
-/// | being answered | `http_requests_in_flight{method,route}` | `http_server_active_requests{http_request_method}` |
-/// | bytes of request bodies, as announced; not of more than 4 GiB | `http_request_size_bytes{method,route}` | `http_server_request_body_size_bytes{..}` |
+/// | requests answered | `http_requests_total{method,route,status}` | the `_count` of the duration |
+/// | seconds to the end of the response body | `http_request_duration_seconds{method,route,status}` | `http_server_request_duration_seconds{..}` |
+/// | seconds to the response head | `http_response_start_seconds{method,route}` | `http_server_response_start_seconds{..}` |
+/// | seconds to the end of event streams | `http_stream_duration_seconds{method,route}` | `http_server_stream_duration_seconds{..}` |
+/// | requests in flight | `http_requests_in_flight{method,route}` | `http_server_active_requests{http_request_method}` |
+/// | announced bytes of request bodies, up to 4 GiB each | `http_request_size_bytes{method,route}` | `http_server_request_body_size_bytes{..}` |
 /// | bytes of response bodies, as sent | `http_response_size_bytes{method,route}` | `http_server_response_body_size_bytes{..}` |
-/// | failed | `http_requests_failed_total{method,route,kind}` | the label `error_type` |
+/// | requests failed | `http_requests_failed_total{method,route,kind}` | the label `error_type` |
 ///
 /// where `{..}` is `{http_request_method,http_route,http_response_status_code,error_type}`.
 ///
-/// A method that is none of RFC 9110's and not PATCH counts as `other` (under OpenTelemetry's names as `_OTHER`), a path of no
-/// route as `unmatched`.
+/// A method that is neither one of RFC 9110 nor PATCH counts as `other` (`_OTHER` with
+/// OpenTelemetry's names). A path that matches no route counts as `unmatched`.
 ///
-/// A request is counted once, whatever becomes of it: with the status of its response; or, without one, with 499 if the
-/// client left and 500 if the handler panicked or the service failed (under OpenTelemetry's names without a status). A
-/// body that fails afterwards is a failure of kind `body`, a client that leaves one of kind `cancelled`.
+/// Every request is counted exactly once:
 ///
-/// An upgraded connection (a websocket) is a request with status 101, and is not timed: it goes on where no layer sees it.
-/// Streams of events (`text/event-stream`, `application/x-ndjson`, `multipart/x-mixed-replace`, of unknown length) have a
-/// family of their own, as they last as long as somebody listens; that their client leaves is no failure. Under
-/// OpenTelemetry's names, where durations are what counts requests, both are in the duration as well: streams to their end,
-/// upgrades to their head.
+/// - with the status of its response, if there is one;
+/// - with status 499, if the client leaves before the response;
+/// - with status 500, if the handler panics or the service returns an error.
 ///
-/// Request bodies that come in chunks announce no length and are not observed: the `_count` of their sizes is that much
-/// smaller than the number of requests.
+/// With OpenTelemetry's names, requests without a response have no status. A request that does not
+/// complete also counts as failed, by kind: `panic`, `error` (of the service), `body` (which failed
+/// after the response head) or `cancelled` (the client left, before or after the head).
+///
+/// An upgraded connection (a websocket) counts as a request with status 101 and is not timed,
+/// because it continues outside the layer. Event streams (`text/event-stream`,
+/// `application/x-ndjson` or `multipart/x-mixed-replace`, of unknown length) have a family of their
+/// own, because they last as long as the client listens. A client that leaves an event stream is
+/// not a failure. With OpenTelemetry's names, the durations also count the requests, so both are in
+/// the duration as well: streams until their end, upgrades until their response head.
+///
+/// Request bodies in chunked encoding announce no length and are not observed. So the `_count` of
+/// request sizes can be smaller than the number of requests.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -68,7 +76,7 @@ type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + 
 /// # }
 /// ```
 ///
-/// A server without a router of its own names its routes:
+/// For a server without a router, list the routes:
 ///
 /// ```
 /// use tallies::http::ServerMetrics;
@@ -79,15 +87,18 @@ type Find = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + 
 ///     .register(tallies::registry())?;
 /// let service = tower::ServiceBuilder::new()
 ///     .layer(metrics)
-///     .service_fn(async |request: http::Request<String>| Ok::<_, std::io::Error>(http::Response::new(request.into_body())));
+///     .service_fn(async |request: http::Request<String>| {
+///         Ok::<_, std::io::Error>(http::Response::new(request.into_body()))
+///     });
 /// # let _ = service;
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// So does one on tonic, whose router does not say what it matched: `templates(["/shop.Orders/Place"])`, and the layer goes to
-/// `Server::builder().layer(..)`. A call is over with its trailers; the gRPC status in them is not looked at, so the status is
-/// that of HTTP, 200 for nearly every call.
+/// The same goes for tonic, whose router does not expose the matched route: use
+/// `templates(["/shop.Orders/Place"])`, and pass the layer to `Server::builder().layer(..)`. A gRPC
+/// call ends with its trailers. The layer does not read the gRPC status in them, so the status
+/// label is the HTTP status, which is 200 for nearly every call.
 #[derive(Clone)]
 #[must_use = "nothing is measured before `register`"]
 pub struct ServerMetrics {
@@ -96,7 +107,7 @@ pub struct ServerMetrics {
     constant: Vec<(String, String)>,
     exclude: Vec<Box<str>>,
     templates: Vec<Box<str>>,
-    find: Option<Arc<Find>>,
+    find: Option<Arc<RouteFn>>,
     limit: usize,
 }
 
@@ -128,20 +139,45 @@ impl ServerMetrics {
         }
     }
 
-    /// Under the names that most Prometheus libraries use.
+    /// Uses the names that most Prometheus libraries use.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::new().register(&registry)?;
+    /// assert!(registry.snapshot().family("http_requests_total").is_some());
+    /// # let _ = metrics;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self::of(PROMETHEUS)
     }
 
-    /// Under the names of OpenTelemetry's semantic conventions for HTTP, as its Prometheus exporter spells them. The
-    /// scheme, which a server does not know, is given as [`constant("url_scheme", "https")`](Self::constant).
+    /// Uses the names of OpenTelemetry's semantic conventions for HTTP, as OpenTelemetry's
+    /// Prometheus exporter writes them. A server does not know the URL scheme; set it with
+    /// [`constant("url_scheme", "https")`](Self::constant).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::opentelemetry()
+    ///     .constant("url_scheme", "https")
+    ///     .register(&registry)?;
+    /// assert!(registry.snapshot().family("http_server_active_requests").is_some());
+    /// # let _ = metrics;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn opentelemetry() -> Self {
         Self::of(OPENTELEMETRY)
     }
 
-    /// The four counters of aioprometheus' middleware, and nothing else: `requests_total_counter`,
-    /// `responses_total_counter` and `exceptions_total_counter` by `method` and `path`, `status_codes_counter` also by
-    /// `status_code`; its paths are excluded (`/metrics`, `/docs`, `/favicon.ico` and so on). `path` is the matched route.
+    /// Uses the four counters of aioprometheus' middleware, and nothing else:
+    /// `requests_total_counter`, `responses_total_counter` and `exceptions_total_counter` by
+    /// `method` and `path`, and `status_codes_counter` also by `status_code`. `path` is the matched
+    /// route. Excludes the same paths as that middleware (`/metrics`, `/docs`, `/favicon.ico` and
+    /// so on).
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
@@ -155,8 +191,8 @@ impl ServerMetrics {
         Self::of(AIOPROMETHEUS).exclude(AIOPROMETHEUS_EXCLUDES)
     }
 
-    /// Puts `prefix` before every name, with an underscore between them, unless it ends in one or in anything else that is
-    /// no ASCII letter or digit.
+    /// Sets a prefix for all names. An underscore separates prefix and name, unless the prefix ends
+    /// in an underscore or in any other character that is not an ASCII letter or digit.
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
@@ -172,14 +208,38 @@ impl ServerMetrics {
         self
     }
 
-    /// A label that every series has.
+    /// Adds a label to every series.
+    ///
+    /// ```
+    /// use tallies::http::ServerMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = ServerMetrics::new().constant("zone", "a").register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(metrics)
+    ///     .service_fn(async |_: http::Request<String>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+    ///     });
+    /// let request = http::Request::get("/").body(String::new())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [("method", "GET"), ("route", "unmatched"), ("status", "200"), ("zone", "a")];
+    /// assert_eq!(registry.snapshot().get("http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn constant(mut self, name: &str, value: &str) -> Self {
         self.constant.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Routes and paths that are not measured, as they are written; replaces those of before, also those of a preset. None at
-    /// all are `None::<&str>`, as an empty array does not say of what.
+    /// Sets the routes and paths that are not measured, compared as exact text. Replaces all
+    /// earlier ones, including those of a preset. To exclude nothing, pass `None::<&str>`: the
+    /// element type of an empty array cannot be inferred.
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
@@ -194,14 +254,37 @@ impl ServerMetrics {
         self
     }
 
-    /// `2xx` instead of `204` as status.
+    /// Writes the class of the status (`2xx`) instead of the code (`204`).
+    ///
+    /// ```
+    /// use tallies::http::ServerMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = ServerMetrics::new().status_class().register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(metrics)
+    ///     .service_fn(async |_: http::Request<String>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+    ///     });
+    /// let request = http::Request::get("/").body(String::new())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [("method", "GET"), ("route", "unmatched"), ("status", "2xx")];
+    /// assert_eq!(registry.snapshot().get("http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn status_class(mut self) -> Self {
         self.scheme.status_class = true;
         self
     }
 
-    /// Without the family of seconds to the head: an observation less, and of an answer with a body a reading of the clock,
-    /// some 40 ns together.
+    /// Drops the family of the time to the response head. Saves one observation and, for a response
+    /// with a body, one clock read: about 40 ns together.
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
@@ -217,24 +300,90 @@ impl ServerMetrics {
         self
     }
 
-    /// The bounds of durations, in seconds. Checked by [`register`](Self::register).
+    /// Sets the bucket bounds of durations, in seconds. [`register`](Self::register) checks them.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::new().buckets(&[0.1, 1.0, 10.0]);
+    /// assert!(metrics.register(&registry).is_ok());
+    ///
+    /// let descending = tallies::http::ServerMetrics::new().buckets(&[1.0, 0.1]);
+    /// assert!(descending.register(&registry).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn buckets(mut self, seconds: &[f64]) -> Self {
         self.scheme.buckets = Cow::Owned(seconds.to_vec());
         self
     }
 
-    /// Routes of a server that has no router to ask, behind those of before; a path is of the first that it matches. `{name}`
-    /// stands for one segment or its end, `{*name}` at the end for all that follow. Each takes a comparison per request:
-    /// meant for some dozens. Checked by [`register`](Self::register).
+    /// Adds path templates, for a server without a router. The first template that matches a path
+    /// is its route. `{name}` matches one segment or the rest of one; `{*name}`, at the end,
+    /// matches the rest of the path.
+    ///
+    /// Each request compares its path with the templates one by one, so use a few dozen at most.
+    /// [`register`](Self::register) checks them.
+    ///
+    /// ```
+    /// use tallies::http::ServerMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = ServerMetrics::new().templates(["/users/{id}"]).register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(metrics)
+    ///     .service_fn(async |_: http::Request<String>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+    ///     });
+    /// let request = http::Request::get("/users/7").body(String::new())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [("method", "GET"), ("route", "/users/{id}"), ("status", "200")];
+    /// assert_eq!(registry.snapshot().get("http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
         self.templates
             .extend(templates.into_iter().map(|t| t.as_ref().into()));
         self
     }
 
-    /// How a request's route is found; asked first. `None` leaves it to axum's matched path, then to the
-    /// [`templates`](Self::templates). It must come from a bounded set: never the path itself. Not asked by actix-web, whose
-    /// requests have other types: its routes are those that it matched itself.
+    /// Sets a function that returns the route of a request. It has precedence over axum's matched
+    /// path and over the [`templates`](Self::templates), which are used when it returns `None`.
+    ///
+    /// It must return one of a bounded set of names, never the path itself. The actix-web
+    /// middleware does not call it, because requests of actix-web have other types: its routes are
+    /// the patterns that actix-web matched.
+    ///
+    /// ```
+    /// use tallies::http::ServerMetrics;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = ServerMetrics::new()
+    ///     .route(|uri, _| uri.path().starts_with("/api/").then_some("/api/{*rest}"))
+    ///     .register(&registry)?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(metrics)
+    ///     .service_fn(async |_: http::Request<String>| {
+    ///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+    ///     });
+    /// let request = http::Request::get("/api/users").body(String::new())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let response = service.oneshot(request).await;
+    /// assert!(response.is_ok());
+    /// # });
+    /// let labels = [("method", "GET"), ("route", "/api/{*rest}"), ("status", "200")];
+    /// assert_eq!(registry.snapshot().get("http_requests_total", &labels), Some(1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn route<F>(mut self, find: F) -> Self
     where
         F: for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync + 'static,
@@ -243,41 +392,66 @@ impl ServerMetrics {
         self
     }
 
-    /// The most routes, 1000 without this; what comes after counts as route `__overflow__`. Families take as many series as
-    /// these routes can need; where layers share families, the first one's limit counts.
+    /// Sets the limit of routes; the default is 1000. Requests to routes beyond the limit count
+    /// with the route `__overflow__`. The families get a limit of series that is large enough for
+    /// this many routes. If layers share families, the limit of the first one applies.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::new().limit(100).register(&registry)?;
+    /// assert!(registry.snapshot().family("http_requests_total").is_some());
+    /// # let _ = metrics;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn limit(mut self, routes: usize) -> Self {
         self.limit = routes;
         self
     }
 
-    /// Declares the families, or finds them declared alike, and makes the layer. What it makes, families included, lives as
-    /// long as the process, also if the registry does not: call it once.
+    /// Registers the families and creates the layer. Reuses families that are already registered
+    /// with the same settings.
+    ///
+    /// The memory of the layer, including its families, is never freed, even if the registry is
+    /// dropped. Call this once.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tallies::Error> {
+    /// let registry = tallies::Registry::new();
+    /// let metrics = tallies::http::ServerMetrics::new().register(&registry)?;
+    /// let app: axum::Router = axum::Router::new().layer(metrics);
+    /// # let _ = app;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// A prefix, constant label or bounds that families do not take, a name that is taken by a family of another shape, and
-    /// a template that no path matches, such as `users` or `/users/{id`.
+    /// Returns an error if the families reject the prefix, a constant label or the bounds, if a
+    /// family of another shape has one of the names, or if a template can match no path, such as
+    /// `users` or `/users/{id`.
     pub fn register(self, registry: &Registry) -> Result<ServerLayer, Error> {
-        // Before anything is declared or kept.
+        // Parse first, so that an error leaves nothing registered or allocated.
         let parsed = self
             .templates
             .iter()
-            .map(|template| Template::new(template));
+            .map(|template| PathTemplate::new(template));
         let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
-        let families = Families::leaked(&Making {
+        let families = Families::leak(&FamilySettings {
             scheme: &self.scheme,
             prefix: &self.prefix,
             constant: &self.constant,
             routes: self.limit,
             registry,
         })?;
-        let routes = Routes::leaked(families, "", self.exclude.into(), self.limit);
+        let routes = Routes::leak(families, "", self.exclude.into(), self.limit);
         let mut templates = Templates::default();
         for (template, name) in parsed.into_iter().zip(&self.templates) {
             templates.add(template, routes.named(name));
         }
         Ok(ServerLayer {
-            server: Box::leak(Box::new(Server {
+            server: Box::leak(Box::new(ServerState {
                 routes,
                 templates,
                 find: self.find,
@@ -286,22 +460,24 @@ impl ServerMetrics {
     }
 }
 
-/// Measures every request of a server: a tower layer, and with the feature `actix` a middleware of actix-web.
+/// Measures every request to a server. A tower layer and, with the feature `actix`, a middleware of
+/// actix-web.
 ///
-/// Of a [`ServerMetrics`]. Clones share everything, and what they share, some kilobytes and the routes, lives as long as the
-/// process: make a layer once.
+/// [`ServerMetrics::register`] creates it. Clones share everything. The shared memory, a few
+/// kilobytes and the routes, is never freed, so create a layer once.
 #[derive(Clone, Debug)]
 pub struct ServerLayer {
-    pub(super) server: &'static Server,
+    pub(super) server: &'static ServerState,
 }
 
-pub(super) struct Server {
+/// The state that all clones of a layer share. Read-only, except that `routes` grows.
+pub(super) struct ServerState {
     routes: &'static Routes,
     templates: Templates,
-    find: Option<Arc<Find>>,
+    find: Option<Arc<RouteFn>>,
 }
 
-impl std::fmt::Debug for Server {
+impl std::fmt::Debug for ServerState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
             .field("templates", &self.templates)
@@ -309,8 +485,8 @@ impl std::fmt::Debug for Server {
     }
 }
 
-impl Server {
-    /// Begins to measure, unless the path or its route is excluded.
+impl ServerState {
+    /// Starts measuring a request. Returns `None` if its path or its route is excluded.
     #[inline]
     pub(super) fn begin(
         &self,
@@ -355,7 +531,7 @@ fn matched_path(_: &Extensions) -> Option<&str> {
     None
 }
 
-/// The length of a body, if that is known before it comes.
+/// Returns the length of a body, if it is known in advance.
 fn length(body: &impl Body, headers: &HeaderMap) -> Option<u64> {
     body.size_hint().exact().or_else(|| {
         let length = headers.get(CONTENT_LENGTH)?;
@@ -374,11 +550,11 @@ impl<S> Layer<S> for ServerLayer {
     }
 }
 
-/// A service whose requests are measured: see [`ServerLayer`].
+/// A service that measures its requests: see [`ServerLayer`].
 #[derive(Clone, Debug)]
 pub struct ServerService<S> {
     inner: S,
-    server: &'static Server,
+    server: &'static ServerState,
 }
 
 impl<S, B, R> Service<Request<B>> for ServerService<S>
@@ -397,20 +573,21 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut exchange = self.server.begin_http(&request);
-        // Without a closure, which the request would be moved into; and the future made where it is returned.
-        let watch = Watch(&mut exchange);
+        // Does not use `fail_on_panic`, whose closure would move the request once more. The future is
+        // built in place and not moved afterwards.
+        let guard = PanicGuard(&mut exchange);
         let mut future = ServerFuture {
             inner: self.inner.call(request),
             exchange: None,
         };
-        watch.done();
+        guard.disarm();
         future.exchange = exchange;
         future
     }
 }
 
 pin_project! {
-    /// The answer to come of a [`ServerService`].
+    /// The future that [`ServerService`] returns.
     #[derive(Debug)]
     pub struct ServerFuture<F> {
         #[pin]
@@ -428,7 +605,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(watched(this.exchange, || this.inner.poll(cx)));
+        let result = ready!(fail_on_panic(this.exchange, || this.inner.poll(cx)));
         let exchange = this.exchange.take();
         Poll::Ready(match result {
             Ok(response) => Ok(Measured::response(response, exchange)),
@@ -443,7 +620,7 @@ where
 }
 
 pin_project! {
-    /// A response's body that is measured to its end.
+    /// A response body that is measured until its end.
     #[derive(Debug)]
     pub struct Measured<B> {
         #[pin]
@@ -475,24 +652,24 @@ impl<B: Body> Body for Measured<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
-        let frame = ready!(watched(this.exchange, || this
+        let frame = ready!(fail_on_panic(this.exchange, || this
             .inner
             .as_mut()
             .poll_frame(cx)));
         if this.exchange.is_some() {
-            let came = match &frame {
+            let event = match &frame {
                 Some(Ok(part)) => match part.data_ref() {
-                    Some(data) => Came::Data(data.remaining() as u64),
-                    // Behind trailers nobody asks for more.
-                    None if part.is_trailers() => Came::End,
-                    None => Came::Data(0),
+                    Some(data) => BodyEvent::Data(data.remaining() as u64),
+                    // The server does not poll again after trailers.
+                    None if part.is_trailers() => BodyEvent::End,
+                    None => BodyEvent::Data(0),
                 },
-                Some(Err(_)) => Came::Failure,
-                None => Came::End,
+                Some(Err(_)) => BodyEvent::Failure,
+                None => BodyEvent::End,
             };
-            Exchange::came(this.exchange, came);
+            Exchange::on_body_event(this.exchange, event);
             if this.exchange.is_some() && this.inner.is_end_stream() {
-                Exchange::came(this.exchange, Came::End);
+                Exchange::on_body_event(this.exchange, BodyEvent::End);
             }
         }
         Poll::Ready(frame)
@@ -508,7 +685,7 @@ impl<B: Body> Body for Measured<B> {
 }
 
 impl<B: Default> Default for Measured<B> {
-    /// An empty body of which nothing is measured.
+    /// Returns an empty body that is not measured.
     fn default() -> Self {
         Self {
             inner: B::default(),

@@ -1,48 +1,51 @@
-//! Path templates, for servers and clients that have no router to ask: `{name}` stands for one segment, `{*name}` at the
-//! end for all that follow.
+//! Path templates, for servers and clients without a router. `{name}` matches one segment;
+//! `{*name}`, at the end, matches the rest of the path.
 
 use crate::error::Error;
 
 use super::routes::Route;
 
-/// Templates, and the routes that they are.
+/// Templates and their routes, in order of precedence.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Templates(Vec<(Template, &'static Route)>);
+pub(super) struct Templates(Vec<(PathTemplate, &'static Route)>);
 
 impl Templates {
-    /// Adds one, behind those of before.
-    pub(super) fn add(&mut self, template: Template, route: &'static Route) {
+    /// Appends a template.
+    pub(super) fn add(&mut self, template: PathTemplate, route: &'static Route) {
         self.0.push((template, route));
     }
 
-    /// The route of the first that `path` matches.
+    /// Returns the route of the first template that `path` matches.
     #[inline]
     pub(super) fn find(&self, path: &str) -> Option<&'static Route> {
-        let matching = |(template, _): &&(Template, _)| template.matches(path);
+        let matching = |(template, _): &&(PathTemplate, _)| template.matches(path);
         self.0.iter().find(matching).map(|(_, route)| *route)
     }
 }
 
+/// A parsed path template.
 #[derive(Clone, Debug)]
-pub(super) struct Template(Box<[Piece]>);
+pub(super) struct PathTemplate(Box<[Piece]>);
 
 #[derive(Clone, Debug)]
 enum Piece {
+    /// This text.
     Text(Box<str>),
-    /// What is left of a segment.
+    /// Everything up to the next `/` or the end, at least one byte.
     Segment,
-    /// What is left.
+    /// The rest of the path, at least one byte.
     Rest,
 }
 
-impl Template {
+impl PathTemplate {
     pub(super) fn new(template: &str) -> Result<Self, Error> {
         Self::parse(template).map_err(|why| Error::template(template, why))
     }
 
-    /// `Err` says why nothing, or more than it says, would match.
+    /// Parses a template. Returns the reason for rejection if the template can match no path, or if
+    /// it would match more than its text suggests.
     fn parse(template: &str) -> Result<Self, &'static str> {
-        // The one path that is none: that of `OPTIONS *`.
+        // The request target of `OPTIONS *` is the only one that is not a path.
         if !template.starts_with('/') && template != "*" {
             return Err("has to begin with `/`, as paths do");
         }
@@ -122,7 +125,7 @@ mod tests {
             ("/files/{*path}", "/files/", false),
             ("/files/{*path}", "/files", false),
         ] {
-            let parsed = Template::parse(template).unwrap();
+            let parsed = PathTemplate::parse(template).unwrap();
             assert_eq!(parsed.matches(path), expected, "{template} {path}");
         }
     }
@@ -140,7 +143,7 @@ mod tests {
             ("/files/{*path}/x", "all that follows"),
             ("/users?page={n}", "queries"),
         ] {
-            let error = Template::parse(template).unwrap_err();
+            let error = PathTemplate::parse(template).unwrap_err();
             assert!(error.contains(why), "{template}: {error}");
         }
     }

@@ -53,11 +53,11 @@ impl Resolution {
 ///
 /// ```
 /// let registry = tallies::Registry::new();
-/// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+/// let sizes = tallies::Histogram::builder("sizes_bytes", "Sizes.")
 ///     .native(0)
 ///     .register(&registry)?;
 /// [0.0, 1.0, 3.0, 4.0].iter().for_each(|size| sizes.observe(*size));
-/// let seen = sizes.total().native.unwrap();
+/// let seen = sizes.get().native.unwrap();
 /// assert_eq!((seen.schema(), seen.zero_count()), (0, 1));
 /// assert_eq!(seen.positive(), [(0, 1), (2, 2)]);
 /// assert_eq!(seen.upper_bound(2), 4.0);
@@ -155,11 +155,11 @@ impl Native {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+    /// let sizes = tallies::Histogram::builder("sizes_bytes", "Sizes.")
     ///     .native(0)
     ///     .register(&registry)?;
     /// (1..=8).for_each(|size| sizes.observe(f64::from(size)));
-    /// let native = sizes.total().native.unwrap();
+    /// let native = sizes.get().native.unwrap();
     /// assert_eq!(native.upper_bound(3), 8.0);
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -275,11 +275,11 @@ impl Native {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// let sizes = tallies::Histogram::<()>::builder("sizes_bytes", "Sizes.")
+    /// let sizes = tallies::Histogram::builder("sizes_bytes", "Sizes.")
     ///     .native(0)
     ///     .register(&registry)?;
     /// (1..=8).for_each(|size| sizes.observe(f64::from(size)));
-    /// let native = sizes.total().native.unwrap();
+    /// let native = sizes.get().native.unwrap();
     /// let median = native.quantile(0.5).unwrap();
     /// assert_eq!((median.lower, median.upper), (2.0, 4.0));
     /// # Ok::<(), tallies::Error>(())

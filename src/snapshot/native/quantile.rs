@@ -4,7 +4,7 @@
 ///
 /// ```
 /// let registry = tallies::Registry::new();
-/// let h = tallies::Histogram::<()>::builder("h", "A histogram.")
+/// let h = tallies::Histogram::builder("h", "A histogram.")
 ///     .buckets(&[1.0, 2.0, 4.0])
 ///     .register(&registry)?;
 /// [0.5, 1.5, 1.5, 3.0].iter().for_each(|x| h.observe(*x));

@@ -10,7 +10,7 @@ macro_rules! function {
     ($(#[$a:meta])*) => {
         $(#[$a])*
         fn f(fail: bool) -> Result<u8, Bad> {
-            assert_eq!(G.total(), 1);
+            assert_eq!(G.get(), 1);
             if !fail {
                 return Ok(2);
             }
@@ -81,7 +81,7 @@ pub enum Reply {
     No,
 }
 
-impl tallies::Outcome for Reply {
+impl tallies::instrument::Outcome for Reply {
     type Error = Self;
 
     fn error(&self) -> Option<&Self> {

@@ -11,9 +11,9 @@ macro_rules! asynchronous {
     ($(#[$a:meta])*) => {
         $(#[$a])*
         async fn f(fail: bool) -> Result<u8, Bad> {
-            assert_eq!(G.total(), 1);
+            assert_eq!(G.get(), 1);
             pause().await;
-            assert_eq!(G.total(), 1);
+            assert_eq!(G.get(), 1);
             if !fail {
                 return Ok(1);
             }
@@ -85,7 +85,7 @@ macro_rules! returned_futures {
         fn boxed<'a>(fail: &'a bool) -> Pin<Box<dyn Future<Output = R<u8>> + Send + 'a>> {
             let fail = *fail;
             Box::pin(async move {
-                assert_eq!(G.total(), 1);
+                assert_eq!(G.get(), 1);
                 pause().await;
                 bad(fail)
             })

@@ -247,14 +247,14 @@ fn labelled<T: std::fmt::Debug>(
 #[test]
 fn what_is_read_merges_with_a_registry() {
     let registry = crate::Registry::new();
-    let jobs = crate::Counter::<()>::builder("jobs_total", "Jobs.")
+    let jobs = crate::Counter::builder("jobs_total", "Jobs.")
         .constant("zone", "a\"b")
         .labels(["kind"])
         .register(&registry)
         .unwrap();
     jobs.with(["x"]).add(3);
     registry.histogram("h", "").unwrap().observe(0.3);
-    let version = crate::Info::<()>::builder("v_info", "")
+    let version = crate::Info::builder("v_info", "")
         .labels(["v"])
         .register(&registry);
     version.unwrap().set(["1"]);
@@ -283,7 +283,7 @@ fn what_is_read_merges_with_a_registry() {
 #[test]
 fn summaries_that_are_read_do_not_merge() {
     let registry = crate::Registry::new();
-    let s = crate::Summary::<()>::builder("s", "")
+    let s = crate::Summary::builder("s", "")
         .register(&registry)
         .unwrap();
     s.observe(2.0);
@@ -325,7 +325,7 @@ fn summaries_that_are_read_do_not_merge() {
 #[test]
 fn families_without_series_merge() {
     let registry = crate::Registry::new();
-    let h = crate::Histogram::<()>::builder("h", "")
+    let h = crate::Histogram::builder("h", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();

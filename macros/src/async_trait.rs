@@ -1,38 +1,40 @@
-//! What `async_trait` makes of a body: the arguments are bound anew, `self` as `__self`, and the body is a block after that.
+//! Recognizes function bodies that `async_trait` has rewritten: it binds the arguments to new
+//! variables, `self` to `__self`, and puts the original body into a block after these bindings.
 //!
-//! That block is what is measured. Around the bindings, a metric that is a field of `self` would be borrowed while `self`
-//! moves to its other name.
+//! Only that inner block is measured. If the bindings were measured too, a metric that is a field
+//! of `self` would be borrowed while `self` moves into `__self`.
 
 use syn::visit_mut::{self, VisitMut};
 use syn::{Block, Expr, Ident, Local, Pat, PatIdent, Stmt};
 
-/// A body whose arguments are bound anew.
-pub(crate) struct Rebound<'a> {
+/// A body that `async_trait` has rewritten.
+pub(crate) struct AsyncTraitBody<'a> {
+    /// The original body.
     pub(crate) block: &'a mut Block,
-    /// The names that are bound.
+    /// The variables that the arguments are bound to.
     pub(crate) names: Vec<Ident>,
-    /// What `self` is called.
+    /// The new name of `self`.
     pub(crate) receiver: Option<Ident>,
 }
 
-/// `{ let __self = self; let name = name; let __ret: T = { .. }; __ret }`, if it is that.
-pub(crate) fn rebound(block: &mut Block) -> Option<Rebound<'_>> {
-    let at = block.stmts.iter().position(holds_body)?;
-    let (before, rest) = block.stmts.split_at_mut(at);
+/// Matches `{ let __self = self; let name = name; let __ret: T = { .. }; __ret }`.
+pub(crate) fn original_body(block: &mut Block) -> Option<AsyncTraitBody<'_>> {
+    let index = block.stmts.iter().position(holds_body)?;
+    let (before, rest) = block.stmts.split_at_mut(index);
     let [Stmt::Local(body), after @ ..] = rest else {
         return None;
     };
     if after.len() > 1 || !before.iter().all(is_binding) {
         return None;
     }
-    let mut bound = Bound::default();
+    let mut bound = BoundNames::default();
     for stmt in before {
         if let Stmt::Local(local) = stmt {
             bound.visit_pat_mut(&mut local.pat);
         }
     }
     match &mut *body.init.as_mut()?.expr {
-        Expr::Block(body) => Some(Rebound {
+        Expr::Block(body) => Some(AsyncTraitBody {
             block: &mut body.block,
             receiver: bound.0.iter().find(|name| *name == "__self").cloned(),
             names: bound.0,
@@ -41,7 +43,7 @@ pub(crate) fn rebound(block: &mut Block) -> Option<Rebound<'_>> {
     }
 }
 
-/// `let __ret: T = { .. };`, or `let _: () = { .. };`
+/// Returns whether the statement is `let __ret: T = { .. };` or `let _: () = { .. };`.
 fn holds_body(stmt: &Stmt) -> bool {
     let Stmt::Local(Local {
         pat: Pat::Type(pat),
@@ -58,7 +60,8 @@ fn holds_body(stmt: &Stmt) -> bool {
     named && matches!(&*init.expr, Expr::Block(body) if body.label.is_none())
 }
 
-/// `let name = name;`, `let pattern = { .. };`, or the branch never taken that tells the type.
+/// Returns whether the statement is `let name = name;`, `let pattern = { .. };`, or the `if` that
+/// never runs and only fixes the return type.
 fn is_binding(stmt: &Stmt) -> bool {
     match stmt {
         Stmt::Local(Local {
@@ -77,11 +80,11 @@ fn is_binding(stmt: &Stmt) -> bool {
     }
 }
 
-/// The names that patterns bind.
+/// Collects the names that patterns bind.
 #[derive(Default)]
-pub(crate) struct Bound(pub(crate) Vec<Ident>);
+pub(crate) struct BoundNames(pub(crate) Vec<Ident>);
 
-impl VisitMut for Bound {
+impl VisitMut for BoundNames {
     fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
         self.0.push(pat.ident.clone());
         visit_mut::visit_pat_ident_mut(self, pat);

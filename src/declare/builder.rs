@@ -1,0 +1,198 @@
+//! Builders: declaring a metric at run time.
+
+use std::marker::PhantomData;
+use std::panic::Location;
+
+use crate::error::Error;
+use crate::family::MetricCells;
+use crate::family::desc::{ClosedSet, Desc, Names};
+use crate::family::label::{LabelNames, LabelSet, NamedLabels};
+use crate::registry::Registry;
+use crate::snapshot::{Kind, Text};
+
+use super::declaration::Declaration;
+
+/// The metric types: [`Counter`](crate::Counter), [`Gauge`](crate::Gauge),
+/// [`UpDownCounter`](crate::UpDownCounter), [`Histogram`](crate::Histogram), [`Summary`](crate::Summary)
+/// and [`Info`](crate::Info).
+///
+/// A bound of [`Builder`], [`Series`](crate::Series) and [`Bound`](crate::Bound). Programs do not
+/// implement it.
+#[expect(
+    private_bounds,
+    reason = "sealed: what a metric is made of is not public"
+)]
+pub trait Metric: MetricParts {
+    /// The same kind of metric with other label sets.
+    type Labelled<L: LabelSet>: Metric;
+}
+
+/// What a metric type is made of.
+pub(crate) trait MetricParts: Sized {
+    type Cells: MetricCells;
+
+    fn declared(inner: Declaration<Self::Cells>) -> Self;
+}
+
+/// Declares a metric at run time.
+///
+/// `Counter::builder(name, help)` and its siblings return one. Nothing is checked before
+/// [`register`](Self::register), which returns every mistake as an error.
+///
+/// ```
+/// use tallies::{Counter, Histogram, Registry};
+///
+/// let registry = Registry::new();
+/// let sent = Counter::builder("mail_sent_total", "Messages sent.")
+///     .labels(["peer"])
+///     .limit(100)
+///     .register(&registry)?;
+/// let took = Histogram::builder("mail_send_duration_seconds", "Time to send one.")
+///     .buckets(&[0.1, 1.0, 10.0])
+///     .register(&registry)?;
+/// sent.with(["alpha"]).inc();
+/// took.observe(0.5);
+/// assert_eq!(sent.with(["alpha"]).get(), 1);
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[must_use = "nothing is declared before `register`"]
+pub struct Builder<M> {
+    pub(super) desc: Desc,
+    pub(super) metric: PhantomData<fn(M)>,
+}
+
+impl<M> std::fmt::Debug for Builder<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.desc.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M> Builder<M> {
+    /// A builder for a family without labels.
+    pub(super) fn new(
+        name: &str,
+        help: &str,
+        kind: Kind,
+        names: Names,
+        location: &'static Location<'static>,
+    ) -> Self {
+        let mut desc = Desc::unchecked(Text::shared(name), kind, names, location);
+        desc.help = Text::shared(help);
+        Self {
+            desc,
+            metric: PhantomData,
+        }
+    }
+
+    pub(super) fn with_type<T>(self) -> Builder<T> {
+        Builder {
+            desc: self.desc,
+            metric: PhantomData,
+        }
+    }
+}
+
+impl<M: Metric> Builder<M> {
+    /// Sets the label names.
+    ///
+    /// - An array, such as `["method", "status"]`: the number of labels becomes part of the type, and
+    ///   `with(["get", "200"])` takes an array of the same length.
+    /// - A slice or a `Vec` of texts, for names that are known at run time only: `with(&["get", "200"])` takes
+    ///   a slice. A slice of another length counts in the overflow series, and is logged once.
+    ///
+    /// For label sets with a type of their own see [`label_set`](Self::label_set).
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let names: Vec<String> = "method,status".split(',').map(str::to_owned).collect();
+    /// let requests = Counter::builder("requests_total", "Requests.").labels(&names).register(&registry)?;
+    /// requests.with(&["get", "200"]).inc();
+    /// assert_eq!(registry.snapshot().get("requests_total", &[("method", "get"), ("status", "200")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn labels<N: LabelNames>(mut self, names: N) -> Builder<M::Labelled<N::Set>> {
+        self.desc.set_labels(&names.names());
+        self.desc.closed = ClosedSet::NONE;
+        self.with_type()
+    }
+
+    /// Sets the type of the label sets: a struct with `#[derive(Labels)]`, or
+    /// [`AnyLabels`](crate::label::AnyLabels).
+    ///
+    /// ```
+    /// use tallies::{Counter, Labels, Registry};
+    ///
+    /// #[derive(Labels)]
+    /// struct Request<'a> {
+    ///     path: &'a str,
+    /// }
+    ///
+    /// let registry = Registry::new();
+    /// let requests = Counter::builder("requests_total", "Requests.").label_set::<Request>().register(&registry)?;
+    /// requests.with(Request { path: "/" }).inc();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn label_set<L: NamedLabels>(mut self) -> Builder<M::Labelled<L>> {
+        self.desc.labels = L::NAMES;
+        self.desc.closed = ClosedSet::of::<L>();
+        self.with_type()
+    }
+
+    /// Sets the unit, such as `seconds`. By convention the name ends in it.
+    pub fn unit(mut self, unit: &str) -> Self {
+        self.desc.unit = Text::shared(unit);
+        self
+    }
+
+    /// Adds a label that every series has.
+    pub fn constant(mut self, name: &str, value: &str) -> Self {
+        self.desc.add_constant(name, value);
+        self
+    }
+
+    /// Limits the number of series. Further label sets count in one overflow series. The default is
+    /// [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
+    pub fn limit(mut self, series: usize) -> Self {
+        self.desc.limit = series;
+        self
+    }
+
+    /// Makes every series hot from its first update on, at the price of a cell in every thread.
+    pub fn hot(mut self) -> Self {
+        self.desc.hot = true;
+        self
+    }
+
+    /// Allows any characters except `"`, `\` and line feed in the metric's name and label names:
+    /// `http.requests`.
+    ///
+    /// A scraper that does not ask for such names gets them escaped. A name whose escaped form is the same as another
+    /// name is rejected.
+    pub fn utf8(mut self) -> Self {
+        self.desc.utf8 = true;
+        self
+    }
+
+    /// Declares the metric in a registry.
+    ///
+    /// # Errors
+    ///
+    /// A name or label name outside the grammar, reserved or given twice; bad buckets or objectives; a name that is
+    /// taken, or whose samples would have the names of another family's.
+    pub fn register(self, registry: &Registry) -> Result<M, Error> {
+        Declaration::register(self.desc, registry).map(M::declared)
+    }
+
+    /// Returns the family of this description, declaring it if the registry has none of its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register), and a family of the same name that is declared differently.
+    pub fn get_or_register(self, registry: &Registry) -> Result<M, Error> {
+        Declaration::get_or_register(self.desc, registry).map(M::declared)
+    }
+}
