@@ -58,7 +58,7 @@ const ENGINE: &[&str] = &[
     "update.rs",
 ];
 const KINDS: &[&str] = &[
-    "buckets", "level", "native", "stream", "summary", "tally", "window",
+    "buckets", "gauge", "native", "stream", "summary", "tally", "window",
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

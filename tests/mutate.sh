@@ -115,7 +115,7 @@ build() { # prints the test program
 # From the quickest to the slowest: the first that fails is enough.
 quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_back buckets::a_histogram_takes_many_at_once
     slots::a_new_thread_gets_the_request_or_finds_it_retired totals::totals_never_go_back_across_growth
-    buckets::an_owner_answers_with_a_copy buckets::a_question_comes_with_its_answer passes::a_shared_pass_has_the_update_of_who_asked
+    buckets::an_owner_makes_a_requested_copy buckets::a_copy_request_comes_with_its_buffer passes::a_shared_pass_has_the_update_of_who_asked
     totals::an_adopted_shard_goes_on_where_it_was slots::an_idle_shard_is_folded_or_taken_up
     slots::an_idle_shard_that_is_not_empty_stays slots::a_cold_series_is_used_again
     slots::a_shard_that_ends_below_a_slot_need_not_acknowledge slots::a_cleared_slot_is_read_where_it_was_cleared
@@ -125,7 +125,7 @@ quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_b
     totals::in_flight_is_never_below_zero_across_retirement_when_cold slots::a_copied_slot_word_carries_the_zeroes slots::a_slot_is_used_again
     slots::a_slot_is_used_again_under_two_requests
     slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again slots::a_gauge_without_a_slot_is_used_again"
-tables="native::a_table_read_is_a_prefix native::an_owner_answers_with_a_table native::a_replaced_table_outlives_its_readers
+tables="native::a_table_read_is_a_prefix native::an_owner_copies_its_table_on_request native::a_replaced_table_outlives_its_readers
     native::a_slot_with_a_table_is_used_again"
 published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_absent"
 stream="streams::a_stream_read_is_a_prefix streams::a_stream_read_is_a_prefix_while_it_grows"
@@ -296,7 +296,7 @@ step "slots are free before slabs are looked for again" observe/pass.rs \
 step "a series is never promoted" observe/update.rs 's/if hot \{/if false {/g'
 step "a cold update looks at the slot word once" observe/update.rs 's/if slot_word\.generation\(\) != generation/if false/'
 step "a cold update pins no epoch" observe/update.rs 's/let pinned = crate::lockfree::epoch::pin\(\);/let pinned = ();/'
-step "a fold does not take the shared cells" observe/buckets.rs 's/fn begin_fold\(&self\) -> bool \{\n        self\.take\(\)/fn begin_fold(&self) -> bool {\n        true/'
+step "a fold does not lock the cold block" observe/buckets.rs 's/fn begin_fold\(&self\) -> bool \{\n        self\.try_lock\(\)/fn begin_fold(&self) -> bool {\n        true/'
 step "a slab is published before the copy" observe/thread.rs \
     's/(            unsafe \{ new\.copy_from\(old\) \};)/            shard.end_growth(Some(new));\n$1/'
 step "the slot is not zeroed" observe/pass.rs 's/unsafe \{ block\.cell\(i\) \}\.store\(0, Relaxed\);//'
@@ -308,12 +308,12 @@ step "growth does not acknowledge" observe/thread.rs 's/            shard\.ackno
 step "a series is looked up before the word is read" lockfree/cached_ref.rs \
     's/(        let old = .*?;\n)(        let \(part, key\) = .*?;\n)/$2$1/'
 step "a histogram has one sum" observe/buckets.rs 's/block\.cell\(SUM \+ \(side \^ 1\)\)\.store\(sum/block.cell(SUM + side).store(sum/'
-step "the cold block is not taken" observe/buckets.rs \
-    's/self\.taken\s*\.compare_exchange\(false, true, [^)]*\), Relaxed\)\s*\.is_ok\(\)/true/'
+step "the cold block is not locked" observe/buckets.rs \
+    's/self\.locked\s*\.compare_exchange\(false, true, [^)]*\), Relaxed\)\s*\.is_ok\(\)/true/'
 step "a key is written after its count" observe/native/mod.rs \
-    's/(        table\.key\(slot\)\.store\(key\.0, Relaxed\);\n)(.*?value, times\) \};\n)/$2$1/s'
+    's/(        table\.key\(entry\)\.store\(key\.0, Relaxed\);\n)(.*?value, times\) \};\n)/$2$1/s'
 step "a table is published before the copy" observe/native/mod.rs \
-    's/(        fresh\.take_over\(old, &entries\);\n)/        unsafe { block.cell(0) }.store((&raw const *fresh).expose_provenance() as u64, Release);\n$1/'
+    's/(        fresh\.copy_from\(old, &entries\);\n)/        unsafe { block.cell(0) }.store((&raw const *fresh).expose_provenance() as u64, Release);\n$1/'
 step "a table is freed at once" observe/native/mod.rs 's/soon\(move \|\| \{(.*?)\}\);/{$1}/s'
 step "a table is given back before it is folded" observe/cells.rs \
     's/(        if let Some\(overflow\) = overflow \{\n            overflow\.fold\(block\);\n        \}\n)(        release\(block\);\n)/$2$1/'
@@ -326,13 +326,13 @@ step "promotion empties the shared cell" observe/tally.rs \
     's/N::add_shared\(&self\.shared, n\);\n/N::add_shared(&self.shared, n); N::clear_shared(&self.shared);\n/'
 step "a push gives up where a scrape closes its buffer again" observe/stream.rs \
     's/while !self\.push\(value\) \{\n\s*flush\(\);\n\s*\}/if !self.push(value) { flush(); let _ = self.push(value); }/'
-step "a gauge is set whatever its slot word says" observe/level.rs 's/let may = thread\.has_cell\(self\.slot_word\.last\(generation\)\);/let may = true;/'
+step "a gauge is set whatever its slot word says" observe/gauge.rs 's/let may = thread\.has_cell\(self\.slot_word\.last\(generation\)\);/let may = true;/'
 step "passes wake one who waits" sync/passes.rs 's/notify_all/notify_one/'
 step "a copy leaves out cells" observe/memory.rs 's/for i in 0\.\.old\.capacity\(\)/for i in 2..old.capacity()/'
 step "nobody is asked for a gauge" observe/pass.rs 's/let ticket = slot\.map_or\(0, \|_\|/let ticket = slot.filter(|_| false).map_or(0, |_: u64|/'
-step "an age that is over stays in the sketch" observe/stream.rs 's/flush\.sketch\.load\(\[\]\.into_iter\(\), false\);//'
-step "the past is published before its generation" observe/stream.rs \
-    's/(        \/\/ Release: pairs with the Acquire in `read`: a reader that begins from here sees page `generation` whole\.\n)/        page.past.store(past, Relaxed);\n$1/'
+step "an age that has ended stays in the sketch" observe/stream.rs 's/flush\.sketch\.load\(\[\]\.into_iter\(\), false\);//'
+step "the sketches of earlier ages are published before their generation" observe/stream.rs \
+    's/(        self\.seq\.store\(2 \* generation \+ 1,)/        page.history.store(history, Relaxed);\n$1/'
 real_step "no series is ever promoted" observe/update.rs 's/if hot \{/if false {/g' \
     observe::tests::every_kind_gets_slots_after_enough_updates
 real_step "a reader never requests a copy" observe/pass.rs 's/        shard\.request_copy\(ticket, last, cells, copy\);\n//' \

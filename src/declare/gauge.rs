@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::lockfree::Generation;
-use crate::observe::{self, Change, Level, UpDown};
+use crate::observe::{self, GaugeCell, GaugeOp, UpDown};
 use crate::snapshot::{GaugeMerge, Kind, Values};
 
 use super::declaration::Declaration;
@@ -15,7 +15,7 @@ use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::LabelSet;
 
-impl MetricCells for Level {
+impl MetricCells for GaugeCell {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = false;
 
@@ -93,13 +93,13 @@ impl MetricCells for UpDown {
 /// assert_eq!(TEMPERATURE.get(), 22.0);
 /// ```
 pub struct Gauge<L = ()> {
-    pub(crate) inner: Declaration<Level>,
+    pub(crate) inner: Declaration<GaugeCell>,
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(Gauge, [L: LabelSet], [L], [], Level, Kind::Gauge);
+metric!(Gauge, [L: LabelSet], [L], [], GaugeCell, Kind::Gauge);
 labelled!(
-    Gauge, Gauge, [L: LabelSet], [L], [], [], Level, f64, |total| total
+    Gauge, Gauge, [L: LabelSet], [L], [], [], GaugeCell, f64, |total| total
 );
 
 macro_rules! gauge_methods {
@@ -107,43 +107,43 @@ macro_rules! gauge_methods {
         /// Sets the value.
         #[inline]
         pub fn set(&self, value: f64) {
-            self.change(Change::Set(value));
+            self.change(GaugeOp::Set(value));
         }
 
         /// Adds `value`, which may be negative.
         #[inline]
         pub fn add(&self, value: f64) {
-            self.change(Change::Add(value));
+            self.change(GaugeOp::Add(value));
         }
 
         /// Takes `value` away.
         #[inline]
         pub fn sub(&self, value: f64) {
-            self.change(Change::Add(-value));
+            self.change(GaugeOp::Add(-value));
         }
 
         /// Adds 1.
         #[inline]
         pub fn inc(&self) {
-            self.change(Change::Add(1.0));
+            self.change(GaugeOp::Add(1.0));
         }
 
         /// Takes 1 away.
         #[inline]
         pub fn dec(&self) {
-            self.change(Change::Add(-1.0));
+            self.change(GaugeOp::Add(-1.0));
         }
 
         /// Raises it to `value`, if it is lower.
         #[inline]
         pub fn raise(&self, value: f64) {
-            self.change(Change::Max(value));
+            self.change(GaugeOp::Max(value));
         }
 
         /// Lowers it to `value`, if it is higher.
         #[inline]
         pub fn lower(&self, value: f64) {
-            self.change(Change::Min(value));
+            self.change(GaugeOp::Min(value));
         }
 
         /// Sets it to the seconds since 1970.
@@ -158,7 +158,7 @@ impl Gauge {
     gauge_methods!();
 
     #[inline]
-    fn change(&self, change: Change) {
+    fn change(&self, change: GaugeOp) {
         self.inner.only().apply(change);
     }
 
@@ -196,7 +196,7 @@ impl Series<'_, Gauge> {
     gauge_methods!();
 
     #[inline]
-    fn change(&self, change: Change) {
+    fn change(&self, change: GaugeOp) {
         let hot = self.handle.series().is_some_and(|found| {
             observe::thread(|thread| found.cells.change(thread, found.generation(), change))
         });
@@ -206,7 +206,7 @@ impl Series<'_, Gauge> {
     }
 }
 
-fn change_found(found: SeriesRef<'_, Level>, change: Change) {
+fn change_found(found: SeriesRef<'_, GaugeCell>, change: GaugeOp) {
     found.update(|cells, generation, _| {
         observe::thread(|thread| cells.change_cold(observe::engine(), thread, generation, change))
     });
@@ -216,7 +216,7 @@ impl Bound<Gauge> {
     gauge_methods!();
 
     #[inline]
-    fn change(&self, change: Change) {
+    fn change(&self, change: GaugeOp) {
         self.series().change(change);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
-use crate::observe::{self, Level, Pass};
+use crate::observe::{self, GaugeCell, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::declaration::Declaration;
@@ -28,11 +28,11 @@ use crate::registry::{self, Listed, Registry};
 /// assert_eq!(tallies::snapshot().get("app_build_info", &[("version", "1.2.0")]), Some(1.0));
 /// ```
 pub struct Info<L = ()> {
-    pub(crate) inner: Declaration<Level>,
+    pub(crate) inner: Declaration<GaugeCell>,
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(Info, [L: LabelSet], [L], [], Level, Kind::Info);
+metric!(Info, [L: LabelSet], [L], [], GaugeCell, Kind::Info);
 
 impl<L: LabelSet> Info<L> {
     /// Says what is the case now; what was said before is gone. A label set with a bad name is dropped and counted in

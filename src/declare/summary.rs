@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::lockfree::Generation;
-use crate::observe::{self, Distribution, Streamed, SummaryShape, Window};
+use crate::observe::{self, Distribution, SummaryShape, SummaryTotal, Window};
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
@@ -34,39 +34,39 @@ impl MetricCells for Distribution {
         SummaryShape::new(desc.targets, window, observe::stream_budget())
     }
 
-    fn values(desc: &Desc, promise: &Arc<SummaryShape>) -> Values {
+    fn values(desc: &Desc, shape: &Arc<SummaryShape>) -> Values {
         Values::Summary {
-            targets: promise.targets,
+            targets: shape.objectives,
             max_age: desc.max_age,
             interval: false,
             values: Vec::new(),
         }
     }
 
-    fn write(total: &Streamed, values: &mut Values) {
+    fn write(total: &SummaryTotal, values: &mut Values) {
         if let Values::Summary { values, .. } = values {
             values.push(quantiles(total));
         }
     }
 
-    fn fingerprint(total: &Streamed) -> u64 {
+    fn fingerprint(total: &SummaryTotal) -> u64 {
         total.count
     }
 
-    fn float_sum(total: &mut Streamed) -> Option<&mut f64> {
+    fn float_sum(total: &mut SummaryTotal) -> Option<&mut f64> {
         Some(&mut total.sum)
     }
 
-    fn subtract(total: &mut Streamed, baseline: &Streamed) {
+    fn subtract(total: &mut SummaryTotal, baseline: &SummaryTotal) {
         total.count = total.count.wrapping_sub(baseline.count);
         total.sum = sum_since(total.sum, baseline.sum, total.count);
         if total.count == 0 {
-            total.parts.clear();
+            total.sketches.clear();
         }
     }
 }
 
-fn quantiles(total: &Streamed) -> Quantiles {
+fn quantiles(total: &SummaryTotal) -> Quantiles {
     Quantiles {
         count: total.count,
         sum: total.sum,
@@ -128,7 +128,7 @@ pub struct Summary<L = ()> {
 metric!(Summary, [L: LabelSet], [L], [], Distribution, Kind::Summary);
 labelled!(
     Summary, Summary, [L: LabelSet], [L], [], [], Distribution, Quantiles,
-    |total: Streamed| quantiles(&total)
+    |total: SummaryTotal| quantiles(&total)
 );
 
 impl<L: LabelSet> Summary<L> {

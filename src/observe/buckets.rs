@@ -1,19 +1,46 @@
-//! A histogram of one thread: a reader always takes away an exact prefix of its observations.
+//! The cells of a histogram: a reader always gets an exact prefix of each thread's observations.
 //!
-//! Cells, counted from the last one down: `state` = count << 1 | side; two sums; one count per bucket. `sum[side]`
-//! belongs to `count`. An observation stores the other sum, then its bucket (from here on it counts), then `state`.
+//! # Protocol
 //!
-//! - I1: whoever sees `state` of observation N sees 1..N whole (Release, Acquire).
-//! - I2: whoever reads a sum or a bucket of N+2 or later reads, behind the fence, a `state` of N+1 or later, and tries
-//!   again: those are Release stores after it.
-//! - I3: so a valid read differs from N at most by the bucket of N+1; then the total of the buckets is not `count`, and
-//!   the other sum is the one that N+1 stored before its bucket.
+//! A block has these cells, counted from the last one down:
 //!
-//! A writer stopped at any instruction leaves `state` still: the next try succeeds and hides at most its unfinished
-//! observation. Before the series is hot the same cells stand in one shared block, whose writers take turns by a word
-//! that readers leave alone, unless writers have kept them from reading for long.
+//! | cell | content |
+//! |---|---|
+//! | 0 | `state`: count << 1 \| side |
+//! | 1, 2 | `sum[0]` and `sum[1]`; `sum[side]` belongs to `count` |
+//! | 3, 4, … | one count per bucket |
 //!
-//! Of a native histogram the block is one cell: the address of a [`Table`] that has these cells.
+//! An observation makes three Release stores, in this order: the other sum (`sum[side ^ 1]`), its
+//! bucket, and `state` with the new count and the other side. The bucket is the store that makes it
+//! count. A reader loads `state`, the buckets, a sum, and `state` again. It retries if the two
+//! states differ. If both are that of observation N, then one of these is true:
+//!
+//! - The reader saw no store of observation N+1 to a bucket. The buckets add up to `count`, and the
+//!   reader takes `sum[side]`: the result is observations 1 to N.
+//! - The reader saw the bucket of N+1 but not its `state`. The buckets do not add up to `count`,
+//!   and the reader takes the other sum: the result is observations 1 to N+1.
+//!
+//! # Invariants
+//!
+//! - I1: A reader that loads the `state` of observation N (Acquire) sees all stores of observations
+//!   1 to N, because the store of `state` (Release) is the last one of an observation.
+//! - I2: A reader that loads a sum or a bucket of observation N+2 or later gets a `state` of N+1 or
+//!   later from its second load, because that state was stored before (Release), and an Acquire
+//!   fence stands before the second load. So it retries.
+//! - I3: A read that is not retried therefore differs from observations 1 to N at most by the
+//!   bucket of N+1. The writer stored the other sum before that bucket (Release).
+//! - I4: A block has `BUCKET + buckets` cells; the block of a native histogram has one cell, the
+//!   address of a [`Table`]. Only one thread writes a block at a time: the owner of the shard
+//!   (invariant I1 of [`shard`](super::shard)), or the thread that holds the lock of a cold block.
+//!
+//! A writer that is suspended at any instruction leaves `state` unchanged, so the reader's next try
+//! succeeds. It misses at most the unfinished observation.
+//!
+//! # Cold series
+//!
+//! Before a series is promoted, all threads share one block with the same cells, the cold block. A
+//! one-word lock lets one of them write at a time. Readers do not take the lock, unless writers
+//! have made many of their tries fail.
 
 use std::sync::Arc;
 
@@ -31,39 +58,45 @@ use super::slot::SlotWord;
 use super::thread::Thread;
 use super::update::{Shared, update_cold};
 
+/// The index of the first of the two sums in a block.
 pub(super) const SUM: usize = 1;
+
+/// The index of the first bucket in a block.
 pub(super) const BUCKET: usize = 3;
 
-/// How many series before its turn a scrape asks for a series' memory.
-const AHEAD: usize = 4;
+/// The distance, in series, at which a scrape prefetches memory.
+const PREFETCH_DISTANCE: usize = 4;
 
-/// The most buckets a histogram can have, `+Inf` included.
+/// The maximum number of buckets of a histogram, including `+Inf`.
 pub const MOST_BUCKETS: usize = 16_384;
 
-/// One series of a histogram.
+/// The cells of one series of a histogram.
 #[derive(Debug)]
 pub struct Buckets {
+    /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
-    /// Held by the one who writes the cold block.
-    taken: AtomicBool,
+    /// The lock of the cold block. Taken by threads that write it, by the collector for a fold, and
+    /// by a reader whose tries keep failing.
+    locked: AtomicBool,
+    /// The cold block. Created by its first writer, written under the lock, read by passes.
     cold: OnceLock<Box<[AtomicU64]>>,
-    /// Of `state`, sums and fixed buckets.
+    /// The number of cells for `state`, the sums and the fixed buckets. Never changes.
     cells: u32,
-    /// Of a native histogram.
+    /// The resolution of a native histogram, `None` for any other. Never changes.
     native: Option<Arc<Resolution>>,
 }
 
-/// What all series of a histogram have in common.
+/// The properties that all series of a histogram share.
 #[derive(Clone, Debug)]
 pub struct Shape {
-    /// The number of fixed buckets, `+Inf` included.
+    /// The number of fixed buckets, including `+Inf`.
     pub buckets: usize,
-    /// Of a native histogram.
+    /// The resolution of a native histogram, `None` for any other.
     pub native: Option<Arc<Resolution>>,
 }
 
 impl Shape {
-    /// Fixed buckets only.
+    /// Returns the shape of a histogram that has fixed buckets only.
     #[must_use]
     pub fn fixed(buckets: usize) -> Self {
         Self {
@@ -73,19 +106,20 @@ impl Shape {
     }
 }
 
-/// What one series observed: counts per bucket (not cumulative), and the sum of the same observations.
+/// The observations of one series: counts per bucket (not cumulative), and the sum of the same
+/// observations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
-    /// One count per bound, and the last for `+Inf`.
+    /// One count per bound, and a last one for `+Inf`.
     pub counts: Vec<u64>,
-    /// The sum of what was observed.
+    /// The sum of all observed values.
     pub sum: f64,
     /// The exponential buckets of a native histogram.
     pub native: Option<Native>,
 }
 
 impl Observed {
-    /// The number of observations.
+    /// Returns the number of observations.
     ///
     /// ```
     /// let seen = tallies::buckets::Observed { counts: vec![2, 0, 1], sum: 4.5, native: None };
@@ -98,39 +132,47 @@ impl Observed {
 }
 
 impl Buckets {
-    /// Observes `value`, which falls into `bucket`, `times` times; false: take the cold path.
+    /// Observes `value`, which falls into `bucket`, `times` times. Returns `false` if the caller
+    /// has to take the cold path.
     #[inline(always)]
     pub fn observe(thread: &Thread, last: u64, bucket: usize, value: f64, times: u64) -> bool {
         let Some(block) = thread.hot(last) else {
             return false;
         };
-        // SAFETY: the block has three cells and one per bucket, and this thread owns it.
+        // SAFETY: I4; the calling thread owns the block.
         unsafe { observe(block, bucket, value, times) };
         true
     }
 
-    /// As [`observe`](Self::observe), of a native histogram.
+    /// The same as [`observe`](Self::observe), for a native histogram.
     #[inline(always)]
-    pub fn observe_native(thread: &Thread, last: u64, what: (usize, f64, u64)) -> bool {
+    pub fn observe_native(thread: &Thread, last: u64, observation: (usize, f64, u64)) -> bool {
         let Some(block) = thread.hot(last) else {
             return false;
         };
-        // SAFETY: the block is one cell, and this thread owns it.
-        unsafe { native::observe_known(block, what) }
+        // SAFETY: I4; the calling thread owns the block.
+        unsafe { native::observe_known(block, observation) }
     }
 
-    /// Observes in a block that the caller owns; returns how many observations there are. `None`: a native histogram that
-    /// would have to grow, asked by an allocation of something that grows.
+    /// Adds an observation to a block, and returns the block's number of observations.
+    ///
+    /// Returns `None`, and observes nothing, if a native histogram has to grow while this thread is
+    /// already growing something: the observation then comes from the allocator.
     ///
     /// # Safety
     ///
-    /// The block is of this series, and the caller is its only writer.
-    unsafe fn write(&self, thread: &Thread, block: Block, what: (usize, f64, u64)) -> Option<u64> {
-        let (bucket, value, times) = what;
-        // SAFETY: by the caller's word.
+    /// The block belongs to this series, and the caller is its only writer.
+    unsafe fn write(
+        &self,
+        thread: &Thread,
+        block: Block,
+        observation: (usize, f64, u64),
+    ) -> Option<u64> {
+        let (bucket, value, times) = observation;
+        // SAFETY: the caller's contract, and I4 for the number of cells.
         unsafe {
             match &self.native {
-                Some(resolution) => native::write(thread, block, resolution, what),
+                Some(resolution) => native::write(thread, block, resolution, observation),
                 None => {
                     observe(block, bucket, value, times);
                     Some(owner_load(block.cell(0)) >> 1)
@@ -139,32 +181,35 @@ impl Buckets {
         }
     }
 
-    /// The cold path of both.
+    /// The cold path of [`observe`](Self::observe) and [`observe_native`](Self::observe_native).
+    ///
+    /// `eager` promotes the series now, not after [`PROMOTE_AFTER`] updates.
     pub fn observe_cold(
         &self,
         engine: &Engine,
         thread: &Thread,
         generation: Generation,
-        what: (usize, f64, u64),
+        observation: (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
-        let times = what.2;
-        let refuse = || _ = engine.stats.rejected.fetch_add(times, Relaxed);
+        let times = observation.2;
+        let reject = || _ = engine.stats.rejected.fetch_add(times, Relaxed);
         let own = |block| {
-            // SAFETY: as in `observe`.
-            if unsafe { self.write(thread, block, what) }.is_none() {
-                refuse();
+            // SAFETY: `update_cold` passes a block of this series that only this thread writes
+            // (I4).
+            if unsafe { self.write(thread, block, observation) }.is_none() {
+                reject();
             }
             true
         };
         let shared = || {
             let block = self.cold();
-            if self.take() {
-                // SAFETY: the cold block has all cells, and we are its only writer while `taken`.
-                let count = unsafe { self.write(thread, block, what) };
-                self.give_back();
+            if self.try_lock() {
+                // SAFETY: this thread holds the lock of the cold block (I4).
+                let count = unsafe { self.write(thread, block, observation) };
+                self.unlock();
                 if count.is_none() {
-                    refuse();
+                    reject();
                 }
                 let crossed =
                     |count: u64| count.wrapping_sub(times) / PROMOTE_AFTER != count / PROMOTE_AFTER;
@@ -173,13 +218,16 @@ impl Buckets {
                 };
             }
             if self.native.is_some() && thread.in_allocation() {
-                // The writer may be this thread, whose allocation observes here.
-                refuse();
+                // The lock may be held by this thread: a table grows under it, and the allocator
+                // observes here. Waiting would be a deadlock.
+                reject();
                 return Shared::Counted { hot: false };
             }
-            // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for three
-            // stores of another writer, of a native histogram at worst for its growth, or for one read of a reader that
-            // writers have kept from it.
+            // Two threads at the same time: the series is hot. If there is no slot or no shard for
+            // it, this thread waits. Depending on who holds the lock, it waits for
+            // - a writer: three stores, or the growth of a native histogram's table;
+            // - a reader whose tries kept failing: one read;
+            // - the collector: one fold.
             Shared::Busy { hot: true }
         };
         update_cold(
@@ -191,15 +239,19 @@ impl Buckets {
         )
     }
 
-    /// Tries until `read` has the cold block: a writer ends soon, and after a few of them the series is hot and the block is
-    /// still. Where no slot is left they may never cease, so after some tries the block is taken from them for one read.
+    /// Calls `read`, which tries to read the cold block, until it succeeds.
+    ///
+    /// A writer needs a few stores only, and after a few observations the series is promoted and
+    /// the block no longer changes. But if there is no slot for the series, threads may write the
+    /// block without a pause. So after [`TRIES`] tries the reader locks out the writers for one
+    /// read.
     fn read_cold(&self, mut read: impl FnMut() -> bool) {
         let mut tries = 0;
         while !read() {
             super::engine::back_off(&mut tries);
-            if tries >= TRIES && self.take() {
+            if tries >= TRIES && self.try_lock() {
                 let done = read();
-                self.give_back();
+                self.unlock();
                 if done {
                     return;
                 }
@@ -207,12 +259,13 @@ impl Buckets {
         }
     }
 
-    /// The cold block, made on first use: a series that is hot from the start needs none.
+    /// Returns the cold block. Allocates it on first use, as a series that is hot from the start
+    /// needs none.
     fn cold(&self) -> Block {
         Block::of(self.cold.get_or_init(|| zeroed(self.block_cells())))
     }
 
-    /// The cells of the cold block, and of every slot.
+    /// Returns the number of cells of the cold block and of the block in every shard.
     fn block_cells(&self) -> usize {
         if self.native.is_some() {
             1
@@ -221,33 +274,40 @@ impl Buckets {
         }
     }
 
-    fn take(&self) -> bool {
-        // Acquire: pairs with the Release in `give_back`: the last writer's cells are ours to read.
-        self.taken
+    /// Tries to lock the cold block.
+    fn try_lock(&self) -> bool {
+        // Acquire: pairs with the Release in `unlock`. This thread sees the last writer's
+        // stores.
+        self.locked
             .compare_exchange(false, true, Acquire, Relaxed)
             .is_ok()
     }
 
-    fn give_back(&self) {
-        // Release: pairs with the Acquire in `take`.
-        self.taken.store(false, Release);
+    /// Unlocks the cold block.
+    fn unlock(&self) {
+        // Release: pairs with the Acquire in `try_lock`.
+        self.locked.store(false, Release);
     }
 
-    /// Adds what another block holds to the cold one, as one observation of many; `begin_fold` has taken it.
+    /// Adds another block to the cold block, as one observation would. Called between `begin_fold`,
+    /// which locks the cold block, and `end_fold`.
     fn add_block(&self, other: Block) {
         let block = self.cold();
         if let Some(resolution) = &self.native {
-            // SAFETY: as below; the pass that calls this is pinned.
+            // SAFETY: both blocks are one cell, and this thread is the only writer of the cold one
+            // (I4). The calling pass has pinned the epoch.
             unsafe {
                 if let Some(theirs) = Table::published(other) {
-                    let joined = Table::joined(Table::own(block), theirs, resolution);
-                    native::publish(block, joined);
+                    let merged = Table::merged(Table::own(block), theirs, resolution);
+                    native::publish(block, merged);
                 }
             }
             return;
         }
-        // SAFETY: both blocks have the shape of this family. Nobody writes the other one any more, and we are the only
-        // writer of ours. Relaxed: the pass that calls this is the only reader, and `taken` carries it to the next writer.
+        // SAFETY: both blocks have the cells of this family, no thread writes the other block any
+        // more, and this thread is the only writer of the cold one (I4).
+        // Relaxed: only the calling pass reads the block, and the lock carries these stores to the
+        // next writer.
         unsafe {
             let theirs = other.cell(0).load(Relaxed);
             let sum = f64::from_bits(other.cell(SUM + (theirs & 1) as usize).load(Relaxed));
@@ -269,7 +329,7 @@ impl Buckets {
 }
 
 impl Buckets {
-    /// [`read`](Cells::read) of a native histogram.
+    /// [`read`](Cells::read) for a native histogram.
     fn read_native(
         &self,
         pass: &mut Pass<'_>,
@@ -282,14 +342,14 @@ impl Buckets {
             .get_or_insert_with(Native::finest)
             .coarsen(resolution);
         let cold = self.cold.get();
-        // SAFETY: the cold block of a native histogram is one cell, and the pass is pinned.
+        // SAFETY: the block is one cell (I4), and the pass has pinned the epoch.
         let table = cold.and_then(|cold| unsafe { Table::published(Block::of(cold)) });
         if let Some(table) = table {
             let mut scratch = pass.scratch();
             self.read_cold(|| table.try_add(table.block(), &mut scratch, total));
             pass.give_scratch(scratch);
         }
-        // SAFETY: the slot of a native histogram, and the pass is pinned.
+        // SAFETY: as above.
         let published = |block| unsafe { Table::published(block) };
         pass.blocks(slot, published, |table, block, scratch| {
             table.try_add(block, scratch, total)
@@ -300,22 +360,24 @@ impl Buckets {
     }
 }
 
-/// A histogram's block, as it lies in a slab.
-pub(super) struct Whole {
+/// The block of a histogram with fixed buckets, read in place.
+pub(super) struct FixedBlock {
     pub(super) block: Block,
     pub(super) cells: usize,
 }
 
+/// Copies a block to a buffer.
+///
 /// # Safety
 ///
-/// The block has as many cells as the buffer. The caller is its owner.
-pub(super) unsafe fn copy_whole(block: Block, buffer: &[AtomicU64]) {
+/// The block has as many cells as the buffer. The caller is the owner of the block.
+pub(super) unsafe fn copy_fixed(block: Block, buffer: &[AtomicU64]) {
     // SAFETY: by the caller's contract.
     unsafe { block.copy_to(buffer, buffer.len()) };
 }
 
-impl View for Whole {
-    const COPY: CopyBlock = copy_whole;
+impl View for FixedBlock {
+    const COPY: CopyBlock = copy_fixed;
 
     fn block(&self) -> Block {
         self.block
@@ -329,14 +391,16 @@ impl View for Whole {
 impl Drop for Buckets {
     fn drop(&mut self) {
         if let (Some(_), Some(cold)) = (&self.native, self.cold.get()) {
-            // SAFETY: one cell, and nobody has the series any more.
+            // SAFETY: the block is one cell (I4), and no thread can reach the series any more.
             unsafe { native::release(Block::of(cold)) };
         }
     }
 }
 
-/// The sum of two sums. Where finite values have run over and an infinity of the other sign came, the first one stands:
-/// a sum is never NaN.
+/// Adds a sum to a total. The result is never NaN.
+///
+/// A sum becomes infinite when finite values overflow, and adding an infinity of the other sign
+/// then gives NaN. In that case the result is `a`, or positive infinity if `b` is already NaN.
 pub fn join_sums(a: f64, b: f64) -> f64 {
     match (a + b, b.is_nan()) {
         (_, true) => f64::INFINITY,
@@ -349,14 +413,17 @@ fn zeroed(cells: usize) -> Box<[AtomicU64]> {
     (0..cells).map(|_| AtomicU64::new(0)).collect()
 }
 
-/// One observation, or `times` of the same value.
+/// Observes `value` `times` times.
 ///
 /// # Safety
 ///
-/// The block has `BUCKET + buckets` cells, `bucket` is one of them, and the caller is its only writer.
+/// The block has `BUCKET + buckets` cells, `bucket` is below `buckets`, and the caller is the only
+/// writer of the block.
 #[inline(always)]
 pub(super) unsafe fn observe(block: Block, bucket: usize, value: f64, times: u64) {
-    // SAFETY: by the caller's word. Every Release pairs with a fence or load in `try_read` (I1 to I3).
+    // SAFETY: the caller's contract. The Release stores pair with `try_read`: that of the sum with
+    // its second fence (I2), that of the bucket with both fences (I2, I3), and that of `state` with
+    // the Acquire load (I1).
     unsafe {
         let state = owner_load(block.cell(0));
         let side = (state & 1) as usize;
@@ -370,26 +437,30 @@ pub(super) unsafe fn observe(block: Block, bucket: usize, value: f64, times: u64
     }
 }
 
-/// Reads a prefix of the block's observations into `counts` and returns their sum; `None` where one ended meanwhile.
+/// Reads a prefix of the block's observations into `counts`, and returns their sum. Returns `None`,
+/// with garbage in `counts`, if an observation was completed during the read.
 ///
 /// # Safety
 ///
 /// The block has `BUCKET + counts.len()` cells.
 pub(super) unsafe fn try_read(block: Block, counts: &mut [u64]) -> Option<f64> {
-    // SAFETY: by the caller's word.
+    // SAFETY: the caller's contract.
     unsafe {
-        // Acquire: pairs with the last Release in `observe` (I1).
+        // Acquire: pairs with the Release store of `state` in `observe` (I1).
         let state = block.cell(0).load(Acquire);
         let mut total = 0_u64;
         for (i, count) in counts.iter_mut().enumerate() {
             *count = block.cell(BUCKET + i).load(Relaxed);
             total = total.wrapping_add(*count);
         }
-        // Pairs with the bucket's Release: if it was of the next observation, so is the other sum (I3).
+        // Acquire: pairs with the Release store of the bucket in `observe` (I3).
+        // - If a bucket includes observation N+1, the other sum below includes it, too.
+        // - If none does, the buckets add up to `count`, and `sum[side]` belongs to them.
         fence(Acquire);
         let side = (state & 1) as usize ^ usize::from(total << 1 != state & !1);
         let sum = block.cell(SUM + side).load(Relaxed);
-        // Pairs with the Release of a sum or bucket read above, should it be of a later observation (I2).
+        // Acquire: pairs with the Release stores of sum and bucket in `observe` (I2). If one of the
+        // loads above got a value of observation N+2 or later, the load below gets a later `state`.
         fence(Acquire);
         (block.cell(0).load(Relaxed) == state).then_some(f64::from_bits(sum))
     }
@@ -402,7 +473,7 @@ impl Cells for Buckets {
     fn new(shape: &Shape) -> Self {
         Self {
             slot_word: SlotWord::new(),
-            taken: AtomicBool::new(false),
+            locked: AtomicBool::new(false),
             cold: OnceLock::new(),
             cells: (BUCKET + shape.buckets) as u32,
             native: shape.native.clone(),
@@ -438,7 +509,7 @@ impl Cells for Buckets {
         }
         let mut read = |block, counts: &mut Vec<u64>| {
             counts.resize(buckets, 0);
-            // SAFETY: the block belongs to this series, so it has its shape.
+            // SAFETY: the block belongs to this series (I4).
             let Some(sum) = (unsafe { try_read(block, counts) }) else {
                 return false;
             };
@@ -453,7 +524,7 @@ impl Cells for Buckets {
             self.read_cold(|| read(Block::of(cold), &mut scratch));
             pass.give_scratch(scratch);
         }
-        let view = |block| Some(Whole { block, cells });
+        let view = |block| Some(FixedBlock { block, cells });
         pass.blocks(slot, view, |_, block, counts| read(block, counts));
     }
 
@@ -462,7 +533,7 @@ impl Cells for Buckets {
         series: impl Iterator<Item = &'a Self> + Clone,
         totals: &mut [Observed],
     ) {
-        let mut ahead = series.clone().skip(AHEAD);
+        let mut ahead = series.clone().skip(PREFETCH_DISTANCE);
         for (series, total) in series.zip(totals) {
             if let Some(next) = ahead.next() {
                 pass.prefetch(next.slot_word.slot(), next.block_cells());
@@ -473,11 +544,11 @@ impl Cells for Buckets {
     }
 
     fn begin_fold(&self) -> bool {
-        self.take()
+        self.try_lock()
     }
 
     fn end_fold(&self) {
-        self.give_back();
+        self.unlock();
     }
 
     fn fold(&self, block: Block) {
@@ -492,7 +563,7 @@ impl Cells for Buckets {
 
     fn release(shape: &Shape) -> fn(Block) {
         match shape.native {
-            // SAFETY: the block is one cell; nobody writes it any more.
+            // SAFETY: the block is one cell (I4), and no thread writes it any more.
             Some(_) => |block| unsafe { native::release(block) },
             None => |_| (),
         }
@@ -501,7 +572,8 @@ impl Cells for Buckets {
     fn clear(&self, _: &Shape) {
         if self.native.is_some() {
             if let Some(cold) = self.cold.get() {
-                // SAFETY: one cell. Nobody updates the series; who did before had pinned.
+                // SAFETY: the block is one cell (I4). No thread updates the series any more: cold
+                // updates pin the epoch, and the collector has waited for those pins.
                 unsafe { native::release(Block::of(cold)) };
             }
             return;
@@ -516,17 +588,18 @@ impl Cells for Buckets {
 mod tests {
     use super::*;
 
-    /// Where no slot was left and a thread went on observing, a scrape of a large cold block went on trying.
+    /// Regression: if there was no slot for a series and a thread observed without a pause, a
+    /// scrape of a large cold block retried forever.
     #[test]
-    fn a_reader_of_a_cold_block_takes_it_before_long() {
+    fn a_reader_locks_a_cold_block_after_some_tries() {
         let series = Buckets::new(&Shape::fixed(1));
         let mut tries = 0;
         series.read_cold(|| {
             tries += 1;
             assert!(tries < 1000, "it never ends");
-            // As if writers came in between each time.
-            series.taken.load(Relaxed)
+            // Every try fails, as if a writer had interfered, until the reader holds the lock.
+            series.locked.load(Relaxed)
         });
-        assert!(series.take(), "it was given back");
+        assert!(series.try_lock(), "it was not unlocked");
     }
 }

@@ -36,7 +36,8 @@ mod allocator;
 mod buckets;
 mod cells;
 mod engine;
-mod level;
+mod gauge;
+
 mod memory;
 #[cfg(all(test, loom))]
 mod models;
@@ -64,10 +65,10 @@ pub use cells::{
 pub use engine::Engine;
 #[cfg(not(loom))]
 pub use engine::{engine, reject, thread, warm};
-pub use level::{Change, Level};
+pub use gauge::{GaugeCell, GaugeOp};
 pub use pass::{Pass, Retired};
 pub use slot::{SlotWord, stride};
-pub use stream::Streamed;
+pub use stream::SummaryTotal;
 pub use summary::{Distribution, SummaryShape};
 #[cfg(not(loom))]
 pub use summary::{limit_summaries, stream_budget};

@@ -1,39 +1,67 @@
-//! A summary of one thread: a buffer and a sketch, published so that a reader takes away an exact prefix of its
-//! observations: count, sum and quantiles belong to the same ones.
+//! The stream of a summary: one thread's observations of one series, as a buffer and a sketch.
 //!
-//! A stream has two pages. Generation `g` is page `g & 1`: a sketch, count and sum of all earlier generations, and a
-//! buffer. The page of the current generation only ever gets values appended. A full buffer is sorted into the sketch,
-//! and the result goes to the other page, which becomes generation `g + 1`.
+//! A reader gets an exact prefix of the thread's observations. Count, sum and quantiles belong to
+//! the same observations.
 //!
-//! - I1: between `seq = 2g` and `seq = 2g + 2` nothing of page `g & 1` changes but its buffer's length and what lies beyond.
-//! - I2: `values[..len]` are final once `len` is published (Release); who sees the length sees the values.
-//! - I3: page `g & 1` is next written in the flush to `g + 2`, after `seq = 2(g + 1) + 1` and a Release fence. So a reader
-//!   that saw anything of that finds, behind its Acquire fence, a `seq` beyond `2(g + 1)`, and tries again.
-//! - I4: a page that was replaced by a larger one is freed an epoch later; readers pin.
+//! # Protocol
 //!
-//! With a window the sketch is of one age, and `past` has those before: see [`window`](super::window).
+//! A stream has two pages, and its *generation* `g` is in page `g & 1`. A page has count, sum and
+//! sketch of all earlier generations, and a buffer for the values of its own. The owner appends
+//! values to the buffer of the current generation. If the buffer is full, the owner *flushes* it:
 //!
-//! A writer stopped at any instruction leaves `seq` where it is: the next try of a reader succeeds, and hides at most its one
-//! unfinished observation. A try fails only if a whole buffer was filled and flushed during it, twice.
+//! 1. It stores `seq = 2g + 1`. Readers still read generation `g`.
+//! 2. It writes the other page: the sketch with the values of the buffer, count, sum, and an empty
+//!    buffer.
+//! 3. It stores `seq = 2g + 2`, which publishes the other page as generation `g + 1`.
 //!
-//! Source: a sequence lock over two slots (Lameter, "Effective synchronization on Linux/NUMA systems", 2005, has the one-slot
-//! form); the odd store has to be a Release, too, or a reader that starts from it could see a stale page.
+//! A reader loads `seq`, copies the page of that generation, and loads `seq` again:
+//!
+//! - If the second `seq` is at most `2(g + 1)`, the owner has not begun the flush that overwrites
+//!   page `g & 1`. The copy is valid.
+//! - If it is higher, the copy may be torn. The reader retries.
+//!
+//! # Invariants
+//!
+//! - I1: Between `seq = 2g` and `seq = 2(g + 1) + 1`, nothing in page `g & 1` changes but the
+//!   length of its buffer, the values above that length, and the limit.
+//! - I2: `values[..len]` do not change once `len` is stored (Release). A reader that loads the
+//!   length (Acquire) sees those values.
+//! - I3: Page `g & 1` is overwritten by the flush to `g + 2`, after `seq = 2(g + 1) + 1` and a
+//!   Release fence. A reader that saw any of that flush's stores loads a `seq` above `2(g + 1)`
+//!   after its Acquire fence, and retries.
+//! - I4: A page that a larger one replaced is freed an epoch later. Readers pin the epoch. Only the
+//!   owner replaces pages, so it reads them without a pin.
+//! - I5: A stream has one writer: the owner of the slot, or the thread that holds the lock of the
+//!   shared stream (invariants D1 and D3 of [`summary`](super::summary)).
+//!
+//! With a window, the sketch is that of one age, and `history` has the sketches of earlier ages:
+//! see [`window`](super::window).
+//!
+//! A writer that is suspended at any instruction leaves `seq` unchanged, so the reader's next try
+//! succeeds. It misses at most the unfinished observation. A try fails only if the owner begins two
+//! flushes during it, and so fills a whole buffer in between.
+//!
+//! Source: a sequence lock over two slots (Lameter, "Effective synchronization on Linux/NUMA
+//! systems", 2005, has the form with one slot). The odd store has to be a Release as well: a reader
+//! that starts from it could see a stale page otherwise.
 
 use std::sync::Arc;
 
-use super::window::{Ages, Part, Past, closed, is_open};
+use super::window::{AgeSketch, Ages, History, closed_limit, is_open};
 use crate::lockfree::epoch::soon;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{
     Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load, owner_load_ptr,
 };
 
-/// Buffers grow with the stream: a rare series costs some hundred bytes.
+/// The minimum number of observations for each size of the buffer. A series with few observations
+/// costs a few hundred bytes.
 #[cfg(not(loom))]
 const BUFFERS: [(u64, usize); 3] = [(0, 16), (48, 64), (512, 256)];
 #[cfg(loom)]
 const BUFFERS: [(u64, usize); 2] = [(0, 1), (2, 2)];
 
+// The words of a page: four single ones, the values of the buffer, and two words per tuple.
 const LEN: usize = 0;
 const COUNT: usize = 1;
 const SUM: usize = 2;
@@ -42,14 +70,19 @@ const VALUES: usize = 4;
 
 /// One generation of a stream. See the module's text.
 struct Page {
-    /// Values the buffer takes.
-    buffer: usize,
-    /// The length at which a push is sent to a flush: `buffer`, or none once a scrape has closed it. The one word that
-    /// readers write.
+    /// The capacity of the buffer. Never changes.
+    capacity: usize,
+    /// The length at which a push asks for a flush: `capacity`, or a negative number once a scrape
+    /// has closed the buffer. Written by the owner, and by readers that close the buffer; read by
+    /// both.
     limit: AtomicU64,
-    /// When the buffer was begun, the age of the sketch, and the ages before; null without a window.
-    past: AtomicPtr<Past>,
+    /// The age in which the buffer was started, the age of the sketch, and the sketches of earlier
+    /// ages. Null without a window. Written by the owner, read by passes.
+    history: AtomicPtr<History>,
+    /// Length, count, sum, number of tuples, values and tuples. Written by the owner, read by
+    /// passes.
     words: Box<[AtomicU64]>,
+    /// The budget that this page counts against.
     budget: Arc<Budget>,
 }
 
@@ -59,15 +92,22 @@ impl Drop for Page {
     }
 }
 
-/// What all streams together may take, and what they take: words of 8 bytes, replaced pages included until they are freed.
+/// The memory that all streams together may use, and the memory that they use, in words of 8 bytes.
+/// Replaced pages count until they are freed.
 ///
-/// Near the limit new buffers are the smallest ones; at the limit no thread gets a stream of its own any more, and threads
-/// share the series' one. What is there stays, so the limit is exceeded by sketches that unkind values make large.
+/// Above half of the limit, new buffers have the smallest size. At the limit, no thread gets a
+/// stream of its own any more, and threads share the series' stream. Existing streams stay, so
+/// sketches that grow large because of unfavourable values can exceed the limit.
+///
+/// All accesses are Relaxed: the limit is approximate, and no other memory depends on it.
 #[derive(Debug)]
 pub(crate) struct Budget {
+    /// The limit. Written by `limit_summaries`, read by every thread that flushes.
     limit: AtomicU64,
+    /// The words in use. Written by every thread that allocates or frees a page.
     used: AtomicU64,
-    /// What the streams there are may be expected to grow to.
+    /// The words that existing streams are expected to grow to. Written by every thread that
+    /// creates or drops a stream.
     expected: AtomicU64,
 }
 
@@ -80,94 +120,103 @@ impl Budget {
         })
     }
 
-    /// Relaxed, as all of it: it is a rough rule, not a lock.
+    /// Adds to the words in use; a negative number subtracts.
     pub(crate) fn add(&self, words: i64) {
         self.used.fetch_add(words as u64, Relaxed);
     }
 
-    /// Bytes in use, and the limit.
+    /// Returns the bytes in use, and the limit in bytes.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         (8 * self.used.load(Relaxed), 8 * self.limit.load(Relaxed))
     }
 
+    /// Sets the limit.
     pub(crate) fn set(&self, bytes: u64) {
         self.limit.store(bytes / 8, Relaxed);
     }
 
-    /// Whether another thread may have a stream of its own: there has to be room for what each of them may grow to.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Returns whether another thread may have a stream of its own: the limit has to leave memory
+    /// for the growth of all existing streams.
+    pub(crate) fn allows_streams(&self) -> bool {
         let (used, expected) = (self.used.load(Relaxed), self.expected.load(Relaxed));
         used.max(expected) < self.limit.load(Relaxed)
     }
 
-    /// What it asks of streams: 0 nothing, 1 small buffers, 2 that there are no more of them.
+    /// Returns the mode: 0 without restrictions, 1 if new buffers are small, 2 if there are no new
+    /// streams.
     pub(crate) fn mode(&self) -> u8 {
-        if !self.has_room() {
+        if !self.allows_streams() {
             2
         } else {
             u8::from(!self.may_grow())
         }
     }
 
-    /// Whether buffers may grow.
+    /// Returns whether buffers may grow.
     fn may_grow(&self) -> bool {
         self.used.load(Relaxed) < self.limit.load(Relaxed) / 2
     }
 }
 
-/// Words of a stream with small buffers and an ordinary sketch: two pages.
-const GROWN: u64 = 2 * (VALUES as u64 + 16 + 2 * 130);
+/// The number of words of a stream with small buffers and a sketch of typical size: two pages.
+const TYPICAL_STREAM: u64 = 2 * (VALUES as u64 + 16 + 2 * 130);
 
-/// Words of an ordinary sketch that is put aside.
-const PUT_ASIDE: u64 = 2 * 90;
+/// The number of words of a typical sketch of an earlier age.
+const TYPICAL_SKETCH: u64 = 2 * 90;
 
-/// Bytes that all streams of a process may take, unless it says otherwise.
+/// The default limit for all streams of a process, in bytes.
 const DEFAULT_LIMIT: u64 = 64 << 20;
 
 impl Page {
-    fn new(budget: &Arc<Budget>, buffer: usize, tuples: usize) -> Box<Self> {
-        let words = VALUES + buffer + 2 * tuples;
+    fn new(budget: &Arc<Budget>, capacity: usize, tuples: usize) -> Box<Self> {
+        let words = VALUES + capacity + 2 * tuples;
         budget.add(words as i64);
         Box::new(Self {
-            buffer,
-            limit: AtomicU64::new(buffer as u64),
-            past: AtomicPtr::new(std::ptr::null_mut()),
+            capacity,
+            limit: AtomicU64::new(capacity as u64),
+            history: AtomicPtr::new(std::ptr::null_mut()),
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
             budget: Arc::clone(budget),
         })
     }
 
-    fn room(&self) -> usize {
-        (self.words.len() - VALUES - self.buffer) / 2
+    /// Returns the number of tuples that fit in this page.
+    fn tuple_capacity(&self) -> usize {
+        (self.words.len() - VALUES - self.capacity) / 2
     }
 
-    /// The owner begins it anew.
-    fn open(&self, past: *mut Past) {
-        // Stored only where they change: what does not change is nothing for models to explore.
-        if self.limit.load(Relaxed) != self.buffer as u64 {
-            self.limit.store(self.buffer as u64, Relaxed);
+    /// Opens the buffer of a new generation. Called by the owner.
+    fn open(&self, history: *mut History) {
+        // Stores only values that change, so that models have fewer interleavings to explore.
+        if self.limit.load(Relaxed) != self.capacity as u64 {
+            self.limit.store(self.capacity as u64, Relaxed);
         }
-        if owner_load_ptr(&self.past) != past {
-            self.past.store(past, Relaxed);
+        if owner_load_ptr(&self.history) != history {
+            self.history.store(history, Relaxed);
         }
     }
 
+    /// Returns the two words of a tuple.
     fn tuple(&self, i: usize) -> [&AtomicU64; 2] {
-        let at = VALUES + self.buffer + 2 * i;
-        [&self.words[at], &self.words[at + 1]]
+        let first = VALUES + self.capacity + 2 * i;
+        [&self.words[first], &self.words[first + 1]]
     }
 }
 
 /// One thread's observations of one series. See the module's text.
 pub(crate) struct Stream {
+    /// Twice the generation, plus 1 during a flush. Written by the owner, read by passes.
     seq: AtomicU64,
+    /// The pages of even and odd generations. The second one is null until the first flush.
+    /// Replaced by the owner, read by passes with the epoch pinned.
     pages: [AtomicPtr<Page>; 2],
+    /// The budget that this stream counts against.
     budget: Arc<Budget>,
-    /// What the budget expects of it.
+    /// The words that this stream is expected to grow to. Never changes.
     expected: u64,
 }
 
-/// What a flush needs besides the stream.
+/// The buffers of a flush, which it reuses.
 #[derive(Debug, Default)]
 pub struct Flush {
     keys: Vec<u64>,
@@ -175,26 +224,26 @@ pub struct Flush {
     scratch: Scratch,
 }
 
-/// What was observed: a prefix of every thread's observations.
+/// The total of a summary: a prefix of every thread's observations.
 #[derive(Debug, Default)]
-pub struct Streamed {
+pub struct SummaryTotal {
     /// The number of observations.
     pub count: u64,
-    /// Their sum.
+    /// The sum of the observed values.
     pub sum: f64,
-    /// The sketches of those that the window holds, one or two for every thread and age.
-    pub parts: Vec<Part>,
+    /// The sketches of the ages in the window: one or two per thread and age.
+    pub sketches: Vec<AgeSketch>,
 }
 
 impl Stream {
-    /// Begins now, in a window of so many ages; 1 without a window.
+    /// Creates a stream that starts now, for a window of `ages` ages. `ages` is 1 without a window.
     pub(crate) fn new(budget: &Arc<Budget>, now: Ages, ages: u64) -> Self {
         let mut first = Page::new(budget, BUFFERS[0].1, 0);
         if ages > 1 {
-            first.past = AtomicPtr::new(Past::begin(now, budget));
+            first.history = AtomicPtr::new(History::start(now, budget));
         }
         let first = Box::into_raw(first);
-        let expected = GROWN + (ages - 1) * PUT_ASIDE;
+        let expected = TYPICAL_STREAM + (ages - 1) * TYPICAL_SKETCH;
         budget.expected.fetch_add(expected, Relaxed);
         Self {
             budget: Arc::clone(budget),
@@ -204,20 +253,23 @@ impl Stream {
         }
     }
 
-    /// The owner's page. Relaxed: the owner, or the one before it, stored the pointer.
+    /// Returns the page of the current generation. Called by the owner.
     #[inline(always)]
     fn own_page(&self, generation: u64) -> &Page {
+        // Relaxed: this thread stored the pointer, or an earlier owner, whose stores were carried
+        // here with the stream (I5).
         let page = owner_load_ptr(&self.pages[(generation & 1) as usize]);
-        // SAFETY: the page of the current generation is never null, and only the owner replaces it.
+        // SAFETY: the page of the current generation is not null, and only the owner replaces pages
+        // (I4).
         unsafe { &*page }
     }
 
-    /// The owner appends a value, if its buffer has room.
+    /// Appends a value. Returns `false` if the buffer is full or closed. Called by the owner.
     #[inline]
     pub(crate) fn push(&self, value: f64) -> bool {
         let page = self.own_page(owner_load(&self.seq) >> 1);
         let len = owner_load(&page.words[LEN]);
-        // Relaxed: a scrape that closes the buffer carries nothing but that.
+        // Relaxed: a scrape that closes the buffer publishes nothing else with the limit.
         if len as i64 >= page.limit.load(Relaxed) as i64 {
             return false;
         }
@@ -227,8 +279,10 @@ impl Stream {
         true
     }
 
-    /// The owner appends a value, and calls `flush` for room: more than once only where a scrape comes between (A3).
-    /// Returns the number of observations.
+    /// Appends a value, and returns the number of observations. Called by the owner.
+    ///
+    /// Calls `flush` while the buffer is full or closed: more than once only if a scrape closes the
+    /// buffer between flush and push (invariant A3 of [`window`](super::window)).
     pub(crate) fn insert(&self, value: f64, mut flush: impl FnMut()) -> u64 {
         while !self.push(value) {
             flush();
@@ -236,46 +290,50 @@ impl Stream {
         self.own_count()
     }
 
-    /// The owner takes its full or closed buffer into the sketch, and goes on in the other page.
+    /// Inserts the values of the buffer into the sketch, and continues in the other page. Called by
+    /// the owner if its buffer is full or closed.
     pub(crate) fn flush(&self, bound: Option<&Bound>, ages: Ages, flush: &mut Flush) {
         let generation = owner_load(&self.seq) >> 1;
         let page = self.own_page(generation);
         let len = owner_load(&page.words[LEN]) as usize;
         let mut sum = f64::from_bits(owner_load(&page.words[SUM]));
         flush.keys.clear();
-        // Not by `push`, whose growth would keep the sum in memory: a third of what an observation costs.
+        // `extend` rather than `push` in a loop: `push` may grow the vector, so the compiler would
+        // keep the sum in memory, at a third of an observation's cost.
         let values = page.words[VALUES..][..len].iter().map(owner_load);
         flush.keys.extend(values.map(|bits| {
             sum += f64::from_bits(bits);
             key_of(f64::from_bits(bits))
         }));
         let count = owner_load(&page.words[COUNT]) + len as u64;
-        let before = owner_load_ptr(&page.past);
-        // SAFETY: null, or made by an owner and freed by an owner only, after the flush that leaves it out (A2).
-        let era = Past::of(unsafe { before.as_ref() });
-        // Relaxed: as in `push`.
-        let of_buffer = ages.of_buffer(era.begun, page.limit.load(Relaxed));
-        let mut over = None;
+        let old_history = owner_load_ptr(&page.history);
+        // SAFETY: null, or allocated by an owner, and freed only after a flush of this thread
+        // replaces it (A2 of `window`).
+        let page_ages = History::view(unsafe { old_history.as_ref() });
+        // Relaxed: as in `push`, the limit is the only word that a scrape writes.
+        let buffer_age = ages.buffer_age(page_ages.started, page.limit.load(Relaxed));
+        let mut finished = None;
         if let Some(bound) = bound {
-            let tuples = owner_load(&page.words[TUPLES]);
-            let held = (0..(tuples >> 1) as usize)
+            let tuple_word = owner_load(&page.words[TUPLES]);
+            let tuples = (0..(tuple_word >> 1) as usize)
                 .map(|i| Tuple::from_words(page.tuple(i).map(owner_load)));
-            flush.sketch.load(held, tuples & 1 == 1);
-            if of_buffer > era.age {
-                over = Some(flush.sketch.clone());
+            flush.sketch.load(tuples, tuple_word & 1 == 1);
+            if buffer_age > page_ages.sketch_age {
+                finished = Some(flush.sketch.clone());
                 flush.sketch.load([].into_iter(), false);
             }
             flush.sketch.insert(bound, &flush.keys, &mut flush.scratch);
         } else {
-            // It may be another stream's.
+            // Without objectives there is no sketch. The reused one may hold another stream's
+            // tuples.
             flush.sketch.load([].into_iter(), false);
         }
-        let past = if over.is_some() || ages.now > era.begun {
-            era.next(over, of_buffer, ages, &self.budget)
+        let history = if finished.is_some() || ages.now > page_ages.started {
+            page_ages.next(finished, buffer_age, ages, &self.budget)
         } else {
-            before
+            old_history
         };
-        let held = flush.sketch.tuples();
+        let tuples = flush.sketch.tuples();
         let buffer = BUFFERS
             .iter()
             .rev()
@@ -284,122 +342,140 @@ impl Stream {
             .map_or(BUFFERS[0].1, |(_, buffer)| *buffer);
 
         let next = &self.pages[((generation + 1) & 1) as usize];
-        // SAFETY: null, or a page that only the owner replaces.
+        // SAFETY: null, or a page that only the owner replaces (I4).
         let fits = unsafe { owner_load_ptr(next).as_ref() }
-            .is_some_and(|page| page.buffer >= buffer && page.room() >= held.len());
+            .is_some_and(|page| page.capacity >= buffer && page.tuple_capacity() >= tuples.len());
         let fresh = (!fits).then(|| {
-            let room = if bound.is_some() {
-                held.len() + held.len() / 4 + 4
+            let tuple_capacity = if bound.is_some() {
+                tuples.len() + tuples.len() / 4 + 4
             } else {
                 0
             };
-            Box::into_raw(Page::new(&page.budget, buffer, room))
+            Box::into_raw(Page::new(&page.budget, buffer, tuple_capacity))
         });
-        // Release: pairs with the Acquire in `read`: a reader that begins from here sees page `generation` whole.
+        // Release: pairs with the Acquire load of `seq` in `read`. A reader that starts from this
+        // value sees page `generation` complete.
         self.seq.store(2 * generation + 1, Release);
-        // Release: pairs with the Acquire fence in `read` (I3).
+        // Release: pairs with the Acquire fence in `read` (I3), and carries a fresh page to the
+        // Acquire load of its pointer.
+        // - If a reader sees one of the stores below, its second load of `seq` gets the value
+        //   above, and it retries if it has read the page that is being overwritten.
+        // - If it sees none of them, it has copied the page as it was.
         fence(Release);
         if let Some(fresh) = fresh {
-            // Relaxed: the fence above carries the page as it was made, to the Acquire in `read`.
+            // Relaxed: the fence above carries the content of the page to the Acquire in `read`.
             let old = next.swap(fresh, Relaxed);
-            // SAFETY: no longer reachable for who pins from now on.
+            // SAFETY: a reader that pins from now on cannot reach the page (I4).
             unsafe { retire(old) };
         }
-        // SAFETY: just made, or seen to fit.
+        // SAFETY: just allocated, or not null and large enough. Only the owner replaces it (I4).
         let page = unsafe { &*owner_load_ptr(next) };
-        for (i, tuple) in held.iter().enumerate() {
+        for (i, tuple) in tuples.iter().enumerate() {
             for (word, value) in page.tuple(i).into_iter().zip(tuple.to_words()) {
                 word.store(value, Relaxed);
             }
         }
         let degraded = u64::from(flush.sketch.is_degraded());
-        page.words[TUPLES].store((held.len() as u64) << 1 | degraded, Relaxed);
+        page.words[TUPLES].store((tuples.len() as u64) << 1 | degraded, Relaxed);
         page.words[COUNT].store(count, Relaxed);
         page.words[SUM].store(sum.to_bits(), Relaxed);
         page.words[LEN].store(0, Relaxed);
-        page.open(past);
-        // Release: pairs with the Acquire in `read`: the new generation is seen whole.
+        page.open(history);
+        // Release: pairs with the Acquire load of `seq` in `read`. A reader that starts from this
+        // value sees the new generation complete.
         self.seq.store(2 * generation + 2, Release);
-        if before != past {
-            // SAFETY: who pins from now on begins from this generation at least, which does not have it (A2).
-            unsafe { retire(before) };
+        if old_history != history {
+            // SAFETY: a reader that pins from now on starts from this generation or a later one,
+            // and those do not have it (A2 of `window`).
+            unsafe { retire(old_history) };
         }
     }
 
-    /// The number of observations, as the owner knows it.
+    /// Returns the number of observations. Called by the owner.
     pub(crate) fn own_count(&self) -> u64 {
         let page = self.own_page(owner_load(&self.seq) >> 1);
         owner_load(&page.words[COUNT]) + owner_load(&page.words[LEN])
     }
 
-    /// Makes it like a fresh one; nobody writes it, and the pass that calls this is the only reader.
+    /// Resets the stream. No thread writes it, and the calling pass is the only reader.
     pub(crate) fn clear(&self) {
         let page = self.own_page(self.seq.load(Relaxed) >> 1);
         for word in [LEN, COUNT, SUM, TUPLES] {
             page.words[word].store(0, Relaxed);
         }
-        // SAFETY: null, or a past that nobody else uses now.
-        if let Some(past) = unsafe { page.past.load(Relaxed).as_mut() } {
-            past.forget();
+        // SAFETY: null, or not used by any other thread: there is no writer and no other reader.
+        if let Some(history) = unsafe { page.history.load(Relaxed).as_mut() } {
+            history.clear();
         }
-        // The next series begins when its first value comes.
-        page.limit.store(closed(1), Relaxed);
+        // Closed, so that the first value of the next series starts a new buffer in the age of
+        // then.
+        page.limit.store(closed_limit(1), Relaxed);
     }
 
-    /// Adds a prefix of the observations, and the quantiles of what is of these ages; false where the writer was too quick.
-    /// One thread at a time does this, and has pinned the epoch.
-    pub(crate) fn read(&self, ages: Ages, total: &mut Streamed) -> bool {
+    /// Adds a prefix of the observations to `total`: count and sum of all, sketches of those in
+    /// `ages`. Returns `false`, and adds nothing, if the owner overwrote the page during the read.
+    ///
+    /// One thread at a time calls this, with the epoch pinned.
+    pub(crate) fn read(&self, ages: Ages, total: &mut SummaryTotal) -> bool {
+        // Acquire: pairs with the Release stores of `seq` in `flush`.
         let seq = self.seq.load(Acquire);
         let generation = seq >> 1;
-        // Acquire: pairs with the Release fence in `flush`, before the exchange of the page.
+        // Acquire: pairs with the Release fence in `flush`, which precedes the exchange of the
+        // page.
         let page = self.pages[(generation & 1) as usize].load(Acquire);
-        // SAFETY: null, or a page that is not freed while the epoch is pinned (I4).
+        // SAFETY: null, or a page that is not freed while the caller pins the epoch (I4).
         let Some(page) = (unsafe { page.as_ref() }) else {
             return false;
         };
-        // Acquire: pairs with the Release in `push` (I2). Clamped: what is read may turn out to be torn.
-        let len = (page.words[LEN].load(Acquire) as usize).min(page.buffer);
+        // Acquire: pairs with the Release in `push` (I2). `len` and `tuple_count` are clamped
+        // because the page may be overwritten right now, and these values torn; the check below
+        // finds that out later.
+        let len = (page.words[LEN].load(Acquire) as usize).min(page.capacity);
         let (count, sum) = (
             page.words[COUNT].load(Relaxed),
             page.words[SUM].load(Relaxed),
         );
-        let tuples = page.words[TUPLES].load(Relaxed);
-        let held = ((tuples >> 1) as usize).min(page.room());
-        let held: Vec<_> = (0..held)
+        let tuple_word = page.words[TUPLES].load(Relaxed);
+        let tuple_count = ((tuple_word >> 1) as usize).min(page.tuple_capacity());
+        let tuples: Vec<_> = (0..tuple_count)
             .map(|i| Tuple::from_words(page.tuple(i).map(|word| word.load(Relaxed))))
             .collect();
         let tail: Vec<_> = page.words[VALUES..][..len]
             .iter()
             .map(|word| f64::from_bits(word.load(Relaxed)))
             .collect();
-        let (limit, past) = (page.limit.load(Relaxed), page.past.load(Relaxed));
-        // Pairs with the Release fence in `flush` (I3).
+        let (limit, history) = (page.limit.load(Relaxed), page.history.load(Relaxed));
+        // Acquire: pairs with the Release fence in `flush` (I3).
         fence(Acquire);
         if self.seq.load(Relaxed) > 2 * (generation + 1) {
             return false;
         }
-        // SAFETY: null, or what this generation has, which is not freed while the epoch is pinned (A2).
-        let era = Past::of(unsafe { past.as_ref() });
-        let (age, of_buffer) = (era.age, ages.of_buffer(era.begun, limit));
-        if is_open(limit) && ages.now > era.begun {
-            // Relaxed, and maybe late (A3).
-            page.limit.store(closed(of_buffer), Relaxed);
+        // SAFETY: null, or the pointer of this generation, as `seq` confirmed. It is not freed
+        // while the epoch is pinned (A2 of `window`).
+        let page_ages = History::view(unsafe { history.as_ref() });
+        let (age, buffer_age) = (
+            page_ages.sketch_age,
+            ages.buffer_age(page_ages.started, limit),
+        );
+        if is_open(limit) && ages.now > page_ages.started {
+            // Relaxed: this store may arrive late, in a later generation (A3 of `window`).
+            page.limit.store(closed_limit(buffer_age), Relaxed);
         }
         total.count = total.count.wrapping_add(count).wrapping_add(len as u64);
         let sum = tail
             .iter()
             .fold(f64::from_bits(sum), |sum, value| sum + value);
         total.sum = super::join_sums(total.sum, sum);
-        let mut add = |age, sketch| total.parts.push(Part { age, sketch });
-        if !held.is_empty() && ages.hold(age) {
-            add(age, Sketch::from_parts(held, tuples & 1 == 1));
+        let mut add = |age, sketch| total.sketches.push(AgeSketch { age, sketch });
+        if !tuples.is_empty() && ages.contains(age) {
+            add(age, Sketch::from_parts(tuples, tuple_word & 1 == 1));
         }
-        if !tail.is_empty() && ages.hold(of_buffer) {
+        if !tail.is_empty() && ages.contains(buffer_age) {
             let mut keys: Vec<_> = tail.into_iter().map(key_of).collect();
             keys.sort_unstable();
-            add(of_buffer, Sketch::from_sorted(&keys));
+            add(buffer_age, Sketch::from_sorted(&keys));
         }
-        total.parts.extend(era.held(ages).cloned());
+        total.sketches.extend(page_ages.older_in(ages).cloned());
         true
     }
 }
@@ -407,32 +483,33 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.budget.expected.fetch_sub(self.expected, Relaxed);
-        let past = self
+        let history = self
             .own_page(self.seq.load(Relaxed) >> 1)
-            .past
+            .history
             .load(Relaxed);
-        if !past.is_null() {
-            // SAFETY: as below; the other page has the same one, or one that was retired.
-            drop(unsafe { Box::from_raw(past) });
+        if !history.is_null() {
+            // SAFETY: no thread reads the stream any more. The other page has the same pointer, or
+            // one that was retired, so this one is freed once.
+            drop(unsafe { Box::from_raw(history) });
         }
         for page in &self.pages {
             let page = page.load(Relaxed);
             if !page.is_null() {
-                // SAFETY: the stream ends, so nobody reads its pages any more.
+                // SAFETY: no thread reads the stream any more.
                 drop(unsafe { Box::from_raw(page) });
             }
         }
     }
 }
 
-/// Frees a page, or a past, once nobody can be reading it any more.
+/// Frees a page, or the sketches of earlier ages, once every pin of now is released.
 ///
 /// # Safety
 ///
-/// Who pins from now on does not find it.
+/// A thread that pins the epoch from now on cannot reach `page`.
 unsafe fn retire<T: 'static>(page: *mut T) {
     if !page.is_null() {
-        // SAFETY: by the caller's word.
+        // SAFETY: the caller's contract.
         unsafe { soon(move || drop(Box::from_raw(page))) };
     }
 }

@@ -1,7 +1,16 @@
-//! One series of a summary: a stream in every thread that observes, and one that threads share until the series is hot.
+//! The cells of a summary: the address of a stream per thread, and one stream that threads share
+//! while the series is cold.
 //!
-//! A slot is one cell: the address of the thread's stream, made on its first observation. The shared stream has one writer
-//! at a time, by a word that readers never take; it stays with its series.
+//! # Invariants
+//!
+//! - D1: The block of a slot is one cell: 0, or the address of the thread's [`Stream`]. Only the
+//!   owner of the shard writes it (invariant I1 of [`shard`](super::shard)), when it allocates the
+//!   stream on its first observation (Release). A reader that loads the address (Acquire) sees the
+//!   stream complete.
+//! - D2: Only a pass frees a stream, after every owner has acknowledged or is gone. Passes are
+//!   serialised, so no other reader has it.
+//! - D3: The shared stream has one writer at a time: the thread that holds the lock. Readers never
+//!   take the lock. The shared stream lives as long as its series.
 
 use std::sync::Arc;
 
@@ -14,38 +23,42 @@ use super::engine::Engine;
 use super::memory::Block;
 use super::pass::Pass;
 use super::slot::SlotWord;
-use super::stream::{Budget, Flush, Stream, Streamed};
+use super::stream::{Budget, Flush, Stream, SummaryTotal};
 use super::thread::Thread;
 use super::update::{Shared, update_cold};
-use super::window::{Ages, Part, Window};
+use super::window::{AgeSketch, Ages, Window};
 
-/// What all series of a summary have in common.
+/// The properties that all series of a summary share.
 #[derive(Debug)]
 pub struct SummaryShape {
-    /// What it is asked for.
-    pub targets: Targets,
-    /// How wide tuples may be for that; none where it is asked for nothing.
+    /// The objectives.
+    pub objectives: Targets,
+    /// The maximum width of the sketch's tuples for these objectives. `None` without objectives.
     bound: Option<Bound>,
-    /// How far back quantiles go; for ever without.
+    /// The time that quantiles cover. `None` if they cover all observations.
     window: Option<Window>,
-    /// The memory that streams may take.
+    /// The memory that all streams together may use.
     budget: Arc<Budget>,
 }
 
 impl SummaryShape {
-    /// The bound is chosen here: some hundred microseconds.
+    /// Creates a shape, and computes its bound, which takes about 100 µs.
     #[must_use]
-    pub(crate) fn new(targets: Targets, window: Option<Window>, budget: &Arc<Budget>) -> Arc<Self> {
-        let bound = (!targets.is_empty()).then(|| Bound::new(&targets));
+    pub(crate) fn new(
+        objectives: Targets,
+        window: Option<Window>,
+        budget: &Arc<Budget>,
+    ) -> Arc<Self> {
+        let bound = (!objectives.is_empty()).then(|| Bound::new(&objectives));
         Arc::new(Self {
             window: window.filter(|_| bound.is_some()),
             bound,
-            targets,
+            objectives,
             budget: Arc::clone(budget),
         })
     }
 
-    /// Looks at the clock, if there is a window.
+    /// Returns the ages that the window holds now. Reads the clock only if there is a window.
     fn now(&self) -> Ages {
         match (&self.bound, &self.window) {
             (None, _) => Ages::NONE,
@@ -54,11 +67,13 @@ impl SummaryShape {
         }
     }
 
+    /// Creates a stream.
     fn stream(&self) -> Stream {
         let ages = self.window.as_ref().map_or(1, Window::ages);
         Stream::new(&self.budget, self.now(), ages)
     }
 
+    /// Flushes a stream that the caller writes, with the calling thread's buffers.
     fn flush(&self, stream: &Stream) {
         with_flush(|flush: &mut Flush| {
             stream.flush(self.bound.as_ref(), self.now(), flush);
@@ -66,18 +81,23 @@ impl SummaryShape {
     }
 }
 
-/// One series of a summary.
+/// The cells of one series of a summary.
 #[derive(Debug)]
 pub struct Distribution {
+    /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
+    /// The properties of the summary. Never changes.
     shape: Arc<SummaryShape>,
-    /// Held by the one who writes the shared stream.
-    taken: AtomicBool,
+    /// The lock of the shared stream. Taken by threads that write it, and by the collector to clear
+    /// a series in use.
+    locked: AtomicBool,
+    /// The shared stream. Created by its first writer, written under the lock, read by passes.
     shared: OnceLock<SharedStream>,
-    /// What retired series had; only passes touch it.
-    folded: Mutex<Streamed>,
+    /// The observations of folded streams. Written and read by passes only.
+    folded: Mutex<SummaryTotal>,
 }
 
+/// The stream of a cold series, with a `Debug` that does not print its content.
 struct SharedStream(Stream);
 
 impl std::fmt::Debug for SharedStream {
@@ -87,17 +107,21 @@ impl std::fmt::Debug for SharedStream {
 }
 
 impl Distribution {
-    /// Observes `value` if this thread's buffer has room; false: take the cold path.
+    /// Appends `value` to this thread's buffer. Returns `false` if the buffer is full or there is
+    /// no stream: the caller has to take the cold path.
     #[inline(always)]
     pub fn observe(thread: &Thread, last: u64, value: f64) -> bool {
         let Some(block) = thread.hot(last) else {
             return false;
         };
-        // SAFETY: the block has one cell, and this thread owns it and the stream.
+        // SAFETY: D1 and D2; this thread owns the block, and so the stream.
         unsafe { stream(block) }.is_some_and(|stream| stream.push(value))
     }
 
-    /// The cold path of [`observe`](Self::observe): registers, makes streams, and takes full buffers into sketches.
+    /// The cold path of [`observe`](Self::observe): registers the thread, creates streams, and
+    /// flushes full buffers into sketches.
+    ///
+    /// `eager` promotes the series now, not after [`PROMOTE_AFTER`] updates.
     pub fn observe_cold(
         &self,
         engine: &Engine,
@@ -107,30 +131,32 @@ impl Distribution {
         eager: bool,
     ) -> Outcome {
         let own = |block| {
-            // SAFETY: as in `observe`.
+            // SAFETY: D1 and D2; `update_cold` passes a block that this thread owns.
             let stream = unsafe { self.own_stream(block) };
-            // Without one, all streams together are at their limit: the one that threads share.
+            // `None` if the budget is used up. The observation then goes to the shared stream.
             stream.map(|stream| self.insert(stream, value)).is_some()
         };
         let shared = || {
-            // Acquire: pairs with the Release below; the stream as the last writer left it is ours.
+            // Acquire: pairs with the Release below and in `start_over`. This thread sees the last
+            // writer's stores (D3).
             if self
-                .taken
+                .locked
                 .compare_exchange(false, true, Acquire, Relaxed)
                 .is_err()
             {
-                // Two threads at once are the sign of a hot series. Without a slot left, or a shard, this waits for
-                // another writer's push, at worst for its flush; never for a reader.
+                // Two threads at the same time: the series is hot. If there is no slot or no shard
+                // for it, this thread waits for the other writer's push, at worst for its flush,
+                // but never for a reader.
                 return Shared::Busy {
-                    hot: self.shape.budget.has_room(),
+                    hot: self.shape.budget.allows_streams(),
                 };
             }
             let SharedStream(stream) = self
                 .shared
                 .get_or_init(|| SharedStream(self.shape.stream()));
             let count = self.insert(stream, value);
-            // Release: pairs with the Acquire above.
-            self.taken.store(false, Release);
+            // Release: pairs with the Acquire above and in `start_over`.
+            self.locked.store(false, Release);
             Shared::Counted {
                 hot: count.is_multiple_of(PROMOTE_AFTER),
             }
@@ -144,64 +170,65 @@ impl Distribution {
         )
     }
 
-    /// The stream in a slot, made if there is none yet and memory for it.
+    /// Returns the stream of a slot. Creates it if there is none and the budget allows one.
     ///
     /// # Safety
     ///
-    /// As [`stream`], and the caller owns the block.
+    /// As for [`stream`], and the caller owns the block.
     unsafe fn own_stream<'a>(&self, block: Block) -> Option<&'a Stream> {
-        // SAFETY: by the caller's word.
+        // SAFETY: the caller's contract.
         unsafe { stream(block) }.or_else(|| {
-            self.shape.budget.has_room().then(|| {
-                let made = Box::into_raw(Box::new(self.shape.stream()));
-                let address = made.expose_provenance() as u64;
-                // SAFETY: cell 0 is the slot, and this thread owns it. Release: pairs with the Acquire of readers, who see
-                // the stream as it was made.
+            self.shape.budget.allows_streams().then(|| {
+                let fresh = Box::into_raw(Box::new(self.shape.stream()));
+                let address = fresh.expose_provenance() as u64;
+                // SAFETY: D1; this thread owns the block.
+                // Release: pairs with the Acquire in `read`. Readers see the stream complete.
                 unsafe {
                     block.cell(0).store(address, Release);
-                    &*made
+                    &*fresh
                 }
             })
         })
     }
 
-    /// Pushes, with a flush if the buffer is full; returns the number of observations there are.
+    /// Appends a value, after a flush if the buffer is full. Returns the number of observations.
     fn insert(&self, stream: &Stream, value: f64) -> u64 {
         stream.insert(value, || self.shape.flush(stream))
     }
 }
 
-/// The stream in a slot, if there is one yet.
+/// Returns the stream of a slot, if there is one.
 ///
 /// # Safety
 ///
-/// The block is a summary's, and its stream is not freed while the result is used.
+/// The block belongs to a summary, and its stream is not freed while the result is used.
 #[inline(always)]
 unsafe fn stream<'a>(block: Block) -> Option<&'a Stream> {
-    // SAFETY: the block has one cell.
+    // SAFETY: D1; the block has one cell.
     let address = owner_load(unsafe { block.cell(0) });
-    // SAFETY: 0, or the address that `own_stream` exposed.
+    // SAFETY: D1; 0, or the address that `own_stream` exposed. The caller's contract keeps it
+    // alive.
     unsafe { std::ptr::with_exposed_provenance::<Stream>(address as usize).as_ref() }
 }
 
 impl Cells for Distribution {
     type Shape = Arc<SummaryShape>;
-    type Total = Streamed;
+    type Total = SummaryTotal;
 
     fn new(shape: &Arc<SummaryShape>) -> Self {
         Self {
             slot_word: SlotWord::new(),
             shape: Arc::clone(shape),
-            taken: AtomicBool::new(false),
+            locked: AtomicBool::new(false),
             shared: OnceLock::new(),
             folded: Mutex::default(),
         }
     }
 
-    fn reset(total: &mut Streamed) {
+    fn reset(total: &mut SummaryTotal) {
         total.count = 0;
         total.sum = 0.0;
-        total.parts.clear();
+        total.sketches.clear();
     }
 
     fn slot_word(&self) -> &SlotWord {
@@ -212,12 +239,13 @@ impl Cells for Distribution {
         1
     }
 
-    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Streamed) {
+    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut SummaryTotal) {
         let now = self.shape.now();
         let mut read = |stream: &Stream| {
             let mut tries = 0;
             while !stream.read(now, total) {
-                // For the owner to be between two flushes.
+                // The owner overwrote the page during the read. Waits for a pause between its
+                // flushes.
                 super::engine::back_off(&mut tries);
             }
         };
@@ -225,10 +253,10 @@ impl Cells for Distribution {
             read(shared);
         }
         for cell in pass.cells(slot, 0) {
-            // Acquire: pairs with the Release in `own_stream`; the stream is seen as it was made.
+            // Acquire: pairs with the Release in `own_stream`. The stream is complete (D1).
             let address = cell.load(Acquire) as usize;
             let stream = std::ptr::with_exposed_provenance::<Stream>(address);
-            // SAFETY: 0, or a stream that is freed by a later pass only.
+            // SAFETY: D2; 0, or a stream that only a later pass frees.
             if let Some(stream) = unsafe { stream.as_ref() } {
                 read(stream);
             }
@@ -236,12 +264,13 @@ impl Cells for Distribution {
         let folded = lock(&self.folded);
         total.count = total.count.wrapping_add(folded.count);
         total.sum = super::join_sums(total.sum, folded.sum);
-        let held = folded.parts.iter().filter(|part| now.hold(part.age));
-        total.parts.extend(held.cloned());
+        let contained = folded.sketches.iter().filter(|part| now.contains(part.age));
+        total.sketches.extend(contained.cloned());
     }
 
     fn fold(&self, block: Block) {
-        // SAFETY: every owner has answered, so nobody writes the stream, and only passes free it.
+        // SAFETY: D1 and D2; every owner has acknowledged or is gone, so no thread writes the
+        // stream.
         if let Some(stream) = unsafe { stream(block) } {
             self.fold_stream(stream);
         }
@@ -249,11 +278,11 @@ impl Cells for Distribution {
 
     fn release(_: &Arc<SummaryShape>) -> fn(Block) {
         |block| {
-            // SAFETY: the block has one cell; nobody writes it any more.
-            // Relaxed: owners have answered or are gone, which carries what they made.
+            // SAFETY: D1; the block has one cell.
+            // Relaxed: the owner's acknowledgement, or the pool's lock, carries its stores.
             let address = unsafe { block.cell(0) }.load(Relaxed) as usize;
             if address != 0 {
-                // SAFETY: made in `own_stream`; no owner and no other reader is left, as passes are serialised.
+                // SAFETY: allocated in `own_stream`. No owner and no other reader has it (D2).
                 drop(unsafe {
                     Box::from_raw(std::ptr::with_exposed_provenance_mut::<Stream>(address))
                 });
@@ -269,19 +298,20 @@ impl Cells for Distribution {
         let mut folded = lock(&self.folded);
         folded.count = folded.count.wrapping_add(theirs.count);
         folded.sum = super::join_sums(folded.sum, theirs.sum);
-        folded.parts.extend(theirs.parts);
-        self.pack(&mut folded);
+        folded.sketches.extend(theirs.sketches);
+        self.compact(&mut folded);
     }
 
     fn start_over(&self, shape: &Arc<SummaryShape>) {
-        // The shared stream has one writer at a time, here as anywhere. Acquire and Release as in `observe_cold`.
+        // Clearing writes the shared stream, so it needs the lock (D3).
+        // Acquire and Release: both pair with those in `observe_cold`.
         if self
-            .taken
+            .locked
             .compare_exchange(false, true, Acquire, Relaxed)
             .is_ok()
         {
             self.clear(shape);
-            self.taken.store(false, Release);
+            self.locked.store(false, Release);
         }
     }
 
@@ -289,53 +319,54 @@ impl Cells for Distribution {
         if let Some(SharedStream(shared)) = self.shared.get() {
             shared.clear();
         }
-        *lock(&self.folded) = Streamed::default();
+        *lock(&self.folded) = SummaryTotal::default();
     }
 }
 
 impl Distribution {
-    /// Adds a stream that nobody writes any more to what is folded.
+    /// Adds a stream that no thread writes any more to the folded observations.
     fn fold_stream(&self, stream: &Stream) {
         let mut folded = lock(&self.folded);
         let mut tries = 0;
         while !stream.read(self.shape.now(), &mut folded) {
             super::engine::back_off(&mut tries);
         }
-        self.pack(&mut folded);
+        self.compact(&mut folded);
     }
 
-    /// One sketch for an age, however many come, and none of ages that are over.
-    fn pack(&self, folded: &mut Streamed) {
-        if folded.parts.len() <= 8 {
+    /// Merges the folded sketches of each age, and drops those of ages that have left the window.
+    fn compact(&self, folded: &mut SummaryTotal) {
+        if folded.sketches.len() <= 8 {
             return;
         }
         let now = self.shape.now();
-        folded.parts.retain(|part| now.hold(part.age));
-        folded.parts.sort_by_key(|part| part.age);
-        let ages = folded.parts.chunk_by(|a, b| a.age == b.age);
-        folded.parts = ages.map(|parts| self.packed(parts)).collect();
+        folded.sketches.retain(|part| now.contains(part.age));
+        folded.sketches.sort_by_key(|part| part.age);
+        let ages = folded.sketches.chunk_by(|a, b| a.age == b.age);
+        folded.sketches = ages.map(|sketches| self.merge_age(sketches)).collect();
     }
 
-    fn packed(&self, parts: &[Part]) -> Part {
-        let mut sketch = merge(parts);
+    /// Merges the sketches of one age.
+    fn merge_age(&self, sketches: &[AgeSketch]) -> AgeSketch {
+        let mut sketch = merge(sketches);
         if let Some(bound) = &self.shape.bound {
             sketch.compress(bound, &mut Scratch::new());
         }
-        Part {
-            age: parts[0].age,
+        AgeSketch {
+            age: sketches[0].age,
             sketch,
         }
     }
 
-    /// Makes one sketch of what a read gave.
+    /// Merges all sketches of a total.
     #[must_use]
-    pub fn merged(total: &Streamed) -> Sketch {
-        merge(&total.parts)
+    pub fn merged(total: &SummaryTotal) -> Sketch {
+        merge(&total.sketches)
     }
 }
 
-fn merge(parts: &[Part]) -> Sketch {
-    Sketch::merge(&parts.iter().map(|part| &part.sketch).collect::<Vec<_>>())
+fn merge(sketches: &[AgeSketch]) -> Sketch {
+    Sketch::merge(&sketches.iter().map(|part| &part.sketch).collect::<Vec<_>>())
 }
 
 #[cfg(loom)]
@@ -348,7 +379,7 @@ use process::with_flush;
 #[cfg(not(loom))]
 pub use process::{limit_summaries, stream_budget};
 
-/// The streams' memory in this process, and the calling thread's buffers.
+/// The budget of this process, and the calling thread's buffers.
 #[cfg(not(loom))]
 mod process {
     use std::cell::Cell;
@@ -359,20 +390,25 @@ mod process {
     static BUDGET: LazyLock<Arc<Budget>> = LazyLock::new(Budget::new);
 
     thread_local! {
-        /// Buffers that this thread's flushes reuse.
+        /// The buffers that this thread's flushes reuse.
         static FLUSH: Cell<Option<Box<Flush>>> = const { Cell::new(None) };
     }
 
-    /// The memory that all summaries' streams of this process may take.
+    /// Returns the budget for the streams of all summaries in this process.
     pub fn stream_budget() -> &'static Arc<Budget> {
         &BUDGET
     }
 
-    /// Limits the memory of all summaries' streams together, in bytes; 64 MiB without this. Beyond it go the one stream that
-    /// every series has in any case, and those that threads were making when it was met: some 4 to 5 KB each.
+    /// Limits the memory, in bytes, that the streams of all summaries use together. The default is
+    /// 64 MiB.
     ///
-    /// From half of it on buffers are small ones, which costs time; beyond it threads share one stream per series behind a
-    /// short lock. What is promised of quantiles holds either way. `tallies_stream_mode` tells which it is.
+    /// A stream holds one thread's observations of one series. Above half of the limit, streams get
+    /// small buffers, which costs time. At the limit, threads share one stream per series behind a
+    /// short lock. Quantiles meet their objectives in all three modes; the metric
+    /// `tallies_stream_mode` shows the current one.
+    ///
+    /// Memory can exceed the limit: every series has a shared stream in any case, and threads may
+    /// be creating streams when the limit is reached, of 4 to 5 KB each.
     ///
     /// ```
     /// tallies::limit_summaries(16 << 20);
@@ -382,7 +418,7 @@ mod process {
         BUDGET.set(bytes);
     }
 
-    /// Runs `f` with memory that this thread's flushes use again.
+    /// Runs `f` with the buffers of this thread's flushes.
     pub fn with_flush<R>(f: impl FnOnce(&mut Flush) -> R) -> R {
         let mut flush = FLUSH
             .try_with(Cell::take)
@@ -390,8 +426,8 @@ mod process {
             .flatten()
             .unwrap_or_default();
         let result = f(&mut flush);
-        // In a thread that ends it is simply dropped.
-        let _ = FLUSH.try_with(|kept| kept.set(Some(flush)));
+        // If the thread is exiting, the buffers are dropped.
+        let _ = FLUSH.try_with(|cell| cell.set(Some(flush)));
         result
     }
 }
@@ -400,9 +436,10 @@ mod process {
 mod tests {
     use super::*;
 
-    /// Starting over cleared the shared stream under the hands of who wrote it, and freed the ages that he was copying.
+    /// Regression: `start_over` cleared the shared stream while a thread wrote it, and freed the
+    /// sketches of earlier ages that the thread was copying.
     #[test]
-    fn starting_over_leaves_a_stream_that_is_written() {
+    fn starting_over_leaves_a_stream_that_a_thread_writes() {
         let (engine, thread) = (Engine::new(), Thread::new());
         let window = Window::new(
             std::time::Duration::from_secs(60),
@@ -413,14 +450,14 @@ mod tests {
         let series = Distribution::new(&shape);
         series.observe_cold(&engine, &thread, Generation::FIRST, 1.0, false);
         let count = || {
-            let mut total = Streamed::default();
+            let mut total = SummaryTotal::default();
             series.read(&mut engine.pass(), None, &mut total);
             total.count
         };
-        series.taken.store(true, Relaxed);
+        series.locked.store(true, Relaxed);
         super::super::start_over(&engine.pass(), &shape, &series, None);
         assert_eq!(count(), 1);
-        series.taken.store(false, Relaxed);
+        series.locked.store(false, Relaxed);
         super::super::start_over(&engine.pass(), &shape, &series, None);
         assert_eq!(count(), 0);
         series.observe_cold(&engine, &thread, Generation::FIRST, 1.0, false);

@@ -1,7 +1,35 @@
-//! What only grows: one cell per thread, and a shared one until the series is hot.
+//! The cells of counters and of up-down counters: one or two per thread, and shared ones for a cold
+//! series.
 //!
-//! The total is the shared cell plus the slots. Each of them only grows, and the set of them only grows, so totals of
-//! serialised readers never go back; the shared cell is never emptied while the series lives.
+//! # Counters
+//!
+//! The total of a [`Tally`] is its shared cell plus its cell in every shard.
+//!
+//! - C1: The block of a slot has one cell (two for an [`UpDown`]), and only the owner of the shard
+//!   writes it (invariant I1 of [`shard`](super::shard)).
+//! - C2: Each cell only grows, and cells are only added to the total. The shared cell is not
+//!   cleared while the series lives. Passes are serialised, so totals never go back.
+//!
+//! # Up-down counters
+//!
+//! An [`UpDown`] has a cell for increments and a cell for decrements. The difference must never be
+//! below the value that the program gave it, although increment and decrement may be in cells of
+//! different threads.
+//!
+//! - C3: A decrement is a Release store or add, which carries the matching increment, the slot
+//!   word, the slab and the shard in which it was counted.
+//! - C4: A reader loads all decrements first (Acquire), then loads the shards, the slot and the
+//!   slabs again, and then all increments.
+//!
+//! An update that runs during a read is in one of these cases:
+//!
+//! - The reader sees the decrement. By C3 it also sees the increment, and by C4 the cell of the
+//!   increment is one that it reads.
+//! - The reader sees the increment only, because it read the decrements earlier. The difference is
+//!   too high. The reader therefore loads the decrements once more. If they have changed it repeats
+//!   the read, [`MAX_READS`] times at most, and takes the lowest difference.
+//!
+//! This holds if the program orders increments before their decrements.
 
 use std::fmt::Debug;
 
@@ -15,13 +43,13 @@ use super::thread::Thread;
 use super::update::update_cold;
 use super::{Cells, Engine, Outcome};
 
-/// What a tally adds up: `u64` or `f64`.
+/// The number type of a tally: `u64` or `f64`.
 pub trait Number:
     Copy + PartialOrd + Default + Debug + Send + Sync + 'static + private::Sealed
 {
     #[doc(hidden)]
     const ONE: Self;
-    /// The shared cell.
+    /// The type of the shared cell.
     #[doc(hidden)]
     type Shared: Debug + Send + Sync;
     #[doc(hidden)]
@@ -36,12 +64,12 @@ pub trait Number:
     fn from_cell(bits: u64) -> Self;
     #[doc(hidden)]
     fn to_cell(self) -> u64;
-    /// The sum; integers wrap, as Prometheus expects of a counter that starts over.
+    /// Adds two numbers. Integers wrap, which Prometheus treats as a counter reset.
     #[doc(hidden)]
     fn plus(self, n: Self) -> Self;
     #[doc(hidden)]
     fn minus(self, n: Self) -> Self;
-    /// Whether a counter may add it.
+    /// Returns whether a counter may add this number.
     #[doc(hidden)]
     fn can_add(self) -> bool;
     #[doc(hidden)]
@@ -160,29 +188,33 @@ impl Number for f64 {
 
 /// Adds to a cell that only the calling thread writes.
 ///
-/// Relaxed: a cell is read on its own; what must be seen together has its own orderings.
+/// Relaxed: no other memory belongs to a counter's cell.
 #[inline(always)]
 pub(crate) fn add_own<N: Number>(cell: &AtomicU64, n: N) {
     cell.store(N::from_cell(owner_load(cell)).plus(n).to_cell(), Relaxed);
 }
 
-/// One series of a counter.
+/// The cells of one series of a counter.
 #[derive(Debug)]
 pub struct Tally<N: Number> {
+    /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
-    /// Updates of the shared cell so far, roughly: racing threads may count one for two.
+    /// The approximate number of updates of the shared cell: racing threads may count two as one.
+    /// Written and read by cold updates.
     updates: AtomicU64,
+    /// The shared cell. Written by cold updates and folds, read by passes.
     shared: N::Shared,
 }
 
 impl<N: Number> Tally<N> {
-    /// Adds `n` where the place, as a handle sees it, is `last`; false: take the cold path.
+    /// Adds `n` to the cell that ends at `last`, which is the slot word minus the generation.
+    /// Returns `false` if the caller has to take the cold path.
     #[inline(always)]
     pub fn add(thread: &Thread, last: u64, n: N) -> bool {
         let Some(block) = thread.hot(last) else {
             return false;
         };
-        // SAFETY: every block has a cell 0, and this thread owns it.
+        // SAFETY: C1; the calling thread owns the block.
         add_own(unsafe { block.cell(0) }, n);
         true
     }
@@ -197,7 +229,7 @@ impl<N: Number> Tally<N> {
         eager: bool,
     ) -> Outcome {
         let own = |block: Block| {
-            // SAFETY: as in `add`.
+            // SAFETY: C1; `update_cold` passes a block that the calling thread owns.
             add_own(unsafe { block.cell(0) }, n);
             true
         };
@@ -252,11 +284,12 @@ impl<N: Number> Cells for Tally<N> {
         }
         let slots = series.map(|series| series.slot_word.slot());
         let read = |cell: &AtomicU64| N::from_cell(cell.load(Relaxed));
-        pass.rows(slots, |at, rows| match *rows {
+        pass.rows(slots, |first, rows| match *rows {
             [a, b, c, d] => {
                 let cells = a.iter().zip(b).zip(c).zip(d);
-                for (total, (((a, b), c), d)) in totals[at..].iter_mut().zip(cells) {
-                    // In the order of the shards: floats add up to the same however many are read together.
+                for (total, (((a, b), c), d)) in totals[first..].iter_mut().zip(cells) {
+                    // In the order of the shards, so that the sum of floats does not depend on how
+                    // many rows are read together.
                     *total = total
                         .plus(read(a))
                         .plus(read(b))
@@ -266,7 +299,7 @@ impl<N: Number> Cells for Tally<N> {
             }
             _ => {
                 for row in rows {
-                    for (total, cell) in totals[at..].iter_mut().zip(*row) {
+                    for (total, cell) in totals[first..].iter_mut().zip(*row) {
                         *total = total.plus(read(cell));
                     }
                 }
@@ -275,7 +308,7 @@ impl<N: Number> Cells for Tally<N> {
     }
 
     fn fold(&self, block: Block) {
-        // SAFETY: every block has a cell 0.
+        // SAFETY: C1; the block has one cell.
         let n = N::from_cell(unsafe { block.cell(0) }.load(Relaxed));
         N::add_shared(&self.shared, n);
     }
@@ -290,45 +323,45 @@ impl<N: Number> Cells for Tally<N> {
     }
 }
 
-/// One series of what goes up and comes down again: two cells that only grow.
-///
-/// A reader adds up every down first, then finds the shards, the slot and the slabs anew, then adds up every up: a
-/// down that is seen carries everything before it, so also the up it answers and the place where that was counted.
-/// So the difference is never below what the program made it, as long as ups and downs are ordered by the program. It is
-/// above by what went up while the reader was on its way; so the reader looks again if something came down meanwhile.
+/// The cells of one series of an up-down counter: increments and decrements, which only grow. See
+/// the module's text.
 #[derive(Debug)]
 pub struct UpDown {
+    /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
+    /// The approximate number of updates of the shared cells. Written and read by cold updates.
     updates: AtomicU64,
+    /// The shared cell of increments. Written by cold updates and folds, read by passes.
     up: AtomicU64,
+    /// The shared cell of decrements. Written by cold updates and folds, read by passes.
     down: AtomicU64,
 }
 
 impl UpDown {
-    /// Adds `n` to the ups.
+    /// Adds `n` to the increments. Returns `false` if the caller has to take the cold path.
     #[inline(always)]
     pub fn up(thread: &Thread, last: u64, n: u64) -> bool {
         Tally::<u64>::add(thread, last, n)
     }
 
-    /// Adds `n` to the downs.
+    /// Adds `n` to the decrements. Returns `false` if the caller has to take the cold path.
     #[inline(always)]
     pub fn down(thread: &Thread, last: u64, n: u64) -> bool {
         let Some(block) = thread.hot(last) else {
             return false;
         };
-        // SAFETY: the block has two cells, and this thread owns it.
+        // SAFETY: C1; the calling thread owns the block.
         Self::count_down(unsafe { block.cell(1) }, n);
         true
     }
 
     #[inline(always)]
     fn count_down(cell: &AtomicU64, n: u64) {
-        // Release: pairs with the Acquire in `read`; it carries the up that this down answers.
+        // Release: pairs with the Acquire in `downs`. It carries the matching increment (C3).
         cell.store(owner_load(cell).wrapping_add(n), Release);
     }
 
-    /// Cells that are shared, for what can be in a static.
+    /// Creates cells that can be in a `static`. Only the shared ones are used.
     #[cfg(all(feature = "process", not(loom)))]
     pub(super) const fn cold() -> Self {
         Self {
@@ -339,25 +372,27 @@ impl UpDown {
         }
     }
 
-    /// Adds to the shared cells.
+    /// Adds to the shared cells of increments and decrements.
     #[inline]
     pub(super) fn add_shared(&self, up: u64, down: u64) {
         self.up.fetch_add(up, Relaxed);
-        // Release: as in `count_down`.
+        // Release: pairs with the Acquire in `shared_downs`. It carries the matching increment
+        // (C3).
         self.down.fetch_add(down, Release);
     }
 
-    /// The ups in the shared cells; after every down was read.
+    /// Returns the increments in the shared cell. The caller has read all decrements before (C4).
     pub(super) fn shared_ups(&self) -> u64 {
         self.up.load(Relaxed)
     }
 
-    /// The downs in the shared cells. Acquire: pairs with the Release of every down.
+    /// Returns the decrements in the shared cell.
     pub(super) fn shared_downs(&self) -> u64 {
+        // Acquire: pairs with the Release in `add_shared` (C3).
         self.down.load(Acquire)
     }
 
-    /// The cold path of both.
+    /// The cold path of [`up`](Self::up) and [`down`](Self::down).
     pub fn add_cold(
         &self,
         engine: &Engine,
@@ -368,7 +403,7 @@ impl UpDown {
         eager: bool,
     ) -> Outcome {
         let own = |block: Block| {
-            // SAFETY: as in `up` and `down`.
+            // SAFETY: C1; `update_cold` passes a block that the calling thread owns.
             unsafe {
                 add_own(block.cell(0), up);
                 Self::count_down(block.cell(1), down);
@@ -389,12 +424,14 @@ impl UpDown {
     }
 }
 
-/// Looks at a series that goes up and down all the while; the least difference is the nearest.
-const TRIES: u32 = if cfg!(loom) { 1 } else { 8 };
+/// The maximum number of reads of an up-down counter whose decrements change during the read. The
+/// lowest difference is the best one.
+const MAX_READS: u32 = if cfg!(loom) { 1 } else { 8 };
 
 impl UpDown {
+    /// Returns all decrements.
     fn downs(&self, pass: &Pass<'_>, slot: Option<u64>) -> u64 {
-        // Acquire: pairs with the Release of every down.
+        // Acquire: pairs with the Release in `count_down` (C3).
         pass.cells(slot, 1)
             .map(|cell| cell.load(Acquire))
             .fold(self.shared_downs(), u64::wrapping_add)
@@ -424,7 +461,7 @@ impl Cells for UpDown {
 
     fn read(&self, pass: &mut Pass<'_>, mut slot: Option<u64>, total: &mut i64) {
         let mut least = i64::MAX;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_READS {
             let downs = self.downs(pass, slot);
             pass.reload();
             slot = slot.or_else(|| self.slot_word.slot());
@@ -433,7 +470,7 @@ impl Cells for UpDown {
                 .map(|cell| cell.load(Relaxed))
                 .fold(self.shared_ups(), u64::wrapping_add);
             least = least.min(ups.wrapping_sub(downs) as i64);
-            // What went up and down again meanwhile was counted as up only.
+            // A change means that this read may have counted an increment without its decrement.
             if self.downs(pass, slot) == downs {
                 break;
             }
@@ -442,7 +479,8 @@ impl Cells for UpDown {
     }
 
     fn fold(&self, block: Block) {
-        // SAFETY: the block has two cells.
+        // SAFETY: C1; the block has two cells.
+        // Relaxed, as in all folds: only passes read the shared cells, and passes are serialised.
         let (up, down) = unsafe { (block.cell(0).load(Relaxed), block.cell(1).load(Relaxed)) };
         self.up.fetch_add(up, Relaxed);
         self.down.fetch_add(down, Relaxed);
@@ -464,7 +502,8 @@ impl Cells for UpDown {
 mod tests {
     use super::*;
 
-    /// What came down in a new slot was left out of all tries of a read that had begun without it.
+    /// Regression: if a series was promoted after a read had begun, all tries of that read missed
+    /// the decrements in the new slot.
     #[test]
     fn a_series_that_is_hot_since_a_read_began_is_read_whole() {
         let engine = Engine::new();

@@ -242,7 +242,7 @@ fn a_reader_requests_a_copy_from_the_owner() {
         let mut pass = engine.pass();
         let mut direct = None;
         let mut tries = 0;
-        let view = |block| Some(crate::observe::buckets::Whole { block, cells: 4 });
+        let view = |block| Some(crate::observe::buckets::FixedBlock { block, cells: 4 });
         pass.blocks(histogram.slot_word().slot(), view, |_, block, _| {
             tries += 1;
             assert!(tries < 10_000, "no copy was requested");

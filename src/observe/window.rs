@@ -1,36 +1,64 @@
-//! Sliding windows: which age an observation is of, and what becomes of the ages that are over.
+//! Sliding windows: the age of an observation, and the sketches of earlier ages.
 //!
-//! Time is cut into ages of equal length, numbered from 1. A stream's sketch is of one age: a flush in a later one puts
-//! it aside, unchanged from then on ([`Past`]), and begins another. So a value is inserted once, and a scrape merges the
-//! ages that the window holds, `oldest..=now`, of all streams: with what the sketches promise, for they merge. Nothing
-//! has to happen for an age to leave: the next scrape passes it over, and the stream's next age drops it. Counts and sums
-//! have no part in this. Without a window time stands still in age 1.
+//! # Ages
 //!
-//! **Which age.** The clock costs more than an observation, so only flushes and scrapes look at it. A buffer is begun in
-//! some age `b`, and the looks in `b` find it so. The first look in a later age `t` settles that its values are of
-//! `t - 1`: a flush takes them into the sketch of that age; a scrape *closes* the buffer with that age, which sends the
-//! next push to a flush. Idle threads need no more: what they hold has an age, and the window moves on.
+//! Time is divided into *ages* of equal length, numbered from 1. The window holds the ages
+//! `oldest..=now`. The sketch of a stream is of one age. The first flush in a later age puts that
+//! sketch aside ([`History`]), where it does not change any more, and starts another. So a value is
+//! inserted once.
 //!
-//! A value of `b` or between is of a later age by this only if `t - 1 > b`: nobody has looked for a whole age. One of `t`
-//! is of an earlier age by this: it came since the look before, which was in `b`. So:
+//! A scrape merges the sketches of the window's ages from all streams. Merged sketches still meet
+//! the objectives. An age leaves the window without any action: the next scrape skips it, and the
+//! stream drops it when its next age starts. Count and sum always cover all observations. Without a
+//! window it is always age 1.
 //!
-//! - A1: an observation stays for at least `(ages - 1) / ages` of the window, less the time between the looks before and
-//!   after it; and for no longer than the window, unless nobody looked for a whole age when its own ended: then longer by
-//!   that time and an age. With two ages or more, what was observed in the current age is in the window.
+//! # The age of a value
 //!
-//! Looks are as far apart as scrapes are, however rarely a thread observes; and by some microseconds in a busy one.
+//! Reading the clock costs more than an observation, so only flushes and scrapes read it. If a
+//! buffer was started in age `b`, then a clock reading in `b` changes nothing. The first clock
+//! reading in a later age `t` decides that the values of the buffer are of age `t - 1`:
 //!
-//! **Beside a flush.** What a reader takes is one generation's (`stream`, I1 and I3): its sketch's age, its buffer's, and
-//! the past. Each value is in one of the three, or its age was over when the owner looked.
+//! - A flush inserts them into the sketch of age `t - 1`.
+//! - A scrape *closes* the buffer with age `t - 1`: it replaces the buffer's limit, and the next
+//!   push has to flush. A thread that no longer observes does not have to do anything: its values
+//!   have an age, which leaves the window in time.
 //!
-//! - A2: `Past` is written before the generation that has it is published, never changed, and freed an epoch after the next
-//!   generation without it was. Readers follow the pointer once they know that it is their generation's.
-//! - A3: closing is one store to a word that belongs to the page, and is not ordered with anything: it may come late, even to
-//!   the generation after the next. Then it costs that one a flush, and no value is taken to be of an age before that page's
-//!   beginning. As it may also come between a flush and the push that follows, a push tries until it has room; a scrape
-//!   closes a stream once, and there is one scrape at a time.
-//! - A4: ages of a stream never go back: the owner takes its clock for at least the age it has seen before. Where a clock
-//!   goes back, or is behind another thread's, nothing leaves early.
+//! The decision can be wrong in two ways:
+//!
+//! - A value of age `b` to `t - 2` is counted for age `t - 1`, so it stays too long. This happens
+//!   only if `t - 1 > b`: there was no clock reading for a whole age.
+//! - A value of age `t` is counted for age `t - 1`, so it leaves too early. It was observed after
+//!   the previous clock reading, which was in `b`.
+//!
+//! The time between clock readings is that between scrapes if the thread observes rarely, and some
+//! microseconds if it is busy. The result:
+//!
+//! - A1: An observation stays for at least `(ages - 1) / ages` of the window, minus the time
+//!   between the clock readings before and after it. It stays for no longer than the window, unless
+//!   the clock readings before and after the end of its age are more than an age apart: then it
+//!   stays longer by that time plus one age. If the window has two or more ages, it holds all
+//!   observations of the current one.
+//!
+//! # A reader beside a flush
+//!
+//! A reader gets the sketch, the buffer and the earlier ages of one generation (invariants I1 and
+//! I3 of [`stream`](super::stream)). Each value is in one of the three, unless its age had left the
+//! window when the owner read the clock.
+//!
+//! - A2: A `History` is written before the generation that has it is published, and does not change
+//!   as long as another thread can read it. It is freed an epoch after the first generation without
+//!   it is published. A reader dereferences the pointer only after it has confirmed that the
+//!   pointer belongs to its generation.
+//! - A3: A scrape closes a buffer by one Relaxed store to a word of the page. The store can arrive
+//!   late:
+//!   - In a later generation of the same page. That generation is flushed early, and its values get
+//!     an age that is not before the one in which its buffer was started.
+//!   - Between a flush and the push that follows. The push flushes again, and so on until it
+//!     succeeds. This ends because a scrape closes a stream once, and there is one scrape at a
+//!     time.
+//! - A4: The ages of a stream never go back: the owner raises the age from its clock to the highest
+//!   that the stream has had. If a clock goes back, or is behind that of another thread, no value
+//!   leaves the window early.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,49 +67,53 @@ use crate::snapshot::sketch::Sketch;
 
 use super::stream::Budget;
 
-/// The length of a window, the number of its ages, and the time.
+/// A sliding window: its length, the number of its ages, and its clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
-    /// Nanoseconds of an age.
+    /// The length of an age in nanoseconds.
     length: u64,
+    /// The number of ages.
     ages: u64,
-    /// When age 1 began.
+    /// The time at which age 1 started.
     origin: Instant,
+    /// The clock.
     clock: fn() -> Instant,
 }
 
 impl Window {
-    /// A window of so long, in so many ages, both above 0; the first age begins now.
+    /// Creates a window of length `max_age`, divided into `ages` ages. Both are above 0. Age 1
+    /// starts now.
     pub fn new(max_age: Duration, ages: u32, clock: fn() -> Instant) -> Self {
         Self {
-            length: (saturated(max_age) / u64::from(ages.max(1))).max(1),
+            length: (saturating_nanos(max_age) / u64::from(ages.max(1))).max(1),
             ages: u64::from(ages),
             origin: clock(),
             clock,
         }
     }
 
-    /// What the window holds now.
+    /// Returns the ages that the window holds now.
     pub(crate) fn now(&self) -> Ages {
         self.after((self.clock)().saturating_duration_since(self.origin))
     }
 
-    /// The number of ages.
+    /// Returns the number of ages.
     pub(crate) fn ages(&self) -> u64 {
         self.ages
     }
 
+    /// Returns the ages that the window holds at a time after its origin.
     fn after(&self, passed: Duration) -> Ages {
-        Ages::new(saturated(passed) / self.length + 1, self.ages)
+        Ages::new(saturating_nanos(passed) / self.length + 1, self.ages)
     }
 }
 
-/// Nanoseconds; five hundred years are for ever.
-fn saturated(time: Duration) -> u64 {
+/// Converts to nanoseconds. Durations above 584 years saturate.
+fn saturating_nanos(time: Duration) -> u64 {
     time.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
-/// The ages that a window holds at some time: `oldest..=now`.
+/// The ages that a window holds at one time: `oldest..=now`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ages {
     pub(crate) oldest: u64,
@@ -89,15 +121,16 @@ pub(crate) struct Ages {
 }
 
 impl Ages {
-    /// Without a window.
+    /// The ages of a summary without a window: all observations are of age 1.
     pub(crate) const ALL: Self = Self { oldest: 0, now: 1 };
 
-    /// Where nobody asks for quantiles.
+    /// The ages of a summary without objectives: no sketch is needed.
     pub(crate) const NONE: Self = Self {
         oldest: u64::MAX,
         now: 1,
     };
 
+    /// Returns the last `ages` ages up to `now`.
     pub(crate) fn new(now: u64, ages: u64) -> Self {
         Self {
             oldest: (now + 1).saturating_sub(ages),
@@ -105,127 +138,161 @@ impl Ages {
         }
     }
 
-    pub(crate) fn hold(self, age: u64) -> bool {
+    /// Returns whether the window holds `age`.
+    pub(crate) fn contains(self, age: u64) -> bool {
         age >= self.oldest
     }
 
-    /// The age of the values in a buffer that was begun in `begun` and whose page has this limit.
-    pub(crate) fn of_buffer(self, begun: u64, limit: u64) -> u64 {
-        let settled = if is_open(limit) {
+    /// Returns the age of the values in a buffer that was started in age `started` and has this
+    /// limit.
+    pub(crate) fn buffer_age(self, started: u64, limit: u64) -> u64 {
+        let age = if is_open(limit) {
             self.now - 1
         } else {
             limit.wrapping_neg()
         };
-        settled.max(begun)
+        age.max(started)
     }
 }
 
-/// The limit of a buffer that a scrape closes with this age. A limit is what a push compares its buffer's length with, as
-/// a signed number: the buffer's size, or the negative age.
-pub(crate) fn closed(age: u64) -> u64 {
+/// Returns the limit of a buffer that a scrape closes with this age.
+///
+/// A push compares the length of its buffer with the limit, as signed numbers. The limit is the
+/// capacity of the buffer if the buffer is open, and the negative age if it is closed.
+pub(crate) fn closed_limit(age: u64) -> u64 {
     age.wrapping_neg()
 }
 
+/// Returns whether a limit is that of an open buffer.
 pub(crate) fn is_open(limit: u64) -> bool {
     limit as i64 > 0
 }
 
-/// What was observed in one age.
+/// The observations of one stream in one age.
 #[derive(Clone, Debug)]
-pub struct Part {
-    /// Which.
+pub struct AgeSketch {
+    /// The age.
     pub age: u64,
-    /// Its values.
+    /// The values.
     pub sketch: Sketch,
 }
 
-/// What a stream has besides its current sketch: replaced once or twice in an age, and never changed.
-pub(crate) struct Past {
-    era: Era<Vec<Part>>,
+/// The ages of a page, and the sketches of earlier ages. Does not change while it is shared; a
+/// flush replaces it once or twice per age (A2).
+pub(crate) struct History {
+    /// The ages. Written by the owner before publication, read by passes.
+    ages: PageAges<Vec<AgeSketch>>,
+    /// The budget that the sketches count against.
     budget: Arc<Budget>,
 }
 
-/// When a page was begun, the age of its sketch, and the ages before.
+/// The ages of a page, with the sketches of earlier ages: owned, or borrowed from a [`History`].
 #[derive(Clone, Copy)]
-pub(crate) struct Era<P> {
-    pub(crate) begun: u64,
-    pub(crate) age: u64,
-    parts: P,
+pub(crate) struct PageAges<P> {
+    /// The age in which the page's buffer was started.
+    pub(crate) started: u64,
+    /// The age of the page's sketch.
+    pub(crate) sketch_age: u64,
+    /// The sketches of earlier ages.
+    older: P,
 }
 
-impl Past {
-    fn new(era: Era<Vec<Part>>, budget: &Arc<Budget>) -> *mut Self {
-        let past = Self {
-            era,
+impl History {
+    fn new(ages: PageAges<Vec<AgeSketch>>, budget: &Arc<Budget>) -> *mut Self {
+        let history = Self {
+            ages,
             budget: Arc::clone(budget),
         };
-        budget.add(past.words());
-        Box::into_raw(Box::new(past))
+        budget.add(history.words());
+        Box::into_raw(Box::new(history))
     }
 
-    /// Of a stream that begins now.
-    pub(crate) fn begin(now: Ages, budget: &Arc<Budget>) -> *mut Self {
-        let (begun, age, parts) = (now.now, now.now, Vec::new());
-        Self::new(Era { begun, age, parts }, budget)
+    /// Allocates the ages of a stream that starts now.
+    pub(crate) fn start(now: Ages, budget: &Arc<Budget>) -> *mut Self {
+        let ages = PageAges {
+            started: now.now,
+            sketch_age: now.now,
+            older: Vec::new(),
+        };
+        Self::new(ages, budget)
     }
 
-    /// As it is read; without a window it is always age 1.
-    pub(crate) fn of(past: Option<&Self>) -> Era<&[Part]> {
-        past.map_or(
-            Era {
-                begun: 1,
-                age: 1,
-                parts: &[],
+    /// Borrows the ages. Without a window (`None`) it is always age 1.
+    pub(crate) fn view(history: Option<&Self>) -> PageAges<&[AgeSketch]> {
+        history.map_or(
+            PageAges {
+                started: 1,
+                sketch_age: 1,
+                older: &[],
             },
-            |past| Era {
-                begun: past.era.begun,
-                age: past.era.age,
-                parts: &past.era.parts,
+            |history| PageAges {
+                started: history.ages.started,
+                sketch_age: history.ages.sketch_age,
+                older: &history.ages.older,
             },
         )
     }
 
-    /// Drops the ages before: the stream is another series' now.
-    pub(crate) fn forget(&mut self) {
+    /// Drops the sketches of earlier ages. Another series gets the stream.
+    pub(crate) fn clear(&mut self) {
         self.budget.add(-self.words());
-        self.era.parts = Vec::new();
+        self.ages.older = Vec::new();
         self.budget.add(self.words());
     }
 
+    /// Returns the approximate size in words.
     fn words(&self) -> i64 {
-        let parts = self.era.parts.iter();
+        let parts = self.ages.older.iter();
         let words = parts.map(|part| 6 + 2 * part.sketch.tuples().len());
         8 + words.sum::<usize>() as i64
     }
 }
 
-impl Era<&[Part]> {
-    pub(crate) fn held(&self, ages: Ages) -> impl Iterator<Item = &Part> {
-        self.parts.iter().filter(move |part| ages.hold(part.age))
+impl PageAges<&[AgeSketch]> {
+    /// Returns the sketches of those earlier ages that the window holds.
+    pub(crate) fn older_in(&self, ages: Ages) -> impl Iterator<Item = &AgeSketch> {
+        self.older
+            .iter()
+            .filter(move |part| ages.contains(part.age))
     }
 
-    /// The past of a page that is begun now: of these ages what the window holds, and the sketch that is over, if one is.
+    /// Allocates the ages of a page that is started now.
+    ///
+    /// `finished` is the page's sketch if its age has ended; it joins the sketches of earlier ages.
+    /// Sketches that have left the window are dropped. `buffer_age` is the age of the flushed
+    /// values.
     pub(crate) fn next(
         self,
-        over: Option<Sketch>,
-        of_buffer: u64,
+        finished: Option<Sketch>,
+        buffer_age: u64,
         ages: Ages,
         budget: &Arc<Budget>,
-    ) -> *mut Past {
-        let begun = ages.now.max(of_buffer);
-        let age = if over.is_some() { of_buffer } else { self.age };
-        let over = over.map(|sketch| Part {
-            age: self.age,
+    ) -> *mut History {
+        let started = ages.now.max(buffer_age);
+        let sketch_age = if finished.is_some() {
+            buffer_age
+        } else {
+            self.sketch_age
+        };
+        let finished = finished.map(|sketch| AgeSketch {
+            age: self.sketch_age,
             sketch,
         });
-        let parts = self.parts.iter().cloned().chain(over);
-        let parts = parts.filter(|part| ages.hold(part.age) && part.sketch.n() > 0);
-        let parts = parts.collect();
-        Past::new(Era { begun, age, parts }, budget)
+        let older = self.older.iter().cloned().chain(finished);
+        let older = older.filter(|part| ages.contains(part.age) && part.sketch.n() > 0);
+        let older = older.collect();
+        History::new(
+            PageAges {
+                started,
+                sketch_age,
+                older,
+            },
+            budget,
+        )
     }
 }
 
-impl Drop for Past {
+impl Drop for History {
     fn drop(&mut self) {
         self.budget.add(-self.words());
     }
@@ -235,12 +302,13 @@ impl Drop for Past {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::stream::{Flush, Stream, Streamed};
+    use super::super::stream::{Flush, Stream, SummaryTotal};
     use super::*;
     use crate::snapshot::sketch::{Bound, Targets, value_of};
 
-    /// A stream beside its clock, with nothing absorbed: the sketches then tell which values the window holds.
-    struct Watched {
+    /// A stream with its clock. Its bound is so tight that sketches absorb nothing, so they tell
+    /// which values the window holds.
+    struct TimedStream {
         stream: Stream,
         budget: Arc<Budget>,
         bound: Bound,
@@ -248,7 +316,7 @@ mod tests {
         ages: u64,
     }
 
-    impl Watched {
+    impl TimedStream {
         fn new(now: u64, ages: u64) -> Self {
             let budget = Budget::new();
             Self {
@@ -267,12 +335,12 @@ mod tests {
             });
         }
 
-        /// Count, and the values in the window.
+        /// Returns the count, and the values in the window.
         fn read(&self, now: u64) -> (u64, Vec<f64>) {
-            let mut total = Streamed::default();
+            let mut total = SummaryTotal::default();
             let _pinned = crate::lockfree::epoch::pin();
             assert!(self.stream.read(Ages::new(now, self.ages), &mut total));
-            let tuples = total.parts.iter().flat_map(|part| part.sketch.tuples());
+            let tuples = total.sketches.iter().flat_map(|part| part.sketch.tuples());
             let mut values: Vec<_> = tuples
                 .inspect(|tuple| assert_eq!(tuple.g, 1))
                 .map(|tuple| value_of(tuple.key))
@@ -293,19 +361,19 @@ mod tests {
         assert_eq!(at(600, 0), Ages { oldest: 2, now: 6 });
         let century = Duration::from_secs(3_000_000_000);
         let forever = Window::new(Duration::MAX, 2, Instant::now).after(century);
-        assert!(forever.hold(1));
+        assert!(forever.contains(1));
     }
 
     #[test]
     fn each_age_leaves_in_its_turn() {
-        let mut watched = Watched::new(1, 3);
+        let mut timed = TimedStream::new(1, 3);
         for age in 1..=6 {
-            // A look at the beginning of each: what follows is of this one.
-            watched.read(age);
+            // A clock reading at the start of each age: the following values are of this age.
+            timed.read(age);
             for i in 0..40 {
-                watched.push(age, (100 * age + i) as f64);
+                timed.push(age, (100 * age + i) as f64);
             }
-            let (count, values) = watched.read(age);
+            let (count, values) = timed.read(age);
             assert_eq!(count, 40 * age);
             let expected = (age.saturating_sub(2).max(1)..=age)
                 .flat_map(|age| (0..40).map(move |i| (100 * age + i) as f64));
@@ -313,92 +381,93 @@ mod tests {
         }
     }
 
-    /// Nothing is ever flushed here: a scrape settles what the buffer is of, and moves on.
+    /// The first part flushes nothing: a scrape decides the age of the buffer.
     #[test]
     fn an_idle_thread_ages_out() {
-        let mut watched = Watched::new(1, 3);
-        watched.push(1, 1.0);
+        let mut timed = TimedStream::new(1, 3);
+        timed.push(1, 1.0);
         for (now, expected) in [(1, 1), (2, 1), (3, 1), (4, 0), (1000, 0)] {
-            let (count, values) = watched.read(now);
+            let (count, values) = timed.read(now);
             assert_eq!((count, values.len()), (1, expected), "{now}");
         }
-        watched.push(1001, 2.0);
-        assert_eq!(watched.read(1001), (2, vec![2.0]));
-        // The same by sketches: 200 values are flushed.
-        let mut watched = Watched::new(1, 3);
-        (0..200).for_each(|i| watched.push(1 + i / 100, i as f64));
-        assert_eq!(watched.read(3).1.len(), 200);
-        let left = watched.read(4).1.len();
-        // By what the buffer of then held, at most 64.
+        timed.push(1001, 2.0);
+        assert_eq!(timed.read(1001), (2, vec![2.0]));
+        // The same with sketches: 200 values are flushed.
+        let mut timed = TimedStream::new(1, 3);
+        (0..200).for_each(|i| timed.push(1 + i / 100, i as f64));
+        assert_eq!(timed.read(3).1.len(), 200);
+        let left = timed.read(4).1.len();
+        // The difference is the content of the buffer when age 1 ended: at most 64 values.
         assert!((36..=164).contains(&left), "{left}");
-        assert_eq!(watched.read(5), (200, vec![]));
+        assert_eq!(timed.read(5), (200, vec![]));
     }
 
     #[test]
     fn a_thread_that_observes_rarely_is_seen_all_the_same() {
-        let mut watched = Watched::new(1, 5);
+        let mut timed = TimedStream::new(1, 5);
         for age in 1..=100 {
-            watched.push(age, age as f64);
-            let (_, values) = watched.read(age);
+            timed.push(age, age as f64);
+            let (_, values) = timed.read(age);
             assert_eq!(values.last(), Some(&(age as f64)));
             assert!(values.len() <= 6, "{values:?}");
         }
-        // Nobody looks for long; then what is new is there.
-        (101..=110).for_each(|age| watched.push(age, age as f64));
-        assert_eq!(watched.read(300).1.last(), Some(&110.0));
-        assert_eq!(watched.read(304), (110, vec![]));
+        // There is no scrape for a long time. The next one still sees the latest value.
+        (101..=110).for_each(|age| timed.push(age, age as f64));
+        assert_eq!(timed.read(300).1.last(), Some(&110.0));
+        assert_eq!(timed.read(304), (110, vec![]));
     }
 
     #[test]
     fn a_clock_that_goes_back_loses_nothing() {
-        let mut watched = Watched::new(10, 3);
+        let mut timed = TimedStream::new(10, 3);
         for i in 0..100 {
-            watched.push(10, f64::from(i));
+            timed.push(10, f64::from(i));
         }
         for now in [9, 1, 12] {
-            assert_eq!(watched.read(now).1.len(), 100, "{now}");
+            assert_eq!(timed.read(now).1.len(), 100, "{now}");
         }
         for i in 100..200 {
-            watched.push(3, f64::from(i));
+            timed.push(3, f64::from(i));
         }
-        assert_eq!(watched.read(3).1.len(), 200);
-        assert_eq!(watched.read(12).1.len(), 200);
-        assert_eq!(watched.read(15), (200, vec![]));
+        assert_eq!(timed.read(3).1.len(), 200);
+        assert_eq!(timed.read(12).1.len(), 200);
+        assert_eq!(timed.read(15), (200, vec![]));
     }
 
-    /// A scrape that is late closes a page that has been begun anew.
+    /// A late store of a scrape closes a buffer that was started in a later age (A3).
     #[test]
-    fn what_is_closed_late_is_not_older_than_its_page() {
+    fn a_late_close_does_not_date_values_before_their_page() {
         let ages = Ages::new(9, 3);
-        assert_eq!(ages.of_buffer(9, 16), 9);
-        assert_eq!(ages.of_buffer(7, 16), 8);
-        assert_eq!(ages.of_buffer(7, closed(7)), 7);
-        assert_eq!(ages.of_buffer(9, closed(4)), 9);
-        assert!(is_open(16) && !is_open(closed(1)));
+        assert_eq!(ages.buffer_age(9, 16), 9);
+        assert_eq!(ages.buffer_age(7, 16), 8);
+        assert_eq!(ages.buffer_age(7, closed_limit(7)), 7);
+        assert_eq!(ages.buffer_age(9, closed_limit(4)), 9);
+        assert!(is_open(16) && !is_open(closed_limit(1)));
     }
 
     #[test]
     fn ages_give_their_memory_back() {
-        let mut watched = Watched::new(1, 4);
+        let mut timed = TimedStream::new(1, 4);
         let mut most = 0;
         for age in 1..=50 {
-            (0..100).for_each(|i| watched.push(age, f64::from(i)));
-            most = most.max(watched.budget.bytes().0);
+            (0..100).for_each(|i| timed.push(age, f64::from(i)));
+            most = most.max(timed.budget.bytes().0);
         }
-        // Four ages of 100 values that are all kept, and two pages for 200 values and a buffer of 256, at most.
+        // At least the sketches of four ages with 100 values each, which absorb nothing. At most
+        // those and two pages, each with 200 values and a buffer of 256.
         let least = 4 * 16 * 90;
         assert!((least..40_000).contains(&most), "{most}");
-        let Watched { stream, budget, .. } = watched;
+        let TimedStream { stream, budget, .. } = timed;
         drop(stream);
         while budget.bytes().0 > 0 {
             crate::lockfree::epoch::pin().flush();
         }
-        assert!(budget.has_room());
+        assert!(budget.allows_streams());
     }
 
     #[derive(Clone, Debug)]
     enum Step {
-        Pass(u64),
+        Elapse(u64),
         Push,
         Scrape,
     }
@@ -406,14 +475,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
 
-        /// A1, against a list of all values and their times: scrapes are the looks that are known here, and flushes come
-        /// on top.
+        /// A1, compared with a list of all values and their times. The test knows the clock
+        /// readings of scrapes; flushes read the clock in addition.
         #[test]
         fn every_value_stays_as_long_as_promised(
             ages in 2_u32..7,
             steps in prop::collection::vec(prop_oneof![
-                (0_u64..400).prop_map(Step::Pass),
-                (0_u64..40).prop_map(Step::Pass),
+                (0_u64..400).prop_map(Step::Elapse),
+                (0_u64..40).prop_map(Step::Elapse),
                 Just(Step::Push), Just(Step::Push), Just(Step::Push),
                 Just(Step::Scrape),
             ], 1..200),
@@ -422,26 +491,27 @@ mod tests {
             let window = Window::new(Duration::from_nanos(length * u64::from(ages)), ages, Instant::now);
             let span = length * u64::from(ages);
             let age = |time| window.after(Duration::from_nanos(time)).now;
-            let mut watched = Watched::new(1, u64::from(ages));
-            let (mut time, mut looks, mut pushed) = (0, vec![0], Vec::new());
+            let mut timed = TimedStream::new(1, u64::from(ages));
+            let (mut time, mut scrapes, mut pushed) = (0, vec![0], Vec::new());
             for step in steps {
                 match step {
-                    Step::Pass(more) => time += more,
+                    Step::Elapse(more) => time += more,
                     Step::Push => {
-                        watched.push(age(time), pushed.len() as f64);
-                        pushed.push((time, looks.len()));
+                        timed.push(age(time), pushed.len() as f64);
+                        pushed.push((time, scrapes.len()));
                     }
                     Step::Scrape => {
-                        looks.push(time);
-                        let (count, held) = watched.read(age(time));
+                        scrapes.push(time);
+                        let (count, held) = timed.read(age(time));
                         prop_assert_eq!(count, pushed.len() as u64);
-                        for (i, (then, look)) in pushed.iter().enumerate() {
-                            let (between, old) = (looks[*look] - looks[look - 1], time - then);
+                        for (i, (then, scrape)) in pushed.iter().enumerate() {
+                            let (between, old) = (scrapes[*scrape] - scrapes[scrape - 1], time - then);
                             let holds = held.contains(&(i as f64));
                             prop_assert!(holds || old + between > span - length, "{} left at {}", then, time);
-                            // The looks around the end of its age, if there was one since.
-                            let later = looks.iter().position(|look| age(*look) > age(*then));
-                            let end = later.map_or(0, |i| looks[i] - looks[i - 1]);
+                            // The time between the scrapes before and after the end of the value's
+                            // age.
+                            let later = scrapes.iter().position(|scrape| age(*scrape) > age(*then));
+                            let end = later.map_or(0, |i| scrapes[i] - scrapes[i - 1]);
                             let late = if end > length { end + length } else { 0 };
                             prop_assert!(!holds || old < span + late, "{} stayed at {}", then, time);
                             prop_assert!(holds || age(*then) < age(time), "{} is of now", then);

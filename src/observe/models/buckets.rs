@@ -1,4 +1,4 @@
-//! A histogram under loom: of one thread, and before it is hot.
+//! Loom models of histograms: one block, the cold block, and copies that a reader requests.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use loom::thread;
 
 use crate::sync::AtomicU64;
 
-use super::super::buckets::{copy_whole, observe, try_read};
+use super::super::buckets::{copy_fixed, observe, try_read};
 use super::super::memory::Block;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
@@ -16,6 +16,7 @@ use super::{reached, set, shards, spawn, total};
 
 const STEPS: [(usize, f64); 3] = [(0, 1.0), (1, 2.0), (0, 4.0)];
 
+/// A block of its own, with two buckets.
 struct Cold(Box<[AtomicU64]>);
 
 impl Cold {
@@ -24,14 +25,14 @@ impl Cold {
     }
 
     fn observe(&self, bucket: usize, value: f64, times: u64) {
-        // SAFETY: five cells, two of them buckets; the models have one writer.
+        // SAFETY: five cells, two of them buckets, and one writer in each model (I4 of `buckets`).
         unsafe { observe(Block::of(&self.0), bucket, value, times) };
     }
 
-    /// The number of observations that were seen, or `None` where the reader has to try again.
+    /// Returns the number of observations in a read, or `None` if the reader has to retry.
     fn read(&self) -> Option<usize> {
         let mut counts = [0; 2];
-        // SAFETY: as above.
+        // SAFETY: five cells, two of them buckets (I4 of `buckets`).
         let sum = unsafe { try_read(Block::of(&self.0), &mut counts) }?;
         let prefixes = [([0, 0], 0.0), ([1, 0], 1.0), ([1, 1], 3.0), ([2, 1], 7.0)];
         let prefix = prefixes.iter().position(|p| *p == (counts, sum));
@@ -39,6 +40,7 @@ impl Cold {
     }
 }
 
+/// One read beside two observations, in all interleavings.
 #[test]
 fn a_histogram_read_is_a_prefix() {
     let seen = reached(0, || {
@@ -54,6 +56,7 @@ fn a_histogram_read_is_a_prefix() {
     assert_eq!(seen, set(&[None, Some(0), Some(1), Some(2)]));
 }
 
+/// Two reads beside three observations.
 #[test]
 fn histogram_reads_never_go_back() {
     let seen = reached(2, || {
@@ -75,7 +78,8 @@ fn histogram_reads_never_go_back() {
     assert_eq!(seen.iter().map(|s| s.1).collect::<BTreeSet<_>>(), all);
 }
 
-/// An even number at once leaves the count's own parity as it is: the side must not depend on it.
+/// An observation that counts an even number of times does not change the parity of the count. The
+/// side must not depend on that parity.
 #[test]
 fn a_histogram_takes_many_at_once() {
     let seen = reached(0, || {
@@ -88,7 +92,7 @@ fn a_histogram_takes_many_at_once() {
             })
         };
         let mut counts = [0; 2];
-        // SAFETY: five cells, two of them buckets.
+        // SAFETY: five cells, two of them buckets (I4 of `buckets`).
         let sum = unsafe { try_read(Block::of(&cells.0), &mut counts) };
         owner.join().unwrap();
         sum.map(|sum| (counts, sum as u64))
@@ -104,7 +108,8 @@ fn a_histogram_takes_many_at_once() {
     );
 }
 
-/// Two threads on a cold histogram: one of them makes it hot, nothing is lost, nothing torn.
+/// Two threads observe in a cold histogram, and one of them promotes it, beside a reader. No
+/// observation is lost, and no read is torn.
 #[test]
 fn a_cold_histogram_has_one_writer_at_a_time() {
     let seen = reached(2, || {
@@ -115,9 +120,14 @@ fn a_cold_histogram_has_one_writer_at_a_time() {
             .map(|(bucket, value)| {
                 let histogram = Arc::clone(&histogram);
                 spawn(&engine, move |engine, thread| {
-                    let what = (bucket, value, 1);
-                    let outcome =
-                        histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
+                    let observation = (bucket, value, 1);
+                    let outcome = histogram.observe_cold(
+                        engine,
+                        thread,
+                        Generation::FIRST,
+                        observation,
+                        false,
+                    );
                     assert_eq!(outcome, Outcome::Done);
                 })
             })
@@ -145,7 +155,8 @@ fn a_cold_histogram_has_one_writer_at_a_time() {
     }
 }
 
-/// The collector folds a retired histogram into the overflow series, whose shared cells another thread is writing.
+/// The collector folds a retired histogram into the overflow series while another thread writes the
+/// cold block of that series.
 #[test]
 fn a_fold_and_a_cold_writer_take_turns() {
     let seen = reached(3, || {
@@ -153,13 +164,19 @@ fn a_fold_and_a_cold_writer_take_turns() {
         let shape = Shape::fixed(1);
         let [old, overflow] = std::array::from_fn(|_| Arc::new(Buckets::new(&shape)));
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
-        let what = |value| (0, value, 1);
-        old.observe_cold(&engine, &Thread::new(), Generation::FIRST, what(2.0), false);
+        let observation = |value| (0, value, 1);
+        old.observe_cold(
+            &engine,
+            &Thread::new(),
+            Generation::FIRST,
+            observation(2.0),
+            false,
+        );
         let retired = engine.pass().retire(old.slot_word());
         let writer = {
             let overflow = Arc::clone(&overflow);
             spawn(&engine, move |engine, thread| {
-                overflow.observe_cold(engine, thread, Generation::FIRST, what(1.0), false)
+                overflow.observe_cold(engine, thread, Generation::FIRST, observation(1.0), false)
             })
         };
         let ended = reclaim(&mut engine.pass(), &shape, &*old, retired, Some(&*overflow));
@@ -175,9 +192,9 @@ fn a_fold_and_a_cold_writer_take_turns() {
     assert_eq!(seen, set(&[false, true]));
 }
 
-/// The reader's last resort: a copy that the owner makes between two observations.
+/// The reader requests a copy, which the owner makes between two observations.
 #[test]
-fn an_owner_answers_with_a_copy() {
+fn an_owner_makes_a_requested_copy() {
     let seen = reached(4, || {
         let engine = Arc::new(Engine::new());
         let histogram = Arc::new(Buckets::new(&Shape::fixed(1)));
@@ -194,17 +211,23 @@ fn an_owner_answers_with_a_copy() {
                         value,
                         1,
                     ) {
-                        let what = (0, value, 1);
-                        histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
+                        let observation = (0, value, 1);
+                        histogram.observe_cold(
+                            engine,
+                            thread,
+                            Generation::FIRST,
+                            observation,
+                            false,
+                        );
                     }
                 }
             })
         };
         let copy = shards(&engine).first().and_then(|shard| {
-            shard.request_copy(1, last, 4, copy_whole);
+            shard.request_copy(1, last, 4, copy_fixed);
             let mut counts = [0];
             let block = shard.copied_block(1)?;
-            // SAFETY: four cells, one of them a bucket.
+            // SAFETY: four cells, one of them a bucket (I4 of `buckets`).
             let sum = unsafe { try_read(block, &mut counts) }.expect("a copy is still");
             assert_eq!(sum, [0.0, 1.0, 3.0][counts[0] as usize], "torn");
             Some(counts[0])
@@ -218,10 +241,11 @@ fn an_owner_answers_with_a_copy() {
     );
 }
 
-/// A reader asks for a safe point, and before the owner has come by for a copy, and for a longer one: the owner that
-/// answers an earlier request must not see a later question without the buffer for its answer.
+/// A collector makes a safepoint request, then requests a copy, then a longer copy, perhaps before
+/// the owner acknowledges the first. An owner that acknowledges an earlier request may already see
+/// the later copy request, and must then see its buffer, too.
 #[test]
-fn a_question_comes_with_its_answer() {
+fn a_copy_request_comes_with_its_buffer() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let histogram = Arc::new(Buckets::new(&Shape::fixed(15)));
@@ -238,29 +262,38 @@ fn a_question_comes_with_its_answer() {
                         value,
                         1,
                     ) {
-                        let what = (0, value, 1);
-                        histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
+                        let observation = (0, value, 1);
+                        histogram.observe_cold(
+                            engine,
+                            thread,
+                            Generation::FIRST,
+                            observation,
+                            false,
+                        );
                     }
                 }
             })
         };
-        let answered = shards(&engine).first().map(|shard| {
+        let acknowledged = shards(&engine).first().map(|shard| {
             shard.request(1);
-            shard.request_copy(2, last, 4, copy_whole);
+            shard.request_copy(2, last, 4, copy_fixed);
             let first = shard.has_acknowledged(1);
-            // Longer than the buffer of the last question.
-            shard.request_copy(3, last, 18, copy_whole);
+            // Longer than the buffer of the previous request.
+            shard.request_copy(3, last, 18, copy_fixed);
             (first, shard.has_acknowledged(2), shard.has_acknowledged(3))
         });
         owner.join().unwrap();
-        answered
+        acknowledged
     });
-    for answered in [
+    for acknowledged in [
         (false, false, false),
         (false, false, true),
         (false, true, true),
         (true, true, false),
     ] {
-        assert!(seen.contains(&Some(answered)), "{answered:?} of {seen:?}");
+        assert!(
+            seen.contains(&Some(acknowledged)),
+            "{acknowledged:?} of {seen:?}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A native histogram's table under loom.
+//! Loom models of a native histogram's table.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::super::{Buckets, Cells, Engine, Generation, Observed, Outcome, Shape}
 use super::{reached, set, shards, spawn, total};
 use crate::lockfree::epoch::{pin, with_epochs};
 
-/// A block of one cell, and the thread that writes it.
+/// A block of one cell, which points to a table.
 struct Native(Box<[AtomicU64]>);
 
 impl Native {
@@ -24,7 +24,7 @@ impl Native {
         limit: 8,
         zero_threshold: 0.0,
     };
-    /// 1, then 2, in a bucket of its own; the first table has room for one.
+    /// Values in two buckets. The first table can take one key, so the second value replaces it.
     const VALUES: [f64; 3] = [1.0, 2.0, 1.0];
 
     fn new() -> Arc<Self> {
@@ -32,15 +32,15 @@ impl Native {
     }
 
     fn observe(&self, thread: &Thread, value: f64) {
-        let what = (0, value, 1);
-        // SAFETY: one cell; the models have one writer.
-        unsafe { native::write(thread, Block::of(&self.0), &Self::RESOLUTION, what) };
+        let observation = (0, value, 1);
+        // SAFETY: one cell, and one writer in each model (T5 of `native`).
+        unsafe { native::write(thread, Block::of(&self.0), &Self::RESOLUTION, observation) };
     }
 
-    /// The number of observations that were seen, or `None` where the reader has to try again.
+    /// Returns the number of observations in a read, or `None` if the reader has to retry.
     fn read(&self) -> Option<usize> {
         let _pinned = pin();
-        // SAFETY: as above, and the epoch is pinned.
+        // SAFETY: one cell, and the epoch is pinned (T3 of `native`).
         let Some(table) = (unsafe { Table::published(Block::of(&self.0)) }) else {
             return Some(0);
         };
@@ -48,6 +48,8 @@ impl Native {
     }
 }
 
+/// Reads a block of the table, and returns the number of observations, or `None` if the reader has
+/// to retry. Panics if the read is not a prefix.
 fn prefix(table: &Table, block: Block) -> Option<usize> {
     let mut total = Observed {
         counts: vec![0],
@@ -69,7 +71,7 @@ fn prefix(table: &Table, block: Block) -> Option<usize> {
     Some(prefix.unwrap_or_else(|| panic!("torn: {seen:?}")))
 }
 
-/// The table is made, replaced by a larger one, and gets a new key, while it is read.
+/// The owner creates a table, replaces it by a larger one and adds a key, beside a reader.
 #[test]
 fn a_table_read_is_a_prefix() {
     let seen = reached(2, || {
@@ -95,9 +97,10 @@ fn a_table_read_is_a_prefix() {
     assert_eq!(firsts, set(&[None, Some(0), Some(1), Some(2), Some(3)]));
 }
 
-/// The reader's last resort: a copy of the table, or the table itself where it was replaced before the owner answered.
+/// The reader requests a copy of the table. It gets the copy, or reads the table itself if the
+/// owner replaced it before it acknowledged the request.
 #[test]
-fn an_owner_answers_with_a_table() {
+fn an_owner_copies_its_table_on_request() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let shape = Shape {
@@ -110,13 +113,13 @@ fn an_owner_answers_with_a_table() {
         let observe = {
             let histogram = Arc::clone(&histogram);
             move |engine: &Engine, thread: &Thread, value| {
-                let what = (0, value, 1);
+                let observation = (0, value, 1);
                 if !Buckets::observe_native(
                     thread,
                     histogram.slot_word().last(Generation::FIRST),
-                    what,
+                    observation,
                 ) {
-                    histogram.observe_cold(engine, thread, Generation::FIRST, what, false);
+                    histogram.observe_cold(engine, thread, Generation::FIRST, observation, false);
                 }
             }
         };
@@ -126,7 +129,8 @@ fn an_owner_answers_with_a_table() {
                 .for_each(|value| observe(engine, thread, *value));
         });
         let found = shards(&engine).first().and_then(|shard| {
-            // SAFETY: a native histogram's slot.
+            // SAFETY: the slot is that of a native histogram. Without `with_epochs` a model frees
+            // no table (T3 of `native`).
             let table = unsafe { Table::published(shard.slab().block(last)) }?;
             shard.request_copy(1, last, table.words(), Table::copy);
             let copy = shard.copied_block(1)?;
@@ -145,7 +149,7 @@ fn an_owner_answers_with_a_table() {
     assert!(copies > 0 && seen.contains(&None), "{seen:?}");
 }
 
-/// A table that was replaced is freed, but not under a reader.
+/// A replaced table is freed, but not while a reader uses it.
 #[test]
 fn a_replaced_table_outlives_its_readers() {
     let seen = with_epochs(|| {
@@ -168,8 +172,8 @@ fn a_replaced_table_outlives_its_readers() {
     assert_eq!(seen, set(&[None, Some(0), Some(1), Some(2)]));
 }
 
-/// The collector folds the table of one series into the overflow series, frees it, and gives its slot to another series,
-/// beside an owner that observes in both.
+/// The collector folds the table of a retired series into the overflow series, frees it, and gives
+/// its slot to another series, beside an owner that observes in both.
 #[test]
 fn a_slot_with_a_table_is_used_again() {
     let seen = with_epochs(|| {
@@ -188,12 +192,12 @@ fn a_slot_with_a_table_is_used_again() {
                     (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));
                 spawn(&engine, move |engine, thread| {
                     let observe = |series: &Buckets, value| {
-                        let what = (0, value, 1);
+                        let observation = (0, value, 1);
                         let last = series.slot_word().last(Generation::FIRST);
-                        if Buckets::observe_native(thread, last, what) {
+                        if Buckets::observe_native(thread, last, observation) {
                             return Outcome::Done;
                         }
-                        series.observe_cold(engine, thread, Generation::FIRST, what, false)
+                        series.observe_cold(engine, thread, Generation::FIRST, observation, false)
                     };
                     for _ in 0..2 {
                         if observe(&old, 1.0) == Outcome::Stale {

@@ -9,8 +9,8 @@ use super::super::shard::ShardRef;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Cells, Change, Engine, Generation, Level, Outcome, Pass, SlotWord, Tally, fold_idle, promote,
-    reclaim,
+    Cells, Engine, GaugeCell, GaugeOp, Generation, Outcome, Pass, SlotWord, Tally, fold_idle,
+    promote, reclaim,
 };
 use super::{inc, reached, set, shards, spawn, total};
 use crate::lockfree::epoch::with_epochs;
@@ -491,30 +491,30 @@ fn gauge_is_used_again(slots: bool) -> BTreeSet<(bool, bool)> {
             if !slots {
                 engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
             }
-            let level = Arc::new(Level::new(&0.0));
+            let gauge = Arc::new(GaugeCell::new(&0.0));
             let owner = {
-                let level = Arc::clone(&level);
+                let gauge = Arc::clone(&gauge);
                 spawn(&engine, move |engine, thread| {
                     for value in [1.0, 2.0] {
-                        let set = Change::Set(value);
-                        if !level.change(thread, Generation::FIRST, set) {
-                            level.change_cold(engine, thread, Generation::FIRST, set);
+                        let set = GaugeOp::Set(value);
+                        if !gauge.change(thread, Generation::FIRST, set) {
+                            gauge.change_cold(engine, thread, Generation::FIRST, set);
                         }
                     }
                 })
             };
-            let retired = engine.pass().retire(level.slot_word());
+            let retired = engine.pass().retire(gauge.slot_word());
             // The next pass sends the request. The pass after that sees the acknowledgement.
             drop(engine.pass());
             let mut pass = engine.pass();
-            let reused = reclaim(&mut pass, &0.0, &*level, retired, None);
+            let reused = reclaim(&mut pass, &0.0, &*gauge, retired, None);
             drop(pass);
             if reused {
-                level.apply(Change::Set(9.0));
+                gauge.apply(GaugeOp::Set(9.0));
             }
             owner.join().unwrap();
             if reused {
-                assert_eq!(level.value(), 9.0, "another's update");
+                assert_eq!(gauge.value(), 9.0, "another's update");
             }
             (reused, retired.slot().is_some())
         })

@@ -1,4 +1,4 @@
-//! A summary's stream and its window under loom.
+//! Loom models of a summary's stream and its window.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,14 +7,17 @@ use loom::thread;
 
 use crate::snapshot::sketch::{Bound, Targets, value_of};
 
-use super::super::stream::{Budget, Flush, Stream, Streamed};
+use super::super::stream::{Budget, Flush, Stream, SummaryTotal};
 use super::super::window::Ages;
 use super::{reached, set};
 
-/// Values 1, 2, 3.. so that count and sum say which prefix it is. A buffer of one, and of two from the third value on: most
-/// pushes flush, and a page is replaced.
-fn streamed(stream: &Stream) -> Option<u64> {
-    let mut total = Streamed::default();
+/// Returns the number of observations in a read, or `None` if the reader has to retry. Panics if
+/// the read is not a prefix.
+///
+/// The values are 1, 2, 3, …, so count and sum identify the prefix. The buffer has one value, and
+/// two from the third observation on, so most pushes flush, and a page is replaced.
+fn prefix(stream: &Stream) -> Option<u64> {
+    let mut total = SummaryTotal::default();
     if !stream.read(Ages::ALL, &mut total) {
         return None;
     }
@@ -32,12 +35,13 @@ fn push(stream: &Stream, values: std::ops::RangeInclusive<u32>) {
     }
 }
 
+/// Without memory: buffers stay small, and no page is replaced.
 #[test]
 fn a_stream_read_is_a_prefix() {
     stream_reads_are_prefixes(0);
 }
 
-/// The same with pages that are replaced by larger ones.
+/// With memory: larger pages replace the first ones.
 #[test]
 fn a_stream_read_is_a_prefix_while_it_grows() {
     stream_reads_are_prefixes(1 << 20);
@@ -52,12 +56,12 @@ fn stream_reads_are_prefixes(memory: u64) {
             let stream = Arc::clone(&stream);
             thread::spawn(move || push(&stream, 1..=4))
         };
-        let (first, second) = (streamed(&stream), streamed(&stream));
+        let (first, second) = (prefix(&stream), prefix(&stream));
         if let (Some(first), Some(second)) = (first, second) {
             assert!(first <= second, "went back");
         }
         owner.join().unwrap();
-        assert_eq!(streamed(&stream), Some(4));
+        assert_eq!(prefix(&stream), Some(4));
         (first, second)
     });
     let firsts: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
@@ -67,20 +71,21 @@ fn stream_reads_are_prefixes(memory: u64) {
     );
 }
 
-/// Each value is of an age of its own, its number: every push flushes and most put an age aside. A first reader has them
-/// all and closes buffers, a second one has a window of two ages.
+/// Each value is observed in an age of its own, so every push flushes, and most flushes put a
+/// sketch aside. The first read has all ages in its window, and closes buffers. The second one has
+/// a window of two ages.
 #[test]
 fn a_window_read_has_every_value_once() {
     let bound = Arc::new(Bound::new(&Targets::new(&[(0.5, 0.25)])));
     let seen = reached(2, move || {
         let (first, last) = (1, 3);
-        // Buffers of one: every push but the first finds its own full, or closed.
+        // Buffers of one value: the buffer is full or closed at every push but the first.
         let budget = Budget::new();
         budget.set(0);
         let stream = Arc::new(Stream::new(&budget, Ages::new(first, 100), 100));
         let owner = {
             let (stream, bound) = (Arc::clone(&stream), Arc::clone(&bound));
-            // A sketch's insertion has more on its stack than models get.
+            // An insertion into a sketch needs more stack than loom gives to a thread.
             let big = thread::Builder::new().stack_size(1 << 15);
             big.spawn(move || {
                 let mut flush = Flush::default();
@@ -93,13 +98,13 @@ fn a_window_read_has_every_value_once() {
             .unwrap()
         };
         let read = |ages: Ages| {
-            let mut total = Streamed::default();
+            let mut total = SummaryTotal::default();
             if !stream.read(ages, &mut total) {
                 return None;
             }
             let mut values = Vec::new();
-            for part in &total.parts {
-                assert!(ages.hold(part.age), "{total:?}");
+            for part in &total.sketches {
+                assert!(ages.contains(part.age), "{total:?}");
                 for tuple in part.sketch.tuples() {
                     assert_eq!(tuple.g, 1);
                     values.push(value_of(tuple.key) as u64);
@@ -116,16 +121,16 @@ fn a_window_read_has_every_value_once() {
         };
         let all = read(Ages::new(3, 100));
         assert!(all.is_none_or(|(gone, _)| gone == 0), "lost");
-        let lately = read(Ages::new(4, 2));
+        let recent = read(Ages::new(4, 2));
         owner.join().unwrap();
         assert_eq!(read(Ages::new(last, 100)), Some((0, last)), "lost");
-        (all.map(|all| all.1), lately)
+        (all.map(|all| all.1), recent)
     });
     let all: BTreeSet<_> = seen.iter().map(|seen| seen.0).collect();
     assert_eq!(all, set(&[None, Some(0), Some(1), Some(2), Some(3)]));
-    let lately: BTreeSet<_> = seen.iter().filter_map(|seen| seen.1).collect();
+    let recent: BTreeSet<_> = seen.iter().filter_map(|seen| seen.1).collect();
     assert!(
-        lately.is_superset(&set(&[(0, 0), (0, 1), (1, 2), (2, 3)])),
-        "{lately:?}"
+        recent.is_superset(&set(&[(0, 0), (0, 1), (1, 2), (2, 3)])),
+        "{recent:?}"
     );
 }

@@ -1,5 +1,8 @@
-//! A summary's series under loom: its shared stream, its streams in slots, and what becomes of them. Nothing is asked of
-//! quantiles, so that a stream is counts and sums; what a stream's reader sees is in [`streams`](super::streams).
+//! Loom models of a summary's series: its shared stream, its streams in slots, and their
+//! reclamation.
+//!
+//! The summary has no objectives, so that a stream has only count and sum. The models of
+//! [`streams`](super::streams) cover a stream and its reader.
 
 use std::sync::Arc;
 
@@ -8,16 +11,16 @@ use crate::snapshot::sketch::Targets;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Budget, Cells, Distribution, Engine, Generation, Outcome, Streamed, SummaryShape, fold_idle,
-    promote, reclaim, start_over,
+    Budget, Cells, Distribution, Engine, Generation, Outcome, SummaryShape, SummaryTotal,
+    fold_idle, promote, reclaim, start_over,
 };
 use super::{reached, set, spawn, total};
 use crate::lockfree::epoch::with_epochs;
 
 fn summary() -> (Arc<SummaryShape>, Arc<Distribution>) {
-    let promise = SummaryShape::new(Targets::new(&[]), None, &Budget::new());
-    let series = Arc::new(Distribution::new(&promise));
-    (promise, series)
+    let shape = SummaryShape::new(Targets::new(&[]), None, &Budget::new());
+    let series = Arc::new(Distribution::new(&shape));
+    (shape, series)
 }
 
 fn observe(engine: &Engine, thread: &Thread, series: &Distribution, value: f64) -> Outcome {
@@ -27,11 +30,12 @@ fn observe(engine: &Engine, thread: &Thread, series: &Distribution, value: f64) 
     series.observe_cold(engine, thread, Generation::FIRST, value, false)
 }
 
-fn seen(total: &Streamed) -> (u64, f64) {
+fn seen(total: &SummaryTotal) -> (u64, f64) {
     (total.count, total.sum)
 }
 
-/// Two threads observe in a cold series, one at a time in the shared stream until it is hot, while it is read.
+/// Two threads observe in a cold series, and take turns in the shared stream until it is promoted,
+/// beside a reader.
 #[test]
 fn a_shared_stream_has_one_writer_at_a_time() {
     let seen = reached(2, || {
@@ -58,13 +62,13 @@ fn a_shared_stream_has_one_writer_at_a_time() {
     assert_eq!(seen, set(&[0, 1, 2]));
 }
 
-/// A series starts over while a thread writes its shared stream, and another one after it.
+/// A series starts over while a thread writes its shared stream.
 #[test]
 fn a_summary_starts_over_beside_a_writer() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
-        let (promise, series) = summary();
+        let (shape, series) = summary();
         observe(&engine, &Thread::new(), &series, 5.0);
         let writer = {
             let series = Arc::clone(&series);
@@ -72,21 +76,21 @@ fn a_summary_starts_over_beside_a_writer() {
                 observe(engine, thread, &series, 1.0);
             })
         };
-        start_over(&engine.pass(), &promise, &*series, None);
+        start_over(&engine.pass(), &shape, &*series, None);
         writer.join().unwrap();
         let (count, sum) = seen(&total(&mut engine.pass(), &*series));
         (count, sum as u64)
     });
-    // The writer came later, earlier, or had the stream, which then was left alone.
+    // The writer came after the reset, came before it, or had the lock, so that nothing was reset.
     assert_eq!(seen, [(1, 1), (0, 0), (2, 6)].into());
 }
 
-/// A thread makes its stream in a slot while a reader comes by.
+/// A thread creates its stream in a slot beside a reader.
 #[test]
 fn a_stream_is_seen_as_it_was_made() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
-        let (promise, series) = summary();
+        let (shape, series) = summary();
         promote(&engine, series.slot_word(), Generation::FIRST, 1);
         let owner = {
             let series = Arc::clone(&series);
@@ -100,11 +104,11 @@ fn a_stream_is_seen_as_it_was_made() {
         let prefixes = [(0, 0.0), (1, 1.0), (2, 3.0)];
         assert!(prefixes.contains(&early), "torn: {early:?}");
         owner.join().unwrap();
-        // The thread is gone: its stream is folded, and freed.
+        // The thread has exited: its stream is folded and freed.
         for _ in 0..3 {
             let mut pass = engine.pass();
             pass.take_idle();
-            fold_idle(&mut pass, &promise, &*series);
+            fold_idle(&mut pass, &shape, &*series);
             let all = seen(&total(&mut pass, &*series));
             assert_eq!(all, (2, 3.0), "lost or doubled");
         }
@@ -113,13 +117,14 @@ fn a_stream_is_seen_as_it_was_made() {
     assert_eq!(seen, set(&[0, 1, 2]));
 }
 
-/// The collector folds the stream of a retired series, frees it, and gives the slot to another series.
+/// The collector folds the stream of a retired series, frees it, and gives its slot to another
+/// series, beside an owner that observes in both.
 #[test]
 fn a_slot_with_a_stream_is_used_again() {
     let seen = with_epochs(|| {
         reached(2, || {
             let engine = Arc::new(Engine::new());
-            let (promise, old) = summary();
+            let (shape, old) = summary();
             let (_, new) = summary();
             let (_, overflow) = summary();
             promote(&engine, old.slot_word(), Generation::FIRST, 1);
@@ -139,7 +144,7 @@ fn a_slot_with_a_stream_is_used_again() {
             let retired = engine.pass().retire(old.slot_word());
             drop(engine.pass());
             let mut pass = engine.pass();
-            let reused = reclaim(&mut pass, &promise, &*old, retired, Some(&*overflow));
+            let reused = reclaim(&mut pass, &shape, &*old, retired, Some(&*overflow));
             pass.free_cleared();
             if reused {
                 assert!(

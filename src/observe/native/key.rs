@@ -1,17 +1,22 @@
-//! What a slot of a table counts.
+//! The key of an entry in a native histogram's table: an exponential bucket and a fixed bucket.
 
 use crate::snapshot::native::index::{self, coarser};
 
-/// Which exponential and which fixed bucket; 0 is none.
+/// An exponential bucket (bits 0 to 31) and a fixed bucket (bits 32 to 63). The key 0 marks an
+/// empty entry of the table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key(pub(super) u64);
 
 impl Key {
+    /// The bit of negative values.
     pub(super) const NEGATIVE: u32 = 1 << 31;
+    /// The code of the zero bucket.
     pub(super) const ZERO: u32 = 1;
-    /// Keeps positive, and apart from `ZERO`, what an index can be: -274 944 to 262 145.
+    /// The number that is added to an index to make it positive and different from `ZERO`. Indexes
+    /// are between -274 944 and 262 145.
     pub(super) const BIAS: i32 = 1 << 20;
 
+    /// Returns the key of a value.
     #[inline(always)]
     pub(super) fn new(value: f64, schema: i8, zero_threshold: f64, bucket: usize) -> Self {
         let distance = value.abs();
@@ -24,10 +29,12 @@ impl Key {
         Self(u64::from(code) | (bucket as u64) << 32)
     }
 
+    /// Returns the fixed bucket.
     pub(super) fn bucket(self) -> usize {
         (self.0 >> 32) as usize
     }
 
+    /// Returns the code of the exponential bucket: its sign and biased index, or `ZERO`.
     pub(super) fn code(self) -> u32 {
         self.0 as u32
     }
@@ -36,10 +43,12 @@ impl Key {
         self.code() == Self::ZERO
     }
 
+    /// Returns the index of the exponential bucket.
     pub(super) fn index(self) -> i32 {
         (self.code() & !Self::NEGATIVE) as i32 - Self::BIAS
     }
 
+    /// Returns the key of the same value after the resolution was halved `halvings` times.
     pub(super) fn coarser(self, halvings: u32) -> Self {
         if self.is_zero() {
             return self;
@@ -48,7 +57,7 @@ impl Key {
         Self(self.0 & !u64::from(!Self::NEGATIVE) | u64::from(code))
     }
 
-    /// Where a search begins: neighbours lie side by side.
+    /// Returns the hash, from which a search starts. Neighbouring buckets have neighbouring hashes.
     #[inline(always)]
     pub(super) fn hash(self) -> usize {
         self.code().wrapping_add(self.bucket() as u32) as usize

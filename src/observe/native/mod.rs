@@ -1,21 +1,38 @@
-//! The exponential buckets of one thread: a small hash table of counts that grows as new buckets are met, and is read as
-//! [`buckets`](super::buckets) are: always an exact prefix of the observations.
+//! The table of a native histogram: one thread's exponential buckets of one series, as a hash table
+//! of counts.
 //!
-//! A slot is one cell: the address of the thread's table, made on its first observation. A table has the cells of a
-//! histogram (`state`, two sums, one count per slot of the table) and behind them a key per slot: which exponential bucket,
-//! and which fixed bucket, are counted there. So one count serves both kinds of buckets, and they never disagree.
-//! An observation whose key is there is one of [`buckets::observe`](super::buckets::observe). A new key takes a free
-//! slot. One that is full, or that has more exponential buckets than the limit, is copied to a larger or coarser one.
+//! A reader gets an exact prefix of the thread's observations, as it does from the fixed buckets of
+//! [`buckets`](super::buckets).
 //!
-//! - T1: a key is written once, before the first count of its slot is stored (Release). Who sees the count behind a fence
-//!   (Acquire) sees the key.
-//! - T2: a table that was replaced holds what the owner had at that moment, for ever, and the new one holds it too when its
-//!   address is stored (Release). So reads never go back, whichever of the two they find.
-//! - T3: a replaced table is freed an epoch later; readers pin. The owner reads its own without.
-//! - T4: between reading the counts for a copy and storing its address nothing is allocated: an allocator that observes
-//!   through this very table is either before the copy or in the new one.
-//! - T5: a table is replaced by its owner only, and not inside a replacement: an observation by the allocator that would
-//!   need one is refused.
+//! # Protocol
+//!
+//! The block of a native histogram is one cell: the address of the owner's table. The owner creates
+//! the table on its first observation. A table has the cells of a histogram (`state`, two sums, one
+//! count per entry), and then one key per entry. The key has both an exponential and a fixed
+//! bucket, so one count serves both, and they never disagree.
+//!
+//! An observation is in one of these cases:
+//!
+//! - The table has its key: the observation is a [`buckets::observe`](super::buckets::observe).
+//! - The key is new and fits: the owner writes it to a free entry, and then observes.
+//! - The table is full, or has as many exponential buckets as the limit: the owner copies it to a
+//!   larger or coarser one, publishes that, and then observes.
+//!
+//! # Invariants
+//!
+//! - T1: A key is written once, before the first count of its entry is stored (Release). A reader
+//!   that sees the count before its Acquire fence sees the key after it.
+//! - T2: A replaced table does not change any more. The new table has all its observations when the
+//!   owner stores the address (Release). So totals never go back, whichever of the two a reader
+//!   loads (Acquire).
+//! - T3: A replaced table is freed an epoch later. Readers pin the epoch. The owner reads its own
+//!   table without a pin, because only the owner replaces it.
+//! - T4: Between reading the counts for a copy and storing the new address, the owner allocates
+//!   nothing. So if an allocator observes through this table, its observation is either made before
+//!   the copy or goes to the new table.
+//! - T5: Only the owner replaces a table, and never inside another replacement. An observation by
+//!   an allocator that would need a second replacement is rejected.
+//! - T6: A table has `BUCKET + 2 * capacity` words; `capacity` is a power of two and never changes.
 
 mod key;
 
@@ -31,7 +48,6 @@ use super::thread::Thread;
 use crate::lockfree::epoch::soon;
 use key::Key;
 
-/// Slots of a first table.
 impl View for &Table {
     const COPY: CopyBlock = Table::copy;
 
@@ -44,169 +60,190 @@ impl View for &Table {
     }
 }
 
+/// The number of entries of a thread's first table.
 #[cfg(not(loom))]
-const FIRST_SLOTS: usize = 16;
+const FIRST_CAPACITY: usize = 16;
 #[cfg(loom)]
-const FIRST_SLOTS: usize = 2;
+const FIRST_CAPACITY: usize = 2;
 
 /// One thread's table. See the module's text.
 pub(crate) struct Table {
-    /// Of the finest schema, down to the table's.
+    /// How often the finest resolution (schema 8) has been halved. Never changes after publication,
+    /// like all fields but `words`.
     halvings: u32,
+    /// The maximum number of exponential buckets.
     limit: u32,
+    /// The largest absolute value that the zero bucket counts.
     zero_threshold: f64,
-    /// The bits of the first number that is neither zero here nor subnormal, and how many there are from it on below infinity.
-    plain: (u64, u64),
-    /// A power of two.
-    slots: usize,
-    /// The key of each slot. Seen from the end, as a [`Block`]: `state`, two sums, counts, and the keys, the last one first.
+    /// The range of numbers that [`common_key_of`](Self::common_key_of) handles: the bits of the
+    /// first normal number above the zero threshold, and how many numbers there are from it up to
+    /// infinity.
+    common_range: (u64, u64),
+    /// The number of entries, a power of two.
+    capacity: usize,
+    /// The keys, and behind them the cells of a histogram. Seen from the end, as a [`Block`]:
+    /// `state`, two sums, counts, and the keys, the last one first. Written by the owner, read by
+    /// passes.
     words: Box<[AtomicU64]>,
 }
 
 impl Table {
-    fn new(resolution: &Resolution, slots: usize) -> Box<Self> {
-        let words = BUCKET + 2 * slots;
+    /// Allocates an empty table.
+    fn new(resolution: &Resolution, capacity: usize) -> Box<Self> {
+        let words = BUCKET + 2 * capacity;
         let zero = resolution.zero_threshold.abs().to_bits();
         let first = (zero + 1).max(f64::MIN_POSITIVE.to_bits());
         Box::new(Self {
             halvings: (FINEST - resolution.schema) as u32,
             limit: resolution.limit,
             zero_threshold: resolution.zero_threshold,
-            plain: (first, f64::INFINITY.to_bits() - first),
-            slots,
+            common_range: (first, f64::INFINITY.to_bits() - first),
+            capacity,
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
         })
     }
 
+    /// Returns the words of the table as a block.
     #[inline(always)]
     pub(crate) fn block(&self) -> Block {
-        debug_assert_eq!(self.words.len(), BUCKET + 2 * self.slots);
-        // SAFETY: it has as many words. An observation need not look for their number besides.
-        Block::of(unsafe { self.words.get_unchecked(..BUCKET + 2 * self.slots) })
+        debug_assert_eq!(self.words.len(), BUCKET + 2 * self.capacity);
+        // SAFETY: T6. Computed from `capacity`, which an observation has loaded anyway, instead of
+        // the length of `words`.
+        Block::of(unsafe { self.words.get_unchecked(..BUCKET + 2 * self.capacity) })
     }
 
     fn schema(&self) -> i8 {
         FINEST - self.halvings as i8
     }
 
-    /// The number of cells.
+    /// Returns the number of words.
     pub(crate) fn words(&self) -> usize {
         self.words.len()
     }
 
-    /// The key of a slot of the table.
+    /// Returns the word of an entry's key.
     #[inline(always)]
-    fn key(&self, slot: usize) -> &AtomicU64 {
-        debug_assert!(slot < self.slots, "no such slot");
-        // SAFETY: there are as many keys as slots, and every caller has masked or counted.
-        unsafe { self.words.get_unchecked(slot) }
+    fn key(&self, entry: usize) -> &AtomicU64 {
+        debug_assert!(entry < self.capacity, "no such entry");
+        // SAFETY: T6; every caller masks the index or counts up to `capacity`.
+        unsafe { self.words.get_unchecked(entry) }
     }
 
-    /// The same in a block.
-    fn key_cell(&self, slot: usize) -> usize {
-        BUCKET + 2 * self.slots - 1 - slot
+    /// Returns the index of an entry's key in a block.
+    fn key_cell(&self, entry: usize) -> usize {
+        BUCKET + 2 * self.capacity - 1 - entry
     }
 
-    /// The owner's own table, if it has one yet.
+    /// Returns the owner's table, if there is one.
     ///
     /// # Safety
     ///
-    /// The block is one cell of a native histogram, and the caller is its owner.
+    /// The block is the one cell of a native histogram, and the caller is its owner.
     #[inline(always)]
     pub(crate) unsafe fn own<'a>(block: Block) -> Option<&'a Self> {
-        // SAFETY: by the caller's word; only the owner replaces it (T5).
+        // SAFETY: the caller's contract.
         let address = owner_load(unsafe { block.cell(0) }) as usize;
-        // SAFETY: 0, or a table that only its owner retires.
+        // SAFETY: 0, or a table that only its owner, the caller, replaces (T3, T5).
         unsafe { std::ptr::with_exposed_provenance::<Self>(address).as_ref() }
     }
 
-    /// The table that is published in a block now.
+    /// Returns the table that a block points to now.
     ///
     /// # Safety
     ///
-    /// The block is one cell of a native histogram, and the epoch is pinned for as long as the table is used (T3).
+    /// The block is the one cell of a native histogram, and the epoch is pinned for as long as the
+    /// table is used (T3).
     pub(crate) unsafe fn published<'a>(block: Block) -> Option<&'a Self> {
-        // SAFETY: by the caller's word. Acquire: pairs with the Release in `publish`; the table is seen as it was made (T2).
+        // SAFETY: the caller's contract.
+        // Acquire: pairs with the Release in `publish`. The reader sees the table complete (T2).
         let address = unsafe { block.cell(0) }.load(Acquire) as usize;
-        // SAFETY: 0, or a table that is freed an epoch after it was replaced.
+        // SAFETY: 0, or a table that is freed an epoch after its replacement (T3).
         unsafe { std::ptr::with_exposed_provenance::<Self>(address).as_ref() }
     }
 
-    /// Copies the table that is published in a block now. One that was made since the request may not fit, and
-    /// the copy is useless then; but then the old table has stopped to change, and the reader reads that.
+    /// Copies the table that a block points to now, for a reader that requested a copy of the table
+    /// it had loaded. The owner is in one of two cases:
+    ///
+    /// - It has not replaced that table since. The copy fits, and is what the reader needs.
+    /// - It has replaced the table. The copy may not fit and is useless, but the old table does not
+    ///   change any more (T2), so the reader can read it directly.
     ///
     /// # Safety
     ///
-    /// As for [`published`](Self::published), and the caller is the table's owner.
+    /// As for [`published`](Self::published), and the caller is the owner of the table.
     pub(crate) unsafe fn copy(block: Block, buffer: &[AtomicU64]) {
-        // SAFETY: by the caller's contract.
+        // SAFETY: the caller's contract.
         if let Some(table) = unsafe { Self::published(block) } {
-            // SAFETY: a table's block has as many cells as the table has words.
+            // SAFETY: T6; the block has as many cells as the table has words.
             unsafe { table.block().copy_to(buffer, table.words()) };
         }
     }
 
-    /// Where the owner counts this key, if it has met it before.
+    /// Returns the entry of a key, if the table has it. Called by the owner.
     #[inline(always)]
     fn find(&self, key: Key) -> Option<usize> {
-        let mut slot = key.hash() & (self.slots - 1);
+        let mut entry = key.hash() & (self.capacity - 1);
         loop {
-            let there = owner_load(self.key(slot));
-            if there == key.0 {
-                return Some(slot);
+            let stored = owner_load(self.key(entry));
+            if stored == key.0 {
+                return Some(entry);
             }
-            if there == 0 {
+            if stored == 0 {
                 return None;
             }
-            // Ends: a quarter of the slots is free.
-            slot = (slot + 1) & (self.slots - 1);
+            // Ends at a free entry: at least a quarter of them are free.
+            entry = (entry + 1) & (self.capacity - 1);
         }
     }
 
-    /// The free slot for a key that is not there.
-    fn free_slot(&self, key: Key) -> usize {
-        let mut slot = key.hash() & (self.slots - 1);
-        while owner_load(self.key(slot)) != 0 {
-            slot = (slot + 1) & (self.slots - 1);
+    /// Returns a free entry for a key that the table does not have.
+    fn free_entry(&self, key: Key) -> usize {
+        let mut entry = key.hash() & (self.capacity - 1);
+        while owner_load(self.key(entry)) != 0 {
+            entry = (entry + 1) & (self.capacity - 1);
         }
-        slot
+        entry
     }
 
+    /// Iterates over the keys of the table.
     fn keys(&self) -> impl Iterator<Item = Key> {
-        let keys = (0..self.slots).map(|slot| Key(owner_load(self.key(slot))));
+        let keys = (0..self.capacity).map(|entry| Key(owner_load(self.key(entry))));
         keys.filter(|key| key.0 != 0)
     }
 
-    /// Whether another key fits in, without a larger or a coarser table.
-    fn takes(&self, key: Key) -> bool {
-        let there = self.keys().count();
-        if (there + 1) * 4 > self.slots * 3 {
+    /// Returns whether the table can take this new key, or has to be replaced by a larger or
+    /// coarser one.
+    fn has_space_for(&self, key: Key) -> bool {
+        let used = self.keys().count();
+        if (used + 1) * 4 > self.capacity * 3 {
             return false;
         }
-        // There are no more buckets than keys.
-        if there < self.limit as usize || key.is_zero() {
+        // There are at most as many exponential buckets as keys.
+        if used < self.limit as usize || key.is_zero() {
             return true;
         }
         let mut codes: Vec<_> = self.keys().map(Key::code).collect();
         codes.contains(&key.code()) || distinct(&mut codes) < self.limit as usize
     }
 
-    /// The number of observations, as the owner knows it.
+    /// Returns the number of observations. Called by the owner.
     pub(crate) fn own_count(&self) -> u64 {
-        // SAFETY: every table has a `state`.
+        // SAFETY: T6; cell 0 is `state`.
         owner_load(unsafe { self.block().cell(0) }) >> 1
     }
 
+    /// Returns the key of a value at the table's resolution.
     fn key_of(&self, value: f64, bucket: usize) -> Key {
         Key::new(value, self.schema(), self.zero_threshold, bucket)
     }
 
-    /// As [`key_of`](Self::key_of), in fewer instructions; not of infinity, nor of subnormal numbers that are not zero here.
+    /// The same as [`key_of`](Self::key_of) in fewer instructions. Returns `None` for infinity, and
+    /// for subnormal numbers above the zero threshold.
     #[inline(always)]
     fn common_key_of(&self, value: f64, bucket: usize) -> Option<Key> {
-        // Of integers all the way: the caller has tested the same ones.
+        // Integer operations only: the caller has tested the same bits.
         let bits = value.to_bits() & (u64::MAX >> 1);
-        let (first, len) = self.plain;
+        let (first, len) = self.common_range;
         let code = if bits.wrapping_sub(first) < len {
             let sign = (value.to_bits() >> 32) as u32 & Key::NEGATIVE;
             (index::of_normal_at(bits, self.halvings) + Key::BIAS) as u32 | sign
@@ -218,25 +255,27 @@ impl Table {
         Some(Key(u64::from(code) | (bucket as u64) << 32))
     }
 
-    /// The owner observes, if the key of this value is there.
+    /// Observes a value if the table has its key. Called by the owner.
     #[inline(always)]
     fn observe(&self, key: Key, (_, value, times): (usize, f64, u64)) -> bool {
-        let Some(slot) = self.find(key) else {
+        let Some(entry) = self.find(key) else {
             return false;
         };
-        // SAFETY: the slot is one of the table's, and the caller owns it.
-        unsafe { observe(self.block(), slot, value, times) };
+        // SAFETY: T6; `entry` is below `capacity`, and the caller owns the table.
+        unsafe { observe(self.block(), entry, value, times) };
         true
     }
 
-    /// Adds what a valid read of this table found: `counts` per slot, and the keys of `block`, which is this one or a copy.
+    /// Adds the result of a valid read to `total`: `counts` per entry, and the keys of `block`,
+    /// which is that of this table or a copy.
     fn add_to(&self, total: &mut Observed, block: Block, counts: &[u64], sum: f64) {
         let native = total.native.get_or_insert_with(Native::finest);
         native.reduce_to(self.schema());
         let halvings = (self.schema() - native.schema()) as u32;
-        for (slot, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            // SAFETY: there are as many keys as slots. Relaxed: behind the fences of `try_read` (T1).
-            let key = Key(unsafe { block.cell(self.key_cell(slot)) }.load(Relaxed));
+        for (entry, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            // SAFETY: T6; `entry` is below `capacity`.
+            // Relaxed: the Acquire fences of `try_read` stand between the count and this load (T1).
+            let key = Key(unsafe { block.cell(self.key_cell(entry)) }.load(Relaxed));
             debug_assert!(key.0 != 0, "a count without a key");
             if let Some(total) = total.counts.get_mut(key.bucket()) {
                 *total = total.wrapping_add(count);
@@ -251,7 +290,8 @@ impl Table {
         total.sum = join_sums(total.sum, sum);
     }
 
-    /// Adds a prefix of the observations to `total`; false where one ended meanwhile. `block` is this table's, or a copy.
+    /// Adds a prefix of the observations to `total`. Returns `false`, and adds nothing, if an
+    /// observation was completed during the read. `block` is that of this table or a copy.
     pub(crate) fn try_add(
         &self,
         block: Block,
@@ -259,8 +299,8 @@ impl Table {
         total: &mut Observed,
     ) -> bool {
         counts.clear();
-        counts.resize(self.slots, 0);
-        // SAFETY: the block has as many counts as slots.
+        counts.resize(self.capacity, 0);
+        // SAFETY: T6; the block has as many counts as entries.
         let Some(sum) = (unsafe { try_read(block, counts) }) else {
             return false;
         };
@@ -269,90 +309,97 @@ impl Table {
     }
 }
 
-/// The hot path: observes where this thread has met the bucket before; false: take the cold path.
+/// The hot path: observes a value if this thread's table has its bucket. Returns `false` if the
+/// caller has to take the cold path.
 ///
 /// # Safety
 ///
-/// The block is one cell of a native histogram, and the caller owns it.
+/// The block is the one cell of a native histogram, and the caller owns it.
 #[inline(always)]
-pub(super) unsafe fn observe_known(block: Block, what: (usize, f64, u64)) -> bool {
-    // SAFETY: by the caller's word.
+pub(super) unsafe fn observe_known(block: Block, observation: (usize, f64, u64)) -> bool {
+    // SAFETY: the caller's contract.
     let Some(table) = (unsafe { Table::own(block) }) else {
         return false;
     };
-    let key = table.common_key_of(what.1, what.0);
-    key.is_some_and(|key| table.observe(key, what))
+    let key = table.common_key_of(observation.1, observation.0);
+    key.is_some_and(|key| table.observe(key, observation))
 }
 
-/// Observes, with a larger or coarser table if it has to be; returns the number of observations there are. `None`, and
-/// nothing is observed, inside another replacement (T5).
+/// Observes a value, in a larger or coarser table if it has to be, and returns the number of
+/// observations. Returns `None`, and observes nothing, if it would need a replacement inside
+/// another one (T5).
 ///
 /// # Safety
 ///
-/// The block is one cell of a native histogram, and the caller owns it.
+/// The block is the one cell of a native histogram, and the caller owns it.
 pub(super) unsafe fn write(
     thread: &Thread,
     block: Block,
     resolution: &Resolution,
-    what: (usize, f64, u64),
+    observation: (usize, f64, u64),
 ) -> Option<u64> {
-    // SAFETY: by the caller's word.
+    // SAFETY: the caller's contract.
     unsafe {
-        // A key that the hot path does not make is made here.
-        let known = |table: &Table| table.observe(table.key_of(what.1, what.0), what);
+        // `common_key_of` does not have a key for every value; `key_of` has.
+        let known =
+            |table: &Table| table.observe(table.key_of(observation.1, observation.0), observation);
         if !Table::own(block).is_some_and(known) {
-            thread.without_reentry(|| observe_new(block, resolution, what))?;
+            thread.without_reentry(|| observe_new(block, resolution, observation))?;
         }
         Table::own(block).map(Table::own_count)
     }
 }
 
-/// Observes what has no slot yet.
+/// Observes a value whose key the table does not have.
 ///
 /// # Safety
 ///
-/// As for [`write()`], and no other replacement is under way (T5).
-unsafe fn observe_new(block: Block, resolution: &Resolution, what: (usize, f64, u64)) {
-    let (bucket, value, times) = what;
+/// As for [`write()`], and this thread is not inside another replacement (T5).
+unsafe fn observe_new(block: Block, resolution: &Resolution, observation: (usize, f64, u64)) {
+    let (bucket, value, times) = observation;
     let key = |table: &Table| table.key_of(value, bucket);
-    // SAFETY: by the caller's word.
+    // SAFETY: the caller's contract.
     let old = unsafe { Table::own(block) };
-    if !old.is_some_and(|old| old.takes(key(old))) {
-        // SAFETY: as above.
-        unsafe { replace(block, old, resolution, what) };
+    if !old.is_some_and(|old| old.has_space_for(key(old))) {
+        // SAFETY: the caller's contract.
+        unsafe { replace(block, old, resolution, observation) };
     }
-    // SAFETY: as above; it was there, or was made.
+    // SAFETY: the caller's contract.
     let table = unsafe { Table::own(block) }.expect("it was made");
-    // At a lower resolution the bucket may be one that is there.
+    // At a lower resolution the table may have the bucket already.
     let key = key(table);
-    if !table.observe(key, what) {
-        let slot = table.free_slot(key);
-        // Relaxed: carried by the count's Release in `observe` (T1).
-        table.key(slot).store(key.0, Relaxed);
-        // SAFETY: the slot is one of the table's, and the caller owns it.
-        unsafe { observe(table.block(), slot, value, times) };
+    if !table.observe(key, observation) {
+        let entry = table.free_entry(key);
+        // Relaxed: the Release store of the count in `observe` carries the key (T1).
+        table.key(entry).store(key.0, Relaxed);
+        // SAFETY: T6; `entry` is below `capacity`, and the caller owns the table.
+        unsafe { observe(table.block(), entry, value, times) };
     }
 }
 
-/// Makes room for another key: in a larger table, or at a lower resolution.
+/// Replaces a table that cannot take another key by a larger one, or by one of lower resolution.
 ///
 /// # Safety
 ///
-/// As for [`observe_new`]; `old` is the owner's table.
+/// As for [`observe_new`], and `old` is the owner's table.
 unsafe fn replace(
     block: Block,
     old: Option<&Table>,
     resolution: &Resolution,
     (bucket, value, _): (usize, f64, u64),
 ) {
-    let slots = old.map_or(FIRST_SLOTS, |old| {
-        let crowded = (old.keys().count() + 1) * 2 > old.slots;
-        if crowded { 2 * old.slots } else { old.slots }
+    let capacity = old.map_or(FIRST_CAPACITY, |old| {
+        let crowded = (old.keys().count() + 1) * 2 > old.capacity;
+        if crowded {
+            2 * old.capacity
+        } else {
+            old.capacity
+        }
     });
-    let mut fresh = Table::new(resolution, slots);
-    let mut entries = Vec::with_capacity(old.map_or(0, |old| old.slots));
+    let mut fresh = Table::new(resolution, capacity);
+    let mut entries = Vec::with_capacity(old.map_or(0, |old| old.capacity));
     let mut codes = Vec::with_capacity(entries.capacity() + 1);
-    // From here on nothing is allocated (T4).
+    // Nothing is allocated from here to `publish` (T4).
     if let Some(old) = old {
         old.copy_entries(&mut entries);
         fresh.halvings = old.halvings;
@@ -369,46 +416,46 @@ unsafe fn replace(
             }
             fresh.halvings += 1;
         }
-        fresh.take_over(old, &entries);
+        fresh.copy_from(old, &entries);
     }
-    // SAFETY: by the caller's word, and `old` is what is published.
+    // SAFETY: the caller's contract.
     unsafe { publish(block, fresh) };
 }
 
-/// Stores the address of a table that is complete, and retires the one that was there.
+/// Publishes a complete table, and retires the one that it replaces.
 ///
 /// # Safety
 ///
-/// The block is one cell of a native histogram, and the caller owns it.
+/// The block is the one cell of a native histogram, and the caller owns it.
 pub(super) unsafe fn publish(block: Block, fresh: Box<Table>) {
-    // SAFETY: by the caller's word.
+    // SAFETY: the caller's contract.
     let cell = unsafe { block.cell(0) };
     let old = owner_load(cell);
     let fresh = Box::into_raw(fresh).expose_provenance() as u64;
     // Release: pairs with the Acquire in `published` (T2).
     cell.store(fresh, Release);
-    // SAFETY: no longer reachable for who pins from now on (T3).
+    // SAFETY: a reader that pins from now on cannot reach the old table (T3).
     unsafe { retire(old) };
 }
 
-/// Takes the table out of a block that nobody writes any more.
+/// Removes the table from a block that no thread writes any more, and retires it.
 ///
 /// # Safety
 ///
-/// The block is one cell of a native histogram; owners have answered or are gone, and so are other readers than those
-/// that pinned before.
+/// The block is the one cell of a native histogram. Every owner has acknowledged or is gone, and
+/// every reader of the block has pinned the epoch.
 pub(super) unsafe fn release(block: Block) {
-    // SAFETY: by the caller's word.
+    // SAFETY: the caller's contract.
     let cell = unsafe { block.cell(0) };
-    // Relaxed: owners have answered or are gone, which carries what they published.
+    // Relaxed: the owner's acknowledgement, or the pool's lock, carries its stores.
     let old = cell.load(Relaxed);
-    // Relaxed: the pass that calls this is pinned, so the table outlives it.
+    // Relaxed: the calling pass has pinned the epoch, so the table outlives the pass.
     cell.store(0, Relaxed);
-    // SAFETY: no longer reachable for who pins after this pass.
+    // SAFETY: a reader that pins after this pass cannot reach the table (T3).
     unsafe { retire(old) };
 }
 
-/// The number of exponential buckets in use, the zero bucket aside.
+/// Returns the number of different exponential buckets, without the zero bucket.
 fn distinct(codes: &mut Vec<u32>) -> usize {
     codes.sort_unstable();
     codes.dedup();
@@ -416,52 +463,57 @@ fn distinct(codes: &mut Vec<u32>) -> usize {
 }
 
 impl Table {
+    /// Appends all keys and counts to `entries`. Called by the owner, or when there is none.
     fn copy_entries(&self, entries: &mut Vec<(Key, u64)>) {
         let block = self.block();
-        for slot in 0..self.slots {
-            let key = Key(owner_load(self.key(slot)));
+        for entry in 0..self.capacity {
+            let key = Key(owner_load(self.key(entry)));
             if key.0 != 0 {
-                // SAFETY: one of the counts.
-                entries.push((key, owner_load(unsafe { block.cell(BUCKET + slot) })));
+                // SAFETY: T6; `entry` is below `capacity`.
+                entries.push((key, owner_load(unsafe { block.cell(BUCKET + entry) })));
             }
         }
     }
 
-    /// A fresh table takes over what an older one holds. Relaxed, all of it: `publish` carries it.
-    fn take_over(&mut self, old: &Self, entries: &[(Key, u64)]) {
+    /// Copies the observations of the old table to this new one.
+    ///
+    /// All stores are Relaxed: the Release in `publish` carries them.
+    fn copy_from(&mut self, old: &Self, entries: &[(Key, u64)]) {
         for i in 0..BUCKET {
-            // SAFETY: every table has these.
+            // SAFETY: T6; every table has these cells.
             let (from, to) = unsafe { (old.block().cell(i), self.block().cell(i)) };
             to.store(owner_load(from), Relaxed);
         }
         self.add_entries(entries, self.halvings - old.halvings);
     }
 
+    /// Adds entries of a resolution that is finer by `halvings`. The table is not published yet.
     fn add_entries(&self, entries: &[(Key, u64)], halvings: u32) {
         for &(key, count) in entries {
             let key = key.coarser(halvings);
-            let slot = self.find(key).unwrap_or_else(|| self.free_slot(key));
-            self.key(slot).store(key.0, Relaxed);
-            // SAFETY: one of the counts.
-            let cell = unsafe { self.block().cell(BUCKET + slot) };
+            let entry = self.find(key).unwrap_or_else(|| self.free_entry(key));
+            self.key(entry).store(key.0, Relaxed);
+            // SAFETY: T6; `entry` is below `capacity`.
+            let cell = unsafe { self.block().cell(BUCKET + entry) };
             cell.store(owner_load(cell).wrapping_add(count), Relaxed);
         }
     }
 
-    /// Both together, for a fold: nobody writes either, and the pass that calls this is the only reader.
-    pub(super) fn joined(ours: Option<&Self>, theirs: &Self, resolution: &Resolution) -> Box<Self> {
+    /// Merges two tables, for a fold. No thread writes either of them, and the calling pass is the
+    /// only reader.
+    pub(super) fn merged(ours: Option<&Self>, theirs: &Self, resolution: &Resolution) -> Box<Self> {
         let (mut a, mut b) = (Vec::new(), Vec::new());
         ours.inspect(|ours| ours.copy_entries(&mut a));
         theirs.copy_entries(&mut b);
-        let slots = (2 * (a.len() + b.len())).next_power_of_two();
-        let mut joined = Self::new(resolution, slots.max(FIRST_SLOTS));
+        let capacity = (2 * (a.len() + b.len())).next_power_of_two();
+        let mut merged = Self::new(resolution, capacity.max(FIRST_CAPACITY));
         let halvings = ours.map_or(theirs.halvings, |ours| ours.halvings);
-        joined.halvings = halvings.max(theirs.halvings);
-        joined.add_entries(&a, joined.halvings - halvings);
-        joined.add_entries(&b, joined.halvings - theirs.halvings);
+        merged.halvings = halvings.max(theirs.halvings);
+        merged.add_entries(&a, merged.halvings - halvings);
+        merged.add_entries(&b, merged.halvings - theirs.halvings);
         let total = |table: &Self| {
             let block = table.block();
-            // SAFETY: every table has a `state` and two sums.
+            // SAFETY: T6; every table has a `state` and two sums.
             unsafe {
                 let state = owner_load(block.cell(0));
                 let sum = owner_load(block.cell(SUM + (state & 1) as usize));
@@ -469,8 +521,9 @@ impl Table {
             }
         };
         let (mine, other) = (ours.map_or((0, 0.0), total), total(theirs));
-        let block = joined.block();
-        // SAFETY: as above. Relaxed: `publish` carries it.
+        let block = merged.block();
+        // SAFETY: as above.
+        // Relaxed: the Release in `publish` carries these stores.
         unsafe {
             block
                 .cell(0)
@@ -478,20 +531,20 @@ impl Table {
             let sum = join_sums(mine.1, other.1);
             block.cell(SUM).store(sum.to_bits(), Relaxed);
         }
-        joined
+        merged
     }
 }
 
-/// Frees a table once nobody can be reading it any more.
+/// Frees a table once every pin of now is released.
 ///
 /// # Safety
 ///
-/// `address` is 0, or that of a table that nothing points to.
+/// `address` is 0, or that of a table that a thread which pins from now on cannot reach.
 unsafe fn retire(address: u64) {
     if address == 0 {
         return;
     }
-    // SAFETY: by the caller's word; made by `Box::into_raw` in `publish`.
+    // SAFETY: the caller's contract (T3); the address comes from `Box::into_raw` in `publish`.
     unsafe {
         soon(move || {
             let table = std::ptr::with_exposed_provenance_mut::<Table>(address as usize);
@@ -500,7 +553,7 @@ unsafe fn retire(address: u64) {
     }
 }
 
-/// Loom sees who reads what is freed.
+/// Writes every word on drop, so that loom reports a thread that reads a freed table.
 #[cfg(loom)]
 impl Drop for Table {
     fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! What tables count, alone and while threads grow and leave.
+//! Tests of tables: their counts, with one thread, and while threads grow their tables and exit.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ fn shape(schema: i8, limit: u32, buckets: usize) -> Shape {
     }
 }
 
-fn observe(engine: &Engine, thread: &Thread, series: &Buckets, what: (usize, f64, u64)) {
+fn observe(engine: &Engine, thread: &Thread, series: &Buckets, observation: (usize, f64, u64)) {
     let generation = series.slot_word().generation();
-    if !Buckets::observe_native(thread, series.slot_word().last(generation), what) {
-        let outcome = series.observe_cold(engine, thread, generation, what, false);
+    if !Buckets::observe_native(thread, series.slot_word().last(generation), observation) {
+        let outcome = series.observe_cold(engine, thread, generation, observation, false);
         assert_eq!(outcome, Outcome::Done);
     }
 }
@@ -33,7 +33,7 @@ fn total(engine: &Engine, series: &Buckets) -> Observed {
     total
 }
 
-/// The twin: every value into its bucket, one by one.
+/// The plain twin: counts every value in its bucket, one by one.
 fn counted(values: &[f64], schema: i8) -> Native {
     let mut native = Native::finest();
     native.coarsen(&Resolution {
@@ -83,13 +83,13 @@ proptest! {
     }
 }
 
-/// A fixed bucket for every value: the sum follows from the counts, so what does not belong together shows; also while
-/// exponential buckets become coarser.
+/// Every value has a fixed bucket of its own, so the sum follows from the counts, and a torn read
+/// shows. This holds while exponential buckets become coarser, too.
 #[test]
 fn reads_are_whole_while_threads_grow_and_leave() {
     const ROUNDS: u64 = if cfg!(miri) { 40 } else { 20_000 };
     const VALUES: usize = 40;
-    // 2^(bucket - 10). Not by `powi`, which Miri makes a little wrong at random.
+    // 2^(bucket - 10). Without `powi`, to which Miri adds random rounding errors.
     let value = |bucket: usize| f64::from_bits((bucket as u64 + 1013) << 52);
     let engine = Engine::new();
     let shape = shape(8, 8, VALUES);
@@ -109,10 +109,10 @@ fn reads_are_whole_while_threads_grow_and_leave() {
                 for life in 0..3 {
                     let thread = Thread::new();
                     for i in 0..ROUNDS {
-                        // Ever more buckets: the tables grow.
+                        // More buckets in each life, so that tables grow.
                         let bucket = ((i + t) % (10 << life)) as usize;
-                        let what = (bucket, value(bucket), 1 + i % 2);
-                        observe(engine, &thread, series, what);
+                        let observation = (bucket, value(bucket), 1 + i % 2);
+                        observe(engine, &thread, series, observation);
                     }
                     thread.leave(engine);
                 }
@@ -144,7 +144,7 @@ fn reads_are_whole_while_threads_grow_and_leave() {
     ) {
         passes += 1;
         assert!(passes < 10_000, "never safe");
-        // An epoch passes when the threads of other tests have unpinned.
+        // An epoch passes once the threads of other tests have unpinned.
         std::thread::sleep(std::time::Duration::from_micros(100));
     }
     assert_eq!(check(&total(&engine, &overflow)), all + 1);
@@ -161,7 +161,7 @@ fn the_largest_limit_is_reached_and_not_passed() {
     super::super::promote(&engine, series.slot_word(), Generation::FIRST, 1);
     let fill = |from: usize, to: usize| {
         for i in from..to {
-            // Both sides of zero: the limit is that of both.
+            // The limit is for positive and negative buckets together.
             let value = index::upper(i as i32 / 2, 8) * [1.0, -1.0][i % 2];
             observe(&engine, &thread, &series, (0, value, 1));
         }

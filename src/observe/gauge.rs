@@ -1,0 +1,187 @@
+//! The cell of a gauge that is set: all threads share it, and the last write wins.
+//!
+//! # Protocol
+//!
+//! A gauge counts nothing in shards, but its first update allocates a slot like that of any other
+//! series. A thread updates the shared cell without a pin only if its slab has that slot. The cells
+//! of that slot stay zero. The slot has three uses:
+//!
+//! - An update through a stale reference fails the comparison with the slab's length, and takes the
+//!   cold path.
+//! - Owners that acknowledge a safepoint request tell the collector when it can reuse the shared
+//!   cell for another series.
+//! - A thread whose slab ends below the slot does not have to acknowledge the request (invariant I5
+//!   of [`shard`](super::shard)).
+//!
+//! If there is no slot for the gauge, updates pin the epoch, and the collector waits for an epoch
+//! instead of acknowledgements.
+//!
+//! # Invariants
+//!
+//! - I1: An update writes the shared cell only while the collector cannot reuse it: between two
+//!   safepoints of a thread that has the slot, or with the epoch pinned (invariants U1 and U2 of
+//!   [`update`](super::update)).
+
+use crate::lockfree::Generation;
+use crate::sync::{AtomicF64, Relaxed};
+
+use super::memory::Block;
+use super::pass::Pass;
+use super::slot::SlotWord;
+use super::thread::Thread;
+use super::update::{Shared, update_cold};
+use super::{Cells, Engine, Outcome};
+
+/// The cell of one series of a gauge.
+#[derive(Debug)]
+pub struct GaugeCell {
+    /// Slot and generation. Written by promotion and retirement, read by every update.
+    slot_word: SlotWord,
+    /// The value. Written by every thread that updates the gauge, read by passes.
+    value: AtomicF64,
+}
+
+/// An update of a gauge.
+#[derive(Clone, Copy, Debug)]
+pub enum GaugeOp {
+    /// Sets the value.
+    Set(f64),
+    /// Adds to the value; a negative number subtracts.
+    Add(f64),
+    /// Raises the value to this one if it is lower.
+    Max(f64),
+    /// Lowers the value to this one if it is higher.
+    Min(f64),
+}
+
+impl GaugeCell {
+    /// Changes the value. The caller has checked that it may (I1).
+    #[inline(always)]
+    pub fn apply(&self, op: GaugeOp) {
+        // Relaxed: no other memory belongs to the value.
+        match op {
+            GaugeOp::Set(value) => self.value.store(value, Relaxed),
+            GaugeOp::Add(value) => _ = self.value.fetch_add(value, Relaxed),
+            GaugeOp::Max(value) => _ = self.value.fetch_max(value, Relaxed),
+            GaugeOp::Min(value) => _ = self.value.fetch_min(value, Relaxed),
+        }
+    }
+
+    /// Changes the value if this thread's slab has the slot and the reference is not stale (I1).
+    /// Returns `false` if the caller has to take the cold path.
+    #[inline(always)]
+    pub fn change(&self, thread: &Thread, generation: Generation, op: GaugeOp) -> bool {
+        let may = thread.has_cell(self.slot_word.last(generation));
+        if may {
+            self.apply(op);
+        }
+        may
+    }
+
+    /// The cold path of [`change`](Self::change).
+    pub fn change_cold(
+        &self,
+        engine: &Engine,
+        thread: &Thread,
+        generation: Generation,
+        op: GaugeOp,
+    ) -> Outcome {
+        let own = |_| {
+            self.apply(op);
+            true
+        };
+        let shared = || {
+            self.apply(op);
+            Shared::Counted { hot: false }
+        };
+        update_cold(
+            (engine, thread),
+            (&self.slot_word, generation),
+            (1, true),
+            own,
+            shared,
+        )
+    }
+
+    /// Returns the current value.
+    pub fn value(&self) -> f64 {
+        self.value.load(Relaxed)
+    }
+}
+
+impl Cells for GaugeCell {
+    /// The initial value.
+    type Shape = f64;
+    type Total = f64;
+
+    fn new(&first: &f64) -> Self {
+        Self {
+            slot_word: SlotWord::new(),
+            value: AtomicF64::new(first),
+        }
+    }
+
+    fn slot_word(&self) -> &SlotWord {
+        &self.slot_word
+    }
+
+    fn width(_: &f64) -> usize {
+        1
+    }
+
+    fn read(&self, _: &mut Pass<'_>, _: Option<u64>, total: &mut f64) {
+        *total = self.value();
+    }
+
+    fn fold(&self, _: Block) {}
+
+    fn fold_shared(&self, _: &Self) {}
+
+    fn clear(&self, &first: &f64) {
+        self.apply(GaugeOp::Set(first));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::slot::UNRECLAIMED_LIMIT;
+    use super::*;
+
+    #[test]
+    fn the_first_update_takes_a_slot_unless_too_many_wait() {
+        let engine = Engine::new();
+        let thread = Thread::new();
+        let gauge = GaugeCell::new(&1.0);
+        let set =
+            |value| gauge.change_cold(&engine, &thread, Generation::FIRST, GaugeOp::Set(value));
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64);
+        assert_eq!(set(2.0), Outcome::Done);
+        assert_eq!(gauge.slot_word.slot(), None);
+        assert_eq!(gauge.value(), 2.0);
+        engine.slots.waiting(-1);
+        assert!(!gauge.change(&thread, Generation::FIRST, GaugeOp::Set(3.0)));
+        assert_eq!(set(3.0), Outcome::Done);
+        assert!(gauge.slot_word.slot().is_some());
+        assert!(gauge.change(&thread, Generation::FIRST, GaugeOp::Add(1.0)));
+        assert_eq!(gauge.value(), 4.0);
+        thread.leave(&engine);
+    }
+
+    #[test]
+    fn a_retired_gauge_waits_until_it_is_reclaimed() {
+        let engine = Engine::new();
+        let thread = Thread::new();
+        let gauge = GaugeCell::new(&1.0);
+        gauge.change_cold(&engine, &thread, Generation::FIRST, GaugeOp::Set(2.0));
+        let retired = engine.pass().retire(&gauge.slot_word);
+        assert_eq!(engine.slots.unreclaimed(), 1);
+        // The gauge can be reclaimed after an epoch, which threads of other tests may delay. This
+        // thread was the only owner of a shard, and has left it.
+        thread.leave(&engine);
+        while !super::super::reclaim(&mut engine.pass(), &1.0, &gauge, retired, None) {
+            std::thread::yield_now();
+        }
+        assert_eq!(engine.slots.unreclaimed(), 0);
+        assert_eq!(gauge.value(), 1.0);
+    }
+}
