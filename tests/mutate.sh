@@ -114,26 +114,26 @@ build() { # prints the test program
 }
 # From the quickest to the slowest: the first that fails is enough.
 quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_back buckets::a_histogram_takes_many_at_once
-    slots::a_new_thread_is_asked_or_finds_it_retired totals::totals_never_go_back_across_growth
+    slots::a_new_thread_gets_the_request_or_finds_it_retired totals::totals_never_go_back_across_growth
     buckets::an_owner_makes_a_requested_copy buckets::a_copy_request_comes_with_its_buffer passes::a_shared_pass_has_the_update_of_who_asked
     totals::an_adopted_shard_goes_on_where_it_was slots::an_idle_shard_is_folded_or_taken_up
     slots::an_idle_shard_that_is_not_empty_stays slots::a_cold_series_is_used_again
-    slots::a_shard_that_ends_below_a_slot_need_not_answer slots::a_cleared_slot_is_read_where_it_was_cleared
+    slots::a_shard_that_ends_below_a_slot_need_not_acknowledge slots::a_cleared_slot_is_read_where_it_was_cleared
     buckets::a_fold_and_a_cold_writer_take_turns buckets::a_cold_histogram_has_one_writer_at_a_time
     slots::a_slot_of_a_free_shard_is_used_again totals::in_flight_is_never_below_zero
     totals::in_flight_is_never_below_zero_when_cold totals::in_flight_is_never_below_zero_across_retirement
-    totals::in_flight_is_never_below_zero_across_retirement_when_cold slots::a_copied_place_carries_the_zeroes slots::a_slot_is_used_again
+    totals::in_flight_is_never_below_zero_across_retirement_when_cold slots::a_copied_slot_word_carries_the_zeroes slots::a_slot_is_used_again
     slots::a_slot_is_used_again_under_two_requests
     slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again slots::a_gauge_without_a_slot_is_used_again"
 tables="native::a_table_read_is_a_prefix native::an_owner_copies_its_table_on_request native::a_replaced_table_outlives_its_readers
     native::a_slot_with_a_table_is_used_again"
-published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_not_there"
+published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_absent"
 stream="streams::a_stream_read_is_a_prefix streams::a_stream_read_is_a_prefix_while_it_grows"
 summary="summary::a_shared_stream_has_one_writer_at_a_time summary::a_stream_is_seen_as_it_was_made
     summary::a_summary_starts_over_beside_a_writer
     summary::a_slot_with_a_stream_is_used_again"
-kept="cached_ref::a_kept_word_has_its_part cached_ref::a_kept_word_that_has_gone_does_not_come_back"
-some="$kept $published $quick $tables"
+cached="cached_ref::a_cached_word_has_its_part cached_ref::a_replaced_word_does_not_come_back"
+some="$cached $published $quick $tables"
 every="$some $summary $stream streams::a_window_read_has_every_value_once totals::totals_never_go_back_across_promotion"
 # A test that fails says so; one that is out of time says nothing of the code.
 failing() { # test program, models; prints the first that fails
@@ -208,7 +208,7 @@ while IFS=$'\t' read -r site place line; do
     case $place in
     *stream.rs*) which="$stream streams::a_window_read_has_every_value_once" ;;
     *summary.rs*) which=$summary ;;
-    *cached_ref.rs*) which=$kept ;;
+    *cached_ref.rs*) which=$cached ;;
     *native/mod.rs*) which=$tables ;;
     *published.rs*) which=$published ;;
     *) which=$quick ;;
@@ -277,35 +277,35 @@ real_step() { # name, file, perl, tests
     cp $kept "$file"
 }
 step "retired series are read before the overflow series" observe/cells.rs \
-    's/(    overflow\.read\(pass, overflow\.place\(\)\.slot\(\), total\);\n)(    for \(series, retired\).*?\n    \}\n)/$2$1/s'
+    's/(    overflow\.read\(pass, overflow\.slot_word\(\)\.slot\(\), total\);\n)(    for \(series, retired\).*?\n    \}\n)/$2$1/s'
 step "shards are not looked for again before ups" observe/tally.rs 's/            pass\.reload\(\);\n//'
-step "the place is not read again after an answer" observe/thread.rs \
-    's/(pub\(super\) fn settle.*?\{\n)/$1        let early = place.last(generation);\n/s; s/let last = place\.last\(generation\);/let last = early;/'
+step "the slot word is not read again after an acknowledgement" observe/thread.rs \
+    's/(pub\(super\) fn resolve.*?\{\n)/$1        let early = slot_word.last(generation);\n/s; s/let last = slot_word\.last\(generation\);/let last = early;/'
 step "a shard is taken and stays in the pool" observe/shard.rs \
-    's/if let Some\(left\) = pool\.left\.pop\(\)/if let Some(left) = pool.left.last()/'
-step "the collector answers for nobody" observe/pass.rs 's/self\.engine\.shards\.answer_for_unowned\(requested\);//'
+    's/if let Some\(unowned\) = pool\.unowned\.pop\(\)/if let Some(unowned) = pool.unowned.last()/'
+step "the collector acknowledges for no shard" observe/pass.rs 's/self\.engine\.shards\.acknowledge_for_unowned\(last_safepoint\);//'
 step "an idle shard stays in the pool" observe/shard.rs 's/            !taken\n        \}\);/            true\n        });/'
 step "what was folded is not zeroed" observe/pass.rs 's/\(0\.\.cells\)\.for_each\(\|i\| cell\(i\)\.store\(0, Relaxed\)\);//'
-step "a shard that holds something is taken for empty" observe/pass.rs 's/idle\.moved && idle\.shard\.slab\(\)\.is_zero\(\)/idle.moved/'
-step "an empty shard is still read" observe/pass.rs 's/self\.collector\.members\.retain\(\|member\| !is_gone\(member\)\);//'
-step "requests do not wait for shards that have the slot" observe/pass.rs 's/have_it == 0 \|\| behind/true || behind/'
+step "a shard that holds something is taken for empty" observe/pass.rs 's/idle\.drained && idle\.shard\.slab\(\)\.is_zero\(\)/idle.drained/'
+step "an empty shard is still read" observe/pass.rs 's/self\.collector\.members\.retain\(\|member\| !was_emptied\(member\)\);//'
+step "requests do not wait for shards that have the slot" observe/pass.rs 's/with_slot == 0 \|\| lagging/true || lagging/'
 step "shards are looked for by a load before a request" observe/shard.rs \
     's/let mut next = (self\.joined\.swap\(null_mut\(\), .*?\));\n/let mut next = self.joined.load(Acquire); if !next.is_null() { next = $1; }\n/'
 step "slots are free before slabs are looked for again" observe/pass.rs \
     's/(self\.engine\.slots\.free_later\(self\.cleared\.drain\(\.\.\)\);.*?)        self\.reload\(\);/$1/s'
 step "a series is never promoted" observe/update.rs 's/if hot \{/if false {/g'
-step "a cold update looks at the slot word once" observe/update.rs 's/if place\.generation\(\) != generation/if false/'
-step "a cold update pins no epoch" observe/update.rs 's/let pinned = [a-z:]*pin\(\);/let pinned = ();/'
+step "a cold update looks at the slot word once" observe/update.rs 's/if slot_word\.generation\(\) != generation/if false/'
+step "a cold update pins no epoch" observe/update.rs 's/let pinned = crate::lockfree::epoch::pin\(\);/let pinned = ();/'
 step "a fold does not lock the cold block" observe/buckets.rs 's/fn begin_fold\(&self\) -> bool \{\n        self\.try_lock\(\)/fn begin_fold(&self) -> bool {\n        true/'
 step "a slab is published before the copy" observe/thread.rs \
     's/(            unsafe \{ new\.copy_from\(old\) \};)/            shard.end_growth(Some(new));\n$1/'
 step "the slot is not zeroed" observe/pass.rs 's/unsafe \{ block\.cell\(i\) \}\.store\(0, Relaxed\);//'
-step "nobody waits for the answers" observe/pass.rs 's/&& self\.has_been_answered\(retired\)//'
-step "moving is not looked at" observe/thread.rs 's/ \|\| !shard\.begin_growth\(\)//'
+step "the collector does not wait for acknowledgements" observe/pass.rs 's/&& self\.is_acknowledged\(retired\)//'
+step "the growth flag is ignored" observe/thread.rs 's/ \|\| !shard\.begin_growth\(\)//'
 step "the length before the request" observe/shard.rs \
-    's/slab\.len\(\)\.swap\(slab\.capacity\(\), ([^)]*\))\);\n        self\.answer\(slab\);/self.answer(slab); slab.len().store(slab.capacity(), Relaxed);/'
-step "growth does not answer" observe/thread.rs 's/            shard\.answer\(new\);\n//'
-step "a place is found before the word is read" lockfree/cached_ref.rs \
+    's/slab\.len\(\)\.swap\(slab\.capacity\(\), ([^)]*\))\);\n        self\.acknowledge\(slab\);/self.acknowledge(slab); slab.len().store(slab.capacity(), Relaxed);/'
+step "growth does not acknowledge" observe/thread.rs 's/            shard\.acknowledge\(new\);\n//'
+step "a series is looked up before the word is read" lockfree/cached_ref.rs \
     's/(        let old = .*?;\n)(        let \(part, key\) = .*?;\n)/$2$1/'
 step "a histogram has one sum" observe/buckets.rs 's/block\.cell\(SUM \+ \(side \^ 1\)\)\.store\(sum/block.cell(SUM + side).store(sum/'
 step "the cold block is not locked" observe/buckets.rs \
@@ -326,7 +326,7 @@ step "promotion empties the shared cell" observe/tally.rs \
     's/N::add_shared\(&self\.shared, n\);\n/N::add_shared(&self.shared, n); N::clear_shared(&self.shared);\n/'
 step "a push gives up where a scrape closes its buffer again" observe/stream.rs \
     's/while !self\.push\(value\) \{\n\s*flush\(\);\n\s*\}/if !self.push(value) { flush(); let _ = self.push(value); }/'
-step "a gauge is set whatever its slot word says" observe/gauge.rs 's/let may = thread\.may\(self\.slot_word\.last\(generation\)\);/let may = true;/'
+step "a gauge is set whatever its slot word says" observe/gauge.rs 's/let may = thread\.has_cell\(self\.slot_word\.last\(generation\)\);/let may = true;/'
 step "passes wake one who waits" sync/passes.rs 's/notify_all/notify_one/'
 step "a copy leaves out cells" observe/memory.rs 's/for i in 0\.\.old\.capacity\(\)/for i in 2..old.capacity()/'
 step "nobody is asked for a gauge" observe/pass.rs 's/let ticket = slot\.map_or\(0, \|_\|/let ticket = slot.filter(|_| false).map_or(0, |_: u64|/'
@@ -335,18 +335,18 @@ step "the sketches of earlier ages are published before their generation" observ
     's/(        self\.seq\.store\(2 \* generation \+ 1,)/        page.history.store(history, Relaxed);\n$1/'
 real_step "no series is ever promoted" observe/update.rs 's/if hot \{/if false {/g' \
     observe::tests::every_kind_gets_slots_after_enough_updates
-real_step "a reader never asks for a copy" observe/pass.rs 's/        shard\.request_copy\(ticket, last, cells, copy\);\n/        let _ = (last, cells, copy);\n/' \
-    observe::tests::a_reader_asks_the_owner_for_a_copy
+real_step "a reader never requests a copy" observe/pass.rs 's/        shard\.request_copy\(ticket, last, cells, copy\);\n//' \
+    observe::tests::a_reader_requests_a_copy_from_the_owner
 real_step "a thread that left its shard goes on writing it" observe/thread.rs 's/            self\.slab\.set\(SlabRef::EMPTY\);\n//' \
     observe::tests::a_thread_that_left_its_shard_has_no_cells
-real_step "slots of families that are gone wait for ever" observe/pass.rs \
-    's/            if waiting \{\n\s*self\.engine\.slots\.waiting\(-1\);\n\s*\}\n//' \
-    observe::tests::slots_of_families_that_are_gone_wait_no_longer
-real_step "a request on every pass" observe/pass.rs 's/if std::mem::take\(&mut self\.collector\.to_ask\)/if true/' \
-    observe::tests::owners_are_asked_where_something_was_retired_and_else_not
-real_step "a new owner does not answer for the last one" observe/thread.rs \
+real_step "slots of dropped families stay unreclaimed" observe/pass.rs \
+    's/            if unreclaimed \{\n\s*self\.engine\.slots\.waiting\(-1\);\n\s*\}\n//' \
+    observe::tests::slots_of_dropped_families_are_reclaimed
+real_step "a request on every pass" observe/pass.rs 's/if std::mem::take\(&mut self\.collector\.request_due\)/if true/' \
+    observe::tests::owners_get_requests_only_after_a_retirement
+real_step "a new owner does not acknowledge for the last one" observe/thread.rs \
     's/            if slab\.len\(\)\.load\(Relaxed\) == 0 \{\n                shard\.restore\(slab\);\n            \}\n//' \
-    observe::tests::a_thread_answers_what_the_last_owner_of_its_shard_left
+    observe::tests::a_new_owner_acknowledges_an_open_request
 real_step "a sleeper holds up every slot" observe/pass.rs 's/let Some\(slot\) = retired\.slot else/let Some(slot) = retired.slot.map(|_| 0) else/' \
     observe::tests::a_sleeper_holds_up_the_slots_that_it_has
 real_step "a pass clears as much as there is" observe/pass.rs 's/self\.cleared\.push\(\(last, cells as u64\)\);//' \
@@ -364,12 +364,12 @@ real_step "a removed series stays on a snapshot" family/retire.rs \
     registry::tests::a_removed_series_is_gone_from_a_snapshot_that_is_used_again
 real_step "exemplars outlive their series" family/retire.rs 's/exemplars\.clear\(retired\.index\);//' \
     registry::tests::exemplars_end_with_their_series
-real_step "an exemplar is set whoever has the place by now" lockfree/exemplars.rs 's/if !still\(\) \{/if still() \&\& false {/' \
+real_step "an exemplar is set whatever series has the number by now" lockfree/exemplars.rs 's/if !is_current\(\) \{/if is_current() \&\& false {/' \
     declare::exemplar::tests::an_exemplar_that_comes_late_is_dropped
-real_step "a text is copied without its last byte" lockfree/shared_text.rs 's/text\.len\(\)\);\n        \}\n        at/text.len().saturating_sub(1));\n        }\n        at/' \
+real_step "a text is copied without its last byte" lockfree/shared_text.rs 's/text\.len\(\)\);\n        \}\n        head/text.len().saturating_sub(1));\n        }\n        head/' \
     lockfree::shared_text::tests::readers_see_a_whole_text_or_none
 real_step "what is freed was not counted" observe/allocator.rs 's/        count_down\(layout\.size\(\)\);\n//' \
-    observe::allocator::tests::what_is_allocated_is_counted_and_what_is_freed
+    observe::allocator::tests::allocations_and_frees_are_counted
 
 # Nothing with an atomic of its own or an unsafe block goes untouched.
 if [ $# -eq 0 ]; then

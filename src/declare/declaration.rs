@@ -92,7 +92,7 @@ impl<C: MetricCells> Declaration<C> {
         if let Some(last) = family.row(set)
             && self.is_shaped()
         {
-            self.slot_word.be_row(last);
+            self.slot_word.init_row(last);
         }
         family.closed(set, index)
     }
@@ -225,7 +225,7 @@ impl<C: MetricCells> BoundSeries<C> {
 impl<C: MetricCells> Clone for BoundSeries<C> {
     fn clone(&self) -> Self {
         Self {
-            series: self.series.another(),
+            series: self.series.with_same_owner(),
             texts: self.texts.clone(),
             combination: self.combination,
         }

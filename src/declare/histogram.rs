@@ -523,8 +523,8 @@ fn observe_found(found: SeriesRef<'_, Buckets>, value: f64, times: u64) {
         return;
     }
     if value.is_nan() || !family.admits(value) {
-        let refused = &observe::engine().stats.refused;
-        refused.fetch_add(times, Relaxed);
+        let rejected = &observe::engine().stats.rejected;
+        rejected.fetch_add(times, Relaxed);
         return;
     }
     let what = (bucket(bounds(&family.desc), value), value, times);

@@ -213,7 +213,7 @@ impl<C: MetricCells> Family<C> {
                 continue;
             };
             let into = (!retired.forget).then_some(&self.first);
-            if observe::end(pass, &self.shape, &series.cells, retired.cells, into) {
+            if observe::reclaim(pass, &self.shape, &series.cells, retired.cells, into) {
                 if let Some(exemplars) = self.exemplars.get() {
                     exemplars.clear(retired.index);
                 }
@@ -222,7 +222,7 @@ impl<C: MetricCells> Family<C> {
                 waiting.push(retired);
             }
         }
-        pass.let_go();
+        pass.free_cleared();
         let mut retirement = self.retirement();
         retirement.sweep_threshold = 2 * waiting.len();
         retirement.retired = waiting;

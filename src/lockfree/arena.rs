@@ -1,14 +1,15 @@
-//! Series that never move, in chunks; with a bit for each that says whether it is live.
+//! Stores the series of a family in chunks that never move, with one bit per series that is set
+//! while the series is live.
 //!
-//! - R1: a series stays where it is until its arena is dropped.
+//! - R1: a series keeps its address until its arena is dropped.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Eight chunks for every doubling, so that at most an eighth of the series is allocated ahead.
+/// Chunks double in size every eight chunks, so at most an eighth of the series is allocated ahead.
 const CHUNKS: usize = 8 * 29;
 
-/// The number of series that a scrape reads together, and that share a word of `Chunk::live`.
+/// The number of series that a scrape reads together. They share a word of `Chunk::live`.
 pub const BATCH: usize = 64;
 
 type Chunks<S> = Box<[OnceLock<Chunk<S>>]>;
@@ -17,27 +18,29 @@ type Chunks<S> = Box<[OnceLock<Chunk<S>>]>;
 #[derive(Debug)]
 struct Chunk<S> {
     series: Box<[S]>,
-    /// A bit for each series, set while it is live. Written by threads that make or retire series, read
-    /// by scrapes. Relaxed: a scrape that sees a bit late sees a change that was made during the scrape.
+    /// One bit for each series, set while it is live. Written by threads that create or retire
+    /// series, read by scrapes. Relaxed: a scrape may see a bit late, as if the change came after
+    /// the scrape.
     live: Box<[AtomicU64]>,
 }
 
-/// The series of a chunk that were made so far.
+/// The part of a chunk that holds series created so far.
 #[derive(Debug)]
-pub struct Made<'a, S> {
+pub struct ChunkPart<'a, S> {
     series: &'a [S],
     live: &'a [AtomicU64],
 }
 
-impl<'a, S> Made<'a, S> {
-    /// Whether any of them is live.
+impl<'a, S> ChunkPart<'a, S> {
+    /// Returns whether any of its series is live.
     #[inline]
     pub fn has_live(&self) -> bool {
         self.live.iter().any(|word| word.load(Relaxed) != 0)
     }
 
-    /// Returns the series in batches: the number of the first series of the batch (`first` is that of
-    /// the chunk), the series, and whether any of them is live.
+    /// Returns the series in batches of [`BATCH`]. Each item has the number of the batch's first
+    /// series, the series, and whether any of them is live. `first` is the number of the chunk's
+    /// first series.
     #[inline]
     pub fn batches(self, first: u32) -> impl Iterator<Item = (u32, &'a [S], bool)> {
         (first..)
@@ -55,7 +58,7 @@ pub struct Arena<S> {
 }
 
 impl<S> Arena<S> {
-    /// An empty arena.
+    /// Creates an empty arena. It allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -63,17 +66,18 @@ impl<S> Arena<S> {
         }
     }
 
-    /// Series `index`, if it was made.
+    /// Returns series `index` if its chunk exists.
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&S> {
-        let (chunk, at) = chunk(index);
-        self.chunks.get()?.get(chunk)?.get()?.series.get(at)
+        let (chunk, offset) = locate(index);
+        self.chunks.get()?.get(chunk)?.get()?.series.get(offset)
     }
 
-    /// Series `index`, made together with its chunk if there is none.
+    /// Returns series `index`, and creates its whole chunk first if needed. Returns `None` beyond
+    /// the last chunk.
     pub fn get_or_make(&self, index: usize, make: impl Fn() -> S) -> Option<&S> {
-        let (chunk, at) = chunk(index);
+        let (chunk, offset) = locate(index);
         self.chunks
             .get_or_init(|| (0..CHUNKS).map(|_| OnceLock::new()).collect())
             .get(chunk)?
@@ -87,19 +91,19 @@ impl<S> Arena<S> {
                 }
             })
             .series
-            .get(at)
+            .get(offset)
     }
 
-    /// Notes that a series that was made lives, or has ended.
-    pub fn set_live(&self, index: usize, lives: bool) {
-        let (chunk, at) = chunk(index);
+    /// Sets or clears the live bit of a series. Does nothing if the series was never created.
+    pub fn set_live(&self, index: usize, is_live: bool) {
+        let (chunk, offset) = locate(index);
         let chunk = self
             .chunks
             .get()
             .and_then(|chunks| chunks.get(chunk)?.get());
-        if let Some(word) = chunk.and_then(|chunk| chunk.live.get(at / BATCH)) {
-            let bit = 1 << (at % BATCH);
-            if lives {
+        if let Some(word) = chunk.and_then(|chunk| chunk.live.get(offset / BATCH)) {
+            let bit = 1 << (offset % BATCH);
+            if is_live {
                 word.fetch_or(bit, Relaxed);
             } else {
                 word.fetch_and(!bit, Relaxed);
@@ -107,8 +111,9 @@ impl<S> Arena<S> {
         }
     }
 
-    /// The first `made` series, chunk by chunk, each with the index of its first one.
-    pub fn chunks(&self, made: usize) -> impl Iterator<Item = (u32, Made<'_, S>)> {
+    /// Returns the first `made` series chunk by chunk, each chunk with the number of its first
+    /// series.
+    pub fn chunks(&self, made: usize) -> impl Iterator<Item = (u32, ChunkPart<'_, S>)> {
         let mut first = 0;
         self.chunks
             .get()
@@ -123,7 +128,7 @@ impl<S> Arena<S> {
                     Some(chunk) => (&chunk.series[..len.min(chunk.series.len())], &*chunk.live),
                     None => (&[][..], &[][..]),
                 };
-                Some((begin as u32, Made { series, live }))
+                Some((begin as u32, ChunkPart { series, live }))
             })
     }
 }
@@ -134,23 +139,24 @@ impl<S> Default for Arena<S> {
     }
 }
 
-/// The chunk of a series, and its index there. Chunks of the `o`th group of eight have 2^o series.
+/// Returns the number of the chunk that holds a series, and the index of the series in that chunk.
+/// The chunks of the `o`th group of eight have 2^o series each.
 #[inline]
-fn chunk(index: usize) -> (usize, usize) {
+fn locate(index: usize) -> (usize, usize) {
     let biased = index + 8;
     let octave = biased.ilog2() as usize - 3;
     let chunk = 8 * octave + (biased >> octave & 7);
     (chunk, biased & ((1 << octave) - 1))
 }
 
-/// Asks for the memory of `len` of these from `from` on. A hint: nothing is read, and any address will do.
+/// Prefetches `len` items from `from` on. A hint: nothing is read, and any address is allowed.
 #[inline]
 pub fn prefetch<S>(from: *const S, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    for at in (0..len * size_of::<S>()).step_by(64) {
+    for offset in (0..len * size_of::<S>()).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(at)) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(offset)) };
     }
     let _ = (from, len);
 }
@@ -163,13 +169,13 @@ mod tests {
     fn chunks_cover_every_index_once() {
         let mut next = (0, 0);
         for index in 0..if cfg!(miri) { 300 } else { 10_000 } {
-            let (at, place) = chunk(index);
+            let (chunk, offset) = locate(index);
             assert!(
-                (at, place) == next || (at, place) == (next.0 + 1, 0),
+                (chunk, offset) == next || (chunk, offset) == (next.0 + 1, 0),
                 "{index}"
             );
-            assert!(place < 1 << (at / 8) && at < CHUNKS);
-            next = (at, place + 1);
+            assert!(offset < 1 << (chunk / 8) && chunk < CHUNKS);
+            next = (chunk, offset + 1);
         }
         let arena = Arena::new();
         (0..1000).for_each(|i| assert!(arena.get_or_make(i, || 7).is_some()));

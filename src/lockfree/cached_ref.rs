@@ -1,12 +1,16 @@
-//! Where a handle that is kept last found its series: a word and a pointer that belong together, read without a lock.
+//! Caches the series that a bound series found last: a word and a pointer that belong together,
+//! read without a lock.
 //!
-//! Who keeps another place takes the word away, stores the pointer, and then its word; a reader loads word, pointer, word.
+//! To cache another series, a thread first invalidates the word (it becomes `LOCKED`), then stores
+//! the pointer, then the new word. A reader loads the word, the pointer, and the word again.
 //!
-//! - K1: a word has one pointer. While a pointer is being stored there is no word. A word that was replaced never returns: a
-//!   finder stores only if the word is still the one that it read before it looked. So between two loads of one word lies its
-//!   pointer.
-//! - K2: what is pointed to lives as long as the owner: it was borrowed from it for any lifetime there is, and the owner
-//!   is shared, so nobody has it for themselves.
+//! - K1: if a reader loads the same word twice, the pointer that it loaded in between belongs to
+//!   that word. An older pointer is impossible, because the first load of the word acquires the
+//!   pointer that was stored before it. A newer pointer is impossible, because its writer
+//!   invalidated the word first, and a word that was replaced never returns: a thread stores its
+//!   word only if the cached word is still the one that it read before it looked the series up.
+//! - K2: the pointee lives as long as the owner. `find` borrows it from the owner for any lifetime,
+//!   and the owner is in an `Arc`, so no thread has exclusive access to it.
 
 use std::marker::PhantomData;
 use std::ptr::{from_ref, null_mut};
@@ -16,67 +20,85 @@ use crate::sync::{Acquire, AtomicPtr, AtomicU64, Relaxed, Release};
 
 use super::series_key::SeriesKey;
 
-/// Somebody is storing another place. No word is that large: it has a generation and an index.
+/// The word while a thread stores another pointer. No `SeriesKey` of a cached series is that large,
+/// because the overflow series (number `u32::MAX`) is not cached.
 const LOCKED: u64 = u64::MAX;
-const NOTHING: u64 = u64::MAX - 1;
+/// The word before the first look-up.
+const EMPTY: u64 = u64::MAX - 1;
 
-/// A part of a shared owner, and which one. See the module's text.
+/// A reference into a shared owner, with the key of the series it refers to. See the module's
+/// documentation.
 #[derive(Debug)]
 pub struct CachedRef<O, P> {
+    /// Never replaced. Keeps the pointee alive (K2).
     owner: Arc<O>,
+    /// The `SeriesKey` of the cached series, `LOCKED` or `EMPTY`. Written by a thread that looks
+    /// the series up, read by every user.
     word: AtomicU64,
+    /// The cached series. Written only by the thread that changed `word` to `LOCKED`, read by every
+    /// user.
     part: AtomicPtr<P>,
     _part: PhantomData<Arc<P>>,
 }
 
 impl<O, P> CachedRef<O, P> {
-    /// Nothing is found yet.
+    /// Creates a reference that has nothing cached yet.
     #[must_use]
     pub fn new(owner: Arc<O>) -> Self {
         Self {
             owner,
-            word: AtomicU64::new(NOTHING),
+            word: AtomicU64::new(EMPTY),
             part: AtomicPtr::new(null_mut()),
             _part: PhantomData,
         }
     }
 
-    /// Another one of the same, which has found nothing yet.
-    pub fn another(&self) -> Self {
+    /// Returns a reference to the same owner that has nothing cached yet.
+    pub fn with_same_owner(&self) -> Self {
         Self::new(Arc::clone(&self.owner))
     }
 
-    /// What it is a part of.
+    /// Returns the owner.
     #[inline]
     pub fn owner(&self) -> &O {
         &self.owner
     }
 
-    /// What was last found; nothing while another thread is at it.
+    /// Returns the cached reference and its key. Returns `None` before the first look-up, and while
+    /// another thread replaces the cached values.
     #[inline]
     pub fn get(&self) -> Option<(&P, SeriesKey)> {
-        // Acquire: pairs with the Release of the word in `find`; who sees it sees its pointer, or a later one.
+        // Acquire: pairs with the Release store of the word in `find`. The load of the pointer
+        // below returns the pointer of this word or a later one.
         let word = self.word.load(Acquire);
-        // Acquire: pairs with the Release of the pointer in `find`; who sees a later one sees that the word was taken away.
+        // Acquire: pairs with the Release store of the pointer in `find`. If the pointer is a later
+        // one, the load of the word below does not return the old word.
         let part = self.part.load(Acquire);
-        if word >= NOTHING || self.word.load(Relaxed) != word {
+        if word >= EMPTY || self.word.load(Relaxed) != word {
             return None;
         }
-        // SAFETY: the pointer of this word (K1), of what lives as long as the owner (K2).
+        // SAFETY: the pointer belongs to this word (K1), and the pointee lives as long as the owner
+        // (K2).
         Some((unsafe { &*part }, SeriesKey::of_word(word)))
     }
 
-    /// Finds it anew, and keeps what it finds; not where the index is `u32::MAX`, which says that the part is another's.
+    /// Looks the series up with `find` and caches the result, unless it is the overflow series or
+    /// another thread replaces the cached values at the same time.
     pub fn find(&self, find: impl for<'o> FnOnce(&'o O) -> (&'o P, SeriesKey)) -> (&P, SeriesKey) {
-        // Acquire: pairs with the Release of the word below; what had ended for its finder has ended for ours.
+        // Acquire: pairs with the Release store of the word below. Our look-up sees every
+        // retirement that the thread which stored `old` had seen, so it does not find an older
+        // generation again (K1).
         let old = self.word.load(Acquire);
         let (part, key) = find(&self.owner);
-        // Acquire: pairs with the Release of the last word; its pointer was stored before ours.
+        // Acquire: pairs with the Release store of the word below, so that our pointer is stored
+        // after the previous one.
         let take = || self.word.compare_exchange(old, LOCKED, Acquire, Relaxed);
         if !key.is_overflow() && old != LOCKED && take().is_ok() {
-            // Release: carries that the word is taken to who sees the pointer.
+            // Release: pairs with the Acquire of the pointer in `get`. A reader that sees this
+            // pointer also sees that the word was invalidated.
             self.part.store(from_ref(part).cast_mut(), Release);
-            // Release: carries the pointer, and what its finder saw of the part, to who sees the word.
+            // Release: pairs with the Acquire loads of the word in `get` and above. Carries the
+            // pointer, and what our look-up saw of the series.
             self.word.store(key.word(), Release);
         }
         (part, key)

@@ -1,18 +1,25 @@
-//! Pins, and what happens once nobody is pinned who was: crossbeam's epochs, and in a model a stand-in.
+//! Epoch pins, and deferred work that runs once all current pins are released. Uses crossbeam's
+//! epochs, or a stand-in in a model.
 //!
-//! The epochs are ours alone. In those that all crates share, a pin may run what another crate deferred: a destructor of the
-//! host, which may count, remove a series or scrape, and would do so in the middle of a flush or under a lock of ours. What
-//! we defer only frees memory and notes that it is time. An allocator of the host that updates metrics would come back in all
-//! the same; README says that it must not.
+//! - E1: memory that was reachable when a thread pinned is not freed before that thread drops its
+//!   [`Guard`].
+//!
+//! The crate has a crossbeam collector of its own. With crossbeam's default collector, which all
+//! crates share, a pin may run what another crate deferred: a destructor of the host, which may
+//! update metrics, remove a series or scrape. It would do so in the middle of a flush or under one
+//! of our locks. Our own deferred functions only free memory or store a number. An allocator of the
+//! host that updates metrics would still re-enter; the README forbids that.
 
 #[cfg(not(loom))]
 pub(crate) use process::{Guard, pin};
 
 #[cfg(loom)]
-pub(crate) use model::{Guard, are_counted, are_over, pin, with_epochs};
+pub(crate) use model::{Guard, counts_pins, none_pinned, pin, with_epochs};
 
-/// Runs `f` once everybody has unpinned who is pinned now; any thread may run it. Unlike [`later`], in a model too: at once
-/// where nobody is pinned, else by the last one who unpins.
+/// Runs `f` once every thread that is pinned now has unpinned. Any thread may run it.
+///
+/// Unlike [`later`], a model runs `f` as well: immediately if no thread is pinned, otherwise in the
+/// last thread that unpins.
 pub(crate) fn after_epoch(f: impl FnOnce() + Send + 'static) {
     #[cfg(not(loom))]
     {
@@ -24,31 +31,34 @@ pub(crate) fn after_epoch(f: impl FnOnce() + Send + 'static) {
     model::after_epoch(Box::new(f));
 }
 
-/// Runs `f`, which frees something, once nobody is pinned who was. In a model that counts pins: at once where nobody is
-/// pinned, else never; in others never.
+/// Runs `f`, which frees memory, once every thread that is pinned now has unpinned.
+///
+/// In a model that counts pins, runs `f` immediately if no thread is pinned, and otherwise never.
+/// In other models, never runs it.
 ///
 /// # Safety
 ///
-/// Who pins from now on cannot reach what `f` frees; any thread may run it.
+/// A thread that pins from now on must not be able to reach what `f` frees. Any thread may run `f`.
 pub(crate) unsafe fn later(f: impl FnOnce()) {
     #[cfg(not(loom))]
-    // SAFETY: by the caller's word.
+    // SAFETY: the caller's contract is the contract of `defer_unchecked`.
     unsafe {
         pin().defer_unchecked(f);
     }
     #[cfg(loom)]
-    if are_counted() && are_over() {
+    if counts_pins() && none_pinned() {
         f();
     }
 }
 
-/// As [`later`], and as soon as may be: for what is rare, and large enough not to wait for more of it.
+/// Like [`later`], but runs `f` as early as possible. For objects that are rare, and too large to
+/// wait until more garbage accumulates.
 ///
 /// # Safety
 ///
 /// As for [`later`].
 pub(crate) unsafe fn soon(f: impl FnOnce()) {
-    // SAFETY: by the caller's word.
+    // SAFETY: the caller's contract is the same.
     unsafe { later(f) };
     #[cfg(not(loom))]
     pin().flush();
@@ -67,18 +77,19 @@ mod process {
         static HANDLE: LocalHandle = EPOCHS.register();
     }
 
-    /// Nothing that can be reached now is freed before the guard is dropped.
+    /// Pins the epoch: memory that is reachable now is not freed before the guard is dropped (E1).
     #[inline]
     pub(crate) fn pin() -> Guard {
-        // In a thread that ends the handle may be gone.
+        // The handle may be destroyed already if the thread is ending.
         HANDLE
             .try_with(LocalHandle::pin)
             .unwrap_or_else(|_| EPOCHS.register().pin())
     }
 }
 
-/// A model that asks for it counts who is pinned; an epoch passes where nobody is. The others take it that cold updates have
-/// ended at once, and keep the orderings apart that such a count would join.
+/// Epochs in models. In a model that runs under `with_epochs`, pins are counted, and an epoch
+/// passes when no thread is pinned. The other models assume that cold updates end immediately;
+/// counting pins there would add orderings that hide the ones under test.
 #[cfg(loom)]
 mod model {
     use std::cell::Cell;
@@ -88,16 +99,18 @@ mod model {
     type Deferred = Mutex<Vec<Box<dyn FnOnce() + Send>>>;
 
     std::thread_local! {
-        /// Loom runs a model in one thread of the system.
+        /// Loom runs a model in one system thread.
         static COUNTS: Cell<bool> = const { Cell::new(false) };
     }
 
     loom::lazy_static! {
+        // The number of pinned threads, and the functions to run when it falls to zero. Both are
+        // written by every thread of the model.
         static ref PINNED: AtomicU64 = AtomicU64::new(0);
         static ref DEFERRED: Deferred = Mutex::new(Vec::new());
     }
 
-    /// Runs a model whose pins count.
+    /// Runs a model with counted pins.
     pub(crate) fn with_epochs<T>(model: impl FnOnce() -> T) -> T {
         COUNTS.set(true);
         let result = model();
@@ -107,7 +120,8 @@ mod model {
 
     pub(crate) struct Guard(());
 
-    /// Who pins after an epoch has passed sees what came before that.
+    /// Acquire: pairs with the Release in `Guard::drop` and in `none_pinned`. A thread that pins
+    /// after an epoch has passed sees everything that happened before the end of that epoch.
     pub(crate) fn pin() -> Guard {
         if COUNTS.get() {
             PINNED.fetch_add(1, Acquire);
@@ -117,7 +131,8 @@ mod model {
 
     impl Drop for Guard {
         fn drop(&mut self) {
-            // AcqRel: the last one runs what is to come after what all of them did.
+            // AcqRel: Release carries this thread's work to the thread that unpins last, and
+            // Acquire lets that thread's deferred functions see the work of all others.
             if COUNTS.get() && PINNED.fetch_sub(1, AcqRel) == 1 {
                 run_deferred();
             }
@@ -125,12 +140,12 @@ mod model {
     }
 
     pub(super) fn after_epoch(f: Box<dyn FnOnce() + Send>) {
-        if are_over() {
+        if none_pinned() {
             return f();
         }
         lock(&DEFERRED).push(f);
-        // They may have gone meanwhile.
-        if are_over() {
+        // The other threads may have unpinned before the push, and then none of them runs `f`.
+        if none_pinned() {
             run_deferred();
         }
     }
@@ -140,12 +155,13 @@ mod model {
         deferred.into_iter().for_each(|f| f());
     }
 
-    pub(crate) fn are_counted() -> bool {
+    pub(crate) fn counts_pins() -> bool {
         COUNTS.get()
     }
 
-    /// Whether nobody is pinned now; then what was done while pinned is seen.
-    pub(crate) fn are_over() -> bool {
+    /// Returns whether no thread is pinned now. If so, the caller sees everything that was done
+    /// while pinned: AcqRel pairs with the AcqRel in `Guard::drop`.
+    pub(crate) fn none_pinned() -> bool {
         !COUNTS.get() || PINNED.fetch_add(0, AcqRel) == 0
     }
 }
@@ -180,7 +196,7 @@ mod tests {
         thread_local! {
             static LAST: Last = const { Last };
         }
-        // The later one of them is gone first, whichever that is.
+        // The thread-local that is created later is destroyed first. Both orders have to work.
         for order in [[true, false], [false, true]] {
             let thread = std::thread::spawn(move || {
                 for mine in order {

@@ -1,7 +1,8 @@
-//! The last exemplar of every bucket of every series of a family: made when the first one comes, read without waiting.
+//! The last exemplar of every bucket of every series of a family. Allocated when the first exemplar
+//! arrives, read without waiting.
 //!
-//! An exemplar is [`Published`]: a reader has one or the other, never parts of two. Nothing of this is touched by an update
-//! without an exemplar.
+//! Each exemplar is [`Published`], so a reader sees one exemplar or another and never parts of two.
+//! An update without an exemplar does not touch this module's memory.
 
 use std::ptr::NonNull;
 use std::sync::OnceLock;
@@ -14,85 +15,93 @@ use super::published::{Free, Published};
 /// The exemplars of one family.
 #[derive(Debug, Default)]
 pub struct Exemplars {
-    /// Of the series without labels, or the overflow series.
-    first: Spot,
-    /// The series from 2^k - 1 on are in chunk k; chunks never move.
-    chunks: [OnceLock<Box<[Spot]>>; 32],
+    /// The exemplars of the only series of a family without labels, or of the overflow series.
+    overflow: SeriesExemplars,
+    /// Chunk k has the exemplars of 2^k series, from number 2^k - 1 on. Chunks never move.
+    chunks: [OnceLock<Box<[SeriesExemplars]>>; 32],
 }
 
-/// Of one series: one per bucket, made with the first.
-type Spot = OnceLock<Box<[Last]>>;
+/// The exemplars of one series, one for each bucket. Allocated with the first of them.
+type SeriesExemplars = OnceLock<Box<[BucketExemplar]>>;
 
 impl Exemplars {
-    /// Makes `exemplar` the last one of a bucket, of `buckets`, of a series; `u32::MAX` is the first of all, see
-    /// [`OVERFLOW`](super::OVERFLOW).
+    /// Replaces the exemplar of one bucket of a series. The series has `buckets` buckets in total;
+    /// series `u32::MAX` is the overflow series, see [`OVERFLOW`](super::OVERFLOW).
     ///
-    /// Not done unless `still` holds: a series that ends meanwhile may be another's before long, but not while this thread
-    /// has pinned the epoch.
+    /// Does nothing unless `is_current` returns `true`. It is called with the epoch pinned: a
+    /// series that is retired after the call does not become another one before this function
+    /// returns.
     pub fn set(
         &self,
         series: u32,
         (bucket, buckets): (usize, usize),
         exemplar: Exemplar,
-        still: impl FnOnce() -> bool,
+        is_current: impl FnOnce() -> bool,
     ) {
         let _pinned = pin();
-        if !still() {
+        if !is_current() {
             return;
         }
-        let spot = match place(series) {
-            None => &self.first,
-            Some((chunk, at)) => {
-                let spots = || (0..1_u32 << chunk).map(|_| Spot::new()).collect();
-                &self.chunks[chunk].get_or_init(spots)[at]
+        let series_exemplars = match locate(series) {
+            None => &self.overflow,
+            Some((chunk, index)) => {
+                let empty_chunk = || {
+                    (0..1_u32 << chunk)
+                        .map(|_| SeriesExemplars::new())
+                        .collect()
+                };
+                &self.chunks[chunk].get_or_init(empty_chunk)[index]
             }
         };
-        let lasts = || (0..buckets).map(|_| Last::nothing()).collect();
-        if let Some(last) = spot.get_or_init(lasts).get(bucket) {
+        let empty_buckets = || (0..buckets).map(|_| BucketExemplar::empty()).collect();
+        if let Some(last) = series_exemplars.get_or_init(empty_buckets).get(bucket) {
             last.replace(Some(NonNull::from(Box::leak(Box::new(exemplar)))));
         }
     }
 
-    fn spot(&self, series: u32) -> Option<&[Last]> {
-        let spot = match place(series) {
-            None => &self.first,
-            Some((chunk, at)) => &self.chunks[chunk].get()?[at],
+    fn of_series(&self, series: u32) -> Option<&[BucketExemplar]> {
+        let series_exemplars = match locate(series) {
+            None => &self.overflow,
+            Some((chunk, index)) => &self.chunks[chunk].get()?[index],
         };
-        spot.get().map(|lasts| &**lasts)
+        series_exemplars.get().map(|buckets| &**buckets)
     }
 
-    /// The exemplars of a series, each with its bucket, ascending.
+    /// Calls `f` with each exemplar of a series and its bucket, in ascending order of buckets.
     pub fn read(&self, series: u32, mut f: impl FnMut(u32, &Exemplar)) {
         let pinned = pin();
-        for (bucket, last) in (0..).zip(self.spot(series).into_iter().flatten()) {
+        for (bucket, last) in (0..).zip(self.of_series(series).into_iter().flatten()) {
             if let Some(exemplar) = last.get(&pinned) {
-                // SAFETY: final, and not freed while the epoch is pinned.
+                // SAFETY: a published exemplar is not written any more (P1), and it is not freed
+                // while the epoch is pinned (P2).
                 f(bucket, unsafe { exemplar.as_ref() });
             }
         }
     }
 
-    /// Forgets those of a series.
+    /// Removes the exemplars of a series.
     pub fn clear(&self, series: u32) {
-        for last in self.spot(series).into_iter().flatten() {
+        for last in self.of_series(series).into_iter().flatten() {
             last.replace(None);
         }
     }
 }
 
-/// Chunk, and place in it.
-fn place(series: u32) -> Option<(usize, usize)> {
+/// Returns the chunk of a series and the index in that chunk. Returns `None` for the overflow
+/// series.
+fn locate(series: u32) -> Option<(usize, usize)> {
     let n = series.checked_add(1)?;
     let chunk = n.ilog2();
     Some((chunk as usize, (n - (1 << chunk)) as usize))
 }
 
-/// The last exemplar of a bucket, if there was one.
-type Last = Published<Exemplar>;
+/// The last exemplar of a bucket, if it has one.
+type BucketExemplar = Published<Exemplar>;
 
 impl Free for Exemplar {
     unsafe fn free(this: NonNull<Self>) {
-        // SAFETY: made from a box in `set`; by the caller's word nobody else has it.
+        // SAFETY: leaked from a box in `set`. The caller guarantees that no thread can reach it any
+        // more (P2).
         drop(unsafe { Box::from_raw(this.as_ptr()) });
     }
 }

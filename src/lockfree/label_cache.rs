@@ -1,18 +1,19 @@
-//! Each thread's cache of the label sets it used: hash, compare, done; no lock and no shared cache entry.
+//! Caches, for each thread, the label sets that it used. A hit hashes and compares; it takes no
+//! lock and touches no cache line that another thread writes.
 //!
 //! A thread has one table per arena. An entry has a copy of the label values, the address of the
-//! series, and the key that it had then. Retiring a series moves its generation on; the caller
-//! compares generations and no longer believes the entry.
+//! series, and the key that the series had. Retiring a series advances its generation; the caller
+//! compares generations and ignores an entry whose generation is old.
 //!
-//! - T1: a series stays where it is until its arena is dropped (R1), and no two arenas have the same
-//!   id. So an entry of a table with an arena's id points to a live series of that arena while the arena
-//!   is borrowed.
-//! - T2: look-ups reach tables only through the thread's [`Tables`]. While a table is written (which
-//!   allocates, and an allocator may count through a label set) `Tables` is empty. So a table that
-//!   is read is not being written.
-//! - T3: `Entry::len` bytes from `Entry::start` on are the label values of the entry, each followed by `END`,
-//!   which no UTF-8 text contains. So a comparison branches on the lengths of the values that the caller
-//!   asked for, which are known long before the entry is loaded.
+//! - T1: a series keeps its address until its arena is dropped (R1), and no two arenas have the
+//!   same id. So an entry of a table with an arena's id points to an existing series of that arena
+//!   while the arena is borrowed.
+//! - T2: look-ups reach tables only through the thread's [`Tables`]. `Tables` is empty while a
+//!   table is written, because writing allocates and an allocator may update a labelled metric. So
+//!   a look-up never reads a table that is being written.
+//! - T3: the `Entry::len` bytes from `Entry::start` on are the label values of the entry, each
+//!   followed by `END`, which no UTF-8 text contains. So a comparison branches on the lengths of
+//!   the caller's values, which are known long before the entry is loaded.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -23,19 +24,20 @@ use std::sync::{Mutex, PoisonError};
 use super::arena::Arena;
 use super::series_key::SeriesKey;
 
-/// Follows each label value in a table's values.
+/// The byte that follows each label value in a table's values.
 const END: u8 = 0xFF;
 
-/// The number of entries after which a thread drops its cache of a family and starts again.
+/// The number of entries at which a thread empties its table of a family.
 const MOST_ENTRIES: usize = 8192;
 
 /// An arena with each thread's label cache in front of it.
 #[derive(Debug)]
 pub struct CachedArena<S> {
     arena: Arena<S>,
-    /// Never used twice.
+    /// The id of the arena. No other arena ever has it.
     id: u64,
-    /// The index of this arena's table in each thread's list. Used again after the arena is dropped.
+    /// The index of this arena's table in each thread's list. Used again after the arena is
+    /// dropped.
     table: usize,
 }
 
@@ -54,7 +56,7 @@ impl<S> Deref for CachedArena<S> {
 }
 
 impl<S> CachedArena<S> {
-    /// An empty arena.
+    /// Creates an empty arena.
     #[must_use]
     pub fn new() -> Self {
         static IDS: AtomicU64 = AtomicU64::new(1);
@@ -65,13 +67,14 @@ impl<S> CachedArena<S> {
         }
     }
 
-    /// A number that no other arena of the process has had.
+    /// Returns the id of the arena. No other arena of the process ever has it.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Returns the series of a label set and the key it had, if the calling thread's cache has it.
+    /// Returns the series of a label set and the key that it had, if the calling thread has cached
+    /// it.
     ///
     /// The caller compares the key's generation with the series' current one.
     #[inline]
@@ -80,20 +83,22 @@ impl<S> CachedArena<S> {
             if self.table >= tables.len.get() {
                 return None;
             }
-            // SAFETY: `table` is below the length. Nothing below writes or allocates (T2).
+            // SAFETY: `self.table` is below the length. Nothing in this closure writes a table or
+            // allocates (T2).
             let table = unsafe { &*tables.first.get().add(self.table) };
             if table.id != self.id {
                 return None;
             }
             let entry = table.find(hash | 1, texts)?;
-            // SAFETY: T1.
+            // SAFETY: the entry's table has this arena's id, so the pointer is to a series of this
+            // arena (T1).
             let series = unsafe { &*entry.series.cast::<S>() };
             Some((series, entry.series_key))
         })
     }
 
-    /// Adds a label set to the calling thread's cache. Does nothing in a thread that is ending, or inside
-    /// an allocation that this function makes.
+    /// Adds a label set to the calling thread's cache. Does nothing if the thread is ending, or if
+    /// the call comes from an allocation that this function makes.
     pub fn remember(&self, hash: u64, texts: &[&str], series_key: SeriesKey) {
         let Some(series) = self.get(series_key.index() as usize) else {
             return;
@@ -136,7 +141,8 @@ impl<S> Drop for CachedArena<S> {
     }
 }
 
-/// One thread's tables, as look-ups reach them. Has no destructor, so that access needs no check.
+/// One thread's tables, as look-ups reach them. Without a destructor, so that access needs no
+/// check.
 struct Tables {
     first: Cell<*const Table>,
     len: Cell<usize>,
@@ -169,7 +175,8 @@ impl Drop for Owned {
 /// One thread's label sets of one arena.
 struct Table {
     id: u64,
-    /// The number of entries is a power of two; at most half are used. Empty in a table without an arena.
+    /// The number of entries is a power of two; at most half are used. Empty in a table without an
+    /// arena.
     entries: Box<[Entry]>,
     used: usize,
     /// The label values of all entries, each followed by `END` (T3).
@@ -201,7 +208,7 @@ impl Table {
     #[inline(always)]
     fn find(&self, hash: u64, texts: &[&str]) -> Option<&Entry> {
         let at = self.position(hash, texts).ok()?;
-        // SAFETY: below the number of entries.
+        // SAFETY: `position` returns an index below the number of entries.
         Some(unsafe { self.entries.get_unchecked(at) })
     }
 
@@ -210,12 +217,12 @@ impl Table {
     fn position(&self, hash: u64, texts: &[&str]) -> Result<usize, usize> {
         let mask = self.entries.len() - 1;
         let len = key_len(texts);
-        // The last bit is always set, so it is of no use here.
+        // The hash's last bit is always set, so the index does not use it.
         let mut at = (hash >> 1) as usize & mask;
         loop {
-            // SAFETY: masked, and the number of entries is a power of two.
+            // SAFETY: the number of entries is a power of two, so a masked index is below it.
             let entry = unsafe { self.entries.get_unchecked(at) };
-            // SAFETY: an entry of this table.
+            // SAFETY: the entry belongs to this table.
             if entry.hash == hash && unsafe { self.has_values(entry, len, texts) } {
                 return Ok(at);
             }
@@ -226,15 +233,17 @@ impl Table {
         }
     }
 
+    /// Returns whether an entry has these label values.
+    ///
     /// # Safety
     ///
-    /// The entry is of this table, and `len` is `key_len(texts)`.
+    /// The entry must belong to this table, and `len` must be `key_len(texts)`.
     #[inline(always)]
     unsafe fn has_values(&self, entry: &Entry, len: usize, texts: &[&str]) -> bool {
         if entry.len as usize != len {
             return false;
         }
-        // SAFETY: the entry has `len` bytes, the texts and an `END` after each (T3).
+        // SAFETY: the entry has `len` bytes: the texts and an `END` after each (T3).
         unsafe {
             let mut value = self.values.as_ptr().add(entry.start as usize);
             for text in texts {
@@ -290,7 +299,7 @@ impl Table {
 
     fn grow(&mut self) {
         if self.entries.len() >= MOST_ENTRIES || self.values.len() > MOST_ENTRIES * 256 {
-            // Start again: label sets that are still in use are added again.
+            // Start again. Label sets that are still in use will be added again.
             self.entries.fill(Entry::EMPTY);
             self.values.clear();
             self.used = 0;
@@ -310,14 +319,15 @@ fn key_len(texts: &[&str]) -> usize {
     texts.iter().map(|text| text.len() + 1).sum()
 }
 
-/// Compares two texts word by word, the last word overlapping the one before, without a call.
+/// Compares two texts in words of eight bytes, without a call. The last word overlaps the one
+/// before.
 ///
 /// # Safety
 ///
-/// Both have `len` bytes.
+/// Both texts must have `len` bytes.
 #[inline(always)]
 unsafe fn same(one: *const u8, two: *const u8, len: usize) -> bool {
-    // SAFETY: every read ends at `len` or before.
+    // SAFETY: every read ends at or before `len`.
     unsafe {
         let word = |text: *const u8, at: usize| text.add(at).cast::<u64>().read_unaligned();
         let half = |text: *const u8, at: usize| text.add(at).cast::<u32>().read_unaligned();
@@ -348,7 +358,7 @@ impl Entry {
     };
 }
 
-/// Indexes of tables in the threads' lists. An index is used again after its arena is dropped.
+/// Allocates indexes in the threads' lists of tables. The index of a dropped arena is used again.
 struct TableIndexes(Mutex<(usize, Vec<usize>)>);
 
 static TABLE_INDEXES: TableIndexes = TableIndexes(Mutex::new((0, Vec::new())));
@@ -390,7 +400,7 @@ mod tests {
         assert!(table.find(1, &["a"]).is_none());
         let many = if cfg!(miri) { 50 } else { 1000_u32 };
         for i in 0..many {
-            // Few different hashes: entries have to be told apart by their values.
+            // Few distinct hashes, so that the table has to compare values.
             table.put(entry(u64::from(i % 7) | 1, i), &["x", &i.to_string()]);
         }
         for i in 0..many {
@@ -424,12 +434,12 @@ mod tests {
         }
     }
 
-    /// Else every thread's list of tables grows with every arena there ever was.
+    /// Otherwise every thread's list of tables would grow with each arena of the process.
     #[test]
     fn table_indexes_are_used_again() {
         let first = CachedArena::<u32>::new().table;
         let last = (0..1000).map(|_| CachedArena::<u32>::new().table).max();
-        // Other tests have some, too.
+        // Other tests use indexes at the same time.
         assert!(
             last.is_some_and(|last| last < first + 500),
             "{last:?} {first}"

@@ -1,9 +1,12 @@
-//! Containers that several threads use without locks, and the names of series that they hand out.
+//! Containers that several threads use without locks, and the keys of series that they return.
 //!
-//! - [`arena`]: series that never move; [`label_cache`]: each thread's cache of the label sets it used.
-//! - [`cached_ref`]: a bound series' memory of where it was found last.
-//! - [`published`]: a value that is replaced as a whole; [`shared_text`] and [`exemplars`] use it.
+//! - `arena`: series that never move. `label_cache`: each thread's cache of the label sets it used.
+//! - `cached_ref`: the series that a bound series found last.
+//! - [`published`]: a value that is replaced as a whole. `shared_text` and `exemplars` use it.
 //! - [`epoch`]: pins, and work that is deferred until all current pins are released.
+//!
+//! Invariants are numbered by module: R (`arena`), T (`label_cache`), K (`cached_ref`), P
+//! (`published`), E (`epoch`).
 //!
 //! This module knows no cells and no metrics.
 

@@ -1,8 +1,10 @@
-//! A pointer to what is replaced as a whole: readers follow it while they have pinned the epoch, and what it pointed to is
-//! freed an epoch later.
+//! A pointer to a value that is replaced as a whole. Readers follow it while they have the epoch
+//! pinned; a replaced value is freed an epoch later.
 //!
-//! - P1: what is published was made before, and is not written any more (Release, Acquire).
-//! - P2: what is taken away is freed once, by who got it from the exchange.
+//! - P1: a value is complete before it is published, and is not written afterwards except through
+//!   its atomics (Release, Acquire).
+//! - P2: a value is freed once: by the thread whose exchange removed it, after all pins that could
+//!   reach it are released (E1).
 
 use std::ptr::{NonNull, null_mut};
 
@@ -10,54 +12,59 @@ use crate::sync::{AcqRel, Acquire, AtomicPtr, Relaxed, Release, owner_load_ptr};
 
 use super::epoch::{Guard, later};
 
-/// What can be published.
+/// A type whose values can be published.
 pub(crate) trait Free {
-    /// Gives its memory back.
+    /// Frees the value.
     ///
     /// # Safety
     ///
-    /// It was published, and nobody can reach it any more.
+    /// The value was published, and no thread can reach it any more.
     unsafe fn free(this: NonNull<Self>);
 }
 
-/// See the module's text.
+/// A published value, or nothing. Written by threads that publish, read by pinned threads. See the
+/// module's documentation.
 #[derive(Debug)]
 pub(crate) struct Published<T: Free>(AtomicPtr<T>);
 
 impl<T: Free> Published<T> {
-    /// Nothing yet.
-    pub(crate) fn nothing() -> Self {
+    /// Creates a pointer without a value.
+    pub(crate) fn empty() -> Self {
         Self(AtomicPtr::new(null_mut()))
     }
 
-    /// Whether there is something now.
+    /// Returns whether there is a value now.
     #[inline]
-    pub(crate) fn is_there(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         !self.0.load(Relaxed).is_null()
     }
 
-    /// What is there now, for as long as the epoch is pinned.
+    /// Returns the current value, which stays valid while the epoch is pinned.
     #[inline]
     pub(crate) fn get(&self, _pinned: &Guard) -> Option<NonNull<T>> {
-        // Acquire: pairs with the Release in `put` and in `replace`; it is seen as it was made (P1).
+        // Acquire: pairs with the Release in `set` and in `replace`. The reader sees the complete
+        // value (P1).
         NonNull::new(self.0.load(Acquire))
     }
 
-    /// Publishes `fresh`, which is the caller's alone, where nothing is. Were something there, or did two threads do it at
-    /// once, all but the last would be leaked.
-    pub(crate) fn put(&self, fresh: NonNull<T>) {
-        debug_assert!(!self.is_there(), "it is taken away first");
-        // Release: pairs with the Acquire in `get` and in `replace`. Not an exchange, which costs as much as the rest.
+    /// Publishes `fresh`, which the caller must own, where no value is. If a value were published
+    /// already, or two threads called this at the same time, all values but the last would leak.
+    pub(crate) fn set(&self, fresh: NonNull<T>) {
+        debug_assert!(!self.is_set(), "a value is already published");
+        // Release: pairs with the Acquire in `get` and in `replace`. A store, because an exchange
+        // would cost as much as the rest of the function.
         self.0.store(fresh.as_ptr(), Release);
     }
 
-    /// Publishes `fresh`, which is the caller's alone, or nothing, and takes away what was there.
+    /// Publishes `fresh`, which the caller must own, or removes the value. Frees the previous value
+    /// an epoch later.
     pub(crate) fn replace(&self, fresh: Option<NonNull<T>>) {
         let fresh = fresh.map_or(null_mut(), NonNull::as_ptr);
-        // Release: pairs with the Acquire in `get`. Acquire: pairs with the Release of who published it; who frees it sees
-        // it as it was made (P1).
+        // AcqRel: Release pairs with the Acquire in `get`. Acquire pairs with the Release of the
+        // thread that published the old value, so that this thread frees a complete value (P1).
         if let Some(old) = NonNull::new(self.0.swap(fresh, AcqRel)) {
-            // SAFETY: no longer reachable for who pins from now on, and freed by this thread (P2).
+            // SAFETY: a thread that pins from now on cannot reach the old value, and only this
+            // thread's exchange returned it (P2).
             unsafe { later(move || T::free(old)) };
         }
     }
@@ -66,7 +73,7 @@ impl<T: Free> Published<T> {
 impl<T: Free> Drop for Published<T> {
     fn drop(&mut self) {
         if let Some(last) = NonNull::new(owner_load_ptr(&self.0)) {
-            // SAFETY: nobody else has it any more.
+            // SAFETY: `&mut self`: no other thread can reach the value (P2).
             unsafe { T::free(last) };
         }
     }

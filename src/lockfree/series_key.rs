@@ -1,9 +1,10 @@
-//! Which series: its number in its family, and the generation that a number has been used for.
+//! The key of a series: its number in its family, and the generation, which counts how often the
+//! number was used.
 
-/// A generation, in the upper half of a word whose lower half is free.
+/// A generation, stored in the upper half of a word whose lower half is free.
 ///
-/// A series number is used again after its series was retired. Each use has a generation of its own,
-/// so a reference that was made before the retirement can be told from a current one.
+/// The number of a retired series is used again. Each use has its own generation, so a reference
+/// from before the retirement can be told from a current one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Generation(u64);
 
@@ -13,14 +14,14 @@ impl Generation {
     /// The generation of a fresh series, and the only one of a series that is never retired.
     pub const FIRST: Self = Self(0);
 
-    /// The generation in the upper half of `word`.
+    /// Returns the generation in the upper half of `word`.
     #[inline(always)]
     #[must_use]
     pub const fn of(word: u64) -> Self {
         Self(word & !LOWER)
     }
 
-    /// The generation in the upper half, zeroes in the lower.
+    /// Returns a word with the generation in the upper half and zeroes in the lower.
     #[inline(always)]
     #[must_use]
     pub const fn word(self) -> u64 {
@@ -36,7 +37,7 @@ pub const OVERFLOW: u32 = u32::MAX;
 pub struct SeriesKey(u64);
 
 impl SeriesKey {
-    /// The overflow series, which is never retired.
+    /// The key of the overflow series, which is never retired.
     pub const OVERFLOW: Self = Self::new(Generation::FIRST, OVERFLOW);
 
     /// Packs a generation and a number.
@@ -45,33 +46,33 @@ impl SeriesKey {
         Self(generation.0 | index as u64)
     }
 
-    /// Reads what [`word`](Self::word) returned.
+    /// Unpacks what [`word`](Self::word) returned.
     #[must_use]
     pub const fn of_word(word: u64) -> Self {
         Self(word)
     }
 
-    /// Both in one word.
+    /// Returns both in one word.
     #[must_use]
     pub const fn word(self) -> u64 {
         self.0
     }
 
-    /// The generation.
+    /// Returns the generation.
     #[inline(always)]
     #[must_use]
     pub const fn generation(self) -> Generation {
         Generation::of(self.0)
     }
 
-    /// The number of the series in its family.
+    /// Returns the number of the series in its family.
     #[inline(always)]
     #[must_use]
     pub const fn index(self) -> u32 {
         self.0 as u32
     }
 
-    /// Whether this is the overflow series.
+    /// Returns whether this is the overflow series.
     #[inline(always)]
     #[must_use]
     pub const fn is_overflow(self) -> bool {

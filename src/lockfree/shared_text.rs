@@ -1,4 +1,7 @@
-//! A text that comes and goes, and that a reader never waits for.
+//! A text that is set and cleared while other threads read it without waiting.
+//!
+//! - S1: a [`Head`] is only created by `Head::make`: one allocation with the head, and the text's
+//!   `len` bytes behind it. It is freed through [`Published`] (P1, P2).
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -6,37 +9,38 @@ use std::ptr::NonNull;
 use super::epoch::pin;
 use super::published::{Free, Published};
 
-/// A shared text and a number that belongs to it: one pointer to both, with the bytes behind them.
+/// A shared text with a number (its *stamp*), behind one pointer.
 #[derive(Debug)]
 pub struct SharedText(Published<Head>);
 
 impl SharedText {
-    /// No text yet.
+    /// Creates an empty value: no text yet.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Published::nothing())
+        Self(Published::empty())
     }
 
-    /// Whether there is one.
+    /// Returns whether a text is set.
     #[inline]
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.is_there()
+        self.0.is_set()
     }
 
-    /// Runs `f` on the text and its number as they are now, if there is one.
+    /// Runs `f` on the current text and its stamp, or on `None` if no text is set.
     pub fn get<R>(&self, f: impl FnOnce(Option<(&str, u64)>) -> R) -> R {
         let pinned = pin();
-        // SAFETY: made by `Head::make`, and not freed while the epoch is pinned.
+        // SAFETY: created by `Head::make` (S1), and not freed while the epoch is pinned (P2).
         f(self.0.get(&pinned).map(|head| unsafe { Head::parts(head) }))
     }
 
-    /// As [`get`](Self::get), or on an empty text: for who knows that nobody takes it away meanwhile.
+    /// Like [`get`](Self::get), but `f` gets an empty text if none is set. For callers that know
+    /// that no other thread clears the text during the call.
     pub fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
         self.with_stamp(|text, _| f(text))
     }
 
-    /// As [`with`](Self::with), and with its number; 0 where there is none.
+    /// Like [`with`](Self::with), with the stamp as well; 0 if no text is set.
     pub fn with_stamp<R>(&self, f: impl FnOnce(&str, u64) -> R) -> R {
         self.get(|text| {
             let (text, stamp) = text.unwrap_or_default();
@@ -44,19 +48,20 @@ impl SharedText {
         })
     }
 
-    /// Puts a text and its number where none is. Were one there, or did two threads do it at once, all but the last would
-    /// be leaked.
+    /// Sets the text and its stamp. No text may be set, and no other thread may call this at the
+    /// same time; otherwise all texts but the last would leak.
     pub fn set(&self, text: &str, stamp: u64) {
-        self.0.put(Head::make(text, stamp));
+        self.0.set(Head::make(text, stamp));
     }
 
-    /// Takes the text away.
+    /// Clears the text.
     pub fn clear(&self) {
         self.0.replace(None);
     }
 }
 
-/// What a text begins with: its number and its length; as many bytes follow.
+/// The header of a text: its stamp and its length. The text's bytes follow in the same allocation
+/// (S1).
 #[derive(Debug)]
 struct Head {
     stamp: u64,
@@ -66,28 +71,30 @@ struct Head {
 impl Head {
     fn make(text: &str, stamp: u64) -> NonNull<Self> {
         let layout = Self::layout(text.len());
-        // SAFETY: the layout is not empty: it holds the head.
-        let Some(at) = NonNull::new(unsafe { alloc(layout) }.cast::<Self>()) else {
+        // SAFETY: the layout is not empty: it contains the head.
+        let Some(head) = NonNull::new(unsafe { alloc(layout) }.cast::<Self>()) else {
             handle_alloc_error(layout)
         };
-        // SAFETY: fresh memory for a head and the bytes behind it.
+        // SAFETY: the allocation is fresh, and large enough for a head and `text.len()` bytes (S1).
         unsafe {
-            at.write(Self {
+            head.write(Self {
                 stamp,
                 len: text.len(),
             });
-            at.add(1)
+            head.add(1)
                 .cast::<u8>()
                 .copy_from_nonoverlapping(NonNull::from_ref(text).cast(), text.len());
         }
-        at
+        head
     }
 
+    /// Returns the text and its stamp.
+    ///
     /// # Safety
     ///
-    /// It is of `make`, and not freed while the result is used.
+    /// `make` created the value, and it is not freed while the result is used.
     unsafe fn parts<'a>(this: NonNull<Self>) -> (&'a str, u64) {
-        // SAFETY: as `make` wrote it, from a text.
+        // SAFETY: `make` wrote the head and `len` bytes of a valid `str` behind it (S1).
         unsafe {
             let Self { stamp, len } = this.read();
             let bytes = std::slice::from_raw_parts(this.add(1).cast::<u8>().as_ptr(), len);
@@ -105,7 +112,8 @@ impl Head {
 
 impl Free for Head {
     unsafe fn free(this: NonNull<Self>) {
-        // SAFETY: allocated in `make` with this layout; by the caller's word nobody else has it.
+        // SAFETY: allocated in `make` with this layout (S1). The caller guarantees that no thread
+        // can reach it any more.
         unsafe { dealloc(this.as_ptr().cast(), Self::layout(this.as_ref().len)) };
     }
 }
@@ -116,7 +124,8 @@ mod tests {
 
     #[test]
     fn readers_see_a_whole_text_or_none() {
-        // Each ends in a letter of its own: memory that is used again has the last one.
+        // Each text ends in a letter of its own. If memory were freed too early and used again, a
+        // reader would see another last letter.
         let of = |i: u64| {
             format!(
                 "{}{}",

@@ -1,12 +1,14 @@
-//! An allocator that counts: on the hot path in the calling thread's own cells, else in shared ones.
+//! An allocator that counts bytes and allocations: on the hot path in the calling thread's own
+//! cells, otherwise in shared cells.
 //!
-//! It may be called from anywhere: from a thread's first and last instructions, and from the middle of taking a shard
-//! or growing one. So it takes the hot path or none: it never registers a thread, grows its cells or answers a
-//! request, touches no thread-local with a destructor, takes no lock and allocates nothing.
+//! It may be called from anywhere: from a thread's first and last instructions, and while the
+//! thread takes a shard or grows one. So it uses the hot path or none. It never registers a thread,
+//! grows a slab or acknowledges a request, accesses no thread-local with a destructor, takes no
+//! lock and allocates nothing.
 //!
-//! - I1: an add to own cells allocates nothing, so none interrupts another.
-//! - I2: growing allocates before it copies, and frees after the thread points to the new cells; what is counted
-//!   meanwhile is copied, or is in the new ones.
+//! - A1: an add to own cells allocates nothing, so no add interrupts another one.
+//! - A2: growth allocates before it copies, and frees after the thread points to the new slab. So
+//!   an allocation that growth itself causes is counted before the copy, or in the new slab.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::OnceLock;
@@ -17,14 +19,16 @@ use super::update::promote;
 use super::{Cells, Pass, SlotWord, Tally, UpDown, engine, fold_idle, thread};
 use crate::lockfree::Generation;
 
-/// Where own cells are, once somebody asked to see them; copies of the places in [`Counted`].
+/// Copies of the slot words in [`Counted`]; cold until `count_allocations` is called. Written by it
+/// once, read by every allocation.
 static BYTES: SlotWord = SlotWord::new();
 static ALLOCATIONS: SlotWord = SlotWord::new();
 
-/// What is behind the places: made when somebody asks, as making it allocates.
+/// The cells behind the slot words. Created on demand, because creating them allocates.
 static COUNTED: OnceLock<Counted> = OnceLock::new();
 
-/// Counts of threads without cells of their own: a few, so that such threads seldom meet.
+/// The counts of threads without own cells. Several, so that such threads seldom write the same
+/// cache line. Written by those threads, read by scrapes.
 static SHARED: [Shared; 16] = [const { Shared::new() }; 16];
 
 #[derive(Debug)]
@@ -47,24 +51,24 @@ impl Shared {
         }
     }
 
-    /// The calling thread's, by where its side of the engine lies.
-    fn mine() -> &'static Self {
-        let at = thread(|thread| std::ptr::from_ref(thread).addr());
-        // Threads' memory is pages apart.
-        &SHARED[(at >> 12 ^ at >> 20) % SHARED.len()]
+    /// Returns the shared counts of the calling thread, chosen by the address of its thread-local.
+    fn of_this_thread() -> &'static Self {
+        let address = thread(|thread| std::ptr::from_ref(thread).addr());
+        // The thread-locals of different threads are pages apart.
+        &SHARED[(address >> 12 ^ address >> 20) % SHARED.len()]
     }
 }
 
-/// What was allocated and not freed yet, in bytes, and how often something was allocated.
+/// The bytes in use and the number of allocations so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allocated {
-    /// Bytes in use, as programs asked for them: without what the allocator below adds.
+    /// Bytes in use, as the program requested them. Excludes what the inner allocator adds.
     pub bytes: u64,
-    /// Allocations since program start; growing one in its place is none.
+    /// Allocations since the program started. A reallocation is not counted as one.
     pub allocations: u64,
 }
 
-/// Gives own cells to every thread that counts metrics, from now on.
+/// Gives own cells to every thread that updates metrics, from now on.
 pub fn count_allocations() -> &'static impl std::fmt::Debug {
     COUNTED.get_or_init(|| {
         let counted = Counted {
@@ -84,9 +88,11 @@ pub fn count_allocations() -> &'static impl std::fmt::Debug {
     })
 }
 
-/// What all threads have counted so far. A scrape that shares its pass hands it in.
+/// Returns what all threads have counted so far. Reads it in `pass`, which the caller may use for
+/// other reads as well.
 pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
-    // Downs first, as in `UpDown`: what is seen to be freed is seen to be allocated.
+    // Decrements before increments, as in `UpDown`: a reader that sees an object freed sees it
+    // allocated.
     let down: u64 = SHARED
         .iter()
         .map(|shared| shared.bytes.shared_downs())
@@ -117,10 +123,12 @@ pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
     }
 }
 
-/// An allocator around another one, which counts bytes in use and allocations, each thread in its own cells.
+/// An allocator around another one that counts bytes in use and allocations, each thread in its own
+/// cells.
 ///
-/// An allocation and its free cost some 1 ns more in threads that count metrics, if [`register`](Self::register) is called
-/// early in `main`; in others, and before, they add to one of a few shared cells: some 15 ns. Nothing is exposed before
+/// In threads that update metrics, an allocation and its free together take about 1 ns more, if
+/// [`register`](Self::register) is called early in `main`. In other threads, and before `register`,
+/// they add to one of a few shared cells, which takes about 15 ns. Nothing is exported before
 /// `register`.
 ///
 /// ```
@@ -141,7 +149,7 @@ pub struct Allocator<A = System> {
 }
 
 impl Allocator {
-    /// Around the system's allocator.
+    /// Creates an allocator around the system's allocator.
     #[must_use]
     pub const fn new() -> Self {
         Self::around(System)
@@ -149,7 +157,7 @@ impl Allocator {
 }
 
 impl<A> Allocator<A> {
-    /// Around any other one: jemalloc's, mimalloc's.
+    /// Creates an allocator around any other allocator, such as jemalloc or mimalloc.
     #[must_use]
     pub const fn around(inner: A) -> Self {
         Self { inner }
@@ -160,11 +168,11 @@ impl<A> Allocator<A> {
 fn count_up(bytes: usize, allocations: u64) {
     let bytes = bytes as u64;
     if !thread(|thread| UpDown::up(thread, BYTES.last(Generation::FIRST), bytes)) {
-        Shared::mine().bytes.add_shared(bytes, 0);
+        Shared::of_this_thread().bytes.add_shared(bytes, 0);
     }
     if !thread(|thread| Tally::<u64>::add(thread, ALLOCATIONS.last(Generation::FIRST), allocations))
     {
-        let shared = &Shared::mine().allocations;
+        let shared = &Shared::of_this_thread().allocations;
         shared.fetch_add(allocations, Relaxed);
     }
 }
@@ -173,39 +181,40 @@ fn count_up(bytes: usize, allocations: u64) {
 fn count_down(bytes: usize) {
     let bytes = bytes as u64;
     if !thread(|thread| UpDown::down(thread, BYTES.last(Generation::FIRST), bytes)) {
-        Shared::mine().bytes.add_shared(0, bytes);
+        Shared::of_this_thread().bytes.add_shared(0, bytes);
     }
 }
 
-// SAFETY: hands everything on to the inner allocator, and counts what that did.
+// SAFETY: every call is passed to the inner allocator, which fulfils the contract. Counting
+// allocates nothing (A1).
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Allocator<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's word.
-        let at = unsafe { self.inner.alloc(layout) };
-        if !at.is_null() {
+        // SAFETY: the caller's contract is the inner allocator's.
+        let memory = unsafe { self.inner.alloc(layout) };
+        if !memory.is_null() {
             count_up(layout.size(), 1);
         }
-        at
+        memory
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's word.
-        let at = unsafe { self.inner.alloc_zeroed(layout) };
-        if !at.is_null() {
+        // SAFETY: the caller's contract is the inner allocator's.
+        let memory = unsafe { self.inner.alloc_zeroed(layout) };
+        if !memory.is_null() {
             count_up(layout.size(), 1);
         }
-        at
+        memory
     }
 
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         count_down(layout.size());
-        // SAFETY: the caller's word.
-        unsafe { self.inner.dealloc(at, layout) }
+        // SAFETY: the caller's contract is the inner allocator's.
+        unsafe { self.inner.dealloc(memory, layout) }
     }
 
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's word.
-        let new = unsafe { self.inner.realloc(at, layout, size) };
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract is the inner allocator's.
+        let new = unsafe { self.inner.realloc(memory, layout, size) };
         if !new.is_null() {
             if size >= layout.size() {
                 count_up(size - layout.size(), 0);
@@ -221,24 +230,24 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Allocator<A> {
 mod tests {
     use super::*;
 
-    /// Of this thread alone: the tests beside it have the system's allocator.
+    /// Counts of an allocator that only this thread uses. The other tests use the system's.
     #[test]
-    fn what_is_allocated_is_counted_and_what_is_freed() {
+    fn allocations_and_frees_are_counted() {
         let allocator = Allocator::new();
         let layout = Layout::from_size_align(4096, 8).expect("a layout");
         let bytes = || allocated(&mut engine().pass());
         for _ in 0..2 {
             let before = bytes();
-            // SAFETY: the layout is not empty, and what was allocated is freed with it.
+            // SAFETY: the layout is not empty, and the allocation is freed with it.
             unsafe {
-                let at = allocator.alloc(layout);
+                let memory = allocator.alloc(layout);
                 let now = bytes();
                 assert_eq!(now.bytes - before.bytes, 4096);
                 assert_eq!(now.allocations - before.allocations, 1);
-                allocator.dealloc(at, layout);
+                allocator.dealloc(memory, layout);
             }
             assert_eq!(bytes().bytes, before.bytes);
-            // Again in this thread's own cells.
+            // The second round counts in this thread's own cells.
             count_allocations();
         }
     }

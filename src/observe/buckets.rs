@@ -193,7 +193,7 @@ impl Buckets {
         eager: bool,
     ) -> Outcome {
         let times = observation.2;
-        let reject = || _ = engine.stats.refused.fetch_add(times, Relaxed);
+        let reject = || _ = engine.stats.rejected.fetch_add(times, Relaxed);
         let own = |block| {
             // SAFETY: `update_cold` passes a block of this series that only this thread writes
             // (I4).
@@ -217,7 +217,7 @@ impl Buckets {
                     hot: count.is_some_and(crossed),
                 };
             }
-            if self.native.is_some() && thread.is_busy() {
+            if self.native.is_some() && thread.in_allocation() {
                 // The lock may be held by this thread: a table grows under it, and the allocator
                 // observes here. Waiting would be a deadlock.
                 reject();

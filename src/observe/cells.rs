@@ -1,4 +1,5 @@
-//! The cells of one series: what each metric kind implements, and what happens to cells when their series ends.
+//! The cells of one series: the trait that each metric kind implements, and the functions that
+//! reclaim, fold and reset them.
 
 use crate::lockfree::Generation;
 use crate::sync::{AtomicU64, Relaxed};
@@ -9,46 +10,47 @@ use super::pass::{Pass, Retired};
 use super::slot::{SlotWord, stride};
 use super::update;
 
-/// Updates of its shared cell after which a series is hot.
+/// The number of updates of its shared cell after which a series is promoted.
 #[cfg(not(loom))]
 pub const PROMOTE_AFTER: u64 = 1024;
 #[cfg(loom)]
 pub const PROMOTE_AFTER: u64 = 1;
 
-/// What became of a cold update.
+/// The result of a cold update.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It is counted.
+    /// The update is counted.
     Done,
-    /// The handle is stale; nothing was written.
+    /// The handle is stale. Nothing was written.
     Stale,
 }
 
-/// The cells of one series: how they are read, and what becomes of them when the series ends.
+/// The cells of one series of some metric kind.
 pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
-    /// What all series of a family have in common.
+    /// The properties that all series of a family share.
     type Shape: Clone + std::fmt::Debug + Send + Sync;
-    /// What a read gives.
+    /// The result of reading a series.
     type Total: Default + std::fmt::Debug + Send;
 
-    /// The cells of a fresh series.
+    /// Creates the cells of a fresh series.
     fn new(shape: &Self::Shape) -> Self;
 
-    /// Where it counts.
+    /// Returns the word with the series' slot and generation.
     fn slot_word(&self) -> &SlotWord;
 
-    /// The number of cells in a shard.
+    /// Returns the number of cells that a series has in each shard.
     fn width(shape: &Self::Shape) -> usize;
 
-    /// Makes a total that was used before like a fresh one.
+    /// Resets a total that was used before.
     fn reset(total: &mut Self::Total) {
         *total = Self::Total::default();
     }
 
-    /// Adds the series to `total`: shared cells, and the block `slot` in every shard.
+    /// Adds the series to `total`: its shared cells, and the block `slot` in every shard.
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Self::Total);
 
-    /// Reads several series, in an order that suits memory; `totals` are as many, and hold anything.
+    /// Reads several series in the order of memory. `totals` has one total per series, with any
+    /// content.
     fn read_all<'a>(
         pass: &mut Pass<'_>,
         series: impl Iterator<Item = &'a Self> + Clone,
@@ -62,19 +64,19 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Makes ready for folds; false if somebody is writing just now, who is not waited for.
+    /// Prepares for folding. Returns `false`, without waiting, if a writer is active.
     fn begin_fold(&self) -> bool {
         true
     }
 
-    /// After the last fold.
+    /// Ends folding. Called after the last fold.
     fn end_fold(&self) {}
 
-    /// Adds the block of a retired series, if its kind adds up.
+    /// Adds the block of a retired series to this series, if the kind adds up.
     #[doc(hidden)]
     fn fold(&self, block: Block);
 
-    /// Gives back what the block of an ended series holds besides numbers.
+    /// Returns the function that frees what a block of a retired series holds besides numbers.
     #[doc(hidden)]
     fn release(_shape: &Self::Shape) -> fn(Block)
     where
@@ -83,22 +85,25 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         |_| ()
     }
 
-    /// Adds the shared cells of a retired series, if its kind adds up.
+    /// Adds the shared cells of a retired series to this series, if the kind adds up.
     fn fold_shared(&self, other: &Self);
 
-    /// Makes a retired series like a fresh one; nobody updates it.
+    /// Resets the cells of a retired series. No thread updates it.
     fn clear(&self, shape: &Self::Shape);
 
-    /// The same for a series in use; what is being written just now may stay.
+    /// Resets the cells of a series in use. An update that runs at the same time may survive.
     fn start_over(&self, shape: &Self::Shape) {
         self.clear(shape);
     }
 }
 
-/// Ends a retired series, if nobody can be updating it any more: its slot and its shared cells go to `overflow`, if any,
-/// and are cleared. False: try later. The slot is free once the caller has ended all it wants to, and calls
-/// [`Pass::let_go`].
-pub fn end<C: Cells>(
+/// Reclaims a retired series if no thread can still be updating it: adds its slot and its shared
+/// cells to `overflow`, if there is one, and clears them. Returns `false` if the caller has to try
+/// again in a later pass.
+///
+/// The slot becomes free once the caller has reclaimed all series it wants to and calls
+/// [`Pass::free_cleared`].
+pub fn reclaim<C: Cells>(
     pass: &mut Pass<'_>,
     shape: &C::Shape,
     series: &C,
@@ -111,20 +116,20 @@ pub fn end<C: Cells>(
     if overflow.is_some_and(|overflow| !overflow.begin_fold()) {
         return false;
     }
-    let done = end_now(pass, shape, series, retired, overflow);
+    let done = reclaim_now(pass, shape, series, retired, overflow);
     if let Some(overflow) = overflow {
         overflow.end_fold();
     }
     done
 }
 
-/// Moves what idle shards hold of a series to its shared cells; see [`Pass::take_idle`].
+/// Moves the cells that idle shards hold of a series to its shared cells; see [`Pass::take_idle`].
 pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
     let width = C::width(shape);
     let Some(last) = series.slot_word().slot() else {
         return;
     };
-    // Where a writer has the shared cells just now, the next pass folds.
+    // If a writer has the shared cells now, a later pass folds.
     if !series.begin_fold() {
         return;
     }
@@ -136,11 +141,15 @@ pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
     series.end_fold();
 }
 
-/// Reads the overflow series, and behind it the retired series that some thread may still be updating.
+/// Reads the overflow series, and after it the retired series that some thread may still be
+/// updating.
 ///
-/// The order matters for what goes up and down: a thread whose series is retired between its `inc` and its `dec` counts
-/// the `dec` in the overflow series. A reader that has seen this `dec` has acquired the `inc` before it, and finds it in
-/// the retired series. The other way round it would miss the `inc` and see the `dec`.
+/// The order matters for series that go up and down. Assume that a thread's series is retired
+/// between its `inc` and its `dec`, so that the `dec` lands in the overflow series:
+///
+/// - If the reader saw this `dec`, it has acquired the `inc` before it, and then finds the `inc` in
+///   the retired series.
+/// - In the opposite order, the reader could miss the `inc` and then see the `dec`.
 pub fn read_overflow<'a, C: Cells>(
     pass: &mut Pass<'_>,
     overflow: &C,
@@ -153,8 +162,9 @@ pub fn read_overflow<'a, C: Cells>(
     }
 }
 
-/// Makes a series like a fresh one while it is in use, and the slot it had when it was retired: for the only thread of a
-/// process. What its blocks hold besides numbers is left behind, not freed.
+/// Resets a series that is in use, and the slot that it had when it was retired. Only for the only
+/// thread of a process, such as the child of a fork. Leaks what the series' blocks hold besides
+/// numbers.
 pub fn start_over<C: Cells>(
     pass: &Pass<'_>,
     shape: &C::Shape,
@@ -168,7 +178,7 @@ pub fn start_over<C: Cells>(
     series.start_over(shape);
 }
 
-fn end_now<C: Cells>(
+fn reclaim_now<C: Cells>(
     pass: &mut Pass<'_>,
     shape: &C::Shape,
     series: &C,
@@ -183,7 +193,7 @@ fn end_now<C: Cells>(
         release(block);
     };
     if let Some(last) = retired.slot()
-        && !pass.reclaim(last, C::width(shape), fold)
+        && !pass.reclaim_slot(last, C::width(shape), fold)
     {
         return false;
     }
@@ -194,29 +204,33 @@ fn end_now<C: Cells>(
     true
 }
 
-/// The most cells of a row: what a thread has to have for all of them as soon as it has one.
+/// The most cells of a row. A thread allocates all of them when it first uses one.
 pub const MOST_IN_ROW: u64 = 1024;
 
-/// Gives cold series of `cells` cells each, which nobody has updated yet, slots that follow each other. Returns the first
-/// one's; the others' are a [`stride`] apart. `None` where there are none, or where they would be too many.
+/// Promotes cold series of `cells` cells each, which no thread has updated yet, to slots that
+/// follow each other. Returns the slot of the first one; the others are a [`stride`] apart each.
+///
+/// Returns `None` if there are no series or no cells, if the row would be too long, or if no slots
+/// are free.
 pub fn promote_row<'a>(
     engine: &Engine,
-    places: impl ExactSizeIterator<Item = &'a SlotWord>,
+    slot_words: impl ExactSizeIterator<Item = &'a SlotWord>,
     cells: usize,
 ) -> Option<u64> {
-    let count = places.len() as u64;
+    let count = slot_words.len() as u64;
     if cells == 0 || count == 0 || count * stride(cells) > MOST_IN_ROW {
         return None;
     }
     let first = engine.slots.allocate_row(cells, count)?;
-    let promoted = places
+    let promoted = slot_words
         .zip((first..).step_by(stride(cells) as usize))
-        .all(|(place, last)| place.promote(Generation::FIRST, last));
-    debug_assert!(promoted, "somebody was there before");
+        .all(|(slot_word, last)| slot_word.promote(Generation::FIRST, last));
+    debug_assert!(promoted, "a series of the row already had a slot");
     promoted.then_some(first)
 }
 
-/// Counts an update of a shared cell; roughly, where threads race. Tells whether the series has earned slots.
+/// Counts an update of a shared cell. The count is approximate where threads race. The result tells
+/// whether the series is due for promotion.
 pub(super) fn count_update(updates: &AtomicU64) -> update::Shared {
     let count = updates.load(Relaxed) + 1;
     updates.store(count, Relaxed);

@@ -1,4 +1,4 @@
-//! The engine: what all threads share, and the calling thread's side of it.
+//! The engine: the state that all threads share, and access to the calling thread's side of it.
 
 use crate::sync::{AtomicU64, Mutex, const_fn, lock};
 
@@ -10,41 +10,47 @@ use super::slot::Slots;
 #[cfg(not(loom))]
 use super::thread::Thread;
 
-/// What all threads share. One per process; in a model, one per run.
+/// The state that all threads share. One per process; in a model, one per run.
 pub struct Engine {
+    /// The shards that have no owner, or that no pass knows yet. Written by threads that start or
+    /// end, and by the collector.
     pub(super) shards: Shards,
+    /// The allocator of slots. Used by threads that promote a series, and by the collector.
     pub(super) slots: Slots,
+    /// The state of the reading side. Locked by the thread that runs a pass.
     pub(super) collector: Mutex<Collector>,
-    /// Slots of families that are gone, for the next pass to free.
+    /// Slots of dropped families, for the next pass to free. Written by threads that drop a family,
+    /// drained by passes.
     pub(super) abandoned: Mutex<Vec<Abandoned>>,
-    /// What happened out of the ordinary, for the self-metrics.
+    /// Counts of unusual events. Written by any thread, read by the self-metrics.
     pub stats: Stats,
 }
 
-/// Slots of families that are gone, beyond which a thread that adds to them makes a pass.
-const MANY_ABANDONED: usize = 4096;
+/// The number of abandoned slots at which the thread that adds to them runs a pass.
+const ABANDONED_LIMIT: usize = 4096;
 
-/// Last cell, width, whether the slot was waiting to be used again, and what gives back what a block holds.
+/// A slot of a dropped family: its last cell; its width; whether it was counted as unreclaimed; and
+/// the function that frees what a block of it holds besides numbers.
 pub(super) type Abandoned = (u64, usize, bool, fn(Block));
 
-/// Counts of what is out of the ordinary.
+/// Counts of unusual events. Written by any thread, read by the self-metrics.
 #[derive(Debug)]
 pub struct Stats {
-    /// Updates that were dropped: NaN, negative adds, the infinity that would make a sum NaN.
-    pub refused: AtomicU64,
+    /// Updates that were rejected: NaN, negative adds, and infinities that would make a sum NaN.
+    pub rejected: AtomicU64,
     /// Updates that landed in an overflow series.
     pub overflowed: AtomicU64,
-    /// Times a reader had to ask an owner for a copy.
-    pub asked: AtomicU64,
+    /// The number of times a reader had to request a copy from an owner.
+    pub copy_requests: AtomicU64,
 }
 
 impl Stats {
     const_fn! {
         fn new() -> Self {
             Self {
-                refused: AtomicU64::new(0),
+                rejected: AtomicU64::new(0),
                 overflowed: AtomicU64::new(0),
-                asked: AtomicU64::new(0),
+                copy_requests: AtomicU64::new(0),
             }
         }
     }
@@ -63,25 +69,27 @@ impl Engine {
         }
     }
 
-    /// Leaves slots of a family that is gone to the next pass; `waiting`: they were to be used again.
+    /// Hands the slots of a dropped family to the next pass, which frees them. `unreclaimed` tells
+    /// whether they were counted as unreclaimed, as the slots of retired series are.
     pub fn abandon<C: Cells>(
         &self,
         shape: &C::Shape,
-        waiting: bool,
+        unreclaimed: bool,
         slots: impl Iterator<Item = u64>,
     ) {
         let (width, release) = (C::width(shape), C::release(shape));
         let mut abandoned = lock(&self.abandoned);
-        abandoned.extend(slots.map(|last| (last, width, waiting, release)));
-        let many = abandoned.len() >= MANY_ABANDONED;
+        abandoned.extend(slots.map(|last| (last, width, unreclaimed, release)));
+        let many = abandoned.len() >= ABANDONED_LIMIT;
         drop(abandoned);
-        // A program that is never scraped makes no passes. One that is under way frees them, or the next.
+        // A program that is never scraped runs no passes, so this thread runs one. If a pass is
+        // running, it or the next one frees the slots.
         if many && let Ok(collector) = self.collector.try_lock() {
             drop(Pass::with(self, collector));
         }
     }
 
-    /// Waits for the pass that is running, then begins one.
+    /// Waits for the running pass to end, then begins one.
     pub fn pass(&self) -> Pass<'_> {
         Pass::begin(self)
     }
@@ -95,7 +103,8 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Waits a little, longer each time, for a thread that is between a few stores.
+/// Waits for a thread that is between a few stores. Waits longer with each try: spins, then yields,
+/// then sleeps for 50 µs.
 pub(super) fn back_off(tries: &mut u32) {
     *tries += 1;
     #[cfg(loom)]
@@ -111,12 +120,12 @@ pub(super) fn back_off(tries: &mut u32) {
 }
 
 #[cfg(loom)]
-pub(super) fn keep_until_exit() -> bool {
+pub(super) fn register_exit() -> bool {
     true
 }
 
 #[cfg(not(loom))]
-pub use process::{engine, keep_until_exit, reject, thread, warm};
+pub use process::{engine, register_exit, reject, thread, warm};
 
 /// The engine of this process, and the calling thread's side of it.
 #[cfg(not(loom))]
@@ -126,9 +135,9 @@ mod process {
     static ENGINE: Engine = Engine::new();
 
     thread_local! {
-        /// Without a destructor, so that the hot path needs no check.
+        /// Has no destructor, so that the hot path needs no check.
         static THREAD: Thread = const { Thread::new() };
-        /// Touched by the cold path only.
+        /// Accessed by the cold path only. Its destructor makes the thread leave its shard.
         static EXIT: Exit = const { Exit };
     }
 
@@ -140,7 +149,7 @@ mod process {
         }
     }
 
-    /// The engine of this process.
+    /// Returns the engine of this process.
     pub fn engine() -> &'static Engine {
         &ENGINE
     }
@@ -151,20 +160,22 @@ mod process {
         THREAD.with(f)
     }
 
-    /// Counts an update that was dropped.
+    /// Counts a rejected update.
     pub fn reject() {
-        ENGINE.stats.refused.fetch_add(1, crate::sync::Relaxed);
+        ENGINE.stats.rejected.fetch_add(1, crate::sync::Relaxed);
     }
 
-    /// Sees to it that this thread leaves its shard when it ends; false if it is ending already.
-    pub fn keep_until_exit() -> bool {
+    /// Registers the calling thread to leave its shard when it ends. Returns `false` if the thread
+    /// is ending already.
+    pub fn register_exit() -> bool {
         EXIT.try_with(|_| ()).is_ok()
     }
 
-    /// Makes the calling thread's first updates as fast as its later ones: takes a shard, and room for every series
-    /// that is hot by now.
+    /// Makes the calling thread's first updates as fast as its later ones: takes a shard, and
+    /// allocates cells for every series that is hot by now.
     ///
-    /// For harnesses that cannot have a slower first thousand; together with families declared `.hot()`.
+    /// For benchmarks that cannot exclude the slower first thousand updates. Use it together with
+    /// families declared `.hot()`.
     ///
     /// ```
     /// std::thread::spawn(|| {

@@ -71,7 +71,7 @@ impl GaugeCell {
     /// Returns `false` if the caller has to take the cold path.
     #[inline(always)]
     pub fn change(&self, thread: &Thread, generation: Generation, op: GaugeOp) -> bool {
-        let may = thread.may(self.slot_word.last(generation));
+        let may = thread.has_cell(self.slot_word.last(generation));
         if may {
             self.apply(op);
         }
@@ -178,7 +178,7 @@ mod tests {
         // The gauge can be reclaimed after an epoch, which threads of other tests may delay. This
         // thread was the only owner of a shard, and has left it.
         thread.leave(&engine);
-        while !super::super::end(&mut engine.pass(), &1.0, &gauge, retired, None) {
+        while !super::super::reclaim(&mut engine.pass(), &1.0, &gauge, retired, None) {
             std::thread::yield_now();
         }
         assert_eq!(engine.slots.unreclaimed(), 0);

@@ -1,8 +1,14 @@
-//! A slab: the memory of one thread's cells, with the length that its owner tests in front.
+//! A slab: the memory of one thread's cells. The length that the owner compares slots with is in
+//! the same allocation.
 //!
-//! Cells follow the header without a gap, so that an update needs one pointer. A slab is only ever reached
-//! through [`SlabRef`]; it is freed one epoch after its shard stopped pointing to it, because a reader that
-//! pinned before may still be adding up its cells.
+//! - M1: the cells follow the header without a gap, so that an update needs one pointer. A slab of
+//!   capacity n has the cells 0 to n - 1.
+//! - M2: a [`SlabRef`] is used only by the owner of its shard, by the collector for a shard without
+//!   an owner, or by a thread that has pinned the epoch since before it loaded the pointer. A slab
+//!   is freed an epoch after its shard stopped pointing to it (I3), so each of these uses a live
+//!   slab.
+//! - M3: the header is written before the slab is shared. Later only `len` changes, which is an
+//!   atomic.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -11,27 +17,33 @@ use crate::sync::{AtomicU64, Relaxed, owner_load};
 
 use super::shard::Shard;
 
-/// The header of a slab; 128 bytes, so that two slabs never share a line or a pair of lines.
+/// The header of a slab. It has 128 bytes, so that two slabs never share a cache line or a pair of
+/// cache lines.
 #[repr(C, align(128))]
 pub(crate) struct Slab {
-    /// What the owner compares a slot with: the capacity, or 0 while the collector has a request.
+    /// The length that the owner compares a slot with: the capacity, or 0 while a request is open.
+    /// Written by the collector (0) and the owner (the capacity), read by the owner.
     len: AtomicU64,
+    /// The number of cells. Written before the slab is shared.
     capacity: u64,
+    /// The shard that the slab belongs to; null in the empty slab. Written before the slab is
+    /// shared.
     shard: *const Shard,
-    /// What was allocated begins so many bytes before.
-    before: usize,
+    /// The offset in bytes from the start of the allocation to this header. Written before the slab
+    /// is shared.
+    offset: usize,
 }
 
-// SAFETY: the header is immutable but for the atomic, and cells are atomics.
+// SAFETY: the header does not change except for its atomic (M3), and cells are atomics.
 unsafe impl Sync for Slab {}
 
-/// What a thread without a shard points to: every slot is beyond its length.
+/// The slab of a thread without a shard. Every slot is beyond its length.
 #[cfg(not(loom))]
 static EMPTY: Slab = Slab {
     len: AtomicU64::new(0),
     capacity: 0,
     shard: std::ptr::null(),
-    before: 0,
+    offset: 0,
 };
 
 /// A pointer to a live slab.
@@ -39,29 +51,29 @@ static EMPTY: Slab = Slab {
 pub(crate) struct SlabRef(NonNull<Slab>);
 
 impl SlabRef {
-    /// The slab of a thread that has none.
+    /// The slab of a thread without a shard.
     #[cfg(not(loom))]
     pub(crate) const EMPTY: Self = Self(NonNull::from_ref(&EMPTY));
 
-    /// A fresh slab of `capacity` zeroed cells, or `None` where memory is refused.
+    /// Allocates a slab of `capacity` zeroed cells. Returns `None` if the allocator refuses.
     pub(crate) fn allocate(capacity: u64, shard: *const Shard) -> Option<Self> {
         let layout = layout(capacity)?;
         // SAFETY: the layout is not empty: it holds at least the header.
         let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        let before = memory.addr().get().wrapping_neg() % align_of::<Slab>();
-        // SAFETY: the layout has room for that.
-        let slab = unsafe { memory.add(before) }.cast::<Slab>();
+        let offset = memory.addr().get().wrapping_neg() % align_of::<Slab>();
+        // SAFETY: the layout includes the bytes that aligning the header may take.
+        let slab = unsafe { memory.add(offset) }.cast::<Slab>();
         let header = Slab {
             len: AtomicU64::new(capacity),
             capacity,
             shard,
-            before,
+            offset,
         };
-        // SAFETY: fresh memory, large enough and aligned for the header.
+        // SAFETY: the memory is fresh, large enough for the header, and aligned by `offset`.
         unsafe { slab.write(header) };
         #[cfg(loom)]
         for i in 0..capacity {
-            // SAFETY: inside the allocation; loom's atomics have to be constructed.
+            // SAFETY: cell `i` is below the capacity (M1). Loom's atomics have to be constructed.
             unsafe {
                 slab.add(1)
                     .cast::<AtomicU64>()
@@ -82,29 +94,29 @@ impl SlabRef {
 
     #[inline(always)]
     pub(crate) fn len(&self) -> &AtomicU64 {
-        // SAFETY: whoever holds a `SlabRef` owns the shard or has pinned the epoch (module text).
+        // SAFETY: the slab is live (M2).
         unsafe { &(*self.0.as_ptr()).len }
     }
 
     pub(crate) fn capacity(self) -> u64 {
-        // SAFETY: as in `len`.
+        // SAFETY: the slab is live (M2).
         unsafe { (*self.0.as_ptr()).capacity }
     }
 
-    /// The shard this slab belongs to; null for the empty one.
+    /// Returns the shard that this slab belongs to; null for the empty slab.
     pub(crate) fn shard(self) -> *const Shard {
-        // SAFETY: as in `len`.
+        // SAFETY: the slab is live (M2).
         unsafe { (*self.0.as_ptr()).shard }
     }
 
-    /// The block whose last cell is `last`.
+    /// Returns the block whose last cell is `last`.
     ///
     /// # Safety
     ///
-    /// `last` is below the capacity, and slots are given out so that a block's first cell is at 0 or above.
+    /// `last` must be below the capacity. Then all cells of the block are inside the slab (W3).
     #[inline(always)]
     pub(crate) unsafe fn block(self, last: u64) -> Block {
-        // SAFETY: the cells lie directly behind the header, and the caller keeps to the capacity.
+        // SAFETY: cell `last` follows the header and is below the capacity (M1).
         Block(unsafe {
             self.0
                 .as_ptr()
@@ -114,50 +126,55 @@ impl SlabRef {
         })
     }
 
-    /// The cells `first..first + len`.
+    /// Returns the cells `first..first + len`.
     ///
     /// # Safety
     ///
-    /// All of them are below the capacity, and the slab outlives the use.
+    /// All of them must be below the capacity, and the slab must outlive the result.
     pub(crate) unsafe fn cells<'a>(self, first: u64, len: usize) -> &'a [AtomicU64] {
-        // SAFETY: by the caller's word; the cells follow each other, and are shared as atomics only.
+        // SAFETY: the cells are below the capacity by the caller's contract and follow each other
+        // (M1). All threads access them as atomics.
         unsafe { std::slice::from_raw_parts(self.block(first).0, len) }
     }
 
-    /// Whether every cell is zero; nobody writes them.
+    /// Returns whether every cell is zero. For a shard that no thread writes.
     pub(crate) fn is_zero(self) -> bool {
-        // SAFETY: all cells are below the capacity, and the caller's slab is not freed meanwhile.
+        // SAFETY: the cells are all below the capacity (M1), and the slab is live (M2).
         let cells = unsafe { self.cells(0, self.capacity() as usize) };
         cells.iter().all(|cell| cell.load(Relaxed) == 0)
     }
 
-    /// Copies what is not zero; pages that nobody touched stay uncommitted.
+    /// Copies the cells that are not zero, so that untouched pages stay uncommitted.
     ///
     /// # Safety
     ///
-    /// The caller owns the shard of `old`, and `self` is larger and not yet published.
+    /// The caller must own the shard of `old`. `self` must be larger and not yet published.
     pub(crate) unsafe fn copy_from(self, old: Self) {
         for i in 0..old.capacity() {
-            // SAFETY: `i` is below both capacities.
+            // SAFETY: `i` is below both capacities (M1).
             let (from, to) = unsafe { (old.block(i), self.block(i)) };
-            // SAFETY: a block of one cell.
+            // SAFETY: a block of one cell, which only this thread writes (I1).
             let value = owner_load(unsafe { from.cell(0) });
             if value != 0 {
-                // SAFETY: as above. Relaxed: the exchange that publishes the slab carries it.
+                // SAFETY: as above. Relaxed: the exchange that publishes the slab (`end_growth`)
+                // carries it.
                 unsafe { to.cell(0) }.store(value, Relaxed);
             }
         }
     }
 
+    /// Frees the slab.
+    ///
     /// # Safety
     ///
-    /// Nobody can reach the slab any more.
+    /// No thread can reach the slab any more.
     pub(crate) unsafe fn free(self) {
         let capacity = self.capacity();
-        // SAFETY: as in `len`.
-        let before = unsafe { (*self.0.as_ptr()).before };
+        // SAFETY: the slab is live until this function frees it.
+        let offset = unsafe { (*self.0.as_ptr()).offset };
         #[cfg(loom)]
-        // SAFETY: constructed in `allocate`, and dropped once.
+        // SAFETY: `allocate` constructed `capacity` cells and the header (M1). Each is dropped
+        // once.
         unsafe {
             for i in 0..capacity {
                 self.0
@@ -169,14 +186,16 @@ impl SlabRef {
             self.0.drop_in_place();
         }
         let layout = layout(capacity).expect("it was allocated with this layout");
-        // SAFETY: allocated in `allocate` with the same layout.
-        unsafe { dealloc(self.0.as_ptr().cast::<u8>().sub(before), layout) };
+        // SAFETY: `allocate` allocated `offset` bytes below the header, with the same layout.
+        unsafe { dealloc(self.0.as_ptr().cast::<u8>().sub(offset), layout) };
     }
 }
 
-/// The header on a line of its own, wherever the memory begins, and the cells.
+/// Returns the layout of the header, aligned to a cache line wherever the memory begins, and the
+/// cells.
 ///
-/// Aligned like any memory: asked for more, the system's allocator writes every zero itself, and so commits every page.
+/// The layout itself has a cell's alignment. For larger alignments the system's allocator writes
+/// every zero itself, which commits every page.
 fn layout(capacity: u64) -> Option<Layout> {
     let cells = usize::try_from(capacity)
         .ok()?
@@ -187,13 +206,13 @@ fn layout(capacity: u64) -> Option<Layout> {
 
 const ALIGN: usize = align_of::<AtomicU64>();
 
-/// The cells of one series in one slab, or in a cold block. They are counted from the last one downwards, so
-/// that one compare of the last one with a length covers all of them.
+/// The cells of one series in one slab, or in a shared block. Cells are counted downwards from the
+/// last one, so that one comparison of the last one with a length covers all of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Block(*const AtomicU64);
 
 impl Block {
-    /// The block in a slice of its own.
+    /// Returns the block that fills a slice.
     pub(crate) fn of(cells: &[AtomicU64]) -> Self {
         debug_assert!(!cells.is_empty());
         Self(cells.as_ptr().wrapping_add(cells.len().wrapping_sub(1)))
@@ -203,7 +222,8 @@ impl Block {
     ///
     /// # Safety
     ///
-    /// The block has as many cells. The caller is the thread that writes them.
+    /// The block must have at least that many cells, and the caller must be the thread that writes
+    /// them.
     pub(crate) unsafe fn copy_to(self, buffer: &[AtomicU64], cells: usize) {
         for (i, copy) in buffer.iter().rev().take(cells).enumerate() {
             // SAFETY: `i` is below `cells`.
@@ -211,7 +231,7 @@ impl Block {
         }
     }
 
-    /// Asks for the memory of the first `cells` cells; a hint, nothing is read.
+    /// Prefetches the first `cells` cells. A hint: nothing is read.
     #[inline(always)]
     pub(crate) fn prefetch(self, cells: usize) {
         #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
@@ -223,14 +243,14 @@ impl Block {
         let _ = cells;
     }
 
-    /// Cell `i`, counted downwards.
+    /// Returns cell `i`, counted downwards from the last one.
     ///
     /// # Safety
     ///
-    /// `i` is below the block's number of cells, and the memory outlives the use.
+    /// `i` must be below the block's number of cells, and the memory must outlive the result.
     #[inline(always)]
     pub(crate) unsafe fn cell<'a>(self, i: usize) -> &'a AtomicU64 {
-        // SAFETY: inside the block by the caller's word.
+        // SAFETY: inside the block, and the memory lives long enough, by the caller's contract.
         unsafe { &*self.0.sub(i) }
     }
 }

@@ -1,24 +1,30 @@
-//! One thread writes, a scrape reads: the only room with lock-free code.
+//! The engine and the cells of each metric kind: one thread writes a cell, a scrape reads it.
 //!
 //! # The memory model on one page
 //!
-//! Every thread has a shard ([`shard`]): cells of 8 bytes that only it writes, with a relaxed load, an add and a
-//! store. Nothing is lost because nobody else writes them, and any thread may read them. A series has a slot, its
-//! place in every shard ([`slot`]); before it is hot it has none and counts in one shared cell with an atomic add.
+//! Every thread has a shard ([`shard`]): cells of 8 bytes that only this thread writes, with a
+//! relaxed load, an add and a store. No update is lost, because a cell has one writer. Any thread
+//! may read it. A series has a slot, which is the index of its cells in every shard ([`slot`]). A
+//! cold series has no slot yet; threads add to its one shared cell with an atomic add.
 //!
-//! One compare, slot against the length of the thread's slab, tells the hot path from everything else: not yet
-//! registered, not yet hot, not yet grown, retired, asked for a safe point. All of these go to one cold function,
-//! [`Thread::settle`].
+//! One comparison, of the slot with the length of the thread's slab, separates the hot path from
+//! all other cases: the thread has no shard yet, the series is cold, the slab is too short, the
+//! handle is stale, or the collector requests a safepoint. All of these continue in one cold
+//! function, [`Thread::resolve`].
 //!
-//! A scrape is a pass ([`pass`]) that adds up the shared cell and the slot in every shard. Sources are only ever
-//! added to, and only join, so totals never go back. What has to be seen together (a histogram's buckets and its sum)
-//! is ordered by its own cells ([`buckets`]); what only makes sense in an order (ups before downs) by [`tally`].
+//! A scrape is a pass ([`pass`]) that adds up the shared cell and the slot's cells in every shard.
+//! Sources are only added to, and none is removed before its content is in another one, so totals
+//! never go back. Where several cells have to be seen together (a histogram's buckets and its sum),
+//! the kind's own cells order them ([`buckets`]). [`tally`] orders increments and decrements.
 //!
-//! This room knows no names, labels or formats.
+//! Invariants are numbered by module: I ([`shard`]), M ([`memory`]), W ([`slot`]), Q ([`pass`]), U
+//! ([`update`]), and A (`allocator`).
+//!
+//! This module knows no names, labels or formats.
 
 #![allow(
     unsafe_code,
-    reason = "the room for it: every block names the invariant it rests on"
+    reason = "lock-free code: every block cites the invariant it rests on"
 )]
 #![cfg_attr(
     loom,
@@ -54,7 +60,7 @@ pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
 #[cfg(all(test, not(loom)))]
 use cells::PROMOTE_AFTER;
 pub use cells::{
-    Cells, MOST_IN_ROW, Outcome, end, fold_idle, promote_row, read_overflow, start_over,
+    Cells, MOST_IN_ROW, Outcome, fold_idle, promote_row, read_overflow, reclaim, start_over,
 };
 pub use engine::Engine;
 #[cfg(not(loom))]

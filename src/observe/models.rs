@@ -1,6 +1,7 @@
-//! The protocols under loom. Models drive the code that ships, with tiny capacities: a first slab of four cells, and a
-//! series that is hot after its first cold update. Each asserts the set of outcomes that it reached, so that a model
-//! that explores nothing fails; `tests/mutate.sh` weakens every ordering and names the model that fails.
+//! Models of the protocols under loom. Models run the code that ships, with tiny capacities: a
+//! first slab has four cells, and a series is promoted after its first cold update. Each model
+//! asserts the set of outcomes that it reached, so that a model that explores nothing fails.
+//! `tests/mutate.sh` weakens every ordering and names the model that fails.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -24,7 +25,8 @@ mod streams;
 mod summary;
 mod totals;
 
-/// Runs a model over all interleavings with at most `preemptions` (0: all there are), and returns what it noted.
+/// Runs a model over all interleavings with at most `preemptions` preemptions (0: no bound).
+/// Returns the set of the model's results.
 fn reached<T: Ord + Debug + Send + 'static>(
     preemptions: usize,
     model: impl Fn() -> T + Send + Sync + 'static,
@@ -45,7 +47,7 @@ fn set<T: Ord + Clone>(items: &[T]) -> BTreeSet<T> {
     items.iter().cloned().collect()
 }
 
-/// A thread with its own side of the engine, which it leaves at the end.
+/// Spawns a thread with its own side of the engine. It leaves its shard at the end.
 fn spawn<T: 'static>(
     engine: &Arc<Engine>,
     f: impl FnOnce(&Engine, &Thread) -> T + 'static,
@@ -54,7 +56,7 @@ fn spawn<T: 'static>(
     thread::spawn(move || f(&engine, &Thread::new()))
 }
 
-/// An update as `declare` does it: hot, or else cold.
+/// Runs an update as `declare` does: hot, or else cold.
 fn inc(engine: &Engine, thread: &Thread, tally: &Tally<u64>, generation: Generation) -> Outcome {
     if Tally::add(thread, tally.slot_word().last(generation), 1_u64) {
         return Outcome::Done;
@@ -62,7 +64,7 @@ fn inc(engine: &Engine, thread: &Thread, tally: &Tally<u64>, generation: Generat
     tally.add_cold(engine, thread, generation, 1, false)
 }
 
-/// The shards that passes know of; those that joined since among them.
+/// Returns the shards that passes know, including those that joined since the last pass.
 fn shards(engine: &Engine) -> Vec<ShardRef> {
     lock(&engine.collector).shards(&engine.shards)
 }

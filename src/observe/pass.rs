@@ -1,7 +1,27 @@
-//! The reading side: one pass over the shards, and the requests that make slots free again.
+//! The reading side: a pass over all shards, and the requests that make slots free again.
 //!
-//! Passes are serialised: a [`Pass`] borrows the engine's only [`Collector`]. It pins the epoch once, loads every
-//! slab pointer once, and adds up cells; it takes no lock that an update ever takes.
+//! Passes are serialized: a [`Pass`] holds the lock of the engine's only [`Collector`]. It pins the
+//! epoch once, loads every slab pointer, and adds up cells. It takes no lock that a hot update
+//! takes.
+//!
+//! - Q1: a pass pins the epoch before it loads the first slab pointer. So each slab that it reads
+//!   stays allocated until the pass ends (I3). In models a shard frees its replaced slabs at the
+//!   end.
+//! - Q2: a pass uses a slot in a slab only if the slot is below the slab's capacity. Then the whole
+//!   block is inside the slab (W3).
+//! - Q3: a pass clears a slot only if no thread can be updating it: [`Pass::is_safe`] holds for the
+//!   retired series, or its family was dropped and no handle exists. While it clears, it has locked
+//!   the growth of every shard (I2).
+//!
+//! # When is a retired series safe?
+//!
+//! An update that read the slot word before the retirement may still be running. It is either hot
+//! or cold:
+//! - A hot update writes a block. It has ended once its shard acknowledged a request that was sent
+//!   after the retirement (I4), or if the shard's slab ends below the slot (I5).
+//! - A cold update writes shared cells with the epoch pinned. It has ended once a *grace period* is
+//!   over that began after the retirement: every thread that was pinned at its beginning has
+//!   unpinned (U1, U2).
 
 use std::sync::Arc;
 
@@ -9,42 +29,50 @@ use crate::sync::{Acquire, AtomicU64, MutexGuard, Relaxed, Release, lock};
 
 use super::Engine;
 use super::memory::{Block, SlabRef};
-use super::shard::{CopyBlock, Idle, ShardRef, Shards, Still};
+use super::shard::{CopyBlock, GrowthGuard, Idle, ShardRef, Shards};
 use super::slot::SlotWord;
 
-/// Tries before a reader asks the owner for a copy, or takes a cold block from its writers.
+/// The number of failed tries after which a reader requests a copy from the owner, or takes a
+/// shared block from its writers.
 pub(super) const TRIES: u32 = 64;
 
-/// Cells that one pass clears at most, in all shards together: some milliseconds. What is left waits for the next pass.
+/// The number of cells that one pass clears at most, in all shards together. It takes some
+/// milliseconds. The remaining cells wait for the next pass.
 const CLEARED_PER_PASS: u64 = if cfg!(loom) { 1 << 10 } else { 1 << 18 };
 
-/// What only one pass at a time may do: ask owners, and give slots out anew.
+/// The state of the reading side. Read and written only by the thread that holds the engine's lock
+/// on it, which is the thread that runs a pass.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    /// The shards that passes read, those without an owner as well.
+    /// The shards that passes read, including those without an owner.
     members: Vec<Member>,
-    /// The ticket of the last request, for a safe point or for a copy.
-    asked: u64,
-    /// The ticket of the last request for a safe point.
-    requested: u64,
-    /// A series was retired since: a new request is due.
-    to_ask: bool,
-    /// The shards that have yet to answer some request, from the longest slab down: the length, and the least ticket that
-    /// any shard so far has answered.
-    behind: Vec<(u64, u64)>,
-    /// Epochs asked for so far, and whether something was retired since.
-    graces: u64,
-    to_grace: bool,
-    /// The last of them that has passed: cold updates of before have ended. Made with the first one.
-    graced: Option<Arc<AtomicU64>>,
-    /// Reused by every pass.
+    /// The ticket of the last request, for a safepoint or for a copy.
+    last_ticket: u64,
+    /// The ticket of the last request for a safepoint.
+    last_safepoint: u64,
+    /// Whether a series was retired since that request, so that a new one is due.
+    request_due: bool,
+    /// The shards that have not acknowledged the last safepoint request, from the longest slab to
+    /// the shortest. Each is given as the slab's capacity, and the lowest ticket that this shard
+    /// and all before it have acknowledged.
+    lagging: Vec<(u64, u64)>,
+    /// The number of grace periods that were started.
+    grace_started: u64,
+    /// Whether a series was retired since the last of them started.
+    grace_due: bool,
+    /// The last grace period that is over. Written by the thread that runs the deferred function of
+    /// `start_grace`, read by passes. Allocated with the first grace period.
+    grace_elapsed: Option<Arc<AtomicU64>>,
+    /// A buffer that passes reuse.
     scratch: Vec<u64>,
 }
 
+/// A shard that passes read.
 #[derive(Clone, Copy, Debug)]
 struct Member {
     shard: ShardRef,
-    /// Tickets up to this one are older than its membership: its owners read places later.
+    /// Requests up to this ticket were sent before the collector knew the shard. Its owners read
+    /// slot words later, so they need not acknowledge these requests (`Shards::join`).
     since: u64,
 }
 
@@ -52,24 +80,25 @@ impl Collector {
     pub(crate) const fn new() -> Self {
         Self {
             members: Vec::new(),
-            asked: 0,
-            requested: 0,
-            to_ask: false,
-            behind: Vec::new(),
-            graces: 0,
-            to_grace: false,
-            graced: None,
+            last_ticket: 0,
+            last_safepoint: 0,
+            request_due: false,
+            lagging: Vec::new(),
+            grace_started: 0,
+            grace_due: false,
+            grace_elapsed: None,
             scratch: Vec::new(),
         }
     }
 
+    /// Adds the shards that joined since the last call.
     fn join(&mut self, shards: &Shards) {
-        let since = self.asked;
+        let since = self.last_ticket;
         let new = shards.take_joined().map(|shard| Member { shard, since });
         self.members.extend(new);
     }
 
-    /// Every shard that a request has to reach.
+    /// Returns every shard that a request has to reach.
     #[cfg(all(test, loom))]
     pub(super) fn shards(&mut self, shards: &Shards) -> Vec<ShardRef> {
         self.join(shards);
@@ -84,69 +113,75 @@ impl Drop for Collector {
     }
 }
 
-/// A series that was retired: the slot it had, and what its cells wait for.
+/// A retired series: the slot that it had, and what has to happen before its cells are reused.
 #[derive(Clone, Copy, Debug)]
 pub struct Retired {
+    /// The slot that the series had when it was retired.
     slot: Option<u64>,
-    /// The request that owners have to answer; 0 where none need.
+    /// The request that owners have to acknowledge; 0 if the series had no slot.
     ticket: u64,
+    /// The grace period that has to be over.
     grace: u64,
 }
 
 impl Retired {
-    /// The slot it had.
+    /// Returns the slot that the series had.
     #[must_use]
     pub fn slot(self) -> Option<u64> {
         self.slot
     }
 }
 
-/// Rows that are read together: their cells are added up before the sum is stored.
-pub(crate) const TOGETHER: usize = 4;
+/// The number of rows that are read together: their cells are added up before the sum is stored.
+pub(crate) const ROWS_TOGETHER: usize = 4;
 
-/// What a reader reads in place of a block: the block itself, or what its cell points to.
+/// The memory that a reader reads for a block: the block itself, or memory that its cell points to.
 pub(crate) trait View {
-    /// Copies it, for a reader that keeps failing.
+    /// Copies that memory in the owner thread, for a reader that keeps failing.
     const COPY: CopyBlock;
 
-    /// The cells to read.
+    /// Returns the cells to read.
     fn block(&self) -> Block;
 
-    /// The number of cells.
+    /// Returns the number of cells.
     fn cells(&self) -> usize;
 }
 
-/// A pass over all shards. See the module's text.
+/// A pass over all shards. Only the thread that runs the pass accesses its fields. See the module's
+/// documentation.
 pub struct Pass<'e> {
     engine: &'e Engine,
+    /// The lock that serializes passes.
     collector: MutexGuard<'e, Collector>,
+    /// The slabs that this pass reads, each with its shard.
     slabs: Vec<(SlabRef, ShardRef)>,
     /// Shards without an owner whose cells this pass moves to the shared cells of their series.
     idle: Vec<Idle>,
-    /// Every shard, held still while slots are cleared.
-    still: Vec<Still>,
-    /// Slots that were cleared since.
+    /// Locks on the growth of every shard, held while slots are cleared (I2).
+    growth_guards: Vec<GrowthGuard>,
+    /// The slots that were cleared while the locks are held: last cell and number of cells.
     cleared: Vec<(u64, u64)>,
-    /// Cells that this pass may still clear.
+    /// The number of cells that this pass may still clear.
     budget: u64,
+    // Declared last, so that the epoch stays pinned until all other fields are dropped (Q1).
     #[cfg(not(loom))]
     _pinned: crate::lockfree::epoch::Guard,
 }
 
 impl<'e> Pass<'e> {
-    /// Waits for the pass that is running, then begins one.
+    /// Waits for the running pass to end, then begins one.
     pub(crate) fn begin(engine: &'e Engine) -> Self {
         Self::with(engine, lock(&engine.collector))
     }
 
-    /// Begins a pass: the caller has the collector.
+    /// Begins a pass with the collector that the caller has locked.
     pub(crate) fn with(engine: &'e Engine, collector: MutexGuard<'e, Collector>) -> Self {
         let mut pass = Self {
             engine,
             collector,
             slabs: Vec::new(),
             idle: Vec::new(),
-            still: Vec::new(),
+            growth_guards: Vec::new(),
             cleared: Vec::new(),
             budget: CLEARED_PER_PASS,
             #[cfg(not(loom))]
@@ -158,8 +193,9 @@ impl<'e> Pass<'e> {
         pass
     }
 
-    /// Loads the list of shards and every slab pointer again. What is up must be read through places at least as
-    /// new as what is down (`UpDown`).
+    /// Loads the list of shards and every slab pointer again. `UpDown` calls this between
+    /// decrements and increments: it must read increments through slabs that are at least as new as
+    /// those of the decrements.
     pub(crate) fn reload(&mut self) {
         if self.engine.shards.have_joined() {
             self.collector.join(&self.engine.shards);
@@ -170,46 +206,48 @@ impl<'e> Pass<'e> {
             .extend(members.map(|member| (member.shard.slab(), member.shard)));
     }
 
-    /// Takes the shards that nobody has owned since an earlier pass did this: [`fold_idle`](super::fold_idle) moves what
-    /// they hold to shared cells. Those that are empty then are read by no pass any more.
+    /// Takes the shards that have had no owner since an earlier pass.
+    /// [`fold_idle`](super::fold_idle) then moves their counts to shared cells. Later passes do not
+    /// read the shards that are empty afterwards.
     pub fn take_idle(&mut self) {
         self.engine.shards.take_idle(&mut self.idle);
     }
 
-    /// Whether there are shards to fold.
+    /// Returns whether there are idle shards to fold.
     #[inline]
     pub fn has_idle(&self) -> bool {
         !self.idle.is_empty()
     }
 
-    /// Hands the block `last` of each idle shard that holds something there to `fold`, and zeroes it.
+    /// Passes the block `last` of each idle shard to `fold`, unless the block is zero, and then
+    /// zeroes it.
     pub(super) fn drain_idle(&mut self, last: u64, cells: usize, mut fold: impl FnMut(Block)) {
         for idle in &mut self.idle {
             let slab = idle.shard.slab();
             if last >= slab.capacity() {
                 continue;
             }
-            // SAFETY: below the capacity; nobody owns the shard but the collector (I1).
+            // SAFETY: below the capacity (Q2). Only the collector accesses an idle shard (I1).
             let block = unsafe { slab.block(last) };
-            // SAFETY: inside the block.
+            // SAFETY: inside the block (Q2).
             let cell = |i| unsafe { block.cell(i) };
             if (0..cells).all(|i| cell(i).load(Relaxed) == 0) {
                 continue;
             }
             fold(block);
-            // Relaxed: the pool's lock carries the zeroes to the next owner.
+            // Relaxed: the pool's lock carries the zeroes to the next owner (I1).
             (0..cells).for_each(|i| cell(i).store(0, Relaxed));
-            idle.moved = true;
+            idle.drained = true;
         }
     }
 
-    /// What this pass reads.
+    /// The slabs that this pass reads, each with its shard.
     #[cfg(all(test, loom))]
     pub(super) fn slabs(&self) -> &[(SlabRef, ShardRef)] {
         &self.slabs
     }
 
-    /// The number of shards, and the cells they hold.
+    /// Returns the number of shards, and the number of cells that they have.
     pub fn shards(&self) -> (usize, u64) {
         (
             self.slabs.len(),
@@ -217,7 +255,7 @@ impl<'e> Pass<'e> {
         )
     }
 
-    /// The cell `last - below` of every shard that has it.
+    /// Returns the cell `last - below` of every shard that has it.
     #[inline]
     pub(crate) fn cells(
         &self,
@@ -228,22 +266,22 @@ impl<'e> Pass<'e> {
         self.slabs
             .iter()
             .filter(move |(slab, _)| last < slab.capacity())
-            // SAFETY: below the capacity, and `below` is inside the block by the caller's kind of cells. The epoch
-            // is pinned, so the slab is alive.
+            // SAFETY: below the capacity, and the calling kind's blocks have more than `below`
+            // cells (Q2). The slab is alive (Q1).
             .map(move |(slab, _)| unsafe { slab.block(last).cell(below) })
     }
 
-    /// The cells of series that have one each: a row of them is the cells of the series from `at` on in one shard, and
-    /// several rows of one length come together, in the order of the shards. Slots that follow each other are read in the
-    /// order of memory.
+    /// Reads series that have one cell each. `rows` gets several rows of the same length: each row
+    /// has the cells, in one shard, of the consecutive series that begin with the given index. Rows
+    /// come in the order of the shards. Consecutive slots are read in the order of memory.
     #[inline]
     pub(crate) fn rows(
         &self,
         slots: impl Iterator<Item = Option<u64>>,
         mut rows: impl FnMut(usize, &[&[AtomicU64]]),
     ) {
-        let mut add = |at: usize, first: u64, len: u64| {
-            let mut together: [&[AtomicU64]; TOGETHER] = Default::default();
+        let mut add = |index: usize, first: u64, len: u64| {
+            let mut together: [&[AtomicU64]; ROWS_TOGETHER] = Default::default();
             let mut n = 0;
             for (slab, _) in &self.slabs {
                 let end = (first + len).min(slab.capacity());
@@ -251,42 +289,43 @@ impl<'e> Pass<'e> {
                     continue;
                 }
                 if len >= 16 {
-                    // What comes next is likely to lie behind: slots are given out in the order of series. Two rows ahead:
-                    // memory takes longer than one takes to be read.
+                    // Slots are allocated in the order of series, so the next cells to read are
+                    // probably behind these. Prefetch two rows ahead, because memory takes longer
+                    // than reading one row.
                     let next = (end + 2 * len).min(slab.capacity() - 1);
-                    // SAFETY: below the capacity; the epoch is pinned.
+                    // SAFETY: below the capacity (Q2), and the slab is alive (Q1).
                     unsafe { slab.block(next) }.prefetch(len as usize);
                 }
-                // SAFETY: below the capacity. The epoch is pinned, so the slab is alive.
+                // SAFETY: the row ends at or below the capacity (Q2), and the slab is alive (Q1).
                 let row = unsafe { slab.cells(first, (end - first) as usize) };
-                if n == TOGETHER || n > 0 && together[0].len() != row.len() {
-                    rows(at, &together[..n]);
+                if n == ROWS_TOGETHER || n > 0 && together[0].len() != row.len() {
+                    rows(index, &together[..n]);
                     n = 0;
                 }
                 together[n] = row;
                 n += 1;
             }
-            rows(at, &together[..n]);
+            rows(index, &together[..n]);
         };
-        let (mut at, mut first, mut len) = (0, 0, 0);
+        let (mut index, mut first, mut len) = (0, 0, 0);
         for (i, slot) in slots.enumerate() {
             match slot {
                 Some(slot) if len > 0 && slot == first + len => len += 1,
                 _ => {
-                    add(at, first, len);
-                    (at, first, len) = (i, slot.unwrap_or(0), u64::from(slot.is_some()));
+                    add(index, first, len);
+                    (index, first, len) = (i, slot.unwrap_or(0), u64::from(slot.is_some()));
                 }
             }
         }
-        add(at, first, len);
+        add(index, first, len);
     }
 
-    /// Asks for the memory of a block in every shard, so that waiting for one overlaps with waiting for the others.
+    /// Prefetches a block in every shard, so that the cache misses overlap.
     pub(crate) fn prefetch(&self, last: Option<u64>, cells: usize) {
         let Some(last) = last else { return };
         for (slab, _) in &self.slabs {
             if last < slab.capacity() {
-                // SAFETY: below the capacity; the epoch is pinned.
+                // SAFETY: below the capacity (Q2), and the slab is alive (Q1).
                 unsafe { slab.block(last) }.prefetch(cells);
             }
         }
@@ -294,9 +333,10 @@ impl<'e> Pass<'e> {
 
     /// Reads a block in every shard that has it.
     ///
-    /// `read` tries once. After [`TRIES`] failures the owner is asked for a copy, and `read` gets the original and
-    /// the copy in turn: if the owner makes an update, it makes the copy first; if it makes none, the original does not
-    /// change.
+    /// `read` tries once. After [`TRIES`] failures the collector requests a copy from the owner,
+    /// and `read` gets the original and the copy in turn:
+    /// - If the owner runs another update, it makes the copy first.
+    /// - If it runs none, the original does not change, and `read` succeeds on it.
     pub(crate) fn blocks<V: View>(
         &mut self,
         last: Option<u64>,
@@ -310,7 +350,7 @@ impl<'e> Pass<'e> {
             if last >= slab.capacity() {
                 continue;
             }
-            // SAFETY: below the capacity; the epoch is pinned.
+            // SAFETY: below the capacity (Q2), and the slab is alive (Q1).
             let Some(view) = view(unsafe { slab.block(last) }) else {
                 continue;
             };
@@ -324,17 +364,18 @@ impl<'e> Pass<'e> {
         self.give_scratch(scratch);
     }
 
-    /// A buffer that passes reuse.
+    /// Takes the buffer that passes reuse.
     pub(crate) fn scratch(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.collector.scratch)
     }
 
+    /// Returns the buffer that passes reuse.
     pub(crate) fn give_scratch(&mut self, scratch: Vec<u64>) {
         self.collector.scratch = scratch;
     }
 
-    /// Requests a copy and calls `read` until it succeeds, which is soon: once the owner sees the zero length it ends at
-    /// most one update and then acknowledges.
+    /// Requests a copy and calls `read` until it succeeds, which is soon: once the owner sees the
+    /// length 0, it ends at most one update and then acknowledges.
     fn read_copy(
         &mut self,
         shard: ShardRef,
@@ -342,211 +383,232 @@ impl<'e> Pass<'e> {
         (cells, copy): (usize, CopyBlock),
         mut read: impl FnMut(Option<Block>) -> bool,
     ) {
-        self.engine.stats.asked.fetch_add(1, Relaxed);
-        self.collector.asked += 1;
-        let ticket = self.collector.asked;
+        self.engine.stats.copy_requests.fetch_add(1, Relaxed);
+        self.collector.last_ticket += 1;
+        let ticket = self.collector.last_ticket;
         shard.request_copy(ticket, last, cells, copy);
         let mut tries = 0;
         while !read(shard.copied_block(ticket)) {
-            // The owner has to end the update that it is making.
+            // Wait for the owner to end its current update.
             super::engine::back_off(&mut tries);
         }
         shard.withdraw_copy_request();
     }
 
-    /// Retires a series: its handles are stale from now on. When what is returned [`is_safe`](Self::is_safe), its cells
-    /// may be used again.
-    pub(crate) fn retire(&mut self, place: &SlotWord) -> Retired {
-        let slot = place.retire();
-        let ticket = slot.map_or(0, |_| self.collector.asked + 1);
+    /// Retires a series: its handles are stale from now on. Once [`is_safe`](Self::is_safe) returns
+    /// `true` for the result, its cells may be reused.
+    pub(crate) fn retire(&mut self, slot_word: &SlotWord) -> Retired {
+        let slot = slot_word.retire();
+        let ticket = slot.map_or(0, |_| self.collector.last_ticket + 1);
         if slot.is_some() {
             self.engine.slots.waiting(1);
         }
-        self.collector.to_ask |= ticket != 0;
-        self.collector.to_grace = true;
+        self.collector.request_due |= ticket != 0;
+        self.collector.grace_due = true;
         Retired {
             slot,
             ticket,
-            grace: self.collector.graces + 1,
+            grace: self.collector.grace_started + 1,
         }
     }
 
-    /// Whether nobody can still be updating what was retired: every thread has answered that could, and an epoch has
-    /// passed since.
+    /// Returns whether no thread can still be updating a retired series; see the module's
+    /// documentation.
     pub(crate) fn is_safe(&self, retired: Retired) -> bool {
-        retired.grace <= self.graced() && self.has_been_answered(retired)
+        retired.grace <= self.grace_elapsed() && self.is_acknowledged(retired)
     }
 
-    /// Whether every shard whose slab has the slot (I5) has answered a request that came after the series was retired.
-    pub(super) fn has_been_answered(&self, retired: Retired) -> bool {
-        if retired.ticket > self.collector.requested {
+    /// Returns whether every shard whose slab has the slot (I5) has acknowledged a request that was
+    /// sent after the series was retired (I4).
+    pub(super) fn is_acknowledged(&self, retired: Retired) -> bool {
+        if retired.ticket > self.collector.last_safepoint {
             return false;
         }
         let Some(slot) = retired.slot else {
             return true;
         };
-        let behind = &self.collector.behind;
-        let have_it = behind.partition_point(|(capacity, _)| *capacity > slot);
-        have_it == 0 || behind[have_it - 1].1 >= retired.ticket
+        let lagging = &self.collector.lagging;
+        let with_slot = lagging.partition_point(|(capacity, _)| *capacity > slot);
+        with_slot == 0 || lagging[with_slot - 1].1 >= retired.ticket
     }
 
-    fn graced(&self) -> u64 {
-        // Acquire: pairs with the Release in `grace`; who pinned before has unpinned.
-        let graced = self.collector.graced.as_ref();
-        graced.map_or(0, |graced| graced.load(Acquire))
+    fn grace_elapsed(&self) -> u64 {
+        // Acquire: pairs with the Release in `start_grace`. The cold updates of threads that were
+        // pinned are visible.
+        let grace_elapsed = self.collector.grace_elapsed.as_ref();
+        grace_elapsed.map_or(0, |grace_elapsed| grace_elapsed.load(Acquire))
     }
 
-    /// Asks for a safe point after what was retired since, and looks who has answered.
+    /// Starts a grace period and sends a safepoint request if series were retired since the last
+    /// ones. Then determines which shards have acknowledged.
     fn advance(&mut self) {
-        if std::mem::take(&mut self.collector.to_grace) {
-            self.collector.graces += 1;
-            self.grace(self.collector.graces);
+        if std::mem::take(&mut self.collector.grace_due) {
+            self.collector.grace_started += 1;
+            self.start_grace(self.collector.grace_started);
         }
-        if self.graced() < self.collector.graces {
-            // Epochs pass when somebody looks; few threads do.
+        if self.grace_elapsed() < self.collector.grace_started {
+            // An epoch advances only when some thread tries to advance it, which few threads do.
             #[cfg(not(loom))]
             crate::lockfree::epoch::pin().flush();
         }
-        // By exchange, before the request: a shard that is not found here finds what was retired (`Shards::join`).
+        // By exchange, and before the request: the owner of a shard that is not found here finds
+        // the series retired (`Shards::join`).
         self.collector.join(&self.engine.shards);
-        if std::mem::take(&mut self.collector.to_ask) {
-            self.collector.asked += 1;
-            self.collector.requested = self.collector.asked;
+        if std::mem::take(&mut self.collector.request_due) {
+            self.collector.last_ticket += 1;
+            self.collector.last_safepoint = self.collector.last_ticket;
             for member in &self.collector.members {
-                member.shard.ask(self.collector.requested);
+                member.shard.request(self.collector.last_safepoint);
             }
         }
-        // The thread that makes this pass is in no update: it need not come by later, which it may never do.
+        // The thread that runs this pass is between two updates. Acknowledge for it here, because
+        // it may never run another one.
         #[cfg(not(loom))]
-        super::thread(super::Thread::answer);
-        self.look_who_is_behind();
+        super::thread(super::Thread::acknowledge);
+        self.update_lagging();
     }
 
-    /// Notes which shards have yet to answer, and how far each of them has come.
-    fn look_who_is_behind(&mut self) {
+    /// Determines which shards have not acknowledged the last safepoint request, and which ticket
+    /// each of them acknowledged last.
+    fn update_lagging(&mut self) {
         let collector = &mut *self.collector;
-        let requested = collector.requested;
-        collector.behind.clear();
-        if requested == 0 {
+        let last_safepoint = collector.last_safepoint;
+        collector.lagging.clear();
+        if last_safepoint == 0 {
             return;
         }
-        self.engine.shards.answer_for_unowned(requested);
+        self.engine.shards.acknowledge_for_unowned(last_safepoint);
         for member in &collector.members {
-            let answered = member.shard.answered().max(member.since);
-            if answered < requested {
-                // After the request, which the exchange of the slab orders before any growth to come (I5).
+            let acknowledged = member.shard.acknowledged().max(member.since);
+            if acknowledged < last_safepoint {
+                // Loaded after the request. The request's exchange of the slab orders it before
+                // later growth (I5).
                 let capacity = member.shard.slab().capacity();
-                collector.behind.push((capacity, answered));
+                collector.lagging.push((capacity, acknowledged));
             }
         }
-        collector.behind.sort_unstable_by(|a, b| b.cmp(a));
+        collector.lagging.sort_unstable_by(|a, b| b.cmp(a));
         let mut least = u64::MAX;
-        for (_, answered) in &mut collector.behind {
-            least = least.min(*answered);
-            *answered = least;
+        for (_, acknowledged) in &mut collector.lagging {
+            least = least.min(*acknowledged);
+            *acknowledged = least;
         }
     }
 
-    /// Frees slots of families that are gone, as many as the budget allows; the others wait for the next pass.
+    /// Frees slots of dropped families, as many as the budget allows. The others wait for the next
+    /// pass.
     fn free_abandoned(&mut self) {
         let mut abandoned = std::mem::take(&mut *lock(&self.engine.abandoned));
-        while let Some((last, width, waiting, release)) = abandoned.pop() {
+        while let Some((last, width, unreclaimed, release)) = abandoned.pop() {
             if !self.clear_slot(last, width, release) {
-                abandoned.push((last, width, waiting, release));
+                abandoned.push((last, width, unreclaimed, release));
                 break;
             }
-            if waiting {
+            if unreclaimed {
                 self.engine.slots.waiting(-1);
             }
         }
-        self.let_go();
-        // Those that came meanwhile are few.
+        self.free_cleared();
+        // Append the few slots that were abandoned during this call to the many that remain, not
+        // the other way round.
         let mut others = lock(&self.engine.abandoned);
         abandoned.append(&mut others);
         *others = abandoned;
     }
 
-    /// Notes, an epoch from now, that the cold updates of before this ticket have ended.
-    fn grace(&mut self, ticket: u64) {
-        let graced = Arc::clone(
+    /// Starts grace period `ticket`: once all threads that are pinned now have unpinned, all cold
+    /// updates that began before have ended.
+    fn start_grace(&mut self, ticket: u64) {
+        let grace_elapsed = Arc::clone(
             self.collector
-                .graced
+                .grace_elapsed
                 .get_or_insert_with(|| Arc::new(AtomicU64::new(0))),
         );
-        // Release: pairs with the Acquire in `graced`; it carries the cold updates of before, which the thread that runs this
-        // has seen the end of.
-        crate::lockfree::epoch::after_epoch(move || _ = graced.fetch_max(ticket, Release));
+        // Release: pairs with the Acquire in `grace_elapsed`. Carries the cold updates, whose end
+        // the thread that runs this function has seen.
+        crate::lockfree::epoch::after_epoch(move || _ = grace_elapsed.fetch_max(ticket, Release));
     }
 
-    /// Zeroes the block `last` in every shard, handing each to `fold` first; [`let_go`](Self::let_go) then frees the slot.
-    /// Returns `false`, and does nothing, where a shard is growing now or the budget is spent.
+    /// Passes the block `last` of every shard to `fold` and then zeroes it.
+    /// [`free_cleared`](Self::free_cleared) frees the slot later. Returns `false`, and does
+    /// nothing, if a shard is growing now or the budget is spent.
     ///
-    /// The caller has seen [`is_safe`](Self::is_safe), or that no handle exists any more.
+    /// The caller must have checked Q3.
     pub(crate) fn clear_slot(
         &mut self,
         last: u64,
         cells: usize,
         mut fold: impl FnMut(Block),
     ) -> bool {
-        if self.budget == 0 || !self.hold_still() {
+        if self.budget == 0 || !self.lock_growth() {
             return false;
         }
-        for still in &self.still {
-            let slab = still.slab();
+        for guard in &self.growth_guards {
+            let slab = guard.slab();
             if last >= slab.capacity() {
                 continue;
             }
-            // SAFETY: below the capacity; `still` keeps the slab where it is.
+            // SAFETY: below the capacity (Q2). The lock on growth keeps the slab in place (I2).
             let block = unsafe { slab.block(last) };
             fold(block);
             for i in 0..cells {
-                // SAFETY: inside the block. Nobody else writes it: every owner has answered. Relaxed: `moving` carries
-                // the zero to growth, and the place of the next series to its updates.
+                // SAFETY: inside the block (Q2), which no thread writes (Q3). Relaxed: `growing`
+                // carries the zero to growth, and the slot word of the next series carries it to
+                // its updates (W2).
                 unsafe { block.cell(i) }.store(0, Relaxed);
             }
         }
-        let visits = (self.still.len() + 1) * cells;
+        let visits = (self.growth_guards.len() + 1) * cells;
         self.budget = self.budget.saturating_sub(visits as u64);
         self.cleared.push((last, cells as u64));
         true
     }
 
-    /// Holds every shard still; `false` where one is growing now. Once it could not, it does not try again in this pass.
-    fn hold_still(&mut self) -> bool {
-        if self.still.is_empty() {
+    /// Locks the growth of every shard. Returns `false` if a shard is growing now; then this pass
+    /// does not try again.
+    fn lock_growth(&mut self) -> bool {
+        if self.growth_guards.is_empty() {
             let members = self.collector.members.iter();
-            let still = members.map(|member| member.shard.hold_still());
-            match still.collect() {
-                Some(still) => self.still = still,
+            let guards = members.map(|member| member.shard.lock_growth());
+            match guards.collect() {
+                Some(guards) => self.growth_guards = guards,
                 None => self.budget = 0,
             }
         }
         self.budget > 0
     }
 
-    /// Lets shards grow again, and frees the slots that were cleared meanwhile.
-    pub fn let_go(&mut self) {
-        self.still.clear();
+    /// Unlocks the growth of all shards, and frees the slots that were cleared.
+    pub fn free_cleared(&mut self) {
+        self.growth_guards.clear();
         if self.cleared.is_empty() {
             return;
         }
         self.engine.slots.free_later(self.cleared.drain(..));
-        // A slot may be another series' at once. A slab that was replaced since this pass began still has the old count
-        // there.
+        // A freed slot may belong to another series immediately. A slab that was replaced since
+        // this pass began still has the old count there, so load the slabs again.
         self.reload();
     }
 
-    /// Zeroes the block `last` in every shard, in use as it is: for the only thread of a process.
+    /// Zeroes the block `last` in every shard while it is in use. Only for the only thread of a
+    /// process.
     pub(crate) fn zero(&self, last: u64, cells: usize) {
         for below in 0..cells {
-            // Relaxed: no other thread is there. Were one, its count would be lost, and nothing worse.
+            // Relaxed: no other thread exists. If one did, its count would be lost, and nothing
+            // worse.
             self.cells(Some(last), below)
                 .for_each(|cell| cell.store(0, Relaxed));
         }
     }
 
-    /// Clears the slot of a retired series; see [`clear_slot`](Self::clear_slot).
-    pub(crate) fn reclaim(&mut self, last: u64, cells: usize, fold: impl FnMut(Block)) -> bool {
+    /// Clears the slot of a retired series, and no longer counts it as unreclaimed; see
+    /// [`clear_slot`](Self::clear_slot).
+    pub(crate) fn reclaim_slot(
+        &mut self,
+        last: u64,
+        cells: usize,
+        fold: impl FnMut(Block),
+    ) -> bool {
         let done = self.clear_slot(last, cells, fold);
         if done {
             self.engine.slots.waiting(-1);
@@ -557,11 +619,11 @@ impl<'e> Pass<'e> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.let_go();
+        self.free_cleared();
         if self.idle.is_empty() {
             return;
         }
-        let is_empty = |idle: &Idle| idle.moved && idle.shard.slab().is_zero();
+        let is_empty = |idle: &Idle| idle.drained && idle.shard.slab().is_zero();
         let idle: Vec<_> = self
             .idle
             .drain(..)
@@ -569,13 +631,14 @@ impl Drop for Pass<'_> {
             .collect();
         let mut empty: Vec<_> = idle.iter().filter(|(_, empty)| *empty).collect();
         empty.sort_unstable_by_key(|(idle, _)| idle.shard);
-        let is_gone = |member: &Member| {
+        let was_emptied = |member: &Member| {
             let shard = |(idle, _): &&(Idle, bool)| idle.shard;
             empty.binary_search_by_key(&member.shard, shard).is_ok()
         };
-        self.collector.members.retain(|member| !is_gone(member));
+        self.collector.members.retain(|member| !was_emptied(member));
         self.slabs.clear();
-        // SAFETY: those that are empty are no members any more, and this pass is over.
+        // SAFETY: the empty shards are no members any more, and this pass does not read them again
+        // (I6).
         unsafe { self.engine.shards.give_back(idle.into_iter()) };
     }
 }

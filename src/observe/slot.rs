@@ -1,8 +1,15 @@
-//! Where a series counts: its place, and the slots that places are made of.
+//! The slot word of a series, and the allocator of slots.
 //!
-//! A place is one word, `generation << 32 | last cell`. A handle remembers the generation it was made with as a
-//! generation and subtracts it: what is left is the slot, or, for a stale handle, a number beyond every length. So one
-//! compare with the length tells hot from everything else.
+//! A slot word is `generation << 32 | last cell`. A handle remembers the generation of its series
+//! and subtracts it from the word. The difference is the slot, or, for a stale handle, a number
+//! above every length. So one comparison with a length separates hot from all other cases.
+//!
+//! - W1: only the collector retires a series, so generations advance one at a time. A retired
+//!   series is cold until it is reclaimed, and no handle has its new generation until then.
+//! - W2: a slot that is given to a series has zeroed cells in every shard. The Release in
+//!   [`SlotWord::promote`] carries the zeroes to the Acquire in [`SlotWord::last`].
+//! - W3: blocks do not overlap, and a block of n cells ends at cell n - 1 or above. So if a block's
+//!   last cell is below a slab's capacity, all its cells are inside that slab.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError, TryLockError};
@@ -10,54 +17,58 @@ use std::sync::{Mutex, PoisonError, TryLockError};
 use crate::lockfree::Generation;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 
-/// The slot of a series that has none: it counts in its shared cell.
+/// The slot half of the word of a cold series, which has no slot and counts in its shared cell.
 const COLD: u64 = u32::MAX as u64;
 
-/// The most cells of a slab, so that a cold place is beyond every length.
+/// The most cells of a slab, so that the slot of a cold series is above every length.
 pub(crate) const MOST_CELLS: u64 = COLD & !15;
 
-/// Slots that wait for an answer before they can be used again; beyond, new series stay cold.
+/// The number of unreclaimed slots at which new series stay cold.
 pub(crate) const UNRECLAIMED_LIMIT: u64 = 65_536;
 
-/// The place of one series. See the module's text.
+/// The slot word of one series. Written by threads that promote the series and by the collector,
+/// read by every thread that updates the series. See the module's documentation.
 #[derive(Debug)]
 pub struct SlotWord(AtomicU64);
 
 impl SlotWord {
     const_fn! {
-        /// A cold place of the first generation.
+        /// Creates the word of a cold series of the first generation.
         pub fn new() -> Self {
             Self(AtomicU64::new(COLD))
         }
     }
 
-    /// The last cell of the block, as seen by a handle with `generation`; a huge number if cold or stale.
+    /// Returns the last cell of the block, for a handle with `generation`. Returns `u32::MAX` if
+    /// the series is cold, and a larger number if the handle is stale.
     ///
-    /// Acquire: pairs with the Release in [`promote`](Self::promote); who finds a slot that was used before finds
-    /// its cells zeroed.
+    /// Acquire: pairs with the Release in [`promote`](Self::promote). A thread that finds a reused
+    /// slot finds its cells zeroed (W2).
     #[inline(always)]
     pub fn last(&self, generation: Generation) -> u64 {
         self.0.load(Acquire).wrapping_sub(generation.word())
     }
 
-    /// The slot, if the series is hot.
+    /// Returns the slot if the series is hot.
     #[inline]
     pub(crate) fn slot(&self) -> Option<u64> {
-        // Relaxed: a reader only adds up what it finds there.
+        // Relaxed: the readers of slots only add up cells, in any order.
         let slot = self.0.load(Relaxed) & COLD;
         (slot != COLD).then_some(slot)
     }
 
-    /// The current generation.
+    /// Returns the current generation.
     #[inline]
     pub fn generation(&self) -> Generation {
-        // Relaxed: a cold update reads it under an epoch that began before or after `retire`, and the epoch carries it.
+        // Relaxed: a cold update reads it with the epoch pinned, either before or after `retire`,
+        // and the epoch carries the value (U1, U2).
         Generation::of(self.0.load(Relaxed))
     }
 
-    /// Gives the series a slot; false if it has one already or was retired meanwhile.
+    /// Gives the series a slot. Returns `false` if it already has one, or was retired.
     ///
-    /// Release: pairs with the Acquire in [`last`](Self::last); it carries the zeroes of a slot that was used before.
+    /// Release: pairs with the Acquire in [`last`](Self::last). Carries the zeroes of a reused slot
+    /// (W2).
     pub(crate) fn promote(&self, generation: Generation, last: u64) -> bool {
         self.0
             .compare_exchange(
@@ -69,13 +80,16 @@ impl SlotWord {
             .is_ok()
     }
 
-    /// Retires the series: every handle is stale from now on. Returns the slot it had; without one only shared cells were
-    /// updated, under an epoch.
+    /// Retires the series, so that every handle to it is stale. Returns the slot that it had, if
+    /// any; without a slot, threads updated only shared cells, with the epoch pinned.
     ///
-    /// Only the collector does this. The request that follows carries the new word to the owners, and the place
-    /// itself is Relaxed.
+    /// Called by the collector only (W1). Relaxed: the safepoint request that follows carries the
+    /// new word to the owners.
     pub(crate) fn retire(&self) -> Option<u64> {
-        // The new generation first: from here on nobody can promote, and nobody has the new generation.
+        // Advance the generation first. A thread that promotes the series at the same time has two
+        // cases:
+        // - If its exchange comes first, this add returns the slot.
+        // - If this add comes first, the exchange fails, because it expects the old generation.
         let old = self.0.fetch_add(1 << 32, Relaxed);
         self.0
             .store((old & !COLD).wrapping_add(1 << 32) | COLD, Relaxed);
@@ -83,17 +97,19 @@ impl SlotWord {
         (slot != COLD).then_some(slot)
     }
 
-    /// Makes this fresh place that of a row whose first slot is `last`.
-    pub fn be_row(&self, last: u64) {
+    /// Stores the first slot of a row in this word, which is fresh.
+    pub fn init_row(&self, last: u64) {
         self.promote(Generation::FIRST, last);
     }
 
-    /// A copy of a place that is never retired, once it is hot. See [`Counter`](crate::Counter).
+    /// Copies this word to `other` if the series is hot. For series that are never retired; see
+    /// [`Counter`](crate::Counter).
     pub fn copy_to(&self, other: &Self) {
         // Acquire: pairs with the Release in `promote`.
         let word = self.0.load(Acquire);
         if word & COLD != COLD {
-            // Release: pairs with the Acquire in `last`, and hands on what this load acquired.
+            // Release: pairs with the Acquire in `last`, and passes on what the load above
+            // acquired.
             other.0.store(word, Release);
         }
     }
@@ -105,18 +121,22 @@ impl Default for SlotWord {
     }
 }
 
-/// The slots of the process: a place in every shard.
+/// The allocator of slots. A slot is the index of a block in every shard.
 pub(crate) struct Slots {
-    table: Mutex<Table>,
-    /// Blocks that came back while the table was taken; only the collector has this lock.
-    later: Mutex<Vec<(u64, u64)>>,
-    /// Slots of retired series that are not free yet.
+    /// The free blocks. Locked by threads that promote a series, and by the collector.
+    blocks: Mutex<Blocks>,
+    /// Blocks that were freed while `blocks` was locked. Written and drained by the collector
+    /// only.
+    deferred: Mutex<Vec<(u64, u64)>>,
+    /// The number of slots of retired series that are not free yet. Written by the collector, read
+    /// by threads that promote a series.
     unreclaimed: AtomicU64,
 }
 
-struct Table {
+struct Blocks {
+    /// The first cell that no block has used yet.
     next: u64,
-    /// Free blocks by their size, each named by its last cell.
+    /// The last cells of free blocks, by the size of the blocks.
     free: BTreeMap<u64, Vec<u32>>,
 }
 
@@ -124,98 +144,102 @@ impl Slots {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                table: Mutex::new(Table { next: 0, free: BTreeMap::new() }),
-                later: Mutex::new(Vec::new()),
+                blocks: Mutex::new(Blocks { next: 0, free: BTreeMap::new() }),
+                deferred: Mutex::new(Vec::new()),
                 unreclaimed: AtomicU64::new(0),
             }
         }
     }
 
-    /// A block of `cells` cells, named by its last one; `None` where too many wait to be used again.
+    /// Allocates a block of `cells` cells and returns its last cell. Returns `None` if no cells are
+    /// left, or if too many slots are unreclaimed.
     pub(crate) fn allocate(&self, cells: u64) -> Option<u64> {
         if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
             return None;
         }
         let size = stride(cells as usize);
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = table.free.get_mut(&size).and_then(Vec::pop) {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = blocks.free.get_mut(&size).and_then(Vec::pop) {
             return Some(u64::from(last));
         }
-        let start = table.skip_to(size);
+        let start = blocks.skip_to(size);
         let end = start + size;
         if end > MOST_CELLS {
             return None;
         }
-        table.next = end;
+        blocks.next = end;
         Some(end - 1)
     }
 
-    /// `count` blocks of `cells` cells that follow each other, a [`stride`] apart, each given back by itself. Named by the
-    /// last cell of the first one.
+    /// Allocates `count` blocks of `cells` cells that follow each other, a [`stride`] apart. Each
+    /// is freed separately. Returns the last cell of the first block, or `None` as
+    /// [`allocate`](Self::allocate) does.
     pub(crate) fn allocate_row(&self, cells: usize, count: u64) -> Option<u64> {
         if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
             return None;
         }
         let size = stride(cells);
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = table.take_row(size, count as usize) {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = blocks.take_row(size, count as usize) {
             return Some(last);
         }
-        let start = table.skip_to(size);
+        let start = blocks.skip_to(size);
         let end = start + size * count;
         if end > MOST_CELLS {
             return None;
         }
-        table.next = end;
+        blocks.next = end;
         Some(start + size - 1)
     }
 
-    /// Takes back blocks, as the collector does: it does not wait for a thread that is taking one.
-    pub(crate) fn free_later(&self, blocks: impl Iterator<Item = (u64, u64)>) {
-        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
-        later.extend(blocks);
-        let table = match self.table.try_lock() {
-            Ok(table) => Some(table),
-            Err(TryLockError::Poisoned(table)) => Some(table.into_inner()),
+    /// Frees blocks without waiting for a thread that is allocating one. Called by the collector.
+    /// Each block is given as its last cell and its number of cells.
+    pub(crate) fn free_later(&self, freed: impl Iterator<Item = (u64, u64)>) {
+        let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
+        deferred.extend(freed);
+        let blocks = match self.blocks.try_lock() {
+            Ok(blocks) => Some(blocks),
+            Err(TryLockError::Poisoned(blocks)) => Some(blocks.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         };
-        if let Some(mut table) = table {
-            for (last, cells) in later.drain(..) {
-                table.put(last, cells);
+        if let Some(mut blocks) = blocks {
+            for (last, cells) in deferred.drain(..) {
+                blocks.put(last, cells);
             }
         }
     }
 
-    /// Takes back a block whose cells are zero in every shard.
+    /// Frees a block whose cells are zero in every shard.
     pub(crate) fn free(&self, last: u64, cells: u64) {
-        self.table
+        self.blocks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .put(last, cells);
     }
 
-    /// The number of cells given out so far: what a warm thread has room for.
+    /// Returns the number of cells that blocks have used so far. A warm thread allocates as many.
     pub(crate) fn high_water(&self) -> u64 {
-        self.table
+        self.blocks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .next
     }
 
-    /// Slots of retired series that wait to be used again.
+    /// Returns the number of slots of retired series that are not free yet.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn unreclaimed(&self) -> u64 {
         self.unreclaimed.load(Relaxed)
     }
 
-    /// Counts slots that wait to be used again; up or down.
+    /// Adds `more` to the number of unreclaimed slots; `more` may be negative.
     pub(crate) fn waiting(&self, more: i64) {
         self.unreclaimed.fetch_add(more as u64, Relaxed);
     }
 }
 
-impl Table {
-    /// Where a block of this size can begin; what is skipped is free.
+impl Blocks {
+    /// Advances `next` to a cell where a block of this size can begin, and returns it. The skipped
+    /// cells become free blocks of one cell.
     fn skip_to(&mut self, size: u64) -> u64 {
         let start = self.next.next_multiple_of(size.min(16));
         if start < COLD {
@@ -227,16 +251,17 @@ impl Table {
         start
     }
 
-    /// Free blocks that follow each other, as a family leaves them that is gone.
+    /// Removes and returns `count` free blocks that follow each other, such as those of a dropped
+    /// family.
     fn take_row(&mut self, size: u64, count: usize) -> Option<u64> {
         let free = self.free.get_mut(&size)?;
         free.sort_unstable();
         let length = size * (count as u64).checked_sub(1)?;
-        // Blocks do not overlap, so none is left out where the ends are that near.
-        let at = free
+        // Blocks do not overlap, so blocks whose ends are that near leave none out.
+        let start = free
             .windows(count)
             .position(|row| u64::from(row[count - 1] - row[0]) == length)?;
-        free.drain(at..at + count).next().map(u64::from)
+        free.drain(start..start + count).next().map(u64::from)
     }
 
     fn put(&mut self, last: u64, cells: u64) {
@@ -246,7 +271,8 @@ impl Table {
     }
 }
 
-/// The size of a block: powers of two up to a pair of lines, then whole pairs.
+/// Returns the size of a block: a power of two up to a pair of cache lines (16 cells), then whole
+/// pairs.
 #[inline(always)]
 pub fn stride(cells: usize) -> u64 {
     let cells = cells as u64;
@@ -288,7 +314,7 @@ mod tests {
             let (slots, step) = (Slots::new(), stride(cells));
             let rows = [(); 2].map(|()| slots.allocate_row(cells, 3).unwrap());
             let high_water = slots.high_water();
-            // Not in order.
+            // Freed out of order.
             for row in rows {
                 for i in [1, 0, 2] {
                     slots.free(row + i * step, cells as u64);
@@ -304,17 +330,17 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_tag_is_beyond_every_length() {
-        let place = SlotWord::new();
-        let generation = place.generation();
-        assert!(place.promote(generation, 7));
-        assert_eq!(place.last(generation), 7);
-        assert_eq!(place.retire(), Some(7));
-        assert!(place.last(generation) > u64::from(u32::MAX));
-        assert!(place.last(place.generation()) >= u64::from(u32::MAX));
+    fn a_stale_generation_is_beyond_every_length() {
+        let slot_word = SlotWord::new();
+        let generation = slot_word.generation();
+        assert!(slot_word.promote(generation, 7));
+        assert_eq!(slot_word.last(generation), 7);
+        assert_eq!(slot_word.retire(), Some(7));
+        assert!(slot_word.last(generation) > u64::from(u32::MAX));
+        assert!(slot_word.last(slot_word.generation()) >= u64::from(u32::MAX));
         assert!(
-            !place.promote(generation, 9),
-            "a retired place is not promoted"
+            !slot_word.promote(generation, 9),
+            "a retired slot word is not promoted"
         );
         let first = SlotWord::new();
         assert!(first.promote(first.generation(), 0));

@@ -1,4 +1,5 @@
-//! The engine and the kinds with real threads, small enough for Miri; loom has the interleavings.
+//! Tests of the engine and the kinds with real threads, small enough for Miri. The models in
+//! `models` cover the interleavings.
 
 use crate::sync::Relaxed;
 
@@ -34,7 +35,7 @@ fn threads_grow_leave_adopt_and_are_read() {
                 for life in 0..3 {
                     let thread = Thread::new();
                     for i in 0..ROUNDS {
-                        // Ever larger slots: the slab grows.
+                        // Slots grow, so the slab grows as well.
                         let at = (life * 100 + (i + t) % 100) as usize;
                         assert_eq!(
                             inc(engine, &thread, &tallies[at], Generation::FIRST),
@@ -97,7 +98,7 @@ fn streams_are_read_while_they_flush_and_freed_when_they_end() {
     });
     let retired = engine.pass().retire(summary.slot_word());
     let mut passes = 0;
-    while !end(
+    while !reclaim(
         &mut engine.pass(),
         &promise,
         &summary,
@@ -130,9 +131,9 @@ fn a_slot_changes_hands() {
         let retired = engine.pass().retire(tally.slot_word());
         assert_eq!(inc(&engine, &thread, &tally, stale), Outcome::Stale);
         let mut passes = 0;
-        while !end(&mut engine.pass(), &(), &tally, retired, Some(&overflow)) {
-            // Any update is an answer.
-            thread.settle(&engine, overflow.slot_word(), Generation::FIRST);
+        while !reclaim(&mut engine.pass(), &(), &tally, retired, Some(&overflow)) {
+            // Any update acknowledges the request.
+            thread.resolve(&engine, overflow.slot_word(), Generation::FIRST);
             passes += 1;
             assert!(passes < 1000, "never safe, in round {round}");
         }
@@ -142,7 +143,7 @@ fn a_slot_changes_hands() {
     assert!(engine.slots.high_water() < 10, "the same few slots");
 }
 
-/// Only benchmarks would have noticed.
+/// Without this test only benchmarks would notice a series that is never promoted.
 #[test]
 fn every_kind_gets_slots_after_enough_updates() {
     let (engine, thread) = (Engine::new(), Thread::new());
@@ -170,7 +171,7 @@ fn every_kind_gets_slots_after_enough_updates() {
         summary.observe_cold(&engine, &thread, first, 1.0, false);
     };
     let slots = || {
-        let places = [
+        let slot_words = [
             integer.slot_word(),
             float.slot_word(),
             up_down.slot_word(),
@@ -178,13 +179,13 @@ fn every_kind_gets_slots_after_enough_updates() {
             native.slot_word(),
             summary.slot_word(),
         ];
-        places.map(|place| place.slot().is_some())
+        slot_words.map(|slot_word| slot_word.slot().is_some())
     };
     (1..PROMOTE_AFTER).for_each(|_| update());
     assert_eq!(slots(), [false; 6]);
     update();
     assert_eq!(slots(), [true; 6]);
-    // From here on in slots.
+    // All further updates use slots.
     (0..PROMOTE_AFTER).for_each(|_| update());
     let count = 2 * PROMOTE_AFTER;
     assert_eq!(total(&engine, &integer), count);
@@ -196,18 +197,19 @@ fn every_kind_gets_slots_after_enough_updates() {
     thread.leave(&engine);
 }
 
-/// Sets a flag when it is dropped, so that a thread that waits for it ends where a test fails.
-struct Ends<'a>(&'a std::sync::atomic::AtomicBool);
+/// Sets a flag when it is dropped, so that the thread that waits for it ends if the test fails.
+struct SetOnDrop<'a>(&'a std::sync::atomic::AtomicBool);
 
-impl Drop for Ends<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Relaxed);
     }
 }
 
-/// A reader that cannot read a block gets a copy from the owner; one that never asked would try for ever.
+/// A reader that cannot read a block requests a copy from the owner. A reader that requested none
+/// would retry endlessly.
 #[test]
-fn a_reader_asks_the_owner_for_a_copy() {
+fn a_reader_requests_a_copy_from_the_owner() {
     let engine = Engine::new();
     let histogram = Buckets::new(&Shape::fixed(1));
     let done = std::sync::atomic::AtomicBool::new(false);
@@ -235,25 +237,26 @@ fn a_reader_asks_the_owner_for_a_copy() {
             thread.leave(&engine);
         });
         ready.wait();
-        // However this ends, the owner does.
-        let _ends = Ends(&done);
+        // The owner ends even if this thread panics.
+        let _done = SetOnDrop(&done);
         let mut pass = engine.pass();
         let mut direct = None;
         let mut tries = 0;
         let view = |block| Some(crate::observe::buckets::FixedBlock { block, cells: 4 });
         pass.blocks(histogram.slot_word().slot(), view, |_, block, _| {
             tries += 1;
-            assert!(tries < 10_000, "nobody was asked");
-            // As if the owner were too quick each time: only another block will do.
-            // SAFETY: four cells.
+            assert!(tries < 10_000, "no copy was requested");
+            // Fails on the first block's address, as if the owner were too quick each time. Only a
+            // copy succeeds. SAFETY: the block has four cells.
             let address = std::ptr::from_ref(unsafe { block.cell(0) });
             *direct.get_or_insert(address) != address
         });
-        assert_eq!(engine.stats.asked.load(Relaxed), 1);
+        assert_eq!(engine.stats.copy_requests.load(Relaxed), 1);
     });
 }
 
-/// Two threads would write one shard: the one that left it in a destructor of its thread-locals, and the next one.
+/// Otherwise two threads would write one shard: the one that left it in a destructor of its
+/// thread-locals, and the next owner.
 #[test]
 fn a_thread_that_left_its_shard_has_no_cells() {
     let (engine, thread) = (Engine::new(), Thread::new());
@@ -265,15 +268,15 @@ fn a_thread_that_left_its_shard_has_no_cells() {
     assert!(!Tally::add(&thread, last, 1_u64));
 }
 
-/// After 65 536 of them the whole process stayed cold.
+/// Regression: after 65 536 slots of dropped families the whole process stayed cold.
 #[test]
-fn slots_of_families_that_are_gone_wait_no_longer() {
+fn slots_of_dropped_families_are_reclaimed() {
     let (engine, thread) = (Engine::new(), Thread::new());
     let tally = Tally::<u64>::new(&());
     tally.add_cold(&engine, &thread, Generation::FIRST, 1, true);
     let retired = engine.pass().retire(tally.slot_word());
     assert_eq!(engine.slots.unreclaimed(), 1);
-    // Its family is dropped before it ended.
+    // The family is dropped before the series is reclaimed.
     engine.abandon::<Tally<u64>>(&(), true, retired.slot().into_iter());
     drop(engine.pass());
     assert_eq!(engine.slots.unreclaimed(), 0);
@@ -281,27 +284,30 @@ fn slots_of_families_that_are_gone_wait_no_longer() {
 }
 
 #[test]
-fn owners_are_asked_where_something_was_retired_and_else_not() {
+fn owners_get_requests_only_after_a_retirement() {
     let (engine, thread) = (Engine::new(), Thread::new());
     let tally = Tally::<u64>::new(&());
     tally.add_cold(&engine, &thread, Generation::FIRST, 1, true);
     let last = tally.slot_word().last(Generation::FIRST);
     for _ in 0..3 {
         drop(engine.pass());
-        assert!(Tally::add(&thread, last, 1_u64), "a request for nothing");
+        assert!(
+            Tally::add(&thread, last, 1_u64),
+            "a request without a retirement"
+        );
     }
     let other = Tally::<u64>::new(&());
     other.add_cold(&engine, &thread, Generation::FIRST, 1, true);
     engine.pass().retire(other.slot_word());
     drop(engine.pass());
-    assert!(!Tally::add(&thread, last, 1_u64), "nobody was asked");
+    assert!(!Tally::add(&thread, last, 1_u64), "no owner got a request");
     thread.leave(&engine);
 }
 
-/// A thread that takes over a shard with an unanswered request, for one update of a cold series, held it up for as long
-/// as it slept.
+/// Regression: a thread that took a shard with an open request, for one update of a cold series,
+/// delayed the request for as long as it slept.
 #[test]
-fn a_thread_answers_what_the_last_owner_of_its_shard_left() {
+fn a_new_owner_acknowledges_an_open_request() {
     let (engine, first, next) = (Engine::new(), Thread::new(), Thread::new());
     let [hot, cold] = [(); 2].map(|()| Tally::<u64>::new(&()));
     hot.add_cold(&engine, &first, Generation::FIRST, 1, true);
@@ -309,11 +315,12 @@ fn a_thread_answers_what_the_last_owner_of_its_shard_left() {
     drop(engine.pass());
     first.leave(&engine);
     cold.add_cold(&engine, &next, Generation::FIRST, 1, false);
-    assert!(engine.pass().has_been_answered(retired));
+    assert!(engine.pass().is_acknowledged(retired));
     next.leave(&engine);
 }
 
-/// Slots far above what a thread ever used do not wait for it, and those that it has do.
+/// A sleeping thread does not delay the reuse of slots above its capacity, and does delay those
+/// below it.
 #[test]
 fn a_sleeper_holds_up_the_slots_that_it_has() {
     let (engine, sleeper, worker) = (Engine::new(), Thread::new(), Thread::new());
@@ -330,28 +337,24 @@ fn a_sleeper_holds_up_the_slots_that_it_has() {
             .collect()
     };
     drop(engine.pass());
-    // The worker comes by; the sleeper does not.
+    // The worker runs an update; the sleeper does not.
     tallies[0].add_cold(&engine, &worker, Generation::FIRST, 1, true);
     let pass = engine.pass();
-    let answered = retired
+    let acknowledged = retired
         .iter()
-        .filter(|retired| pass.has_been_answered(**retired));
-    assert!((80..100).contains(&answered.count()));
-    assert!(!pass.has_been_answered(retired[0]));
+        .filter(|retired| pass.is_acknowledged(**retired));
+    assert!((80..100).contains(&acknowledged.count()));
+    assert!(!pass.is_acknowledged(retired[0]));
     drop(pass);
     tallies[0].add_cold(&engine, &sleeper, Generation::FIRST, 1, true);
     let pass = engine.pass();
-    assert!(
-        retired
-            .iter()
-            .all(|retired| pass.has_been_answered(*retired))
-    );
+    assert!(retired.iter().all(|retired| pass.is_acknowledged(*retired)));
     drop(pass);
     sleeper.leave(&engine);
     worker.leave(&engine);
 }
 
-/// More slots than one pass may clear are cleared by several, and none is lost.
+/// More slots than one pass may clear are cleared by several passes, and none is lost.
 #[test]
 fn slots_of_a_large_family_are_freed_in_several_passes() {
     const SLOTS: u64 = if cfg!(miri) { 100 } else { 200_000 };

@@ -1,4 +1,5 @@
-//! A thread's side of its shard: the hot path, and what the cold path does before an update may go on.
+//! A thread's side of its shard: the hot path, and the steps of the cold path that decide where an
+//! update goes.
 
 use std::cell::Cell;
 
@@ -11,24 +12,27 @@ use crate::sync::Relaxed;
 
 /// A thread's side of its shard. In the crate a `thread_local!`, in a model a value.
 pub struct Thread {
+    /// The slab of this thread's shard, or the empty slab. Only this thread accesses it.
     slab: Cell<SlabRef>,
-    /// Set while this thread is on its way to a shard or a larger slab: an allocator that counts through our cells
-    /// comes back in here, and then counts in shared cells.
-    busy: Cell<bool>,
+    /// Set while this thread allocates a shard or a larger slab. An allocator that updates metrics
+    /// re-enters this module, and its updates then use shared cells. Only this thread accesses it.
+    in_allocation: Cell<bool>,
+    /// The slab of a thread without a shard, instead of the static one.
     #[cfg(loom)]
     empty: SlabRef,
-    /// In a model a thread leaves its shard when its value is dropped.
+    /// The engine that this thread has a shard of, or null. In a model a thread leaves its shard
+    /// when its value is dropped.
     #[cfg(loom)]
     engine: Cell<*const Engine>,
 }
 
-/// Where an update goes, as [`Thread::settle`] found it.
-pub(super) enum Settled {
-    /// To this block, which only the calling thread writes.
+/// The target of an update, as [`Thread::resolve`] determined it.
+pub(super) enum Target {
+    /// This block, which only the calling thread writes.
     Hot(Block),
-    /// To the shared cell.
+    /// The shared cells.
     Cold,
-    /// Nowhere in this series: the handle is stale.
+    /// No cell of this series: the handle is stale.
     Stale,
 }
 
@@ -37,7 +41,7 @@ impl Thread {
     pub(crate) const fn new() -> Self {
         Self {
             slab: Cell::new(SlabRef::EMPTY),
-            busy: Cell::new(false),
+            in_allocation: Cell::new(false),
         }
     }
 
@@ -46,68 +50,72 @@ impl Thread {
         let empty = SlabRef::allocate(0, std::ptr::null()).unwrap();
         Self {
             slab: Cell::new(empty),
-            busy: Cell::new(false),
+            in_allocation: Cell::new(false),
             empty,
             engine: Cell::new(std::ptr::null()),
         }
     }
 
-    /// The block whose last cell is `last`, if this thread has it. This is the whole hot path but for the add.
+    /// Returns the block whose last cell is `last`, if this thread's slab has it. Except for the
+    /// add, this is the whole hot path.
     #[inline(always)]
     pub(crate) fn hot(&self, last: u64) -> Option<Block> {
         let slab = self.slab.get();
-        // Relaxed: only orders a request, which has its own (see `restore`).
+        // Relaxed: the length only signals a request. `restore` orders the request itself.
         if last < slab.len().load(Relaxed) {
-            // SAFETY: the length is at most the capacity.
+            // SAFETY: the length is at most the capacity, so `last` is below it.
             Some(unsafe { slab.block(last) })
         } else {
             None
         }
     }
 
-    /// Whether this thread may touch what it found through a place; else it must take the cold path.
+    /// Returns whether this thread's slab has the block whose last cell is `last`, and no request
+    /// is open. Otherwise the thread has to take the cold path.
     #[inline(always)]
-    pub(crate) fn may(&self, last: u64) -> bool {
+    pub(crate) fn has_cell(&self, last: u64) -> bool {
         last < self.slab.get().len().load(Relaxed)
     }
 
-    /// The cold path: registers, answers, grows, and says where this update goes.
-    pub(super) fn settle(
+    /// Determines where an update goes. Registers the thread, acknowledges a request and grows the
+    /// slab if needed.
+    pub(super) fn resolve(
         &self,
         engine: &Engine,
-        place: &SlotWord,
+        slot_word: &SlotWord,
         generation: Generation,
-    ) -> Settled {
-        // Registering, answering and growing, each perhaps met by a new request; never more than a few rounds.
+    ) -> Target {
+        // Registering, acknowledging and growing take one round each, and each may meet a new
+        // request. Eight rounds suffice.
         for _ in 0..8 {
             if self.shard().is_some() {
                 let slab = self.slab.get();
-                if slab.len().load(Relaxed) == 0 && !self.busy.get() {
-                    self.shard().expect("just seen").restore(slab);
+                if slab.len().load(Relaxed) == 0 && !self.in_allocation.get() {
+                    self.shard().expect("the thread has a shard").restore(slab);
                 }
             } else if !self.register(engine) {
                 break;
             }
-            // The place is read after every answer (I4).
-            let last = place.last(generation);
+            // The slot word is read after every acknowledgement (I4).
+            let last = slot_word.last(generation);
             if let Some(block) = self.hot(last) {
-                return Settled::Hot(block);
+                return Target::Hot(block);
             }
             if last > u64::from(u32::MAX) {
-                return Settled::Stale;
+                return Target::Stale;
             }
             if last == u64::from(u32::MAX) {
                 break;
             }
-            // Room enough, but a request came in between: once more.
+            // The slab is long enough but its length is 0: a request arrived in between. Try again.
             if last >= self.slab.get().capacity() && !self.grow(last) {
                 break;
             }
         }
-        if place.generation() == generation {
-            Settled::Cold
+        if slot_word.generation() == generation {
+            Target::Cold
         } else {
-            Settled::Stale
+            Target::Stale
         }
     }
 
@@ -115,12 +123,13 @@ impl Thread {
         ShardRef::of(self.slab.get())
     }
 
-    /// Takes a shard for this thread; false if it may not have one (it ends, or is busy doing this).
+    /// Takes a shard for this thread. Returns `false` if the thread is ending, if this call comes
+    /// from an allocation made for a shard, or if the allocator refuses.
     fn register(&self, engine: &Engine) -> bool {
-        if self.busy.replace(true) {
+        if self.in_allocation.replace(true) {
             return false;
         }
-        let shard = if super::engine::keep_until_exit() {
+        let shard = if super::engine::register_exit() {
             engine.shards.claim()
         } else {
             None
@@ -130,27 +139,29 @@ impl Thread {
             self.engine.set(engine);
             let slab = shard.slab();
             self.slab.set(slab);
-            // A request that the last owner has left unanswered: this thread may never meet it in an update.
+            // The last owner left a request unacknowledged. Acknowledge it now, because this thread
+            // may never run a hot update.
             if slab.len().load(Relaxed) == 0 {
                 shard.restore(slab);
             }
         }
-        self.busy.set(false);
+        self.in_allocation.set(false);
         shard.is_some()
     }
 
-    /// Answers a request of the collector, if there is one; between two updates.
+    /// Acknowledges an open request of the collector. The thread must be between two updates.
     #[cfg(not(loom))]
-    pub(super) fn answer(&self) {
+    pub(super) fn acknowledge(&self) {
         let slab = self.slab.get();
-        if let Some(shard) = self.shard().filter(|_| !self.busy.get())
+        if let Some(shard) = self.shard().filter(|_| !self.in_allocation.get())
             && slab.len().load(Relaxed) == 0
         {
             shard.restore(slab);
         }
     }
 
-    /// Makes room for the slots given out so far, so that this thread's first updates are like its later ones.
+    /// Allocates cells for all slots used so far, so that this thread's first updates are as fast
+    /// as its later ones.
     pub(crate) fn warm(&self, engine: &Engine) {
         if self.shard().is_some() || self.register(engine) {
             let cells = engine.slots.high_water();
@@ -160,22 +171,23 @@ impl Thread {
         }
     }
 
-    /// Runs `f`, which allocates, unless this thread is on its way to memory already.
-    pub(crate) fn alone<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
-        if self.busy.replace(true) {
+    /// Runs `f`, which allocates. Returns `None`, without running it, if this thread is already
+    /// allocating for an update.
+    pub(crate) fn without_reentry<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        if self.in_allocation.replace(true) {
             return None;
         }
         let result = f();
-        self.busy.set(false);
+        self.in_allocation.set(false);
         Some(result)
     }
 
-    /// Whether an update comes from an allocation that this thread makes for another one.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy.get()
+    /// Returns whether this call comes from an allocation that this thread makes for an update.
+    pub(crate) fn in_allocation(&self) -> bool {
+        self.in_allocation.get()
     }
 
-    /// Leaves the shard to the next thread. An update after this counts in shared cells.
+    /// Leaves the shard to another thread. Later updates of this thread use shared cells.
     pub(crate) fn leave(&self, engine: &Engine) {
         if let Some(shard) = self.shard() {
             #[cfg(not(loom))]
@@ -186,34 +198,37 @@ impl Thread {
         }
     }
 
-    /// A larger slab, unless one is being made or the collector is at the old one.
+    /// Replaces the slab by a larger one that has cell `needed`. Returns `false` if the collector
+    /// has locked growth, if this call comes from an allocation made for an update, or if the
+    /// allocator refuses.
     fn grow(&self, needed: u64) -> bool {
         let Some(shard) = self.shard() else {
             return false;
         };
-        if self.busy.get() || !shard.begin_growth() {
+        if self.in_allocation.get() || !shard.begin_growth() {
             return false;
         }
-        self.busy.set(true);
+        self.in_allocation.set(true);
         let old = self.slab.get();
-        // Half as much again, so that growing is rare, in whole pairs of lines.
+        // Half as large again, so that growth is rare, in whole pairs of cache lines.
         let capacity = (needed + 1)
             .max(old.capacity() + old.capacity() / 2)
             .next_multiple_of(16)
             .min(MOST_CELLS);
         let new = SlabRef::allocate(capacity, old.shard());
         if let Some(new) = new {
-            // SAFETY: this thread owns the shard; the new slab is larger and not yet published.
+            // SAFETY: this thread owns the shard (I1). The new slab is larger and not yet
+            // published.
             unsafe { new.copy_from(old) };
             self.slab.set(new);
         }
         shard.end_growth(new);
         if let Some(new) = new {
-            shard.answer(new);
-            // SAFETY: no longer reachable; readers that pinned before may still be reading it.
-            unsafe { shard.retire(old) };
+            shard.acknowledge(new);
+            // SAFETY: neither the shard nor this thread points to the old slab any more (I3).
+            unsafe { shard.free_replaced(old) };
         }
-        self.busy.set(false);
+        self.in_allocation.set(false);
         new.is_some()
     }
 }
@@ -221,7 +236,7 @@ impl Thread {
 #[cfg(loom)]
 impl Drop for Thread {
     fn drop(&mut self) {
-        // SAFETY: null, or an engine that outlives its models' threads.
+        // SAFETY: null, or an engine that outlives its model's threads.
         if let Some(engine) = unsafe { self.engine.get().as_ref() } {
             self.leave(engine);
         }

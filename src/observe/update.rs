@@ -1,68 +1,74 @@
-//! The cold path of every update: from a thread that has no block for a series to a count in its shared cells.
+//! The cold path of every update: runs if the thread has no block for the series, and ends in the
+//! series' shared cells.
 //!
-//! An update of shared cells races with the end of its series. The collector that ends a series retires its slot word
-//! first, then waits until everybody has unpinned who was pinned at that moment, and only then folds and clears the
-//! shared cells. So an update pins the epoch, looks at the slot word *again*, and writes before it unpins:
+//! An update of shared cells races with the retirement of its series. The collector first retires
+//! the slot word, then waits until every thread that was pinned at that moment has unpinned, and
+//! only then folds and clears the shared cells. So an update pins the epoch, reads the slot word
+//! *again*, and writes before it unpins:
 //!
-//! - U1: an update that finds its generation under the pin has ended before the collector folds the shared cells.
-//! - U2: an update that pins after the collector began to wait finds the series retired, and writes nothing.
+//! - U1: an update that finds its generation while pinned ends before the collector folds the
+//!   shared cells.
+//! - U2: an update that pins after the collector began to wait finds the series retired, and writes
+//!   nothing.
 //!
-//! Both need the second look. The first one, in [`Thread::settle`], came before the pin: between the two the series may
-//! have ended, and its cells may be another label set's.
+//! Both need the second read. The first one, in [`Thread::resolve`], comes before the pin. Between
+//! the two the series may be reclaimed, and its cells may belong to another label set.
 
 use super::memory::Block;
 use super::slot::SlotWord;
-use super::thread::{Settled, Thread};
+use super::thread::{Target, Thread};
 use super::{Engine, Outcome};
 use crate::lockfree::Generation;
 
-/// What a kind did with its shared cells.
+/// The result of an update of shared cells.
 pub(super) enum Shared {
-    /// The update is counted; `hot` if the series has earned slots.
+    /// The update is counted. `hot` tells whether the series is due for promotion.
     Counted { hot: bool },
-    /// Another thread was writing the shared cells. The update is tried again, after a promotion if `hot`.
+    /// Another thread was writing the shared cells. The update is retried, after a promotion if
+    /// `hot`.
     Busy { hot: bool },
 }
 
-/// Runs an update that the hot path turned away.
+/// Runs an update that the hot path rejected.
 ///
-/// `cells` is the width of a block; `eager` is set for gauges, and for families declared hot. `own` writes a block that
-/// only this thread writes, and returns `false` where it cannot; `shared` writes the shared cells.
+/// `cells` is the width of a block. `eager` is set for gauges, and for families declared hot: they
+/// are promoted by their first update. `update_block` writes a block that only this thread writes,
+/// and returns `false` if it cannot. `update_shared` writes the shared cells.
 #[inline(always)]
 pub(super) fn update_cold(
     (engine, thread): (&Engine, &Thread),
-    (place, generation): (&SlotWord, Generation),
+    (slot_word, generation): (&SlotWord, Generation),
     (cells, eager): (u64, bool),
-    mut own: impl FnMut(Block) -> bool,
-    mut shared: impl FnMut() -> Shared,
+    mut update_block: impl FnMut(Block) -> bool,
+    mut update_shared: impl FnMut() -> Shared,
 ) -> Outcome {
     let mut tries = 0;
     loop {
-        let mut settled = thread.settle(engine, place, generation);
-        if eager && matches!(settled, Settled::Cold) && place.slot().is_none() {
-            promote(engine, place, generation, cells);
-            settled = thread.settle(engine, place, generation);
+        let mut target = thread.resolve(engine, slot_word, generation);
+        if eager && matches!(target, Target::Cold) && slot_word.slot().is_none() {
+            promote(engine, slot_word, generation, cells);
+            target = thread.resolve(engine, slot_word, generation);
         }
-        match settled {
-            Settled::Hot(block) if own(block) => return Outcome::Done,
-            Settled::Hot(_) | Settled::Cold => {}
-            Settled::Stale => return Outcome::Stale,
+        match target {
+            Target::Hot(block) if update_block(block) => return Outcome::Done,
+            Target::Hot(_) | Target::Cold => {}
+            Target::Stale => return Outcome::Stale,
         }
         let pinned = crate::lockfree::epoch::pin();
-        if place.generation() != generation {
+        if slot_word.generation() != generation {
             return Outcome::Stale;
         }
-        match shared() {
+        match update_shared() {
             Shared::Counted { hot } => {
                 if hot {
-                    promote(engine, place, generation, cells);
+                    promote(engine, slot_word, generation, cells);
                 }
                 return Outcome::Done;
             }
             Shared::Busy { hot } => {
                 drop(pinned);
                 if hot {
-                    promote(engine, place, generation, cells);
+                    promote(engine, slot_word, generation, cells);
                 }
                 super::engine::back_off(&mut tries);
             }
@@ -70,10 +76,10 @@ pub(super) fn update_cold(
     }
 }
 
-/// Gives a cold series a slot, if there is one: of several threads one succeeds.
-pub(super) fn promote(engine: &Engine, place: &SlotWord, generation: Generation, cells: u64) {
+/// Gives a cold series a slot, if one is free. If several threads try, one succeeds.
+pub(super) fn promote(engine: &Engine, slot_word: &SlotWord, generation: Generation, cells: u64) {
     if let Some(last) = engine.slots.allocate(cells)
-        && !place.promote(generation, last)
+        && !slot_word.promote(generation, last)
     {
         engine.slots.free(last, cells);
     }

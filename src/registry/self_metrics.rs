@@ -83,7 +83,7 @@ pub(super) fn collect(
     counter(
         "tallies_refused_updates_total",
         "Updates that were dropped: NaN, negative adds, infinities that would make a sum NaN.",
-        stats.refused.load(Relaxed),
+        stats.rejected.load(Relaxed),
     )?;
     counter(
         "tallies_overflowed_updates_total",
@@ -98,7 +98,7 @@ pub(super) fn collect(
     counter(
         "tallies_asked_copies_total",
         "Times a scrape asked a thread for a copy of a histogram it could not read.",
-        stats.asked.load(Relaxed),
+        stats.copy_requests.load(Relaxed),
     )?;
     #[cfg(feature = "push")]
     pushes(out)?;

@@ -11,7 +11,7 @@ use super::super::buckets::{copy_fixed, observe, try_read};
 use super::super::memory::Block;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
-use super::super::{Buckets, Cells, Engine, Generation, Outcome, Shape, end, promote};
+use super::super::{Buckets, Cells, Engine, Generation, Outcome, Shape, promote, reclaim};
 use super::{reached, set, shards, spawn, total};
 
 const STEPS: [(usize, f64); 3] = [(0, 1.0), (1, 2.0), (0, 4.0)];
@@ -179,11 +179,11 @@ fn a_fold_and_a_cold_writer_take_turns() {
                 overflow.observe_cold(engine, thread, Generation::FIRST, observation(1.0), false)
             })
         };
-        let ended = end(&mut engine.pass(), &shape, &*old, retired, Some(&*overflow));
+        let ended = reclaim(&mut engine.pass(), &shape, &*old, retired, Some(&*overflow));
         assert_eq!(writer.join().unwrap(), Outcome::Done);
         let mut pass = engine.pass();
         if !ended {
-            assert!(end(&mut pass, &shape, &*old, retired, Some(&*overflow)));
+            assert!(reclaim(&mut pass, &shape, &*old, retired, Some(&*overflow)));
         }
         let all = total(&mut pass, &*overflow);
         assert_eq!((all.counts, all.sum), (vec![2], 3.0), "lost");
@@ -275,12 +275,12 @@ fn a_copy_request_comes_with_its_buffer() {
             })
         };
         let acknowledged = shards(&engine).first().map(|shard| {
-            shard.ask(1);
+            shard.request(1);
             shard.request_copy(2, last, 4, copy_fixed);
-            let first = shard.has_answered(1);
+            let first = shard.has_acknowledged(1);
             // Longer than the buffer of the previous request.
             shard.request_copy(3, last, 18, copy_fixed);
-            (first, shard.has_answered(2), shard.has_answered(3))
+            (first, shard.has_acknowledged(2), shard.has_acknowledged(3))
         });
         owner.join().unwrap();
         acknowledged

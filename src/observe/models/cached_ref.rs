@@ -1,4 +1,4 @@
-//! Handles that are kept under loom.
+//! Models of the cached reference of a bound series.
 
 use std::sync::Arc;
 
@@ -9,38 +9,38 @@ use crate::sync::{AtomicU64, Relaxed};
 
 use super::reached;
 
-/// Three parts, each of which is its own index.
+/// A reference into an array in which each item is its own index.
 type Parts = CachedRef<[u32; 3], u32>;
 
-/// Another thread reads: what it gets is the part that the word says.
-fn read_aside(kept: &Arc<Parts>) -> thread::JoinHandle<Option<u32>> {
-    let kept = Arc::clone(kept);
+/// Reads in another thread. The item that it gets must be the one that the key names.
+fn spawn_reader(cached: &Arc<Parts>) -> thread::JoinHandle<Option<u32>> {
+    let cached = Arc::clone(cached);
     thread::spawn(move || {
-        kept.get().map(|(part, key)| {
+        cached.get().map(|(part, key)| {
             assert_eq!(*part, key.index());
             key.index()
         })
     })
 }
 
-/// Two threads find another part each while a third one reads: what it gets is the part that the word says.
+/// Two threads look up another item each while a third one reads.
 #[test]
-fn a_kept_word_has_its_part() {
+fn a_cached_word_has_its_part() {
     let seen = reached(3, || {
-        let kept = Arc::new(CachedRef::new(Arc::new([0_u32, 1, 2])));
-        kept.find(|parts| (&parts[0], SeriesKey::new(Generation::FIRST, 0)));
-        let find = |kept: &Parts, n: usize| {
-            kept.find(|parts| (&parts[n], SeriesKey::new(Generation::FIRST, n as u32)));
+        let cached = Arc::new(CachedRef::new(Arc::new([0_u32, 1, 2])));
+        cached.find(|parts| (&parts[0], SeriesKey::new(Generation::FIRST, 0)));
+        let find = |cached: &Parts, n: usize| {
+            cached.find(|parts| (&parts[n], SeriesKey::new(Generation::FIRST, n as u32)));
         };
-        let reader = read_aside(&kept);
+        let reader = spawn_reader(&cached);
         let finder = {
-            let kept = Arc::clone(&kept);
-            thread::spawn(move || find(&kept, 1))
+            let cached = Arc::clone(&cached);
+            thread::spawn(move || find(&cached, 1))
         };
-        find(&kept, 2);
+        find(&cached, 2);
         finder.join().unwrap();
         let seen = reader.join().unwrap();
-        let (part, key) = kept.get().expect("no thread is storing a part any more");
+        let (part, key) = cached.get().expect("no thread stores a part any more");
         assert_eq!(*part, key.index());
         assert_ne!(key.index(), 0);
         seen
@@ -48,15 +48,16 @@ fn a_kept_word_has_its_part() {
     assert_eq!(seen, [None, Some(0), Some(1), Some(2)].into());
 }
 
-/// A part ends, and the next one is found, while a thread that has found the first has yet to keep it, and another reads.
+/// A series is retired and looked up again, while one thread that found the old series has not
+/// stored it yet, and another one reads.
 #[test]
-fn a_kept_word_that_has_gone_does_not_come_back() {
+fn a_replaced_word_does_not_come_back() {
     let seen = reached(3, || {
-        let kept = Arc::new(CachedRef::new(Arc::new([0_u32, 1, 2])));
+        let cached = Arc::new(CachedRef::new(Arc::new([0_u32, 1, 2])));
         let current = Arc::new(AtomicU64::new(1));
-        kept.find(|parts| (&parts[0], SeriesKey::new(Generation::FIRST, 0)));
-        let find = |kept: &Parts, current: &AtomicU64| {
-            kept.find(|parts| {
+        cached.find(|parts| (&parts[0], SeriesKey::new(Generation::FIRST, 0)));
+        let find = |cached: &Parts, current: &AtomicU64| {
+            cached.find(|parts| {
                 let n = current.load(Relaxed);
                 (
                     &parts[n as usize],
@@ -64,14 +65,14 @@ fn a_kept_word_that_has_gone_does_not_come_back() {
                 )
             });
         };
-        let reader = read_aside(&kept);
+        let reader = spawn_reader(&cached);
         let finder = {
-            let (kept, current) = (Arc::clone(&kept), Arc::clone(&current));
-            thread::spawn(move || find(&kept, &current))
+            let (cached, current) = (Arc::clone(&cached), Arc::clone(&current));
+            thread::spawn(move || find(&cached, &current))
         };
-        find(&kept, &current);
+        find(&cached, &current);
         current.store(2, Relaxed);
-        find(&kept, &current);
+        find(&cached, &current);
         finder.join().unwrap();
         reader.join().unwrap()
     });

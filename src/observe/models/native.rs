@@ -210,7 +210,7 @@ fn a_slot_with_a_table_is_used_again() {
             let retired = engine.pass().retire(old.slot_word());
             drop(engine.pass());
             let mut pass = engine.pass();
-            let reused = super::super::end(&mut pass, &shape, &*old, retired, Some(&*overflow));
+            let reused = super::super::reclaim(&mut pass, &shape, &*old, retired, Some(&*overflow));
             if reused {
                 assert!(
                     new.slot_word()

@@ -1,4 +1,4 @@
-//! Passes that several share, under loom.
+//! A model of coalesced passes.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::sync::{AtomicU64, CoalescedPasses, Relaxed};
 
 use super::reached;
 
-/// Four: with three, one waits at most, and it does not matter how many are woken.
+/// Four threads: with three, at most one waits, so it does not matter how many are woken.
 #[test]
 fn a_shared_pass_has_the_update_of_who_asked() {
     let seen = reached(2, || {

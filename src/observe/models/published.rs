@@ -1,4 +1,4 @@
-//! What is published under loom: exemplars and texts.
+//! Models of published values: exemplars and texts.
 
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
@@ -12,7 +12,8 @@ use super::{reached, set};
 use crate::lockfree::epoch::{pin, with_epochs};
 use crate::lockfree::published::{Free, Published};
 
-/// Two words that belong together. Atomics, as loom sees who reads them before they are made, or after they are freed.
+/// Two words that belong together. They are atomics, so that loom detects a reader that accesses
+/// them before they are initialized or after they are freed.
 struct Pair(AtomicU64, AtomicU64);
 
 impl Pair {
@@ -24,7 +25,7 @@ impl Pair {
 
 impl Free for Pair {
     unsafe fn free(this: NonNull<Self>) {
-        // SAFETY: made in `of`, and by the caller's word nobody else has it.
+        // SAFETY: leaked in `of`. The caller guarantees that no other thread can reach it.
         let mut pair = unsafe { Box::from_raw(this.as_ptr()) };
         pair.0.with_mut(|_| ());
         pair.1.with_mut(|_| ());
@@ -36,7 +37,7 @@ fn read(published: &Published<Pair>) -> u64 {
     let Some(pair) = published.get(&pinned) else {
         return 0;
     };
-    // SAFETY: not freed while the epoch is pinned.
+    // SAFETY: not freed while the epoch is pinned (P2).
     let pair = unsafe { pair.as_ref() };
     let (a, b) = (pair.0.load(Relaxed), pair.1.load(Relaxed));
     assert_eq!(a, b, "torn");
@@ -48,8 +49,8 @@ fn read(published: &Published<Pair>) -> u64 {
 fn an_exemplar_is_never_torn() {
     let seen = with_epochs(|| {
         reached(3, || {
-            let published = Arc::new(Published::nothing());
-            published.put(Pair::of(3));
+            let published = Arc::new(Published::empty());
+            published.set(Pair::of(3));
             let writers = [1, 2].map(|n| {
                 let published = Arc::clone(&published);
                 thread::spawn(move || published.replace(Some(Pair::of(n))))
@@ -65,23 +66,23 @@ fn an_exemplar_is_never_torn() {
     assert!(seen.contains(&(1, 2)) && seen.contains(&(2, 1)), "{seen:?}");
 }
 
-/// A text: one thread puts it, takes it away, and puts another.
+/// A text: one thread sets it, clears it, and sets another one.
 #[test]
-fn a_text_is_whole_or_not_there() {
+fn a_text_is_whole_or_absent() {
     let seen = with_epochs(|| {
         reached(3, || {
-            let published = Arc::new(Published::nothing());
+            let published = Arc::new(Published::empty());
             let owner = {
                 let published = Arc::clone(&published);
                 thread::spawn(move || {
-                    published.put(Pair::of(1));
+                    published.set(Pair::of(1));
                     published.replace(None);
-                    published.put(Pair::of(2));
+                    published.set(Pair::of(2));
                 })
             };
             let seen = (read(&published), read(&published));
             owner.join().unwrap();
-            // By another thread than the one that made it.
+            // Clears the value in another thread than the one that published it.
             published.replace(None);
             seen
         })

@@ -1,4 +1,4 @@
-//! Slots and gauges that are used again, under loom.
+//! Models of slots and gauges that are reused.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use super::super::shard::ShardRef;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Cells, Engine, GaugeCell, GaugeOp, Generation, Outcome, Pass, SlotWord, Tally, end, fold_idle,
-    promote,
+    Cells, Engine, GaugeCell, GaugeOp, Generation, Outcome, Pass, SlotWord, Tally, fold_idle,
+    promote, reclaim,
 };
 use super::{inc, reached, set, shards, spawn, total};
 use crate::lockfree::epoch::with_epochs;
 
-/// The shards that a pass reads, each with the capacity of its slab.
+/// Returns the shards that a pass reads, each with the capacity of its slab.
 fn shards_of(pass: &Pass<'_>) -> Vec<(u64, ShardRef)> {
     let slabs = pass.slabs().iter();
     slabs
@@ -23,8 +23,9 @@ fn shards_of(pass: &Pass<'_>) -> Vec<(u64, ShardRef)> {
         .collect()
 }
 
-/// The collector takes the slot of one series and gives it to another, beside an owner that updates both; while it
-/// grows, if `grows`. No update lands in the other series, none is lost, no request either.
+/// The collector reclaims the slot of one series and gives it to another, while an owner updates
+/// both, and grows if `grows`. No update may land in the other series, and neither an update nor a
+/// request may be lost.
 fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
     reached(2, move || {
         let engine = Arc::new(Engine::new());
@@ -39,7 +40,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
             while engine.slots.allocate(1).unwrap() < 4 {}
             far.promote(Generation::FIRST, 5);
         }
-        // Nobody else is promoted: the others stay in their shared cells.
+        // No other series is promoted: the others stay in their shared cells.
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
         let owner = {
             let (old, new, overflow) = (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));
@@ -51,7 +52,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
                 };
                 or_overflow(inc(engine, thread, &old, Generation::FIRST));
                 if grows && !Tally::add(thread, far.last(Generation::FIRST), 0_u64) {
-                    thread.settle(engine, &far, Generation::FIRST);
+                    thread.resolve(engine, &far, Generation::FIRST);
                 }
                 or_overflow(inc(engine, thread, &old, Generation::FIRST));
                 inc(engine, thread, &new, Generation::FIRST);
@@ -61,12 +62,13 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         let retired = pass.retire(old.slot_word());
         assert_eq!(retired.slot(), Some(slot));
         drop(pass);
-        // The request is sent by the next pass, and answered by the one after that, if the owner has come by.
+        // The next pass sends the request. The pass after that sees the acknowledgement, if the
+        // owner has run an update.
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
+        let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
         if reused {
-            pass.let_go();
+            pass.free_cleared();
             assert!(new.slot_word().promote(Generation::FIRST, slot));
             let news = total(&mut pass, &*new);
             assert!(news <= 1, "the same pass finds an old count in it: {news}");
@@ -75,8 +77,8 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         owner.join().unwrap();
         let shard = shards(&engine)[0];
         assert!(
-            !shard.owes_an_answer(),
-            "request lost: the owner is back in its hot path and has not answered"
+            !shard.has_lost_request(),
+            "request lost: the owner is back in its hot path and has not acknowledged"
         );
         let mut pass = engine.pass();
         let mut olds = total(&mut pass, &*overflow);
@@ -85,7 +87,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         }
         let news = total(&mut pass, &*new);
         assert_eq!((olds, news), (2, 1), "reused: {reused}");
-        (reused, shard.slab().capacity(), shard.has_answered(1))
+        (reused, shard.slab().capacity(), shard.has_acknowledged(1))
     })
 }
 
@@ -96,8 +98,9 @@ fn a_slot_is_used_again() {
     assert_eq!(reused, set(&[false, true]), "{seen:?}");
 }
 
-/// Two requests are under way at once. An owner that answers the first and sees the second early answers that one as well:
-/// then it has to see what was retired before it.
+/// Two requests are open at the same time. An owner that acknowledges the first one, and sees the
+/// second one early, acknowledges that as well. Then it must see what was retired before the second
+/// one.
 #[test]
 fn a_slot_is_used_again_under_two_requests() {
     let seen = reached(3, || {
@@ -121,12 +124,12 @@ fn a_slot_is_used_again_under_two_requests() {
             })
         };
         engine.pass().retire(other.slot_word());
-        // The first request is sent.
+        // This pass sends the first request.
         let retired = engine.pass().retire(old.slot_word());
-        // The second one; then it may have been answered.
+        // This pass sends the second one. The owner may have acknowledged it before the next pass.
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
+        let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
         drop(pass);
         if reused {
             assert!(
@@ -154,8 +157,8 @@ fn a_slot_is_used_again_while_its_shard_grows() {
     assert_eq!(reused, set(&[false, true]), "{seen:?}");
 }
 
-/// The owner grows while a pass is under way that clears a slot: the pass reads the new series in the new slab, not the old
-/// count in the slab that was replaced.
+/// The owner grows during a pass that clears a slot. The pass must read the new series in the new
+/// slab, not the old count in the slab that was replaced.
 #[test]
 fn a_cleared_slot_is_read_where_it_was_cleared() {
     let seen = reached(3, || {
@@ -170,15 +173,15 @@ fn a_cleared_slot_is_read_where_it_was_cleared() {
         old.add_cold(&engine, &thread, Generation::FIRST, 7, false);
         let retired = engine.pass().retire(old.slot_word());
         drop(engine.pass());
-        // Between two updates: it answers.
+        // The owner acknowledges between two updates.
         inc(&engine, &thread, &new, Generation::FIRST);
         let owner = {
             let engine = Arc::clone(&engine);
-            thread::spawn(move || thread.settle(&engine, &far, Generation::FIRST))
+            thread::spawn(move || thread.resolve(&engine, &far, Generation::FIRST))
         };
         let mut pass = engine.pass();
-        let reused = end(&mut pass, &(), &*old, retired, None);
-        pass.let_go();
+        let reused = reclaim(&mut pass, &(), &*old, retired, None);
+        pass.free_cleared();
         if reused {
             assert!(
                 new.slot_word()
@@ -195,10 +198,11 @@ fn a_cleared_slot_is_read_where_it_was_cleared() {
     assert!(seen.contains(&(true, false)), "{seen:?}");
 }
 
-/// A thread whose slab ends below a slot answers nothing, and the slot is used again: where the thread grows meanwhile, it
-/// finds the series retired, and its update lands in the overflow series.
+/// A thread whose slab ends below a slot acknowledges nothing, and the slot is reused. If the
+/// thread grows at the same time, it must find the series retired, and its update must land in the
+/// overflow series.
 #[test]
-fn a_shard_that_ends_below_a_slot_need_not_answer() {
+fn a_shard_that_ends_below_a_slot_need_not_acknowledge() {
     let seen = with_epochs(|| {
         reached(3, || {
             let engine = Arc::new(Engine::new());
@@ -207,8 +211,8 @@ fn a_shard_that_ends_below_a_slot_need_not_answer() {
             promote(&engine, old.slot_word(), Generation::FIRST, 1);
             engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
             let thread = Thread::new();
-            // It has a shard of four cells.
-            thread.settle(&engine, &SlotWord::new(), Generation::FIRST);
+            // The thread takes a shard of four cells.
+            thread.resolve(&engine, &SlotWord::new(), Generation::FIRST);
             let owner = {
                 let (engine, old, overflow) =
                     (Arc::clone(&engine), Arc::clone(&old), Arc::clone(&overflow));
@@ -221,8 +225,8 @@ fn a_shard_that_ends_below_a_slot_need_not_answer() {
             };
             let retired = engine.pass().retire(old.slot_word());
             let mut pass = engine.pass();
-            let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
-            let answered = shards_of(&pass)[0].1.has_answered(1);
+            let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
+            let acknowledged = shards_of(&pass)[0].1.has_acknowledged(1);
             drop(pass);
             if reused {
                 assert!(
@@ -238,15 +242,15 @@ fn a_shard_that_ends_below_a_slot_need_not_answer() {
             }
             assert_eq!((olds, total(&mut pass, &*new)), (1, 0), "reused: {reused}");
             drop((pass, thread));
-            (reused, answered)
+            (reused, acknowledged)
         })
     });
     assert!(seen.contains(&(true, false)), "{seen:?}");
     assert!(seen.contains(&(false, false)), "{seen:?}");
 }
 
-/// A series without slots ends, is folded and used again, beside a thread that updates it: what the thread counts is in the
-/// overflow series or in the next series of the same cells, and never lost.
+/// A cold series is retired, folded and reused while a thread updates it. The thread's updates must
+/// be in the overflow series or in the next series of the same cells, and none may be lost.
 #[test]
 fn a_cold_series_is_used_again() {
     let seen = with_epochs(|| {
@@ -266,7 +270,7 @@ fn a_cold_series_is_used_again() {
             };
             let retired = engine.pass().retire(series.slot_word());
             let mut pass = engine.pass();
-            let reused = end(&mut pass, &(), &*series, retired, Some(&*overflow));
+            let reused = reclaim(&mut pass, &(), &*series, retired, Some(&*overflow));
             let early = total(&mut pass, &*overflow);
             drop(pass);
             worker.join().unwrap();
@@ -289,7 +293,8 @@ fn a_cold_series_is_used_again() {
 
 // ---- Shards without an owner ----
 
-/// A thread counts and ends. Its shard is folded by a pass, or taken up by the next thread, and the total never goes back.
+/// A thread counts and ends. A pass folds its shard, or the next thread takes it. The total must
+/// never go back.
 #[test]
 fn an_idle_shard_is_folded_or_taken_up() {
     let seen = reached(3, || {
@@ -300,7 +305,7 @@ fn an_idle_shard_is_folded_or_taken_up() {
             let thread = Thread::new();
             tally.add_cold(&engine, &thread, Generation::FIRST, 5, false);
         }
-        // It is seen without an owner for the first time.
+        // The first pass that sees the shard without an owner.
         engine.pass().take_idle();
         let next = {
             let tally = Arc::clone(&tally);
@@ -322,13 +327,14 @@ fn an_idle_shard_is_folded_or_taken_up() {
         assert_eq!(total(&mut engine.pass(), &*tally), 6, "lost or doubled");
         (read, last)
     });
-    // Folded, and the next thread has a shard that no pass reads yet; taken up; or both, one after the other.
+    // In order: the shard is folded, and the next thread has a shard that no pass reads yet; the
+    // next thread takes it; or first one, then the other.
     for how in [(0, 5), (1, 5), (1, 6)] {
         assert!(seen.contains(&how), "{how:?} of {seen:?}");
     }
 }
 
-/// What nobody folds stays where it is: a shard that holds anything is read by the next pass.
+/// Counts that are not folded stay in their shard, and the next pass reads it.
 #[test]
 fn an_idle_shard_that_is_not_empty_stays() {
     let seen = reached(2, || {
@@ -342,7 +348,7 @@ fn an_idle_shard_that_is_not_empty_stays() {
             }
         }
         engine.pass().take_idle();
-        // Where nothing was moved it rests for a pass.
+        // If nothing was moved, the shard waits for a pass.
         for tallies in [&[&one][..], &[], &[], &[&other]] {
             let mut pass = engine.pass();
             pass.take_idle();
@@ -359,7 +365,8 @@ fn an_idle_shard_that_is_not_empty_stays() {
     assert_eq!(seen, set(&[0]));
 }
 
-/// A shard that nobody owns: the collector answers for it, and who adopts it then knows what was retired.
+/// The collector acknowledges for a shard without an owner. The thread that takes the shard then
+/// must see what was retired.
 #[test]
 fn a_slot_of_a_free_shard_is_used_again() {
     let seen = reached(3, || {
@@ -379,7 +386,7 @@ fn a_slot_of_a_free_shard_is_used_again() {
         let retired = engine.pass().retire(old.slot_word());
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused = end(&mut pass, &(), &*old, retired, Some(&*overflow));
+        let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
         drop(pass);
         if reused {
             assert!(
@@ -403,9 +410,10 @@ fn a_slot_of_a_free_shard_is_used_again() {
     );
 }
 
-/// A slot that was used before reaches an owner through the copy that another thread made of the place.
+/// A reused slot reaches an owner through a copy of its slot word that another thread made. The
+/// owner must see the zeroes.
 #[test]
-fn a_copied_place_carries_the_zeroes() {
+fn a_copied_slot_word_carries_the_zeroes() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
         let [old, new] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
@@ -415,7 +423,7 @@ fn a_copied_place_carries_the_zeroes() {
             let (old, copy) = (Arc::clone(&old), Arc::clone(&copy));
             spawn(&engine, move |engine, thread| {
                 inc(engine, thread, &old, Generation::FIRST);
-                // Meets the request, if it is there by now.
+                // Sees the request, if it was sent by now.
                 inc(engine, thread, &old, Generation::FIRST);
                 Tally::add(thread, copy.last(Generation::FIRST), 1_u64)
             })
@@ -427,7 +435,7 @@ fn a_copied_place_carries_the_zeroes() {
         let retired = engine.pass().retire(old.slot_word());
         drop(engine.pass());
         let mut pass = engine.pass();
-        let reused = end(&mut pass, &(), &*old, retired, None);
+        let reused = reclaim(&mut pass, &(), &*old, retired, None);
         drop(pass);
         if reused {
             assert!(
@@ -446,9 +454,10 @@ fn a_copied_place_carries_the_zeroes() {
     assert!(seen.contains(&(true, true)), "{seen:?}");
 }
 
-/// A thread registers while the collector asks: either it is asked, or it finds the series retired.
+/// A thread registers while the collector sends a request. Either the request reaches it, or it
+/// finds the series retired.
 #[test]
-fn a_new_thread_is_asked_or_finds_it_retired() {
+fn a_new_thread_gets_the_request_or_finds_it_retired() {
     let seen = reached(0, || {
         let engine = Arc::new(Engine::new());
         let tally = Arc::new(Tally::<u64>::new(&()));
@@ -464,17 +473,17 @@ fn a_new_thread_is_asked_or_finds_it_retired() {
         let outcome = thread.join().unwrap();
         assert!(
             found == 1 || outcome == Outcome::Stale,
-            "a thread that nobody asked writes the slot"
+            "a thread that got no request writes the slot"
         );
         (found, outcome == Outcome::Stale)
     });
     assert_eq!(seen, set(&[(0, true), (1, false), (1, true)]));
 }
 
-// ---- A gauge that is used again ----
+// ---- A gauge that is reused ----
 
-/// A gauge's series ends, and another one begins in its cell, beside a thread that opens and sets it: none of its updates
-/// lands in the other one.
+/// A gauge's series is retired and another one reuses its cell, while a thread promotes and sets
+/// it. None of the thread's updates may land in the other series.
 fn gauge_is_used_again(slots: bool) -> BTreeSet<(bool, bool)> {
     let seen = with_epochs(|| {
         reached(2, move || {
@@ -495,10 +504,10 @@ fn gauge_is_used_again(slots: bool) -> BTreeSet<(bool, bool)> {
                 })
             };
             let retired = engine.pass().retire(gauge.slot_word());
-            // The request is sent by the next pass, and answered by the one after that.
+            // The next pass sends the request. The pass after that sees the acknowledgement.
             drop(engine.pass());
             let mut pass = engine.pass();
-            let reused = end(&mut pass, &0.0, &*gauge, retired, None);
+            let reused = reclaim(&mut pass, &0.0, &*gauge, retired, None);
             drop(pass);
             if reused {
                 gauge.apply(GaugeOp::Set(9.0));
@@ -519,7 +528,7 @@ fn a_gauge_is_used_again() {
     assert_eq!(seen, set(&[(false, true), (true, false), (true, true)]));
 }
 
-/// The same where no slot is left: it is set under an epoch.
+/// The same without free slots: threads set the gauge with the epoch pinned.
 #[test]
 fn a_gauge_without_a_slot_is_used_again() {
     let seen = gauge_is_used_again(false);

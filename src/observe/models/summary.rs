@@ -11,8 +11,8 @@ use crate::snapshot::sketch::Targets;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Budget, Cells, Distribution, Engine, Generation, Outcome, SummaryShape, SummaryTotal, end,
-    fold_idle, promote, start_over,
+    Budget, Cells, Distribution, Engine, Generation, Outcome, SummaryShape, SummaryTotal,
+    fold_idle, promote, reclaim, start_over,
 };
 use super::{reached, set, spawn, total};
 use crate::lockfree::epoch::with_epochs;
@@ -144,8 +144,8 @@ fn a_slot_with_a_stream_is_used_again() {
             let retired = engine.pass().retire(old.slot_word());
             drop(engine.pass());
             let mut pass = engine.pass();
-            let reused = end(&mut pass, &shape, &*old, retired, Some(&*overflow));
-            pass.let_go();
+            let reused = reclaim(&mut pass, &shape, &*old, retired, Some(&*overflow));
+            pass.free_cleared();
             if reused {
                 assert!(
                     new.slot_word()

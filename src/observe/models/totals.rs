@@ -1,4 +1,4 @@
-//! What adds up under loom: across promotion, growth and adoption; and what goes up and down.
+//! Models of totals: across promotion, growth and adoption; and of counts that go up and down.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::sync::{Acquire, AtomicBool, Release};
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Cells, Engine, Generation, Outcome, Tally, UpDown, end, promote, read_overflow,
+    Cells, Engine, Generation, Outcome, Tally, UpDown, promote, read_overflow, reclaim,
 };
 use super::{inc, reached, set, shards, spawn, total};
 use crate::lockfree::epoch::with_epochs;
@@ -43,7 +43,7 @@ fn totals_never_go_back_across_promotion() {
     assert!(seen.len() >= 6, "{seen:?}");
 }
 
-/// Growth copies: what a reader saw in the old slab it finds in the new one.
+/// Growth copies cells: what a reader saw in the old slab must be in the new one.
 #[test]
 fn totals_never_go_back_across_growth() {
     let seen = reached(2, || {
@@ -78,7 +78,7 @@ fn totals_never_go_back_across_growth() {
     assert!(seen.is_superset(&expected), "{seen:?}");
 }
 
-/// A shard that was left is adopted with everything in it, by one thread only.
+/// A shard that a thread left is adopted with everything in it, by one thread only.
 #[test]
 fn an_adopted_shard_goes_on_where_it_was() {
     let seen = reached(3, || {
@@ -104,7 +104,8 @@ fn an_adopted_shard_goes_on_where_it_was() {
 
 // ---- Up and down ----
 
-/// A counts up in a place that is new to the reader and hands the work to B, which counts down in its own.
+/// Thread A increments in a cell that is new to the reader, and hands the work to thread B, which
+/// decrements in its own cell.
 #[test]
 fn in_flight_is_never_below_zero() {
     let seen = reached(4, || {
@@ -122,7 +123,7 @@ fn in_flight_is_never_below_zero() {
         let b = {
             let (in_flight, message) = (Arc::clone(&in_flight), Arc::clone(&message));
             spawn(&engine, move |engine, thread| {
-                // The reader knows this thread, and not yet the other one.
+                // The reader knows this thread, but may not know the other one yet.
                 thread.warm(engine);
                 if message.load(Acquire) {
                     in_flight.add_cold(engine, thread, Generation::FIRST, 0, 1, false);
@@ -143,7 +144,7 @@ fn in_flight_is_never_below_zero() {
 fn in_flight_is_never_below_zero_when_cold() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
-        // No slot is left: it stays cold.
+        // No slot is free, so the series stays cold.
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64);
         let in_flight = Arc::new(UpDown::new(&()));
         let message = Arc::new(AtomicBool::new(false));
@@ -171,7 +172,8 @@ fn in_flight_is_never_below_zero_when_cold() {
     assert_eq!(seen, set(&[0, 1]));
 }
 
-/// The series is retired between an `inc` and its `dec`, which lands in the overflow series: one scrape reads both.
+/// The series is retired between an `inc` and its `dec`, which lands in the overflow series. One
+/// scrape reads both.
 fn in_flight_across_retirement(hot: bool) {
     let seen = reached(3, move || {
         let engine = Arc::new(Engine::new());
@@ -197,8 +199,8 @@ fn in_flight_across_retirement(hot: bool) {
         };
         let retired = engine.pass().retire(series.slot_word());
         let mut pass = engine.pass();
-        let ended = end(&mut pass, &(), &*series, retired, Some(&*overflow));
-        let waiting = (!ended).then_some((&*series, retired));
+        let reclaimed = reclaim(&mut pass, &(), &*series, retired, Some(&*overflow));
+        let waiting = (!reclaimed).then_some((&*series, retired));
         let mut in_flight = 0;
         read_overflow(&mut pass, &*overflow, waiting.into_iter(), &mut in_flight);
         assert!(in_flight >= 0, "below zero: {in_flight}");

@@ -344,7 +344,7 @@ pub(super) unsafe fn write(
         let known =
             |table: &Table| table.observe(table.key_of(observation.1, observation.0), observation);
         if !Table::own(block).is_some_and(known) {
-            thread.alone(|| observe_new(block, resolution, observation))?;
+            thread.without_reentry(|| observe_new(block, resolution, observation))?;
         }
         Table::own(block).map(Table::own_count)
     }

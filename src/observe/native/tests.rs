@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::observe::{Buckets, Cells, Engine, Generation, Outcome, Shape, end};
+use crate::observe::{Buckets, Cells, Engine, Generation, Outcome, Shape, reclaim};
 
 fn shape(schema: i8, limit: u32, buckets: usize) -> Shape {
     let resolution = Resolution {
@@ -135,7 +135,7 @@ fn reads_are_whole_while_threads_grow_and_leave() {
     thread.leave(&engine);
     let retired = engine.pass().retire(series.slot_word());
     let mut passes = 0;
-    while !end(
+    while !reclaim(
         &mut engine.pass(),
         &shape,
         &series,
@@ -181,10 +181,10 @@ fn an_observation_inside_a_replacement_is_refused_where_it_would_need_another() 
     let series = Buckets::new(&shape(3, 160, 1));
     let thread = Thread::new();
     observe(&engine, &thread, &series, (0, 1.0, 1));
-    thread.alone(|| {
+    thread.without_reentry(|| {
         observe(&engine, &thread, &series, (0, 1.0, 1));
         observe(&engine, &thread, &series, (0, 2.0, 1));
     });
     assert_eq!(total(&engine, &series).count(), 2);
-    assert_eq!(engine.stats.refused.load(Relaxed), 1);
+    assert_eq!(engine.stats.rejected.load(Relaxed), 1);
 }
