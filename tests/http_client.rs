@@ -163,7 +163,12 @@ fn sendable<F: Send>(future: F) -> F {
 /// Compares all names and labels, and the latency's bounds.
 #[tokio::test]
 async fn the_names_of_aioli_and_others() {
-    let (registry, clients) = clients();
+    let registry = Registry::new();
+    let clients = ClientMetrics::new()
+        .prefix("aioli")
+        .version(env!("CARGO_PKG_VERSION"))
+        .register(&registry)
+        .unwrap();
     let users = clients.named("users").templates(["/users/{id}"]);
     let mut service = users_service(users);
     service
@@ -238,6 +243,7 @@ fn prefixes_are_separated_by_one_underscore() {
     for prefix in ["", "shop", "zoo_", "web:"] {
         let _ = ClientMetrics::new()
             .prefix(prefix)
+            .version("1")
             .register(&registry)
             .unwrap();
     }

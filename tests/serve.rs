@@ -370,3 +370,32 @@ fn bad_clients_do_not_affect_others() {
     }
     serving.stop();
 }
+
+/// A request without `Host` was served (RFC 9112, section 3.2).
+#[test]
+fn a_request_has_one_host() {
+    use std::io::{Read, Write};
+    let server = Server::new()
+        .registry(&Registry::new())
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let answer = |request: &str| {
+        let mut stream = std::net::TcpStream::connect(server.addresses()[0]).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    };
+    let end = "Connection: close\r\n\r\n";
+    for (head, status) in [
+        (format!("GET /metrics HTTP/1.1\r\n{end}"), "400"),
+        (
+            format!("GET /metrics HTTP/1.1\r\nHost: a\r\nHost: b\r\n{end}"),
+            "400",
+        ),
+        (format!("GET /metrics HTTP/1.1\r\nHost: a\r\n{end}"), "200"),
+        ("GET /metrics HTTP/1.0\r\n\r\n".to_owned(), "200"),
+    ] {
+        assert!(answer(&head).contains(status), "{head}: {}", answer(&head));
+    }
+}

@@ -220,10 +220,6 @@ impl AnyFamily for States {
         &self.desc
     }
 
-    fn series(&self) -> usize {
-        self.names.len()
-    }
-
     fn values(&self) -> Values {
         Values::Gauge(Vec::new())
     }

@@ -405,8 +405,6 @@ impl<C: MetricCells> Drop for Family<C> {
 pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     /// Returns the description.
     fn desc(&self) -> &Desc;
-    /// Returns the number of series.
-    fn series(&self) -> usize;
     /// Returns an empty column for its values.
     fn values(&self) -> Values;
     /// Writes the series into `out`.
@@ -420,10 +418,6 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
 impl<C: MetricCells> AnyFamily for Family<C> {
     fn desc(&self) -> &Desc {
         &self.desc
-    }
-
-    fn series(&self) -> usize {
-        self.len()
     }
 
     fn values(&self) -> Values {

@@ -206,18 +206,6 @@ impl Families {
         self.lock().entries.contains_key(name)
     }
 
-    /// Returns the number of families and the number of their series.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        let inner = self.lock();
-        let series = inner
-            .entries
-            .values()
-            .flat_map(|entry| &entry.duplicates)
-            .map(|family| family.series())
-            .sum();
-        (inner.entries.len(), series)
-    }
-
     /// Sets every series of every family to zero, in a process that has only one thread.
     pub(crate) fn start_over(&self, pass: &Pass<'_>) {
         let families: Vec<_> = self

@@ -423,11 +423,12 @@ impl Registry {
             self.families().write(&mut pass, snapshot);
             if settings.self_metrics {
                 // These names are valid.
+                let collected: Vec<_> = collected.iter().map(|(_, family)| family).collect();
                 let _ = self_metrics::collect(
-                    self.families(),
                     &pass,
                     settings.last_scrape,
                     snapshot,
+                    &collected,
                     &mut own,
                 );
             }

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::Error;
 use crate::observe::{self, Pass};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Family, Snapshot};
 
 use super::collected::Collected;
-use super::families::{Families, REFUSED};
+use super::families::REFUSED;
 
 /// The duration and the size of the last snapshot of a registry.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,24 +18,28 @@ pub(super) struct LastScrape {
 
 /// Writes the self-metrics.
 pub(super) fn collect(
-    families: &Families,
     pass: &Pass<'_>,
     last: LastScrape,
     snapshot: &Snapshot,
+    collected: &[&Family],
     out: &mut Collected,
 ) -> Result<(), Error> {
     let stats = &observe::engine().stats;
-    let (families, series) = families.size();
+    // Those of collectors are inserted into the snapshot later.
+    let series = |families: &[Family]| families.iter().map(Family::len).sum::<usize>();
+    let families = snapshot.families.len() + collected.len();
+    let series =
+        series(&snapshot.families) + collected.iter().map(|family| family.len()).sum::<usize>();
     let (shards, cells) = pass.shards();
     let mut gauge = |name, help, value: f64| out.gauge(name, help, &[], value);
     gauge(
         "tallies_families",
-        "Families in this registry.",
+        "Families in this registry: those of callbacks and collectors included, these self-metrics not.",
         families as f64,
     )?;
     gauge(
         "tallies_series",
-        "Series in this registry, without those of collectors.",
+        "Series in this registry: those of callbacks and collectors included, these self-metrics not.",
         series as f64,
     )?;
     gauge(

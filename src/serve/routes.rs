@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, HOST, SERVER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
 use super::answer::{Answer, PageRequest, Pages, content, head, plain, timed_out};
 use super::auth::Credentials;
@@ -106,6 +106,13 @@ impl Routes {
     /// Routes a request by its path. If the request is rejected, returns the response as an error.
     fn route<B>(&self, request: &Request<B>) -> Result<Route, Answer> {
         let path = request.uri().path();
+        // RFC 9112, section 3.2: a request without a host, or with several, is answered with 400.
+        let hosts = request.headers().get_all(HOST).iter().count();
+        let is_named = hosts == 1 || hosts == 0 && request.uri().host().is_some();
+        if request.version() == Version::HTTP_11 && !is_named {
+            let answer = "a request has one Host header: send `Host: name`\n";
+            return Err(plain(StatusCode::BAD_REQUEST, answer));
+        }
         if !self.hosts.admit(request) {
             return Err(plain(StatusCode::FORBIDDEN, "no such host here\n"));
         }

@@ -463,7 +463,9 @@ impl<'a> Histogram<'a> {
     /// Returns the quantile `phi` with the bounds of the bucket that holds it.
     ///
     /// Uses the exponential buckets if there are any, because they are finer, and otherwise the
-    /// fixed ones. Returns `None` before the first observation and for a `phi` outside 0 to 1.
+    /// fixed ones. If the first bound is above 0 and the sum is not negative, the values are taken to
+    /// be 0 or more, as `histogram_quantile` does. Returns `None` before the first observation and for
+    /// a `phi` outside 0 to 1.
     #[must_use]
     pub fn quantile(&self, phi: f64) -> Option<Estimate> {
         if let Some(native) = self.native {
@@ -486,10 +488,12 @@ impl<'a> Histogram<'a> {
             return Some(found);
         }
         // Like Prometheus: observations below a first bound above 0 are assumed to be spread evenly
-        // between 0 and that bound.
+        // between 0 and that bound. A negative sum shows that some were below 0.
         let part = phi * self.count() as f64 / self.counts[0].max(1) as f64;
+        let lower = if self.sum < 0.0 { found.lower } else { 0.0 };
         Some(Estimate {
             value: found.upper * part.clamp(0.0, 1.0),
+            lower,
             ..found
         })
     }

@@ -29,7 +29,7 @@ use super::templates::{self, Templates};
 ///
 /// | family | |
 /// |---|---|
-/// | `{prefix}_info{version}` | 1 |
+/// | `{prefix}_info{version}` | 1, if a [`version`](Self::version) is given |
 /// | `{prefix}_http_requests_total{client_name,method,path,status_code}` | every call, however it ended |
 /// | `{prefix}_request_latency_seconds{client_name,method,path,status_code}` | time to the response head, or to the failure |
 /// | `{prefix}_http_requests_in_flight{client_name,method,path}` | calls that wait for a response |
@@ -43,9 +43,9 @@ use super::templates::{self, Templates};
 /// # fn main() -> Result<(), tallies::Error> {
 /// use tallies::http::ClientMetrics;
 ///
-/// let clients = ClientMetrics::new().prefix("shop").register(tallies::registry())?;
-/// let users = clients.named("users").templates(["/users", "/users/{id}"]);
 /// let version = env!("CARGO_PKG_VERSION");
+/// let clients = ClientMetrics::new().prefix("shop").version(version).register(tallies::registry())?;
+/// let users = clients.named("users").templates(["/users", "/users/{id}"]);
 /// assert_eq!(tallies::snapshot().get("shop_info", &[("version", version)]), Some(1.0));
 /// # let _ = users;
 /// # Ok(())
@@ -56,7 +56,7 @@ use super::templates::{self, Templates};
 pub struct ClientMetrics {
     scheme: Scheme,
     prefix: String,
-    version: String,
+    version: Option<String>,
     constant: Vec<(String, String)>,
     limit: usize,
 }
@@ -68,7 +68,7 @@ impl Default for ClientMetrics {
 }
 
 impl ClientMetrics {
-    /// Uses the prefix `client`, the version of this crate, and the bucket bounds 0.05, 0.1, 0.2,
+    /// Uses the prefix `client` and the bucket bounds 0.05, 0.1, 0.2,
     /// 0.4, 0.8, 1.6, 3.2, 6.4, 12.8 and 25.6 seconds.
     ///
     /// ```
@@ -84,7 +84,7 @@ impl ClientMetrics {
         Self {
             scheme: CLIENT,
             prefix: "client".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: None,
             constant: Vec::new(),
             limit: 1000,
         }
@@ -108,7 +108,8 @@ impl ClientMetrics {
         self
     }
 
-    /// Sets the label `version` of `{prefix}_info`; the default is the version of this crate.
+    /// Adds `{prefix}_info` with this label `version`: the program's, as in
+    /// `version(env!("CARGO_PKG_VERSION"))`.
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
@@ -121,7 +122,7 @@ impl ClientMetrics {
     /// # }
     /// ```
     pub fn version(mut self, version: &str) -> Self {
-        version.clone_into(&mut self.version);
+        self.version = Some(version.to_owned());
         self
     }
 
@@ -248,15 +249,17 @@ impl ClientMetrics {
             routes: self.limit,
             registry,
         })?;
-        let info = Info::builder(
-            &prefixed(&self.prefix, "info"),
-            "The version of what calls other services.",
-        );
-        self.constant
-            .iter()
-            .fold(info, |info, (name, value)| info.constant(name, value))
-            .constant("version", &self.version)
-            .get_or_register(registry)?;
+        if let Some(version) = &self.version {
+            let info = Info::builder(
+                &prefixed(&self.prefix, "info"),
+                "The version of the program that calls other services.",
+            );
+            self.constant
+                .iter()
+                .fold(info, |info, (name, value)| info.constant(name, value))
+                .constant("version", version)
+                .get_or_register(registry)?;
+        }
         Ok(Clients {
             families,
             limit: self.limit,
