@@ -2,7 +2,6 @@
 // a link, Markdown takes the first.
 #![cfg_attr(all(doc, not(doctest), not(loom)), doc = include_str!("links.md"))]
 #![doc = include_str!("../README.md")]
-
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom))))]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
