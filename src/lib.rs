@@ -1,10 +1,7 @@
+// In the documentation, the links of the README lead to the pages in `docs`: of two definitions of
+// a link, Markdown takes the first.
+#![cfg_attr(all(doc, not(doctest), not(loom)), doc = include_str!("links.md"))]
 #![doc = include_str!("../README.md")]
-//!
-//! # Rooms
-//!
-//! Rooms are the stages: `declare`, `observe` and `collect` write a [`Snapshot`]; [`encode`], `serve` and `push` read it.
-//! The two halves meet only in [`mod@snapshot`]; `observe` knows no names, [`encode`] no threads.
-
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom))))]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
@@ -172,10 +169,27 @@ impl MetricsService {
     }
 }
 
-/// Runs what the page on migration shows.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/migration.md")]
-mod migration {}
+/// The guides. They exist in the documentation only, and their examples are tests.
+#[cfg(all(doc, not(loom)))]
+pub mod docs {
+    macro_rules! pages {
+        ($($name:ident: $file:literal),* $(,)?) => {$(
+            #[cfg_attr(not(doctest), doc = include_str!("links.md"))]
+            #[doc = include_str!($file)]
+            pub mod $name {}
+        )*};
+    }
+
+    pages! {
+        guide: "../docs/guide.md",
+        formats: "../docs/formats.md",
+        benchmarks: "../docs/benchmarks.md",
+        limitations: "../docs/limitations.md",
+        migration: "../docs/migration.md",
+        architecture: "../docs/architecture.md",
+        changelog: "../CHANGELOG.md",
+    }
+}
 
 /// What the attributes and derives write calls to; not for programs.
 #[cfg(not(loom))]

@@ -252,14 +252,14 @@ fn timestamps_and_created_samples_are_optional() {
     );
 }
 
-/// Requests every line of the README that lists a Content-Type.
+/// Requests every line of `docs/formats.md` that lists a Content-Type.
 #[test]
-fn the_readme_says_what_is_answered() {
+fn the_page_on_formats_says_what_is_answered() {
     let registry = registry();
     let serving = serving(&registry);
     let proto = "proto=io.prometheus.client.MetricFamily;encoding=delimited";
     let mut lines = 0;
-    for line in include_str!("../README.md").lines() {
+    for line in include_str!("../docs/formats.md").lines() {
         let Some((command, expected)) = line
             .split_once('#')
             .filter(|(command, _)| command.starts_with("curl ") && command.contains("$M"))

@@ -19,7 +19,7 @@ use super::label::LabelSet;
 /// The default limit of series per family. Updates of further series count in the overflow series.
 ///
 /// ```
-/// use tallies::{Counter, DEFAULT_LIMIT, Registry};
+/// use tallies::{Counter, Registry, label::DEFAULT_LIMIT};
 ///
 /// let registry = Registry::new();
 /// let logins = Counter::<()>::builder("logins_total", "Logins.")

@@ -1,10 +1,10 @@
 //! The metrics page over HTTP: a service on its own thread or in the program's runtime, and a
 //! `tower_service::Service` for any framework.
 //!
-//! The service first reads a request ([`answer`], [`coding`]). It then takes the page from a pass
-//! over the registries, which concurrent requests share ([`scrape`]), and sends it. The other
-//! modules decide where to listen ([`listen`]), which clients to admit ([`auth`], [`tls`]), and
-//! which limits apply to a connection ([`connection`], [`seats`], [`stream`]).
+//! The service first reads a request (`answer`, `coding`). It then takes the page from a pass
+//! over the registries, which concurrent requests share (`scrape`), and sends it. The other
+//! modules decide where to listen (`listen`), which clients to admit (`auth`, `tls`), and
+//! which limits apply to a connection (`connection`, `seats`, `stream`).
 
 #![allow(
     clippy::result_large_err,
