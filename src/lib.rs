@@ -41,6 +41,8 @@ pub mod serve;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 pub mod snapshot;
 mod sync;
+#[cfg(not(loom))]
+pub mod testing;
 
 #[cfg(not(loom))]
 pub use declare::{

@@ -45,6 +45,7 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
+    ("testing", &["snapshot", "observe", "registry", "encode"]),
 ];
 
 /// The files of `observe` that are the engine. They know no metric kind.

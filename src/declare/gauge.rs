@@ -18,6 +18,7 @@ use crate::family::label::{LabelSet, Unlabelled};
 impl MetricCells for GaugeCell {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = false;
+    const OWN_CELLS: bool = false;
 
     fn cells(_: &Desc) -> usize {
         0

@@ -216,6 +216,10 @@ impl States {
 }
 
 impl AnyFamily for States {
+    fn has_own_cells(&self) -> bool {
+        false
+    }
+
     fn desc(&self) -> &Desc {
         &self.desc
     }

@@ -59,6 +59,8 @@ pub(crate) trait MetricCells: Cells {
     }
     /// Whether the totals of retired series are added to the overflow series.
     const FOLDS: bool;
+    /// Whether updates are in cells of the thread that made them, once a series is hot.
+    const OWN_CELLS: bool = true;
     /// Returns whether an unchanged series may expire.
     fn may_expire(_total: &Self::Total) -> bool {
         true
@@ -403,6 +405,8 @@ impl<C: MetricCells> Drop for Family<C> {
 
 /// A family of any kind, as a registry sees it.
 pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
+    /// Whether updates are in cells of the thread that made them.
+    fn has_own_cells(&self) -> bool;
     /// Returns the description.
     fn desc(&self) -> &Desc;
     /// Returns an empty column for its values.
@@ -416,6 +420,10 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
 }
 
 impl<C: MetricCells> AnyFamily for Family<C> {
+    fn has_own_cells(&self) -> bool {
+        C::OWN_CELLS
+    }
+
     fn desc(&self) -> &Desc {
         &self.desc
     }

@@ -27,7 +27,9 @@ impl<C: MetricCells> Family<C> {
             }
             let closed = out.len();
             let written = self.write_open(closed, pass, out, &mut exemplars);
-            self.reclaim_retired(pass);
+            if !pass.reads_own_cells_only() {
+                self.reclaim_retired(pass);
+            }
             let written = written + self.write_overflow(written, pass, out, &mut exemplars);
             out.texts.truncate(written);
         }
@@ -104,7 +106,9 @@ impl<C: MetricCells> Family<C> {
                 }
                 for ((index, series), total) in (first..).zip(batch).zip(totals) {
                     if !series.is_live()
-                        || self.has_expired(index, total) && self.expire(pass, index)
+                        || !pass.reads_own_cells_only()
+                            && self.has_expired(index, total)
+                            && self.expire(pass, index)
                     {
                         continue;
                     }

@@ -341,7 +341,7 @@ impl Buckets {
             .native
             .get_or_insert_with(Native::finest)
             .coarsen(resolution);
-        let cold = self.cold.get();
+        let cold = pass.shared(self.cold.get());
         // SAFETY: the block is one cell (I4), and the pass has pinned the epoch.
         let table = cold.and_then(|cold| unsafe { Table::published(Block::of(cold)) });
         if let Some(table) = table {
@@ -519,7 +519,7 @@ impl Cells for Buckets {
             total.sum = join_sums(total.sum, sum);
             true
         };
-        if let Some(cold) = self.cold.get() {
+        if let Some(cold) = pass.shared(self.cold.get()) {
             let mut scratch = pass.scratch();
             self.read_cold(|| read(Block::of(cold), &mut scratch));
             pass.give_scratch(scratch);

@@ -1,6 +1,6 @@
 //! The engine: the state that all threads share, and access to the calling thread's side of it.
 
-use crate::sync::{AtomicU64, Mutex, const_fn, lock};
+use crate::sync::{AtomicU64, Mutex, Relaxed, const_fn, lock};
 
 use super::cells::Cells;
 use super::memory::Block;
@@ -22,6 +22,9 @@ pub struct Engine {
     /// Slots of dropped families, for the next pass to free. Written by threads that drop a family,
     /// drained by passes.
     pub(super) abandoned: Mutex<Vec<Abandoned>>,
+    /// Whether every series is promoted at its first update. Set once, by tests; read by cold
+    /// updates. Not one of loom's: models do not change it.
+    eager: std::sync::atomic::AtomicBool,
     /// Counts of unusual events. Written by any thread, read by the self-metrics.
     pub stats: Stats,
 }
@@ -64,6 +67,7 @@ impl Engine {
                 slots: Slots::new(),
                 collector: Mutex::new(Collector::new()),
                 abandoned: Mutex::new(Vec::new()),
+                eager: std::sync::atomic::AtomicBool::new(false),
                 stats: Stats::new(),
             }
         }
@@ -87,6 +91,18 @@ impl Engine {
         if many && let Ok(collector) = self.collector.try_lock() {
             drop(Pass::with(self, collector));
         }
+    }
+
+    /// Promotes every series at its next update, from now on, so that all updates are in cells of
+    /// the threads that made them. For `tallies::testing`.
+    #[cfg(not(loom))]
+    pub fn promote_at_first_update(&self) {
+        self.eager.store(true, Relaxed);
+    }
+
+    /// Whether series are promoted at their first update.
+    pub(super) fn is_eager(&self) -> bool {
+        self.eager.load(Relaxed)
     }
 
     /// Waits for the running pass to end, then begins one.

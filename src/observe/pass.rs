@@ -155,6 +155,8 @@ pub struct Pass<'e> {
     collector: MutexGuard<'e, Collector>,
     /// The slabs that this pass reads, each with its shard.
     slabs: Vec<(SlabRef, ShardRef)>,
+    /// Whether this pass reads only the cells of the thread that runs it, for `tallies::testing`.
+    own_cells_only: bool,
     /// Shards without an owner whose cells this pass moves to the shared cells of their series.
     idle: Vec<Idle>,
     /// Locks on the growth of every shard, held while slots are cleared (I2).
@@ -180,6 +182,7 @@ impl<'e> Pass<'e> {
             engine,
             collector,
             slabs: Vec::new(),
+            own_cells_only: false,
             idle: Vec::new(),
             growth_guards: Vec::new(),
             cleared: Vec::new(),
@@ -204,6 +207,34 @@ impl<'e> Pass<'e> {
         self.slabs.clear();
         self.slabs
             .extend(members.map(|member| (member.shard.slab(), member.shard)));
+        #[cfg(not(loom))]
+        if self.own_cells_only {
+            let own = super::engine::thread(super::Thread::shard);
+            self.slabs.retain(|(_, shard)| Some(*shard) == own);
+        }
+    }
+
+    /// Restricts this pass to the cells of the calling thread: no shared cells, no other shards.
+    #[cfg(not(loom))]
+    pub fn read_own_cells_only(&mut self) {
+        self.own_cells_only = true;
+        self.reload();
+    }
+
+    /// Whether this pass reads only the cells of the calling thread. Such a pass ends no series.
+    #[inline]
+    pub fn reads_own_cells_only(&self) -> bool {
+        self.own_cells_only
+    }
+
+    /// Returns the value of a shared cell, or the default if this pass does not read them.
+    #[inline]
+    pub(crate) fn shared<T: Default>(&self, value: T) -> T {
+        if self.own_cells_only {
+            T::default()
+        } else {
+            value
+        }
     }
 
     /// Takes the shards that have had no owner since an earlier pass.

@@ -249,7 +249,7 @@ impl Cells for Distribution {
                 super::engine::back_off(&mut tries);
             }
         };
-        if let Some(SharedStream(shared)) = self.shared.get() {
+        if let Some(SharedStream(shared)) = pass.shared(self.shared.get()) {
             read(shared);
         }
         for cell in pass.cells(slot, 0) {

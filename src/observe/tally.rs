@@ -271,7 +271,10 @@ impl<N: Number> Cells for Tally<N> {
         *total = pass
             .cells(slot, 0)
             .map(|cell| N::from_cell(cell.load(Relaxed)))
-            .fold(total.plus(N::load_shared(&self.shared)), N::plus);
+            .fold(
+                total.plus(pass.shared(N::load_shared(&self.shared))),
+                N::plus,
+            );
     }
 
     fn read_all<'a>(
@@ -280,7 +283,7 @@ impl<N: Number> Cells for Tally<N> {
         totals: &mut [N],
     ) {
         for (total, series) in totals.iter_mut().zip(series.clone()) {
-            *total = N::load_shared(&series.shared);
+            *total = pass.shared(N::load_shared(&series.shared));
         }
         let slots = series.map(|series| series.slot_word.slot());
         let read = |cell: &AtomicU64| N::from_cell(cell.load(Relaxed));
@@ -434,7 +437,7 @@ impl UpDown {
         // Acquire: pairs with the Release in `count_down` (C3).
         pass.cells(slot, 1)
             .map(|cell| cell.load(Acquire))
-            .fold(self.shared_downs(), u64::wrapping_add)
+            .fold(pass.shared(self.shared_downs()), u64::wrapping_add)
     }
 }
 
@@ -468,7 +471,7 @@ impl Cells for UpDown {
             let ups = pass
                 .cells(slot, 0)
                 .map(|cell| cell.load(Relaxed))
-                .fold(self.shared_ups(), u64::wrapping_add);
+                .fold(pass.shared(self.shared_ups()), u64::wrapping_add);
             least = least.min(ups.wrapping_sub(downs) as i64);
             // A change means that this read may have counted an increment without its decrement.
             if self.downs(pass, slot) == downs {

@@ -119,7 +119,7 @@ impl Thread {
         }
     }
 
-    fn shard(&self) -> Option<ShardRef> {
+    pub(super) fn shard(&self) -> Option<ShardRef> {
         ShardRef::of(self.slab.get())
     }
 

@@ -42,6 +42,7 @@ pub(super) fn update_cold(
     mut update_block: impl FnMut(Block) -> bool,
     mut update_shared: impl FnMut() -> Shared,
 ) -> Outcome {
+    let eager = eager || engine.is_eager();
     let mut tries = 0;
     loop {
         let mut target = thread.resolve(engine, slot_word, generation);

@@ -285,6 +285,9 @@ impl Families {
         let mut count = 0;
         for entry in entries.iter() {
             let first = &entry.duplicates[0];
+            if pass.reads_own_cells_only() && !first.has_own_cells() {
+                continue;
+            }
             let empty = entry.empty.get_or_init(|| {
                 let meta = meta(entry.desc(), &prefix, &constant);
                 snapshot::Family::new(meta, first.values())

@@ -459,6 +459,17 @@ impl Registry {
         };
         lock(&self.0.settings).last_scrape = settings.last_scrape;
     }
+
+    /// Returns what the calling thread has counted, as far as it counted in cells of its own: without callbacks,
+    /// collectors, and gauges that are set.
+    pub(crate) fn snapshot_of_this_thread(&self) -> Snapshot {
+        self.enlist();
+        let mut snapshot = Snapshot::default();
+        let mut pass = observe::engine().pass();
+        pass.read_own_cells_only();
+        self.families().write(&mut pass, &mut snapshot);
+        snapshot
+    }
 }
 
 /// Inserts a family in the order of the names, or returns why its name conflicts.

@@ -1,0 +1,363 @@
+//! Testing a program's own metrics: what this thread added since, exact while other tests run.
+//!
+//! Tests of one binary run side by side and share its statics, so the totals on a page are those of all
+//! tests. But a cell belongs to one thread: [`here`] remembers what the calling thread has counted, and
+//! [`Here::since`] subtracts it. Nothing is reset, no other test is seen, and handles that were made before
+//! count as well.
+//!
+//! ```
+//! use tallies::Counter;
+//!
+//! /// Files accepted.
+//! #[tallies::metric]
+//! static UPLOADS: Counter = Counter::new("testing_uploads_total");
+//!
+//! fn upload() {
+//!     UPLOADS.inc();
+//! }
+//!
+//! let here = tallies::testing::here();
+//! upload();
+//! assert_eq!(here.since().get("testing_uploads_total", &[]), Some(1.0));
+//! ```
+//!
+//! Work that the test hands to other threads is seen if these [enter](Handle::enter) the test's [`Handle`]. A future does
+//! so with [`Handle::scope`], whichever thread polls it.
+//!
+//! # What is seen
+//!
+//! Counters, up-down counters, histograms and summaries (count and sum). A [`Gauge`](crate::Gauge) and a
+//! [`StateSet`](crate::StateSet) have one value that all threads share, so tests of those need a
+//! [`Registry`] of their own, and so do tests of callbacks.
+//!
+//! From the first call of [`here`] on, every series of the process takes a slot at its next update: memory that a test
+//! can spend. Beyond 65 536 retired series that wait for a sleeping thread there are no slots, and updates of new series
+//! are not seen.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use crate::encode;
+use crate::observe;
+use crate::registry::{Registry, registry};
+use crate::snapshot::Snapshot;
+
+thread_local! {
+    /// The recorders that see the updates of this thread now.
+    static ACTIVE: RefCell<Vec<Arc<Recorder>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Begins to record what the calling thread counts in the default registry.
+///
+/// ```
+/// let sent = tallies::Counter::builder("testing_sent_total", "Messages sent.").register(tallies::registry())?;
+/// let here = tallies::testing::here();
+/// sent.add(2);
+/// assert_eq!(here.since().get("testing_sent_total", &[]), Some(2.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[must_use]
+pub fn here() -> Here {
+    here_in(registry())
+}
+
+/// Begins to record what the calling thread counts in a registry.
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// let sent = registry.counter("sent_total", "Messages sent.")?;
+/// let here = tallies::testing::here_in(&registry);
+/// sent.inc();
+/// assert_eq!(here.since().text(), "sent_total 1\n");
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[must_use]
+pub fn here_in(registry: &Registry) -> Here {
+    observe::engine().promote_at_first_update();
+    let handle = Handle(Arc::new(Recorder {
+        registry: registry.clone(),
+        parts: Mutex::default(),
+    }));
+    let entered = handle.enter();
+    Here { handle, entered }
+}
+
+/// What the calling thread counts from now on. [`here`] returns one.
+#[derive(Debug)]
+pub struct Here {
+    handle: Handle,
+    entered: Entered,
+}
+
+impl Here {
+    /// Returns what was counted since [`here`], or since the last [`restart`](Self::restart): by this thread, and by threads
+    /// and futures that entered the [`handle`](Self::handle) and left it again.
+    #[must_use]
+    pub fn since(&self) -> Changes {
+        let mut parts = self.handle.0.parts().clone();
+        parts.extend(self.entered.part());
+        Changes { parts }
+    }
+
+    /// Begins again.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sent = registry.counter("sent_total", "Messages sent.")?;
+    /// let mut here = tallies::testing::here_in(&registry);
+    /// sent.inc();
+    /// here.restart();
+    /// assert_eq!(here.since().get("sent_total", &[]), Some(0.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn restart(&mut self) {
+        self.entered.restart();
+        self.handle.0.parts().clear();
+    }
+
+    /// Returns a handle for threads and futures that work for this test.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sent = registry.counter("sent_total", "Messages sent.")?;
+    /// let here = tallies::testing::here_in(&registry);
+    /// let (handle, worker) = (here.handle(), sent.clone());
+    /// std::thread::spawn(move || {
+    ///     let _entered = handle.enter();
+    ///     worker.inc();
+    /// })
+    /// .join()
+    /// .unwrap();
+    /// sent.inc();
+    /// assert_eq!(here.since().get("sent_total", &[]), Some(2.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+/// Lets other threads and futures take part in a test: see [`Here::handle`].
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Recorder>);
+
+struct Recorder {
+    registry: Registry,
+    /// What those counted that have left: before and after.
+    parts: Mutex<Vec<(Snapshot, Snapshot)>>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    fn parts(&self) -> std::sync::MutexGuard<'_, Vec<(Snapshot, Snapshot)>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handle {
+    /// Records what the calling thread counts until the guard is dropped. On a thread that has entered already, this
+    /// changes nothing.
+    #[must_use = "it records until it is dropped"]
+    pub fn enter(&self) -> Entered {
+        let is_new = ACTIVE.with_borrow_mut(|active| {
+            let is_new = !active.iter().any(|other| Arc::ptr_eq(other, &self.0));
+            if is_new {
+                active.push(Arc::clone(&self.0));
+            }
+            is_new
+        });
+        // A thread takes over cells that an ended one left, with its counts: before the first look at them.
+        observe::warm();
+        Entered {
+            before: is_new.then(|| self.0.registry.snapshot_of_this_thread()),
+            recorder: Arc::clone(&self.0),
+            _stays: PhantomData,
+        }
+    }
+
+    /// Records what a future counts, on whichever threads it is polled: for `tokio::spawn` and its like.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_multi_thread().build()?.block_on(async {
+    /// let registry = tallies::Registry::new();
+    /// let sent = registry.counter("sent_total", "Messages sent.").unwrap();
+    /// let here = tallies::testing::here_in(&registry);
+    /// let worker = sent.clone();
+    /// tokio::spawn(here.handle().scope(async move { worker.inc() })).await.unwrap();
+    /// assert_eq!(here.since().get("sent_total", &[]), Some(1.0));
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn scope<F: Future>(&self, future: F) -> Scope<F> {
+        Scope {
+            handle: self.clone(),
+            future: Box::pin(future),
+        }
+    }
+}
+
+/// Records the calling thread's updates until it is dropped: see [`Handle::enter`].
+#[derive(Debug)]
+pub struct Entered {
+    /// `None` if the thread had entered before.
+    before: Option<Snapshot>,
+    recorder: Arc<Recorder>,
+    /// It belongs to the thread that made it.
+    _stays: PhantomData<*const ()>,
+}
+
+impl Entered {
+    fn part(&self) -> Option<(Snapshot, Snapshot)> {
+        let before = self.before.as_ref()?.clone();
+        Some((before, self.recorder.registry.snapshot_of_this_thread()))
+    }
+
+    fn restart(&mut self) {
+        if self.before.is_some() {
+            self.before = Some(self.recorder.registry.snapshot_of_this_thread());
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let Some(part) = self.part() else { return };
+        self.recorder.parts().push(part);
+        ACTIVE.with_borrow_mut(|active| active.retain(|other| !Arc::ptr_eq(other, &self.recorder)));
+    }
+}
+
+/// A future whose updates a test sees: see [`Handle::scope`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Scope<F> {
+    handle: Handle,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Scope<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let _entered = self.handle.clone().enter();
+        self.future.as_mut().poll(context)
+    }
+}
+
+/// What was counted between two moments: see [`Here::since`].
+#[derive(Clone)]
+pub struct Changes {
+    /// Before and after, for each thread that took part.
+    parts: Vec<(Snapshot, Snapshot)>,
+}
+
+impl Changes {
+    /// Returns by how much a sample has grown: `name` and `labels` as for [`Snapshot::get`]. `None` if there is no
+    /// such sample.
+    #[must_use]
+    pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let grown = self.parts.iter().filter_map(|(before, after)| {
+            let now = after.get(name, labels)?;
+            Some(now - before.get(name, labels).unwrap_or(0.0))
+        });
+        grown.fold(None, |sum, grown| Some(sum.unwrap_or(0.0) + grown))
+    }
+
+    /// Returns the samples that have changed, as sorted lines of the text format with what was added: for golden files.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut changed = String::new();
+        for (sample, grown) in self.samples() {
+            changed.push_str(&format!("{sample} {grown}\n"));
+        }
+        changed
+    }
+
+    /// Checks that exactly these samples have changed, and by these amounts.
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let sent = Counter::builder("sent_total", "Messages sent.").labels(["peer"]).register(&registry)?;
+    /// let here = tallies::testing::here_in(&registry);
+    /// sent.with(["a"]).add(2);
+    /// here.since().assert_only(&[("sent_total{peer=\"a\"}", 2.0)]);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If they differ. The message has a line for each difference.
+    #[track_caller]
+    pub fn assert_only(&self, expected: &[(&str, f64)]) {
+        let found = self.samples();
+        let expected: BTreeMap<_, _> = expected
+            .iter()
+            .map(|(name, n)| ((*name).to_owned(), *n))
+            .collect();
+        let mut wrong = String::new();
+        for (sample, grown) in &found {
+            match expected.get(sample) {
+                Some(wanted) if wanted == grown => {}
+                Some(wanted) => wrong += &format!("  {sample}: added {grown}, expected {wanted}\n"),
+                None => wrong += &format!("  {sample}: added {grown}, expected no change\n"),
+            }
+        }
+        for (sample, wanted) in expected
+            .iter()
+            .filter(|(sample, _)| !found.contains_key(*sample))
+        {
+            wrong += &format!("  {sample}: not changed, expected {wanted}\n");
+        }
+        assert!(
+            wrong.is_empty(),
+            "samples differ from what was expected:\n{wrong}"
+        );
+    }
+
+    /// Every sample that has changed, and by how much.
+    fn samples(&self) -> BTreeMap<String, f64> {
+        let mut grown = BTreeMap::new();
+        for (before, after) in &self.parts {
+            for (snapshot, sign) in [(after, 1.0), (before, -1.0)] {
+                let page = encode::text(snapshot);
+                let lines = page.lines().filter(|line| !line.starts_with('#'));
+                // Quantiles do not add up.
+                for line in lines.filter(|line| !line.contains("quantile=\"")) {
+                    if let Some((sample, value)) = line.rsplit_once(' ')
+                        && let Ok(value) = value.parse::<f64>()
+                    {
+                        *grown.entry(sample.to_owned()).or_insert(0.0) += sign * value;
+                    }
+                }
+            }
+        }
+        grown.retain(|_, grown| *grown != 0.0);
+        grown
+    }
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.samples()).finish()
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
