@@ -51,7 +51,7 @@ impl<N: Number> MetricCells for Tally<N> {
     }
 
     fn subtract(total: &mut N, baseline: &N) {
-        // What is infinite does not say what it was since.
+        // An infinite baseline cannot be subtracted.
         if baseline.into_number().as_f64().is_finite() {
             *total = total.minus(*baseline);
         }
@@ -59,9 +59,6 @@ impl<N: Number> MetricCells for Tally<N> {
 }
 
 /// A total that only grows: requests answered, bytes sent, seconds spent.
-///
-/// An update adds to a cell that only the calling thread writes: no lock prefix, no shared cache line, no allocation,
-/// some half a nanosecond. A scrape that begins after an update returned has it. Integers wrap at 2⁶⁴.
 ///
 /// ```
 /// use tallies::Counter;
@@ -75,7 +72,7 @@ impl<N: Number> MetricCells for Tally<N> {
 /// assert_eq!(UPLOADS.get(), 3);
 /// ```
 ///
-/// With labels, and of seconds:
+/// With labels, and with a float as the total:
 ///
 /// ```
 /// use tallies::{Counter, Labels};
@@ -92,6 +89,10 @@ impl<N: Number> MetricCells for Tally<N> {
 /// BUSY.with(Job { queue: "mail" }).add(0.25);
 /// assert_eq!(BUSY.with(Job { queue: "mail" }).get(), 0.25);
 /// ```
+///
+/// An update costs about 0.5 ns. It adds to a cell that only the calling thread writes, without a
+/// lock prefix, a shared cache line or an allocation. A scrape that begins after an update has
+/// returned includes it. Integers wrap at 2⁶⁴.
 pub struct Counter<L = (), N: Number = u64> {
     pub(crate) inner: Declaration<Tally<N>>,
     pub(crate) labels: PhantomData<fn(L)>,
@@ -103,10 +104,11 @@ labelled!(
     [L: LabelSet, N: Number], [L, N], [N], [N: Number], Tally<N>, N, |total| total
 );
 
-/// What an unlabelled counter and a series have in common.
+/// The update methods that a counter without labels and a series have in common.
 macro_rules! counter_methods {
     ($N:ident $(, $L:ident)?) => {
-        /// Adds `n`. A negative, infinite or NaN float is dropped and counted in `tallies_refused_updates_total`.
+        /// Adds `n`. A float that is negative, infinite or NaN is rejected and counted in
+        /// `tallies_refused_updates_total`.
         #[inline]
         pub fn add(&self, n: $N)
         $(where $L: Unlabelled,)?
@@ -116,11 +118,11 @@ macro_rules! counter_methods {
             }
         }
 
-        /// Adds `n`, or says why not.
+        /// Adds `n`, or returns why it cannot.
         ///
         /// # Errors
         ///
-        /// A negative, infinite or NaN float; nothing is added.
+        /// A float that is negative, infinite or NaN. Nothing is added.
         pub fn try_add(&self, n: $N) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
@@ -129,21 +131,24 @@ macro_rules! counter_methods {
             Ok(())
         }
 
-        /// Adds `n`, and keeps these labels as the exemplar of the series: what this update can be found by.
-        ///
-        /// An update without an exemplar costs nothing for this; one with takes an allocation or two. The last one is
-        /// kept, with its amount and the time. More than 128 characters, names and values together, or a bad label name:
-        /// `n` is added, the exemplar is dropped and counted in `tallies_refused_updates_total`.
+        /// Adds `n`, and stores these labels as the exemplar of the series, so that a dashboard can
+        /// link to this update.
         ///
         /// ```
         /// let registry = tallies::Registry::new();
-        /// let sent = tallies::Counter::builder("sent_bytes_total", "Bytes sent.").register(&registry)?;
+        /// let sent = registry.counter("sent_bytes_total", "Bytes sent.")?;
         /// sent.add_with(512, &[("trace_id", "0af7651916cd43dd")]);
         /// let now = registry.snapshot();
-        /// let (_, exemplar) = now.family("sent_bytes_total").unwrap().exemplars(0).next().unwrap();
+        /// let family = now.family("sent_bytes_total").unwrap();
+        /// let (_, exemplar) = family.exemplars(0).next().unwrap();
         /// assert_eq!(exemplar.value(), 512.0);
         /// # Ok::<(), tallies::Error>(())
         /// ```
+        ///
+        /// A series has one exemplar, the last one, with its amount and the time. It costs one or
+        /// two allocations; updates without an exemplar cost nothing extra. If the labels are
+        /// invalid or have more than 128 characters, names and values together, `n` is added, and
+        /// the exemplar is rejected and counted in `tallies_refused_updates_total`.
         pub fn add_with(&self, n: $N, exemplar: &[(&str, &str)])
         $(where $L: Unlabelled,)?
         {
@@ -153,11 +158,13 @@ macro_rules! counter_methods {
             }
         }
 
-        /// As [`add_with`](Self::add_with), or says why not.
+        /// Adds `n` with an exemplar like [`add_with`](Self::add_with) does, or returns why it
+        /// cannot.
         ///
         /// # Errors
         ///
-        /// What [`try_add`](Self::try_add) would say, and labels that cannot be an exemplar's; nothing is added.
+        /// The same as for [`try_add`](Self::try_add), and invalid exemplar labels. Nothing is
+        /// added.
         pub fn try_add_with(&self, n: $N, exemplar: &[(&str, &str)]) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
@@ -167,7 +174,8 @@ macro_rules! counter_methods {
             Ok(())
         }
 
-        /// Adds `n`, with the current trace's id as the exemplar if there is one: see [`trace_ids`](crate::trace_ids).
+        /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
         pub fn add_traced(&self, n: $N)
         $(where $L: Unlabelled,)?
         {
@@ -189,14 +197,15 @@ macro_rules! counter_methods {
             self.add($N::ONE);
         }
 
-        /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
+        /// Adds 1, and stores these labels as the exemplar. See [`add_with`](Self::add_with).
         pub fn inc_with(&self, exemplar: &[(&str, &str)])
         $(where $L: Unlabelled,)?
         {
             self.add_with($N::ONE, exemplar);
         }
 
-        /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+        /// Adds 1, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
         pub fn inc_traced(&self)
         $(where $L: Unlabelled,)?
         {
@@ -208,7 +217,7 @@ macro_rules! counter_methods {
 impl<L: LabelSet, N: Number> Counter<L, N> {
     counter_methods!(N, L);
 
-    /// What was counted so far, by all threads. Waits for a scrape that is running.
+    /// Returns what all threads have counted so far. Waits for a scrape that is running.
     #[must_use]
     pub fn get(&self) -> N
     where
@@ -266,31 +275,34 @@ impl<N: Number> Bound<Counter<(), N>> {
     by_series! {
         /// Adds 1.
         fn inc();
-        /// Adds `n`; see [`Counter::add`].
+        /// Adds `n`. See [`Counter::add`].
         fn add(n: N);
-        /// Adds `n`, or says why not: see [`Counter::try_add`].
+        /// Adds `n`, or returns why it cannot. See [`Counter::try_add`].
         fn try_add(n: N) -> Result<(), Error>;
-        /// Adds 1, and keeps these labels as the exemplar: see [`Counter::add_with`].
+        /// Adds 1, and stores these labels as the exemplar. See [`Counter::add_with`].
         fn inc_with(exemplar: &[(&str, &str)]);
-        /// Adds `n`, and keeps these labels as the exemplar: see [`Counter::add_with`].
+        /// Adds `n`, and stores these labels as the exemplar. See [`Counter::add_with`].
         fn add_with(n: N, exemplar: &[(&str, &str)]);
-        /// As [`add_with`](Self::add_with), or says why not: see [`Counter::try_add_with`].
+        /// Adds `n` with an exemplar, or returns why it cannot. See [`Counter::try_add_with`].
         fn try_add_with(n: N, exemplar: &[(&str, &str)]) -> Result<(), Error>;
-        /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+        /// Adds 1, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
         fn inc_traced();
-        /// Adds `n`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+        /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
         fn add_traced(n: N);
     }
 }
 
 impl<L: LabelSet> Builder<Counter<L>> {
-    /// Makes it a counter of floating-point amounts, such as seconds.
+    /// Counts floating-point amounts, such as seconds.
     ///
     /// ```
     /// use tallies::{Counter, Registry};
     ///
     /// let registry = Registry::new();
-    /// let busy = Counter::builder("busy_seconds_total", "Time spent.").float().register(&registry)?;
+    /// let busy =
+    ///     Counter::builder("busy_seconds_total", "Time spent.").float().register(&registry)?;
     /// busy.add(0.25);
     /// assert_eq!(busy.get(), 0.25);
     /// # Ok::<(), tallies::Error>(())

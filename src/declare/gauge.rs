@@ -1,4 +1,4 @@
-//! Gauges: what is set, and what goes up and comes down again.
+//! Gauges, which are set, and up-down counters.
 
 use std::marker::PhantomData;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -76,22 +76,22 @@ impl MetricCells for UpDown {
     fn subtract(_: &mut i64, _: &i64) {}
 }
 
-/// A value that is set: a temperature, a queue's length, a time stamp. The last write wins.
-///
-/// All threads write one shared cell, as nothing else could tell which write was the last. What only goes up and
-/// comes down again is better an [`UpDownCounter`], which is not shared.
+/// A value that is set: a temperature, the length of a queue, a time stamp. The last write wins.
 ///
 /// ```
 /// use tallies::Gauge;
 ///
-/// /// Degrees in the server room.
+/// /// Degrees Celsius inside the server.
 /// #[tallies::metric]
-/// static TEMPERATURE: Gauge = Gauge::new("room_temperature_celsius");
+/// static TEMPERATURE: Gauge = Gauge::new("server_temperature_celsius");
 ///
 /// TEMPERATURE.set(21.5);
 /// TEMPERATURE.sub(-0.5);
 /// assert_eq!(TEMPERATURE.get(), 22.0);
 /// ```
+///
+/// All threads write one shared cell, because otherwise the last write could not be known. For
+/// counts that only go up and down again use an [`UpDownCounter`], whose cells are not shared.
 pub struct Gauge<L = ()> {
     pub(crate) inner: Declaration<Level>,
     pub(crate) labels: PhantomData<fn(L)>,
@@ -120,7 +120,7 @@ macro_rules! gauge_methods {
             self.change(Change::Add(value));
         }
 
-        /// Takes `value` away.
+        /// Subtracts `value`.
         #[inline]
         pub fn sub(&self, value: f64)
         $(where $L: Unlabelled,)?
@@ -136,7 +136,7 @@ macro_rules! gauge_methods {
             self.change(Change::Add(1.0));
         }
 
-        /// Takes 1 away.
+        /// Subtracts 1.
         #[inline]
         pub fn dec(&self)
         $(where $L: Unlabelled,)?
@@ -144,7 +144,7 @@ macro_rules! gauge_methods {
             self.change(Change::Add(-1.0));
         }
 
-        /// Raises it to `value`, if it is lower.
+        /// Sets the gauge to `value` if that is higher.
         #[inline]
         pub fn raise(&self, value: f64)
         $(where $L: Unlabelled,)?
@@ -152,7 +152,7 @@ macro_rules! gauge_methods {
             self.change(Change::Max(value));
         }
 
-        /// Lowers it to `value`, if it is higher.
+        /// Sets the gauge to `value` if that is lower.
         #[inline]
         pub fn lower(&self, value: f64)
         $(where $L: Unlabelled,)?
@@ -160,7 +160,7 @@ macro_rules! gauge_methods {
             self.change(Change::Min(value));
         }
 
-        /// Sets it to the seconds since 1970.
+        /// Sets the gauge to the current time, in seconds since 1970.
         pub fn set_to_current_time(&self)
         $(where $L: Unlabelled,)?
         {
@@ -171,8 +171,9 @@ macro_rules! gauge_methods {
 }
 
 impl Gauge {
-    /// Adds 1 until the guard is dropped, however that comes about. All threads write one cell: an [`UpDownCounter`]
-    /// is what is made for it.
+    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
+    ///
+    /// All threads write one cell. An [`UpDownCounter`] does the same without sharing.
     pub fn track(&self) -> InFlight<&Self> {
         InFlight::enter(self)
     }
@@ -186,7 +187,7 @@ impl<L: LabelSet> Gauge<L> {
         self.inner.only().apply(change);
     }
 
-    /// The value now.
+    /// Returns the current value.
     #[must_use]
     pub fn get(&self) -> f64
     where
@@ -197,7 +198,8 @@ impl<L: LabelSet> Gauge<L> {
 }
 
 impl<L: LabelSet> Gauge<L> {
-    /// What becomes of the values of two processes when their snapshots are merged; without this they add up.
+    /// Sets how the values of two processes are merged when their snapshots are. The default is to
+    /// add them.
     #[must_use]
     pub const fn merge(mut self, merge: GaugeMerge) -> Self {
         self.inner.desc.merge = merge;
@@ -206,7 +208,8 @@ impl<L: LabelSet> Gauge<L> {
 }
 
 impl<L: LabelSet> Builder<Gauge<L>> {
-    /// What becomes of the values of two processes when their snapshots are merged; without this they add up.
+    /// Sets how the values of two processes are merged when their snapshots are. The default is to
+    /// add them.
     pub fn merge(mut self, merge: GaugeMerge) -> Self {
         self.desc.merge = merge;
         self
@@ -242,10 +245,7 @@ impl Bound<Gauge> {
     }
 }
 
-/// What goes up and comes down again: requests in flight, open connections.
-///
-/// Two cells that only the calling thread writes, one for ups and one for downs. A scrape never sees a down without the
-/// up before it, as long as the program itself orders them (by a channel, a lock, a join).
+/// A count that goes up and comes down again: requests in flight, open connections.
 ///
 /// ```
 /// use tallies::UpDownCounter;
@@ -260,6 +260,10 @@ impl Bound<Gauge> {
 /// }
 /// assert_eq!(IN_FLIGHT.get(), 0);
 /// ```
+///
+/// A series has two cells per thread, one for increments and one for decrements, and only that
+/// thread writes them. A scrape never sees a decrement without the increment before it, as long as
+/// the program itself orders the two (by a channel, a lock, a join).
 pub struct UpDownCounter<L = ()> {
     pub(crate) inner: Declaration<UpDown>,
     pub(crate) labels: PhantomData<fn(L)>,
@@ -281,7 +285,7 @@ macro_rules! up_down_methods {
             self.add(1);
         }
 
-        /// Takes 1 away.
+        /// Subtracts 1.
         #[inline]
         pub fn dec(&self)
         $(where $L: Unlabelled,)?
@@ -299,7 +303,7 @@ macro_rules! up_down_methods {
             }
         }
 
-        /// Takes `n` away.
+        /// Subtracts `n`.
         #[inline]
         pub fn sub(&self, n: u64)
         $(where $L: Unlabelled,)?
@@ -312,7 +316,7 @@ macro_rules! up_down_methods {
 }
 
 impl UpDownCounter {
-    /// Adds 1 until the guard is dropped, however that comes about.
+    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
     pub fn track(&self) -> InFlight<&Self> {
         InFlight::enter(self)
     }
@@ -321,7 +325,8 @@ impl UpDownCounter {
 impl<L: LabelSet> UpDownCounter<L> {
     up_down_methods!(L);
 
-    /// Ups less downs.
+    /// Returns the increments minus the decrements of all threads. Waits for a scrape that is
+    /// running.
     #[must_use]
     pub fn get(&self) -> i64
     where
@@ -351,7 +356,7 @@ impl<L: LabelSet> UpDownCounter<L> {
 impl Series<'_, UpDownCounter> {
     up_down_methods!();
 
-    /// Adds 1 until the guard is dropped, however that comes about.
+    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
     pub fn track(self) -> InFlight<Self> {
         InFlight::enter(self)
     }
@@ -379,15 +384,15 @@ impl Bound<UpDownCounter> {
     by_series! {
         /// Adds 1.
         fn inc();
-        /// Takes 1 away.
+        /// Subtracts 1.
         fn dec();
         /// Adds `n`.
         fn add(n: u64);
-        /// Takes `n` away.
+        /// Subtracts `n`.
         fn sub(n: u64);
     }
 
-    /// Adds 1 until the guard is dropped, however that comes about.
+    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
     pub fn track(&self) -> InFlight<&Self> {
         InFlight::enter(self)
     }

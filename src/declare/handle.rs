@@ -1,8 +1,9 @@
-//! A series as a look-up gives it: borrowed, for now.
+//! The result of a look-up: a series, or what finds one when it is needed.
 //!
-//! The series of a closed label set have slots in one row, in the order of the combinations, from the first update of the
-//! family on. So a look-up needs no pointer but the declaration's own: the row's place and a product. Everything else
-//! is found when an update goes the cold way.
+//! The series of a closed label set have their slots in one row, in the order of the combinations,
+//! from the first update of the family on. So a look-up reads nothing but the declaration: its slot
+//! is the first slot of the row plus a multiple of the index. The family and the cells
+//! are looked up only if an update takes the cold path.
 
 use crate::lockfree::{Generation, SeriesKey};
 use crate::observe;
@@ -11,20 +12,21 @@ use super::declaration::Declaration;
 use crate::family::desc::{ClosedSet, Desc};
 use crate::family::{Family, MetricCells, SeriesRef};
 
-/// One series of a family. See the module's text.
+/// One series of a family. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Handle<'a, C: MetricCells>(At<'a, C>);
 
 #[derive(Debug)]
 enum At<'a, C: MetricCells> {
     Series(SeriesRef<'a, C>),
-    /// In the row of a closed label set.
+    /// A series in the row of a closed label set.
     Row {
         declaration: &'a Declaration<C>,
-        /// The last cell of the series; a huge number as long as there is no row.
+        /// The last cell of the series. A number above the length of every slab, if there is no row
+        /// yet.
         last: u64,
         index: usize,
-        /// The combinations of the closed label set.
+        /// The closed label set.
         set: ClosedSet,
     },
 }
@@ -51,7 +53,7 @@ impl<'a, C: MetricCells> From<SeriesRef<'a, C>> for Handle<'a, C> {
 }
 
 impl<'a, C: MetricCells> Handle<'a, C> {
-    /// Combination `index` of `set`, in the row of its family.
+    /// Returns the series of the combination `index` of `set`, in the row of its family.
     #[inline(always)]
     pub(super) fn in_row(declaration: &'a Declaration<C>, index: usize, set: ClosedSet) -> Self {
         let stride = observe::stride(C::cells(&declaration.desc));
@@ -63,7 +65,8 @@ impl<'a, C: MetricCells> Handle<'a, C> {
         })
     }
 
-    /// The last cell of its block; a huge number if it is cold or stale.
+    /// Returns the last cell of the series. If the series is cold or stale, returns a number above
+    /// the length of every slab.
     #[inline(always)]
     pub(crate) fn last(&self) -> u64 {
         match self.0 {
@@ -72,7 +75,7 @@ impl<'a, C: MetricCells> Handle<'a, C> {
         }
     }
 
-    /// The series itself, where it is not in a row.
+    /// Returns the series, if it is not in a row.
     #[inline(always)]
     pub(crate) fn series(&self) -> Option<SeriesRef<'a, C>> {
         match self.0 {
@@ -81,7 +84,9 @@ impl<'a, C: MetricCells> Handle<'a, C> {
         }
     }
 
-    /// What its family is and means; of a row it counts only where that is hot.
+    /// Returns the description of the family. For a series in a row it is the declaration's own,
+    /// whose buckets may differ from the family's. Then the row is never hot, so only hot updates
+    /// may rely on the buckets.
     #[inline(always)]
     pub(crate) fn desc(&self) -> &'a Desc {
         match self.0 {
@@ -90,10 +95,10 @@ impl<'a, C: MetricCells> Handle<'a, C> {
         }
     }
 
-    /// Runs `f` with the series itself: an update that goes the cold way.
+    /// Runs `f` with the series, for updates on the cold path.
     ///
-    /// The parts are handed over one by one: a handle that is handed over whole has to be in memory, also on the way
-    /// where nobody wants it.
+    /// The parts are passed one by one. If `self` were passed as a whole, it would have to be in
+    /// memory, and the hot path would have to write it there as well.
     #[inline(always)]
     pub(crate) fn cold<R>(self, f: impl FnOnce(SeriesRef<'a, C>) -> R) -> R {
         match self.0 {

@@ -1,4 +1,4 @@
-//! Histograms with fixed buckets, exponential ones, or both.
+//! Histograms with fixed buckets, exponential buckets, or both.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -93,28 +93,30 @@ fn bounds(desc: &Desc) -> &'static [f64] {
     }
 }
 
-/// Counts observations per bucket, and adds them up: latencies in seconds, sizes in bytes.
-///
-/// An observation costs 3 to 4 ns: a count of the bounds below the value, without a branch, and three plain stores to
-/// cells of the calling thread. A scrape sees an exact prefix of every thread's observations: `_count` is the `+Inf`
-/// bucket, and `_sum` belongs to the same observations, whatever instruction a writer is at.
-///
-/// A value is in the first bucket whose bound is not below it. NaN is dropped and counted in
-/// `tallies_refused_updates_total`, and so is an infinity of the sign opposite to one seen before, as the sum would be
-/// NaN.
+/// Counts of observations per bucket, and their sum: latencies in seconds, sizes in bytes.
 ///
 /// ```
 /// use tallies::Histogram;
 ///
 /// /// Time to answer.
 /// #[tallies::metric]
-/// static LATENCY: Histogram = Histogram::new("answer_duration_seconds").buckets(&[0.005, 0.05, 0.5, 5.0]);
+/// static LATENCY: Histogram =
+///     Histogram::new("answer_duration_seconds").buckets(&[0.005, 0.05, 0.5, 5.0]);
 ///
 /// LATENCY.observe(0.05);
 /// let seen = LATENCY.get();
 /// assert_eq!(seen.counts, [0, 1, 0, 0, 0]);
 /// assert_eq!(seen.sum, 0.05);
 /// ```
+///
+/// A value counts in the first bucket whose bound is not below it. NaN is rejected and counted in
+/// `tallies_refused_updates_total`. So is an infinity if one of the other sign was observed before,
+/// because the sum would be NaN.
+///
+/// An observation costs 3 to 4 ns: a comparison with every bound, without branches, and three plain
+/// stores to cells of the calling thread. A scrape sees an exact prefix of every thread's
+/// observations: `_count` is equal to the `+Inf` bucket, and `_sum` belongs to the same
+/// observations, whatever instruction a writer has reached.
 pub struct Histogram<L = ()> {
     pub(crate) inner: Declaration<Buckets>,
     pub(crate) labels: PhantomData<fn(L)>,
@@ -126,12 +128,13 @@ labelled!(
 );
 
 impl<L: LabelSet> Histogram<L> {
-    /// The upper bounds, ascending; `+Inf` is always there and need not be written. Without this: .005 .01 .025 .05 .1 .25 .5 1
-    /// 2.5 5 10.
+    /// Sets the upper bounds of the buckets, in ascending order. `+Inf` is added if it is missing.
+    /// The default is .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10: [`DEFAULT`](crate::buckets::DEFAULT).
     ///
     /// # Panics
     ///
-    /// On bounds that do not ascend or, but for a last `+Inf`, are not finite: a compile error in a `static`.
+    /// If the bounds do not ascend, or one of them is not finite (except a last `+Inf`): a compile
+    /// error in a `static`.
     #[must_use]
     pub const fn buckets(mut self, bounds: &'static [f64]) -> Self {
         let bounds = without_infinity(bounds);
@@ -140,26 +143,13 @@ impl<L: LabelSet> Histogram<L> {
             "buckets need at least one bound; all are finite, and each is above the one before"
         );
         self.inner.desc.bounds = bounds;
-        // Should it be live already: its cells are of another shape.
+        // If the family was made already, its cells have another shape, and the hot path must not
+        // use its slots.
         self.inner.slot_word = SlotWord::new();
         self
     }
 
-    /// Exponential buckets: 2^`schema` of them for every power of two, from -4 (each 65 536 times the one before) to 8 (each
-    /// 0.3 % wider); 3 makes them 9 % wide. Without [`buckets`](Self::buckets) there are no fixed ones; with, both count the
-    /// same observations.
-    ///
-    /// Nothing has to be known about the values. Buckets appear where there are any, at most 160 in every thread and in a
-    /// scrape; more halve the resolution, for good (see [`native_limit`](Self::native_limit)). A quantile is known within the
-    /// width of its bucket: [`Snapshot::quantile`](crate::Snapshot::quantile).
-    ///
-    /// An observation costs some nanosecond more than with fixed buckets; one that meets a new bucket some microseconds.
-    /// A thread takes 32 bytes per bucket and series.
-    ///
-    /// Prometheus gets the exponential buckets by protobuf, from 2.40 on, with native histograms switched on; text has
-    /// only the fixed ones, and `+Inf`.
-    ///
-    /// Source: the native histograms page of the Prometheus documentation.
+    /// Adds exponential buckets (a native histogram): 2^`schema` of them for every power of two.
     ///
     /// ```
     /// use tallies::Histogram;
@@ -174,9 +164,27 @@ impl<L: LabelSet> Histogram<L> {
     /// assert!(median.upper < 1.1 * median.lower);
     /// ```
     ///
+    /// Nothing has to be known about the values. The schema is -4 (each bound is 65 536 times the
+    /// one before) to 8 (0.3 % above the one before); with 3 a bucket is 9 % wide. Without
+    /// [`buckets`](Self::buckets) there are no fixed buckets; with it, both kinds count the same
+    /// observations.
+    ///
+    /// Only buckets with observations exist, at most 160 in every thread and in a scrape. If there
+    /// were more, the resolution is halved for good (see [`native_limit`](Self::native_limit)). The
+    /// error of a quantile is at most the width of its bucket:
+    /// [`Snapshot::quantile`](crate::Snapshot::quantile).
+    ///
+    /// An observation costs about 1 ns more than with fixed buckets. An observation that needs a
+    /// new bucket takes a few microseconds. Each bucket of a series takes 32 bytes in every thread.
+    ///
+    /// Prometheus reads exponential buckets by protobuf, since 2.40, if native histograms are
+    /// switched on. The text formats have only the fixed buckets and `+Inf`.
+    ///
     /// # Panics
     ///
-    /// On a schema that is not from -4 to 8: a compile error in a `static`.
+    /// If the schema is not in -4 to 8: a compile error in a `static`.
+    ///
+    /// Source: the native histograms page of the Prometheus documentation.
     #[must_use]
     pub const fn native(mut self, schema: i8) -> Self {
         let mut native = self.resolution();
@@ -185,12 +193,15 @@ impl<L: LabelSet> Histogram<L> {
         self
     }
 
-    /// The most exponential buckets, besides the zero bucket; 8 to 8192. At the coarsest schema there may be more: up to 133
-    /// for numbers above zero, and as many below.
+    /// Limits the number of exponential buckets, without the zero bucket: 8 to 8192, by default
+    /// 160.
+    ///
+    /// At the coarsest schema there can be more: up to 133 for positive numbers and 133 for
+    /// negative ones.
     ///
     /// # Panics
     ///
-    /// On a limit outside that: a compile error in a `static`.
+    /// If the limit is not in 8 to 8192: a compile error in a `static`.
     #[must_use]
     pub const fn native_limit(mut self, buckets: u32) -> Self {
         let mut native = self.resolution();
@@ -199,11 +210,12 @@ impl<L: LabelSet> Histogram<L> {
         self
     }
 
-    /// What is not further from zero than this counts as zero; without, that is 2^-128. For noise around zero.
+    /// Sets the zero threshold: values whose distance from zero is at most this count as zero. The
+    /// default is 2^-128. For noise around zero.
     ///
     /// # Panics
     ///
-    /// On a threshold below zero, above 1e300, or NaN: a compile error in a `static`.
+    /// If the threshold is below zero, above 1e300, or NaN: a compile error in a `static`.
     #[must_use]
     pub const fn zero_threshold(mut self, distance: f64) -> Self {
         let mut native = self.resolution();
@@ -231,27 +243,28 @@ impl<L: LabelSet> Histogram<L> {
 }
 
 impl<L: LabelSet> Builder<Histogram<L>> {
-    /// The upper bounds, ascending; `+Inf` is always there and need not be written. See [`linear`](crate::buckets::linear)
-    /// for rows of them. Checked when it meets the registry.
+    /// Sets the upper bounds of the buckets, in ascending order. `+Inf` is added if it is missing.
+    /// [`linear`](crate::buckets::linear) and [`exponential`](crate::buckets::exponential) compute
+    /// such bounds. [`register`](Self::register) checks them.
     pub fn buckets(mut self, bounds: &[f64]) -> Self {
         self.desc.set_bounds(bounds);
         self
     }
 
-    /// Exponential buckets, instead of fixed ones or beside them: see [`Histogram::native`]. Checked when it meets the
-    /// registry.
+    /// Adds exponential buckets. See [`Histogram::native`]. [`register`](Self::register) checks the
+    /// schema.
     pub fn native(mut self, schema: i8) -> Self {
         self.resolution().schema = schema;
         self
     }
 
-    /// The most exponential buckets: see [`Histogram::native_limit`].
+    /// Limits the number of exponential buckets. See [`Histogram::native_limit`].
     pub fn native_limit(mut self, buckets: u32) -> Self {
         self.resolution().limit = buckets;
         self
     }
 
-    /// What counts as zero: see [`Histogram::zero_threshold`].
+    /// Sets the zero threshold. See [`Histogram::zero_threshold`].
     pub fn zero_threshold(mut self, distance: f64) -> Self {
         self.resolution().zero_threshold = distance;
         self
@@ -262,7 +275,8 @@ impl<L: LabelSet> Builder<Histogram<L>> {
     }
 }
 
-/// The bucket of a finite value: the number of bounds below it, counted without a branch.
+/// Returns the index of a finite value's bucket: the number of bounds below it, counted without
+/// branches.
 #[inline(always)]
 fn bucket(bounds: &[f64], value: f64) -> usize {
     bounds.iter().map(|&bound| usize::from(bound < value)).sum()
@@ -278,7 +292,7 @@ macro_rules! histogram_methods {
             self.observe_many(value, 1);
         }
 
-        /// Observes `value` `times` times, for the price of one.
+        /// Observes `value` `times` times, at the cost of one observation.
         #[inline]
         pub fn observe_many(&self, value: f64, times: u64)
         $(where $L: Unlabelled,)?
@@ -296,14 +310,15 @@ macro_rules! histogram_methods {
             }
         }
 
-        /// A function of its own: either kind then has only its own bounds and checks in the way.
+        /// The part of [`observe_many`](Self::observe_many) for exponential buckets. It is separate
+        /// so that each of the two hot paths has only its own checks.
         #[inline]
         fn observe_native(&self, value: f64, times: u64)
         $(where $L: Unlabelled,)?
         {
             let bucket = bucket(self.bounds(), value);
             let hot = observe::thread(|thread| {
-                // What is not finite has no common key, and goes the cold way.
+                // `Buckets::observe_native` returns `false` for a value that is not finite.
                 Buckets::observe_native(thread, self.last(), (bucket, value, times))
             });
             if !hot {
@@ -311,11 +326,11 @@ macro_rules! histogram_methods {
             }
         }
 
-        /// Observes `value`, or says why not.
+        /// Observes `value`, or returns why it cannot.
         ///
         /// # Errors
         ///
-        /// NaN, and an infinity of the sign opposite to one seen before; nothing is observed.
+        /// NaN, or an infinity if one of the other sign was observed before. Nothing is observed.
         pub fn try_observe(&self, value: f64) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
@@ -326,11 +341,14 @@ macro_rules! histogram_methods {
             Ok(())
         }
 
-        /// Observes `value`, and keeps these labels as the exemplar of its bucket: what this observation can be found by.
+        /// Observes `value`, and stores these labels as the exemplar of its bucket, so that a
+        /// dashboard can link to this observation.
         ///
-        /// An observation without an exemplar costs nothing for this; one with takes an allocation or two. Every fixed bucket
-        /// keeps its last one, with value and time. More than 128 characters, names and values together, or a bad label
-        /// name: the value is observed, the exemplar is dropped and counted in `tallies_refused_updates_total`.
+        /// Every fixed bucket has one exemplar, the last one, with its value and the time. It costs
+        /// one or two allocations; observations without an exemplar cost nothing extra. If the
+        /// labels are invalid or have more than 128 characters, names and values together, `value`
+        /// is observed, and the exemplar is rejected and counted in
+        /// `tallies_refused_updates_total`.
         pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)])
         $(where $L: Unlabelled,)?
         {
@@ -340,11 +358,13 @@ macro_rules! histogram_methods {
             }
         }
 
-        /// As [`observe_with`](Self::observe_with), or says why not.
+        /// Observes `value` with an exemplar like [`observe_with`](Self::observe_with) does, or
+        /// returns why it cannot.
         ///
         /// # Errors
         ///
-        /// What [`try_observe`](Self::try_observe) would say, and labels that cannot be an exemplar's; nothing is observed.
+        /// The same as for [`try_observe`](Self::try_observe), and invalid exemplar labels. Nothing
+        /// is observed.
         pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
@@ -354,7 +374,7 @@ macro_rules! histogram_methods {
             Ok(())
         }
 
-        /// Observes `value`, with the current trace's id as the exemplar if there is one: see
+        /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
         /// [`trace_ids`](crate::trace_ids).
         pub fn observe_traced(&self, value: f64)
         $(where $L: Unlabelled,)?
@@ -380,12 +400,12 @@ macro_rules! histogram_methods {
 }
 
 impl Histogram {
-    /// Observes the seconds until the timer is dropped.
+    /// Starts a timer, which observes the seconds until it is dropped.
     pub fn start_timer(&self) -> Timer<&Self> {
         Timer::start(self)
     }
 
-    /// Runs `f` and observes the seconds it took.
+    /// Runs `f`, and observes the seconds that it took.
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()
@@ -395,12 +415,8 @@ impl Histogram {
 impl<L: LabelSet> Histogram<L> {
     histogram_methods!(L);
 
-    /// Times one call in `one_in`, chosen at random, and observes it `one_in` times: buckets, sum and count stay those of all
-    /// calls on average, and most calls read no clock and cost some 2 ns; with the feature `tsc` and one in 16, 4 ns on
-    /// average. For what is called so often that timing it would
-    /// cost more than it does.
-    ///
-    /// The count of `n` calls is off by some `sqrt(n * one_in)`, and what is rare may be missed.
+    /// Returns this histogram for very short calls: it times one call in `one_in`, chosen at
+    /// random, and counts it `one_in` times.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -411,12 +427,19 @@ impl<L: LabelSet> Histogram<L> {
     /// assert_eq!(lookup.get().count() % 16, 0);
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// Buckets, sum and count are those of all calls on average. Most calls read no clock and cost
+    /// about 2 ns. With the feature `tsc` and one call in 16, the average is 4 ns. Use it for calls
+    /// that are so short that timing each of them would cost more than the call.
+    ///
+    /// The standard deviation of the count of `n` calls is about `sqrt(n * one_in)`, and rare
+    /// values may be missed.
     #[must_use]
     pub fn sample(&self, one_in: u32) -> Sampled<'_> {
         Sampled::new(self.series(), one_in)
     }
 
-    /// What was observed so far, by all threads. Waits for a scrape that is running.
+    /// Returns what all threads have observed so far. Waits for a scrape that is running.
     #[must_use]
     pub fn get(&self) -> Observed
     where
@@ -464,18 +487,19 @@ impl<L: LabelSet> Histogram<L> {
 impl<'a> Series<'a, Histogram> {
     histogram_methods!();
 
-    /// Runs `f` and observes the seconds it took.
+    /// Runs `f`, and observes the seconds that it took.
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()
     }
 
-    /// Observes the seconds until the timer is dropped.
+    /// Starts a timer, which observes the seconds until it is dropped.
     pub fn start_timer(self) -> Timer<Self> {
         Timer::start(self)
     }
 
-    /// Times one call in `one_in`: see [`Histogram::sample`].
+    /// Returns this series for very short calls: it times one call in `one_in`. See
+    /// [`Histogram::sample`].
     #[must_use]
     pub fn sample(self, one_in: u32) -> Sampled<'a> {
         Sampled::new(self, one_in)
@@ -541,24 +565,27 @@ impl Bound<Histogram> {
         fn observe(value: f64);
         /// Observes a duration, in seconds.
         fn observe_duration(duration: std::time::Duration);
-        /// Observes `value` `times` times, for the price of one.
+        /// Observes `value` `times` times, at the cost of one observation.
         fn observe_many(value: f64, times: u64);
-        /// Observes `value`, or says why not: see [`Histogram::try_observe`].
+        /// Observes `value`, or returns why it cannot. See [`Histogram::try_observe`].
         fn try_observe(value: f64) -> Result<(), Error>;
-        /// Observes `value`, and keeps these labels as the exemplar: see [`Histogram::observe_with`].
+        /// Observes `value`, and stores these labels as the exemplar. See
+        /// [`Histogram::observe_with`].
         fn observe_with(value: f64, exemplar: &[(&str, &str)]);
-        /// As [`observe_with`](Self::observe_with), or says why not: see [`Histogram::try_observe_with`].
+        /// Observes `value` with an exemplar, or returns why it cannot. See
+        /// [`Histogram::try_observe_with`].
         fn try_observe_with(value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>;
-        /// Observes `value`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
+        /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
         fn observe_traced(value: f64);
     }
 
-    /// Observes the seconds until the timer is dropped.
+    /// Starts a timer, which observes the seconds until it is dropped.
     pub fn start_timer(&self) -> Timer<&Self> {
         Timer::start(self)
     }
 
-    /// Runs `f` and observes the seconds it took.
+    /// Runs `f`, and observes the seconds that it took.
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()

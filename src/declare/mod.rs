@@ -1,7 +1,9 @@
-//! What a user types: metrics in statics, from a registry at run time, or as a derived struct; and their label sets.
+//! The metric types that users declare, with or without labels: as statics, at run time in a
+//! registry, or as fields of a derived struct.
 //!
-//! One type per kind: [`Counter`], `Counter<Request>`, `Counter<Request, f64>`. What stands in a `static` is checked by
-//! the compiler; what is built at run time returns an error that says what would be right.
+//! There is one type for each kind of metric: [`Counter`], `Counter<Request>`, `Counter<Request,
+//! f64>`. The compiler checks a metric in a `static`. A metric that is built at run time returns an
+//! error, which says what would be right.
 
 pub(crate) mod buckets;
 mod builder;
@@ -29,9 +31,10 @@ pub use series::{Bound, Series};
 pub use summary::Summary;
 pub use timer::{Observe, Sampled, SampledTimer, Timer};
 
-/// What can be a field of a `#[derive(Metrics)]` struct: every kind of metric.
+/// A metric that can be a field of a `#[derive(Metrics)]` struct. Every kind of metric is one.
 ///
-/// Its name is that of the field, unless `#[metric(name = "..")]` says another. Whether it will do is said by `register`.
+/// The name of the metric is the field's name, or the one in `#[metric(name = "..")]`. `register`
+/// checks it.
 ///
 /// ```
 /// use tallies::{Counter, Histogram, Metrics, Registry};
@@ -66,7 +69,7 @@ pub trait Declare: Sized {
     ///
     /// # Errors
     ///
-    /// Whatever its builder's `register` would say.
+    /// The same as those of its builder's `register`.
     fn declare(
         name: &str,
         help: &str,
@@ -75,17 +78,20 @@ pub trait Declare: Sized {
     ) -> Result<Self, crate::Error>;
 }
 
-/// The setters that every kind of metric has, on its `const` form and on its builder; and what both do with a family.
+/// Implements what every kind of metric has: the setters of its `const` form, its builder, and the
+/// traits.
 macro_rules! metric {
     ($metric:ident, [$($generics:tt)*], [$($names:ident),*], [$($rest:ident),*], $cells:ty, $kind:expr) => {
         impl<$($generics)*> $metric<$($names),*> {
-            /// Declares the metric in a `static`; a bad name is a compile error there.
+            /// Declares the metric in a `static`. An invalid name is a compile error there.
             ///
-            /// In a `let` this is not the way, as it panics on a bad name: use a registry, or the builder.
+            /// At run time an invalid name panics. Use a registry or [`builder`](Self::builder)
+            /// there, which return errors.
             ///
             /// # Panics
             ///
-            /// On a name or label name outside the grammar, and on reserved or doubled label names.
+            /// If the name or a label name is invalid, or if a label name is reserved or given
+            /// twice.
             #[track_caller]
             #[must_use]
             pub const fn new(name: &'static str) -> Self
@@ -100,14 +106,16 @@ macro_rules! metric {
                 }
             }
 
-            /// As [`new`](Self::new), with a name of any characters but `"`, `\\` and line feed: `http.requests`.
+            /// Declares a metric like [`new`](Self::new) does, and allows any characters except
+            /// `"`, `\` and line feed in its name: `http.requests`.
             ///
-            /// A reader that does not ask for such names gets them escaped; what would then be the same as another
-            /// name is refused.
+            /// A scraper that does not ask for such names gets them escaped. A name whose escaped
+            /// form is the same as another name is rejected.
             ///
             /// # Panics
             ///
-            /// On an empty name, on those characters, and on reserved or doubled label names.
+            /// If the name is empty or has one of those characters, or if a label name is reserved
+            /// or given twice.
             #[track_caller]
             #[must_use]
             pub const fn new_utf8(name: &'static str) -> Self
@@ -122,43 +130,46 @@ macro_rules! metric {
                 }
             }
 
-            /// The help text. With `#[tallies::metric]` the doc comment is it.
+            /// Sets the help text. `#[tallies::metric]` takes it from the doc comment.
             #[must_use]
             pub const fn help(mut self, help: &'static str) -> Self {
                 self.inner.desc.help.set(help);
                 self
             }
 
-            /// The unit, such as `seconds`; by convention the name ends in it.
+            /// Sets the unit, such as `seconds`. By convention the name ends in it.
             #[must_use]
             pub const fn unit(mut self, unit: &'static str) -> Self {
                 self.inner.desc.unit.set(unit);
                 self
             }
 
-            /// Labels that every series has. Those that are known only at start-up are given to the registry.
+            /// Sets labels that every series has. For labels that are known only at start-up, use
+            /// [`Registry::constant`](crate::Registry::constant).
             #[must_use]
             pub const fn constant(mut self, labels: &'static [(&'static str, &'static str)]) -> Self {
                 self.inner.desc.constant.set(labels);
                 self
             }
 
-            /// The most series; further label sets count in one overflow series. The default is
-            /// [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
+            /// Limits the number of series. Further label sets count in one overflow series. The
+            /// default is [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
             #[must_use]
             pub const fn limit(mut self, series: usize) -> Self {
                 self.inner.desc.limit = series;
                 self
             }
 
-            /// Every series is hot from its first update on, at the price of a cell in every thread.
+            /// Gives every series cells of its own in every thread from its first update on.
+            /// Without this, the first 1 024 updates of a series go to one shared cell. The price
+            /// is the memory of the cells.
             #[must_use]
             pub const fn hot(mut self) -> Self {
                 self.inner.desc.hot = true;
                 self
             }
 
-            /// The name, as declared.
+            /// Returns the name as it was declared, without the registry's prefix.
             #[must_use]
             pub fn name(&self) -> &str {
                 &self.inner.desc.name
@@ -227,7 +238,8 @@ macro_rules! metric {
         }
 
         impl $metric {
-            /// Starts to declare the metric at run time. [`register`](crate::Builder::register) checks it.
+            /// Starts to declare the metric at run time. [`register`](crate::Builder::register)
+            /// checks everything.
             #[track_caller]
             pub fn builder(name: &str, help: &str) -> $crate::Builder<Self> {
                 let location = std::panic::Location::caller();
@@ -239,7 +251,7 @@ macro_rules! metric {
 }
 pub(crate) use metric;
 
-/// What a series does, by way of one that is kept: it is found once for each update.
+/// Implements methods of a bound series by the same methods of [`Series`].
 macro_rules! by_series {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
         $(#[$doc])*
@@ -251,7 +263,8 @@ macro_rules! by_series {
 }
 pub(crate) use by_series;
 
-/// What every labelled family can do: find a series, keep one, look at them, and end them. An info cannot.
+/// Implements what every kind of metric with labels has: look-ups, reading, removal and expiry. An
+/// info has none of these.
 macro_rules! labelled {
     ($metric:ident, $plain:ty, [$($generics:tt)*], [$($names:ident),*],
      [$($rest:ident),*], [$($rest_generics:tt)*], $cells:ty, $value:ty, $read:expr) => {
@@ -264,21 +277,27 @@ macro_rules! labelled {
         }
 
         impl<$($generics)*> $metric<$($names),*> {
-            /// Retires a series whose value was the same in every scrape for so long. Looked at when somebody scrapes.
+            /// Retires every series whose value stays the same for this long. Only a scrape checks
+            /// it.
             ///
-            /// What it counted stays in the family's sum; a gauge is forgotten. To be set to the value that it has is no
-            /// change of a gauge. An up-down counter stays while it is not 0, and goes where every scrape finds it at 0,
-            /// whatever happens between them. A series that went comes back with its next update.
+            /// - The total of a retired series stays in the family's sum. The value of a gauge is
+            ///   forgotten.
+            /// - A gauge that is set to the value that it has does not count as changed.
+            /// - An up-down counter is not retired while it is not 0. It is retired if every scrape
+            ///   finds it at 0, whatever it was between the scrapes.
+            /// - The next update of a retired series makes it again.
             #[must_use]
             pub const fn expire_after(mut self, idle: std::time::Duration) -> Self {
                 self.inner.desc.expire_after = Some(idle);
                 self
             }
 
-            /// The series of a label set, made if there is none; beyond the limit the overflow series.
+            /// Returns the series of a label set. Makes it if there is none; above the limit,
+            /// returns the overflow series.
             ///
-            /// For now, not for keeps: it counts into the overflow series once this one is removed. A thread finds a
-            /// label set that it has used before in a table of its own: no lock, no allocation, no shared line.
+            /// The result is for use now: once the series is removed, updates through it count in
+            /// the overflow series. A thread has a cache of the label sets that it used, so that a
+            /// repeated look-up takes no lock, allocates nothing and writes no shared cache line.
             #[inline]
             pub fn with(&self, labels: L::Borrowed<'_>) -> $crate::Series<'_, $plain> {
                 $crate::Series {
@@ -286,8 +305,10 @@ macro_rules! labelled {
                 }
             }
 
-            /// The series of a label set for keeps: owns its labels, outlives the metric, and makes the series anew
-            /// when it was removed meanwhile.
+            /// Returns the series of a label set for later use, for example in a field of a struct.
+            ///
+            /// The result owns its label values and outlives the metric. If the series is removed,
+            /// it makes the series again.
             pub fn bind(&self, labels: L::Borrowed<'_>) -> $crate::Bound<$plain> {
                 $crate::Bound {
                     bound: $crate::declare::declaration::BoundSeries::new::<L>(&self.inner, &labels),
@@ -301,7 +322,7 @@ macro_rules! labelled {
                 Some($crate::Series { handle: found.into() })
             }
 
-            /// Every series: its labels, and what it has counted.
+            /// Returns the labels and the value of every series.
             #[must_use]
             pub fn get_all(&self) -> Vec<(Vec<(String, String)>, $value)> {
                 self.inner.enlist::<L>();
@@ -313,15 +334,17 @@ macro_rules! labelled {
                     .collect()
             }
 
-            /// Retires the series of a label set; false where there is none. What it counted moves to the overflow
-            /// series, so the family's sum never drops; gauges are forgotten.
+            /// Removes the series of a label set. Returns `false` if there is none.
             ///
-            /// Waits for a scrape that is running. The series of closed label sets stay.
+            /// Its total moves to the overflow series, so the family's sum never decreases. The
+            /// value of a gauge is forgotten. Waits for a scrape that is running. The series of
+            /// closed label sets (enums and `bool`s only) are not removed.
             pub fn remove(&self, labels: L::Borrowed<'_>) -> bool {
                 L::DENSE == 0 && L::with_texts(&labels, |texts| self.inner.family().remove(texts))
             }
 
-            /// Retires every series that `keep` does not want, and says how many; see [`remove`](Self::remove).
+            /// Removes every series for whose labels `keep` returns `false`, and returns their
+            /// number. See [`remove`](Self::remove).
             pub fn retain(
                 &self,
                 mut keep: impl FnMut(&[(&str, std::borrow::Cow<'_, str>)]) -> bool,
@@ -331,44 +354,52 @@ macro_rules! labelled {
                 })
             }
 
-            /// Forgets every series and what it counted. The series of closed label sets stay.
+            /// Removes every series and drops its total. The series of closed label sets stay.
             ///
-            /// Of counters, histograms and summaries the overflow series stays as well, from zero on. But of a summary its
-            /// quantiles are those of all that it ever observed, or of the window; a sum that was infinite is so again
-            /// with the next observation, and a counter that was infinite stays so. What is in flight is not forgotten:
-            /// what an up-down counter's series held moves to its overflow series, as in [`remove`](Self::remove).
+            /// The overflow series of a counter, histogram or summary stays as well and counts from
+            /// zero again, with three exceptions:
+            ///
+            /// - The quantiles of a summary are still those of all its observations, or of the
+            ///   window.
+            /// - An infinite sum becomes infinite again with the next observation.
+            /// - An infinite counter stays infinite.
+            ///
+            /// An up-down counter is not cleared, because its decrements are still to come: what
+            /// its series held moves to the overflow series, as in [`remove`](Self::remove).
             pub fn clear(&self) {
                 self.inner.family().retain(true, |_| false);
             }
 
-            /// The number of series, without the overflow series.
+            /// Returns the number of series, without the overflow series.
             #[must_use]
             pub fn len(&self) -> usize {
                 self.inner.family().len()
             }
 
-            /// Whether there is no series yet.
+            /// Returns whether there are no series.
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
             }
 
-            /// Checks a label set that brings its own names; `with` counts a bad one in the overflow series.
+            /// Checks a label set that has its own label names, such as
+            /// [`AnyLabels`](crate::label::AnyLabels). ([`with`](Self::with) counts an invalid one
+            /// in the overflow series.)
             ///
             /// # Errors
             ///
-            /// A label name outside the grammar, reserved or doubled.
+            /// A label name that is invalid, reserved, or given twice.
             pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
                 L::with_texts(&labels, |texts| self.inner.family().check_any(texts))
             }
         }
 
         impl<const LABELS: usize, $($rest_generics)*> $metric<[&'static str; LABELS], $($rest),*> {
-            /// Declares a labelled metric in a `static`, by label names instead of a type.
+            /// Declares a metric with labels in a `static`, by label names instead of a type.
             ///
             /// # Panics
             ///
-            /// As [`new`](Self::new): a compile error in a `static`.
+            /// The same as [`new`](Self::new): a compile error in a `static`.
             #[track_caller]
             #[must_use]
             pub const fn labelled(name: &'static str, labels: &'static [&'static str; LABELS]) -> Self {
@@ -384,11 +415,12 @@ macro_rules! labelled {
                 }
             }
 
-            /// The series of a label set given by name, in any order.
+            /// Returns the series of a label set that is given by name, in any order. Makes it as
+            /// [`with`](Self::with) does.
             ///
             /// # Errors
             ///
-            /// Names that are not exactly the family's.
+            /// Names that are not exactly those of the family.
             pub fn named(&self, labels: &[(&str, &str)]) -> Result<$crate::Series<'_, $plain>, $crate::Error> {
                 let texts = $crate::family::desc::in_order(&self.inner.desc, labels)?;
                 Ok($crate::Series {
@@ -398,7 +430,8 @@ macro_rules! labelled {
         }
 
         impl<$($rest_generics)*> $crate::Series<'_, $plain> {
-            /// Returns what the series has counted so far, by all threads. Waits for a scrape that is running.
+            /// Returns what all threads have counted in the series so far. Waits for a scrape that
+            /// is running.
             #[must_use]
             pub fn get(&self) -> $value {
                 self.handle.cold(|series| ($read)(series.family.total(series.cells)))
@@ -406,7 +439,8 @@ macro_rules! labelled {
         }
 
         impl<$($rest_generics)*> $crate::Bound<$plain> {
-            /// Returns what the series has counted so far, by all threads. Waits for a scrape that is running.
+            /// Returns what all threads have counted in the series so far. Waits for a scrape that
+            /// is running.
             #[must_use]
             pub fn get(&self) -> $value {
                 self.series().get()

@@ -1,4 +1,4 @@
-//! Summaries: quantiles within a promised rank error.
+//! Summaries: quantiles within a rank error that the user chooses.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -74,43 +74,16 @@ fn quantiles(total: &Streamed) -> Quantiles {
     }
 }
 
-/// Quantiles of what was observed since the program began, or lately, each within a promised rank error.
-///
-/// Every thread keeps a small sketch of its own (CKMS with a bound that survives merging: see
-/// [`snapshot::sketch`](crate::snapshot::sketch)), so the promise holds for all threads together, whatever each of them saw.
-/// An observation costs some 7 ns; one in 256 takes the buffer into the sketch, some microseconds. A scrape sees an exact
-/// prefix of every thread's observations: count, sum and quantiles belong to the same ones.
-///
-/// Without [`objective`](Self::objective): the median within 5 %, 0.9 within 1 %, 0.99 within 0.1 % of the ranks. The
-/// quantiles 0 and 1 are exact. NaN is dropped and counted in `tallies_refused_updates_total`, and so is an infinity of the
-/// sign opposite to one seen before. Before the first observation quantiles are NaN.
-///
-/// # Windows
-///
-/// With [`max_age`](Self::max_age) quantiles are those of the last so many seconds; count and sum go on from program start.
-/// Time is cut into [`ages`](Self::ages), five unless it says otherwise. An observation is inserted into the current
-/// one, once, and a scrape merges those that the window still holds, over all threads, within the promised error of
-/// what is in them. So the window goes on by ages: it covers between four and five fifths of `max_age`. What holds
-/// nothing any more answers NaN.
-///
-/// The clock is not read when observing: scrapes look at it, and threads when they flush. So an observation may leave
-/// too early, by at most the time between two scrapes; and too late only where nobody scraped for a whole age, by at most
-/// that time and an age. Observations of a thread that is idle, or gone, leave as all others do, and what was
-/// observed in the current age is always there.
-///
-/// An age that is over costs what its values take in a sketch, some 1.3 KB by default (16 bytes a tuple), in every thread
-/// that observed in it: a hot series of five ages some 13 KB instead of 8 in every such thread. An idle thread keeps its
-/// last ones until it observes again. Observing costs the same, and a scrape as much more as there are ages to merge.
-///
-/// Quantiles of two programs cannot be added up by Prometheus; snapshots can be, by
-/// [`merge`](crate::Snapshot::merge).
+/// Quantiles of observations, since the program began or of the last seconds, each within its rank
+/// error.
 ///
 /// ```
 /// use tallies::Summary;
 ///
 /// /// Time of a call.
 /// #[tallies::metric]
-/// static LATENCY: Summary = Summary::new("rpc_duration_seconds").objective(0.5, 0.01).objective(0.99, 0.001);
+/// static LATENCY: Summary =
+///     Summary::new("rpc_duration_seconds").objective(0.5, 0.01).objective(0.99, 0.001);
 ///
 /// for i in 1..=1000 {
 ///     LATENCY.observe(f64::from(i));
@@ -120,6 +93,49 @@ fn quantiles(total: &Streamed) -> Quantiles {
 /// assert!((490.0..=510.0).contains(&median) && error <= 0.01);
 /// assert_eq!(now.quantile(1.0), Some((1000.0, 0.0)));
 /// ```
+///
+/// The default objectives are the median within 5 % of the ranks, 0.9 within 1 %, and 0.99 within
+/// 0.1 %; [`objective`](Self::objective) sets others. The quantiles 0 and 1 are exact. Before the
+/// first observation quantiles are NaN. NaN is rejected and counted in
+/// `tallies_refused_updates_total`. So is an infinity if one of the other sign was observed before.
+///
+/// An observation costs about 7 ns. One in 256 merges the thread's buffer into its sketch, which
+/// takes a few microseconds. A scrape sees an exact prefix of every thread's observations: count,
+/// sum and quantiles belong to the same observations.
+///
+/// Prometheus cannot add up the quantiles of two programs. Snapshots can be added up by
+/// [`merge`](crate::Snapshot::merge).
+///
+/// # Windows
+///
+/// With [`max_age`](Self::max_age), the quantiles are those of the last seconds; count and sum are
+/// still those since the program began.
+///
+/// Time is divided into [`ages`](Self::ages), by default five in a window. An observation is
+/// inserted once, into the current age. A scrape merges the ages in the window, over all threads,
+/// and keeps the rank error. So the window moves by one age at a time: with five ages, it covers
+/// between four fifths and five fifths of `max_age`. The quantiles of an empty window are NaN.
+///
+/// An observation does not read the clock. Scrapes do, and threads do when they flush their
+/// buffers. Therefore:
+///
+/// - An observation may leave the window too early, by at most the time between two scrapes.
+/// - If no scrape happens for a whole age, an observation may leave too late, by at most the time
+///   without scrapes and an age.
+/// - The observations of idle and finished threads leave the window like all others.
+/// - Observations of the current age are always in the window.
+///
+/// A past age needs the memory of a sketch in every thread that observed in it: by default about
+/// 1.3 KB (16 bytes per tuple). A hot series with five ages takes about 13 KB per thread instead of
+/// 8 KB. An idle thread keeps its past ages until its next observation. Observations cost the same
+/// as without a window. The cost of a scrape grows with the number of ages.
+///
+/// # Source
+///
+/// CKMS, with a bound that also holds after merging: see
+/// [`snapshot::sketch`](crate::snapshot::sketch). Every thread has a small sketch of its own, and
+/// the rank error holds for the observations of all threads together, however they are spread over
+/// the threads.
 pub struct Summary<L = ()> {
     pub(crate) inner: Declaration<Distribution>,
     pub(crate) labels: PhantomData<fn(L)>,
@@ -132,12 +148,16 @@ labelled!(
 );
 
 impl<L: LabelSet> Summary<L> {
-    /// Promises the quantile `phi` within `error` of the ranks; the first call replaces the defaults.
+    /// Adds an objective: the quantile `phi`, within `error` of the ranks. The first call replaces
+    /// the defaults.
     ///
     /// # Panics
     ///
-    /// On a quantile outside 0 to 1, an error that is not above 0 and below 1, one quantile twice, more than seven, and
-    /// errors too small for a sketch of 2048 values: a compile error in a `static`.
+    /// - If `phi` is not in 0 to 1, or was given before.
+    /// - If `error` is not above 0 and below 1, or too small for a sketch of 2048 values.
+    /// - If there are more than seven objectives.
+    ///
+    /// In a `static` these are compile errors.
     #[must_use]
     pub const fn objective(mut self, phi: f64, error: f64) -> Self {
         if let Err(error) = self.inner.desc.add_target(phi, error) {
@@ -146,8 +166,8 @@ impl<L: LabelSet> Summary<L> {
         self
     }
 
-    /// Quantiles of the last so many seconds only; count and sum stay those since program start. See [the
-    /// type](Self#windows).
+    /// Limits the quantiles to the observations of the last `max_age`. Count and sum are still
+    /// those since the program began. See [the type](Self#windows).
     ///
     /// ```
     /// use std::time::Duration;
@@ -155,7 +175,8 @@ impl<L: LabelSet> Summary<L> {
     ///
     /// /// Time of a call, of the last ten minutes.
     /// #[tallies::metric]
-    /// static LATELY: Summary = Summary::new("lately_seconds").max_age(Duration::from_secs(600)).ages(10);
+    /// static LATELY: Summary =
+    ///     Summary::new("lately_seconds").max_age(Duration::from_secs(600)).ages(10);
     ///
     /// LATELY.observe(0.25);
     /// assert_eq!(LATELY.get().quantile(0.5), Some((0.25, 0.0)));
@@ -163,19 +184,20 @@ impl<L: LabelSet> Summary<L> {
     ///
     /// # Panics
     ///
-    /// On less than 0.1 seconds: a compile error in a `static`.
+    /// If `max_age` is less than 0.1 seconds: a compile error in a `static`.
     #[must_use]
     pub const fn max_age(mut self, max_age: Duration) -> Self {
         self.inner.desc.max_age = Some(max_age);
         self.windowed()
     }
 
-    /// By how many steps the window goes on: 2 to 60, 5 unless it says so. More of them cost memory, and fewer lose more
-    /// at once.
+    /// Sets the number of ages of the window: 2 to 60, by default 5. More ages take more memory;
+    /// with fewer ages, more observations leave the window at once.
     ///
     /// # Panics
     ///
-    /// On any other number, and before [`max_age`](Self::max_age): a compile error in a `static`.
+    /// If `ages` is not in 2 to 60, or [`max_age`](Self::max_age) was not called before: a compile
+    /// error in a `static`.
     #[must_use]
     pub const fn ages(mut self, ages: u32) -> Self {
         self.inner.desc.ages = Some(ages);
@@ -189,7 +211,7 @@ impl<L: LabelSet> Summary<L> {
         self
     }
 
-    /// No quantiles: count and sum only.
+    /// Removes all objectives. The summary then has only a count and a sum.
     #[must_use]
     pub const fn no_objectives(mut self) -> Self {
         self.inner.desc.targets = Targets::new(&[]);
@@ -199,12 +221,15 @@ impl<L: LabelSet> Summary<L> {
 }
 
 impl<L: LabelSet> Builder<Summary<L>> {
-    /// Promises the quantile `phi` within `error` of the ranks; the first call replaces the defaults. What
-    /// [`Summary::objective`] would not compile with is an error of [`register`](Self::register).
+    /// Adds an objective: the quantile `phi`, within `error` of the ranks. The first call replaces
+    /// the defaults. [`register`](Self::register) returns an error where [`Summary::objective`]
+    /// panics.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// let s = tallies::Summary::builder("s", "A summary.").objective(0.5, 0.01).register(&registry)?;
+    /// let s = tallies::Summary::builder("s", "A summary.")
+    ///     .objective(0.5, 0.01)
+    ///     .register(&registry)?;
     /// (1..=100).for_each(|i| s.observe(f64::from(i)));
     /// assert!((s.get().quantile(0.5).unwrap().0 - 50.0).abs() <= 1.0);
     /// # Ok::<(), tallies::Error>(())
@@ -216,11 +241,12 @@ impl<L: LabelSet> Builder<Summary<L>> {
         self
     }
 
-    /// What is promised, instead of the defaults: quantiles and their rank errors. None: count and sum only.
+    /// Sets all objectives: quantiles and their rank errors. With an empty list, the summary has
+    /// only a count and a sum.
     ///
     /// # Errors
     ///
-    /// What [`Summary::objective`] would not compile with.
+    /// The causes for which [`Summary::objective`] panics.
     pub fn objectives(mut self, objectives: &[(f64, f64)]) -> Result<Self, Error> {
         self.desc.targets =
             Targets::try_new(objectives).map_err(|error| Error::family(&self.desc.name, &error))?;
@@ -229,15 +255,15 @@ impl<L: LabelSet> Builder<Summary<L>> {
         Ok(self)
     }
 
-    /// Quantiles of the last so many seconds only: see [`Summary::max_age`]. Less than 0.1 seconds is an error of
-    /// [`register`](Self::register).
+    /// Limits the quantiles to the observations of the last `max_age`. See [`Summary::max_age`].
+    /// [`register`](Self::register) rejects less than 0.1 seconds.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.desc.max_age = Some(max_age);
         self
     }
 
-    /// By how many steps the window goes on: see [`Summary::ages`]. Less than 2 or more than 60, or ages without a window,
-    /// are errors of [`register`](Self::register).
+    /// Sets the number of ages of the window. See [`Summary::ages`]. [`register`](Self::register)
+    /// rejects less than 2 or more than 60 ages, and ages without a window.
     pub fn ages(mut self, ages: u32) -> Self {
         self.desc.ages = Some(ages);
         self
@@ -258,20 +284,20 @@ macro_rules! summary_methods {
             }
         }
 
-        /// Observes `value`, or says why not.
-        ///
-        /// # Errors
-        ///
-        /// NaN, and an infinity of the sign opposite to one seen before; nothing is observed.
+        /// Observes `value`, or returns why it cannot.
         ///
         /// ```
         /// let registry = tallies::Registry::new();
-        /// let wait = tallies::Summary::builder("wait_seconds", "Time waited.").register(&registry)?;
+        /// let wait = registry.summary("wait_seconds", "Time waited.")?;
         /// wait.try_observe(0.25)?;
         /// assert!(wait.try_observe(f64::NAN).is_err());
         /// assert_eq!(wait.get().count(), 1);
         /// # Ok::<(), tallies::Error>(())
         /// ```
+        ///
+        /// # Errors
+        ///
+        /// NaN, or an infinity if one of the other sign was observed before. Nothing is observed.
         pub fn try_observe(&self, value: f64) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
@@ -293,12 +319,12 @@ macro_rules! summary_methods {
 }
 
 impl Summary {
-    /// Observes the seconds until the timer is dropped.
+    /// Starts a timer, which observes the seconds until it is dropped.
     pub fn start_timer(&self) -> Timer<&Self> {
         Timer::start(self)
     }
 
-    /// Runs `f` and observes the seconds it took.
+    /// Runs `f`, and observes the seconds that it took.
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()
@@ -308,7 +334,7 @@ impl Summary {
 impl<L: LabelSet> Summary<L> {
     summary_methods!(L);
 
-    /// What was observed so far, by all threads. Waits for a scrape that is running.
+    /// Returns what all threads have observed so far. Waits for a scrape that is running.
     #[must_use]
     pub fn get(&self) -> Quantiles
     where
@@ -339,13 +365,13 @@ impl<L: LabelSet> Summary<L> {
 impl Series<'_, Summary> {
     summary_methods!();
 
-    /// Runs `f` and observes the seconds it took.
+    /// Runs `f`, and observes the seconds that it took.
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()
     }
 
-    /// Observes the seconds until the timer is dropped.
+    /// Starts a timer, which observes the seconds until it is dropped.
     pub fn start_timer(self) -> Timer<Self> {
         Timer::start(self)
     }
@@ -382,16 +408,16 @@ impl Bound<Summary> {
         fn observe(value: f64);
         /// Observes a duration, in seconds.
         fn observe_duration(duration: std::time::Duration);
-        /// Observes `value`, or says why not: see [`Summary::try_observe`].
+        /// Observes `value`, or returns why it cannot. See [`Summary::try_observe`].
         fn try_observe(value: f64) -> Result<(), Error>;
     }
 
-    /// Observes the seconds until the timer is dropped.
+    /// Starts a timer, which observes the seconds until it is dropped.
     pub fn start_timer(&self) -> Timer<&Self> {
         Timer::start(self)
     }
 
-    /// Runs `f` and observes the seconds it took.
+    /// Runs `f`, and observes the seconds that it took.
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()
@@ -400,7 +426,7 @@ impl Bound<Summary> {
 
 #[cfg(test)]
 mod tests {
-    //! Windows, with the clock of the thread moved on; the rest is in `tests/summary.rs`.
+    //! Windows, with the clock of the thread advanced. The rest is in `tests/summary.rs`.
 
     use crate::Registry;
     use crate::snapshot::{Snapshot, Value};
@@ -409,7 +435,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// Five ages of two minutes, of which the first has begun.
+    /// Returns a summary with five ages of two minutes. The first age has begun.
     fn windowed(registry: &Registry) -> Summary<[&'static str; 1]> {
         Summary::builder("s", "")
             .max_age(10 * MINUTE)
@@ -418,7 +444,7 @@ mod tests {
             .unwrap()
     }
 
-    /// Count, sum, values in the window, median.
+    /// Returns count, sum, number of values in the window, and median.
     fn seen(snapshot: &Snapshot) -> (u64, f64, u64, f64) {
         let family = snapshot.family("s").unwrap();
         let Some((_, Value::Summary(seen))) = family.series().next() else {
@@ -428,7 +454,7 @@ mod tests {
         (seen.count(), seen.sum(), seen.sketched(), median)
     }
 
-    /// Goes on by so many minutes, and scrapes in each.
+    /// Advances the clock by `minutes`, with a scrape in each minute.
     fn scrape_on(registry: &Registry, minutes: u32) -> Snapshot {
         for _ in 0..minutes {
             crate::clock::advance(MINUTE);
@@ -447,7 +473,8 @@ mod tests {
                 crate::clock::advance(ahead);
                 values.for_each(|value| s.with(["a"]).observe(f64::from(value)));
             });
-            // The end of a scope does not wait for what threads do at their very end: hand their streams on.
+            // The scope does not wait for thread-local destructors, which hand over the streams;
+            // `join` does.
             thread.join().unwrap();
         });
     }
@@ -460,7 +487,7 @@ mod tests {
         assert_eq!(seen(&scrape_on(&registry, 5)), (1000, 1000.0, 1000, 1.0));
         (0..2000).for_each(|_| s.with(["a"]).observe(3.0));
         assert_eq!(seen(&registry.snapshot()), (3000, 7000.0, 3000, 3.0));
-        // Minute 11: what was observed in minute 0 has left.
+        // Minute 11: the observations of minute 0 have left.
         assert_eq!(seen(&scrape_on(&registry, 6)), (3000, 7000.0, 2000, 3.0));
         let (count, sum, sketched, median) = seen(&scrape_on(&registry, 10));
         assert_eq!((count, sum, sketched), (3000, 7000.0, 0));
@@ -476,20 +503,21 @@ mod tests {
         assert_eq!(seen(&registry.snapshot()), (3001, 7005.0, 1, 5.0));
     }
 
-    /// Threads with clocks of their own, busy and idle and gone: all of them in one window, within the promise.
+    /// Threads with different clocks, busy, idle and finished: one window covers all of them,
+    /// within the rank error.
     #[test]
     fn a_window_is_that_of_all_threads() {
         const EACH: u32 = 20_000;
         let registry = Registry::new();
         let s = windowed(&registry);
-        // Thread i in age i + 1, with values of its own.
+        // Thread i observes other values than the rest, in age i + 1.
         for i in 0..8 {
             observed_in_a_thread(&s, i * 2 * MINUTE, i * EACH..(i + 1) * EACH);
         }
         crate::clock::advance(15 * MINUTE);
         let now = s.find(["a"]).map(|series| series.get()).unwrap();
         assert_eq!(now.count(), u64::from(8 * EACH));
-        // Ages 4 to 8, give or take what a buffer held.
+        // Ages 4 to 8, up to the values of a buffer.
         let (least, all) = (f64::from(3 * EACH), f64::from(5 * EACH));
         assert!(
             (now.sketched() as f64 - all).abs() <= 512.0,
@@ -504,7 +532,7 @@ mod tests {
         }
     }
 
-    /// The next thread goes on with the stream of one that has ended, in an age of its own.
+    /// A new thread takes over the stream of a finished one, in a later age.
     #[test]
     fn what_a_thread_leaves_ages_out() {
         let registry = Registry::new();
@@ -518,7 +546,7 @@ mod tests {
         assert_eq!((count, sketched), (5000, 0));
     }
 
-    /// A thread whose clock is behind, or went back.
+    /// A thread whose clock is behind the others, or was set back.
     #[test]
     fn clocks_may_disagree() {
         let registry = Registry::new();
