@@ -42,6 +42,11 @@
 //! `docs/architecture.md` explains the design.
 
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom))))]
+// The index has links to items of all features.
+#![cfg_attr(
+    not(all(feature = "full", feature = "tsc")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 #[cfg(not(loom))]
@@ -66,7 +71,7 @@ pub mod instrument;
 mod lockfree;
 #[allow(
     unreachable_pub,
-    reason = "a private room whose types stand in the signatures of public ones"
+    reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod observe;
 #[cfg(not(loom))]

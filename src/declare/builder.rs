@@ -18,10 +18,7 @@ use super::declaration::Declaration;
 ///
 /// [`Builder`], [`Series`](crate::Series) and [`Bound`](crate::Bound) have it as a bound. Programs
 /// do not implement it.
-#[expect(
-    private_bounds,
-    reason = "sealed: what a metric is made of is not public"
-)]
+#[expect(private_bounds, reason = "sealed: the parts of a metric are private")]
 pub trait Metric: MetricParts {
     /// The same kind of metric with other label sets.
     type Labelled<L: LabelSet>: Metric;

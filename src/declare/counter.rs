@@ -10,53 +10,13 @@ use crate::snapshot::{Kind, Numbers, Values};
 
 use super::declaration::Declaration;
 use super::exemplar;
-use super::{Bound, Builder, Series, by_series, labelled, metric};
+use super::{
+    Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
+};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
-
-impl<N: Number> MetricCells for Tally<N> {
-    const KIND: Kind = Kind::Counter;
-    const FOLDS: bool = true;
-
-    fn cells(_: &Desc) -> usize {
-        1
-    }
-
-    fn shape(_: &Desc) {}
-
-    fn values(_: &Desc, (): &()) -> Values {
-        Values::Counter(Numbers::default())
-    }
-
-    fn write(total: &N, values: &mut Values) {
-        if let Values::Counter(values) = values {
-            values.push(total.into_number());
-        }
-    }
-
-    fn write_all(totals: &[N], values: &mut Values) {
-        if let Values::Counter(values) = values {
-            values.extend(totals.iter().map(|total| total.into_number()));
-        }
-    }
-
-    fn fingerprint(total: &N) -> u64 {
-        total.to_cell()
-    }
-
-    fn float_sum(total: &mut N) -> Option<&mut f64> {
-        (total as &mut dyn Any).downcast_mut()
-    }
-
-    fn subtract(total: &mut N, baseline: &N) {
-        // An infinite baseline cannot be subtracted.
-        if baseline.into_number().as_f64().is_finite() {
-            *total = total.minus(*baseline);
-        }
-    }
-}
 
 /// A total that only grows: requests answered, bytes sent, seconds spent.
 ///
@@ -98,15 +58,17 @@ pub struct Counter<L = (), N: Number = u64> {
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(Counter, [L: LabelSet, N: Number], [L, N], [N], Tally<N>, Kind::Counter);
-labelled!(
-    Counter, Counter<(), N>,
-    [L: LabelSet, N: Number], [L, N], [N], [N: Number], Tally<N>, N, |total| total
-);
-
 /// The update methods that a counter without labels and a series have in common.
 macro_rules! counter_methods {
     ($N:ident $(, $L:ident)?) => {
+        /// Adds 1.
+        #[inline]
+        pub fn inc(&self)
+        $(where $L: Unlabelled,)?
+        {
+            self.add($N::ONE);
+        }
+
         /// Adds `n`. A float that is negative, infinite or NaN is rejected and counted in
         /// `tallies_refused_updates_total`.
         #[inline]
@@ -154,7 +116,7 @@ macro_rules! counter_methods {
         {
             self.add(n);
             if n.can_add() && exemplar::admits(exemplar) {
-                self.keep(n, exemplar);
+                self.set_exemplar(n, exemplar);
             }
         }
 
@@ -170,7 +132,7 @@ macro_rules! counter_methods {
         {
             exemplar::check(exemplar)?;
             self.try_add(n)?;
-            self.keep(n, exemplar);
+            self.set_exemplar(n, exemplar);
             Ok(())
         }
 
@@ -183,18 +145,10 @@ macro_rules! counter_methods {
             if n.can_add() {
                 exemplar::with_trace(|labels| {
                     if exemplar::admits(labels) {
-                        self.keep(n, labels);
+                        self.set_exemplar(n, labels);
                     }
                 });
             }
-        }
-
-        /// Adds 1.
-        #[inline]
-        pub fn inc(&self)
-        $(where $L: Unlabelled,)?
-        {
-            self.add($N::ONE);
         }
 
         /// Adds 1, and stores these labels as the exemplar. See [`add_with`](Self::add_with).
@@ -241,9 +195,9 @@ impl<L: LabelSet, N: Number> Counter<L, N> {
         self.inner.copy_slot_word();
     }
 
-    fn keep(&self, n: N, labels: &[(&str, &str)]) {
+    fn set_exemplar(&self, n: N, labels: &[(&str, &str)]) {
         let value = n.into_number().as_f64();
-        exemplar::keep(self.inner.family().only(), (0, 1), value, labels);
+        exemplar::set(self.inner.family().only(), (0, 1), value, labels);
     }
 }
 
@@ -251,28 +205,29 @@ impl<N: Number> Series<'_, Counter<(), N>> {
     counter_methods!(N);
 
     fn family_name(&self) -> &str {
-        &self.handle.desc().name
+        &self.lazy_ref.desc().name
     }
 
     #[inline]
     fn last(&self) -> u64 {
-        self.handle.last()
+        self.lazy_ref.last()
     }
 
     #[inline(always)]
     fn add_cold(&self, n: N) {
-        self.handle.cold(move |found| add_found(found, n));
+        self.lazy_ref
+            .resolve(move |series| add_to_series(series, n));
     }
 
-    fn keep(&self, n: N, labels: &[(&str, &str)]) {
+    fn set_exemplar(&self, n: N, labels: &[(&str, &str)]) {
         let value = n.into_number().as_f64();
-        self.handle
-            .cold(|found| exemplar::keep(found, (0, 1), value, labels));
+        self.lazy_ref
+            .resolve(|series| exemplar::set(series, (0, 1), value, labels));
     }
 }
 
 impl<N: Number> Bound<Counter<(), N>> {
-    by_series! {
+    forward_to_series! {
         /// Adds 1.
         fn inc();
         /// Adds `n`. See [`Counter::add`].
@@ -293,6 +248,17 @@ impl<N: Number> Bound<Counter<(), N>> {
         fn add_traced(n: N);
     }
 }
+
+labelled!(
+    Counter, Counter<(), N>,
+    [L: LabelSet, N: Number], [L, N], [N], [N: Number], N, |total| total
+);
+
+metric!(Counter, [L: LabelSet, N: Number], [L, N], [N], Tally<N>, Kind::Counter);
+
+labelled_setters!(Counter, [L: LabelSet, N: Number], [L, N], [N], [N: Number], Tally<N>);
+
+with_builder!(Counter, Kind::Counter);
 
 impl<L: LabelSet> Builder<Counter<L>> {
     /// Counts floating-point amounts, such as seconds.
@@ -324,8 +290,8 @@ fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {
     ))
 }
 
-fn add_found<N: Number>(found: SeriesRef<'_, Tally<N>>, n: N) {
-    found.update(|cells, generation, hot| add_cold(cells, generation, n, hot));
+fn add_to_series<N: Number>(series: SeriesRef<'_, Tally<N>>, n: N) {
+    series.update(|cells, generation, hot| add_cold(cells, generation, n, hot));
 }
 
 fn add_cold<N: Number>(cells: &Tally<N>, generation: Generation, n: N, eager: bool) -> Outcome {
@@ -334,4 +300,46 @@ fn add_cold<N: Number>(cells: &Tally<N>, generation: Generation, n: N, eager: bo
         return Outcome::Done;
     }
     observe::thread(|thread| cells.add_cold(observe::engine(), thread, generation, n, eager))
+}
+
+impl<N: Number> MetricCells for Tally<N> {
+    const KIND: Kind = Kind::Counter;
+    const FOLDS: bool = true;
+
+    fn cells(_: &Desc) -> usize {
+        1
+    }
+
+    fn shape(_: &Desc) {}
+
+    fn values(_: &Desc, (): &()) -> Values {
+        Values::Counter(Numbers::default())
+    }
+
+    fn write(total: &N, values: &mut Values) {
+        if let Values::Counter(values) = values {
+            values.push(total.into_number());
+        }
+    }
+
+    fn write_all(totals: &[N], values: &mut Values) {
+        if let Values::Counter(values) = values {
+            values.extend(totals.iter().map(|total| total.into_number()));
+        }
+    }
+
+    fn fingerprint(total: &N) -> u64 {
+        total.to_cell()
+    }
+
+    fn float_sum(total: &mut N) -> Option<&mut f64> {
+        (total as &mut dyn Any).downcast_mut()
+    }
+
+    fn subtract(total: &mut N, baseline: &N) {
+        // An infinite baseline cannot be subtracted.
+        if baseline.into_number().as_f64().is_finite() {
+            *total = total.minus(*baseline);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::observe::{self, SlotWord};
 use crate::snapshot::Kind;
 
-use super::handle::Handle;
+use super::lazy_ref::LazyRef;
 use crate::family::SeriesRef;
 use crate::family::desc::{ClosedSet, Desc};
 use crate::family::label::LabelSet;
@@ -51,12 +51,12 @@ impl<C: MetricCells> Declaration<C> {
     pub(crate) fn family(&self) -> &Arc<Family<C>> {
         match self.family.get() {
             Some(family) => family,
-            None => self.make(),
+            None => self.make_family(),
         }
     }
 
     #[cold]
-    fn make(&self) -> &Arc<Family<C>> {
+    fn make_family(&self) -> &Arc<Family<C>> {
         self.family.get_or_init(|| {
             let family = Arc::new(Family::new(self.desc.clone()));
             registry::registry().families().add_static(family.clone());
@@ -75,7 +75,7 @@ impl<C: MetricCells> Declaration<C> {
 
     /// Returns the series of a label set.
     #[inline]
-    pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Handle<'_, C> {
+    pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> LazyRef<'_, C> {
         if L::DENSE == 0 {
             L::with_texts(labels, |texts| self.family().with(texts)).into()
         } else if !has_row(C::cells(&self.desc), L::DENSE) {
@@ -87,7 +87,7 @@ impl<C: MetricCells> Declaration<C> {
             let index = L::dense_index(labels);
             family.closed(ClosedSet::of::<L>(), index).into()
         } else {
-            Handle::in_row(self, L::dense_index(labels), ClosedSet::of::<L>())
+            LazyRef::in_row(self, L::dense_index(labels), ClosedSet::of::<L>())
         }
     }
 
@@ -96,7 +96,7 @@ impl<C: MetricCells> Declaration<C> {
     pub(super) fn in_row(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let family = self.family();
         if let Some(last) = family.row(set)
-            && self.is_shaped()
+            && self.has_family_buckets()
         {
             self.slot_word.be_row(last);
         }
@@ -122,7 +122,7 @@ impl<C: MetricCells> Declaration<C> {
 
     /// Copies the slot word of the series without labels once it is hot.
     pub(crate) fn copy_slot_word(&self) {
-        if self.is_shaped() {
+        if self.has_family_buckets() {
             self.only().slot_word().copy_to(&self.slot_word);
         }
     }
@@ -130,7 +130,7 @@ impl<C: MetricCells> Declaration<C> {
     /// Returns whether this declaration has the same buckets as its family. They differ if
     /// `buckets` or `native` was called after the family was made. The hot path selects a bucket by
     /// this declaration and writes the family's cells, so it may run only if they agree.
-    fn is_shaped(&self) -> bool {
+    fn has_family_buckets(&self) -> bool {
         let family = &self.family().desc;
         self.desc.bounds == family.bounds && self.desc.native == family.native
     }

@@ -14,9 +14,9 @@ use crate::family::desc::exemplar_label;
 /// 1.0).
 const MOST_CHARACTERS: usize = 128;
 
-type Current = Box<dyn Fn() -> Option<String> + Send + Sync>;
+type TraceId = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
-static CURRENT: OnceLock<Current> = OnceLock::new();
+static TRACE_ID: OnceLock<TraceId> = OnceLock::new();
 
 /// Sets the function that returns the id of the current trace. `inc_traced`, `add_traced` and
 /// `observe_traced` put the id in the exemplar label `trace_id`.
@@ -44,14 +44,14 @@ static CURRENT: OnceLock<Current> = OnceLock::new();
 pub fn trace_ids(
     current: impl Fn() -> Option<String> + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    CURRENT
+    TRACE_ID
         .set(Box::new(current))
         .map_err(|_| Error::trace_ids_taken())
 }
 
 /// Runs `f` with the label of the current trace, if there is one.
 pub(super) fn with_trace(f: impl FnOnce(&[(&str, &str)])) {
-    if let Some(id) = CURRENT.get().and_then(|current| current()) {
+    if let Some(id) = TRACE_ID.get().and_then(|current| current()) {
         f(&[("trace_id", &id)]);
     }
 }
@@ -86,15 +86,17 @@ pub(super) fn admits(labels: &[(&str, &str)]) -> bool {
 }
 
 /// Stores the exemplar of an update, unless the series was retired since.
-pub(super) fn keep<C: MetricCells>(
-    found: SeriesRef<'_, C>,
-    place: (usize, usize),
+pub(super) fn set<C: MetricCells>(
+    series: SeriesRef<'_, C>,
+    position: (usize, usize),
     value: f64,
     labels: &[(&str, &str)],
 ) {
     let exemplar = Exemplar::new(labels::text(labels), value);
-    let exemplars = found.family.exemplars();
-    exemplars.set(found.key.index(), place, exemplar, || found.is_current());
+    let exemplars = series.family.exemplars();
+    exemplars.set(series.key.index(), position, exemplar, || {
+        series.is_current()
+    });
 }
 
 #[cfg(all(test, not(miri)))]
@@ -114,7 +116,7 @@ mod tests {
         let family = Family::<Tally<u64>>::new(desc);
         let late = family.with(&["a"]);
         let exemplar = |series: SeriesRef<'_, _>| {
-            keep(series, (0, 1), 1.0, &[("trace_id", "1f")]);
+            set(series, (0, 1), 1.0, &[("trace_id", "1f")]);
             let mut seen = 0;
             family
                 .exemplars()

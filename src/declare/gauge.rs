@@ -9,72 +9,13 @@ use crate::snapshot::{GaugeMerge, Kind, Values};
 
 use super::declaration::Declaration;
 use super::in_flight::InFlight;
-use super::{Bound, Builder, Series, by_series, labelled, metric};
+use super::{
+    Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
+};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
-
-impl MetricCells for Level {
-    const KIND: Kind = Kind::Gauge;
-    const FOLDS: bool = false;
-
-    fn cells(_: &Desc) -> usize {
-        0
-    }
-
-    fn shape(desc: &Desc) -> f64 {
-        f64::from(u8::from(desc.kind == Kind::Info))
-    }
-
-    fn values(_: &Desc, _: &f64) -> Values {
-        Values::Gauge(Vec::new())
-    }
-
-    fn write(total: &f64, values: &mut Values) {
-        if let Values::Gauge(values) = values {
-            values.push(*total);
-        }
-    }
-
-    fn fingerprint(total: &f64) -> u64 {
-        total.to_bits()
-    }
-
-    fn subtract(_: &mut f64, _: &f64) {}
-}
-
-impl MetricCells for UpDown {
-    const KIND: Kind = Kind::Gauge;
-    const FOLDS: bool = true;
-    const FORGETS: bool = false;
-
-    fn may_expire(total: &i64) -> bool {
-        *total == 0
-    }
-
-    fn cells(_: &Desc) -> usize {
-        2
-    }
-
-    fn shape(_: &Desc) {}
-
-    fn values(_: &Desc, (): &()) -> Values {
-        Values::Gauge(Vec::new())
-    }
-
-    fn write(total: &i64, values: &mut Values) {
-        if let Values::Gauge(values) = values {
-            values.push(*total as f64);
-        }
-    }
-
-    fn fingerprint(total: &i64) -> u64 {
-        *total as u64
-    }
-
-    fn subtract(_: &mut i64, _: &i64) {}
-}
 
 /// A value that is set: a temperature, the length of a queue, a time stamp. The last write wins.
 ///
@@ -96,11 +37,6 @@ pub struct Gauge<L = ()> {
     pub(crate) inner: Declaration<Level>,
     pub(crate) labels: PhantomData<fn(L)>,
 }
-
-metric!(Gauge, [L: LabelSet], [L], [], Level, Kind::Gauge);
-labelled!(
-    Gauge, Gauge, [L: LabelSet], [L], [], [], Level, f64, |total| total
-);
 
 macro_rules! gauge_methods {
     ($($L:ident)?) => {
@@ -170,6 +106,10 @@ macro_rules! gauge_methods {
     };
 }
 
+impl<L: LabelSet> Gauge<L> {
+    gauge_methods!(L);
+}
+
 impl Gauge {
     /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
     ///
@@ -180,13 +120,6 @@ impl Gauge {
 }
 
 impl<L: LabelSet> Gauge<L> {
-    gauge_methods!(L);
-
-    #[inline]
-    fn change(&self, change: Change) {
-        self.inner.only().apply(change);
-    }
-
     /// Returns the current value.
     #[must_use]
     pub fn get(&self) -> f64
@@ -195,7 +128,42 @@ impl<L: LabelSet> Gauge<L> {
     {
         self.inner.only().value()
     }
+
+    #[inline]
+    fn change(&self, change: Change) {
+        self.inner.only().apply(change);
+    }
 }
+
+impl Series<'_, Gauge> {
+    gauge_methods!();
+
+    #[inline]
+    fn change(&self, change: Change) {
+        let hot = self.lazy_ref.resolved().is_some_and(|series| {
+            observe::thread(|thread| series.cells.change(thread, series.generation(), change))
+        });
+        if !hot {
+            self.lazy_ref
+                .resolve(move |series| change_series(series, change));
+        }
+    }
+}
+
+impl Bound<Gauge> {
+    gauge_methods!();
+
+    #[inline]
+    fn change(&self, change: Change) {
+        self.series().change(change);
+    }
+}
+
+labelled!(Gauge, Gauge, [L: LabelSet], [L], [], [], f64, |total| total);
+
+metric!(Gauge, [L: LabelSet], [L], [], Level, Kind::Gauge);
+
+labelled_setters!(Gauge, [L: LabelSet], [L], [], [], Level);
 
 impl<L: LabelSet> Gauge<L> {
     /// Sets how the values of two processes are merged when their snapshots are. The default is to
@@ -207,6 +175,8 @@ impl<L: LabelSet> Gauge<L> {
     }
 }
 
+with_builder!(Gauge, Kind::Gauge);
+
 impl<L: LabelSet> Builder<Gauge<L>> {
     /// Sets how the values of two processes are merged when their snapshots are. The default is to
     /// add them.
@@ -216,33 +186,39 @@ impl<L: LabelSet> Builder<Gauge<L>> {
     }
 }
 
-impl Series<'_, Gauge> {
-    gauge_methods!();
-
-    #[inline]
-    fn change(&self, change: Change) {
-        let hot = self.handle.series().is_some_and(|found| {
-            observe::thread(|thread| found.cells.change(thread, found.generation(), change))
-        });
-        if !hot {
-            self.handle.cold(move |found| change_found(found, change));
-        }
-    }
-}
-
-fn change_found(found: SeriesRef<'_, Level>, change: Change) {
-    found.update(|cells, generation, _| {
+fn change_series(series: SeriesRef<'_, Level>, change: Change) {
+    series.update(|cells, generation, _| {
         observe::thread(|thread| cells.change_cold(observe::engine(), thread, generation, change))
     });
 }
 
-impl Bound<Gauge> {
-    gauge_methods!();
+impl MetricCells for Level {
+    const KIND: Kind = Kind::Gauge;
+    const FOLDS: bool = false;
 
-    #[inline]
-    fn change(&self, change: Change) {
-        self.series().change(change);
+    fn cells(_: &Desc) -> usize {
+        0
     }
+
+    fn shape(desc: &Desc) -> f64 {
+        f64::from(u8::from(desc.kind == Kind::Info))
+    }
+
+    fn values(_: &Desc, _: &f64) -> Values {
+        Values::Gauge(Vec::new())
+    }
+
+    fn write(total: &f64, values: &mut Values) {
+        if let Values::Gauge(values) = values {
+            values.push(*total);
+        }
+    }
+
+    fn fingerprint(total: &f64) -> u64 {
+        total.to_bits()
+    }
+
+    fn subtract(_: &mut f64, _: &f64) {}
 }
 
 /// A count that goes up and comes down again: requests in flight, open connections.
@@ -268,12 +244,6 @@ pub struct UpDownCounter<L = ()> {
     pub(crate) inner: Declaration<UpDown>,
     pub(crate) labels: PhantomData<fn(L)>,
 }
-
-metric!(UpDownCounter, [L: LabelSet], [L], [], UpDown, Kind::Gauge);
-labelled!(
-    UpDownCounter, UpDownCounter,
-    [L: LabelSet], [L], [], [], UpDown, i64, |total| total
-);
 
 macro_rules! up_down_methods {
     ($($L:ident)?) => {
@@ -315,6 +285,10 @@ macro_rules! up_down_methods {
     };
 }
 
+impl<L: LabelSet> UpDownCounter<L> {
+    up_down_methods!(L);
+}
+
 impl UpDownCounter {
     /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
     pub fn track(&self) -> InFlight<&Self> {
@@ -323,8 +297,6 @@ impl UpDownCounter {
 }
 
 impl<L: LabelSet> UpDownCounter<L> {
-    up_down_methods!(L);
-
     /// Returns the increments minus the decrements of all threads. Waits for a scrape that is
     /// running.
     #[must_use]
@@ -337,7 +309,7 @@ impl<L: LabelSet> UpDownCounter<L> {
 
     fn series(&self) -> Series<'_, UpDownCounter> {
         Series {
-            handle: self.inner.family().only().into(),
+            lazy_ref: self.inner.family().only().into(),
         }
     }
 
@@ -363,25 +335,18 @@ impl Series<'_, UpDownCounter> {
 
     #[inline]
     fn last(&self) -> u64 {
-        self.handle.last()
+        self.lazy_ref.last()
     }
 
     #[inline(always)]
     fn add_cold(&self, up: u64, down: u64) {
-        self.handle.cold(move |found| add_found(found, up, down));
+        self.lazy_ref
+            .resolve(move |series| add_to_series(series, up, down));
     }
 }
 
-fn add_found(found: SeriesRef<'_, UpDown>, up: u64, down: u64) {
-    found.update(|cells, generation, hot| {
-        observe::thread(|thread| {
-            cells.add_cold(observe::engine(), thread, generation, up, down, hot)
-        })
-    });
-}
-
 impl Bound<UpDownCounter> {
-    by_series! {
+    forward_to_series! {
         /// Adds 1.
         fn inc();
         /// Subtracts 1.
@@ -396,4 +361,52 @@ impl Bound<UpDownCounter> {
     pub fn track(&self) -> InFlight<&Self> {
         InFlight::enter(self)
     }
+}
+
+labelled!(UpDownCounter, UpDownCounter, [L: LabelSet], [L], [], [], i64, |total| total);
+
+metric!(UpDownCounter, [L: LabelSet], [L], [], UpDown, Kind::Gauge);
+
+labelled_setters!(UpDownCounter, [L: LabelSet], [L], [], [], UpDown);
+
+with_builder!(UpDownCounter, Kind::Gauge);
+
+fn add_to_series(series: SeriesRef<'_, UpDown>, up: u64, down: u64) {
+    series.update(|cells, generation, hot| {
+        observe::thread(|thread| {
+            cells.add_cold(observe::engine(), thread, generation, up, down, hot)
+        })
+    });
+}
+
+impl MetricCells for UpDown {
+    const KIND: Kind = Kind::Gauge;
+    const FOLDS: bool = true;
+    const FORGETS: bool = false;
+
+    fn may_expire(total: &i64) -> bool {
+        *total == 0
+    }
+
+    fn cells(_: &Desc) -> usize {
+        2
+    }
+
+    fn shape(_: &Desc) {}
+
+    fn values(_: &Desc, (): &()) -> Values {
+        Values::Gauge(Vec::new())
+    }
+
+    fn write(total: &i64, values: &mut Values) {
+        if let Values::Gauge(values) = values {
+            values.push(*total as f64);
+        }
+    }
+
+    fn fingerprint(total: &i64) -> u64 {
+        *total as u64
+    }
+
+    fn subtract(_: &mut i64, _: &i64) {}
 }

@@ -12,86 +12,14 @@ use crate::snapshot::{Kind, Natives, Resolution, Values, sum_since};
 use super::declaration::Declaration;
 use super::exemplar;
 use super::timer::{Sampled, Timer};
-use super::{Bound, Builder, Series, buckets, by_series, labelled, metric};
+use super::{
+    Bound, Builder, Series, buckets, forward_to_series, labelled, labelled_setters, metric,
+    with_builder,
+};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{Desc, check_bounds, without_infinity};
 use crate::family::label::{LabelSet, Unlabelled};
-
-impl MetricCells for Buckets {
-    const KIND: Kind = Kind::Histogram;
-    const FOLDS: bool = true;
-
-    #[inline(always)]
-    fn cells(desc: &Desc) -> usize {
-        if desc.native.is_some() {
-            1
-        } else {
-            Self::width(&Shape::fixed(bounds(desc).len() + 1))
-        }
-    }
-
-    fn shape(desc: &Desc) -> Shape {
-        Shape {
-            buckets: bounds(desc).len() + 1,
-            native: desc.native.map(Arc::new),
-        }
-    }
-
-    fn values(desc: &Desc, _: &Shape) -> Values {
-        Values::Histogram {
-            bounds: bounds(desc).into(),
-            counts: Vec::new(),
-            sums: Vec::new(),
-            natives: desc.native.map(|_| Natives::default()),
-        }
-    }
-
-    fn write(total: &Observed, values: &mut Values) {
-        if let Values::Histogram {
-            counts,
-            sums,
-            natives,
-            ..
-        } = values
-        {
-            counts.extend_from_slice(&total.counts);
-            sums.push(total.sum);
-            if let (Some(natives), Some(native)) = (natives, &total.native) {
-                natives.push(native);
-            }
-        }
-    }
-
-    fn fingerprint(total: &Observed) -> u64 {
-        total.count()
-    }
-
-    fn float_sum(total: &mut Observed) -> Option<&mut f64> {
-        Some(&mut total.sum)
-    }
-
-    fn subtract(total: &mut Observed, baseline: &Observed) {
-        for (count, before) in total.counts.iter_mut().zip(&baseline.counts) {
-            *count = count.wrapping_sub(*before);
-        }
-        total.sum = sum_since(total.sum, baseline.sum, total.count());
-        if let (Some(native), Some(before)) = (&mut total.native, &baseline.native)
-            && let Some(left) = native.without(before)
-        {
-            *native = left;
-        }
-    }
-}
-
-#[inline(always)]
-fn bounds(desc: &Desc) -> &'static [f64] {
-    if desc.bounds.is_empty() && desc.native.is_none() {
-        buckets::DEFAULT
-    } else {
-        desc.bounds
-    }
-}
 
 /// Counts of observations per bucket, and their sum: latencies in seconds, sizes in bytes.
 ///
@@ -122,10 +50,306 @@ pub struct Histogram<L = ()> {
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
+macro_rules! histogram_methods {
+    ($($L:ident)?) => {
+        /// Observes `value` once.
+        #[inline]
+        pub fn observe(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
+            self.observe_many(value, 1);
+        }
+
+        /// Observes `value` `times` times, at the cost of one observation.
+        #[inline]
+        pub fn observe_many(&self, value: f64, times: u64)
+        $(where $L: Unlabelled,)?
+        {
+            if self.is_native() {
+                return self.observe_native(value, times);
+            }
+            let bounds = self.bounds();
+            let hot = value.is_finite()
+                && observe::thread(|thread| {
+                    Buckets::observe(thread, self.last(), bucket(bounds, value), value, times)
+                });
+            if !hot {
+                self.observe_cold(value, times);
+            }
+        }
+
+        /// The part of [`observe_many`](Self::observe_many) for exponential buckets. It is separate
+        /// so that each of the two hot paths has only its own checks.
+        #[inline]
+        fn observe_native(&self, value: f64, times: u64)
+        $(where $L: Unlabelled,)?
+        {
+            let bucket = bucket(self.bounds(), value);
+            let hot = observe::thread(|thread| {
+                // `Buckets::observe_native` returns `false` for a value that is not finite.
+                Buckets::observe_native(thread, self.last(), (bucket, value, times))
+            });
+            if !hot {
+                self.observe_cold(value, times);
+            }
+        }
+
+        /// Observes `value`, or returns why it cannot.
+        ///
+        /// # Errors
+        ///
+        /// NaN, or an infinity if one of the other sign was observed before. Nothing is observed.
+        pub fn try_observe(&self, value: f64) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
+            if !value.is_finite() {
+                self.check_observed(value)?;
+            }
+            self.observe(value);
+            Ok(())
+        }
+
+        /// Observes `value`, and stores these labels as the exemplar of its bucket, so that a
+        /// dashboard can link to this observation.
+        ///
+        /// Every fixed bucket has one exemplar, the last one, with its value and the time. It costs
+        /// one or two allocations; observations without an exemplar cost nothing extra. If the
+        /// labels are invalid or have more than 128 characters, names and values together, `value`
+        /// is observed, and the exemplar is rejected and counted in
+        /// `tallies_refused_updates_total`.
+        pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)])
+        $(where $L: Unlabelled,)?
+        {
+            self.observe(value);
+            if !value.is_nan() && exemplar::admits(exemplar) {
+                self.set_exemplar(value, exemplar);
+            }
+        }
+
+        /// Observes `value` with an exemplar like [`observe_with`](Self::observe_with) does, or
+        /// returns why it cannot.
+        ///
+        /// # Errors
+        ///
+        /// The same as for [`try_observe`](Self::try_observe), and invalid exemplar labels. Nothing
+        /// is observed.
+        pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
+            exemplar::check(exemplar)?;
+            self.try_observe(value)?;
+            self.set_exemplar(value, exemplar);
+            Ok(())
+        }
+
+        /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
+        pub fn observe_traced(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
+            self.observe(value);
+            if !value.is_nan() {
+                exemplar::with_trace(|labels| {
+                    if exemplar::admits(labels) {
+                        self.set_exemplar(value, labels);
+                    }
+                });
+            }
+        }
+
+        /// Observes a duration, in seconds.
+        #[inline]
+        pub fn observe_duration(&self, duration: std::time::Duration)
+        $(where $L: Unlabelled,)?
+        {
+            self.observe(duration.as_secs_f64());
+        }
+    };
+}
+
+impl<L: LabelSet> Histogram<L> {
+    histogram_methods!(L);
+
+    /// Returns this histogram for very short calls: it times one call in `one_in`, chosen at
+    /// random, and counts it `one_in` times.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let lookup = registry.histogram("lookup_seconds", "Time of a look-up.")?;
+    /// for _ in 0..1600 {
+    ///     let _timer = lookup.sample(16).start_timer();
+    /// }
+    /// assert_eq!(lookup.get().count() % 16, 0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Buckets, sum and count are those of all calls on average. Most calls read no clock and cost
+    /// about 2 ns. With the feature `tsc` and one call in 16, the average is 4 ns. Use it for calls
+    /// that are so short that timing each of them would cost more than the call.
+    ///
+    /// The standard deviation of the count of `n` calls is about `sqrt(n * one_in)`, and rare
+    /// values may be missed.
+    #[must_use]
+    pub fn sample(&self, one_in: u32) -> Sampled<'_> {
+        Sampled::new(self.series(), one_in)
+    }
+}
+
+impl Histogram {
+    /// Starts a timer, which observes the seconds until it is dropped.
+    pub fn start_timer(&self) -> Timer<&Self> {
+        Timer::start(self)
+    }
+
+    /// Runs `f`, and observes the seconds that it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+}
+
+impl<L: LabelSet> Histogram<L> {
+    /// Returns what all threads have observed so far. Waits for a scrape that is running.
+    #[must_use]
+    pub fn get(&self) -> Observed
+    where
+        L: Unlabelled,
+    {
+        self.inner.total()
+    }
+
+    fn set_exemplar(&self, value: f64, labels: &[(&str, &str)]) {
+        self.series().set_exemplar(value, labels);
+    }
+
+    fn series(&self) -> Series<'_, Histogram> {
+        Series {
+            lazy_ref: self.inner.family().only().into(),
+        }
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.inner.family().check_observed(value)
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.inner.slot_word.last(Generation::FIRST)
+    }
+
+    #[inline]
+    fn bounds(&self) -> &'static [f64] {
+        bounds(&self.inner.desc)
+    }
+
+    #[inline]
+    fn is_native(&self) -> bool {
+        self.inner.desc.native.is_some()
+    }
+
+    #[cold]
+    fn observe_cold(&self, value: f64, times: u64) {
+        self.series().observe_cold(value, times);
+        self.inner.copy_slot_word();
+    }
+}
+
+impl<'a> Series<'a, Histogram> {
+    histogram_methods!();
+
+    /// Runs `f`, and observes the seconds that it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+
+    /// Starts a timer, which observes the seconds until it is dropped.
+    pub fn start_timer(self) -> Timer<Self> {
+        Timer::start(self)
+    }
+
+    /// Returns this series for very short calls: it times one call in `one_in`. See
+    /// [`Histogram::sample`].
+    #[must_use]
+    pub fn sample(self, one_in: u32) -> Sampled<'a> {
+        Sampled::new(self, one_in)
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.lazy_ref
+            .resolve(|series| series.family.check_observed(value))
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.lazy_ref.last()
+    }
+
+    #[inline]
+    fn bounds(&self) -> &'static [f64] {
+        bounds(self.lazy_ref.desc())
+    }
+
+    #[inline]
+    fn is_native(&self) -> bool {
+        self.lazy_ref.desc().native.is_some()
+    }
+
+    fn set_exemplar(&self, value: f64, labels: &[(&str, &str)]) {
+        self.lazy_ref.resolve(|series| {
+            if series.family.admits(value) {
+                let bounds = bounds(&series.family.desc);
+                let position = (bucket(bounds, value), bounds.len() + 1);
+                exemplar::set(series, position, value, labels);
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn observe_cold(&self, value: f64, times: u64) {
+        self.lazy_ref
+            .resolve(move |series| observe_in_series(series, value, times));
+    }
+}
+
+impl Bound<Histogram> {
+    forward_to_series! {
+        /// Observes `value` once.
+        fn observe(value: f64);
+        /// Observes a duration, in seconds.
+        fn observe_duration(duration: std::time::Duration);
+        /// Observes `value` `times` times, at the cost of one observation.
+        fn observe_many(value: f64, times: u64);
+        /// Observes `value`, or returns why it cannot. See [`Histogram::try_observe`].
+        fn try_observe(value: f64) -> Result<(), Error>;
+        /// Observes `value`, and stores these labels as the exemplar. See
+        /// [`Histogram::observe_with`].
+        fn observe_with(value: f64, exemplar: &[(&str, &str)]);
+        /// Observes `value` with an exemplar, or returns why it cannot. See
+        /// [`Histogram::try_observe_with`].
+        fn try_observe_with(value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>;
+        /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
+        fn observe_traced(value: f64);
+    }
+
+    /// Starts a timer, which observes the seconds until it is dropped.
+    pub fn start_timer(&self) -> Timer<&Self> {
+        Timer::start(self)
+    }
+
+    /// Runs `f`, and observes the seconds that it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+}
+
+labelled!(Histogram, Histogram, [L: LabelSet], [L], [], [], Observed, |total| total);
+
 metric!(Histogram, [L: LabelSet], [L], [], Buckets, Kind::Histogram);
-labelled!(
-    Histogram, Histogram, [L: LabelSet], [L], [], [], Buckets, Observed, |total| total
-);
+
+labelled_setters!(Histogram, [L: LabelSet], [L], [], [], Buckets);
 
 impl<L: LabelSet> Histogram<L> {
     /// Sets the upper bounds of the buckets, in ascending order. `+Inf` is added if it is missing.
@@ -242,6 +466,8 @@ impl<L: LabelSet> Histogram<L> {
     }
 }
 
+with_builder!(Histogram, Kind::Histogram);
+
 impl<L: LabelSet> Builder<Histogram<L>> {
     /// Sets the upper bounds of the buckets, in ascending order. `+Inf` is added if it is missing.
     /// [`linear`](crate::buckets::linear) and [`exponential`](crate::buckets::exponential) compute
@@ -282,267 +508,17 @@ fn bucket(bounds: &[f64], value: f64) -> usize {
     bounds.iter().map(|&bound| usize::from(bound < value)).sum()
 }
 
-macro_rules! histogram_methods {
-    ($($L:ident)?) => {
-        /// Observes `value` once.
-        #[inline]
-        pub fn observe(&self, value: f64)
-        $(where $L: Unlabelled,)?
-        {
-            self.observe_many(value, 1);
-        }
-
-        /// Observes `value` `times` times, at the cost of one observation.
-        #[inline]
-        pub fn observe_many(&self, value: f64, times: u64)
-        $(where $L: Unlabelled,)?
-        {
-            if self.is_native() {
-                return self.observe_native(value, times);
-            }
-            let bounds = self.bounds();
-            let hot = value.is_finite()
-                && observe::thread(|thread| {
-                    Buckets::observe(thread, self.last(), bucket(bounds, value), value, times)
-                });
-            if !hot {
-                self.observe_cold(value, times);
-            }
-        }
-
-        /// The part of [`observe_many`](Self::observe_many) for exponential buckets. It is separate
-        /// so that each of the two hot paths has only its own checks.
-        #[inline]
-        fn observe_native(&self, value: f64, times: u64)
-        $(where $L: Unlabelled,)?
-        {
-            let bucket = bucket(self.bounds(), value);
-            let hot = observe::thread(|thread| {
-                // `Buckets::observe_native` returns `false` for a value that is not finite.
-                Buckets::observe_native(thread, self.last(), (bucket, value, times))
-            });
-            if !hot {
-                self.observe_cold(value, times);
-            }
-        }
-
-        /// Observes `value`, or returns why it cannot.
-        ///
-        /// # Errors
-        ///
-        /// NaN, or an infinity if one of the other sign was observed before. Nothing is observed.
-        pub fn try_observe(&self, value: f64) -> Result<(), Error>
-        $(where $L: Unlabelled,)?
-        {
-            if !value.is_finite() {
-                self.check_observed(value)?;
-            }
-            self.observe(value);
-            Ok(())
-        }
-
-        /// Observes `value`, and stores these labels as the exemplar of its bucket, so that a
-        /// dashboard can link to this observation.
-        ///
-        /// Every fixed bucket has one exemplar, the last one, with its value and the time. It costs
-        /// one or two allocations; observations without an exemplar cost nothing extra. If the
-        /// labels are invalid or have more than 128 characters, names and values together, `value`
-        /// is observed, and the exemplar is rejected and counted in
-        /// `tallies_refused_updates_total`.
-        pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)])
-        $(where $L: Unlabelled,)?
-        {
-            self.observe(value);
-            if !value.is_nan() && exemplar::admits(exemplar) {
-                self.keep(value, exemplar);
-            }
-        }
-
-        /// Observes `value` with an exemplar like [`observe_with`](Self::observe_with) does, or
-        /// returns why it cannot.
-        ///
-        /// # Errors
-        ///
-        /// The same as for [`try_observe`](Self::try_observe), and invalid exemplar labels. Nothing
-        /// is observed.
-        pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>
-        $(where $L: Unlabelled,)?
-        {
-            exemplar::check(exemplar)?;
-            self.try_observe(value)?;
-            self.keep(value, exemplar);
-            Ok(())
-        }
-
-        /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
-        /// [`trace_ids`](crate::trace_ids).
-        pub fn observe_traced(&self, value: f64)
-        $(where $L: Unlabelled,)?
-        {
-            self.observe(value);
-            if !value.is_nan() {
-                exemplar::with_trace(|labels| {
-                    if exemplar::admits(labels) {
-                        self.keep(value, labels);
-                    }
-                });
-            }
-        }
-
-        /// Observes a duration, in seconds.
-        #[inline]
-        pub fn observe_duration(&self, duration: std::time::Duration)
-        $(where $L: Unlabelled,)?
-        {
-            self.observe(duration.as_secs_f64());
-        }
-    };
-}
-
-impl Histogram {
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
-    }
-
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
+#[inline(always)]
+fn bounds(desc: &Desc) -> &'static [f64] {
+    if desc.bounds.is_empty() && desc.native.is_none() {
+        buckets::DEFAULT
+    } else {
+        desc.bounds
     }
 }
 
-impl<L: LabelSet> Histogram<L> {
-    histogram_methods!(L);
-
-    /// Returns this histogram for very short calls: it times one call in `one_in`, chosen at
-    /// random, and counts it `one_in` times.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let lookup = registry.histogram("lookup_seconds", "Time of a look-up.")?;
-    /// for _ in 0..1600 {
-    ///     let _timer = lookup.sample(16).start_timer();
-    /// }
-    /// assert_eq!(lookup.get().count() % 16, 0);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// Buckets, sum and count are those of all calls on average. Most calls read no clock and cost
-    /// about 2 ns. With the feature `tsc` and one call in 16, the average is 4 ns. Use it for calls
-    /// that are so short that timing each of them would cost more than the call.
-    ///
-    /// The standard deviation of the count of `n` calls is about `sqrt(n * one_in)`, and rare
-    /// values may be missed.
-    #[must_use]
-    pub fn sample(&self, one_in: u32) -> Sampled<'_> {
-        Sampled::new(self.series(), one_in)
-    }
-
-    /// Returns what all threads have observed so far. Waits for a scrape that is running.
-    #[must_use]
-    pub fn get(&self) -> Observed
-    where
-        L: Unlabelled,
-    {
-        self.inner.total()
-    }
-
-    fn keep(&self, value: f64, labels: &[(&str, &str)]) {
-        self.series().keep(value, labels);
-    }
-
-    fn series(&self) -> Series<'_, Histogram> {
-        Series {
-            handle: self.inner.family().only().into(),
-        }
-    }
-
-    fn check_observed(&self, value: f64) -> Result<(), Error> {
-        self.inner.family().check_observed(value)
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.inner.slot_word.last(Generation::FIRST)
-    }
-
-    #[inline]
-    fn bounds(&self) -> &'static [f64] {
-        bounds(&self.inner.desc)
-    }
-
-    #[inline]
-    fn is_native(&self) -> bool {
-        self.inner.desc.native.is_some()
-    }
-
-    #[cold]
-    fn observe_cold(&self, value: f64, times: u64) {
-        self.series().observe_cold(value, times);
-        self.inner.copy_slot_word();
-    }
-}
-
-impl<'a> Series<'a, Histogram> {
-    histogram_methods!();
-
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(self) -> Timer<Self> {
-        Timer::start(self)
-    }
-
-    /// Returns this series for very short calls: it times one call in `one_in`. See
-    /// [`Histogram::sample`].
-    #[must_use]
-    pub fn sample(self, one_in: u32) -> Sampled<'a> {
-        Sampled::new(self, one_in)
-    }
-
-    fn check_observed(&self, value: f64) -> Result<(), Error> {
-        self.handle.cold(|found| found.family.check_observed(value))
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.handle.last()
-    }
-
-    #[inline]
-    fn bounds(&self) -> &'static [f64] {
-        bounds(self.handle.desc())
-    }
-
-    #[inline]
-    fn is_native(&self) -> bool {
-        self.handle.desc().native.is_some()
-    }
-
-    fn keep(&self, value: f64, labels: &[(&str, &str)]) {
-        self.handle.cold(|found| {
-            if found.family.admits(value) {
-                let bounds = bounds(&found.family.desc);
-                let place = (bucket(bounds, value), bounds.len() + 1);
-                exemplar::keep(found, place, value, labels);
-            }
-        });
-    }
-
-    #[inline(always)]
-    fn observe_cold(&self, value: f64, times: u64) {
-        self.handle
-            .cold(move |found| observe_found(found, value, times));
-    }
-}
-
-fn observe_found(found: SeriesRef<'_, Buckets>, value: f64, times: u64) {
-    let family = found.family;
+fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, times: u64) {
+    let family = series.family;
     if times == 0 {
         return;
     }
@@ -551,43 +527,76 @@ fn observe_found(found: SeriesRef<'_, Buckets>, value: f64, times: u64) {
         refused.fetch_add(times, Relaxed);
         return;
     }
-    let what = (bucket(bounds(&family.desc), value), value, times);
-    found.update(|cells, generation, hot| {
+    let observation = (bucket(bounds(&family.desc), value), value, times);
+    series.update(|cells, generation, hot| {
         observe::thread(|thread| {
-            cells.observe_cold(observe::engine(), thread, generation, what, hot)
+            cells.observe_cold(observe::engine(), thread, generation, observation, hot)
         })
     });
 }
 
-impl Bound<Histogram> {
-    by_series! {
-        /// Observes `value` once.
-        fn observe(value: f64);
-        /// Observes a duration, in seconds.
-        fn observe_duration(duration: std::time::Duration);
-        /// Observes `value` `times` times, at the cost of one observation.
-        fn observe_many(value: f64, times: u64);
-        /// Observes `value`, or returns why it cannot. See [`Histogram::try_observe`].
-        fn try_observe(value: f64) -> Result<(), Error>;
-        /// Observes `value`, and stores these labels as the exemplar. See
-        /// [`Histogram::observe_with`].
-        fn observe_with(value: f64, exemplar: &[(&str, &str)]);
-        /// Observes `value` with an exemplar, or returns why it cannot. See
-        /// [`Histogram::try_observe_with`].
-        fn try_observe_with(value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>;
-        /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
-        /// [`trace_ids`](crate::trace_ids).
-        fn observe_traced(value: f64);
+impl MetricCells for Buckets {
+    const KIND: Kind = Kind::Histogram;
+    const FOLDS: bool = true;
+
+    #[inline(always)]
+    fn cells(desc: &Desc) -> usize {
+        if desc.native.is_some() {
+            1
+        } else {
+            Self::width(&Shape::fixed(bounds(desc).len() + 1))
+        }
     }
 
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
+    fn shape(desc: &Desc) -> Shape {
+        Shape {
+            buckets: bounds(desc).len() + 1,
+            native: desc.native.map(Arc::new),
+        }
     }
 
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
+    fn values(desc: &Desc, _: &Shape) -> Values {
+        Values::Histogram {
+            bounds: bounds(desc).into(),
+            counts: Vec::new(),
+            sums: Vec::new(),
+            natives: desc.native.map(|_| Natives::default()),
+        }
+    }
+
+    fn write(total: &Observed, values: &mut Values) {
+        if let Values::Histogram {
+            counts,
+            sums,
+            natives,
+            ..
+        } = values
+        {
+            counts.extend_from_slice(&total.counts);
+            sums.push(total.sum);
+            if let (Some(natives), Some(native)) = (natives, &total.native) {
+                natives.push(native);
+            }
+        }
+    }
+
+    fn fingerprint(total: &Observed) -> u64 {
+        total.count()
+    }
+
+    fn float_sum(total: &mut Observed) -> Option<&mut f64> {
+        Some(&mut total.sum)
+    }
+
+    fn subtract(total: &mut Observed, baseline: &Observed) {
+        for (count, before) in total.counts.iter_mut().zip(&baseline.counts) {
+            *count = count.wrapping_sub(*before);
+        }
+        total.sum = sum_since(total.sum, baseline.sum, total.count());
+        if let (Some(native), Some(before)) = (&mut total.native, &baseline.native)
+            && let Some(left) = native.without(before)
+        {
+            *native = left;
+        }
     }
 }

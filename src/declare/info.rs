@@ -10,7 +10,7 @@ use crate::observe::{self, Level, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::declaration::Declaration;
-use super::{Builder, metric};
+use super::{Builder, metric, with_builder};
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names, check_label};
 use crate::family::label::{LabelSet, LabelValue};
@@ -31,8 +31,6 @@ pub struct Info<L = ()> {
     pub(crate) inner: Declaration<Level>,
     pub(crate) labels: PhantomData<fn(L)>,
 }
-
-metric!(Info, [L: LabelSet], [L], [], Level, Kind::Info);
 
 impl<L: LabelSet> Info<L> {
     /// Sets the current label set, and removes the one before.
@@ -74,6 +72,10 @@ impl<L: LabelSet> Info<L> {
     }
 }
 
+metric!(Info, [L: LabelSet], [L], [], Level, Kind::Info);
+
+with_builder!(Info, Kind::Info);
+
 /// The current one of several states: the series of that state is 1, the others are 0.
 ///
 /// ```
@@ -104,14 +106,13 @@ pub struct StateSet<S> {
     of: PhantomData<fn(S)>,
 }
 
-#[derive(Debug)]
-struct States {
-    desc: Desc,
-    names: &'static [&'static str],
-    current: AtomicUsize,
-}
-
 impl<S: LabelValue> StateSet<S> {
+    /// Sets the current state.
+    pub fn set(&self, state: S) {
+        // Relaxed: a reader reads no other memory with this word.
+        self.states().current.store(state.index(), Relaxed);
+    }
+
     /// Declares a state set in a `static`. Its label has the name of the family, and it begins in
     /// the first state.
     ///
@@ -156,32 +157,12 @@ impl<S: LabelValue> StateSet<S> {
         )
     }
 
-    /// Sets the current state.
-    pub fn set(&self, state: S) {
-        // Relaxed: a reader reads no other memory with this word.
-        self.states().current.store(state.index(), Relaxed);
-    }
-
     fn states(&self) -> &Arc<States> {
         self.states.get_or_init(|| {
             let states = Arc::new(States::of::<S>(self.desc.clone()));
             registry::registry().families().add_static(states.clone());
             states
         })
-    }
-}
-
-impl<S> std::fmt::Debug for StateSet<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StateSet")
-            .field("name", &self.desc.name)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S: LabelValue> Listed for StateSet<S> {
-    fn enlist(&self) {
-        self.states();
     }
 }
 
@@ -209,6 +190,27 @@ impl<S: LabelValue> Builder<StateSet<S>> {
             of: PhantomData,
         })
     }
+}
+
+impl<S> std::fmt::Debug for StateSet<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateSet")
+            .field("name", &self.desc.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: LabelValue> Listed for StateSet<S> {
+    fn enlist(&self) {
+        self.states();
+    }
+}
+
+#[derive(Debug)]
+struct States {
+    desc: Desc,
+    names: &'static [&'static str],
+    current: AtomicUsize,
 }
 
 impl States {

@@ -11,10 +11,10 @@ pub(crate) mod counter;
 mod declaration;
 mod exemplar;
 pub(crate) mod gauge;
-mod handle;
 pub(crate) mod histogram;
 mod in_flight;
 pub(crate) mod info;
+mod lazy_ref;
 mod registry;
 mod series;
 pub(crate) mod summary;
@@ -83,6 +83,12 @@ pub trait Declare: Sized {
 macro_rules! metric {
     ($metric:ident, [$($generics:tt)*], [$($names:ident),*], [$($rest:ident),*], $cells:ty, $kind:expr) => {
         impl<$($generics)*> $metric<$($names),*> {
+            /// Returns the name as it was declared, without the registry's prefix.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                &self.inner.desc.name
+            }
+
             /// Declares the metric in a `static`. An invalid name is a compile error there.
             ///
             /// At run time an invalid name panics. Use a registry or [`builder`](Self::builder)
@@ -168,12 +174,6 @@ macro_rules! metric {
                 self.inner.desc.hot = true;
                 self
             }
-
-            /// Returns the name as it was declared, without the registry's prefix.
-            #[must_use]
-            pub fn name(&self) -> &str {
-                &self.inner.desc.name
-            }
         }
 
         impl<$($generics)*> Clone for $metric<$($names),*> {
@@ -236,7 +236,14 @@ macro_rules! metric {
                 }
             }
         }
+    };
+}
+pub(crate) use metric;
 
+/// Implements `builder` for a kind of metric. Apart from [`metric`], because it comes after the
+/// setters of the kind on the documentation page.
+macro_rules! with_builder {
+    ($metric:ident, $kind:expr) => {
         impl $metric {
             /// Starts to declare the metric at run time. [`register`](crate::Builder::register)
             /// checks everything.
@@ -249,10 +256,10 @@ macro_rules! metric {
         }
     };
 }
-pub(crate) use metric;
+pub(crate) use with_builder;
 
 /// Implements methods of a bound series by the same methods of [`Series`].
-macro_rules! by_series {
+macro_rules! forward_to_series {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
         $(#[$doc])*
         #[inline]
@@ -261,35 +268,36 @@ macro_rules! by_series {
         }
     )*};
 }
-pub(crate) use by_series;
+pub(crate) use forward_to_series;
 
-/// Implements what every kind of metric with labels has: look-ups, reading, removal and expiry. An
+/// Implements what every kind of metric with labels has: look-ups, reading and removal. An
 /// info has none of these.
 macro_rules! labelled {
     ($metric:ident, $plain:ty, [$($generics:tt)*], [$($names:ident),*],
-     [$($rest:ident),*], [$($rest_generics:tt)*], $cells:ty, $value:ty, $read:expr) => {
-        impl<$($generics)*> $crate::Builder<$metric<$($names),*>> {
-            #[doc = concat!("Retires a series whose value was the same in every scrape for so long: see [`", stringify!($metric), "::expire_after`].")]
-            pub fn expire_after(mut self, idle: std::time::Duration) -> Self {
-                self.desc.expire_after = Some(idle);
-                self
-            }
-        }
-
+     [$($rest:ident),*], [$($rest_generics:tt)*], $value:ty, $read:expr) => {
         impl<$($generics)*> $metric<$($names),*> {
-            /// Retires every series whose value stays the same for this long. Only a scrape checks
-            /// it.
-            ///
-            /// - The total of a retired series stays in the family's sum. The value of a gauge is
-            ///   forgotten.
-            /// - A gauge that is set to the value that it has does not count as changed.
-            /// - An up-down counter is not retired while it is not 0. It is retired if every scrape
-            ///   finds it at 0, whatever it was between the scrapes.
-            /// - The next update of a retired series makes it again.
+            /// Returns the labels and the value of every series.
             #[must_use]
-            pub const fn expire_after(mut self, idle: std::time::Duration) -> Self {
-                self.inner.desc.expire_after = Some(idle);
-                self
+            pub fn get_all(&self) -> Vec<(Vec<(String, String)>, $value)> {
+                self.inner.enlist::<L>();
+                self.inner
+                    .family()
+                    .totals()
+                    .into_iter()
+                    .map(|(labels, total)| (labels, ($read)(total)))
+                    .collect()
+            }
+
+            /// Returns the number of series, without the overflow series.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.inner.family().len()
+            }
+
+            /// Returns whether there are no series.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
             }
 
             /// Returns the series of a label set. Makes it if there is none; above the limit,
@@ -301,7 +309,7 @@ macro_rules! labelled {
             #[inline]
             pub fn with(&self, labels: L::Borrowed<'_>) -> $crate::Series<'_, $plain> {
                 $crate::Series {
-                    handle: self.inner.with::<L>(&labels),
+                    lazy_ref: self.inner.with::<L>(&labels),
                 }
             }
 
@@ -318,22 +326,38 @@ macro_rules! labelled {
             /// Returns the series of a label set if it exists.
             #[must_use]
             pub fn find(&self, labels: L::Borrowed<'_>) -> Option<$crate::Series<'_, $plain>> {
-                let found = self.inner.find::<L>(&labels)?;
-                Some($crate::Series { handle: found.into() })
+                let series = self.inner.find::<L>(&labels)?;
+                Some($crate::Series { lazy_ref: series.into() })
             }
 
-            /// Returns the labels and the value of every series.
-            #[must_use]
-            pub fn get_all(&self) -> Vec<(Vec<(String, String)>, $value)> {
-                self.inner.enlist::<L>();
-                self.inner
-                    .family()
-                    .totals()
-                    .into_iter()
-                    .map(|(labels, total)| (labels, ($read)(total)))
-                    .collect()
+            /// Checks a label set that has its own label names, such as
+            /// [`AnyLabels`](crate::label::AnyLabels). ([`with`](Self::with) counts an invalid one
+            /// in the overflow series.)
+            ///
+            /// # Errors
+            ///
+            /// A label name that is invalid, reserved, or given twice.
+            pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
+                L::with_texts(&labels, |texts| self.inner.family().check_any(texts))
             }
+        }
 
+        impl<const LABELS: usize, $($rest_generics)*> $metric<[&'static str; LABELS], $($rest),*> {
+            /// Returns the series of a label set that is given by name, in any order. Makes it as
+            /// [`with`](Self::with) does.
+            ///
+            /// # Errors
+            ///
+            /// Names that are not exactly those of the family.
+            pub fn named(&self, labels: &[(&str, &str)]) -> Result<$crate::Series<'_, $plain>, $crate::Error> {
+                let texts = $crate::family::desc::in_order(&self.inner.desc, labels)?;
+                Ok($crate::Series {
+                    lazy_ref: self.inner.family().with(&texts).into(),
+                })
+            }
+        }
+
+        impl<$($generics)*> $metric<$($names),*> {
             /// Removes the series of a label set. Returns `false` if there is none.
             ///
             /// Its total moves to the overflow series, so the family's sum never decreases. The
@@ -369,31 +393,33 @@ macro_rules! labelled {
             pub fn clear(&self) {
                 self.inner.family().retain(true, |_| false);
             }
+        }
 
-            /// Returns the number of series, without the overflow series.
+        impl<$($rest_generics)*> $crate::Series<'_, $plain> {
+            /// Returns what all threads have counted in the series so far. Waits for a scrape that
+            /// is running.
             #[must_use]
-            pub fn len(&self) -> usize {
-                self.inner.family().len()
-            }
-
-            /// Returns whether there are no series.
-            #[must_use]
-            pub fn is_empty(&self) -> bool {
-                self.len() == 0
-            }
-
-            /// Checks a label set that has its own label names, such as
-            /// [`AnyLabels`](crate::label::AnyLabels). ([`with`](Self::with) counts an invalid one
-            /// in the overflow series.)
-            ///
-            /// # Errors
-            ///
-            /// A label name that is invalid, reserved, or given twice.
-            pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
-                L::with_texts(&labels, |texts| self.inner.family().check_any(texts))
+            pub fn get(&self) -> $value {
+                self.lazy_ref.resolve(|series| ($read)(series.family.total(series.cells)))
             }
         }
 
+        impl<$($rest_generics)*> $crate::Bound<$plain> {
+            /// Returns what all threads have counted in the series so far. Waits for a scrape that
+            /// is running.
+            #[must_use]
+            pub fn get(&self) -> $value {
+                self.series().get()
+            }
+        }
+    };
+}
+pub(crate) use labelled;
+
+/// Implements the declaration methods of kinds of metrics with labels.
+macro_rules! labelled_setters {
+    ($metric:ident, [$($generics:tt)*], [$($names:ident),*],
+     [$($rest:ident),*], [$($rest_generics:tt)*], $cells:ty) => {
         impl<const LABELS: usize, $($rest_generics)*> $metric<[&'static str; LABELS], $($rest),*> {
             /// Declares a metric with labels in a `static`, by label names instead of a type.
             ///
@@ -414,38 +440,32 @@ macro_rules! labelled {
                     labels: std::marker::PhantomData,
                 }
             }
+        }
 
-            /// Returns the series of a label set that is given by name, in any order. Makes it as
-            /// [`with`](Self::with) does.
+        impl<$($generics)*> $metric<$($names),*> {
+            /// Retires every series whose value stays the same for this long. Only a scrape checks
+            /// it.
             ///
-            /// # Errors
-            ///
-            /// Names that are not exactly those of the family.
-            pub fn named(&self, labels: &[(&str, &str)]) -> Result<$crate::Series<'_, $plain>, $crate::Error> {
-                let texts = $crate::family::desc::in_order(&self.inner.desc, labels)?;
-                Ok($crate::Series {
-                    handle: self.inner.family().with(&texts).into(),
-                })
+            /// - The total of a retired series stays in the family's sum. The value of a gauge is
+            ///   forgotten.
+            /// - A gauge that is set to the value that it has does not count as changed.
+            /// - An up-down counter is not retired while it is not 0. It is retired if every scrape
+            ///   finds it at 0, whatever it was between the scrapes.
+            /// - The next update of a retired series makes it again.
+            #[must_use]
+            pub const fn expire_after(mut self, idle: std::time::Duration) -> Self {
+                self.inner.desc.expire_after = Some(idle);
+                self
             }
         }
 
-        impl<$($rest_generics)*> $crate::Series<'_, $plain> {
-            /// Returns what all threads have counted in the series so far. Waits for a scrape that
-            /// is running.
-            #[must_use]
-            pub fn get(&self) -> $value {
-                self.handle.cold(|series| ($read)(series.family.total(series.cells)))
-            }
-        }
-
-        impl<$($rest_generics)*> $crate::Bound<$plain> {
-            /// Returns what all threads have counted in the series so far. Waits for a scrape that
-            /// is running.
-            #[must_use]
-            pub fn get(&self) -> $value {
-                self.series().get()
+        impl<$($generics)*> $crate::Builder<$metric<$($names),*>> {
+            #[doc = concat!("Retires every series whose value stays the same for this long. See [`", stringify!($metric), "::expire_after`].")]
+            pub fn expire_after(mut self, idle: std::time::Duration) -> Self {
+                self.desc.expire_after = Some(idle);
+                self
             }
         }
     };
 }
-pub(crate) use labelled;
+pub(crate) use labelled_setters;

@@ -2,7 +2,7 @@
 
 use super::builder::Metric;
 use super::declaration::BoundSeries;
-use super::handle::Handle;
+use super::lazy_ref::LazyRef;
 
 /// One series of a metric, as `with` returns it, for use now.
 ///
@@ -27,7 +27,7 @@ use super::handle::Handle;
 /// removed while this value exists, updates through it count in the family's overflow series. A
 /// [`Bound`] makes the series again instead.
 pub struct Series<'a, M: Metric> {
-    pub(super) handle: Handle<'a, M::Cells>,
+    pub(super) lazy_ref: LazyRef<'a, M::Cells>,
 }
 
 impl<M: Metric> Clone for Series<'_, M> {
@@ -41,7 +41,7 @@ impl<M: Metric> Copy for Series<'_, M> {}
 impl<M: Metric> std::fmt::Debug for Series<'_, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Series")
-            .field("family", &self.handle.desc().name)
+            .field("family", &self.lazy_ref.desc().name)
             .finish_non_exhaustive()
     }
 }
@@ -94,7 +94,7 @@ impl<M: Metric> Bound<M> {
     #[must_use]
     pub fn series(&self) -> Series<'_, M> {
         Series {
-            handle: self.bound.get().into(),
+            lazy_ref: self.bound.get().into(),
         }
     }
 

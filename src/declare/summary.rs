@@ -12,67 +12,13 @@ use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
 use super::declaration::Declaration;
 use super::timer::Timer;
-use super::{Bound, Builder, Series, by_series, labelled, metric};
+use super::{
+    Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
+};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{DEFAULT_AGES, Desc, check_window};
 use crate::family::label::{LabelSet, Unlabelled};
-
-impl MetricCells for Distribution {
-    const KIND: Kind = Kind::Summary;
-    const FOLDS: bool = true;
-
-    fn cells(_: &Desc) -> usize {
-        1
-    }
-
-    fn shape(desc: &Desc) -> Arc<SummaryShape> {
-        let window = desc.max_age.map(|max_age| {
-            let ages = desc.ages.unwrap_or(DEFAULT_AGES);
-            Window::new(max_age, ages, crate::clock::now)
-        });
-        SummaryShape::new(desc.targets, window, observe::stream_budget())
-    }
-
-    fn values(desc: &Desc, promise: &Arc<SummaryShape>) -> Values {
-        Values::Summary {
-            targets: promise.targets,
-            max_age: desc.max_age,
-            interval: false,
-            values: Vec::new(),
-        }
-    }
-
-    fn write(total: &Streamed, values: &mut Values) {
-        if let Values::Summary { values, .. } = values {
-            values.push(quantiles(total));
-        }
-    }
-
-    fn fingerprint(total: &Streamed) -> u64 {
-        total.count
-    }
-
-    fn float_sum(total: &mut Streamed) -> Option<&mut f64> {
-        Some(&mut total.sum)
-    }
-
-    fn subtract(total: &mut Streamed, baseline: &Streamed) {
-        total.count = total.count.wrapping_sub(baseline.count);
-        total.sum = sum_since(total.sum, baseline.sum, total.count);
-        if total.count == 0 {
-            total.parts.clear();
-        }
-    }
-}
-
-fn quantiles(total: &Streamed) -> Quantiles {
-    Quantiles {
-        count: total.count,
-        sum: total.sum,
-        sketch: Distribution::merged(total),
-    }
-}
 
 /// Quantiles of observations, since the program began or of the last seconds, each within its rank
 /// error.
@@ -141,11 +87,161 @@ pub struct Summary<L = ()> {
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(Summary, [L: LabelSet], [L], [], Distribution, Kind::Summary);
+macro_rules! summary_methods {
+    ($($L:ident)?) => {
+        /// Observes `value` once.
+        #[inline]
+        pub fn observe(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
+            let hot = value.is_finite()
+                && observe::thread(|thread| Distribution::observe(thread, self.last(), value));
+            if !hot {
+                self.observe_cold(value);
+            }
+        }
+
+        /// Observes `value`, or returns why it cannot.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let wait = registry.summary("wait_seconds", "Time waited.")?;
+        /// wait.try_observe(0.25)?;
+        /// assert!(wait.try_observe(f64::NAN).is_err());
+        /// assert_eq!(wait.get().count(), 1);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// NaN, or an infinity if one of the other sign was observed before. Nothing is observed.
+        pub fn try_observe(&self, value: f64) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
+            if !value.is_finite() {
+                self.check_observed(value)?;
+            }
+            self.observe(value);
+            Ok(())
+        }
+
+        /// Observes a duration, in seconds.
+        #[inline]
+        pub fn observe_duration(&self, duration: std::time::Duration)
+        $(where $L: Unlabelled,)?
+        {
+            self.observe(duration.as_secs_f64());
+        }
+    };
+}
+
+impl<L: LabelSet> Summary<L> {
+    summary_methods!(L);
+}
+
+impl Summary {
+    /// Starts a timer, which observes the seconds until it is dropped.
+    pub fn start_timer(&self) -> Timer<&Self> {
+        Timer::start(self)
+    }
+
+    /// Runs `f`, and observes the seconds that it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+}
+
+impl<L: LabelSet> Summary<L> {
+    /// Returns what all threads have observed so far. Waits for a scrape that is running.
+    #[must_use]
+    pub fn get(&self) -> Quantiles
+    where
+        L: Unlabelled,
+    {
+        quantiles(&self.inner.total())
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.inner.family().check_observed(value)
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.inner.slot_word.last(Generation::FIRST)
+    }
+
+    #[cold]
+    fn observe_cold(&self, value: f64) {
+        let series = Series::<Summary> {
+            lazy_ref: self.inner.family().only().into(),
+        };
+        series.observe_cold(value);
+        self.inner.copy_slot_word();
+    }
+}
+
+impl Series<'_, Summary> {
+    summary_methods!();
+
+    /// Runs `f`, and observes the seconds that it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+
+    /// Starts a timer, which observes the seconds until it is dropped.
+    pub fn start_timer(self) -> Timer<Self> {
+        Timer::start(self)
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.lazy_ref
+            .resolve(|series| series.family.check_observed(value))
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.lazy_ref.last()
+    }
+
+    #[inline(always)]
+    fn observe_cold(&self, value: f64) {
+        self.lazy_ref
+            .resolve(move |series| observe_in_series(series, value));
+    }
+}
+
+impl Bound<Summary> {
+    forward_to_series! {
+        /// Observes `value` once.
+        fn observe(value: f64);
+        /// Observes a duration, in seconds.
+        fn observe_duration(duration: std::time::Duration);
+        /// Observes `value`, or returns why it cannot. See [`Summary::try_observe`].
+        fn try_observe(value: f64) -> Result<(), Error>;
+    }
+
+    /// Starts a timer, which observes the seconds until it is dropped.
+    pub fn start_timer(&self) -> Timer<&Self> {
+        Timer::start(self)
+    }
+
+    /// Runs `f`, and observes the seconds that it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+}
+
 labelled!(
-    Summary, Summary, [L: LabelSet], [L], [], [], Distribution, Quantiles,
+    Summary, Summary, [L: LabelSet], [L], [], [], Quantiles,
     |total: Streamed| quantiles(&total)
 );
+
+metric!(Summary, [L: LabelSet], [L], [], Distribution, Kind::Summary);
+
+labelled_setters!(Summary, [L: LabelSet], [L], [], [], Distribution);
 
 impl<L: LabelSet> Summary<L> {
     /// Adds an objective: the quantile `phi`, within `error` of the ranks. The first call replaces
@@ -220,6 +316,8 @@ impl<L: LabelSet> Summary<L> {
     }
 }
 
+with_builder!(Summary, Kind::Summary);
+
 impl<L: LabelSet> Builder<Summary<L>> {
     /// Adds an objective: the quantile `phi`, within `error` of the ranks. The first call replaces
     /// the defaults. [`register`](Self::register) returns an error where [`Summary::objective`]
@@ -270,157 +368,70 @@ impl<L: LabelSet> Builder<Summary<L>> {
     }
 }
 
-macro_rules! summary_methods {
-    ($($L:ident)?) => {
-        /// Observes `value` once.
-        #[inline]
-        pub fn observe(&self, value: f64)
-        $(where $L: Unlabelled,)?
-        {
-            let hot = value.is_finite()
-                && observe::thread(|thread| Distribution::observe(thread, self.last(), value));
-            if !hot {
-                self.observe_cold(value);
-            }
-        }
-
-        /// Observes `value`, or returns why it cannot.
-        ///
-        /// ```
-        /// let registry = tallies::Registry::new();
-        /// let wait = registry.summary("wait_seconds", "Time waited.")?;
-        /// wait.try_observe(0.25)?;
-        /// assert!(wait.try_observe(f64::NAN).is_err());
-        /// assert_eq!(wait.get().count(), 1);
-        /// # Ok::<(), tallies::Error>(())
-        /// ```
-        ///
-        /// # Errors
-        ///
-        /// NaN, or an infinity if one of the other sign was observed before. Nothing is observed.
-        pub fn try_observe(&self, value: f64) -> Result<(), Error>
-        $(where $L: Unlabelled,)?
-        {
-            if !value.is_finite() {
-                self.check_observed(value)?;
-            }
-            self.observe(value);
-            Ok(())
-        }
-
-        /// Observes a duration, in seconds.
-        #[inline]
-        pub fn observe_duration(&self, duration: std::time::Duration)
-        $(where $L: Unlabelled,)?
-        {
-            self.observe(duration.as_secs_f64());
-        }
-    };
-}
-
-impl Summary {
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
-    }
-
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
+fn quantiles(total: &Streamed) -> Quantiles {
+    Quantiles {
+        count: total.count,
+        sum: total.sum,
+        sketch: Distribution::merged(total),
     }
 }
 
-impl<L: LabelSet> Summary<L> {
-    summary_methods!(L);
-
-    /// Returns what all threads have observed so far. Waits for a scrape that is running.
-    #[must_use]
-    pub fn get(&self) -> Quantiles
-    where
-        L: Unlabelled,
-    {
-        quantiles(&self.inner.total())
-    }
-
-    fn check_observed(&self, value: f64) -> Result<(), Error> {
-        self.inner.family().check_observed(value)
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.inner.slot_word.last(Generation::FIRST)
-    }
-
-    #[cold]
-    fn observe_cold(&self, value: f64) {
-        let series = Series::<Summary> {
-            handle: self.inner.family().only().into(),
-        };
-        series.observe_cold(value);
-        self.inner.copy_slot_word();
-    }
-}
-
-impl Series<'_, Summary> {
-    summary_methods!();
-
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(self) -> Timer<Self> {
-        Timer::start(self)
-    }
-
-    fn check_observed(&self, value: f64) -> Result<(), Error> {
-        self.handle.cold(|found| found.family.check_observed(value))
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.handle.last()
-    }
-
-    #[inline(always)]
-    fn observe_cold(&self, value: f64) {
-        self.handle.cold(move |found| observe_found(found, value));
-    }
-}
-
-fn observe_found(found: SeriesRef<'_, Distribution>, value: f64) {
-    if value.is_nan() || !found.family.admits(value) {
+fn observe_in_series(series: SeriesRef<'_, Distribution>, value: f64) {
+    if value.is_nan() || !series.family.admits(value) {
         return observe::reject();
     }
-    found.update(|cells, generation, hot| {
+    series.update(|cells, generation, hot| {
         observe::thread(|thread| {
             cells.observe_cold(observe::engine(), thread, generation, value, hot)
         })
     });
 }
 
-impl Bound<Summary> {
-    by_series! {
-        /// Observes `value` once.
-        fn observe(value: f64);
-        /// Observes a duration, in seconds.
-        fn observe_duration(duration: std::time::Duration);
-        /// Observes `value`, or returns why it cannot. See [`Summary::try_observe`].
-        fn try_observe(value: f64) -> Result<(), Error>;
+impl MetricCells for Distribution {
+    const KIND: Kind = Kind::Summary;
+    const FOLDS: bool = true;
+
+    fn cells(_: &Desc) -> usize {
+        1
     }
 
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
+    fn shape(desc: &Desc) -> Arc<SummaryShape> {
+        let window = desc.max_age.map(|max_age| {
+            let ages = desc.ages.unwrap_or(DEFAULT_AGES);
+            Window::new(max_age, ages, crate::clock::now)
+        });
+        SummaryShape::new(desc.targets, window, observe::stream_budget())
     }
 
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
+    fn values(desc: &Desc, promise: &Arc<SummaryShape>) -> Values {
+        Values::Summary {
+            targets: promise.targets,
+            max_age: desc.max_age,
+            interval: false,
+            values: Vec::new(),
+        }
+    }
+
+    fn write(total: &Streamed, values: &mut Values) {
+        if let Values::Summary { values, .. } = values {
+            values.push(quantiles(total));
+        }
+    }
+
+    fn fingerprint(total: &Streamed) -> u64 {
+        total.count
+    }
+
+    fn float_sum(total: &mut Streamed) -> Option<&mut f64> {
+        Some(&mut total.sum)
+    }
+
+    fn subtract(total: &mut Streamed, baseline: &Streamed) {
+        total.count = total.count.wrapping_sub(baseline.count);
+        total.sum = sum_since(total.sum, baseline.sum, total.count);
+        if total.count == 0 {
+            total.parts.clear();
+        }
     }
 }
 

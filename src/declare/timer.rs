@@ -154,7 +154,7 @@ impl<'a> Sampled<'a> {
     #[inline]
     #[must_use = "it observes when it is dropped"]
     pub fn start_timer(self) -> SampledTimer<'a> {
-        let start = chosen(self.one_in.get()).then(Start::now);
+        let start = in_sample(self.one_in.get()).then(Start::now);
         SampledTimer {
             sampled: self,
             start,
@@ -199,7 +199,7 @@ impl Drop for SampledTimer<'_> {
 ///
 /// Source: xorshift64*, Vigna, ACM TOMS 42(4), 2016.
 #[inline]
-fn chosen(one_in: u32) -> bool {
+fn in_sample(one_in: u32) -> bool {
     thread_local! {
         static STATE: Cell<u64> = const { Cell::new(0) };
     }

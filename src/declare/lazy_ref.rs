@@ -12,13 +12,14 @@ use super::declaration::Declaration;
 use crate::family::desc::{ClosedSet, Desc};
 use crate::family::{Family, MetricCells, SeriesRef};
 
-/// One series of a family. See the [module](self).
+/// A reference to a series that looks up family and cells only if they are needed. See the
+/// [module](self).
 #[derive(Debug)]
-pub(crate) struct Handle<'a, C: MetricCells>(At<'a, C>);
+pub(crate) struct LazyRef<'a, C: MetricCells>(Inner<'a, C>);
 
 #[derive(Debug)]
-enum At<'a, C: MetricCells> {
-    Series(SeriesRef<'a, C>),
+enum Inner<'a, C: MetricCells> {
+    Resolved(SeriesRef<'a, C>),
     /// A series in the row of a closed label set.
     Row {
         declaration: &'a Declaration<C>,
@@ -43,21 +44,21 @@ macro_rules! copy {
     )*};
 }
 
-copy!(Handle, At);
+copy!(LazyRef, Inner);
 
-impl<'a, C: MetricCells> From<SeriesRef<'a, C>> for Handle<'a, C> {
+impl<'a, C: MetricCells> From<SeriesRef<'a, C>> for LazyRef<'a, C> {
     #[inline(always)]
-    fn from(found: SeriesRef<'a, C>) -> Self {
-        Self(At::Series(found))
+    fn from(series: SeriesRef<'a, C>) -> Self {
+        Self(Inner::Resolved(series))
     }
 }
 
-impl<'a, C: MetricCells> Handle<'a, C> {
+impl<'a, C: MetricCells> LazyRef<'a, C> {
     /// Returns the series of the combination `index` of `set`, in the row of its family.
     #[inline(always)]
     pub(super) fn in_row(declaration: &'a Declaration<C>, index: usize, set: ClosedSet) -> Self {
         let stride = observe::stride(C::cells(&declaration.desc));
-        Self(At::Row {
+        Self(Inner::Row {
             declaration,
             last: declaration.slot_word.last(Generation::FIRST) + stride * index as u64,
             index,
@@ -70,17 +71,17 @@ impl<'a, C: MetricCells> Handle<'a, C> {
     #[inline(always)]
     pub(crate) fn last(&self) -> u64 {
         match self.0 {
-            At::Series(found) => found.cells.slot_word().last(found.generation()),
-            At::Row { last, .. } => last,
+            Inner::Resolved(series) => series.cells.slot_word().last(series.generation()),
+            Inner::Row { last, .. } => last,
         }
     }
 
     /// Returns the series, if it is not in a row.
     #[inline(always)]
-    pub(crate) fn series(&self) -> Option<SeriesRef<'a, C>> {
+    pub(crate) fn resolved(&self) -> Option<SeriesRef<'a, C>> {
         match self.0 {
-            At::Series(found) => Some(found),
-            At::Row { .. } => None,
+            Inner::Resolved(series) => Some(series),
+            Inner::Row { .. } => None,
         }
     }
 
@@ -90,8 +91,8 @@ impl<'a, C: MetricCells> Handle<'a, C> {
     #[inline(always)]
     pub(crate) fn desc(&self) -> &'a Desc {
         match self.0 {
-            At::Series(found) => &found.family.desc,
-            At::Row { declaration, .. } => &declaration.desc,
+            Inner::Resolved(series) => &series.family.desc,
+            Inner::Row { declaration, .. } => &declaration.desc,
         }
     }
 
@@ -100,22 +101,22 @@ impl<'a, C: MetricCells> Handle<'a, C> {
     /// The parts are passed one by one. If `self` were passed as a whole, it would have to be in
     /// memory, and the hot path would have to write it there as well.
     #[inline(always)]
-    pub(crate) fn cold<R>(self, f: impl FnOnce(SeriesRef<'a, C>) -> R) -> R {
+    pub(crate) fn resolve<R>(self, f: impl FnOnce(SeriesRef<'a, C>) -> R) -> R {
         match self.0 {
-            At::Series(found) => cold_series(found.family, found.cells, found.key, f),
-            At::Row {
+            Inner::Resolved(series) => resolve_series(series.family, series.cells, series.key, f),
+            Inner::Row {
                 declaration,
                 index,
                 set,
                 ..
-            } => cold_row(declaration, set, index, f),
+            } => resolve_row(declaration, set, index, f),
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn cold_series<'a, C: MetricCells, R>(
+fn resolve_series<'a, C: MetricCells, R>(
     family: &'a Family<C>,
     cells: &'a C,
     key: SeriesKey,
@@ -126,7 +127,7 @@ fn cold_series<'a, C: MetricCells, R>(
 
 #[cold]
 #[inline(never)]
-fn cold_row<'a, C: MetricCells, R>(
+fn resolve_row<'a, C: MetricCells, R>(
     declaration: &'a Declaration<C>,
     set: ClosedSet,
     index: usize,
