@@ -112,7 +112,7 @@ pub use snapshot::Snapshot;
 #[cfg(not(loom))]
 pub use tallies_macros::{LabelValue, Labels, Metrics, metric};
 
-/// Bucket bounds, and what a histogram's buckets hold.
+/// Bucket bounds, and the values of a histogram.
 #[cfg(not(loom))]
 pub mod buckets {
     pub use crate::declare::buckets::{
@@ -180,6 +180,13 @@ pub fn serve(
 #[cfg(all(feature = "serve", not(loom)))]
 impl Server {
     /// Returns a server of the default registry.
+    ///
+    /// ```
+    /// let serving = tallies::Server::new().listen("127.0.0.1:0")?;
+    /// println!("Serving metrics on {}", serving.metrics_url());
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -195,6 +202,11 @@ impl Pusher {
     /// Returns a pusher of the default registry, for the group of `job`, to the gateway at `url`.
     /// The URL may have a path prefix.
     ///
+    /// ```no_run
+    /// tallies::Pusher::new("http://127.0.0.1:9091", "backup").add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// Nothing is checked or sent before [`add`](Self::add), [`replace`](Self::replace),
     /// [`delete`](Self::delete) or [`start`](Self::start). Connections use the proxy of the
     /// environment (`HTTP_PROXY` and similar variables), except to this machine.
@@ -206,7 +218,7 @@ impl Pusher {
 
 #[cfg(all(feature = "tower", not(loom)))]
 impl MetricsService {
-    /// Returns a service of the default registry.
+    /// Returns a service of the default registry. [`MetricsService`] has an example.
     #[must_use]
     #[expect(
         clippy::new_without_default,

@@ -3,6 +3,12 @@
 use crate::error::Error;
 
 /// The default bucket bounds: seconds, from 5 ms to 10 s.
+///
+/// ```
+/// use tallies::buckets;
+///
+/// assert_eq!((buckets::DEFAULT[0], buckets::DEFAULT[10]), (0.005, 10.0));
+/// ```
 pub const DEFAULT: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];

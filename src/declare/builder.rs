@@ -151,6 +151,18 @@ impl<M: Metric> Builder<M> {
     }
 
     /// Adds a label that every series has.
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let sent = Counter::builder("sent_total", "Messages sent.")
+    ///     .constant("protocol", "smtp")
+    ///     .register(&registry)?;
+    /// sent.inc();
+    /// assert_eq!(registry.snapshot().get("sent_total", &[("protocol", "smtp")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn constant(mut self, name: &str, value: &str) -> Self {
         self.desc.add_constant(name, value);
         self
@@ -158,6 +170,21 @@ impl<M: Metric> Builder<M> {
 
     /// Limits the number of series. Further label sets count in one overflow series. The default is
     /// [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let logins = Counter::builder("logins_total", "Logins.")
+    ///     .labels(["user"])
+    ///     .limit(2)
+    ///     .register(&registry)?;
+    /// for user in ["a", "b", "c", "d"] {
+    ///     logins.with([user]).inc();
+    /// }
+    /// assert_eq!(registry.snapshot().get("logins_total", &[("user", "__overflow__")]), Some(2.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn limit(mut self, series: usize) -> Self {
         self.desc.limit = series;
         self
@@ -173,6 +200,16 @@ impl<M: Metric> Builder<M> {
 
     /// Allows any characters except `"`, `\` and line feed in the metric's name and label names:
     /// `http.requests`.
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// assert!(Counter::builder("http.requests", "Requests.").register(&registry).is_err());
+    /// Counter::builder("http.requests", "Requests.").utf8().register(&registry)?.inc();
+    /// assert_eq!(registry.snapshot().get("http.requests", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// A scraper that does not ask for such names gets them escaped. A name whose escaped form is
     /// the same as another name is rejected.
@@ -194,6 +231,17 @@ impl<M: Metric> Builder<M> {
     }
 
     /// Returns the registry's family of this description, and declares it if there is none.
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let sent = || Counter::builder("sent_total", "Messages sent.").get_or_register(&registry);
+    /// sent()?.inc();
+    /// sent()?.inc();
+    /// assert_eq!(sent()?.get(), 2);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

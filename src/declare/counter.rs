@@ -82,6 +82,17 @@ macro_rules! counter_methods {
 
         /// Adds `n`, or returns why it cannot.
         ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let busy = tallies::Counter::builder("busy_seconds_total", "Time spent.")
+        ///     .float()
+        ///     .register(&registry)?;
+        /// assert!(busy.try_add(-0.5).is_err());
+        /// busy.try_add(0.5)?;
+        /// assert_eq!(busy.get(), 0.5);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
         /// # Errors
         ///
         /// A float that is negative, infinite or NaN. Nothing is added.

@@ -81,6 +81,15 @@ macro_rules! gauge_methods {
         }
 
         /// Sets the gauge to `value` if that is higher.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let longest = registry.gauge("queue_longest", "The longest queue so far.")?;
+        /// longest.raise(7.0);
+        /// longest.raise(3.0);
+        /// assert_eq!(longest.get(), 7.0);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
         #[inline]
         pub fn raise(&self, value: f64)
         $(where $L: Unlabelled,)?
@@ -97,6 +106,14 @@ macro_rules! gauge_methods {
         }
 
         /// Sets the gauge to the current time, in seconds since 1970.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let last = registry.gauge("backup_last_success_seconds", "Time of the last backup.")?;
+        /// last.set_to_current_time();
+        /// assert!(last.get() > 1.7e9);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
         pub fn set_to_current_time(&self)
         $(where $L: Unlabelled,)?
         {
@@ -112,6 +129,16 @@ impl<L: LabelSet> Gauge<L> {
 
 impl Gauge {
     /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let open = registry.gauge("connections_open", "Open connections.")?;
+    /// let connection = open.track();
+    /// assert_eq!(open.get(), 1.0);
+    /// drop(connection);
+    /// assert_eq!(open.get(), 0.0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// All threads write one cell. An [`UpDownCounter`] does the same without sharing.
     pub fn track(&self) -> InFlight<&Self> {
@@ -168,6 +195,15 @@ labelled_setters!(Gauge, [L: LabelSet], [L], [], [], Level);
 impl<L: LabelSet> Gauge<L> {
     /// Sets how the values of two processes are merged when their snapshots are. The default is to
     /// add them.
+    ///
+    /// ```
+    /// use tallies::{Gauge, snapshot::GaugeMerge};
+    ///
+    /// /// The size of the largest request.
+    /// #[tallies::metric]
+    /// static LARGEST: Gauge = Gauge::new("largest_request_bytes").merge(GaugeMerge::Max);
+    /// # LARGEST.raise(10.0);
+    /// ```
     #[must_use]
     pub const fn merge(mut self, merge: GaugeMerge) -> Self {
         self.inner.desc.merge = merge;
@@ -180,6 +216,22 @@ with_builder!(Gauge, Kind::Gauge);
 impl<L: LabelSet> Builder<Gauge<L>> {
     /// Sets how the values of two processes are merged when their snapshots are. The default is to
     /// add them.
+    ///
+    /// ```
+    /// use tallies::{Gauge, Registry, snapshot::GaugeMerge};
+    ///
+    /// let (one, two) = (Registry::new(), Registry::new());
+    /// for (registry, bytes) in [(&one, 10.0), (&two, 30.0)] {
+    ///     Gauge::builder("largest_bytes", "The largest request.")
+    ///         .merge(GaugeMerge::Max)
+    ///         .register(registry)?
+    ///         .set(bytes);
+    /// }
+    /// let mut both = one.snapshot();
+    /// both.merge(&two.snapshot())?;
+    /// assert_eq!(both.get("largest_bytes", &[]), Some(30.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn merge(mut self, merge: GaugeMerge) -> Self {
         self.desc.merge = merge;
         self

@@ -61,6 +61,14 @@ macro_rules! histogram_methods {
         }
 
         /// Observes `value` `times` times, at the cost of one observation.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let sizes = registry.histogram("sizes_bytes", "Sizes.")?;
+        /// sizes.observe_many(4.0, 3);
+        /// assert_eq!((sizes.get().count(), sizes.get().sum), (3, 12.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
         #[inline]
         pub fn observe_many(&self, value: f64, times: u64)
         $(where $L: Unlabelled,)?
@@ -96,6 +104,15 @@ macro_rules! histogram_methods {
 
         /// Observes `value`, or returns why it cannot.
         ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
+        /// wait.try_observe(0.25)?;
+        /// assert!(wait.try_observe(f64::NAN).is_err());
+        /// assert_eq!(wait.get().count(), 1);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
         /// # Errors
         ///
         /// NaN, or an infinity if one of the other sign was observed before. Nothing is observed.
@@ -111,6 +128,17 @@ macro_rules! histogram_methods {
 
         /// Observes `value`, and stores these labels as the exemplar of its bucket, so that a
         /// dashboard can link to this observation.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
+        /// wait.observe_with(0.25, &[("trace_id", "0af7651916cd43dd")]);
+        /// let now = registry.snapshot();
+        /// let family = now.family("wait_seconds").unwrap();
+        /// let (_, exemplar) = family.exemplars(0).next().unwrap();
+        /// assert_eq!(exemplar.value(), 0.25);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
         ///
         /// Every fixed bucket has one exemplar, the last one, with its value and the time. It costs
         /// one or two allocations; observations without an exemplar cost nothing extra. If the
@@ -196,12 +224,21 @@ impl<L: LabelSet> Histogram<L> {
 }
 
 impl Histogram {
-    /// Starts a timer, which observes the seconds until it is dropped.
+    /// Starts a timer, which observes the seconds until it is dropped. See [`Timer`].
     pub fn start_timer(&self) -> Timer<&Self> {
         Timer::start(self)
     }
 
     /// Runs `f`, and observes the seconds that it took.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let latency = registry.histogram("sort_seconds", "Time to sort.")?;
+    /// let mut numbers = [3, 1, 2];
+    /// latency.time(|| numbers.sort());
+    /// assert_eq!(latency.get().count(), 1);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()
@@ -355,6 +392,17 @@ impl<L: LabelSet> Histogram<L> {
     /// Sets the upper bounds of the buckets, in ascending order. `+Inf` is added if it is missing.
     /// The default is .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10: [`DEFAULT`](crate::buckets::DEFAULT).
     ///
+    /// ```
+    /// use tallies::Histogram;
+    ///
+    /// /// Sizes of requests.
+    /// #[tallies::metric]
+    /// static SIZES: Histogram = Histogram::new("request_bytes").buckets(&[256.0, 4096.0]);
+    ///
+    /// SIZES.observe(1000.0);
+    /// assert_eq!(SIZES.get().counts, [0, 1, 0]);
+    /// ```
+    ///
     /// # Panics
     ///
     /// If the bounds do not ascend, or one of them is not finite (except a last `+Inf`): a compile
@@ -420,6 +468,13 @@ impl<L: LabelSet> Histogram<L> {
     /// Limits the number of exponential buckets, without the zero bucket: 8 to 8192, by default
     /// 160.
     ///
+    /// ```
+    /// use tallies::Histogram;
+    ///
+    /// static LATENCY: Histogram = Histogram::new("lookup_seconds").native(3).native_limit(40);
+    /// # LATENCY.observe(0.1);
+    /// ```
+    ///
     /// At the coarsest schema there can be more: up to 133 for positive numbers and 133 for
     /// negative ones.
     ///
@@ -436,6 +491,13 @@ impl<L: LabelSet> Histogram<L> {
 
     /// Sets the zero threshold: values whose distance from zero is at most this count as zero. The
     /// default is 2^-128. For noise around zero.
+    ///
+    /// ```
+    /// use tallies::Histogram;
+    ///
+    /// static DRIFT: Histogram = Histogram::new("drift_seconds").native(3).zero_threshold(1e-6);
+    /// # DRIFT.observe(1e-7);
+    /// ```
     ///
     /// # Panics
     ///

@@ -6,6 +6,21 @@ use super::{Bound, Gauge, Series, UpDownCounter};
 ///
 /// [`InFlight`] and `#[tallies::in_progress]` accept any of them. A metric with labels does not
 /// implement this; its series do.
+///
+/// ```
+/// use tallies::UpDownCounter;
+/// use tallies::instrument::{InFlight, Track};
+///
+/// fn enter(metric: &impl Track) -> InFlight<&impl Track> {
+///     InFlight::enter(metric)
+/// }
+///
+/// static REQUESTS: UpDownCounter = UpDownCounter::new("requests_in_flight");
+///
+/// let request = enter(&REQUESTS);
+/// assert_eq!(REQUESTS.get(), 1);
+/// drop(request);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "what is in flight is counted by an `UpDownCounter` or a `Gauge`, which `{Self}` is not",
     label = "not an up-down counter or gauge without labels",

@@ -146,6 +146,24 @@ impl<S: LabelValue> StateSet<S> {
 
     /// Starts to declare a state set at run time. [`register`](Builder::register) checks
     /// everything.
+    ///
+    /// ```
+    /// use tallies::{LabelValue, Registry, StateSet};
+    ///
+    /// #[derive(LabelValue)]
+    /// enum Pump {
+    ///     Off,
+    ///     Running,
+    /// }
+    ///
+    /// let registry = Registry::new();
+    /// let pump = StateSet::<Pump>::builder("pump", "What the pump does.").register(&registry)?;
+    /// assert_eq!(registry.snapshot().get("pump", &[("pump", "off")]), Some(1.0));
+    /// pump.set(Pump::Running);
+    /// assert_eq!(registry.snapshot().get("pump", &[("pump", "off")]), Some(0.0));
+    /// # let _ = Pump::Off;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[track_caller]
     pub fn builder(name: &str, help: &str) -> Builder<Self> {
         Builder::new(

@@ -115,6 +115,11 @@ macro_rules! metric {
             /// Declares a metric like [`new`](Self::new) does, and allows any characters except
             /// `"`, `\` and line feed in its name: `http.requests`.
             ///
+            /// ```
+            #[doc = concat!("static REQUESTS: tallies::", stringify!($metric), " = tallies::", stringify!($metric), "::new_utf8(\"http.requests\");")]
+            /// assert_eq!(REQUESTS.name(), "http.requests");
+            /// ```
+            ///
             /// A scraper that does not ask for such names gets them escaped. A name whose escaped
             /// form is the same as another name is rejected.
             ///
@@ -152,6 +157,12 @@ macro_rules! metric {
 
             /// Sets labels that every series has. For labels that are known only at start-up, use
             /// [`Registry::constant`](crate::Registry::constant).
+            ///
+            /// ```
+            #[doc = concat!("static JOBS: tallies::", stringify!($metric), " = tallies::", stringify!($metric), "::new(\"jobs\").constant(&[(\"shard\", \"7\")]);")]
+            /// tallies::register_all!(JOBS);
+            /// assert!(tallies::encode::text(&tallies::snapshot()).contains(r#"shard="7""#));
+            /// ```
             #[must_use]
             pub const fn constant(mut self, labels: &'static [(&'static str, &'static str)]) -> Self {
                 self.inner.desc.constant.set(labels);
@@ -247,6 +258,13 @@ macro_rules! with_builder {
         impl $metric {
             /// Starts to declare the metric at run time. [`register`](crate::Builder::register)
             /// checks everything.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\").register(&registry)?;")]
+            /// assert_eq!(jobs.name(), "jobs");
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             #[track_caller]
             pub fn builder(name: &str, help: &str) -> $crate::Builder<Self> {
                 let location = std::panic::Location::caller();
@@ -277,6 +295,17 @@ macro_rules! labelled {
      [$($rest:ident),*], [$($rest_generics:tt)*], $value:ty, $read:expr) => {
         impl<$($generics)*> $metric<$($names),*> {
             /// Returns the labels and the value of every series.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// jobs.with(["mail"]);
+            /// let (labels, _) = &jobs.get_all()[0];
+            /// assert_eq!(labels, &[("queue".to_owned(), "mail".to_owned())]);
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             #[must_use]
             pub fn get_all(&self) -> Vec<(Vec<(String, String)>, $value)> {
                 self.inner.enlist::<L>();
@@ -289,6 +318,17 @@ macro_rules! labelled {
             }
 
             /// Returns the number of series, without the overflow series.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// assert!(jobs.is_empty());
+            /// jobs.with(["mail"]);
+            /// assert_eq!(jobs.len(), 1);
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             #[must_use]
             pub fn len(&self) -> usize {
                 self.inner.family().len()
@@ -303,6 +343,17 @@ macro_rules! labelled {
             /// Returns the series of a label set. Makes it if there is none; above the limit,
             /// returns the overflow series.
             ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// let mail = jobs.with(["mail"]);
+            /// assert!(jobs.find(["mail"]).is_some());
+            /// # let _ = mail;
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            ///
             /// The result is for use now: once the series is removed, updates through it count in
             /// the overflow series. A thread has a cache of the label sets that it used, so that a
             /// repeated look-up takes no lock, allocates nothing and writes no shared cache line.
@@ -315,6 +366,20 @@ macro_rules! labelled {
 
             /// Returns the series of a label set for later use, for example in a field of a struct.
             ///
+            /// ```
+            /// struct Queue {
+            #[doc = concat!("    jobs: tallies::Bound<tallies::", stringify!($metric), ">,")]
+            /// }
+            ///
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// let queue = Queue { jobs: jobs.bind(["mail"]) };
+            /// # let _ = queue.jobs;
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            ///
             /// The result owns its label values and outlives the metric. If the series is removed,
             /// it makes the series again.
             pub fn bind(&self, labels: L::Borrowed<'_>) -> $crate::Bound<$plain> {
@@ -324,6 +389,17 @@ macro_rules! labelled {
             }
 
             /// Returns the series of a label set if it exists.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// assert!(jobs.find(["mail"]).is_none());
+            /// jobs.with(["mail"]);
+            /// assert!(jobs.find(["mail"]).is_some());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             #[must_use]
             pub fn find(&self, labels: L::Borrowed<'_>) -> Option<$crate::Series<'_, $plain>> {
                 let series = self.inner.find::<L>(&labels)?;
@@ -333,6 +409,16 @@ macro_rules! labelled {
             /// Checks a label set that has its own label names, such as
             /// [`AnyLabels`](crate::label::AnyLabels). ([`with`](Self::with) counts an invalid one
             /// in the overflow series.)
+            ///
+            /// ```
+            /// use tallies::label::AnyLabels;
+            ///
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\").label_set::<AnyLabels>().register(&registry)?;")]
+            /// assert!(jobs.check(&[("queue", "mail")]).is_ok());
+            /// assert!(jobs.check(&[("a queue", "mail")]).is_err());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             ///
             /// # Errors
             ///
@@ -345,6 +431,15 @@ macro_rules! labelled {
         impl<const LABELS: usize, $($rest_generics)*> $metric<[&'static str; LABELS], $($rest),*> {
             /// Returns the series of a label set that is given by name, in any order. Makes it as
             /// [`with`](Self::with) does.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\").labels([\"queue\", \"kind\"]).register(&registry)?;")]
+            /// jobs.named(&[("kind", "retry"), ("queue", "mail")])?;
+            /// assert!(jobs.find(["mail", "retry"]).is_some());
+            /// assert!(jobs.named(&[("queue", "mail")]).is_err());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             ///
             /// # Errors
             ///
@@ -360,6 +455,17 @@ macro_rules! labelled {
         impl<$($generics)*> $metric<$($names),*> {
             /// Removes the series of a label set. Returns `false` if there is none.
             ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// jobs.with(["mail"]);
+            /// assert!(jobs.remove(["mail"]));
+            /// assert!(!jobs.remove(["mail"]));
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            ///
             /// Its total moves to the overflow series, so the family's sum never decreases. The
             /// value of a gauge is forgotten. Waits for a scrape that is running. The series of
             /// closed label sets (enums and `bool`s only) are not removed.
@@ -369,6 +475,18 @@ macro_rules! labelled {
 
             /// Removes every series for whose labels `keep` returns `false`, and returns their
             /// number. See [`remove`](Self::remove).
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// jobs.with(["mail"]);
+            /// jobs.with(["news"]);
+            /// assert_eq!(jobs.retain(|labels| labels[0].1 == "mail"), 1);
+            /// assert!(jobs.find(["news"]).is_none());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             pub fn retain(
                 &self,
                 mut keep: impl FnMut(&[(&str, std::borrow::Cow<'_, str>)]) -> bool,
@@ -379,6 +497,17 @@ macro_rules! labelled {
             }
 
             /// Removes every series and drops its total. The series of closed label sets stay.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// jobs.with(["mail"]);
+            /// jobs.clear();
+            /// assert!(jobs.is_empty());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             ///
             /// The overflow series of a counter, histogram or summary stays as well and counts from
             /// zero again, with three exceptions:
@@ -396,8 +525,8 @@ macro_rules! labelled {
         }
 
         impl<$($rest_generics)*> $crate::Series<'_, $plain> {
-            /// Returns what all threads have counted in the series so far. Waits for a scrape that
-            /// is running.
+            /// Returns the value of the series, over all threads. Waits for a scrape that is
+            /// running.
             #[must_use]
             pub fn get(&self) -> $value {
                 self.lazy_ref.resolve(|series| ($read)(series.family.total(series.cells)))
@@ -405,8 +534,8 @@ macro_rules! labelled {
         }
 
         impl<$($rest_generics)*> $crate::Bound<$plain> {
-            /// Returns what all threads have counted in the series so far. Waits for a scrape that
-            /// is running.
+            /// Returns the value of the series, over all threads. Waits for a scrape that is
+            /// running.
             #[must_use]
             pub fn get(&self) -> $value {
                 self.series().get()
@@ -422,6 +551,13 @@ macro_rules! labelled_setters {
      [$($rest:ident),*], [$($rest_generics:tt)*], $cells:ty) => {
         impl<const LABELS: usize, $($rest_generics)*> $metric<[&'static str; LABELS], $($rest),*> {
             /// Declares a metric with labels in a `static`, by label names instead of a type.
+            ///
+            /// ```
+            #[doc = concat!("static JOBS: tallies::", stringify!($metric), "<[&str; 2]> = tallies::", stringify!($metric), "::labelled(\"jobs\", &[\"queue\", \"kind\"]);")]
+            ///
+            /// let mail = JOBS.with(["mail", "retry"]);
+            /// # let _ = mail;
+            /// ```
             ///
             /// # Panics
             ///
@@ -445,6 +581,14 @@ macro_rules! labelled_setters {
         impl<$($generics)*> $metric<$($names),*> {
             /// Retires every series whose value stays the same for this long. Only a scrape checks
             /// it.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            #[doc = concat!("static JOBS: tallies::", stringify!($metric), "<[&str; 1]> =")]
+            #[doc = concat!("    tallies::", stringify!($metric), "::labelled(\"jobs\", &[\"queue\"]).expire_after(Duration::from_secs(600));")]
+            /// # JOBS.with(["mail"]);
+            /// ```
             ///
             /// - The total of a retired series stays in the family's sum. The value of a gauge is
             ///   forgotten.

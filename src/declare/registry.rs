@@ -8,6 +8,15 @@ use super::{Counter, Gauge, Histogram, Info, Summary, UpDownCounter};
 impl Registry {
     /// Declares a counter without labels. For labels and settings use [`Counter::builder`].
     ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let uploads = registry.counter("file_uploads_total", "Files accepted.")?;
+    /// uploads.inc();
+    /// assert_eq!(registry.snapshot().get("file_uploads_total", &[]), Some(1.0));
+    /// assert!(registry.counter("file_uploads_total", "Again.").is_err());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// A name that is invalid, or that is already registered. The message says where.
@@ -17,6 +26,14 @@ impl Registry {
     }
 
     /// Declares a gauge without labels. For labels and settings use [`Gauge::builder`].
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let temperature = registry.gauge("temperature_celsius", "Degrees.")?;
+    /// temperature.set(21.5);
+    /// assert_eq!(registry.snapshot().get("temperature_celsius", &[]), Some(21.5));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -29,6 +46,14 @@ impl Registry {
     /// Declares an up-down counter without labels. For labels and settings use
     /// [`UpDownCounter::builder`].
     ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let open = registry.up_down_counter("connections_open", "Open connections.")?;
+    /// open.inc();
+    /// assert_eq!(registry.snapshot().get("connections_open", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The same as for [`counter`](Self::counter).
@@ -39,6 +64,14 @@ impl Registry {
 
     /// Declares a histogram without labels, with the default buckets. For labels and settings use
     /// [`Histogram::builder`].
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
+    /// wait.observe(0.25);
+    /// assert_eq!(registry.snapshot().get("wait_seconds_count", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

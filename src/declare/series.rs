@@ -90,6 +90,19 @@ impl<M: Metric> std::fmt::Debug for Bound<M> {
 
 impl<M: Metric> Bound<M> {
     /// Returns the series, as `with` does.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sent = tallies::Counter::builder("sent_total", "Messages sent.")
+    ///     .labels(["peer"])
+    ///     .register(&registry)?;
+    /// let bound = sent.bind(["a"]);
+    /// let series = bound.series(); // one check for both updates
+    /// series.inc();
+    /// series.inc();
+    /// assert_eq!(bound.get(), 2);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn series(&self) -> Series<'_, M> {

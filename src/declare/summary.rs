@@ -140,12 +140,21 @@ impl<L: LabelSet> Summary<L> {
 }
 
 impl Summary {
-    /// Starts a timer, which observes the seconds until it is dropped.
+    /// Starts a timer, which observes the seconds until it is dropped. See [`Timer`].
     pub fn start_timer(&self) -> Timer<&Self> {
         Timer::start(self)
     }
 
     /// Runs `f`, and observes the seconds that it took.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let latency = registry.summary("sort_seconds", "Time to sort.")?;
+    /// let mut numbers = [3, 1, 2];
+    /// latency.time(|| numbers.sort());
+    /// assert_eq!(latency.get().count(), 1);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()
@@ -308,6 +317,15 @@ impl<L: LabelSet> Summary<L> {
     }
 
     /// Removes all objectives. The summary then has only a count and a sum.
+    ///
+    /// ```
+    /// use tallies::Summary;
+    ///
+    /// static WAIT: Summary = Summary::new("wait_seconds").no_objectives();
+    ///
+    /// WAIT.observe(0.25);
+    /// assert_eq!((WAIT.get().count(), WAIT.get().sum()), (1, 0.25));
+    /// ```
     #[must_use]
     pub const fn no_objectives(mut self) -> Self {
         self.inner.desc.targets = Targets::new(&[]);
@@ -341,6 +359,16 @@ impl<L: LabelSet> Builder<Summary<L>> {
 
     /// Sets all objectives: quantiles and their rank errors. With an empty list, the summary has
     /// only a count and a sum.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let wait = tallies::Summary::builder("wait_seconds", "Time waited.")
+    ///     .objectives(&[(0.5, 0.01), (0.99, 0.001)])?
+    ///     .register(&registry)?;
+    /// wait.observe(0.25);
+    /// assert_eq!(registry.snapshot().get("wait_seconds", &[("quantile", "0.99")]), Some(0.25));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
