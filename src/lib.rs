@@ -2,7 +2,55 @@
 // a link, Markdown takes the first.
 #![cfg_attr(all(doc, not(doctest), not(loom)), doc = include_str!("links.md"))]
 #![doc = include_str!("../README.md")]
+//!
+//! # Index
+//!
+//! Declare metrics:
+//!
+//! - metric types: [`Counter`], [`UpDownCounter`], [`Gauge`], [`Histogram`], [`Summary`], [`Info`],
+//!   [`StateSet`]
+//! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
+//!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
+//! - bucket bounds: [`buckets`]; values that are read at scrape time: [`Collect`], [`Collected`]
+//!
+//! Labels:
+//!
+//! - label sets with a type: [`Labels`](macro@Labels), [`LabelValue`](macro@LabelValue); without:
+//!   [`label`]
+//! - one series of a metric: [`Series`], [`Bound`]
+//!
+//! Time and count code:
+//!
+//! - attributes: [`timed`](macro@timed), [`count`](macro@count),
+//!   [`count_errors`](macro@count_errors), [`in_progress`](macro@in_progress)
+//! - timers, guards, futures, results: [`instrument`]; exemplars with trace ids: [`trace_ids`]
+//! - HTTP servers and clients: [`mod@http`]; process, allocator, tokio runtime: [`process`];
+//!   programs that use the `metrics` crate: [`facade`]
+//!
+//! Serve, push, read:
+//!
+//! - scrapes: [`serve()`], [`Server`], [`MetricsService`], [`render()`]
+//! - Pushgateway: [`Pusher`]; exposition pages of other programs: [`encode::read`]
+//!
+//! Testing and reading values:
+//!
+//! - what a test added: [`testing`]; a registry for each test: [`Registry::new`]
+//! - [`snapshot()`], [`Snapshot`], [`mod@snapshot`]
+//! - errors: [`Error`]
+//!
+//! Formats: [`encode`], [`encode::Format`], [`encode::Options`]
+//!
+//! Tuning: [`limit_summaries()`], [`instrument::warm`], [`instrument::calibrate`],
+//! [`Builder::hot`], [`Builder::limit`], [`Counter::expire_after`]
+//!
+//! `docs/architecture.md` explains the design.
+
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom))))]
+// The index has links to items of all features.
+#![cfg_attr(
+    not(all(feature = "full", feature = "tsc")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 #[cfg(not(loom))]
@@ -27,7 +75,7 @@ pub mod instrument;
 mod lockfree;
 #[allow(
     unreachable_pub,
-    reason = "a private room whose types stand in the signatures of public ones"
+    reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod observe;
 #[cfg(not(loom))]
@@ -70,7 +118,7 @@ pub use snapshot::Snapshot;
 #[cfg(not(loom))]
 pub use tallies_macros::{LabelValue, Labels, Metrics, metric};
 
-/// Bucket bounds, and what a histogram's buckets hold.
+/// Bucket bounds, and the values of a histogram.
 #[cfg(not(loom))]
 pub mod buckets {
     pub use crate::declare::buckets::{
@@ -88,7 +136,7 @@ pub mod label {
     };
 }
 
-/// Every family's merged value now: [`Registry::snapshot`] of the default registry.
+/// Returns a snapshot of the default registry. See [`Registry::snapshot`].
 ///
 /// ```
 /// assert!(tallies::snapshot().get("tallies_shards", &[]).is_some());
@@ -99,25 +147,24 @@ pub fn snapshot() -> Snapshot {
     registry().snapshot()
 }
 
-/// The default registry in the format that an Accept header likes best: its Content-Type, and its bytes. One line of any
-/// web framework's handler, beside `Vary: Accept`; [`encode::render`] is the same of any snapshot.
+/// Returns the default registry in the format that an Accept header prefers: its Content-Type and
+/// its bytes.
 ///
 /// ```
 /// let (content_type, page) = tallies::render("*/*");
 /// assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
 /// assert!(page.starts_with(b"# HELP"));
 /// ```
+///
+/// This is all that a handler in any web framework has to call. Its response should have `Vary:
+/// Accept`. [`encode::render`] does the same for any snapshot.
 #[cfg(not(loom))]
 #[must_use]
 pub fn render(accept: &str) -> (&'static str, Vec<u8>) {
     encode::render(&snapshot(), accept)
 }
 
-/// Serves the default registry at `/metrics`, on a thread of its own: for sync and async programs alike.
-///
-/// # Errors
-///
-/// An address that cannot be bound, which the message names. The program goes on either way.
+/// Serves the default registry at `/metrics` on a thread of its own, in sync and async programs.
 ///
 /// ```
 /// let server = tallies::serve("127.0.0.1:0")?;
@@ -125,6 +172,10 @@ pub fn render(accept: &str) -> (&'static str, Vec<u8>) {
 /// # server.stop();
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// # Errors
+///
+/// An address that cannot be bound. The message has the address.
 #[cfg(all(feature = "serve", not(loom)))]
 pub fn serve(
     address: impl std::net::ToSocketAddrs + std::fmt::Debug,
@@ -134,7 +185,14 @@ pub fn serve(
 
 #[cfg(all(feature = "serve", not(loom)))]
 impl Server {
-    /// A server of the default registry.
+    /// Returns a server of the default registry.
+    ///
+    /// ```
+    /// let serving = tallies::Server::new().listen("127.0.0.1:0")?;
+    /// println!("Serving metrics on {}", serving.metrics_url());
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -147,11 +205,17 @@ impl Server {
 
 #[cfg(all(feature = "push", not(loom)))]
 impl Pusher {
-    /// A pusher of the default registry, to the gateway at `url`, path prefix and all, for the group of `job`.
+    /// Returns a pusher of the default registry, for the group of `job`, to the gateway at `url`.
+    /// The URL may have a path prefix.
     ///
-    /// Nothing is checked or sent before [`add`](Self::add), [`replace`](Self::replace), [`delete`](Self::delete) or
-    /// [`start`](Self::start). A proxy that the environment names (`HTTP_PROXY` and its kin) is
-    /// used, but not to this machine itself.
+    /// ```no_run
+    /// tallies::Pusher::new("http://127.0.0.1:9091", "backup").add()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Nothing is checked or sent before [`add`](Self::add), [`replace`](Self::replace),
+    /// [`delete`](Self::delete) or [`start`](Self::start). Connections use the proxy of the
+    /// environment (`HTTP_PROXY` and similar variables), except to this machine.
     #[must_use]
     pub fn new(url: &str, job: &str) -> Self {
         Self::of(std::sync::Arc::new(registry().clone()), url, job)
@@ -160,7 +224,7 @@ impl Pusher {
 
 #[cfg(all(feature = "tower", not(loom)))]
 impl MetricsService {
-    /// A service of the default registry.
+    /// Returns a service of the default registry. [`MetricsService`] has an example.
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -193,7 +257,7 @@ pub mod docs {
     }
 }
 
-/// What the attributes and derives write calls to; not for programs.
+/// The items that the expansions of attributes and derives use. Programs do not use them.
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod __private {
@@ -208,7 +272,7 @@ pub mod __private {
     pub use linkme;
 }
 
-/// Lists a static at link time, where that is switched on.
+/// Lists a static at link time, with the feature `link-time`.
 #[cfg(feature = "link-time")]
 #[doc(hidden)]
 #[macro_export]
@@ -222,7 +286,7 @@ macro_rules! __list {
     };
 }
 
-/// Lists a static at link time, where that is switched on.
+/// Does nothing without the feature `link-time`.
 #[cfg(not(feature = "link-time"))]
 #[doc(hidden)]
 #[macro_export]
@@ -230,15 +294,8 @@ macro_rules! __list {
     ($metric:ident) => {};
 }
 
-/// Has statics of the default registry exported from now on, at zero until their first use.
-///
-/// For where [`#[tallies::metric]`](macro@metric) cannot have them listed: without the feature `link-time`, and in a static
-/// library that another language's linker takes the parts of. Call it at start-up. A static that is there already stays
-/// as it is, so it does no harm beside the attribute, or twice.
-///
-/// What is refused, such as a name that is another family's, is said on standard error and counted in
-/// `tallies_refused_families_total`, as it would be at its first use. Costs what the first use would: it makes the family,
-/// and every series of a closed label set.
+/// Registers statics in the default registry, so that they are exported at zero before their first
+/// use.
 ///
 /// ```
 /// use tallies::{Counter, register_all};
@@ -252,6 +309,15 @@ macro_rules! __list {
 /// register_all!(UPLOADS, http::LATENCY);
 /// assert_eq!(tallies::snapshot().get("file_uploads_total", &[]), Some(0.0));
 /// ```
+///
+/// Use it where [`#[tallies::metric]`](macro@metric) cannot list them: without the feature
+/// `link-time`, and in a static library of which the linker of another language takes only some
+/// parts. Call it at start-up. Registering a static twice, or one that has the attribute, does no
+/// harm.
+///
+/// A static that is rejected, for example because another family has its name, is logged once and
+/// counted in `tallies_refused_families_total`, as at its first use. The cost is that of the first
+/// use: it makes the family, and every series of a closed label set.
 #[cfg(not(loom))]
 #[macro_export]
 macro_rules! register_all {

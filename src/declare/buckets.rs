@@ -1,23 +1,31 @@
-//! Rows of bucket bounds.
+//! Functions that compute bucket bounds.
 
 use crate::error::Error;
 
-/// The bounds of a histogram that names none: seconds, from 5 ms to 10 s.
+/// The default bucket bounds: seconds, from 5 ms to 10 s.
+///
+/// ```
+/// use tallies::buckets;
+///
+/// assert_eq!((buckets::DEFAULT[0], buckets::DEFAULT[10]), (0.005, 10.0));
+/// ```
 pub const DEFAULT: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// `count` bounds, the first at `start` and each `width` above the one before.
-///
-/// # Errors
-///
-/// No bounds, a width that is not above 0, and bounds that are not finite or do not ascend.
+/// Returns `count` bounds. The first is `start`, and each of the others is `width` above the one
+/// before.
 ///
 /// ```
 /// assert_eq!(tallies::buckets::linear(1.0, 2.0, 5)?, [1.0, 3.0, 5.0, 7.0, 9.0]);
 /// assert!(tallies::buckets::linear(1.0, 2.0, 0).is_err());
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// # Errors
+///
+/// A count of 0 or above 16 383, a width that is not above 0, or bounds that are not finite or do
+/// not ascend.
 pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
     checked(
         count,
@@ -27,17 +35,19 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
     )
 }
 
-/// `count` bounds, the first at `start` and each `factor` times the one before.
-///
-/// # Errors
-///
-/// No bounds, a start that is not above 0, a factor that is not above 1, and bounds that are not finite.
+/// Returns `count` bounds. The first is `start`, and each of the others is `factor` times the one
+/// before.
 ///
 /// ```
 /// assert_eq!(tallies::buckets::exponential(1.0, 10.0, 5)?, [1.0, 10.0, 100.0, 1e3, 1e4]);
 /// assert!(tallies::buckets::exponential(1.0, 1.0, 5).is_err());
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// # Errors
+///
+/// A count of 0 or above 16 383, a start that is not above 0, a factor that is not above 1, or
+/// bounds that are not finite or do not ascend.
 pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
     if start.is_nan() || start <= 0.0 {
         return Err(Error::bucket_helper("the start has to be above 0"));
@@ -51,20 +61,21 @@ pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Er
     checked(count, bound, factor > 1.0, "the factor has to be above 1")
 }
 
-/// As [`linear`], for a `static`: the array's length is the number of bounds.
-///
-/// # Panics
-///
-/// Where `linear` gives an error: a compile error in a `static`.
+/// Returns `N` bounds like [`linear`] does, in a constant.
 ///
 /// ```
 /// use tallies::{Histogram, buckets};
 ///
-/// static SIZES: Histogram = Histogram::new("sizes_bytes").buckets(&const { buckets::linear_array::<4>(512.0, 512.0) });
+/// static SIZES: Histogram = Histogram::new("sizes_bytes")
+///     .buckets(&const { buckets::linear_array::<4>(512.0, 512.0) });
 ///
 /// SIZES.observe(1500.0);
 /// assert_eq!(SIZES.get().counts, [0, 0, 1, 0, 0]);
 /// ```
+///
+/// # Panics
+///
+/// If [`linear`] would return an error: a compile error in a `static`.
 #[must_use]
 pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
     assert!(width > 0.0, "the width has to be above 0");
@@ -77,20 +88,21 @@ pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
     ascending(bounds)
 }
 
-/// As [`exponential`], for a `static`: the array's length is the number of bounds.
-///
-/// # Panics
-///
-/// Where `exponential` gives an error: a compile error in a `static`.
+/// Returns `N` bounds like [`exponential`] does, in a constant.
 ///
 /// ```
 /// use tallies::{Histogram, buckets};
 ///
-/// static SIZES: Histogram = Histogram::new("sizes_bytes").buckets(&const { buckets::exponential_array::<4>(64.0, 4.0) });
+/// static SIZES: Histogram = Histogram::new("sizes_bytes")
+///     .buckets(&const { buckets::exponential_array::<4>(64.0, 4.0) });
 ///
 /// SIZES.observe(1500.0);
 /// assert_eq!(SIZES.get().counts, [0, 0, 0, 1, 0]);
 /// ```
+///
+/// # Panics
+///
+/// If [`exponential`] would return an error: a compile error in a `static`.
 #[must_use]
 pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64; N] {
     assert!(start > 0.0, "the start has to be above 0");

@@ -12,22 +12,19 @@ use crate::snapshot::{Kind, Text};
 
 use super::declaration::Declaration;
 
-/// The metric types: [`Counter`](crate::Counter), [`Gauge`](crate::Gauge),
-/// [`UpDownCounter`](crate::UpDownCounter), [`Histogram`](crate::Histogram), [`Summary`](crate::Summary)
-/// and [`Info`](crate::Info).
+/// A metric type: [`Counter`](crate::Counter), [`Gauge`](crate::Gauge),
+/// [`UpDownCounter`](crate::UpDownCounter), [`Histogram`](crate::Histogram),
+/// [`Summary`](crate::Summary) or [`Info`](crate::Info).
 ///
-/// A bound of [`Builder`], [`Series`](crate::Series) and [`Bound`](crate::Bound). Programs do not
-/// implement it.
-#[expect(
-    private_bounds,
-    reason = "sealed: what a metric is made of is not public"
-)]
+/// [`Builder`], [`Series`](crate::Series) and [`Bound`](crate::Bound) have it as a bound. Programs
+/// do not implement it.
+#[expect(private_bounds, reason = "sealed: the parts of a metric are private")]
 pub trait Metric: MetricParts {
     /// The same kind of metric with other label sets.
     type Labelled<L: LabelSet>: Metric;
 }
 
-/// What a metric type is made of.
+/// The private parts of a metric type.
 pub(crate) trait MetricParts: Sized {
     type Cells: MetricCells;
 
@@ -70,7 +67,7 @@ impl<M> std::fmt::Debug for Builder<M> {
 }
 
 impl<M> Builder<M> {
-    /// A builder for a family without labels.
+    /// Returns a builder for a family without labels.
     pub(super) fn new(
         name: &str,
         help: &str,
@@ -97,10 +94,11 @@ impl<M> Builder<M> {
 impl<M: Metric> Builder<M> {
     /// Sets the label names.
     ///
-    /// - An array, such as `["method", "status"]`: the number of labels becomes part of the type, and
-    ///   `with(["get", "200"])` takes an array of the same length.
-    /// - A slice or a `Vec` of texts, for names that are known at run time only: `with(&["get", "200"])` takes
-    ///   a slice. A slice of another length counts in the overflow series, and is logged once.
+    /// - An array, such as `["method", "status"]`: the number of labels becomes part of the type,
+    ///   and `with(["get", "200"])` takes an array of the same length.
+    /// - A slice or a `Vec` of texts, for names that are known only at run time: `with(&["get",
+    ///   "200"])` takes a slice. A slice of another length counts in the overflow series and is
+    ///   logged once.
     ///
     /// For label sets with a type of their own see [`label_set`](Self::label_set).
     ///
@@ -109,9 +107,11 @@ impl<M: Metric> Builder<M> {
     ///
     /// let registry = Registry::new();
     /// let names: Vec<String> = "method,status".split(',').map(str::to_owned).collect();
-    /// let requests = Counter::builder("requests_total", "Requests.").labels(&names).register(&registry)?;
+    /// let requests =
+    ///     Counter::builder("requests_total", "Requests.").labels(&names).register(&registry)?;
     /// requests.with(&["get", "200"]).inc();
-    /// assert_eq!(registry.snapshot().get("requests_total", &[("method", "get"), ("status", "200")]), Some(1.0));
+    /// let labels = [("method", "get"), ("status", "200")];
+    /// assert_eq!(registry.snapshot().get("requests_total", &labels), Some(1.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn labels<N: LabelNames>(mut self, names: N) -> Builder<M::Labelled<N::Set>> {
@@ -132,7 +132,9 @@ impl<M: Metric> Builder<M> {
     /// }
     ///
     /// let registry = Registry::new();
-    /// let requests = Counter::builder("requests_total", "Requests.").label_set::<Request>().register(&registry)?;
+    /// let requests = Counter::builder("requests_total", "Requests.")
+    ///     .label_set::<Request>()
+    ///     .register(&registry)?;
     /// requests.with(Request { path: "/" }).inc();
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -149,6 +151,18 @@ impl<M: Metric> Builder<M> {
     }
 
     /// Adds a label that every series has.
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let sent = Counter::builder("sent_total", "Messages sent.")
+    ///     .constant("protocol", "smtp")
+    ///     .register(&registry)?;
+    /// sent.inc();
+    /// assert_eq!(registry.snapshot().get("sent_total", &[("protocol", "smtp")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn constant(mut self, name: &str, value: &str) -> Self {
         self.desc.add_constant(name, value);
         self
@@ -156,12 +170,29 @@ impl<M: Metric> Builder<M> {
 
     /// Limits the number of series. Further label sets count in one overflow series. The default is
     /// [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let logins = Counter::builder("logins_total", "Logins.")
+    ///     .labels(["user"])
+    ///     .limit(2)
+    ///     .register(&registry)?;
+    /// for user in ["a", "b", "c", "d"] {
+    ///     logins.with([user]).inc();
+    /// }
+    /// assert_eq!(registry.snapshot().get("logins_total", &[("user", "__overflow__")]), Some(2.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn limit(mut self, series: usize) -> Self {
         self.desc.limit = series;
         self
     }
 
-    /// Makes every series hot from its first update on, at the price of a cell in every thread.
+    /// Gives every series cells of its own in every thread from its first update on. Without this,
+    /// the first 1 024 updates of a series go to one shared cell. The price is the memory of the
+    /// cells.
     pub fn hot(mut self) -> Self {
         self.desc.hot = true;
         self
@@ -170,8 +201,18 @@ impl<M: Metric> Builder<M> {
     /// Allows any characters except `"`, `\` and line feed in the metric's name and label names:
     /// `http.requests`.
     ///
-    /// A scraper that does not ask for such names gets them escaped. A name whose escaped form is the same as another
-    /// name is rejected.
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// assert!(Counter::builder("http.requests", "Requests.").register(&registry).is_err());
+    /// Counter::builder("http.requests", "Requests.").utf8().register(&registry)?.inc();
+    /// assert_eq!(registry.snapshot().get("http.requests", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// A scraper that does not ask for such names gets them escaped. A name whose escaped form is
+    /// the same as another name is rejected.
     pub fn utf8(mut self) -> Self {
         self.desc.utf8 = true;
         self
@@ -181,17 +222,31 @@ impl<M: Metric> Builder<M> {
     ///
     /// # Errors
     ///
-    /// A name or label name outside the grammar, reserved or given twice; bad buckets or objectives; a name that is
-    /// taken, or whose samples would have the names of another family's.
+    /// - A name or label name that is invalid, reserved or given twice.
+    /// - Invalid buckets or objectives.
+    /// - A name that another family has, or whose samples would have the names of another family's
+    ///   samples.
     pub fn register(self, registry: &Registry) -> Result<M, Error> {
         Declaration::register(self.desc, registry).map(M::declared)
     }
 
-    /// Returns the family of this description, declaring it if the registry has none of its name.
+    /// Returns the registry's family of this description, and declares it if there is none.
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let sent = || Counter::builder("sent_total", "Messages sent.").get_or_register(&registry);
+    /// sent()?.inc();
+    /// sent()?.inc();
+    /// assert_eq!(sent()?.get(), 2);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`register`](Self::register), and a family of the same name that is declared differently.
+    /// The same as for [`register`](Self::register), except that an identical family is not an
+    /// error. A family of the same name that is declared differently is one.
     pub fn get_or_register(self, registry: &Registry) -> Result<M, Error> {
         Declaration::get_or_register(self.desc, registry).map(M::declared)
     }

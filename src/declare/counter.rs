@@ -10,11 +10,308 @@ use crate::snapshot::{Kind, Numbers, Values};
 
 use super::declaration::Declaration;
 use super::exemplar;
-use super::{Bound, Builder, Series, by_series, labelled, metric};
+use super::{
+    Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
+};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
+
+/// A total that only grows: requests answered, bytes sent, seconds spent.
+///
+/// ```
+/// use tallies::Counter;
+///
+/// /// Files accepted.
+/// #[tallies::metric]
+/// static UPLOADS: Counter = Counter::new("file_uploads_total");
+///
+/// UPLOADS.inc();
+/// UPLOADS.add(2);
+/// assert_eq!(UPLOADS.get(), 3);
+/// ```
+///
+/// With labels, and with a float as the total:
+///
+/// ```
+/// use tallies::{Counter, Labels};
+///
+/// #[derive(Labels)]
+/// struct Job<'a> {
+///     queue: &'a str,
+/// }
+///
+/// /// Seconds spent on jobs.
+/// #[tallies::metric]
+/// static BUSY: Counter<Job, f64> = Counter::new("job_busy_seconds_total");
+///
+/// BUSY.with(Job { queue: "mail" }).add(0.25);
+/// assert_eq!(BUSY.with(Job { queue: "mail" }).get(), 0.25);
+/// ```
+///
+/// An update costs about 0.5 ns. It adds to a cell that only the calling thread writes, without a
+/// lock prefix, a shared cache line or an allocation. A scrape that begins after an update has
+/// returned includes it. Integers wrap at 2⁶⁴.
+pub struct Counter<L = (), N: Number = u64> {
+    pub(crate) inner: Declaration<Tally<N>>,
+    pub(crate) labels: PhantomData<fn(L)>,
+}
+
+/// The update methods that a counter without labels and a series have in common.
+macro_rules! counter_methods {
+    ($N:ident $(, $L:ident)?) => {
+        /// Adds 1.
+        #[inline]
+        pub fn inc(&self)
+        $(where $L: Unlabelled,)?
+        {
+            self.add($N::ONE);
+        }
+
+        /// Adds `n`. A float that is negative, infinite or NaN is rejected and counted in
+        /// `tallies_refused_updates_total`.
+        #[inline]
+        pub fn add(&self, n: $N)
+        $(where $L: Unlabelled,)?
+        {
+            if !n.can_add() || !observe::thread(|thread| Tally::add(thread, self.last(), n)) {
+                self.add_cold(n);
+            }
+        }
+
+        /// Adds `n`, or returns why it cannot.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let busy = tallies::Counter::builder("busy_seconds_total", "Time spent.")
+        ///     .float()
+        ///     .register(&registry)?;
+        /// assert!(busy.try_add(-0.5).is_err());
+        /// busy.try_add(0.5)?;
+        /// assert_eq!(busy.get(), 0.5);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// A float that is negative, infinite or NaN. Nothing is added.
+        pub fn try_add(&self, n: $N) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
+            check(self.family_name(), n)?;
+            self.add(n);
+            Ok(())
+        }
+
+        /// Adds `n`, and stores these labels as the exemplar of the series, so that a dashboard can
+        /// link to this update.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let sent = registry.counter("sent_bytes_total", "Bytes sent.")?;
+        /// sent.add_with(512, &[("trace_id", "0af7651916cd43dd")]);
+        /// let now = registry.snapshot();
+        /// let family = now.family("sent_bytes_total").unwrap();
+        /// let (_, exemplar) = family.exemplars(0).next().unwrap();
+        /// assert_eq!(exemplar.value(), 512.0);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// A series has one exemplar, the last one, with its amount and the time. It costs one or
+        /// two allocations; updates without an exemplar cost nothing extra. If the labels are
+        /// invalid or have more than 128 characters, names and values together, `n` is added, and
+        /// the exemplar is rejected and counted in `tallies_refused_updates_total`.
+        pub fn add_with(&self, n: $N, exemplar: &[(&str, &str)])
+        $(where $L: Unlabelled,)?
+        {
+            self.add(n);
+            if n.can_add() && exemplar::admits(exemplar) {
+                self.set_exemplar(n, exemplar);
+            }
+        }
+
+        /// Adds `n` with an exemplar like [`add_with`](Self::add_with) does, or returns why it
+        /// cannot.
+        ///
+        /// # Errors
+        ///
+        /// The same as for [`try_add`](Self::try_add), and invalid exemplar labels. Nothing is
+        /// added.
+        pub fn try_add_with(&self, n: $N, exemplar: &[(&str, &str)]) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
+            exemplar::check(exemplar)?;
+            self.try_add(n)?;
+            self.set_exemplar(n, exemplar);
+            Ok(())
+        }
+
+        /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
+        pub fn add_traced(&self, n: $N)
+        $(where $L: Unlabelled,)?
+        {
+            self.add(n);
+            if n.can_add() {
+                exemplar::with_trace(|labels| {
+                    if exemplar::admits(labels) {
+                        self.set_exemplar(n, labels);
+                    }
+                });
+            }
+        }
+
+        /// Adds 1, and stores these labels as the exemplar. See [`add_with`](Self::add_with).
+        pub fn inc_with(&self, exemplar: &[(&str, &str)])
+        $(where $L: Unlabelled,)?
+        {
+            self.add_with($N::ONE, exemplar);
+        }
+
+        /// Adds 1, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
+        pub fn inc_traced(&self)
+        $(where $L: Unlabelled,)?
+        {
+            self.add_traced($N::ONE);
+        }
+    };
+}
+
+impl<L: LabelSet, N: Number> Counter<L, N> {
+    counter_methods!(N, L);
+
+    /// Returns what all threads have counted so far. Waits for a scrape that is running.
+    #[must_use]
+    pub fn get(&self) -> N
+    where
+        L: Unlabelled,
+    {
+        self.inner.total()
+    }
+
+    fn family_name(&self) -> &str {
+        &self.inner.desc.name
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.inner.slot_word.last(Generation::FIRST)
+    }
+
+    #[cold]
+    fn add_cold(&self, n: N) {
+        add_cold(self.inner.only(), Generation::FIRST, n, self.inner.desc.hot);
+        self.inner.copy_slot_word();
+    }
+
+    fn set_exemplar(&self, n: N, labels: &[(&str, &str)]) {
+        let value = n.into_number().as_f64();
+        exemplar::set(self.inner.family().only(), (0, 1), value, labels);
+    }
+}
+
+impl<N: Number> Series<'_, Counter<(), N>> {
+    counter_methods!(N);
+
+    fn family_name(&self) -> &str {
+        &self.lazy_ref.desc().name
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.lazy_ref.last()
+    }
+
+    #[inline(always)]
+    fn add_cold(&self, n: N) {
+        self.lazy_ref
+            .resolve(move |series| add_to_series(series, n));
+    }
+
+    fn set_exemplar(&self, n: N, labels: &[(&str, &str)]) {
+        let value = n.into_number().as_f64();
+        self.lazy_ref
+            .resolve(|series| exemplar::set(series, (0, 1), value, labels));
+    }
+}
+
+impl<N: Number> Bound<Counter<(), N>> {
+    forward_to_series! {
+        /// Adds 1.
+        fn inc();
+        /// Adds `n`. See [`Counter::add`].
+        fn add(n: N);
+        /// Adds `n`, or returns why it cannot. See [`Counter::try_add`].
+        fn try_add(n: N) -> Result<(), Error>;
+        /// Adds 1, and stores these labels as the exemplar. See [`Counter::add_with`].
+        fn inc_with(exemplar: &[(&str, &str)]);
+        /// Adds `n`, and stores these labels as the exemplar. See [`Counter::add_with`].
+        fn add_with(n: N, exemplar: &[(&str, &str)]);
+        /// Adds `n` with an exemplar, or returns why it cannot. See [`Counter::try_add_with`].
+        fn try_add_with(n: N, exemplar: &[(&str, &str)]) -> Result<(), Error>;
+        /// Adds 1, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
+        fn inc_traced();
+        /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::trace_ids).
+        fn add_traced(n: N);
+    }
+}
+
+labelled!(
+    Counter, Counter<(), N>,
+    [L: LabelSet, N: Number], [L, N], [N], [N: Number], N, |total| total
+);
+
+metric!(Counter, [L: LabelSet, N: Number], [L, N], [N], Tally<N>, Kind::Counter);
+
+labelled_setters!(Counter, [L: LabelSet, N: Number], [L, N], [N], [N: Number], Tally<N>);
+
+with_builder!(Counter, Kind::Counter);
+
+impl<L: LabelSet> Builder<Counter<L>> {
+    /// Counts floating-point amounts, such as seconds.
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let busy =
+    ///     Counter::builder("busy_seconds_total", "Time spent.").float().register(&registry)?;
+    /// busy.add(0.25);
+    /// assert_eq!(busy.get(), 0.25);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn float(self) -> Builder<Counter<L, f64>> {
+        self.with_type()
+    }
+}
+
+fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {
+    if n.can_add() {
+        return Ok(());
+    }
+    observe::reject();
+    Err(Error::update(
+        name,
+        n.into_number().as_f64(),
+        "only grows by finite amounts of 0 and more",
+    ))
+}
+
+fn add_to_series<N: Number>(series: SeriesRef<'_, Tally<N>>, n: N) {
+    series.update(|cells, generation, hot| add_cold(cells, generation, n, hot));
+}
+
+fn add_cold<N: Number>(cells: &Tally<N>, generation: Generation, n: N, eager: bool) -> Outcome {
+    if !n.can_add() {
+        observe::reject();
+        return Outcome::Done;
+    }
+    observe::thread(|thread| cells.add_cold(observe::engine(), thread, generation, n, eager))
+}
 
 impl<N: Number> MetricCells for Tally<N> {
     const KIND: Kind = Kind::Counter;
@@ -51,275 +348,9 @@ impl<N: Number> MetricCells for Tally<N> {
     }
 
     fn subtract(total: &mut N, baseline: &N) {
-        // What is infinite does not say what it was since.
+        // An infinite baseline cannot be subtracted.
         if baseline.into_number().as_f64().is_finite() {
             *total = total.minus(*baseline);
         }
     }
-}
-
-/// A total that only grows: requests answered, bytes sent, seconds spent.
-///
-/// An update adds to a cell that only the calling thread writes: no lock prefix, no shared cache line, no allocation,
-/// some half a nanosecond. A scrape that begins after an update returned has it. Integers wrap at 2⁶⁴.
-///
-/// ```
-/// use tallies::Counter;
-///
-/// /// Files accepted.
-/// #[tallies::metric]
-/// static UPLOADS: Counter = Counter::new("file_uploads_total");
-///
-/// UPLOADS.inc();
-/// UPLOADS.add(2);
-/// assert_eq!(UPLOADS.get(), 3);
-/// ```
-///
-/// With labels, and of seconds:
-///
-/// ```
-/// use tallies::{Counter, Labels};
-///
-/// #[derive(Labels)]
-/// struct Job<'a> {
-///     queue: &'a str,
-/// }
-///
-/// /// Seconds spent on jobs.
-/// #[tallies::metric]
-/// static BUSY: Counter<Job, f64> = Counter::new("job_busy_seconds_total");
-///
-/// BUSY.with(Job { queue: "mail" }).add(0.25);
-/// assert_eq!(BUSY.with(Job { queue: "mail" }).get(), 0.25);
-/// ```
-pub struct Counter<L = (), N: Number = u64> {
-    pub(crate) inner: Declaration<Tally<N>>,
-    pub(crate) labels: PhantomData<fn(L)>,
-}
-
-metric!(Counter, [L: LabelSet, N: Number], [L, N], [N], Tally<N>, Kind::Counter);
-labelled!(
-    Counter, Counter<(), N>,
-    [L: LabelSet, N: Number], [L, N], [N], [N: Number], Tally<N>, N, |total| total
-);
-
-/// What an unlabelled counter and a series have in common.
-macro_rules! counter_methods {
-    ($N:ident $(, $L:ident)?) => {
-        /// Adds `n`. A negative, infinite or NaN float is dropped and counted in `tallies_refused_updates_total`.
-        #[inline]
-        pub fn add(&self, n: $N)
-        $(where $L: Unlabelled,)?
-        {
-            if !n.can_add() || !observe::thread(|thread| Tally::add(thread, self.last(), n)) {
-                self.add_cold(n);
-            }
-        }
-
-        /// Adds `n`, or says why not.
-        ///
-        /// # Errors
-        ///
-        /// A negative, infinite or NaN float; nothing is added.
-        pub fn try_add(&self, n: $N) -> Result<(), Error>
-        $(where $L: Unlabelled,)?
-        {
-            check(self.family_name(), n)?;
-            self.add(n);
-            Ok(())
-        }
-
-        /// Adds `n`, and keeps these labels as the exemplar of the series: what this update can be found by.
-        ///
-        /// An update without an exemplar costs nothing for this; one with takes an allocation or two. The last one is
-        /// kept, with its amount and the time. More than 128 characters, names and values together, or a bad label name:
-        /// `n` is added, the exemplar is dropped and counted in `tallies_refused_updates_total`.
-        ///
-        /// ```
-        /// let registry = tallies::Registry::new();
-        /// let sent = tallies::Counter::builder("sent_bytes_total", "Bytes sent.").register(&registry)?;
-        /// sent.add_with(512, &[("trace_id", "0af7651916cd43dd")]);
-        /// let now = registry.snapshot();
-        /// let (_, exemplar) = now.family("sent_bytes_total").unwrap().exemplars(0).next().unwrap();
-        /// assert_eq!(exemplar.value(), 512.0);
-        /// # Ok::<(), tallies::Error>(())
-        /// ```
-        pub fn add_with(&self, n: $N, exemplar: &[(&str, &str)])
-        $(where $L: Unlabelled,)?
-        {
-            self.add(n);
-            if n.can_add() && exemplar::admits(exemplar) {
-                self.keep(n, exemplar);
-            }
-        }
-
-        /// As [`add_with`](Self::add_with), or says why not.
-        ///
-        /// # Errors
-        ///
-        /// What [`try_add`](Self::try_add) would say, and labels that cannot be an exemplar's; nothing is added.
-        pub fn try_add_with(&self, n: $N, exemplar: &[(&str, &str)]) -> Result<(), Error>
-        $(where $L: Unlabelled,)?
-        {
-            exemplar::check(exemplar)?;
-            self.try_add(n)?;
-            self.keep(n, exemplar);
-            Ok(())
-        }
-
-        /// Adds `n`, with the current trace's id as the exemplar if there is one: see [`trace_ids`](crate::trace_ids).
-        pub fn add_traced(&self, n: $N)
-        $(where $L: Unlabelled,)?
-        {
-            self.add(n);
-            if n.can_add() {
-                exemplar::with_trace(|labels| {
-                    if exemplar::admits(labels) {
-                        self.keep(n, labels);
-                    }
-                });
-            }
-        }
-
-        /// Adds 1.
-        #[inline]
-        pub fn inc(&self)
-        $(where $L: Unlabelled,)?
-        {
-            self.add($N::ONE);
-        }
-
-        /// Adds 1, and keeps these labels as the exemplar: see [`add_with`](Self::add_with).
-        pub fn inc_with(&self, exemplar: &[(&str, &str)])
-        $(where $L: Unlabelled,)?
-        {
-            self.add_with($N::ONE, exemplar);
-        }
-
-        /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
-        pub fn inc_traced(&self)
-        $(where $L: Unlabelled,)?
-        {
-            self.add_traced($N::ONE);
-        }
-    };
-}
-
-impl<L: LabelSet, N: Number> Counter<L, N> {
-    counter_methods!(N, L);
-
-    /// What was counted so far, by all threads. Waits for a scrape that is running.
-    #[must_use]
-    pub fn get(&self) -> N
-    where
-        L: Unlabelled,
-    {
-        self.inner.total()
-    }
-
-    fn family_name(&self) -> &str {
-        &self.inner.desc.name
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.inner.slot_word.last(Generation::FIRST)
-    }
-
-    #[cold]
-    fn add_cold(&self, n: N) {
-        add_cold(self.inner.only(), Generation::FIRST, n, self.inner.desc.hot);
-        self.inner.copy_slot_word();
-    }
-
-    fn keep(&self, n: N, labels: &[(&str, &str)]) {
-        let value = n.into_number().as_f64();
-        exemplar::keep(self.inner.family().only(), (0, 1), value, labels);
-    }
-}
-
-impl<N: Number> Series<'_, Counter<(), N>> {
-    counter_methods!(N);
-
-    fn family_name(&self) -> &str {
-        &self.handle.desc().name
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.handle.last()
-    }
-
-    #[inline(always)]
-    fn add_cold(&self, n: N) {
-        self.handle.cold(move |found| add_found(found, n));
-    }
-
-    fn keep(&self, n: N, labels: &[(&str, &str)]) {
-        let value = n.into_number().as_f64();
-        self.handle
-            .cold(|found| exemplar::keep(found, (0, 1), value, labels));
-    }
-}
-
-impl<N: Number> Bound<Counter<(), N>> {
-    by_series! {
-        /// Adds 1.
-        fn inc();
-        /// Adds `n`; see [`Counter::add`].
-        fn add(n: N);
-        /// Adds `n`, or says why not: see [`Counter::try_add`].
-        fn try_add(n: N) -> Result<(), Error>;
-        /// Adds 1, and keeps these labels as the exemplar: see [`Counter::add_with`].
-        fn inc_with(exemplar: &[(&str, &str)]);
-        /// Adds `n`, and keeps these labels as the exemplar: see [`Counter::add_with`].
-        fn add_with(n: N, exemplar: &[(&str, &str)]);
-        /// As [`add_with`](Self::add_with), or says why not: see [`Counter::try_add_with`].
-        fn try_add_with(n: N, exemplar: &[(&str, &str)]) -> Result<(), Error>;
-        /// Adds 1, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
-        fn inc_traced();
-        /// Adds `n`, with the current trace's id as the exemplar: see [`trace_ids`](crate::trace_ids).
-        fn add_traced(n: N);
-    }
-}
-
-impl<L: LabelSet> Builder<Counter<L>> {
-    /// Makes it a counter of floating-point amounts, such as seconds.
-    ///
-    /// ```
-    /// use tallies::{Counter, Registry};
-    ///
-    /// let registry = Registry::new();
-    /// let busy = Counter::builder("busy_seconds_total", "Time spent.").float().register(&registry)?;
-    /// busy.add(0.25);
-    /// assert_eq!(busy.get(), 0.25);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn float(self) -> Builder<Counter<L, f64>> {
-        self.with_type()
-    }
-}
-
-fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {
-    if n.can_add() {
-        return Ok(());
-    }
-    observe::reject();
-    Err(Error::update(
-        name,
-        n.into_number().as_f64(),
-        "only grows by finite amounts of 0 and more",
-    ))
-}
-
-fn add_found<N: Number>(found: SeriesRef<'_, Tally<N>>, n: N) {
-    found.update(|cells, generation, hot| add_cold(cells, generation, n, hot));
-}
-
-fn add_cold<N: Number>(cells: &Tally<N>, generation: Generation, n: N, eager: bool) -> Outcome {
-    if !n.can_add() {
-        observe::reject();
-        return Outcome::Done;
-    }
-    observe::thread(|thread| cells.add_cold(observe::engine(), thread, generation, n, eager))
 }

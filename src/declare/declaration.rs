@@ -1,8 +1,10 @@
-//! What every kind of metric is made of: a description, and the family once there is one.
+//! Declarations: the common part of all metric types. A declaration has a description, and the
+//! family after the first use.
 //!
-//! A static cannot be its own family: the registry has to hold it for longer than a `let` would. So the family is made
-//! on first use, shared with the registry, and the declaration keeps what the hot path needs: its own copy of the
-//! place of the series without labels, which is never retired.
+//! A `static` cannot be its own family, because the registry has to own the family, and a
+//! declaration in a `let` is dropped earlier. So the first use makes the family and shares it with
+//! the registry. The declaration keeps what the hot path needs: its own copy of the slot word of
+//! the series without labels, which is never retired.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +12,7 @@ use crate::error::Error;
 use crate::observe::{self, SlotWord};
 use crate::snapshot::Kind;
 
-use super::handle::Handle;
+use super::lazy_ref::LazyRef;
 use crate::family::SeriesRef;
 use crate::family::desc::{ClosedSet, Desc};
 use crate::family::label::LabelSet;
@@ -18,10 +20,11 @@ use crate::family::{Family, MetricCells};
 use crate::lockfree::CachedRef;
 use crate::registry::{self, Registry};
 
-/// A declared metric: see the module's text.
+/// A declared metric. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Declaration<C: MetricCells> {
-    /// Copied from the family's only series once that is hot.
+    /// A copy of the slot word of the series without labels, or of the first series of the row of a
+    /// closed label set. Written by updates on the cold path, read by updates and look-ups.
     pub(crate) slot_word: SlotWord,
     pub(crate) desc: Desc,
     family: OnceLock<Arc<Family<C>>>,
@@ -38,22 +41,22 @@ impl<C: MetricCells> Declaration<C> {
 
     fn of(family: Arc<Family<C>>) -> Self {
         let declaration = Self::new(family.desc.clone());
-        // It is empty: just made.
+        // `set` cannot fail: the cell is new.
         let _ = declaration.family.set(family);
         declaration
     }
 
-    /// The family; made, and enlisted in the default registry, on first use.
+    /// Returns the family. The first call makes it and registers it in the default registry.
     #[inline]
     pub(crate) fn family(&self) -> &Arc<Family<C>> {
         match self.family.get() {
             Some(family) => family,
-            None => self.make(),
+            None => self.make_family(),
         }
     }
 
     #[cold]
-    fn make(&self) -> &Arc<Family<C>> {
+    fn make_family(&self) -> &Arc<Family<C>> {
         self.family.get_or_init(|| {
             let family = Arc::new(Family::new(self.desc.clone()));
             registry::registry().families().add_static(family.clone());
@@ -61,36 +64,39 @@ impl<C: MetricCells> Declaration<C> {
         })
     }
 
-    /// Makes every series of a closed label set.
+    /// Makes the family and, for a closed label set, all its series.
     pub(crate) fn enlist<L: LabelSet>(&self) {
         let family = self.family();
-        // An info says what is the case, not what could be.
+        // An info has a series only for the current label set, not for every possible one.
         if L::DENSE > 0 && self.desc.kind != Kind::Info {
             family.make_closed(ClosedSet::of::<L>());
         }
     }
 
-    /// The series of a label set.
+    /// Returns the series of a label set.
     #[inline]
-    pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Handle<'_, C> {
+    pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> LazyRef<'_, C> {
         if L::DENSE == 0 {
             L::with_texts(labels, |texts| self.family().with(texts)).into()
         } else if !has_row(C::cells(&self.desc), L::DENSE) {
             let family = self.family();
-            // Its series may have fewer cells than this declaration says, if that was given other buckets since.
+            // The family may have a row all the same: if `buckets` was called on this declaration
+            // after the family was made, the family's series have fewer cells than `self.desc`
+            // says.
             family.row(ClosedSet::of::<L>());
             let index = L::dense_index(labels);
             family.closed(ClosedSet::of::<L>(), index).into()
         } else {
-            Handle::in_row(self, L::dense_index(labels), ClosedSet::of::<L>())
+            LazyRef::in_row(self, L::dense_index(labels), ClosedSet::of::<L>())
         }
     }
 
-    /// One of the combinations of a closed label set; from now on their row is known here, if they have one.
+    /// Returns one series of a closed label set. If the series are in a row, stores the row's slot
+    /// word here for the next look-up.
     pub(super) fn in_row(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let family = self.family();
         if let Some(last) = family.row(set)
-            && self.is_shaped()
+            && self.has_family_buckets()
         {
             self.slot_word.init_row(last);
         }
@@ -103,27 +109,28 @@ impl<C: MetricCells> Declaration<C> {
         L::with_texts(labels, |texts| self.family().find(texts))
     }
 
-    /// The series without labels.
+    /// Returns the cells of the series without labels.
     pub(crate) fn only(&self) -> &C {
         &self.family().first
     }
 
-    /// What the series without labels has counted.
+    /// Returns the total of the series without labels.
     pub(crate) fn total(&self) -> C::Total {
         let family = self.family();
         family.total(&family.first)
     }
 
-    /// Copies the place of the series without labels, once it is hot.
+    /// Copies the slot word of the series without labels once it is hot.
     pub(crate) fn copy_slot_word(&self) {
-        if self.is_shaped() {
+        if self.has_family_buckets() {
             self.only().slot_word().copy_to(&self.slot_word);
         }
     }
 
-    /// Whether this declaration was not given other buckets than the family has: the hot path counts them here, and the
-    /// cells are there.
-    fn is_shaped(&self) -> bool {
+    /// Returns whether this declaration has the same buckets as its family. They differ if
+    /// `buckets` or `native` was called after the family was made. The hot path selects a bucket by
+    /// this declaration and writes the family's cells, so it may run only if they agree.
+    fn has_family_buckets(&self) -> bool {
         let family = &self.family().desc;
         self.desc.bounds == family.bounds && self.desc.native == family.native
     }
@@ -151,23 +158,24 @@ impl<C: MetricCells> Declaration<C> {
     }
 }
 
-/// Whether so many series of so many cells lie in a row. Of all but histograms the compiler knows.
+/// Returns whether `series` series of `cells` cells each fit in a row. The compiler evaluates this
+/// for all kinds except histograms.
 #[inline(always)]
 fn has_row(cells: usize, series: usize) -> bool {
     cells > 0 && observe::stride(cells) <= observe::MOST_IN_ROW / series as u64
 }
 
-/// Before a family is made of it: a shape needs good bounds.
+/// Checks a description. The shape of a family's cells can be computed only from valid bounds.
 fn checked(desc: Desc) -> Result<Desc, Error> {
     desc.check().map(|()| desc)
 }
 
-/// A bound series: owns its labels, and looks the series up again if it was retired.
+/// A bound series. It owns its label values, and looks the series up again if that was retired.
 #[derive(Debug)]
 pub(crate) struct BoundSeries<C: MetricCells> {
     series: CachedRef<Family<C>, C>,
     texts: Box<[Box<str>]>,
-    /// The number of the combination in a closed label set, whose series are never retired.
+    /// The index of the combination in a closed label set, whose series are never retired.
     combination: Option<usize>,
 }
 
@@ -177,7 +185,8 @@ impl<C: MetricCells> BoundSeries<C> {
         let family = Arc::clone(declaration.family());
         let combination = (L::DENSE > 0).then(|| L::dense_index(labels));
         if L::DENSE > 0 {
-            // The row has to be made before the first update.
+            // The first update of a series could otherwise promote the series alone, and it could
+            // not be in the row.
             family.row(ClosedSet::of::<L>());
         }
         let texts = L::with_texts(labels, |texts| {
@@ -239,7 +248,7 @@ mod tests {
 
     use super::*;
 
-    /// What is taken for a row is one, and what is not is none.
+    /// `has_row` and `Family::row` agree.
     #[test]
     fn rows_are_as_long_as_the_engine_makes_them() {
         fn agrees<C: MetricCells>(longest: usize) {

@@ -1,4 +1,4 @@
-//! What an update says of itself: labels to find it by, and where the current trace's id comes from.
+//! Exemplars of updates, and the function that provides the id of the current trace.
 
 use std::sync::OnceLock;
 
@@ -10,24 +10,16 @@ use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::exemplar_label;
 
-/// The most characters of an exemplar's labels, names and values together (OpenMetrics 1.0).
+/// The maximum number of characters in an exemplar's labels, names and values together (OpenMetrics
+/// 1.0).
 const MOST_CHARACTERS: usize = 128;
 
-type Current = Box<dyn Fn() -> Option<String> + Send + Sync>;
+type TraceId = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
-static CURRENT: OnceLock<Current> = OnceLock::new();
+static TRACE_ID: OnceLock<TraceId> = OnceLock::new();
 
-/// Where `inc_traced`, `add_traced` and `observe_traced` find the id of the current trace, for the exemplar label
-/// `trace_id`. Set once, for the process.
-///
-/// `examples/exemplars.rs` takes it from `tracing` and OpenTelemetry.
-///
-/// It is asked by these updates only, in the thread that makes them; where it says `None`, they are like those without an
-/// exemplar. To let only sampled traces count, say `None` for the others.
-///
-/// # Errors
-///
-/// It was set before.
+/// Sets the function that returns the id of the current trace. `inc_traced`, `add_traced` and
+/// `observe_traced` put the id in the exemplar label `trace_id`.
 ///
 /// ```
 /// tallies::trace_ids(|| Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()))?;
@@ -40,22 +32,31 @@ static CURRENT: OnceLock<Current> = OnceLock::new();
 /// assert_eq!(exemplar.labels().next().unwrap().1, "4bf92f3577b34da6a3ce929d0e0e4736");
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// `examples/exemplars.rs` takes the id from `tracing` and OpenTelemetry.
+///
+/// Only those updates call the function, in the thread of the update. If it returns `None`, the
+/// update has no exemplar. To link only to sampled traces, return `None` for the others.
+///
+/// # Errors
+///
+/// The function was set before. It can be set once per process.
 pub fn trace_ids(
     current: impl Fn() -> Option<String> + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    CURRENT
+    TRACE_ID
         .set(Box::new(current))
         .map_err(|_| Error::trace_ids_taken())
 }
 
-/// Runs `f` with the labels that say where the current trace is, if there is one.
+/// Runs `f` with the label of the current trace, if there is one.
 pub(super) fn with_trace(f: impl FnOnce(&[(&str, &str)])) {
-    if let Some(id) = CURRENT.get().and_then(|current| current()) {
+    if let Some(id) = TRACE_ID.get().and_then(|current| current()) {
         f(&[("trace_id", &id)]);
     }
 }
 
-/// Whether these can be an exemplar's labels.
+/// Checks that these labels can be an exemplar's.
 pub(super) fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
     for (i, (name, _)) in labels.iter().enumerate() {
         exemplar_label(name)
@@ -74,7 +75,8 @@ pub(super) fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
     Ok(())
 }
 
-/// [`check`], for an update that is made in any case: what is wrong is dropped and counted.
+/// Returns whether these labels can be an exemplar's, and counts a rejected update if not. For
+/// updates that are made without their exemplar in that case.
 pub(super) fn admits(labels: &[(&str, &str)]) -> bool {
     let good = check(labels).is_ok();
     if !good {
@@ -83,16 +85,18 @@ pub(super) fn admits(labels: &[(&str, &str)]) -> bool {
     good
 }
 
-/// Keeps the exemplar of an update that was made.
-pub(super) fn keep<C: MetricCells>(
-    found: SeriesRef<'_, C>,
-    place: (usize, usize),
+/// Stores the exemplar of an update, unless the series was retired since.
+pub(super) fn set<C: MetricCells>(
+    series: SeriesRef<'_, C>,
+    position: (usize, usize),
     value: f64,
     labels: &[(&str, &str)],
 ) {
     let exemplar = Exemplar::new(labels::text(labels), value);
-    let exemplars = found.family.exemplars();
-    exemplars.set(found.key.index(), place, exemplar, || found.is_current());
+    let exemplars = series.family.exemplars();
+    exemplars.set(series.key.index(), position, exemplar, || {
+        series.is_current()
+    });
 }
 
 #[cfg(all(test, not(miri)))]
@@ -104,14 +108,15 @@ mod tests {
 
     use super::*;
 
-    /// The series ends, and its cells are another label set's, between an update and its exemplar.
+    /// A series is retired and its cells are reused for another label set, between an update and
+    /// its exemplar.
     #[test]
     fn an_exemplar_that_comes_late_is_dropped() {
         let desc = Desc::new("late_total", Kind::Counter, Names::Fixed(&["x"]));
         let family = Family::<Tally<u64>>::new(desc);
         let late = family.with(&["a"]);
         let exemplar = |series: SeriesRef<'_, _>| {
-            keep(series, (0, 1), 1.0, &[("trace_id", "1f")]);
+            set(series, (0, 1), 1.0, &[("trace_id", "1f")]);
             let mut seen = 0;
             family
                 .exemplars()

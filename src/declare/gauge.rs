@@ -1,4 +1,4 @@
-//! Gauges: what is set, and what goes up and comes down again.
+//! Gauges, which are set, and up-down counters.
 
 use std::marker::PhantomData;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,11 +9,240 @@ use crate::snapshot::{GaugeMerge, Kind, Values};
 
 use super::declaration::Declaration;
 use super::in_flight::InFlight;
-use super::{Bound, Builder, Series, by_series, labelled, metric};
+use super::{
+    Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
+};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
+
+/// A value that is set: a temperature, the length of a queue, a time stamp. The last write wins.
+///
+/// ```
+/// use tallies::Gauge;
+///
+/// /// Degrees Celsius inside the server.
+/// #[tallies::metric]
+/// static TEMPERATURE: Gauge = Gauge::new("server_temperature_celsius");
+///
+/// TEMPERATURE.set(21.5);
+/// TEMPERATURE.sub(-0.5);
+/// assert_eq!(TEMPERATURE.get(), 22.0);
+/// ```
+///
+/// All threads write one shared cell, because otherwise the last write could not be known. For
+/// counts that only go up and down again use an [`UpDownCounter`], whose cells are not shared.
+pub struct Gauge<L = ()> {
+    pub(crate) inner: Declaration<GaugeCell>,
+    pub(crate) labels: PhantomData<fn(L)>,
+}
+
+macro_rules! gauge_methods {
+    ($($L:ident)?) => {
+        /// Sets the value.
+        #[inline]
+        pub fn set(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
+            self.change(GaugeOp::Set(value));
+        }
+
+        /// Adds `value`, which may be negative.
+        #[inline]
+        pub fn add(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
+            self.change(GaugeOp::Add(value));
+        }
+
+        /// Subtracts `value`.
+        #[inline]
+        pub fn sub(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
+            self.change(GaugeOp::Add(-value));
+        }
+
+        /// Adds 1.
+        #[inline]
+        pub fn inc(&self)
+        $(where $L: Unlabelled,)?
+        {
+            self.change(GaugeOp::Add(1.0));
+        }
+
+        /// Subtracts 1.
+        #[inline]
+        pub fn dec(&self)
+        $(where $L: Unlabelled,)?
+        {
+            self.change(GaugeOp::Add(-1.0));
+        }
+
+        /// Sets the gauge to `value` if that is higher.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let longest = registry.gauge("queue_longest", "The longest queue so far.")?;
+        /// longest.raise(7.0);
+        /// longest.raise(3.0);
+        /// assert_eq!(longest.get(), 7.0);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        #[inline]
+        pub fn raise(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
+            self.change(GaugeOp::Max(value));
+        }
+
+        /// Sets the gauge to `value` if that is lower.
+        #[inline]
+        pub fn lower(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
+            self.change(GaugeOp::Min(value));
+        }
+
+        /// Sets the gauge to the current time, in seconds since 1970.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let last = registry.gauge("backup_last_success_seconds", "Time of the last backup.")?;
+        /// last.set_to_current_time();
+        /// assert!(last.get() > 1.7e9);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        pub fn set_to_current_time(&self)
+        $(where $L: Unlabelled,)?
+        {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            self.set(since.map_or(0.0, |since| since.as_secs_f64()));
+        }
+    };
+}
+
+impl<L: LabelSet> Gauge<L> {
+    gauge_methods!(L);
+}
+
+impl Gauge {
+    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let open = registry.gauge("connections_open", "Open connections.")?;
+    /// let connection = open.track();
+    /// assert_eq!(open.get(), 1.0);
+    /// drop(connection);
+    /// assert_eq!(open.get(), 0.0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// All threads write one cell. An [`UpDownCounter`] does the same without sharing.
+    pub fn track(&self) -> InFlight<&Self> {
+        InFlight::enter(self)
+    }
+}
+
+impl<L: LabelSet> Gauge<L> {
+    /// Returns the current value.
+    #[must_use]
+    pub fn get(&self) -> f64
+    where
+        L: Unlabelled,
+    {
+        self.inner.only().value()
+    }
+
+    #[inline]
+    fn change(&self, change: GaugeOp) {
+        self.inner.only().apply(change);
+    }
+}
+
+impl Series<'_, Gauge> {
+    gauge_methods!();
+
+    #[inline]
+    fn change(&self, change: GaugeOp) {
+        let hot = self.lazy_ref.resolved().is_some_and(|series| {
+            observe::thread(|thread| series.cells.change(thread, series.generation(), change))
+        });
+        if !hot {
+            self.lazy_ref
+                .resolve(move |series| change_series(series, change));
+        }
+    }
+}
+
+impl Bound<Gauge> {
+    gauge_methods!();
+
+    #[inline]
+    fn change(&self, change: GaugeOp) {
+        self.series().change(change);
+    }
+}
+
+labelled!(Gauge, Gauge, [L: LabelSet], [L], [], [], f64, |total| total);
+
+metric!(Gauge, [L: LabelSet], [L], [], GaugeCell, Kind::Gauge);
+
+labelled_setters!(Gauge, [L: LabelSet], [L], [], [], GaugeCell);
+
+impl<L: LabelSet> Gauge<L> {
+    /// Sets how the values of two processes are merged when their snapshots are. The default is to
+    /// add them.
+    ///
+    /// ```
+    /// use tallies::{Gauge, snapshot::GaugeMerge};
+    ///
+    /// /// The size of the largest request.
+    /// #[tallies::metric]
+    /// static LARGEST: Gauge = Gauge::new("largest_request_bytes").merge(GaugeMerge::Max);
+    /// # LARGEST.raise(10.0);
+    /// ```
+    #[must_use]
+    pub const fn merge(mut self, merge: GaugeMerge) -> Self {
+        self.inner.desc.merge = merge;
+        self
+    }
+}
+
+with_builder!(Gauge, Kind::Gauge);
+
+impl<L: LabelSet> Builder<Gauge<L>> {
+    /// Sets how the values of two processes are merged when their snapshots are. The default is to
+    /// add them.
+    ///
+    /// ```
+    /// use tallies::{Gauge, Registry, snapshot::GaugeMerge};
+    ///
+    /// let (one, two) = (Registry::new(), Registry::new());
+    /// for (registry, bytes) in [(&one, 10.0), (&two, 30.0)] {
+    ///     Gauge::builder("largest_bytes", "The largest request.")
+    ///         .merge(GaugeMerge::Max)
+    ///         .register(registry)?
+    ///         .set(bytes);
+    /// }
+    /// let mut both = one.snapshot();
+    /// both.merge(&two.snapshot())?;
+    /// assert_eq!(both.get("largest_bytes", &[]), Some(30.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn merge(mut self, merge: GaugeMerge) -> Self {
+        self.desc.merge = merge;
+        self
+    }
+}
+
+fn change_series(series: SeriesRef<'_, GaugeCell>, change: GaugeOp) {
+    series.update(|cells, generation, _| {
+        observe::thread(|thread| cells.change_cold(observe::engine(), thread, generation, change))
+    });
+}
 
 impl MetricCells for GaugeCell {
     const KIND: Kind = Kind::Gauge;
@@ -45,6 +274,164 @@ impl MetricCells for GaugeCell {
     fn subtract(_: &mut f64, _: &f64) {}
 }
 
+/// A count that goes up and comes down again: requests in flight, open connections.
+///
+/// ```
+/// use tallies::UpDownCounter;
+///
+/// /// Requests being answered.
+/// #[tallies::metric]
+/// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("http_requests_in_flight");
+///
+/// {
+///     let _request = IN_FLIGHT.track();
+///     assert_eq!(IN_FLIGHT.get(), 1);
+/// }
+/// assert_eq!(IN_FLIGHT.get(), 0);
+/// ```
+///
+/// A series has two cells per thread, one for increments and one for decrements, and only that
+/// thread writes them. A scrape never sees a decrement without the increment before it, as long as
+/// the program itself orders the two (by a channel, a lock, a join).
+pub struct UpDownCounter<L = ()> {
+    pub(crate) inner: Declaration<UpDown>,
+    pub(crate) labels: PhantomData<fn(L)>,
+}
+
+macro_rules! up_down_methods {
+    ($($L:ident)?) => {
+        /// Adds 1.
+        #[inline]
+        pub fn inc(&self)
+        $(where $L: Unlabelled,)?
+        {
+            self.add(1);
+        }
+
+        /// Subtracts 1.
+        #[inline]
+        pub fn dec(&self)
+        $(where $L: Unlabelled,)?
+        {
+            self.sub(1);
+        }
+
+        /// Adds `n`.
+        #[inline]
+        pub fn add(&self, n: u64)
+        $(where $L: Unlabelled,)?
+        {
+            if !observe::thread(|thread| UpDown::up(thread, self.last(), n)) {
+                self.add_cold(n, 0);
+            }
+        }
+
+        /// Subtracts `n`.
+        #[inline]
+        pub fn sub(&self, n: u64)
+        $(where $L: Unlabelled,)?
+        {
+            if !observe::thread(|thread| UpDown::down(thread, self.last(), n)) {
+                self.add_cold(0, n);
+            }
+        }
+    };
+}
+
+impl<L: LabelSet> UpDownCounter<L> {
+    up_down_methods!(L);
+}
+
+impl UpDownCounter {
+    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
+    pub fn track(&self) -> InFlight<&Self> {
+        InFlight::enter(self)
+    }
+}
+
+impl<L: LabelSet> UpDownCounter<L> {
+    /// Returns the increments minus the decrements of all threads. Waits for a scrape that is
+    /// running.
+    #[must_use]
+    pub fn get(&self) -> i64
+    where
+        L: Unlabelled,
+    {
+        self.inner.total()
+    }
+
+    fn series(&self) -> Series<'_, UpDownCounter> {
+        Series {
+            lazy_ref: self.inner.family().only().into(),
+        }
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.inner.slot_word.last(Generation::FIRST)
+    }
+
+    #[cold]
+    fn add_cold(&self, up: u64, down: u64) {
+        self.series().add_cold(up, down);
+        self.inner.copy_slot_word();
+    }
+}
+
+impl Series<'_, UpDownCounter> {
+    up_down_methods!();
+
+    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
+    pub fn track(self) -> InFlight<Self> {
+        InFlight::enter(self)
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.lazy_ref.last()
+    }
+
+    #[inline(always)]
+    fn add_cold(&self, up: u64, down: u64) {
+        self.lazy_ref
+            .resolve(move |series| add_to_series(series, up, down));
+    }
+}
+
+impl Bound<UpDownCounter> {
+    forward_to_series! {
+        /// Adds 1.
+        fn inc();
+        /// Subtracts 1.
+        fn dec();
+        /// Adds `n`.
+        fn add(n: u64);
+        /// Subtracts `n`.
+        fn sub(n: u64);
+    }
+
+    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
+    pub fn track(&self) -> InFlight<&Self> {
+        InFlight::enter(self)
+    }
+}
+
+labelled!(UpDownCounter, UpDownCounter, [L: LabelSet], [L], [], [], i64, |total| total);
+
+metric!(UpDownCounter, [L: LabelSet], [L], [], UpDown, Kind::Gauge);
+
+labelled_setters!(UpDownCounter, [L: LabelSet], [L], [], [], UpDown);
+
+with_builder!(UpDownCounter, Kind::Gauge);
+
+fn add_to_series(series: SeriesRef<'_, UpDown>, up: u64, down: u64) {
+    series.update(|cells, generation, hot| {
+        observe::thread(|thread| {
+            cells.add_cold(observe::engine(), thread, generation, up, down, hot)
+        })
+    });
+}
+
 impl MetricCells for UpDown {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = true;
@@ -74,321 +461,4 @@ impl MetricCells for UpDown {
     }
 
     fn subtract(_: &mut i64, _: &i64) {}
-}
-
-/// A value that is set: a temperature, a queue's length, a time stamp. The last write wins.
-///
-/// All threads write one shared cell, as nothing else could tell which write was the last. What only goes up and
-/// comes down again is better an [`UpDownCounter`], which is not shared.
-///
-/// ```
-/// use tallies::Gauge;
-///
-/// /// Degrees in the server room.
-/// #[tallies::metric]
-/// static TEMPERATURE: Gauge = Gauge::new("room_temperature_celsius");
-///
-/// TEMPERATURE.set(21.5);
-/// TEMPERATURE.sub(-0.5);
-/// assert_eq!(TEMPERATURE.get(), 22.0);
-/// ```
-pub struct Gauge<L = ()> {
-    pub(crate) inner: Declaration<GaugeCell>,
-    pub(crate) labels: PhantomData<fn(L)>,
-}
-
-metric!(Gauge, [L: LabelSet], [L], [], GaugeCell, Kind::Gauge);
-labelled!(
-    Gauge, Gauge, [L: LabelSet], [L], [], [], GaugeCell, f64, |total| total
-);
-
-macro_rules! gauge_methods {
-    ($($L:ident)?) => {
-        /// Sets the value.
-        #[inline]
-        pub fn set(&self, value: f64)
-        $(where $L: Unlabelled,)?
-        {
-            self.change(GaugeOp::Set(value));
-        }
-
-        /// Adds `value`, which may be negative.
-        #[inline]
-        pub fn add(&self, value: f64)
-        $(where $L: Unlabelled,)?
-        {
-            self.change(GaugeOp::Add(value));
-        }
-
-        /// Takes `value` away.
-        #[inline]
-        pub fn sub(&self, value: f64)
-        $(where $L: Unlabelled,)?
-        {
-            self.change(GaugeOp::Add(-value));
-        }
-
-        /// Adds 1.
-        #[inline]
-        pub fn inc(&self)
-        $(where $L: Unlabelled,)?
-        {
-            self.change(GaugeOp::Add(1.0));
-        }
-
-        /// Takes 1 away.
-        #[inline]
-        pub fn dec(&self)
-        $(where $L: Unlabelled,)?
-        {
-            self.change(GaugeOp::Add(-1.0));
-        }
-
-        /// Raises it to `value`, if it is lower.
-        #[inline]
-        pub fn raise(&self, value: f64)
-        $(where $L: Unlabelled,)?
-        {
-            self.change(GaugeOp::Max(value));
-        }
-
-        /// Lowers it to `value`, if it is higher.
-        #[inline]
-        pub fn lower(&self, value: f64)
-        $(where $L: Unlabelled,)?
-        {
-            self.change(GaugeOp::Min(value));
-        }
-
-        /// Sets it to the seconds since 1970.
-        pub fn set_to_current_time(&self)
-        $(where $L: Unlabelled,)?
-        {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            self.set(since.map_or(0.0, |since| since.as_secs_f64()));
-        }
-    };
-}
-
-impl Gauge {
-    /// Adds 1 until the guard is dropped, however that comes about. All threads write one cell: an [`UpDownCounter`]
-    /// is what is made for it.
-    pub fn track(&self) -> InFlight<&Self> {
-        InFlight::enter(self)
-    }
-}
-
-impl<L: LabelSet> Gauge<L> {
-    gauge_methods!(L);
-
-    #[inline]
-    fn change(&self, change: GaugeOp) {
-        self.inner.only().apply(change);
-    }
-
-    /// The value now.
-    #[must_use]
-    pub fn get(&self) -> f64
-    where
-        L: Unlabelled,
-    {
-        self.inner.only().value()
-    }
-}
-
-impl<L: LabelSet> Gauge<L> {
-    /// What becomes of the values of two processes when their snapshots are merged; without this they add up.
-    #[must_use]
-    pub const fn merge(mut self, merge: GaugeMerge) -> Self {
-        self.inner.desc.merge = merge;
-        self
-    }
-}
-
-impl<L: LabelSet> Builder<Gauge<L>> {
-    /// What becomes of the values of two processes when their snapshots are merged; without this they add up.
-    pub fn merge(mut self, merge: GaugeMerge) -> Self {
-        self.desc.merge = merge;
-        self
-    }
-}
-
-impl Series<'_, Gauge> {
-    gauge_methods!();
-
-    #[inline]
-    fn change(&self, change: GaugeOp) {
-        let hot = self.handle.series().is_some_and(|found| {
-            observe::thread(|thread| found.cells.change(thread, found.generation(), change))
-        });
-        if !hot {
-            self.handle.cold(move |found| change_found(found, change));
-        }
-    }
-}
-
-fn change_found(found: SeriesRef<'_, GaugeCell>, change: GaugeOp) {
-    found.update(|cells, generation, _| {
-        observe::thread(|thread| cells.change_cold(observe::engine(), thread, generation, change))
-    });
-}
-
-impl Bound<Gauge> {
-    gauge_methods!();
-
-    #[inline]
-    fn change(&self, change: GaugeOp) {
-        self.series().change(change);
-    }
-}
-
-/// What goes up and comes down again: requests in flight, open connections.
-///
-/// Two cells that only the calling thread writes, one for ups and one for downs. A scrape never sees a down without the
-/// up before it, as long as the program itself orders them (by a channel, a lock, a join).
-///
-/// ```
-/// use tallies::UpDownCounter;
-///
-/// /// Requests being answered.
-/// #[tallies::metric]
-/// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("http_requests_in_flight");
-///
-/// {
-///     let _request = IN_FLIGHT.track();
-///     assert_eq!(IN_FLIGHT.get(), 1);
-/// }
-/// assert_eq!(IN_FLIGHT.get(), 0);
-/// ```
-pub struct UpDownCounter<L = ()> {
-    pub(crate) inner: Declaration<UpDown>,
-    pub(crate) labels: PhantomData<fn(L)>,
-}
-
-metric!(UpDownCounter, [L: LabelSet], [L], [], UpDown, Kind::Gauge);
-labelled!(
-    UpDownCounter, UpDownCounter,
-    [L: LabelSet], [L], [], [], UpDown, i64, |total| total
-);
-
-macro_rules! up_down_methods {
-    ($($L:ident)?) => {
-        /// Adds 1.
-        #[inline]
-        pub fn inc(&self)
-        $(where $L: Unlabelled,)?
-        {
-            self.add(1);
-        }
-
-        /// Takes 1 away.
-        #[inline]
-        pub fn dec(&self)
-        $(where $L: Unlabelled,)?
-        {
-            self.sub(1);
-        }
-
-        /// Adds `n`.
-        #[inline]
-        pub fn add(&self, n: u64)
-        $(where $L: Unlabelled,)?
-        {
-            if !observe::thread(|thread| UpDown::up(thread, self.last(), n)) {
-                self.add_cold(n, 0);
-            }
-        }
-
-        /// Takes `n` away.
-        #[inline]
-        pub fn sub(&self, n: u64)
-        $(where $L: Unlabelled,)?
-        {
-            if !observe::thread(|thread| UpDown::down(thread, self.last(), n)) {
-                self.add_cold(0, n);
-            }
-        }
-    };
-}
-
-impl UpDownCounter {
-    /// Adds 1 until the guard is dropped, however that comes about.
-    pub fn track(&self) -> InFlight<&Self> {
-        InFlight::enter(self)
-    }
-}
-
-impl<L: LabelSet> UpDownCounter<L> {
-    up_down_methods!(L);
-
-    /// Ups less downs.
-    #[must_use]
-    pub fn get(&self) -> i64
-    where
-        L: Unlabelled,
-    {
-        self.inner.total()
-    }
-
-    fn series(&self) -> Series<'_, UpDownCounter> {
-        Series {
-            handle: self.inner.family().only().into(),
-        }
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.inner.slot_word.last(Generation::FIRST)
-    }
-
-    #[cold]
-    fn add_cold(&self, up: u64, down: u64) {
-        self.series().add_cold(up, down);
-        self.inner.copy_slot_word();
-    }
-}
-
-impl Series<'_, UpDownCounter> {
-    up_down_methods!();
-
-    /// Adds 1 until the guard is dropped, however that comes about.
-    pub fn track(self) -> InFlight<Self> {
-        InFlight::enter(self)
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.handle.last()
-    }
-
-    #[inline(always)]
-    fn add_cold(&self, up: u64, down: u64) {
-        self.handle.cold(move |found| add_found(found, up, down));
-    }
-}
-
-fn add_found(found: SeriesRef<'_, UpDown>, up: u64, down: u64) {
-    found.update(|cells, generation, hot| {
-        observe::thread(|thread| {
-            cells.add_cold(observe::engine(), thread, generation, up, down, hot)
-        })
-    });
-}
-
-impl Bound<UpDownCounter> {
-    by_series! {
-        /// Adds 1.
-        fn inc();
-        /// Takes 1 away.
-        fn dec();
-        /// Adds `n`.
-        fn add(n: u64);
-        /// Takes `n` away.
-        fn sub(n: u64);
-    }
-
-    /// Adds 1 until the guard is dropped, however that comes about.
-    pub fn track(&self) -> InFlight<&Self> {
-        InFlight::enter(self)
-    }
 }

@@ -1,10 +1,26 @@
-//! What is in flight: up by one for as long as a guard lives.
+//! Guards that add 1 to a metric while they live, for counting what is in flight.
 
 use super::{Bound, Gauge, Series, UpDownCounter};
 
-/// What goes up and comes down again: up-down counters and gauges, and a series of one, also bound.
+/// A metric that can count what is in flight: an up-down counter or a gauge, or a series of one.
 ///
-/// [`InFlight`] and `#[tallies::in_progress]` take any of them. A labelled metric is none before it has its labels.
+/// [`InFlight`] and `#[tallies::in_progress]` accept any of them. A metric with labels does not
+/// implement this; its series do.
+///
+/// ```
+/// use tallies::UpDownCounter;
+/// use tallies::instrument::{InFlight, Track};
+///
+/// fn enter(metric: &impl Track) -> InFlight<&impl Track> {
+///     InFlight::enter(metric)
+/// }
+///
+/// static REQUESTS: UpDownCounter = UpDownCounter::new("requests_in_flight");
+///
+/// let request = enter(&REQUESTS);
+/// assert_eq!(REQUESTS.get(), 1);
+/// drop(request);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "what is in flight is counted by an `UpDownCounter` or a `Gauge`, which `{Self}` is not",
     label = "not an up-down counter or gauge without labels",
@@ -14,7 +30,7 @@ pub trait Track {
     /// Adds 1.
     fn up(&self);
 
-    /// Takes 1 away.
+    /// Subtracts 1.
     fn down(&self);
 }
 
@@ -55,10 +71,8 @@ impl<M: Track + ?Sized> Track for &M {
     }
 }
 
-/// One that is in flight, until it is dropped: also by an early return, a panic, or a cancelled future.
-///
-/// Costs an update as it begins and one as it ends: of an `UpDownCounter` less than a nanosecond together, of a `Gauge` two
-/// atomic additions to a line that all threads share.
+/// A guard that adds 1 when it is made and subtracts 1 when it is dropped, also by an early return,
+/// a panic, or a cancelled future.
 ///
 /// ```
 /// use tallies::{Gauge, instrument::InFlight};
@@ -70,12 +84,15 @@ impl<M: Track + ?Sized> Track for &M {
 /// drop(connection);
 /// assert_eq!(OPEN.get(), 0.0);
 /// ```
+///
+/// It costs two updates: for an `UpDownCounter` less than 1 ns together, for a `Gauge` two atomic
+/// additions to a cache line that all threads share.
 #[derive(Debug)]
 #[must_use = "it counts until it is dropped"]
 pub struct InFlight<M: Track>(M);
 
 impl<M: Track> InFlight<M> {
-    /// One more; `track` of a metric is shorter.
+    /// Adds 1 and returns the guard. A metric's `track` method is the short form.
     #[inline]
     pub fn enter(metric: M) -> Self {
         metric.up();

@@ -1,4 +1,4 @@
-//! What the program is (info), and which of several states something is in (state set).
+//! Infos and state sets: labels that describe the program, and the current one of several states.
 
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -10,13 +10,13 @@ use crate::observe::{self, GaugeCell, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::declaration::Declaration;
-use super::{Builder, metric};
+use super::{Builder, metric, with_builder};
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names, check_label};
 use crate::family::label::{LabelSet, LabelValue};
 use crate::registry::{self, Listed, Registry};
 
-/// What the program is, in labels; the value is always 1.
+/// Labels that describe the program, such as its version. The value is always 1.
 ///
 /// ```
 /// use tallies::Info;
@@ -32,17 +32,14 @@ pub struct Info<L = ()> {
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
-metric!(Info, [L: LabelSet], [L], [], GaugeCell, Kind::Info);
-
 impl<L: LabelSet> Info<L> {
-    /// Says what is the case now; what was said before is gone. A label set with a bad name is dropped and counted in
-    /// `tallies_refused_updates_total`.
-    ///
-    /// Waits for a scrape that is running. With a limit of 1 the next one may see neither.
+    /// Sets the current label set, and removes the one before.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// let leader = tallies::Info::builder("leader_info", "Who leads.").labels(["host"]).register(&registry)?;
+    /// let leader = tallies::Info::builder("leader_info", "Who leads.")
+    ///     .labels(["host"])
+    ///     .register(&registry)?;
     /// leader.set(["a"]);
     /// leader.set(["b"]);
     /// let now = registry.snapshot();
@@ -50,6 +47,10 @@ impl<L: LabelSet> Info<L> {
     /// assert_eq!(now.get("leader_info", &[("host", "a")]), None);
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// A label set with an invalid name is rejected and counted in `tallies_refused_updates_total`.
+    /// Waits for a scrape that is running. If the family's limit is 1, a scrape during the call may
+    /// see neither label set.
     pub fn set(&self, labels: L::Borrowed<'_>) {
         let family = self.inner.family();
         L::with_texts(&labels, |texts| {
@@ -62,7 +63,7 @@ impl<L: LabelSet> Info<L> {
                 if family.is_full() {
                     retain();
                 }
-                // Unless there is no room for any.
+                // With a limit of 0 there is only the overflow series, and nothing to remove.
                 if !family.with(texts).key.is_overflow() {
                     retain();
                 }
@@ -71,9 +72,11 @@ impl<L: LabelSet> Info<L> {
     }
 }
 
-/// Which of several states something is in: the series of that state is 1, the others are 0.
-///
-/// One word holds the state, so a scrape sees exactly one.
+metric!(Info, [L: LabelSet], [L], [], GaugeCell, Kind::Info);
+
+with_builder!(Info, Kind::Info);
+
+/// The current one of several states: the series of that state is 1, the others are 0.
 ///
 /// ```
 /// use tallies::{LabelValue, StateSet};
@@ -95,25 +98,27 @@ impl<L: LabelSet> Info<L> {
 /// assert_eq!(now.get("pump_state", &[("pump_state", "off")]), Some(0.0));
 /// # let _ = (Pump::Off, Pump::Broken);
 /// ```
+///
+/// The state is one atomic word, so a scrape sees exactly one state.
 pub struct StateSet<S> {
     desc: Desc,
     states: OnceLock<Arc<States>>,
     of: PhantomData<fn(S)>,
 }
 
-#[derive(Debug)]
-struct States {
-    desc: Desc,
-    names: &'static [&'static str],
-    current: AtomicUsize,
-}
-
 impl<S: LabelValue> StateSet<S> {
-    /// Declares it in a `static`. The label is called like the family; the first state is where it begins.
+    /// Sets the current state.
+    pub fn set(&self, state: S) {
+        // Relaxed: a reader reads no other memory with this word.
+        self.states().current.store(state.index(), Relaxed);
+    }
+
+    /// Declares a state set in a `static`. Its label has the name of the family, and it begins in
+    /// the first state.
     ///
     /// # Panics
     ///
-    /// On a name outside the grammar of label names, and a type without a closed set of values.
+    /// If the name is not a valid label name, or if the type has no closed set of values.
     #[track_caller]
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
@@ -132,14 +137,33 @@ impl<S: LabelValue> StateSet<S> {
         }
     }
 
-    /// The help text. With `#[tallies::metric]` the doc comment is it.
+    /// Sets the help text. `#[tallies::metric]` takes it from the doc comment.
     #[must_use]
     pub const fn help(mut self, help: &'static str) -> Self {
         self.desc.help.set(help);
         self
     }
 
-    /// Starts to declare the state set at run time. [`register`](Builder::register) checks it.
+    /// Starts to declare a state set at run time. [`register`](Builder::register) checks
+    /// everything.
+    ///
+    /// ```
+    /// use tallies::{LabelValue, Registry, StateSet};
+    ///
+    /// #[derive(LabelValue)]
+    /// enum Pump {
+    ///     Off,
+    ///     Running,
+    /// }
+    ///
+    /// let registry = Registry::new();
+    /// let pump = StateSet::<Pump>::builder("pump", "What the pump does.").register(&registry)?;
+    /// assert_eq!(registry.snapshot().get("pump", &[("pump", "off")]), Some(1.0));
+    /// pump.set(Pump::Running);
+    /// assert_eq!(registry.snapshot().get("pump", &[("pump", "off")]), Some(0.0));
+    /// # let _ = Pump::Off;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[track_caller]
     pub fn builder(name: &str, help: &str) -> Builder<Self> {
         Builder::new(
@@ -151,17 +175,37 @@ impl<S: LabelValue> StateSet<S> {
         )
     }
 
-    /// Moves to a state.
-    pub fn set(&self, state: S) {
-        // Relaxed: the word is read on its own.
-        self.states().current.store(state.index(), Relaxed);
-    }
-
     fn states(&self) -> &Arc<States> {
         self.states.get_or_init(|| {
             let states = Arc::new(States::of::<S>(self.desc.clone()));
             registry::registry().families().add_static(states.clone());
             states
+        })
+    }
+}
+
+impl<S: LabelValue> Builder<StateSet<S>> {
+    /// Declares the state set in a registry.
+    ///
+    /// # Errors
+    ///
+    /// A name that is already registered or not a valid label name, or a type without a closed set
+    /// of values.
+    pub fn register(self, registry: &Registry) -> Result<StateSet<S>, Error> {
+        let name = &*self.desc.name;
+        if S::VALUES.is_empty() {
+            return Err(Error::labels(
+                name,
+                "needs an enum that derives LabelValue for its states",
+            ));
+        }
+        check_label(name.as_bytes(), Kind::StateSet).map_err(|why| Error::name(name, why))?;
+        let states = Arc::new(States::of::<S>(self.desc.clone()));
+        registry.families().add(states.clone())?;
+        Ok(StateSet {
+            desc: self.desc,
+            states: OnceLock::from(states),
+            of: PhantomData,
         })
     }
 }
@@ -180,29 +224,11 @@ impl<S: LabelValue> Listed for StateSet<S> {
     }
 }
 
-impl<S: LabelValue> Builder<StateSet<S>> {
-    /// Declares it in a registry.
-    ///
-    /// # Errors
-    ///
-    /// A name outside the grammar of label names or taken, and a type without a closed set of values.
-    pub fn register(self, registry: &Registry) -> Result<StateSet<S>, Error> {
-        let name = &*self.desc.name;
-        if S::VALUES.is_empty() {
-            return Err(Error::labels(
-                name,
-                "needs an enum that derives LabelValue for its states",
-            ));
-        }
-        check_label(name.as_bytes(), Kind::StateSet).map_err(|why| Error::name(name, why))?;
-        let states = Arc::new(States::of::<S>(self.desc.clone()));
-        registry.families().add(states.clone())?;
-        Ok(StateSet {
-            desc: self.desc,
-            states: OnceLock::from(states),
-            of: PhantomData,
-        })
-    }
+#[derive(Debug)]
+struct States {
+    desc: Desc,
+    names: &'static [&'static str],
+    current: AtomicUsize,
 }
 
 impl States {
@@ -231,7 +257,8 @@ impl AnyFamily for States {
     fn write(&self, _: &mut Pass<'_>, out: &mut snapshot::Family) {
         out.begin((u64::MAX, self.names.as_ptr().addr() as u64));
         let current = self.current.load(Relaxed);
-        // The label is called like the family, prefix and all: OpenMetrics knows a state set by that.
+        // OpenMetrics wants the label of a state set to have the full name of the family, with the
+        // prefix.
         let label = out.meta.name.clone();
         for (i, name) in self.names.iter().enumerate() {
             out.texts.put(i, i as u32, |text| {

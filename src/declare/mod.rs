@@ -1,7 +1,9 @@
-//! What a user types: metrics in statics, from a registry at run time, or as a derived struct; and their label sets.
+//! The metric types that users declare, with or without labels: as statics, at run time in a
+//! registry, or as fields of a derived struct.
 //!
-//! One type per kind: [`Counter`], `Counter<Request>`, `Counter<Request, f64>`. What stands in a `static` is checked by
-//! the compiler; what is built at run time returns an error that says what would be right.
+//! There is one type for each kind of metric: [`Counter`], `Counter<Request>`, `Counter<Request,
+//! f64>`. The compiler checks a metric in a `static`. A metric that is built at run time returns an
+//! error, which says what would be right.
 
 pub(crate) mod buckets;
 mod builder;
@@ -9,10 +11,10 @@ pub(crate) mod counter;
 mod declaration;
 mod exemplar;
 pub(crate) mod gauge;
-mod handle;
 pub(crate) mod histogram;
 mod in_flight;
 pub(crate) mod info;
+mod lazy_ref;
 mod registry;
 mod series;
 pub(crate) mod summary;
@@ -29,9 +31,10 @@ pub use series::{Bound, Series};
 pub use summary::Summary;
 pub use timer::{Observe, Sampled, SampledTimer, Timer};
 
-/// What can be a field of a `#[derive(Metrics)]` struct: every kind of metric.
+/// A metric that can be a field of a `#[derive(Metrics)]` struct. Every kind of metric is one.
 ///
-/// Its name is that of the field, unless `#[metric(name = "..")]` says another. Whether it will do is said by `register`.
+/// The name of the metric is the field's name, or the one in `#[metric(name = "..")]`. `register`
+/// checks it.
 ///
 /// ```
 /// use tallies::{Counter, Histogram, Metrics, Registry};
@@ -66,7 +69,7 @@ pub trait Declare: Sized {
     ///
     /// # Errors
     ///
-    /// Whatever its builder's `register` would say.
+    /// The same as those of its builder's `register`.
     fn declare(
         name: &str,
         help: &str,
@@ -75,17 +78,26 @@ pub trait Declare: Sized {
     ) -> Result<Self, crate::Error>;
 }
 
-/// The setters that every kind of metric has, on its `const` form and on its builder; and what both do with a family.
+/// Implements what every kind of metric has: the setters of its `const` form, its builder, and the
+/// traits.
 macro_rules! metric {
     ($metric:ident, [$($generics:tt)*], [$($names:ident),*], [$($rest:ident),*], $cells:ty, $kind:expr) => {
         impl<$($generics)*> $metric<$($names),*> {
-            /// Declares the metric in a `static`; a bad name is a compile error there.
+            /// Returns the name as it was declared, without the registry's prefix.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                &self.inner.desc.name
+            }
+
+            /// Declares the metric in a `static`. An invalid name is a compile error there.
             ///
-            /// In a `let` this is not the way, as it panics on a bad name: use a registry, or the builder.
+            /// At run time an invalid name panics. Use a registry or [`builder`](Self::builder)
+            /// there, which return errors.
             ///
             /// # Panics
             ///
-            /// On a name or label name outside the grammar, and on reserved or doubled label names.
+            /// If the name or a label name is invalid, or if a label name is reserved or given
+            /// twice.
             #[track_caller]
             #[must_use]
             pub const fn new(name: &'static str) -> Self
@@ -100,14 +112,21 @@ macro_rules! metric {
                 }
             }
 
-            /// As [`new`](Self::new), with a name of any characters but `"`, `\\` and line feed: `http.requests`.
+            /// Declares a metric like [`new`](Self::new) does, and allows any characters except
+            /// `"`, `\` and line feed in its name: `http.requests`.
             ///
-            /// A reader that does not ask for such names gets them escaped; what would then be the same as another
-            /// name is refused.
+            /// ```
+            #[doc = concat!("static REQUESTS: tallies::", stringify!($metric), " = tallies::", stringify!($metric), "::new_utf8(\"http.requests\");")]
+            /// assert_eq!(REQUESTS.name(), "http.requests");
+            /// ```
+            ///
+            /// A scraper that does not ask for such names gets them escaped. A name whose escaped
+            /// form is the same as another name is rejected.
             ///
             /// # Panics
             ///
-            /// On an empty name, on those characters, and on reserved or doubled label names.
+            /// If the name is empty or has one of those characters, or if a label name is reserved
+            /// or given twice.
             #[track_caller]
             #[must_use]
             pub const fn new_utf8(name: &'static str) -> Self
@@ -122,46 +141,49 @@ macro_rules! metric {
                 }
             }
 
-            /// The help text. With `#[tallies::metric]` the doc comment is it.
+            /// Sets the help text. `#[tallies::metric]` takes it from the doc comment.
             #[must_use]
             pub const fn help(mut self, help: &'static str) -> Self {
                 self.inner.desc.help.set(help);
                 self
             }
 
-            /// The unit, such as `seconds`; by convention the name ends in it.
+            /// Sets the unit, such as `seconds`. By convention the name ends in it.
             #[must_use]
             pub const fn unit(mut self, unit: &'static str) -> Self {
                 self.inner.desc.unit.set(unit);
                 self
             }
 
-            /// Labels that every series has. Those that are known only at start-up are given to the registry.
+            /// Sets labels that every series has. For labels that are known only at start-up, use
+            /// [`Registry::constant`](crate::Registry::constant).
+            ///
+            /// ```
+            #[doc = concat!("static JOBS: tallies::", stringify!($metric), " = tallies::", stringify!($metric), "::new(\"jobs\").constant(&[(\"shard\", \"7\")]);")]
+            /// tallies::register_all!(JOBS);
+            /// assert!(tallies::encode::text(&tallies::snapshot()).contains(r#"shard="7""#));
+            /// ```
             #[must_use]
             pub const fn constant(mut self, labels: &'static [(&'static str, &'static str)]) -> Self {
                 self.inner.desc.constant.set(labels);
                 self
             }
 
-            /// The most series; further label sets count in one overflow series. The default is
-            /// [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
+            /// Limits the number of series. Further label sets count in one overflow series. The
+            /// default is [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
             #[must_use]
             pub const fn limit(mut self, series: usize) -> Self {
                 self.inner.desc.limit = series;
                 self
             }
 
-            /// Every series is hot from its first update on, at the price of a cell in every thread.
+            /// Gives every series cells of its own in every thread from its first update on.
+            /// Without this, the first 1 024 updates of a series go to one shared cell. The price
+            /// is the memory of the cells.
             #[must_use]
             pub const fn hot(mut self) -> Self {
                 self.inner.desc.hot = true;
                 self
-            }
-
-            /// The name, as declared.
-            #[must_use]
-            pub fn name(&self) -> &str {
-                &self.inner.desc.name
             }
         }
 
@@ -225,9 +247,24 @@ macro_rules! metric {
                 }
             }
         }
+    };
+}
+pub(crate) use metric;
 
+/// Implements `builder` for a kind of metric. Apart from [`metric`], because it comes after the
+/// setters of the kind on the documentation page.
+macro_rules! with_builder {
+    ($metric:ident, $kind:expr) => {
         impl $metric {
-            /// Starts to declare the metric at run time. [`register`](crate::Builder::register) checks it.
+            /// Starts to declare the metric at run time. [`register`](crate::Builder::register)
+            /// checks everything.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\").register(&registry)?;")]
+            /// assert_eq!(jobs.name(), "jobs");
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             #[track_caller]
             pub fn builder(name: &str, help: &str) -> $crate::Builder<Self> {
                 let location = std::panic::Location::caller();
@@ -237,10 +274,10 @@ macro_rules! metric {
         }
     };
 }
-pub(crate) use metric;
+pub(crate) use with_builder;
 
-/// What a series does, by way of one that is kept: it is found once for each update.
-macro_rules! by_series {
+/// Implements methods of a bound series by the same methods of [`Series`].
+macro_rules! forward_to_series {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
         $(#[$doc])*
         #[inline]
@@ -249,59 +286,26 @@ macro_rules! by_series {
         }
     )*};
 }
-pub(crate) use by_series;
+pub(crate) use forward_to_series;
 
-/// What every labelled family can do: find a series, keep one, look at them, and end them. An info cannot.
+/// Implements what every kind of metric with labels has: look-ups, reading and removal. An
+/// info has none of these.
 macro_rules! labelled {
     ($metric:ident, $plain:ty, [$($generics:tt)*], [$($names:ident),*],
-     [$($rest:ident),*], [$($rest_generics:tt)*], $cells:ty, $value:ty, $read:expr) => {
-        impl<$($generics)*> $crate::Builder<$metric<$($names),*>> {
-            #[doc = concat!("Retires a series whose value was the same in every scrape for so long: see [`", stringify!($metric), "::expire_after`].")]
-            pub fn expire_after(mut self, idle: std::time::Duration) -> Self {
-                self.desc.expire_after = Some(idle);
-                self
-            }
-        }
-
+     [$($rest:ident),*], [$($rest_generics:tt)*], $value:ty, $read:expr) => {
         impl<$($generics)*> $metric<$($names),*> {
-            /// Retires a series whose value was the same in every scrape for so long. Looked at when somebody scrapes.
+            /// Returns the labels and the value of every series.
             ///
-            /// What it counted stays in the family's sum; a gauge is forgotten. To be set to the value that it has is no
-            /// change of a gauge. An up-down counter stays while it is not 0, and goes where every scrape finds it at 0,
-            /// whatever happens between them. A series that went comes back with its next update.
-            #[must_use]
-            pub const fn expire_after(mut self, idle: std::time::Duration) -> Self {
-                self.inner.desc.expire_after = Some(idle);
-                self
-            }
-
-            /// The series of a label set, made if there is none; beyond the limit the overflow series.
-            ///
-            /// For now, not for keeps: it counts into the overflow series once this one is removed. A thread finds a
-            /// label set that it has used before in a table of its own: no lock, no allocation, no shared line.
-            #[inline]
-            pub fn with(&self, labels: L::Borrowed<'_>) -> $crate::Series<'_, $plain> {
-                $crate::Series {
-                    handle: self.inner.with::<L>(&labels),
-                }
-            }
-
-            /// The series of a label set for keeps: owns its labels, outlives the metric, and makes the series anew
-            /// when it was removed meanwhile.
-            pub fn bind(&self, labels: L::Borrowed<'_>) -> $crate::Bound<$plain> {
-                $crate::Bound {
-                    bound: $crate::declare::declaration::BoundSeries::new::<L>(&self.inner, &labels),
-                }
-            }
-
-            /// Returns the series of a label set if it exists.
-            #[must_use]
-            pub fn find(&self, labels: L::Borrowed<'_>) -> Option<$crate::Series<'_, $plain>> {
-                let found = self.inner.find::<L>(&labels)?;
-                Some($crate::Series { handle: found.into() })
-            }
-
-            /// Every series: its labels, and what it has counted.
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// jobs.with(["mail"]);
+            /// let (labels, _) = &jobs.get_all()[0];
+            /// assert_eq!(labels, &[("queue".to_owned(), "mail".to_owned())]);
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             #[must_use]
             pub fn get_all(&self) -> Vec<(Vec<(String, String)>, $value)> {
                 self.inner.enlist::<L>();
@@ -313,51 +317,205 @@ macro_rules! labelled {
                     .collect()
             }
 
-            /// Removes the series of a label set, with all that it counted. Returns whether there was one.
-            ///
-            /// It is gone from the next scrape on. An update through a [`Series`](crate::Series) that was looked
-            /// up before, or through a [`Bound`](crate::Bound), counts in a fresh series of the same labels. (After
-            /// 4 096 more removals from the family, an update through such a `Series` counts in the overflow series.)
-            /// So remove a series of an up-down counter while it is 0; what comes down later goes below zero.
-            ///
-            /// Waits for a scrape that is running. The series of closed label sets stay.
+            /// Returns the number of series, without the overflow series.
             ///
             /// ```
-            /// # use tallies::{Counter, Registry};
-            /// let registry = Registry::new();
-            /// let sent = Counter::builder("sent_total", "Messages sent.").labels(["peer"]).register(&registry)?;
-            /// sent.with(["a"]).inc();
-            /// assert!(sent.remove(["a"]));
-            /// assert_eq!(registry.snapshot().get("sent_total", &[("peer", "a")]), None);
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// assert!(jobs.is_empty());
+            /// jobs.with(["mail"]);
+            /// assert_eq!(jobs.len(), 1);
             /// # Ok::<(), tallies::Error>(())
             /// ```
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.inner.family().len()
+            }
+
+            /// Returns whether there are no series.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            /// Returns the series of a label set. Makes it if there is none; above the limit,
+            /// returns the overflow series.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// let mail = jobs.with(["mail"]);
+            /// assert!(jobs.find(["mail"]).is_some());
+            /// # let _ = mail;
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            ///
+            /// The result is for use now: once the series is removed, updates through it count in
+            /// the overflow series. A thread has a cache of the label sets that it used, so that a
+            /// repeated look-up takes no lock, allocates nothing and writes no shared cache line.
+            #[inline]
+            pub fn with(&self, labels: L::Borrowed<'_>) -> $crate::Series<'_, $plain> {
+                $crate::Series {
+                    lazy_ref: self.inner.with::<L>(&labels),
+                }
+            }
+
+            /// Returns the series of a label set for later use, for example in a field of a struct.
+            ///
+            /// ```
+            /// struct Queue {
+            #[doc = concat!("    jobs: tallies::Bound<tallies::", stringify!($metric), ">,")]
+            /// }
+            ///
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// let queue = Queue { jobs: jobs.bind(["mail"]) };
+            /// # let _ = queue.jobs;
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            ///
+            /// The result owns its label values and outlives the metric. If the series is removed,
+            /// it makes the series again.
+            pub fn bind(&self, labels: L::Borrowed<'_>) -> $crate::Bound<$plain> {
+                $crate::Bound {
+                    bound: $crate::declare::declaration::BoundSeries::new::<L>(&self.inner, &labels),
+                }
+            }
+
+            /// Returns the series of a label set if it exists.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// assert!(jobs.find(["mail"]).is_none());
+            /// jobs.with(["mail"]);
+            /// assert!(jobs.find(["mail"]).is_some());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            #[must_use]
+            pub fn find(&self, labels: L::Borrowed<'_>) -> Option<$crate::Series<'_, $plain>> {
+                let series = self.inner.find::<L>(&labels)?;
+                Some($crate::Series { lazy_ref: series.into() })
+            }
+
+            /// Checks a label set that has its own label names, such as
+            /// [`AnyLabels`](crate::label::AnyLabels). ([`with`](Self::with) counts an invalid one
+            /// in the overflow series.)
+            ///
+            /// ```
+            /// use tallies::label::AnyLabels;
+            ///
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\").label_set::<AnyLabels>().register(&registry)?;")]
+            /// assert!(jobs.check(&[("queue", "mail")]).is_ok());
+            /// assert!(jobs.check(&[("a queue", "mail")]).is_err());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// A label name that is invalid, reserved, or given twice.
+            pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
+                L::with_texts(&labels, |texts| self.inner.family().check_any(texts))
+            }
+        }
+
+        impl<const LABELS: usize, $($rest_generics)*> $metric<[&'static str; LABELS], $($rest),*> {
+            /// Returns the series of a label set that is given by name, in any order. Makes it as
+            /// [`with`](Self::with) does.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\").labels([\"queue\", \"kind\"]).register(&registry)?;")]
+            /// jobs.named(&[("kind", "retry"), ("queue", "mail")])?;
+            /// assert!(jobs.find(["mail", "retry"]).is_some());
+            /// assert!(jobs.named(&[("queue", "mail")]).is_err());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// Names that are not exactly those of the family.
+            pub fn named(&self, labels: &[(&str, &str)]) -> Result<$crate::Series<'_, $plain>, $crate::Error> {
+                let texts = $crate::family::desc::in_order(&self.inner.desc, labels)?;
+                Ok($crate::Series {
+                    lazy_ref: self.inner.family().with(&texts).into(),
+                })
+            }
+        }
+
+        impl<$($generics)*> $metric<$($names),*> {
+            /// Removes the series of a label set. Returns `false` if there is none.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// jobs.with(["mail"]);
+            /// assert!(jobs.remove(["mail"]));
+            /// assert!(!jobs.remove(["mail"]));
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            ///
+            /// The series is gone from the next scrape on, with all that it counted. An update through
+            /// a [`Series`](crate::Series) that was looked up before, or through a
+            /// [`Bound`](crate::Bound), counts in a fresh series of the same labels. (After 4 096 more
+            /// removals from the family, an update through such a `Series` counts in the overflow
+            /// series.) So remove a series of an up-down counter while it is 0: what comes down later
+            /// goes below zero.
+            ///
+            /// Waits for a scrape that is running. The series of closed label sets (enums and `bool`s
+            /// only) are not removed.
             pub fn remove(&self, labels: L::Borrowed<'_>) -> bool {
                 L::DENSE == 0
                     && L::with_texts(&labels, |texts| self.inner.family().end(texts, true))
             }
 
-            /// Removes the series of a label set, and moves what it counted to the overflow series, so that the sum
-            /// over the family does not drop. Returns whether there was one. What a gauge had is dropped.
-            ///
-            /// Updates through a `Series` that was looked up before count in the overflow series. Expiry and limits do
-            /// the same.
+            /// Removes the series of a label set and moves what it counted to the overflow series, so
+            /// that the sum over the family does not drop. Returns `false` if there is none.
             ///
             /// ```
-            /// # use tallies::{Counter, Registry};
-            /// let registry = Registry::new();
-            /// let sent = Counter::builder("sent_total", "Messages sent.").labels(["peer"]).register(&registry)?;
-            /// sent.with(["a"]).inc();
-            /// assert!(sent.retire(["a"]));
-            /// assert_eq!(registry.snapshot().get("sent_total", &[("peer", "__overflow__")]), Some(1.0));
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// jobs.with(["mail"]);
+            /// assert!(jobs.retire(["mail"]));
+            /// assert!(jobs.find(["mail"]).is_none());
             /// # Ok::<(), tallies::Error>(())
             /// ```
+            ///
+            /// Updates through a `Series` that was looked up before count in the overflow series. A
+            /// series that expires is retired in the same way. The value of a gauge is dropped. Waits
+            /// for a scrape that is running. The series of closed label sets are not retired.
             pub fn retire(&self, labels: L::Borrowed<'_>) -> bool {
                 L::DENSE == 0
                     && L::with_texts(&labels, |texts| self.inner.family().end(texts, false))
             }
 
-            /// Removes every series for which `keep` returns `false`, and returns their number. See
-            /// [`remove`](Self::remove).
+            /// Removes every series for whose labels `keep` returns `false`, and returns their
+            /// number. See [`remove`](Self::remove).
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// jobs.with(["mail"]);
+            /// jobs.with(["news"]);
+            /// assert_eq!(jobs.retain(|labels| labels[0].1 == "mail"), 1);
+            /// assert!(jobs.find(["news"]).is_none());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
             pub fn retain(
                 &self,
                 mut keep: impl FnMut(&[(&str, std::borrow::Cow<'_, str>)]) -> bool,
@@ -367,43 +525,65 @@ macro_rules! labelled {
                 })
             }
 
-            /// Removes every series, the overflow series included. See [`remove`](Self::remove). The series of
-            /// closed label sets stay.
+            /// Removes every series and drops its total. The series of closed label sets stay.
             ///
-            /// If a summary's or up-down counter's overflow series is used again, it still has the quantiles, or what
-            /// was in flight, from before.
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// jobs.with(["mail"]);
+            /// jobs.clear();
+            /// assert!(jobs.is_empty());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            ///
+            /// The overflow series is gone as well. If it is used again, a summary's has the quantiles
+            /// of before, an infinite sum is infinite again, and an up-down counter's has what was in
+            /// flight.
             pub fn clear(&self) {
                 self.inner.family().clear();
             }
+        }
 
-            /// The number of series, without the overflow series.
+        impl<$($rest_generics)*> $crate::Series<'_, $plain> {
+            /// Returns the value of the series, over all threads. Waits for a scrape that is
+            /// running.
             #[must_use]
-            pub fn len(&self) -> usize {
-                self.inner.family().len()
-            }
-
-            /// Whether there is no series yet.
-            #[must_use]
-            pub fn is_empty(&self) -> bool {
-                self.len() == 0
-            }
-
-            /// Checks a label set that brings its own names; `with` counts a bad one in the overflow series.
-            ///
-            /// # Errors
-            ///
-            /// A label name outside the grammar, reserved or doubled.
-            pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
-                L::with_texts(&labels, |texts| self.inner.family().check_any(texts))
+            pub fn get(&self) -> $value {
+                self.lazy_ref.resolve(|series| ($read)(series.family.total(series.cells)))
             }
         }
 
+        impl<$($rest_generics)*> $crate::Bound<$plain> {
+            /// Returns the value of the series, over all threads. Waits for a scrape that is
+            /// running.
+            #[must_use]
+            pub fn get(&self) -> $value {
+                self.series().get()
+            }
+        }
+    };
+}
+pub(crate) use labelled;
+
+/// Implements the declaration methods of kinds of metrics with labels.
+macro_rules! labelled_setters {
+    ($metric:ident, [$($generics:tt)*], [$($names:ident),*],
+     [$($rest:ident),*], [$($rest_generics:tt)*], $cells:ty) => {
         impl<const LABELS: usize, $($rest_generics)*> $metric<[&'static str; LABELS], $($rest),*> {
-            /// Declares a labelled metric in a `static`, by label names instead of a type.
+            /// Declares a metric with labels in a `static`, by label names instead of a type.
+            ///
+            /// ```
+            #[doc = concat!("static JOBS: tallies::", stringify!($metric), "<[&str; 2]> = tallies::", stringify!($metric), "::labelled(\"jobs\", &[\"queue\", \"kind\"]);")]
+            ///
+            /// let mail = JOBS.with(["mail", "retry"]);
+            /// # let _ = mail;
+            /// ```
             ///
             /// # Panics
             ///
-            /// As [`new`](Self::new): a compile error in a `static`.
+            /// The same as [`new`](Self::new): a compile error in a `static`.
             #[track_caller]
             #[must_use]
             pub const fn labelled(name: &'static str, labels: &'static [&'static str; LABELS]) -> Self {
@@ -418,35 +598,40 @@ macro_rules! labelled {
                     labels: std::marker::PhantomData,
                 }
             }
+        }
 
-            /// The series of a label set given by name, in any order.
+        impl<$($generics)*> $metric<$($names),*> {
+            /// Retires every series whose value stays the same for this long. Only a scrape checks
+            /// it.
             ///
-            /// # Errors
+            /// ```
+            /// use std::time::Duration;
             ///
-            /// Names that are not exactly the family's.
-            pub fn named(&self, labels: &[(&str, &str)]) -> Result<$crate::Series<'_, $plain>, $crate::Error> {
-                let texts = $crate::family::desc::in_order(&self.inner.desc, labels)?;
-                Ok($crate::Series {
-                    handle: self.inner.family().with(&texts).into(),
-                })
+            #[doc = concat!("static JOBS: tallies::", stringify!($metric), "<[&str; 1]> =")]
+            #[doc = concat!("    tallies::", stringify!($metric), "::labelled(\"jobs\", &[\"queue\"]).expire_after(Duration::from_secs(600));")]
+            /// # JOBS.with(["mail"]);
+            /// ```
+            ///
+            /// - The total of a retired series stays in the family's sum. The value of a gauge is
+            ///   forgotten.
+            /// - A gauge that is set to the value that it has does not count as changed.
+            /// - An up-down counter is not retired while it is not 0. It is retired if every scrape
+            ///   finds it at 0, whatever it was between the scrapes.
+            /// - The next update of a retired series makes it again.
+            #[must_use]
+            pub const fn expire_after(mut self, idle: std::time::Duration) -> Self {
+                self.inner.desc.expire_after = Some(idle);
+                self
             }
         }
 
-        impl<$($rest_generics)*> $crate::Series<'_, $plain> {
-            /// Returns what the series has counted so far, by all threads. Waits for a scrape that is running.
-            #[must_use]
-            pub fn get(&self) -> $value {
-                self.handle.cold(|series| ($read)(series.family.total(series.cells)))
-            }
-        }
-
-        impl<$($rest_generics)*> $crate::Bound<$plain> {
-            /// Returns what the series has counted so far, by all threads. Waits for a scrape that is running.
-            #[must_use]
-            pub fn get(&self) -> $value {
-                self.series().get()
+        impl<$($generics)*> $crate::Builder<$metric<$($names),*>> {
+            #[doc = concat!("Retires every series whose value stays the same for this long. See [`", stringify!($metric), "::expire_after`].")]
+            pub fn expire_after(mut self, idle: std::time::Duration) -> Self {
+                self.desc.expire_after = Some(idle);
+                self
             }
         }
     };
 }
-pub(crate) use labelled;
+pub(crate) use labelled_setters;

@@ -1,4 +1,4 @@
-//! The metrics that a registry makes by name and help text alone.
+//! Methods of [`Registry`] that declare a metric by name and help text only.
 
 use crate::error::Error;
 use crate::registry::Registry;
@@ -6,51 +6,83 @@ use crate::registry::Registry;
 use super::{Counter, Gauge, Histogram, Info, Summary, UpDownCounter};
 
 impl Registry {
-    /// A counter without labels; for more, [`Counter::builder`].
+    /// Declares a counter without labels. For labels and settings use [`Counter::builder`].
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let uploads = registry.counter("file_uploads_total", "Files accepted.")?;
+    /// uploads.inc();
+    /// assert_eq!(registry.snapshot().get("file_uploads_total", &[]), Some(1.0));
+    /// assert!(registry.counter("file_uploads_total", "Again.").is_err());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A name outside the grammar, or one that is taken: the message says where the first one is.
+    /// A name that is invalid, or that is already registered. The message says where.
     #[track_caller]
     pub fn counter(&self, name: &str, help: &str) -> Result<Counter, Error> {
         Counter::builder(name, help).register(self)
     }
 
-    /// A gauge without labels; for more, [`Gauge::builder`].
+    /// Declares a gauge without labels. For labels and settings use [`Gauge::builder`].
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let temperature = registry.gauge("temperature_celsius", "Degrees.")?;
+    /// temperature.set(21.5);
+    /// assert_eq!(registry.snapshot().get("temperature_celsius", &[]), Some(21.5));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`counter`](Self::counter).
+    /// The same as for [`counter`](Self::counter).
     #[track_caller]
     pub fn gauge(&self, name: &str, help: &str) -> Result<Gauge, Error> {
         Gauge::builder(name, help).register(self)
     }
 
-    /// An up-down counter without labels; for more, [`UpDownCounter::builder`].
+    /// Declares an up-down counter without labels. For labels and settings use
+    /// [`UpDownCounter::builder`].
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let open = registry.up_down_counter("connections_open", "Open connections.")?;
+    /// open.inc();
+    /// assert_eq!(registry.snapshot().get("connections_open", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`counter`](Self::counter).
+    /// The same as for [`counter`](Self::counter).
     #[track_caller]
     pub fn up_down_counter(&self, name: &str, help: &str) -> Result<UpDownCounter, Error> {
         UpDownCounter::builder(name, help).register(self)
     }
 
-    /// A histogram without labels and with the default buckets; for more, [`Histogram::builder`].
+    /// Declares a histogram without labels, with the default buckets. For labels and settings use
+    /// [`Histogram::builder`].
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
+    /// wait.observe(0.25);
+    /// assert_eq!(registry.snapshot().get("wait_seconds_count", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`counter`](Self::counter).
+    /// The same as for [`counter`](Self::counter).
     #[track_caller]
     pub fn histogram(&self, name: &str, help: &str) -> Result<Histogram, Error> {
         Histogram::builder(name, help).register(self)
     }
 
-    /// A summary without labels and with the default objectives; for more, [`Summary::builder`].
-    ///
-    /// # Errors
-    ///
-    /// As [`counter`](Self::counter).
+    /// Declares a summary without labels, with the default objectives. For labels and settings use
+    /// [`Summary::builder`].
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -59,16 +91,16 @@ impl Registry {
     /// assert_eq!(registry.snapshot().get("wait_seconds", &[("quantile", "0.5")]), Some(0.25));
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`counter`](Self::counter).
     #[track_caller]
     pub fn summary(&self, name: &str, help: &str) -> Result<Summary, Error> {
         Summary::builder(name, help).register(self)
     }
 
-    /// What the program is, in labels that do not change; the value is 1.
-    ///
-    /// # Errors
-    ///
-    /// As [`counter`](Self::counter), and bad label names.
+    /// Declares an info: labels that describe the program and do not change. The value is 1.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -76,6 +108,10 @@ impl Registry {
     /// assert_eq!(registry.snapshot().get("app_info", &[("version", "1.2.0")]), Some(1.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`counter`](Self::counter), and invalid label names.
     #[track_caller]
     pub fn info(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Result<Info, Error> {
         labels

@@ -1,14 +1,10 @@
-//! One series of a metric: borrowed for a moment, or bound.
+//! One series of a metric: borrowed, or bound.
 
 use super::builder::Metric;
 use super::declaration::BoundSeries;
-use super::handle::Handle;
+use super::lazy_ref::LazyRef;
 
-/// One series of a metric, as `with` returns it: for use now.
-///
-/// It has the methods of the metric without labels: `inc`, `observe`, `set`, `get`. Making one costs a look-up
-/// of the label values, without a lock if the calling thread has used them before. If the series is removed while this
-/// exists, updates through it count in the family's overflow series; [`Bound`] makes the series again instead.
+/// One series of a metric, as `with` returns it, for use now.
 ///
 /// ```
 /// use tallies::{Counter, Registry, Series};
@@ -18,13 +14,20 @@ use super::handle::Handle;
 /// }
 ///
 /// let registry = Registry::new();
-/// let sent = Counter::builder("sent_total", "Messages sent.").labels(["peer"]).register(&registry)?;
+/// let sent = Counter::builder("sent_total", "Messages sent.")
+///     .labels(["peer"])
+///     .register(&registry)?;
 /// count_all(sent.with(["a"]));
 /// assert_eq!(sent.with(["a"]).get(), 3);
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// It has the methods of the metric without labels: `inc`, `observe`, `set`, `get`. `with` looks up
+/// the label values, without a lock if the calling thread has used them before. If the series is
+/// removed while this value exists, updates through it count in the family's overflow series. A
+/// [`Bound`] makes the series again instead.
 pub struct Series<'a, M: Metric> {
-    pub(super) handle: Handle<'a, M::Cells>,
+    pub(super) lazy_ref: LazyRef<'a, M::Cells>,
 }
 
 impl<M: Metric> Clone for Series<'_, M> {
@@ -38,16 +41,12 @@ impl<M: Metric> Copy for Series<'_, M> {}
 impl<M: Metric> std::fmt::Debug for Series<'_, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Series")
-            .field("family", &self.handle.desc().name)
+            .field("family", &self.lazy_ref.desc().name)
             .finish_non_exhaustive()
     }
 }
 
-/// One series of a metric, as `bind` returns it: for a struct's field.
-///
-/// It owns its label values, outlives the metric, and makes its series again if that was removed. It has the methods of
-/// the metric without labels. An update costs a nanosecond more than one of a metric without labels, and
-/// no look-up.
+/// One series of a metric, as `bind` returns it, for example for a field of a struct.
 ///
 /// ```
 /// use tallies::{Bound, Counter, Registry};
@@ -57,12 +56,18 @@ impl<M: Metric> std::fmt::Debug for Series<'_, M> {
 /// }
 ///
 /// let registry = Registry::new();
-/// let sent = Counter::builder("sent_total", "Messages sent.").labels(["peer"]).register(&registry)?;
+/// let sent = Counter::builder("sent_total", "Messages sent.")
+///     .labels(["peer"])
+///     .register(&registry)?;
 /// let peer = Peer { sent: sent.bind(["a"]) };
 /// peer.sent.inc();
 /// assert_eq!(peer.sent.get(), 1);
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// It owns its label values and outlives the metric. If the series is removed, the next update
+/// makes it again. It has the methods of the metric without labels. An update looks nothing up, and
+/// costs 1 ns more than one of a metric without labels.
 pub struct Bound<M: Metric> {
     pub(super) bound: BoundSeries<M::Cells>,
 }
@@ -85,15 +90,28 @@ impl<M: Metric> std::fmt::Debug for Bound<M> {
 
 impl<M: Metric> Bound<M> {
     /// Returns the series, as `with` does.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sent = tallies::Counter::builder("sent_total", "Messages sent.")
+    ///     .labels(["peer"])
+    ///     .register(&registry)?;
+    /// let bound = sent.bind(["a"]);
+    /// let series = bound.series(); // one check for both updates
+    /// series.inc();
+    /// series.inc();
+    /// assert_eq!(bound.get(), 2);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn series(&self) -> Series<'_, M> {
         Series {
-            handle: self.bound.get().into(),
+            lazy_ref: self.bound.get().into(),
         }
     }
 
-    /// Whether this is a series of its own, rather than the overflow series.
+    /// Returns whether this is a series of its own, rather than the overflow series.
     #[cfg(feature = "facade")]
     pub(crate) fn has_own(&self) -> bool {
         !self.bound.get().key.is_overflow()

@@ -1,4 +1,4 @@
-//! Summaries: quantiles within a promised rank error.
+//! Summaries: quantiles within a rank error that the user chooses.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,11 +12,408 @@ use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
 use super::declaration::Declaration;
 use super::timer::Timer;
-use super::{Bound, Builder, Series, by_series, labelled, metric};
+use super::{
+    Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
+};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::{DEFAULT_AGES, Desc, check_window};
 use crate::family::label::{LabelSet, Unlabelled};
+
+/// Quantiles of observations, since the program began or of the last seconds, each within its rank
+/// error.
+///
+/// ```
+/// use tallies::Summary;
+///
+/// /// Time of a call.
+/// #[tallies::metric]
+/// static LATENCY: Summary =
+///     Summary::new("rpc_duration_seconds").objective(0.5, 0.01).objective(0.99, 0.001);
+///
+/// for i in 1..=1000 {
+///     LATENCY.observe(f64::from(i));
+/// }
+/// let now = LATENCY.get();
+/// let (median, error) = now.quantile(0.5).unwrap();
+/// assert!((490.0..=510.0).contains(&median) && error <= 0.01);
+/// assert_eq!(now.quantile(1.0), Some((1000.0, 0.0)));
+/// ```
+///
+/// The default objectives are the median within 5 % of the ranks, 0.9 within 1 %, and 0.99 within
+/// 0.1 %; [`objective`](Self::objective) sets others. The quantiles 0 and 1 are exact. Before the
+/// first observation quantiles are NaN. NaN is rejected and counted in
+/// `tallies_refused_updates_total`. So is an infinity if one of the other sign was observed before.
+///
+/// An observation costs about 7 ns. One in 256 merges the thread's buffer into its sketch, which
+/// takes a few microseconds. A scrape sees an exact prefix of every thread's observations: count,
+/// sum and quantiles belong to the same observations.
+///
+/// Prometheus cannot add up the quantiles of two programs. Snapshots can be added up by
+/// [`merge`](crate::Snapshot::merge).
+///
+/// # Windows
+///
+/// With [`max_age`](Self::max_age), the quantiles are those of the last seconds; count and sum are
+/// still those since the program began.
+///
+/// Time is divided into [`ages`](Self::ages), by default five in a window. An observation is
+/// inserted once, into the current age. A scrape merges the ages in the window, over all threads,
+/// and keeps the rank error. So the window moves by one age at a time: with five ages, it covers
+/// between four fifths and five fifths of `max_age`. The quantiles of an empty window are NaN.
+///
+/// An observation does not read the clock. Scrapes do, and threads do when they flush their
+/// buffers. Therefore:
+///
+/// - An observation may leave the window too early, by at most the time between two scrapes.
+/// - If no scrape happens for a whole age, an observation may leave too late, by at most the time
+///   without scrapes and an age.
+/// - The observations of idle and finished threads leave the window like all others.
+/// - Observations of the current age are always in the window.
+///
+/// A past age needs the memory of a sketch in every thread that observed in it: by default about
+/// 1.3 KB (16 bytes per tuple). A hot series with five ages takes about 13 KB per thread instead of
+/// 8 KB. An idle thread keeps its past ages until its next observation. Observations cost the same
+/// as without a window. The cost of a scrape grows with the number of ages.
+///
+/// # Source
+///
+/// CKMS, with a bound that also holds after merging: see
+/// [`snapshot::sketch`](crate::snapshot::sketch). Every thread has a small sketch of its own, and
+/// the rank error holds for the observations of all threads together, however they are spread over
+/// the threads.
+pub struct Summary<L = ()> {
+    pub(crate) inner: Declaration<Distribution>,
+    pub(crate) labels: PhantomData<fn(L)>,
+}
+
+macro_rules! summary_methods {
+    ($($L:ident)?) => {
+        /// Observes `value` once.
+        #[inline]
+        pub fn observe(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
+            let hot = value.is_finite()
+                && observe::thread(|thread| Distribution::observe(thread, self.last(), value));
+            if !hot {
+                self.observe_cold(value);
+            }
+        }
+
+        /// Observes `value`, or returns why it cannot.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let wait = registry.summary("wait_seconds", "Time waited.")?;
+        /// wait.try_observe(0.25)?;
+        /// assert!(wait.try_observe(f64::NAN).is_err());
+        /// assert_eq!(wait.get().count(), 1);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// NaN, or an infinity if one of the other sign was observed before. Nothing is observed.
+        pub fn try_observe(&self, value: f64) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
+            if !value.is_finite() {
+                self.check_observed(value)?;
+            }
+            self.observe(value);
+            Ok(())
+        }
+
+        /// Observes a duration, in seconds.
+        #[inline]
+        pub fn observe_duration(&self, duration: std::time::Duration)
+        $(where $L: Unlabelled,)?
+        {
+            self.observe(duration.as_secs_f64());
+        }
+    };
+}
+
+impl<L: LabelSet> Summary<L> {
+    summary_methods!(L);
+}
+
+impl Summary {
+    /// Starts a timer, which observes the seconds until it is dropped. See [`Timer`].
+    pub fn start_timer(&self) -> Timer<&Self> {
+        Timer::start(self)
+    }
+
+    /// Runs `f`, and observes the seconds that it took.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let latency = registry.summary("sort_seconds", "Time to sort.")?;
+    /// let mut numbers = [3, 1, 2];
+    /// latency.time(|| numbers.sort());
+    /// assert_eq!(latency.get().count(), 1);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+}
+
+impl<L: LabelSet> Summary<L> {
+    /// Returns what all threads have observed so far. Waits for a scrape that is running.
+    #[must_use]
+    pub fn get(&self) -> Quantiles
+    where
+        L: Unlabelled,
+    {
+        quantiles(&self.inner.total())
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.inner.family().check_observed(value)
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.inner.slot_word.last(Generation::FIRST)
+    }
+
+    #[cold]
+    fn observe_cold(&self, value: f64) {
+        let series = Series::<Summary> {
+            lazy_ref: self.inner.family().only().into(),
+        };
+        series.observe_cold(value);
+        self.inner.copy_slot_word();
+    }
+}
+
+impl Series<'_, Summary> {
+    summary_methods!();
+
+    /// Runs `f`, and observes the seconds that it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+
+    /// Starts a timer, which observes the seconds until it is dropped.
+    pub fn start_timer(self) -> Timer<Self> {
+        Timer::start(self)
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.lazy_ref
+            .resolve(|series| series.family.check_observed(value))
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.lazy_ref.last()
+    }
+
+    #[inline(always)]
+    fn observe_cold(&self, value: f64) {
+        self.lazy_ref
+            .resolve(move |series| observe_in_series(series, value));
+    }
+}
+
+impl Bound<Summary> {
+    forward_to_series! {
+        /// Observes `value` once.
+        fn observe(value: f64);
+        /// Observes a duration, in seconds.
+        fn observe_duration(duration: std::time::Duration);
+        /// Observes `value`, or returns why it cannot. See [`Summary::try_observe`].
+        fn try_observe(value: f64) -> Result<(), Error>;
+    }
+
+    /// Starts a timer, which observes the seconds until it is dropped.
+    pub fn start_timer(&self) -> Timer<&Self> {
+        Timer::start(self)
+    }
+
+    /// Runs `f`, and observes the seconds that it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _timer = self.start_timer();
+        f()
+    }
+}
+
+labelled!(
+    Summary, Summary, [L: LabelSet], [L], [], [], Quantiles,
+    |total: SummaryTotal| quantiles(&total)
+);
+
+metric!(Summary, [L: LabelSet], [L], [], Distribution, Kind::Summary);
+
+labelled_setters!(Summary, [L: LabelSet], [L], [], [], Distribution);
+
+impl<L: LabelSet> Summary<L> {
+    /// Adds an objective: the quantile `phi`, within `error` of the ranks. The first call replaces
+    /// the defaults.
+    ///
+    /// # Panics
+    ///
+    /// - If `phi` is not in 0 to 1, or was given before.
+    /// - If `error` is not above 0 and below 1, or too small for a sketch of 2048 values.
+    /// - If there are more than seven objectives.
+    ///
+    /// In a `static` these are compile errors.
+    #[must_use]
+    pub const fn objective(mut self, phi: f64, error: f64) -> Self {
+        if let Err(error) = self.inner.desc.add_target(phi, error) {
+            panic!("{}", error.rule());
+        }
+        self
+    }
+
+    /// Limits the quantiles to the observations of the last `max_age`. Count and sum are still
+    /// those since the program began. See [the type](Self#windows).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tallies::Summary;
+    ///
+    /// /// Time of a call, of the last ten minutes.
+    /// #[tallies::metric]
+    /// static LATELY: Summary =
+    ///     Summary::new("lately_seconds").max_age(Duration::from_secs(600)).ages(10);
+    ///
+    /// LATELY.observe(0.25);
+    /// assert_eq!(LATELY.get().quantile(0.5), Some((0.25, 0.0)));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `max_age` is less than 0.1 seconds: a compile error in a `static`.
+    #[must_use]
+    pub const fn max_age(mut self, max_age: Duration) -> Self {
+        self.inner.desc.max_age = Some(max_age);
+        self.windowed()
+    }
+
+    /// Sets the number of ages of the window: 2 to 60, by default 5. More ages take more memory;
+    /// with fewer ages, more observations leave the window at once.
+    ///
+    /// # Panics
+    ///
+    /// If `ages` is not in 2 to 60, or [`max_age`](Self::max_age) was not called before: a compile
+    /// error in a `static`.
+    #[must_use]
+    pub const fn ages(mut self, ages: u32) -> Self {
+        self.inner.desc.ages = Some(ages);
+        self.windowed()
+    }
+
+    const fn windowed(self) -> Self {
+        if let Err(error) = check_window(self.inner.desc.max_age, self.inner.desc.ages) {
+            panic!("{}", error.rule());
+        }
+        self
+    }
+
+    /// Removes all objectives. The summary then has only a count and a sum.
+    ///
+    /// ```
+    /// use tallies::Summary;
+    ///
+    /// static WAIT: Summary = Summary::new("wait_seconds").no_objectives();
+    ///
+    /// WAIT.observe(0.25);
+    /// assert_eq!((WAIT.get().count(), WAIT.get().sum()), (1, 0.25));
+    /// ```
+    #[must_use]
+    pub const fn no_objectives(mut self) -> Self {
+        self.inner.desc.targets = Targets::new(&[]);
+        self.inner.desc.own_targets = true;
+        self
+    }
+}
+
+with_builder!(Summary, Kind::Summary);
+
+impl<L: LabelSet> Builder<Summary<L>> {
+    /// Adds an objective: the quantile `phi`, within `error` of the ranks. The first call replaces
+    /// the defaults. [`register`](Self::register) returns an error where [`Summary::objective`]
+    /// panics.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let s = tallies::Summary::builder("s", "A summary.")
+    ///     .objective(0.5, 0.01)
+    ///     .register(&registry)?;
+    /// (1..=100).for_each(|i| s.observe(f64::from(i)));
+    /// assert!((s.get().quantile(0.5).unwrap().0 - 50.0).abs() <= 1.0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn objective(mut self, phi: f64, error: f64) -> Self {
+        if let Err(error) = self.desc.add_target(phi, error) {
+            self.desc.bad_targets.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Sets all objectives: quantiles and their rank errors. With an empty list, the summary has
+    /// only a count and a sum.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let wait = tallies::Summary::builder("wait_seconds", "Time waited.")
+    ///     .objectives(&[(0.5, 0.01), (0.99, 0.001)])?
+    ///     .register(&registry)?;
+    /// wait.observe(0.25);
+    /// assert_eq!(registry.snapshot().get("wait_seconds", &[("quantile", "0.99")]), Some(0.25));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The causes for which [`Summary::objective`] panics.
+    pub fn objectives(mut self, objectives: &[(f64, f64)]) -> Result<Self, Error> {
+        self.desc.targets =
+            Targets::try_new(objectives).map_err(|error| Error::family(&self.desc.name, &error))?;
+        self.desc.bad_targets = None;
+        self.desc.own_targets = true;
+        Ok(self)
+    }
+
+    /// Limits the quantiles to the observations of the last `max_age`. See [`Summary::max_age`].
+    /// [`register`](Self::register) rejects less than 0.1 seconds.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.desc.max_age = Some(max_age);
+        self
+    }
+
+    /// Sets the number of ages of the window. See [`Summary::ages`]. [`register`](Self::register)
+    /// rejects less than 2 or more than 60 ages, and ages without a window.
+    pub fn ages(mut self, ages: u32) -> Self {
+        self.desc.ages = Some(ages);
+        self
+    }
+}
+
+fn quantiles(total: &SummaryTotal) -> Quantiles {
+    Quantiles {
+        count: total.count,
+        sum: total.sum,
+        sketch: Distribution::merged(total),
+    }
+}
+
+fn observe_in_series(series: SeriesRef<'_, Distribution>, value: f64) {
+    if value.is_nan() || !series.family.admits(value) {
+        return observe::reject();
+    }
+    series.update(|cells, generation, hot| {
+        observe::thread(|thread| {
+            cells.observe_cold(observe::engine(), thread, generation, value, hot)
+        })
+    });
+}
 
 impl MetricCells for Distribution {
     const KIND: Kind = Kind::Summary;
@@ -34,9 +431,9 @@ impl MetricCells for Distribution {
         SummaryShape::new(desc.targets, window, observe::stream_budget())
     }
 
-    fn values(desc: &Desc, shape: &Arc<SummaryShape>) -> Values {
+    fn values(desc: &Desc, promise: &Arc<SummaryShape>) -> Values {
         Values::Summary {
-            targets: shape.objectives,
+            targets: promise.objectives,
             max_age: desc.max_age,
             interval: false,
             values: Vec::new(),
@@ -66,341 +463,9 @@ impl MetricCells for Distribution {
     }
 }
 
-fn quantiles(total: &SummaryTotal) -> Quantiles {
-    Quantiles {
-        count: total.count,
-        sum: total.sum,
-        sketch: Distribution::merged(total),
-    }
-}
-
-/// Quantiles of what was observed since the program began, or lately, each within a promised rank error.
-///
-/// Every thread keeps a small sketch of its own (CKMS with a bound that survives merging: see
-/// [`snapshot::sketch`](crate::snapshot::sketch)), so the promise holds for all threads together, whatever each of them saw.
-/// An observation costs some 7 ns; one in 256 takes the buffer into the sketch, some microseconds. A scrape sees an exact
-/// prefix of every thread's observations: count, sum and quantiles belong to the same ones.
-///
-/// Without [`objective`](Self::objective): the median within 5 %, 0.9 within 1 %, 0.99 within 0.1 % of the ranks. The
-/// quantiles 0 and 1 are exact. NaN is dropped and counted in `tallies_refused_updates_total`, and so is an infinity of the
-/// sign opposite to one seen before. Before the first observation quantiles are NaN.
-///
-/// # Windows
-///
-/// With [`max_age`](Self::max_age) quantiles are those of the last so many seconds; count and sum go on from program start.
-/// Time is cut into [`ages`](Self::ages), five unless it says otherwise. An observation is inserted into the current
-/// one, once, and a scrape merges those that the window still holds, over all threads, within the promised error of
-/// what is in them. So the window goes on by ages: it covers between four and five fifths of `max_age`. What holds
-/// nothing any more answers NaN.
-///
-/// The clock is not read when observing: scrapes look at it, and threads when they flush. So an observation may leave
-/// too early, by at most the time between two scrapes; and too late only where nobody scraped for a whole age, by at most
-/// that time and an age. Observations of a thread that is idle, or gone, leave as all others do, and what was
-/// observed in the current age is always there.
-///
-/// An age that is over costs what its values take in a sketch, some 1.3 KB by default (16 bytes a tuple), in every thread
-/// that observed in it: a hot series of five ages some 13 KB instead of 8 in every such thread. An idle thread keeps its
-/// last ones until it observes again. Observing costs the same, and a scrape as much more as there are ages to merge.
-///
-/// Quantiles of two programs cannot be added up by Prometheus; snapshots can be, by
-/// [`merge`](crate::Snapshot::merge).
-///
-/// ```
-/// use tallies::Summary;
-///
-/// /// Time of a call.
-/// #[tallies::metric]
-/// static LATENCY: Summary = Summary::new("rpc_duration_seconds").objective(0.5, 0.01).objective(0.99, 0.001);
-///
-/// for i in 1..=1000 {
-///     LATENCY.observe(f64::from(i));
-/// }
-/// let now = LATENCY.get();
-/// let (median, error) = now.quantile(0.5).unwrap();
-/// assert!((490.0..=510.0).contains(&median) && error <= 0.01);
-/// assert_eq!(now.quantile(1.0), Some((1000.0, 0.0)));
-/// ```
-pub struct Summary<L = ()> {
-    pub(crate) inner: Declaration<Distribution>,
-    pub(crate) labels: PhantomData<fn(L)>,
-}
-
-metric!(Summary, [L: LabelSet], [L], [], Distribution, Kind::Summary);
-labelled!(
-    Summary, Summary, [L: LabelSet], [L], [], [], Distribution, Quantiles,
-    |total: SummaryTotal| quantiles(&total)
-);
-
-impl<L: LabelSet> Summary<L> {
-    /// Promises the quantile `phi` within `error` of the ranks; the first call replaces the defaults.
-    ///
-    /// # Panics
-    ///
-    /// On a quantile outside 0 to 1, an error that is not above 0 and below 1, one quantile twice, more than seven, and
-    /// errors too small for a sketch of 2048 values: a compile error in a `static`.
-    #[must_use]
-    pub const fn objective(mut self, phi: f64, error: f64) -> Self {
-        if let Err(error) = self.inner.desc.add_target(phi, error) {
-            panic!("{}", error.rule());
-        }
-        self
-    }
-
-    /// Quantiles of the last so many seconds only; count and sum stay those since program start. See [the
-    /// type](Self#windows).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use tallies::Summary;
-    ///
-    /// /// Time of a call, of the last ten minutes.
-    /// #[tallies::metric]
-    /// static LATELY: Summary = Summary::new("lately_seconds").max_age(Duration::from_secs(600)).ages(10);
-    ///
-    /// LATELY.observe(0.25);
-    /// assert_eq!(LATELY.get().quantile(0.5), Some((0.25, 0.0)));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// On less than 0.1 seconds: a compile error in a `static`.
-    #[must_use]
-    pub const fn max_age(mut self, max_age: Duration) -> Self {
-        self.inner.desc.max_age = Some(max_age);
-        self.windowed()
-    }
-
-    /// By how many steps the window goes on: 2 to 60, 5 unless it says so. More of them cost memory, and fewer lose more
-    /// at once.
-    ///
-    /// # Panics
-    ///
-    /// On any other number, and before [`max_age`](Self::max_age): a compile error in a `static`.
-    #[must_use]
-    pub const fn ages(mut self, ages: u32) -> Self {
-        self.inner.desc.ages = Some(ages);
-        self.windowed()
-    }
-
-    const fn windowed(self) -> Self {
-        if let Err(error) = check_window(self.inner.desc.max_age, self.inner.desc.ages) {
-            panic!("{}", error.rule());
-        }
-        self
-    }
-
-    /// No quantiles: count and sum only.
-    #[must_use]
-    pub const fn no_objectives(mut self) -> Self {
-        self.inner.desc.targets = Targets::new(&[]);
-        self.inner.desc.own_targets = true;
-        self
-    }
-}
-
-impl<L: LabelSet> Builder<Summary<L>> {
-    /// Promises the quantile `phi` within `error` of the ranks; the first call replaces the defaults. What
-    /// [`Summary::objective`] would not compile with is an error of [`register`](Self::register).
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let s = tallies::Summary::builder("s", "A summary.").objective(0.5, 0.01).register(&registry)?;
-    /// (1..=100).for_each(|i| s.observe(f64::from(i)));
-    /// assert!((s.get().quantile(0.5).unwrap().0 - 50.0).abs() <= 1.0);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn objective(mut self, phi: f64, error: f64) -> Self {
-        if let Err(error) = self.desc.add_target(phi, error) {
-            self.desc.bad_targets.get_or_insert(error);
-        }
-        self
-    }
-
-    /// What is promised, instead of the defaults: quantiles and their rank errors. None: count and sum only.
-    ///
-    /// # Errors
-    ///
-    /// What [`Summary::objective`] would not compile with.
-    pub fn objectives(mut self, objectives: &[(f64, f64)]) -> Result<Self, Error> {
-        self.desc.targets =
-            Targets::try_new(objectives).map_err(|error| Error::family(&self.desc.name, &error))?;
-        self.desc.bad_targets = None;
-        self.desc.own_targets = true;
-        Ok(self)
-    }
-
-    /// Quantiles of the last so many seconds only: see [`Summary::max_age`]. Less than 0.1 seconds is an error of
-    /// [`register`](Self::register).
-    pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.desc.max_age = Some(max_age);
-        self
-    }
-
-    /// By how many steps the window goes on: see [`Summary::ages`]. Less than 2 or more than 60, or ages without a window,
-    /// are errors of [`register`](Self::register).
-    pub fn ages(mut self, ages: u32) -> Self {
-        self.desc.ages = Some(ages);
-        self
-    }
-}
-
-macro_rules! summary_methods {
-    ($($L:ident)?) => {
-        /// Observes `value` once.
-        #[inline]
-        pub fn observe(&self, value: f64)
-        $(where $L: Unlabelled,)?
-        {
-            let hot = value.is_finite()
-                && observe::thread(|thread| Distribution::observe(thread, self.last(), value));
-            if !hot {
-                self.observe_cold(value);
-            }
-        }
-
-        /// Observes `value`, or says why not.
-        ///
-        /// # Errors
-        ///
-        /// NaN, and an infinity of the sign opposite to one seen before; nothing is observed.
-        ///
-        /// ```
-        /// let registry = tallies::Registry::new();
-        /// let wait = tallies::Summary::builder("wait_seconds", "Time waited.").register(&registry)?;
-        /// wait.try_observe(0.25)?;
-        /// assert!(wait.try_observe(f64::NAN).is_err());
-        /// assert_eq!(wait.get().count(), 1);
-        /// # Ok::<(), tallies::Error>(())
-        /// ```
-        pub fn try_observe(&self, value: f64) -> Result<(), Error>
-        $(where $L: Unlabelled,)?
-        {
-            if !value.is_finite() {
-                self.check_observed(value)?;
-            }
-            self.observe(value);
-            Ok(())
-        }
-
-        /// Observes a duration, in seconds.
-        #[inline]
-        pub fn observe_duration(&self, duration: std::time::Duration)
-        $(where $L: Unlabelled,)?
-        {
-            self.observe(duration.as_secs_f64());
-        }
-    };
-}
-
-impl Summary {
-    /// Observes the seconds until the timer is dropped.
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
-    }
-
-    /// Runs `f` and observes the seconds it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-}
-
-impl<L: LabelSet> Summary<L> {
-    summary_methods!(L);
-
-    /// What was observed so far, by all threads. Waits for a scrape that is running.
-    #[must_use]
-    pub fn get(&self) -> Quantiles
-    where
-        L: Unlabelled,
-    {
-        quantiles(&self.inner.total())
-    }
-
-    fn check_observed(&self, value: f64) -> Result<(), Error> {
-        self.inner.family().check_observed(value)
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.inner.slot_word.last(Generation::FIRST)
-    }
-
-    #[cold]
-    fn observe_cold(&self, value: f64) {
-        let series = Series::<Summary> {
-            handle: self.inner.family().only().into(),
-        };
-        series.observe_cold(value);
-        self.inner.copy_slot_word();
-    }
-}
-
-impl Series<'_, Summary> {
-    summary_methods!();
-
-    /// Runs `f` and observes the seconds it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-
-    /// Observes the seconds until the timer is dropped.
-    pub fn start_timer(self) -> Timer<Self> {
-        Timer::start(self)
-    }
-
-    fn check_observed(&self, value: f64) -> Result<(), Error> {
-        self.handle.cold(|found| found.family.check_observed(value))
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.handle.last()
-    }
-
-    #[inline(always)]
-    fn observe_cold(&self, value: f64) {
-        self.handle.cold(move |found| observe_found(found, value));
-    }
-}
-
-fn observe_found(found: SeriesRef<'_, Distribution>, value: f64) {
-    if value.is_nan() || !found.family.admits(value) {
-        return observe::reject();
-    }
-    found.update(|cells, generation, hot| {
-        observe::thread(|thread| {
-            cells.observe_cold(observe::engine(), thread, generation, value, hot)
-        })
-    });
-}
-
-impl Bound<Summary> {
-    by_series! {
-        /// Observes `value` once.
-        fn observe(value: f64);
-        /// Observes a duration, in seconds.
-        fn observe_duration(duration: std::time::Duration);
-        /// Observes `value`, or says why not: see [`Summary::try_observe`].
-        fn try_observe(value: f64) -> Result<(), Error>;
-    }
-
-    /// Observes the seconds until the timer is dropped.
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
-    }
-
-    /// Runs `f` and observes the seconds it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    //! Windows, with the clock of the thread moved on; the rest is in `tests/summary.rs`.
+    //! Windows, with the clock of the thread advanced. The rest is in `tests/summary.rs`.
 
     use crate::Registry;
     use crate::snapshot::{Snapshot, Value};
@@ -409,7 +474,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// Five ages of two minutes, of which the first has begun.
+    /// Returns a summary with five ages of two minutes. The first age has begun.
     fn windowed(registry: &Registry) -> Summary<[&'static str; 1]> {
         Summary::builder("s", "")
             .max_age(10 * MINUTE)
@@ -418,7 +483,7 @@ mod tests {
             .unwrap()
     }
 
-    /// Count, sum, values in the window, median.
+    /// Returns count, sum, number of values in the window, and median.
     fn seen(snapshot: &Snapshot) -> (u64, f64, u64, f64) {
         let family = snapshot.family("s").unwrap();
         let Some((_, Value::Summary(seen))) = family.series().next() else {
@@ -428,7 +493,7 @@ mod tests {
         (seen.count(), seen.sum(), seen.sketched(), median)
     }
 
-    /// Goes on by so many minutes, and scrapes in each.
+    /// Advances the clock by `minutes`, with a scrape in each minute.
     fn scrape_on(registry: &Registry, minutes: u32) -> Snapshot {
         for _ in 0..minutes {
             crate::clock::advance(MINUTE);
@@ -447,7 +512,8 @@ mod tests {
                 crate::clock::advance(ahead);
                 values.for_each(|value| s.with(["a"]).observe(f64::from(value)));
             });
-            // The end of a scope does not wait for what threads do at their very end: hand their streams on.
+            // The scope does not wait for thread-local destructors, which hand over the streams;
+            // `join` does.
             thread.join().unwrap();
         });
     }
@@ -460,7 +526,7 @@ mod tests {
         assert_eq!(seen(&scrape_on(&registry, 5)), (1000, 1000.0, 1000, 1.0));
         (0..2000).for_each(|_| s.with(["a"]).observe(3.0));
         assert_eq!(seen(&registry.snapshot()), (3000, 7000.0, 3000, 3.0));
-        // Minute 11: what was observed in minute 0 has left.
+        // Minute 11: the observations of minute 0 have left.
         assert_eq!(seen(&scrape_on(&registry, 6)), (3000, 7000.0, 2000, 3.0));
         let (count, sum, sketched, median) = seen(&scrape_on(&registry, 10));
         assert_eq!((count, sum, sketched), (3000, 7000.0, 0));
@@ -476,20 +542,21 @@ mod tests {
         assert_eq!(seen(&registry.snapshot()), (3001, 7005.0, 1, 5.0));
     }
 
-    /// Threads with clocks of their own, busy and idle and gone: all of them in one window, within the promise.
+    /// Threads with different clocks, busy, idle and finished: one window covers all of them,
+    /// within the rank error.
     #[test]
     fn a_window_is_that_of_all_threads() {
         const EACH: u32 = 20_000;
         let registry = Registry::new();
         let s = windowed(&registry);
-        // Thread i in age i + 1, with values of its own.
+        // Thread i observes other values than the rest, in age i + 1.
         for i in 0..8 {
             observed_in_a_thread(&s, i * 2 * MINUTE, i * EACH..(i + 1) * EACH);
         }
         crate::clock::advance(15 * MINUTE);
         let now = s.find(["a"]).map(|series| series.get()).unwrap();
         assert_eq!(now.count(), u64::from(8 * EACH));
-        // Ages 4 to 8, give or take what a buffer held.
+        // Ages 4 to 8, up to the values of a buffer.
         let (least, all) = (f64::from(3 * EACH), f64::from(5 * EACH));
         assert!(
             (now.sketched() as f64 - all).abs() <= 512.0,
@@ -504,7 +571,7 @@ mod tests {
         }
     }
 
-    /// The next thread goes on with the stream of one that has ended, in an age of its own.
+    /// A new thread takes over the stream of a finished one, in a later age.
     #[test]
     fn what_a_thread_leaves_ages_out() {
         let registry = Registry::new();
@@ -518,7 +585,7 @@ mod tests {
         assert_eq!((count, sketched), (5000, 0));
     }
 
-    /// A thread whose clock is behind, or went back.
+    /// A thread whose clock is behind the others, or was set back.
     #[test]
     fn clocks_may_disagree() {
         let registry = Registry::new();

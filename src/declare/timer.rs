@@ -1,4 +1,4 @@
-//! Durations, observed in seconds; of every call, or of a random one in so many.
+//! Timers, which observe durations in seconds, of every call or of a random sample.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -9,9 +9,10 @@ use crate::clock::Start;
 
 use super::{Bound, Histogram, Series, Summary};
 
-/// What observes values: histograms and summaries, and a series of one.
+/// A metric that observes values: a histogram or summary, or a series of one.
 ///
-/// Timers and `#[tallies::timed]` take any of them. A labelled metric is none before it has its labels.
+/// Timers and `#[tallies::timed]` accept any of them, and types of the program. A metric with
+/// labels does not implement this; its series do.
 ///
 /// ```
 /// use tallies::{Histogram, instrument::Observe, Summary};
@@ -72,11 +73,8 @@ impl<M: Observe + ?Sized> Observe for &M {
     }
 }
 
-/// Observes the seconds from its start until it is dropped: also by an early return, a panic, or a cancelled future.
-///
-/// Costs its two readings of the monotonic clock, some 25 ns each, and one observation. With the feature `tsc` the readings
-/// are those of the processor's time-stamp counter, some 15 ns each; [`Histogram::sample`](crate::Histogram::sample) reads no
-/// clock most of the time.
+/// A timer that observes the seconds from its start until it is dropped, also by an early return, a
+/// panic, or a cancelled future.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
@@ -91,6 +89,10 @@ impl<M: Observe + ?Sized> Observe for &M {
 /// assert!(latency.get().sum >= took.as_secs_f64());
 /// # Ok::<(), tallies::Error>(())
 /// ```
+///
+/// It costs two readings of the monotonic clock, about 25 ns each, and one observation. With the
+/// feature `tsc` it reads the processor's time-stamp counter instead, about 15 ns each.
+/// [`Histogram::sample`](crate::Histogram::sample) reads no clock for most calls.
 #[derive(Debug)]
 #[must_use = "it observes when it is dropped"]
 pub struct Timer<M: Observe> {
@@ -100,7 +102,7 @@ pub struct Timer<M: Observe> {
 }
 
 impl<M: Observe> Timer<M> {
-    /// Starts one; `start_timer` of a metric is shorter.
+    /// Starts a timer. A metric's `start_timer` method is the short form.
     #[inline]
     pub fn start(metric: M) -> Self {
         Self {
@@ -110,7 +112,7 @@ impl<M: Observe> Timer<M> {
         }
     }
 
-    /// Observes now, and says what.
+    /// Observes now, and returns the duration.
     pub fn stop(mut self) -> Duration {
         self.running = false;
         let took = self.start.elapsed();
@@ -118,7 +120,7 @@ impl<M: Observe> Timer<M> {
         took
     }
 
-    /// Observes nothing.
+    /// Stops the timer without observing anything.
     pub fn discard(mut self) {
         self.running = false;
     }
@@ -133,7 +135,8 @@ impl<M: Observe> Drop for Timer<M> {
     }
 }
 
-/// A histogram of which one call in so many is timed: see [`Histogram::sample`](crate::Histogram::sample).
+/// A histogram that times a random sample of the calls. See
+/// [`Histogram::sample`](crate::Histogram::sample).
 #[derive(Clone, Copy, Debug)]
 pub struct Sampled<'a> {
     series: Series<'a, Histogram>,
@@ -146,26 +149,27 @@ impl<'a> Sampled<'a> {
         Self { series, one_in }
     }
 
-    /// Observes the seconds until the timer is dropped, if this call is one of those.
+    /// Starts a timer, which observes the seconds until it is dropped if this call is in the
+    /// sample.
     #[inline]
     #[must_use = "it observes when it is dropped"]
     pub fn start_timer(self) -> SampledTimer<'a> {
-        let start = chosen(self.one_in.get()).then(Start::now);
+        let start = in_sample(self.one_in.get()).then(Start::now);
         SampledTimer {
             sampled: self,
             start,
         }
     }
 
-    /// Runs `f` and observes the seconds it took, if this call is one of those.
+    /// Runs `f`, and observes the seconds that it took if this call is in the sample.
     pub fn time<R>(self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()
     }
 }
 
-/// Observes the seconds until it is dropped as often as calls are left out: see
-/// [`Histogram::sample`](crate::Histogram::sample).
+/// A timer of a sampled histogram. It observes its duration once for each call that it stands for.
+/// See [`Histogram::sample`](crate::Histogram::sample).
 #[derive(Debug)]
 pub struct SampledTimer<'a> {
     sampled: Sampled<'a>,
@@ -173,7 +177,7 @@ pub struct SampledTimer<'a> {
 }
 
 impl SampledTimer<'_> {
-    /// Observes nothing.
+    /// Stops the timer without observing anything.
     pub fn discard(mut self) {
         self.start = None;
     }
@@ -189,10 +193,13 @@ impl Drop for SampledTimer<'_> {
     }
 }
 
-/// True once in `one_in` calls on average, whatever the calls before were: every `one_in`th would meet a program that
-/// does the same things in turn at one of them. (xorshift64*: Vigna, ACM TOMS 42(4), 2016.)
+/// Returns `true` once in `one_in` calls on average, independent of the calls before. Taking every
+/// `one_in`-th call would be biased: a program that does the same things in turn would always be
+/// timed at the same one of them.
+///
+/// Source: xorshift64*, Vigna, ACM TOMS 42(4), 2016.
 #[inline]
-fn chosen(one_in: u32) -> bool {
+fn in_sample(one_in: u32) -> bool {
     thread_local! {
         static STATE: Cell<u64> = const { Cell::new(0) };
     }
@@ -214,7 +221,8 @@ mod tests {
     fn samples_are_unbiased_and_do_not_beat_with_the_program() {
         let registry = crate::Registry::new();
         let latency = registry.histogram("s", "").unwrap();
-        // Two kinds of calls in turn, each timed one in eight: both are about as often among the chosen.
+        // Two kinds of calls alternate, and one call in eight is timed. Both kinds are timed about
+        // equally often.
         let mut of = [0_u32; 2];
         for i in 0..100_000 {
             let timer = latency.sample(8).start_timer();

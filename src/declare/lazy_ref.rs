@@ -1,0 +1,137 @@
+//! The result of a look-up: a series, or what finds one when it is needed.
+//!
+//! The series of a closed label set have their slots in one row, in the order of the combinations,
+//! from the first update of the family on. So a look-up reads nothing but the declaration: its slot
+//! is the first slot of the row plus a multiple of the index. The family and the cells
+//! are looked up only if an update takes the cold path.
+
+use crate::lockfree::{Generation, SeriesKey};
+use crate::observe;
+
+use super::declaration::Declaration;
+use crate::family::desc::{ClosedSet, Desc};
+use crate::family::{Family, MetricCells, SeriesRef};
+
+/// A reference to a series that looks up family and cells only if they are needed. See the
+/// [module](self).
+#[derive(Debug)]
+pub(crate) struct LazyRef<'a, C: MetricCells>(Inner<'a, C>);
+
+#[derive(Debug)]
+enum Inner<'a, C: MetricCells> {
+    Resolved(SeriesRef<'a, C>),
+    /// A series in the row of a closed label set.
+    Row {
+        declaration: &'a Declaration<C>,
+        /// The last cell of the series. A number above the length of every slab, if there is no row
+        /// yet.
+        last: u64,
+        index: usize,
+        /// The closed label set.
+        set: ClosedSet,
+    },
+}
+
+macro_rules! copy {
+    ($($ty:ident),*) => {$(
+        impl<C: MetricCells> Clone for $ty<'_, C> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<C: MetricCells> Copy for $ty<'_, C> {}
+    )*};
+}
+
+copy!(LazyRef, Inner);
+
+impl<'a, C: MetricCells> From<SeriesRef<'a, C>> for LazyRef<'a, C> {
+    #[inline(always)]
+    fn from(series: SeriesRef<'a, C>) -> Self {
+        Self(Inner::Resolved(series))
+    }
+}
+
+impl<'a, C: MetricCells> LazyRef<'a, C> {
+    /// Returns the series of the combination `index` of `set`, in the row of its family.
+    #[inline(always)]
+    pub(super) fn in_row(declaration: &'a Declaration<C>, index: usize, set: ClosedSet) -> Self {
+        let stride = observe::stride(C::cells(&declaration.desc));
+        Self(Inner::Row {
+            declaration,
+            last: declaration.slot_word.last(Generation::FIRST) + stride * index as u64,
+            index,
+            set,
+        })
+    }
+
+    /// Returns the last cell of the series. If the series is cold or stale, returns a number above
+    /// the length of every slab.
+    #[inline(always)]
+    pub(crate) fn last(&self) -> u64 {
+        match self.0 {
+            Inner::Resolved(series) => series.cells.slot_word().last(series.generation()),
+            Inner::Row { last, .. } => last,
+        }
+    }
+
+    /// Returns the series, if it is not in a row.
+    #[inline(always)]
+    pub(crate) fn resolved(&self) -> Option<SeriesRef<'a, C>> {
+        match self.0 {
+            Inner::Resolved(series) => Some(series),
+            Inner::Row { .. } => None,
+        }
+    }
+
+    /// Returns the description of the family. For a series in a row it is the declaration's own,
+    /// whose buckets may differ from the family's. Then the row is never hot, so only hot updates
+    /// may rely on the buckets.
+    #[inline(always)]
+    pub(crate) fn desc(&self) -> &'a Desc {
+        match self.0 {
+            Inner::Resolved(series) => &series.family.desc,
+            Inner::Row { declaration, .. } => &declaration.desc,
+        }
+    }
+
+    /// Runs `f` with the series, for updates on the cold path.
+    ///
+    /// The parts are passed one by one. If `self` were passed as a whole, it would have to be in
+    /// memory, and the hot path would have to write it there as well.
+    #[inline(always)]
+    pub(crate) fn resolve<R>(self, f: impl FnOnce(SeriesRef<'a, C>) -> R) -> R {
+        match self.0 {
+            Inner::Resolved(series) => resolve_series(series.family, series.cells, series.key, f),
+            Inner::Row {
+                declaration,
+                index,
+                set,
+                ..
+            } => resolve_row(declaration, set, index, f),
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn resolve_series<'a, C: MetricCells, R>(
+    family: &'a Family<C>,
+    cells: &'a C,
+    key: SeriesKey,
+    f: impl FnOnce(SeriesRef<'a, C>) -> R,
+) -> R {
+    f(SeriesRef { family, cells, key })
+}
+
+#[cold]
+#[inline(never)]
+fn resolve_row<'a, C: MetricCells, R>(
+    declaration: &'a Declaration<C>,
+    set: ClosedSet,
+    index: usize,
+    f: impl FnOnce(SeriesRef<'a, C>) -> R,
+) -> R {
+    f(declaration.in_row(set, index))
+}
