@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};
 
 use tallies::snapshot::Value;
-use tallies::{Counter, Histogram, LabelValue, Labels, Snapshot, UpDownCounter};
+use tallies::{Counter, Histogram, LabelValue, Labels, Registry, Snapshot, UpDownCounter};
 
 const THREADS: u64 = 8;
 /// Updates per thread, divided among the kinds below.
@@ -284,4 +284,44 @@ fn in_flight_is_never_below_zero_while_series_end() {
         0,
         "all series that live have come down"
     );
+}
+
+/// A look-up read the generation of its series after it had given the index back. If the series was
+/// retired in between, the thread remembered the next label set's series under its own labels.
+#[test]
+fn label_sets_that_come_and_go_never_share_a_series() {
+    let registry = Registry::new();
+    let family = Counter::builder("f_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    family.with(["a"]).inc();
+                }
+            });
+        }
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                family.retire(["a"]);
+                drop(registry.snapshot());
+            }
+        });
+        let end = Instant::now() + Duration::from_secs(4);
+        let (mut i, mut seen) = (0_u64, 1);
+        while Instant::now() < end && seen == 1 {
+            let label = i.to_string();
+            i += 1;
+            let series = family.with([&label]);
+            series.inc();
+            std::thread::yield_now();
+            seen = series.get();
+            family.retire([&label]);
+        }
+        done.store(true, Relaxed);
+        assert_eq!(seen, 1, "another label set counted in series {i}");
+    });
 }

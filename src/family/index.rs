@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
 
-use crate::lockfree::prefetch;
+use crate::lockfree::{SeriesKey, prefetch};
 
 /// The number of locks. More locks make scrapes no faster and small families larger.
 const SHARDS: usize = 8;
@@ -42,25 +42,37 @@ impl Index {
         hasher.finish()
     }
 
-    /// Finds the series of this hash for which `matches` returns `true`.
-    pub(super) fn find(&self, hash: u64, matches: impl Fn(u32) -> bool) -> Option<u32> {
+    /// Finds the series of this hash for which `matches` returns `true`, and returns its key.
+    ///
+    /// `key_of` reads the key while the shard is locked. A thread that retires the series removes it
+    /// from the index first, which takes the same lock. So the generation is that of the series that was
+    /// found. Read later, it could be that of the next series under this number.
+    pub(super) fn find(
+        &self,
+        hash: u64,
+        matches: impl Fn(u32) -> bool,
+        key_of: impl Fn(u32) -> SeriesKey,
+    ) -> Option<SeriesKey> {
         let map = self.map();
         let spread = spread(short(hash));
         let shard = map.shards()[map.determine_shard(spread as usize)].read();
         let same =
             |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
-        shard.get(spread, same).map(|(_, index)| *index.get())
+        shard
+            .get(spread, same)
+            .map(|(_, index)| key_of(*index.get()))
     }
 
     /// Finds a series as [`find`](Self::find) does, or inserts the number that `make` returns while
-    /// the shard is locked. Returns the number and whether it was inserted, or `None` if `make`
+    /// the shard is locked. Returns the key and whether it was inserted, or `None` if `make`
     /// returned `None`.
     pub(super) fn find_or_insert(
         &self,
         hash: u64,
         matches: impl Fn(u32) -> bool,
+        key_of: impl Fn(u32) -> SeriesKey,
         make: impl FnOnce() -> Option<u32>,
-    ) -> Option<(u32, bool)> {
+    ) -> Option<(SeriesKey, bool)> {
         let map = self.map();
         let spread_hash = spread(short(hash));
         let mut shard = map.shards()[map.determine_shard(spread_hash as usize)].write();
@@ -70,12 +82,12 @@ impl Index {
         let same =
             |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
         if let Some((_, index)) = shard.get(spread_hash, same) {
-            return Some((*index.get(), false));
+            return Some((key_of(*index.get()), false));
         }
         let index = make()?;
         let entry = (short(hash), SharedValue::new(index));
         shard.insert(spread_hash, entry, |(half, _)| spread(*half));
-        Some((index, true))
+        Some((key_of(index), true))
     }
 
     /// Removes a series. Waits for threads that make or look up a series in the same shard.

@@ -66,12 +66,11 @@ impl<C: MetricCells> Family<C> {
                 .position(|series| series.text.with(|own| own == text))?;
             return Some(self.closed(ClosedSet::NONE, index));
         }
-        let index = self.look_up(self.index.hash(texts), texts)?;
-        let cells = &self.series(index as usize)?.cells;
+        let key = self.look_up(self.index.hash(texts), texts)?;
         Some(SeriesRef {
             family: self,
-            cells,
-            key: SeriesKey::new(cells.slot_word().generation(), index),
+            cells: &self.series(key.index() as usize)?.cells,
+            key,
         })
     }
 
@@ -103,9 +102,18 @@ impl<C: MetricCells> Family<C> {
         f(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
     }
 
-    /// Returns the number of the series of a label set from the index.
-    pub(super) fn look_up(&self, hash: u64, texts: &[&str]) -> Option<u32> {
-        self.index.find(hash, |index| self.has_values(index, texts))
+    /// Returns the key of the series of a label set from the index.
+    pub(super) fn look_up(&self, hash: u64, texts: &[&str]) -> Option<SeriesKey> {
+        let matches = |index| self.has_values(index, texts);
+        self.index.find(hash, matches, |index| self.key_of(index))
+    }
+
+    /// Returns the current key of a series. The caller has locked the index.
+    fn key_of(&self, index: u32) -> SeriesKey {
+        let series = self.series(index as usize);
+        series.map_or(SeriesKey::OVERFLOW, |series| {
+            SeriesKey::new(series.cells.slot_word().generation(), index)
+        })
     }
 
     /// Returns the series of a label set, its key, and whether this call made it. Returns `None`
@@ -116,13 +124,13 @@ impl<C: MetricCells> Family<C> {
             return None;
         }
         // The text is built before the index is locked, because that takes time.
-        let (index, is_new) = labels::with_text(self.pairs(texts), |text| {
+        let (key, is_new) = labels::with_text(self.pairs(texts), |text| {
             let make = || self.make(texts, text);
             let matches = |index| self.is_text(index, text);
-            self.index.find_or_insert(hash, matches, make)
+            let key_of = |index| self.key_of(index);
+            self.index.find_or_insert(hash, matches, key_of, make)
         })?;
-        let series = self.series(index as usize)?;
-        let key = SeriesKey::new(series.cells.slot_word().generation(), index);
+        let series = self.series(key.index() as usize)?;
         Some((series, key, is_new))
     }
 

@@ -20,10 +20,10 @@ impl<C: MetricCells> Family<C> {
         }
         let hash = self.index.hash(texts);
         let mut pass = observe::engine().pass();
-        let Some(index) = self.look_up(hash, texts) else {
+        let Some(key) = self.look_up(hash, texts) else {
             return false;
         };
-        self.retire(&mut pass, index, removed);
+        self.retire(&mut pass, key.index(), removed);
         let retirement = self.retirement();
         let is_due = retirement.retired.len() >= retirement.sweep_threshold;
         drop(retirement);

@@ -654,7 +654,8 @@ impl Drop for Pass<'_> {
         if self.idle.is_empty() {
             return;
         }
-        let is_empty = |idle: &Idle| idle.drained && idle.shard.slab().is_zero();
+        // Also if nothing was drained: a thread with cold updates only leaves zeroes.
+        let is_empty = |idle: &Idle| idle.shard.slab().is_zero();
         let idle: Vec<_> = self
             .idle
             .drain(..)
