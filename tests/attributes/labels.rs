@@ -500,14 +500,14 @@ fn through_another_crate() {
     assert_eq!((T.get().count(), E.get()), (1, 1));
 }
 
-/// A series is removed while a call is in flight in it.
+/// A series is retired while a call is in flight in it.
 #[test]
-fn a_series_is_removed_while_a_call_is_in_flight() {
+fn a_series_is_retired_while_a_call_is_in_flight() {
     static G: UpDownCounter<[&str; 1]> = UpDownCounter::labelled("removed_meanwhile", &["of"]);
 
     #[tallies::in_progress(G, labels = ["x"])]
     fn f() {
-        G.remove(["x"]);
+        G.retire(["x"]);
     }
     f();
     let all: i64 = G.get_all().iter().map(|(_, value)| value).sum();
