@@ -66,7 +66,10 @@ fn a_function_may_not_expose_samples_of_another_family() {
     errs(registry.gauge_fn("h_count", "", one), says);
     errs(registry.counter_fn("h_sum_total", "", one), says);
     errs(registry.gauge_fn("a", "", one), "as `a_total`");
-    errs(registry.gauge_fn("a_total", "", one), "is there already");
+    errs(
+        registry.gauge_fn("a_total", "", one),
+        "`a_total` is already registered as a counter at tests/regressions/names.rs:",
+    );
     // In the opposite order, and between two functions.
     registry.gauge_fn("i_count", "", one).unwrap();
     let says =
@@ -75,11 +78,14 @@ fn a_function_may_not_expose_samples_of_another_family() {
     errs(registry.counter_fn("i_count_total", "", one), says);
     errs(
         registry.gauge("i_count", "").map(drop),
-        "`i_count` is there already",
+        "`i_count` is already registered for the function of a gauge at tests/regressions/names.rs:",
     );
     let dotted = Counter::builder("i.count", "").utf8();
     errs(dotted.register(&registry).map(drop), says);
-    errs(registry.gauge_fn("i_count", "", one), "is there already");
+    errs(
+        registry.gauge_fn("i_count", "", one),
+        "`i_count` is already registered for the function of a gauge at tests/regressions/names.rs:",
+    );
     // A removed family is no longer in conflict.
     registry.remove("i_count").unwrap();
     registry.histogram("i", "").unwrap();
@@ -153,7 +159,10 @@ fn a_prefix_may_not_give_a_family_the_name_of_a_function() {
     registry.counter("x_total", "").unwrap();
     registry.gauge_fn("lib_x", "", || 1.0).unwrap();
     for (prefix, says) in [
-        ("app_", "`app_x_total` is there already"),
+        (
+            "app_",
+            "`app_x_total` is already registered for the function of a gauge",
+        ),
         ("lib_", "`lib_x`"),
     ] {
         let error = registry.prefix(prefix).unwrap_err().to_string();
