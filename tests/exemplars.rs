@@ -194,7 +194,7 @@ fn invalid_exemplars_are_rejected_and_their_updates_count() {
         (&[("id", &*"ü".repeat(127))][..], "at most 128 characters"),
         (&[("", "x")], "has to match"),
         (&[("a b", "x")], "has to match"),
-        (&[("a", "x"), ("a", "y")], "stands twice"),
+        (&[("a", "x"), ("a", "y")], "is given twice"),
     ] {
         let error = c.try_add_with(1, labels).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");

@@ -349,16 +349,22 @@ fn bad_settings_are_errors_when_a_recorder_is_built() {
         assert!(error.contains(why), "{error}");
     };
     fails(|builder| builder.buckets(&[]), "buckets of family");
-    fails(|builder| builder.buckets(&[2.0, 1.0]), "have to ascend");
+    fails(
+        |builder| builder.buckets(&[2.0, 1.0]),
+        "have to ascend, got 1.0 after 2.0",
+    );
     fails(
         |builder| builder.buckets_for(Matcher::full("a.b"), &[f64::NAN]),
         "buckets of family `histogram_a_b` have to be finite",
     );
     fails(
         |builder| builder.native_for(Matcher::full("a.b"), 9),
-        "schema from -4 to 8",
+        "schema from -4 to 8, got 9",
     );
-    fails(|builder| builder.objectives(&[(1.5, 0.1)]), "lies in 0..=1");
+    fails(
+        |builder| builder.objectives(&[(1.5, 0.1)]),
+        "has to be from 0 to 1, got 1.5",
+    );
     fails(
         |builder| builder.window(std::time::Duration::from_millis(1), 3),
         "at least 0.1 seconds",

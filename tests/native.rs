@@ -135,7 +135,7 @@ fn intervals_and_sums_of_processes() {
     let other = Registry::new();
     other.histogram("h", "").unwrap();
     let error = both.merge(&other.snapshot()).unwrap_err().to_string();
-    assert!(error.contains("other buckets"), "{error}");
+    assert!(error.contains("native buckets"), "{error}");
 }
 
 #[test]
@@ -202,8 +202,8 @@ fn bad_resolutions_are_errors() {
     let registry = Registry::new();
     let named = |name: &str| Histogram::builder(name, "");
     for (builder, why) in [
-        (named("a").native(9), "schema from -4 to 8"),
-        (named("b").native(-5), "schema from -4 to 8"),
+        (named("a").native(9), "schema from -4 to 8, got 9"),
+        (named("b").native(-5), "schema from -4 to 8, got -5"),
         (named("c").native_limit(7), "limit of 8 to 8192"),
         (named("d").zero_threshold(-1.0), "zero threshold from 0"),
         (named("e").zero_threshold(f64::NAN), "zero threshold from 0"),
@@ -213,7 +213,12 @@ fn bad_resolutions_are_errors() {
     }
     named("h").native(3).register(&registry).unwrap();
     let error = named("h").native(4).get_or_register(&registry).unwrap_err();
-    assert!(error.to_string().contains("with another kind"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("but with other native buckets: schema"),
+        "{error}"
+    );
     named("h").native(3).get_or_register(&registry).unwrap();
 }
 

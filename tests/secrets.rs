@@ -317,12 +317,15 @@ fn half_a_configuration_is_an_error() {
             server().certificate(&certificate).key(&key).client_ca(&key),
             "a.key",
         ),
-        (server().basic_auth("ann", ""), "password is empty"),
+        (
+            server().basic_auth("ann", ""),
+            "password for basic authentication is empty",
+        ),
         (server().bearer_token(""), "bearer token is empty"),
-        (server().basic_auth("a:b", ""), "may not have a colon"),
-        (server().basic_auth("a:b", "c"), "may not have a colon"),
-        (server().bearer_token("t0ken\n"), "ends with a blank"),
-        (server().bearer_token(" t0ken"), "ends with a blank"),
+        (server().basic_auth("a:b", ""), "must not contain a colon"),
+        (server().basic_auth("a:b", "c"), "must not contain a colon"),
+        (server().bearer_token("t0ken\n"), "ends with white space"),
+        (server().bearer_token(" t0ken"), "ends with white space"),
         (server().bearer_token("t0\u{7}ken"), "control character"),
     ] {
         let error = server.listen("127.0.0.1:0").unwrap_err().to_string();

@@ -49,11 +49,11 @@ fn text_is_ascending_quantiles_then_sum_and_count() {
 #[test]
 fn bad_objectives_are_errors() {
     for (bad, says) in [
-        (&[(1.5, 0.1)][..], "lies in 0..=1"),
+        (&[(1.5, 0.1)][..], "has to be from 0 to 1, got"),
         (&[(0.5, 0.0)], "above 0 and below 1"),
-        (&[(0.5, 0.1), (0.5, 0.2)], "named once"),
+        (&[(0.5, 0.1), (0.5, 0.2)], "two objectives: 0.5"),
         (&[(0.5, 1e-9)], "too small"),
-        (&[(f64::NAN, 0.1)], "lies in 0..=1"),
+        (&[(f64::NAN, 0.1)], "has to be from 0 to 1, got"),
     ] {
         let error = Summary::builder("s", "")
             .objectives(bad)

@@ -24,7 +24,7 @@ pub(crate) fn parse_only(input: ParseStream<'_>) -> syn::Result<Path> {
     if !input.call(Ident::parse_any).is_ok_and(|key| key == "crate") {
         return Err(syn::Error::new(
             span,
-            "here there is only `crate = path`: where the `tallies` crate is found",
+            "the only argument here is `crate = path`, the path of the `tallies` crate",
         ));
     }
     let path = parse_value(input)?;

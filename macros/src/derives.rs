@@ -16,7 +16,7 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
     let fields = named_fields(
         &item,
-        "label sets are structs with named fields: the fields are the labels",
+        "`Labels` needs a struct with named fields, which are its labels",
     )?;
     let names = fields
         .iter()
@@ -32,7 +32,7 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
         if names[..i].iter().any(|other| other.value() == name.value()) {
             return Err(syn::Error::new(
                 name.span(),
-                format!("label name `{}` stands twice", name.value()),
+                format!("the label name `{}` is given twice", name.value()),
             ));
         }
     }
@@ -42,7 +42,7 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
         _ => {
             return Err(syn::Error::new(
                 item.generics.span(),
-                "a label set can have one lifetime, and no other parameters",
+                "a label set can have one lifetime parameter and no other generic parameters",
             ));
         }
     };
@@ -109,8 +109,7 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
 
 pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
-    const MESSAGE: &str =
-        "label values are enums whose variants have no fields: implement `LabelValue` for others";
+    const MESSAGE: &str = "`LabelValue` needs an enum whose variants have no fields; implement the trait by hand for other types";
     let Data::Enum(data) = &item.data else {
         return Err(syn::Error::new(item.ident.span(), MESSAGE));
     };
@@ -131,7 +130,10 @@ pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
         if texts.iter().any(|other| other.value() == text.value()) {
             return Err(syn::Error::new(
                 text.span(),
-                format!("label value `{}` stands twice", text.value()),
+                format!(
+                    "the label value `{}` is given twice; each variant needs its own",
+                    text.value()
+                ),
             ));
         }
         texts.push(text);
@@ -163,7 +165,10 @@ pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
 
 pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
-    let fields = named_fields(&item, "a struct of metrics has named fields")?;
+    let fields = named_fields(
+        &item,
+        "`Metrics` needs a struct with named fields, which are metrics",
+    )?;
     let tallies = crate_path::from_attrs(&item.attrs, "metric")?;
     let mut declared = Vec::new();
     for field in fields {
@@ -226,7 +231,7 @@ fn options(field: &Field) -> syn::Result<Options> {
             options.extend(quote!(#key: &#value,));
         } else {
             return Err(meta.error(
-                "there are `name`, `unit`, `labels`, `buckets`, `limit`, `hot` and `utf8`",
+                "unknown setting; there are `name`, `unit`, `labels`, `buckets`, `limit`, `hot` and `utf8`",
             ));
         }
         Ok(())
@@ -268,13 +273,13 @@ fn check_label(name: &LitStr) -> syn::Result<()> {
     if text.is_empty() || text.contains(['"', '\\', '\n']) {
         return Err(syn::Error::new(
             name.span(),
-            "a label name must not be empty, or have `\"`, `\\` or a line feed in it",
+            "a label name must not be empty or contain `\"`, `\\` or a line feed",
         ));
     }
     if text.starts_with("__") {
         return Err(syn::Error::new(
             name.span(),
-            format!("label name `{text}` is reserved, as it begins with `__`"),
+            format!("label name `{text}` is reserved, because it begins with `__`"),
         ));
     }
     Ok(())

@@ -39,20 +39,20 @@ impl Parse for Args {
         if input.is_empty() {
             return Err(syn::Error::new(
                 Span::call_site(),
-                "the metric is missing, as in `#[tallies::timed(LATENCY)]`",
+                "the metric is missing; pass it, as in `#[tallies::timed(LATENCY)]`",
             ));
         }
         let metric: Expr = input.parse()?;
         if matches!(metric, Expr::Assign(_)) {
             return Err(syn::Error::new(
                 metric.span(),
-                "the metric is missing: it comes first, as in `#[tallies::timed(LATENCY, labels = ..)]`",
+                "the metric is missing; it comes first, as in `#[tallies::timed(LATENCY, labels = ..)]`",
             ));
         }
         if matches!(metric, Expr::Lit(_)) {
             return Err(syn::Error::new(
                 metric.span(),
-                "this is a name, and not a metric: declare a `static` of that name, and give the static",
+                "expected a metric, found a string; declare a `static` metric of that name, and pass the static",
             ));
         }
         let mut args = Self {
@@ -72,7 +72,7 @@ impl Parse for Args {
             if key == "labels" && input.peek(Paren) {
                 return Err(syn::Error::new(
                     key.span(),
-                    "labels are what the metric's `with` takes, after `=`: `labels = [\"x\"]`, or `labels = Request { route: \"x\" }`",
+                    "labels follow a `=`, in the form that the metric's `with` takes: `labels = [\"x\"]` or `labels = Request { route: \"x\" }`",
                 ));
             } else if key == "labels" && args.labels.is_none() {
                 input.parse::<Token![=]>()?;
@@ -82,7 +82,10 @@ impl Parse for Args {
                 let span = input.span();
                 let closure = input.parse::<ExprClosure>();
                 args.error_label = Some(closure.map_err(|_| {
-                    syn::Error::new(span, "`error_label` is a closure of the error, as in `error_label = |error| error.kind()`")
+                    syn::Error::new(
+                        span,
+                        "`error_label` takes a closure, as in `error_label = |error| error.kind()`",
+                    )
                 })?);
             } else if key == "on" && args.on.is_none() {
                 let kinds;
@@ -94,7 +97,7 @@ impl Parse for Args {
             } else {
                 return Err(syn::Error::new(
                     key.span(),
-                    "after the metric there may be `labels = ..`, of `count_errors` also `error_label = ..` and `on(..)`, and `crate = ..`, each once",
+                    "expected `labels = ..` or `crate = ..`, or for `count_errors` also `error_label = ..` or `on(..)`, each at most once",
                 ));
             }
         }
@@ -138,21 +141,25 @@ impl Args {
         if let Some(closure) = &self.error_label {
             return Err(syn::Error::new(
                 closure.span(),
-                format!("`error_label` belongs to `count_errors`: `{kind}` is for every call"),
+                format!(
+                    "`{kind}` does not take `error_label`, because it measures every call; `count_errors` takes it"
+                ),
             ));
         }
         if let Some(on) = &self.on {
             let span = on.first().map_or_else(Span::call_site, Ident::span);
             return Err(syn::Error::new(
                 span,
-                format!("`on(..)` belongs to `count_errors`: `{kind}` is for every call"),
+                format!(
+                    "`{kind}` does not take `on(..)`, because it measures every call; `count_errors` takes it"
+                ),
             ));
         }
         if let Some(closure) = self.labels_of_error() {
             return Err(syn::Error::new(
                 closure.span(),
                 format!(
-                    "the labels of `{kind}` are known before the call: an expression, and not a closure"
+                    "the labels of `{kind}` are evaluated before the call, so they are an expression, not a closure"
                 ),
             ));
         }
@@ -245,7 +252,7 @@ fn try_expand(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<
         return Err(syn::Error::new(
             args.span(),
             format!(
-                "`skip` is for a method of an `impl` that is `{}` as a whole",
+                "`skip` is only for methods of an `impl` block with the attribute `{}`",
                 kind.name
             ),
         ));
@@ -260,7 +267,7 @@ fn try_expand(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<
         return Err(syn::Error::new(
             Span::call_site(),
             format!(
-                "`{}` goes on a function, a method, or an `impl` block",
+                "`{}` can be put on a function, a method or an `impl` block",
                 kind.name
             ),
         ));
@@ -269,7 +276,7 @@ fn try_expand(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<
         return Err(syn::Error::new(
             Span::call_site(),
             format!(
-                "there is no body to measure: `{}` goes where the method is implemented",
+                "this method has no body; put `{}` on its implementation",
                 kind.name
             ),
         ));

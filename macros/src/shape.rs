@@ -81,7 +81,7 @@ pub(crate) fn rewrite(
         return Err(syn::Error::new(
             sig.ident.span(),
             format!(
-                "only the making of this stream would be measured: use `tallies::instrument::Measure` on it, as in `stream.{kind}(..)`"
+                "the attribute would only measure how the stream is created, not the stream; measure it with `tallies::instrument::Measure`, as in `stream.{kind}(..)`"
             ),
         ));
     }
@@ -126,7 +126,7 @@ pub(crate) fn rewrite(
         Returned::Boxed => {
             return Err(syn::Error::new(
                 sig.ident.span(),
-                "only the making of this future would be measured: let the body end in `Box::pin(async move { .. })`",
+                "the attribute would only measure how the future is created, not the future; end the body in `Box::pin(async move { .. })`",
             ));
         }
     }
@@ -146,8 +146,8 @@ fn check(kind: &str, attrs: &[Attribute], sig: &Signature) -> syn::Result<()> {
         return Err(syn::Error::new(
             constant.span,
             format!(
-                "a `const fn` may run in the compiler, where there is nothing to count in: take `const` away, measure its callers, \
-                 or in an `impl` say `#[{kind}(skip)]`"
+                "a `const fn` cannot be measured, because it may run in the compiler; remove `const`, measure the callers, or \
+                 skip it in an `impl` with `#[{kind}(skip)]`"
             ),
         ));
     }
@@ -158,7 +158,7 @@ fn check(kind: &str, attrs: &[Attribute], sig: &Signature) -> syn::Result<()> {
     if let Some(attr) = attrs.iter().find(naked) {
         return Err(syn::Error::new_spanned(
             attr,
-            "a naked function has no body to measure: measure its callers",
+            "a naked function cannot be measured; measure its callers",
         ));
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Functions that compute bucket bounds.
 
-use crate::error::Error;
+use crate::error::{BucketRule, Error};
 
 /// The default bucket bounds: seconds, from 5 ms to 10 s.
 ///
@@ -31,7 +31,7 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
         count,
         |i| start + width * i as f64,
         width > 0.0,
-        "the width has to be above 0",
+        BucketRule::Width(width),
     )
 }
 
@@ -50,7 +50,7 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
 /// bounds that are not finite or do not ascend.
 pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
     if start.is_nan() || start <= 0.0 {
-        return Err(Error::bucket_helper("the start has to be above 0"));
+        return Err(Error::bucket_helper(BucketRule::Start(start)));
     }
     let mut next = start;
     let bound = |_| {
@@ -58,7 +58,7 @@ pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Er
         next *= factor;
         bound
     };
-    checked(count, bound, factor > 1.0, "the factor has to be above 1")
+    checked(count, bound, factor > 1.0, BucketRule::Factor(factor))
 }
 
 /// Returns `N` bounds like [`linear`] does, in a constant.
@@ -78,7 +78,7 @@ pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Er
 /// If [`linear`] would return an error: a compile error in a `static`.
 #[must_use]
 pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
-    assert!(width > 0.0, "the width has to be above 0");
+    assert!(width > 0.0, "{}", BucketRule::Width(width).text());
     let mut bounds = [start; N];
     let mut i = 0;
     while i < N {
@@ -105,8 +105,8 @@ pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
 /// If [`exponential`] would return an error: a compile error in a `static`.
 #[must_use]
 pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64; N] {
-    assert!(start > 0.0, "the start has to be above 0");
-    assert!(factor > 1.0, "the factor has to be above 1");
+    assert!(start > 0.0, "{}", BucketRule::Start(start).text());
+    assert!(factor > 1.0, "{}", BucketRule::Factor(factor).text());
     let mut bounds = [start; N];
     let mut i = 1;
     while i < N {
@@ -117,10 +117,9 @@ pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64;
 }
 
 const fn ascending<const N: usize>(bounds: [f64; N]) -> [f64; N] {
-    assert!(
-        crate::family::desc::check_bounds(&bounds).is_ok(),
-        "there has to be a bound; all are finite, and each is above the one before"
-    );
+    if let Err(rule) = crate::family::desc::check_bounds(&bounds) {
+        panic!("{}", rule.text());
+    }
     bounds
 }
 
@@ -128,13 +127,13 @@ fn checked(
     count: usize,
     bound: impl FnMut(usize) -> f64,
     step: bool,
-    why: &str,
+    rule: BucketRule,
 ) -> Result<Vec<f64>, Error> {
     if !step {
-        return Err(Error::bucket_helper(why));
+        return Err(Error::bucket_helper(rule));
     }
     if count == 0 || count >= crate::observe::MOST_BUCKETS {
-        return Err(Error::bucket_helper("the count has to be 1 to 16383"));
+        return Err(Error::bucket_helper(BucketRule::Count(count)));
     }
     let bounds: Vec<f64> = (0..count).map(bound).collect();
     crate::family::desc::check_bounds(&bounds).map_err(Error::bucket_helper)?;

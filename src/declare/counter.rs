@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
-use crate::error::Error;
+use crate::error::{Error, UpdateRule};
 use crate::lockfree::Generation;
 use crate::observe::{self, Number, Outcome, Tally};
 use crate::snapshot::{Kind, Numbers, Values};
@@ -297,7 +297,7 @@ fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {
     Err(Error::update(
         name,
         n.into_number().as_f64(),
-        "only grows by finite amounts of 0 and more",
+        UpdateRule::Increase,
     ))
 }
 

@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::error::Error;
+use crate::error::{Difference, Error};
 use crate::observe::{self, SlotWord};
 use crate::snapshot::Kind;
 
@@ -150,10 +150,11 @@ impl<C: MetricCells> Declaration<C> {
         let family = registry
             .families()
             .get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;
+        let (kind, place) = (family.desc().kind, family.desc().location);
         let family = family
             .as_any()
             .downcast::<Family<C>>()
-            .map_err(|_| Error::other_type(&name, None))?;
+            .map_err(|_| Error::registered(&name, kind, place, Some(Difference::Type)))?;
         Ok(Self::of(family))
     }
 }

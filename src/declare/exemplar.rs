@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::error::Error;
+use crate::error::{Error, NameRule, Subject};
 use crate::observe;
 use crate::snapshot::{Exemplar, labels};
 
@@ -46,7 +46,7 @@ pub fn trace_ids(
 ) -> Result<(), Error> {
     TRACE_ID
         .set(Box::new(current))
-        .map_err(|_| Error::trace_ids_taken())
+        .map_err(|_| Error::trace_ids_set())
 }
 
 /// Runs `f` with the label of the current trace, if there is one.
@@ -59,18 +59,15 @@ pub(super) fn with_trace(f: impl FnOnce(&[(&str, &str)])) {
 /// Checks that these labels can be an exemplar's.
 pub(super) fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
     for (i, (name, _)) in labels.iter().enumerate() {
-        exemplar_label(name)
-            .map_err(|why| Error::exemplar(&format!("`{}` {why}", name.escape_debug())))?;
+        exemplar_label(name).map_err(|rule| Error::name_of(Subject::Exemplar, name, rule))?;
         if labels[..i].iter().any(|(other, _)| other == name) {
-            return Err(Error::exemplar(&format!("`{name}` stands twice")));
+            return Err(Error::name_of(Subject::Exemplar, name, NameRule::Twice));
         }
     }
     let length = |(name, value): &(&str, &str)| name.chars().count() + value.chars().count();
     let characters: usize = labels.iter().map(length).sum();
     if characters > MOST_CHARACTERS {
-        return Err(Error::exemplar(&format!(
-            "are at most {MOST_CHARACTERS} characters, names and values together, got {characters}"
-        )));
+        return Err(Error::exemplar_length(MOST_CHARACTERS, characters));
     }
     Ok(())
 }

@@ -410,10 +410,9 @@ impl<L: LabelSet> Histogram<L> {
     #[must_use]
     pub const fn buckets(mut self, bounds: &'static [f64]) -> Self {
         let bounds = without_infinity(bounds);
-        assert!(
-            check_bounds(bounds).is_ok(),
-            "buckets need at least one bound; all are finite, and each is above the one before"
-        );
+        if let Err(rule) = check_bounds(bounds) {
+            panic!("{}", rule.text());
+        }
         self.inner.desc.bounds = bounds;
         // If the family was made already, its cells have another shape, and the hot path must not
         // use its slots.
@@ -518,11 +517,9 @@ impl<L: LabelSet> Histogram<L> {
     }
 
     const fn set_native(&mut self, native: Resolution) {
-        assert!(
-            native.check().is_ok(),
-            "a native histogram needs a schema from -4 to 8, a limit of 8 to 8192 buckets, and a zero threshold from 0 to \
-             1e300"
-        );
+        if let Err(rule) = native.check() {
+            panic!("{}", rule.text());
+        }
         self.inner.desc.native = Some(native);
         self.inner.slot_word = SlotWord::new();
     }

@@ -22,9 +22,9 @@ use super::{Bound, Gauge, Series, UpDownCounter};
 /// drop(request);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "what is in flight is counted by an `UpDownCounter` or a `Gauge`, which `{Self}` is not",
+    message = "`{Self}` cannot count calls in flight",
     label = "not an up-down counter or gauge without labels",
-    note = "a metric with labels needs them: `#[tallies::in_progress(METRIC, labels = ..)]`, or `METRIC.with(..)`"
+    note = "an `UpDownCounter` or a `Gauge` counts calls in flight; one with labels needs their values: `#[tallies::in_progress(METRIC, labels = ..)]` or `METRIC.with(..)`"
 )]
 pub trait Track {
     /// Adds 1.

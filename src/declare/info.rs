@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use crate::error::Error;
+use crate::error::{Error, NameRule};
 use crate::observe::{self, GaugeCell, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
 
@@ -124,11 +124,11 @@ impl<S: LabelValue> StateSet<S> {
     pub const fn new(name: &'static str) -> Self {
         assert!(
             !S::VALUES.is_empty(),
-            "states are the variants of an enum that derives LabelValue"
+            "the states of a state set are the variants of an enum with `#[derive(LabelValue)]`"
         );
         assert!(
             check_label(name.as_bytes(), Kind::StateSet).is_ok(),
-            "the name of a state set is also its label's: it has to match [a-zA-Z_][a-zA-Z0-9_]*"
+            "the name of a state set is also its label name: it has to match [a-zA-Z_][a-zA-Z0-9_]* and must not begin with `__`"
         );
         Self {
             desc: Desc::new(name, Kind::StateSet, Names::Fixed(&[])),
@@ -194,12 +194,10 @@ impl<S: LabelValue> Builder<StateSet<S>> {
     pub fn register(self, registry: &Registry) -> Result<StateSet<S>, Error> {
         let name = &*self.desc.name;
         if S::VALUES.is_empty() {
-            return Err(Error::labels(
-                name,
-                "needs an enum that derives LabelValue for its states",
-            ));
+            return Err(Error::no_states(name));
         }
-        check_label(name.as_bytes(), Kind::StateSet).map_err(|why| Error::name(name, why))?;
+        check_label(name.as_bytes(), Kind::StateSet)
+            .map_err(|_| Error::name(name, NameRule::StateSet))?;
         let states = Arc::new(States::of::<S>(self.desc.clone()));
         registry.families().add(states.clone())?;
         Ok(StateSet {

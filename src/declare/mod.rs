@@ -60,9 +60,9 @@ pub use timer::{Observe, Sampled, SampledTimer, Timer};
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a metric that a registry could declare",
+    message = "`{Self}` is not a metric that can be registered",
     label = "not a metric",
-    note = "the fields of a `#[derive(Metrics)]` struct are metrics: `Counter`, `Histogram<Request>`, ..; what else belongs to it goes in a struct around that"
+    note = "every field of a `#[derive(Metrics)]` struct is a metric, such as `Counter` or `Histogram<Request>`; put other fields into a struct around it"
 )]
 pub trait Declare: Sized {
     /// Declares the metric in a registry.

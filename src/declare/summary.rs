@@ -310,8 +310,8 @@ impl<L: LabelSet> Summary<L> {
     }
 
     const fn windowed(self) -> Self {
-        if let Err(error) = check_window(self.inner.desc.max_age, self.inner.desc.ages) {
-            panic!("{}", error.rule());
+        if let Err(rule) = check_window(self.inner.desc.max_age, self.inner.desc.ages) {
+            panic!("{}", rule.text());
         }
         self
     }
@@ -374,8 +374,8 @@ impl<L: LabelSet> Builder<Summary<L>> {
     ///
     /// The causes for which [`Summary::objective`] panics.
     pub fn objectives(mut self, objectives: &[(f64, f64)]) -> Result<Self, Error> {
-        self.desc.targets =
-            Targets::try_new(objectives).map_err(|error| Error::family(&self.desc.name, &error))?;
+        self.desc.targets = Targets::try_new(objectives)
+            .map_err(|rule| Error::objectives(&self.desc.name, rule))?;
         self.desc.bad_targets = None;
         self.desc.own_targets = true;
         Ok(self)
@@ -654,16 +654,16 @@ mod tests {
             ),
             (
                 Summary::builder("s", "").max_age(MINUTE).ages(0),
-                "2 to 60 ages, got 0",
+                "2 to 60 ages, got 0 ages",
             ),
             (
                 Summary::builder("s", "").ages(1).max_age(MINUTE),
-                "2 to 60 ages, got 1",
+                "2 to 60 ages, got 1 ages",
             ),
             (Summary::builder("s", "").ages(61).max_age(MINUTE), "got 61"),
             (
                 Summary::builder("s", "").ages(5),
-                "`max_age`: set that first",
+                "set the window with `max_age` first",
             ),
         ] {
             let error = builder.register(&registry).unwrap_err().to_string();

@@ -37,9 +37,9 @@ use super::{Bound, Histogram, Series, Summary};
 /// assert_eq!((BUCKETS.get().count(), QUANTILES.get().count()), (1, 1));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "a duration is observed by a `Histogram` or a `Summary`, which `{Self}` is not",
+    message = "`{Self}` cannot observe a duration",
     label = "not a histogram or summary without labels",
-    note = "a metric with labels needs them: `#[tallies::timed(METRIC, labels = ..)]`, or `METRIC.with(..)`"
+    note = "a `Histogram` or a `Summary` observes durations; one with labels needs their values: `#[tallies::timed(METRIC, labels = ..)]` or `METRIC.with(..)`"
 )]
 pub trait Observe {
     /// Observes `value`.

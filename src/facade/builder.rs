@@ -356,7 +356,7 @@ impl Builder {
     /// Returns the same errors as [`build`](Self::build), and an error if the program already has a
     /// recorder. That recorder stays installed.
     pub fn install(self) -> Result<(), Error> {
-        metrics::set_global_recorder(self.build()?).map_err(|_| Error::recorder_taken())
+        metrics::set_global_recorder(self.build()?).map_err(|_| Error::recorder_installed())
     }
 
     /// Returns the bucket bounds for a name, if it has any.

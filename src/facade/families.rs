@@ -12,7 +12,7 @@ use crate::declare::{Counter, Gauge, Histogram, Summary};
 use crate::error::{Error, warn};
 use crate::family::label::AnyLabels;
 use crate::registry::REFUSED;
-use crate::snapshot::Text;
+use crate::snapshot::{self, Text};
 
 use super::builder::Builder;
 use super::handles::{CounterHandle, GaugeHandle, HistogramHandle, SummaryHandle};
@@ -64,6 +64,17 @@ enum Kind {
     Histogram,
 }
 
+impl Kind {
+    /// Returns the kind of a family, for error messages.
+    fn of_family(self) -> snapshot::Kind {
+        match self {
+            Self::Counter => snapshot::Kind::Counter,
+            Self::Gauge => snapshot::Kind::Gauge,
+            Self::Histogram => snapshot::Kind::Histogram,
+        }
+    }
+}
+
 impl FamilyHandle {
     /// Returns whether the family has this kind.
     fn is(&self, kind: Kind) -> bool {
@@ -72,6 +83,17 @@ impl FamilyHandle {
             Self::Gauge(_) => kind == Kind::Gauge,
             Self::Histogram(_) | Self::Summary(_) => kind == Kind::Histogram,
             Self::Refused => false,
+        }
+    }
+
+    /// Returns the kind of the family, for error messages.
+    fn kind(&self) -> snapshot::Kind {
+        match self {
+            Self::Counter(_) => snapshot::Kind::Counter,
+            Self::Gauge(_) => snapshot::Kind::Gauge,
+            Self::Histogram(_) => snapshot::Kind::Histogram,
+            Self::Summary(_) => snapshot::Kind::Summary,
+            Self::Refused => snapshot::Kind::Unknown,
         }
     }
 
@@ -232,7 +254,7 @@ impl FamilyTable {
             if !known.warned {
                 known.warned = true;
                 REFUSED.fetch_add(1, Relaxed);
-                warn(&Error::other_type(exposed, None));
+                warn(&Error::used(exposed, family.kind(), kind.of_family()));
             }
             return FamilyHandle::Refused;
         }

@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{BucketRule, Difference, Error, NameRule, WindowRule};
 use crate::snapshot::sketch::{TargetError, Targets};
 use crate::snapshot::{
     Escaping, GaugeMerge, Kind, Resolution, Text, is_label_name, is_metric_name,
@@ -141,15 +141,12 @@ impl Desc {
     #[track_caller]
     pub(crate) const fn new(name: &'static str, kind: Kind, labels: Names) -> Self {
         let desc = Self::unchecked(Text::Static(name), kind, labels, Location::caller());
-        assert!(
-            check_name(name.as_bytes()).is_ok(),
-            "a metric name has to match [a-zA-Z_:][a-zA-Z0-9_:]*"
-        );
-        assert!(
-            check_labels(labels.fixed(), kind, false).is_ok(),
-            "a label name has to match [a-zA-Z_][a-zA-Z0-9_]*, and to stand once; names that begin with `__` are reserved, \
-             and so are `le` of a histogram and `quantile` of a summary"
-        );
+        if let Err(rule) = check_name(name.as_bytes()) {
+            panic!("{}", rule.metric_text());
+        }
+        if let Err((_, rule)) = check_labels(labels.fixed(), kind, false) {
+            panic!("{}", rule.label_text());
+        }
         desc
     }
 
@@ -229,11 +226,8 @@ impl Desc {
     /// Applies the attributes of `#[derive(Metrics)]`.
     pub(crate) fn apply(&mut self, options: Options<'_>, from_data: usize) -> Result<(), Error> {
         if from_data != usize::MAX && from_data != options.labels.len() {
-            let why = format!(
-                "takes {from_data} label names, got {}",
-                options.labels.len()
-            );
-            return Err(Error::labels(&self.name, &why));
+            let got = options.labels.len();
+            return Err(Error::label_count(&self.name, &[], from_data, got));
         }
         if from_data > 0 {
             self.set_labels(options.labels);
@@ -256,15 +250,12 @@ impl Desc {
     pub(crate) const fn new_utf8(name: &'static str, kind: Kind, labels: Names) -> Self {
         let mut desc = Self::unchecked(Text::Static(name), kind, labels, Location::caller());
         desc.utf8 = true;
-        assert!(
-            check_utf8(name.as_bytes()).is_ok(),
-            "a metric name must not be empty, or have `\"`, `\\` or a line feed in it"
-        );
-        assert!(
-            check_labels(labels.fixed(), kind, true).is_ok(),
-            "a label name must not be empty, or have `\"`, `\\` or a line feed in it, and stands once; names that begin \
-             with `__` are reserved, and so are `le` of a histogram and `quantile` of a summary"
-        );
+        if let Err(rule) = check_utf8(name.as_bytes()) {
+            panic!("{}", rule.metric_text());
+        }
+        if let Err((_, rule)) = check_labels(labels.fixed(), kind, true) {
+            panic!("{}", rule.label_text());
+        }
         desc
     }
 
@@ -280,7 +271,7 @@ impl Desc {
             self.check_label(name)
                 .map_err(|why| Error::label_name(&self.name, name, why))?;
             if labels.contains(&name) || self.constant.names().take(i).any(|other| other == name) {
-                return Err(Error::label_name(&self.name, name, DUPLICATE));
+                return Err(Error::label_name(&self.name, name, NameRule::Twice));
             }
         }
         self.check_escaped(labels.iter().copied().chain(self.constant.names()))?;
@@ -292,10 +283,10 @@ impl Desc {
                 .check()
                 .map_err(|why| Error::buckets(&self.name, why))?;
         }
-        if let Some(why) = self.bad_targets {
-            return Err(Error::family(&self.name, &why));
+        if let Some(rule) = self.bad_targets {
+            return Err(Error::objectives(&self.name, rule));
         }
-        check_window(self.max_age, self.ages).map_err(|why| Error::family(&self.name, &why))
+        check_window(self.max_age, self.ages).map_err(|rule| Error::window(&self.name, rule))
     }
 
     /// Checks that the name is valid with this prefix. The name of a state set is also the name of
@@ -303,16 +294,13 @@ impl Desc {
     pub(crate) fn check_prefixed(&self, prefix: &str) -> Result<(), Error> {
         let name = format!("{prefix}{}", self.name);
         if self.kind == Kind::StateSet && check_label(name.as_bytes(), self.kind).is_err() {
-            return Err(Error::name(
-                &name,
-                "is also the label of a state set: it has to match [a-zA-Z_][a-zA-Z0-9_]*, and not to begin with `__`",
-            ));
+            return Err(Error::name(&name, NameRule::StateSet));
         }
         Ok(())
     }
 
     /// Checks a label name: its grammar, and that it is not reserved.
-    pub(crate) fn check_label(&self, name: &str) -> Result<(), &'static str> {
+    pub(crate) fn check_label(&self, name: &str) -> Result<(), NameRule> {
         check_label_of(name.as_bytes(), self.kind, self.utf8)
     }
 
@@ -333,8 +321,7 @@ impl Desc {
                 // Other escaped names that begin with `__` are harmless, and names in most scripts
                 // become such names.
                 if escaped == "__name__" {
-                    let why = "is `__name__` to a reader without UTF-8 names, which is the metric's: call it differently";
-                    return Err(Error::label_name(&self.name, name, why));
+                    return Err(Error::label_name(&self.name, name, NameRule::MetricName));
                 }
                 if let Some((_, other)) = seen.iter().find(|(text, _)| *text == escaped) {
                     return Err(Error::same_label(&self.name, name, other, &escaped));
@@ -347,16 +334,48 @@ impl Desc {
 
     /// Returns whether `other` declares the same family, so that the two can share their series.
     pub(crate) fn is_same_family(&self, other: &Self) -> bool {
-        self.name == other.name
-            && self.kind == other.kind
-            && self.labels == other.labels
-            && self.constant == other.constant
-            && self.bounds == other.bounds
-            && self.native == other.native
-            && self.targets == other.targets
-            && (self.max_age, self.ages) == (other.max_age, other.ages)
-            && self.unit == other.unit
-            && self.utf8 == other.utf8
+        self.name == other.name && self.difference(other).is_none()
+    }
+
+    /// Returns a property in which two descriptions of one name differ, the help text aside.
+    pub(crate) fn difference(&self, other: &Self) -> Option<Difference> {
+        let names = |names: Names| match names {
+            Names::Fixed(names) => Some(names.iter().map(|name| Box::from(*name)).collect()),
+            Names::Any => None,
+        };
+        let pairs = |labels: &Constants| {
+            labels
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect()
+        };
+        let native = |native: Option<Resolution>| {
+            native.map(|native| (native.schema, native.limit, native.zero_threshold))
+        };
+        Some(if self.kind != other.kind {
+            Difference::Kind(self.kind, other.kind)
+        } else if self.labels != other.labels {
+            Difference::Labels(names(self.labels), names(other.labels))
+        } else if self.constant != other.constant {
+            Difference::ConstantLabels(pairs(&self.constant), pairs(&other.constant))
+        } else if self.bounds != other.bounds {
+            Difference::Buckets(self.bounds.into(), other.bounds.into())
+        } else if self.native != other.native {
+            Difference::NativeBuckets(native(self.native), native(other.native))
+        } else if self.targets != other.targets {
+            let pairs = |targets: &Targets| targets.as_slice().into();
+            Difference::Objectives(pairs(&self.targets), pairs(&other.targets))
+        } else if self.max_age != other.max_age {
+            Difference::Window(self.max_age, other.max_age)
+        } else if self.ages != other.ages {
+            Difference::Ages(self.ages, other.ages)
+        } else if self.unit != other.unit {
+            Difference::Unit((&*self.unit).into(), (&*other.unit).into())
+        } else if self.utf8 != other.utf8 {
+            Difference::Utf8
+        } else {
+            return None;
+        })
     }
 
     /// Returns whether handles of the two descriptions can be exchanged: a series of a closed label
@@ -365,14 +384,6 @@ impl Desc {
         self.closed.texts().eq(other.closed.texts())
     }
 }
-
-const BAD_NAME: &str = "has to match [a-zA-Z_:][a-zA-Z0-9_:]*, unless it is declared with `utf8`";
-const BAD_LABEL: &str =
-    "has to match [a-zA-Z_][a-zA-Z0-9_]*, unless its family is declared with `utf8`";
-const BAD_UTF8: &str = "must not be empty, or have `\"`, `\\` or a line feed in it";
-const RESERVED: &str =
-    "is reserved: names that begin with `__`, `le` of a histogram, `quantile` of a summary";
-const DUPLICATE: &str = "stands twice";
 
 /// Puts a prefix before a name. Adds an underscore between them if the prefix ends in an ASCII
 /// letter or digit.
@@ -383,57 +394,57 @@ pub(crate) fn prefixed(prefix: &str, name: &str) -> String {
 }
 
 /// Checks a metric name against the grammar of the Prometheus data model.
-pub(crate) const fn check_name(name: &[u8]) -> Result<(), &'static str> {
+pub(crate) const fn check_name(name: &[u8]) -> Result<(), NameRule> {
     if is_metric_name(name) {
         Ok(())
     } else {
-        Err(BAD_NAME)
+        Err(NameRule::Metric)
     }
 }
 
 /// Checks a label name: its grammar, and that it is not reserved.
-pub(crate) const fn check_label(name: &[u8], kind: Kind) -> Result<(), &'static str> {
+pub(crate) const fn check_label(name: &[u8], kind: Kind) -> Result<(), NameRule> {
     check_label_of(name, kind, false)
 }
 
-const fn check_label_of(name: &[u8], kind: Kind, utf8: bool) -> Result<(), &'static str> {
+const fn check_label_of(name: &[u8], kind: Kind, utf8: bool) -> Result<(), NameRule> {
     if utf8 {
         if let Err(why) = check_utf8(name) {
             return Err(why);
         }
     } else if !is_label_name(name) {
-        return Err(BAD_LABEL);
+        return Err(NameRule::Label);
     }
     match name {
-        [b'_', b'_', ..] => Err(RESERVED),
-        b"le" if matches!(kind, Kind::Histogram | Kind::GaugeHistogram) => Err(RESERVED),
-        b"quantile" if matches!(kind, Kind::Summary) => Err(RESERVED),
+        [b'_', b'_', ..] => Err(NameRule::Underscores),
+        b"le" if matches!(kind, Kind::Histogram | Kind::GaugeHistogram) => Err(NameRule::Le),
+        b"quantile" if matches!(kind, Kind::Summary) => Err(NameRule::Quantile),
         _ => Ok(()),
     }
 }
 
 /// Checks the label name of an exemplar. None is reserved.
-pub(crate) fn exemplar_label(name: &str) -> Result<(), &'static str> {
+pub(crate) fn exemplar_label(name: &str) -> Result<(), NameRule> {
     if is_label_name(name.as_bytes()) {
         Ok(())
     } else {
-        Err(BAD_LABEL)
+        Err(NameRule::Label)
     }
 }
 
 /// Checks that a name can be written in quotes without escapes, which every format's parser reads.
-const fn check_utf8(name: &[u8]) -> Result<(), &'static str> {
+const fn check_utf8(name: &[u8]) -> Result<(), NameRule> {
     let mut i = 0;
     while i < name.len() {
         if matches!(name[i], b'"' | b'\\' | b'\n') {
-            return Err(BAD_UTF8);
+            return Err(NameRule::Utf8);
         }
         i += 1;
     }
-    if i == 0 { Err(BAD_UTF8) } else { Ok(()) }
+    if i == 0 { Err(NameRule::Utf8) } else { Ok(()) }
 }
 
-const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usize, &'static str)> {
+const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usize, NameRule)> {
     let mut i = 0;
     while i < names.len() {
         if let Err(why) = check_label_of(names[i].as_bytes(), kind, utf8) {
@@ -442,7 +453,7 @@ const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usi
         let mut other = 0;
         while other < i {
             if same_bytes(names[i].as_bytes(), names[other].as_bytes()) {
-                return Err((i, DUPLICATE));
+                return Err((i, NameRule::Twice));
             }
             other += 1;
         }
@@ -475,20 +486,20 @@ pub(crate) const fn without_infinity(bounds: &[f64]) -> &[f64] {
 }
 
 /// Checks that bounds are finite and ascend. The `+Inf` bound is implied.
-pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), &'static str> {
+pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), BucketRule> {
     if bounds.is_empty() || matches!(bounds, [f64::NEG_INFINITY]) {
-        return Err("need at least one finite bound");
+        return Err(BucketRule::Empty);
     }
     if bounds.len() >= crate::observe::MOST_BUCKETS {
-        return Err("are more than 16383");
+        return Err(BucketRule::TooMany(bounds.len()));
     }
     let mut i = 0;
     while i < bounds.len() {
         if !bounds[i].is_finite() {
-            return Err("have to be finite; +Inf is always there");
+            return Err(BucketRule::NotFinite(bounds[i]));
         }
         if i > 0 && bounds[i - 1] >= bounds[i] {
-            return Err("have to ascend, each above the one before");
+            return Err(BucketRule::Order(bounds[i], bounds[i - 1]));
         }
         i += 1;
     }
@@ -498,46 +509,16 @@ pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), &'static str> {
 /// The default number of ages of a window: a fifth of the window is dropped at a time.
 pub(crate) const DEFAULT_AGES: u32 = 5;
 
-/// An invalid window of a summary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WindowError {
-    TooShort(Duration),
-    Ages(u32),
-    AgesAlone(u32),
-}
-
-impl WindowError {
-    /// Returns the violated rule without the value, because a const panic cannot print a number.
-    pub(crate) const fn rule(&self) -> &'static str {
-        match self {
-            Self::TooShort(_) => "a window (`max_age`) lasts at least 0.1 seconds",
-            Self::Ages(_) => "a window has 2 to 60 ages",
-            Self::AgesAlone(_) => "`ages` divides the window of `max_age`: set that first",
-        }
-    }
-}
-
-impl std::fmt::Display for WindowError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let rule = self.rule();
-        match self {
-            Self::TooShort(max_age) => write!(f, "{rule}, got {max_age:?}"),
-            Self::Ages(ages) => write!(f, "{rule}, got {ages}"),
-            Self::AgesAlone(ages) => write!(f, "{rule}, got {ages} ages and no window"),
-        }
-    }
-}
-
 /// Checks a window. With these limits an age lasts at least a millisecond. With two ages or more,
 /// the latest observations are in another age than the one that is dropped.
 pub(crate) const fn check_window(
     max_age: Option<Duration>,
     ages: Option<u32>,
-) -> Result<(), WindowError> {
+) -> Result<(), WindowRule> {
     match (max_age, ages) {
-        (Some(max_age), _) if max_age.as_millis() < 100 => Err(WindowError::TooShort(max_age)),
-        (Some(_), Some(ages)) if ages < 2 || ages > 60 => Err(WindowError::Ages(ages)),
-        (None, Some(ages)) => Err(WindowError::AgesAlone(ages)),
+        (Some(max_age), _) if max_age.as_millis() < 100 => Err(WindowRule::TooShort(max_age)),
+        (Some(_), Some(ages)) if ages < 2 || ages > 60 => Err(WindowRule::Ages(ages)),
+        (None, Some(ages)) => Err(WindowRule::AgesAlone(ages)),
         _ => Ok(()),
     }
 }
@@ -546,8 +527,8 @@ pub(crate) const fn check_window(
 pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Vec<&'a str>, Error> {
     let names = desc.labels.fixed();
     if labels.len() != names.len() {
-        let why = format!("takes {} labels, got {}", names.len(), labels.len());
-        return Err(Error::labels(&desc.name, &why));
+        let got = labels.len();
+        return Err(Error::label_count(&desc.name, names, names.len(), got));
     }
     names
         .iter()
@@ -556,7 +537,7 @@ pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Ve
                 .iter()
                 .find(|(given, _)| given == name)
                 .map(|(_, value)| *value)
-                .ok_or_else(|| Error::labels(&desc.name, &format!("misses the label `{name}`")))
+                .ok_or_else(|| Error::missing_label(&desc.name, name))
         })
         .collect()
 }
@@ -627,7 +608,7 @@ mod tests {
         assert!(check_label(b"job", Kind::Counter).is_ok());
         assert_eq!(
             check_labels(&["a", "b", "a"], Kind::Gauge, false),
-            Err((2, DUPLICATE))
+            Err((2, NameRule::Twice))
         );
     }
 

@@ -67,8 +67,8 @@ impl Scratch {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a label value",
     label = "not a label value",
-    note = "label values are enums with `#[derive(LabelValue)]`, everything like `str`, integers, `bool`, `char`, IP addresses, and `Option`s of and references to them",
-    note = "of anything else give the text, or what it is short for: a label with many values makes many series"
+    note = "label values are enums with `#[derive(LabelValue)]`, strings, integers, `bool`, `char`, IP addresses, and `Option`s of and references to these",
+    note = "for any other type, pass a text with few different values: a label with many values makes many series"
 )]
 pub trait LabelValue {
     /// Every possible text if the type has finitely many, else empty.
@@ -202,7 +202,7 @@ impl<T: LabelValue> LabelValue for Option<T> {
     message = "`{Self}` is not a label set",
     label = "not a label set",
     note = "a label set is a struct with `#[derive(Labels)]`, `()`, an array of texts such as `[&'static str; 2]`, or `AnyLabels`",
-    note = "a label value, such as an enum with `#[derive(LabelValue)]`, goes in a field of such a struct, whose name is the label's"
+    note = "a label value, such as an enum with `#[derive(LabelValue)]`, is the type of a field of such a struct, and the field's name is the label name"
 )]
 pub trait LabelSet: 'static {
     /// A label set as an update gives it, with borrowed values.
@@ -237,10 +237,10 @@ pub trait LabelSet: 'static {
 /// A [`LabelSet`] that has its names. A family of such a set can be declared in a `static` by its
 /// type alone.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say the names of its labels",
+    message = "the label names of `{Self}` are unknown",
     label = "label names are missing",
-    note = "an array of texts is given its names: `labelled(\"name\", &[\"a\", \"b\"])` in a `static`, `Counter::builder(\"name\", \"help\").labels([\"a\", \"b\"])` at run time",
-    note = "a struct with `#[derive(Labels)]` has them of its fields; a label value, such as an enum with `#[derive(LabelValue)]`, goes in such a field"
+    note = "a struct needs `#[derive(Labels)]`: its fields are the labels; an enum with `#[derive(LabelValue)]` is the type of such a field",
+    note = "an array of texts needs names: `labelled(\"name\", &[\"a\", \"b\"])` in a `static`, `Counter::builder(\"name\", \"help\").labels([\"a\", \"b\"])` at run time"
 )]
 pub trait NamedLabels: LabelSet {}
 

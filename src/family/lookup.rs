@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::error::Error;
+use crate::error::{Error, NameRule};
 use crate::lockfree::SeriesKey;
 use crate::observe;
 use crate::snapshot::labels;
@@ -253,8 +253,8 @@ impl<C: MetricCells> Family<C> {
             return if names.len() == texts.len() {
                 Ok(())
             } else {
-                let why = format!("takes {} label values, got {}", names.len(), texts.len());
-                Err(Error::labels(&self.desc.name, &why))
+                let got = texts.len();
+                Err(Error::label_count(&self.desc.name, names, names.len(), got))
             };
         }
         let mut before = None;
@@ -263,7 +263,7 @@ impl<C: MetricCells> Family<C> {
                 .check_label(name)
                 .map_err(|reason| Error::label_name(&self.desc.name, name, reason))?;
             if before == Some(name) {
-                return Err(Error::label_name(&self.desc.name, name, "stands twice"));
+                return Err(Error::label_name(&self.desc.name, name, NameRule::Twice));
             }
             before = Some(name);
         }

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use crate::error::{Error, warn};
+use crate::error::{Error, UpdateRule, warn};
 use crate::lockfree::{CachedArena, Exemplars, Generation, SeriesKey, SharedText};
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
@@ -291,15 +291,15 @@ impl<C: MetricCells> Family<C> {
 
     /// Checks that `value` may be observed. A rejected value is counted.
     pub(crate) fn check_observed(&self, value: f64) -> Result<(), Error> {
-        let reason = if value.is_nan() {
-            "observes numbers"
+        let rule = if value.is_nan() {
+            UpdateRule::NotANumber
         } else if self.admits(value) {
             return Ok(());
         } else {
-            "has observed an infinity of the other sign: with both its sum would be NaN"
+            UpdateRule::BothInfinities
         };
         observe::reject();
-        Err(Error::update(&self.desc.name, value, reason))
+        Err(Error::update(&self.desc.name, value, rule))
     }
 
     /// Returns the overflow series, for updates that get no series of their own. Logs once if the

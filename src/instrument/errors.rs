@@ -26,9 +26,9 @@ use super::outcome::Outcome;
 /// assert_eq!(REFUSED.with(["mail"]).get(), 1);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "calls and errors are counted by a `Counter`, which `{Self}` is not",
+    message = "`{Self}` cannot count calls or errors",
     label = "not a counter without labels",
-    note = "a counter with labels needs them: `#[tallies::count(METRIC, labels = ..)]`, or `METRIC.with(..)`"
+    note = "a `Counter` counts calls and errors; one with labels needs their values: `#[tallies::count(METRIC, labels = ..)]` or `METRIC.with(..)`"
 )]
 pub trait Count {
     /// Adds 1.

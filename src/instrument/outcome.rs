@@ -68,7 +68,7 @@ pub enum Failure {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not tell whether the call failed",
     label = "neither `Result`, `Option`, nor a type with `impl tallies::instrument::Outcome`",
-    note = "errors are counted of a `Result`, an `Option` with `on(none)`, or a type that implements `tallies::instrument::Outcome`"
+    note = "errors are counted for a `Result`, an `Option` with `on(none)`, or a type that implements `tallies::instrument::Outcome`"
 )]
 pub trait Outcome {
     /// The error that labels can be taken from. Use `Self` if there is no separate error type.

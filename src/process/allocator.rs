@@ -27,7 +27,7 @@ impl<A> Allocator<A> {
             )?;
             Ok(out.counter(
                 "process_allocations_total",
-                "Times that the program allocated.",
+                "Allocations of the program.",
                 &[],
                 now.allocations as f64,
             )?)

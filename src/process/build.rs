@@ -45,5 +45,9 @@ pub fn info(
         ("profile", profile),
     ];
     labels.extend(more);
-    registry.info(&name, "What was built, and how.", &labels)
+    registry.info(
+        &name,
+        "Build information: version, compiler and target.",
+        &labels,
+    )
 }

@@ -14,19 +14,19 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
     let tick = procfs::ticks_per_second() as f64;
     out.counter(
         "process_cpu_seconds_total",
-        "Processor time that the process took, user and system.",
+        "User and system CPU time of the process.",
         &[],
         (stat.utime + stat.stime) as f64 / tick,
     )?;
     out.gauge(
         "process_resident_memory_bytes",
-        "Memory in use that is not swapped out.",
+        "Resident memory: in use and not swapped out.",
         &[],
         (stat.rss * procfs::page_size()) as f64,
     )?;
     out.gauge(
         "process_virtual_memory_bytes",
-        "Memory set aside.",
+        "Virtual memory: reserved address space.",
         &[],
         stat.vsize as f64,
     )?;
@@ -39,7 +39,7 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
     for (kind, faults) in [("minor", stat.minflt), ("major", stat.majflt)] {
         out.counter(
             "process_page_faults_total",
-            "Pages that had to be mapped; major ones had to be read from a disk.",
+            "Page faults. Major ones had to read from a disk.",
             &[("kind", kind)],
             faults as f64,
         )?;
@@ -59,7 +59,7 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
 fn started(after_boot: f64, out: &mut Collected) -> Result<()> {
     Ok(out.gauge(
         "process_start_time_seconds",
-        "When the process began, in seconds since 1970.",
+        "Start time of the process, in seconds since 1970.",
         &[],
         booted()? as f64 + after_boot,
     )?)
@@ -91,7 +91,7 @@ fn limits(process: &Process, out: &mut Collected) -> Result<()> {
     if let LimitValue::Value(most) = limits.max_open_files.soft_limit {
         out.gauge(
             "process_max_fds",
-            "The most file descriptors it may open.",
+            "Maximum number of open file descriptors.",
             &[],
             most as f64,
         )?;
@@ -99,7 +99,7 @@ fn limits(process: &Process, out: &mut Collected) -> Result<()> {
     if let LimitValue::Value(most) = limits.max_address_space.soft_limit {
         out.gauge(
             "process_virtual_memory_max_bytes",
-            "The most memory it may set aside.",
+            "Maximum amount of virtual memory.",
             &[],
             most as f64,
         )?;
@@ -116,7 +116,7 @@ fn switches(process: &Process, out: &mut Collected) -> Result<()> {
         if let Some(switches) = switches {
             out.counter(
                 "process_context_switches_total",
-                "Times the main thread gave its processor up, or lost it.",
+                "Context switches of the main thread: voluntary when it waits, involuntary when it is preempted.",
                 &[("kind", kind)],
                 switches as f64,
             )?;
@@ -130,7 +130,7 @@ fn disk(process: &Process, out: &mut Collected) -> Result<()> {
     for (direction, bytes) in [("read", io.read_bytes), ("written", io.write_bytes)] {
         out.counter(
             "process_disk_bytes_total",
-            "Bytes that storage had to read or write for it.",
+            "Bytes that storage read or wrote for the process.",
             &[("direction", direction)],
             bytes as f64,
         )?;

@@ -17,7 +17,9 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
     if system.is_none() {
         *system = Some(System::new()?);
     }
-    let system = system.as_mut().ok_or("the system says nothing")?;
+    let system = system
+        .as_mut()
+        .ok_or("the system provides no information about processes")?;
     let wanted = ProcessRefreshKind::nothing()
         .with_cpu()
         .with_memory()
@@ -28,25 +30,25 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
         .ok_or("the system does not know this process")?;
     out.counter(
         "process_cpu_seconds_total",
-        "Processor time that the process took, user and system.",
+        "User and system CPU time of the process.",
         &[],
         process.accumulated_cpu_time() as f64 / 1e3,
     )?;
     out.gauge(
         "process_resident_memory_bytes",
-        "Memory in use that is not swapped out.",
+        "Resident memory: in use and not swapped out.",
         &[],
         process.memory() as f64,
     )?;
     out.gauge(
         "process_virtual_memory_bytes",
-        "Memory set aside.",
+        "Virtual memory: reserved address space.",
         &[],
         process.virtual_memory() as f64,
     )?;
     out.gauge(
         "process_start_time_seconds",
-        "When the process began, in seconds since 1970.",
+        "Start time of the process, in seconds since 1970.",
         &[],
         process.start_time() as f64,
     )?;
@@ -61,7 +63,7 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
     if let Some(most) = process.open_files_limit() {
         out.gauge(
             "process_max_fds",
-            "The most file descriptors it may open.",
+            "Maximum number of open file descriptors.",
             &[],
             most as f64,
         )?;
@@ -73,7 +75,7 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
     ] {
         out.counter(
             "process_disk_bytes_total",
-            "Bytes that storage had to read or write for it.",
+            "Bytes that storage read or wrote for the process.",
             &[("direction", direction)],
             bytes as f64,
         )?;

@@ -96,16 +96,21 @@ impl Runtime<'_> {
 
     fn collect(&mut self, handle: &Handle) -> Result<()> {
         let now = handle.metrics();
-        self.gauge("workers", "Threads that run tasks.", &[], now.num_workers())?;
+        self.gauge(
+            "workers",
+            "Worker threads of the runtime.",
+            &[],
+            now.num_workers(),
+        )?;
         self.gauge(
             "alive_tasks",
-            "Tasks that have not ended.",
+            "Tasks that have not completed.",
             &[],
             now.num_alive_tasks(),
         )?;
         self.gauge(
             "global_queue_depth",
-            "Tasks ready to run that no worker has taken.",
+            "Tasks in the global queue, ready to run.",
             &[],
             now.global_queue_depth(),
         )?;
@@ -114,7 +119,7 @@ impl Runtime<'_> {
             let labels = [("worker", &*labels)];
             self.counter(
                 "worker_busy_seconds_total",
-                "Time in which the worker ran tasks.",
+                "Time that the worker spent on tasks.",
                 &labels,
                 now.worker_total_busy_duration(worker).as_secs_f64(),
             )?;
@@ -140,25 +145,25 @@ impl Runtime<'_> {
         )?;
         self.counter(
             "budget_forced_yields_total",
-            "Times that a task had to give way to others.",
+            "Forced yields: tasks that had used up their budget.",
             &[],
             now.budget_forced_yield_count() as f64,
         )?;
         self.gauge(
             "blocking_threads",
-            "Threads for what blocks.",
+            "Threads for blocking tasks.",
             &[],
             now.num_blocking_threads(),
         )?;
         self.gauge(
             "idle_blocking_threads",
-            "Threads for what blocks that have nothing to do.",
+            "Idle threads for blocking tasks.",
             &[],
             now.num_idle_blocking_threads(),
         )?;
         self.gauge(
             "blocking_queue_depth",
-            "What blocks and waits for a thread.",
+            "Blocking tasks that wait for a thread.",
             &[],
             now.blocking_queue_depth(),
         )?;
@@ -173,7 +178,7 @@ impl Runtime<'_> {
             )?;
             self.counter(
                 "worker_steals_total",
-                "Tasks that the worker took from others.",
+                "Tasks that the worker stole from other workers.",
                 &labels,
                 now.worker_steal_count(worker) as f64,
             )?;

@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Dropping this value pushes once more and ends the pushes, as [`stop`](Self::stop) does. An error
 /// of that last push is logged on standard error. A program should therefore keep the value until
 /// it ends. `std::process::exit` runs no destructors, so it skips the last push.
-#[must_use = "dropping it ends the pushes"]
+#[must_use = "pushes end when it is dropped"]
 pub struct Pushing {
     url: String,
     /// `None` after a stop.
@@ -162,7 +162,7 @@ fn run(
             Ok(()) => {
                 if failures > 0 {
                     warn(&format_args!(
-                        "pushes to {} succeed again, after {failures} that failed",
+                        "pushes to {} succeed again; {failures} failed",
                         gateway.url
                     ));
                 }
@@ -171,7 +171,7 @@ fn run(
             Err(error) => {
                 if failures == 0 {
                     warn(&format_args!(
-                        "{error}; it is tried again, and said again only after a success"
+                        "{error}; pushes are retried, and further failures are not logged until one succeeds"
                     ));
                 }
                 failures = failures.saturating_add(1);

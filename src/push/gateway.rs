@@ -97,7 +97,7 @@ impl Gateway {
                     !value.is_empty() && self.labels.iter().any(|label| label == name)
                 });
                 if let Some((label, value)) = clash {
-                    return Err(Error::pushed_label(family.name(), label, &value));
+                    return Err(Error::group_label(family.name(), label, &value));
                 }
             }
         }
@@ -145,7 +145,7 @@ impl Gateway {
         let text = match location.filter(|_| status.is_redirection()) {
             // Following the redirect would lose the method.
             Some(to) => format!(
-                "it moved: push to the address that `{}` leads to",
+                "the gateway has moved; push to the address that `{}` leads to",
                 one_line(&String::from_utf8_lossy(to.as_bytes()))
             ),
             None => {
@@ -159,7 +159,7 @@ impl Gateway {
                 one_line(&String::from_utf8_lossy(&text))
             }
         };
-        Err(Error::push_refused(
+        Err(Error::push_rejected(
             method.as_str(),
             &self.url,
             &status.to_string(),
@@ -168,8 +168,7 @@ impl Gateway {
     }
 
     pub(super) fn timeout_error(&self, method: &Method) -> Error {
-        let why = format!("no answer within {:?}", self.timeout);
-        Error::push_failed(method.as_str(), &self.url, why)
+        Error::push_timeout(method.as_str(), &self.url, self.timeout)
     }
 
     fn failed(

@@ -300,7 +300,11 @@ impl Pusher {
     /// the thread cannot be created. An unreachable gateway is not an error.
     pub fn start(&self, interval: Duration) -> Result<Pushing, Error> {
         if interval.is_zero() {
-            return Err(Error::push_to("push interval", "0", "has to be longer"));
+            return Err(Error::setting(
+                "push interval",
+                "0",
+                "has to be longer than 0",
+            ));
         }
         let method = match self.path {
             None => Method::PUT,
@@ -312,10 +316,10 @@ impl Pusher {
     fn gateway_with_groups(&self) -> Result<Gateway, Error> {
         match &self.path {
             None => self.gateway(),
-            Some(path) => Err(Error::push_to(
+            Some(path) => Err(Error::setting(
                 "push path",
                 path,
-                "has no groups to replace or delete: `add` is what it takes",
+                "has no groups to replace or delete; push to it with `add`",
             )),
         }
     }
@@ -328,7 +332,7 @@ impl Pusher {
         let authorization = self.credentials.header()?;
         if authorization.is_some() && url.starts_with("http://") && !url::is_local(&url) {
             crate::error::warn_once(&format_args!(
-                "pushes to `{url}` carry a password that others can read along: give the gateway an `https://` URL"
+                "pushes to `{url}` send a password or token unencrypted; use an `https://` URL"
             ));
         }
         let grouping = self.grouping.iter().map(|(name, _)| name.clone());
@@ -380,10 +384,10 @@ impl Pusher {
 fn roots(pem: &[u8]) -> Result<ureq::tls::RootCerts, Error> {
     use ureq::tls::{PemItem, RootCerts, parse_pem};
     let bad = || {
-        Error::push_to(
+        Error::setting(
             "root certificates",
             "…",
-            "are not PEM text with certificates",
+            "have to be certificates in PEM format, and at least one",
         )
     };
     let certificates: Vec<_> = parse_pem(pem)
@@ -404,7 +408,7 @@ impl Credentials {
         let value = match self {
             Self::None => return Ok(None),
             Self::Basic(user, _) if user.contains(':') => {
-                return Err(Error::push_to("user", user, "may not have a colon"));
+                return Err(Error::setting("user", user, "must not contain a colon"));
             }
             Self::Basic(user, password) => {
                 let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
@@ -412,8 +416,13 @@ impl Credentials {
             }
             Self::Bearer(token) => format!("Bearer {token}"),
         };
-        let mut value = HeaderValue::from_str(&value)
-            .map_err(|_| Error::push_to("token", "…", "has characters that no header may have"))?;
+        let mut value = HeaderValue::from_str(&value).map_err(|_| {
+            Error::setting(
+                "token",
+                "…",
+                "contains characters that are not allowed in a header",
+            )
+        })?;
         value.set_sensitive(true);
         Ok(Some(value))
     }

@@ -43,10 +43,10 @@ pub(super) fn import(
     grouping: &[(String, String)],
 ) -> Result<String, Error> {
     if !path.starts_with('/') || path.contains(['?', '#']) || !path.bytes().all(printable) {
-        return Err(Error::push_to(
+        return Err(Error::setting(
             "push path",
             path,
-            "has to begin with `/`, without a query, and with what is not ASCII percent-encoded",
+            "has to begin with `/`, must not have a query, and has all but printable ASCII percent-encoded",
         ));
     }
     let mut url = base_url(base)?;
@@ -70,10 +70,10 @@ fn labels<'a>(
     grouping: &'a [(String, String)],
 ) -> Result<Vec<(&'a str, &'a str)>, Error> {
     if job.is_empty() {
-        return Err(Error::push_to(
+        return Err(Error::setting(
             "job",
             job,
-            "is empty: a group has to have one",
+            "is empty; each group needs a job name",
         ));
     }
     let mut labels: Vec<_> = grouping
@@ -82,10 +82,10 @@ fn labels<'a>(
         .collect();
     labels.sort_unstable();
     for (name, _) in &labels {
-        check_name(name).map_err(|why| Error::push_to("grouping label", name, why))?;
+        check_name(name).map_err(|why| Error::setting("grouping label", name, why))?;
     }
     if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(Error::push_to(
+        return Err(Error::setting(
             "grouping label",
             pair[0].0,
             "is given twice",
@@ -104,9 +104,11 @@ fn check_name(name: &str) -> Result<(), &'static str> {
         return Err("has to match [a-zA-Z_][a-zA-Z0-9_]*");
     }
     match name {
-        "job" => Err("is what the job is for"),
-        "le" | "quantile" => Err("would replace that of every histogram or summary"),
-        _ if name.starts_with("__") => Err("is reserved, as it begins with `__`"),
+        "job" => Err("is reserved for the name of the job, which `Pusher::new` takes"),
+        "le" | "quantile" => {
+            Err("is reserved: it would replace this label of every histogram or summary")
+        }
+        _ if name.starts_with("__") => Err("is reserved, because it begins with `__`"),
         _ => Ok(()),
     }
 }
@@ -138,7 +140,7 @@ fn base_url(base: &str) -> Result<String, Error> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // Searches the whole URL, because a slash in a password makes its rest a part of the path.
     let credentials = base.contains('@').then_some(
-        "has a `@`, as credentials have: they go to `basic_auth` or `bearer`; in a path it is `%40`",
+        "contains an `@`: pass credentials to `basic_auth` or `bearer`, and write an `@` in the path as `%40`",
     );
     let why = credentials.or_else(|| {
         if scheme != "http" && scheme != "https" {
@@ -146,7 +148,7 @@ fn base_url(base: &str) -> Result<String, Error> {
         } else if cfg!(not(feature = "push-tls")) && scheme == "https" {
             Some("needs the feature `push-tls`")
         } else if base.contains(['?', '#']) {
-            Some("has to be without a query")
+            Some("must not have a query or a fragment")
         } else {
             let good = base.parse::<Uri>().is_ok_and(|uri| {
                 // A port that is not a number makes the URL invalid.
@@ -159,7 +161,7 @@ fn base_url(base: &str) -> Result<String, Error> {
     match why {
         Some(why) => {
             let shown = redacted(base, scheme, authority);
-            Err(Error::push_to("gateway URL", &shown, why))
+            Err(Error::setting("gateway URL", &shown, why))
         }
         None => Ok(base.trim_end_matches('/').to_owned()),
     }
@@ -395,13 +397,13 @@ mod tests {
             ("http://g w", "j", &[], "is not a URL"),
             ("http://gw:port", "j", &[], "is not a URL"),
             ("http://gw:99999", "j", &[], "is not a URL"),
-            ("http://gw?x=y", "j", &[], "without a query"),
-            ("http://gw/#x", "j", &[], "without a query"),
+            ("http://gw?x=y", "j", &[], "must not have a query"),
+            ("http://gw/#x", "j", &[], "must not have a query"),
             (
                 "http://me:secret@gw",
                 "j",
                 &[],
-                "gateway URL `http://…` has a `@`, as credentials have",
+                "gateway URL `http://…` contains an `@`: pass credentials to",
             ),
             (HOST, "", &[], "job `` is empty"),
             (
@@ -424,7 +426,7 @@ mod tests {
                 HOST,
                 "j",
                 &[("job", "v")],
-                "grouping label `job` is what the job is for",
+                "grouping label `job` is reserved for the name of the job",
             ),
             (HOST, "j", &[("__x", "v")], "is reserved"),
             (HOST, "j", &[("le", "v")], "would replace"),

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use ahash::RandomState;
 
-use crate::error::Error;
+use crate::error::{BucketRule, Error, NameRule, Subject, UpdateRule};
 use crate::family::desc::{check_bounds, check_label, check_name};
 use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Numbers, Text, Values, labels};
 
@@ -157,11 +157,7 @@ impl Collected {
         total: f64,
     ) -> Result<(), Error> {
         if total.is_nan() || total < 0.0 {
-            return Err(Error::update(
-                name,
-                total,
-                "is a counter, so its total is 0 or more",
-            ));
+            return Err(Error::update(name, total, UpdateRule::Total));
         }
         let empty = || Values::Counter(Numbers::default());
         let family = self.family(name, help, Kind::Counter, labels, empty)?;
@@ -222,26 +218,17 @@ impl Collected {
     ) -> Result<(), Error> {
         check_bounds(bounds).map_err(|why| Error::buckets(name, why))?;
         if counts.len() != bounds.len() + 1 {
-            let why = format!(
-                "need {} counts, one for each bound and one for what is above them, got {}",
-                bounds.len() + 1,
-                counts.len()
-            );
-            return Err(Error::buckets(name, &why));
+            let rule = BucketRule::Counts(bounds.len() + 1, counts.len());
+            return Err(Error::buckets(name, rule));
         }
         if sum.is_nan() {
-            return Err(Error::update(
-                name,
-                sum,
-                "is a gauge histogram, so its sum is a number",
-            ));
+            return Err(Error::update(name, sum, UpdateRule::Sum));
         }
         let known = self.by_name.get(name).map(|index| &self.families[*index]);
         if let Some(Values::Histogram { bounds: first, .. }) = known.map(|family| &family.values)
             && **first != *bounds
         {
-            let why = "are others than those of its first series; a family has one list of bounds";
-            return Err(Error::buckets(name, why));
+            return Err(Error::other_bounds(name, first, bounds));
         }
         let empty = || Values::Histogram {
             bounds: bounds.into(),
@@ -269,14 +256,19 @@ impl Collected {
         labels: &[(&str, &str)],
         empty: impl FnOnce() -> Values,
     ) -> Result<&mut Family, Error> {
-        check_name(name.as_bytes()).map_err(|why| Error::name(name, why))?;
+        check_name(name.as_bytes())
+            .map_err(|rule| Error::name_of(Subject::Collected, name, rule))?;
+        let bad_label =
+            |label, rule| Error::name_of(Subject::CollectedLabel(name.into()), label, rule);
         for (label, _) in labels {
-            check_label(label.as_bytes(), kind)
-                .map_err(|why| Error::label_name(name, label, why))?;
+            check_label(label.as_bytes(), kind).map_err(|rule| bad_label(label, rule))?;
         }
         let index = match self.by_name.get(name).copied() {
             Some(index) if self.families[index].kind() == kind => index,
-            Some(_) => return Err(Error::other_type(name, None)),
+            Some(index) => {
+                let first = self.families[index].kind();
+                return Err(Error::written(name, first, kind));
+            }
             None => {
                 let meta = Meta {
                     name: name.into(),
@@ -298,17 +290,14 @@ impl Collected {
         labels.retain(|(_, value)| !value.is_empty());
         labels.sort_unstable();
         if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(Error::label_name(name, pair[0].0, "stands twice"));
+            return Err(bad_label(pair[0].0, NameRule::Twice));
         }
         let text = labels::text(&labels);
         let is_new = self
             .seen
             .insert(self.by_name.hasher().hash_one((index, &text)));
         if !is_new && (0..family.len()).any(|i| family.texts.get(i) == text) {
-            return Err(Error::collect(
-                name,
-                &format!("has the series {{{text}}} twice"),
-            ));
+            return Err(Error::series_twice(name, &text));
         }
         family.texts.push(&text, 0);
         Ok(family)
@@ -333,7 +322,7 @@ mod tests {
                 &[1.0, 2.0][..],
                 &[1, 2][..],
                 9.0,
-                "need 3 counts",
+                "3 in all, got 2",
             ),
             ([("x", "2")], &[2.0, 1.0], &[1, 2, 3], 9.0, "have to ascend"),
             ([("x", "2")], &[], &[1], 9.0, "at least one finite bound"),
@@ -342,14 +331,14 @@ mod tests {
                 &[1.0],
                 &[1, 2],
                 9.0,
-                "others than those of its first series",
+                "have to be equal in all series, got [1.0] after [1.0, 2.0]",
             ),
             (
                 [("x", "2")],
                 &[1.0, 2.0],
                 &[1, 2, 3],
                 f64::NAN,
-                "its sum is a number",
+                "needs a sum that is a number, got NaN",
             ),
             ([("x", "1")], &[1.0, 2.0], &[1, 2, 3], 9.0, "twice"),
             ([("le", "1")], &[1.0, 2.0], &[1, 2, 3], 9.0, "reserved"),

@@ -22,6 +22,10 @@ pub(super) struct Collectors(Mutex<Vec<Collector>>);
 /// A collector that was added under a name.
 struct Collector {
     name: String,
+    /// Where it was added, for error messages.
+    location: &'static Location<'static>,
+    /// The kind of a function's metric. Other collectors have none.
+    kind: Option<Kind>,
     collect: Arc<dyn Collect>,
     /// Whether its families keep their names, whatever the registry's prefix is.
     unprefixed: bool,
@@ -30,26 +34,32 @@ struct Collector {
 }
 
 impl Collectors {
-    /// Adds a collector under a name that no family and no other collector has. If `reserved` is
+    /// Adds a collector under a name that no family and no other collector has. If `kind` is
     /// the kind of a family, the collector writes this family under its own name, which is
     /// reserved.
     pub(super) fn add(
         &self,
         families: &Families,
         name: &str,
-        reserved: Option<(Kind, &'static Location<'static>)>,
+        kind: Option<Kind>,
+        location: &'static Location<'static>,
         unprefixed: bool,
         collect: Arc<dyn Collect>,
     ) -> Result<(), Error> {
         let mut collectors = lock(&self.0);
-        if families.contains(name) || collectors.iter().any(|other| other.name == name) {
-            return Err(Error::collect(name, "is there already"));
+        if let Some(other) = collectors.iter().find(|other| other.name == name) {
+            return Err(Error::collector(name, other.kind, other.location));
         }
-        if let Some((kind, location)) = reserved {
+        if let Some((first, place)) = families.registered(name) {
+            return Err(Error::taken_by_family(name, first, place, kind));
+        }
+        if let Some(kind) = kind {
             families.reserve(name, kind, location)?;
         }
         collectors.push(Collector {
             name: name.to_owned(),
+            location,
+            kind,
             collect,
             unprefixed,
             errors: 0,
@@ -126,7 +136,7 @@ impl Collectors {
         for collector in lock(&self.0).iter().filter(|c| c.errors > 0) {
             let _ = errors.counter(
                 "tallies_collect_errors_total",
-                "Scrapes that miss a collector's families, as it failed.",
+                "Scrapes without the families of a collector, because it failed.",
                 &[("collector", &collector.name)],
                 collector.errors as f64,
             );
@@ -141,7 +151,7 @@ impl Collectors {
         if let Some(collector) = collectors.iter_mut().find(|c| c.name == name) {
             collector.errors += 1;
             if collector.errors == 1 {
-                warn(&Error::collect(name, why));
+                warn(&Error::collector_failed(name, why));
             }
         }
     }
@@ -203,7 +213,7 @@ fn run(collector: &dyn Collect) -> Result<Vec<Family>, String> {
     });
     match result {
         Some(Ok(())) => Ok(out.families),
-        Some(Err(why)) => Err(why),
+        Some(Err(why)) => Err(format!("failed: {why}")),
         None => Err("panicked".to_owned()),
     }
 }

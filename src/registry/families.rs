@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ahash::RandomState;
 
-use crate::error::{Error, warn};
+use crate::error::{Difference, Error, NameRule, Subject, warn};
 use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, ExposedName, Kind, Meta, Snapshot, Text, labels};
@@ -97,9 +97,10 @@ impl Families {
                 entry.is_same_family(&desc) && family.desc().has_same_combinations(&desc)
             });
             let location = entry.duplicates[0].desc().location;
-            return found
-                .cloned()
-                .ok_or_else(|| Error::other_type(&desc.name, Some(location)));
+            return found.cloned().ok_or_else(|| {
+                let difference = entry.difference(&desc).unwrap_or(Difference::LabelValues);
+                Error::registered(&desc.name, entry.desc().kind, location, Some(difference))
+            });
         }
         inner.add(Arc::clone(&family), false)?;
         Ok(family)
@@ -169,11 +170,15 @@ impl Families {
         let mut inner = self.lock();
         let prefixed = format!("{}{name}", inner.prefix);
         if let Some(family) = inner.family_clash((&prefixed, kind, false)) {
-            return Err(Error::taken(name, &family.name, Some(family.location)));
+            return Err(if *family.name == *name {
+                Error::taken_by_family(name, family.kind, family.location, Some(kind))
+            } else {
+                Error::shared_samples(name, &family.name, family.location)
+            });
         }
         let exposed = (name, kind, false);
         if let Some((other, reserved)) = inner.reserved_clash(exposed) {
-            return Err(Error::taken(name, other, Some(reserved.location)));
+            return Err(Error::shared_samples(name, other, reserved.location));
         }
         let key = Text::shared(name);
         inner.reserved_index.insert(exposed, &key);
@@ -201,6 +206,13 @@ impl Families {
             .collect()
     }
 
+    /// Returns the kind of the family of this name, and where it was registered.
+    pub(crate) fn registered(&self, name: &str) -> Option<(Kind, &'static Location<'static>)> {
+        let inner = self.lock();
+        let desc = inner.entries.get(name)?.desc();
+        Some((desc.kind, desc.location))
+    }
+
     /// Returns whether there is a family of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.lock().entries.contains_key(name)
@@ -220,7 +232,8 @@ impl Families {
     /// Sets the prefix of all names, before the first scrape.
     pub(crate) fn set_prefix(&self, prefix: &str) -> Result<(), Error> {
         if !prefix.is_empty() {
-            check_name(prefix.as_bytes()).map_err(|why| Error::name(prefix, why))?;
+            check_name(prefix.as_bytes())
+                .map_err(|rule| Error::name_of(Subject::Prefix, prefix, rule))?;
         }
         let prefix = &*prefixed(prefix, "");
         let mut inner = self.lock();
@@ -241,13 +254,13 @@ impl Families {
     /// Gives every family a constant label, before the first scrape.
     pub(crate) fn set_constant(&self, name: &str, value: &str) -> Result<(), Error> {
         check_label(name.as_bytes(), Kind::Histogram)
-            .map_err(|why| Error::label_name("of all", name, why))?;
+            .map_err(|rule| Error::name_of(Subject::Constant, name, rule))?;
         let mut inner = self.lock();
         if inner.scraped {
             return Err(Error::constants_too_late(name));
         }
         if inner.constant.iter().any(|(other, _)| **other == *name) {
-            return Err(Error::label_name("of all", name, "stands twice"));
+            return Err(Error::name_of(Subject::Constant, name, NameRule::Twice));
         }
         for entry in inner.entries.values() {
             entry.check_constant(&inner.prefix, name)?;
@@ -338,10 +351,16 @@ impl Inner {
                 *entry = Arc::new(shared);
                 return Ok(());
             }
+            let mut difference = entry.difference(desc);
+            let (name, kind, first) = (&desc.name, registered.kind, registered.location);
             return Err(if is_static {
-                Error::not_equal(&desc.name, desc.location, registered.location)
+                if difference.is_none() {
+                    let (first, new) = (&*registered.help, &*desc.help);
+                    difference = Some(Difference::Help(first.into(), new.into()));
+                }
+                Error::not_exported(name, desc.location, kind, first, difference)
             } else {
-                Error::taken(&desc.name, &desc.name, Some(registered.location))
+                Error::registered(name, kind, first, difference)
             });
         }
         self.check_free(desc)?;
@@ -361,7 +380,11 @@ impl Inner {
     fn check_free(&mut self, desc: &Desc) -> Result<(), Error> {
         let exposed = self.exposed(desc);
         if let Some(other) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
-            return Err(Error::taken(&desc.name, &other.name, Some(other.location)));
+            return Err(Error::shared_samples(
+                &desc.name,
+                &other.name,
+                other.location,
+            ));
         }
         self.check_reserved(desc)
     }
@@ -455,12 +478,13 @@ impl Inner {
         if self.reserved.is_empty() {
             return Ok(());
         }
-        if self.reserved.contains_key(&*desc.name) {
-            return Err(Error::collect(&desc.name, "is there already"));
+        if let Some(reserved) = self.reserved.get(&*desc.name) {
+            let (kind, location) = (reserved.kind, reserved.location);
+            return Err(Error::collector(&desc.name, Some(kind), location));
         }
         match self.reserved_clash((&desc.name, desc.kind, desc.utf8)) {
             Some((other, reserved)) => {
-                Err(Error::taken(&desc.name, other, Some(reserved.location)))
+                Err(Error::shared_samples(&desc.name, other, reserved.location))
             }
             None => Ok(()),
         }
@@ -481,6 +505,13 @@ impl Entry {
         self.duplicates[0].desc().is_same_family(desc) || self.desc().is_same_family(desc)
     }
 
+    /// Returns a property in which `desc` differs from this family, the help text aside.
+    fn difference(&self, desc: &Desc) -> Option<Difference> {
+        self.desc()
+            .difference(desc)
+            .filter(|_| !self.is_same_family(desc))
+    }
+
     /// Returns whether the help text of `desc` fits. Two statics of the same name with different
     /// help texts are hardly the same family. An empty help text fits any other.
     fn help_fits(&self, desc: &Desc) -> bool {
@@ -493,17 +524,12 @@ impl Entry {
     fn check_constant(&self, prefix: &str, name: &str) -> Result<(), Error> {
         let desc = self.desc();
         if desc.kind == Kind::StateSet && name.strip_prefix(prefix) == Some(&desc.name) {
-            let why = "is the label of its states, which is called like the family";
-            return Err(Error::label_name(&desc.name, name, why));
+            return Err(Error::label_name(&desc.name, name, NameRule::States));
         }
         desc.check_label(name)
             .map_err(|why| Error::label_name(&desc.name, name, why))?;
         if desc.labels.fixed().contains(&name) || desc.constant.names().any(|other| other == name) {
-            return Err(Error::label_name(
-                &desc.name,
-                name,
-                "is also a constant label",
-            ));
+            return Err(Error::label_name(&desc.name, name, NameRule::Constant));
         }
         let names = desc.labels.fixed().iter().copied();
         desc.check_escaped(names.chain(desc.constant.names()).chain([name]))

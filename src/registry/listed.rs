@@ -3,9 +3,9 @@
 /// A static metric that `#[tallies::metric]` lists at link time or `register_all!` registers at run
 /// time.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a metric that the default registry could list",
+    message = "`{Self}` is not a metric that can be declared in a `static`",
     label = "not a metric",
-    note = "what stands in a `static` is a `Counter`, a `Gauge`, an `UpDownCounter`, a `Histogram`, a `Summary`, an `Info` or a `StateSet`"
+    note = "a `static` metric is a `Counter`, a `Gauge`, an `UpDownCounter`, a `Histogram`, a `Summary`, an `Info` or a `StateSet`"
 )]
 pub trait Listed: Sync {
     /// Registers the static in the default registry, unless it is registered.

@@ -247,6 +247,7 @@ impl Registry {
     /// # Errors
     ///
     /// A name that a family or another collector of this registry has.
+    #[track_caller]
     pub fn collect(&self, name: &str, collect: impl Collect + 'static) -> Result<(), Error> {
         self.add(name, None, false, Arc::new(collect))
     }
@@ -275,10 +276,9 @@ impl Registry {
         self.enlist();
         // Not in the closure, which would be its own caller.
         let location = Location::caller();
-        let reserved = kind.map(|kind| (kind, location));
         self.0
             .collectors
-            .add(self.families(), name, reserved, unprefixed, collect)
+            .add(self.families(), name, kind, location, unprefixed, collect)
     }
 
     /// Removes a family or a collector. Its name is free again. Handles to the family can still be
@@ -479,7 +479,7 @@ fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
     if let Some(other) = clashing(families, &family) {
         let other = other.name();
         return Err(format!(
-            "writes `{name}`, whose samples are those of `{other}`"
+            "writes family `{name}`, which would expose the same samples as `{other}`"
         ));
     }
     let index = families.partition_point(|other| other.name() < name);

@@ -39,69 +39,69 @@ pub(super) fn collect(
     )?;
     gauge(
         "tallies_series",
-        "Series in this registry: those of callbacks and collectors included, these self-metrics not.",
+        "Series in this registry, those of callbacks and collectors included, self-metrics excluded.",
         series as f64,
     )?;
     gauge(
         "tallies_shards",
-        "Threads' cells in this process; those of ended threads wait for the next.",
+        "Shards in this process: one for each thread that updates metrics. New threads reuse those of ended threads.",
         shards as f64,
     )?;
     gauge(
         "tallies_shard_bytes",
-        "Memory set aside for cells; the system commits what was touched.",
+        "Address space reserved for cells. The system commits only the pages in use.",
         cells as f64 * 8.0,
     )?;
     gauge(
         "tallies_snapshot_bytes",
-        "Memory that the last snapshot held.",
+        "Memory of the last snapshot.",
         last.bytes.max(snapshot.bytes()) as f64,
     )?;
     gauge(
         "tallies_scrape_duration_seconds",
-        "How long the last snapshot took.",
+        "Duration of the last snapshot.",
         last.seconds,
     )?;
     let (used, limit) = observe::stream_budget().bytes();
     gauge(
         "tallies_stream_bytes",
-        "Memory of all summaries' streams.",
+        "Memory of the quantile streams of all summaries.",
         used as f64,
     )?;
     gauge(
         "tallies_stream_limit_bytes",
-        "From half of this on their buffers are small; beyond it threads share streams.",
+        "Limit of tallies_stream_bytes. From half of it, streams have small buffers; above it, threads share streams.",
         limit as f64,
     )?;
     gauge(
         "tallies_stream_mode",
-        "What the limit asks of streams now: 0 nothing, 1 small buffers, 2 no more streams, so that new threads share.",
+        "Current effect of the limit: 0 none, 1 small buffers, 2 no new streams, so that threads share them.",
         f64::from(observe::stream_budget().mode()),
     )?;
     gauge(
         "tallies_degraded_series",
-        "Series of summaries whose sketch was forced under its cap: an error may be more than promised, not than certified.",
+        "Series of summaries whose sketch reached its maximum size: quantile errors may exceed the objectives, but not the certified bounds.",
         snapshot.degraded() as f64,
     )?;
     let mut counter = |name, help, value: u64| out.counter(name, help, &[], value as f64);
     counter(
         "tallies_refused_updates_total",
-        "Updates that were dropped: NaN, negative adds, infinities that would make a sum NaN.",
+        "Rejected updates: NaN, negative increments of counters, infinities that would make a sum NaN, invalid labels.",
         stats.rejected.load(Relaxed),
     )?;
     counter(
         "tallies_overflowed_updates_total",
-        "Updates that counted in an overflow series.",
+        "Updates counted in an overflow series instead of a series of their own.",
         stats.overflowed.load(Relaxed),
     )?;
     counter(
         "tallies_refused_families_total",
-        "Families that are not exported, as their name was taken.",
+        "Families that are not exported, because their name was taken.",
         REFUSED.load(Relaxed),
     )?;
     counter(
         "tallies_asked_copies_total",
-        "Times a scrape asked a thread for a copy of a histogram it could not read.",
+        "Copies of histograms that scrapes requested from threads, because they could not read them directly.",
         stats.copy_requests.load(Relaxed),
     )?;
     #[cfg(feature = "push")]
@@ -118,19 +118,19 @@ fn pushes(out: &mut Collected) -> Result<(), Error> {
     }
     out.counter(
         "tallies_pushes_total",
-        "Pushes to gateways, those that failed as well.",
+        "Pushes to gateways, including failed ones.",
         &[],
         tried as f64,
     )?;
     out.counter(
         "tallies_push_failures_total",
-        "Pushes that no gateway took.",
+        "Failed pushes.",
         &[],
         failed as f64,
     )?;
     out.gauge(
         "tallies_last_push_timestamp_seconds",
-        "When a gateway last took a push; 0: never.",
+        "Time of the last successful push, in seconds since 1970. 0: none.",
         &[],
         last.as_secs_f64(),
     )

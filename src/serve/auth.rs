@@ -26,9 +26,13 @@ enum Credential {
 impl Credentials {
     pub(super) fn basic(&mut self, user: &str, password: &str) {
         let invalid = if user.contains(':') {
-            Some("user may not have a colon, where the password begins")
+            Some(
+                "the user name for basic authentication must not contain a colon, which separates it from the password",
+            )
         } else if password.is_empty() {
-            Some("password is empty: give one, or none at all")
+            Some(
+                "the password for basic authentication is empty; set one, or do not call `basic_auth`",
+            )
         } else {
             None
         };
@@ -39,13 +43,13 @@ impl Credentials {
 
     pub(super) fn bearer(&mut self, token: &str) {
         let invalid = if token.is_empty() {
-            Some("bearer token is empty: give one, or none at all")
+            Some("the bearer token is empty; set one, or do not call `bearer`")
         } else if token.trim_ascii() != token {
             Some(
-                "bearer token begins or ends with a blank or a line feed, as of a file: no header can",
+                "the bearer token begins or ends with white space, which a header cannot carry; trim it, for example after reading it from a file",
             )
         } else if token.contains(|c: char| c.is_ascii_control()) {
-            Some("bearer token has a control character: no header can")
+            Some("the bearer token contains a control character, which a header cannot carry")
         } else {
             None
         };
@@ -59,7 +63,7 @@ impl Credentials {
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.invalid {
             None => Ok(()),
-            Some(invalid) => Err(Error::service(&format!("the {invalid}"))),
+            Some(invalid) => Err(Error::service(invalid)),
         }
     }
 

@@ -66,7 +66,7 @@ pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: St
             }
             // The socket is bound and listens, so this only fails if the runtime has no I/O driver
             // or is shutting down.
-            Err(e) => crate::error::warn_once(&crate::Error::serve("cannot accept", e)),
+            Err(e) => crate::error::warn_once(&crate::Error::serve("cannot accept connections", e)),
         }
     }
     while all.join_next().await.is_some() {}

@@ -64,12 +64,12 @@ impl Address {
             Self::Given(listener) => listener
                 .try_clone()
                 .and_then(into_listener)
-                .map_err(|e| Error::bind("a socket that was given", e)),
+                .map_err(|e| Error::bind("the given socket", e)),
             #[cfg(unix)]
             Self::GivenUnix(listener) => listener
                 .try_clone()
                 .and_then(|listener| into_unix_listener(listener, None))
-                .map_err(|e| Error::bind("a socket that was given", e)),
+                .map_err(|e| Error::bind("the given socket", e)),
         }
     }
 }

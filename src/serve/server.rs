@@ -501,18 +501,24 @@ impl Server {
 
     fn bind_all(&self, first: Option<Result<Listener, Error>>) -> Result<BoundServer, Error> {
         if !self.path.starts_with('/') {
-            return Err(Error::path(&self.path, "has to begin with `/`"));
+            return Err(Error::setting(
+                "metrics path",
+                &self.path,
+                "has to begin with `/`",
+            ));
         }
         if self.path.contains(['?', '#']) || RESERVED_PATHS.contains(&&*self.path) {
-            return Err(Error::path(
+            return Err(Error::setting(
+                "metrics path",
                 &self.path,
-                "has to be a path of its own, without a query",
+                "must not have a query, and must not be the path of another page of the service",
             ));
         }
         if !self.path.is_ascii() || self.path.parse::<PathAndQuery>().is_err() {
-            return Err(Error::path(
+            return Err(Error::setting(
+                "metrics path",
                 &self.path,
-                "has to be as requests have it: what is not ASCII, blanks and such are percent-encoded",
+                "has to be percent-encoded, as in a request",
             ));
         }
         self.credentials.check()?;
@@ -528,7 +534,7 @@ impl Server {
             .collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
             return Err(Error::service(
-                "the metrics service has no address: name one, as in `.address(\"127.0.0.1:9464\")`",
+                "the metrics service has no address; add one, for example `.address(\"127.0.0.1:9464\")`",
             ));
         }
         #[cfg(feature = "tls")]

@@ -77,11 +77,6 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 impl Files {
     /// Reads the files. Returns `None` if the user named no files.
     pub(super) fn load(&self) -> Result<Option<Tls>, Error> {
-        let missing = |what: &str, given: &str| {
-            Err(Error::service(&format!(
-                "TLS has a {given} and no {what}: give both, or neither"
-            )))
-        };
         let files = match (&self.certificate, &self.key, &self.client_ca) {
             (None, None, None) => return Ok(None),
             (Some(certificate), Some(key), client_ca) => CompleteFiles {
@@ -89,9 +84,17 @@ impl Files {
                 key: key.clone(),
                 client_ca: client_ca.clone(),
             },
-            (Some(_), None, _) => return missing("key", "certificate"),
-            (None, Some(_), _) => return missing("certificate", "key"),
-            (None, None, Some(_)) => return missing("certificate", "client CA"),
+            (Some(_), None, _) => {
+                return Err(Error::service("TLS has a certificate but no key; set both"));
+            }
+            (None, Some(_), _) => {
+                return Err(Error::service("TLS has a key but no certificate; set both"));
+            }
+            (None, None, Some(_)) => {
+                return Err(Error::service(
+                    "TLS has a client CA but no certificate and key; set all three",
+                ));
+            }
         };
         // Reads on another thread, because reading may hang: a path may lead to a pipe, or to a
         // file system that does not respond.
@@ -199,7 +202,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| Error::file("the certificate", path, e))?;
     if all.is_empty() {
-        let none = std::io::Error::other("it holds no certificate in PEM form");
+        let none = std::io::Error::other("the file has no certificate in PEM format");
         return Err(Error::file("the certificate", path, none));
     }
     Ok(all)
@@ -218,7 +221,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = options.open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(std::io::Error::other("it is no regular file"));
+        return Err(std::io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;

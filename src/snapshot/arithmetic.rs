@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use crate::error::Error;
+use crate::error::{Difference, Error};
 
 use super::sketch::Sketch;
 use super::{Family, GaugeMerge, Kind, Snapshot, Values, labels};
@@ -89,12 +89,41 @@ impl Family {
         }
         let is_from_page = |family: &Self| matches!(family.values, Values::PageSummary(_));
         if self.meta.kind == theirs.meta.kind && (is_from_page(self) || is_from_page(theirs)) {
-            return Err(Error::merge_written(theirs.name()));
+            return Err(Error::merge_page(theirs.name()));
         }
         if !self.same_shape(theirs) {
-            return Err(Error::merge(theirs.name(), self.kind(), theirs.kind()));
+            return Err(Error::merge(theirs.name(), self.difference(theirs)));
         }
         Ok(())
+    }
+
+    /// Returns why the shapes differ, for an error message.
+    fn difference(&self, theirs: &Self) -> Difference {
+        match (&self.values, &theirs.values) {
+            (Values::Histogram { bounds: ours, .. }, Values::Histogram { bounds: theirs, .. })
+                if ours != theirs =>
+            {
+                Difference::Buckets((&**ours).into(), (&**theirs).into())
+            }
+            (
+                Values::Summary { targets: ours, .. },
+                Values::Summary {
+                    targets: theirs, ..
+                },
+            ) if ours != theirs => {
+                Difference::Objectives(ours.as_slice().into(), theirs.as_slice().into())
+            }
+            (
+                Values::Summary { max_age: ours, .. },
+                Values::Summary {
+                    max_age: theirs, ..
+                },
+            ) if ours != theirs => Difference::Window(*ours, *theirs),
+            (Values::Histogram { natives, .. }, Values::Histogram { .. }) => {
+                Difference::OnlyOneNative(natives.is_some())
+            }
+            _ => Difference::Kind(self.kind(), theirs.kind()),
+        }
     }
 
     pub(crate) fn same_shape(&self, other: &Self) -> bool {

@@ -393,9 +393,11 @@ impl<'a> Summary<'a> {
     /// and only the quantiles that [`exported`](Self::exported) returns.
     pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, crate::Error> {
         match self.0 {
-            SummaryData::Sketch { interval: true, .. } => Err(crate::error::Error::interval()),
+            SummaryData::Sketch { interval: true, .. } => {
+                Err(crate::error::Error::interval_quantile())
+            }
             SummaryData::Sketch { values, .. } => Ok(values.quantile(phi)),
-            SummaryData::Page(_) => Err(crate::error::Error::written()),
+            SummaryData::Page(_) => Err(crate::error::Error::page_quantile()),
         }
     }
 

@@ -20,7 +20,7 @@ fn errors_say_what_where_and_what_would_be_right() {
         (registry.counter("", "").unwrap_err(), "has to match"),
         (
             registry.counter("taken_total", "").unwrap_err(),
-            "already registered, at tests/declare/errors.rs:",
+            "family `taken_total` is already registered as a counter at tests/declare/errors.rs:",
         ),
         (
             registry.gauge("taken", "").unwrap_err(),
@@ -52,7 +52,7 @@ fn errors_say_what_where_and_what_would_be_right() {
                 .labels(["x", "x"])
                 .register(&registry)
                 .unwrap_err(),
-            "stands twice",
+            "label name `x` of family `a` is given twice",
         ),
         (
             Counter::builder("a", "")
@@ -60,7 +60,7 @@ fn errors_say_what_where_and_what_would_be_right() {
                 .constant("x", "1")
                 .register(&registry)
                 .unwrap_err(),
-            "stands twice",
+            "label name `x` of family `a` is given twice",
         ),
         (
             Counter::builder("a", "")
@@ -68,7 +68,7 @@ fn errors_say_what_where_and_what_would_be_right() {
                 .labels([".-name__"])
                 .register(&registry)
                 .unwrap_err(),
-            "label name `.-name__` of family `a` is `__name__` to a reader without UTF-8 names, which is the metric's",
+            "label name `.-name__` of family `a` becomes `__name__` for a reader without UTF-8 names",
         ),
         (
             Counter::builder("a", "")
@@ -76,7 +76,7 @@ fn errors_say_what_where_and_what_would_be_right() {
                 .labels(["_name_"])
                 .register(&registry)
                 .unwrap_err(),
-            "label name `_name_` of family `a` is `__name__`",
+            "label name `_name_` of family `a` becomes `__name__`",
         ),
         (
             Histogram::builder("h", "")
@@ -90,21 +90,21 @@ fn errors_say_what_where_and_what_would_be_right() {
                 .buckets(&[2.0, 1.0])
                 .register(&registry)
                 .unwrap_err(),
-            "buckets of family `h` have to ascend",
+            "buckets of family `h` have to ascend, got 1.0 after 2.0",
         ),
         (
             Histogram::builder("h", "")
                 .buckets(&[1.0, 1.0])
                 .register(&registry)
                 .unwrap_err(),
-            "have to ascend",
+            "have to ascend, got 1.0 after 1.0",
         ),
         (
             Histogram::builder("h", "")
                 .buckets(&[f64::NAN])
                 .register(&registry)
                 .unwrap_err(),
-            "have to be finite",
+            "have to be finite (`+Inf` is added automatically), got NaN",
         ),
         (
             Histogram::builder("h", "")
@@ -115,17 +115,20 @@ fn errors_say_what_where_and_what_would_be_right() {
         ),
         (
             buckets::linear(0.0, 1.0, 0).unwrap_err(),
-            "the count has to be",
+            "bucket bounds need 1 to 16383 bounds, got 0",
         ),
         (
             buckets::exponential(1.0, 1.0, 3).unwrap_err(),
-            "the factor has to be above 1",
+            "bucket bounds need a factor above 1, got 1.0",
         ),
         (
             buckets::exponential(0.0, 2.0, 3).unwrap_err(),
-            "the start has to be above 0",
+            "bucket bounds need a start above 0, got 0.0",
         ),
-        (registry.remove("gone").unwrap_err(), "no family `gone`"),
+        (
+            registry.remove("gone").unwrap_err(),
+            "no family or collector `gone` is registered",
+        ),
     ] {
         assert!(error.to_string().contains(says), "{error}, not {says}");
     }
@@ -158,7 +161,10 @@ fn errors_say_what_where_and_what_would_be_right() {
     let error = Gauge::builder("shared_total", "")
         .get_or_register(&registry)
         .unwrap_err();
-    assert!(error.to_string().contains("with another kind"), "{error}");
+    assert!(
+        error.to_string().ends_with("; a gauge needs another name"),
+        "{error}"
+    );
     registry.remove("taken_total").unwrap();
     registry.counter("taken_total", "Again.").unwrap();
     let _ = registry.snapshot();
@@ -183,7 +189,9 @@ fn invalid_increments_are_dropped_and_try_add_returns_an_error() {
         x.add(bad);
         let error = x.try_add(bad).unwrap_err();
         assert!(
-            error.to_string().contains("family `x_total` only grows"),
+            error
+                .to_string()
+                .contains("counter `x_total` can only grow"),
             "{error}"
         );
     }

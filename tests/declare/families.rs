@@ -361,12 +361,18 @@ fn labels_from_data_by_position_and_by_name() {
     );
     assert_eq!(family.find(["GET", "/x"]).map(|series| series.get()), None);
     let error = family.named(&[("path", "/")]).unwrap_err().to_string();
-    assert_eq!(error, "family `calls_total` takes 2 labels, got 1");
+    assert_eq!(
+        error,
+        "family `calls_total` takes 2 labels (`method`, `path`), got 1"
+    );
     let error = family
         .named(&[("path", "/"), ("verb", "GET")])
         .unwrap_err()
         .to_string();
-    assert_eq!(error, "family `calls_total` misses the label `method`");
+    assert_eq!(
+        error,
+        "the label `method` of family `calls_total` is missing"
+    );
 
     static STATIC: Counter<[&str; 1]> = Counter::labelled("declare_labelled_total", &["peer"]);
     STATIC.with(["a"]).inc();
@@ -468,9 +474,7 @@ fn a_struct_of_metrics() {
         panic!("registered twice")
     };
     assert!(
-        error
-            .to_string()
-            .contains("already registered, at tests/declare/families.rs:"),
+        error.to_string().contains(" at tests/declare/families.rs:"),
         "{error}"
     );
 }

@@ -66,7 +66,10 @@ fn a_function_may_not_expose_samples_of_another_family() {
     errs(registry.gauge_fn("h_count", "", one), says);
     errs(registry.counter_fn("h_sum_total", "", one), says);
     errs(registry.gauge_fn("a", "", one), "as `a_total`");
-    errs(registry.gauge_fn("a_total", "", one), "is there already");
+    errs(
+        registry.gauge_fn("a_total", "", one),
+        "`a_total` is already registered as a counter at tests/regressions/names.rs:",
+    );
     // In the opposite order, and between two functions.
     registry.gauge_fn("i_count", "", one).unwrap();
     let says =
@@ -75,11 +78,14 @@ fn a_function_may_not_expose_samples_of_another_family() {
     errs(registry.counter_fn("i_count_total", "", one), says);
     errs(
         registry.gauge("i_count", "").map(drop),
-        "`i_count` is there already",
+        "`i_count` is already registered for the function of a gauge at tests/regressions/names.rs:",
     );
     let dotted = Counter::builder("i.count", "").utf8();
     errs(dotted.register(&registry).map(drop), says);
-    errs(registry.gauge_fn("i_count", "", one), "is there already");
+    errs(
+        registry.gauge_fn("i_count", "", one),
+        "`i_count` is already registered for the function of a gauge at tests/regressions/names.rs:",
+    );
     // A removed family is no longer in conflict.
     registry.remove("i_count").unwrap();
     registry.histogram("i", "").unwrap();

@@ -100,7 +100,7 @@ fn an_infinity_of_the_other_sign_is_an_error() {
         assert!(error.contains("infinity of the other sign"), "{error}");
     }
     let error = s.with(["a"]).try_observe(f64::NAN).unwrap_err().to_string();
-    assert!(error.contains("`s` observes numbers, got NaN"), "{error}");
+    assert!(error.contains("`s` cannot observe NaN"), "{error}");
     assert_eq!(h.get().count(), 2);
     assert_eq!(
         s.find(["a"]).map(|series| series.get()).unwrap().count()

@@ -73,7 +73,7 @@ impl<'a> PartialFamily<'a> {
             _ => self.unit.is_some(),
         };
         if is_duplicate {
-            return line.fault(format!("{word} of {} stands twice", show(&self.name)));
+            return line.fault(format!("{word} of {} is given twice", show(&self.name)));
         }
         match word {
             "HELP" => {
@@ -83,7 +83,7 @@ impl<'a> PartialFamily<'a> {
                 if quotes && let Some(quote) = bare_quote(text) {
                     return Err(Fault::new(
                         offset + quote,
-                        "a quote in HELP is written `\\\"`",
+                        "a quote in HELP has to be escaped as `\\\"`",
                     ));
                 }
                 self.help = Some(help.into_owned());
@@ -99,7 +99,7 @@ impl<'a> PartialFamily<'a> {
                     };
                     return Err(Fault::new(
                         offset,
-                        format!("{} is no type: {kinds}", show(word)),
+                        format!("{} is not a type; the types are {kinds}", show(word)),
                     ));
                 };
                 self.kind = Some(kind);
@@ -113,7 +113,7 @@ impl<'a> PartialFamily<'a> {
                     return Err(Fault::new(
                         offset,
                         format!(
-                            "unit {} has to end the name {}, behind `_`",
+                            "unit {} has to be the end of the name {}, after a `_`",
                             show(unit),
                             show(&self.name)
                         ),
@@ -200,7 +200,7 @@ impl<'a> PartialFamily<'a> {
             return Err(Fault::new(
                 sample.value_offset,
                 format!(
-                    "line {} has another timestamp for this series; a snapshot holds one point of it",
+                    "line {} has another timestamp for this series; a snapshot holds one point per series",
                     series.line
                 ),
             ));
@@ -225,7 +225,7 @@ impl<'a> PartialFamily<'a> {
                 return Err(Fault::new(
                     sample.offset,
                     format!(
-                        "a state needs the label {}, called as its family",
+                        "a state needs the label {}, named like its family",
                         show(&self.name)
                     ),
                 ));
@@ -248,7 +248,7 @@ impl<'a> PartialFamily<'a> {
                 if !wanted {
                     return Err(Fault::new(
                         label.offset,
-                        format!("the label `{reserved}` does not belong here"),
+                        format!("the label `{reserved}` is not allowed here"),
                     ));
                 }
                 let value = number::bound(&label.value).filter(|x| match part {
@@ -279,7 +279,7 @@ impl<'a> PartialFamily<'a> {
         let out_of_order = || {
             Err(Fault::new(
                 sample.offset,
-                "this label set was there before another one; all lines of one stand together",
+                "the lines of this label set have to be adjacent, but another label set is between them",
             ))
         };
         let is_strict = self.dialect == Dialect::OpenMetrics;

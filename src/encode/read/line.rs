@@ -79,7 +79,7 @@ impl<'a> Line<'a> {
         if self.skip(" ") || (self.dialect == Dialect::Text && self.skip("\t")) {
             return Ok(());
         }
-        self.expected(&format!("a blank belongs before {before}"))
+        self.expected(&format!("a space is expected before {before}"))
     }
 
     /// Returns an error unless the line ends here.
@@ -87,7 +87,7 @@ impl<'a> Line<'a> {
         self.blanks();
         match self.rest() {
             "" => Ok(()),
-            _ => self.expected("the line should end here"),
+            _ => self.expected("the end of the line is expected"),
         }
     }
 
@@ -116,9 +116,7 @@ impl<'a> Line<'a> {
                 } else {
                     "a-z, A-Z, _"
                 };
-                return self.expected(&format!(
-                    "{what} begins with one of {set}, or stands in quotes"
-                ));
+                return self.expected(&format!("{what} begins with one of {set}, or is in quotes"));
             }
             self.offset += name.len();
             return Ok(Cow::Borrowed(name));
@@ -128,7 +126,7 @@ impl<'a> Line<'a> {
             return Err(Fault::new(
                 from,
                 format!(
-                    "{what} {} is empty, or has a quote, a backslash or a line feed in it",
+                    "{what} {} must not be empty or contain a quote, a backslash or a line feed",
                     show(&name)
                 ),
             ));
@@ -139,7 +137,7 @@ impl<'a> Line<'a> {
     /// Reads a string in quotes and unescapes it.
     pub(super) fn quoted(&mut self) -> Result<Cow<'a, str>, Fault> {
         if !self.skip("\"") {
-            return self.expected("a value in quotes belongs here");
+            return self.expected("a value in quotes is expected");
         }
         let from = self.offset;
         let mut escaped = false;
@@ -174,7 +172,7 @@ impl<'a> Line<'a> {
                 _ => {
                     self.offset += raw.len() - rest.len() + next;
                     return self.fault(format!(
-                        "{} is no escape; there are {}",
+                        "{} is not an escape sequence; the sequences are {}",
                         show(rest[next..].get(..2).unwrap_or("\\")),
                         if quotes {
                             "`\\\\`, `\\n` and `\\\"`"
@@ -216,11 +214,11 @@ impl<'a> Line<'a> {
                 }
                 _ => {
                     if label == "__name__" {
-                        let what = "`__name__` is no label: the sample's name is it";
+                        let what = "`__name__` is the name of the sample, not a label";
                         return Err(Fault::new(offset, what));
                     }
                     if !self.skip("=") {
-                        return self.expected("`=` belongs behind a label's name");
+                        return self.expected("`=` is expected after a label name");
                     }
                     self.blanks();
                     labels.push(Label {
@@ -236,7 +234,7 @@ impl<'a> Line<'a> {
             }
             after_comma = self.skip(",");
             if !after_comma {
-                return self.expected("`,` or `}` belongs behind a label");
+                return self.expected("`,` or `}` is expected after a label");
             }
         }
     }

@@ -195,7 +195,7 @@ fn read_as(page: &[u8], dialect: Dialect) -> Result<Snapshot, Error> {
     if let Some(byte) = rest {
         let line = text.rsplit('\n').next().unwrap_or_default();
         let number = text.bytes().filter(|b| *b == b'\n').count() + 1;
-        let what = format!("found the byte {byte:#04x}, which is no UTF-8 here");
+        let what = format!("found the byte {byte:#04x}, which is not valid UTF-8 here");
         return Err(Fault::new(line.len(), what).error(number, line));
     }
     let mut page = PageReader {
@@ -239,13 +239,13 @@ impl<'a> PageReader<'a> {
     fn line(&mut self, number: usize, text: &'a str) -> Result<(), Fault> {
         let mut line = Line::new(text, self.dialect);
         if self.ended {
-            return line.fault("nothing may stand behind `# EOF`");
+            return line.fault("nothing may follow `# EOF`");
         }
         line.blanks();
         match self.dialect {
             Dialect::Text if line.rest().is_empty() => return Ok(()),
             Dialect::OpenMetrics if text.is_empty() => {
-                return line.fault("OpenMetrics has no empty lines");
+                return line.fault("OpenMetrics allows no empty lines");
             }
             Dialect::OpenMetrics if text == "# EOF" => {
                 self.ended = true;
@@ -295,7 +295,7 @@ impl<'a> PageReader<'a> {
                 return Err(Fault::new(
                     offset,
                     format!(
-                        "found {}; OpenMetrics has HELP, TYPE, UNIT and one EOF, no comments",
+                        "found {}; OpenMetrics allows only HELP, TYPE, UNIT and EOF after `#`, and no comments",
                         show(word)
                     ),
                 ));
@@ -318,7 +318,7 @@ impl<'a> PageReader<'a> {
             return Err(Fault::new(
                 offset,
                 format!(
-                    "{word} of {} belongs before its samples",
+                    "{word} of {} has to come before its samples",
                     show(&current.name)
                 ),
             ));
@@ -328,7 +328,8 @@ impl<'a> PageReader<'a> {
             // first belong to the help.
             "HELP" if is_text && line.rest().is_empty() => {}
             "HELP" => line.blank("the help")?,
-            _ => line.gap("what it is")?,
+            "TYPE" => line.gap("the type")?,
+            _ => line.gap("the unit")?,
         }
         current.describe(word, line)
     }
@@ -340,7 +341,7 @@ impl<'a> PageReader<'a> {
             Entry::Occupied(first) => Err(Fault::new(
                 offset,
                 format!(
-                    "{} is of the family that began in line {}: its lines stand together, and its samples' names are its own",
+                    "{} belongs to the family that began in line {}: the lines of a family have to be adjacent, and no other family may use its sample names",
                     show(&name),
                     first.get()
                 ),

@@ -56,7 +56,7 @@ pub(super) fn bound(text: &str) -> Option<f64> {
     }
 }
 
-/// Parses digits with a sign, a point and an exponent. Returns `None` for anything else that Rust's
+/// Parses digits with optional sign, point and exponent. Returns `None` for anything else that Rust's
 /// parser accepts, and for numbers that overflow a float.
 pub(super) fn real(text: &str) -> Option<f64> {
     let digits = |text: &mut &str| {
@@ -129,15 +129,15 @@ pub(super) fn millis(seconds: f64) -> Option<u64> {
 /// Returns the error message for a `text` that is not a valid `what`.
 pub(super) fn describe_invalid(text: &str, what: &str) -> String {
     let right = match what {
-        "number" => "digits with a sign, a point and an exponent, `+Inf`, `-Inf` or `NaN`",
-        "bound" => "digits with a sign, a point and an exponent, or `+Inf`",
+        "number" => "digits with optional sign, point and exponent, `+Inf`, `-Inf` or `NaN`",
+        "bound" => "digits with optional sign, point and exponent, or `+Inf`",
         "quantile" => "a number from 0 to 1",
-        "timestamp in milliseconds" => "a whole number of them since 1970, up to the year 9999",
-        _ => "how many since 1970, up to the year 9999",
+        "timestamp in milliseconds" => "an integer number of them since 1970, up to the year 9999",
+        _ => "a number of them since 1970, up to the year 9999",
     };
     match text {
-        "" => format!("the {what} is missing: {right}"),
-        _ => format!("{} is no {what}: that is {right}", show(text)),
+        "" => format!("the {what} is missing; expected {right}"),
+        _ => format!("{} is not a {what}; expected {right}", show(text)),
     }
 }
 

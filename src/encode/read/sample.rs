@@ -32,8 +32,9 @@ impl<'a> Sample<'a> {
         let mut name = None;
         if !line.rest().starts_with('{') {
             if line.rest().starts_with('"') {
-                return line
-                    .fault("a sample's name in quotes belongs into the braces: `{\"name\"} 1`");
+                return line.fault(
+                    "a sample's name in quotes has to be inside the braces: `{\"name\"} 1`",
+                );
             }
             name = Some(line.name("a sample's name", true)?);
             line.blanks();
@@ -51,7 +52,7 @@ impl<'a> Sample<'a> {
         let Some(name) = name else {
             return Err(Fault::new(
                 offset,
-                "a sample needs a name, first in the braces if it is in quotes",
+                "a sample needs a name; a name in quotes comes first in the braces",
             ));
         };
         // Text requires no blank between a brace and the value. Blanks after a name are already
@@ -74,7 +75,8 @@ impl<'a> Sample<'a> {
         if line.dialect == Dialect::Text {
             line.blanks();
             if line.rest().starts_with('#') {
-                return line.fault("text has no exemplars and no comments behind a value");
+                return line
+                    .fault("the text format allows no exemplars and no comments after a value");
             }
             if !line.rest().is_empty() {
                 sample.time = Some(time(line)?);
@@ -121,7 +123,7 @@ fn exemplar(line: &mut Line<'_>) -> Result<Exemplar, Fault> {
     if chars > EXEMPLAR {
         return Err(Fault::new(
             offset,
-            format!("an exemplar's labels have {EXEMPLAR} characters at most, here {chars}"),
+            format!("an exemplar's labels have {EXEMPLAR} characters at most, got {chars}"),
         ));
     }
     line.gap("the exemplar's value")?;
@@ -165,7 +167,7 @@ pub(super) fn check_unique(all: &[Label<'_>]) -> Result<(), Fault> {
     match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         Some(pair) => Err(Fault::new(
             pair[1].1,
-            format!("label {} stands twice", super::show(pair[1].0)),
+            format!("label {} is given twice", super::show(pair[1].0)),
         )),
         None => Ok(()),
     }

@@ -69,13 +69,13 @@ impl PartialSeries {
                 let x = sample.value.as_f64();
                 let is_gauge = kind == Kind::GaugeHistogram;
                 if dialect == Dialect::OpenMetrics && (x.is_nan() || (x < 0.0 && !is_gauge)) {
-                    return fault(&sample, "a sum of OpenMetrics is 0 or more");
+                    return fault(&sample, "a sum in OpenMetrics has to be 0 or more");
                 }
                 self.sum.replace(x).is_some()
             }
             Part::Count => self.count.replace(observation_count(&sample)?).is_some(),
             Part::Created => match number::millis(sample.value.as_f64()) {
-                None => return fault(&sample, "a series was created some seconds after 1970"),
+                None => return fault(&sample, "a creation time is a number of seconds since 1970"),
                 created => std::mem::replace(&mut self.created, created).is_some(),
             },
             Part::Bucket | Part::Quantile => match step {
@@ -87,7 +87,7 @@ impl PartialSeries {
             return Err(Fault::new(
                 sample.offset,
                 format!(
-                    "{} of this series stands twice; a snapshot holds one point of it",
+                    "{} of this series is given twice; a snapshot holds one point per series",
                     show(&sample.name)
                 ),
             ));
@@ -98,8 +98,10 @@ impl PartialSeries {
         let what = match (part, self.steps.last()) {
             (Part::Value, _) if kind == Kind::Counter => None,
             (Part::Bucket, Some((bound, _))) if exemplar.value <= *bound => None,
-            (Part::Bucket, _) => Some("this exemplar is not in its bucket: it is above the bound"),
-            _ => Some("exemplars belong to totals of counters and to buckets"),
+            (Part::Bucket, _) => {
+                Some("the value of this exemplar is not within the bound of its bucket")
+            }
+            _ => Some("only totals of counters and buckets can have exemplars"),
         };
         if let Some(what) = what {
             return Err(Fault::new(offset, what));
@@ -120,7 +122,7 @@ impl PartialSeries {
         let value = match part {
             Part::Bucket => Number::Int(observation_count(sample)?),
             _ if dialect == Dialect::OpenMetrics && sample.value.as_f64() < 0.0 => {
-                return fault(sample, "a quantile of OpenMetrics is 0 or more");
+                return fault(sample, "a quantile in OpenMetrics has to be 0 or more");
             }
             _ => sample.value,
         };
@@ -130,7 +132,7 @@ impl PartialSeries {
             }
             if *last > step.value {
                 let what = format!(
-                    "{} stands behind {last}; bounds and quantiles ascend",
+                    "{} follows {last}; bounds and quantiles have to ascend",
                     step.value
                 );
                 return Err(Fault::new(step.offset, what));
@@ -139,7 +141,7 @@ impl PartialSeries {
                 && *below > n
             {
                 let what = format!(
-                    "the bucket before has {below}, and a bucket counts all up to its bound"
+                    "the bucket before has {below}, and the counts of buckets are cumulative"
                 );
                 return fault(sample, what);
             }
@@ -171,10 +173,10 @@ impl PartialSeries {
         let has_negative = self.steps[0].0 < 0.0;
         match self.sum {
             _ if self.sum.is_some() != self.count.is_some() => {
-                Err("has one of sum and count; they stand together".into())
+                Err("has only one of sum and count; both are required".into())
             }
             Some(_) if has_negative && !is_gauge => {
-                Err("has a sum beside a bucket below 0, where OpenMetrics has none".into())
+                Err("has a sum and a bucket below 0; OpenMetrics allows no sum there".into())
             }
             Some(sum) if sum < 0.0 && !has_negative => {
                 Err(format!("has a sum of {sum} and no bucket below 0"))
@@ -230,7 +232,7 @@ pub(super) fn values(
                 if !finite.eq(bounds.iter().chain([&f64::INFINITY])) {
                     return fault(
                         series,
-                        "has other buckets than the first one; a snapshot holds one list per family",
+                        "has other buckets than the first series; a snapshot holds one list of bounds per family",
                     );
                 }
                 let mut below = 0;
@@ -266,9 +268,11 @@ pub(super) fn values(
 fn check_value(sample: &Sample<'_>, kind: Kind) -> Result<(), Fault> {
     let x = sample.value.as_f64();
     match kind {
-        Kind::Counter if x.is_nan() || x < 0.0 => fault(sample, "a counter is 0 or more"),
-        Kind::Info if x != 1.0 => fault(sample, "the value of an info is 1"),
-        Kind::StateSet if x != 0.0 && x != 1.0 => fault(sample, "the value of a state is 0 or 1"),
+        Kind::Counter if x.is_nan() || x < 0.0 => fault(sample, "a counter has to be 0 or more"),
+        Kind::Info if x != 1.0 => fault(sample, "the value of an info has to be 1"),
+        Kind::StateSet if x != 0.0 && x != 1.0 => {
+            fault(sample, "the value of a state has to be 0 or 1")
+        }
         _ => Ok(()),
     }
 }
@@ -283,7 +287,10 @@ fn observation_count(sample: &Sample<'_>) -> Result<u64, Fault> {
         {
             Ok(x as u64)
         }
-        Number::Float(_) => fault(sample, "a number of observations is whole, and below 2^64"),
+        Number::Float(_) => fault(
+            sample,
+            "a number of observations has to be an integer below 2^64",
+        ),
     }
 }
 

@@ -39,7 +39,7 @@ enum Piece {
 
 impl PathTemplate {
     pub(super) fn new(template: &str) -> Result<Self, Error> {
-        Self::parse(template).map_err(|why| Error::template(template, why))
+        Self::parse(template).map_err(|why| Error::setting("path template", template, why))
     }
 
     /// Parses a template. Returns the reason for rejection if the template can match no path, or if
@@ -47,10 +47,10 @@ impl PathTemplate {
     fn parse(template: &str) -> Result<Self, &'static str> {
         // The request target of `OPTIONS *` is the only one that is not a path.
         if !template.starts_with('/') && template != "*" {
-            return Err("has to begin with `/`, as paths do");
+            return Err("has to begin with `/`");
         }
         if template.contains(['?', '#']) {
-            return Err("is more than a path: queries and fragments are not looked at");
+            return Err("must not have a query or a fragment");
         }
         let mut pieces = Vec::new();
         let mut left = template;
@@ -58,19 +58,19 @@ impl PathTemplate {
             let (name, behind) = behind
                 .split_once('}')
                 .filter(|(name, _)| !name.contains(['/', '{']))
-                .ok_or("has a `{` without its `}` in the same segment")?;
+                .ok_or("has a `{` without a `}` in the same segment")?;
             if !text.is_empty() {
                 pieces.push(Piece::Text(text.into()));
             }
             pieces.push(if name.starts_with('*') {
                 if !behind.is_empty() {
-                    return Err("has more behind its `{*name}`, which stands for all that follows");
+                    return Err("has text after `{*name}`, which matches the rest of the path");
                 }
                 Piece::Rest
             } else if behind.is_empty() || behind.starts_with('/') {
                 Piece::Segment
             } else {
-                return Err("has more behind a `}`, which has to end its segment");
+                return Err("has text after a `}`, which has to end its segment");
             });
             left = behind;
         }
@@ -140,7 +140,7 @@ mod tests {
             ("/users/{id/x}", "without"),
             ("/users/{i{d}", "without"),
             ("/users/{id}.json", "end its segment"),
-            ("/files/{*path}/x", "all that follows"),
+            ("/files/{*path}/x", "matches the rest"),
             ("/users?page={n}", "queries"),
         ] {
             let error = PathTemplate::parse(template).unwrap_err();

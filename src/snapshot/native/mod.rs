@@ -4,6 +4,8 @@
 pub(crate) mod index;
 mod quantile;
 
+use crate::error::BucketRule;
+
 use index::{COARSEST, FINEST, coarser};
 
 pub use quantile::Estimate;
@@ -34,17 +36,17 @@ impl Resolution {
         }
     }
 
-    pub(crate) const fn check(self) -> Result<(), &'static str> {
+    pub(crate) const fn check(self) -> Result<(), BucketRule> {
         if self.schema < COARSEST || self.schema > FINEST {
-            return Err("need a schema from -4 to 8");
+            return Err(BucketRule::Schema(self.schema));
         }
         if self.limit < 8 || self.limit > 8192 {
-            return Err("need a limit of 8 to 8192 native buckets");
+            return Err(BucketRule::NativeLimit(self.limit));
         }
         if self.zero_threshold >= 0.0 && self.zero_threshold < 1e300 {
             Ok(())
         } else {
-            Err("need a zero threshold from 0 to 1e300")
+            Err(BucketRule::ZeroThreshold(self.zero_threshold))
         }
     }
 }
@@ -432,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_resolution_has_limits() {
-        let refusal = |schema, limit, zero_threshold| {
+        let broken = |schema, limit, zero_threshold| {
             let resolution = Resolution {
                 schema,
                 limit,
@@ -440,24 +442,24 @@ mod tests {
             };
             resolution.check().err()
         };
-        let (ok, schema) = (None, Some("need a schema from -4 to 8"));
-        let limit = Some("need a limit of 8 to 8192 native buckets");
-        let zero = Some("need a zero threshold from 0 to 1e300");
-        for (at, refused) in [(-5, schema), (-4, ok), (8, ok), (9, schema)] {
-            assert_eq!(refusal(at, 160, 1.0), refused, "{at}");
+        for (schema, valid) in [(-5, false), (-4, true), (8, true), (9, false)] {
+            let rule = (!valid).then_some(BucketRule::Schema(schema));
+            assert_eq!(broken(schema, 160, 1.0), rule);
         }
-        for (at, refused) in [(7, limit), (8, ok), (8192, ok), (8193, limit)] {
-            assert_eq!(refusal(0, at, 1.0), refused, "{at}");
+        for (limit, valid) in [(7, false), (8, true), (8192, true), (8193, false)] {
+            let rule = (!valid).then_some(BucketRule::NativeLimit(limit));
+            assert_eq!(broken(0, limit, 1.0), rule);
         }
-        for (at, refused) in [
-            (0.0_f64.next_down(), zero),
-            (-0.0, ok),
-            (1e300_f64.next_down(), ok),
-            (1e300, zero),
-            (f64::NAN, zero),
+        for (zero, valid) in [
+            (0.0_f64.next_down(), false),
+            (-0.0, true),
+            (1e300_f64.next_down(), true),
+            (1e300, false),
         ] {
-            assert_eq!(refusal(0, 160, at), refused, "{at}");
+            let rule = (!valid).then_some(BucketRule::ZeroThreshold(zero));
+            assert_eq!(broken(0, 160, zero), rule);
         }
+        assert!(broken(0, 160, f64::NAN).is_some());
         assert_eq!(Resolution::ZERO, 2.0_f64.powi(-128));
     }
 

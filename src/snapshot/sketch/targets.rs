@@ -160,7 +160,7 @@ const fn is_inner(phi: f64) -> bool {
 /// use tallies::snapshot::sketch::Targets;
 ///
 /// let error = Targets::try_new(&[(1.5, 0.01)]).unwrap_err();
-/// assert_eq!(error.to_string(), "an objective's quantile lies in 0..=1: 1.5");
+/// assert_eq!(error.to_string(), "the quantile of an objective has to be from 0 to 1, got 1.5");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TargetError(Kind);
@@ -179,11 +179,13 @@ impl TargetError {
     /// float.
     pub(crate) const fn rule(&self) -> &'static str {
         match self.0 {
-            Kind::TooMany(_) => "a summary takes at most 7 objectives",
-            Kind::Quantile(_) => "an objective's quantile lies in 0..=1",
-            Kind::Error(..) => "an objective's error lies above 0 and below 1",
-            Kind::Twice(_) => "an objective's quantile is named once",
-            Kind::TooFine(_) => "the objectives' errors are too small for a sketch of 2048 tuples",
+            Kind::TooMany(_) => "a summary has at most 7 objectives",
+            Kind::Quantile(_) => "the quantile of an objective has to be from 0 to 1",
+            Kind::Error(..) => "the error of an objective has to be above 0 and below 1",
+            Kind::Twice(_) => "a quantile has two objectives",
+            Kind::TooFine(_) => {
+                "the errors of the objectives are too small for a sketch of 2048 tuples"
+            }
         }
     }
 }
@@ -192,13 +194,11 @@ impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rule = self.rule();
         match self.0 {
-            Kind::TooMany(phi) | Kind::Quantile(phi) | Kind::Twice(phi) => {
-                write!(f, "{rule}: {phi:?}")
-            }
-            Kind::Error(phi, eps) => write!(f, "{rule}: {eps:?} for {phi:?}"),
-            Kind::TooFine(tuples) => {
-                write!(f, "{rule}: well packed, it would have {tuples:.0}")
-            }
+            Kind::TooMany(phi) => write!(f, "{rule}, and the quantile {phi:?} is one more"),
+            Kind::Quantile(phi) => write!(f, "{rule}, got {phi:?}"),
+            Kind::Twice(phi) => write!(f, "{rule}: {phi:?}"),
+            Kind::Error(phi, eps) => write!(f, "{rule}, got {eps:?} for the quantile {phi:?}"),
+            Kind::TooFine(tuples) => write!(f, "{rule}, which would need {tuples:.0}"),
         }
     }
 }

@@ -96,33 +96,36 @@ fn targets_are_checked_once() {
     let refusal = |pairs: &[(f64, f64)]| Targets::try_new(pairs).unwrap_err().to_string();
     assert_eq!(
         refusal(&[(1.5, 0.01)]),
-        "an objective's quantile lies in 0..=1: 1.5"
+        "the quantile of an objective has to be from 0 to 1, got 1.5"
     );
     assert_eq!(
         refusal(&[(f64::NAN, 0.01)]),
-        "an objective's quantile lies in 0..=1: NaN"
+        "the quantile of an objective has to be from 0 to 1, got NaN"
     );
     assert_eq!(
         refusal(&[(0.5, 0.0)]),
-        "an objective's error lies above 0 and below 1: 0.0 for 0.5"
+        "the error of an objective has to be above 0 and below 1, got 0.0 for the quantile 0.5"
     );
     assert_eq!(
         refusal(&[(0.5, 1.0)]),
-        "an objective's error lies above 0 and below 1: 1.0 for 0.5"
+        "the error of an objective has to be above 0 and below 1, got 1.0 for the quantile 0.5"
     );
     assert_eq!(
         refusal(&[(0.5, f64::NAN)]),
-        "an objective's error lies above 0 and below 1: NaN for 0.5"
+        "the error of an objective has to be above 0 and below 1, got NaN for the quantile 0.5"
     );
     assert_eq!(
         refusal(&[(0.5, 0.1), (0.9, 0.1), (0.5, 0.2)]),
-        "an objective's quantile is named once: 0.5"
+        "a quantile has two objectives: 0.5"
     );
     let eight: Vec<_> = (1..=MAX_TARGETS + 1)
         .map(|i| (i as f64 / 10.0, 0.1))
         .collect();
-    assert_eq!(refusal(&eight), "a summary takes at most 7 objectives: 0.8");
-    let too_fine = "the objectives' errors are too small for a sketch of 2048 tuples: well packed, it would have 50000";
+    assert_eq!(
+        refusal(&eight),
+        "a summary has at most 7 objectives, and the quantile 0.8 is one more"
+    );
+    let too_fine = "the errors of the objectives are too small for a sketch of 2048 tuples, which would need 50000";
     assert_eq!(refusal(&[(0.5, 1e-5)]), too_fine);
     assert_eq!(
         Targets::try_new(&[(0.0, 0.0), (1.0, 0.0), (0.5, 0.01)])

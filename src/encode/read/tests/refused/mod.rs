@@ -18,7 +18,7 @@ fn bytes_that_are_no_text() {
     let error = read(b"a 1\nb{c=\"\xc3\xa4\xff\"} 1\n").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "line 2, column 7: found the byte 0xff, which is no UTF-8 here"
+        "line 2, column 7: found the byte 0xff, which is not valid UTF-8 here"
     );
 }
 
