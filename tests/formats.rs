@@ -375,7 +375,7 @@ fn names_that_would_be_equal_are_refused() {
     };
     let error = labels("x.y", "x_y").unwrap_err().to_string();
     assert!(
-        error.contains("`x_y` and `x.y` of family `g` are both `x_y`"),
+        error.contains("`x_y` and `x.y` of family `g` both become `x_y`"),
         "{error}"
     );
     assert!(labels("x y", "x_y").is_err() && labels("x.y", "x y").is_err());

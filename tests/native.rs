@@ -135,7 +135,10 @@ fn intervals_and_sums_of_processes() {
     let other = Registry::new();
     other.histogram("h", "").unwrap();
     let error = both.merge(&other.snapshot()).unwrap_err().to_string();
-    assert!(error.contains("native buckets"), "{error}");
+    assert!(
+        error.contains("other buckets in the snapshot to merge: none here"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -204,8 +207,14 @@ fn bad_resolutions_are_errors() {
     for (builder, why) in [
         (named("a").native(9), "schema from -4 to 8, got 9"),
         (named("b").native(-5), "schema from -4 to 8, got -5"),
-        (named("c").native_limit(7), "limit of 8 to 8192"),
-        (named("d").zero_threshold(-1.0), "zero threshold from 0"),
+        (
+            named("c").native_limit(7),
+            "limit from 8 to 8192 native buckets, got 7",
+        ),
+        (
+            named("d").zero_threshold(-1.0),
+            "zero threshold from 0 to 1e300, got -1.0",
+        ),
         (named("e").zero_threshold(f64::NAN), "zero threshold from 0"),
     ] {
         let error = builder.register(&registry).unwrap_err().to_string();

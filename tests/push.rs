@@ -197,7 +197,8 @@ fn a_redirect_is_not_followed() {
     let (registry, _) = registry();
     let pusher = Pusher::new(&gateway.url, "j").registry(&registry);
     let error = pusher.replace().unwrap_err().to_string();
-    let expected = "301 Moved Permanently: the gateway has moved; push to the address that `/elsewhere` leads to";
+    let expected = "301 Moved Permanently: the gateway has moved; push to the address that \
+                    `/elsewhere` leads to";
     assert!(error.ends_with(expected), "{error}");
     gateway.next_request();
     assert!(gateway.is_quiet());
@@ -446,7 +447,8 @@ fn an_outage_is_logged_once_and_counted() {
     assert_eq!(lines.len(), 3, "{said}");
     assert!(
         lines[0].ends_with(
-            "503 Service Unavailable: later; pushes are retried, and further failures are not logged until one succeeds"
+            "503 Service Unavailable: later; pushes are retried, and further failures are not \
+             logged until one succeeds"
         ),
         "{said}"
     );

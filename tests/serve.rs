@@ -175,7 +175,7 @@ fn a_path_that_cannot_be_asked_for_is_an_error() {
         "/a<b>",
     ] {
         let error = Server::new().path(path).listen("127.0.0.1:0").unwrap_err();
-        let named = format!("metrics path `{}` has to", path.escape_debug());
+        let named = format!("metrics path `{}` ", path.escape_debug());
         assert!(error.to_string().starts_with(&named), "{error}");
     }
 }

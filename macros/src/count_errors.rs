@@ -54,7 +54,8 @@ impl On {
                     return Err(syn::Error::new(
                         kind.span(),
                         format!(
-                            "`on(..)` does not know `{kind}`; it takes `error`, `none`, `panic` and `cancel`"
+                            "`on(..)` does not know `{kind}`; it takes `error`, `none`, `panic` \
+                             and `cancel`"
                         ),
                     ));
                 }
@@ -64,7 +65,8 @@ impl On {
         if by_error && !(on.error && kinds.len() == 1) {
             return Err(syn::Error::new(
                 kinds.first().map_or_else(Span::call_site, Ident::span),
-                "only errors can be labelled by a closure, because it takes the error; count the other outcomes with a second attribute",
+                "only errors can be labelled by a closure, because it takes the error; count the \
+                 other outcomes with a second attribute",
             ));
         }
         Ok(on)
@@ -82,7 +84,8 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     if call.future.is_none() && on.cancel && !(on.error || on.none || on.panic) {
         return Err(syn::Error::new(
             call.span,
-            "`on(cancel)` needs a function that returns a future, because only a future can be cancelled",
+            "`on(cancel)` needs a function that returns a future, because only a future can be \
+             cancelled",
         ));
     }
     let span = Span::mixed_site();
@@ -129,8 +132,9 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
             {
                 return Err(syn::Error::new_spanned(
                     attr,
-                    "`count_errors` cannot be combined with `#[track_caller]`: it moves the body into a closure, which has a \
-                     location of its own; count in the callers, or in a function that this one calls",
+                    "`count_errors` cannot be combined with `#[track_caller]`: it moves the body \
+                     into a closure, which has a location of its own; count in the callers, or in \
+                     a function that this one calls",
                 ));
             }
             wrap_call(args, call, on.panic.then_some(&panic), &check)
@@ -266,10 +270,12 @@ fn counting_tokens(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
 /// Rejects `error_label` beside `labels`, and if `on(..)` excludes errors.
 fn check_error_label(args: &Args, closure: &ExprClosure, on: &On) -> syn::Result<()> {
     let what = if args.labels.is_some() {
-        "`error_label` and `labels` exclude each other: `error_label` is for counters with one label; for more labels, use \
-         `labels = |error| [..]`, and count panics with a second attribute"
+        "`error_label` and `labels` exclude each other: `error_label` is for counters with one \
+         label; for more labels, use `labels = |error| [..]`, and count panics with a second \
+         attribute"
     } else if !on.error {
-        "`error_label` needs `error` in `on(..)`, because it takes the error; use `labels = ..` for other outcomes"
+        "`error_label` needs `error` in `on(..)`, because it takes the error; use `labels = ..` \
+         for other outcomes"
     } else {
         return Ok(());
     };
@@ -281,7 +287,8 @@ fn count_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
     let (Some(error), 1) = (closure.inputs.first(), closure.inputs.len()) else {
         return Err(syn::Error::new_spanned(
             closure,
-            "the closure takes one argument, the error, as in `labels = |error| [error.kind()]` or `error_label = |error| error.kind()`",
+            "the closure takes one argument, the error, as in `labels = |error| [error.kind()]` \
+             or `error_label = |error| error.kind()`",
         ));
     };
     let tallies = &args.tallies;

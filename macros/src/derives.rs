@@ -109,7 +109,8 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
 
 pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
-    const MESSAGE: &str = "`LabelValue` needs an enum whose variants have no fields; implement the trait by hand for other types";
+    const MESSAGE: &str = "`LabelValue` needs an enum whose variants have no fields; implement \
+                           the trait by hand for other types";
     let Data::Enum(data) = &item.data else {
         return Err(syn::Error::new(item.ident.span(), MESSAGE));
     };
@@ -231,7 +232,8 @@ fn options(field: &Field) -> syn::Result<Options> {
             options.extend(quote!(#key: &#value,));
         } else {
             return Err(meta.error(
-                "unknown setting; there are `name`, `unit`, `labels`, `buckets`, `limit`, `hot` and `utf8`",
+                "unknown setting; there are `name`, `unit`, `labels`, `buckets`, `limit`, `hot` \
+                 and `utf8`",
             ));
         }
         Ok(())

@@ -46,13 +46,15 @@ impl Parse for Args {
         if matches!(metric, Expr::Assign(_)) {
             return Err(syn::Error::new(
                 metric.span(),
-                "the metric is missing; it comes first, as in `#[tallies::timed(LATENCY, labels = ..)]`",
+                "the metric is missing; it comes first, as in `#[tallies::timed(LATENCY, labels = \
+                 ..)]`",
             ));
         }
         if matches!(metric, Expr::Lit(_)) {
             return Err(syn::Error::new(
                 metric.span(),
-                "expected a metric, found a string; declare a `static` metric of that name, and pass the static",
+                "expected a metric, found a string; declare a `static` metric of that name, and \
+                 pass the static",
             ));
         }
         let mut args = Self {
@@ -72,7 +74,8 @@ impl Parse for Args {
             if key == "labels" && input.peek(Paren) {
                 return Err(syn::Error::new(
                     key.span(),
-                    "labels follow a `=`, in the form that the metric's `with` takes: `labels = [\"x\"]` or `labels = Request { route: \"x\" }`",
+                    "labels follow a `=`, in the form that the metric's `with` takes: `labels = \
+                     [\"x\"]` or `labels = Request { route: \"x\" }`",
                 ));
             } else if key == "labels" && args.labels.is_none() {
                 input.parse::<Token![=]>()?;
@@ -97,7 +100,8 @@ impl Parse for Args {
             } else {
                 return Err(syn::Error::new(
                     key.span(),
-                    "expected `labels = ..` or `crate = ..`, or for `count_errors` also `error_label = ..` or `on(..)`, each at most once",
+                    "expected `labels = ..` or `crate = ..`, or for `count_errors` also \
+                     `error_label = ..` or `on(..)`, each at most once",
                 ));
             }
         }
@@ -142,7 +146,8 @@ impl Args {
             return Err(syn::Error::new(
                 closure.span(),
                 format!(
-                    "`{kind}` does not take `error_label`, because it measures every call; `count_errors` takes it"
+                    "`{kind}` does not take `error_label`, because it measures every call; \
+                     `count_errors` takes it"
                 ),
             ));
         }
@@ -151,7 +156,8 @@ impl Args {
             return Err(syn::Error::new(
                 span,
                 format!(
-                    "`{kind}` does not take `on(..)`, because it measures every call; `count_errors` takes it"
+                    "`{kind}` does not take `on(..)`, because it measures every call; \
+                     `count_errors` takes it"
                 ),
             ));
         }
@@ -159,7 +165,8 @@ impl Args {
             return Err(syn::Error::new(
                 closure.span(),
                 format!(
-                    "the labels of `{kind}` are evaluated before the call, so they are an expression, not a closure"
+                    "the labels of `{kind}` are evaluated before the call, so they are an \
+                     expression, not a closure"
                 ),
             ));
         }

@@ -9,7 +9,11 @@ use crate::crate_path;
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let tallies = crate_path::from_args(args)?;
     let mut item: ItemStatic = syn::parse2(item).map_err(|e| {
-        syn::Error::new(e.span(), "this attribute can only be put on a `static`, as in `static X: Counter = Counter::new(\"x_total\");`")
+        syn::Error::new(
+            e.span(),
+            "this attribute can only be put on a `static`, as in `static X: Counter = \
+             Counter::new(\"x_total\");`",
+        )
     })?;
     let help = help(&item.attrs);
     if !help.is_empty() && !calls_help(&item.expr) {

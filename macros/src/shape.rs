@@ -81,7 +81,8 @@ pub(crate) fn rewrite(
         return Err(syn::Error::new(
             sig.ident.span(),
             format!(
-                "the attribute would only measure how the stream is created, not the stream; measure it with `tallies::instrument::Measure`, as in `stream.{kind}(..)`"
+                "the attribute would only measure how the stream is created, not the stream; \
+                 measure it with `tallies::instrument::Measure`, as in `stream.{kind}(..)`"
             ),
         ));
     }
@@ -126,7 +127,8 @@ pub(crate) fn rewrite(
         Returned::Boxed => {
             return Err(syn::Error::new(
                 sig.ident.span(),
-                "the attribute would only measure how the future is created, not the future; end the body in `Box::pin(async move { .. })`",
+                "the attribute would only measure how the future is created, not the future; end \
+                 the body in `Box::pin(async move { .. })`",
             ));
         }
     }
@@ -146,8 +148,8 @@ fn check(kind: &str, attrs: &[Attribute], sig: &Signature) -> syn::Result<()> {
         return Err(syn::Error::new(
             constant.span,
             format!(
-                "a `const fn` cannot be measured, because it may run in the compiler; remove `const`, measure the callers, or \
-                 skip it in an `impl` with `#[{kind}(skip)]`"
+                "a `const fn` cannot be measured, because it may run in the compiler; remove \
+                 `const`, measure the callers, or skip it in an `impl` with `#[{kind}(skip)]`"
             ),
         ));
     }

@@ -150,11 +150,11 @@ impl<C: MetricCells> Declaration<C> {
         let family = registry
             .families()
             .get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;
-        let (kind, place) = (family.desc().kind, family.desc().location);
+        let (kind, location) = (family.desc().kind, family.desc().location);
         let family = family
             .as_any()
             .downcast::<Family<C>>()
-            .map_err(|_| Error::registered(&name, kind, place, Some(Difference::Type)))?;
+            .map_err(|_| Error::registered(&name, kind, location, Some(Difference::Type)))?;
         Ok(Self::of(family))
     }
 }

@@ -128,7 +128,8 @@ impl<S: LabelValue> StateSet<S> {
         );
         assert!(
             check_label(name.as_bytes(), Kind::StateSet).is_ok(),
-            "the name of a state set is also its label name: it has to match [a-zA-Z_][a-zA-Z0-9_]* and must not begin with `__`"
+            "the name of a state set is also its label name: it has to match \
+             [a-zA-Z_][a-zA-Z0-9_]* and must not begin with `__`"
         );
         Self {
             desc: Desc::new(name, Kind::StateSet, Names::Fixed(&[])),

@@ -1,14 +1,15 @@
-//! The causes of an [`Error`](super::Error), as data, and their messages.
+//! The kinds of an [`Error`](super::Error), as data.
 
-use std::fmt;
 use std::panic::Location;
 
 use crate::snapshot::{self, sketch::TargetError};
 
-use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule, join};
+use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
 
+#[cfg(any(feature = "tls", feature = "push"))]
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
-pub(super) type Place = &'static Location<'static>;
+/// Where a family was declared or registered.
+pub(super) type Site = &'static Location<'static>;
 
 /// The cause of an error, with the data that its message shows.
 #[derive(Debug)]
@@ -30,9 +31,9 @@ pub(crate) enum Kind {
     Registered {
         name: Box<str>,
         /// Where a static was declared that is not exported for this reason.
-        declared: Option<Place>,
+        declared: Option<Site>,
         kind: snapshot::Kind,
-        place: Place,
+        location: Site,
         difference: Option<Difference>,
     },
     /// A collector or, if `new` is some, a function that computes a metric of this kind, has the
@@ -40,7 +41,7 @@ pub(crate) enum Kind {
     Family {
         name: Box<str>,
         first: snapshot::Kind,
-        place: Place,
+        location: Site,
         new: Option<snapshot::Kind>,
     },
     /// The name belongs to a collector or, if `kind` is some, to a function that computes a metric
@@ -48,14 +49,14 @@ pub(crate) enum Kind {
     Collector {
         name: Box<str>,
         kind: Option<snapshot::Kind>,
-        place: Place,
+        location: Site,
     },
     /// A family would expose samples of another family.
     SharedSamples {
         name: Box<str>,
         other: Box<str>,
         /// Where the other family was registered; `None` if it belongs to another registry.
-        place: Option<Place>,
+        location: Option<Site>,
     },
     /// A recorder has used the name for another kind of metric.
     #[cfg(feature = "facade")]
@@ -222,322 +223,4 @@ pub(crate) enum Subject {
     Constant,
     /// A label of an exemplar.
     Exemplar,
-}
-
-/// Explains why two different names clash.
-const SAMPLES: &str = "because suffixes such as `_total` and `_sum`, or the escaping of UTF-8 names, make names equal";
-
-impl fmt::Display for Kind {
-    #[expect(clippy::too_many_lines, reason = "a message for each kind")]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name {
-                subject,
-                name,
-                rule,
-            } => fmt_name(f, subject, name, *rule),
-            Self::EscapedLabels {
-                family,
-                label,
-                other,
-                escaped,
-            } => write!(
-                f,
-                "labels `{label}` and `{other}` of family `{family}` both become `{escaped}` for a reader without UTF-8 \
-                 names; rename one of them"
-            ),
-            Self::Registered {
-                name,
-                declared,
-                kind,
-                place,
-                difference,
-            } => {
-                write!(f, "family `{name}`")?;
-                if let Some(declared) = declared {
-                    write!(f, ", declared at {declared}, is not exported: it")?;
-                }
-                let article = article(*kind);
-                write!(f, " is already registered as {article} {kind} at {place}")?;
-                match difference {
-                    None => f.write_str("; `get_or_register` on its builder returns the registered one"),
-                    Some(Difference::Kind(_, new)) => {
-                        let article = self::article(*new);
-                        write!(f, "; {article} {new} needs another name")
-                    }
-                    Some(difference) => {
-                        write!(f, ", but with {}", difference.property())?;
-                        difference.write_values(f, "there", "here")?;
-                        f.write_str("; make both equal, rename one, or give one a prefix (`.prefix(..)`)")
-                    }
-                }
-            }
-            Self::Family {
-                name,
-                first,
-                place,
-                new,
-            } => {
-                let article = article(*first);
-                write!(f, "family `{name}` is already registered as {article} {first} at {place}; ")?;
-                match new {
-                    Some(new) => write!(f, "a function that computes a {new} needs another name"),
-                    None => f.write_str("a collector needs another name"),
-                }
-            }
-            Self::Collector { name, kind, place } => {
-                write!(f, "the name `{name}` is already registered for ")?;
-                match kind {
-                    Some(kind) => write!(f, "the function of a {kind}")?,
-                    None => f.write_str("a collector")?,
-                }
-                write!(f, " at {place}; use another name, or remove that one first")
-            }
-            Self::SharedSamples { name, other, place } => {
-                write!(f, "family `{name}` would expose the same samples as `{other}`")?;
-                match place {
-                    Some(place) => write!(f, ", registered at {place}, {SAMPLES}; rename one of them"),
-                    None => write!(
-                        f,
-                        " of another registry on the page, {SAMPLES}; rename one of them, or give one registry a prefix \
-                         (`Registry::prefix`)"
-                    ),
-                }
-            }
-            #[cfg(feature = "facade")]
-            Self::Used { name, first, new } => write!(
-                f,
-                "family `{name}` was first used as {} {first}; {} {new} needs another name",
-                article(*first),
-                article(*new)
-            ),
-            Self::Written { name, first, new } => write!(
-                f,
-                "family `{name}` was written as {} {first} before in this scrape; {} {new} needs another name",
-                article(*first),
-                article(*new)
-            ),
-            Self::Absent(name) => {
-                write!(f, "no family or collector `{}` is registered", name.escape_debug())
-            }
-            Self::TooLate { subject, name } => {
-                write!(
-                    f,
-                    "{subject} `{name}` is set too late: set it at start-up, before the first scrape"
-                )
-            }
-            Self::LabelCount {
-                family,
-                names,
-                expected,
-                got,
-            } => {
-                let plural = if *expected == 1 { "" } else { "s" };
-                write!(f, "family `{family}` takes {expected} label{plural}")?;
-                if !names.is_empty() {
-                    write!(f, " ({})", join(names.iter().map(|name| format!("`{name}`"))))?;
-                }
-                write!(f, ", got {got}")
-            }
-            Self::MissingLabel { family, label } => {
-                write!(f, "the label `{label}` of family `{family}` is missing")
-            }
-            Self::NoStates(name) => write!(
-                f,
-                "state set `{name}` needs an enum with `#[derive(LabelValue)]`, whose variants are its states"
-            ),
-            Self::Buckets {
-                family: Some(family),
-                rule,
-            } => write!(f, "buckets of family `{family}` {rule}"),
-            Self::Buckets { family: None, rule } => write!(f, "bucket bounds {rule}"),
-            Self::OtherBounds { family, first, new } => write!(
-                f,
-                "buckets of family `{family}` have to be equal in all series, got {new:?} after {first:?}"
-            ),
-            Self::Objectives { family, rule } => write!(f, "family `{family}`: {rule}"),
-            Self::Window { family, rule } => write!(f, "family `{family}`: {rule}"),
-            Self::Update {
-                family,
-                value,
-                rule,
-            } => fmt_update(f, family, *value, *rule),
-            Self::ExemplarLength { limit, got } => write!(
-                f,
-                "the labels of an exemplar have at most {limit} characters, names and values together, got {got}"
-            ),
-            Self::TraceIdsSet => {
-                f.write_str("the source of trace ids is already set: a process calls `trace_ids` once")
-            }
-            Self::SeriesLimit { family, limit } => write!(
-                f,
-                "family `{family}` has reached its limit of {limit} series; further label sets are counted in one overflow \
-                 series, whose labels are all `__overflow__`; raise the limit with `.limit(..)`"
-            ),
-            #[cfg(feature = "facade")]
-            Self::NameLimit(limit) => write!(
-                f,
-                "the recorder has reached its limit of {limit} names; updates of further names are dropped; move what \
-                 varies into labels, or raise the limit with `.limit_names(..)`"
-            ),
-            #[cfg(feature = "facade")]
-            Self::RecorderInstalled => f.write_str(
-                "another recorder for the `metrics` crate is installed already; a program can have only one",
-            ),
-            Self::CollectorFailed { name, why } => write!(f, "collector `{name}` {why}"),
-            Self::SeriesTwice { family, labels } => write!(
-                f,
-                "series {{{labels}}} of family `{family}` was written twice in this scrape; each label set is written once"
-            ),
-            Self::IntervalQuantile => f.write_str(
-                "the difference of two snapshots has no quantiles; use those of one snapshot, or give the summary a window \
-                 (`max_age`)",
-            ),
-            Self::PageQuantile => f.write_str(
-                "a summary that was read from a page has only the quantiles of that page; `exported` returns them",
-            ),
-            Self::MergePage(name) => write!(
-                f,
-                "summary `{name}` was read from a page: its quantiles cannot be merged without the observations behind them"
-            ),
-            Self::Merge {
-                name,
-                difference: Difference::Kind(ours, theirs),
-            } => write!(
-                f,
-                "family `{name}` is {} {ours} here and {} {theirs} in the snapshot to merge",
-                article(*ours),
-                article(*theirs)
-            ),
-            Self::Merge { name, difference } => {
-                write!(
-                    f,
-                    "family `{name}` has {} in the snapshot to merge",
-                    difference.property()
-                )?;
-                difference.write_values(f, "here", "there")
-            }
-            Self::Page { line, column, what } => write!(f, "line {line}, column {column}: {what}"),
-            #[cfg(any(feature = "serve", feature = "push", feature = "middleware"))]
-            Self::Setting { what, value, rule } => {
-                write!(f, "{what} `{}` {rule}", value.escape_debug())
-            }
-            #[cfg(feature = "serve")]
-            Self::Service(rule) => f.write_str(rule),
-            #[cfg(feature = "serve")]
-            Self::Listen { address, cause } => {
-                write!(f, "cannot listen on `{}`: {cause}", address.escape_debug())?;
-                match cause.kind() {
-                    std::io::ErrorKind::InvalidInput => {
-                        f.write_str("; an address has a host and a port, such as `127.0.0.1:9464`")
-                    }
-                    _ => Ok(()),
-                }
-            }
-            #[cfg(feature = "serve")]
-            Self::Serve { action, cause } => write!(f, "{action}: {cause}"),
-            #[cfg(feature = "tls")]
-            Self::File { what, path, cause } => {
-                let path = path.display().to_string();
-                write!(f, "cannot use {what} in `{}`: {cause}", path.escape_debug())
-            }
-            #[cfg(feature = "push")]
-            Self::GroupLabel {
-                family,
-                label,
-                value,
-            } => write!(
-                f,
-                "family `{family}` has the label `{label}=\"{}\"`, which the group sets as well, and the gateway would \
-                 overwrite it; rename the label, or remove it from the group",
-                value.escape_debug()
-            ),
-            #[cfg(feature = "push")]
-            Self::Push { action, url, cause } => write!(f, "{action} {url}: {cause}"),
-            #[cfg(feature = "push")]
-            Self::PushTimeout {
-                method,
-                url,
-                timeout,
-            } => write!(f, "{method} {url}: no response within {timeout:?}"),
-            #[cfg(feature = "push")]
-            Self::PushStatus {
-                method,
-                url,
-                status,
-                text,
-            } => {
-                let text = if text.is_empty() { "no reason given" } else { text };
-                write!(f, "{method} {url}: {status}: {text}")
-            }
-        }
-    }
-}
-
-fn fmt_name(
-    f: &mut fmt::Formatter<'_>,
-    subject: &Subject,
-    name: &str,
-    rule: NameRule,
-) -> fmt::Result {
-    write!(f, "{subject} `{}`", name.escape_debug())?;
-    if let Subject::Label(family) | Subject::CollectedLabel(family) = subject {
-        write!(f, " of family `{family}`")?;
-    }
-    write!(f, " {}", rule.predicate())?;
-    match (subject, rule) {
-        (Subject::Metric, NameRule::Metric) => f.write_str(", unless it is declared with `utf8`"),
-        (Subject::Label(_), NameRule::Label) => {
-            f.write_str(", unless its family is declared with `utf8`")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn fmt_update(
-    f: &mut fmt::Formatter<'_>,
-    family: &str,
-    value: f64,
-    rule: UpdateRule,
-) -> fmt::Result {
-    match rule {
-        UpdateRule::NotANumber => write!(f, "family `{family}` cannot observe {value}"),
-        UpdateRule::BothInfinities => write!(
-            f,
-            "family `{family}` cannot observe {value}, because it has observed an infinity of the other sign: the sum would \
-             be NaN"
-        ),
-        UpdateRule::Increase => write!(
-            f,
-            "counter `{family}` can only grow, by a finite amount of 0 or more, got {value}"
-        ),
-        UpdateRule::Total => write!(
-            f,
-            "counter `{family}` needs a total of 0 or more, got {value}"
-        ),
-        UpdateRule::Sum => write!(
-            f,
-            "gauge histogram `{family}` needs a sum that is a number, got {value}"
-        ),
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Metric | Self::Collected => "metric name",
-            Self::Prefix => "prefix",
-            Self::Label(_) | Self::CollectedLabel(_) => "label name",
-            Self::Constant => "constant label",
-            Self::Exemplar => "exemplar label",
-        })
-    }
-}
-
-/// Returns the indefinite article for the name of a kind.
-fn article(kind: snapshot::Kind) -> &'static str {
-    match kind {
-        snapshot::Kind::Info => "an",
-        _ => "a",
-    }
 }

@@ -41,7 +41,8 @@ impl NameRule {
             Self::Label => "has to match [a-zA-Z_][a-zA-Z0-9_]*",
             Self::Utf8 => "must not be empty or contain `\"`, `\\` or a line feed",
             Self::StateSet => {
-                "is also the label of a state set: it has to match [a-zA-Z_][a-zA-Z0-9_]* and must not begin with `__`"
+                "is also the label of a state set: it has to match [a-zA-Z_][a-zA-Z0-9_]* and \
+                 must not begin with `__`"
             }
             Self::Underscores => "is reserved, because it begins with `__`",
             Self::Le => "is reserved in histograms, for the bounds of their buckets",
@@ -50,7 +51,8 @@ impl NameRule {
             Self::Constant => "is also a constant label of the registry",
             Self::States => "is the label of its states, because a state set names it after itself",
             Self::MetricName => {
-                "becomes `__name__` for a reader without UTF-8 names, and that is the metric's name; rename the label"
+                "becomes `__name__` for a reader without UTF-8 names, and that is the metric's \
+                 name; rename the label"
             }
         }
     }
@@ -60,7 +62,8 @@ impl NameRule {
         match self {
             Self::Utf8 => "this metric name is empty or contains `\"`, `\\` or a line feed",
             _ => {
-                "a metric name has to match [a-zA-Z_:][a-zA-Z0-9_:]*; `new_utf8` allows other characters"
+                "a metric name has to match [a-zA-Z_:][a-zA-Z0-9_:]*; `new_utf8` allows other \
+                 characters"
             }
         }
     }
@@ -78,7 +81,8 @@ impl NameRule {
             }
             Self::Twice => "a label name is given twice",
             _ => {
-                "a label name has to match [a-zA-Z_][a-zA-Z0-9_]*; `new_utf8` allows other characters"
+                "a label name has to match [a-zA-Z_][a-zA-Z0-9_]*; `new_utf8` allows other \
+                 characters"
             }
         }
     }
@@ -129,7 +133,8 @@ impl BucketRule {
             Self::Empty => "buckets need at least one finite bound",
             Self::TooMany(_) | Self::Count(_) => "buckets need 1 to 16383 bounds",
             Self::NotFinite(_) => {
-                "bucket bounds have to be finite; `+Inf` is added automatically, so only the last bound may be it"
+                "bucket bounds have to be finite; `+Inf` is added automatically, so only the last \
+                 bound may be it"
             }
             Self::Order(..) => {
                 "bucket bounds have to ascend: one of them is not above the one before it"
@@ -226,7 +231,7 @@ pub(crate) enum Difference {
     Unit(Box<str>, Box<str>),
     Labels(Names, Names),
     ConstantLabels(Pairs, Pairs),
-    Buckets(Box<[f64]>, Box<[f64]>),
+    Buckets(Bounds, Bounds),
     NativeBuckets(Native, Native),
     /// Only one has native buckets; the first one, if true.
     OnlyOneNative(bool),
@@ -239,6 +244,8 @@ pub(crate) enum Difference {
 pub(crate) type Names = Option<Box<[Box<str>]>>;
 /// Label names and values.
 pub(crate) type Pairs = Box<[(Box<str>, Box<str>)]>;
+/// The bounds of buckets, or `None` for the default bounds.
+pub(crate) type Bounds = Option<Box<[f64]>>;
 /// Schema, limit of buckets and zero threshold, or `None` without native buckets.
 pub(crate) type Native = Option<(i8, u32, f64)>;
 
@@ -295,10 +302,11 @@ fn or_none(value: Option<impl fmt::Debug>) -> String {
     value.map_or_else(|| "none".to_owned(), |value| format!("{value:?}"))
 }
 
-fn bounds(bounds: &[f64]) -> String {
-    match bounds {
-        [] => "the default bounds".to_owned(),
-        bounds => format!("{bounds:?}"),
+fn bounds(bounds: &Bounds) -> String {
+    match bounds.as_deref() {
+        None => "the default ones".to_owned(),
+        Some([]) => "none".to_owned(),
+        Some(bounds) => format!("{bounds:?}"),
     }
 }
 

@@ -349,6 +349,10 @@ impl Desc {
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect()
         };
+        let bounds = |desc: &Self| {
+            let is_default = desc.bounds.is_empty() && desc.native.is_none();
+            (!is_default).then(|| desc.bounds.into())
+        };
         let native = |native: Option<Resolution>| {
             native.map(|native| (native.schema, native.limit, native.zero_threshold))
         };
@@ -359,7 +363,7 @@ impl Desc {
         } else if self.constant != other.constant {
             Difference::ConstantLabels(pairs(&self.constant), pairs(&other.constant))
         } else if self.bounds != other.bounds {
-            Difference::Buckets(self.bounds.into(), other.bounds.into())
+            Difference::Buckets(bounds(self), bounds(other))
         } else if self.native != other.native {
             Difference::NativeBuckets(native(self.native), native(other.native))
         } else if self.targets != other.targets {

@@ -116,7 +116,8 @@ fn switches(process: &Process, out: &mut Collected) -> Result<()> {
         if let Some(switches) = switches {
             out.counter(
                 "process_context_switches_total",
-                "Context switches of the main thread: voluntary when it waits, involuntary when it is preempted.",
+                "Context switches of the main thread: voluntary when it waits, involuntary when \
+                 it is preempted.",
                 &[("kind", kind)],
                 switches as f64,
             )?;

@@ -171,7 +171,8 @@ fn run(
             Err(error) => {
                 if failures == 0 {
                     warn(&format_args!(
-                        "{error}; pushes are retried, and further failures are not logged until one succeeds"
+                        "{error}; pushes are retried, and further failures are not logged until \
+                         one succeeds"
                     ));
                 }
                 failures = failures.saturating_add(1);

@@ -46,7 +46,8 @@ pub(super) fn import(
         return Err(Error::setting(
             "push path",
             path,
-            "has to begin with `/`, must not have a query, and has all but printable ASCII percent-encoded",
+            "has to begin with `/`, must not have a query, and has all but printable ASCII \
+             percent-encoded",
         ));
     }
     let mut url = base_url(base)?;
@@ -140,7 +141,8 @@ fn base_url(base: &str) -> Result<String, Error> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // Searches the whole URL, because a slash in a password makes its rest a part of the path.
     let credentials = base.contains('@').then_some(
-        "contains an `@`: pass credentials to `basic_auth` or `bearer`, and write an `@` in the path as `%40`",
+        "contains an `@`: pass credentials to `basic_auth` or `bearer`, and write an `@` in the \
+         path as `%40`",
     );
     let why = credentials.or_else(|| {
         if scheme != "http" && scheme != "https" {

@@ -50,8 +50,8 @@ impl Collectors {
         if let Some(other) = collectors.iter().find(|other| other.name == name) {
             return Err(Error::collector(name, other.kind, other.location));
         }
-        if let Some((first, place)) = families.registered(name) {
-            return Err(Error::taken_by_family(name, first, place, kind));
+        if let Some((first, location)) = families.registered(name) {
+            return Err(Error::taken_by_family(name, first, location, kind));
         }
         if let Some(kind) = kind {
             families.reserve(name, kind, location)?;

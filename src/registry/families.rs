@@ -380,11 +380,12 @@ impl Inner {
     fn check_free(&mut self, desc: &Desc) -> Result<(), Error> {
         let exposed = self.exposed(desc);
         if let Some(other) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
-            return Err(Error::shared_samples(
-                &desc.name,
-                &other.name,
-                other.location,
-            ));
+            return Err(if other.name == desc.name {
+                let difference = other.difference(desc);
+                Error::registered(&desc.name, other.kind, other.location, difference)
+            } else {
+                Error::shared_samples(&desc.name, &other.name, other.location)
+            });
         }
         self.check_reserved(desc)
     }

@@ -44,7 +44,8 @@ pub(super) fn collect(
     )?;
     gauge(
         "tallies_shards",
-        "Shards in this process: one for each thread that updates metrics. New threads reuse those of ended threads.",
+        "Shards in this process: one for each thread that updates metrics. New threads reuse \
+         those of ended threads.",
         shards as f64,
     )?;
     gauge(
@@ -70,17 +71,20 @@ pub(super) fn collect(
     )?;
     gauge(
         "tallies_stream_limit_bytes",
-        "Limit of tallies_stream_bytes. From half of it, streams have small buffers; above it, threads share streams.",
+        "Limit of tallies_stream_bytes. From half of it, streams have small buffers; above it, \
+         threads share streams.",
         limit as f64,
     )?;
     gauge(
         "tallies_stream_mode",
-        "Current effect of the limit: 0 none, 1 small buffers, 2 no new streams, so that threads share them.",
+        "Current effect of the limit: 0 none, 1 small buffers, 2 no new streams, so that threads \
+         share them.",
         f64::from(observe::stream_budget().mode()),
     )?;
     gauge(
         "tallies_degraded_series",
-        "Series of summaries whose sketch reached its maximum size: quantile errors may exceed the objectives, but not the certified bounds.",
+        "Series of summaries whose sketch reached its maximum size: quantile errors may exceed \
+         the objectives, but not the certified bounds.",
         snapshot.degraded() as f64,
     )?;
     let mut counter = |name, help, value: u64| out.counter(name, help, &[], value as f64);

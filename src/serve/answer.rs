@@ -132,10 +132,10 @@ impl Pages {
             Ok(Err(Refusal::Reentrant)) => {
                 return plain(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "a collector asked for the page that it is a part of\n",
+                    "a collector requested the page that runs it\n",
                 );
             }
-            Ok(Err(Refusal::Full)) => return unavailable("readers hold too many pages\n"),
+            Ok(Err(Refusal::Full)) => return unavailable("slow readers hold too many pages\n"),
             Ok(Err(Refusal::Gone)) => return timed_out(),
             // A pass should not panic. If one does, the next scrape may succeed.
             Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n"),
@@ -168,7 +168,7 @@ impl AsRef<[u8]> for PageBody {
 
 /// Returns the response for a page that was not rendered in time.
 pub(super) fn timed_out() -> Answer {
-    unavailable("the scrape took longer than its time\n")
+    unavailable("the scrape timed out\n")
 }
 
 fn unavailable(why: &'static str) -> Answer {

@@ -27,11 +27,13 @@ impl Credentials {
     pub(super) fn basic(&mut self, user: &str, password: &str) {
         let invalid = if user.contains(':') {
             Some(
-                "the user name for basic authentication must not contain a colon, which separates it from the password",
+                "the user name for basic authentication must not contain a colon, which separates \
+                 it from the password",
             )
         } else if password.is_empty() {
             Some(
-                "the password for basic authentication is empty; set one, or do not call `basic_auth`",
+                "the password for basic authentication is empty; set one, or do not call \
+                 `basic_auth`",
             )
         } else {
             None
@@ -46,7 +48,8 @@ impl Credentials {
             Some("the bearer token is empty; set one, or do not call `bearer`")
         } else if token.trim_ascii() != token {
             Some(
-                "the bearer token begins or ends with white space, which a header cannot carry; trim it, for example after reading it from a file",
+                "the bearer token begins or ends with white space, which a header cannot carry; \
+                 trim it, for example after reading it from a file",
             )
         } else if token.contains(|c: char| c.is_ascii_control()) {
             Some("the bearer token contains a control character, which a header cannot carry")
@@ -187,7 +190,7 @@ mod tests {
             ("a", "b", ""),
             ("", "b", ""),
             ("a", "b:c", ""),
-            ("a", "", "password is empty"),
+            ("a", "", "password for basic authentication is empty"),
             ("a:b", "c", "colon"),
             (":", "c", "colon"),
         ] {

@@ -114,7 +114,7 @@ impl Routes {
             return Err(plain(StatusCode::BAD_REQUEST, answer));
         }
         if !self.hosts.admit(request) {
-            return Err(plain(StatusCode::FORBIDDEN, "no such host here\n"));
+            return Err(plain(StatusCode::FORBIDDEN, "unknown host\n"));
         }
         if is_probe(path) {
             // Probes have no credentials, and this response tells them nothing else.

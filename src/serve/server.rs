@@ -534,7 +534,8 @@ impl Server {
             .collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
             return Err(Error::service(
-                "the metrics service has no address; add one, for example `.address(\"127.0.0.1:9464\")`",
+                "the metrics service has no address; add one, for example \
+                 `.address(\"127.0.0.1:9464\")`",
             ));
         }
         #[cfg(feature = "tls")]

@@ -167,7 +167,8 @@ impl BoundServer {
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Error> {
         if Handle::try_current().is_err() {
             return Err(Error::service(
-                "the metrics service needs a Tokio runtime; without one, `start` runs it on a thread of its own",
+                "the metrics service needs a Tokio runtime; without one, `start` runs it on a \
+                 thread of its own",
             ));
         }
         let (stop, stopped) = watch::channel(false);

@@ -103,7 +103,7 @@ impl Family {
             (Values::Histogram { bounds: ours, .. }, Values::Histogram { bounds: theirs, .. })
                 if ours != theirs =>
             {
-                Difference::Buckets((&**ours).into(), (&**theirs).into())
+                Difference::Buckets(Some((&**ours).into()), Some((&**theirs).into()))
             }
             (
                 Values::Summary { targets: ours, .. },

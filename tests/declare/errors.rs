@@ -68,7 +68,8 @@ fn errors_say_what_where_and_what_would_be_right() {
                 .labels([".-name__"])
                 .register(&registry)
                 .unwrap_err(),
-            "label name `.-name__` of family `a` becomes `__name__` for a reader without UTF-8 names",
+            "label name `.-name__` of family `a` becomes `__name__` for a reader without UTF-8 \
+             names",
         ),
         (
             Counter::builder("a", "")
@@ -215,4 +216,138 @@ fn invalid_increments_are_dropped_and_try_add_returns_an_error() {
 fn compile_time_errors() {
     let t = trybuild::TestCases::new();
     t.compile_fail("tests/ui/*.rs");
+}
+
+#[test]
+fn a_conflict_says_what_differs_and_where() {
+    let registry = Registry::new();
+    let place = |line: u32| format!("tests/declare/errors.rs:{line}:");
+    let first = line!() + 1;
+    Counter::builder("jobs_total", "Jobs.")
+        .labels(["kind"])
+        .register(&registry)
+        .unwrap();
+    let function = line!() + 1;
+    registry.gauge_fn("queue_length", "", || 1.0).unwrap();
+    let collector = line!() + 1;
+    registry.collect("pool", |_: &mut _| Ok(())).unwrap();
+    let again = || Counter::builder("jobs_total", "Jobs.");
+    let registered = |line, says: &str| {
+        let at = place(line);
+        [
+            format!("family `jobs_total` is already registered as a counter at {at}"),
+            says.to_owned(),
+        ]
+    };
+    for (error, [begin, end]) in [
+        (
+            again().labels(["kind"]).register(&registry).unwrap_err(),
+            registered(
+                first,
+                "; `get_or_register` on its builder returns the registered one",
+            ),
+        ),
+        (
+            registry.gauge("jobs_total", "").unwrap_err(),
+            registered(first, "; a gauge needs another name"),
+        ),
+        (
+            again()
+                .labels(["kind", "user"])
+                .get_or_register(&registry)
+                .unwrap_err(),
+            registered(
+                first,
+                ", but with other labels: `kind` there, `kind`, `user` here; make both equal, \
+                 rename one, or give one a prefix (`.prefix(..)`)",
+            ),
+        ),
+        (
+            again()
+                .labels(["kind"])
+                .constant("host", "a")
+                .get_or_register(&registry)
+                .unwrap_err(),
+            registered(
+                first,
+                ", but with other constant labels: none there, `host=\"a\"` here; make both \
+                 equal, rename one, or give one a prefix (`.prefix(..)`)",
+            ),
+        ),
+        (
+            again()
+                .labels(["kind"])
+                .float()
+                .get_or_register(&registry)
+                .unwrap_err(),
+            registered(
+                first,
+                ", but with another Rust type; make both equal, rename one, or give one a prefix \
+                 (`.prefix(..)`)",
+            ),
+        ),
+        (
+            registry.counter_fn("jobs_total", "", || 1.0).unwrap_err(),
+            registered(first, "; `counter_fn` needs another name"),
+        ),
+        (
+            registry
+                .collect("jobs_total", |_: &mut _| Ok(()))
+                .unwrap_err(),
+            registered(first, "; a collector needs another name"),
+        ),
+        (
+            registry.gauge_fn("queue_length", "", || 1.0).unwrap_err(),
+            [
+                format!(
+                    "the name `queue_length` is already registered for `gauge_fn` at \
+                     {}",
+                    place(function)
+                ),
+                "; use another name, or remove that one first".to_owned(),
+            ],
+        ),
+        (
+            registry.collect("pool", |_: &mut _| Ok(())).unwrap_err(),
+            [
+                format!(
+                    "the name `pool` is already registered for a collector at {}",
+                    place(collector)
+                ),
+                "; use another name, or remove that one first".to_owned(),
+            ],
+        ),
+    ] {
+        let text = error.to_string();
+        assert!(text.starts_with(&begin) && text.ends_with(&end), "{text}");
+        assert!(error.is_already_registered() && !error.is_invalid_name());
+        assert_eq!(error.io_kind(), None);
+    }
+}
+
+#[test]
+fn an_error_about_the_registry_itself_names_no_family() {
+    let registry = Registry::new();
+    registry.constant("host", "a").unwrap();
+    for (error, says) in [
+        (
+            registry.constant("ho-st", "a").unwrap_err(),
+            "constant label `ho-st` has to match [a-zA-Z_][a-zA-Z0-9_]*",
+        ),
+        (
+            registry.constant("le", "a").unwrap_err(),
+            "constant label `le` is reserved in histograms, for the bounds of their buckets",
+        ),
+        (
+            registry.constant("host", "b").unwrap_err(),
+            "constant label `host` is given twice",
+        ),
+        (
+            registry.prefix("a-b").unwrap_err(),
+            "prefix `a-b` has to match [a-zA-Z_:][a-zA-Z0-9_:]*",
+        ),
+    ] {
+        assert_eq!(error.to_string(), says);
+        assert!(error.is_invalid_name() && !error.is_already_registered());
+    }
 }

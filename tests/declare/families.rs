@@ -277,7 +277,7 @@ fn objectives_one_by_one_replace_the_defaults() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "family `bad`: an objective's quantile lies in 0..=1: 1.5"
+        "family `bad`: the quantile of an objective has to be from 0 to 1, got 1.5"
     );
     assert_eq!(format!("{error:?}"), error.to_string());
     // Only the objectives that replace the invalid ones count.

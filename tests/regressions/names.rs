@@ -78,13 +78,15 @@ fn a_function_may_not_expose_samples_of_another_family() {
     errs(registry.counter_fn("i_count_total", "", one), says);
     errs(
         registry.gauge("i_count", "").map(drop),
-        "`i_count` is already registered for the function of a gauge at tests/regressions/names.rs:",
+        "`i_count` is already registered for `gauge_fn` at \
+         tests/regressions/names.rs:",
     );
     let dotted = Counter::builder("i.count", "").utf8();
     errs(dotted.register(&registry).map(drop), says);
     errs(
         registry.gauge_fn("i_count", "", one),
-        "`i_count` is already registered for the function of a gauge at tests/regressions/names.rs:",
+        "`i_count` is already registered for `gauge_fn` at \
+         tests/regressions/names.rs:",
     );
     // A removed family is no longer in conflict.
     registry.remove("i_count").unwrap();

@@ -200,7 +200,8 @@ impl<'a> PartialFamily<'a> {
             return Err(Fault::new(
                 sample.value_offset,
                 format!(
-                    "line {} has another timestamp for this series; a snapshot holds one point per series",
+                    "line {} has another timestamp for this series; a snapshot holds one point \
+                     per series",
                     series.line
                 ),
             ));
@@ -279,7 +280,8 @@ impl<'a> PartialFamily<'a> {
         let out_of_order = || {
             Err(Fault::new(
                 sample.offset,
-                "the lines of this label set have to be adjacent, but another label set is between them",
+                "the lines of this label set have to be adjacent, but another label set is \
+                 between them",
             ))
         };
         let is_strict = self.dialect == Dialect::OpenMetrics;

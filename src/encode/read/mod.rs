@@ -295,7 +295,8 @@ impl<'a> PageReader<'a> {
                 return Err(Fault::new(
                     offset,
                     format!(
-                        "found {}; OpenMetrics allows only HELP, TYPE, UNIT and EOF after `#`, and no comments",
+                        "found {}; OpenMetrics allows only HELP, TYPE, UNIT and EOF after `#`, \
+                         and no comments",
                         show(word)
                     ),
                 ));
@@ -341,7 +342,8 @@ impl<'a> PageReader<'a> {
             Entry::Occupied(first) => Err(Fault::new(
                 offset,
                 format!(
-                    "{} belongs to the family that began in line {}: the lines of a family have to be adjacent, and no other family may use its sample names",
+                    "{} belongs to the family that began in line {}: the lines of a family have \
+                     to be adjacent, and no other family may use its sample names",
                     show(&name),
                     first.get()
                 ),

@@ -232,7 +232,8 @@ pub(super) fn values(
                 if !finite.eq(bounds.iter().chain([&f64::INFINITY])) {
                     return fault(
                         series,
-                        "has other buckets than the first series; a snapshot holds one list of bounds per family",
+                        "has other buckets than the first series; a snapshot holds one list of \
+                         bounds per family",
                     );
                 }
                 let mut below = 0;

@@ -125,7 +125,8 @@ fn targets_are_checked_once() {
         refusal(&eight),
         "a summary has at most 7 objectives, and the quantile 0.8 is one more"
     );
-    let too_fine = "the errors of the objectives are too small for a sketch of 2048 tuples, which would need 50000";
+    let too_fine = "the errors of the objectives are too small for a sketch of 2048 tuples, which \
+                    would need 50000";
     assert_eq!(refusal(&[(0.5, 1e-5)]), too_fine);
     assert_eq!(
         Targets::try_new(&[(0.0, 0.0), (1.0, 0.0), (0.5, 0.01)])

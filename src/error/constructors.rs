@@ -1,0 +1,374 @@
+//! A constructor for each kind of error.
+
+use crate::snapshot;
+use crate::snapshot::sketch::TargetError;
+
+use super::Error;
+#[cfg(any(feature = "tls", feature = "push"))]
+use super::kind::Cause;
+use super::kind::{Kind, Site, Subject};
+use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
+
+/// Names and labels.
+impl Error {
+    /// A name that breaks a rule.
+    pub(crate) fn name_of(subject: Subject, name: &str, rule: NameRule) -> Self {
+        let name = name.into();
+        Self::from(Kind::Name {
+            subject,
+            name,
+            rule,
+        })
+    }
+
+    /// A metric name that breaks a rule.
+    pub(crate) fn name(name: &str, rule: NameRule) -> Self {
+        Self::name_of(Subject::Metric, name, rule)
+    }
+
+    /// A label name that breaks a rule.
+    pub(crate) fn label_name(family: &str, label: &str, rule: NameRule) -> Self {
+        Self::name_of(Subject::Label(family.into()), label, rule)
+    }
+
+    /// Two label names that are equal after escaping.
+    pub(crate) fn same_label(family: &str, label: &str, other: &str, escaped: &str) -> Self {
+        Self::from(Kind::EscapedLabels {
+            family: family.into(),
+            label: label.into(),
+            other: other.into(),
+            escaped: escaped.into(),
+        })
+    }
+
+    /// A wrong number of labels. `names` are those of the family, if it has them already.
+    pub(crate) fn label_count(family: &str, names: &[&str], expected: usize, got: usize) -> Self {
+        Self::from(Kind::LabelCount {
+            family: family.into(),
+            names: names.iter().map(|name| Box::from(*name)).collect(),
+            expected,
+            got,
+        })
+    }
+
+    pub(crate) fn missing_label(family: &str, label: &str) -> Self {
+        Self::from(Kind::MissingLabel {
+            family: family.into(),
+            label: label.into(),
+        })
+    }
+
+    /// A state set whose states are not those of an enum.
+    pub(crate) fn no_states(name: &str) -> Self {
+        Self::from(Kind::NoStates(name.into()))
+    }
+}
+
+/// Conflicts in a registry.
+impl Error {
+    /// A family of the same name as one that was registered at `location`.
+    pub(crate) fn registered(
+        name: &str,
+        kind: snapshot::Kind,
+        location: Site,
+        difference: Option<Difference>,
+    ) -> Self {
+        Self::from(Kind::Registered {
+            name: name.into(),
+            declared: None,
+            kind,
+            location,
+            difference,
+        })
+    }
+
+    /// A collector or, if `new` is some, a function that computes a metric of this kind, with the
+    /// name of a family.
+    pub(crate) fn taken_by_family(
+        name: &str,
+        first: snapshot::Kind,
+        location: Site,
+        new: Option<snapshot::Kind>,
+    ) -> Self {
+        Self::from(Kind::Family {
+            name: name.into(),
+            first,
+            location,
+            new,
+        })
+    }
+
+    /// A static, declared at `declared`, that is not exported because its name is taken.
+    pub(crate) fn not_exported(
+        name: &str,
+        declared: Site,
+        kind: snapshot::Kind,
+        location: Site,
+        difference: Option<Difference>,
+    ) -> Self {
+        Self::from(Kind::Registered {
+            name: name.into(),
+            declared: Some(declared),
+            kind,
+            location,
+            difference,
+        })
+    }
+
+    /// A name that a collector has, or a function that computes a metric of this kind.
+    pub(crate) fn collector(name: &str, kind: Option<snapshot::Kind>, location: Site) -> Self {
+        Self::from(Kind::Collector {
+            name: name.into(),
+            kind,
+            location,
+        })
+    }
+
+    /// A family that would expose samples of another one.
+    pub(crate) fn shared_samples(name: &str, other: &str, location: Site) -> Self {
+        Self::from(Kind::SharedSamples {
+            name: name.into(),
+            other: other.into(),
+            location: Some(location),
+        })
+    }
+
+    /// A family that would expose samples of a family of another registry on the page.
+    #[cfg(any(feature = "tower", feature = "push"))]
+    pub(crate) fn beside(name: &str, other: &str) -> Self {
+        Self::from(Kind::SharedSamples {
+            name: name.into(),
+            other: other.into(),
+            location: None,
+        })
+    }
+
+    pub(crate) fn absent(name: &str) -> Self {
+        Self::from(Kind::Absent(name.into()))
+    }
+
+    pub(crate) fn constants_too_late(name: &str) -> Self {
+        Self::from(Kind::TooLate {
+            subject: Subject::Constant,
+            name: name.into(),
+        })
+    }
+
+    pub(crate) fn prefix_too_late(prefix: &str) -> Self {
+        Self::from(Kind::TooLate {
+            subject: Subject::Prefix,
+            name: prefix.into(),
+        })
+    }
+
+    /// A family that has reached its limit.
+    pub(crate) fn overflow(family: &str, limit: usize) -> Self {
+        Self::from(Kind::SeriesLimit {
+            family: family.into(),
+            limit,
+        })
+    }
+}
+
+/// Shapes of families.
+impl Error {
+    pub(crate) fn buckets(family: &str, rule: BucketRule) -> Self {
+        Self::from(Kind::Buckets {
+            family: Some(family.into()),
+            rule,
+        })
+    }
+
+    /// Bounds that a function cannot compute from its arguments.
+    pub(crate) fn bucket_helper(rule: BucketRule) -> Self {
+        Self::from(Kind::Buckets { family: None, rule })
+    }
+
+    pub(crate) fn objectives(family: &str, rule: TargetError) -> Self {
+        Self::from(Kind::Objectives {
+            family: family.into(),
+            rule,
+        })
+    }
+
+    pub(crate) fn window(family: &str, rule: WindowRule) -> Self {
+        Self::from(Kind::Window {
+            family: family.into(),
+            rule,
+        })
+    }
+}
+
+/// Updates and exemplars.
+impl Error {
+    pub(crate) fn update(family: &str, value: f64, rule: UpdateRule) -> Self {
+        Self::from(Kind::Update {
+            family: family.into(),
+            value,
+            rule,
+        })
+    }
+
+    pub(crate) fn exemplar_length(limit: usize, got: usize) -> Self {
+        Self::from(Kind::ExemplarLength { limit, got })
+    }
+
+    pub(crate) fn trace_ids_set() -> Self {
+        Self::from(Kind::TraceIdsSet)
+    }
+}
+
+/// Collectors.
+impl Error {
+    /// A collector that failed at a scrape.
+    pub(crate) fn collector_failed(name: &str, why: &str) -> Self {
+        Self::from(Kind::CollectorFailed {
+            name: name.into(),
+            why: why.into(),
+        })
+    }
+
+    /// A name that a collector writes with two kinds.
+    pub(crate) fn written(name: &str, first: snapshot::Kind, new: snapshot::Kind) -> Self {
+        let name = name.into();
+        Self::from(Kind::Written { name, first, new })
+    }
+
+    pub(crate) fn series_twice(family: &str, labels: &str) -> Self {
+        Self::from(Kind::SeriesTwice {
+            family: family.into(),
+            labels: labels.into(),
+        })
+    }
+
+    /// A series with other bounds than the first one of its family.
+    pub(crate) fn other_bounds(family: &str, first: &[f64], new: &[f64]) -> Self {
+        Self::from(Kind::OtherBounds {
+            family: family.into(),
+            first: first.into(),
+            new: new.into(),
+        })
+    }
+}
+
+/// Snapshots and pages.
+impl Error {
+    pub(crate) fn interval_quantile() -> Self {
+        Self::from(Kind::IntervalQuantile)
+    }
+
+    pub(crate) fn page_quantile() -> Self {
+        Self::from(Kind::PageQuantile)
+    }
+
+    pub(crate) fn merge_page(name: &str) -> Self {
+        Self::from(Kind::MergePage(name.into()))
+    }
+
+    pub(crate) fn merge(name: &str, difference: Difference) -> Self {
+        let name = name.into();
+        Self::from(Kind::Merge { name, difference })
+    }
+
+    /// An error in a page that is not a valid exposition. Lines and columns count from 1.
+    pub(crate) fn read(line: usize, column: usize, what: &str) -> Self {
+        let what = what.into();
+        Self::from(Kind::Page { line, column, what })
+    }
+}
+
+/// The recorder for the `metrics` crate.
+#[cfg(feature = "facade")]
+impl Error {
+    pub(crate) fn too_many_names(limit: usize) -> Self {
+        Self::from(Kind::NameLimit(limit))
+    }
+
+    /// A name that was used for another kind of metric.
+    pub(crate) fn used(name: &str, first: snapshot::Kind, new: snapshot::Kind) -> Self {
+        let name = name.into();
+        Self::from(Kind::Used { name, first, new })
+    }
+
+    pub(crate) fn recorder_installed() -> Self {
+        Self::from(Kind::RecorderInstalled)
+    }
+}
+
+/// Settings with a value that breaks a rule.
+#[cfg(any(feature = "serve", feature = "push", feature = "middleware"))]
+impl Error {
+    pub(crate) fn setting(what: &'static str, value: &str, rule: &'static str) -> Self {
+        let value = value.into();
+        Self::from(Kind::Setting { what, value, rule })
+    }
+}
+
+/// The metrics service.
+#[cfg(feature = "serve")]
+impl Error {
+    pub(crate) fn bind(address: &str, cause: std::io::Error) -> Self {
+        let address = address.into();
+        Self::from(Kind::Listen { address, cause })
+    }
+
+    pub(crate) fn serve(action: &'static str, cause: std::io::Error) -> Self {
+        Self::from(Kind::Serve { action, cause })
+    }
+
+    /// Settings of the service that lack something, or contain an unusable secret.
+    pub(crate) fn service(rule: &'static str) -> Self {
+        Self::from(Kind::Service(rule))
+    }
+
+    /// A file of the service that cannot be used.
+    #[cfg(feature = "tls")]
+    pub(crate) fn file(
+        what: &'static str,
+        path: &std::path::Path,
+        cause: impl Into<Cause>,
+    ) -> Self {
+        Self::from(Kind::File {
+            what,
+            path: path.into(),
+            cause: cause.into(),
+        })
+    }
+}
+
+/// Pushes to a gateway.
+#[cfg(feature = "push")]
+impl Error {
+    pub(crate) fn group_label(family: &str, label: &str, value: &str) -> Self {
+        Self::from(Kind::GroupLabel {
+            family: family.into(),
+            label: label.into(),
+            value: value.into(),
+        })
+    }
+
+    pub(crate) fn push_failed(action: &str, url: &str, cause: impl Into<Cause>) -> Self {
+        Self::from(Kind::Push {
+            action: action.into(),
+            url: url.into(),
+            cause: cause.into(),
+        })
+    }
+
+    pub(crate) fn push_timeout(method: &str, url: &str, timeout: std::time::Duration) -> Self {
+        Self::from(Kind::PushTimeout {
+            method: method.into(),
+            url: url.into(),
+            timeout,
+        })
+    }
+
+    pub(crate) fn push_rejected(method: &str, url: &str, status: &str, text: &str) -> Self {
+        Self::from(Kind::PushStatus {
+            method: method.into(),
+            url: url.into(),
+            status: status.into(),
+            text: text.into(),
+        })
+    }
+}
