@@ -41,14 +41,22 @@ impl<C: MetricCells> SeriesRef<'_, C> {
     /// `update` takes the cells, their generation, and whether the series is promoted at its first
     /// update.
     pub(crate) fn update(self, update: impl Fn(&C, Generation, bool) -> Outcome) {
-        let hot = self.family.desc.hot;
+        if update(self.cells, self.generation(), self.family.desc.hot) == Outcome::Stale {
+            self.update_successor(&update);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn update_successor(self, update: &dyn Fn(&C, Generation, bool) -> Outcome) {
         let mut series = self;
-        // The successor may be removed at once, but a program that does so forever is not followed.
+        // The successor may have been removed by the time of its update, but only so often.
         for _ in 0..8 {
+            series = self.family.successor(series.key);
+            let hot = self.family.desc.hot && !series.key.is_overflow();
             if update(series.cells, series.generation(), hot) != Outcome::Stale {
                 return;
             }
-            series = self.family.successor(series.key);
         }
         update(self.family.overflow().cells, Generation::FIRST, false);
     }

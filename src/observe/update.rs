@@ -42,11 +42,13 @@ pub(super) fn update_cold(
     mut update_block: impl FnMut(Block) -> bool,
     mut update_shared: impl FnMut() -> Shared,
 ) -> Outcome {
-    let eager = eager || engine.is_eager();
     let mut tries = 0;
     loop {
         let mut target = thread.resolve(engine, slot_word, generation);
-        if eager && matches!(target, Target::Cold) && slot_word.slot().is_none() {
+        if matches!(target, Target::Cold)
+            && (eager || engine.is_eager())
+            && slot_word.slot().is_none()
+        {
             promote(engine, slot_word, generation, cells);
             target = thread.resolve(engine, slot_word, generation);
         }
