@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let traces = SdkTracerProvider::builder().build();
     let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer("exemplars"));
     tracing_subscriber::registry().with(layer).try_init()?;
-    tallies::trace_ids(current_trace)?;
+    tallies::instrument::trace_ids(current_trace)?;
 
     upload(300.0);
     upload(70_000.0);

@@ -23,7 +23,7 @@
 //!
 //! - attributes: [`timed`](macro@timed), [`count`](macro@count),
 //!   [`count_errors`](macro@count_errors), [`in_progress`](macro@in_progress)
-//! - timers, guards, futures, results: [`instrument`]; exemplars with trace ids: [`trace_ids`]
+//! - timers, guards, futures, results: [`instrument`]; exemplars with trace ids: [`instrument::trace_ids`]
 //! - HTTP servers and clients: [`mod@http`]; process, allocator, tokio runtime: [`process`];
 //!   programs that use the `metrics` crate: [`facade`]
 //!
@@ -40,7 +40,7 @@
 //!
 //! Formats: [`encode`], [`encode::Format`], [`encode::Options`]
 //!
-//! Tuning: [`limit_summaries()`], [`instrument::warm`], [`instrument::calibrate`],
+//! Tuning: [`instrument::limit_summaries`], [`instrument::warm`], [`instrument::calibrate`],
 //! [`Builder::hot`], [`Builder::limit`], [`Counter::expire_after`]
 //!
 //! `docs/architecture.md` explains the design.
@@ -95,7 +95,7 @@ pub mod testing;
 #[cfg(not(loom))]
 pub use declare::{
     Bound, Builder, Counter, Gauge, Histogram, Info, Metric, Series, StateSet, Summary,
-    UpDownCounter, trace_ids,
+    UpDownCounter,
 };
 pub use error::Error;
 #[cfg(not(loom))]
@@ -105,7 +105,7 @@ pub use instrument::http;
 #[cfg(not(loom))]
 pub use instrument::{count, count_errors, in_progress, timed};
 #[cfg(not(loom))]
-pub use observe::{Number, limit_summaries};
+pub use observe::Number;
 #[cfg(all(feature = "push", not(loom)))]
 pub use push::Pusher;
 #[cfg(not(loom))]

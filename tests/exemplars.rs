@@ -244,8 +244,8 @@ fn exemplars_are_never_torn_while_threads_write_and_scrape() {
 fn traced_updates_have_the_current_trace() {
     use std::cell::Cell;
     thread_local!(static SPAN: Cell<Option<u32>> = const { Cell::new(None) });
-    tallies::trace_ids(|| SPAN.get().map(|id| format!("{id:x}"))).unwrap();
-    assert!(tallies::trace_ids(|| None).is_err());
+    tallies::instrument::trace_ids(|| SPAN.get().map(|id| format!("{id:x}"))).unwrap();
+    assert!(tallies::instrument::trace_ids(|| None).is_err());
     let registry = Registry::new();
     let c = registry.counter("c_total", "").unwrap();
     let h = registry.histogram("h", "").unwrap();

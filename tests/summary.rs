@@ -241,7 +241,7 @@ fn all_streams_together_keep_to_their_limit() {
     for (mode, bytes_per_stream) in [(0.0, 16 << 10), (1.0, 4800), (2.0, 130)] {
         keep_to_a_limit(mode, bytes_per_stream);
     }
-    tallies::limit_summaries(64 << 20);
+    tallies::instrument::limit_summaries(64 << 20);
 }
 
 fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
@@ -258,7 +258,7 @@ fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
     // Frees the streams of retired series.
     (0..300).for_each(|_| _ = tallies::snapshot());
     let limit = (SERIES * THREADS * bytes_per_stream) as u64;
-    tallies::limit_summaries(limit);
+    tallies::instrument::limit_summaries(limit);
     // Every series has one stream in any mode, and every thread may be allocating another when the
     // limit is reached.
     let most = (limit as usize + (SERIES + THREADS) * 4480) as f64;

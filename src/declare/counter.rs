@@ -148,7 +148,7 @@ macro_rules! counter_methods {
         }
 
         /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
-        /// [`trace_ids`](crate::trace_ids).
+        /// [`trace_ids`](crate::instrument::trace_ids).
         pub fn add_traced(&self, n: $N)
         $(where $L: Unlabelled,)?
         {
@@ -170,7 +170,7 @@ macro_rules! counter_methods {
         }
 
         /// Adds 1, with the id of the current trace as the exemplar if there is one. See
-        /// [`trace_ids`](crate::trace_ids).
+        /// [`trace_ids`](crate::instrument::trace_ids).
         pub fn inc_traced(&self)
         $(where $L: Unlabelled,)?
         {
@@ -252,10 +252,10 @@ impl<N: Number> Bound<Counter<(), N>> {
         /// Adds `n` with an exemplar, or returns why it cannot. See [`Counter::try_add_with`].
         fn try_add_with(n: N, exemplar: &[(&str, &str)]) -> Result<(), Error>;
         /// Adds 1, with the id of the current trace as the exemplar if there is one. See
-        /// [`trace_ids`](crate::trace_ids).
+        /// [`trace_ids`](crate::instrument::trace_ids).
         fn inc_traced();
         /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
-        /// [`trace_ids`](crate::trace_ids).
+        /// [`trace_ids`](crate::instrument::trace_ids).
         fn add_traced(n: N);
     }
 }

@@ -22,7 +22,7 @@ static TRACE_ID: OnceLock<TraceId> = OnceLock::new();
 /// `observe_traced` put the id in the exemplar label `trace_id`.
 ///
 /// ```
-/// tallies::trace_ids(|| Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()))?;
+/// tallies::instrument::trace_ids(|| Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()))?;
 ///
 /// let registry = tallies::Registry::new();
 /// let answers = registry.counter("answers_total", "Answers given.")?;

@@ -171,7 +171,7 @@ macro_rules! histogram_methods {
         }
 
         /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
-        /// [`trace_ids`](crate::trace_ids).
+        /// [`trace_ids`](crate::instrument::trace_ids).
         pub fn observe_traced(&self, value: f64)
         $(where $L: Unlabelled,)?
         {
@@ -366,7 +366,7 @@ impl Bound<Histogram> {
         /// [`Histogram::try_observe_with`].
         fn try_observe_with(value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>;
         /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
-        /// [`trace_ids`](crate::trace_ids).
+        /// [`trace_ids`](crate::instrument::trace_ids).
         fn observe_traced(value: f64);
     }
 

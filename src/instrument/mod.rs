@@ -25,8 +25,9 @@ pub use outcome::{Failure, Outcome};
 
 #[cfg(feature = "tsc")]
 pub use crate::clock::calibrate;
+pub use crate::declare::trace_ids;
 pub use crate::declare::{InFlight, Observe, Sampled, SampledTimer, Timer, Track};
-pub use crate::observe::warm;
+pub use crate::observe::{limit_summaries, warm};
 
 /// Functions that the expansions of the attributes call.
 #[doc(hidden)]

@@ -411,8 +411,8 @@ mod process {
     /// be creating streams when the limit is reached, of 4 to 5 KB each.
     ///
     /// ```
-    /// tallies::limit_summaries(16 << 20);
-    /// # tallies::limit_summaries(64 << 20);
+    /// tallies::instrument::limit_summaries(16 << 20);
+    /// # tallies::instrument::limit_summaries(64 << 20);
     /// ```
     pub fn limit_summaries(bytes: u64) {
         BUDGET.set(bytes);
