@@ -23,7 +23,8 @@
 //!
 //! - attributes: [`timed`](macro@timed), [`count`](macro@count),
 //!   [`count_errors`](macro@count_errors), [`in_progress`](macro@in_progress)
-//! - timers, guards, futures, results: [`instrument`]; exemplars with trace ids: [`instrument::trace_ids`]
+//! - timers, guards, futures, results: [`instrument`]; exemplars with trace ids:
+//!   [`instrument::trace_ids`]
 //! - HTTP servers and clients: [`mod@http`]; process, allocator, tokio runtime: [`process`];
 //!   programs that use the `metrics` crate: [`facade`]
 //!

@@ -1,9 +1,9 @@
 //! Testing a program's own metrics: what this thread added since, exact while other tests run.
 //!
-//! Tests of one binary run side by side and share its statics, so the totals on a page are those of all
-//! tests. But a cell belongs to one thread: [`here`] remembers what the calling thread has counted, and
-//! [`Here::since`] subtracts it. Nothing is reset, no other test is seen, and handles that were made before
-//! count as well.
+//! Tests of one binary run side by side and share its statics, so the totals on a page are those of
+//! all tests. But a cell belongs to one thread: [`here`] remembers what the calling thread has
+//! counted, and [`Here::since`] subtracts it. Nothing is reset, no other test is seen, and handles
+//! that were made before count as well.
 //!
 //! ```
 //! use tallies::Counter;
@@ -21,18 +21,18 @@
 //! assert_eq!(here.since().get("testing_uploads_total", &[]), Some(1.0));
 //! ```
 //!
-//! Work that the test hands to other threads is seen if these [enter](Handle::enter) the test's [`Handle`]. A future does
-//! so with [`Handle::scope`], whichever thread polls it.
+//! Work that the test hands to other threads is seen if these [enter](Handle::enter) the test's
+//! [`Handle`]. A future does so with [`Handle::scope`], whichever thread polls it.
 //!
 //! # What is seen
 //!
-//! Counters, up-down counters, histograms and summaries (count and sum). A [`Gauge`](crate::Gauge) and a
-//! [`StateSet`](crate::StateSet) have one value that all threads share, so tests of those need a
-//! [`Registry`] of their own, and so do tests of callbacks.
+//! Counters, up-down counters, histograms and summaries (count and sum). A [`Gauge`](crate::Gauge)
+//! and a [`StateSet`](crate::StateSet) have one value that all threads share, so tests of those
+//! need a [`Registry`] of their own, and so do tests of callbacks.
 //!
-//! From the first call of [`here`] on, every series of the process takes a slot at its next update: memory that a test
-//! can spend. Beyond 65 536 retired series that wait for a sleeping thread there are no slots, and updates of new series
-//! are not seen.
+//! From the first call of [`here`] on, every series of the process takes a slot at its next update:
+//! memory that a test can spend. Beyond 65 536 retired series that wait for a sleeping thread there
+//! are no slots, and updates of new series are not seen.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -88,7 +88,7 @@ pub fn here_in(registry: &Registry) -> Here {
     Here { handle, entered }
 }
 
-/// What the calling thread counts from now on. [`here`] returns one.
+/// Records what the calling thread counts. [`here`] returns one.
 #[derive(Debug)]
 pub struct Here {
     handle: Handle,
@@ -96,8 +96,9 @@ pub struct Here {
 }
 
 impl Here {
-    /// Returns what was counted since [`here`], or since the last [`restart`](Self::restart): by this thread, and by threads
-    /// and futures that entered the [`handle`](Self::handle) and left it again.
+    /// Returns what was counted since [`here`], or since the last [`restart`](Self::restart): by
+    /// this thread, and by threads and futures that entered the [`handle`](Self::handle) and left
+    /// it again.
     #[must_use]
     pub fn since(&self) -> Changes {
         let mut parts = self.handle.0.parts().clone();
@@ -167,8 +168,8 @@ impl Recorder {
 }
 
 impl Handle {
-    /// Records what the calling thread counts until the guard is dropped. On a thread that has entered already, this
-    /// changes nothing.
+    /// Records what the calling thread counts until the guard is dropped. On a thread that has
+    /// entered already, this changes nothing.
     #[must_use = "it records until it is dropped"]
     pub fn enter(&self) -> Entered {
         let is_new = ACTIVE.with_borrow_mut(|active| {
@@ -178,7 +179,8 @@ impl Handle {
             }
             is_new
         });
-        // A thread takes over cells that an ended one left, with its counts: before the first look at them.
+        // A thread takes over cells that an ended one left, with its counts: before the first look
+        // at them.
         observe::warm();
         Entered {
             before: is_new.then(|| self.0.registry.snapshot_of_this_thread()),
@@ -187,7 +189,8 @@ impl Handle {
         }
     }
 
-    /// Records what a future counts, on whichever threads it is polled: for `tokio::spawn` and its like.
+    /// Records what a future counts, on whichever threads it is polled: for `tokio::spawn` and its
+    /// like.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_multi_thread().build()?.block_on(async {
@@ -264,8 +267,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Returns by how much a sample has grown: `name` and `labels` as for [`Snapshot::get`]. `None` if there is no
-    /// such sample.
+    /// Returns by how much a sample has grown: `name` and `labels` as for [`Snapshot::get`]. `None`
+    /// if there is no such sample.
     #[must_use]
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let grown = self.parts.iter().filter_map(|(before, after)| {
@@ -275,7 +278,8 @@ impl Changes {
         grown.fold(None, |sum, grown| Some(sum.unwrap_or(0.0) + grown))
     }
 
-    /// Returns the samples that have changed, as sorted lines of the text format with what was added: for golden files.
+    /// Returns the samples that have changed, as sorted lines of the text format with what was
+    /// added: for golden files.
     #[must_use]
     pub fn text(&self) -> String {
         let mut changed = String::new();

@@ -466,22 +466,22 @@ macro_rules! labelled {
             /// # Ok::<(), tallies::Error>(())
             /// ```
             ///
-            /// The series is gone from the next scrape on, with all that it counted. An update through
-            /// a [`Series`](crate::Series) that was looked up before, or through a
-            /// [`Bound`](crate::Bound), counts in a fresh series of the same labels. (After 4 096 more
-            /// removals from the family, an update through such a `Series` counts in the overflow
-            /// series.) So remove a series of an up-down counter while it is 0: what comes down later
-            /// goes below zero.
+            /// The series is gone from the next scrape on, with all that it counted. An update
+            /// through a [`Series`](crate::Series) that was looked up before, or through a
+            /// [`Bound`](crate::Bound), counts in a fresh series of the same labels. (After 4 096
+            /// more removals from the family, an update through such a `Series` counts in the
+            /// overflow series.) So remove a series of an up-down counter while it is 0: what comes
+            /// down later goes below zero.
             ///
-            /// Waits for a scrape that is running. The series of closed label sets (enums and `bool`s
-            /// only) are not removed.
+            /// Waits for a scrape that is running. The series of closed label sets (enums and
+            /// `bool`s only) are not removed.
             pub fn remove(&self, labels: L::Borrowed<'_>) -> bool {
                 L::DENSE == 0
                     && L::with_texts(&labels, |texts| self.inner.family().end(texts, true))
             }
 
-            /// Removes the series of a label set and moves what it counted to the overflow series, so
-            /// that the sum over the family does not drop. Returns `false` if there is none.
+            /// Removes the series of a label set and moves what it counted to the overflow series,
+            /// so that the sum over the family does not drop. Returns `false` if there is none.
             ///
             /// ```
             /// let registry = tallies::Registry::new();
@@ -495,8 +495,8 @@ macro_rules! labelled {
             /// ```
             ///
             /// Updates through a `Series` that was looked up before count in the overflow series. A
-            /// series that expires is retired in the same way. The value of a gauge is dropped. Waits
-            /// for a scrape that is running. The series of closed label sets are not retired.
+            /// series that expires is retired in the same way. The value of a gauge is dropped.
+            /// Waits for a scrape that is running. The series of closed label sets are not retired.
             pub fn retire(&self, labels: L::Borrowed<'_>) -> bool {
                 L::DENSE == 0
                     && L::with_texts(&labels, |texts| self.inner.family().end(texts, false))
@@ -538,9 +538,9 @@ macro_rules! labelled {
             /// # Ok::<(), tallies::Error>(())
             /// ```
             ///
-            /// The overflow series is gone as well. If it is used again, a summary's has the quantiles
-            /// of before, an infinite sum is infinite again, and an up-down counter's has what was in
-            /// flight.
+            /// The overflow series is gone as well. If it is used again, a summary's has the
+            /// quantiles of before, an infinite sum is infinite again, and an up-down counter's has
+            /// what was in flight.
             pub fn clear(&self) {
                 self.inner.family().clear();
             }

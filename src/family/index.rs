@@ -44,9 +44,9 @@ impl Index {
 
     /// Finds the series of this hash for which `matches` returns `true`, and returns its key.
     ///
-    /// `key_of` reads the key while the shard is locked. A thread that retires the series removes it
-    /// from the index first, which takes the same lock. So the generation is that of the series that was
-    /// found. Read later, it could be that of the next series under this number.
+    /// `key_of` reads the key while the shard is locked. A thread that retires the series removes
+    /// it from the index first, which takes the same lock. So the generation is that of the series
+    /// that was found. Read later, it could be that of the next series under this number.
     pub(super) fn find(
         &self,
         hash: u64,

@@ -246,7 +246,8 @@ pub trait NamedLabels: LabelSet {}
 
 /// The label set of a metric without labels: `()`.
 ///
-/// A metric with labels has no `inc` or `observe` of its own; the series that `with(..)` returns has.
+/// A metric with labels has no `inc` or `observe` of its own; the series that `with(..)` returns
+/// has.
 #[diagnostic::on_unimplemented(
     message = "a metric with the labels `{Self}` is updated through its series",
     label = "this metric has labels",
@@ -279,9 +280,9 @@ impl<const N: usize> LabelSet for [&'static str; N] {
 
 /// Label values in the order of label names that were given at run time, in a slice.
 ///
-/// The type of families that [`Builder::labels`](crate::Builder::labels) declares with a slice or a `Vec` of names.
-/// With a number of values other than the number of names, `with` returns the overflow series and
-/// counts the update as rejected.
+/// The type of families that [`Builder::labels`](crate::Builder::labels) declares with a slice or a
+/// `Vec` of names. With a number of values other than the number of names, `with` returns the
+/// overflow series and counts the update as rejected.
 ///
 /// ```
 /// use tallies::{Counter, Registry, label::DynLabels};
@@ -308,7 +309,8 @@ impl LabelSet for DynLabels {
     }
 }
 
-/// The label names that [`Builder::labels`](crate::Builder::labels) takes: arrays, slices and `Vec`s of texts.
+/// The label names that [`Builder::labels`](crate::Builder::labels) takes: arrays, slices and
+/// `Vec`s of texts.
 pub trait LabelNames {
     /// The type of the family's label sets.
     type Set: LabelSet;

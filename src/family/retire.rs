@@ -12,8 +12,9 @@ use crate::observe::{self, Pass};
 use super::{Family, MetricCells, RetiredSeries, Retirement, SeriesRef, read};
 
 impl<C: MetricCells> Family<C> {
-    /// Retires the series of a label set. `removed`: by the program, so its total is dropped; else it
-    /// moves to the overflow series. Waits for a running pass. Returns whether there was such a series.
+    /// Retires the series of a label set. `removed`: by the program, so its total is dropped; else
+    /// it moves to the overflow series. Waits for a running pass. Returns whether there was such a
+    /// series.
     pub(crate) fn end(&self, texts: &[&str], removed: bool) -> bool {
         if self.is_unlabelled() {
             return false;
@@ -33,8 +34,8 @@ impl<C: MetricCells> Family<C> {
         true
     }
 
-    /// Removes every series whose label text `keep` returns `false` for, with its total. Returns their
-    /// number.
+    /// Removes every series whose label text `keep` returns `false` for, with its total. Returns
+    /// their number.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> usize {
         // The caller's code runs under no lock. A series that was retired and reused by the time
         // the pass begins is not retired again: its generation has changed.
@@ -134,8 +135,8 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Removes a series from the index and makes its handles stale. Waits for threads that are
-    /// making a series. If the program removed it, its total is dropped, and updates through its handles
-    /// make the series again.
+    /// making a series. If the program removed it, its total is dropped, and updates through its
+    /// handles make the series again.
     fn retire(&self, pass: &mut Pass<'_>, index: u32, removed: bool) -> bool {
         let Some(series) = self.series(index as usize) else {
             return false;
@@ -149,15 +150,15 @@ impl<C: MetricCells> Family<C> {
         self.retire_removed(pass, index, removed)
     }
 
-    /// Does the same as [`retire`](Self::retire) to a series that has expired, in a scrape. Its total moves to the
-    /// overflow series, and so do updates through its handles. Returns `false` without waiting if another
-    /// thread is making a series; a later scrape retries.
+    /// Does the same as [`retire`](Self::retire) to a series that has expired, in a scrape. Its
+    /// total moves to the overflow series, and so do updates through its handles. Returns `false`
+    /// without waiting if another thread is making a series; a later scrape retries.
     pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
         self.index.try_remove(self.hash_of(index), index) && self.retire_removed(pass, index, false)
     }
 
-    /// Returns the series to update instead of a retired one: if the program removed it, a fresh series
-    /// with the same labels; else the overflow series.
+    /// Returns the series to update instead of a retired one: if the program removed it, a fresh
+    /// series with the same labels; else the overflow series.
     pub(super) fn successor(&self, key: SeriesKey) -> SeriesRef<'_, C> {
         let text = self.retirement().removed.get(key);
         match text {

@@ -34,9 +34,9 @@ impl<C: MetricCells> SeriesRef<'_, C> {
         self.cells.slot_word().generation() == self.generation()
     }
 
-    /// Runs an update off the hot path: on this series or, if it was retired, on its successor. That
-    /// is a fresh series with the same labels if the program removed this one, and the overflow
-    /// series if it expired.
+    /// Runs an update off the hot path: on this series or, if it was retired, on its successor.
+    /// That is a fresh series with the same labels if the program removed this one, and the
+    /// overflow series if it expired.
     ///
     /// `update` takes the cells, their generation, and whether the series is promoted at its first
     /// update.

@@ -100,8 +100,8 @@
 /// `impl Future` and does not end in an `async` block, its labels can only use arguments that the
 /// body has not moved.
 ///
-/// A function that returns a stream is rejected (use [`Measure`](crate::instrument::Measure) for streams), and
-/// so is a `const fn`.
+/// A function that returns a stream is rejected (use [`Measure`](crate::instrument::Measure) for
+/// streams), and so is a `const fn`.
 ///
 /// Attributes can be stacked in any order, including with those of other crates. The one exception
 /// is an attribute that moves `&mut self` into its own future, as `tracing::instrument` does in an

@@ -380,7 +380,8 @@ fn slots_of_a_large_family_are_freed_in_several_passes() {
     thread.leave(&engine);
 }
 
-/// Shards of threads that had made cold updates only were read by every pass, as nothing was drained from them.
+/// Shards of threads that had made cold updates only were read by every pass, as nothing was
+/// drained from them.
 #[test]
 fn shards_that_held_nothing_are_given_up() {
     let engine = Engine::new();

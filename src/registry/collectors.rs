@@ -103,9 +103,9 @@ impl Collectors {
         lock(&self.0).iter().any(|c| c.name == name)
     }
 
-    /// Runs every collector, and returns the families with the name of their collector. They get the
-    /// prefix, unless their collector's names stay, and the constant labels of the registry. If a
-    /// collector fails or panics, only its own families are missing. The family that counts the
+    /// Runs every collector, and returns the families with the name of their collector. They get
+    /// the prefix, unless their collector's names stay, and the constant labels of the registry. If
+    /// a collector fails or panics, only its own families are missing. The family that counts the
     /// failures has no collector.
     pub(super) fn run(&self, families: &Families) -> Vec<(Option<String>, Family)> {
         let Some(_running) = RunGuard::begin() else {

@@ -159,8 +159,8 @@ impl Families {
         drop(removed);
     }
 
-    /// Reserves a name for a family that a collector writes. Rejects a name whose samples would have
-    /// the names of another family's.
+    /// Reserves a name for a family that a collector writes. Rejects a name whose samples would
+    /// have the names of another family's.
     pub(crate) fn reserve(
         &self,
         name: &str,
@@ -473,8 +473,8 @@ impl Inner {
 }
 
 impl Inner {
-    /// Checks that a family exposes no sample that a collector exposes. Both get the same prefix, so
-    /// names without it are compared.
+    /// Checks that a family exposes no sample that a collector exposes. Both get the same prefix,
+    /// so names without it are compared.
     fn check_reserved(&self, desc: &Desc) -> Result<(), Error> {
         if self.reserved.is_empty() {
             return Ok(());

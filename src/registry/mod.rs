@@ -111,8 +111,8 @@ impl Registry {
     }
 
     /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit
-    /// gets an underscore, so `app` means `app_`. This includes callbacks and collectors. The names that
-    /// other tools expect stay: `process_*`, `tokio_*` and `tallies_*`.
+    /// gets an underscore, so `app` means `app_`. This includes callbacks and collectors. The names
+    /// that other tools expect stay: `process_*`, `tokio_*` and `tallies_*`.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -124,8 +124,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// An invalid prefix; a prefix with a colon if there are state sets; a registry that was scraped
-    /// before.
+    /// An invalid prefix; a prefix with a colon if there are state sets; a registry that was
+    /// scraped before.
     pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
         self.enlist();
         self.families().set_prefix(prefix)
@@ -460,8 +460,8 @@ impl Registry {
         lock(&self.0.settings).last_scrape = settings.last_scrape;
     }
 
-    /// Returns what the calling thread has counted, as far as it counted in cells of its own: without callbacks,
-    /// collectors, and gauges that are set.
+    /// Returns what the calling thread has counted, as far as it counted in cells of its own:
+    /// without callbacks, collectors, and gauges that are set.
     pub(crate) fn snapshot_of_this_thread(&self) -> Snapshot {
         self.enlist();
         let mut snapshot = Snapshot::default();

@@ -395,8 +395,8 @@ impl Family {
             .collect()
     }
 
-    /// Gives a collector's family the prefix and the constant labels of its registry. A label that the
-    /// collector wrote itself keeps its value.
+    /// Gives a collector's family the prefix and the constant labels of its registry. A label that
+    /// the collector wrote itself keeps its value.
     pub(crate) fn add_common(&mut self, prefix: &str, constant: &str) {
         if !prefix.is_empty() {
             self.meta.name = format!("{prefix}{}", self.meta.name).into();
@@ -494,8 +494,8 @@ impl Values {
 
 /// Returns the amount that `count` observations added to the sum `before`.
 ///
-/// Returns 0 if `count` is 0 and `now` is known. If both sums are infinite with the same sign, their
-/// difference is unknown and the result is `now`.
+/// Returns 0 if `count` is 0 and `now` is known. If both sums are infinite with the same sign,
+/// their difference is unknown and the result is `now`.
 pub(crate) fn sum_since(now: f64, before: f64, count: u64) -> f64 {
     if count == 0 && !now.is_nan() {
         return 0.0;

@@ -465,9 +465,9 @@ impl<'a> Histogram<'a> {
     /// Returns the quantile `phi` with the bounds of the bucket that holds it.
     ///
     /// Uses the exponential buckets if there are any, because they are finer, and otherwise the
-    /// fixed ones. If the first bound is above 0 and the sum is not negative, the values are taken to
-    /// be 0 or more, as `histogram_quantile` does. Returns `None` before the first observation and for
-    /// a `phi` outside 0 to 1.
+    /// fixed ones. If the first bound is above 0 and the sum is not negative, the values are taken
+    /// to be 0 or more, as `histogram_quantile` does. Returns `None` before the first observation
+    /// and for a `phi` outside 0 to 1.
     #[must_use]
     pub fn quantile(&self, phi: f64) -> Option<Estimate> {
         if let Some(native) = self.native {

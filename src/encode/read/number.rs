@@ -56,8 +56,8 @@ pub(super) fn bound(text: &str) -> Option<f64> {
     }
 }
 
-/// Parses digits with optional sign, point and exponent. Returns `None` for anything else that Rust's
-/// parser accepts, and for numbers that overflow a float.
+/// Parses digits with optional sign, point and exponent. Returns `None` for anything else that
+/// Rust's parser accepts, and for numbers that overflow a float.
 pub(super) fn real(text: &str) -> Option<f64> {
     let digits = |text: &mut &str| {
         let n = text.bytes().take_while(u8::is_ascii_digit).count();
