@@ -24,6 +24,7 @@ enum Step {
     Clear(u8),
     Scrape,
     Burst(u8, u8),
+    Retire(u8, u8),
 }
 
 type Family = Counter<[&'static str; 1]>;
@@ -113,6 +114,13 @@ fuzz_target!(|steps: Vec<Step>| {
                 {
                     let gone = model.series.remove(&label);
                     assert_eq!(family.remove([&label.to_string()]), gone.is_some());
+                }
+            }
+            Step::Retire(name, label) => {
+                if let Some((family, model)) = families.get_mut(NAMES[name as usize % NAMES.len()])
+                {
+                    let gone = model.series.remove(&label);
+                    assert_eq!(family.retire([&label.to_string()]), gone.is_some());
                     model.overflow += gone.unwrap_or(0);
                 }
             }
