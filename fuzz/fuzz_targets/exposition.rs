@@ -56,13 +56,13 @@ fn declare(registry: &Registry, declared: &Declared) -> Result<(), Error> {
     }
     match &declared.what {
         What::Counter(updates) => {
-            let family = register!(Counter<(), f64>, |b| b);
+            let family = register!(Counter, |b: tallies::Builder<Counter>| b.float());
             updates
                 .iter()
                 .for_each(|(label, x)| family.with([label]).add(*x));
         }
         What::Whole(updates) => {
-            let family = register!(Counter<()>, |b| b);
+            let family = register!(Counter, |b| b);
             updates
                 .iter()
                 .for_each(|(label, n)| family.with([label]).add(*n));
@@ -74,7 +74,7 @@ fn declare(registry: &Registry, declared: &Declared) -> Result<(), Error> {
                 .for_each(|(label, x)| family.with([label]).set(*x));
         }
         What::Histogram(bounds, schema, updates) => {
-            let buckets = |b: tallies::HistogramBuilder<()>| match schema {
+            let buckets = |b: tallies::Builder<Histogram>| match schema {
                 // Exponential buckets only, which text cannot represent.
                 Some(schema) if bounds.is_empty() => b.native(*schema),
                 Some(schema) => b.buckets(bounds).native(*schema),
@@ -92,7 +92,7 @@ fn declare(registry: &Registry, declared: &Declared) -> Result<(), Error> {
                 .map(|phi| (f64::from(*phi) / 255.0, 0.05))
                 .collect();
             objectives.truncate(3);
-            let builder = |b: tallies::SummaryBuilder<()>| b.objectives(&objectives);
+            let builder = |b: tallies::Builder<Summary>| b.objectives(&objectives);
             let _ = builder(Summary::builder("s", ""))?;
             let family = register!(Summary<()>, |b| builder(b).unwrap());
             updates

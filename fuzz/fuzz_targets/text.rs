@@ -56,7 +56,7 @@ fuzz_target!(|families: Vec<Declared>| {
         }
         match &declared.what {
             What::Counter(updates) => {
-                let family = build!(Counter<(), f64>, |b| b).unwrap();
+                let family = build!(Counter, |b: tallies::Builder<Counter>| b.float()).unwrap();
                 for (label, x) in updates {
                     family.with([label]).add(*x);
                     note(
@@ -74,7 +74,7 @@ fuzz_target!(|families: Vec<Declared>| {
                 }
             }
             What::Histogram(bounds, updates) => {
-                let family = build!(Histogram<()>, |b: tallies::HistogramBuilder<()>| b
+                let family = build!(Histogram<()>, |b: tallies::Builder<Histogram>| b
                     .buckets(bounds));
                 let good = !bounds.is_empty()
                     && bounds.iter().all(|b| b.is_finite())
