@@ -151,7 +151,7 @@ pub struct Handle(Arc<Recorder>);
 
 struct Recorder {
     registry: Registry,
-    /// What those counted that have left: before and after.
+    /// Snapshots before and after, of the threads and futures that have left.
     parts: Mutex<Vec<(Snapshot, Snapshot)>>,
 }
 
@@ -259,7 +259,7 @@ impl<F: Future> Future for Scope<F> {
     }
 }
 
-/// What was counted between two moments: see [`Here::since`].
+/// The updates between two moments: see [`Here::since`].
 #[derive(Clone)]
 pub struct Changes {
     /// Before and after, for each thread that took part.
