@@ -1,4 +1,4 @@
-//! Whatever bytes a client sends, it gets a response or none, the service frees what the client
+//! A client that sends any bytes gets a response or none, the service frees what the client
 //! held, and the next client is served.
 
 #![no_main]
