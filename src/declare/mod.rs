@@ -551,7 +551,7 @@ macro_rules! labelled {
             /// running.
             #[must_use]
             pub fn get(&self) -> $value {
-                self.lazy_ref.resolve(|series| ($read)(series.family.total(series.cells)))
+                self.lazy_ref.resolve(|series| ($read)(series.total()))
             }
         }
 

@@ -91,7 +91,7 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Calls `f` with the label values of a label text, as look-ups take them.
-    fn with_values_of<R>(&self, text: &str, f: impl FnOnce(&[&str]) -> R) -> R {
+    pub(super) fn with_values_of<R>(&self, text: &str, f: impl FnOnce(&[&str]) -> R) -> R {
         let texts: Vec<_> = labels::pairs(text)
             .flat_map(|(name, value)| match self.desc.labels {
                 Names::Fixed(_) => [None, Some(value)],

@@ -167,6 +167,12 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
+    /// Returns the series that has the labels of a removed one now, if there is one.
+    pub(super) fn same_labels(&self, removed: SeriesKey) -> Option<SeriesRef<'_, C>> {
+        let text = self.retirement().removed.get(removed)?;
+        self.with_values_of(&text, |texts| self.find(texts))
+    }
+
     /// Retires a series that is no longer in the index.
     fn retire_removed(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
         let Some(series) = self.series(index as usize) else {

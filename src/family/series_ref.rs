@@ -1,9 +1,9 @@
 //! A reference to a series, from the look-up to the update.
 
 use crate::lockfree::{Generation, SeriesKey};
-use crate::observe::Outcome;
+use crate::observe::{self, Outcome};
 
-use super::{Family, MetricCells};
+use super::{Family, MetricCells, read};
 
 /// A series and the key that it had when it was looked up.
 #[derive(Debug)]
@@ -44,6 +44,23 @@ impl<C: MetricCells> SeriesRef<'_, C> {
         if update(self.cells, self.generation(), self.family.desc.hot) == Outcome::Stale {
             self.update_successor(&update);
         }
+    }
+
+    /// Returns what the series has counted. If it was retired, its number may be another label set's by
+    /// now: then this is the total of the series that has its labels, or nothing.
+    pub(crate) fn total(self) -> C::Total {
+        let mut total = C::Total::default();
+        // Series are retired in passes only, so what is current stays so.
+        let mut pass = observe::engine().pass();
+        let current = if self.is_current() {
+            Some(self)
+        } else {
+            self.family.same_labels(self.key)
+        };
+        if let Some(series) = current {
+            read(series.cells, &mut pass, &mut total);
+        }
+        total
     }
 
     #[cold]

@@ -125,6 +125,7 @@ fn updates_through_handles_of_removed_series_make_them_again() {
         held.add(3);
         held.add(4);
         assert_eq!(value("a \"quoted\"", "b\nline"), Some(7.0));
+        assert_eq!(held.get(), 7, "not what stands in its cells now");
         // The number and the slot of the removed series are used again, by other labels.
         for i in 0..300 {
             c.with(["other", &i.to_string()]).inc();
