@@ -185,7 +185,7 @@ fuzz_target!(|case: Case| {
                 );
             }
             Step::End => {
-                shard.summary.remove(["a"]);
+                shard.summary.retire(["a"]);
                 shard.ended.append(&mut shard.live);
             }
             _ => {}
