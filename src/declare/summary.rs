@@ -400,7 +400,7 @@ impl Bound<Summary> {
 
 #[cfg(test)]
 mod tests {
-    //! Windows, with the clock of the thread moved on; the rest is in `tests/summary.rs`.
+    //! Windows, with the clock of the thread moved on; the rest is in `tests/engine/summary.rs`.
 
     use crate::Registry;
     use crate::snapshot::{Snapshot, Value};

@@ -1,4 +1,4 @@
-//! Errors of declarations, of updates, and of the compiler.
+//! Errors of declarations and of updates. Those of the compiler are in `tests/ui`.
 
 use tallies::{Counter, Gauge, Histogram, Registry, buckets};
 
@@ -201,10 +201,4 @@ fn invalid_increments_are_dropped_and_try_add_returns_an_error() {
     assert_eq!(h.get().count(), 3);
     assert_eq!(h.get().sum, f64::INFINITY);
     assert_eq!(families.len(), 2);
-}
-
-#[test]
-fn compile_time_errors() {
-    let t = trybuild::TestCases::new();
-    t.compile_fail("tests/ui/*.rs");
 }
