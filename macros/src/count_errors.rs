@@ -124,9 +124,8 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     let body = &call.body;
     let wrapped = match (&call.future, &call.output) {
         (None, output) => {
-            if let Some(attr) = &call.track_caller
-                && (on.panic || !matches!(output, Output::Unit | Output::Never))
-            {
+            let looked_at = on.panic || !matches!(output, Output::Unit | Output::Never);
+            if let Some(attr) = call.track_caller.as_ref().filter(|_| looked_at) {
                 return Err(syn::Error::new_spanned(
                     attr,
                     "`#[track_caller]` and `count_errors` do not go together, as a body whose result is looked at is a closure, \

@@ -237,11 +237,13 @@ impl Collected {
             ));
         }
         let known = self.by_name.get(name).map(|index| &self.families[*index]);
-        if let Some(Values::Histogram { bounds: first, .. }) = known.map(|family| &family.values)
-            && **first != *bounds
-        {
-            let why = "are others than those of its first series; a family has one list of bounds";
-            return Err(Error::buckets(name, why));
+        match known.map(|family| &family.values) {
+            Some(Values::Histogram { bounds: first, .. }) if **first != *bounds => {
+                let why =
+                    "are others than those of its first series; a family has one list of bounds";
+                return Err(Error::buckets(name, why));
+            }
+            _ => {}
         }
         let empty = || Values::Histogram {
             bounds: bounds.into(),
