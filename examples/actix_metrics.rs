@@ -1,6 +1,6 @@
 //! Serves metrics from actix-web with one handler.
 //!
-//!     cargo run --example actix_metrics
+//!     cargo run -p tallies-tests --example actix_metrics
 //!
 //! Ctrl-C ends the program. With `--once` the first greeting ends it as well.
 

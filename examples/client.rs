@@ -1,7 +1,7 @@
 //! A shop that calls a user service over HTTP through an instrumented client and exposes `/metrics`
 //! on a route of its own web framework.
 //!
-//!     cargo run --release --example client
+//!     cargo run --release -p tallies-tests --example client
 //!
 //! The program starts both the shop and the user service. The user service is sometimes slow, does
 //! not know every user, and is sometimes unavailable. Ctrl-C ends both.

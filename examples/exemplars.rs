@@ -2,7 +2,7 @@
 //! the current trace as an exemplar. The trace id is that of the current `tracing` span, as
 //! OpenTelemetry knows it.
 //!
-//!     cargo run --release --example exemplars
+//!     cargo run --release -p tallies-tests --example exemplars
 //!
 //! The program prints the page as OpenMetrics. Prometheus stores exemplars if it is started with
 //! `--enable-feature=exemplar-storage`.

@@ -1,7 +1,7 @@
 //! A program that uses the `metrics` crate, once with metrics-exporter-prometheus and once with
 //! tallies. Both expose the same page.
 //!
-//!     cargo run --features facade --example migrate_metrics
+//!     cargo run -p tallies-tests --example migrate_metrics
 
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,

@@ -1,7 +1,7 @@
 //! A program that uses the `prometheus` crate, before and after its migration. Both versions expose
 //! the same page.
 //!
-//!     cargo run --example migrate_prometheus
+//!     cargo run -p tallies-tests --example migrate_prometheus
 
 /// The requests to record: status, and seconds to answer.
 const REQUESTS: [(&str, f64); 3] = [("200", 0.25), ("200", 0.03125), ("404", 0.0009765625)];

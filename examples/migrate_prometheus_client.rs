@@ -1,7 +1,7 @@
 //! A program that uses the `prometheus-client` crate, before and after its migration. Both versions
 //! expose the same families.
 //!
-//!     cargo run --example migrate_prometheus_client
+//!     cargo run -p tallies-tests --example migrate_prometheus_client
 
 /// The requests to record: status, and seconds to answer.
 const REQUESTS: [(u16, f64); 3] = [(200, 0.25), (200, 0.03125), (404, 0.0009765625)];

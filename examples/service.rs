@@ -15,11 +15,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clap::Parser;
-use http_body_util::Full;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use tallies::http::ServerMetrics;
 use tallies::{Counter, Histogram, Info, Server, serve::Serving};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Files accepted.
 #[tallies::metric]
@@ -92,7 +91,7 @@ async fn run(options: &Options, metrics: Serving) -> Result<(), Box<dyn std::err
         // failures.
         app = app.layer(ServerMetrics::new().register(tallies::registry())?);
     }
-    let listener = tokio::net::TcpListener::bind(options.listen).await?;
+    let listener = TcpListener::bind(options.listen).await?;
     let address = listener.local_addr()?;
     println!("Serving the application on http://{address}/");
     println!("Serving metrics on {}", metrics.metrics_url());
@@ -130,26 +129,31 @@ async fn restart_on_hangup(mut metrics: Serving) -> std::io::Result<()> {
 
 /// Sends about ten requests a second, so that there is traffic to measure.
 async fn traffic(address: SocketAddr) {
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    for i in 0_u32.. {
-        let (method, path, body) = match i % 5 {
-            0 => ("GET", "/".to_owned(), Bytes::new()),
-            1 => (
-                "POST",
-                "/upload".to_owned(),
-                vec![b'x'; (i as usize * 37) % 20_000 + 1].into(),
-            ),
-            2 => ("POST", "/upload".to_owned(), Bytes::new()),
-            _ => ("GET", format!("/users/{}", (i * 7) % 1100), Bytes::new()),
+    for i in 0_usize.. {
+        let (method, path, size) = match i % 5 {
+            0 => ("GET", "/".to_owned(), 0),
+            1 => ("POST", "/upload".to_owned(), (i * 37) % 20_000 + 1),
+            2 => ("POST", "/upload".to_owned(), 0),
+            _ => ("GET", format!("/users/{}", (i * 7) % 1100), 0),
         };
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(format!("http://{address}{path}"))
-            .body(Full::new(body));
-        if let Ok(request) = request {
-            // The request fails if the application is shutting down.
-            let _ = client.request(request).await;
-        }
+        // The request fails if the application is shutting down.
+        let _ = request(address, method, &path, size).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    size: usize,
+) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&vec![b'x'; size]).await?;
+    stream.read_to_end(&mut Vec::new()).await?;
+    Ok(())
 }

@@ -30,7 +30,7 @@ done
 
 # For exact counts the debug build of the other tests is good enough.
 if [ -n "$exact" ]; then
-    cargo build --quiet --all-features --example service
+    cargo build --quiet --workspace --all-features --example service
     service=${CARGO_TARGET_DIR:-target}/debug/examples/service
 else
     cargo build --quiet --release --example service

@@ -127,9 +127,8 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     let body = &call.body;
     let wrapped = match (&call.future, &call.output) {
         (None, output) => {
-            if let Some(attr) = &call.track_caller
-                && (on.panic || !matches!(output, Output::Unit | Output::Never))
-            {
+            let looked_at = on.panic || !matches!(output, Output::Unit | Output::Never);
+            if let Some(attr) = call.track_caller.as_ref().filter(|_| looked_at) {
                 return Err(syn::Error::new_spanned(
                     attr,
                     "`count_errors` cannot be combined with `#[track_caller]`: it moves the body \

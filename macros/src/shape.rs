@@ -75,9 +75,7 @@ pub(crate) fn rewrite(
         ReturnType::Type(_, ty) => Returned::of(ty),
         ReturnType::Default => Returned::Value,
     };
-    if let Returned::Stream = returned
-        && kind != "count"
-    {
+    if matches!(returned, Returned::Stream) && kind != "count" {
         return Err(syn::Error::new(
             sig.ident.span(),
             format!(

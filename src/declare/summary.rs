@@ -465,7 +465,7 @@ impl MetricCells for Distribution {
 
 #[cfg(test)]
 mod tests {
-    //! Windows, with the clock of the thread advanced. The rest is in `tests/summary.rs`.
+    //! Windows, with the clock of the thread advanced. The rest is in `tests/engine/summary.rs`.
 
     use crate::Registry;
     use crate::snapshot::{Snapshot, Value};

@@ -93,10 +93,8 @@ impl Format {
     fn among(offered: &[Syntax], accept: &str) -> Self {
         let mut best = (0.0, Self::TEXT);
         for range in ranges(accept).map(Range::by_media_type) {
-            if let Some(format) = Self::from_range(&range)
-                && offered.contains(&format.syntax)
-                && range.q() > best.0
-            {
+            let format = Self::from_range(&range).filter(|f| offered.contains(&f.syntax));
+            if let Some(format) = format.filter(|_| range.q() > best.0) {
                 best = (range.q(), format);
             }
         }

@@ -43,9 +43,10 @@ impl<'a> OpenMetrics<'a> {
     /// Writes the `_created` sample if it is enabled and the creation time is known.
     #[inline(always)]
     fn created(&mut self, head: usize, labels: PaddedText<'_>, series: SeriesMeta<'_>) {
-        if self.created
-            && let Some(created) = series.created()
-        {
+        if !self.created {
+            return;
+        }
+        if let Some(created) = series.created() {
             let seconds = created as f64 / 1000.0;
             self.lines.line(head, labels, Number::Float(seconds));
         }

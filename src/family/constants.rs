@@ -36,7 +36,7 @@ impl Constants {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        (0..self.len()).map(|i| match self {
+        (0..self.len()).map(move |i| match self {
             Self::Static(labels) => labels[i],
             Self::Shared(labels) => (&*labels[i].0, &*labels[i].1),
         })

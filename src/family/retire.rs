@@ -297,9 +297,8 @@ impl Removed {
         if self.texts.insert(key.word(), text.into()).is_none() {
             self.oldest_first.push_back(key.word());
         }
-        if self.oldest_first.len() > MOST_REMOVED
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
+        let too_many = self.oldest_first.len().saturating_sub(MOST_REMOVED);
+        for oldest in self.oldest_first.drain(..too_many) {
             self.texts.remove(&oldest);
         }
     }

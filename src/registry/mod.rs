@@ -445,12 +445,12 @@ impl Registry {
         {
             // A collector's families are adjacent, so a snapshot counts one failure for each
             // collector.
-            if let Err(why) = insert(snapshot, family)
-                && let Some(name) = name
-                && failed.as_ref() != Some(&name)
-            {
-                self.0.collectors.count_failure(&name, &why);
-                failed = Some(name);
+            match (insert(snapshot, family), name) {
+                (Err(why), Some(name)) if failed.as_ref() != Some(&name) => {
+                    self.0.collectors.count_failure(&name, &why);
+                    failed = Some(name);
+                }
+                _ => {}
             }
         }
         settings.last_scrape = LastScrape {

@@ -123,34 +123,34 @@ async fn accept(listener: &AsyncListener, seats: &Arc<Seats>) -> Option<(Stream,
 
 /// Performs the TLS handshake if there is TLS, then serves requests.
 async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: StopSignal) {
-    if let Stream::Tcp(stream) = &stream {
-        limit_kernel_buffers(stream, host.limits.answer);
-    }
-    match stream {
-        #[cfg(feature = "tls")]
-        Stream::Tcp(stream) if let Some(tls) = &host.tls => {
-            let mut stop = ending.clone();
-            let (acceptor, version) = tls.acceptor();
-            let handshake = tokio::select! {
-                Ok(_) = stop.wait_for(|stop| *stop) => return,
-                handshake = tokio::time::timeout(host.limits.head, acceptor.accept(stream)) => handshake,
-            };
-            // A failed handshake is the client's problem, so it is not logged.
-            if let Ok(Ok(stream)) = handshake {
-                // A client whose certificate is no longer trusted is disconnected after its next
-                // request at the latest.
-                let is_current = {
-                    let host = Arc::clone(host);
-                    move || host.tls.as_ref().is_none_or(|tls| tls.is_current(version))
-                };
-                requests(stream, host, seat, ending, is_current).await;
-            }
-        }
-        Stream::Tcp(stream) => requests(stream, host, seat, ending, || true).await,
+    let stream = match stream {
+        Stream::Tcp(stream) => stream,
         // The permissions of the socket file and its directory control access, so there is no TLS.
         #[cfg(unix)]
-        Stream::Unix(stream) => requests(stream, host, seat, ending, || true).await,
+        Stream::Unix(stream) => return requests(stream, host, seat, ending, || true).await,
+    };
+    limit_kernel_buffers(&stream, host.limits.answer);
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &host.tls {
+        let mut stop = ending.clone();
+        let (acceptor, version) = tls.acceptor();
+        let handshake = tokio::select! {
+            Ok(_) = stop.wait_for(|stop| *stop) => return,
+            handshake = tokio::time::timeout(host.limits.head, acceptor.accept(stream)) => handshake,
+        };
+        // A failed handshake is the client's problem, so it is not logged.
+        if let Ok(Ok(stream)) = handshake {
+            // A client whose certificate is no longer trusted is disconnected after its next
+            // request at the latest.
+            let is_current = {
+                let host = Arc::clone(host);
+                move || host.tls.as_ref().is_none_or(|tls| tls.is_current(version))
+            };
+            requests(stream, host, seat, ending, is_current).await;
+        }
+        return;
     }
+    requests(stream, host, seat, ending, || true).await;
 }
 
 /// Answers requests one after another until the connection is too old, `is_current` returns

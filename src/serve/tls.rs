@@ -216,7 +216,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     std::os::unix::fs::OpenOptionsExt::custom_flags(
         &mut options,
-        rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
+        rustix::fs::OFlags::NONBLOCK.bits() as i32,
     );
     let file = options.open(path)?;
     let metadata = file.metadata()?;

@@ -32,9 +32,8 @@ impl Snapshot {
     pub fn since(&self, earlier: &Self) -> Self {
         let mut interval = self.clone();
         for family in &mut interval.families {
-            if let Some(before) = earlier.family(family.name())
-                && before.is_subtractable_from(family)
-            {
+            let before = earlier.family(family.name());
+            if let Some(before) = before.filter(|before| before.is_subtractable_from(family)) {
                 family.subtract(before, super::millis(earlier.taken));
             }
         }
@@ -321,9 +320,8 @@ impl Family {
             ) => {
                 *interval = true;
                 let now = &mut now[i];
-                if let Some((count, sum)) = before.observed(at)
-                    && now.count >= count
-                {
+                let before = before.observed(at);
+                if let Some((count, sum)) = before.filter(|(count, _)| *count <= now.count) {
                     now.count -= count;
                     now.sum = sum_since(now.sum, sum, now.count);
                 }
@@ -331,11 +329,12 @@ impl Family {
             (Values::PageSummary(now), before) => {
                 let now = &mut now[i];
                 now.quantiles.clear();
-                if let (Some(n), Some((count, sum))) = (now.count, before.observed(at))
-                    && n >= count
-                {
-                    now.count = Some(n - count);
-                    now.sum = sum_since(now.sum, sum, n - count);
+                match (now.count, before.observed(at)) {
+                    (Some(n), Some((count, sum))) if n >= count => {
+                        now.count = Some(n - count);
+                        now.sum = sum_since(now.sum, sum, n - count);
+                    }
+                    _ => {}
                 }
             }
             _ => {}

@@ -56,9 +56,8 @@ impl MergedView {
             for (at, family) in snapshot.families.iter().enumerate() {
                 let Some(&seen) = names.get(family.name()) else {
                     // The first source needs no check: a registry rejects families that conflict.
-                    if source > 0
-                        && let Some(other) = index.clash(exposed(family), exposed)
-                    {
+                    let clash = (source > 0).then(|| index.clash(exposed(family), exposed));
+                    if let Some(other) = clash.flatten() {
                         conflict(Error::beside(family.name(), other.name()));
                         continue;
                     }

@@ -76,10 +76,9 @@ impl<T: Clone> CoalescedPasses<T> {
         }
         let wanted = state.started + 1;
         loop {
-            if let Some((number, result)) = &state.last_result
-                && *number >= wanted
-            {
-                return Some(result.clone());
+            match &state.last_result {
+                Some((number, result)) if *number >= wanted => return Some(result.clone()),
+                _ => {}
             }
             if !state.running {
                 break;

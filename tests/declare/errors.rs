@@ -1,4 +1,4 @@
-//! Errors of declarations, of updates, and of the compiler.
+//! Errors of declarations and of updates. Those of the compiler are in `tests/ui`.
 
 use tallies::{Counter, Gauge, Histogram, Registry, buckets};
 

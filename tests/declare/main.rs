@@ -2,6 +2,7 @@
 
 mod errors;
 mod families;
+mod macros;
 mod series;
 #[path = "../support/mod.rs"]
 mod support;

@@ -15,7 +15,7 @@ mod kinds;
 
 /// Returns the samples that the Python client reads from a page.
 fn python(format: &str, name: &str, page: &[u8]) -> Vec<serde_json::Value> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let file = std::env::temp_dir().join(format!("tallies-{}-{name}", std::process::id()));
     std::fs::write(&file, page).unwrap();
     let python = std::env::var_os("TALLIES_PYTHON")

@@ -6,7 +6,8 @@ use std::process::Command;
 /// Builds these examples in the profile of the tests and returns the directory of the programs.
 pub fn build(examples: &[&str]) -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--all-features"]);
+    // With the features that the tests of the whole workspace have, so that nothing is built twice.
+    build.args(["build", "--quiet", "--workspace", "--all-features"]);
     for example in examples {
         build.args(["--example", example]);
     }

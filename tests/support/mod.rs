@@ -4,7 +4,6 @@
 
 pub mod examples;
 pub mod exposition;
-#[cfg(feature = "serve")]
 pub mod http;
 
 use tallies::Registry;

@@ -80,7 +80,7 @@ impl<'a> PartialFamily<'a> {
                 let quotes = self.dialect == Dialect::OpenMetrics;
                 let text = line.rest();
                 let help = line.unescape(text.len(), quotes)?;
-                if quotes && let Some(quote) = bare_quote(text) {
+                if let Some(quote) = bare_quote(text).filter(|_| quotes) {
                     return Err(Fault::new(
                         offset + quote,
                         "a quote in HELP has to be escaped as `\\\"`",

@@ -263,10 +263,11 @@ impl<'a> PageReader<'a> {
             .as_ref()
             .and_then(|current| current.part(&sample.name));
         if part.is_none() {
-            if let Some(current) = &self.current
-                && current.name == sample.name
-            {
-                return Err(Fault::new(sample.offset, current.suffix_message()));
+            match &self.current {
+                Some(current) if current.name == sample.name => {
+                    return Err(Fault::new(sample.offset, current.suffix_message()));
+                }
+                _ => {}
             }
             self.begin(sample.name.clone(), number, sample.offset)?;
             part = Some(Part::Value);

@@ -10,9 +10,8 @@ use super::{Dialect, show};
 pub(super) fn value(text: &str, dialect: Dialect) -> Option<Number> {
     // Below this limit every whole float is an integer, and expositions write it as one.
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    if text.bytes().all(|b| b.is_ascii_digit())
-        && let Ok(n) = text.parse()
-    {
+    let has_digits_only = text.bytes().all(|b| b.is_ascii_digit());
+    if let Some(n) = has_digits_only.then(|| text.parse().ok()).flatten() {
         return Some(Number::Int(n));
     }
     let x = float(text, dialect)?;

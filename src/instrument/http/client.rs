@@ -554,9 +554,7 @@ impl Failure {
 
 fn classify(error: &(dyn StdError + 'static)) -> Option<Failure> {
     #[cfg(feature = "reqwest")]
-    if let Some(error) = error.downcast_ref::<::reqwest::Error>()
-        && let Some(kind) = super::reqwest::kind(error)
-    {
+    if let Some(kind) = error.downcast_ref().and_then(super::reqwest::kind) {
         return Some(kind);
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {

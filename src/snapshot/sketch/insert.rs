@@ -224,15 +224,16 @@ impl Scratch {
         let mut counts = [0; N];
         self.gaps.clear();
         self.gaps.resize(batch.len(), 0);
-        let (keys, keys_left) = batch.as_chunks::<LANES>();
-        let (gaps, gaps_left) = self.gaps.as_chunks_mut::<LANES>();
-        for (keys, gaps) in keys.iter().zip(gaps) {
-            *gaps = seek(&pivots, keys);
+        let mut chunks = batch.chunks_exact(LANES);
+        let mut gap_chunks = self.gaps.chunks_exact_mut(LANES);
+        for (keys, gaps) in chunks.by_ref().zip(gap_chunks.by_ref()) {
+            let keys: &[u64; LANES] = keys.try_into().expect("a chunk has as many");
+            gaps.copy_from_slice(&seek(&pivots, keys));
             for gap in gaps {
                 counts[usize::from(*gap) % N] += 1;
             }
         }
-        for (key, gap) in keys_left.iter().zip(gaps_left) {
+        for (key, gap) in chunks.remainder().iter().zip(gap_chunks.into_remainder()) {
             [*gap] = seek(&pivots, &[*key]);
             counts[usize::from(*gap) % N] += 1;
         }

@@ -7,5 +7,3 @@ mod lifecycle;
 mod names;
 mod snapshots;
 mod sums;
-#[path = "../support/mod.rs"]
-mod support;

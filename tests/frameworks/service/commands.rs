@@ -1,7 +1,5 @@
 //! The examples that are command-line tools: their arguments and their output.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -19,7 +17,7 @@ impl Drop for Running {
 }
 
 static EXAMPLES: LazyLock<PathBuf> =
-    LazyLock::new(|| support::examples::build(&["daemon", "push", "quantiles"]));
+    LazyLock::new(|| crate::support::examples::build(&["daemon", "push", "quantiles"]));
 
 /// Runs an example to its end, for a bounded time, and returns its output, which has to fit into
 /// the pipe.
@@ -35,7 +33,7 @@ fn run(example: &str, arguments: &[&str], input: &str) -> Output {
     stdin.write_all(input.as_bytes()).unwrap();
     drop(stdin);
     let mut running = Running(child);
-    support::http::until(example, || running.0.try_wait().unwrap().is_some());
+    crate::support::http::until(example, || running.0.try_wait().unwrap().is_some());
     let mut output = Output {
         status: running.0.wait().unwrap(),
         stdout: Vec::new(),

@@ -1,15 +1,13 @@
 //! Access control: TLS with certificates that change, client certificates, passwords and tokens.
 
-mod support;
-
 use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::http::{Answer, connect, exchange, get, request};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use support::http::{Answer, connect, exchange, get, request};
 use tallies::{Registry, Server, serve::Serving};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;

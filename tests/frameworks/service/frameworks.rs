@@ -1,14 +1,12 @@
 //! Runs the examples of web frameworks as processes: each is scraped and exits by itself.
 
-mod support;
-
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::http::{Answer, exchange, request};
-use support::{examples, exposition};
+use crate::support::http::{Answer, exchange, request};
+use crate::support::{examples, exposition};
 
 const EXAMPLES: [&str; 3] = ["axum_metrics", "actix_metrics", "hyper_metrics"];
 
@@ -79,7 +77,7 @@ fn each_framework_exposes_metrics() {
 
 fn until_it_ends(example: &str, child: &mut Child) {
     let mut status = None;
-    support::http::until(example, || {
+    crate::support::http::until(example, || {
         status = child.try_wait().unwrap();
         status.is_some()
     });

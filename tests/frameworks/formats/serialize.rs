@@ -1,5 +1,4 @@
 //! Snapshots as JSON.
-#![cfg(feature = "serde")]
 
 use serde_json::{Value, json};
 use tallies::{Counter, Gauge, Histogram, Registry, Summary, label::AnyLabels};

@@ -1,14 +1,12 @@
 //! The service, scraped over real sockets.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use support::exposition;
+use crate::support::exposition;
 use tallies::{Collected, Counter, Registry, Server, serve::Serving};
 
 /// Sends a request as given and returns the whole response: head and body.

@@ -1,12 +1,10 @@
 //! Bad input and bad conditions: no update is lost, no panic reaches the program, memory is
 //! bounded.
 
-mod support;
-
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use support::page;
+use crate::support::page;
 use tallies::{Counter, Gauge, Histogram, Registry, UpDownCounter};
 
 #[test]

@@ -1,18 +1,14 @@
 //! Both halves of each migration example: the same requests give the same families before and
 //! after.
 
-#![cfg(feature = "facade")]
-
-mod support;
-
-#[path = "../examples/migrate_metrics.rs"]
+#[path = "../../../examples/migrate_metrics.rs"]
 mod migrate_metrics;
-#[path = "../examples/migrate_prometheus.rs"]
+#[path = "../../../examples/migrate_prometheus.rs"]
 mod migrate_prometheus;
-#[path = "../examples/migrate_prometheus_client.rs"]
+#[path = "../../../examples/migrate_prometheus_client.rs"]
 mod migrate_prometheus_client;
 
-use support::exposition::{self, comparable};
+use crate::support::exposition::{self, comparable};
 
 fn same(before: &str, after: &str) {
     let (before, after) = (comparable(before), comparable(after));

@@ -1,14 +1,12 @@
 //! Content negotiation: clients select a format, a coding, and families. Both through the service
 //! and through the `tower_service::Service` for web frameworks.
 
-mod support;
-
 use std::future::Future;
 use std::io::Read;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use support::http::{connect, exchange, get, request};
+use crate::support::http::{connect, exchange, get, request};
 use tallies::{Counter, MetricsService, Registry, Server, serve::Serving};
 
 fn registry() -> Registry {
@@ -136,7 +134,7 @@ fn a_query_names_samples() {
         ("http.requests_total", "http_requests_total"),
     ] {
         let answer = get(&serving, &format!("/metrics?name[]={name}"), &[]);
-        let read = support::exposition::read(answer.text()).unwrap();
+        let read = crate::support::exposition::read(answer.text()).unwrap();
         let names: Vec<_> = read.iter().map(|family| &*family.name).collect();
         assert_eq!(names.join(" "), family, "{name}");
     }
@@ -169,7 +167,7 @@ fn a_query_names_families() {
     ] {
         let answer = get(&serving, &format!("/metrics?{query}"), &[]);
         assert_eq!(answer.status(), 200, "{query}");
-        let read = support::exposition::read(answer.text()).unwrap();
+        let read = crate::support::exposition::read(answer.text()).unwrap();
         let names: Vec<_> = read.iter().map(|family| &*family.name).collect();
         assert_eq!(names, families, "{query}");
     }
@@ -259,7 +257,7 @@ fn the_page_on_formats_says_what_is_answered() {
     let serving = serving(&registry);
     let proto = "proto=io.prometheus.client.MetricFamily;encoding=delimited";
     let mut lines = 0;
-    for line in include_str!("../docs/formats.md").lines() {
+    for line in include_str!("../../../docs/formats.md").lines() {
         let Some((command, expected)) = line
             .split_once('#')
             .filter(|(command, _)| command.starts_with("curl ") && command.contains("$M"))

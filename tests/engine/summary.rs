@@ -1,10 +1,8 @@
 //! Summaries: objectives over real threads, what a scrape sees, and retired series.
 
-mod support;
-
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use support::page;
+use crate::support::page;
 use tallies::snapshot::Value;
 use tallies::{Registry, Summary};
 

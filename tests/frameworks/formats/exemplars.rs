@@ -1,9 +1,6 @@
 //! Exemplars from update to scrape.
 
-#[path = "support/http.rs"]
-#[allow(dead_code, reason = "each test uses some of it")]
-mod http;
-
+use crate::support::{examples, http};
 use tallies::{Counter, Histogram, LabelValue, Labels, Registry, Snapshot};
 
 /// Returns series, bucket, labels and value of every exemplar of a family.
@@ -239,7 +236,7 @@ fn exemplars_are_never_torn_while_threads_write_and_scrape() {
 }
 
 /// Trace ids can be set once per process, so this test would better run alone in one. No other test
-/// here uses traces.
+/// of this program uses traces, and elsewhere than on this test's thread there is no trace.
 #[test]
 fn traced_updates_have_the_current_trace() {
     use std::cell::Cell;
@@ -266,12 +263,8 @@ fn traced_updates_have_the_current_trace() {
 /// span has none.
 #[test]
 fn the_example_has_the_trace_of_its_spans() {
-    let mut cargo = std::process::Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--all-features", "--example", "exemplars"]);
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    let run = cargo.output().unwrap();
+    let program = examples::build(&["exemplars"]).join("exemplars");
+    let run = std::process::Command::new(program).output().unwrap();
     let page = String::from_utf8(run.stdout).unwrap();
     let errors = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{errors}\n{page}");

@@ -7,18 +7,10 @@ use tallies::encode::{self, Escaping, Options};
 use tallies::snapshot::Kind;
 use tallies::{Collected, Counter, Gauge, Histogram, Registry, Snapshot, label::AnyLabels};
 
-#[path = "support/client_model.rs"]
-#[allow(dead_code, reason = "each test uses some of it")]
-mod client_model;
+use crate::client_model;
+use crate::kinds::{Request, every_kind, utf8_names};
 
-#[path = "support/kinds.rs"]
-mod kinds;
-
-use kinds::{Request, every_kind, utf8_names};
-
-#[path = "support/exposition.rs"]
-#[allow(dead_code, reason = "each test uses some of it")]
-mod exposition;
+use crate::support::exposition;
 
 fn page(
     snapshot: &Snapshot,
@@ -33,7 +25,7 @@ fn page(
 /// Compares `page` with the file in `tests/golden`. With `GOLDEN=write` in the environment it
 /// writes the file first.
 fn golden(name: &str, page: &str) {
-    let file = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    let file = format!("{}/../golden/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var("GOLDEN").is_ok_and(|what| what == "write") {
         std::fs::write(&file, page).unwrap();
     }

@@ -1,9 +1,5 @@
 //! The recorder for the `metrics` crate, compared with metrics-exporter-prometheus.
 
-#![cfg(feature = "facade")]
-
-mod support;
-
 use metrics::{
     Key, Label, Level, Metadata, Recorder as _, Unit, counter, describe_counter, describe_gauge,
     describe_histogram, gauge, histogram, with_local_recorder,
@@ -12,7 +8,7 @@ use metrics_exporter_prometheus::{Matcher as Theirs, PrometheusBuilder};
 use tallies::Registry;
 use tallies::facade::{Builder, Matcher, Recorder};
 
-use support::exposition::{Comparable, comparable};
+use crate::support::exposition::{Comparable, comparable};
 
 static METADATA: Metadata<'static> = Metadata::new("tests", Level::INFO, None);
 
@@ -21,7 +17,7 @@ fn ours(settings: impl FnOnce(Builder) -> Builder, f: impl FnOnce()) -> (Registr
     let recorder = settings(Recorder::builder().registry(&registry));
     let recorder = recorder.build().unwrap();
     with_local_recorder(&recorder, f);
-    let page = support::page(&registry).0;
+    let page = crate::support::page(&registry).0;
     (registry, comparable(&page))
 }
 
@@ -161,7 +157,7 @@ fn a_second_kind_of_the_same_name_is_ignored() {
         }
         counter!("events").increment(1);
     });
-    let (_, families) = support::page(&registry);
+    let (_, families) = crate::support::page(&registry);
     let names: Vec<_> = families.iter().map(|family| &*family.name).collect();
     assert_eq!(names, ["events", "size", "taken"]);
     let seen = registry.snapshot();
@@ -304,7 +300,7 @@ fn recorders_do_not_mix() {
                 last = Some(events);
             });
             registry.remove("events").unwrap();
-            let page = support::page(registry).0;
+            let page = crate::support::page(registry).0;
             assert_eq!(page, "", "removed, and not of the other");
         }
     }

@@ -62,7 +62,8 @@ fn a_function_may_not_expose_samples_of_another_family() {
     };
     registry.histogram("h", "").unwrap();
     registry.counter("a_total", "").unwrap();
-    let says = "would expose the same samples as `h`, registered at tests/regressions/names.rs:";
+    let says =
+        "would expose the same samples as `h`, registered at tests/engine/regressions/names.rs:";
     errs(registry.gauge_fn("h_count", "", one), says);
     errs(registry.counter_fn("h_sum_total", "", one), says);
     errs(registry.gauge_fn("a", "", one), "as `a_total`");
@@ -72,8 +73,7 @@ fn a_function_may_not_expose_samples_of_another_family() {
     );
     // In the opposite order, and between two functions.
     registry.gauge_fn("i_count", "", one).unwrap();
-    let says =
-        "would expose the same samples as `i_count`, registered at tests/regressions/names.rs:";
+    let says = "would expose the same samples as `i_count`, registered at tests/engine/regressions/names.rs:";
     errs(registry.histogram("i", "").map(drop), says);
     errs(registry.counter_fn("i_count_total", "", one), says);
     errs(

@@ -2,14 +2,12 @@
 //! all; that connect all at once, or disconnect in the middle. The service replies or disconnects
 //! them, frees what they held, and serves other clients at the same time.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
-use support::http::{connect, exchange, get, request, until};
+use crate::support::http::{connect, exchange, get, request, until};
 use tallies::{Collected, Counter, Registry, Server, serve::Serving};
 
 /// A registry whose page is larger than any socket's buffers.

@@ -1,14 +1,12 @@
 //! Listeners of the service: several addresses, Unix sockets, the program's own runtime, and
 //! cleanup after failures.
 
-mod support;
-
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use support::http::{exchange, get, request};
+use crate::support::http::{exchange, get, request};
 use tallies::{Registry, Server};
 
 fn server() -> Server {

@@ -1,13 +1,10 @@
 //! Pushes as a gateway sees them, and gateways that misbehave.
 
-#[path = "support/gateway.rs"]
-mod gateway;
-
 use std::io::Read;
 use std::process::Command;
 use std::time::Duration;
 
-use gateway::{Answer, Gateway, fine};
+use crate::gateway::{Answer, Gateway, fine};
 use tallies::{Counter, Gauge, Pusher, Registry, push::Pushing};
 
 /// Returns the URL of a local port without a listener.
@@ -376,7 +373,12 @@ fn from_an_async_program() {
 /// Runs the test `name` of this file in a process of its own and returns its standard error.
 fn alone(name: &str) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--ignored"])
+        .args([
+            "--exact",
+            &format!("push::{name}"),
+            "--nocapture",
+            "--ignored",
+        ])
         .output()
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

@@ -3,9 +3,7 @@
 
 use tallies::{Histogram, Registry, Snapshot};
 
-#[path = "support/client_model.rs"]
-#[allow(dead_code, reason = "each test uses some of it")]
-mod client_model;
+use crate::client_model;
 
 /// Returns a bucket's index by its definition: the smallest power of 2^(1/8) that is not below the
 /// value.

@@ -1,0 +1,8 @@
+//! The engine in good and in bad conditions.
+
+mod modules;
+mod regressions;
+mod summary;
+#[path = "../support/mod.rs"]
+mod support;
+mod trouble;

@@ -1,0 +1,15 @@
+//! The service and the pushes over real sockets, before clients that behave and clients that do not; and the
+//! examples as programs.
+
+mod addresses;
+mod commands;
+mod frameworks;
+#[path = "../../support/gateway.rs"]
+mod gateway;
+mod hostile;
+mod negotiation;
+mod push;
+mod secrets;
+mod serve;
+#[path = "../../support/mod.rs"]
+mod support;
