@@ -340,10 +340,11 @@ impl Changes {
                 let page = encode::text(snapshot);
                 let lines = page.lines().filter(|line| !line.starts_with('#'));
                 // Quantiles do not add up.
-                for line in lines.filter(|line| !line.contains("quantile=\"")) {
-                    if let Some((sample, value)) = line.rsplit_once(' ')
-                        && let Ok(value) = value.parse::<f64>()
-                    {
+                let samples = lines
+                    .filter(|line| !line.contains("quantile=\""))
+                    .filter_map(|line| line.rsplit_once(' '));
+                for (sample, value) in samples {
+                    if let Ok(value) = value.parse::<f64>() {
                         *grown.entry(sample.to_owned()).or_insert(0.0) += sign * value;
                     }
                 }

@@ -205,7 +205,7 @@ fn memory_does_not_follow_label_sets_that_have_ended() {
             let value = next.to_string();
             c.with([&value]).inc();
             assert!(c.retire([&value]));
-            if next.is_multiple_of(16) {
+            if next % 16 == 0 {
                 let _ = registry.snapshot();
             }
         }

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features units loom miri address thread aarch64 fuzz mutations parsers prometheus pushgateway load package"
+all="format clippy features oldest units loom miri address thread aarch64 fuzz mutations parsers prometheus pushgateway load package"
 fuzz_seconds=20
 parser=0.26.0
 case ${1:-} in
@@ -138,6 +138,17 @@ if wants features; then
     done
     # The dependencies of a program that enables no features.
     cargo tree --quiet --edges normal --depth 1
+fi
+if wants oldest; then
+    oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    say "Rust $oldest: default features, serve, push, facade, middleware"
+    if ! rustup toolchain list | grep -q "^$oldest"; then
+        echo "installing Rust $oldest"
+        rustup toolchain install "$oldest" --profile minimal
+    fi
+    CARGO_TARGET_DIR=target/oldest cargo "+$oldest" check --quiet --lib
+    CARGO_TARGET_DIR=target/oldest cargo "+$oldest" check --quiet --lib --features serve,push,facade,middleware
+    done_with target/oldest
 fi
 if wants units; then
     say "unit, integration and documentation tests"

@@ -95,9 +95,7 @@ impl<C: MetricCells> Declaration<C> {
     /// word here for the next look-up.
     pub(super) fn in_row(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let family = self.family();
-        if let Some(last) = family.row(set)
-            && self.has_family_buckets()
-        {
+        if let Some(last) = family.row(set).filter(|_| self.has_family_buckets()) {
             self.slot_word.init_row(last);
         }
         family.closed(set, index)

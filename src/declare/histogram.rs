@@ -652,10 +652,10 @@ impl MetricCells for Buckets {
             *count = count.wrapping_sub(*before);
         }
         total.sum = sum_since(total.sum, baseline.sum, total.count());
-        if let (Some(native), Some(before)) = (&mut total.native, &baseline.native)
-            && let Some(left) = native.without(before)
-        {
-            *native = left;
+        if let (Some(native), Some(before)) = (&mut total.native, &baseline.native) {
+            if let Some(left) = native.without(before) {
+                *native = left;
+            }
         }
     }
 }

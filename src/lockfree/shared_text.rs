@@ -83,7 +83,7 @@ impl Head {
             });
             head.add(1)
                 .cast::<u8>()
-                .copy_from_nonoverlapping(NonNull::from_ref(text).cast(), text.len());
+                .copy_from_nonoverlapping(NonNull::from(text).cast(), text.len());
         }
         head
     }

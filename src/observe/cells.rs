@@ -192,8 +192,9 @@ fn reclaim_now<C: Cells>(
         }
         release(block);
     };
-    if let Some(last) = retired.slot()
-        && !pass.reclaim_slot(last, C::width(shape), fold)
+    if retired
+        .slot()
+        .is_some_and(|last| !pass.reclaim_slot(last, C::width(shape), fold))
     {
         return false;
     }
@@ -235,6 +236,6 @@ pub(super) fn count_update(updates: &AtomicU64) -> update::Shared {
     let count = updates.load(Relaxed) + 1;
     updates.store(count, Relaxed);
     update::Shared::Counted {
-        hot: count.is_multiple_of(PROMOTE_AFTER),
+        hot: count % PROMOTE_AFTER == 0,
     }
 }

@@ -88,7 +88,10 @@ impl Engine {
         drop(abandoned);
         // A program that is never scraped runs no passes, so this thread runs one. If a pass is
         // running, it or the next one frees the slots.
-        if many && let Ok(collector) = self.collector.try_lock() {
+        if !many {
+            return;
+        }
+        if let Ok(collector) = self.collector.try_lock() {
             drop(Pass::with(self, collector));
         }
     }

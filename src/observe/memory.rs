@@ -53,7 +53,10 @@ pub(crate) struct SlabRef(NonNull<Slab>);
 impl SlabRef {
     /// The slab of a thread without a shard.
     #[cfg(not(loom))]
-    pub(crate) const EMPTY: Self = Self(NonNull::from_ref(&EMPTY));
+    pub(crate) const EMPTY: Self = match NonNull::new((&raw const EMPTY).cast_mut()) {
+        Some(slab) => Self(slab),
+        None => unreachable!(),
+    };
 
     /// Allocates a slab of `capacity` zeroed cells. Returns `None` if the allocator refuses.
     pub(crate) fn allocate(capacity: u64, shard: *const Shard) -> Option<Self> {

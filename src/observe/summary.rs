@@ -158,7 +158,7 @@ impl Distribution {
             // Release: pairs with the Acquire above and in `start_over`.
             self.locked.store(false, Release);
             Shared::Counted {
-                hot: count.is_multiple_of(PROMOTE_AFTER),
+                hot: count % PROMOTE_AFTER == 0,
             }
         };
         update_cold(

@@ -153,9 +153,8 @@ impl Thread {
     #[cfg(not(loom))]
     pub(super) fn acknowledge(&self) {
         let slab = self.slab.get();
-        if let Some(shard) = self.shard().filter(|_| !self.in_allocation.get())
-            && slab.len().load(Relaxed) == 0
-        {
+        let due = !self.in_allocation.get() && slab.len().load(Relaxed) == 0;
+        if let Some(shard) = self.shard().filter(|_| due) {
             shard.restore(slab);
         }
     }

@@ -81,9 +81,8 @@ pub(super) fn update_cold(
 
 /// Gives a cold series a slot, if one is free. If several threads try, one succeeds.
 pub(super) fn promote(engine: &Engine, slot_word: &SlotWord, generation: Generation, cells: u64) {
-    if let Some(last) = engine.slots.allocate(cells)
-        && !slot_word.promote(generation, last)
-    {
+    let slot = engine.slots.allocate(cells);
+    if let Some(last) = slot.filter(|last| !slot_word.promote(generation, *last)) {
         engine.slots.free(last, cells);
     }
 }

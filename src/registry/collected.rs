@@ -225,10 +225,11 @@ impl Collected {
             return Err(Error::update(name, sum, UpdateRule::Sum));
         }
         let known = self.by_name.get(name).map(|index| &self.families[*index]);
-        if let Some(Values::Histogram { bounds: first, .. }) = known.map(|family| &family.values)
-            && **first != *bounds
-        {
-            return Err(Error::other_bounds(name, first, bounds));
+        match known.map(|family| &family.values) {
+            Some(Values::Histogram { bounds: first, .. }) if **first != *bounds => {
+                return Err(Error::other_bounds(name, first, bounds));
+            }
+            _ => {}
         }
         let empty = || Values::Histogram {
             bounds: bounds.into(),

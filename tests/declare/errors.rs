@@ -213,12 +213,6 @@ fn invalid_increments_are_dropped_and_try_add_returns_an_error() {
 }
 
 #[test]
-fn compile_time_errors() {
-    let t = trybuild::TestCases::new();
-    t.compile_fail("tests/ui/*.rs");
-}
-
-#[test]
 fn a_conflict_says_what_differs_and_where() {
     let registry = Registry::new();
     let place = |line: u32| format!("tests/declare/errors.rs:{line}:");

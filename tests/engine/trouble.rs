@@ -231,7 +231,7 @@ fn everything_at_once() {
                     for i in 0..rounds {
                         let x = [["a", "b", "c", "d"][i as usize % 4]];
                         // Retires series in between, however the threads are scheduled.
-                        if i.is_multiple_of(997) {
+                        if i % 997 == 0 {
                             c.retire(["b"]);
                         }
                         c.with(x).inc();

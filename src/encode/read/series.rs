@@ -137,13 +137,14 @@ impl PartialSeries {
                 );
                 return Err(Fault::new(step.offset, what));
             }
-            if let (Number::Int(below), Number::Int(n), Part::Bucket) = (below, value, part)
-                && *below > n
-            {
-                let what = format!(
-                    "the bucket before has {below}, and the counts of buckets are cumulative"
-                );
-                return fault(sample, what);
+            match (below, value, part) {
+                (Number::Int(below), Number::Int(n), Part::Bucket) if *below > n => {
+                    let what = format!(
+                        "the bucket before has {below}, and the counts of buckets are cumulative"
+                    );
+                    return fault(sample, what);
+                }
+                _ => {}
             }
         }
         self.steps.push((step.value, value));

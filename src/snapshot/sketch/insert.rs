@@ -8,7 +8,6 @@
 //! is laid out by gap only once a new tuple divides a gap, and only the keys of that gap are
 //! sorted. (With a million ordinary values, this happens for one batch in ten.)
 
-use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use super::bound::{Bound, Capacity};
@@ -315,7 +314,7 @@ fn seek<const N: usize, const L: usize>(pivots: &[u64; N], keys: &[u64; L]) -> [
     let mut step = N / 2;
     while step > 0 {
         for (gap, key) in gaps.iter_mut().zip(keys) {
-            *gap |= select_unpredictable(pivots[(*gap | (step - 1)) % N] <= *key, step, 0);
+            *gap |= usize::from(pivots[(*gap | (step - 1)) % N] <= *key) << step.trailing_zeros();
         }
         step /= 2;
     }

@@ -69,7 +69,7 @@ fn a_function_may_not_expose_samples_of_another_family() {
     errs(registry.gauge_fn("a", "", one), "as `a_total`");
     errs(
         registry.gauge_fn("a_total", "", one),
-        "`a_total` is already registered as a counter at tests/regressions/names.rs:",
+        "`a_total` is already registered as a counter at tests/engine/regressions/names.rs:",
     );
     // In the opposite order, and between two functions.
     registry.gauge_fn("i_count", "", one).unwrap();
@@ -79,14 +79,14 @@ fn a_function_may_not_expose_samples_of_another_family() {
     errs(
         registry.gauge("i_count", "").map(drop),
         "`i_count` is already registered for `gauge_fn` at \
-         tests/regressions/names.rs:",
+         tests/engine/regressions/names.rs:",
     );
     let dotted = Counter::builder("i.count", "").utf8();
     errs(dotted.register(&registry).map(drop), says);
     errs(
         registry.gauge_fn("i_count", "", one),
         "`i_count` is already registered for `gauge_fn` at \
-         tests/regressions/names.rs:",
+         tests/engine/regressions/names.rs:",
     );
     // A removed family is no longer in conflict.
     registry.remove("i_count").unwrap();

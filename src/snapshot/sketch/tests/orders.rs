@@ -113,7 +113,7 @@ fn one(
             sketch.insert(&bound, buffer, &mut scratch);
             buffer.clear();
             tuples = tuples.max(sketch.tuples().len());
-            if !sketch.is_degraded() && sketch.n().is_multiple_of(61 * BATCH as u64) {
+            if !sketch.is_degraded() && sketch.n() % (61 * BATCH as u64) == 0 {
                 sketch
                     .check(&bound)
                     .unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
