@@ -320,7 +320,7 @@ macro_rules! __list {
 /// harm.
 ///
 /// A static that is rejected, for example because another family has its name, is logged once and
-/// counted in `tallies_refused_families_total`, as at its first use. The cost is that of the first
+/// counted in `tallies_rejected_families_total`, as at its first use. The cost is that of the first
 /// use: it makes the family, and every series of a closed label set.
 #[cfg(not(loom))]
 #[macro_export]

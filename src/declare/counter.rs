@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use crate::error::{Error, UpdateRule};
 use crate::lockfree::Generation;
-use crate::observe::{self, Number, Outcome, Tally};
+use crate::observe::{self, Number, Tally};
 use crate::snapshot::{Kind, Numbers, Values};
 
 use super::declaration::Declaration;
@@ -13,10 +13,9 @@ use super::exemplar;
 use super::{
     Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
 };
-use crate::family::MetricCells;
-use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
+use crate::family::{Family, MetricCells, SeriesRef};
 
 /// A total that only grows: requests answered, bytes sent, seconds spent.
 ///
@@ -70,7 +69,7 @@ macro_rules! counter_methods {
         }
 
         /// Adds `n`. A float that is negative, infinite or NaN is rejected and counted in
-        /// `tallies_refused_updates_total`.
+        /// `tallies_rejected_updates_total`.
         #[inline]
         pub fn add(&self, n: $N)
         $(where $L: Unlabelled,)?
@@ -99,7 +98,9 @@ macro_rules! counter_methods {
         pub fn try_add(&self, n: $N) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
-            check(self.family_name(), n)?;
+            if !n.can_add() {
+                return Err(self.reject(n));
+            }
             self.add(n);
             Ok(())
         }
@@ -121,12 +122,12 @@ macro_rules! counter_methods {
         /// A series has one exemplar, the last one, with its amount and the time. It costs one or
         /// two allocations; updates without an exemplar cost nothing extra. If the labels are
         /// invalid or have more than 128 characters, names and values together, `n` is added, and
-        /// the exemplar is rejected and counted in `tallies_refused_updates_total`.
+        /// the exemplar is rejected and counted in `tallies_rejected_updates_total`.
         pub fn add_with(&self, n: $N, exemplar: &[(&str, &str)])
         $(where $L: Unlabelled,)?
         {
             self.add(n);
-            if n.can_add() && exemplar::admits(exemplar) {
+            if n.can_add() {
                 self.set_exemplar(n, exemplar);
             }
         }
@@ -141,7 +142,7 @@ macro_rules! counter_methods {
         pub fn try_add_with(&self, n: $N, exemplar: &[(&str, &str)]) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
-            exemplar::check(exemplar)?;
+            self.check_exemplar(exemplar)?;
             self.try_add(n)?;
             self.set_exemplar(n, exemplar);
             Ok(())
@@ -154,11 +155,7 @@ macro_rules! counter_methods {
         {
             self.add(n);
             if n.can_add() {
-                exemplar::with_trace(|labels| {
-                    if exemplar::admits(labels) {
-                        self.set_exemplar(n, labels);
-                    }
-                });
+                exemplar::with_trace(|labels| self.set_exemplar(n, labels));
             }
         }
 
@@ -191,8 +188,13 @@ impl<L: LabelSet, N: Number> Counter<L, N> {
         self.inner.total()
     }
 
-    fn family_name(&self) -> &str {
-        &self.inner.desc.name
+    #[cold]
+    fn reject(&self, n: N) -> Error {
+        reject(self.inner.family(), n)
+    }
+
+    fn check_exemplar(&self, labels: &[(&str, &str)]) -> Result<(), Error> {
+        exemplar::check(self.inner.family(), labels)
     }
 
     #[inline]
@@ -202,7 +204,7 @@ impl<L: LabelSet, N: Number> Counter<L, N> {
 
     #[cold]
     fn add_cold(&self, n: N) {
-        add_cold(self.inner.only(), Generation::FIRST, n, self.inner.desc.hot);
+        add_to_series(self.inner.family().only(), n);
         self.inner.copy_slot_word();
     }
 
@@ -215,8 +217,14 @@ impl<L: LabelSet, N: Number> Counter<L, N> {
 impl<N: Number> Series<'_, Counter<(), N>> {
     counter_methods!(N);
 
-    fn family_name(&self) -> &str {
-        &self.lazy_ref.desc().name
+    #[cold]
+    fn reject(&self, n: N) -> Error {
+        self.lazy_ref.resolve(|series| reject(series.family, n))
+    }
+
+    fn check_exemplar(&self, labels: &[(&str, &str)]) -> Result<(), Error> {
+        self.lazy_ref
+            .resolve(|series| exemplar::check(series.family, labels))
     }
 
     #[inline]
@@ -289,28 +297,25 @@ impl<L: LabelSet> Builder<Counter<L>> {
     }
 }
 
-fn check<N: Number>(name: &str, n: N) -> Result<(), Error> {
-    if n.can_add() {
-        return Ok(());
-    }
-    observe::reject();
-    Err(Error::update(
-        name,
-        n.into_number().as_f64(),
-        UpdateRule::Increase,
-    ))
+/// Counts a rejected amount, and returns the error for it.
+fn reject<N: Number>(family: &Family<Tally<N>>, n: N) -> Error {
+    family.count_rejected(1);
+    not_an_increase(family, n)
+}
+
+fn not_an_increase<N: Number>(family: &Family<Tally<N>>, n: N) -> Error {
+    let value = n.into_number().as_f64();
+    Error::update(&family.desc.name, value, UpdateRule::Increase)
 }
 
 fn add_to_series<N: Number>(series: SeriesRef<'_, Tally<N>>, n: N) {
-    series.update(|cells, generation, hot| add_cold(cells, generation, n, hot));
-}
-
-fn add_cold<N: Number>(cells: &Tally<N>, generation: Generation, n: N, eager: bool) -> Outcome {
     if !n.can_add() {
-        observe::reject();
-        return Outcome::Done;
+        let family = series.family;
+        return family.reject(1, || not_an_increase(family, n));
     }
-    observe::thread(|thread| cells.add_cold(observe::engine(), thread, generation, n, eager))
+    series.update(|cells, generation, hot| {
+        observe::thread(|thread| cells.add_cold(observe::engine(), thread, generation, n, hot))
+    });
 }
 
 impl<N: Number> MetricCells for Tally<N> {

@@ -3,12 +3,10 @@
 use std::sync::OnceLock;
 
 use crate::error::{Error, NameRule, Subject};
-use crate::observe;
 use crate::snapshot::{Exemplar, labels};
 
-use crate::family::MetricCells;
-use crate::family::SeriesRef;
 use crate::family::desc::exemplar_label;
+use crate::family::{Family, MetricCells, SeriesRef};
 
 /// The maximum number of characters in an exemplar's labels, names and values together (OpenMetrics
 /// 1.0).
@@ -57,7 +55,7 @@ pub(super) fn with_trace(f: impl FnOnce(&[(&str, &str)])) {
 }
 
 /// Checks that these labels can be an exemplar's.
-pub(super) fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
+fn validate(labels: &[(&str, &str)]) -> Result<(), Error> {
     for (i, (name, _)) in labels.iter().enumerate() {
         exemplar_label(name).map_err(|rule| Error::name_of(Subject::Exemplar, name, rule))?;
         if labels[..i].iter().any(|(other, _)| other == name) {
@@ -72,23 +70,25 @@ pub(super) fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns whether these labels can be an exemplar's, and counts a rejected update if not. For
-/// updates that are made without their exemplar in that case.
-pub(super) fn admits(labels: &[(&str, &str)]) -> bool {
-    let good = check(labels).is_ok();
-    if !good {
-        observe::reject();
-    }
-    good
+/// Checks the labels of an exemplar. Invalid ones are counted as a rejected update.
+pub(super) fn check<C: MetricCells>(
+    family: &Family<C>,
+    labels: &[(&str, &str)],
+) -> Result<(), Error> {
+    validate(labels).inspect_err(|_| family.count_rejected(1))
 }
 
-/// Stores the exemplar of an update, unless the series was retired since.
+/// Stores the exemplar of an update, unless the series was retired since. Invalid labels are
+/// rejected.
 pub(super) fn set<C: MetricCells>(
     series: SeriesRef<'_, C>,
     position: (usize, usize),
     value: f64,
     labels: &[(&str, &str)],
 ) {
+    if let Err(error) = validate(labels) {
+        return series.family.reject(1, || error);
+    }
     let exemplar = Exemplar::new(labels::text(labels), value);
     let exemplars = series.family.exemplars();
     exemplars.set(series.key.index(), position, exemplar, || {
@@ -98,7 +98,6 @@ pub(super) fn set<C: MetricCells>(
 
 #[cfg(all(test, not(miri)))]
 mod tests {
-    use crate::family::Family;
     use crate::family::desc::{Desc, Names};
     use crate::observe::Tally;
     use crate::snapshot::Kind;

@@ -2,11 +2,10 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::Error;
 use crate::lockfree::Generation;
-use crate::observe::{self, Buckets, Cells, Observed, Shape, SlotWord};
+use crate::observe::{self, Buckets, Cells, Observed, Outcome, Shape, SlotWord};
 use crate::snapshot::{Kind, Natives, Resolution, Values, sum_since};
 
 use super::declaration::Declaration;
@@ -38,7 +37,7 @@ use crate::family::label::{LabelSet, Unlabelled};
 /// ```
 ///
 /// A value counts in the first bucket whose bound is not below it. NaN is rejected and counted in
-/// `tallies_refused_updates_total`. So is an infinity if one of the other sign was observed before,
+/// `tallies_rejected_updates_total`. So is an infinity if one of the other sign was observed before,
 /// because the sum would be NaN.
 ///
 /// An observation costs 3 to 4 ns: a comparison with every bound, without branches, and three plain
@@ -144,12 +143,12 @@ macro_rules! histogram_methods {
         /// one or two allocations; observations without an exemplar cost nothing extra. If the
         /// labels are invalid or have more than 128 characters, names and values together, `value`
         /// is observed, and the exemplar is rejected and counted in
-        /// `tallies_refused_updates_total`.
+        /// `tallies_rejected_updates_total`.
         pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)])
         $(where $L: Unlabelled,)?
         {
             self.observe(value);
-            if !value.is_nan() && exemplar::admits(exemplar) {
+            if !value.is_nan() {
                 self.set_exemplar(value, exemplar);
             }
         }
@@ -164,7 +163,7 @@ macro_rules! histogram_methods {
         pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
-            exemplar::check(exemplar)?;
+            self.check_exemplar(exemplar)?;
             self.try_observe(value)?;
             self.set_exemplar(value, exemplar);
             Ok(())
@@ -177,11 +176,7 @@ macro_rules! histogram_methods {
         {
             self.observe(value);
             if !value.is_nan() {
-                exemplar::with_trace(|labels| {
-                    if exemplar::admits(labels) {
-                        self.set_exemplar(value, labels);
-                    }
-                });
+                exemplar::with_trace(|labels| self.set_exemplar(value, labels));
             }
         }
 
@@ -269,6 +264,10 @@ impl<L: LabelSet> Histogram<L> {
         self.inner.family().check_observed(value)
     }
 
+    fn check_exemplar(&self, labels: &[(&str, &str)]) -> Result<(), Error> {
+        exemplar::check(self.inner.family(), labels)
+    }
+
     #[inline]
     fn last(&self) -> u64 {
         self.inner.slot_word.last(Generation::FIRST)
@@ -315,6 +314,11 @@ impl<'a> Series<'a, Histogram> {
     fn check_observed(&self, value: f64) -> Result<(), Error> {
         self.lazy_ref
             .resolve(|series| series.family.check_observed(value))
+    }
+
+    fn check_exemplar(&self, labels: &[(&str, &str)]) -> Result<(), Error> {
+        self.lazy_ref
+            .resolve(|series| exemplar::check(series.family, labels))
     }
 
     #[inline]
@@ -581,16 +585,19 @@ fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, times: u64) {
     if times == 0 {
         return;
     }
-    if value.is_nan() || !family.admits(value) {
-        let refused = &observe::engine().stats.rejected;
-        refused.fetch_add(times, Relaxed);
-        return;
+    if let Err(rule) = family.check_value(value) {
+        return family.reject(times, || Error::update(&family.desc.name, value, rule));
     }
     let observation = (bucket(bounds(&family.desc), value), value, times);
     series.update(|cells, generation, hot| {
-        observe::thread(|thread| {
+        let outcome = observe::thread(|thread| {
             cells.observe_cold(observe::engine(), thread, generation, observation, hot)
-        })
+        });
+        if outcome == Outcome::Rejected {
+            // Not logged: memory is short, or this thread is in its allocator.
+            family.count_rejected(times);
+        }
+        outcome
     });
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, NameRule};
-use crate::observe::{self, GaugeCell, Pass};
+use crate::observe::{GaugeCell, Pass};
 use crate::snapshot::{self, Kind, Values, labels};
 
 use super::declaration::Declaration;
@@ -48,14 +48,14 @@ impl<L: LabelSet> Info<L> {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// A label set with an invalid name is rejected and counted in `tallies_refused_updates_total`.
+    /// A label set with an invalid name is rejected and counted in `tallies_rejected_updates_total`.
     /// Waits for a scrape that is running. If the family's limit is 1, a scrape during the call may
     /// see neither label set.
     pub fn set(&self, labels: L::Borrowed<'_>) {
         let family = self.inner.family();
         L::with_texts(&labels, |texts| {
-            if family.check_any(texts).is_err() {
-                return observe::reject();
+            if let Err(error) = family.check_any(texts) {
+                return family.reject(1, || error);
             }
             family.exclusively(|| {
                 let text = family.text_of(texts);

@@ -43,7 +43,7 @@ use crate::family::label::{LabelSet, Unlabelled};
 /// The default objectives are the median within 5 % of the ranks, 0.9 within 1 %, and 0.99 within
 /// 0.1 %; [`objective`](Self::objective) sets others. The quantiles 0 and 1 are exact. Before the
 /// first observation quantiles are NaN. NaN is rejected and counted in
-/// `tallies_refused_updates_total`. So is an infinity if one of the other sign was observed before.
+/// `tallies_rejected_updates_total`. So is an infinity if one of the other sign was observed before.
 ///
 /// An observation costs about 7 ns. One in 256 merges the thread's buffer into its sketch, which
 /// takes a few microseconds. A scrape sees an exact prefix of every thread's observations: count,
@@ -405,8 +405,9 @@ fn quantiles(total: &SummaryTotal) -> Quantiles {
 }
 
 fn observe_in_series(series: SeriesRef<'_, Distribution>, value: f64) {
-    if value.is_nan() || !series.family.admits(value) {
-        return observe::reject();
+    let family = series.family;
+    if let Err(rule) = family.check_value(value) {
+        return family.reject(1, || Error::update(&family.desc.name, value, rule));
     }
     series.update(|cells, generation, hot| {
         observe::thread(|thread| {

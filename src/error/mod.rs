@@ -67,7 +67,7 @@ impl Error {
     }
 
     /// Returns whether an update was rejected because of its value or its exemplar. Such an update
-    /// changes nothing, and `tallies_refused_updates_total` counts it.
+    /// changes nothing, and `tallies_rejected_updates_total` counts it.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -166,12 +166,19 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// Writes a warning to standard error: something that the user has to know although no call returns
-/// it. The caller makes sure that each cause is logged once.
+/// Logs a warning: something that the user has to know although no call returns it. The caller makes
+/// sure that each cause is logged once, and holds no lock.
+///
+/// The warning goes to the logger of the `log` crate. A program without one has no maximum level;
+/// there it goes to standard error.
 pub(crate) fn warn(what: &dyn fmt::Display) {
     use std::io::Write;
-    // Ignores a failed write: a closed standard error is no reason to panic.
-    let _ = writeln!(std::io::stderr(), "tallies: {what}");
+    if log::max_level() == log::LevelFilter::Off {
+        // Ignores a failed write: a closed standard error is no reason to panic.
+        let _ = writeln!(std::io::stderr(), "tallies: {what}");
+    } else {
+        log::warn!(target: "tallies", "{what}");
+    }
 }
 
 /// Calls [`warn()`] the first time that it gets this message.

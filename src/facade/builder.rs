@@ -242,7 +242,7 @@ impl Builder {
     }
 
     /// Sets the limit of names; the default is 10 000. Metrics with further names record nothing;
-    /// this is logged once and counted in `tallies_refused_families_total`. The limit is for names
+    /// this is logged once and counted in `tallies_rejected_families_total`. The limit is for names
     /// made from data: each name takes about 10 KB that is never freed.
     ///
     /// ```

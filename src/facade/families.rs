@@ -11,7 +11,7 @@ use metrics::{Key, Unit};
 use crate::declare::{Counter, Gauge, Histogram, Summary};
 use crate::error::{Error, warn};
 use crate::family::label::AnyLabels;
-use crate::registry::REFUSED;
+use crate::registry::REJECTED;
 use crate::snapshot::{self, Text};
 
 use super::builder::Builder;
@@ -240,7 +240,7 @@ impl FamilyTable {
             if !self.full.swap(true, Relaxed) {
                 warn(&Error::too_many_names(self.settings.names));
             }
-            REFUSED.fetch_add(1, Relaxed);
+            REJECTED.fetch_add(1, Relaxed);
             return FamilyHandle::Refused;
         }
         let known = match names.entry(name.clone()) {
@@ -253,7 +253,7 @@ impl FamilyTable {
             }
             if !known.warned {
                 known.warned = true;
-                REFUSED.fetch_add(1, Relaxed);
+                REJECTED.fetch_add(1, Relaxed);
                 warn(&Error::used(exposed, family.kind(), kind.of_family()));
             }
             return FamilyHandle::Refused;
@@ -264,7 +264,7 @@ impl FamilyTable {
             .make(&name, &exposed, &known.help, &unit, kind)
             .unwrap_or_else(|error| {
                 known.warned = true;
-                REFUSED.fetch_add(1, Relaxed);
+                REJECTED.fetch_add(1, Relaxed);
                 warn(&error);
                 FamilyHandle::Refused
             });

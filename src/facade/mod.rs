@@ -37,7 +37,7 @@
 //! # Differences
 //!
 //! - A name has one kind. A macro that uses it as another kind gets a handle that does nothing;
-//!   this is logged once and counted in `tallies_refused_families_total`. The same applies to a
+//!   this is logged once and counted in `tallies_rejected_families_total`. The same applies to a
 //!   name whose sample names belong to another family, such as a histogram `x` and a counter
 //!   `x_count`.
 //! - Names that become equal, such as `a.b` and `a_b`, are one family: their updates add up.

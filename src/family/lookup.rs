@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::{Error, NameRule};
 use crate::lockfree::SeriesKey;
-use crate::observe;
 use crate::snapshot::labels;
 
 use super::desc::{ClosedSet, Names};
@@ -119,8 +118,8 @@ impl<C: MetricCells> Family<C> {
     /// Returns the series of a label set, its key, and whether this call made it. Returns `None`
     /// above the limit, and if the set has label names that are not valid.
     fn find_or_make(&self, hash: u64, texts: &[&str]) -> Option<(&Series<C>, SeriesKey, bool)> {
-        if self.check_any(texts).is_err() {
-            observe::reject();
+        if let Err(error) = self.check_any(texts) {
+            self.reject(1, || error);
             return None;
         }
         // The text is built before the index is locked, because that takes time.

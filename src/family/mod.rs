@@ -97,6 +97,12 @@ pub(crate) struct Family<C: MetricCells> {
     overflowed: AtomicBool,
     /// Whether reaching the limit was logged. Read and written by updates above the limit.
     warned_full: AtomicBool,
+    /// The number of updates in the overflow series. Written by these updates, read by scrapes.
+    overflowed_updates: AtomicU64,
+    /// The number of rejected updates. Written by these updates, read by scrapes.
+    rejected: AtomicU64,
+    /// Whether a rejected update was logged. Read and written by rejected updates.
+    warned_rejected: AtomicBool,
     /// When the series without labels, or the overflow series, began to count, in milliseconds
     /// since the Unix epoch. Written by `clear`, read by scrapes.
     created: AtomicU64,
@@ -202,6 +208,9 @@ impl<C: MetricCells> Family<C> {
             version: AtomicU64::new(0),
             overflowed: AtomicBool::new(false),
             warned_full: AtomicBool::new(false),
+            overflowed_updates: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            warned_rejected: AtomicBool::new(false),
             infinity: AtomicU32::new(0),
             created: AtomicU64::new(crate::clock::millis()),
             retirement: Mutex::new(Retirement {
@@ -289,23 +298,48 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Checks that `value` may be observed. A rejected value is counted.
-    pub(crate) fn check_observed(&self, value: f64) -> Result<(), Error> {
-        let rule = if value.is_nan() {
-            UpdateRule::NotANumber
+    /// Checks that `value` may be observed.
+    pub(crate) fn check_value(&self, value: f64) -> Result<(), UpdateRule> {
+        if value.is_nan() {
+            Err(UpdateRule::NotANumber)
         } else if self.admits(value) {
-            return Ok(());
+            Ok(())
         } else {
-            UpdateRule::BothInfinities
-        };
-        observe::reject();
-        Err(Error::update(&self.desc.name, value, rule))
+            Err(UpdateRule::BothInfinities)
+        }
+    }
+
+    /// Checks that `value` may be observed, and counts a rejected one. The caller gets the error,
+    /// so nothing is logged.
+    pub(crate) fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.check_value(value).map_err(|rule| {
+            self.count_rejected(1);
+            Error::update(&self.desc.name, value, rule)
+        })
+    }
+
+    /// Counts rejected updates, and logs the reason of the family's first one.
+    #[cold]
+    pub(crate) fn reject(&self, times: u64, error: impl FnOnce() -> Error) {
+        self.count_rejected(times);
+        if !self.warned_rejected.swap(true, Relaxed) {
+            warn(&format_args!(
+                "{}; this is logged once for each family, and `tallies_rejected_updates_total` \
+                 counts all rejected updates",
+                error()
+            ));
+        }
+    }
+
+    /// Counts rejected updates.
+    pub(crate) fn count_rejected(&self, times: u64) {
+        self.rejected.fetch_add(times, Relaxed);
     }
 
     /// Returns the overflow series, for updates that get no series of their own. Logs once if the
     /// family has reached its limit.
     pub(crate) fn overflow(&self) -> SeriesRef<'_, C> {
-        observe::engine().stats.overflowed.fetch_add(1, Relaxed);
+        self.overflowed_updates.fetch_add(1, Relaxed);
         self.overflowed.store(true, Relaxed);
         if self.is_full() && !self.warned_full.swap(true, Relaxed) {
             warn(&Error::overflow(&self.desc.name, self.desc.limit));
@@ -413,6 +447,10 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     fn values(&self) -> Values;
     /// Writes the series into `out`.
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family);
+    /// Returns the numbers of rejected updates and of updates in the overflow series.
+    fn unusual_updates(&self) -> (u64, u64) {
+        (0, 0)
+    }
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
     /// Returns the family as `Any`, for `get_or_register`.
@@ -434,6 +472,13 @@ impl<C: MetricCells> AnyFamily for Family<C> {
 
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
         self.write(pass, out);
+    }
+
+    fn unusual_updates(&self) -> (u64, u64) {
+        (
+            self.rejected.load(Relaxed),
+            self.overflowed_updates.load(Relaxed),
+        )
     }
 
     fn start_over(&self, pass: &Pass<'_>) {

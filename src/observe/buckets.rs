@@ -42,6 +42,7 @@
 //! one-word lock lets one of them write at a time. Readers do not take the lock, unless writers
 //! have made many of their tries fail.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
@@ -193,7 +194,8 @@ impl Buckets {
         eager: bool,
     ) -> Outcome {
         let times = observation.2;
-        let reject = || _ = engine.stats.rejected.fetch_add(times, Relaxed);
+        let rejected = Cell::new(false);
+        let reject = || rejected.set(true);
         let own = |block| {
             // SAFETY: `update_cold` passes a block of this series that only this thread writes
             // (I4).
@@ -230,13 +232,18 @@ impl Buckets {
             // - the collector: one fold.
             Shared::Busy { hot: true }
         };
-        update_cold(
+        let outcome = update_cold(
             (engine, thread),
             (&self.slot_word, generation),
             (self.block_cells() as u64, eager),
             own,
             shared,
-        )
+        );
+        if rejected.get() {
+            Outcome::Rejected
+        } else {
+            outcome
+        }
     }
 
     /// Calls `read`, which tries to read the cold block, until it succeeds.

@@ -23,6 +23,8 @@ pub enum Outcome {
     Done,
     /// The handle is stale. Nothing was written.
     Stale,
+    /// The update needs memory that cannot be allocated now. Nothing was written.
+    Rejected,
 }
 
 /// The cells of one series of some metric kind.

@@ -39,10 +39,6 @@ pub(super) type Abandoned = (u64, usize, bool, fn(Block));
 /// Counts of unusual events. Written by any thread, read by the self-metrics.
 #[derive(Debug)]
 pub struct Stats {
-    /// Updates that were rejected: NaN, negative adds, and infinities that would make a sum NaN.
-    pub rejected: AtomicU64,
-    /// Updates that landed in an overflow series.
-    pub overflowed: AtomicU64,
     /// The number of times a reader had to request a copy from an owner.
     pub copy_requests: AtomicU64,
 }
@@ -51,8 +47,6 @@ impl Stats {
     const_fn! {
         fn new() -> Self {
             Self {
-                rejected: AtomicU64::new(0),
-                overflowed: AtomicU64::new(0),
                 copy_requests: AtomicU64::new(0),
             }
         }
@@ -144,7 +138,7 @@ pub(super) fn register_exit() -> bool {
 }
 
 #[cfg(not(loom))]
-pub use process::{engine, register_exit, reject, thread, warm};
+pub use process::{engine, register_exit, thread, warm};
 
 /// The engine of this process, and the calling thread's side of it.
 #[cfg(not(loom))]
@@ -177,11 +171,6 @@ mod process {
     #[inline(always)]
     pub fn thread<R>(f: impl FnOnce(&Thread) -> R) -> R {
         THREAD.with(f)
-    }
-
-    /// Counts a rejected update.
-    pub fn reject() {
-        ENGINE.stats.rejected.fetch_add(1, crate::sync::Relaxed);
     }
 
     /// Registers the calling thread to leave its shard when it ends. Returns `false` if the thread

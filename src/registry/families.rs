@@ -22,7 +22,15 @@ pub(crate) struct Families {
 }
 
 /// The number of families that were rejected because the name of a static was taken.
-pub(crate) static REFUSED: AtomicU64 = AtomicU64::new(0);
+pub(crate) static REJECTED: AtomicU64 = AtomicU64::new(0);
+
+/// The updates of one family that were rejected, and those in its overflow series.
+pub(super) struct UnusualUpdates {
+    /// The name of the family, with the prefix.
+    pub(super) name: String,
+    pub(super) rejected: u64,
+    pub(super) overflowed: u64,
+}
 
 #[derive(Debug, Default)]
 /// Everything that the lock of a registry's families guards.
@@ -79,7 +87,7 @@ impl Families {
         // The lock has to be released before the warning, so this is not in the condition.
         let added = self.lock().add(family, true);
         if let Err(error) = added {
-            REFUSED.fetch_add(1, Relaxed);
+            REJECTED.fetch_add(1, Relaxed);
             warn(&error);
         }
     }
@@ -211,6 +219,32 @@ impl Families {
         let inner = self.lock();
         let desc = inner.entries.get(name)?.desc();
         Some((desc.kind, desc.location))
+    }
+
+    /// Returns the rejected and overflowed updates of the families that have any, in the order of
+    /// their names.
+    pub(super) fn unusual_updates(&self) -> Vec<UnusualUpdates> {
+        let (entries, prefix) = {
+            let mut inner = self.lock();
+            (inner.in_order(), inner.prefix.clone())
+        };
+        entries
+            .iter()
+            .map(|entry| {
+                let counts = entry
+                    .duplicates
+                    .iter()
+                    .map(|family| family.unusual_updates());
+                let (rejected, overflowed) = counts.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+                (entry, rejected, overflowed)
+            })
+            .filter(|(_, rejected, overflowed)| rejected + overflowed > 0)
+            .map(|(entry, rejected, overflowed)| UnusualUpdates {
+                name: format!("{prefix}{}", entry.desc().name),
+                rejected,
+                overflowed,
+            })
+            .collect()
     }
 
     /// Returns whether there is a family of this name.

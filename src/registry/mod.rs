@@ -24,7 +24,7 @@ pub use listed::Listed;
 use collectors::Collectors;
 use families::Families;
 #[cfg(feature = "facade")]
-pub(crate) use families::REFUSED;
+pub(crate) use families::REJECTED;
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;
@@ -429,6 +429,7 @@ impl Registry {
                     settings.last_scrape,
                     snapshot,
                     &collected,
+                    &self.families().unusual_updates(),
                     &mut own,
                 );
             }

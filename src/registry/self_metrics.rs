@@ -7,7 +7,7 @@ use crate::observe::{self, Pass};
 use crate::snapshot::{Family, Snapshot};
 
 use super::collected::Collected;
-use super::families::REFUSED;
+use super::families::{REJECTED, UnusualUpdates};
 
 /// The duration and the size of the last snapshot of a registry.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +22,7 @@ pub(super) fn collect(
     last: LastScrape,
     snapshot: &Snapshot,
     collected: &[&Family],
+    unusual: &[UnusualUpdates],
     out: &mut Collected,
 ) -> Result<(), Error> {
     let stats = &observe::engine().stats;
@@ -87,24 +88,32 @@ pub(super) fn collect(
          the objectives, but not the certified bounds.",
         snapshot.degraded() as f64,
     )?;
+    for family in unusual.iter().filter(|family| family.rejected > 0) {
+        out.counter(
+            "tallies_rejected_updates_total",
+            "Rejected updates: NaN, negative increments of counters, infinities that would make a \
+             sum NaN, invalid labels. Families without any have no series.",
+            &[("family", &family.name)],
+            family.rejected as f64,
+        )?;
+    }
+    for family in unusual.iter().filter(|family| family.overflowed > 0) {
+        out.counter(
+            "tallies_overflowed_updates_total",
+            "Updates counted in an overflow series instead of a series of their own. Families \
+             without any have no series.",
+            &[("family", &family.name)],
+            family.overflowed as f64,
+        )?;
+    }
     let mut counter = |name, help, value: u64| out.counter(name, help, &[], value as f64);
     counter(
-        "tallies_refused_updates_total",
-        "Rejected updates: NaN, negative increments of counters, infinities that would make a sum NaN, invalid labels.",
-        stats.rejected.load(Relaxed),
-    )?;
-    counter(
-        "tallies_overflowed_updates_total",
-        "Updates counted in an overflow series instead of a series of their own.",
-        stats.overflowed.load(Relaxed),
-    )?;
-    counter(
-        "tallies_refused_families_total",
+        "tallies_rejected_families_total",
         "Families that are not exported, because their name was taken.",
-        REFUSED.load(Relaxed),
+        REJECTED.load(Relaxed),
     )?;
     counter(
-        "tallies_asked_copies_total",
+        "tallies_requested_copies_total",
         "Copies of histograms that scrapes requested from threads, because they could not read them directly.",
         stats.copy_requests.load(Relaxed),
     )?;

@@ -154,7 +154,7 @@ fn statics_are_exported_once_they_are_used() {
     };
     let refused = || {
         let now = tallies::snapshot();
-        now.get("tallies_refused_families_total", &[]).unwrap()
+        now.get("tallies_rejected_families_total", &[]).unwrap()
     };
     assert_eq!(families(), []);
     let before = refused();

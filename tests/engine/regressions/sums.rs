@@ -109,19 +109,24 @@ fn an_infinity_of_the_other_sign_is_an_error() {
     );
 }
 
-/// `observe_many` with an invalid value counted as one refused update here, and as many as its
-/// weight elsewhere.
+/// `observe_many` with an invalid value counted as one rejected update here, and as many as its
+/// weight elsewhere. All families of the process shared one count, in the default registry.
 #[test]
-fn a_refused_update_counts_with_its_weight() {
-    let refused = || {
-        let now = tallies::snapshot();
-        now.get("tallies_refused_updates_total", &[]).unwrap()
-    };
-    let before = refused();
-    let h = Registry::new().histogram("h", "").unwrap();
+fn a_rejected_update_counts_with_its_weight_for_its_family() {
+    let registry = Registry::new();
+    registry.self_metrics(true);
+    registry.prefix("app").unwrap();
+    let h = registry.histogram("h", "").unwrap();
+    registry.histogram("other", "").unwrap();
     h.observe_many(f64::NAN, 1_000_000);
-    // Other tests' updates may be refused concurrently.
-    assert!((1e6..2e6).contains(&(refused() - before)));
+    assert!(h.try_observe(f64::NAN).is_err());
+    let now = registry.snapshot();
+    let rejected = now.family("tallies_rejected_updates_total").unwrap();
+    assert_eq!(rejected.len(), 1);
+    assert_eq!(
+        now.get("tallies_rejected_updates_total", &[("family", "app_h")]),
+        Some(1_000_001.0)
+    );
 }
 
 /// A summary without objectives received the sketch that its thread had flushed last, which

@@ -181,12 +181,7 @@ fn invalid_exemplars_are_rejected_and_their_updates_count() {
     let registry = Registry::new();
     let c = registry.counter("c_total", "").unwrap();
     let long = "ü".repeat(126);
-    let refused = || {
-        tallies::snapshot()
-            .get("tallies_refused_updates_total", &[])
-            .unwrap_or(0.0)
-    };
-    let before = refused();
+    registry.self_metrics(true);
     for (labels, why) in [
         (&[("id", &*"ü".repeat(127))][..], "at most 128 characters"),
         (&[("", "x")], "has to match"),
@@ -197,7 +192,13 @@ fn invalid_exemplars_are_rejected_and_their_updates_count() {
         assert!(error.contains(why), "{error}");
         c.inc_with(labels);
     }
-    assert_eq!(refused() - before, 4.0);
+    // Four with an error, and four without.
+    let rejected = [("family", "c_total")];
+    let now = registry.snapshot();
+    assert_eq!(
+        now.get("tallies_rejected_updates_total", &rejected),
+        Some(8.0)
+    );
     assert_eq!(c.get(), 4);
     assert!(of(&registry.snapshot(), "c_total").is_empty());
     c.try_add_with(1, &[("id", &long)]).unwrap();
