@@ -18,6 +18,9 @@
 //! reuse their memory. Resident memory includes what the C library's allocator retains: glibc gives
 //! threads arenas of their own, up to eight per core, and each arena grows to the most it ever
 //! held. `tests/soak.sh` therefore allows one arena only.
+
+// Its metrics need no help texts.
+#![allow(deprecated)]
 #![allow(unsafe_code, reason = "a counting allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -6,6 +6,9 @@ use tallies::{Histogram, Registry};
 
 static LOGGED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
+/// Held by the tests, since all of them see all lines.
+static LOGGING: Mutex<()> = Mutex::new(());
+
 struct Collect;
 
 impl log::Log for Collect {
@@ -21,11 +24,21 @@ impl log::Log for Collect {
     fn flush(&self) {}
 }
 
+/// Installs the logger, and returns the lines since the last call.
+fn taken() -> Vec<(String, String)> {
+    if log::set_logger(&Collect).is_ok() {
+        log::set_max_level(log::LevelFilter::Warn);
+    }
+    std::mem::take(&mut *LOGGED.lock().unwrap())
+}
+
 /// A family's first rejected update is logged with its reason, and no other.
 #[test]
 fn a_rejected_update_is_logged_once_for_each_family() {
-    log::set_logger(&Collect).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
+    let logging = LOGGING
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    taken();
     let registry = Registry::new();
     let waits = registry.histogram("wait_seconds", "Time in the queue.");
     let waits = waits.unwrap();
@@ -38,7 +51,7 @@ fn a_rejected_update_is_logged_once_for_each_family() {
         waits.observe(f64::NAN);
         busy.with(["mail"]).add(-0.5);
     }
-    let logged = std::mem::take(&mut *LOGGED.lock().unwrap());
+    let logged = taken();
     let counts = "; this is logged once for each family, and `tallies_rejected_updates_total` \
                   counts all rejected updates";
     let line = |text: &str| ("tallies".to_owned(), format!("{text}{counts}"));
@@ -55,5 +68,44 @@ fn a_rejected_update_is_logged_once_for_each_family() {
     // The caller has the error, so nothing is logged.
     let other = Histogram::builder("other_seconds", "Time elsewhere.").register(&registry);
     assert!(other.unwrap().try_observe(f64::NAN).is_err());
-    assert!(LOGGED.lock().unwrap().is_empty());
+    assert!(taken().is_empty());
+    drop(logging);
+}
+
+/// Names that `promtool check metrics` would object to are logged at registration, once.
+#[test]
+fn a_name_that_surprises_is_noted_at_registration() {
+    let logging = LOGGING
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    taken();
+    for on in [false, true] {
+        let registry = Registry::new();
+        registry.lint(on);
+        registry.counter("jobs", "Jobs done.").unwrap();
+        registry.counter_fn("calls", "Calls.", || 1.0).unwrap();
+        registry.gauge("free_bytes", "").unwrap();
+        let sent = tallies::Counter::builder("sent_total", "Sent.").unit("bytes");
+        sent.register(&registry).unwrap();
+        registry.counter("good_bytes_total", "Good.").unwrap();
+        let texts: Vec<_> = taken().into_iter().map(|(_, text)| text).collect();
+        let expected: &[&str] = match on {
+            false => &[],
+            true => &[
+                "family `jobs` at tests/logging.rs: it is a counter, so its name should be \
+                 `jobs_total`",
+                "family `calls` at tests/logging.rs: it is a counter, so its name should be \
+                 `calls_total`",
+                "family `free_bytes` at tests/logging.rs: it has no help text",
+                "family `sent_total` at tests/logging.rs: its unit is `bytes`, so its name should \
+                 be `sent_bytes_total`",
+            ],
+        };
+        assert_eq!(texts.len(), expected.len(), "{texts:?}");
+        for (text, expected) in texts.iter().zip(expected) {
+            let (place, note) = expected.split_once(": ").unwrap();
+            assert!(text.starts_with(place) && text.contains(note), "{text}");
+        }
+    }
+    drop(logging);
 }

@@ -1,8 +1,8 @@
 //! The attribute `#[tallies::metric]` on a static.
 
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{Attribute, Expr, ExprLit, ItemStatic, Lit, Meta};
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{Attribute, Expr, ExprLit, ItemStatic, Lit, Meta, Type};
 
 use crate::crate_path;
 
@@ -20,13 +20,99 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
         let expr = &item.expr;
         item.expr = syn::parse2(quote!(#expr.help(#help)))?;
     }
+    let notes = notes(&item, &help);
+    let expr = &item.expr;
+    item.expr = syn::parse2(quote!(#expr.__without_notes()))?;
     let name = &item.ident;
-    let cfgs = item.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
+    let cfgs: Vec<_> = attributes(&item, &["cfg"]).collect();
     Ok(quote! {
         #item
         #(#cfgs)*
         #tallies::__list!(#name);
+        #notes
     })
+}
+
+fn attributes<'a>(item: &'a ItemStatic, names: &'a [&str]) -> impl Iterator<Item = &'a Attribute> {
+    let is_one = |attr: &&Attribute| names.iter().any(|name| attr.path().is_ident(name));
+    item.attrs.iter().filter(is_one)
+}
+
+/// Returns items that make the compiler note what `promtool check metrics` would say about the
+/// name: warnings about deprecated items, because a macro can make no others.
+fn notes(item: &ItemStatic, help: &str) -> TokenStream {
+    let mut notes = Vec::new();
+    if help.is_empty() && !calls_help(&item.expr) {
+        let note = "a metric should have a help text: its doc comment".to_owned();
+        notes.push((item.ident.span(), note));
+    }
+    if let Some((span, name)) = name(&item.expr) {
+        let total = if is_counter(&item.ty) { "_total" } else { "" };
+        let stem = name.strip_suffix(total).unwrap_or(&name);
+        let unit = unit(&item.expr).unwrap_or_default();
+        let has_unit = unit.is_empty() || stem == unit || stem.ends_with(&format!("_{unit}"));
+        if !has_unit {
+            let note = format!(
+                "the unit of `{name}` is `{unit}`, so its name should be `{stem}_{unit}{total}`"
+            );
+            notes.push((span, note));
+        } else if !name.ends_with(total) {
+            let note = format!("`{name}` is a counter, so its name should be `{name}_total`");
+            notes.push((span, note));
+        }
+    }
+    let attributes: Vec<_> = attributes(item, &["cfg", "allow", "expect"]).collect();
+    let notes = notes.into_iter().map(|(span, note)| {
+        let note = format!("{note} (`#[allow(deprecated)]` on the static switches this note off)");
+        quote_spanned! {span=>
+            #(#attributes)*
+            const _: () = {
+                #[deprecated(note = #note)]
+                const METRIC: () = ();
+                METRIC
+            };
+        }
+    });
+    notes.collect()
+}
+
+fn is_counter(ty: &Type) -> bool {
+    match ty {
+        Type::Path(path) => {
+            let last = path.path.segments.last();
+            last.is_some_and(|segment| segment.ident == "Counter")
+        }
+        _ => false,
+    }
+}
+
+/// Returns the name that a chain of calls gives to its metric: the first argument of the first
+/// call.
+fn name(expr: &Expr) -> Option<(Span, String)> {
+    match expr {
+        Expr::MethodCall(call) => name(&call.receiver),
+        Expr::Call(call) => literal(call.args.first()?),
+        _ => None,
+    }
+}
+
+/// Returns the unit that a chain of calls sets.
+fn unit(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::MethodCall(call) if call.method == "unit" => Some(literal(call.args.first()?)?.1),
+        Expr::MethodCall(call) => unit(&call.receiver),
+        _ => None,
+    }
+}
+
+fn literal(expr: &Expr) -> Option<(Span, String)> {
+    match expr {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) => Some((text.span(), text.value())),
+        _ => None,
+    }
 }
 
 /// Returns the first paragraph of the doc comment as one line.

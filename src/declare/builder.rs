@@ -190,6 +190,13 @@ impl<M: Metric> Builder<M> {
         self
     }
 
+    /// Logs no notes about the name.
+    #[cfg(feature = "facade")]
+    pub(crate) fn without_notes(mut self) -> Self {
+        self.desc.lint = false;
+        self
+    }
+
     /// Gives every series cells of its own in every thread from its first update on. Without this,
     /// the first 1 024 updates of a series go to one shared cell. The price is the memory of the
     /// cells.

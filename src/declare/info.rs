@@ -145,6 +145,14 @@ impl<S: LabelValue> StateSet<S> {
         self
     }
 
+    /// For `#[tallies::metric]`, which makes the notes about names at compile time.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __without_notes(mut self) -> Self {
+        self.desc.lint = false;
+        self
+    }
+
     /// Starts to declare a state set at run time. [`register`](Builder::register) checks
     /// everything.
     ///

@@ -148,6 +148,14 @@ macro_rules! metric {
                 self
             }
 
+            /// For `#[tallies::metric]`, which makes the notes about names at compile time.
+            #[doc(hidden)]
+            #[must_use]
+            pub const fn __without_notes(mut self) -> Self {
+                self.inner.desc.lint = false;
+                self
+            }
+
             /// Sets the unit, such as `seconds`. By convention the name ends in it.
             #[must_use]
             pub const fn unit(mut self, unit: &'static str) -> Self {

@@ -290,7 +290,11 @@ impl FamilyTable {
         /// Applies the settings that all kinds share, and registers the family.
         macro_rules! register {
             ($builder:expr) => {{
-                let mut builder = $builder.unit(unit).limit(self.settings.limit);
+                // Other crates chose these names.
+                let mut builder = $builder
+                    .unit(unit)
+                    .limit(self.settings.limit)
+                    .without_notes();
                 for (name, value) in &self.settings.labels {
                     builder = builder.constant(name, value);
                 }

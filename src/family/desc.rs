@@ -69,6 +69,9 @@ pub(crate) struct Desc {
     /// Whether its name and label names may be outside the legacy character set.
     pub(crate) utf8: bool,
     pub(crate) closed: ClosedSet,
+    /// Whether registration logs notes about the name. Not for statics, about which the compiler
+    /// makes them, and not for names that another crate chose.
+    pub(crate) lint: bool,
     /// Where the family was declared, for error messages.
     pub(crate) location: &'static Location<'static>,
 }
@@ -180,6 +183,7 @@ impl Desc {
             },
             utf8: false,
             closed: ClosedSet::NONE,
+            lint: true,
             location,
         }
     }

@@ -10,6 +10,7 @@ mod constants;
 pub(crate) mod desc;
 mod index;
 pub(crate) mod label;
+pub(crate) mod lint;
 mod lookup;
 mod population;
 mod retire;

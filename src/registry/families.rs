@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ahash::RandomState;
@@ -14,11 +14,15 @@ use crate::snapshot::{self, ExposedName, Kind, Meta, Snapshot, Text, labels};
 
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names, check_label, check_name, prefixed};
+use crate::family::lint;
 
 /// The families of one registry, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Families {
     inner: Mutex<Inner>,
+    /// Whether registration logs no notes about names. Written by the program, read by
+    /// registrations.
+    without_notes: AtomicBool,
 }
 
 /// The number of families that were rejected because the name of a static was taken.
@@ -78,17 +82,38 @@ impl Families {
 
     /// Adds a family.
     pub(crate) fn add(&self, family: Arc<dyn AnyFamily>) -> Result<(), Error> {
-        self.lock().add(family, false)
+        self.lock().add(Arc::clone(&family), false)?;
+        self.log_notes(family.desc());
+        Ok(())
+    }
+
+    /// Logs notes about the name of a family that was just added.
+    fn log_notes(&self, desc: &Desc) {
+        if self.lints() {
+            lint::log_notes(desc);
+        }
+    }
+
+    /// Returns whether registration logs notes about names.
+    pub(super) fn lints(&self) -> bool {
+        !self.without_notes.load(Relaxed)
+    }
+
+    /// Sets whether registration logs notes about names.
+    pub(super) fn set_lint(&self, on: bool) {
+        self.without_notes.store(!on, Relaxed);
     }
 
     /// Adds the family of a static. If the same family is registered, the two share their series. A
     /// conflicting one is logged once and not exported.
     pub(crate) fn add_static(&self, family: Arc<dyn AnyFamily>) {
         // The lock has to be released before the warning, so this is not in the condition.
-        let added = self.lock().add(family, true);
+        let added = self.lock().add(Arc::clone(&family), true);
         if let Err(error) = added {
             REJECTED.fetch_add(1, Relaxed);
             warn(&error);
+        } else {
+            self.log_notes(family.desc());
         }
     }
 
@@ -111,6 +136,8 @@ impl Families {
             });
         }
         inner.add(Arc::clone(&family), false)?;
+        drop(inner);
+        self.log_notes(family.desc());
         Ok(family)
     }
 

@@ -163,6 +163,22 @@ impl Registry {
         lock(&self.0.settings).self_metrics = on;
     }
 
+    /// Sets whether registration logs a note about a counter whose name lacks `_total`, a name
+    /// that does not end in its unit, and a family without help text. The default is on. About
+    /// statics with `#[tallies::metric]` the compiler makes these notes.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.lint(false);
+    /// registry.counter("jobs", "")?; // logs nothing
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The notes are those of `promtool check metrics` about names, units and help texts.
+    pub fn lint(&self, on: bool) {
+        self.families().set_lint(on);
+    }
+
     /// Registers a gauge whose value `value` computes at scrape time.
     ///
     /// # Errors
@@ -184,12 +200,12 @@ impl Registry {
         value: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), Error> {
         Collected::default().gauge(name, help, &[], 0.0)?;
-        let (name, help) = (name.to_owned(), help.to_owned());
-        let collect = {
-            let name = name.clone();
-            move |out: &mut Collected| Ok(out.gauge(&name, &help, &[], value())?)
-        };
-        self.add(&name, Some(Kind::Gauge), false, Arc::new(collect))
+        let (own_name, own_help) = (name.to_owned(), help.to_owned());
+        let collect =
+            move |out: &mut Collected| Ok(out.gauge(&own_name, &own_help, &[], value())?);
+        self.add(name, Some(Kind::Gauge), false, Arc::new(collect))?;
+        self.log_notes(Kind::Gauge, name, help);
+        Ok(())
     }
 
     /// Registers a counter whose total is kept elsewhere. `total` reads it at scrape time. It must
@@ -217,12 +233,20 @@ impl Registry {
         total: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), Error> {
         Collected::default().counter(name, help, &[], 0.0)?;
-        let (name, help) = (name.to_owned(), help.to_owned());
-        let collect = {
-            let name = name.clone();
-            move |out: &mut Collected| Ok(out.counter(&name, &help, &[], total())?)
-        };
-        self.add(&name, Some(Kind::Counter), false, Arc::new(collect))
+        let (own_name, own_help) = (name.to_owned(), help.to_owned());
+        let collect =
+            move |out: &mut Collected| Ok(out.counter(&own_name, &own_help, &[], total())?);
+        self.add(name, Some(Kind::Counter), false, Arc::new(collect))?;
+        self.log_notes(Kind::Counter, name, help);
+        Ok(())
+    }
+
+    /// Logs notes about the name of a callback.
+    #[track_caller]
+    fn log_notes(&self, kind: Kind, name: &str, help: &str) {
+        if self.families().lints() {
+            crate::family::lint::notes(kind, name, "", help, Location::caller());
+        }
     }
 
     /// Adds a collector, which runs at scrape time. Error messages and [`remove`](Self::remove)

@@ -19,6 +19,7 @@ fn statics_are_exported_at_zero_before_their_first_use() {
     /// Not the help.
     #[tallies::metric]
     static SAID: Counter = Counter::new("declare_said_total").help("The help.");
+    /// Calls.
     #[tallies::metric]
     static CLOSED: Counter<Closed> = Counter::new("declare_closed_total");
     static LAZY: Counter = Counter::new("declare_lazy_total");

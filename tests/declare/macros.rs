@@ -47,7 +47,8 @@ mod through_another {
 
     /// Calls.
     #[reexport::t::metric(crate = reexport::t)]
-    pub static CALLS: reexport::t::Counter<Closed> = reexport::t::Counter::new("through_another");
+    pub static CALLS: reexport::t::Counter<Closed> =
+        reexport::t::Counter::new("through_another_total");
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn the_crate_may_have_another_name() {
     use through_another::{Closed, Method, Of, Open};
 
     let now = tallies::snapshot();
-    let family = now.family("through_another").unwrap();
+    let family = now.family("through_another_total").unwrap();
     assert_eq!((family.help(), family.len()), ("Calls.", 4));
     through_another::CALLS
         .with(Closed {
@@ -65,7 +66,7 @@ fn the_crate_may_have_another_name() {
         .inc();
     let labels = [("method", "POST"), ("good", "true")];
     assert_eq!(
-        tallies::snapshot().get("through_another", &labels),
+        tallies::snapshot().get("through_another_total", &labels),
         Some(1.0)
     );
     let _ = Method::Get;
