@@ -136,25 +136,31 @@ impl Sketch {
 
     /// Halves the weight of all values. Halved ranks are rounded outwards, so widths stay within F
     /// to one rank.
-    fn halve(&mut self) {
-        let (last, n) = (self.tuples.len().saturating_sub(1), self.n);
-        let (mut low, mut half, mut i) = (0, 0, 0);
-        self.tuples.retain_mut(|tuple| {
-            low += u64::from(tuple.g);
-            let high = tuple.high(low, n);
+    pub(super) fn halve(&mut self) {
+        let n = self.n;
+        let (mut low, mut half) = (0, 0);
+        for run in self.tuples.chunk_by_mut(|a, b| a.key == b.key) {
+            let end = low + run.iter().map(|tuple| u64::from(tuple.g)).sum::<u64>();
             // The smallest and the largest value stay, with exact ranks.
-            let next = if i == last { low.div_ceil(2) } else { low / 2 }.max(1);
-            let delta = high.div_ceil(2).saturating_sub(next);
-            tuple.delta = if tuple.delta == u32::MAX {
-                u32::MAX
-            } else {
-                delta as u32
-            };
-            tuple.g = (next - half) as u32;
-            half = next;
-            i += 1;
-            tuple.g > 0
-        });
+            let end = if end == n { end.div_ceil(2) } else { end / 2 }.max(1);
+            // The first tuple of a run stays if any of the run does, because only the first one
+            // tells where the run begins (S3). Of the others, only the last `low` matters.
+            let begin = half + 1;
+            for tuple in run {
+                low += u64::from(tuple.g);
+                let high = tuple.high(low, n);
+                let next = low.div_ceil(2).max(begin).min(end); // mutation: lost-run
+                let delta = high.div_ceil(2).saturating_sub(next);
+                tuple.delta = if tuple.delta == u32::MAX {
+                    u32::MAX
+                } else {
+                    delta as u32
+                };
+                tuple.g = (next - half) as u32;
+                half = next;
+            }
+        }
+        self.tuples.retain(|tuple| tuple.g > 0);
         self.n = half;
     }
 }
