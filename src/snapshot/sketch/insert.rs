@@ -7,29 +7,32 @@
 //!   gap 0 is below tuple 0, gap `i` is between tuples `i - 1` and `i`, and gap `k` is above all
 //!   tuples. A key that is equal to the keys of some tuples lies in the gap above the last of them,
 //!   so the gaps within a run are always empty.
-//! - A tuple *absorbs* keys of the batch, or tuples, to its left: its `g` grows by their number of
-//!   values, and the sketch forgets their keys.
+//! - A tuple *absorbs* keys of the batch and tuples to its left: its `g` grows by the number of
+//!   values absorbed, and the sketch forgets their keys.
+//! - A tuple *hides* `g + delta - 1` values ([`Tuple::hidden`]): `g - 1` values that it absorbed,
+//!   and `delta` values that may lie on either side of it.
 //! - The *capacity* of a tuple is the largest `g` that F allows at its ranks ([`Capacity`]).
 //!
 //! **Invariants.** The module [`sketch`](super) says what follows from them. Insertion preserves
 //! them as follows:
 //!
-//! - S1: A tuple covers one rank only, or its width is at most F. Growing `n` never makes F too
-//!   small for a tuple. A tuple absorbs others only within its capacity. A new tuple may have the
-//!   rank of any value that was hidden below the tuple above it, so its `delta` is the width of
-//!   that tuple minus one ([`Tuple::hidden`]).
+//! - S1: A tuple covers one rank only, or its width is at most F. Inserting a value anywhere never
+//!   lowers F for an existing tuple. A tuple absorbs others only within its capacity. A new value
+//!   may lie above all values that the tuple to its right hides. Their number is therefore the
+//!   `delta` of the new tuple, which makes it as wide as the tuple to its right.
 //! - S2: The sketch holds the smallest and the largest value and knows their ranks. No tuple
 //!   absorbs the smallest value. The largest value has no tuple to its right that could absorb it.
 //! - S3: S1 applies to a run of tuples with equal keys as if it were one tuple, which covers the
-//!   ranks of the first. The other tuples of the run may have any width. They absorb the middle of
-//!   the run beyond their capacity, but the first tuple of the run only within it.
+//!   ranks that its first tuple covers. The other tuples of the run may have any width. They may
+//!   absorb the middle of the run beyond their capacity, but the first tuple only within it.
 //!
 //! **One pass** ([`Sketch::pack`]) visits gaps and tuples once each, from right to left: gap `k`,
 //! tuple `k - 1`, gap `k - 1`, and so on down to tuple 0 and gap 0. It builds the new list of
 //! tuples. Only the leftmost tuple of the new list, the *current* one, can still grow. The current
 //! tuple absorbs the next gap or tuple if it has the capacity. Otherwise, the pass starts a new
-//! current tuple. Absorbing values to the left changes neither the key nor the ranks of the current
-//! tuple, so the pass computes its capacity only once. To compress is to make a pass without keys.
+//! current tuple. Absorbing values from the left changes neither the `low` nor the `high` of the
+//! current tuple, so its capacity is computed only once. To compress is to make a pass without
+//! keys.
 //!
 //! **Keys are counted, not sorted.** If the current tuple absorbs a whole gap, only the number of
 //! keys in that gap matters. A search finds the gap of each key, and the keys of each gap are
@@ -42,10 +45,10 @@
 //! | limit | value | reason |
 //! |---|---|---|
 //! | `g` of a tuple | 2^32 - 1 | `g` and `delta` share a word ([`Tuple::to_words`]). |
-//! | [`MAX_TUPLES`] | 2048 | A sketch takes at most 32 KiB. |
-//! | [`MAX_WEIGHT`] | 2^41 | 2048 tuples may be too few for the `g` of more values. |
-//! | [`MOST_PIVOTS`] | 4096 | The search needs a power of two above [`MAX_TUPLES`]. |
-//! | [`LANES`] | 8 | The fastest size, measured. |
+//! | [`MAX_TUPLES`] | 2048 | Tuples of 16 bytes take at most 32 KiB. |
+//! | [`MAX_WEIGHT`] | 2^41 | 2048 tuples may not hold twice as many values. |
+//! | [`MOST_PIVOTS`] | 4096 | The next power of two above [`MAX_TUPLES`], for the search. |
+//! | [`LANES`] | 8 | Keys searched for at once: the fastest number measured. |
 
 use std::ops::Range;
 
@@ -55,16 +58,17 @@ use super::{MAX_TUPLES, Sketch, Tuple};
 /// The maximum weight of a sketch after an insertion: 2^41 values, or 25 days of a million per
 /// second.
 ///
-/// **Why:** A tuple holds at most `2^32 - 1` values, even if F is larger. If no tuple can absorb
-/// its left neighbour, any two neighbours hold at least 2^32 values together, except that nothing
-/// absorbs the smallest value. Under a bound that is wide enough, 2^41 values therefore take at
-/// most `2 * 2^41 / 2^32 + 2 = 1026` tuples. It would be 2050 for 2^42 values, and [`MAX_TUPLES`]
-/// is 2048.
+/// **Why:** A tuple holds at most `2^32 - 1` values, even if F is larger. Under a bound that is
+/// wide enough, this is the only limit on a tuple. Two neighbours that stay apart then hold at
+/// least 2^32 values together. The only exception is the smallest value, which nothing absorbs. A
+/// sketch of 2^41 values can therefore be compressed to `2 * 2^41 / 2^32 + 2 = 1026` tuples. A
+/// sketch of 2^42 values might keep 2050, and [`MAX_TUPLES`] is 2048.
 ///
 /// **Beyond:** The sketch halves the weight of every value that it holds, so a new value weighs as
-/// much as two older ones. [`Sketch::n`] is the sum of the weights. The objectives hold for ranks
-/// in that sum, plus at most two ranks. A summary stores its count and sum outside the sketch, so
-/// they stay exact. A merge does not halve: its result may exceed the limit until it is compressed.
+/// much as two older ones. [`Sketch::n`] is the sum of the weights, and quantiles are those of the
+/// weighted values. Halving adds an error of at most two ranks in all, however often it happens. A
+/// summary stores its count and sum outside the sketch, so they stay exact. A merge does not halve:
+/// its result may exceed the limit until it is compressed.
 const MAX_WEIGHT: u64 = 1 << 41;
 
 impl Sketch {
@@ -79,7 +83,8 @@ impl Sketch {
     /// assert_eq!(sketch.quantile(0.5), Some((2.0, 0)));
     /// ```
     pub fn insert(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
-        // An insertion leaves MAX_TUPLES tuples at most, but a merge can create any number.
+        // `count` works for fewer tuples than this. An insertion leaves MAX_TUPLES at most, but a
+        // merge can create any number.
         if self.tuples.len() >= MOST_PIVOTS {
             self.compress(bound, scratch);
         }
@@ -130,9 +135,9 @@ impl Sketch {
         while self.n > MAX_WEIGHT {
             self.halve();
         }
-        // Widens F by a quarter until the tuples are few enough. At a scale of 1e15, every valid
-        // tuple has capacity for 2^32 - 1 values, and 1026 tuples are enough (see MAX_WEIGHT). The
-        // loop only gets there if a caller loaded tuples with impossible ranks.
+        // Widens F by a quarter until the tuples are few enough. At a scale of 1e15, F no longer
+        // limits any tuple, and 1026 tuples are enough (see MAX_WEIGHT). The condition on `scale`
+        // only ends the loop if a caller loaded tuples with impossible ranks.
         let mut scale = 1.0;
         while self.tuples.len() > MAX_TUPLES && scale < 1e15 {
             self.degraded = true;
@@ -194,21 +199,23 @@ impl Sketch {
     /// Halves the weight of all values, and with it every rank.
     ///
     /// An odd `low` is rounded down and an odd `high` up. A width of at most F becomes at most half
-    /// of F plus one rank, and half of F is the F of the halved sketch. A tuple whose weight
-    /// becomes 0 is dropped. The tuple above it covers no more ranks for that, because the tuple
-    /// below it has the same halved `low`.
+    /// of F plus one rank, and half of F is the F of the halved sketch. A tuple whose `g` becomes 0
+    /// is dropped. It has the same halved `low` as the tuple below it, so the tuple above it covers
+    /// the same ranks with or without it.
     ///
     /// In a run, only the `high` of the first tuple and the `low` of the last one matter (S3). The
     /// `low` of the others is rounded up, so that the first tuple is dropped only together with the
     /// whole run. Otherwise, the next tuple would become the first, and it may be wider than F.
     pub(super) fn halve(&mut self) {
         let n = self.n;
+        // The `low` of the last tuple visited, before and after halving.
         let (mut low, mut half) = (0, 0);
         for run in self.tuples.chunk_by_mut(|a, b| a.key == b.key) {
             let end = low + run.iter().map(|tuple| u64::from(tuple.g)).sum::<u64>();
-            // S2: The smallest value keeps rank 1, and the largest one rank `n`.
+            // The halved `low` of the run. S2: the smallest value stays at rank 1, and the largest
+            // value at the highest rank.
             let end = if end == n { end.div_ceil(2) } else { end / 2 }.max(1);
-            // The first tuple gets one rank at least, if the run has any.
+            // The first tuple of the run has a `g` of at least 1, unless the run's is 0.
             let begin = half + 1;
             for tuple in run {
                 low += u64::from(tuple.g);
@@ -281,7 +288,7 @@ impl Scratch {
     /// Counts the keys of `batch`, in any order, by gap.
     ///
     /// A smaller table takes fewer steps: 7 for 128 pivots, 9 for 512, and 12 for 4096. With the
-    /// default objectives, 128 are enough for ordinary values and 512 for most adversarial orders.
+    /// default objectives, 128 are enough for ordinary values and 512 for many adversarial orders.
     fn count(&mut self, tuples: &[Tuple], batch: &[u64]) {
         self.keys.clear();
         match tuples.len() {
@@ -385,8 +392,9 @@ impl Layout<'_> {
 /// Returns the gap of each key: the number of pivots that are less than or equal to it.
 ///
 /// This is a binary search of fixed depth without branches, for `L` keys at once. `N` is a power of
-/// two. Each step decides one bit of the result, which is at most `N - 1`. The search takes 2.7 ns
-/// per key among 128 pivots, and sorting would take 5.8 ns (measured as for [`LANES`]).
+/// two. Each step decides one bit of the result, which is at most `N - 1`. An index `% N` is the
+/// index itself, without a bounds check. The search takes 2.7 ns per key among 128 pivots, and
+/// sorting would take 5.8 ns (measured as for [`LANES`]).
 #[inline(always)]
 fn seek<const N: usize, const L: usize>(pivots: &[u64; N], keys: &[u64; L]) -> [u16; L] {
     let mut gaps = [0; L];
@@ -446,7 +454,8 @@ impl Packer<'_> {
     fn tuple(&mut self, tuple: Tuple, lower: Option<u64>, is_minimum: bool) {
         let fits = tuple.g as usize <= self.free() && !is_minimum; // mutation: minimum
         // S3: The middle of a run is absorbed even without capacity. It lies between two tuples of
-        // the same key: the current one on the right, and `lower`.
+        // the same key: the current one on the right, and `lower`. Only the 32 bits of `g` limit
+        // it.
         let is_mid_run = tuple.key == self.key
             && lower == Some(tuple.key)
             && self.g > 0
@@ -474,8 +483,8 @@ impl Packer<'_> {
 
     /// Inserts the keys of a gap in which at least one new tuple has to start.
     ///
-    /// The tuple above the gap hides `above` values, any of which may be less than a new key. The
-    /// `delta` of a new tuple is therefore `above`.
+    /// The tuple above the gap hides `above` values, which may all lie below a new key. New tuples
+    /// therefore have this `delta` (S1).
     #[cold]
     fn split(&mut self, range: Range<usize>, above: u32, lower: Option<u64>) {
         self.layout.keys(range.clone()).sort_unstable();
