@@ -60,6 +60,8 @@ declare -A mutants=(
     [no-inheritance]='self.split(range, 0, lower)'
     # The least value absorbed like any other.
     [minimum]='tuple.g as usize <= self.free()'
+    # The first tuple of a run dropped when its halved weight rounds to 0.
+    [lost-run]='let floor = if low == n { end } else { low / 2 }; floor.max(1)'
     # A bound a fifth too wide.
     [wide]='self.pack(&bound.capacity(self.n, 1.2), keys, scratch)'
 )

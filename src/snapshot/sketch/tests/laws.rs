@@ -348,6 +348,51 @@ fn a_month_of_observations_halves_in_weight() {
     assert!(sketch.tuples().len() <= MAX_TUPLES);
 }
 
+/// The first tuple of a run says where the run begins. The next one may be far too wide for that.
+/// Halving used to drop a first tuple of one value if its rank and the rank below it rounded to the
+/// same number. The certified error of both quantiles below was then about 2^30 ranks, and 10^8 and
+/// 7 * 10^8 are allowed.
+#[test]
+fn halving_keeps_the_beginning_of_a_run() {
+    // Such a first tuple is what remains of a stream of one low value and then equal ones.
+    let (low, fine) = ([(0.001, 0.0001)], [(0.5, 0.0006)]);
+    let stream = [vec![1.0], vec![2.0; 9999]].concat();
+    let [one, two] = [1.0, 2.0].map(key_of);
+    assert_eq!(
+        sketch_of(&bound(&low), &keys_of(&stream), 16).tuples(),
+        tuples(&[(one, 1, 0), (two, 1, 0), (two, 9998, 0)])
+    );
+
+    // After 2^41 values, the run has many tuples of the maximum weight. A merge can bring the
+    // beginning of such a run to any rank.
+    let shape = |least, key, len| {
+        let run = [vec![(key, 1, 0)], vec![(key, u32::MAX, 0); len]].concat();
+        Sketch::from_parts(tuples(&[least, run].concat()), false)
+    };
+    let single = shape(vec![(one, 1, 0)], two, 513);
+    let runs = [shape(vec![(0, 1, 0)], two, 257), shape(vec![], one, 256)];
+    let merged = Sketch::merge(&[&runs[0], &runs[1]]);
+    for (objectives, mut sketch) in [(low, single), (fine, merged)] {
+        let [(phi, eps)] = objectives;
+        let (bound, before) = (bound(&objectives), sketch.n());
+        sketch.compress(&bound, &mut Scratch::new());
+        assert_eq!(sketch.n(), before.div_ceil(2));
+        let (value, error) = sketch.quantile(phi).unwrap();
+        assert_eq!((value, error), (2.0, 0), "{phi}, {eps}");
+        assert_eq!(sketch.check(&bound), Ok(()));
+    }
+}
+
+/// A run at ranks 2 and 3 has no weight left beside the smallest value, which keeps its own.
+#[test]
+fn halving_drops_a_run_without_weight() {
+    let parts = tuples(&[(1, 1, 0), (2, 1, 0), (2, 1, 0), (3, 3, 0), (4, 1, 0)]);
+    let mut sketch = Sketch::from_parts(parts, false);
+    sketch.halve();
+    let parts = tuples(&[(1, 1, 0), (3, 2, 0), (4, 1, 0)]);
+    assert_eq!((sketch.tuples(), sketch.n()), (&parts[..], 4));
+}
+
 #[test]
 fn a_delta_beyond_32_bits_is_unknown() {
     let wide = |key| Tuple {
@@ -532,6 +577,39 @@ proptest! {
                 let certified = merged.quantile(phi).map_or(0, |(_, certified)| certified);
                 prop_assert!(certified as f64 <= eps * merged.n() as f64 * (1.0 + 1e-9));
             }
+        }
+    }
+
+    /// The plain twin of halving: sort the values and keep every other one, the smallest and the
+    /// largest included.
+    #[test]
+    fn halving_adds_one_rank_of_error_at_most(a in any_values(), b in any_values(), batch in 1..300usize) {
+        let bound = bound(&[(0.5, 0.01), (0.9, 0.05)]);
+        let mut sorted = [a.clone(), b.clone()].concat();
+        prop_assume!(sorted.len() > 2);
+        sorted.sort_unstable();
+        let (n, half) = (sorted.len(), sorted.len().div_ceil(2));
+        let twin: Vec<u64> = (1..=half).map(|i| match i {
+            1 => sorted[0],
+            _ => sorted[(2 * i).min(n) - 1],
+        }).collect();
+        let before = Sketch::merge(&[&sketch_of(&bound, &a, batch), &sketch_of(&bound, &b, batch)]);
+        let mut after = before.clone();
+        after.halve();
+        prop_assert_eq!(after.n(), half as u64);
+        prop_assert_eq!(after.check(&Bound::new(&Targets::new(&[]))), Ok(()));
+        for x in (1..=half).step_by(1 + half / 100) {
+            let certified = |sketch: &Sketch, x: usize| {
+                sketch.quantile(x as f64 / sketch.n() as f64).unwrap()
+            };
+            let (value, error) = certified(&after, x);
+            let key = key_of(value);
+            let below = twin.partition_point(|other| *other < key);
+            let upto = twin.partition_point(|other| *other <= key);
+            let wrong = (below + 1).saturating_sub(x).max(x.saturating_sub(upto)) as u64;
+            prop_assert!(wrong <= error, "rank {x}: wrong by {wrong}, certified {error}");
+            let (_, old) = certified(&before, (2 * x).min(n));
+            prop_assert!(error <= old / 2 + 1, "rank {x}: {error} after {old}");
         }
     }
 
