@@ -82,7 +82,7 @@ pub(super) fn admits(labels: &[(&str, &str)]) -> bool {
     good
 }
 
-/// Stores the exemplar of an update, unless the series was retired since.
+/// Stores the exemplar of an update, unless the series was removed or retired since.
 pub(super) fn set<C: MetricCells>(
     series: SeriesRef<'_, C>,
     position: (usize, usize),
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// A series is retired and its cells are reused for another label set, between an update and
+    /// A series is removed and its cells are reused for another label set, between an update and
     /// its exemplar.
     #[test]
     fn an_exemplar_that_comes_late_is_dropped() {
