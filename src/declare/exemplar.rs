@@ -120,7 +120,7 @@ mod tests {
                 .read(series.key.index(), |_, _| seen += 1);
             seen
         };
-        assert!(family.end(&["a"], true));
+        assert!(family.retire(&["a"], true));
         assert_eq!(exemplar(late), 0);
         assert_eq!(exemplar(family.with(&["b"])), 1);
     }

@@ -479,7 +479,7 @@ macro_rules! labelled {
             /// `bool`s only) are not removed.
             pub fn remove(&self, labels: L::Borrowed<'_>) -> bool {
                 L::DENSE == 0
-                    && L::with_texts(&labels, |texts| self.inner.family().end(texts, true))
+                    && L::with_texts(&labels, |texts| self.inner.family().retire(texts, true))
             }
 
             /// Retires the series of a label set: folds its total into the overflow series, so that
@@ -505,7 +505,7 @@ macro_rules! labelled {
             /// `bool`s only) are not retired.
             pub fn retire(&self, labels: L::Borrowed<'_>) -> bool {
                 L::DENSE == 0
-                    && L::with_texts(&labels, |texts| self.inner.family().end(texts, false))
+                    && L::with_texts(&labels, |texts| self.inner.family().retire(texts, false))
             }
 
             /// Removes every series for whose labels `keep` returns `false`, and returns their

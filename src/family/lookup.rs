@@ -137,7 +137,7 @@ impl<C: MetricCells> Family<C> {
         // The text is rendered before the index is locked, because rendering takes time.
         let (key, is_new) = labels::with_text(self.pairs(texts), |text| {
             let make = || self.make(texts, text);
-            let matches = |index| self.is_text(index, text);
+            let matches = |index| self.has_text(index, text);
             let key_of = |index| self.key_of(index);
             self.index.find_or_insert(hash, matches, key_of, make)
         })?;
@@ -182,7 +182,7 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Returns whether a series has this label text.
-    pub(super) fn is_text(&self, index: u32, text: &str) -> bool {
+    pub(super) fn has_text(&self, index: u32, text: &str) -> bool {
         self.series(index as usize)
             .is_some_and(|series| series.text.with(|own| own == text))
     }
@@ -190,12 +190,12 @@ impl<C: MetricCells> Family<C> {
     /// Returns whether a series has the label set `texts`.
     fn has_values(&self, index: u32, texts: &[&str]) -> bool {
         self.series(index as usize)
-            .is_some_and(|series| series.text.with(|text| self.has_texts(text, texts)))
+            .is_some_and(|series| series.text.with(|text| self.is_text_of(text, texts)))
     }
 
-    /// Returns whether `text` is what `texts` render to. Compares piece by piece, so that in most
-    /// cases nothing is rendered.
-    fn has_texts(&self, text: &str, texts: &[&str]) -> bool {
+    /// Returns whether `text` is [`text_of`](Self::text_of) these `texts`. Compares piece by piece,
+    /// so that in most cases nothing is rendered.
+    fn is_text_of(&self, text: &str, texts: &[&str]) -> bool {
         if self.desc.utf8 {
             // Names may be quoted.
             return text == self.text_of(texts);

@@ -25,7 +25,7 @@ use super::{Family, MetricCells, RetiredSeries, Retirement, SeriesRef, read};
 impl<C: MetricCells> Family<C> {
     /// Removes (`removed`) or retires the series of a label set. Waits for a running pass. Returns
     /// whether there was such a series.
-    pub(crate) fn end(&self, texts: &[&str], removed: bool) -> bool {
+    pub(crate) fn retire(&self, texts: &[&str], removed: bool) -> bool {
         if self.is_unlabelled() {
             return false;
         }
@@ -34,7 +34,7 @@ impl<C: MetricCells> Family<C> {
         let Some(key) = self.look_up(hash, texts) else {
             return false;
         };
-        self.retire(&mut pass, key.index(), removed);
+        self.retire_series(&mut pass, key.index(), removed);
         let retirement = self.retirement();
         let is_due = retirement.retired.len() >= retirement.sweep_threshold;
         drop(retirement);
@@ -68,7 +68,7 @@ impl<C: MetricCells> Family<C> {
                 series.is_live() && series.cells.slot_word().generation() == generation
             });
             if is_current {
-                count += usize::from(self.retire(&mut pass, index, true));
+                count += usize::from(self.retire_series(&mut pass, index, true));
             }
         }
         self.reclaim_retired(&mut pass);
@@ -146,7 +146,7 @@ impl<C: MetricCells> Family<C> {
 
     /// Removes (`removed`) or retires a series: removes its entry from the index, and makes its
     /// handles stale. Waits for threads that are making or looking up a series.
-    fn retire(&self, pass: &mut Pass<'_>, index: u32, removed: bool) -> bool {
+    fn retire_series(&self, pass: &mut Pass<'_>, index: u32, removed: bool) -> bool {
         let Some(series) = self.series(index as usize) else {
             return false;
         };
@@ -156,13 +156,14 @@ impl<C: MetricCells> Family<C> {
             self.retirement().removed.insert(key, text);
         }
         self.index.remove(self.hash_of(index), index);
-        self.retire_removed(pass, index, removed)
+        self.retire_unindexed(pass, index, removed)
     }
 
     /// Retires a series that has expired, in a scrape. Returns `false`, without waiting, if another
     /// thread has locked the series' shard of the index; a later scrape retries.
     pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
-        self.index.try_remove(self.hash_of(index), index) && self.retire_removed(pass, index, false)
+        self.index.try_remove(self.hash_of(index), index)
+            && self.retire_unindexed(pass, index, false)
     }
 
     /// Returns the series that an update through a stale handle counts in. If the handle's series
@@ -186,7 +187,7 @@ impl<C: MetricCells> Family<C> {
 
     /// Makes the handles of a series stale that is no longer in the index. `forget`: it was
     /// removed.
-    fn retire_removed(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
+    fn retire_unindexed(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
         let Some(series) = self.series(index as usize) else {
             return false;
         };

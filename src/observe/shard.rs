@@ -432,7 +432,7 @@ struct UnownedShard {
     passes_left: u8,
     /// The value that the collector last gave `passes_left` because it could move no count out of
     /// the shard, else 0. The next such wait is about twice as long.
-    passes_waited: u8,
+    backoff: u8,
 }
 
 /// A shard that the collector has taken out of the pool to fold its counts. Only the running pass
@@ -443,7 +443,7 @@ pub(super) struct Idle {
     /// Whether the collector has moved a count out of the shard.
     pub(super) drained: bool,
     /// The same as in [`UnownedShard`].
-    passes_waited: u8,
+    backoff: u8,
 }
 
 /// The number of empty shards that the pool has for new threads. Further ones are freed.
@@ -541,7 +541,7 @@ impl Shards {
         self.pool().unowned.push(UnownedShard {
             shard,
             passes_left: 1,
-            passes_waited: 0,
+            backoff: 0,
         });
     }
 
@@ -564,16 +564,12 @@ impl Shards {
         self.pool().unowned.retain_mut(|unowned| {
             let taken = unowned.passes_left == 0;
             if taken {
-                let UnownedShard {
-                    shard,
-                    passes_waited,
-                    ..
-                } = *unowned;
+                let UnownedShard { shard, backoff, .. } = *unowned;
                 let drained = false;
                 idle.push(Idle {
                     shard,
                     drained,
-                    passes_waited,
+                    backoff,
                 });
             } else {
                 unowned.passes_left -= 1;
@@ -598,15 +594,15 @@ impl Shards {
         for (idle, empty) in idle {
             let shard = idle.shard;
             if !empty {
-                let passes_waited = if idle.drained {
+                let backoff = if idle.drained {
                     0
                 } else {
-                    (2 * idle.passes_waited + 1).min(127)
+                    (2 * idle.backoff + 1).min(127)
                 };
                 pool.unowned.push(UnownedShard {
                     shard,
-                    passes_left: passes_waited,
-                    passes_waited,
+                    passes_left: backoff,
+                    backoff,
                 });
             } else if pool.empty.len() < SPARE_LIMIT {
                 pool.empty.push(shard);
