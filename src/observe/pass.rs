@@ -78,9 +78,10 @@ pub(crate) struct Collector {
 #[derive(Clone, Copy, Debug)]
 struct Member {
     shard: ShardRef,
-    /// The last ticket when the shard became a member. The shard counts as having acknowledged the
-    /// requests up to it, which did not reach it: its owner joined after the pass that sent them
-    /// took the list, so it reads slot words later (`Shards::join`).
+    /// The last ticket when the shard became a member. The shard counts as having acknowledged all
+    /// requests up to it. It need not acknowledge the safepoint requests among them: its owner
+    /// joined after the pass that sent them took the list, so it reads slot words later
+    /// (`Shards::join`). Copy requests take tickets from the same sequence.
     since: u64,
 }
 
