@@ -4,7 +4,7 @@
 //! A `static` cannot be its own family, because the registry has to own the family, and a
 //! declaration in a `let` is dropped earlier. So the first use makes the family and shares it with
 //! the registry. The declaration keeps what the hot path needs: its own copy of the slot word of
-//! the series without labels, which is never retired.
+//! the series without labels, which is never removed or retired.
 
 use std::sync::{Arc, OnceLock};
 
@@ -169,12 +169,14 @@ fn checked(desc: Desc) -> Result<Desc, Error> {
     desc.check().map(|()| desc)
 }
 
-/// A bound series. It owns its label values, and looks the series up again if that was retired.
+/// A bound series. It owns its label values, and looks the series up again if that was removed or
+/// retired; the look-up makes it again.
 #[derive(Debug)]
 pub(crate) struct BoundSeries<C: MetricCells> {
     series: CachedRef<Family<C>, C>,
     texts: Box<[Box<str>]>,
-    /// The index of the combination in a closed label set, whose series are never retired.
+    /// The index of the combination in a closed label set, whose series are never removed or
+    /// retired.
     combination: Option<usize>,
 }
 

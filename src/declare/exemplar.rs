@@ -78,8 +78,8 @@ pub(super) fn check<C: MetricCells>(
     validate(labels).inspect_err(|_| family.count_rejected(1))
 }
 
-/// Stores the exemplar of an update, unless the series was retired since. Invalid labels are
-/// rejected.
+/// Stores the exemplar of an update, unless the series was removed or retired since. Invalid labels
+/// are rejected.
 pub(super) fn set<C: MetricCells>(
     series: SeriesRef<'_, C>,
     position: (usize, usize),
@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    /// A series is retired and its cells are reused for another label set, between an update and
+    /// A series is removed and its cells are reused for another label set, between an update and
     /// its exemplar.
     #[test]
     fn an_exemplar_that_comes_late_is_dropped() {
@@ -119,7 +119,7 @@ mod tests {
                 .read(series.key.index(), |_, _| seen += 1);
             seen
         };
-        assert!(family.end(&["a"], true));
+        assert!(family.retire(&["a"], true));
         assert_eq!(exemplar(late), 0);
         assert_eq!(exemplar(family.with(&["b"])), 1);
     }

@@ -1,9 +1,11 @@
-//! The result of a look-up: a series, or what finds one when it is needed.
+//! The result of a look-up: a series, or a combination of a closed label set, whose series is
+//! looked up when it is needed.
 //!
 //! The series of a closed label set have their slots in one row, in the order of the combinations,
-//! from the first update of the family on. So a look-up reads nothing but the declaration: its slot
-//! is the first slot of the row plus a multiple of the index. The family and the cells
-//! are looked up only if an update takes the cold path.
+//! from the first update of the family on. So a look-up reads nothing but the declaration: the slot
+//! of a series is the first slot of the row plus a multiple of the series' index. The family and
+//! the cells are looked up only if an update takes the cold path. Such a series is never removed or
+//! retired, so it is never stale.
 
 use crate::lockfree::{Generation, SeriesKey};
 use crate::observe;
@@ -19,6 +21,7 @@ pub(crate) struct LazyRef<'a, C: MetricCells>(Inner<'a, C>);
 
 #[derive(Debug)]
 enum Inner<'a, C: MetricCells> {
+    /// A series that was looked up.
     Resolved(SeriesRef<'a, C>),
     /// A series in the row of a closed label set.
     Row {

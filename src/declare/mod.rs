@@ -362,9 +362,11 @@ macro_rules! labelled {
             /// # Ok::<(), tallies::Error>(())
             /// ```
             ///
-            /// The result is for use now: once the series is removed, updates through it count in
-            /// the overflow series. A thread has a cache of the label sets that it used, so that a
-            /// repeated look-up takes no lock, allocates nothing and writes no shared cache line.
+            /// The result is for use now: once the series is removed or retired, updates through it
+            /// make the series again or count in the overflow series; see
+            /// [`Series`](crate::Series). A thread has a cache of the label sets that it used, so
+            /// that a repeated look-up takes no lock, allocates nothing and writes no shared cache
+            /// line.
             #[inline]
             pub fn with(&self, labels: L::Borrowed<'_>) -> $crate::Series<'_, $plain> {
                 $crate::Series {
@@ -388,8 +390,8 @@ macro_rules! labelled {
             /// # Ok::<(), tallies::Error>(())
             /// ```
             ///
-            /// The result owns its label values and outlives the metric. If the series is removed,
-            /// it makes the series again.
+            /// The result owns its label values and outlives the metric. If the series was removed,
+            /// was retired or has expired, the next use of the result makes it again.
             pub fn bind(&self, labels: L::Borrowed<'_>) -> $crate::Bound<$plain> {
                 $crate::Bound {
                     bound: $crate::declare::declaration::BoundSeries::new::<L>(&self.inner, &labels),
@@ -474,22 +476,22 @@ macro_rules! labelled {
             /// # Ok::<(), tallies::Error>(())
             /// ```
             ///
-            /// The series is gone from the next scrape on, with all that it counted. An update
+            /// The next scrape no longer exports the series, and its total is dropped. An update
             /// through a [`Series`](crate::Series) that was looked up before, or through a
-            /// [`Bound`](crate::Bound), counts in a fresh series of the same labels. (After 4 096
-            /// more removals from the family, an update through such a `Series` counts in the
-            /// overflow series.) So remove a series of an up-down counter while it is 0: what comes
-            /// down later goes below zero.
+            /// [`Bound`](crate::Bound), makes the series again. (After 4 096 more removals from the
+            /// family, an update through such a `Series` counts in the overflow series.) So remove
+            /// a series of an up-down counter while it is 0: a later decrement would take the fresh
+            /// series below zero.
             ///
             /// Waits for a scrape that is running. The series of closed label sets (enums and
             /// `bool`s only) are not removed.
             pub fn remove(&self, labels: L::Borrowed<'_>) -> bool {
                 L::DENSE == 0
-                    && L::with_texts(&labels, |texts| self.inner.family().end(texts, true))
+                    && L::with_texts(&labels, |texts| self.inner.family().retire(texts, true))
             }
 
-            /// Removes the series of a label set and moves what it counted to the overflow series,
-            /// so that the sum over the family does not drop. Returns `false` if there is none.
+            /// Retires the series of a label set: folds its total into the overflow series, so that
+            /// the sum over the family does not drop. Returns `false` if there is none.
             ///
             /// ```
             /// let registry = tallies::Registry::new();
@@ -502,12 +504,16 @@ macro_rules! labelled {
             /// # Ok::<(), tallies::Error>(())
             /// ```
             ///
-            /// Updates through a `Series` that was looked up before count in the overflow series. A
-            /// series that expires is retired in the same way. The value of a gauge is dropped.
-            /// Waits for a scrape that is running. The series of closed label sets are not retired.
+            /// An update through a [`Series`](crate::Series) that was looked up before counts in
+            /// the overflow series. An update through a [`Bound`](crate::Bound) makes the series
+            /// again. A series that expires is retired in the same way. The value of a gauge is
+            /// dropped.
+            ///
+            /// Waits for a scrape that is running. The series of closed label sets (enums and
+            /// `bool`s only) are not retired.
             pub fn retire(&self, labels: L::Borrowed<'_>) -> bool {
                 L::DENSE == 0
-                    && L::with_texts(&labels, |texts| self.inner.family().end(texts, false))
+                    && L::with_texts(&labels, |texts| self.inner.family().retire(texts, false))
             }
 
             /// Removes every series for whose labels `keep` returns `false`, and returns their
@@ -546,9 +552,10 @@ macro_rules! labelled {
             /// # Ok::<(), tallies::Error>(())
             /// ```
             ///
-            /// The overflow series is gone as well. If it is used again, a summary's has the
-            /// quantiles of before, an infinite sum is infinite again, and an up-down counter's has
-            /// what was in flight.
+            /// Updates through handles of the series make them again, as after
+            /// [`remove`](Self::remove). The overflow series is removed as well. If it is used
+            /// again, a summary's has the quantiles of before, an infinite sum is infinite again,
+            /// and an up-down counter's has what was in flight.
             pub fn clear(&self) {
                 self.inner.family().clear();
             }
@@ -620,12 +627,14 @@ macro_rules! labelled_setters {
             /// # JOBS.with(["mail"]);
             /// ```
             ///
-            /// - The total of a retired series stays in the family's sum. The value of a gauge is
-            ///   forgotten.
+            /// - The total of a retired series is folded into the overflow series. The value of a
+            ///   gauge is dropped.
             /// - A gauge that is set to the value that it has does not count as changed.
             /// - An up-down counter is not retired while it is not 0. It is retired if every scrape
             ///   finds it at 0, whatever it was between the scrapes.
-            /// - The next update of a retired series makes it again.
+            /// - The next update through `with` or a [`Bound`](crate::Bound) makes a retired series
+            ///   again. An update through a [`Series`](crate::Series) that was looked up before
+            ///   counts in the overflow series.
             #[must_use]
             pub const fn expire_after(mut self, idle: std::time::Duration) -> Self {
                 self.inner.desc.expire_after = Some(idle);

@@ -23,9 +23,16 @@ use super::lazy_ref::LazyRef;
 /// ```
 ///
 /// It has the methods of the metric without labels: `inc`, `observe`, `set`, `get`. `with` looks up
-/// the label values, without a lock if the calling thread has used them before. If the series is
-/// removed while this value exists, updates through it count in the family's overflow series. A
-/// [`Bound`] makes the series again instead.
+/// the label values, without a lock if the calling thread has used them before.
+///
+/// If the series leaves the family while this value exists, an update through it depends on how:
+///
+/// - After `remove`, `retain` or `clear`, the update makes the series again. (Not if 4 096 other
+///   series of the family were removed since: then it counts in the overflow series.)
+/// - After `retire` or expiry, the update counts in the overflow series, where the series' total
+///   is.
+///
+/// An update through a [`Bound`] makes the series again in all these cases.
 pub struct Series<'a, M: Metric> {
     pub(super) lazy_ref: LazyRef<'a, M::Cells>,
 }
@@ -65,9 +72,11 @@ impl<M: Metric> std::fmt::Debug for Series<'_, M> {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// It owns its label values and outlives the metric. If the series is removed, the next update
-/// makes it again. It has the methods of the metric without labels. An update looks nothing up, and
-/// costs 1 ns more than one of a metric without labels.
+/// It owns its label values and outlives the metric. If the series was removed, was retired or has
+/// expired, the next use of this value makes it again. (Only an update that runs at the same time
+/// as `retire` or expiry may count in the overflow series.) It has the methods of the metric
+/// without labels. An update looks nothing up, and costs 1 ns more than one of a metric without
+/// labels.
 pub struct Bound<M: Metric> {
     pub(super) bound: BoundSeries<M::Cells>,
 }
@@ -111,7 +120,7 @@ impl<M: Metric> Bound<M> {
         }
     }
 
-    /// Returns whether this is a series of its own, rather than the overflow series.
+    /// Returns whether this is a series of its own, not the overflow series.
     #[cfg(feature = "facade")]
     pub(crate) fn has_own(&self) -> bool {
         !self.bound.get().key.is_overflow()

@@ -1,8 +1,16 @@
 //! The index of a family: from the hash of label values to series numbers.
 //!
-//! A sharded hash map. Look-ups that miss the thread's label cache take a shard's lock for reading.
-//! Making or retiring a series takes it for writing. No scrape waits for a lock. The label values
-//! to compare are in the series, so an entry is eight bytes: half the hash and the number.
+//! A hash map of several shards, each with a read-write lock:
+//!
+//! | who | method | lock |
+//! |---|---|---|
+//! | `with`, if it misses the thread's label cache | `find_or_insert` | write, even if the series exists |
+//! | `find`, `remove`, `retire`: looking a series up | `find` | read |
+//! | `remove`, `retain`, `clear`, `retire` | `remove` | write |
+//! | a scrape that retires an expired series | `try_remove` | write, if no thread has it |
+//!
+//! A scrape never waits for these locks. The label values to compare are in the series, so an entry
+//! is eight bytes: half the hash and the number.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
@@ -12,7 +20,8 @@ use dashmap::{DashMap, SharedValue};
 
 use crate::lockfree::{SeriesKey, prefetch};
 
-/// The number of locks. More locks make scrapes no faster and small families larger.
+/// The number of shards, each with its own lock. More of them make scrapes no faster and small
+/// families larger.
 const SHARDS: usize = 8;
 
 /// The index of one family. See the module's documentation.
@@ -36,7 +45,7 @@ impl Index {
     pub(super) fn hash(&self, texts: &[&str]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         for text in texts {
-            // This includes the length.
+            // `write` also hashes the length, so ("ab", "c") and ("a", "bc") differ.
             hasher.write(text.as_bytes());
         }
         hasher.finish()
@@ -44,9 +53,10 @@ impl Index {
 
     /// Finds the series of this hash for which `matches` returns `true`, and returns its key.
     ///
-    /// `key_of` reads the key while the shard is locked. A thread that retires the series removes
-    /// it from the index first, which takes the same lock. So the generation is that of the series
-    /// that was found. Read later, it could be that of the next series under this number.
+    /// `key_of` reads the key while the shard is locked for reading. A thread that removes or
+    /// retires the series first removes its entry, under the same lock, and then advances the
+    /// generation. So the key is that of the series that was found. Read later, it could be that of
+    /// the next series of this number.
     pub(super) fn find(
         &self,
         hash: u64,
@@ -63,9 +73,10 @@ impl Index {
             .map(|(_, index)| key_of(*index.get()))
     }
 
-    /// Finds a series as [`find`](Self::find) does, or inserts the number that `make` returns while
-    /// the shard is locked. Returns the key and whether it was inserted, or `None` if `make`
-    /// returned `None`.
+    /// Finds a series as [`find`](Self::find) does, or inserts an entry with the number that `make`
+    /// returns. The shard is locked for writing in both cases, so that only one thread makes the
+    /// series. Returns the key and whether the entry was inserted, or `None` if `make` returned
+    /// `None`.
     pub(super) fn find_or_insert(
         &self,
         hash: u64,
@@ -90,7 +101,8 @@ impl Index {
         Some((key_of(index), true))
     }
 
-    /// Removes a series. Waits for threads that make or look up a series in the same shard.
+    /// Removes the entry of a series. Waits for threads that make or look up a series in the same
+    /// shard.
     pub(super) fn remove(&self, hash: u64, index: u32) {
         let map = self.map();
         let spread = spread(short(hash));
@@ -98,7 +110,8 @@ impl Index {
         shard.remove_entry(spread, |(_, other)| *other.get() == index);
     }
 
-    /// Removes a series. Returns `false`, and does nothing, if another thread has the shard's lock.
+    /// Removes the entry of a series. Returns `false`, and does nothing, if another thread has the
+    /// shard's lock.
     pub(super) fn try_remove(&self, hash: u64, index: u32) -> bool {
         let map = self.map();
         let spread = spread(short(hash));

@@ -1,5 +1,13 @@
-//! The look-up of a series by its label set: in the thread's label cache, then in the index. If
-//! there is no such series, the look-up makes it.
+//! The look-up of a series by its label set. [`Family::with`] looks in the thread's label cache,
+//! then in the index, and makes the series if there is none. [`Family::find`] does not use the
+//! cache, and returns `None` if there is none.
+//!
+//! Two similar names mean different things everywhere in this module:
+//!
+//! - `texts` are the label values that the caller gave, unescaped, in the order of the family's
+//!   label names. In a family without fixed label names ([`Names::Any`]) they are names and values
+//!   in turn.
+//! - `text` is the rendered label text of one series, escaped, such as `method="GET",code="200"`.
 
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,11 +20,13 @@ use super::desc::{ClosedSet, Names};
 use super::{Family, MetricCells, Series, SeriesRef};
 
 impl<C: MetricCells> Family<C> {
-    /// Returns the series of a label set, which it makes if needed. Above the limit, it returns the
-    /// overflow series.
+    /// Returns the series of a label set, and makes it if needed. Returns the overflow series above
+    /// the limit, and for a label set that is not valid.
     #[inline(always)]
     pub(crate) fn with(&self, texts: &[&str]) -> SeriesRef<'_, C> {
         let hash = self.index.hash(texts);
+        // A cached series may have been removed or retired since, and even be another label set's.
+        // Then its generation has advanced.
         let (cells, key) = match self.arena.find(hash, texts) {
             Some((series, key)) if series.cells.slot_word().generation() == key.generation() => {
                 (&series.cells, key)
@@ -35,8 +45,9 @@ impl<C: MetricCells> Family<C> {
         self.desc.labels == Names::Fixed(&[])
     }
 
-    /// Looks the series up in the index. Returns two words, which fit in registers; a larger result
-    /// would be written to memory on the path of a cache hit as well.
+    /// Looks the series up in the index, or makes it, for [`with`](Self::with). Returns two words,
+    /// which fit in registers: `with` would have to write a larger result to memory, also after a
+    /// cache hit.
     #[cold]
     fn with_index(&self, hash: u64, texts: &[&str]) -> (&C, SeriesKey) {
         if self.is_unlabelled() {
@@ -45,8 +56,8 @@ impl<C: MetricCells> Family<C> {
         let Some((series, key, is_new)) = self.find_or_make(hash, texts) else {
             return (&self.first, self.overflow().key);
         };
-        // A label set enters the cache with its second use, so that one-time sets do not evict
-        // others.
+        // A thread that makes a series does not cache it. It does so at its next look-up, so that
+        // label sets that are used once do not evict others.
         if !is_new {
             self.arena.remember(hash, texts, key);
         }
@@ -73,7 +84,8 @@ impl<C: MetricCells> Family<C> {
         })
     }
 
-    /// Computes the hash of an existing series from its label text.
+    /// Computes the hash of an existing series' label values from its label text; the series does
+    /// not store the hash.
     pub(super) fn hash_of(&self, index: u32) -> u64 {
         let Some(series) = self.series(index as usize) else {
             return 0;
@@ -83,13 +95,12 @@ impl<C: MetricCells> Family<C> {
             .with(|text| self.with_values_of(text, |texts| self.index.hash(texts)))
     }
 
-    /// Returns the series with a label text, making it if needed; above the limit, the overflow
-    /// series.
+    /// Returns what [`with`](Self::with) does, for the label set that a label text renders.
     pub(super) fn with_text(&self, text: &str) -> SeriesRef<'_, C> {
         self.with_values_of(text, |texts| self.with(texts))
     }
 
-    /// Calls `f` with the label values of a label text, as look-ups take them.
+    /// Calls `f` with the `texts` that a label text renders.
     pub(super) fn with_values_of<R>(&self, text: &str, f: impl FnOnce(&[&str]) -> R) -> R {
         let texts: Vec<_> = labels::pairs(text)
             .flat_map(|(name, value)| match self.desc.labels {
@@ -101,7 +112,7 @@ impl<C: MetricCells> Family<C> {
         f(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
     }
 
-    /// Returns the key of the series of a label set from the index.
+    /// Returns the key of the series of a label set from the index, if the series exists.
     pub(super) fn look_up(&self, hash: u64, texts: &[&str]) -> Option<SeriesKey> {
         let matches = |index| self.has_values(index, texts);
         self.index.find(hash, matches, |index| self.key_of(index))
@@ -115,17 +126,17 @@ impl<C: MetricCells> Family<C> {
         })
     }
 
-    /// Returns the series of a label set, its key, and whether this call made it. Returns `None`
-    /// above the limit, and if the set has label names that are not valid.
+    /// Returns the series of a label set, its key, and whether this call made it. Returns `None` if
+    /// the label set is not valid, if it is that of the overflow series, and above the limit.
     fn find_or_make(&self, hash: u64, texts: &[&str]) -> Option<(&Series<C>, SeriesKey, bool)> {
         if let Err(error) = self.check_any(texts) {
             self.reject(1, || error);
             return None;
         }
-        // The text is built before the index is locked, because that takes time.
+        // The text is rendered before the index is locked, because rendering takes time.
         let (key, is_new) = labels::with_text(self.pairs(texts), |text| {
             let make = || self.make(texts, text);
-            let matches = |index| self.is_text(index, text);
+            let matches = |index| self.has_text(index, text);
             let key_of = |index| self.key_of(index);
             self.index.find_or_insert(hash, matches, key_of, make)
         })?;
@@ -133,7 +144,9 @@ impl<C: MetricCells> Family<C> {
         Some((series, key, is_new))
     }
 
-    /// Makes the series of a label set, or reuses a retired one. The caller has locked the index.
+    /// Makes the series of a label set, in the memory of a reclaimed series if there is one.
+    /// Returns its number, or `None` as [`find_or_make`](Self::find_or_make) does. The caller has
+    /// locked the index for writing.
     fn make(&self, texts: &[&str], text: &str) -> Option<u32> {
         if texts.contains(&"__overflow__") && text == self.overflow_text() {
             // The overflow series has these labels.
@@ -141,6 +154,7 @@ impl<C: MetricCells> Family<C> {
         }
         let limit = self.desc.limit;
         let index = if self.has_free.load(Relaxed) {
+            // Another thread may take the last free number in between. Then a new one is counted.
             self.population.add(limit, false)?;
             self.reuse().unwrap_or_else(|| self.population.count_made())
         } else {
@@ -154,7 +168,7 @@ impl<C: MetricCells> Family<C> {
         Some(index)
     }
 
-    /// Returns a series that was retired and reclaimed, if there is one.
+    /// Takes the number of a reclaimed series, if there is one.
     fn reuse(&self) -> Option<u32> {
         let mut retirement = self.retirement();
         let index = retirement.free.pop().map(|Reverse(index)| index);
@@ -167,21 +181,22 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Returns whether a series has this label text.
-    pub(super) fn is_text(&self, index: u32, text: &str) -> bool {
+    pub(super) fn has_text(&self, index: u32, text: &str) -> bool {
         self.series(index as usize)
             .is_some_and(|series| series.text.with(|own| own == text))
     }
 
-    /// Returns whether a series has these label values.
+    /// Returns whether a series has the label set `texts`.
     fn has_values(&self, index: u32, texts: &[&str]) -> bool {
         self.series(index as usize)
-            .is_some_and(|series| series.text.with(|text| self.has_texts(text, texts)))
+            .is_some_and(|series| series.text.with(|text| self.is_text_of(text, texts)))
     }
 
-    /// Returns whether a label text is that of these values, in most cases without building their
-    /// text.
-    fn has_texts(&self, text: &str, texts: &[&str]) -> bool {
+    /// Returns whether `text` is [`text_of`](Self::text_of) these `texts`. Compares piece by piece,
+    /// so that in most cases nothing is rendered.
+    fn is_text_of(&self, text: &str, texts: &[&str]) -> bool {
         if self.desc.utf8 {
+            // Names may be quoted.
             return text == self.text_of(texts);
         }
         let mut rest = text;
@@ -214,7 +229,7 @@ impl<C: MetricCells> Family<C> {
         rest.is_empty()
     }
 
-    /// Iterates over the names and values of a label set.
+    /// Iterates over the pairs of name and value of a label set.
     pub(super) fn pairs<'a>(
         &self,
         texts: &'a [&'a str],
@@ -230,7 +245,7 @@ impl<C: MetricCells> Family<C> {
         })
     }
 
-    /// Returns the label text of the overflow series.
+    /// Renders the label text of the overflow series.
     pub(super) fn overflow_text(&self) -> String {
         let names = match self.desc.labels {
             Names::Fixed(names) => names,
@@ -240,13 +255,13 @@ impl<C: MetricCells> Family<C> {
         labels::text(&all)
     }
 
-    /// Returns the label text of a label set.
+    /// Renders the label text of a label set.
     pub(crate) fn text_of(&self, texts: &[&str]) -> String {
         labels::text_of(self.pairs(texts))
     }
 
-    /// Checks the label names of a set if each set has its own; fixed names were checked at
-    /// registration.
+    /// Checks a label set: with fixed label names the number of its values, because the names were
+    /// checked at registration; otherwise its label names.
     pub(crate) fn check_any(&self, texts: &[&str]) -> Result<(), Error> {
         if let Names::Fixed(names) = self.desc.labels {
             return if names.len() == texts.len() {

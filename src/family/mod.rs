@@ -1,10 +1,9 @@
-//! A family: its series, their look-up by label set, and their retirement.
+//! A family: its series, their look-up by label set, and their removal and retirement.
 //!
 //! The series are in an arena: chunks that never move, in the order in which the series were made.
 //! A look-up tries the thread's own [label cache](crate::lockfree::CachedArena), then the shared
-//! index, a sharded hash map whose locks no scrape waits for. When a series is retired, its total
-//! goes to the overflow series. The family then reuses the series for another label set, with the
-//! next generation.
+//! [index]. A series that was removed or retired, and then reclaimed, is reused for another label
+//! set, with the next generation; [`retire`] defines the three words.
 
 mod constants;
 pub(crate) mod desc;
@@ -58,7 +57,7 @@ pub(crate) trait MetricCells: Cells {
     fn float_sum(_total: &mut Self::Total) -> Option<&mut f64> {
         None
     }
-    /// Whether the totals of retired series are added to the overflow series.
+    /// Whether the totals of retired series are folded into the overflow series.
     const FOLDS: bool;
     /// Whether updates are in cells of the thread that made them, once a series is hot.
     const OWN_CELLS: bool = true;
@@ -77,8 +76,8 @@ pub(crate) struct Family<C: MetricCells> {
     pub(crate) shape: C::Shape,
     /// The series without labels; in a labelled family, the overflow series.
     pub(crate) first: C,
-    /// From label sets to series numbers. Written by threads that make or retire series, read by
-    /// look-ups that miss the label cache.
+    /// From label sets to series numbers. Written by threads that make, remove or retire series,
+    /// read by look-ups that miss the label cache.
     index: Index,
     /// The series, and the threads' label caches. Series are made under a lock of the index, and
     /// read by updates and scrapes.
@@ -88,13 +87,14 @@ pub(crate) struct Family<C: MetricCells> {
     /// The slot of the first combination, or `None` if the combinations are too many for a row. Set
     /// by the first update.
     row: OnceLock<Option<u64>>,
-    /// The number of series. Written by threads that make or retire series, read by scrapes.
+    /// The number of series. Written by threads that make, remove or retire series, read by those
+    /// and by scrapes.
     population: Population,
-    /// Incremented when a series is retired or reused. Scrapes compare it: after a change, they
-    /// copy the label texts again.
+    /// Incremented when a series is removed, retired or reused. Scrapes compare it: after a change,
+    /// they copy the label texts again.
     version: AtomicU64,
-    /// Whether there is an overflow series to export. Set by updates and retirements, read by
-    /// scrapes.
+    /// Whether there is an overflow series to export. Set by updates and by threads that retire a
+    /// series, cleared by `clear`, read by scrapes.
     overflowed: AtomicBool,
     /// Whether reaching the limit was logged. Read and written by updates above the limit.
     warned_full: AtomicBool,
@@ -113,7 +113,7 @@ pub(crate) struct Family<C: MetricCells> {
     /// Whether `retirement` has a series to reuse. Written under its lock, and read without it by
     /// threads that make series.
     has_free: AtomicBool,
-    /// Locked by passes, and by threads that reuse a series.
+    /// Locked by passes, by threads that reuse a series, and by updates through stale handles.
     retirement: Mutex<Retirement<C::Total>>,
     /// Held by [`exclusively`](Family::exclusively).
     exclusive: Mutex<()>,
@@ -121,15 +121,17 @@ pub(crate) struct Family<C: MetricCells> {
     exemplars: OnceLock<Box<Exemplars>>,
 }
 
-/// The retired series, and the state of expiry. A lock of the family guards all of it.
+/// The series that are not reclaimed yet, those to reuse, and the state of expiry. A lock of the
+/// family guards all of it.
 #[derive(Debug)]
 struct Retirement<T> {
-    /// Series that wait for their owners to acknowledge, or for an epoch to pass.
+    /// Removed and retired series that wait for owners to acknowledge, or for a grace period.
     retired: Vec<RetiredSeries>,
-    /// The number of retired series from which `remove` tries to reclaim them: twice as many as
-    /// were left by the last attempt.
+    /// The length of `retired` from which `remove` and `retire` try to reclaim: twice as many as
+    /// the last attempt could not reclaim.
     sweep_threshold: usize,
-    /// Series to reuse. The lowest number comes first, so that live series stay close together.
+    /// Reclaimed series, to reuse. The lowest number comes first, so that live series stay close
+    /// together.
     free: BinaryHeap<Reverse<u32>>,
     /// The last fingerprint of each series, and since when it has been that.
     idle: Vec<(u64, Option<Instant>)>,
@@ -137,21 +139,21 @@ struct Retirement<T> {
     cleared: Option<T>,
     /// The float sum of the overflow series, as last exported.
     exported_sum: f64,
-    /// The label texts of the last series that were removed. Updates through their handles make
-    /// the series again.
+    /// The label texts of the last series that were removed, so that updates through their handles
+    /// make the series again.
     removed: Removed,
     /// A buffer that scrapes reuse.
     totals: Vec<T>,
 }
 
-/// A retired series that is not reclaimed yet.
+/// A removed or retired series that is not reclaimed yet.
 #[derive(Debug)]
 struct RetiredSeries {
     index: u32,
-    /// The slot that it had, and what its cells wait for.
+    /// The slot that it had, and what has to happen before it is reclaimed.
     cells: observe::Retired,
-    /// Whether its total is dropped and not added to the overflow series: for series that the
-    /// program removed, and for gauges.
+    /// Whether its total is dropped and not folded into the overflow series: for removed series,
+    /// and for gauges.
     forget: bool,
 }
 
@@ -159,7 +161,8 @@ struct RetiredSeries {
 #[derive(Debug)]
 pub(crate) struct Series<C> {
     pub(crate) cells: C,
-    /// The label text and when the series began to count. Set while the series is live.
+    /// The label text, and when the series began to count. Set while the series is live. Written by
+    /// threads that make, remove or retire the series, read by look-ups and scrapes.
     text: SharedText,
 }
 
@@ -359,7 +362,7 @@ impl<C: MetricCells> Family<C> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Iterates over all series with their numbers, including retired ones.
+    /// Iterates over all series with their numbers, including those that are not live.
     fn all(&self) -> impl Iterator<Item = (u32, &Series<C>)> {
         (0..self.population.made()).filter_map(|i| Some((i as u32, self.series(i)?)))
     }
@@ -430,7 +433,7 @@ impl<C: MetricCells> Drop for Family<C> {
             .chain(closed.iter().map(|series| &series.cells))
             .chain(self.all().map(|(_, series)| &series.cells))
             .filter_map(|cells| cells.slot_word().slot());
-        // No thread updates these series any more, because handles borrow the family.
+        // Handles borrow or share the family, so none exists, and no thread updates these series.
         let engine = observe::engine();
         engine.abandon::<C>(&self.shape, false, live);
         let retired = retired.iter().filter_map(|retired| retired.cells.slot());

@@ -1,5 +1,16 @@
-//! Retirement: series are removed, cleared or expire, and are reused once no thread can update
-//! them.
+//! The ways in which series leave a family, and what becomes of their memory. One word for each:
+//!
+//! - The user *removes* a series (`remove`, `retain`, `clear`). Its total is dropped. An update
+//!   through a stale handle makes the series again.
+//! - A series is *retired* if the user calls `retire`, or if a scrape finds that it has expired.
+//!   Its total is folded into the overflow series; only the value of a gauge is dropped. An update
+//!   through a stale handle counts in the overflow series.
+//! - A pass *reclaims* a series that left in either way, once no thread can update it any more: it
+//!   folds or drops the total, and frees the slot and the number for another series.
+//!
+//! The two ways to leave differ only in the flag `removed`. Up to that flag, the functions of this
+//! module and the engine call both *retire*: `Pass::retire` makes the handles stale, and
+//! `Retirement::retired` has the series of both kinds.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -12,10 +23,9 @@ use crate::observe::{self, Pass};
 use super::{Family, MetricCells, RetiredSeries, Retirement, SeriesRef, read};
 
 impl<C: MetricCells> Family<C> {
-    /// Retires the series of a label set. `removed`: by the program, so its total is dropped; else
-    /// it moves to the overflow series. Waits for a running pass. Returns whether there was such a
-    /// series.
-    pub(crate) fn end(&self, texts: &[&str], removed: bool) -> bool {
+    /// Removes (`removed`) or retires the series of a label set. Waits for a running pass. Returns
+    /// whether there was such a series.
+    pub(crate) fn retire(&self, texts: &[&str], removed: bool) -> bool {
         if self.is_unlabelled() {
             return false;
         }
@@ -24,7 +34,7 @@ impl<C: MetricCells> Family<C> {
         let Some(key) = self.look_up(hash, texts) else {
             return false;
         };
-        self.retire(&mut pass, key.index(), removed);
+        self.retire_series(&mut pass, key.index(), removed);
         let retirement = self.retirement();
         let is_due = retirement.retired.len() >= retirement.sweep_threshold;
         drop(retirement);
@@ -37,13 +47,13 @@ impl<C: MetricCells> Family<C> {
     /// Removes every series whose label text `keep` returns `false` for, with its total. Returns
     /// their number.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> usize {
-        // The caller's code runs under no lock. A series that was retired and reused by the time
-        // the pass begins is not retired again: its generation has changed.
+        // The user's code runs under no lock. So a series may be removed or retired, and be reused,
+        // before the pass begins. Then its generation has changed, and it is not removed here.
         let unwanted: Vec<_> = self
             .all()
             .filter_map(|(index, series)| {
                 let generation = series.cells.slot_word().generation();
-                // The text is read once. Between two reads, the series could be retired and reused.
+                // The text is read once. Between two reads, the series could be removed and reused.
                 let text = series
                     .text
                     .get(|text| text.map(|(text, _)| text.to_owned()))?;
@@ -58,7 +68,7 @@ impl<C: MetricCells> Family<C> {
                 series.is_live() && series.cells.slot_word().generation() == generation
             });
             if is_current {
-                count += usize::from(self.retire(&mut pass, index, true));
+                count += usize::from(self.retire_series(&mut pass, index, true));
             }
         }
         self.reclaim_retired(&mut pass);
@@ -72,8 +82,8 @@ impl<C: MetricCells> Family<C> {
             return;
         }
         let mut pass = observe::engine().pass();
-        // Threads may be updating the overflow series, so its cells stay as they are: scrapes
-        // subtract this.
+        // Threads may be updating the overflow series, so its cells stay as they are, and scrapes
+        // subtract its total of now.
         let mut total = C::Total::default();
         read(&self.first, &mut pass, &mut total);
         self.created.store(crate::clock::millis(), Relaxed);
@@ -124,8 +134,8 @@ impl<C: MetricCells> Family<C> {
         self.version.fetch_add(1, Relaxed);
     }
 
-    /// Runs `f` while no other thread is in `exclusively` for this family: for changes that check
-    /// first and then retire.
+    /// Runs `f` while no other thread is in `exclusively` for this family: for changes that look
+    /// first and then remove.
     pub(crate) fn exclusively<R>(&self, f: impl FnOnce() -> R) -> R {
         let _guard = self
             .exclusive
@@ -134,10 +144,9 @@ impl<C: MetricCells> Family<C> {
         f()
     }
 
-    /// Removes a series from the index and makes its handles stale. Waits for threads that are
-    /// making a series. If the program removed it, its total is dropped, and updates through its
-    /// handles make the series again.
-    fn retire(&self, pass: &mut Pass<'_>, index: u32, removed: bool) -> bool {
+    /// Removes (`removed`) or retires a series: removes its entry from the index, and makes its
+    /// handles stale. Waits for threads that are making or looking up a series.
+    fn retire_series(&self, pass: &mut Pass<'_>, index: u32, removed: bool) -> bool {
         let Some(series) = self.series(index as usize) else {
             return false;
         };
@@ -147,18 +156,20 @@ impl<C: MetricCells> Family<C> {
             self.retirement().removed.insert(key, text);
         }
         self.index.remove(self.hash_of(index), index);
-        self.retire_removed(pass, index, removed)
+        self.retire_unindexed(pass, index, removed)
     }
 
-    /// Does the same as [`retire`](Self::retire) to a series that has expired, in a scrape. Its
-    /// total moves to the overflow series, and so do updates through its handles. Returns `false`
-    /// without waiting if another thread is making a series; a later scrape retries.
+    /// Retires a series that has expired, in a scrape. Returns `false`, without waiting, if another
+    /// thread has locked the series' shard of the index; a later scrape retries.
     pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
-        self.index.try_remove(self.hash_of(index), index) && self.retire_removed(pass, index, false)
+        self.index.try_remove(self.hash_of(index), index)
+            && self.retire_unindexed(pass, index, false)
     }
 
-    /// Returns the series to update instead of a retired one: if the program removed it, a fresh
-    /// series with the same labels; else the overflow series.
+    /// Returns the series that an update through a stale handle counts in. If the handle's series
+    /// was removed, that is the series with the same labels, which is made if needed. If it was
+    /// retired, or 4 096 other series of the family were removed since, that is the overflow
+    /// series.
     pub(super) fn successor(&self, key: SeriesKey) -> SeriesRef<'_, C> {
         let text = self.retirement().removed.get(key);
         match text {
@@ -167,14 +178,16 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Returns the series that has the labels of a removed one now, if there is one.
+    /// Returns the series that now has the labels of a removed one, if there is one. Returns `None`
+    /// for a retired one.
     pub(super) fn same_labels(&self, removed: SeriesKey) -> Option<SeriesRef<'_, C>> {
         let text = self.retirement().removed.get(removed)?;
         self.with_values_of(&text, |texts| self.find(texts))
     }
 
-    /// Retires a series that is no longer in the index.
-    fn retire_removed(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
+    /// Makes the handles of a series stale that is no longer in the index. `forget`: it was
+    /// removed.
+    fn retire_unindexed(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
         let Some(series) = self.series(index as usize) else {
             return false;
         };
@@ -200,10 +213,11 @@ impl<C: MetricCells> Family<C> {
         true
     }
 
-    /// Moves the totals of retired series to the overflow series, if no thread can update them any
-    /// more. Their numbers are then free.
+    /// Reclaims the removed and retired series that no thread can update any more: folds the totals
+    /// of the retired ones into the overflow series, drops those of the others, and frees the
+    /// numbers of both.
     pub(super) fn reclaim_retired(&self, pass: &mut Pass<'_>) {
-        // The lock is not held while series are reclaimed, because threads that make a series take
+        // The lock is not held while series are reclaimed, because threads that make a series need
         // it to reuse one.
         let retired = {
             let mut retirement = self.retirement();
@@ -237,8 +251,8 @@ impl<C: MetricCells> Family<C> {
         self.has_free.store(!retirement.free.is_empty(), Relaxed);
     }
 
-    /// Reads the overflow series, then the retired series that will be added to it. With both, the
-    /// family's sum never goes back.
+    /// Reads the overflow series, then the retired series that will be folded into it. With both,
+    /// the family's sum never goes back.
     pub(super) fn read_overflow(&self, pass: &mut Pass<'_>) -> C::Total {
         let retired: Vec<_> = self
             .retirement()
@@ -257,7 +271,7 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Returns whether a series has expired: its fingerprint has not changed for as long as the
-    /// family's `expire_after`. Notes the fingerprint that it has now.
+    /// family's `expire_after`. Stores its present fingerprint for the next call.
     pub(super) fn has_expired(&self, index: u32, total: &C::Total) -> bool {
         let Some(after) = self.desc.expire_after else {
             return false;
@@ -282,10 +296,10 @@ impl<C: MetricCells> Family<C> {
     }
 }
 
-/// The number of removed series whose label texts a family keeps.
+/// The number of removed series whose label texts a family has. Further removals evict the oldest.
 const MOST_REMOVED: usize = 4096;
 
-/// The label texts of the last series that the program removed, by the keys that they had.
+/// The label texts of the last series that were removed, by the keys that the series had.
 #[derive(Debug, Default)]
 pub(super) struct Removed {
     texts: HashMap<u64, Box<str>>,
@@ -313,9 +327,9 @@ impl Removed {
 const REORDERING_ERROR: f64 = 1e-9;
 
 impl<T> Retirement<T> {
-    /// Keeps the float sum of the overflow series from going back by rounding. Reclaiming adds up
-    /// the same terms in another order, and to Prometheus a counter that goes back by one ulp has
-    /// restarted.
+    /// Prevents the float sum of the overflow series from decreasing by rounding. A pass that
+    /// reclaims series adds up the same terms in another order, and Prometheus takes a counter that
+    /// decreases by one ulp for a restarted one.
     pub(super) fn without_rounding_back(&mut self, float: &mut f64) {
         let back = self.exported_sum - *float;
         if back > 0.0 && back <= self.exported_sum * REORDERING_ERROR {

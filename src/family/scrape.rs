@@ -81,7 +81,7 @@ impl<C: MetricCells> Family<C> {
         let mut totals = std::mem::take(&mut self.retirement().totals);
         totals.resize_with(BATCH.min(made), C::Total::default);
         for (first, chunk) in self.arena.chunks(made) {
-            // A chunk without a live series is skipped, and so is a batch.
+            // Chunks without a live series are skipped, and below so are batches.
             if !chunk.has_live() {
                 continue;
             }
@@ -94,7 +94,8 @@ impl<C: MetricCells> Family<C> {
                 C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
                 let totals = &totals[..batch.len()];
                 if self.desc.expire_after.is_none() && out.texts.has(i, first, batch.len()) {
-                    // The version is the same, so the series of the last scrape are still live.
+                    // No series was removed, retired or reused since the last scrape, because `out`
+                    // has texts of this version. So all these series are still live.
                     C::write_all(totals, &mut out.values);
                     if self.exemplars.get().is_some() {
                         for (index, position) in (first..).zip(i..i + batch.len()) {
@@ -153,7 +154,7 @@ impl<C: MetricCells> Family<C> {
         1
     }
 
-    /// Moves the cells of shards whose threads have ended to the shared cells of these series.
+    /// Moves the counts that these series have in idle shards to their shared cells.
     #[inline]
     fn fold_idle<'a>(&self, pass: &mut Pass<'_>, series: impl Iterator<Item = &'a C>) {
         if pass.has_idle() {

@@ -5,7 +5,8 @@ use crate::observe::{self, Outcome};
 
 use super::{Family, MetricCells, read};
 
-/// A series and the key that it had when it was looked up.
+/// A series and the key that it had when it was looked up. It is *stale* once the series was
+/// removed or retired.
 #[derive(Debug)]
 pub(crate) struct SeriesRef<'a, C: MetricCells> {
     pub(crate) family: &'a Family<C>,
@@ -28,15 +29,15 @@ impl<C: MetricCells> SeriesRef<'_, C> {
         self.key.generation()
     }
 
-    /// Returns whether the series is still the one that was looked up, that is, was not retired
-    /// since.
+    /// Returns whether the series is still the one that was looked up: it was neither removed nor
+    /// retired since.
     pub(crate) fn is_current(&self) -> bool {
         self.cells.slot_word().generation() == self.generation()
     }
 
-    /// Runs an update off the hot path: on this series or, if it was retired, on its successor.
-    /// That is a fresh series with the same labels if the program removed this one, and the
-    /// overflow series if it expired.
+    /// Runs an update off the hot path. If this reference is stale, the update makes the series
+    /// again if it was removed, and counts in the overflow series if it was retired; see
+    /// [`Family::successor`].
     ///
     /// `update` takes the cells, their generation, and whether the series is promoted at its first
     /// update.
@@ -46,11 +47,12 @@ impl<C: MetricCells> SeriesRef<'_, C> {
         }
     }
 
-    /// Returns what the series has counted. If it was retired, its number may be another label set's by
-    /// now: then this is the total of the series that has its labels, or nothing.
+    /// Returns the total of the series. If this reference is stale, the cells may belong to another
+    /// label set. Then this is the total of the series that now has the same labels, if the series
+    /// was removed, and an empty total if it was retired.
     pub(crate) fn total(self) -> C::Total {
         let mut total = C::Total::default();
-        // Series are retired in passes only, so what is current stays so.
+        // Series are removed and retired in passes only. So during this pass none is.
         let mut pass = observe::engine().pass();
         let current = if self.is_current() {
             Some(self)
@@ -67,7 +69,8 @@ impl<C: MetricCells> SeriesRef<'_, C> {
     #[inline(never)]
     fn update_successor(self, update: &dyn Fn(&C, Generation, bool) -> Outcome) {
         let mut series = self;
-        // The successor may have been removed by the time of its update, but only so often.
+        // The successor may be removed before it is updated. After eight tries, count in the
+        // overflow series, which is never removed.
         for _ in 0..8 {
             series = self.family.successor(series.key);
             let hot = self.family.desc.hot && !series.key.is_overflow();

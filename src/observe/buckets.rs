@@ -22,16 +22,18 @@
 //!
 //! # Invariants
 //!
-//! - I1: A reader that loads the `state` of observation N (Acquire) sees all stores of observations
+//! - B1: A reader that loads the `state` of observation N (Acquire) sees all stores of observations
 //!   1 to N, because the store of `state` (Release) is the last one of an observation.
-//! - I2: A reader that loads a sum or a bucket of observation N+2 or later gets a `state` of N+1 or
+//! - B2: A reader that loads a sum or a bucket of observation N+2 or later gets a `state` of N+1 or
 //!   later from its second load, because that state was stored before (Release), and an Acquire
 //!   fence stands before the second load. So it retries.
-//! - I3: A read that is not retried therefore differs from observations 1 to N at most by the
-//!   bucket of N+1. The writer stored the other sum before that bucket (Release).
-//! - I4: A block has `BUCKET + buckets` cells; the block of a native histogram has one cell, the
-//!   address of a [`Table`]. Only one thread writes a block at a time: the owner of the shard
+//! - B3: A read that is not retried therefore differs from observations 1 to N at most by the
+//!   bucket and the sum of N+1. The writer stored that sum before the bucket (Release).
+//! - B4: A block has `BUCKET + buckets` cells; the block of a native histogram has one cell, the
+//!   address of a [`Table`]. Only one thread observes in a block at a time: the owner of the shard
 //!   (invariant I1 of [`shard`](super::shard)), or the thread that holds the lock of a cold block.
+//!   The cold block of a series that no thread updates any more is read and cleared without the
+//!   lock.
 //!
 //! A writer that is suspended at any instruction leaves `state` unchanged, so the reader's next try
 //! succeeds. It misses at most the unfinished observation.
@@ -140,7 +142,8 @@ impl Buckets {
         let Some(block) = thread.hot(last) else {
             return false;
         };
-        // SAFETY: I4; the calling thread owns the block.
+        // SAFETY: B4; the calling thread owns the block. The caller selects `bucket` by the bounds
+        // that the series was made with, so the block has it.
         unsafe { observe(block, bucket, value, times) };
         true
     }
@@ -151,7 +154,7 @@ impl Buckets {
         let Some(block) = thread.hot(last) else {
             return false;
         };
-        // SAFETY: I4; the calling thread owns the block.
+        // SAFETY: B4; the calling thread owns the block.
         unsafe { native::observe_known(block, observation) }
     }
 
@@ -170,7 +173,8 @@ impl Buckets {
         observation: (usize, f64, u64),
     ) -> Option<u64> {
         let (bucket, value, times) = observation;
-        // SAFETY: the caller's contract, and I4 for the number of cells.
+        // SAFETY: the caller's contract, and B4 for the number of cells. `bucket` is one of the
+        // series' buckets, as in `observe`.
         unsafe {
             match &self.native {
                 Some(resolution) => native::write(thread, block, resolution, observation),
@@ -198,7 +202,7 @@ impl Buckets {
         let reject = || rejected.set(true);
         let own = |block| {
             // SAFETY: `update_cold` passes a block of this series that only this thread writes
-            // (I4).
+            // (B4).
             if unsafe { self.write(thread, block, observation) }.is_none() {
                 reject();
             }
@@ -207,7 +211,7 @@ impl Buckets {
         let shared = || {
             let block = self.cold();
             if self.try_lock() {
-                // SAFETY: this thread holds the lock of the cold block (I4).
+                // SAFETY: this thread holds the lock of the cold block (B4).
                 let count = unsafe { self.write(thread, block, observation) };
                 self.unlock();
                 if count.is_none() {
@@ -248,7 +252,7 @@ impl Buckets {
 
     /// Calls `read`, which tries to read the cold block, until it succeeds.
     ///
-    /// A writer needs a few stores only, and after a few observations the series is promoted and
+    /// A writer needs only a few stores, and after a few observations the series is promoted and
     /// the block no longer changes. But if there is no slot for the series, threads may write the
     /// block without a pause. So after [`TRIES`] tries the reader locks out the writers for one
     /// read.
@@ -296,13 +300,13 @@ impl Buckets {
         self.locked.store(false, Release);
     }
 
-    /// Adds another block to the cold block, as one observation would. Called between `begin_fold`,
-    /// which locks the cold block, and `end_fold`.
+    /// Adds another block to the cold block, and changes the side as an observation does. Called
+    /// between `begin_fold`, which locks the cold block, and `end_fold`.
     fn add_block(&self, other: Block) {
         let block = self.cold();
         if let Some(resolution) = &self.native {
             // SAFETY: both blocks are one cell, and this thread is the only writer of the cold one
-            // (I4). The calling pass has pinned the epoch.
+            // (B4). The calling pass has pinned the epoch.
             unsafe {
                 if let Some(theirs) = Table::published(other) {
                     let merged = Table::merged(Table::own(block), theirs, resolution);
@@ -312,7 +316,7 @@ impl Buckets {
             return;
         }
         // SAFETY: both blocks have the cells of this family, no thread writes the other block any
-        // more, and this thread is the only writer of the cold one (I4).
+        // more, and this thread is the only writer of the cold one (B4).
         // Relaxed: only the calling pass reads the block, and the lock carries these stores to the
         // next writer.
         unsafe {
@@ -349,7 +353,7 @@ impl Buckets {
             .get_or_insert_with(Native::finest)
             .coarsen(resolution);
         let cold = pass.shared(self.cold.get());
-        // SAFETY: the block is one cell (I4), and the pass has pinned the epoch.
+        // SAFETY: the block is one cell (B4), and the pass has pinned the epoch.
         let table = cold.and_then(|cold| unsafe { Table::published(Block::of(cold)) });
         if let Some(table) = table {
             let mut scratch = pass.scratch();
@@ -398,7 +402,7 @@ impl View for FixedBlock {
 impl Drop for Buckets {
     fn drop(&mut self) {
         if let (Some(_), Some(cold)) = (&self.native, self.cold.get()) {
-            // SAFETY: the block is one cell (I4), and no thread can reach the series any more.
+            // SAFETY: the block is one cell (B4), and no thread can reach the series any more.
             unsafe { native::release(Block::of(cold)) };
         }
     }
@@ -429,8 +433,8 @@ fn zeroed(cells: usize) -> Box<[AtomicU64]> {
 #[inline(always)]
 pub(super) unsafe fn observe(block: Block, bucket: usize, value: f64, times: u64) {
     // SAFETY: the caller's contract. The Release stores pair with `try_read`: that of the sum with
-    // its second fence (I2), that of the bucket with both fences (I2, I3), and that of `state` with
-    // the Acquire load (I1).
+    // its second fence (B2), that of the bucket with both fences (B2, B3), and that of `state` with
+    // the Acquire load (B1).
     unsafe {
         let state = owner_load(block.cell(0));
         let side = (state & 1) as usize;
@@ -453,20 +457,20 @@ pub(super) unsafe fn observe(block: Block, bucket: usize, value: f64, times: u64
 pub(super) unsafe fn try_read(block: Block, counts: &mut [u64]) -> Option<f64> {
     // SAFETY: the caller's contract.
     unsafe {
-        // Acquire: pairs with the Release store of `state` in `observe` (I1).
+        // Acquire: pairs with the Release store of `state` in `observe` (B1).
         let state = block.cell(0).load(Acquire);
         let mut total = 0_u64;
         for (i, count) in counts.iter_mut().enumerate() {
             *count = block.cell(BUCKET + i).load(Relaxed);
             total = total.wrapping_add(*count);
         }
-        // Acquire: pairs with the Release store of the bucket in `observe` (I3).
+        // Acquire: pairs with the Release store of the bucket in `observe` (B3).
         // - If a bucket includes observation N+1, the other sum below includes it, too.
         // - If none does, the buckets add up to `count`, and `sum[side]` belongs to them.
         fence(Acquire);
         let side = (state & 1) as usize ^ usize::from(total << 1 != state & !1);
         let sum = block.cell(SUM + side).load(Relaxed);
-        // Acquire: pairs with the Release stores of sum and bucket in `observe` (I2). If one of the
+        // Acquire: pairs with the Release stores of sum and bucket in `observe` (B2). If one of the
         // loads above got a value of observation N+2 or later, the load below gets a later `state`.
         fence(Acquire);
         (block.cell(0).load(Relaxed) == state).then_some(f64::from_bits(sum))
@@ -516,7 +520,7 @@ impl Cells for Buckets {
         }
         let mut read = |block, counts: &mut Vec<u64>| {
             counts.resize(buckets, 0);
-            // SAFETY: the block belongs to this series (I4).
+            // SAFETY: the block belongs to this series (B4).
             let Some(sum) = (unsafe { try_read(block, counts) }) else {
                 return false;
             };
@@ -570,7 +574,7 @@ impl Cells for Buckets {
 
     fn release(shape: &Shape) -> fn(Block) {
         match shape.native {
-            // SAFETY: the block is one cell (I4), and no thread writes it any more.
+            // SAFETY: the block is one cell (B4), and no thread writes it any more.
             Some(_) => |block| unsafe { native::release(block) },
             None => |_| (),
         }
@@ -579,8 +583,9 @@ impl Cells for Buckets {
     fn clear(&self, _: &Shape) {
         if self.native.is_some() {
             if let Some(cold) = self.cold.get() {
-                // SAFETY: the block is one cell (I4). No thread updates the series any more: cold
-                // updates pin the epoch, and the collector has waited for those pins.
+                // SAFETY: the block is one cell (B4), which no thread writes now: either the series
+                // is retired and the collector has waited for the pins of cold updates, or the
+                // process has only this thread (`start_over`). A pass has pinned the epoch.
                 unsafe { native::release(Block::of(cold)) };
             }
             return;

@@ -74,11 +74,13 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// Ends folding. Called after the last fold.
     fn end_fold(&self) {}
 
-    /// Adds the block of a retired series to this series, if the kind adds up.
+    /// Adds a block that no thread writes any more to the shared cells of this series, if the kind
+    /// adds up: the block of a retired series, or this series' own block in an idle shard.
     #[doc(hidden)]
     fn fold(&self, block: Block);
 
-    /// Returns the function that frees what a block of a retired series holds besides numbers.
+    /// Returns the function that frees what a block holds besides numbers. For a block that no
+    /// thread writes any more.
     #[doc(hidden)]
     fn release(_shape: &Self::Shape) -> fn(Block)
     where
@@ -87,21 +89,21 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         |_| ()
     }
 
-    /// Adds the shared cells of a retired series to this series, if the kind adds up.
+    /// Adds the shared cells of a retired series to those of this series, if the kind adds up.
     fn fold_shared(&self, other: &Self);
 
-    /// Resets the cells of a retired series. No thread updates it.
+    /// Resets the shared cells of a series that no thread updates.
     fn clear(&self, shape: &Self::Shape);
 
-    /// Resets the cells of a series in use. An update that runs at the same time may survive.
+    /// Resets the shared cells of a series in use, in a process that has only one thread.
     fn start_over(&self, shape: &Self::Shape) {
         self.clear(shape);
     }
 }
 
 /// Reclaims a retired series if no thread can still be updating it: adds its slot and its shared
-/// cells to `overflow`, if there is one, and clears them. Returns `false` if the caller has to try
-/// again in a later pass.
+/// cells to `overflow`, if there is one, and clears them. Without `overflow`, drops what they
+/// count. Returns `false` if the caller has to try again in a later pass.
 ///
 /// The slot becomes free once the caller has reclaimed all series it wants to and calls
 /// [`Pass::free_cleared`].
@@ -125,7 +127,7 @@ pub fn reclaim<C: Cells>(
     done
 }
 
-/// Moves the cells that idle shards hold of a series to its shared cells; see [`Pass::take_idle`].
+/// Moves a series' counts in idle shards to its shared cells; see [`Pass::take_idle`].
 pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
     let width = C::width(shape);
     let Some(last) = series.slot_word().slot() else {
@@ -164,9 +166,9 @@ pub fn read_overflow<'a, C: Cells>(
     }
 }
 
-/// Resets a series that is in use, and the slot that it had when it was retired. Only for the only
-/// thread of a process, such as the child of a fork. Leaks what the series' blocks hold besides
-/// numbers.
+/// Resets the shared cells of a series, and its slot or, with `retired`, the slot that it had
+/// before it was retired. The process must have only the calling thread, like the child of a
+/// `fork`. Leaks what the blocks hold besides numbers.
 pub fn start_over<C: Cells>(
     pass: &Pass<'_>,
     shape: &C::Shape,

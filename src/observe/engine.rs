@@ -12,15 +12,15 @@ use super::thread::Thread;
 
 /// The state that all threads share. One per process; in a model, one per run.
 pub struct Engine {
-    /// The shards that have no owner, or that no pass knows yet. Written by threads that start or
-    /// end, and by the collector.
+    /// The shards that have no owner, and those that are not members yet. Written by threads that
+    /// start or end, and by the collector.
     pub(super) shards: Shards,
     /// The allocator of slots. Used by threads that promote a series, and by the collector.
     pub(super) slots: Slots,
     /// The state of the reading side. Locked by the thread that runs a pass.
     pub(super) collector: Mutex<Collector>,
     /// Slots of dropped families, for the next pass to free. Written by threads that drop a family,
-    /// drained by passes.
+    /// taken by passes.
     pub(super) abandoned: Mutex<Vec<Abandoned>>,
     /// Whether every series is promoted at its first update. Set once, by tests; read by cold
     /// updates. Not one of loom's: models do not change it.
@@ -29,7 +29,7 @@ pub struct Engine {
     pub stats: Stats,
 }
 
-/// The number of abandoned slots at which the thread that adds to them runs a pass.
+/// The number of abandoned slots at which the thread that drops a family runs a pass.
 const ABANDONED_LIMIT: usize = 4096;
 
 /// A slot of a dropped family: its last cell; its width; whether it was counted as unreclaimed; and
@@ -67,8 +67,9 @@ impl Engine {
         }
     }
 
-    /// Hands the slots of a dropped family to the next pass, which frees them. `unreclaimed` tells
-    /// whether they were counted as unreclaimed, as the slots of retired series are.
+    /// Hands the slots of a dropped family to the next pass, which clears and frees them. No handle
+    /// of the family may exist, because the pass waits for no acknowledgement. `unreclaimed` tells
+    /// whether the slots were counted as unreclaimed, as those of retired series are.
     pub fn abandon<C: Cells>(
         &self,
         shape: &C::Shape,

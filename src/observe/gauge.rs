@@ -18,7 +18,7 @@
 //!
 //! # Invariants
 //!
-//! - I1: An update writes the shared cell only while the collector cannot reuse it: between two
+//! - G1: An update writes the shared cell only while the collector cannot reuse it: between two
 //!   safepoints of a thread that has the slot, or with the epoch pinned (invariants U1 and U2 of
 //!   [`update`](super::update)).
 
@@ -55,7 +55,7 @@ pub enum GaugeOp {
 }
 
 impl GaugeCell {
-    /// Changes the value. The caller has checked that it may (I1).
+    /// Changes the value. The caller has checked that it may (G1).
     #[inline(always)]
     pub fn apply(&self, op: GaugeOp) {
         // Relaxed: no other memory belongs to the value.
@@ -67,7 +67,7 @@ impl GaugeCell {
         }
     }
 
-    /// Changes the value if this thread's slab has the slot and the reference is not stale (I1).
+    /// Changes the value if this thread's slab has the slot and the reference is not stale (G1).
     /// Returns `false` if the caller has to take the cold path.
     #[inline(always)]
     pub fn change(&self, thread: &Thread, generation: Generation, op: GaugeOp) -> bool {

@@ -18,7 +18,8 @@
 //! the kind's own cells order them ([`buckets`]). [`tally`] orders increments and decrements.
 //!
 //! Invariants are numbered by module: I ([`shard`]), M ([`memory`]), W ([`slot`]), Q ([`pass`]), U
-//! ([`update`]), and A (`allocator`).
+//! ([`update`]), C ([`tally`]), G ([`gauge`]), B ([`buckets`]), T ([`native`]), D ([`summary`]), F
+//! ([`stream`]), and A (`allocator`).
 //!
 //! This module knows no names, labels or formats.
 

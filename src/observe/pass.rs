@@ -1,27 +1,34 @@
 //! The reading side: a pass over all shards, and the requests that make slots free again.
 //!
-//! Passes are serialized: a [`Pass`] holds the lock of the engine's only [`Collector`]. It pins the
-//! epoch once, loads every slab pointer, and adds up cells. It takes no lock that a hot update
-//! takes.
+//! Passes are serialized: a [`Pass`] holds the lock of the engine's only [`Collector`]. In this
+//! order, it takes that lock, pins the epoch, sends a safepoint request if one is due, frees slots
+//! of dropped families, and loads every slab pointer. Then it adds up cells. It takes no lock that
+//! a hot update takes.
 //!
-//! - Q1: a pass pins the epoch before it loads the first slab pointer. So each slab that it reads
-//!   stays allocated until the pass ends (I3). In models a shard frees its replaced slabs at the
-//!   end.
-//! - Q2: a pass uses a slot in a slab only if the slot is below the slab's capacity. Then the whole
+//! The engine *retires* a series (its slot word) for each reason for which a family gives the
+//! series up, removal by the user included. It then *reclaims* the series' slot: it clears the slot
+//! in every shard and frees it.
+//!
+//! # Invariants
+//!
+//! - Q1: A pass pins the epoch before it loads the first slab pointer. So each slab that it reads
+//!   stays allocated until the end of the pass (I3). In models a shard frees its replaced slabs
+//!   when it is dropped.
+//! - Q2: A pass uses a slot in a slab only if the slot is below the slab's capacity. Then the whole
 //!   block is inside the slab (W3).
-//! - Q3: a pass clears a slot only if no thread can be updating it: [`Pass::is_safe`] holds for the
-//!   retired series, or its family was dropped and no handle exists. While it clears, it has locked
-//!   the growth of every shard (I2).
+//! - Q3: A pass clears a slot only if no thread can be updating it: [`Pass::is_safe`] holds for the
+//!   retired series, or the series' family was dropped and no handle exists. While the pass clears,
+//!   it has locked the growth of every member (I2).
 //!
 //! # When is a retired series safe?
 //!
-//! An update that read the slot word before the retirement may still be running. It is either hot
-//! or cold:
-//! - A hot update writes a block. It has ended once its shard acknowledged a request that was sent
-//!   after the retirement (I4), or if the shard's slab ends below the slot (I5).
-//! - A cold update writes shared cells with the epoch pinned. It has ended once a *grace period* is
-//!   over that began after the retirement: every thread that was pinned at its beginning has
-//!   unpinned (U1, U2).
+//! An update that read the slot word before the series was retired may still be running. It is
+//! either hot or cold:
+//! - A hot update writes a block. It has finished once its shard has acknowledged a request that
+//!   was sent after the series was retired (I4), or if the shard's slab ends below the slot (I5).
+//! - A cold update writes shared cells with the epoch pinned. It has finished once a *grace period*
+//!   is over that began after the series was retired: every thread that was pinned at its beginning
+//!   has unpinned (U1, U2).
 
 use std::sync::Arc;
 
@@ -44,16 +51,16 @@ const CLEARED_PER_PASS: u64 = if cfg!(loom) { 1 << 10 } else { 1 << 18 };
 /// on it, which is the thread that runs a pass.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    /// The shards that passes read, including those without an owner.
+    /// The shards that passes read: owned, unowned and idle ones, not the empty ones.
     members: Vec<Member>,
     /// The ticket of the last request, for a safepoint or for a copy.
     last_ticket: u64,
     /// The ticket of the last request for a safepoint.
     last_safepoint: u64,
-    /// Whether a series was retired since that request, so that a new one is due.
+    /// Whether a series with a slot was retired since that request, so that a new one is due.
     request_due: bool,
     /// The shards that have not acknowledged the last safepoint request, from the longest slab to
-    /// the shortest. Each is given as the slab's capacity, and the lowest ticket that this shard
+    /// the shortest. Each is given as its slab's capacity, and the ticket up to which this shard
     /// and all before it have acknowledged.
     lagging: Vec<(u64, u64)>,
     /// The number of grace periods that were started.
@@ -71,8 +78,10 @@ pub(crate) struct Collector {
 #[derive(Clone, Copy, Debug)]
 struct Member {
     shard: ShardRef,
-    /// Requests up to this ticket were sent before the collector knew the shard. Its owners read
-    /// slot words later, so they need not acknowledge these requests (`Shards::join`).
+    /// The last ticket when the shard became a member. The shard counts as having acknowledged all
+    /// requests up to it. It need not acknowledge the safepoint requests among them: its owner
+    /// joined after the pass that sent them took the list, so it reads slot words later
+    /// (`Shards::join`). Copy requests take tickets from the same sequence.
     since: u64,
 }
 
@@ -98,7 +107,7 @@ impl Collector {
         self.members.extend(new);
     }
 
-    /// Returns every shard that a request has to reach.
+    /// Returns the members, including the shards that joined since the last call.
     #[cfg(all(test, loom))]
     pub(super) fn shards(&mut self, shards: &Shards) -> Vec<ShardRef> {
         self.join(shards);
@@ -113,7 +122,7 @@ impl Drop for Collector {
     }
 }
 
-/// A retired series: the slot that it had, and what has to happen before its cells are reused.
+/// A retired series: the slot that it had, and what has to happen before it is reclaimed.
 #[derive(Clone, Copy, Debug)]
 pub struct Retired {
     /// The slot that the series had when it was retired.
@@ -157,9 +166,9 @@ pub struct Pass<'e> {
     slabs: Vec<(SlabRef, ShardRef)>,
     /// Whether this pass reads only the cells of the thread that runs it, for `tallies::testing`.
     own_cells_only: bool,
-    /// Shards without an owner whose cells this pass moves to the shared cells of their series.
+    /// The idle shards: this pass moves their counts to the shared cells of their series.
     idle: Vec<Idle>,
-    /// Locks on the growth of every shard, held while slots are cleared (I2).
+    /// Locks on the growth of every member, held while slots are cleared (I2).
     growth_guards: Vec<GrowthGuard>,
     /// The slots that were cleared while the locks are held: last cell and number of cells.
     cleared: Vec<(u64, u64)>,
@@ -221,7 +230,7 @@ impl<'e> Pass<'e> {
         self.reload();
     }
 
-    /// Whether this pass reads only the cells of the calling thread. Such a pass ends no series.
+    /// Whether this pass reads only the cells of the calling thread. Such a pass retires no series.
     #[inline]
     pub fn reads_own_cells_only(&self) -> bool {
         self.own_cells_only
@@ -237,9 +246,9 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Takes the shards that have had no owner since an earlier pass.
-    /// [`fold_idle`](super::fold_idle) then moves their counts to shared cells. Later passes do not
-    /// read the shards that are empty afterwards.
+    /// Takes the shards out of the pool that no thread has claimed for long enough: they are idle
+    /// until the end of the pass. [`fold_idle`](super::fold_idle) then moves their counts to shared
+    /// cells. Later passes do not read the shards that are empty afterwards.
     pub fn take_idle(&mut self) {
         self.engine.shards.take_idle(&mut self.idle);
     }
@@ -258,7 +267,8 @@ impl<'e> Pass<'e> {
             if last >= slab.capacity() {
                 continue;
             }
-            // SAFETY: below the capacity (Q2). Only the collector accesses an idle shard (I1).
+            // SAFETY: below the capacity (Q2). Only this pass has an idle shard (I1), so the slab
+            // is not replaced.
             let block = unsafe { slab.block(last) };
             // SAFETY: inside the block (Q2).
             let cell = |i| unsafe { block.cell(i) };
@@ -406,7 +416,8 @@ impl<'e> Pass<'e> {
     }
 
     /// Requests a copy and calls `read` until it succeeds, which is soon: once the owner sees the
-    /// length 0, it ends at most one update and then acknowledges.
+    /// length 0, it finishes at most one update and then acknowledges. If it runs no update, `read`
+    /// succeeds on the original.
     fn read_copy(
         &mut self,
         shard: ShardRef,
@@ -420,14 +431,14 @@ impl<'e> Pass<'e> {
         shard.request_copy(ticket, last, cells, copy);
         let mut tries = 0;
         while !read(shard.copied_block(ticket)) {
-            // Wait for the owner to end its current update.
+            // Wait for the owner to finish its current update.
             super::engine::back_off(&mut tries);
         }
         shard.withdraw_copy_request();
     }
 
     /// Retires a series: its handles are stale from now on. Once [`is_safe`](Self::is_safe) returns
-    /// `true` for the result, its cells may be reused.
+    /// `true` for the result, its cells may be reclaimed.
     pub(crate) fn retire(&mut self, slot_word: &SlotWord) -> Retired {
         let slot = slot_word.retire();
         let ticket = slot.map_or(0, |_| self.collector.last_ticket + 1);
@@ -449,8 +460,8 @@ impl<'e> Pass<'e> {
         retired.grace <= self.grace_elapsed() && self.is_acknowledged(retired)
     }
 
-    /// Returns whether every shard whose slab has the slot (I5) has acknowledged a request that was
-    /// sent after the series was retired (I4).
+    /// Returns whether every member whose slab has the slot (I5) has acknowledged a request that
+    /// was sent after the series was retired (I4).
     pub(super) fn is_acknowledged(&self, retired: Retired) -> bool {
         if retired.ticket > self.collector.last_safepoint {
             return false;
@@ -464,8 +475,8 @@ impl<'e> Pass<'e> {
     }
 
     fn grace_elapsed(&self) -> u64 {
-        // Acquire: pairs with the Release in `start_grace`. The cold updates of threads that were
-        // pinned are visible.
+        // Acquire: pairs with the Release in `start_grace`. The cold updates of the threads that
+        // were pinned at the beginning of the grace period are visible.
         let grace_elapsed = self.collector.grace_elapsed.as_ref();
         grace_elapsed.map_or(0, |grace_elapsed| grace_elapsed.load(Acquire))
     }
@@ -482,8 +493,8 @@ impl<'e> Pass<'e> {
             #[cfg(not(loom))]
             crate::lockfree::epoch::pin().flush();
         }
-        // By exchange, and before the request: the owner of a shard that is not found here finds
-        // the series retired (`Shards::join`).
+        // By exchange, and before the request: the owner of a shard that joins later finds the
+        // series retired (`Shards::join`).
         self.collector.join(&self.engine.shards);
         if std::mem::take(&mut self.collector.request_due) {
             self.collector.last_ticket += 1;
@@ -499,8 +510,8 @@ impl<'e> Pass<'e> {
         self.update_lagging();
     }
 
-    /// Determines which shards have not acknowledged the last safepoint request, and which ticket
-    /// each of them acknowledged last.
+    /// Acknowledges for the unowned shards. Then determines which members have not acknowledged the
+    /// last safepoint request, and which ticket each of them acknowledged last.
     fn update_lagging(&mut self) {
         let collector = &mut *self.collector;
         let last_safepoint = collector.last_safepoint;
@@ -512,8 +523,8 @@ impl<'e> Pass<'e> {
         for member in &collector.members {
             let acknowledged = member.shard.acknowledged().max(member.since);
             if acknowledged < last_safepoint {
-                // Loaded after the request. The request's exchange of the slab orders it before
-                // later growth (I5).
+                // Loaded after the request. If this load misses a growth, the growth comes after
+                // the request's exchange of the slab, and sees what came before it (I5).
                 let capacity = member.shard.slab().capacity();
                 collector.lagging.push((capacity, acknowledged));
             }
@@ -548,21 +559,21 @@ impl<'e> Pass<'e> {
     }
 
     /// Starts grace period `ticket`: once all threads that are pinned now have unpinned, all cold
-    /// updates that began before have ended.
+    /// updates that began before have finished.
     fn start_grace(&mut self, ticket: u64) {
         let grace_elapsed = Arc::clone(
             self.collector
                 .grace_elapsed
                 .get_or_insert_with(|| Arc::new(AtomicU64::new(0))),
         );
-        // Release: pairs with the Acquire in `grace_elapsed`. Carries the cold updates, whose end
-        // the thread that runs this function has seen.
+        // Release: pairs with the Acquire in `grace_elapsed`. Carries the cold updates: the epoch
+        // orders them before this function.
         crate::lockfree::epoch::after_epoch(move || _ = grace_elapsed.fetch_max(ticket, Release));
     }
 
-    /// Passes the block `last` of every shard to `fold` and then zeroes it.
+    /// Passes the block `last` of every member to `fold` and then zeroes it.
     /// [`free_cleared`](Self::free_cleared) frees the slot later. Returns `false`, and does
-    /// nothing, if a shard is growing now or the budget is spent.
+    /// nothing, if a member is growing now or the budget is spent.
     ///
     /// The caller must have checked Q3.
     pub(crate) fn clear_slot(
@@ -584,8 +595,8 @@ impl<'e> Pass<'e> {
             fold(block);
             for i in 0..cells {
                 // SAFETY: inside the block (Q2), which no thread writes (Q3). Relaxed: `growing`
-                // carries the zero to growth, and the slot word of the next series carries it to
-                // its updates (W2).
+                // carries the zero to the owner's next growth, and the slot word of the next series
+                // carries it to that series' updates (W2).
                 unsafe { block.cell(i) }.store(0, Relaxed);
             }
         }
@@ -595,8 +606,8 @@ impl<'e> Pass<'e> {
         true
     }
 
-    /// Locks the growth of every shard. Returns `false` if a shard is growing now; then this pass
-    /// does not try again.
+    /// Locks the growth of every member. Returns `false` if a member is growing now; then this pass
+    /// clears nothing more.
     fn lock_growth(&mut self) -> bool {
         if self.growth_guards.is_empty() {
             let members = self.collector.members.iter();
@@ -609,7 +620,7 @@ impl<'e> Pass<'e> {
         self.budget > 0
     }
 
-    /// Unlocks the growth of all shards, and frees the slots that were cleared.
+    /// Unlocks the growth of all members, and frees the slots that were cleared.
     pub fn free_cleared(&mut self) {
         self.growth_guards.clear();
         if self.cleared.is_empty() {
@@ -621,19 +632,19 @@ impl<'e> Pass<'e> {
         self.reload();
     }
 
-    /// Zeroes the block `last` in every shard while it is in use. Only for the only thread of a
-    /// process.
+    /// Zeroes the block `last` in every member while it is in use. The process must have only the
+    /// calling thread (I1).
     pub(crate) fn zero(&self, last: u64, cells: usize) {
         for below in 0..cells {
-            // Relaxed: no other thread exists. If one did, its count would be lost, and nothing
-            // worse.
+            // Relaxed: no other thread exists. If one did, its counts could be lost, and a
+            // histogram's sum could stop matching its buckets.
             self.cells(Some(last), below)
                 .for_each(|cell| cell.store(0, Relaxed));
         }
     }
 
-    /// Clears the slot of a retired series, and no longer counts it as unreclaimed; see
-    /// [`clear_slot`](Self::clear_slot).
+    /// Clears the slot of a retired series as [`clear_slot`](Self::clear_slot) does, and then no
+    /// longer counts it as unreclaimed.
     pub(crate) fn reclaim_slot(
         &mut self,
         last: u64,
@@ -654,7 +665,7 @@ impl Drop for Pass<'_> {
         if self.idle.is_empty() {
             return;
         }
-        // Also if nothing was drained: a thread with cold updates only leaves zeroes.
+        // Also if nothing was drained: a thread that ran only cold updates leaves zeroes.
         let is_empty = |idle: &Idle| idle.shard.slab().is_zero();
         let idle: Vec<_> = self
             .idle
@@ -669,8 +680,8 @@ impl Drop for Pass<'_> {
         };
         self.collector.members.retain(|member| !was_emptied(member));
         self.slabs.clear();
-        // SAFETY: the empty shards are no members any more, and this pass does not read them again
-        // (I6).
+        // SAFETY: the shards whose cells are all zero are no members any more, and this pass has
+        // dropped its growth locks and slabs, so it does not reach them again (I6).
         unsafe { self.engine.shards.give_back(idle.into_iter()) };
     }
 }

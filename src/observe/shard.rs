@@ -1,28 +1,54 @@
 //! Shards: the cells of one thread, their ownership and growth, and the collector's safepoint
 //! requests to their owner.
 //!
-//! A thread that ends leaves its shard, with all counts in it, to the next thread that starts. A
-//! shard that no thread takes between two passes is *idle*: the collector folds it into the shared
-//! cells of the series, and later passes do not read it. So the cost of a pass depends on the
-//! number of live threads, not on the number that ever ran.
+//! # Ownership
 //!
-//! - I1: only the owner writes cells, and only through the slab that its [`Thread`] points to,
-//!   which is the one that the shard points to. A shard without an owner is in the [`Pool`], whose
-//!   lock hands it from its last owner to the collector or to the next owner.
-//! - I2: only the thread that set `growing` replaces the slab or zeroes cells of free slots. No
-//!   thread waits for it: an owner that finds it set does not grow now, and a collector tries again
-//!   in its next pass.
-//! - I3: a replaced slab keeps the counts that the owner had at that moment. It is freed an epoch
-//!   later.
-//! - I4: once `acknowledged >= g`, every update of this shard that read a slot word before request
-//!   `g` has ended, and every later update sees what the collector wrote before the request. So an
-//!   owner acknowledges only between two updates, and reads the slot word again afterwards.
-//! - I5: an owner whose slab ends below a slot has no update of that slot in progress, and reads
-//!   the slot word again after growing. So if the slab still ends below the slot when the collector
-//!   looks, after its request, this shard need not acknowledge: later growth comes after the
-//!   request's exchange of the slab, and sees what came before it.
-//! - I6: a shard is freed by the collector, outside of passes, when it is empty, unowned and read
-//!   by no pass.
+//! A thread that ends leaves its shard, with all counts in it, in the [`Pool`]. The next thread
+//! that starts claims it from there. If no thread claims it for long enough, the collector takes it
+//! out of the pool and moves its counts to the shared cells of their series. So a pass costs time
+//! for the threads that live, not for all that ever ran.
+//!
+//! The collector has a list of the shards that every pass reads and every safepoint request
+//! reaches: its *members*. A shard is in one of four states:
+//!
+//! | state | owner | where it is | member |
+//! |---|---|---|---|
+//! | owned | a thread | not in the pool | yes |
+//! | unowned | none | `Pool::unowned`, where threads and the collector find it | yes |
+//! | idle | none | out of the pool; only the running pass has it | yes |
+//! | empty | none | `Pool::empty`, where threads find it | no, because its cells are all zero |
+//!
+//! A thread that claims a new or empty shard pushes it to [`Shards::joined`]. The next pass moves
+//! it from there to the members. At the end of its pass, the collector returns an idle shard to the
+//! pool: as an empty one if all its cells are zero, else as an unowned one.
+//!
+//! # Invariants
+//!
+//! - I1: Only the owner writes cells. It writes them through the slab that its [`Thread`] points
+//!   to, which is the slab that the shard points to, except inside `Thread::grow`. The pool's lock
+//!   hands a shard from its last owner to the collector, and from either to the next owner. The
+//!   collector writes cells, too, in three cases:
+//!   - It zeroes a block of any member while it holds the lock on growth (I2), if no thread can be
+//!     updating the block's slot (invariant Q3 of [`pass`](super::pass)).
+//!   - It zeroes blocks of an idle shard, without that lock. Only the running pass has the shard.
+//!   - It zeroes any block while the process has only one thread, after a `fork`.
+//! - I2: Only the thread that set `growing` replaces the slab or, in a shard that is not idle,
+//!   zeroes a block. Otherwise growth could copy a count before it is zeroed, and then publish it
+//!   again. No thread waits for `growing`: an owner that finds it set does not grow now, and a
+//!   collector that finds it set tries again in its next pass.
+//! - I3: A replaced slab keeps the counts that it had when the owner copied it. It is freed an
+//!   epoch later.
+//! - I4: Once `acknowledged >= g`, every update of this shard that relies on a slot word from
+//!   before request `g` has finished, and every later update sees what the collector wrote before
+//!   the request. So an owner acknowledges only between two updates, or on the cold path of an
+//!   update, which then reads the slot word again. The collector acknowledges for an unowned shard.
+//! - I5: An owner whose slab ends below a slot (capacity <= slot) has no update of that slot in
+//!   progress, and reads the slot word again after growing. So if the slab still ends below the
+//!   slot when the collector looks, after its request, this shard need not acknowledge: later
+//!   growth comes after the request's exchange of the slab, and sees what came before it.
+//! - I6: The collector frees an idle shard if all its cells are zero and the pool has enough empty
+//!   ones. It first removes the shard from the members, and does so at the end of a pass, which
+//!   reads no cells any more. So no other thread can reach the shard.
 //!
 //! # A request
 //!
@@ -59,14 +85,16 @@ const FIRST_CAPACITY: u64 = 4;
 /// requested slot.
 pub(crate) type CopyBlock = unsafe fn(Block, &[AtomicU64]);
 
-/// A reader's request for a copy of a block. Written before it is published.
+/// A reader's request for a copy of a block, and the buffer for the copy. The collector allocates
+/// it, and frees it an epoch after it withdraws the request. All fields but the buffer's cells are
+/// written before the request is published.
 pub(crate) struct CopyRequest {
     /// The last cell of the block. Read by the owner.
     last: u64,
     /// Copies the block. Called by the owner.
     copy: CopyBlock,
-    /// The copy. Written by the owner before it acknowledges the request, read by the collector
-    /// afterwards.
+    /// The memory for the copy. Its cells are written by the owner before it acknowledges the
+    /// request, and read by the collector afterwards.
     buffer: Box<[AtomicU64]>,
 }
 
@@ -81,28 +109,29 @@ impl Free for CopyRequest {
 /// One thread's cells, and the words that the thread shares with the collector.
 #[repr(align(128))]
 pub(crate) struct Shard {
-    /// The cells. Replaced by the owner when it grows, read by passes with the epoch pinned.
+    /// The cells. Replaced by the owner when it grows, read by passes with the epoch pinned and by
+    /// a thread that claims the shard.
     slab: AtomicPtr<Slab>,
-    /// Set while a thread has the right to replace the slab or to zero cells of free slots (I2).
-    /// Set and cleared by the owner and by the collector.
+    /// Set while a thread has the right to replace the slab or to zero blocks (I2). Set and cleared
+    /// by the owner and by the collector.
     growing: AtomicBool,
     /// The ticket of the last request. Written by the collector, read by the owner.
     requested: AtomicU64,
     /// The last ticket that was acknowledged. Written by the owner, or by the collector while the
-    /// shard has no owner. Read by the collector.
+    /// shard is unowned. Read by both.
     acknowledged: AtomicU64,
     /// The copy that a reader requests. Replaced by the collector, read by the owner with the epoch
     /// pinned.
     copy_request: Published<CopyRequest>,
-    /// The next shard in [`Shards::joined`]. Written by the owner before it joins, read by the
-    /// collector.
+    /// The next shard in [`Shards::joined`]. Written by the owner before it publishes the shard
+    /// there, read by the collector.
     next: AtomicPtr<Shard>,
     /// In a model, the replaced slabs, which are freed with the shard. Written by the owner.
     #[cfg(loom)]
     replaced: std::sync::Mutex<Vec<SlabRef>>,
 }
 
-/// A pointer to a live shard: owned, in the pool, or read by passes (I6).
+/// A pointer to a shard that is not freed: one in any of the four states (I6).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ShardRef(NonNull<Shard>);
 
@@ -122,7 +151,7 @@ impl std::ops::Deref for ShardRef {
     type Target = Shard;
 
     fn deref(&self) -> &Shard {
-        // SAFETY: the shard is live (I6).
+        // SAFETY: the shard is not freed (I6).
         unsafe { self.0.as_ref() }
     }
 }
@@ -134,10 +163,11 @@ impl ShardRef {
     }
 
     /// Keeps the owner from growing the slab while the guard lives. Returns `None` if the owner is
-    /// growing it now.
+    /// growing it now. Called by the collector.
     pub(crate) fn lock_growth(self) -> Option<GrowthGuard> {
-        // Acquire: pairs with the Release in `end_growth` and in the guard's `drop`. The last copy
-        // is complete.
+        // Acquire: pairs with the Release in `end_growth`. The guard finds the slab of the last
+        // growth, with all cells that were copied to it. (The guard's `drop` is a Release for the
+        // owner; the collector's own lock orders two guards.)
         //
         // Not `then_some`: it would build a guard even on failure, and dropping that would release
         // the other holder's lock.
@@ -178,7 +208,8 @@ impl ShardRef {
 }
 
 impl Shard {
-    /// Returns the slab, which is valid while the caller has the epoch pinned (I3).
+    /// Returns the slab. It is valid while the caller has the epoch pinned (I3), holds the lock on
+    /// growth (I2), or is the only thread that has the shard (I1).
     ///
     /// Acquire: pairs with the exchange in `end_growth`. A new slab is seen with the cells that
     /// were copied to it.
@@ -186,18 +217,19 @@ impl Shard {
         SlabRef::from_ptr(self.slab.load(Acquire))
     }
 
-    /// Restores the slab's length, then acknowledges the last request. Called by the owner, between
-    /// two updates.
+    /// Restores the slab's length, then acknowledges the last request. Called by the owner at a
+    /// safepoint (I4).
     ///
-    /// An exchange, and in this order, so that no request is lost; see [`request`](Self::request).
+    /// The length is restored first, and by an exchange, so that no request is lost; see
+    /// [`request`](Self::request).
     pub(super) fn restore(&self, slab: SlabRef) {
         // Acquire: pairs with the Release exchange of the length in `request`. Carries `requested`.
         slab.len().swap(slab.capacity(), Acquire);
         self.acknowledge(slab);
     }
 
-    /// Acknowledges the last request if that was not done yet. Called by the owner, between two
-    /// updates.
+    /// Acknowledges the last request if that was not done yet. Called by the owner at a safepoint
+    /// (I4).
     pub(super) fn acknowledge(&self, slab: SlabRef) {
         // Acquire: pairs with the Release store in `request`. Later updates see what the collector
         // wrote before it.
@@ -205,8 +237,9 @@ impl Shard {
         if requested <= owner_load(&self.acknowledged) {
             return;
         }
-        // The request, and the memory that the block points to, stay alive while the epoch is
-        // pinned.
+        // Keeps alive the copy request and the memory that the block points to. The reader may have
+        // withdrawn the request since, and the slot may have been freed, but only this thread can
+        // store anything but 0 in the block.
         let pinned = pin();
         if let Some(request) = self.copy_request.get(&pinned) {
             // SAFETY: a published request is complete (P1), and is not freed while the epoch is
@@ -214,7 +247,8 @@ impl Shard {
             let request = unsafe { request.as_ref() };
             if request.last < slab.capacity() {
                 // SAFETY: `last` is below the capacity, and this thread owns the shard (I1). The
-                // kind that owns the slot provided `copy`.
+                // kind of the slot's series provided `copy`; if the slot was freed since, this
+                // thread has not written its block again, and `copy` accepts zeroes.
                 unsafe { (request.copy)(slab.block(request.last), &request.buffer) };
             }
         }
@@ -223,7 +257,8 @@ impl Shard {
         self.acknowledged.store(requested, Release);
     }
 
-    /// Sends the owner a request, which its next update sees. Called by the collector.
+    /// Sends the owner a request. An update of the owner soon sees it and takes the cold path.
+    /// Called by the collector, with the epoch pinned.
     pub(crate) fn request(&self, ticket: u64) {
         // Release: pairs with the Acquire in `acknowledge`. Carries the retired slot words and the
         // copy request.
@@ -262,8 +297,8 @@ impl Shard {
         if !self.has_acknowledged(ticket) {
             return None;
         }
-        // SAFETY: only the collector replaces the request, and it is the caller, so the request is
-        // not freed (P2).
+        // SAFETY: a published request is complete (P1). Only the collector replaces it, and the
+        // collector is the caller, so the request is not freed (P2).
         let request = unsafe { self.copy_request.get(&pin())?.as_ref() };
         Some(Block::of(&request.buffer))
     }
@@ -301,13 +336,14 @@ impl Shard {
     }
 
     /// Publishes the owner's new slab, if there is one, and gives up the right to replace it.
+    /// Called by the owner.
     pub(super) fn end_growth(&self, new: Option<SlabRef>) {
         if let Some(new) = new {
             // AcqRel: Release carries the copied cells to the Acquire in `slab`. Acquire pairs with
             // the exchange in `request`, which lists the cases.
             self.slab.swap(new.as_ptr(), AcqRel);
         }
-        // Release: pairs with the Acquire in `lock_growth`. Carries the copied cells.
+        // Release: pairs with the Acquire in `lock_growth`. Carries the new slab and its cells.
         self.growing.store(false, Release);
     }
 
@@ -318,7 +354,8 @@ impl Shard {
     /// Neither a shard nor a thread points to the slab.
     pub(super) unsafe fn free_replaced(&self, slab: SlabRef) {
         #[cfg(not(loom))]
-        // SAFETY: a thread that pins from now on cannot reach the slab (I3).
+        // SAFETY: by the caller's contract, a thread that pins from now on cannot reach the slab
+        // (I3).
         unsafe {
             crate::lockfree::epoch::soon(move || slab.free());
         }
@@ -347,6 +384,7 @@ impl Drop for Shard {
 pub(crate) struct GrowthGuard(ShardRef);
 
 impl GrowthGuard {
+    /// Returns the slab, which is not replaced while the guard lives (I2).
     pub(crate) fn slab(&self) -> SlabRef {
         self.0.slab()
     }
@@ -354,57 +392,61 @@ impl GrowthGuard {
 
 impl Drop for GrowthGuard {
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `begin_growth` and `lock_growth`. Carries the zeroes
-        // that the collector wrote.
+        // Release: pairs with the Acquire in `begin_growth`. Carries the zeroes that the collector
+        // wrote.
         self.0.growing.store(false, Release);
     }
 }
 
-/// The shards of an engine that have no owner, or that no pass knows yet. The others are in the
-/// list of the [`Collector`](super::pass::Collector).
+/// The shards of an engine that have no owner, and those that are not members yet. The members are
+/// in the [`Collector`](super::pass::Collector); unowned shards are in both.
 pub(crate) struct Shards {
-    /// The shards that threads have taken since the collector last looked, newest first. Threads
-    /// push one, the collector takes all.
+    /// The new and empty shards that threads have claimed since the collector last looked, newest
+    /// first. Threads push one, the collector takes all.
     joined: AtomicPtr<Shard>,
-    /// The shards without an owner. Locked by threads that start or end, and by the collector.
+    /// The unowned and the empty shards. Locked by threads that start or end, and by the collector.
     pool: Mutex<Pool>,
 }
 
-/// The shards without an owner.
+/// The unowned and the empty shards.
 struct Pool {
-    /// Shards that may hold counts of ended threads, so passes read them. Pushed by threads that
-    /// end and by the collector, popped by threads that start and by the collector.
+    /// The unowned shards. They may hold counts of threads that have ended, so they are members.
+    /// Pushed by threads that end and by the collector, taken by threads that start and by the
+    /// collector.
     unowned: Vec<UnownedShard>,
-    /// Shards that hold nothing, so no pass reads them. Pushed by the collector, popped by threads
-    /// that start.
+    /// The empty shards. Their cells are all zero, so they are no members. Pushed by the collector,
+    /// popped by threads that start.
     empty: Vec<ShardRef>,
-    /// The number of existing shards. Both lists have capacity for all of them, so that a thread
-    /// that ends allocates nothing. Raised by threads that start, lowered by the collector.
+    /// The number of existing shards, in any state. Both lists have capacity for all of them, so
+    /// that a thread that ends allocates nothing. Raised by threads that start, lowered by the
+    /// collector.
     shard_count: usize,
 }
 
-/// A shard that its thread has left.
+/// A shard that its owner has left. Only threads that hold the pool's lock access it.
 struct UnownedShard {
     shard: ShardRef,
-    /// The number of passes that the shard still waits before the collector takes it. A thread that
-    /// ends sets 1, so that the next thread has the time of one pass to take the shard.
+    /// The number of calls of [`take_idle`](Shards::take_idle) that still leave the shard in the
+    /// pool. A thread that ends sets 1, so that other threads have at least the time between two
+    /// such passes to claim the shard.
     passes_left: u8,
-    /// The number of passes that the shard waited the last time.
-    passes_waited: u8,
+    /// The value that the collector last gave `passes_left` because it could move no count out of
+    /// the shard, else 0. The next such wait is about twice as long.
+    backoff: u8,
 }
 
-/// A shard that the collector has taken from the pool to fold its counts. Only the collector
+/// A shard that the collector has taken out of the pool to fold its counts. Only the running pass
 /// accesses it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Idle {
     pub(super) shard: ShardRef,
     /// Whether the collector has moved a count out of the shard.
     pub(super) drained: bool,
-    /// The number of passes that the shard waited before it was taken.
-    passes_waited: u8,
+    /// The same as in [`UnownedShard`].
+    backoff: u8,
 }
 
-/// The number of empty shards that are preserved for new threads. Further ones are freed.
+/// The number of empty shards that the pool has for new threads. Further ones are freed.
 const SPARE_LIMIT: usize = 8;
 
 impl Shards {
@@ -422,15 +464,16 @@ impl Shards {
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
-        // The lock carries the cells and `acknowledged` from one owner, or from the collector, to
-        // the next (I1).
+        // The lock carries the cells and `acknowledged` from one owner to the collector, and from
+        // either to the next owner (I1).
         lock(&self.pool)
     }
 
-    /// Returns a shard for the calling thread: one that another thread left, or a new one. Returns
+    /// Returns a shard for the calling thread: an unowned one, an empty one, or a new one. Returns
     /// `None` if the allocator refuses.
     pub(super) fn claim(&self) -> Option<ShardRef> {
         let mut pool = self.pool();
+        // An unowned shard does not join: it is a member, or in `joined` already.
         if let Some(unowned) = pool.unowned.pop() {
             return Some(unowned.shard);
         }
@@ -452,11 +495,12 @@ impl Shards {
         Some(shard)
     }
 
-    /// Makes a shard known to passes. A pass that sends a request takes the list at the same time,
-    /// also by exchange:
+    /// Publishes a new or empty shard to passes. A pass takes the whole list, also by exchange,
+    /// before it sends a request. The two exchanges race:
     /// - If this exchange comes first, the pass finds the shard, and sends it the request.
-    /// - If the pass's exchange comes first, this one acquires what the collector wrote before the
-    ///   request. The owner reads slot words afterwards, so it finds retired series stale.
+    /// - If the pass's exchange comes first, this one acquires what the collector wrote before its
+    ///   own. The owner reads slot words afterwards, so it finds the series stale whose slots the
+    ///   request is for.
     fn join(&self, shard: ShardRef) {
         let mut head = self.joined.load(Relaxed);
         loop {
@@ -473,7 +517,7 @@ impl Shards {
         }
     }
 
-    /// Returns the shards that joined since the last call. Called by the collector.
+    /// Takes the shards that joined since the last call. Called by the collector.
     pub(super) fn take_joined(&self) -> impl Iterator<Item = ShardRef> {
         // AcqRel: pairs with the exchange in `join` in both directions.
         let mut next = self.joined.swap(null_mut(), AcqRel);
@@ -486,47 +530,46 @@ impl Shards {
 
     /// Returns whether a shard has joined that the collector has not taken yet.
     pub(super) fn have_joined(&self) -> bool {
-        // Relaxed: a reader that has acquired an update of a thread sees that the thread's shard
-        // joined before, and then takes it by exchange.
+        // Relaxed: a reader that has acquired an update of a thread also sees that the thread's
+        // shard joined before, and then takes the list by exchange. A reader that misses a shard
+        // reads as if its updates came later.
         !self.joined.load(Relaxed).is_null()
     }
 
-    /// Puts the shard of a thread that ends into the pool.
+    /// Puts the shard of a thread that ends into the pool. Called by its owner.
     pub(super) fn leave(&self, shard: ShardRef) {
         self.pool().unowned.push(UnownedShard {
             shard,
             passes_left: 1,
-            passes_waited: 0,
+            backoff: 0,
         });
     }
 
-    /// Acknowledges a request for the shards without an owner. Called by the collector.
+    /// Acknowledges a request for the unowned shards (I4). Called by the collector when a pass
+    /// begins and no shard is idle.
     pub(super) fn acknowledge_for_unowned(&self, ticket: u64) {
         for unowned in &self.pool().unowned {
             let acknowledged = &unowned.shard.acknowledged;
-            // Relaxed: the pool's lock orders both accesses.
+            // Relaxed: the pool's lock orders both accesses. It also carries the last owner's
+            // updates to the collector, and the retired slot words to the next owner.
             if acknowledged.load(Relaxed) < ticket {
                 acknowledged.store(ticket, Relaxed);
             }
         }
     }
 
-    /// Moves the shards that no thread has taken for long enough to `idle`. Called by the
-    /// collector.
+    /// Moves the shards that no thread has claimed for long enough to `idle`. Called by the
+    /// collector, at most once in a pass.
     pub(super) fn take_idle(&self, idle: &mut Vec<Idle>) {
         self.pool().unowned.retain_mut(|unowned| {
             let taken = unowned.passes_left == 0;
             if taken {
-                let UnownedShard {
-                    shard,
-                    passes_waited,
-                    ..
-                } = *unowned;
+                let UnownedShard { shard, backoff, .. } = *unowned;
                 let drained = false;
                 idle.push(Idle {
                     shard,
                     drained,
-                    passes_waited,
+                    backoff,
                 });
             } else {
                 unowned.passes_left -= 1;
@@ -535,30 +578,31 @@ impl Shards {
         });
     }
 
-    /// Returns idle shards to the pool, each with whether it is empty. Called by the collector.
+    /// Returns idle shards to the pool, or frees them. Each comes with whether all its cells are
+    /// zero. Called by the collector.
     ///
-    /// A shard that still holds a count stays among those that passes read. If nothing could be
-    /// moved out of it, because its counts belong to registries that are not scraped, it waits
-    /// longer each time.
+    /// A shard that still holds a count stays a member, and becomes unowned again. If the pass
+    /// could move nothing out of it, for example because its counts belong to registries that are
+    /// not scraped, the shard waits for about twice as many passes each time, 127 at most.
     ///
     /// # Safety
     ///
-    /// No pass may read the empty ones any more.
+    /// The shards without counts are no members any more, and the calling pass reads them no more.
     pub(super) unsafe fn give_back(&self, idle: impl Iterator<Item = (Idle, bool)>) {
         let mut surplus = Vec::new();
         let mut pool = self.pool();
         for (idle, empty) in idle {
             let shard = idle.shard;
             if !empty {
-                let passes_waited = if idle.drained {
+                let backoff = if idle.drained {
                     0
                 } else {
-                    (2 * idle.passes_waited + 1).min(127)
+                    (2 * idle.backoff + 1).min(127)
                 };
                 pool.unowned.push(UnownedShard {
                     shard,
-                    passes_left: passes_waited,
-                    passes_waited,
+                    passes_left: backoff,
+                    backoff,
                 });
             } else if pool.empty.len() < SPARE_LIMIT {
                 pool.empty.push(shard);
@@ -569,7 +613,7 @@ impl Shards {
         }
         drop(pool);
         for shard in surplus {
-            // SAFETY: in no list and without an owner, and by the caller's contract read by no pass
+            // SAFETY: without an owner, not in the pool, and by the caller's contract no member
             // (I6).
             unsafe { shard.free() };
         }
@@ -579,8 +623,8 @@ impl Shards {
 #[cfg(loom)]
 impl Drop for Shards {
     fn drop(&mut self) {
-        // The shards that are owned, or left with counts, are in the collector's list; see
-        // `Collector::drop`.
+        // The owned and the unowned shards are members, which `Collector::drop` frees, or still in
+        // `joined`.
         for shard in self
             .take_joined()
             .chain(std::mem::take(&mut self.pool().empty))

@@ -4,12 +4,13 @@
 //! and subtracts it from the word. The difference is the slot, or, for a stale handle, a number
 //! above every length. So one comparison with a length separates hot from all other cases.
 //!
-//! - W1: only the collector retires a series, so generations advance one at a time. A retired
-//!   series is cold until it is reclaimed, and no handle has its new generation until then.
-//! - W2: a slot that is given to a series has zeroed cells in every shard. The Release in
+//! - W1: Only the collector retires a series, so generations advance one at a time. A retired
+//!   series is cold until it is reclaimed and reused, and no handle has its new generation until
+//!   then.
+//! - W2: A slot that is given to a series has zeroed cells in every shard. The Release in
 //!   [`SlotWord::promote`] carries the zeroes to the Acquire in [`SlotWord::last`].
-//! - W3: blocks do not overlap, and a block of n cells ends at cell n - 1 or above. So if a block's
-//!   last cell is below a slab's capacity, all its cells are inside that slab.
+//! - W3: Blocks do not overlap, and the last cell of a block of n cells is cell n - 1 or above. So
+//!   if a block's last cell is below a slab's capacity, all its cells are inside that slab.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError, TryLockError};
@@ -52,7 +53,8 @@ impl SlotWord {
     /// Returns the slot if the series is hot.
     #[inline]
     pub(crate) fn slot(&self) -> Option<u64> {
-        // Relaxed: the readers of slots only add up cells, in any order.
+        // Relaxed: passes zero the cells of a slot before it is reused, and passes are serialized.
+        // So a pass needs no Acquire to find them zeroed. On the cold path this is only a hint.
         let slot = self.0.load(Relaxed) & COLD;
         (slot != COLD).then_some(slot)
     }
@@ -60,8 +62,13 @@ impl SlotWord {
     /// Returns the current generation.
     #[inline]
     pub fn generation(&self) -> Generation {
-        // Relaxed: a cold update reads it with the epoch pinned, either before or after `retire`,
-        // and the epoch carries the value (U1, U2).
+        // Relaxed:
+        // - A cold update reads it with the epoch pinned, and the epoch orders it with `retire`
+        //   (U1, U2).
+        // - A look-up under a lock of the index reads the current one, because the lock orders it
+        //   with `retire`.
+        // - Any other caller may get an old one. It then has a stale handle, and an update through
+        //   that handle compares again.
         Generation::of(self.0.load(Relaxed))
     }
 
@@ -83,8 +90,8 @@ impl SlotWord {
     /// Retires the series, so that every handle to it is stale. Returns the slot that it had, if
     /// any; without a slot, threads updated only shared cells, with the epoch pinned.
     ///
-    /// Called by the collector only (W1). Relaxed: the safepoint request that follows carries the
-    /// new word to the owners.
+    /// Called by the collector only (W1). Relaxed: the next safepoint request carries the new word
+    /// to the owners (I4), and the next grace period to cold updates (U2).
     pub(crate) fn retire(&self) -> Option<u64> {
         // Advance the generation first. A thread that promotes the series at the same time has two
         // cases:
@@ -128,13 +135,13 @@ pub(crate) struct Slots {
     /// Blocks that were freed while `blocks` was locked. Written and drained by the collector
     /// only.
     deferred: Mutex<Vec<(u64, u64)>>,
-    /// The number of slots of retired series that are not free yet. Written by the collector, read
-    /// by threads that promote a series.
+    /// The number of slots of retired series that are not reclaimed yet. Written by the collector,
+    /// read by threads that promote a series.
     unreclaimed: AtomicU64,
 }
 
 struct Blocks {
-    /// The first cell that no block has used yet.
+    /// The first cell that was never part of a block.
     next: u64,
     /// The last cells of free blocks, by the size of the blocks.
     free: BTreeMap<u64, Vec<u32>>,
@@ -225,7 +232,7 @@ impl Slots {
             .next
     }
 
-    /// Returns the number of slots of retired series that are not free yet.
+    /// Returns the number of slots of retired series that are not reclaimed yet.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn unreclaimed(&self) -> u64 {
         self.unreclaimed.load(Relaxed)
@@ -257,7 +264,8 @@ impl Blocks {
         let free = self.free.get_mut(&size)?;
         free.sort_unstable();
         let length = size * (count as u64).checked_sub(1)?;
-        // Blocks do not overlap, so blocks whose ends are that near leave none out.
+        // Blocks do not overlap. So if the ends of `count` of them span only `length` cells, they
+        // follow each other without a gap.
         let start = free
             .windows(count)
             .position(|row| u64::from(row[count - 1] - row[0]) == length)?;

@@ -22,16 +22,16 @@
 //!
 //! # Invariants
 //!
-//! - I1: Between `seq = 2g` and `seq = 2(g + 1) + 1`, nothing in page `g & 1` changes but the
+//! - F1: Between `seq = 2g` and `seq = 2(g + 1) + 1`, nothing in page `g & 1` changes but the
 //!   length of its buffer, the values above that length, and the limit.
-//! - I2: `values[..len]` do not change once `len` is stored (Release). A reader that loads the
+//! - F2: `values[..len]` do not change once `len` is stored (Release). A reader that loads the
 //!   length (Acquire) sees those values.
-//! - I3: Page `g & 1` is overwritten by the flush to `g + 2`, after `seq = 2(g + 1) + 1` and a
+//! - F3: Page `g & 1` is overwritten by the flush to `g + 2`, after `seq = 2(g + 1) + 1` and a
 //!   Release fence. A reader that saw any of that flush's stores loads a `seq` above `2(g + 1)`
 //!   after its Acquire fence, and retries.
-//! - I4: A page that a larger one replaced is freed an epoch later. Readers pin the epoch. Only the
+//! - F4: A page that a larger one replaced is freed an epoch later. Readers pin the epoch. Only the
 //!   owner replaces pages, so it reads them without a pin.
-//! - I5: A stream has one writer: the owner of the slot, or the thread that holds the lock of the
+//! - F5: A stream has one writer: the owner of the slot, or the thread that holds the lock of the
 //!   shared stream (invariants D1 and D3 of [`summary`](super::summary)).
 //!
 //! With a window, the sketch is that of one age, and `history` has the sketches of earlier ages:
@@ -257,10 +257,10 @@ impl Stream {
     #[inline(always)]
     fn own_page(&self, generation: u64) -> &Page {
         // Relaxed: this thread stored the pointer, or an earlier owner, whose stores were carried
-        // here with the stream (I5).
+        // here with the stream (F5).
         let page = owner_load_ptr(&self.pages[(generation & 1) as usize]);
         // SAFETY: the page of the current generation is not null, and only the owner replaces pages
-        // (I4).
+        // (F4).
         unsafe { &*page }
     }
 
@@ -274,7 +274,7 @@ impl Stream {
             return false;
         }
         page.words[VALUES + len as usize].store(value.to_bits(), Relaxed);
-        // Release: pairs with the Acquire in `read` (I2).
+        // Release: pairs with the Acquire in `read` (F2).
         page.words[LEN].store(len + 1, Release);
         true
     }
@@ -342,7 +342,7 @@ impl Stream {
             .map_or(BUFFERS[0].1, |(_, buffer)| *buffer);
 
         let next = &self.pages[((generation + 1) & 1) as usize];
-        // SAFETY: null, or a page that only the owner replaces (I4).
+        // SAFETY: null, or a page that only the owner replaces (F4).
         let fits = unsafe { owner_load_ptr(next).as_ref() }
             .is_some_and(|page| page.capacity >= buffer && page.tuple_capacity() >= tuples.len());
         let fresh = (!fits).then(|| {
@@ -356,7 +356,7 @@ impl Stream {
         // Release: pairs with the Acquire load of `seq` in `read`. A reader that starts from this
         // value sees page `generation` complete.
         self.seq.store(2 * generation + 1, Release);
-        // Release: pairs with the Acquire fence in `read` (I3), and carries a fresh page to the
+        // Release: pairs with the Acquire fence in `read` (F3), and carries a fresh page to the
         // Acquire load of its pointer.
         // - If a reader sees one of the stores below, its second load of `seq` gets the value
         //   above, and it retries if it has read the page that is being overwritten.
@@ -365,10 +365,10 @@ impl Stream {
         if let Some(fresh) = fresh {
             // Relaxed: the fence above carries the content of the page to the Acquire in `read`.
             let old = next.swap(fresh, Relaxed);
-            // SAFETY: a reader that pins from now on cannot reach the page (I4).
+            // SAFETY: a reader that pins from now on cannot reach the page (F4).
             unsafe { retire(old) };
         }
-        // SAFETY: just allocated, or not null and large enough. Only the owner replaces it (I4).
+        // SAFETY: just allocated, or not null and large enough. Only the owner replaces it (F4).
         let page = unsafe { &*owner_load_ptr(next) };
         for (i, tuple) in tuples.iter().enumerate() {
             for (word, value) in page.tuple(i).into_iter().zip(tuple.to_words()) {
@@ -423,11 +423,11 @@ impl Stream {
         // Acquire: pairs with the Release fence in `flush`, which precedes the exchange of the
         // page.
         let page = self.pages[(generation & 1) as usize].load(Acquire);
-        // SAFETY: null, or a page that is not freed while the caller pins the epoch (I4).
+        // SAFETY: null, or a page that is not freed while the caller pins the epoch (F4).
         let Some(page) = (unsafe { page.as_ref() }) else {
             return false;
         };
-        // Acquire: pairs with the Release in `push` (I2). `len` and `tuple_count` are clamped
+        // Acquire: pairs with the Release in `push` (F2). `len` and `tuple_count` are clamped
         // because the page may be overwritten right now, and these values torn; the check below
         // finds that out later.
         let len = (page.words[LEN].load(Acquire) as usize).min(page.capacity);
@@ -445,7 +445,7 @@ impl Stream {
             .map(|word| f64::from_bits(word.load(Relaxed)))
             .collect();
         let (limit, history) = (page.limit.load(Relaxed), page.history.load(Relaxed));
-        // Acquire: pairs with the Release fence in `flush` (I3).
+        // Acquire: pairs with the Release fence in `flush` (F3).
         fence(Acquire);
         if self.seq.load(Relaxed) > 2 * (generation + 1) {
             return false;

@@ -1,14 +1,14 @@
-//! The cold path of every update: runs if the thread has no block for the series, and ends in the
-//! series' shared cells.
+//! The cold path of every update: runs if the hot path rejected the update. It writes the thread's
+//! own block if the thread has one by now, else the series' shared cells.
 //!
-//! An update of shared cells races with the retirement of its series. The collector first retires
-//! the slot word, then waits until every thread that was pinned at that moment has unpinned, and
-//! only then folds and clears the shared cells. So an update pins the epoch, reads the slot word
-//! *again*, and writes before it unpins:
+//! An update of shared cells races with the collector, which retires and reclaims the series. The
+//! collector first retires the slot word, then waits until every thread that was pinned at that
+//! moment has unpinned, and only then folds and clears the shared cells. So an update pins the
+//! epoch, reads the slot word *again*, and writes before it unpins:
 //!
-//! - U1: an update that finds its generation while pinned ends before the collector folds the
-//!   shared cells.
-//! - U2: an update that pins after the collector began to wait finds the series retired, and writes
+//! - U1: An update that finds its own generation while pinned finishes before the collector folds
+//!   the shared cells.
+//! - U2: An update that pins after the collector began to wait finds the series retired, and writes
 //!   nothing.
 //!
 //! Both need the second read. The first one, in [`Thread::resolve`], comes before the pin. Between
@@ -31,9 +31,9 @@ pub(super) enum Shared {
 
 /// Runs an update that the hot path rejected.
 ///
-/// `cells` is the width of a block. `eager` is set for gauges, and for families declared hot: they
-/// are promoted by their first update. `update_block` writes a block that only this thread writes,
-/// and returns `false` if it cannot. `update_shared` writes the shared cells.
+/// `cells` is the width of a block. `eager` is set for gauges, and for families declared hot: their
+/// series are promoted by the first update. `update_block` writes a block that only this thread
+/// writes, and returns `false` if it cannot. `update_shared` writes the shared cells.
 #[inline(always)]
 pub(super) fn update_cold(
     (engine, thread): (&Engine, &Thread),

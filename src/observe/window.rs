@@ -41,8 +41,8 @@
 //!
 //! # A reader beside a flush
 //!
-//! A reader gets the sketch, the buffer and the earlier ages of one generation (invariants I1 and
-//! I3 of [`stream`](super::stream)). Each value is in one of the three, unless its age had left the
+//! A reader gets the sketch, the buffer and the earlier ages of one generation (invariants F1 and
+//! F3 of [`stream`](super::stream)). Each value is in one of the three, unless its age had left the
 //! window when the owner read the clock.
 //!
 //! - A2: A `History` is written before the generation that has it is published, and does not change

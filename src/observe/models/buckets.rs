@@ -25,14 +25,14 @@ impl Cold {
     }
 
     fn observe(&self, bucket: usize, value: f64, times: u64) {
-        // SAFETY: five cells, two of them buckets, and one writer in each model (I4 of `buckets`).
+        // SAFETY: five cells, two of them buckets, and one writer in each model (B4 of `buckets`).
         unsafe { observe(Block::of(&self.0), bucket, value, times) };
     }
 
     /// Returns the number of observations in a read, or `None` if the reader has to retry.
     fn read(&self) -> Option<usize> {
         let mut counts = [0; 2];
-        // SAFETY: five cells, two of them buckets (I4 of `buckets`).
+        // SAFETY: five cells, two of them buckets (B4 of `buckets`).
         let sum = unsafe { try_read(Block::of(&self.0), &mut counts) }?;
         let prefixes = [([0, 0], 0.0), ([1, 0], 1.0), ([1, 1], 3.0), ([2, 1], 7.0)];
         let prefix = prefixes.iter().position(|p| *p == (counts, sum));
@@ -92,7 +92,7 @@ fn a_histogram_takes_many_at_once() {
             })
         };
         let mut counts = [0; 2];
-        // SAFETY: five cells, two of them buckets (I4 of `buckets`).
+        // SAFETY: five cells, two of them buckets (B4 of `buckets`).
         let sum = unsafe { try_read(Block::of(&cells.0), &mut counts) };
         owner.join().unwrap();
         sum.map(|sum| (counts, sum as u64))
@@ -227,7 +227,7 @@ fn an_owner_makes_a_requested_copy() {
             shard.request_copy(1, last, 4, copy_fixed);
             let mut counts = [0];
             let block = shard.copied_block(1)?;
-            // SAFETY: four cells, one of them a bucket (I4 of `buckets`).
+            // SAFETY: four cells, one of them a bucket (B4 of `buckets`).
             let sum = unsafe { try_read(block, &mut counts) }.expect("a copy is still");
             assert_eq!(sum, [0.0, 1.0, 3.0][counts[0] as usize], "torn");
             Some(counts[0])
