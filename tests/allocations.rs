@@ -33,7 +33,7 @@ fn a_native_histogram_allocates_nothing_once_it_has_met_its_buckets() {
     assert_eq!(allocations(|| (0..100).for_each(|_| observe())), 0);
 }
 
-/// Requests through the server layer and calls through the client layer, including bodies.
+/// Requests through both server layers and calls through the client layer, including bodies.
 #[test]
 fn a_measured_request_allocates_nothing_once_warm() {
     use std::convert::Infallible;
@@ -44,7 +44,7 @@ fn a_measured_request_allocates_nothing_once_warm() {
     use http::{Request, Response};
     use http_body_util::Full;
     use hyper::body::{Body, Bytes};
-    use tallies::http::{ClientMetrics, ServerMetrics};
+    use tallies::http::{ClientMetrics, Measured, ServerMetrics};
     use tower::{Layer, Service, service_fn};
 
     let _alone = ALONE.lock();
@@ -52,12 +52,19 @@ fn a_measured_request_allocates_nothing_once_warm() {
     let answer = |_: Request<Full<Bytes>>| -> Ready<Result<_, Infallible>> {
         ready(Ok(Response::new(Full::new(Bytes::from_static(b"hello")))))
     };
-    let mut server = ServerMetrics::new()
+    let layer = ServerMetrics::new()
         .exclude(["/metrics"])
         .templates(["/users/{id}"])
         .register(&registry)
-        .unwrap()
-        .layer(service_fn(answer));
+        .unwrap();
+    let mut server = layer.layer(service_fn(answer));
+    let reads = |request: Request<Measured<Full<Bytes>>>| {
+        let mut cx = Context::from_waker(Waker::noop());
+        let frame = pin!(request.into_body()).poll_frame(&mut cx);
+        assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        answer(Request::default())
+    };
+    let mut counting = layer.count_request_bodies().layer(service_fn(reads));
     let mut client = ClientMetrics::new()
         .register(&registry)
         .unwrap()
@@ -71,11 +78,17 @@ fn a_measured_request_allocates_nothing_once_warm() {
             *request.uri_mut() = http::Uri::from_static("/users/7");
             request
         };
-        let Poll::Ready(Ok(response)) = pin!(server.call(request())).poll(&mut cx) else {
-            panic!("an answer at once");
-        };
-        let frame = pin!(response.into_body()).poll_frame(&mut cx);
-        assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        let answers = [
+            pin!(server.call(request())).poll(&mut cx),
+            pin!(counting.call(request())).poll(&mut cx),
+        ];
+        for answer in answers {
+            let Poll::Ready(Ok(response)) = answer else {
+                panic!("an answer at once");
+            };
+            let frame = pin!(response.into_body()).poll_frame(&mut cx);
+            assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        }
         assert!(pin!(client.call(request())).poll(&mut cx).is_ready());
     };
     (0..3000).for_each(|_| exchange());
@@ -86,7 +99,10 @@ fn a_measured_request_allocates_nothing_once_warm() {
         ("status", "200"),
     ];
     let now = registry.snapshot();
-    assert_eq!(now.get("http_requests_total", &labels), Some(13_000.0));
+    assert_eq!(now.get("http_requests_total", &labels), Some(26_000.0));
+    // Both sizes are 5: one as announced, one as read.
+    let bytes = now.get("http_request_size_bytes_sum", &labels[..2]);
+    assert_eq!(bytes, Some(130_000.0));
 }
 
 /// A function under every attribute; an empty route is an error.

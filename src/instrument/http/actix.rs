@@ -4,19 +4,24 @@ use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use actix_web::HttpMessage;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::error::PayloadError;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Bytes;
+use futures_core::Stream;
 use pin_project_lite::pin_project;
 
+use super::counting::BytesRead;
 use super::exchange::{BodyEvent, Exchange, fail_on_panic};
 use super::server::{ServerLayer, ServerState};
 
 /// The route is actix-web's `match_pattern`, which allocates a `String` for every request. A
 /// closure given to [`ServerMetrics::route`](super::ServerMetrics::route) is not called, because
 /// actix-web's requests have other types. An error that an inner middleware returns counts with the
-/// status that actix-web answers with.
+/// status that actix-web answers with. A request with a body costs one more allocation, for the
+/// wrapper that counts what the handler reads.
 ///
 /// ```
 /// use actix_web::{App, web};
@@ -70,19 +75,18 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&self, request: ServiceRequest) -> Self::Future {
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let pattern = request.match_pattern();
-        let received = match request.parts().1 {
-            Payload::None => Some(0),
-            _ => request
-                .headers()
-                .get(CONTENT_LENGTH)
-                .and_then(|length| length.to_str().ok()?.parse().ok()),
-        };
+        let received = matches!(request.parts().1, Payload::None).then_some(0);
         let method = request.method().as_str();
         let mut exchange = self
             .server
             .begin(method, request.path(), pattern.as_deref(), received);
+        if let Some(read) = exchange.as_mut().and_then(Exchange::count_request_body) {
+            let inner = request.take_payload();
+            let payload = Box::pin(CountingPayload { inner, read });
+            request.set_payload(Payload::Stream { payload });
+        }
         let inner = fail_on_panic(&mut exchange, || self.inner.call(request));
         ActixFuture { inner, exchange }
     }
@@ -169,5 +173,27 @@ impl<B: MessageBody> MessageBody for ActixBody<B> {
         };
         Exchange::on_body_event(this.exchange, event);
         Poll::Ready(chunk)
+    }
+}
+
+/// A request body whose bytes are counted as the handler reads them.
+struct CountingPayload {
+    inner: Payload,
+    read: BytesRead,
+}
+
+impl Stream for CountingPayload {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let chunk = ready!(Pin::new(&mut self.inner).poll_next(cx));
+        if let Some(Ok(bytes)) = &chunk {
+            self.read.add(bytes.len());
+        }
+        Poll::Ready(chunk)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.size_hint()
     }
 }

@@ -6,10 +6,11 @@
 //! - Every request is in flight until `finish`, which runs exactly once: at the end of the body, at
 //!   a failure, or in `Drop`.
 
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, replace};
 
 use crate::clock::Start;
 
+use super::counting::BytesRead;
 use super::families::{End, EndSeries, Endpoint, MethodKind};
 
 /// The reason why a request or a call did not complete.
@@ -72,13 +73,23 @@ pub(super) enum BodyEvent {
     Failure,
 }
 
-/// The length of a body whose length is unknown.
+/// The length of a response body whose length is unknown.
 const UNKNOWN: u64 = u64::MAX;
 
-/// The largest announced length of a request body that is observed. A client can announce any
-/// length and send nothing, and a float sum that has reached 2^64 grows only in steps of thousands
-/// from then on.
-const MOST_ANNOUNCED: u64 = 1 << 32;
+/// The largest announced length of a request body that is observed, which is the largest bound of
+/// the buckets. A client can announce any length and send nothing.
+const MOST_ANNOUNCED: u64 = 16 << 20;
+
+/// The size of a request body.
+#[derive(Debug)]
+enum RequestSize {
+    /// Not observed.
+    Unknown,
+    /// The announced length, at most `MOST_ANNOUNCED`.
+    Announced(u64),
+    /// The bytes that the service reads until the exchange ends.
+    Read(BytesRead),
+}
 
 /// A request in flight. See the module documentation.
 #[derive(Debug)]
@@ -88,8 +99,8 @@ pub(super) struct Exchange {
     answered: Option<&'static EndSeries>,
     /// `None` if no family needs the time.
     start: Option<Start>,
-    /// The announced length of the request body, or `UNKNOWN`.
-    received: u64,
+    /// The size of the request body. `Unknown` once it is observed.
+    received: RequestSize,
     /// The bytes of the response body so far.
     sent: u64,
     /// The length of the response body, or `UNKNOWN`. The exchange ends once this much is sent,
@@ -107,11 +118,27 @@ impl Exchange {
             endpoint,
             answered: None,
             start: endpoint.timed.then(Start::now),
-            received: received.filter(|n| *n <= MOST_ANNOUNCED).unwrap_or(UNKNOWN),
+            received: received
+                .filter(|length| *length <= MOST_ANNOUNCED)
+                .map_or(RequestSize::Unknown, RequestSize::Announced),
             sent: 0,
             length: UNKNOWN,
             timing: Timing::Ordinary,
         }
+    }
+
+    /// Observes the bytes that the service reads from the request body, instead of the announced
+    /// length. Returns the counter to add them to, or `None` if the body is empty or no family needs
+    /// its size.
+    #[inline]
+    pub(super) fn count_request_body(&mut self) -> Option<BytesRead> {
+        let empty = matches!(self.received, RequestSize::Announced(0));
+        if empty || !self.endpoint.families.has_request_sizes() {
+            return None;
+        }
+        let read = BytesRead::zero();
+        self.received = RequestSize::Read(read.clone());
+        Some(read)
     }
 
     /// Counts the response, once its head is ready. Returns the exchange if the response body is
@@ -186,7 +213,7 @@ impl Exchange {
 
     /// Ends the exchange. Reads the clock unless the caller passes `seconds`.
     #[inline]
-    fn finish(&self, failure: Option<Failure>, seconds: Option<f64>) {
+    fn finish(&mut self, failure: Option<Failure>, seconds: Option<f64>) {
         let families = self.endpoint.families;
         let series = match (self.answered, failure) {
             (Some(series), None) => series,
@@ -215,8 +242,11 @@ impl Exchange {
                 series.stream(seconds);
             }
         }
-        if self.received != UNKNOWN {
-            series.received(self.received);
+        // Leaves nothing to drop, because most callers do not drop the exchange.
+        match replace(&mut self.received, RequestSize::Unknown) {
+            RequestSize::Unknown => {}
+            RequestSize::Announced(length) => series.received(length),
+            RequestSize::Read(read) => series.received(read.into_bytes()),
         }
         series.sent(self.sent);
         self.endpoint.leave();

@@ -124,6 +124,11 @@ impl Families {
         self.no_answer == NoAnswer::Kind
     }
 
+    /// Returns whether sizes of request bodies are observed.
+    pub(super) fn has_request_sizes(&self) -> bool {
+        self.request_bytes.is_some()
+    }
+
     /// Returns the value of the status label.
     fn status_text(&self, end: End) -> Cow<'static, str> {
         let status = match (end.status, end.failure, self.no_answer) {

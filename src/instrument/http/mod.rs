@@ -18,7 +18,8 @@
 //! In axum the layer costs 300 ns and 3 allocations. Of these, 105 ns and all three allocations are
 //! axum's price for any layer that wraps the response body: axum boxes the service, the future and
 //! the body. axum-prometheus takes 1400 ns and 46 allocations in the same run (`benches/http`).
-//! actix-web allocates a `String` for the matched pattern.
+//! actix-web allocates a `String` for the matched pattern. In both, a request with a body takes one
+//! more allocation, to wrap the body and count what the handler reads from it.
 //!
 //! To save 40 to 50 ns for a response with a body, use
 //! [`without_head_time`](ServerMetrics::without_head_time), which drops one clock read. To save 50
@@ -32,6 +33,7 @@
 mod actix;
 mod chain;
 mod client;
+mod counting;
 mod exchange;
 mod families;
 #[cfg(feature = "reqwest")]
@@ -47,5 +49,6 @@ pub use client::{
     CallRequest, CallResponse, ClientFuture, ClientLayer, ClientMetrics, ClientService, Clients,
     Template,
 };
+pub use counting::{CountingLayer, CountingService};
 pub use exchange::Failure;
 pub use server::{Measured, ServerFuture, ServerLayer, ServerMetrics, ServerService};

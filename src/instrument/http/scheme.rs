@@ -58,7 +58,7 @@ pub(super) struct Scheme {
     pub(super) duration: Option<Spec>,
     /// Seconds to the end of the response body, for event streams.
     pub(super) streams: Option<Spec>,
-    /// Announced sizes of request bodies.
+    /// Sizes of request bodies, as read by the service, or as announced.
     pub(super) request_bytes: Option<Spec>,
     /// Sizes of response bodies, as sent.
     pub(super) response_bytes: Option<Spec>,
@@ -165,7 +165,7 @@ pub(super) const PROMETHEUS: Scheme = Scheme {
     ),
     request_bytes: spec(
         "http_request_size_bytes",
-        "Size of request bodies, as announced.",
+        "Size of request bodies, as read; as announced if reads are not counted.",
         ENDPOINT,
     ),
     response_bytes: spec(
@@ -209,7 +209,7 @@ pub(super) const OPENTELEMETRY: Scheme = Scheme {
     ),
     request_bytes: spec(
         "http_server_request_body_size_bytes",
-        "Size of request bodies, as announced.",
+        "Size of request bodies, as read; as announced if reads are not counted.",
         OTEL_ANSWER,
     ),
     response_bytes: spec(

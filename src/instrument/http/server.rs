@@ -16,6 +16,7 @@ use tower_service::Service;
 use crate::error::Error;
 use crate::registry::Registry;
 
+use super::counting::{BytesRead, count_axum_body};
 use super::exchange::{BodyEvent, Exchange, Failure, PanicGuard, fail_on_panic};
 use super::families::{Families, FamilySettings};
 use super::routes::Routes;
@@ -34,7 +35,7 @@ type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send
 /// | seconds to the response head | `http_response_start_seconds{method,route}` | `http_server_response_start_seconds{..}` |
 /// | seconds to the end of event streams | `http_stream_duration_seconds{method,route}` | `http_server_stream_duration_seconds{..}` |
 /// | requests in flight | `http_requests_in_flight{method,route}` | `http_server_active_requests{http_request_method}` |
-/// | announced bytes of request bodies, up to 4 GiB each | `http_request_size_bytes{method,route}` | `http_server_request_body_size_bytes{..}` |
+/// | bytes of request bodies, as read by the service | `http_request_size_bytes{method,route}` | `http_server_request_body_size_bytes{..}` |
 /// | bytes of response bodies, as sent | `http_response_size_bytes{method,route}` | `http_server_response_body_size_bytes{..}` |
 /// | requests failed | `http_requests_failed_total{method,route,kind}` | the label `error_type` |
 ///
@@ -60,8 +61,12 @@ type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send
 /// not a failure. With OpenTelemetry's names, the durations also count the requests, so both are in
 /// the duration as well: streams until their end, upgrades until their response head.
 ///
-/// Request bodies in chunked encoding announce no length and are not observed. So the `_count` of
-/// request sizes can be smaller than the number of requests.
+/// The size of a request is the number of bytes that the service read from its body before the
+/// response ended, so it is 0 for a body that nobody reads. This holds in axum, in actix-web and for
+/// layers with [`count_request_bodies`](ServerLayer::count_request_bodies). Other layers cannot see
+/// what their service reads and observe the announced length. A client can announce any length and
+/// send nothing, so they leave out lengths above 16 MiB. They also leave out bodies that announce no
+/// length, such as those in chunked encoding.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -96,8 +101,9 @@ type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send
 /// ```
 ///
 /// The same goes for tonic, whose router does not expose the matched route: use
-/// `templates(["/shop.Orders/Place"])`, and pass the layer to `Server::builder().layer(..)`. A gRPC
-/// call ends with its trailers. The layer does not read the gRPC status in them, so the status
+/// `templates(["/shop.Orders/Place"])`, and pass the layer to `Server::builder().layer(..)`. gRPC
+/// clients announce no length, so sizes of requests need
+/// [`count_request_bodies`](ServerLayer::count_request_bodies). A gRPC call ends with its trailers. The layer does not read the gRPC status in them, so the status
 /// label is the HTTP status, which is 200 for nearly every call.
 #[derive(Clone)]
 #[must_use = "nothing is measured before `register`"]
@@ -506,14 +512,18 @@ impl ServerState {
         Some(Exchange::begin(endpoint, received))
     }
 
-    fn begin_http<B: Body>(&self, request: &Request<B>) -> Option<Exchange> {
+    pub(super) fn begin_http<B: Body>(&self, request: &Request<B>) -> Option<Exchange> {
         let (uri, extensions) = (request.uri(), request.extensions());
         let route = self
             .find
             .as_ref()
             .and_then(|find| find(uri, extensions))
             .or_else(|| matched_path(extensions));
-        let received = length(request.body(), request.headers());
+        let received = if request.body().is_end_stream() {
+            Some(0)
+        } else {
+            length(request.body(), request.headers())
+        };
         self.begin(request.method().as_str(), uri.path(), route, received)
     }
 }
@@ -560,7 +570,7 @@ pub struct ServerService<S> {
 impl<S, B, R> Service<Request<B>> for ServerService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    B: Body,
+    B: Body + 'static,
     R: Body,
 {
     type Response = Response<Measured<R>>;
@@ -571,8 +581,9 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut exchange = self.server.begin_http(&request);
+        count_axum_body(&mut exchange, request.body_mut());
         // Does not use `fail_on_panic`, whose closure would move the request once more. The future is
         // built in place and not moved afterwards.
         let guard = PanicGuard(&mut exchange);
@@ -591,8 +602,8 @@ pin_project! {
     #[derive(Debug)]
     pub struct ServerFuture<F> {
         #[pin]
-        inner: F,
-        exchange: Option<Exchange>,
+        pub(super) inner: F,
+        pub(super) exchange: Option<Exchange>,
     }
 }
 
@@ -620,16 +631,40 @@ where
 }
 
 pin_project! {
-    /// A response body that is measured until its end.
+    /// A body that is measured: that of a response until its end, or that of a request as the
+    /// service reads it.
+    ///
+    /// It has the frames, the size and the errors of the body inside. A handler that accepts it,
+    /// behind [`ServerLayer::count_request_bodies`], reads it like any other body:
+    ///
+    /// ```
+    /// use http_body_util::BodyExt;
+    /// use tallies::http::Measured;
+    ///
+    /// async fn size<B: http_body::Body>(body: Measured<B>) -> Result<usize, B::Error> {
+    ///     Ok(body.collect().await?.to_bytes().len())
+    /// }
+    /// ```
     #[derive(Debug)]
     pub struct Measured<B> {
         #[pin]
         inner: B,
+        // Set for a response until its end.
         exchange: Option<Exchange>,
+        // Set for a request.
+        read: Option<BytesRead>,
     }
 }
 
 impl<B: Body> Measured<B> {
+    pub(super) fn request(inner: B, read: Option<BytesRead>) -> Self {
+        Self {
+            inner,
+            exchange: None,
+            read,
+        }
+    }
+
     fn response(response: Response<B>, exchange: Option<Exchange>) -> Response<Self> {
         let (body, headers) = (response.body(), response.headers());
         let exchange = exchange.and_then(|exchange| {
@@ -639,7 +674,11 @@ impl<B: Body> Measured<B> {
                 || headers.get(CONTENT_TYPE).map(|ty| ty.as_bytes()),
             )
         });
-        response.map(|inner| Self { inner, exchange })
+        response.map(|inner| Self {
+            inner,
+            exchange,
+            read: None,
+        })
     }
 }
 
@@ -656,6 +695,9 @@ impl<B: Body> Body for Measured<B> {
             .inner
             .as_mut()
             .poll_frame(cx)));
+        if let (Some(read), Some(Ok(part))) = (this.read, &frame) {
+            read.add(part.data_ref().map_or(0, Buf::remaining));
+        }
         if this.exchange.is_some() {
             let event = match &frame {
                 Some(Ok(part)) => match part.data_ref() {
@@ -690,6 +732,7 @@ impl<B: Default> Default for Measured<B> {
         Self {
             inner: B::default(),
             exchange: None,
+            read: None,
         }
     }
 }

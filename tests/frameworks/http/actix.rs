@@ -45,6 +45,17 @@ fn serve(registry: &Registry) -> SocketAddr {
                 .wrap(metrics.clone())
                 .route("/users/{id}", web::get().to(async || "a user"))
                 .service(web::scope("/api").route("/items/{id}", web::get().to(async || "an item")))
+                .route(
+                    "/reads",
+                    web::post().to(async |body: web::Bytes| body.len().to_string()),
+                )
+                .route(
+                    "/reads_some",
+                    web::post().to(async |mut body: web::Payload| {
+                        body.next().await.unwrap().unwrap().len().to_string()
+                    }),
+                )
+                .route("/ignores", web::post().to(async || "ignored"))
                 .route("/healthy", web::get().to(async || "yes"))
                 .route(
                     "/waits",
@@ -182,4 +193,51 @@ fn clients_that_leave_and_handlers_that_panic() {
     assert_eq!(failed("/streams", "cancelled"), 10.0);
     assert_eq!(sum(&registry, "http_requests_failed_total"), 530.0);
     assert_eq!(sum(&registry, "http_requests_total"), 530.0);
+}
+
+/// Sizes of requests are the bytes that the handler read, not those that the client announced.
+#[test]
+fn request_bodies_are_counted_as_they_are_read() {
+    let registry = Registry::new();
+    let address = serve(&registry);
+    let post = |path: &str, head: &str, body: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let timeout = Some(Duration::from_secs(30));
+        stream.set_read_timeout(timeout).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n");
+        write!(stream, "{head}\r\n{body}").unwrap();
+        stream
+    };
+    let answer = |mut stream: TcpStream| {
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    let size = |route: &str, what: &str| {
+        let labels = [("method", "POST"), ("route", route)];
+        let name = format!("http_request_size_bytes_{what}");
+        get_of(&registry, &name, &labels)
+    };
+    let sizes = |route: &str| (size(route, "sum"), size(route, "count"));
+
+    // Announces an absurd length, or 4 GiB, and sends nothing.
+    for length in ["18446744073709551613", "4294967296"] {
+        let head = format!("Content-Length: {length}");
+        assert!(answer(post("/ignores", &head, "")).ends_with("ignored"));
+        drop(post("/reads_some", &head, ""));
+    }
+    eventually("2 requests whose client left", || {
+        size("/reads_some", "count") == 2.0
+    });
+    assert_eq!(sizes("/ignores"), (0.0, 2.0));
+    assert_eq!(sizes("/reads_some"), (0.0, 2.0));
+
+    assert!(answer(post("/reads", "Content-Length: 5", "hello")).ends_with("\r\n\r\n5"));
+    assert_eq!(sizes("/reads"), (5.0, 1.0));
+    let chunked = "5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n";
+    assert!(answer(post("/reads", "Transfer-Encoding: chunked", chunked)).ends_with("\r\n\r\n8"));
+    assert_eq!(sizes("/reads"), (13.0, 2.0));
+    // A handler that reads the first part. The other 995 bytes are never sent.
+    assert!(answer(post("/reads_some", "Content-Length: 1000", "hello")).ends_with("\r\n\r\n5"));
+    assert_eq!(sizes("/reads_some"), (5.0, 3.0));
 }

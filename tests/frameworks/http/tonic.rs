@@ -10,7 +10,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use http::uri::PathAndQuery;
 use http::{Request, Response};
 use tallies::Registry;
-use tallies::http::ServerMetrics;
+use tallies::http::{ServerLayer, ServerMetrics};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::server::TcpIncoming;
@@ -108,15 +108,28 @@ async fn count(
     }))
 }
 
-async fn client(registry: &Registry) -> tonic::client::Grpc<Channel> {
-    let layer = ServerMetrics::new()
+fn layer(registry: &Registry) -> ServerLayer {
+    ServerMetrics::new()
         .templates(["/hello.Greeter/Say", "/hello.Greeter/Count"])
         .register(registry)
-        .unwrap();
+        .unwrap()
+}
+
+/// Starts a server and connects to it. `counting` selects the layer that counts request bodies.
+async fn client(registry: &Registry, counting: bool) -> tonic::client::Grpc<Channel> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = Server::builder().layer(layer).add_service(Greeter);
-    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    let incoming = TcpIncoming::from(listener);
+    if counting {
+        let layer = layer(registry).count_request_bodies();
+        let server = Server::builder().layer(layer).add_service(Greeter);
+        tokio::spawn(server.serve_with_incoming(incoming));
+    } else {
+        let server = Server::builder()
+            .layer(layer(registry))
+            .add_service(Greeter);
+        tokio::spawn(server.serve_with_incoming(incoming));
+    }
     let channel = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
     tonic::client::Grpc::new(channel)
 }
@@ -167,8 +180,14 @@ async fn eventually(registry: &Registry, name: &str, expected: &[&str]) {
 /// Each call counts once, under its method; a gRPC status other than OK has HTTP status 200.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_by_method() {
+    for counting in [false, true] {
+        calls_by_method_with(counting).await;
+    }
+}
+
+async fn calls_by_method_with(counting: bool) {
     let registry = Registry::new();
-    let mut client = client(&registry).await;
+    let mut client = client(&registry, counting).await;
     for _ in 0..20 {
         let answer = ask(&mut client, "/hello.Greeter/Say", b"you").await;
         assert_eq!(answer.unwrap(), b"hello you");
@@ -204,12 +223,20 @@ async fn calls_by_method() {
     ];
     eventually(&registry, "http_requests_in_flight", &in_flight).await;
     assert!(lines(&registry, "http_requests_failed_total").is_empty());
+    // A message has a prefix of five bytes. No call announces a length.
+    let read = [
+        r#"method="POST",route="/hello.Greeter/Count"} 19"#,
+        r#"method="POST",route="/hello.Greeter/Say"} 260"#,
+        r#"method="POST",route="unmatched"} 0"#,
+    ];
+    let read: &[&str] = if counting { &read } else { &[] };
+    eventually(&registry, "http_request_size_bytes_sum", read).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_a_stream() {
     let registry = Registry::new();
-    let mut client = client(&registry).await;
+    let mut client = client(&registry, false).await;
     let mut streams = Vec::new();
     for _ in 0..10 {
         let mut stream = stream(&mut client, b"waits").await;

@@ -5,6 +5,7 @@ mod broken_off;
 mod requests;
 mod routes;
 mod settings;
+mod sizes;
 mod streams;
 
 use std::convert::Infallible;
