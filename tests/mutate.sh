@@ -290,6 +290,9 @@ step "an idle shard stays in the pool" observe/shard.rs 's/            !taken\n 
 step "what was folded is not zeroed" observe/pass.rs 's/\(0\.\.cells\)\.for_each\(\|i\| cell\(i\)\.store\(0, Relaxed\)\);//'
 step "a shard that holds something is taken for empty" observe/pass.rs 's/let is_empty = \|idle: &Idle\| idle\.shard\.slab\(\)\.is_zero\(\)/let is_empty = |_: &Idle| true/'
 step "an empty shard is still read" observe/pass.rs 's/self\.collector\.members\.retain\(\|member\| !was_emptied\(member\)\);//'
+step "a dropped family's slots are cleared without a look for new shards" observe/pass.rs \
+    's/(take\(&mut \*lock\(&self\.engine\.abandoned\)\);\n.*?)        self\.collector\.join\(&self\.engine\.shards\);\n/$1/s'
+step "a native histogram starts over without the lock" observe/buckets.rs 's/if self\.try_lock\(\) \{\n            self\.clear\(shape\);\n            self\.unlock\(\);\n        \}/self.clear(shape);/'
 step "requests do not wait for shards that have the slot" observe/pass.rs 's/with_slot == 0 \|\| lagging/true || lagging/'
 step "shards are looked for by a load before a request" observe/shard.rs \
     's/let mut next = (self\.joined\.swap\(null_mut\(\), .*?\));\n/let mut next = self.joined.load(Acquire); if !next.is_null() { next = $1; }\n/'
@@ -361,6 +364,8 @@ real_step "a table of another arena is believed" lockfree/label_cache.rs 's/tabl
     lockfree::label_cache::tests::arenas_that_come_and_go
 real_step "label sets are compared by their hash" lockfree/label_cache.rs 's/entry\.hash == hash && unsafe \{ self\.has_values\(entry, len, texts\) \}/entry.hash == hash/' \
     lockfree::label_cache::tests::remembers_and_grows
+real_step "a copy request acknowledges for new threads" observe/pass.rs 's/let since = self\.last_safepoint;/let since = self.last_ticket;/' \
+    observe::tests::a_copy_request_acknowledges_nothing_for_a_new_thread
 real_step "a series that is made is not marked as live" lockfree/arena.rs 's/word\.fetch_or\(bit, Relaxed\);//' \
     registry::tests::a_removed_series_is_gone_from_a_snapshot_that_is_used_again
 real_step "slots of dropped families are not handed to a pass" observe/engine.rs 's/abandoned\.extend\(slots\.map\(.*?\)\)\);//' \

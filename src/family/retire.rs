@@ -47,27 +47,24 @@ impl<C: MetricCells> Family<C> {
     /// Removes every series whose label text `keep` returns `false` for, with its total. Returns
     /// their number.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> usize {
-        // The user's code runs under no lock. So a series may be removed or retired, and be reused,
-        // before the pass begins. Then its generation has changed, and it is not removed here.
+        let text_of = |series: &super::Series<C>| {
+            let text = |text: Option<(&str, u64)>| text.map(|(text, _)| text.to_owned());
+            series.text.get(text)
+        };
+        // The user's code runs under no lock. So a series may be removed or retired, and be reused
+        // for other labels, before the pass begins. Then its text has changed, and it is not
+        // removed here.
         let unwanted: Vec<_> = self
             .all()
-            .filter_map(|(index, series)| {
-                let generation = series.cells.slot_word().generation();
-                // The text is read once. Between two reads, the series could be removed and reused.
-                let text = series
-                    .text
-                    .get(|text| text.map(|(text, _)| text.to_owned()))?;
-                Some((index, generation, text))
-            })
-            .filter(|(_, _, text)| !keep(text))
+            .filter_map(|(index, series)| Some((index, text_of(series)?)))
+            .filter(|(_, text)| !keep(text))
             .collect();
         let mut pass = observe::engine().pass();
         let mut count = 0;
-        for (index, generation, _) in unwanted {
-            let is_current = self.series(index as usize).is_some_and(|series| {
-                series.is_live() && series.cells.slot_word().generation() == generation
-            });
-            if is_current {
+        for (index, text) in unwanted {
+            // Series are removed and retired in passes only, so this one keeps its text.
+            let current = self.series(index as usize).and_then(text_of);
+            if current == Some(text) {
                 count += usize::from(self.retire_series(&mut pass, index, true));
             }
         }

@@ -580,12 +580,22 @@ impl Cells for Buckets {
         }
     }
 
+    fn start_over(&self, shape: &Shape) {
+        // Clearing replaces the table of a native histogram, so it needs the lock (B4). A child of
+        // `fork` may find the lock taken forever, and must not wait.
+        if self.try_lock() {
+            self.clear(shape);
+            self.unlock();
+        }
+    }
+
     fn clear(&self, _: &Shape) {
         if self.native.is_some() {
             if let Some(cold) = self.cold.get() {
                 // SAFETY: the block is one cell (B4), which no thread writes now: either the series
-                // is retired and the collector has waited for the pins of cold updates, or the
-                // process has only this thread (`start_over`). A pass has pinned the epoch.
+                // is retired and the collector has waited for the pins of cold updates, or this
+                // thread holds the lock of the cold block (`start_over`). A pass has pinned the
+                // epoch.
                 unsafe { native::release(Block::of(cold)) };
             }
             return;

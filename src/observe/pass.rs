@@ -78,10 +78,11 @@ pub(crate) struct Collector {
 #[derive(Clone, Copy, Debug)]
 struct Member {
     shard: ShardRef,
-    /// The last ticket when the shard became a member. The shard counts as having acknowledged all
-    /// requests up to it. It need not acknowledge the safepoint requests among them: its owner
-    /// joined after the pass that sent them took the list, so it reads slot words later
-    /// (`Shards::join`). Copy requests take tickets from the same sequence.
+    /// The ticket of the last safepoint request when the shard became a member. The shard counts as
+    /// having acknowledged the requests up to it: its owner joined after the pass that sent them
+    /// took the list, so it reads slot words later (`Shards::join`). Not the last ticket of all:
+    /// copy requests take tickets from the same sequence, and a series that was retired before such
+    /// a request waits for a later one.
     since: u64,
 }
 
@@ -102,7 +103,7 @@ impl Collector {
 
     /// Adds the shards that joined since the last call.
     fn join(&mut self, shards: &Shards) {
-        let since = self.last_ticket;
+        let since = self.last_safepoint;
         let new = shards.take_joined().map(|shard| Member { shard, since });
         self.members.extend(new);
     }
@@ -541,6 +542,9 @@ impl<'e> Pass<'e> {
     /// pass.
     fn free_abandoned(&mut self) {
         let mut abandoned = std::mem::take(&mut *lock(&self.engine.abandoned));
+        // A thread may have joined since `advance`, and may have updated a family before that was
+        // dropped. The list's lock carries its shard, whose cells have to be cleared, too.
+        self.collector.join(&self.engine.shards);
         while let Some((last, width, unreclaimed, release)) = abandoned.pop() {
             if !self.clear_slot(last, width, release) {
                 abandoned.push((last, width, unreclaimed, release));

@@ -398,3 +398,45 @@ fn shards_that_held_nothing_are_given_up() {
     assert_eq!(engine.pass().shards().0, 0);
     assert_eq!(total(&engine, &tally), 20);
 }
+
+/// A thread joins during a pass and is in the middle of an update of a series that the pass then
+/// retires. If the pass also requested a copy, the ticket of that request was taken for the
+/// thread's acknowledgement, and the slot was cleared under its update.
+#[test]
+fn a_copy_request_acknowledges_nothing_for_a_new_thread() {
+    for copies in [false, true] {
+        let engine = Engine::new();
+        let (reader, writer) = (Thread::new(), Thread::new());
+        let [retired, copied] = [Tally::<u64>::new(&()), Tally::<u64>::new(&())];
+        for series in [&retired, &copied] {
+            super::promote(&engine, series.slot_word(), Generation::FIRST, 1);
+        }
+        inc(&engine, &reader, &copied, Generation::FIRST);
+        let mut pass = engine.pass();
+        inc(&engine, &writer, &retired, Generation::FIRST);
+        // The writer has its block, and has not stored yet.
+        let block = writer.hot(retired.slot_word().last(Generation::FIRST));
+        assert!(block.is_some());
+        let retired = pass.retire(retired.slot_word());
+        if copies {
+            let mut tries = 0;
+            let view = |block| Some(super::buckets::FixedBlock { block, cells: 1 });
+            pass.blocks(copied.slot_word().slot(), view, |_, _, _| {
+                tries += 1;
+                tries > 64
+            });
+            assert!(tries > 64, "no copy was requested");
+        }
+        drop(pass);
+        for _ in 0..3 {
+            drop(engine.pass());
+            inc(&engine, &reader, &copied, Generation::FIRST);
+        }
+        assert!(!engine.pass().is_acknowledged(retired), "copies: {copies}");
+        // The writer's next look at its slot acknowledges.
+        inc(&engine, &writer, &copied, Generation::FIRST);
+        drop(engine.pass());
+        inc(&engine, &writer, &copied, Generation::FIRST);
+        assert!(engine.pass().is_acknowledged(retired), "copies: {copies}");
+    }
+}

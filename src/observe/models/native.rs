@@ -10,8 +10,9 @@ use crate::sync::AtomicU64;
 
 use super::super::memory::Block;
 use super::super::native::{self, Table};
+use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
-use super::super::{Buckets, Cells, Engine, Generation, Observed, Outcome, Shape};
+use super::super::{Buckets, Cells, Engine, Generation, Observed, Outcome, Shape, start_over};
 use super::{reached, set, shards, spawn, total};
 use crate::lockfree::epoch::{pin, with_epochs};
 
@@ -233,4 +234,37 @@ fn a_slot_with_a_table_is_used_again() {
         })
     });
     assert_eq!(seen, set(&[false, true]));
+}
+
+/// A native histogram starts over while a thread replaces the table of its cold block. Each table
+/// is freed once.
+#[test]
+fn a_native_histogram_starts_over_beside_a_writer() {
+    let seen = reached(3, || {
+        with_epochs(|| {
+            let engine = Arc::new(Engine::new());
+            engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
+            let shape = Shape {
+                buckets: 1,
+                native: Some(Arc::new(Native::RESOLUTION)),
+            };
+            let histogram = Arc::new(Buckets::new(&shape));
+            let observe = |engine: &Engine, thread: &Thread, histogram: &Buckets, value| {
+                let generation = Generation::FIRST;
+                histogram.observe_cold(engine, thread, generation, (0, value, 1), false)
+            };
+            let outcome = observe(&engine, &Thread::new(), &histogram, 1.0);
+            assert_eq!(outcome, Outcome::Done);
+            let writer = {
+                let histogram = Arc::clone(&histogram);
+                spawn(&engine, move |engine, thread| {
+                    observe(engine, thread, &histogram, 2.0);
+                })
+            };
+            start_over(&engine.pass(), &shape, &*histogram, None);
+            writer.join().unwrap();
+            total(&mut engine.pass(), &*histogram).count()
+        })
+    });
+    assert_eq!(seen, set(&[0, 1, 2]));
 }

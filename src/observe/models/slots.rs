@@ -534,3 +534,32 @@ fn a_gauge_without_a_slot_is_used_again() {
     let seen = gauge_is_used_again(false);
     assert_eq!(seen, set(&[(false, false), (true, false)]));
 }
+
+/// A thread joins, updates a series and drops its family, while a pass frees slots of dropped
+/// families. The next series in the slot begins at zero.
+#[test]
+fn a_slot_of_a_dropped_family_is_used_again() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let old = Tally::<u64>::new(&());
+        promote(&engine, old.slot_word(), Generation::FIRST, 1);
+        let slot = old.slot_word().slot().unwrap();
+        let thread = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || {
+                let thread = Thread::new();
+                inc(&engine, &thread, &old, Generation::FIRST);
+                engine.abandon::<Tally<u64>>(&(), false, std::iter::once(slot));
+                thread
+            })
+        };
+        drop(engine.pass());
+        let new = Tally::<u64>::new(&());
+        promote(&engine, new.slot_word(), Generation::FIRST, 1);
+        let reused = new.slot_word().slot() == Some(slot);
+        assert_eq!(total(&mut engine.pass(), &new), 0, "an old count");
+        drop(thread.join().unwrap());
+        reused
+    });
+    assert_eq!(seen, set(&[false, true]));
+}
