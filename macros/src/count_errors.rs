@@ -250,20 +250,20 @@ fn counting_tokens(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
     let span = Span::mixed_site();
     let tallies = &args.tallies;
     let counted = |what| quote_spanned!(span=> #tallies::__private::counted(#what));
-    match &args.labels {
-        // Constant labels are looked up only after a failure.
-        Some(labels) if constant(labels, &call.parameters) => (
-            TokenStream::new(),
-            args.call("counted", &args.series(labels)),
-        ),
-        _ => {
-            let metric = args.call("counts", &args.target());
-            (
-                quote_spanned!(span=> let metric = #metric;),
-                counted(quote_spanned!(span=> &metric)),
-            )
+    // A series is looked up only after a failure, because a look-up makes it.
+    let metric = match &args.labels {
+        Some(labels) if constant(labels, &call.parameters) => {
+            let counted = args.call("counted", &args.series(labels));
+            return (TokenStream::new(), counted);
         }
-    }
+        Some(labels) => args.deferred(labels),
+        None => args.target(),
+    };
+    let metric = args.call("counts", &metric);
+    (
+        quote_spanned!(span=> let metric = #metric;),
+        counted(quote_spanned!(span=> &metric)),
+    )
 }
 
 /// Rejects `error_label` beside `labels`, and if `on(..)` excludes errors.
@@ -307,13 +307,22 @@ fn count_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
 /// Returns whether labels have the same value before and after the body. A function call may return
 /// something else each time, and a macro may expand to anything, so both count as not constant.
 fn constant(labels: &TokenStream, parameters: &[Ident]) -> bool {
-    labels.clone().into_iter().all(|token| match token {
-        TokenTree::Group(group) => {
-            group.delimiter() != Delimiter::Parenthesis && constant(&group.stream(), parameters)
+    // Parentheses after a comma or an opening bracket are those of a pair, not of a call.
+    let mut pair = true;
+    labels.clone().into_iter().all(|token| {
+        let is_pair = std::mem::take(&mut pair);
+        match token {
+            TokenTree::Group(group) => {
+                (is_pair || group.delimiter() != Delimiter::Parenthesis)
+                    && constant(&group.stream(), parameters)
+            }
+            TokenTree::Ident(ident) => !parameters.contains(&ident),
+            TokenTree::Punct(punct) => {
+                pair = matches!(punct.as_char(), ',' | '&');
+                punct.as_char() != '!'
+            }
+            TokenTree::Literal(_) => true,
         }
-        TokenTree::Ident(ident) => !parameters.contains(&ident),
-        TokenTree::Punct(punct) => punct.as_char() != '!',
-        TokenTree::Literal(_) => true,
     })
 }
 

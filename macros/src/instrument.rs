@@ -125,10 +125,20 @@ impl Args {
 
     /// Returns the look-up of the series with `labels`.
     pub(crate) fn series(&self, labels: &TokenStream) -> TokenStream {
+        self.labelled("with", labels)
+    }
+
+    /// Returns a copy of `labels`, whose series is looked up at its first update.
+    pub(crate) fn deferred(&self, labels: &TokenStream) -> TokenStream {
+        self.labelled("__defer", labels)
+    }
+
+    fn labelled(&self, method: &str, labels: &TokenStream) -> TokenStream {
         let metric = &self.metric;
         let span = located(metric.span());
+        let method = Ident::new(method, span);
         let metric = quote_spanned!(span=> (#metric));
-        quote_spanned!(span=> #metric.with(#labels))
+        quote_spanned!(span=> #metric.#method(#labels))
     }
 
     /// Returns a call of a function in `tallies::__private`.
