@@ -7,7 +7,7 @@
 //! future detects how a future ends.
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ExprClosure, Token};
 
@@ -88,6 +88,7 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
              cancelled",
         ));
     }
+    let can_fail = require_failure(args, call, &on)?;
     let span = Span::mixed_site();
     let tallies = &args.tallies;
     let (before, counted) = match closure {
@@ -119,7 +120,7 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
             let none = check_kinds(false, on.none);
             Some(quote_spanned!(span=> #error #none))
         }
-        (None, _) => check_kinds(on.error, on.none),
+        (None, _) => check_kinds(on.error, on.none).map(|check| quote!(#can_fail #check)),
     }
     .unwrap_or_default();
     let panic = count("panic");
@@ -172,6 +173,36 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
         }
     };
     Ok(quote_spanned!(span=> #before #wrapped))
+}
+
+/// Rejects a function whose result cannot be an error. Returns the statement that lets the compiler
+/// do so where it depends on the type.
+///
+/// On an `impl` block, methods that cannot fail are fine beside others.
+fn require_failure(args: &Args, call: &Call, on: &On) -> syn::Result<TokenStream> {
+    if args.whole_impl || !(on.error || on.none) {
+        return Ok(TokenStream::new());
+    }
+    let what = match &call.output {
+        Output::Unit => "returns nothing",
+        Output::Never => "never returns",
+        Output::Type(_) | Output::Unknown if call.concrete => {
+            let span = located(call.output_span);
+            let tallies = &args.tallies;
+            return Ok(quote_spanned!(span=> #tallies::__private::Fallible::new(&result).check();));
+        }
+        Output::Type(_) | Output::Unknown => return Ok(TokenStream::new()),
+    };
+    let others = match call.future {
+        Some(_) => "`on(panic)` or `on(panic, cancel)` to count other failures",
+        None => "`on(panic)` to count panics only",
+    };
+    Err(syn::Error::new(
+        call.output_span,
+        format!(
+            "this function {what}, so there is no error to count; return a `Result`, or use {others}"
+        ),
+    ))
 }
 
 /// Wraps the body of a function that is not a future. The body becomes a closure, unless neither

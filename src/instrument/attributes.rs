@@ -180,6 +180,10 @@ pub use tallies_macros::count;
 /// assert_eq!(ERRORS.get(), 1);
 /// ```
 ///
+/// A function whose result cannot be an error does not compile with this attribute, unless `on(..)`
+/// leaves errors out, as in `on(panic)`. On an `impl` block, methods that cannot fail count their
+/// panics.
+///
 /// By default, errors and panics count. `on(..)` selects the failures to count: `error`, `none` (an
 /// `Option` that is `None`), `panic`, and `cancel` (a future that was polled and is dropped before
 /// it completes). To count them separately, stack several attributes:

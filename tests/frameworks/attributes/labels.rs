@@ -486,7 +486,7 @@ fn calls_while_unwinding() {
     fn tidy() -> Result<(), ()> {
         Ok(())
     }
-    #[tallies::count_errors(E)]
+    #[tallies::count_errors(E, on(panic))]
     async fn tidy_later() {
         pause().await;
     }
