@@ -1,12 +1,17 @@
-//! Serves metrics from actix-web with one handler.
+//! Serves metrics from actix-web with one handler. The same steps work in any framework whose
+//! requests are not those of the crate `http` in version 1.
 //!
 //!     cargo run -p tallies-tests --example actix_metrics
 //!
 //! Ctrl-C ends the program. With `--once` the first greeting ends it as well.
 
+use actix_web::error::{ErrorBadRequest, ErrorInternalServerError};
+use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-use tallies::Counter;
+use http_body_util::BodyExt;
+use tallies::{Counter, MetricsService};
 use tokio::sync::Notify;
+use tower_service::Service;
 
 /// Greetings sent.
 #[tallies::metric]
@@ -20,28 +25,36 @@ async fn greet() -> &'static str {
     "hello\n"
 }
 
-async fn metrics(request: HttpRequest) -> actix_web::Result<HttpResponse> {
-    // A request may carry several Accept headers; together they mean one comma-separated list.
-    let accept: Vec<_> = request
-        .headers()
-        .get_all("accept")
-        .filter_map(|accept| accept.to_str().ok())
-        .collect();
-    let accept = accept.join(",");
-    // Renders on a thread that may block, since a scrape of many series takes time.
-    let (content_type, page) = web::block(move || tallies::render(&accept)).await?;
-    Ok(HttpResponse::Ok()
-        .content_type(content_type)
-        .insert_header(("vary", "accept"))
-        .body(page))
+async fn metrics(
+    request: HttpRequest,
+    service: web::Data<MetricsService>,
+) -> actix_web::Result<HttpResponse> {
+    // Copies the head of the request, since actix-web uses another version of the crate `http`.
+    // For HEAD, actix-web sends the length of the page without the page.
+    let mut copy = http::Request::get(request.uri().to_string());
+    for (name, value) in request.headers() {
+        copy = copy.header(name.as_str(), value.as_bytes());
+    }
+    let copy = copy.body(()).map_err(ErrorBadRequest)?;
+    let Ok(page) = MetricsService::clone(&service).call(copy).await;
+    let (head, body) = page.into_parts();
+    let status = StatusCode::from_u16(head.status.as_u16()).map_err(ErrorInternalServerError)?;
+    let mut response = HttpResponse::build(status);
+    for (name, value) in &head.headers {
+        response.append_header((name.as_str(), value.as_bytes()));
+    }
+    let Ok(body) = body.collect().await;
+    Ok(response.body(body.to_bytes()))
 }
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
-    let app = || {
+    let service = web::Data::new(MetricsService::new());
+    let app = move || {
         App::new()
+            .app_data(service.clone())
             .route("/", web::get().to(greet))
-            .route("/metrics", web::get().to(metrics))
+            .service(web::resource("/metrics").get(metrics).head(metrics))
     };
     let server = HttpServer::new(app).workers(1).bind("127.0.0.1:0")?;
     for address in server.addrs() {

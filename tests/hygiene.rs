@@ -52,7 +52,7 @@ fn sync(fail: bool) -> Result<u8, &'static str> {
     Ok(1)
 }
 
-#[::tallies::count_errors(E, labels = ["failed"])]
+#[::tallies::count_errors(E, on(panic), labels = ["failed"])]
 #[::tallies::count(C)]
 #[::tallies::in_progress(G)]
 #[::tallies::timed(T)]
@@ -101,7 +101,7 @@ async fn named(name: ::std::string::String, mut left: u8) -> Result<u8, &'static
 }
 
 #[::tallies::timed(T)]
-#[::tallies::count_errors(E, labels = ["failed"])]
+#[::tallies::count_errors(E, on(panic), labels = ["failed"])]
 #[must_use]
 fn one() -> u8 {
     1

@@ -7,7 +7,7 @@
 //! future detects how a future ends.
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ExprClosure, Token};
 
@@ -88,6 +88,7 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
              cancelled",
         ));
     }
+    let can_fail = require_failure(args, call, &on)?;
     let span = Span::mixed_site();
     let tallies = &args.tallies;
     let (before, counted) = match closure {
@@ -119,7 +120,7 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
             let none = check_kinds(false, on.none);
             Some(quote_spanned!(span=> #error #none))
         }
-        (None, _) => check_kinds(on.error, on.none),
+        (None, _) => check_kinds(on.error, on.none).map(|check| quote!(#can_fail #check)),
     }
     .unwrap_or_default();
     let panic = count("panic");
@@ -172,6 +173,36 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
         }
     };
     Ok(quote_spanned!(span=> #before #wrapped))
+}
+
+/// Rejects a function whose result cannot be an error. Returns the statement that lets the compiler
+/// do so where it depends on the type.
+///
+/// On an `impl` block, methods that cannot fail are fine beside others.
+fn require_failure(args: &Args, call: &Call, on: &On) -> syn::Result<TokenStream> {
+    if args.whole_impl || !(on.error || on.none) {
+        return Ok(TokenStream::new());
+    }
+    let what = match &call.output {
+        Output::Unit => "returns nothing",
+        Output::Never => "never returns",
+        Output::Type(_) | Output::Unknown if call.concrete => {
+            let span = located(call.output_span);
+            let tallies = &args.tallies;
+            return Ok(quote_spanned!(span=> #tallies::__private::Fallible::new(&result).check();));
+        }
+        Output::Type(_) | Output::Unknown => return Ok(TokenStream::new()),
+    };
+    let others = match call.future {
+        Some(_) => "`on(panic)` or `on(panic, cancel)` to count other failures",
+        None => "`on(panic)` to count panics only",
+    };
+    Err(syn::Error::new(
+        call.output_span,
+        format!(
+            "this function {what}, so there is no error to count; return a `Result`, or use {others}"
+        ),
+    ))
 }
 
 /// Wraps the body of a function that is not a future. The body becomes a closure, unless neither
@@ -250,20 +281,20 @@ fn counting_tokens(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
     let span = Span::mixed_site();
     let tallies = &args.tallies;
     let counted = |what| quote_spanned!(span=> #tallies::__private::counted(#what));
-    match &args.labels {
-        // Constant labels are looked up only after a failure.
-        Some(labels) if constant(labels, &call.parameters) => (
-            TokenStream::new(),
-            args.call("counted", &args.series(labels)),
-        ),
-        _ => {
-            let metric = args.call("counts", &args.target());
-            (
-                quote_spanned!(span=> let metric = #metric;),
-                counted(quote_spanned!(span=> &metric)),
-            )
+    // A series is looked up only after a failure, because a look-up makes it.
+    let metric = match &args.labels {
+        Some(labels) if constant(labels, &call.parameters) => {
+            let counted = args.call("counted", &args.series(labels));
+            return (TokenStream::new(), counted);
         }
-    }
+        Some(labels) => args.deferred(labels),
+        None => args.target(),
+    };
+    let metric = args.call("counts", &metric);
+    (
+        quote_spanned!(span=> let metric = #metric;),
+        counted(quote_spanned!(span=> &metric)),
+    )
 }
 
 /// Rejects `error_label` beside `labels`, and if `on(..)` excludes errors.
@@ -307,13 +338,22 @@ fn count_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
 /// Returns whether labels have the same value before and after the body. A function call may return
 /// something else each time, and a macro may expand to anything, so both count as not constant.
 fn constant(labels: &TokenStream, parameters: &[Ident]) -> bool {
-    labels.clone().into_iter().all(|token| match token {
-        TokenTree::Group(group) => {
-            group.delimiter() != Delimiter::Parenthesis && constant(&group.stream(), parameters)
+    // Parentheses after a comma or an opening bracket are those of a pair, not of a call.
+    let mut pair = true;
+    labels.clone().into_iter().all(|token| {
+        let is_pair = std::mem::take(&mut pair);
+        match token {
+            TokenTree::Group(group) => {
+                (is_pair || group.delimiter() != Delimiter::Parenthesis)
+                    && constant(&group.stream(), parameters)
+            }
+            TokenTree::Ident(ident) => !parameters.contains(&ident),
+            TokenTree::Punct(punct) => {
+                pair = matches!(punct.as_char(), ',' | '&');
+                punct.as_char() != '!'
+            }
+            TokenTree::Literal(_) => true,
         }
-        TokenTree::Ident(ident) => !parameters.contains(&ident),
-        TokenTree::Punct(punct) => punct.as_char() != '!',
-        TokenTree::Literal(_) => true,
     })
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Args {
     /// The expressions that attributes written below this one evaluate, or keep borrowed, while the
     /// body runs or after it.
     pub(crate) below: TokenStream,
+    /// Whether the attribute is on an `impl` block, whose methods have different results.
+    pub(crate) whole_impl: bool,
 }
 
 impl Parse for Args {
@@ -64,6 +66,7 @@ impl Parse for Args {
             on: None,
             tallies: crate_path::default(),
             below: TokenStream::new(),
+            whole_impl: false,
         };
         while !input.is_empty() {
             input.parse::<Token![,]>()?;
@@ -125,10 +128,20 @@ impl Args {
 
     /// Returns the look-up of the series with `labels`.
     pub(crate) fn series(&self, labels: &TokenStream) -> TokenStream {
+        self.labelled("with", labels)
+    }
+
+    /// Returns a copy of `labels`, whose series is looked up at its first update.
+    pub(crate) fn deferred(&self, labels: &TokenStream) -> TokenStream {
+        self.labelled("__defer", labels)
+    }
+
+    fn labelled(&self, method: &str, labels: &TokenStream) -> TokenStream {
         let metric = &self.metric;
         let span = located(metric.span());
+        let method = Ident::new(method, span);
         let metric = quote_spanned!(span=> (#metric));
-        quote_spanned!(span=> #metric.with(#labels))
+        quote_spanned!(span=> #metric.#method(#labels))
     }
 
     /// Returns a call of a function in `tallies::__private`.
@@ -319,7 +332,8 @@ fn expand_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()>
             continue;
         }
         let below = [&item.attrs[..], &method.attrs[..]].concat();
-        let args = args.for_function(&method.sig.ident.unraw(), &below);
+        let mut args = args.for_function(&method.sig.ident.unraw(), &below);
+        args.whole_impl = true;
         let result = shape::rewrite(
             kind.name,
             &args.tallies,

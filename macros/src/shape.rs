@@ -6,11 +6,13 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
+use syn::spanned::Spanned;
 use syn::token::Brace;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    AssocType, Attribute, Block, Expr, ExprAsync, GenericArgument, Ident, Path, PathArguments,
-    ReturnType, Signature, Stmt, Token, Type, TypeImplTrait, TypeParamBound, parse_quote,
+    AssocType, Attribute, Block, Expr, ExprAsync, GenericArgument, Generics, Ident, Path,
+    PathArguments, ReturnType, Signature, Stmt, Token, Type, TypeImplTrait, TypeParamBound,
+    parse_quote,
 };
 
 use crate::async_trait::{BoundNames, original_body};
@@ -30,7 +32,12 @@ pub(crate) struct Call {
     pub(crate) receiver: Option<Ident>,
     /// The function's `#[track_caller]`, if it has one.
     pub(crate) track_caller: Option<Attribute>,
+    /// Whether the signature has neither an `impl Trait` nor a type parameter of the function where
+    /// the body's value would be. Such a type may hide a result.
+    pub(crate) concrete: bool,
     pub(crate) span: Span,
+    /// The location of the return type, or of the function's name if it has none.
+    pub(crate) output_span: Span,
 }
 
 /// The type of a body's value.
@@ -63,7 +70,12 @@ pub(crate) fn rewrite(
             .iter()
             .find(|attr| attr.path().is_ident("track_caller"))
             .cloned(),
+        concrete: is_concrete(sig),
         span: sig.ident.span(),
+        output_span: match &sig.output {
+            ReturnType::Type(_, ty) => ty.span(),
+            ReturnType::Default => sig.ident.span(),
+        },
     };
     if sig.asyncness.is_some() {
         call.future = Some(Some(<Token![move]>::default()));
@@ -259,6 +271,36 @@ fn tail(block: &mut Block, future: bool) -> Option<&mut ExprAsync> {
         }
         _ => None,
     }
+}
+
+/// Returns whether the return type mentions neither a type parameter of the function nor an `impl
+/// Trait`, apart from that of a future.
+fn is_concrete(sig: &Signature) -> bool {
+    struct FindHidden<'a> {
+        generics: &'a Generics,
+        hidden: bool,
+    }
+    impl VisitMut for FindHidden<'_> {
+        fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
+            self.hidden |= !has_bound(&ty.bounds, "Future");
+            visit_mut::visit_type_impl_trait_mut(self, ty);
+        }
+
+        fn visit_path_mut(&mut self, path: &mut Path) {
+            let first = path.segments.first().map(|segment| &segment.ident);
+            self.hidden |= self
+                .generics
+                .type_params()
+                .any(|ty| Some(&ty.ident) == first);
+            visit_mut::visit_path_mut(self, path);
+        }
+    }
+    let mut find = FindHidden {
+        generics: &sig.generics,
+        hidden: false,
+    };
+    find.visit_return_type_mut(&mut sig.output.clone());
+    !find.hidden
 }
 
 fn output(ty: &ReturnType) -> Output {

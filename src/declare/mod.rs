@@ -9,6 +9,7 @@ pub(crate) mod buckets;
 mod builder;
 pub(crate) mod counter;
 mod declaration;
+mod deferred;
 mod exemplar;
 pub(crate) mod gauge;
 pub(crate) mod histogram;
@@ -22,6 +23,7 @@ mod timer;
 
 pub use builder::{Builder, Metric};
 pub use counter::Counter;
+pub use deferred::Deferred;
 pub use exemplar::trace_ids;
 pub use gauge::{Gauge, UpDownCounter};
 pub use histogram::Histogram;
@@ -372,6 +374,13 @@ macro_rules! labelled {
                 $crate::Series {
                     lazy_ref: self.inner.with::<L>(&labels),
                 }
+            }
+
+            /// Copies a label set, for attributes.
+            #[doc(hidden)]
+            #[inline]
+            pub fn __defer(&self, labels: L::Borrowed<'_>) -> $crate::declare::Deferred<'_, $plain> {
+                $crate::declare::Deferred::new::<L>(&self.inner, &labels)
             }
 
             /// Returns the series of a label set for later use, for example in a field of a struct.

@@ -1,8 +1,9 @@
 //! Counting of failed calls: the trait for counters, a function for code without attributes, and
 //! the functions that attributes expand to.
 
-use crate::declare::{Bound, Counter, Series};
+use crate::declare::{Bound, Counter, Deferred, Series};
 use crate::family::label::{LabelValue, Scratch};
+use crate::observe::Number;
 
 use super::outcome::Outcome;
 
@@ -54,6 +55,13 @@ count!(
     Series<'_, Counter<(), f64>> = 1.0,
     Bound<Counter<(), f64>> = 1.0
 );
+
+impl<N: Number> Count for Deferred<'_, Counter<(), N>> {
+    #[inline]
+    fn count(&self) {
+        self.series().inc();
+    }
+}
 
 impl<M: Count + ?Sized> Count for &M {
     #[inline]

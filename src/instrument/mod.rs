@@ -36,6 +36,6 @@ pub mod __private {
         Unwinding, call, counted, counts, disarm, error, error_label, failed, nothing, owned,
     };
     pub use super::measure::{enter, start};
-    pub use super::outcome::Judge;
+    pub use super::outcome::{Fallible, Judge};
     pub use super::watch::watch;
 }

@@ -1,6 +1,7 @@
 //! The outcome of a call, derived from the type of its result.
 
 use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
 /// A way in which a call can fail.
@@ -68,7 +69,8 @@ pub enum Failure {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not tell whether the call failed",
     label = "neither `Result`, `Option`, nor a type with `impl tallies::instrument::Outcome`",
-    note = "errors are counted for a `Result`, an `Option` with `on(none)`, or a type that implements `tallies::instrument::Outcome`"
+    note = "errors are counted for a `Result`, an `Option` with `on(none)`, or a type that implements `tallies::instrument::Outcome`",
+    note = "to count only the panics of a function that cannot fail, use `#[tallies::count_errors(METRIC, on(panic))]`"
 )]
 pub trait Outcome {
     /// The error that labels can be taken from. Use `Self` if there is no separate error type.
@@ -112,6 +114,71 @@ impl<T> Outcome for Option<T> {
     #[inline]
     fn is_none(&self) -> bool {
         self.is_none()
+    }
+}
+
+/// Rejects a result type that is known to have no [`Outcome`], since counting its errors is a
+/// mistake.
+///
+/// The compiler cannot express "has no `Outcome`". So `.check()` resolves to the inherent method
+/// of `Fallible` if `R: Outcome`. Otherwise it finds that of `Concrete` if `R: Unpin`, whose bound
+/// is then an error. A type parameter is in most cases not `Unpin`, and ends at `Generic`.
+#[allow(missing_debug_implementations, reason = "written by attributes only")]
+pub struct Fallible<'a, R>(Concrete<'a, R>);
+
+/// A result whose type has no [`Outcome`].
+#[allow(missing_debug_implementations, reason = "written by attributes only")]
+pub struct Concrete<'a, R>(Generic<'a, R>);
+
+/// A result whose type may be a type parameter.
+#[allow(missing_debug_implementations, reason = "written by attributes only")]
+pub struct Generic<'a, R>(PhantomData<&'a R>);
+
+impl<'a, R> Fallible<'a, R> {
+    /// Takes the type of the result.
+    #[inline(always)]
+    pub fn new(_: &'a R) -> Self {
+        Self(Concrete(Generic(PhantomData)))
+    }
+}
+
+impl<R: Outcome> Fallible<'_, R> {
+    /// Accepts the type.
+    #[inline(always)]
+    pub fn check(&self) {}
+}
+
+impl<R: Unpin> Concrete<'_, R> {
+    /// Rejects the type.
+    #[inline(always)]
+    pub fn check(&self)
+    where
+        R: Outcome,
+    {
+    }
+}
+
+impl<R> Generic<'_, R> {
+    /// Accepts the type.
+    #[inline(always)]
+    pub fn check(&self) {}
+}
+
+impl<'a, R> Deref for Fallible<'a, R> {
+    type Target = Concrete<'a, R>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Concrete<'a, R> {
+        &self.0
+    }
+}
+
+impl<'a, R> Deref for Concrete<'a, R> {
+    type Target = Generic<'a, R>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Generic<'a, R> {
+        &self.0
     }
 }
 

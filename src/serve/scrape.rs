@@ -33,19 +33,33 @@ pub(super) struct Selection {
 
 impl Selection {
     /// Returns whether the page has `family`. A requested name matches the family's name or that of
-    /// one of its samples, in any format. It also matches the escaped name, for clients that do not
-    /// know UTF-8 names.
+    /// one of its samples, in any format and under any escaping. The escaping of the page does not
+    /// matter, because a client may have taken the name from another page.
     fn includes(&self, family: &Family) -> bool {
         let Some(names) = &self.names else {
             return true;
         };
-        let kind = family.kind();
-        let mut escaped = String::new();
-        Escaping::Underscores.name(family.name(), &mut escaped);
-        [family.name(), &escaped].iter().any(|name| {
-            let stem = kind.stem(name);
-            let mut suffixes = names.iter().filter_map(|name| name.strip_prefix(stem));
-            suffixes.any(|suffix| kind.suffixes().contains(&suffix))
+        let (kind, stem) = (family.kind(), family.kind().stem(family.name()));
+        let mut start = String::new();
+        Escaping::ALL.into_iter().any(|escaping| {
+            // Every form below starts with this one, which rules out most families.
+            start.clear();
+            escaping.name(stem, &mut start);
+            let mut similar = names.iter().filter(|name| name.starts_with(&start));
+            similar.any(|requested| {
+                let escaped = |name: &str| {
+                    let mut escaped = String::new();
+                    escaping.name(name, &mut escaped);
+                    escaped
+                };
+                // Pages escape the name of the family, and add the suffix of a sample unchanged.
+                // Other programs may escape the whole name of the sample.
+                let shown = escaped(family.name());
+                let suffix = requested.strip_prefix(kind.stem(&shown));
+                kind.suffixes().iter().any(|own| {
+                    suffix == Some(*own) || *requested == escaped(&format!("{stem}{own}"))
+                })
+            })
         })
     }
 }

@@ -27,8 +27,9 @@ use super::answer::{PAGES, PageRequest, Pages, SCRAPES};
 ///
 /// It answers like a [`Server`](crate::Server): it accepts GET and HEAD, chooses the format that
 /// `Accept` prefers, and compresses with the coding that `Accept-Encoding` prefers among those of
-/// the features `gzip` and `zstd`. A query `name[]=…` selects families. Concurrent scrapes share
-/// passes over the registries.
+/// the features `gzip` and `zstd`. A query `name[]=…` selects families by the name
+/// of the family or of a sample, plain or escaped. Concurrent scrapes share passes over the
+/// registries.
 ///
 /// Rendering a page blocks. It runs on Tokio's blocking threads if there is a runtime, and on the
 /// current thread otherwise. Limits of time and of connections are up to the framework.

@@ -46,6 +46,11 @@ pub enum Escaping {
 }
 
 impl Escaping {
+    /// All schemes.
+    #[cfg(feature = "tower")]
+    pub(crate) const ALL: [Self; 4] =
+        [Self::AllowUtf8, Self::Underscores, Self::Dots, Self::Values];
+
     /// The schemes that change names.
     pub(crate) const LOSSY: [Self; 3] = [Self::Underscores, Self::Dots, Self::Values];
 

@@ -138,12 +138,6 @@ fn of_every_shape() {
                 })
             }
         }
-        nothing: |how| f(how), ["panic" = 1], {
-            #[tallies::count_errors(E, error_label = |_| "never")]
-            fn f(how: How) {
-                let _ = how.result();
-            }
-        }
         of_arguments: |how| f("x".to_owned(), how), ["panic" = 1, "x:NotFound" = 1, "x:Refused" = 1], {
             #[tallies::count_errors(E, error_label = |why| format!("{name}:{why:?}"))]
             fn f(name: String, how: How) -> Result<u8, Why> {

@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use futures_util::future::BoxFuture;
 use tallies::{
     Counter, Gauge, Histogram, LabelValue, Labels, Metrics, Registry, Summary, UpDownCounter,
-    label::AnyLabels,
+    label::{AnyLabels, DynLabels},
 };
 
 use super::{panics, pause, poll_once, run};
@@ -103,9 +103,8 @@ fn from_arguments() {
         Some(1)
     );
     let errors = |method, route| E.find(Request { method, route }).map(|series| series.get());
-    // These labels are looked up before the call, so a successful call creates the series, too.
-    assert_eq!(errors(Method::Get, "/b"), Some(0));
-    assert_eq!(E.len(), 4);
+    assert_eq!(errors(Method::Get, "/b"), None);
+    assert_eq!(E.len(), 3);
     assert_eq!(errors(Method::Post, "/a"), Some(1));
     assert_eq!(errors(Method::Get, "h"), Some(1));
     assert_eq!(errors(Method::Get, "hx"), Some(1));
@@ -135,6 +134,88 @@ fn constant() {
         .map(|seen| seen.count()),
         Some(2)
     );
+}
+
+/// Labels that depend on arguments, and pairs of names and values, used to be looked up before the
+/// call, so that a call that succeeded made a series at 0.
+#[test]
+fn a_call_that_succeeds_makes_no_series_of_errors() {
+    static S: Counter<Request> = Counter::new("no_series_of_structs_total");
+    static A: Counter<[&str; 2]> = Counter::labelled("no_series_of_arrays_total", &["of", "id"]);
+    static P: Counter<AnyLabels> = Counter::new("no_series_of_pairs_total");
+    static L: Counter<[&str; 1], f64> = Counter::labelled("no_series_of_errors_total", &["why"]);
+    let dynamic: Counter<DynLabels> = Counter::builder("no_series_of_slices_total", "")
+        .labels(&["of", "route"][..])
+        .register(&Registry::new())
+        .unwrap();
+
+    #[tallies::count_errors(S, labels = Request { method: Method::Get, route })]
+    #[tallies::count_errors(A, labels = [route, &route.len().to_string()])]
+    #[tallies::count_errors(A, labels = ["constant", ""])]
+    #[tallies::count_errors(P, labels = &[("route", "constant")])]
+    #[tallies::count_errors(P, labels = &[("route", route), ("of", function!())])]
+    #[tallies::count_errors(dynamic, labels = &["f", route])]
+    #[tallies::count_errors(L, labels = |why| [why])]
+    #[tallies::count_errors(L, error_label = |why| *why)]
+    fn f(dynamic: &Counter<DynLabels>, route: &str, fail: bool) -> Result<(), &'static str> {
+        if fail { Err("asked") } else { Ok(()) }
+    }
+
+    #[tallies::count_errors(S, labels = Request { method: Method::Get, route })]
+    #[tallies::count_errors(A, on(error, none, panic, cancel), labels = [route, concat!("a", "b")])]
+    #[tallies::count_errors(P, labels = &[("route", route)])]
+    #[tallies::count_errors(dynamic, labels = &["later", route])]
+    async fn later(dynamic: &Counter<DynLabels>, route: &str, fail: bool) -> Result<(), ()> {
+        pause().await;
+        if fail { Err(()) } else { Ok(()) }
+    }
+
+    // Copies of short texts fit into the call, others do not.
+    let long = "x".repeat(1000);
+    let lengths = || [S.len(), A.len(), P.len(), L.len(), dynamic.len()];
+    for route in ["", "/", &long] {
+        f(&dynamic, route, false).unwrap();
+        run(later(&dynamic, route, false)).unwrap();
+    }
+    assert_eq!(lengths(), [0; 5]);
+    for route in ["", "/", &long] {
+        f(&dynamic, route, true).unwrap_err();
+        run(later(&dynamic, route, true)).unwrap_err();
+        assert_eq!(
+            S.find(Request {
+                method: Method::Get,
+                route
+            })
+            .unwrap()
+            .get(),
+            2
+        );
+        assert_eq!(A.find([route, &route.len().to_string()]).unwrap().get(), 1);
+        assert_eq!(A.find([route, "ab"]).unwrap().get(), 1);
+        assert_eq!(P.find(&[("of", "f"), ("route", route)]).unwrap().get(), 1);
+        assert_eq!(P.find(&[("route", route)]).unwrap().get(), 1);
+        assert_eq!(dynamic.find(&["f", route]).unwrap().get(), 1);
+        assert_eq!(dynamic.find(&["later", route]).unwrap().get(), 1);
+    }
+    assert_eq!(A.find(["constant", ""]).unwrap().get(), 3);
+    assert_eq!(P.find(&[("route", "constant")]).unwrap().get(), 3);
+    assert_eq!(L.find(["asked"]).unwrap().get(), 6.0);
+    assert_eq!(lengths(), [3, 7, 7, 1, 6]);
+}
+
+/// Parentheses of pairs are no call.
+#[test]
+fn constant_pairs_are_looked_up_after_the_call() {
+    static P: Counter<AnyLabels> = Counter::new("constant_pairs_total");
+
+    #[tallies::count_errors(P, labels = &[("route", "/"), ("of", "f")])]
+    fn f() -> Result<(), ()> {
+        assert_eq!(P.len(), 0);
+        Err(())
+    }
+
+    f().unwrap_err();
+    assert_eq!(P.find(&[("of", "f"), ("route", "/")]).unwrap().get(), 1);
 }
 
 #[test]
@@ -405,7 +486,7 @@ fn calls_while_unwinding() {
     fn tidy() -> Result<(), ()> {
         Ok(())
     }
-    #[tallies::count_errors(E)]
+    #[tallies::count_errors(E, on(panic))]
     async fn tidy_later() {
         pause().await;
     }

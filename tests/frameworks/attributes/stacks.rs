@@ -34,13 +34,21 @@ macro_rules! in_every_order {
 }
 pub(crate) use in_every_order;
 
-/// Runs `$shape!` under every order of the attributes and checks all counts.
+/// Runs `$shape!` under every order of the attributes and checks all counts. Functions that cannot
+/// fail count `panics`.
 macro_rules! orders {
     ($shape:ident: $calls:literal calls, $errors:literal errors) => {
         #[test]
         fn $shape() {
             crate::stacks::in_every_order!(orders!(@ $shape $calls $errors)
                 [timed(T)] [in_progress(G)] [count(C)] [count_errors(E)]);
+        }
+    };
+    ($shape:ident: $calls:literal calls, $panics:literal panics) => {
+        #[test]
+        fn $shape() {
+            crate::stacks::in_every_order!(orders!(@ $shape $calls $panics)
+                [timed(T)] [in_progress(G)] [count(C)] [count_errors(E, on(panic))]);
         }
     };
     (@ $shape:ident $calls:literal $errors:literal $times:ident $order:literal $([$($attribute:tt)*])*) => {{

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::negotiation::gunzipped;
 use crate::support::http::{Answer, exchange, request};
 use crate::support::{examples, exposition};
 
@@ -22,11 +23,15 @@ impl Drop for Running {
 }
 
 fn ask(address: &str, path: &str, headers: &[&str]) -> Answer {
+    ask_by("GET", address, path, headers)
+}
+
+fn ask_by(method: &str, address: &str, path: &str, headers: &[&str]) -> Answer {
     let stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    exchange(stream, &request("GET", path, headers)).unwrap()
+    exchange(stream, &request(method, path, headers)).unwrap()
 }
 
 #[test]
@@ -70,6 +75,26 @@ fn each_framework_exposes_metrics() {
         assert!(page.text().ends_with("# EOF\n"), "{example}");
         let vary = page.header("vary").unwrap_or_default();
         assert!(vary.to_ascii_lowercase().starts_with("accept"), "{example}");
+        let query = "/metrics?name[]=greetings_total";
+        let page = "# HELP greetings_total Greetings sent.\n# TYPE greetings_total counter\n\
+                    greetings_total 0\n";
+        assert_eq!(ask(address, query, &[]).text(), page, "{example}");
+        let packed = ask(address, query, &["Accept-Encoding: gzip"]);
+        assert_eq!(packed.header("content-encoding"), Some("gzip"), "{example}");
+        assert_eq!(gunzipped(&packed.body), page.as_bytes(), "{example}");
+        for headers in [&[][..], &["Accept-Encoding: gzip"]] {
+            let get = ask(address, query, headers);
+            let head = ask_by("HEAD", address, query, headers);
+            assert_eq!(head.status(), 200, "{example}");
+            assert_eq!(head.body, b"", "{example}");
+            for name in ["content-type", "content-encoding", "content-length", "vary"] {
+                assert_eq!(head.header(name), get.header(name), "{example}: {name}");
+            }
+            let length = get.body.len().to_string();
+            assert_eq!(get.header("content-length"), Some(&*length), "{example}");
+        }
+        let post = ask_by("POST", address, "/metrics", &[]);
+        assert_eq!(post.status(), 405, "{example}");
         assert_eq!(ask(address, "/", &[]).text(), "hello\n", "{example}");
         until_it_ends(example, &mut running.0);
     }

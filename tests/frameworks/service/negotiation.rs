@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::support::http::{connect, exchange, get, request};
-use tallies::{Counter, MetricsService, Registry, Server, serve::Serving};
+use tallies::{Counter, Gauge, Histogram, MetricsService, Registry, Server, serve::Serving};
 
 fn registry() -> Registry {
     let registry = Registry::new();
@@ -25,7 +25,7 @@ fn serving(registry: &Registry) -> Serving {
         .unwrap()
 }
 
-fn gunzipped(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gunzipped(bytes: &[u8]) -> Vec<u8> {
     let mut read = Vec::new();
     flate2::read::GzDecoder::new(bytes)
         .read_to_end(&mut read)
@@ -137,6 +137,129 @@ fn a_query_names_samples() {
         let read = crate::support::exposition::read(answer.text()).unwrap();
         let names: Vec<_> = read.iter().map(|family| &*family.name).collect();
         assert_eq!(names.join(" "), family, "{name}");
+    }
+    serving.stop();
+}
+
+/// Each family by its plain name, as pages show it under each escaping, and by the escaped names of
+/// its samples, for every format and escaping of the response. Through the service and through the
+/// `tower_service::Service`.
+#[test]
+fn a_query_names_samples_under_every_escaping() {
+    use tower_service::Service;
+    let registry = Registry::new();
+    Gauge::builder("http.open", "")
+        .utf8()
+        .register(&registry)
+        .unwrap();
+    Counter::builder("http.requests_total", "")
+        .utf8()
+        .register(&registry)
+        .unwrap();
+    Histogram::builder("http.wait_seconds", "")
+        .utf8()
+        .register(&registry)
+        .unwrap();
+    registry.gauge("pool_size", "").unwrap();
+    // Never selected.
+    Gauge::builder("httpxopen", "")
+        .utf8()
+        .register(&registry)
+        .unwrap();
+    registry.counter("http_dot", "").unwrap();
+    registry.gauge("U__http", "").unwrap();
+    let families: [(&str, &[&str]); 4] = [
+        (
+            "http.open",
+            &["http_open", "http_dot_open", "U__http_2e_open"],
+        ),
+        (
+            "http.requests_total",
+            &[
+                "http.requests",
+                "http.requests_created",
+                "http_requests_total",
+                "http_requests",
+                "http_requests_created",
+                "http_dot_requests__total",
+                "http_dot_requests",
+                "http_dot_requests_", // the family, as OpenMetrics shows it
+                "http_dot_requests__created",
+                "U__http_2e_requests__total",
+                "U__http_2e_requests",
+                "U__http_2e_requests_",
+                "U__http_2e_requests__created",
+            ],
+        ),
+        (
+            "http.wait_seconds",
+            &[
+                "http.wait_seconds_bucket",
+                "http_wait_seconds",
+                "http_wait_seconds_sum",
+                "http_dot_wait__seconds",
+                "http_dot_wait__seconds_bucket", // as a page shows it
+                "http_dot_wait__seconds__bucket",
+                "U__http_2e_wait__seconds",
+                "U__http_2e_wait__seconds_count",
+                "U__http_2e_wait__seconds__count",
+            ],
+        ),
+        ("pool_size", &["pool__size"]),
+    ];
+    let wrong = [
+        "http",
+        "http.",
+        "http_",
+        "http_dot_",
+        "U__",
+        "U__http_2e_",
+        "http__open",
+        "http_2e_open",
+        "http_open_",
+        "http_dot_open_",
+        "U__http_2e_open_total",
+        "http_dot_wait_seconds",
+        "http_dot_wait__seconds_total",
+        "http_dot_wait__seconds___sum",
+        "U__pool__size",
+        "pool___size",
+    ];
+    let mut accepts = Vec::new();
+    for format in [
+        "text/plain;version=0.0.4",
+        "text/plain;version=1.0.0",
+        "application/openmetrics-text;version=1.0.0",
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+    ] {
+        accepts.push(format.to_owned());
+        for escaping in ["allow-utf-8", "underscores", "dots", "values"] {
+            accepts.push(format!("{format};escaping={escaping}"));
+        }
+    }
+    let serving = serving(&registry);
+    let mut service = MetricsService::of([&registry]);
+    for accept in &accepts {
+        let mut ask = |name: &str| {
+            let path = format!("/metrics?name[]={name}");
+            let page = get(&serving, &path, &[&format!("Accept: {accept}")]).body;
+            let request = http::Request::get(path).header("accept", accept);
+            let answer = now(service.call(request.body(()).unwrap())).unwrap();
+            let body = now(http_body_util::BodyExt::collect(answer.into_body())).unwrap();
+            assert_eq!(body.to_bytes(), page, "{name}, {accept}");
+            page
+        };
+        let nothing = ask("none");
+        for (family, names) in families {
+            let page = ask(family);
+            assert!(page.len() > nothing.len(), "{family}, {accept}");
+            for name in names {
+                assert_eq!(ask(name), page, "{name}, {accept}");
+            }
+        }
+        for name in wrong {
+            assert_eq!(ask(name), nothing, "{name}, {accept}");
+        }
     }
     serving.stop();
 }

@@ -19,16 +19,24 @@ macro_rules! asynchronous {
             }
             Ok(bad(fail)? + 1)
         }
-        $(#[$a])*
-        async fn g() {
-            pause().await;
-        }
         run(f(false)).unwrap();
         run(f(true)).unwrap_err();
-        run(g());
     };
 }
-orders!(asynchronous: 3 calls, 1 errors);
+orders!(asynchronous: 2 calls, 1 errors);
+
+macro_rules! asynchronous_unit {
+    ($(#[$a:meta])*) => {
+        $(#[$a])*
+        async fn f(panic: bool) {
+            pause().await;
+            assert!(!panic, "as it must");
+        }
+        run(f(false));
+        assert!(panics(|| run(f(true))));
+    };
+}
+orders!(asynchronous_unit: 2 calls, 1 panics);
 
 macro_rules! async_method {
     ($(#[$a:meta])*) => {

@@ -1,0 +1,138 @@
+//! A series that is looked up at its first update, so that a call that never updates it makes no
+//! series. Attributes use it, since they evaluate labels before the body takes the arguments.
+
+use super::builder::Metric;
+use super::declaration::Declaration;
+use super::lazy_ref::LazyRef;
+use super::series::Series;
+use crate::family::MetricCells;
+use crate::family::label::LabelSet;
+
+/// The bytes of label values that fit without an allocation.
+const INLINE_BYTES: usize = 112;
+
+/// The number of label values that fit without an allocation.
+const INLINE_TEXTS: usize = 8;
+
+/// A label set of a metric. Attributes update its series after a failure.
+#[allow(missing_debug_implementations, reason = "written by attributes only")]
+pub struct Deferred<'a, M: Metric>(Inner<'a, M::Cells>);
+
+enum Inner<'a, C: MetricCells> {
+    /// A series of a closed label set. All series of such a set exist from the start.
+    Closed(LazyRef<'a, C>),
+    Open {
+        declaration: &'a Declaration<C>,
+        texts: Texts,
+    },
+}
+
+impl<'a, M: Metric> Deferred<'a, M> {
+    /// Copies the label values, because the body of the function may move the arguments that they
+    /// come from.
+    #[inline]
+    pub(crate) fn new<L: LabelSet>(
+        declaration: &'a Declaration<M::Cells>,
+        labels: &L::Borrowed<'_>,
+    ) -> Self {
+        Self(if L::DENSE > 0 {
+            Inner::Closed(declaration.with::<L>(labels))
+        } else {
+            Inner::Open {
+                declaration,
+                texts: L::with_texts(labels, Texts::copy),
+            }
+        })
+    }
+
+    /// Returns the series. Makes it if there is none.
+    #[cold]
+    pub(crate) fn series(&self) -> Series<'_, M> {
+        let lazy_ref = match &self.0 {
+            Inner::Closed(lazy_ref) => *lazy_ref,
+            Inner::Open { declaration, texts } => {
+                texts.with(|texts| declaration.family().with(texts)).into()
+            }
+        };
+        Series { lazy_ref }
+    }
+}
+
+/// Copies of label values.
+enum Texts {
+    Inline {
+        /// The values, one after the other.
+        bytes: [u8; INLINE_BYTES],
+        /// The end of each value in `bytes`.
+        ends: [u8; INLINE_TEXTS],
+        count: u8,
+    },
+    Heap(Box<[Box<str>]>),
+}
+
+impl Texts {
+    #[inline]
+    fn copy(texts: &[&str]) -> Self {
+        let length: usize = texts.iter().map(|text| text.len()).sum();
+        if length > INLINE_BYTES || texts.len() > INLINE_TEXTS {
+            return Self::Heap(texts.iter().map(|text| (*text).into()).collect());
+        }
+        let mut bytes = [0; INLINE_BYTES];
+        let mut ends = [0; INLINE_TEXTS];
+        let mut start = 0;
+        for (text, own_end) in texts.iter().zip(&mut ends) {
+            let end = start + text.len();
+            bytes[start..end].copy_from_slice(text.as_bytes());
+            *own_end = end as u8;
+            start = end;
+        }
+        let count = texts.len() as u8;
+        Self::Inline { bytes, ends, count }
+    }
+
+    /// Calls `f` with the label values.
+    fn with<R>(&self, f: impl FnOnce(&[&str]) -> R) -> R {
+        match self {
+            Self::Inline { bytes, ends, count } => {
+                let mut texts = [""; INLINE_TEXTS];
+                let mut start = 0;
+                let count = usize::from(*count);
+                for (text, end) in texts.iter_mut().zip(&ends[..count]) {
+                    let end = usize::from(*end);
+                    // The bytes are those of a text, so this does not fail.
+                    *text = std::str::from_utf8(&bytes[start..end]).unwrap_or_default();
+                    start = end;
+                }
+                f(&texts[..count])
+            }
+            Self::Heap(texts) => f(&texts.iter().map(|text| &**text).collect::<Vec<_>>()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_the_texts() {
+        let most = "x".repeat(INLINE_BYTES);
+        let more = "ä".repeat(INLINE_BYTES);
+        for texts in [
+            &[][..],
+            &[""],
+            &["a", "", "ü"],
+            &[&most],
+            &[&most, ""],
+            &[&most, "a"],
+            &[&more],
+            &["a"; INLINE_TEXTS],
+            &["a"; INLINE_TEXTS + 1],
+        ] {
+            let copies = Texts::copy(texts);
+            copies.with(|copies| assert_eq!(copies, texts));
+            let fits = texts.concat().len() <= INLINE_BYTES && texts.len() <= INLINE_TEXTS;
+            assert_eq!(matches!(copies, Texts::Inline { .. }), fits);
+        }
+    }
+}
