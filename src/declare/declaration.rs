@@ -139,12 +139,15 @@ impl<C: MetricCells> Declaration<C> {
 
     pub(crate) fn register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
         let family = Arc::new(Family::new(checked(desc)?));
+        // Unused statics have their names, too, so they are registered first.
+        registry.enlist();
         registry.families().add(family.clone())?;
         Ok(Self::of(family))
     }
 
     pub(crate) fn get_or_register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
         let name = desc.name.clone();
+        registry.enlist();
         let family = registry
             .families()
             .get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;

@@ -281,7 +281,7 @@ impl MetricCells for GaugeCell {
 ///
 /// /// Requests being answered.
 /// #[tallies::metric]
-/// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("http_requests_in_flight");
+/// static IN_FLIGHT: UpDownCounter = UpDownCounter::new("jobs_in_flight");
 ///
 /// {
 ///     let _request = IN_FLIGHT.track();

@@ -74,6 +74,33 @@ impl<L: LabelSet> Info<L> {
 
 metric!(Info, [L: LabelSet], [L], [], GaugeCell, Kind::Info);
 
+impl<const LABELS: usize> Info<[&'static str; LABELS]> {
+    /// Declares an info with labels in a `static`, by label names instead of a type.
+    ///
+    /// ```
+    /// use tallies::Info;
+    ///
+    /// /// Who leads.
+    /// #[tallies::metric]
+    /// static LEADER: Info<[&str; 1]> = Info::labelled("cluster_leader_info", &["host"]);
+    ///
+    /// LEADER.set(["a"]);
+    /// assert_eq!(tallies::snapshot().get("cluster_leader_info", &[("host", "a")]), Some(1.0));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// The same as [`new`](Self::new): a compile error in a `static`.
+    #[track_caller]
+    #[must_use]
+    pub const fn labelled(name: &'static str, labels: &'static [&'static str; LABELS]) -> Self {
+        Self {
+            inner: Declaration::new(Desc::new(name, Kind::Info, Names::Fixed(labels))),
+            labels: PhantomData,
+        }
+    }
+}
+
 with_builder!(Info, Kind::Info);
 
 /// The current one of several states: the series of that state is 1, the others are 0.

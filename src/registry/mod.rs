@@ -401,7 +401,7 @@ impl Registry {
     }
 
     /// Registers the statics that the linker has listed, if this is the default registry.
-    fn enlist(&self) {
+    pub(crate) fn enlist(&self) {
         if self.0.is_default {
             enlist_all();
         }

@@ -480,3 +480,17 @@ fn a_struct_of_metrics() {
         "{error}"
     );
 }
+
+/// A builder took the name of a static that was not used yet, and the static was not exported.
+#[test]
+fn a_builder_does_not_get_the_name_of_an_unused_static() {
+    /// Not used before the builder.
+    #[tallies::metric]
+    static UNUSED: Counter = Counter::new("declare_unused_total");
+
+    let taken = Counter::builder("declare_unused_total", "Taken.").register(tallies::registry());
+    assert!(taken.unwrap_err().is_already_registered());
+    UNUSED.inc();
+    let now = tallies::snapshot();
+    assert_eq!(now.get("declare_unused_total", &[]), Some(1.0));
+}
