@@ -265,7 +265,7 @@ pub mod docs {
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::declare::{Declare, Deferred};
+    pub use crate::declare::{Declare, Deferred, Texts};
     pub use crate::family::desc::Options;
     pub use crate::family::label::derived::{Names, dense, dense_texts};
     pub use crate::instrument::__private::*;

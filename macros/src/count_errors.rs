@@ -282,17 +282,21 @@ fn counting_tokens(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
     let tallies = &args.tallies;
     let counted = |what| quote_spanned!(span=> #tallies::__private::counted(#what));
     // A series is looked up only after a failure, because a look-up makes it.
+    let mut before = TokenStream::new();
     let metric = match &args.labels {
         Some(labels) if constant(labels, &call.parameters) => {
             let counted = args.call("counted", &args.series(labels));
             return (TokenStream::new(), counted);
         }
-        Some(labels) => args.deferred(labels),
+        Some(labels) => {
+            before = quote_spanned!(span=> let mut texts = #tallies::__private::Texts::default(););
+            args.deferred(labels)
+        }
         None => args.target(),
     };
     let metric = args.call("counts", &metric);
     (
-        quote_spanned!(span=> let metric = #metric;),
+        quote_spanned!(span=> #before let metric = #metric;),
         counted(quote_spanned!(span=> &metric)),
     )
 }

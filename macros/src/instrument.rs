@@ -131,17 +131,19 @@ impl Args {
         self.labelled("with", labels)
     }
 
-    /// Returns a copy of `labels`, whose series is looked up at its first update.
+    /// Returns a copy of `labels` in the local variable `texts`. Its series is looked up at the
+    /// first update.
     pub(crate) fn deferred(&self, labels: &TokenStream) -> TokenStream {
-        self.labelled("__defer", labels)
+        let span = located(self.metric.span());
+        self.labelled("__defer", &quote_spanned!(span=> #labels, &mut texts))
     }
 
-    fn labelled(&self, method: &str, labels: &TokenStream) -> TokenStream {
+    fn labelled(&self, method: &str, arguments: &TokenStream) -> TokenStream {
         let metric = &self.metric;
         let span = located(metric.span());
         let method = Ident::new(method, span);
         let metric = quote_spanned!(span=> (#metric));
-        quote_spanned!(span=> #metric.#method(#labels))
+        quote_spanned!(span=> #metric.#method(#arguments))
     }
 
     /// Returns a call of a function in `tallies::__private`.

@@ -23,25 +23,24 @@ enum Inner<'a, C: MetricCells> {
     Closed(LazyRef<'a, C>),
     Open {
         declaration: &'a Declaration<C>,
-        texts: Texts,
+        texts: &'a Texts,
     },
 }
 
 impl<'a, M: Metric> Deferred<'a, M> {
-    /// Copies the label values, because the body of the function may move the arguments that they
-    /// come from.
+    /// Copies the label values to `texts`, because the body of the function may move the arguments
+    /// that they come from.
     #[inline]
     pub(crate) fn new<L: LabelSet>(
         declaration: &'a Declaration<M::Cells>,
         labels: &L::Borrowed<'_>,
+        texts: &'a mut Texts,
     ) -> Self {
         Self(if L::DENSE > 0 {
             Inner::Closed(declaration.with::<L>(labels))
         } else {
-            Inner::Open {
-                declaration,
-                texts: L::with_texts(labels, Texts::copy),
-            }
+            L::with_texts(labels, |labels| texts.set(labels));
+            Inner::Open { declaration, texts }
         })
     }
 
@@ -58,55 +57,65 @@ impl<'a, M: Metric> Deferred<'a, M> {
     }
 }
 
-/// Copies of label values.
-enum Texts {
-    Inline {
-        /// The values, one after the other.
-        bytes: [u8; INLINE_BYTES],
-        /// The end of each value in `bytes`.
-        ends: [u8; INLINE_TEXTS],
-        count: u8,
-    },
-    Heap(Box<[Box<str>]>),
+/// Memory for copies of label values. Apart from [`Deferred`], so that it is written in place:
+/// moving it costs more than the copies.
+#[allow(missing_debug_implementations, reason = "written by attributes only")]
+pub struct Texts {
+    /// The values, one after the other.
+    bytes: [u8; INLINE_BYTES],
+    /// The end of each value in `bytes`.
+    ends: [u8; INLINE_TEXTS],
+    count: u8,
+    /// The values, if they do not fit into `bytes`.
+    heap: Option<Box<[Box<str>]>>,
+}
+
+impl Default for Texts {
+    #[inline(always)]
+    fn default() -> Self {
+        Self {
+            bytes: [0; INLINE_BYTES],
+            ends: [0; INLINE_TEXTS],
+            count: 0,
+            heap: None,
+        }
+    }
 }
 
 impl Texts {
+    /// Copies the values.
     #[inline]
-    fn copy(texts: &[&str]) -> Self {
+    fn set(&mut self, texts: &[&str]) {
         let length: usize = texts.iter().map(|text| text.len()).sum();
         if length > INLINE_BYTES || texts.len() > INLINE_TEXTS {
-            return Self::Heap(texts.iter().map(|text| (*text).into()).collect());
+            self.heap = Some(texts.iter().map(|text| (*text).into()).collect());
+            return;
         }
-        let mut bytes = [0; INLINE_BYTES];
-        let mut ends = [0; INLINE_TEXTS];
         let mut start = 0;
-        for (text, own_end) in texts.iter().zip(&mut ends) {
+        for (text, own_end) in texts.iter().zip(&mut self.ends) {
             let end = start + text.len();
-            bytes[start..end].copy_from_slice(text.as_bytes());
+            self.bytes[start..end].copy_from_slice(text.as_bytes());
             *own_end = end as u8;
             start = end;
         }
-        let count = texts.len() as u8;
-        Self::Inline { bytes, ends, count }
+        self.count = texts.len() as u8;
     }
 
-    /// Calls `f` with the label values.
+    /// Calls `f` with the values.
     fn with<R>(&self, f: impl FnOnce(&[&str]) -> R) -> R {
-        match self {
-            Self::Inline { bytes, ends, count } => {
-                let mut texts = [""; INLINE_TEXTS];
-                let mut start = 0;
-                let count = usize::from(*count);
-                for (text, end) in texts.iter_mut().zip(&ends[..count]) {
-                    let end = usize::from(*end);
-                    // The bytes are those of a text, so this does not fail.
-                    *text = std::str::from_utf8(&bytes[start..end]).unwrap_or_default();
-                    start = end;
-                }
-                f(&texts[..count])
-            }
-            Self::Heap(texts) => f(&texts.iter().map(|text| &**text).collect::<Vec<_>>()),
+        if let Some(texts) = &self.heap {
+            return f(&texts.iter().map(|text| &**text).collect::<Vec<_>>());
         }
+        let mut texts = [""; INLINE_TEXTS];
+        let mut start = 0;
+        let count = usize::from(self.count);
+        for (text, end) in texts.iter_mut().zip(&self.ends[..count]) {
+            let end = usize::from(*end);
+            // The bytes are those of a text, so this does not fail.
+            *text = std::str::from_utf8(&self.bytes[start..end]).unwrap_or_default();
+            start = end;
+        }
+        f(&texts[..count])
     }
 }
 
@@ -129,10 +138,11 @@ mod tests {
             &["a"; INLINE_TEXTS],
             &["a"; INLINE_TEXTS + 1],
         ] {
-            let copies = Texts::copy(texts);
+            let mut copies = Texts::default();
+            copies.set(texts);
             copies.with(|copies| assert_eq!(copies, texts));
             let fits = texts.concat().len() <= INLINE_BYTES && texts.len() <= INLINE_TEXTS;
-            assert_eq!(matches!(copies, Texts::Inline { .. }), fits);
+            assert_eq!(copies.heap.is_none(), fits);
         }
     }
 }

@@ -23,7 +23,7 @@ mod timer;
 
 pub use builder::{Builder, Metric};
 pub use counter::Counter;
-pub use deferred::Deferred;
+pub use deferred::{Deferred, Texts};
 pub use exemplar::trace_ids;
 pub use gauge::{Gauge, UpDownCounter};
 pub use histogram::Histogram;
@@ -376,11 +376,15 @@ macro_rules! labelled {
                 }
             }
 
-            /// Copies a label set, for attributes.
+            /// Copies a label set to `texts`, for attributes.
             #[doc(hidden)]
             #[inline]
-            pub fn __defer(&self, labels: L::Borrowed<'_>) -> $crate::declare::Deferred<'_, $plain> {
-                $crate::declare::Deferred::new::<L>(&self.inner, &labels)
+            pub fn __defer<'a>(
+                &'a self,
+                labels: L::Borrowed<'_>,
+                texts: &'a mut $crate::declare::Texts,
+            ) -> $crate::declare::Deferred<'a, $plain> {
+                $crate::declare::Deferred::new::<L>(&self.inner, &labels, texts)
             }
 
             /// Returns the series of a label set for later use, for example in a field of a struct.
