@@ -122,13 +122,13 @@ quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_b
     slots::an_idle_shard_that_is_not_empty_stays slots::a_cold_series_is_used_again
     slots::a_shard_that_ends_below_a_slot_need_not_acknowledge slots::a_cleared_slot_is_read_where_it_was_cleared
     buckets::a_fold_and_a_cold_writer_take_turns buckets::a_cold_histogram_has_one_writer_at_a_time
-    slots::a_slot_of_a_free_shard_is_used_again totals::in_flight_is_never_below_zero
+    slots::a_slot_of_a_free_shard_is_used_again slots::a_slot_of_a_dropped_family_is_used_again totals::in_flight_is_never_below_zero
     totals::in_flight_is_never_below_zero_when_cold totals::in_flight_is_never_below_zero_across_retirement
     totals::in_flight_is_never_below_zero_across_retirement_when_cold slots::a_copied_slot_word_carries_the_zeroes slots::a_slot_is_used_again
     slots::a_slot_is_used_again_under_two_requests
     slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again slots::a_gauge_without_a_slot_is_used_again"
 tables="native::a_table_read_is_a_prefix native::an_owner_copies_its_table_on_request native::a_replaced_table_outlives_its_readers
-    native::a_slot_with_a_table_is_used_again"
+    native::a_slot_with_a_table_is_used_again native::a_native_histogram_starts_over_beside_a_writer"
 published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_absent"
 stream="streams::a_stream_read_is_a_prefix streams::a_stream_read_is_a_prefix_while_it_grows"
 summary="summary::a_shared_stream_has_one_writer_at_a_time summary::a_stream_is_seen_as_it_was_made
@@ -156,6 +156,9 @@ failing() { # test program, models; prints the first that fails
 models=$(build)
 [ -n "$models" ] || { cat target/mutate/build.log; echo "the models do not compile"; exit 1; }
 missed=0
+for model in $("$models" --list | sed -n 's/^observe::models::\(.*\): test$/\1/p'); do
+    [[ " $(echo $every) " == *" $model "* ]] || { echo "MISSED   the model $model is in no list above"; missed=1; }
+done
 : >target/mutate/late
 report() { # name, tests that fail, reason if argued
     local late
