@@ -96,6 +96,9 @@ pub(crate) struct Family<C: MetricCells> {
     /// Whether there is an overflow series to export. Set by updates and by threads that retire a
     /// series, cleared by `clear`, read by scrapes.
     overflowed: AtomicBool,
+    /// Whether the family was cleared, so that an overflow series without later updates is not
+    /// exported. Written by `clear`, read by scrapes.
+    is_cleared: AtomicBool,
     /// Whether reaching the limit was logged. Read and written by updates above the limit.
     warned_full: AtomicBool,
     /// The number of updates in the overflow series. Written by these updates, read by scrapes.
@@ -211,6 +214,7 @@ impl<C: MetricCells> Family<C> {
             population: Population::default(),
             version: AtomicU64::new(0),
             overflowed: AtomicBool::new(false),
+            is_cleared: AtomicBool::new(false),
             warned_full: AtomicBool::new(false),
             overflowed_updates: AtomicU64::new(0),
             rejected: AtomicU64::new(0),

@@ -90,6 +90,7 @@ impl<C: MetricCells> Family<C> {
         }
         let mut retirement = self.retirement();
         retirement.cleared = Some(total);
+        self.is_cleared.store(true, Relaxed);
         retirement.exported_sum = 0.0;
         for retired in &mut retirement.retired {
             retired.forget = true;
@@ -112,6 +113,7 @@ impl<C: MetricCells> Family<C> {
         }
         retirement.idle.clear();
         retirement.cleared = None;
+        self.is_cleared.store(false, Relaxed);
         retirement.exported_sum = 0.0;
         if let Some(exemplars) = self.exemplars.get() {
             let count = self.population.made().max(closed.len()) as u32;

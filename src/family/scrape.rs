@@ -133,14 +133,21 @@ impl<C: MetricCells> Family<C> {
         out: &mut snapshot::Family,
         exemplars: &mut ExemplarBuffer,
     ) -> usize {
-        if !self.overflowed.load(Relaxed) {
+        let is_cleared = self.is_cleared.load(Relaxed);
+        if !self.overflowed.load(Relaxed) && !is_cleared {
             return 0;
         }
         let mut overflow = self.read_overflow(pass);
         let mut retirement = self.retirement();
         if let Some(baseline) = &retirement.cleared {
+            let is_unchanged = C::fingerprint(&overflow) == C::fingerprint(baseline);
+            if is_unchanged && !self.overflowed.load(Relaxed) {
+                return 0;
+            }
             C::subtract(&mut overflow, baseline);
         }
+        // A handle that was made before `clear` counts without a look-up.
+        self.overflowed.store(true, Relaxed);
         if let Some(sum) = C::float_sum(&mut overflow) {
             retirement.without_rounding_back(sum);
         }

@@ -177,3 +177,24 @@ fn a_collector_may_change_its_registry_when_it_is_dropped() {
     registry.remove("last").unwrap();
     assert!(!registry.contains("other"));
 }
+
+/// The counts of an overflow handle that was made before `clear` were on no page until another
+/// update overflowed.
+#[test]
+fn an_overflow_handle_counts_after_a_clear() {
+    let registry = Registry::new();
+    let c = Counter::builder("c_total", "")
+        .labels(["x"])
+        .limit(0)
+        .register(&registry)
+        .unwrap();
+    let overflow = c.with(["a"]);
+    overflow.add(3);
+    c.clear();
+    let seen = || registry.snapshot().get("c_total", &[("x", "__overflow__")]);
+    assert_eq!(seen(), None);
+    overflow.add(2);
+    assert_eq!(seen(), Some(2.0));
+    c.clear();
+    assert_eq!(seen(), None);
+}
