@@ -11,9 +11,10 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features oldest units loom miri address thread aarch64 fuzz mutations parsers prometheus pushgateway load package"
+all="format clippy features oldest units loom miri address thread aarch64 fuzz mutations parsers prometheus pushgateway load package api"
 fuzz_seconds=20
 parser=0.26.0
+public_api=0.52.0
 case ${1:-} in
 --quick) steps="format clippy units" ;;
 --long) steps="$all soak" fuzz_seconds=3600 ;;
@@ -106,6 +107,12 @@ if wants fuzz; then
         echo "installing the cargo tool cargo-fuzz"
         cargo install --quiet --locked cargo-fuzz --version 0.13.2
     fi
+fi
+
+if wants api && ! cargo public-api --version 2>/dev/null | grep -q " $public_api\$"; then
+    echo "installing the cargo tool cargo-public-api"
+    # Without optimizations: it runs once.
+    cargo install --quiet --debug --locked --force cargo-public-api --version "$public_api"
 fi
 
 # Copies the crate with the one test that has no other dependencies, so that it builds in seconds.
@@ -238,6 +245,14 @@ if wants package; then
     say "the package"
     cargo package --quiet -p tallies -p tallies-macros --no-verify --allow-dirty
     cargo package -p tallies -p tallies-macros --list --allow-dirty | grep -qx README.md
+fi
+if wants api; then
+    say "the public API: compared with tests/public-api.txt (ACCEPT=1 writes that file)"
+    # Reads rustdoc's JSON, which only the nightly toolchain writes.
+    cargo +nightly public-api --target-dir target/api -p tallies --all-features -sss >target/public-api.txt
+    if [ -n "${ACCEPT:-}" ]; then cp target/public-api.txt tests/public-api.txt; fi
+    diff -u tests/public-api.txt target/public-api.txt
+    done_with target/api
 fi
 if wants soak; then
     say "soak"
