@@ -218,6 +218,18 @@ impl<C: MetricCells> BoundSeries<C> {
         }
     }
 
+    /// Returns what the series has counted: nothing, if there is no such series. Makes none.
+    pub(crate) fn total(&self) -> C::Total {
+        let family = self.series.owner();
+        let series = match self.series.get() {
+            Some((cells, key)) if cells.slot_word().generation() == key.generation() => {
+                Some(SeriesRef { family, cells, key })
+            }
+            _ => family.find(&self.texts.iter().map(|text| &**text).collect::<Vec<_>>()),
+        };
+        series.map_or_else(C::Total::default, SeriesRef::total)
+    }
+
     #[cold]
     fn find(&self) -> SeriesRef<'_, C> {
         let (cells, key) = self.series.find(|family| {

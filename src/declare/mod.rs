@@ -588,7 +588,7 @@ macro_rules! labelled {
             /// running.
             #[must_use]
             pub fn get(&self) -> $value {
-                self.series().get()
+                ($read)(self.bound.total())
             }
         }
     };

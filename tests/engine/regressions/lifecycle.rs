@@ -198,3 +198,17 @@ fn an_overflow_handle_counts_after_a_clear() {
     c.clear();
     assert_eq!(seen(), None);
 }
+
+/// Reading a bound series that was removed made it again.
+#[test]
+fn reading_a_removed_bound_series_makes_none() {
+    let registry = Registry::new();
+    let c = Counter::builder("c_total", "").labels(["x"]);
+    let c = c.register(&registry).unwrap();
+    let a = c.bind(["a"]);
+    a.add(3);
+    assert!(c.remove(["a"]));
+    assert_eq!((a.get(), c.len()), (0, 0));
+    a.inc();
+    assert_eq!((a.get(), c.len()), (1, 1));
+}
