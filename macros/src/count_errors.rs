@@ -280,7 +280,6 @@ fn type_tokens(output: &Output) -> Option<TokenStream> {
 fn counting_tokens(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
     let span = Span::mixed_site();
     let tallies = &args.tallies;
-    let counted = |what| quote_spanned!(span=> #tallies::__private::counted(#what));
     // A series is looked up only after a failure, because a look-up makes it.
     let mut before = TokenStream::new();
     let metric = match &args.labels {
@@ -294,10 +293,13 @@ fn counting_tokens(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
         }
         None => args.target(),
     };
-    let metric = args.call("counts", &metric);
+    // Both arguments have one location, so that the compiler reports an unsuitable metric only
+    // once. See `Args::guard`.
+    let at_metric = located(args.metric.span());
+    let checked = args.call("counts", &quote_spanned!(at_metric=> metric));
     (
-        quote_spanned!(span=> #before let metric = #metric;),
-        counted(quote_spanned!(span=> &metric)),
+        quote_spanned!(span=> #before let metric = #metric; let metric = #checked;),
+        args.call("counted", &quote_spanned!(at_metric=> &metric)),
     )
 }
 

@@ -12,10 +12,9 @@ use syn::{
 use crate::crate_path;
 use crate::metric::help;
 
-pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
-    let item: DeriveInput = syn::parse2(item)?;
+pub(crate) fn labels(item: &DeriveInput) -> syn::Result<TokenStream> {
     let fields = named_fields(
-        &item,
+        item,
         "`Labels` needs a struct with named fields, which are its labels",
     )?;
     let names = fields
@@ -107,8 +106,7 @@ pub(crate) fn labels(item: TokenStream) -> syn::Result<TokenStream> {
     })
 }
 
-pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
-    let item: DeriveInput = syn::parse2(item)?;
+pub(crate) fn label_value(item: &DeriveInput) -> syn::Result<TokenStream> {
     const MESSAGE: &str = "`LabelValue` needs an enum whose variants have no fields; implement \
                            the trait by hand for other types";
     let Data::Enum(data) = &item.data else {
@@ -164,10 +162,9 @@ pub(crate) fn label_value(item: TokenStream) -> syn::Result<TokenStream> {
     })
 }
 
-pub(crate) fn metrics(item: TokenStream) -> syn::Result<TokenStream> {
-    let item: DeriveInput = syn::parse2(item)?;
+pub(crate) fn metrics(item: &DeriveInput) -> syn::Result<TokenStream> {
     let fields = named_fields(
-        &item,
+        item,
         "`Metrics` needs a struct with named fields, which are metrics",
     )?;
     let tallies = crate_path::from_attrs(&item.attrs, "metric")?;
@@ -304,7 +301,11 @@ fn snake_case(name: &str) -> String {
 }
 
 /// Replaces the lifetime `lifetime` in the tokens of a type with `life`.
-fn replace_lifetime(tokens: TokenStream, lifetime: &Ident, life: &Lifetime) -> TokenStream {
+pub(crate) fn replace_lifetime(
+    tokens: TokenStream,
+    lifetime: &Ident,
+    life: &Lifetime,
+) -> TokenStream {
     let mut out = TokenStream::new();
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {

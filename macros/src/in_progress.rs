@@ -15,10 +15,10 @@ pub(crate) const KIND: Kind = Kind {
 /// the body counts.
 fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     args.reject_error_arguments(KIND.name)?;
-    let guard = args.call("enter", &args.target());
+    let guard = args.guard("_in_flight", "enter");
     let body = &call.body;
     Ok(quote_spanned!(Span::mixed_site()=>
-        let _in_flight = #guard;
+        #guard
         #body
     ))
 }

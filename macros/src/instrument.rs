@@ -118,8 +118,9 @@ impl Args {
         let metric = &self.metric;
         match &self.labels {
             // The span makes the compiler's messages about the metric's type point at the metric.
+            // Its hygiene makes it different from the span of the call in `guard`.
             None => {
-                let span = located(metric.span());
+                let span = Span::call_site().located_at(metric.span());
                 quote_spanned!(span=> &#metric)
             }
             Some(labels) => self.series(labels),
@@ -152,6 +153,27 @@ impl Args {
         let tallies = &self.tallies;
         let name = Ident::new(name, span);
         quote_spanned!(span=> #tallies::__private::#name(#argument))
+    }
+
+    /// Returns the statements that bind `variable` to the guard of the metric, which a function in
+    /// `tallies::__private` creates.
+    ///
+    /// The call and its argument have the same span, so that the compiler reports an unsuitable
+    /// metric only once. The borrow of the metric has another one, because the compiler finds the
+    /// expression that it suggests to clone by its span.
+    pub(crate) fn guard(&self, variable: &str, function: &str) -> TokenStream {
+        let span = located(self.metric.span());
+        let target = self.target();
+        let mut tallies = self.tallies.clone();
+        if let Some(colons) = &mut tallies.leading_colon {
+            colons.spans = [span; 2];
+        }
+        let variable = Ident::new(variable, span);
+        let function = Ident::new(function, span);
+        quote_spanned!(span=>
+            let metric = #target;
+            let #variable = #tallies::__private::#function(metric);
+        )
     }
 
     /// Rejects arguments that only `count_errors` accepts: `error_label`, `on(..)`, and labels that

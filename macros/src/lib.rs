@@ -8,6 +8,7 @@ mod count;
 mod count_errors;
 mod crate_path;
 mod derives;
+mod fallback;
 mod in_progress;
 mod instrument;
 mod metric;
@@ -15,6 +16,8 @@ mod shape;
 mod timed;
 
 use proc_macro::TokenStream;
+use quote::quote;
+use syn::{DeriveInput, parse_macro_input};
 
 /// Registers a metric's static at link time, so that it is exported, at zero, from program start.
 /// The doc comment of the static becomes the help text.
@@ -63,7 +66,7 @@ pub fn metric(args: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_derive(Labels, attributes(label))]
 pub fn labels(item: TokenStream) -> TokenStream {
-    or_compile_error(derives::labels(item.into()))
+    derive(item, derives::labels, fallback::labels)
 }
 
 /// Implements `LabelValue` for an enum without fields. The values form a closed set: the variants
@@ -87,7 +90,7 @@ pub fn labels(item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_derive(LabelValue, attributes(label))]
 pub fn label_value(item: TokenStream) -> TokenStream {
-    or_compile_error(derives::label_value(item.into()))
+    derive(item, derives::label_value, fallback::label_value)
 }
 
 /// Adds a function `register(&registry)` to a struct of metrics, which registers all of them. The
@@ -113,7 +116,7 @@ pub fn label_value(item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_derive(Metrics, attributes(metric))]
 pub fn metrics(item: TokenStream) -> TokenStream {
-    or_compile_error(derives::metrics(item.into()))
+    derive(item, derives::metrics, fallback::metrics)
 }
 
 /// Documented at its re-export, `tallies::timed`.
@@ -142,4 +145,19 @@ pub fn count_errors(args: TokenStream, item: TokenStream) -> TokenStream {
 
 fn or_compile_error(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
     result.unwrap_or_else(|e| e.into_compile_error()).into()
+}
+
+/// Expands a derive. On an error, implements the same items in a way that compiles, so that the
+/// compiler reports nothing but this error.
+fn derive(
+    item: TokenStream,
+    expand: fn(&DeriveInput) -> syn::Result<proc_macro2::TokenStream>,
+    fallback: fn(&DeriveInput) -> proc_macro2::TokenStream,
+) -> TokenStream {
+    let item = parse_macro_input!(item as DeriveInput);
+    let expanded = expand(&item).unwrap_or_else(|error| {
+        let (error, fallback) = (error.into_compile_error(), fallback(&item));
+        quote!(#error #fallback)
+    });
+    expanded.into()
 }

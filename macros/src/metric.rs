@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Attribute, Expr, ExprLit, ItemStatic, Lit, Meta, Type};
+use syn::{Attribute, Expr, ExprLit, Ident, ItemStatic, Lit, Meta, Type};
 
 use crate::crate_path;
 
@@ -15,6 +15,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
              Counter::new(\"x_total\");`",
         )
     })?;
+    let mistake = take_help_argument(&mut item);
     let help = help(&item.attrs);
     if !help.is_empty() && !calls_help(&item.expr) {
         let expr = &item.expr;
@@ -25,7 +26,12 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
     item.expr = syn::parse2(quote!(#expr.__without_notes()))?;
     let name = &item.ident;
     let cfgs: Vec<_> = attributes(&item, &["cfg"]).collect();
+    let mistake = mistake.map(|error| {
+        let error = error.into_compile_error();
+        quote!(#(#cfgs)* #error)
+    });
     Ok(quote! {
+        #mistake
         #item
         #(#cfgs)*
         #tallies::__list!(#name);
@@ -77,12 +83,14 @@ fn notes(item: &ItemStatic, help: &str) -> TokenStream {
 }
 
 fn is_counter(ty: &Type) -> bool {
+    last_name(ty).is_some_and(|name| name == "Counter")
+}
+
+/// Returns the name of a type without its path.
+fn last_name(ty: &Type) -> Option<&Ident> {
     match ty {
-        Type::Path(path) => {
-            let last = path.path.segments.last();
-            last.is_some_and(|segment| segment.ident == "Counter")
-        }
-        _ => false,
+        Type::Path(path) => path.path.segments.last().map(|segment| &segment.ident),
+        _ => None,
     }
 }
 
@@ -141,6 +149,48 @@ pub(crate) fn help(attrs: &[Attribute]) -> String {
         .cloned()
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// Removes a help text that stands behind the name, where other crates take it. Returns the error
+/// for it.
+///
+/// The compiler only says that the argument is one too many.
+fn take_help_argument(item: &mut ItemStatic) -> Option<syn::Error> {
+    let kind = last_name(&item.ty)?.clone();
+    let mut expr = &mut *item.expr;
+    while let Expr::MethodCall(call) = expr {
+        expr = &mut *call.receiver;
+    }
+    let Expr::Call(call) = expr else { return None };
+    let Expr::Path(path) = &*call.func else {
+        return None;
+    };
+    let mut names = path.path.segments.iter().rev();
+    let function = names.next()?.ident.clone();
+    if names.next()?.ident != kind {
+        return None;
+    }
+    let most = match &*function.to_string() {
+        "new" | "new_utf8" => 1,
+        "labelled" => 2,
+        _ => return None,
+    };
+    let (span, help) = literal(call.args.iter().nth(1)?)?;
+    if call.args.len() <= most {
+        return None;
+    }
+    let arguments = std::mem::take(&mut call.args).into_iter().enumerate();
+    call.args = arguments
+        .filter(|(i, _)| *i != 1)
+        .map(|(_, argument)| argument)
+        .collect();
+    let chain = &item.expr;
+    *item.expr = syn::parse_quote!(#chain.help(#help));
+    let message = format!(
+        "`{function}` takes no help text; write it as the doc comment of the static, or append \
+         `.help(\"..\")`"
+    );
+    Some(syn::Error::new(span, message))
 }
 
 /// Returns whether the method chain already calls `help`.

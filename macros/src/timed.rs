@@ -15,10 +15,10 @@ pub(crate) const KIND: Kind = Kind {
 /// body counts.
 fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     args.reject_error_arguments(KIND.name)?;
-    let guard = args.call("start", &args.target());
+    let guard = args.guard("_timer", "start");
     let body = &call.body;
     Ok(quote_spanned!(Span::mixed_site()=>
-        let _timer = #guard;
+        #guard
         #body
     ))
 }

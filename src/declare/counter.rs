@@ -70,6 +70,7 @@ macro_rules! counter_methods {
 
         /// Adds `n`. A float that is negative, infinite or NaN is rejected and counted in
         /// `tallies_rejected_updates_total`.
+        #[doc(alias = "inc_by")]
         #[inline]
         pub fn add(&self, n: $N)
         $(where $L: Unlabelled,)?
@@ -250,6 +251,7 @@ impl<N: Number> Bound<Counter<(), N>> {
         /// Adds 1.
         fn inc();
         /// Adds `n`. See [`Counter::add`].
+        #[doc(alias = "inc_by")]
         fn add(n: N);
         /// Adds `n`, or returns why it cannot. See [`Counter::try_add`].
         fn try_add(n: N) -> Result<(), Error>;

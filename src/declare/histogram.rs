@@ -234,6 +234,7 @@ impl Histogram {
     /// assert_eq!(latency.get().count(), 1);
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    #[doc(alias = "observe_closure_duration")]
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()
@@ -294,6 +295,7 @@ impl<'a> Series<'a, Histogram> {
     histogram_methods!();
 
     /// Runs `f`, and observes the seconds that it took.
+    #[doc(alias = "observe_closure_duration")]
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()
@@ -380,6 +382,7 @@ impl Bound<Histogram> {
     }
 
     /// Runs `f`, and observes the seconds that it took.
+    #[doc(alias = "observe_closure_duration")]
     pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
         let _timer = self.start_timer();
         f()

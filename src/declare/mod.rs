@@ -369,6 +369,7 @@ macro_rules! labelled {
             /// [`Series`](crate::Series). A thread has a cache of the label sets that it used, so
             /// that a repeated look-up takes no lock, allocates nothing and writes no shared cache
             /// line.
+            #[doc(alias = "with_label_values")]
             #[inline]
             pub fn with(&self, labels: L::Borrowed<'_>) -> $crate::Series<'_, $plain> {
                 $crate::Series {
@@ -498,6 +499,7 @@ macro_rules! labelled {
             ///
             /// Waits for a scrape that is running. The series of closed label sets (enums and
             /// `bool`s only) are not removed.
+            #[doc(alias = "remove_label_values")]
             pub fn remove(&self, labels: L::Borrowed<'_>) -> bool {
                 L::DENSE == 0
                     && L::with_texts(&labels, |texts| self.inner.family().retire(texts, true))

@@ -113,6 +113,7 @@ impl<M: Observe> Timer<M> {
     }
 
     /// Observes now, and returns the duration.
+    #[doc(alias = "stop_and_record")]
     pub fn stop(mut self) -> Duration {
         self.running = false;
         let took = self.start.elapsed();
@@ -121,6 +122,7 @@ impl<M: Observe> Timer<M> {
     }
 
     /// Stops the timer without observing anything.
+    #[doc(alias = "stop_and_discard")]
     pub fn discard(mut self) {
         self.running = false;
     }

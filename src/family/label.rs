@@ -249,9 +249,9 @@ pub trait NamedLabels: LabelSet {}
 /// A metric with labels has no `inc` or `observe` of its own; the series that `with(..)` returns
 /// has.
 #[diagnostic::on_unimplemented(
-    message = "a metric with the labels `{Self}` is updated through its series",
+    message = "a metric with the labels `{Self}` is updated and read through its series",
     label = "this metric has labels",
-    note = "call `.with(..)` with the label values first: `REQUESTS.with(..).inc()`"
+    note = "call `.with(..)` with the label values first: `REQUESTS.with(..).inc()`, `REQUESTS.with(..).get()`"
 )]
 pub trait Unlabelled: LabelSet {}
 

@@ -9,4 +9,9 @@ fn g() -> Result<(), ()> {
     Err(())
 }
 
+#[tallies::count_errors(G)]
+fn h() -> Result<(), ()> {
+    Err(())
+}
+
 fn main() {}
