@@ -186,10 +186,12 @@ if wants miri; then
 fi
 if wants address; then
     say "AddressSanitizer"
+    # Skipped tests leak on purpose: payloads that panic when they are dropped, and a cycle of a
+    # collector and its own service.
     host=$(rustc -vV | sed -n 's/^host: //p')
     LSAN_OPTIONS="suppressions=$PWD/tests/leaks.txt:print_suppressions=0" RUSTFLAGS="-Zsanitizer=address" \
         CARGO_TARGET_DIR=target/address cargo +nightly test --quiet --target "$host" \
-        --all-features --lib --test everything --test engine --test declare
+        --all-features --lib --test everything --test engine --test declare -- --skip regressions::collectors
     done_with target/address
 fi
 if wants thread; then
