@@ -13,7 +13,8 @@ use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, ExposedName, Kind, Meta, Snapshot, Text, labels};
 
 use crate::family::AnyFamily;
-use crate::family::desc::{Desc, Names, check_label, check_name, prefixed};
+use crate::family::desc::{Desc, Names};
+use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
 
 /// The families of one registry, by name.

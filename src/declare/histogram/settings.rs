@@ -1,8 +1,8 @@
 //! The buckets of a histogram: the setters of statics and of builders.
 
 use crate::declare::Builder;
-use crate::family::desc::{check_bounds, without_infinity};
 use crate::family::label::LabelSet;
+use crate::family::shape::{check_bounds, without_infinity};
 use crate::observe::SlotWord;
 use crate::snapshot::Resolution;
 

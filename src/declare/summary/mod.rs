@@ -17,8 +17,9 @@ use super::timer::Timer;
 use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric, with_builder};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
-use crate::family::desc::{DEFAULT_AGES, Desc};
+use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
+use crate::family::shape::DEFAULT_AGES;
 
 /// Quantiles of observations, since the program began or of the last seconds, each within its rank
 /// error.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::declare::Builder;
 use crate::error::Error;
-use crate::family::desc::check_window;
 use crate::family::label::LabelSet;
+use crate::family::shape::check_window;
 use crate::snapshot::sketch::Targets;
 
 use super::Summary;

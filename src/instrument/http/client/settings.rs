@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::declare::Info;
 use crate::error::Error;
-use crate::family::desc::prefixed;
+use crate::family::grammar::prefixed;
 use crate::instrument::http::families::{Families, FamilySettings};
 use crate::instrument::http::routes::Routes;
 use crate::instrument::http::scheme::{CLIENT, Scheme};
