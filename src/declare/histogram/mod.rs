@@ -12,7 +12,7 @@ use crate::snapshot::Kind;
 
 use super::declaration::Declaration;
 use super::exemplar;
-use super::timer::{Sampled, Timer};
+use super::timer::Sampled;
 use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric, with_builder};
 use crate::family::label::{LabelSet, Unlabelled};
 
@@ -216,28 +216,6 @@ impl<L: LabelSet> Histogram<L> {
     }
 }
 
-impl Histogram {
-    /// Starts a timer, which observes the seconds until it is dropped. See [`Timer`].
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
-    }
-
-    /// Runs `f`, and observes the seconds that it took.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let latency = registry.histogram("sort_seconds", "Time to sort.")?;
-    /// let mut numbers = [3, 1, 2];
-    /// latency.time(|| numbers.sort());
-    /// assert_eq!(latency.get().count(), 1);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-}
-
 impl<L: LabelSet> Histogram<L> {
     /// Returns what all threads have observed so far. Waits for a scrape that is running.
     #[must_use]
@@ -290,17 +268,6 @@ impl<L: LabelSet> Histogram<L> {
 
 impl<'a> Series<'a, Histogram> {
     histogram_methods!();
-
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(self) -> Timer<Self> {
-        Timer::start(self)
-    }
 
     /// Returns this series for very short calls: it times one call in `one_in`. See
     /// [`Histogram::sample`].
@@ -370,17 +337,6 @@ impl Bound<Histogram> {
         /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
         /// [`trace_ids`](crate::instrument::trace_ids).
         fn observe_traced(value: f64);
-    }
-
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
-    }
-
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
     }
 }
 

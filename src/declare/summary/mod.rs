@@ -13,7 +13,6 @@ use crate::observe::{self, Distribution, SummaryShape, SummaryTotal, Window};
 use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
 use super::declaration::Declaration;
-use super::timer::Timer;
 use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric, with_builder};
 use crate::family::MetricCells;
 use crate::family::SeriesRef;
@@ -140,28 +139,6 @@ impl<L: LabelSet> Summary<L> {
     summary_methods!(L);
 }
 
-impl Summary {
-    /// Starts a timer, which observes the seconds until it is dropped. See [`Timer`].
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
-    }
-
-    /// Runs `f`, and observes the seconds that it took.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let latency = registry.summary("sort_seconds", "Time to sort.")?;
-    /// let mut numbers = [3, 1, 2];
-    /// latency.time(|| numbers.sort());
-    /// assert_eq!(latency.get().count(), 1);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-}
-
 impl<L: LabelSet> Summary<L> {
     /// Returns what all threads have observed so far. Waits for a scrape that is running.
     #[must_use]
@@ -194,17 +171,6 @@ impl<L: LabelSet> Summary<L> {
 impl Series<'_, Summary> {
     summary_methods!();
 
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(self) -> Timer<Self> {
-        Timer::start(self)
-    }
-
     fn check_observed(&self, value: f64) -> Result<(), Error> {
         self.lazy_ref
             .resolve(|series| series.family.check_observed(value))
@@ -230,17 +196,6 @@ impl Bound<Summary> {
         fn observe_duration(duration: std::time::Duration);
         /// Observes `value`, or returns why it cannot. See [`Summary::try_observe`].
         fn try_observe(value: f64) -> Result<(), Error>;
-    }
-
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
-    }
-
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
     }
 }
 
