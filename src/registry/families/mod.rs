@@ -4,8 +4,10 @@ mod entry;
 mod names;
 
 use std::panic::Location;
+#[cfg(feature = "facade")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Difference, Error, NameRule, Subject, warn};
 use crate::observe::Pass;
@@ -17,6 +19,7 @@ use crate::family::desc::{Desc, Names};
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
 
+#[cfg(feature = "facade")]
 use entry::Entry;
 pub(crate) use entry::meta;
 use names::{Inner, Reserved};

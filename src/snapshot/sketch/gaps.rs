@@ -16,7 +16,7 @@ pub(super) const MOST_PIVOTS: usize = 4096;
 ///
 /// Among 128 pivots, a search takes 3.7 ns per key if done for 1 key at once, 3.0 ns for 4, 2.7 ns
 /// for 8, 2.9 ns for 16, and 4.7 ns for 32 (AMD EPYC, a benchmark outside this repository).
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 /// The working memory of insertions. Reusing it avoids allocations.
 ///

@@ -41,6 +41,8 @@ use super::classify::Classifiers;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// [`Failure`]: crate::http::Failure
 #[derive(Clone, Debug)]
 #[must_use = "nothing is measured before `register`"]
 pub struct ClientMetrics {
