@@ -135,7 +135,7 @@ impl Server {
         let host = Host {
             routes: Routes {
                 pages: Pages::new(
-                    self.sources.clone(),
+                    self.sources.all().to_vec(),
                     self.options,
                     pages,
                     Some(evict_reader),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::encode::Options;
-use crate::snapshot::Source;
+use crate::snapshot::{Source, Sources};
 
 use super::answer::{PAGES, SCRAPES};
 use super::auth::Credentials;
@@ -97,10 +97,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 ///   next request, or when its connection reaches the maximum age.
 #[derive(Clone)]
 pub struct Server {
-    sources: Vec<Arc<dyn Source>>,
-    /// Whether `sources` still holds only the source from `new`, which the first `registry`
-    /// replaces.
-    uses_default: bool,
+    sources: Sources,
     options: Options,
     path: String,
     addresses: Vec<Address>,
@@ -117,8 +114,7 @@ impl Server {
     /// Creates a server of `source`, which the first [`registry`](Self::registry) replaces.
     pub(crate) fn of(source: Arc<dyn Source>) -> Self {
         Self {
-            sources: vec![source],
-            uses_default: true,
+            sources: Sources::new(source),
             options: Options::new(),
             path: "/metrics".to_owned(),
             addresses: Vec::new(),
@@ -155,10 +151,7 @@ impl Server {
     /// Each such conflict is logged once on standard error.
     #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        if std::mem::take(&mut self.uses_default) {
-            self.sources.clear();
-        }
-        self.sources.push(Arc::new(registry.clone()));
+        self.sources.add(registry);
         self
     }
 
@@ -435,7 +428,7 @@ impl Server {
 impl Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
-            .field("registries", &self.sources.len())
+            .field("registries", &self.sources.all().len())
             .field("path", &self.path)
             .field("addresses", &self.addresses)
             .field("limits", &self.limits)
