@@ -53,7 +53,7 @@ mutants "$tree" number 20 encode:: src/encode/number.rs
 mutants "$tree" accept 20 encode:: src/encode/accept.rs
 mutants "$tree" lines 20 encode:: src/encode/lines.rs
 mutants "$tree" labels 20 "--skip sketch" src/snapshot/labels.rs
-mutants "$tree" arithmetic 20 "--skip sketch" src/snapshot/arithmetic.rs
+mutants "$tree" arithmetic 20 "--skip sketch" 'src/snapshot/arithmetic/*.rs'
 features=()
 mutants "$pure" native 20 snapshot::native 'src/snapshot/native/*.rs'
 mutants "$pure" sketch 10 snapshot::sketch 'src/snapshot/sketch/*.rs'

@@ -17,13 +17,14 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
     })?;
     let mistake = take_help_argument(&mut item);
     let help = help(&item.attrs);
-    if !help.is_empty() && !calls_help(&item.expr) {
+    let mut notes = TokenStream::new();
+    // Calls through a lock would only add errors to the one that says that it is no metric.
+    if !is_type(&item.ty, &["LazyLock", "Lazy", "OnceLock", "OnceCell"]) {
+        notes = self::notes(&item, &help);
         let expr = &item.expr;
-        item.expr = syn::parse2(quote!(#expr.help(#help)))?;
+        let help = (!help.is_empty() && !calls_help(expr)).then(|| quote!(.help(#help)));
+        item.expr = syn::parse2(quote!(#expr #help.__without_notes()))?;
     }
-    let notes = notes(&item, &help);
-    let expr = &item.expr;
-    item.expr = syn::parse2(quote!(#expr.__without_notes()))?;
     let name = &item.ident;
     let cfgs: Vec<_> = attributes(&item, &["cfg"]).collect();
     let mistake = mistake.map(|error| {
@@ -53,7 +54,11 @@ fn notes(item: &ItemStatic, help: &str) -> TokenStream {
         notes.push((item.ident.span(), note));
     }
     if let Some((span, name)) = name(&item.expr) {
-        let total = if is_counter(&item.ty) { "_total" } else { "" };
+        let total = if is_type(&item.ty, &["Counter"]) {
+            "_total"
+        } else {
+            ""
+        };
         let stem = name.strip_suffix(total).unwrap_or(&name);
         let unit = unit(&item.expr).unwrap_or_default();
         let has_unit = unit.is_empty() || stem == unit || stem.ends_with(&format!("_{unit}"));
@@ -82,8 +87,9 @@ fn notes(item: &ItemStatic, help: &str) -> TokenStream {
     notes.collect()
 }
 
-fn is_counter(ty: &Type) -> bool {
-    last_name(ty).is_some_and(|name| name == "Counter")
+/// Returns whether the last name of a type's path is one of these.
+fn is_type(ty: &Type, names: &[&str]) -> bool {
+    last_name(ty).is_some_and(|last| names.iter().any(|name| last == name))
 }
 
 /// Returns the name of a type without its path.

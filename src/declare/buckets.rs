@@ -117,7 +117,7 @@ pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64;
 }
 
 const fn ascending<const N: usize>(bounds: [f64; N]) -> [f64; N] {
-    if let Err(rule) = crate::family::desc::check_bounds(&bounds) {
+    if let Err(rule) = crate::family::shape::check_bounds(&bounds) {
         panic!("{}", rule.text());
     }
     bounds
@@ -136,6 +136,6 @@ fn checked(
         return Err(Error::bucket_helper(BucketRule::Count(count)));
     }
     let bounds: Vec<f64> = (0..count).map(bound).collect();
-    crate::family::desc::check_bounds(&bounds).map_err(Error::bucket_helper)?;
+    crate::family::shape::check_bounds(&bounds).map_err(Error::bucket_helper)?;
     Ok(bounds)
 }

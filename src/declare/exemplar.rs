@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use crate::error::{Error, NameRule, Subject};
 use crate::snapshot::{Exemplar, labels};
 
-use crate::family::desc::exemplar_label;
+use crate::family::grammar::exemplar_label;
 use crate::family::{Family, MetricCells, SeriesRef};
 
 /// The maximum number of characters in an exemplar's labels, names and values together (OpenMetrics

@@ -12,7 +12,8 @@ use crate::snapshot::{self, Kind, Values, labels};
 use super::declaration::Declaration;
 use super::{Builder, metric, with_builder};
 use crate::family::AnyFamily;
-use crate::family::desc::{Desc, Names, check_label};
+use crate::family::desc::{Desc, Names};
+use crate::family::grammar::check_label;
 use crate::family::label::{LabelSet, LabelValue};
 use crate::registry::{self, Listed, Registry};
 

@@ -137,6 +137,63 @@ impl<M: Observe> Drop for Timer<M> {
     }
 }
 
+/// Gives the timer methods to a metric that observes durations, to its series and to its bound
+/// series. `$constructor` is the method of a registry that makes the metric.
+macro_rules! timer_methods {
+    ($($metric:ident, $constructor:ident);*) => {$(
+        impl $metric {
+            /// Starts a timer, which observes the seconds until it is dropped. See [`Timer`].
+            pub fn start_timer(&self) -> Timer<&Self> {
+                Timer::start(self)
+            }
+
+            /// Runs `f`, and observes the seconds that it took.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let latency = registry.", stringify!($constructor), "(\"sort_seconds\", \"Time to sort.\")?;")]
+            /// let mut numbers = [3, 1, 2];
+            /// latency.time(|| numbers.sort());
+            /// assert_eq!(latency.get().count(), 1);
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            #[doc(alias = "observe_closure_duration")]
+            pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+                let _timer = self.start_timer();
+                f()
+            }
+        }
+
+        impl Series<'_, $metric> {
+            /// Runs `f`, and observes the seconds that it took.
+            pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+                let _timer = self.start_timer();
+                f()
+            }
+
+            /// Starts a timer, which observes the seconds until it is dropped.
+            pub fn start_timer(self) -> Timer<Self> {
+                Timer::start(self)
+            }
+        }
+
+        impl Bound<$metric> {
+            /// Starts a timer, which observes the seconds until it is dropped.
+            pub fn start_timer(&self) -> Timer<&Self> {
+                Timer::start(self)
+            }
+
+            /// Runs `f`, and observes the seconds that it took.
+            pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
+                let _timer = self.start_timer();
+                f()
+            }
+        }
+    )*};
+}
+
+timer_methods!(Histogram, histogram; Summary, summary);
+
 /// A histogram that times a random sample of the calls. See
 /// [`Histogram::sample`](crate::Histogram::sample).
 #[derive(Clone, Copy, Debug)]

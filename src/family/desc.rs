@@ -1,20 +1,19 @@
-//! The description of a family (name, labels, limits, shape) and the grammar of names. Where
-//! possible, `const` code checks them at compile time.
+//! The description of a family: name, labels, limits and shape. Where possible, `const` code checks
+//! them at compile time.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
 use std::panic::Location;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use crate::error::{BucketRule, Difference, Error, NameRule, WindowRule};
+use crate::error::{Difference, Error, NameRule};
 use crate::snapshot::sketch::{TargetError, Targets};
-use crate::snapshot::{
-    Escaping, GaugeMerge, Kind, Resolution, Text, is_label_name, is_metric_name,
-};
+use crate::snapshot::{Escaping, GaugeMerge, Kind, Resolution, Text};
 
 use super::constants::Constants;
+use super::grammar::{check_label, check_label_of, check_labels, check_name, check_utf8};
+use super::intern::{Interned, intern, intern_bounds, intern_list};
 use super::label::LabelSet;
+use super::shape::{check_bounds, check_window, without_infinity};
 
 /// The default limit of series per family. Updates of further series count in the overflow series.
 ///
@@ -393,144 +392,6 @@ impl Desc {
     }
 }
 
-/// Puts a prefix before a name. Adds an underscore between them if the prefix ends in an ASCII
-/// letter or digit.
-pub(crate) fn prefixed(prefix: &str, name: &str) -> String {
-    let joined = prefix.ends_with(|c: char| c.is_ascii_alphanumeric());
-    let between = if joined { "_" } else { "" };
-    format!("{prefix}{between}{name}")
-}
-
-/// Checks a metric name against the grammar of the Prometheus data model.
-pub(crate) const fn check_name(name: &[u8]) -> Result<(), NameRule> {
-    if is_metric_name(name) {
-        Ok(())
-    } else {
-        Err(NameRule::Metric)
-    }
-}
-
-/// Checks a label name: its grammar, and that it is not reserved.
-pub(crate) const fn check_label(name: &[u8], kind: Kind) -> Result<(), NameRule> {
-    check_label_of(name, kind, false)
-}
-
-const fn check_label_of(name: &[u8], kind: Kind, utf8: bool) -> Result<(), NameRule> {
-    if utf8 {
-        if let Err(why) = check_utf8(name) {
-            return Err(why);
-        }
-    } else if !is_label_name(name) {
-        return Err(NameRule::Label);
-    }
-    match name {
-        [b'_', b'_', ..] => Err(NameRule::Underscores),
-        b"le" if matches!(kind, Kind::Histogram | Kind::GaugeHistogram) => Err(NameRule::Le),
-        b"quantile" if matches!(kind, Kind::Summary) => Err(NameRule::Quantile),
-        _ => Ok(()),
-    }
-}
-
-/// Checks the label name of an exemplar. None is reserved.
-pub(crate) fn exemplar_label(name: &str) -> Result<(), NameRule> {
-    if is_label_name(name.as_bytes()) {
-        Ok(())
-    } else {
-        Err(NameRule::Label)
-    }
-}
-
-/// Checks that a name can be written in quotes without escapes, which every format's parser reads.
-const fn check_utf8(name: &[u8]) -> Result<(), NameRule> {
-    let mut i = 0;
-    while i < name.len() {
-        if matches!(name[i], b'"' | b'\\' | b'\n') {
-            return Err(NameRule::Utf8);
-        }
-        i += 1;
-    }
-    if i == 0 { Err(NameRule::Utf8) } else { Ok(()) }
-}
-
-const fn check_labels(names: &[&str], kind: Kind, utf8: bool) -> Result<(), (usize, NameRule)> {
-    let mut i = 0;
-    while i < names.len() {
-        if let Err(why) = check_label_of(names[i].as_bytes(), kind, utf8) {
-            return Err((i, why));
-        }
-        let mut other = 0;
-        while other < i {
-            if same_bytes(names[i].as_bytes(), names[other].as_bytes()) {
-                return Err((i, NameRule::Twice));
-            }
-            other += 1;
-        }
-        i += 1;
-    }
-    Ok(())
-}
-
-/// Returns whether two names are equal, in `const` code.
-const fn same_bytes(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut i = 0;
-    while i < a.len() {
-        if a[i] != b[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
-}
-
-/// Returns the bounds without a last bound of `+Inf`, which every histogram has.
-pub(crate) const fn without_infinity(bounds: &[f64]) -> &[f64] {
-    match bounds {
-        [rest @ .., f64::INFINITY] => rest,
-        _ => bounds,
-    }
-}
-
-/// Checks that bounds are finite and ascend. The `+Inf` bound is implied.
-pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), BucketRule> {
-    if bounds.is_empty() || matches!(bounds, [f64::NEG_INFINITY]) {
-        return Err(BucketRule::Empty);
-    }
-    if bounds.len() >= crate::observe::MOST_BUCKETS {
-        return Err(BucketRule::TooMany(bounds.len()));
-    }
-    let mut i = 0;
-    while i < bounds.len() {
-        if !bounds[i].is_finite() {
-            return Err(BucketRule::NotFinite(bounds[i]));
-        }
-        if i > 0 && bounds[i - 1] >= bounds[i] {
-            return Err(BucketRule::Order(bounds[i], bounds[i - 1]));
-        }
-        i += 1;
-    }
-    Ok(())
-}
-
-/// The default number of ages of a window: a fifth of the window is dropped at a time.
-pub(crate) const DEFAULT_AGES: u32 = 5;
-
-/// Checks a window. With these limits an age lasts at least a millisecond. With two ages or more,
-/// the latest observations are in another age than the one that is dropped.
-pub(crate) const fn check_window(
-    max_age: Option<Duration>,
-    ages: Option<u32>,
-) -> Result<(), WindowRule> {
-    match (max_age, ages) {
-        (Some(max_age), _) if max_age.as_millis() < 100 => Err(WindowRule::TooShort(max_age)),
-        (Some(_), Some(ages)) if ages < 2 || ages > 60 => Err(WindowRule::Ages(ages)),
-        (None, Some(ages)) => Err(WindowRule::AgesAlone(ages)),
-        _ => Ok(()),
-    }
-}
-
 /// Returns the values of labels given by name, in the order of the family's names.
 pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Vec<&'a str>, Error> {
     let names = desc.labels.fixed();
@@ -548,113 +409,4 @@ pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Ve
                 .ok_or_else(|| Error::missing_label(&desc.name, name))
         })
         .collect()
-}
-
-/// Returns a label name that lives as long as the program. Equal names share one allocation, so
-/// registries that are created and dropped do not leak more and more.
-pub(crate) fn intern(text: &str) -> &'static str {
-    static TEXTS: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
-    if text.is_empty() {
-        return "";
-    }
-    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(text) = texts.get(text) {
-        return text;
-    }
-    let text: &'static str = Box::leak(text.into());
-    texts.insert(text);
-    text
-}
-
-type Interned<T> = LazyLock<Mutex<HashSet<&'static [T]>>>;
-
-/// Returns a list that lives as long as the program. See [`intern`].
-fn intern_list<T: Eq + Hash + Copy + Send + 'static>(
-    interned: &Interned<T>,
-    list: &[T],
-) -> &'static [T] {
-    let mut interned = interned.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(list) = interned.get(list) {
-        return list;
-    }
-    let list: &'static [T] = Box::leak(list.into());
-    interned.insert(list);
-    list
-}
-
-/// Returns bounds that live as long as the program, for the hot path. See [`intern`].
-fn intern_bounds(bounds: &[f64]) -> &'static [f64] {
-    static INTERNED: LazyLock<Mutex<HashMap<Vec<u64>, &'static [f64]>>> =
-        LazyLock::new(Mutex::default);
-    let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
-    let bits = bounds.iter().map(|bound| bound.to_bits()).collect();
-    interned
-        .entry(bits)
-        .or_insert_with(|| Box::leak(bounds.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_and_labels() {
-        for good in ["a", "a:b_c9", "_", ":"] {
-            assert!(check_name(good.as_bytes()).is_ok(), "{good}");
-        }
-        for bad in ["", "9a", "a-b", "ok\n", "a b", "ä"] {
-            assert!(check_name(bad.as_bytes()).is_err(), "{bad:?}");
-        }
-        for bad in ["", "1a", "bad-label", "a:b", "__x", "x\n"] {
-            assert!(
-                check_label(bad.as_bytes(), Kind::Counter).is_err(),
-                "{bad:?}"
-            );
-        }
-        assert!(check_label(b"le", Kind::Histogram).is_err());
-        assert!(check_label(b"le", Kind::Counter).is_ok());
-        assert!(check_label(b"job", Kind::Counter).is_ok());
-        assert_eq!(
-            check_labels(&["a", "b", "a"], Kind::Gauge, false),
-            Err((2, NameRule::Twice))
-        );
-    }
-
-    #[test]
-    fn a_prefix_is_set_apart_from_the_name() {
-        for (prefix, whole) in [
-            ("", "name"),
-            ("my", "my_name"),
-            ("my_", "my_name"),
-            ("my:", "my:name"),
-            ("v2", "v2_name"),
-            ("my__", "my__name"),
-            ("my.", "my.name"),
-            ("ö", "öname"),
-        ] {
-            assert_eq!(prefixed(prefix, "name"), whole);
-        }
-    }
-
-    #[test]
-    fn bounds() {
-        assert!(check_bounds(&[1.0, 2.0]).is_ok());
-        for bad in [
-            &[][..],
-            &[2.0, 1.0],
-            &[1.0, 1.0],
-            &[f64::NAN],
-            &[1.0, f64::INFINITY],
-        ] {
-            assert!(check_bounds(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn interned_once() {
-        assert!(std::ptr::eq(
-            intern("some name"),
-            intern(&String::from("some name"))
-        ));
-    }
 }

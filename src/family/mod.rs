@@ -7,7 +7,9 @@
 
 mod constants;
 pub(crate) mod desc;
+pub(crate) mod grammar;
 mod index;
+mod intern;
 pub(crate) mod label;
 pub(crate) mod lint;
 mod lookup;
@@ -15,6 +17,7 @@ mod population;
 mod retire;
 mod scrape;
 mod series_ref;
+pub(crate) mod shape;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

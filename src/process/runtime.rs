@@ -4,7 +4,7 @@
 use tokio::runtime::Handle;
 
 use crate::error::Error;
-use crate::family::desc::prefixed;
+use crate::family::grammar::prefixed;
 use crate::registry::{Collected, Registry};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

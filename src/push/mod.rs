@@ -15,7 +15,7 @@ use ureq::Agent;
 use ureq::http::{HeaderValue, Method};
 
 use crate::error::Error;
-use crate::snapshot::{MergedView, Source};
+use crate::snapshot::{MergedView, Source, Sources};
 
 use gateway::Gateway;
 
@@ -56,10 +56,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// `tallies_last_push_timestamp_seconds`, the time of the last successful push.
 #[derive(Clone)]
 pub struct Pusher {
-    sources: Vec<Arc<dyn Source>>,
-    /// Whether `sources` still holds only the source from `new`, which the first `registry`
-    /// replaces.
-    uses_default: bool,
+    sources: Sources,
     url: String,
     job: String,
     grouping: Vec<(String, String)>,
@@ -82,8 +79,7 @@ impl Pusher {
     /// Creates a pusher of `source`, which the first [`registry`](Self::registry) replaces.
     pub(crate) fn of(source: Arc<dyn Source>, url: &str, job: &str) -> Self {
         Self {
-            sources: vec![source],
-            uses_default: true,
+            sources: Sources::new(source),
             url: url.to_owned(),
             job: job.to_owned(),
             grouping: Vec::new(),
@@ -111,10 +107,7 @@ impl Pusher {
     /// those of earlier registries.
     #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        if std::mem::take(&mut self.uses_default) {
-            self.sources.clear();
-        }
-        self.sources.push(Arc::new(registry.clone()));
+        self.sources.add(registry);
         self
     }
 
@@ -343,7 +336,7 @@ impl Pusher {
             labels: std::iter::once("job".to_owned()).chain(grouping).collect(),
             authorization,
             gzip: self.gzip,
-            sources: self.sources.clone(),
+            sources: self.sources.all().to_vec(),
             merged: MergedView::default(),
             page: Vec::new(),
             compressed: Vec::new(),
@@ -431,7 +424,7 @@ impl Credentials {
 impl Debug for Pusher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pusher")
-            .field("registries", &self.sources.len())
+            .field("registries", &self.sources.all().len())
             .field("job", &self.job)
             .field("grouping", &self.grouping)
             .finish_non_exhaustive()

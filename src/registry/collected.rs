@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use ahash::RandomState;
 
 use crate::error::{BucketRule, Error, NameRule, Subject, UpdateRule};
-use crate::family::desc::{check_bounds, check_label, check_name};
+use crate::family::grammar::{check_label, check_name};
+use crate::family::shape::check_bounds;
 use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Numbers, Text, Values, labels};
 
 /// A collector: computes families at scrape time.

@@ -21,6 +21,8 @@ mod number;
 #[cfg(feature = "serde")]
 mod serialize;
 pub mod sketch;
+#[cfg(any(feature = "serve", feature = "push"))]
+mod sources;
 mod text;
 mod values;
 
@@ -39,6 +41,8 @@ pub use native::{Estimate, Native};
 pub(crate) use native::{Natives, Resolution};
 pub use number::Number;
 pub(crate) use number::Numbers;
+#[cfg(any(feature = "serve", feature = "push"))]
+pub(crate) use sources::Sources;
 pub(crate) use text::Text;
 pub use values::{Histogram, Quantiles, Summary, Value};
 pub(crate) use values::{PageSummary, Values};

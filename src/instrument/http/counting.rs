@@ -20,8 +20,9 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::body::Measured;
 use super::exchange::{Exchange, PanicGuard};
-use super::server::{Measured, ServerFuture, ServerLayer, ServerState};
+use super::server::{ServerFuture, ServerLayer, ServerState};
 
 /// The counter of the bytes that a service has read from one request body.
 #[derive(Clone, Debug)]

@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use crate::declare::{Bound, Counter, Histogram, UpDownCounter};
 use crate::error::Error;
-use crate::family::desc::{DEFAULT_LIMIT, prefixed};
+use crate::family::desc::DEFAULT_LIMIT;
+use crate::family::grammar::prefixed;
 use crate::family::label::AnyLabels;
 use crate::registry::Registry;
 

@@ -31,6 +31,7 @@
 
 #[cfg(feature = "actix")]
 mod actix;
+mod body;
 mod chain;
 mod client;
 mod counting;
@@ -45,10 +46,11 @@ mod templates;
 
 #[cfg(feature = "actix")]
 pub use actix::{ActixBody, ActixFuture, ActixService};
+pub use body::Measured;
 pub use client::{
     CallRequest, CallResponse, ClientFuture, ClientLayer, ClientMetrics, ClientService, Clients,
     Template,
 };
 pub use counting::{CountingLayer, CountingService};
 pub use exchange::Failure;
-pub use server::{Measured, ServerFuture, ServerLayer, ServerMetrics, ServerService};
+pub use server::{ServerFuture, ServerLayer, ServerMetrics, ServerService};

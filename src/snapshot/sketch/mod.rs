@@ -58,15 +58,17 @@
 //! the lower rank: V. Sitnikov in umbrant/QuantileEstimation#2 and prometheus/client_java#2292.
 
 mod bound;
+mod gaps;
 mod insert;
 mod merge;
+mod pass;
 mod targets;
 // Plain data without unsafe code: Miri would find nothing and take hours.
 #[cfg(all(test, not(loom), not(miri)))]
 mod tests;
 
 pub use bound::Bound;
-pub use insert::Scratch;
+pub use gaps::Scratch;
 pub use targets::{MAX_TARGETS, TargetError, Targets};
 
 /// The maximum number of tuples after an insertion or a [`compress`](Sketch::compress).

@@ -1,24 +1,22 @@
 //! Histograms with fixed buckets, exponential buckets, or both.
 
+mod cells;
+mod settings;
+
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use crate::error::Error;
 use crate::lockfree::Generation;
-use crate::observe::{self, Buckets, Cells, Observed, Outcome, Shape, SlotWord};
-use crate::snapshot::{Kind, Natives, Resolution, Values, sum_since};
+use crate::observe::{self, Buckets, Observed};
+use crate::snapshot::Kind;
 
 use super::declaration::Declaration;
 use super::exemplar;
-use super::timer::{Sampled, Timer};
-use super::{
-    Bound, Builder, Series, buckets, forward_to_series, labelled, labelled_setters, metric,
-    with_builder,
-};
-use crate::family::MetricCells;
-use crate::family::SeriesRef;
-use crate::family::desc::{Desc, check_bounds, without_infinity};
+use super::timer::Sampled;
+use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric, with_builder};
 use crate::family::label::{LabelSet, Unlabelled};
+
+use cells::{bounds, bucket, observe_in_series};
 
 /// Counts of observations per bucket, and their sum: latencies in seconds, sizes in bytes.
 ///
@@ -218,29 +216,6 @@ impl<L: LabelSet> Histogram<L> {
     }
 }
 
-impl Histogram {
-    /// Starts a timer, which observes the seconds until it is dropped. See [`Timer`].
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
-    }
-
-    /// Runs `f`, and observes the seconds that it took.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let latency = registry.histogram("sort_seconds", "Time to sort.")?;
-    /// let mut numbers = [3, 1, 2];
-    /// latency.time(|| numbers.sort());
-    /// assert_eq!(latency.get().count(), 1);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[doc(alias = "observe_closure_duration")]
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-}
-
 impl<L: LabelSet> Histogram<L> {
     /// Returns what all threads have observed so far. Waits for a scrape that is running.
     #[must_use]
@@ -293,18 +268,6 @@ impl<L: LabelSet> Histogram<L> {
 
 impl<'a> Series<'a, Histogram> {
     histogram_methods!();
-
-    /// Runs `f`, and observes the seconds that it took.
-    #[doc(alias = "observe_closure_duration")]
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
-
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(self) -> Timer<Self> {
-        Timer::start(self)
-    }
 
     /// Returns this series for very short calls: it times one call in `one_in`. See
     /// [`Histogram::sample`].
@@ -375,18 +338,6 @@ impl Bound<Histogram> {
         /// [`trace_ids`](crate::instrument::trace_ids).
         fn observe_traced(value: f64);
     }
-
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(&self) -> Timer<&Self> {
-        Timer::start(self)
-    }
-
-    /// Runs `f`, and observes the seconds that it took.
-    #[doc(alias = "observe_closure_duration")]
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _timer = self.start_timer();
-        f()
-    }
 }
 
 labelled!(Histogram, Histogram, [L: LabelSet], [L], [], [], Observed, |total| total);
@@ -395,277 +346,4 @@ metric!(Histogram, [L: LabelSet], [L], [], Buckets, Kind::Histogram);
 
 labelled_setters!(Histogram, [L: LabelSet], [L], [], [], Buckets);
 
-impl<L: LabelSet> Histogram<L> {
-    /// Sets the upper bounds of the buckets, in ascending order. `+Inf` is added if it is missing.
-    /// The default is .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10: [`DEFAULT`](crate::buckets::DEFAULT).
-    ///
-    /// ```
-    /// use tallies::Histogram;
-    ///
-    /// /// Sizes of requests.
-    /// #[tallies::metric]
-    /// static SIZES: Histogram = Histogram::new("request_bytes").buckets(&[256.0, 4096.0]);
-    ///
-    /// SIZES.observe(1000.0);
-    /// assert_eq!(SIZES.get().counts, [0, 1, 0]);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If the bounds do not ascend, or one of them is not finite (except a last `+Inf`): a compile
-    /// error in a `static`.
-    #[must_use]
-    pub const fn buckets(mut self, bounds: &'static [f64]) -> Self {
-        let bounds = without_infinity(bounds);
-        if let Err(rule) = check_bounds(bounds) {
-            panic!("{}", rule.text());
-        }
-        self.inner.desc.bounds = bounds;
-        // If the family was made already, its cells have another shape, and the hot path must not
-        // use its slots.
-        self.inner.slot_word = SlotWord::new();
-        self
-    }
-
-    /// Adds exponential buckets (a native histogram): 2^`schema` of them for every power of two.
-    ///
-    /// ```
-    /// use tallies::Histogram;
-    ///
-    /// /// Time to answer.
-    /// #[tallies::metric]
-    /// static LATENCY: Histogram = Histogram::new("lookup_duration_seconds").native(3);
-    ///
-    /// (1..=100).for_each(|i| LATENCY.observe(f64::from(i) / 100.0));
-    /// let median = LATENCY.get().native.unwrap().quantile(0.5).unwrap();
-    /// assert!(median.lower <= 0.5 && 0.5 <= median.upper);
-    /// assert!(median.upper < 1.1 * median.lower);
-    /// ```
-    ///
-    /// Nothing has to be known about the values. The schema is -4 (each bound is 65 536 times the
-    /// one before) to 8 (0.3 % above the one before); with 3 a bucket is 9 % wide. Without
-    /// [`buckets`](Self::buckets) there are no fixed buckets; with it, both kinds count the same
-    /// observations.
-    ///
-    /// Only buckets with observations exist, at most 160 in every thread and in a scrape. If there
-    /// were more, the resolution is halved for good (see [`native_limit`](Self::native_limit)). The
-    /// error of a quantile is at most the width of its bucket:
-    /// [`Snapshot::quantile`](crate::Snapshot::quantile).
-    ///
-    /// An observation costs about 1 ns more than with fixed buckets. An observation that needs a
-    /// new bucket takes a few microseconds. Each bucket of a series takes 32 bytes in every thread.
-    ///
-    /// Prometheus reads exponential buckets by protobuf, since 2.40, if native histograms are
-    /// switched on. The text formats have only the fixed buckets and `+Inf`.
-    ///
-    /// # Panics
-    ///
-    /// If the schema is not in -4 to 8: a compile error in a `static`.
-    ///
-    /// Source: the native histograms page of the Prometheus documentation.
-    #[must_use]
-    pub const fn native(mut self, schema: i8) -> Self {
-        let mut native = self.resolution();
-        native.schema = schema;
-        self.set_native(native);
-        self
-    }
-
-    /// Limits the number of exponential buckets, without the zero bucket: 8 to 8192, by default
-    /// 160.
-    ///
-    /// ```
-    /// use tallies::Histogram;
-    ///
-    /// static LATENCY: Histogram = Histogram::new("lookup_seconds").native(3).native_limit(40);
-    /// # LATENCY.observe(0.1);
-    /// ```
-    ///
-    /// At the coarsest schema there can be more: up to 133 for positive numbers and 133 for
-    /// negative ones.
-    ///
-    /// # Panics
-    ///
-    /// If the limit is not in 8 to 8192: a compile error in a `static`.
-    #[must_use]
-    pub const fn native_limit(mut self, buckets: u32) -> Self {
-        let mut native = self.resolution();
-        native.limit = buckets;
-        self.set_native(native);
-        self
-    }
-
-    /// Sets the zero threshold: values whose distance from zero is at most this count as zero. The
-    /// default is 2^-128. For noise around zero.
-    ///
-    /// ```
-    /// use tallies::Histogram;
-    ///
-    /// static DRIFT: Histogram = Histogram::new("drift_seconds").native(3).zero_threshold(1e-6);
-    /// # DRIFT.observe(1e-7);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If the threshold is below zero, above 1e300, or NaN: a compile error in a `static`.
-    #[must_use]
-    pub const fn zero_threshold(mut self, distance: f64) -> Self {
-        let mut native = self.resolution();
-        native.zero_threshold = distance;
-        self.set_native(native);
-        self
-    }
-
-    const fn resolution(&self) -> Resolution {
-        match self.inner.desc.native {
-            Some(native) => native,
-            None => Resolution::new(3),
-        }
-    }
-
-    const fn set_native(&mut self, native: Resolution) {
-        if let Err(rule) = native.check() {
-            panic!("{}", rule.text());
-        }
-        self.inner.desc.native = Some(native);
-        self.inner.slot_word = SlotWord::new();
-    }
-}
-
 with_builder!(Histogram, Kind::Histogram);
-
-impl<L: LabelSet> Builder<Histogram<L>> {
-    /// Sets the upper bounds of the buckets, in ascending order. `+Inf` is added if it is missing.
-    /// [`linear`](crate::buckets::linear) and [`exponential`](crate::buckets::exponential) compute
-    /// such bounds. [`register`](Self::register) checks them.
-    pub fn buckets(mut self, bounds: &[f64]) -> Self {
-        self.desc.set_bounds(bounds);
-        self
-    }
-
-    /// Adds exponential buckets. See [`Histogram::native`]. [`register`](Self::register) checks the
-    /// schema.
-    pub fn native(mut self, schema: i8) -> Self {
-        self.resolution().schema = schema;
-        self
-    }
-
-    /// Limits the number of exponential buckets. See [`Histogram::native_limit`].
-    pub fn native_limit(mut self, buckets: u32) -> Self {
-        self.resolution().limit = buckets;
-        self
-    }
-
-    /// Sets the zero threshold. See [`Histogram::zero_threshold`].
-    pub fn zero_threshold(mut self, distance: f64) -> Self {
-        self.resolution().zero_threshold = distance;
-        self
-    }
-
-    fn resolution(&mut self) -> &mut Resolution {
-        self.desc.native.get_or_insert(Resolution::new(3))
-    }
-}
-
-/// Returns the index of a finite value's bucket: the number of bounds below it, counted without
-/// branches.
-#[inline(always)]
-fn bucket(bounds: &[f64], value: f64) -> usize {
-    bounds.iter().map(|&bound| usize::from(bound < value)).sum()
-}
-
-#[inline(always)]
-fn bounds(desc: &Desc) -> &'static [f64] {
-    if desc.bounds.is_empty() && desc.native.is_none() {
-        buckets::DEFAULT
-    } else {
-        desc.bounds
-    }
-}
-
-fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, times: u64) {
-    let family = series.family;
-    if times == 0 {
-        return;
-    }
-    if let Err(rule) = family.check_value(value) {
-        return family.reject(times, || Error::update(&family.desc.name, value, rule));
-    }
-    let observation = (bucket(bounds(&family.desc), value), value, times);
-    series.update(|cells, generation, hot| {
-        let outcome = observe::thread(|thread| {
-            cells.observe_cold(observe::engine(), thread, generation, observation, hot)
-        });
-        if outcome == Outcome::Rejected {
-            // Not logged: memory is short, or this thread is in its allocator.
-            family.count_rejected(times);
-        }
-        outcome
-    });
-}
-
-impl MetricCells for Buckets {
-    const KIND: Kind = Kind::Histogram;
-    const FOLDS: bool = true;
-
-    #[inline(always)]
-    fn cells(desc: &Desc) -> usize {
-        if desc.native.is_some() {
-            1
-        } else {
-            Self::width(&Shape::fixed(bounds(desc).len() + 1))
-        }
-    }
-
-    fn shape(desc: &Desc) -> Shape {
-        Shape {
-            buckets: bounds(desc).len() + 1,
-            native: desc.native.map(Arc::new),
-        }
-    }
-
-    fn values(desc: &Desc, _: &Shape) -> Values {
-        Values::Histogram {
-            bounds: bounds(desc).into(),
-            counts: Vec::new(),
-            sums: Vec::new(),
-            natives: desc.native.map(|_| Natives::default()),
-        }
-    }
-
-    fn write(total: &Observed, values: &mut Values) {
-        if let Values::Histogram {
-            counts,
-            sums,
-            natives,
-            ..
-        } = values
-        {
-            counts.extend_from_slice(&total.counts);
-            sums.push(total.sum);
-            if let (Some(natives), Some(native)) = (natives, &total.native) {
-                natives.push(native);
-            }
-        }
-    }
-
-    fn fingerprint(total: &Observed) -> u64 {
-        total.count()
-    }
-
-    fn float_sum(total: &mut Observed) -> Option<&mut f64> {
-        Some(&mut total.sum)
-    }
-
-    fn subtract(total: &mut Observed, baseline: &Observed) {
-        for (count, before) in total.counts.iter_mut().zip(&baseline.counts) {
-            *count = count.wrapping_sub(*before);
-        }
-        total.sum = sum_since(total.sum, baseline.sum, total.count());
-        if let (Some(native), Some(before)) = (&mut total.native, &baseline.native) {
-            if let Some(left) = native.without(before) {
-                *native = left;
-            }
-        }
-    }
-}

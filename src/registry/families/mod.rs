@@ -1,20 +1,28 @@
-//! The families of a registry: name conflicts, the prefix, and the constant labels of all families.
+//! The families of a registry: registration, the prefix, the constant labels, and scrapes.
 
-use std::collections::HashMap;
+mod entry;
+mod names;
+
 use std::panic::Location;
+#[cfg(feature = "facade")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-use ahash::RandomState;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Difference, Error, NameRule, Subject, warn};
 use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
-use crate::snapshot::{self, ExposedName, Kind, Meta, Snapshot, Text, labels};
+use crate::snapshot::{self, Kind, Snapshot, Text, labels};
 
 use crate::family::AnyFamily;
-use crate::family::desc::{Desc, Names, check_label, check_name, prefixed};
+use crate::family::desc::{Desc, Names};
+use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
+
+#[cfg(feature = "facade")]
+use entry::Entry;
+pub(crate) use entry::meta;
+use names::{Inner, Reserved};
 
 /// The families of one registry, by name.
 #[derive(Debug, Default)]
@@ -34,45 +42,6 @@ pub(super) struct UnusualUpdates {
     pub(super) name: String,
     pub(super) rejected: u64,
     pub(super) overflowed: u64,
-}
-
-#[derive(Debug, Default)]
-/// Everything that the lock of a registry's families guards.
-struct Inner {
-    /// The families by name, without the prefix.
-    entries: HashMap<Text, Arc<Entry>, RandomState>,
-    /// The families in the order of their names, for scrapes; `None` after a change.
-    in_order: Option<Arc<[Arc<Entry>]>>,
-    /// The families by the names of their samples, with the prefix. Finds conflicts.
-    index: ClashIndex<Text>,
-    /// The constant labels of all families.
-    constant: Vec<(Text, Text)>,
-    /// The names that are reserved for collectors.
-    reserved: HashMap<Text, Reserved>,
-    /// The reserved names by the names of their samples.
-    reserved_index: ClashIndex<Text>,
-    prefix: Text,
-    /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
-    scraped: bool,
-}
-
-/// A family that a collector writes, under a name that is reserved for it.
-#[derive(Debug)]
-struct Reserved {
-    kind: Kind,
-    location: &'static Location<'static>,
-}
-
-/// A family. Equal declarations of it share its entry.
-#[derive(Debug)]
-struct Entry {
-    /// The changed description, if the family was described after it was declared.
-    changed: Option<Box<Desc>>,
-    /// The families of the equal declarations, at least one. A scrape adds them up.
-    duplicates: Vec<Arc<dyn AnyFamily>>,
-    /// The family of a snapshot, without series. Made by the first scrape, because constant labels
-    /// cannot change any more.
-    empty: OnceLock<snapshot::Family>,
 }
 
 impl Families {
@@ -379,245 +348,5 @@ impl Families {
             count += 1;
         }
         out.families.truncate(count);
-    }
-}
-
-impl Inner {
-    /// Adds a family, or makes it share the entry of an equal static.
-    fn add(&mut self, family: Arc<dyn AnyFamily>, is_static: bool) -> Result<(), Error> {
-        let desc = family.desc();
-        desc.check()?;
-        desc.check_prefixed(&self.prefix)?;
-        if let Some(entry) = self.entries.get_mut(&*desc.name) {
-            self.in_order = None;
-            let registered = entry.desc();
-            if is_static && entry.is_same_family(desc) && entry.help_fits(desc) {
-                let duplicates = entry
-                    .duplicates
-                    .iter()
-                    .cloned()
-                    .chain([family.clone()])
-                    .collect();
-                let mut shared = Entry {
-                    changed: entry.changed.clone(),
-                    duplicates,
-                    empty: entry.empty.clone(),
-                };
-                if registered.help.is_empty() {
-                    let mut desc_with_help = registered.clone();
-                    desc_with_help.help = desc.help.clone();
-                    shared.changed = Some(Box::new(desc_with_help));
-                    shared.empty = OnceLock::new();
-                }
-                *entry = Arc::new(shared);
-                return Ok(());
-            }
-            let mut difference = entry.difference(desc);
-            let (name, kind, first) = (&desc.name, registered.kind, registered.location);
-            return Err(if is_static {
-                if difference.is_none() {
-                    let (first, new) = (&*registered.help, &*desc.help);
-                    difference = Some(Difference::Help(first.into(), new.into()));
-                }
-                Error::not_exported(name, desc.location, kind, first, difference)
-            } else {
-                Error::registered(name, kind, first, difference)
-            });
-        }
-        self.check_free(desc)?;
-        let entry = Entry {
-            changed: None,
-            duplicates: vec![family],
-            empty: OnceLock::new(),
-        };
-        for (name, _) in &self.constant {
-            entry.check_constant(&self.prefix, name)?;
-        }
-        self.put(entry);
-        Ok(())
-    }
-
-    /// Checks that no sample of this family has the name of another family's sample.
-    fn check_free(&mut self, desc: &Desc) -> Result<(), Error> {
-        let exposed = self.exposed(desc);
-        if let Some(other) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
-            return Err(if other.name == desc.name {
-                let difference = other.difference(desc);
-                Error::registered(&desc.name, other.kind, other.location, difference)
-            } else {
-                Error::shared_samples(&desc.name, &other.name, other.location)
-            });
-        }
-        self.check_reserved(desc)
-    }
-
-    /// Returns the name of a family with the prefix.
-    fn exposed(&self, desc: &Desc) -> Text {
-        if self.prefix.is_empty() {
-            desc.name.clone()
-        } else {
-            Text::from(format!("{}{}", self.prefix, desc.name))
-        }
-    }
-
-    /// Returns the family that exposes a sample of the same name as a family `exposed`.
-    fn family_clash(&mut self, exposed: ExposedName<'_>) -> Option<&Desc> {
-        if !self.index.knows(exposed) {
-            self.index = ClashIndex::new(true);
-            self.index_all();
-        }
-        let desc = |key: &Text| self.entries[&key[self.prefix.len()..]].desc();
-        let clash = self.index.clash(exposed, |key| {
-            let desc = desc(key);
-            (key, desc.kind, desc.utf8)
-        });
-        clash.map(desc)
-    }
-
-    /// Returns the reserved name whose family exposes a sample of the same name as `exposed`.
-    fn reserved_clash(&self, exposed: ExposedName<'_>) -> Option<(&Text, &Reserved)> {
-        let clash = |key| (key as &str, self.reserved[key].kind, false);
-        let key = if self.reserved_index.knows(exposed) {
-            self.reserved_index.clash(exposed, clash)
-        } else {
-            // Rare: the name has several escaped forms.
-            let mut all = self.reserved.keys();
-            all.find(|key| snapshot::clash(exposed, clash(key)))
-        };
-        key.map(|key| (key, &self.reserved[key]))
-    }
-
-    /// Inserts an entry, whose name is free.
-    fn put(&mut self, entry: Entry) {
-        self.in_order = None;
-        let (name, key) = (entry.desc().name.clone(), self.exposed(entry.desc()));
-        let exposed = (&*key, entry.desc().kind, entry.desc().utf8);
-        if self.index.knows(exposed) {
-            self.index.insert(exposed, &key);
-            self.entries.insert(name, Arc::new(entry));
-        } else {
-            self.entries.insert(name, Arc::new(entry));
-            self.index = ClashIndex::new(true);
-            self.index_all();
-        }
-    }
-
-    /// Removes an entry.
-    fn take(&mut self, name: &str) -> Option<Arc<Entry>> {
-        self.in_order = None;
-        let entry = self.entries.remove(name)?;
-        let key = self.exposed(entry.desc());
-        self.index
-            .remove((&key, entry.desc().kind, entry.desc().utf8), &key);
-        Some(entry)
-    }
-
-    /// Returns the families in the order of their names.
-    fn in_order(&mut self) -> Arc<[Arc<Entry>]> {
-        let in_order = self.in_order.get_or_insert_with(|| {
-            let mut all: Vec<_> = self.entries.values().cloned().collect();
-            all.sort_unstable_by(|a, b| a.desc().name.cmp(&b.desc().name));
-            all.into()
-        });
-        Arc::clone(in_order)
-    }
-
-    /// Builds the index of the families again, for example after a change of the prefix.
-    fn index_all(&mut self) {
-        let mut index = ClashIndex::new(self.index.knows(("", Kind::Gauge, true)));
-        for entry in self.entries.values() {
-            let key = self.exposed(entry.desc());
-            index.insert((&key, entry.desc().kind, entry.desc().utf8), &key);
-        }
-        self.index = index;
-    }
-}
-
-impl Inner {
-    /// Checks that a family exposes no sample that a collector exposes. Both get the same prefix,
-    /// so names without it are compared.
-    fn check_reserved(&self, desc: &Desc) -> Result<(), Error> {
-        if self.reserved.is_empty() {
-            return Ok(());
-        }
-        if let Some(reserved) = self.reserved.get(&*desc.name) {
-            let (kind, location) = (reserved.kind, reserved.location);
-            return Err(Error::collector(&desc.name, Some(kind), location));
-        }
-        match self.reserved_clash((&desc.name, desc.kind, desc.utf8)) {
-            Some((other, reserved)) => {
-                Err(Error::shared_samples(&desc.name, other, reserved.location))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-impl Entry {
-    /// Returns the description that scrapes use.
-    fn desc(&self) -> &Desc {
-        match &self.changed {
-            Some(desc) => desc,
-            None => self.duplicates[0].desc(),
-        }
-    }
-
-    /// Returns whether `desc` declares this family, as it was declared first or as described since.
-    fn is_same_family(&self, desc: &Desc) -> bool {
-        self.duplicates[0].desc().is_same_family(desc) || self.desc().is_same_family(desc)
-    }
-
-    /// Returns a property in which `desc` differs from this family, the help text aside.
-    fn difference(&self, desc: &Desc) -> Option<Difference> {
-        self.desc()
-            .difference(desc)
-            .filter(|_| !self.is_same_family(desc))
-    }
-
-    /// Returns whether the help text of `desc` fits. Two statics of the same name with different
-    /// help texts are hardly the same family. An empty help text fits any other.
-    fn help_fits(&self, desc: &Desc) -> bool {
-        let helps = [&*self.duplicates[0].desc().help, &self.desc().help, ""];
-        helps.contains(&&*desc.help) || self.desc().help.is_empty()
-    }
-
-    /// Checks that a constant label of the registry, which has this prefix, is not a label of the
-    /// family.
-    fn check_constant(&self, prefix: &str, name: &str) -> Result<(), Error> {
-        let desc = self.desc();
-        if desc.kind == Kind::StateSet && name.strip_prefix(prefix) == Some(&desc.name) {
-            return Err(Error::label_name(&desc.name, name, NameRule::States));
-        }
-        desc.check_label(name)
-            .map_err(|why| Error::label_name(&desc.name, name, why))?;
-        if desc.labels.fixed().contains(&name) || desc.constant.names().any(|other| other == name) {
-            return Err(Error::label_name(&desc.name, name, NameRule::Constant));
-        }
-        let names = desc.labels.fixed().iter().copied();
-        desc.check_escaped(names.chain(desc.constant.names()).chain([name]))
-    }
-}
-
-/// Builds the description of a family as a snapshot has it.
-pub(crate) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta {
-    let mut text = String::new();
-    for (name, value) in constant {
-        labels::push(&mut text, name, value);
-    }
-    for (name, value) in desc.constant.iter() {
-        labels::push(&mut text, name, value);
-    }
-    Meta {
-        name: if prefix.is_empty() {
-            desc.name.clone()
-        } else {
-            format!("{prefix}{}", desc.name).into()
-        },
-        help: desc.help.clone(),
-        unit: desc.unit.clone(),
-        kind: desc.kind,
-        merge: desc.merge,
-        utf8: desc.utf8,
-        constant: text,
     }
 }

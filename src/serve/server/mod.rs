@@ -1,7 +1,9 @@
 //! The builder of the service: registries, addresses, credentials and limits.
 
+mod bind;
+
 use std::fmt::Debug;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::TcpListener;
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 #[cfg(any(unix, feature = "tls"))]
@@ -9,27 +11,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
 use tokio::sync::Semaphore;
 
 use crate::encode::Options;
-use crate::error::Error;
-use crate::snapshot::Source;
+use crate::snapshot::{Source, Sources};
 
-use super::answer::{PAGES, Pages, SCRAPES};
+use super::answer::{PAGES, SCRAPES};
 use super::auth::Credentials;
-use super::connection::{Host, Limits};
-use super::listen::{Address, Listener, tcp};
-use super::routes::{Hosts, Routes};
-use super::seats::Seats;
-use super::serving::{BoundServer, Serving};
+use super::connection::Limits;
+use super::listen::Address;
+use super::routes::Hosts;
 
 /// The longest duration that a setting may have. Longer ones are capped, because adding them to the
 /// current time could overflow the clock.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Paths that the service uses itself, so the metrics page cannot have them.
-const RESERVED_PATHS: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
 
 /// Serves metrics over HTTP. [`tallies::serve`](crate::serve()) is the short form.
 ///
@@ -102,10 +97,7 @@ const RESERVED_PATHS: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"]
 ///   next request, or when its connection reaches the maximum age.
 #[derive(Clone)]
 pub struct Server {
-    sources: Vec<Arc<dyn Source>>,
-    /// Whether `sources` still holds only the source from `new`, which the first `registry`
-    /// replaces.
-    uses_default: bool,
+    sources: Sources,
     options: Options,
     path: String,
     addresses: Vec<Address>,
@@ -122,8 +114,7 @@ impl Server {
     /// Creates a server of `source`, which the first [`registry`](Self::registry) replaces.
     pub(crate) fn of(source: Arc<dyn Source>) -> Self {
         Self {
-            sources: vec![source],
-            uses_default: true,
+            sources: Sources::new(source),
             options: Options::new(),
             path: "/metrics".to_owned(),
             addresses: Vec::new(),
@@ -160,10 +151,7 @@ impl Server {
     /// Each such conflict is logged once on standard error.
     #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        if std::mem::take(&mut self.uses_default) {
-            self.sources.clear();
-        }
-        self.sources.push(Arc::new(registry.clone()));
+        self.sources.add(registry);
         self
     }
 
@@ -435,156 +423,12 @@ impl Server {
         self.limits.answer = limit.min(MAX_DURATION);
         self
     }
-
-    /// Binds this address and those that were added before, and serves on a thread of its own.
-    ///
-    /// ```
-    /// let serving = tallies::Server::new().listen("127.0.0.1:0")?;
-    /// println!("Serving metrics at {}", serving.metrics_url());
-    /// # serving.stop();
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// The service runs until [`Serving::stop`], or until the program ends.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`bind`](Self::bind). The program continues either way and may try
-    /// again.
-    pub fn listen(&self, address: impl ToSocketAddrs + Debug) -> Result<Serving, Error> {
-        let name = format!("{address:?}");
-        self.bind_all(Some(tcp(address, name.trim_matches('"'))))?
-            .start()
-    }
-
-    /// Binds the added addresses and serves on a thread of its own, as [`listen`](Self::listen)
-    /// does.
-    ///
-    /// ```
-    /// let serving = tallies::Server::new().address("127.0.0.1:0").start()?;
-    /// # serving.stop();
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`bind`](Self::bind).
-    pub fn start(&self) -> Result<Serving, Error> {
-        self.bind()?.start()
-    }
-
-    /// Binds all added addresses, or none of them. Clients that connect from now on wait until
-    /// [`BoundServer::start`] or [`BoundServer::run`].
-    ///
-    /// ```
-    /// let bound = tallies::Server::new().address("127.0.0.1:0").bind()?;
-    /// println!("Metrics will be at {}", bound.metrics_url());
-    /// let serving = bound.start()?;
-    /// # serving.stop();
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns an error, and leaves nothing bound, in these cases:
-    ///
-    /// - An address cannot be bound. The message names it.
-    /// - No address was added.
-    /// - The path does not begin with `/`, has a query, belongs to another page of the server, or
-    ///   has characters that a request cannot have.
-    /// - A password or token is empty, or a client could not send it in a header.
-    /// - TLS has a certificate without a key or the reverse, or its files are unusable. The message
-    ///   names the file.
-    pub fn bind(&self) -> Result<BoundServer, Error> {
-        self.bind_all(None)
-    }
-
-    fn bind_all(&self, first: Option<Result<Listener, Error>>) -> Result<BoundServer, Error> {
-        if !self.path.starts_with('/') {
-            return Err(Error::setting(
-                "metrics path",
-                &self.path,
-                "has to begin with `/`",
-            ));
-        }
-        if self.path.contains(['?', '#']) || RESERVED_PATHS.contains(&&*self.path) {
-            return Err(Error::setting(
-                "metrics path",
-                &self.path,
-                "must not have a query, and must not be the path of another page of the service",
-            ));
-        }
-        if !self.path.is_ascii() || self.path.parse::<PathAndQuery>().is_err() {
-            return Err(Error::setting(
-                "metrics path",
-                &self.path,
-                "has to be percent-encoded, as in a request",
-            ));
-        }
-        self.credentials.check()?;
-        #[cfg(feature = "tls")]
-        let tls = self.tls.load()?;
-        let listeners = first
-            .into_iter()
-            .chain(
-                self.addresses
-                    .iter()
-                    .map(|address| address.bind(self.socket_mode)),
-            )
-            .collect::<Result<Vec<_>, _>>()?;
-        if listeners.is_empty() {
-            return Err(Error::service(
-                "the metrics service has no address; add one, for example \
-                 `.address(\"127.0.0.1:9464\")`",
-            ));
-        }
-        #[cfg(feature = "tls")]
-        let secure = tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        let secure = false;
-        let seats = Seats::new(self.limits.connections.min(max_descriptors() / 4).max(1));
-        let evict_reader = {
-            let seats = Arc::clone(&seats);
-            Box::new(move || seats.evict_slow_reader())
-        };
-        let pages = (self.limits.scrapes, self.limits.pages);
-        let host = Host {
-            routes: Routes {
-                pages: Pages::new(
-                    self.sources.clone(),
-                    self.options,
-                    pages,
-                    Some(evict_reader),
-                ),
-                path: self.path.clone(),
-                credentials: self.credentials.clone(),
-                timeout: self.limits.answer,
-                hosts: self.hosts.clone(),
-            },
-            limits: self.limits,
-            seats,
-            #[cfg(feature = "tls")]
-            tls,
-            open: Arc::default(),
-        };
-        Ok(BoundServer::new(listeners, host, secure))
-    }
-}
-
-/// Returns the number of file descriptors that this process may open. The service takes at most a
-/// quarter of them.
-fn max_descriptors() -> usize {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let limit = None;
-    limit.map_or(usize::MAX, |limit| limit as usize)
 }
 
 impl Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
-            .field("registries", &self.sources.len())
+            .field("registries", &self.sources.all().len())
             .field("path", &self.path)
             .field("addresses", &self.addresses)
             .field("limits", &self.limits)

@@ -1,0 +1,279 @@
+//! Summaries: quantiles within a rank error that the user chooses.
+
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::lockfree::Generation;
+use crate::observe::{self, Distribution, SummaryShape, SummaryTotal, Window};
+use crate::snapshot::{Kind, Quantiles, Values, sum_since};
+
+use super::declaration::Declaration;
+use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric, with_builder};
+use crate::family::MetricCells;
+use crate::family::SeriesRef;
+use crate::family::desc::Desc;
+use crate::family::label::{LabelSet, Unlabelled};
+use crate::family::shape::DEFAULT_AGES;
+
+/// Quantiles of observations, since the program began or of the last seconds, each within its rank
+/// error.
+///
+/// ```
+/// use tallies::Summary;
+///
+/// /// Time of a call.
+/// #[tallies::metric]
+/// static LATENCY: Summary =
+///     Summary::new("rpc_duration_seconds").objective(0.5, 0.01).objective(0.99, 0.001);
+///
+/// for i in 1..=1000 {
+///     LATENCY.observe(f64::from(i));
+/// }
+/// let now = LATENCY.get();
+/// let (median, error) = now.quantile(0.5).unwrap();
+/// assert!((490.0..=510.0).contains(&median) && error <= 0.01);
+/// assert_eq!(now.quantile(1.0), Some((1000.0, 0.0)));
+/// ```
+///
+/// The default objectives are the median within 5 % of the ranks, 0.9 within 1 %, and 0.99 within
+/// 0.1 %; [`objective`](Self::objective) sets others. The quantiles 0 and 1 are exact. Before the
+/// first observation quantiles are NaN. NaN is rejected and counted in
+/// `tallies_rejected_updates_total`. So is an infinity if one of the other sign was observed before.
+///
+/// An observation costs about 7 ns. One in 256 merges the thread's buffer into its sketch, which
+/// takes a few microseconds. A scrape sees an exact prefix of every thread's observations: count,
+/// sum and quantiles belong to the same observations.
+///
+/// Prometheus cannot add up the quantiles of two programs. Snapshots can be added up by
+/// [`merge`](crate::Snapshot::merge).
+///
+/// # Windows
+///
+/// With [`max_age`](Self::max_age), the quantiles are those of the last seconds; count and sum are
+/// still those since the program began.
+///
+/// Time is divided into [`ages`](Self::ages), by default five in a window. An observation is
+/// inserted once, into the current age. A scrape merges the ages in the window, over all threads,
+/// and keeps the rank error. So the window moves by one age at a time: with five ages, it covers
+/// between four fifths and five fifths of `max_age`. The quantiles of an empty window are NaN.
+///
+/// An observation does not read the clock. Scrapes do, and threads do when they flush their
+/// buffers. Therefore:
+///
+/// - An observation may leave the window too early, by at most the time between two scrapes.
+/// - If no scrape happens for a whole age, an observation may leave too late, by at most the time
+///   without scrapes and an age.
+/// - The observations of idle and finished threads leave the window like all others.
+/// - Observations of the current age are always in the window.
+///
+/// A past age needs the memory of a sketch in every thread that observed in it: by default about
+/// 1.3 KB (16 bytes per tuple). A hot series with five ages takes about 13 KB per thread instead of
+/// 8 KB. An idle thread keeps its past ages until its next observation. Observations cost the same
+/// as without a window. The cost of a scrape grows with the number of ages.
+///
+/// # Source
+///
+/// CKMS, with a bound that also holds after merging: see
+/// [`snapshot::sketch`](crate::snapshot::sketch). Every thread has a small sketch of its own, and
+/// the rank error holds for the observations of all threads together, however they are spread over
+/// the threads.
+pub struct Summary<L = ()> {
+    pub(crate) inner: Declaration<Distribution>,
+    pub(crate) labels: PhantomData<fn(L)>,
+}
+
+macro_rules! summary_methods {
+    ($($L:ident)?) => {
+        /// Observes `value` once.
+        #[inline]
+        pub fn observe(&self, value: f64)
+        $(where $L: Unlabelled,)?
+        {
+            let hot = value.is_finite()
+                && observe::thread(|thread| Distribution::observe(thread, self.last(), value));
+            if !hot {
+                self.observe_cold(value);
+            }
+        }
+
+        /// Observes `value`, or returns why it cannot.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let wait = registry.summary("wait_seconds", "Time waited.")?;
+        /// wait.try_observe(0.25)?;
+        /// assert!(wait.try_observe(f64::NAN).is_err());
+        /// assert_eq!(wait.get().count(), 1);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// NaN, or an infinity if one of the other sign was observed before. Nothing is observed.
+        pub fn try_observe(&self, value: f64) -> Result<(), Error>
+        $(where $L: Unlabelled,)?
+        {
+            if !value.is_finite() {
+                self.check_observed(value)?;
+            }
+            self.observe(value);
+            Ok(())
+        }
+
+        /// Observes a duration, in seconds.
+        #[inline]
+        pub fn observe_duration(&self, duration: std::time::Duration)
+        $(where $L: Unlabelled,)?
+        {
+            self.observe(duration.as_secs_f64());
+        }
+    };
+}
+
+impl<L: LabelSet> Summary<L> {
+    summary_methods!(L);
+}
+
+impl<L: LabelSet> Summary<L> {
+    /// Returns what all threads have observed so far. Waits for a scrape that is running.
+    #[must_use]
+    pub fn get(&self) -> Quantiles
+    where
+        L: Unlabelled,
+    {
+        quantiles(&self.inner.total())
+    }
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.inner.family().check_observed(value)
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.inner.slot_word.last(Generation::FIRST)
+    }
+
+    #[cold]
+    fn observe_cold(&self, value: f64) {
+        let series = Series::<Summary> {
+            lazy_ref: self.inner.family().only().into(),
+        };
+        series.observe_cold(value);
+        self.inner.copy_slot_word();
+    }
+}
+
+impl Series<'_, Summary> {
+    summary_methods!();
+
+    fn check_observed(&self, value: f64) -> Result<(), Error> {
+        self.lazy_ref
+            .resolve(|series| series.family.check_observed(value))
+    }
+
+    #[inline]
+    fn last(&self) -> u64 {
+        self.lazy_ref.last()
+    }
+
+    #[inline(always)]
+    fn observe_cold(&self, value: f64) {
+        self.lazy_ref
+            .resolve(move |series| observe_in_series(series, value));
+    }
+}
+
+impl Bound<Summary> {
+    forward_to_series! {
+        /// Observes `value` once.
+        fn observe(value: f64);
+        /// Observes a duration, in seconds.
+        fn observe_duration(duration: std::time::Duration);
+        /// Observes `value`, or returns why it cannot. See [`Summary::try_observe`].
+        fn try_observe(value: f64) -> Result<(), Error>;
+    }
+}
+
+labelled!(
+    Summary, Summary, [L: LabelSet], [L], [], [], Quantiles,
+    |total: SummaryTotal| quantiles(&total)
+);
+
+metric!(Summary, [L: LabelSet], [L], [], Distribution, Kind::Summary);
+
+labelled_setters!(Summary, [L: LabelSet], [L], [], [], Distribution);
+
+with_builder!(Summary, Kind::Summary);
+
+fn quantiles(total: &SummaryTotal) -> Quantiles {
+    Quantiles {
+        count: total.count,
+        sum: total.sum,
+        sketch: Distribution::merged(total),
+    }
+}
+
+fn observe_in_series(series: SeriesRef<'_, Distribution>, value: f64) {
+    let family = series.family;
+    if let Err(rule) = family.check_value(value) {
+        return family.reject(1, || Error::update(&family.desc.name, value, rule));
+    }
+    series.update(|cells, generation, hot| {
+        observe::thread(|thread| {
+            cells.observe_cold(observe::engine(), thread, generation, value, hot)
+        })
+    });
+}
+
+impl MetricCells for Distribution {
+    const KIND: Kind = Kind::Summary;
+    const FOLDS: bool = true;
+
+    fn cells(_: &Desc) -> usize {
+        1
+    }
+
+    fn shape(desc: &Desc) -> Arc<SummaryShape> {
+        let window = desc.max_age.map(|max_age| {
+            let ages = desc.ages.unwrap_or(DEFAULT_AGES);
+            Window::new(max_age, ages, crate::clock::now)
+        });
+        SummaryShape::new(desc.targets, window, observe::stream_budget())
+    }
+
+    fn values(desc: &Desc, promise: &Arc<SummaryShape>) -> Values {
+        Values::Summary {
+            targets: promise.objectives,
+            max_age: desc.max_age,
+            interval: false,
+            values: Vec::new(),
+        }
+    }
+
+    fn write(total: &SummaryTotal, values: &mut Values) {
+        if let Values::Summary { values, .. } = values {
+            values.push(quantiles(total));
+        }
+    }
+
+    fn fingerprint(total: &SummaryTotal) -> u64 {
+        total.count
+    }
+
+    fn float_sum(total: &mut SummaryTotal) -> Option<&mut f64> {
+        Some(&mut total.sum)
+    }
+
+    fn subtract(total: &mut SummaryTotal, baseline: &SummaryTotal) {
+        total.count = total.count.wrapping_sub(baseline.count);
+        total.sum = sum_since(total.sum, baseline.sum, total.count);
+        if total.count == 0 {
+            total.sketches.clear();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The kinds of errors: the classifiers of the program, and those of common error types.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+
+use crate::instrument::http::exchange::Failure;
+
+/// Classifies an error. Returns `None` for an error of another type.
+pub(super) type Classifier = dyn Fn(&dyn Any) -> Option<Failure> + Send + Sync;
+
+/// The error classifiers of the program. `None` if there are none, which is common: calls then
+/// clone no `Arc`.
+#[derive(Clone, Default)]
+pub(super) struct Classifiers(pub(super) Option<Arc<[Arc<Classifier>]>>);
+
+impl std::fmt::Debug for Classifiers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let classifiers = self.0.as_ref().map_or(0, |classifiers| classifiers.len());
+        f.debug_tuple("Classifiers").field(&classifiers).finish()
+    }
+}
+
+impl Classifiers {
+    pub(super) fn of(&self, error: &dyn Any) -> Failure {
+        let known = self.0.iter().flat_map(|classifiers| classifiers.iter());
+        if let Some(kind) = known.into_iter().find_map(|kind| kind(error)) {
+            return kind;
+        }
+        if let Some(error) = error.downcast_ref::<Box<dyn StdError + Send + Sync>>() {
+            return Failure::of(&**error);
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Failure::of(error);
+        }
+        #[cfg(feature = "reqwest")]
+        if let Some(error) = error.downcast_ref::<::reqwest::Error>() {
+            return Failure::of(error);
+        }
+        Failure::Error
+    }
+}
+
+impl Failure {
+    /// Classifies `error` by its own type and by those of its sources. Recognizes I/O errors,
+    /// errors of `reqwest`, and the timeout errors of tower and tokio.
+    ///
+    /// ```
+    /// use tallies::http::Failure;
+    ///
+    /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    /// assert_eq!(Failure::of(&refused), Failure::Connect);
+    /// assert_eq!(Failure::of(&std::fmt::Error), Failure::Error);
+    /// ```
+    #[must_use]
+    pub fn of(error: &(dyn StdError + 'static)) -> Self {
+        let mut next = Some(error);
+        // Errors have few sources. The bound ends the search if they form a cycle.
+        for _ in 0..16 {
+            let Some(error) = next else { break };
+            if let Some(kind) = classify(error) {
+                return kind;
+            }
+            next = error.source();
+        }
+        Self::Error
+    }
+}
+
+fn classify(error: &(dyn StdError + 'static)) -> Option<Failure> {
+    #[cfg(feature = "reqwest")]
+    if let Some(kind) = error
+        .downcast_ref()
+        .and_then(crate::instrument::http::reqwest::kind)
+    {
+        return Some(kind);
+    }
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return match error.kind() {
+            io::ErrorKind::TimedOut => Some(Failure::Timeout),
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::AddrNotAvailable => Some(Failure::Connect),
+            _ => None,
+        };
+    }
+    // The timeout errors of tower and tokio. Comparing their texts avoids a dependency on both
+    // crates.
+    match &*error.to_string() {
+        "request timed out" | "deadline has elapsed" => Some(Failure::Timeout),
+        _ => None,
+    }
+}

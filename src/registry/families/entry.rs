@@ -1,0 +1,89 @@
+//! The entry of a family in a registry, which equal declarations share.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::error::{Difference, Error, NameRule};
+use crate::family::AnyFamily;
+use crate::family::desc::Desc;
+use crate::snapshot::{self, Kind, Meta, Text, labels};
+
+/// A family. Equal declarations of it share its entry.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The changed description, if the family was described after it was declared.
+    pub(super) changed: Option<Box<Desc>>,
+    /// The families of the equal declarations, at least one. A scrape adds them up.
+    pub(super) duplicates: Vec<Arc<dyn AnyFamily>>,
+    /// The family of a snapshot, without series. Made by the first scrape, because constant labels
+    /// cannot change any more.
+    pub(super) empty: OnceLock<snapshot::Family>,
+}
+
+impl Entry {
+    /// Returns the description that scrapes use.
+    pub(super) fn desc(&self) -> &Desc {
+        match &self.changed {
+            Some(desc) => desc,
+            None => self.duplicates[0].desc(),
+        }
+    }
+
+    /// Returns whether `desc` declares this family, as it was declared first or as described since.
+    pub(super) fn is_same_family(&self, desc: &Desc) -> bool {
+        self.duplicates[0].desc().is_same_family(desc) || self.desc().is_same_family(desc)
+    }
+
+    /// Returns a property in which `desc` differs from this family, the help text aside.
+    pub(super) fn difference(&self, desc: &Desc) -> Option<Difference> {
+        self.desc()
+            .difference(desc)
+            .filter(|_| !self.is_same_family(desc))
+    }
+
+    /// Returns whether the help text of `desc` fits. Two statics of the same name with different
+    /// help texts are hardly the same family. An empty help text fits any other.
+    pub(super) fn help_fits(&self, desc: &Desc) -> bool {
+        let helps = [&*self.duplicates[0].desc().help, &self.desc().help, ""];
+        helps.contains(&&*desc.help) || self.desc().help.is_empty()
+    }
+
+    /// Checks that a constant label of the registry, which has this prefix, is not a label of the
+    /// family.
+    pub(super) fn check_constant(&self, prefix: &str, name: &str) -> Result<(), Error> {
+        let desc = self.desc();
+        if desc.kind == Kind::StateSet && name.strip_prefix(prefix) == Some(&desc.name) {
+            return Err(Error::label_name(&desc.name, name, NameRule::States));
+        }
+        desc.check_label(name)
+            .map_err(|why| Error::label_name(&desc.name, name, why))?;
+        if desc.labels.fixed().contains(&name) || desc.constant.names().any(|other| other == name) {
+            return Err(Error::label_name(&desc.name, name, NameRule::Constant));
+        }
+        let names = desc.labels.fixed().iter().copied();
+        desc.check_escaped(names.chain(desc.constant.names()).chain([name]))
+    }
+}
+
+/// Builds the description of a family as a snapshot has it.
+pub(crate) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta {
+    let mut text = String::new();
+    for (name, value) in constant {
+        labels::push(&mut text, name, value);
+    }
+    for (name, value) in desc.constant.iter() {
+        labels::push(&mut text, name, value);
+    }
+    Meta {
+        name: if prefix.is_empty() {
+            desc.name.clone()
+        } else {
+            format!("{prefix}{}", desc.name).into()
+        },
+        help: desc.help.clone(),
+        unit: desc.unit.clone(),
+        kind: desc.kind,
+        merge: desc.merge,
+        utf8: desc.utf8,
+        constant: text,
+    }
+}

@@ -1,0 +1,213 @@
+//! The names of a registry: the families and reserved names under its lock, and their conflicts.
+
+use std::collections::HashMap;
+use std::panic::Location;
+use std::sync::{Arc, OnceLock};
+
+use ahash::RandomState;
+
+use crate::error::{Difference, Error};
+use crate::family::AnyFamily;
+use crate::family::desc::Desc;
+use crate::snapshot::clash_index::ClashIndex;
+use crate::snapshot::{self, ExposedName, Kind, Text};
+
+use super::entry::Entry;
+
+#[derive(Debug, Default)]
+/// Everything that the lock of a registry's families guards.
+pub(super) struct Inner {
+    /// The families by name, without the prefix.
+    pub(super) entries: HashMap<Text, Arc<Entry>, RandomState>,
+    /// The families in the order of their names, for scrapes; `None` after a change.
+    pub(super) in_order: Option<Arc<[Arc<Entry>]>>,
+    /// The families by the names of their samples, with the prefix. Finds conflicts.
+    pub(super) index: ClashIndex<Text>,
+    /// The constant labels of all families.
+    pub(super) constant: Vec<(Text, Text)>,
+    /// The names that are reserved for collectors.
+    pub(super) reserved: HashMap<Text, Reserved>,
+    /// The reserved names by the names of their samples.
+    pub(super) reserved_index: ClashIndex<Text>,
+    pub(super) prefix: Text,
+    /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
+    pub(super) scraped: bool,
+}
+
+/// A family that a collector writes, under a name that is reserved for it.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    pub(super) kind: Kind,
+    pub(super) location: &'static Location<'static>,
+}
+
+impl Inner {
+    /// Adds a family, or makes it share the entry of an equal static.
+    pub(super) fn add(&mut self, family: Arc<dyn AnyFamily>, is_static: bool) -> Result<(), Error> {
+        let desc = family.desc();
+        desc.check()?;
+        desc.check_prefixed(&self.prefix)?;
+        if let Some(entry) = self.entries.get_mut(&*desc.name) {
+            self.in_order = None;
+            let registered = entry.desc();
+            if is_static && entry.is_same_family(desc) && entry.help_fits(desc) {
+                let duplicates = entry
+                    .duplicates
+                    .iter()
+                    .cloned()
+                    .chain([family.clone()])
+                    .collect();
+                let mut shared = Entry {
+                    changed: entry.changed.clone(),
+                    duplicates,
+                    empty: entry.empty.clone(),
+                };
+                if registered.help.is_empty() {
+                    let mut desc_with_help = registered.clone();
+                    desc_with_help.help = desc.help.clone();
+                    shared.changed = Some(Box::new(desc_with_help));
+                    shared.empty = OnceLock::new();
+                }
+                *entry = Arc::new(shared);
+                return Ok(());
+            }
+            let mut difference = entry.difference(desc);
+            let (name, kind, first) = (&desc.name, registered.kind, registered.location);
+            return Err(if is_static {
+                if difference.is_none() {
+                    let (first, new) = (&*registered.help, &*desc.help);
+                    difference = Some(Difference::Help(first.into(), new.into()));
+                }
+                Error::not_exported(name, desc.location, kind, first, difference)
+            } else {
+                Error::registered(name, kind, first, difference)
+            });
+        }
+        self.check_free(desc)?;
+        let entry = Entry {
+            changed: None,
+            duplicates: vec![family],
+            empty: OnceLock::new(),
+        };
+        for (name, _) in &self.constant {
+            entry.check_constant(&self.prefix, name)?;
+        }
+        self.put(entry);
+        Ok(())
+    }
+
+    /// Checks that no sample of this family has the name of another family's sample.
+    pub(super) fn check_free(&mut self, desc: &Desc) -> Result<(), Error> {
+        let exposed = self.exposed(desc);
+        if let Some(other) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
+            return Err(if other.name == desc.name {
+                let difference = other.difference(desc);
+                Error::registered(&desc.name, other.kind, other.location, difference)
+            } else {
+                Error::shared_samples(&desc.name, &other.name, other.location)
+            });
+        }
+        self.check_reserved(desc)
+    }
+
+    /// Returns the name of a family with the prefix.
+    fn exposed(&self, desc: &Desc) -> Text {
+        if self.prefix.is_empty() {
+            desc.name.clone()
+        } else {
+            Text::from(format!("{}{}", self.prefix, desc.name))
+        }
+    }
+
+    /// Returns the family that exposes a sample of the same name as a family `exposed`.
+    pub(super) fn family_clash(&mut self, exposed: ExposedName<'_>) -> Option<&Desc> {
+        if !self.index.knows(exposed) {
+            self.index = ClashIndex::new(true);
+            self.index_all();
+        }
+        let desc = |key: &Text| self.entries[&key[self.prefix.len()..]].desc();
+        let clash = self.index.clash(exposed, |key| {
+            let desc = desc(key);
+            (key, desc.kind, desc.utf8)
+        });
+        clash.map(desc)
+    }
+
+    /// Returns the reserved name whose family exposes a sample of the same name as `exposed`.
+    pub(super) fn reserved_clash(&self, exposed: ExposedName<'_>) -> Option<(&Text, &Reserved)> {
+        let clash = |key| (key as &str, self.reserved[key].kind, false);
+        let key = if self.reserved_index.knows(exposed) {
+            self.reserved_index.clash(exposed, clash)
+        } else {
+            // Rare: the name has several escaped forms.
+            let mut all = self.reserved.keys();
+            all.find(|key| snapshot::clash(exposed, clash(key)))
+        };
+        key.map(|key| (key, &self.reserved[key]))
+    }
+
+    /// Inserts an entry, whose name is free.
+    pub(super) fn put(&mut self, entry: Entry) {
+        self.in_order = None;
+        let (name, key) = (entry.desc().name.clone(), self.exposed(entry.desc()));
+        let exposed = (&*key, entry.desc().kind, entry.desc().utf8);
+        if self.index.knows(exposed) {
+            self.index.insert(exposed, &key);
+            self.entries.insert(name, Arc::new(entry));
+        } else {
+            self.entries.insert(name, Arc::new(entry));
+            self.index = ClashIndex::new(true);
+            self.index_all();
+        }
+    }
+
+    /// Removes an entry.
+    pub(super) fn take(&mut self, name: &str) -> Option<Arc<Entry>> {
+        self.in_order = None;
+        let entry = self.entries.remove(name)?;
+        let key = self.exposed(entry.desc());
+        self.index
+            .remove((&key, entry.desc().kind, entry.desc().utf8), &key);
+        Some(entry)
+    }
+
+    /// Returns the families in the order of their names.
+    pub(super) fn in_order(&mut self) -> Arc<[Arc<Entry>]> {
+        let in_order = self.in_order.get_or_insert_with(|| {
+            let mut all: Vec<_> = self.entries.values().cloned().collect();
+            all.sort_unstable_by(|a, b| a.desc().name.cmp(&b.desc().name));
+            all.into()
+        });
+        Arc::clone(in_order)
+    }
+
+    /// Builds the index of the families again, for example after a change of the prefix.
+    pub(super) fn index_all(&mut self) {
+        let mut index = ClashIndex::new(self.index.knows(("", Kind::Gauge, true)));
+        for entry in self.entries.values() {
+            let key = self.exposed(entry.desc());
+            index.insert((&key, entry.desc().kind, entry.desc().utf8), &key);
+        }
+        self.index = index;
+    }
+}
+
+impl Inner {
+    /// Checks that a family exposes no sample that a collector exposes. Both get the same prefix,
+    /// so names without it are compared.
+    fn check_reserved(&self, desc: &Desc) -> Result<(), Error> {
+        if self.reserved.is_empty() {
+            return Ok(());
+        }
+        if let Some(reserved) = self.reserved.get(&*desc.name) {
+            let (kind, location) = (reserved.kind, reserved.location);
+            return Err(Error::collector(&desc.name, Some(kind), location));
+        }
+        match self.reserved_clash((&desc.name, desc.kind, desc.utf8)) {
+            Some((other, reserved)) => {
+                Err(Error::shared_samples(&desc.name, other, reserved.location))
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Binding: checks the settings of a server, binds its addresses, and builds the service.
+
+use std::fmt::Debug;
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+
+use http::uri::PathAndQuery;
+
+use crate::error::Error;
+use crate::serve::answer::Pages;
+use crate::serve::connection::Host;
+use crate::serve::listen::{Listener, tcp};
+use crate::serve::routes::Routes;
+use crate::serve::seats::Seats;
+use crate::serve::serving::{BoundServer, Serving};
+
+use super::Server;
+
+/// Paths that the service uses itself, so the metrics page cannot have them.
+const RESERVED_PATHS: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
+
+impl Server {
+    /// Binds this address and those that were added before, and serves on a thread of its own.
+    ///
+    /// ```
+    /// let serving = tallies::Server::new().listen("127.0.0.1:0")?;
+    /// println!("Serving metrics at {}", serving.metrics_url());
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The service runs until [`Serving::stop`], or until the program ends.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`bind`](Self::bind). The program continues either way and may try
+    /// again.
+    pub fn listen(&self, address: impl ToSocketAddrs + Debug) -> Result<Serving, Error> {
+        let name = format!("{address:?}");
+        self.bind_all(Some(tcp(address, name.trim_matches('"'))))?
+            .start()
+    }
+
+    /// Binds the added addresses and serves on a thread of its own, as [`listen`](Self::listen)
+    /// does.
+    ///
+    /// ```
+    /// let serving = tallies::Server::new().address("127.0.0.1:0").start()?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`bind`](Self::bind).
+    pub fn start(&self) -> Result<Serving, Error> {
+        self.bind()?.start()
+    }
+
+    /// Binds all added addresses, or none of them. Clients that connect from now on wait until
+    /// [`BoundServer::start`] or [`BoundServer::run`].
+    ///
+    /// ```
+    /// let bound = tallies::Server::new().address("127.0.0.1:0").bind()?;
+    /// println!("Metrics will be at {}", bound.metrics_url());
+    /// let serving = bound.start()?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error, and leaves nothing bound, in these cases:
+    ///
+    /// - An address cannot be bound. The message names it.
+    /// - No address was added.
+    /// - The path does not begin with `/`, has a query, belongs to another page of the server, or
+    ///   has characters that a request cannot have.
+    /// - A password or token is empty, or a client could not send it in a header.
+    /// - TLS has a certificate without a key or the reverse, or its files are unusable. The message
+    ///   names the file.
+    pub fn bind(&self) -> Result<BoundServer, Error> {
+        self.bind_all(None)
+    }
+
+    fn bind_all(&self, first: Option<Result<Listener, Error>>) -> Result<BoundServer, Error> {
+        if !self.path.starts_with('/') {
+            return Err(Error::setting(
+                "metrics path",
+                &self.path,
+                "has to begin with `/`",
+            ));
+        }
+        if self.path.contains(['?', '#']) || RESERVED_PATHS.contains(&&*self.path) {
+            return Err(Error::setting(
+                "metrics path",
+                &self.path,
+                "must not have a query, and must not be the path of another page of the service",
+            ));
+        }
+        if !self.path.is_ascii() || self.path.parse::<PathAndQuery>().is_err() {
+            return Err(Error::setting(
+                "metrics path",
+                &self.path,
+                "has to be percent-encoded, as in a request",
+            ));
+        }
+        self.credentials.check()?;
+        #[cfg(feature = "tls")]
+        let tls = self.tls.load()?;
+        let listeners = first
+            .into_iter()
+            .chain(
+                self.addresses
+                    .iter()
+                    .map(|address| address.bind(self.socket_mode)),
+            )
+            .collect::<Result<Vec<_>, _>>()?;
+        if listeners.is_empty() {
+            return Err(Error::service(
+                "the metrics service has no address; add one, for example \
+                 `.address(\"127.0.0.1:9464\")`",
+            ));
+        }
+        #[cfg(feature = "tls")]
+        let secure = tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let secure = false;
+        let seats = Seats::new(self.limits.connections.min(max_descriptors() / 4).max(1));
+        let evict_reader = {
+            let seats = Arc::clone(&seats);
+            Box::new(move || seats.evict_slow_reader())
+        };
+        let pages = (self.limits.scrapes, self.limits.pages);
+        let host = Host {
+            routes: Routes {
+                pages: Pages::new(
+                    self.sources.all().to_vec(),
+                    self.options,
+                    pages,
+                    Some(evict_reader),
+                ),
+                path: self.path.clone(),
+                credentials: self.credentials.clone(),
+                timeout: self.limits.answer,
+                hosts: self.hosts.clone(),
+            },
+            limits: self.limits,
+            seats,
+            #[cfg(feature = "tls")]
+            tls,
+            open: Arc::default(),
+        };
+        Ok(BoundServer::new(listeners, host, secure))
+    }
+}
+
+/// Returns the number of file descriptors that this process may open. The service takes at most a
+/// quarter of them.
+fn max_descriptors() -> usize {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let limit = None;
+    limit.map_or(usize::MAX, |limit| limit as usize)
+}

@@ -1,0 +1,60 @@
+//! Constant labels: gives them to the families of collectors, and moves them into the label texts of
+//! series.
+
+use std::collections::BTreeMap;
+
+use crate::snapshot::{Family, labels};
+
+impl Family {
+    /// Gives a collector's family the prefix and the constant labels of its registry. A label that
+    /// the collector wrote itself keeps its value.
+    pub(crate) fn add_common(&mut self, prefix: &str, constant: &str) {
+        if !prefix.is_empty() {
+            self.meta.name = format!("{prefix}{}", self.meta.name).into();
+        }
+        if !constant.is_empty() {
+            constant.clone_into(&mut self.meta.constant);
+            self.override_constant_labels();
+        }
+    }
+
+    /// Resolves labels that a series has in addition to a constant label of the same name: the
+    /// series' own value wins. Series that become equal are added up.
+    pub(crate) fn override_constant_labels(&mut self) {
+        let constant = self.meta.constant.clone();
+        let names: Vec<_> = labels::pairs(&constant).map(|(name, _)| name).collect();
+        let wins = |text| labels::pairs(text).any(|(name, _)| names.contains(&name));
+        if !(0..self.len()).any(|i| wins(self.texts.get(i))) {
+            return;
+        }
+        let mut all = std::mem::replace(self, Self::new(self.meta.clone(), self.values.to_empty()));
+        self.meta.constant.clear();
+        let texts = std::mem::take(&mut all.texts);
+        for i in 0..all.len() {
+            let own = texts.get(i);
+            let set: BTreeMap<_, _> = labels::pairs(&constant).chain(labels::pairs(own)).collect();
+            let set: Vec<_> = set.iter().map(|(name, value)| (*name, &**value)).collect();
+            all.texts.push(&labels::text(&set), texts.created(i));
+        }
+        all.meta.constant.clear();
+        self.add(&all);
+    }
+
+    /// Moves the constant labels into the text of every series, so that families with different
+    /// constant labels can be combined.
+    pub(super) fn inline_constant_labels(&mut self) {
+        let constant = std::mem::take(&mut self.meta.constant);
+        if constant.is_empty() {
+            return;
+        }
+        let mut texts = labels::Texts::default();
+        for i in 0..self.len() {
+            let own = self.texts.get(i);
+            let comma = if own.is_empty() { "" } else { "," };
+            let text = format!("{constant}{comma}{own}");
+            texts.push(&text, self.texts.created(i));
+        }
+        self.texts = texts;
+        self.source = (0, 0);
+    }
+}

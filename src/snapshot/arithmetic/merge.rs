@@ -1,0 +1,139 @@
+//! Merging: adds the series of another snapshot or family.
+
+use std::collections::hash_map::Entry;
+
+use crate::error::Error;
+use crate::snapshot::sketch::Sketch;
+use crate::snapshot::{Family, GaugeMerge, Kind, Snapshot, Values, labels};
+
+use super::join_sums;
+
+impl Snapshot {
+    /// Adds the snapshot of another process or registry to this one.
+    ///
+    /// ```
+    /// let (one, two) = (tallies::Registry::new(), tallies::Registry::new());
+    /// one.counter("jobs_total", "Jobs done.")?.add(2);
+    /// two.counter("jobs_total", "Jobs done.")?.add(3);
+    /// let mut both = one.snapshot();
+    /// both.merge(&two.snapshot())?;
+    /// assert_eq!(both.get("jobs_total", &[]), Some(5.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Series with the same labels are added up, gauges by the [`GaugeMerge`] of their family. All
+    /// other series and families are copied.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a family has another kind, other buckets, other objectives or another
+    /// window in `other`, or if a summary was [read](crate::encode::read) from a page. The snapshot
+    /// is then unchanged.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        for theirs in &other.families {
+            if let Some(ours) = self.family(theirs.name()) {
+                ours.check_mergeable(theirs)?;
+            }
+        }
+        for theirs in &other.families {
+            match self
+                .families
+                .binary_search_by(|ours| ours.name().cmp(theirs.name()))
+            {
+                Ok(at) => self.families[at].add(theirs),
+                Err(at) => self.families.insert(at, theirs.clone()),
+            }
+        }
+        self.taken = self.taken.max(other.taken);
+        Ok(())
+    }
+}
+
+impl Family {
+    /// Adds the series of `other`, which has the same shape.
+    pub(crate) fn add(&mut self, other: &Self) {
+        if self.meta.constant != other.meta.constant {
+            self.inline_constant_labels();
+            let mut theirs = other.clone();
+            theirs.inline_constant_labels();
+            return self.add(&theirs);
+        }
+        self.source = (0, 0);
+        self.meta.utf8 |= other.meta.utf8;
+        if self.is_shapeless() {
+            self.values = other.values.to_empty();
+        }
+        // A page in the text format shows an info or a state set as a gauge.
+        if self.meta.kind == Kind::Gauge {
+            (self.meta.kind, self.meta.merge) = match other.meta.kind {
+                Kind::Gauge => (Kind::Gauge, self.meta.merge),
+                kind => (kind, other.meta.merge),
+            };
+        }
+        let merge = self.meta.merge;
+        let mut indices = self.indices();
+        for i in 0..other.len() {
+            match indices.entry(labels::ordered(other.texts.get(i)).into_owned()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(self.len());
+                    self.push_from(other, i);
+                }
+                Entry::Occupied(entry) => {
+                    let at = *entry.get();
+                    // Both count together since the earlier of the two times, or since an unknown
+                    // time (0) if either is unknown.
+                    let created = self.texts.created(at).min(other.texts.created(i));
+                    self.texts.set_created(at, created);
+                    match (&mut self.values, &other.values) {
+                        (Values::Counter(ours), Values::Counter(theirs)) => {
+                            ours.set(at, ours.get(at).plus(theirs.get(i)));
+                        }
+                        (Values::Gauge(ours), Values::Gauge(theirs)) => {
+                            ours[at] = match merge {
+                                GaugeMerge::Sum => ours[at] + theirs[i],
+                                GaugeMerge::Min => ours[at].min(theirs[i]),
+                                GaugeMerge::Max => ours[at].max(theirs[i]),
+                                GaugeMerge::Last => theirs[i],
+                            };
+                        }
+                        (
+                            Values::Histogram {
+                                bounds,
+                                counts: ours,
+                                sums: our_sums,
+                                natives: our_natives,
+                            },
+                            Values::Histogram {
+                                counts: theirs,
+                                sums: their_sums,
+                                natives: their_natives,
+                                ..
+                            },
+                        ) => {
+                            let n = bounds.len() + 1;
+                            for (ours, theirs) in
+                                ours[at * n..][..n].iter_mut().zip(&theirs[i * n..])
+                            {
+                                *ours = ours.wrapping_add(*theirs);
+                            }
+                            our_sums[at] = join_sums(our_sums[at], their_sums[i]);
+                            if let (Some(ours), Some(theirs)) = (our_natives, their_natives) {
+                                ours.get_mut(at).merge(theirs.get(i));
+                            }
+                        }
+                        (
+                            Values::Summary { values: ours, .. },
+                            Values::Summary { values: theirs, .. },
+                        ) => {
+                            let (ours, theirs) = (&mut ours[at], &theirs[i]);
+                            ours.count = ours.count.wrapping_add(theirs.count);
+                            ours.sum = join_sums(ours.sum, theirs.sum);
+                            ours.sketch = Sketch::merge(&[&ours.sketch, &theirs.sketch]);
+                        }
+                        _ => debug_assert!(false, "the caller has compared the shapes"),
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Arithmetic of snapshots: subtraction gives intervals, merging adds up threads, processes and
+//! machines.
+
+mod constant;
+mod merge;
+mod shape;
+mod since;
+#[cfg(all(test, not(loom), not(miri)))]
+mod tests;
+
+use std::collections::HashMap;
+
+use super::{Family, labels};
+
+impl Family {
+    /// Returns the index of each series by its label text, sorted by label name, because two
+    /// families may order their labels differently.
+    fn indices(&self) -> HashMap<String, usize> {
+        (0..self.len())
+            .map(|i| (labels::ordered(self.texts.get(i)).into_owned(), i))
+            .collect()
+    }
+}
+
+/// Returns the amount that `count` observations added to the sum `before`.
+///
+/// Returns 0 if `count` is 0 and `now` is known. If both sums are infinite with the same sign,
+/// their difference is unknown and the result is `now`.
+pub(crate) fn sum_since(now: f64, before: f64, count: u64) -> f64 {
+    if count == 0 && !now.is_nan() {
+        return 0.0;
+    }
+    join_sums(now, -before)
+}
+
+/// Adds two sums. If both are infinite with different signs, returns the first, so that a sum is
+/// NaN only if a page did not contain it.
+fn join_sums(a: f64, b: f64) -> f64 {
+    let sum = a + b;
+    if sum.is_nan() && !b.is_nan() { a } else { sum }
+}

@@ -1,0 +1,113 @@
+//! The shape of a family: which families can be merged or subtracted, and why others cannot.
+
+use crate::error::{Difference, Error};
+use crate::snapshot::{Family, Kind, Values};
+
+impl Family {
+    /// Checks that the series of `theirs`, a family of the same name, can be added to this family.
+    pub(in crate::snapshot) fn check_mergeable(&self, theirs: &Self) -> Result<(), Error> {
+        if self.same_kind(theirs) && (self.is_shapeless() || theirs.is_shapeless()) {
+            return Ok(());
+        }
+        let is_from_page = |family: &Self| matches!(family.values, Values::PageSummary(_));
+        if self.meta.kind == theirs.meta.kind && (is_from_page(self) || is_from_page(theirs)) {
+            return Err(Error::merge_page(theirs.name()));
+        }
+        if !self.same_shape(theirs) {
+            return Err(Error::merge(theirs.name(), self.difference(theirs)));
+        }
+        Ok(())
+    }
+
+    /// Returns why the shapes differ, for an error message.
+    fn difference(&self, theirs: &Self) -> Difference {
+        match (&self.values, &theirs.values) {
+            (Values::Histogram { bounds: ours, .. }, Values::Histogram { bounds: theirs, .. })
+                if ours != theirs =>
+            {
+                Difference::Buckets(Some((&**ours).into()), Some((&**theirs).into()))
+            }
+            (
+                Values::Summary { targets: ours, .. },
+                Values::Summary {
+                    targets: theirs, ..
+                },
+            ) if ours != theirs => {
+                Difference::Objectives(ours.as_slice().into(), theirs.as_slice().into())
+            }
+            (
+                Values::Summary { max_age: ours, .. },
+                Values::Summary {
+                    max_age: theirs, ..
+                },
+            ) if ours != theirs => Difference::Window(*ours, *theirs),
+            (Values::Histogram { natives, .. }, Values::Histogram { .. }) => {
+                Difference::OnlyOneNative(natives.is_some())
+            }
+            _ => Difference::Kind(self.kind(), theirs.kind()),
+        }
+    }
+
+    pub(crate) fn same_shape(&self, other: &Self) -> bool {
+        self.same_kind(other) && self.values.same_shape(&other.values)
+    }
+
+    /// Returns whether both have the same kind, as far as the text format distinguishes kinds.
+    fn same_kind(&self, other: &Self) -> bool {
+        self.meta.kind.as_text() == other.meta.kind.as_text()
+    }
+
+    /// Returns whether the family was read from a page and has no series. Such a page does not
+    /// contain the buckets and quantiles of the family.
+    pub(super) fn is_shapeless(&self) -> bool {
+        let is_unknown = match &self.values {
+            Values::Histogram {
+                bounds, natives, ..
+            } => bounds.is_empty() && natives.is_none(),
+            values => matches!(values, Values::PageSummary(_)),
+        };
+        is_unknown && self.is_empty()
+    }
+
+    /// Returns whether this family can be subtracted from `now`. For summaries, count and sum
+    /// suffice.
+    pub(super) fn is_subtractable_from(&self, now: &Self) -> bool {
+        self.same_kind(now)
+            && (self.meta.kind == Kind::Summary || self.values.same_shape(&now.values))
+    }
+}
+
+impl Values {
+    /// Returns whether both are of one kind, with the same buckets, or the same objectives and
+    /// window.
+    pub(in crate::snapshot) fn same_shape(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Values::Histogram {
+                    bounds: ours,
+                    natives: our_natives,
+                    ..
+                },
+                Values::Histogram {
+                    bounds: theirs,
+                    natives: their_natives,
+                    ..
+                },
+            ) => ours == theirs && our_natives.is_some() == their_natives.is_some(),
+            (Values::Counter(_), Values::Counter(_)) | (Values::Gauge(_), Values::Gauge(_)) => true,
+            (
+                Values::Summary {
+                    targets: ours,
+                    max_age: our_age,
+                    ..
+                },
+                Values::Summary {
+                    targets: theirs,
+                    max_age: their_age,
+                    ..
+                },
+            ) => ours == theirs && our_age == their_age,
+            _ => false,
+        }
+    }
+}
