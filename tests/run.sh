@@ -251,7 +251,8 @@ fi
 if wants api; then
     say "the public API: compared with tests/public-api.txt (ACCEPT=1 writes that file)"
     # Reads rustdoc's JSON, which only the nightly toolchain writes.
-    cargo +nightly public-api --target-dir target/api -p tallies --all-features -sss >target/public-api.txt
+    cargo +nightly public-api --target-dir target/api -p tallies --all-features -sss |
+        LC_ALL=C sort -u >target/public-api.txt
     if [ -n "${ACCEPT:-}" ]; then cp target/public-api.txt tests/public-api.txt; fi
     diff -u tests/public-api.txt target/public-api.txt
     done_with target/api
