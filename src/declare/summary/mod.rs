@@ -1,15 +1,17 @@
 //! Summaries: quantiles within a rank error that the user chooses.
 
-mod settings;
+mod builder;
 #[cfg(test)]
 mod tests;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::lockfree::Generation;
 use crate::observe::{self, Distribution, SummaryShape, SummaryTotal, Window};
+use crate::snapshot::sketch::Targets;
 use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
 use super::declaration::Declaration;
@@ -18,7 +20,7 @@ use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
-use crate::family::shape::DEFAULT_AGES;
+use crate::family::shape::{DEFAULT_AGES, check_window};
 
 /// Quantiles of observations, since the program began or of the last seconds, each within its rank
 /// error.
@@ -207,6 +209,88 @@ labelled!(
 metric!(Summary, [L: LabelSet], [L], [], Distribution, Kind::Summary);
 
 labelled_setters!(Summary, [L: LabelSet], [L], [], [], Distribution);
+
+impl<L: LabelSet> Summary<L> {
+    /// Adds an objective: the quantile `phi`, within `error` of the ranks. The first call replaces
+    /// the defaults.
+    ///
+    /// # Panics
+    ///
+    /// - If `phi` is not in 0 to 1, or was given before.
+    /// - If `error` is not above 0 and below 1, or too small for a sketch of 2048 values.
+    /// - If there are more than seven objectives.
+    ///
+    /// In a `static` these are compile errors.
+    #[must_use]
+    pub const fn objective(mut self, phi: f64, error: f64) -> Self {
+        if let Err(error) = self.inner.desc.add_target(phi, error) {
+            panic!("{}", error.rule());
+        }
+        self
+    }
+
+    /// Limits the quantiles to the observations of the last `max_age`. Count and sum are still
+    /// those since the program began. See [the type](Self#windows).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tallies::Summary;
+    ///
+    /// /// Time of a call, of the last ten minutes.
+    /// #[tallies::metric]
+    /// static LATELY: Summary =
+    ///     Summary::new("lately_seconds").max_age(Duration::from_secs(600)).ages(10);
+    ///
+    /// LATELY.observe(0.25);
+    /// assert_eq!(LATELY.get().quantile(0.5), Some((0.25, 0.0)));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `max_age` is less than 0.1 seconds: a compile error in a `static`.
+    #[must_use]
+    pub const fn max_age(mut self, max_age: Duration) -> Self {
+        self.inner.desc.max_age = Some(max_age);
+        self.windowed()
+    }
+
+    /// Sets the number of ages of the window: 2 to 60, by default 5. More ages take more memory;
+    /// with fewer ages, more observations leave the window at once.
+    ///
+    /// # Panics
+    ///
+    /// If `ages` is not in 2 to 60, or [`max_age`](Self::max_age) was not called before: a compile
+    /// error in a `static`.
+    #[must_use]
+    pub const fn ages(mut self, ages: u32) -> Self {
+        self.inner.desc.ages = Some(ages);
+        self.windowed()
+    }
+
+    const fn windowed(self) -> Self {
+        if let Err(rule) = check_window(self.inner.desc.max_age, self.inner.desc.ages) {
+            panic!("{}", rule.text());
+        }
+        self
+    }
+
+    /// Removes all objectives. The summary then has only a count and a sum.
+    ///
+    /// ```
+    /// use tallies::Summary;
+    ///
+    /// static WAIT: Summary = Summary::new("wait_seconds").no_objectives();
+    ///
+    /// WAIT.observe(0.25);
+    /// assert_eq!((WAIT.get().count(), WAIT.get().sum()), (1, 0.25));
+    /// ```
+    #[must_use]
+    pub const fn no_objectives(mut self) -> Self {
+        self.inner.desc.targets = Targets::new(&[]);
+        self.inner.desc.own_targets = true;
+        self
+    }
+}
 
 with_builder!(Summary, Kind::Summary);
 

@@ -110,7 +110,7 @@ impl ClientLayer {
     /// Adds a function that classifies errors of type `E`. The first function that returns a kind
     /// wins.
     ///
-    /// If no function returns a kind, [`Failure::of`] classifies boxed errors, [`io::Error`](std::io::Error)s and
+    /// If no function returns a kind, [`Failure::of`] classifies boxed errors, [`io::Error`]s and
     /// errors of `reqwest`, by their own types and those of their sources. All other errors count
     /// as [`Failure::Error`].
     ///
@@ -127,6 +127,8 @@ impl ClientLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// [`io::Error`]: std::io::Error
     pub fn kind_of<E: 'static>(
         mut self,
         kind: impl Fn(&E) -> Option<Failure> + Send + Sync + 'static,
