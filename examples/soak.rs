@@ -18,9 +18,6 @@
 //! reuse their memory. Resident memory includes what the C library's allocator retains: glibc gives
 //! threads arenas of their own, up to eight per core, and each arena grows to the most it ever
 //! held. `tests/soak.sh` therefore allows one arena only.
-
-// Its metrics need no help texts.
-#![allow(deprecated)]
 #![allow(unsafe_code, reason = "a counting allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -76,20 +73,26 @@ struct Peer<'a> {
 const LIMIT: usize = 5000;
 const EXPIRE_AFTER: Duration = Duration::from_millis(300);
 
+/// One of the metrics under test.
 #[tallies::metric]
 static PLAIN: Counter = Counter::new("soak_plain_total");
+/// One of the metrics under test.
 #[tallies::metric]
 static FLOAT: Counter<(), f64> = Counter::new("soak_float_total");
+/// One of the metrics under test.
 #[tallies::metric]
 static IN_FLIGHT: UpDownCounter = UpDownCounter::new("soak_in_flight");
+/// One of the metrics under test.
 #[tallies::metric]
 static LEVEL: Gauge<Peer> = Gauge::new("soak_level")
     .expire_after(EXPIRE_AFTER)
     .limit(LIMIT);
+/// One of the metrics under test.
 #[tallies::metric]
 static LATENCY: Histogram<Peer> = Histogram::new("soak_latency")
     .expire_after(EXPIRE_AFTER)
     .limit(LIMIT);
+/// One of the metrics under test.
 #[tallies::metric]
 static MORTAL: Counter<Peer> = Counter::new("soak_mortal_total")
     .expire_after(EXPIRE_AFTER)

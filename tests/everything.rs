@@ -2,9 +2,6 @@
 //! thread scrapes without pause. Series are promoted and expire, slabs grow, threads start and end.
 //! Totals and family sums are exact, nothing ever decreases, and no histogram is torn.
 
-// Its metrics need no help texts.
-#![allow(deprecated)]
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};
@@ -21,12 +18,16 @@ const UPDATES: u64 = if cfg!(debug_assertions) {
 };
 const BOUNDS: &[f64] = &[1.0, 2.0, 4.0, 8.0];
 
+/// One of the metrics under test.
 #[tallies::metric]
 static PLAIN: Counter = Counter::new("all_plain_total");
+/// One of the metrics under test.
 #[tallies::metric]
 static FLOAT: Counter<(), f64> = Counter::new("all_float_total");
+/// One of the metrics under test.
 #[tallies::metric]
 static HISTOGRAM: Histogram = Histogram::new("all_histogram").buckets(BOUNDS);
+/// One of the metrics under test.
 #[tallies::metric]
 static IN_FLIGHT: UpDownCounter = UpDownCounter::new("all_in_flight");
 
@@ -48,13 +49,16 @@ struct Open<'a> {
     status: u16,
 }
 
+/// One of the metrics under test.
 #[tallies::metric]
 static CLOSED: Counter<Closed> = Counter::new("all_closed_total");
+/// One of the metrics under test.
 #[tallies::metric]
 static OPEN: Counter<Open> = Counter::new("all_open_total");
 /// Series of this family come and go: each expires between any two scrapes that find it unchanged.
 #[tallies::metric]
 static MORTAL: Counter<Open> = Counter::new("all_mortal_total").expire_after(Duration::ZERO);
+/// One of the metrics under test.
 #[tallies::metric]
 static MORTAL_HISTOGRAM: Histogram<Open> = Histogram::new("all_mortal_histogram")
     .buckets(BOUNDS)

@@ -38,7 +38,7 @@ impl<L: LabelSet> Info<L> {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// let leader = tallies::Info::builder("leader_info", "Who leads.")
+    /// let leader = tallies::Info::builder("leader_info", "The host that leads.")
     ///     .labels(["host"])
     ///     .register(&registry)?;
     /// leader.set(["a"]);
@@ -81,7 +81,7 @@ impl<const LABELS: usize> Info<[&'static str; LABELS]> {
     /// ```
     /// use tallies::Info;
     ///
-    /// /// Who leads.
+    /// /// The host that leads.
     /// #[tallies::metric]
     /// static LEADER: Info<[&str; 1]> = Info::labelled("cluster_leader_info", &["host"]);
     ///

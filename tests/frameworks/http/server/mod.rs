@@ -24,6 +24,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Service, ServiceExt, service_fn};
 
+/// Serves a service with hyper, on a port of this machine.
+async fn serve_hyper<S, B, E>(service: S) -> std::net::SocketAddr
+where
+    S: Service<Request<hyper::body::Incoming>, Response = Response<B>, Error = E>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    E: std::error::Error + Send + Sync + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper_util::service::TowerToHyperService::new(service.clone());
+            let io = hyper_util::rt::TokioIo::new(stream);
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+        }
+    });
+    address
+}
+
 fn layer() -> (Registry, ServerLayer) {
     let registry = Registry::new();
     let layer = ServerMetrics::new()

@@ -7,10 +7,9 @@ use std::task::{Context, Waker};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
-use tokio::net::TcpListener;
 use tower::{Layer, Service, service_fn};
 
-use super::{answer, answering, ask, get_of, layer, plain, request, sum};
+use super::{answer, answering, ask, get_of, layer, plain, request, serve_hyper, sum};
 
 #[tokio::test]
 async fn every_answer_is_counted_once_with_its_route_and_status() {
@@ -64,16 +63,7 @@ async fn hyper_by_itself() {
             Ok::<_, hyper::Error>(Response::new(Full::new(body)))
         },
     ));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let service = hyper_util::service::TowerToHyperService::new(service.clone());
-            let io = hyper_util::rt::TokioIo::new(stream);
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
-        }
-    });
+    let address = serve_hyper(service).await;
     for _ in 0..20 {
         let request = "POST /users/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
         let answer = ask(address, request).await;

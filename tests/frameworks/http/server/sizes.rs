@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 
 use axum::Router;
@@ -15,10 +14,10 @@ use hyper::body::{Body, Bytes, Frame, Incoming};
 use tallies::Registry;
 use tallies::http::{Measured, ServerMetrics};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, service_fn};
 
-use super::{Chunks, Pending, ask, eventually, futures_of, get_of, layer, serve, sum};
+use super::{Chunks, Pending, ask, eventually, futures_of, get_of, layer, serve, serve_hyper, sum};
 
 /// A length just below what hyper rejects, and 4 GiB.
 const ABSURD: [&str; 2] = ["18446744073709551613", "4294967296"];
@@ -37,29 +36,6 @@ fn announcing(path: &str, length: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
     )
-}
-
-async fn serve_hyper<S, B>(service: S) -> SocketAddr
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: std::error::Error + Send + Sync,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let service = hyper_util::service::TowerToHyperService::new(service.clone());
-            let io = hyper_util::rt::TokioIo::new(stream);
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
-        }
-    });
-    address
 }
 
 fn reading_app() -> Router {
@@ -109,7 +85,7 @@ async fn hyper_with_a_handler_that_names_its_body() {
             "/" => Bytes::from_static(b"ignored"),
             _ => request.into_body().collect().await.unwrap().to_bytes(),
         };
-        Ok(Response::new(Full::new(body)))
+        Ok::<_, Infallible>(Response::new(Full::new(body)))
     };
     let service = layer.count_request_bodies().layer(service_fn(echo));
     let address = serve_hyper(service).await;
