@@ -205,28 +205,34 @@ impl<C: MetricCells> BoundSeries<C> {
         bound
     }
 
-    /// Returns the series.
+    /// Returns the series. Makes it if it was removed or retired.
     #[inline]
     pub(crate) fn get(&self) -> SeriesRef<'_, C> {
-        match self.series.get() {
-            Some((cells, key)) if cells.slot_word().generation() == key.generation() => SeriesRef {
-                family: self.series.owner(),
-                cells,
-                key,
-            },
-            _ => self.find(),
+        match self.current() {
+            Some(series) => series,
+            None => self.find(),
         }
+    }
+
+    /// Returns the series of the last look-up, if it is still that of these labels.
+    #[inline]
+    fn current(&self) -> Option<SeriesRef<'_, C>> {
+        let (cells, key) = self.series.get()?;
+        let series = SeriesRef {
+            family: self.series.owner(),
+            cells,
+            key,
+        };
+        series.is_current().then_some(series)
     }
 
     /// Returns what the series has counted: nothing, if there is no such series. Makes none.
     pub(crate) fn total(&self) -> C::Total {
-        let family = self.series.owner();
-        let series = match self.series.get() {
-            Some((cells, key)) if cells.slot_word().generation() == key.generation() => {
-                Some(SeriesRef { family, cells, key })
-            }
-            _ => family.find(&self.texts.iter().map(|text| &**text).collect::<Vec<_>>()),
+        let look_up = || {
+            let texts: Vec<_> = self.texts.iter().map(|text| &**text).collect();
+            self.series.owner().find(&texts)
         };
+        let series = self.current().or_else(look_up);
         series.map_or_else(C::Total::default, SeriesRef::total)
     }
 
