@@ -121,9 +121,7 @@ impl<C: MetricCells> Family<C> {
     /// Returns the current key of a series. The caller has locked the index.
     fn key_of(&self, index: u32) -> SeriesKey {
         let series = self.series(index as usize);
-        series.map_or(SeriesKey::OVERFLOW, |series| {
-            SeriesKey::new(series.cells.slot_word().generation(), index)
-        })
+        series.map_or(SeriesKey::OVERFLOW, |series| series.key(index))
     }
 
     /// Returns the series of a label set, its key, and whether this call made it. Returns `None` if

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{BATCH, OVERFLOW, prefetch};
+use crate::lockfree::{BATCH, Generation, OVERFLOW, SeriesKey, prefetch};
 use crate::observe::{self, Pass};
 use crate::snapshot::{self, Exemplar};
 
@@ -47,7 +47,7 @@ impl<C: MetricCells> Family<C> {
         read(&self.first, pass, &mut total);
         out.texts.put(0, 0, |_| self.created.load(Relaxed));
         C::write(&total, &mut out.values);
-        self.write_exemplars(OVERFLOW, 0, exemplars);
+        self.write_exemplars(SeriesKey::OVERFLOW, 0, exemplars);
     }
 
     /// Writes the combinations of a closed label set.
@@ -64,7 +64,8 @@ impl<C: MetricCells> Family<C> {
             read(&series.cells, pass, &mut total);
             out.texts.put(i, i as u32, |out| series.copy_text(out));
             C::write(&total, &mut out.values);
-            self.write_exemplars(i as u32, i, exemplars);
+            let key = SeriesKey::new(Generation::FIRST, i as u32);
+            self.write_exemplars(key, i, exemplars);
         }
     }
 
@@ -98,8 +99,8 @@ impl<C: MetricCells> Family<C> {
                     // has texts of this version. So all these series are still live.
                     C::write_all(totals, &mut out.values);
                     if self.exemplars.get().is_some() {
-                        for (index, position) in (first..).zip(i..i + batch.len()) {
-                            self.write_exemplars(index, position, exemplars);
+                        for ((index, position), series) in (first..).zip(i..).zip(batch) {
+                            self.write_exemplars(series.key(index), position, exemplars);
                         }
                     }
                     i += batch.len();
@@ -115,7 +116,7 @@ impl<C: MetricCells> Family<C> {
                     }
                     out.texts.put(i, index, |out| series.copy_text(out));
                     C::write(total, &mut out.values);
-                    self.write_exemplars(index, i, exemplars);
+                    self.write_exemplars(series.key(index), i, exemplars);
                     i += 1;
                 }
             }
@@ -157,7 +158,7 @@ impl<C: MetricCells> Family<C> {
             self.created.load(Relaxed)
         });
         C::write(&overflow, &mut out.values);
-        self.write_exemplars(OVERFLOW, i, exemplars);
+        self.write_exemplars(SeriesKey::OVERFLOW, i, exemplars);
         1
     }
 
@@ -169,11 +170,11 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Writes the exemplars of series `index`, which is number `position` of the snapshot.
+    /// Writes the exemplars of a series, which is number `position` of the snapshot.
     #[inline]
-    fn write_exemplars(&self, index: u32, position: usize, out: &mut ExemplarBuffer) {
+    fn write_exemplars(&self, key: SeriesKey, position: usize, out: &mut ExemplarBuffer) {
         if let Some(exemplars) = self.exemplars.get() {
-            exemplars.read(index, |bucket, exemplar| {
+            exemplars.read(key, |bucket, exemplar| {
                 out.push(position as u32, bucket, exemplar);
             });
         }

@@ -25,6 +25,12 @@ pub struct Engine {
     /// Whether every series is promoted at its first update. Set once, by tests; read by cold
     /// updates. Not one of loom's: models do not change it.
     eager: std::sync::atomic::AtomicBool,
+    /// The running minute, as [`SharedLock`](super::shared_lock::SharedLock) has it. Written by
+    /// passes and by threads that promote a series, read by cold updates.
+    minute: AtomicU64,
+    /// When that minute began, in milliseconds. 0 at the beginning.
+    #[cfg_attr(loom, allow(dead_code, reason = "models have no clock"))]
+    minute_began: AtomicU64,
     /// Counts of unusual events. Written by any thread, read by the self-metrics.
     pub stats: Stats,
 }
@@ -62,6 +68,8 @@ impl Engine {
                 collector: Mutex::new(Collector::new()),
                 abandoned: Mutex::new(Vec::new()),
                 eager: std::sync::atomic::AtomicBool::new(false),
+                minute: AtomicU64::new(0),
+                minute_began: AtomicU64::new(0),
                 stats: Stats::new(),
             }
         }
@@ -101,6 +109,39 @@ impl Engine {
     /// Whether series are promoted at their first update.
     pub(super) fn is_eager(&self) -> bool {
         self.eager.load(Relaxed)
+    }
+
+    /// Returns the running minute, in the bits in which the locks of shared cells have it.
+    #[inline(always)]
+    pub(super) fn minute(&self) -> u64 {
+        self.minute.load(Relaxed)
+    }
+
+    /// Begins a new minute if the last one is over, and returns whether it was. Called by passes
+    /// and by threads that are about to promote a series. So a minute may last longer if nobody
+    /// does either, but the updates that promote a series are all from one minute of the clock.
+    #[cfg(not(loom))]
+    pub(super) fn begin_minute(&self) -> bool {
+        use super::shared_lock::MINUTE;
+        // Relaxed: threads that begin a minute at the same time may begin two.
+        let (now, began) = (crate::clock::millis(), self.minute_began.load(Relaxed));
+        if began == 0 || now < began {
+            self.minute_began.store(now, Relaxed);
+            return false;
+        }
+        let over = now - began >= 60_000;
+        if over {
+            self.minute_began.store(now, Relaxed);
+            let next = self.minute.load(Relaxed) + MINUTE;
+            self.minute.store(next & u64::from(u32::MAX), Relaxed);
+        }
+        over
+    }
+
+    /// Models have no clock: a series is promoted by its first update.
+    #[cfg(loom)]
+    pub(super) fn begin_minute(&self) -> bool {
+        false
     }
 
     /// Waits for the running pass to end, then begins one.

@@ -1,18 +1,6 @@
 //! The cold path of every update: runs if the hot path rejected the update. It writes the thread's
-//! own block if the thread has one by now, else the series' shared cells.
-//!
-//! An update of shared cells races with the collector, which retires and reclaims the series. The
-//! collector first retires the slot word, then waits until every thread that was pinned at that
-//! moment has unpinned, and only then folds and clears the shared cells. So an update pins the
-//! epoch, reads the slot word *again*, and writes before it unpins:
-//!
-//! - U1: An update that finds its own generation while pinned finishes before the collector folds
-//!   the shared cells.
-//! - U2: An update that pins after the collector began to wait finds the series retired, and writes
-//!   nothing.
-//!
-//! Both need the second read. The first one, in [`Thread::resolve`], comes before the pin. Between
-//! the two the series may be reclaimed, and its cells may belong to another label set.
+//! own block if the thread has one by now, else the series' shared cells, under their lock
+//! ([`shared_lock`](super::shared_lock)).
 
 use super::memory::Block;
 use super::slot::SlotWord;
@@ -24,10 +12,26 @@ use crate::lockfree::Generation;
 pub(super) enum Shared {
     /// The update is counted. `hot` tells whether the series is due for promotion.
     Counted { hot: bool },
-    /// Another thread was writing the shared cells. The update is retried, after a promotion if
-    /// `hot`.
+    /// The cells count for another series by now.
+    Stale,
+    /// Another thread was writing the shared cells. The update is retried. `hot` tells whether a
+    /// slot would help if this happens again and again.
     Busy { hot: bool },
 }
+
+impl Shared {
+    /// The result of an update that did not get the lock.
+    pub(super) fn denied(denied: &super::shared_lock::Denied, hot: bool) -> Self {
+        match denied {
+            super::shared_lock::Denied::Stale => Self::Stale,
+            super::shared_lock::Denied::Busy => Self::Busy { hot },
+        }
+    }
+}
+
+/// The number of times that an update finds the shared cells locked before it promotes the series.
+/// A holder needs some ten nanoseconds, unless the system suspends it.
+const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 8 };
 
 /// Runs an update that the hot path rejected.
 ///
@@ -42,13 +46,42 @@ pub(super) fn update_cold(
     mut update_block: impl FnMut(Block) -> bool,
     mut update_shared: impl FnMut() -> Shared,
 ) -> Outcome {
+    let eager = eager || engine.is_eager();
+    // The common case: the series is cold, and the collector wants nothing of this thread.
+    if !eager && slot_word.is_cold(generation) && !thread.is_requested() {
+        match update_shared() {
+            Shared::Counted { hot: false } => return Outcome::Done,
+            Shared::Counted { hot: true } => {
+                promote_if_busy(engine, slot_word, generation, cells);
+                return Outcome::Done;
+            }
+            Shared::Stale => return Outcome::Stale,
+            Shared::Busy { .. } => {}
+        }
+    }
+    update_slowly(
+        (engine, thread),
+        (slot_word, generation),
+        (cells, eager),
+        &mut update_block,
+        &mut update_shared,
+    )
+}
+
+/// The rest of [`update_cold`]: registers the thread, acknowledges, promotes, retries.
+#[cold]
+#[inline(never)]
+fn update_slowly(
+    (engine, thread): (&Engine, &Thread),
+    (slot_word, generation): (&SlotWord, Generation),
+    (cells, eager): (u64, bool),
+    update_block: &mut dyn FnMut(Block) -> bool,
+    update_shared: &mut dyn FnMut() -> Shared,
+) -> Outcome {
     let mut tries = 0;
     loop {
         let mut target = thread.resolve(engine, slot_word, generation);
-        if matches!(target, Target::Cold)
-            && (eager || engine.is_eager())
-            && slot_word.slot().is_none()
-        {
+        if matches!(target, Target::Cold) && eager && slot_word.slot().is_none() {
             promote(engine, slot_word, generation, cells);
             target = thread.resolve(engine, slot_word, generation);
         }
@@ -57,25 +90,30 @@ pub(super) fn update_cold(
             Target::Hot(_) | Target::Cold => {}
             Target::Stale => return Outcome::Stale,
         }
-        let pinned = crate::lockfree::epoch::pin();
-        if slot_word.generation() != generation {
-            return Outcome::Stale;
-        }
         match update_shared() {
             Shared::Counted { hot } => {
                 if hot {
-                    promote(engine, slot_word, generation, cells);
+                    promote_if_busy(engine, slot_word, generation, cells);
                 }
                 return Outcome::Done;
             }
+            Shared::Stale => return Outcome::Stale,
             Shared::Busy { hot } => {
-                drop(pinned);
-                if hot {
+                super::engine::back_off(&mut tries);
+                if hot && tries >= BUSY_LIMIT {
                     promote(engine, slot_word, generation, cells);
                 }
-                super::engine::back_off(&mut tries);
             }
         }
+    }
+}
+
+/// Gives a series that had enough updates a slot, unless they took more than a minute.
+#[cold]
+#[inline(never)]
+fn promote_if_busy(engine: &Engine, slot_word: &SlotWord, generation: Generation, cells: u64) {
+    if !engine.begin_minute() {
+        promote(engine, slot_word, generation, cells);
     }
 }
 
