@@ -17,7 +17,7 @@ use crate::family::SeriesRef;
 use crate::family::desc::{ClosedSet, Desc};
 use crate::family::label::LabelSet;
 use crate::family::{Family, MetricCells};
-use crate::lockfree::CachedRef;
+use crate::lockfree::{CachedRef, SeriesKey};
 use crate::registry::{self, Registry};
 
 /// A declared metric. See the [module](self).
@@ -205,51 +205,52 @@ impl<C: MetricCells> BoundSeries<C> {
         bound
     }
 
+    pub(super) fn family(&self) -> &Family<C> {
+        self.series.owner()
+    }
+
+    /// Returns the series of the last look-up. It may have been removed or retired since.
+    #[inline(always)]
+    pub(super) fn last_found(&self) -> (&C, SeriesKey) {
+        self.series.get_or(|| self.find())
+    }
+
     /// Returns the series. Makes it if it was removed or retired.
     #[inline]
     pub(crate) fn get(&self) -> SeriesRef<'_, C> {
-        match self.current() {
-            Some(series) => series,
-            None => self.find(),
+        let (cells, key) = self.last_found();
+        let series = self.series_ref(cells, key);
+        if series.is_current() {
+            return series;
         }
+        let (cells, key) = self.find();
+        self.series_ref(cells, key)
     }
 
-    /// Returns the series of the last look-up, if it is still that of these labels.
-    #[inline]
-    fn current(&self) -> Option<SeriesRef<'_, C>> {
-        let (cells, key) = self.series.get()?;
-        let series = SeriesRef {
-            family: self.series.owner(),
-            cells,
-            key,
-        };
-        series.is_current().then_some(series)
+    fn series_ref<'a>(&'a self, cells: &'a C, key: SeriesKey) -> SeriesRef<'a, C> {
+        let family = self.family();
+        SeriesRef { family, cells, key }
     }
 
     /// Returns what the series has counted: nothing, if there is no such series. Makes none.
     pub(crate) fn total(&self) -> C::Total {
-        let look_up = || {
-            let texts: Vec<_> = self.texts.iter().map(|text| &**text).collect();
-            self.series.owner().find(&texts)
-        };
-        let series = self.current().or_else(look_up);
+        // Not the series that was found last, which may have been removed or retired since.
+        let texts: Vec<_> = self.texts.iter().map(|text| &**text).collect();
+        let series = self.family().find(&texts);
         series.map_or_else(C::Total::default, SeriesRef::total)
     }
 
+    /// Looks the series up, and makes it if needed.
     #[cold]
-    fn find(&self) -> SeriesRef<'_, C> {
-        let (cells, key) = self.series.find(|family| {
+    #[inline(never)]
+    fn find(&self) -> (&C, SeriesKey) {
+        self.series.find(|family| {
             let series = match self.combination {
                 Some(index) => family.closed(ClosedSet::NONE, index),
                 None => family.with(&self.texts.iter().map(|text| &**text).collect::<Vec<_>>()),
             };
             (series.cells, series.key)
-        });
-        SeriesRef {
-            family: self.series.owner(),
-            cells,
-            key,
-        }
+        })
     }
 }
 

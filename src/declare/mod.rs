@@ -292,7 +292,7 @@ macro_rules! forward_to_series {
         $(#[$doc])*
         #[inline]
         pub fn $name(&self, $($arg: $ty),*) $(-> $out)? {
-            self.series().$name($($arg),*)
+            self.last_found().$name($($arg),*)
         }
     )*};
 }

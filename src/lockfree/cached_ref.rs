@@ -64,10 +64,10 @@ impl<O, P> CachedRef<O, P> {
         &self.owner
     }
 
-    /// Returns the cached reference and its key. Returns `None` before the first look-up, and while
-    /// another thread replaces the cached values.
-    #[inline]
-    pub fn get(&self) -> Option<(&P, SeriesKey)> {
+    /// Returns the cached reference and its key. Before the first look-up, and while another thread
+    /// replaces the cached values, returns what `other` returns.
+    #[inline(always)]
+    pub fn get_or<'a>(&'a self, other: impl FnOnce() -> (&'a P, SeriesKey)) -> (&'a P, SeriesKey) {
         // Acquire: pairs with the Release store of the word in `find`. The load of the pointer
         // below returns the pointer of this word or a later one.
         let word = self.word.load(Acquire);
@@ -75,11 +75,11 @@ impl<O, P> CachedRef<O, P> {
         // one, the load of the word below does not return the old word.
         let part = self.part.load(Acquire);
         if word >= EMPTY || self.word.load(Relaxed) != word {
-            return None;
+            return other();
         }
         // SAFETY: the pointer belongs to this word (K1), and the pointee lives as long as the owner
         // (K2).
-        Some((unsafe { &*part }, SeriesKey::of_word(word)))
+        (unsafe { &*part }, SeriesKey::of_word(word))
     }
 
     /// Looks the series up with `find` and caches the result, unless it is the overflow series or

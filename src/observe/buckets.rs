@@ -59,7 +59,7 @@ use super::shard::CopyBlock;
 use super::shared_lock::{Denied, SharedLock};
 use super::slot::SlotWord;
 use super::thread::Thread;
-use super::update::{Shared, update_cold};
+use super::update::{Shared, lock_if_cold, update_cold};
 
 /// The index of the first of the two sums in a block.
 pub(super) const SUM: usize = 1;
@@ -196,9 +196,20 @@ impl Buckets {
         observation: (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
+        if let (None, Some(block)) = (&self.native, self.cold.get()) {
+            let shared = (&self.slot_word, &self.lock, generation);
+            if let Some((held, minute)) = lock_if_cold((engine, thread), shared, eager) {
+                let (bucket, value, times) = observation;
+                // SAFETY: this thread holds the lock of the cold block (B4). `bucket` is one of the
+                // series' buckets, as in `observe`.
+                unsafe { observe(Block::of(block), bucket, value, times) };
+                held.count(minute, engine, (&self.slot_word, u64::from(self.cells)));
+                return Outcome::Done;
+            }
+        }
         let rejected = Cell::new(false);
         let reject = || rejected.set(true);
-        let own = |block| {
+        let mut own = |block| {
             // SAFETY: `update_cold` passes a block of this series that only this thread writes
             // (B4).
             if unsafe { self.write(thread, block, observation) }.is_none() {
@@ -206,23 +217,24 @@ impl Buckets {
             }
             true
         };
-        let shared = || {
+        let mut shared = || {
             let block = self.cold();
             match self.lock.lock(generation) {
                 Ok(held) => {
                     // SAFETY: this thread holds the lock of the cold block (B4).
                     let count = unsafe { self.write(thread, block, observation) };
-                    let hot = held.count(engine);
+                    let cells = self.block_cells() as u64;
+                    held.count(engine.minute(), engine, (&self.slot_word, cells));
                     if count.is_none() {
                         reject();
                     }
-                    Shared::Counted { hot }
+                    Shared::Counted
                 }
                 Err(Denied::Busy) if self.native.is_some() && thread.in_allocation() => {
                     // This thread may hold the lock: a table grows under it, and the allocator
                     // observes here. Waiting would be a deadlock.
                     reject();
-                    Shared::Counted { hot: false }
+                    Shared::Counted
                 }
                 // If there is no slot or no shard for the series, this thread waits. Depending on
                 // who holds the lock, it waits for
@@ -236,8 +248,8 @@ impl Buckets {
             (engine, thread),
             (&self.slot_word, generation),
             (self.block_cells() as u64, eager),
-            own,
-            shared,
+            &mut own,
+            &mut shared,
         );
         if rejected.get() {
             Outcome::Rejected

@@ -88,15 +88,15 @@ impl GaugeCell {
         generation: Generation,
         op: GaugeOp,
     ) -> Outcome {
-        let own = |_| {
+        let mut own = |_| {
             self.apply(op);
             true
         };
-        let shared = || match self.lock.lock(generation) {
+        let mut shared = || match self.lock.lock(generation) {
             Ok(held) => {
                 self.apply(op);
                 held.release();
-                Shared::Counted { hot: false }
+                Shared::Counted
             }
             Err(denied) => Shared::denied(&denied, false),
         };
@@ -104,8 +104,8 @@ impl GaugeCell {
             (engine, thread),
             (&self.slot_word, generation),
             (1, true),
-            own,
-            shared,
+            &mut own,
+            &mut shared,
         )
     }
 

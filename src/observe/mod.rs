@@ -78,9 +78,9 @@ pub use window::Window;
 
 #[cfg(test)]
 use crate::lockfree::Generation;
-#[cfg(all(test, loom))]
-use stream::Budget;
 #[cfg(all(test, not(loom)))]
 use shared_lock::PROMOTE_AFTER;
+#[cfg(all(test, loom))]
+use stream::Budget;
 #[cfg(test)]
 use update::promote;

@@ -14,30 +14,29 @@
 //! the same time, because both would need the lock.
 //!
 //! ```text
-//!  63         32 31          16 15           1     0
-//! +-------------+--------------+--------------+--------+
-//! | generation  | minute       | updates      | locked |
-//! +-------------+--------------+--------------+--------+
+//!  63         32     31   30          16 15           0
+//! +-------------+--------+--------------+--------------+
+//! | generation  | locked | minute       | updates      |
+//! +-------------+--------+--------------+--------------+
 //! ```
 
+use super::Engine;
+use super::slot::SlotWord;
+use super::update::promote;
 use crate::lockfree::Generation;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 
-use super::Engine;
-
-/// The number of updates of its shared cells in one minute after which a series is promoted.
+/// The number of updates of its shared cells in one minute after which a series is promoted: a
+/// power of two.
 #[cfg(not(loom))]
 pub const PROMOTE_AFTER: u64 = 1024;
 #[cfg(loom)]
 pub const PROMOTE_AFTER: u64 = 1;
 
-const LOCKED: u64 = 1;
-/// One update.
-const UPDATE: u64 = 1 << 1;
-const UPDATES: u64 = (1 << 16) - UPDATE;
+const LOCKED: u64 = 1 << 31;
 /// One minute.
 pub(super) const MINUTE: u64 = 1 << 16;
-const MINUTES: u64 = (1 << 32) - MINUTE;
+pub(super) const MINUTES: u64 = LOCKED - MINUTE;
 
 /// The lock of the shared cells of one series. Written by cold updates, by the collector, and by a
 /// reader whose tries keep failing.
@@ -71,24 +70,37 @@ impl SharedLock {
     #[inline(always)]
     pub(super) fn lock(&self, generation: Generation) -> Result<Held<'_>, Denied> {
         let word = self.0.load(Relaxed);
-        if Generation::of(word) != generation {
-            return Err(Denied::Stale);
+        // One comparison for both reasons.
+        if word ^ generation.word() >= LOCKED {
+            let is_stale = Generation::of(word) != generation;
+            return Err(if is_stale {
+                Denied::Stale
+            } else {
+                Denied::Busy
+            });
         }
-        self.try_lock_from(word).ok_or(Denied::Busy)
+        self.exchange(word).ok_or(Denied::Busy)
     }
 
     /// Locks the cells, whichever series they count for. Returns `None` if another thread holds the
     /// lock. Called by the collector.
     pub(super) fn lock_any(&self) -> Option<Held<'_>> {
-        self.try_lock_from(self.0.load(Relaxed))
+        let word = self.0.load(Relaxed);
+        if word & LOCKED == 0 {
+            self.exchange(word)
+        } else {
+            None
+        }
     }
 
     #[inline(always)]
-    fn try_lock_from(&self, word: u64) -> Option<Held<'_>> {
-        // Acquire: pairs with the Release in `Held`. This thread sees the stores of the last
+    fn exchange(&self, word: u64) -> Option<Held<'_>> {
+        // Acquire: pairs with the Release in `unlock`. This thread sees the stores of the last
         // holder.
-        let locks = |word| self.0.compare_exchange(word, word | LOCKED, Acquire, Relaxed);
-        (word & LOCKED == 0 && locks(word).is_ok()).then_some(Held { lock: self, word })
+        let result = self
+            .0
+            .compare_exchange(word, word | LOCKED, Acquire, Relaxed);
+        result.is_ok().then_some(Held { lock: self, word })
     }
 
     /// Takes the lock from a thread that does not exist any more, in the child of a `fork`.
@@ -99,22 +111,31 @@ impl SharedLock {
 }
 
 impl Held<'_> {
-    /// Unlocks the cells after an update. Returns whether the series is due for promotion: it had
-    /// [`PROMOTE_AFTER`] updates in the running minute.
+    /// Unlocks the cells after an update in this minute. Promotes the series to a slot of `cells`
+    /// cells if it had [`PROMOTE_AFTER`] updates in the minute.
     #[inline(always)]
-    pub(super) fn count(self, engine: &Engine) -> bool {
-        let minute = engine.minute();
-        let mut word = self.word;
-        if word & MINUTES != minute {
-            word = Generation::of(word).word() | minute;
+    pub(super) fn count(self, minute: u64, engine: &Engine, (slot_word, cells): (&SlotWord, u64)) {
+        let word = self.word + 1;
+        // One comparison: another minute, or enough updates.
+        if (word ^ minute) & (MINUTES | PROMOTE_AFTER) == 0 {
+            self.unlock(word);
+        } else {
+            self.count_anew(minute, engine, slot_word, cells);
         }
-        word += UPDATE;
-        let hot = word & UPDATES >= PROMOTE_AFTER * UPDATE;
-        if hot {
-            word &= !UPDATES;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_anew(self, minute: u64, engine: &Engine, slot_word: &SlotWord, cells: u64) {
+        let generation = Generation::of(self.word);
+        let is_same = self.word & MINUTES == minute & MINUTES;
+        // In a model one update is enough.
+        let is_due = is_same || PROMOTE_AFTER == 1;
+        self.unlock(generation.word() | minute & MINUTES | u64::from(!is_due));
+        // The minute may be over, if nobody noticed.
+        if is_due && !engine.begin_minute() {
+            promote(engine, slot_word, generation, cells);
         }
-        self.unlock(word);
-        hot
     }
 
     /// Unlocks the cells without counting an update.
@@ -129,7 +150,7 @@ impl Held<'_> {
 
     #[inline(always)]
     fn unlock(&self, word: u64) {
-        // Release: pairs with the Acquire in `try_lock_from`.
+        // Release: pairs with the Acquire in `exchange`.
         self.lock.0.store(word, Release);
     }
 }

@@ -130,20 +130,20 @@ impl Distribution {
         value: f64,
         eager: bool,
     ) -> Outcome {
-        let own = |block| {
+        let mut own = |block| {
             // SAFETY: D1 and D2; `update_cold` passes a block that this thread owns.
             let stream = unsafe { self.own_stream(block) };
             // `None` if the budget is used up. The observation then goes to the shared stream.
             stream.map(|stream| self.insert(stream, value)).is_some()
         };
-        let shared = || match self.lock.lock(generation) {
+        let mut shared = || match self.lock.lock(generation) {
             Ok(held) => {
                 let SharedStream(stream) = self
                     .shared
                     .get_or_init(|| SharedStream(self.shape.stream()));
                 self.insert(stream, value);
-                let hot = held.count(engine);
-                Shared::Counted { hot }
+                held.count(engine.minute(), engine, (&self.slot_word, 1));
+                Shared::Counted
             }
             // If there is no slot or no shard for the series, this thread waits for the other
             // writer's push, at worst for its flush, but never for a reader.
@@ -153,8 +153,8 @@ impl Distribution {
             (engine, thread),
             (&self.slot_word, generation),
             (1, eager),
-            own,
-            shared,
+            &mut own,
+            &mut shared,
         )
     }
 

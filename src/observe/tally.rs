@@ -42,7 +42,7 @@ use super::pass::Pass;
 use super::shared_lock::SharedLock;
 use super::slot::SlotWord;
 use super::thread::Thread;
-use super::update::{Shared, update_cold};
+use super::update::{Shared, lock_if_cold, update_cold};
 use super::{Cells, Engine, Outcome};
 
 /// The number type of a tally: `u64` or `f64`.
@@ -178,6 +178,25 @@ impl<N: Number> Tally<N> {
         true
     }
 
+    /// Adds `n` to the shared cell, in the common case of a cold series. Returns `false` if the
+    /// caller has to take the [slow path](Self::add_cold).
+    #[inline(always)]
+    pub fn add_if_cold(
+        &self,
+        (engine, thread): (&Engine, &Thread),
+        generation: Generation,
+        n: N,
+        eager: bool,
+    ) -> bool {
+        let shared = (&self.slot_word, &self.lock, generation);
+        let Some((held, minute)) = lock_if_cold((engine, thread), shared, eager) else {
+            return false;
+        };
+        add_own(&self.shared, n);
+        held.count(minute, engine, (&self.slot_word, 1));
+        true
+    }
+
     /// The cold path of [`add`](Self::add).
     pub fn add_cold(
         &self,
@@ -187,16 +206,16 @@ impl<N: Number> Tally<N> {
         n: N,
         eager: bool,
     ) -> Outcome {
-        let own = |block: Block| {
+        let mut own = |block: Block| {
             // SAFETY: C1; `update_cold` passes a block that the calling thread owns.
             add_own(unsafe { block.cell(0) }, n);
             true
         };
-        let shared = || match self.lock.lock(generation) {
+        let mut shared = || match self.lock.lock(generation) {
             Ok(held) => {
                 add_own(&self.shared, n);
-                let hot = held.count(engine);
-                Shared::Counted { hot }
+                held.count(engine.minute(), engine, (&self.slot_word, 1));
+                Shared::Counted
             }
             Err(denied) => Shared::denied(&denied, true),
         };
@@ -204,8 +223,8 @@ impl<N: Number> Tally<N> {
             (engine, thread),
             (&self.slot_word, generation),
             (1, eager),
-            own,
-            shared,
+            &mut own,
+            &mut shared,
         )
     }
 }
@@ -239,10 +258,7 @@ impl<N: Number> Cells for Tally<N> {
         *total = pass
             .cells(slot, 0)
             .map(|cell| N::from_cell(cell.load(Relaxed)))
-            .fold(
-                total.plus(pass.shared(self.shared())),
-                N::plus,
-            );
+            .fold(total.plus(pass.shared(self.shared())), N::plus);
     }
 
     fn read_all<'a>(
@@ -342,7 +358,14 @@ impl UpDown {
         down: u64,
         eager: bool,
     ) -> Outcome {
-        let own = |block: Block| {
+        let shared = (&self.slot_word, &self.lock, generation);
+        if let Some((held, minute)) = lock_if_cold((engine, thread), shared, eager) {
+            add_own(&self.up, up);
+            Self::count_down(&self.down, down);
+            held.count(minute, engine, (&self.slot_word, 2));
+            return Outcome::Done;
+        }
+        let mut own = |block: Block| {
             // SAFETY: C1; `update_cold` passes a block that the calling thread owns.
             unsafe {
                 add_own(block.cell(0), up);
@@ -350,12 +373,12 @@ impl UpDown {
             }
             true
         };
-        let shared = || match self.lock.lock(generation) {
+        let mut shared = || match self.lock.lock(generation) {
             Ok(held) => {
                 add_own(&self.up, up);
                 Self::count_down(&self.down, down);
-                let hot = held.count(engine);
-                Shared::Counted { hot }
+                held.count(engine.minute(), engine, (&self.slot_word, 2));
+                Shared::Counted
             }
             Err(denied) => Shared::denied(&denied, true),
         };
@@ -363,8 +386,8 @@ impl UpDown {
             (engine, thread),
             (&self.slot_word, generation),
             (2, eager),
-            own,
-            shared,
+            &mut own,
+            &mut shared,
         )
     }
 }

@@ -2,7 +2,9 @@
 //! own block if the thread has one by now, else the series' shared cells, under their lock
 //! ([`shared_lock`](super::shared_lock)).
 
+use super::engine::EAGER;
 use super::memory::Block;
+use super::shared_lock::{Denied, Held, SharedLock};
 use super::slot::SlotWord;
 use super::thread::{Target, Thread};
 use super::{Engine, Outcome};
@@ -10,8 +12,8 @@ use crate::lockfree::Generation;
 
 /// The result of an update of shared cells.
 pub(super) enum Shared {
-    /// The update is counted. `hot` tells whether the series is due for promotion.
-    Counted { hot: bool },
+    /// The update is counted.
+    Counted,
     /// The cells count for another series by now.
     Stale,
     /// Another thread was writing the shared cells. The update is retried. `hot` tells whether a
@@ -21,10 +23,10 @@ pub(super) enum Shared {
 
 impl Shared {
     /// The result of an update that did not get the lock.
-    pub(super) fn denied(denied: &super::shared_lock::Denied, hot: bool) -> Self {
+    pub(super) fn denied(denied: &Denied, hot: bool) -> Self {
         match denied {
-            super::shared_lock::Denied::Stale => Self::Stale,
-            super::shared_lock::Denied::Busy => Self::Busy { hot },
+            Denied::Stale => Self::Stale,
+            Denied::Busy => Self::Busy { hot },
         }
     }
 }
@@ -33,51 +35,41 @@ impl Shared {
 /// A holder needs some ten nanoseconds, unless the system suspends it.
 const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 8 };
 
+/// Locks the shared cells for an update in the common case: the series is cold, it is not to be
+/// promoted now, the collector wants nothing of this thread, and no other thread has the lock.
+/// Returns `None` in all other cases, for [`update_cold`] to tell apart. Returns the running minute
+/// as well.
+#[inline(always)]
+pub(super) fn lock_if_cold<'a>(
+    (engine, thread): (&Engine, &Thread),
+    (slot_word, lock, generation): (&SlotWord, &'a SharedLock, Generation),
+    eager: bool,
+) -> Option<(Held<'a>, u64)> {
+    let minute = engine.minute();
+    let common =
+        !eager && minute & EAGER == 0 && !thread.is_requested() && slot_word.is_cold(generation);
+    if common {
+        lock.lock(generation).ok().map(|held| (held, minute))
+    } else {
+        None
+    }
+}
+
 /// Runs an update that the hot path rejected.
 ///
 /// `cells` is the width of a block. `eager` is set for gauges, and for families declared hot: their
 /// series are promoted by the first update. `update_block` writes a block that only this thread
 /// writes, and returns `false` if it cannot. `update_shared` writes the shared cells.
-#[inline(always)]
-pub(super) fn update_cold(
-    (engine, thread): (&Engine, &Thread),
-    (slot_word, generation): (&SlotWord, Generation),
-    (cells, eager): (u64, bool),
-    mut update_block: impl FnMut(Block) -> bool,
-    mut update_shared: impl FnMut() -> Shared,
-) -> Outcome {
-    let eager = eager || engine.is_eager();
-    // The common case: the series is cold, and the collector wants nothing of this thread.
-    if !eager && slot_word.is_cold(generation) && !thread.is_requested() {
-        match update_shared() {
-            Shared::Counted { hot: false } => return Outcome::Done,
-            Shared::Counted { hot: true } => {
-                promote_if_busy(engine, slot_word, generation, cells);
-                return Outcome::Done;
-            }
-            Shared::Stale => return Outcome::Stale,
-            Shared::Busy { .. } => {}
-        }
-    }
-    update_slowly(
-        (engine, thread),
-        (slot_word, generation),
-        (cells, eager),
-        &mut update_block,
-        &mut update_shared,
-    )
-}
-
-/// The rest of [`update_cold`]: registers the thread, acknowledges, promotes, retries.
 #[cold]
 #[inline(never)]
-fn update_slowly(
+pub(super) fn update_cold(
     (engine, thread): (&Engine, &Thread),
     (slot_word, generation): (&SlotWord, Generation),
     (cells, eager): (u64, bool),
     update_block: &mut dyn FnMut(Block) -> bool,
     update_shared: &mut dyn FnMut() -> Shared,
 ) -> Outcome {
+    let eager = eager || engine.is_eager();
     let mut tries = 0;
     loop {
         let mut target = thread.resolve(engine, slot_word, generation);
@@ -91,12 +83,7 @@ fn update_slowly(
             Target::Stale => return Outcome::Stale,
         }
         match update_shared() {
-            Shared::Counted { hot } => {
-                if hot {
-                    promote_if_busy(engine, slot_word, generation, cells);
-                }
-                return Outcome::Done;
-            }
+            Shared::Counted => return Outcome::Done,
             Shared::Stale => return Outcome::Stale,
             Shared::Busy { hot } => {
                 super::engine::back_off(&mut tries);
@@ -105,15 +92,6 @@ fn update_slowly(
                 }
             }
         }
-    }
-}
-
-/// Gives a series that had enough updates a slot, unless they took more than a minute.
-#[cold]
-#[inline(never)]
-fn promote_if_busy(engine: &Engine, slot_word: &SlotWord, generation: Generation, cells: u64) {
-    if !engine.begin_minute() {
-        promote(engine, slot_word, generation, cells);
     }
 }
 
