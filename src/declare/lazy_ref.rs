@@ -151,7 +151,7 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
     pub(crate) fn resolve<R>(self, f: impl FnOnce(SeriesRef<'a, C>) -> R) -> R {
         match self.0 {
             Inner::Resolved(series) => resolve_series(series.family, series.cells, series.key, f),
-            Inner::Bound { bound, .. } => resolve_bound(bound, f),
+            Inner::Bound { bound, cells, key } => resolve_bound(bound, cells, key, f),
             Inner::Row {
                 declaration,
                 index,
@@ -195,7 +195,7 @@ fn update_bound<'a, C: MetricCells>(
     slow: impl FnOnce(SeriesRef<'a, C>),
 ) {
     if !quick(cells, key.generation(), bound.family().desc.hot) {
-        resolve_bound(bound, slow);
+        resolve_bound(bound, cells, key, slow);
     }
 }
 
@@ -203,9 +203,11 @@ fn update_bound<'a, C: MetricCells>(
 #[inline(never)]
 fn resolve_bound<'a, C: MetricCells, R>(
     bound: &'a BoundSeries<C>,
+    cells: &'a C,
+    key: SeriesKey,
     f: impl FnOnce(SeriesRef<'a, C>) -> R,
 ) -> R {
-    f(bound.get())
+    f(bound.current(cells, key))
 }
 
 #[cold]

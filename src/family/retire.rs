@@ -181,7 +181,7 @@ impl<C: MetricCells> Family<C> {
     /// for a retired one.
     pub(super) fn same_labels(&self, removed: SeriesKey) -> Option<SeriesRef<'_, C>> {
         let text = self.retirement().removed.get(removed)?;
-        self.with_values_of(&text, |texts| self.find(texts))
+        self.find_text(&text)
     }
 
     /// Makes the handles of a series stale that is no longer in the index. `forget`: it was

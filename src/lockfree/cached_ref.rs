@@ -53,14 +53,9 @@ impl<O, P> CachedRef<O, P> {
         }
     }
 
-    /// Returns a reference to the same owner that has nothing cached yet.
-    pub fn with_same_owner(&self) -> Self {
-        Self::new(Arc::clone(&self.owner))
-    }
-
     /// Returns the owner.
     #[inline]
-    pub fn owner(&self) -> &O {
+    pub fn owner(&self) -> &Arc<O> {
         &self.owner
     }
 
