@@ -137,15 +137,18 @@ summary="summary::a_shared_stream_has_one_writer_at_a_time summary::a_stream_is_
 cached="cached_ref::a_cached_word_has_its_part cached_ref::a_replaced_word_does_not_come_back"
 some="$cached $published $quick $tables"
 every="$some $summary $stream streams::a_window_read_has_every_value_once totals::totals_never_go_back_across_promotion"
+# Where one mutation at a time leaves its notes.
+work=target/mutate
+: >target/mutate/missed
 # A test that fails says so; one that is out of time says nothing of the code.
 failing() { # test program, models; prints the first that fails
     local program=$1 model
     shift
     for model in "$@"; do
-        if timeout 300 "$program" --exact "observe::models::$model" >target/mutate/run.log 2>&1; then
-            grep -q "1 passed" target/mutate/run.log || echo "there is no model $model"
+        if timeout 300 "$program" --exact "observe::models::$model" >$work/run.log 2>&1; then
+            grep -q "1 passed" $work/run.log || echo "there is no model $model"
         elif [ $? = 124 ]; then
-            echo "$model" >>target/mutate/late
+            echo "$model" >>$work/late
         else
             echo "$model"
             return
@@ -155,25 +158,24 @@ failing() { # test program, models; prints the first that fails
 
 models=$(build)
 [ -n "$models" ] || { cat target/mutate/build.log; echo "the models do not compile"; exit 1; }
-missed=0
 for model in $("$models" --list | sed -n 's/^observe::models::\(.*\): test$/\1/p'); do
-    [[ " $(echo $every) " == *" $model "* ]] || { echo "MISSED   the model $model is in no list above"; missed=1; }
+    [[ " $(echo $every) " == *" $model "* ]] || { echo "MISSED   the model $model is in no list above"; echo >>target/mutate/missed; }
 done
-: >target/mutate/late
+: >$work/late
 report() { # name, tests that fail, reason if argued
     local late
-    late=$(xargs <target/mutate/late)
-    : >target/mutate/late
+    late=$(xargs <$work/late)
+    : >$work/late
     if [ -z "$2" ] && [ -n "$late" ]; then
         echo "LATE     $1: $late"
-        missed=$((missed + 1))
+        echo >>target/mutate/missed
     elif [ -n "$2" ]; then
         echo "caught   $1: $2"
     elif [ -n "$3" ]; then
         echo "argued   $1: $3"
     else
         echo "MISSED   $1"
-        missed=$((missed + 1))
+        echo >>target/mutate/missed
     fi
 }
 
@@ -182,14 +184,14 @@ report() { # name, tests that fail, reason if argued
 sketch() { # mutation; prints the first tests that fail
     local tests code bad
     for tests in "laws:: --skip merging_and" "laws::merging_and" orders::; do
-        (cd "$tree" && MUTATE=$1 PROPTEST_MAX_SHRINK_ITERS=0 timeout 300 "$models" snapshot::sketch::tests::$tests) >target/mutate/run.log 2>&1 && continue
+        (cd "$tree" && MUTATE=$1 PROPTEST_MAX_SHRINK_ITERS=0 timeout 300 "$models" snapshot::sketch::tests::$tests) >$work/run.log 2>&1 && continue
         code=$?
-        bad=$(sed -n 's/^test .*::\(.*\) \.\.\. FAILED$/\1/p' target/mutate/run.log | xargs)
+        bad=$(sed -n 's/^test .*::\(.*\) \.\.\. FAILED$/\1/p' $work/run.log | xargs)
         if [ -n "$bad" ]; then
             echo "$bad"
             return
         fi
-        echo "${tests%% *} (exit $code)" >>target/mutate/late
+        echo "${tests%% *} (exit $code)" >>$work/late
     done
 }
 if [ $# -eq 0 ] || [ "$*" = sketch ]; then
@@ -199,7 +201,7 @@ if [ $# -eq 0 ] || [ "$*" = sketch ]; then
     for name in $marks; do
         report "sketch, $name" "$(sketch "$name")" ""
     done
-    [ $# -eq 0 ] || exit $((missed > 0))
+    [ $# -eq 0 ] || exit $(($(wc -l <target/mutate/missed) > 0))
 fi
 
 [ $# -gt 0 ] || some=$every
@@ -218,12 +220,19 @@ while IFS=$'\t' read -r site place line; do
     *published.rs*) which=$published ;;
     *) which=$quick ;;
     esac
-    if reason=$(argued "$line"); then
-        report "$name" "" "$reason"
-    else
-        report "$name" "$(WEAKEN=$site failing "$models" $which)" ""
-    fi
+    # Two at a time.
+    [ "$(jobs -rp | wc -l)" -lt 2 ] || wait -n
+    (
+        work=target/mutate/site.$site
+        mkdir -p "$work" && : >"$work/late"
+        if reason=$(argued "$line"); then
+            report "$name" "" "$reason"
+        else
+            report "$name" "$(WEAKEN=$site failing "$models" $which)" ""
+        fi
+    ) &
 done <"$sites"
+wait
 only=" $* "
 
 # Steps left out or done wrong: a name, a file, and what perl does to it.
@@ -236,14 +245,14 @@ step() {
     perl -0pi -e "$3" "$file"
     if cmp -s "$file" $kept; then
         echo "STALE    $1: $2 no longer has that text"
-        missed=$((missed + 1))
+        echo >>target/mutate/missed
         return
     fi
     local models
     models=$(build)
     if [ -z "$models" ]; then
         echo "STALE    $1: does not compile"
-        missed=$((missed + 1))
+        echo >>target/mutate/missed
     else
         report "$1" "$(failing "$models" $every)" ""
     fi
@@ -260,20 +269,20 @@ real_step() { # name, file, perl, tests
     perl -0pi -e "$3" "$file"
     if cmp -s "$file" $kept; then
         echo "STALE    $1: $2 no longer has that text"
-        missed=$((missed + 1))
+        echo >>target/mutate/missed
         return
     fi
     local program test bad=
     program=$(build_real)
     if [ -z "$program" ]; then
         echo "STALE    $1: does not compile"
-        missed=$((missed + 1))
+        echo >>target/mutate/missed
     else
         for test in $4; do
-            timeout 120 "$program" --exact "$test" >target/mutate/run.log 2>&1
+            timeout 120 "$program" --exact "$test" >$work/run.log 2>&1
             case $? in
-            0) grep -q "1 passed" target/mutate/run.log || { bad="there is no test $test"; echo "STALE    $bad"; missed=$((missed + 1)); } ;;
-            124) echo "$test" >>target/mutate/late ;;
+            0) grep -q "1 passed" $work/run.log || { bad="there is no test $test"; echo "STALE    $bad"; echo >>target/mutate/missed; } ;;
+            124) echo "$test" >>$work/late ;;
             *) bad=$test && break ;;
             esac
         done
@@ -394,8 +403,9 @@ real_step "what is freed was not counted" observe/allocator.rs 's/        count_
 # Nothing with an atomic of its own or an unsafe block goes untouched.
 if [ $# -eq 0 ]; then
     for file in $(cd "$tree" && grep -rlE 'unsafe (\{|fn|impl)|Atomic(Ptr|U64|Bool)' src/lockfree src/observe src/sync | grep -vE '^src/observe/(models|tests)|^src/sync/(mod|pushes)\.rs$|^src/observe/mod\.rs$|^src/lockfree/(mod|epoch)\.rs$'); do
-        [[ " ${ordered[*]} $stepped " == *" $file "* ]] || { echo "MISSED   $file has atomics or unsafe code, and nothing here touches it"; missed=$((missed + 1)); }
+        [[ " ${ordered[*]} $stepped " == *" $file "* ]] || { echo "MISSED   $file has atomics or unsafe code, and nothing here touches it"; echo >>target/mutate/missed; }
     done
 fi
+missed=$(wc -l <target/mutate/missed)
 echo "$missed missed"
 exit $((missed > 0))

@@ -175,14 +175,25 @@ if wants loom; then
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom timeout 900 cargo test --release --lib models::
     done_with target/loom
 fi
-if wants miri; then
-    say "Miri: lockfree, observe and snapshot"
-    # Arithmetic without unsafe code (sketch, exponential buckets) is left out, since it takes Miri
-    # hours. Tree borrows, because the lists of crossbeam-epoch violate stacked borrows. Leaks are
-    # ignored, because shards live as long as the process.
+# Arithmetic without unsafe code (sketch, exponential buckets) is left out, since it takes Miri hours.
+# Tree borrows, because the lists of crossbeam-epoch violate stacked borrows. Leaks are ignored,
+# because shards live as long as the process.
+run_miri() {
     MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri \
         cargo +nightly miri test --lib -- lockfree:: observe:: snapshot::
-    done_with target/miri
+}
+if wants miri; then
+    if wants mutations; then
+        # It takes ten minutes of one processor, beside the following steps.
+        say "Miri begins: lockfree, observe and snapshot"
+        mkdir -p target
+        run_miri >target/miri.log 2>&1 &
+        miri=$!
+        trap 'kill $(pgrep -P "$miri") "$miri" 2>/dev/null || true' EXIT
+    else
+        say "Miri: lockfree, observe and snapshot"
+        run_miri
+    fi
 fi
 if wants address; then
     say "AddressSanitizer"
@@ -221,6 +232,15 @@ if wants fuzz; then
             -max_total_time="$fuzz_seconds" -verbosity=0 -print_final_stats=1 2>&1 | grep -avE '^(INFO|"|#####)')
     done
     done_with fuzz/target
+fi
+if [ -n "${miri:-}" ]; then
+    say "Miri: the result"
+    result=0
+    wait "$miri" || result=$?
+    trap - EXIT
+    cat target/miri.log
+    [ "$result" = 0 ] || exit "$result"
+    done_with target/miri
 fi
 if wants mutations; then
     say "mutations"
