@@ -41,8 +41,8 @@
 //!
 //! Formats: [`encode`], [`encode::Format`], [`encode::Options`]
 //!
-//! Tuning: [`instrument::limit_summaries`], [`instrument::warm`], [`instrument::calibrate`],
-//! [`Builder::hot`], [`Builder::limit`], [`Counter::expire_after`]
+//! Tuning: [`instrument::limit_summaries`], [`instrument::limit_cells`], [`instrument::warm`],
+//! [`instrument::calibrate`], [`Builder::hot`], [`Builder::limit`], [`Counter::expire_after`]
 //!
 //! `docs/architecture.md` explains the design.
 

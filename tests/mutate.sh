@@ -354,6 +354,8 @@ step "the sketches of earlier ages are published before their generation" observ
     's/(        self\.seq\.store\(2 \* generation \+ 1,)/        page.history.store(history, Relaxed);\n$1/'
 real_step "no series is ever promoted" observe/shared_lock.rs 's/promote\(engine, slot_word, generation, cells\);//' \
     observe::tests::every_kind_gets_slots_after_enough_updates
+real_step "threads do not count for the limit of cells" observe/shard.rs 's/slots\.count_shards\(1\);//' \
+    observe::tests::the_cells_of_all_threads_are_limited
 real_step "a minute never ends" observe/engine.rs 's/let over = now - began >= 60_000;/let over = false;/' \
     observe::tests::updates_of_several_minutes_promote_nothing
 real_step "the updates of the last minute count" observe/shared_lock.rs 's/\(MINUTES \| PROMOTE_AFTER\)/PROMOTE_AFTER/; s/let is_same = .*?;/let is_same = true;/' \

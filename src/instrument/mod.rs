@@ -27,7 +27,7 @@ pub use outcome::{Failure, Outcome};
 pub use crate::clock::calibrate;
 pub use crate::declare::trace_ids;
 pub use crate::declare::{InFlight, Observe, Sampled, SampledTimer, Timer, Track};
-pub use crate::observe::{limit_summaries, warm};
+pub use crate::observe::{limit_cells, limit_summaries, warm};
 
 /// Functions that the expansions of the attributes call.
 #[doc(hidden)]

@@ -147,6 +147,11 @@ impl Engine {
         false
     }
 
+    /// Returns the limit for the cells of all threads together, in bytes.
+    pub fn cell_limit(&self) -> u64 {
+        self.slots.limit()
+    }
+
     /// Waits for the running pass to end, then begins one.
     pub fn pass(&self) -> Pass<'_> {
         Pass::begin(self)
@@ -183,7 +188,7 @@ pub(super) fn register_exit() -> bool {
 }
 
 #[cfg(not(loom))]
-pub use process::{engine, register_exit, thread, warm};
+pub use process::{engine, limit_cells, register_exit, thread, warm};
 
 /// The engine of this process, and the calling thread's side of it.
 #[cfg(not(loom))]
@@ -226,6 +231,22 @@ mod process {
     /// is ending already.
     pub fn register_exit() -> bool {
         EXIT.try_with(|_| ()).is_ok()
+    }
+
+    /// Limits the memory, in bytes, of the cells that threads have of their own, all threads
+    /// together. The default is 1 GiB.
+    ///
+    /// A busy series takes 8 bytes in every thread that updates metrics, a histogram of 11 bounds
+    /// 128. At the limit, further series count in one shared cell, under a lock of one word, however
+    /// busy they are; series that have cells of their own keep them. `tallies_shard_bytes` and
+    /// `tallies_shard_limit_bytes` show both numbers.
+    ///
+    /// ```
+    /// tallies::instrument::limit_cells(256 << 20);
+    /// # tallies::instrument::limit_cells(1 << 30);
+    /// ```
+    pub fn limit_cells(bytes: u64) {
+        ENGINE.slots.set_limit(bytes);
     }
 
     /// Makes the calling thread's first updates as fast as its later ones: takes a shard, and

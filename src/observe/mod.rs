@@ -64,7 +64,7 @@ pub use cells::{
 };
 pub use engine::Engine;
 #[cfg(not(loom))]
-pub use engine::{engine, thread, warm};
+pub use engine::{engine, limit_cells, thread, warm};
 pub use gauge::{GaugeCell, GaugeOp};
 pub use pass::{Pass, Retired};
 pub use slot::{SlotWord, stride};

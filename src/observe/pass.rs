@@ -634,7 +634,11 @@ impl Drop for Pass<'_> {
         self.slabs.clear();
         // SAFETY: the shards whose cells are all zero are no members any more, and this pass has
         // dropped its growth locks and slabs, so it does not reach them again (I6).
-        unsafe { self.engine.shards.give_back(idle.into_iter()) };
+        unsafe {
+            self.engine
+                .shards
+                .give_back(idle.into_iter(), &self.engine.slots);
+        }
     }
 }
 

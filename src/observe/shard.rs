@@ -68,6 +68,7 @@ use crate::lockfree::epoch::pin;
 use crate::lockfree::published::{Free, Published};
 
 use super::memory::{Block, Slab, SlabRef};
+use super::slot::Slots;
 #[cfg(doc)]
 use super::thread::Thread;
 
@@ -471,7 +472,7 @@ impl Shards {
 
     /// Returns a shard for the calling thread: an unowned one, an empty one, or a new one. Returns
     /// `None` if the allocator refuses.
-    pub(super) fn claim(&self) -> Option<ShardRef> {
+    pub(super) fn claim(&self, slots: &Slots) -> Option<ShardRef> {
         let mut pool = self.pool();
         // An unowned shard does not join: it is a member, or in `joined` already.
         if let Some(unowned) = pool.unowned.pop() {
@@ -487,6 +488,7 @@ impl Shards {
                 pool.empty.try_reserve(more_empty).ok()?;
                 let shard = ShardRef::new()?;
                 pool.shard_count = shard_count;
+                slots.count_shards(1);
                 shard
             }
         };
@@ -588,7 +590,7 @@ impl Shards {
     /// # Safety
     ///
     /// The shards without counts are no members any more, and the calling pass reads them no more.
-    pub(super) unsafe fn give_back(&self, idle: impl Iterator<Item = (Idle, bool)>) {
+    pub(super) unsafe fn give_back(&self, idle: impl Iterator<Item = (Idle, bool)>, slots: &Slots) {
         let mut surplus = Vec::new();
         let mut pool = self.pool();
         for (idle, empty) in idle {
@@ -608,6 +610,7 @@ impl Shards {
                 pool.empty.push(shard);
             } else {
                 pool.shard_count -= 1;
+                slots.count_shards(-1);
                 surplus.push(shard);
             }
         }

@@ -144,7 +144,16 @@ pub(crate) struct Slots {
     /// The number of slots of retired series that are not reclaimed yet. Written by the collector,
     /// read by threads that promote a series.
     unreclaimed: AtomicU64,
+    /// The number of shards. Written by threads that make or free one, read by threads that promote
+    /// a series. Not one of loom's, like `limit`: models do not reach the limit.
+    shards: std::sync::atomic::AtomicU64,
+    /// The limit for the cells of all shards together, in bytes. Written by `limit_cells`, read by
+    /// threads that promote a series.
+    limit: std::sync::atomic::AtomicU64,
 }
+
+/// The default limit for the cells of all shards together, in bytes.
+const DEFAULT_LIMIT: u64 = 1 << 30;
 
 struct Blocks {
     /// The first cell that was never part of a block.
@@ -160,12 +169,37 @@ impl Slots {
                 blocks: Mutex::new(Blocks { next: 0, free: BTreeMap::new() }),
                 deferred: Mutex::new(Vec::new()),
                 unreclaimed: AtomicU64::new(0),
+                shards: std::sync::atomic::AtomicU64::new(0),
+                limit: std::sync::atomic::AtomicU64::new(DEFAULT_LIMIT),
             }
         }
     }
 
-    /// Allocates a block of `cells` cells and returns its last cell. Returns `None` if no cells are
-    /// left, or if too many slots are unreclaimed.
+    /// Adds `more` to the number of shards; `more` may be negative.
+    pub(super) fn count_shards(&self, more: i64) {
+        self.shards.fetch_add(more as u64, Relaxed);
+    }
+
+    /// Limits the cells of all shards together, in bytes.
+    #[cfg(not(loom))]
+    pub(super) fn set_limit(&self, bytes: u64) {
+        self.limit.store(bytes, Relaxed);
+    }
+
+    /// Returns the limit for the cells of all shards together, in bytes.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit.load(Relaxed)
+    }
+
+    /// Returns the number of cells that a shard may have. Relaxed: the limit is approximate, as
+    /// threads start and end.
+    fn most_cells(&self) -> u64 {
+        let shards = self.shards.load(Relaxed).max(1);
+        (self.limit() / 8 / shards).min(MOST_CELLS)
+    }
+
+    /// Allocates a block of `cells` cells and returns its last cell. Returns `None` if the limit is
+    /// reached, or if too many slots are unreclaimed.
     pub(crate) fn allocate(&self, cells: u64) -> Option<u64> {
         if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
             return None;
@@ -177,7 +211,7 @@ impl Slots {
         }
         let start = blocks.skip_to(size);
         let end = start + size;
-        if end > MOST_CELLS {
+        if end > self.most_cells() {
             return None;
         }
         blocks.next = end;
@@ -198,7 +232,7 @@ impl Slots {
         }
         let start = blocks.skip_to(size);
         let end = start + size * count;
-        if end > MOST_CELLS {
+        if end > self.most_cells() {
             return None;
         }
         blocks.next = end;

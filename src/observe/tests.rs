@@ -229,6 +229,30 @@ fn updates_of_several_minutes_promote_nothing() {
     thread.leave(&engine);
 }
 
+/// Slots times threads: series beyond the limit stay cold, and count all the same.
+#[test]
+fn the_cells_of_all_threads_are_limited() {
+    let (engine, threads) = (Engine::new(), [(); 4].map(|()| Thread::new()));
+    let tallies: Vec<_> = (0..100).map(|_| Tally::<u64>::new(&())).collect();
+    for thread in &threads {
+        tallies[0].add_cold(&engine, thread, Generation::FIRST, 1, false);
+    }
+    // Four threads have 32 cells each.
+    engine.slots.set_limit(4 * 32 * 8);
+    for thread in &threads {
+        for tally in &tallies {
+            tally.add_cold(&engine, thread, Generation::FIRST, 1, true);
+        }
+    }
+    let hot = tallies
+        .iter()
+        .filter(|tally| tally.slot_word().slot().is_some());
+    assert_eq!(hot.count(), 32);
+    assert_eq!(total(&engine, &tallies[99]), 4);
+    assert!(engine.pass().shards().1 <= 4 * 32);
+    threads.iter().for_each(|thread| thread.leave(&engine));
+}
+
 /// Sets a flag when it is dropped, so that the thread that waits for it ends if the test fails.
 struct SetOnDrop<'a>(&'a std::sync::atomic::AtomicBool);
 

@@ -137,7 +137,7 @@ impl Thread {
             return false;
         }
         let shard = if super::engine::register_exit() {
-            engine.shards.claim()
+            engine.shards.claim(&engine.slots)
         } else {
             None
         };

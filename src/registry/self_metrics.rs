@@ -55,6 +55,11 @@ pub(super) fn collect(
         cells as f64 * 8.0,
     )?;
     gauge(
+        "tallies_shard_limit_bytes",
+        "Limit of tallies_shard_bytes. At the limit, further series count in one shared cell each.",
+        observe::engine().cell_limit() as f64,
+    )?;
+    gauge(
         "tallies_snapshot_bytes",
         "Memory of the last snapshot.",
         last.bytes.max(snapshot.bytes()) as f64,
