@@ -24,6 +24,7 @@ pub mod sketch;
 #[cfg(any(feature = "serve", feature = "push"))]
 mod sources;
 mod text;
+mod texts;
 mod values;
 
 use std::time::SystemTime;
@@ -44,6 +45,9 @@ pub(crate) use number::Numbers;
 #[cfg(any(feature = "serve", feature = "push"))]
 pub(crate) use sources::Sources;
 pub(crate) use text::Text;
+#[cfg(doc)]
+pub(crate) use texts::Entry;
+pub(crate) use texts::{Page, Rewrite, Texts};
 pub use values::{Histogram, Quantiles, Summary, Value};
 pub(crate) use values::{PageSummary, Values};
 
