@@ -147,7 +147,10 @@ fn one_more_snapshot_costs_its_values() {
         let used = bytes(|| kept.push(make()));
         let allocated = counting::allocations(|| drop(make()));
         println!("{what}: {used} bytes in {allocated} allocations");
-        assert!(used <= limit, "{what}: {used} bytes, the values take {values}");
+        assert!(
+            used <= limit,
+            "{what}: {used} bytes, the values take {values}"
+        );
         assert!(allocated <= 32, "{what}: {allocated} allocations");
     };
     one_more("a second snapshot", &|| registry.snapshot());
@@ -177,13 +180,19 @@ fn memory_of_label_texts_ends_with_the_last_snapshot() {
         let kept = registry.snapshot();
         c.clear();
         registry.snapshot_into(&mut reused);
-        assert!(kept.get("c_total", &[("x", &format!("1 {long}"))]).is_some());
+        assert!(
+            kept.get("c_total", &[("x", &format!("1 {long}"))])
+                .is_some()
+        );
         drop(kept);
         free_deferred();
     };
     fill_and_empty();
     let grown = bytes(fill_and_empty);
-    assert!(grown < 4096, "texts of series that were removed keep {grown} bytes");
+    assert!(
+        grown < 4096,
+        "texts of series that were removed keep {grown} bytes"
+    );
 }
 
 /// A new thread reuses the cells of ended ones, and dropped registries leave nothing that

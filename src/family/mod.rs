@@ -13,8 +13,8 @@ mod intern;
 pub(crate) mod label;
 pub(crate) mod lint;
 mod lookup;
-mod population;
 mod pages;
+mod population;
 mod retire;
 mod scrape;
 mod series_ref;
@@ -33,8 +33,8 @@ use crate::snapshot::{self, Kind, Page, Values, labels};
 
 use desc::{ClosedSet, Desc};
 use index::Index;
-use population::Population;
 use pages::Scraped;
+use population::Population;
 use retire::Removed;
 pub(crate) use series_ref::SeriesRef;
 

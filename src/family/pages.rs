@@ -74,7 +74,8 @@ impl<T> Scraped<T> {
     {
         self.closed.get_or_insert_with(|| {
             let mut page = Page::default();
-            all.iter().for_each(|series| _ = series.copy_text(&mut page));
+            all.iter()
+                .for_each(|series| _ = series.copy_text(&mut page));
             page.seal()
         })
     }

@@ -47,9 +47,7 @@ impl<C: MetricCells> Family<C> {
 
     /// Returns whether a scrape may write the series without labels, or the overflow series.
     fn has_first(&self) -> bool {
-        self.is_unlabelled()
-            || self.overflowed.load(Relaxed)
-            || self.is_cleared.load(Relaxed)
+        self.is_unlabelled() || self.overflowed.load(Relaxed) || self.is_cleared.load(Relaxed)
     }
 
     /// Writes the only series of a family without labels.

@@ -90,6 +90,10 @@ pub(crate) fn millis(time: SystemTime) -> u64 {
 /// The crate's front page says which updates a snapshot includes if they are made while it is
 /// taken.
 ///
+/// The snapshots of a registry share the label texts of their series, and intervals do, too. So one
+/// more snapshot costs the memory of its values. The texts of a series that was removed stay in
+/// memory, together with those of the 63 series around it, while a snapshot has them.
+///
 /// With the feature `serde`, a snapshot can be serialized. The families appear by name. Each series
 /// has its labels, its value and, if known, the time since when it counts.
 #[derive(Clone, Debug)]

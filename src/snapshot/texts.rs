@@ -264,7 +264,9 @@ impl Texts {
         let since = std::mem::take(&mut self.since);
         for page in &mut self.pages {
             let page = Arc::make_mut(page);
-            page.created.iter_mut().for_each(|created| *created = (*created).max(since));
+            page.created
+                .iter_mut()
+                .for_each(|created| *created = (*created).max(since));
         }
     }
 
@@ -342,7 +344,10 @@ mod tests {
     fn rewrite(texts: &mut Texts, pages: &[&Arc<Page>]) {
         let mut writer = texts.rewrite();
         pages.iter().for_each(|page| writer.put(page));
-        assert_eq!(writer.len(), pages.iter().map(|page| page.len()).sum::<usize>());
+        assert_eq!(
+            writer.len(),
+            pages.iter().map(|page| page.len()).sum::<usize>()
+        );
         writer.finish();
     }
 
@@ -382,9 +387,15 @@ mod tests {
         other.push("d", 0);
         texts.set_created(1, 3);
         texts.set_created(2, 4);
-        assert_eq!((all(&texts), all(&other)), (vec!["a", "b", "c"], vec!["a", "b", "c", "d"]));
+        assert_eq!(
+            (all(&texts), all(&other)),
+            (vec!["a", "b", "c"], vec!["a", "b", "c", "d"])
+        );
         let created = |texts: &Texts| texts.with_created().map(|(_, at)| at).collect::<Vec<_>>();
-        assert_eq!((created(&texts), created(&other)), (vec![7, 3, 4], vec![7, 7, 9, 0]));
+        assert_eq!(
+            (created(&texts), created(&other)),
+            (vec![7, 3, 4], vec![7, 7, 9, 0])
+        );
         assert_eq!((texts.created(1), other.created(2)), (3, 9));
         assert_eq!(shared.created, [7, 7]);
         // Written again, the shared page takes the place of the changed one.
@@ -408,7 +419,10 @@ mod tests {
         assert_eq!(created(&texts), [3, 9, 20, 10]);
         texts.push("e", 0);
         assert_eq!(created(&texts), [3, 9, 20, 10, 0]);
-        assert_eq!((created(&before), before.created(1)), (vec![9, 9, 20, 10], 9));
+        assert_eq!(
+            (created(&before), before.created(1)),
+            (vec![9, 9, 20, 10], 9)
+        );
         texts.raise_created(9);
         rewrite(&mut texts, &[&shared]);
         assert_eq!(created(&texts), [7, 7]);
@@ -434,7 +448,10 @@ mod tests {
         let mut sealed = Page::clone(&page.seal());
         sealed.push(r#"x="yz""#, 3);
         assert_eq!(sealed.get(4), r#"x="yz""#);
-        assert_eq!(cuts(&sealed), [&[][..], &[2, 1, 1, 0], &[], &[2, 1], &[1, 2]]);
+        assert_eq!(
+            cuts(&sealed),
+            [&[][..], &[2, 1, 1, 0], &[], &[2, 1], &[1, 2]]
+        );
         page.clear();
         page.push(r#"y="""#, 0);
         assert_eq!(cuts(&page), [&[1, 0]]);

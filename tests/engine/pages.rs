@@ -25,7 +25,9 @@ fn content(snapshot: &Snapshot) -> (Vec<(String, f64)>, [Vec<u8>; 3]) {
 fn pages_agree_with_look_ups_whatever_comes_and_goes() {
     let mut random = 7_u64;
     let mut below = |end: usize| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) as usize % end
     };
     let (registry, other) = (Registry::new(), Registry::new());
@@ -82,11 +84,17 @@ fn pages_agree_with_look_ups_whatever_comes_and_goes() {
 #[test]
 fn creation_times_of_pages_follow_clear_and_start_over() {
     let registry = Registry::new();
-    let counters = Counter::builder("c_total", "").labels(["x"]).limit(1).register(&registry).unwrap();
+    let counters = Counter::builder("c_total", "")
+        .labels(["x"])
+        .limit(1)
+        .register(&registry)
+        .unwrap();
     let states = ["a", "b"];
     states.iter().for_each(|state| counters.with([state]).inc());
     let mut snapshot = registry.snapshot();
-    let created = |snapshot: &Snapshot| [0, 1].map(|i| snapshot.family("c_total").unwrap().created(i).unwrap());
+    let created = |snapshot: &Snapshot| {
+        [0, 1].map(|i| snapshot.family("c_total").unwrap().created(i).unwrap())
+    };
     let mut last = created(&snapshot);
     let clear: &dyn Fn() = &|| {
         counters.clear();
@@ -94,7 +102,9 @@ fn creation_times_of_pages_follow_clear_and_start_over() {
     };
     for begin_again in [&|| registry.start_over(), clear] {
         // Times are in milliseconds.
-        while std::time::SystemTime::now() <= last[0].max(last[1]) + std::time::Duration::from_millis(1) {}
+        while std::time::SystemTime::now()
+            <= last[0].max(last[1]) + std::time::Duration::from_millis(1)
+        {}
         begin_again();
         states.iter().for_each(|state| counters.with([state]).inc());
         registry.snapshot_into(&mut snapshot);
@@ -109,7 +119,10 @@ fn creation_times_of_pages_follow_clear_and_start_over() {
 #[test]
 fn arithmetic_leaves_the_snapshots_that_share_its_pages_as_they_were() {
     let registry = Registry::new();
-    let counters = Counter::builder("c_total", "").labels(["x"]).register(&registry).unwrap();
+    let counters = Counter::builder("c_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
     (0..200).for_each(|i| counters.with([&i.to_string()]).inc());
     let before = registry.snapshot();
     counters.with(["7"]).add(4);

@@ -133,9 +133,7 @@ impl Family {
                 },
             ) => {
                 let n = bounds.len() + 1;
-                for (ours, theirs) in
-                    ours[at * n..][..n].iter_mut().zip(&theirs[i * n..])
-                {
+                for (ours, theirs) in ours[at * n..][..n].iter_mut().zip(&theirs[i * n..]) {
                     *ours = ours.wrapping_add(*theirs);
                 }
                 our_sums[at] = join_sums(our_sums[at], their_sums[i]);
@@ -143,16 +141,13 @@ impl Family {
                     ours.get_mut(at).merge(theirs.get(i));
                 }
             }
-            (
-                Values::Summary { values: ours, .. },
-                Values::Summary { values: theirs, .. },
-            ) => {
+            (Values::Summary { values: ours, .. }, Values::Summary { values: theirs, .. }) => {
                 let (ours, theirs) = (&mut ours[at], &theirs[i]);
                 ours.count = ours.count.wrapping_add(theirs.count);
                 ours.sum = join_sums(ours.sum, theirs.sum);
                 ours.sketch = Sketch::merge(&[&ours.sketch, &theirs.sketch]);
             }
-    _ => debug_assert!(false, "the caller has compared the shapes"),
+            _ => debug_assert!(false, "the caller has compared the shapes"),
         }
     }
 }
