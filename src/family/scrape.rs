@@ -95,7 +95,7 @@ impl<C: MetricCells> Family<C> {
         for page in self.arena.pages(made) {
             let mut version = page.version();
             if version.live != 0 {
-                totals.resize_with(PAGE, C::Total::default);
+                totals.resize_with(totals.len().max(page.bits()), C::Total::default);
                 self.read_page(&page, version.live, pass, &mut totals);
                 if self.desc.expire_after.is_some() && !pass.reads_own_cells_only() {
                     version = self.expire_page(&page, version, pass, &totals);

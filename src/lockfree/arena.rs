@@ -83,6 +83,13 @@ impl<'a, S> ArenaPage<'a, S> {
         }
     }
 
+    /// Returns the highest bit that a series has, plus one.
+    #[inline]
+    #[must_use]
+    pub fn bits(&self) -> usize {
+        self.end - self.number * PAGE
+    }
+
     /// Returns the number of the series with this bit.
     #[inline]
     #[must_use]
