@@ -123,7 +123,7 @@ quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_b
     slots::a_shard_that_ends_below_a_slot_need_not_acknowledge slots::a_cleared_slot_is_read_where_it_was_cleared
     buckets::a_fold_and_a_cold_writer_take_turns buckets::a_cold_histogram_has_one_writer_at_a_time
     slots::a_slot_of_a_free_shard_is_used_again slots::a_slot_of_a_dropped_family_is_used_again totals::in_flight_is_never_below_zero
-    totals::in_flight_is_never_below_zero_when_cold totals::in_flight_is_never_below_zero_across_retirement
+    totals::in_flight_is_never_below_zero_when_cold totals::in_flight_is_never_below_zero_in_shared_cells totals::in_flight_is_never_below_zero_across_retirement
     totals::in_flight_is_never_below_zero_across_retirement_when_cold slots::a_copied_slot_word_carries_the_zeroes slots::a_slot_is_used_again
     slots::a_slot_is_used_again_under_two_requests
     slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again slots::a_gauge_without_a_slot_is_used_again"
@@ -295,20 +295,23 @@ step "a shard that holds something is taken for empty" observe/pass.rs 's/let is
 step "an empty shard is still read" observe/pass.rs 's/self\.collector\.members\.retain\(\|member\| !was_emptied\(member\)\);//'
 step "a dropped family's slots are cleared without a look for new shards" observe/pass.rs \
     's/(take\(&mut \*lock\(&self\.engine\.abandoned\)\);\n.*?)        self\.collector\.join\(&self\.engine\.shards\);\n/$1/s'
-step "a native histogram starts over without the lock" observe/buckets.rs 's/if self\.try_lock\(\) \{\n            self\.clear\(shape\);\n            self\.unlock\(\);\n        \}/self.clear(shape);/'
+step "a native histogram starts over without the lock" observe/cells.rs 's/None if C::is_plain\(shape\) =>/None =>/'
 step "requests do not wait for shards that have the slot" observe/pass.rs 's/with_slot == 0 \|\| lagging/true || lagging/'
 step "shards are looked for by a load before a request" observe/shard.rs \
     's/let mut next = (self\.joined\.swap\(null_mut\(\), .*?\));\n/let mut next = self.joined.load(Acquire); if !next.is_null() { next = $1; }\n/'
 step "slots are free before slabs are looked for again" observe/pass.rs \
     's/(self\.engine\.slots\.free_later\(self\.cleared\.drain\(\.\.\)\);.*?)        self\.reload\(\);/$1/s'
-step "a series is never promoted" observe/update.rs 's/if hot \{/if false {/g'
-step "a cold update looks at the slot word once" observe/update.rs 's/if slot_word\.generation\(\) != generation/if false/'
-step "a cold update pins no epoch" observe/update.rs 's/let pinned = crate::lockfree::epoch::pin\(\);/let pinned = ();/'
-step "a fold does not lock the cold block" observe/buckets.rs 's/fn begin_fold\(&self\) -> bool \{\n        self\.try_lock\(\)/fn begin_fold(&self) -> bool {\n        true/'
+step "a series is never promoted" observe/shared_lock.rs 's/promote\(engine, slot_word, generation, cells\);//'
+step "a cold update takes the lock of whichever series" observe/shared_lock.rs 's/if word \^ generation\.word\(\) >= LOCKED/if word \& LOCKED != 0/'
+step "the lock of the shared cells keeps the old generation" observe/cells.rs 's/own\.hand_over\(series\.slot_word\(\)\.generation\(\)\)/own.release()/'
+step "a series is reclaimed without its lock" observe/cells.rs 's/series\.shared_lock\(\)\.lock_any\(\) else/Some(series.shared_lock().take()) else/'
+step "a fold does not lock the overflow series" observe/cells.rs 's/match overflow\.shared_lock\(\)\.lock_any\(\)/match Some(overflow.shared_lock().take())/'
+step "an idle shard is folded without the lock" observe/cells.rs \
+    's/(pub fn fold_idle.*?)series\.shared_lock\(\)\.lock_any\(\) else/$1Some(series.shared_lock().take()) else/s'
 step "a slab is published before the copy" observe/thread.rs \
     's/(            unsafe \{ new\.copy_from\(old\) \};)/            shard.end_growth(Some(new));\n$1/'
 step "the slot is not zeroed" observe/pass.rs 's/unsafe \{ block\.cell\(i\) \}\.store\(0, Relaxed\);//'
-step "the collector does not wait for acknowledgements" observe/pass.rs 's/&& self\.is_acknowledged\(retired\)//'
+step "the collector does not wait for acknowledgements" observe/cells.rs 's/if !pass\.is_acknowledged\(retired\)/if false/'
 step "the growth flag is ignored" observe/thread.rs 's/ \|\| !shard\.begin_growth\(\)//'
 step "the length before the request" observe/shard.rs \
     's/slab\.len\(\)\.swap\(slab\.capacity\(\), ([^)]*\))\);\n        self\.acknowledge\(slab\);/self.acknowledge(slab); slab.len().store(slab.capacity(), Relaxed);/'
@@ -316,8 +319,7 @@ step "growth does not acknowledge" observe/thread.rs 's/            shard\.ackno
 step "a series is looked up before the word is read" lockfree/cached_ref.rs \
     's/(        let old = .*?;\n)(        let \(part, key\) = .*?;\n)/$2$1/'
 step "a histogram has one sum" observe/buckets.rs 's/block\.cell\(SUM \+ \(side \^ 1\)\)\.store\(sum/block.cell(SUM + side).store(sum/'
-step "the cold block is not locked" observe/buckets.rs \
-    's/self\.locked\s*\.compare_exchange\(false, true, [^)]*\), Relaxed\)\s*\.is_ok\(\)/true/'
+step "the shared cells are not locked" observe/shared_lock.rs 's/let result = .*?;/let result = Ok::<u64, u64>(word);/s'
 step "a key is written after its count" observe/native/mod.rs \
     's/(        table\.key\(entry\)\.store\(key\.0, Relaxed\);\n)(.*?value, times\) \};\n)/$2$1/s'
 step "a table is published before the copy" observe/native/mod.rs \
@@ -331,7 +333,7 @@ step "what is published is replaced by load and store" lockfree/published.rs \
 step "a pass that has begun is good enough" sync/passes.rs 's/let wanted = state\.started \+ 1;/let wanted = state.started.max(1);/'
 step "passes do not wait" sync/passes.rs 's/if !state\.running \{/if true {/'
 step "promotion empties the shared cell" observe/tally.rs \
-    's/N::add_shared\(&self\.shared, n\);\n/N::add_shared(&self.shared, n); N::clear_shared(&self.shared);\n/'
+    's/add_own\(&self\.shared, n\);\n/add_own(&self.shared, n); self.shared.store(0, Relaxed);\n/'
 step "a push gives up where a scrape closes its buffer again" observe/stream.rs \
     's/while !self\.push\(value\) \{\n\s*flush\(\);\n\s*\}/if !self.push(value) { flush(); let _ = self.push(value); }/'
 step "a gauge is set whatever its slot word says" observe/gauge.rs 's/let may = thread\.has_cell\(self\.slot_word\.last\(generation\)\);/let may = true;/'
@@ -341,8 +343,12 @@ step "nobody is asked for a gauge" observe/pass.rs 's/let ticket = slot\.map_or\
 step "an age that has ended stays in the sketch" observe/stream.rs 's/flush\.sketch\.load\(\[\]\.into_iter\(\), false\);//'
 step "the sketches of earlier ages are published before their generation" observe/stream.rs \
     's/(        self\.seq\.store\(2 \* generation \+ 1,)/        page.history.store(history, Relaxed);\n$1/'
-real_step "no series is ever promoted" observe/update.rs 's/if hot \{/if false {/g' \
+real_step "no series is ever promoted" observe/shared_lock.rs 's/promote\(engine, slot_word, generation, cells\);//' \
     observe::tests::every_kind_gets_slots_after_enough_updates
+real_step "a minute never ends" observe/engine.rs 's/let over = now - began >= 60_000;/let over = false;/' \
+    observe::tests::updates_of_several_minutes_promote_nothing
+real_step "the updates of the last minute count" observe/shared_lock.rs 's/\(MINUTES \| PROMOTE_AFTER\)/PROMOTE_AFTER/; s/let is_same = .*?;/let is_same = true;/' \
+    observe::tests::updates_of_several_minutes_promote_nothing
 real_step "a reader never requests a copy" observe/pass.rs 's/        shard\.request_copy\(ticket, last, cells, copy\);\n//' \
     observe::tests::a_reader_requests_a_copy_from_the_owner
 real_step "a thread that left its shard goes on writing it" observe/thread.rs 's/            self\.slab\.set\(SlabRef::EMPTY\);\n//' \
@@ -381,7 +387,7 @@ real_step "a number that is used again has its old labels" lockfree/arena.rs 's/
     registry::tests::a_number_that_is_used_again_never_shows_its_old_labels
 real_step "exemplars outlive their series" family/retire.rs 's/exemplars\.clear\(retired\.index\);//' \
     registry::tests::exemplars_end_with_their_series
-real_step "an exemplar is set whatever series has the number by now" lockfree/exemplars.rs 's/if !is_current\(\) \{/if is_current() \&\& false {/' \
+real_step "an exemplar is read whatever series has the number by now" lockfree/exemplars.rs 's/if stamped\.generation == key\.generation\(\)/if true/' \
     declare::exemplar::tests::an_exemplar_that_comes_late_is_dropped
 real_step "a text is copied without its last byte" lockfree/shared_text.rs 's/text\.len\(\)\);\n        \}\n        head/text.len().saturating_sub(1));\n        }\n        head/' \
     lockfree::shared_text::tests::readers_see_a_whole_text_or_none

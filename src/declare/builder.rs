@@ -198,8 +198,8 @@ impl<M: Metric> Builder<M> {
     }
 
     /// Gives every series cells of its own in every thread from its first update on. Without this,
-    /// the first 1 024 updates of a series go to one shared cell. The price is the memory of the
-    /// cells.
+    /// a series counts in one shared cell until it has had 1 024 updates in a minute. The price is
+    /// the memory of the cells.
     pub fn hot(mut self) -> Self {
         self.desc.hot = true;
         self

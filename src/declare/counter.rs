@@ -235,8 +235,14 @@ impl<N: Number> Series<'_, Counter<(), N>> {
 
     #[inline(always)]
     fn add_cold(&self, n: N) {
-        self.lazy_ref
-            .resolve(move |series| add_to_series(series, n));
+        self.lazy_ref.update(
+            move |cells, generation, hot| {
+                let add =
+                    |thread: &_| cells.add_if_cold((observe::engine(), thread), generation, n, hot);
+                n.can_add() && observe::thread(add)
+            },
+            move |series| add_to_series(series, n),
+        );
     }
 
     fn set_exemplar(&self, n: N, labels: &[(&str, &str)]) {
@@ -310,12 +316,13 @@ fn not_an_increase<N: Number>(family: &Family<Tally<N>>, n: N) -> Error {
     Error::update(&family.desc.name, value, UpdateRule::Increase)
 }
 
+#[inline(always)]
 fn add_to_series<N: Number>(series: SeriesRef<'_, Tally<N>>, n: N) {
     if !n.can_add() {
         let family = series.family;
         return family.reject(1, || not_an_increase(family, n));
     }
-    series.update(|cells, generation, hot| {
+    series.update(move |cells, generation, hot| {
         observe::thread(|thread| cells.add_cold(observe::engine(), thread, generation, n, hot))
     });
 }

@@ -17,7 +17,7 @@ use crate::family::SeriesRef;
 use crate::family::desc::{ClosedSet, Desc};
 use crate::family::label::LabelSet;
 use crate::family::{Family, MetricCells};
-use crate::lockfree::CachedRef;
+use crate::lockfree::{CachedRef, SeriesKey};
 use crate::registry::{self, Registry};
 
 /// A declared metric. See the [module](self).
@@ -172,93 +172,114 @@ fn checked(desc: Desc) -> Result<Desc, Error> {
     desc.check().map(|()| desc)
 }
 
-/// A bound series. It owns its label values, and looks the series up again if that was removed or
+/// A bound series. It owns its label text, and looks the series up again if that was removed or
 /// retired; the look-up makes it again.
 #[derive(Debug)]
 pub(crate) struct BoundSeries<C: MetricCells> {
     series: CachedRef<Family<C>, C>,
-    texts: Box<[Box<str>]>,
-    /// The index of the combination in a closed label set, whose series are never removed or
-    /// retired.
-    combination: Option<usize>,
+    /// The label text. `None` in a closed label set, whose series are never removed or retired.
+    text: Option<Box<str>>,
 }
 
 impl<C: MetricCells> BoundSeries<C> {
     pub(crate) fn new<L: LabelSet>(declaration: &Declaration<C>, labels: &L::Borrowed<'_>) -> Self {
         declaration.enlist::<L>();
         let family = Arc::clone(declaration.family());
-        let combination = (L::DENSE > 0).then(|| L::dense_index(labels));
+        let series = CachedRef::new(family);
         if L::DENSE > 0 {
             // The first update of a series could otherwise promote the series alone, and it could
             // not be in the row.
-            family.row(ClosedSet::of::<L>());
+            series.owner().row(ClosedSet::of::<L>());
+            return Self::closed(series, L::dense_index(labels));
         }
-        let texts = L::with_texts(labels, |texts| {
-            texts.iter().map(|text| (*text).into()).collect()
+        let text = L::with_texts(labels, |texts| {
+            series.find(|family| {
+                let series = family.with(texts);
+                (series.cells, series.key)
+            });
+            series.owner().text_of(texts).into()
         });
-        let bound = Self {
-            series: CachedRef::new(family),
-            texts,
-            combination,
-        };
-        bound.find();
-        bound
+        let text = Some(text);
+        Self { series, text }
+    }
+
+    /// Returns the series of a combination of a closed label set, whose series exist.
+    fn closed(series: CachedRef<Family<C>, C>, combination: usize) -> Self {
+        series.find(|family| {
+            let series = family.closed(ClosedSet::NONE, combination);
+            (series.cells, series.key)
+        });
+        Self { series, text: None }
+    }
+
+    pub(super) fn family(&self) -> &Family<C> {
+        self.series.owner()
+    }
+
+    /// Returns the series of the last look-up. It may have been removed or retired since.
+    #[inline(always)]
+    pub(super) fn last_found(&self) -> (&C, SeriesKey) {
+        self.series.get_or(|| self.find())
     }
 
     /// Returns the series. Makes it if it was removed or retired.
     #[inline]
     pub(crate) fn get(&self) -> SeriesRef<'_, C> {
-        match self.current() {
-            Some(series) => series,
-            None => self.find(),
-        }
+        let (cells, key) = self.last_found();
+        self.current(cells, key)
     }
 
-    /// Returns the series of the last look-up, if it is still that of these labels.
+    /// Returns the series that [`last_found`](Self::last_found) returned, unless it was removed or
+    /// retired since. Then makes it again.
     #[inline]
-    fn current(&self) -> Option<SeriesRef<'_, C>> {
-        let (cells, key) = self.series.get()?;
-        let series = SeriesRef {
-            family: self.series.owner(),
-            cells,
-            key,
-        };
-        series.is_current().then_some(series)
+    pub(super) fn current<'a>(&'a self, cells: &'a C, key: SeriesKey) -> SeriesRef<'a, C> {
+        let series = self.series_ref(cells, key);
+        if series.is_current() {
+            return series;
+        }
+        let (cells, key) = self.find();
+        self.series_ref(cells, key)
+    }
+
+    fn series_ref<'a>(&'a self, cells: &'a C, key: SeriesKey) -> SeriesRef<'a, C> {
+        let family = self.family();
+        SeriesRef { family, cells, key }
     }
 
     /// Returns what the series has counted: nothing, if there is no such series. Makes none.
     pub(crate) fn total(&self) -> C::Total {
-        let look_up = || {
-            let texts: Vec<_> = self.texts.iter().map(|text| &**text).collect();
-            self.series.owner().find(&texts)
+        let (cells, key) = self
+            .series
+            .get_or(|| (&self.family().first, SeriesKey::OVERFLOW));
+        let found = self.series_ref(cells, key);
+        let series = match &self.text {
+            Some(text) if key.is_overflow() || !found.is_current() => self.family().find_text(text),
+            _ => Some(found),
         };
-        let series = self.current().or_else(look_up);
         series.map_or_else(C::Total::default, SeriesRef::total)
     }
 
+    /// Looks the series up, and makes it if needed.
     #[cold]
-    fn find(&self) -> SeriesRef<'_, C> {
-        let (cells, key) = self.series.find(|family| {
-            let series = match self.combination {
-                Some(index) => family.closed(ClosedSet::NONE, index),
-                None => family.with(&self.texts.iter().map(|text| &**text).collect::<Vec<_>>()),
+    #[inline(never)]
+    fn find(&self) -> (&C, SeriesKey) {
+        self.series.find(|family| {
+            let series = match &self.text {
+                Some(text) => family.with_text(text),
+                None => family.overflow(),
             };
             (series.cells, series.key)
-        });
-        SeriesRef {
-            family: self.series.owner(),
-            cells,
-            key,
-        }
+        })
     }
 }
 
 impl<C: MetricCells> Clone for BoundSeries<C> {
     fn clone(&self) -> Self {
-        Self {
-            series: self.series.with_same_owner(),
-            texts: self.texts.clone(),
-            combination: self.combination,
+        let series = CachedRef::new(Arc::clone(self.series.owner()));
+        match self.text.clone() {
+            // The clone looks the series up when it is first used.
+            text @ Some(_) => Self { series, text },
+            None => Self::closed(series, self.last_found().1.index() as usize),
         }
     }
 }

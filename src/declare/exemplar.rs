@@ -90,10 +90,10 @@ pub(super) fn set<C: MetricCells>(
         return series.family.reject(1, || error);
     }
     let exemplar = Exemplar::new(labels::text(labels), value);
-    let exemplars = series.family.exemplars();
-    exemplars.set(series.key.index(), position, exemplar, || {
-        series.is_current()
-    });
+    if series.is_current() {
+        let exemplars = series.family.exemplars();
+        exemplars.set(series.key, position, exemplar);
+    }
 }
 
 #[cfg(all(test, not(miri)))]
@@ -105,22 +105,30 @@ mod tests {
     use super::*;
 
     /// A series is removed and its cells are reused for another label set, between an update and
-    /// its exemplar.
+    /// its exemplar, or while the exemplar is stored.
     #[test]
     fn an_exemplar_that_comes_late_is_dropped() {
         let desc = Desc::new("late_total", Kind::Counter, Names::Fixed(&["x"]));
         let family = Family::<Tally<u64>>::new(desc);
         let late = family.with(&["a"]);
+        let seen = |series: SeriesRef<'_, _>| {
+            let mut seen = 0;
+            family.exemplars().read(series.key, |_, _| seen += 1);
+            seen
+        };
         let exemplar = |series: SeriesRef<'_, _>| {
             set(series, (0, 1), 1.0, &[("trace_id", "1f")]);
-            let mut seen = 0;
-            family
-                .exemplars()
-                .read(series.key.index(), |_, _| seen += 1);
-            seen
+            seen(series)
         };
         assert!(family.retire(&["a"], true));
         assert_eq!(exemplar(late), 0);
-        assert_eq!(exemplar(family.with(&["b"])), 1);
+        drop(crate::observe::engine().pass());
+        family.retain(|_| true);
+        let other = family.with(&["b"]);
+        assert_eq!(other.key.index(), late.key.index(), "it is used again");
+        let stored = Exemplar::new(String::new(), 1.0);
+        family.exemplars().set(late.key, (0, 1), stored);
+        assert_eq!(seen(other), 0);
+        assert_eq!(exemplar(other), 1);
     }
 }

@@ -10,7 +10,7 @@
 use crate::lockfree::{Generation, SeriesKey};
 use crate::observe;
 
-use super::declaration::Declaration;
+use super::declaration::{BoundSeries, Declaration};
 use crate::family::desc::{ClosedSet, Desc};
 use crate::family::{Family, MetricCells, SeriesRef};
 
@@ -23,6 +23,12 @@ pub(crate) struct LazyRef<'a, C: MetricCells>(Inner<'a, C>);
 enum Inner<'a, C: MetricCells> {
     /// A series that was looked up.
     Resolved(SeriesRef<'a, C>),
+    /// The series that a bound series found last. It may be stale by now.
+    Bound {
+        bound: &'a BoundSeries<C>,
+        cells: &'a C,
+        key: SeriesKey,
+    },
     /// A series in the row of a closed label set.
     Row {
         declaration: &'a Declaration<C>,
@@ -57,6 +63,13 @@ impl<'a, C: MetricCells> From<SeriesRef<'a, C>> for LazyRef<'a, C> {
 }
 
 impl<'a, C: MetricCells> LazyRef<'a, C> {
+    /// Returns the series of a bound series, without a check whether it is current.
+    #[inline(always)]
+    pub(super) fn bound(bound: &'a BoundSeries<C>) -> Self {
+        let (cells, key) = bound.last_found();
+        Self(Inner::Bound { bound, cells, key })
+    }
+
     /// Returns the series of the combination `index` of `set`, in the row of its family.
     #[inline(always)]
     pub(super) fn in_row(declaration: &'a Declaration<C>, index: usize, set: ClosedSet) -> Self {
@@ -75,15 +88,20 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
     pub(crate) fn last(&self) -> u64 {
         match self.0 {
             Inner::Resolved(series) => series.cells.slot_word().last(series.generation()),
+            Inner::Bound { cells, key, .. } => cells.slot_word().last(key.generation()),
             Inner::Row { last, .. } => last,
         }
     }
 
-    /// Returns the series, if it is not in a row.
+    /// Returns the series, if it is not in a row. It may be stale.
     #[inline(always)]
     pub(crate) fn resolved(&self) -> Option<SeriesRef<'a, C>> {
         match self.0 {
             Inner::Resolved(series) => Some(series),
+            Inner::Bound { bound, cells, key } => {
+                let family = bound.family();
+                Some(SeriesRef { family, cells, key })
+            }
             Inner::Row { .. } => None,
         }
     }
@@ -95,11 +113,37 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
     pub(crate) fn desc(&self) -> &'a Desc {
         match self.0 {
             Inner::Resolved(series) => &series.family.desc,
+            Inner::Bound { bound, .. } => &bound.family().desc,
             Inner::Row { declaration, .. } => &declaration.desc,
         }
     }
 
-    /// Runs `f` with the series, for updates on the cold path.
+    /// Runs an update that the hot path rejected: `quick`, which returns `false` if it did nothing,
+    /// and then `slow`.
+    ///
+    /// `quick` gets the cells, their generation, and whether the series is promoted at its first
+    /// update.
+    #[inline(always)]
+    pub(crate) fn update(
+        self,
+        quick: impl FnOnce(&C, Generation, bool) -> bool,
+        slow: impl FnOnce(SeriesRef<'a, C>),
+    ) {
+        match self.0 {
+            Inner::Resolved(series) => {
+                update_series(series.family, series.cells, series.key, quick, slow);
+            }
+            Inner::Bound { bound, cells, key } => update_bound(bound, cells, key, quick, slow),
+            Inner::Row {
+                declaration,
+                index,
+                set,
+                ..
+            } => resolve_row(declaration, set, index, slow),
+        }
+    }
+
+    /// Runs `f` with the series, for everything but updates.
     ///
     /// The parts are passed one by one. If `self` were passed as a whole, it would have to be in
     /// memory, and the hot path would have to write it there as well.
@@ -107,6 +151,7 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
     pub(crate) fn resolve<R>(self, f: impl FnOnce(SeriesRef<'a, C>) -> R) -> R {
         match self.0 {
             Inner::Resolved(series) => resolve_series(series.family, series.cells, series.key, f),
+            Inner::Bound { bound, cells, key } => resolve_bound(bound, cells, key, f),
             Inner::Row {
                 declaration,
                 index,
@@ -126,6 +171,43 @@ fn resolve_series<'a, C: MetricCells, R>(
     f: impl FnOnce(SeriesRef<'a, C>) -> R,
 ) -> R {
     f(SeriesRef { family, cells, key })
+}
+
+#[inline(never)]
+fn update_series<'a, C: MetricCells>(
+    family: &'a Family<C>,
+    cells: &'a C,
+    key: SeriesKey,
+    quick: impl FnOnce(&C, Generation, bool) -> bool,
+    slow: impl FnOnce(SeriesRef<'a, C>),
+) {
+    if !quick(cells, key.generation(), family.desc.hot) {
+        resolve_series(family, cells, key, slow);
+    }
+}
+
+#[inline(never)]
+fn update_bound<'a, C: MetricCells>(
+    bound: &'a BoundSeries<C>,
+    cells: &'a C,
+    key: SeriesKey,
+    quick: impl FnOnce(&C, Generation, bool) -> bool,
+    slow: impl FnOnce(SeriesRef<'a, C>),
+) {
+    if !quick(cells, key.generation(), bound.family().desc.hot) {
+        resolve_bound(bound, cells, key, slow);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn resolve_bound<'a, C: MetricCells, R>(
+    bound: &'a BoundSeries<C>,
+    cells: &'a C,
+    key: SeriesKey,
+    f: impl FnOnce(SeriesRef<'a, C>) -> R,
+) -> R {
+    f(bound.current(cells, key))
 }
 
 #[cold]

@@ -188,8 +188,8 @@ macro_rules! metric {
             }
 
             /// Gives every series cells of its own in every thread from its first update on.
-            /// Without this, the first 1 024 updates of a series go to one shared cell. The price
-            /// is the memory of the cells.
+            /// Without this, a series counts in one shared cell until it has had 1 024 updates in a
+            /// minute. The price is the memory of the cells.
             #[must_use]
             pub const fn hot(mut self) -> Self {
                 self.inner.desc.hot = true;
@@ -292,7 +292,7 @@ macro_rules! forward_to_series {
         $(#[$doc])*
         #[inline]
         pub fn $name(&self, $($arg: $ty),*) $(-> $out)? {
-            self.series().$name($($arg),*)
+            self.last_found().$name($($arg),*)
         }
     )*};
 }

@@ -120,6 +120,15 @@ impl<M: Metric> Bound<M> {
         }
     }
 
+    /// Returns the series that was found last, for one update: the hot path finds out whether it is
+    /// current.
+    #[inline(always)]
+    pub(super) fn last_found(&self) -> Series<'_, M> {
+        Series {
+            lazy_ref: LazyRef::bound(&self.bound),
+        }
+    }
+
     /// Returns whether this is a series of its own, not the overflow series.
     #[cfg(feature = "facade")]
     pub(crate) fn has_own(&self) -> bool {

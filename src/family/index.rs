@@ -4,8 +4,8 @@
 //!
 //! | who | method | lock |
 //! |---|---|---|
-//! | `with`, if it misses the thread's label cache | `find_or_insert` | write, even if the series exists |
-//! | `find`, `remove`, `retire`: looking a series up | `find` | read |
+//! | `with`, if it misses the thread's label cache; `find`, `remove`, `retire` | `find` | read |
+//! | `with`, if there is no series | `find_or_insert` | write |
 //! | `remove`, `retain`, `clear`, `retire` | `remove` | write |
 //! | a scrape that retires an expired series | `try_remove` | write, if no thread has it |
 //!
@@ -75,15 +75,14 @@ impl Index {
 
     /// Finds a series as [`find`](Self::find) does, or inserts an entry with the number that `make`
     /// returns. The shard is locked for writing in both cases, so that only one thread makes the
-    /// series. Returns the key and whether the entry was inserted, or `None` if `make` returned
-    /// `None`.
+    /// series. Returns `None` if `make` returned `None`.
     pub(super) fn find_or_insert(
         &self,
         hash: u64,
         matches: impl Fn(u32) -> bool,
         key_of: impl Fn(u32) -> SeriesKey,
         make: impl FnOnce() -> Option<u32>,
-    ) -> Option<(SeriesKey, bool)> {
+    ) -> Option<SeriesKey> {
         let map = self.map();
         let spread_hash = spread(short(hash));
         let mut shard = map.shards()[map.determine_shard(spread_hash as usize)].write();
@@ -93,12 +92,12 @@ impl Index {
         let same =
             |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
         if let Some((_, index)) = shard.get(spread_hash, same) {
-            return Some((key_of(*index.get()), false));
+            return Some(key_of(*index.get()));
         }
         let index = make()?;
         let entry = (short(hash), SharedValue::new(index));
         shard.insert(spread_hash, entry, |(half, _)| spread(*half));
-        Some((key_of(index), true))
+        Some(key_of(index))
     }
 
     /// Removes the entry of a series. Waits for threads that make or look up a series in the same

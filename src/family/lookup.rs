@@ -53,15 +53,18 @@ impl<C: MetricCells> Family<C> {
         if self.is_unlabelled() {
             return (&self.first, SeriesKey::OVERFLOW);
         }
-        let Some((series, key, is_new)) = self.find_or_make(hash, texts) else {
-            return (&self.first, self.overflow().key);
-        };
+        if let Some(key) = self.look_up(hash, texts) {
+            if let Some(series) = self.series(key.index() as usize) {
+                self.arena.remember(hash, texts, key);
+                return (&series.cells, key);
+            }
+        }
         // A thread that makes a series does not cache it. It does so at its next look-up, so that
         // label sets that are used once do not evict others.
-        if !is_new {
-            self.arena.remember(hash, texts, key);
+        match self.find_or_make(hash, texts) {
+            Some((series, key)) => (&series.cells, key),
+            None => (&self.first, self.overflow().key),
         }
-        (&series.cells, key)
     }
 
     /// Returns the series of a label set if it exists.
@@ -96,8 +99,13 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Returns what [`with`](Self::with) does, for the label set that a label text renders.
-    pub(super) fn with_text(&self, text: &str) -> SeriesRef<'_, C> {
+    pub(crate) fn with_text(&self, text: &str) -> SeriesRef<'_, C> {
         self.with_values_of(text, |texts| self.with(texts))
+    }
+
+    /// Returns what [`find`](Self::find) does, for the label set that a label text renders.
+    pub(crate) fn find_text(&self, text: &str) -> Option<SeriesRef<'_, C>> {
+        self.with_values_of(text, |texts| self.find(texts))
     }
 
     /// Calls `f` with the `texts` that a label text renders.
@@ -121,27 +129,26 @@ impl<C: MetricCells> Family<C> {
     /// Returns the current key of a series. The caller has locked the index.
     fn key_of(&self, index: u32) -> SeriesKey {
         let series = self.series(index as usize);
-        series.map_or(SeriesKey::OVERFLOW, |series| {
-            SeriesKey::new(series.cells.slot_word().generation(), index)
-        })
+        series.map_or(SeriesKey::OVERFLOW, |series| series.key(index))
     }
 
-    /// Returns the series of a label set, its key, and whether this call made it. Returns `None` if
-    /// the label set is not valid, if it is that of the overflow series, and above the limit.
-    fn find_or_make(&self, hash: u64, texts: &[&str]) -> Option<(&Series<C>, SeriesKey, bool)> {
+    /// Returns the series of a label set and its key, and makes it unless another thread has just
+    /// done so. Returns `None` if the label set is not valid, if it is that of the overflow series,
+    /// and above the limit.
+    fn find_or_make(&self, hash: u64, texts: &[&str]) -> Option<(&Series<C>, SeriesKey)> {
         if let Err(error) = self.check_any(texts) {
             self.reject(1, || error);
             return None;
         }
         // The text is rendered before the index is locked, because rendering takes time.
-        let (key, is_new) = labels::with_text(self.pairs(texts), |text| {
+        let key = labels::with_text(self.pairs(texts), |text| {
             let make = || self.make(texts, text);
             let matches = |index| self.has_text(index, text);
             let key_of = |index| self.key_of(index);
             self.index.find_or_insert(hash, matches, key_of, make)
         })?;
         let series = self.series(key.index() as usize)?;
-        Some((series, key, is_new))
+        Some((series, key))
     }
 
     /// Makes the series of a label set, in the memory of a reclaimed series if there is one.
@@ -191,6 +198,9 @@ impl<C: MetricCells> Family<C> {
     /// Returns whether `text` is [`text_of`](Self::text_of) these `texts`. Compares piece by piece,
     /// so that in most cases nothing is rendered.
     fn is_text_of(&self, text: &str, texts: &[&str]) -> bool {
+        if matches!(self.desc.labels, Names::Fixed(names) if names.len() != texts.len()) {
+            return false;
+        }
         if self.desc.utf8 {
             // Names may be quoted.
             return text == self.text_of(texts);

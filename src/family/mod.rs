@@ -135,7 +135,7 @@ pub(crate) struct Family<C: MetricCells> {
 /// family guards all of it.
 #[derive(Debug)]
 struct Retirement<T> {
-    /// Removed and retired series that wait for owners to acknowledge, or for a grace period.
+    /// Removed and retired series that wait for owners to acknowledge, or for a writer.
     retired: Vec<RetiredSeries>,
     /// The length of `retired` from which `remove` and `retire` try to reclaim: twice as many as
     /// the last attempt could not reclaim.
@@ -198,6 +198,12 @@ impl<C: MetricCells> Series<C> {
             }
             text.is_some()
         })
+    }
+
+    /// Returns the current key of this series, which has the number `index`.
+    #[inline]
+    fn key(&self, index: u32) -> SeriesKey {
+        SeriesKey::new(self.cells.slot_word().generation(), index)
     }
 
     #[inline]

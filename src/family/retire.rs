@@ -150,7 +150,7 @@ impl<C: MetricCells> Family<C> {
             return false;
         };
         if removed {
-            let key = SeriesKey::new(series.cells.slot_word().generation(), index);
+            let key = series.key(index);
             let text = series.text.with(str::to_owned);
             self.retirement().removed.insert(key, text);
         }
@@ -181,7 +181,7 @@ impl<C: MetricCells> Family<C> {
     /// for a retired one.
     pub(super) fn same_labels(&self, removed: SeriesKey) -> Option<SeriesRef<'_, C>> {
         let text = self.retirement().removed.get(removed)?;
-        self.with_values_of(&text, |texts| self.find(texts))
+        self.find_text(&text)
     }
 
     /// Makes the handles of a series stale that is no longer in the index. `forget`: it was
@@ -220,7 +220,7 @@ impl<C: MetricCells> Family<C> {
         let retired = {
             let mut retirement = self.retirement();
             let mut retired = retirement.retired.iter();
-            if !retired.any(|retired| pass.is_safe(retired.cells)) {
+            if !retired.any(|retired| pass.is_acknowledged(retired.cells)) {
                 retirement.sweep_threshold = 2 * retirement.retired.len();
                 return;
             }

@@ -4,7 +4,7 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{ArenaPage, OVERFLOW, PAGE, PageVersion, prefetch};
+use crate::lockfree::{ArenaPage, Generation, PAGE, PageVersion, SeriesKey, prefetch};
 use crate::observe::{self, Pass};
 use crate::snapshot::{self, Exemplar, Page, Rewrite, Values};
 
@@ -60,7 +60,7 @@ impl<C: MetricCells> Family<C> {
         let mut total = C::Total::default();
         read(&self.first, pass, &mut total);
         C::write(&total, out.values);
-        self.write_exemplars(OVERFLOW, 0, out.exemplars);
+        self.write_exemplars(SeriesKey::OVERFLOW, 0, out.exemplars);
         out.texts.put(scraped.first(self));
     }
 
@@ -77,7 +77,8 @@ impl<C: MetricCells> Family<C> {
         for (i, series) in all.iter().enumerate() {
             read(&series.cells, pass, &mut total);
             C::write(&total, out.values);
-            self.write_exemplars(i as u32, i, out.exemplars);
+            let key = SeriesKey::new(Generation::FIRST, i as u32);
+            self.write_exemplars(key, i, out.exemplars);
         }
         out.texts.put(scraped.closed(all));
     }
@@ -115,7 +116,10 @@ impl<C: MetricCells> Family<C> {
             }
             if self.exemplars.get().is_some() {
                 for (bit, i) in each(bits).zip(i..) {
-                    self.write_exemplars(page.index(bit), i, out.exemplars);
+                    let index = page.index(bit);
+                    if let Some(series) = self.series(index as usize) {
+                        self.write_exemplars(series.key(index), i, out.exemplars);
+                    }
                 }
             }
         }
@@ -192,7 +196,7 @@ impl<C: MetricCells> Family<C> {
         }
         drop(retirement);
         C::write(&overflow, out.values);
-        self.write_exemplars(OVERFLOW, out.texts.len(), out.exemplars);
+        self.write_exemplars(SeriesKey::OVERFLOW, out.texts.len(), out.exemplars);
         out.texts.put(scraped.first(self));
     }
 
@@ -204,11 +208,11 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Writes the exemplars of series `index`, which is number `position` of the snapshot.
+    /// Writes the exemplars of a series, which is number `position` of the snapshot.
     #[inline]
-    fn write_exemplars(&self, index: u32, position: usize, out: &mut ExemplarBuffer) {
+    fn write_exemplars(&self, key: SeriesKey, position: usize, out: &mut ExemplarBuffer) {
         if let Some(exemplars) = self.exemplars.get() {
-            exemplars.read(index, |bucket, exemplar| {
+            exemplars.read(key, |bucket, exemplar| {
                 out.push(position as u32, bucket, exemplar);
             });
         }

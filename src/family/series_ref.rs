@@ -41,9 +41,11 @@ impl<C: MetricCells> SeriesRef<'_, C> {
     ///
     /// `update` takes the cells, their generation, and whether the series is promoted at its first
     /// update.
+    #[inline(always)]
     pub(crate) fn update(self, update: impl Fn(&C, Generation, bool) -> Outcome) {
         if update(self.cells, self.generation(), self.family.desc.hot) == Outcome::Stale {
-            self.update_successor(&update);
+            // The parts are passed one by one, as in `LazyRef::resolve`.
+            Self::update_successor(self.family, self.key, update);
         }
     }
 
@@ -67,17 +69,21 @@ impl<C: MetricCells> SeriesRef<'_, C> {
 
     #[cold]
     #[inline(never)]
-    fn update_successor(self, update: &dyn Fn(&C, Generation, bool) -> Outcome) {
-        let mut series = self;
+    fn update_successor(
+        family: &Family<C>,
+        mut key: SeriesKey,
+        update: impl Fn(&C, Generation, bool) -> Outcome,
+    ) {
         // The successor may be removed before it is updated. After eight tries, count in the
         // overflow series, which is never removed.
         for _ in 0..8 {
-            series = self.family.successor(series.key);
-            let hot = self.family.desc.hot && !series.key.is_overflow();
-            if update(series.cells, series.generation(), hot) != Outcome::Stale {
+            let series = family.successor(key);
+            key = series.key;
+            let hot = family.desc.hot && !key.is_overflow();
+            if update(series.cells, key.generation(), hot) != Outcome::Stale {
                 return;
             }
         }
-        update(self.family.overflow().cells, Generation::FIRST, false);
+        update(family.overflow().cells, Generation::FIRST, false);
     }
 }

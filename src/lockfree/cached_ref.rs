@@ -53,21 +53,16 @@ impl<O, P> CachedRef<O, P> {
         }
     }
 
-    /// Returns a reference to the same owner that has nothing cached yet.
-    pub fn with_same_owner(&self) -> Self {
-        Self::new(Arc::clone(&self.owner))
-    }
-
     /// Returns the owner.
     #[inline]
-    pub fn owner(&self) -> &O {
+    pub fn owner(&self) -> &Arc<O> {
         &self.owner
     }
 
-    /// Returns the cached reference and its key. Returns `None` before the first look-up, and while
-    /// another thread replaces the cached values.
-    #[inline]
-    pub fn get(&self) -> Option<(&P, SeriesKey)> {
+    /// Returns the cached reference and its key. Before the first look-up, and while another thread
+    /// replaces the cached values, returns what `other` returns.
+    #[inline(always)]
+    pub fn get_or<'a>(&'a self, other: impl FnOnce() -> (&'a P, SeriesKey)) -> (&'a P, SeriesKey) {
         // Acquire: pairs with the Release store of the word in `find`. The load of the pointer
         // below returns the pointer of this word or a later one.
         let word = self.word.load(Acquire);
@@ -75,11 +70,11 @@ impl<O, P> CachedRef<O, P> {
         // one, the load of the word below does not return the old word.
         let part = self.part.load(Acquire);
         if word >= EMPTY || self.word.load(Relaxed) != word {
-            return None;
+            return other();
         }
         // SAFETY: the pointer belongs to this word (K1), and the pointee lives as long as the owner
         // (K2).
-        Some((unsafe { &*part }, SeriesKey::of_word(word)))
+        (unsafe { &*part }, SeriesKey::of_word(word))
     }
 
     /// Looks the series up with `find` and caches the result, unless it is the overflow series or

@@ -1,4 +1,4 @@
-//! Epoch pins, and deferred work that runs once all current pins are released. Uses crossbeam's
+//! Epoch pins, and memory that is freed once all current pins are released. Uses crossbeam's
 //! epochs, or a stand-in in a model.
 //!
 //! - E1: memory that was reachable when a thread pinned is not freed before that thread drops its
@@ -7,7 +7,7 @@
 //! The crate has a crossbeam collector of its own. With crossbeam's default collector, which all
 //! crates share, a pin may run what another crate deferred: a destructor of the host, which may
 //! update metrics, remove a series or scrape. It would do so in the middle of a flush or under one
-//! of our locks. Our own deferred functions only free memory or store a number. An allocator of the
+//! of our locks. Our own deferred functions only free memory. An allocator of the
 //! host that updates metrics would still re-enter; the README forbids that.
 
 #[cfg(not(loom))]
@@ -15,21 +15,6 @@ pub(crate) use process::{Guard, pin};
 
 #[cfg(loom)]
 pub(crate) use model::{Guard, counts_pins, none_pinned, pin, with_epochs};
-
-/// Runs `f` once every thread that is pinned now has unpinned. Any thread may run it.
-///
-/// Unlike [`later`], a model runs `f` as well: immediately if no thread is pinned, otherwise in the
-/// last thread that unpins.
-pub(crate) fn after_epoch(f: impl FnOnce() + Send + 'static) {
-    #[cfg(not(loom))]
-    {
-        let guard = pin();
-        guard.defer(f);
-        guard.flush();
-    }
-    #[cfg(loom)]
-    model::after_epoch(Box::new(f));
-}
 
 /// Runs `f`, which frees memory, once every thread that is pinned now has unpinned.
 ///
@@ -88,15 +73,13 @@ mod process {
 }
 
 /// Epochs in models. In a model that runs under `with_epochs`, pins are counted, and an epoch
-/// passes when no thread is pinned. The other models assume that cold updates end immediately;
-/// counting pins there would add orderings that hide the ones under test.
+/// passes when no thread is pinned. The other models free nothing; counting pins there would add
+/// orderings that hide the ones under test.
 #[cfg(loom)]
 mod model {
     use std::cell::Cell;
 
-    use crate::sync::{AcqRel, Acquire, AtomicU64, Mutex, lock};
-
-    type Deferred = Mutex<Vec<Box<dyn FnOnce() + Send>>>;
+    use crate::sync::{AcqRel, Acquire, AtomicU64, Release};
 
     std::thread_local! {
         /// Loom runs a model in one system thread.
@@ -104,10 +87,8 @@ mod model {
     }
 
     loom::lazy_static! {
-        // The number of pinned threads, and the functions to run when it falls to zero. Both are
-        // written by every thread of the model.
+        // The number of pinned threads. Written by every thread of the model.
         static ref PINNED: AtomicU64 = AtomicU64::new(0);
-        static ref DEFERRED: Deferred = Mutex::new(Vec::new());
     }
 
     /// Runs a model with counted pins.
@@ -131,28 +112,11 @@ mod model {
 
     impl Drop for Guard {
         fn drop(&mut self) {
-            // AcqRel: Release carries this thread's work to the thread that unpins last, and
-            // Acquire lets that thread's deferred functions see the work of all others.
-            if COUNTS.get() && PINNED.fetch_sub(1, AcqRel) == 1 {
-                run_deferred();
+            // Release: pairs with the AcqRel in `none_pinned`.
+            if COUNTS.get() {
+                PINNED.fetch_sub(1, Release);
             }
         }
-    }
-
-    pub(super) fn after_epoch(f: Box<dyn FnOnce() + Send>) {
-        if none_pinned() {
-            return f();
-        }
-        lock(&DEFERRED).push(f);
-        // The other threads may have unpinned before the push, and then none of them runs `f`.
-        if none_pinned() {
-            run_deferred();
-        }
-    }
-
-    fn run_deferred() {
-        let deferred = std::mem::take(&mut *lock(&DEFERRED));
-        deferred.into_iter().for_each(|f| f());
     }
 
     pub(crate) fn counts_pins() -> bool {
@@ -160,7 +124,7 @@ mod model {
     }
 
     /// Returns whether no thread is pinned now. If so, the caller sees everything that was done
-    /// while pinned: AcqRel pairs with the AcqRel in `Guard::drop`.
+    /// while pinned: AcqRel pairs with the Release in `Guard::drop`.
     pub(crate) fn none_pinned() -> bool {
         !COUNTS.get() || PINNED.fetch_add(0, AcqRel) == 0
     }

@@ -2,6 +2,8 @@
 //! arrives, read without waiting.
 //!
 //! Each exemplar is [`Published`], so a reader sees one exemplar or another and never parts of two.
+//! It has the generation of its series, and a reader wants those of one generation: an update that
+//! comes late may store the exemplar of a series whose number has become another one's.
 //! An update without an exemplar does not touch this module's memory.
 
 use std::ptr::NonNull;
@@ -11,6 +13,7 @@ use crate::snapshot::Exemplar;
 
 use super::epoch::pin;
 use super::published::{Free, Published};
+use super::series_key::{Generation, SeriesKey};
 
 /// The exemplars of one family.
 #[derive(Debug, Default)]
@@ -25,24 +28,9 @@ pub struct Exemplars {
 type SeriesExemplars = OnceLock<Box<[BucketExemplar]>>;
 
 impl Exemplars {
-    /// Replaces the exemplar of one bucket of a series. The series has `buckets` buckets in total;
-    /// series `u32::MAX` is the overflow series, see [`OVERFLOW`](super::OVERFLOW).
-    ///
-    /// Does nothing unless `is_current` returns `true`. It is called with the epoch pinned: a
-    /// series that is retired after the call does not become another one before this function
-    /// returns.
-    pub fn set(
-        &self,
-        series: u32,
-        (bucket, buckets): (usize, usize),
-        exemplar: Exemplar,
-        is_current: impl FnOnce() -> bool,
-    ) {
-        let _pinned = pin();
-        if !is_current() {
-            return;
-        }
-        let series_exemplars = match locate(series) {
+    /// Replaces the exemplar of one bucket of a series. The series has `buckets` buckets in total.
+    pub fn set(&self, key: SeriesKey, (bucket, buckets): (usize, usize), exemplar: Exemplar) {
+        let series_exemplars = match locate(key.index()) {
             None => &self.overflow,
             Some((chunk, index)) => {
                 let empty_chunk = || {
@@ -55,6 +43,10 @@ impl Exemplars {
         };
         let empty_buckets = || (0..buckets).map(|_| BucketExemplar::empty()).collect();
         if let Some(last) = series_exemplars.get_or_init(empty_buckets).get(bucket) {
+            let exemplar = Stamped {
+                generation: key.generation(),
+                exemplar,
+            };
             last.replace(Some(NonNull::from(Box::leak(Box::new(exemplar)))));
         }
     }
@@ -68,13 +60,16 @@ impl Exemplars {
     }
 
     /// Calls `f` with each exemplar of a series and its bucket, in ascending order of buckets.
-    pub fn read(&self, series: u32, mut f: impl FnMut(u32, &Exemplar)) {
+    pub fn read(&self, key: SeriesKey, mut f: impl FnMut(u32, &Exemplar)) {
         let pinned = pin();
-        for (bucket, last) in (0..).zip(self.of_series(series).into_iter().flatten()) {
-            if let Some(exemplar) = last.get(&pinned) {
+        for (bucket, last) in (0..).zip(self.of_series(key.index()).into_iter().flatten()) {
+            if let Some(stamped) = last.get(&pinned) {
                 // SAFETY: a published exemplar is not written any more (P1), and it is not freed
                 // while the epoch is pinned (P2).
-                f(bucket, unsafe { exemplar.as_ref() });
+                let stamped = unsafe { stamped.as_ref() };
+                if stamped.generation == key.generation() {
+                    f(bucket, &stamped.exemplar);
+                }
             }
         }
     }
@@ -96,9 +91,16 @@ fn locate(series: u32) -> Option<(usize, usize)> {
 }
 
 /// The last exemplar of a bucket, if it has one.
-type BucketExemplar = Published<Exemplar>;
+type BucketExemplar = Published<Stamped>;
 
-impl Free for Exemplar {
+/// An exemplar, and the generation of its series.
+#[derive(Debug)]
+struct Stamped {
+    generation: Generation,
+    exemplar: Exemplar,
+}
+
+impl Free for Stamped {
     unsafe fn free(this: NonNull<Self>) {
         // SAFETY: leaked from a box in `set`. The caller guarantees that no thread can reach it any
         // more (P2).
@@ -115,29 +117,29 @@ mod tests {
         const ROUNDS: usize = if cfg!(miri) { 20 } else { 5000 };
         let exemplars = Exemplars::default();
         let exemplar = |n: usize| Exemplar::new("x".repeat(n % 50), n as f64);
+        let key = |series| SeriesKey::new(Generation::FIRST, series);
         std::thread::scope(|scope| {
             for t in 0..2 {
                 let exemplars = &exemplars;
                 scope.spawn(move || {
                     for n in 0..ROUNDS {
-                        let series = [u32::MAX, 0, 1, 6, 7][n % 5];
-                        exemplars.set(series, (n % 3, 3), exemplar(n + t), || true);
+                        let series = key([u32::MAX, 0, 1, 6, 7][n % 5]);
+                        exemplars.set(series, (n % 3, 3), exemplar(n + t));
                     }
                 });
             }
             for n in 0..ROUNDS {
-                let series = [u32::MAX, 0, 1, 6, 7, 100][n % 6];
+                let series = key([u32::MAX, 0, 1, 6, 7, 100][n % 6]);
                 exemplars.read(series, |bucket, exemplar| {
                     assert!(bucket < 3);
                     assert_eq!(exemplar.text().len(), exemplar.value() as usize % 50);
                 });
             }
         });
-        exemplars.set(1, (0, 3), exemplar(9), || false);
         exemplars.clear(1);
-        exemplars.read(1, |_, _| panic!("cleared"));
+        exemplars.read(key(1), |_, _| panic!("cleared"));
         let mut left = 0;
-        exemplars.read(7, |_, _| left += 1);
+        exemplars.read(key(7), |_, _| left += 1);
         assert_eq!(left, 3);
     }
 }

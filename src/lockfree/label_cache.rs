@@ -71,24 +71,25 @@ impl<S> CachedArena<S> {
     /// it.
     ///
     /// The caller compares the key's generation with the series' current one.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, hash: u64, texts: &[&str]) -> Option<(&S, SeriesKey)> {
-        TABLES.with(|tables| {
-            if self.table >= tables.len.get() {
-                return None;
-            }
-            // SAFETY: `self.table` is below the length. Nothing in this closure writes a table or
-            // allocates (T2).
-            let table = unsafe { &*tables.first.get().add(self.table) };
-            if table.id != self.id {
-                return None;
-            }
-            let entry = table.find(hash | 1, texts)?;
-            // SAFETY: the entry's table has this arena's id, so the pointer is to a series of this
-            // arena (T1).
-            let series = unsafe { &*entry.series.cast::<S>() };
-            Some((series, entry.series_key))
-        })
+        // Not the whole look-up inside `with`: the compiler would not inline that, and would not
+        // know the number of texts.
+        let (first, len) = TABLES.with(|tables| (tables.first.get(), tables.len.get()));
+        if self.table >= len {
+            return None;
+        }
+        // SAFETY: `self.table` is below the length. Nothing in this function writes a table or
+        // allocates (T2).
+        let table = unsafe { &*first.add(self.table) };
+        if table.id != self.id {
+            return None;
+        }
+        let entry = table.find(hash | 1, texts)?;
+        // SAFETY: the entry's table has this arena's id, so the pointer is to a series of this arena
+        // (T1).
+        let series = unsafe { &*entry.series.cast::<S>() };
+        Some((series, entry.series_key))
     }
 
     /// Adds a label set to the calling thread's cache. Does nothing if the thread is ending, or if
@@ -325,6 +326,7 @@ unsafe fn same(one: *const u8, two: *const u8, len: usize) -> bool {
     unsafe {
         let word = |text: *const u8, at: usize| text.add(at).cast::<u64>().read_unaligned();
         let half = |text: *const u8, at: usize| text.add(at).cast::<u32>().read_unaligned();
+        let quarter = |text: *const u8, at: usize| text.add(at).cast::<u16>().read_unaligned();
         if len >= 8 {
             let mut at = 0;
             while at < len - 8 {
@@ -336,8 +338,10 @@ unsafe fn same(one: *const u8, two: *const u8, len: usize) -> bool {
             word(one, len - 8) == word(two, len - 8)
         } else if len >= 4 {
             half(one, 0) == half(two, 0) && half(one, len - 4) == half(two, len - 4)
+        } else if len >= 2 {
+            quarter(one, 0) == quarter(two, 0) && quarter(one, len - 2) == quarter(two, len - 2)
         } else {
-            (0..len).all(|i| *one.add(i) == *two.add(i))
+            len == 0 || *one == *two
         }
     }
 }

@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 
 use crate::sync::{AtomicU64, Relaxed};
 
+use super::tally::SharedUpDown;
 use super::update::promote;
 use super::{Cells, Pass, SlotWord, Tally, UpDown, engine, fold_idle, thread};
 use crate::lockfree::Generation;
@@ -39,14 +40,14 @@ struct Counted {
 
 #[repr(align(128))]
 struct Shared {
-    bytes: UpDown,
+    bytes: SharedUpDown,
     allocations: AtomicU64,
 }
 
 impl Shared {
     const fn new() -> Self {
         Self {
-            bytes: UpDown::cold(),
+            bytes: SharedUpDown::new(),
             allocations: AtomicU64::new(0),
         }
     }
@@ -95,7 +96,7 @@ pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
     // allocated.
     let down: u64 = SHARED
         .iter()
-        .map(|shared| shared.bytes.shared_downs())
+        .map(|shared| shared.bytes.downs())
         .fold(0, u64::wrapping_add);
     let (mut bytes, mut allocations) = (0, 0);
     if let Some(counted) = COUNTED.get() {
@@ -108,7 +109,7 @@ pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
     }
     let up: u64 = SHARED
         .iter()
-        .map(|shared| shared.bytes.shared_ups())
+        .map(|shared| shared.bytes.ups())
         .fold(0, u64::wrapping_add);
     let shared: u64 = SHARED
         .iter()
@@ -168,7 +169,7 @@ impl<A> Allocator<A> {
 fn count_up(bytes: usize, allocations: u64) {
     let bytes = bytes as u64;
     if !thread(|thread| UpDown::up(thread, BYTES.last(Generation::FIRST), bytes)) {
-        Shared::of_this_thread().bytes.add_shared(bytes, 0);
+        Shared::of_this_thread().bytes.up(bytes);
     }
     if !thread(|thread| Tally::<u64>::add(thread, ALLOCATIONS.last(Generation::FIRST), allocations))
     {
@@ -181,7 +182,7 @@ fn count_up(bytes: usize, allocations: u64) {
 fn count_down(bytes: usize) {
     let bytes = bytes as u64;
     if !thread(|thread| UpDown::down(thread, BYTES.last(Generation::FIRST), bytes)) {
-        Shared::of_this_thread().bytes.add_shared(0, bytes);
+        Shared::of_this_thread().bytes.down(bytes);
     }
 }
 

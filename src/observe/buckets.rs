@@ -31,9 +31,8 @@
 //!   bucket and the sum of N+1. The writer stored that sum before the bucket (Release).
 //! - B4: A block has `BUCKET + buckets` cells; the block of a native histogram has one cell, the
 //!   address of a [`Table`]. Only one thread observes in a block at a time: the owner of the shard
-//!   (invariant I1 of [`shard`](super::shard)), or the thread that holds the lock of a cold block.
-//!   The cold block of a series that no thread updates any more is read and cleared without the
-//!   lock.
+//!   (invariant I1 of [`shard`](super::shard)), or the thread that holds the lock of the cold block
+//!   (invariant U1 of [`shared_lock`](super::shared_lock)).
 //!
 //! A writer that is suspended at any instruction leaves `state` unchanged, so the reader's next try
 //! succeeds. It misses at most the unfinished observation.
@@ -41,7 +40,7 @@
 //! # Cold series
 //!
 //! Before a series is promoted, all threads share one block with the same cells, the cold block. A
-//! one-word lock lets one of them write at a time. Readers do not take the lock, unless writers
+//! lock lets one of them write at a time. Readers do not take the lock, unless writers
 //! have made many of their tries fail.
 
 use std::cell::Cell;
@@ -49,17 +48,18 @@ use std::sync::Arc;
 
 use crate::lockfree::Generation;
 use crate::snapshot::{Native, Resolution};
-use crate::sync::{Acquire, AtomicBool, AtomicU64, OnceLock, Relaxed, Release, fence, owner_load};
+use crate::sync::{Acquire, AtomicU64, OnceLock, Relaxed, Release, fence, owner_load};
 
-use super::cells::{Cells, Outcome, PROMOTE_AFTER};
+use super::cells::{Cells, Outcome};
 use super::engine::Engine;
 use super::memory::Block;
 use super::native::{self, Table};
 use super::pass::{Pass, TRIES, View};
 use super::shard::CopyBlock;
+use super::shared_lock::{Denied, SharedLock};
 use super::slot::SlotWord;
 use super::thread::Thread;
-use super::update::{Shared, update_cold};
+use super::update::{Shared, lock_if_cold, update_cold};
 
 /// The index of the first of the two sums in a block.
 pub(super) const SUM: usize = 1;
@@ -78,9 +78,8 @@ pub const MOST_BUCKETS: usize = 16_384;
 pub struct Buckets {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
-    /// The lock of the cold block. Taken by threads that write it, by the collector for a fold, and
-    /// by a reader whose tries keep failing.
-    locked: AtomicBool,
+    /// The lock of the cold block. Taken also by a reader whose tries keep failing.
+    lock: SharedLock,
     /// The cold block. Created by its first writer, written under the lock, read by passes.
     cold: OnceLock<Box<[AtomicU64]>>,
     /// The number of cells for `state`, the sums and the fixed buckets. Never changes.
@@ -188,7 +187,7 @@ impl Buckets {
 
     /// The cold path of [`observe`](Self::observe) and [`observe_native`](Self::observe_native).
     ///
-    /// `eager` promotes the series now, not after [`PROMOTE_AFTER`] updates.
+    /// `eager` promotes the series now, not after many updates.
     pub fn observe_cold(
         &self,
         engine: &Engine,
@@ -197,10 +196,20 @@ impl Buckets {
         observation: (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
-        let times = observation.2;
+        if let (None, Some(block)) = (&self.native, self.cold.get()) {
+            let shared = (&self.slot_word, &self.lock, generation);
+            if let Some((held, minute)) = lock_if_cold((engine, thread), shared, eager) {
+                let (bucket, value, times) = observation;
+                // SAFETY: this thread holds the lock of the cold block (B4). `bucket` is one of the
+                // series' buckets, as in `observe`.
+                unsafe { observe(Block::of(block), bucket, value, times) };
+                held.count(minute, engine, (&self.slot_word, u64::from(self.cells)));
+                return Outcome::Done;
+            }
+        }
         let rejected = Cell::new(false);
         let reject = || rejected.set(true);
-        let own = |block| {
+        let mut own = |block| {
             // SAFETY: `update_cold` passes a block of this series that only this thread writes
             // (B4).
             if unsafe { self.write(thread, block, observation) }.is_none() {
@@ -208,40 +217,39 @@ impl Buckets {
             }
             true
         };
-        let shared = || {
+        let mut shared = || {
             let block = self.cold();
-            if self.try_lock() {
-                // SAFETY: this thread holds the lock of the cold block (B4).
-                let count = unsafe { self.write(thread, block, observation) };
-                self.unlock();
-                if count.is_none() {
-                    reject();
+            match self.lock.lock(generation) {
+                Ok(held) => {
+                    // SAFETY: this thread holds the lock of the cold block (B4).
+                    let count = unsafe { self.write(thread, block, observation) };
+                    let cells = self.block_cells() as u64;
+                    held.count(engine.minute(), engine, (&self.slot_word, cells));
+                    if count.is_none() {
+                        reject();
+                    }
+                    Shared::Counted
                 }
-                let crossed =
-                    |count: u64| count.wrapping_sub(times) / PROMOTE_AFTER != count / PROMOTE_AFTER;
-                return Shared::Counted {
-                    hot: count.is_some_and(crossed),
-                };
+                Err(Denied::Busy) if self.native.is_some() && thread.in_allocation() => {
+                    // This thread may hold the lock: a table grows under it, and the allocator
+                    // observes here. Waiting would be a deadlock.
+                    reject();
+                    Shared::Counted
+                }
+                // If there is no slot or no shard for the series, this thread waits. Depending on
+                // who holds the lock, it waits for
+                // - a writer: three stores, or the growth of a native histogram's table;
+                // - a reader whose tries kept failing: one read;
+                // - the collector: one fold.
+                Err(denied) => Shared::denied(&denied, true),
             }
-            if self.native.is_some() && thread.in_allocation() {
-                // The lock may be held by this thread: a table grows under it, and the allocator
-                // observes here. Waiting would be a deadlock.
-                reject();
-                return Shared::Counted { hot: false };
-            }
-            // Two threads at the same time: the series is hot. If there is no slot or no shard for
-            // it, this thread waits. Depending on who holds the lock, it waits for
-            // - a writer: three stores, or the growth of a native histogram's table;
-            // - a reader whose tries kept failing: one read;
-            // - the collector: one fold.
-            Shared::Busy { hot: true }
         };
         let outcome = update_cold(
             (engine, thread),
             (&self.slot_word, generation),
             (self.block_cells() as u64, eager),
-            own,
-            shared,
+            &mut own,
+            &mut shared,
         );
         if rejected.get() {
             Outcome::Rejected
@@ -260,9 +268,10 @@ impl Buckets {
         let mut tries = 0;
         while !read() {
             super::engine::back_off(&mut tries);
-            if tries >= TRIES && self.try_lock() {
+            let held = (tries >= TRIES).then(|| self.lock.lock_any());
+            if let Some(held) = held.flatten() {
                 let done = read();
-                self.unlock();
+                held.release();
                 if done {
                     return;
                 }
@@ -285,23 +294,8 @@ impl Buckets {
         }
     }
 
-    /// Tries to lock the cold block.
-    fn try_lock(&self) -> bool {
-        // Acquire: pairs with the Release in `unlock`. This thread sees the last writer's
-        // stores.
-        self.locked
-            .compare_exchange(false, true, Acquire, Relaxed)
-            .is_ok()
-    }
-
-    /// Unlocks the cold block.
-    fn unlock(&self) {
-        // Release: pairs with the Acquire in `try_lock`.
-        self.locked.store(false, Release);
-    }
-
-    /// Adds another block to the cold block, and changes the side as an observation does. Called
-    /// between `begin_fold`, which locks the cold block, and `end_fold`.
+    /// Adds another block to the cold block, and changes the side as an observation does. The
+    /// calling pass holds the lock of the cold block.
     fn add_block(&self, other: Block) {
         let block = self.cold();
         if let Some(resolution) = &self.native {
@@ -484,7 +478,7 @@ impl Cells for Buckets {
     fn new(shape: &Shape) -> Self {
         Self {
             slot_word: SlotWord::new(),
-            locked: AtomicBool::new(false),
+            lock: SharedLock::new(),
             cold: OnceLock::new(),
             cells: (BUCKET + shape.buckets) as u32,
             native: shape.native.clone(),
@@ -501,6 +495,10 @@ impl Cells for Buckets {
 
     fn slot_word(&self) -> &SlotWord {
         &self.slot_word
+    }
+
+    fn shared_lock(&self) -> &SharedLock {
+        &self.lock
     }
 
     fn width(shape: &Shape) -> usize {
@@ -554,14 +552,6 @@ impl Cells for Buckets {
         }
     }
 
-    fn begin_fold(&self) -> bool {
-        self.try_lock()
-    }
-
-    fn end_fold(&self) {
-        self.unlock();
-    }
-
     fn fold(&self, block: Block) {
         self.add_block(block);
     }
@@ -580,22 +570,15 @@ impl Cells for Buckets {
         }
     }
 
-    fn start_over(&self, shape: &Shape) {
-        // Clearing replaces the table of a native histogram, so it needs the lock (B4). A child of
-        // `fork` may find the lock taken forever, and must not wait.
-        if self.try_lock() {
-            self.clear(shape);
-            self.unlock();
-        }
+    fn is_plain(shape: &Shape) -> bool {
+        shape.native.is_none()
     }
 
     fn clear(&self, _: &Shape) {
         if self.native.is_some() {
             if let Some(cold) = self.cold.get() {
-                // SAFETY: the block is one cell (B4), which no thread writes now: either the series
-                // is retired and the collector has waited for the pins of cold updates, or this
-                // thread holds the lock of the cold block (`start_over`). A pass has pinned the
-                // epoch.
+                // SAFETY: the block is one cell (B4), which no thread writes now, because the caller
+                // holds the lock of the cold block. A pass has pinned the epoch.
                 unsafe { native::release(Block::of(cold)) };
             }
             return;
@@ -608,6 +591,7 @@ impl Cells for Buckets {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::shared_lock::Held;
     use super::*;
 
     /// Regression: if there was no slot for a series and a thread observed without a pause, a
@@ -620,8 +604,8 @@ mod tests {
             tries += 1;
             assert!(tries < 1000, "it never ends");
             // Every try fails, as if a writer had interfered, until the reader holds the lock.
-            series.locked.load(Relaxed)
+            series.lock.lock_any().map(Held::release).is_none()
         });
-        assert!(series.try_lock(), "it was not unlocked");
+        assert!(series.lock.lock_any().is_some(), "it was not unlocked");
     }
 }

@@ -2,19 +2,12 @@
 //! reclaim, fold and reset them.
 
 use crate::lockfree::Generation;
-use crate::sync::{AtomicU64, Relaxed};
 
 use super::engine::Engine;
 use super::memory::Block;
 use super::pass::{Pass, Retired};
+use super::shared_lock::SharedLock;
 use super::slot::{SlotWord, stride};
-use super::update;
-
-/// The number of updates of its shared cell after which a series is promoted.
-#[cfg(not(loom))]
-pub const PROMOTE_AFTER: u64 = 1024;
-#[cfg(loom)]
-pub const PROMOTE_AFTER: u64 = 1;
 
 /// The result of a cold update.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +32,10 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
 
     /// Returns the word with the series' slot and generation.
     fn slot_word(&self) -> &SlotWord;
+
+    /// Returns the lock of the series' shared cells.
+    #[doc(hidden)]
+    fn shared_lock(&self) -> &SharedLock;
 
     /// Returns the number of cells that a series has in each shard.
     fn width(shape: &Self::Shape) -> usize;
@@ -66,16 +63,9 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Prepares for folding. Returns `false`, without waiting, if a writer is active.
-    fn begin_fold(&self) -> bool {
-        true
-    }
-
-    /// Ends folding. Called after the last fold.
-    fn end_fold(&self) {}
-
     /// Adds a block that no thread writes any more to the shared cells of this series, if the kind
-    /// adds up: the block of a retired series, or this series' own block in an idle shard.
+    /// adds up: the block of a retired series, or this series' own block in an idle shard. The
+    /// caller holds the lock of the shared cells.
     #[doc(hidden)]
     fn fold(&self, block: Block);
 
@@ -89,15 +79,18 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         |_| ()
     }
 
-    /// Adds the shared cells of a retired series to those of this series, if the kind adds up.
+    /// Adds the shared cells of a retired series to those of this series, if the kind adds up. The
+    /// caller holds the locks of both.
     fn fold_shared(&self, other: &Self);
 
-    /// Resets the shared cells of a series that no thread updates.
+    /// Resets the shared cells. The caller holds their lock.
     fn clear(&self, shape: &Self::Shape);
 
-    /// Resets the shared cells of a series in use, in a process that has only one thread.
-    fn start_over(&self, shape: &Self::Shape) {
-        self.clear(shape);
+    /// Returns whether the shared cells are nothing but numbers, so that they can be cleared while
+    /// a thread that was lost in a `fork` holds their lock.
+    #[doc(hidden)]
+    fn is_plain(_shape: &Self::Shape) -> bool {
+        true
     }
 }
 
@@ -114,15 +107,32 @@ pub fn reclaim<C: Cells>(
     retired: Retired,
     overflow: Option<&C>,
 ) -> bool {
-    if !pass.is_safe(retired) {
+    if !pass.is_acknowledged(retired) {
         return false;
     }
-    if overflow.is_some_and(|overflow| !overflow.begin_fold()) {
+    // If a writer has the shared cells now, a later pass reclaims.
+    let Some(own) = series.shared_lock().lock_any() else {
         return false;
-    }
+    };
+    let into = match overflow {
+        None => None,
+        Some(overflow) => match overflow.shared_lock().lock_any() {
+            None => {
+                own.release();
+                return false;
+            }
+            into => into,
+        },
+    };
     let done = reclaim_now(pass, shape, series, retired, overflow);
-    if let Some(overflow) = overflow {
-        overflow.end_fold();
+    if let Some(into) = into {
+        into.release();
+    }
+    if done {
+        // Updates of the old generation write nothing from now on (U2).
+        own.hand_over(series.slot_word().generation());
+    } else {
+        own.release();
     }
     done
 }
@@ -134,15 +144,15 @@ pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
         return;
     };
     // If a writer has the shared cells now, a later pass folds.
-    if !series.begin_fold() {
+    let Some(held) = series.shared_lock().lock_any() else {
         return;
-    }
+    };
     let release = C::release(shape);
     pass.drain_idle(last, width, |block| {
         series.fold(block);
         release(block);
     });
-    series.end_fold();
+    held.release();
 }
 
 /// Reads the overflow series, and after it the retired series that some thread may still be
@@ -179,7 +189,17 @@ pub fn start_over<C: Cells>(
     if let Some(last) = slot {
         pass.zero(last, C::width(shape));
     }
-    series.start_over(shape);
+    // A child of `fork` may find the lock taken by a thread that it does not have, and must not
+    // wait. What is more than numbers then stays as it is: that thread may have left it half
+    // written.
+    let held = match series.shared_lock().lock_any() {
+        None if C::is_plain(shape) => Some(series.shared_lock().take()),
+        held => held,
+    };
+    if let Some(held) = held {
+        series.clear(shape);
+        held.release();
+    }
 }
 
 fn reclaim_now<C: Cells>(
@@ -232,14 +252,4 @@ pub fn promote_row<'a>(
         .all(|(slot_word, last)| slot_word.promote(Generation::FIRST, last));
     debug_assert!(promoted, "a series of the row already had a slot");
     promoted.then_some(first)
-}
-
-/// Counts an update of a shared cell. The count is approximate where threads race. The result tells
-/// whether the series is due for promotion.
-pub(super) fn count_update(updates: &AtomicU64) -> update::Shared {
-    let count = updates.load(Relaxed) + 1;
-    updates.store(count, Relaxed);
-    update::Shared::Counted {
-        hot: count % PROMOTE_AFTER == 0,
-    }
 }

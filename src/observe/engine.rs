@@ -22,12 +22,20 @@ pub struct Engine {
     /// Slots of dropped families, for the next pass to free. Written by threads that drop a family,
     /// taken by passes.
     pub(super) abandoned: Mutex<Vec<Abandoned>>,
-    /// Whether every series is promoted at its first update. Set once, by tests; read by cold
-    /// updates. Not one of loom's: models do not change it.
-    eager: std::sync::atomic::AtomicBool,
+    /// The running minute, as [`SharedLock`](super::shared_lock::SharedLock) has it, and [`EAGER`].
+    /// Written by passes and by threads that promote a series, read by cold updates. Not one of
+    /// loom's: models have no clock.
+    minute: std::sync::atomic::AtomicU64,
+    /// When that minute began, in milliseconds. 0 at the beginning.
+    #[cfg_attr(loom, allow(dead_code, reason = "models have no clock"))]
+    minute_began: AtomicU64,
     /// Counts of unusual events. Written by any thread, read by the self-metrics.
     pub stats: Stats,
 }
+
+/// The bit of [`Engine::minute`] that is set if every series is promoted at its first update. Set
+/// once, by tests.
+pub(super) const EAGER: u64 = 1 << 63;
 
 /// The number of abandoned slots at which the thread that drops a family runs a pass.
 const ABANDONED_LIMIT: usize = 4096;
@@ -61,7 +69,8 @@ impl Engine {
                 slots: Slots::new(),
                 collector: Mutex::new(Collector::new()),
                 abandoned: Mutex::new(Vec::new()),
-                eager: std::sync::atomic::AtomicBool::new(false),
+                minute: std::sync::atomic::AtomicU64::new(0),
+                minute_began: AtomicU64::new(0),
                 stats: Stats::new(),
             }
         }
@@ -95,12 +104,47 @@ impl Engine {
     /// the threads that made them. For `tallies::testing`.
     #[cfg(not(loom))]
     pub fn promote_at_first_update(&self) {
-        self.eager.store(true, Relaxed);
+        self.minute.fetch_or(EAGER, Relaxed);
     }
 
     /// Whether series are promoted at their first update.
+    #[inline(always)]
     pub(super) fn is_eager(&self) -> bool {
-        self.eager.load(Relaxed)
+        self.minute() & EAGER != 0
+    }
+
+    /// Returns the running minute, in the bits in which the locks of shared cells have it, and
+    /// [`EAGER`] if every series is promoted at its first update.
+    #[inline(always)]
+    pub(super) fn minute(&self) -> u64 {
+        self.minute.load(Relaxed)
+    }
+
+    /// Begins a new minute if the last one is over, and returns whether it was. Called by passes
+    /// and by threads that are about to promote a series. So a minute may last longer if nobody
+    /// does either, but the updates that promote a series are all from one minute of the clock.
+    #[cfg(not(loom))]
+    pub(super) fn begin_minute(&self) -> bool {
+        use super::shared_lock::{MINUTE, MINUTES};
+        // Relaxed: threads that begin a minute at the same time may begin two.
+        let (now, began) = (crate::clock::millis(), self.minute_began.load(Relaxed));
+        if began == 0 || now < began {
+            self.minute_began.store(now, Relaxed);
+            return false;
+        }
+        let over = now - began >= 60_000;
+        if over {
+            self.minute_began.store(now, Relaxed);
+            let next = |minute| Some((minute + MINUTE) & MINUTES | minute & EAGER);
+            let _ = self.minute.fetch_update(Relaxed, Relaxed, next);
+        }
+        over
+    }
+
+    /// Models have no clock: a series is promoted by its first update.
+    #[cfg(loom)]
+    pub(super) fn begin_minute(&self) -> bool {
+        false
     }
 
     /// Waits for the running pass to end, then begins one.
@@ -171,7 +215,11 @@ mod process {
     /// Runs `f` with the calling thread's side of the engine.
     #[inline(always)]
     pub fn thread<R>(f: impl FnOnce(&Thread) -> R) -> R {
-        THREAD.with(f)
+        // Not `with(f)`: the compiler would not inline a large `f`.
+        let thread = THREAD.with(std::ptr::from_ref);
+        // SAFETY: `THREAD` has no destructor, so it lives as long as this thread, and `f` cannot
+        // pass the reference on.
+        f(unsafe { &*thread })
     }
 
     /// Registers the calling thread to leave its shard when it ends. Returns `false` if the thread

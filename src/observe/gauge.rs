@@ -3,7 +3,7 @@
 //! # Protocol
 //!
 //! A gauge counts nothing in shards, but its first update allocates a slot like that of any other
-//! series. A thread updates the shared cell without a pin only if its slab has that slot. The cells
+//! series. A thread updates the shared cell without a lock only if its slab has that slot. The cells
 //! of that slot stay zero. The slot has three uses:
 //!
 //! - An update through a stale reference fails the comparison with the slab's length, and takes the
@@ -13,20 +13,20 @@
 //! - A thread whose slab ends below the slot does not have to acknowledge the request (invariant I5
 //!   of [`shard`](super::shard)).
 //!
-//! If there is no slot for the gauge, updates pin the epoch, and the collector waits for an epoch
-//! instead of acknowledgements.
+//! If there is no slot for the gauge, updates take the lock of the shared cell.
 //!
 //! # Invariants
 //!
 //! - G1: An update writes the shared cell only while the collector cannot reuse it: between two
-//!   safepoints of a thread that has the slot, or with the epoch pinned (invariants U1 and U2 of
-//!   [`update`](super::update)).
+//!   safepoints of a thread that has the slot, or under the lock of the shared cell (invariant U2
+//!   of [`shared_lock`](super::shared_lock)).
 
 use crate::lockfree::Generation;
 use crate::sync::{AtomicF64, Relaxed};
 
 use super::memory::Block;
 use super::pass::Pass;
+use super::shared_lock::SharedLock;
 use super::slot::SlotWord;
 use super::thread::Thread;
 use super::update::{Shared, update_cold};
@@ -37,6 +37,8 @@ use super::{Cells, Engine, Outcome};
 pub struct GaugeCell {
     /// Slot and generation. Written by promotion and retirement, read by every update.
     slot_word: SlotWord,
+    /// The lock of the value, for threads without the slot, and for the collector.
+    lock: SharedLock,
     /// The value. Written by every thread that updates the gauge, read by passes.
     value: AtomicF64,
 }
@@ -86,20 +88,24 @@ impl GaugeCell {
         generation: Generation,
         op: GaugeOp,
     ) -> Outcome {
-        let own = |_| {
+        let mut own = |_| {
             self.apply(op);
             true
         };
-        let shared = || {
-            self.apply(op);
-            Shared::Counted { hot: false }
+        let mut shared = || match self.lock.lock(generation) {
+            Ok(held) => {
+                self.apply(op);
+                held.release();
+                Shared::Counted
+            }
+            Err(denied) => Shared::denied(&denied, false),
         };
         update_cold(
             (engine, thread),
             (&self.slot_word, generation),
             (1, true),
-            own,
-            shared,
+            &mut own,
+            &mut shared,
         )
     }
 
@@ -117,12 +123,17 @@ impl Cells for GaugeCell {
     fn new(&first: &f64) -> Self {
         Self {
             slot_word: SlotWord::new(),
+            lock: SharedLock::new(),
             value: AtomicF64::new(first),
         }
     }
 
     fn slot_word(&self) -> &SlotWord {
         &self.slot_word
+    }
+
+    fn shared_lock(&self) -> &SharedLock {
+        &self.lock
     }
 
     fn width(_: &f64) -> usize {
@@ -175,12 +186,13 @@ mod tests {
         gauge.change_cold(&engine, &thread, Generation::FIRST, GaugeOp::Set(2.0));
         let retired = engine.pass().retire(&gauge.slot_word);
         assert_eq!(engine.slots.unreclaimed(), 1);
-        // The gauge can be reclaimed after an epoch, which threads of other tests may delay. This
-        // thread was the only owner of a shard, and has left it.
+        // This thread was the only owner of a shard, and has left it.
         thread.leave(&engine);
-        while !super::super::reclaim(&mut engine.pass(), &1.0, &gauge, retired, None) {
-            std::thread::yield_now();
-        }
+        drop(engine.pass());
+        let mut pass = engine.pass();
+        assert!(super::super::reclaim(
+            &mut pass, &1.0, &gauge, retired, None
+        ));
         assert_eq!(engine.slots.unreclaimed(), 0);
         assert_eq!(gauge.value(), 1.0);
     }

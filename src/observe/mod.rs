@@ -45,6 +45,7 @@ mod models;
 mod native;
 mod pass;
 mod shard;
+mod shared_lock;
 mod slot;
 mod stream;
 mod summary;
@@ -58,8 +59,6 @@ mod window;
 #[cfg(all(feature = "process", not(loom)))]
 pub use allocator::{Allocated, Allocator, allocated, count_allocations};
 pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
-#[cfg(all(test, not(loom)))]
-use cells::PROMOTE_AFTER;
 pub use cells::{
     Cells, MOST_IN_ROW, Outcome, fold_idle, promote_row, read_overflow, reclaim, start_over,
 };
@@ -79,6 +78,8 @@ pub use window::Window;
 
 #[cfg(test)]
 use crate::lockfree::Generation;
+#[cfg(all(test, not(loom)))]
+use shared_lock::PROMOTE_AFTER;
 #[cfg(all(test, loom))]
 use stream::Budget;
 #[cfg(test)]

@@ -16,8 +16,8 @@
 //!   when it is dropped.
 //! - Q2: A pass uses a slot in a slab only if the slot is below the slab's capacity. Then the whole
 //!   block is inside the slab (W3).
-//! - Q3: A pass clears a slot only if no thread can be updating it: [`Pass::is_safe`] holds for the
-//!   retired series, or the series' family was dropped and no handle exists. While the pass clears,
+//! - Q3: A pass clears a slot only if no thread can be updating it: [`Pass::is_acknowledged`] holds
+//!   for the retired series, or the series' family was dropped and no handle exists. While the pass clears,
 //!   it has locked the growth of every member (I2).
 //!
 //! # When is a retired series safe?
@@ -26,13 +26,10 @@
 //! either hot or cold:
 //! - A hot update writes a block. It has finished once its shard has acknowledged a request that
 //!   was sent after the series was retired (I4), or if the shard's slab ends below the slot (I5).
-//! - A cold update writes shared cells with the epoch pinned. It has finished once a *grace period*
-//!   is over that began after the series was retired: every thread that was pinned at its beginning
-//!   has unpinned (U1, U2).
+//! - A cold update writes shared cells under their lock. The collector takes the lock to fold and
+//!   clear them, and hands it over to the next series (U1, U2).
 
-use std::sync::Arc;
-
-use crate::sync::{Acquire, AtomicU64, MutexGuard, Relaxed, Release, lock};
+use crate::sync::{AtomicU64, MutexGuard, Relaxed, lock};
 
 use super::Engine;
 use super::memory::{Block, SlabRef};
@@ -63,13 +60,6 @@ pub(crate) struct Collector {
     /// the shortest. Each is given as its slab's capacity, and the ticket up to which this shard
     /// and all before it have acknowledged.
     lagging: Vec<(u64, u64)>,
-    /// The number of grace periods that were started.
-    grace_started: u64,
-    /// Whether a series was retired since the last of them started.
-    grace_due: bool,
-    /// The last grace period that is over. Written by the thread that runs the deferred function of
-    /// `start_grace`, read by passes. Allocated with the first grace period.
-    grace_elapsed: Option<Arc<AtomicU64>>,
     /// A buffer that passes reuse.
     scratch: Vec<u64>,
 }
@@ -94,9 +84,6 @@ impl Collector {
             last_safepoint: 0,
             request_due: false,
             lagging: Vec::new(),
-            grace_started: 0,
-            grace_due: false,
-            grace_elapsed: None,
             scratch: Vec::new(),
         }
     }
@@ -130,8 +117,6 @@ pub struct Retired {
     slot: Option<u64>,
     /// The request that owners have to acknowledge; 0 if the series had no slot.
     ticket: u64,
-    /// The grace period that has to be over.
-    grace: u64,
 }
 
 impl Retired {
@@ -438,8 +423,9 @@ impl<'e> Pass<'e> {
         shard.withdraw_copy_request();
     }
 
-    /// Retires a series: its handles are stale from now on. Once [`is_safe`](Self::is_safe) returns
-    /// `true` for the result, its cells may be reclaimed.
+    /// Retires a series: its handles are stale from now on. Once
+    /// [`is_acknowledged`](Self::is_acknowledged) returns `true` for the result, its slot may be
+    /// reclaimed.
     pub(crate) fn retire(&mut self, slot_word: &SlotWord) -> Retired {
         let slot = slot_word.retire();
         let ticket = slot.map_or(0, |_| self.collector.last_ticket + 1);
@@ -447,23 +433,13 @@ impl<'e> Pass<'e> {
             self.engine.slots.waiting(1);
         }
         self.collector.request_due |= ticket != 0;
-        self.collector.grace_due = true;
-        Retired {
-            slot,
-            ticket,
-            grace: self.collector.grace_started + 1,
-        }
+        Retired { slot, ticket }
     }
 
-    /// Returns whether no thread can still be updating a retired series; see the module's
-    /// documentation.
-    pub(crate) fn is_safe(&self, retired: Retired) -> bool {
-        retired.grace <= self.grace_elapsed() && self.is_acknowledged(retired)
-    }
-
-    /// Returns whether every member whose slab has the slot (I5) has acknowledged a request that
-    /// was sent after the series was retired (I4).
-    pub(super) fn is_acknowledged(&self, retired: Retired) -> bool {
+    /// Returns whether no thread can still be updating the slot of a retired series: every member
+    /// whose slab has it (I5) has acknowledged a request that was sent after the series was retired
+    /// (I4).
+    pub(crate) fn is_acknowledged(&self, retired: Retired) -> bool {
         if retired.ticket > self.collector.last_safepoint {
             return false;
         }
@@ -475,25 +451,10 @@ impl<'e> Pass<'e> {
         with_slot == 0 || lagging[with_slot - 1].1 >= retired.ticket
     }
 
-    fn grace_elapsed(&self) -> u64 {
-        // Acquire: pairs with the Release in `start_grace`. The cold updates of the threads that
-        // were pinned at the beginning of the grace period are visible.
-        let grace_elapsed = self.collector.grace_elapsed.as_ref();
-        grace_elapsed.map_or(0, |grace_elapsed| grace_elapsed.load(Acquire))
-    }
-
-    /// Starts a grace period and sends a safepoint request if series were retired since the last
-    /// ones. Then determines which shards have acknowledged.
+    /// Sends a safepoint request if series with slots were retired since the last one. Then
+    /// determines which shards have acknowledged.
     fn advance(&mut self) {
-        if std::mem::take(&mut self.collector.grace_due) {
-            self.collector.grace_started += 1;
-            self.start_grace(self.collector.grace_started);
-        }
-        if self.grace_elapsed() < self.collector.grace_started {
-            // An epoch advances only when some thread tries to advance it, which few threads do.
-            #[cfg(not(loom))]
-            crate::lockfree::epoch::pin().flush();
-        }
+        self.engine.begin_minute();
         // By exchange, and before the request: the owner of a shard that joins later finds the
         // series retired (`Shards::join`).
         self.collector.join(&self.engine.shards);
@@ -560,19 +521,6 @@ impl<'e> Pass<'e> {
         let mut others = lock(&self.engine.abandoned);
         abandoned.append(&mut others);
         *others = abandoned;
-    }
-
-    /// Starts grace period `ticket`: once all threads that are pinned now have unpinned, all cold
-    /// updates that began before have finished.
-    fn start_grace(&mut self, ticket: u64) {
-        let grace_elapsed = Arc::clone(
-            self.collector
-                .grace_elapsed
-                .get_or_insert_with(|| Arc::new(AtomicU64::new(0))),
-        );
-        // Release: pairs with the Acquire in `grace_elapsed`. Carries the cold updates: the epoch
-        // orders them before this function.
-        crate::lockfree::epoch::after_epoch(move || _ = grace_elapsed.fetch_max(ticket, Release));
     }
 
     /// Passes the block `last` of every member to `fold` and then zeroes it.

@@ -50,6 +50,13 @@ impl SlotWord {
         self.0.load(Acquire).wrapping_sub(generation.word())
     }
 
+    /// Returns whether the series is cold, for a handle with `generation` that is not stale.
+    #[inline(always)]
+    pub(super) fn is_cold(&self, generation: Generation) -> bool {
+        // Relaxed: a hint. The lock of the shared cells tells whether the handle is stale.
+        self.0.load(Relaxed) == generation.word() | COLD
+    }
+
     /// Returns the slot if the series is hot.
     #[inline]
     pub(crate) fn slot(&self) -> Option<u64> {
@@ -63,8 +70,6 @@ impl SlotWord {
     #[inline]
     pub fn generation(&self) -> Generation {
         // Relaxed:
-        // - A cold update reads it with the epoch pinned, and the epoch orders it with `retire`
-        //   (U1, U2).
         // - A look-up under a lock of the index reads the current one, because the lock orders it
         //   with `retire`.
         // - Any other caller may get an old one. It then has a stale handle, and an update through
@@ -88,10 +93,11 @@ impl SlotWord {
     }
 
     /// Retires the series, so that every handle to it is stale. Returns the slot that it had, if
-    /// any; without a slot, threads updated only shared cells, with the epoch pinned.
+    /// any; without a slot, threads updated only shared cells, under their lock.
     ///
     /// Called by the collector only (W1). Relaxed: the next safepoint request carries the new word
-    /// to the owners (I4), and the next grace period to cold updates (U2).
+    /// to the owners (I4). Cold updates need not see it, because the lock has a generation, too
+    /// (U2).
     pub(crate) fn retire(&self) -> Option<u64> {
         // Advance the generation first. A thread that promotes the series at the same time has two
         // cases:

@@ -9,19 +9,20 @@
 //!   stream complete.
 //! - D2: Only a pass frees a stream, after every owner has acknowledged or is gone. Passes are
 //!   serialised, so no other reader has it.
-//! - D3: The shared stream has one writer at a time: the thread that holds the lock. Readers never
-//!   take the lock. The shared stream lives as long as its series.
+//! - D3: The shared stream has one writer at a time: the thread that holds the lock (invariant U1
+//!   of [`shared_lock`](super::shared_lock)). Readers never take the lock. The shared stream lives as long as its series.
 
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
-use crate::sync::{Acquire, AtomicBool, Mutex, OnceLock, Relaxed, Release, lock, owner_load};
+use crate::sync::{Acquire, Mutex, OnceLock, Relaxed, Release, lock, owner_load};
 
-use super::cells::{Cells, Outcome, PROMOTE_AFTER};
+use super::cells::{Cells, Outcome};
 use super::engine::Engine;
 use super::memory::Block;
 use super::pass::Pass;
+use super::shared_lock::SharedLock;
 use super::slot::SlotWord;
 use super::stream::{Budget, Flush, Stream, SummaryTotal};
 use super::thread::Thread;
@@ -88,9 +89,8 @@ pub struct Distribution {
     slot_word: SlotWord,
     /// The properties of the summary. Never changes.
     shape: Arc<SummaryShape>,
-    /// The lock of the shared stream. Taken by threads that write it, and by the collector to clear
-    /// a series in use.
-    locked: AtomicBool,
+    /// The lock of the shared stream.
+    lock: SharedLock,
     /// The shared stream. Created by its first writer, written under the lock, read by passes.
     shared: OnceLock<SharedStream>,
     /// The observations of folded streams. Written and read by passes only.
@@ -121,7 +121,7 @@ impl Distribution {
     /// The cold path of [`observe`](Self::observe): registers the thread, creates streams, and
     /// flushes full buffers into sketches.
     ///
-    /// `eager` promotes the series now, not after [`PROMOTE_AFTER`] updates.
+    /// `eager` promotes the series now, not after many updates.
     pub fn observe_cold(
         &self,
         engine: &Engine,
@@ -130,43 +130,31 @@ impl Distribution {
         value: f64,
         eager: bool,
     ) -> Outcome {
-        let own = |block| {
+        let mut own = |block| {
             // SAFETY: D1 and D2; `update_cold` passes a block that this thread owns.
             let stream = unsafe { self.own_stream(block) };
             // `None` if the budget is used up. The observation then goes to the shared stream.
             stream.map(|stream| self.insert(stream, value)).is_some()
         };
-        let shared = || {
-            // Acquire: pairs with the Release below and in `start_over`. This thread sees the last
-            // writer's stores (D3).
-            if self
-                .locked
-                .compare_exchange(false, true, Acquire, Relaxed)
-                .is_err()
-            {
-                // Two threads at the same time: the series is hot. If there is no slot or no shard
-                // for it, this thread waits for the other writer's push, at worst for its flush,
-                // but never for a reader.
-                return Shared::Busy {
-                    hot: self.shape.budget.allows_streams(),
-                };
+        let mut shared = || match self.lock.lock(generation) {
+            Ok(held) => {
+                let SharedStream(stream) = self
+                    .shared
+                    .get_or_init(|| SharedStream(self.shape.stream()));
+                self.insert(stream, value);
+                held.count(engine.minute(), engine, (&self.slot_word, 1));
+                Shared::Counted
             }
-            let SharedStream(stream) = self
-                .shared
-                .get_or_init(|| SharedStream(self.shape.stream()));
-            let count = self.insert(stream, value);
-            // Release: pairs with the Acquire above and in `start_over`.
-            self.locked.store(false, Release);
-            Shared::Counted {
-                hot: count % PROMOTE_AFTER == 0,
-            }
+            // If there is no slot or no shard for the series, this thread waits for the other
+            // writer's push, at worst for its flush, but never for a reader.
+            Err(denied) => Shared::denied(&denied, self.shape.budget.allows_streams()),
         };
         update_cold(
             (engine, thread),
             (&self.slot_word, generation),
             (1, eager),
-            own,
-            shared,
+            &mut own,
+            &mut shared,
         )
     }
 
@@ -219,7 +207,7 @@ impl Cells for Distribution {
         Self {
             slot_word: SlotWord::new(),
             shape: Arc::clone(shape),
-            locked: AtomicBool::new(false),
+            lock: SharedLock::new(),
             shared: OnceLock::new(),
             folded: Mutex::default(),
         }
@@ -233,6 +221,10 @@ impl Cells for Distribution {
 
     fn slot_word(&self) -> &SlotWord {
         &self.slot_word
+    }
+
+    fn shared_lock(&self) -> &SharedLock {
+        &self.lock
     }
 
     fn width(_: &Arc<SummaryShape>) -> usize {
@@ -302,17 +294,8 @@ impl Cells for Distribution {
         self.compact(&mut folded);
     }
 
-    fn start_over(&self, shape: &Arc<SummaryShape>) {
-        // Clearing writes the shared stream, so it needs the lock (D3).
-        // Acquire and Release: both pair with those in `observe_cold`.
-        if self
-            .locked
-            .compare_exchange(false, true, Acquire, Relaxed)
-            .is_ok()
-        {
-            self.clear(shape);
-            self.locked.store(false, Release);
-        }
+    fn is_plain(_: &Arc<SummaryShape>) -> bool {
+        false
     }
 
     fn clear(&self, _: &Arc<SummaryShape>) {
@@ -454,10 +437,10 @@ mod tests {
             series.read(&mut engine.pass(), None, &mut total);
             total.count
         };
-        series.locked.store(true, Relaxed);
+        let held = series.lock.lock_any().unwrap();
         super::super::start_over(&engine.pass(), &shape, &series, None);
         assert_eq!(count(), 1);
-        series.locked.store(false, Relaxed);
+        held.release();
         super::super::start_over(&engine.pass(), &shape, &series, None);
         assert_eq!(count(), 0);
         series.observe_cold(&engine, &thread, Generation::FIRST, 1.0, false);

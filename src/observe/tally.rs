@@ -32,15 +32,17 @@
 //! This holds if the program orders increments before their decrements.
 
 use std::fmt::Debug;
+use std::marker::PhantomData;
 
 use crate::lockfree::Generation;
-use crate::sync::{Acquire, AtomicF64, AtomicU64, Relaxed, Release, owner_load};
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
 use super::memory::Block;
 use super::pass::Pass;
+use super::shared_lock::SharedLock;
 use super::slot::SlotWord;
 use super::thread::Thread;
-use super::update::update_cold;
+use super::update::{Shared, lock_if_cold, update_cold};
 use super::{Cells, Engine, Outcome};
 
 /// The number type of a tally: `u64` or `f64`.
@@ -49,17 +51,6 @@ pub trait Number:
 {
     #[doc(hidden)]
     const ONE: Self;
-    /// The type of the shared cell.
-    #[doc(hidden)]
-    type Shared: Debug + Send + Sync;
-    #[doc(hidden)]
-    fn shared() -> Self::Shared;
-    #[doc(hidden)]
-    fn add_shared(shared: &Self::Shared, n: Self);
-    #[doc(hidden)]
-    fn load_shared(shared: &Self::Shared) -> Self;
-    #[doc(hidden)]
-    fn clear_shared(shared: &Self::Shared);
     #[doc(hidden)]
     fn from_cell(bits: u64) -> Self;
     #[doc(hidden)]
@@ -84,25 +75,6 @@ mod private {
 
 impl Number for u64 {
     const ONE: Self = 1;
-    type Shared = AtomicU64;
-
-    fn shared() -> AtomicU64 {
-        AtomicU64::new(0)
-    }
-
-    #[inline]
-    fn add_shared(shared: &AtomicU64, n: u64) {
-        shared.fetch_add(n, Relaxed);
-    }
-
-    #[inline]
-    fn load_shared(shared: &AtomicU64) -> u64 {
-        shared.load(Relaxed)
-    }
-
-    fn clear_shared(shared: &AtomicU64) {
-        shared.store(0, Relaxed);
-    }
 
     #[inline(always)]
     fn from_cell(bits: u64) -> u64 {
@@ -136,25 +108,6 @@ impl Number for u64 {
 
 impl Number for f64 {
     const ONE: Self = 1.0;
-    type Shared = AtomicF64;
-
-    fn shared() -> AtomicF64 {
-        AtomicF64::new(0.0)
-    }
-
-    #[inline]
-    fn add_shared(shared: &AtomicF64, n: f64) {
-        shared.fetch_add(n, Relaxed);
-    }
-
-    #[inline]
-    fn load_shared(shared: &AtomicF64) -> f64 {
-        shared.load(Relaxed)
-    }
-
-    fn clear_shared(shared: &AtomicF64) {
-        shared.store(0.0, Relaxed);
-    }
 
     #[inline(always)]
     fn from_cell(bits: u64) -> f64 {
@@ -199,14 +152,20 @@ pub(crate) fn add_own<N: Number>(cell: &AtomicU64, n: N) {
 pub struct Tally<N: Number> {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
-    /// The approximate number of updates of the shared cell: racing threads may count two as one.
-    /// Written and read by cold updates.
-    updates: AtomicU64,
-    /// The shared cell. Written by cold updates and folds, read by passes.
-    shared: N::Shared,
+    /// The lock of the shared cell.
+    lock: SharedLock,
+    /// The shared cell: the bits of a number. Written under the lock, by cold updates and folds;
+    /// read by passes.
+    shared: AtomicU64,
+    number: PhantomData<N>,
 }
 
 impl<N: Number> Tally<N> {
+    /// Returns the number in the shared cell.
+    fn shared(&self) -> N {
+        N::from_cell(self.shared.load(Relaxed))
+    }
+
     /// Adds `n` to the cell that ends at `last`, which is the slot word minus the generation.
     /// Returns `false` if the caller has to take the cold path.
     #[inline(always)]
@@ -219,6 +178,25 @@ impl<N: Number> Tally<N> {
         true
     }
 
+    /// Adds `n` to the shared cell, in the common case of a cold series. Returns `false` if the
+    /// caller has to take the [slow path](Self::add_cold).
+    #[inline(always)]
+    pub fn add_if_cold(
+        &self,
+        (engine, thread): (&Engine, &Thread),
+        generation: Generation,
+        n: N,
+        eager: bool,
+    ) -> bool {
+        let shared = (&self.slot_word, &self.lock, generation);
+        let Some((held, minute)) = lock_if_cold((engine, thread), shared, eager) else {
+            return false;
+        };
+        add_own(&self.shared, n);
+        held.count(minute, engine, (&self.slot_word, 1));
+        true
+    }
+
     /// The cold path of [`add`](Self::add).
     pub fn add_cold(
         &self,
@@ -228,21 +206,25 @@ impl<N: Number> Tally<N> {
         n: N,
         eager: bool,
     ) -> Outcome {
-        let own = |block: Block| {
+        let mut own = |block: Block| {
             // SAFETY: C1; `update_cold` passes a block that the calling thread owns.
             add_own(unsafe { block.cell(0) }, n);
             true
         };
-        let shared = || {
-            N::add_shared(&self.shared, n);
-            super::cells::count_update(&self.updates)
+        let mut shared = || match self.lock.lock(generation) {
+            Ok(held) => {
+                add_own(&self.shared, n);
+                held.count(engine.minute(), engine, (&self.slot_word, 1));
+                Shared::Counted
+            }
+            Err(denied) => Shared::denied(&denied, true),
         };
         update_cold(
             (engine, thread),
             (&self.slot_word, generation),
             (1, eager),
-            own,
-            shared,
+            &mut own,
+            &mut shared,
         )
     }
 }
@@ -254,13 +236,18 @@ impl<N: Number> Cells for Tally<N> {
     fn new((): &()) -> Self {
         Self {
             slot_word: SlotWord::new(),
-            updates: AtomicU64::new(0),
-            shared: N::shared(),
+            lock: SharedLock::new(),
+            shared: AtomicU64::new(0),
+            number: PhantomData,
         }
     }
 
     fn slot_word(&self) -> &SlotWord {
         &self.slot_word
+    }
+
+    fn shared_lock(&self) -> &SharedLock {
+        &self.lock
     }
 
     fn width((): &()) -> usize {
@@ -271,10 +258,7 @@ impl<N: Number> Cells for Tally<N> {
         *total = pass
             .cells(slot, 0)
             .map(|cell| N::from_cell(cell.load(Relaxed)))
-            .fold(
-                total.plus(pass.shared(N::load_shared(&self.shared))),
-                N::plus,
-            );
+            .fold(total.plus(pass.shared(self.shared())), N::plus);
     }
 
     fn read_all<'a>(
@@ -283,7 +267,7 @@ impl<N: Number> Cells for Tally<N> {
         totals: &mut [N],
     ) {
         for (total, series) in totals.iter_mut().zip(series.clone()) {
-            *total = pass.shared(N::load_shared(&series.shared));
+            *total = pass.shared(series.shared());
         }
         let slots = series.map(|series| series.slot_word.slot());
         let read = |cell: &AtomicU64| N::from_cell(cell.load(Relaxed));
@@ -313,16 +297,15 @@ impl<N: Number> Cells for Tally<N> {
     fn fold(&self, block: Block) {
         // SAFETY: C1; the block has one cell.
         let n = N::from_cell(unsafe { block.cell(0) }.load(Relaxed));
-        N::add_shared(&self.shared, n);
+        add_own(&self.shared, n);
     }
 
     fn fold_shared(&self, other: &Self) {
-        N::add_shared(&self.shared, N::load_shared(&other.shared));
+        add_own(&self.shared, other.shared());
     }
 
     fn clear(&self, (): &()) {
-        N::clear_shared(&self.shared);
-        self.updates.store(0, Relaxed);
+        self.shared.store(N::default().to_cell(), Relaxed);
     }
 }
 
@@ -332,11 +315,12 @@ impl<N: Number> Cells for Tally<N> {
 pub struct UpDown {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
-    /// The approximate number of updates of the shared cells. Written and read by cold updates.
-    updates: AtomicU64,
-    /// The shared cell of increments. Written by cold updates and folds, read by passes.
+    /// The lock of the shared cells.
+    lock: SharedLock,
+    /// The shared cell of increments. Written under the lock, by cold updates and folds; read by
+    /// passes.
     up: AtomicU64,
-    /// The shared cell of decrements. Written by cold updates and folds, read by passes.
+    /// The shared cell of decrements. Written and read like `up`.
     down: AtomicU64,
 }
 
@@ -364,37 +348,6 @@ impl UpDown {
         cell.store(owner_load(cell).wrapping_add(n), Release);
     }
 
-    /// Creates cells that can be in a `static`. Only the shared ones are used.
-    #[cfg(all(feature = "process", not(loom)))]
-    pub(super) const fn cold() -> Self {
-        Self {
-            slot_word: SlotWord::new(),
-            updates: AtomicU64::new(0),
-            up: AtomicU64::new(0),
-            down: AtomicU64::new(0),
-        }
-    }
-
-    /// Adds to the shared cells of increments and decrements.
-    #[inline]
-    pub(super) fn add_shared(&self, up: u64, down: u64) {
-        self.up.fetch_add(up, Relaxed);
-        // Release: pairs with the Acquire in `shared_downs`. It carries the matching increment
-        // (C3).
-        self.down.fetch_add(down, Release);
-    }
-
-    /// Returns the increments in the shared cell. The caller has read all decrements before (C4).
-    pub(super) fn shared_ups(&self) -> u64 {
-        self.up.load(Relaxed)
-    }
-
-    /// Returns the decrements in the shared cell.
-    pub(super) fn shared_downs(&self) -> u64 {
-        // Acquire: pairs with the Release in `add_shared` (C3).
-        self.down.load(Acquire)
-    }
-
     /// The cold path of [`up`](Self::up) and [`down`](Self::down).
     pub fn add_cold(
         &self,
@@ -405,7 +358,14 @@ impl UpDown {
         down: u64,
         eager: bool,
     ) -> Outcome {
-        let own = |block: Block| {
+        let shared = (&self.slot_word, &self.lock, generation);
+        if let Some((held, minute)) = lock_if_cold((engine, thread), shared, eager) {
+            add_own(&self.up, up);
+            Self::count_down(&self.down, down);
+            held.count(minute, engine, (&self.slot_word, 2));
+            return Outcome::Done;
+        }
+        let mut own = |block: Block| {
             // SAFETY: C1; `update_cold` passes a block that the calling thread owns.
             unsafe {
                 add_own(block.cell(0), up);
@@ -413,16 +373,21 @@ impl UpDown {
             }
             true
         };
-        let shared = || {
-            self.add_shared(up, down);
-            super::cells::count_update(&self.updates)
+        let mut shared = || match self.lock.lock(generation) {
+            Ok(held) => {
+                add_own(&self.up, up);
+                Self::count_down(&self.down, down);
+                held.count(engine.minute(), engine, (&self.slot_word, 2));
+                Shared::Counted
+            }
+            Err(denied) => Shared::denied(&denied, true),
         };
         update_cold(
             (engine, thread),
             (&self.slot_word, generation),
             (2, eager),
-            own,
-            shared,
+            &mut own,
+            &mut shared,
         )
     }
 }
@@ -437,7 +402,7 @@ impl UpDown {
         // Acquire: pairs with the Release in `count_down` (C3).
         pass.cells(slot, 1)
             .map(|cell| cell.load(Acquire))
-            .fold(pass.shared(self.shared_downs()), u64::wrapping_add)
+            .fold(pass.shared(self.down.load(Acquire)), u64::wrapping_add)
     }
 }
 
@@ -448,7 +413,7 @@ impl Cells for UpDown {
     fn new((): &()) -> Self {
         Self {
             slot_word: SlotWord::new(),
-            updates: AtomicU64::new(0),
+            lock: SharedLock::new(),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
         }
@@ -456,6 +421,10 @@ impl Cells for UpDown {
 
     fn slot_word(&self) -> &SlotWord {
         &self.slot_word
+    }
+
+    fn shared_lock(&self) -> &SharedLock {
+        &self.lock
     }
 
     fn width((): &()) -> usize {
@@ -471,7 +440,7 @@ impl Cells for UpDown {
             let ups = pass
                 .cells(slot, 0)
                 .map(|cell| cell.load(Relaxed))
-                .fold(pass.shared(self.shared_ups()), u64::wrapping_add);
+                .fold(pass.shared(self.up.load(Relaxed)), u64::wrapping_add);
             least = least.min(ups.wrapping_sub(downs) as i64);
             // A change means that this read may have counted an increment without its decrement.
             if self.downs(pass, slot) == downs {
@@ -485,19 +454,58 @@ impl Cells for UpDown {
         // SAFETY: C1; the block has two cells.
         // Relaxed, as in all folds: only passes read the shared cells, and passes are serialised.
         let (up, down) = unsafe { (block.cell(0).load(Relaxed), block.cell(1).load(Relaxed)) };
-        self.up.fetch_add(up, Relaxed);
-        self.down.fetch_add(down, Relaxed);
+        add_own(&self.up, up);
+        add_own(&self.down, down);
     }
 
     fn fold_shared(&self, other: &Self) {
-        self.up.fetch_add(other.up.load(Relaxed), Relaxed);
-        self.down.fetch_add(other.down.load(Relaxed), Relaxed);
+        add_own(&self.up, other.up.load(Relaxed));
+        add_own(&self.down, other.down.load(Relaxed));
     }
 
     fn clear(&self, (): &()) {
         self.up.store(0, Relaxed);
         self.down.store(0, Relaxed);
-        self.updates.store(0, Relaxed);
+    }
+}
+
+/// Increments and decrements that any thread may count, without a series: those of a thread that
+/// allocates and has no cells yet.
+#[cfg(any(feature = "process", loom))]
+#[derive(Debug)]
+pub(super) struct SharedUpDown {
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+#[cfg(any(feature = "process", loom))]
+impl SharedUpDown {
+    crate::sync::const_fn! {
+        pub(super) fn new() -> Self {
+            Self { up: AtomicU64::new(0), down: AtomicU64::new(0) }
+        }
+    }
+
+    #[inline]
+    pub(super) fn up(&self, n: u64) {
+        self.up.fetch_add(n, Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn down(&self, n: u64) {
+        // Release: pairs with the Acquire in `downs`. It carries the matching increment (C3).
+        self.down.fetch_add(n, Release);
+    }
+
+    /// Returns the increments. The caller has read all decrements before (C4).
+    pub(super) fn ups(&self) -> u64 {
+        self.up.load(Relaxed)
+    }
+
+    /// Returns the decrements.
+    pub(super) fn downs(&self) -> u64 {
+        // Acquire: pairs with the Release in `down` (C3).
+        self.down.load(Acquire)
     }
 }
 

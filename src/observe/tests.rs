@@ -199,6 +199,36 @@ fn every_kind_gets_slots_after_enough_updates() {
     thread.leave(&engine);
 }
 
+/// A thousand updates in a year do not make a series hot.
+#[test]
+fn updates_of_several_minutes_promote_nothing() {
+    let (engine, thread) = (Engine::new(), Thread::new());
+    let tally = Tally::<u64>::new(&());
+    let update = |times| {
+        for _ in 0..times {
+            tally.add_cold(&engine, &thread, Generation::FIRST, 1, false);
+        }
+    };
+    let minute = std::time::Duration::from_secs(60);
+    drop(engine.pass());
+    // Passes tell the minutes apart.
+    for _ in 0..3 {
+        update(PROMOTE_AFTER - 1);
+        crate::clock::advance(minute);
+        drop(engine.pass());
+    }
+    assert_eq!(tally.slot_word().slot(), None);
+    // So do promotions, in a program that is never scraped.
+    for _ in 0..3 {
+        update(PROMOTE_AFTER / 2);
+        crate::clock::advance(minute);
+    }
+    assert_eq!(tally.slot_word().slot(), None);
+    update(2 * PROMOTE_AFTER);
+    assert!(tally.slot_word().slot().is_some());
+    thread.leave(&engine);
+}
+
 /// Sets a flag when it is dropped, so that the thread that waits for it ends if the test fails.
 struct SetOnDrop<'a>(&'a std::sync::atomic::AtomicBool);
 

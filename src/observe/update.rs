@@ -1,20 +1,10 @@
 //! The cold path of every update: runs if the hot path rejected the update. It writes the thread's
-//! own block if the thread has one by now, else the series' shared cells.
-//!
-//! An update of shared cells races with the collector, which retires and reclaims the series. The
-//! collector first retires the slot word, then waits until every thread that was pinned at that
-//! moment has unpinned, and only then folds and clears the shared cells. So an update pins the
-//! epoch, reads the slot word *again*, and writes before it unpins:
-//!
-//! - U1: An update that finds its own generation while pinned finishes before the collector folds
-//!   the shared cells.
-//! - U2: An update that pins after the collector began to wait finds the series retired, and writes
-//!   nothing.
-//!
-//! Both need the second read. The first one, in [`Thread::resolve`], comes before the pin. Between
-//! the two the series may be reclaimed, and its cells may belong to another label set.
+//! own block if the thread has one by now, else the series' shared cells, under their lock
+//! ([`shared_lock`](super::shared_lock)).
 
+use super::engine::EAGER;
 use super::memory::Block;
+use super::shared_lock::{Denied, Held, SharedLock};
 use super::slot::SlotWord;
 use super::thread::{Target, Thread};
 use super::{Engine, Outcome};
@@ -22,11 +12,47 @@ use crate::lockfree::Generation;
 
 /// The result of an update of shared cells.
 pub(super) enum Shared {
-    /// The update is counted. `hot` tells whether the series is due for promotion.
-    Counted { hot: bool },
-    /// Another thread was writing the shared cells. The update is retried, after a promotion if
-    /// `hot`.
+    /// The update is counted.
+    Counted,
+    /// The cells count for another series by now.
+    Stale,
+    /// Another thread was writing the shared cells. The update is retried. `hot` tells whether a
+    /// slot would help if this happens again and again.
     Busy { hot: bool },
+}
+
+impl Shared {
+    /// The result of an update that did not get the lock.
+    pub(super) fn denied(denied: &Denied, hot: bool) -> Self {
+        match denied {
+            Denied::Stale => Self::Stale,
+            Denied::Busy => Self::Busy { hot },
+        }
+    }
+}
+
+/// The number of times that an update finds the shared cells locked before it promotes the series.
+/// A holder needs some ten nanoseconds, unless the system suspends it.
+const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 8 };
+
+/// Locks the shared cells for an update in the common case: the series is cold, it is not to be
+/// promoted now, the collector wants nothing of this thread, and no other thread has the lock.
+/// Returns `None` in all other cases, for [`update_cold`] to tell apart. Returns the running minute
+/// as well.
+#[inline(always)]
+pub(super) fn lock_if_cold<'a>(
+    (engine, thread): (&Engine, &Thread),
+    (slot_word, lock, generation): (&SlotWord, &'a SharedLock, Generation),
+    eager: bool,
+) -> Option<(Held<'a>, u64)> {
+    let minute = engine.minute();
+    let common =
+        !eager && minute & EAGER == 0 && !thread.is_requested() && slot_word.is_cold(generation);
+    if common {
+        lock.lock(generation).ok().map(|held| (held, minute))
+    } else {
+        None
+    }
 }
 
 /// Runs an update that the hot path rejected.
@@ -34,21 +60,20 @@ pub(super) enum Shared {
 /// `cells` is the width of a block. `eager` is set for gauges, and for families declared hot: their
 /// series are promoted by the first update. `update_block` writes a block that only this thread
 /// writes, and returns `false` if it cannot. `update_shared` writes the shared cells.
-#[inline(always)]
+#[cold]
+#[inline(never)]
 pub(super) fn update_cold(
     (engine, thread): (&Engine, &Thread),
     (slot_word, generation): (&SlotWord, Generation),
     (cells, eager): (u64, bool),
-    mut update_block: impl FnMut(Block) -> bool,
-    mut update_shared: impl FnMut() -> Shared,
+    update_block: &mut dyn FnMut(Block) -> bool,
+    update_shared: &mut dyn FnMut() -> Shared,
 ) -> Outcome {
+    let eager = eager || engine.is_eager();
     let mut tries = 0;
     loop {
         let mut target = thread.resolve(engine, slot_word, generation);
-        if matches!(target, Target::Cold)
-            && (eager || engine.is_eager())
-            && slot_word.slot().is_none()
-        {
+        if matches!(target, Target::Cold) && eager && slot_word.slot().is_none() {
             promote(engine, slot_word, generation, cells);
             target = thread.resolve(engine, slot_word, generation);
         }
@@ -57,23 +82,14 @@ pub(super) fn update_cold(
             Target::Hot(_) | Target::Cold => {}
             Target::Stale => return Outcome::Stale,
         }
-        let pinned = crate::lockfree::epoch::pin();
-        if slot_word.generation() != generation {
-            return Outcome::Stale;
-        }
         match update_shared() {
-            Shared::Counted { hot } => {
-                if hot {
-                    promote(engine, slot_word, generation, cells);
-                }
-                return Outcome::Done;
-            }
+            Shared::Counted => return Outcome::Done,
+            Shared::Stale => return Outcome::Stale,
             Shared::Busy { hot } => {
-                drop(pinned);
-                if hot {
+                super::engine::back_off(&mut tries);
+                if hot && tries >= BUSY_LIMIT {
                     promote(engine, slot_word, generation, cells);
                 }
-                super::engine::back_off(&mut tries);
             }
         }
     }

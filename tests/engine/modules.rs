@@ -11,7 +11,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("clock", &["snapshot"]),
     ("snapshot", &["error"]),
     ("lockfree", &["sync", "snapshot"]),
-    ("observe", &["sync", "snapshot", "lockfree"]),
+    ("observe", &["sync", "clock", "snapshot", "lockfree"]),
     (
         "family",
         &["error", "clock", "snapshot", "lockfree", "observe"],
@@ -54,6 +54,7 @@ const ENGINE: &[&str] = &[
     "memory.rs",
     "pass.rs",
     "shard.rs",
+    "shared_lock.rs",
     "slot.rs",
     "thread.rs",
     "update.rs",

@@ -528,7 +528,7 @@ fn a_gauge_is_used_again() {
     assert_eq!(seen, set(&[(false, true), (true, false), (true, true)]));
 }
 
-/// The same without free slots: threads set the gauge with the epoch pinned.
+/// The same without free slots: threads set the gauge under its lock.
 #[test]
 fn a_gauge_without_a_slot_is_used_again() {
     let seen = gauge_is_used_again(false);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::sync::{Acquire, AtomicBool, Release};
 
 use super::super::slot::UNRECLAIMED_LIMIT;
+use super::super::tally::SharedUpDown;
 use super::super::thread::Thread;
 use super::super::{
     Cells, Engine, Generation, Outcome, Tally, UpDown, promote, read_overflow, reclaim,
@@ -170,6 +171,37 @@ fn in_flight_is_never_below_zero_when_cold() {
         seen
     });
     assert_eq!(seen, set(&[0, 1]));
+}
+
+/// The same in cells that belong to no series.
+#[test]
+fn in_flight_is_never_below_zero_in_shared_cells() {
+    let seen = reached(0, || {
+        let cells = Arc::new(SharedUpDown::new());
+        let message = Arc::new(AtomicBool::new(false));
+        let a = {
+            let (cells, message) = (Arc::clone(&cells), Arc::clone(&message));
+            loom::thread::spawn(move || {
+                cells.up(1);
+                message.store(true, Release);
+            })
+        };
+        let b = {
+            let cells = Arc::clone(&cells);
+            loom::thread::spawn(move || {
+                if message.load(Acquire) {
+                    cells.down(1);
+                }
+            })
+        };
+        let downs = cells.downs();
+        let ups = cells.ups();
+        assert!(ups >= downs, "below zero: {ups} - {downs}");
+        a.join().unwrap();
+        b.join().unwrap();
+        (ups, downs)
+    });
+    assert_eq!(seen, set(&[(0, 0), (1, 0), (1, 1)]));
 }
 
 /// The series is retired between an `inc` and its `dec`, which lands in the overflow series. One

@@ -1,0 +1,156 @@
+//! The lock of a series' shared cells: the cells that threads write while the series is cold.
+//!
+//! The lock's word also has the generation of the series that the shared cells count for. An update
+//! takes the lock by an exchange that expects its own generation. So it either holds the lock of
+//! its own series, or learns that the cells were given to another one. The collector takes the lock
+//! to fold and to clear the cells, and releases it with the generation of the next series:
+//!
+//! - U1: Only the thread that holds the lock writes the shared cells. (A hot gauge has only a
+//!   shared cell; [`gauge`](super::gauge) says who may write it.)
+//! - U2: An update that holds the lock finishes before the collector folds and clears the cells. An
+//!   update that comes after that finds another generation in the word, and writes nothing.
+//!
+//! The word counts the updates of the last minute as well. Two threads never update the count at
+//! the same time, because both would need the lock.
+//!
+//! ```text
+//!  63         32     31   30          16 15           0
+//! +-------------+--------+--------------+--------------+
+//! | generation  | locked | minute       | updates      |
+//! +-------------+--------+--------------+--------------+
+//! ```
+
+use super::Engine;
+use super::slot::SlotWord;
+use super::update::promote;
+use crate::lockfree::Generation;
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
+
+/// The number of updates of its shared cells in one minute after which a series is promoted: a
+/// power of two.
+#[cfg(not(loom))]
+pub const PROMOTE_AFTER: u64 = 1024;
+#[cfg(loom)]
+pub const PROMOTE_AFTER: u64 = 1;
+
+const LOCKED: u64 = 1 << 31;
+/// One minute.
+pub(super) const MINUTE: u64 = 1 << 16;
+pub(super) const MINUTES: u64 = LOCKED - MINUTE;
+
+/// The lock of the shared cells of one series. Written by cold updates, by the collector, and by a
+/// reader whose tries keep failing.
+#[derive(Debug)]
+pub struct SharedLock(AtomicU64);
+
+/// The reason why an update does not get the lock.
+pub(super) enum Denied {
+    /// The cells count for another series by now.
+    Stale,
+    /// Another thread holds the lock.
+    Busy,
+}
+
+/// The lock, held by the calling thread.
+#[must_use = "it stays locked"]
+pub(super) struct Held<'a> {
+    lock: &'a SharedLock,
+    /// The word before it was locked.
+    word: u64,
+}
+
+impl SharedLock {
+    const_fn! {
+        pub(super) fn new() -> Self {
+            Self(AtomicU64::new(Generation::FIRST.word()))
+        }
+    }
+
+    /// Locks the cells for an update of the series with this generation.
+    #[inline(always)]
+    pub(super) fn lock(&self, generation: Generation) -> Result<Held<'_>, Denied> {
+        let word = self.0.load(Relaxed);
+        // One comparison for both reasons.
+        if word ^ generation.word() >= LOCKED {
+            let is_stale = Generation::of(word) != generation;
+            return Err(if is_stale {
+                Denied::Stale
+            } else {
+                Denied::Busy
+            });
+        }
+        self.exchange(word).ok_or(Denied::Busy)
+    }
+
+    /// Locks the cells, whichever series they count for. Returns `None` if another thread holds the
+    /// lock. Called by the collector.
+    pub(super) fn lock_any(&self) -> Option<Held<'_>> {
+        let word = self.0.load(Relaxed);
+        if word & LOCKED == 0 {
+            self.exchange(word)
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    fn exchange(&self, word: u64) -> Option<Held<'_>> {
+        // Acquire: pairs with the Release in `unlock`. This thread sees the stores of the last
+        // holder.
+        let result = self
+            .0
+            .compare_exchange(word, word | LOCKED, Acquire, Relaxed);
+        result.is_ok().then_some(Held { lock: self, word })
+    }
+
+    /// Takes the lock from a thread that does not exist any more, in the child of a `fork`.
+    pub(super) fn take(&self) -> Held<'_> {
+        let word = self.0.load(Relaxed) & !LOCKED;
+        Held { lock: self, word }
+    }
+}
+
+impl Held<'_> {
+    /// Unlocks the cells after an update in this minute. Promotes the series to a slot of `cells`
+    /// cells if it had [`PROMOTE_AFTER`] updates in the minute.
+    #[inline(always)]
+    pub(super) fn count(self, minute: u64, engine: &Engine, (slot_word, cells): (&SlotWord, u64)) {
+        let word = self.word + 1;
+        // One comparison: another minute, or enough updates.
+        if (word ^ minute) & (MINUTES | PROMOTE_AFTER) == 0 {
+            self.unlock(word);
+        } else {
+            self.count_anew(minute, engine, slot_word, cells);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_anew(self, minute: u64, engine: &Engine, slot_word: &SlotWord, cells: u64) {
+        let generation = Generation::of(self.word);
+        let is_same = self.word & MINUTES == minute & MINUTES;
+        // In a model one update is enough.
+        let is_due = is_same || PROMOTE_AFTER == 1;
+        self.unlock(generation.word() | minute & MINUTES | u64::from(!is_due));
+        // The minute may be over, if nobody noticed.
+        if is_due && !engine.begin_minute() {
+            promote(engine, slot_word, generation, cells);
+        }
+    }
+
+    /// Unlocks the cells without counting an update.
+    pub(super) fn release(self) {
+        self.unlock(self.word);
+    }
+
+    /// Unlocks the cells, which are clear now, for a series of another generation.
+    pub(super) fn hand_over(self, generation: Generation) {
+        self.unlock(generation.word());
+    }
+
+    #[inline(always)]
+    fn unlock(&self, word: u64) {
+        // Release: pairs with the Acquire in `exchange`.
+        self.lock.0.store(word, Release);
+    }
+}
