@@ -380,8 +380,8 @@ real_step "a series that is made is not marked as live" lockfree/arena.rs 's/sta
 real_step "slots of dropped families are not handed to a pass" observe/engine.rs 's/abandoned\.extend\(slots\.map\(.*?\)\)\);//' \
     observe::tests::slots_of_dropped_families_are_reclaimed
 real_step "a removed series stays on a snapshot" lockfree/arena.rs 's/state\.live\.fetch_and\(!bit, Relaxed\);//' \
-    lockfree::arena::tests::a_page_has_a_bit_for_each_live_series
-real_step "a removed series stays on a label page" family/pages.rs 's/if open\.version != version \{/if open.version.live < version.live {/' \
+    lockfree::arena::tests::a_group_has_a_bit_for_each_live_series
+real_step "a removed series stays on a label page" family/pages.rs 's/\*old != version \|\| self/old.live < version.live || self/' \
     registry::tests::a_removed_series_is_gone_from_a_snapshot_that_is_used_again
 real_step "a number that is used again has its old labels" lockfree/arena.rs 's/state\.removals\.fetch_add\(1, Relaxed\);//' \
     registry::tests::a_number_that_is_used_again_never_shows_its_old_labels

@@ -33,9 +33,9 @@ use crate::snapshot::{self, Kind, Page, Values, labels};
 
 use desc::{ClosedSet, Desc};
 use index::Index;
-use pages::Scraped;
 use population::Population;
 use retire::Removed;
+use scrape::Scraped;
 pub(crate) use series_ref::SeriesRef;
 
 /// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.

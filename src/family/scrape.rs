@@ -1,14 +1,13 @@
 //! The scrape of a family: every live series, then the overflow series, into a family of a
 //! snapshot.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{ArenaPage, Generation, PAGE, PageVersion, SeriesKey, prefetch};
+use crate::lockfree::{GROUP, Generation, Group, GroupVersion, SeriesKey, prefetch};
 use crate::observe::{self, Pass};
-use crate::snapshot::{self, Exemplar, Page, Rewrite, Values};
+use crate::snapshot::{self, Exemplar, Rewrite, Values};
 
-use super::pages::Scraped;
+use super::pages::{Builder, LabelPages};
 use super::{Family, MetricCells, Series, read};
 
 impl<C: MetricCells> Family<C> {
@@ -18,9 +17,14 @@ impl<C: MetricCells> Family<C> {
     /// have changed since the last scrape are built again.
     pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
         // Only passes lock this, and passes are serialized.
-        let scraped = self.scraped.lock();
-        let mut scraped = scraped.unwrap_or_else(PoisonError::into_inner);
-        scraped.begin(self.version.load(Relaxed));
+        let mut scraped = self.scraped.lock().unwrap_or_else(|poisoned| {
+            // A scrape that panicked may have left a page half built.
+            self.scraped.clear_poison();
+            let mut scraped = poisoned.into_inner();
+            *scraped = Scraped::default();
+            scraped
+        });
+        scraped.pages.begin(self.version.load(Relaxed));
         let mut exemplars = ExemplarBuffer::from(std::mem::take(&mut out.exemplars));
         out.begin(self.len() + usize::from(self.has_first()));
         let mut output = Output {
@@ -61,7 +65,7 @@ impl<C: MetricCells> Family<C> {
         read(&self.first, pass, &mut total);
         C::write(&total, out.values);
         self.write_exemplars(SeriesKey::OVERFLOW, 0, out.exemplars);
-        out.texts.put(scraped.first(self));
+        out.texts.put(scraped.pages.first(self));
     }
 
     /// Writes the combinations of a closed label set.
@@ -80,7 +84,7 @@ impl<C: MetricCells> Family<C> {
             let key = SeriesKey::new(Generation::FIRST, i as u32);
             self.write_exemplars(key, i, out.exemplars);
         }
-        out.texts.put(scraped.closed(all));
+        out.texts.put(scraped.pages.closed(all));
     }
 
     /// Writes the live series of the arena, and retires those that have expired.
@@ -90,54 +94,58 @@ impl<C: MetricCells> Family<C> {
         scraped: &mut Scraped<C::Total>,
         out: &mut Output<'_>,
     ) {
-        let made = self.population.made();
-        let mut totals = std::mem::take(&mut scraped.totals);
-        let mut scratch = Page::default();
-        for page in self.arena.pages(made) {
-            let mut version = page.version();
+        let Scraped { pages, totals } = scraped;
+        let mut builder = Builder::default();
+        let mut i = out.texts.len();
+        for group in self.arena.groups(self.population.made()) {
+            let mut version = group.version();
             if version.live != 0 {
-                totals.resize_with(totals.len().max(page.bits()), C::Total::default);
-                self.read_page(&page, version.live, pass, &mut totals);
+                totals.resize_with(totals.len().max(group.bits()), C::Total::default);
+                self.read_group(&group, version.live, pass, totals);
                 if self.desc.expire_after.is_some() && !pass.reads_own_cells_only() {
-                    version = self.expire_page(&page, version, pass, &totals);
+                    version = self.expire_group(&group, version, pass, totals);
                 }
             }
-            let Some((bits, texts)) = scraped.open(&page, version, &mut scratch) else {
+            if let Some(page) = builder.complete(pages, group.number) {
+                out.texts.put(page);
+            }
+            let bits = builder.group(pages, &group, version);
+            if bits == 0 {
                 continue;
-            };
-            let i = out.texts.len();
-            out.texts.put(texts);
-            let first = bits.trailing_zeros() as usize;
-            let count = texts.len();
-            if bits >> first == u64::MAX >> (PAGE - count) {
+            }
+            let (first, count) = (bits.trailing_zeros() as usize, bits.count_ones() as usize);
+            if bits >> first == u64::MAX >> (GROUP - count) {
                 C::write_all(&totals[first..first + count], out.values);
             } else {
                 each(bits).for_each(|bit| C::write(&totals[bit], out.values));
             }
             if self.exemplars.get().is_some() {
                 for (bit, i) in each(bits).zip(i..) {
-                    let index = page.index(bit);
+                    let index = group.index(bit);
                     if let Some(series) = self.series(index as usize) {
                         self.write_exemplars(series.key(index), i, out.exemplars);
                     }
                 }
             }
+            i += count;
         }
-        scraped.totals = totals;
+        if let Some(page) = builder.last(pages) {
+            out.texts.put(page);
+        }
     }
 
-    /// Reads the series of a page into `totals`, except for slices without a `live` one.
+    /// Reads the series of a group into `totals`, except for slices without a `live` one.
     #[inline]
-    fn read_page(
+    fn read_group(
         &self,
-        page: &ArenaPage<'_, Series<C>>,
+        group: &Group<'_, Series<C>>,
         live: u64,
         pass: &mut Pass<'_>,
         totals: &mut [C::Total],
     ) {
-        for (first, slice) in page.slices() {
+        for (first, slice) in group.slices() {
             let len = slice.len();
-            if len == 0 || live >> first << (PAGE - len) == 0 {
+            if len == 0 || live >> first << (GROUP - len) == 0 {
                 continue;
             }
             prefetch(slice.as_ptr_range().end, len);
@@ -147,23 +155,23 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Retires the live series of a page that have expired. Returns the version afterwards, without
+    /// Retires the live series of a group that have expired. Returns the version afterwards, without
     /// series that have become live since.
-    fn expire_page(
+    fn expire_group(
         &self,
-        page: &ArenaPage<'_, Series<C>>,
-        version: PageVersion,
+        group: &Group<'_, Series<C>>,
+        version: GroupVersion,
         pass: &mut Pass<'_>,
         totals: &[C::Total],
-    ) -> PageVersion {
+    ) -> GroupVersion {
         for bit in each(version.live) {
-            let index = page.index(bit);
+            let index = group.index(bit);
             if self.has_expired(index, &totals[bit]) {
                 self.expire(pass, index);
             }
         }
-        let now = page.version();
-        PageVersion {
+        let now = group.version();
+        GroupVersion {
             live: now.live & version.live,
             ..now
         }
@@ -197,7 +205,7 @@ impl<C: MetricCells> Family<C> {
         drop(retirement);
         C::write(&overflow, out.values);
         self.write_exemplars(SeriesKey::OVERFLOW, out.texts.len(), out.exemplars);
-        out.texts.put(scraped.first(self));
+        out.texts.put(scraped.pages.first(self));
     }
 
     /// Moves the counts that these series have in idle shards to their shared cells.
@@ -219,6 +227,23 @@ impl<C: MetricCells> Family<C> {
     }
 }
 
+/// What a scrape leaves for the next one.
+#[derive(Debug)]
+pub(super) struct Scraped<T> {
+    pages: LabelPages,
+    /// A buffer.
+    totals: Vec<T>,
+}
+
+impl<T> Default for Scraped<T> {
+    fn default() -> Self {
+        Self {
+            pages: LabelPages::default(),
+            totals: Vec::new(),
+        }
+    }
+}
+
 /// The parts of a snapshot's family that a scrape writes.
 struct Output<'a> {
     texts: Rewrite<'a>,
@@ -231,7 +256,7 @@ fn each(mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = bits.trailing_zeros() as usize;
         bits &= bits.wrapping_sub(1);
-        (bit < PAGE).then_some(bit)
+        (bit < GROUP).then_some(bit)
     })
 }
 

@@ -1,8 +1,8 @@
 //! Stores the series of a family in chunks that never move.
 //!
-//! A scrape reads the series in *pages* of 64 consecutive numbers. Each page has one bit per series,
-//! which is set while the series is live, and the number of series that were removed from it. While
-//! both stay the same, so do the label sets of the page.
+//! A scrape reads the series in *groups* of 64 with consecutive numbers. Each group has one bit per
+//! series, which is set while the series is live, and the number of series that were removed from
+//! it. While both stay the same, so do the label sets of the group.
 //!
 //! - R1: a series keeps its address until its arena is dropped.
 
@@ -12,21 +12,21 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Chunks double in size every eight chunks, so at most an eighth of the series is allocated ahead.
 const CHUNKS: usize = 8 * 29;
 
-/// The number of series on a page.
-pub const PAGE: usize = 64;
+/// The number of series in a group.
+pub const GROUP: usize = 64;
 
-/// The number of a series plus this is its *place*. A chunk ends at the end of a page if it has a
-/// page or more, and a page ends at the end of a chunk.
+/// The number of a series plus this is its *place*. Groups begin at multiples of 64 of places. So a
+/// chunk of 64 series or more consists of whole groups, and a group of whole smaller chunks.
 const BIAS: usize = 8;
 
-/// The number of pages whose chunks are smaller than a page.
+/// The number of groups that consist of smaller chunks.
 const SMALL: usize = 8;
 
 /// The chunks of an arena that has a series.
 #[derive(Debug)]
 struct Chunks<S> {
-    /// The states of the first pages, which several chunks share.
-    small: [PageState; SMALL],
+    /// The states of the first groups, which several chunks share.
+    small: [GroupState; SMALL],
     chunks: [OnceLock<Chunk<S>>; CHUNKS],
 }
 
@@ -34,14 +34,14 @@ struct Chunks<S> {
 #[derive(Debug)]
 struct Chunk<S> {
     series: Box<[S]>,
-    /// The states of its pages. Empty if it is smaller than a page.
-    pages: Box<[PageState]>,
+    /// The states of its groups. Empty if it is smaller than a group.
+    groups: Box<[GroupState]>,
 }
 
-/// The state of a page. Relaxed: a scrape may see a new bit late, or before the series' label text.
+/// The state of a group. Relaxed: a scrape may see a new bit late, or before the series' label text.
 /// Series are removed in passes only, so a scrape sees every earlier removal.
 #[derive(Debug, Default)]
-struct PageState {
+struct GroupState {
     /// One bit for each series, set while it is live. Written by threads that create or retire
     /// series, read by scrapes.
     live: AtomicU64,
@@ -50,34 +50,34 @@ struct PageState {
     removals: AtomicU64,
 }
 
-/// The state of a page at one time. Equal states have the same live series, each with the same
+/// The state of a group at one time. Equal states have the same live series, each with the same
 /// label set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PageVersion {
+pub struct GroupVersion {
     /// One bit for each live series.
     pub live: u64,
     /// The number of series that were removed or retired so far.
     pub removals: u64,
 }
 
-/// One page of an arena.
+/// One group of an arena.
 #[derive(Debug)]
-pub struct ArenaPage<'a, S> {
+pub struct Group<'a, S> {
     chunks: &'a Chunks<S>,
-    state: &'a PageState,
-    /// The number of the page.
+    state: &'a GroupState,
+    /// The number of the group.
     pub number: usize,
     /// The places of its series.
     start: usize,
     end: usize,
 }
 
-impl<'a, S> ArenaPage<'a, S> {
-    /// Returns the present state of the page.
+impl<'a, S> Group<'a, S> {
+    /// Returns the present state of the group.
     #[inline]
     #[must_use]
-    pub fn version(&self) -> PageVersion {
-        PageVersion {
+    pub fn version(&self) -> GroupVersion {
+        GroupVersion {
             live: self.state.live.load(Relaxed),
             removals: self.state.removals.load(Relaxed),
         }
@@ -87,14 +87,14 @@ impl<'a, S> ArenaPage<'a, S> {
     #[inline]
     #[must_use]
     pub fn bits(&self) -> usize {
-        self.end - self.number * PAGE
+        self.end - self.number * GROUP
     }
 
     /// Returns the number of the series with this bit.
     #[inline]
     #[must_use]
     pub fn index(&self, bit: usize) -> u32 {
-        (self.number * PAGE + bit - BIAS) as u32
+        (self.number * GROUP + bit - BIAS) as u32
     }
 
     /// Iterates over the series, in slices that are contiguous in memory. Each comes with the bit of
@@ -107,7 +107,7 @@ impl<'a, S> ArenaPage<'a, S> {
             end,
             ..
         } = *self;
-        let first = self.number * PAGE;
+        let first = self.number * GROUP;
         std::iter::from_fn(move || {
             if start >= end {
                 return None;
@@ -166,7 +166,7 @@ impl<S> Arena<S> {
                 let len: usize = 1 << (chunk / 8);
                 Chunk {
                     series: (0..len).map(|_| make()).collect(),
-                    pages: (0..len / PAGE).map(|_| PageState::default()).collect(),
+                    groups: (0..len / GROUP).map(|_| GroupState::default()).collect(),
                 }
             })
             .series
@@ -177,8 +177,8 @@ impl<S> Arena<S> {
     pub fn set_live(&self, index: usize, is_live: bool) {
         let place = index + BIAS;
         let chunks = self.chunks.get();
-        if let Some(state) = chunks.and_then(|chunks| chunks.page(place / PAGE)) {
-            let bit = 1 << (place % PAGE);
+        if let Some(state) = chunks.and_then(|chunks| chunks.group(place / GROUP)) {
+            let bit = 1 << (place % GROUP);
             if is_live {
                 state.live.fetch_or(bit, Relaxed);
             } else {
@@ -188,34 +188,34 @@ impl<S> Arena<S> {
         }
     }
 
-    /// Returns the pages of the first `made` series, with those that have no live series.
+    /// Returns the groups of the first `made` series, with those that have no live series.
     #[inline]
-    pub fn pages(&self, made: usize) -> impl Iterator<Item = ArenaPage<'_, S>> {
+    pub fn groups(&self, made: usize) -> impl Iterator<Item = Group<'_, S>> {
         let chunks = self.chunks.get();
         let end = made + BIAS;
-        let pages = chunks.map_or(0, |_| end.div_ceil(PAGE));
-        (0..pages).filter_map(move |number| {
+        let groups = chunks.map_or(0, |_| end.div_ceil(GROUP));
+        (0..groups).filter_map(move |number| {
             let chunks = &**chunks?;
-            Some(ArenaPage {
+            Some(Group {
                 chunks,
-                state: chunks.page(number)?,
+                state: chunks.group(number)?,
                 number,
-                start: (number * PAGE).max(BIAS),
-                end: end.min((number + 1) * PAGE),
+                start: (number * GROUP).max(BIAS),
+                end: end.min((number + 1) * GROUP),
             })
         })
     }
 }
 
 impl<S> Chunks<S> {
-    /// Returns the state of a page, if its series exist.
+    /// Returns the state of a group, if its series exist.
     #[inline]
-    fn page(&self, number: usize) -> Option<&PageState> {
+    fn group(&self, number: usize) -> Option<&GroupState> {
         if number < SMALL {
             return Some(&self.small[number]);
         }
-        let (chunk, offset) = locate(number * PAGE - BIAS);
-        self.chunks.get(chunk)?.get()?.pages.get(offset / PAGE)
+        let (chunk, offset) = locate(number * GROUP - BIAS);
+        self.chunks.get(chunk)?.get()?.groups.get(offset / GROUP)
     }
 }
 
@@ -266,29 +266,29 @@ mod tests {
         let arena = Arena::new();
         (0..1000).for_each(|i| assert!(arena.get_or_make(i, || 7).is_some()));
         let mut next = 0;
-        for page in arena.pages(990) {
-            for (bit, slice) in page.slices() {
-                assert_eq!(page.index(bit) as usize, next);
+        for group in arena.groups(990) {
+            for (bit, slice) in group.slices() {
+                assert_eq!(group.index(bit) as usize, next);
                 next += slice.len();
             }
-            assert!(next == 990 || (next + BIAS) % PAGE == 0);
+            assert!(next == 990 || (next + BIAS) % GROUP == 0);
         }
         assert_eq!(next, 990);
     }
 
     #[test]
-    fn a_page_has_a_bit_for_each_live_series() {
+    fn a_group_has_a_bit_for_each_live_series() {
         let arena = Arena::new();
-        assert_eq!(arena.pages(0).count(), 0);
+        assert_eq!(arena.groups(0).count(), 0);
         arena.set_live(3, true);
         (0..1000).for_each(|i| assert!(arena.get_or_make(i, || 7).is_some()));
         let live = || -> Vec<u32> {
-            let pages = arena.pages(1000);
-            let bits = pages.flat_map(|page| {
-                let live = page.version().live;
-                (0..PAGE)
+            let groups = arena.groups(1000);
+            let bits = groups.flat_map(|group| {
+                let live = group.version().live;
+                (0..GROUP)
                     .filter(move |bit| live >> bit & 1 == 1)
-                    .map(move |bit| page.index(bit))
+                    .map(move |bit| group.index(bit))
             });
             bits.collect()
         };
@@ -296,13 +296,13 @@ mod tests {
             arena.set_live(index, true);
         }
         assert_eq!(live(), [0, 55, 56, 503, 504, 999]);
-        let before: Vec<_> = arena.pages(1000).map(|page| page.version()).collect();
+        let before: Vec<_> = arena.groups(1000).map(|group| group.version()).collect();
         arena.set_live(504, false);
         assert_eq!(live(), [0, 55, 56, 503, 999]);
         arena.set_live(504, true);
-        let pages = arena.pages(1000).zip(&before);
-        let changed = pages.filter(|(page, before)| page.version() != **before);
-        let changed: Vec<_> = changed.map(|(page, _)| page.number).collect();
-        assert_eq!(changed, [8], "the page of a number that is used again");
+        let groups = arena.groups(1000).zip(&before);
+        let changed = groups.filter(|(group, before)| group.version() != **before);
+        let changed: Vec<_> = changed.map(|(group, _)| group.number).collect();
+        assert_eq!(changed, [8], "the group of a number that is used again");
     }
 }

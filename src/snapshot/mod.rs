@@ -47,7 +47,7 @@ pub(crate) use sources::Sources;
 pub(crate) use text::Text;
 #[cfg(doc)]
 pub(crate) use texts::Entry;
-pub(crate) use texts::{Page, Rewrite, Texts};
+pub(crate) use texts::{PAGE, Page, Rewrite, Texts};
 pub use values::{Histogram, Quantiles, Summary, Value};
 pub(crate) use values::{PageSummary, Values};
 
@@ -92,7 +92,7 @@ pub(crate) fn millis(time: SystemTime) -> u64 {
 ///
 /// The snapshots of a registry share the label texts of their series, and intervals do, too. So one
 /// more snapshot costs the memory of its values. The texts of a series that was removed stay in
-/// memory, together with those of the 63 series around it, while a snapshot has them.
+/// memory, together with those of at most 1023 others, while a snapshot has them.
 ///
 /// With the feature `serde`, a snapshot can be serialized. The families appear by name. Each series
 /// has its labels, its value and, if known, the time since when it counts.
