@@ -126,6 +126,76 @@ fn bytes_per_series() {
     assert!(histogram <= 390.0, "{histogram}");
 }
 
+/// The label texts of a snapshot are those of the family and of its other snapshots.
+#[test]
+fn one_more_snapshot_costs_its_values() {
+    const SERIES: usize = 100_000;
+    let _alone = ALONE.lock();
+    let registry = Registry::new();
+    let c = Counter::builder("c_total", "")
+        .labels(["route"])
+        .limit(SERIES)
+        .register(&registry)
+        .unwrap();
+    (0..SERIES).for_each(|i| c.with([&format!("/a/route/of/some/length/{i}")]).inc());
+    let first = registry.snapshot();
+    free_deferred();
+    let mut kept = Vec::with_capacity(4);
+    // The references to the pages take 16 bytes for each 64 series.
+    let values = 8 * SERIES as i64;
+    let limit = values + values / 32 + 1024;
+    let mut one_more = |what: &str, make: &dyn Fn() -> tallies::Snapshot| {
+        let used = bytes(|| kept.push(make()));
+        let allocated = counting::allocations(|| drop(make()));
+        println!("{what}: {used} bytes in {allocated} allocations");
+        assert!(
+            used <= limit,
+            "{what}: {used} bytes, the values take {values}"
+        );
+        assert!(allocated <= 32, "{what}: {allocated} allocations");
+    };
+    one_more("a second snapshot", &|| registry.snapshot());
+    one_more("a clone", &|| first.clone());
+    one_more("an interval", &|| registry.snapshot().since(&first));
+    one_more("a sum", &|| {
+        let mut sum = first.clone();
+        sum.merge(&first).unwrap();
+        sum
+    });
+}
+
+/// The label texts of removed series are freed with the last snapshot that has them.
+#[test]
+fn memory_of_label_texts_ends_with_the_last_snapshot() {
+    let _alone = ALONE.lock();
+    let registry = Registry::new();
+    let c = Counter::builder("c_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    let long = "long".repeat(1000);
+    let mut reused = tallies::Snapshot::default();
+    let mut fill_and_empty = || {
+        (0..100).for_each(|i| c.with([&format!("{i} {long}")]).inc());
+        registry.snapshot_into(&mut reused);
+        let kept = registry.snapshot();
+        c.clear();
+        registry.snapshot_into(&mut reused);
+        assert!(
+            kept.get("c_total", &[("x", &format!("1 {long}"))])
+                .is_some()
+        );
+        drop(kept);
+        free_deferred();
+    };
+    fill_and_empty();
+    let grown = bytes(fill_and_empty);
+    assert!(
+        grown < 4096,
+        "texts of series that were removed keep {grown} bytes"
+    );
+}
+
 /// A new thread reuses the cells of ended ones, and dropped registries leave nothing that
 /// accumulates.
 #[test]

@@ -52,7 +52,7 @@ features=(--no-default-features)
 mutants "$tree" number 20 encode:: src/encode/number.rs
 mutants "$tree" accept 20 encode:: src/encode/accept.rs
 mutants "$tree" lines 20 encode:: src/encode/lines.rs
-mutants "$tree" labels 20 "--skip sketch" src/snapshot/labels.rs
+mutants "$tree" labels 20 "--skip sketch" src/snapshot/labels.rs src/snapshot/texts.rs
 mutants "$tree" arithmetic 20 "--skip sketch" 'src/snapshot/arithmetic/*.rs'
 features=()
 mutants "$pure" native 20 snapshot::native 'src/snapshot/native/*.rs'

@@ -386,13 +386,16 @@ real_step "label sets are compared by their hash" lockfree/label_cache.rs 's/ent
     lockfree::label_cache::tests::remembers_and_grows
 real_step "a copy request acknowledges for new threads" observe/pass.rs 's/let since = self\.last_safepoint;/let since = self.last_ticket;/' \
     observe::tests::a_copy_request_acknowledges_nothing_for_a_new_thread
-real_step "a series that is made is not marked as live" lockfree/arena.rs 's/word\.fetch_or\(bit, Relaxed\);//' \
+real_step "a series that is made is not marked as live" lockfree/arena.rs 's/state\.live\.fetch_or\(bit, Relaxed\);//' \
     registry::tests::a_removed_series_is_gone_from_a_snapshot_that_is_used_again
 real_step "slots of dropped families are not handed to a pass" observe/engine.rs 's/abandoned\.extend\(slots\.map\(.*?\)\)\);//' \
     observe::tests::slots_of_dropped_families_are_reclaimed
-real_step "a removed series stays on a snapshot" family/retire.rs \
-    's/(        self\.population\.retire\(\);\n)        self\.version\.fetch_add\(1, Relaxed\);\n/$1/' \
+real_step "a removed series stays on a snapshot" lockfree/arena.rs 's/state\.live\.fetch_and\(!bit, Relaxed\);//' \
+    lockfree::arena::tests::a_group_has_a_bit_for_each_live_series
+real_step "a removed series stays on a label page" family/pages.rs 's/\*old != version \|\| self/old.live < version.live || self/' \
     registry::tests::a_removed_series_is_gone_from_a_snapshot_that_is_used_again
+real_step "a number that is used again has its old labels" lockfree/arena.rs 's/state\.removals\.fetch_add\(1, Relaxed\);//' \
+    registry::tests::a_number_that_is_used_again_never_shows_its_old_labels
 real_step "exemplars outlive their series" family/retire.rs 's/exemplars\.clear\(retired\.index\);//' \
     registry::tests::exemplars_end_with_their_series
 real_step "an exemplar is read whatever series has the number by now" lockfree/exemplars.rs 's/if stamped\.generation == key\.generation\(\)/if true/' \

@@ -3,11 +3,11 @@
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, NameRule};
 use crate::observe::{GaugeCell, Pass};
-use crate::snapshot::{self, Kind, Values, labels};
+use crate::snapshot::{self, Kind, Page, Text, Values, labels};
 
 use super::declaration::Declaration;
 use super::{Builder, metric, with_builder};
@@ -264,6 +264,8 @@ struct States {
     desc: Desc,
     names: &'static [&'static str],
     current: AtomicUsize,
+    /// The label of the last scrape, and the texts with it. Locked by scrapes.
+    labels: Mutex<(Text, Arc<Page>)>,
 }
 
 impl States {
@@ -272,7 +274,18 @@ impl States {
             desc,
             names: S::VALUES,
             current: AtomicUsize::new(0),
+            labels: Mutex::default(),
         }
+    }
+
+    /// Returns the label texts. OpenMetrics wants the label of a state set to have the full name of
+    /// the family, with the prefix.
+    fn page(&self, label: &str) -> Arc<Page> {
+        let mut page = Page::default();
+        for name in self.names {
+            page.push(&labels::text(&[(label, name)]), 0);
+        }
+        page.seal()
     }
 }
 
@@ -290,20 +303,21 @@ impl AnyFamily for States {
     }
 
     fn write(&self, _: &mut Pass<'_>, out: &mut snapshot::Family) {
-        out.begin((u64::MAX, self.names.as_ptr().addr() as u64));
+        out.begin(self.names.len());
         let current = self.current.load(Relaxed);
-        // OpenMetrics wants the label of a state set to have the full name of the family, with the
-        // prefix.
-        let label = out.meta.name.clone();
-        for (i, name) in self.names.iter().enumerate() {
-            out.texts.put(i, i as u32, |text| {
-                text.push_str(&labels::text(&[(&label, name)]));
-                0
-            });
-            if let Values::Gauge(values) = &mut out.values {
-                values.push(f64::from(u8::from(i == current)));
-            }
+        if let Values::Gauge(values) = &mut out.values {
+            let states = 0..self.names.len();
+            values.extend(states.map(|i| f64::from(u8::from(i == current))));
         }
+        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        let (label, page) = &mut *labels;
+        if *label != out.meta.name {
+            *label = out.meta.name.clone();
+            *page = self.page(label);
+        }
+        let mut texts = out.texts.rewrite();
+        texts.put(page);
+        texts.finish();
     }
 
     fn start_over(&self, _: &Pass<'_>) {

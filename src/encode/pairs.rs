@@ -10,7 +10,7 @@ use super::wire::{Message, push_bytes, tag_of_bytes};
 const PAIR: usize = 64;
 
 /// Appends the label pairs of a text, each as a message in field 1, given the lengths of names and
-/// values; see [`Entry::cuts`](labels::Entry::cuts).
+/// values; see [`Entry::cuts`](crate::snapshot::Entry::cuts).
 ///
 /// The text has two bytes between a name and its value (`="`), and the message has two (a tag and a
 /// length). So one copy appends both name and value, and the two bytes between them are
@@ -58,6 +58,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::snapshot::Page;
 
     proptest! {
         #[test]
@@ -67,12 +68,12 @@ mod tests {
                 0..6,
             ),
         ) {
-            let mut texts = labels::Texts::default();
+            let mut page = Page::default();
             for set in &sets {
                 let set: Vec<_> = set.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-                texts.push(&labels::text(&set), 0);
+                page.push(&labels::text(&set), 0);
             }
-            for (entry, set) in texts.iter().zip(&sets) {
+            for (entry, set) in page.entries().zip(&sets) {
                 let (mut fast, mut slow) = (Vec::new(), Vec::new());
                 let text = PaddedText { text: entry.text, len: entry.len };
                 push_cut(&mut fast, text, entry.cuts);

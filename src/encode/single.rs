@@ -128,7 +128,8 @@ mod tests {
     use super::*;
     use crate::encode::pairs::push_pairs;
     use crate::encode::wire::Message;
-    use crate::snapshot::labels::{Texts, text};
+    use crate::snapshot::Page;
+    use crate::snapshot::labels::text;
 
     proptest! {
         #[test]
@@ -144,20 +145,20 @@ mod tests {
             fn refs(set: &[(String, String)]) -> Vec<(&str, &str)> {
                 set.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
             }
-            let mut texts = Texts::default();
+            let mut page = Page::default();
             for set in &sets {
-                texts.push(&text(&refs(set)), 0);
+                page.push(&text(&refs(set)), 0);
             }
             // The last text of a family may have too few bytes after it for a copy of a fixed size,
             // so add one more text.
-            texts.push(&text(&[("behind", &"y".repeat(PAIR))]), 0);
+            page.push(&text(&[("behind", &"y".repeat(PAIR))]), 0);
             let mut fixed = Vec::new();
             push_pairs(&mut fixed, text(&refs(&constant)).as_bytes());
             let len = fixed.len();
             fixed.resize(len.max(PAIR), 0);
             let fixed = PaddedText { text: &fixed, len };
             let single = SingleValue::new(3, created);
-            for (entry, set) in texts.iter().zip(&sets) {
+            for (entry, set) in page.entries().zip(&sets) {
                 let labels = PaddedText { text: entry.text, len: entry.len };
                 let mut fast = b"before".to_vec();
                 let mut slow = fast.clone();

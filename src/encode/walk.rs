@@ -82,8 +82,8 @@ pub(super) struct SeriesMeta<'a> {
     i: usize,
     /// Milliseconds since the Unix epoch; 0 if unknown.
     created: u64,
-    /// The lengths of label names and values; see [`Entry`](crate::snapshot::labels::Entry). Empty
-    /// if the labels are escaped for this format.
+    /// The lengths of label names and values; see [`Entry`](crate::snapshot::Entry). Empty if the
+    /// labels are escaped for this format.
     pub(super) cuts: &'a [u8],
 }
 
@@ -183,25 +183,30 @@ fn for_each_series<'a>(
     mut write: impl FnMut(PaddedText<'_>, SeriesMeta<'a>),
 ) {
     let escaped = needs_escaping(escaping, family);
-    for (i, entry) in family.texts.iter().enumerate() {
-        let mut labels = PaddedText {
-            text: entry.text,
-            len: entry.len,
-        };
-        let mut cuts = entry.cuts;
-        if escaped {
-            scratch.clear();
-            escaping.labels(family.texts.get(i), scratch);
-            labels = PaddedText::new(scratch.as_bytes());
-            cuts = &[];
+    let since = family.texts.since();
+    let mut i = 0;
+    for page in family.texts.pages() {
+        for entry in page.entries() {
+            let mut labels = PaddedText {
+                text: entry.text,
+                len: entry.len,
+            };
+            let mut cuts = entry.cuts;
+            if escaped {
+                scratch.clear();
+                escaping.labels(family.texts.get(i), scratch);
+                labels = PaddedText::new(scratch.as_bytes());
+                cuts = &[];
+            }
+            let series = SeriesMeta {
+                family,
+                i,
+                created: entry.created.max(since),
+                cuts,
+            };
+            // There is only one call, so that the compiler inlines the closure.
+            write(labels, series);
+            i += 1;
         }
-        let series = SeriesMeta {
-            family,
-            i,
-            created: entry.created,
-            cuts,
-        };
-        // There is only one call, so that the compiler inlines the closure.
-        write(labels, series);
     }
 }

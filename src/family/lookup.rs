@@ -180,10 +180,6 @@ impl<C: MetricCells> Family<C> {
         let mut retirement = self.retirement();
         let index = retirement.free.pop().map(|Reverse(index)| index);
         self.has_free.store(!retirement.free.is_empty(), Relaxed);
-        drop(retirement);
-        if index.is_some() {
-            self.version.fetch_add(1, Relaxed);
-        }
         index
     }
 

@@ -13,6 +13,7 @@ mod intern;
 pub(crate) mod label;
 pub(crate) mod lint;
 mod lookup;
+mod pages;
 mod population;
 mod retire;
 mod scrape;
@@ -28,12 +29,13 @@ use std::time::Instant;
 use crate::error::{Error, UpdateRule, warn};
 use crate::lockfree::{CachedArena, Exemplars, Generation, SeriesKey, SharedText};
 use crate::observe::{self, Cells, Pass};
-use crate::snapshot::{self, Kind, Values, labels};
+use crate::snapshot::{self, Kind, Page, Values, labels};
 
 use desc::{ClosedSet, Desc};
 use index::Index;
 use population::Population;
 use retire::Removed;
+use scrape::Scraped;
 pub(crate) use series_ref::SeriesRef;
 
 /// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.
@@ -93,8 +95,8 @@ pub(crate) struct Family<C: MetricCells> {
     /// The number of series. Written by threads that make, remove or retire series, read by those
     /// and by scrapes.
     population: Population,
-    /// Incremented when a series is removed, retired or reused. Scrapes compare it: after a change,
-    /// they copy the label texts again.
+    /// Incremented when series begin to count again under the labels that they have. Scrapes compare
+    /// it: after a change, they build all label pages again.
     version: AtomicU64,
     /// Whether there is an overflow series to export. Set by updates and by threads that retire a
     /// series, cleared by `clear`, read by scrapes.
@@ -121,6 +123,8 @@ pub(crate) struct Family<C: MetricCells> {
     has_free: AtomicBool,
     /// Locked by passes, by threads that reuse a series, and by updates through stale handles.
     retirement: Mutex<Retirement<C::Total>>,
+    /// Locked by scrapes.
+    scraped: Mutex<Scraped<C::Total>>,
     /// Held by [`exclusively`](Family::exclusively).
     exclusive: Mutex<()>,
     /// Allocated for the first exemplar. Written by updates, read by scrapes.
@@ -148,8 +152,6 @@ struct Retirement<T> {
     /// The label texts of the last series that were removed, so that updates through their handles
     /// make the series again.
     removed: Removed,
-    /// A buffer that scrapes reuse.
-    totals: Vec<T>,
 }
 
 /// A removed or retired series that is not reclaimed yet.
@@ -188,11 +190,13 @@ impl<C: MetricCells> Series<C> {
         self.text.set(text, crate::clock::millis());
     }
 
-    /// Appends the label text to `out` and returns when the series began to count.
-    fn copy_text(&self, out: &mut String) -> u64 {
-        self.text.with_stamp(|text, created| {
-            out.push_str(text);
-            created
+    /// Appends the label text to `page`. Returns `false` if the series has none.
+    fn copy_text(&self, page: &mut Page) -> bool {
+        self.text.get(|text| {
+            if let Some((text, created)) = text {
+                page.push(text, created);
+            }
+            text.is_some()
         })
     }
 
@@ -238,8 +242,8 @@ impl<C: MetricCells> Family<C> {
                 cleared: None,
                 exported_sum: 0.0,
                 removed: Removed::default(),
-                totals: Vec::new(),
             }),
+            scraped: Mutex::default(),
             exclusive: Mutex::new(()),
             exemplars: OnceLock::new(),
         }

@@ -208,7 +208,6 @@ impl<C: MetricCells> Family<C> {
         }
         drop(retirement);
         self.population.retire();
-        self.version.fetch_add(1, Relaxed);
         true
     }
 

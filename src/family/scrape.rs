@@ -3,51 +3,69 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{BATCH, Generation, OVERFLOW, SeriesKey, prefetch};
+use crate::lockfree::{GROUP, Generation, Group, GroupVersion, SeriesKey, prefetch};
 use crate::observe::{self, Pass};
-use crate::snapshot::{self, Exemplar};
+use crate::snapshot::{self, Exemplar, Rewrite, Values};
 
+use super::pages::{Builder, LabelPages};
 use super::{Family, MetricCells, Series, read};
 
 impl<C: MetricCells> Family<C> {
     /// Writes every series into `out`, which has the shape of this family.
     ///
-    /// Label texts that `out` has from the last scrape are reused, unless the set of series has
-    /// changed since.
+    /// The label texts are pages that this family and its snapshots share. Only pages whose series
+    /// have changed since the last scrape are built again.
     pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
-        let version = self.version.load(Relaxed);
+        // Only passes lock this, and passes are serialized.
+        let mut scraped = self.scraped.lock().unwrap_or_else(|poisoned| {
+            // A scrape that panicked may have left a page half built.
+            self.scraped.clear_poison();
+            let mut scraped = poisoned.into_inner();
+            *scraped = Scraped::default();
+            scraped
+        });
+        scraped.pages.begin(self.version.load(Relaxed));
         let mut exemplars = ExemplarBuffer::from(std::mem::take(&mut out.exemplars));
-        out.begin((self.arena.id(), version));
+        out.begin(self.len() + usize::from(self.has_first()));
+        let mut output = Output {
+            texts: out.texts.rewrite(),
+            values: &mut out.values,
+            exemplars: &mut exemplars,
+        };
         self.fold_idle(pass, std::iter::once(&self.first));
         if self.is_unlabelled() && self.closed.get().is_none() {
-            self.write_unlabelled(pass, out, &mut exemplars);
+            self.write_unlabelled(pass, &mut scraped, &mut output);
         } else {
             if let Some(all) = self.closed.get() {
-                self.write_closed(all, pass, out, &mut exemplars);
+                self.write_closed(all, pass, &mut scraped, &mut output);
             }
-            let closed = out.len();
-            let written = self.write_open(closed, pass, out, &mut exemplars);
+            self.write_open(pass, &mut scraped, &mut output);
             if !pass.reads_own_cells_only() {
                 self.reclaim_retired(pass);
             }
-            let written = written + self.write_overflow(written, pass, out, &mut exemplars);
-            out.texts.truncate(written);
+            self.write_overflow(pass, &mut scraped, &mut output);
         }
+        output.texts.finish();
         out.exemplars = exemplars.finish();
+    }
+
+    /// Returns whether a scrape may write the series without labels, or the overflow series.
+    fn has_first(&self) -> bool {
+        self.is_unlabelled() || self.overflowed.load(Relaxed) || self.is_cleared.load(Relaxed)
     }
 
     /// Writes the only series of a family without labels.
     fn write_unlabelled(
         &self,
         pass: &mut Pass<'_>,
-        out: &mut snapshot::Family,
-        exemplars: &mut ExemplarBuffer,
+        scraped: &mut Scraped<C::Total>,
+        out: &mut Output<'_>,
     ) {
         let mut total = C::Total::default();
         read(&self.first, pass, &mut total);
-        out.texts.put(0, 0, |_| self.created.load(Relaxed));
-        C::write(&total, &mut out.values);
-        self.write_exemplars(SeriesKey::OVERFLOW, 0, exemplars);
+        C::write(&total, out.values);
+        self.write_exemplars(SeriesKey::OVERFLOW, 0, out.exemplars);
+        out.texts.put(scraped.pages.first(self));
     }
 
     /// Writes the combinations of a closed label set.
@@ -55,95 +73,127 @@ impl<C: MetricCells> Family<C> {
         &self,
         all: &[Series<C>],
         pass: &mut Pass<'_>,
-        out: &mut snapshot::Family,
-        exemplars: &mut ExemplarBuffer,
+        scraped: &mut Scraped<C::Total>,
+        out: &mut Output<'_>,
     ) {
         let mut total = C::Total::default();
         self.fold_idle(pass, all.iter().map(|series| &series.cells));
         for (i, series) in all.iter().enumerate() {
             read(&series.cells, pass, &mut total);
-            out.texts.put(i, i as u32, |out| series.copy_text(out));
-            C::write(&total, &mut out.values);
+            C::write(&total, out.values);
             let key = SeriesKey::new(Generation::FIRST, i as u32);
-            self.write_exemplars(key, i, exemplars);
+            self.write_exemplars(key, i, out.exemplars);
         }
+        out.texts.put(scraped.pages.closed(all));
     }
 
-    /// Writes the live series after the first `i` of `out`, and retires those that have expired.
-    /// Returns the number of series in `out` afterwards.
+    /// Writes the live series of the arena, and retires those that have expired.
     fn write_open(
         &self,
-        mut i: usize,
         pass: &mut Pass<'_>,
-        out: &mut snapshot::Family,
-        exemplars: &mut ExemplarBuffer,
-    ) -> usize {
-        let made = self.population.made();
-        let mut totals = std::mem::take(&mut self.retirement().totals);
-        totals.resize_with(BATCH.min(made), C::Total::default);
-        for (first, chunk) in self.arena.chunks(made) {
-            // Chunks without a live series are skipped, and below so are batches.
-            if !chunk.has_live() {
+        scraped: &mut Scraped<C::Total>,
+        out: &mut Output<'_>,
+    ) {
+        let Scraped { pages, totals } = scraped;
+        let mut builder = Builder::default();
+        let mut i = out.texts.len();
+        for group in self.arena.groups(self.population.made()) {
+            let mut version = group.version();
+            if version.live != 0 {
+                totals.resize_with(totals.len().max(group.bits()), C::Total::default);
+                self.read_group(&group, version.live, pass, totals);
+                if self.desc.expire_after.is_some() && !pass.reads_own_cells_only() {
+                    version = self.expire_group(&group, version, pass, totals);
+                }
+            }
+            if let Some(page) = builder.complete(pages, group.number) {
+                out.texts.put(page);
+            }
+            let bits = builder.group(pages, &group, version);
+            if bits == 0 {
                 continue;
             }
-            for (first, batch, has_live) in chunk.batches(first) {
-                if !has_live {
-                    continue;
-                }
-                prefetch(batch.as_ptr_range().end, BATCH);
-                self.fold_idle(pass, batch.iter().map(|series| &series.cells));
-                C::read_all(pass, batch.iter().map(|series| &series.cells), &mut totals);
-                let totals = &totals[..batch.len()];
-                if self.desc.expire_after.is_none() && out.texts.has(i, first, batch.len()) {
-                    // No series was removed, retired or reused since the last scrape, because `out`
-                    // has texts of this version. So all these series are still live.
-                    C::write_all(totals, &mut out.values);
-                    if self.exemplars.get().is_some() {
-                        for ((index, position), series) in (first..).zip(i..).zip(batch) {
-                            self.write_exemplars(series.key(index), position, exemplars);
-                        }
+            let (first, count) = (bits.trailing_zeros() as usize, bits.count_ones() as usize);
+            if bits >> first == u64::MAX >> (GROUP - count) {
+                C::write_all(&totals[first..first + count], out.values);
+            } else {
+                each(bits).for_each(|bit| C::write(&totals[bit], out.values));
+            }
+            if self.exemplars.get().is_some() {
+                for (bit, i) in each(bits).zip(i..) {
+                    let index = group.index(bit);
+                    if let Some(series) = self.series(index as usize) {
+                        self.write_exemplars(series.key(index), i, out.exemplars);
                     }
-                    i += batch.len();
-                    continue;
-                }
-                for ((index, series), total) in (first..).zip(batch).zip(totals) {
-                    if !series.is_live()
-                        || !pass.reads_own_cells_only()
-                            && self.has_expired(index, total)
-                            && self.expire(pass, index)
-                    {
-                        continue;
-                    }
-                    out.texts.put(i, index, |out| series.copy_text(out));
-                    C::write(total, &mut out.values);
-                    self.write_exemplars(series.key(index), i, exemplars);
-                    i += 1;
                 }
             }
+            i += count;
         }
-        self.retirement().totals = totals;
-        i
+        if let Some(page) = builder.last(pages) {
+            out.texts.put(page);
+        }
     }
 
-    /// Writes the overflow series as number `i`, if the family has one. Returns the number of
-    /// series written.
+    /// Reads the series of a group into `totals`, except for slices without a `live` one.
+    #[inline]
+    fn read_group(
+        &self,
+        group: &Group<'_, Series<C>>,
+        live: u64,
+        pass: &mut Pass<'_>,
+        totals: &mut [C::Total],
+    ) {
+        for (first, slice) in group.slices() {
+            let len = slice.len();
+            if len == 0 || live >> first << (GROUP - len) == 0 {
+                continue;
+            }
+            prefetch(slice.as_ptr_range().end, len);
+            self.fold_idle(pass, slice.iter().map(|series| &series.cells));
+            let series = slice.iter().map(|series| &series.cells);
+            C::read_all(pass, series, &mut totals[first..first + len]);
+        }
+    }
+
+    /// Retires the live series of a group that have expired. Returns the version afterwards, without
+    /// series that have become live since.
+    fn expire_group(
+        &self,
+        group: &Group<'_, Series<C>>,
+        version: GroupVersion,
+        pass: &mut Pass<'_>,
+        totals: &[C::Total],
+    ) -> GroupVersion {
+        for bit in each(version.live) {
+            let index = group.index(bit);
+            if self.has_expired(index, &totals[bit]) {
+                self.expire(pass, index);
+            }
+        }
+        let now = group.version();
+        GroupVersion {
+            live: now.live & version.live,
+            ..now
+        }
+    }
+
+    /// Writes the overflow series, if the family has one.
     fn write_overflow(
         &self,
-        i: usize,
         pass: &mut Pass<'_>,
-        out: &mut snapshot::Family,
-        exemplars: &mut ExemplarBuffer,
-    ) -> usize {
+        scraped: &mut Scraped<C::Total>,
+        out: &mut Output<'_>,
+    ) {
         let is_cleared = self.is_cleared.load(Relaxed);
         if !self.overflowed.load(Relaxed) && !is_cleared {
-            return 0;
+            return;
         }
         let mut overflow = self.read_overflow(pass);
         let mut retirement = self.retirement();
         if let Some(baseline) = &retirement.cleared {
             let is_unchanged = C::fingerprint(&overflow) == C::fingerprint(baseline);
             if is_unchanged && !self.overflowed.load(Relaxed) {
-                return 0;
+                return;
             }
             C::subtract(&mut overflow, baseline);
         }
@@ -153,13 +203,9 @@ impl<C: MetricCells> Family<C> {
             retirement.without_rounding_back(sum);
         }
         drop(retirement);
-        out.texts.put(i, OVERFLOW, |text| {
-            text.push_str(&self.overflow_text());
-            self.created.load(Relaxed)
-        });
-        C::write(&overflow, &mut out.values);
-        self.write_exemplars(SeriesKey::OVERFLOW, i, exemplars);
-        1
+        C::write(&overflow, out.values);
+        self.write_exemplars(SeriesKey::OVERFLOW, out.texts.len(), out.exemplars);
+        out.texts.put(scraped.pages.first(self));
     }
 
     /// Moves the counts that these series have in idle shards to their shared cells.
@@ -179,6 +225,39 @@ impl<C: MetricCells> Family<C> {
             });
         }
     }
+}
+
+/// What a scrape leaves for the next one.
+#[derive(Debug)]
+pub(super) struct Scraped<T> {
+    pages: LabelPages,
+    /// A buffer.
+    totals: Vec<T>,
+}
+
+impl<T> Default for Scraped<T> {
+    fn default() -> Self {
+        Self {
+            pages: LabelPages::default(),
+            totals: Vec::new(),
+        }
+    }
+}
+
+/// The parts of a snapshot's family that a scrape writes.
+struct Output<'a> {
+    texts: Rewrite<'a>,
+    values: &'a mut Values,
+    exemplars: &'a mut ExemplarBuffer,
+}
+
+/// Iterates over the bits that are set, in ascending order.
+fn each(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (bit < GROUP).then_some(bit)
+    })
 }
 
 /// The exemplars of a snapshot's family. They overwrite those of the last scrape and reuse their

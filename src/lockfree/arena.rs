@@ -1,5 +1,8 @@
-//! Stores the series of a family in chunks that never move, with one bit per series that is set
-//! while the series is live.
+//! Stores the series of a family in chunks that never move.
+//!
+//! A scrape reads the series in *groups* of 64 with consecutive numbers. Each group has one bit per
+//! series, which is set while the series is live, and the number of series that were removed from
+//! it. While both stay the same, so do the label sets of the group.
 //!
 //! - R1: a series keeps its address until its arena is dropped.
 
@@ -9,52 +12,122 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Chunks double in size every eight chunks, so at most an eighth of the series is allocated ahead.
 const CHUNKS: usize = 8 * 29;
 
-/// The number of series that a scrape reads together. They share a word of `Chunk::live`.
-pub const BATCH: usize = 64;
+/// The number of series in a group.
+pub const GROUP: usize = 64;
 
-type Chunks<S> = Box<[OnceLock<Chunk<S>>]>;
+/// The number of a series plus this is its *place*. Groups begin at multiples of 64 of places. So a
+/// chunk of 64 series or more consists of whole groups, and a group of whole smaller chunks.
+const BIAS: usize = 8;
+
+/// The number of groups that consist of smaller chunks.
+const SMALL: usize = 8;
+
+/// The chunks of an arena that has a series.
+#[derive(Debug)]
+struct Chunks<S> {
+    /// The states of the first groups, which several chunks share.
+    small: [GroupState; SMALL],
+    chunks: [OnceLock<Chunk<S>>; CHUNKS],
+}
 
 /// Series that were allocated together.
 #[derive(Debug)]
 struct Chunk<S> {
     series: Box<[S]>,
+    /// The states of its groups. Empty if it is smaller than a group.
+    groups: Box<[GroupState]>,
+}
+
+/// The state of a group. Relaxed: a scrape may see a new bit late, or before the series' label text.
+/// Series are removed in passes only, so a scrape sees every earlier removal.
+#[derive(Debug, Default)]
+struct GroupState {
     /// One bit for each series, set while it is live. Written by threads that create or retire
-    /// series, read by scrapes. Relaxed: a scrape may see a bit late, as if the change came after
-    /// the scrape.
-    live: Box<[AtomicU64]>,
+    /// series, read by scrapes.
+    live: AtomicU64,
+    /// The number of series that were removed or retired. Written by the threads that do so, read by
+    /// scrapes.
+    removals: AtomicU64,
 }
 
-/// The part of a chunk that holds series created so far.
+/// The state of a group at one time. Equal states have the same live series, each with the same
+/// label set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupVersion {
+    /// One bit for each live series.
+    pub live: u64,
+    /// The number of series that were removed or retired so far.
+    pub removals: u64,
+}
+
+/// One group of an arena.
 #[derive(Debug)]
-pub struct ChunkPart<'a, S> {
-    series: &'a [S],
-    live: &'a [AtomicU64],
+pub struct Group<'a, S> {
+    chunks: &'a Chunks<S>,
+    state: &'a GroupState,
+    /// The number of the group.
+    pub number: usize,
+    /// The places of its series.
+    start: usize,
+    end: usize,
 }
 
-impl<'a, S> ChunkPart<'a, S> {
-    /// Returns whether any of its series is live.
+impl<'a, S> Group<'a, S> {
+    /// Returns the present state of the group.
     #[inline]
-    pub fn has_live(&self) -> bool {
-        self.live.iter().any(|word| word.load(Relaxed) != 0)
+    #[must_use]
+    pub fn version(&self) -> GroupVersion {
+        GroupVersion {
+            live: self.state.live.load(Relaxed),
+            removals: self.state.removals.load(Relaxed),
+        }
     }
 
-    /// Returns the series in batches of [`BATCH`]. Each item has the number of the batch's first
-    /// series, the series, and whether any of them is live. `first` is the number of the chunk's
-    /// first series.
+    /// Returns the highest bit that a series has, plus one.
     #[inline]
-    pub fn batches(self, first: u32) -> impl Iterator<Item = (u32, &'a [S], bool)> {
-        (first..)
-            .step_by(BATCH)
-            .zip(self.series.chunks(BATCH))
-            .zip(self.live)
-            .map(|((first, series), live)| (first, series, live.load(Relaxed) != 0))
+    #[must_use]
+    pub fn bits(&self) -> usize {
+        self.end - self.number * GROUP
+    }
+
+    /// Returns the number of the series with this bit.
+    #[inline]
+    #[must_use]
+    pub fn index(&self, bit: usize) -> u32 {
+        (self.number * GROUP + bit - BIAS) as u32
+    }
+
+    /// Iterates over the series, in slices that are contiguous in memory. Each comes with the bit of
+    /// its first series.
+    #[inline]
+    pub fn slices(&self) -> impl Iterator<Item = (usize, &'a [S])> + use<'a, S> {
+        let Self {
+            chunks,
+            mut start,
+            end,
+            ..
+        } = *self;
+        let first = self.number * GROUP;
+        std::iter::from_fn(move || {
+            if start >= end {
+                return None;
+            }
+            let (chunk, offset) = locate(start - BIAS);
+            let len = ((1 << (chunk / 8)) - offset).min(end - start);
+            // A chunk that does not exist has no live series. Another thread is about to create it.
+            let series = chunks.chunks.get(chunk).and_then(OnceLock::get);
+            let slice = series.and_then(|chunk| chunk.series.get(offset..offset + len));
+            let bit = start - first;
+            start += len;
+            Some((bit, slice.unwrap_or_default()))
+        })
     }
 }
 
 /// Series that never move. See the module's documentation.
 #[derive(Debug)]
 pub struct Arena<S> {
-    chunks: OnceLock<Chunks<S>>,
+    chunks: OnceLock<Box<Chunks<S>>>,
 }
 
 impl<S> Arena<S> {
@@ -71,65 +144,78 @@ impl<S> Arena<S> {
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&S> {
         let (chunk, offset) = locate(index);
-        self.chunks.get()?.get(chunk)?.get()?.series.get(offset)
+        let chunks = &self.chunks.get()?.chunks;
+        chunks.get(chunk)?.get()?.series.get(offset)
     }
 
     /// Returns series `index`, and creates its whole chunk first if needed. Returns `None` beyond
     /// the last chunk.
     pub fn get_or_make(&self, index: usize, make: impl Fn() -> S) -> Option<&S> {
         let (chunk, offset) = locate(index);
+        let new = || {
+            Box::new(Chunks {
+                small: Default::default(),
+                chunks: [const { OnceLock::new() }; CHUNKS],
+            })
+        };
         self.chunks
-            .get_or_init(|| (0..CHUNKS).map(|_| OnceLock::new()).collect())
+            .get_or_init(new)
+            .chunks
             .get(chunk)?
             .get_or_init(|| {
                 let len: usize = 1 << (chunk / 8);
                 Chunk {
                     series: (0..len).map(|_| make()).collect(),
-                    live: (0..len.div_ceil(BATCH))
-                        .map(|_| AtomicU64::new(0))
-                        .collect(),
+                    groups: (0..len / GROUP).map(|_| GroupState::default()).collect(),
                 }
             })
             .series
             .get(offset)
     }
 
-    /// Sets or clears the live bit of a series. Does nothing if the series was never created.
+    /// Sets or clears the live bit of a series that was created.
     pub fn set_live(&self, index: usize, is_live: bool) {
-        let (chunk, offset) = locate(index);
-        let chunk = self
-            .chunks
-            .get()
-            .and_then(|chunks| chunks.get(chunk)?.get());
-        if let Some(word) = chunk.and_then(|chunk| chunk.live.get(offset / BATCH)) {
-            let bit = 1 << (offset % BATCH);
+        let place = index + BIAS;
+        let chunks = self.chunks.get();
+        if let Some(state) = chunks.and_then(|chunks| chunks.group(place / GROUP)) {
+            let bit = 1 << (place % GROUP);
             if is_live {
-                word.fetch_or(bit, Relaxed);
+                state.live.fetch_or(bit, Relaxed);
             } else {
-                word.fetch_and(!bit, Relaxed);
+                state.live.fetch_and(!bit, Relaxed);
+                state.removals.fetch_add(1, Relaxed);
             }
         }
     }
 
-    /// Returns the first `made` series chunk by chunk, each chunk with the number of its first
-    /// series.
-    pub fn chunks(&self, made: usize) -> impl Iterator<Item = (u32, ChunkPart<'_, S>)> {
-        let mut first = 0;
-        self.chunks
-            .get()
-            .into_iter()
-            .flat_map(|chunks| chunks.iter())
-            .enumerate()
-            .map_while(move |(chunk, all)| {
-                let begin = first;
-                first += 1 << (chunk / 8);
-                let len = made.checked_sub(begin)?;
-                let (series, live) = match all.get() {
-                    Some(chunk) => (&chunk.series[..len.min(chunk.series.len())], &*chunk.live),
-                    None => (&[][..], &[][..]),
-                };
-                Some((begin as u32, ChunkPart { series, live }))
+    /// Returns the groups of the first `made` series, with those that have no live series.
+    #[inline]
+    pub fn groups(&self, made: usize) -> impl Iterator<Item = Group<'_, S>> {
+        let chunks = self.chunks.get();
+        let end = made + BIAS;
+        let groups = chunks.map_or(0, |_| end.div_ceil(GROUP));
+        (0..groups).filter_map(move |number| {
+            let chunks = &**chunks?;
+            Some(Group {
+                chunks,
+                state: chunks.group(number)?,
+                number,
+                start: (number * GROUP).max(BIAS),
+                end: end.min((number + 1) * GROUP),
             })
+        })
+    }
+}
+
+impl<S> Chunks<S> {
+    /// Returns the state of a group, if its series exist.
+    #[inline]
+    fn group(&self, number: usize) -> Option<&GroupState> {
+        if number < SMALL {
+            return Some(&self.small[number]);
+        }
+        let (chunk, offset) = locate(number * GROUP - BIAS);
+        self.chunks.get(chunk)?.get()?.groups.get(offset / GROUP)
     }
 }
 
@@ -143,7 +229,7 @@ impl<S> Default for Arena<S> {
 /// The chunks of the `o`th group of eight have 2^o series each.
 #[inline]
 fn locate(index: usize) -> (usize, usize) {
-    let biased = index + 8;
+    let biased = index + BIAS;
     let octave = biased.ilog2() as usize - 3;
     let chunk = 8 * octave + (biased >> octave & 7);
     (chunk, biased & ((1 << octave) - 1))
@@ -179,16 +265,44 @@ mod tests {
         }
         let arena = Arena::new();
         (0..1000).for_each(|i| assert!(arena.get_or_make(i, || 7).is_some()));
-        let all: Vec<_> = arena.chunks(990).collect();
-        assert_eq!(
-            all.iter()
-                .map(|(_, chunk)| chunk.series.len())
-                .sum::<usize>(),
-            990
-        );
-        assert!(
-            all.windows(2)
-                .all(|two| two[0].0 as usize + two[0].1.series.len() == two[1].0 as usize)
-        );
+        let mut next = 0;
+        for group in arena.groups(990) {
+            for (bit, slice) in group.slices() {
+                assert_eq!(group.index(bit) as usize, next);
+                next += slice.len();
+            }
+            assert!(next == 990 || (next + BIAS) % GROUP == 0);
+        }
+        assert_eq!(next, 990);
+    }
+
+    #[test]
+    fn a_group_has_a_bit_for_each_live_series() {
+        let arena = Arena::new();
+        assert_eq!(arena.groups(0).count(), 0);
+        arena.set_live(3, true);
+        (0..1000).for_each(|i| assert!(arena.get_or_make(i, || 7).is_some()));
+        let live = || -> Vec<u32> {
+            let groups = arena.groups(1000);
+            let bits = groups.flat_map(|group| {
+                let live = group.version().live;
+                (0..GROUP)
+                    .filter(move |bit| live >> bit & 1 == 1)
+                    .map(move |bit| group.index(bit))
+            });
+            bits.collect()
+        };
+        for index in [0, 55, 56, 503, 504, 999] {
+            arena.set_live(index, true);
+        }
+        assert_eq!(live(), [0, 55, 56, 503, 504, 999]);
+        let before: Vec<_> = arena.groups(1000).map(|group| group.version()).collect();
+        arena.set_live(504, false);
+        assert_eq!(live(), [0, 55, 56, 503, 999]);
+        arena.set_live(504, true);
+        let groups = arena.groups(1000).zip(&before);
+        let changed = groups.filter(|(group, before)| group.version() != **before);
+        let changed: Vec<_> = changed.map(|(group, _)| group.number).collect();
+        assert_eq!(changed, [8], "the group of a number that is used again");
     }
 }

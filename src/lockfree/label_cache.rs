@@ -67,12 +67,6 @@ impl<S> CachedArena<S> {
         }
     }
 
-    /// Returns the id of the arena. No other arena of the process ever has it.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
     /// Returns the series of a label set and the key that it had, if the calling thread has cached
     /// it.
     ///

@@ -37,15 +37,7 @@ impl SharedText {
     /// Like [`get`](Self::get), but `f` gets an empty text if none is set. For callers that know
     /// that no other thread clears the text during the call.
     pub fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
-        self.with_stamp(|text, _| f(text))
-    }
-
-    /// Like [`with`](Self::with), with the stamp as well; 0 if no text is set.
-    pub fn with_stamp<R>(&self, f: impl FnOnce(&str, u64) -> R) -> R {
-        self.get(|text| {
-            let (text, stamp) = text.unwrap_or_default();
-            f(text, stamp)
-        })
+        self.get(|text| f(text.map_or("", |(text, _)| text)))
     }
 
     /// Sets the text and its stamp. No text may be set, and no other thread may call this at the

@@ -91,8 +91,7 @@ impl Gateway {
     fn reject_group_labels(&self) -> Result<(), Error> {
         for family in self.merged.families() {
             let constant = [family.meta.constant.as_str()];
-            let own = (0..family.texts.len()).map(|i| family.texts.get(i));
-            for text in constant.into_iter().chain(own) {
+            for text in constant.into_iter().chain(family.texts.iter()) {
                 let clash = labels::pairs(text).find(|(name, value)| {
                     !value.is_empty() && self.labels.iter().any(|label| label == name)
                 });

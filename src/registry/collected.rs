@@ -298,7 +298,7 @@ impl Collected {
         let is_new = self
             .seen
             .insert(self.by_name.hasher().hash_one((index, &text)));
-        if !is_new && (0..family.len()).any(|i| family.texts.get(i) == text) {
+        if !is_new && family.texts.iter().any(|other| other == text) {
             return Err(Error::series_twice(name, &text));
         }
         family.texts.push(&text, 0);

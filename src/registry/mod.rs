@@ -425,8 +425,7 @@ impl Registry {
         snapshot
     }
 
-    /// Takes a snapshot into an earlier one and reuses its memory. Label texts that it has are not
-    /// copied again.
+    /// Takes a snapshot into an earlier one and reuses its memory.
     ///
     /// ```
     /// let mut snapshot = tallies::Snapshot::default();

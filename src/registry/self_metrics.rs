@@ -61,7 +61,7 @@ pub(super) fn collect(
     )?;
     gauge(
         "tallies_snapshot_bytes",
-        "Memory of the last snapshot.",
+        "Memory of the last snapshot, with label texts that other snapshots share.",
         last.bytes.max(snapshot.bytes()) as f64,
     )?;
     gauge(

@@ -51,6 +51,32 @@ fn a_removed_series_is_gone_from_a_snapshot_that_is_used_again() {
     assert_eq!(now, expected);
 }
 
+/// A page whose series were removed and used again in between has the same live series as before.
+#[test]
+fn a_number_that_is_used_again_never_shows_its_old_labels() {
+    let (registry, other) = (Registry::new(), Registry::new());
+    let family = family(&registry);
+    let mut expected: Vec<_> = (0..200).map(|i| format!("{i:03}")).collect();
+    expected
+        .iter()
+        .for_each(|label| family.with([label.as_str()]).inc());
+    let mut snapshot = registry.snapshot();
+    let kept = snapshot.clone();
+    family.remove(["060"]);
+    // Passes of another registry, because a scrape of this one would build the page again.
+    reclaim_removed(&other);
+    // Reclaims the first one. It is on another page.
+    family.remove(["150"]);
+    family.with(["new"]).inc();
+    registry.snapshot_into(&mut snapshot);
+    let old = expected.clone();
+    expected[60] = "new".to_owned();
+    expected.remove(150);
+    assert_eq!(labels(&snapshot), expected);
+    assert_eq!(labels(&registry.snapshot()), expected);
+    assert_eq!(labels(&kept), old);
+}
+
 fn exemplars(registry: &Registry) -> Vec<String> {
     let page = crate::encode::open_metrics(&registry.snapshot());
     let lines = page.lines().filter(|line| line.contains("trace_id"));

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Text;
 use super::exemplar::Exemplar;
-use super::labels::{self, Texts};
+use super::labels;
+use super::texts::Texts;
 use super::values::{Value, Values};
 
 /// The kind of a metric family.
@@ -166,9 +167,6 @@ pub struct Family {
     /// The index of the series, the index of the bucket (0 for a counter), and the exemplar. Sorted
     /// by both indices; usually empty.
     pub(crate) exemplars: Vec<(u32, u32, Exemplar)>,
-    /// The ID of the writer and the version of its series. While both stay the same, the label
-    /// texts stay valid.
-    pub(crate) source: (u64, u64),
 }
 
 impl Family {
@@ -178,18 +176,14 @@ impl Family {
             texts: Texts::default(),
             values,
             exemplars: Vec::new(),
-            source: (0, 0),
         }
     }
 
-    /// Prepares for writing all values again. Label texts of the same source and version stay, so
-    /// that the writer need not copy them again.
-    pub(crate) fn begin(&mut self, source: (u64, u64)) {
-        if self.source != source {
-            self.texts.truncate(0);
-            self.source = source;
-        }
+    /// Prepares for writing the values and exemplars of `series` series again. The caller rewrites
+    /// the label texts; see [`Texts::rewrite`].
+    pub(crate) fn begin(&mut self, series: usize) {
         self.values.clear();
+        self.values.reserve(series);
         self.exemplars.clear();
     }
 
@@ -245,14 +239,18 @@ impl Family {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn series(&self) -> impl Iterator<Item = (SeriesLabels<'_>, Value<'_>)> {
-        (0..self.len()).map(|i| (self.labels(i), self.value(i)))
+        let labels = self.texts.iter().map(|text| self.labels_of(text));
+        labels.zip((0..).map(|i| self.value(i)))
     }
 
+    #[cfg(feature = "serde")]
     pub(crate) fn labels(&self, i: usize) -> SeriesLabels<'_> {
-        SeriesLabels {
-            constant: &self.meta.constant,
-            own: self.texts.get(i),
-        }
+        self.labels_of(self.texts.get(i))
+    }
+
+    fn labels_of<'a>(&'a self, own: &'a str) -> SeriesLabels<'a> {
+        let constant = &self.meta.constant;
+        SeriesLabels { constant, own }
     }
 
     pub(crate) fn value(&self, i: usize) -> Value<'_> {

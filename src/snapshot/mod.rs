@@ -24,6 +24,7 @@ pub mod sketch;
 #[cfg(any(feature = "serve", feature = "push"))]
 mod sources;
 mod text;
+mod texts;
 mod values;
 
 use std::time::SystemTime;
@@ -44,6 +45,9 @@ pub(crate) use number::Numbers;
 #[cfg(any(feature = "serve", feature = "push"))]
 pub(crate) use sources::Sources;
 pub(crate) use text::Text;
+#[cfg(doc)]
+pub(crate) use texts::Entry;
+pub(crate) use texts::{PAGE, Page, Rewrite, Texts};
 pub use values::{Histogram, Quantiles, Summary, Value};
 pub(crate) use values::{PageSummary, Values};
 
@@ -85,6 +89,10 @@ pub(crate) fn millis(time: SystemTime) -> u64 {
 ///
 /// The crate's front page says which updates a snapshot includes if they are made while it is
 /// taken.
+///
+/// The snapshots of a registry share the label texts of their series, and intervals do, too. So one
+/// more snapshot costs the memory of its values. The texts of a series that was removed stay in
+/// memory, together with those of at most 1023 others, while a snapshot has them.
 ///
 /// With the feature `serde`, a snapshot can be serialized. The families appear by name. Each series
 /// has its labels, its value and, if known, the time since when it counts.

@@ -129,6 +129,13 @@ impl Numbers {
         }
     }
 
+    pub(super) fn reserve(&mut self, numbers: usize) {
+        match self {
+            Self::Int(all) => all.reserve(numbers),
+            Self::Float(all) => all.reserve(numbers),
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         8 * match self {
             Self::Int(all) => all.capacity(),

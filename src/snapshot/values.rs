@@ -240,6 +240,25 @@ impl Values {
         empty
     }
 
+    /// Allocates memory for as many series at once, so that it does not grow in steps.
+    pub(super) fn reserve(&mut self, series: usize) {
+        match self {
+            Self::Counter(values) => values.reserve(series),
+            Self::Gauge(values) => values.reserve(series),
+            Self::Histogram {
+                bounds,
+                counts,
+                sums,
+                ..
+            } => {
+                counts.reserve(series * (bounds.len() + 1));
+                sums.reserve(series);
+            }
+            Self::Summary { values, .. } => values.reserve(series),
+            Self::PageSummary(values) => values.reserve(series),
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         match self {
             Self::Counter(values) => values.clear(),

@@ -1,6 +1,7 @@
 //! The engine in good and in bad conditions.
 
 mod modules;
+mod pages;
 mod regressions;
 mod summary;
 #[path = "../support/mod.rs"]

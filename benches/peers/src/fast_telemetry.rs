@@ -219,6 +219,12 @@ pub fn forms(row: Row) -> Vec<Form> {
         })],
         // It has no float counters and no summaries.
         Row::Float | Row::Summary => vec![],
+        // Rows of tallies and the floor.
+        Row::ScrapeFresh
+        | Row::ScrapeRendered
+        | Row::ScrapeChurned
+        | Row::ScrapeFamilies
+        | Row::ScrapeFamiliesFresh => vec![],
     }
 }
 

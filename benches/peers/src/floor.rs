@@ -148,6 +148,14 @@ pub fn forms(row: Row) -> Vec<Form> {
                 || assert_counters(&text.lock().unwrap()),
             )]
         }
+        // These rows show how much more it costs if something is new.
+        Row::ScrapeFresh | Row::ScrapeRendered | Row::ScrapeChurned => crate::tallies_forms(Row::ScrapeCounters),
+        Row::ScrapeFamilies => {
+            let mut forms = forms(Row::ScrapeCounters);
+            forms.iter_mut().for_each(|form| form.how = "one family, as above");
+            forms
+        }
+        Row::ScrapeFamiliesFresh => crate::tallies_forms(Row::ScrapeFamilies),
         Row::ScrapeHistograms => {
             let text = keep(Mutex::new(String::new()));
             let scrape = keep(Scrape::new(HISTOGRAM_CELLS, |_, shard| {

@@ -41,6 +41,11 @@ pub enum Row {
     Timer,
     TimerTsc,
     ScrapeCounters,
+    ScrapeFresh,
+    ScrapeRendered,
+    ScrapeChurned,
+    ScrapeFamilies,
+    ScrapeFamiliesFresh,
     ScrapeHistograms,
     OpenMetricsCounters,
     OpenMetricsHistograms,
@@ -73,7 +78,7 @@ impl Row {
 /// the best peer.
 type Target = (Row, &'static str, &'static str, &'static str, &'static str);
 
-const TARGETS: [Target; 22] = [
+const TARGETS: [Target; 27] = [
     (Row::Counter, "counter", "counter inc", "≤ 1.2", "8× / 8×"),
     (Row::Handles, "handles", "counter inc, 16 handles in turn", "≤ 1.2", "8×"),
     (Row::Float, "float", "counter add, float", "≤ 1.1", "1.7× / 7×"),
@@ -93,6 +98,23 @@ const TARGETS: [Target; 22] = [
         "scrape, 100 000 counters, per series (warm / cold caches)",
         "≤ 1.3",
         "6×",
+    ),
+    (Row::ScrapeFresh, "scrape-fresh", "the same, a new snapshot each time; floor: our reused one", "≤ 2", ""),
+    (Row::ScrapeRendered, "scrape-rendered", "the same, new snapshot and new page; floor: our reused ones", "≤ 2", ""),
+    (
+        Row::ScrapeChurned,
+        "scrape-churned",
+        "the same, one label set replaced each time; floor: without",
+        "≤ 1.2",
+        "",
+    ),
+    (Row::ScrapeFamilies, "scrape-families", "scrape, 1 000 families of 100 counters, per series", "≤ 1.3", ""),
+    (
+        Row::ScrapeFamiliesFresh,
+        "scrape-families-fresh",
+        "the same, a new snapshot each time; floor: our reused one",
+        "≤ 2",
+        "",
     ),
     (
         Row::ScrapeHistograms,

@@ -181,6 +181,12 @@ pub fn forms(row: Row) -> Vec<Form> {
         })],
         // It has no native histograms and no summaries.
         Row::Native | Row::Summary => vec![],
+        // Rows of tallies and the floor.
+        Row::ScrapeFresh
+        | Row::ScrapeRendered
+        | Row::ScrapeChurned
+        | Row::ScrapeFamilies
+        | Row::ScrapeFamiliesFresh => vec![],
     }
 }
 

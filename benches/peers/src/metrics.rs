@@ -243,6 +243,12 @@ pub fn forms(row: Row) -> Vec<Form> {
         // It has native histograms in protobuf only; their work on the hot path is that of its
         // other histograms.
         Row::Native => vec![],
+        // Rows of tallies and the floor.
+        Row::ScrapeFresh
+        | Row::ScrapeRendered
+        | Row::ScrapeChurned
+        | Row::ScrapeFamilies
+        | Row::ScrapeFamiliesFresh => vec![],
     }
 }
 

@@ -214,6 +214,12 @@ pub fn forms(row: Row) -> Vec<Form> {
         })],
         // It has none of these.
         Row::Native | Row::Summary | Row::OpenMetricsCounters | Row::OpenMetricsHistograms => vec![],
+        // Rows of tallies and the floor.
+        Row::ScrapeFresh
+        | Row::ScrapeRendered
+        | Row::ScrapeChurned
+        | Row::ScrapeFamilies
+        | Row::ScrapeFamiliesFresh => vec![],
     }
 }
 

@@ -233,6 +233,12 @@ pub fn forms(row: Row) -> Vec<Form> {
         })],
         // It has no summaries.
         Row::Summary => vec![],
+        // Rows of tallies and the floor.
+        Row::ScrapeFresh
+        | Row::ScrapeRendered
+        | Row::ScrapeChurned
+        | Row::ScrapeFamilies
+        | Row::ScrapeFamiliesFresh => vec![],
     }
 }
 

@@ -170,17 +170,67 @@ pub fn forms(row: Row) -> Vec<Form> {
             |done| assert_observed((global("summary_count") as u64, global("summary_sum")), done.all),
         )],
         Row::ScrapeCounters | Row::OpenMetricsCounters | Row::ProtobufCounters => {
-            let registry = keep(Registry::new());
-            let family = counters(registry, true);
-            // The floor adds up eight shards, so eight threads count in every series until it is
-            // hot.
-            on_eight_threads(move |shard| {
-                for (n, (method, path)) in LABELS.iter().enumerate() {
-                    let count = count_of(n);
-                    family.with([*method, *path]).add(if shard == 0 { count - count / 8 * 7 } else { count / 8 });
-                }
-            });
-            scrapes(registry, row.format(), assert_counters)
+            scrapes(counted().0, row.format(), assert_counters)
+        }
+        Row::ScrapeFresh => {
+            let (registry, _) = counted();
+            let page = keep(Mutex::new(Vec::new()));
+            vec![Form::scrape(
+                "snapshot and encode::text_into a kept page",
+                SERIES,
+                || {
+                    let mut page = page.lock().unwrap();
+                    page.clear();
+                    tallies::encode::text_into(&registry.snapshot(), &mut page);
+                },
+                || assert_counters(&as_text(&page.lock().unwrap(), Format::Text)),
+            )]
+        }
+        Row::ScrapeRendered => {
+            let (registry, _) = counted();
+            let page = keep(Mutex::new(Vec::new()));
+            vec![Form::scrape(
+                "encode::render(&registry.snapshot(), ..)",
+                SERIES,
+                || *page.lock().unwrap() = tallies::encode::render(&registry.snapshot(), "").1,
+                || assert_counters(&as_text(&page.lock().unwrap(), Format::Text)),
+            )]
+        }
+        Row::ScrapeChurned => {
+            let (registry, family) = counted();
+            let kept = keep(Mutex::new((Snapshot::default(), Vec::new(), 0)));
+            vec![Form::scrape(
+                "remove one, make one, snapshot_into and encode::text_into, kept",
+                SERIES,
+                move || {
+                    let (snapshot, page, run) = &mut *kept.lock().unwrap();
+                    // Seven thousand series apart, so that each time another page changes.
+                    let n = *run * 7_001 % SERIES;
+                    *run += 1;
+                    let (method, path) = LABELS[n];
+                    family.remove([method, path]);
+                    family.with([method, path]).add(count_of(n));
+                    registry.snapshot_into(snapshot);
+                    page.clear();
+                    tallies::encode::text_into(snapshot, page);
+                },
+                || assert_counters(&as_text(&kept.lock().unwrap().1, Format::Text)),
+            )]
+        }
+        Row::ScrapeFamilies => scrapes(counted_in_families(), Format::Text, assert_counters),
+        Row::ScrapeFamiliesFresh => {
+            let registry = counted_in_families();
+            let page = keep(Mutex::new(Vec::new()));
+            vec![Form::scrape(
+                "snapshot and encode::text_into a kept page",
+                SERIES,
+                || {
+                    let mut page = page.lock().unwrap();
+                    page.clear();
+                    tallies::encode::text_into(&registry.snapshot(), &mut page);
+                },
+                || assert_counters(&as_text(&page.lock().unwrap(), Format::Text)),
+            )]
         }
         Row::ScrapeHistograms | Row::OpenMetricsHistograms | Row::ProtobufHistograms => {
             let registry = keep(Registry::new());
@@ -258,6 +308,42 @@ fn histograms(registry: &Registry, hot: bool) -> Arc<Histogram<[&'static str; 2]
     let family = family.buckets(&BOUNDS).limit(2 * SERIES);
     let family = if hot { family.hot() } else { family };
     Arc::new(family.register(registry).unwrap())
+}
+
+/// A family of `SERIES` counters. The floor adds up eight shards, so eight threads count in every
+/// series until it is hot.
+fn counted() -> (&'static Registry, Arc<Counter<[&'static str; 2]>>) {
+    let registry = keep(Registry::new());
+    let family = counters(registry, true);
+    let counter = family.clone();
+    on_eight_threads(move |shard| {
+        for (n, (method, path)) in LABELS.iter().enumerate() {
+            counter.with([*method, *path]).add(part_of(n, shard));
+        }
+    });
+    (registry, family)
+}
+
+/// The same in families of a hundred series.
+fn counted_in_families() -> &'static Registry {
+    let registry = keep(Registry::new());
+    let family = |n: usize| {
+        let name = format!("requests_{n:03}_total");
+        Counter::builder(&name, "Requests.").labels(["method", "path"]).hot().register(registry).unwrap()
+    };
+    let families: Vec<_> = (0..SERIES / 100).map(family).collect();
+    on_eight_threads(move |shard| {
+        for (n, (method, path)) in LABELS.iter().enumerate() {
+            families[n / 100].with([*method, *path]).add(part_of(n, shard));
+        }
+    });
+    registry
+}
+
+/// The part of a series' count that one of eight threads counts.
+fn part_of(n: usize, shard: usize) -> u64 {
+    let count = count_of(n);
+    if shard == 0 { count - count / 8 * 7 } else { count / 8 }
 }
 
 /// In the steady state: snapshot and text are reused, as the server does.

@@ -325,6 +325,8 @@ impl Families {
                 inner.constant.clone(),
             )
         };
+        out.families
+            .reserve(entries.len().saturating_sub(out.families.len()));
         let mut count = 0;
         for entry in entries.iter() {
             let first = &entry.duplicates[0];

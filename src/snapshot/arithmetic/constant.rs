@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::snapshot::{Family, labels};
+use crate::snapshot::{Family, Texts, labels};
 
 impl Family {
     /// Gives a collector's family the prefix and the constant labels of its registry. A label that
@@ -24,17 +24,16 @@ impl Family {
         let constant = self.meta.constant.clone();
         let names: Vec<_> = labels::pairs(&constant).map(|(name, _)| name).collect();
         let wins = |text| labels::pairs(text).any(|(name, _)| names.contains(&name));
-        if !(0..self.len()).any(|i| wins(self.texts.get(i))) {
+        if !self.texts.iter().any(wins) {
             return;
         }
         let mut all = std::mem::replace(self, Self::new(self.meta.clone(), self.values.to_empty()));
         self.meta.constant.clear();
         let texts = std::mem::take(&mut all.texts);
-        for i in 0..all.len() {
-            let own = texts.get(i);
+        for (own, created) in texts.with_created() {
             let set: BTreeMap<_, _> = labels::pairs(&constant).chain(labels::pairs(own)).collect();
             let set: Vec<_> = set.iter().map(|(name, value)| (*name, &**value)).collect();
-            all.texts.push(&labels::text(&set), texts.created(i));
+            all.texts.push(&labels::text(&set), created);
         }
         all.meta.constant.clear();
         self.add(&all);
@@ -47,14 +46,11 @@ impl Family {
         if constant.is_empty() {
             return;
         }
-        let mut texts = labels::Texts::default();
-        for i in 0..self.len() {
-            let own = self.texts.get(i);
+        let mut texts = Texts::default();
+        for (own, created) in self.texts.with_created() {
             let comma = if own.is_empty() { "" } else { "," };
-            let text = format!("{constant}{comma}{own}");
-            texts.push(&text, self.texts.created(i));
+            texts.push(&format!("{constant}{comma}{own}"), created);
         }
         self.texts = texts;
-        self.source = (0, 0);
     }
 }

@@ -58,7 +58,6 @@ impl Family {
             theirs.inline_constant_labels();
             return self.add(&theirs);
         }
-        self.source = (0, 0);
         self.meta.utf8 |= other.meta.utf8;
         if self.is_shapeless() {
             self.values = other.values.to_empty();
@@ -70,9 +69,26 @@ impl Family {
                 kind => (kind, other.meta.merge),
             };
         }
-        let merge = self.meta.merge;
-        let mut indices = self.indices();
+        // Most series have the same index in both families.
+        let (mut same, mut earlier) = (Vec::with_capacity(other.len()), Vec::new());
+        for (i, (is_same, ours, theirs)) in self.texts.beside(&other.texts).enumerate() {
+            same.push(is_same);
+            if is_same && theirs < ours {
+                earlier.push((i, theirs));
+            }
+        }
+        // Both count together since the earlier of the two times, or since an unknown time (0) if
+        // either is unknown.
+        for (i, created) in earlier {
+            self.texts.set_created(i, created);
+        }
+        let mut indices = None;
         for i in 0..other.len() {
+            if same.get(i) == Some(&true) {
+                self.add_series(i, other, i);
+                continue;
+            }
+            let indices = indices.get_or_insert_with(|| self.indices());
             match indices.entry(labels::ordered(other.texts.get(i)).into_owned()) {
                 Entry::Vacant(entry) => {
                     entry.insert(self.len());
@@ -80,60 +96,58 @@ impl Family {
                 }
                 Entry::Occupied(entry) => {
                     let at = *entry.get();
-                    // Both count together since the earlier of the two times, or since an unknown
-                    // time (0) if either is unknown.
                     let created = self.texts.created(at).min(other.texts.created(i));
                     self.texts.set_created(at, created);
-                    match (&mut self.values, &other.values) {
-                        (Values::Counter(ours), Values::Counter(theirs)) => {
-                            ours.set(at, ours.get(at).plus(theirs.get(i)));
-                        }
-                        (Values::Gauge(ours), Values::Gauge(theirs)) => {
-                            ours[at] = match merge {
-                                GaugeMerge::Sum => ours[at] + theirs[i],
-                                GaugeMerge::Min => ours[at].min(theirs[i]),
-                                GaugeMerge::Max => ours[at].max(theirs[i]),
-                                GaugeMerge::Last => theirs[i],
-                            };
-                        }
-                        (
-                            Values::Histogram {
-                                bounds,
-                                counts: ours,
-                                sums: our_sums,
-                                natives: our_natives,
-                            },
-                            Values::Histogram {
-                                counts: theirs,
-                                sums: their_sums,
-                                natives: their_natives,
-                                ..
-                            },
-                        ) => {
-                            let n = bounds.len() + 1;
-                            for (ours, theirs) in
-                                ours[at * n..][..n].iter_mut().zip(&theirs[i * n..])
-                            {
-                                *ours = ours.wrapping_add(*theirs);
-                            }
-                            our_sums[at] = join_sums(our_sums[at], their_sums[i]);
-                            if let (Some(ours), Some(theirs)) = (our_natives, their_natives) {
-                                ours.get_mut(at).merge(theirs.get(i));
-                            }
-                        }
-                        (
-                            Values::Summary { values: ours, .. },
-                            Values::Summary { values: theirs, .. },
-                        ) => {
-                            let (ours, theirs) = (&mut ours[at], &theirs[i]);
-                            ours.count = ours.count.wrapping_add(theirs.count);
-                            ours.sum = join_sums(ours.sum, theirs.sum);
-                            ours.sketch = Sketch::merge(&[&ours.sketch, &theirs.sketch]);
-                        }
-                        _ => debug_assert!(false, "the caller has compared the shapes"),
-                    }
+                    self.add_series(at, other, i);
                 }
             }
+        }
+    }
+
+    /// Adds the value of series `i` of `other` to that of series `at`.
+    fn add_series(&mut self, at: usize, other: &Self, i: usize) {
+        match (&mut self.values, &other.values) {
+            (Values::Counter(ours), Values::Counter(theirs)) => {
+                ours.set(at, ours.get(at).plus(theirs.get(i)));
+            }
+            (Values::Gauge(ours), Values::Gauge(theirs)) => {
+                ours[at] = match self.meta.merge {
+                    GaugeMerge::Sum => ours[at] + theirs[i],
+                    GaugeMerge::Min => ours[at].min(theirs[i]),
+                    GaugeMerge::Max => ours[at].max(theirs[i]),
+                    GaugeMerge::Last => theirs[i],
+                };
+            }
+            (
+                Values::Histogram {
+                    bounds,
+                    counts: ours,
+                    sums: our_sums,
+                    natives: our_natives,
+                },
+                Values::Histogram {
+                    counts: theirs,
+                    sums: their_sums,
+                    natives: their_natives,
+                    ..
+                },
+            ) => {
+                let n = bounds.len() + 1;
+                for (ours, theirs) in ours[at * n..][..n].iter_mut().zip(&theirs[i * n..]) {
+                    *ours = ours.wrapping_add(*theirs);
+                }
+                our_sums[at] = join_sums(our_sums[at], their_sums[i]);
+                if let (Some(ours), Some(theirs)) = (our_natives, their_natives) {
+                    ours.get_mut(at).merge(theirs.get(i));
+                }
+            }
+            (Values::Summary { values: ours, .. }, Values::Summary { values: theirs, .. }) => {
+                let (ours, theirs) = (&mut ours[at], &theirs[i]);
+                ours.count = ours.count.wrapping_add(theirs.count);
+                ours.sum = join_sums(ours.sum, theirs.sum);
+                ours.sketch = Sketch::merge(&[&ours.sketch, &theirs.sketch]);
+            }
+            _ => debug_assert!(false, "the caller has compared the shapes"),
         }
     }
 }

@@ -16,8 +16,10 @@ impl Family {
     /// Returns the index of each series by its label text, sorted by label name, because two
     /// families may order their labels differently.
     fn indices(&self) -> HashMap<String, usize> {
-        (0..self.len())
-            .map(|i| (labels::ordered(self.texts.get(i)).into_owned(), i))
+        let texts = self.texts.iter();
+        texts
+            .zip(0..)
+            .map(|(text, i)| (labels::ordered(text).into_owned(), i))
             .collect()
     }
 }

@@ -49,21 +49,30 @@ impl Family {
             before.inline_constant_labels();
             return self.subtract(&before, taken);
         }
+        // Most series have the same index in both snapshots.
+        let same = self.texts.beside(&before.texts);
+        let same: Vec<_> = same.map(|(is_same, ..)| is_same).collect();
+        let is_same = |i| same.get(i) == Some(&true);
+        self.subtract_moved(before, is_same);
         let indices = LazyCell::new(|| before.indices());
-        self.subtract_moved(before);
-        for i in 0..self.len() {
-            // Most series have the same index in both snapshots.
-            let text = self.texts.get(i);
-            let at = if i < before.len() && before.texts.get(i) == text {
+        let texts = std::mem::take(&mut self.texts);
+        let mut older = Vec::new();
+        for (i, (text, created)) in texts.with_created().enumerate() {
+            let at = if is_same(i) {
                 Some(i)
             } else {
                 indices.get(&*labels::ordered(text)).copied()
             };
-            if let Some(at) = at {
-                self.subtract_series(i, before, at);
-                let created = self.texts.created(i).max(taken);
-                self.texts.set_created(i, created);
+            match at {
+                Some(at) => self.subtract_series(i, before, at),
+                None if created < taken => older.push((i, created)),
+                None => {}
             }
+        }
+        self.texts = texts;
+        self.texts.raise_created(taken);
+        for (i, created) in older {
+            self.texts.set_created(i, created);
         }
     }
 
@@ -145,17 +154,24 @@ impl Family {
     /// When a series is retired, its earlier counts move to the overflow series, which is not an
     /// increase. A family merged from families with different constant labels has one overflow
     /// series for each of them.
-    fn subtract_moved(&mut self, before: &Self) {
+    ///
+    /// `is_same` returns whether a series has the same index in both families.
+    fn subtract_moved(&mut self, before: &Self, is_same: impl Fn(usize) -> bool) {
         const OVERFLOW: &str = "__overflow__";
-        let sets = |family: &Self, i| -> BTreeMap<String, String> {
-            let pairs = labels::pairs(family.texts.get(i));
+        let others: Vec<_> = (0..before.len()).filter(|i| !is_same(*i)).collect();
+        if others.is_empty() {
+            return;
+        }
+        fn set(text: &str) -> BTreeMap<String, String> {
+            let pairs = labels::pairs(text);
             pairs
                 .map(|(name, value)| (name.to_owned(), value.into_owned()))
                 .collect()
-        };
-        let mut overflows: Vec<_> = (0..self.len())
-            .filter(|i| self.texts.get(*i).contains(OVERFLOW))
-            .map(|i| (i, sets(self, i)))
+        }
+        let texts = (0..).zip(self.texts.iter());
+        let mut overflows: Vec<_> = texts
+            .filter(|(_, text)| text.contains(OVERFLOW))
+            .map(|(i, text)| (i, set(text)))
             .collect();
         if overflows.is_empty() {
             return;
@@ -166,11 +182,12 @@ impl Family {
         let moved = |set: &BTreeMap<_, _>| set.values().filter(|value| *value == OVERFLOW).count();
         overflows.sort_by_key(|(_, set)| Reverse((moved(set), set.len())));
         let now = self.indices();
-        let gone: Vec<_> = (0..before.len())
-            .filter(|i| !now.contains_key(&*labels::ordered(before.texts.get(*i))))
-            .collect();
-        for i in gone {
-            let set = sets(before, i);
+        for i in others {
+            let text = before.texts.get(i);
+            if now.contains_key(&*labels::ordered(text)) {
+                continue;
+            }
+            let set = set(text);
             // If each series brings label names of its own, the overflow series has a label
             // `overflow` instead.
             let takes = |overflow: &BTreeMap<String, String>| {

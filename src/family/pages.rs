@@ -1,0 +1,169 @@
+//! The label pages of a family, which its snapshots share. A scrape builds a page again if its series
+//! have changed.
+//!
+//! A page has the texts of several groups of the arena. Series are removed and retired in passes
+//! only, and a scrape is part of a pass. So while a scrape builds a page, series can become live, and
+//! none can be removed or get another label set.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::lockfree::{GROUP, Group, GroupVersion};
+use crate::snapshot::{PAGE, Page};
+
+use super::{Family, MetricCells, Series};
+
+/// The number of groups on a page.
+const GROUPS: usize = PAGE / GROUP;
+
+/// The label pages of a family. Read and written by scrapes.
+#[derive(Debug, Default)]
+pub(super) struct LabelPages {
+    /// The family's version when the pages were built.
+    version: u64,
+    /// The series without labels, or the overflow series.
+    first: Option<Arc<Page>>,
+    /// The combinations of a closed label set.
+    closed: Option<Arc<Page>>,
+    /// The series of the arena.
+    open: Vec<OpenPage>,
+}
+
+/// The page of some groups of the arena.
+#[derive(Debug, Default)]
+struct OpenPage {
+    /// For each group, the version that the page has.
+    groups: Vec<GroupVersion>,
+    /// `None` if the groups have no live series.
+    page: Option<Arc<Page>>,
+}
+
+impl LabelPages {
+    /// Drops all pages if they were built for another version of the family.
+    pub(super) fn begin(&mut self, version: u64) {
+        if self.version != version {
+            *self = Self::default();
+            self.version = version;
+        }
+    }
+
+    /// Returns the page of the series without labels, or of the overflow series.
+    pub(super) fn first<C: MetricCells>(&mut self, family: &Family<C>) -> &Arc<Page> {
+        self.first.get_or_insert_with(|| {
+            let mut page = Page::default();
+            page.push(&family.overflow_text(), family.created.load(Relaxed));
+            page.seal()
+        })
+    }
+
+    /// Returns the page of the combinations of a closed label set.
+    pub(super) fn closed<C: MetricCells>(&mut self, all: &[Series<C>]) -> &Arc<Page> {
+        self.closed.get_or_insert_with(|| {
+            let mut page = Page::default();
+            all.iter()
+                .for_each(|series| _ = series.copy_text(&mut page));
+            page.seal()
+        })
+    }
+}
+
+/// Walks over the pages of the arena, and builds those again that have changed.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    /// The number of the page.
+    page: usize,
+    /// The number of series on the page as it was, in the groups so far.
+    old: usize,
+    /// Whether one of these groups has changed. Then `fresh` has the texts of all of them.
+    changed: bool,
+    fresh: Page,
+}
+
+impl Builder {
+    /// Returns the page before that of `group`, if it is complete. The caller passes the groups in
+    /// their order, and calls this before [`group`](Self::group).
+    #[inline]
+    pub(super) fn complete<'p>(
+        &mut self,
+        pages: &'p mut LabelPages,
+        group: usize,
+    ) -> Option<&'p Arc<Page>> {
+        if group / GROUPS == self.page {
+            return None;
+        }
+        self.finish(pages, group / GROUPS)
+    }
+
+    /// Adds a group to the page. Returns the bits of the series that the page has: those of
+    /// `version.live`, without series whose texts this thread does not see yet.
+    #[inline]
+    pub(super) fn group<C: MetricCells>(
+        &mut self,
+        pages: &mut LabelPages,
+        group: &Group<'_, Series<C>>,
+        version: GroupVersion,
+    ) -> u64 {
+        if pages.open.len() <= self.page {
+            pages.open.resize_with(self.page + 1, OpenPage::default);
+        }
+        let OpenPage { groups, page } = &mut pages.open[self.page];
+        let number = group.number % GROUPS;
+        if groups.len() <= number {
+            groups.resize(number + 1, GroupVersion::default());
+        }
+        let old = &mut groups[number];
+        let from = self.old;
+        self.old += old.live.count_ones() as usize;
+        if *old != version || self.changed {
+            self.build(page.as_deref(), from, group, old, version);
+        }
+        old.live
+    }
+
+    /// Appends the texts of a group to the fresh page, and sets `old` to the version that the page
+    /// then has.
+    #[cold]
+    fn build<C: MetricCells>(
+        &mut self,
+        page: Option<&Page>,
+        from: usize,
+        group: &Group<'_, Series<C>>,
+        old: &mut GroupVersion,
+        version: GroupVersion,
+    ) {
+        if !self.changed {
+            self.changed = true;
+            self.fresh.clear();
+            page.into_iter()
+                .for_each(|page| self.fresh.append(page, 0..from));
+        }
+        if *old == version {
+            page.into_iter()
+                .for_each(|page| self.fresh.append(page, from..self.old));
+            return;
+        }
+        *old = GroupVersion { live: 0, ..version };
+        for (first, slice) in group.slices() {
+            for (bit, series) in (first..).zip(slice) {
+                if version.live >> bit & 1 == 1 && series.copy_text(&mut self.fresh) {
+                    old.live |= 1 << bit;
+                }
+            }
+        }
+    }
+
+    /// Returns the last page.
+    pub(super) fn last<'p>(&mut self, pages: &'p mut LabelPages) -> Option<&'p Arc<Page>> {
+        self.finish(pages, 0)
+    }
+
+    /// Ends a page, and begins page `next`.
+    fn finish<'p>(&mut self, pages: &'p mut LabelPages, next: usize) -> Option<&'p Arc<Page>> {
+        let open = pages.open.get_mut(self.page)?;
+        if std::mem::take(&mut self.changed) {
+            open.page = (self.fresh.len() > 0).then(|| self.fresh.seal());
+        }
+        (self.page, self.old) = (next, 0);
+        open.page.as_ref()
+    }
+}

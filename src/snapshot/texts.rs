@@ -1,0 +1,530 @@
+//! The label texts of a family, in pages that snapshots share.
+//!
+//! A [`Page`] has the texts of up to [`PAGE`] series. A page never changes while several owners
+//! share it: a family keeps its pages from scrape to scrape, and each snapshot refers to them. So a
+//! snapshot copies a reference for each page, and the page itself only before it changes it. A page
+//! lives as long as the last snapshot that refers to it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::labels::parts;
+use super::names::is_label_name;
+
+/// The number of series on a page, except in a closed label set, which has one page. A larger page
+/// is read faster: the processor prefetches memory that is contiguous. A smaller one costs less to
+/// build again.
+pub(crate) const PAGE: usize = 1024;
+
+/// The number of bytes behind the last text of a sealed page: the size of the largest fixed copy of
+/// an encoder.
+const PADDING: usize = 64;
+
+/// The label texts of one page, concatenated in one string. See the module's documentation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    text: String,
+    /// The end of each text in `text`.
+    ends: Vec<usize>,
+    /// The time since when each series counts, in milliseconds since the Unix epoch; 0 if unknown.
+    created: Vec<u64>,
+    /// See [`Entry::cuts`]. They are computed once, so that a format with another syntax need not
+    /// search each label text for quotes in every scrape.
+    cuts: Vec<u8>,
+    /// The end of the cuts of each series in `cuts`.
+    cut_ends: Vec<usize>,
+}
+
+/// The data of one series on a [`Page`].
+pub(crate) struct Entry<'a> {
+    /// The label text, followed by other bytes. A reader may thus copy blocks of a fixed size.
+    pub(crate) text: &'a [u8],
+    /// The length of the label text in bytes.
+    pub(crate) len: usize,
+    /// For each label, the lengths of its name and of its value in the text. Empty if any label has
+    /// a quoted name or an escaped value, or is long. Name, value and four more bytes together take
+    /// less than 128 bytes.
+    pub(crate) cuts: &'a [u8],
+    /// The time since when the series counts, in milliseconds since the Unix epoch; 0 if unknown.
+    pub(crate) created: u64,
+}
+
+/// Appends the [`Entry::cuts`] of a label text.
+fn cut(text: &str, cuts: &mut Vec<u8>) {
+    let from = cuts.len();
+    for (name, value) in parts(text) {
+        let len = name.len() + value.len() + 4;
+        if len > 127 || value.contains('\\') || !is_label_name(name.as_bytes()) {
+            cuts.truncate(from);
+            return;
+        }
+        cuts.extend([name.len() as u8, value.len() as u8]);
+    }
+}
+
+impl Page {
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Returns the length of all texts together, in bytes.
+    fn text_len(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn get(&self, i: usize) -> &str {
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        &self.text[start..self.ends[i]]
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|i| self.get(i))
+    }
+
+    /// Iterates over the entries of all series.
+    #[inline(always)]
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let (mut start, mut cut) = (0, 0);
+        let ends = self.ends.iter().zip(&self.cut_ends).zip(&self.created);
+        ends.map(move |((&end, &cut_end), &created)| {
+            let entry = Entry {
+                text: &self.text.as_bytes()[start..],
+                len: end - start,
+                // This cannot panic, so the compiler removes it where the cuts are not used.
+                cuts: self.cuts.get(cut..cut_end).unwrap_or_default(),
+                created,
+            };
+            (start, cut) = (end, cut_end);
+            entry
+        })
+    }
+
+    /// Appends a series with this label text and [`Entry::created`].
+    pub(crate) fn push(&mut self, text: &str, created: u64) {
+        // Without the padding.
+        self.text.truncate(self.text_len());
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+        self.created.push(created);
+        cut(text, &mut self.cuts);
+        self.cut_ends.push(self.cuts.len());
+    }
+
+    /// Appends some series of another page.
+    pub(crate) fn append(&mut self, other: &Self, series: Range<usize>) {
+        if series.is_empty() {
+            return;
+        }
+        let start = series.start;
+        let before = |ends: &[usize]| if start == 0 { 0 } else { ends[start - 1] };
+        let (from, to) = (before(&other.ends), other.ends[series.end - 1]);
+        self.text.truncate(self.text_len());
+        let at = self.text.len();
+        self.text.push_str(&other.text[from..to]);
+        let ends = &other.ends[series.clone()];
+        self.ends.extend(ends.iter().map(|end| end - from + at));
+        let (from, to) = (before(&other.cut_ends), other.cut_ends[series.end - 1]);
+        let at = self.cuts.len();
+        self.cuts.extend_from_slice(&other.cuts[from..to]);
+        let ends = &other.cut_ends[series.clone()];
+        self.cut_ends.extend(ends.iter().map(|end| end - from + at));
+        self.created.extend_from_slice(&other.created[series]);
+    }
+
+    /// Removes all series, and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+        self.created.clear();
+        self.cuts.clear();
+        self.cut_ends.clear();
+    }
+
+    /// Returns a copy of this page to share: without spare capacity, and with padding.
+    pub(crate) fn seal(&self) -> Arc<Self> {
+        let len = self.text_len();
+        // Nobody copies an empty text.
+        let padding = if len == 0 { 0 } else { PADDING };
+        let mut text = String::with_capacity(len + padding);
+        text.push_str(&self.text[..len]);
+        text.extend(std::iter::repeat_n('\0', padding));
+        Arc::new(Self {
+            text,
+            ends: self.ends.clone(),
+            created: self.created.clone(),
+            cuts: self.cuts.clone(),
+            cut_ends: self.cut_ends.clone(),
+        })
+    }
+}
+
+/// The label texts of one family in a snapshot. See the module's documentation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Texts {
+    pages: Vec<Arc<Page>>,
+    /// For each page, the number of series on it and on those before it.
+    ends: Vec<usize>,
+    /// The length of all texts together, in bytes.
+    text_len: usize,
+    /// A series that counted before this time counts since this time, in milliseconds since the Unix
+    /// epoch. Set in an interval, so that it shares the pages of the later snapshot.
+    since: u64,
+}
+
+impl Texts {
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// Returns the length of all texts together, in bytes.
+    pub(crate) fn len_of_text(&self) -> usize {
+        self.text_len
+    }
+
+    /// Returns the number of the page of series `i`, and its index on that page.
+    fn locate(&self, i: usize) -> (usize, usize) {
+        let page = self.ends.partition_point(|end| *end <= i);
+        let first = if page == 0 { 0 } else { self.ends[page - 1] };
+        (page, i - first)
+    }
+
+    pub(crate) fn get(&self, i: usize) -> &str {
+        let (page, at) = self.locate(i);
+        self.pages[page].get(at)
+    }
+
+    /// Returns [`Entry::created`] of series `i`.
+    pub(crate) fn created(&self, i: usize) -> u64 {
+        let (page, at) = self.locate(i);
+        self.pages[page].created[at].max(self.since)
+    }
+
+    /// Iterates over the texts.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.pages.iter().flat_map(|page| page.texts())
+    }
+
+    /// Iterates over the texts and the values of [`Entry::created`].
+    pub(super) fn with_created(&self) -> impl Iterator<Item = (&str, u64)> {
+        let created = self.pages.iter().flat_map(|page| &page.created);
+        self.iter()
+            .zip(created.map(|created| (*created).max(self.since)))
+    }
+
+    /// Iterates over the indexes that both have. Each item says whether the texts there are equal,
+    /// and has the two values of [`Entry::created`].
+    pub(super) fn beside(&self, other: &Self) -> impl Iterator<Item = (bool, u64, u64)> {
+        let both = self.with_created().zip(other.with_created());
+        both.map(|((ours, our_time), (theirs, their_time))| {
+            // Texts of one page are the same memory.
+            let is_same = std::ptr::eq(ours, theirs) || ours == theirs;
+            (is_same, our_time, their_time)
+        })
+    }
+
+    /// Iterates over the pages. Their entries have to be counted from [`since`](Self::since) on.
+    #[inline]
+    pub(crate) fn pages(&self) -> impl Iterator<Item = &Page> {
+        self.pages.iter().map(|page| &**page)
+    }
+
+    /// Returns the earliest [`Entry::created`] of all series.
+    #[inline]
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// Begins to write the texts again.
+    pub(crate) fn rewrite(&mut self) -> Rewrite<'_> {
+        self.since = 0;
+        Rewrite {
+            texts: self,
+            pages: 0,
+            len: 0,
+            changed: false,
+        }
+    }
+
+    /// Appends a series with this label text and [`Entry::created`].
+    pub(crate) fn push(&mut self, text: &str, created: u64) {
+        if created < self.since {
+            self.apply_since();
+        }
+        let last = self.pages.last_mut().and_then(Arc::get_mut);
+        if last.is_none_or(|page| page.len() >= PAGE) {
+            self.pages.push(Arc::default());
+            self.ends.push(self.len());
+        }
+        if let Some(page) = self.pages.last_mut().and_then(Arc::get_mut) {
+            page.push(text, created);
+        }
+        if let Some(end) = self.ends.last_mut() {
+            *end += 1;
+        }
+        self.text_len += text.len();
+    }
+
+    /// Sets [`Entry::created`] of series `i`.
+    pub(super) fn set_created(&mut self, i: usize, created: u64) {
+        if created == self.created(i) {
+            return;
+        }
+        if created < self.since {
+            self.apply_since();
+        }
+        let (page, at) = self.locate(i);
+        Arc::make_mut(&mut self.pages[page]).created[at] = created;
+    }
+
+    /// Sets [`Entry::created`] of every series that counted before `time` to `time`.
+    pub(super) fn raise_created(&mut self, time: u64) {
+        self.since = self.since.max(time);
+    }
+
+    /// Moves `since` into the pages.
+    fn apply_since(&mut self) {
+        let since = std::mem::take(&mut self.since);
+        for page in &mut self.pages {
+            let page = Arc::make_mut(page);
+            page.created
+                .iter_mut()
+                .for_each(|created| *created = (*created).max(since));
+        }
+    }
+
+    /// Returns the memory of the texts, including that of shared pages, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let page = size_of::<Page>() + size_of::<(Arc<Page>, usize)>() + PADDING;
+        let series = size_of::<(usize, u64, usize)>();
+        self.text_len + self.pages.len() * page + self.len() * series
+    }
+}
+
+/// Writes the texts of a family page by page. Pages that are there already cost a comparison.
+#[derive(Debug)]
+pub(crate) struct Rewrite<'a> {
+    texts: &'a mut Texts,
+    /// The number of pages written.
+    pages: usize,
+    /// The number of series on them.
+    len: usize,
+    /// Whether a page was not there already.
+    changed: bool,
+}
+
+impl Rewrite<'_> {
+    /// Returns the number of series written.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends a page.
+    #[inline]
+    pub(crate) fn put(&mut self, page: &Arc<Page>) {
+        let Texts { pages, ends, .. } = &mut *self.texts;
+        self.len += page.len();
+        match (pages.get_mut(self.pages), ends.get_mut(self.pages)) {
+            (Some(old), Some(end)) => {
+                if !Arc::ptr_eq(old, page) {
+                    self.changed = true;
+                    *old = Arc::clone(page);
+                }
+                *end = self.len;
+            }
+            _ => {
+                self.changed = true;
+                pages.push(Arc::clone(page));
+                ends.push(self.len);
+            }
+        }
+        self.pages += 1;
+    }
+
+    /// Drops the pages that were not written again.
+    pub(crate) fn finish(self) {
+        let texts = self.texts;
+        if self.changed || self.pages < texts.pages.len() {
+            texts.pages.truncate(self.pages);
+            texts.ends.truncate(self.pages);
+            texts.text_len = texts.pages().map(Page::text_len).sum();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::labels::text;
+    use super::*;
+
+    fn page(texts: &[&str]) -> Arc<Page> {
+        let mut page = Page::default();
+        texts.iter().for_each(|text| page.push(text, 7));
+        page.seal()
+    }
+
+    fn rewrite(texts: &mut Texts, pages: &[&Arc<Page>]) {
+        let mut writer = texts.rewrite();
+        pages.iter().for_each(|page| writer.put(page));
+        assert_eq!(
+            writer.len(),
+            pages.iter().map(|page| page.len()).sum::<usize>()
+        );
+        writer.finish();
+    }
+
+    fn all(texts: &Texts) -> Vec<&str> {
+        let all: Vec<_> = texts.iter().collect();
+        let by_index: Vec<_> = (0..texts.len()).map(|i| texts.get(i)).collect();
+        assert_eq!(all, by_index);
+        assert_eq!(texts.len_of_text(), all.iter().map(|text| text.len()).sum());
+        all
+    }
+
+    #[test]
+    fn pages_are_replaced_added_and_dropped() {
+        let [one, two, three] = [page(&["a", "b"]), page(&["c"]), page(&["", "dd"])];
+        let mut texts = Texts::default();
+        rewrite(&mut texts, &[&one, &two]);
+        assert_eq!(all(&texts), ["a", "b", "c"]);
+        let other = texts.clone();
+        rewrite(&mut texts, &[&three, &two, &one]);
+        assert_eq!(all(&texts), ["", "dd", "c", "a", "b"]);
+        rewrite(&mut texts, &[&one]);
+        assert_eq!(all(&texts), ["a", "b"]);
+        rewrite(&mut texts, &[&two, &three]);
+        assert_eq!(all(&texts), ["c", "", "dd"]);
+        rewrite(&mut texts, &[]);
+        assert_eq!(all(&texts), [""; 0]);
+        assert_eq!(all(&other), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_shared_page_does_not_change() {
+        let shared = page(&["a", "b"]);
+        let mut texts = Texts::default();
+        rewrite(&mut texts, &[&shared]);
+        texts.push("c", 9);
+        let mut other = texts.clone();
+        other.push("d", 0);
+        texts.set_created(1, 3);
+        texts.set_created(2, 4);
+        assert_eq!(
+            (all(&texts), all(&other)),
+            (vec!["a", "b", "c"], vec!["a", "b", "c", "d"])
+        );
+        let created = |texts: &Texts| texts.with_created().map(|(_, at)| at).collect::<Vec<_>>();
+        assert_eq!(
+            (created(&texts), created(&other)),
+            (vec![7, 3, 4], vec![7, 7, 9, 0])
+        );
+        assert_eq!((texts.created(1), other.created(2)), (3, 9));
+        assert_eq!(shared.created, [7, 7]);
+        // Written again, the shared page takes the place of the changed one.
+        rewrite(&mut texts, &[&shared]);
+        assert_eq!(created(&texts), [7, 7]);
+    }
+
+    #[test]
+    fn an_interval_counts_since_its_beginning() {
+        let shared = page(&["a", "b"]);
+        let mut texts = Texts::default();
+        rewrite(&mut texts, &[&shared]);
+        texts.push("c", 20);
+        let created = |texts: &Texts| texts.with_created().map(|(_, at)| at).collect::<Vec<_>>();
+        texts.raise_created(9);
+        texts.raise_created(8);
+        texts.push("d", 10);
+        assert_eq!(created(&texts), [9, 9, 20, 10]);
+        let before = texts.clone();
+        texts.set_created(0, 3);
+        assert_eq!(created(&texts), [3, 9, 20, 10]);
+        texts.push("e", 0);
+        assert_eq!(created(&texts), [3, 9, 20, 10, 0]);
+        assert_eq!(
+            (created(&before), before.created(1)),
+            (vec![9, 9, 20, 10], 9)
+        );
+        texts.raise_created(9);
+        rewrite(&mut texts, &[&shared]);
+        assert_eq!(created(&texts), [7, 7]);
+    }
+
+    #[test]
+    fn pages_have_a_limit() {
+        let mut texts = Texts::default();
+        let names: Vec<_> = (0..5000).map(|i| i.to_string()).collect();
+        names.iter().for_each(|name| texts.push(name, 0));
+        assert_eq!(all(&texts), names);
+        assert_eq!(texts.pages().count(), 5000_usize.div_ceil(PAGE));
+    }
+
+    #[test]
+    fn cuts_are_those_of_each_text() {
+        let mut page = Page::default();
+        for text in ["c", r#"ab="c",d="""#, r#"ab="\\",d="""#, r#"ab="x""#] {
+            page.push(text, 0);
+        }
+        let cuts = |page: &Page| page.entries().map(|e| e.cuts.to_vec()).collect::<Vec<_>>();
+        assert_eq!(cuts(&page), [&[][..], &[2, 1, 1, 0], &[], &[2, 1]]);
+        let mut sealed = Page::clone(&page.seal());
+        sealed.push(r#"x="yz""#, 3);
+        assert_eq!(sealed.get(4), r#"x="yz""#);
+        assert_eq!(
+            cuts(&sealed),
+            [&[][..], &[2, 1, 1, 0], &[], &[2, 1], &[1, 2]]
+        );
+        page.clear();
+        page.push(r#"y="""#, 0);
+        assert_eq!(cuts(&page), [&[1, 0]]);
+    }
+
+    #[test]
+    fn a_page_is_appended_in_parts() {
+        let texts = ["c", r#"ab="c",d="""#, "", r#"ab="x""#];
+        let whole = page(&texts);
+        for (from, to) in (0..5).flat_map(|from| (from..5).map(move |to| (from, to))) {
+            let mut copy = Page::clone(&page(&["é"]));
+            copy.append(&whole, from..to);
+            copy.push(r#"x="yz""#, 3);
+            let mut direct = Page::default();
+            direct.push("é", 7);
+            texts[from..to].iter().for_each(|text| direct.push(text, 7));
+            direct.push(r#"x="yz""#, 3);
+            assert_eq!(format!("{copy:?}"), format!("{direct:?}"));
+        }
+    }
+
+    /// Name, value and four more bytes take at most 127 bytes.
+    #[test]
+    fn long_labels_have_no_cuts() {
+        for (name, value, cut) in [
+            (1, 122, true),
+            (1, 123, false),
+            (61, 62, true),
+            (62, 62, false),
+        ] {
+            let mut page = Page::default();
+            let label = ("n".repeat(name), "v".repeat(value));
+            page.push(&text(&[(&label.0, &label.1)]), 0);
+            let lengths = [name as u8, value as u8];
+            let wanted = if cut { &lengths[..] } else { &[] };
+            assert_eq!(
+                page.entries().next().unwrap().cuts,
+                wanted,
+                "{name} and {value}"
+            );
+        }
+    }
+
+    /// An encoder copies blocks of a fixed size.
+    #[test]
+    fn the_texts_of_a_sealed_page_are_followed_by_padding() {
+        for entry in page(&["a", "bc", ""]).entries() {
+            assert!(entry.text.len() >= entry.len + PADDING);
+        }
+        assert_eq!(page(&["", ""]).text.capacity(), 0);
+    }
+}

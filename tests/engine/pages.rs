@@ -1,0 +1,148 @@
+//! Label pages, which a family shares with its snapshots, agree with look-ups in the family. Snapshots
+//! that are kept stay as they were.
+
+use std::collections::BTreeMap;
+
+use tallies::{Counter, Registry, Snapshot, encode};
+
+/// The labels and totals of a snapshot, and its page in every format.
+fn content(snapshot: &Snapshot) -> (Vec<(String, f64)>, [Vec<u8>; 3]) {
+    let family = snapshot.family("c_total").unwrap();
+    let series = family.series().map(|(labels, _)| {
+        let label = labels.get("x").unwrap().into_owned();
+        let total = snapshot.get("c_total", &[("x", &label)]).unwrap();
+        (label, total)
+    });
+    let mut pages = [(); 3].map(|()| Vec::new());
+    encode::text_into(snapshot, &mut pages[0]);
+    encode::open_metrics_into(snapshot, &mut pages[1]);
+    encode::protobuf_into(snapshot, &mut pages[2]);
+    (series.collect(), pages)
+}
+
+/// Adds, removes, retires and clears at random, between scrapes.
+#[test]
+fn pages_agree_with_look_ups_whatever_comes_and_goes() {
+    let mut random = 7_u64;
+    let mut below = |end: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % end
+    };
+    let (registry, other) = (Registry::new(), Registry::new());
+    let counters = Counter::builder("c_total", "")
+        .labels(["x"])
+        .limit(1000)
+        .register(&registry)
+        .unwrap();
+    let mut reused = Snapshot::default();
+    let mut kept = Vec::new();
+    for round in 0..300 {
+        for _ in 0..below(40) {
+            let label = below(700).to_string();
+            match below(10) {
+                0..6 => counters.with([&label]).add(below(5) as u64),
+                6..8 => _ = counters.remove([&label]),
+                8 => _ = counters.retire([&label]),
+                _ => counters.with([&format!("\"{label}\\")]).inc(),
+            }
+        }
+        match below(100) {
+            0 => counters.clear(),
+            1 => registry.start_over(),
+            2..20 => _ = counters.retain(|_| below(8) > 0),
+            // Lets grace periods end, so that numbers are used again without a scrape in between.
+            20..50 => (0..20).for_each(|_| drop(other.snapshot())),
+            _ => {}
+        }
+        if below(3) == 0 {
+            continue;
+        }
+        registry.snapshot_into(&mut reused);
+        let fresh = registry.snapshot();
+        assert_eq!(content(&reused), content(&fresh), "round {round}");
+        let (series, pages) = content(&fresh);
+        let mut series: BTreeMap<_, _> = series.into_iter().collect();
+        series.remove("__overflow__");
+        let wanted = counters.get_all().into_iter().map(|(labels, total)| {
+            let [label] = <[_; 1]>::try_from(labels).unwrap();
+            (label.1, total as f64)
+        });
+        assert_eq!(series, wanted.collect(), "round {round}");
+        if below(10) == 0 {
+            kept.push((fresh, pages));
+        }
+    }
+    assert!(kept.len() > 5);
+    for (snapshot, pages) in kept {
+        assert_eq!(content(&snapshot).1, pages);
+    }
+}
+
+/// Series that begin to count again have pages of their own.
+#[test]
+fn creation_times_of_pages_follow_clear_and_start_over() {
+    let registry = Registry::new();
+    let counters = Counter::builder("c_total", "")
+        .labels(["x"])
+        .limit(1)
+        .register(&registry)
+        .unwrap();
+    let states = ["a", "b"];
+    states.iter().for_each(|state| counters.with([state]).inc());
+    let mut snapshot = registry.snapshot();
+    let created = |snapshot: &Snapshot| {
+        [0, 1].map(|i| snapshot.family("c_total").unwrap().created(i).unwrap())
+    };
+    let mut last = created(&snapshot);
+    let clear: &dyn Fn() = &|| {
+        counters.clear();
+        states.iter().for_each(|state| counters.with([state]).inc());
+    };
+    for begin_again in [&|| registry.start_over(), clear] {
+        // Times are in milliseconds.
+        while std::time::SystemTime::now()
+            <= last[0].max(last[1]) + std::time::Duration::from_millis(1)
+        {}
+        begin_again();
+        states.iter().for_each(|state| counters.with([state]).inc());
+        registry.snapshot_into(&mut snapshot);
+        let now = created(&snapshot);
+        assert!(now[0] > last[0] && now[1] > last[1], "{last:?} {now:?}");
+        last = now;
+    }
+}
+
+/// An interval, and a snapshot that is merged, share their label pages with the snapshots that they
+/// were made from. These stay as they were.
+#[test]
+fn arithmetic_leaves_the_snapshots_that_share_its_pages_as_they_were() {
+    let registry = Registry::new();
+    let counters = Counter::builder("c_total", "")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    (0..200).for_each(|i| counters.with([&i.to_string()]).inc());
+    let before = registry.snapshot();
+    counters.with(["7"]).add(4);
+    counters.remove(["8"]);
+    counters.with(["200"]).inc();
+    let now = registry.snapshot();
+    let (old, new) = (content(&before), content(&now));
+    let mut interval = now.since(&before);
+    assert_eq!(interval.get("c_total", &[("x", "7")]), Some(4.0));
+    assert_eq!(interval.get("c_total", &[("x", "9")]), Some(0.0));
+    assert_eq!(interval.get("c_total", &[("x", "200")]), Some(1.0));
+    interval.merge(&before).unwrap();
+    assert_eq!(interval.get("c_total", &[("x", "8")]), Some(1.0));
+    assert_eq!(interval.get("c_total", &[("x", "7")]), Some(5.0));
+    let created = |snapshot: &Snapshot| snapshot.family("c_total").unwrap().created(9);
+    assert_eq!(created(&interval), created(&before));
+    assert!(created(&now.since(&before)).unwrap() >= created(&now).unwrap());
+    assert_eq!((content(&before), content(&now)), (old, new));
+    // An interval is a snapshot that can be used again.
+    let mut interval = now.since(&before);
+    registry.snapshot_into(&mut interval);
+    assert_eq!(content(&interval), content(&now));
+}
