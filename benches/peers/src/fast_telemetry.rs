@@ -219,6 +219,8 @@ pub fn forms(row: Row) -> Vec<Form> {
         })],
         // It has no float counters and no summaries.
         Row::Float | Row::Summary => vec![],
+        Row::Thousand | Row::Walk | Row::WalkHistogram | Row::InTurn => vec![],
+        Row::BytesBoundCounter | Row::BytesBoundHistogram => vec![],
         // Rows of tallies and the floor.
         Row::ScrapeFresh
         | Row::ScrapeRendered

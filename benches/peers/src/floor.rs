@@ -19,7 +19,7 @@ use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::Row;
-use crate::timing::{Form, keep, over, repeat};
+use crate::timing::{Form, handles, keep, over, repeat};
 use crate::workload::*;
 
 pub fn forms(row: Row) -> Vec<Form> {
@@ -69,6 +69,27 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_eq!((0..20).map(|n| total(BLOCK.slot() + n)).sum::<u64>(), done.all),
             )]
         }
+        Row::Thousand | Row::Walk => {
+            let all: &Vec<_> = keep((0..SERIES).map(|_| Box::new(AtomicU64::new(0))).collect());
+            let inc = |cell: &Box<AtomicU64>| _ = cell.fetch_add(1, Relaxed);
+            handles(row, all, inc, |all| all.iter().map(|cell| cell.load(Relaxed)).sum())
+        }
+        Row::WalkHistogram => {
+            // A count per bucket and a sum, shared by all threads: what a cold series costs at least.
+            type Cells = [AtomicU64; 13];
+            let all: &Vec<_> = keep((0..SERIES).map(|_| Box::<Cells>::default()).collect());
+            let observe = |cells: &Box<Cells>| {
+                let bucket = PADDED.iter().filter(|bound| **bound < std::hint::black_box(0.3)).count();
+                cells[bucket].fetch_add(1, Relaxed);
+                let add = |sum: u64| Some((f64::from_bits(sum) + 0.3).to_bits());
+                _ = cells[12].fetch_update(Relaxed, Relaxed, add);
+            };
+            handles(row, all, observe, |all| {
+                all.iter().map(|cells| cells[..12].iter().map(|cell| cell.load(Relaxed)).sum::<u64>()).sum()
+            })
+        }
+        // See the row of a hundred series: at 100 000 the memory decides.
+        Row::InTurn => vec![],
         // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {
@@ -199,6 +220,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                 },
             )]
         }
+        Row::BytesBoundCounter | Row::BytesBoundHistogram => vec![],
         Row::BytesCounter => vec![Form::held("index, text, cold cell, slot", || held(1))],
         Row::BytesHistogram => vec![Form::held("the same", || held(HISTOGRAM_CELLS))],
         Row::Summary => summary::forms(),

@@ -2,6 +2,7 @@
 //! peers.
 //!
 //! `cargo run --release` measures all rows, `cargo run --release -- counter histogram` only these.
+//! `cargo run --release -- scale` is the scaling run.
 
 mod fast_telemetry;
 mod floor;
@@ -12,6 +13,8 @@ mod metrics;
 mod prometheus;
 mod prometheus_client;
 mod quantiles;
+#[cfg(feature = "tallies")]
+mod scale;
 mod sketches_ddsketch;
 #[cfg(feature = "tallies")]
 mod tallies;
@@ -32,6 +35,10 @@ pub enum Row {
     Float,
     LabelStrings,
     LabelEnums,
+    Thousand,
+    Walk,
+    WalkHistogram,
+    InTurn,
     Facade,
     Gauge,
     UpDown,
@@ -54,6 +61,8 @@ pub enum Row {
     Register,
     BytesCounter,
     BytesHistogram,
+    BytesBoundCounter,
+    BytesBoundHistogram,
 }
 
 /// The exposition format of a scrape.
@@ -78,12 +87,16 @@ impl Row {
 /// the best peer.
 type Target = (Row, &'static str, &'static str, &'static str, &'static str);
 
-const TARGETS: [Target; 27] = [
+const TARGETS: [Target; 33] = [
     (Row::Counter, "counter", "counter inc", "≤ 1.2", "8× / 8×"),
     (Row::Handles, "handles", "counter inc, 16 handles in turn", "≤ 1.2", "8×"),
     (Row::Float, "float", "counter add, float", "≤ 1.1", "1.7× / 7×"),
     (Row::LabelStrings, "labels", "label look-up, strings, 100 series", "≤ 1.3", "3.3× / 9×"),
     (Row::LabelEnums, "enums", "label look-up, enums", "≤ 1.3", "4×"),
+    (Row::Thousand, "thousand", "counter inc, 1 024 bound series in turn", "", "0.83×"),
+    (Row::Walk, "walk", "counter inc, 100 000 bound series, random walk", "", "0.83×"),
+    (Row::WalkHistogram, "walk-histogram", "histogram, 100 000 bound series, random walk", "", "0.91×"),
+    (Row::InTurn, "in-turn", "label look-up, strings, 100 000 series in turn", "", "1.43×"),
     (Row::Facade, "facade", "`counter!` of the metrics crate, two constant labels", "", "2× / 5×"),
     (Row::Gauge, "gauge", "gauge set", "≤ 1.2", "level"),
     (Row::UpDown, "up-down", "in flight: up and down", "≤ 1.3", "10×"),
@@ -101,13 +114,7 @@ const TARGETS: [Target; 27] = [
     ),
     (Row::ScrapeFresh, "scrape-fresh", "the same, a new snapshot each time; floor: our reused one", "≤ 2", ""),
     (Row::ScrapeRendered, "scrape-rendered", "the same, new snapshot and new page; floor: our reused ones", "≤ 2", ""),
-    (
-        Row::ScrapeChurned,
-        "scrape-churned",
-        "the same, one label set replaced each time; floor: without",
-        "≤ 1.2",
-        "",
-    ),
+    (Row::ScrapeChurned, "scrape-churned", "the same, one label set replaced each time; floor: without", "≤ 1.2", ""),
     (Row::ScrapeFamilies, "scrape-families", "scrape, 1 000 families of 100 counters, per series", "≤ 1.3", ""),
     (
         Row::ScrapeFamiliesFresh,
@@ -142,6 +149,8 @@ const TARGETS: [Target; 27] = [
     (Row::Register, "register", "register a series", "≤ 2", "ahead of the popular two"),
     (Row::BytesCounter, "bytes-counter", "bytes per series, counter", "≤ 1.3", "ahead of the popular two"),
     (Row::BytesHistogram, "bytes-histogram", "bytes per series, histogram", "≤ 1.3", "ahead of the popular two"),
+    (Row::BytesBoundCounter, "bytes-bound-counter", "bytes per series with a handle, counter", "", ""),
+    (Row::BytesBoundHistogram, "bytes-bound-histogram", "bytes per series with a handle, histogram", "", ""),
 ];
 
 /// A contestant's column, and its forms of an operation, which are empty if it does not support the
@@ -181,6 +190,10 @@ struct Entry {
 
 fn main() {
     let names: Vec<String> = std::env::args().skip(1).collect();
+    #[cfg(feature = "tallies")]
+    if names == ["scale"] {
+        return scale::run();
+    }
     if let Some(unknown) = names.iter().find(|name| TARGETS.iter().all(|target| target.1 != *name)) {
         let known: Vec<_> = TARGETS.iter().map(|target| target.1).collect();
         eprintln!("no row `{unknown}`; there are: {}", known.join(" "));

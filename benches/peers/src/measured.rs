@@ -181,6 +181,8 @@ pub fn forms(row: Row) -> Vec<Form> {
         })],
         // It has no native histograms and no summaries.
         Row::Native | Row::Summary => vec![],
+        Row::Thousand | Row::Walk | Row::WalkHistogram | Row::InTurn => vec![],
+        Row::BytesBoundCounter | Row::BytesBoundHistogram => vec![],
         // Rows of tallies and the floor.
         Row::ScrapeFresh
         | Row::ScrapeRendered

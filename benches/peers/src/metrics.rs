@@ -243,6 +243,8 @@ pub fn forms(row: Row) -> Vec<Form> {
         // It has native histograms in protobuf only; their work on the hot path is that of its
         // other histograms.
         Row::Native => vec![],
+        Row::Thousand | Row::Walk | Row::WalkHistogram | Row::InTurn => vec![],
+        Row::BytesBoundCounter | Row::BytesBoundHistogram => vec![],
         // Rows of tallies and the floor.
         Row::ScrapeFresh
         | Row::ScrapeRendered

@@ -8,7 +8,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::timing::{Form, keep, over, repeat};
+use crate::timing::{Form, handles, keep, over, repeat};
 use crate::workload::*;
 use crate::{Format, Row};
 
@@ -101,6 +101,34 @@ pub fn forms(row: Row) -> Vec<Form> {
                 )
                 .readme(),
             ]
+        }
+        Row::Thousand | Row::Walk => {
+            let vec = counters();
+            let bound = |(method, path): &Request| vec.with_label_values(&[method, path]);
+            let all: &Vec<_> = keep(LABELS.iter().map(bound).collect());
+            handles(row, all, |counter| counter.inc(), |all| all.iter().map(|counter| counter.get()).sum())
+        }
+        Row::WalkHistogram => {
+            let vec = histograms();
+            let bound = |(method, path): &Request| vec.with_label_values(&[method, path]);
+            let all: &Vec<_> = keep(LABELS.iter().map(bound).collect());
+            handles(
+                row,
+                all,
+                |histogram| histogram.observe(0.3),
+                |all| all.iter().map(|histogram| histogram.get_sample_count()).sum(),
+            )
+        }
+        Row::InTurn => {
+            let vec = keep(counters());
+            vec![Form::new(
+                "with_label_values",
+                |_, n| in_turn(n, |at| vec.with_label_values(&[LABELS[at].0, LABELS[at].1]).inc()),
+                |done| {
+                    let of = |(method, path): &Request| vec.with_label_values(&[method, path]).get();
+                    assert_eq!(LABELS.iter().map(of).sum::<u64>(), done.all);
+                },
+            )]
         }
         // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
@@ -202,6 +230,17 @@ pub fn forms(row: Row) -> Vec<Form> {
                 },
             )]
         }
+        Row::BytesBoundCounter => vec![Form::held("with_label_values, kept", || {
+            let vec = counters();
+            let bound = |(method, path): &Request| vec.with_label_values(&[method, path]);
+            Box::new((LABELS.iter().map(bound).inspect(|counter| counter.inc()).collect::<Vec<_>>(), vec.clone()))
+        })],
+        Row::BytesBoundHistogram => vec![Form::held("with_label_values, kept", || {
+            let vec = histograms();
+            let bound = |(method, path): &Request| vec.with_label_values(&[method, path]);
+            let all = LABELS.iter().map(bound).inspect(|histogram| histogram.observe(0.3));
+            Box::new((all.collect::<Vec<_>>(), vec.clone()))
+        })],
         Row::BytesCounter => vec![Form::held("with_label_values", || {
             let vec = counters();
             LABELS.iter().for_each(|(method, path)| vec.with_label_values(&[method, path]).inc());

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig};
 use prometheus_client::registry::Registry;
 
-use crate::timing::{Done, Form, keep, over, repeat};
+use crate::timing::{Done, Form, handles, keep, over, repeat};
 use crate::workload::*;
 use crate::{Format, Row};
 
@@ -139,6 +139,15 @@ pub fn forms(row: Row) -> Vec<Form> {
                 },
             )]
         }
+        Row::Thousand | Row::Walk => {
+            let all: &Vec<_> = keep(LABELS.iter().map(|_| Counter::<u64>::default()).collect());
+            handles(row, all, |counter| _ = counter.inc(), |all| all.iter().map(|counter| counter.get()).sum())
+        }
+        Row::WalkHistogram => {
+            let all: &Vec<_> = keep(LABELS.iter().map(|_| Histogram::new(BOUNDS)).collect());
+            handles(row, all, |histogram| histogram.observe(0.3), |_| 0)
+        }
+        Row::InTurn | Row::BytesBoundCounter | Row::BytesBoundHistogram => vec![],
         // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, Summary, UpDownCounter};
 
-use crate::timing::{Form, along, keep, over, repeat};
+use crate::timing::{Form, along, handles, keep, over, repeat};
 use crate::workload::{self, *};
 use crate::{Format, Row};
 
@@ -116,6 +116,30 @@ pub fn forms(row: Row) -> Vec<Form> {
                 "counter!(..) each time, a local recorder",
                 |_, n| crate::metrics::through(recorder, n),
                 |done| assert_eq!(sum_in(&::tallies::encode::text(&registry.snapshot()), "facade{"), done.all as f64),
+            )]
+        }
+        Row::Thousand | Row::Walk => {
+            let family = counters(keep(Registry::new()), false);
+            let all: &Vec<_> = keep(LABELS.iter().map(|(method, path)| family.bind([*method, *path])).collect());
+            handles(row, all, |counter| counter.inc(), |all| all.iter().map(|counter| counter.get()).sum())
+        }
+        Row::WalkHistogram => {
+            let family = histograms(keep(Registry::new()), false);
+            let all: &Vec<_> = keep(LABELS.iter().map(|(method, path)| family.bind([*method, *path])).collect());
+            handles(
+                row,
+                all,
+                |histogram| histogram.observe(0.3),
+                |all| all.iter().map(|histogram| histogram.get().count()).sum(),
+            )
+        }
+        Row::InTurn => {
+            let registry = keep(Registry::new());
+            let family = keep(counters(registry, false));
+            vec![Form::new(
+                "with(..)",
+                |_, n| in_turn(n, |at| family.with([LABELS[at].0, LABELS[at].1]).inc()),
+                |done| assert_eq!(sum_in(&text(registry), "requests_total{"), done.all as f64),
             )]
         }
         Row::Gauge => vec![Form::new(
@@ -263,6 +287,18 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_eq!(sum_in(&text(&family.lock().unwrap().0), "requests_total{"), done.last as f64),
             )]
         }
+        Row::BytesBoundCounter => settled(vec![Form::held("bind(..), cold: updated once", || {
+            let registry = Registry::new();
+            let family = counters(&registry, false);
+            let bound = LABELS.iter().map(|(method, path)| family.bind([*method, *path]));
+            Box::new((bound.inspect(|counter| counter.inc()).collect::<Vec<_>>(), registry, family.clone()))
+        })]),
+        Row::BytesBoundHistogram => settled(vec![Form::held("bind(..), cold: updated once", || {
+            let registry = Registry::new();
+            let family = histograms(&registry, false);
+            let bound = LABELS.iter().map(|(method, path)| family.bind([*method, *path]));
+            Box::new((bound.inspect(|histogram| histogram.observe(0.3)).collect::<Vec<_>>(), registry, family.clone()))
+        })]),
         Row::BytesCounter => settled(vec![
             Form::held("with(..), hot", || bytes_counter(true)),
             Form::held("with(..), cold: updated once", || bytes_counter(false)),

@@ -49,6 +49,27 @@ pub fn along<T>(n: u64, items: &[T], mut op: impl FnMut(&T)) {
     }
 }
 
+/// Updates of many series through handles: of the first thousand in turn, or of all in a random
+/// walk. `total` reads the number of updates; 0 if it cannot be read.
+pub fn handles<T: Send + Sync>(
+    row: crate::Row,
+    all: &'static Vec<T>,
+    update: impl Fn(&T) + Copy + Send + Sync + 'static,
+    total: impl Fn(&[T]) -> u64 + Send + Sync + 'static,
+) -> Vec<Form> {
+    let run = move |_: usize, n: u64| match row {
+        crate::Row::Thousand => {
+            let thousand = &all[..1024];
+            over(n, thousand, update);
+        }
+        _ => crate::workload::walk(n, |at| update(&all[at])),
+    };
+    vec![Form::new("handles that are kept", run, move |done| {
+        let total = total(all);
+        assert!(total == done.all || total == 0, "{total} of {}", done.all);
+    })]
+}
+
 /// Leaks `value`: contestants live as long as the program, and their closures copy the reference.
 pub fn keep<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))

@@ -119,6 +119,39 @@ pub fn paths() -> Vec<&'static str> {
 /// The number of series in scrapes and byte counts.
 pub const SERIES: usize = 100_000;
 
+/// The numbers of `SERIES` series in an order without a pattern.
+static WALK: LazyLock<Vec<u32>> = LazyLock::new(|| {
+    let mut random = Random(23);
+    (0..1 << 20).map(|_| random.below(SERIES as u64) as u32).collect()
+});
+
+/// Runs `op` on `n` numbers of series, and goes on where this thread's last batch ended.
+#[inline(always)]
+fn go_on(n: u64, mut op: impl FnMut(usize)) {
+    thread_local! {
+        static AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+    let from = AT.get();
+    AT.set(from + n as usize);
+    for at in from..from + n as usize {
+        op(at);
+        std::hint::black_box(());
+    }
+}
+
+/// Runs `op` `n` times, each time on a random series of `SERIES`.
+#[inline(always)]
+pub fn walk(n: u64, mut op: impl FnMut(usize)) {
+    let walk = &**WALK;
+    go_on(n, |at| op(walk[at & (walk.len() - 1)] as usize));
+}
+
+/// Runs `op` `n` times, on the series of `SERIES` in turn.
+#[inline(always)]
+pub fn in_turn(n: u64, mut op: impl FnMut(usize)) {
+    go_on(n, |at| op(at % SERIES));
+}
+
 /// The number of series that one thread registers in one batch.
 pub const REGISTERED: usize = SERIES / 2;
 
