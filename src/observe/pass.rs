@@ -455,6 +455,10 @@ impl<'e> Pass<'e> {
     /// determines which shards have acknowledged.
     fn advance(&mut self) {
         self.engine.begin_minute();
+        // Frees the label texts, pages and tables that were replaced: an epoch advances only when some
+        // thread tries to advance it, which few threads do.
+        #[cfg(not(loom))]
+        crate::lockfree::epoch::pin().flush();
         // By exchange, and before the request: the owner of a shard that joins later finds the
         // series retired (`Shards::join`).
         self.collector.join(&self.engine.shards);
