@@ -171,7 +171,11 @@ mod process {
     /// Runs `f` with the calling thread's side of the engine.
     #[inline(always)]
     pub fn thread<R>(f: impl FnOnce(&Thread) -> R) -> R {
-        THREAD.with(f)
+        let thread = THREAD.with(std::ptr::from_ref);
+        // `f` runs outside of `with`, which the compiler may not inline if it is large.
+        // SAFETY: the value has no destructor, so it lives as long as the thread, and `f` gets it
+        // for this call only.
+        f(unsafe { &*thread })
     }
 
     /// Registers the calling thread to leave its shard when it ends. Returns `false` if the thread
