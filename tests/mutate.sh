@@ -327,7 +327,7 @@ step "the length before the request" observe/shard.rs \
 step "growth does not acknowledge" observe/thread.rs 's/            shard\.acknowledge\(new\);\n//'
 step "a series is looked up before the word is read" lockfree/cached_ref.rs \
     's/(        let old = .*?;\n)(        let \(part, key\) = .*?;\n)/$2$1/'
-step "a histogram has one sum" observe/buckets.rs 's/block\.cell\(SUM \+ \(side \^ 1\)\)\.store\(sum/block.cell(SUM + side).store(sum/'
+step "a histogram has one sum" observe/buckets.rs 's/sum_cell\(block, side \^ 1\)\.store\(sum/sum_cell(block, side).store(sum/'
 step "the shared cells are not locked" observe/shared_lock.rs 's/let result = .*?;/let result = Ok::<u64, u64>(word);/s'
 step "a key is written after its count" observe/native/mod.rs \
     's/(        table\.key\(entry\)\.store\(key\.0, Relaxed\);\n)(.*?value, times\) \};\n)/$2$1/s'

@@ -75,7 +75,7 @@ macro_rules! counter_methods {
         pub fn add(&self, n: $N)
         $(where $L: Unlabelled,)?
         {
-            if !n.can_add() || !observe::thread(|thread| Tally::add(thread, self.last(), n)) {
+            if !n.can_add_hot() || !observe::thread(|thread| Tally::add(thread, self.last(), n)) {
                 self.add_cold(n);
             }
         }

@@ -64,6 +64,12 @@ impl<C: MetricCells> Declaration<C> {
         })
     }
 
+    /// Returns the family if it was made.
+    #[inline]
+    pub(crate) fn made(&self) -> Option<&Family<C>> {
+        self.family.get().map(|family| &**family)
+    }
+
     /// Makes the family and, for a closed label set, all its series.
     pub(crate) fn enlist<L: LabelSet>(&self) {
         let family = self.family();

@@ -106,6 +106,16 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
         }
     }
 
+    /// Returns the family if it was made.
+    #[inline(always)]
+    pub(crate) fn family(&self) -> Option<&'a Family<C>> {
+        match self.0 {
+            Inner::Resolved(series) => Some(series.family),
+            Inner::Bound { bound, .. } => Some(bound.family()),
+            Inner::Row { declaration, .. } => declaration.made(),
+        }
+    }
+
     /// Returns the description of the family. For a series in a row it is the declaration's own,
     /// whose buckets may differ from the family's. Then the row is never hot, so only hot updates
     /// may rely on the buckets.

@@ -7,7 +7,7 @@
 //! | cell | content |
 //! |---|---|
 //! | 0 | `state`: count << 1 \| side |
-//! | 1, 2 | `sum[0]` and `sum[1]`; `sum[side]` belongs to `count` |
+//! | 1, 2 | `sum[1]` and `sum[0]`; `sum[side]` belongs to `count` |
 //! | 3, 4, … | one count per bucket |
 //!
 //! An observation makes three Release stores, in this order: the other sum (`sum[side ^ 1]`), its
@@ -50,6 +50,7 @@ use crate::lockfree::Generation;
 use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicU64, OnceLock, Relaxed, Release, fence, owner_load};
 
+use super::bucket_index::BucketIndex;
 use super::cells::{Cells, Outcome};
 use super::engine::Engine;
 use super::memory::Block;
@@ -61,8 +62,16 @@ use super::slot::SlotWord;
 use super::thread::Thread;
 use super::update::{Shared, lock_if_cold, update_cold};
 
-/// The index of the first of the two sums in a block.
-pub(super) const SUM: usize = 1;
+/// Returns the cell of a side's sum: 2 or 1, so that its address is a constant plus the side.
+///
+/// # Safety
+///
+/// The block is that of a histogram, `side` is 0 or 1, and the memory outlives the result.
+#[inline(always)]
+pub(super) unsafe fn sum_cell<'a>(block: Block, side: u64) -> &'a AtomicU64 {
+    // SAFETY: the caller's contract.
+    unsafe { block.cell_above(2, side as usize) }
+}
 
 /// The index of the first bucket in a block.
 pub(super) const BUCKET: usize = 3;
@@ -95,15 +104,28 @@ pub struct Shape {
     pub buckets: usize,
     /// The resolution of a native histogram, `None` for any other.
     pub native: Option<Arc<Resolution>>,
+    /// The bounds of the fixed buckets.
+    pub index: BucketIndex,
 }
 
 impl Shape {
-    /// Returns the shape of a histogram that has fixed buckets only.
+    /// Returns the shape of a histogram with these bounds.
     #[must_use]
-    pub fn fixed(buckets: usize) -> Self {
+    pub(crate) fn new(bounds: &'static [f64], native: Option<Resolution>) -> Self {
+        Self {
+            buckets: bounds.len() + 1,
+            native: native.map(Arc::new),
+            index: BucketIndex::new(bounds),
+        }
+    }
+
+    /// Returns the shape of a histogram that has fixed buckets only, for callers that know the
+    /// bucket of a value.
+    #[cfg(test)]
+    pub(super) fn fixed(buckets: usize) -> Self {
         Self {
             buckets,
-            native: None,
+            ..Self::new(&[], None)
         }
     }
 }
@@ -134,6 +156,12 @@ impl Observed {
 }
 
 impl Buckets {
+    /// Returns the number of cells of a series that has fixed buckets only.
+    #[inline(always)]
+    pub const fn fixed_cells(buckets: usize) -> usize {
+        BUCKET + buckets
+    }
+
     /// Observes `value`, which falls into `bucket`, `times` times. Returns `false` if the caller
     /// has to take the cold path.
     #[inline(always)]
@@ -315,13 +343,11 @@ impl Buckets {
         // next writer.
         unsafe {
             let theirs = other.cell(0).load(Relaxed);
-            let sum = f64::from_bits(other.cell(SUM + (theirs & 1) as usize).load(Relaxed));
+            let sum = f64::from_bits(sum_cell(other, theirs & 1).load(Relaxed));
             let state = owner_load(block.cell(0));
-            let side = (state & 1) as usize;
-            let mine = f64::from_bits(owner_load(block.cell(SUM + side)));
-            block
-                .cell(SUM + (side ^ 1))
-                .store((mine + sum).to_bits(), Relaxed);
+            let side = state & 1;
+            let mine = f64::from_bits(owner_load(sum_cell(block, side)));
+            sum_cell(block, side ^ 1).store((mine + sum).to_bits(), Relaxed);
             for i in BUCKET..self.cells as usize {
                 let count = owner_load(block.cell(i)).wrapping_add(other.cell(i).load(Relaxed));
                 block.cell(i).store(count, Relaxed);
@@ -431,11 +457,11 @@ pub(super) unsafe fn observe(block: Block, bucket: usize, value: f64, times: u64
     // the Acquire load (B1).
     unsafe {
         let state = owner_load(block.cell(0));
-        let side = (state & 1) as usize;
-        let sum = f64::from_bits(owner_load(block.cell(SUM + side))) + value * times as f64;
-        let count = owner_load(block.cell(BUCKET + bucket)).wrapping_add(times);
-        block.cell(SUM + (side ^ 1)).store(sum.to_bits(), Release);
-        block.cell(BUCKET + bucket).store(count, Release);
+        let side = state & 1;
+        let sum = f64::from_bits(owner_load(sum_cell(block, side))) + value * times as f64;
+        sum_cell(block, side ^ 1).store(sum.to_bits(), Release);
+        let count = block.cell(BUCKET + bucket);
+        count.store(owner_load(count).wrapping_add(times), Release);
         block
             .cell(0)
             .store(state.wrapping_add(times << 1) ^ 1, Release);
@@ -462,8 +488,8 @@ pub(super) unsafe fn try_read(block: Block, counts: &mut [u64]) -> Option<f64> {
         // - If a bucket includes observation N+1, the other sum below includes it, too.
         // - If none does, the buckets add up to `count`, and `sum[side]` belongs to them.
         fence(Acquire);
-        let side = (state & 1) as usize ^ usize::from(total << 1 != state & !1);
-        let sum = block.cell(SUM + side).load(Relaxed);
+        let side = state & 1 ^ u64::from(total << 1 != state & !1);
+        let sum = sum_cell(block, side).load(Relaxed);
         // Acquire: pairs with the Release stores of sum and bucket in `observe` (B2). If one of the
         // loads above got a value of observation N+2 or later, the load below gets a later `state`.
         fence(Acquire);
@@ -505,7 +531,7 @@ impl Cells for Buckets {
         if shape.native.is_some() {
             1
         } else {
-            BUCKET + shape.buckets
+            Self::fixed_cells(shape.buckets)
         }
     }
 

@@ -246,6 +246,18 @@ impl Block {
         let _ = cells;
     }
 
+    /// Returns cell `i - above`. Its address is that of cell `i` plus `above` words, which processors
+    /// compute with the access, unlike a difference.
+    ///
+    /// # Safety
+    ///
+    /// As for [`cell`](Self::cell) with `i - above`, which is not negative.
+    #[inline(always)]
+    pub(crate) unsafe fn cell_above<'a>(self, i: usize, above: usize) -> &'a AtomicU64 {
+        // SAFETY: inside the block, and the memory lives long enough, by the caller's contract.
+        unsafe { &*self.0.sub(i).add(above) }
+    }
+
     /// Returns cell `i`, counted downwards from the last one.
     ///
     /// # Safety

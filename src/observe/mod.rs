@@ -34,6 +34,7 @@
 
 #[cfg(all(feature = "process", not(loom)))]
 mod allocator;
+mod bucket_index;
 mod buckets;
 mod cells;
 mod engine;
@@ -72,7 +73,7 @@ pub use stream::SummaryTotal;
 pub use summary::{Distribution, SummaryShape};
 #[cfg(not(loom))]
 pub use summary::{limit_summaries, stream_budget};
-pub use tally::{Number, Tally, UpDown};
+pub use tally::{Number, Tally, UpDown, is_finite};
 pub use thread::Thread;
 pub use window::Window;
 

@@ -154,14 +154,12 @@ fn every_kind_gets_slots_after_enough_updates() {
     let float = Tally::<f64>::new(&());
     let up_down = UpDown::new(&());
     let fixed = Buckets::new(&Shape::fixed(3));
-    let native = Buckets::new(&Shape {
-        buckets: 1,
-        native: Some(std::sync::Arc::new(crate::snapshot::Resolution {
-            schema: 0,
-            limit: 8,
-            zero_threshold: 0.0,
-        })),
-    });
+    let resolution = crate::snapshot::Resolution {
+        schema: 0,
+        limit: 8,
+        zero_threshold: 0.0,
+    };
+    let native = Buckets::new(&Shape::new(&[], Some(resolution)));
     let targets = crate::snapshot::sketch::Targets::new(&[(0.5, 0.05)]);
     let summary = Distribution::new(&SummaryShape::new(targets, None, stream_budget()));
     let update = || {

@@ -1,23 +1,15 @@
 //! The cells of a histogram: the bucket of a value, cold observations, and the series in a snapshot.
 
-use std::sync::Arc;
-
 use crate::declare::buckets;
 use crate::error::Error;
 use crate::family::desc::Desc;
 use crate::family::{MetricCells, SeriesRef};
-use crate::observe::{self, Buckets, Cells, Observed, Outcome, Shape};
+use crate::observe::{self, Buckets, Observed, Outcome, Shape};
 use crate::snapshot::{Kind, Natives, Values, sum_since};
 
-/// Returns the index of a finite value's bucket: the number of bounds below it, counted without
-/// branches.
+/// Returns the bounds of a family's buckets.
 #[inline(always)]
-pub(super) fn bucket(bounds: &[f64], value: f64) -> usize {
-    bounds.iter().map(|&bound| usize::from(bound < value)).sum()
-}
-
-#[inline(always)]
-pub(super) fn bounds(desc: &Desc) -> &'static [f64] {
+fn bounds(desc: &Desc) -> &'static [f64] {
     if desc.bounds.is_empty() && desc.native.is_none() {
         buckets::DEFAULT
     } else {
@@ -33,7 +25,7 @@ pub(super) fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, time
     if let Err(rule) = family.check_value(value) {
         return family.reject(times, || Error::update(&family.desc.name, value, rule));
     }
-    let observation = (bucket(bounds(&family.desc), value), value, times);
+    let observation = (family.shape.index.bucket(value), value, times);
     series.update(|cells, generation, hot| {
         let outcome = observe::thread(|thread| {
             cells.observe_cold(observe::engine(), thread, generation, observation, hot)
@@ -55,20 +47,17 @@ impl MetricCells for Buckets {
         if desc.native.is_some() {
             1
         } else {
-            Self::width(&Shape::fixed(bounds(desc).len() + 1))
+            Self::fixed_cells(bounds(desc).len() + 1)
         }
     }
 
     fn shape(desc: &Desc) -> Shape {
-        Shape {
-            buckets: bounds(desc).len() + 1,
-            native: desc.native.map(Arc::new),
-        }
+        Shape::new(bounds(desc), desc.native)
     }
 
-    fn values(desc: &Desc, _: &Shape) -> Values {
+    fn values(desc: &Desc, shape: &Shape) -> Values {
         Values::Histogram {
-            bounds: bounds(desc).into(),
+            bounds: shape.index.bounds().into(),
             counts: Vec::new(),
             sums: Vec::new(),
             natives: desc.native.map(|_| Natives::default()),

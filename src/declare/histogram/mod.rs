@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use crate::error::Error;
 use crate::lockfree::Generation;
-use crate::observe::{self, Buckets, Observed, SlotWord};
+use crate::observe::{self, Buckets, Observed, SlotWord, is_finite};
 use crate::snapshot::{Kind, Resolution};
 
 use super::declaration::Declaration;
@@ -17,7 +17,7 @@ use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{check_bounds, without_infinity};
 
-use cells::{bounds, bucket, observe_in_series};
+use cells::observe_in_series;
 
 /// Counts of observations per bucket, and their sum: latencies in seconds, sizes in bytes.
 ///
@@ -39,8 +39,8 @@ use cells::{bounds, bucket, observe_in_series};
 /// `tallies_rejected_updates_total`. So is an infinity if one of the other sign was observed before,
 /// because the sum would be NaN.
 ///
-/// An observation costs 3 to 4 ns: a comparison with every bound, without branches, and three plain
-/// stores to cells of the calling thread. A scrape sees an exact prefix of every thread's
+/// An observation costs 3 to 4 ns: a table indexed by the leading bits of the value finds the bucket
+/// without branches, and three plain stores go to cells of the calling thread. A scrape sees an exact prefix of every thread's
 /// observations: `_count` is equal to the `+Inf` bucket, and `_sum` belongs to the same
 /// observations, whatever instruction a writer has reached.
 pub struct Histogram<L = ()> {
@@ -74,10 +74,11 @@ macro_rules! histogram_methods {
             if self.is_native() {
                 return self.observe_native(value, times);
             }
-            let bounds = self.bounds();
-            let hot = value.is_finite()
-                && observe::thread(|thread| {
-                    Buckets::observe(thread, self.last(), bucket(bounds, value), value, times)
+            let hot = is_finite(value)
+                && self.find_bucket(value).is_some_and(|bucket| {
+                    observe::thread(|thread| {
+                        Buckets::observe(thread, self.last(), bucket, value, times)
+                    })
                 });
             if !hot {
                 self.observe_cold(value, times);
@@ -90,10 +91,16 @@ macro_rules! histogram_methods {
         fn observe_native(&self, value: f64, times: u64)
         $(where $L: Unlabelled,)?
         {
-            let bucket = bucket(self.bounds(), value);
-            let hot = observe::thread(|thread| {
-                // `Buckets::observe_native` returns `false` for a value that is not finite.
-                Buckets::observe_native(thread, self.last(), (bucket, value, times))
+            let bucket = if self.has_fixed_buckets() {
+                self.find_bucket(value)
+            } else {
+                Some(0)
+            };
+            let hot = bucket.is_some_and(|bucket| {
+                observe::thread(|thread| {
+                    // `Buckets::observe_native` returns `false` for a value that is not finite.
+                    Buckets::observe_native(thread, self.last(), (bucket, value, times))
+                })
             });
             if !hot {
                 self.observe_cold(value, times);
@@ -251,13 +258,20 @@ impl<L: LabelSet> Histogram<L> {
     }
 
     #[inline]
-    fn bounds(&self) -> &'static [f64] {
-        bounds(&self.inner.desc)
-    }
-
-    #[inline]
     fn is_native(&self) -> bool {
         self.inner.desc.native.is_some()
+    }
+
+    /// Returns whether a native histogram has fixed buckets, too.
+    #[inline]
+    fn has_fixed_buckets(&self) -> bool {
+        !self.inner.desc.bounds.is_empty()
+    }
+
+    /// Returns the bucket of a value. Returns `None` if the cold path has to search it.
+    #[inline]
+    fn find_bucket(&self, value: f64) -> Option<usize> {
+        self.inner.made()?.shape.index.find(value)
     }
 
     #[cold]
@@ -293,20 +307,25 @@ impl<'a> Series<'a, Histogram> {
     }
 
     #[inline]
-    fn bounds(&self) -> &'static [f64] {
-        bounds(self.lazy_ref.desc())
+    fn is_native(&self) -> bool {
+        self.lazy_ref.desc().native.is_some()
     }
 
     #[inline]
-    fn is_native(&self) -> bool {
-        self.lazy_ref.desc().native.is_some()
+    fn has_fixed_buckets(&self) -> bool {
+        !self.lazy_ref.desc().bounds.is_empty()
+    }
+
+    #[inline]
+    fn find_bucket(&self, value: f64) -> Option<usize> {
+        self.lazy_ref.family()?.shape.index.find(value)
     }
 
     fn set_exemplar(&self, value: f64, labels: &[(&str, &str)]) {
         self.lazy_ref.resolve(|series| {
             if series.family.admits(value) {
-                let bounds = bounds(&series.family.desc);
-                let position = (bucket(bounds, value), bounds.len() + 1);
+                let shape = &series.family.shape;
+                let position = (shape.index.bucket(value), shape.buckets);
                 exemplar::set(series, position, value, labels);
             }
         });

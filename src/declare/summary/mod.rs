@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::lockfree::Generation;
-use crate::observe::{self, Distribution, SummaryShape, SummaryTotal, Window};
+use crate::observe::{self, Distribution, SummaryShape, SummaryTotal, Window, is_finite};
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
@@ -96,7 +96,7 @@ macro_rules! summary_methods {
         pub fn observe(&self, value: f64)
         $(where $L: Unlabelled,)?
         {
-            let hot = value.is_finite()
+            let hot = is_finite(value)
                 && observe::thread(|thread| Distribution::observe(thread, self.last(), value));
             if !hot {
                 self.observe_cold(value);

@@ -104,10 +104,7 @@ fn a_table_read_is_a_prefix() {
 fn an_owner_copies_its_table_on_request() {
     let seen = reached(3, || {
         let engine = Arc::new(Engine::new());
-        let shape = Shape {
-            buckets: 1,
-            native: Some(Arc::new(Native::RESOLUTION)),
-        };
+        let shape = Shape::new(&[], Some(Native::RESOLUTION));
         let histogram = Arc::new(Buckets::new(&shape));
         super::super::promote(&engine, histogram.slot_word(), Generation::FIRST, 1);
         let last = histogram.slot_word().slot().unwrap();
@@ -180,10 +177,7 @@ fn a_slot_with_a_table_is_used_again() {
     let seen = with_epochs(|| {
         reached(2, || {
             let engine = Arc::new(Engine::new());
-            let shape = Shape {
-                buckets: 1,
-                native: Some(Arc::new(Native::RESOLUTION)),
-            };
+            let shape = Shape::new(&[], Some(Native::RESOLUTION));
             let [old, new, overflow] = std::array::from_fn(|_| Arc::new(Buckets::new(&shape)));
             super::super::promote(&engine, old.slot_word(), Generation::FIRST, 1);
             let limit = super::super::slot::UNRECLAIMED_LIMIT as i64;
@@ -244,10 +238,7 @@ fn a_native_histogram_starts_over_beside_a_writer() {
         with_epochs(|| {
             let engine = Arc::new(Engine::new());
             engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
-            let shape = Shape {
-                buckets: 1,
-                native: Some(Arc::new(Native::RESOLUTION)),
-            };
+            let shape = Shape::new(&[], Some(Native::RESOLUTION));
             let histogram = Arc::new(Buckets::new(&shape));
             let observe = |engine: &Engine, thread: &Thread, histogram: &Buckets, value| {
                 let generation = Generation::FIRST;

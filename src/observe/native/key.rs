@@ -1,32 +1,68 @@
 //! The key of an entry in a native histogram's table: an exponential bucket and a fixed bucket.
 
-use crate::snapshot::native::index::{self, coarser};
+use crate::snapshot::native::index::{self, FINEST, Places, coarser};
 
-/// An exponential bucket (bits 0 to 31) and a fixed bucket (bits 32 to 63). The key 0 marks an
-/// empty entry of the table.
+/// An exponential bucket (bits 0 to 31, the *code*) and a fixed bucket (bits 32 to 63). The key 0
+/// marks an empty entry of the table.
+///
+/// The code is the [place](Places) of the bucket, which is never 0. Buckets of numbers that are not
+/// common may have no place, and get a code above all places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key(pub(super) u64);
 
 impl Key {
-    /// The bit of negative values.
-    pub(super) const NEGATIVE: u32 = 1 << 31;
     /// The code of the zero bucket.
-    pub(super) const ZERO: u32 = 1;
-    /// The number that is added to an index to make it positive and different from `ZERO`. Indexes
-    /// are between -274 944 and 262 145.
-    pub(super) const BIAS: i32 = 1 << 20;
+    pub(super) const ZERO: u32 = 1 << 31;
+    /// The bit of a bucket without a place.
+    const RARE: u32 = 1 << 30;
+    /// The bit of negative numbers in a bucket without a place.
+    const RARE_NEGATIVE: u32 = 1 << 29;
+    /// The number that is added to an index in a bucket without a place. Indexes are between
+    /// -274 944 and 262 145.
+    const BIAS: i32 = 1 << 20;
 
     /// Returns the key of a value.
-    #[inline(always)]
-    pub(super) fn new(value: f64, schema: i8, zero_threshold: f64, bucket: usize) -> Self {
+    pub(super) fn new(value: f64, places: Places, zero_threshold: f64, bucket: usize) -> Self {
         let distance = value.abs();
         let code = if distance <= zero_threshold {
             Self::ZERO
         } else {
-            let sign = (value.to_bits() >> 32) as u32 & Self::NEGATIVE;
-            (index::of(distance, schema) + Self::BIAS) as u32 | sign
+            let schema = FINEST - places.halvings() as i8;
+            Self::code_of(index::of(distance, schema), value < 0.0, places)
         };
+        Self::of(code, bucket)
+    }
+
+    /// The same as [`new`](Self::new) in fewer instructions. Returns `None` for numbers that are
+    /// neither common nor in the zero bucket.
+    #[inline(always)]
+    pub(super) fn find(
+        value: f64,
+        places: &Places,
+        zero_threshold: f64,
+        bucket: usize,
+    ) -> Option<Self> {
+        match places.find(value.to_bits()) {
+            Some(place) => Some(Self::of(place, bucket)),
+            None if value.abs() <= zero_threshold => Some(Self::of(Self::ZERO, bucket)),
+            None => None,
+        }
+    }
+
+    #[inline(always)]
+    fn of(code: u32, bucket: usize) -> Self {
         Self(u64::from(code) | (bucket as u64) << 32)
+    }
+
+    /// Returns the code of an exponential bucket.
+    fn code_of(index: i32, negative: bool, places: Places) -> u32 {
+        let place = index + places.origin();
+        let sign = |bit: u32| if negative { bit } else { 0 };
+        if 0 < place && (place as u32) < places.sign() {
+            place as u32 | sign(places.sign())
+        } else {
+            Self::RARE | sign(Self::RARE_NEGATIVE) | (index + Self::BIAS) as u32
+        }
     }
 
     /// Returns the fixed bucket.
@@ -34,7 +70,7 @@ impl Key {
         (self.0 >> 32) as usize
     }
 
-    /// Returns the code of the exponential bucket: its sign and biased index, or `ZERO`.
+    /// Returns the code of the exponential bucket.
     pub(super) fn code(self) -> u32 {
         self.0 as u32
     }
@@ -43,23 +79,75 @@ impl Key {
         self.code() == Self::ZERO
     }
 
-    /// Returns the index of the exponential bucket.
-    pub(super) fn index(self) -> i32 {
-        (self.code() & !Self::NEGATIVE) as i32 - Self::BIAS
+    /// Returns the index of the exponential bucket, and whether its numbers are negative. `places`
+    /// are those of the table.
+    pub(super) fn index(self, places: Places) -> (i32, bool) {
+        let code = self.code();
+        if code & Self::RARE == 0 {
+            let place = code & !places.sign();
+            (place as i32 - places.origin(), code != place)
+        } else {
+            let biased = code & !(Self::RARE | Self::RARE_NEGATIVE);
+            (biased as i32 - Self::BIAS, code & Self::RARE_NEGATIVE != 0)
+        }
     }
 
-    /// Returns the key of the same value after the resolution was halved `halvings` times.
-    pub(super) fn coarser(self, halvings: u32) -> Self {
+    /// Returns the key of the same value at a resolution that is as coarse or coarser.
+    pub(super) fn coarser(self, from: Places, to: Places) -> Self {
         if self.is_zero() {
             return self;
         }
-        let code = (coarser(self.index(), halvings) + Self::BIAS) as u32;
-        Self(self.0 & !u64::from(!Self::NEGATIVE) | u64::from(code))
+        let (index, negative) = self.index(from);
+        let index = coarser(index, to.halvings() - from.halvings());
+        Self::of(Self::code_of(index, negative, to), self.bucket())
     }
 
     /// Returns the hash, from which a search starts. Neighbouring buckets have neighbouring hashes.
     #[inline(always)]
     pub(super) fn hash(self) -> usize {
         self.code().wrapping_add(self.bucket() as u32) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::snapshot::native::index::COARSEST;
+
+    use super::*;
+
+    #[test]
+    fn a_key_has_the_index_and_the_sign_of_every_number() {
+        let powers = (0..2047).map(|exponent| f64::from_bits(exponent << 52));
+        let special = [5e-324, f64::MIN_POSITIVE, f64::MAX, f64::INFINITY, 1.5, 0.0];
+        for number in powers.chain(special) {
+            for value in [number.next_down(), number, number.next_up()] {
+                if value.is_nan() {
+                    continue;
+                }
+                for schema in COARSEST..=FINEST {
+                    check(value.abs(), schema);
+                    check(-value.abs(), schema);
+                }
+            }
+        }
+    }
+
+    fn check(value: f64, schema: i8) {
+        let halvings = (FINEST - schema) as u32;
+        let places = Places::new(halvings, 0.0);
+        let key = Key::new(value, places, 0.0, 7);
+        assert!(key.bucket() == 7 && key.0 != 0);
+        let found = Key::find(value, &places, 0.0, 7);
+        assert!(found.is_none_or(|found| found == key), "{value:e}");
+        if value == 0.0 {
+            return assert!(key.is_zero() && found.is_some());
+        }
+        let expected = (index::of(value.abs(), schema), value < 0.0);
+        assert_eq!(key.index(places), expected, "{value:e} at {schema}");
+        for more in 0..=(schema - COARSEST) as u32 {
+            let coarse = Places::new(halvings + more, 0.0);
+            let expected = Key::new(value, coarse, 0.0, 7);
+            assert!(key.coarser(places, coarse) == expected, "{value:e}");
+        }
     }
 }

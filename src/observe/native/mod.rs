@@ -36,11 +36,11 @@
 
 mod key;
 
-use crate::snapshot::native::index::{self, COARSEST, FINEST, coarser};
+use crate::snapshot::native::index::{COARSEST, FINEST, Places, coarser};
 use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
-use super::buckets::{BUCKET, Observed, SUM, join_sums, observe, try_read};
+use super::buckets::{BUCKET, Observed, join_sums, observe, sum_cell, try_read};
 use super::memory::Block;
 use super::pass::View;
 use super::shard::CopyBlock;
@@ -68,17 +68,13 @@ const FIRST_CAPACITY: usize = 2;
 
 /// One thread's table. See the module's text.
 pub(crate) struct Table {
-    /// How often the finest resolution (schema 8) has been halved. Never changes after publication,
-    /// like all fields but `words`.
-    halvings: u32,
+    /// The exponential buckets at the table's resolution. Never changes after publication, like all
+    /// fields but `words`.
+    places: Places,
     /// The maximum number of exponential buckets.
     limit: u32,
     /// The largest absolute value that the zero bucket counts.
     zero_threshold: f64,
-    /// The range of numbers that [`common_key_of`](Self::common_key_of) handles: the bits of the
-    /// first normal number above the zero threshold, and how many numbers there are from it up to
-    /// infinity.
-    common_range: (u64, u64),
     /// The number of entries, a power of two.
     capacity: usize,
     /// The keys, and behind them the cells of a histogram. Seen from the end, as a [`Block`]:
@@ -91,13 +87,11 @@ impl Table {
     /// Allocates an empty table.
     fn new(resolution: &Resolution, capacity: usize) -> Box<Self> {
         let words = BUCKET + 2 * capacity;
-        let zero = resolution.zero_threshold.abs().to_bits();
-        let first = (zero + 1).max(f64::MIN_POSITIVE.to_bits());
+        let halvings = (FINEST - resolution.schema) as u32;
         Box::new(Self {
-            halvings: (FINEST - resolution.schema) as u32,
+            places: Places::new(halvings, resolution.zero_threshold),
             limit: resolution.limit,
             zero_threshold: resolution.zero_threshold,
-            common_range: (first, f64::INFINITY.to_bits() - first),
             capacity,
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
         })
@@ -113,7 +107,16 @@ impl Table {
     }
 
     fn schema(&self) -> i8 {
-        FINEST - self.halvings as i8
+        FINEST - self.halvings() as i8
+    }
+
+    fn halvings(&self) -> u32 {
+        self.places.halvings()
+    }
+
+    /// Sets the resolution of a table that is not published yet.
+    fn set_halvings(&mut self, halvings: u32) {
+        self.places = Places::new(halvings, self.zero_threshold);
     }
 
     /// Returns the number of words.
@@ -234,25 +237,13 @@ impl Table {
 
     /// Returns the key of a value at the table's resolution.
     fn key_of(&self, value: f64, bucket: usize) -> Key {
-        Key::new(value, self.schema(), self.zero_threshold, bucket)
+        Key::new(value, self.places, self.zero_threshold, bucket)
     }
 
-    /// The same as [`key_of`](Self::key_of) in fewer instructions. Returns `None` for infinity, and
-    /// for subnormal numbers above the zero threshold.
+    /// The same as [`key_of`](Self::key_of) in fewer instructions, for most values.
     #[inline(always)]
-    fn common_key_of(&self, value: f64, bucket: usize) -> Option<Key> {
-        // Integer operations only: the caller has tested the same bits.
-        let bits = value.to_bits() & (u64::MAX >> 1);
-        let (first, len) = self.common_range;
-        let code = if bits.wrapping_sub(first) < len {
-            let sign = (value.to_bits() >> 32) as u32 & Key::NEGATIVE;
-            (index::of_normal_at(bits, self.halvings) + Key::BIAS) as u32 | sign
-        } else if value.abs() <= self.zero_threshold {
-            Key::ZERO
-        } else {
-            return None;
-        };
-        Some(Key(u64::from(code) | (bucket as u64) << 32))
+    fn find_key(&self, value: f64, bucket: usize) -> Option<Key> {
+        Key::find(value, &self.places, self.zero_threshold, bucket)
     }
 
     /// Observes a value if the table has its key. Called by the owner.
@@ -283,8 +274,8 @@ impl Table {
             if key.is_zero() {
                 native.zero_count = native.zero_count.wrapping_add(count);
             } else {
-                let negative = key.code() & Key::NEGATIVE != 0;
-                native.add(coarser(key.index(), halvings), negative, count);
+                let (index, negative) = key.index(self.places);
+                native.add(coarser(index, halvings), negative, count);
             }
         }
         total.sum = join_sums(total.sum, sum);
@@ -321,7 +312,7 @@ pub(super) unsafe fn observe_known(block: Block, observation: (usize, f64, u64))
     let Some(table) = (unsafe { Table::own(block) }) else {
         return false;
     };
-    let key = table.common_key_of(observation.1, observation.0);
+    let key = table.find_key(observation.1, observation.0);
     key.is_some_and(|key| table.observe(key, observation))
 }
 
@@ -340,7 +331,7 @@ pub(super) unsafe fn write(
 ) -> Option<u64> {
     // SAFETY: the caller's contract.
     unsafe {
-        // `common_key_of` does not have a key for every value; `key_of` has.
+        // `find_key` does not have a key for every value; `key_of` has.
         let known =
             |table: &Table| table.observe(table.key_of(observation.1, observation.0), observation);
         if !Table::own(block).is_some_and(known) {
@@ -402,19 +393,18 @@ unsafe fn replace(
     // Nothing is allocated from here to `publish` (T4).
     if let Some(old) = old {
         old.copy_entries(&mut entries);
-        fresh.halvings = old.halvings;
+        fresh.set_halvings(old.halvings());
         loop {
-            let halvings = fresh.halvings - old.halvings;
             codes.clear();
             let new = fresh.key_of(value, bucket);
             let keys = entries
                 .iter()
-                .map(|(key, _): &(Key, u64)| key.coarser(halvings));
+                .map(|(key, _): &(Key, u64)| key.coarser(old.places, fresh.places));
             codes.extend(keys.chain([new]).map(Key::code));
             if distinct(&mut codes) <= fresh.limit as usize || fresh.schema() == COARSEST {
                 break;
             }
-            fresh.halvings += 1;
+            fresh.set_halvings(fresh.halvings() + 1);
         }
         fresh.copy_from(old, &entries);
     }
@@ -484,13 +474,13 @@ impl Table {
             let (from, to) = unsafe { (old.block().cell(i), self.block().cell(i)) };
             to.store(owner_load(from), Relaxed);
         }
-        self.add_entries(entries, self.halvings - old.halvings);
+        self.add_entries(entries, old.places);
     }
 
-    /// Adds entries of a resolution that is finer by `halvings`. The table is not published yet.
-    fn add_entries(&self, entries: &[(Key, u64)], halvings: u32) {
+    /// Adds entries of a table that is as fine or finer. This one is not published yet.
+    fn add_entries(&self, entries: &[(Key, u64)], places: Places) {
         for &(key, count) in entries {
-            let key = key.coarser(halvings);
+            let key = key.coarser(places, self.places);
             let entry = self.find(key).unwrap_or_else(|| self.free_entry(key));
             self.key(entry).store(key.0, Relaxed);
             // SAFETY: T6; `entry` is below `capacity`.
@@ -507,16 +497,16 @@ impl Table {
         theirs.copy_entries(&mut b);
         let capacity = (2 * (a.len() + b.len())).next_power_of_two();
         let mut merged = Self::new(resolution, capacity.max(FIRST_CAPACITY));
-        let halvings = ours.map_or(theirs.halvings, |ours| ours.halvings);
-        merged.halvings = halvings.max(theirs.halvings);
-        merged.add_entries(&a, merged.halvings - halvings);
-        merged.add_entries(&b, merged.halvings - theirs.halvings);
+        let places = ours.map_or(theirs.places, |ours| ours.places);
+        merged.set_halvings(places.halvings().max(theirs.halvings()));
+        merged.add_entries(&a, places);
+        merged.add_entries(&b, theirs.places);
         let total = |table: &Self| {
             let block = table.block();
             // SAFETY: T6; every table has a `state` and two sums.
             unsafe {
                 let state = owner_load(block.cell(0));
-                let sum = owner_load(block.cell(SUM + (state & 1) as usize));
+                let sum = owner_load(sum_cell(block, state & 1));
                 (state >> 1, f64::from_bits(sum))
             }
         };
@@ -529,7 +519,7 @@ impl Table {
                 .cell(0)
                 .store(mine.0.wrapping_add(other.0) << 1, Relaxed);
             let sum = join_sums(mine.1, other.1);
-            block.cell(SUM).store(sum.to_bits(), Relaxed);
+            sum_cell(block, 0).store(sum.to_bits(), Relaxed);
         }
         merged
     }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::observe::{Buckets, Cells, Engine, Generation, Outcome, Shape, reclaim};
+use crate::snapshot::native::index;
 
 fn shape(schema: i8, limit: u32, buckets: usize) -> Shape {
     let resolution = Resolution {
@@ -14,8 +15,8 @@ fn shape(schema: i8, limit: u32, buckets: usize) -> Shape {
         zero_threshold: 1e-9,
     };
     Shape {
-        buckets,
         native: Some(Arc::new(resolution)),
+        ..Shape::fixed(buckets)
     }
 }
 

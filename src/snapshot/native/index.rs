@@ -5,8 +5,8 @@
 //! of schema 8, whose bounds divide every power of two into 256 buckets. The exponent of the number
 //! is the octave. The bucket within the octave depends on where the fraction lies among 256
 //! irrational numbers. The top nine bits of the fraction leave only one candidate, because two
-//! bounds are more than 1/512 apart, and one comparison decides. Each halving of the resolution
-//! turns index `i` into ⌈i / 2⌉.
+//! bounds are more than 1/512 apart. One addition compares with it and carries into the index: see
+//! [`STEPS`]. Each halving of the resolution turns index `i` into ⌈i / 2⌉.
 //!
 //! Sources: the native histograms page of the Prometheus documentation; the table by linear steps
 //! comes from the look-up in OpenTelemetry's exponential histograms (NrSketch).
@@ -33,23 +33,22 @@ const ROOTS: [u128; 8] = [
     0x8058_d7d2_d5e5_f6b0_94d5_89f6_08ee_4aa2,
 ];
 
-/// The look-up tables for one octave. Both are in one struct, and `bounds` has as many entries as a
-/// masked index can address, so that an observation computes one address and checks no bounds.
-struct Octave {
-    /// Entry `k`, up to 256, is the fraction of the largest number that is at most 2^(k/256).
-    bounds: [u64; 512],
-    /// Entry `j` is the index of the first bound that is not below the number whose fraction has
-    /// `j` in its top nine bits and zeros elsewhere.
-    starts: [u16; 512],
-}
+/// Entry `k` is the fraction of the largest number that is at most 2^(k/256); for 256 it is that of
+/// the largest number below 2.
+static BOUNDS: [u64; 257] = bounds();
 
-static OCTAVE: Octave = Octave {
-    bounds: bounds(),
-    starts: starts(&bounds()),
-};
+/// The number of low bits that [`STEPS`] leaves below the index.
+const BELOW: u32 = 44;
 
-const fn bounds() -> [u64; 512] {
-    let mut all = [FRACTION; 512];
+/// Entry `j` turns the bits of a number whose fraction has `j` in its top nine bits into the index
+/// of its bucket: the sum is exponent * 256 + bucket within the octave, above [`BELOW`] other bits.
+///
+/// The entry exchanges `j` for the index of the first bound that is not below, and adds as much as
+/// numbers above that bound need to carry one into the index.
+static STEPS: [u64; 512] = steps(&bounds());
+
+const fn bounds() -> [u64; 257] {
+    let mut all = [FRACTION; 257];
     let mut k = 0;
     while k < 256 {
         // The product of the roots that the binary digits of k/256 select, with an error below
@@ -78,34 +77,99 @@ const fn multiply(a: u128, b: u128) -> u128 {
     (high << 1) | ((middle >> 63) & 1)
 }
 
-const fn starts(bounds: &[u64; 512]) -> [u16; 512] {
-    let mut starts = [0; 512];
+const fn steps(bounds: &[u64; 257]) -> [u64; 512] {
+    const MOST: u64 = (1 << BELOW) - 1;
+    let mut steps = [0; 512];
     let (mut j, mut k) = (0, 0);
     while j < 512 {
-        while bounds[k] < (j as u64) << 43 {
+        let fraction = (j as u64) << 43;
+        while bounds[k] < fraction {
             k += 1;
         }
-        starts[j] = k as u16;
+        // At most `MOST`: if the bound is further away, no number with these top bits is above it.
+        let distance = bounds[k] - fraction;
+        let distance = if distance < MOST { distance } else { MOST };
+        steps[j] = ((k as u64) << BELOW) - fraction + (MOST - distance);
         j += 1;
     }
-    starts
+    steps
+}
+
+/// Adds to the bits of a number its entry of [`STEPS`]. The sign may be set.
+#[inline(always)]
+fn stepped(bits: u64) -> u64 {
+    bits.wrapping_add(STEPS[(bits >> 43) as usize & 511])
 }
 
 /// Returns the bucket at schema 8 of a number that is not subnormal. `bits` are the bits of the
 /// number without the sign.
 #[inline(always)]
 fn of_normal(bits: u64) -> i32 {
-    let fraction = bits & FRACTION;
-    let start = OCTAVE.starts[(fraction >> 43) as usize] as usize;
-    let k = start + usize::from(fraction > OCTAVE.bounds[start & 511]);
-    (((bits >> 52) as i32 - 1023) << 8) + k as i32
+    (stepped(bits) >> BELOW) as i32 - (1023 << 8)
 }
 
-/// Returns the bucket of a positive number that is neither subnormal nor infinite, given by its
-/// bits, at the schema `halvings` below the finest.
-#[inline(always)]
-pub(crate) fn of_normal_at(bits: u64, halvings: u32) -> i32 {
-    coarser(of_normal(bits), halvings)
+/// The buckets of one schema as *places*: small positive numbers that one addition and one shift
+/// compute from the bits of a common number. A place is the index plus [`origin`](Self::origin).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    /// The number of bits to drop: [`BELOW`], and one for every halving of the finest resolution.
+    shift: u32,
+    /// What rounds up the division that these halvings are, and makes index 0 a multiple of all of
+    /// them.
+    round: u64,
+    /// The bits of the first common number, without the sign.
+    first: u64,
+    /// The number of common numbers.
+    len: u64,
+}
+
+impl Places {
+    /// The number of halvings from the finest to the coarsest schema.
+    const MOST_HALVINGS: u32 = (FINEST - COARSEST) as u32;
+
+    /// Creates the places of the schema that is `halvings` below the finest. Numbers are common if
+    /// they are normal, further from zero than `zero_threshold`, and below the last bucket or two.
+    pub(crate) fn new(halvings: u32, zero_threshold: f64) -> Self {
+        debug_assert!(halvings <= Self::MOST_HALVINGS, "no such schema");
+        let zero = zero_threshold.abs().to_bits();
+        let first = (zero + 1).max(f64::MIN_POSITIVE.to_bits());
+        // The exponent of the octave, or of the last bucket if that has several octaves.
+        let last = (2047 - (1 << halvings >> 8).max(1)) << 52;
+        Self {
+            shift: BELOW + halvings,
+            round: ((1 << halvings) - 1 + 256) << BELOW,
+            first,
+            len: u64::saturating_sub(last, first),
+        }
+    }
+
+    /// Returns the number of halvings from the finest schema.
+    pub(crate) fn halvings(self) -> u32 {
+        self.shift - BELOW
+    }
+
+    /// Returns the bit that marks the place of a negative number.
+    pub(crate) fn sign(self) -> u32 {
+        1 << (63 - self.shift)
+    }
+
+    /// Returns the place of index 0.
+    pub(crate) fn origin(self) -> i32 {
+        1 << 18 >> self.halvings()
+    }
+
+    /// Returns the place of a number, with [`sign`](Self::sign) set if it is negative. Returns
+    /// `None` if the number is not common.
+    #[inline(always)]
+    pub(crate) fn find(&self, bits: u64) -> Option<u32> {
+        let distance = bits & (u64::MAX >> 1);
+        if distance.wrapping_sub(self.first) < self.len {
+            // The sum of a common number does not reach the sign.
+            Some((stepped(bits).wrapping_add(self.round) >> self.shift) as u32)
+        } else {
+            None
+        }
+    }
 }
 
 /// Returns the bucket of a number above 0. Infinity is in the bucket after that of the largest
@@ -158,12 +222,12 @@ pub(crate) fn upper(index: i32, schema: i8) -> f64 {
     if octave < -1075 {
         return 0.0;
     }
-    let bits = |octave: i64| (octave + 1023) as u64 * (1 << 52) + OCTAVE.bounds[k];
+    let bits = |octave: i64| (octave + 1023) as u64 * (1 << 52) + BOUNDS[k];
     if octave >= -1022 {
         return f64::from_bits(bits(octave));
     }
     // A subnormal number: the fraction loses its lowest digits, which rounds down.
-    let whole = OCTAVE.bounds[k] | 1 << 52;
+    let whole = BOUNDS[k] | 1 << 52;
     f64::from_bits(whole >> (-1022 - octave))
 }
 
@@ -216,11 +280,11 @@ mod tests {
     #[test]
     fn every_bound_is_the_largest_number_that_is_not_above_the_root() {
         for k in 0..256 {
-            let bound = OCTAVE.bounds[k as usize];
+            let bound = BOUNDS[k as usize];
             assert!(is_at_most(bound, k), "{k}");
             assert!(!is_at_most(bound + 1, k), "{k}");
         }
-        assert_eq!(OCTAVE.bounds[256], FRACTION);
+        assert_eq!(BOUNDS[256], FRACTION);
     }
 
     /// As the bounds are right, a number is in bucket `i` if it is at most bound `i` and above the
@@ -275,6 +339,27 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn the_place_of_a_number_is_its_index(bits: u64, around in -300_i32..300, schema in COARSEST..=FINEST, zero in 0..MAX_BITS) {
+            let halvings = (FINEST - schema) as u32;
+            let zero = f64::from_bits(zero);
+            let bound = upper(around, schema);
+            let near = [bound.next_down(), bound, bound.next_up(), -bound];
+            for value in near.into_iter().chain([f64::from_bits(bits)]) {
+                for zero in [0.0, 1e-9, zero] {
+                    let places = Places::new(halvings, zero);
+                    let place = places.find(value.to_bits());
+                    let usual = value.is_normal() && value.abs() > zero && value.abs() < 1e303;
+                    proptest::prop_assert!(place.is_some() || !usual, "{value:e}");
+                    let Some(place) = place else { continue };
+                    proptest::prop_assert!(value.is_normal() && value.abs() > zero, "{value:e}");
+                    proptest::prop_assert_eq!(place & places.sign() != 0, value < 0.0);
+                    let index = (place & !places.sign()) as i32 - places.origin();
+                    proptest::prop_assert_eq!(index, of(value.abs(), schema), "{:e}", value);
+                }
+            }
+        }
+
         #[test]
         fn a_number_is_at_most_its_bound_and_above_the_one_below(bits in 1..MAX_BITS, schema in COARSEST..=FINEST) {
             let value = f64::from_bits(bits);
