@@ -8,7 +8,7 @@ use super::accept::{Format, Syntax};
 use super::open_metrics::OpenMetrics;
 use super::protobuf::Protobuf;
 use super::text::Text;
-use super::walk::walk;
+use super::walk::{Cursor, walk, walk_block};
 
 /// Options for encoding a snapshot: what a reader may choose apart from the format.
 ///
@@ -136,18 +136,36 @@ impl Options {
         format: Format,
         out: &mut Vec<u8>,
     ) {
+        self.render_block(families, time, format, Cursor::default(), usize::MAX, out);
+    }
+
+    /// Appends a part of a page of families that were collected at `time`: from `cursor` on, until
+    /// `out` has at least `limit` bytes. Returns the position of the next series, or `None` at the
+    /// end of the page. `families` are those from `cursor.family` on.
+    pub(crate) fn render_block<'a>(
+        self,
+        families: impl IntoIterator<Item = &'a Family>,
+        time: SystemTime,
+        format: Format,
+        cursor: Cursor,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Cursor> {
         let time = self.time(time);
         let escaping = format.escaping();
         match format.syntax() {
-            Syntax::Text | Syntax::Text1 => walk(families, escaping, &mut Text::new(out, time)),
-            Syntax::OpenMetrics => {
-                walk(
-                    families,
-                    escaping,
-                    &mut OpenMetrics::new(out, time, self.created),
-                );
+            Syntax::Text | Syntax::Text1 => {
+                let mut text = Text::new(out, time);
+                walk_block(families, escaping, cursor, limit, &mut text)
             }
-            Syntax::Protobuf => walk(families, escaping, &mut Protobuf::new(out, time)),
+            Syntax::OpenMetrics => {
+                let mut text = OpenMetrics::new(out, time, self.created);
+                walk_block(families, escaping, cursor, limit, &mut text)
+            }
+            Syntax::Protobuf => {
+                let mut protobuf = Protobuf::new(out, time);
+                walk_block(families, escaping, cursor, limit, &mut protobuf)
+            }
         }
     }
 

@@ -209,10 +209,20 @@ impl Texts {
     }
 
     /// Iterates over the entries of all series.
-    #[inline(always)]
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        let (mut start, mut cut) = (0, 0);
-        let ends = self.ends.iter().zip(&self.cut_ends).zip(&self.created);
+        self.iter_from(0)
+    }
+
+    /// Iterates over the entries of the series from index `from` on.
+    #[inline(always)]
+    pub(crate) fn iter_from(&self, from: usize) -> impl Iterator<Item = Entry<'_>> {
+        let (mut start, mut cut) = match from.checked_sub(1) {
+            Some(last) => (self.ends[last], self.cut_ends[last] as usize),
+            None => (0, 0),
+        };
+        let ends = self.ends[from..].iter().zip(&self.cut_ends[from..]);
+        let ends = ends.zip(&self.created[from..]);
         ends.map(move |((&end, &cut_end), &created)| {
             let entry = Entry {
                 text: &self.text.as_bytes()[start..],
