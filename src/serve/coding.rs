@@ -11,7 +11,7 @@
 //! byte (a flush), and the checksum at the end goes from block to block.
 
 use std::io;
-#[cfg(any(feature = "gzip", feature = "zstd"))]
+#[cfg(feature = "zstd")]
 use std::io::Write;
 
 use crate::encode::accept::ranges;
@@ -109,9 +109,36 @@ pub(super) struct Checksum {
 /// Compresses one block of a page.
 pub(super) enum Compressor {
     #[cfg(feature = "gzip")]
-    Gzip(Box<flate2::write::DeflateEncoder<Vec<u8>>>, flate2::Crc),
+    Gzip(Deflate, flate2::Crc),
     #[cfg(feature = "zstd")]
     Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
+}
+
+/// A stream of DEFLATE (RFC 1951). The streams of flate2 do not serve here, since their flush can
+/// leave out the end of a block.
+#[cfg(feature = "gzip")]
+pub(super) struct Deflate {
+    compress: flate2::Compress,
+    out: Vec<u8>,
+}
+
+#[cfg(feature = "gzip")]
+impl Deflate {
+    /// Compresses all of `plain`, and flushes as `flush` says.
+    fn write(&mut self, mut plain: &[u8], flush: flate2::FlushCompress) -> io::Result<()> {
+        const ROOM: usize = 16 << 10;
+        loop {
+            self.out.reserve(ROOM);
+            let before = self.compress.total_in();
+            self.compress.compress_vec(plain, &mut self.out, flush)?;
+            plain = &plain[(self.compress.total_in() - before) as usize..];
+            // While the compressor has something to write, it fills the room.
+            if self.out.len() < self.out.capacity() {
+                debug_assert!(plain.is_empty());
+                return Ok(());
+            }
+        }
+    }
 }
 
 #[cfg(feature = "gzip")]
@@ -145,8 +172,8 @@ impl Compressor {
                     None => out.extend_from_slice(&Self::GZIP_HEAD),
                 }
                 let level = flate2::Compression::new(levels.gzip);
-                let encoder = flate2::write::DeflateEncoder::new(out, level);
-                Some(Self::Gzip(Box::new(encoder), crc))
+                let compress = flate2::Compress::new(level, false);
+                Some(Self::Gzip(Deflate { compress, out }, crc))
             }
             #[cfg(feature = "zstd")]
             Coding::Zstd => {
@@ -162,9 +189,9 @@ impl Compressor {
     pub(super) fn write(&mut self, plain: &[u8]) -> io::Result<()> {
         match *self {
             #[cfg(feature = "gzip")]
-            Self::Gzip(ref mut encoder, ref mut crc) => {
+            Self::Gzip(ref mut deflate, ref mut crc) => {
                 crc.update(plain);
-                encoder.write_all(plain)
+                deflate.write(plain, flate2::FlushCompress::None)
             }
             #[cfg(feature = "zstd")]
             Self::Zstd(ref mut encoder) => encoder.write_all(plain),
@@ -175,7 +202,7 @@ impl Compressor {
     pub(super) fn len(&self) -> usize {
         match *self {
             #[cfg(feature = "gzip")]
-            Self::Gzip(ref encoder, _) => encoder.get_ref().len(),
+            Self::Gzip(ref deflate, _) => deflate.out.len(),
             #[cfg(feature = "zstd")]
             Self::Zstd(ref encoder) => encoder.get_ref().len(),
         }
@@ -185,16 +212,15 @@ impl Compressor {
     pub(super) fn finish(self, is_last: bool) -> io::Result<(Vec<u8>, Checksum)> {
         match self {
             #[cfg(feature = "gzip")]
-            Self::Gzip(mut encoder, crc) => {
-                if !is_last {
-                    encoder.flush()?;
-                    // The encoder ends its stream when it is dropped, so it does not keep `out`.
-                    return Ok((std::mem::take(encoder.get_mut()), Checksum { crc }));
+            Self::Gzip(mut deflate, crc) => {
+                if is_last {
+                    deflate.write(&[], flate2::FlushCompress::Finish)?;
+                    deflate.out.extend_from_slice(&crc.sum().to_le_bytes());
+                    deflate.out.extend_from_slice(&crc.amount().to_le_bytes());
+                } else {
+                    deflate.write(&[], flate2::FlushCompress::Sync)?;
                 }
-                let mut out = encoder.finish()?;
-                out.extend_from_slice(&crc.sum().to_le_bytes());
-                out.extend_from_slice(&crc.amount().to_le_bytes());
-                Ok((out, Checksum { crc }))
+                Ok((deflate.out, Checksum { crc }))
             }
             #[cfg(feature = "zstd")]
             Self::Zstd(encoder) => {

@@ -125,7 +125,8 @@ impl Seat {
         self.evicted.notified().await;
     }
 
-    fn evict(&self) {
+    /// Ends the connection with a reset.
+    pub(super) fn evict(&self) {
         self.is_evicted.store(true, Relaxed);
         // `notify_one` stores a permit, so the connection also wakes if it only starts to wait
         // later.

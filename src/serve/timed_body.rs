@@ -5,9 +5,7 @@
 //! nothing is written, so that limit would not end a body whose blocks are never made, because
 //! collectors that hang occupy all scrape threads.
 
-use std::error::Error;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,6 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
+
+use crate::error::Error;
 
 use super::body::Body;
 use super::seats::Seat;
@@ -46,19 +46,23 @@ impl TimedBody {
 
 impl http_body::Body for TimedBody {
     type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
+    type Error = Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             if let Some(read) = this.read.take() {
                 this.seat.resume_writing(read);
             }
             this.seat.set_more(!this.body.is_end_stream());
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            if matches!(frame, Some(Err(_))) {
+                // A reset tells the client that the page is not complete, in any version of HTTP.
+                this.seat.evict();
+            }
+            return Poll::Ready(frame);
         }
         if this.read.is_none() {
             this.read = Some(this.seat.pause_writing());
@@ -66,7 +70,9 @@ impl http_body::Body for TimedBody {
         let limit = this.limit;
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
+        this.seat.evict();
+        // The connection's task drops the connection.
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

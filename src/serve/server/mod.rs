@@ -198,8 +198,7 @@ impl Server {
         self
     }
 
-    /// Sets the level of zstd, from 1 (fast) to 19 (small); 0 and below are faster still. Default:
-    /// 1.
+    /// Sets the level of zstd, from 1 (fast) to 19 (small). Default: 1.
     ///
     /// ```
     /// use tallies::Server;
