@@ -87,6 +87,8 @@ fn clock(id: ClockId) -> Duration {
 
 /// The figures of one client.
 struct Scraped {
+    /// Whether it got the page, and not an error.
+    ok: bool,
     first_byte: Duration,
     /// Bytes that came over the socket.
     bytes: usize,
@@ -106,7 +108,7 @@ fn scrape(address: SocketAddr, coding: &str, start: &Barrier) -> Scraped {
     stream.write_all(request.as_bytes()).unwrap();
     let mut bytes = stream.read(&mut buffer).unwrap();
     let first_byte = asked.elapsed();
-    assert!(buffer.starts_with(b"HTTP/1.1 200"));
+    let ok = buffer.starts_with(b"HTTP/1.1 200");
     loop {
         match stream.read(&mut buffer).unwrap() {
             0 => break,
@@ -114,6 +116,7 @@ fn scrape(address: SocketAddr, coding: &str, start: &Barrier) -> Scraped {
         }
     }
     Scraped {
+        ok,
         first_byte,
         bytes,
         own: clock(ClockId::ThreadCPUTime) - before,
@@ -127,6 +130,7 @@ struct Round {
     first_byte: Duration,
     bytes: usize,
     peak: usize,
+    refused: usize,
 }
 
 fn round(address: SocketAddr, coding: &str, scrapers: usize) -> Round {
@@ -146,8 +150,9 @@ fn round(address: SocketAddr, coding: &str, scrapers: usize) -> Round {
     Round {
         cpu: used.saturating_sub(own) / scrapers as u32,
         first_byte: all.iter().map(|scraped| scraped.first_byte).max().unwrap(),
-        bytes: all[0].bytes,
+        bytes: all.iter().map(|scraped| scraped.bytes).max().unwrap(),
         peak: PEAK.load(Relaxed),
+        refused: all.iter().filter(|scraped| !scraped.ok).count(),
     }
 }
 
@@ -175,6 +180,11 @@ fn measure(name: &str, registry: &Registry, wanted: &[String]) {
                 .map(|_| round(serving.address(), coding, scrapers))
                 .collect();
             serving.stop();
+            let refused: usize = rounds.iter().map(|round| round.refused).sum();
+            let row = match refused {
+                0 => row,
+                _ => format!("{row} ({refused} of {} got 503)", ROUNDS * scrapers),
+            };
             let cpu = median(&rounds, |round| round.cpu);
             println!(
                 "| {row} | {:.1} | {:.1} | {:.0} | {:.2} | {:.1} | {:.1} |",
