@@ -43,7 +43,7 @@ async fn metrics(
     for (name, value) in &head.headers {
         response.append_header((name.as_str(), value.as_bytes()));
     }
-    let Ok(body) = body.collect().await;
+    let body = body.collect().await.map_err(ErrorInternalServerError)?;
     Ok(response.body(body.to_bytes()))
 }
 

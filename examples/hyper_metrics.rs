@@ -7,12 +7,13 @@
 
 use std::convert::Infallible;
 
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tallies::serve::Body;
 use tallies::{Counter, MetricsService};
 use tokio::sync::Notify;
 use tower_service::Service;
@@ -26,16 +27,17 @@ static GREETED: Notify = Notify::const_new();
 async fn route(
     request: Request<Incoming>,
     mut metrics: MetricsService,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Either<Body, Full<Bytes>>>, Infallible> {
+    let text = |text: &'static str| Response::new(Either::Right(Full::from(text)));
     match request.uri().path() {
-        "/metrics" => metrics.call(request).await,
+        "/metrics" => Ok(metrics.call(request).await?.map(Either::Left)),
         "/" => {
             GREETINGS.inc();
             GREETED.notify_one();
-            Ok(Response::new("hello\n".into()))
+            Ok(text("hello\n"))
         }
         _ => {
-            let mut response = Response::new(Full::default());
+            let mut response = text("");
             *response.status_mut() = StatusCode::NOT_FOUND;
             Ok(response)
         }

@@ -331,3 +331,60 @@ fn memory_does_not_follow_gauges_that_wait_for_a_sleeper() {
     sleeper.join().unwrap();
     assert!(grown < 64 * 1024, "65536 gauges left {grown} bytes");
 }
+
+/// A page of some 25 MB. The service used to hold all of it, and all of its compressed form.
+#[test]
+fn a_page_is_never_whole_in_memory() {
+    use std::io::{Read, Write};
+
+    const SERIES: usize = 20_000;
+
+    let _alone = ALONE.lock();
+    let registry = Registry::new();
+    let histogram = Histogram::builder("request_duration_seconds", "Time to answer.")
+        .labels(["route"])
+        .limit(SERIES)
+        .register(&registry)
+        .unwrap();
+    (0..SERIES).for_each(|i| {
+        histogram
+            .with([&format!("/api/v1/items/{i:08}")])
+            .observe(0.1)
+    });
+    let (before, mut most) = (live(), 0);
+    let page = encode::text(&registry.snapshot()).len() as i64;
+    let mut some = vec![0; 1 << 16];
+    for coding in ["identity", "gzip", "zstd"] {
+        let serving = tallies::Server::new()
+            .registry(&registry)
+            .listen("127.0.0.1:0")
+            .unwrap();
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {coding}\r\n\
+             Connection: close\r\n\r\n"
+        );
+        let mut readers = [(); 4].map(|()| {
+            let mut stream = std::net::TcpStream::connect(serving.address()).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        });
+        // Each reader is quicker than the one after it, until it has the whole page.
+        let mut reading = true;
+        while reading {
+            reading = false;
+            for (i, stream) in readers.iter_mut().enumerate() {
+                for _ in i..4 {
+                    reading |= stream.read(&mut some).unwrap() > 0;
+                    most = most.max(live() - before);
+                }
+            }
+        }
+        serving.stop();
+    }
+    // Two scrapes of 200 bytes a series, some blocks of 128 KiB, and compressors.
+    let limit = 2 * 200 * SERIES as i64 + (6 << 20);
+    assert!(
+        page > 3 * limit / 2 && most < limit,
+        "{most} bytes, of a page of {page}"
+    );
+}

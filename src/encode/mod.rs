@@ -22,6 +22,8 @@ use crate::snapshot::Snapshot;
 pub use crate::snapshot::Escaping;
 pub use accept::{Format, Syntax};
 pub use options::Options;
+#[cfg(feature = "tower")]
+pub(crate) use walk::Cursor;
 
 pub use read::{read, read_open_metrics, read_text};
 

@@ -61,16 +61,32 @@ impl<'a> OpenMetrics<'a> {
 }
 
 impl Writer for OpenMetrics<'_> {
-    fn family(&mut self, family: &Family, names: &EscapedNames<'_>) {
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.lines.out
+    }
+
+    fn prepare(&mut self, family: &Family, names: &EscapedNames<'_>) {
         let kind = family.kind();
-        let name = kind.stem(names.name);
         let suffixes = match kind {
             Kind::Counter => &["_total", "", "", "_created"],
             Kind::Info => &["_info"][..],
             Kind::GaugeHistogram => &["_bucket", "_gsum", "_gcount"],
             other => suffixes(other),
         };
-        let names = &EscapedNames { name, ..*names };
+        // A gauge histogram describes current values, so it has no creation time, even if it was
+        // merged with a family that has one.
+        self.created = self.created_enabled && kind != Kind::GaugeHistogram;
+        self.allows_sum = match (family.has_negative_bounds(), kind) {
+            (true, Kind::GaugeHistogram) => |sum| !sum.is_nan(),
+            (true, _) => |_| false,
+            (false, _) => |sum| sum >= 0.0,
+        };
+        self.lines.family(family, &names.stem(kind), suffixes);
+    }
+
+    fn head(&mut self, family: &Family, names: &EscapedNames<'_>) {
+        let kind = family.kind();
+        let names = &names.stem(kind);
         self.lines.comment("TYPE", names, |out| {
             out.extend_from_slice(match kind {
                 Kind::Info => b"info",
@@ -83,7 +99,8 @@ impl Writer for OpenMetrics<'_> {
         let unit = family.unit();
         let has_unit = !unit.is_empty()
             && !matches!(kind, Kind::Info | Kind::StateSet)
-            && name
+            && names
+                .name
                 .strip_suffix(unit)
                 .is_some_and(|before| before.ends_with('_'));
         if has_unit {
@@ -91,15 +108,6 @@ impl Writer for OpenMetrics<'_> {
                 .comment("UNIT", names, |out| out.extend_from_slice(unit.as_bytes()));
         }
         self.lines.help(family, names, true);
-        // A gauge histogram describes current values, so it has no creation time, even if it was
-        // merged with a family that has one.
-        self.created = self.created_enabled && kind != Kind::GaugeHistogram;
-        self.allows_sum = match (family.has_negative_bounds(), kind) {
-            (true, Kind::GaugeHistogram) => |sum| !sum.is_nan(),
-            (true, _) => |_| false,
-            (false, _) => |sum| sum >= 0.0,
-        };
-        self.lines.family(family, names, suffixes);
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use super::accept::{Format, Syntax};
 use super::open_metrics::OpenMetrics;
 use super::protobuf::Protobuf;
 use super::text::Text;
-use super::walk::walk;
+use super::walk::{Cursor, walk, walk_block};
 
 /// Options for encoding a snapshot: what a reader may choose apart from the format.
 ///
@@ -136,18 +136,36 @@ impl Options {
         format: Format,
         out: &mut Vec<u8>,
     ) {
+        self.render_block(families, time, format, Cursor::default(), usize::MAX, out);
+    }
+
+    /// Appends a part of a page of families that were collected at `time`: from `cursor` on, until
+    /// `out` has at least `limit` bytes. Returns the position of the next series, or `None` at the
+    /// end of the page. `families` are those from `cursor.family` on.
+    pub(crate) fn render_block<'a>(
+        self,
+        families: impl IntoIterator<Item = &'a Family>,
+        time: SystemTime,
+        format: Format,
+        cursor: Cursor,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Cursor> {
         let time = self.time(time);
         let escaping = format.escaping();
         match format.syntax() {
-            Syntax::Text | Syntax::Text1 => walk(families, escaping, &mut Text::new(out, time)),
-            Syntax::OpenMetrics => {
-                walk(
-                    families,
-                    escaping,
-                    &mut OpenMetrics::new(out, time, self.created),
-                );
+            Syntax::Text | Syntax::Text1 => {
+                let mut text = Text::new(out, time);
+                walk_block(families, escaping, cursor, limit, &mut text)
             }
-            Syntax::Protobuf => walk(families, escaping, &mut Protobuf::new(out, time)),
+            Syntax::OpenMetrics => {
+                let mut text = OpenMetrics::new(out, time, self.created);
+                walk_block(families, escaping, cursor, limit, &mut text)
+            }
+            Syntax::Protobuf => {
+                let mut protobuf = Protobuf::new(out, time);
+                walk_block(families, escaping, cursor, limit, &mut protobuf)
+            }
         }
     }
 
@@ -195,5 +213,84 @@ impl Options {
     pub fn protobuf_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
         let mut protobuf = Protobuf::new(out, self.time(snapshot.taken));
         walk(snapshot, self.escaping, &mut protobuf);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Counter, Gauge, Histogram, Registry, Summary};
+
+    /// Families of every kind with many series, without labels, and without series.
+    fn registry() -> Registry {
+        let registry = Registry::new();
+        registry.constant("host", "a\"b").unwrap();
+        registry.gauge("alone", "No labels.").unwrap().set(0.5);
+        Counter::builder("empty_total", "No series.")
+            .labels(["x"])
+            .register(&registry)
+            .unwrap();
+        let labels = ["route", "x.y"];
+        let counter = Counter::builder("c_total", "Counts.").utf8().labels(labels);
+        let counter = counter.register(&registry).unwrap();
+        let float = Counter::builder("f.total", "Floats.").utf8().float();
+        let float = float.labels(labels).register(&registry).unwrap();
+        let gauge = Gauge::builder("g_bytes", "Sizes.").utf8().labels(labels);
+        let gauge = gauge.unit("bytes").register(&registry).unwrap();
+        let histogram = Histogram::builder("h_seconds", "Times.").utf8();
+        let histogram = histogram.labels(labels).register(&registry).unwrap();
+        let native = Histogram::builder("n_seconds", "Times.").utf8().native(3);
+        let native = native.labels(labels).register(&registry).unwrap();
+        let summary = Summary::builder("s_seconds", "Times.").utf8();
+        let summary = summary.labels(labels).register(&registry).unwrap();
+        for i in 0..40_u32 {
+            let route = format!("/{}", "r".repeat(i as usize * 7));
+            let labels = [&*route, "\\"];
+            counter.with(labels).inc_with(&[("trace_id", "7")]);
+            float.with(labels).add(f64::from(i) / 3.0);
+            gauge.with(labels).set(f64::from(i));
+            histogram.with(labels).observe(f64::from(i));
+            native.with(labels).observe(f64::from(i));
+            summary.with(labels).observe(f64::from(i));
+        }
+        registry
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_are_the_page(limits in proptest::collection::vec(1_usize..20_000, 1..20)) {
+            thread_local! {
+                static SNAPSHOT: Snapshot = registry().snapshot();
+            }
+            SNAPSHOT.with(|snapshot| {
+                for accept in [
+                    "text/plain;version=0.0.4",
+                    "text/plain;version=1.0.0;escaping=allow-utf-8",
+                    "application/openmetrics-text;version=1.0.0",
+                    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;\
+                     encoding=delimited;escaping=dots",
+                ] {
+                    let format = Format::negotiate(accept);
+                    let options = Options::new().created(true);
+                    let mut whole = Vec::new();
+                    options.render_into(snapshot, format, &mut whole);
+                    let (mut page, mut block) = (Vec::new(), Vec::new());
+                    let mut next = Some(Cursor::default());
+                    let mut limits = limits.iter().cycle();
+                    while let (Some(cursor), Some(limit)) = (next, limits.next()) {
+                        let families = snapshot.families().skip(cursor.family);
+                        let time = snapshot.taken();
+                        next = options.render_block(families, time, format, cursor, *limit, &mut block);
+                        // A block ends with the first series at or after the limit.
+                        assert!(next.is_none() || block.len() >= *limit, "{accept}");
+                        assert!(block.len() < limit + 6_000, "{accept}");
+                        page.append(&mut block);
+                    }
+                    assert!(page == whole, "{accept}");
+                }
+            });
+        }
     }
 }

@@ -73,7 +73,7 @@ mod tests {
                 let set: Vec<_> = set.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
                 page.push(&labels::text(&set), 0);
             }
-            for (entry, set) in page.entries().zip(&sets) {
+            for (entry, set) in page.entries_from(0).zip(&sets) {
                 let (mut fast, mut slow) = (Vec::new(), Vec::new());
                 let text = PaddedText { text: entry.text, len: entry.len };
                 push_cut(&mut fast, text, entry.cuts);

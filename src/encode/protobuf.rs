@@ -21,8 +21,8 @@ pub(super) struct Protobuf<'a> {
     constant: Vec<u8>,
     /// The length of `constant` without the padding.
     constant_len: usize,
-    /// The current family.
-    family: Message,
+    /// The current family, if its head is in this block and not yet complete.
+    family: Option<Message>,
     /// The offset in `out` of the first series of the current family.
     series: usize,
     /// The message of the last series with a single value. The next series usually differs from it
@@ -55,7 +55,7 @@ impl<'a> Protobuf<'a> {
             out,
             constant: Vec::new(),
             constant_len: 0,
-            family: Message::default(),
+            family: None,
             series: 0,
             value: SingleValue::default(),
             created: Timestamp::default(),
@@ -119,18 +119,35 @@ impl<'a> Protobuf<'a> {
 }
 
 impl Writer for Protobuf<'_> {
-    fn family(&mut self, family: &Family, names: &EscapedNames<'_>) {
+    const HAS_LENGTHS: bool = true;
+
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
+    fn prepare(&mut self, family: &Family, names: &EscapedNames<'_>) {
         self.constant.clear();
         push_pairs(&mut self.constant, names.constant.as_bytes());
         self.constant_len = self.constant.len();
         self.constant.resize(self.constant_len.max(PAIR), 0);
+        self.value = SingleValue::new(
+            match family.kind() {
+                Kind::Counter => COUNTER,
+                Kind::Unknown => UNTYPED,
+                _ => GAUGE,
+            },
+            None,
+        );
+    }
+
+    fn head(&mut self, family: &Family, names: &EscapedNames<'_>) {
         // Estimate: labels, and about as many bytes of numbers.
         let numbers = match &family.values {
             crate::snapshot::Values::Histogram { bounds, .. } => 60 + 14 * bounds.len(),
             _ => 40,
         };
         let len = family.texts.len_of_text() + family.len() * (self.constant_len + numbers);
-        self.family = Message::begin(self.out, len);
+        self.family = Some(Message::begin(self.out, len));
         push_bytes(self.out, 1, names.name.as_bytes());
         if !family.help().is_empty() {
             push_bytes(self.out, 2, family.help().as_bytes());
@@ -143,14 +160,6 @@ impl Writer for Protobuf<'_> {
             Kind::Histogram => 4,
             Kind::GaugeHistogram => 5,
         };
-        self.value = SingleValue::new(
-            match family.kind() {
-                Kind::Counter => COUNTER,
-                Kind::Unknown => UNTYPED,
-                _ => GAUGE,
-            },
-            None,
-        );
         push_integer(self.out, 3, kind);
         if !family.unit().is_empty() {
             push_bytes(self.out, 5, family.unit().as_bytes());
@@ -241,12 +250,21 @@ impl Writer for Protobuf<'_> {
         self.end(metric);
     }
 
+    fn cut(&mut self, rest: usize) {
+        if let Some(family) = self.family.take() {
+            family.end_before(self.out, rest);
+        }
+    }
+
     /// Ends the family. Removes a family without series: the Go encoder treats it as an error.
     fn family_end(&mut self) {
+        let Some(family) = self.family.take() else {
+            return;
+        };
         if self.out.len() == self.series {
-            self.out.truncate(self.family.at);
+            self.out.truncate(family.at);
         } else {
-            self.family.end(self.out);
+            family.end(self.out);
         }
     }
 }

@@ -158,7 +158,7 @@ mod tests {
             fixed.resize(len.max(PAIR), 0);
             let fixed = PaddedText { text: &fixed, len };
             let single = SingleValue::new(3, created);
-            for (entry, set) in page.entries().zip(&sets) {
+            for (entry, set) in page.entries_from(0).zip(&sets) {
                 let labels = PaddedText { text: entry.text, len: entry.len };
                 let mut fast = b"before".to_vec();
                 let mut slow = fast.clone();

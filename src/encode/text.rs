@@ -24,12 +24,19 @@ impl<'a> Text<'a> {
 }
 
 impl Writer for Text<'_> {
-    fn family(&mut self, family: &Family, names: &EscapedNames<'_>) {
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.0.out
+    }
+
+    fn prepare(&mut self, family: &Family, names: &EscapedNames<'_>) {
+        self.0.family(family, names, suffixes(family.kind()));
+    }
+
+    fn head(&mut self, family: &Family, names: &EscapedNames<'_>) {
         self.0.help(family, names, false);
         self.0.comment("TYPE", names, |out| {
             out.extend_from_slice(family.kind().as_text().as_bytes());
         });
-        self.0.family(family, names, suffixes(family.kind()));
     }
 
     #[inline(always)]

@@ -1,7 +1,8 @@
 //! The walk over families that all formats share, and the trait `Writer` that a format implements.
 
 use crate::snapshot::{
-    Escaping, Exemplar, Family, Histogram, Number, Numbers, Summary, Value, Values, is_metric_name,
+    Escaping, Exemplar, Family, Histogram, Kind, Number, Numbers, Summary, Value, Values,
+    is_metric_name,
 };
 
 /// A text of `len` bytes at the start of a buffer. The bytes after it, if any, allow copies of a
@@ -45,10 +46,26 @@ impl<'a> PaddedText<'a> {
     }
 }
 
+/// A position in a page: the series that is written next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// The index of the family among those of the page.
+    pub(crate) family: usize,
+    /// The index of the series in its family. The head of a family belongs to its first series.
+    series: usize,
+}
+
 /// The operations of a format, in the order of the walk.
 pub(super) trait Writer {
-    /// Writes the head of a family. Its series follow.
-    fn family(&mut self, family: &Family, names: &EscapedNames<'_>);
+    /// Whether the head of a family contains the length of its series.
+    const HAS_LENGTHS: bool = false;
+
+    /// The buffer that the writer appends to.
+    fn out(&mut self) -> &mut Vec<u8>;
+    /// Prepares for the series of a family. Writes nothing.
+    fn prepare(&mut self, family: &Family, names: &EscapedNames<'_>);
+    /// Writes the head of the family that was prepared last. Its series follow.
+    fn head(&mut self, family: &Family, names: &EscapedNames<'_>);
     /// Writes a series of a counter.
     fn counter(&mut self, labels: PaddedText<'_>, value: Number, series: SeriesMeta<'_>);
     /// Writes a series of a gauge, an info or a state set.
@@ -57,6 +74,11 @@ pub(super) trait Writer {
     fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>);
     /// Writes a series of a summary.
     fn summary(&mut self, labels: PaddedText<'_>, value: &Summary<'_>, series: SeriesMeta<'_>);
+    /// Completes the head of a family whose other series, `rest` bytes, are not in this block. Only
+    /// called if the head is in this block and [`HAS_LENGTHS`](Self::HAS_LENGTHS) is set.
+    fn cut(&mut self, rest: usize) {
+        let _ = rest;
+    }
     /// Ends a family, after its last series.
     fn family_end(&mut self) {}
     /// Ends the page, after the last family.
@@ -72,6 +94,16 @@ pub(super) struct EscapedNames<'a> {
     pub(super) quoted: bool,
     /// The text of the constant labels, which every series has.
     pub(super) constant: &'a str,
+}
+
+impl EscapedNames<'_> {
+    /// Returns the names without the suffix that OpenMetrics adds to the samples only.
+    pub(super) fn stem(&self, kind: Kind) -> Self {
+        Self {
+            name: kind.stem(self.name),
+            ..*self
+        }
+    }
 }
 
 /// Extra data about a series that only some formats need.
@@ -101,14 +133,33 @@ impl<'a> SeriesMeta<'a> {
     }
 }
 
-/// Writes families, one after the other, with `writer`.
+/// Writes a whole page with `writer`.
 pub(super) fn walk<'a>(
     families: impl IntoIterator<Item = &'a Family>,
     escaping: Escaping,
     writer: &mut impl Writer,
 ) {
+    let end = walk_block(families, escaping, Cursor::default(), usize::MAX, writer);
+    debug_assert_eq!(end, None);
+}
+
+/// Writes a part of a page with `writer`: from `cursor` on, until the buffer has at least `limit`
+/// bytes. Returns the position of the next series, or `None` at the end of the page.
+///
+/// `families` are those from `cursor.family` on. The parts of a page, one after the other, are the
+/// whole page.
+pub(super) fn walk_block<'a, W: Writer>(
+    families: impl IntoIterator<Item = &'a Family>,
+    escaping: Escaping,
+    mut cursor: Cursor,
+    limit: usize,
+    writer: &mut W,
+) -> Option<Cursor> {
     let (mut name, mut constant, mut scratch) = (String::new(), String::new(), String::new());
     for family in families {
+        if writer.out().len() >= limit {
+            return Some(cursor);
+        }
         let meta = &family.meta;
         let names = if needs_escaping(escaping, family) {
             name.clear();
@@ -127,42 +178,91 @@ pub(super) fn walk<'a>(
                 constant: &meta.constant,
             }
         };
-        writer.family(family, &names);
-        let scratch = &mut scratch;
-        match &family.values {
-            Values::Counter(Numbers::Int(values)) => {
-                for_each_series(family, escaping, scratch, |labels, series| {
-                    writer.counter(labels, Number::Int(values[series.i]), series);
-                })
+        writer.prepare(family, &names);
+        let with_head = cursor.series == 0;
+        if with_head {
+            writer.head(family, &names);
+        }
+        cursor.series = write_series(family, escaping, cursor.series, limit, &mut scratch, writer);
+        if cursor.series < family.texts.len() {
+            if W::HAS_LENGTHS && with_head {
+                let rest = len_of_series(family, escaping, cursor.series, &mut scratch, writer);
+                writer.cut(rest);
             }
-            Values::Counter(Numbers::Float(values)) => {
-                for_each_series(family, escaping, scratch, |labels, series| {
-                    writer.counter(labels, Number::Float(values[series.i]), series);
-                });
-            }
-            Values::Gauge(values) => {
-                for_each_series(family, escaping, scratch, |labels, series| {
-                    writer.gauge(labels, values[series.i], series);
-                })
-            }
-            Values::Summary { .. } | Values::PageSummary(_) => {
-                for_each_series(family, escaping, scratch, |labels, series| {
-                    if let Value::Summary(value) = family.value(series.i) {
-                        writer.summary(labels, &value, series);
-                    }
-                })
-            }
-            Values::Histogram { .. } => {
-                for_each_series(family, escaping, scratch, |labels, series| {
-                    if let Value::Histogram(value) = family.value(series.i) {
-                        writer.histogram(labels, &value, series);
-                    }
-                })
-            }
+            return Some(cursor);
         }
         writer.family_end();
+        cursor.family += 1;
+        cursor.series = 0;
     }
     writer.end();
+    None
+}
+
+/// Writes the series of a family from index `from` on, until the buffer has at least `limit` bytes.
+/// Returns the index of the next series.
+fn write_series<W: Writer>(
+    family: &Family,
+    escaping: Escaping,
+    from: usize,
+    limit: usize,
+    scratch: &mut String,
+    writer: &mut W,
+) -> usize {
+    let escaping = needs_escaping(escaping, family).then_some(escaping);
+    let part = (family, escaping, from, limit);
+    match &family.values {
+        Values::Counter(Numbers::Int(values)) => {
+            for_each_series(part, scratch, writer, |writer, labels, series| {
+                writer.counter(labels, Number::Int(values[series.i]), series);
+            })
+        }
+        Values::Counter(Numbers::Float(values)) => {
+            for_each_series(part, scratch, writer, |writer, labels, series| {
+                writer.counter(labels, Number::Float(values[series.i]), series);
+            })
+        }
+        Values::Gauge(values) => {
+            for_each_series(part, scratch, writer, |writer, labels, series| {
+                writer.gauge(labels, values[series.i], series);
+            })
+        }
+        Values::Summary { .. } | Values::PageSummary(_) => {
+            for_each_series(part, scratch, writer, |writer, labels, series| {
+                if let Value::Summary(value) = family.value(series.i) {
+                    writer.summary(labels, &value, series);
+                }
+            })
+        }
+        Values::Histogram { .. } => {
+            for_each_series(part, scratch, writer, |writer, labels, series| {
+                if let Value::Histogram(value) = family.value(series.i) {
+                    writer.histogram(labels, &value, series);
+                }
+            })
+        }
+    }
+}
+
+/// Returns the length of the series of a family from index `from` on, in bytes. Writes them to a
+/// buffer of its own, a block at a time.
+fn len_of_series<W: Writer>(
+    family: &Family,
+    escaping: Escaping,
+    mut from: usize,
+    scratch: &mut String,
+    writer: &mut W,
+) -> usize {
+    const BLOCK: usize = 1 << 15;
+    let (mut block, mut len) = (Vec::new(), 0);
+    while from < family.texts.len() {
+        std::mem::swap(writer.out(), &mut block);
+        from = write_series(family, escaping, from, BLOCK, scratch, writer);
+        std::mem::swap(writer.out(), &mut block);
+        len += block.len();
+        block.clear();
+    }
+    len
 }
 
 /// Returns whether the escaping can change the names of a family.
@@ -174,25 +274,26 @@ fn needs_escaping(escaping: Escaping, family: &Family) -> bool {
     }
 }
 
-/// Calls `write` for every series with the escaped text of its labels.
+/// Calls `write` for the series of `family` from index `from` on, with the text of their labels,
+/// which is escaped if `escaping` is set. Stops once the buffer has at least `limit` bytes, and
+/// returns the index of the next series.
 #[inline(always)]
-fn for_each_series<'a>(
-    family: &'a Family,
-    escaping: Escaping,
+fn for_each_series<'a, W: Writer>(
+    (family, escaping, from, limit): (&'a Family, Option<Escaping>, usize, usize),
     scratch: &mut String,
-    mut write: impl FnMut(PaddedText<'_>, SeriesMeta<'a>),
-) {
-    let escaped = needs_escaping(escaping, family);
+    writer: &mut W,
+    mut write: impl FnMut(&mut W, PaddedText<'_>, SeriesMeta<'a>),
+) -> usize {
     let since = family.texts.since();
-    let mut i = 0;
-    for page in family.texts.pages() {
-        for entry in page.entries() {
+    let mut i = from;
+    for (page, at) in family.texts.pages_from(from) {
+        for entry in page.entries_from(at) {
             let mut labels = PaddedText {
                 text: entry.text,
                 len: entry.len,
             };
             let mut cuts = entry.cuts;
-            if escaped {
+            if let Some(escaping) = escaping {
                 scratch.clear();
                 escaping.labels(family.texts.get(i), scratch);
                 labels = PaddedText::new(scratch.as_bytes());
@@ -205,8 +306,12 @@ fn for_each_series<'a>(
                 cuts,
             };
             // There is only one call, so that the compiler inlines the closure.
-            write(labels, series);
+            write(writer, labels, series);
             i += 1;
+            if writer.out().len() >= limit {
+                return i;
+            }
         }
     }
+    family.texts.len()
 }

@@ -50,6 +50,12 @@ impl Message {
         }
     }
 
+    /// Ends the part of the message that is in the buffer, `rest` bytes before its end.
+    pub(super) fn end_before(self, out: &mut Vec<u8>, rest: usize) {
+        let len = out.len() - self.at - self.reserved;
+        self.end_long(out, len + rest);
+    }
+
     /// Ends a message whose length does not fit in one byte, or not in the reserved bytes.
     fn end_long(self, out: &mut Vec<u8>, len: usize) {
         let reserved = self.at..self.at + self.reserved;

@@ -8,31 +8,33 @@ use http::header::{
     VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::encode::{Format, Options};
+use crate::encode::Format;
 use crate::snapshot::Source;
 
+use super::body::Body;
 use super::coding::Coding;
-use super::scrape::{EvictReader, Page, Refusal, Scraper, Selection};
+use super::page::Style;
+use super::scrape::{EvictReader, Refusal, Scraper, Selection};
 
 /// Default limit of pages rendered at once. It is small, because each page may keep a processor
 /// busy.
 pub(super) const SCRAPES: usize = 4;
 
-/// Default limit of the bytes of all pages, including those that clients are reading.
+/// Default limit of the bytes of scrapes and blocks that clients are reading.
 pub(super) const PAGES: usize = 128 << 20;
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Body>;
 
 /// Renders the pages of some registries as HTTP responses.
 #[derive(Clone)]
 pub(super) struct Pages {
     /// Runs the passes and renders the pages. Shared by all requests.
     scraper: Arc<Scraper>,
-    /// One permit for each page that may be rendered at once. Each request takes one.
+    /// One permit for each page that may be rendered at once. Each request takes one, and later
+    /// each block of its page.
     permits: Arc<Semaphore>,
 }
 
@@ -93,20 +95,20 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
 impl Pages {
     pub(super) fn new(
         sources: Vec<Arc<dyn Source>>,
-        options: Options,
+        style: Style,
         (scrapes, pages): (usize, usize),
         evict_reader: Option<EvictReader>,
     ) -> Self {
         Self {
-            scraper: Arc::new(Scraper::new(sources, options, pages, evict_reader)),
+            scraper: Arc::new(Scraper::new(sources, style, pages, evict_reader)),
             permits: Arc::new(Semaphore::new(scrapes)),
         }
     }
 
-    /// Returns the requested page. Rendering may block, so it runs on the runtime's blocking
-    /// threads, or on the current thread if there is no runtime.
+    /// Returns the requested page, whose first block is made. Rendering may block, so it runs on the
+    /// runtime's blocking threads, or on the current thread if there is no runtime.
     pub(super) async fn answer(self, request: PageRequest) -> Answer {
-        let Ok(permit) = self.permits.acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return timed_out();
         };
         let (scraper, selection) = (self.scraper, request.selection.clone());
@@ -127,7 +129,7 @@ impl Pages {
             Err(_) => Ok(work()),
         };
         drop(waiting);
-        let page = match page {
+        let (page, first) = match page {
             Ok(Ok(page)) => page,
             Ok(Err(Refusal::Reentrant)) => {
                 return plain(
@@ -138,10 +140,12 @@ impl Pages {
             Ok(Err(Refusal::Full)) => return unavailable("slow readers hold too many pages\n"),
             Ok(Err(Refusal::Gone)) => return timed_out(),
             // A pass should not panic. If one does, the next scrape may succeed.
-            Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n"),
+            Ok(Err(Refusal::Failed)) | Err(_) => {
+                return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n");
+            }
         };
         let content_type = request.selection.format.content_type();
-        let body = Bytes::from_owner(PageBody(page));
+        let body = Body::page(page, first, self.permits);
         let mut answer = content(StatusCode::OK, content_type, body);
         let headers = answer.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -151,18 +155,9 @@ impl Pages {
         }
         if request.head {
             // A HEAD response has the headers of GET, including its length, and no body.
-            *answer.body_mut() = Full::default();
+            *answer.body_mut() = Body::default();
         }
         answer
-    }
-}
-
-/// The body of a response. It keeps its page alive until the body is sent.
-struct PageBody(Arc<Page>);
-
-impl AsRef<[u8]> for PageBody {
-    fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
     }
 }
 
@@ -183,17 +178,20 @@ pub(super) fn plain(status: StatusCode, text: &'static str) -> Answer {
     content(
         status,
         "text/plain; charset=utf-8",
-        Bytes::from_static(text.as_bytes()),
+        Body::whole(Bytes::from_static(text.as_bytes())),
     )
 }
 
-pub(super) fn content(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
-    let length = HeaderValue::from(body.len());
-    let mut answer = Response::new(Full::new(body));
+/// Returns a response. Its length is known unless it is a page of several blocks.
+pub(super) fn content(status: StatusCode, content_type: &'static str, body: Body) -> Answer {
+    let length = body.len();
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CONTENT_LENGTH, length);
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }

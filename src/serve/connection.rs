@@ -18,6 +18,7 @@ use super::listen::{AsyncListener, Listener, Stream};
 use super::routes::Routes;
 use super::seats::{Seat, SeatGuard, Seats, State};
 use super::stream::{Reset, TimedStream, limit_kernel_buffers};
+use super::timed_body::TimedBody;
 
 /// The maximum time that a stop waits for responses in flight.
 pub(super) const DRAIN: Duration = Duration::from_secs(2);
@@ -34,11 +35,11 @@ pub(super) struct Limits {
     pub(super) scrapes: usize,
     /// Maximum time for a TLS handshake, and until the head of the next request is complete.
     pub(super) head: Duration,
-    /// Maximum time to render a page, and to read the response.
+    /// Maximum time to render the first block of a page, and to read the response.
     pub(super) answer: Duration,
     /// Maximum age of a connection.
     pub(super) age: Duration,
-    /// Maximum bytes of all pages, including those that clients are reading.
+    /// Maximum bytes of scrapes and blocks that clients are reading.
     pub(super) pages: usize,
 }
 
@@ -176,7 +177,8 @@ async fn requests<S>(
                 answer.headers_mut().insert(CONNECTION, close);
             }
             seat.set(State::Writing);
-            Ok::<_, Infallible>(answer)
+            let limit = host.limits.answer;
+            Ok::<_, Infallible>(answer.map(|body| TimedBody::new(body, seat, limit)))
         }
     });
     let timed = TimedStream::new(stream, host.limits.answer, Arc::clone(seat));

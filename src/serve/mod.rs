@@ -1,10 +1,11 @@
 //! The metrics page over HTTP: a service on its own thread or in the program's runtime, and a
 //! `tower_service::Service` for any framework.
 //!
-//! The service first reads a request (`answer`, `coding`). It then takes the page from a pass
-//! over the registries, which concurrent requests share (`scrape`), and sends it. The other
-//! modules decide where to listen (`listen`), which clients to admit (`auth`, `tls`), and
-//! which limits apply to a connection (`connection`, `seats`, `stream`).
+//! The service first reads a request (`answer`, `coding`). It then takes a scrape from a pass over
+//! the registries, which concurrent requests share (`scrape`), and sends a page of it block by block
+//! (`page`, `body`). The other modules decide where to listen (`listen`), which clients to admit
+//! (`auth`, `tls`), and which limits apply to a connection (`connection`, `seats`, `stream`,
+//! `timed_body`).
 
 #![allow(
     clippy::result_large_err,
@@ -14,11 +15,13 @@
 mod answer;
 #[cfg(feature = "serve")]
 mod auth;
+mod body;
 mod coding;
 #[cfg(feature = "serve")]
 mod connection;
 #[cfg(feature = "serve")]
 mod listen;
+mod page;
 #[cfg(feature = "serve")]
 mod routes;
 mod scrape;
@@ -31,9 +34,12 @@ mod service;
 mod serving;
 #[cfg(feature = "serve")]
 mod stream;
+#[cfg(feature = "serve")]
+mod timed_body;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub use body::Body;
 #[cfg(feature = "serve")]
 pub use server::Server;
 pub use service::MetricsService;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, HOST, SERVER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
 use super::answer::{Answer, PageRequest, Pages, content, head, plain, timed_out};
 use super::auth::Credentials;
+use super::body::Body;
 
 /// The request header with Prometheus' scrape timeout in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -17,7 +17,7 @@ pub(super) struct Routes {
     pub(super) pages: Pages,
     pub(super) path: String,
     pub(super) credentials: Credentials,
-    /// Maximum time to render a page.
+    /// Maximum time to render the first block of a page.
     pub(super) timeout: Duration,
     pub(super) hosts: Hosts,
 }
@@ -82,7 +82,7 @@ impl Routes {
             }
             Route::Answer(mut answer) => {
                 if matches!(head(request.method()), Ok(true)) {
-                    *answer.body_mut() = Default::default();
+                    *answer.body_mut() = Body::default();
                 }
                 answer
             }
@@ -144,7 +144,7 @@ impl Routes {
             "<html><body><a href='{}'>metrics</a></body></html>",
             escaped(&self.path)
         );
-        let home = Bytes::from(home);
+        let home = Body::whole(home.into());
         let mut answer = content(StatusCode::OK, "text/html; charset=utf-8", home);
         let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
         answer

@@ -1,25 +1,26 @@
-//! Scrapes and rendered pages. All requests that came before a pass began share that pass.
-//!
-//! Each format and coding of a page is rendered once per pass, into memory that later pages reuse.
+//! Scrapes and their memory. All requests that came before a pass began share that pass, and those
+//! that want the same page share its blocks.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::encode::{Escaping, Format, Options};
+use crate::encode::{Escaping, Format};
 use crate::snapshot::{Family, MergedView, Source};
 use crate::sync::CoalescedPasses;
 
 use super::coding::Coding;
+use super::page::{Block, Page, Position, Style};
 
-/// The number of free buffers of each kind, and of free [`CachedScrape`]s, that are kept.
+/// The number of free buffers of each kind, and of free [`Scrape`]s, that are kept.
 const SPARE: usize = 2;
 
-/// The number of pages of one scrape, by format and coding, that requests share. Further ones are
-/// rendered for each request.
+/// The number of pages of one scrape, by format, coding and families, that requests share. Further
+/// ones are rendered for each request.
 const SHARED_PAGES: usize = 6;
 
-/// The maximum time that a page waits for memory that clients hold.
+/// The maximum time that a scrape waits for memory that clients hold.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The choice of a page.
@@ -69,207 +70,161 @@ impl Selection {
 pub(super) enum Refusal {
     /// A collector requested the page that it contributes to.
     Reentrant,
-    /// Clients hold as many bytes of pages as the limit allows.
+    /// Clients hold as many bytes of scrapes and blocks as the limit allows.
     Full,
     /// The request has timed out or its client has disconnected.
     Gone,
+    /// The compressor got no memory.
+    Failed,
 }
 
-/// Disconnects a slow reader to free the memory of its page. Returns `false` if no reader is slow.
+/// Disconnects a slow reader to free the memory that it holds. Returns `false` if no reader is slow.
 pub(super) type EvictReader = Box<dyn Fn() -> bool + Send + Sync>;
 
-/// Renders pages of some registries. All requests share one.
+/// Takes scrapes of some registries and makes the blocks of their pages. All requests share one.
 pub(super) struct Scraper {
     sources: Vec<Arc<dyn Source>>,
-    options: Options,
+    style: Style,
     /// Runs one pass at a time and hands its result to all requests that came before it began.
-    passes: CoalescedPasses<Arc<CachedScrape>>,
-    /// The cached scrapes, free ones included. Used by the request that runs a pass.
-    scrapes: Mutex<Vec<Arc<CachedScrape>>>,
-    /// The memory of pages. Requests take buffers from it, and dropped pages return them.
+    passes: CoalescedPasses<Arc<Scrape>>,
+    /// The scrapes, free ones included. Used by the request that runs a pass, and by readers that
+    /// have finished with theirs.
+    scrapes: Mutex<Vec<Arc<Scrape>>>,
+    /// The size of the last scrape in bytes, as an estimate for the next one. Written and read by
+    /// requests.
+    last_size: AtomicUsize,
+    /// The limit of bytes of scrapes and blocks that clients are reading.
+    limit: usize,
     memory: Arc<Memory>,
     /// Disconnects a slow reader when memory runs out. `None` in a framework, which owns the
     /// connections.
     evict_reader: Option<EvictReader>,
 }
 
-/// The result of one pass, and the pages that were rendered from it.
+/// The result of one pass, and its pages.
 #[derive(Default)]
-struct CachedScrape {
+struct Scrape {
     /// The families. Written by the request that runs the pass, read by those that share it.
     merged: MergedView,
-    /// The rendered pages. Requests look up theirs here, and render it if it is missing.
-    pages: Mutex<Vec<RenderedPage>>,
+    /// The pages. Requests look up theirs here, and add it if it is missing.
+    pages: Mutex<Vec<Arc<Page>>>,
 }
 
-type RenderedPage = (Format, Coding, Arc<Page>);
-
-/// A rendered page. Its memory is reused after its last reader has dropped it.
-pub(super) struct Page {
-    bytes: Vec<u8>,
-    /// The index into `Memory::last` and `Memory::spare`: 0 if plain, 1 if compressed.
-    kind: usize,
-    memory: Arc<Memory>,
+/// A page, and the scrape that it shows. Dropping it frees the scrape if no other reader has it.
+pub(super) struct ScrapedPage {
+    page: Arc<Page>,
+    /// `None` only while this value is dropped.
+    scrape: Option<Arc<Scrape>>,
+    scraper: Arc<Scraper>,
 }
 
-impl AsRef<[u8]> for Page {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        self.memory
-            .give_back(self.kind, std::mem::take(&mut self.bytes));
-    }
-}
-
-/// The memory of pages.
-struct Memory {
-    /// The limit of bytes of all pages, including those that clients are reading.
-    limit: usize,
-    /// Bytes of the pages that exist. Added by the rendering request, subtracted by dropped pages.
+/// The memory of blocks.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Bytes of the blocks that exist. Added by the reader that makes a block, subtracted by
+    /// dropped blocks.
     held: AtomicUsize,
-    /// The length of the last plain page and the last compressed page, as an estimate for the next
-    /// one. Written and read by rendering requests.
-    last: [AtomicUsize; 2],
-    /// Free buffers of plain pages and of compressed pages. Taken by rendering requests, returned
-    /// by dropped pages.
+    /// Free buffers of plain blocks and of compressed blocks. Taken by readers that make blocks,
+    /// returned by dropped blocks.
     spare: [Mutex<Vec<Vec<u8>>>; 2],
 }
 
 impl Memory {
-    /// Returns whether a page of this length fits. Four pages always fit, however long they are.
-    fn has_room(&self, length: usize) -> bool {
-        self.held.load(Relaxed) + length <= self.limit.max(4 * length)
+    /// Returns an empty buffer of this kind.
+    pub(super) fn buffer(&self, kind: usize) -> Vec<u8> {
+        let mut buffer = lock(&self.spare[kind]).pop().unwrap_or_default();
+        buffer.clear();
+        buffer
     }
 
-    /// Returns the buffer of a dropped page.
-    fn give_back(&self, kind: usize, bytes: Vec<u8>) {
-        self.held.fetch_sub(bytes.len(), Relaxed);
+    /// Returns a buffer that is no longer used.
+    pub(super) fn reuse(&self, kind: usize, buffer: Vec<u8>) {
         let mut spare = lock(&self.spare[kind]);
         if spare.len() < SPARE {
-            spare.push(bytes);
+            spare.push(buffer);
         }
+    }
+
+    /// Counts the bytes of a block until they are released.
+    pub(super) fn hold(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        // A short block may have reused the buffer of a long one.
+        if bytes.capacity() / 4 > bytes.len() + 4096 {
+            bytes.shrink_to_fit();
+        }
+        self.held.fetch_add(bytes.len(), Relaxed);
+        bytes
+    }
+
+    /// Returns the buffer of a dropped block.
+    pub(super) fn release(&self, kind: usize, bytes: Vec<u8>) {
+        self.held.fetch_sub(bytes.len(), Relaxed);
+        self.reuse(kind, bytes);
     }
 }
 
 impl Scraper {
     pub(super) fn new(
         sources: Vec<Arc<dyn Source>>,
-        options: Options,
+        style: Style,
         limit: usize,
         evict_reader: Option<EvictReader>,
     ) -> Self {
         Self {
             sources,
-            options,
+            style,
             passes: CoalescedPasses::new(),
             scrapes: Mutex::default(),
-            memory: Arc::new(Memory {
-                limit,
-                held: AtomicUsize::new(0),
-                last: [AtomicUsize::new(0), AtomicUsize::new(0)],
-                spare: [Mutex::default(), Mutex::default()],
-            }),
+            last_size: AtomicUsize::new(0),
+            limit,
+            memory: Arc::default(),
             evict_reader,
         }
     }
 
-    /// Returns a page that includes every update that returned before this call. Gives up if
-    /// `is_wanted` returns `false`. This function blocks, so it must run on a thread that may
-    /// block.
+    /// Returns a page that includes every update that returned before this call, and its first
+    /// block. Gives up if `is_wanted` returns `false`. This function blocks, so it must run on a
+    /// thread that may block.
     pub(super) fn page(
-        &self,
+        self: &Arc<Self>,
         selection: &Selection,
         is_wanted: &dyn Fn() -> bool,
-    ) -> Result<Arc<Page>, Refusal> {
+    ) -> Result<(ScrapedPage, Arc<Block>), Refusal> {
         if !is_wanted() {
             return Err(Refusal::Gone);
         }
+        self.wait_for_memory(is_wanted)?;
         let scrape = self.passes.run(|| {
             let mut scrapes = lock(&self.scrapes);
-            let mut scrape = take_free(&mut scrapes);
-            // No new request asks for pages of earlier scrapes, so this drops them. A client that
-            // is still reading one keeps it alive until it has finished.
-            for old in scrapes.iter_mut().filter_map(Arc::get_mut) {
-                old.clear_pages();
-            }
+            free(&mut scrapes);
+            let is_free = |scrape: &mut Arc<Scrape>| Arc::get_mut(scrape).is_some();
+            let mut scrape = match scrapes.iter_mut().position(is_free) {
+                Some(index) => scrapes.swap_remove(index),
+                None => Arc::default(),
+            };
             drop(scrapes);
             if let Some(scrape) = Arc::get_mut(&mut scrape) {
                 scrape.snapshot(&self.sources);
+                self.last_size.store(scrape.merged.bytes(), Relaxed);
             }
             lock(&self.scrapes).push(Arc::clone(&scrape));
             scrape
         });
         let scrape = scrape.ok_or(Refusal::Reentrant)?;
-        let render = |out: &mut Vec<u8>| {
-            let families = scrape
-                .merged
-                .families()
-                .filter(|family| selection.includes(family));
-            self.options
-                .render_families(families, scrape.merged.taken(), selection.format, out);
+        let page = ScrapedPage {
+            page: scrape.page(selection),
+            scrape: Some(scrape),
+            scraper: Arc::clone(self),
         };
-        if !scrape
-            .merged
-            .families()
-            .all(|family| selection.includes(family))
-        {
-            let plain = self.new_page(0, is_wanted, render)?;
-            return self.compressed(&plain, selection.coding, is_wanted);
+        match page.block(&Position::default()) {
+            Ok(first) => Ok((page, first)),
+            Err(_) => Err(Refusal::Failed),
         }
-        // The lock is held while the page is rendered, so other requests for the same page wait for
-        // it. Requests for another page wait as well, which is rare.
-        let mut pages = lock(&scrape.pages);
-        let mut page = |coding, make: &dyn Fn() -> Result<Arc<Page>, Refusal>| {
-            let cached = pages
-                .iter()
-                .find(|(f, c, _)| (*f, *c) == (selection.format, coding));
-            if let Some((_, _, page)) = cached {
-                return Ok(Arc::clone(page));
-            }
-            let page = make()?;
-            if pages.len() < SHARED_PAGES {
-                pages.push((selection.format, coding, Arc::clone(&page)));
-            }
-            Ok(page)
-        };
-        let plain = page(Coding::Identity, &|| self.new_page(0, is_wanted, render))?;
-        page(selection.coding, &|| {
-            self.compressed(&plain, selection.coding, is_wanted)
-        })
     }
 
-    /// Returns `plain` in this coding.
-    fn compressed(
-        &self,
-        plain: &Arc<Page>,
-        coding: Coding,
-        is_wanted: &dyn Fn() -> bool,
-    ) -> Result<Arc<Page>, Refusal> {
-        if coding == Coding::Identity {
-            return Ok(Arc::clone(plain));
-        }
-        self.new_page(1, is_wanted, |out| {
-            // Writing to memory does not fail.
-            let written = coding.encode(&plain.bytes, out);
-            debug_assert!(written.is_ok(), "{written:?}");
-        })
-    }
-
-    /// Returns a page that `write` fills, in a reused buffer. If clients hold too much memory, it
-    /// disconnects slow ones and waits.
-    fn new_page(
-        &self,
-        kind: usize,
-        is_wanted: &dyn Fn() -> bool,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Arc<Page>, Refusal> {
-        let expected = self.memory.last[kind].load(Relaxed);
+    /// Waits until another scrape fits. If clients hold too much memory, disconnects slow ones.
+    fn wait_for_memory(&self, is_wanted: &dyn Fn() -> bool) -> Result<(), Refusal> {
         let end = Instant::now() + MEMORY_TIMEOUT;
-        while !self.memory.has_room(expected) {
+        while !self.has_room() {
             if !is_wanted() {
                 return Err(Refusal::Gone);
             }
@@ -277,57 +232,98 @@ impl Scraper {
             if Instant::now() >= end {
                 return Err(Refusal::Full);
             }
-            // An evicted connection frees its page when its task runs next.
+            // An evicted connection frees its scrape when its task runs next.
             std::thread::sleep(Duration::from_millis(if evicted { 2 } else { 20 }));
         }
-        let mut bytes = lock(&self.memory.spare[kind]).pop().unwrap_or_default();
-        bytes.clear();
-        write(&mut bytes);
-        // A page of a few families may have reused the buffer of a page of all families.
-        if bytes.capacity() / 4 > bytes.len() + 4096 {
-            bytes.shrink_to_fit();
+        Ok(())
+    }
+
+    /// Returns whether a scrape like the last one fits. Four scrapes always fit, however large they
+    /// are.
+    fn has_room(&self) -> bool {
+        let expected = self.last_size.load(Relaxed);
+        let mut held = self.memory.held.load(Relaxed) + expected;
+        for scrape in lock(&self.scrapes).iter() {
+            if Arc::strong_count(scrape) > 1 {
+                held += scrape.merged.bytes();
+            }
         }
-        self.memory.last[kind].store(bytes.len(), Relaxed);
-        self.memory.held.fetch_add(bytes.len(), Relaxed);
-        let memory = Arc::clone(&self.memory);
-        Ok(Arc::new(Page {
-            bytes,
-            kind,
-            memory,
-        }))
+        held <= self.limit.max(4 * expected)
     }
 }
 
-impl CachedScrape {
-    /// Drops the pages.
-    fn clear_pages(&mut self) {
-        let pages = self.pages.get_mut();
-        pages.unwrap_or_else(PoisonError::into_inner).clear();
+impl ScrapedPage {
+    /// Returns the block at this position if it was made recently.
+    pub(super) fn recent(&self, position: &Position) -> Option<Arc<Block>> {
+        self.page.recent(position)
+    }
+
+    /// Returns the block at this position. This function blocks while another reader makes it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the compressor gets no memory.
+    pub(super) fn block(&self, position: &Position) -> io::Result<Arc<Block>> {
+        let Self {
+            page,
+            scrape,
+            scraper,
+        } = self;
+        let Some(scrape) = scrape else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        page.block(position, &scrape.merged, scraper.style, &scraper.memory)
+    }
+}
+
+impl Drop for ScrapedPage {
+    fn drop(&mut self) {
+        self.scrape = None;
+        free(&mut lock(&self.scraper.scrapes));
+    }
+}
+
+impl Scrape {
+    /// Returns the page of this selection, which other requests may share.
+    fn page(&self, selection: &Selection) -> Arc<Page> {
+        let families = self.merged.families().enumerate();
+        let families = families.filter(|(_, family)| selection.includes(family));
+        let families: Vec<_> = families.map(|(at, _)| at).collect();
+        let (format, coding) = (selection.format, selection.coding);
+        let mut pages = lock(&self.pages);
+        if let Some(page) = pages.iter().find(|page| page.is(format, coding, &families)) {
+            return Arc::clone(page);
+        }
+        let page = Arc::new(Page::new(format, coding, families));
+        if pages.len() < SHARED_PAGES {
+            pages.push(Arc::clone(&page));
+        }
+        page
     }
 
     /// Takes new snapshots of the sources.
     fn snapshot(&mut self, sources: &[Arc<dyn Source>]) {
-        self.clear_pages();
         self.merged.take(sources, |error| {
             crate::error::warn_once(&format_args!("left out of the page: {error}"));
         });
     }
 }
 
-/// Returns an element that no other holder uses, or a new one. Keeps at most `SPARE` of the free
-/// ones.
-fn take_free<T: Default>(all: &mut Vec<Arc<T>>) -> Arc<T> {
-    let mut free = 0;
-    all.retain_mut(|one| {
-        free += usize::from(Arc::get_mut(one).is_some());
-        free <= SPARE || Arc::get_mut(one).is_none()
+/// Drops the pages of free scrapes, which no new request asks for, and all but [`SPARE`] of the free
+/// scrapes. A scrape is in use while a client reads a page of it, or a new request may.
+fn free(scrapes: &mut Vec<Arc<Scrape>>) {
+    let mut found = 0;
+    scrapes.retain_mut(|scrape| {
+        let Some(scrape) = Arc::get_mut(scrape) else {
+            return true;
+        };
+        let pages = scrape.pages.get_mut();
+        pages.unwrap_or_else(PoisonError::into_inner).clear();
+        found += 1;
+        found <= SPARE
     });
-    match all.iter_mut().position(|one| Arc::get_mut(one).is_some()) {
-        Some(index) => all.swap_remove(index),
-        None => Arc::default(),
-    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

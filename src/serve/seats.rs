@@ -1,8 +1,9 @@
 //! Seats: a bounded number of connections. When all seats are taken, the connection that has been
 //! idle longest loses its seat.
 //!
-//! A connection is *waiting* for a request or a TLS handshake, *making* (its page is being
-//! rendered), or *writing* (its client is reading the response).
+//! A connection is *waiting* for a request or a TLS handshake, *making* (a block of its page is being
+//! rendered), or *writing* (its client is reading the response). Between two blocks a connection is
+//! making again, and the time for that does not count as its reader's.
 //!
 //! A new connection may evict another one, and so may a page that needs memory:
 //!
@@ -53,6 +54,8 @@ pub(super) struct Seats {
 pub(super) struct Seat {
     /// The activity and its start. Written by the connection, read by evicting tasks.
     state: Mutex<(State, Instant)>,
+    /// Whether blocks of the response have yet to be made. Written and read by the connection.
+    has_more: AtomicBool,
     /// Set once by the evicting task, read by the connection and by other evicting tasks.
     is_evicted: AtomicBool,
     /// Wakes the connection when it is evicted.
@@ -70,6 +73,7 @@ impl Seat {
     fn new() -> Self {
         Self {
             state: Mutex::new((State::Waiting, Instant::now())),
+            has_more: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
             evicted: Notify::new(),
         }
@@ -78,6 +82,30 @@ impl Seat {
     /// Records the activity of the connection from now on.
     pub(super) fn set(&self, state: State) {
         *lock(&self.state) = (state, Instant::now());
+    }
+
+    /// Records that another block of the response is being made. Returns how long the client has
+    /// been reading.
+    pub(super) fn pause_writing(&self) -> Duration {
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        let before = std::mem::replace(&mut *state, (State::Making, now));
+        now.saturating_duration_since(before.1)
+    }
+
+    /// Records that the client goes on reading, after it has been reading for `read`.
+    pub(super) fn resume_writing(&self, read: Duration) {
+        let now = Instant::now();
+        *lock(&self.state) = (State::Writing, now.checked_sub(read).unwrap_or(now));
+    }
+
+    /// Records whether blocks of the response have yet to be made.
+    pub(super) fn set_more(&self, more: bool) {
+        self.has_more.store(more, Relaxed);
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more.load(Relaxed)
     }
 
     /// Records that the client has taken the whole response.
@@ -97,7 +125,8 @@ impl Seat {
         self.evicted.notified().await;
     }
 
-    fn evict(&self) {
+    /// Ends the connection with a reset.
+    pub(super) fn evict(&self) {
         self.is_evicted.store(true, Relaxed);
         // `notify_one` stores a permit, so the connection also wakes if it only starts to wait
         // later.

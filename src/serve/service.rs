@@ -7,14 +7,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 
 use crate::encode::Options;
 use crate::snapshot::Source;
 
 use super::answer::{PAGES, PageRequest, Pages, SCRAPES};
+use super::body::Body;
+use super::coding::Levels;
+use super::page::Style;
 
 /// Serves the metrics page as a [`tower_service::Service`], at any path of any framework that takes
 /// one.
@@ -32,10 +33,13 @@ use super::answer::{PAGES, PageRequest, Pages, SCRAPES};
 /// registries.
 ///
 /// Rendering a page blocks. It runs on Tokio's blocking threads if there is a runtime, and on the
-/// current thread otherwise. Limits of time and of connections are up to the framework.
+/// current thread otherwise. The [`Body`](crate::serve::Body) of a large page comes in blocks.
+/// Limits of time and of connections are up to the framework: a client that reads slowly holds the
+/// memory of a scrape.
 #[derive(Clone)]
 pub struct MetricsService {
     sources: Vec<Arc<dyn Source>>,
+    style: Style,
     pages: Pages,
 }
 
@@ -57,7 +61,11 @@ impl MetricsService {
         registries: impl IntoIterator<Item = &'a S>,
     ) -> Self {
         let source = |registry: &S| Arc::new(registry.clone()) as Arc<dyn Source>;
-        Self::with_sources(registries.into_iter().map(source).collect(), Options::new())
+        let style = Style {
+            options: Options::new(),
+            levels: Levels::default(),
+        };
+        Self::with_style(registries.into_iter().map(source).collect(), style)
     }
 
     /// Sets the encoding options, such as a timestamp on every sample or `_created` samples in
@@ -69,14 +77,40 @@ impl MetricsService {
     /// let service = MetricsService::new().options(Options::new().created(true));
     /// ```
     #[must_use]
-    pub fn options(self, options: Options) -> Self {
-        Self::with_sources(self.sources, options)
+    pub fn options(mut self, options: Options) -> Self {
+        self.style.options = options;
+        Self::with_style(self.sources, self.style)
     }
 
-    fn with_sources(sources: Vec<Arc<dyn Source>>, options: Options) -> Self {
+    /// Sets the level of gzip, like [`Server::gzip_level`](crate::Server::gzip_level).
+    ///
+    /// ```
+    /// let service = tallies::MetricsService::new().gzip_level(6);
+    /// ```
+    #[cfg(feature = "gzip")]
+    #[must_use]
+    pub fn gzip_level(mut self, level: u32) -> Self {
+        self.style.levels.set_gzip(level);
+        Self::with_style(self.sources, self.style)
+    }
+
+    /// Sets the level of zstd, like [`Server::zstd_level`](crate::Server::zstd_level).
+    ///
+    /// ```
+    /// let service = tallies::MetricsService::new().zstd_level(3);
+    /// ```
+    #[cfg(feature = "zstd")]
+    #[must_use]
+    pub fn zstd_level(mut self, level: i32) -> Self {
+        self.style.levels.set_zstd(level);
+        Self::with_style(self.sources, self.style)
+    }
+
+    fn with_style(sources: Vec<Arc<dyn Source>>, style: Style) -> Self {
         Self {
-            pages: Pages::new(sources.clone(), options, (SCRAPES, PAGES), None),
+            pages: Pages::new(sources.clone(), style, (SCRAPES, PAGES), None),
             sources,
+            style,
         }
     }
 }
@@ -88,7 +122,7 @@ impl Debug for MetricsService {
 }
 
 impl<B> tower_service::Service<Request<B>> for MetricsService {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 

@@ -96,7 +96,7 @@ impl<S: Reset> TimedStream<S> {
             self.waiting = true;
             self.sleep.as_mut().reset(Instant::now() + self.limit);
         }
-        // Partial progress does not stop the timer. Only a complete flush does.
+        // Partial progress does not stop the timer. Only a complete flush of the last block does.
         if self.waiting && self.sleep.as_mut().poll(cx).is_ready() {
             self.stream.reset();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -146,12 +146,15 @@ impl<S: AsyncWrite + Reset + Unpin> AsyncWrite for TimedStream<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Stops the timer, because a flush completes only after everything was written.
+    /// Stops the timer after the last block, because a flush completes only after everything was
+    /// written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         ready!(self.check_time(cx, flushed))?;
-        self.waiting = false;
-        self.seat.finish_writing();
+        if !self.seat.has_more() {
+            self.waiting = false;
+            self.seat.finish_writing();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -205,6 +208,32 @@ mod tests {
                 assert_eq!(began.elapsed().as_secs(), 30);
                 reader.abort();
             }
+        });
+    }
+
+    /// A client that took each block in time could have read one page for ever.
+    #[test]
+    fn all_blocks_of_an_answer_have_one_time() {
+        paused().block_on(async {
+            let (ours, mut theirs) = duplex(16);
+            let mut ours = timed(ours).await;
+            ours.seat.set_more(true);
+            let reader = tokio::spawn(async move {
+                for _ in 0..100 {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    theirs.read_u8().await.unwrap();
+                }
+            });
+            let began = Instant::now();
+            let error = loop {
+                if let Err(error) = ours.write_all(&[0; 20]).await {
+                    break error;
+                }
+                ours.flush().await.unwrap();
+            };
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert_eq!(began.elapsed().as_secs(), 30);
+            reader.abort();
         });
     }
 

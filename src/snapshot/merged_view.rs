@@ -94,8 +94,20 @@ impl MergedView {
 
     /// Iterates over the families of the page, in the order of their names.
     pub(crate) fn families(&self) -> impl Iterator<Item = &Family> {
-        let family = |entry: &PageEntry| family_at(&self.snapshots, &self.joined, *entry);
-        self.page.iter().map(family)
+        (0..self.page.len()).map(|at| self.family(at))
+    }
+
+    /// Returns the family at this index of [`families`](Self::families).
+    #[inline]
+    pub(crate) fn family(&self, at: usize) -> &Family {
+        family_at(&self.snapshots, &self.joined, self.page[at])
+    }
+
+    /// The memory that the snapshots use, in bytes.
+    #[cfg(feature = "tower")]
+    pub(crate) fn bytes(&self) -> usize {
+        let snapshots: usize = self.snapshots.iter().map(Snapshot::bytes).sum();
+        snapshots + self.joined.iter().map(Family::bytes).sum::<usize>()
     }
 }
 

@@ -82,11 +82,15 @@ impl Page {
         (0..self.len()).map(|i| self.get(i))
     }
 
-    /// Iterates over the entries of all series.
+    /// Iterates over the entries of the series from index `from` on.
     #[inline(always)]
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let (mut start, mut cut) = (0, 0);
-        let ends = self.ends.iter().zip(&self.cut_ends).zip(&self.created);
+    pub(crate) fn entries_from(&self, from: usize) -> impl Iterator<Item = Entry<'_>> {
+        let (mut start, mut cut) = match from.checked_sub(1) {
+            Some(last) => (self.ends[last], self.cut_ends[last] as usize),
+            None => (0, 0),
+        };
+        let ends = self.ends[from..].iter().zip(&self.cut_ends[from..]);
+        let ends = ends.zip(&self.created[from..]);
         ends.map(move |((&end, &cut_end), &created)| {
             let entry = Entry {
                 text: &self.text.as_bytes()[start..],
@@ -224,10 +228,20 @@ impl Texts {
         })
     }
 
-    /// Iterates over the pages. Their entries have to be counted from [`since`](Self::since) on.
-    #[inline]
-    pub(crate) fn pages(&self) -> impl Iterator<Item = &Page> {
+    /// Iterates over the pages.
+    fn pages(&self) -> impl Iterator<Item = &Page> {
         self.pages.iter().map(|page| &**page)
+    }
+
+    /// Iterates over the pages from series `from` on, each with the index on the page of the first
+    /// series wanted. Their entries have to be counted from [`since`](Self::since) on.
+    #[inline]
+    pub(crate) fn pages_from(&self, from: usize) -> impl Iterator<Item = (&Page, usize)> {
+        let (first, at) = self.locate(from);
+        let pages = self.pages.get(first..).unwrap_or_default().iter();
+        pages
+            .enumerate()
+            .map(move |(n, page)| (&**page, if n == 0 { at } else { 0 }))
     }
 
     /// Returns the earliest [`Entry::created`] of all series.
@@ -470,7 +484,11 @@ mod tests {
         for text in ["c", r#"ab="c",d="""#, r#"ab="\\",d="""#, r#"ab="x""#] {
             page.push(text, 0);
         }
-        let cuts = |page: &Page| page.entries().map(|e| e.cuts.to_vec()).collect::<Vec<_>>();
+        let cuts = |page: &Page| {
+            page.entries_from(0)
+                .map(|e| e.cuts.to_vec())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(cuts(&page), [&[][..], &[2, 1, 1, 0], &[], &[2, 1]]);
         let mut sealed = Page::clone(&page.seal());
         sealed.push(r#"x="yz""#, 3);
@@ -515,7 +533,7 @@ mod tests {
             let lengths = [name as u8, value as u8];
             let wanted = if cut { &lengths[..] } else { &[] };
             assert_eq!(
-                page.entries().next().unwrap().cuts,
+                page.entries_from(0).next().unwrap().cuts,
                 wanted,
                 "{name} and {value}"
             );
@@ -525,7 +543,7 @@ mod tests {
     /// An encoder copies blocks of a fixed size.
     #[test]
     fn the_texts_of_a_sealed_page_are_followed_by_padding() {
-        for entry in page(&["a", "bc", ""]).entries() {
+        for entry in page(&["a", "bc", ""]).entries_from(0) {
             assert!(entry.text.len() >= entry.len + PADDING);
         }
         assert_eq!(page(&["", ""]).text.capacity(), 0);

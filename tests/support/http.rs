@@ -20,10 +20,13 @@ impl Answer {
             Some(end) => (&bytes[..end], &bytes[end + 4..]),
             None => (bytes, &[][..]),
         };
-        Self {
-            head: String::from_utf8_lossy(head).into_owned(),
-            body: body.to_vec(),
+        let head = String::from_utf8_lossy(head).into_owned();
+        let body = body.to_vec();
+        let mut answer = Self { head, body };
+        if answer.header("transfer-encoding") == Some("chunked") {
+            answer.body = joined(&answer.body);
         }
+        answer
     }
 
     pub fn status(&self) -> u16 {
@@ -42,6 +45,19 @@ impl Answer {
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
+}
+
+/// Joins the chunks of a body. A body that was cut off ends where the server ended it.
+fn joined(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = chunks.windows(2).position(|w| w == b"\r\n") {
+        let len = std::str::from_utf8(&chunks[..end]).unwrap();
+        let len = usize::from_str_radix(len, 16).unwrap();
+        let rest = &chunks[end + 2..];
+        body.extend_from_slice(&rest[..len.min(rest.len())]);
+        chunks = rest.get(len + 2..).unwrap_or_default();
+    }
+    body
 }
 
 pub fn connect(serving: &Serving) -> TcpStream {

@@ -136,7 +136,7 @@ impl Server {
             routes: Routes {
                 pages: Pages::new(
                     self.sources.all().to_vec(),
-                    self.options,
+                    self.style,
                     pages,
                     Some(evict_reader),
                 ),

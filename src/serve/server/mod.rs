@@ -18,8 +18,10 @@ use crate::snapshot::{Source, Sources};
 
 use super::answer::{PAGES, SCRAPES};
 use super::auth::Credentials;
+use super::coding::Levels;
 use super::connection::Limits;
 use super::listen::Address;
+use super::page::Style;
 use super::routes::Hosts;
 
 /// The longest duration that a setting may have. Longer ones are capped, because adding them to the
@@ -52,10 +54,13 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 ///   longest ([`connections`](Self::connections)).
 /// - A connection lives at most 60 s ([`connection_age`](Self::connection_age)).
 /// - At most 4 pages are rendered at once ([`scrapes`](Self::scrapes)). Concurrent requests share
-///   passes over the registries and rendered pages.
-/// - A page must be rendered within 30 s, and the client must read it within another 30 s
-///   ([`answer_timeout`](Self::answer_timeout)).
-/// - All pages together, including those that clients are reading, take at most 128 MiB
+///   passes over the registries.
+/// - A page is rendered and compressed in blocks of about 100 KB, when its reader asks for the next
+///   one. Concurrent requests for the same page share blocks, as long as they are no more than 8
+///   blocks apart.
+/// - The first block must be rendered within 30 s, and the client must read the page within another
+///   30 s ([`answer_timeout`](Self::answer_timeout)).
+/// - The scrapes and blocks that clients are reading take at most 128 MiB
 ///   ([`page_memory`](Self::page_memory)). The kernel holds at most 256 KiB of each response.
 ///
 /// ```
@@ -83,8 +88,8 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The limits leave the following risks. If strangers can reach the port, a firewall or a proxy has
 /// to handle them:
 ///
-/// - A client that may scrape can request pages without a pause. That keeps one processor busy for
-///   each of `scrapes`.
+/// - A client that may scrape can request pages without a pause, or read them so slowly that it
+///   shares no blocks with others. That keeps one processor busy for each of `scrapes`.
 /// - A client that opens connections without a pause costs the handling of each. Other clients are
 ///   still served, but an idle connection of theirs may be closed, so that they have to reconnect,
 ///   and a slow one may be cut off.
@@ -98,7 +103,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(Clone)]
 pub struct Server {
     sources: Sources,
-    options: Options,
+    style: Style,
     path: String,
     addresses: Vec<Address>,
     credentials: Credentials,
@@ -115,7 +120,10 @@ impl Server {
     pub(crate) fn of(source: Arc<dyn Source>) -> Self {
         Self {
             sources: Sources::new(source),
-            options: Options::new(),
+            style: Style {
+                options: Options::new(),
+                levels: Levels::default(),
+            },
             path: "/metrics".to_owned(),
             addresses: Vec::new(),
             credentials: Credentials::default(),
@@ -167,7 +175,44 @@ impl Server {
     /// ```
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
-        self.options = options;
+        self.style.options = options;
+        self
+    }
+
+    /// Sets the level of gzip, from 1 (fast) to 9 (small). Default: 1.
+    ///
+    /// ```
+    /// use tallies::Server;
+    ///
+    /// let serving = Server::new().gzip_level(6).listen("127.0.0.1:0")?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// A higher level helps where the network is slow or has a price. `docs/benchmarks.md` has the
+    /// cost and the effect of each level.
+    #[cfg(feature = "gzip")]
+    #[must_use]
+    pub fn gzip_level(mut self, level: u32) -> Self {
+        self.style.levels.set_gzip(level);
+        self
+    }
+
+    /// Sets the level of zstd, from 1 (fast) to 19 (small). Default: 1.
+    ///
+    /// ```
+    /// use tallies::Server;
+    ///
+    /// let serving = Server::new().zstd_level(3).listen("127.0.0.1:0")?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// High levels need more memory for each page that is being compressed, up to 80 MB.
+    #[cfg(feature = "zstd")]
+    #[must_use]
+    pub fn zstd_level(mut self, level: i32) -> Self {
+        self.style.levels.set_zstd(level);
         self
     }
 
@@ -363,8 +408,8 @@ impl Server {
     /// Limits the pages that are rendered at once. Default: 4. Further requests wait for their turn
     /// until their time runs out.
     ///
-    /// Each page that is being rendered occupies a blocking thread, whether the service runs on its
-    /// own thread or in a runtime.
+    /// Each page of which a block is being rendered occupies a blocking thread, whether the service
+    /// runs on its own thread or in a runtime.
     #[must_use]
     pub fn scrapes(mut self, limit: usize) -> Self {
         self.limits.scrapes = limit.clamp(1, Semaphore::MAX_PERMITS);
@@ -388,10 +433,12 @@ impl Server {
         self
     }
 
-    /// Limits the bytes of all pages, including those that clients are reading. Default: 128 MiB.
-    /// Four pages of any length always fit.
+    /// Limits the bytes of the scrapes and blocks that clients are reading. Default: 128 MiB. Four
+    /// scrapes of any size always fit.
     ///
-    /// Beyond the limit, the server disconnects the slowest readers. If no reader is slow, the
+    /// A client holds the scrape of its page, which others share that came before it was taken,
+    /// until the last block of the page is made, and one block of about 100 KB. Pages of one block
+    /// hold no scrape. Beyond the limit, the server disconnects the slowest readers. If no reader is slow, the
     /// request gets a 503.
     #[must_use]
     pub fn page_memory(mut self, bytes: usize) -> Self {
@@ -416,8 +463,8 @@ impl Server {
         self
     }
 
-    /// Limits the time to render a page, and separately the time in which a client must read all of
-    /// it, even if it reads steadily. Default: 30 s each.
+    /// Limits the time to render the first block of a page, and separately the time in which a client
+    /// must read all of it, even if it reads steadily. Default: 30 s each.
     #[must_use]
     pub fn answer_timeout(mut self, limit: Duration) -> Self {
         self.limits.answer = limit.min(MAX_DURATION);

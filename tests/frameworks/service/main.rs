@@ -2,6 +2,7 @@
 //! examples as programs.
 
 mod addresses;
+mod blocks;
 mod commands;
 mod frameworks;
 #[path = "../../support/gateway.rs"]

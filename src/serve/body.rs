@@ -1,0 +1,178 @@
+//! The body of a response: bytes that are there, or a page block by block.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::error::Error;
+
+use super::page::{Block, Position};
+use super::scrape::ScrapedPage;
+
+/// The body of a response of a [`MetricsService`](crate::MetricsService).
+///
+/// ```
+/// use http_body_util::BodyExt;
+/// use tallies::{MetricsService, Registry};
+/// use tower_service::Service;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Registry::new();
+/// registry.counter("jobs_total", "")?.inc();
+/// let answer = MetricsService::of([&registry]).call(http::Request::new(())).await?;
+/// let page = answer.into_body().collect().await?.to_bytes();
+/// assert_eq!(page, "# TYPE jobs_total counter\njobs_total 1\n");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A page of more than 124 KiB comes in blocks, each of which is made when the framework asks for
+/// it. A framework that waits until the client has taken a block therefore never has a large page in
+/// memory. The body holds its scrape until its last block is made.
+///
+/// Blocks are made on Tokio's blocking threads if there is a runtime, and on the current thread
+/// otherwise. The body ends in an error if the runtime shuts down.
+#[derive(Default)]
+pub struct Body {
+    /// The bytes that are sent next.
+    ready: Option<Bytes>,
+    /// The blocks that come after `ready`.
+    blocks: Option<Blocks>,
+}
+
+/// The blocks of a page from `position` on.
+struct Blocks {
+    page: Arc<ScrapedPage>,
+    position: Arc<Position>,
+    /// One permit for each page that may be rendered at once. Each block takes one.
+    permits: Arc<Semaphore>,
+    /// Makes the block at `position`.
+    making: Option<Making>,
+}
+
+type Making = Pin<Box<dyn Future<Output = Result<Arc<Block>, Error>> + Send + Sync>>;
+
+/// The bytes of a block. They keep it alive until they are sent.
+struct BlockBytes(Arc<Block>);
+
+impl AsRef<[u8]> for BlockBytes {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl Body {
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self {
+            ready: Some(bytes),
+            blocks: None,
+        }
+    }
+
+    /// Creates the body of a page whose first block is made.
+    pub(super) fn page(page: ScrapedPage, first: Arc<Block>, permits: Arc<Semaphore>) -> Self {
+        let blocks = first.next.as_ref().map(|next| Blocks {
+            page: Arc::new(page),
+            position: Arc::clone(next),
+            permits,
+            making: None,
+        });
+        Self {
+            ready: Some(Bytes::from_owner(BlockBytes(first))),
+            blocks,
+        }
+    }
+
+    /// Returns the length of the body, unless blocks have yet to be made.
+    pub(super) fn len(&self) -> Option<usize> {
+        let ready = self.ready.as_ref().map_or(0, Bytes::len);
+        self.blocks.is_none().then_some(ready)
+    }
+}
+
+impl Blocks {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<Block>, Error>> {
+        if let (None, Some(block)) = (&self.making, self.page.recent(&self.position)) {
+            return Poll::Ready(Ok(block));
+        }
+        let making = self.making.get_or_insert_with(|| {
+            let permit = Arc::clone(&self.permits).acquire_owned();
+            let (page, position) = (Arc::clone(&self.page), Arc::clone(&self.position));
+            Box::pin(async move {
+                let failed = |e| Error::serve("cannot make the rest of the page", e);
+                let permit = permit.await.map_err(|e| failed(io::Error::other(e)))?;
+                let work = move || {
+                    let block = page.block(&position);
+                    drop(permit);
+                    block
+                };
+                let block = match Handle::try_current() {
+                    Ok(runtime) => runtime.spawn_blocking(work).await,
+                    Err(_) => Ok(work()),
+                };
+                block.unwrap_or_else(|e| Err(e.into())).map_err(failed)
+            })
+        });
+        let block = ready!(making.as_mut().poll(cx));
+        self.making = None;
+        Poll::Ready(block)
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(bytes) = this.ready.take().filter(|bytes| !bytes.is_empty()) {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            let Some(blocks) = &mut this.blocks else {
+                return Poll::Ready(None);
+            };
+            match ready!(blocks.poll(cx)) {
+                Ok(block) => {
+                    match &block.next {
+                        Some(next) => blocks.position = Arc::clone(next),
+                        // The scrape is free before the client has taken the last block.
+                        None => this.blocks = None,
+                    }
+                    this.ready = Some(Bytes::from_owner(BlockBytes(block)));
+                }
+                Err(error) => {
+                    this.blocks = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.len()
+            .map_or_else(SizeHint::default, |len| SizeHint::with_exact(len as u64))
+    }
+}
+
+impl Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! Pages: the families of one scrape in one format and coding, block by block.
+//!
+//! A page is never whole in memory. A reader asks for one block after another, and each block is
+//! made when its first reader asks for it. It depends only on the scrape and on its [`Position`].
+//! So readers need no common state:
+//!
+//! - Readers that are close to each other share blocks: a page keeps the last [`RECENT`] of them. If
+//!   several want a block that is being made, they wait for it.
+//! - A reader further behind makes its blocks again. It holds up no other reader.
+//! - A reader that does not read holds one block, and the scrape.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use crate::encode::{Cursor, Format, Options};
+use crate::snapshot::MergedView;
+
+use super::coding::{Checksum, Coding, Compressor, Levels};
+use super::scrape::{Memory, lock};
+
+/// The length of a block of a plain page, and of the parts that are compressed one after the other.
+/// A block is longer by at most one series, which mostly fits in a buffer of 128 KiB as well.
+const PLAIN: usize = 124 << 10;
+
+/// The length at which a compressed block ends.
+const COMPRESSED: usize = 64 << 10;
+
+/// The most parts of a compressed block. They bound the time that its first reader waits.
+const PARTS: usize = 16;
+
+/// The number of blocks that a page keeps for readers that are a little behind.
+const RECENT: usize = 8;
+
+/// How pages are written. The same for all pages of a service.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    pub(super) options: Options,
+    pub(super) levels: Levels,
+}
+
+/// A page that readers share.
+pub(super) struct Page {
+    format: Format,
+    coding: Coding,
+    /// The families of the page, by their indices in the scrape.
+    families: Vec<usize>,
+    /// The blocks that were made last, and those that are being made.
+    recent: Mutex<VecDeque<Arc<Slot>>>,
+}
+
+/// A block that may have yet to be made.
+struct Slot {
+    number: usize,
+    /// Locked by the reader that makes the block, so that others wait for it.
+    block: Mutex<Option<Arc<Block>>>,
+}
+
+/// The start of a block.
+#[derive(Default)]
+pub(super) struct Position {
+    /// The number of blocks before it.
+    number: usize,
+    cursor: Cursor,
+    /// The checksum of the blocks before it.
+    checksum: Checksum,
+}
+
+/// A part of a page. Its memory is reused after its last reader has dropped it.
+pub(super) struct Block {
+    bytes: Vec<u8>,
+    /// The start of the next block, or `None` at the end of the page.
+    pub(super) next: Option<Arc<Position>>,
+    /// The kind of its buffer: 0 if plain, 1 if compressed.
+    kind: usize,
+    memory: Arc<Memory>,
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.memory
+            .release(self.kind, std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Page {
+    pub(super) fn new(format: Format, coding: Coding, families: Vec<usize>) -> Self {
+        Self {
+            format,
+            coding,
+            families,
+            recent: Mutex::default(),
+        }
+    }
+
+    /// Returns whether this is the page of these families, in this format and coding.
+    pub(super) fn is(&self, format: Format, coding: Coding, families: &[usize]) -> bool {
+        (self.format, self.coding) == (format, coding) && self.families == families
+    }
+
+    /// Returns the block at this position if it was made recently.
+    pub(super) fn recent(&self, position: &Position) -> Option<Arc<Block>> {
+        let recent = lock(&self.recent);
+        let slot = recent.iter().find(|slot| slot.number == position.number)?;
+        // A locked slot is being filled.
+        slot.block.try_lock().ok()?.clone()
+    }
+
+    /// Returns the block at this position. Makes it, unless another reader makes it or has made it
+    /// recently.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the compressor gets no memory.
+    pub(super) fn block(
+        &self,
+        position: &Position,
+        scrape: &MergedView,
+        style: Style,
+        memory: &Arc<Memory>,
+    ) -> io::Result<Arc<Block>> {
+        let slot = self.slot(position.number);
+        let mut block = lock(&slot.block);
+        if let Some(block) = &*block {
+            return Ok(Arc::clone(block));
+        }
+        let made = Arc::new(self.make(position, scrape, style, memory)?);
+        *block = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn slot(&self, number: usize) -> Arc<Slot> {
+        let mut recent = lock(&self.recent);
+        if let Some(slot) = recent.iter().find(|slot| slot.number == number) {
+            return Arc::clone(slot);
+        }
+        if recent.len() == RECENT {
+            recent.pop_front();
+        }
+        let slot = Arc::new(Slot {
+            number,
+            block: Mutex::default(),
+        });
+        recent.push_back(Arc::clone(&slot));
+        slot
+    }
+
+    fn make(
+        &self,
+        position: &Position,
+        scrape: &MergedView,
+        style: Style,
+        memory: &Arc<Memory>,
+    ) -> io::Result<Block> {
+        let write = |cursor: Cursor, out: &mut Vec<u8>| {
+            let families = self.families.get(cursor.family..).unwrap_or_default();
+            let families = families.iter().map(|at| scrape.family(*at));
+            let (time, limit) = (scrape.taken(), PLAIN);
+            style
+                .options
+                .render_block(families, time, self.format, cursor, limit, out)
+        };
+        let mut plain = memory.buffer(0);
+        let mut next = write(position.cursor, &mut plain);
+        let before = (position.number > 0).then_some(&position.checksum);
+        let len = next.is_none().then_some(plain.len());
+        let out = match self.coding {
+            Coding::Identity => Vec::new(),
+            #[cfg(any(feature = "gzip", feature = "zstd"))]
+            _ => memory.buffer(1),
+        };
+        let compressor = Compressor::new(self.coding, style.levels, before, len, out)?;
+        let (kind, bytes, checksum) = match compressor {
+            None => (0, plain, Checksum::default()),
+            Some(mut compressor) => {
+                compressor.write(&plain)?;
+                for _ in 1..PARTS {
+                    let Some(cursor) = next.filter(|_| compressor.len() < COMPRESSED) else {
+                        break;
+                    };
+                    plain.clear();
+                    next = write(cursor, &mut plain);
+                    compressor.write(&plain)?;
+                }
+                memory.reuse(0, plain);
+                let (bytes, checksum) = compressor.finish(next.is_none())?;
+                (1, bytes, checksum)
+            }
+        };
+        let next = next.map(|cursor| {
+            Arc::new(Position {
+                number: position.number + 1,
+                cursor,
+                checksum,
+            })
+        });
+        Ok(Block {
+            bytes: memory.hold(bytes),
+            next,
+            kind,
+            memory: Arc::clone(memory),
+        })
+    }
+}
