@@ -11,8 +11,9 @@
 //! byte (a flush), and the checksum at the end goes from block to block.
 
 use std::io;
+
 #[cfg(feature = "zstd")]
-use std::io::Write;
+use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
 use crate::encode::accept::ranges;
 
@@ -106,127 +107,160 @@ pub(super) struct Checksum {
     crc: flate2::Crc,
 }
 
-/// Compresses one block of a page.
-pub(super) enum Compressor {
-    #[cfg(feature = "gzip")]
-    Gzip(Deflate, flate2::Crc),
-    #[cfg(feature = "zstd")]
-    Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
-}
-
-/// A stream of DEFLATE (RFC 1951). The streams of flate2 do not serve here, since their flush can
-/// leave out the end of a block.
-#[cfg(feature = "gzip")]
-pub(super) struct Deflate {
-    compress: flate2::Compress,
+/// Compresses blocks of a page, one after the other, in memory that it uses again.
+pub(super) struct Compressor {
+    engine: Engine,
+    /// The block.
     out: Vec<u8>,
+    /// The checksum of the page up to here.
+    #[cfg(feature = "gzip")]
+    crc: flate2::Crc,
 }
 
+enum Engine {
+    #[cfg(feature = "gzip")]
+    Gzip(flate2::Compress),
+    #[cfg(feature = "zstd")]
+    Zstd(zstd::stream::raw::Encoder<'static>),
+}
+
+/// The head of a gzip member without a name and a time, from an unknown system.
 #[cfg(feature = "gzip")]
-impl Deflate {
-    /// Compresses all of `plain`, and flushes as `flush` says.
-    fn write(&mut self, mut plain: &[u8], flush: flate2::FlushCompress) -> io::Result<()> {
-        const ROOM: usize = 16 << 10;
-        loop {
-            self.out.reserve(ROOM);
-            let before = self.compress.total_in();
-            self.compress.compress_vec(plain, &mut self.out, flush)?;
-            plain = &plain[(self.compress.total_in() - before) as usize..];
-            // While the compressor has something to write, it fills the room.
-            if self.out.len() < self.out.capacity() {
-                debug_assert!(plain.is_empty());
-                return Ok(());
-            }
-        }
-    }
-}
+const GZIP_HEAD: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF];
 
-#[cfg(feature = "gzip")]
-impl Compressor {
-    /// A member without a name and a time, from an unknown system.
-    const GZIP_HEAD: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF];
-}
+/// The least free memory of `out` for each call of an engine.
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+const ROOM: usize = 16 << 10;
 
+#[cfg_attr(
+    not(any(feature = "gzip", feature = "zstd")),
+    expect(unused_variables, reason = "there is nothing to compress with")
+)]
 impl Compressor {
-    /// Creates a compressor that appends to `out`, or returns `None` for `identity`. `before` is
-    /// the checksum of the page so far, or `None` for its first block. `len` is the length of the
+    /// Creates a compressor, or returns `None` for `identity`. `len` is the length of the first
     /// block before compression, if it is known.
-    #[cfg_attr(
-        not(any(feature = "gzip", feature = "zstd")),
-        expect(unused_variables, reason = "there is nothing to compress with")
-    )]
     pub(super) fn new(
         coding: Coding,
         levels: Levels,
-        before: Option<&Checksum>,
         len: Option<usize>,
-        mut out: Vec<u8>,
     ) -> io::Result<Option<Self>> {
-        Ok(match coding {
-            Coding::Identity => None,
+        let engine = match coding {
+            Coding::Identity => return Ok(None),
             #[cfg(feature = "gzip")]
             Coding::Gzip => {
-                let mut crc = flate2::Crc::new();
-                match before {
-                    Some(before) => crc.combine(&before.crc),
-                    None => out.extend_from_slice(&Self::GZIP_HEAD),
-                }
                 let level = flate2::Compression::new(levels.gzip);
-                let compress = flate2::Compress::new(level, false);
-                Some(Self::Gzip(Deflate { compress, out }, crc))
+                Engine::Gzip(flate2::Compress::new(level, false))
             }
             #[cfg(feature = "zstd")]
             Coding::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(out, levels.zstd)?;
+                let mut encoder = zstd::stream::raw::Encoder::new(levels.zstd)?;
                 // The compressor of a small page needs much less memory.
                 encoder.set_pledged_src_size(len.map(|len| len as u64))?;
-                Some(Self::Zstd(Box::new(encoder)))
+                Engine::Zstd(encoder)
             }
-        })
+        };
+        Ok(Some(Self {
+            engine,
+            out: Vec::new(),
+            #[cfg(feature = "gzip")]
+            crc: flate2::Crc::new(),
+        }))
+    }
+
+    /// Begins a block, which is appended to `out`. `before` is the checksum of the page so far, or
+    /// `None` for its first block.
+    pub(super) fn begin(&mut self, before: Option<&Checksum>, out: Vec<u8>) {
+        self.out = out;
+        match self.engine {
+            #[cfg(feature = "gzip")]
+            Engine::Gzip(_) => {
+                self.crc.reset();
+                match before {
+                    Some(before) => self.crc.combine(&before.crc),
+                    None => self.out.extend_from_slice(&GZIP_HEAD),
+                }
+            }
+            #[cfg(feature = "zstd")]
+            Engine::Zstd(_) => {}
+        }
     }
 
     /// Compresses the next part of the block.
     pub(super) fn write(&mut self, plain: &[u8]) -> io::Result<()> {
-        match *self {
+        match self.engine {
             #[cfg(feature = "gzip")]
-            Self::Gzip(ref mut deflate, ref mut crc) => {
-                crc.update(plain);
-                deflate.write(plain, flate2::FlushCompress::None)
+            Engine::Gzip(ref mut compress) => {
+                self.crc.update(plain);
+                deflate(compress, plain, flate2::FlushCompress::None, &mut self.out)
             }
             #[cfg(feature = "zstd")]
-            Self::Zstd(ref mut encoder) => encoder.write_all(plain),
+            Engine::Zstd(ref mut encoder) => {
+                let mut plain = InBuffer::around(plain);
+                while plain.pos() < plain.src.len() {
+                    self.out.reserve(ROOM);
+                    let len = self.out.len();
+                    encoder.run(&mut plain, &mut OutBuffer::around_pos(&mut self.out, len))?;
+                }
+                Ok(())
+            }
         }
     }
 
-    /// Returns the length of what was compressed so far. The compressor may hold some of it back.
+    /// Returns the length of the block so far. The compressor may hold some of it back.
     pub(super) fn len(&self) -> usize {
-        match *self {
-            #[cfg(feature = "gzip")]
-            Self::Gzip(ref deflate, _) => deflate.out.len(),
-            #[cfg(feature = "zstd")]
-            Self::Zstd(ref encoder) => encoder.get_ref().len(),
-        }
+        self.out.len()
     }
 
     /// Ends the block. Returns it, and the checksum of the page so far.
-    pub(super) fn finish(self, is_last: bool) -> io::Result<(Vec<u8>, Checksum)> {
-        match self {
+    pub(super) fn finish(&mut self, is_last: bool) -> io::Result<(Vec<u8>, Checksum)> {
+        match self.engine {
             #[cfg(feature = "gzip")]
-            Self::Gzip(mut deflate, crc) => {
+            Engine::Gzip(ref mut compress) => {
                 if is_last {
-                    deflate.write(&[], flate2::FlushCompress::Finish)?;
-                    deflate.out.extend_from_slice(&crc.sum().to_le_bytes());
-                    deflate.out.extend_from_slice(&crc.amount().to_le_bytes());
+                    deflate(compress, &[], flate2::FlushCompress::Finish, &mut self.out)?;
+                    self.out.extend_from_slice(&self.crc.sum().to_le_bytes());
+                    self.out.extend_from_slice(&self.crc.amount().to_le_bytes());
                 } else {
-                    deflate.write(&[], flate2::FlushCompress::Sync)?;
+                    deflate(compress, &[], flate2::FlushCompress::Sync, &mut self.out)?;
                 }
-                Ok((deflate.out, Checksum { crc }))
+                compress.reset();
             }
             #[cfg(feature = "zstd")]
-            Self::Zstd(encoder) => {
-                let _ = is_last;
-                Ok((encoder.finish()?, Checksum::default()))
+            Engine::Zstd(ref mut encoder) => {
+                let mut left = 1;
+                while left > 0 {
+                    self.out.reserve(ROOM);
+                    let len = self.out.len();
+                    left = encoder.finish(&mut OutBuffer::around_pos(&mut self.out, len), true)?;
+                }
             }
+        }
+        let checksum = Checksum {
+            #[cfg(feature = "gzip")]
+            crc: std::mem::take(&mut self.crc),
+        };
+        Ok((std::mem::take(&mut self.out), checksum))
+    }
+}
+
+/// Compresses all of `plain` and flushes as `flush` says. The streams of flate2 do not serve here,
+/// since their flush can leave out the end of a block.
+#[cfg(feature = "gzip")]
+fn deflate(
+    compress: &mut flate2::Compress,
+    mut plain: &[u8],
+    flush: flate2::FlushCompress,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    loop {
+        out.reserve(ROOM);
+        let before = compress.total_in();
+        compress.compress_vec(plain, out, flush)?;
+        plain = &plain[(compress.total_in() - before) as usize..];
+        // While the compressor has something to write, it fills the room.
+        if out.len() < out.capacity() {
+            debug_assert!(plain.is_empty());
+            return Ok(());
         }
     }
 }
@@ -266,11 +300,11 @@ mod tests {
     fn compressed(coding: Coding, blocks: &[&[&[u8]]]) -> Vec<u8> {
         let mut page = Vec::new();
         let mut before = None;
+        let len = (blocks[0].len() == 1).then(|| blocks[0][0].len());
+        let compressor = Compressor::new(coding, Levels::default(), len);
+        let mut compressor = compressor.unwrap().unwrap();
         for (i, block) in blocks.iter().enumerate() {
-            let len = (block.len() == 1).then(|| block[0].len());
-            let levels = Levels::default();
-            let compressor = Compressor::new(coding, levels, before.as_ref(), len, Vec::new());
-            let mut compressor = compressor.unwrap().unwrap();
+            compressor.begin(before.as_ref(), Vec::new());
             for part in *block {
                 compressor.write(part).unwrap();
             }
@@ -284,12 +318,17 @@ mod tests {
     #[test]
     fn what_is_compressed_in_blocks_reads_back() {
         let part = b"one_total 1\n".repeat(1000);
+        // Its compressed form is longer than the buffers of the compressors.
+        let random = |i: u64| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
+        let long: Vec<u8> = (0..200_000).map(random).collect();
         let (one, two, empty) = ([&*part], [&*part, b"# more\n"], [&b""[..]]);
+        let long = [&*part, &*long];
         for blocks in [
             &[&one[..]][..],
             &[&two, &one, &two],
             &[&one, &empty],
             &[&empty],
+            &[&long, &long],
         ] {
             let plain = blocks.concat().concat();
             let packed = compressed(Coding::Gzip, blocks);
@@ -297,10 +336,10 @@ mod tests {
             // Reads one member only, and so does not see what a second one would hold.
             let mut decoder = flate2::bufread::GzDecoder::new(&packed[..]);
             decoder.read_to_end(&mut read).unwrap();
-            assert!(read == plain && packed.len() < 1000);
+            assert!(read == plain);
             assert!(decoder.into_inner().is_empty(), "it is one member");
             let packed = compressed(Coding::Zstd, blocks);
-            assert!(zstd::decode_all(&packed[..]).unwrap() == plain && packed.len() < 1000);
+            assert!(zstd::decode_all(&packed[..]).unwrap() == plain);
         }
     }
 }

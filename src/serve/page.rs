@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use crate::encode::{Cursor, Format, Options};
+use crate::encode::{Cursor, Format, Options, Syntax};
 use crate::snapshot::MergedView;
 
 use super::coding::{Checksum, Coding, Compressor, Levels};
@@ -47,6 +47,8 @@ pub(super) struct Page {
     families: Vec<usize>,
     /// The blocks that were made last, and those that are being made.
     recent: Mutex<VecDeque<Arc<Slot>>>,
+    /// Compressors that make no block now, until the last block is made.
+    compressors: Mutex<Vec<Compressor>>,
 }
 
 /// A block that may have yet to be made.
@@ -96,12 +98,19 @@ impl Page {
             coding,
             families,
             recent: Mutex::default(),
+            compressors: Mutex::default(),
         }
     }
 
     /// Returns whether this is the page of these families, in this format and coding.
     pub(super) fn is(&self, format: Format, coding: Coding, families: &[usize]) -> bool {
         (self.format, self.coding) == (format, coding) && self.families == families
+    }
+
+    /// Returns whether a block takes only some 40 µs, so that it may be made in async code. It does
+    /// unless it is compressed, or begins with the length of a family.
+    pub(super) fn is_quick(&self) -> bool {
+        self.coding == Coding::Identity && self.format.syntax() != Syntax::Protobuf
     }
 
     /// Returns the block at this position if it was made recently.
@@ -168,17 +177,11 @@ impl Page {
         };
         let mut plain = memory.buffer(0);
         let mut next = write(position.cursor, &mut plain);
-        let before = (position.number > 0).then_some(&position.checksum);
-        let len = next.is_none().then_some(plain.len());
-        let out = match self.coding {
-            Coding::Identity => Vec::new(),
-            #[cfg(any(feature = "gzip", feature = "zstd"))]
-            _ => memory.buffer(1),
-        };
-        let compressor = Compressor::new(self.coding, style.levels, before, len, out)?;
-        let (kind, bytes, checksum) = match compressor {
+        let (kind, bytes, checksum) = match self.compressor(style, next, plain.len())? {
             None => (0, plain, Checksum::default()),
             Some(mut compressor) => {
+                let before = (position.number > 0).then_some(&position.checksum);
+                compressor.begin(before, memory.buffer(1));
                 compressor.write(&plain)?;
                 for _ in 1..PARTS {
                     let Some(cursor) = next.filter(|_| compressor.len() < COMPRESSED) else {
@@ -190,6 +193,11 @@ impl Page {
                 }
                 memory.reuse(0, plain);
                 let (bytes, checksum) = compressor.finish(next.is_none())?;
+                let mut idle = lock(&self.compressors);
+                match next {
+                    Some(_) => idle.push(compressor),
+                    None => idle.clear(),
+                }
                 (1, bytes, checksum)
             }
         };
@@ -206,5 +214,19 @@ impl Page {
             kind,
             memory: Arc::clone(memory),
         })
+    }
+
+    /// Returns a compressor for a block that begins with `len` bytes, or `None` for `identity`. If
+    /// there is nothing `next`, these bytes are the whole block.
+    fn compressor(
+        &self,
+        style: Style,
+        next: Option<Cursor>,
+        len: usize,
+    ) -> io::Result<Option<Compressor>> {
+        if let Some(idle) = lock(&self.compressors).pop() {
+            return Ok(Some(idle));
+        }
+        Compressor::new(self.coding, style.levels, next.is_none().then_some(len))
     }
 }

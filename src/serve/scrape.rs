@@ -253,6 +253,11 @@ impl Scraper {
 }
 
 impl ScrapedPage {
+    /// Returns whether a block takes so little time that it may be made in async code.
+    pub(super) fn is_quick(&self) -> bool {
+        self.page.is_quick()
+    }
+
     /// Returns the block at this position if it was made recently.
     pub(super) fn recent(&self, position: &Position) -> Option<Arc<Block>> {
         self.page.recent(position)

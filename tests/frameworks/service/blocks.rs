@@ -189,7 +189,8 @@ fn a_steady_reader_has_a_limited_time_for_all_blocks() {
     serving.stop();
 }
 
-/// A body waits for a block without writing anything, so the limit of its reader does not end it.
+/// A body waits for a compressed block without writing anything, so the limit of its reader does not
+/// end it.
 #[test]
 fn a_page_ends_if_its_blocks_are_never_made() {
     let registry = large(3_000);
@@ -209,7 +210,7 @@ fn a_page_ends_if_its_blocks_are_never_made() {
         .answer_timeout(Duration::from_secs(2))
         .listen("127.0.0.1:0")
         .unwrap();
-    let (mut stream, mut answer) = begin(&serving, &[]);
+    let (mut stream, mut answer) = begin(&serving, &["Accept-Encoding: gzip"]);
     hang.store(true, Relaxed);
     // The only thread that makes blocks is in the collector now.
     assert_eq!(get(&serving, "/metrics", &[]).status(), 503);
