@@ -183,8 +183,19 @@ fn checked(desc: Desc) -> Result<Desc, Error> {
 #[derive(Debug)]
 pub(crate) struct BoundSeries<C: MetricCells> {
     series: CachedRef<Family<C>, C>,
-    /// The label text. `None` in a closed label set, whose series are never removed or retired.
-    text: Option<Box<str>>,
+    labels: BoundLabels,
+}
+
+/// The labels of a bound series.
+#[derive(Clone, Debug)]
+enum BoundLabels {
+    /// The label text of a valid label set.
+    Text(Box<str>),
+    /// A combination of a closed label set. Its series are never removed or retired, so the first
+    /// look-up is the last.
+    Closed,
+    /// A label set that is not valid. Every look-up rejects it.
+    Invalid,
 }
 
 impl<C: MetricCells> BoundSeries<C> {
@@ -198,15 +209,18 @@ impl<C: MetricCells> BoundSeries<C> {
             series.owner().row(ClosedSet::of::<L>());
             return Self::closed(series, L::dense_index(labels));
         }
-        let text = L::with_texts(labels, |texts| {
+        let labels = L::with_texts(labels, |texts| {
             series.find(|family| {
                 let series = family.with(texts);
                 (series.cells, series.key)
             });
-            series.owner().text_of(texts).into()
+            let family = series.owner();
+            match family.check_any(texts) {
+                Ok(()) => BoundLabels::Text(family.text_of(texts).into()),
+                Err(_) => BoundLabels::Invalid,
+            }
         });
-        let text = Some(text);
-        Self { series, text }
+        Self { series, labels }
     }
 
     /// Returns the series of a combination of a closed label set, whose series exist.
@@ -215,7 +229,8 @@ impl<C: MetricCells> BoundSeries<C> {
             let series = family.closed(ClosedSet::NONE, combination);
             (series.cells, series.key)
         });
-        Self { series, text: None }
+        let labels = BoundLabels::Closed;
+        Self { series, labels }
     }
 
     pub(super) fn family(&self) -> &Family<C> {
@@ -258,9 +273,11 @@ impl<C: MetricCells> BoundSeries<C> {
             .series
             .get_or(|| (&self.family().first, SeriesKey::OVERFLOW));
         let found = self.series_ref(cells, key);
-        let series = match &self.text {
-            Some(text) if key.is_overflow() || !found.is_current() => self.family().find_text(text),
-            _ => Some(found),
+        let series = match &self.labels {
+            BoundLabels::Closed => Some(found),
+            BoundLabels::Text(_) if !key.is_overflow() && found.is_current() => Some(found),
+            BoundLabels::Text(text) => self.family().find_text(text),
+            BoundLabels::Invalid => None,
         };
         series.map_or_else(C::Total::default, SeriesRef::total)
     }
@@ -270,9 +287,10 @@ impl<C: MetricCells> BoundSeries<C> {
     #[inline(never)]
     fn find(&self) -> (&C, SeriesKey) {
         self.series.find(|family| {
-            let series = match &self.text {
-                Some(text) => family.with_text(text),
-                None => family.overflow(),
+            let series = match &self.labels {
+                BoundLabels::Text(text) => family.with_text(text),
+                BoundLabels::Closed => family.overflow(),
+                BoundLabels::Invalid => family.with_invalid(),
             };
             (series.cells, series.key)
         })
@@ -282,10 +300,10 @@ impl<C: MetricCells> BoundSeries<C> {
 impl<C: MetricCells> Clone for BoundSeries<C> {
     fn clone(&self) -> Self {
         let series = CachedRef::new(Arc::clone(self.series.owner()));
-        match self.text.clone() {
+        match self.labels.clone() {
+            BoundLabels::Closed => Self::closed(series, self.last_found().1.index() as usize),
             // The clone looks the series up when it is first used.
-            text @ Some(_) => Self { series, text },
-            None => Self::closed(series, self.last_found().1.index() as usize),
+            labels => Self { series, labels },
         }
     }
 }

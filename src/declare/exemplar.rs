@@ -130,5 +130,12 @@ mod tests {
         family.exemplars().set(late.key, (0, 1), stored);
         assert_eq!(seen(other), 0);
         assert_eq!(exemplar(other), 1);
+        let stored = Exemplar::new(String::new(), 1.0);
+        family.exemplars().set(late.key, (0, 1), stored);
+        assert_eq!(
+            seen(other),
+            1,
+            "the late one takes the place of the current one"
+        );
     }
 }

@@ -103,6 +103,14 @@ impl<C: MetricCells> Family<C> {
         self.with_values_of(text, |texts| self.with(texts))
     }
 
+    /// Returns what [`with`](Self::with) does, for a label set that is not valid.
+    pub(crate) fn with_invalid(&self) -> SeriesRef<'_, C> {
+        match self.desc.labels {
+            Names::Fixed(_) => self.with(&[]),
+            Names::Any => self.with(&["", ""]),
+        }
+    }
+
     /// Returns what [`find`](Self::find) does, for the label set that a label text renders.
     pub(crate) fn find_text(&self, text: &str) -> Option<SeriesRef<'_, C>> {
         self.with_values_of(text, |texts| self.find(texts))

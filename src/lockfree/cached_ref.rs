@@ -7,7 +7,7 @@
 //! - K1: if a reader loads the same word twice, the pointer that it loaded in between belongs to
 //!   that word. An older pointer is impossible, because the first load of the word acquires the
 //!   pointer that was stored before it. A newer pointer is impossible, because its writer
-//!   invalidated the word first, and a word that was replaced never returns: a thread stores its
+//!   invalidated the word first, and a word that was replaced by another series' never returns: a thread stores its
 //!   word only if the cached word is still the one that it read before it looked the series up.
 //! - K2: the pointee lives as long as the owner. `find` borrows it from the owner for any lifetime,
 //!   and the owner is in an `Arc`, so no thread has exclusive access to it.
@@ -89,10 +89,10 @@ impl<O, P> CachedRef<O, P> {
         // after the previous one.
         let take = || self.word.compare_exchange(old, LOCKED, Acquire, Relaxed);
         if !key.is_overflow() && old != LOCKED && take().is_ok() {
-            // Release: pairs with the Acquire of the pointer in `get`. A reader that sees this
+            // Release: pairs with the Acquire of the pointer in `get_or`. A reader that sees this
             // pointer also sees that the word was invalidated.
             self.part.store(from_ref(part).cast_mut(), Release);
-            // Release: pairs with the Acquire loads of the word in `get` and above. Carries the
+            // Release: pairs with the Acquire loads of the word in `get_or` and above. Carries the
             // pointer, and what our look-up saw of the series.
             self.word.store(key.word(), Release);
         }

@@ -43,6 +43,18 @@ impl Exemplars {
         };
         let empty_buckets = || (0..buckets).map(|_| BucketExemplar::empty()).collect();
         if let Some(last) = series_exemplars.get_or_init(empty_buckets).get(bucket) {
+            // Not an exemplar of a series that had the number before. If both are stored at the same
+            // time, the one of the current series may be lost.
+            let pinned = pin();
+            let is_newer = last.get(&pinned).is_some_and(|stored| {
+                // SAFETY: not freed while the epoch is pinned (P2).
+                unsafe { stored.as_ref() }
+                    .generation
+                    .is_after(key.generation())
+            });
+            if is_newer {
+                return;
+            }
             let exemplar = Stamped {
                 generation: key.generation(),
                 exemplar,

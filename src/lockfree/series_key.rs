@@ -21,6 +21,12 @@ impl Generation {
         Self(word & !LOWER)
     }
 
+    /// Returns whether this generation came later, if less than 2³¹ lie between the two.
+    #[must_use]
+    pub const fn is_after(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0) as i64 > 0
+    }
+
     /// Returns a word with the generation in the upper half and zeroes in the lower.
     #[inline(always)]
     #[must_use]

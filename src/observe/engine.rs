@@ -120,9 +120,10 @@ impl Engine {
         self.minute.load(Relaxed)
     }
 
-    /// Begins a new minute if the last one is over, and returns whether it was. Called by passes
-    /// and by threads that are about to promote a series. So a minute may last longer if nobody
-    /// does either, but the updates that promote a series are all from one minute of the clock.
+    /// Begins a new minute if the last one is over, and returns whether it was. Called by passes,
+    /// by new threads, and by threads that are about to promote a series because of its updates. So
+    /// a minute may last longer if nobody does any of these, but the updates that promote a series
+    /// are all from one minute of the clock.
     #[cfg(not(loom))]
     pub(super) fn begin_minute(&self) -> bool {
         use super::shared_lock::{MINUTE, MINUTES};
@@ -238,8 +239,9 @@ mod process {
     ///
     /// A busy series takes 8 bytes in every thread that updates metrics, a histogram of 11 bounds
     /// 128. At the limit, further series count in one shared cell, under a lock of one word, however
-    /// busy they are; series that have cells of their own keep them. `tallies_shard_bytes` and
-    /// `tallies_shard_limit_bytes` show both numbers.
+    /// busy they are. Series that have cells of their own keep them, and a thread that starts later
+    /// gets cells for those that it updates, so memory may exceed the limit as threads are added.
+    /// `tallies_shard_bytes` and `tallies_shard_limit_bytes` show both numbers.
     ///
     /// ```
     /// tallies::instrument::limit_cells(256 << 20);

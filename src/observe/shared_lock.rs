@@ -6,11 +6,12 @@
 //! to fold and to clear the cells, and releases it with the generation of the next series:
 //!
 //! - U1: Only the thread that holds the lock writes the shared cells. (A hot gauge has only a
-//!   shared cell; [`gauge`](super::gauge) says who may write it.)
+//!   shared cell; [`gauge`](super::gauge) says who may write it. In the child of a `fork` the only
+//!   thread takes the lock from threads that are gone.)
 //! - U2: An update that holds the lock finishes before the collector folds and clears the cells. An
 //!   update that comes after that finds another generation in the word, and writes nothing.
 //!
-//! The word counts the updates of the last minute as well. Two threads never update the count at
+//! The word counts the updates of the running minute as well. Two threads never update the count at
 //! the same time, because both would need the lock.
 //!
 //! ```text

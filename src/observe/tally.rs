@@ -473,7 +473,8 @@ impl Cells for UpDown {
 
     fn fold(&self, block: Block) {
         // SAFETY: C1; the block has two cells.
-        // Relaxed, as in all folds: only passes read the shared cells, and passes are serialised.
+        // Relaxed, as in all folds: the lock carries the stores to cold updates, and passes, which
+        // are serialised, are the only readers without the lock.
         let (up, down) = unsafe { (block.cell(0).load(Relaxed), block.cell(1).load(Relaxed)) };
         add_own(&self.up, up);
         add_own(&self.down, down);

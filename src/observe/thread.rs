@@ -142,6 +142,8 @@ impl Thread {
             None
         };
         if let Some(shard) = shard {
+            // The first minute begins with the first thread.
+            engine.begin_minute();
             #[cfg(loom)]
             self.engine.set(engine);
             let slab = shard.slab();

@@ -31,9 +31,9 @@ impl Shared {
     }
 }
 
-/// The number of times that an update finds the shared cells locked before it promotes the series.
-/// A holder needs some ten nanoseconds, unless the system suspends it.
-const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 8 };
+/// The number of times that an update finds the shared cells locked before it promotes the series:
+/// after some yields. A holder needs some ten nanoseconds, unless the system suspends it.
+const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 16 };
 
 /// Locks the shared cells for an update in the common case: the series is cold, it is not to be
 /// promoted now, the collector wants nothing of this thread, and no other thread has the lock.

@@ -8,6 +8,25 @@ use tallies::{
 
 use crate::support::page;
 
+/// Regression: a bound series whose label set has a value too many was rejected when it was bound,
+/// and then counted in the series without that value.
+#[test]
+fn a_bound_series_with_a_value_too_many_is_rejected() {
+    let registry = Registry::new();
+    let names = ["method", "status"].map(str::to_owned).to_vec();
+    let c = Counter::builder("c_total", "Counted.")
+        .labels(names)
+        .register(&registry)
+        .unwrap();
+    let bound = c.bind(&["get", "200", "extra"][..]);
+    (0..5).for_each(|_| bound.clone().inc());
+    assert_eq!(c.with(&["get", "200"][..]).get(), 0);
+    assert_eq!(bound.get(), 0);
+    let now = registry.snapshot();
+    let overflow = [("method", "__overflow__"), ("status", "__overflow__")];
+    assert_eq!(now.get("c_total", &overflow), Some(5.0));
+}
+
 #[test]
 fn integers_are_exact_and_wrap() {
     let registry = Registry::new();
