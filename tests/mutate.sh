@@ -319,7 +319,7 @@ step "a histogram has one sum" observe/buckets.rs 's/sum_cell\(block, side \^ 1\
 step "the cold block is not locked" observe/buckets.rs \
     's/self\.locked\s*\.compare_exchange\(false, true, [^)]*\), Relaxed\)\s*\.is_ok\(\)/true/'
 step "a key is written after its count" observe/native/mod.rs \
-    's/(        table\.key\(entry\)\.store\(key\.0, Relaxed\);\n)(.*?value, times\) \};\n)/$2$1/s'
+    's/(        table\.key\(entry\)\.store\(key\.0, Relaxed\);\n)(.*?added, times\) \};\n)/$2$1/s'
 step "a table is published before the copy" observe/native/mod.rs \
     's/(        fresh\.copy_from\(old, &entries\);\n)/        unsafe { block.cell(0) }.store((&raw const *fresh).expose_provenance() as u64, Release);\n$1/'
 step "a table is freed at once" observe/native/mod.rs 's/soon\(move \|\| \{(.*?)\}\);/{$1}/s'
