@@ -330,7 +330,7 @@ step "a series is looked up before the word is read" lockfree/cached_ref.rs \
 step "a histogram has one sum" observe/buckets.rs 's/sum_cell\(block, side \^ 1\)\.store\(sum/sum_cell(block, side).store(sum/'
 step "the shared cells are not locked" observe/shared_lock.rs 's/let result = .*?;/let result = Ok::<u64, u64>(word);/s'
 step "a key is written after its count" observe/native/mod.rs \
-    's/(        table\.key\(entry\)\.store\(key\.0, Relaxed\);\n)(.*?value, times\) \};\n)/$2$1/s'
+    's/(        table\.key\(entry\)\.store\(key\.0, Relaxed\);\n)(.*?added, times\) \};\n)/$2$1/s'
 step "a table is published before the copy" observe/native/mod.rs \
     's/(        fresh\.copy_from\(old, &entries\);\n)/        unsafe { block.cell(0) }.store((&raw const *fresh).expose_provenance() as u64, Release);\n$1/'
 step "a table is freed at once" observe/native/mod.rs 's/soon\(move \|\| \{(.*?)\}\);/{$1}/s'

@@ -126,7 +126,7 @@ impl<C: MetricCells> Declaration<C> {
 
     /// Copies the slot word of the series without labels once it is hot.
     pub(crate) fn copy_slot_word(&self) {
-        if self.has_family_buckets() {
+        if self.slot_word.slot().is_none() && self.has_family_buckets() {
             self.only().slot_word().copy_to(&self.slot_word);
         }
     }

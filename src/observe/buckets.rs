@@ -171,18 +171,24 @@ impl Buckets {
         };
         // SAFETY: B4; the calling thread owns the block. The caller selects `bucket` by the bounds
         // that the series was made with, so the block has it.
-        unsafe { observe(block, bucket, value, times) };
+        unsafe { observe(block, bucket, value * times as f64, times) };
         true
     }
 
     /// The same as [`observe`](Self::observe), for a native histogram.
     #[inline(always)]
-    pub fn observe_native(thread: &Thread, last: u64, observation: (usize, f64, u64)) -> bool {
+    pub fn observe_native(
+        thread: &Thread,
+        last: u64,
+        bucket: usize,
+        value: f64,
+        times: u64,
+    ) -> bool {
         let Some(block) = thread.hot(last) else {
             return false;
         };
         // SAFETY: B4; the calling thread owns the block.
-        unsafe { native::observe_known(block, observation) }
+        unsafe { native::observe_known(block, bucket, value, times) }
     }
 
     /// Adds an observation to a block, and returns the block's number of observations.
@@ -206,7 +212,7 @@ impl Buckets {
             match &self.native {
                 Some(resolution) => native::write(thread, block, resolution, observation),
                 None => {
-                    observe(block, bucket, value, times);
+                    observe(block, bucket, value * times as f64, times);
                     Some(owner_load(block.cell(0)) >> 1)
                 }
             }
@@ -444,21 +450,21 @@ fn zeroed(cells: usize) -> Box<[AtomicU64]> {
     (0..cells).map(|_| AtomicU64::new(0)).collect()
 }
 
-/// Observes `value` `times` times.
+/// Adds `times` observations in one bucket, whose values add up to `added`.
 ///
 /// # Safety
 ///
 /// The block has `BUCKET + buckets` cells, `bucket` is below `buckets`, and the caller is the only
 /// writer of the block.
 #[inline(always)]
-pub(super) unsafe fn observe(block: Block, bucket: usize, value: f64, times: u64) {
+pub(super) unsafe fn observe(block: Block, bucket: usize, added: f64, times: u64) {
     // SAFETY: the caller's contract. The Release stores pair with `try_read`: that of the sum with
     // its second fence (B2), that of the bucket with both fences (B2, B3), and that of `state` with
     // the Acquire load (B1).
     unsafe {
         let state = owner_load(block.cell(0));
         let side = state & 1;
-        let sum = f64::from_bits(owner_load(sum_cell(block, side))) + value * times as f64;
+        let sum = f64::from_bits(owner_load(sum_cell(block, side))) + added;
         sum_cell(block, side ^ 1).store(sum.to_bits(), Release);
         let count = block.cell(BUCKET + bucket);
         count.store(owner_load(count).wrapping_add(times), Release);

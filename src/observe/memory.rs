@@ -221,6 +221,12 @@ impl Block {
         Self(cells.as_ptr().wrapping_add(cells.len().wrapping_sub(1)))
     }
 
+    /// Returns the block of a slice whose last cell has this index.
+    pub(crate) fn at(cells: &[AtomicU64], last: usize) -> Self {
+        debug_assert!(last < cells.len());
+        Self(cells.as_ptr().wrapping_add(last))
+    }
+
     /// Copies the first `cells` cells of this block to the same cells of a buffer's block.
     ///
     /// # Safety
@@ -246,12 +252,13 @@ impl Block {
         let _ = cells;
     }
 
-    /// Returns cell `i - above`. Its address is that of cell `i` plus `above` words, which processors
-    /// compute with the access, unlike a difference.
+    /// Returns the word that is `above` words above cell `i`. Processors add to an address with the
+    /// access itself, but do not subtract.
     ///
     /// # Safety
     ///
-    /// As for [`cell`](Self::cell) with `i - above`, which is not negative.
+    /// The word is in the slice or slab that this block is part of, and the memory outlives the
+    /// result.
     #[inline(always)]
     pub(crate) unsafe fn cell_above<'a>(self, i: usize, above: usize) -> &'a AtomicU64 {
         // SAFETY: inside the block, and the memory lives long enough, by the caller's contract.

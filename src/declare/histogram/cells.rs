@@ -4,7 +4,7 @@ use crate::declare::buckets;
 use crate::error::Error;
 use crate::family::desc::Desc;
 use crate::family::{MetricCells, SeriesRef};
-use crate::observe::{self, Buckets, Observed, Outcome, Shape};
+use crate::observe::{self, Buckets, Cells, Observed, Outcome, Shape, is_finite};
 use crate::snapshot::{Kind, Natives, Values, sum_since};
 
 /// Returns the bounds of a family's buckets.
@@ -17,6 +17,32 @@ fn bounds(desc: &Desc) -> &'static [f64] {
     }
 }
 
+/// The hot path of a histogram with fixed buckets only. Returns `false` if the caller has to take
+/// the cold path.
+#[inline(always)]
+pub(super) fn observe_fixed(shape: Option<&Shape>, last: u64, value: f64, times: u64) -> bool {
+    is_finite(value)
+        && shape
+            .and_then(|shape| shape.index.find(value))
+            .is_some_and(|bucket| {
+                observe::thread(|thread| Buckets::observe(thread, last, bucket, value, times))
+            })
+}
+
+/// The same for a native histogram without fixed buckets.
+#[inline]
+pub(super) fn observe_native(last: u64, value: f64, times: u64) -> bool {
+    observe::thread(|thread| Buckets::observe_native(thread, last, 0, value, times))
+}
+
+/// The same for a native histogram with fixed buckets. Not inlined, since it is both of the others.
+#[inline(never)]
+pub(super) fn observe_both(shape: Option<&Shape>, last: u64, value: f64, times: u64) -> bool {
+    let Some(shape) = shape else { return false };
+    let bucket = shape.index.bucket(value);
+    observe::thread(|thread| Buckets::observe_native(thread, last, bucket, value, times))
+}
+
 pub(super) fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, times: u64) {
     let family = series.family;
     if times == 0 {
@@ -25,7 +51,24 @@ pub(super) fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, time
     if let Err(rule) = family.check_value(value) {
         return family.reject(times, || Error::update(&family.desc.name, value, rule));
     }
-    let observation = (family.shape.index.bucket(value), value, times);
+    let shape = &family.shape;
+    let bucket = match shape.index.find(value) {
+        Some(bucket) => bucket,
+        None => {
+            // The hot path does not search for the bucket, so the series may be hot.
+            let bucket = shape.index.search(value);
+            let hot = shape.native.is_none()
+                && observe::thread(|thread| {
+                    let last = series.cells.slot_word().last(series.generation());
+                    Buckets::observe(thread, last, bucket, value, times)
+                });
+            if hot {
+                return;
+            }
+            bucket
+        }
+    };
+    let observation = (bucket, value, times);
     series.update(|cells, generation, hot| {
         let outcome = observe::thread(|thread| {
             cells.observe_cold(observe::engine(), thread, generation, observation, hot)

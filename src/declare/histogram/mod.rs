@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use crate::error::Error;
 use crate::lockfree::Generation;
-use crate::observe::{self, Buckets, Observed, SlotWord, is_finite};
+use crate::observe::{Buckets, Observed, Shape, SlotWord};
 use crate::snapshot::{Kind, Resolution};
 
 use super::declaration::Declaration;
@@ -17,7 +17,7 @@ use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{check_bounds, without_infinity};
 
-use cells::observe_in_series;
+use cells::{observe_both, observe_fixed, observe_in_series, observe_native};
 
 /// Counts of observations per bucket, and their sum: latencies in seconds, sizes in bytes.
 ///
@@ -51,7 +51,7 @@ pub struct Histogram<L = ()> {
 macro_rules! histogram_methods {
     ($($L:ident)?) => {
         /// Observes `value` once.
-        #[inline]
+        #[inline(always)]
         pub fn observe(&self, value: f64)
         $(where $L: Unlabelled,)?
         {
@@ -67,41 +67,17 @@ macro_rules! histogram_methods {
         /// assert_eq!((sizes.get().count(), sizes.get().sum), (3, 12.0));
         /// # Ok::<(), tallies::Error>(())
         /// ```
-        #[inline]
+        #[inline(always)]
         pub fn observe_many(&self, value: f64, times: u64)
         $(where $L: Unlabelled,)?
         {
-            if self.is_native() {
-                return self.observe_native(value, times);
-            }
-            let hot = is_finite(value)
-                && self.find_bucket(value).is_some_and(|bucket| {
-                    observe::thread(|thread| {
-                        Buckets::observe(thread, self.last(), bucket, value, times)
-                    })
-                });
-            if !hot {
-                self.observe_cold(value, times);
-            }
-        }
-
-        /// The part of [`observe_many`](Self::observe_many) for exponential buckets. It is separate
-        /// so that each of the two hot paths has only its own checks.
-        #[inline]
-        fn observe_native(&self, value: f64, times: u64)
-        $(where $L: Unlabelled,)?
-        {
-            let bucket = if self.has_fixed_buckets() {
-                self.find_bucket(value)
+            let hot = if !self.is_native() {
+                observe_fixed(self.shape(), self.last(), value, times)
+            } else if !self.has_fixed_buckets() {
+                observe_native(self.last(), value, times)
             } else {
-                Some(0)
+                observe_both(self.shape(), self.last(), value, times)
             };
-            let hot = bucket.is_some_and(|bucket| {
-                observe::thread(|thread| {
-                    // `Buckets::observe_native` returns `false` for a value that is not finite.
-                    Buckets::observe_native(thread, self.last(), (bucket, value, times))
-                })
-            });
             if !hot {
                 self.observe_cold(value, times);
             }
@@ -268,10 +244,10 @@ impl<L: LabelSet> Histogram<L> {
         !self.inner.desc.bounds.is_empty()
     }
 
-    /// Returns the bucket of a value. Returns `None` if the cold path has to search it.
+    /// Returns the shape of the family if it was made.
     #[inline]
-    fn find_bucket(&self, value: f64) -> Option<usize> {
-        self.inner.made()?.shape.index.find(value)
+    fn shape(&self) -> Option<&Shape> {
+        self.inner.made().map(|family| &family.shape)
     }
 
     #[cold]
@@ -317,8 +293,8 @@ impl<'a> Series<'a, Histogram> {
     }
 
     #[inline]
-    fn find_bucket(&self, value: f64) -> Option<usize> {
-        self.lazy_ref.family()?.shape.index.find(value)
+    fn shape(&self) -> Option<&'a Shape> {
+        self.lazy_ref.family().map(|family| &family.shape)
     }
 
     fn set_exemplar(&self, value: f64, labels: &[(&str, &str)]) {

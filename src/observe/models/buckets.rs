@@ -26,7 +26,7 @@ impl Cold {
 
     fn observe(&self, bucket: usize, value: f64, times: u64) {
         // SAFETY: five cells, two of them buckets, and one writer in each model (B4 of `buckets`).
-        unsafe { observe(Block::of(&self.0), bucket, value, times) };
+        unsafe { observe(Block::of(&self.0), bucket, value * times as f64, times) };
     }
 
     /// Returns the number of observations in a read, or `None` if the reader has to retry.

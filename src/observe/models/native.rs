@@ -112,11 +112,8 @@ fn an_owner_copies_its_table_on_request() {
             let histogram = Arc::clone(&histogram);
             move |engine: &Engine, thread: &Thread, value| {
                 let observation = (0, value, 1);
-                if !Buckets::observe_native(
-                    thread,
-                    histogram.slot_word().last(Generation::FIRST),
-                    observation,
-                ) {
+                let last = histogram.slot_word().last(Generation::FIRST);
+                if !Buckets::observe_native(thread, last, 0, value, 1) {
                     histogram.observe_cold(engine, thread, Generation::FIRST, observation, false);
                 }
             }
@@ -130,7 +127,7 @@ fn an_owner_copies_its_table_on_request() {
             // SAFETY: the slot is that of a native histogram. Without `with_epochs` a model frees
             // no table (T3 of `native`).
             let table = unsafe { Table::published(shard.slab().block(last)) }?;
-            shard.request_copy(1, last, table.words(), Table::copy);
+            shard.request_copy(1, last, table.cells(), Table::copy);
             let copy = shard.copied_block(1)?;
             let direct = prefix(table, table.block());
             Some((
@@ -189,7 +186,7 @@ fn a_slot_with_a_table_is_used_again() {
                     let observe = |series: &Buckets, value| {
                         let observation = (0, value, 1);
                         let last = series.slot_word().last(Generation::FIRST);
-                        if Buckets::observe_native(thread, last, observation) {
+                        if Buckets::observe_native(thread, last, 0, value, 1) {
                             return Outcome::Done;
                         }
                         series.observe_cold(engine, thread, Generation::FIRST, observation, false)

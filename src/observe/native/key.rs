@@ -33,20 +33,18 @@ impl Key {
         Self::of(code, bucket)
     }
 
-    /// The same as [`new`](Self::new) in fewer instructions. Returns `None` for numbers that are
-    /// neither common nor in the zero bucket.
+    /// The same as [`new`](Self::new) in fewer instructions. Returns `None` if the number is not
+    /// common.
     #[inline(always)]
-    pub(super) fn find(
-        value: f64,
-        places: &Places,
-        zero_threshold: f64,
-        bucket: usize,
-    ) -> Option<Self> {
-        match places.find(value.to_bits()) {
-            Some(place) => Some(Self::of(place, bucket)),
-            None if value.abs() <= zero_threshold => Some(Self::of(Self::ZERO, bucket)),
-            None => None,
-        }
+    pub(super) fn find(value: f64, places: &Places, bucket: usize) -> Option<Self> {
+        let place = places.find(value.to_bits())?;
+        Some(Self::of(place, bucket))
+    }
+
+    /// Returns the key of the zero bucket and a fixed one.
+    #[inline(always)]
+    pub(super) fn zero(bucket: usize) -> Self {
+        Self::of(Self::ZERO, bucket)
     }
 
     #[inline(always)]
@@ -137,10 +135,10 @@ mod tests {
         let places = Places::new(halvings, 0.0);
         let key = Key::new(value, places, 0.0, 7);
         assert!(key.bucket() == 7 && key.0 != 0);
-        let found = Key::find(value, &places, 0.0, 7);
+        let found = Key::find(value, &places, 7);
         assert!(found.is_none_or(|found| found == key), "{value:e}");
         if value == 0.0 {
-            return assert!(key.is_zero() && found.is_some());
+            return assert!(key.is_zero() && key == Key::zero(7) && found.is_none());
         }
         let expected = (index::of(value.abs(), schema), value < 0.0);
         assert_eq!(key.index(places), expected, "{value:e} at {schema}");

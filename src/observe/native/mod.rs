@@ -8,7 +8,7 @@
 //!
 //! The block of a native histogram is one cell: the address of the owner's table. The owner creates
 //! the table on its first observation. A table has the cells of a histogram (`state`, two sums, one
-//! count per entry), and then one key per entry. The key has both an exponential and a fixed
+//! count per entry), and above them one key per entry. The key has both an exponential and a fixed
 //! bucket, so one count serves both, and they never disagree.
 //!
 //! An observation is in one of these cases:
@@ -21,7 +21,9 @@
 //! # Invariants
 //!
 //! - T1: A key is written once, before the first count of its entry is stored (Release). A reader
-//!   that sees the count before its Acquire fence sees the key after it.
+//!   that sees the count before its Acquire fence sees the key after it. A reader of a copy, which
+//!   has no keys, sees those of the table, because the owner wrote them before it published the
+//!   copy.
 //! - T2: A replaced table does not change any more. The new table has all its observations when the
 //!   owner stores the address (Release). So totals never go back, whichever of the two a reader
 //!   loads (Acquire).
@@ -32,7 +34,9 @@
 //!   the copy or goes to the new table.
 //! - T5: Only the owner replaces a table, and never inside another replacement. An observation by
 //!   an allocator that would need a second replacement is rejected.
-//! - T6: A table has `BUCKET + 2 * capacity` words; `capacity` is a power of two and never changes.
+//! - T6: A table has `BUCKET + 2 * capacity` words, which live as long as it: `BUCKET + capacity`
+//!   cells that end at `block`, and above them `capacity` keys. `capacity` is `mask + 1`, a power of
+//!   two, and never changes.
 
 mod key;
 
@@ -56,7 +60,7 @@ impl View for &Table {
     }
 
     fn cells(&self) -> usize {
-        self.words()
+        Table::cells(self)
     }
 }
 
@@ -68,42 +72,50 @@ const FIRST_CAPACITY: usize = 2;
 
 /// One thread's table. See the module's text.
 pub(crate) struct Table {
-    /// The exponential buckets at the table's resolution. Never changes after publication, like all
-    /// fields but `words`.
+    /// The exponential buckets at the table's resolution. No field changes after publication.
     places: Places,
     /// The maximum number of exponential buckets.
     limit: u32,
     /// The largest absolute value that the zero bucket counts.
     zero_threshold: f64,
-    /// The number of entries, a power of two.
-    capacity: usize,
-    /// The keys, and behind them the cells of a histogram. Seen from the end, as a [`Block`]:
-    /// `state`, two sums, counts, and the keys, the last one first. Written by the owner, read by
-    /// passes.
-    words: Box<[AtomicU64]>,
+    /// The number of entries, a power of two, minus 1.
+    mask: usize,
+    /// The cells of a histogram: `state`, two sums, and a count per entry. Written by the owner,
+    /// read by passes.
+    block: Block,
+    /// The words of the block, and above them the keys. Owned.
+    words: *mut [AtomicU64],
 }
 
 impl Table {
     /// Allocates an empty table.
     fn new(resolution: &Resolution, capacity: usize) -> Box<Self> {
-        let words = BUCKET + 2 * capacity;
+        let words: Box<[_]> = (0..BUCKET + 2 * capacity)
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        let words = Box::into_raw(words);
         let halvings = (FINEST - resolution.schema) as u32;
         Box::new(Self {
             places: Places::new(halvings, resolution.zero_threshold),
             limit: resolution.limit,
             zero_threshold: resolution.zero_threshold,
-            capacity,
-            words: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            mask: capacity - 1,
+            // SAFETY: the box above, which only `drop` frees.
+            block: Block::at(unsafe { &*words }, BUCKET + capacity - 1),
+            words,
         })
     }
 
-    /// Returns the words of the table as a block.
+    /// Returns the cells of the table.
     #[inline(always)]
     pub(crate) fn block(&self) -> Block {
-        debug_assert_eq!(self.words.len(), BUCKET + 2 * self.capacity);
-        // SAFETY: T6. Computed from `capacity`, which an observation has loaded anyway, instead of
-        // the length of `words`.
-        Block::of(unsafe { self.words.get_unchecked(..BUCKET + 2 * self.capacity) })
+        self.block
+    }
+
+    /// Returns the number of entries.
+    #[inline(always)]
+    fn capacity(&self) -> usize {
+        self.mask + 1
     }
 
     fn schema(&self) -> i8 {
@@ -119,22 +131,17 @@ impl Table {
         self.places = Places::new(halvings, self.zero_threshold);
     }
 
-    /// Returns the number of words.
-    pub(crate) fn words(&self) -> usize {
-        self.words.len()
+    /// Returns the number of cells.
+    pub(crate) fn cells(&self) -> usize {
+        BUCKET + self.capacity()
     }
 
     /// Returns the word of an entry's key.
     #[inline(always)]
     fn key(&self, entry: usize) -> &AtomicU64 {
-        debug_assert!(entry < self.capacity, "no such entry");
+        debug_assert!(entry <= self.mask, "no such entry");
         // SAFETY: T6; every caller masks the index or counts up to `capacity`.
-        unsafe { self.words.get_unchecked(entry) }
-    }
-
-    /// Returns the index of an entry's key in a block.
-    fn key_cell(&self, entry: usize) -> usize {
-        BUCKET + 2 * self.capacity - 1 - entry
+        unsafe { self.block.cell_above(0, 1 + entry) }
     }
 
     /// Returns the owner's table, if there is one.
@@ -177,15 +184,15 @@ impl Table {
     pub(crate) unsafe fn copy(block: Block, buffer: &[AtomicU64]) {
         // SAFETY: the caller's contract.
         if let Some(table) = unsafe { Self::published(block) } {
-            // SAFETY: T6; the block has as many cells as the table has words.
-            unsafe { table.block().copy_to(buffer, table.words()) };
+            // SAFETY: T6; the block has as many cells.
+            unsafe { table.block().copy_to(buffer, table.cells()) };
         }
     }
 
     /// Returns the entry of a key, if the table has it. Called by the owner.
     #[inline(always)]
     fn find(&self, key: Key) -> Option<usize> {
-        let mut entry = key.hash() & (self.capacity - 1);
+        let mut entry = key.hash() & self.mask;
         loop {
             let stored = owner_load(self.key(entry));
             if stored == key.0 {
@@ -195,22 +202,22 @@ impl Table {
                 return None;
             }
             // Ends at a free entry: at least a quarter of them are free.
-            entry = (entry + 1) & (self.capacity - 1);
+            entry = (entry + 1) & self.mask;
         }
     }
 
     /// Returns a free entry for a key that the table does not have.
     fn free_entry(&self, key: Key) -> usize {
-        let mut entry = key.hash() & (self.capacity - 1);
+        let mut entry = key.hash() & self.mask;
         while owner_load(self.key(entry)) != 0 {
-            entry = (entry + 1) & (self.capacity - 1);
+            entry = (entry + 1) & self.mask;
         }
         entry
     }
 
     /// Iterates over the keys of the table.
     fn keys(&self) -> impl Iterator<Item = Key> {
-        let keys = (0..self.capacity).map(|entry| Key(owner_load(self.key(entry))));
+        let keys = (0..self.capacity()).map(|entry| Key(owner_load(self.key(entry))));
         keys.filter(|key| key.0 != 0)
     }
 
@@ -218,7 +225,7 @@ impl Table {
     /// coarser one.
     fn has_space_for(&self, key: Key) -> bool {
         let used = self.keys().count();
-        if (used + 1) * 4 > self.capacity * 3 {
+        if (used + 1) * 4 > self.capacity() * 3 {
             return false;
         }
         // There are at most as many exponential buckets as keys.
@@ -240,33 +247,25 @@ impl Table {
         Key::new(value, self.places, self.zero_threshold, bucket)
     }
 
-    /// The same as [`key_of`](Self::key_of) in fewer instructions, for most values.
-    #[inline(always)]
-    fn find_key(&self, value: f64, bucket: usize) -> Option<Key> {
-        Key::find(value, &self.places, self.zero_threshold, bucket)
-    }
-
     /// Observes a value if the table has its key. Called by the owner.
     #[inline(always)]
-    fn observe(&self, key: Key, (_, value, times): (usize, f64, u64)) -> bool {
+    fn observe(&self, key: Key, added: f64, times: u64) -> bool {
         let Some(entry) = self.find(key) else {
             return false;
         };
         // SAFETY: T6; `entry` is below `capacity`, and the caller owns the table.
-        unsafe { observe(self.block(), entry, value, times) };
+        unsafe { observe(self.block(), entry, added, times) };
         true
     }
 
-    /// Adds the result of a valid read to `total`: `counts` per entry, and the keys of `block`,
-    /// which is that of this table or a copy.
-    fn add_to(&self, total: &mut Observed, block: Block, counts: &[u64], sum: f64) {
+    /// Adds the result of a valid read to `total`.
+    fn add_to(&self, total: &mut Observed, counts: &[u64], sum: f64) {
         let native = total.native.get_or_insert_with(Native::finest);
         native.reduce_to(self.schema());
         let halvings = (self.schema() - native.schema()) as u32;
         for (entry, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            // SAFETY: T6; `entry` is below `capacity`.
             // Relaxed: the Acquire fences of `try_read` stand between the count and this load (T1).
-            let key = Key(unsafe { block.cell(self.key_cell(entry)) }.load(Relaxed));
+            let key = Key(self.key(entry).load(Relaxed));
             debug_assert!(key.0 != 0, "a count without a key");
             if let Some(total) = total.counts.get_mut(key.bucket()) {
                 *total = total.wrapping_add(count);
@@ -290,12 +289,12 @@ impl Table {
         total: &mut Observed,
     ) -> bool {
         counts.clear();
-        counts.resize(self.capacity, 0);
+        counts.resize(self.capacity(), 0);
         // SAFETY: T6; the block has as many counts as entries.
         let Some(sum) = (unsafe { try_read(block, counts) }) else {
             return false;
         };
-        self.add_to(total, block, counts, sum);
+        self.add_to(total, counts, sum);
         true
     }
 }
@@ -307,13 +306,19 @@ impl Table {
 ///
 /// The block is the one cell of a native histogram, and the caller owns it.
 #[inline(always)]
-pub(super) unsafe fn observe_known(block: Block, observation: (usize, f64, u64)) -> bool {
+pub(super) unsafe fn observe_known(block: Block, bucket: usize, value: f64, times: u64) -> bool {
     // SAFETY: the caller's contract.
     let Some(table) = (unsafe { Table::own(block) }) else {
         return false;
     };
-    let key = table.find_key(observation.1, observation.0);
-    key.is_some_and(|key| table.observe(key, observation))
+    let added = value * times as f64;
+    match Key::find(value, &table.places, bucket) {
+        Some(key) => table.observe(key, added, times),
+        None if value.abs() <= table.zero_threshold => {
+            table.observe(Key::zero(bucket), added, times)
+        }
+        None => false,
+    }
 }
 
 /// Observes a value, in a larger or coarser table if it has to be, and returns the number of
@@ -331,9 +336,10 @@ pub(super) unsafe fn write(
 ) -> Option<u64> {
     // SAFETY: the caller's contract.
     unsafe {
-        // `find_key` does not have a key for every value; `key_of` has.
+        // The hot path does not have a key for every value; `key_of` has.
+        let (bucket, value, times) = observation;
         let known =
-            |table: &Table| table.observe(table.key_of(observation.1, observation.0), observation);
+            |table: &Table| table.observe(table.key_of(value, bucket), value * times as f64, times);
         if !Table::own(block).is_some_and(known) {
             thread.without_reentry(|| observe_new(block, resolution, observation))?;
         }
@@ -359,12 +365,13 @@ unsafe fn observe_new(block: Block, resolution: &Resolution, observation: (usize
     let table = unsafe { Table::own(block) }.expect("it was made");
     // At a lower resolution the table may have the bucket already.
     let key = key(table);
-    if !table.observe(key, observation) {
+    let added = value * times as f64;
+    if !table.observe(key, added, times) {
         let entry = table.free_entry(key);
         // Relaxed: the Release store of the count in `observe` carries the key (T1).
         table.key(entry).store(key.0, Relaxed);
         // SAFETY: T6; `entry` is below `capacity`, and the caller owns the table.
-        unsafe { observe(table.block(), entry, value, times) };
+        unsafe { observe(table.block(), entry, added, times) };
     }
 }
 
@@ -380,15 +387,15 @@ unsafe fn replace(
     (bucket, value, _): (usize, f64, u64),
 ) {
     let capacity = old.map_or(FIRST_CAPACITY, |old| {
-        let crowded = (old.keys().count() + 1) * 2 > old.capacity;
+        let crowded = (old.keys().count() + 1) * 2 > old.capacity();
         if crowded {
-            2 * old.capacity
+            2 * old.capacity()
         } else {
-            old.capacity
+            old.capacity()
         }
     });
     let mut fresh = Table::new(resolution, capacity);
-    let mut entries = Vec::with_capacity(old.map_or(0, |old| old.capacity));
+    let mut entries = Vec::with_capacity(old.map_or(0, |old| old.capacity()));
     let mut codes = Vec::with_capacity(entries.capacity() + 1);
     // Nothing is allocated from here to `publish` (T4).
     if let Some(old) = old {
@@ -456,7 +463,7 @@ impl Table {
     /// Appends all keys and counts to `entries`. Called by the owner, or when there is none.
     fn copy_entries(&self, entries: &mut Vec<(Key, u64)>) {
         let block = self.block();
-        for entry in 0..self.capacity {
+        for entry in 0..self.capacity() {
             let key = Key(owner_load(self.key(entry)));
             if key.0 != 0 {
                 // SAFETY: T6; `entry` is below `capacity`.
@@ -543,13 +550,15 @@ unsafe fn retire(address: u64) {
     }
 }
 
-/// Writes every word on drop, so that loom reports a thread that reads a freed table.
-#[cfg(loom)]
 impl Drop for Table {
     fn drop(&mut self) {
-        for word in &mut self.words {
-            word.with_mut(|_| ());
-        }
+        // SAFETY: T6; the box of `new`, which nothing else frees.
+        let words = unsafe { Box::from_raw(self.words) };
+        #[cfg(not(loom))]
+        drop(words);
+        // Writes every word, so that loom reports a thread that reads a freed table.
+        #[cfg(loom)]
+        words.into_iter().for_each(|mut word| word.with_mut(|_| ()));
     }
 }
 

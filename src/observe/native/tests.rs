@@ -22,7 +22,9 @@ fn shape(schema: i8, limit: u32, buckets: usize) -> Shape {
 
 fn observe(engine: &Engine, thread: &Thread, series: &Buckets, observation: (usize, f64, u64)) {
     let generation = series.slot_word().generation();
-    if !Buckets::observe_native(thread, series.slot_word().last(generation), observation) {
+    let last = series.slot_word().last(generation);
+    let (bucket, value, times) = observation;
+    if !Buckets::observe_native(thread, last, bucket, value, times) {
         let outcome = series.observe_cold(engine, thread, generation, observation, false);
         assert_eq!(outcome, Outcome::Done);
     }

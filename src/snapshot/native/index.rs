@@ -117,9 +117,9 @@ pub(crate) struct Places {
     /// What rounds up the division that these halvings are, and makes index 0 a multiple of all of
     /// them.
     round: u64,
-    /// The bits of the first common number, without the sign.
+    /// Twice the bits of the first common number, so that the sign is shifted out.
     first: u64,
-    /// The number of common numbers.
+    /// Twice the number of common numbers of one sign.
     len: u64,
 }
 
@@ -138,8 +138,8 @@ impl Places {
         Self {
             shift: BELOW + halvings,
             round: ((1 << halvings) - 1 + 256) << BELOW,
-            first,
-            len: u64::saturating_sub(last, first),
+            first: first << 1,
+            len: u64::saturating_sub(last, first) << 1,
         }
     }
 
@@ -162,8 +162,7 @@ impl Places {
     /// `None` if the number is not common.
     #[inline(always)]
     pub(crate) fn find(&self, bits: u64) -> Option<u32> {
-        let distance = bits & (u64::MAX >> 1);
-        if distance.wrapping_sub(self.first) < self.len {
+        if (bits << 1).wrapping_sub(self.first) < self.len {
             // The sum of a common number does not reach the sign.
             Some((stepped(bits).wrapping_add(self.round) >> self.shift) as u32)
         } else {
