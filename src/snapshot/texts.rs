@@ -379,7 +379,7 @@ mod tests {
         let all: Vec<_> = texts.iter().collect();
         let by_index: Vec<_> = (0..texts.len()).map(|i| texts.get(i)).collect();
         assert_eq!(all, by_index);
-        assert_eq!(texts.len_of_text(), all.iter().map(|text| text.len()).sum());
+        assert_eq!(texts.len_of_text(), all.concat().len());
         all
     }
 
