@@ -100,8 +100,7 @@ impl<C: MetricCells> Family<C> {
         for group in self.arena.groups(self.population.made()) {
             let mut version = group.version();
             if version.live != 0 {
-                totals.resize_with(totals.len().max(group.bits()), C::Total::default);
-                self.read_group(&group, version.live, pass, totals);
+                self.read_group(&group, pass, totals);
                 if self.desc.expire_after.is_some() && !pass.reads_own_cells_only() {
                     version = self.expire_group(&group, version, pass, totals);
                 }
@@ -134,24 +133,36 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Reads the series of a group into `totals`, except for slices without a `live` one.
+    /// Reads the series of a group into `totals`, at the indexes of their bits.
     #[inline]
     fn read_group(
         &self,
         group: &Group<'_, Series<C>>,
-        live: u64,
         pass: &mut Pass<'_>,
-        totals: &mut [C::Total],
+        totals: &mut Vec<C::Total>,
     ) {
-        for (first, slice) in group.slices() {
-            let len = slice.len();
-            if len == 0 || live >> first << (GROUP - len) == 0 {
-                continue;
+        totals.resize_with(totals.len().max(group.end()), C::Total::default);
+        for (_, slice) in group.slices() {
+            if slice.len() < GROUP {
+                // Small chunks lie anywhere, so their cache misses have to overlap.
+                prefetch(slice.as_ptr(), slice.len());
+            } else {
+                // The series behind these, which are probably next.
+                prefetch(slice.as_ptr_range().end, slice.len());
             }
-            prefetch(slice.as_ptr_range().end, len);
-            self.fold_idle(pass, slice.iter().map(|series| &series.cells));
+        }
+        for (first, slice) in group.slices() {
             let series = slice.iter().map(|series| &series.cells);
-            C::read_all(pass, series, &mut totals[first..first + len]);
+            self.fold_idle(pass, series.clone());
+            let totals = &mut totals[first..first + slice.len()];
+            // Reading series together costs more than it saves if they are few.
+            if slice.len() < GROUP / 4 {
+                series
+                    .zip(totals)
+                    .for_each(|(series, total)| read(series, pass, total));
+            } else {
+                C::read_all(pass, series, totals);
+            }
         }
     }
 

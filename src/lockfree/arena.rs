@@ -83,10 +83,10 @@ impl<'a, S> Group<'a, S> {
         }
     }
 
-    /// Returns the highest bit that a series has, plus one.
+    /// Returns the bit of the last series, plus one.
     #[inline]
     #[must_use]
-    pub fn bits(&self) -> usize {
+    pub fn end(&self) -> usize {
         self.end - self.number * GROUP
     }
 

@@ -77,6 +77,31 @@ fn a_number_that_is_used_again_never_shows_its_old_labels() {
     assert_eq!(labels(&kept), old);
 }
 
+/// Pages have the creation times of series, too.
+#[test]
+fn creation_times_of_pages_follow_clear_and_start_over() {
+    let registry = Registry::new();
+    let builder = Counter::builder("c_total", "").labels(["x"]).limit(1);
+    let family = builder.register(&registry).expect("a free name");
+    let mut snapshot = Snapshot::default();
+    let mut last = [None; 2];
+    for step in 0..3 {
+        crate::clock::advance(std::time::Duration::from_secs(1));
+        match step {
+            1 => registry.start_over(),
+            2 => family.clear(),
+            _ => {}
+        }
+        // The second one counts in the overflow series.
+        family.with(["a"]).inc();
+        family.with(["b"]).inc();
+        registry.snapshot_into(&mut snapshot);
+        let now = [0, 1].map(|i| snapshot.families[0].created(i));
+        assert!(now[0] > last[0] && now[1] > last[1], "{last:?} {now:?}");
+        last = now;
+    }
+}
+
 fn exemplars(registry: &Registry) -> Vec<String> {
     let page = crate::encode::open_metrics(&registry.snapshot());
     let lines = page.lines().filter(|line| line.contains("trace_id"));

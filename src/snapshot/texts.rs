@@ -212,20 +212,33 @@ impl Texts {
 
     /// Iterates over the texts and the values of [`Entry::created`].
     pub(super) fn with_created(&self) -> impl Iterator<Item = (&str, u64)> {
-        let created = self.pages.iter().flat_map(|page| &page.created);
-        self.iter()
-            .zip(created.map(|created| (*created).max(self.since)))
+        self.iter().zip(self.all_created())
     }
 
-    /// Iterates over the indexes that both have. Each item says whether the texts there are equal,
-    /// and has the two values of [`Entry::created`].
-    pub(super) fn beside(&self, other: &Self) -> impl Iterator<Item = (bool, u64, u64)> {
-        let both = self.with_created().zip(other.with_created());
-        both.map(|((ours, our_time), (theirs, their_time))| {
-            // Texts of one page are the same memory.
-            let is_same = std::ptr::eq(ours, theirs) || ours == theirs;
-            (is_same, our_time, their_time)
-        })
+    /// Iterates over the values of [`Entry::created`].
+    pub(super) fn all_created(&self) -> impl Iterator<Item = u64> {
+        let created = self.pages.iter().flat_map(|page| &page.created);
+        created.map(|created| (*created).max(self.since))
+    }
+
+    /// Returns for each index that both have whether the texts there are equal.
+    pub(super) fn same(&self, other: &Self) -> Vec<bool> {
+        let mut same = Vec::with_capacity(self.len().min(other.len()));
+        let ours = self.pages.iter().zip(&self.ends);
+        for ((ours, end), (theirs, their_end)) in ours.zip(other.pages.iter().zip(&other.ends)) {
+            if end != their_end {
+                break;
+            }
+            if Arc::ptr_eq(ours, theirs) {
+                same.resize(*end, true);
+            } else {
+                same.extend(ours.texts().zip(theirs.texts()).map(|(a, b)| a == b));
+            }
+        }
+        let rest = same.len();
+        let rest = self.iter().skip(rest).zip(other.iter().skip(rest));
+        same.extend(rest.map(|(a, b)| a == b));
+        same
     }
 
     /// Iterates over the pages.
@@ -393,10 +406,7 @@ mod tests {
         let all: Vec<_> = texts.iter().collect();
         let by_index: Vec<_> = (0..texts.len()).map(|i| texts.get(i)).collect();
         assert_eq!(all, by_index);
-        assert_eq!(
-            texts.len_of_text(),
-            all.iter().map(|text| text.len()).sum::<usize>()
-        );
+        assert_eq!(texts.len_of_text(), all.concat().len());
         all
     }
 

@@ -326,7 +326,7 @@ impl Families {
             )
         };
         out.families
-            .reserve(entries.len().saturating_sub(out.families.len()));
+            .reserve_exact(entries.len().saturating_sub(out.families.len()));
         let mut count = 0;
         for entry in entries.iter() {
             let first = &entry.duplicates[0];

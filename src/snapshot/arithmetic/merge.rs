@@ -70,21 +70,19 @@ impl Family {
             };
         }
         // Most series have the same index in both families.
-        let (mut same, mut earlier) = (Vec::with_capacity(other.len()), Vec::new());
-        for (i, (is_same, ours, theirs)) in self.texts.beside(&other.texts).enumerate() {
-            same.push(is_same);
-            if is_same && theirs < ours {
-                earlier.push((i, theirs));
-            }
-        }
+        let same = self.texts.same(&other.texts);
+        let is_same = |i| same.get(i) == Some(&true);
         // Both count together since the earlier of the two times, or since an unknown time (0) if
         // either is unknown.
-        for (i, created) in earlier {
+        let times = self.texts.all_created().zip(other.texts.all_created());
+        let earlier = (0..).zip(times).filter(|(_, (ours, theirs))| theirs < ours);
+        let earlier: Vec<_> = earlier.filter(|(i, _)| is_same(*i)).collect();
+        for (i, (_, created)) in earlier {
             self.texts.set_created(i, created);
         }
         let mut indices = None;
         for i in 0..other.len() {
-            if same.get(i) == Some(&true) {
+            if is_same(i) {
                 self.add_series(i, other, i);
                 continue;
             }

@@ -50,28 +50,25 @@ impl Family {
             return self.subtract(&before, taken);
         }
         // Most series have the same index in both snapshots.
-        let same = self.texts.beside(&before.texts);
-        let same: Vec<_> = same.map(|(is_same, ..)| is_same).collect();
+        let same = self.texts.same(&before.texts);
         let is_same = |i| same.get(i) == Some(&true);
         self.subtract_moved(before, is_same);
         let indices = LazyCell::new(|| before.indices());
-        let texts = std::mem::take(&mut self.texts);
-        let mut older = Vec::new();
-        for (i, (text, created)) in texts.with_created().enumerate() {
+        let mut others = Vec::new();
+        for i in 0..self.len() {
             let at = if is_same(i) {
                 Some(i)
             } else {
+                let text = self.texts.get(i);
                 indices.get(&*labels::ordered(text)).copied()
             };
             match at {
                 Some(at) => self.subtract_series(i, before, at),
-                None if created < taken => older.push((i, created)),
-                None => {}
+                None => others.push((i, self.texts.created(i))),
             }
         }
-        self.texts = texts;
         self.texts.raise_created(taken);
-        for (i, created) in older {
+        for (i, created) in others {
             self.texts.set_created(i, created);
         }
     }
