@@ -199,6 +199,13 @@ pub(super) fn walk_block<'a, W: Writer>(
     None
 }
 
+/// The number of series with a single value that are written before the walk looks at the length of
+/// the buffer. Looking after each would take 2 % of the instructions.
+const NUMBERS: usize = 32;
+
+/// The same for histograms and summaries, which take more bytes each.
+const DISTRIBUTIONS: usize = 4;
+
 /// Writes the series of a family from index `from` on, until the buffer has at least `limit` bytes.
 /// Returns the index of the next series.
 fn write_series<W: Writer>(
@@ -213,39 +220,48 @@ fn write_series<W: Writer>(
     let part = (family, escaping, from, limit);
     match &family.values {
         Values::Counter(Numbers::Int(values)) => {
-            for_each_series(part, scratch, writer, |writer, labels, series| {
+            for_each_series(part, NUMBERS, scratch, writer, |writer, labels, series| {
                 writer.counter(labels, Number::Int(values[series.i]), series);
             })
         }
         Values::Counter(Numbers::Float(values)) => {
-            for_each_series(part, scratch, writer, |writer, labels, series| {
+            for_each_series(part, NUMBERS, scratch, writer, |writer, labels, series| {
                 writer.counter(labels, Number::Float(values[series.i]), series);
             })
         }
         Values::Gauge(values) => {
-            for_each_series(part, scratch, writer, |writer, labels, series| {
+            for_each_series(part, NUMBERS, scratch, writer, |writer, labels, series| {
                 writer.gauge(labels, values[series.i], series);
             })
         }
-        Values::Summary { .. } | Values::PageSummary(_) => {
-            for_each_series(part, scratch, writer, |writer, labels, series| {
+        Values::Summary { .. } | Values::PageSummary(_) => for_each_series(
+            part,
+            DISTRIBUTIONS,
+            scratch,
+            writer,
+            |writer, labels, series| {
                 if let Value::Summary(value) = family.value(series.i) {
                     writer.summary(labels, &value, series);
                 }
-            })
-        }
-        Values::Histogram { .. } => {
-            for_each_series(part, scratch, writer, |writer, labels, series| {
+            },
+        ),
+        Values::Histogram { .. } => for_each_series(
+            part,
+            DISTRIBUTIONS,
+            scratch,
+            writer,
+            |writer, labels, series| {
                 if let Value::Histogram(value) = family.value(series.i) {
                     writer.histogram(labels, &value, series);
                 }
-            })
-        }
+            },
+        ),
     }
 }
 
 /// Returns the length of the series of a family from index `from` on, in bytes. Writes them to a
 /// buffer of its own, a block at a time.
+#[cold]
 fn len_of_series<W: Writer>(
     family: &Family,
     escaping: Escaping,
@@ -276,42 +292,45 @@ fn needs_escaping(escaping: Escaping, family: &Family) -> bool {
 
 /// Calls `write` for the series of `family` from index `from` on, with the text of their labels,
 /// which is escaped if `escaping` is set. Stops once the buffer has at least `limit` bytes, and
-/// returns the index of the next series.
+/// returns the index of the next series. Looks at the buffer after every `batch` series.
 #[inline(always)]
 fn for_each_series<'a, W: Writer>(
-    (family, escaping, from, limit): (&'a Family, Option<Escaping>, usize, usize),
+    (family, escaping, mut from, limit): (&'a Family, Option<Escaping>, usize, usize),
+    batch: usize,
     scratch: &mut String,
     writer: &mut W,
     mut write: impl FnMut(&mut W, PaddedText<'_>, SeriesMeta<'a>),
 ) -> usize {
     let since = family.texts.since();
-    let mut i = from;
-    for (page, at) in family.texts.pages_from(from) {
-        for entry in page.entries_from(at) {
-            let mut labels = PaddedText {
-                text: entry.text,
-                len: entry.len,
-            };
-            let mut cuts = entry.cuts;
-            if let Some(escaping) = escaping {
-                scratch.clear();
-                escaping.labels(family.texts.get(i), scratch);
-                labels = PaddedText::new(scratch.as_bytes());
-                cuts = &[];
+    for (page, mut at) in family.texts.pages_from(from) {
+        while at < page.len() {
+            let count = batch.min(page.len() - at);
+            for (i, entry) in (from..).zip(page.entries_from(at).take(count)) {
+                let mut labels = PaddedText {
+                    text: entry.text,
+                    len: entry.len,
+                };
+                let mut cuts = entry.cuts;
+                if let Some(escaping) = escaping {
+                    scratch.clear();
+                    escaping.labels(family.texts.get(i), scratch);
+                    labels = PaddedText::new(scratch.as_bytes());
+                    cuts = &[];
+                }
+                let series = SeriesMeta {
+                    family,
+                    i,
+                    created: entry.created.max(since),
+                    cuts,
+                };
+                // There is only one call, so that the compiler inlines the closure.
+                write(writer, labels, series);
             }
-            let series = SeriesMeta {
-                family,
-                i,
-                created: entry.created.max(since),
-                cuts,
-            };
-            // There is only one call, so that the compiler inlines the closure.
-            write(writer, labels, series);
-            i += 1;
+            (from, at) = (from + count, at + count);
             if writer.out().len() >= limit {
-                return i;
+                return from;
             }
         }
     }
-    family.texts.len()
+    from
 }

@@ -51,6 +51,7 @@ impl Message {
     }
 
     /// Ends the part of the message that is in the buffer, `rest` bytes before its end.
+    #[cold]
     pub(super) fn end_before(self, out: &mut Vec<u8>, rest: usize) {
         let len = out.len() - self.at - self.reserved;
         self.end_long(out, len + rest);
@@ -131,6 +132,7 @@ struct Varint {
 }
 
 impl Varint {
+    #[inline(always)]
     fn new(mut n: u64) -> Self {
         let mut bytes = [0; 10];
         let mut len = 0;

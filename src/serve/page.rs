@@ -20,7 +20,7 @@ use super::coding::{Checksum, Coding, Compressor, Levels};
 use super::scrape::{Memory, lock};
 
 /// The length of a block of a plain page, and of the parts that are compressed one after the other.
-/// A block is longer by at most one series, which mostly fits in a buffer of 128 KiB as well.
+/// A block is longer by a few series, which mostly fit in a buffer of 128 KiB as well.
 const PLAIN: usize = 124 << 10;
 
 /// The length at which a compressed block ends.
