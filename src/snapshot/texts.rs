@@ -86,7 +86,7 @@ impl Page {
     #[inline(always)]
     pub(crate) fn entries_from(&self, from: usize) -> impl Iterator<Item = Entry<'_>> {
         let (mut start, mut cut) = match from.checked_sub(1) {
-            Some(last) => (self.ends[last], self.cut_ends[last] as usize),
+            Some(last) => (self.ends[last], self.cut_ends[last]),
             None => (0, 0),
         };
         let ends = self.ends[from..].iter().zip(&self.cut_ends[from..]);
