@@ -236,7 +236,7 @@ impl Buckets {
                 let (bucket, value, times) = observation;
                 // SAFETY: this thread holds the lock of the cold block (B4). `bucket` is one of the
                 // series' buckets, as in `observe`.
-                unsafe { observe(Block::of(block), bucket, value, times) };
+                unsafe { observe(Block::of(block), bucket, value * times as f64, times) };
                 held.count(minute, engine, (&self.slot_word, u64::from(self.cells)));
                 return Outcome::Done;
             }

@@ -52,7 +52,7 @@ fn pages_agree_with_look_ups_whatever_comes_and_goes() {
             0 => counters.clear(),
             1 => registry.start_over(),
             2..20 => _ = counters.retain(|_| below(8) > 0),
-            // Lets grace periods end, so that numbers are used again without a scrape in between.
+            // Reclaims, so that numbers are used again without a scrape in between.
             20..50 => (0..20).for_each(|_| drop(other.snapshot())),
             _ => {}
         }
