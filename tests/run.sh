@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features oldest units loom miri address thread aarch64 fuzz mutations parsers prometheus pushgateway load package api"
+all="format clippy features oldest units loom miri address thread aarch64 fuzz instructions mutations parsers prometheus pushgateway load package api"
 fuzz_seconds=20
 parser=0.26.0
 public_api=0.52.0
@@ -85,6 +85,10 @@ if wants pushgateway; then
     debian victoria-metrics victoria-metrics
     prometheus-pushgateway --version 2>&1 | head -n 1
     victoria-metrics --version 2>&1 | head -n 1
+fi
+if wants instructions; then
+    debian valgrind valgrind
+    valgrind --version
 fi
 if wants miri; then component miri; fi
 if wants miri || wants thread; then component rust-src; fi
@@ -232,6 +236,11 @@ if wants fuzz; then
             -max_total_time="$fuzz_seconds" -verbosity=0 -print_final_stats=1 2>&1 | grep -avE '^(INFO|"|#####)')
     done
     done_with fuzz/target
+fi
+if wants instructions; then
+    say "instructions per update"
+    # The profile `bench` is optimized as a program is by default.
+    cargo test --quiet --profile bench -p tallies-instructions --test instructions -- --nocapture
 fi
 if [ -n "${miri:-}" ]; then
     say "Miri: the result"

@@ -107,7 +107,7 @@ impl Key {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use crate::snapshot::native::index::COARSEST;
 

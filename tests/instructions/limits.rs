@@ -1,0 +1,79 @@
+//! The instructions of every update, so that none becomes slower unnoticed.
+//!
+//! Callgrind counts the instructions of `n` updates and of `2n` of them; the difference is exact. A loop
+//! is counted with them: see the rows `nothing` and `value`. Limits are a little above what Rust 1.95 on
+//! x86-64 needs. `cargo test --profile bench -p tallies-instructions --test instructions -- --nocapture`
+//! prints the counts.
+
+use std::process::Command;
+
+/// The most instructions per update.
+const LIMITS: &[(&str, f64)] = &[
+    ("nothing", 4.4),
+    ("value", 5.5),
+    ("counter", 10.5),
+    ("float counter", 17.5),
+    ("counter, bound", 21.0),
+    ("counter, bound, cold", 78.0),
+    ("counter, two strings", 215.0),
+    ("counter, two strings, cold", 260.0),
+    ("counter, enum", 14.0),
+    ("gauge", 11.5),
+    ("gauge, bound", 28.0),
+    ("up and down", 17.0),
+    ("histogram", 56.0),
+    ("histogram, bound", 68.0),
+    ("histogram, bound, cold", 240.0),
+    ("histogram, close bounds", 235.0),
+    ("native histogram", 58.0),
+    ("native histogram, fixed buckets", 120.0),
+    ("summary", 129.0),
+];
+
+/// The number of updates. Enough for a summary to reach the size of its sketch.
+const N: u64 = 40_000;
+
+fn instructions(update: &str, n: u64) -> u64 {
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args([env!("CARGO_BIN_EXE_updates"), update, &n.to_string()])
+        .output()
+        .expect("valgrind is installed, for example by `tests/run.sh instructions`");
+    let log = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{update}: {log}");
+    let count = log
+        .split("Collected : ")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next());
+    count.expect("callgrind prints its count").parse().unwrap()
+}
+
+#[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "the limits are those of x86-64")]
+fn no_update_takes_more_instructions_than_its_limit() {
+    let names = Command::new(env!("CARGO_BIN_EXE_updates"))
+        .output()
+        .unwrap()
+        .stdout;
+    let names = String::from_utf8(names).unwrap();
+    assert!(
+        names.lines().eq(LIMITS.iter().map(|(name, _)| *name)),
+        "one limit per update"
+    );
+    let mut slower = Vec::new();
+    for (update, limit) in LIMITS {
+        let more = std::thread::scope(|scope| {
+            let once = scope.spawn(|| instructions(update, N));
+            instructions(update, 2 * N) - once.join().unwrap()
+        });
+        let each = more as f64 / N as f64;
+        println!("{each:7.1} of {limit:5.1} {update}");
+        if each > *limit {
+            slower.push(*update);
+        }
+    }
+    assert!(
+        slower.is_empty(),
+        "more instructions than their limits: {slower:?}"
+    );
+}

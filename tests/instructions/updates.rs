@@ -1,0 +1,107 @@
+//! Runs one update `n` times: `updates NAME N`. `limits.rs` counts the instructions of `n` and of `2n`.
+//!
+//! Without arguments, prints the names.
+
+use std::hint::black_box;
+
+use tallies::{Bound, Counter, Gauge, Histogram, LabelValue, Labels, Summary, UpDownCounter};
+
+#[derive(LabelValue, Clone, Copy)]
+enum Method {
+    Get,
+    Post,
+}
+
+#[derive(Labels)]
+struct Request {
+    method: Method,
+}
+
+static COUNTER: Counter = Counter::new("counter_total").hot();
+static FLOAT: Counter<(), f64> = Counter::new("float_total").hot();
+static HOT: Counter<[&str; 2]> = Counter::labelled("hot_total", &["a", "b"]).hot();
+static COLD: Counter<[&str; 2]> = Counter::labelled("cold_total", &["a", "b"]);
+static ENUM: Counter<Request> = Counter::new("enum_total").hot();
+static GAUGE: Gauge = Gauge::new("gauge");
+static GAUGES: Gauge<[&str; 1]> = Gauge::labelled("gauges", &["x"]);
+static UP_DOWN: UpDownCounter = UpDownCounter::new("up_down").hot();
+static HISTOGRAM: Histogram = Histogram::new("histogram").hot();
+static HISTOGRAMS: Histogram<[&str; 1]> = Histogram::labelled("histograms", &["x"]).hot();
+static COLD_HISTOGRAMS: Histogram<[&str; 1]> = Histogram::labelled("cold_histograms", &["x"]);
+/// Bounds that are too close for the table.
+static CLOSE: Histogram = Histogram::new("close")
+    .buckets(&const { tallies::buckets::linear_array::<100>(1.0, 1.0) })
+    .hot();
+static NATIVE: Histogram = Histogram::new("native").native(3).hot();
+static BOTH: Histogram = Histogram::new("both")
+    .buckets(&[0.01, 0.1, 1.0])
+    .native(3)
+    .hot();
+static SUMMARY: Summary = Summary::new("summary").hot();
+
+/// The number of cold series. Updates take turns, so none of them becomes hot.
+const SERIES: usize = 1000;
+
+/// Values of all kinds of buckets.
+static VALUES: [f64; 8] = [0.03, 0.001, 0.7, 2.0, 0.2, 40.0, 0.008, 0.09];
+
+#[inline(never)]
+fn repeat(n: usize, mut update: impl FnMut(usize)) {
+    for i in 0..n {
+        update(black_box(i));
+    }
+}
+
+macro_rules! updates {
+    ($($name:literal => |$i:pat_param| $update:expr;)*) => {
+        let mut arguments = std::env::args().skip(1);
+        let Some(name) = arguments.next() else {
+            return [$($name),*].iter().for_each(|name| println!("{name}"));
+        };
+        let n = arguments.next().unwrap().parse().unwrap();
+        match &*name {
+            $($name => repeat(n, |$i| $update),)*
+            _ => panic!("no update `{name}`"),
+        }
+    };
+}
+
+fn main() {
+    let names: Vec<String> = (0..SERIES).map(|i| i.to_string()).collect();
+    let hot = HOT.bind(["x", "y"]);
+    let cold: Vec<Bound<Counter>> = names.iter().map(|name| COLD.bind(["a", name])).collect();
+    let gauge = GAUGES.bind(["x"]);
+    let histogram = HISTOGRAMS.bind(["x"]);
+    let cold_histograms: Vec<Bound<Histogram>> = names
+        .iter()
+        .map(|name| COLD_HISTOGRAMS.bind([&**name]))
+        .collect();
+    let method = |i: usize| {
+        if i % 2 == 0 {
+            Method::Get
+        } else {
+            Method::Post
+        }
+    };
+    updates! {
+        "nothing" => |_| ();
+        "value" => |_| _ = black_box(1.5);
+        "counter" => |_| COUNTER.inc();
+        "float counter" => |_| FLOAT.add(black_box(1.5));
+        "counter, bound" => |_| hot.inc();
+        "counter, bound, cold" => |i| cold[i % SERIES].inc();
+        "counter, two strings" => |_| HOT.with([black_box("GET"), black_box("200")]).inc();
+        "counter, two strings, cold" => |i| COLD.with(["a", &names[i % SERIES]]).inc();
+        "counter, enum" => |i| ENUM.with(Request { method: method(i) }).inc();
+        "gauge" => |_| GAUGE.set(black_box(1.5));
+        "gauge, bound" => |_| gauge.set(black_box(1.5));
+        "up and down" => |_| { UP_DOWN.inc(); UP_DOWN.dec() };
+        "histogram" => |i| HISTOGRAM.observe(VALUES[i % 8]);
+        "histogram, bound" => |i| histogram.observe(VALUES[i % 8]);
+        "histogram, bound, cold" => |i| cold_histograms[i % SERIES].observe(VALUES[i % 8]);
+        "histogram, close bounds" => |_| CLOSE.observe(black_box(77.5));
+        "native histogram" => |i| NATIVE.observe(VALUES[i % 8]);
+        "native histogram, fixed buckets" => |i| BOTH.observe(VALUES[i % 8]);
+        "summary" => |i| SUMMARY.observe(i as f64);
+    }
+}
