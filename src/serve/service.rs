@@ -33,7 +33,7 @@ use super::page::Style;
 /// registries.
 ///
 /// Rendering a page blocks. It runs on Tokio's blocking threads if there is a runtime, and on the
-/// current thread otherwise. The [`Body`](crate::serve::Body) of a large page comes in blocks.
+/// current thread otherwise. The [`Body`] of a large page comes in blocks.
 /// Limits of time and of connections are up to the framework: a client that reads slowly holds the
 /// memory of a scrape.
 #[derive(Clone)]
