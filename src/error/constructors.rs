@@ -305,15 +305,19 @@ impl Error {
 }
 
 /// The metrics service.
+#[cfg(feature = "tower")]
+impl Error {
+    /// A failure while the service answers.
+    pub(crate) fn serve(action: &'static str, cause: std::io::Error) -> Self {
+        Self::from(Kind::Serve { action, cause })
+    }
+}
+
 #[cfg(feature = "serve")]
 impl Error {
     pub(crate) fn bind(address: &str, cause: std::io::Error) -> Self {
         let address = address.into();
         Self::from(Kind::Listen { address, cause })
-    }
-
-    pub(crate) fn serve(action: &'static str, cause: std::io::Error) -> Self {
-        Self::from(Kind::Serve { action, cause })
     }
 
     /// Settings of the service that lack something, or contain an unusable secret.

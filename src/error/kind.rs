@@ -166,7 +166,7 @@ pub(crate) enum Kind {
         address: Box<str>,
         cause: std::io::Error,
     },
-    #[cfg(feature = "serve")]
+    #[cfg(feature = "tower")]
     Serve {
         action: &'static str,
         cause: std::io::Error,

@@ -260,7 +260,7 @@ impl fmt::Display for Kind {
                 }
                 Ok(())
             }
-            #[cfg(feature = "serve")]
+            #[cfg(feature = "tower")]
             Self::Serve { action, cause } => write!(f, "{action}: {cause}"),
             #[cfg(feature = "tls")]
             Self::File { what, path, cause } => {

@@ -125,7 +125,9 @@ impl Error {
     pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
         match &*self.0 {
             #[cfg(feature = "serve")]
-            Kind::Listen { cause, .. } | Kind::Serve { cause, .. } => Some(cause.kind()),
+            Kind::Listen { cause, .. } => Some(cause.kind()),
+            #[cfg(feature = "tower")]
+            Kind::Serve { cause, .. } => Some(cause.kind()),
             #[cfg(feature = "tls")]
             Kind::File { cause, .. } => kind_of(&**cause),
             #[cfg(feature = "push")]

@@ -134,11 +134,19 @@ const ROOM: usize = 16 << 10;
 
 #[cfg_attr(
     not(any(feature = "gzip", feature = "zstd")),
-    expect(unused_variables, reason = "there is nothing to compress with")
+    expect(
+        unused_variables,
+        unreachable_code,
+        reason = "there is nothing to compress with"
+    )
 )]
 impl Compressor {
     /// Creates a compressor, or returns `None` for `identity`. `len` is the length of the first
     /// block before compression, if it is known.
+    #[cfg_attr(
+        all(feature = "gzip", not(feature = "zstd")),
+        expect(unused_variables, reason = "gzip does not need the length")
+    )]
     pub(super) fn new(
         coding: Coding,
         levels: Levels,
