@@ -480,13 +480,13 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of texts, and no unsafe code")]
     fn pages_have_a_limit() {
         let mut texts = Texts::default();
-        let count = if cfg!(miri) { PAGE + 1 } else { 5000 };
-        let names: Vec<_> = (0..count).map(|i| i.to_string()).collect();
+        let names: Vec<_> = (0..5000).map(|i| i.to_string()).collect();
         names.iter().for_each(|name| texts.push(name, 0));
         assert_eq!(all(&texts), names);
-        assert_eq!(texts.pages().count(), count.div_ceil(PAGE));
+        assert_eq!(texts.pages().count(), 5000_usize.div_ceil(PAGE));
     }
 
     #[test]
