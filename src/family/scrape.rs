@@ -238,7 +238,7 @@ impl<C: MetricCells> Family<C> {
     }
 }
 
-/// What a scrape leaves for the next one.
+/// The pages and the buffer that a scrape keeps for the next one.
 #[derive(Debug)]
 pub(super) struct Scraped<T> {
     pages: LabelPages,

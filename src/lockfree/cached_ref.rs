@@ -7,8 +7,9 @@
 //! - K1: if a reader loads the same word twice, the pointer that it loaded in between belongs to
 //!   that word. An older pointer is impossible, because the first load of the word acquires the
 //!   pointer that was stored before it. A newer pointer is impossible, because its writer
-//!   invalidated the word first, and a word that was replaced by another series' never returns: a thread stores its
-//!   word only if the cached word is still the one that it read before it looked the series up.
+//!   invalidated the word first, and a word that was replaced by another series' never returns: a
+//!   thread stores its word only if the cached word is still the one that it read before it looked
+//!   the series up.
 //! - K2: the pointee lives as long as the owner. `find` borrows it from the owner for any lifetime,
 //!   and the owner is in an `Arc`, so no thread has exclusive access to it.
 

@@ -191,7 +191,7 @@ impl Buckets {
         unsafe { native::observe_known(block, bucket, value, times) }
     }
 
-    /// Adds an observation to a block, and returns the block's number of observations.
+    /// Adds an observation to a block.
     ///
     /// Returns `None`, and observes nothing, if a native histogram has to grow while this thread is
     /// already growing something: the observation then comes from the allocator.
@@ -204,7 +204,7 @@ impl Buckets {
         thread: &Thread,
         block: Block,
         observation: (usize, f64, u64),
-    ) -> Option<u64> {
+    ) -> Option<()> {
         let (bucket, value, times) = observation;
         // SAFETY: the caller's contract, and B4 for the number of cells. `bucket` is one of the
         // series' buckets, as in `observe`.
@@ -213,7 +213,7 @@ impl Buckets {
                 Some(resolution) => native::write(thread, block, resolution, observation),
                 None => {
                     observe(block, bucket, value * times as f64, times);
-                    Some(owner_load(block.cell(0)) >> 1)
+                    Some(())
                 }
             }
         }
@@ -256,10 +256,10 @@ impl Buckets {
             match self.lock.lock(generation) {
                 Ok(held) => {
                     // SAFETY: this thread holds the lock of the cold block (B4).
-                    let count = unsafe { self.write(thread, block, observation) };
+                    let written = unsafe { self.write(thread, block, observation) };
                     let cells = self.block_cells() as u64;
                     held.count(engine.minute(), engine, (&self.slot_word, cells));
-                    if count.is_none() {
+                    if written.is_none() {
                         reject();
                     }
                     Shared::Counted

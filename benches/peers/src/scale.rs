@@ -20,7 +20,7 @@ const TIME: Duration = Duration::from_millis(500);
 /// The operations between two looks at the clock.
 const BATCH: u64 = 2 * SEQUENCE;
 
-/// What a thread does in a batch.
+/// The work of a thread in a batch.
 type Work = Arc<dyn Fn() + Send + Sync>;
 
 struct Contest {

@@ -40,8 +40,8 @@ use cells::{observe_both, observe_fixed, observe_in_series, observe_native};
 /// because the sum would be NaN.
 ///
 /// An observation costs 3 to 4 ns: a table indexed by the leading bits of the value finds the bucket
-/// without branches, and three plain stores go to cells of the calling thread. A scrape sees an exact prefix of every thread's
-/// observations: `_count` is equal to the `+Inf` bucket, and `_sum` belongs to the same
+/// without branches, and three plain stores go to cells of the calling thread. A scrape sees an
+/// exact prefix of every thread's observations: `_count` is equal to the `+Inf` bucket, and `_sum` belongs to the same
 /// observations, whatever instruction a writer has reached.
 pub struct Histogram<L = ()> {
     pub(crate) inner: Declaration<Buckets>,

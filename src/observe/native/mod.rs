@@ -236,12 +236,6 @@ impl Table {
         codes.contains(&key.code()) || distinct(&mut codes) < self.limit as usize
     }
 
-    /// Returns the number of observations. Called by the owner.
-    pub(crate) fn own_count(&self) -> u64 {
-        // SAFETY: T6; cell 0 is `state`.
-        owner_load(unsafe { self.block().cell(0) }) >> 1
-    }
-
     /// Returns the key of a value at the table's resolution.
     fn key_of(&self, value: f64, bucket: usize) -> Key {
         Key::new(value, self.places, self.zero_threshold, bucket)
@@ -321,8 +315,7 @@ pub(super) unsafe fn observe_known(block: Block, bucket: usize, value: f64, time
     }
 }
 
-/// Observes a value, in a larger or coarser table if it has to be, and returns the number of
-/// observations. Returns `None`, and observes nothing, if it would need a replacement inside
+/// Observes a value, in a larger or coarser table if it has to be. Returns `None`, and observes nothing, if it would need a replacement inside
 /// another one (T5).
 ///
 /// # Safety
@@ -333,7 +326,7 @@ pub(super) unsafe fn write(
     block: Block,
     resolution: &Resolution,
     observation: (usize, f64, u64),
-) -> Option<u64> {
+) -> Option<()> {
     // SAFETY: the caller's contract.
     unsafe {
         // The hot path does not have a key for every value; `key_of` has.
@@ -343,7 +336,7 @@ pub(super) unsafe fn write(
         if !Table::own(block).is_some_and(known) {
             thread.without_reentry(|| observe_new(block, resolution, observation))?;
         }
-        Table::own(block).map(Table::own_count)
+        Some(())
     }
 }
 
