@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "thousands of texts, and no unsafe code")]
+    #[cfg_attr(miri, ignore = "thousands of texts in safe code")]
     fn pages_have_a_limit() {
         let mut texts = Texts::default();
         let names: Vec<_> = (0..5000).map(|i| i.to_string()).collect();
