@@ -106,12 +106,12 @@ rm -rf "$real" && cp -r "$tree" "$real"
 perl -0pi -e 's/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s' "$real/Cargo.toml"
 build_real() { # prints the test program
     (cd "$real" && CARGO_TARGET_DIR=$CARGO_TARGET_DIR/real RUSTFLAGS="--cap-lints allow" \
-        cargo test --lib --no-run --features process 2>&1) | tee target/mutate/build.log |
+        cargo test --lib --no-run --features process 2>&1) | tee "$work/build.log" |
         sed -n 's/.*Executable.*(\(.*\))/\1/p'
 }
 
 build() { # prints the test program
-    (cd "$tree" && cargo test --release --lib --no-run 2>&1) | tee target/mutate/build.log |
+    (cd "$tree" && cargo test --release --lib --no-run 2>&1) | tee "$work/build.log" |
         sed -n 's/.*Executable.*(\(.*\))/\1/p'
 }
 # From the quickest to the slowest: the first that fails is enough.
@@ -126,10 +126,11 @@ quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_b
     totals::in_flight_is_never_below_zero_when_cold totals::in_flight_is_never_below_zero_in_shared_cells totals::in_flight_is_never_below_zero_across_retirement
     totals::in_flight_is_never_below_zero_across_retirement_when_cold slots::a_copied_slot_word_carries_the_zeroes slots::a_slot_is_used_again
     slots::a_slot_is_used_again_under_two_requests
-    slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again slots::a_gauge_without_a_slot_is_used_again"
+    slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again slots::a_gauge_without_a_slot_is_used_again
+    closing::a_slot_that_is_closing_is_used_again closing::in_flight_is_never_below_zero_while_a_slot_is_closing"
 tables="native::a_table_read_is_a_prefix native::an_owner_copies_its_table_on_request native::a_replaced_table_outlives_its_readers
     native::a_slot_with_a_table_is_used_again native::a_native_histogram_starts_over_beside_a_writer"
-published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_absent"
+published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_absent published::the_last_owner_frees_a_text"
 stream="streams::a_stream_read_is_a_prefix streams::a_stream_read_is_a_prefix_while_it_grows"
 summary="summary::a_shared_stream_has_one_writer_at_a_time summary::a_stream_is_seen_as_it_was_made
     summary::a_summary_starts_over_beside_a_writer
@@ -217,7 +218,7 @@ while IFS=$'\t' read -r site place line; do
     *summary.rs*) which=$summary ;;
     *cached_ref.rs*) which=$cached ;;
     *native/mod.rs*) which=$tables ;;
-    *published.rs*) which=$published ;;
+    *published.rs* | *owners.rs*) which=$published ;;
     *) which=$quick ;;
     esac
     # Two at a time.
@@ -235,61 +236,23 @@ done <"$sites"
 wait
 only=" $* "
 
-# Steps left out or done wrong: a name, a file, and what perl does to it.
+# Steps left out or done wrong: a name, a file, and what perl does to it. Each is a file of the queue.
 stepped=
+queue=target/mutate/queue
+rm -rf "$queue" && mkdir -p "$queue"
+queued=100
 step() {
-    local file=$tree/src/$2 kept=target/mutate/kept
     stepped+=" src/$2 "
     [[ $only == "  " || $only == *" $2 "* ]] || return
-    cp "$file" $kept
-    perl -0pi -e "$3" "$file"
-    if cmp -s "$file" $kept; then
-        echo "STALE    $1: $2 no longer has that text"
-        echo >>target/mutate/missed
-        return
-    fi
-    local models
-    models=$(build)
-    if [ -z "$models" ]; then
-        echo "STALE    $1: does not compile"
-        echo >>target/mutate/missed
-    else
-        report "$1" "$(failing "$models" $every)" ""
-    fi
-    cp $kept "$file"
+    queued=$((queued + 1))
+    printf '%s\0' "$@" >"$queue/$queued"
+}
+# The same, found by tests with real threads: their names are given.
+real_step() { # name, file, perl, tests
+    step "$@"
 }
 step "ups are read before downs" observe/tally.rs \
     's/(            let downs = self\.downs\(pass, slot\);\n)(.*?)(            least = )/$2$1$3/s; s/            pass\.reload\(\);\n(            let slot = .*?;\n)(.*?)(            let downs)/            pass.reload();\n$1$2$3/s'
-# The same, found by tests with real threads: their names are given.
-real_step() { # name, file, perl, tests
-    local file=$real/src/$2 kept=target/mutate/kept
-    stepped+=" src/$2 "
-    [[ $only == "  " || $only == *" $2 "* ]] || return
-    cp "$file" $kept
-    perl -0pi -e "$3" "$file"
-    if cmp -s "$file" $kept; then
-        echo "STALE    $1: $2 no longer has that text"
-        echo >>target/mutate/missed
-        return
-    fi
-    local program test bad=
-    program=$(build_real)
-    if [ -z "$program" ]; then
-        echo "STALE    $1: does not compile"
-        echo >>target/mutate/missed
-    else
-        for test in $4; do
-            timeout 120 "$program" --exact "$test" >$work/run.log 2>&1
-            case $? in
-            0) grep -q "1 passed" $work/run.log || { bad="there is no test $test"; echo "STALE    $bad"; echo >>target/mutate/missed; } ;;
-            124) echo "$test" >>$work/late ;;
-            *) bad=$test && break ;;
-            esac
-        done
-        report "$1" "$bad" ""
-    fi
-    cp $kept "$file"
-}
 step "retired series are read before the overflow series" observe/cells.rs \
     's/(    overflow\.read\(pass, overflow\.slot_word\(\)\.slot\(\), total\);\n)(    for \(series, retired\).*?\n    \}\n)/$2$1/s'
 step "shards are not looked for again before ups" observe/tally.rs 's/            pass\.reload\(\);\n//'
@@ -310,6 +273,11 @@ step "shards are looked for by a load before a request" observe/shard.rs \
     's/let mut next = (self\.joined\.swap\(null_mut\(\), .*?\));\n/let mut next = self.joined.load(Acquire); if !next.is_null() { next = $1; }\n/'
 step "slots are free before slabs are looked for again" observe/pass.rs \
     's/(self\.engine\.slots\.free_later\(self\.cleared\.drain\(\.\.\)\);.*?)        self\.reload\(\);/$1/s'
+step "a slot that is closing does not wait for acknowledgements" observe/cells.rs 's/if !pass\.is_closed\(closing\)/if false/'
+step "a slot that is closing is cleared without the lock" observe/cells.rs \
+    's/(pub fn end_closing.*?)series\.shared_lock\(\)\.lock_any\(\) else/$1Some(series.shared_lock().take()) else/s'
+step "a slot that is closing is not read" observe/slot.rs 's/\(word & COLD != COLD\)\.then_some/(word \& CLOSING == 0).then_some/'
+step "a slot that is closing is still written" observe/slot.rs 's/self\.0\.store\(word \| CLOSING, Relaxed\)/self.0.store(word, Relaxed)/'
 step "a series is never promoted" observe/shared_lock.rs 's/promote\(engine, slot_word, generation, cells\);//'
 step "a cold update takes the lock of whichever series" observe/shared_lock.rs 's/if word \^ generation\.word\(\) >= LOCKED/if word \& LOCKED != 0/'
 step "the lock of the shared cells keeps the old generation" observe/cells.rs 's/own\.hand_over\(series\.slot_word\(\)\.generation\(\)\)/own.release()/'
@@ -372,7 +340,7 @@ real_step "a request on every pass" observe/pass.rs 's/if std::mem::take\(&mut s
 real_step "a new owner does not acknowledge for the last one" observe/thread.rs \
     's/            if slab\.len\(\)\.load\(Relaxed\) == 0 \{\n                shard\.restore\(slab\);\n            \}\n//' \
     observe::tests::a_new_owner_acknowledges_an_open_request
-real_step "a sleeper holds up every slot" observe/pass.rs 's/let Some\(slot\) = retired\.slot else/let Some(slot) = retired.slot.map(|_| 0) else/' \
+real_step "a sleeper holds up every slot" observe/pass.rs 's/let Some\(slot\) = slot else/let Some(slot) = slot.map(|_| 0) else/' \
     observe::tests::a_sleeper_holds_up_the_slots_that_it_has
 real_step "a pass clears as much as there is" observe/pass.rs 's/self\.cleared\.push\(\(last, cells as u64\)\);//' \
     observe::tests::slots_of_a_large_family_are_freed_in_several_passes
@@ -404,6 +372,59 @@ real_step "a text is copied without its last byte" lockfree/shared_text.rs 's/te
     lockfree::shared_text::tests::readers_see_a_whole_text_or_none
 real_step "what is freed was not counted" observe/allocator.rs 's/        count_down\(layout\.size\(\)\);\n//' \
     observe::allocator::tests::allocations_and_frees_are_counted
+
+# Two workers, each with its own copies of the trees and of what was built in them.
+run_step() { # name, file, perl, tests with real threads or none
+    local tree=$tree$1 real=$real$1 target=$CARGO_TARGET_DIR$1 work=target/mutate/work$1 program test bad=
+    shift
+    local file=$tree/src/$2
+    [ $# -lt 4 ] || file=$real/src/$2
+    cp -p "$file" "$work/kept"
+    perl -0pi -e "$3" "$file"
+    if cmp -s "$file" "$work/kept"; then
+        echo "STALE    $1: $2 no longer has that text"
+        echo >>target/mutate/missed
+        return
+    fi
+    if [ $# -lt 4 ]; then
+        program=$(CARGO_TARGET_DIR=$target build)
+    else
+        program=$(CARGO_TARGET_DIR=$target build_real)
+    fi
+    if [ -z "$program" ]; then
+        echo "STALE    $1: does not compile"
+        echo >>target/mutate/missed
+    elif [ $# -lt 4 ]; then
+        report "$1" "$(failing "$program" $every)" ""
+    else
+        for test in $4; do
+            timeout 120 "$program" --exact "$test" >"$work/run.log" 2>&1
+            case $? in
+            0) grep -q "1 passed" "$work/run.log" || { bad="there is no test $test"; echo "STALE    $bad"; echo >>target/mutate/missed; } ;;
+            124) echo "$test" >>"$work/late" ;;
+            *) bad=$test && break ;;
+            esac
+        done
+        report "$1" "$bad" ""
+    fi
+    cp "$work/kept" "$file"
+}
+worker() {
+    local entry arguments
+    cp -rp "$tree" "$tree$1" && cp -rp "$real" "$real$1" && cp -rp "$CARGO_TARGET_DIR" "$CARGO_TARGET_DIR$1"
+    mkdir -p "target/mutate/work$1" && : >"target/mutate/work$1/late"
+    for entry in "$queue"/*; do
+        # Who renames it has it.
+        mv "$entry" "$entry.$1" 2>/dev/null || continue
+        mapfile -d '' -t arguments <"$entry.$1"
+        run_step "$1" "${arguments[@]}"
+    done
+}
+if [ $queued -gt 100 ]; then
+    worker a &
+    worker b &
+    wait
+fi
 
 # Nothing with an atomic of its own or an unsafe block goes untouched.
 if [ $# -eq 0 ]; then

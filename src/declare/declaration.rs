@@ -17,7 +17,7 @@ use crate::family::SeriesRef;
 use crate::family::desc::{ClosedSet, Desc};
 use crate::family::label::LabelSet;
 use crate::family::{Family, MetricCells};
-use crate::lockfree::{CachedRef, SeriesKey};
+use crate::lockfree::{CachedRef, SeriesKey, TextRef};
 use crate::registry::{self, Registry};
 
 /// A declared metric. See the [module](self).
@@ -178,24 +178,18 @@ fn checked(desc: Desc) -> Result<Desc, Error> {
     desc.check().map(|()| desc)
 }
 
-/// A bound series. It owns its label text, and looks the series up again if that was removed or
-/// retired; the look-up makes it again.
+/// A bound series. It looks the series up again if that was removed or retired; the look-up makes it
+/// again.
+///
+/// Aligned, so that what an update reads is in one cache line.
 #[derive(Debug)]
+#[repr(C, align(16))]
 pub(crate) struct BoundSeries<C: MetricCells> {
     series: CachedRef<Family<C>, C>,
-    labels: BoundLabels,
-}
-
-/// The labels of a bound series.
-#[derive(Clone, Debug)]
-enum BoundLabels {
-    /// The label text of a valid label set.
-    Text(Box<str>),
-    /// A combination of a closed label set. Its series are never removed or retired, so the first
-    /// look-up is the last.
-    Closed,
-    /// A label set that is not valid. Every look-up rejects it.
-    Invalid,
+    /// The label text of a valid label set, which the series has as well. `None` for a combination
+    /// of a closed label set, whose series are never removed or retired, so that the first look-up
+    /// is the last. `None` also for a label set that is not valid, which every look-up rejects.
+    text: Option<TextRef>,
 }
 
 impl<C: MetricCells> BoundSeries<C> {
@@ -209,18 +203,14 @@ impl<C: MetricCells> BoundSeries<C> {
             series.owner().row(ClosedSet::of::<L>());
             return Self::closed(series, L::dense_index(labels));
         }
-        let labels = L::with_texts(labels, |texts| {
-            series.find(|family| {
+        let text = L::with_texts(labels, |texts| {
+            let (_, key) = series.find(|family| {
                 let series = family.with(texts);
                 (series.cells, series.key)
             });
-            let family = series.owner();
-            match family.check_any(texts) {
-                Ok(()) => BoundLabels::Text(family.text_of(texts).into()),
-                Err(_) => BoundLabels::Invalid,
-            }
+            series.owner().shared_text(texts, key)
         });
-        Self { series, labels }
+        Self { series, text }
     }
 
     /// Returns the series of a combination of a closed label set, whose series exist.
@@ -229,8 +219,8 @@ impl<C: MetricCells> BoundSeries<C> {
             let series = family.closed(ClosedSet::NONE, combination);
             (series.cells, series.key)
         });
-        let labels = BoundLabels::Closed;
-        Self { series, labels }
+        let text = None;
+        Self { series, text }
     }
 
     pub(super) fn family(&self) -> &Family<C> {
@@ -273,11 +263,10 @@ impl<C: MetricCells> BoundSeries<C> {
             .series
             .get_or(|| (&self.family().first, SeriesKey::OVERFLOW));
         let found = self.series_ref(cells, key);
-        let series = match &self.labels {
-            BoundLabels::Closed => Some(found),
-            BoundLabels::Text(_) if !key.is_overflow() && found.is_current() => Some(found),
-            BoundLabels::Text(text) => self.family().find_text(text),
-            BoundLabels::Invalid => None,
+        let series = match &self.text {
+            None => self.family().is_closed().then_some(found),
+            Some(_) if !key.is_overflow() && found.is_current() => Some(found),
+            Some(text) => self.family().find_text(text),
         };
         series.map_or_else(C::Total::default, SeriesRef::total)
     }
@@ -287,10 +276,10 @@ impl<C: MetricCells> BoundSeries<C> {
     #[inline(never)]
     fn find(&self) -> (&C, SeriesKey) {
         self.series.find(|family| {
-            let series = match &self.labels {
-                BoundLabels::Text(text) => family.with_text(text),
-                BoundLabels::Closed => family.overflow(),
-                BoundLabels::Invalid => family.with_invalid(),
+            let series = match &self.text {
+                Some(text) => family.with_text(text),
+                None if family.is_closed() => family.overflow(),
+                None => family.with_invalid(),
             };
             (series.cells, series.key)
         })
@@ -300,11 +289,12 @@ impl<C: MetricCells> BoundSeries<C> {
 impl<C: MetricCells> Clone for BoundSeries<C> {
     fn clone(&self) -> Self {
         let series = CachedRef::new(Arc::clone(self.series.owner()));
-        match self.labels.clone() {
-            BoundLabels::Closed => Self::closed(series, self.last_found().1.index() as usize),
-            // The clone looks the series up when it is first used.
-            labels => Self { series, labels },
+        if self.text.is_none() && self.family().is_closed() {
+            return Self::closed(series, self.last_found().1.index() as usize);
         }
+        // The clone looks the series up when it is first used.
+        let text = self.text.clone();
+        Self { series, text }
     }
 }
 

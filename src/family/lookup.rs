@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::{Error, NameRule};
-use crate::lockfree::SeriesKey;
+use crate::lockfree::{LONGEST_TEXT, SeriesKey, TextRef};
 use crate::snapshot::labels;
 
 use super::desc::{ClosedSet, Names};
@@ -103,12 +103,28 @@ impl<C: MetricCells> Family<C> {
         self.with_values_of(text, |texts| self.with(texts))
     }
 
-    /// Returns what [`with`](Self::with) does, for a label set that is not valid.
+    /// Returns what [`with`](Self::with) does, for a label set that is not valid, of a family without
+    /// fixed label names.
     pub(crate) fn with_invalid(&self) -> SeriesRef<'_, C> {
-        match self.desc.labels {
-            Names::Fixed(_) => self.with(&[]),
-            Names::Any => self.with(&["", ""]),
-        }
+        self.with(&["", ""])
+    }
+
+    /// Returns the label text of `texts` for a bound series: that of the series with this key, if the
+    /// series still has it. [`with_text`](Self::with_text) does for it what [`with`](Self::with) does
+    /// for `texts`. Returns `None` for a label set that is not valid and that no label text renders:
+    /// then [`with_invalid`](Self::with_invalid) does.
+    pub(crate) fn shared_text(&self, texts: &[&str], key: SeriesKey) -> Option<TextRef> {
+        let is_valid = self.check_any(texts).is_ok();
+        let text = match self.desc.labels {
+            _ if is_valid => self.text_of(texts),
+            // The text of no label values, which is not valid, either.
+            Names::Fixed(_) => String::new(),
+            Names::Any => return None,
+        };
+        Some(match self.series(key.index() as usize) {
+            Some(series) => series.text.share(&text),
+            None => TextRef::new(&text),
+        })
     }
 
     /// Returns what [`find`](Self::find) does, for the label set that a label text renders.
@@ -163,7 +179,9 @@ impl<C: MetricCells> Family<C> {
     /// Returns its number, or `None` as [`find_or_make`](Self::find_or_make) does. The caller has
     /// locked the index for writing.
     fn make(&self, texts: &[&str], text: &str) -> Option<u32> {
-        if texts.contains(&"__overflow__") && text == self.overflow_text() {
+        if text.len() > LONGEST_TEXT
+            || texts.contains(&"__overflow__") && text == self.overflow_text()
+        {
             // The overflow series has these labels.
             return None;
         }

@@ -15,6 +15,7 @@ pub(crate) mod lint;
 mod lookup;
 mod pages;
 mod population;
+mod quiet;
 mod retire;
 mod scrape;
 mod series_ref;
@@ -268,6 +269,11 @@ impl<C: MetricCells> Family<C> {
             },
             None => self.overflow(),
         }
+    }
+
+    /// Returns whether the family has a closed label set.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get().is_some()
     }
 
     /// Returns the slot of the first combination of a closed label set, and makes the row if

@@ -8,6 +8,7 @@ use crate::observe::{self, Pass};
 use crate::snapshot::{self, Exemplar, Rewrite, Values};
 
 use super::pages::{Builder, LabelPages};
+use super::quiet::Quiet;
 use super::{Family, MetricCells, Series, read};
 
 impl<C: MetricCells> Family<C> {
@@ -21,7 +22,7 @@ impl<C: MetricCells> Family<C> {
             // A scrape that panicked may have left a page half built.
             self.scraped.clear_poison();
             let mut scraped = poisoned.into_inner();
-            *scraped = Scraped::default();
+            scraped.pages = LabelPages::default();
             scraped
         });
         scraped.pages.begin(self.version.load(Relaxed));
@@ -42,6 +43,7 @@ impl<C: MetricCells> Family<C> {
             self.write_open(pass, &mut scraped, &mut output);
             if !pass.reads_own_cells_only() {
                 self.reclaim_retired(pass);
+                self.close_quiet(&mut scraped.quiet, pass);
             }
             self.write_overflow(pass, &mut scraped, &mut output);
         }
@@ -94,7 +96,7 @@ impl<C: MetricCells> Family<C> {
         scraped: &mut Scraped<C::Total>,
         out: &mut Output<'_>,
     ) {
-        let Scraped { pages, totals } = scraped;
+        let Scraped { pages, totals, .. } = scraped;
         let mut builder = Builder::default();
         let mut i = out.texts.len();
         for group in self.arena.groups(self.population.made()) {
@@ -238,10 +240,11 @@ impl<C: MetricCells> Family<C> {
     }
 }
 
-/// The pages and the buffer that a scrape keeps for the next one.
+/// What a scrape keeps for the next one.
 #[derive(Debug)]
 pub(super) struct Scraped<T> {
     pages: LabelPages,
+    quiet: Quiet,
     /// A buffer.
     totals: Vec<T>,
 }
@@ -250,6 +253,7 @@ impl<T> Default for Scraped<T> {
     fn default() -> Self {
         Self {
             pages: LabelPages::default(),
+            quiet: Quiet::default(),
             totals: Vec::new(),
         }
     }

@@ -5,7 +5,11 @@
 //! it. While both stay the same, so do the label sets of the group.
 //!
 //! - R1: a series keeps its address until its arena is dropped.
+//! - R2: a [`Run`] is made by `Run::new`, which initializes all of its series.
 
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -33,9 +37,83 @@ struct Chunks<S> {
 /// Series that were allocated together.
 #[derive(Debug)]
 struct Chunk<S> {
-    series: Box<[S]>,
+    series: Run<S>,
     /// The states of its groups. Empty if it is smaller than a group.
     groups: Box<[GroupState]>,
+}
+
+/// The bytes of a cache line.
+const LINE: usize = 64;
+
+/// Series that follow each other in memory. A long run begins at a cache line, so that a series
+/// whose size divides that of a line is in one line.
+#[derive(Debug)]
+struct Run<S> {
+    first: NonNull<S>,
+    len: usize,
+    _series: PhantomData<S>,
+}
+
+// SAFETY: a run owns its series, as a boxed slice does.
+unsafe impl<S: Send> Send for Run<S> {}
+// SAFETY: as above.
+unsafe impl<S: Sync> Sync for Run<S> {}
+
+impl<S> Run<S> {
+    fn new(len: usize, make: impl Fn() -> S) -> Self {
+        let layout = Self::layout(len);
+        let first = if layout.size() == 0 {
+            NonNull::dangling()
+        } else {
+            // SAFETY: the layout is not empty.
+            let memory = NonNull::new(unsafe { alloc(layout) });
+            memory
+                .unwrap_or_else(|| handle_alloc_error(layout))
+                .cast::<S>()
+        };
+        for i in 0..len {
+            // SAFETY: the layout has `len` series. If `make` panics, those before are leaked.
+            unsafe { first.add(i).write(make()) };
+        }
+        Self {
+            first,
+            len,
+            _series: PhantomData,
+        }
+    }
+
+    fn layout(len: usize) -> Layout {
+        let layout = Layout::array::<S>(len).expect("a run is smaller than the address space");
+        if layout.size() < 8 * LINE {
+            return layout;
+        }
+        layout
+            .align_to(LINE)
+            .expect("a cache line is a power of two")
+    }
+}
+
+impl<S> std::ops::Deref for Run<S> {
+    type Target = [S];
+
+    #[inline]
+    fn deref(&self) -> &[S] {
+        // SAFETY: `new` initialized `len` series (R2).
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
+    }
+}
+
+impl<S> Drop for Run<S> {
+    fn drop(&mut self) {
+        let layout = Self::layout(self.len);
+        // SAFETY: `new` allocated the memory with this layout and initialized `len` series (R2).
+        unsafe {
+            std::ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.len).drop_in_place();
+            if layout.size() > 0 {
+                dealloc(self.first.as_ptr().cast(), layout);
+            }
+        }
+    }
 }
 
 /// The state of a group. Relaxed: a scrape may see a new bit late, or before the series' label text.
@@ -165,7 +243,7 @@ impl<S> Arena<S> {
             .get_or_init(|| {
                 let len: usize = 1 << (chunk / 8);
                 Chunk {
-                    series: (0..len).map(|_| make()).collect(),
+                    series: Run::new(len, &make),
                     groups: (0..len / GROUP).map(|_| GroupState::default()).collect(),
                 }
             })

@@ -30,15 +30,16 @@ const EMPTY: u64 = u64::MAX - 1;
 /// A reference into a shared owner, with the key of the series it refers to. See the module's
 /// documentation.
 #[derive(Debug)]
+#[repr(C)]
 pub struct CachedRef<O, P> {
-    /// Never replaced. Keeps the pointee alive (K2).
-    owner: Arc<O>,
     /// The `SeriesKey` of the cached series, `LOCKED` or `EMPTY`. Written by a thread that looks
     /// the series up, read by every user.
     word: AtomicU64,
     /// The cached series. Written only by the thread that changed `word` to `LOCKED`, read by every
     /// user.
     part: AtomicPtr<P>,
+    /// Never replaced. Keeps the pointee alive (K2).
+    owner: Arc<O>,
     _part: PhantomData<Arc<P>>,
 }
 
@@ -47,9 +48,9 @@ impl<O, P> CachedRef<O, P> {
     #[must_use]
     pub fn new(owner: Arc<O>) -> Self {
         Self {
-            owner,
             word: AtomicU64::new(EMPTY),
             part: AtomicPtr::new(null_mut()),
+            owner,
             _part: PhantomData,
         }
     }

@@ -3,10 +3,11 @@
 //! - `arena`: series that never move. `label_cache`: each thread's cache of the label sets it used.
 //! - `cached_ref`: the series that a bound series found last.
 //! - [`published`]: a value that is replaced as a whole. `shared_text` and `exemplars` use it.
+//! - `owners`: the number of owners of one allocation.
 //! - [`epoch`]: pins, and work that is deferred until all current pins are released.
 //!
 //! Invariants are numbered by module: R (`arena`), T (`label_cache`), K (`cached_ref`), P
-//! (`published`), E (`epoch`).
+//! (`published`), O (`owners`), S (`shared_text`), E (`epoch`).
 //!
 //! This module knows no cells and no metrics.
 
@@ -27,6 +28,7 @@ pub(crate) mod epoch;
 mod exemplars;
 #[cfg(not(loom))]
 mod label_cache;
+pub(crate) mod owners;
 pub(crate) mod published;
 mod series_key;
 #[cfg(not(loom))]
@@ -41,4 +43,4 @@ pub use exemplars::Exemplars;
 pub use label_cache::CachedArena;
 pub use series_key::{Generation, OVERFLOW, SeriesKey};
 #[cfg(not(loom))]
-pub use shared_text::SharedText;
+pub use shared_text::{LONGEST_TEXT, SharedText, TextRef};

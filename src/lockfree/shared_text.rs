@@ -1,12 +1,16 @@
-//! A text that is set and cleared while other threads read it without waiting.
+//! A text that is set and cleared while other threads read it without waiting, and that others can
+//! own beyond that.
 //!
 //! - S1: a [`Head`] is only created by `Head::make`: one allocation with the head, and the text's
-//!   `len` bytes behind it. It is freed through [`Published`] (P1, P2).
+//!   bytes behind it. It never changes, but for the number of its owners (O1). These are the
+//!   [`SharedText`] where it is set, which leaves through [`Published`] (P1, P2), and every
+//!   [`TextRef`].
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
 use super::epoch::pin;
+use super::owners::Owners;
 use super::published::{Free, Published};
 
 /// A shared text with a number (its *stamp*), behind one pointer.
@@ -50,18 +54,87 @@ impl SharedText {
     pub fn clear(&self) {
         self.0.replace(None);
     }
+
+    /// Returns a text that is equal to `text`: the text that is set, if it is.
+    pub fn share(&self, text: &str) -> TextRef {
+        let pinned = pin();
+        let same = self.0.get(&pinned).filter(|head| {
+            // SAFETY: created by `Head::make` (S1), and not freed while the epoch is pinned (P2).
+            let (set, _) = unsafe { Head::parts(*head) };
+            set == text
+        });
+        // SAFETY: as above. While the epoch is pinned, this `SharedText` has not left.
+        let shared = same.filter(|head| unsafe { head.as_ref() }.owners.add());
+        shared.map_or_else(|| TextRef::new(text), TextRef)
+    }
 }
 
-/// The header of a text: its stamp and its length. The text's bytes follow in the same allocation
-/// (S1).
+/// A text that does not change. It shares its memory with the [`SharedText`] that it comes from.
+pub struct TextRef(NonNull<Head>);
+
+impl TextRef {
+    /// Creates a text of its own.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(Head::make(text, 0))
+    }
+}
+
+// SAFETY: the text does not change (S1), and the number of its owners is an atomic.
+unsafe impl Send for TextRef {}
+// SAFETY: as above.
+unsafe impl Sync for TextRef {}
+
+impl std::ops::Deref for TextRef {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // SAFETY: created by `Head::make` (S1), and this owner has not left (O1).
+        unsafe { Head::parts(self.0) }.0
+    }
+}
+
+impl std::fmt::Debug for TextRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl Clone for TextRef {
+    fn clone(&self) -> Self {
+        // SAFETY: this owner has not left (O1).
+        if unsafe { self.0.as_ref() }.owners.add() {
+            Self(self.0)
+        } else {
+            Self::new(self)
+        }
+    }
+}
+
+impl Drop for TextRef {
+    fn drop(&mut self) {
+        // SAFETY: this owner leaves once, and does not use the text afterwards.
+        unsafe { Head::leave(self.0) };
+    }
+}
+
+/// The longest text, in bytes.
+pub const LONGEST_TEXT: usize = u32::MAX as usize;
+
+/// The header of a text: its stamp, its length, and the number of its owners. The text's bytes
+/// follow in the same allocation (S1).
 #[derive(Debug)]
 struct Head {
     stamp: u64,
-    len: usize,
+    /// The length is the constant.
+    owners: Owners,
 }
 
 impl Head {
+    /// Allocates a text, which has one owner. A text longer than [`LONGEST_TEXT`] becomes empty;
+    /// callers refuse it.
     fn make(text: &str, stamp: u64) -> NonNull<Self> {
+        let text = if text.len() > LONGEST_TEXT { "" } else { text };
         let layout = Self::layout(text.len());
         // SAFETY: the layout is not empty: it contains the head.
         let Some(head) = NonNull::new(unsafe { alloc(layout) }.cast::<Self>()) else {
@@ -71,7 +144,7 @@ impl Head {
         unsafe {
             head.write(Self {
                 stamp,
-                len: text.len(),
+                owners: Owners::one(text.len() as u32),
             });
             head.add(1)
                 .cast::<u8>()
@@ -86,11 +159,29 @@ impl Head {
     ///
     /// `make` created the value, and it is not freed while the result is used.
     unsafe fn parts<'a>(this: NonNull<Self>) -> (&'a str, u64) {
-        // SAFETY: `make` wrote the head and `len` bytes of a valid `str` behind it (S1).
+        // SAFETY: `make` wrote the head and the bytes of a valid `str` behind it (S1).
         unsafe {
-            let Self { stamp, len } = this.read();
+            let head = this.as_ref();
+            let len = head.owners.constant() as usize;
             let bytes = std::slice::from_raw_parts(this.add(1).cast::<u8>().as_ptr(), len);
-            (std::str::from_utf8_unchecked(bytes), stamp)
+            (std::str::from_utf8_unchecked(bytes), head.stamp)
+        }
+    }
+
+    /// Removes an owner, and frees the text if it was the last one.
+    ///
+    /// # Safety
+    ///
+    /// `make` created the value. The caller is an owner, and does not use the value afterwards.
+    unsafe fn leave(this: NonNull<Self>) {
+        // SAFETY: the caller's contract. The last owner frees the value with the layout of `make`
+        // (O1).
+        unsafe {
+            let owners = &this.as_ref().owners;
+            let layout = Self::layout(owners.constant() as usize);
+            if owners.leave() {
+                dealloc(this.as_ptr().cast(), layout);
+            }
         }
     }
 
@@ -104,15 +195,34 @@ impl Head {
 
 impl Free for Head {
     unsafe fn free(this: NonNull<Self>) {
-        // SAFETY: allocated in `make` with this layout (S1). The caller guarantees that no thread
-        // can reach it any more.
-        unsafe { dealloc(this.as_ptr().cast(), Self::layout(this.as_ref().len)) };
+        // SAFETY: created by `make` (S1). The caller guarantees that no thread can reach it any more
+        // through the `SharedText`, which leaves here.
+        unsafe { Self::leave(this) };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_lives_until_its_last_owner_leaves() {
+        let text = SharedText::empty();
+        assert_eq!(&*text.share("none"), "none");
+        text.set("one", 1);
+        let (same, other) = (text.share("one"), text.share("other"));
+        assert_eq!((same.0, &*other), (text.share("one").0, "other"));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                let mine = same.clone();
+                scope.spawn(move || assert_eq!(&*mine, "one"));
+            }
+            text.clear();
+            drop(same);
+        });
+        text.set("two", 2);
+        assert_eq!(&*text.share("two"), "two");
+    }
 
     #[test]
     fn readers_see_a_whole_text_or_none() {

@@ -5,7 +5,7 @@ use crate::lockfree::Generation;
 
 use super::engine::Engine;
 use super::memory::Block;
-use super::pass::{Pass, Retired};
+use super::pass::{Closing, Pass, Retired};
 use super::shared_lock::SharedLock;
 use super::slot::{SlotWord, stride};
 
@@ -153,6 +153,39 @@ pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
         release(block);
     });
     held.release();
+}
+
+/// Moves the counts of a slot that is [closing](Pass::close) to the shared cells of its series,
+/// which is cold then. Returns `false` if the caller has to try again in a later pass.
+///
+/// The slot becomes free once the caller calls [`Pass::free_cleared`].
+pub fn end_closing<C: Cells>(
+    pass: &mut Pass<'_>,
+    shape: &C::Shape,
+    series: &C,
+    closing: Closing,
+) -> bool {
+    if series.slot_word().generation() != closing.generation {
+        // Retired since, and the slot with it.
+        return true;
+    }
+    if !pass.is_closed(closing) {
+        return false;
+    }
+    // If a writer has the shared cells now, a later pass moves the counts.
+    let Some(held) = series.shared_lock().lock_any() else {
+        return false;
+    };
+    let release = C::release(shape);
+    let done = pass.clear_slot(closing.last, C::width(shape), |block| {
+        series.fold(block);
+        release(block);
+    });
+    if done {
+        series.slot_word().end_closing();
+    }
+    held.release();
+    done
 }
 
 /// Reads the overflow series, and after it the retired series that some thread may still be

@@ -61,13 +61,14 @@ mod window;
 pub use allocator::{Allocated, Allocator, allocated, count_allocations};
 pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
 pub use cells::{
-    Cells, MOST_IN_ROW, Outcome, fold_idle, promote_row, read_overflow, reclaim, start_over,
+    Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, promote_row, read_overflow, reclaim,
+    start_over,
 };
 pub use engine::Engine;
 #[cfg(not(loom))]
 pub use engine::{engine, limit_cells, thread, warm};
 pub use gauge::{GaugeCell, GaugeOp};
-pub use pass::{Pass, Retired};
+pub use pass::{Closing, Pass, Retired};
 pub use slot::{SlotWord, stride};
 pub use stream::SummaryTotal;
 pub use summary::{Distribution, SummaryShape};

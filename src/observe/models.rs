@@ -17,6 +17,7 @@ use crate::sync::lock;
 
 mod buckets;
 mod cached_ref;
+mod closing;
 mod native;
 mod passes;
 mod published;
@@ -58,7 +59,9 @@ fn spawn<T: 'static>(
 
 /// Runs an update as `declare` does: hot, or else cold.
 fn inc(engine: &Engine, thread: &Thread, tally: &Tally<u64>, generation: Generation) -> Outcome {
-    if Tally::add(thread, tally.slot_word().last(generation), 1_u64) {
+    if Tally::add(thread, tally.slot_word().last(generation), 1_u64)
+        || tally.add_if_cold((engine, thread), generation, 1, false)
+    {
         return Outcome::Done;
     }
     tally.add_cold(engine, thread, generation, 1, false)

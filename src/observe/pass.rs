@@ -17,7 +17,8 @@
 //! - Q2: A pass uses a slot in a slab only if the slot is below the slab's capacity. Then the whole
 //!   block is inside the slab (W3).
 //! - Q3: A pass clears a slot only if no thread can be updating it: [`Pass::is_acknowledged`] holds
-//!   for the retired series, or the series' family was dropped and no handle exists. While the pass clears,
+//!   for the retired series, or [`Pass::is_closed`] for the slot that is closing, or the series'
+//!   family was dropped and no handle exists. While the pass clears,
 //!   it has locked the growth of every member (I2).
 //!
 //! # When is a retired series safe?
@@ -29,6 +30,7 @@
 //! - A cold update writes shared cells under their lock. The collector takes the lock to fold and
 //!   clear them, and hands it over to the next series (U1, U2).
 
+use crate::lockfree::Generation;
 use crate::sync::{AtomicU64, MutexGuard, Relaxed, lock};
 
 use super::Engine;
@@ -127,6 +129,17 @@ impl Retired {
     }
 }
 
+/// A slot that is closing: its series went quiet.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing {
+    /// The generation of the series.
+    pub(super) generation: Generation,
+    /// The last cell of the block.
+    pub(super) last: u64,
+    /// The request that owners have to acknowledge.
+    ticket: u64,
+}
+
 /// The number of rows that are read together: their cells are added up before the sum is stored.
 pub(crate) const ROWS_TOGETHER: usize = 4;
 
@@ -214,6 +227,17 @@ impl<'e> Pass<'e> {
     pub fn read_own_cells_only(&mut self) {
         self.own_cells_only = true;
         self.reload();
+    }
+
+    /// Returns a word that differs from minute to minute.
+    #[inline]
+    pub fn minute(&self) -> u64 {
+        self.engine.minute()
+    }
+
+    /// Whether every series is promoted at its first update, for `tallies::testing`.
+    pub fn promotes_eagerly(&self) -> bool {
+        self.engine.is_eager()
     }
 
     /// Whether this pass reads only the cells of the calling thread. Such a pass retires no series.
@@ -436,19 +460,39 @@ impl<'e> Pass<'e> {
         Retired { slot, ticket }
     }
 
-    /// Returns whether no thread can still be updating the slot of a retired series: every member
-    /// whose slab has it (I5) has acknowledged a request that was sent after the series was retired
-    /// (I4).
+    /// Begins to take the slot away from a series that went quiet: later updates use its shared
+    /// cells. [`end_closing`](super::end_closing) does the rest in a later pass.
+    pub fn close(&mut self, slot_word: &SlotWord) -> Option<Closing> {
+        let (generation, last) = slot_word.close()?;
+        self.collector.request_due = true;
+        Some(Closing {
+            generation,
+            last,
+            ticket: self.collector.last_ticket + 1,
+        })
+    }
+
+    /// Returns whether no thread can still be updating the slot of a retired series.
     pub(crate) fn is_acknowledged(&self, retired: Retired) -> bool {
-        if retired.ticket > self.collector.last_safepoint {
+        self.is_free_of_updates(retired.slot, retired.ticket)
+    }
+
+    /// Returns whether no thread can still be updating a slot that is closing.
+    pub(super) fn is_closed(&self, closing: Closing) -> bool {
+        self.is_free_of_updates(Some(closing.last), closing.ticket)
+    }
+
+    /// Returns whether every member whose slab has the slot (I5) has acknowledged the request (I4).
+    fn is_free_of_updates(&self, slot: Option<u64>, ticket: u64) -> bool {
+        if ticket > self.collector.last_safepoint {
             return false;
         }
-        let Some(slot) = retired.slot else {
+        let Some(slot) = slot else {
             return true;
         };
         let lagging = &self.collector.lagging;
         let with_slot = lagging.partition_point(|(capacity, _)| *capacity > slot);
-        with_slot == 0 || lagging[with_slot - 1].1 >= retired.ticket
+        with_slot == 0 || lagging[with_slot - 1].1 >= ticket
     }
 
     /// Sends a safepoint request if series with slots were retired since the last one. Then

@@ -4,6 +4,11 @@
 //! and subtracts it from the word. The difference is the slot, or, for a stale handle, a number
 //! above every length. So one comparison with a length separates hot from all other cases.
 //!
+//! A series that went quiet gives its slot back. Its slot is first *closing*: the word still has it,
+//! for readers, but with a bit that makes it larger than every length, so that later updates use the
+//! shared cells. Once no earlier update can be running, a pass moves the counts to the shared cells,
+//! and the series is cold.
+//!
 //! - W1: Only the collector retires a series, so generations advance one at a time. A retired
 //!   series is cold until it is reclaimed and reused, and no handle has its new generation until
 //!   then.
@@ -21,8 +26,11 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 /// The slot half of the word of a cold series, which has no slot and counts in its shared cell.
 const COLD: u64 = u32::MAX as u64;
 
-/// The most cells of a slab, so that the slot of a cold series is above every length.
-pub(crate) const MOST_CELLS: u64 = COLD & !15;
+/// The bit of a slot that is closing. A cold series has it as well.
+pub(super) const CLOSING: u64 = 1 << 31;
+
+/// The most cells of a slab, so that a slot that is closing is above every length.
+pub(crate) const MOST_CELLS: u64 = CLOSING - 16;
 
 /// The number of unreclaimed slots at which new series stay cold.
 pub(crate) const UNRECLAIMED_LIMIT: u64 = 65_536;
@@ -40,8 +48,9 @@ impl SlotWord {
         }
     }
 
-    /// Returns the last cell of the block, for a handle with `generation`. Returns `u32::MAX` if
-    /// the series is cold, and a larger number if the handle is stale.
+    /// Returns the last cell of the block, for a handle with `generation`. Returns at least
+    /// [`CLOSING`] if the series is cold or its slot is closing, and more than `u32::MAX` if the
+    /// handle is stale.
     ///
     /// Acquire: pairs with the Release in [`promote`](Self::promote). A thread that finds a reused
     /// slot finds its cells zeroed (W2).
@@ -57,13 +66,12 @@ impl SlotWord {
         self.0.load(Relaxed) == generation.word() | COLD
     }
 
-    /// Returns the slot if the series is hot.
+    /// Returns the slot if the series has one, also while it is closing.
     #[inline]
     pub(crate) fn slot(&self) -> Option<u64> {
         // Relaxed: passes zero the cells of a slot before it is reused, and passes are serialized.
         // So a pass needs no Acquire to find them zeroed. On the cold path this is only a hint.
-        let slot = self.0.load(Relaxed) & COLD;
-        (slot != COLD).then_some(slot)
+        slot_in(self.0.load(Relaxed))
     }
 
     /// Returns the current generation.
@@ -106,8 +114,26 @@ impl SlotWord {
         let old = self.0.fetch_add(1 << 32, Relaxed);
         self.0
             .store((old & !COLD).wrapping_add(1 << 32) | COLD, Relaxed);
-        let slot = old & COLD;
-        (slot != COLD).then_some(slot)
+        slot_in(old)
+    }
+
+    /// Begins to close the slot: later updates use the shared cells. Returns the generation and the
+    /// slot, or `None` if there is no slot or it is closing already.
+    ///
+    /// Called by the collector only. Relaxed: as in [`retire`](Self::retire).
+    pub(super) fn close(&self) -> Option<(Generation, u64)> {
+        let word = self.0.load(Relaxed);
+        let slot = slot_in(word).filter(|_| word & CLOSING == 0)?;
+        // No other thread changes a word that has a slot.
+        self.0.store(word | CLOSING, Relaxed);
+        Some((Generation::of(word), slot))
+    }
+
+    /// Makes the series cold, whose slot is closing and is cleared. Called by the collector only.
+    ///
+    /// Relaxed: no block belongs to this word any more.
+    pub(super) fn end_closing(&self) {
+        self.0.fetch_or(COLD, Relaxed);
     }
 
     /// Stores the first slot of a row in this word, which is fresh.
@@ -126,6 +152,12 @@ impl SlotWord {
             other.0.store(word, Release);
         }
     }
+}
+
+/// Returns the slot in a slot word, if there is one.
+#[inline]
+fn slot_in(word: u64) -> Option<u64> {
+    (word & COLD != COLD).then_some(word & COLD & !CLOSING)
 }
 
 impl Default for SlotWord {

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use super::Engine;
 use super::memory::{Block, SlabRef};
 use super::shard::ShardRef;
-use super::slot::{MOST_CELLS, SlotWord};
+use super::slot::{CLOSING, MOST_CELLS, SlotWord};
 use crate::lockfree::Generation;
 use crate::sync::Relaxed;
 
@@ -111,7 +111,7 @@ impl Thread {
             if last > u64::from(u32::MAX) {
                 return Target::Stale;
             }
-            if last == u64::from(u32::MAX) {
+            if last >= CLOSING {
                 break;
             }
             // The slab is long enough but its length is 0: a request arrived in between. Try again.

@@ -1,4 +1,4 @@
-//! Models of published values: exemplars and texts.
+//! Models of published values: exemplars and texts, and of their owners.
 
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
@@ -10,6 +10,7 @@ use crate::sync::{AtomicU64, Relaxed};
 
 use super::{reached, set};
 use crate::lockfree::epoch::{pin, with_epochs};
+use crate::lockfree::owners::Owners;
 use crate::lockfree::published::{Free, Published};
 
 /// Two words that belong together. They are atomics, so that loom detects a reader that accesses
@@ -93,4 +94,43 @@ fn a_text_is_whole_or_absent() {
     );
     let firsts: BTreeSet<_> = seen.iter().map(|s| s.0).collect();
     assert_eq!(firsts, set(&[0, 1, 2]));
+}
+
+/// A text that two bound series and a series own. Each reads it and leaves; the last one frees it.
+#[test]
+fn the_last_owner_frees_a_text() {
+    struct Owned {
+        owners: Owners,
+        text: AtomicU64,
+    }
+
+    /// Reads the text and leaves. Returns whether this was the last owner.
+    fn leave(owned: NonNull<Owned>) -> bool {
+        // SAFETY: this owner has not left (O1).
+        let it = unsafe { owned.as_ref() };
+        assert_eq!((it.text.load(Relaxed), it.owners.constant()), (7, 3));
+        let is_last = it.owners.leave();
+        if is_last {
+            // SAFETY: leaked below. No other owner is left (O1).
+            let mut owned = unsafe { Box::from_raw(owned.as_ptr()) };
+            owned.text.with_mut(|text| *text = 0);
+        }
+        is_last
+    }
+
+    let seen = reached(0, || {
+        let owned = NonNull::from(Box::leak(Box::new(Owned {
+            owners: Owners::one(3),
+            text: AtomicU64::new(7),
+        })));
+        // SAFETY: this thread is an owner.
+        assert!(unsafe { owned.as_ref() }.owners.add());
+        let address = owned.as_ptr() as usize;
+        let other = thread::spawn(move || leave(NonNull::new(address as *mut Owned).unwrap()));
+        let mine = leave(owned);
+        let other = other.join().unwrap();
+        assert_ne!(mine, other);
+        mine
+    });
+    assert_eq!(seen, set(&[false, true]));
 }

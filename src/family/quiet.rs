@@ -1,0 +1,227 @@
+//! Series that went quiet give their slots back, so that the cells of threads are those of series
+//! that are busy.
+//!
+//! A scrape notes what some series with slots have counted. If a scrape at least ten minutes later
+//! finds the same, it begins to close these slots, and the next series are watched. So a family with
+//! many series takes longer to find them all, and a scrape never looks at more than
+//! [`WATCHED`] series.
+
+use crate::lockfree::SeriesKey;
+use crate::observe::{self, Closing, Pass};
+
+use super::{Family, MetricCells, read};
+
+/// The number of series that are watched at a time.
+const WATCHED: usize = 4096;
+
+/// The number of minutes for which a series is watched. Passes count them.
+const MINUTES: u32 = 10;
+
+/// The series of a family that are watched, and the slots that are closing. Read and written by
+/// scrapes.
+#[derive(Debug, Default)]
+pub(super) struct Quiet {
+    /// The minute of the last scrape, and how many began since the watched series were noted.
+    minute: u64,
+    minutes: u32,
+    /// The number of the first series to watch next.
+    next: usize,
+    /// The keys of the watched series, and their fingerprints.
+    watched: Vec<(SeriesKey, u64)>,
+    /// The numbers of the series whose slots are closing.
+    closing: Vec<(u32, Closing)>,
+}
+
+impl<C: MetricCells> Family<C> {
+    /// Closes the slots of series that went quiet, and makes the series cold whose slots are closed.
+    #[inline]
+    pub(super) fn close_quiet(&self, quiet: &mut Quiet, pass: &mut Pass<'_>) {
+        if !quiet.closing.is_empty() {
+            self.end_closing(quiet, pass);
+        }
+        let minute = pass.minute();
+        if std::mem::replace(&mut quiet.minute, minute) != minute {
+            quiet.minutes += 1;
+            if quiet.minutes > MINUTES {
+                quiet.minutes = 0;
+                self.watch(quiet, pass);
+            }
+        }
+    }
+
+    #[cold]
+    fn end_closing(&self, quiet: &mut Quiet, pass: &mut Pass<'_>) {
+        quiet.closing.retain(|&(index, closing)| {
+            self.series(index as usize).is_some_and(|series| {
+                !observe::end_closing(pass, &self.shape, &series.cells, closing)
+            })
+        });
+        pass.free_cleared();
+    }
+
+    /// Begins to close the slots of watched series that have counted nothing since, and watches the
+    /// next series.
+    #[cold]
+    fn watch(&self, quiet: &mut Quiet, pass: &mut Pass<'_>) {
+        if !C::OWN_CELLS || self.desc.hot || pass.promotes_eagerly() {
+            return;
+        }
+        let mut total = C::Total::default();
+        let mut fingerprint = |cells: &C, pass: &mut Pass<'_>| {
+            read(cells, pass, &mut total);
+            C::fingerprint(&total)
+        };
+        for (key, before) in std::mem::take(&mut quiet.watched) {
+            let Some(series) = self.series(key.index() as usize) else {
+                continue;
+            };
+            // The number may be another series' by now.
+            let same = series.key(key.index()) == key;
+            if same && fingerprint(&series.cells, pass) == before {
+                let closing = pass.close(series.cells.slot_word());
+                quiet
+                    .closing
+                    .extend(closing.map(|closing| (key.index(), closing)));
+            }
+        }
+        let made = self.population.made();
+        let first = if quiet.next < made { quiet.next } else { 0 };
+        quiet.next = made.min(first + WATCHED);
+        for index in first..quiet.next {
+            let Some(series) = self.series(index) else {
+                continue;
+            };
+            if series.is_live() && series.cells.slot_word().slot().is_some() {
+                let key = series.key(index as u32);
+                let fingerprint = fingerprint(&series.cells, pass);
+                quiet.watched.push((key, fingerprint));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::family::desc::{Desc, Names};
+    use crate::family::{Family, MetricCells};
+    use crate::lockfree::Generation;
+    use crate::observe::{self, Buckets, Cells, Distribution, Outcome, Tally, UpDown};
+    use crate::snapshot::{self, Kind};
+
+    use super::MINUTES;
+
+    fn scrape<C: MetricCells>(family: &Family<C>) {
+        let meta = crate::registry::meta(&family.desc, "", &[]);
+        let mut out = snapshot::Family::new(meta, C::values(&family.desc, &family.shape));
+        family.write(&mut observe::engine().pass(), &mut out);
+    }
+
+    /// Runs a scrape in each of as many minutes.
+    fn minutes<C: MetricCells>(family: &Family<C>, count: u32) {
+        for _ in 0..count {
+            crate::clock::advance(Duration::from_secs(61));
+            scrape(family);
+        }
+    }
+
+    fn new<C: MetricCells>(kind: Kind) -> Family<C> {
+        Family::new(Desc::new("quiet", kind, Names::Fixed(&["x"])))
+    }
+
+    /// Promotes two series, and updates only the first one from then on. The second one becomes
+    /// cold and keeps its count.
+    fn quiet<C: MetricCells>(family: &Family<C>, update: impl Fn(&C, Generation, bool) -> Outcome) {
+        let [busy, idle] = ["busy", "idle"].map(|x| family.with(&[x]));
+        for series in [busy, idle] {
+            assert_eq!(
+                update(series.cells, series.generation(), true),
+                Outcome::Done
+            );
+            assert!(series.cells.slot_word().slot().is_some());
+        }
+        let before = C::fingerprint(&idle.total());
+        for _ in 0..2 * MINUTES + 4 {
+            update(busy.cells, busy.generation(), false);
+            minutes(family, 1);
+            assert_eq!(C::fingerprint(&idle.total()), before);
+        }
+        // Threads of other tests may have to acknowledge first.
+        for _ in 0..6000 {
+            if idle.cells.slot_word().slot().is_none() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+            scrape(family);
+        }
+        assert_eq!(idle.cells.slot_word().slot(), None);
+        assert_eq!(C::fingerprint(&idle.total()), before);
+        assert!(busy.cells.slot_word().slot().is_some());
+        update(idle.cells, idle.generation(), false);
+        assert_ne!(C::fingerprint(&idle.total()), before);
+        // A busy series gets a slot again.
+        assert_eq!(update(idle.cells, idle.generation(), true), Outcome::Done);
+        assert!(idle.cells.slot_word().slot().is_some());
+        assert!(family.retire(&["busy"], true));
+    }
+
+    #[test]
+    fn a_series_that_went_quiet_becomes_cold() {
+        let engine = observe::engine();
+        quiet(
+            &new::<Tally<u64>>(Kind::Counter),
+            |cells, generation, hot| {
+                observe::thread(|thread| cells.add_cold(engine, thread, generation, 1, hot))
+            },
+        );
+        quiet(&new::<UpDown>(Kind::Gauge), |cells, generation, hot| {
+            observe::thread(|thread| cells.add_cold(engine, thread, generation, 1, 0, hot))
+        });
+        quiet(
+            &new::<Buckets>(Kind::Histogram),
+            |cells, generation, hot| {
+                let observation = (2, 0.02, 1);
+                observe::thread(|thread| {
+                    cells.observe_cold(engine, thread, generation, observation, hot)
+                })
+            },
+        );
+        quiet(
+            &new::<Distribution>(Kind::Summary),
+            |cells, generation, hot| {
+                observe::thread(|thread| cells.observe_cold(engine, thread, generation, 0.5, hot))
+            },
+        );
+    }
+
+    /// A series that is removed while its slot is closing gives the slot back once.
+    #[test]
+    fn a_series_may_leave_while_its_slot_is_closing() {
+        let family = new::<Tally<u64>>(Kind::Counter);
+        let series = family.with(&["x"]);
+        let add = |n| {
+            observe::thread(|thread| {
+                series
+                    .cells
+                    .add_cold(observe::engine(), thread, series.generation(), n, true)
+            })
+        };
+        assert_eq!(add(7_u64), Outcome::Done);
+        let slot = series.cells.slot_word().slot();
+        let mut pass = observe::engine().pass();
+        let closing = pass.close(series.cells.slot_word()).unwrap();
+        assert_eq!(series.cells.slot_word().slot(), slot);
+        assert!(pass.close(series.cells.slot_word()).is_none());
+        drop(pass);
+        assert_eq!(add(1), Outcome::Done);
+        assert_eq!(series.total(), 8);
+        assert!(family.retire(&["x"], false));
+        let mut pass = observe::engine().pass();
+        assert!(observe::end_closing(&mut pass, &(), series.cells, closing));
+        drop(pass);
+        assert_eq!(family.read_overflow(&mut observe::engine().pass()), 8);
+        (0..3).for_each(|_| scrape(&family));
+        assert_eq!(family.read_overflow(&mut observe::engine().pass()), 8);
+    }
+}

@@ -1,0 +1,85 @@
+//! Models of slots that are closing: a series that went quiet gives its slot back.
+
+use std::sync::Arc;
+
+use super::super::slot::UNRECLAIMED_LIMIT;
+use super::super::{Cells, Engine, Generation, Tally, UpDown, end_closing, promote};
+use super::{inc, reached, set, spawn, total};
+
+/// The collector closes the slot of a series, and gives it to another one, while an owner updates
+/// both. The total never goes back, and no update is lost or lands in the other series.
+#[test]
+fn a_slot_that_is_closing_is_used_again() {
+    let seen = reached(2, || {
+        let engine = Arc::new(Engine::new());
+        let [quiet, new] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+        promote(&engine, quiet.slot_word(), Generation::FIRST, 1);
+        let slot = quiet.slot_word().slot().unwrap();
+        // No other series is promoted: the others stay in their shared cells.
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
+        let owner = {
+            let (quiet, new) = (Arc::clone(&quiet), Arc::clone(&new));
+            spawn(&engine, move |engine, thread| {
+                inc(engine, thread, &quiet, Generation::FIRST);
+                inc(engine, thread, &quiet, Generation::FIRST);
+                inc(engine, thread, &new, Generation::FIRST);
+            })
+        };
+        let mut pass = engine.pass();
+        let closing = pass.close(quiet.slot_word()).unwrap();
+        let first = total(&mut pass, &*quiet);
+        drop(pass);
+        // This pass sends the request.
+        drop(engine.pass());
+        let mut pass = engine.pass();
+        let ended = end_closing(&mut pass, &(), &*quiet, closing);
+        if ended {
+            pass.free_cleared();
+            assert_eq!(quiet.slot_word().slot(), None);
+            assert!(new.slot_word().promote(Generation::FIRST, slot));
+        }
+        let second = total(&mut pass, &*quiet);
+        assert!(first <= second, "{second} after {first}");
+        drop(pass);
+        owner.join().unwrap();
+        let mut pass = engine.pass();
+        let totals = (total(&mut pass, &*quiet), total(&mut pass, &*new));
+        assert_eq!(totals, (2, 1), "ended: {ended}");
+        (ended, second)
+    });
+    for outcome in [(false, 0), (true, 0), (true, 1), (true, 2)] {
+        assert!(seen.contains(&outcome), "{outcome:?} is not in {seen:?}");
+    }
+}
+
+/// An increment and its decrement, while the slot is closing between two reads. The
+/// value is never below zero, and is zero in the end.
+#[test]
+fn in_flight_is_never_below_zero_while_a_slot_is_closing() {
+    let seen = reached(2, || {
+        let engine = Arc::new(Engine::new());
+        let in_flight = Arc::new(UpDown::new(&()));
+        promote(&engine, in_flight.slot_word(), Generation::FIRST, 2);
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
+        let owner = {
+            let in_flight = Arc::clone(&in_flight);
+            spawn(&engine, move |engine, thread| {
+                in_flight.add_cold(engine, thread, Generation::FIRST, 1, 0, false);
+                in_flight.add_cold(engine, thread, Generation::FIRST, 0, 1, false);
+            })
+        };
+        let mut pass = engine.pass();
+        let closing = pass.close(in_flight.slot_word()).unwrap();
+        drop(pass);
+        drop(engine.pass());
+        let mut pass = engine.pass();
+        let ended = end_closing(&mut pass, &(), &*in_flight, closing);
+        let now = total(&mut pass, &*in_flight);
+        assert!((0..=1).contains(&now), "{now}");
+        drop(pass);
+        owner.join().unwrap();
+        assert_eq!(total(&mut engine.pass(), &*in_flight), 0);
+        (ended, now)
+    });
+    assert_eq!(seen, set(&[(false, 0), (false, 1), (true, 0), (true, 1)]));
+}
