@@ -10,6 +10,7 @@ use crate::snapshot::{Kind, Numbers, Values};
 
 use super::declaration::Declaration;
 use super::exemplar;
+use super::lazy_ref::Update;
 use super::{
     Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
 };
@@ -75,8 +76,9 @@ macro_rules! counter_methods {
         pub fn add(&self, n: $N)
         $(where $L: Unlabelled,)?
         {
-            if !n.can_add_hot() || !observe::thread(|thread| Tally::add(thread, self.last(), n)) {
-                self.add_cold(n);
+            let last = self.last();
+            if !n.can_add_hot() || !observe::thread(|thread| Tally::add(thread, last, n)) {
+                self.add_cold(last, n);
             }
         }
 
@@ -204,7 +206,7 @@ impl<L: LabelSet, N: Number> Counter<L, N> {
     }
 
     #[cold]
-    fn add_cold(&self, n: N) {
+    fn add_cold(&self, _: u64, n: N) {
         add_to_series(self.inner.family().only(), n);
         self.inner.copy_slot_word();
     }
@@ -234,15 +236,8 @@ impl<N: Number> Series<'_, Counter<(), N>> {
     }
 
     #[inline(always)]
-    fn add_cold(&self, n: N) {
-        self.lazy_ref.update(
-            move |cells, generation, hot| {
-                let add =
-                    |thread: &_| cells.add_if_cold((observe::engine(), thread), generation, n, hot);
-                n.can_add() && observe::thread(add)
-            },
-            move |series| add_to_series(series, n),
-        );
+    fn add_cold(&self, last: u64, n: N) {
+        self.lazy_ref.update(last, Add(n));
     }
 
     fn set_exemplar(&self, n: N, labels: &[(&str, &str)]) {
@@ -302,6 +297,28 @@ impl<L: LabelSet> Builder<Counter<L>> {
     /// ```
     pub fn float(self) -> Builder<Counter<L, f64>> {
         self.with_type()
+    }
+}
+
+/// The addition of an amount, off the hot path.
+#[derive(Clone, Copy)]
+struct Add<N: Number>(N);
+
+impl<N: Number> Update<Tally<N>> for Add<N> {
+    #[inline(always)]
+    fn quick(
+        self,
+        cells: &Tally<N>,
+        (last, generation): (u64, Generation),
+        is_hot: impl FnOnce() -> bool,
+    ) -> bool {
+        let Self(n) = self;
+        n.can_add() && cells.add_if_cold(observe::engine(), (last, generation), n, is_hot)
+    }
+
+    #[inline(always)]
+    fn slow(self, series: SeriesRef<'_, Tally<N>>) {
+        add_to_series(series, self.0);
     }
 }
 

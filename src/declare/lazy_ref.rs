@@ -41,6 +41,23 @@ enum Inner<'a, C: MetricCells> {
     },
 }
 
+/// An update that the hot path rejected.
+pub(crate) trait Update<C: MetricCells>: Copy {
+    /// The common case. Returns `false`, and does nothing, in any other.
+    ///
+    /// Gets the cells, the last cell of their block in [a slot word](crate::observe::SlotWord::last) and
+    /// the generation, and whether the family is declared hot.
+    fn quick(
+        self,
+        cells: &C,
+        last_and_generation: (u64, Generation),
+        is_hot: impl FnOnce() -> bool,
+    ) -> bool;
+
+    /// All cases.
+    fn slow(self, series: SeriesRef<'_, C>);
+}
+
 macro_rules! copy {
     ($($ty:ident),*) => {$(
         impl<C: MetricCells> Clone for $ty<'_, C> {
@@ -128,35 +145,30 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
         }
     }
 
-    /// Runs an update that the hot path rejected: `quick`, which returns `false` if it did nothing,
-    /// and then `slow`.
+    /// Runs an update that the hot path rejected. `last` is what [`last`](Self::last) returned.
     ///
-    /// `quick` gets the cells, their generation, and whether the series is promoted at its first
-    /// update.
+    /// The parts are passed one by one. If `self` were passed as a whole, it would have to be in
+    /// memory, and the hot path would have to write it there as well.
     #[inline(always)]
-    pub(crate) fn update(
-        self,
-        quick: impl FnOnce(&C, Generation, bool) -> bool,
-        slow: impl FnOnce(SeriesRef<'a, C>),
-    ) {
+    pub(crate) fn update(self, last: u64, update: impl Update<C>) {
         match self.0 {
             Inner::Resolved(series) => {
-                update_series(series.family, series.cells, series.key, quick, slow);
+                update_series(series.family, series.cells, series.key, last, update);
             }
-            Inner::Bound { bound, cells, key } => update_bound(bound, cells, key, quick, slow),
+            Inner::Bound { bound, cells, key } => {
+                update_bound(bound, cells, key.generation(), last, update);
+            }
             Inner::Row {
                 declaration,
                 index,
                 set,
                 ..
-            } => resolve_row(declaration, set, index, slow),
+            } => resolve_row(declaration, set, index, |series| update.slow(series)),
         }
     }
 
-    /// Runs `f` with the series, for everything but updates.
-    ///
-    /// The parts are passed one by one. If `self` were passed as a whole, it would have to be in
-    /// memory, and the hot path would have to write it there as well.
+    /// Runs `f` with the series, for everything but updates. Passes the parts one by one, as
+    /// [`update`](Self::update) does.
     #[inline(always)]
     pub(crate) fn resolve<R>(self, f: impl FnOnce(SeriesRef<'a, C>) -> R) -> R {
         match self.0 {
@@ -184,29 +196,35 @@ fn resolve_series<'a, C: MetricCells, R>(
 }
 
 #[inline(never)]
-fn update_series<'a, C: MetricCells>(
-    family: &'a Family<C>,
-    cells: &'a C,
+fn update_series<C: MetricCells>(
+    family: &Family<C>,
+    cells: &C,
     key: SeriesKey,
-    quick: impl FnOnce(&C, Generation, bool) -> bool,
-    slow: impl FnOnce(SeriesRef<'a, C>),
+    last: u64,
+    update: impl Update<C>,
 ) {
-    if !quick(cells, key.generation(), family.desc.hot) {
-        resolve_series(family, cells, key, slow);
+    if !update.quick(cells, (last, key.generation()), || family.desc.hot) {
+        resolve_series(family, cells, key, |series| update.slow(series));
     }
 }
 
 #[inline(never)]
-fn update_bound<'a, C: MetricCells>(
-    bound: &'a BoundSeries<C>,
-    cells: &'a C,
-    key: SeriesKey,
-    quick: impl FnOnce(&C, Generation, bool) -> bool,
-    slow: impl FnOnce(SeriesRef<'a, C>),
+fn update_bound<C: MetricCells>(
+    bound: &BoundSeries<C>,
+    cells: &C,
+    generation: Generation,
+    last: u64,
+    update: impl Update<C>,
 ) {
-    if !quick(cells, key.generation(), bound.family().desc.hot) {
-        resolve_bound(bound, cells, key, slow);
+    if !update.quick(cells, (last, generation), || bound.family().desc.hot) {
+        update_current(bound, update);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn update_current<C: MetricCells>(bound: &BoundSeries<C>, update: impl Update<C>) {
+    update.slow(bound.get());
 }
 
 #[cold]

@@ -230,14 +230,20 @@ impl Buckets {
         observation: (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
-        if let (None, Some(block)) = (&self.native, self.cold.get()) {
-            let shared = (&self.slot_word, &self.lock, generation);
-            if let Some((held, minute)) = lock_if_cold((engine, thread), shared, eager) {
+        if let (false, None, Some(block)) = (eager, &self.native, self.cold.get()) {
+            let last = self.slot_word.last(generation);
+            let locked = lock_if_cold(engine, last, (&self.lock, generation));
+            if let Some((held, minute)) = locked {
                 let (bucket, value, times) = observation;
                 // SAFETY: this thread holds the lock of the cold block (B4). `bucket` is one of the
                 // series' buckets, as in `observe`.
                 unsafe { observe(Block::of(block), bucket, value * times as f64, times) };
-                held.count(minute, engine, (&self.slot_word, u64::from(self.cells)));
+                held.count(
+                    minute,
+                    engine,
+                    (&self.slot_word, u64::from(self.cells)),
+                    || eager,
+                );
                 return Outcome::Done;
             }
         }
@@ -258,7 +264,7 @@ impl Buckets {
                     // SAFETY: this thread holds the lock of the cold block (B4).
                     let written = unsafe { self.write(thread, block, observation) };
                     let cells = self.block_cells() as u64;
-                    held.count(engine.minute(), engine, (&self.slot_word, cells));
+                    held.count(engine.minute(), engine, (&self.slot_word, cells), || false);
                     if written.is_none() {
                         reject();
                     }

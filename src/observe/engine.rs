@@ -136,7 +136,11 @@ impl Engine {
         let over = now - began >= 60_000;
         if over {
             self.minute_began.store(now, Relaxed);
-            let next = |minute| Some((minute + MINUTE) & MINUTES | minute & EAGER);
+            // The last one is that of a lock without updates.
+            let next = |minute: u64| match (minute + MINUTE) & MINUTES {
+                MINUTES => Some(minute & EAGER),
+                next => Some(next | minute & EAGER),
+            };
             let _ = self.minute.fetch_update(Relaxed, Relaxed, next);
         }
         over

@@ -60,7 +60,12 @@ fn spawn<T: 'static>(
 /// Runs an update as `declare` does: hot, or else cold.
 fn inc(engine: &Engine, thread: &Thread, tally: &Tally<u64>, generation: Generation) -> Outcome {
     if Tally::add(thread, tally.slot_word().last(generation), 1_u64)
-        || tally.add_if_cold((engine, thread), generation, 1, false)
+        || tally.add_if_cold(
+            engine,
+            (tally.slot_word().last(generation), generation),
+            1,
+            || false,
+        )
     {
         return Outcome::Done;
     }

@@ -12,7 +12,9 @@
 //!   update that comes after that finds another generation in the word, and writes nothing.
 //!
 //! The word counts the updates of the running minute as well. Two threads never update the count at
-//! the same time, because both would need the lock.
+//! the same time, because both would need the lock. The first update of each minute does what is
+//! not to be done with every update: it acknowledges a request of the collector, and promotes a
+//! series whose family is declared hot.
 //!
 //! ```text
 //!  63         32     31   30          16 15           0
@@ -38,6 +40,8 @@ const LOCKED: u64 = 1 << 31;
 /// One minute.
 pub(super) const MINUTE: u64 = 1 << 16;
 pub(super) const MINUTES: u64 = LOCKED - MINUTE;
+/// No minute, so that the first update of a series is the first in its minute.
+const NO_MINUTE: u64 = MINUTES;
 
 /// The lock of the shared cells of one series. Written by cold updates, by the collector, and by a
 /// reader whose tries keep failing.
@@ -63,7 +67,7 @@ pub(super) struct Held<'a> {
 impl SharedLock {
     const_fn! {
         pub(super) fn new() -> Self {
-            Self(AtomicU64::new(Generation::FIRST.word()))
+            Self(AtomicU64::new(Generation::FIRST.word() | NO_MINUTE))
         }
     }
 
@@ -113,30 +117,45 @@ impl SharedLock {
 
 impl Held<'_> {
     /// Unlocks the cells after an update in this minute. Promotes the series to a slot of `cells`
-    /// cells if it had [`PROMOTE_AFTER`] updates in the minute.
+    /// cells if it had [`PROMOTE_AFTER`] updates in the minute, or if `is_hot`, which is asked at
+    /// the first update of a minute.
     #[inline(always)]
-    pub(super) fn count(self, minute: u64, engine: &Engine, (slot_word, cells): (&SlotWord, u64)) {
+    pub(super) fn count(
+        self,
+        minute: u64,
+        engine: &Engine,
+        (slot_word, cells): (&SlotWord, u64),
+        is_hot: impl FnOnce() -> bool,
+    ) {
         let word = self.word + 1;
         // One comparison: another minute, or enough updates.
         if (word ^ minute) & (MINUTES | PROMOTE_AFTER) == 0 {
             self.unlock(word);
         } else {
-            self.count_anew(minute, engine, slot_word, cells);
+            self.count_anew((minute, engine), (slot_word, cells), is_hot());
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn count_anew(self, minute: u64, engine: &Engine, slot_word: &SlotWord, cells: u64) {
+    fn count_anew(
+        self,
+        (minute, engine): (u64, &Engine),
+        (slot_word, cells): (&SlotWord, u64),
+        is_hot: bool,
+    ) {
         let generation = Generation::of(self.word);
         let is_same = self.word & MINUTES == minute & MINUTES;
         // In a model one update is enough.
         let is_due = is_same || PROMOTE_AFTER == 1;
         self.unlock(generation.word() | minute & MINUTES | u64::from(!is_due));
         // The minute may be over, if nobody noticed.
-        if is_due && !engine.begin_minute() {
+        if is_hot || is_due && !engine.begin_minute() {
             promote(engine, slot_word, generation, cells);
         }
+        // The update is over.
+        #[cfg(not(loom))]
+        super::thread(super::Thread::acknowledge);
     }
 
     /// Unlocks the cells without counting an update.
@@ -146,7 +165,7 @@ impl Held<'_> {
 
     /// Unlocks the cells, which are clear now, for a series of another generation.
     pub(super) fn hand_over(self, generation: Generation) {
-        self.unlock(generation.word());
+        self.unlock(generation.word() | NO_MINUTE);
     }
 
     #[inline(always)]

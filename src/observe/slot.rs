@@ -24,7 +24,7 @@ use crate::lockfree::Generation;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 
 /// The slot half of the word of a cold series, which has no slot and counts in its shared cell.
-const COLD: u64 = u32::MAX as u64;
+pub(super) const COLD: u64 = u32::MAX as u64;
 
 /// The bit of a slot that is closing. A cold series has it as well.
 pub(super) const CLOSING: u64 = 1 << 31;
@@ -57,13 +57,6 @@ impl SlotWord {
     #[inline(always)]
     pub fn last(&self, generation: Generation) -> u64 {
         self.0.load(Acquire).wrapping_sub(generation.word())
-    }
-
-    /// Returns whether the series is cold, for a handle with `generation` that is not stale.
-    #[inline(always)]
-    pub(super) fn is_cold(&self, generation: Generation) -> bool {
-        // Relaxed: a hint. The lock of the shared cells tells whether the handle is stale.
-        self.0.load(Relaxed) == generation.word() | COLD
     }
 
     /// Returns the slot if the series has one, also while it is closing.

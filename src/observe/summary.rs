@@ -142,7 +142,7 @@ impl Distribution {
                     .shared
                     .get_or_init(|| SharedStream(self.shape.stream()));
                 self.insert(stream, value);
-                held.count(engine.minute(), engine, (&self.slot_word, 1));
+                held.count(engine.minute(), engine, (&self.slot_word, 1), || false);
                 Shared::Counted
             }
             // If there is no slot or no shard for the series, this thread waits for the other

@@ -201,20 +201,22 @@ impl<N: Number> Tally<N> {
 
     /// Adds `n` to the shared cell, in the common case of a cold series. Returns `false` if the
     /// caller has to take the [slow path](Self::add_cold).
+    ///
+    /// `last` is what [`SlotWord::last`] returned. `is_hot` tells whether the family is declared
+    /// hot.
     #[inline(always)]
     pub fn add_if_cold(
         &self,
-        (engine, thread): (&Engine, &Thread),
-        generation: Generation,
+        engine: &Engine,
+        (last, generation): (u64, Generation),
         n: N,
-        eager: bool,
+        is_hot: impl FnOnce() -> bool,
     ) -> bool {
-        let shared = (&self.slot_word, &self.lock, generation);
-        let Some((held, minute)) = lock_if_cold((engine, thread), shared, eager) else {
+        let Some((held, minute)) = lock_if_cold(engine, last, (&self.lock, generation)) else {
             return false;
         };
         add_own(&self.shared, n);
-        held.count(minute, engine, (&self.slot_word, 1));
+        held.count(minute, engine, (&self.slot_word, 1), is_hot);
         true
     }
 
@@ -235,7 +237,7 @@ impl<N: Number> Tally<N> {
         let mut shared = || match self.lock.lock(generation) {
             Ok(held) => {
                 add_own(&self.shared, n);
-                held.count(engine.minute(), engine, (&self.slot_word, 1));
+                held.count(engine.minute(), engine, (&self.slot_word, 1), || false);
                 Shared::Counted
             }
             Err(denied) => Shared::denied(&denied, true),
@@ -379,11 +381,12 @@ impl UpDown {
         down: u64,
         eager: bool,
     ) -> Outcome {
-        let shared = (&self.slot_word, &self.lock, generation);
-        if let Some((held, minute)) = lock_if_cold((engine, thread), shared, eager) {
+        let last = self.slot_word.last(generation);
+        let cold = (!eager).then(|| lock_if_cold(engine, last, (&self.lock, generation)));
+        if let Some((held, minute)) = cold.flatten() {
             add_own(&self.up, up);
             Self::count_down(&self.down, down);
-            held.count(minute, engine, (&self.slot_word, 2));
+            held.count(minute, engine, (&self.slot_word, 2), || false);
             return Outcome::Done;
         }
         let mut own = |block: Block| {
@@ -398,7 +401,7 @@ impl UpDown {
             Ok(held) => {
                 add_own(&self.up, up);
                 Self::count_down(&self.down, down);
-                held.count(engine.minute(), engine, (&self.slot_word, 2));
+                held.count(engine.minute(), engine, (&self.slot_word, 2), || false);
                 Shared::Counted
             }
             Err(denied) => Shared::denied(&denied, true),

@@ -77,13 +77,6 @@ impl Thread {
         last < self.slab.get().len().load(Relaxed)
     }
 
-    /// Returns whether this thread has no shard, or the collector has sent its owner a request.
-    #[inline(always)]
-    pub(super) fn is_requested(&self) -> bool {
-        // Relaxed: the length only signals a request, as in `hot`.
-        self.slab.get().len().load(Relaxed) == 0
-    }
-
     /// Determines where an update goes. Registers the thread, acknowledges a request and grows the
     /// slab if needed.
     pub(super) fn resolve(

@@ -5,7 +5,7 @@
 use super::engine::EAGER;
 use super::memory::Block;
 use super::shared_lock::{Denied, Held, SharedLock};
-use super::slot::SlotWord;
+use super::slot::{COLD, SlotWord};
 use super::thread::{Target, Thread};
 use super::{Engine, Outcome};
 use crate::lockfree::Generation;
@@ -35,20 +35,20 @@ impl Shared {
 /// after some yields. A holder needs some ten nanoseconds, unless the system suspends it.
 const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 16 };
 
-/// Locks the shared cells for an update in the common case: the series is cold, it is not to be
-/// promoted now, the collector wants nothing of this thread, and no other thread has the lock.
-/// Returns `None` in all other cases, for [`update_cold`] to tell apart. Returns the running minute
-/// as well.
+/// Locks the shared cells for an update in the common case: the series is cold, and no other thread
+/// has the lock. Returns `None` in all other cases, for [`update_cold`] to tell apart. Returns the
+/// running minute as well.
+///
+/// `last` is what [`SlotWord::last`] returned. A thread that runs nothing but such updates
+/// acknowledges requests of the collector once a minute, in [`Held::count`].
 #[inline(always)]
 pub(super) fn lock_if_cold<'a>(
-    (engine, thread): (&Engine, &Thread),
-    (slot_word, lock, generation): (&SlotWord, &'a SharedLock, Generation),
-    eager: bool,
+    engine: &Engine,
+    last: u64,
+    (lock, generation): (&'a SharedLock, Generation),
 ) -> Option<(Held<'a>, u64)> {
     let minute = engine.minute();
-    let common =
-        !eager && minute & EAGER == 0 && !thread.is_requested() && slot_word.is_cold(generation);
-    if common {
+    if last == COLD && minute & EAGER == 0 {
         lock.lock(generation).ok().map(|held| (held, minute))
     } else {
         None
