@@ -332,6 +332,9 @@ impl<'e> Pass<'e> {
         mut rows: impl FnMut(usize, &[&[AtomicU64]]),
     ) {
         let mut add = |index: usize, first: u64, len: u64| {
+            if len == 0 {
+                return;
+            }
             let mut together: [&[AtomicU64]; ROWS_TOGETHER] = Default::default();
             let mut n = 0;
             for (slab, _) in &self.slabs {
