@@ -421,6 +421,7 @@ worker() {
     done
 }
 if [ $queued -gt 100 ]; then
+    build_real >/dev/null
     worker a &
     worker b &
     wait
