@@ -8,13 +8,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{GROUP, Group, GroupVersion};
+use crate::lockfree::{GROUP, Group, GroupVersion, SKIPPED};
 use crate::snapshot::{PAGE, Page};
 
 use super::{Family, MetricCells, Series};
 
 /// The number of groups on a page.
 const GROUPS: usize = PAGE / GROUP;
+
+// The arena skips whole pages.
+const _: () = assert!(SKIPPED % PAGE == 0);
 
 /// The label pages of a family. Read and written by scrapes.
 #[derive(Debug, Default)]
@@ -154,11 +157,16 @@ impl Builder {
 
     /// Returns the last page.
     pub(super) fn last<'p>(&mut self, pages: &'p mut LabelPages) -> Option<&'p Arc<Page>> {
+        pages.open.truncate(self.page + 1);
         self.finish(pages, 0)
     }
 
-    /// Ends a page, and begins page `next`.
+    /// Ends a page, and begins page `next`. Drops the pages between them, which have no live series.
     fn finish<'p>(&mut self, pages: &'p mut LabelPages, next: usize) -> Option<&'p Arc<Page>> {
+        let skipped = pages.open.iter_mut().take(next).skip(self.page + 1);
+        skipped
+            .filter(|open| open.page.is_some())
+            .for_each(|open| *open = OpenPage::default());
         let open = pages.open.get_mut(self.page)?;
         if std::mem::take(&mut self.changed) {
             open.page = (self.fresh.len() > 0).then(|| self.fresh.seal());

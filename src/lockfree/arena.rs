@@ -23,6 +23,10 @@ pub const GROUP: usize = 64;
 /// chunk of 64 series or more consists of whole groups, and a group of whole smaller chunks.
 const BIAS: usize = 8;
 
+/// The least number of series of a chunk that a scrape skips if none of them is live: as many as a
+/// label page has.
+pub const SKIPPED: usize = 1024;
+
 /// The number of groups that consist of smaller chunks.
 const SMALL: usize = 8;
 
@@ -40,6 +44,9 @@ struct Chunk<S> {
     series: Run<S>,
     /// The states of its groups. Empty if it is smaller than a group.
     groups: Box<[GroupState]>,
+    /// The number of live series. Written by the threads that change a bit of a group, read by
+    /// scrapes. Relaxed, as the bits are.
+    live: AtomicU64,
 }
 
 /// The bytes of a cache line.
@@ -245,6 +252,7 @@ impl<S> Arena<S> {
                 Chunk {
                     series: Run::new(len, &make),
                     groups: (0..len / GROUP).map(|_| GroupState::default()).collect(),
+                    live: AtomicU64::new(0),
                 }
             })
             .series
@@ -257,35 +265,62 @@ impl<S> Arena<S> {
         let chunks = self.chunks.get();
         if let Some(state) = chunks.and_then(|chunks| chunks.group(place / GROUP)) {
             let bit = 1 << (place % GROUP);
+            let count = chunks.and_then(|chunks| Some(&chunks.chunk_of(index)?.live));
             if is_live {
                 state.live.fetch_or(bit, Relaxed);
+                count.map(|count| count.fetch_add(1, Relaxed));
             } else {
                 state.live.fetch_and(!bit, Relaxed);
                 state.removals.fetch_add(1, Relaxed);
+                count.map(|count| count.fetch_sub(1, Relaxed));
             }
         }
     }
 
-    /// Returns the groups of the first `made` series, with those that have no live series.
+    /// Returns the groups of the first `made` series. Those without live series are returned, too,
+    /// but for chunks of [`SKIPPED`] series or more that have none.
     #[inline]
     pub fn groups(&self, made: usize) -> impl Iterator<Item = Group<'_, S>> {
         let chunks = self.chunks.get();
         let end = made + BIAS;
         let groups = chunks.map_or(0, |_| end.div_ceil(GROUP));
-        (0..groups).filter_map(move |number| {
+        let mut next = 0;
+        std::iter::from_fn(move || {
             let chunks = &**chunks?;
-            Some(Group {
-                chunks,
-                state: chunks.group(number)?,
-                number,
-                start: (number * GROUP).max(BIAS),
-                end: end.min((number + 1) * GROUP),
-            })
+            loop {
+                let number = next;
+                if number >= groups {
+                    return None;
+                }
+                next += 1;
+                if (number * GROUP) % SKIPPED == 0 && number > 0 {
+                    let first = chunks.chunk_of(number * GROUP - BIAS);
+                    let len = first.map_or(0, |chunk| chunk.series.len());
+                    if first.is_some_and(|chunk| chunk.live.load(Relaxed) == 0) && len >= SKIPPED {
+                        next = number - number % (len / GROUP) + len / GROUP;
+                        continue;
+                    }
+                }
+                if let Some(state) = chunks.group(number) {
+                    return Some(Group {
+                        chunks,
+                        state,
+                        number,
+                        start: (number * GROUP).max(BIAS),
+                        end: end.min((number + 1) * GROUP),
+                    });
+                }
+            }
         })
     }
 }
 
 impl<S> Chunks<S> {
+    /// Returns the chunk that holds a series, if it exists.
+    fn chunk_of(&self, index: usize) -> Option<&Chunk<S>> {
+        self.chunks.get(locate(index).0)?.get()
+    }
+
     /// Returns the state of a group, if its series exist.
     #[inline]
     fn group(&self, number: usize) -> Option<&GroupState> {
@@ -352,6 +387,31 @@ mod tests {
             assert!(next == 990 || (next + BIAS) % GROUP == 0);
         }
         assert_eq!(next, 990);
+    }
+
+    #[test]
+    fn large_chunks_without_live_series_are_skipped() {
+        let made = if cfg!(miri) { 17_000 } else { 70_000 };
+        let arena = Arena::new();
+        for index in [1, 9_000, 9_001, made - 1] {
+            assert!(arena.get_or_make(index, || 7).is_some());
+            arena.set_live(index, true);
+        }
+        let live = || -> Vec<usize> {
+            let groups = arena.groups(made);
+            let live = groups.filter(|group| group.version().live != 0);
+            live.map(|group| group.number).collect()
+        };
+        let number = |index: usize| (index + BIAS) / GROUP;
+        assert_eq!(live(), [0, number(9_000), number(made - 1)]);
+        let visited = arena.groups(made).count();
+        arena.set_live(9_000, false);
+        assert_eq!(arena.groups(made).count(), visited, "its neighbour lives");
+        arena.set_live(9_001, false);
+        assert_eq!(live(), [0, number(made - 1)]);
+        assert_eq!(arena.groups(made).count(), visited - 1024 / GROUP);
+        arena.set_live(9_000, true);
+        assert_eq!(live(), [0, number(9_000), number(made - 1)]);
     }
 
     #[test]
