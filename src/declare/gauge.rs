@@ -435,6 +435,8 @@ fn add_to_series(series: SeriesRef<'_, UpDown>, up: u64, down: u64) {
 impl MetricCells for UpDown {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = true;
+    // As many up as down leave the value as it was.
+    const SHOWS_EACH_UPDATE: bool = false;
 
     fn may_expire(total: &i64) -> bool {
         *total == 0

@@ -121,6 +121,9 @@ impl<C: MetricCells> Family<C> {
             Names::Fixed(_) => String::new(),
             Names::Any => return None,
         };
+        if text.len() > LONGEST_TEXT && self.desc.labels == Names::Any {
+            return None;
+        }
         Some(match self.series(key.index() as usize) {
             Some(series) => series.text.share(&text),
             None => TextRef::new(&text),

@@ -67,6 +67,8 @@ pub(crate) trait MetricCells: Cells {
     const FOLDS: bool;
     /// Whether updates are in cells of the thread that made them, once a series is hot.
     const OWN_CELLS: bool = true;
+    /// Whether the fingerprint of a series changes with every update.
+    const SHOWS_EACH_UPDATE: bool = true;
     /// Returns whether an unchanged series may expire.
     fn may_expire(_total: &Self::Total) -> bool {
         true

@@ -3,15 +3,19 @@
 //!
 //! A scrape notes what some series with slots have counted. If a scrape at least ten minutes later
 //! finds the same, it begins to close these slots, and the next series are watched. So a family with
-//! many series takes longer to find them all, and a scrape never looks at more than
-//! [`WATCHED`] series.
+//! many series takes longer to find them all. A slot that is closing is opened again if its series
+//! counts anything before all threads have acknowledged, which a thread that sleeps never does.
+//!
+//! The slots of some series are never closed: of up-down counters, which may have been busy and count
+//! what they did before; of families that are declared hot; of series without labels, overflow
+//! series, and those of closed label sets, whose declarations know their slots.
 
 use crate::lockfree::SeriesKey;
 use crate::observe::{self, Closing, Pass};
 
 use super::{Family, MetricCells, read};
 
-/// The number of series that are watched at a time.
+/// The number of series that are watched at a time, and the most slots that are closing.
 const WATCHED: usize = 4096;
 
 /// The number of minutes for which a series is watched. Passes count them.
@@ -28,8 +32,8 @@ pub(super) struct Quiet {
     next: usize,
     /// The keys of the watched series, and their fingerprints.
     watched: Vec<(SeriesKey, u64)>,
-    /// The numbers of the series whose slots are closing.
-    closing: Vec<(u32, Closing)>,
+    /// The series whose slots are closing: their numbers and fingerprints.
+    closing: Vec<(u32, u64, Closing)>,
 }
 
 impl<C: MetricCells> Family<C> {
@@ -51,10 +55,20 @@ impl<C: MetricCells> Family<C> {
 
     #[cold]
     fn end_closing(&self, quiet: &mut Quiet, pass: &mut Pass<'_>) {
-        quiet.closing.retain(|&(index, closing)| {
-            self.series(index as usize).is_some_and(|series| {
-                !observe::end_closing(pass, &self.shape, &series.cells, closing)
-            })
+        let mut total = C::Total::default();
+        quiet.closing.retain(|&(index, before, closing)| {
+            let Some(series) = self.series(index as usize) else {
+                return false;
+            };
+            if observe::end_closing(pass, &self.shape, &series.cells, closing) {
+                return false;
+            }
+            read(&series.cells, pass, &mut total);
+            let is_quiet = C::fingerprint(&total) == before;
+            if !is_quiet {
+                pass.reopen(series.cells.slot_word(), closing);
+            }
+            is_quiet
         });
         pass.free_cleared();
     }
@@ -63,7 +77,7 @@ impl<C: MetricCells> Family<C> {
     /// next series.
     #[cold]
     fn watch(&self, quiet: &mut Quiet, pass: &mut Pass<'_>) {
-        if !C::OWN_CELLS || self.desc.hot || pass.promotes_eagerly() {
+        if !C::OWN_CELLS || !C::SHOWS_EACH_UPDATE || self.desc.hot || pass.promotes_eagerly() {
             return;
         }
         let mut total = C::Total::default();
@@ -77,11 +91,11 @@ impl<C: MetricCells> Family<C> {
             };
             // The number may be another series' by now.
             let same = series.key(key.index()) == key;
-            if same && fingerprint(&series.cells, pass) == before {
+            let may_close = same && quiet.closing.len() < WATCHED;
+            if may_close && fingerprint(&series.cells, pass) == before {
                 let closing = pass.close(series.cells.slot_word());
-                quiet
-                    .closing
-                    .extend(closing.map(|closing| (key.index(), closing)));
+                let closing = closing.map(|closing| (key.index(), before, closing));
+                quiet.closing.extend(closing);
             }
         }
         let made = self.population.made();
@@ -107,7 +121,7 @@ mod tests {
     use crate::family::desc::{Desc, Names};
     use crate::family::{Family, MetricCells};
     use crate::lockfree::Generation;
-    use crate::observe::{self, Buckets, Cells, Distribution, Outcome, Tally, UpDown};
+    use crate::observe::{self, Buckets, Cells, Distribution, Outcome, Tally};
     use crate::snapshot::{self, Kind};
 
     use super::MINUTES;
@@ -177,9 +191,6 @@ mod tests {
                 observe::thread(|thread| cells.add_cold(engine, thread, generation, 1, hot))
             },
         );
-        quiet(&new::<UpDown>(Kind::Gauge), |cells, generation, hot| {
-            observe::thread(|thread| cells.add_cold(engine, thread, generation, 1, 0, hot))
-        });
         quiet(
             &new::<Buckets>(Kind::Histogram),
             |cells, generation, hot| {
@@ -225,5 +236,45 @@ mod tests {
         assert_eq!(family.read_overflow(&mut observe::engine().pass()), 8);
         (0..3).for_each(|_| scrape(&family));
         assert_eq!(family.read_overflow(&mut observe::engine().pass()), 8);
+    }
+
+    /// Adds 1 as `declare` does.
+    fn inc(cells: &Tally<u64>, generation: Generation) -> bool {
+        let engine = observe::engine();
+        let last = cells.slot_word().last(generation);
+        observe::thread(|thread| {
+            let hot = Tally::add(thread, last, 1_u64);
+            if !hot && !cells.add_if_cold(engine, (last, generation), 1, || false) {
+                cells.add_cold(engine, thread, generation, 1, false);
+            }
+            hot
+        })
+    }
+
+    /// A thread that counted once sleeps, and never acknowledges that the slot is closing.
+    #[test]
+    fn a_series_that_is_busy_again_keeps_its_slot() {
+        let family = new::<Tally<u64>>(Kind::Counter);
+        let series = family.with(&["x"]);
+        let (cells, generation) = (series.cells, series.generation());
+        let (awake, sleep) = std::sync::mpsc::channel::<()>();
+        let (counted, ready) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let engine = observe::engine();
+                observe::thread(|thread| cells.add_cold(engine, thread, generation, 1, true));
+                counted.send(()).unwrap();
+                let _ = sleep.recv();
+            });
+            ready.recv().unwrap();
+            minutes(&family, 2 * MINUTES + 4);
+            assert!(cells.slot_word().slot().is_some());
+            let before = series.total();
+            (0..10).for_each(|_| _ = inc(cells, generation));
+            minutes(&family, 1);
+            assert!((0..10).any(|_| inc(cells, generation)), "cold for good");
+            assert!(series.total() > before + 10);
+            drop(awake);
+        });
     }
 }

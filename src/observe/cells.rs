@@ -64,8 +64,8 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     }
 
     /// Adds a block that no thread writes any more to the shared cells of this series, if the kind
-    /// adds up: the block of a retired series, or this series' own block in an idle shard. The
-    /// caller holds the lock of the shared cells.
+    /// adds up: the block of a retired series, or this series' own block in an idle shard or in a
+    /// slot that is closing. The caller holds the lock of the shared cells.
     #[doc(hidden)]
     fn fold(&self, block: Block);
 

@@ -22,8 +22,8 @@ pub struct Engine {
     /// Slots of dropped families, for the next pass to free. Written by threads that drop a family,
     /// taken by passes.
     pub(super) abandoned: Mutex<Vec<Abandoned>>,
-    /// The running minute, as [`SharedLock`](super::shared_lock::SharedLock) has it, and [`EAGER`].
-    /// Written by passes and by threads that promote a series, read by cold updates. Not one of
+    /// The running minute, as [`SharedLock`](super::shared_lock::SharedLock) has it, [`EAGER`] and
+    /// [`REQUESTED`]. Written by passes and by threads that promote a series, read by cold updates. Not one of
     /// loom's: models have no clock.
     minute: std::sync::atomic::AtomicU64,
     /// When that minute began, in milliseconds. 0 at the beginning.
@@ -36,6 +36,13 @@ pub struct Engine {
 /// The bit of [`Engine::minute`] that is set if every series is promoted at its first update. Set
 /// once, by tests.
 pub(super) const EAGER: u64 = 1 << 63;
+
+/// The bit of [`Engine::minute`] that is set while all threads are to look whether the collector has
+/// sent them a request. Set and cleared by passes.
+const REQUESTED: u64 = 1 << 62;
+
+/// The least word of [`Engine::minute`] with one of these bits.
+pub(super) const UNCOMMON: u64 = REQUESTED;
 
 /// The number of abandoned slots at which the thread that drops a family runs a pass.
 const ABANDONED_LIMIT: usize = 4096;
@@ -113,11 +120,29 @@ impl Engine {
         self.minute() & EAGER != 0
     }
 
-    /// Returns the running minute, in the bits in which the locks of shared cells have it, and
-    /// [`EAGER`] if every series is promoted at its first update.
+    /// Returns the running minute, in the bits in which the locks of shared cells have it, and in
+    /// other bits [`EAGER`] and [`REQUESTED`].
     #[inline(always)]
     pub(super) fn minute(&self) -> u64 {
         self.minute.load(Relaxed)
+    }
+
+    /// Asks all threads to look for a request at their next update, or no longer.
+    ///
+    /// Models leave the bit alone, so that they have cold updates of threads that do not look.
+    #[cfg_attr(
+        loom,
+        allow(clippy::unused_self, reason = "models leave the bit alone")
+    )]
+    pub(super) fn ask_threads(&self, asks: bool) {
+        #[cfg(not(loom))]
+        if asks {
+            self.minute.fetch_or(REQUESTED, Relaxed);
+        } else if self.minute() & REQUESTED != 0 {
+            self.minute.fetch_and(!REQUESTED, Relaxed);
+        }
+        #[cfg(loom)]
+        let _ = asks;
     }
 
     /// Begins a new minute if the last one is over, and returns whether it was. Called by passes,
@@ -138,8 +163,8 @@ impl Engine {
             self.minute_began.store(now, Relaxed);
             // The last one is that of a lock without updates.
             let next = |minute: u64| match (minute + MINUTE) & MINUTES {
-                MINUTES => Some(minute & EAGER),
-                next => Some(next | minute & EAGER),
+                MINUTES => Some(minute & !MINUTES),
+                next => Some(next | minute & !MINUTES),
             };
             let _ = self.minute.fetch_update(Relaxed, Relaxed, next);
         }

@@ -36,6 +36,7 @@ use crate::sync::{AtomicU64, MutexGuard, Relaxed, lock};
 use super::Engine;
 use super::memory::{Block, SlabRef};
 use super::shard::{CopyBlock, GrowthGuard, Idle, ShardRef, Shards};
+use super::shared_lock::MINUTES;
 use super::slot::SlotWord;
 
 /// The number of failed tries after which a reader requests a copy from the owner, or takes a
@@ -56,12 +57,15 @@ pub(crate) struct Collector {
     last_ticket: u64,
     /// The ticket of the last request for a safepoint.
     last_safepoint: u64,
-    /// Whether a series with a slot was retired since that request, so that a new one is due.
+    /// Whether a series with a slot was retired since that request, or a slot began to close, so
+    /// that a new one is due.
     request_due: bool,
     /// The shards that have not acknowledged the last safepoint request, from the longest slab to
     /// the shortest. Each is given as its slab's capacity, and the ticket up to which this shard
     /// and all before it have acknowledged.
     lagging: Vec<(u64, u64)>,
+    /// The number of passes since the last request.
+    passes: u32,
     /// A buffer that passes reuse.
     scratch: Vec<u64>,
 }
@@ -86,6 +90,7 @@ impl Collector {
             last_safepoint: 0,
             request_due: false,
             lagging: Vec::new(),
+            passes: 0,
             scratch: Vec::new(),
         }
     }
@@ -232,7 +237,7 @@ impl<'e> Pass<'e> {
     /// Returns a word that differs from minute to minute.
     #[inline]
     pub fn minute(&self) -> u64 {
-        self.engine.minute()
+        self.engine.minute() & MINUTES
     }
 
     /// Whether every series is promoted at its first update, for `tallies::testing`.
@@ -475,6 +480,13 @@ impl<'e> Pass<'e> {
         })
     }
 
+    /// Opens a slot again whose series is busy again before the slot was cleared.
+    pub fn reopen(&mut self, slot_word: &SlotWord, closing: Closing) {
+        if slot_word.generation() == closing.generation {
+            slot_word.reopen();
+        }
+    }
+
     /// Returns whether no thread can still be updating the slot of a retired series.
     pub(crate) fn is_acknowledged(&self, retired: Retired) -> bool {
         self.is_free_of_updates(retired.slot, retired.ticket)
@@ -498,7 +510,8 @@ impl<'e> Pass<'e> {
         with_slot == 0 || lagging[with_slot - 1].1 >= ticket
     }
 
-    /// Sends a safepoint request if series with slots were retired since the last one. Then
+    /// Sends a safepoint request if series with slots were retired since the last one, or slots began
+    /// to close. Then
     /// determines which shards have acknowledged.
     fn advance(&mut self) {
         self.engine.begin_minute();
@@ -515,12 +528,18 @@ impl<'e> Pass<'e> {
             for member in &self.collector.members {
                 member.shard.request(self.collector.last_safepoint);
             }
+            self.collector.passes = 0;
         }
         // The thread that runs this pass is between two updates. Acknowledge for it here, because
         // it may never run another one.
         #[cfg(not(loom))]
         super::thread(super::Thread::acknowledge);
         self.update_lagging();
+        // A thread that sleeps may never acknowledge. So the others are not kept off the short cold
+        // path all the time.
+        let asks = !self.collector.lagging.is_empty() && self.collector.passes % 16 == 0;
+        self.engine.ask_threads(asks);
+        self.collector.passes = self.collector.passes.wrapping_add(1);
     }
 
     /// Acknowledges for the unowned shards. Then determines which members have not acknowledged the

@@ -12,9 +12,9 @@
 //!   update that comes after that finds another generation in the word, and writes nothing.
 //!
 //! The word counts the updates of the running minute as well. Two threads never update the count at
-//! the same time, because both would need the lock. The first update of each minute does what is
-//! not to be done with every update: it acknowledges a request of the collector, and promotes a
-//! series whose family is declared hot.
+//! the same time, because both would need the lock. The first update of a series in each minute does
+//! what is not to be done with every update: it takes a shard for the thread, and promotes a series
+//! whose family is declared hot.
 //!
 //! ```text
 //!  63         32     31   30          16 15           0
@@ -153,9 +153,10 @@ impl Held<'_> {
         if is_hot || is_due && !engine.begin_minute() {
             promote(engine, slot_word, generation, cells);
         }
-        // The update is over.
+        // The update is over. In tests with an engine of their own, the thread is still one of the
+        // process' engine.
         #[cfg(not(loom))]
-        super::thread(super::Thread::acknowledge);
+        super::thread(|thread| thread.attend(super::engine()));
     }
 
     /// Unlocks the cells without counting an update.

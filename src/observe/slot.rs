@@ -122,6 +122,13 @@ impl SlotWord {
         Some((Generation::of(word), slot))
     }
 
+    /// Opens a slot again that is closing and was not cleared. Called by the collector only.
+    ///
+    /// Release: pairs with the Acquire in [`last`](Self::last), as that of `promote` does (W2).
+    pub(super) fn reopen(&self) {
+        self.0.store(self.0.load(Relaxed) & !CLOSING, Release);
+    }
+
     /// Makes the series cold, whose slot is closing and is cleared. Called by the collector only.
     ///
     /// Relaxed: no block belongs to this word any more.

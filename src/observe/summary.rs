@@ -233,6 +233,15 @@ impl Cells for Distribution {
 
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut SummaryTotal) {
         let now = self.shape.now();
+        // In this order, sums stay the same to the last bit when streams are folded: the streams of a
+        // slot that is closed are the first terms, in the same order.
+        if pass.shared(true) {
+            let folded = lock(&self.folded);
+            total.count = total.count.wrapping_add(folded.count);
+            total.sum = super::join_sums(total.sum, folded.sum);
+            let contained = folded.sketches.iter().filter(|part| now.contains(part.age));
+            total.sketches.extend(contained.cloned());
+        }
         let mut read = |stream: &Stream| {
             let mut tries = 0;
             while !stream.read(now, total) {
@@ -241,9 +250,6 @@ impl Cells for Distribution {
                 super::engine::back_off(&mut tries);
             }
         };
-        if let Some(SharedStream(shared)) = pass.shared(self.shared.get()) {
-            read(shared);
-        }
         for cell in pass.cells(slot, 0) {
             // Acquire: pairs with the Release in `own_stream`. The stream is complete (D1).
             let address = cell.load(Acquire) as usize;
@@ -253,11 +259,9 @@ impl Cells for Distribution {
                 read(stream);
             }
         }
-        let folded = lock(&self.folded);
-        total.count = total.count.wrapping_add(folded.count);
-        total.sum = super::join_sums(total.sum, folded.sum);
-        let contained = folded.sketches.iter().filter(|part| now.contains(part.age));
-        total.sketches.extend(contained.cloned());
+        if let Some(SharedStream(shared)) = pass.shared(self.shared.get()) {
+            read(shared);
+        }
     }
 
     fn fold(&self, block: Block) {
@@ -446,5 +450,39 @@ mod tests {
         series.observe_cold(&engine, &thread, Generation::FIRST, 1.0, false);
         assert_eq!(count(), 1);
         thread.leave(&engine);
+    }
+
+    /// Regression: the sum went back by a rounding when a slot was closed.
+    #[test]
+    fn the_sum_stays_the_same_when_a_slot_is_closed() {
+        let (engine, a, b) = (Engine::new(), Thread::new(), Thread::new());
+        let shape = SummaryShape::new(Targets::new(&[(0.5, 0.05)]), None, stream_budget());
+        let series = Distribution::new(&shape);
+        let observe = |thread, value| {
+            series.observe_cold(&engine, thread, Generation::FIRST, value, false);
+        };
+        observe(&a, 0.1);
+        super::super::promote(&engine, &series.slot_word, Generation::FIRST, 1);
+        observe(&a, 0.2);
+        observe(&b, 0.3);
+        let total = || {
+            let mut total = SummaryTotal::default();
+            series.read(&mut engine.pass(), series.slot_word.slot(), &mut total);
+            (total.count, total.sum)
+        };
+        let before = total();
+        let closing = engine.pass().close(&series.slot_word).unwrap();
+        drop(engine.pass());
+        [&a, &b].into_iter().for_each(Thread::acknowledge);
+        assert!(super::super::end_closing(
+            &mut engine.pass(),
+            &shape,
+            &series,
+            closing
+        ));
+        assert_eq!(total(), before);
+        [&a, &b]
+            .into_iter()
+            .for_each(|thread| thread.leave(&engine));
     }
 }

@@ -502,3 +502,27 @@ fn a_copy_request_acknowledges_nothing_for_a_new_thread() {
         assert!(engine.pass().is_acknowledged(retired), "copies: {copies}");
     }
 }
+
+/// Regression: a thread looked for requests only if its update was the first one of the series in a
+/// minute.
+#[test]
+fn a_thread_that_runs_only_cold_updates_acknowledges() {
+    let (engine, first, second) = (Engine::new(), Thread::new(), Thread::new());
+    let [gone, cold] = std::array::from_fn(|_| Tally::<u64>::new(&()));
+    let inc = |thread: &Thread| {
+        let last = cold.slot_word().last(Generation::FIRST);
+        if !cold.add_if_cold(&engine, (last, Generation::FIRST), 1, || false) {
+            cold.add_cold(&engine, thread, Generation::FIRST, 1, false);
+        }
+    };
+    gone.add_cold(&engine, &second, Generation::FIRST, 1_u64, true);
+    [&first, &second].into_iter().for_each(inc);
+    let retired = engine.pass().retire(gone.slot_word());
+    // This pass sends the request.
+    assert!(!engine.pass().is_acknowledged(retired));
+    [&first, &second].into_iter().for_each(inc);
+    assert!(engine.pass().is_acknowledged(retired));
+    [&first, &second]
+        .into_iter()
+        .for_each(|thread| thread.leave(&engine));
+}

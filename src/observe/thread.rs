@@ -151,6 +151,17 @@ impl Thread {
         shard.is_some()
     }
 
+    /// Takes a shard if this thread has none, and acknowledges an open request of the collector. The
+    /// thread must be between two updates.
+    #[cfg(not(loom))]
+    pub(super) fn attend(&self, engine: &Engine) {
+        if self.shard().is_some() {
+            self.acknowledge();
+        } else {
+            self.register(engine);
+        }
+    }
+
     /// Acknowledges an open request of the collector. The thread must be between two updates.
     #[cfg(not(loom))]
     pub(super) fn acknowledge(&self) {

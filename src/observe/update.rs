@@ -2,7 +2,7 @@
 //! own block if the thread has one by now, else the series' shared cells, under their lock
 //! ([`shared_lock`](super::shared_lock)).
 
-use super::engine::EAGER;
+use super::engine::UNCOMMON;
 use super::memory::Block;
 use super::shared_lock::{Denied, Held, SharedLock};
 use super::slot::{COLD, SlotWord};
@@ -39,8 +39,8 @@ const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 16 };
 /// has the lock. Returns `None` in all other cases, for [`update_cold`] to tell apart. Returns the
 /// running minute as well.
 ///
-/// `last` is what [`SlotWord::last`] returned. A thread that runs nothing but such updates
-/// acknowledges requests of the collector once a minute, in [`Held::count`].
+/// `last` is what [`SlotWord::last`] returned. A thread that runs nothing but such updates looks for
+/// requests of the collector when the engine asks it to: then no case is common.
 #[inline(always)]
 pub(super) fn lock_if_cold<'a>(
     engine: &Engine,
@@ -48,7 +48,7 @@ pub(super) fn lock_if_cold<'a>(
     (lock, generation): (&'a SharedLock, Generation),
 ) -> Option<(Held<'a>, u64)> {
     let minute = engine.minute();
-    if last == COLD && minute & EAGER == 0 {
+    if last == COLD && minute < UNCOMMON {
         lock.lock(generation).ok().map(|held| (held, minute))
     } else {
         None
