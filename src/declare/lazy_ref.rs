@@ -99,7 +99,7 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
         })
     }
 
-    /// Returns the last cell of the series. If the series is cold or stale, returns a number above
+    /// Returns the last cell of the series. If the series is cold or stale, or its slot is closing, returns a number above
     /// the length of every slab.
     #[inline(always)]
     pub(crate) fn last(&self) -> u64 {
