@@ -164,12 +164,9 @@ fi
 if wants units; then
     say "unit, integration and documentation tests"
     cargo test --workspace --all-features
-    # Runs some tests again with optimizations. Only this crate is optimized, since building all
-    # dependencies again would take minutes.
+    # With optimizations, for this crate only, since building all dependencies again would take minutes.
     tallies=profile.dev.package.tallies
     swift="--config $tallies.opt-level=3 --config $tallies.debug-assertions=false --config $tallies.overflow-checks=false"
-    # shellcheck disable=SC2086
-    cargo test --workspace --all-features --quiet $swift --test everything --test engine -- --skip modules:: --skip regressions::
     # The sketch with adversarial orders of up to a million values.
     # shellcheck disable=SC2086
     cargo test --workspace --all-features --quiet $swift --lib sketch
@@ -202,11 +199,11 @@ fi
 if wants address; then
     say "AddressSanitizer"
     # Skipped tests leak on purpose: payloads that panic when they are dropped, and a cycle of a
-    # collector and its own service.
+    # collector and its own service. The sketch has no unsafe code.
     host=$(rustc -vV | sed -n 's/^host: //p')
     LSAN_OPTIONS="suppressions=$PWD/tests/leaks.txt:print_suppressions=0" RUSTFLAGS="-Zsanitizer=address" \
         CARGO_TARGET_DIR=target/address cargo +nightly test --quiet --target "$host" \
-        --all-features --lib --test everything --test engine --test declare -- --skip regressions::collectors
+        --all-features --lib --test everything --test engine --test declare -- --skip regressions::collectors --skip sketch::
     done_with target/address
 fi
 if wants thread; then
