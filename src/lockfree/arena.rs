@@ -23,8 +23,8 @@ pub const GROUP: usize = 64;
 /// chunk of 64 series or more consists of whole groups, and a group of whole smaller chunks.
 const BIAS: usize = 8;
 
-/// The least number of series of a chunk that a scrape skips if none of them is live: as many as a
-/// label page has.
+/// The least number of series that a scrape skips if none of them is live: as many as a label page
+/// has. From place 8 times as many on, each chunk has that many or more.
 pub const SKIPPED: usize = 1024;
 
 /// The number of groups that consist of smaller chunks.
@@ -35,6 +35,9 @@ const SMALL: usize = 8;
 struct Chunks<S> {
     /// The states of the first groups, which several chunks share.
     small: [GroupState; SMALL],
+    /// The numbers of live series among the first places, `SKIPPED` places each, where chunks are
+    /// smaller. As [`Chunk::live`].
+    first_live: [AtomicU64; 8],
     chunks: [OnceLock<Chunk<S>>; CHUNKS],
 }
 
@@ -240,6 +243,7 @@ impl<S> Arena<S> {
         let new = || {
             Box::new(Chunks {
                 small: Default::default(),
+                first_live: Default::default(),
                 chunks: [const { OnceLock::new() }; CHUNKS],
             })
         };
@@ -265,7 +269,7 @@ impl<S> Arena<S> {
         let chunks = self.chunks.get();
         if let Some(state) = chunks.and_then(|chunks| chunks.group(place / GROUP)) {
             let bit = 1 << (place % GROUP);
-            let count = chunks.and_then(|chunks| Some(&chunks.chunk_of(index)?.live));
+            let count = chunks.and_then(|chunks| Some(chunks.live_at(place)?.0));
             if is_live {
                 state.live.fetch_or(bit, Relaxed);
                 count.map(|count| count.fetch_add(1, Relaxed));
@@ -278,7 +282,7 @@ impl<S> Arena<S> {
     }
 
     /// Returns the groups of the first `made` series. Those without live series are returned, too,
-    /// but for chunks of [`SKIPPED`] series or more that have none.
+    /// unless [`SKIPPED`] series or more around them have none.
     #[inline]
     pub fn groups(&self, made: usize) -> impl Iterator<Item = Group<'_, S>> {
         let chunks = self.chunks.get();
@@ -294,11 +298,11 @@ impl<S> Arena<S> {
                 }
                 next += 1;
                 if (number * GROUP) % SKIPPED == 0 && number > 0 {
-                    let first = chunks.chunk_of(number * GROUP - BIAS);
-                    let len = first.map_or(0, |chunk| chunk.series.len());
-                    if first.is_some_and(|chunk| chunk.live.load(Relaxed) == 0) && len >= SKIPPED {
-                        next = number - number % (len / GROUP) + len / GROUP;
-                        continue;
+                    if let Some((live, len)) = chunks.live_at(number * GROUP) {
+                        if live.load(Relaxed) == 0 {
+                            next = number - number % (len / GROUP) + len / GROUP;
+                            continue;
+                        }
                     }
                 }
                 if let Some(state) = chunks.group(number) {
@@ -316,9 +320,16 @@ impl<S> Arena<S> {
 }
 
 impl<S> Chunks<S> {
-    /// Returns the chunk that holds a series, if it exists.
-    fn chunk_of(&self, index: usize) -> Option<&Chunk<S>> {
-        self.chunks.get(locate(index).0)?.get()
+    /// Returns the number of live series around a place, and the number of places that it is for.
+    /// They begin at a multiple of that number.
+    fn live_at(&self, place: usize) -> Option<(&AtomicU64, usize)> {
+        match self.first_live.get(place / SKIPPED) {
+            Some(live) => Some((live, SKIPPED)),
+            None => {
+                let chunk = self.chunks.get(locate(place - BIAS).0)?.get()?;
+                Some((&chunk.live, chunk.series.len()))
+            }
+        }
     }
 
     /// Returns the state of a group, if its series exist.
@@ -393,10 +404,11 @@ mod tests {
     fn large_chunks_without_live_series_are_skipped() {
         let made = if cfg!(miri) { 17_000 } else { 70_000 };
         let arena = Arena::new();
-        for index in [1, 9_000, 9_001, made - 1] {
+        for index in [1, 5_000, 9_000, 9_001, made - 1] {
             assert!(arena.get_or_make(index, || 7).is_some());
             arena.set_live(index, true);
         }
+        arena.set_live(5_000, false);
         let live = || -> Vec<usize> {
             let groups = arena.groups(made);
             let live = groups.filter(|group| group.version().live != 0);
