@@ -420,10 +420,10 @@ worker() {
     local entry arguments
     cp -rp "$tree" "$tree$1" && cp -rp "$real" "$real$1" && cp -rp "$CARGO_TARGET_DIR" "$CARGO_TARGET_DIR$1"
     mkdir -p "target/mutate/work$1" && : >"target/mutate/work$1/late"
-    for entry in "$queue"/*; do
-        # Who renames it has it.
-        mv "$entry" "$entry.$1" 2>/dev/null || continue
-        mapfile -d '' -t arguments <"$entry.$1"
+    for entry in "$queue"/???; do
+        # Who makes the directory has the entry.
+        mkdir "$entry.taken" 2>/dev/null || continue
+        mapfile -d '' -t arguments <"$entry"
         run_step "$1" "${arguments[@]}"
     done
 }
