@@ -418,6 +418,7 @@ run_step() { # name, file, perl, tests with real threads or none
 }
 worker() {
     local entry arguments
+    rm -rf "$tree$1" "$real$1" "${CARGO_TARGET_DIR:?}$1"
     cp -rp "$tree" "$tree$1" && cp -rp "$real" "$real$1" && cp -rp "$CARGO_TARGET_DIR" "$CARGO_TARGET_DIR$1"
     mkdir -p "target/mutate/work$1" && : >"target/mutate/work$1/late"
     for entry in "$queue"/???; do
