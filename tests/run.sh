@@ -251,7 +251,7 @@ fi
 if wants mutations; then
     say "mutations"
     if wants loom; then export MODELS_PASSED=1; fi
-    timeout 2400 tests/mutate.sh
+    timeout 2700 tests/mutate.sh
     done_with target/mutate
 fi
 if wants parsers; then
