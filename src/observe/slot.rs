@@ -118,15 +118,16 @@ impl SlotWord {
         let word = self.0.load(Relaxed);
         let slot = slot_in(word).filter(|_| word & CLOSING == 0)?;
         // No other thread changes a word that has a slot.
-        self.0.store(word | CLOSING, Relaxed);
+        self.0.fetch_or(CLOSING, Relaxed);
         Some((Generation::of(word), slot))
     }
 
     /// Opens a slot again that is closing and was not cleared. Called by the collector only.
     ///
-    /// Release: pairs with the Acquire in [`last`](Self::last), as that of `promote` does (W2).
+    /// Relaxed: this exchange and that of `close` continue the Release of `promote`, so that an
+    /// update that finds the slot finds its cells zeroed (W2).
     pub(super) fn reopen(&self) {
-        self.0.store(self.0.load(Relaxed) & !CLOSING, Release);
+        self.0.fetch_and(!CLOSING, Relaxed);
     }
 
     /// Makes the series cold, whose slot is closing and is cleared. Called by the collector only.
