@@ -186,9 +186,10 @@ fn checked(desc: Desc) -> Result<Desc, Error> {
 #[repr(C, align(16))]
 pub(crate) struct BoundSeries<C: MetricCells> {
     series: CachedRef<Family<C>, C>,
-    /// The label text of a valid label set, which the series has as well. `None` for a combination
-    /// of a closed label set, whose series are never removed or retired, so that the first look-up
-    /// is the last. `None` also for a label set that is not valid, which every look-up rejects.
+    /// The label text, which the series has as well; the empty text for a label set that is not
+    /// valid, which every look-up rejects. `None` for a combination of a closed label set, whose
+    /// series are never removed or retired, so that the first look-up is the last; and in a family
+    /// without fixed label names for a label set that is not valid.
     text: Option<TextRef>,
 }
 

@@ -45,8 +45,8 @@ enum Inner<'a, C: MetricCells> {
 pub(crate) trait Update<C: MetricCells>: Copy {
     /// The common case. Returns `false`, and does nothing, in any other.
     ///
-    /// Gets the cells, the last cell of their block in [a slot word](crate::observe::SlotWord::last) and
-    /// the generation, and whether the family is declared hot.
+    /// Gets the cells; the last cell of their block, as [`SlotWord::last`](observe::SlotWord::last)
+    /// returned it, and the generation; and whether the family is declared hot.
     fn quick(
         self,
         cells: &C,
@@ -99,8 +99,8 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
         })
     }
 
-    /// Returns the last cell of the series. If the series is cold or stale, or its slot is closing, returns a number above
-    /// the length of every slab.
+    /// Returns the last cell of the series. If the series is cold or stale, or its slot is closing,
+    /// returns a number above the length of every slab.
     #[inline(always)]
     pub(crate) fn last(&self) -> u64 {
         match self.0 {

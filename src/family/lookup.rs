@@ -185,7 +185,7 @@ impl<C: MetricCells> Family<C> {
         if text.len() > LONGEST_TEXT
             || texts.contains(&"__overflow__") && text == self.overflow_text()
         {
-            // The overflow series has these labels.
+            // Too long; or the labels are those of the overflow series.
             return None;
         }
         let limit = self.desc.limit;

@@ -240,7 +240,7 @@ impl<C: MetricCells> Family<C> {
     }
 }
 
-/// What a scrape keeps for the next one.
+/// The label pages, the quiet series and the buffer that a scrape keeps for the next one.
 #[derive(Debug)]
 pub(super) struct Scraped<T> {
     pages: LabelPages,
