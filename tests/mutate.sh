@@ -2,7 +2,8 @@
 # Weakens every ordering of the lock-free code to Relaxed, one at a time, and leaves out steps of the protocols; names
 # a model, or a test with real threads, that fails for each. Then breaks the sketch at each line marked
 # `// mutation: name`, and names a test. What nothing catches is a finding, unless it is argued below. A file with an
-# atomic or an unsafe block that nothing here touches is a finding as well. Some twenty minutes.
+# atomic or an unsafe block that nothing here touches is a finding as well. Some ten minutes: what caught a mutation
+# before is in mutations.txt, and is tried first. ACCEPT=1 writes that file.
 #
 #   tests/mutate.sh                    all of it
 #   tests/mutate.sh 12 15              only these orderings
@@ -127,7 +128,7 @@ quick="buckets::a_histogram_read_is_a_prefix buckets::histogram_reads_never_go_b
     totals::in_flight_is_never_below_zero_across_retirement_when_cold slots::a_copied_slot_word_carries_the_zeroes slots::a_slot_is_used_again
     slots::a_slot_is_used_again_under_two_requests
     slots::a_slot_is_used_again_while_its_shard_grows slots::a_gauge_is_used_again slots::a_gauge_without_a_slot_is_used_again
-    closing::a_slot_that_is_closing_is_used_again"
+    closing::a_slot_that_is_closing_is_folded_beside_a_cold_writer closing::a_slot_that_is_closing_is_used_again"
 tables="native::a_table_read_is_a_prefix native::an_owner_copies_its_table_on_request native::a_replaced_table_outlives_its_readers
     native::a_slot_with_a_table_is_used_again native::a_native_histogram_starts_over_beside_a_writer"
 published="published::an_exemplar_is_never_torn published::a_text_is_whole_or_absent published::the_last_owner_frees_a_text"
@@ -141,13 +142,18 @@ every="$some $summary $stream streams::a_window_read_has_every_value_once totals
 # Where one mutation at a time leaves its notes.
 work=target/mutate
 : >target/mutate/missed
+# What caught a mutation before, one line each: its name, a tab, a model or test.
+before() { # name
+    awk -F '\t' -v name="$1" '$1 == name { print $2 }' tests/mutations.txt
+}
+: >target/mutate/caught
 # A test that fails says so; one that is out of time says nothing of the code.
 failing() { # test program, models; prints the first that fails
     local program=$1 model
     shift
     for model in "$@"; do
         if timeout 300 "$program" --exact "observe::models::$model" >$work/run.log 2>&1; then
-            grep -q "1 passed" $work/run.log || echo "there is no model $model"
+            continue
         elif [ $? = 124 ]; then
             echo "$model" >>$work/late
         else
@@ -159,11 +165,15 @@ failing() { # test program, models; prints the first that fails
 
 models=$(build)
 [ -n "$models" ] || { cat target/mutate/build.log; echo "the models do not compile"; exit 1; }
-for model in $("$models" --list | sed -n 's/^observe::models::\(.*\): test$/\1/p'); do
+listed=$("$models" --list | sed -n 's/^observe::models::\(.*\): test$/\1/p')
+for model in $listed; do
     [[ " $(echo $every) " == *" $model "* ]] || { echo "MISSED   the model $model is in no list above"; echo >>target/mutate/missed; }
 done
+for model in $every $(cut -f 2 tests/mutations.txt | grep -E '^(buckets|cached_ref|closing|native|passes|published|slots|streams|summary|totals)::'); do
+    [[ " $(echo $listed) " == *" $model "* ]] || { echo "STALE    there is no model $model"; exit 1; }
+done
 : >$work/late
-report() { # name, tests that fail, reason if argued
+report() { # name, tests that fail, reason if argued, name in mutations.txt if it is another one
     local late
     late=$(xargs <$work/late)
     : >$work/late
@@ -171,7 +181,8 @@ report() { # name, tests that fail, reason if argued
         echo "LATE     $1: $late"
         echo >>target/mutate/missed
     elif [ -n "$2" ]; then
-        echo "caught   $1: $2"
+        echo "caught   $1: $2 (${SECONDS}s)"
+        printf '%s\t%s\n' "${4:-$1}" "${2%% *}" >>target/mutate/caught
     elif [ -n "$3" ]; then
         echo "argued   $1: $3"
     else
@@ -184,10 +195,10 @@ report() { # name, tests that fail, reason if argued
 # let through.
 sketch() { # mutation; prints the first tests that fail
     local tests code bad
-    for tests in "laws:: --skip merging_and" "laws::merging_and" orders::; do
+    for tests in $(before "sketch, $1") "laws:: --skip merging_and" "laws::merging_and" orders::; do
         (cd "$tree" && MUTATE=$1 PROPTEST_MAX_SHRINK_ITERS=0 timeout 300 "$models" snapshot::sketch::tests::$tests) >$work/run.log 2>&1 && continue
         code=$?
-        bad=$(sed -n 's/^test .*::\(.*\) \.\.\. FAILED$/\1/p' $work/run.log | xargs)
+        bad=$(sed -n 's/^test snapshot::sketch::tests::\(.*\) \.\.\. FAILED$/\1/p' $work/run.log | xargs)
         if [ -n "$bad" ]; then
             echo "$bad"
             return
@@ -195,27 +206,56 @@ sketch() { # mutation; prints the first tests that fail
         echo "${tests%% *} (exit $code)" >>$work/late
     done
 }
+# Two at a time, each with its own notes.
+beside() { # directory of the notes, command
+    [ "$(jobs -rp | wc -l)" -lt 2 ] || wait -n
+    (
+        work=target/mutate/$1
+        mkdir -p "$work" && : >"$work/late"
+        shift
+        SECONDS=0
+        "$@"
+    ) &
+}
+# A whole run of the tests has run the models and the tests of the sketch already.
+if [ -z "${MODELS_PASSED:-}" ]; then
+    if [ "$*" != sketch ]; then
+        [ $# -gt 0 ] || some=$every
+        bad=$(failing "$models" $some)
+        [ -z "$bad" ] || { echo "fail as they are: $bad"; exit 1; }
+    fi
+    if [ $# -eq 0 ] || [ "$*" = sketch ]; then
+        bad=$(sketch none)
+        [ -z "$bad" ] || { echo "fail as they are: $bad"; exit 1; }
+    fi
+fi
+
+try_mark() { # mark
+    report "sketch, $1" "$(sketch "$1")" ""
+}
 if [ $# -eq 0 ] || [ "$*" = sketch ]; then
     grep -q "tests::laws::" <("$models" --list) || { echo "there are no tests of the sketch"; exit 1; }
-    bad=$(sketch none)
-    [ -z "$bad" ] || { echo "fail as they are: $bad"; exit 1; }
     for name in $marks; do
-        report "sketch, $name" "$(sketch "$name")" ""
+        beside "mark.$name" try_mark "$name"
     done
-    [ $# -eq 0 ] || exit $(($(wc -l <target/mutate/missed) > 0))
+    [ "$*" != sketch ] || { wait; exit $(($(wc -l <target/mutate/missed) > 0)); }
 fi
 
-# A whole run of the tests has run the models already.
-if [ -z "${MODELS_PASSED:-}" ]; then
-    [ $# -gt 0 ] || some=$every
-    bad=$(failing "$models" $some)
-    [ -z "$bad" ] || { echo "fail as they are: $bad"; exit 1; }
-fi
-
+try_site() { # site, place, line, models
+    local name key reason
+    name="$1 ${2#"$tree"/} $(echo "$3" | xargs -0 | tr -s ' \n' ' ')"
+    # Without numbers, which change.
+    key="${name#* }"
+    key="${key%%:*}:${key#* }"
+    if reason=$(argued "$3"); then
+        report "$name" "" "$reason"
+    else
+        report "$name" "$(WEAKEN=$1 failing "$models" $(before "$key") $4)" "" "$key"
+    fi
+}
 while IFS=$'\t' read -r site place line; do
     file=${place%:*}
     [ $# -eq 0 ] || [[ " $* " == *" $site "* || " $* " == *" ${file#*/src/} "* ]] || continue
-    name="$site ${place#"$tree"/} $(echo "$line" | xargs -0 | tr -s ' \n' ' ')"
     case $place in
     *stream.rs*) which="$stream streams::a_window_read_has_every_value_once" ;;
     *summary.rs*) which=$summary ;;
@@ -224,17 +264,7 @@ while IFS=$'\t' read -r site place line; do
     *published.rs* | *owners.rs*) which=$published ;;
     *) which=$quick ;;
     esac
-    # Two at a time.
-    [ "$(jobs -rp | wc -l)" -lt 2 ] || wait -n
-    (
-        work=target/mutate/site.$site
-        mkdir -p "$work" && : >"$work/late"
-        if reason=$(argued "$line"); then
-            report "$name" "" "$reason"
-        else
-            report "$name" "$(WEAKEN=$site failing "$models" $which)" ""
-        fi
-    ) &
+    beside "site.$site" try_site "$site" "$place" "$line" "$which"
 done <"$sites"
 wait
 only=" $* "
@@ -372,7 +402,7 @@ real_step "a removed series stays on a label page" family/pages.rs 's/\*old != v
 real_step "a number that is used again has its old labels" lockfree/arena.rs 's/state\.removals\.fetch_add\(1, Relaxed\);//' \
     registry::tests::a_number_that_is_used_again_never_shows_its_old_labels
 real_step "exemplars outlive their series" family/retire.rs 's/exemplars\.clear\(retired\.index\);//' \
-    registry::tests::exemplars_end_with_their_series
+    family::retire::tests::exemplars_are_freed_with_their_series
 real_step "an exemplar is read whatever series has the number by now" lockfree/exemplars.rs 's/if stamped\.generation == key\.generation\(\)/if true/' \
     declare::exemplar::tests::an_exemplar_that_comes_late_is_dropped
 real_step "a text is copied without its last byte" lockfree/shared_text.rs 's/text\.len\(\)\);\n        \}\n        head/text.len().saturating_sub(1));\n        }\n        head/' \
@@ -384,6 +414,7 @@ real_step "what is freed was not counted" observe/allocator.rs 's/        count_
 run_step() { # name, file, perl, tests with real threads or none
     local tree=$tree$1 real=$real$1 target=$CARGO_TARGET_DIR$1 work=target/mutate/work$1 program test bad=
     shift
+    SECONDS=0
     local file=$tree/src/$2
     [ $# -lt 4 ] || file=$real/src/$2
     cp -p "$file" "$work/kept"
@@ -402,7 +433,7 @@ run_step() { # name, file, perl, tests with real threads or none
         echo "STALE    $1: does not compile"
         echo >>target/mutate/missed
     elif [ $# -lt 4 ]; then
-        report "$1" "$(failing "$program" $every)" ""
+        report "$1" "$(failing "$program" $(before "$1") $every)" ""
     else
         for test in $4; do
             timeout 120 "$program" --exact "$test" >"$work/run.log" 2>&1
@@ -442,5 +473,6 @@ if [ $# -eq 0 ]; then
     done
 fi
 missed=$(wc -l <target/mutate/missed)
+if [ -n "${ACCEPT:-}" ] && [ $# -eq 0 ]; then LC_ALL=C sort -u target/mutate/caught >tests/mutations.txt; fi
 echo "$missed missed"
 exit $((missed > 0))

@@ -229,7 +229,7 @@ if wants fuzz; then
         say "fuzzing $target for $fuzz_seconds s"
         # New inputs go to a directory of their own and not to the committed corpus.
         mkdir -p target/fuzz/"$target"
-        (cd fuzz && cargo +nightly fuzz run "$target" "$PWD/../target/fuzz/$target" "corpus/$target" -- \
+        (cd fuzz && cargo +nightly fuzz run --codegen-units 16 "$target" "$PWD/../target/fuzz/$target" "corpus/$target" -- \
             -max_total_time="$fuzz_seconds" -verbosity=0 -print_final_stats=1 2>&1 | grep -avE '^(INFO|"|#####)')
     done
     done_with fuzz/target

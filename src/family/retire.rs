@@ -342,6 +342,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::family::desc::{Desc, Names};
+    use crate::lockfree::SeriesKey;
     use crate::observe::Tally;
     use crate::snapshot::{self, Kind};
 
@@ -386,5 +387,27 @@ mod tests {
         assert_eq!(scraped(&family), expected);
         add("idle");
         assert_eq!(scraped(&family).len(), 3, "it comes back");
+    }
+
+    /// A page leaves out exemplars of another series; their memory is freed all the same.
+    #[test]
+    fn exemplars_are_freed_with_their_series() {
+        let family =
+            Family::<Tally<u64>>::new(Desc::new("c_total", Kind::Counter, Names::Fixed(&["x"])));
+        let series = family.with(&["a"]);
+        let key = SeriesKey::new(series.generation(), 0);
+        let exemplars = family.exemplars();
+        exemplars.set(key, (0, 1), snapshot::Exemplar::new("x".to_owned(), 1.0));
+        assert!(!exemplars.is_clear(0));
+        assert!(family.retire(&["a"], false));
+        // Threads of other tests may be in the way for a moment.
+        for _ in 0..300 {
+            scraped(&family);
+            if exemplars.is_clear(0) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the exemplar is still there");
     }
 }

@@ -92,6 +92,14 @@ impl Exemplars {
             last.replace(None);
         }
     }
+
+    /// Returns whether nothing is stored for a series.
+    #[cfg(test)]
+    pub fn is_clear(&self, series: u32) -> bool {
+        let pinned = pin();
+        let mut buckets = self.of_series(series).into_iter().flatten();
+        buckets.all(|last| last.get(&pinned).is_none())
+    }
 }
 
 /// Returns the chunk of a series and the index in that chunk. Returns `None` for the overflow

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::super::slot::UNRECLAIMED_LIMIT;
-use super::super::{Cells, Engine, Generation, Tally, end_closing, promote};
-use super::{inc, reached, spawn, total};
+use super::super::{Cells, Engine, Generation, Tally, Thread, end_closing, fold_idle, promote};
+use super::{inc, reached, set, spawn, total};
 
 /// The collector closes the slot of a series, and gives it to another one, while an owner updates
 /// both. The total never goes back, and no update is lost or lands in the other series.
@@ -26,8 +26,10 @@ fn a_slot_that_is_closing_is_used_again() {
             })
         };
         let mut pass = engine.pass();
+        let before = total(&mut pass, &*quiet);
         let closing = pass.close(quiet.slot_word()).unwrap();
         let first = total(&mut pass, &*quiet);
+        assert!(before <= first, "{first} after {before}");
         drop(pass);
         // This pass sends the request.
         drop(engine.pass());
@@ -52,4 +54,36 @@ fn a_slot_that_is_closing_is_used_again() {
     for outcome in [(false, 0), (true, 0), (true, 1), (true, 2)] {
         assert!(seen.contains(&outcome), "{outcome:?} is not in {seen:?}");
     }
+}
+
+/// A pass folds what an ended thread left in a slot that is closing, beside an update of the shared
+/// cells. No update is lost.
+#[test]
+fn a_slot_that_is_closing_is_folded_beside_a_cold_writer() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let tally = Arc::new(Tally::<u64>::new(&()));
+        promote(&engine, tally.slot_word(), Generation::FIRST, 1);
+        inc(&engine, &Thread::new(), &tally, Generation::FIRST);
+        let mut pass = engine.pass();
+        // The first pass that sees the shard without an owner.
+        pass.take_idle();
+        pass.close(tally.slot_word()).unwrap();
+        drop(pass);
+        let writer = {
+            let tally = Arc::clone(&tally);
+            spawn(&engine, move |engine, thread| {
+                inc(engine, thread, &tally, Generation::FIRST);
+            })
+        };
+        let mut pass = engine.pass();
+        pass.take_idle();
+        fold_idle(&mut pass, &(), &*tally);
+        let early = total(&mut pass, &*tally);
+        drop(pass);
+        writer.join().unwrap();
+        assert_eq!(total(&mut engine.pass(), &*tally), 2, "lost or doubled");
+        early
+    });
+    assert_eq!(seen, set(&[1, 2]));
 }
