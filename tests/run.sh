@@ -164,12 +164,6 @@ fi
 if wants units; then
     say "unit, integration and documentation tests"
     cargo test --workspace --all-features
-    # With optimizations, for this crate only, since building all dependencies again would take minutes.
-    tallies=profile.dev.package.tallies
-    swift="--config $tallies.opt-level=3 --config $tallies.debug-assertions=false --config $tallies.overflow-checks=false"
-    # The sketch with adversarial orders of up to a million values.
-    # shellcheck disable=SC2086
-    cargo test --workspace --all-features --quiet $swift --lib sketch
 fi
 if wants loom; then
     say "loom models"
