@@ -82,6 +82,9 @@ fn quantiles_are_of_the_window_and_count_and_sum_are_not() {
 #[test]
 fn a_window_is_that_of_all_threads() {
     const EACH: u32 = 20_000;
+    // The buffers of the first three threads may count for a later age, if threads of other tests have
+    // taken over their streams.
+    const BUFFERS: f64 = 3.0 * 512.0;
     let registry = Registry::new();
     let s = windowed(&registry);
     // Thread i observes other values than the rest, in age i + 1.
@@ -91,10 +94,10 @@ fn a_window_is_that_of_all_threads() {
     crate::clock::advance(15 * MINUTE);
     let now = s.find(["a"]).map(|series| series.get()).unwrap();
     assert_eq!(now.count(), u64::from(8 * EACH));
-    // Ages 4 to 8, up to the values of a buffer.
+    // Ages 4 to 8, up to the values of buffers.
     let (least, all) = (f64::from(3 * EACH), f64::from(5 * EACH));
     assert!(
-        (now.sketched() as f64 - all).abs() <= 512.0,
+        (now.sketched() as f64 - all).abs() <= BUFFERS,
         "{}",
         now.sketched()
     );
@@ -102,7 +105,7 @@ fn a_window_is_that_of_all_threads() {
         let (value, certified) = now.quantile(phi).unwrap();
         let error = (value + 1.0 - least - phi * all).abs() / all;
         assert!(certified <= promised, "{phi}: {certified}");
-        assert!(error <= certified + 512.0 / all, "{phi}: {error}");
+        assert!(error <= certified + BUFFERS / all, "{phi}: {error}");
     }
 }
 
