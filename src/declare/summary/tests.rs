@@ -84,7 +84,7 @@ fn a_window_is_that_of_all_threads() {
     const EACH: u32 = 20_000;
     // The buffers of the first three threads may count for a later age, if threads of other tests have
     // taken over their streams.
-    const BUFFERS: f64 = 3.0 * 512.0;
+    const BUFFERS: f64 = 3.0 * 256.0;
     let registry = Registry::new();
     let s = windowed(&registry);
     // Thread i observes other values than the rest, in age i + 1.
