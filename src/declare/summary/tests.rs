@@ -82,22 +82,24 @@ fn quantiles_are_of_the_window_and_count_and_sum_are_not() {
 #[test]
 fn a_window_is_that_of_all_threads() {
     const EACH: u32 = 20_000;
-    // The buffers of the first three threads may count for a later age, if threads of other tests have
-    // taken over their streams.
-    const BUFFERS: f64 = 3.0 * 256.0;
     let registry = Registry::new();
     let s = windowed(&registry);
     // Thread i observes other values than the rest, in age i + 1.
     for i in 0..8 {
         observed_in_a_thread(&s, i * 2 * MINUTE, i * EACH..(i + 1) * EACH);
+        if i == 1 {
+            // Closes the buffers of the first two threads in their ages, also if threads of other tests
+            // have taken their shards.
+            let _ = registry.snapshot();
+        }
     }
     crate::clock::advance(15 * MINUTE);
     let now = s.find(["a"]).map(|series| series.get()).unwrap();
     assert_eq!(now.count(), u64::from(8 * EACH));
-    // Ages 4 to 8, up to the values of buffers.
+    // Ages 4 to 8, up to the values of a buffer.
     let (least, all) = (f64::from(3 * EACH), f64::from(5 * EACH));
     assert!(
-        (now.sketched() as f64 - all).abs() <= BUFFERS,
+        (now.sketched() as f64 - all).abs() <= 512.0,
         "{}",
         now.sketched()
     );
@@ -105,7 +107,7 @@ fn a_window_is_that_of_all_threads() {
         let (value, certified) = now.quantile(phi).unwrap();
         let error = (value + 1.0 - least - phi * all).abs() / all;
         assert!(certified <= promised, "{phi}: {certified}");
-        assert!(error <= certified + BUFFERS / all, "{phi}: {error}");
+        assert!(error <= certified + 512.0 / all, "{phi}: {error}");
     }
 }
 
