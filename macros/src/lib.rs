@@ -12,7 +12,10 @@ mod fallback;
 mod in_progress;
 mod instrument;
 mod metric;
-#[allow(dead_code, reason = "a copy of a file of `tallies`, which uses all of it")]
+#[allow(
+    dead_code,
+    reason = "a copy of a file of `tallies`, which uses all of it"
+)]
 mod names;
 mod shape;
 mod timed;

@@ -67,7 +67,10 @@ impl fmt::Display for Note {
                 "its name ends in `{suffix}`, but it is no histogram and no summary"
             ),
             Self::BaseUnit(unit, base) => {
-                write!(f, "its name should have the base unit `{base}`, not `{unit}`")
+                write!(
+                    f,
+                    "its name should have the base unit `{base}`, not `{unit}`"
+                )
             }
             Self::Abbreviation(unit) => write!(
                 f,
@@ -227,7 +230,8 @@ fn has_word(name: &str, word: &str) -> bool {
 }
 
 fn has_last_word(name: &str, word: &str) -> bool {
-    name.strip_suffix(word).is_some_and(|rest| rest.ends_with('_'))
+    name.strip_suffix(word)
+        .is_some_and(|rest| rest.ends_with('_'))
 }
 
 fn is_camel_case(name: &str) -> bool {

@@ -1,0 +1,100 @@
+//! The linter as a program: what it prints, and how it exits.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use tallies::{Counter, Registry, Server};
+
+use crate::screen::EXAMPLES;
+
+fn lint(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(EXAMPLES.join("lint"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that exits early reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_exit_code_says_whether_there_are_problems() {
+    for (arguments, input, code, output) in [
+        (&["-"][..], "# HELP a A.\n# TYPE a gauge\na 1\n", 0, ""),
+        (
+            &["-"],
+            "# HELP a A.\n# TYPE a counter\na 1\n",
+            1,
+            "a: it is a counter, so its name should be `a_total` [counter-suffix]\n",
+        ),
+        (
+            &["-"],
+            "a 1\na{b=c} 1\n",
+            1,
+            "line 2, column 5: found `c} 1`; a label's value has to stand in quotes [syntax]\n",
+        ),
+        (&["/nonexistent"], "", 2, ""),
+        (&["http://127.0.0.1:1/metrics"], "", 2, ""),
+        (&[], "", 2, ""),
+    ] {
+        let run = lint(arguments, input);
+        let said = text(run.stdout);
+        assert_eq!(run.status.code(), Some(code), "{arguments:?}: {said}");
+        assert_eq!(said, output);
+        assert_eq!(run.stderr.is_empty(), code < 2);
+    }
+}
+
+/// Text shows that a counter has no `_total`, and only OpenMetrics shows units.
+#[test]
+fn an_endpoint_is_checked_in_both_formats() {
+    let registry = Registry::new();
+    registry.lint(false);
+    let sent = Counter::builder("sent", "Sent.").unit("bytes");
+    sent.register(&registry).unwrap();
+    registry.counter("good_total", "Good.").unwrap();
+    let serving = Server::of(Arc::new(registry))
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let url = serving.metrics_url();
+    let run = lint(&["--json", &url], "");
+    assert_eq!(run.status.code(), Some(1), "{}", text(run.stderr));
+    let pages: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(pages[0]["page"], url);
+    let problems = pages[0]["problems"].as_array().unwrap();
+    let rules: Vec<_> = problems
+        .iter()
+        .map(|problem| {
+            (
+                problem["rule"].as_str().unwrap(),
+                problem["promlint"].as_bool().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        rules,
+        [("counter-suffix", true), ("unit", false)],
+        "{pages}"
+    );
+}
+
+#[test]
+fn the_rules_are_listed() {
+    let run = lint(&["--rules"], "");
+    assert!(run.status.success());
+    let said = text(run.stdout);
+    let rules = tallies::snapshot::lint::Rule::ALL;
+    assert_eq!(said.lines().count(), rules.len());
+    assert!(
+        rules.iter().all(|rule| said.contains(rule.name())),
+        "{said}"
+    );
+}
