@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
 
 use tallies::{Counter, Registry, Server};
 
@@ -61,7 +60,8 @@ fn an_endpoint_is_checked_in_both_formats() {
     let sent = Counter::builder("sent", "Sent.").unit("bytes");
     sent.register(&registry).unwrap();
     registry.counter("good_total", "Good.").unwrap();
-    let serving = Server::of(Arc::new(registry))
+    let serving = Server::new()
+        .registry(&registry)
         .listen("127.0.0.1:0")
         .unwrap();
     let url = serving.metrics_url();

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tallies::{Counter, Gauge, Histogram, Registry, Server, Summary};
@@ -167,7 +166,8 @@ fn shop(registry: &Registry) -> impl FnMut(u32) + use<> {
 fn the_picture_of_a_busy_terminal() {
     let registry = Registry::new();
     let mut tick = shop(&registry);
-    let serving = Server::of(Arc::new(registry))
+    let serving = Server::new()
+        .registry(&registry)
         .listen("127.0.0.1:0")
         .unwrap();
     let url = serving.metrics_url();

@@ -13,7 +13,7 @@ use crate::screen::{EXAMPLES, Terminal};
 use crate::support::http::until;
 
 fn serve(registry: &Registry) -> Serving {
-    let server = Server::of(Arc::new(registry.clone()));
+    let server = Server::new().registry(registry);
     server.listen("127.0.0.1:0").unwrap()
 }
 
@@ -156,7 +156,7 @@ fn a_pause_holds_the_figures_and_ends_with_the_newest() {
 fn serve_again(registry: &Registry, address: std::net::SocketAddr) -> Serving {
     let mut serving = None;
     until("the port", || {
-        serving = Server::of(Arc::new(registry.clone())).listen(address).ok();
+        serving = Server::new().registry(registry).listen(address).ok();
         serving.is_some()
     });
     serving.unwrap()
@@ -349,7 +349,8 @@ fn https_and_a_password_in_the_url() {
     std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
     let registry = Registry::new();
     registry.gauge("level", "A level.").unwrap().set(5.0);
-    let server = Server::of(Arc::new(registry))
+    let server = Server::new()
+        .registry(&registry)
         .basic_auth("me", "p@ss:word")
         .certificate(&certificate)
         .key(&key);
