@@ -137,7 +137,12 @@ impl Client {
 fn explain(error: ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-        ureq::Error::Io(e) => e.to_string(),
-        other => other.to_string(),
+        other => {
+            let text = other.to_string();
+            let text = text.trim_start_matches("io: ");
+            // The number of an error says no more than its text.
+            let end = text.find(" (os error").unwrap_or(text.len());
+            text[..end].to_owned()
+        }
     }
 }

@@ -81,11 +81,6 @@ fn every_rule_finds_its_own_problem() {
             "a_by_route",
             Rule::LabelInName,
         ),
-        (
-            "# HELP a h\n# TYPE a gauge\n# UNIT a bytes\na 1\n# EOF\n",
-            "a",
-            Rule::Unit,
-        ),
         ("# HELP a h\na{b=\"__overflow__\"} 1\n", "a", Rule::Overflow),
         (
             "# HELP a h\n# TYPE a summary\na_sum 1\na_count 1\n# HELP a_created h\n\
@@ -116,6 +111,22 @@ fn ten_thousand_series_are_no_problem_and_one_more_is() {
                 .all(|problem| problem.rule() == Rule::TooManySeries)
         );
     }
+}
+
+/// The reader rejects such a page of OpenMetrics, and text has no units.
+#[test]
+fn a_name_without_its_unit_is_a_problem_of_a_registry() {
+    let registry = Registry::new();
+    registry.lint(false);
+    let sent = tallies::Counter::builder("sent_total", "Sent.").unit("bytes");
+    sent.register(&registry).unwrap();
+    let found = registry.snapshot().lint();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].family(), found[0].rule()),
+        ("sent_total", Rule::Unit)
+    );
+    assert!(found[0].text().contains("`sent_bytes_total`"));
 }
 
 /// A registry and its page agree, whatever declared the family.

@@ -95,7 +95,7 @@ pub fn draw(app: &mut App, color: bool, frame: &mut Frame<'_>) {
     };
     let table_area = Rect::new(area.x, top, area.width, left - details);
     table(app, &rows, table_area, buffer);
-    if details > 0 {
+    if details > 0 && !rows.is_empty() {
         let area = Rect::new(area.x, bottom - details, area.width, details);
         self::details(app, area, color, buffer);
     }

@@ -39,7 +39,8 @@ pub(crate) use names::{Described, Note, of_family, of_label};
 pub enum Rule {
     /// A family has a help text.
     Help,
-    /// The name of a family with a unit ends in that unit.
+    /// The name of a family with a unit ends in that unit. Text has no units, and the reader rejects
+    /// OpenMetrics that breaks this rule, so only the snapshot of a registry can break it.
     Unit,
     /// The name of a counter ends in `_total`.
     CounterSuffix,

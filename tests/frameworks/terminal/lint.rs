@@ -1,9 +1,10 @@
 //! The linter as a program: what it prints, and how it exits.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
-use tallies::{Counter, Registry, Server};
+use tallies::{Registry, Server};
 
 use crate::screen::EXAMPLES;
 
@@ -38,7 +39,7 @@ fn the_exit_code_says_whether_there_are_problems() {
             &["-"],
             "a 1\na{b=c} 1\n",
             1,
-            "line 2, column 5: found `c} 1`; a label's value has to stand in quotes [syntax]\n",
+            "line 2, column 5: found `c} 1`; a value in quotes is expected [syntax]\n",
         ),
         (&["/nonexistent"], "", 2, ""),
         (&["http://127.0.0.1:1/metrics"], "", 2, ""),
@@ -52,19 +53,35 @@ fn the_exit_code_says_whether_there_are_problems() {
     }
 }
 
-/// Text shows that a counter has no `_total`, and only OpenMetrics shows units.
+/// Serves a page as text, and a broken one as OpenMetrics. Ends with the test's process.
+fn serve_two_formats() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let n = stream.read(&mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..n]);
+            let (kind, body) = match request.contains("openmetrics") {
+                true => (
+                    "application/openmetrics-text; version=1.0.0",
+                    "# TYPE a gauge\na 1\n",
+                ),
+                false => ("text/plain; version=0.0.4", "# TYPE a gauge\na 1\n"),
+            };
+            let length = body.len();
+            let head = format!("Content-Type: {kind}\r\nContent-Length: {length}");
+            let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\nConnection: close\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
 #[test]
 fn an_endpoint_is_checked_in_both_formats() {
-    let registry = Registry::new();
-    registry.lint(false);
-    let sent = Counter::builder("sent", "Sent.").unit("bytes");
-    sent.register(&registry).unwrap();
-    registry.counter("good_total", "Good.").unwrap();
-    let serving = Server::new()
-        .registry(&registry)
-        .listen("127.0.0.1:0")
-        .unwrap();
-    let url = serving.metrics_url();
+    let url = serve_two_formats();
     let run = lint(&["--json", &url], "");
     assert_eq!(run.status.code(), Some(1), "{}", text(run.stderr));
     let pages: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
@@ -79,10 +96,27 @@ fn an_endpoint_is_checked_in_both_formats() {
             )
         })
         .collect();
+    // Only the OpenMetrics page lacks its last line.
+    assert_eq!(rules, [("syntax", false), ("help", true)], "{pages}");
+}
+
+#[test]
+fn an_endpoint_of_ours_is_checked_over_http() {
+    let registry = Registry::new();
+    registry.lint(false);
+    registry.counter("sent", "Sent.").unwrap();
+    registry.counter("good_total", "Good.").unwrap();
+    let serving = Server::new().registry(&registry).basic_auth("me", "secret");
+    let serving = serving.listen("127.0.0.1:0").unwrap();
+    let url = serving.metrics_url().replace("//", "//me:secret@");
+    let run = lint(&[&url, "-"], "# HELP a A.\n# TYPE a gauge\na 1\n");
+    assert_eq!(run.status.code(), Some(1), "{}", text(run.stderr));
+    let shown = serving.metrics_url();
     assert_eq!(
-        rules,
-        [("counter-suffix", true), ("unit", false)],
-        "{pages}"
+        text(run.stdout),
+        format!(
+            "{shown}: sent: it is a counter, so its name should be `sent_total` [counter-suffix]\n"
+        )
     );
 }
 

@@ -172,7 +172,7 @@ fn an_endpoint_that_is_away_is_shown_as_such_and_its_reset_is_counted() {
         .add(5000);
     let serving = serve(&registry);
     let (address, url) = (serving.address(), serving.metrics_url());
-    let mut terminal = Terminal::top(30, 100, &[&url, "--search", "jobs"]);
+    let mut terminal = Terminal::top(30, 120, &[&url, "--search", "jobs"]);
     terminal.line(&["jobs_total", "5000"]);
     serving.stop();
     terminal.line(&["✗", "away for", "Connection refused"]);
@@ -370,6 +370,8 @@ fn https_and_a_password_in_the_url() {
     assert!(!text.contains("secret") && !text.contains("word"), "{text}");
     let untrusting = Terminal::top(30, 130, &[&right]);
     untrusting.line(&["✗ 1", "certificate"]);
+    drop((terminal, untrusting));
+    serving.stop();
     std::fs::remove_dir_all(dir).unwrap();
 }
 
@@ -402,7 +404,7 @@ fn wrong_arguments_are_explained() {
     for (arguments, words) in [
         (&[][..], "Usage:"),
         (&["ftp://x:secret@127.0.0.1/"], "http or https"),
-        (&["http://x:secret@/metrics"], "no host"),
+        (&["http://x:secret@/metrics"], "`http:///metrics`"),
         (&["--interval", "0", "127.0.0.1:1"], "from 0.05 to 3600"),
         (&["--ca", "/nonexistent", "127.0.0.1:1"], "/nonexistent"),
         (&["127.0.0.1:1"], "has to be a terminal"),
