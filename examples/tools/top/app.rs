@@ -1,6 +1,7 @@
 //! The state of the viewer, and what keys do to it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -47,6 +48,8 @@ pub struct Row {
 pub struct App {
     pub endpoints: Vec<Endpoint>,
     pub histories: Vec<History>,
+    /// The time between two pages.
+    pub interval: Duration,
     pub sort: Sort,
     pub reversed: bool,
     pub search: String,
@@ -68,10 +71,11 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(endpoints: Vec<Endpoint>) -> Self {
+    pub fn new(endpoints: Vec<Endpoint>, interval: Duration) -> Self {
         Self {
             histories: endpoints.iter().map(|_| History::default()).collect(),
             endpoints,
+            interval,
             sort: Sort::Name,
             reversed: false,
             search: String::new(),

@@ -1,5 +1,7 @@
 //! Drawings in cells: sparklines, charts and heat maps.
 
+use std::ops::Range;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
@@ -29,7 +31,18 @@ pub fn range(points: impl Iterator<Item = f64>, from_zero: bool) -> (f64, f64) {
     if low > high { (0.0, 0.0) } else { (low, high) }
 }
 
-/// Draws points from the right edge to the left, the last one at the right.
+/// Draws points as a line of bars, the last one at the right. No bar touches the line above.
+pub fn sparkline<'a>(
+    points: impl DoubleEndedIterator<Item = &'a f64> + Clone,
+    from_zero: bool,
+    area: Rect,
+    style: Style,
+    buffer: &mut Buffer,
+) {
+    bars(points, from_zero, 7.0, area, style, buffer);
+}
+
+/// Draws points as an area and returns their range. The last point is at the right.
 pub fn area<'a>(
     points: impl DoubleEndedIterator<Item = &'a f64> + Clone,
     from_zero: bool,
@@ -37,9 +50,21 @@ pub fn area<'a>(
     style: Style,
     buffer: &mut Buffer,
 ) -> (f64, f64) {
+    let eighths = f64::from(area.height) * 8.0;
+    bars(points, from_zero, eighths, area, style, buffer)
+}
+
+/// Draws points from the right edge to the left, the highest one that many eighths of a cell high.
+fn bars<'a>(
+    points: impl DoubleEndedIterator<Item = &'a f64> + Clone,
+    from_zero: bool,
+    eighths: f64,
+    area: Rect,
+    style: Style,
+    buffer: &mut Buffer,
+) -> (f64, f64) {
     let shown = points.rev().take(area.width as usize);
     let (low, high) = range(shown.clone().copied(), from_zero);
-    let eighths = f64::from(area.height) * 8.0;
     for (x, point) in (area.left()..area.right()).rev().zip(shown) {
         if !point.is_finite() {
             continue;
@@ -64,42 +89,59 @@ pub fn area<'a>(
     (low, high)
 }
 
-/// The labels of a heat map's rows, the largest bound first, each with the range of its buckets.
-/// Neighbours share a row if there are more buckets than rows.
-pub fn heat_rows(buckets: usize, rows: usize) -> Vec<std::ops::Range<usize>> {
-    let rows = rows.min(buckets).max(1);
-    let mut ranges: Vec<_> = (0..rows)
-        .map(|row| row * buckets / rows..(row + 1) * buckets / rows)
-        .collect();
-    ranges.reverse();
-    ranges
+/// Returns the buckets of a heat map's rows, the largest bound first. They are those that are in use
+/// on the pages, and one more at each end. Neighbours share a row if there are more than rows.
+pub fn heat_rows<'a>(
+    pages: impl Iterator<Item = &'a Counts>,
+    buckets: usize,
+    rows: usize,
+) -> Vec<Range<usize>> {
+    let (mut from, mut to) = (buckets, 0);
+    for page in pages {
+        let mut used = (0..page.len()).filter(|i| page[*i] > 0);
+        if let Some(first) = used.next() {
+            from = from.min(first);
+            to = to.max(used.next_back().unwrap_or(first) + 1);
+        }
+    }
+    if from >= to {
+        (from, to) = (0, buckets);
+    }
+    let (from, to) = (from.saturating_sub(1), (to + 1).min(buckets));
+    let rows = rows.min(to - from).max(1);
+    let edge = |row: usize| from + row * (to - from) / rows;
+    (0..rows)
+        .rev()
+        .map(|row| edge(row)..edge(row + 1))
+        .collect()
 }
 
 /// Draws the new observations of each page as a column, the last page at the right.
 pub fn heat<'a>(
     pages: impl DoubleEndedIterator<Item = &'a Counts> + Clone,
-    rows: &[std::ops::Range<usize>],
+    rows: &[Range<usize>],
     area: Rect,
     color: bool,
     buffer: &mut Buffer,
 ) {
     let shown = pages.rev().take(area.width as usize);
-    let count = |page: &Counts, row: &std::ops::Range<usize>| {
-        page.get(row.clone())
-            .map_or(0, |counts| counts.iter().sum::<u64>())
+    // The mean of the buckets of a row, or else a row of two would look busier than its neighbours.
+    let mean = |page: &Counts, row: &Range<usize>| {
+        let counts = page.get(row.clone()).unwrap_or_default();
+        counts.iter().sum::<u64>() as f64 / counts.len().max(1) as f64
     };
     let cells = shown
         .clone()
-        .flat_map(|page| rows.iter().map(move |row| count(page, row)));
-    let most = cells.max().unwrap_or(0);
+        .flat_map(|page| rows.iter().map(move |row| mean(page, row)));
+    let most = cells.fold(0.0, f64::max);
     for (x, page) in (area.left()..area.right()).rev().zip(shown) {
         for (y, row) in (area.top()..area.bottom()).zip(rows) {
-            let n = count(page, row);
-            if n == 0 {
+            let n = mean(page, row);
+            if n == 0.0 {
                 continue;
             }
             // By the root, because the counts of buckets differ by orders of magnitude.
-            let part = (n as f64 / most as f64).sqrt();
+            let part = (n / most).sqrt();
             let cell = &mut buffer[(x, y)];
             if color {
                 let i = (part * (HEAT.len() - 1) as f64).round() as usize;

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     }
     let (endpoints, clients) = clients.into_iter().unzip();
     let reports = endpoint::start(clients, options.interval);
-    let mut app = App::new(endpoints);
+    let mut app = App::new(endpoints, options.interval);
     app.search = options.search;
     match ratatui::try_init().and_then(|terminal| {
         let ended = run(terminal, &mut app, &reports);

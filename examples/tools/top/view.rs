@@ -295,7 +295,7 @@ fn row(
     if width > 0 {
         let area = Rect::new(x, y, width, 1);
         let zero = !is_gauge(family.kind);
-        chart::area(
+        chart::sparkline(
             track.points.iter(),
             zero,
             area,
@@ -350,6 +350,10 @@ fn value(row: &Row, family: &FamilyHistory, track: &Track) -> String {
                 Some((_, x)) if !x.is_nan() => format!("~{}", with_unit(*x, &row.family)),
                 _ => String::new(),
             }
+        }
+        _ if row.series.is_none() && family.series.len() > 1 => {
+            let sign = if is_gauge(family.kind) { "Σ " } else { "" };
+            format!("{sign}{}", with_unit(track.value, &row.family))
         }
         _ => with_unit(track.value, &row.family),
     }
@@ -422,16 +426,23 @@ fn details(app: &App, area: Rect, color: bool, buffer: &mut Buffer) {
     }
     let drawing = Rect::new(body.x, body.y, body.width - width - 1, body.height);
     if !track.heat.is_empty() && drawing.width > 12 {
-        heat_map(row, track, drawing, color, buffer);
+        heat_map(row, track, drawing, app.interval, color, buffer);
     } else if drawing.width > 12 {
-        plot(row, family, track, drawing, buffer);
+        plot(row, family, track, drawing, app.interval, buffer);
     }
 }
 
 /// A chart with the labels of its range at the left.
-fn plot(row: &Row, family: &FamilyHistory, track: &Track, area: Rect, buffer: &mut Buffer) {
+fn plot(
+    row: &Row,
+    family: &FamilyHistory,
+    track: &Track,
+    area: Rect,
+    interval: Duration,
+    buffer: &mut Buffer,
+) {
     let axis = 11;
-    let drawing = Rect::new(area.x + axis, area.y, area.width - axis, area.height);
+    let drawing = Rect::new(area.x + axis, area.y, area.width - axis, area.height - 1);
     let zero = !is_gauge(family.kind);
     let style = color_of(family.kind);
     let (low, high) = chart::area(track.points.iter(), zero, drawing, style, buffer);
@@ -443,15 +454,25 @@ fn plot(row: &Row, family: &FamilyHistory, track: &Track, area: Rect, buffer: &m
     let column = (area.x, axis - 1);
     right(&text(high), column, area.y, DIM, buffer);
     if high > low {
-        right(&text(low), column, area.bottom() - 1, DIM, buffer);
+        right(&text(low), column, drawing.bottom() - 1, DIM, buffer);
     }
+    time_axis(drawing, interval, buffer);
 }
 
 /// A heat map with the upper bounds of its rows at the left.
-fn heat_map(row: &Row, track: &Track, area: Rect, color: bool, buffer: &mut Buffer) {
+fn heat_map(
+    row: &Row,
+    track: &Track,
+    area: Rect,
+    interval: Duration,
+    color: bool,
+    buffer: &mut Buffer,
+) {
     let axis = 12;
-    let rows = chart::heat_rows(track.bounds.len(), area.height as usize);
-    for (y, range) in (area.top()..area.bottom()).zip(&rows) {
+    let drawing = Rect::new(area.x + axis, area.y, area.width - axis, area.height - 1);
+    let shown = track.heat.iter().rev().take(drawing.width as usize);
+    let rows = chart::heat_rows(shown, track.bounds.len(), drawing.height as usize);
+    for (y, range) in (drawing.top()..drawing.bottom()).zip(&rows) {
         let bound = track.bounds[range.end - 1];
         let text = match bound.is_infinite() {
             true => "+Inf".to_owned(),
@@ -459,8 +480,17 @@ fn heat_map(row: &Row, track: &Track, area: Rect, color: bool, buffer: &mut Buff
         };
         right(&text, (area.x, axis - 1), y, DIM, buffer);
     }
-    let drawing = Rect::new(area.x + axis, area.y, area.width - axis, area.height);
     chart::heat(track.heat.iter(), &rows, drawing, color, buffer);
+    time_axis(drawing, interval, buffer);
+}
+
+/// Writes below a drawing how much time it shows.
+fn time_axis(drawing: Rect, interval: Duration, buffer: &mut Buffer) {
+    let span = interval.as_secs_f64() * f64::from(drawing.width);
+    let text = format!("−{}", with_unit(span, "seconds"));
+    let below = line(drawing, drawing.bottom());
+    write(&[(&text, DIM)], below, buffer);
+    right("now", (below.x, below.width), below.y, DIM, buffer);
 }
 
 /// The figures at the right of the drawing.
@@ -525,7 +555,7 @@ fn help(area: Rect, buffer: &mut Buffer) {
         buffer.set_stringn(x + 18, y, effect, left, Style::new());
     }
     if height as usize > KEYS.len() + 3 {
-        let text = "~ is a median; NOW is a rate, or the change of a gauge";
+        let text = "~ median   Σ sum of gauges   NOW rate, or change of a gauge";
         buffer.set_stringn(x + 2, window.bottom() - 2, text, width as usize - 4, DIM);
     }
 }

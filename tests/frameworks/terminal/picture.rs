@@ -34,8 +34,30 @@ fn color(color: vt100::Color, otherwise: &str) -> String {
     }
 }
 
-/// Returns the screen as an SVG. Block characters are drawn as rectangles, so that they join in
-/// every font.
+/// How a cell is drawn. Neighbours that are drawn alike are drawn together.
+#[derive(PartialEq)]
+enum Look {
+    Nothing,
+    /// A bar of so many eighths, in a color.
+    Bar(u32, String),
+    /// A text in a color, dim or bold.
+    Text(String, bool, bool),
+}
+
+fn look(cell: &vt100::Cell) -> Look {
+    let ink = if cell.inverse() {
+        GROUND.to_owned()
+    } else {
+        color(cell.fgcolor(), TEXT)
+    };
+    match cell.contents().chars().next() {
+        Some(c @ '▁'..='█') => Look::Bar(c as u32 - '▁' as u32 + 1, ink),
+        None | Some(' ') => Look::Nothing,
+        Some(_) => Look::Text(ink, cell.dim(), cell.bold()),
+    }
+}
+
+/// Returns the screen as an SVG. Bars are rectangles, so that they join in every font.
 fn svg(screen: &vt100::Screen) -> String {
     let (rows, cols) = screen.size();
     let (rows, cols) = (rows.get(), cols.get());
@@ -45,61 +67,47 @@ fn svg(screen: &vt100::Screen) -> String {
     );
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
-         font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" font-size=\"14\">\n\
-         <title>tallies top</title>\n\
+         font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" font-size=\"14\" \
+         shape-rendering=\"crispEdges\">\n<title>tallies top</title>\n\
          <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{GROUND}\"/>\n"
     );
     for row in 0..rows {
-        for col in 0..cols {
-            let cell = screen.cell(row, col).unwrap();
-            let text = cell.contents();
-            let (mut ground, mut ink) =
-                (color(cell.bgcolor(), GROUND), color(cell.fgcolor(), TEXT));
-            if cell.inverse() {
-                std::mem::swap(&mut ground, &mut ink);
+        let cells: Vec<_> = (0..cols)
+            .map(|col| screen.cell(row, col).unwrap())
+            .collect();
+        let y = f64::from(row) * HEIGHT + 12.0;
+        let mut col = 0;
+        for run in cells.chunk_by(|a, b| look(a) == look(b) && a.inverse() == b.inverse()) {
+            let (x, wide) = (col as f64 * WIDTH + 12.0, run.len() as f64 * WIDTH);
+            col += run.len();
+            let rect = |y: f64, tall: f64, fill: &str| {
+                format!(
+                    "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{wide:.1}\" height=\"{tall:.1}\" \
+                     fill=\"{fill}\"/>\n"
+                )
+            };
+            if run[0].inverse() {
+                svg += &rect(y, HEIGHT, TEXT);
             }
-            let (x, y) = (
-                f64::from(col) * WIDTH + 12.0,
-                f64::from(row) * HEIGHT + 12.0,
-            );
-            if ground != GROUND {
-                writeln!(
-                    svg,
-                    "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{HEIGHT}\" \
-                     fill=\"{ground}\"/>",
-                    WIDTH + 0.1
-                )
-                .unwrap();
-            }
-            let eighths = text.chars().next().and_then(|c| match c {
-                '▁'..='█' => Some(f64::from(c as u32 - '▁' as u32 + 1)),
-                _ => None,
-            });
-            if let Some(eighths) = eighths {
-                let tall = HEIGHT * eighths / 8.0;
-                writeln!(
-                    svg,
-                    "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" \
-                     fill=\"{ink}\"/>",
-                    y + HEIGHT - tall,
-                    WIDTH + 0.1,
-                    tall + 0.1
-                )
-                .unwrap();
-            } else if !text.trim().is_empty() {
-                let dim = if cell.dim() { " opacity=\".6\"" } else { "" };
-                let bold = if cell.bold() {
-                    " font-weight=\"bold\""
-                } else {
-                    ""
-                };
-                let text = text.replace('&', "&amp;").replace('<', "&lt;");
-                writeln!(
-                    svg,
-                    "<text x=\"{x:.1}\" y=\"{:.1}\" fill=\"{ink}\"{dim}{bold}>{text}</text>",
-                    y + 13.0
-                )
-                .unwrap();
+            match look(run[0]) {
+                Look::Nothing => {}
+                Look::Bar(eighths, ink) => {
+                    let tall = HEIGHT * f64::from(eighths) / 8.0;
+                    svg += &rect(y + HEIGHT - tall, tall, &ink);
+                }
+                Look::Text(ink, dim, bold) => {
+                    let text: String = run.iter().map(|cell| cell.contents()).collect();
+                    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+                    let dim = if dim { " opacity=\".6\"" } else { "" };
+                    let bold = if bold { " font-weight=\"bold\"" } else { "" };
+                    writeln!(
+                        svg,
+                        "<text x=\"{x:.1}\" y=\"{:.1}\" textLength=\"{wide:.1}\" \
+                         fill=\"{ink}\"{dim}{bold}>{text}</text>",
+                        y + 13.0
+                    )
+                    .unwrap();
+                }
             }
         }
     }
@@ -114,7 +122,7 @@ fn shop(registry: &Registry) -> impl FnMut(u32) + use<> {
         .register(registry)
         .unwrap();
     let latency = Histogram::builder("http_request_seconds", "Time to answer a request.");
-    let bounds = tallies::buckets::exponential(0.001, 4.0, 13).unwrap();
+    let bounds = tallies::buckets::exponential(0.001, 2.0, 14).unwrap();
     let latency = latency
         .buckets(&bounds)
         .labels(["route"])
