@@ -30,6 +30,12 @@ struct Options {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Leave out what these rules say, such as `shared-samples,help`.
+    #[arg(long, value_name = "RULE", value_delimiter = ',', value_parser = rule)]
+    allow: Vec<String>,
+    /// Keep only the rules of promlint.
+    #[arg(long)]
+    promlint: bool,
     /// Print the names of the rules.
     #[arg(long)]
     rules: bool,
@@ -39,6 +45,13 @@ struct Options {
     /// Wait so many seconds for a page.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     timeout: u64,
+}
+
+fn rule(name: &str) -> Result<String, String> {
+    match Rule::ALL.iter().any(|rule| rule.name() == name) {
+        true => Ok(name.to_owned()),
+        false => Err("there is no such rule; --rules prints all".to_owned()),
+    }
 }
 
 /// One line of the output.
@@ -71,7 +84,9 @@ fn main() -> ExitCode {
                 // The URL without its password.
                 let shown = Target::parse(page).ok().filter(|_| is_url(page));
                 let shown = shown.map_or_else(|| page.clone(), |target| target.url);
-                found.push((shown, findings(&pages)));
+                let mut findings = findings(&pages);
+                findings.retain(|finding| options.keeps(finding));
+                found.push((shown, findings));
             }
             Err(error) => {
                 eprintln!("lint: {error}");
@@ -96,6 +111,14 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+    }
+}
+
+impl Options {
+    /// Returns whether a finding is printed. A page that cannot be read always is.
+    fn keeps(&self, finding: &Finding) -> bool {
+        let is_allowed = self.allow.iter().any(|rule| rule == finding.rule);
+        finding.rule == "syntax" || !is_allowed && (finding.promlint || !self.promlint)
     }
 }
 

@@ -35,7 +35,7 @@ fn digits(x: f64) -> String {
 
 /// Writes a value in the unit that the end of a family's name says: time and bytes.
 pub fn with_unit(x: f64, family: &str) -> String {
-    let stem = family.trim_end_matches("_total");
+    let stem = family.trim_end_matches("_total").trim_end_matches("_sum");
     if !x.is_finite() || x == 0.0 {
         return plain(x);
     }
