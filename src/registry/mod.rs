@@ -245,7 +245,7 @@ impl Registry {
     #[track_caller]
     fn log_notes(&self, kind: Kind, name: &str, help: &str) {
         if self.families().lints() {
-            crate::family::lint::notes(kind, name, "", help, Location::caller());
+            crate::family::lint::notes(kind, name, help, Location::caller());
         }
     }
 
