@@ -87,6 +87,8 @@ pub mod push;
 mod registry;
 #[cfg(all(feature = "tower", not(loom)))]
 pub mod serve;
+#[cfg(all(feature = "redis", not(loom)))]
+pub mod share;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 pub mod snapshot;
 mod sync;

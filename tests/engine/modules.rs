@@ -44,6 +44,7 @@ const RULES: &[(&str, &[&str])] = &[
             "error", "clock", "snapshot", "observe", "family", "registry", "declare",
         ],
     ),
+    ("share", &["error", "clock", "snapshot", "registry"]),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
 ];
