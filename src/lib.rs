@@ -87,9 +87,9 @@ pub mod push;
 mod registry;
 #[cfg(all(feature = "tower", not(loom)))]
 pub mod serve;
-#[cfg(all(feature = "redis", not(loom)))]
-pub mod share;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
+#[cfg(all(any(feature = "mmap", feature = "redis"), not(loom)))]
+pub mod share;
 pub mod snapshot;
 mod sync;
 #[cfg(not(loom))]

@@ -6,7 +6,7 @@ use crate::snapshot::{self, sketch::TargetError};
 
 use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
 
-#[cfg(any(feature = "tls", feature = "push"))]
+#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Where a family was declared or registered.
 pub(super) type Site = &'static Location<'static>;

@@ -1,7 +1,7 @@
 //! Families and series as bytes, in the form in which both stores keep them.
 //!
-//! A *description* has what all series of a family have in common: name, help, unit, kind, the rule
-//! that merges gauges, and the shape of the values. A *record* has the value of one series, the time
+//! A *description* has what all series of a family have in common: name, help, unit, kind, the mode
+//! of a gauge, and the shape of the values. A *record* has the value of one series, the time
 //! since when it counts, and its exemplars. The label text of a series stands beside its record and
 //! is not part of it.
 //!
@@ -10,8 +10,9 @@
 //! byte, the lowest first; a byte of 128 or more says that another one follows.
 //!
 //! ```text
-//! description   version, kind, merge, flags        1 byte each
+//! description   version, kind, mode, flags         1 byte each
 //!               name, help, unit                   varint length, UTF-8
+//!               seconds, nanoseconds               varints: the time to live, if declared
 //!               histogram: varint n, n bounds      8 bytes each
 //!               summary: varint n, n pairs         quantile and error, 8 bytes each
 //!                        seconds, nanoseconds      varints: the window, if it has one
@@ -39,7 +40,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
 use crate::snapshot::{
-    Exemplar, Family, GaugeMerge, Kind, Meta, Native, Natives, Number, Numbers, PageSummary,
+    Exemplar, Family, GaugeMode, Kind, Meta, Native, Natives, Number, Numbers, PageSummary,
     Quantiles, Resolution, Text, Value, Values, is_metric_name, labels,
 };
 
@@ -57,7 +58,8 @@ const UTF8: u8 = 1;
 const NATIVE: u8 = 2;
 const WINDOW: u8 = 4;
 const PAGE: u8 = 8;
-const KNOWN_FLAGS: u8 = 15;
+const TTL: u8 = 16;
+const KNOWN_FLAGS: u8 = 31;
 
 /// The reason why bytes were not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,20 +85,16 @@ const KINDS: [Kind; 8] = [
     Kind::Unknown,
 ];
 
-/// The rules for gauges, by their number in a description. New ones are added at the end.
-const MERGES: [GaugeMerge; 4] = [
-    GaugeMerge::Sum,
-    GaugeMerge::Min,
-    GaugeMerge::Max,
-    GaugeMerge::Last,
-];
-
 /// Appends the description of `family`. Its constant labels are not part of it: see
 /// [`label_text`].
 pub(crate) fn write_description(family: &Family, out: &mut Vec<u8>) {
     let meta = &family.meta;
-    let index = |all: Option<usize>| all.unwrap_or(0) as u8;
+    let index = |found: Option<usize>| found.unwrap_or(0) as u8;
+    // The modes are numbered by their order in the list of names: new ones are added at its end.
     let mut flags = if meta.utf8 { UTF8 } else { 0 };
+    if meta.shared_ttl.is_some() {
+        flags |= TTL;
+    }
     match &family.values {
         Values::Histogram { natives, .. } if natives.is_some() => flags |= NATIVE,
         Values::Summary { max_age, .. } if max_age.is_some() => flags |= WINDOW,
@@ -106,11 +104,14 @@ pub(crate) fn write_description(family: &Family, out: &mut Vec<u8>) {
     out.extend([
         VERSION,
         index(KINDS.iter().position(|kind| *kind == meta.kind)),
-        index(MERGES.iter().position(|merge| *merge == meta.merge)),
+        index(modes().position(|mode| mode == meta.mode)),
         flags,
     ]);
     for text in [&meta.name, &meta.help, &meta.unit] {
         write_text(text, out);
+    }
+    if let Some(ttl) = meta.shared_ttl {
+        write_duration(ttl, out);
     }
     match &family.values {
         Values::Histogram { bounds, .. } => {
@@ -126,8 +127,7 @@ pub(crate) fn write_description(family: &Family, out: &mut Vec<u8>) {
                 write_float(*eps, out);
             }
             if let Some(age) = max_age {
-                write_varint(age.as_secs(), out);
-                write_varint(u64::from(age.subsec_nanos()), out);
+                write_duration(*age, out);
             }
         }
         Values::Counter(_) | Values::Gauge(_) | Values::PageSummary(_) => {}
@@ -142,8 +142,8 @@ pub(crate) fn read_description(description: &[u8]) -> Read<Family> {
     }
     let kind = KINDS.get(usize::from(bytes.byte()?)).copied();
     let kind = kind.ok_or(Malformed("the kind is unknown"))?;
-    let merge = MERGES.get(usize::from(bytes.byte()?)).copied();
-    let merge = merge.ok_or(Malformed("the gauge mode is unknown"))?;
+    let mode = modes().nth(usize::from(bytes.byte()?));
+    let mode = mode.ok_or(Malformed("the gauge mode is unknown"))?;
     let flags = bytes.byte()?;
     if flags & !KNOWN_FLAGS != 0 {
         return Err(Malformed("a flag is unknown"));
@@ -153,6 +153,7 @@ pub(crate) fn read_description(description: &[u8]) -> Read<Family> {
     if !is_name(name, utf8) {
         return Err(Malformed("the name is invalid"));
     }
+    let shared_ttl = (flags & TTL != 0).then(|| bytes.duration()).transpose()?;
     let values = match kind {
         Kind::Counter => Values::Counter(Numbers::default()),
         Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => Values::Gauge(Vec::new()),
@@ -165,7 +166,9 @@ pub(crate) fn read_description(description: &[u8]) -> Read<Family> {
         Kind::Summary if flags & PAGE != 0 => Values::PageSummary(Vec::new()),
         Kind::Summary => Values::Summary {
             targets: bytes.targets()?,
-            max_age: (flags & WINDOW != 0).then(|| bytes.window()).transpose()?,
+            max_age: (flags & WINDOW != 0)
+                .then(|| bytes.duration())
+                .transpose()?,
             interval: false,
             values: Vec::new(),
         },
@@ -176,7 +179,8 @@ pub(crate) fn read_description(description: &[u8]) -> Read<Family> {
         help: Text::shared(help),
         unit: Text::shared(unit),
         kind,
-        merge,
+        mode,
+        shared_ttl,
         utf8,
         constant: String::new(),
     };
@@ -232,7 +236,9 @@ pub(crate) fn write_record(family: &Family, i: usize, out: &mut Vec<u8>) {
         } => {
             write_float(sums[i], out);
             let n = bounds.len() + 1;
-            counts[i * n..][..n].iter().for_each(|n| write_varint(*n, out));
+            counts[i * n..][..n]
+                .iter()
+                .for_each(|n| write_varint(*n, out));
             if let Some(natives) = natives {
                 write_native(natives.get(i), out);
             }
@@ -270,7 +276,9 @@ pub(crate) fn write_record(family: &Family, i: usize, out: &mut Vec<u8>) {
     for (_, bucket, exemplar) in exemplars {
         write_varint(u64::from(*bucket), out);
         write_float(exemplar.value, out);
-        let time = exemplar.time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let time = exemplar
+            .time
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let nanos = time.and_then(|time| u64::try_from(time.as_nanos()).ok());
         write_varint(nanos.map_or(0, |nanos| nanos.saturating_add(1)), out);
         write_text(&exemplar.labels, out);
@@ -352,6 +360,10 @@ pub(crate) fn read_record(family: &mut Family, text: &str, bytes: &[u8]) -> Read
     Ok(())
 }
 
+fn modes() -> impl Iterator<Item = GaugeMode> {
+    GaugeMode::NAMES.into_iter().map(|(mode, _)| mode)
+}
+
 fn is_name(name: &str, utf8: bool) -> bool {
     if utf8 {
         !name.is_empty() && !name.contains(['"', '\\', '\n'])
@@ -370,6 +382,11 @@ fn write_varint(mut n: u64, out: &mut Vec<u8>) {
 
 fn write_float(x: f64, out: &mut Vec<u8>) {
     out.extend(x.to_le_bytes());
+}
+
+fn write_duration(duration: Duration, out: &mut Vec<u8>) {
+    write_varint(duration.as_secs(), out);
+    write_varint(u64::from(duration.subsec_nanos()), out);
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
@@ -418,7 +435,10 @@ impl<'a> Bytes<'a> {
 
     fn word(&mut self) -> Read<u64> {
         let bytes = self.take(8)?;
-        Ok(bytes.iter().rev().fold(0, |word, b| word << 8 | u64::from(*b)))
+        Ok(bytes
+            .iter()
+            .rev()
+            .fold(0, |word, b| word << 8 | u64::from(*b)))
     }
 
     fn float(&mut self) -> Read<f64> {
@@ -485,7 +505,7 @@ impl<'a> Bytes<'a> {
         Targets::try_new(&pairs).map_err(|_| Malformed("the objectives are invalid"))
     }
 
-    fn window(&mut self) -> Read<Duration> {
+    fn duration(&mut self) -> Read<Duration> {
         let (seconds, nanos) = (self.varint()?, self.u32()?);
         if nanos >= 1_000_000_000 {
             return Err(Malformed("a duration is invalid"));

@@ -44,7 +44,10 @@ const RULES: &[(&str, &[&str])] = &[
             "error", "clock", "snapshot", "observe", "family", "registry", "declare",
         ],
     ),
-    ("share", &["error", "clock", "snapshot", "registry"]),
+    (
+        "share",
+        &["sync", "error", "clock", "snapshot", "observe", "registry"],
+    ),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
 ];

@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::encode::Options;
-use crate::snapshot::{GaugeMerge, Snapshot};
+use crate::snapshot::{GaugeMode, Snapshot};
 use crate::{Collected, Counter, Gauge, Histogram, Registry, StateSet, Summary};
 
 use super::*;
@@ -12,12 +12,16 @@ fn families(numbers: &[f64]) -> Snapshot {
     let registry = Registry::new();
     let ints = Counter::builder("ints_total", "Integers.\nAnd \"more\".").labels(["a", "b"]);
     let ints = ints.register(&registry).unwrap();
-    ints.with(["x\"\\\n", ""]).add_with(3, &[("trace_id", "5ca1ab1e")]);
+    ints.with(["x\"\\\n", ""])
+        .add_with(3, &[("trace_id", "5ca1ab1e")]);
     let floats = Counter::builder("floats_total", "Floats.").float();
     let floats = floats.constant("zone", "a\"b").register(&registry).unwrap();
     let up_down = registry.up_down_counter("up_down", "").unwrap();
-    let gauge = Gauge::builder("http.load", "").utf8().merge(GaugeMerge::Max);
-    let gauge = gauge.register(&registry).unwrap();
+    let gauge = Gauge::builder("http.load", "").utf8().mode(GaugeMode::Max);
+    let gauge = gauge
+        .shared_ttl(Duration::from_millis(1500))
+        .register(&registry)
+        .unwrap();
     let classic = Histogram::builder("classic_seconds", "").buckets(&[-1.0, 0.5, 1e9]);
     let classic = classic.labels(["é"]).utf8().register(&registry).unwrap();
     let native = Histogram::builder("native_bytes", "").native(3);
@@ -42,7 +46,14 @@ fn families(numbers: &[f64]) -> Snapshot {
     states.unwrap().set(true);
     let ages = |out: &mut Collected| {
         let help = "Ages of jobs.";
-        out.gauge_histogram("ages", help, &[("queue", "q")], &[1.0, 2.0], &[3, 0, 1], 9.5)?;
+        out.gauge_histogram(
+            "ages",
+            help,
+            &[("queue", "q")],
+            &[1.0, 2.0],
+            &[3, 0, 1],
+            9.5,
+        )?;
         Ok(())
     };
     registry.collect("ages", ages).unwrap();
@@ -219,12 +230,7 @@ fn a_number_of_items_beyond_the_bytes_allocates_nothing() {
 
 #[test]
 fn label_texts_that_would_break_a_page_are_refused() {
-    for good in [
-        "",
-        r#"a="b""#,
-        "a=\"\\\\\\\"\\n\",b=\"\"",
-        r#""e.f"="x""#,
-    ] {
+    for good in ["", r#"a="b""#, "a=\"\\\\\\\"\\n\",b=\"\"", r#""e.f"="x""#] {
         assert!(is_label_text(good), "{good}");
     }
     for bad in [
