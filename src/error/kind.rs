@@ -204,6 +204,20 @@ pub(crate) enum Kind {
         status: Box<str>,
         text: Box<str>,
     },
+    /// An operation on a store that processes share failed.
+    #[cfg(feature = "redis")]
+    Store {
+        action: Box<str>,
+        store: Box<str>,
+        cause: Cause,
+    },
+    /// The last view of a store is too old to be served; none if there was none yet.
+    #[cfg(feature = "redis")]
+    StaleStore {
+        store: Box<str>,
+        age: Option<std::time::Duration>,
+        limit: std::time::Duration,
+    },
 }
 
 /// The owner of a name.

@@ -281,6 +281,23 @@ impl fmt::Display for Kind {
             ),
             #[cfg(feature = "push")]
             Self::Push { action, url, cause } => write!(f, "{action} {url}: {cause}"),
+            #[cfg(feature = "redis")]
+            Self::Store {
+                action,
+                store,
+                cause,
+            } => write!(f, "{action} {store}: {cause}"),
+            #[cfg(feature = "redis")]
+            Self::StaleStore { store, age, limit } => match age {
+                None => write!(f, "the store at {store} has not been reached yet"),
+                Some(age) => write!(
+                    f,
+                    "the store at {store} was last reached {} s ago; its last view is served for \
+                     {} s",
+                    age.as_secs(),
+                    limit.as_secs()
+                ),
+            },
             #[cfg(feature = "push")]
             Self::PushTimeout {
                 method,

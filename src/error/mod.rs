@@ -135,7 +135,9 @@ impl Error {
             #[cfg(feature = "push")]
             Kind::PushTimeout { .. } => Some(std::io::ErrorKind::TimedOut),
             #[cfg(feature = "redis")]
-            Kind::Store { cause, .. } => Some(kind_of(&**cause).unwrap_or(std::io::ErrorKind::Other)),
+            Kind::Store { cause, .. } => {
+                Some(kind_of(&**cause).unwrap_or(std::io::ErrorKind::Other))
+            }
             _ => None,
         }
     }

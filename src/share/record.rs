@@ -41,7 +41,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
 use crate::snapshot::{
     Exemplar, Family, GaugeMode, Kind, Meta, Native, Natives, Number, Numbers, PageSummary,
-    Quantiles, Resolution, Text, Value, Values, is_metric_name, labels,
+    Quantiles, Resolution, Text, Values, is_metric_name, labels,
 };
 
 /// The version of both forms. Other versions are not read.
