@@ -89,7 +89,7 @@ if redis.call('HEXISTS', acc, 't' .. wid) == 1 then
 end
 local have = tonumber(redis.call('HGET', w, '#seq') or '-1')
 if have >= seq then return {'STALE', have, born, -1, now, 0} end
-if have < acked then return {'LOST', have, born, -1, now, 0} end
+if acked > 0 and have < acked then return {'LOST', have, born, -1, now, 0} end
 if born == '' then
   born = ARGV[7]
   redis.call('HSET', acc, '#born', born)
