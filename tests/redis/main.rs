@@ -4,4 +4,7 @@ mod process;
 mod proxy;
 mod server;
 
+mod closing;
 mod counting;
+mod gauges;
+mod trouble;
