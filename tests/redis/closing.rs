@@ -57,7 +57,7 @@ fn a_signal_closes_the_store_and_ends_the_program() {
         assert_eq!(process.tell("load 1"), "ok");
         assert_eq!(process.tell("count 100"), "ok");
         process.signal(signal);
-        assert_eq!(process.wait().signal(), Some(signal));
+        assert_eq!(process.wait_for_end().signal(), Some(signal));
     }
     let store = quiet(&server.url(), &Registry::new());
     assert_eq!(total(&store, "jobs_total"), 200.0);
@@ -119,8 +119,8 @@ fn unix_sockets_databases_and_users_work() {
         "+@read",
         "+@write",
         "+@scripting",
+        "+time",
         "+select",
-        "+client|setinfo",
         "+multi",
         "+exec",
         "-@dangerous",

@@ -79,6 +79,12 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Waits until the process ends by itself.
+    pub fn wait_for_end(mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Tells the process to end, and waits for that.
     pub fn wait(mut self) -> std::process::ExitStatus {
         drop(self.input);
         self.child.wait().unwrap()

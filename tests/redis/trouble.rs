@@ -293,7 +293,7 @@ fn a_server_that_is_full_or_read_only_is_said_and_loses_nothing() {
     let jobs = registry.counter("jobs_total", "").unwrap();
     let store = quiet(&server.url(), &registry);
     jobs.inc();
-    store.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 1.0);
     let () = server.run_command(&["CONFIG", "SET", "maxmemory", "1"]);
     jobs.inc();
     let error = store.flush_blocking().unwrap_err();

@@ -86,8 +86,10 @@ struct Tracked {
 /// What is known of a series in Redis.
 struct Entry {
     text: Box<str>,
-    /// The record that was acknowledged; `None` if it is unknown.
+    /// The record that was acknowledged last, under the writer's present name.
     acked: Option<Box<[u8]>>,
+    /// Whether Redis has that record. It may have another one while a batch is not answered.
+    is_known: bool,
     /// The last pass in which the series was there.
     seen: u64,
 }
@@ -314,7 +316,10 @@ impl Writer {
                 continue;
             };
             match change.record {
-                Some(record) => tracked.entries[change.entry as usize].acked = Some(record),
+                Some(record) => {
+                    let entry = &mut tracked.entries[change.entry as usize];
+                    (entry.acked, entry.is_known) = (Some(record), true);
+                }
                 None => tracked.remove(change.entry),
             }
         }
@@ -331,12 +336,14 @@ impl Writer {
             // Redis was wiped or restarted without its data: the folded totals are gone, too.
             self.baseline.clear();
             self.born = None;
+            self.forget_totals();
         } else if !is_recent {
             // This writer was folded so long ago that nobody remembers what was folded.
             self.uncertain += 1;
             let acked = self.acknowledged();
             self.baseline.extend(acked);
             self.name = random_name();
+            self.forget_totals();
         }
         // Otherwise only the hash of this writer was lost, or a failover lost the last writes.
         self.forget_acks();
@@ -361,7 +368,7 @@ impl Writer {
             self.baseline.extend(acked);
         }
         self.name = random_name();
-        self.forget_acks();
+        self.forget_totals();
         (self.acked, self.slot, self.has_gauges) = (0, None, false);
         Ok(Outcome::Again)
     }
@@ -381,9 +388,14 @@ impl Writer {
         super::content::snapshots(families)
     }
 
-    /// From now on, nothing is known of this writer in Redis.
+    /// From now on, it is unknown what Redis has of this writer.
     fn forget_acks(&mut self) {
         self.families.values_mut().for_each(Tracked::forget_acks);
+    }
+
+    /// From now on, Redis has nothing of this writer.
+    fn forget_totals(&mut self) {
+        self.families.values_mut().for_each(Tracked::forget_totals);
     }
 
     /// Compares the current totals with what was acknowledged.
@@ -424,7 +436,7 @@ impl Writer {
         for batch in &batches.all {
             for change in &batch.changes {
                 if let Some(tracked) = self.families.get_mut(&change.family) {
-                    tracked.entries[change.entry as usize].acked = None;
+                    tracked.entries[change.entry as usize].is_known = false;
                 }
             }
         }
@@ -451,7 +463,7 @@ impl Tracked {
             entry.seen = pass;
             record.clear();
             record::write_record(family, i, &mut record);
-            if entry.acked.as_deref() == Some(&record[..]) {
+            if entry.is_known && entry.acked.as_deref() == Some(&record[..]) {
                 continue;
             }
             let change = Change {
@@ -501,6 +513,7 @@ impl Tracked {
         let entry = Entry {
             text: text.into(),
             acked: None,
+            is_known: false,
             seen: 0,
         };
         let at = match self.free.pop() {
@@ -520,12 +533,17 @@ impl Tracked {
     fn remove(&mut self, at: u32) {
         let entry = &mut self.entries[at as usize];
         self.index.remove(&entry.text);
-        (entry.text, entry.acked) = (Box::default(), None);
+        (entry.text, entry.acked, entry.is_known) = (Box::default(), None, false);
         self.free.push(at);
     }
 
     fn forget_acks(&mut self) {
         self.described = false;
+        self.entries.iter_mut().for_each(|entry| entry.is_known = false);
+    }
+
+    fn forget_totals(&mut self) {
+        self.forget_acks();
         self.entries.iter_mut().for_each(|entry| entry.acked = None);
     }
 }
