@@ -468,7 +468,7 @@ impl<'a> Bytes<'a> {
 
     fn text(&mut self) -> Read<&'a str> {
         let n = self.count(1)?;
-        str::from_utf8(self.take(n)?).map_err(|_| Malformed("a text is not UTF-8"))
+        std::str::from_utf8(self.take(n)?).map_err(|_| Malformed("a text is not UTF-8"))
     }
 
     /// Reads the number of items that follow, each of at least `size` bytes.

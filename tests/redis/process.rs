@@ -62,6 +62,13 @@ impl Process {
         }
     }
 
+    /// Returns the numbers that the process said before it ended.
+    pub fn rest(&mut self) -> Vec<u64> {
+        let lines = (&mut self.output).lines().map_while(Result::ok);
+        let answers = lines.filter_map(|line| line.split("> ").nth(1)?.parse().ok());
+        answers.collect()
+    }
+
     pub fn id(&self) -> i32 {
         self.child.id() as i32
     }

@@ -1,7 +1,7 @@
 //! Real servers: `redis-server` on a free port, with a directory of its own.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -99,14 +99,6 @@ impl Server {
 
     pub fn socket(&self) -> PathBuf {
         self.dir.join("socket")
-    }
-
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
     }
 
     fn connect(&self) -> redis::RedisResult<redis::Connection> {

@@ -44,7 +44,7 @@ pub(super) fn series_field(id: [u8; 8], text: &str) -> Vec<u8> {
 /// Splits the field of a series into the number of its family and its label text.
 pub(super) fn split_field(field: &[u8]) -> Option<([u8; 8], &str)> {
     let (id, text) = field.strip_prefix(b"s")?.split_first_chunk::<8>()?;
-    Some((*id, str::from_utf8(text).ok()?))
+    Some((*id, std::str::from_utf8(text).ok()?))
 }
 
 impl Content {

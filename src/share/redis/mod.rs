@@ -652,7 +652,9 @@ impl Source for Redis {
     }
 
     fn try_snapshot_into(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
-        match self.ask_blocking(Command::Scrape, self.inner.wait) {
+        // A server that is scraped has seconds. The thread may be busy, or wait for a collector.
+        let wait = self.inner.wait / 4;
+        match self.ask_blocking(Command::Scrape, wait) {
             Ok(view) => snapshot.clone_from(&view),
             Err(error) => {
                 // The thread is late. What it has read before is still good for a while.

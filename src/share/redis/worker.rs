@@ -64,6 +64,8 @@ pub(super) struct State {
     not_before: Option<Instant>,
     /// The last time that all shards were read.
     read: Option<Instant>,
+    /// The [`Writer::epoch`] at that time.
+    epoch: u64,
     /// The last acknowledgement.
     flushed: Option<Instant>,
     /// Conflicts between families of several writers, each counted once.
@@ -105,9 +107,10 @@ impl Worker {
                     if all.signals && signals.is_none() {
                         signals = Signals::new();
                     }
+                    // Before it closes: afterwards, a flush would begin a new writer.
+                    self.serve(&mut all).await;
                     if !all.closes.is_empty() {
                         let result = self.close_in_time().await;
-                        self.serve(&mut all).await;
                         for reply in all.closes {
                             reply(result.as_ref().copied().map_err(|e| self.error("cannot close", e.clone())));
                         }
@@ -117,7 +120,6 @@ impl Worker {
                         }
                         return;
                     }
-                    self.serve(&mut all).await;
                 }
                 () = tokio::time::sleep_until(next_flush.into()) => {
                     let before = Instant::now();
@@ -260,6 +262,7 @@ impl Worker {
             match self.read().await {
                 Ok(()) => {
                     self.state.read = Some(Instant::now());
+                    self.state.epoch = self.writer.epoch;
                     if self.state.failures > 0 {
                         self.succeeded();
                     }
@@ -271,11 +274,14 @@ impl Worker {
         if age.is_none_or(|age| age > self.settings.stale) {
             return Err(age);
         }
+        let last_view = Arc::clone(&self.last_view);
+        let mut last = last_view.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some((view, _)), true) = (&*last, self.state.epoch != self.writer.epoch) {
+            // This process knows that its counts were folded, or that folded ones are gone, and has
+            // not read the result yet. What it knew before belongs together.
+            return Ok(Arc::clone(view));
+        }
         let view = Arc::new(self.merged());
-        let mut last = self
-            .last_view
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
         *last = self.state.read.map(|read| (Arc::clone(&view), read));
         Ok(view)
     }

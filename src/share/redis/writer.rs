@@ -60,6 +60,8 @@ pub(super) struct Writer {
     has_gauges: bool,
     /// The number of times that this writer came back and could not know exactly what was folded.
     pub(super) uncertain: u64,
+    /// Counts changes of the baseline.
+    pub(super) epoch: u64,
     /// The number of the current pass over all series.
     pass: u64,
 }
@@ -109,6 +111,9 @@ struct Batch {
     changes: Vec<Change>,
 }
 
+/// A field of a hash and its value; no value deletes it.
+type Field<'a> = (Vec<u8>, Option<&'a [u8]>);
+
 /// The answer to a batch.
 #[derive(Debug)]
 struct Answer {
@@ -147,6 +152,7 @@ impl Writer {
             heard: 0,
             has_gauges: false,
             uncertain: 0,
+            epoch: 0,
             pass: 0,
         }
     }
@@ -222,7 +228,7 @@ impl Writer {
     ) -> RedisResult<Outcome> {
         self.seq += 1;
         let ttl = settings.longest_ttl(&self.current);
-        let mut lists: [Vec<(Vec<u8>, Option<&[u8]>)>; 4] = Default::default();
+        let mut lists: [Vec<Field<'_>>; 4] = Default::default();
         for id in &batch.families {
             if let Some(tracked) = self.families.get(id) {
                 let list = if tracked.live { 2 } else { 0 };
@@ -298,7 +304,7 @@ impl Writer {
         self.born = Some(answer.born);
         if !same {
             // The folded totals are gone, and with them what was folded of this writer.
-            self.baseline.clear();
+            self.set_baseline(None);
             return Ok(Outcome::Again);
         }
         Ok(Outcome::Done(true))
@@ -334,14 +340,14 @@ impl Writer {
         let is_recent = answer.now.saturating_sub(self.heard) < REMEMBERED;
         if !same_life {
             // Redis was wiped or restarted without its data: the folded totals are gone, too.
-            self.baseline.clear();
+            self.set_baseline(None);
             self.born = None;
             self.forget_totals();
         } else if !is_recent {
             // This writer was folded so long ago that nobody remembers what was folded.
             self.uncertain += 1;
             let acked = self.acknowledged();
-            self.baseline.extend(acked);
+            self.set_baseline(Some(acked));
             self.name = random_name();
             self.forget_totals();
         }
@@ -360,12 +366,12 @@ impl Writer {
         let reply: Reply = connection.command(&command, 5).await?;
         let folded = Content::read(&reply);
         if folded.word("#seq").is_some() {
-            self.baseline.extend(folded.snapshots);
+            self.set_baseline(Some(folded.snapshots));
         } else {
             // Too long ago: the last acknowledged totals are close to what was folded.
             self.uncertain += 1;
             let acked = self.acknowledged();
-            self.baseline.extend(acked);
+            self.set_baseline(Some(acked));
         }
         self.name = random_name();
         self.forget_totals();
@@ -386,6 +392,15 @@ impl Writer {
             Some(family)
         });
         super::content::snapshots(families)
+    }
+
+    /// Adds to the baseline what was folded, or clears it if what was folded is gone.
+    fn set_baseline(&mut self, folded: Option<Vec<Snapshot>>) {
+        self.epoch += 1;
+        match folded {
+            Some(folded) => self.baseline.extend(folded),
+            None => self.baseline.clear(),
+        }
     }
 
     /// From now on, it is unknown what Redis has of this writer.
@@ -539,7 +554,9 @@ impl Tracked {
 
     fn forget_acks(&mut self) {
         self.described = false;
-        self.entries.iter_mut().for_each(|entry| entry.is_known = false);
+        self.entries
+            .iter_mut()
+            .for_each(|entry| entry.is_known = false);
     }
 
     fn forget_totals(&mut self) {
