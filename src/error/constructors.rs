@@ -134,7 +134,12 @@ impl Error {
     }
 
     /// A family that would expose samples of a family of another registry on the page.
-    #[cfg(any(feature = "tower", feature = "push"))]
+    #[cfg(any(
+        feature = "tower",
+        feature = "push",
+        feature = "mmap",
+        feature = "redis"
+    ))]
     pub(crate) fn beside(name: &str, other: &str) -> Self {
         Self::from(Kind::SharedSamples {
             name: name.into(),

@@ -151,7 +151,12 @@ pub(crate) enum Kind {
         what: Box<str>,
     },
     /// A setting with a value that breaks a rule.
-    #[cfg(any(feature = "serve", feature = "push", feature = "middleware"))]
+    #[cfg(any(
+        feature = "serve",
+        feature = "push",
+        feature = "middleware",
+        feature = "redis"
+    ))]
     Setting {
         what: &'static str,
         value: Box<str>,

@@ -245,7 +245,12 @@ impl fmt::Display for Kind {
                 difference.write_values(f, "here", "there")
             }
             Self::Page { line, column, what } => write!(f, "line {line}, column {column}: {what}"),
-            #[cfg(any(feature = "serve", feature = "push", feature = "middleware"))]
+            #[cfg(any(
+    feature = "serve",
+    feature = "push",
+    feature = "middleware",
+    feature = "redis"
+))]
             Self::Setting { what, value, rule } => {
                 write!(f, "{what} `{}` {rule}", value.escape_debug())
             }
