@@ -68,7 +68,7 @@ pub(crate) fn merge(writers: &[Writer<'_>], mut conflict: impl FnMut(Error)) -> 
 }
 
 /// Returns whether only live writers have a value of such a family.
-fn is_live_only(meta: &Meta) -> bool {
+pub(super) fn is_live_only(meta: &Meta) -> bool {
     match meta.kind {
         Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => meta.mode.is_live(),
         Kind::GaugeHistogram => true,

@@ -5,5 +5,10 @@
 //! writers, exactly once. So totals never go back, and the cost of a page follows the writers that
 //! are alive.
 
-#[allow(dead_code, reason = "the stores come next")]
 mod merge;
+mod record;
+#[cfg(feature = "redis")]
+mod redis;
+
+#[cfg(feature = "redis")]
+pub use redis::{Builder, Overview, Redis, WriterInfo, redis};

@@ -44,7 +44,10 @@ const RULES: &[(&str, &[&str])] = &[
             "error", "clock", "snapshot", "observe", "family", "registry", "declare",
         ],
     ),
-    ("share", &["sync", "error", "clock", "snapshot", "observe"]),
+    (
+        "share",
+        &["sync", "error", "clock", "snapshot", "observe", "registry"],
+    ),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
 ];
