@@ -137,18 +137,18 @@ fn a_pause_holds_the_figures_and_ends_with_the_newest() {
     let registry = Registry::new();
     let scrapes = count_scrapes(&registry);
     let level = registry.gauge("level", "A level.").unwrap();
-    level.set(41.0);
+    level.set(41.25);
     let serving = serve(&registry);
     let mut terminal = Terminal::top(30, 100, &[&serving.metrics_url()]);
-    terminal.line(&["level", "41"]);
+    terminal.line(&["level", "41.25"]);
     terminal.keys(" ");
     terminal.line(&["PAUSED"]);
-    level.set(42.0);
+    level.set(42.75);
     until_scraped_again(&scrapes);
-    terminal.line(&["level", "41"]);
-    assert!(!terminal.text().contains("42"), "{}", terminal.text());
+    terminal.line(&["level", "41.25"]);
+    assert!(!terminal.text().contains("42.75"), "{}", terminal.text());
     terminal.keys("p");
-    terminal.line(&["level", "42"]);
+    terminal.line(&["level", "42.75"]);
     terminal.until("no pause", |text| !text.contains("PAUSED"));
 }
 
@@ -206,7 +206,7 @@ fn an_endpoint_that_hangs_is_shown_as_such_beside_another() {
     level.set(1.0);
     let serving = serve(&registry);
     let url = serving.metrics_url();
-    let mut terminal = Terminal::top(30, 110, &["--timeout", "3", &hangs, &url]);
+    let mut terminal = Terminal::top(30, 110, &["--timeout", "5", &hangs, &url]);
     terminal.line(&["2 level", "gauge"]);
     terminal.line(&["…", &hangs, "no answer for"]);
     until_scraped_again(&scrapes);
