@@ -332,6 +332,35 @@ fn ten_thousand_series_are_one_row_until_they_are_searched() {
     assert!(!text.contains("id-1\""), "{text}");
 }
 
+/// A heat map is colored, or shaded where colors are unwanted.
+#[test]
+fn no_color_means_no_color() {
+    let registry = Registry::new();
+    let wait = Histogram::builder("wait_seconds", "Time in the queue.").buckets(&[0.1, 0.2]);
+    let wait = wait.register(&registry).unwrap();
+    let scrapes = count_scrapes(&registry);
+    let serving = serve(&registry);
+    for colors in [true, false] {
+        let url = serving.metrics_url();
+        let arguments = ["--search", "wait", &url];
+        let terminal = Terminal::with_colors(colors, 30, 100, &arguments);
+        terminal.line(&["wait_seconds", "histogram"]);
+        until_scraped_again(&scrapes);
+        wait.observe_many(0.15, 10);
+        terminal.until("the heat map", |text| {
+            let row = text.lines().find(|line| line.contains("≤ 200.0 ms"));
+            row.is_some_and(|row| row.contains('█'))
+        });
+        let screen = terminal.screen();
+        let cells = (0..30).flat_map(|row| (0..100).map(move |col| (row, col)));
+        let colored = cells
+            .filter_map(|(row, col)| screen.cell(row, col))
+            .filter(|cell| cell.fgcolor() != vt100::Color::Default)
+            .count();
+        assert_eq!(colored > 0, colors, "{colored}");
+    }
+}
+
 fn folder(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let dir = dir.join(format!("{name}-{}", std::process::id()));
