@@ -169,6 +169,7 @@ impl FamilyHistory {
         let is_gauge = is_gauge(self.kind);
         let has_heat = family.len() <= MOST_HEAT_MAPS;
         let mut all = Sums::default();
+        let mut restarted = false;
         self.series.values_mut().for_each(|track| track.gone += 1);
         let mut news = interval.map(|(interval, seconds)| (interval.series(), seconds));
         for (labels, value) in family.series() {
@@ -182,7 +183,7 @@ impl FamilyHistory {
             track.most = (family.len() > MANY_SERIES).then_some(FEW_POINTS);
             if !is_gauge && figures.value < track.value {
                 track.resets += 1;
-                self.all.resets += 1;
+                restarted = true;
             }
             all.add(&figures, new.as_ref().map(|(new, _)| new));
             track.set(figures, new, is_gauge, has_heat);
@@ -192,6 +193,7 @@ impl FamilyHistory {
         }
         self.series.retain(|_, track| track.gone < GONE_PAGES);
         self.all.gone = 0;
+        self.all.resets += u32::from(restarted);
         let new = interval.map(|(_, seconds)| (all.new, seconds));
         self.all.set(all.now, new, is_gauge, true);
         if family.len() > 1 {

@@ -345,7 +345,7 @@ fn value(row: &Row, family: &FamilyHistory, track: &Track) -> String {
             median.map_or_else(String::new, |x| format!("~{}", with_unit(x, &row.family)))
         }
         Kind::Summary => {
-            let middle = track.quantiles.iter().find(|(phi, _)| *phi >= 0.5);
+            let middle = track.quantiles.iter().find(|(phi, _)| *phi == 0.5);
             match middle {
                 Some((_, x)) if !x.is_nan() => format!("~{}", with_unit(*x, &row.family)),
                 _ => String::new(),
@@ -361,6 +361,11 @@ fn value(row: &Row, family: &FamilyHistory, track: &Track) -> String {
 
 /// The third column: a rate, or how a gauge changed.
 fn now(row: &Row, family: &FamilyHistory, track: &Track) -> String {
+    // What a gauge histogram has over time is a number of observations.
+    let unit = |x: f64| match family.kind {
+        Kind::GaugeHistogram => plain(x),
+        _ => with_unit(x, &row.family),
+    };
     if !is_gauge(family.kind) {
         return match track.now() {
             rate if rate.is_nan() => String::new(),
@@ -371,10 +376,10 @@ fn now(row: &Row, family: &FamilyHistory, track: &Track) -> String {
     let mut last = track.points.iter().rev().filter(|x| x.is_finite());
     match (last.next(), last.next()) {
         (Some(now), Some(before)) if now > before => {
-            format!("+{}", with_unit(now - before, &row.family))
+            format!("+{}", unit(now - before))
         }
         (Some(now), Some(before)) if now < before => {
-            format!("−{}", with_unit(before - now, &row.family))
+            format!("−{}", unit(before - now))
         }
         _ => String::new(),
     }

@@ -212,7 +212,7 @@ const MOST_SERIES: usize = 10_000;
 
 impl Snapshot {
     /// Returns what Prometheus users would not expect of these families, by the rules of
-    /// [`lint`](mod@self::lint).
+    /// [`lint`](mod@crate::snapshot::lint).
     ///
     /// ```
     /// let registry = tallies::Registry::new();

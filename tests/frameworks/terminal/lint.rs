@@ -146,3 +146,18 @@ fn the_rules_are_listed() {
         "{said}"
     );
 }
+
+/// What programs get from this crate keeps its own rules.
+#[tokio::test]
+async fn our_own_families_have_no_problems() {
+    let registry = Registry::new();
+    tallies::process::register(&registry).unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    tallies::process::register_runtime(&registry, &runtime).unwrap();
+    let server = tallies::http::ServerMetrics::new().register(&registry);
+    let client = tallies::http::ClientMetrics::new().register(&registry);
+    let _layers = (server.unwrap(), client.unwrap());
+    let snapshot = registry.snapshot();
+    assert!(snapshot.families().count() > 15);
+    assert_eq!(snapshot.lint(), []);
+}

@@ -39,12 +39,20 @@ fn size(rows: u16, cols: u16) -> PtySize {
 impl Terminal {
     /// Starts `top` with these arguments, asking ten times per second.
     pub fn top(rows: u16, cols: u16, arguments: &[&str]) -> Self {
+        Self::with_colors(true, rows, cols, arguments)
+    }
+
+    /// Starts `top`, with `NO_COLOR` in its environment if it shall show none.
+    pub fn with_colors(colors: bool, rows: u16, cols: u16, arguments: &[&str]) -> Self {
         let pair = native_pty_system().openpty(size(rows, cols)).unwrap();
         let mut command = CommandBuilder::new(EXAMPLES.join("top"));
         command.args(["--interval", "0.1"]);
         command.args(arguments);
         command.env("TERM", "xterm-256color");
-        command.env_remove("NO_COLOR");
+        match colors {
+            true => command.env_remove("NO_COLOR"),
+            false => command.env("NO_COLOR", "1"),
+        }
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let [rows, cols] = [rows, cols].map(|n| NonZeroU16::new(n).unwrap());

@@ -137,18 +137,18 @@ fn a_pause_holds_the_figures_and_ends_with_the_newest() {
     let registry = Registry::new();
     let scrapes = count_scrapes(&registry);
     let level = registry.gauge("level", "A level.").unwrap();
-    level.set(41.0);
+    level.set(41.25);
     let serving = serve(&registry);
     let mut terminal = Terminal::top(30, 100, &[&serving.metrics_url()]);
-    terminal.line(&["level", "41"]);
+    terminal.line(&["level", "41.25"]);
     terminal.keys(" ");
     terminal.line(&["PAUSED"]);
-    level.set(42.0);
+    level.set(42.75);
     until_scraped_again(&scrapes);
-    terminal.line(&["level", "41"]);
-    assert!(!terminal.text().contains("42"), "{}", terminal.text());
+    terminal.line(&["level", "41.25"]);
+    assert!(!terminal.text().contains("42.75"), "{}", terminal.text());
     terminal.keys("p");
-    terminal.line(&["level", "42"]);
+    terminal.line(&["level", "42.75"]);
     terminal.until("no pause", |text| !text.contains("PAUSED"));
 }
 
@@ -206,7 +206,7 @@ fn an_endpoint_that_hangs_is_shown_as_such_beside_another() {
     level.set(1.0);
     let serving = serve(&registry);
     let url = serving.metrics_url();
-    let mut terminal = Terminal::top(30, 110, &["--timeout", "3", &hangs, &url]);
+    let mut terminal = Terminal::top(30, 110, &["--timeout", "5", &hangs, &url]);
     terminal.line(&["2 level", "gauge"]);
     terminal.line(&["…", &hangs, "no answer for"]);
     until_scraped_again(&scrapes);
@@ -330,6 +330,35 @@ fn ten_thousand_series_are_one_row_until_they_are_searched() {
     terminal.keys("/id-9876\r");
     let text = terminal.until("the series", |text| text.contains("{id=\"id-9876\"}"));
     assert!(!text.contains("id-1\""), "{text}");
+}
+
+/// A heat map is colored, or shaded where colors are unwanted.
+#[test]
+fn no_color_means_no_color() {
+    let registry = Registry::new();
+    let wait = Histogram::builder("wait_seconds", "Time in the queue.").buckets(&[0.1, 0.2]);
+    let wait = wait.register(&registry).unwrap();
+    let scrapes = count_scrapes(&registry);
+    let serving = serve(&registry);
+    for colors in [true, false] {
+        let url = serving.metrics_url();
+        let arguments = ["--search", "wait", &url];
+        let terminal = Terminal::with_colors(colors, 30, 100, &arguments);
+        terminal.line(&["wait_seconds", "histogram"]);
+        until_scraped_again(&scrapes);
+        wait.observe_many(0.15, 10);
+        terminal.until("the heat map", |text| {
+            let row = text.lines().find(|line| line.contains("≤ 200.0 ms"));
+            row.is_some_and(|row| row.contains('█'))
+        });
+        let screen = terminal.screen();
+        let cells = (0..30).flat_map(|row| (0..100).map(move |col| (row, col)));
+        let colored = cells
+            .filter_map(|(row, col)| screen.cell(row, col))
+            .filter(|cell| cell.fgcolor() != vt100::Color::Default)
+            .count();
+        assert_eq!(colored > 0, colors, "{colored}");
+    }
 }
 
 fn folder(name: &str) -> PathBuf {
