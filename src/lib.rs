@@ -11,6 +11,7 @@
 //!   [`StateSet`]
 //! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
+//! - change them without their code: [`View`], [`Registry::view`]
 //! - bucket bounds: [`buckets`]; values that are read at scrape time: [`Collect`], [`Collected`]
 //!
 //! Labels:
@@ -110,7 +111,7 @@ pub use observe::Number;
 #[cfg(all(feature = "push", not(loom)))]
 pub use push::Pusher;
 #[cfg(not(loom))]
-pub use registry::{Collect, Collected, Registry, registry};
+pub use registry::{Collect, Collected, Registry, View, registry};
 #[cfg(all(feature = "tower", not(loom)))]
 pub use serve::MetricsService;
 #[cfg(all(feature = "serve", not(loom)))]

@@ -40,7 +40,11 @@ impl<C: MetricCells> Declaration<C> {
     }
 
     fn of(family: Arc<Family<C>>) -> Self {
-        let declaration = Self::new(family.desc.clone());
+        let mut desc = family.desc.clone();
+        if let Some(view) = &desc.view {
+            (desc.name, desc.labels) = (view.name.clone(), view.labels);
+        }
+        let declaration = Self::new(desc);
         // `set` cannot fail: the cell is new.
         let _ = declaration.family.set(family);
         declaration
@@ -58,8 +62,9 @@ impl<C: MetricCells> Declaration<C> {
     #[cold]
     fn make_family(&self) -> &Arc<Family<C>> {
         self.family.get_or_init(|| {
-            let family = Arc::new(Family::new(self.desc.clone()));
-            registry::registry().families().add_static(family.clone());
+            let families = registry::registry().families();
+            let family = Arc::new(Family::new(families.viewed(self.desc.clone(), C::FOLDS)));
+            families.add_static(family.clone());
             family
         })
     }
@@ -75,7 +80,7 @@ impl<C: MetricCells> Declaration<C> {
         let family = self.family();
         // An info has a series only for the current label set, not for every possible one.
         if L::DENSE > 0 && self.desc.kind != Kind::Info {
-            family.make_closed(ClosedSet::of::<L>());
+            family.make_all(ClosedSet::of::<L>());
         }
     }
 
@@ -101,7 +106,7 @@ impl<C: MetricCells> Declaration<C> {
     /// word here for the next look-up.
     pub(super) fn in_row(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let family = self.family();
-        if let Some(last) = family.row(set).filter(|_| self.has_family_buckets()) {
+        if let Some(last) = family.row(set).filter(|_| self.has_family_row()) {
             self.slot_word.init_row(last);
         }
         family.closed(set, index)
@@ -131,12 +136,22 @@ impl<C: MetricCells> Declaration<C> {
         }
     }
 
-    /// Returns whether this declaration has the same buckets as its family. They differ if
-    /// `buckets` or `native` was called after the family was made. The hot path selects a bucket by
-    /// this declaration and writes the family's cells, so it may run only if they agree.
+    /// Returns whether this declaration has the same kinds of buckets as its family. They differ if
+    /// a view or a later `buckets` or `native` changed them. The hot path asks this declaration for
+    /// the kinds and writes the family's cells, so it may run only if they agree. It takes the
+    /// bounds from the family.
     fn has_family_buckets(&self) -> bool {
-        let family = &self.family().desc;
-        self.desc.bounds == family.bounds && self.desc.native == family.native
+        let kinds = |desc: &Desc| {
+            let is_native = desc.native.is_some();
+            (is_native, is_native && !desc.bounds.is_empty())
+        };
+        kinds(&self.desc) == kinds(&self.family().desc)
+    }
+
+    /// Returns whether this declaration and its family agree on the distance of the slots in a row.
+    fn has_family_row(&self) -> bool {
+        let stride = |desc| observe::stride(C::cells(desc));
+        self.has_family_buckets() && stride(&self.desc) == stride(&self.family().desc)
     }
 
     pub(crate) fn share(&self) -> Self {
@@ -144,16 +159,18 @@ impl<C: MetricCells> Declaration<C> {
     }
 
     pub(crate) fn register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
-        let family = Arc::new(Family::new(checked(desc)?));
         // Unused statics have their names, too, so they are registered first.
         registry.enlist();
+        let desc = registry.families().viewed(desc, C::FOLDS);
+        let family = Arc::new(Family::new(checked(desc)?));
         registry.families().add(family.clone())?;
         Ok(Self::of(family))
     }
 
     pub(crate) fn get_or_register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
-        let name = desc.name.clone();
         registry.enlist();
+        let desc = registry.families().viewed(desc, C::FOLDS);
+        let name = desc.name.clone();
         let family = registry
             .families()
             .get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;
@@ -198,7 +215,7 @@ impl<C: MetricCells> BoundSeries<C> {
         declaration.enlist::<L>();
         let family = Arc::clone(declaration.family());
         let series = CachedRef::new(family);
-        if L::DENSE > 0 {
+        if L::DENSE > 0 && !series.owner().has_other_labels() {
             // The first update of a series could otherwise promote the series alone, and it could
             // not be in the row.
             series.owner().row(ClosedSet::of::<L>());

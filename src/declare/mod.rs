@@ -448,7 +448,7 @@ macro_rules! labelled {
             ///
             /// A label name that is invalid, reserved, or given twice.
             pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
-                L::with_texts(&labels, |texts| self.inner.family().check_any(texts))
+                L::with_texts(&labels, |texts| self.inner.family().check_given(texts))
             }
         }
 

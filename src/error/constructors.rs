@@ -147,6 +147,23 @@ impl Error {
         Self::from(Kind::Absent(name.into()))
     }
 
+    /// A view that breaks a rule.
+    pub(crate) fn view(pattern: &str, why: &str) -> Self {
+        Self::from(Kind::View {
+            pattern: pattern.into(),
+            why: why.into(),
+        })
+    }
+
+    /// A view of a family that was registered before.
+    pub(crate) fn view_too_late(pattern: &str, family: &str, location: Site) -> Self {
+        Self::from(Kind::ViewTooLate {
+            pattern: pattern.into(),
+            family: family.into(),
+            location,
+        })
+    }
+
     pub(crate) fn constants_too_late(name: &str) -> Self {
         Self::from(Kind::TooLate {
             subject: Subject::Constant,

@@ -140,6 +140,19 @@ impl fmt::Display for Kind {
                      scrape"
                 )
             }
+            Self::View { pattern, why } => {
+                write!(f, "view `{}` {why}", pattern.escape_debug())
+            }
+            Self::ViewTooLate {
+                pattern,
+                family,
+                location,
+            } => write!(
+                f,
+                "view `{}` is set too late: family `{family}` was registered before, at \
+                 {location}; add views at start-up, before the metrics that they change",
+                pattern.escape_debug()
+            ),
             Self::LabelCount {
                 family,
                 names,

@@ -2,7 +2,7 @@
 //! them at compile time.
 
 use std::panic::Location;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use crate::error::{Difference, Error, NameRule};
@@ -14,6 +14,7 @@ use super::grammar::{check_label, check_label_of, check_labels, check_name, chec
 use super::intern::{Interned, intern, intern_bounds, intern_list};
 use super::label::LabelSet;
 use super::shape::{check_bounds, check_window, without_infinity};
+use super::view::View;
 
 /// The default limit of series per family. Updates of further series count in the overflow series.
 ///
@@ -71,6 +72,8 @@ pub(crate) struct Desc {
     /// Whether registration logs notes about the name. Not for statics, about which the compiler
     /// makes them, and not for names that another crate chose.
     pub(crate) lint: bool,
+    /// The views of the registry for this family. The fields above are those that they result in.
+    pub(crate) view: Option<Arc<View>>,
     /// Where the family was declared, for error messages.
     pub(crate) location: &'static Location<'static>,
 }
@@ -120,6 +123,11 @@ impl ClosedSet {
     /// Returns the combinations of a label set's type.
     pub(crate) const fn of<L: LabelSet>() -> Self {
         Self::new(L::DENSE, L::dense_texts)
+    }
+
+    /// Returns the number of combinations.
+    pub(crate) const fn len(self) -> usize {
+        self.count
     }
 
     /// Returns the label values of every combination.
@@ -183,8 +191,29 @@ impl Desc {
             utf8: false,
             closed: ClosedSet::NONE,
             lint: true,
+            view: None,
             location,
         }
+    }
+
+    /// Returns the view if it gives the series other labels than the declaration has.
+    pub(crate) fn changing_view(&self) -> Option<&View> {
+        self.view.as_deref().filter(|view| view.changes_labels())
+    }
+
+    /// Returns the name of the declaration.
+    pub(crate) fn declared_name(&self) -> &Text {
+        self.view.as_ref().map_or(&self.name, |view| &view.name)
+    }
+
+    /// Returns the label names of the declaration.
+    pub(crate) fn declared_labels(&self) -> Names {
+        self.view.as_ref().map_or(self.labels, |view| view.labels)
+    }
+
+    /// Returns whether a view has switched the family off.
+    pub(crate) fn is_off(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.off)
     }
 
     /// Sets label names that are known only at run time.
@@ -196,6 +225,19 @@ impl Desc {
 
     pub(crate) fn add_constant(&mut self, name: &str, value: &str) {
         self.constant.add(name, value);
+    }
+
+    /// Drops the constant labels of these names.
+    pub(crate) fn drop_constants(&mut self, names: &[&str]) {
+        if self.constant.names().any(|name| names.contains(&name)) {
+            let mut left = Constants::NONE;
+            let stay = self
+                .constant
+                .iter()
+                .filter(|(name, _)| !names.contains(name));
+            stay.for_each(|(name, value)| left.add(name, value));
+            self.constant = left;
+        }
     }
 
     pub(crate) fn set_bounds(&mut self, bounds: &[f64]) {
@@ -361,8 +403,14 @@ impl Desc {
         };
         Some(if self.kind != other.kind {
             Difference::Kind(self.kind, other.kind)
-        } else if self.labels != other.labels {
-            Difference::Labels(names(self.labels), names(other.labels))
+        } else if self.declared_name() != other.declared_name() {
+            let name = |desc: &Self| Box::from(&**desc.declared_name());
+            Difference::Renamed(name(self), name(other))
+        } else if self.declared_labels() != other.declared_labels() {
+            Difference::Labels(
+                names(self.declared_labels()),
+                names(other.declared_labels()),
+            )
         } else if self.constant != other.constant {
             Difference::ConstantLabels(pairs(&self.constant), pairs(&other.constant))
         } else if self.bounds != other.bounds {

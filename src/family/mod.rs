@@ -20,6 +20,7 @@ mod retire;
 mod scrape;
 mod series_ref;
 pub(crate) mod shape;
+pub(crate) mod view;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -261,6 +262,7 @@ impl<C: MetricCells> Family<C> {
     pub(crate) fn closed(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let all = match self.closed.get() {
             Some(all) => all,
+            None if self.has_other_labels() => return self.combination(set, index),
             None => self.make_closed(set),
         };
         match all.get(index) {
@@ -273,6 +275,21 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
+    /// Returns the series of a combination whose labels a view changes. The series of the family are
+    /// those of an open label set.
+    #[cold]
+    fn combination(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
+        match set.texts().nth(index) {
+            Some(texts) => self.with(&texts),
+            None => self.overflow(),
+        }
+    }
+
+    /// Returns whether a view gives the series other labels than the declaration has.
+    pub(crate) fn has_other_labels(&self) -> bool {
+        self.desc.changing_view().is_some()
+    }
+
     /// Returns whether the family has a closed label set.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get().is_some()
@@ -282,6 +299,9 @@ impl<C: MetricCells> Family<C> {
     /// needed. Returns `None` if the combinations have no cells, or too many for a row.
     pub(crate) fn row(&self, set: ClosedSet) -> Option<u64> {
         *self.row.get_or_init(|| {
+            if self.has_other_labels() {
+                return None;
+            }
             let series = self.make_closed(set).iter();
             observe::promote_row(
                 observe::engine(),
@@ -289,6 +309,15 @@ impl<C: MetricCells> Family<C> {
                 C::cells(&self.desc),
             )
         })
+    }
+
+    /// Makes all series of a closed label set, or those of its reduced label sets.
+    pub(crate) fn make_all(&self, set: ClosedSet) {
+        if !self.has_other_labels() {
+            self.make_closed(set);
+        } else if !self.is_unlabelled() {
+            set.texts().for_each(|texts| _ = self.with(&texts));
+        }
     }
 
     #[cold]
@@ -426,6 +455,21 @@ impl<C: MetricCells> Family<C> {
             .collect()
     }
 
+    /// Calls `each` with the label text of every live series, without the overflow series.
+    fn live_texts(&self, each: &mut dyn FnMut(&str)) {
+        if self.is_unlabelled() {
+            return each("");
+        }
+        let closed = self.closed.get().map_or(&[][..], |all| all);
+        for series in closed.iter().chain(self.all().map(|(_, series)| series)) {
+            series.text.get(|text| {
+                if let Some((text, _)) = text {
+                    each(text);
+                }
+            });
+        }
+    }
+
     /// Returns the exemplars of the family's series.
     pub(crate) fn exemplars(&self) -> &Exemplars {
         self.exemplars.get_or_init(Box::default)
@@ -480,6 +524,13 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     fn unusual_updates(&self) -> (u64, u64) {
         (0, 0)
     }
+    /// Does what a scrape does for a family that it does not export: moves the counts of threads that
+    /// ended, so that their shards can be freed.
+    fn skip(&self, _: &mut Pass<'_>) {}
+    /// Calls a function with the label text of every live series.
+    fn label_texts(&self, each: &mut dyn FnMut(&str));
+    /// Returns the number of series.
+    fn series_count(&self) -> usize;
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
     /// Returns the family as `Any`, for `get_or_register`.
@@ -501,6 +552,18 @@ impl<C: MetricCells> AnyFamily for Family<C> {
 
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
         self.write(pass, out);
+    }
+
+    fn skip(&self, pass: &mut Pass<'_>) {
+        self.fold_first(pass);
+    }
+
+    fn label_texts(&self, each: &mut dyn FnMut(&str)) {
+        self.live_texts(each);
+    }
+
+    fn series_count(&self) -> usize {
+        self.len() + usize::from(self.is_unlabelled())
     }
 
     fn unusual_updates(&self) -> (u64, u64) {

@@ -7,6 +7,7 @@ mod listed;
 mod self_metrics;
 #[cfg(all(test, not(miri)))]
 mod tests;
+mod view;
 
 use std::panic::Location;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ pub use collected::{Collect, Collected};
 #[cfg(feature = "link-time")]
 pub use listed::LISTED;
 pub use listed::Listed;
+pub use view::View;
 
 use collectors::Collectors;
 use families::Families;
@@ -149,6 +151,42 @@ impl Registry {
     /// was scraped before.
     pub fn constant(&self, name: &str, value: &str) -> Result<(), Error> {
         self.families().set_constant(name, value)
+    }
+
+    /// Adds a view: a rule that changes families by their names. See [`View`].
+    ///
+    /// ```
+    /// use tallies::{Histogram, Registry, View};
+    ///
+    /// let registry = Registry::new();
+    /// registry.view(View::new("*_seconds").buckets(&[0.1, 1.0]))?;
+    /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
+    /// wait.observe(0.25);
+    /// assert_eq!(wait.get().counts, [0, 1, 0]);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Add views at start-up, before the first use of the metrics that they change. Of several views
+    /// of one family, all hold, in the order in which they were added: of each setting the last one,
+    /// and all dropped labels. The patterns match the names of the declarations.
+    ///
+    /// Views change the families of collectors, too, at every scrape: [`rename`](View::rename),
+    /// [`drop_label`](View::drop_label) and [`off`](View::off) do. They do not change
+    /// [self-metrics](Self::self_metrics).
+    ///
+    /// On metrics with views, look-ups and removals act on the series in which a label set counts.
+    /// Other label sets may count in it as well. The labels that `retain` and `get_all` show are
+    /// those of the series.
+    ///
+    /// Without views no update is slower. The cost of each setting is in its documentation.
+    ///
+    /// # Errors
+    ///
+    /// - A family that matches the pattern was registered before. (A static is registered by its
+    ///   first use, or by the first scrape.)
+    /// - An invalid name, label name, bound or schema, and a name that several families would get.
+    pub fn view(&self, view: View) -> Result<(), Error> {
+        self.families().add_view(view)
     }
 
     /// Sets whether snapshots have metrics about the engine, under names that begin with
