@@ -173,10 +173,12 @@ impl<S: LabelValue> StateSet<S> {
         self
     }
 
-    /// For `#[tallies::metric]`, which makes the notes about names at compile time.
+    /// For `#[tallies::metric]`, which knows the module, and makes the notes about names at compile
+    /// time.
     #[doc(hidden)]
     #[must_use]
-    pub const fn __without_notes(mut self) -> Self {
+    pub const fn __declared_in(mut self, module: &'static str) -> Self {
+        self.desc.module = module;
         self.desc.lint = false;
         self
     }
@@ -329,8 +331,8 @@ impl AnyFamily for States {
         }
     }
 
-    fn series_count(&self) -> usize {
-        self.names.len()
+    fn states(&self) -> &'static [&'static str] {
+        self.names
     }
 
     fn start_over(&self, _: &Pass<'_>) {

@@ -69,6 +69,8 @@ pub(crate) struct Desc {
     /// Whether its name and label names may be outside the legacy character set.
     pub(crate) utf8: bool,
     pub(crate) closed: ClosedSet,
+    /// The module that declared the family, if the declaration says it.
+    pub(crate) module: &'static str,
     /// Whether registration logs notes about the name. Not for statics, about which the compiler
     /// makes them, and not for names that another crate chose.
     pub(crate) lint: bool,
@@ -93,6 +95,8 @@ pub struct Options<'a> {
     pub hot: bool,
     /// Whether names may be outside the legacy character set.
     pub utf8: bool,
+    /// The module of the struct.
+    pub module: &'static str,
 }
 
 /// The label names of a family.
@@ -109,6 +113,9 @@ pub enum Names {
 pub(crate) struct ClosedSet {
     count: usize,
     texts: fn(usize) -> Vec<&'static str>,
+    /// The values of each label; none for an open one. Also of a set of which only some labels are
+    /// closed.
+    values: &'static [&'static [&'static str]],
 }
 
 impl ClosedSet {
@@ -117,12 +124,26 @@ impl ClosedSet {
 
     /// Creates a set of `count` combinations. `texts` returns the label values of each.
     pub(crate) const fn new(count: usize, texts: fn(usize) -> Vec<&'static str>) -> Self {
-        Self { count, texts }
+        let values = &[];
+        Self {
+            count,
+            texts,
+            values,
+        }
     }
 
     /// Returns the combinations of a label set's type.
     pub(crate) const fn of<L: LabelSet>() -> Self {
-        Self::new(L::DENSE, L::dense_texts)
+        Self {
+            count: L::DENSE,
+            texts: L::dense_texts,
+            values: L::VALUES,
+        }
+    }
+
+    /// Returns the values of label `i`, if they are closed.
+    pub(crate) fn values(self, i: usize) -> Option<&'static [&'static str]> {
+        self.values.get(i).copied()
     }
 
     /// Returns the number of combinations.
@@ -190,6 +211,7 @@ impl Desc {
             },
             utf8: false,
             closed: ClosedSet::NONE,
+            module: "",
             lint: true,
             view: None,
             location,
@@ -209,6 +231,12 @@ impl Desc {
     /// Returns the label names of the declaration.
     pub(crate) fn declared_labels(&self) -> Names {
         self.view.as_ref().map_or(self.labels, |view| view.labels)
+    }
+
+    /// Returns the crate that declared the family, if the declaration says it.
+    pub(crate) fn krate(&self) -> Option<&'static str> {
+        let krate = self.module.split("::").next()?;
+        (!krate.is_empty()).then_some(krate)
     }
 
     /// Returns whether a view has switched the family off.
@@ -286,6 +314,7 @@ impl Desc {
         }
         self.hot = options.hot;
         self.utf8 = options.utf8;
+        self.module = options.module;
         Ok(())
     }
 

@@ -529,8 +529,14 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     fn skip(&self, _: &mut Pass<'_>) {}
     /// Calls a function with the label text of every live series.
     fn label_texts(&self, each: &mut dyn FnMut(&str));
-    /// Returns the number of series.
-    fn series_count(&self) -> usize;
+    /// Returns the limit of series, if the family has one.
+    fn limit(&self) -> Option<usize> {
+        None
+    }
+    /// Returns the states of a state set.
+    fn states(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
     /// Returns the family as `Any`, for `get_or_register`.
@@ -562,8 +568,9 @@ impl<C: MetricCells> AnyFamily for Family<C> {
         self.live_texts(each);
     }
 
-    fn series_count(&self) -> usize {
-        self.len() + usize::from(self.is_unlabelled())
+    fn limit(&self) -> Option<usize> {
+        let is_open = !self.is_unlabelled() && self.closed.get().is_none();
+        is_open.then_some(self.desc.limit)
     }
 
     fn unusual_updates(&self) -> (u64, u64) {

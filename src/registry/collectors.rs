@@ -104,6 +104,13 @@ impl Collectors {
         lock(&self.0).iter().any(|c| c.name == name)
     }
 
+    /// Returns where a collector was added.
+    pub(super) fn location(&self, name: &str) -> Option<&'static Location<'static>> {
+        let collectors = lock(&self.0);
+        let collector = collectors.iter().find(|c| c.name == name);
+        collector.map(|collector| collector.location)
+    }
+
     /// Runs every collector, and returns the families with the name of their collector. They get
     /// the prefix, unless their collector's names stay, and the constant labels of the registry. If
     /// a collector fails or panics, only its own families are missing. The family that counts the

@@ -15,7 +15,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::error::Error;
 use crate::observe;
-use crate::snapshot::{Family, Kind, Snapshot, Source, clashing};
+use crate::snapshot::{Cardinality, Catalogue, Family, Kind, Snapshot, Source, clashing};
 
 pub use collected::{Collect, Collected};
 #[cfg(feature = "link-time")]
@@ -438,6 +438,60 @@ impl Registry {
         self.families().contains(name) || self.0.collectors.contains(name)
     }
 
+    /// Returns how many series each family has, and which labels make them, those of callbacks and
+    /// collectors included. Self-metrics and families that a view switched off are not.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = tallies::Counter::builder("jobs_total", "Jobs done.")
+    ///     .labels(["queue"])
+    ///     .register(&registry)?;
+    /// jobs.with(["mail"]).inc();
+    /// assert_eq!(
+    ///     registry.cardinality().to_string(),
+    ///     "jobs_total: 1 series of at most 10000\n  queue: 1 (mail 1)\n"
+    /// );
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Takes about 0.2 µs for each label of a series, waits for no scrape, and reads no values. It
+    /// runs the collectors. Of a family with more than 100 000 series, it reads the labels of as
+    /// many, and counts the rest.
+    #[must_use]
+    pub fn cardinality(&self) -> Cardinality {
+        self.enlist();
+        let mut report = Cardinality::default();
+        self.families().count_series(&mut report);
+        for (_, family) in self.0.collectors.run(self.families()) {
+            report.add_family(&family);
+        }
+        report
+    }
+
+    /// Lists every family that is declared, with or without series. See [`Catalogue`].
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// tallies::Counter::builder("jobs_total", "Jobs done.").labels(["queue"]).register(&registry)?;
+    /// let catalogue = registry.catalogue();
+    /// assert_eq!(catalogue.get("jobs_total").unwrap().help, "Jobs done.");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Registers all statics, and runs the collectors, because only they know what they write.
+    #[must_use]
+    pub fn catalogue(&self) -> Catalogue {
+        self.enlist();
+        let mut catalogue = self.families().catalogue();
+        for (collector, family) in self.0.collectors.run(self.families()) {
+            if let Some(collector) = collector {
+                let location = self.0.collectors.location(&collector);
+                catalogue.add_collected(&family, &collector, location);
+            }
+        }
+        catalogue
+    }
+
     /// Registers the statics that the linker has listed, if this is the default registry.
     pub(crate) fn enlist(&self) {
         if self.0.is_default {
@@ -552,6 +606,10 @@ fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
 impl Source for Registry {
     fn snapshot_into(&self, snapshot: &mut Snapshot) {
         self.snapshot_into(snapshot);
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.cardinality()
     }
 }
 

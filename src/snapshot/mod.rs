@@ -8,10 +8,13 @@
 //! snapshots of several processes add up ([`Snapshot::merge`]).
 
 mod arithmetic;
+mod cardinality;
+pub mod catalogue;
 mod clash;
 pub(crate) mod clash_index;
 mod exemplar;
 mod family;
+mod json;
 pub(crate) mod labels;
 #[cfg(any(feature = "tower", feature = "push"))]
 mod merged_view;
@@ -30,6 +33,9 @@ mod values;
 use std::time::SystemTime;
 
 pub(crate) use arithmetic::sum_since;
+pub(crate) use cardinality::LabelCount;
+pub use cardinality::{Cardinality, FamilyCardinality, LabelCardinality};
+pub use catalogue::Catalogue;
 pub(crate) use clash::{ExposedName, clash, clashing};
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
@@ -66,6 +72,14 @@ pub(crate) use values::{PageSummary, Values};
 pub trait Source: Send + Sync {
     /// Takes a snapshot, reusing the memory of `snapshot`, which is empty or an earlier snapshot.
     fn snapshot_into(&self, snapshot: &mut Snapshot);
+
+    /// Returns how many series each family has, and which labels make them. The default takes a
+    /// snapshot, which knows neither limits nor refused updates.
+    fn cardinality(&self) -> Cardinality {
+        let mut snapshot = Snapshot::default();
+        self.snapshot_into(&mut snapshot);
+        Cardinality::of(&snapshot)
+    }
 }
 
 /// Returns the milliseconds since the Unix epoch, from which every format counts time.

@@ -12,14 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Difference, Error, NameRule, Subject, warn};
 use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
-use crate::snapshot::{self, Kind, Snapshot, Text, labels};
+use crate::snapshot::{self, Cardinality, Catalogue, Kind, LabelCount, Snapshot, Text, labels};
 
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
 
-#[cfg(feature = "facade")]
 use entry::Entry;
 pub(crate) use entry::meta;
 use names::{Inner, Reserved};
@@ -341,6 +340,36 @@ impl Families {
             .constant
             .push((Text::shared(name), Text::shared(value)));
         Ok(())
+    }
+
+    /// Adds the series of every family to a report.
+    pub(super) fn count_series(&self, report: &mut Cardinality) {
+        let (entries, prefix) = {
+            let mut inner = self.lock();
+            (inner.in_order(), inner.prefix.clone())
+        };
+        for entry in entries.iter().filter(|entry| !entry.desc().is_off()) {
+            let (mut count, mut refused) = (LabelCount::default(), 0);
+            for family in &entry.duplicates {
+                family.label_texts(&mut |text| count.add(text));
+                let capped = family.desc().view.as_ref().map_or(0, |view| view.refused());
+                refused += family.unusual_updates().1 + capped;
+            }
+            let limit = entry.duplicates[0].limit();
+            let name = format!("{prefix}{}", entry.desc().name);
+            report.add(&name, count, limit, refused);
+        }
+    }
+
+    /// Lists every family.
+    pub(super) fn catalogue(&self) -> Catalogue {
+        let (entries, prefix, constant) = {
+            let mut inner = self.lock();
+            let constant = inner.constant.clone();
+            (inner.in_order(), inner.prefix.clone(), constant)
+        };
+        let declared = |entry: &Arc<Entry>| entry.declared(&prefix, &constant);
+        Catalogue::new(entries.iter().map(declared).collect())
     }
 
     /// Returns the prefix of all names.
