@@ -163,8 +163,8 @@ impl Catalogue {
         let all: BTreeSet<String> = self.families.iter().flat_map(Declared::samples).collect();
         let nearest = all
             .into_iter()
-            .map(|other| (distance(name, &other), other))
-            .min();
+            .map(|other| (dissimilarity(name, &other), other));
+        let nearest = nearest.min();
         match nearest {
             Some((far, other)) if far <= 1 + name.len() / 4 => format!("; `{other}` is similar"),
             _ => String::new(),
@@ -204,6 +204,15 @@ fn matches(pattern: &str, name: &str) -> bool {
         Some(start) => name.starts_with(start),
         None => pattern == name,
     }
+}
+
+/// Returns how different two names are. A name that got another ending, or lost it, is similar.
+fn dissimilarity(a: &str, b: &str) -> usize {
+    let begins = |a: &str, b: &str| a.len() >= 4 && b.starts_with(a);
+    if begins(a, b) || begins(b, a) {
+        return 1;
+    }
+    distance(a, b)
 }
 
 /// Returns the number of characters to insert, remove or replace to make one text the other.
