@@ -27,7 +27,11 @@ pub(crate) struct Declaration<C: MetricCells> {
     /// closed label set. Written by updates on the cold path, read by updates and look-ups.
     pub(crate) slot_word: SlotWord,
     pub(crate) desc: Desc,
+    /// The family as updates look it up. Set by the first use, unless a view switched the family off:
+    /// then every update takes the branch of the first one, and returns there.
     family: OnceLock<Arc<Family<C>>>,
+    /// The family, also if it is off. Set by the first use, read on the cold path.
+    made: OnceLock<Arc<Family<C>>>,
 }
 
 impl<C: MetricCells> Declaration<C> {
@@ -36,6 +40,7 @@ impl<C: MetricCells> Declaration<C> {
             slot_word: SlotWord::new(),
             desc,
             family: OnceLock::new(),
+            made: OnceLock::new(),
         }
     }
 
@@ -45,8 +50,11 @@ impl<C: MetricCells> Declaration<C> {
             (desc.name, desc.labels) = (view.name.clone(), view.labels);
         }
         let declaration = Self::new(desc);
-        // `set` cannot fail: the cell is new.
-        let _ = declaration.family.set(family);
+        // `set` cannot fail: the cells are new.
+        if !family.desc.is_off() {
+            let _ = declaration.family.set(Arc::clone(&family));
+        }
+        let _ = declaration.made.set(family);
         declaration
     }
 
@@ -61,15 +69,30 @@ impl<C: MetricCells> Declaration<C> {
 
     #[cold]
     fn make_family(&self) -> &Arc<Family<C>> {
-        self.family.get_or_init(|| {
+        let made = self.made.get_or_init(|| {
             let families = registry::registry().families();
             let family = Arc::new(Family::new(families.viewed(self.desc.clone(), C::FOLDS)));
             families.add_static(family.clone());
             family
-        })
+        });
+        if !made.desc.is_off() {
+            // Another thread may have set it.
+            let _ = self.family.set(Arc::clone(made));
+        }
+        made
     }
 
-    /// Returns the family if it was made.
+    /// Returns the family, or `None` if it is off, so that updates have nothing to do. The first call
+    /// makes it.
+    #[inline]
+    pub(crate) fn counting(&self) -> Option<&Arc<Family<C>>> {
+        match self.family.get() {
+            Some(family) => Some(family),
+            None => Some(self.make_family()).filter(|family| !family.desc.is_off()),
+        }
+    }
+
+    /// Returns the family if it was made and is not off.
     #[inline]
     pub(crate) fn made(&self) -> Option<&Family<C>> {
         self.family.get().map(|family| &**family)
@@ -88,7 +111,10 @@ impl<C: MetricCells> Declaration<C> {
     #[inline]
     pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> LazyRef<'_, C> {
         if L::DENSE == 0 {
-            L::with_texts(labels, |texts| self.family().with(texts)).into()
+            match self.family.get() {
+                Some(family) => L::with_texts(labels, |texts| family.with(texts)).into(),
+                None => self.with_first::<L>(labels).into(),
+            }
         } else if !has_row(C::cells(&self.desc), L::DENSE) {
             let family = self.family();
             // The family may have a row all the same: if `buckets` was called on this declaration
@@ -100,6 +126,18 @@ impl<C: MetricCells> Declaration<C> {
         } else {
             LazyRef::in_row(self, L::dense_index(labels), ClosedSet::of::<L>())
         }
+    }
+
+    /// Returns the series of a label set in a family that is not made yet, or that is off. Then all
+    /// label sets have one series, and nothing is looked up.
+    #[cold]
+    #[inline(never)]
+    fn with_first<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> SeriesRef<'_, C> {
+        let family = self.make_family();
+        if family.desc.is_off() {
+            return family.only();
+        }
+        L::with_texts(labels, |texts| family.with(texts))
     }
 
     /// Returns one series of a closed label set. If the series are in a row, stores the row's slot
@@ -140,7 +178,7 @@ impl<C: MetricCells> Declaration<C> {
     /// a view or a later `buckets` or `native` changed them. The hot path asks this declaration for
     /// the kinds and writes the family's cells, so it may run only if they agree. It takes the
     /// bounds from the family.
-    fn has_family_buckets(&self) -> bool {
+    pub(crate) fn has_family_buckets(&self) -> bool {
         let kinds = |desc: &Desc| {
             let is_native = desc.native.is_some();
             (is_native, is_native && !desc.bounds.is_empty())

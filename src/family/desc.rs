@@ -151,6 +151,11 @@ impl ClosedSet {
         self.count
     }
 
+    /// Returns the label values of combination `index`, if there is one.
+    pub(crate) fn texts_of(self, index: usize) -> Option<Vec<&'static str>> {
+        (index < self.count).then(|| (self.texts)(index))
+    }
+
     /// Returns the label values of every combination.
     pub(crate) fn texts(self) -> impl Iterator<Item = Vec<&'static str>> {
         (0..self.count).map(self.texts)

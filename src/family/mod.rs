@@ -93,6 +93,9 @@ pub(crate) struct Family<C: MetricCells> {
     arena: CachedArena<Series<C>>,
     /// Every combination of a closed label set. The first thread that needs one makes all of them.
     closed: OnceLock<Box<[Series<C>]>>,
+    /// The keys of the series in which the combinations count, if a view changes their labels. Written
+    /// and read by look-ups; a key that is stale or missing is looked up again.
+    combinations: OnceLock<Box<[AtomicU64]>>,
     /// The slot of the first combination, or `None` if the combinations are too many for a row. Set
     /// by the first update.
     row: OnceLock<Option<u64>>,
@@ -227,6 +230,7 @@ impl<C: MetricCells> Family<C> {
             arena: CachedArena::new(),
             has_free: AtomicBool::new(false),
             closed: OnceLock::new(),
+            combinations: OnceLock::new(),
             row: OnceLock::new(),
             population: Population::default(),
             version: AtomicU64::new(0),
@@ -279,10 +283,33 @@ impl<C: MetricCells> Family<C> {
     /// those of an open label set.
     #[cold]
     fn combination(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
-        match set.texts().nth(index) {
-            Some(texts) => self.with(&texts),
-            None => self.overflow(),
+        if self.is_unlabelled() {
+            return self.only();
         }
+        let keys = self.combinations.get_or_init(|| {
+            let none = || AtomicU64::new(SeriesKey::OVERFLOW.word());
+            (0..set.len()).map(|_| none()).collect()
+        });
+        let known = keys.get(index);
+        if let Some(known) = known {
+            let key = SeriesKey::of_word(known.load(Relaxed));
+            let series = self.series(key.index() as usize).map(|series| SeriesRef {
+                family: self,
+                cells: &series.cells,
+                key,
+            });
+            if let Some(series) = series.filter(SeriesRef::is_current) {
+                return series;
+            }
+        }
+        let Some(texts) = set.texts_of(index) else {
+            return self.overflow();
+        };
+        let series = self.with(&texts);
+        if let Some(known) = known {
+            known.store(series.key.word(), Relaxed);
+        }
+        series
     }
 
     /// Returns whether a view gives the series other labels than the declaration has.

@@ -251,8 +251,9 @@ impl View {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The name stays taken. The cost of an update is that of the cheapest family of its kind, which
-    /// has no labels, one bucket and no objectives. So `get` returns what all label sets counted.
+    /// The name stays taken. An update of a metric without labels returns at the branch that its
+    /// first update takes. With labels, nothing is looked up: all label sets share one series, of
+    /// which each thread has cells. So what `get` returns has no meaning.
     #[must_use]
     pub fn off(mut self) -> Self {
         self.off = Some(true);
