@@ -11,6 +11,7 @@
 //!   [`StateSet`]
 //! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
+//! - change them without their code: [`View`], [`Registry::view`]
 //! - bucket bounds: [`buckets`]; values that are read at scrape time: [`Collect`], [`Collected`]
 //!
 //! Labels:
@@ -37,6 +38,8 @@
 //!
 //! - what a test added: [`testing`]; a registry for each test: [`Registry::new`]
 //! - [`snapshot()`], [`Snapshot`], [`mod@snapshot`]
+//! - what a program declares, and dashboards checked against it: [`catalogue()`],
+//!   [`snapshot::Catalogue`]; where all the series come from: [`Registry::cardinality`]
 //! - errors: [`Error`]
 //!
 //! Formats: [`encode`], [`encode::Format`], [`encode::Options`]
@@ -112,7 +115,7 @@ pub use observe::Number;
 #[cfg(all(feature = "push", not(loom)))]
 pub use push::Pusher;
 #[cfg(not(loom))]
-pub use registry::{Collect, Collected, Registry, registry};
+pub use registry::{Collect, Collected, Registry, View, registry};
 #[cfg(all(feature = "tower", not(loom)))]
 pub use serve::MetricsService;
 #[cfg(all(feature = "serve", not(loom)))]
@@ -137,6 +140,37 @@ pub mod label {
     pub use crate::family::label::{
         AnyLabels, DynLabels, LabelNames, LabelSet, LabelValue, NamedLabels, Scratch, Unlabelled,
     };
+}
+
+/// Returns the catalogue of the default registry: every family that the program declares, with or
+/// without series. See [`snapshot::Catalogue`].
+///
+/// ```
+/// use tallies::{Counter, LabelValue, Labels};
+///
+/// #[derive(LabelValue)]
+/// enum Method {
+///     Get,
+///     Put,
+/// }
+///
+/// #[derive(Labels)]
+/// struct Request {
+///     method: Method,
+/// }
+///
+/// /// Requests answered.
+/// #[tallies::metric]
+/// static REQUESTS: Counter<Request> = Counter::new("requests_total");
+///
+/// let catalogue = tallies::catalogue();
+/// assert_eq!(catalogue.get("requests_total").unwrap().labels[0].values, ["get", "put"]);
+/// # let _ = (&REQUESTS, Method::Get, Method::Put);
+/// ```
+#[cfg(not(loom))]
+#[must_use]
+pub fn catalogue() -> snapshot::Catalogue {
+    registry().catalogue()
 }
 
 /// Returns a snapshot of the default registry. See [`Registry::snapshot`].

@@ -23,7 +23,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
         notes = self::notes(&item, &help);
         let expr = &item.expr;
         let help = (!help.is_empty() && !calls_help(expr)).then(|| quote!(.help(#help)));
-        item.expr = syn::parse2(quote!(#expr #help.__without_notes()))?;
+        item.expr = syn::parse2(quote!(#expr #help.__declared_in(::core::module_path!())))?;
     }
     let name = &item.ident;
     let cfgs: Vec<_> = attributes(&item, &["cfg"]).collect();

@@ -207,7 +207,10 @@ impl<L: LabelSet, N: Number> Counter<L, N> {
 
     #[cold]
     fn add_cold(&self, _: u64, n: N) {
-        add_to_series(self.inner.family().only(), n);
+        let Some(family) = self.inner.counting() else {
+            return;
+        };
+        add_to_series(family.only(), n);
         self.inner.copy_slot_word();
     }
 

@@ -27,7 +27,11 @@ pub(crate) struct Declaration<C: MetricCells> {
     /// closed label set. Written by updates on the cold path, read by updates and look-ups.
     pub(crate) slot_word: SlotWord,
     pub(crate) desc: Desc,
+    /// The family as updates look it up. Set by the first use, unless a view switched the family off:
+    /// then every update takes the branch of the first one, and returns there.
     family: OnceLock<Arc<Family<C>>>,
+    /// The family, also if it is off. Set by the first use, read on the cold path.
+    made: OnceLock<Arc<Family<C>>>,
 }
 
 impl<C: MetricCells> Declaration<C> {
@@ -36,13 +40,21 @@ impl<C: MetricCells> Declaration<C> {
             slot_word: SlotWord::new(),
             desc,
             family: OnceLock::new(),
+            made: OnceLock::new(),
         }
     }
 
     fn of(family: Arc<Family<C>>) -> Self {
-        let declaration = Self::new(family.desc.clone());
-        // `set` cannot fail: the cell is new.
-        let _ = declaration.family.set(family);
+        let mut desc = family.desc.clone();
+        if let Some(view) = &desc.view {
+            (desc.name, desc.labels) = (view.name.clone(), view.labels);
+        }
+        let declaration = Self::new(desc);
+        // `set` cannot fail: the cells are new.
+        if !family.desc.is_off() {
+            let _ = declaration.family.set(Arc::clone(&family));
+        }
+        let _ = declaration.made.set(family);
         declaration
     }
 
@@ -57,14 +69,30 @@ impl<C: MetricCells> Declaration<C> {
 
     #[cold]
     fn make_family(&self) -> &Arc<Family<C>> {
-        self.family.get_or_init(|| {
-            let family = Arc::new(Family::new(self.desc.clone()));
-            registry::registry().families().add_static(family.clone());
+        let made = self.made.get_or_init(|| {
+            let families = registry::registry().families();
+            let family = Arc::new(Family::new(families.viewed(self.desc.clone(), C::FOLDS)));
+            families.add_static(family.clone());
             family
-        })
+        });
+        if !made.desc.is_off() {
+            // Another thread may have set it.
+            let _ = self.family.set(Arc::clone(made));
+        }
+        made
     }
 
-    /// Returns the family if it was made.
+    /// Returns the family, or `None` if it is off, so that updates have nothing to do. The first call
+    /// makes it.
+    #[inline]
+    pub(crate) fn counting(&self) -> Option<&Arc<Family<C>>> {
+        match self.family.get() {
+            Some(family) => Some(family),
+            None => Some(self.make_family()).filter(|family| !family.desc.is_off()),
+        }
+    }
+
+    /// Returns the family if it was made and is not off.
     #[inline]
     pub(crate) fn made(&self) -> Option<&Family<C>> {
         self.family.get().map(|family| &**family)
@@ -75,7 +103,7 @@ impl<C: MetricCells> Declaration<C> {
         let family = self.family();
         // An info has a series only for the current label set, not for every possible one.
         if L::DENSE > 0 && self.desc.kind != Kind::Info {
-            family.make_closed(ClosedSet::of::<L>());
+            family.make_all(ClosedSet::of::<L>());
         }
     }
 
@@ -83,7 +111,10 @@ impl<C: MetricCells> Declaration<C> {
     #[inline]
     pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> LazyRef<'_, C> {
         if L::DENSE == 0 {
-            L::with_texts(labels, |texts| self.family().with(texts)).into()
+            match self.family.get() {
+                Some(family) => L::with_texts(labels, |texts| family.with(texts)).into(),
+                None => self.with_first::<L>(labels).into(),
+            }
         } else if !has_row(C::cells(&self.desc), L::DENSE) {
             let family = self.family();
             // The family may have a row all the same: if `buckets` was called on this declaration
@@ -97,11 +128,23 @@ impl<C: MetricCells> Declaration<C> {
         }
     }
 
+    /// Returns the series of a label set in a family that is not made yet, or that is off. Then all
+    /// label sets have one series, and nothing is looked up.
+    #[cold]
+    #[inline(never)]
+    fn with_first<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> SeriesRef<'_, C> {
+        let family = self.make_family();
+        if family.desc.is_off() {
+            return family.only();
+        }
+        L::with_texts(labels, |texts| family.with(texts))
+    }
+
     /// Returns one series of a closed label set. If the series are in a row, stores the row's slot
     /// word here for the next look-up.
     pub(super) fn in_row(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let family = self.family();
-        if let Some(last) = family.row(set).filter(|_| self.has_family_buckets()) {
+        if let Some(last) = family.row(set).filter(|_| self.has_family_row()) {
             self.slot_word.init_row(last);
         }
         family.closed(set, index)
@@ -131,12 +174,22 @@ impl<C: MetricCells> Declaration<C> {
         }
     }
 
-    /// Returns whether this declaration has the same buckets as its family. They differ if
-    /// `buckets` or `native` was called after the family was made. The hot path selects a bucket by
-    /// this declaration and writes the family's cells, so it may run only if they agree.
-    fn has_family_buckets(&self) -> bool {
-        let family = &self.family().desc;
-        self.desc.bounds == family.bounds && self.desc.native == family.native
+    /// Returns whether this declaration has the same kinds of buckets as its family. They differ if
+    /// a view or a later `buckets` or `native` changed them. The hot path asks this declaration for
+    /// the kinds and writes the family's cells, so it may run only if they agree. It takes the
+    /// bounds from the family.
+    pub(crate) fn has_family_buckets(&self) -> bool {
+        let kinds = |desc: &Desc| {
+            let is_native = desc.native.is_some();
+            (is_native, is_native && !desc.bounds.is_empty())
+        };
+        kinds(&self.desc) == kinds(&self.family().desc)
+    }
+
+    /// Returns whether this declaration and its family agree on the distance of the slots in a row.
+    fn has_family_row(&self) -> bool {
+        let stride = |desc| observe::stride(C::cells(desc));
+        self.has_family_buckets() && stride(&self.desc) == stride(&self.family().desc)
     }
 
     pub(crate) fn share(&self) -> Self {
@@ -144,16 +197,18 @@ impl<C: MetricCells> Declaration<C> {
     }
 
     pub(crate) fn register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
-        let family = Arc::new(Family::new(checked(desc)?));
         // Unused statics have their names, too, so they are registered first.
         registry.enlist();
+        let desc = registry.families().viewed(desc, C::FOLDS);
+        let family = Arc::new(Family::new(checked(desc)?));
         registry.families().add(family.clone())?;
         Ok(Self::of(family))
     }
 
     pub(crate) fn get_or_register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
-        let name = desc.name.clone();
         registry.enlist();
+        let desc = registry.families().viewed(desc, C::FOLDS);
+        let name = desc.name.clone();
         let family = registry
             .families()
             .get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;
@@ -198,7 +253,7 @@ impl<C: MetricCells> BoundSeries<C> {
         declaration.enlist::<L>();
         let family = Arc::clone(declaration.family());
         let series = CachedRef::new(family);
-        if L::DENSE > 0 {
+        if L::DENSE > 0 && !series.owner().has_other_labels() {
             // The first update of a series could otherwise promote the series alone, and it could
             // not be in the row.
             series.owner().row(ClosedSet::of::<L>());

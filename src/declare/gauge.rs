@@ -158,7 +158,9 @@ impl<L: LabelSet> Gauge<L> {
 
     #[inline]
     fn change(&self, change: GaugeOp) {
-        self.inner.only().apply(change);
+        if let Some(family) = self.inner.counting() {
+            family.first.apply(change);
+        }
     }
 }
 
@@ -404,12 +406,6 @@ impl<L: LabelSet> UpDownCounter<L> {
         self.inner.total()
     }
 
-    fn series(&self) -> Series<'_, UpDownCounter> {
-        Series {
-            lazy_ref: self.inner.family().only().into(),
-        }
-    }
-
     #[inline]
     fn last(&self) -> u64 {
         self.inner.slot_word.last(Generation::FIRST)
@@ -417,7 +413,13 @@ impl<L: LabelSet> UpDownCounter<L> {
 
     #[cold]
     fn add_cold(&self, up: u64, down: u64) {
-        self.series().add_cold(up, down);
+        let Some(family) = self.inner.counting() else {
+            return;
+        };
+        let series = Series::<UpDownCounter> {
+            lazy_ref: family.only().into(),
+        };
+        series.add_cold(up, down);
         self.inner.copy_slot_word();
     }
 }

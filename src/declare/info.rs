@@ -55,11 +55,11 @@ impl<L: LabelSet> Info<L> {
     pub fn set(&self, labels: L::Borrowed<'_>) {
         let family = self.inner.family();
         L::with_texts(&labels, |texts| {
-            if let Err(error) = family.check_any(texts) {
+            if let Err(error) = family.check_given(texts) {
                 return family.reject(1, || error);
             }
             family.exclusively(|| {
-                let text = family.text_of(texts);
+                let text = family.text_of_given(texts);
                 let retain = || family.retain(|other| other == text);
                 if family.is_full() {
                     retain();
@@ -173,10 +173,12 @@ impl<S: LabelValue> StateSet<S> {
         self
     }
 
-    /// For `#[tallies::metric]`, which makes the notes about names at compile time.
+    /// For `#[tallies::metric]`, which knows the module, and makes the notes about names at compile
+    /// time.
     #[doc(hidden)]
     #[must_use]
-    pub const fn __without_notes(mut self) -> Self {
+    pub const fn __declared_in(mut self, module: &'static str) -> Self {
+        self.desc.module = module;
         self.desc.lint = false;
         self
     }
@@ -214,8 +216,10 @@ impl<S: LabelValue> StateSet<S> {
 
     fn states(&self) -> &Arc<States> {
         self.states.get_or_init(|| {
-            let states = Arc::new(States::of::<S>(self.desc.clone()));
-            registry::registry().families().add_static(states.clone());
+            let families = registry::registry().families();
+            let desc = families.viewed(self.desc.clone(), true);
+            let states = Arc::new(States::of::<S>(desc));
+            families.add_static(states.clone());
             states
         })
     }
@@ -235,7 +239,8 @@ impl<S: LabelValue> Builder<StateSet<S>> {
         }
         check_label(name.as_bytes(), Kind::StateSet)
             .map_err(|_| Error::name(name, NameRule::StateSet))?;
-        let states = Arc::new(States::of::<S>(self.desc.clone()));
+        let desc = registry.families().viewed(self.desc.clone(), true);
+        let states = Arc::new(States::of::<S>(desc));
         registry.families().add(states.clone())?;
         Ok(StateSet {
             desc: self.desc,
@@ -318,6 +323,16 @@ impl AnyFamily for States {
         let mut texts = out.texts.rewrite();
         texts.put(page);
         texts.finish();
+    }
+
+    fn label_texts(&self, each: &mut dyn FnMut(&str)) {
+        for name in self.names {
+            each(&labels::text(&[(&self.desc.name, name)]));
+        }
+    }
+
+    fn states(&self) -> &'static [&'static str] {
+        self.names
     }
 
     fn start_over(&self, _: &Pass<'_>) {

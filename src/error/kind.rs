@@ -90,6 +90,24 @@ pub(crate) enum Kind {
         label: Box<str>,
     },
     NoStates(Box<str>),
+    /// A view breaks a rule.
+    View {
+        pattern: Box<str>,
+        why: Box<str>,
+    },
+    /// A document is not the catalogue.
+    Stale {
+        path: Box<str>,
+        why: Box<str>,
+    },
+    /// Queries ask for what no family exports.
+    Queries(Box<[Box<str>]>),
+    /// A view comes after a family that it would change.
+    ViewTooLate {
+        pattern: Box<str>,
+        family: Box<str>,
+        location: Site,
+    },
     /// Buckets break a rule. Without a family, a function that computes bounds was called.
     Buckets {
         family: Option<Box<str>>,

@@ -140,6 +140,25 @@ impl fmt::Display for Kind {
                      scrape"
                 )
             }
+            Self::View { pattern, why } => {
+                write!(f, "view `{}` {why}", pattern.escape_debug())
+            }
+            Self::Stale { path, why } => write!(
+                f,
+                "`{}` is not the catalogue: {why}; `TALLIES_UPDATE=1 cargo test` writes it",
+                path.escape_debug()
+            ),
+            Self::Queries(missing) => f.write_str(&missing.join("\n")),
+            Self::ViewTooLate {
+                pattern,
+                family,
+                location,
+            } => write!(
+                f,
+                "view `{}` is set too late: family `{family}` was registered before, at \
+                 {location}; add views at start-up, before the metrics that they change",
+                pattern.escape_debug()
+            ),
             Self::LabelCount {
                 family,
                 names,

@@ -22,6 +22,7 @@ mod connection;
 #[cfg(feature = "serve")]
 mod listen;
 mod page;
+mod report;
 #[cfg(feature = "serve")]
 mod routes;
 mod scrape;

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use super::answer::{Answer, PageRequest, Pages, content, head, plain, timed_out};
 use super::auth::Credentials;
 use super::body::Body;
+use super::report::{CARDINALITY, ReportRequest};
 
 /// The request header with Prometheus' scrape timeout in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -64,6 +65,8 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 enum Route {
     /// The metrics page, which has yet to be rendered.
     Page(PageRequest),
+    /// The cardinality report, which has yet to be made.
+    Report(ReportRequest),
     /// The response to a request for any other path.
     Answer(Answer),
 }
@@ -77,6 +80,12 @@ impl Routes {
                 let timeout = scrape_timeout(request.headers(), self.timeout);
                 drop(request);
                 tokio::time::timeout(timeout, self.pages.clone().answer(page))
+                    .await
+                    .unwrap_or_else(|_| timed_out())
+            }
+            Route::Report(report) => {
+                drop(request);
+                tokio::time::timeout(self.timeout, self.pages.clone().report(report))
                     .await
                     .unwrap_or_else(|_| timed_out())
             }
@@ -131,6 +140,9 @@ impl Routes {
         }
         if path == self.path {
             return PageRequest::read(request).map(Route::Page);
+        }
+        if path == CARDINALITY {
+            return ReportRequest::read(request).map(Route::Report);
         }
         if path != "/" && path != "/robots.txt" {
             return Err(plain(StatusCode::NOT_FOUND, "not found\n"));

@@ -16,6 +16,7 @@ use super::answer::{PAGES, PageRequest, Pages, SCRAPES};
 use super::body::Body;
 use super::coding::Levels;
 use super::page::Style;
+use super::report::{CARDINALITY, ReportRequest};
 
 /// Serves the metrics page as a [`tower_service::Service`], at any path of any framework that takes
 /// one.
@@ -31,6 +32,11 @@ use super::page::Style;
 /// the features `gzip` and `zstd`. A query `name[]=…` selects families by the name
 /// of the family or of a sample, plain or escaped. Concurrent scrapes share passes over the
 /// registries.
+///
+/// A request whose path ends in `/-/cardinality` gets the
+/// [cardinality](crate::Registry::cardinality) of the registries, as text, or as JSON for
+/// `?format=json` and for `Accept: application/json`. It is routed by the framework, and so behind
+/// the authentication that the framework has there.
 ///
 /// Rendering a page blocks. It runs on Tokio's blocking threads if there is a runtime, and on the
 /// current thread otherwise. The [`Body`] of a large page comes in blocks.
@@ -132,6 +138,16 @@ impl<B> tower_service::Service<Request<B>> for MetricsService {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let pages = self.pages.clone();
+        // Below any path: frameworks may have removed the beginning, or not.
+        if request.uri().path().ends_with(CARDINALITY) {
+            let request = ReportRequest::read(&request);
+            return Box::pin(async move {
+                Ok(match request {
+                    Ok(request) => pages.report(request).await,
+                    Err(answer) => answer,
+                })
+            });
+        }
         let request = PageRequest::read(&request);
         Box::pin(async move {
             Ok(match request {

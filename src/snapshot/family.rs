@@ -215,10 +215,6 @@ impl GaugeMode {
     }
 
     /// Returns whether the time of the last `set` decides.
-    #[cfg_attr(
-        not(any(feature = "mmap", feature = "redis")),
-        allow(dead_code, reason = "for stores")
-    )]
     pub(crate) fn is_recent(self) -> bool {
         matches!(self, Self::LiveRecent | Self::Recent)
     }

@@ -28,6 +28,18 @@ const LIMITS: &[(&str, f64)] = &[
     ("native histogram", 58.0),
     ("native histogram, fixed buckets", 120.0),
     ("summary", 129.0),
+    ("counter, off", 10.5),
+    ("counter, two strings, off", 900.0),
+    ("counter, enum, off", 900.0),
+    ("gauge, off", 11.5),
+    ("histogram, off", 900.0),
+    ("summary, off", 900.0),
+    ("counter, dropped label", 215.0),
+    ("counter, dropped label, many values", 250.0),
+    ("counter, dropped label, new values", 2000.0),
+    ("counter, dropped enum", 900.0),
+    ("histogram, bounds of a view", 56.0),
+    ("histogram, native by a view", 900.0),
 ];
 
 /// The number of updates. Enough for a summary to reach the size of its sketch. The start of the

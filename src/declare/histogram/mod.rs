@@ -252,8 +252,19 @@ impl<L: LabelSet> Histogram<L> {
 
     #[cold]
     fn observe_cold(&self, value: f64, times: u64) {
-        self.series().observe_cold(value, times);
-        self.inner.copy_slot_word();
+        let Some(family) = self.inner.counting() else {
+            return;
+        };
+        let series = Series::<Histogram> {
+            lazy_ref: family.only().into(),
+        };
+        if self.inner.has_family_buckets() {
+            series.observe_cold(value, times);
+            self.inner.copy_slot_word();
+        } else {
+            // The series may be hot, with buckets that this declaration does not have.
+            series.observe_many(value, times);
+        }
     }
 }
 

@@ -162,8 +162,11 @@ impl<L: LabelSet> Summary<L> {
 
     #[cold]
     fn observe_cold(&self, value: f64) {
+        let Some(family) = self.inner.counting() else {
+            return;
+        };
         let series = Series::<Summary> {
-            lazy_ref: self.inner.family().only().into(),
+            lazy_ref: family.only().into(),
         };
         series.observe_cold(value);
         self.inner.copy_slot_word();

@@ -12,6 +12,7 @@ use crate::family::desc::Desc;
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, ExposedName, Kind, Text};
 
+use super::super::view::View;
 use super::entry::Entry;
 
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(super) struct Inner {
     /// The reserved names by the names of their samples.
     pub(super) reserved_index: ClashIndex<Text>,
     pub(super) prefix: Text,
+    /// In the order in which they were added.
+    pub(super) views: Arc<[Arc<View>]>,
     /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
     pub(super) scraped: bool,
 }
