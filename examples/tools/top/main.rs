@@ -7,6 +7,7 @@
 
 mod app;
 mod chart;
+mod details;
 mod endpoint;
 #[path = "../fetch.rs"]
 mod fetch;
