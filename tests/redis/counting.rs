@@ -266,3 +266,106 @@ fn a_million_series_are_shared() {
         .find(|line| line.starts_with("used_memory_human"));
     println!("{}", used.unwrap());
 }
+
+/// Every process is folded all the time although it lives, and any of them is read.
+#[test]
+fn reads_by_any_process_never_go_back_while_all_of_them_are_folded() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    let server = Server::start();
+    let mut stores = Vec::new();
+    for _ in 0..3 {
+        let registry = Registry::new();
+        let jobs = registry.counter("jobs_total", "").unwrap();
+        let sizes = tallies::Histogram::builder("sizes", "").buckets(&[1.0]);
+        let sizes = sizes.register(&registry).unwrap();
+        let store = builder(&server.url(), &registry).flush_every(Duration::from_millis(3));
+        stores.push((store.start().unwrap(), jobs, sizes));
+    }
+    let folder = quiet(&server.url(), &Registry::new());
+    let (stop, mut folds) = (AtomicBool::new(false), 0);
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        let folding = scope.spawn(move || {
+            let mut folds = 0;
+            while !stop.load(Relaxed) {
+                folds += folder.fold_blocking(Duration::ZERO).unwrap_or(0);
+            }
+            folds
+        });
+        for (_, jobs, sizes) in &stores {
+            scope.spawn(move || {
+                while !stop.load(Relaxed) {
+                    jobs.inc();
+                    sizes.observe(0.5);
+                    std::thread::yield_now();
+                }
+            });
+        }
+        let mut last = (0.0, 0.0);
+        for round in 0..300 {
+            let (store, _, _) = &stores[round % 3];
+            let seen = view(store);
+            let now = ["jobs_total", "sizes_count"].map(|name| seen.get(name, &[]).unwrap_or(0.0));
+            if now[0] < last.0 || now[1] < last.1 {
+                stop.store(true, Relaxed);
+            }
+            assert!(
+                now[0] >= last.0 && now[1] >= last.1,
+                "{now:?} after {last:?} in {round}"
+            );
+            last = (now[0], now[1]);
+        }
+        stop.store(true, Relaxed);
+        folds = folding.join().unwrap();
+    });
+    assert!(folds > 20, "{folds}");
+    stores
+        .iter()
+        .for_each(|(store, _, _)| store.flush_blocking().unwrap());
+    let wanted: u64 = stores.iter().map(|(_, jobs, _)| jobs.get()).sum();
+    for (store, _, _) in &stores {
+        let seen = view(store);
+        assert_eq!(seen.get("jobs_total", &[]), Some(wanted as f64));
+        assert_eq!(seen.get("sizes_sum", &[]), Some(wanted as f64 / 2.0));
+    }
+}
+
+#[test]
+fn what_did_not_change_is_neither_sent_nor_read_again() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = one.counter("jobs_total", "").unwrap();
+    one.gauge("load", "").unwrap().set(1.0);
+    one.self_metrics(false);
+    two.self_metrics(false);
+    let (store, other) = (quiet(&server.url(), &one), quiet(&server.url(), &two));
+    let calls = |command: &str| -> u64 {
+        let stats: String = server.run_command(&["INFO", "commandstats"]);
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    };
+    jobs.inc();
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 1.0);
+    let (reads, writes) = (calls("hgetall"), calls("hset"));
+    for _ in 0..5 {
+        assert_eq!(total(&other, "jobs_total"), 1.0);
+        assert_eq!(total(&store, "jobs_total"), 1.0);
+    }
+    // `store` reads once: the folded totals, and the empty hashes of `other`.
+    assert!(
+        calls("hgetall") <= reads + 3,
+        "{} {reads}",
+        calls("hgetall")
+    );
+    assert_eq!(calls("hset"), writes);
+    jobs.inc();
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 2.0);
+    assert!(
+        calls("hgetall") <= reads + 4,
+        "only the totals, not the gauges"
+    );
+}

@@ -402,8 +402,10 @@ impl Builder {
     #[cfg(feature = "redis-tls")]
     fn server(&self) -> redis::RedisResult<Server> {
         use redis::{ClientTlsConfig, TlsCertificates};
-        // Other crates of the program may have brought another cryptography; this one is ours.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        if self.urls.iter().any(|url| url.starts_with("rediss")) {
+            // The client uses the provider of the process. One that the program has installed stays.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         let certificates =
             || TlsCertificates {
                 client_tls: self.tls.client.clone().map(|(client_cert, client_key)| {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{RedisError, RedisResult};
+use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::sync::mpsc::Receiver;
 
 use crate::error::{Error, warn, warn_once};
@@ -199,18 +199,10 @@ impl Worker {
         if let (false, Some(error)) = (now, self.recent_failure()) {
             return Err(error);
         }
-        let idle = self.state.flushed.map(|flushed| flushed.elapsed());
-        let is_due = idle.is_none_or(|idle| idle >= self.settings.refresh_of(&self.writer.current));
-        let result = self
-            .writer
-            .flush(&mut self.connection, &self.settings, is_due || now)
-            .await;
-        match result {
-            Ok(sent) => {
-                if sent {
-                    self.state.flushed = Some(Instant::now());
-                    self.succeeded();
-                }
+        let beat = now || self.is_due();
+        match self.send(beat).await {
+            Ok(()) => {
+                self.succeeded();
                 Ok(())
             }
             Err(error) => {
@@ -218,6 +210,25 @@ impl Worker {
                 Err(error)
             }
         }
+    }
+
+    /// Returns whether a sign of life is due.
+    fn is_due(&self) -> bool {
+        // After a failure, it tells whether Redis is there again.
+        let idle = self.state.flushed.map(|flushed| flushed.elapsed());
+        let refresh = self.settings.refresh_of(&self.writer.current);
+        self.state.failures > 0 || idle.is_none_or(|idle| idle >= refresh)
+    }
+
+    /// Sends what has changed, or at least a sign of life if `beat`.
+    async fn send(&mut self, beat: bool) -> RedisResult<()> {
+        let flushing = self
+            .writer
+            .flush(&mut self.connection, &self.settings, beat);
+        if flushing.await? {
+            self.state.flushed = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// Returns the last failure if it is too recent to try again.
@@ -258,14 +269,12 @@ impl Worker {
     async fn scrape(&mut self) -> Result<Arc<Snapshot>, Option<Duration>> {
         if self.recent_failure().is_some() {
             self.writer.take();
-        } else if self.flush(false).await.is_ok() {
-            match self.read().await {
+        } else {
+            match self.flush_and_read().await {
                 Ok(()) => {
                     self.state.read = Some(Instant::now());
                     self.state.epoch = self.writer.epoch;
-                    if self.state.failures > 0 {
-                        self.succeeded();
-                    }
+                    self.succeeded();
                 }
                 Err(error) => self.failed(error),
             }
@@ -286,12 +295,32 @@ impl Worker {
         Ok(view)
     }
 
-    async fn read(&mut self) -> RedisResult<()> {
+    /// Flushes this process and reads the others, until both belong together.
+    async fn flush_and_read(&mut self) -> RedisResult<()> {
+        let mut beat = self.is_due();
+        for _ in 0..8 {
+            self.send(beat).await?;
+            if self.read().await? {
+                return Ok(());
+            }
+            // This process was folded after it had flushed. Another flush finds out.
+            beat = true;
+        }
+        Err(RedisError::from((
+            ErrorKind::Client,
+            "this process is folded all the time",
+        )))
+    }
+
+    /// Reads all shards. Returns `false` if this process has been folded.
+    async fn read(&mut self) -> RedisResult<bool> {
         for (at, shard) in self.shards.iter_mut().enumerate() {
             let own = (at == self.shard).then_some(&*self.writer.name);
-            shard.refresh(&mut self.connection, own).await?;
+            if !shard.refresh(&mut self.connection, own).await? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Merges what is known of all writers.
