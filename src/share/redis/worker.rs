@@ -298,7 +298,7 @@ impl Worker {
     /// Flushes this process and reads the others, until both belong together.
     async fn flush_and_read(&mut self) -> RedisResult<()> {
         let mut beat = self.is_due();
-        for _ in 0..8 {
+        for _ in 0..20 {
             self.send(beat).await?;
             if self.read().await? {
                 return Ok(());
