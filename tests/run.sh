@@ -255,7 +255,7 @@ if wants mutations; then
 fi
 if wants parsers; then
     say "the parsers of others"
-    cargo test --workspace --all-features --test parsers -- --nocapture
+    cargo test --workspace --all-features --test parsers --test promlint -- --nocapture
 fi
 if wants prometheus; then
     say "a real Prometheus"
