@@ -26,6 +26,11 @@ pub fn builder(url: &str, registry: &Registry) -> share::Builder {
         .timeout(Duration::from_secs(5))
 }
 
+/// A store that only reads.
+pub fn observer(url: &str) -> Redis {
+    builder(url, &Registry::new()).observe().start().unwrap()
+}
+
 pub fn view(store: &Redis) -> Snapshot {
     use tallies::snapshot::Source;
     let mut snapshot = Snapshot::default();

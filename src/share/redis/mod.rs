@@ -110,6 +110,7 @@ pub struct Builder {
     namespace: String,
     shards: usize,
     settings: Settings,
+    observes: bool,
     #[cfg(feature = "redis-tls")]
     tls: Tls,
 }
@@ -154,6 +155,7 @@ pub fn redis(url: &str) -> Result<Builder, Error> {
             timeout: Duration::from_secs(2),
             close: Duration::from_secs(2),
         },
+        observes: false,
         #[cfg(feature = "redis-tls")]
         tls: Tls::default(),
     })
@@ -183,6 +185,13 @@ impl Builder {
     /// metrics. Default: `default`.
     pub fn namespace(mut self, namespace: &str) -> Self {
         namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// Only reads: this process shares nothing and is no writer. For tools, and for a process whose only
+    /// task is to be scraped.
+    pub fn observe(mut self) -> Self {
+        self.observes = true;
         self
     }
 
@@ -321,6 +330,7 @@ impl Builder {
             let worker = Worker {
                 store,
                 connection: Connection::new(server, self.settings.timeout),
+                observes: self.observes,
                 writer: Writer::new(self.source, keys(shard), started),
                 shard,
                 shards: (0..self.shards)

@@ -44,6 +44,8 @@ pub(super) struct Worker {
     pub(super) settings: Settings,
     pub(super) connection: Connection,
     pub(super) writer: Writer,
+    /// Whether this process only reads. Its writer then counts nothing.
+    pub(super) observes: bool,
     /// The index of the writer's shard.
     pub(super) shard: usize,
     pub(super) shards: Vec<ShardView>,
@@ -222,6 +224,9 @@ impl Worker {
 
     /// Sends what has changed, or at least a sign of life if `beat`.
     async fn send(&mut self, beat: bool) -> RedisResult<()> {
+        if self.observes {
+            return Ok(());
+        }
         let flushing = self
             .writer
             .flush(&mut self.connection, &self.settings, beat);
@@ -268,7 +273,9 @@ impl Worker {
     /// reached. Fails with the age of the last view if that is too old.
     async fn scrape(&mut self) -> Result<Arc<Snapshot>, Option<Duration>> {
         if self.recent_failure().is_some() {
-            self.writer.take();
+            if !self.observes {
+                self.writer.take();
+            }
         } else {
             match self.flush_and_read().await {
                 Ok(()) => {
@@ -315,7 +322,8 @@ impl Worker {
     /// Reads all shards. Returns `false` if this process has been folded.
     async fn read(&mut self) -> RedisResult<bool> {
         for (at, shard) in self.shards.iter_mut().enumerate() {
-            let own = (at == self.shard).then_some(&*self.writer.name);
+            let is_own = at == self.shard && !self.observes;
+            let own = is_own.then_some(&*self.writer.name);
             if !shard.refresh(&mut self.connection, own).await? {
                 return Ok(false);
             }
@@ -349,7 +357,7 @@ impl Worker {
         let mut all = Vec::new();
         let (mut malformed, mut own_is_in) = (0, false);
         for (started, _, index, known, live) in &gauges {
-            if !own_is_in && *started <= self.writer.started {
+            if !own_is_in && !self.observes && *started <= self.writer.started {
                 own_is_in = true;
                 all.push(own);
             }
@@ -364,7 +372,7 @@ impl Worker {
             }));
             malformed += known.totals.malformed + known.gauges.malformed;
         }
-        if !own_is_in {
+        if !own_is_in && !self.observes {
             all.push(own);
         }
         for shard in &self.shards {
@@ -375,7 +383,7 @@ impl Worker {
             }));
             malformed += shard.acc.malformed;
         }
-        let writers = gauges.len() + 1;
+        let writers = gauges.len() + usize::from(!self.observes);
         let conflicts = &mut self.state.conflicts;
         let mut merged = merge(&all, |error| {
             let message = error.to_string();
@@ -461,6 +469,9 @@ impl Worker {
 
     /// Sends the last changes and folds this process, which removes its gauges.
     async fn close(&mut self) -> RedisResult<()> {
+        if self.observes {
+            return Ok(());
+        }
         self.flush(true).await?;
         let keys = self.writer.keys.clone();
         let folded = fold(&mut self.connection, &keys, &self.writer.name, None).await;
