@@ -674,7 +674,10 @@ impl Source for Redis {
                 let last = last.unwrap_or_else(PoisonError::into_inner).clone();
                 let is_closed = self.inner.commands.is_closed();
                 match last.filter(|(_, read)| !is_closed && read.elapsed() <= self.inner.stale) {
-                    Some((view, _)) => snapshot.clone_from(&view),
+                    Some((view, _)) => {
+                        snapshot.clone_from(&view);
+                        worker::insert_up(snapshot, false);
+                    }
                     None => return Err(error),
                 }
             }

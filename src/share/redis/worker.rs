@@ -295,7 +295,9 @@ impl Worker {
         if let (Some((view, _)), true) = (&*last, self.state.epoch != self.writer.epoch) {
             // This process knows that its counts were folded, or that folded ones are gone, and has
             // not read the result yet. What it knew before belongs together.
-            return Ok(Arc::clone(view));
+            let mut view = (**view).clone();
+            insert_up(&mut view, false);
+            return Ok(Arc::new(view));
         }
         let view = Arc::new(self.merged());
         *last = self.state.read.map(|read| (Arc::clone(&view), read));
@@ -400,13 +402,7 @@ impl Worker {
     }
 
     fn insert_self_metrics(&self, merged: &mut Snapshot, writers: usize, malformed: usize) {
-        let up = if self.state.failures == 0 { 1.0 } else { 0.0 };
-        insert_gauge(
-            merged,
-            "tallies_share_up",
-            "Whether the store was reached at the last try.",
-            up,
-        );
+        insert_up(merged, self.state.failures == 0);
         insert_gauge(
             merged,
             "tallies_share_writers",
@@ -574,6 +570,16 @@ impl Signals {
             _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
         }
     }
+}
+
+/// Says in a view whether the store was reached.
+pub(super) fn insert_up(view: &mut Snapshot, is_up: bool) {
+    insert_gauge(
+        view,
+        "tallies_share_up",
+        "Whether the store was reached at the last try.",
+        if is_up { 1.0 } else { 0.0 },
+    );
 }
 
 fn insert_counter(into: &mut Snapshot, name: &'static str, help: &'static str, value: u64) {
