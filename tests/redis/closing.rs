@@ -321,3 +321,15 @@ fn certificates_are_checked_in_both_directions() {
     drop(server);
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn a_fork_is_told_to_start_a_store_of_its_own() {
+    let server = Server::start();
+    let mut process = Process::start(&server.url(), "test");
+    assert_eq!(process.tell("count 100"), "ok");
+    assert_eq!(process.tell("fork"), "0");
+    assert_eq!(process.tell("count 100"), "ok");
+    assert_eq!(process.tell("close"), "ok");
+    let store = quiet(&server.url(), &Registry::new());
+    assert_eq!(total(&store, "jobs_total"), 200.0);
+}

@@ -180,25 +180,36 @@ fn many_series_are_folded_in_parts_and_read_whole() {
         seen.get("jobs_total", &[("queue", "19999")]),
         Some(19_999.0)
     );
-    // Folded by all others at once, it is folded once.
-    let again = quiet(&server.url(), &registry);
-    again.flush_blocking().unwrap();
-    let others: Vec<_> = (0..4)
-        .map(|_| quiet(&server.url(), &Registry::new()))
-        .collect();
-    let folds: usize = std::thread::scope(|scope| {
-        let fold = |store: &Redis| {
-            let store = store.clone();
-            scope.spawn(move || store.fold_blocking(Duration::ZERO).unwrap())
+    // Folded by all others at once, again and again, it is folded once.
+    let others: Vec<_> = (0..4).map(|_| observer(&server.url())).collect();
+    for round in 1..=3 {
+        let again = quiet(&server.url(), &registry);
+        again.flush_blocking().unwrap();
+        std::mem::forget(again);
+        let folds: usize = std::thread::scope(|scope| {
+            let fold = |store: &Redis| {
+                let store = store.clone();
+                scope.spawn(move || store.fold_blocking(Duration::ZERO).unwrap())
+            };
+            let all: Vec<_> = others.iter().map(fold).collect();
+            all.into_iter().map(|fold| fold.join().unwrap()).sum()
+        });
+        assert!(folds >= 1, "{folds}");
+        let seen = view(&others[0]);
+        assert_eq!(seen.get("tallies_share_writers", &[]), Some(0.0));
+        let values = |i: usize| {
+            seen.get("jobs_total", &[("queue", &i.to_string())])
+                .unwrap()
         };
-        let all: Vec<_> = others.iter().map(fold).collect();
-        all.into_iter().map(|fold| fold.join().unwrap()).sum()
-    });
-    assert!(folds >= 1, "{folds}");
-    assert_eq!(
-        view(&other).get("jobs_total", &[("queue", "7")]),
-        Some(16.0)
-    );
+        assert_eq!(values(7), 8.0 * f64::from(round + 1));
+        assert_eq!(values(19_999), 19_999.0 * f64::from(round + 1));
+        let family = seen.family("jobs_total").unwrap();
+        let sum = family.series().map(|(_, value)| match value {
+            tallies::snapshot::Value::Counter(n) => n.as_f64(),
+            _ => 0.0,
+        });
+        assert_eq!(sum.sum::<f64>(), 199_990_001.0 * f64::from(round + 1));
+    }
 }
 
 #[test]
