@@ -40,7 +40,7 @@ impl Drop for Server {
     }
 }
 
-fn builder(server: &Server, registry: &Registry) -> share::Builder {
+fn builder(server: &Server, registry: &Registry) -> share::RedisBuilder {
     let hour = Duration::from_secs(3600);
     let builder = share::redis(&server.1).unwrap().registry(registry);
     builder

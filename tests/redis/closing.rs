@@ -93,7 +93,7 @@ fn async_programs_flush_and_read() {
 #[test]
 fn settings_that_cannot_work_are_refused() {
     let builder = || share::redis("redis://127.0.0.1/").unwrap();
-    let refused = |builder: share::Builder| builder.start().unwrap_err().to_string();
+    let refused = |builder: share::RedisBuilder| builder.start().unwrap_err().to_string();
     let minute = Duration::from_secs(60);
     assert!(refused(builder().refresh_every(minute)).contains("half the time to live"));
     assert!(refused(builder().gauge_ttl(minute / 2)).contains("half the time to live"));

@@ -13,7 +13,7 @@ pub fn quiet(url: &str, registry: &Registry) -> Redis {
     builder(url, registry).start().unwrap()
 }
 
-pub fn builder(url: &str, registry: &Registry) -> share::Builder {
+pub fn builder(url: &str, registry: &Registry) -> share::RedisBuilder {
     let hour = Duration::from_secs(3600);
     share::redis(url)
         .unwrap()

@@ -17,8 +17,8 @@ use super::connection::Connection;
 use super::fold::{Folded, fold};
 use super::reader::ShardView;
 use super::scripts::{Keys, LIST};
-use super::writer::Writer;
-use super::{Settings, pause};
+use super::writer::OwnWriter;
+use super::{StoreSettings, pause};
 
 /// How a handle gets its answer.
 pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -41,21 +41,21 @@ pub(super) type LastView = Arc<Mutex<Option<(Arc<Snapshot>, Instant)>>>;
 pub(super) struct Worker {
     /// The name of the store in messages.
     pub(super) store: Arc<str>,
-    pub(super) settings: Settings,
+    pub(super) settings: StoreSettings,
     pub(super) connection: Connection,
-    pub(super) writer: Writer,
+    pub(super) writer: OwnWriter,
     /// Whether this process only reads. Its writer then counts nothing.
     pub(super) observes: bool,
     /// The index of the writer's shard.
     pub(super) shard: usize,
     pub(super) shards: Vec<ShardView>,
     pub(super) last_view: LastView,
-    pub(super) state: State,
+    pub(super) health: Health,
 }
 
 /// What the worker knows of the way to Redis.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct Health {
     /// Failures in a row.
     failures: u32,
     /// Failures since the start.
@@ -66,7 +66,7 @@ pub(super) struct State {
     not_before: Option<Instant>,
     /// The last time that all shards were read.
     read: Option<Instant>,
-    /// The [`Writer::epoch`] at that time.
+    /// The [`OwnWriter::epoch`] at that time.
     epoch: u64,
     /// The last acknowledgement.
     flushed: Option<Instant>,
@@ -125,14 +125,14 @@ impl Worker {
                 }
                 () = tokio::time::sleep_until(next_flush.into()) => {
                     let before = Instant::now();
-                    // The result is in the state, where scrapes find it.
+                    // The result is in the health, where scrapes find it.
                     let _ = self.flush(false).await;
                     // A pass over very many series leaves most of the processor to the program.
                     let pause = self.settings.flush.max(before.elapsed() * 4);
-                    next_flush = self.state.not_before.unwrap_or(Instant::now() + pause);
+                    next_flush = self.health.not_before.unwrap_or(Instant::now() + pause);
                 }
                 () = tokio::time::sleep_until(next_fold.into()) => {
-                    if self.state.failures == 0 {
+                    if self.health.failures == 0 {
                         let silence = self.settings.fold_after;
                         if let Err(error) = self.fold_silent(silence).await {
                             self.failed(error);
@@ -156,7 +156,7 @@ impl Worker {
     async fn serve(&mut self, all: &mut Requests) {
         if !all.scrapes.is_empty() {
             let result = self.scrape().await;
-            let flushed = self.state.failures == 0;
+            let flushed = self.health.failures == 0;
             for reply in all.scrapes.drain(..) {
                 reply(match &result {
                     Ok(view) => Ok(Arc::clone(view)),
@@ -217,9 +217,9 @@ impl Worker {
     /// Returns whether a sign of life is due.
     fn is_due(&self) -> bool {
         // After a failure, it tells whether Redis is there again.
-        let idle = self.state.flushed.map(|flushed| flushed.elapsed());
+        let idle = self.health.flushed.map(|flushed| flushed.elapsed());
         let refresh = self.settings.refresh_of(&self.writer.current);
-        self.state.failures > 0 || idle.is_none_or(|idle| idle >= refresh)
+        self.health.failures > 0 || idle.is_none_or(|idle| idle >= refresh)
     }
 
     /// Sends what has changed, or at least a sign of life if `beat`.
@@ -231,7 +231,7 @@ impl Worker {
             .writer
             .flush(&mut self.connection, &self.settings, beat);
         if flushing.await? {
-            self.state.flushed = Some(Instant::now());
+            self.health.flushed = Some(Instant::now());
         }
         Ok(())
     }
@@ -239,34 +239,38 @@ impl Worker {
     /// Returns the last failure if it is too recent to try again.
     fn recent_failure(&self) -> Option<RedisError> {
         let is_recent = self
-            .state
+            .health
             .not_before
             .is_some_and(|time| Instant::now() < time);
-        self.state.error.clone().filter(|_| is_recent)
+        self.health.error.clone().filter(|_| is_recent)
     }
 
     fn succeeded(&mut self) {
-        if self.state.failures > 0 {
+        if self.health.failures > 0 {
             warn(&format_args!(
                 "the store at {} is reached again; {} tries failed",
-                self.store, self.state.failures
+                self.store, self.health.failures
             ));
         }
-        (self.state.failures, self.state.error, self.state.not_before) = (0, None, None);
+        (
+            self.health.failures,
+            self.health.error,
+            self.health.not_before,
+        ) = (0, None, None);
     }
 
     fn failed(&mut self, error: RedisError) {
-        if self.state.failures == 0 {
+        if self.health.failures == 0 {
             warn(&format_args!(
                 "the store at {} cannot be reached: {error}; nothing is lost while this process \
                  runs, and further failures are not logged until it is reached",
                 self.store
             ));
         }
-        self.state.failures = self.state.failures.saturating_add(1);
-        self.state.all_failures += 1;
-        self.state.error = Some(error);
-        self.state.not_before = Some(Instant::now() + pause::after(self.state.failures));
+        self.health.failures = self.health.failures.saturating_add(1);
+        self.health.all_failures += 1;
+        self.health.error = Some(error);
+        self.health.not_before = Some(Instant::now() + pause::after(self.health.failures));
     }
 
     /// Flushes and reads. Serves the last view, with what this process counts now, if Redis cannot be
@@ -279,20 +283,20 @@ impl Worker {
         } else {
             match self.flush_and_read().await {
                 Ok(()) => {
-                    self.state.read = Some(Instant::now());
-                    self.state.epoch = self.writer.epoch;
+                    self.health.read = Some(Instant::now());
+                    self.health.epoch = self.writer.epoch;
                     self.succeeded();
                 }
                 Err(error) => self.failed(error),
             }
         }
-        let age = self.state.read.map(|read| read.elapsed());
+        let age = self.health.read.map(|read| read.elapsed());
         if age.is_none_or(|age| age > self.settings.stale) {
             return Err(age);
         }
         let last_view = Arc::clone(&self.last_view);
         let mut last = last_view.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some((view, _)), true) = (&*last, self.state.epoch != self.writer.epoch) {
+        if let (Some((view, _)), true) = (&*last, self.health.epoch != self.writer.epoch) {
             // This process knows that its counts were folded, or that folded ones are gone, and has
             // not read the result yet. What it knew before belongs together.
             let mut view = (**view).clone();
@@ -300,7 +304,7 @@ impl Worker {
             return Ok(Arc::new(view));
         }
         let view = Arc::new(self.merged());
-        *last = self.state.read.map(|read| (Arc::clone(&view), read));
+        *last = self.health.read.map(|read| (Arc::clone(&view), read));
         Ok(view)
     }
 
@@ -386,7 +390,7 @@ impl Worker {
             malformed += shard.acc.malformed;
         }
         let writers = gauges.len() + usize::from(!self.observes);
-        let conflicts = &mut self.state.conflicts;
+        let conflicts = &mut self.health.conflicts;
         let mut merged = merge(&all, |error| {
             let message = error.to_string();
             if !conflicts.contains(&message) {
@@ -402,7 +406,7 @@ impl Worker {
     }
 
     fn insert_self_metrics(&self, merged: &mut Snapshot, writers: usize, malformed: usize) {
-        insert_up(merged, self.state.failures == 0);
+        insert_up(merged, self.health.failures == 0);
         insert_gauge(
             merged,
             "tallies_share_writers",
@@ -413,7 +417,7 @@ impl Worker {
             merged,
             "tallies_share_conflicts",
             "Families of other processes that could not be merged.",
-            self.state.conflicts.len() as f64,
+            self.health.conflicts.len() as f64,
         );
         insert_gauge(
             merged,
@@ -425,7 +429,7 @@ impl Worker {
             merged,
             "tallies_share_failures_total",
             "Flushes and reads of this process that failed.",
-            self.state.all_failures,
+            self.health.all_failures,
         );
         insert_counter(
             merged,
