@@ -11,4 +11,4 @@ mod record;
 mod redis;
 
 #[cfg(feature = "redis")]
-pub use redis::{Builder, Overview, Redis, WriterInfo, redis};
+pub use redis::{Overview, Redis, RedisBuilder, WriterInfo, redis};

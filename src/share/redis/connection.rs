@@ -15,7 +15,7 @@ use redis::{
 
 /// The way to the server.
 #[derive(Clone)]
-pub(super) enum Server {
+pub(super) enum RedisServer {
     Single(Client),
     Cluster(ClusterClient),
 }
@@ -29,14 +29,14 @@ enum Open {
 
 /// A connection that is opened when it is needed.
 pub(super) struct Connection {
-    server: Server,
+    server: RedisServer,
     open: Option<Open>,
     /// The limit of one command, and of opening a connection.
     timeout: Duration,
 }
 
 impl Connection {
-    pub(super) fn new(server: Server, timeout: Duration) -> Self {
+    pub(super) fn new(server: RedisServer, timeout: Duration) -> Self {
         Self {
             server,
             open: None,
@@ -88,7 +88,7 @@ impl Connection {
     async fn open(&mut self) -> RedisResult<&mut Open> {
         if self.open.is_none() {
             let open = match &self.server {
-                Server::Single(client) => {
+                RedisServer::Single(client) => {
                     // The limits are ours: a command may take a multiple of the timeout.
                     let config = AsyncConnectionConfig::new()
                         .set_connection_timeout(Some(self.timeout))
@@ -96,7 +96,7 @@ impl Connection {
                     let opening = client.get_multiplexed_async_connection_with_config(&config);
                     Open::Single(limited(self.timeout, opening).await?)
                 }
-                Server::Cluster(client) => {
+                RedisServer::Cluster(client) => {
                     let opening = client.get_async_connection();
                     Open::Cluster(limited(self.timeout * 2, opening).await?)
                 }

@@ -39,11 +39,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::Error;
 use crate::snapshot::{Snapshot, Source, millis};
 
-use connection::{Connection, Server};
+use connection::{Connection, RedisServer};
 use reader::ShardView;
 use scripts::Keys;
 use worker::{Command, LastView, Reply, Worker};
-use writer::Writer;
+use writer::OwnWriter;
 
 pub use admin::{Overview, WriterInfo};
 
@@ -56,7 +56,7 @@ const WAITING: usize = 1024;
 
 /// The durations of a store.
 #[derive(Clone, Debug)]
-struct Settings {
+struct StoreSettings {
     flush: Duration,
     refresh: Duration,
     ttl: Duration,
@@ -66,7 +66,7 @@ struct Settings {
     close: Duration,
 }
 
-impl Settings {
+impl StoreSettings {
     /// Returns the times to live of the gauges of `snapshot`.
     fn ttls(&self, snapshot: &Snapshot) -> impl Iterator<Item = Duration> {
         let declared = snapshot
@@ -103,21 +103,22 @@ impl Settings {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[must_use = "a store starts with `start`"]
-pub struct Builder {
+pub struct RedisBuilder {
     source: Arc<dyn Source>,
     urls: Vec<String>,
     is_cluster: bool,
     namespace: String,
     shards: usize,
-    settings: Settings,
+    settings: StoreSettings,
+    observes: bool,
     #[cfg(feature = "redis-tls")]
-    tls: Tls,
+    tls: Certificates,
 }
 
 /// Certificates in PEM format.
 #[cfg(feature = "redis-tls")]
 #[derive(Default)]
-struct Tls {
+struct Certificates {
     roots: Option<Vec<u8>>,
     client: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -137,15 +138,15 @@ struct Tls {
 ///
 /// Returns an error if the URL is invalid. The message does not show it, because it can contain a
 /// password.
-pub fn redis(url: &str) -> Result<Builder, Error> {
+pub fn redis(url: &str) -> Result<RedisBuilder, Error> {
     check_url(url)?;
-    Ok(Builder {
+    Ok(RedisBuilder {
         source: Arc::new(crate::registry::registry().clone()),
         urls: vec![url.to_owned()],
         is_cluster: false,
         namespace: "default".to_owned(),
         shards: 1,
-        settings: Settings {
+        settings: StoreSettings {
             flush: Duration::from_secs(1),
             refresh: Duration::from_secs(30),
             ttl: Duration::from_secs(60),
@@ -154,8 +155,9 @@ pub fn redis(url: &str) -> Result<Builder, Error> {
             timeout: Duration::from_secs(2),
             close: Duration::from_secs(2),
         },
+        observes: false,
         #[cfg(feature = "redis-tls")]
-        tls: Tls::default(),
+        tls: Certificates::default(),
     })
 }
 
@@ -166,7 +168,7 @@ fn check_url(url: &str) -> Result<(), Error> {
         .map_err(|error| Error::store("cannot use the URL of", "a Redis store", error.to_string()))
 }
 
-impl Builder {
+impl RedisBuilder {
     /// Shares this registry, or another source of snapshots, instead of the default registry.
     ///
     /// ```no_run
@@ -183,6 +185,13 @@ impl Builder {
     /// metrics. Default: `default`.
     pub fn namespace(mut self, namespace: &str) -> Self {
         namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// Only reads: this process shares nothing and is no writer. For tools, and for a process whose only
+    /// task is to be scraped.
+    pub fn observe(mut self) -> Self {
+        self.observes = true;
         self
     }
 
@@ -321,14 +330,15 @@ impl Builder {
             let worker = Worker {
                 store,
                 connection: Connection::new(server, self.settings.timeout),
-                writer: Writer::new(self.source, keys(shard), started),
+                observes: self.observes,
+                writer: OwnWriter::new(self.source, keys(shard), started),
                 shard,
                 shards: (0..self.shards)
                     .map(|index| ShardView::new(keys(index)))
                     .collect(),
                 settings: self.settings,
                 last_view,
-                state: worker::State::default(),
+                health: worker::Health::default(),
             };
             runtime.block_on(worker.run(receiver));
         };
@@ -391,19 +401,21 @@ impl Builder {
     }
 
     #[cfg(not(feature = "redis-tls"))]
-    fn server(&self) -> redis::RedisResult<Server> {
+    fn server(&self) -> redis::RedisResult<RedisServer> {
         if self.is_cluster {
             let client = ClusterClient::builder(self.urls.iter().map(String::as_str));
-            return Ok(Server::Cluster(self.timeouts(client).build()?));
+            return Ok(RedisServer::Cluster(self.timeouts(client).build()?));
         }
-        Ok(Server::Single(Client::open(self.urls[0].as_str())?))
+        Ok(RedisServer::Single(Client::open(self.urls[0].as_str())?))
     }
 
     #[cfg(feature = "redis-tls")]
-    fn server(&self) -> redis::RedisResult<Server> {
+    fn server(&self) -> redis::RedisResult<RedisServer> {
         use redis::{ClientTlsConfig, TlsCertificates};
-        // Other crates of the program may have brought another cryptography; this one is ours.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        if self.urls.iter().any(|url| url.starts_with("rediss")) {
+            // The client uses the provider of the process. One that the program has installed stays.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         let certificates =
             || TlsCertificates {
                 client_tls: self.tls.client.clone().map(|(client_cert, client_key)| {
@@ -420,10 +432,10 @@ impl Builder {
             if has_certificates {
                 client = client.certs(certificates());
             }
-            return Ok(Server::Cluster(self.timeouts(client).build()?));
+            return Ok(RedisServer::Cluster(self.timeouts(client).build()?));
         }
         let url = self.urls[0].as_str();
-        Ok(Server::Single(if has_certificates {
+        Ok(RedisServer::Single(if has_certificates {
             Client::build_with_tls(url, certificates())?
         } else {
             Client::open(url)?
@@ -441,9 +453,9 @@ impl Builder {
     }
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for RedisBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("RedisBuilder")
             .field("store", &self.store_name())
             .field("namespace", &self.namespace)
             .finish_non_exhaustive()
@@ -509,7 +521,7 @@ impl Redis {
     /// # Errors
     ///
     /// Returns an error if Redis has not been reached for longer than
-    /// [`serve_stale_for`](Builder::serve_stale_for).
+    /// [`serve_stale_for`](RedisBuilder::serve_stale_for).
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let view = self.ask(Command::Scrape).await?;
         Ok((*view).clone())
@@ -554,7 +566,7 @@ impl Redis {
 
     /// Ends the sharing: sends the last changes, folds the totals of this process into those of ended
     /// processes, and removes its gauges. Waits for what is under way, up to
-    /// [`close_timeout`](Builder::close_timeout).
+    /// [`close_timeout`](RedisBuilder::close_timeout).
     ///
     /// Closing twice is fine. After that, flushes and scrapes fail.
     ///
@@ -662,7 +674,10 @@ impl Source for Redis {
                 let last = last.unwrap_or_else(PoisonError::into_inner).clone();
                 let is_closed = self.inner.commands.is_closed();
                 match last.filter(|(_, read)| !is_closed && read.elapsed() <= self.inner.stale) {
-                    Some((view, _)) => snapshot.clone_from(&view),
+                    Some((view, _)) => {
+                        snapshot.clone_from(&view);
+                        worker::insert_up(snapshot, false);
+                    }
                     None => return Err(error),
                 }
             }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{RedisError, RedisResult};
+use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::sync::mpsc::Receiver;
 
 use crate::error::{Error, warn, warn_once};
@@ -17,8 +17,8 @@ use super::connection::Connection;
 use super::fold::{Folded, fold};
 use super::reader::ShardView;
 use super::scripts::{Keys, LIST};
-use super::writer::Writer;
-use super::{Settings, pause};
+use super::writer::OwnWriter;
+use super::{StoreSettings, pause};
 
 /// How a handle gets its answer.
 pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -41,19 +41,21 @@ pub(super) type LastView = Arc<Mutex<Option<(Arc<Snapshot>, Instant)>>>;
 pub(super) struct Worker {
     /// The name of the store in messages.
     pub(super) store: Arc<str>,
-    pub(super) settings: Settings,
+    pub(super) settings: StoreSettings,
     pub(super) connection: Connection,
-    pub(super) writer: Writer,
+    pub(super) writer: OwnWriter,
+    /// Whether this process only reads. Its writer then counts nothing.
+    pub(super) observes: bool,
     /// The index of the writer's shard.
     pub(super) shard: usize,
     pub(super) shards: Vec<ShardView>,
     pub(super) last_view: LastView,
-    pub(super) state: State,
+    pub(super) health: Health,
 }
 
 /// What the worker knows of the way to Redis.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct Health {
     /// Failures in a row.
     failures: u32,
     /// Failures since the start.
@@ -64,7 +66,7 @@ pub(super) struct State {
     not_before: Option<Instant>,
     /// The last time that all shards were read.
     read: Option<Instant>,
-    /// The [`Writer::epoch`] at that time.
+    /// The [`OwnWriter::epoch`] at that time.
     epoch: u64,
     /// The last acknowledgement.
     flushed: Option<Instant>,
@@ -123,14 +125,14 @@ impl Worker {
                 }
                 () = tokio::time::sleep_until(next_flush.into()) => {
                     let before = Instant::now();
-                    // The result is in the state, where scrapes find it.
+                    // The result is in the health, where scrapes find it.
                     let _ = self.flush(false).await;
                     // A pass over very many series leaves most of the processor to the program.
                     let pause = self.settings.flush.max(before.elapsed() * 4);
-                    next_flush = self.state.not_before.unwrap_or(Instant::now() + pause);
+                    next_flush = self.health.not_before.unwrap_or(Instant::now() + pause);
                 }
                 () = tokio::time::sleep_until(next_fold.into()) => {
-                    if self.state.failures == 0 {
+                    if self.health.failures == 0 {
                         let silence = self.settings.fold_after;
                         if let Err(error) = self.fold_silent(silence).await {
                             self.failed(error);
@@ -154,7 +156,7 @@ impl Worker {
     async fn serve(&mut self, all: &mut Requests) {
         if !all.scrapes.is_empty() {
             let result = self.scrape().await;
-            let flushed = self.state.failures == 0;
+            let flushed = self.health.failures == 0;
             for reply in all.scrapes.drain(..) {
                 reply(match &result {
                     Ok(view) => Ok(Arc::clone(view)),
@@ -199,18 +201,10 @@ impl Worker {
         if let (false, Some(error)) = (now, self.recent_failure()) {
             return Err(error);
         }
-        let idle = self.state.flushed.map(|flushed| flushed.elapsed());
-        let is_due = idle.is_none_or(|idle| idle >= self.settings.refresh_of(&self.writer.current));
-        let result = self
-            .writer
-            .flush(&mut self.connection, &self.settings, is_due || now)
-            .await;
-        match result {
-            Ok(sent) => {
-                if sent {
-                    self.state.flushed = Some(Instant::now());
-                    self.succeeded();
-                }
+        let beat = now || self.is_due();
+        match self.send(beat).await {
+            Ok(()) => {
+                self.succeeded();
                 Ok(())
             }
             Err(error) => {
@@ -220,78 +214,127 @@ impl Worker {
         }
     }
 
+    /// Returns whether a sign of life is due.
+    fn is_due(&self) -> bool {
+        // After a failure, it tells whether Redis is there again.
+        let idle = self.health.flushed.map(|flushed| flushed.elapsed());
+        let refresh = self.settings.refresh_of(&self.writer.current);
+        self.health.failures > 0 || idle.is_none_or(|idle| idle >= refresh)
+    }
+
+    /// Sends what has changed, or at least a sign of life if `beat`.
+    async fn send(&mut self, beat: bool) -> RedisResult<()> {
+        if self.observes {
+            return Ok(());
+        }
+        let flushing = self
+            .writer
+            .flush(&mut self.connection, &self.settings, beat);
+        if flushing.await? {
+            self.health.flushed = Some(Instant::now());
+        }
+        Ok(())
+    }
+
     /// Returns the last failure if it is too recent to try again.
     fn recent_failure(&self) -> Option<RedisError> {
         let is_recent = self
-            .state
+            .health
             .not_before
             .is_some_and(|time| Instant::now() < time);
-        self.state.error.clone().filter(|_| is_recent)
+        self.health.error.clone().filter(|_| is_recent)
     }
 
     fn succeeded(&mut self) {
-        if self.state.failures > 0 {
+        if self.health.failures > 0 {
             warn(&format_args!(
                 "the store at {} is reached again; {} tries failed",
-                self.store, self.state.failures
+                self.store, self.health.failures
             ));
         }
-        (self.state.failures, self.state.error, self.state.not_before) = (0, None, None);
+        (
+            self.health.failures,
+            self.health.error,
+            self.health.not_before,
+        ) = (0, None, None);
     }
 
     fn failed(&mut self, error: RedisError) {
-        if self.state.failures == 0 {
+        if self.health.failures == 0 {
             warn(&format_args!(
                 "the store at {} cannot be reached: {error}; nothing is lost while this process \
                  runs, and further failures are not logged until it is reached",
                 self.store
             ));
         }
-        self.state.failures = self.state.failures.saturating_add(1);
-        self.state.all_failures += 1;
-        self.state.error = Some(error);
-        self.state.not_before = Some(Instant::now() + pause::after(self.state.failures));
+        self.health.failures = self.health.failures.saturating_add(1);
+        self.health.all_failures += 1;
+        self.health.error = Some(error);
+        self.health.not_before = Some(Instant::now() + pause::after(self.health.failures));
     }
 
     /// Flushes and reads. Serves the last view, with what this process counts now, if Redis cannot be
     /// reached. Fails with the age of the last view if that is too old.
     async fn scrape(&mut self) -> Result<Arc<Snapshot>, Option<Duration>> {
         if self.recent_failure().is_some() {
-            self.writer.take();
-        } else if self.flush(false).await.is_ok() {
-            match self.read().await {
+            if !self.observes {
+                self.writer.take();
+            }
+        } else {
+            match self.flush_and_read().await {
                 Ok(()) => {
-                    self.state.read = Some(Instant::now());
-                    self.state.epoch = self.writer.epoch;
-                    if self.state.failures > 0 {
-                        self.succeeded();
-                    }
+                    self.health.read = Some(Instant::now());
+                    self.health.epoch = self.writer.epoch;
+                    self.succeeded();
                 }
                 Err(error) => self.failed(error),
             }
         }
-        let age = self.state.read.map(|read| read.elapsed());
+        let age = self.health.read.map(|read| read.elapsed());
         if age.is_none_or(|age| age > self.settings.stale) {
             return Err(age);
         }
         let last_view = Arc::clone(&self.last_view);
         let mut last = last_view.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some((view, _)), true) = (&*last, self.state.epoch != self.writer.epoch) {
+        if let (Some((view, _)), true) = (&*last, self.health.epoch != self.writer.epoch) {
             // This process knows that its counts were folded, or that folded ones are gone, and has
             // not read the result yet. What it knew before belongs together.
-            return Ok(Arc::clone(view));
+            let mut view = (**view).clone();
+            insert_up(&mut view, false);
+            return Ok(Arc::new(view));
         }
         let view = Arc::new(self.merged());
-        *last = self.state.read.map(|read| (Arc::clone(&view), read));
+        *last = self.health.read.map(|read| (Arc::clone(&view), read));
         Ok(view)
     }
 
-    async fn read(&mut self) -> RedisResult<()> {
-        for (at, shard) in self.shards.iter_mut().enumerate() {
-            let own = (at == self.shard).then_some(&*self.writer.name);
-            shard.refresh(&mut self.connection, own).await?;
+    /// Flushes this process and reads the others, until both belong together.
+    async fn flush_and_read(&mut self) -> RedisResult<()> {
+        let mut beat = self.is_due();
+        for _ in 0..20 {
+            self.send(beat).await?;
+            if self.read().await? {
+                return Ok(());
+            }
+            // This process was folded after it had flushed. Another flush finds out.
+            beat = true;
         }
-        Ok(())
+        Err(RedisError::from((
+            ErrorKind::Client,
+            "this process is folded all the time",
+        )))
+    }
+
+    /// Reads all shards. Returns `false` if this process has been folded.
+    async fn read(&mut self) -> RedisResult<bool> {
+        for (at, shard) in self.shards.iter_mut().enumerate() {
+            let is_own = at == self.shard && !self.observes;
+            let own = is_own.then_some(&*self.writer.name);
+            if !shard.refresh(&mut self.connection, own).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Merges what is known of all writers.
@@ -320,7 +363,7 @@ impl Worker {
         let mut all = Vec::new();
         let (mut malformed, mut own_is_in) = (0, false);
         for (started, _, index, known, live) in &gauges {
-            if !own_is_in && *started <= self.writer.started {
+            if !own_is_in && !self.observes && *started <= self.writer.started {
                 own_is_in = true;
                 all.push(own);
             }
@@ -335,7 +378,7 @@ impl Worker {
             }));
             malformed += known.totals.malformed + known.gauges.malformed;
         }
-        if !own_is_in {
+        if !own_is_in && !self.observes {
             all.push(own);
         }
         for shard in &self.shards {
@@ -346,8 +389,8 @@ impl Worker {
             }));
             malformed += shard.acc.malformed;
         }
-        let writers = gauges.len() + 1;
-        let conflicts = &mut self.state.conflicts;
+        let writers = gauges.len() + usize::from(!self.observes);
+        let conflicts = &mut self.health.conflicts;
         let mut merged = merge(&all, |error| {
             let message = error.to_string();
             if !conflicts.contains(&message) {
@@ -363,13 +406,7 @@ impl Worker {
     }
 
     fn insert_self_metrics(&self, merged: &mut Snapshot, writers: usize, malformed: usize) {
-        let up = if self.state.failures == 0 { 1.0 } else { 0.0 };
-        insert_gauge(
-            merged,
-            "tallies_share_up",
-            "Whether the store was reached at the last try.",
-            up,
-        );
+        insert_up(merged, self.health.failures == 0);
         insert_gauge(
             merged,
             "tallies_share_writers",
@@ -380,7 +417,7 @@ impl Worker {
             merged,
             "tallies_share_conflicts",
             "Families of other processes that could not be merged.",
-            self.state.conflicts.len() as f64,
+            self.health.conflicts.len() as f64,
         );
         insert_gauge(
             merged,
@@ -392,7 +429,7 @@ impl Worker {
             merged,
             "tallies_share_failures_total",
             "Flushes and reads of this process that failed.",
-            self.state.all_failures,
+            self.health.all_failures,
         );
         insert_counter(
             merged,
@@ -432,6 +469,9 @@ impl Worker {
 
     /// Sends the last changes and folds this process, which removes its gauges.
     async fn close(&mut self) -> RedisResult<()> {
+        if self.observes {
+            return Ok(());
+        }
         self.flush(true).await?;
         let keys = self.writer.keys.clone();
         let folded = fold(&mut self.connection, &keys, &self.writer.name, None).await;
@@ -534,6 +574,16 @@ impl Signals {
             _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
         }
     }
+}
+
+/// Says in a view whether the store was reached.
+pub(super) fn insert_up(view: &mut Snapshot, is_up: bool) {
+    insert_gauge(
+        view,
+        "tallies_share_up",
+        "Whether the store was reached at the last try.",
+        if is_up { 1.0 } else { 0.0 },
+    );
 }
 
 fn insert_counter(into: &mut Snapshot, name: &'static str, help: &'static str, value: u64) {

@@ -18,7 +18,7 @@ use crate::share::merge::is_live_only;
 use crate::share::record;
 use crate::snapshot::{Family, Snapshot, Source, Texts, labels};
 
-use super::Settings;
+use super::StoreSettings;
 use super::connection::Connection;
 use super::content::{Content, description_field, family_id, series_field};
 use super::scripts::{FLUSH, Keys};
@@ -30,7 +30,7 @@ const BATCH: usize = 1000;
 const REMEMBERED: u64 = 6 * 24 * 3600 * 1000;
 
 /// The writer of this process.
-pub(super) struct Writer {
+pub(super) struct OwnWriter {
     /// The random name of this writer: 32 hexadecimal digits.
     pub(super) name: String,
     pub(super) keys: Keys,
@@ -45,7 +45,7 @@ pub(super) struct Writer {
     baseline: Vec<Snapshot>,
     /// What this writer counts beyond the baseline, as of the last flush.
     pub(super) current: Snapshot,
-    families: HashMap<[u8; 8], Tracked>,
+    families: HashMap<[u8; 8], TrackedFamily>,
     /// The number of the last batch, answered or not.
     seq: u64,
     /// The number of the last batch that was acknowledged.
@@ -68,7 +68,7 @@ pub(super) struct Writer {
 
 /// What is known of a family in Redis.
 #[derive(Default)]
-struct Tracked {
+struct TrackedFamily {
     description: Vec<u8>,
     /// Whether the series are live gauges, which are in the hash that expires.
     live: bool,
@@ -78,7 +78,7 @@ struct Tracked {
     order: Vec<u32>,
     /// The index of each series in `entries`, by label text.
     index: HashMap<Box<str>, u32>,
-    entries: Vec<Entry>,
+    entries: Vec<TrackedSeries>,
     /// Entries that are not in use.
     free: Vec<u32>,
     /// The last pass in which the family was there.
@@ -86,7 +86,7 @@ struct Tracked {
 }
 
 /// What is known of a series in Redis.
-struct Entry {
+struct TrackedSeries {
     text: Box<str>,
     /// The record that was acknowledged last, under the writer's present name.
     acked: Option<Box<[u8]>>,
@@ -116,7 +116,7 @@ type Field<'a> = (Vec<u8>, Option<&'a [u8]>);
 
 /// The answer to a batch.
 #[derive(Debug)]
-struct Answer {
+struct FlushAnswer {
     status: String,
     have: u64,
     born: String,
@@ -126,14 +126,14 @@ struct Answer {
 }
 
 /// What a failed flush has found out.
-enum Outcome {
+enum Sent {
     /// Whether anything was sent.
     Done(bool),
     /// Something has to be sent again.
     Again,
 }
 
-impl Writer {
+impl OwnWriter {
     pub(super) fn new(source: Arc<dyn Source>, keys: Keys, started: u64) -> Self {
         Self {
             name: random_name(),
@@ -181,7 +181,7 @@ impl Writer {
     pub(super) async fn flush(
         &mut self,
         connection: &mut Connection,
-        settings: &Settings,
+        settings: &StoreSettings,
         beat: bool,
     ) -> RedisResult<bool> {
         self.take();
@@ -189,8 +189,8 @@ impl Writer {
         // gauges have expired. More than a few in one flush means that something else is wrong.
         for _ in 0..6 {
             match self.send(connection, settings, beat).await? {
-                Outcome::Done(sent) => return Ok(sent),
-                Outcome::Again => self.current = self.beyond_baseline(&self.snapshot),
+                Sent::Done(sent) => return Ok(sent),
+                Sent::Again => self.current = self.beyond_baseline(&self.snapshot),
             }
         }
         Err(RedisError::from((
@@ -202,30 +202,30 @@ impl Writer {
     async fn send(
         &mut self,
         connection: &mut Connection,
-        settings: &Settings,
+        settings: &StoreSettings,
         beat: bool,
-    ) -> RedisResult<Outcome> {
+    ) -> RedisResult<Sent> {
         let mut batches = self.changes();
         if batches.is_empty() {
             if !beat {
-                return Ok(Outcome::Done(false));
+                return Ok(Sent::Done(false));
             }
             batches.push(Batch::default());
         }
         for batch in batches {
-            if let Outcome::Again = self.send_batch(batch, connection, settings).await? {
-                return Ok(Outcome::Again);
+            if let Sent::Again = self.send_batch(batch, connection, settings).await? {
+                return Ok(Sent::Again);
             }
         }
-        Ok(Outcome::Done(true))
+        Ok(Sent::Done(true))
     }
 
     async fn send_batch(
         &mut self,
         batch: Batch,
         connection: &mut Connection,
-        settings: &Settings,
-    ) -> RedisResult<Outcome> {
+        settings: &StoreSettings,
+    ) -> RedisResult<Sent> {
         self.seq += 1;
         let ttl = settings.longest_ttl(&self.current);
         let mut lists: [Vec<Field<'_>>; 4] = Default::default();
@@ -270,7 +270,7 @@ impl Writer {
             }
         }
         let answer: Reply = connection.script(&script, 1).await?;
-        let Some(answer) = Answer::read(&answer) else {
+        let Some(answer) = FlushAnswer::read(&answer) else {
             return Err(RedisError::from((
                 ErrorKind::UnexpectedReturnType,
                 "the answer to a flush is malformed",
@@ -283,7 +283,7 @@ impl Writer {
             "STALE" => {
                 self.forget_acks();
                 self.seq = self.seq.max(answer.have);
-                return Ok(Outcome::Again);
+                return Ok(Sent::Again);
             }
             _ => return Ok(self.find_loss(&answer)),
         }
@@ -298,16 +298,16 @@ impl Writer {
             for tracked in self.families.values_mut().filter(|tracked| tracked.live) {
                 tracked.forget_acks();
             }
-            return Ok(Outcome::Again);
+            return Ok(Sent::Again);
         }
         let same = self.born.as_ref().is_none_or(|born| *born == answer.born);
         self.born = Some(answer.born);
         if !same {
             // The folded totals are gone, and with them what was folded of this writer.
             self.set_baseline(None);
-            return Ok(Outcome::Again);
+            return Ok(Sent::Again);
         }
-        Ok(Outcome::Done(true))
+        Ok(Sent::Done(true))
     }
 
     /// Records that a batch was acknowledged.
@@ -335,7 +335,7 @@ impl Writer {
     }
 
     /// Redis does not have what it has acknowledged.
-    fn find_loss(&mut self, answer: &Answer) -> Outcome {
+    fn find_loss(&mut self, answer: &FlushAnswer) -> Sent {
         let same_life = self.born.as_ref().is_some_and(|born| *born == answer.born);
         let is_recent = answer.now.saturating_sub(self.heard) < REMEMBERED;
         if !same_life {
@@ -355,12 +355,12 @@ impl Writer {
         self.forget_acks();
         self.acked = 0;
         self.slot = None;
-        Outcome::Again
+        Sent::Again
     }
 
     /// This writer was folded while it was away. What was folded becomes its baseline, and it goes
     /// on with another name.
-    async fn come_back(&mut self, connection: &mut Connection) -> RedisResult<Outcome> {
+    async fn come_back(&mut self, connection: &mut Connection) -> RedisResult<Sent> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.keys.folded(&self.name));
         let reply: Reply = connection.command(&command, 5).await?;
@@ -376,7 +376,7 @@ impl Writer {
         self.name = random_name();
         self.forget_totals();
         (self.acked, self.slot, self.has_gauges) = (0, None, false);
-        Ok(Outcome::Again)
+        Ok(Sent::Again)
     }
 
     /// Returns the totals that Redis has acknowledged, as far as they are known.
@@ -398,19 +398,25 @@ impl Writer {
     fn set_baseline(&mut self, folded: Option<Vec<Snapshot>>) {
         self.epoch += 1;
         match folded {
-            Some(folded) => self.baseline.extend(folded),
+            Some(folded) => folded
+                .into_iter()
+                .for_each(|folded| super::baseline::add(&mut self.baseline, folded)),
             None => self.baseline.clear(),
         }
     }
 
     /// From now on, it is unknown what Redis has of this writer.
     fn forget_acks(&mut self) {
-        self.families.values_mut().for_each(Tracked::forget_acks);
+        self.families
+            .values_mut()
+            .for_each(TrackedFamily::forget_acks);
     }
 
     /// From now on, Redis has nothing of this writer.
     fn forget_totals(&mut self) {
-        self.families.values_mut().for_each(Tracked::forget_totals);
+        self.families
+            .values_mut()
+            .for_each(TrackedFamily::forget_totals);
     }
 
     /// Compares the current totals with what was acknowledged.
@@ -422,10 +428,10 @@ impl Writer {
             description.clear();
             record::write_description(family, &mut description);
             let id = family_id(&description);
-            let tracked = self.families.entry(id).or_insert_with(|| Tracked {
+            let tracked = self.families.entry(id).or_insert_with(|| TrackedFamily {
                 description: description.clone(),
                 live: is_live_only(&family.meta),
-                ..Tracked::default()
+                ..TrackedFamily::default()
             });
             if tracked.description != description {
                 warn_once(&format_args!(
@@ -459,7 +465,7 @@ impl Writer {
     }
 }
 
-impl Tracked {
+impl TrackedFamily {
     /// Finds the series of `family` that differ from what was acknowledged.
     fn compare(&mut self, id: [u8; 8], family: &Family, pass: u64, out: &mut Batches) {
         self.seen = pass;
@@ -525,7 +531,7 @@ impl Tracked {
         if let Some(at) = self.index.get(text) {
             return *at;
         }
-        let entry = Entry {
+        let entry = TrackedSeries {
             text: text.into(),
             acked: None,
             is_known: false,
@@ -593,7 +599,7 @@ impl Batches {
     }
 }
 
-impl Answer {
+impl FlushAnswer {
     fn read(reply: &Reply) -> Option<Self> {
         let Reply::Array(parts) = reply else {
             return None;
