@@ -251,9 +251,10 @@ impl View {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The name stays taken. An update of a metric without labels returns at the branch that its
-    /// first update takes. With labels, nothing is looked up: all label sets share one series, of
-    /// which each thread has cells. So what `get` returns has no meaning.
+    /// The name stays taken. An update of a gauge, a histogram or a summary without labels returns at
+    /// a branch that it has anyway, the one that its first update takes. Counters count in a cell of
+    /// the thread, which is cheaper still. With labels, all label sets share one series. So
+    /// what `get` returns has no meaning.
     #[must_use]
     pub fn off(mut self) -> Self {
         self.off = Some(true);
