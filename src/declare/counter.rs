@@ -207,10 +207,7 @@ impl<L: LabelSet, N: Number> Counter<L, N> {
 
     #[cold]
     fn add_cold(&self, _: u64, n: N) {
-        let Some(family) = self.inner.counting() else {
-            return;
-        };
-        add_to_series(family.only(), n);
+        add_to_series(self.inner.family().only(), n);
         self.inner.copy_slot_word();
     }
 

@@ -68,6 +68,7 @@ impl<C: MetricCells> Declaration<C> {
     }
 
     #[cold]
+    #[inline(never)]
     fn make_family(&self) -> &Arc<Family<C>> {
         let made = self.made.get_or_init(|| {
             let families = registry::registry().families();
@@ -82,14 +83,10 @@ impl<C: MetricCells> Declaration<C> {
         made
     }
 
-    /// Returns the family, or `None` if it is off, so that updates have nothing to do. The first call
-    /// makes it.
+    /// Returns whether the family was made and is off, so that an update has nothing to do.
     #[inline]
-    pub(crate) fn counting(&self) -> Option<&Arc<Family<C>>> {
-        match self.family.get() {
-            Some(family) => Some(family),
-            None => Some(self.make_family()).filter(|family| !family.desc.is_off()),
-        }
+    pub(crate) fn is_off(&self) -> bool {
+        self.made.get().is_some_and(|family| family.desc.is_off())
     }
 
     /// Returns the family if it was made and is not off.
@@ -111,10 +108,7 @@ impl<C: MetricCells> Declaration<C> {
     #[inline]
     pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> LazyRef<'_, C> {
         if L::DENSE == 0 {
-            match self.family.get() {
-                Some(family) => L::with_texts(labels, |texts| family.with(texts)).into(),
-                None => self.with_first::<L>(labels).into(),
-            }
+            L::with_texts(labels, |texts| self.family().with(texts)).into()
         } else if !has_row(C::cells(&self.desc), L::DENSE) {
             let family = self.family();
             // The family may have a row all the same: if `buckets` was called on this declaration
@@ -126,18 +120,6 @@ impl<C: MetricCells> Declaration<C> {
         } else {
             LazyRef::in_row(self, L::dense_index(labels), ClosedSet::of::<L>())
         }
-    }
-
-    /// Returns the series of a label set in a family that is not made yet, or that is off. Then all
-    /// label sets have one series, and nothing is looked up.
-    #[cold]
-    #[inline(never)]
-    fn with_first<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> SeriesRef<'_, C> {
-        let family = self.make_family();
-        if family.desc.is_off() {
-            return family.only();
-        }
-        L::with_texts(labels, |texts| family.with(texts))
     }
 
     /// Returns one series of a closed label set. If the series are in a row, stores the row's slot

@@ -158,8 +158,17 @@ impl<L: LabelSet> Gauge<L> {
 
     #[inline]
     fn change(&self, change: GaugeOp) {
-        if let Some(family) = self.inner.counting() {
-            family.first.apply(change);
+        match self.inner.made() {
+            Some(family) => family.first.apply(change),
+            None => self.change_first(change),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn change_first(&self, change: GaugeOp) {
+        if !self.inner.is_off() {
+            self.inner.only().apply(change);
         }
     }
 }
@@ -413,11 +422,8 @@ impl<L: LabelSet> UpDownCounter<L> {
 
     #[cold]
     fn add_cold(&self, up: u64, down: u64) {
-        let Some(family) = self.inner.counting() else {
-            return;
-        };
         let series = Series::<UpDownCounter> {
-            lazy_ref: family.only().into(),
+            lazy_ref: self.inner.family().only().into(),
         };
         series.add_cold(up, down);
         self.inner.copy_slot_word();

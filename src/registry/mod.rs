@@ -454,8 +454,8 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// Takes about 0.2 µs for each label of a series, waits for no scrape, and reads no values. It
-    /// runs the collectors. Of a family with more than 100 000 series, it reads the labels of as
+    /// Hashes every label value of every series, waits for no scrape, and reads no values. It runs the
+    /// collectors. Of a family with more than 100 000 series, it reads the labels of as
     /// many, and counts the rest.
     #[must_use]
     pub fn cardinality(&self) -> Cardinality {

@@ -12,7 +12,7 @@ use super::answer::{Answer, Pages, content, head, joined, plain, timed_out};
 use super::body::Body;
 
 /// The path of the report.
-pub(super) const CARDINALITY: &str = "/-/cardinality";
+pub(in crate::serve) const CARDINALITY: &str = "/-/cardinality";
 
 /// The parts of a request that choose the form of the report.
 pub(super) struct ReportRequest {

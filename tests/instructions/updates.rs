@@ -121,7 +121,7 @@ fn main() {
         }
     };
     // More values than a thread's label cache has room for.
-    let many: Vec<String> = (0..100_000).map(|i| i.to_string()).collect();
+    let many: Vec<String> = (0..10_000).map(|i| i.to_string()).collect();
     let new_value = |i: usize| &many[i % many.len()];
     updates! {
         "nothing" => |_| ();

@@ -16,11 +16,11 @@ use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
 use super::declaration::Declaration;
 use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric, with_builder};
-use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{DEFAULT_AGES, check_window};
+use crate::family::{Family, MetricCells};
 
 /// Quantiles of observations, since the program began or of the last seconds, each within its rank
 /// error.
@@ -162,14 +162,23 @@ impl<L: LabelSet> Summary<L> {
 
     #[cold]
     fn observe_cold(&self, value: f64) {
-        let Some(family) = self.inner.counting() else {
-            return;
-        };
+        match self.inner.made() {
+            Some(family) => self.observe_in(family, value),
+            None if self.inner.is_off() => {}
+            None => self.observe_in(self.inner.family(), value),
+        }
+    }
+
+    /// Not inlined, so that an observation of a family that is off returns at once.
+    #[inline(never)]
+    fn observe_in(&self, family: &Family<Distribution>, value: f64) {
         let series = Series::<Summary> {
             lazy_ref: family.only().into(),
         };
         series.observe_cold(value);
-        self.inner.copy_slot_word();
+        if !family.desc.is_off() {
+            self.inner.copy_slot_word();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::serve::answer::Pages;
 use crate::serve::connection::Host;
 use crate::serve::listen::{Listener, tcp};
+use crate::serve::report::CARDINALITY;
 use crate::serve::routes::Routes;
 use crate::serve::seats::Seats;
 use crate::serve::serving::{BoundServer, Serving};
@@ -17,7 +18,7 @@ use crate::serve::serving::{BoundServer, Serving};
 use super::Server;
 
 /// Paths that the service uses itself, so the metrics page cannot have them.
-const RESERVED_PATHS: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
+const RESERVED_PATHS: [&str; 5] = ["/", "/robots.txt", "/-/healthy", "/-/ready", CARDINALITY];
 
 impl Server {
     /// Binds this address and those that were added before, and serves on a thread of its own.

@@ -161,10 +161,10 @@ impl Catalogue {
     /// Returns the most similar name as a hint, if one is similar.
     fn hint(&self, name: &str) -> String {
         let all: BTreeSet<String> = self.families.iter().flat_map(Declared::samples).collect();
-        let nearest = all
-            .into_iter()
-            .map(|other| (dissimilarity(name, &other), other));
-        let nearest = nearest.min();
+        // Only one format has `_created`.
+        let penalty = |other: &str| usize::from(other.ends_with("_created"));
+        let far = |other: &str| dissimilarity(name, other) + penalty(other);
+        let nearest = all.into_iter().map(|other| (far(&other), other)).min();
         match nearest {
             Some((far, other)) if far <= 1 + name.len() / 4 => format!("; `{other}` is similar"),
             _ => String::new(),

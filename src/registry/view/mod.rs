@@ -1,14 +1,16 @@
 //! Views: rules that change families by their names, from code or from data.
 
-use std::sync::Arc;
+mod apply;
+mod pattern;
 
 use crate::error::Error;
-use crate::family::desc::{Desc, Names};
 use crate::family::grammar::{check_label, check_name};
 use crate::family::shape::{check_bounds, without_infinity};
-use crate::family::view::{self, Cap};
-use crate::snapshot::sketch::Targets;
-use crate::snapshot::{self, GaugeMode, Kind, Resolution, Text};
+use crate::snapshot::{GaugeMode, Kind, Resolution};
+
+pub(super) use apply::Views;
+
+use pattern::capture;
 
 /// A rule that changes the families whose names match a pattern, without a change of the code that
 /// declares them. [`Registry::view`](crate::Registry::view) adds it.
@@ -246,9 +248,10 @@ impl View {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The name stays taken. An update of a metric without labels returns at the branch that its
-    /// first update takes. With labels, nothing is looked up: all label sets share one series, of
-    /// which each thread has cells. So what `get` returns has no meaning.
+    /// The name stays taken. An update of a gauge, a histogram or a summary without labels returns at
+    /// a branch that it has anyway, the one that its first update takes. Counters count in a cell of
+    /// the thread, which is cheaper still. With labels, all label sets share one series. So
+    /// what `get` returns has no meaning.
     #[must_use]
     pub fn off(mut self) -> Self {
         self.off = Some(true);
@@ -334,187 +337,9 @@ impl View {
     }
 }
 
-/// The views of one family together: of each setting the last one, and all labels to drop.
-#[derive(Debug, Default)]
-pub(super) struct Views<'a> {
-    name: &'a str,
-    rename: Option<String>,
-    drop: Vec<&'a str>,
-    caps: Vec<(&'a str, usize)>,
-    buckets: Option<&'a [f64]>,
-    native: Option<i8>,
-    limit: Option<usize>,
-    gauges: Option<GaugeMode>,
-    off: bool,
-}
-
-impl<'a> Views<'a> {
-    /// Returns the views of families of this name, or `None` if there are none.
-    pub(super) fn of(views: &'a [Arc<View>], name: &'a str) -> Option<Self> {
-        let mut all: Option<Self> = None;
-        for view in views {
-            let Some(star) = capture(&view.family, name) else {
-                continue;
-            };
-            let all = all.get_or_insert_with(Self::default);
-            all.name = name;
-            if let Some(rename) = &view.rename {
-                all.rename = Some(rename.replacen('*', star, 1));
-            }
-            all.drop.extend(view.drop.iter().map(|label| &**label));
-            for (label, values) in &view.caps {
-                all.caps.retain(|(other, _)| other != label);
-                all.caps.push((label, *values));
-            }
-            all.buckets = view.buckets.as_deref().or(all.buckets);
-            all.native = view.native.or(all.native);
-            all.limit = view.limit.or(all.limit);
-            all.gauges = view.gauges.or(all.gauges);
-            all.off = view.off.unwrap_or(all.off);
-        }
-        all
-    }
-
-    /// Changes the description of a family. `shares`: label sets that become equal can share the
-    /// cells of a series, which those of gauges cannot.
-    pub(super) fn apply(&self, desc: &mut Desc, shares: bool) {
-        let has = |label: &str| match desc.labels {
-            Names::Fixed(names) => names.contains(&label),
-            Names::Any => true,
-        };
-        let rule = self
-            .gauges
-            .unwrap_or(desc.mode.unwrap_or(GaugeMode::of(desc.kind)));
-        let dropped: Box<[Box<str>]> = self
-            .drop
-            .iter()
-            .filter(|label| has(label))
-            .map(|label| Box::from(*label))
-            .collect();
-        let caps = self.caps.iter();
-        let caps = caps.filter(|(label, _)| has(label) && !self.drop.contains(label));
-        let caps: Box<[Cap]> = caps.map(|(label, n)| Cap::new(label, *n)).collect();
-        let is_combined =
-            desc.kind == Kind::Gauge && !shares && !rule.is_recent() && !dropped.is_empty();
-        let (dropped, combined) = if is_combined && !self.off {
-            (Box::default(), Some((dropped, rule)))
-        } else {
-            (dropped, None)
-        };
-        let view = view::View {
-            name: desc.name.clone(),
-            labels: desc.labels,
-            off: self.off,
-            dropped,
-            caps,
-            combined,
-        };
-        if let Some(name) = &self.rename {
-            desc.name = Text::shared(name);
-        }
-        if let (Names::Fixed(names), false) = (desc.labels, view.dropped.is_empty()) {
-            let stays = |name: &&&str| view.dropped.iter().all(|dropped| **dropped != ***name);
-            desc.set_labels(&names.iter().filter(stays).copied().collect::<Vec<_>>());
-        }
-        desc.drop_constants(&self.drop);
-        if view.changes_labels() {
-            // All combinations of a closed label set have series.
-            desc.limit = desc.limit.max(desc.closed.len());
-        }
-        desc.limit = self.limit.unwrap_or(desc.limit);
-        if desc.kind == Kind::Histogram {
-            if let Some(bounds) = self.buckets {
-                desc.set_bounds(bounds);
-            }
-            if let Some(schema) = self.native {
-                desc.native = Some(Resolution::new(schema));
-            }
-        }
-        if self.off {
-            make_cheap(desc);
-        }
-        desc.view = Some(Arc::new(view));
-    }
-
-    /// Changes a family that a collector wrote. Returns `false` if it is off.
-    pub(super) fn apply_to(&self, family: &mut snapshot::Family) -> bool {
-        if self.off {
-            return false;
-        }
-        if let Some(name) = &self.rename {
-            family.meta.name = Text::shared(name);
-        }
-        if !self.drop.is_empty() && family.kind() != Kind::StateSet {
-            family.drop_labels(&self.drop, self.gauges.unwrap_or(family.meta.mode));
-        }
-        true
-    }
-}
-
-/// Gives a family that is off the cheapest updates of its kind: one series, whose cells each thread
-/// has from the first update on.
-fn make_cheap(desc: &mut Desc) {
-    desc.labels = Names::Fixed(&[]);
-    desc.hot = true;
-    desc.expire_after = None;
-    if desc.kind == Kind::Histogram && desc.native.is_none() {
-        desc.bounds = &[1.0];
-    }
-    desc.targets = Targets::new(&[]);
-    (desc.max_age, desc.ages) = (None, None);
-}
-
-/// Returns the text that the first `*` of a pattern matched, or `None` if the name does not match.
-fn capture<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
-    let Some((before, after)) = pattern.split_once('*') else {
-        return (pattern == name).then_some("");
-    };
-    let rest = name.strip_prefix(before)?;
-    // Of several ways, the one in which the first `*` matches the least.
-    let mut ends = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
-    let end = ends.find(|end| is_match(after, &rest[*end..]))?;
-    Some(&rest[..end])
-}
-
-/// Returns whether a name matches a pattern.
-fn is_match(pattern: &str, name: &str) -> bool {
-    let Some((start, parts)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(mut rest) = name.strip_prefix(start) else {
-        return false;
-    };
-    // The first place of each part leaves the most for the parts after it.
-    let (middle, end) = parts.rsplit_once('*').unwrap_or(("", parts));
-    for part in middle.split('*') {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(end)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns() {
-        for (pattern, name, star) in [
-            ("a", "a", Some("")),
-            ("a", "ab", None),
-            ("a*", "ab", Some("b")),
-            ("*", "", Some("")),
-            ("*_total", "a_total_total", Some("a_total")),
-            ("a*b*c", "axxbyc", Some("xx")),
-            ("a*b*c", "axxbyd", None),
-            ("*b", "ab", Some("a")),
-            ("a*a", "a", None),
-        ] {
-            assert_eq!(capture(pattern, name), star, "{pattern} {name}");
-        }
-    }
 
     #[test]
     fn views_that_cannot_be_meant() {
