@@ -7,3 +7,5 @@
 
 #[allow(dead_code, reason = "the stores come next")]
 mod merge;
+#[cfg(feature = "mmap")]
+mod files;
