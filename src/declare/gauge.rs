@@ -1,11 +1,11 @@
 //! Gauges, which are set, and up-down counters.
 
 use std::marker::PhantomData;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::lockfree::Generation;
 use crate::observe::{self, GaugeCell, GaugeOp, UpDown};
-use crate::snapshot::{GaugeMerge, Kind, Values};
+use crate::snapshot::{GaugeMode, Kind, Values};
 
 use super::declaration::Declaration;
 use super::in_flight::InFlight;
@@ -193,20 +193,42 @@ metric!(Gauge, [L: LabelSet], [L], [], GaugeCell, Kind::Gauge);
 labelled_setters!(Gauge, [L: LabelSet], [L], [], [], GaugeCell);
 
 impl<L: LabelSet> Gauge<L> {
-    /// Sets how the values of two processes are merged when their snapshots are. The default is to
-    /// add them.
+    /// Sets how the values of several processes are combined: when their snapshots are
+    /// [merged](crate::Snapshot::merge), and in a store that they share. The default is
+    /// [`GaugeMode::LiveAll`].
     ///
     /// ```
-    /// use tallies::{Gauge, snapshot::GaugeMerge};
+    /// use tallies::{Gauge, snapshot::GaugeMode};
     ///
     /// /// The size of the largest request.
     /// #[tallies::metric]
-    /// static LARGEST: Gauge = Gauge::new("largest_request_bytes").merge(GaugeMerge::Max);
+    /// static LARGEST: Gauge = Gauge::new("largest_request_bytes").mode(GaugeMode::Max);
     /// # LARGEST.raise(10.0);
     /// ```
     #[must_use]
-    pub const fn merge(mut self, merge: GaugeMerge) -> Self {
-        self.inner.desc.merge = merge;
+    pub const fn mode(mut self, mode: GaugeMode) -> Self {
+        self.inner.desc.mode = Some(mode);
+        self
+    }
+
+    /// Sets how long a store across machines shows the value of a process that sends nothing more.
+    /// The default is that of the store, 60 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tallies::Gauge;
+    ///
+    /// /// Jobs of the last batch.
+    /// #[tallies::metric]
+    /// static BATCH: Gauge = Gauge::new("last_batch_jobs").shared_ttl(Duration::from_secs(300));
+    /// # BATCH.set(1.0);
+    /// ```
+    ///
+    /// Only for the modes that begin with `Live`. Mapped files need no such time: the system tells
+    /// whether a process is alive.
+    #[must_use]
+    pub const fn shared_ttl(mut self, ttl: Duration) -> Self {
+        self.inner.desc.shared_ttl = Some(ttl);
         self
     }
 }
@@ -214,16 +236,17 @@ impl<L: LabelSet> Gauge<L> {
 with_builder!(Gauge, Kind::Gauge);
 
 impl<L: LabelSet> Builder<Gauge<L>> {
-    /// Sets how the values of two processes are merged when their snapshots are. The default is to
-    /// add them.
+    /// Sets how the values of several processes are combined: when their snapshots are
+    /// [merged](crate::Snapshot::merge), and in a store that they share. The default is
+    /// [`GaugeMode::LiveAll`].
     ///
     /// ```
-    /// use tallies::{Gauge, Registry, snapshot::GaugeMerge};
+    /// use tallies::{Gauge, Registry, snapshot::GaugeMode};
     ///
     /// let (one, two) = (Registry::new(), Registry::new());
     /// for (registry, bytes) in [(&one, 10.0), (&two, 30.0)] {
     ///     Gauge::builder("largest_bytes", "The largest request.")
-    ///         .merge(GaugeMerge::Max)
+    ///         .mode(GaugeMode::Max)
     ///         .register(registry)?
     ///         .set(bytes);
     /// }
@@ -232,8 +255,29 @@ impl<L: LabelSet> Builder<Gauge<L>> {
     /// assert_eq!(both.get("largest_bytes", &[]), Some(30.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    pub fn merge(mut self, merge: GaugeMerge) -> Self {
-        self.desc.merge = merge;
+    pub fn mode(mut self, mode: GaugeMode) -> Self {
+        self.desc.mode = Some(mode);
+        self
+    }
+
+    /// Sets how long a store across machines shows the value of a process that sends nothing more.
+    /// The default is that of the store, 60 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// let batch = tallies::Gauge::builder("last_batch_jobs", "Jobs of the last batch.")
+    ///     .shared_ttl(Duration::from_secs(300))
+    ///     .register(&registry)?;
+    /// batch.set(1.0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Only for the modes that begin with `Live`. Mapped files need no such time: the system tells
+    /// whether a process is alive.
+    pub fn shared_ttl(mut self, ttl: Duration) -> Self {
+        self.desc.shared_ttl = Some(ttl);
         self
     }
 }

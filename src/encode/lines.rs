@@ -318,7 +318,7 @@ pub(super) fn suffixes(kind: Kind) -> &'static [&'static str] {
 mod tests {
     use super::*;
     use crate::encode::{Escaping, Options};
-    use crate::snapshot::{GaugeMerge, Meta, Snapshot};
+    use crate::snapshot::{GaugeMode, Meta, Snapshot};
 
     /// Encodes families that each have one series without labels.
     fn page(families: impl IntoIterator<Item = (&'static str, &'static str, Values)>) -> String {
@@ -332,7 +332,8 @@ mod tests {
                     Values::Histogram { .. } => Kind::Histogram,
                     _ => Kind::Gauge,
                 },
-                merge: GaugeMerge::Sum,
+                mode: GaugeMode::LiveSum,
+                shared_ttl: None,
                 utf8: true,
                 constant: constant.to_owned(),
             };

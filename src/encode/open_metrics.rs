@@ -179,7 +179,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::snapshot::{GaugeMerge, Meta, Number, Numbers, Snapshot, Values};
+    use crate::snapshot::{GaugeMode, Meta, Number, Numbers, Snapshot, Values};
 
     fn family(name: &'static str, kind: Kind, values: Values) -> Family {
         let meta = Meta {
@@ -187,7 +187,8 @@ mod tests {
             help: "".into(),
             unit: "".into(),
             kind,
-            merge: GaugeMerge::Sum,
+            mode: GaugeMode::LiveSum,
+            shared_ttl: None,
             utf8: false,
             constant: String::new(),
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Difference, Error, NameRule};
 use crate::snapshot::sketch::{TargetError, Targets};
-use crate::snapshot::{Escaping, GaugeMerge, Kind, Resolution, Text};
+use crate::snapshot::{Escaping, GaugeMode, Kind, Resolution, Text};
 
 use super::constants::Constants;
 use super::grammar::{check_label, check_label_of, check_labels, check_name, check_utf8};
@@ -63,8 +63,10 @@ pub(crate) struct Desc {
     pub(crate) hot: bool,
     /// The time after which an unchanged series is retired, if any.
     pub(crate) expire_after: Option<Duration>,
-    /// How the gauges of several processes are merged.
-    pub(crate) merge: GaugeMerge,
+    /// How the values of a gauge in several processes are combined, if the user has chosen.
+    pub(crate) mode: Option<GaugeMode>,
+    /// How long a store shows a live gauge whose process sends nothing; `None` for its default.
+    pub(crate) shared_ttl: Option<Duration>,
     /// Whether its name and label names may be outside the legacy character set.
     pub(crate) utf8: bool,
     pub(crate) closed: ClosedSet,
@@ -175,11 +177,8 @@ impl Desc {
             limit: DEFAULT_LIMIT,
             hot: false,
             expire_after: None,
-            merge: match kind {
-                Kind::Info => GaugeMerge::Max,
-                Kind::StateSet => GaugeMerge::Last,
-                _ => GaugeMerge::Sum,
-            },
+            mode: None,
+            shared_ttl: None,
             utf8: false,
             closed: ClosedSet::NONE,
             lint: true,

@@ -30,7 +30,7 @@ use std::time::Instant;
 use crate::error::{Error, UpdateRule, warn};
 use crate::lockfree::{CachedArena, Exemplars, Generation, SeriesKey, SharedText};
 use crate::observe::{self, Cells, Pass};
-use crate::snapshot::{self, Kind, Page, Values, labels};
+use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
 use desc::{ClosedSet, Desc};
 use index::Index;
@@ -216,8 +216,12 @@ impl<C: MetricCells> Series<C> {
 }
 
 impl<C: MetricCells> Family<C> {
-    pub(crate) fn new(desc: Desc) -> Self {
+    pub(crate) fn new(mut desc: Desc) -> Self {
         let shape = C::shape(&desc);
+        // What adds up over threads adds up over processes.
+        if C::KIND == Kind::Gauge && C::FOLDS {
+            desc.mode = desc.mode.or(Some(GaugeMode::LiveSum));
+        }
         Self {
             desc,
             first: C::new(&shape),

@@ -56,7 +56,7 @@ impl Gateway {
         let mut conflict = None;
         self.merged.take(&self.sources, |error| {
             conflict = conflict.take().or(Some(error))
-        });
+        })?;
         if let Some(error) = conflict {
             return Err(error);
         }

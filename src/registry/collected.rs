@@ -8,7 +8,7 @@ use ahash::RandomState;
 use crate::error::{BucketRule, Error, NameRule, Subject, UpdateRule};
 use crate::family::grammar::{check_label, check_name};
 use crate::family::shape::check_bounds;
-use crate::snapshot::{Family, GaugeMerge, Kind, Meta, Number, Numbers, Text, Values, labels};
+use crate::snapshot::{Family, GaugeMode, Kind, Meta, Number, Numbers, Text, Values, labels};
 
 /// A collector: computes families at scrape time.
 ///
@@ -277,7 +277,8 @@ impl Collected {
                     help: help.into(),
                     unit: "".into(),
                     kind,
-                    merge: GaugeMerge::Sum,
+                    mode: GaugeMode::of(kind),
+                    shared_ttl: None,
                     utf8: false,
                     constant: String::new(),
                 };

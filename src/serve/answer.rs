@@ -139,6 +139,7 @@ impl Pages {
             }
             Ok(Err(Refusal::Full)) => return unavailable("slow readers hold too many pages\n"),
             Ok(Err(Refusal::Gone)) => return timed_out(),
+            Ok(Err(Refusal::Unavailable(why))) => return unavailable(String::from(&*why)),
             // A pass should not panic. If one does, the next scrape may succeed.
             Ok(Err(Refusal::Failed)) | Err(_) => {
                 return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n");
@@ -166,7 +167,7 @@ pub(super) fn timed_out() -> Answer {
     unavailable("the scrape timed out\n")
 }
 
-fn unavailable(why: &'static str) -> Answer {
+fn unavailable(why: impl Into<Bytes>) -> Answer {
     let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, why);
     answer
         .headers_mut()
@@ -174,11 +175,11 @@ fn unavailable(why: &'static str) -> Answer {
     answer
 }
 
-pub(super) fn plain(status: StatusCode, text: &'static str) -> Answer {
+pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     content(
         status,
         "text/plain; charset=utf-8",
-        Body::whole(Bytes::from_static(text.as_bytes())),
+        Body::whole(text.into()),
     )
 }
 

@@ -66,7 +66,7 @@ impl Selection {
 }
 
 /// The reason why no page is rendered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// A collector requested the page that it contributes to.
     Reentrant,
@@ -76,6 +76,8 @@ pub(super) enum Refusal {
     Gone,
     /// The compressor got no memory.
     Failed,
+    /// A source has no snapshot, for this reason.
+    Unavailable(Arc<str>),
 }
 
 /// Disconnects a slow reader to free the memory that it holds. Returns `false` if no reader is slow.
@@ -106,6 +108,8 @@ pub(super) struct Scraper {
 struct Scrape {
     /// The families. Written by the request that runs the pass, read by those that share it.
     merged: MergedView,
+    /// Why a source had no snapshot. Written and read like `merged`, which is empty then.
+    unavailable: Option<Arc<str>>,
     /// The pages. Requests look up theirs here, and add it if it is missing.
     pages: Mutex<Vec<Arc<Page>>>,
 }
@@ -210,6 +214,9 @@ impl Scraper {
             scrape
         });
         let scrape = scrape.ok_or(Refusal::Reentrant)?;
+        if let Some(reason) = &scrape.unavailable {
+            return Err(Refusal::Unavailable(Arc::clone(reason)));
+        }
         let page = ScrapedPage {
             page: scrape.page(selection),
             scrape: Some(scrape),
@@ -308,9 +315,10 @@ impl Scrape {
 
     /// Takes new snapshots of the sources.
     fn snapshot(&mut self, sources: &[Arc<dyn Source>]) {
-        self.merged.take(sources, |error| {
+        let taken = self.merged.take(sources, |error| {
             crate::error::warn_once(&format_args!("left out of the page: {error}"));
         });
+        self.unavailable = taken.err().map(|error| format!("{error}\n").into());
     }
 }
 

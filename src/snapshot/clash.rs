@@ -59,7 +59,7 @@ pub(crate) fn clashing<'a>(families: &'a [Family], family: &Family) -> Option<&'
         })
 }
 
-pub(super) fn exposed(family: &Family) -> ExposedName<'_> {
+pub(crate) fn exposed(family: &Family) -> ExposedName<'_> {
     (family.name(), family.kind(), family.meta.utf8)
 }
 
@@ -103,7 +103,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use crate::snapshot::clash_index::ClashIndex;
-    use crate::snapshot::{GaugeMerge, Meta, Values};
+    use crate::snapshot::{GaugeMode, Meta, Values};
 
     use super::*;
 
@@ -113,7 +113,8 @@ mod tests {
             help: "".into(),
             unit: "".into(),
             kind,
-            merge: GaugeMerge::default(),
+            mode: GaugeMode::default(),
+            shared_ttl: None,
             utf8,
             constant: String::new(),
         };

@@ -100,15 +100,15 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The rule that combines two processes' values of a gauge when their snapshots are merged.
+/// The rule that combines the values of a gauge in several processes.
 ///
 /// ```
-/// use tallies::snapshot::GaugeMerge;
+/// use tallies::snapshot::GaugeMode;
 ///
 /// let peak = |mebibytes| {
 ///     let registry = tallies::Registry::new();
 ///     tallies::Gauge::builder("peak_mebibytes", "Peak memory.")
-///         .merge(GaugeMerge::Max)
+///         .mode(GaugeMode::Max)
 ///         .register(&registry)?
 ///         .set(mebibytes);
 ///     Ok::<_, tallies::Error>(registry.snapshot())
@@ -118,18 +118,120 @@ impl fmt::Display for Kind {
 /// assert_eq!(both.get("peak_mebibytes", &[]), Some(5.0));
 /// # Ok::<(), tallies::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// A store that several processes share knows which of them are alive. The modes that begin with
+/// `Live` use only the values of these; the other modes keep the values of processes that have
+/// ended. [`Snapshot::merge`](super::Snapshot::merge) treats both alike, because a snapshot does
+/// not tell whether its process is alive.
+///
+/// The names are those of the multiprocess mode of Python's client, with `recent` for its
+/// `mostrecent` and `live_all` for `liveall`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum GaugeMerge {
-    /// Adds the values, for queue lengths or open connections.
+pub enum GaugeMode {
+    /// Adds the values of live processes, for queue lengths or open connections.
+    LiveSum,
+    /// Takes the smallest value of a live process.
+    LiveMin,
+    /// Takes the largest value of a live process.
+    LiveMax,
+    /// Takes the value that a live process set last.
+    LiveRecent,
+    /// Shows each live process as a series of its own, with the label `gauge_index`: a small number
+    /// that is used again when the process has ended. Snapshots that are merged without a store
+    /// have no such number, so their values are added.
     #[default]
+    LiveAll,
+    /// Adds the values, also of processes that have ended.
     Sum,
-    /// Takes the smallest value.
+    /// Takes the smallest value that any process has when it ends, or now.
     Min,
-    /// Takes the largest value.
+    /// Takes the largest value that any process has when it ends, or now.
     Max,
-    /// Takes the value of the snapshot that is merged last.
-    Last,
+    /// Takes the value that was set last, also by a process that has ended.
+    Recent,
+}
+
+impl GaugeMode {
+    /// All modes, with their names in stores and configuration files.
+    pub(crate) const NAMES: [(Self, &'static str); 9] = [
+        (Self::LiveSum, "live_sum"),
+        (Self::LiveMin, "live_min"),
+        (Self::LiveMax, "live_max"),
+        (Self::LiveRecent, "live_recent"),
+        (Self::LiveAll, "live_all"),
+        (Self::Sum, "sum"),
+        (Self::Min, "min"),
+        (Self::Max, "max"),
+        (Self::Recent, "recent"),
+    ];
+
+    /// The mode of a family of this kind for which the user has not chosen one. Up-down counters
+    /// are gauges whose declaration chooses `LiveSum`.
+    pub(crate) const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Info => Self::LiveMax,
+            Kind::StateSet => Self::LiveRecent,
+            _ => Self::LiveAll,
+        }
+    }
+
+    /// Returns the name, such as `live_sum`.
+    ///
+    /// ```
+    /// assert_eq!(tallies::snapshot::GaugeMode::LiveSum.as_str(), "live_sum");
+    /// ```
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        let mut names = Self::NAMES.into_iter();
+        names
+            .find(|(mode, _)| *mode == self)
+            .map_or("", |(_, name)| name)
+    }
+
+    /// Returns the mode of this name.
+    ///
+    /// ```
+    /// use tallies::snapshot::GaugeMode;
+    ///
+    /// assert_eq!(GaugeMode::from_name("max"), Some(GaugeMode::Max));
+    /// assert_eq!(GaugeMode::from_name("largest"), None);
+    /// ```
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut names = Self::NAMES.into_iter();
+        names
+            .find(|(_, known)| *known == name)
+            .map(|(mode, _)| mode)
+    }
+
+    /// Returns whether only live processes count.
+    #[cfg_attr(
+        not(any(feature = "mmap", feature = "redis")),
+        allow(dead_code, reason = "for stores")
+    )]
+    pub(crate) fn is_live(self) -> bool {
+        !matches!(self, Self::Sum | Self::Min | Self::Max | Self::Recent)
+    }
+
+    /// Returns whether the time of the last `set` decides.
+    #[cfg_attr(
+        not(any(feature = "mmap", feature = "redis")),
+        allow(dead_code, reason = "for stores")
+    )]
+    pub(crate) fn is_recent(self) -> bool {
+        matches!(self, Self::LiveRecent | Self::Recent)
+    }
+
+    /// Combines two values; `later` is the one that was set later or is merged last.
+    pub(crate) fn combine(self, earlier: f64, later: f64) -> f64 {
+        match self {
+            Self::LiveSum | Self::LiveAll | Self::Sum => earlier + later,
+            Self::LiveMin | Self::Min => earlier.min(later),
+            Self::LiveMax | Self::Max => earlier.max(later),
+            Self::LiveRecent | Self::Recent => later,
+        }
+    }
 }
 
 /// The description of a family, common to all of its series.
@@ -139,7 +241,10 @@ pub(crate) struct Meta {
     pub(crate) help: Text,
     pub(crate) unit: Text,
     pub(crate) kind: Kind,
-    pub(crate) merge: GaugeMerge,
+    /// How values of several processes are combined, for a gauge and what is shown like one.
+    pub(crate) mode: GaugeMode,
+    /// How long a store shows a live gauge whose process sends nothing; `None` for its default.
+    pub(crate) shared_ttl: Option<Duration>,
     /// Whether the metric name and the label names may be outside the legacy character set; see
     /// [`Escaping`](super::Escaping).
     pub(crate) utf8: bool,

@@ -34,20 +34,29 @@ enum PageEntry {
 impl MergedView {
     /// Takes a snapshot of each source and merges them. A family that conflicts with one of an
     /// earlier source is left out, and the reason is passed to `conflict`.
-    pub(crate) fn take(&mut self, sources: &[Arc<dyn Source>], mut conflict: impl FnMut(Error)) {
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of a source that has no snapshot. The view is then empty.
+    pub(crate) fn take(
+        &mut self,
+        sources: &[Arc<dyn Source>],
+        mut conflict: impl FnMut(Error),
+    ) -> Result<(), Error> {
         let Self {
             snapshots,
             joined,
             page,
         } = self;
         snapshots.resize_with(sources.len(), Snapshot::default);
-        for (source, snapshot) in sources.iter().zip(&mut *snapshots) {
-            source.snapshot_into(snapshot);
-        }
         joined.clear();
         page.clear();
+        for (source, snapshot) in sources.iter().zip(&mut *snapshots) {
+            source.try_snapshot_into(snapshot)?;
+        }
         if let [only] = &**snapshots {
-            return page.extend((0..only.families.len()).map(|at| PageEntry::Single(0, at)));
+            page.extend((0..only.families.len()).map(|at| PageEntry::Single(0, at)));
+            return Ok(());
         }
         let mut families = snapshots.iter().flat_map(|snapshot| &snapshot.families);
         let mut index = ClashIndex::new(families.any(|family| family.meta.utf8));
@@ -84,6 +93,7 @@ impl MergedView {
         }
         let name = |entry: &PageEntry| family_at(snapshots, joined, *entry).name();
         page.sort_unstable_by(|one, other| name(one).cmp(name(other)));
+        Ok(())
     }
 
     /// Returns the time at which the first snapshot was taken.
@@ -130,7 +140,8 @@ mod tests {
             .map(|registry| Arc::new((*registry).clone()) as _)
             .collect();
         let (mut all, mut conflicts) = (MergedView::default(), Vec::new());
-        all.take(&sources, |error| conflicts.push(error.to_string()));
+        all.take(&sources, |error| conflicts.push(error.to_string()))
+            .unwrap();
         let names = all.families().map(|family| family.name().to_owned());
         (names.collect(), conflicts)
     }

@@ -29,11 +29,15 @@ mod values;
 
 use std::time::SystemTime;
 
+use crate::error::Error;
+
 pub(crate) use arithmetic::sum_since;
+#[cfg(any(feature = "mmap", feature = "redis"))]
+pub(crate) use clash::exposed;
 pub(crate) use clash::{ExposedName, clash, clashing};
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
-pub use family::{Family, GaugeMerge, Kind, SeriesLabels};
+pub use family::{Family, GaugeMode, Kind, SeriesLabels};
 #[cfg(any(feature = "tower", feature = "push"))]
 pub(crate) use merged_view::MergedView;
 pub use names::Escaping;
@@ -66,6 +70,27 @@ pub(crate) use values::{PageSummary, Values};
 pub trait Source: Send + Sync {
     /// Takes a snapshot, reusing the memory of `snapshot`, which is empty or an earlier snapshot.
     fn snapshot_into(&self, snapshot: &mut Snapshot);
+
+    /// Takes a snapshot like [`snapshot_into`](Self::snapshot_into), or returns why there is none.
+    /// Servers, which call this, then answer with 503, and a push fails.
+    ///
+    /// ```
+    /// use tallies::snapshot::{Snapshot, Source};
+    ///
+    /// let mut snapshot = Snapshot::default();
+    /// tallies::registry().try_snapshot_into(&mut snapshot)?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Stores that several processes share return an error if their numbers would be wrong: if they
+    /// have not reached the other processes' numbers for too long. Registries never do, and neither
+    /// does this method unless a source implements it.
+    fn try_snapshot_into(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        self.snapshot_into(snapshot);
+        Ok(())
+    }
 }
 
 /// Returns the milliseconds since the Unix epoch, from which every format counts time.

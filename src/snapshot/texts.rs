@@ -294,7 +294,7 @@ impl Texts {
     }
 
     /// Sets [`Entry::created`] of series `i`.
-    pub(super) fn set_created(&mut self, i: usize, created: u64) {
+    pub(crate) fn set_created(&mut self, i: usize, created: u64) {
         if created == self.created(i) {
             return;
         }

@@ -234,7 +234,7 @@ impl Values {
     }
 
     /// Returns an empty copy of the same shape.
-    pub(super) fn to_empty(&self) -> Self {
+    pub(crate) fn to_empty(&self) -> Self {
         let mut empty = self.clone();
         empty.clear();
         empty

@@ -44,6 +44,7 @@ const RULES: &[(&str, &[&str])] = &[
             "error", "clock", "snapshot", "observe", "family", "registry", "declare",
         ],
     ),
+    ("share", &["sync", "error", "clock", "snapshot", "observe"]),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
 ];

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use crate::snapshot::{Family, GaugeMerge, Kind, Meta, is_label_name, is_metric_name};
+use crate::snapshot::{Family, GaugeMode, Kind, Meta, is_label_name, is_metric_name};
 
 use super::line::Line;
 use super::sample::{self, Sample};
@@ -326,10 +326,11 @@ impl<'a> PartialFamily<'a> {
             help: self.help.unwrap_or_default().into(),
             unit: self.unit.unwrap_or_default().to_owned().into(),
             kind,
-            merge: match kind {
-                Kind::Info | Kind::StateSet => GaugeMerge::Max,
-                _ => GaugeMerge::Sum,
+            mode: match kind {
+                Kind::Info | Kind::StateSet => GaugeMode::LiveMax,
+                _ => GaugeMode::LiveSum,
             },
+            shared_ttl: None,
             utf8: self.is_utf8,
             constant: String::new(),
         };

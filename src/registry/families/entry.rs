@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::error::{Difference, Error, NameRule};
 use crate::family::AnyFamily;
 use crate::family::desc::Desc;
-use crate::snapshot::{self, Kind, Meta, Text, labels};
+use crate::snapshot::{self, GaugeMode, Kind, Meta, Text, labels};
 
 /// A family. Equal declarations of it share its entry.
 #[derive(Debug)]
@@ -82,7 +82,8 @@ pub(crate) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta
         help: desc.help.clone(),
         unit: desc.unit.clone(),
         kind: desc.kind,
-        merge: desc.merge,
+        mode: desc.mode.unwrap_or(GaugeMode::of(desc.kind)),
+        shared_ttl: desc.shared_ttl,
         utf8: desc.utf8,
         constant: text,
     }

@@ -3,8 +3,10 @@
 use std::collections::hash_map::Entry;
 
 use crate::error::Error;
+#[cfg(doc)]
+use crate::snapshot::GaugeMode;
 use crate::snapshot::sketch::Sketch;
-use crate::snapshot::{Family, GaugeMerge, Kind, Snapshot, Values, labels};
+use crate::snapshot::{Family, Kind, Snapshot, Values, labels};
 
 use super::join_sums;
 
@@ -21,7 +23,7 @@ impl Snapshot {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// Series with the same labels are added up, gauges by the [`GaugeMerge`] of their family. All
+    /// Series with the same labels are added up, gauges by the [`GaugeMode`] of their family. All
     /// other series and families are copied.
     ///
     /// # Errors
@@ -64,9 +66,9 @@ impl Family {
         }
         // A page in the text format shows an info or a state set as a gauge.
         if self.meta.kind == Kind::Gauge {
-            (self.meta.kind, self.meta.merge) = match other.meta.kind {
-                Kind::Gauge => (Kind::Gauge, self.meta.merge),
-                kind => (kind, other.meta.merge),
+            (self.meta.kind, self.meta.mode) = match other.meta.kind {
+                Kind::Gauge => (Kind::Gauge, self.meta.mode),
+                kind => (kind, other.meta.mode),
             };
         }
         // Most series have the same index in both families.
@@ -109,12 +111,7 @@ impl Family {
                 ours.set(at, ours.get(at).plus(theirs.get(i)));
             }
             (Values::Gauge(ours), Values::Gauge(theirs)) => {
-                ours[at] = match self.meta.merge {
-                    GaugeMerge::Sum => ours[at] + theirs[i],
-                    GaugeMerge::Min => ours[at].min(theirs[i]),
-                    GaugeMerge::Max => ours[at].max(theirs[i]),
-                    GaugeMerge::Last => theirs[i],
-                };
+                ours[at] = self.meta.mode.combine(ours[at], theirs[i]);
             }
             (
                 Values::Histogram {

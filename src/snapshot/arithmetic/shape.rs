@@ -5,7 +5,7 @@ use crate::snapshot::{Family, Kind, Values};
 
 impl Family {
     /// Checks that the series of `theirs`, a family of the same name, can be added to this family.
-    pub(in crate::snapshot) fn check_mergeable(&self, theirs: &Self) -> Result<(), Error> {
+    pub(crate) fn check_mergeable(&self, theirs: &Self) -> Result<(), Error> {
         if self.same_kind(theirs) && (self.is_shapeless() || theirs.is_shapeless()) {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Tests of merging, of subtraction and of constant labels.
 
 use crate::encode::{open_metrics, read_open_metrics, read_text, text};
-use crate::snapshot::{GaugeMerge, Snapshot, Value, Values, millis};
+use crate::snapshot::{GaugeMode, Snapshot, Value, Values, millis};
 use crate::{Histogram, Registry};
 
 use super::{join_sums, sum_since};
@@ -71,16 +71,16 @@ fn an_interval_is_the_difference_of_series_wherever_they_are() {
 
 #[test]
 fn gauges_merge_as_their_family_says() {
-    for (merge, value) in [
-        (GaugeMerge::Sum, 5.0),
-        (GaugeMerge::Min, 2.0),
-        (GaugeMerge::Max, 3.0),
-        (GaugeMerge::Last, 2.0),
+    for (mode, value) in [
+        (GaugeMode::Sum, 5.0),
+        (GaugeMode::Min, 2.0),
+        (GaugeMode::Max, 3.0),
+        (GaugeMode::Recent, 2.0),
     ] {
         let mut one = read("# TYPE g gauge\ng 3\n");
-        one.families[0].meta.merge = merge;
+        one.families[0].meta.mode = mode;
         one.merge(&read("# TYPE g gauge\ng 2\n")).unwrap();
-        assert_eq!(one.get("g", &[]), Some(value), "{merge:?}");
+        assert_eq!(one.get("g", &[]), Some(value), "{mode:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::*;
-use crate::snapshot::{GaugeMerge, Meta, Number, Numbers, PageSummary, Value, Values, labels};
+use crate::snapshot::{GaugeMode, Meta, Number, Numbers, PageSummary, Value, Values, labels};
 
 fn text(page: &str) -> Snapshot {
     read_text(page).unwrap_or_else(|e| panic!("{e}\n{page}"))
@@ -195,7 +195,8 @@ proptest! {
                 help: help.clone().into(),
                 unit: "".into(),
                 kind,
-                merge: GaugeMerge::Sum,
+                mode: GaugeMode::LiveSum,
+                shared_ttl: None,
                 utf8: false,
                 constant: String::new(),
             };

@@ -1,0 +1,9 @@
+//! Sharing between processes: one page for all processes of a program, whichever is scraped.
+//!
+//! A *store* holds the absolute totals of each process, which is a *writer* of the store. Readers
+//! merge them. When a writer has ended, one of the others folds its totals into those of all ended
+//! writers, exactly once. So totals never go back, and the cost of a page follows the writers that
+//! are alive.
+
+#[allow(dead_code, reason = "the stores come next")]
+mod merge;
