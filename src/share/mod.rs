@@ -6,4 +6,6 @@
 //! are alive.
 
 #[allow(dead_code, reason = "the stores come next")]
+mod exact;
+#[allow(dead_code, reason = "the stores come next")]
 mod merge;

@@ -15,7 +15,11 @@ impl TestDirectory {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("tallies-test-{}-{number}", std::process::id());
         let shm = Path::new("/dev/shm");
-        let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
+        let parent = if shm.is_dir() {
+            shm.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
         Self(parent.join(name))
     }
 
@@ -82,7 +86,11 @@ impl Reader {
     pub fn wait_for_total(&mut self, wanted: f64) {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
         while self.total() < wanted {
-            assert!(std::time::Instant::now() < end, "{} of {wanted}", self.highest);
+            assert!(
+                std::time::Instant::now() < end,
+                "{} of {wanted}",
+                self.highest
+            );
             std::thread::yield_now();
         }
         assert_eq!(self.total(), wanted);

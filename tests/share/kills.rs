@@ -23,7 +23,10 @@ fn what_an_update_returned_from_survives_a_kill() {
         }
         most += counted + 1.0;
         let total = reader.total();
-        assert!((least..=most).contains(&total), "{least} <= {total} <= {most}");
+        assert!(
+            (least..=most).contains(&total),
+            "{least} <= {total} <= {most}"
+        );
         (least, most) = (total, total);
     }
 }

@@ -25,7 +25,9 @@ static LEVEL: Gauge = Gauge::new("level").help("A level.");
 fn job(i: u64) {
     JOBS.inc();
     SECONDS.add(0.25);
-    BY_QUEUE.with([["mail", "print", "scan"][i as usize % 3]]).inc();
+    BY_QUEUE
+        .with([["mail", "print", "scan"][i as usize % 3]])
+        .inc();
     IN_FLIGHT.inc();
     LATENCY.observe((i % 5) as f64);
     NATIVE.observe((i % 5) as f64);

@@ -15,7 +15,10 @@ fn three_processes_count_a_thousand_each() {
         reader.total();
     }
     assert_eq!(reader.total(), 3000.0);
-    assert_eq!(reader.get("tallies_share_writers", &[("state", "live")]), 3.0);
+    assert_eq!(
+        reader.get("tallies_share_writers", &[("state", "live")]),
+        3.0
+    );
     for mut role in roles {
         role.tell("end");
         role.join();
