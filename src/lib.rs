@@ -79,6 +79,8 @@ mod lockfree;
     reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod observe;
+#[cfg(any(feature = "mmap", loom))]
+mod mapped;
 #[cfg(not(loom))]
 pub mod process;
 #[cfg(all(feature = "push", not(loom)))]

@@ -9,3 +9,5 @@
 mod exact;
 #[allow(dead_code, reason = "the stores come next")]
 mod merge;
+#[cfg(feature = "mmap")]
+mod files;

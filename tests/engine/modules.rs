@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules that it may name.
 const RULES: &[(&str, &[&str])] = &[
     ("sync", &[]),
+    ("mapped", &["sync"]),
     ("error", &["snapshot"]),
     ("clock", &["snapshot"]),
     ("snapshot", &["error"]),
-    ("lockfree", &["sync", "snapshot"]),
-    ("observe", &["sync", "clock", "snapshot", "lockfree"]),
+    ("lockfree", &["sync", "mapped", "snapshot"]),
+    (
+        "observe",
+        &["sync", "mapped", "clock", "snapshot", "lockfree"],
+    ),
     (
         "family",
         &["error", "clock", "snapshot", "lockfree", "observe"],
@@ -44,7 +48,10 @@ const RULES: &[(&str, &[&str])] = &[
             "error", "clock", "snapshot", "observe", "family", "registry", "declare",
         ],
     ),
-    ("share", &["sync", "error", "clock", "snapshot", "observe"]),
+    (
+        "share",
+        &["sync", "mapped", "error", "clock", "snapshot", "observe"],
+    ),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
 ];

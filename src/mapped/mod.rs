@@ -1,0 +1,6 @@
+//! The memory that processes share: extents of a file that is mapped.
+//!
+//! This module knows no threads, cells or metrics. `docs/sharing.md` describes the file.
+
+#[allow(dead_code, reason = "the reader of files has the other half")]
+pub(crate) mod format;
