@@ -74,13 +74,13 @@ pub mod instrument;
     reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod lockfree;
+#[cfg(any(feature = "mmap", loom))]
+mod mapped;
 #[allow(
     unreachable_pub,
     reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod observe;
-#[cfg(any(feature = "mmap", loom))]
-mod mapped;
 #[cfg(not(loom))]
 pub mod process;
 #[cfg(all(feature = "push", not(loom)))]

@@ -4,3 +4,6 @@
 
 #[allow(dead_code, reason = "the reader of files has the other half")]
 pub(crate) mod format;
+#[cfg(all(feature = "mmap", not(loom)))]
+#[allow(unsafe_code, reason = "maps files")]
+pub(crate) mod image;

@@ -7,7 +7,12 @@
 
 #[allow(dead_code, reason = "the stores come next")]
 mod exact;
-#[allow(dead_code, reason = "the stores come next")]
-mod merge;
 #[cfg(feature = "mmap")]
 mod files;
+#[allow(dead_code, reason = "the stores come next")]
+mod merge;
+#[allow(dead_code, reason = "the stores come next")]
+pub(crate) mod record;
+
+#[cfg(feature = "mmap")]
+pub use files::{Dir, Process};

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::share::merge;
 use crate::snapshot::{Snapshot, Source};
 
+use super::directory::{Directory, boot_hash};
 use super::view::View;
 
 /// The time for which the file of a dead process stays, so that it can be looked at.
@@ -128,12 +129,13 @@ impl Dir {
     /// write.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let directory = super::open_directory(path)?;
+        let directory = Directory::open(path)
+            .map_err(|cause| Error::share("cannot open the shared directory", path, cause))?;
         Ok(Self::new(path, directory, false))
     }
 
-    pub(super) fn new(path: &Path, directory: std::os::fd::OwnedFd, takes_part: bool) -> Self {
-        let view = View::new(super::directory::Directory::new(directory), super::boot());
+    pub(super) fn new(path: &Path, directory: Directory, takes_part: bool) -> Self {
+        let view = View::new(directory, path.to_owned(), boot_hash());
         Self(Arc::new(Shared {
             path: path.to_owned(),
             takes_part,
@@ -216,7 +218,11 @@ impl Dir {
     /// Returns the name of the file of this process, if it takes part. A child of `fork` gets a file
     /// of its own.
     fn own_file(&self) -> Option<String> {
-        if self.0.takes_part { super::own_file() } else { None }
+        if self.0.takes_part {
+            super::own_file()
+        } else {
+            None
+        }
     }
 
     /// Returns the processes that take part or have not been folded yet, those that started last

@@ -7,9 +7,12 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
+
+use super::format::checksum;
 
 /// The suffix of the file of a writer.
 pub(super) const WRITER: &str = ".pm";
@@ -40,8 +43,24 @@ pub(super) struct Listing {
 pub(super) struct Lock(OwnedFd);
 
 impl Directory {
-    pub(super) fn new(directory: OwnedFd) -> Self {
-        Self(directory)
+    /// Opens a directory.
+    ///
+    /// # Errors
+    ///
+    /// A directory that belongs to another user, or that others may write: files in it could be
+    /// anything.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&directory)?;
+        let denied = |what| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return denied("it belongs to another user");
+        }
+        if stat.st_mode & 0o022 != 0 {
+            return denied("other users may write to it; its mode should be 0700");
+        }
+        Ok(Self(directory))
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -80,7 +99,7 @@ impl Directory {
     }
 
     /// Opens a file for reading. Does not follow links, and does not wait for a pipe.
-    pub(super) fn open(&self, name: &str) -> io::Result<File> {
+    pub(super) fn open_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::openat(self.fd(), name, flags, Mode::empty())?;
         Ok(file.into())
@@ -88,11 +107,15 @@ impl Directory {
 
     /// Returns the description of a file.
     pub(super) fn stat(&self, name: &str) -> io::Result<Stat> {
-        Ok(rustix::fs::statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(rustix::fs::statat(
+            self.fd(),
+            name,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     pub(super) fn open_totals(&self, generation: u64) -> io::Result<File> {
-        self.open(&totals_name(generation))
+        self.open_file(&totals_name(generation))
     }
 
     /// Takes the lock of the directory. Returns `None` if another process has it.
@@ -116,7 +139,8 @@ impl Directory {
     ) -> io::Result<bool> {
         let temporary = format!("{TEMPORARY_TOTALS}{}-{generation}", std::process::id());
         step();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(self.fd(), &temporary, flags, Mode::RUSR | Mode::WUSR) {
             // Left by a process that had this number.
             Err(Errno::EXIST) => {
@@ -183,6 +207,12 @@ impl Directory {
             }
         }
     }
+}
+
+/// Returns the hash of the boot id of the system.
+pub(super) fn boot_hash() -> u64 {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    checksum(id.trim().as_bytes())
 }
 
 /// Returns whether no process holds the lock of a writer's file: the writer is dead.

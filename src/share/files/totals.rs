@@ -24,10 +24,11 @@
 use std::collections::BTreeSet;
 
 use crate::share::exact::{ExactSum, Sums};
-use crate::share::record::{self, Malformed};
-use crate::snapshot::{Snapshot, labels};
+use crate::share::record;
+use crate::snapshot::Snapshot;
 
-use super::format::{WriterId, checksum};
+use super::format::checksum;
+use super::read::{Refused, WriterId};
 
 const MAGIC: &[u8; 8] = b"tallysum";
 const VERSION: u32 = 1;
@@ -86,18 +87,20 @@ impl Totals {
     }
 
     /// Reads the content of a file.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Refused> {
         let mut header = Bytes(bytes);
         if header.take(8)? != MAGIC {
-            return Err(Malformed("the totals have no magic number"));
+            return Err(damaged("the totals have no magic number"));
         }
-        if header.u32()? != VERSION || header.u32()? != 0 {
-            return Err(Malformed("the totals have another version"));
+        let version = header.u32()?;
+        if version != VERSION {
+            return Err(Refused::OtherVersion(version));
         }
+        header.u32()?;
         let (boot, generation) = (header.u64()?, header.u64()?);
         let (len, sum) = (header.u64()?, header.u64()?);
         if len != header.0.len() as u64 || checksum(header.0) != sum {
-            return Err(Malformed("the totals are damaged"));
+            return Err(damaged("the totals are damaged"));
         }
         let mut bytes = header;
         let mut totals = Self {
@@ -114,12 +117,12 @@ impl Totals {
             let mut family = record::read_description(description)?;
             let last = totals.snapshot.families.last();
             if last.is_some_and(|last| last.name() >= family.name()) {
-                return Err(Malformed("the families are not in order"));
+                return Err(damaged("the families are not in order"));
             }
             let mut sums = Vec::new();
             for _ in 0..bytes.count(9)? {
                 let text = str::from_utf8(bytes.sized()?);
-                let text = text.map_err(|_| Malformed("a label text is not UTF-8"))?;
+                let text = text.map_err(|_| damaged("a label text is not UTF-8"))?;
                 record::read_record(&mut family, text, bytes.sized()?)?;
                 let mut sum = ExactSum::default();
                 for _ in 0..bytes.take(1)?[0] {
@@ -133,9 +136,13 @@ impl Totals {
         if bytes.0.is_empty() {
             Ok(totals)
         } else {
-            Err(Malformed("bytes are left over"))
+            Err(damaged("bytes are left over"))
         }
     }
+}
+
+fn damaged(why: &'static str) -> Refused {
+    Refused::Damaged(why.into())
 }
 
 /// Appends what `write` writes, after its length.
@@ -151,33 +158,33 @@ fn sized(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Refused> {
         let split = self.0.split_at_checked(n);
-        let (taken, rest) = split.ok_or(Malformed("the totals end early"))?;
+        let (taken, rest) = split.ok_or(damaged("the totals end early"))?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn u32(&mut self) -> Result<u32, Malformed> {
+    fn u32(&mut self) -> Result<u32, Refused> {
         let bytes = self.take(4)?.try_into();
         Ok(u32::from_le_bytes(bytes.unwrap_or_default()))
     }
 
-    fn u64(&mut self) -> Result<u64, Malformed> {
+    fn u64(&mut self) -> Result<u64, Refused> {
         let bytes = self.take(8)?.try_into();
         Ok(u64::from_le_bytes(bytes.unwrap_or_default()))
     }
 
     /// Reads the number of items that follow, each of at least `size` bytes.
-    fn count(&mut self, size: usize) -> Result<u64, Malformed> {
+    fn count(&mut self, size: usize) -> Result<u64, Refused> {
         let n = self.u64()?;
         if n > (self.0.len() / size) as u64 {
-            return Err(Malformed("the totals end early"));
+            return Err(damaged("the totals end early"));
         }
         Ok(n)
     }
 
-    fn sized(&mut self) -> Result<&'a [u8], Malformed> {
+    fn sized(&mut self) -> Result<&'a [u8], Refused> {
         let len = self.u32()?;
         self.take(len as usize)
     }

@@ -28,6 +28,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -35,7 +36,7 @@ use crate::share::merge::{self, Writer};
 use crate::snapshot::Snapshot;
 
 use super::directory::{Directory, Listing, Lock, is_dead};
-use super::read::{Refused, WriterFile};
+use super::read::{Refused, WriterFile, WriterId};
 use super::totals::Totals;
 
 /// The number of times that a reader starts again before it takes the lock.
@@ -51,6 +52,8 @@ const MAX_TOTALS: u64 = 4 << 30;
 #[derive(Debug)]
 pub(super) struct View {
     directory: Directory,
+    /// For messages.
+    path: PathBuf,
     /// The hash of the system's boot id.
     boot: u64,
     /// The totals that were read last.
@@ -76,9 +79,10 @@ pub(super) struct Open {
 }
 
 impl View {
-    pub(super) fn new(directory: Directory, boot: u64) -> Self {
+    pub(super) fn new(directory: Directory, path: PathBuf, boot: u64) -> Self {
         Self {
             directory,
+            path,
             boot,
             totals: Totals::default(),
             last_generation: None,
@@ -121,7 +125,7 @@ impl View {
     }
 
     fn error(&self, cause: io::Error) -> Error {
-        Error::share("cannot read the shared directory", cause)
+        Error::share("cannot read the shared directory", &self.path, cause)
     }
 
     fn list(&self, own: Option<&str>) -> Result<Listing, Error> {
@@ -208,7 +212,9 @@ impl View {
         if totals.generation == generation {
             Ok(totals)
         } else {
-            Err(Refused::Damaged("its name is that of another generation".into()))
+            Err(Refused::Damaged(
+                "its name is that of another generation".into(),
+            ))
         }
     }
 
@@ -219,7 +225,7 @@ impl View {
         let open = match self.writers.get_mut(name) {
             Some(open) if open.inode == stat.st_ino => open,
             _ => {
-                let file = WriterFile::open(self.directory.open(name)?, self.boot)?;
+                let file = WriterFile::open(self.directory.open_file(name)?, name, self.boot)?;
                 let open = Open {
                     file,
                     inode: stat.st_ino,
@@ -301,7 +307,13 @@ impl View {
         }
         self.fold_locked(&lock, &listing, conflict)
             .map(Some)
-            .map_err(|error| Error::share("cannot fold the files of dead processes", error))
+            .map_err(|cause| {
+                Error::share(
+                    "cannot fold the files of dead processes in",
+                    &self.path,
+                    cause,
+                )
+            })
     }
 
     fn fold_locked(
@@ -318,7 +330,13 @@ impl View {
             generation = self.last_generation.unwrap_or(generation) + 1;
             let writers = dead.iter().map(|open| {
                 let snapshot = open.file.snapshot();
-                (Writer { snapshot, index: None }, None)
+                (
+                    Writer {
+                        snapshot,
+                        index: None,
+                    },
+                    None,
+                )
             });
             let totals = Writer {
                 snapshot: &self.totals.snapshot,
@@ -365,7 +383,7 @@ impl View {
     }
 
     /// Returns the ids of writers that are in the totals although their files still exist.
-    fn folded_files(&self, listing: &Listing) -> Vec<super::format::WriterId> {
+    fn folded_files(&self, listing: &Listing) -> Vec<WriterId> {
         // The id of a file that is in the totals already was read from the file and not kept, so all
         // ids stay as long as there is such a file.
         let is_left =
