@@ -74,12 +74,12 @@ pub mod instrument;
     reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod lockfree;
+mod mapped;
 #[allow(
     unreachable_pub,
     reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod observe;
-mod mapped;
 #[cfg(not(loom))]
 pub mod process;
 #[cfg(all(feature = "push", not(loom)))]

@@ -22,6 +22,7 @@ pub(crate) mod header {
     pub(crate) const FLAGS: usize = 20;
     pub(crate) const BOOT: usize = 24;
     pub(crate) const PID: usize = 32;
+    pub(crate) const GAUGE_INDEX: usize = 36;
     pub(crate) const CREATED: usize = 40;
     pub(crate) const PROCESS_START: usize = 48;
     pub(crate) const CRATE: usize = 56;

@@ -22,6 +22,8 @@
 #![allow(dead_code, reason = "not all of it is used without the feature `mmap`")]
 
 pub(crate) mod format;
+#[cfg(all(feature = "mmap", not(loom)))]
+pub(crate) mod image;
 pub(crate) mod journal;
 pub(crate) mod record;
 pub(crate) mod words;

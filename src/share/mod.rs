@@ -6,6 +6,13 @@
 //! are alive.
 
 #[allow(dead_code, reason = "the stores come next")]
-mod merge;
+mod exact;
 #[cfg(feature = "mmap")]
 mod files;
+#[allow(dead_code, reason = "the stores come next")]
+mod merge;
+#[allow(dead_code, reason = "the stores come next")]
+pub(crate) mod record;
+
+#[cfg(feature = "mmap")]
+pub use files::{Dir, Process, dir};

@@ -96,7 +96,7 @@ impl Numbers {
         }
     }
 
-    pub(super) fn get(&self, i: usize) -> Number {
+    pub(crate) fn get(&self, i: usize) -> Number {
         match self {
             Self::Int(all) => Number::Int(all[i]),
             Self::Float(all) => Number::Float(all[i]),

@@ -1,4 +1,13 @@
 //! The store of mapped files: a directory with one file per process.
 
-#[allow(unused_imports, reason = "the reader uses all of it")]
+mod dir;
+mod directory;
+mod read;
+mod totals;
+mod view;
+mod writer;
+
 pub(crate) use crate::mapped::format;
+pub use dir::{Dir, Process};
+pub use writer::dir;
+use writer::own_file;

@@ -1,0 +1,637 @@
+//! Families and series as bytes, in the form in which both stores keep them.
+//!
+//! A *description* has what all series of a family have in common: name, help, unit, kind, the mode
+//! of a gauge, and the shape of the values. A *record* has the value of one series, the time
+//! since when it counts, and its exemplars. The label text of a series stands beside its record and
+//! is not part of it.
+//!
+//! Equal families have equal descriptions, and equal series have equal records, so a store compares
+//! bytes to find out what changed. All numbers are little-endian. A *varint* has seven bits per
+//! byte, the lowest first; a byte of 128 or more says that another one follows.
+//!
+//! ```text
+//! description   version, kind, mode, flags         1 byte each
+//!               name, help, unit                   varint length, UTF-8
+//!               seconds, nanoseconds               varints: the time to live, if declared
+//!               histogram: varint n, n bounds      8 bytes each
+//!               summary: varint n, n pairs         quantile and error, 8 bytes each
+//!                        seconds, nanoseconds      varints: the window, if it has one
+//!
+//! record        created                            varint: milliseconds since 1970, 0 if unknown
+//!               counter: 0, varint; or 1, float
+//!               gauge: float
+//!               histogram: sum, then a varint per bucket, then the native histogram, if any:
+//!                          schema (1 byte), zero threshold, varint zero count, and twice
+//!                          (above zero, below zero) varint n, n pairs of varints: the distance
+//!                          from the index before (the first one zigzag), the count
+//!               summary: varint count, sum, degraded (1 byte), varint n, n tuples:
+//!                        key (8 bytes), varint g, varint delta
+//!               exemplars: varint n, and for each: varint bucket, float, varint time in
+//!                          nanoseconds plus one (0 if unknown), varint length, label text
+//! ```
+//!
+//! Bytes may come from another version of the program, or from somebody else. Reading them never
+//! panics, and never allocates more than a small multiple of their length. All that is read is
+//! checked, so a family that was read can be merged and encoded like any other.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
+use crate::snapshot::{
+    Exemplar, Family, GaugeMode, Kind, Meta, Native, Natives, Number, Numbers, PageSummary,
+    Quantiles, Resolution, Text, Value, Values, is_metric_name, labels,
+};
+
+/// The version of both forms. Other versions are not read.
+const VERSION: u8 = 1;
+
+/// The latest time that is read: the end of the year 9999, in milliseconds.
+const MAX_MILLIS: u64 = 253_402_300_799_999;
+
+/// The longest label text of an exemplar, in bytes: 128 characters and their escapes need less.
+const MAX_EXEMPLAR_TEXT: usize = 4096;
+
+/// The bits of the flags.
+const UTF8: u8 = 1;
+const NATIVE: u8 = 2;
+const WINDOW: u8 = 4;
+const PAGE: u8 = 8;
+const TTL: u8 = 16;
+const KNOWN_FLAGS: u8 = 31;
+
+/// The reason why bytes were not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(&'static str);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+type Read<T> = Result<T, Malformed>;
+
+/// The kinds, by their number in a description. New ones are added at the end.
+const KINDS: [Kind; 8] = [
+    Kind::Counter,
+    Kind::Gauge,
+    Kind::Histogram,
+    Kind::Summary,
+    Kind::Info,
+    Kind::StateSet,
+    Kind::GaugeHistogram,
+    Kind::Unknown,
+];
+
+/// Appends the description of `family`. Its constant labels are not part of it: see
+/// [`label_text`].
+pub(crate) fn write_description(family: &Family, out: &mut Vec<u8>) {
+    let meta = &family.meta;
+    let index = |found: Option<usize>| found.unwrap_or(0) as u8;
+    // The modes are numbered by their order in the list of names: new ones are added at its end.
+    let mut flags = if meta.utf8 { UTF8 } else { 0 };
+    if meta.shared_ttl.is_some() {
+        flags |= TTL;
+    }
+    match &family.values {
+        Values::Histogram { natives, .. } if natives.is_some() => flags |= NATIVE,
+        Values::Summary { max_age, .. } if max_age.is_some() => flags |= WINDOW,
+        Values::PageSummary(_) => flags |= PAGE,
+        _ => {}
+    }
+    out.extend([
+        VERSION,
+        index(KINDS.iter().position(|kind| *kind == meta.kind)),
+        index(modes().position(|mode| mode == meta.mode)),
+        flags,
+    ]);
+    for text in [&meta.name, &meta.help, &meta.unit] {
+        write_text(text, out);
+    }
+    if let Some(ttl) = meta.shared_ttl {
+        write_duration(ttl, out);
+    }
+    match &family.values {
+        Values::Histogram { bounds, .. } => {
+            write_varint(bounds.len() as u64, out);
+            bounds.iter().for_each(|bound| write_float(*bound, out));
+        }
+        Values::Summary {
+            targets, max_age, ..
+        } => {
+            write_varint(targets.as_slice().len() as u64, out);
+            for (phi, eps) in targets.as_slice() {
+                write_float(*phi, out);
+                write_float(*eps, out);
+            }
+            if let Some(age) = max_age {
+                write_duration(*age, out);
+            }
+        }
+        Values::Counter(_) | Values::Gauge(_) | Values::PageSummary(_) => {}
+    }
+}
+
+/// Reads a description. Returns a family without series and without constant labels.
+pub(crate) fn read_description(description: &[u8]) -> Read<Family> {
+    let mut bytes = Bytes(description);
+    if bytes.byte()? != VERSION {
+        return Err(Malformed("the description has another version"));
+    }
+    let kind = KINDS.get(usize::from(bytes.byte()?)).copied();
+    let kind = kind.ok_or(Malformed("the kind is unknown"))?;
+    let mode = modes().nth(usize::from(bytes.byte()?));
+    let mode = mode.ok_or(Malformed("the gauge mode is unknown"))?;
+    let flags = bytes.byte()?;
+    if flags & !KNOWN_FLAGS != 0 {
+        return Err(Malformed("a flag is unknown"));
+    }
+    let (name, help, unit) = (bytes.text()?, bytes.text()?, bytes.text()?);
+    let utf8 = flags & UTF8 != 0;
+    if !is_name(name, utf8) {
+        return Err(Malformed("the name is invalid"));
+    }
+    let shared_ttl = (flags & TTL != 0).then(|| bytes.duration()).transpose()?;
+    let values = match kind {
+        Kind::Counter => Values::Counter(Numbers::default()),
+        Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => Values::Gauge(Vec::new()),
+        Kind::Histogram | Kind::GaugeHistogram => Values::Histogram {
+            bounds: bytes.bounds()?.into(),
+            counts: Vec::new(),
+            sums: Vec::new(),
+            natives: (flags & NATIVE != 0).then(Natives::default),
+        },
+        Kind::Summary if flags & PAGE != 0 => Values::PageSummary(Vec::new()),
+        Kind::Summary => Values::Summary {
+            targets: bytes.targets()?,
+            max_age: (flags & WINDOW != 0)
+                .then(|| bytes.duration())
+                .transpose()?,
+            interval: false,
+            values: Vec::new(),
+        },
+    };
+    bytes.end()?;
+    let meta = Meta {
+        name: Text::shared(name),
+        help: Text::shared(help),
+        unit: Text::shared(unit),
+        kind,
+        mode,
+        shared_ttl,
+        utf8,
+        constant: String::new(),
+    };
+    let family = Family::new(meta, values);
+    // One family has one description: no flags, for example, that its kind does not have.
+    let mut again = Vec::with_capacity(description.len());
+    write_description(&family, &mut again);
+    if again != description {
+        return Err(Malformed("the description is not in its normal form"));
+    }
+    Ok(family)
+}
+
+/// Returns the label text of series `i`, with the constant labels of its family, sorted by name: one
+/// label set has one text in all processes.
+pub(crate) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
+    let (constant, own) = (&*family.meta.constant, family.texts.get(i));
+    match (constant, own) {
+        ("", text) | (text, "") => labels::ordered(text),
+        _ => Cow::Owned(labels::ordered(&format!("{constant},{own}")).into_owned()),
+    }
+}
+
+/// Returns whether `text` is a label text as [`label_text`] returns it.
+pub(crate) fn is_label_text(text: &str) -> bool {
+    let all: Vec<_> = labels::pairs(text).collect();
+    let names = |name: &str| !name.is_empty() && !name.contains(['"', '\\', '\n']);
+    all.iter().all(|(name, _)| names(name))
+        && all.is_sorted_by(|(one, _), (next, _)| one < next)
+        && labels::text_of(all.iter().map(|(name, value)| (*name, &**value))) == text
+}
+
+/// Appends the record of series `i`.
+pub(crate) fn write_record(family: &Family, i: usize, out: &mut Vec<u8>) {
+    write_varint(family.texts.created(i), out);
+    match &family.values {
+        Values::Counter(values) => match values.get(i) {
+            Number::Int(n) => {
+                out.push(0);
+                write_varint(n, out);
+            }
+            Number::Float(x) => {
+                out.push(1);
+                write_float(x, out);
+            }
+        },
+        Values::Gauge(values) => write_float(values[i], out),
+        Values::Histogram {
+            bounds,
+            counts,
+            sums,
+            natives,
+        } => {
+            write_float(sums[i], out);
+            let n = bounds.len() + 1;
+            counts[i * n..][..n]
+                .iter()
+                .for_each(|n| write_varint(*n, out));
+            if let Some(natives) = natives {
+                write_native(natives.get(i), out);
+            }
+        }
+        Values::Summary { values, .. } => {
+            let Quantiles { count, sum, sketch } = &values[i];
+            write_varint(*count, out);
+            write_float(*sum, out);
+            out.push(u8::from(sketch.is_degraded()));
+            write_varint(sketch.tuples().len() as u64, out);
+            for tuple in sketch.tuples() {
+                out.extend(tuple.key.to_le_bytes());
+                write_varint(u64::from(tuple.g), out);
+                write_varint(u64::from(tuple.delta), out);
+            }
+        }
+        Values::PageSummary(values) => {
+            let PageSummary {
+                count,
+                sum,
+                quantiles,
+            } = &values[i];
+            out.push(u8::from(count.is_some()));
+            write_varint(count.unwrap_or(0), out);
+            write_float(*sum, out);
+            write_varint(quantiles.len() as u64, out);
+            for (phi, value) in quantiles {
+                write_float(*phi, out);
+                write_float(*value, out);
+            }
+        }
+    }
+    let exemplars = family.exemplars_of(i);
+    write_varint(exemplars.len() as u64, out);
+    for (_, bucket, exemplar) in exemplars {
+        write_varint(u64::from(*bucket), out);
+        write_float(exemplar.value, out);
+        let time = exemplar
+            .time
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let nanos = time.and_then(|time| u64::try_from(time.as_nanos()).ok());
+        write_varint(nanos.map_or(0, |nanos| nanos.saturating_add(1)), out);
+        write_text(&exemplar.labels, out);
+    }
+}
+
+/// Reads the record of a series of `family` and appends the series. If the bytes are malformed, the
+/// family is unchanged.
+pub(crate) fn read_record(family: &mut Family, text: &str, bytes: &[u8]) -> Read<()> {
+    if !is_label_text(text) {
+        return Err(Malformed("the label text is invalid"));
+    }
+    let reserved = match family.meta.kind {
+        Kind::Histogram | Kind::GaugeHistogram => "le",
+        Kind::Summary => "quantile",
+        _ => "",
+    };
+    if labels::parts(text).any(|(name, _)| name == reserved) {
+        return Err(Malformed("a label has a reserved name"));
+    }
+    let mut bytes = Bytes(bytes);
+    let created = bytes.varint()?;
+    if created > MAX_MILLIS {
+        return Err(Malformed("a time is too late"));
+    }
+    let i = family.len();
+    // Exemplars are read before anything is appended, so that an error leaves no half of a series.
+    match &mut family.values {
+        Values::Counter(values) => {
+            let number = match bytes.byte()? {
+                0 => Number::Int(bytes.varint()?),
+                1 => Number::Float(bytes.float()?),
+                _ => return Err(Malformed("a counter is neither an integer nor a float")),
+            };
+            let exemplars = bytes.exemplars(i, 1)?;
+            values.push(number);
+            family.exemplars.extend(exemplars);
+        }
+        Values::Gauge(values) => {
+            let value = bytes.float()?;
+            let exemplars = bytes.exemplars(i, 1)?;
+            values.push(value);
+            family.exemplars.extend(exemplars);
+        }
+        Values::Histogram {
+            bounds,
+            counts,
+            sums,
+            natives,
+        } => {
+            let (sum, len) = (bytes.float()?, counts.len());
+            let all = (0..=bounds.len()).map(|_| bytes.varint());
+            let all: Vec<u64> = all.collect::<Read<_>>()?;
+            let native = natives.is_some().then(|| bytes.native()).transpose()?;
+            let exemplars = bytes.exemplars(i, bounds.len() + 1)?;
+            debug_assert_eq!(len, i * (bounds.len() + 1));
+            counts.extend(all);
+            sums.push(sum);
+            if let (Some(natives), Some(native)) = (natives, native) {
+                natives.push(&native);
+            }
+            family.exemplars.extend(exemplars);
+        }
+        Values::Summary { values, .. } => {
+            let (count, sum) = (bytes.varint()?, bytes.float()?);
+            let sketch = bytes.sketch()?;
+            let exemplars = bytes.exemplars(i, 1)?;
+            values.push(Quantiles { count, sum, sketch });
+            family.exemplars.extend(exemplars);
+        }
+        Values::PageSummary(values) => {
+            let value = bytes.page_summary()?;
+            let exemplars = bytes.exemplars(i, 1)?;
+            values.push(value);
+            family.exemplars.extend(exemplars);
+        }
+    }
+    family.texts.push(text, created);
+    Ok(())
+}
+
+fn modes() -> impl Iterator<Item = GaugeMode> {
+    GaugeMode::NAMES.into_iter().map(|(mode, _)| mode)
+}
+
+fn is_name(name: &str, utf8: bool) -> bool {
+    if utf8 {
+        !name.is_empty() && !name.contains(['"', '\\', '\n'])
+    } else {
+        is_metric_name(name.as_bytes())
+    }
+}
+
+fn write_varint(mut n: u64, out: &mut Vec<u8>) {
+    while n >= 128 {
+        out.push(n as u8 | 128);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn write_float(x: f64, out: &mut Vec<u8>) {
+    out.extend(x.to_le_bytes());
+}
+
+fn write_duration(duration: Duration, out: &mut Vec<u8>) {
+    write_varint(duration.as_secs(), out);
+    write_varint(u64::from(duration.subsec_nanos()), out);
+}
+
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    write_varint(text.len() as u64, out);
+    out.extend(text.as_bytes());
+}
+
+fn write_native(native: &Native, out: &mut Vec<u8>) {
+    out.push(native.schema as u8);
+    write_float(native.zero_threshold, out);
+    write_varint(native.zero_count, out);
+    for buckets in [&native.positive, &native.negative] {
+        write_varint(buckets.len() as u64, out);
+        let mut before = None;
+        for (index, count) in buckets {
+            write_varint(
+                match before {
+                    // Zigzag: small negative numbers are short, too.
+                    None => u64::from((index << 1 ^ index >> 31) as u32),
+                    Some(before) => (i64::from(*index) - i64::from(before)) as u64,
+                },
+                out,
+            );
+            write_varint(*count, out);
+            before = Some(*index);
+        }
+    }
+}
+
+/// Bytes that are still to be read.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, n: usize) -> Read<&'a [u8]> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(n)
+            .ok_or(Malformed("the bytes end early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Read<u8> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn word(&mut self) -> Read<u64> {
+        let bytes = self.take(8)?;
+        Ok(bytes
+            .iter()
+            .rev()
+            .fold(0, |word, b| word << 8 | u64::from(*b)))
+    }
+
+    fn float(&mut self) -> Read<f64> {
+        Ok(f64::from_bits(self.word()?))
+    }
+
+    fn varint(&mut self) -> Read<u64> {
+        let mut n = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let low = u64::from(byte & 127);
+            if low << shift >> shift != low || byte == 0 && shift > 0 {
+                break;
+            }
+            n |= low << shift;
+            if byte < 128 {
+                return Ok(n);
+            }
+        }
+        // Longer than needed, or beyond 64 bits: one number has one form.
+        Err(Malformed("a varint is invalid"))
+    }
+
+    fn u32(&mut self) -> Read<u32> {
+        u32::try_from(self.varint()?).map_err(|_| Malformed("a number is too large"))
+    }
+
+    fn text(&mut self) -> Read<&'a str> {
+        let n = self.count(1)?;
+        str::from_utf8(self.take(n)?).map_err(|_| Malformed("a text is not UTF-8"))
+    }
+
+    /// Reads the number of items that follow, each of at least `size` bytes.
+    fn count(&mut self, size: usize) -> Read<usize> {
+        let n = self.varint()?;
+        if n > (self.0.len() / size) as u64 {
+            return Err(Malformed("the bytes end early"));
+        }
+        Ok(n as usize)
+    }
+
+    fn end(&self) -> Read<()> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Malformed("bytes are left over"))
+        }
+    }
+
+    fn bounds(&mut self) -> Read<Vec<f64>> {
+        let n = self.count(8)?;
+        let bounds: Vec<f64> = (0..n).map(|_| self.float()).collect::<Read<_>>()?;
+        let ascend = bounds.is_sorted_by(|one, next| one < next);
+        if !ascend || bounds.iter().any(|bound| !bound.is_finite()) {
+            return Err(Malformed("bucket bounds do not ascend"));
+        }
+        Ok(bounds)
+    }
+
+    fn targets(&mut self) -> Read<Targets> {
+        let n = self.count(16)?;
+        let pairs = (0..n).map(|_| Ok((self.float()?, self.float()?)));
+        let pairs: Vec<_> = pairs.collect::<Read<_>>()?;
+        Targets::try_new(&pairs).map_err(|_| Malformed("the objectives are invalid"))
+    }
+
+    fn duration(&mut self) -> Read<Duration> {
+        let (seconds, nanos) = (self.varint()?, self.u32()?);
+        if nanos >= 1_000_000_000 {
+            return Err(Malformed("a duration is invalid"));
+        }
+        Ok(Duration::new(seconds, nanos))
+    }
+
+    fn native(&mut self) -> Read<Native> {
+        let resolution = Resolution {
+            schema: self.byte()? as i8,
+            zero_threshold: self.float()?,
+            ..Resolution::new(0)
+        };
+        // `widen` may have raised the threshold to the bound of a bucket: the largest finite number.
+        let threshold = resolution.zero_threshold;
+        let in_range = (0.0..=f64::MAX).contains(&threshold);
+        if !in_range || Resolution::new(resolution.schema).check().is_err() {
+            return Err(Malformed("a native histogram is out of range"));
+        }
+        Ok(Native {
+            schema: resolution.schema,
+            zero_threshold: threshold,
+            zero_count: self.varint()?,
+            positive: self.native_buckets()?,
+            negative: self.native_buckets()?,
+        })
+    }
+
+    fn native_buckets(&mut self) -> Read<Vec<(i32, u64)>> {
+        /// The finest index of any float is below 2^19; twice that leaves room and no overflow.
+        const MAX_INDEX: i64 = 1 << 20;
+        let n = self.count(2)?;
+        let mut before = None;
+        (0..n)
+            .map(|_| {
+                let index = match before {
+                    None => {
+                        let zigzag = self.u32()?;
+                        i64::from((zigzag >> 1) as i32 ^ -((zigzag & 1) as i32))
+                    }
+                    Some(before) => i64::from(before) + i64::from(self.u32()?),
+                };
+                let count = self.varint()?;
+                let ascends = before.is_none_or(|before| i64::from(before) < index);
+                if index.abs() > MAX_INDEX || count == 0 || !ascends {
+                    return Err(Malformed("a native bucket is out of range"));
+                }
+                before = Some(index as i32);
+                Ok((index as i32, count))
+            })
+            .collect()
+    }
+
+    fn sketch(&mut self) -> Read<Sketch> {
+        let degraded = match self.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed("a sketch is invalid")),
+        };
+        let n = self.count(10)?;
+        let (mut before, last) = (key_of(f64::NEG_INFINITY), key_of(f64::INFINITY));
+        let tuples = (0..n).map(|_| {
+            let tuple = Tuple {
+                key: self.word()?,
+                g: self.u32()?,
+                delta: self.u32()?,
+            };
+            if tuple.g == 0 || !(before..=last).contains(&tuple.key) {
+                return Err(Malformed("a sketch is invalid"));
+            }
+            before = tuple.key;
+            Ok(tuple)
+        });
+        let tuples: Vec<_> = tuples.collect::<Read<_>>()?;
+        Ok(Sketch::from_parts(tuples, degraded))
+    }
+
+    fn page_summary(&mut self) -> Read<PageSummary> {
+        let known = match self.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed("a summary is invalid")),
+        };
+        let (count, sum, n) = (self.varint()?, self.float()?, self.count(16)?);
+        if !known && count != 0 {
+            return Err(Malformed("a summary is invalid"));
+        }
+        let quantiles = (0..n).map(|_| Ok((self.float()?, self.float()?)));
+        Ok(PageSummary {
+            count: known.then_some(count),
+            sum,
+            quantiles: quantiles.collect::<Read<_>>()?,
+        })
+    }
+
+    /// Reads the exemplars of series `i`, which has this many buckets. Nothing follows them.
+    fn exemplars(&mut self, i: usize, buckets: usize) -> Read<Vec<(u32, u32, Exemplar)>> {
+        let n = self.count(11)?;
+        let mut all: Vec<(u32, u32, Exemplar)> = Vec::with_capacity(n);
+        for _ in 0..n {
+            let (bucket, value) = (self.u32()?, self.float()?);
+            let ascends = all.last().is_none_or(|(_, before, _)| *before < bucket);
+            if bucket as usize >= buckets || !ascends {
+                return Err(Malformed("an exemplar is in a bucket that does not exist"));
+            }
+            let time = match self.varint()? {
+                0 => None,
+                nanos => Some(Duration::from_nanos(nanos - 1)),
+            };
+            let labels = self.text()?;
+            let pairs: Vec<_> = labels::pairs(labels).collect();
+            let again = labels::text_of(pairs.iter().map(|(name, value)| (*name, &**value)));
+            if again != labels || labels.len() > MAX_EXEMPLAR_TEXT {
+                return Err(Malformed("the labels of an exemplar are invalid"));
+            }
+            let exemplar = Exemplar {
+                labels: labels.to_owned(),
+                value,
+                time: time.map(|time| UNIX_EPOCH + time),
+            };
+            all.push((i as u32, bucket, exemplar));
+        }
+        self.end()?;
+        Ok(all)
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests;
