@@ -112,8 +112,10 @@ pub(crate) mod series {
     pub(crate) const FOLDED: usize = 32;
     /// The bits of a slot in a slot word; all ones for none.
     pub(crate) const SLOT: u64 = (1 << 30) - 1;
-    /// The bit of a slot word whose series is dropped once it has no label text.
-    pub(crate) const DROPPED: u64 = 1 << 30;
+    /// The bits of a slot word that tell what a series without a label text of its generation is.
+    pub(crate) const STATE: u64 = 3 << 30;
+    /// The state of a retired series, which counts in the overflow series.
+    pub(crate) const RETIRED: u64 = 1 << 30;
 }
 
 /// The kinds of cells.

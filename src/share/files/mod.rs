@@ -3,6 +3,8 @@
 mod dir;
 mod directory;
 mod read;
+#[cfg(all(test, not(miri)))]
+mod tests;
 mod totals;
 mod view;
 

@@ -313,7 +313,7 @@ impl AllSeries {
     fn sort(&mut self, memory: &Memory<'_>, series: SeriesAt, text: u64) -> Try<()> {
         if let Some(mark) = TextMark::of(memory, memory.published(text), series.generation())? {
             self.live.push((series, mark));
-        } else if series.slot_word & series::DROPPED == 0 {
+        } else if series.slot_word & series::STATE == series::RETIRED {
             self.retired.push(series);
         } else {
             self.unused.push(series);

@@ -1,0 +1,7 @@
+//! Tests with files that are built word by word, without a writer.
+
+mod fold;
+mod image;
+mod kinds;
+
+pub(super) use fold::step;
