@@ -115,13 +115,13 @@ impl<C: MetricCells> Declaration<C> {
 
     /// Returns the cells of the series without labels.
     pub(crate) fn only(&self) -> &C {
-        &self.family().first
+        self.family().first()
     }
 
     /// Returns the total of the series without labels.
     pub(crate) fn total(&self) -> C::Total {
         let family = self.family();
-        family.total(&family.first)
+        family.total(family.first())
     }
 
     /// Copies the slot word of the series without labels once it is hot.
@@ -262,7 +262,7 @@ impl<C: MetricCells> BoundSeries<C> {
     pub(crate) fn total(&self) -> C::Total {
         let (cells, key) = self
             .series
-            .get_or(|| (&self.family().first, SeriesKey::OVERFLOW));
+            .get_or(|| (self.family().first(), SeriesKey::OVERFLOW));
         let found = self.series_ref(cells, key);
         let series = match &self.text {
             None => self.family().is_closed().then_some(found),

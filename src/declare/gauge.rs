@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::lockfree::Generation;
-use crate::observe::{self, GaugeCell, GaugeOp, UpDown};
+use crate::observe::{self, GaugeCell, GaugeOp, GaugeShape, UpDown};
 use crate::snapshot::{GaugeMode, Kind, Values};
 
 use super::declaration::Declaration;
@@ -12,8 +12,8 @@ use super::in_flight::InFlight;
 use super::{
     Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
 };
-use crate::family::MetricCells;
 use crate::family::SeriesRef;
+use crate::family::{MetricCells, kind};
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
 
@@ -297,11 +297,18 @@ impl MetricCells for GaugeCell {
         0
     }
 
-    fn shape(desc: &Desc) -> f64 {
-        f64::from(u8::from(desc.kind == Kind::Info))
+    fn shape(desc: &Desc) -> GaugeShape {
+        GaugeShape {
+            first: f64::from(u8::from(desc.kind == Kind::Info)),
+            timed: desc.mode.unwrap_or(GaugeMode::of(desc.kind)).is_recent(),
+        }
     }
 
-    fn values(_: &Desc, _: &f64) -> Values {
+    fn format(_: &GaugeShape) -> u32 {
+        kind::GAUGE
+    }
+
+    fn values(_: &Desc, _: &GaugeShape) -> Values {
         Values::Gauge(Vec::new())
     }
 
@@ -491,6 +498,10 @@ impl MetricCells for UpDown {
     }
 
     fn shape(_: &Desc) {}
+
+    fn format((): &()) -> u32 {
+        kind::UP_DOWN
+    }
 
     fn values(_: &Desc, (): &()) -> Values {
         Values::Gauge(Vec::new())

@@ -2,16 +2,18 @@
 
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, NameRule};
+use crate::lockfree::Run;
 use crate::observe::{GaugeCell, Pass};
 use crate::snapshot::{self, Kind, Page, Text, Values, labels};
 
 use super::declaration::Declaration;
 use super::{Builder, metric, with_builder};
-use crate::family::AnyFamily;
+use crate::family::shared::{self, Shared};
+use crate::family::{AnyFamily, kind};
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::check_label;
 use crate::family::label::{LabelSet, LabelValue};
@@ -138,7 +140,9 @@ impl<S: LabelValue> StateSet<S> {
     /// Sets the current state.
     pub fn set(&self, state: S) {
         // Relaxed: a reader reads no other memory with this word.
-        self.states().current.store(state.index(), Relaxed);
+        let cell = self.states().cell.first();
+        cell.updated.store(crate::clock::millis(), Relaxed);
+        cell.current.store(state.index() as u64, Relaxed);
     }
 
     /// Declares a state set in a `static`. Its label has the name of the family, and it begins in
@@ -259,11 +263,25 @@ impl<S: LabelValue> Listed for StateSet<S> {
     }
 }
 
+/// The state, as it is in a mapped file.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct StateCell {
+    /// Nothing. Series of other kinds have two words here.
+    _reserved: [u64; 2],
+    /// The index of the current state. Written by threads that set it, read by scrapes.
+    current: AtomicU64,
+    /// When it was set, in milliseconds since 1970, or 0. Written with it, read by other processes.
+    updated: AtomicU64,
+}
+
 #[derive(Debug)]
 struct States {
     desc: Desc,
     names: &'static [&'static str],
-    current: AtomicUsize,
+    cell: Run<StateCell>,
+    /// What other processes find in the mapped file.
+    shared: Mutex<Shared>,
     /// The label of the last scrape, and the texts with it. Locked by scrapes.
     labels: Mutex<(Text, Arc<Page>)>,
 }
@@ -273,7 +291,8 @@ impl States {
         Self {
             desc,
             names: S::VALUES,
-            current: AtomicUsize::new(0),
+            cell: Run::new(1, StateCell::default),
+            shared: Mutex::default(),
             labels: Mutex::default(),
         }
     }
@@ -286,6 +305,12 @@ impl States {
             page.push(&labels::text(&[(label, name)]), 0);
         }
         page.seal()
+    }
+}
+
+impl Drop for States {
+    fn drop(&mut self) {
+        self.unshare();
     }
 }
 
@@ -304,7 +329,7 @@ impl AnyFamily for States {
 
     fn write(&self, _: &mut Pass<'_>, out: &mut snapshot::Family) {
         out.begin(self.names.len());
-        let current = self.current.load(Relaxed);
+        let current = self.cell.first().current.load(Relaxed) as usize;
         if let Values::Gauge(values) = &mut out.values {
             let states = 0..self.names.len();
             values.extend(states.map(|i| f64::from(u8::from(i == current))));
@@ -321,7 +346,27 @@ impl AnyFamily for States {
     }
 
     fn start_over(&self, _: &Pass<'_>) {
-        self.current.store(0, Relaxed);
+        self.cell.first().current.store(0, Relaxed);
+    }
+
+    fn share(&self, meta: &snapshot::Meta) {
+        let text = shared::encode(meta, Names::Fixed(&[]), &self.values(), "", self.names);
+        let first = std::ptr::from_ref(self.cell.first()).addr() as u64;
+        let fields = shared::Fields {
+            kind: kind::STATE_SET,
+            width: 0,
+            stride: size_of::<StateCell>(),
+            first: self.cell.is_in_region().then_some(first),
+            created: 0,
+            window: [0; 3],
+        };
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.publish(&text, &fields);
+    }
+
+    fn unshare(&self) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.unpublish();
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

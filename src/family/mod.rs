@@ -19,6 +19,7 @@ mod quiet;
 mod retire;
 mod scrape;
 mod series_ref;
+pub(crate) mod shared;
 pub(crate) mod shape;
 
 use std::cmp::Reverse;
@@ -28,7 +29,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::error::{Error, UpdateRule, warn};
-use crate::lockfree::{CachedArena, Exemplars, Generation, SeriesKey, SharedText};
+use crate::lockfree::{
+    CachedArena, Exemplars, Generation, LabelledRun, Run, SeriesKey, SharedText,
+};
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
@@ -37,6 +40,7 @@ use index::Index;
 use population::Population;
 use retire::Removed;
 use scrape::Scraped;
+pub(crate) use crate::mapped::format::kind;
 pub(crate) use series_ref::SeriesRef;
 
 /// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.
@@ -63,6 +67,12 @@ pub(crate) trait MetricCells: Cells {
     fn float_sum(_total: &mut Self::Total) -> Option<&mut f64> {
         None
     }
+    /// Returns the kind of the cells in a mapped file ([`crate::mapped::format::kind`]).
+    fn format(shape: &Self::Shape) -> u32;
+    /// Returns the window of a summary: when its first age began, the length of an age, and their number.
+    fn window(_shape: &Self::Shape) -> [u64; 3] {
+        [0; 3]
+    }
     /// Whether the totals of retired series are folded into the overflow series.
     const FOLDS: bool;
     /// Whether updates are in cells of the thread that made them, once a series is hot.
@@ -83,15 +93,15 @@ pub(crate) struct Family<C: MetricCells> {
     /// The properties that the cells of all series share, such as bounds. Never changes.
     pub(crate) shape: C::Shape,
     /// The series without labels; in a labelled family, the overflow series.
-    pub(crate) first: C,
+    first: Run<C>,
     /// From label sets to series numbers. Written by threads that make, remove or retire series,
     /// read by look-ups that miss the label cache.
     index: Index,
     /// The series, and the threads' label caches. Series are made under a lock of the index, and
     /// read by updates and scrapes.
-    arena: CachedArena<Series<C>>,
+    arena: CachedArena<C, Label>,
     /// Every combination of a closed label set. The first thread that needs one makes all of them.
-    closed: OnceLock<Box<[Series<C>]>>,
+    closed: OnceLock<LabelledRun<C, Label>>,
     /// The slot of the first combination, or `None` if the combinations are too many for a row. Set
     /// by the first update.
     row: OnceLock<Option<u64>>,
@@ -132,6 +142,9 @@ pub(crate) struct Family<C: MetricCells> {
     exclusive: Mutex<()>,
     /// Allocated for the first exemplar. Written by updates, read by scrapes.
     exemplars: OnceLock<Box<Exemplars>>,
+    /// What other processes find in the mapped file. Locked by threads that make series, and by those that
+    /// register or drop the family.
+    shared: Mutex<shared::Shared>,
 }
 
 /// The series that are not reclaimed yet, those to reuse, and the state of expiry. A lock of the
@@ -170,36 +183,51 @@ struct RetiredSeries {
 
 /// One label set of a family.
 #[derive(Debug)]
-pub(crate) struct Series<C> {
-    pub(crate) cells: C,
-    /// The label text, and when the series began to count. Set while the series is live. Written by
-    /// threads that make, remove or retire the series, read by look-ups and scrapes.
-    text: SharedText,
+pub(crate) struct Series<'a, C> {
+    pub(crate) cells: &'a C,
+    /// The label text, and when the series began to count. Set while the series is live.
+    text: &'a SharedText,
+}
+
+impl<C> Clone for Series<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Series<'_, C> {}
+
+/// The label text of a series, and when the series began to count. Set while the series is live. Written by
+/// threads that make, remove or retire the series, read by look-ups and scrapes.
+#[derive(Debug)]
+pub(crate) struct Label(SharedText);
+
+impl Default for Label {
+    fn default() -> Self {
+        Self(SharedText::empty())
+    }
+}
+
+impl Label {
+    /// Appends the label text to `page`. Returns `false` if the series has none.
+    fn copy_text(&self, page: &mut Page) -> bool {
+        self.0.get(|text| {
+            if let Some((text, created)) = text {
+                page.push(text, created);
+            }
+            text.is_some()
+        })
+    }
 }
 
 /// The label names and values of one series.
 type Labels = Vec<(String, String)>;
 
-impl<C: MetricCells> Series<C> {
-    fn new(shape: &C::Shape) -> Self {
-        Self {
-            cells: C::new(shape),
-            text: SharedText::empty(),
-        }
-    }
-
-    /// Makes the series live under this label text.
-    fn open(&self, text: &str) {
-        self.text.set(text, crate::clock::millis());
-    }
-
-    /// Appends the label text to `page`. Returns `false` if the series has none.
-    fn copy_text(&self, page: &mut Page) -> bool {
-        self.text.get(|text| {
-            if let Some((text, created)) = text {
-                page.push(text, created);
-            }
-            text.is_some()
+impl<'a, C: MetricCells> Series<'a, C> {
+    fn new(run: &'a LabelledRun<C, Label>, index: usize) -> Option<Self> {
+        Some(Self {
+            cells: run.series.get(index)?,
+            text: &run.labels.get(index)?.0,
         })
     }
 
@@ -215,6 +243,15 @@ impl<C: MetricCells> Series<C> {
     }
 }
 
+/// Iterates over the series of a run.
+fn each_of<C: MetricCells>(run: &LabelledRun<C, Label>) -> impl Iterator<Item = Series<'_, C>> {
+    let pairs = run.series.iter().zip(&run.labels);
+    pairs.map(|(cells, label)| Series {
+        cells,
+        text: &label.0,
+    })
+}
+
 impl<C: MetricCells> Family<C> {
     pub(crate) fn new(mut desc: Desc) -> Self {
         let shape = C::shape(&desc);
@@ -224,7 +261,7 @@ impl<C: MetricCells> Family<C> {
         }
         Self {
             desc,
-            first: C::new(&shape),
+            first: Run::new(1, || C::new(&shape)),
             shape,
             index: Index::new(),
             arena: CachedArena::new(),
@@ -253,6 +290,7 @@ impl<C: MetricCells> Family<C> {
             scraped: Mutex::default(),
             exclusive: Mutex::new(()),
             exemplars: OnceLock::new(),
+            shared: Mutex::default(),
         }
     }
 
@@ -267,10 +305,10 @@ impl<C: MetricCells> Family<C> {
             Some(all) => all,
             None => self.make_closed(set),
         };
-        match all.get(index) {
-            Some(series) => SeriesRef {
+        match all.series.get(index) {
+            Some(cells) => SeriesRef {
                 family: self,
-                cells: &series.cells,
+                cells,
                 key: SeriesKey::new(Generation::FIRST, index as u32),
             },
             None => self.overflow(),
@@ -286,10 +324,10 @@ impl<C: MetricCells> Family<C> {
     /// needed. Returns `None` if the combinations have no cells, or too many for a row.
     pub(crate) fn row(&self, set: ClosedSet) -> Option<u64> {
         *self.row.get_or_init(|| {
-            let series = self.make_closed(set).iter();
+            let series = self.make_closed(set).series.iter();
             observe::promote_row(
                 observe::engine(),
-                series.map(|series| series.cells.slot_word()),
+                series.map(Cells::slot_word),
                 C::cells(&self.desc),
             )
         })
@@ -297,23 +335,39 @@ impl<C: MetricCells> Family<C> {
 
     #[cold]
     /// Returns every series of a closed label set, and makes them if needed.
-    pub(crate) fn make_closed(&self, set: ClosedSet) -> &[Series<C>] {
-        self.closed.get_or_init(|| {
-            set.texts()
-                .map(|texts| {
-                    let series = Series::new(&self.shape);
-                    series.open(&self.text_of(&texts));
-                    series
-                })
-                .collect()
-        })
+    pub(crate) fn make_closed(&self, set: ClosedSet) -> &LabelledRun<C, Label> {
+        let mut is_new = false;
+        let run = self.closed.get_or_init(|| {
+            is_new = true;
+            let run = LabelledRun::<C, Label>::new(set.texts().count(), || C::new(&self.shape));
+            for (series, texts) in each_of(&run).zip(set.texts()) {
+                let text = self.text_of(&texts);
+                series.text.set(&text, crate::clock::millis());
+            }
+            run
+        });
+        if is_new {
+            self.share_closed(run);
+        }
+        run
+    }
+
+    /// Returns the cells of the series without labels, or of the overflow series.
+    #[inline(always)]
+    pub(crate) fn first(&self) -> &C {
+        self.first.first()
+    }
+
+    /// Returns the series of a closed label set, if they were made.
+    fn closed_series(&self) -> impl Iterator<Item = Series<'_, C>> {
+        self.closed.get().into_iter().flat_map(each_of)
     }
 
     /// Returns the series without labels.
     pub(crate) fn only(&self) -> SeriesRef<'_, C> {
         SeriesRef {
             family: self,
-            cells: &self.first,
+            cells: self.first(),
             key: SeriesKey::OVERFLOW,
         }
     }
@@ -381,8 +435,9 @@ impl<C: MetricCells> Family<C> {
     }
 
     #[inline]
-    fn series(&self, index: usize) -> Option<&Series<C>> {
-        self.arena.get(index)
+    fn series(&self, index: usize) -> Option<Series<'_, C>> {
+        let (run, index) = self.arena.run_of(index)?;
+        Series::new(run, index)
     }
 
     fn retirement(&self) -> MutexGuard<'_, Retirement<C::Total>> {
@@ -392,7 +447,7 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Iterates over all series with their numbers, including those that are not live.
-    fn all(&self) -> impl Iterator<Item = (u32, &Series<C>)> {
+    fn all(&self) -> impl Iterator<Item = (u32, Series<'_, C>)> {
         (0..self.population.made()).filter_map(|i| Some((i as u32, self.series(i)?)))
     }
 
@@ -409,12 +464,10 @@ impl<C: MetricCells> Family<C> {
         let mut pass = observe::engine().pass();
         if self.is_unlabelled() {
             let mut total = C::Total::default();
-            read(&self.first, &mut pass, &mut total);
+            read(self.first(), &mut pass, &mut total);
             return vec![(Vec::new(), total)];
         }
-        let closed = self.closed.get().map_or(&[][..], |all| all);
-        closed
-            .iter()
+        self.closed_series()
             .chain(self.all().map(|(_, series)| series))
             .filter(|series| series.is_live())
             .map(|series| {
@@ -424,7 +477,7 @@ impl<C: MetricCells> Family<C> {
                         .collect()
                 });
                 let mut total = C::Total::default();
-                read(&series.cells, &mut pass, &mut total);
+                read(series.cells, &mut pass, &mut total);
                 (labels, total)
             })
             .collect()
@@ -444,7 +497,7 @@ impl<C: MetricCells> Family<C> {
     pub(crate) fn len(&self) -> usize {
         self.closed
             .get()
-            .map_or_else(|| self.population.live(), |all| all.len())
+            .map_or_else(|| self.population.live(), |all| all.series.len())
     }
 }
 
@@ -456,11 +509,12 @@ fn read<C: MetricCells>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
 
 impl<C: MetricCells> Drop for Family<C> {
     fn drop(&mut self) {
+        self.unshare();
+        self.free_texts();
         let retired = std::mem::take(&mut self.retirement().retired);
-        let closed = self.closed.get().map_or(&[][..], |all| all);
-        let live = std::iter::once(&self.first)
-            .chain(closed.iter().map(|series| &series.cells))
-            .chain(self.all().map(|(_, series)| &series.cells))
+        let live = std::iter::once(self.first())
+            .chain(self.closed_series().map(|series| series.cells))
+            .chain(self.all().map(|(_, series)| series.cells))
             .filter_map(|cells| cells.slot_word().slot());
         // Handles borrow or share the family, so none exists, and no thread updates these series.
         let engine = observe::engine();
@@ -486,6 +540,10 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     }
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
+    /// Lets other processes read the family, under this description, if the process shares its metrics.
+    fn share(&self, meta: &snapshot::Meta);
+    /// Ends that.
+    fn unshare(&self);
     /// Returns the family as `Any`, for `get_or_register`.
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
 }
@@ -516,6 +574,14 @@ impl<C: MetricCells> AnyFamily for Family<C> {
 
     fn start_over(&self, pass: &Pass<'_>) {
         self.start_over(pass);
+    }
+
+    fn share(&self, meta: &snapshot::Meta) {
+        self.share(meta);
+    }
+
+    fn unshare(&self) {
+        self.unshare();
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

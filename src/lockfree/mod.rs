@@ -35,7 +35,7 @@ mod series_key;
 mod shared_text;
 
 #[cfg(not(loom))]
-pub use arena::{GROUP, Group, GroupVersion, SKIPPED, prefetch};
+pub use arena::{GROUP, Group, GroupVersion, LabelledRun, Run, SKIPPED, prefetch};
 pub use cached_ref::CachedRef;
 #[cfg(not(loom))]
 pub use exemplars::Exemplars;

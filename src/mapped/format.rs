@@ -127,6 +127,7 @@ pub(crate) mod kind {
     pub(crate) const HISTOGRAM: u32 = 5;
     pub(crate) const NATIVE: u32 = 6;
     pub(crate) const SUMMARY: u32 = 7;
+    pub(crate) const STATE_SET: u32 = 8;
 }
 
 /// A shard record.

@@ -63,11 +63,15 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Adds a block that no thread writes any more to the shared cells of this series, if the kind
-    /// adds up: the block of a retired series, or this series' own block in an idle shard or in a
-    /// slot that is closing. The caller holds the lock of the shared cells.
+    /// Moves what a block counts, which no thread writes any more, to the shared cells of this series, if
+    /// the kind adds up: the block of a retired series, or this series' own block in an idle shard or in a
+    /// slot that is closing. Zeroes the block, and frees what it holds besides numbers. Returns `false`, and
+    /// moves nothing, if the move needs memory that cannot be allocated. The caller holds the lock of the
+    /// shared cells.
+    ///
+    /// For other processes the move is one step ([`Move`](crate::mapped::Move)).
     #[doc(hidden)]
-    fn fold(&self, block: Block);
+    fn fold(&self, shape: &Self::Shape, block: Block) -> bool;
 
     /// Returns the function that frees what a block holds besides numbers. For a block that no
     /// thread writes any more.
@@ -79,9 +83,9 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         |_| ()
     }
 
-    /// Adds the shared cells of a retired series to those of this series, if the kind adds up. The
-    /// caller holds the locks of both.
-    fn fold_shared(&self, other: &Self);
+    /// Moves what the shared cells of a retired series count to those of this series, if the kind adds
+    /// up. Returns `false` as [`fold`](Self::fold) does. The caller holds the locks of both.
+    fn fold_shared(&self, shape: &Self::Shape, other: &Self) -> bool;
 
     /// Resets the shared cells. The caller holds their lock.
     fn clear(&self, shape: &Self::Shape);
@@ -147,11 +151,7 @@ pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
     let Some(held) = series.shared_lock().lock_any() else {
         return;
     };
-    let release = C::release(shape);
-    pass.drain_idle(last, width, |block| {
-        series.fold(block);
-        release(block);
-    });
+    pass.drain_idle(last, width, |block| series.fold(shape, block));
     held.release();
 }
 
@@ -176,10 +176,8 @@ pub fn end_closing<C: Cells>(
     let Some(held) = series.shared_lock().lock_any() else {
         return false;
     };
-    let release = C::release(shape);
     let done = pass.clear_slot(closing.last, C::width(shape), |block| {
-        series.fold(block);
-        release(block);
+        series.fold(shape, block)
     });
     if done {
         series.slot_word().end_closing();
@@ -243,22 +241,25 @@ fn reclaim_now<C: Cells>(
     overflow: Option<&C>,
 ) -> bool {
     let release = C::release(shape);
-    let fold = |block| {
-        if let Some(overflow) = overflow {
-            overflow.fold(block);
+    let fold = |block| match overflow {
+        Some(overflow) => overflow.fold(shape, block),
+        None => {
+            release(block);
+            true
         }
-        release(block);
     };
+    // First the shared cells: a slot can be cleared only once.
+    if overflow.is_some_and(|overflow| !overflow.fold_shared(shape, series)) {
+        return false;
+    }
     if retired
         .slot()
         .is_some_and(|last| !pass.reclaim_slot(last, C::width(shape), fold))
     {
         return false;
     }
-    if let Some(overflow) = overflow {
-        overflow.fold_shared(series);
-    }
     series.clear(shape);
+    series.slot_word().end_retirement();
     true
 }
 

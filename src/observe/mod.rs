@@ -67,7 +67,7 @@ pub use cells::{
 pub use engine::Engine;
 #[cfg(not(loom))]
 pub use engine::{engine, limit_cells, thread, warm};
-pub use gauge::{GaugeCell, GaugeOp};
+pub use gauge::{GaugeCell, GaugeOp, GaugeShape};
 pub use pass::{Closing, Pass, Retired};
 pub use slot::{SlotWord, stride};
 pub use stream::SummaryTotal;

@@ -68,6 +68,12 @@ impl SummaryShape {
         }
     }
 
+    /// Returns the window as other processes read it: when age 1 began, the length of an age, and the number of
+    /// ages. Zeroes without a window.
+    pub(crate) fn window_in_file(&self) -> [u64; 3] {
+        self.window.as_ref().map_or([0; 3], Window::in_file)
+    }
+
     /// Creates a stream.
     fn stream(&self) -> Stream {
         let ages = self.window.as_ref().map_or(1, Window::ages);
@@ -264,12 +270,16 @@ impl Cells for Distribution {
         }
     }
 
-    fn fold(&self, block: Block) {
+    fn fold(&self, shape: &Arc<SummaryShape>, block: Block) -> bool {
         // SAFETY: D1 and D2; every owner has acknowledged or is gone, so no thread writes the
         // stream.
         if let Some(stream) = unsafe { stream(block) } {
             self.fold_stream(stream);
         }
+        Self::release(shape)(block);
+        // SAFETY: D1; the block has one cell.
+        unsafe { block.cell(0) }.store(0, Relaxed);
+        true
     }
 
     fn release(_: &Arc<SummaryShape>) -> fn(Block) {
@@ -286,7 +296,7 @@ impl Cells for Distribution {
         }
     }
 
-    fn fold_shared(&self, other: &Self) {
+    fn fold_shared(&self, _: &Arc<SummaryShape>, other: &Self) -> bool {
         if let Some(SharedStream(shared)) = other.shared.get() {
             self.fold_stream(shared);
         }
@@ -296,6 +306,9 @@ impl Cells for Distribution {
         folded.sum = super::join_sums(folded.sum, theirs.sum);
         folded.sketches.extend(theirs.sketches);
         self.compact(&mut folded);
+        drop(folded);
+        other.clear(&other.shape);
+        true
     }
 
     fn is_plain(_: &Arc<SummaryShape>) -> bool {

@@ -8,6 +8,7 @@ use super::memory::{Block, SlabRef};
 use super::shard::ShardRef;
 use super::slot::{CLOSING, MOST_CELLS, SlotWord};
 use crate::lockfree::Generation;
+use crate::mapped::region;
 use crate::sync::Relaxed;
 
 /// A thread's side of its shard. In the crate a `thread_local!`, in a model a value.
@@ -92,6 +93,7 @@ impl Thread {
                 let slab = self.slab.get();
                 if slab.len().load(Relaxed) == 0 && !self.in_allocation.get() {
                     self.shard().expect("the thread has a shard").restore(slab);
+                    self.move_to_file();
                 }
             } else if !self.register(engine) {
                 break;
@@ -148,6 +150,7 @@ impl Thread {
             }
         }
         self.in_allocation.set(false);
+        self.move_to_file();
         shard.is_some()
     }
 
@@ -169,6 +172,15 @@ impl Thread {
         let due = !self.in_allocation.get() && slab.len().load(Relaxed) == 0;
         if let Some(shard) = self.shard().filter(|_| due) {
             shard.restore(slab);
+        }
+        self.move_to_file();
+    }
+
+    /// Moves this thread's slab to the mapped file, if the process has come to share its metrics. The thread must
+    /// be between two updates.
+    pub(super) fn move_to_file(&self) {
+        if region::is_shared() && self.shard().is_some() && !self.slab.get().is_in_file() {
+            self.grow(0);
         }
     }
 
@@ -222,16 +234,28 @@ impl Thread {
         }
         self.in_allocation.set(true);
         let old = self.slab.get();
-        // Half as large again, so that growth is rare, in whole pairs of cache lines.
-        let capacity = (needed + 1)
-            .max(old.capacity() + old.capacity() / 2)
-            .next_multiple_of(16)
-            .min(MOST_CELLS);
-        let new = SlabRef::allocate(capacity, old.shard());
-        if let Some(new) = new {
-            // SAFETY: this thread owns the shard (I1). The new slab is larger and not yet
+        // Half as large again, so that growth is rare, in whole pairs of cache lines. As large, if the slab
+        // only moves to the mapped file.
+        let capacity = if needed < old.capacity() {
+            old.capacity()
+        } else {
+            (needed + 1)
+                .max(old.capacity() + old.capacity() / 2)
+                .next_multiple_of(16)
+                .min(MOST_CELLS)
+        };
+        let new = SlabRef::allocate(capacity, old.shard()).filter(|new| {
+            // SAFETY: this thread owns the shard (I1). The new slab is as large or larger, and not yet
             // published.
             unsafe { new.copy_from(old) };
+            let shown = shard.show(*new);
+            if !shown {
+                // SAFETY: not published.
+                unsafe { new.free() };
+            }
+            shown
+        });
+        if let Some(new) = new {
             self.slab.set(new);
         }
         shard.end_growth(new);

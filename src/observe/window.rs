@@ -97,6 +97,15 @@ impl Window {
         self.after((self.clock)().saturating_duration_since(self.origin))
     }
 
+    /// Returns when age 1 began, as `CLOCK_MONOTONIC` has it, the length of an age in nanoseconds, and the number
+    /// of ages.
+    pub(crate) fn in_file(&self) -> [u64; 3] {
+        let now = (self.clock)();
+        let passed = saturating_nanos(now.saturating_duration_since(self.origin));
+        let origin = crate::clock::monotonic_nanos().saturating_sub(passed);
+        [origin, self.length, self.ages]
+    }
+
     /// Returns the number of ages.
     pub(crate) fn ages(&self) -> u64 {
         self.ages

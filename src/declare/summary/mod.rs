@@ -16,8 +16,8 @@ use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
 use super::declaration::Declaration;
 use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric, with_builder};
-use crate::family::MetricCells;
 use crate::family::SeriesRef;
+use crate::family::{MetricCells, kind};
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{DEFAULT_AGES, check_window};
@@ -337,6 +337,14 @@ impl MetricCells for Distribution {
             interval: false,
             values: Vec::new(),
         }
+    }
+
+    fn format(_: &Arc<SummaryShape>) -> u32 {
+        kind::SUMMARY
+    }
+
+    fn window(shape: &Arc<SummaryShape>) -> [u64; 3] {
+        shape.window_in_file()
     }
 
     fn write(total: &SummaryTotal, values: &mut Values) {

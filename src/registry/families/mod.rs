@@ -160,6 +160,8 @@ impl Families {
         inner.in_order = None;
         let removed = std::mem::take(&mut inner.entries);
         drop(inner);
+        let families = removed.values().flat_map(|entry| &entry.duplicates);
+        families.for_each(|family| family.unshare());
         drop(removed);
     }
 
@@ -243,6 +245,14 @@ impl Families {
             .collect()
     }
 
+    /// Lets other processes read all families, from now on those that are registered later, too.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn share(&self) {
+        let mut inner = self.lock();
+        inner.is_shared = true;
+        inner.share_all();
+    }
+
     /// Returns whether there is a family of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.lock().entries.contains_key(name)
@@ -278,6 +288,7 @@ impl Families {
         }
         inner.prefix = Text::shared(prefix);
         inner.index_all();
+        inner.share_all();
         Ok(())
     }
 
@@ -298,6 +309,7 @@ impl Families {
         inner
             .constant
             .push((Text::shared(name), Text::shared(value)));
+        inner.share_all();
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::family::desc::Desc;
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, ExposedName, Kind, Text};
 
-use super::entry::Entry;
+use super::entry::{Entry, meta};
 
 #[derive(Debug, Default)]
 /// Everything that the lock of a registry's families guards.
@@ -30,6 +30,8 @@ pub(super) struct Inner {
     /// The reserved names by the names of their samples.
     pub(super) reserved_index: ClashIndex<Text>,
     pub(super) prefix: Text,
+    /// Whether other processes read the families, if the process shares its metrics.
+    pub(super) is_shared: bool,
     /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
     pub(super) scraped: bool,
 }
@@ -69,6 +71,8 @@ impl Inner {
                     shared.empty = OnceLock::new();
                 }
                 *entry = Arc::new(shared);
+                let entry = Arc::clone(entry);
+                self.share(&entry);
                 return Ok(());
             }
             let mut difference = entry.difference(desc);
@@ -151,6 +155,7 @@ impl Inner {
         self.in_order = None;
         let (name, key) = (entry.desc().name.clone(), self.exposed(entry.desc()));
         let exposed = (&*key, entry.desc().kind, entry.desc().utf8);
+        self.share(&entry);
         if self.index.knows(exposed) {
             self.index.insert(exposed, &key);
             self.entries.insert(name, Arc::new(entry));
@@ -161,10 +166,24 @@ impl Inner {
         }
     }
 
+    /// Lets other processes read the families of an entry, if the registry is one that they read.
+    fn share(&self, entry: &Entry) {
+        if self.is_shared {
+            let meta = meta(entry.desc(), &self.prefix, &self.constant);
+            entry.duplicates.iter().for_each(|family| family.share(&meta));
+        }
+    }
+
+    /// The same for all families.
+    pub(super) fn share_all(&self) {
+        self.entries.values().for_each(|entry| self.share(entry));
+    }
+
     /// Removes an entry.
     pub(super) fn take(&mut self, name: &str) -> Option<Arc<Entry>> {
         self.in_order = None;
         let entry = self.entries.remove(name)?;
+        entry.duplicates.iter().for_each(|family| family.unshare());
         let key = self.exposed(entry.desc());
         self.index
             .remove((&key, entry.desc().kind, entry.desc().utf8), &key);
