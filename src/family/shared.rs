@@ -156,12 +156,7 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    fn share_run(
-        shared: &mut Shared,
-        run: &LabelledRun<C, Label>,
-        first: usize,
-        flags: u64,
-    ) {
+    fn share_run(shared: &mut Shared, run: &LabelledRun<C, Label>, first: usize, flags: u64) {
         let Some((record, _)) = &shared.records else {
             return;
         };
@@ -225,7 +220,11 @@ impl<C: MetricCells> Family<C> {
 
     /// Frees the label texts in the file.
     pub(super) fn free_texts(&self) {
-        let runs = self.closed.get().into_iter().chain(self.arena.runs().map(|(_, run)| run));
+        let runs = self
+            .closed
+            .get()
+            .into_iter()
+            .chain(self.arena.runs().map(|(_, run)| run));
         for texts in runs.filter_map(LabelledRun::texts) {
             texts.iter().for_each(clear_label);
         }
@@ -261,7 +260,9 @@ pub(crate) fn encode(
         Kind::Info => 4,
         Kind::StateSet => 5,
     });
-    let mode = GaugeMode::NAMES.iter().position(|(mode, _)| *mode == meta.mode);
+    let mode = GaugeMode::NAMES
+        .iter()
+        .position(|(mode, _)| *mode == meta.mode);
     out.push(mode.unwrap_or(0) as u8);
     out.push(u8::from(meta.utf8));
     out.push(match labels {
@@ -276,13 +277,17 @@ pub(crate) fn encode(
         _ => (&[][..], &[][..]),
     };
     out.extend((bounds.len() as u32).to_ne_bytes());
-    bounds.iter().for_each(|bound| out.extend(bound.to_ne_bytes()));
+    bounds
+        .iter()
+        .for_each(|bound| out.extend(bound.to_ne_bytes()));
     out.extend((objectives.len() as u32).to_ne_bytes());
     for (quantile, error) in objectives {
         out.extend(quantile.to_ne_bytes());
         out.extend(error.to_ne_bytes());
     }
-    let ttl = meta.shared_ttl.map_or(u64::MAX, |ttl| ttl.as_millis() as u64);
+    let ttl = meta
+        .shared_ttl
+        .map_or(u64::MAX, |ttl| ttl.as_millis() as u64);
     out.extend(ttl.to_ne_bytes());
     let max_age = match values {
         Values::Summary { max_age, .. } => max_age.map_or(0, |age| age.as_millis() as u64),

@@ -81,10 +81,7 @@ pub(crate) fn allocate(bytes: usize) -> Option<NonNull<u8>> {
 
 /// Allocates memory that is in the file as soon as there is one, and runs `init` on it. Returns `None` if
 /// there is no region or it is full.
-pub(crate) fn allocate_series(
-    bytes: usize,
-    init: impl FnOnce(NonNull<u8>),
-) -> Option<NonNull<u8>> {
+pub(crate) fn allocate_series(bytes: usize, init: impl FnOnce(NonNull<u8>)) -> Option<NonNull<u8>> {
     let mut memory = lock();
     memory.reserve();
     let allocated = memory.allocate(bytes)?;
@@ -211,13 +208,12 @@ impl Memory {
 
     /// Gives out memory that was never used. Returns its offset.
     fn extend(&mut self, size: usize) -> Option<usize> {
-        let start = self.next.next_multiple_of(if size >= 128 { 128 } else { 16 });
+        let start = self
+            .next
+            .next_multiple_of(if size >= 128 { 128 } else { 16 });
         let end = start.checked_add(size)?;
         if end > self.mapped {
-            if self
-                .full_since
-                .is_some_and(|since| since.elapsed() < PAUSE)
-            {
+            if self.full_since.is_some_and(|since| since.elapsed() < PAUSE) {
                 return None;
             }
             let extents = (end - self.mapped).div_ceil(EXTENT);
@@ -310,7 +306,11 @@ fn allocate_file(file: &File, offset: usize, bytes: usize) -> io::Result<()> {
 ///
 /// `file` is empty. `prepare` runs on the header of the region before it is written. Nothing may write to the
 /// region meanwhile: what a thread stores is lost.
-pub(crate) fn share(memory: &mut Memory, file: File, prepare: impl FnOnce(usize)) -> io::Result<()> {
+pub(crate) fn share(
+    memory: &mut Memory,
+    file: File,
+    prepare: impl FnOnce(usize),
+) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     memory.reserve();
     let base = BASE.load(Relaxed);

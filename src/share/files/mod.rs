@@ -10,6 +10,8 @@ mod view;
 
 pub(crate) use crate::mapped::format;
 pub use dir::{Dir, Process};
+#[cfg(fuzzing)]
+pub use read::read_bytes;
 
 /// Returns the name of the file of this process, if it takes part.
 fn own_file() -> Option<String> {

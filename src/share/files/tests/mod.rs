@@ -1,6 +1,7 @@
 //! Tests with files that are built word by word, without a writer.
 
 mod fold;
+mod hostile;
 mod image;
 mod kinds;
 
