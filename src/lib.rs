@@ -74,7 +74,6 @@ pub mod instrument;
     reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod lockfree;
-#[cfg(any(feature = "mmap", loom))]
 mod mapped;
 #[allow(
     unreachable_pub,

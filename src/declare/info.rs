@@ -350,7 +350,7 @@ impl AnyFamily for States {
     }
 
     fn share(&self, meta: &snapshot::Meta) {
-        let text = shared::encode(meta, Names::Fixed(&[]), &self.values(), "", self.names);
+        let text = shared::encode(meta, (Names::Fixed(&[]), None), &self.values(), "", self.names);
         let first = std::ptr::from_ref(self.cell.first()).addr() as u64;
         let fields = shared::Fields {
             kind: kind::STATE_SET,

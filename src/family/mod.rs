@@ -358,6 +358,13 @@ impl<C: MetricCells> Family<C> {
         self.first.first()
     }
 
+    /// Iterates over the cells of all series, also of those that are not live.
+    fn cells(&self) -> impl Iterator<Item = &C> {
+        let runs = self.arena.runs().map(|(_, run)| run);
+        let runs = runs.chain(self.closed.get());
+        std::iter::once(self.first()).chain(runs.flat_map(|run| run.series.iter()))
+    }
+
     /// Returns the series of a closed label set, if they were made.
     fn closed_series(&self) -> impl Iterator<Item = Series<'_, C>> {
         self.closed.get().into_iter().flat_map(each_of)
@@ -540,6 +547,13 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     }
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
+    /// Returns the locks of the cells of all series.
+    #[cfg(feature = "mmap")]
+    fn locks(&self) -> Vec<&observe::SharedLock> {
+        Vec::new()
+    }
+    /// Moves what the series have on the heap to the mapped file.
+    fn move_to_file(&self, _pass: &mut Pass<'_>) {}
     /// Lets other processes read the family, under this description, if the process shares its metrics.
     fn share(&self, meta: &snapshot::Meta);
     /// Ends that.
@@ -574,6 +588,16 @@ impl<C: MetricCells> AnyFamily for Family<C> {
 
     fn start_over(&self, pass: &Pass<'_>) {
         self.start_over(pass);
+    }
+
+    #[cfg(feature = "mmap")]
+    fn locks(&self) -> Vec<&observe::SharedLock> {
+        self.cells().map(Cells::shared_lock).collect()
+    }
+
+    fn move_to_file(&self, pass: &mut Pass<'_>) {
+        self.cells()
+            .for_each(|cells| observe::move_to_file(pass, &self.shape, cells));
     }
 
     fn share(&self, meta: &snapshot::Meta) {

@@ -10,7 +10,7 @@ use crate::lockfree::LabelledRun;
 use crate::mapped::format::{self, chunk, header};
 use crate::mapped::record::{Record, clear_label, describe, set_label};
 use crate::mapped::region;
-use crate::snapshot::{GaugeMode, Kind, Meta, Values};
+use crate::snapshot::{GaugeMode, Kind, Meta, Resolution, Values};
 
 use super::desc::Names;
 use super::{Family, Label, MetricCells, Series, each_of};
@@ -115,7 +115,7 @@ impl<C: MetricCells> Family<C> {
             return;
         }
         let values = C::values(&self.desc, &self.shape);
-        let text = encode(meta, self.desc.labels, &values, &self.overflow_text(), &[]);
+        let text = encode(meta, (self.desc.labels, self.desc.native), &values, &self.overflow_text(), &[]);
         let first = std::ptr::from_ref(self.first()).addr() as u64;
         let fields = Fields {
             kind: C::format(&self.shape),
@@ -156,7 +156,12 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    fn share_run(shared: &mut Shared, run: &LabelledRun<C, Label>, first: usize, flags: u64) {
+    fn share_run(
+        shared: &mut Shared,
+        run: &LabelledRun<C, Label>,
+        first: usize,
+        flags: u64,
+    ) {
         let Some((record, _)) = &shared.records else {
             return;
         };
@@ -220,11 +225,7 @@ impl<C: MetricCells> Family<C> {
 
     /// Frees the label texts in the file.
     pub(super) fn free_texts(&self) {
-        let runs = self
-            .closed
-            .get()
-            .into_iter()
-            .chain(self.arena.runs().map(|(_, run)| run));
+        let runs = self.closed.get().into_iter().chain(self.arena.runs().map(|(_, run)| run));
         for texts in runs.filter_map(LabelledRun::texts) {
             texts.iter().for_each(clear_label);
         }
@@ -238,7 +239,7 @@ fn generation_of<C: MetricCells>(series: Series<'_, C>) -> u64 {
 /// Encodes a description.
 pub(crate) fn encode(
     meta: &Meta,
-    labels: Names,
+    (labels, native): (Names, Option<Resolution>),
     values: &Values,
     overflow: &str,
     states: &[&str],
@@ -260,16 +261,10 @@ pub(crate) fn encode(
         Kind::Info => 4,
         Kind::StateSet => 5,
     });
-    let mode = GaugeMode::NAMES
-        .iter()
-        .position(|(mode, _)| *mode == meta.mode);
+    let mode = GaugeMode::NAMES.iter().position(|(mode, _)| *mode == meta.mode);
     out.push(mode.unwrap_or(0) as u8);
     out.push(u8::from(meta.utf8));
-    out.push(match labels {
-        Names::Fixed(&[]) => 0,
-        Names::Fixed(_) => 1,
-        Names::Any => 2,
-    });
+    out.push(u8::from(labels != Names::Fixed(&[])));
     text(&mut out, overflow);
     let (bounds, objectives) = match values {
         Values::Histogram { bounds, .. } => (&**bounds, &[][..]),
@@ -277,23 +272,25 @@ pub(crate) fn encode(
         _ => (&[][..], &[][..]),
     };
     out.extend((bounds.len() as u32).to_ne_bytes());
-    bounds
-        .iter()
-        .for_each(|bound| out.extend(bound.to_ne_bytes()));
+    bounds.iter().for_each(|bound| out.extend(bound.to_ne_bytes()));
     out.extend((objectives.len() as u32).to_ne_bytes());
     for (quantile, error) in objectives {
         out.extend(quantile.to_ne_bytes());
         out.extend(error.to_ne_bytes());
     }
-    let ttl = meta
-        .shared_ttl
-        .map_or(u64::MAX, |ttl| ttl.as_millis() as u64);
+    out.push(u8::from(native.is_some()));
+    let native = native.unwrap_or(Resolution::new(0));
+    out.push(native.schema as u8);
+    out.extend(native.limit.to_ne_bytes());
+    out.extend(native.zero_threshold.to_ne_bytes());
+    let ttl = meta.shared_ttl.map_or(u64::MAX, |ttl| ttl.as_millis() as u64);
     out.extend(ttl.to_ne_bytes());
     let max_age = match values {
         Values::Summary { max_age, .. } => max_age.map_or(0, |age| age.as_millis() as u64),
         _ => 0,
     };
     out.extend(max_age.to_ne_bytes());
+    out.push(u8::from(labels == Names::Any));
     out.extend((states.len() as u32).to_ne_bytes());
     states.iter().for_each(|state| text(&mut out, state));
     out

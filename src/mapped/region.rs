@@ -81,7 +81,10 @@ pub(crate) fn allocate(bytes: usize) -> Option<NonNull<u8>> {
 
 /// Allocates memory that is in the file as soon as there is one, and runs `init` on it. Returns `None` if
 /// there is no region or it is full.
-pub(crate) fn allocate_series(bytes: usize, init: impl FnOnce(NonNull<u8>)) -> Option<NonNull<u8>> {
+pub(crate) fn allocate_series(
+    bytes: usize,
+    init: impl FnOnce(NonNull<u8>),
+) -> Option<NonNull<u8>> {
     let mut memory = lock();
     memory.reserve();
     let allocated = memory.allocate(bytes)?;
@@ -139,6 +142,12 @@ pub(crate) fn journal() -> Option<&'static Journal> {
 }
 
 const _: () = assert!(header::JOURNAL + size_of::<Journal>() <= header::BYTES);
+
+/// Keeps the process from beginning to share its metrics while the result lives: what a thread stores in the
+/// region meanwhile is not lost.
+pub(crate) fn steady() -> MutexGuard<'static, Memory> {
+    lock()
+}
 
 /// Returns the region's lock. While it is held, nothing is allocated or freed.
 pub(crate) fn lock() -> MutexGuard<'static, Memory> {
@@ -208,12 +217,13 @@ impl Memory {
 
     /// Gives out memory that was never used. Returns its offset.
     fn extend(&mut self, size: usize) -> Option<usize> {
-        let start = self
-            .next
-            .next_multiple_of(if size >= 128 { 128 } else { 16 });
+        let start = self.next.next_multiple_of(if size >= 128 { 128 } else { 16 });
         let end = start.checked_add(size)?;
         if end > self.mapped {
-            if self.full_since.is_some_and(|since| since.elapsed() < PAUSE) {
+            if self
+                .full_since
+                .is_some_and(|since| since.elapsed() < PAUSE)
+            {
                 return None;
             }
             let extents = (end - self.mapped).div_ceil(EXTENT);
@@ -304,21 +314,22 @@ fn allocate_file(file: &File, offset: usize, bytes: usize) -> io::Result<()> {
 /// Replaces the memory of the region by a file of the same content, in which all that is allocated from now
 /// on is, too.
 ///
-/// `file` is empty. `prepare` runs on the header of the region before it is written. Nothing may write to the
-/// region meanwhile: what a thread stores is lost.
+/// `file` is empty. `fill` stores the words of the header; `publish` runs once the file is complete. Nothing may
+/// write to the region meanwhile: what a thread stores is lost.
 pub(crate) fn share(
-    memory: &mut Memory,
     file: File,
-    prepare: impl FnOnce(usize),
+    fill: impl FnOnce(),
+    publish: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
+    let memory = &mut *lock();
     memory.reserve();
     let base = BASE.load(Relaxed);
     if base == 0 {
         return Err(io::ErrorKind::OutOfMemory.into());
     }
     allocate_file(&file, 0, memory.mapped)?;
-    prepare(base);
+    fill();
     if let (Some(word), Some(extents)) = (header_word(header::BASE), header_word(header::EXTENTS)) {
         word.store(base as u64, Relaxed);
         extents.store((memory.mapped / EXTENT) as u64, Relaxed);
@@ -327,6 +338,7 @@ pub(crate) fn share(
     // SAFETY: as many bytes are mapped (X2). The caller keeps others from writing.
     let content = unsafe { std::slice::from_raw_parts(content, memory.next) };
     file.write_all_at(content, 0)?;
+    publish()?;
     let address = std::ptr::with_exposed_provenance_mut(base);
     map_file(&file, address, 0, memory.mapped)?;
     memory.file = Some(file);

@@ -372,6 +372,16 @@ impl Buckets {
         }
     }
 
+    /// Replaces the cold block by another one, which counts the same. The calling pass holds the lock.
+    fn replace_cold(&self, fresh: Words, before: *mut AtomicU64) {
+        let address = fresh.into_raw().expose_provenance() as u64;
+        // Release: pairs with the Acquire in `cold_block`.
+        self.cold.store(address, Release);
+        // SAFETY: passes are serialized, and writers load the address under the lock, which the calling
+        // pass holds. So nobody uses the block any more.
+        drop(unsafe { self.owned(before) });
+    }
+
     /// Moves what another block counts to a new cold block. The calling pass holds the lock of the cold block.
     /// Returns `false`, and moves nothing, if there is no memory.
     fn take(&self, other: Block) -> bool {
@@ -642,6 +652,31 @@ impl Cells for Buckets {
             }
             Self::reset(total);
             series.read(pass, series.slot_word.slot(), total);
+        }
+    }
+
+    fn move_to_file(&self, _: &Shape) {
+        let Some(old) = self.cold_block() else { return };
+        let before = self.cold.load(Relaxed) as usize;
+        let before = std::ptr::with_exposed_provenance_mut::<AtomicU64>(before);
+        if !region::is_shared() || region::contains(before.cast()) {
+            return;
+        }
+        if let Some(resolution) = &self.native {
+            let Some(fresh) = Words::shared(1) else { return };
+            // SAFETY: both blocks are one cell, and no thread writes them (B4). The pass has pinned the epoch.
+            let done = unsafe { native::fold(Block::of(&fresh), old, resolution) };
+            if !done {
+                return;
+            }
+            self.replace_cold(fresh, before);
+        } else if let Some(fresh) = Words::shared(self.cells as usize) {
+            // SAFETY: the block has as many cells (B4).
+            let words = unsafe { old.words(self.cells as usize) };
+            for (to, from) in fresh.iter().zip(words) {
+                to.store(from.load(Relaxed), Relaxed);
+            }
+            self.replace_cold(fresh, before);
         }
     }
 

@@ -90,6 +90,11 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// Resets the shared cells. The caller holds their lock.
     fn clear(&self, shape: &Self::Shape);
 
+    /// Moves what the shared cells have on the heap to the mapped file, if the process has come to share its
+    /// metrics. Called by a pass. The caller holds the lock of the shared cells.
+    #[doc(hidden)]
+    fn move_to_file(&self, _shape: &Self::Shape) {}
+
     /// Returns whether the shared cells are nothing but numbers, so that they can be cleared while
     /// a thread that was lost in a `fork` holds their lock.
     #[doc(hidden)]
@@ -153,6 +158,41 @@ pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
     };
     pass.drain_idle(last, width, |block| series.fold(shape, block));
     held.release();
+}
+
+/// Moves what the shared cells of a series have on the heap to the mapped file; see [`Cells::move_to_file`].
+/// Waits for a thread that is updating them.
+pub fn move_to_file<C: Cells>(_pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
+    let mut tries = 0;
+    loop {
+        if let Some(held) = series.shared_lock().lock_any() {
+            series.move_to_file(shape);
+            held.release();
+            return;
+        }
+        super::engine::back_off(&mut tries);
+    }
+}
+
+/// Runs `f` while no thread updates the shared cells behind these locks.
+#[cfg(all(feature = "mmap", not(loom)))]
+pub fn while_locked<R>(locks: &[&SharedLock], f: impl FnOnce() -> R) -> R {
+    for lock in locks {
+        let mut tries = 0;
+        loop {
+            if let Some(held) = lock.lock_any() {
+                std::mem::forget(held);
+                break;
+            }
+            super::engine::back_off(&mut tries);
+        }
+    }
+    let result = f();
+    for lock in locks {
+        // This thread has the lock.
+        lock.take().release();
+    }
+    result
 }
 
 /// Moves the counts of a slot that is [closing](Pass::close) to the shared cells of its series,
@@ -281,6 +321,8 @@ pub fn promote_row<'a>(
         return None;
     }
     let first = engine.slots.allocate_row(cells, count)?;
+    // As in `promote`.
+    let _steady = crate::mapped::region::steady();
     let promoted = slot_words
         .zip((first..).step_by(stride(cells) as usize))
         .all(|(slot_word, last)| slot_word.promote(Generation::FIRST, last));

@@ -61,9 +61,13 @@ mod window;
 pub use allocator::{Allocated, Allocator, allocated, count_allocations};
 pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
 pub use cells::{
-    Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, promote_row, read_overflow, reclaim,
-    start_over,
+    Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, move_to_file, promote_row, read_overflow,
+    reclaim, start_over,
 };
+#[cfg(all(feature = "mmap", not(loom)))]
+pub use cells::while_locked;
+#[cfg(all(feature = "mmap", not(loom)))]
+pub use shared_lock::SharedLock;
 pub use engine::Engine;
 #[cfg(not(loom))]
 pub use engine::{engine, limit_cells, thread, warm};

@@ -472,6 +472,13 @@ impl<'e> Pass<'e> {
         Retired { slot, ticket }
     }
 
+    /// Has the next pass send a request to all threads: at their next update, they move their cells to the mapped
+    /// file.
+    #[cfg(all(feature = "mmap", not(loom)))]
+    pub fn ask_to_move(&mut self) {
+        self.collector.request_due = true;
+    }
+
     /// Begins to take the slot away from a series that went quiet: later updates use its shared
     /// cells. [`end_closing`](super::end_closing) does the rest in a later pass.
     pub fn close(&mut self, slot_word: &SlotWord) -> Option<Closing> {

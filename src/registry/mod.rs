@@ -110,6 +110,13 @@ impl Registry {
         &self.0.families
     }
 
+    /// Runs `f`, with which the process begins to share its metrics; see [`Families::share`].
+    #[cfg(feature = "mmap")]
+    pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        self.enlist();
+        self.families().share(f)
+    }
+
     /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit
     /// gets an underscore, so `app` means `app_`. This includes callbacks and collectors. The names
     /// that other tools expect stay: `process_*`, `tokio_*` and `tallies_*`.

@@ -25,4 +25,4 @@ pub use files::read_bytes;
     any(target_os = "linux", target_os = "android"),
     not(miri)
 ))]
-pub use files::{Dir, Process};
+pub use files::{Dir, Process, dir};

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Difference, Error, NameRule, Subject, warn};
-use crate::observe::Pass;
+use crate::observe::{self, Pass};
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, Kind, Snapshot, Text, labels};
 
@@ -245,12 +245,25 @@ impl Families {
             .collect()
     }
 
-    /// Lets other processes read all families, from now on those that are registered later, too.
+    /// Runs `f`, with which the process begins to share its metrics, while no thread updates cells that are not
+    /// its own. Then lets other processes read all families, from now on those that are registered later, too.
     #[cfg(feature = "mmap")]
-    pub(crate) fn share(&self) {
+    pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         let mut inner = self.lock();
         inner.is_shared = true;
+        let entries: Vec<_> = inner.entries.values().cloned().collect();
+        let families = || entries.iter().flat_map(|entry| &entry.duplicates);
+        let mut pass = observe::engine().pass();
+        let locks: Vec<_> = families().flat_map(|family| family.locks()).collect();
+        observe::while_locked(&locks, f)?;
+        families().for_each(|family| family.move_to_file(&mut pass));
+        pass.ask_to_move();
+        drop(pass);
         inner.share_all();
+        drop(inner);
+        // Sends the request.
+        drop(observe::engine().pass());
+        Ok(())
     }
 
     /// Returns whether there is a family of this name.

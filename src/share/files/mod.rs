@@ -7,13 +7,11 @@ mod read;
 mod tests;
 mod totals;
 mod view;
+mod writer;
 
 pub(crate) use crate::mapped::format;
 pub use dir::{Dir, Process};
 #[cfg(fuzzing)]
 pub use read::read_bytes;
-
-/// Returns the name of the file of this process, if it takes part.
-fn own_file() -> Option<String> {
-    None
-}
+pub use writer::dir;
+use writer::own_file;
