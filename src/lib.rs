@@ -275,6 +275,8 @@ pub mod __private {
     #[cfg(feature = "link-time")]
     pub use crate::registry::LISTED;
     pub use crate::registry::Listed;
+    #[cfg(all(fuzzing, feature = "mmap"))]
+    pub use crate::share::read_bytes as read_mapped;
     #[cfg(feature = "link-time")]
     pub use linkme;
 }

@@ -175,7 +175,8 @@ fi
 # because shards live as long as the process.
 run_miri() {
     MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri \
-        cargo +nightly miri test --lib -- lockfree:: observe::
+        cargo +nightly miri test --lib -- lockfree:: observe:: \
+        --skip observe::window --skip observe::bucket_index --skip observe::slot --skip observe::native::key
 }
 if wants miri; then
     if wants mutations; then

@@ -13,9 +13,9 @@ use super::{
     Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
 };
 use crate::family::SeriesRef;
-use crate::family::{MetricCells, kind};
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
+use crate::family::{MetricCells, kind};
 
 /// A value that is set: a temperature, the length of a queue, a time stamp. The last write wins.
 ///

@@ -12,11 +12,11 @@ use crate::snapshot::{self, Kind, Page, Text, Values, labels};
 
 use super::declaration::Declaration;
 use super::{Builder, metric, with_builder};
-use crate::family::shared::{self, Shared};
-use crate::family::{AnyFamily, kind};
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::check_label;
 use crate::family::label::{LabelSet, LabelValue};
+use crate::family::shared::{self, Shared};
+use crate::family::{AnyFamily, kind};
 use crate::registry::{self, Listed, Registry};
 
 /// Labels that describe the program, such as its version. The value is always 1.

@@ -19,8 +19,8 @@ mod quiet;
 mod retire;
 mod scrape;
 mod series_ref;
-pub(crate) mod shared;
 pub(crate) mod shape;
+pub(crate) mod shared;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -35,12 +35,12 @@ use crate::lockfree::{
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
+pub(crate) use crate::mapped::format::kind;
 use desc::{ClosedSet, Desc};
 use index::Index;
 use population::Population;
 use retire::Removed;
 use scrape::Scraped;
-pub(crate) use crate::mapped::format::kind;
 pub(crate) use series_ref::SeriesRef;
 
 /// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.

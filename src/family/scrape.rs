@@ -3,9 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{
-    GROUP, Generation, Group, GroupVersion, LabelledRun, SeriesKey, prefetch,
-};
+use crate::lockfree::{GROUP, Generation, Group, GroupVersion, LabelledRun, SeriesKey, prefetch};
 use crate::observe::{self, Pass};
 use crate::snapshot::{self, Exemplar, Rewrite, Values};
 

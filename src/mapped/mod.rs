@@ -22,7 +22,11 @@
 #![allow(dead_code, reason = "not all of it is used without the feature `mmap`")]
 
 pub(crate) mod format;
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(all(
+    feature = "mmap",
+    any(target_os = "linux", target_os = "android"),
+    not(any(loom, miri))
+))]
 pub(crate) mod image;
 pub(crate) mod journal;
 pub(crate) mod record;

@@ -408,7 +408,9 @@ impl Shard {
 /// Returns the records of shards that were freed. They stay in the list of the file, for other shards.
 fn spare_records() -> std::sync::MutexGuard<'static, Vec<Record>> {
     static SPARE: std::sync::Mutex<Vec<Record>> = std::sync::Mutex::new(Vec::new());
-    SPARE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    SPARE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Drop for Shard {

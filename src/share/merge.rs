@@ -427,7 +427,7 @@ mod tests {
     #[test]
     fn a_fold_changes_no_sum() {
         let process = |seconds: f64| {
-            let registry = Registry::new().self_metrics(false);
+            let registry = Registry::new();
             let busy = Counter::builder("busy_seconds_total", "").float();
             busy.register(&registry).unwrap().add(seconds);
             let latency = Histogram::builder("latency_seconds", "").register(&registry);

@@ -7,12 +7,22 @@
 
 #[allow(dead_code, reason = "the stores come next")]
 mod exact;
-#[cfg(feature = "mmap")]
+#[cfg(all(
+    feature = "mmap",
+    any(target_os = "linux", target_os = "android"),
+    not(miri)
+))]
 mod files;
 #[allow(dead_code, reason = "the stores come next")]
 mod merge;
 #[allow(dead_code, reason = "the stores come next")]
 pub(crate) mod record;
 
-#[cfg(feature = "mmap")]
+#[cfg(all(fuzzing, feature = "mmap"))]
+pub use files::read_bytes;
+#[cfg(all(
+    feature = "mmap",
+    any(target_os = "linux", target_os = "android"),
+    not(miri)
+))]
 pub use files::{Dir, Process, dir};

@@ -61,6 +61,18 @@ impl Role {
         }
     }
 
+    /// Returns what follows a word that a child said before it ended; `None` if there is no more.
+    pub fn last_answer(&mut self, word: &str) -> Option<String> {
+        let mut line = String::new();
+        while self.output.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
+            if let Some((_, answer)) = line.split_once(&format!("child: {word}")) {
+                return Some(answer.trim().to_owned());
+            }
+            line.clear();
+        }
+        None
+    }
+
     /// Tells the child a word, which it waits for.
     pub fn tell(&mut self, word: &str) {
         let input = self.input.as_mut().unwrap();

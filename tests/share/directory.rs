@@ -65,7 +65,7 @@ pub struct Reader {
 impl Reader {
     /// Returns the merged snapshot.
     pub fn snapshot(&self) -> Snapshot {
-        self.dir.try_snapshot().unwrap()
+        self.dir.snapshot().unwrap()
     }
 
     /// Returns a number of the merged snapshot; 0 if there is none.

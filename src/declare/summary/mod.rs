@@ -17,10 +17,10 @@ use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 use super::declaration::Declaration;
 use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric, with_builder};
 use crate::family::SeriesRef;
-use crate::family::{MetricCells, kind};
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{DEFAULT_AGES, check_window};
+use crate::family::{MetricCells, kind};
 
 /// Quantiles of observations, since the program began or of the last seconds, each within its rank
 /// error.

@@ -587,7 +587,10 @@ impl Drop for Table {
         drop(words);
         // Writes every word, so that loom reports a thread that reads a freed table.
         #[cfg(loom)]
-        words.into_box().into_iter().for_each(|mut word| word.with_mut(|_| ()));
+        words
+            .into_box()
+            .into_iter()
+            .for_each(|mut word| word.with_mut(|_| ()));
     }
 }
 

@@ -170,7 +170,10 @@ impl Inner {
     fn share(&self, entry: &Entry) {
         if self.is_shared {
             let meta = meta(entry.desc(), &self.prefix, &self.constant);
-            entry.duplicates.iter().for_each(|family| family.share(&meta));
+            entry
+                .duplicates
+                .iter()
+                .for_each(|family| family.share(&meta));
         }
     }
 

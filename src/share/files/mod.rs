@@ -3,11 +3,15 @@
 mod dir;
 mod directory;
 mod read;
+#[cfg(all(test, not(miri)))]
+mod tests;
 mod totals;
 mod view;
 mod writer;
 
 pub(crate) use crate::mapped::format;
 pub use dir::{Dir, Process};
+#[cfg(fuzzing)]
+pub use read::read_bytes;
 pub use writer::dir;
 use writer::own_file;

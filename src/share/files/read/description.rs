@@ -47,7 +47,8 @@ impl Description {
         )?;
         let content = content.ok_or(Failed::Damaged("a description is cut off"))?;
         let bytes = memory.bytes(content, len);
-        if checksum(&bytes) != sum {
+        // A fuzzer would not find a sum.
+        if checksum(&bytes) != sum && !cfg!(fuzzing) {
             return Err(Failed::Damaged("a description is damaged"));
         }
         Self::parse(&bytes, cells).ok_or(Failed::Damaged("a description is invalid"))

@@ -361,7 +361,8 @@ impl TextMark {
             .fold(FNV_START, |sum, word| {
                 checksum_from(sum, &word.to_ne_bytes())
             });
-        if checksum_from(sum, &bytes) != self.checksum {
+        // A fuzzer would not find a sum.
+        if checksum_from(sum, &bytes) != self.checksum && !cfg!(fuzzing) {
             return Err(Failed::Damaged("a label text is damaged"));
         }
         match String::from_utf8(bytes) {

@@ -317,6 +317,24 @@ impl WriterFile {
     }
 }
 
+/// Reads bytes as the file of a dead writer, whatever its id and the boot of its system.
+#[cfg(any(test, fuzzing))]
+#[allow(unreachable_pub, reason = "public in builds of the fuzzer only")]
+pub fn read_bytes(bytes: &[u8]) -> Result<Snapshot, String> {
+    let refused = |refused: Refused| refused.to_string();
+    let image = Image::of(bytes);
+    let first = bytes.first_chunk::<{ header::BYTES }>();
+    let first = first.ok_or_else(|| refused(Refused::Foreign))?;
+    let boot = first[header::BOOT..][..8].try_into();
+    let boot = u64::from_ne_bytes(boot.unwrap_or_default());
+    let head = Head::read(first, boot).map_err(refused)?;
+    let null = File::open("/dev/null").map_err(|error| error.to_string())?;
+    let mut file = WriterFile::new(null, head);
+    let read = file.read_families(&image);
+    read.map_err(|failed| refused(failed.into()))?;
+    Ok(file.snapshot)
+}
+
 /// Reads something until nothing has changed meanwhile.
 fn retry<T>(
     image: &Image,
