@@ -143,7 +143,10 @@ impl<C: MetricCells> Family<C> {
         if region::is_shared() {
             if let Some((run, offset)) = self.arena.run_of(index) {
                 if run.texts().is_none() {
-                    Self::share_run(&mut self.shared(), run, index - offset, 0);
+                    let mut shared = self.shared();
+                    if run.texts().is_none() {
+                        Self::share_run(&mut shared, run, index - offset, 0);
+                    }
                 }
             }
         }
@@ -152,7 +155,10 @@ impl<C: MetricCells> Family<C> {
     /// Lets other processes read the combinations of a closed label set, which were made.
     pub(super) fn share_closed(&self, run: &LabelledRun<C, Label>) {
         if region::is_shared() {
-            Self::share_run(&mut self.shared(), run, 0, chunk::CLOSED);
+            let mut shared = self.shared();
+            if run.texts().is_none() {
+                Self::share_run(&mut shared, run, 0, chunk::CLOSED);
+            }
         }
     }
 
@@ -165,28 +171,27 @@ impl<C: MetricCells> Family<C> {
         let Some((record, _)) = &shared.records else {
             return;
         };
-        let mut chunk_record = None;
-        let texts = run.share(|texts| {
-            for (word, series) in texts.iter().zip(each_of(run)) {
-                series.text.get(|text| {
-                    if let Some((text, created)) = text {
-                        set_label(word, text, created, generation_of(series));
-                    }
-                });
-            }
-            chunk_record = Record::new(chunk::BYTES).inspect(|record| {
-                record.set(chunk::SERIES, run.series.as_ptr().addr() as u64);
-                record.set(chunk::LABELS, texts.as_ptr().addr() as u64);
-                record.set_halves(chunk::FIRST, first as u32, run.series.len() as u32);
-                record.set(chunk::FLAGS, flags);
-            });
+        let chunk_and_texts = run.share().and_then(|texts| {
+            let chunk_record = Record::new(chunk::BYTES)?;
+            Some((chunk_record, texts))
         });
-        if let Some(chunk_record) = chunk_record {
-            chunk_record.push_to(record.word(format::family::CHUNKS));
-            shared.chunks.push(chunk_record);
-        } else if texts.is_none() {
+        let Some((chunk_record, texts)) = chunk_and_texts else {
             region::count_not_shared(run.series.len() * size_of::<C>() / 8);
+            return;
+        };
+        for (word, series) in texts.iter().zip(each_of(run)) {
+            series.text.get(|text| {
+                if let Some((text, created)) = text.filter(|_| word.load(Relaxed) == 0) {
+                    set_label(word, text, created, generation_of(series));
+                }
+            });
         }
+        chunk_record.set(chunk::SERIES, run.series.as_ptr().addr() as u64);
+        chunk_record.set(chunk::LABELS, texts.as_ptr().addr() as u64);
+        chunk_record.set_halves(chunk::FIRST, first as u32, run.series.len() as u32);
+        chunk_record.set(chunk::FLAGS, flags);
+        chunk_record.push_to(record.word(format::family::CHUNKS));
+        shared.chunks.push(chunk_record);
     }
 
     /// Makes a series live under this label text.

@@ -88,13 +88,11 @@ impl<S, L> LabelledRun<S, L> {
         self.texts.get().map(|texts| &**texts)
     }
 
-    /// Makes these words. Returns `None` if the series or the words cannot be in the file. `publish` runs
-    /// once, when the words are made.
-    pub(crate) fn share(&self, publish: impl FnOnce(&[AtomicU64])) -> Option<&[AtomicU64]> {
+    /// Makes these words, if there are none. Returns `None` if the series or the words cannot be in the file.
+    pub(crate) fn share(&self) -> Option<&[AtomicU64]> {
         if self.texts.get().is_none() && self.series.is_in_region() {
             let words = Words::shared(self.series.len())?;
             self.texts.get_or_init(|| words);
-            publish(self.texts()?);
         }
         self.texts()
     }

@@ -7,7 +7,8 @@ use crate::sync::AtomicU64;
 
 use super::region;
 
-/// Words that begin at zero, and that this value owns.
+/// Words that begin at zero, and that this value owns. Other processes may read it in a file.
+#[repr(C)]
 pub(crate) struct Words {
     first: NonNull<AtomicU64>,
     len: usize,

@@ -249,18 +249,19 @@ impl Families {
     /// its own. Then lets other processes read all families, from now on those that are registered later, too.
     #[cfg(feature = "mmap")]
     pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        // Scrapes lock the families in a pass, so the pass comes first.
+        let mut pass = observe::engine().pass();
         let mut inner = self.lock();
-        inner.is_shared = true;
         let entries: Vec<_> = inner.entries.values().cloned().collect();
         let families = || entries.iter().flat_map(|entry| &entry.duplicates);
-        let mut pass = observe::engine().pass();
         let locks: Vec<_> = families().flat_map(|family| family.locks()).collect();
         observe::while_locked(&locks, f)?;
         families().for_each(|family| family.move_to_file(&mut pass));
         pass.ask_to_move();
-        drop(pass);
+        inner.is_shared = true;
         inner.share_all();
         drop(inner);
+        drop(pass);
         // Sends the request.
         drop(observe::engine().pass());
         Ok(())

@@ -1,0 +1,7 @@
+//! What a process writes to its mapped file, read by another one. Processes are this program again, with an
+//! environment variable.
+
+#![cfg(all(feature = "mmap", target_os = "linux"))]
+
+mod kinds;
+mod support;
