@@ -44,7 +44,7 @@ impl Role {
 
     /// Waits until the child says this word.
     pub fn wait_for(&mut self, word: &str) {
-        self.answer(word);
+        let _ = self.answer(word);
     }
 
     /// Returns what follows a word that the child says.
@@ -90,6 +90,19 @@ impl Role {
     pub fn signal(&self, signal: i32) {
         // SAFETY: sends a signal to a child that was not waited for.
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+    }
+
+    /// Starts a child that does what it is told, and tells it to share its metrics.
+    pub fn script(directory: &Path) -> Self {
+        let mut role = Self::start("script", directory);
+        role.run("share");
+        role
+    }
+
+    /// Tells the child to do something, and returns its answer once it is done.
+    pub fn run(&mut self, command: &str) -> String {
+        self.tell(command);
+        self.answer("did")
     }
 
     /// Waits for the end of the child, which has to succeed.

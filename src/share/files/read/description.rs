@@ -28,6 +28,11 @@ pub(super) struct Description {
     pub(super) buckets: usize,
     /// The settings of a native histogram.
     pub(super) native: Option<Resolution>,
+    /// Whether each series may have other label names. One that is a constant label, too, then
+    /// replaces it.
+    pub(super) has_any_labels: bool,
+    /// The label texts of the states of a state set.
+    pub(super) states: Vec<String>,
 }
 
 impl Description {
@@ -82,14 +87,17 @@ impl Description {
             limit: bytes.u32()?,
             zero_threshold: bytes.float()?,
         };
-        let ttl = bytes.u64()?;
+        let (ttl, max_age) = (bytes.u64()?, bytes.u64()?);
+        let has_any_labels = bytes.flag()?;
+        let states: Vec<String> = (0..bytes.count(4)?)
+            .map(|_| Some(labels::text(&[(name, bytes.text()?)])))
+            .collect::<Option<_>>()?;
         // A later version of the crate may add more.
         let fits = match cells {
             kind::COUNTER | kind::FLOAT_COUNTER => family_kind == Kind::Counter,
             kind::UP_DOWN => family_kind == Kind::Gauge,
-            kind::GAUGE => {
-                matches!(family_kind, Kind::Gauge | Kind::Info | Kind::StateSet)
-            }
+            kind::GAUGE => matches!(family_kind, Kind::Gauge | Kind::Info),
+            kind::STATE_SET => family_kind == Kind::StateSet,
             kind::HISTOGRAM => family_kind == Kind::Histogram && !is_native,
             kind::NATIVE => {
                 family_kind == Kind::Histogram && is_native && resolution.check().is_ok()
@@ -121,7 +129,7 @@ impl Description {
             },
             Kind::Summary => Values::Summary {
                 targets: Targets::try_new(&targets).ok()?,
-                max_age: None,
+                max_age: (max_age > 0).then(|| Duration::from_millis(max_age)),
                 interval: false,
                 values: Vec::new(),
             },
@@ -143,6 +151,8 @@ impl Description {
             overflow: overflow.to_owned(),
             buckets,
             native: is_native.then_some(resolution),
+            has_any_labels,
+            states,
         })
     }
 }

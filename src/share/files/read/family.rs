@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::snapshot::{Exemplar, Family, Number, PAGE, Page, Quantiles, Values};
+use crate::snapshot::{Exemplar, Family, Kind, Number, PAGE, Page, Quantiles, Values};
 use crate::sync::{Acquire, fence};
 
 use super::super::format::{
@@ -49,8 +49,6 @@ struct Record {
     baseline: u64,
     exemplars: u64,
     ages: Ages,
-    /// The length of the window.
-    window: Option<Duration>,
 }
 
 /// A series in the memory of a writer.
@@ -107,9 +105,6 @@ impl Known {
         description: &Description,
     ) -> Try<Family> {
         let mut out = description.empty.clone();
-        if let Values::Summary { max_age, .. } = &mut out.values {
-            *max_age = record.window;
-        }
         let Some(first) = memory.range(record.first, record.stride)? else {
             // There was no space to share this family.
             return Ok(out);
@@ -119,6 +114,10 @@ impl Known {
             slot_word: memory.published(first),
             number: (FIRST_SERIES, false),
         };
+        if record.cells == kind::STATE_SET {
+            read_states(memory, first.address, description, &mut out);
+            return Ok(out);
+        }
         let all = if description.is_labelled {
             AllSeries::find(memory, address, record)?
         } else {
@@ -220,7 +219,7 @@ impl Record {
         let stride = u64::from(half(family::STRIDE));
         let bytes = match cells {
             kind::COUNTER | kind::FLOAT_COUNTER => 24,
-            kind::UP_DOWN | kind::GAUGE => 32,
+            kind::UP_DOWN | kind::GAUGE | kind::STATE_SET => 32,
             kind::HISTOGRAM | kind::NATIVE | kind::SUMMARY => 40,
             _ => return Err(Failed::Damaged("a kind is unknown")),
         };
@@ -229,18 +228,14 @@ impl Record {
         }
         let (length, count) = (at(family::WINDOW_LENGTH), at(family::WINDOW_AGES));
         let origin = at(family::WINDOW_ORIGIN);
-        let (ages, window) = if length == 0 || cells != kind::SUMMARY {
-            (Ages::ALL, None)
+        let ages = if length == 0 || cells != kind::SUMMARY {
+            Ages::ALL
         } else {
             let now = monotonic().saturating_sub(origin) / length + 1;
-            let ages = Ages {
+            Ages {
                 oldest: (now + 1).saturating_sub(count),
                 now,
-            };
-            (
-                ages,
-                Some(Duration::from_nanos(length.saturating_mul(count))),
-            )
+            }
         };
         Ok(Self {
             cells,
@@ -251,8 +246,19 @@ impl Record {
             baseline: memory.published(address + family::BASELINE as u64),
             exemplars: memory.published(address + family::EXEMPLARS as u64),
             ages,
-            window,
         })
+    }
+}
+
+/// Reads the states of a state set, each with the time at which the current one was set.
+fn read_states(memory: &Memory<'_>, address: u64, description: &Description, out: &mut Family) {
+    let current = memory.word(address + series::SHARED as u64);
+    let time = memory.word(address + series::SET_AT as u64);
+    for (text, i) in description.states.iter().zip(0..) {
+        out.texts.push(text, time);
+        if let Values::Gauge(values) = &mut out.values {
+            values.push(f64::from(u8::from(i == current)));
+        }
     }
 }
 
@@ -603,6 +609,8 @@ impl<'a> Total<'a> {
     fn counts_anything(&self) -> bool {
         match self.record.cells {
             kind::COUNTER | kind::UP_DOWN => self.int != 0,
+            // Every series of an info has the value 1, also one that was never set.
+            kind::GAUGE if self.description.empty.meta.kind == Kind::Info => false,
             kind::FLOAT_COUNTER | kind::GAUGE => self.float != 0.0,
             kind::SUMMARY => self.summed.count != 0,
             _ => !self.observed.is_empty(),

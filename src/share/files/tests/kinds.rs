@@ -206,3 +206,16 @@ fn a_summary_has_the_values_of_its_streams() {
     assert_eq!(summary.quantile(0.5).unwrap(), Some((7.0, 0.0)));
     assert_eq!(summary.quantile(1.0).unwrap(), Some((20.0, 0.0)));
 }
+
+#[test]
+fn a_state_set_has_a_series_for_each_state() {
+    let mut image = Image::new(1);
+    let describe = Describe {
+        kinds: (5, kind::STATE_SET),
+        ..Describe::counter("pump")
+    };
+    image.family(describe, [1, 7000, 0]);
+    let page = read("states", &image);
+    assert_eq!(page.get("pump", &[("pump", "on")]), Some(1.0));
+    assert_eq!(page.get("pump", &[("pump", "off")]), Some(0.0));
+}
