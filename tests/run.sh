@@ -233,6 +233,7 @@ if wants instructions; then
     say "instructions per update"
     # The profile `bench` is optimized as a program is by default.
     cargo test --quiet --profile bench -p tallies-instructions --test instructions -- --nocapture
+    cargo test --quiet --profile bench -p tallies-instructions --features mmap --test instructions -- --nocapture
 fi
 if [ -n "${miri:-}" ]; then
     say "Miri: the result"

@@ -6,7 +6,7 @@
 //! the registry. The declaration keeps what the hot path needs: its own copy of the slot word of
 //! the series without labels, which is never removed or retired.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::error::{Difference, Error};
 use crate::observe::{self, SlotWord};
@@ -17,7 +17,7 @@ use crate::family::SeriesRef;
 use crate::family::desc::{ClosedSet, Desc};
 use crate::family::label::LabelSet;
 use crate::family::{Family, MetricCells};
-use crate::lockfree::{CachedRef, SeriesKey, TextRef};
+use crate::lockfree::{CachedRef, PartRef, SeriesKey, TextRef};
 use crate::registry::{self, Registry};
 
 /// A declared metric. See the [module](self).
@@ -27,7 +27,7 @@ pub(crate) struct Declaration<C: MetricCells> {
     /// closed label set. Written by updates on the cold path, read by updates and look-ups.
     pub(crate) slot_word: SlotWord,
     pub(crate) desc: Desc,
-    family: OnceLock<Arc<Family<C>>>,
+    family: PartRef<Family<C>, C>,
 }
 
 impl<C: MetricCells> Declaration<C> {
@@ -35,21 +35,22 @@ impl<C: MetricCells> Declaration<C> {
         Self {
             slot_word: SlotWord::new(),
             desc,
-            family: OnceLock::new(),
+            family: PartRef::new(),
         }
     }
 
     fn of(family: Arc<Family<C>>) -> Self {
-        let declaration = Self::new(family.desc.clone());
-        // `set` cannot fail: the cell is new.
-        let _ = declaration.family.set(family);
-        declaration
+        Self {
+            slot_word: SlotWord::new(),
+            desc: family.desc.clone(),
+            family: PartRef::of(family),
+        }
     }
 
     /// Returns the family. The first call makes it and registers it in the default registry.
     #[inline]
     pub(crate) fn family(&self) -> &Arc<Family<C>> {
-        match self.family.get() {
+        match self.family.owner() {
             Some(family) => family,
             None => self.make_family(),
         }
@@ -57,7 +58,7 @@ impl<C: MetricCells> Declaration<C> {
 
     #[cold]
     fn make_family(&self) -> &Arc<Family<C>> {
-        self.family.get_or_init(|| {
+        self.family.owner_or(|| {
             let family = Family::create(self.desc.clone());
             registry::registry().families().add_static(family.clone());
             family
@@ -67,7 +68,7 @@ impl<C: MetricCells> Declaration<C> {
     /// Returns the family if it was made.
     #[inline]
     pub(crate) fn made(&self) -> Option<&Family<C>> {
-        self.family.get().map(|family| &**family)
+        self.family.owner().map(|family| &**family)
     }
 
     /// Makes the family and, for a closed label set, all its series.
@@ -111,6 +112,17 @@ impl<C: MetricCells> Declaration<C> {
     pub(crate) fn find<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Option<SeriesRef<'_, C>> {
         self.enlist::<L>();
         L::with_texts(labels, |texts| self.family().find(texts))
+    }
+
+    /// Returns the cells of the series without labels, once [`found`](Self::found) was called.
+    #[inline(always)]
+    pub(crate) fn quick(&self) -> Option<&C> {
+        self.family.part()
+    }
+
+    /// Has [`quick`](Self::quick) return the cells from now on.
+    pub(crate) fn found(&self) {
+        self.family.set_part(Family::first);
     }
 
     /// Returns the cells of the series without labels.

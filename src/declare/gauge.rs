@@ -158,7 +158,21 @@ impl<L: LabelSet> Gauge<L> {
 
     #[inline]
     fn change(&self, change: GaugeOp) {
-        self.inner.only().apply(change);
+        match self.inner.quick() {
+            Some(cells) => cells.apply(change),
+            None => self.change_cold(change),
+        }
+    }
+
+    #[cold]
+    fn change_cold(&self, change: GaugeOp) {
+        let series = self.inner.family().only();
+        if series.cells.is_timed() {
+            change_series(series, change);
+        } else {
+            self.inner.found();
+            series.cells.apply(change);
+        }
     }
 }
 

@@ -224,6 +224,12 @@ pub(super) fn register_exit() -> bool {
 #[cfg(not(loom))]
 pub use process::{engine, limit_cells, register_exit, thread, warm};
 
+/// Returns the number of words that are not in the mapped file although the process shares its metrics.
+#[cfg(all(feature = "mmap", not(loom)))]
+pub fn cells_not_shared() -> Option<u64> {
+    crate::mapped::region::is_shared().then(crate::mapped::region::not_shared)
+}
+
 /// The blocks that hold more than numbers, when the process began to share its metrics: the last cell of each, and
 /// the function that moves the rest to the mapped file. Written by the thread that begins, read by owners.
 #[cfg(all(feature = "mmap", not(loom)))]

@@ -69,7 +69,7 @@ pub use cells::while_locked;
 #[cfg(all(feature = "mmap", not(loom)))]
 pub use cells::MoveBlock;
 #[cfg(all(feature = "mmap", not(loom)))]
-pub use engine::{ForkGuard, move_cells};
+pub use engine::{ForkGuard, cells_not_shared, move_cells};
 #[cfg(all(feature = "mmap", not(loom)))]
 pub use shared_lock::SharedLock;
 pub use engine::Engine;

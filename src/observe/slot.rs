@@ -34,7 +34,7 @@ pub(super) const CLOSING: u64 = 1 << 31;
 /// The bit of a series that is not live: with [`CLOSING`] it was removed, without it was retired. A cold
 /// series has both. The process has the slot of such a series elsewhere ([`super::Retired`]); other
 /// processes read it here.
-const NOT_LIVE: u64 = 1 << 30;
+pub(super) const NOT_LIVE: u64 = 1 << 30;
 
 /// The bits of a slot; all ones for none.
 const SLOT: u64 = NOT_LIVE - 1;
@@ -468,7 +468,7 @@ mod tests {
         assert_eq!(slot_word.last(generation), 7);
         assert_eq!(slot_word.retire(false), Some(7));
         assert!(slot_word.last(generation) > u64::from(u32::MAX));
-        assert!(slot_word.last(slot_word.generation()) >= u64::from(u32::MAX));
+        assert!(slot_word.last(slot_word.generation()) > MOST_CELLS);
         assert!(
             !slot_word.promote(generation, 9),
             "a retired slot word is not promoted"

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use super::Engine;
 use super::memory::{Block, SlabRef};
 use super::shard::ShardRef;
-use super::slot::{CLOSING, MOST_CELLS, SlotWord};
+use super::slot::{MOST_CELLS, NOT_LIVE, SlotWord};
 use crate::lockfree::Generation;
 use crate::mapped::region;
 use crate::sync::Relaxed;
@@ -107,7 +107,7 @@ impl Thread {
             if last > u64::from(u32::MAX) {
                 return Target::Stale;
             }
-            if last >= CLOSING {
+            if last >= NOT_LIVE {
                 break;
             }
             // The slab is long enough but its length is 0: a request arrived in between. Try again.

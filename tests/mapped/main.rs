@@ -3,5 +3,8 @@
 
 #![cfg(all(feature = "mmap", target_os = "linux"))]
 
+mod forks;
+mod full;
 mod kinds;
+mod moves;
 mod support;

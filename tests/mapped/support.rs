@@ -39,15 +39,24 @@ impl Directory {
 
     /// Returns what the only process has counted, gauges included.
     pub fn read(&self) -> Snapshot {
-        let directory = Dir::open(&self.0).unwrap();
-        assert_eq!(directory.skipped().unwrap(), []);
-        directory.processes().unwrap()[0].snapshot().clone()
+        let mut all = processes(&self.0);
+        assert_eq!(all.len(), 1);
+        all.remove(0)
     }
+}
+
+/// Returns what each process has counted, gauges included.
+pub fn processes(directory: &Path) -> Vec<Snapshot> {
+    let directory = Dir::open(directory).unwrap();
+    assert_eq!(directory.skipped().unwrap(), []);
+    let processes = directory.processes().unwrap();
+    processes.iter().map(|process| process.snapshot().clone()).collect()
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_file(self.0.with_extension("rounds"));
     }
 }
 
