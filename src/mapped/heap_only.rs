@@ -8,6 +8,10 @@ pub(crate) fn is_shared() -> bool {
     false
 }
 
+pub(crate) fn forks() -> usize {
+    0
+}
+
 pub(crate) fn contains(_: *const u8) -> bool {
     false
 }

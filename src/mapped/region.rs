@@ -26,6 +26,9 @@ static SHARED: AtomicBool = AtomicBool::new(false);
 /// The words that had to be allocated on the heap since the process shares its metrics.
 static NOT_SHARED: AtomicU64 = AtomicU64::new(0);
 
+/// The number of forks between the first process and this one, since it shares its metrics.
+static FORKS: AtomicUsize = AtomicUsize::new(0);
+
 static MEMORY: Mutex<Memory> = Mutex::new(Memory {
     mapped: 0,
     next: 0,
@@ -59,6 +62,12 @@ pub(crate) struct Memory {
 pub(crate) fn is_shared() -> bool {
     // Relaxed: a thread that is late allocates on the heap, as it did before.
     SHARED.load(Relaxed)
+}
+
+/// Returns a number that is another one in the child of a `fork`: memory of the region that its parent was about to
+/// free has lost its content.
+pub(crate) fn forks() -> usize {
+    FORKS.load(Relaxed)
 }
 
 /// Returns whether the region has this address.
@@ -375,6 +384,7 @@ impl Memory {
     /// parent. All is zero but the series. The process has only the calling thread.
     pub(crate) fn detach(&mut self, series: &Series) -> io::Result<()> {
         SHARED.store(false, Relaxed);
+        FORKS.fetch_add(1, Relaxed);
         // Closes the file. Its lock stays that of the parent.
         self.file = None;
         let base = BASE.load(Relaxed);

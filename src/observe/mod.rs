@@ -45,6 +45,7 @@ mod memory;
 mod models;
 mod native;
 mod pass;
+mod retired;
 mod shard;
 mod shared_lock;
 mod slot;

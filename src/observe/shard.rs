@@ -398,7 +398,12 @@ impl Shard {
         // SAFETY: by the caller's contract, a thread that pins from now on cannot reach the slab
         // (I3).
         unsafe {
-            crate::lockfree::epoch::soon(move || slab.free());
+            let forks = region::forks();
+            crate::lockfree::epoch::soon(move || {
+                if region::forks() == forks || !slab.is_in_file() {
+                    slab.free();
+                }
+            });
         }
         #[cfg(loom)]
         self.replaced.lock().unwrap().push(slab);

@@ -47,8 +47,8 @@
 
 use std::sync::Arc;
 
+use super::retired::take_soon;
 use super::window::{AgeSketch, Ages, History, closed_limit, is_open};
-use crate::lockfree::epoch::soon;
 use crate::mapped::{Own, Words, take};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{
@@ -539,6 +539,6 @@ impl Drop for Stream {
 unsafe fn retire<T: 'static>(page: *mut T) {
     if !page.is_null() {
         // SAFETY: the caller's contract.
-        unsafe { soon(move || take(page)) };
+        unsafe { take_soon(page) };
     }
 }

@@ -17,7 +17,6 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
-use crate::lockfree::epoch::soon;
 use crate::mapped::{Move, Own, Words, region, take};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
@@ -27,6 +26,7 @@ use super::engine::Engine;
 use super::memory::Block;
 use super::pass::Pass;
 use super::shared_lock::SharedLock;
+use super::retired::take_soon;
 use super::slot::SlotWord;
 use super::stream::{Budget, Flush, Stream, SummaryTotal};
 use super::thread::Thread;
@@ -227,7 +227,7 @@ unsafe fn move_block(block: Block) {
         block
             .cell(0)
             .store(fresh.expose_provenance() as u64, Release);
-        soon(move || take(old));
+        take_soon(old);
     }
 }
 

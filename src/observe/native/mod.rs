@@ -40,7 +40,7 @@
 
 mod key;
 
-use crate::mapped::{Move, Own, Words, region, take};
+use crate::mapped::{Move, Own, Words, region};
 use crate::snapshot::native::index::{COARSEST, FINEST, Places, coarser};
 use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
@@ -48,9 +48,9 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 use super::buckets::{BUCKET, Observed, join_sums, observe, sum_cell, try_read};
 use super::memory::Block;
 use super::pass::View;
+use super::retired::take_soon;
 use super::shard::CopyBlock;
 use super::thread::Thread;
-use crate::lockfree::epoch::soon;
 use key::Key;
 
 impl View for &Table {
@@ -595,14 +595,9 @@ unsafe fn retire(address: u64) {
     if address == 0 {
         return;
     }
-    // SAFETY: the caller's contract (T3); the address comes from `Own::into_raw`.
-    unsafe {
-        soon(move || {
-            take(std::ptr::with_exposed_provenance_mut::<Table>(
-                address as usize,
-            ));
-        });
-    }
+    let table = std::ptr::with_exposed_provenance_mut::<Table>(address as usize);
+    // SAFETY: the caller's contract (T3); the address comes from `Own::into_raw` in `publish`.
+    unsafe { take_soon(table) };
 }
 
 impl Drop for Table {
