@@ -160,13 +160,19 @@ mod workers {
                 let worker = &mut workers.0[number];
                 worker.kill()?;
                 worker.wait()?;
-                println!("         worker {number} (process {}) was killed with SIGKILL", worker.id());
+                println!(
+                    "         worker {number} (process {}) was killed with SIGKILL",
+                    worker.id()
+                );
                 rounds += 1;
             }
             if tick % 6 == 0 {
                 let number = (rounds - 1) as usize % WORKERS;
                 workers.0[number] = start(number)?;
-                println!("         worker {number} is process {} now", workers.0[number].id());
+                println!(
+                    "         worker {number} is process {} now",
+                    workers.0[number].id()
+                );
                 if options.rounds.is_some_and(|wanted| rounds >= wanted) {
                     break;
                 }

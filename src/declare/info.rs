@@ -365,7 +365,13 @@ impl AnyFamily for States {
     }
 
     fn share(&self, meta: &snapshot::Meta) {
-        let text = shared::encode(meta, (Names::Fixed(&[]), None), &self.values(), "", self.names);
+        let text = shared::encode(
+            meta,
+            (Names::Fixed(&[]), None),
+            &self.values(),
+            "",
+            self.names,
+        );
         let first = std::ptr::from_ref(self.cell.first()).addr() as u64;
         let fields = shared::Fields {
             kind: kind::STATE_SET,
@@ -375,7 +381,8 @@ impl AnyFamily for States {
             created: 0,
             window: [0; 3],
         };
-        self.shared.with(|shared| _ = shared.publish(&text, &fields));
+        self.shared
+            .with(|shared| _ = shared.publish(&text, &fields));
     }
 
     fn unshare(&self) {

@@ -625,7 +625,9 @@ impl<C: MetricCells> AnyFamily for Family<C> {
         let Some(move_block) = C::block_to_file(&self.shape) else {
             return Vec::new();
         };
-        let slots = self.cells().filter_map(|cells| cells.slot_word().open_slot());
+        let slots = self
+            .cells()
+            .filter_map(|cells| cells.slot_word().open_slot());
         slots.map(|last| (last, move_block)).collect()
     }
 

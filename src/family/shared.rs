@@ -149,7 +149,13 @@ impl<C: MetricCells> Family<C> {
             return;
         }
         let values = C::values(&self.desc, &self.shape);
-        let text = encode(meta, (self.desc.labels, self.desc.native), &values, &self.overflow_text(), &[]);
+        let text = encode(
+            meta,
+            (self.desc.labels, self.desc.native),
+            &values,
+            &self.overflow_text(),
+            &[],
+        );
         let first = std::ptr::from_ref(self.first()).addr() as u64;
         let fields = Fields {
             kind: C::format(&self.shape),
@@ -199,12 +205,7 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    fn share_run(
-        shared: &mut Shared,
-        run: &LabelledRun<C, Label>,
-        first: usize,
-        flags: u64,
-    ) {
+    fn share_run(shared: &mut Shared, run: &LabelledRun<C, Label>, first: usize, flags: u64) {
         let Some((record, _)) = &shared.records else {
             return;
         };
@@ -287,7 +288,11 @@ impl<C: MetricCells> Family<C> {
 
     /// Frees the label texts in the file.
     pub(super) fn free_texts(&self) {
-        let runs = self.closed.get().into_iter().chain(self.arena.runs().map(|(_, run)| run));
+        let runs = self
+            .closed
+            .get()
+            .into_iter()
+            .chain(self.arena.runs().map(|(_, run)| run));
         for texts in runs.filter_map(LabelledRun::texts) {
             texts.iter().for_each(clear_label);
         }
@@ -323,7 +328,9 @@ pub(crate) fn encode(
         Kind::Info => 4,
         Kind::StateSet => 5,
     });
-    let mode = GaugeMode::NAMES.iter().position(|(mode, _)| *mode == meta.mode);
+    let mode = GaugeMode::NAMES
+        .iter()
+        .position(|(mode, _)| *mode == meta.mode);
     out.push(mode.unwrap_or(0) as u8);
     out.push(u8::from(meta.utf8));
     out.push(u8::from(labels != Names::Fixed(&[])));
@@ -334,7 +341,9 @@ pub(crate) fn encode(
         _ => (&[][..], &[][..]),
     };
     out.extend((bounds.len() as u32).to_ne_bytes());
-    bounds.iter().for_each(|bound| out.extend(bound.to_ne_bytes()));
+    bounds
+        .iter()
+        .for_each(|bound| out.extend(bound.to_ne_bytes()));
     out.extend((objectives.len() as u32).to_ne_bytes());
     for (quantile, error) in objectives {
         out.extend(quantile.to_ne_bytes());
@@ -345,7 +354,9 @@ pub(crate) fn encode(
     out.push(native.schema as u8);
     out.extend(native.limit.to_ne_bytes());
     out.extend(native.zero_threshold.to_ne_bytes());
-    let ttl = meta.shared_ttl.map_or(u64::MAX, |ttl| ttl.as_millis() as u64);
+    let ttl = meta
+        .shared_ttl
+        .map_or(u64::MAX, |ttl| ttl.as_millis() as u64);
     out.extend(ttl.to_ne_bytes());
     let max_age = match values {
         Values::Summary { max_age, .. } => max_age.map_or(0, |age| age.as_millis() as u64),

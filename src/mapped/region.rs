@@ -93,10 +93,7 @@ pub(crate) fn allocate(bytes: usize) -> Option<NonNull<u8>> {
 
 /// Allocates memory that is in the file as soon as there is one, and runs `init` on it. Returns `None` if
 /// there is no region or it is full.
-pub(crate) fn allocate_series(
-    bytes: usize,
-    init: impl FnOnce(NonNull<u8>),
-) -> Option<NonNull<u8>> {
+pub(crate) fn allocate_series(bytes: usize, init: impl FnOnce(NonNull<u8>)) -> Option<NonNull<u8>> {
     let mut memory = lock();
     memory.reserve();
     let allocated = memory.allocate(bytes)?;
@@ -233,13 +230,12 @@ impl Memory {
 
     /// Gives out memory that was never used. Returns its offset.
     fn extend(&mut self, size: usize) -> Option<usize> {
-        let start = self.next.next_multiple_of(if size >= 128 { 128 } else { 16 });
+        let start = self
+            .next
+            .next_multiple_of(if size >= 128 { 128 } else { 16 });
         let end = start.checked_add(size)?;
         if end > self.mapped {
-            if self
-                .full_since
-                .is_some_and(|since| since.elapsed() < PAUSE)
-            {
+            if self.full_since.is_some_and(|since| since.elapsed() < PAUSE) {
                 return None;
             }
             let extents = (end - self.mapped).div_ceil(EXTENT);
@@ -375,7 +371,10 @@ impl Memory {
             // SAFETY: given out (X1), and mapped (X2). Series consist of words that threads access as atomics, or
             // that do not change.
             let words = unsafe { std::slice::from_raw_parts(run, bytes / 8) };
-            (offset, words.iter().map(|word| word.load(Relaxed)).collect())
+            (
+                offset,
+                words.iter().map(|word| word.load(Relaxed)).collect(),
+            )
         };
         self.series.iter().map(copy).collect()
     }

@@ -667,7 +667,9 @@ impl Cells for Buckets {
             return;
         }
         if let Some(resolution) = &self.native {
-            let Some(fresh) = Words::shared(1) else { return };
+            let Some(fresh) = Words::shared(1) else {
+                return;
+            };
             // SAFETY: both blocks are one cell, and no thread writes them (B4). The pass has pinned the epoch.
             let done = unsafe { native::fold(Block::of(&fresh), old, resolution) };
             if !done {

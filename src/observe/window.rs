@@ -259,12 +259,7 @@ pub(crate) fn decode(words: &[AtomicU64]) -> impl Iterator<Item = AgeSketch> {
 }
 
 impl History {
-    fn new(
-        started: u64,
-        sketch_age: u64,
-        older: &[AgeSketch],
-        budget: &Arc<Budget>,
-    ) -> *mut Self {
+    fn new(started: u64, sketch_age: u64, older: &[AgeSketch], budget: &Arc<Budget>) -> *mut Self {
         let words = Words::new(encoded_len(older));
         encode(older, &words);
         let history = Own::new(Self {

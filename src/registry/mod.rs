@@ -23,10 +23,10 @@ pub use listed::Listed;
 
 use collectors::Collectors;
 use families::Families;
-#[cfg(feature = "mmap")]
-pub(crate) use families::SharedFamilies;
 #[cfg(feature = "facade")]
 pub(crate) use families::REJECTED;
+#[cfg(feature = "mmap")]
+pub(crate) use families::SharedFamilies;
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;

@@ -82,7 +82,8 @@ fn no_update_takes_more_instructions_than_its_limit() {
             slower.push(*update);
         }
         if cfg!(feature = "mmap") {
-            let directory = std::env::temp_dir().join(format!("tallies-instructions-{}", std::process::id()));
+            let directory =
+                std::env::temp_dir().join(format!("tallies-instructions-{}", std::process::id()));
             let mapped = each(Some(&directory));
             std::fs::remove_dir_all(&directory).unwrap();
             println!("{mapped:7.1} of {heap:5.1} {update}, in mapped files");

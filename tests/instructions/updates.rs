@@ -69,7 +69,8 @@ macro_rules! updates {
 
 fn main() {
     #[cfg(feature = "mmap")]
-    let _shared = std::env::var_os("TALLIES_INSTRUCTIONS").map(|path| tallies::share::dir(path).unwrap());
+    let _shared =
+        std::env::var_os("TALLIES_INSTRUCTIONS").map(|path| tallies::share::dir(path).unwrap());
     let names: Vec<String> = (0..SERIES).map(|i| i.to_string()).collect();
     let hot = HOT.bind(["x", "y"]);
     let cold: Vec<Bound<Counter>> = names.iter().map(|name| COLD.bind(["a", name])).collect();

@@ -50,11 +50,19 @@ fn check(directory: &Directory, expected: &[f64]) {
             ("peers_total", &[("peer", "a")][..]),
             ("peers_total", &[("peer", "bound")]),
         ] {
-            assert_eq!(snapshot.get(name, labels), Some(updates).filter(|n| *n > 0.0).or(snapshot.get(name, labels)));
+            assert_eq!(
+                snapshot.get(name, labels),
+                Some(updates)
+                    .filter(|n| *n > 0.0)
+                    .or(snapshot.get(name, labels))
+            );
         }
         let page = tallies::encode::text(&snapshot);
         for name in ["latency_seconds", "native_seconds", "sizes"] {
-            assert!(page.contains(&format!("{name}_count {updates}\n")), "{name}");
+            assert!(
+                page.contains(&format!("{name}_count {updates}\n")),
+                "{name}"
+            );
         }
         all.push(updates);
     }

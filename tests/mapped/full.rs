@@ -7,9 +7,15 @@ use tallies::{Counter, Histogram, Summary};
 use crate::support::{Directory, child, kill_self};
 
 static ALONE: Counter = Counter::new("alone_total").help("Alone.");
-static MANY: Counter<[&str; 1]> = Counter::labelled("many_total", &["x"]).help("Many.").limit(1_000_000);
-static LATENCY: Histogram<[&str; 1]> = Histogram::labelled("latency_seconds", &["x"]).help("Latency.").limit(1_000_000);
-static SIZES: Summary<[&str; 1]> = Summary::labelled("sizes", &["x"]).help("Sizes.").limit(1_000_000);
+static MANY: Counter<[&str; 1]> = Counter::labelled("many_total", &["x"])
+    .help("Many.")
+    .limit(1_000_000);
+static LATENCY: Histogram<[&str; 1]> = Histogram::labelled("latency_seconds", &["x"])
+    .help("Latency.")
+    .limit(1_000_000);
+static SIZES: Summary<[&str; 1]> = Summary::labelled("sizes", &["x"])
+    .help("Sizes.")
+    .limit(1_000_000);
 
 #[test]
 fn a_file_that_reached_the_limit_goes_on_in_private_memory() {
@@ -20,7 +26,10 @@ fn a_file_that_reached_the_limit_goes_on_in_private_memory() {
             rlim_max: 1 << 20,
         };
         // SAFETY: a valid limit.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
+        assert_eq!(
+            unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) },
+            0
+        );
         for i in 0..20_000 {
             ALONE.inc();
             let x = &*i.to_string();
@@ -31,7 +40,8 @@ fn a_file_that_reached_the_limit_goes_on_in_private_memory() {
             }
         }
         for thread in 0..4 {
-            let update = move || (0..3000).for_each(|i| MANY.with([&(i * (thread + 1)).to_string()]).inc());
+            let update =
+                move || (0..3000).for_each(|i| MANY.with([&(i * (thread + 1)).to_string()]).inc());
             std::thread::spawn(update).join().unwrap();
             drop(tallies::snapshot());
         }

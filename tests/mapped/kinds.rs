@@ -13,7 +13,8 @@ static NATIVE: Histogram = Histogram::new("native_seconds").native(3);
 static SIZES: Summary = Summary::new("sizes");
 static PEERS: Counter<[&str; 1]> = Counter::labelled("peers_total", &["peer"]);
 static ROOMS: Gauge<[&str; 1]> = Gauge::labelled("rooms", &["room"]);
-static SLOW: Histogram<[&str; 1]> = Histogram::labelled("slow_seconds", &["peer"]).buckets(&[0.1, 1.0]);
+static SLOW: Histogram<[&str; 1]> =
+    Histogram::labelled("slow_seconds", &["peer"]).buckets(&[0.1, 1.0]);
 static MODE: StateSet<Up> = StateSet::new("mode");
 
 #[derive(Labels)]
@@ -66,7 +67,10 @@ fn check(directory: &Directory, total: u64, n: u64) {
     assert_eq!(get("rooms", &[("room", "hall")]), count);
     assert_eq!(get("mode", &[("mode", "no")]), 1.0);
     assert_eq!(get("peers_total", &[("peer", "a")]), count);
-    assert_eq!(get("peers_total", &[("peer", "even")]), (count / 2.0).ceil());
+    assert_eq!(
+        get("peers_total", &[("peer", "even")]),
+        (count / 2.0).ceil()
+    );
     assert_eq!(get("closed_total", &[("up", "yes")]), count);
     assert_eq!(get("closed_total", &[("up", "no")]), 0.0);
     let page = tallies::encode::text(&snapshot);
@@ -126,7 +130,9 @@ fn threads_that_end_leave_their_counts_in_the_file() {
         tallies::share::dir(path).unwrap();
         for _ in 0..5 {
             let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(|| update(500))).collect();
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
             // Folds idle shards.
             (0..4).for_each(|_| drop(tallies::snapshot()));
         }

@@ -1,7 +1,10 @@
 //! Counts move while the process is killed: from shards of threads that ended, from slots that are given back, and
 //! from retired series to the overflow series.
 
-#![allow(unsafe_code, reason = "a word that survives the process is mapped memory")]
+#![allow(
+    unsafe_code,
+    reason = "a word that survives the process is mapped memory"
+)]
 
 use std::fs::File;
 use std::io::Read;
@@ -14,7 +17,9 @@ use tallies::{Counter, Histogram, Summary, UpDownCounter};
 
 use crate::support::{Directory, child, processes};
 
-static MOVED: Counter<[&str; 1]> = Counter::labelled("moved_total", &["x"]).help("Moved.").hot();
+static MOVED: Counter<[&str; 1]> = Counter::labelled("moved_total", &["x"])
+    .help("Moved.")
+    .hot();
 static TIMES: Histogram<[&str; 1]> = Histogram::labelled("times_seconds", &["x"])
     .help("Moved.")
     .buckets(&[0.1, 1.0])
@@ -24,7 +29,8 @@ static NATIVE: Histogram<[&str; 1]> = Histogram::labelled("native_seconds", &["x
     .native(3)
     .hot();
 static SIZES: Summary<[&str; 1]> = Summary::labelled("sizes", &["x"]).help("Moved.").hot();
-static HELD: UpDownCounter<[&str; 1]> = UpDownCounter::labelled("held", &["x"]).help("Moved.").hot();
+static HELD: UpDownCounter<[&str; 1]> =
+    UpDownCounter::labelled("held", &["x"]).help("Moved.").hot();
 
 /// The number of threads that count at a time.
 const THREADS: usize = 3;
@@ -33,13 +39,26 @@ const THREADS: usize = 3;
 /// ended.
 fn rounds(directory: &Path) -> &'static [[AtomicU64; 2]; THREADS] {
     let path = directory.with_extension("rounds");
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .unwrap();
     let bytes = size_of::<[[AtomicU64; 2]; THREADS]>();
     file.set_len(bytes as u64).unwrap();
     // SAFETY: a new mapping of a file that is long enough. It is never unmapped.
     unsafe {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let memory = libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, file.as_raw_fd(), 0);
+        let memory = libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            protection,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        );
         assert_ne!(memory, libc::MAP_FAILED);
         &*memory.cast()
     }
@@ -105,7 +124,12 @@ fn a_kill_in_a_move_loses_and_doubles_nothing() {
             seen.push(byte[0]);
         }
         let rounds = rounds(&directory.0);
-        let load = |i: usize| rounds.iter().map(|round| round[i].load(Relaxed)).sum::<u64>();
+        let load = |i: usize| {
+            rounds
+                .iter()
+                .map(|round| round[i].load(Relaxed))
+                .sum::<u64>()
+        };
         let end = Instant::now() + Duration::from_secs(60);
         while load(1) < 200 + 97 * run {
             assert!(Instant::now() < end, "the child counts");
@@ -115,7 +139,13 @@ fn a_kill_in_a_move_loses_and_doubles_nothing() {
         process.wait().unwrap();
         let (begun, ended) = (load(0), load(1));
         let snapshot = processes(&directory.0).remove(0);
-        for name in ["moved_total", "times_seconds", "native_seconds", "sizes", "held"] {
+        for name in [
+            "moved_total",
+            "times_seconds",
+            "native_seconds",
+            "sizes",
+            "held",
+        ] {
             let family = snapshot.family(name).unwrap();
             let counted: f64 = (family.series())
                 .map(|(_, value)| match value {

@@ -15,8 +15,16 @@ impl Directory {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let shm = Path::new("/dev/shm");
-        let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-        let name = format!("tallies-mapped-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let parent = if shm.is_dir() {
+            shm.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let name = format!(
+            "tallies-mapped-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Relaxed)
+        );
         Self(parent.join(name))
     }
 
@@ -50,7 +58,10 @@ pub fn processes(directory: &Path) -> Vec<Snapshot> {
     let directory = Dir::open(directory).unwrap();
     assert_eq!(directory.skipped().unwrap(), []);
     let processes = directory.processes().unwrap();
-    processes.iter().map(|process| process.snapshot().clone()).collect()
+    processes
+        .iter()
+        .map(|process| process.snapshot().clone())
+        .collect()
 }
 
 impl Drop for Directory {

@@ -92,7 +92,12 @@ fn start(path: &Path) -> io::Result<Dir> {
     let lock = wait_for_lock(&directory);
     let index = free_index(&directory)?;
     crate::registry::registry().share(|| {
-        region::share(&mut region::lock(), file, || fill(&id, index), || fresh.rename(&name))
+        region::share(
+            &mut region::lock(),
+            file,
+            || fill(&id, index),
+            || fresh.rename(&name),
+        )
     })?;
     drop(lock);
     *own = Some(Own {
@@ -205,7 +210,9 @@ impl Fresh {
 
     fn rename(&self, name: &str) -> io::Result<()> {
         let directory = self.directory.as_fd();
-        Ok(rustix::fs::renameat(directory, &self.name, directory, name)?)
+        Ok(rustix::fs::renameat(
+            directory, &self.name, directory, name,
+        )?)
     }
 }
 
@@ -233,7 +240,10 @@ fn fill(id: &[u8; 16], index: u32) {
         (header::PID, halves(std::process::id(), index)),
         (header::CREATED, crate::clock::millis()),
         (header::PROCESS_START, process_start()),
-        (header::CRATE, checksum(env!("CARGO_PKG_VERSION").as_bytes())),
+        (
+            header::CRATE,
+            checksum(env!("CARGO_PKG_VERSION").as_bytes()),
+        ),
         (header::ID, word(&id[..8])),
         (header::ID + 8, word(&id[8..])),
         (header::HEARTBEAT, crate::clock::millis()),
@@ -268,7 +278,17 @@ fn hexadecimal(bytes: &[u8]) -> String {
 fn program() -> String {
     let path = std::env::current_exe().unwrap_or_default();
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    };
     let name: String = name.chars().take(64).map(plain).collect();
-    if name.is_empty() { "program".into() } else { name }
+    if name.is_empty() {
+        "program".into()
+    } else {
+        name
+    }
 }
