@@ -8,3 +8,4 @@ mod directory;
 mod kills;
 mod roles;
 mod totals;
+mod trouble;

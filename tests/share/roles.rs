@@ -179,7 +179,7 @@ fn obey(words: &[&str]) -> String {
         }
         ["gauge", name, mode, x] => {
             let mode = GaugeMode::from_name(mode).unwrap();
-            let gauge = Gauge::builder(name, "A level.").mode(mode);
+            let gauge = Gauge::builder(name, "A value.").mode(mode);
             gauge.get_or_register(registry).unwrap().set(number(x));
         }
         ["histogram", name, bounds, x, n] => {
