@@ -58,7 +58,7 @@ impl<C: MetricCells> Declaration<C> {
     #[cold]
     fn make_family(&self) -> &Arc<Family<C>> {
         self.family.get_or_init(|| {
-            let family = Arc::new(Family::new(self.desc.clone()));
+            let family = Family::create(self.desc.clone());
             registry::registry().families().add_static(family.clone());
             family
         })
@@ -144,7 +144,7 @@ impl<C: MetricCells> Declaration<C> {
     }
 
     pub(crate) fn register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
-        let family = Arc::new(Family::new(checked(desc)?));
+        let family = Family::create(checked(desc)?);
         // Unused statics have their names, too, so they are registered first.
         registry.enlist();
         registry.families().add(family.clone())?;
@@ -156,7 +156,7 @@ impl<C: MetricCells> Declaration<C> {
         registry.enlist();
         let family = registry
             .families()
-            .get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;
+            .get_or_add(Family::<C>::create(checked(desc)?))?;
         let (kind, location) = (family.desc().kind, family.desc().location);
         let family = family
             .as_any()

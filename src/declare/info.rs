@@ -15,7 +15,7 @@ use super::{Builder, metric, with_builder};
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::check_label;
 use crate::family::label::{LabelSet, LabelValue};
-use crate::family::shared::{self, Shared};
+use crate::family::shared::{self, Shared, SharedLock};
 use crate::family::{AnyFamily, kind};
 use crate::registry::{self, Listed, Registry};
 
@@ -218,7 +218,7 @@ impl<S: LabelValue> StateSet<S> {
 
     fn states(&self) -> &Arc<States> {
         self.states.get_or_init(|| {
-            let states = Arc::new(States::of::<S>(self.desc.clone()));
+            let states = States::make::<S>(self.desc.clone());
             registry::registry().families().add_static(states.clone());
             states
         })
@@ -239,7 +239,7 @@ impl<S: LabelValue> Builder<StateSet<S>> {
         }
         check_label(name.as_bytes(), Kind::StateSet)
             .map_err(|_| Error::name(name, NameRule::StateSet))?;
-        let states = Arc::new(States::of::<S>(self.desc.clone()));
+        let states = States::make::<S>(self.desc.clone());
         registry.families().add(states.clone())?;
         Ok(StateSet {
             desc: self.desc,
@@ -281,18 +281,25 @@ struct States {
     names: &'static [&'static str],
     cell: Run<StateCell>,
     /// What other processes find in the mapped file.
-    shared: Mutex<Shared>,
+    shared: SharedLock,
     /// The label of the last scrape, and the texts with it. Locked by scrapes.
     labels: Mutex<(Text, Arc<Page>)>,
 }
 
 impl States {
+    fn make<S: LabelValue>(desc: Desc) -> Arc<Self> {
+        let states = Arc::new(Self::of::<S>(desc));
+        #[cfg(feature = "mmap")]
+        crate::family::living::add(&states);
+        states
+    }
+
     fn of<S: LabelValue>(desc: Desc) -> Self {
         Self {
             desc,
             names: S::VALUES,
             cell: Run::new(1, StateCell::default),
-            shared: Mutex::default(),
+            shared: SharedLock::default(),
             labels: Mutex::default(),
         }
     }
@@ -349,6 +356,14 @@ impl AnyFamily for States {
         self.cell.first().current.store(0, Relaxed);
     }
 
+    #[cfg(feature = "mmap")]
+    fn after_fork(&self) {
+        let cell = self.cell.first();
+        cell.current.store(0, Relaxed);
+        cell.updated.store(0, Relaxed);
+        self.shared.with_all_locked(Shared::forget);
+    }
+
     fn share(&self, meta: &snapshot::Meta) {
         let text = shared::encode(meta, (Names::Fixed(&[]), None), &self.values(), "", self.names);
         let first = std::ptr::from_ref(self.cell.first()).addr() as u64;
@@ -360,13 +375,11 @@ impl AnyFamily for States {
             created: 0,
             window: [0; 3],
         };
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.publish(&text, &fields);
+        self.shared.with(|shared| _ = shared.publish(&text, &fields));
     }
 
     fn unshare(&self) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.unpublish();
+        self.shared.with(Shared::unpublish);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

@@ -12,6 +12,8 @@ mod index;
 mod intern;
 pub(crate) mod label;
 pub(crate) mod lint;
+#[cfg(feature = "mmap")]
+pub(crate) mod living;
 mod lookup;
 mod pages;
 mod population;
@@ -144,7 +146,7 @@ pub(crate) struct Family<C: MetricCells> {
     exemplars: OnceLock<Box<Exemplars>>,
     /// What other processes find in the mapped file. Locked by threads that make series, and by those that
     /// register or drop the family.
-    shared: Mutex<shared::Shared>,
+    shared: shared::SharedLock,
 }
 
 /// The series that are not reclaimed yet, those to reuse, and the state of expiry. A lock of the
@@ -253,6 +255,14 @@ fn each_of<C: MetricCells>(run: &LabelledRun<C, Label>) -> impl Iterator<Item = 
 }
 
 impl<C: MetricCells> Family<C> {
+    /// Makes a family that a registry and declarations own.
+    pub(crate) fn create(desc: Desc) -> Arc<Self> {
+        let family = Arc::new(Self::new(desc));
+        #[cfg(feature = "mmap")]
+        living::add(&family);
+        family
+    }
+
     pub(crate) fn new(mut desc: Desc) -> Self {
         let shape = C::shape(&desc);
         // What adds up over threads adds up over processes.
@@ -290,7 +300,7 @@ impl<C: MetricCells> Family<C> {
             scraped: Mutex::default(),
             exclusive: Mutex::new(()),
             exemplars: OnceLock::new(),
-            shared: Mutex::default(),
+            shared: shared::SharedLock::default(),
         }
     }
 
@@ -552,6 +562,10 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     fn locks(&self) -> Vec<&observe::SharedLock> {
         Vec::new()
     }
+    /// Starts at zero in the child of a `fork`, which has only the calling thread. Other processes do not read the
+    /// family any more, until it is shared again.
+    #[cfg(feature = "mmap")]
+    fn after_fork(&self);
     /// Moves what the series have on the heap to the mapped file.
     fn move_to_file(&self, _pass: &mut Pass<'_>) {}
     /// Lets other processes read the family, under this description, if the process shares its metrics.
@@ -593,6 +607,11 @@ impl<C: MetricCells> AnyFamily for Family<C> {
     #[cfg(feature = "mmap")]
     fn locks(&self) -> Vec<&observe::SharedLock> {
         self.cells().map(Cells::shared_lock).collect()
+    }
+
+    #[cfg(feature = "mmap")]
+    fn after_fork(&self) {
+        self.after_fork();
     }
 
     fn move_to_file(&self, pass: &mut Pass<'_>) {

@@ -24,6 +24,38 @@ pub(crate) struct Shared {
     chunks: Vec<Record>,
 }
 
+/// The records of a family, and their lock.
+#[derive(Debug, Default)]
+pub(crate) struct SharedLock(Mutex<Shared>);
+
+/// Held by whoever has the records of a family, so that a `fork` can wait for all of them.
+static ALL: Mutex<()> = Mutex::new(());
+
+/// Keeps others from having the records of a family.
+#[cfg(feature = "mmap")]
+pub(crate) fn lock_all() -> MutexGuard<'static, ()> {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SharedLock {
+    /// Runs `f` with the records.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
+        let _all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        self.with_all_locked(f)
+    }
+
+    /// The same for a caller that has locked all.
+    pub(crate) fn with_all_locked<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Forgets the records that no family has, in the child of a `fork`.
+#[cfg(feature = "mmap")]
+pub(crate) fn forget_spare() {
+    spare().clear();
+}
+
 /// What a record has, besides the description.
 pub(crate) struct Fields {
     /// The kind of the cells ([`kind`](super::kind)).
@@ -84,6 +116,12 @@ impl Shared {
         Some(record)
     }
 
+    /// Forgets the records, in the child of a `fork`.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
     /// Removes the family from the file.
     pub(crate) fn unpublish(&mut self) {
         if let Some((record, description)) = self.records.take() {
@@ -104,10 +142,6 @@ fn spare() -> MutexGuard<'static, Vec<Record>> {
 }
 
 impl<C: MetricCells> Family<C> {
-    fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Lets other processes read this family, under this description. Does nothing if the process does not
     /// share its metrics. If the file is full, the family is not shared until the next call.
     pub(crate) fn share(&self, meta: &Meta) {
@@ -125,16 +159,17 @@ impl<C: MetricCells> Family<C> {
             created: self.created.load(Relaxed),
             window: C::window(&self.shape),
         };
-        let mut shared = self.shared();
-        if shared.publish(&text, &fields).is_none() {
-            return;
-        }
-        if let Some(run) = self.closed.get() {
-            Self::share_run(&mut shared, run, 0, chunk::CLOSED);
-        }
-        for (first, run) in self.arena.runs() {
-            Self::share_run(&mut shared, run, first, 0);
-        }
+        self.shared.with(|shared| {
+            if shared.publish(&text, &fields).is_none() {
+                return;
+            }
+            if let Some(run) = self.closed.get() {
+                Self::share_run(shared, run, 0, chunk::CLOSED);
+            }
+            for (first, run) in self.arena.runs() {
+                Self::share_run(shared, run, first, 0);
+            }
+        });
     }
 
     /// Lets other processes read the run of a series that was made. Called before the series is live.
@@ -143,10 +178,11 @@ impl<C: MetricCells> Family<C> {
         if region::is_shared() {
             if let Some((run, offset)) = self.arena.run_of(index) {
                 if run.texts().is_none() {
-                    let mut shared = self.shared();
-                    if run.texts().is_none() {
-                        Self::share_run(&mut shared, run, index - offset, 0);
-                    }
+                    self.shared.with(|shared| {
+                        if run.texts().is_none() {
+                            Self::share_run(shared, run, index - offset, 0);
+                        }
+                    });
                 }
             }
         }
@@ -155,10 +191,11 @@ impl<C: MetricCells> Family<C> {
     /// Lets other processes read the combinations of a closed label set, which were made.
     pub(super) fn share_closed(&self, run: &LabelledRun<C, Label>) {
         if region::is_shared() {
-            let mut shared = self.shared();
-            if run.texts().is_none() {
-                Self::share_run(&mut shared, run, 0, chunk::CLOSED);
-            }
+            self.shared.with(|shared| {
+                if run.texts().is_none() {
+                    Self::share_run(shared, run, 0, chunk::CLOSED);
+                }
+            });
         }
     }
 
@@ -225,7 +262,27 @@ impl<C: MetricCells> Family<C> {
 
     /// Removes the family from the file.
     pub(crate) fn unshare(&self) {
-        self.shared().unpublish();
+        self.shared.with(Shared::unpublish);
+    }
+
+    /// Starts at zero in the child of a `fork`, which has only the calling thread. The caller has locked all records.
+    ///
+    /// Locks of the family that another thread had when the parent forked stay locked, and what they guard stays
+    /// as it is.
+    #[cfg(feature = "mmap")]
+    pub(super) fn after_fork(&self) {
+        self.cells().for_each(|cells| cells.after_fork(&self.shape));
+        if let Ok(mut retirement) = self.retirement.try_lock() {
+            retirement.idle.clear();
+            retirement.cleared = None;
+            retirement.exported_sum = 0.0;
+        }
+        self.is_cleared.store(false, Relaxed);
+        self.infinity.store(0, Relaxed);
+        self.overflowed.store(false, Relaxed);
+        self.created.store(crate::clock::millis(), Relaxed);
+        self.version.fetch_add(1, Relaxed);
+        self.shared.with_all_locked(Shared::forget);
     }
 
     /// Frees the label texts in the file.

@@ -39,6 +39,13 @@ pub(crate) mod words;
 ))]
 pub(crate) mod region;
 
+#[cfg(all(
+    feature = "mmap",
+    any(target_os = "linux", target_os = "android"),
+    not(any(loom, miri))
+))]
+pub(crate) mod fork;
+
 #[cfg(not(all(
     feature = "mmap",
     any(target_os = "linux", target_os = "android"),

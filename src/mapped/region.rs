@@ -30,6 +30,7 @@ static MEMORY: Mutex<Memory> = Mutex::new(Memory {
     mapped: 0,
     next: 0,
     free: BTreeMap::new(),
+    series: BTreeMap::new(),
     file: None,
     full_since: None,
 });
@@ -45,6 +46,8 @@ pub(crate) struct Memory {
     next: usize,
     /// The offsets of free memory, by size.
     free: BTreeMap<usize, Vec<usize>>,
+    /// The offsets and sizes of what `allocate_series` returned.
+    series: BTreeMap<usize, usize>,
     /// The file, if the region is one.
     file: Option<File>,
     /// When the disk was full for the last time.
@@ -92,6 +95,8 @@ pub(crate) fn allocate_series(
     fence(Release);
     // Under the lock, so that a file that replaces the region has the result.
     init(allocated);
+    let offset = allocated.addr().get() - BASE.load(Relaxed);
+    memory.series.insert(offset, bytes);
     Some(allocated)
 }
 
@@ -106,7 +111,9 @@ pub(crate) unsafe fn free(memory: NonNull<u8>, bytes: usize) {
         replaced.fetch_add(1, Release);
     }
     let offset = memory.addr().get() - BASE.load(Relaxed);
-    lock().free.entry(rounded(bytes)).or_default().push(offset);
+    let mut memory = lock();
+    memory.series.remove(&offset);
+    memory.free.entry(rounded(bytes)).or_default().push(offset);
 }
 
 /// Counts words that had to be allocated on the heap.
@@ -317,12 +324,12 @@ fn allocate_file(file: &File, offset: usize, bytes: usize) -> io::Result<()> {
 /// `file` is empty. `fill` stores the words of the header; `publish` runs once the file is complete. Nothing may
 /// write to the region meanwhile: what a thread stores is lost.
 pub(crate) fn share(
+    memory: &mut Memory,
     file: File,
     fill: impl FnOnce(),
     publish: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
-    let memory = &mut *lock();
     memory.reserve();
     let base = BASE.load(Relaxed);
     if base == 0 {
@@ -345,4 +352,38 @@ pub(crate) fn share(
     // Relaxed: see `is_shared`.
     SHARED.store(true, Relaxed);
     Ok(())
+}
+
+/// The content of the series at the time of a `fork`: the offset of each run, and its words.
+pub(crate) type Series = Vec<(usize, Vec<u64>)>;
+
+impl Memory {
+    /// Copies all series. Before a `fork`: the child cannot read them in the file, because its parent goes on.
+    pub(crate) fn copy_series(&self) -> Series {
+        let base = BASE.load(Relaxed);
+        let copy = |(&offset, &bytes): (&usize, &usize)| {
+            let run = std::ptr::with_exposed_provenance::<AtomicU64>(base + offset);
+            // SAFETY: given out (X1), and mapped (X2). Series consist of words that threads access as atomics, or
+            // that do not change.
+            let words = unsafe { std::slice::from_raw_parts(run, bytes / 8) };
+            (offset, words.iter().map(|word| word.load(Relaxed)).collect())
+        };
+        self.series.iter().map(copy).collect()
+    }
+
+    /// Replaces the file by private memory, in the child of a `fork`, which must not write to the file of its
+    /// parent. All is zero but the series. The process has only the calling thread.
+    pub(crate) fn detach(&mut self, series: &Series) -> io::Result<()> {
+        SHARED.store(false, Relaxed);
+        // Closes the file. Its lock stays that of the parent.
+        self.file = None;
+        let base = BASE.load(Relaxed);
+        anonymous(std::ptr::with_exposed_provenance_mut(base), self.mapped)?;
+        for (offset, words) in series {
+            let run = std::ptr::with_exposed_provenance_mut::<u64>(base + offset);
+            // SAFETY: as in `copy_series`, and no other thread exists.
+            unsafe { run.copy_from_nonoverlapping(words.as_ptr(), words.len()) };
+        }
+        Ok(())
+    }
 }

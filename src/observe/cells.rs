@@ -95,6 +95,14 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     #[doc(hidden)]
     fn move_to_file(&self, _shape: &Self::Shape) {}
 
+    /// Starts at zero in the child of a `fork`, which has only the calling thread, after the region was zeroed but
+    /// for the series.
+    #[doc(hidden)]
+    fn after_fork(&self, shape: &Self::Shape) {
+        self.shared_lock().take().release();
+        self.clear(shape);
+    }
+
     /// Returns whether the shared cells are nothing but numbers, so that they can be cleared while
     /// a thread that was lost in a `fork` holds their lock.
     #[doc(hidden)]

@@ -1,5 +1,7 @@
 //! The engine: the state that all threads share, and access to the calling thread's side of it.
 
+#[cfg(all(feature = "mmap", not(loom)))]
+use crate::sync::MutexGuard;
 use crate::sync::{AtomicU64, Mutex, Relaxed, const_fn, lock};
 
 use super::cells::Cells;
@@ -219,6 +221,47 @@ pub(super) fn register_exit() -> bool {
 
 #[cfg(not(loom))]
 pub use process::{engine, limit_cells, register_exit, thread, warm};
+
+/// The locks of the engine, which are held around a `fork`, so that the child finds nothing half done.
+#[cfg(all(feature = "mmap", not(loom)))]
+pub struct ForkGuard {
+    engine: &'static Engine,
+    // In the order in which they are locked.
+    collector: MutexGuard<'static, Collector>,
+    shards: super::shard::PoolGuard<'static>,
+    _abandoned: MutexGuard<'static, Vec<Abandoned>>,
+    _slots: super::slot::SlotsGuard<'static>,
+}
+
+#[cfg(all(feature = "mmap", not(loom)))]
+impl ForkGuard {
+    /// Locks the engine. Waits for the running pass.
+    pub fn lock() -> Self {
+        let engine = process::engine();
+        Self {
+            engine,
+            collector: lock(&engine.collector),
+            shards: engine.shards.lock(),
+            _abandoned: lock(&engine.abandoned),
+            _slots: engine.slots.lock(),
+        }
+    }
+
+    /// Forgets all shards, in the child of a `fork`: their memory is zero now. The slots of series stay.
+    pub fn start_over(&mut self) {
+        process::thread(Thread::forget);
+        *self.collector = Collector::new();
+        self.shards.forget();
+        self.engine.slots.forget_shards();
+    }
+}
+
+#[cfg(all(feature = "mmap", not(loom)))]
+impl std::fmt::Debug for ForkGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ForkGuard").finish_non_exhaustive()
+    }
+}
 
 /// The engine of this process, and the calling thread's side of it.
 #[cfg(not(loom))]

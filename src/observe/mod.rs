@@ -67,6 +67,8 @@ pub use cells::{
 #[cfg(all(feature = "mmap", not(loom)))]
 pub use cells::while_locked;
 #[cfg(all(feature = "mmap", not(loom)))]
+pub use engine::ForkGuard;
+#[cfg(all(feature = "mmap", not(loom)))]
 pub use shared_lock::SharedLock;
 pub use engine::Engine;
 #[cfg(not(loom))]

@@ -405,6 +405,36 @@ impl Shard {
     }
 }
 
+/// Keeps others from taking and leaving shards.
+#[cfg(all(feature = "mmap", not(loom)))]
+pub(super) struct PoolGuard<'a> {
+    shards: &'a Shards,
+    pool: MutexGuard<'a, Pool>,
+}
+
+#[cfg(all(feature = "mmap", not(loom)))]
+impl PoolGuard<'_> {
+    /// Forgets all shards, in the child of a `fork`.
+    pub(super) fn forget(&mut self) {
+        self.shards.joined.store(null_mut(), Relaxed);
+        self.pool.unowned.clear();
+        self.pool.empty.clear();
+        self.pool.shard_count = 0;
+        spare_records().clear();
+    }
+}
+
+#[cfg(all(feature = "mmap", not(loom)))]
+impl Shards {
+    /// Locks the shards, around a `fork`.
+    pub(super) fn lock(&self) -> PoolGuard<'_> {
+        PoolGuard {
+            shards: self,
+            pool: self.pool(),
+        }
+    }
+}
+
 /// Returns the records of shards that were freed. They stay in the list of the file, for other shards.
 fn spare_records() -> std::sync::MutexGuard<'static, Vec<Record>> {
     static SPARE: std::sync::Mutex<Vec<Record>> = std::sync::Mutex::new(Vec::new());

@@ -239,6 +239,21 @@ impl Slots {
         }
     }
 
+    /// Locks the allocator, around a `fork`.
+    #[cfg(all(feature = "mmap", not(loom)))]
+    pub(super) fn lock(&self) -> SlotsGuard<'_> {
+        SlotsGuard {
+            _deferred: self.deferred.lock().unwrap_or_else(PoisonError::into_inner),
+            _blocks: self.blocks.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Counts no shards any more, in the child of a `fork`.
+    #[cfg(all(feature = "mmap", not(loom)))]
+    pub(super) fn forget_shards(&self) {
+        self.shards.store(0, Relaxed);
+    }
+
     /// Adds `more` to the number of shards; `more` may be negative.
     pub(super) fn count_shards(&self, more: i64) {
         self.shards.fetch_add(more as u64, Relaxed);
@@ -346,6 +361,13 @@ impl Slots {
     pub(crate) fn waiting(&self, more: i64) {
         self.unreclaimed.fetch_add(more as u64, Relaxed);
     }
+}
+
+/// Keeps others from allocating slots.
+#[cfg(all(feature = "mmap", not(loom)))]
+pub(super) struct SlotsGuard<'a> {
+    _deferred: std::sync::MutexGuard<'a, Vec<(u64, u64)>>,
+    _blocks: std::sync::MutexGuard<'a, Blocks>,
 }
 
 impl Blocks {

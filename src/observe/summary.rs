@@ -294,6 +294,18 @@ impl Cells for Distribution {
         }
     }
 
+    fn after_fork(&self, shape: &Arc<SummaryShape>) {
+        self.lock.take().release();
+        for address in [&self.shared, &self.folded] {
+            // The memory is zero now. It is not used again.
+            let memory = std::ptr::with_exposed_provenance(address.load(Relaxed) as usize);
+            if region::contains(memory) {
+                address.store(0, Relaxed);
+            }
+        }
+        self.clear(shape);
+    }
+
     fn release(_: &Arc<SummaryShape>) -> fn(Block) {
         |block| {
             // SAFETY: D1; the block has one cell.

@@ -211,6 +211,13 @@ impl Thread {
         self.in_allocation.get()
     }
 
+    /// Forgets the shard, in the child of a `fork`.
+    #[cfg(all(feature = "mmap", not(loom)))]
+    pub(super) fn forget(&self) {
+        self.slab.set(SlabRef::EMPTY);
+        self.in_allocation.set(false);
+    }
+
     /// Leaves the shard to another thread. Later updates of this thread use shared cells.
     pub(crate) fn leave(&self, engine: &Engine) {
         if let Some(shard) = self.shard() {

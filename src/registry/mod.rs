@@ -23,6 +23,8 @@ pub use listed::Listed;
 
 use collectors::Collectors;
 use families::Families;
+#[cfg(feature = "mmap")]
+pub(crate) use families::SharedFamilies;
 #[cfg(feature = "facade")]
 pub(crate) use families::REJECTED;
 #[cfg(test)]
@@ -108,6 +110,12 @@ impl Registry {
 
     pub(crate) fn families(&self) -> &Families {
         &self.0.families
+    }
+
+    /// Locks the families, around a `fork`.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn before_fork(&self) -> SharedFamilies<'_> {
+        self.families().before_fork()
     }
 
     /// Runs `f`, with which the process begins to share its metrics; see [`Families::share`].

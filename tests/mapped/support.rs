@@ -38,7 +38,9 @@ impl Directory {
     }
 
     pub fn read(&self) -> Snapshot {
-        Dir::open(&self.0).unwrap().snapshot().unwrap()
+        let directory = Dir::open(&self.0).unwrap();
+        assert_eq!(directory.skipped().unwrap(), []);
+        directory.snapshot().unwrap()
     }
 }
 

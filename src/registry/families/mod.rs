@@ -18,6 +18,8 @@ use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
+#[cfg(feature = "mmap")]
+use crate::family::living;
 
 #[cfg(feature = "facade")]
 use entry::Entry;
@@ -31,6 +33,18 @@ pub(crate) struct Families {
     /// Whether registration logs no notes about names. Written by the program, read by
     /// registrations.
     without_notes: AtomicBool,
+}
+
+/// The families of a registry, locked around a `fork`.
+#[cfg(feature = "mmap")]
+pub(crate) struct SharedFamilies<'a>(MutexGuard<'a, Inner>);
+
+#[cfg(feature = "mmap")]
+impl SharedFamilies<'_> {
+    /// Lets other processes read the families again.
+    pub(crate) fn share_all(&self) {
+        self.0.share_all();
+    }
 }
 
 /// The number of families that were rejected because the name of a static was taken.
@@ -252,11 +266,13 @@ impl Families {
         // Scrapes lock the families in a pass, so the pass comes first.
         let mut pass = observe::engine().pass();
         let mut inner = self.lock();
-        let entries: Vec<_> = inner.entries.values().cloned().collect();
-        let families = || entries.iter().flat_map(|entry| &entry.duplicates);
-        let locks: Vec<_> = families().flat_map(|family| family.locks()).collect();
+        let families = living::lock().all();
+        let locks: Vec<_> = families.iter().flat_map(|family| family.locks()).collect();
         observe::while_locked(&locks, f)?;
-        families().for_each(|family| family.move_to_file(&mut pass));
+        drop(locks);
+        families
+            .iter()
+            .for_each(|family| family.move_to_file(&mut pass));
         pass.ask_to_move();
         inner.is_shared = true;
         inner.share_all();
@@ -265,6 +281,12 @@ impl Families {
         // Sends the request.
         drop(observe::engine().pass());
         Ok(())
+    }
+
+    /// Locks the families, around a `fork`.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn before_fork(&self) -> SharedFamilies<'_> {
+        SharedFamilies(self.lock())
     }
 
     /// Returns whether there is a family of this name.

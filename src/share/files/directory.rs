@@ -42,6 +42,13 @@ pub(super) struct Listing {
 #[derive(Debug)]
 pub(super) struct Lock(OwnedFd);
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not only closed: a child of `fork` may have the same open file.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 impl Directory {
     /// Opens a directory.
     ///

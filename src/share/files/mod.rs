@@ -2,6 +2,7 @@
 
 mod dir;
 mod directory;
+mod fork;
 mod read;
 #[cfg(all(test, not(miri)))]
 mod tests;

@@ -22,12 +22,12 @@ use super::format::{self, checksum, header};
 static OWN: Mutex<Option<Own>> = Mutex::new(None);
 
 #[derive(Debug)]
-struct Own {
+pub(super) struct Own {
     directory: PathBuf,
     name: String,
 }
 
-fn own() -> MutexGuard<'static, Option<Own>> {
+pub(super) fn own() -> MutexGuard<'static, Option<Own>> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -92,15 +92,36 @@ fn start(path: &Path) -> io::Result<Dir> {
     let lock = wait_for_lock(&directory);
     let index = free_index(&directory)?;
     crate::registry::registry().share(|| {
-        region::share(file, || fill(&id, index), || fresh.rename(&name))
+        region::share(&mut region::lock(), file, || fill(&id, index), || fresh.rename(&name))
     })?;
     drop(lock);
     *own = Some(Own {
         directory: full_path,
         name,
     });
+    super::fork::register_hooks();
     drop(own);
     Ok(Dir::new(path, directory, true))
+}
+
+/// Makes a file for the child of a `fork`, in the directory of its parent's.
+pub(super) fn share_again(parent: Own) -> Option<Own> {
+    let path = &*parent.directory;
+    let directory = Directory::open(path).ok()?;
+    let id = random().ok()?;
+    let name = format!("{}.{}{WRITER}", program(), hexadecimal(&id));
+    let fresh = Fresh::create(path, &id).ok()?;
+    let file = fresh.file().ok()?;
+    let lock = wait_for_lock(&directory);
+    let index = free_index(&directory).ok()?;
+    let memory = &mut region::lock();
+    let shared = region::share(memory, file, || fill(&id, index), || fresh.rename(&name));
+    drop(lock);
+    shared.ok()?;
+    Some(Own {
+        directory: parent.directory,
+        name,
+    })
 }
 
 /// Waits for the lock of the directory, but not long: a process that folds files has it for a moment, and the
