@@ -566,8 +566,12 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     /// family any more, until it is shared again.
     #[cfg(feature = "mmap")]
     fn after_fork(&self);
-    /// Moves what the series have on the heap to the mapped file.
-    fn move_to_file(&self, _pass: &mut Pass<'_>) {}
+    /// Moves what the series have on the heap to the mapped file. Returns the blocks in shards that hold more than
+    /// numbers, whose owners have to move the rest.
+    #[cfg(feature = "mmap")]
+    fn move_to_file(&self, _pass: &mut Pass<'_>) -> Vec<(u64, observe::MoveBlock)> {
+        Vec::new()
+    }
     /// Lets other processes read the family, under this description, if the process shares its metrics.
     fn share(&self, meta: &snapshot::Meta);
     /// Ends that.
@@ -614,9 +618,15 @@ impl<C: MetricCells> AnyFamily for Family<C> {
         self.after_fork();
     }
 
-    fn move_to_file(&self, pass: &mut Pass<'_>) {
+    #[cfg(feature = "mmap")]
+    fn move_to_file(&self, pass: &mut Pass<'_>) -> Vec<(u64, observe::MoveBlock)> {
         self.cells()
             .for_each(|cells| observe::move_to_file(pass, &self.shape, cells));
+        let Some(move_block) = C::block_to_file(&self.shape) else {
+            return Vec::new();
+        };
+        let slots = self.cells().filter_map(|cells| cells.slot_word().open_slot());
+        slots.map(|last| (last, move_block)).collect()
     }
 
     fn share(&self, meta: &snapshot::Meta) {

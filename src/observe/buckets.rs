@@ -52,7 +52,7 @@ use crate::snapshot::{Native, Resolution};
 use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, fence, owner_load};
 
 use super::bucket_index::BucketIndex;
-use super::cells::{Cells, Outcome};
+use super::cells::{Cells, MoveBlock, Outcome};
 use super::engine::Engine;
 use super::memory::Block;
 use super::native::{self, Table};
@@ -653,6 +653,10 @@ impl Cells for Buckets {
             Self::reset(total);
             series.read(pass, series.slot_word.slot(), total);
         }
+    }
+
+    fn block_to_file(shape: &Shape) -> Option<MoveBlock> {
+        shape.native.is_some().then_some(native::move_block)
     }
 
     fn move_to_file(&self, _: &Shape) {

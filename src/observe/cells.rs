@@ -20,6 +20,11 @@ pub enum Outcome {
     Rejected,
 }
 
+/// Moves what a block holds besides numbers to the mapped file.
+///
+/// The block is that of a series of the kind, the caller owns it, and is between two updates.
+pub type MoveBlock = unsafe fn(Block);
+
 /// The cells of one series of some metric kind.
 pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// The properties that all series of a family share.
@@ -94,6 +99,13 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// metrics. Called by a pass. The caller holds the lock of the shared cells.
     #[doc(hidden)]
     fn move_to_file(&self, _shape: &Self::Shape) {}
+
+    /// Returns the function that moves what a block holds besides numbers to the mapped file. The owner of the block
+    /// calls it, between two updates.
+    #[doc(hidden)]
+    fn block_to_file(_shape: &Self::Shape) -> Option<MoveBlock> {
+        None
+    }
 
     /// Starts at zero in the child of a `fork`, which has only the calling thread, after the region was zeroed but
     /// for the series.

@@ -67,7 +67,9 @@ pub use cells::{
 #[cfg(all(feature = "mmap", not(loom)))]
 pub use cells::while_locked;
 #[cfg(all(feature = "mmap", not(loom)))]
-pub use engine::ForkGuard;
+pub use cells::MoveBlock;
+#[cfg(all(feature = "mmap", not(loom)))]
+pub use engine::{ForkGuard, move_cells};
 #[cfg(all(feature = "mmap", not(loom)))]
 pub use shared_lock::SharedLock;
 pub use engine::Engine;

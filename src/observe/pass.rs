@@ -475,7 +475,7 @@ impl<'e> Pass<'e> {
     /// Has the next pass send a request to all threads: at their next update, they move their cells to the mapped
     /// file.
     #[cfg(all(feature = "mmap", not(loom)))]
-    pub fn ask_to_move(&mut self) {
+    pub(super) fn ask_to_move(&mut self) {
         self.collector.request_due = true;
     }
 

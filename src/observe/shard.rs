@@ -426,6 +426,14 @@ impl PoolGuard<'_> {
 
 #[cfg(all(feature = "mmap", not(loom)))]
 impl Shards {
+    /// Moves what the unowned shards hold besides numbers to the mapped file. Called in a pass.
+    pub(super) fn move_unowned(&self) {
+        // The lock keeps threads from claiming them.
+        for unowned in &self.pool().unowned {
+            super::engine::move_blocks(unowned.shard.slab());
+        }
+    }
+
     /// Locks the shards, around a `fork`.
     pub(super) fn lock(&self) -> PoolGuard<'_> {
         PoolGuard {

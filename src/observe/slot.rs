@@ -158,14 +158,11 @@ impl SlotWord {
         self.0.fetch_or(COLD, Release);
     }
 
-    /// Starts over in the child of a `fork`: the series keeps its generation and the slot that the word has.
-    pub(super) fn set(&self, word: u64) {
-        self.0.store(word, Relaxed);
-    }
-
-    /// Returns the word.
-    pub(super) fn word(&self) -> u64 {
-        self.0.load(Relaxed)
+    /// Returns the slot if the series has one that is not closing.
+    #[cfg(all(feature = "mmap", not(loom)))]
+    pub(crate) fn open_slot(&self) -> Option<u64> {
+        let word = self.0.load(Relaxed);
+        slot_in(word).filter(|_| word & CLOSING == 0)
     }
 
     /// Stores the first slot of a row in this word, which is fresh.

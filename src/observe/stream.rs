@@ -256,6 +256,32 @@ impl Stream {
         }
     }
 
+    /// Returns a stream of the same content, in memory that is allocated now. Called by the owner.
+    pub(crate) fn copy(&self) -> Self {
+        let page = self.own_page(owner_load(&self.seq) >> 1);
+        let fresh = Page::new(&self.budget, page.capacity, page.tuple_capacity());
+        // Relaxed: whoever publishes the stream carries these stores.
+        for (to, from) in fresh.words.iter().zip(page.words.iter()) {
+            to.store(owner_load(from), Relaxed);
+        }
+        fresh.limit.store(page.limit.load(Relaxed), Relaxed);
+        let history = owner_load_ptr(&page.history);
+        // SAFETY: null, or allocated by an owner, and freed only after a flush of this thread
+        // replaces it (A2 of `window`).
+        let history = unsafe { history.as_ref() }.map_or(std::ptr::null_mut(), History::copy);
+        fresh.history.store(history, Relaxed);
+        self.budget.expected.fetch_add(self.expected, Relaxed);
+        Self {
+            seq: AtomicU64::new(0),
+            pages: [
+                AtomicPtr::new(fresh.into_raw()),
+                AtomicPtr::new(std::ptr::null_mut()),
+            ],
+            budget: Arc::clone(&self.budget),
+            expected: self.expected,
+        }
+    }
+
     /// Returns the page of the current generation. Called by the owner.
     #[inline(always)]
     fn own_page(&self, generation: u64) -> &Page {

@@ -17,11 +17,12 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
+use crate::lockfree::epoch::soon;
 use crate::mapped::{Move, Own, Words, region, take};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
-use super::cells::{Cells, Outcome};
+use super::cells::{Cells, MoveBlock, Outcome};
 use super::engine::Engine;
 use super::memory::Block;
 use super::pass::Pass;
@@ -204,6 +205,32 @@ unsafe fn stream<'a>(block: Block) -> Option<&'a Stream> {
     unsafe { std::ptr::with_exposed_provenance::<Stream>(address as usize).as_ref() }
 }
 
+/// Moves the stream of a slot to the mapped file.
+///
+/// # Safety
+///
+/// As for [`stream`], and the caller owns the block.
+unsafe fn move_block(block: Block) {
+    // SAFETY: the caller's contract.
+    let Some(old) = (unsafe { stream(block) }) else {
+        return;
+    };
+    let old = std::ptr::from_ref(old).cast_mut();
+    if region::contains(old.cast()) {
+        return;
+    }
+    // SAFETY: the caller owns the stream.
+    let fresh = Own::new(unsafe { (*old).copy() }).into_raw();
+    // SAFETY: D1; this thread owns the block. A reader that pins from now on cannot reach the old stream.
+    // Release: as in `own_stream`.
+    unsafe {
+        block
+            .cell(0)
+            .store(fresh.expose_provenance() as u64, Release);
+        soon(move || take(old));
+    }
+}
+
 impl Cells for Distribution {
     type Shape = Arc<SummaryShape>;
     type Total = SummaryTotal;
@@ -292,6 +319,10 @@ impl Cells for Distribution {
                 unsafe { take(std::ptr::from_ref(shared).cast_mut()) };
             }
         }
+    }
+
+    fn block_to_file(_: &Arc<SummaryShape>) -> Option<MoveBlock> {
+        Some(move_block)
     }
 
     fn after_fork(&self, shape: &Arc<SummaryShape>) {

@@ -92,6 +92,7 @@ impl Thread {
             if self.shard().is_some() {
                 let slab = self.slab.get();
                 if slab.len().load(Relaxed) == 0 && !self.in_allocation.get() {
+                    self.move_blocks_to_file();
                     self.shard().expect("the thread has a shard").restore(slab);
                     self.move_to_file();
                 }
@@ -171,9 +172,25 @@ impl Thread {
         let slab = self.slab.get();
         let due = !self.in_allocation.get() && slab.len().load(Relaxed) == 0;
         if let Some(shard) = self.shard().filter(|_| due) {
+            self.move_blocks_to_file();
             shard.restore(slab);
         }
         self.move_to_file();
+    }
+
+    /// Moves what this thread's blocks hold besides numbers to the mapped file, if the process has come to share its
+    /// metrics. Called before the request is acknowledged: until then, no series of these blocks is reclaimed.
+    fn move_blocks_to_file(&self) {
+        #[cfg(all(feature = "mmap", not(loom)))]
+        if let Some(shard) = self.shard().filter(|_| region::is_shared()) {
+            // With the right to zero blocks, so that the collector does not clear those of a dropped family.
+            if !self.slab.get().is_in_file() && shard.begin_growth() {
+                self.in_allocation.set(true);
+                super::engine::move_blocks(self.slab.get());
+                self.in_allocation.set(false);
+                shard.end_growth(None);
+            }
+        }
     }
 
     /// Moves this thread's slab to the mapped file, if the process has come to share its metrics. The thread must

@@ -282,6 +282,12 @@ impl History {
         Self::new(now.now, now.now, &[], budget)
     }
 
+    /// Returns ages of the same content, in memory that is allocated now.
+    pub(crate) fn copy(&self) -> *mut Self {
+        let older: Vec<_> = decode(&self.older).collect();
+        Self::new(self.started, self.sketch_age, &older, &self.budget)
+    }
+
     /// Borrows the ages. Without a window (`None`) it is always age 1.
     pub(crate) fn view(history: Option<&Self>) -> PageAges<'_> {
         history.map_or(

@@ -50,23 +50,25 @@ fn update(n: u64) {
     MODE.set(Up::No);
 }
 
-/// Checks what `total` calls of the loop in `update` count, of which the last `n` were one call.
+/// Checks what `total` rounds of `update` count. The last call had `n` rounds.
 fn check(directory: &Directory, total: u64, n: u64) {
     let snapshot = directory.read();
     let get = |name, labels: &[(&str, &str)]| {
         snapshot
             .get(name, labels)
-            .unwrap_or_else(|| panic!("{name} {labels:?} in {snapshot:?}"))
+            .unwrap_or_else(|| panic!("{name} {labels:?}"))
     };
     let count = total as f64;
     assert_eq!(get("alone_total", &[]), count);
     assert_eq!(get("seconds_total", &[]), count / 2.0);
     assert_eq!(get("in_flight", &[]), (count / 2.0).floor());
+    assert_eq!(get("level", &[]), n as f64 - 1.0);
+    assert_eq!(get("rooms", &[("room", "hall")]), count);
+    assert_eq!(get("mode", &[("mode", "no")]), 1.0);
     assert_eq!(get("peers_total", &[("peer", "a")]), count);
     assert_eq!(get("peers_total", &[("peer", "even")]), (count / 2.0).ceil());
     assert_eq!(get("closed_total", &[("up", "yes")]), count);
     assert_eq!(get("closed_total", &[("up", "no")]), 0.0);
-    let _ = n;
     let page = tallies::encode::text(&snapshot);
     for line in [
         format!("latency_seconds_count {total}\n"),
@@ -75,7 +77,7 @@ fn check(directory: &Directory, total: u64, n: u64) {
         format!("slow_seconds_sum{{peer=\"a\"}} {}\n", count / 2.0),
         format!("sizes_count {total}\n"),
     ] {
-        assert!(page.contains(&line), "{line} in {page}");
+        assert!(page.contains(&line), "{line}");
     }
 }
 

@@ -37,10 +37,11 @@ impl Directory {
         assert_eq!(output.status.signal(), Some(9), "{output:?}");
     }
 
+    /// Returns what the only process has counted, gauges included.
     pub fn read(&self) -> Snapshot {
         let directory = Dir::open(&self.0).unwrap();
         assert_eq!(directory.skipped().unwrap(), []);
-        directory.snapshot().unwrap()
+        directory.processes().unwrap()[0].snapshot().clone()
     }
 }
 

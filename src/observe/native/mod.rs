@@ -461,6 +461,34 @@ pub(super) unsafe fn fold(block: Block, other: Block, resolution: &Resolution) -
     true
 }
 
+/// Moves the table of a block to the mapped file.
+///
+/// # Safety
+///
+/// The block is the one cell of a native histogram, and the caller owns it. It is not inside another replacement
+/// (T5).
+pub(super) unsafe fn move_block(block: Block) {
+    // SAFETY: the caller's contract.
+    let Some(old) = (unsafe { Table::own(block) }) else {
+        return;
+    };
+    if region::contains(std::ptr::from_ref(old).cast()) {
+        return;
+    }
+    let resolution = Resolution {
+        schema: old.schema(),
+        limit: old.limit,
+        zero_threshold: old.zero_threshold,
+    };
+    let mut entries = Vec::with_capacity(old.capacity());
+    let mut fresh = Table::new(&resolution, old.capacity());
+    // Nothing is allocated from here to `publish` (T4).
+    old.copy_entries(&mut entries);
+    fresh.copy_from(old, &entries);
+    // SAFETY: the caller's contract.
+    unsafe { publish(block, fresh) };
+}
+
 /// Removes the table from a block that no thread writes any more, and retires it.
 ///
 /// # Safety

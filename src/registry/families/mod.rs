@@ -270,10 +270,11 @@ impl Families {
         let locks: Vec<_> = families.iter().flat_map(|family| family.locks()).collect();
         observe::while_locked(&locks, f)?;
         drop(locks);
-        families
+        let blocks = families
             .iter()
-            .for_each(|family| family.move_to_file(&mut pass));
-        pass.ask_to_move();
+            .flat_map(|family| family.move_to_file(&mut pass));
+        let blocks = blocks.collect();
+        observe::move_cells(&mut pass, blocks);
         inner.is_shared = true;
         inner.share_all();
         drop(inner);
