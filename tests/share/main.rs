@@ -5,6 +5,7 @@
 
 mod child;
 mod directory;
+mod golden;
 mod kills;
 mod roles;
 mod totals;
