@@ -8,7 +8,7 @@ use crate::child::Role;
 use crate::directory::{Reader, TestDirectory};
 
 /// A number that is different each time.
-fn random(below: u64) -> u64 {
+pub fn random(below: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) % below
 }
@@ -77,7 +77,7 @@ fn a_thousand_short_lived_processes_are_killed_at_random_points() {
 }
 
 /// Checks what all kinds say of the work of some processes.
-fn check_work(page: &Snapshot, before: &mut Vec<(String, f64)>) {
+pub fn check_work(page: &Snapshot, before: &mut Vec<(String, f64)>) {
     let get = |name: &str| page.get(name, &[]).unwrap_or(0.0);
     let by = |name: &str| {
         let family = page.family(name).map(|family| family.series());

@@ -8,5 +8,6 @@ mod directory;
 mod golden;
 mod kills;
 mod roles;
+mod soak;
 mod totals;
 mod trouble;
