@@ -62,7 +62,9 @@ fn show(name: &str, time: Duration) {
 }
 
 fn main() {
-    let arguments: Vec<_> = std::env::args().filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<_> = std::env::args()
+        .filter(|argument| argument != "--bench")
+        .collect();
     let number = |i: usize, default| {
         let argument = arguments.get(i).and_then(|argument| argument.parse().ok());
         argument.unwrap_or(default)
@@ -93,12 +95,21 @@ fn main() {
     show("first scrape", median(|| drop(open().snapshot().unwrap())));
     let dir = open();
     let mut page = String::new();
-    show("scrape", median(|| page = encode::text(&dir.snapshot().unwrap())));
+    show(
+        "scrape",
+        median(|| page = encode::text(&dir.snapshot().unwrap())),
+    );
     let snapshot = dir.snapshot().unwrap();
-    show("of it, the encoding", median(|| drop(encode::text(&snapshot))));
+    show(
+        "of it, the encoding",
+        median(|| drop(encode::text(&snapshot))),
+    );
     let jobs = snapshot.family("jobs_total").unwrap();
     assert!(jobs.series().all(|(_, value)| {
-        value == tallies::snapshot::Value::Counter(tallies::snapshot::Number::Int(3 * processes as u64))
+        value
+            == tallies::snapshot::Value::Counter(tallies::snapshot::Number::Int(
+                3 * processes as u64,
+            ))
     }));
     for child in &mut children {
         child.kill().unwrap();
@@ -107,7 +118,13 @@ fn main() {
     let before = Instant::now();
     assert_eq!(dir.fold().unwrap(), processes);
     show("fold of all", before.elapsed());
-    show("first after the fold", median(|| drop(open().snapshot().unwrap())));
-    show("after the fold", median(|| page = encode::text(&dir.snapshot().unwrap())));
+    show(
+        "first after the fold",
+        median(|| drop(open().snapshot().unwrap())),
+    );
+    show(
+        "after the fold",
+        median(|| page = encode::text(&dir.snapshot().unwrap())),
+    );
     std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -61,9 +61,17 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 #[cfg(target_os = "linux")]
 fn list(shared: &tallies::share::Dir, pattern: &str) -> Result<(), Box<dyn Error>> {
     for process in shared.processes()? {
-        let state = if process.is_alive() { "alive" } else { "dead, not folded yet" };
+        let state = if process.is_alive() {
+            "alive"
+        } else {
+            "dead, not folded yet"
+        };
         let age = process.started().elapsed().unwrap_or_default().as_secs();
-        println!("Process {}, {state}, started {age} s ago, {}", process.id(), process.file());
+        println!(
+            "Process {}, {state}, started {age} s ago, {}",
+            process.id(),
+            process.file()
+        );
         print(process.snapshot(), pattern);
     }
     println!("Processes that were folded");
@@ -76,17 +84,25 @@ fn list(shared: &tallies::share::Dir, pattern: &str) -> Result<(), Box<dyn Error
 #[cfg(target_os = "linux")]
 fn check(shared: &tallies::share::Dir) -> Result<ExitCode, Box<dyn Error>> {
     let processes = shared.processes()?;
-    let dead = processes.iter().filter(|process| !process.is_alive()).count();
+    let dead = processes
+        .iter()
+        .filter(|process| !process.is_alive())
+        .count();
     let snapshot = shared.snapshot()?;
     let series: usize = snapshot.families().map(|family| family.len()).sum();
     println!(
         "{} processes are alive, {dead} are dead and not folded yet.",
         processes.len() - dead
     );
-    println!("{} families with {series} series.", snapshot.families().count());
+    println!(
+        "{} families with {series} series.",
+        snapshot.families().count()
+    );
     let conflicts = snapshot.get("tallies_share_conflicts", &[]).unwrap_or(0.0);
     if conflicts > 0.0 {
-        println!("{conflicts} families are left out: their kind or shape differs between processes.");
+        println!(
+            "{conflicts} families are left out: their kind or shape differs between processes."
+        );
     }
     let skipped = shared.skipped()?;
     for (file, reason) in &skipped {
@@ -101,10 +117,20 @@ fn check(shared: &tallies::share::Dir) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Prints the series of all families whose name matches.
 fn print(snapshot: &Snapshot, pattern: &str) {
-    for family in snapshot.families().filter(|family| matches(pattern, family.name())) {
+    for family in snapshot
+        .families()
+        .filter(|family| matches(pattern, family.name()))
+    {
         for (labels, value) in family.series() {
-            let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            let labels: Vec<_> = labels
+                .iter()
+                .map(|(name, value)| format!("{name}={value:?}"))
+                .collect();
+            let labels = if labels.is_empty() {
+                String::new()
+            } else {
+                format!("{{{}}}", labels.join(","))
+            };
             let value = match value {
                 Value::Counter(n) => n.as_f64().to_string(),
                 Value::Gauge(x) => x.to_string(),
@@ -112,7 +138,9 @@ fn print(snapshot: &Snapshot, pattern: &str) {
                     format!("count {} sum {}", histogram.count(), histogram.sum())
                 }
                 Value::Summary(summary) => {
-                    let quantiles = summary.exported().map(|(phi, x)| format!(" p{} {x}", phi * 100.0));
+                    let quantiles = summary
+                        .exported()
+                        .map(|(phi, x)| format!(" p{} {x}", phi * 100.0));
                     let quantiles: String = quantiles.collect();
                     format!("count {} sum {}{quantiles}", summary.count(), summary.sum())
                 }

@@ -152,7 +152,9 @@ mod workers {
             if let Some(page) = request(address, "/metrics") {
                 let now = value(&page, "requests_total ").unwrap_or(0);
                 let live = value(&page, "tallies_share_writers ").unwrap_or(0);
-                let worker = page.lines().find_map(|line| line.strip_prefix("x-worker: "));
+                let worker = page
+                    .lines()
+                    .find_map(|line| line.strip_prefix("x-worker: "));
                 println!(
                     "{:5.1} s  worker {} says: {live} workers, {now} requests ({answered} answered before)",
                     begin.elapsed().as_secs_f64(),
@@ -168,13 +170,19 @@ mod workers {
                 let worker = &mut workers.0[number];
                 worker.kill()?;
                 worker.wait()?;
-                println!("         Worker {number} (process {}) was killed with SIGKILL", worker.id());
+                println!(
+                    "         Worker {number} (process {}) was killed with SIGKILL",
+                    worker.id()
+                );
                 rounds += 1;
             }
             if tick % 6 == 0 {
                 let number = (rounds - 1) as usize % WORKERS;
                 workers.0[number] = start(number)?;
-                println!("         Worker {number} is process {} now", workers.0[number].id());
+                println!(
+                    "         Worker {number} is process {} now",
+                    workers.0[number].id()
+                );
                 if options.rounds.is_some_and(|wanted| rounds >= wanted) {
                     break;
                 }

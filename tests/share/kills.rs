@@ -47,7 +47,8 @@ fn a_thousand_short_lived_processes_are_killed_at_random_points() {
     let mut reader = directory.reader();
     let (mut least, mut most) = (0.0, 0.0);
     for batch in 0..PROCESSES / TOGETHER {
-        let mut roles = [(); TOGETHER].map(|()| Role::start("count-until-killed", directory.path()));
+        let mut roles =
+            [(); TOGETHER].map(|()| Role::start("count-until-killed", directory.path()));
         // The start of a process takes some milliseconds.
         let end = Instant::now() + Duration::from_micros(random(12_000));
         while Instant::now() < end {
@@ -66,11 +67,17 @@ fn a_thousand_short_lived_processes_are_killed_at_random_points() {
             reader.dir.fold().unwrap();
         }
         let total = reader.total();
-        assert!((least..=most).contains(&total), "{least} <= {total} <= {most}");
+        assert!(
+            (least..=most).contains(&total),
+            "{least} <= {total} <= {most}"
+        );
     }
     reader.dir.fold().unwrap();
     let total = reader.total();
-    assert!((least..=most).contains(&total), "{least} <= {total} <= {most}");
+    assert!(
+        (least..=most).contains(&total),
+        "{least} <= {total} <= {most}"
+    );
     assert!(least > 1000.0, "they were killed before they counted");
     assert!(reader.dir.skipped().unwrap().is_empty());
     assert!(directory.files(".pm").is_empty());
@@ -98,7 +105,10 @@ pub fn check_work(page: &Snapshot, before: &mut Vec<(String, f64)>) {
         "all_sizes_count",
         "all_sizes_sum",
     ];
-    let mut now: Vec<_> = names.iter().map(|name| ((*name).to_owned(), get(name))).collect();
+    let mut now: Vec<_> = names
+        .iter()
+        .map(|name| ((*name).to_owned(), get(name)))
+        .collect();
     for name in ["all_by_total", "all_many_total"] {
         now.push((name.to_owned(), by(name)));
     }
@@ -144,12 +154,23 @@ fn every_kind_survives_kills_of_busy_processes() {
     let jobs = get("all_total");
     assert!(jobs >= least, "{jobs} of {least}");
     // Each thread was cut in one job at most.
-    for name in ["all_done_total", "all_latency_count", "all_native_count", "all_sizes_count"] {
+    for name in [
+        "all_done_total",
+        "all_latency_count",
+        "all_native_count",
+        "all_sizes_count",
+    ] {
         let count = get(name);
-        assert!(count <= jobs && count >= jobs - writers, "{name} {count} of {jobs}");
+        assert!(
+            count <= jobs && count >= jobs - writers,
+            "{name} {count} of {jobs}"
+        );
     }
     let seconds = get("all_seconds_total") / 0.25;
-    assert!(seconds <= jobs && seconds >= jobs - writers, "{seconds} of {jobs}");
+    assert!(
+        seconds <= jobs && seconds >= jobs - writers,
+        "{seconds} of {jobs}"
+    );
     assert_eq!(page.get("all_in_flight", &[]), None, "all are dead");
 }
 
@@ -221,7 +242,11 @@ fn a_small_program_is_killed_after_each_of_its_steps() {
         role.kill();
         for _ in 0..2 {
             let page = reader.snapshot();
-            assert_eq!(lasting(&own), lasting(&tallies::encode::text(&page)), "{steps} steps");
+            assert_eq!(
+                lasting(&own),
+                lasting(&tallies::encode::text(&page)),
+                "{steps} steps"
+            );
             reader.dir.fold().unwrap();
         }
     }

@@ -113,8 +113,19 @@ fn job(worker: &str, i: u64) {
     obey(&["float", "all_seconds_total", "0.25"]);
     obey(&["labelled", "all_by_total", worker, "1"]);
     // A new series now and then, and one that is retired.
-    obey(&["labelled", "all_many_total", &(i / 50 % 300).to_string(), "1"]);
-    obey(&["histogram", "all_latency", "1,2,4", &(i % 6).to_string(), "1"]);
+    obey(&[
+        "labelled",
+        "all_many_total",
+        &(i / 50 % 300).to_string(),
+        "1",
+    ]);
+    obey(&[
+        "histogram",
+        "all_latency",
+        "1,2,4",
+        &(i % 6).to_string(),
+        "1",
+    ]);
     obey(&["native", "all_native", &(i % 60).to_string(), "1"]);
     obey(&["summary", "all_sizes", &(i % 100).to_string(), "1"]);
     obey(&["up", "all_in_flight", "-1"]);
@@ -225,7 +236,11 @@ fn obey(words: &[&str]) -> String {
         // Passes fold, reclaim and close.
         ["scrape"] => drop(registry.snapshot()),
         ["own", name] => {
-            return registry.snapshot().get(name, &[]).unwrap_or(0.0).to_string();
+            return registry
+                .snapshot()
+                .get(name, &[])
+                .unwrap_or(0.0)
+                .to_string();
         }
         ["page"] => {
             registry.self_metrics(false);
@@ -273,5 +288,8 @@ fn fork(words: &[&str]) -> String {
     let mut status = 0;
     // SAFETY: `child` is our own child, and `status` is a valid pointer.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    format!("{}", libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7)
+    format!(
+        "{}",
+        libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7
+    )
 }

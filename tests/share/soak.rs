@@ -80,9 +80,17 @@ fn totals_stay_exact_while_processes_come_and_go() {
     let get = |name: &str| page.get(name, &[]).unwrap();
     let jobs = get("all_total");
     assert!(jobs >= work.said, "{jobs} of {}", work.said);
-    for name in ["all_done_total", "all_latency_count", "all_native_count", "all_sizes_count"] {
+    for name in [
+        "all_done_total",
+        "all_latency_count",
+        "all_native_count",
+        "all_sizes_count",
+    ] {
         let count = get(name);
-        assert!(count <= jobs && count >= jobs - work.cut, "{name} {count} of {jobs}");
+        assert!(
+            count <= jobs && count >= jobs - work.cut,
+            "{name} {count} of {jobs}"
+        );
     }
     assert!(readers[1].dir.skipped().unwrap().is_empty());
     assert!(directory.files(".pm").is_empty());

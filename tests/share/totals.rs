@@ -104,9 +104,19 @@ fn two_processes_have_the_page_of_one() {
         "level 3",
         r#"build_info{version="1"} 1"#,
     ] {
-        assert!(both.lines().any(|have| have == line), "no {line} in\n{both}");
+        assert!(
+            both.lines().any(|have| have == line),
+            "no {line} in\n{both}"
+        );
     }
-    let (median, error) = match page.family("sizes_bytes").unwrap().series().next().unwrap().1 {
+    let (median, error) = match page
+        .family("sizes_bytes")
+        .unwrap()
+        .series()
+        .next()
+        .unwrap()
+        .1
+    {
         tallies::snapshot::Value::Summary(summary) => summary.quantile(0.5).unwrap().unwrap(),
         other => panic!("{other:?}"),
     };
@@ -134,7 +144,9 @@ fn gauges_are_told_apart_by_small_numbers() {
     let numbers = || {
         let page = reader.snapshot();
         let family = page.family("level").unwrap();
-        let labels = family.series().map(|(labels, _)| labels.get("gauge_index").unwrap().into());
+        let labels = family
+            .series()
+            .map(|(labels, _)| labels.get("gauge_index").unwrap().into());
         let mut numbers: Vec<String> = labels.collect();
         numbers.sort_by_key(|number| number.parse::<u32>().unwrap());
         numbers
@@ -188,7 +200,10 @@ fn exemplars_are_shared() {
         let family = page.family("latency_seconds").unwrap();
         let (bucket, exemplar) = family.exemplars(0).next().expect("no exemplar");
         assert_eq!((bucket, exemplar.value()), (1, 1.5));
-        assert_eq!(exemplar.labels().next(), Some(("trace_id", "5ca1ab1e".into())));
+        assert_eq!(
+            exemplar.labels().next(),
+            Some(("trace_id", "5ca1ab1e".into()))
+        );
         assert!(exemplar.time().is_some());
     };
     check();

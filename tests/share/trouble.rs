@@ -17,7 +17,10 @@ fn a_directory_that_is_deleted_makes_no_page_instead_of_a_wrong_one() {
     let reader = directory.reader();
     std::fs::remove_dir_all(directory.path()).unwrap();
     let answer = role.run("total jobs_total");
-    assert!(answer.contains("cannot read the shared directory"), "{answer}");
+    assert!(
+        answer.contains("cannot read the shared directory"),
+        "{answer}"
+    );
     let address = role.run("serve");
     assert_eq!(get(&address).0, 503);
     assert!(reader.dir.snapshot().is_err());
@@ -45,7 +48,11 @@ fn the_own_file_that_is_removed_makes_no_page_instead_of_a_lower_one() {
 fn get(address: &str) -> (u16, String) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
@@ -64,8 +71,69 @@ fn a_server_in_any_process_has_the_page_of_all() {
         let (status, page) = get(&address);
         assert_eq!(status, 200);
         assert!(page.lines().any(|line| line == "jobs_total 111"), "{page}");
-        assert!(page.lines().any(|line| line == "tallies_share_writers 3"), "{page}");
+        assert!(
+            page.lines().any(|line| line == "tallies_share_writers 3"),
+            "{page}"
+        );
     }
+}
+
+/// Everything that takes a registry takes a directory.
+#[test]
+fn a_directory_takes_the_place_of_a_registry() {
+    use std::io::{Read, Write};
+    let directory = TestDirectory::new();
+    let reader = directory.reader();
+    let mut role = Role::script(directory.path());
+    role.run("counter jobs_total 5");
+    let (_, page) = tallies::encode::render(&reader.snapshot(), "text/plain");
+    assert!(
+        String::from_utf8(page)
+            .unwrap()
+            .contains("\njobs_total 5\n")
+    );
+    let mut snapshot = tallies::Snapshot::default();
+    tallies::snapshot::Source::snapshot_into(&reader.dir, &mut snapshot);
+    assert_eq!(snapshot.get("jobs_total", &[]), Some(5.0));
+    let serving = tallies::Server::new()
+        .registry(&reader.dir)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    assert!(
+        get(&serving.address().to_string())
+            .1
+            .contains("\njobs_total 5\n")
+    );
+    serving.stop();
+    // A gateway that accepts one push.
+    let gateway = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", gateway.local_addr().unwrap());
+    let pushed = std::thread::spawn(move || {
+        let (mut stream, _) = gateway.accept().unwrap();
+        let mut request = Vec::new();
+        let mut part = [0; 4096];
+        while !request.windows(12).any(|part| part == b"jobs_total 5") {
+            let read = stream.read(&mut part).unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&request));
+            request.extend(&part[..read]);
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .unwrap();
+    });
+    tallies::Pusher::new(&url, "batch")
+        .registry(&reader.dir)
+        .add()
+        .unwrap();
+    pushed.join().unwrap();
+    // If there is no page, nothing is pushed.
+    std::fs::remove_dir_all(directory.path()).unwrap();
+    assert!(
+        tallies::Pusher::new(&url, "batch")
+            .registry(&reader.dir)
+            .add()
+            .is_err()
+    );
 }
 
 #[test]
@@ -79,7 +147,10 @@ fn directories_of_others_are_refused() {
     for open in [0o770, 0o707, 0o722] {
         mode(open);
         let error = Dir::open(directory.path()).unwrap_err();
-        assert!(error.to_string().contains("other users may write"), "{error}");
+        assert!(
+            error.to_string().contains("other users may write"),
+            "{error}"
+        );
         assert_eq!(error.io_kind(), Some(std::io::ErrorKind::PermissionDenied));
         let mut role = Role::start("script", directory.path());
         let answer = role.run("share-or-error");
@@ -181,7 +252,11 @@ fn names_longer_than_a_page_are_shared() {
 
 #[test]
 fn a_million_series_are_shared() {
-    let series = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    let series = if cfg!(debug_assertions) {
+        100_000
+    } else {
+        1_000_000
+    };
     let directory = TestDirectory::new();
     let reader = directory.reader();
     let mut role = Role::script(directory.path());
@@ -231,10 +306,55 @@ fn a_full_disk_costs_sharing_and_nothing_else() {
     let page = reader.snapshot();
     let shared = page.family("many_total").map_or(0, |family| family.len());
     assert!(shared < 50_000, "the limit had no effect");
-    assert_ne!(role.run("own tallies_cells_not_shared_total"), "0");
+    assert!(reader.get("tallies_share_words_not_shared", &[]) > 0.0);
+    assert_eq!(reader.dir.skipped().unwrap().len(), 0);
     role.kill();
     assert_eq!(reader.dir.fold().unwrap(), 1);
     assert_eq!(reader.get("jobs_total", &[]), 10.0);
+}
+
+/// A tmpfs without free space, if the test may mount one.
+#[test]
+fn a_full_tmpfs_costs_sharing_and_nothing_else() {
+    let directory = TestDirectory::new();
+    drop(directory.reader());
+    let mount = |command: &str, arguments: &[&str]| {
+        let status = std::process::Command::new(command)
+            .args(arguments)
+            .arg(directory.path())
+            .stderr(std::process::Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    };
+    let options = ["-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs"];
+    if !mount("mount", &options) {
+        eprintln!("not tested: this user may not mount a tmpfs");
+        return;
+    }
+    let reader = directory.reader();
+    let mut role = Role::script(directory.path());
+    role.run("counter jobs_total 5");
+    role.run("labels many_total 0 50000");
+    role.run("count jobs_total 2000");
+    role.run("histogram latency 1,2,4 1.5 2000");
+    role.run("summary sizes 5 2000");
+    role.run("native native 5 2000");
+    assert_eq!(reader.get("jobs_total", &[]), 2005.0);
+    assert!(reader.get("tallies_share_words_not_shared", &[]) > 0.0);
+    // Its own page has everything.
+    assert_eq!(role.run("own jobs_total"), "2005");
+    assert_eq!(role.run("own latency_count"), "2000");
+    // There is no space for another process, and none for the totals.
+    let mut other = Role::start("script", directory.path());
+    let answer = other.run("share-or-error");
+    assert!(answer.contains("cannot share metrics"), "{answer}");
+    assert_eq!(directory.files("").len(), 1);
+    role.kill();
+    let folded = reader.dir.fold();
+    assert_eq!(reader.get("jobs_total", &[]), 2005.0, "{folded:?}");
+    assert!(reader.dir.skipped().unwrap().is_empty());
+    drop((reader, role, other));
+    assert!(mount("umount", &["-l"]));
 }
 
 #[test]

@@ -219,7 +219,11 @@ impl Dir {
              kind or shape under the same name.",
             conflicts,
         );
-        let not_shared = state.view.writers.values().map(|open| open.file.not_shared());
+        let not_shared = state
+            .view
+            .writers
+            .values()
+            .map(|open| open.file.not_shared());
         gauge(
             "tallies_share_words_not_shared",
             "Words that live processes keep in private memory, because the disk of the shared \

@@ -183,7 +183,10 @@ fn files_that_are_not_a_writers_are_skipped_and_counted() {
         let names: Vec<_> = skipped.iter().map(|(name, _)| &**name).collect();
         assert_eq!(skipped.len(), count, "{skipped:#?}");
         assert!(!names.contains(&"notes.txt"));
-        assert_eq!(page.get("tallies_share_files_skipped", &[]), Some(count as f64));
+        assert_eq!(
+            page.get("tallies_share_files_skipped", &[]),
+            Some(count as f64)
+        );
         // The totals of the next fold are above the generation that is not one. It removes that, and
         // the file from before the system was started.
         dir.fold().unwrap();

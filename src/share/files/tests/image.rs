@@ -85,7 +85,11 @@ impl<'a> Describe<'a> {
         out.extend(u64::MAX.to_ne_bytes());
         out.extend(0_u64.to_ne_bytes());
         out.push(0);
-        let states: &[&str] = if self.kinds.1 == kind::STATE_SET { &["off", "on"] } else { &[] };
+        let states: &[&str] = if self.kinds.1 == kind::STATE_SET {
+            &["off", "on"]
+        } else {
+            &[]
+        };
         out.extend((states.len() as u32).to_ne_bytes());
         states.iter().for_each(|state| text(&mut out, state));
         out
