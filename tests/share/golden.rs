@@ -84,7 +84,7 @@ fn page(bytes: &[u8]) -> String {
     let path = directory.path().join(format!("{NAME}.{id}.pm"));
     std::fs::write(&path, bytes).unwrap();
     let file = std::fs::File::open(&path).unwrap();
-    file.lock().unwrap();
+    lock(&file);
     let page = reader.snapshot();
     let skipped = reader.dir.skipped().unwrap();
     assert!(skipped.is_empty(), "{skipped:?}");
@@ -96,6 +96,14 @@ fn page(bytes: &[u8]) -> String {
     // Later versions may say more of themselves.
     let lines = page.lines().filter(|line| !line.contains("tallies_share"));
     lines.fold(String::new(), |page, line| page + line + "\n")
+}
+
+#[allow(unsafe_code, reason = "flock is a call to libc")]
+fn lock(file: &std::fs::File) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the file is open.
+    let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    assert_eq!(locked, 0);
 }
 
 #[test]

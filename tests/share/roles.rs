@@ -51,7 +51,7 @@ pub fn play(role: &str, directory: &Path) {
         "work-until-killed" => {
             let _dir = tallies::share::dir(directory).unwrap();
             std::thread::scope(|scope| {
-                scope.spawn(|| (0..).for_each(|i| job("b", i)));
+                scope.spawn(|| (0..u64::MAX).for_each(|i| job("b", i)));
                 for i in 0..u64::MAX {
                     job("a", i);
                     if i % 64 == 0 {
