@@ -279,3 +279,59 @@ fn two_readers_fold_at_the_same_time() {
         });
     }
 }
+
+/// Counts move between the words of a file while it is read: threads end, series are retired. No
+/// count is missing meanwhile, and none is there twice.
+#[test]
+fn counts_that_move_are_read_once() {
+    let directory = TestDirectory::new();
+    let reader = directory.reader();
+    for _ in 0..3 {
+        let mut role = Role::start("churn-until-killed", directory.path());
+        let mut last = [0.0; 5];
+        let before = churned(&reader.snapshot());
+        let end = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < end {
+            let now = churned(&reader.snapshot());
+            for (now, last) in now.iter().zip(last) {
+                assert!(*now >= last, "{now} after {last}");
+            }
+            last = now;
+            let page = reader.snapshot();
+            // All values are 3, so a histogram that is torn shows it.
+            for name in ["churn_latency", "churn_native", "churn_sizes"] {
+                let get = |part: &str| page.get(&format!("{name}_{part}"), &[]).unwrap_or(0.0);
+                assert_eq!(get("sum"), 3.0 * get("count"), "{name}");
+            }
+        }
+        role.kill();
+        let mut counted = 0.0;
+        while let Some(said) = role.last_answer("counted") {
+            counted = said.parse().unwrap();
+        }
+        let now = churned(&reader.snapshot());
+        for (now, before) in now.iter().zip(before) {
+            let range = before + counted..=before + counted + 150.0;
+            assert!(range.contains(now), "{now} not in {range:?}");
+        }
+        reader.dir.fold().unwrap();
+        assert_eq!(churned(&reader.snapshot()), now);
+    }
+}
+
+/// Returns the counts of the role above.
+fn churned(page: &Snapshot) -> [f64; 5] {
+    let get = |name: &str| page.get(name, &[]).unwrap_or(0.0);
+    let by = page.family("churn_by_total").map(|family| family.series());
+    let by = by.into_iter().flatten().map(|(_, value)| match value {
+        tallies::snapshot::Value::Counter(n) => n.as_f64(),
+        _ => 0.0,
+    });
+    [
+        get("churn_total"),
+        by.sum(),
+        get("churn_latency_count"),
+        get("churn_native_count"),
+        get("churn_sizes_count"),
+    ]
+}

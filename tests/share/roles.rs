@@ -60,6 +60,28 @@ pub fn play(role: &str, directory: &Path) {
                 }
             });
         }
+        // Counts in threads that end at once, while passes fold their counts, retire and remove series.
+        "churn-until-killed" => {
+            let _dir = tallies::share::dir(directory).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| (0..u64::MAX).for_each(|_| drop(registry().snapshot())));
+                scope.spawn(|| {
+                    for i in 0..u64::MAX {
+                        let number = i % 7;
+                        obey(&["retire", "churn_by_total", &number.to_string()]);
+                        std::thread::yield_now();
+                    }
+                });
+                for i in 0..u64::MAX {
+                    std::thread::scope(|scope| {
+                        for thread in 0..3 {
+                            scope.spawn(move || (0..50).for_each(|j| churn(i + thread + j)));
+                        }
+                    });
+                    say(format_args!("counted {}", (i + 1) * 150));
+                }
+            });
+        }
         // Does what its parent tells it, line by line.
         "script" => {
             let mut shared = None;
@@ -130,6 +152,15 @@ fn job(worker: &str, i: u64) {
     obey(&["summary", "all_sizes", &(i % 100).to_string(), "1"]);
     obey(&["up", "all_in_flight", "-1"]);
     obey(&["counter", "all_done_total", "1"]);
+}
+
+/// Counts once in each kind that can be moved.
+fn churn(i: u64) {
+    obey(&["counter", "churn_total", "1"]);
+    obey(&["labelled", "churn_by_total", &(i % 7).to_string(), "1"]);
+    obey(&["histogram", "churn_latency", "1,2,4", "3", "1"]);
+    obey(&["native", "churn_native", "3", "1"]);
+    obey(&["summary", "churn_sizes", "3", "1"]);
 }
 
 /// Updates a metric, which is declared at its first update. Returns an answer.
