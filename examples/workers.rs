@@ -31,6 +31,7 @@ mod workers {
     use std::time::{Duration, Instant};
 
     use axum::Router;
+    use axum::response::Response;
     use axum::routing::get;
     use clap::Parser;
     use socket2::{Domain, Socket, Type};
@@ -107,8 +108,13 @@ mod workers {
         let shared = tallies::share::dir(directory)?;
         let app = Router::new()
             .route("/", get(hello))
-            .route("/worker", get(move || async move { number.to_string() }))
-            .route_service("/metrics", MetricsService::of([&shared]));
+            .route_service("/metrics", MetricsService::of([&shared]))
+            .layer(axum::middleware::map_response(
+                move |mut response: Response| async move {
+                    response.headers_mut().insert("x-worker", number.into());
+                    response
+                },
+            ));
         let socket = socket(address)?;
         socket.listen(1024)?;
         axum::serve(tokio::net::TcpListener::from_std(socket.into())?, app).await?;
@@ -145,10 +151,14 @@ mod workers {
             let answered = ANSWERED.load(Ordering::Relaxed);
             if let Some(page) = request(address, "/metrics") {
                 let now = value(&page, "requests_total ").unwrap_or(0);
-                let live = value(&page, "tallies_share_writers{state=\"live\"} ").unwrap_or(0);
+                let live = value(&page, "tallies_share_writers ").unwrap_or(0);
+                let worker = page
+                    .lines()
+                    .find_map(|line| line.strip_prefix("x-worker: "));
                 println!(
-                    "{:5.1} s  {now:7} requests in the total of {live} live workers, {answered} answered",
-                    begin.elapsed().as_secs_f64()
+                    "{:5.1} s  worker {} says: {live} workers, {now} requests ({answered} answered before)",
+                    begin.elapsed().as_secs_f64(),
+                    worker.unwrap_or("?"),
                 );
                 if now < total.max(answered) {
                     return Err(format!("the total went from {total} to {now}").into());
@@ -161,7 +171,7 @@ mod workers {
                 worker.kill()?;
                 worker.wait()?;
                 println!(
-                    "         worker {number} (process {}) was killed with SIGKILL",
+                    "         Worker {number} (process {}) was killed with SIGKILL",
                     worker.id()
                 );
                 rounds += 1;
@@ -170,7 +180,7 @@ mod workers {
                 let number = (rounds - 1) as usize % WORKERS;
                 workers.0[number] = start(number)?;
                 println!(
-                    "         worker {number} is process {} now",
+                    "         Worker {number} is process {} now",
                     workers.0[number].id()
                 );
                 if options.rounds.is_some_and(|wanted| rounds >= wanted) {

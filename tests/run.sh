@@ -220,7 +220,7 @@ if wants aarch64; then
     done_with target/aarch64
 fi
 if wants fuzz; then
-    for target in declare exposition read sketch text accept http; do
+    for target in declare exposition read mapped sketch text accept http; do
         say "fuzzing $target for $fuzz_seconds s"
         # New inputs go to a directory of their own and not to the committed corpus.
         mkdir -p target/fuzz/"$target"

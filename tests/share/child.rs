@@ -38,10 +38,6 @@ impl Role {
         }
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Waits until the child says this word.
     pub fn wait_for(&mut self, word: &str) {
         let _ = self.answer(word);

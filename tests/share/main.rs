@@ -5,6 +5,9 @@
 
 mod child;
 mod directory;
+mod golden;
 mod kills;
 mod roles;
+mod soak;
 mod totals;
+mod trouble;

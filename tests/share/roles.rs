@@ -51,12 +51,34 @@ pub fn play(role: &str, directory: &Path) {
         "work-until-killed" => {
             let _dir = tallies::share::dir(directory).unwrap();
             std::thread::scope(|scope| {
-                scope.spawn(|| (0..).for_each(|i| job("b", i)));
+                scope.spawn(|| (0..u64::MAX).for_each(|i| job("b", i)));
                 for i in 0..u64::MAX {
                     job("a", i);
                     if i % 64 == 0 {
                         say(format_args!("counted {}", i + 1));
                     }
+                }
+            });
+        }
+        // Counts in threads that end at once, while passes fold their counts, retire and remove series.
+        "churn-until-killed" => {
+            let _dir = tallies::share::dir(directory).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| (0..u64::MAX).for_each(|_| drop(registry().snapshot())));
+                scope.spawn(|| {
+                    for i in 0..u64::MAX {
+                        let number = i % 7;
+                        obey(&["retire", "churn_by_total", &number.to_string()]);
+                        std::thread::yield_now();
+                    }
+                });
+                for i in 0..u64::MAX {
+                    std::thread::scope(|scope| {
+                        for thread in 0..3 {
+                            scope.spawn(move || (0..50).for_each(|j| churn(i + thread + j)));
+                        }
+                    });
+                    say(format_args!("counted {}", (i + 1) * 150));
                 }
             });
         }
@@ -132,6 +154,15 @@ fn job(worker: &str, i: u64) {
     obey(&["counter", "all_done_total", "1"]);
 }
 
+/// Counts once in each kind that can be moved.
+fn churn(i: u64) {
+    obey(&["counter", "churn_total", "1"]);
+    obey(&["labelled", "churn_by_total", &(i % 7).to_string(), "1"]);
+    obey(&["histogram", "churn_latency", "1,2,4", "3", "1"]);
+    obey(&["native", "churn_native", "3", "1"]);
+    obey(&["summary", "churn_sizes", "3", "1"]);
+}
+
 /// Updates a metric, which is declared at its first update. Returns an answer.
 fn obey(words: &[&str]) -> String {
     let number = |word: &str| word.parse::<f64>().unwrap();
@@ -190,7 +221,7 @@ fn obey(words: &[&str]) -> String {
         }
         ["gauge", name, mode, x] => {
             let mode = GaugeMode::from_name(mode).unwrap();
-            let gauge = Gauge::builder(name, "A level.").mode(mode);
+            let gauge = Gauge::builder(name, "A value.").mode(mode);
             gauge.get_or_register(registry).unwrap().set(number(x));
         }
         ["histogram", name, bounds, x, n] => {

@@ -73,6 +73,7 @@ pub struct Process {
     file: String,
     id: u32,
     started: SystemTime,
+    heartbeat: SystemTime,
     alive: bool,
     snapshot: Snapshot,
 }
@@ -95,6 +96,13 @@ impl Process {
     #[must_use]
     pub fn started(&self) -> SystemTime {
         self.started
+    }
+
+    /// Returns the time at which it did maintenance last: folded counts of threads that have ended,
+    /// expired series. Processes do so when their own page is scraped.
+    #[must_use]
+    pub fn heartbeat(&self) -> SystemTime {
+        self.heartbeat
     }
 
     /// Returns whether the process was alive when its file was read.
@@ -211,6 +219,17 @@ impl Dir {
              kind or shape under the same name.",
             conflicts,
         );
+        let not_shared = state
+            .view
+            .writers
+            .values()
+            .map(|open| open.file.not_shared());
+        gauge(
+            "tallies_share_words_not_shared",
+            "Words that live processes keep in private memory, because the disk of the shared \
+             directory is full. What they count is missing here.",
+            not_shared.sum::<u64>() as usize,
+        );
         state.last = merged;
         Ok(())
     }
@@ -239,7 +258,8 @@ impl Dir {
         let all = all.into_iter().map(|(name, open)| Process {
             file: name.clone(),
             id: open.file.pid(),
-            started: UNIX_EPOCH + Duration::from_millis(open.file.started()),
+            started: time(open.file.started()),
+            heartbeat: time(open.file.heartbeat()),
             alive: open.dead_since.is_none(),
             snapshot: open.file.snapshot().clone(),
         });
@@ -308,4 +328,12 @@ impl Source for Dir {
         snapshot.clone_from(&state.last);
         Ok(())
     }
+}
+
+/// Returns the time that is so many milliseconds after the beginning of 1970; one in the far future
+/// if the clock cannot have it.
+fn time(millis: u64) -> SystemTime {
+    /// The end of the year 9999.
+    const LAST: u64 = 253_402_300_799_999;
+    UNIX_EPOCH + Duration::from_millis(millis.min(LAST))
 }

@@ -201,13 +201,13 @@ impl Directory {
     /// Removes the totals that processes did not complete, and files of writers that were not
     /// completed for an hour.
     pub(super) fn remove_temporary(&self, _lock: &Lock, listing: &Listing) {
-        const HOUR: i64 = 3600;
+        const HOUR: u64 = 3600;
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
         for name in &listing.temporary {
             // Only the holder of the lock writes totals.
             let is_old = || {
                 self.stat(name)
-                    .is_ok_and(|stat| (now - stat.st_mtime as i64).abs() > HOUR)
+                    .is_ok_and(|stat| now.abs_diff(stat.st_mtime) > HOUR)
             };
             if name.starts_with(TEMPORARY_TOTALS) || is_old() {
                 let _ = self.remove(name);

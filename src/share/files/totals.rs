@@ -121,7 +121,7 @@ impl Totals {
             }
             let mut sums = Vec::new();
             for _ in 0..bytes.count(9)? {
-                let text = str::from_utf8(bytes.sized()?);
+                let text = std::str::from_utf8(bytes.sized()?);
                 let text = text.map_err(|_| damaged("a label text is not UTF-8"))?;
                 record::read_record(&mut family, text, bytes.sized()?)?;
                 let mut sum = ExactSum::default();

@@ -33,7 +33,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::share::merge::{self, Writer};
-use crate::snapshot::Snapshot;
+use crate::snapshot::sketch::{Bound, Scratch, Sketch};
+use crate::snapshot::{Family, Snapshot, Values};
 
 use super::directory::{Directory, Listing, Lock, is_dead};
 use super::read::{Refused, WriterFile, WriterId};
@@ -343,7 +344,8 @@ impl View {
                 index: None,
             };
             let writers: Vec<_> = writers.chain([(totals, Some(&self.totals.sums))]).collect();
-            let (snapshot, sums) = merge::merge_exact(&writers, conflict);
+            let (mut snapshot, sums) = merge::merge_exact(&writers, conflict);
+            snapshot.families.iter_mut().for_each(shrink);
             // Of the writers that were folded earlier, those whose files were removed cannot be
             // seen any more (D2).
             let earlier = self.folded_files(listing);
@@ -392,6 +394,28 @@ impl View {
             self.totals.folded.iter().copied().collect()
         } else {
             Vec::new()
+        }
+    }
+}
+
+/// Makes the sketches of a family that is stored as small as its objectives allow. Those of a window
+/// are dropped: in the totals, nothing would ever leave it.
+fn shrink(family: &mut Family) {
+    let Values::Summary {
+        targets,
+        max_age,
+        values,
+        ..
+    } = &mut family.values
+    else {
+        return;
+    };
+    let bound = (!targets.is_empty()).then(|| Bound::new(targets));
+    let mut scratch = Scratch::new();
+    for value in values {
+        match &bound {
+            Some(bound) if max_age.is_none() => value.sketch.compress(bound, &mut scratch),
+            _ => value.sketch = Sketch::new(),
         }
     }
 }

@@ -211,6 +211,6 @@ impl<'a> Bytes<'a> {
         let n = self.count(1)?;
         let (text, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
-        str::from_utf8(text).ok()
+        std::str::from_utf8(text).ok()
     }
 }

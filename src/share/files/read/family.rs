@@ -166,16 +166,14 @@ impl Known {
         fence(Acquire);
         let live = all.live.iter().map(|(series, _)| series);
         let is_same = |series: &SeriesAt| memory.word(series.address) >> 32 == series.generation();
-        if live
-            .chain(&all.retired)
-            .chain(&all.unused)
-            .chain([&first])
-            .all(is_same)
-        {
-            Ok(out)
-        } else {
-            Err(Failed::Changed)
+        let mut seen = live.chain(&all.retired).chain(&all.unused).chain([&first]);
+        if !seen.all(is_same) {
+            return Err(Failed::Changed);
         }
+        if description.has_any_labels {
+            out.override_constant_labels();
+        }
+        Ok(out)
     }
 
     /// Writes the label texts of the live series. Pages whose series are the same as in the last read

@@ -17,7 +17,7 @@ mod memory;
 mod stream;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -131,6 +131,9 @@ pub(super) struct WriterFile {
     snapshot: Snapshot,
     /// Whether `snapshot` was read.
     is_read: bool,
+    /// The time of the writer's last pass, in milliseconds since 1970, and the number of words that it
+    /// could not share.
+    health: (u64, u64),
 }
 
 /// What a header says, and does not change.
@@ -173,6 +176,7 @@ impl WriterFile {
             known: HashMap::new(),
             snapshot: Snapshot::default(),
             is_read: false,
+            health: (0, 0),
         }
     }
 
@@ -198,12 +202,14 @@ impl WriterFile {
         self.head.created
     }
 
-    /// Returns the time of the writer's last pass, in milliseconds since 1970, and the number of words
-    /// that it could not share.
-    pub(super) fn health(&self) -> (u64, u64) {
-        let words = self.image.as_ref().map_or(&[][..], Image::words);
-        let word = |at: usize| words.get(at / 8).map_or(0, |word| word.load(Acquire));
-        (word(header::HEARTBEAT), word(header::NOT_SHARED))
+    /// Returns the number of words that the writer could not share, because the disk was full.
+    pub(super) fn not_shared(&self) -> u64 {
+        self.health.1
+    }
+
+    /// Returns the time of the writer's last pass, in milliseconds since 1970.
+    pub(super) fn heartbeat(&self) -> u64 {
+        self.health.0
     }
 
     /// Returns the values that were read last.
@@ -230,8 +236,8 @@ impl WriterFile {
     }
 
     fn read_image(&mut self, is_alive: bool) -> Result<(), Refused> {
-        let is_copied = matches!(self.image, Some(Image::Copied(_)));
-        if self.image.is_none() || is_alive == is_copied {
+        if !is_alive {
+            // It was mapped while the writer lived.
             self.image = None;
         }
         // A file grows seldom; more tries mean that it is not a writer's.
@@ -241,10 +247,16 @@ impl WriterFile {
                 _ => self.load(is_alive)?,
             };
             let read = self.read_families(&image);
-            self.image = Some(image);
+            let word = |at: usize| image.words()[at / 8].load(Acquire);
+            self.health = (word(header::HEARTBEAT), word(header::NOT_SHARED));
             match read {
-                Err(Failed::Outgrown) => self.image = None,
-                read => return Ok(read?),
+                // The next try loads the file again.
+                Err(Failed::Outgrown) => {}
+                read => {
+                    // The values of a dead writer do not change any more.
+                    self.image = is_alive.then_some(image);
+                    return Ok(read?);
+                }
             }
         }
         Err(Refused::Busy)
@@ -295,7 +307,8 @@ impl WriterFile {
             records.push(address);
             record = memory.published(address + format::family::NEXT as u64);
         }
-        self.known.retain(|address, _| records.contains(address));
+        let listed: HashSet<_> = records.iter().copied().collect();
+        self.known.retain(|address, _| listed.contains(address));
         for address in records {
             let known = self.known.entry(address).or_default();
             let family = retry(image, |memory| known.read(memory, address))?;
