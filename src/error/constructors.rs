@@ -4,7 +4,7 @@ use crate::snapshot;
 use crate::snapshot::sketch::TargetError;
 
 use super::Error;
-#[cfg(any(feature = "tls", feature = "push"))]
+#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
 use super::kind::Cause;
 use super::kind::{Kind, Site, Subject};
 use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
@@ -134,7 +134,12 @@ impl Error {
     }
 
     /// A family that would expose samples of a family of another registry on the page.
-    #[cfg(any(feature = "tower", feature = "push"))]
+    #[cfg(any(
+        feature = "tower",
+        feature = "push",
+        feature = "mmap",
+        feature = "redis"
+    ))]
     pub(crate) fn beside(name: &str, other: &str) -> Self {
         Self::from(Kind::SharedSamples {
             name: name.into(),
@@ -296,7 +301,12 @@ impl Error {
 }
 
 /// Settings with a value that breaks a rule.
-#[cfg(any(feature = "serve", feature = "push", feature = "middleware"))]
+#[cfg(any(
+    feature = "serve",
+    feature = "push",
+    feature = "middleware",
+    feature = "redis"
+))]
 impl Error {
     pub(crate) fn setting(what: &'static str, value: &str, rule: &'static str) -> Self {
         let value = value.into();
@@ -390,6 +400,30 @@ impl Error {
             url: url.into(),
             status: status.into(),
             text: text.into(),
+        })
+    }
+}
+
+/// Stores that processes share.
+#[cfg(feature = "redis")]
+impl Error {
+    pub(crate) fn store(action: &str, store: &str, cause: impl Into<Cause>) -> Self {
+        Self::from(Kind::Store {
+            action: action.into(),
+            store: store.into(),
+            cause: cause.into(),
+        })
+    }
+
+    pub(crate) fn stale_store(
+        store: &str,
+        age: Option<std::time::Duration>,
+        limit: std::time::Duration,
+    ) -> Self {
+        Self::from(Kind::StaleStore {
+            store: store.into(),
+            age,
+            limit,
         })
     }
 }

@@ -6,7 +6,7 @@ use crate::snapshot::{self, sketch::TargetError};
 
 use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
 
-#[cfg(any(feature = "tls", feature = "push"))]
+#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Where a family was declared or registered.
 pub(super) type Site = &'static Location<'static>;
@@ -151,7 +151,12 @@ pub(crate) enum Kind {
         what: Box<str>,
     },
     /// A setting with a value that breaks a rule.
-    #[cfg(any(feature = "serve", feature = "push", feature = "middleware"))]
+    #[cfg(any(
+        feature = "serve",
+        feature = "push",
+        feature = "middleware",
+        feature = "redis"
+    ))]
     Setting {
         what: &'static str,
         value: Box<str>,
@@ -210,6 +215,20 @@ pub(crate) enum Kind {
         url: Box<str>,
         status: Box<str>,
         text: Box<str>,
+    },
+    /// An operation on a store that processes share failed.
+    #[cfg(feature = "redis")]
+    Store {
+        action: Box<str>,
+        store: Box<str>,
+        cause: Cause,
+    },
+    /// The last view of a store is too old to be served; none if there was none yet.
+    #[cfg(feature = "redis")]
+    StaleStore {
+        store: Box<str>,
+        age: Option<std::time::Duration>,
+        limit: std::time::Duration,
     },
 }
 

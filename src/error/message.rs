@@ -245,7 +245,12 @@ impl fmt::Display for Kind {
                 difference.write_values(f, "here", "there")
             }
             Self::Page { line, column, what } => write!(f, "line {line}, column {column}: {what}"),
-            #[cfg(any(feature = "serve", feature = "push", feature = "middleware"))]
+            #[cfg(any(
+    feature = "serve",
+    feature = "push",
+    feature = "middleware",
+    feature = "redis"
+))]
             Self::Setting { what, value, rule } => {
                 write!(f, "{what} `{}` {rule}", value.escape_debug())
             }
@@ -287,6 +292,23 @@ impl fmt::Display for Kind {
             ),
             #[cfg(feature = "push")]
             Self::Push { action, url, cause } => write!(f, "{action} {url}: {cause}"),
+            #[cfg(feature = "redis")]
+            Self::Store {
+                action,
+                store,
+                cause,
+            } => write!(f, "{action} {store}: {cause}"),
+            #[cfg(feature = "redis")]
+            Self::StaleStore { store, age, limit } => match age {
+                None => write!(f, "the store at {store} has not been reached yet"),
+                Some(age) => write!(
+                    f,
+                    "the store at {store} was last reached {} s ago; its last view is served for \
+                     {} s",
+                    age.as_secs(),
+                    limit.as_secs()
+                ),
+            },
             #[cfg(feature = "push")]
             Self::PushTimeout {
                 method,

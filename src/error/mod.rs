@@ -136,13 +136,17 @@ impl Error {
             Kind::Push { cause, .. } => kind_of(&**cause),
             #[cfg(feature = "push")]
             Kind::PushTimeout { .. } => Some(std::io::ErrorKind::TimedOut),
+            #[cfg(feature = "redis")]
+            Kind::Store { cause, .. } => {
+                Some(kind_of(&**cause).unwrap_or(std::io::ErrorKind::Other))
+            }
             _ => None,
         }
     }
 }
 
 /// Returns the kind of an error of the operating system.
-#[cfg(any(feature = "tls", feature = "push"))]
+#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
 fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
     cause
         .downcast_ref::<std::io::Error>()
@@ -186,7 +190,12 @@ pub(crate) fn warn(what: &dyn fmt::Display) {
 }
 
 /// Calls [`warn()`] the first time that it gets this message.
-#[cfg(any(feature = "middleware", feature = "push", feature = "mmap"))]
+#[cfg(any(
+    feature = "middleware",
+    feature = "push",
+    feature = "mmap",
+    feature = "redis"
+))]
 pub(crate) fn warn_once(what: &dyn fmt::Display) {
     static LOGGED: std::sync::Mutex<std::collections::BTreeSet<String>> =
         std::sync::Mutex::new(std::collections::BTreeSet::new());

@@ -178,9 +178,9 @@ impl Registry {
         lock(&self.0.settings).self_metrics = on;
     }
 
-    /// Sets whether registration logs a note about a counter whose name lacks `_total`, a name
-    /// that does not end in its unit, and a family without help text. The default is on. About
-    /// statics with `#[tallies::metric]` the compiler makes these notes.
+    /// Sets whether registration logs a note about names that Prometheus users would not expect,
+    /// such as a counter without `_total`, and about families without help text. The default is on.
+    /// About statics with `#[tallies::metric]` the compiler makes these notes.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -189,7 +189,7 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The notes are those of `promtool check metrics` about names, units and help texts.
+    /// The rules are those of [`snapshot::lint`](crate::snapshot::lint).
     pub fn lint(&self, on: bool) {
         self.families().set_lint(on);
     }
@@ -260,7 +260,7 @@ impl Registry {
     #[track_caller]
     fn log_notes(&self, kind: Kind, name: &str, help: &str) {
         if self.families().lints() {
-            crate::family::lint::notes(kind, name, "", help, Location::caller());
+            crate::family::lint::notes(kind, name, help, Location::caller());
         }
     }
 

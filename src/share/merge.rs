@@ -106,7 +106,7 @@ pub(crate) fn merge_exact(
 }
 
 /// Returns whether only live writers have a value of such a family.
-fn is_live_only(meta: &Meta) -> bool {
+pub(super) fn is_live_only(meta: &Meta) -> bool {
     match meta.kind {
         Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => meta.mode.is_live(),
         Kind::GaugeHistogram => true,

@@ -41,7 +41,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
 use crate::snapshot::{
     Exemplar, Family, GaugeMode, Kind, Meta, Native, Natives, Number, Numbers, PageSummary,
-    Quantiles, Resolution, Text, Value, Values, is_metric_name, labels,
+    Quantiles, Resolution, Text, Values, is_metric_name, labels,
 };
 
 /// The version of both forms. Other versions are not read.
@@ -468,7 +468,7 @@ impl<'a> Bytes<'a> {
 
     fn text(&mut self) -> Read<&'a str> {
         let n = self.count(1)?;
-        str::from_utf8(self.take(n)?).map_err(|_| Malformed("a text is not UTF-8"))
+        std::str::from_utf8(self.take(n)?).map_err(|_| Malformed("a text is not UTF-8"))
     }
 
     /// Reads the number of items that follow, each of at least `size` bytes.

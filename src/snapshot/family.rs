@@ -421,7 +421,7 @@ impl Family {
     }
 
     /// Appends series `i` of `other`, which has the same shape.
-    pub(super) fn push_from(&mut self, other: &Self, i: usize) {
+    pub(crate) fn push_from(&mut self, other: &Self, i: usize) {
         let at = self.len() as u32;
         let theirs = other.exemplars_of(i).iter();
         self.exemplars

@@ -13,6 +13,7 @@ pub(crate) mod clash_index;
 mod exemplar;
 mod family;
 pub(crate) mod labels;
+pub mod lint;
 #[cfg(any(feature = "tower", feature = "push"))]
 mod merged_view;
 mod names;

@@ -50,7 +50,9 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     (
         "share",
-        &["sync", "mapped", "error", "clock", "snapshot", "observe"],
+        &[
+            "sync", "mapped", "error", "clock", "snapshot", "observe", "registry",
+        ],
     ),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
     ("testing", &["snapshot", "observe", "registry", "encode"]),

@@ -187,7 +187,7 @@ proptest! {
             back.add(&other);
             page(&back);
             let again = Snapshot { families: vec![back], ..Snapshot::default() };
-            again.quantile(family.name(), &[], 0.5);
+            let _ = again.quantile(family.name(), &[], 0.5);
         }
     }
 
@@ -198,7 +198,7 @@ proptest! {
             let (_, series) = written(family);
             let mut family = family.clone();
             let len = family.len();
-            if let Ok(text) = str::from_utf8(&noise) {
+            if let Ok(text) = std::str::from_utf8(&noise) {
                 let record = &series[0].1;
                 prop_assert_eq!(read_record(&mut family, text, record).is_ok(), is_label_text(text));
             } else if read_record(&mut family, "", &noise).is_err() {
