@@ -257,3 +257,79 @@ fn nothing_searches_the_keyspace() {
         assert!(!stats.contains(&format!("{command}:")), "{stats}");
     }
 }
+
+#[cfg(feature = "redis-tls")]
+#[test]
+fn certificates_are_checked_in_both_directions() {
+    let dir = std::env::temp_dir().join(format!("tallies-redis-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let named = |names: Vec<String>, name: &str| {
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        params
+    };
+    let mut authority = named(Vec::new(), "authority");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let issue = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = named(vec![name.to_owned()], name);
+        let leaf = leaf.signed_by(&key, &issuer).unwrap().pem();
+        (leaf, key.serialize_pem())
+    };
+    let (certificate, key) = issue("localhost");
+    let (ours, our_key) = issue("client");
+    std::fs::write(path("root"), &root).unwrap();
+    std::fs::write(path("certificate"), certificate).unwrap();
+    std::fs::write(path("key"), key).unwrap();
+    let port = super::server::free_port();
+    let (root_path, port_text) = (path("root"), port.to_string());
+    let server = Server::with(&[
+        "--tls-port",
+        &port_text,
+        "--tls-ca-cert-file",
+        &root_path,
+        "--tls-cert-file",
+        &path("certificate"),
+        "--tls-key-file",
+        &path("key"),
+    ]);
+    let url = format!("rediss://localhost:{port}/");
+    let registry = Registry::new();
+    registry.counter("jobs_total", "").unwrap().add(3);
+    let store = builder(&url, &registry)
+        .root_certificates(root.as_bytes())
+        .client_certificate(ours.as_bytes(), our_key.as_bytes());
+    let store = store.start().unwrap();
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 3.0);
+    let without_certificate = builder(&url, &registry).root_certificates(root.as_bytes());
+    assert!(
+        without_certificate
+            .start()
+            .unwrap()
+            .flush_blocking()
+            .is_err()
+    );
+    let unknown_root = builder(&url, &registry).start().unwrap();
+    assert!(unknown_root.flush_blocking().is_err());
+    drop(server);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_fork_is_told_to_start_a_store_of_its_own() {
+    let server = Server::start();
+    let mut process = Process::start(&server.url(), "test");
+    assert_eq!(process.tell("count 100"), "ok");
+    assert_eq!(process.tell("fork"), "0");
+    assert_eq!(process.tell("count 100"), "ok");
+    assert_eq!(process.tell("close"), "ok");
+    let store = quiet(&server.url(), &Registry::new());
+    assert_eq!(total(&store, "jobs_total"), 200.0);
+}

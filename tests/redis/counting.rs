@@ -26,6 +26,11 @@ pub fn builder(url: &str, registry: &Registry) -> share::Builder {
         .timeout(Duration::from_secs(5))
 }
 
+/// A store that only reads.
+pub fn observer(url: &str) -> Redis {
+    builder(url, &Registry::new()).observe().start().unwrap()
+}
+
 pub fn view(store: &Redis) -> Snapshot {
     use tallies::snapshot::Source;
     let mut snapshot = Snapshot::default();
@@ -175,25 +180,36 @@ fn many_series_are_folded_in_parts_and_read_whole() {
         seen.get("jobs_total", &[("queue", "19999")]),
         Some(19_999.0)
     );
-    // Folded by all others at once, it is folded once.
-    let again = quiet(&server.url(), &registry);
-    again.flush_blocking().unwrap();
-    let others: Vec<_> = (0..4)
-        .map(|_| quiet(&server.url(), &Registry::new()))
-        .collect();
-    let folds: usize = std::thread::scope(|scope| {
-        let fold = |store: &Redis| {
-            let store = store.clone();
-            scope.spawn(move || store.fold_blocking(Duration::ZERO).unwrap())
+    // Folded by all others at once, again and again, it is folded once.
+    let others: Vec<_> = (0..4).map(|_| observer(&server.url())).collect();
+    for round in 1..=3 {
+        let again = quiet(&server.url(), &registry);
+        again.flush_blocking().unwrap();
+        std::mem::forget(again);
+        let folds: usize = std::thread::scope(|scope| {
+            let fold = |store: &Redis| {
+                let store = store.clone();
+                scope.spawn(move || store.fold_blocking(Duration::ZERO).unwrap())
+            };
+            let all: Vec<_> = others.iter().map(fold).collect();
+            all.into_iter().map(|fold| fold.join().unwrap()).sum()
+        });
+        assert!(folds >= 1, "{folds}");
+        let seen = view(&others[0]);
+        assert_eq!(seen.get("tallies_share_writers", &[]), Some(0.0));
+        let values = |i: usize| {
+            seen.get("jobs_total", &[("queue", &i.to_string())])
+                .unwrap()
         };
-        let all: Vec<_> = others.iter().map(fold).collect();
-        all.into_iter().map(|fold| fold.join().unwrap()).sum()
-    });
-    assert!(folds >= 1, "{folds}");
-    assert_eq!(
-        view(&other).get("jobs_total", &[("queue", "7")]),
-        Some(16.0)
-    );
+        assert_eq!(values(7), 8.0 * f64::from(round + 1));
+        assert_eq!(values(19_999), 19_999.0 * f64::from(round + 1));
+        let family = seen.family("jobs_total").unwrap();
+        let sum = family.series().map(|(_, value)| match value {
+            tallies::snapshot::Value::Counter(n) => n.as_f64(),
+            _ => 0.0,
+        });
+        assert_eq!(sum.sum::<f64>(), 199_990_001.0 * f64::from(round + 1));
+    }
 }
 
 #[test]
@@ -265,4 +281,113 @@ fn a_million_series_are_shared() {
         .lines()
         .find(|line| line.starts_with("used_memory_human"));
     println!("{}", used.unwrap());
+}
+
+/// Every process is folded all the time although it lives, and any of them is read.
+#[test]
+fn reads_by_any_process_never_go_back_while_all_of_them_are_folded() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    let server = Server::start();
+    let mut stores = Vec::new();
+    for _ in 0..3 {
+        let registry = Registry::new();
+        let jobs = registry.counter("jobs_total", "").unwrap();
+        let sizes = tallies::Histogram::builder("sizes", "").buckets(&[1.0]);
+        let sizes = sizes.register(&registry).unwrap();
+        let store = builder(&server.url(), &registry).flush_every(Duration::from_millis(3));
+        stores.push((store.start().unwrap(), jobs, sizes));
+    }
+    let folder = quiet(&server.url(), &Registry::new());
+    let (stop, mut folds) = (AtomicBool::new(false), 0);
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        let folding = scope.spawn(move || {
+            let mut folds = 0;
+            while !stop.load(Relaxed) {
+                folds += folder.fold_blocking(Duration::ZERO).unwrap_or(0);
+            }
+            folds
+        });
+        for (_, jobs, sizes) in &stores {
+            scope.spawn(move || {
+                while !stop.load(Relaxed) {
+                    jobs.inc();
+                    sizes.observe(0.5);
+                    std::thread::yield_now();
+                }
+            });
+        }
+        let (mut last, mut reached) = ((0.0, 0.0), 0);
+        for round in 0..300 {
+            let (store, _, _) = &stores[round % 3];
+            let seen = view(store);
+            let now = ["jobs_total", "sizes_count"].map(|name| seen.get(name, &[]).unwrap_or(0.0));
+            // A process that found no moment between two folds shows its last view, and says so.
+            if seen.get("tallies_share_up", &[]) == Some(0.0) {
+                continue;
+            }
+            reached += 1;
+            if now[0] < last.0 || now[1] < last.1 {
+                stop.store(true, Relaxed);
+            }
+            assert!(
+                now[0] >= last.0 && now[1] >= last.1,
+                "{now:?} after {last:?} in {round}"
+            );
+            last = (now[0], now[1]);
+        }
+        stop.store(true, Relaxed);
+        assert!(reached > 200, "{reached}");
+        folds = folding.join().unwrap();
+    });
+    assert!(folds > 20, "{folds}");
+    stores
+        .iter()
+        .for_each(|(store, _, _)| store.flush_blocking().unwrap());
+    let wanted: u64 = stores.iter().map(|(_, jobs, _)| jobs.get()).sum();
+    for (store, _, _) in &stores {
+        let seen = view(store);
+        assert_eq!(seen.get("jobs_total", &[]), Some(wanted as f64));
+        assert_eq!(seen.get("sizes_sum", &[]), Some(wanted as f64 / 2.0));
+    }
+}
+
+#[test]
+fn what_did_not_change_is_neither_sent_nor_read_again() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = one.counter("jobs_total", "").unwrap();
+    one.gauge("load", "").unwrap().set(1.0);
+    one.self_metrics(false);
+    two.self_metrics(false);
+    let (store, other) = (quiet(&server.url(), &one), quiet(&server.url(), &two));
+    let calls = |command: &str| -> u64 {
+        let stats: String = server.run_command(&["INFO", "commandstats"]);
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    };
+    jobs.inc();
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 1.0);
+    let (reads, writes) = (calls("hgetall"), calls("hset"));
+    for _ in 0..5 {
+        assert_eq!(total(&other, "jobs_total"), 1.0);
+        assert_eq!(total(&store, "jobs_total"), 1.0);
+    }
+    // `store` reads once: the folded totals, and the empty hashes of `other`.
+    assert!(
+        calls("hgetall") <= reads + 3,
+        "{} {reads}",
+        calls("hgetall")
+    );
+    assert_eq!(calls("hset"), writes);
+    jobs.inc();
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 2.0);
+    assert!(
+        calls("hgetall") <= reads + 4,
+        "only the totals, not the gauges"
+    );
 }

@@ -114,7 +114,7 @@ fn gauges_that_expired_while_their_process_was_stopped_come_back() {
     for key in server.keys("*}:g:*") {
         let () = server.run_command(&["DEL", &key]);
     }
-    let watcher = quiet(&server.url(), &Registry::new());
+    let watcher = super::counting::observer(&server.url());
     assert_eq!(load(&watcher), []);
     store.flush_blocking().unwrap();
     assert_eq!(load(&watcher), [("0".to_owned(), 1.0)]);

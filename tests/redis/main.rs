@@ -7,4 +7,5 @@ mod server;
 mod closing;
 mod counting;
 mod gauges;
+mod tool;
 mod trouble;

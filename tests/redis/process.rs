@@ -166,6 +166,30 @@ fn is_a_process() {
                     Err(error) => println!("> {error}"),
                 }
             }
+            // What a child of a fork gets, which has no thread of the store.
+            "fork" => {
+                // SAFETY: the child calls nothing that another thread of the parent could have
+                // locked, except the allocator, which is usable in a child.
+                #[allow(unsafe_code)]
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    let refused = store
+                        .flush_blocking()
+                        .is_err_and(|error| error.to_string().contains("started before a fork"));
+                    // SAFETY: ends this process only.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        libc::_exit(i32::from(!refused))
+                    }
+                }
+                let mut status = -1;
+                // SAFETY: a child of this process, and a place for its status.
+                #[allow(unsafe_code)]
+                unsafe {
+                    libc::waitpid(child, &mut status, 0);
+                }
+                println!("> {status}");
+            }
             "close" => done(store.close_blocking()),
             "signals" => {
                 store.close_on_signals();

@@ -29,6 +29,25 @@ pub(super) fn beyond(now: &Snapshot, baseline: &Snapshot) -> Snapshot {
     rest
 }
 
+/// Adds what was folded now to what was folded before. There is one baseline after any number of
+/// folds, unless their families do not fit together.
+pub(super) fn add(all: &mut Vec<Snapshot>, folded: Snapshot) {
+    for baseline in all.iter_mut() {
+        // A series that began again is no longer in any total of this process.
+        for family in &mut baseline.families {
+            if let Some(now) = folded.family(family.name()) {
+                *family = not_restarted(family, now);
+            }
+        }
+    }
+    let merged = all
+        .iter_mut()
+        .any(|baseline| baseline.merge(&folded).is_ok());
+    if !merged {
+        all.push(folded);
+    }
+}
+
 /// Returns the series of `before` that `now` has not begun again since.
 fn not_restarted(before: &Family, now: &Family) -> Family {
     if matches!(before.meta.kind, Kind::Gauge | Kind::Unknown) {

@@ -82,11 +82,8 @@ async fn try_fold(
     }
     let all = fields.all;
     let is_staged = all.len() > CHUNK;
+    let staged = keys.staged(&random_name());
     if is_staged {
-        let staged = keys.staged(writer);
-        let mut command = redis::cmd("DEL");
-        command.arg(&staged);
-        connection.command::<()>(&command, 1).await?;
         for chunk in all.chunks(CHUNK) {
             let mut pipeline = redis::pipe();
             let command = pipeline.cmd("HSET").arg(&staged);
@@ -104,7 +101,7 @@ async fn try_fold(
         .key(keys.totals(writer))
         .key(keys.gauges(writer))
         .key(keys.folded(writer))
-        .key(keys.staged(writer))
+        .key(&staged)
         .arg(writer)
         .arg(&*version)
         .arg(seq)
@@ -112,7 +109,7 @@ async fn try_fold(
         .arg(super::REMEMBER.as_millis() as u64)
         .arg(super::KEEP.as_millis() as u64)
         .arg(random_name())
-        .arg(u8::from(is_staged));
+        .arg(if is_staged { all.len() } else { 0 });
     if !is_staged {
         for (field, value) in &all {
             script.arg(&field[..]).arg(&value[..]);

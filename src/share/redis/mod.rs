@@ -110,6 +110,7 @@ pub struct Builder {
     namespace: String,
     shards: usize,
     settings: Settings,
+    observes: bool,
     #[cfg(feature = "redis-tls")]
     tls: Tls,
 }
@@ -154,6 +155,7 @@ pub fn redis(url: &str) -> Result<Builder, Error> {
             timeout: Duration::from_secs(2),
             close: Duration::from_secs(2),
         },
+        observes: false,
         #[cfg(feature = "redis-tls")]
         tls: Tls::default(),
     })
@@ -183,6 +185,13 @@ impl Builder {
     /// metrics. Default: `default`.
     pub fn namespace(mut self, namespace: &str) -> Self {
         namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// Only reads: this process shares nothing and is no writer. For tools, and for a process whose only
+    /// task is to be scraped.
+    pub fn observe(mut self) -> Self {
+        self.observes = true;
         self
     }
 
@@ -321,6 +330,7 @@ impl Builder {
             let worker = Worker {
                 store,
                 connection: Connection::new(server, self.settings.timeout),
+                observes: self.observes,
                 writer: Writer::new(self.source, keys(shard), started),
                 shard,
                 shards: (0..self.shards)
@@ -402,8 +412,10 @@ impl Builder {
     #[cfg(feature = "redis-tls")]
     fn server(&self) -> redis::RedisResult<Server> {
         use redis::{ClientTlsConfig, TlsCertificates};
-        // Other crates of the program may have brought another cryptography; this one is ours.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        if self.urls.iter().any(|url| url.starts_with("rediss")) {
+            // The client uses the provider of the process. One that the program has installed stays.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         let certificates =
             || TlsCertificates {
                 client_tls: self.tls.client.clone().map(|(client_cert, client_key)| {
@@ -662,7 +674,10 @@ impl Source for Redis {
                 let last = last.unwrap_or_else(PoisonError::into_inner).clone();
                 let is_closed = self.inner.commands.is_closed();
                 match last.filter(|(_, read)| !is_closed && read.elapsed() <= self.inner.stale) {
-                    Some((view, _)) => snapshot.clone_from(&view),
+                    Some((view, _)) => {
+                        snapshot.clone_from(&view);
+                        worker::insert_up(snapshot, false);
+                    }
                     None => return Err(error),
                 }
             }

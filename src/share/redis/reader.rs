@@ -40,6 +40,15 @@ pub(super) struct KnownWriter {
     pub(super) gauges: Content,
 }
 
+/// The result of one visit.
+enum Visit {
+    Done,
+    /// A writer was folded while the reader loaded.
+    Folded,
+    /// The writer of this process is not there.
+    OwnIsGone,
+}
+
 impl ShardView {
     pub(super) fn new(keys: Keys) -> Self {
         Self {
@@ -52,15 +61,20 @@ impl ShardView {
         }
     }
 
-    /// Reads what has changed. `own` is the writer of this process, which knows itself.
+    /// Reads what has changed. `own` is the writer of this process, which knows itself. Returns
+    /// `false` if it is not among the writers: then it has been folded, or Redis was wiped, and what
+    /// it knows of itself does not fit what was read.
     pub(super) async fn refresh(
         &mut self,
         connection: &mut Connection,
         own: Option<&str>,
-    ) -> RedisResult<()> {
+    ) -> RedisResult<bool> {
         for attempt in 0..2 * TRIES {
-            if self.try_refresh(connection, own, attempt >= TRIES).await? {
-                return Ok(());
+            let at_once = attempt >= TRIES;
+            match self.try_refresh(connection, own, at_once).await? {
+                Visit::Done => return Ok(true),
+                Visit::OwnIsGone => return Ok(false),
+                Visit::Folded => {}
             }
         }
         Err(RedisError::from((
@@ -69,19 +83,21 @@ impl ShardView {
         )))
     }
 
-    /// Returns `false` if a writer was folded in between.
     async fn try_refresh(
         &mut self,
         connection: &mut Connection,
         own: Option<&str>,
         at_once: bool,
-    ) -> RedisResult<bool> {
+    ) -> RedisResult<Visit> {
         let mut script = LIST.key(self.keys.acc());
         script.key(self.keys.writers());
         let list: (u64, String, String, Vec<(String, f64)>) = connection.script(&script, 1).await?;
         let (now, version, born, list) = list;
         self.now = now;
         let list: HashMap<_, _> = list.into_iter().collect();
+        if own.is_some_and(|own| !list.contains_key(own)) {
+            return Ok(Visit::OwnIsGone);
+        }
         self.writers.retain(|name, _| list.contains_key(name));
         let others: Vec<&String> = list.keys().filter(|name| Some(&***name) != own).collect();
 
@@ -158,7 +174,7 @@ impl ShardView {
             after.1.unwrap_or_default(),
         );
         if after != (version.clone(), born.clone()) {
-            return Ok(false);
+            return Ok(Visit::Folded);
         }
         // Nothing is replaced before all of it is known to belong together.
         for (name, totals, gauges) in loaded {
@@ -186,7 +202,7 @@ impl ShardView {
             self.acc = acc;
         }
         (self.version, self.born) = (version, born);
-        Ok(true)
+        Ok(Visit::Done)
     }
 
     /// Removes what is remembered of folds for longer than a writer can be away. It is not needed,

@@ -12,7 +12,7 @@
 //! | `w:<writer>` | hash | totals of a writer; `#seq`, `#v`, `#slot`, `#info` |
 //! | `g:<writer>` | hash, expires | live gauges of a writer; `#v` |
 //! | `x:<writer>` | hash, expires | `w:` of a folded writer, for the writer if it comes back |
-//! | `f:<writer>` | hash, expires | a fold that is being uploaded in parts |
+//! | `f:<random>` | hash, expires | a fold that is being uploaded in parts |
 //!
 //! In `acc`, `w:` and `g:`, the field `d<id>` is the description of a family, and `s<id><label
 //! text>` the record of a series, both as in [`record`](crate::share::record).
@@ -61,8 +61,9 @@ impl Keys {
         format!("{}x:{writer}", self.prefix)
     }
 
-    pub(super) fn staged(&self, writer: &str) -> String {
-        format!("{}f:{writer}", self.prefix)
+    /// `token` tells several processes apart that fold one writer at the same time.
+    pub(super) fn staged(&self, token: &str) -> String {
+        format!("{}f:{token}", self.prefix)
     }
 }
 
@@ -156,7 +157,8 @@ return {t[1] * 1000 + math.floor(t[2] / 1000), head[1] or '0', head[2] or '', al
 /// - Keys: acc, writers, slots, w, g, x, f.
 /// - Arguments: writer, `#ver` and `#seq` that the fold is based on, time in ms since the last flush
 ///   that the writer has to exceed (-1: it folds itself), time to live of `x`, of everything else,
-///   a random name, 1 if the fold is in `f`; then fields and values for `acc`.
+///   a random name, the number of fields in `f` if the fold is there (0: it
+///   is not); then fields and values for `acc`.
 /// - Returns: status.
 pub(super) static FOLD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
@@ -181,9 +183,9 @@ local function set(from, list)
     at = to + 1
   end
 end
-if ARGV[8] == '1' then
+if ARGV[8] ~= '0' then
   local staged = redis.call('HGETALL', f)
-  if #staged == 0 then return 'CHANGED' end
+  if #staged ~= 2 * tonumber(ARGV[8]) then return 'CHANGED' end
   set(1, staged)
   redis.call('DEL', f)
 else

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{RedisError, RedisResult};
+use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::sync::mpsc::Receiver;
 
 use crate::error::{Error, warn, warn_once};
@@ -44,6 +44,8 @@ pub(super) struct Worker {
     pub(super) settings: Settings,
     pub(super) connection: Connection,
     pub(super) writer: Writer,
+    /// Whether this process only reads. Its writer then counts nothing.
+    pub(super) observes: bool,
     /// The index of the writer's shard.
     pub(super) shard: usize,
     pub(super) shards: Vec<ShardView>,
@@ -199,18 +201,10 @@ impl Worker {
         if let (false, Some(error)) = (now, self.recent_failure()) {
             return Err(error);
         }
-        let idle = self.state.flushed.map(|flushed| flushed.elapsed());
-        let is_due = idle.is_none_or(|idle| idle >= self.settings.refresh_of(&self.writer.current));
-        let result = self
-            .writer
-            .flush(&mut self.connection, &self.settings, is_due || now)
-            .await;
-        match result {
-            Ok(sent) => {
-                if sent {
-                    self.state.flushed = Some(Instant::now());
-                    self.succeeded();
-                }
+        let beat = now || self.is_due();
+        match self.send(beat).await {
+            Ok(()) => {
+                self.succeeded();
                 Ok(())
             }
             Err(error) => {
@@ -218,6 +212,28 @@ impl Worker {
                 Err(error)
             }
         }
+    }
+
+    /// Returns whether a sign of life is due.
+    fn is_due(&self) -> bool {
+        // After a failure, it tells whether Redis is there again.
+        let idle = self.state.flushed.map(|flushed| flushed.elapsed());
+        let refresh = self.settings.refresh_of(&self.writer.current);
+        self.state.failures > 0 || idle.is_none_or(|idle| idle >= refresh)
+    }
+
+    /// Sends what has changed, or at least a sign of life if `beat`.
+    async fn send(&mut self, beat: bool) -> RedisResult<()> {
+        if self.observes {
+            return Ok(());
+        }
+        let flushing = self
+            .writer
+            .flush(&mut self.connection, &self.settings, beat);
+        if flushing.await? {
+            self.state.flushed = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// Returns the last failure if it is too recent to try again.
@@ -257,15 +273,15 @@ impl Worker {
     /// reached. Fails with the age of the last view if that is too old.
     async fn scrape(&mut self) -> Result<Arc<Snapshot>, Option<Duration>> {
         if self.recent_failure().is_some() {
-            self.writer.take();
-        } else if self.flush(false).await.is_ok() {
-            match self.read().await {
+            if !self.observes {
+                self.writer.take();
+            }
+        } else {
+            match self.flush_and_read().await {
                 Ok(()) => {
                     self.state.read = Some(Instant::now());
                     self.state.epoch = self.writer.epoch;
-                    if self.state.failures > 0 {
-                        self.succeeded();
-                    }
+                    self.succeeded();
                 }
                 Err(error) => self.failed(error),
             }
@@ -279,19 +295,42 @@ impl Worker {
         if let (Some((view, _)), true) = (&*last, self.state.epoch != self.writer.epoch) {
             // This process knows that its counts were folded, or that folded ones are gone, and has
             // not read the result yet. What it knew before belongs together.
-            return Ok(Arc::clone(view));
+            let mut view = (**view).clone();
+            insert_up(&mut view, false);
+            return Ok(Arc::new(view));
         }
         let view = Arc::new(self.merged());
         *last = self.state.read.map(|read| (Arc::clone(&view), read));
         Ok(view)
     }
 
-    async fn read(&mut self) -> RedisResult<()> {
-        for (at, shard) in self.shards.iter_mut().enumerate() {
-            let own = (at == self.shard).then_some(&*self.writer.name);
-            shard.refresh(&mut self.connection, own).await?;
+    /// Flushes this process and reads the others, until both belong together.
+    async fn flush_and_read(&mut self) -> RedisResult<()> {
+        let mut beat = self.is_due();
+        for _ in 0..20 {
+            self.send(beat).await?;
+            if self.read().await? {
+                return Ok(());
+            }
+            // This process was folded after it had flushed. Another flush finds out.
+            beat = true;
         }
-        Ok(())
+        Err(RedisError::from((
+            ErrorKind::Client,
+            "this process is folded all the time",
+        )))
+    }
+
+    /// Reads all shards. Returns `false` if this process has been folded.
+    async fn read(&mut self) -> RedisResult<bool> {
+        for (at, shard) in self.shards.iter_mut().enumerate() {
+            let is_own = at == self.shard && !self.observes;
+            let own = is_own.then_some(&*self.writer.name);
+            if !shard.refresh(&mut self.connection, own).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Merges what is known of all writers.
@@ -320,7 +359,7 @@ impl Worker {
         let mut all = Vec::new();
         let (mut malformed, mut own_is_in) = (0, false);
         for (started, _, index, known, live) in &gauges {
-            if !own_is_in && *started <= self.writer.started {
+            if !own_is_in && !self.observes && *started <= self.writer.started {
                 own_is_in = true;
                 all.push(own);
             }
@@ -335,7 +374,7 @@ impl Worker {
             }));
             malformed += known.totals.malformed + known.gauges.malformed;
         }
-        if !own_is_in {
+        if !own_is_in && !self.observes {
             all.push(own);
         }
         for shard in &self.shards {
@@ -346,7 +385,7 @@ impl Worker {
             }));
             malformed += shard.acc.malformed;
         }
-        let writers = gauges.len() + 1;
+        let writers = gauges.len() + usize::from(!self.observes);
         let conflicts = &mut self.state.conflicts;
         let mut merged = merge(&all, |error| {
             let message = error.to_string();
@@ -363,13 +402,7 @@ impl Worker {
     }
 
     fn insert_self_metrics(&self, merged: &mut Snapshot, writers: usize, malformed: usize) {
-        let up = if self.state.failures == 0 { 1.0 } else { 0.0 };
-        insert_gauge(
-            merged,
-            "tallies_share_up",
-            "Whether the store was reached at the last try.",
-            up,
-        );
+        insert_up(merged, self.state.failures == 0);
         insert_gauge(
             merged,
             "tallies_share_writers",
@@ -432,6 +465,9 @@ impl Worker {
 
     /// Sends the last changes and folds this process, which removes its gauges.
     async fn close(&mut self) -> RedisResult<()> {
+        if self.observes {
+            return Ok(());
+        }
         self.flush(true).await?;
         let keys = self.writer.keys.clone();
         let folded = fold(&mut self.connection, &keys, &self.writer.name, None).await;
@@ -534,6 +570,16 @@ impl Signals {
             _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
         }
     }
+}
+
+/// Says in a view whether the store was reached.
+pub(super) fn insert_up(view: &mut Snapshot, is_up: bool) {
+    insert_gauge(
+        view,
+        "tallies_share_up",
+        "Whether the store was reached at the last try.",
+        if is_up { 1.0 } else { 0.0 },
+    );
 }
 
 fn insert_counter(into: &mut Snapshot, name: &'static str, help: &'static str, value: u64) {

@@ -398,7 +398,9 @@ impl Writer {
     fn set_baseline(&mut self, folded: Option<Vec<Snapshot>>) {
         self.epoch += 1;
         match folded {
-            Some(folded) => self.baseline.extend(folded),
+            Some(folded) => folded
+                .into_iter()
+                .for_each(|folded| super::baseline::add(&mut self.baseline, folded)),
             None => self.baseline.clear(),
         }
     }
