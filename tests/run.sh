@@ -128,7 +128,7 @@ small_tree() {
     rm -rf "$1" && mkdir -p "$1/tests"
     cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$1"
     cp tests/everything.rs "$1/tests"
-    perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[example\]\].*?\n\n//sg' "$1/Cargo.toml"
+    perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$1/Cargo.toml"
 }
 
 # ---- The steps ----

@@ -67,13 +67,17 @@ impl<'a> Move<'a> {
 
     /// Makes the stores. They are one step for readers in other processes.
     pub(crate) fn commit(self) {
-        if let Some(journal) = region::journal() {
-            journal.open(&self);
-            self.make();
-            journal.close();
-        } else {
-            self.make();
+        match region::journal() {
+            Some(journal) => self.commit_to(journal),
+            None => self.make(),
         }
+    }
+
+    /// Makes the stores, which are one step for readers of this journal.
+    pub(crate) fn commit_to(self, journal: &Journal) {
+        journal.open(&self);
+        self.make();
+        journal.close();
     }
 
     /// Makes the stores. Relaxed: within the process, the lock of the pass, or that of the cells, carries

@@ -73,15 +73,7 @@ impl Record {
 
     /// Publishes the record at the head of a list. Its first word is the address of the next one.
     pub(crate) fn push_to(&self, head: &AtomicU64) {
-        let mut next = head.load(Relaxed);
-        loop {
-            self.set(0, next);
-            // Release: whoever finds the record sees its content.
-            match head.compare_exchange(next, self.address(), Release, Relaxed) {
-                Ok(_) => return,
-                Err(now) => next = now,
-            }
-        }
+        push(head, self.word(0), self.address());
     }
 
     /// Gives up the record. Returns its address.
@@ -96,6 +88,21 @@ impl Drop for Record {
     fn drop(&mut self) {
         // SAFETY: `new` allocated it with this size, and this value owns it.
         unsafe { region::free(self.memory, self.bytes) };
+    }
+}
+
+/// Publishes a record at the head of a list, where readers in other processes find it (Acquire). `next` is the word
+/// of the record with the address of the next one.
+pub(crate) fn push(head: &AtomicU64, next: &AtomicU64, address: u64) {
+    let mut first = head.load(Relaxed);
+    loop {
+        next.store(first, Relaxed);
+        // Release: pairs with the Acquire of a reader, who sees the content of the record. The exchanges of several
+        // threads continue each other's Release.
+        match head.compare_exchange(first, address, Release, Relaxed) {
+            Ok(_) => return,
+            Err(now) => first = now,
+        }
     }
 }
 
