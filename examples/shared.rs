@@ -1,36 +1,46 @@
-//! Shows what the processes that share a store have counted.
+//! Shows what the processes that share a store have counted, without their help: also what one has
+//! counted that hangs, is stopped or has died.
 //!
+//!     cargo run --release --example shared -- --dir /dev/shm/shop list 'http_*'
 //!     cargo run --release --features redis --example shared -- --redis redis://127.0.0.1/ \
 //!         --namespace shop list 'http_*'
 //!
-//! `list` prints every writer, its series and then the merged totals. `fold` adds the totals of
-//! writers that have been silent for a while to those of ended ones, which processes of the program
-//! do by themselves. `check` reads everything, and exits with status 1 if some of it is malformed or
-//! if families of several writers do not fit together.
+//! `list` prints every process, its series and then the merged totals. `fold` adds the totals of
+//! processes that have ended to those of all ended ones, which processes of the program do by
+//! themselves. `check` reads everything, and exits with status 1 if some of it is malformed or if
+//! families of several processes do not fit together.
 //!
-//! The tool only reads, and is no writer itself. It needs neither the processes nor `KEYS` or `SCAN`.
+//! The tool does not count itself, and needs neither the processes nor, in Redis, `KEYS` or `SCAN`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tallies::share::{self, Redis};
-use tallies::snapshot::{Source, Value};
+use tallies::snapshot::Value;
 use tallies::{Error, Snapshot};
 
 /// Shows what the processes that share a store have counted.
 #[derive(Parser)]
 struct Options {
-    /// URL of a Redis server.
+    /// Directory of mapped files.
     #[arg(long)]
-    redis: String,
-    /// The namespace: the name of the application.
+    #[cfg_attr(feature = "redis", arg(required_unless_present = "redis"))]
+    #[cfg_attr(not(feature = "redis"), arg(required = true))]
+    dir: Option<PathBuf>,
+    /// URL of a Redis server.
+    #[cfg(feature = "redis")]
+    #[arg(long, conflicts_with = "dir")]
+    redis: Option<String>,
+    /// The namespace in Redis: the name of the application.
+    #[cfg(feature = "redis")]
     #[arg(long, default_value = "default")]
     namespace: String,
     /// The URL is that of a node of a cluster.
+    #[cfg(feature = "redis")]
     #[arg(long)]
     cluster: bool,
     /// The number of shards that the application uses.
+    #[cfg(feature = "redis")]
     #[arg(long, default_value_t = 1)]
     shards: usize,
     #[command(subcommand)]
@@ -39,15 +49,16 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Prints every writer, its series, and the merged totals.
+    /// Prints every process, its series, and the merged totals.
     List {
         /// Only families with such names, in which * stands for anything.
         #[arg(default_value = "*")]
         pattern: String,
     },
-    /// Folds writers that have been silent.
+    /// Folds what processes that have ended have counted.
     Fold {
-        /// The time for which they have to have been silent, in seconds.
+        /// The time for which writers of Redis have to have been silent, in seconds.
+        #[cfg(feature = "redis")]
         #[arg(long, default_value_t = 600.0)]
         silent: f64,
     },
@@ -67,62 +78,155 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode, Error> {
-    let store = share::redis(&options.redis)?
-        .namespace(&options.namespace)
-        .shards(options.shards)
-        .observe();
-    let store = if options.cluster {
-        store.cluster(&[])?.start()?
-    } else {
-        store.start()?
-    };
-    match &options.task {
-        Task::List { pattern } => list(&store, pattern),
-        Task::Fold { silent } => {
-            let folded = store.fold_blocking(Duration::from_secs_f64(silent.max(0.0)))?;
-            println!("{folded} folded");
-            Ok(ExitCode::SUCCESS)
+    #[cfg(feature = "redis")]
+    if let Some(url) = &options.redis {
+        return in_redis::run(options, url);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(dir) = &options.dir {
+        return in_files::run(options, dir);
+    }
+    eprintln!("Mapped files need Linux.");
+    Ok(ExitCode::FAILURE)
+}
+
+/// Mapped files.
+#[cfg(target_os = "linux")]
+mod in_files {
+    use std::path::Path;
+
+    use tallies::share::Dir;
+
+    use super::{Error, ExitCode, Options, Task, print, status};
+
+    pub(super) fn run(options: &Options, path: &Path) -> Result<ExitCode, Error> {
+        let shared = Dir::open(path)?;
+        match &options.task {
+            Task::List { pattern } => list(&shared, pattern),
+            Task::Fold { .. } => {
+                println!("{} folded", shared.fold()?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Task::Check => check(&shared),
         }
-        Task::Check => check(&store),
     }
-}
 
-fn list(store: &Redis, pattern: &str) -> Result<ExitCode, Error> {
-    let all = store.overview_blocking()?;
-    for writer in &all.writers {
-        println!("{writer}");
-        writer
-            .series
+    fn list(shared: &Dir, pattern: &str) -> Result<ExitCode, Error> {
+        for process in shared.processes()? {
+            let state = if process.is_alive() {
+                "alive"
+            } else {
+                "dead, not folded yet"
+            };
+            let age = process.started().elapsed().unwrap_or_default().as_secs();
+            println!(
+                "process {}, {state}, started {age} s ago, {}",
+                process.id(),
+                process.file()
+            );
+            print(process.snapshot(), pattern);
+        }
+        println!("ended and folded:");
+        print(&shared.folded()?, pattern);
+        println!("all:");
+        print(&shared.snapshot()?, pattern);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn check(shared: &Dir) -> Result<ExitCode, Error> {
+        let processes = shared.processes()?;
+        let live = processes
             .iter()
-            .for_each(|series| print(series, pattern));
+            .filter(|process| process.is_alive())
+            .count();
+        let merged = shared.snapshot()?;
+        let skipped = shared.skipped()?;
+        let conflicts = merged.get("tallies_share_conflicts", &[]).unwrap_or(0.0);
+        println!(
+            "{live} live processes, {} dead ones, {} families, {conflicts} conflicts, {} files skipped",
+            processes.len() - live,
+            merged.families().count(),
+            skipped.len(),
+        );
+        for (file, reason) in &skipped {
+            println!("{file} is skipped: {reason}");
+        }
+        Ok(status(conflicts == 0.0 && skipped.is_empty()))
     }
-    println!("ended: {} folds are remembered", all.folds);
-    all.folded.iter().for_each(|series| print(series, pattern));
-    let mut merged = Snapshot::default();
-    store.try_snapshot_into(&mut merged)?;
-    println!("all:");
-    print(&merged, pattern);
-    Ok(ExitCode::SUCCESS)
 }
 
-fn check(store: &Redis) -> Result<ExitCode, Error> {
-    let all = store.overview_blocking()?;
-    let mut merged = Snapshot::default();
-    // What does not fit together is logged on standard error.
-    store.try_snapshot_into(&mut merged)?;
-    let number = |name: &str| merged.get(name, &[]).unwrap_or(0.0);
-    let conflicts = number("tallies_share_conflicts");
-    println!(
-        "{} writers, {} families, {conflicts} conflicts, {} malformed fields",
-        all.writers.len(),
-        merged.families().count(),
-        all.malformed,
-    );
-    Ok(if conflicts == 0.0 && all.malformed == 0 {
+/// Redis.
+#[cfg(feature = "redis")]
+mod in_redis {
+    use std::time::Duration;
+
+    use tallies::share::{self, Redis};
+    use tallies::snapshot::Source;
+
+    use super::{Error, ExitCode, Options, Snapshot, Task, print, status};
+
+    pub(super) fn run(options: &Options, url: &str) -> Result<ExitCode, Error> {
+        let store = share::redis(url)?
+            .namespace(&options.namespace)
+            .shards(options.shards)
+            .observe();
+        let store = if options.cluster {
+            store.cluster(&[])?.start()?
+        } else {
+            store.start()?
+        };
+        match &options.task {
+            Task::List { pattern } => list(&store, pattern),
+            Task::Fold { silent } => {
+                let folded = store.fold_blocking(Duration::from_secs_f64(silent.max(0.0)))?;
+                println!("{folded} folded");
+                Ok(ExitCode::SUCCESS)
+            }
+            Task::Check => check(&store),
+        }
+    }
+
+    fn list(store: &Redis, pattern: &str) -> Result<ExitCode, Error> {
+        let all = store.overview_blocking()?;
+        for writer in &all.writers {
+            println!("{writer}");
+            writer
+                .series
+                .iter()
+                .for_each(|series| print(series, pattern));
+        }
+        println!("ended: {} folds are remembered", all.folds);
+        all.folded.iter().for_each(|series| print(series, pattern));
+        let mut merged = Snapshot::default();
+        store.try_snapshot_into(&mut merged)?;
+        println!("all:");
+        print(&merged, pattern);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn check(store: &Redis) -> Result<ExitCode, Error> {
+        let all = store.overview_blocking()?;
+        let mut merged = Snapshot::default();
+        // What does not fit together is logged on standard error.
+        store.try_snapshot_into(&mut merged)?;
+        let number = |name: &str| merged.get(name, &[]).unwrap_or(0.0);
+        let conflicts = number("tallies_share_conflicts");
+        println!(
+            "{} writers, {} families, {conflicts} conflicts, {} malformed fields",
+            all.writers.len(),
+            merged.families().count(),
+            all.malformed,
+        );
+        Ok(status(conflicts == 0.0 && all.malformed == 0))
+    }
+}
+
+fn status(is_right: bool) -> ExitCode {
+    if is_right {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 /// Prints the series of the families that match.

@@ -38,6 +38,18 @@ fn coarse_millis() -> u64 {
     Duration::try_from(now).map_or(0, |since| since.as_millis() as u64)
 }
 
+/// Returns nanoseconds of the clock that all processes of the machine share, from a start that only they know.
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+pub(crate) fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::try_from(now).map_or(0, |since| since.as_nanos() as u64)
+}
+
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
+pub(crate) fn monotonic_nanos() -> u64 {
+    0
+}
+
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
 fn coarse_millis() -> u64 {
     crate::snapshot::millis(std::time::SystemTime::now())

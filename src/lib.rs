@@ -77,6 +77,7 @@ pub mod instrument;
     reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod lockfree;
+mod mapped;
 #[allow(
     unreachable_pub,
     reason = "a private module whose types stand in the signatures of public ones"
@@ -308,6 +309,8 @@ pub mod __private {
     #[cfg(feature = "link-time")]
     pub use crate::registry::LISTED;
     pub use crate::registry::Listed;
+    #[cfg(all(fuzzing, feature = "mmap"))]
+    pub use crate::share::read_bytes as read_mapped;
     #[cfg(feature = "link-time")]
     pub use linkme;
 }

@@ -16,7 +16,7 @@ tree=target/mutate/tree
 rm -rf "$tree" && mkdir -p "$tree"
 cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
 # Neither the other packages of the workspace nor the examples.
-perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[\[example\]\].*?\n\n//sg' "$tree/Cargo.toml"
+perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[\[(example|test)\]\].*?\n\n//sg' "$tree/Cargo.toml"
 sites=$tree/sites
 export SITES=$sites
 export CARGO_TARGET_DIR=$PWD/target/mutate/target RUSTFLAGS="--cfg loom --cap-lints allow" RUST_BACKTRACE=0 CARGO_INCREMENTAL=1

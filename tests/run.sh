@@ -128,7 +128,7 @@ small_tree() {
     rm -rf "$1" && mkdir -p "$1/tests"
     cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$1"
     cp tests/everything.rs "$1/tests"
-    perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[example\]\].*?\n\n//sg' "$1/Cargo.toml"
+    perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$1/Cargo.toml"
 }
 
 # ---- The steps ----
@@ -224,7 +224,7 @@ if wants aarch64; then
     done_with target/aarch64
 fi
 if wants fuzz; then
-    for target in declare exposition read sketch text accept http; do
+    for target in declare exposition read mapped sketch text accept http; do
         say "fuzzing $target for $fuzz_seconds s"
         # New inputs go to a directory of their own and not to the committed corpus.
         mkdir -p target/fuzz/"$target"
@@ -237,6 +237,7 @@ if wants instructions; then
     say "instructions per update"
     # The profile `bench` is optimized as a program is by default.
     cargo test --quiet --profile bench -p tallies-instructions --test instructions -- --nocapture
+    cargo test --quiet --profile bench -p tallies-instructions --features mmap --test instructions -- --nocapture
 fi
 if [ -n "${miri:-}" ]; then
     say "Miri: the result"

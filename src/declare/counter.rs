@@ -16,7 +16,7 @@ use super::{
 };
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
-use crate::family::{Family, MetricCells, SeriesRef};
+use crate::family::{Family, MetricCells, SeriesRef, kind};
 
 /// A total that only grows: requests answered, bytes sent, seconds spent.
 ///
@@ -353,6 +353,14 @@ impl<N: Number> MetricCells for Tally<N> {
     }
 
     fn shape(_: &Desc) {}
+
+    fn format((): &()) -> u32 {
+        if (&N::ONE as &dyn Any).is::<f64>() {
+            kind::FLOAT_COUNTER
+        } else {
+            kind::COUNTER
+        }
+    }
 
     fn values(_: &Desc, (): &()) -> Values {
         Values::Counter(Numbers::default())

@@ -17,7 +17,7 @@ use crate::family::SeriesRef;
 use crate::family::desc::{ClosedSet, Desc};
 use crate::family::label::LabelSet;
 use crate::family::{Family, MetricCells};
-use crate::lockfree::{CachedRef, SeriesKey, TextRef};
+use crate::lockfree::{CachedRef, PartRef, SeriesKey, TextRef};
 use crate::registry::{self, Registry};
 
 /// A declared metric. See the [module](self).
@@ -27,9 +27,9 @@ pub(crate) struct Declaration<C: MetricCells> {
     /// closed label set. Written by updates on the cold path, read by updates and look-ups.
     pub(crate) slot_word: SlotWord,
     pub(crate) desc: Desc,
-    /// The family as updates look it up. Set by the first use, unless a view switched the family off:
-    /// then every update takes the branch of the first one, and returns there.
-    family: OnceLock<Arc<Family<C>>>,
+    /// The family as updates look it up, and its cells. Set by the first use, unless a view switched the
+    /// family off: then every update takes the branch of the first one, and returns there.
+    family: PartRef<Family<C>, C>,
     /// The family, also if it is off. Set by the first use, read on the cold path.
     made: OnceLock<Arc<Family<C>>>,
 }
@@ -39,7 +39,7 @@ impl<C: MetricCells> Declaration<C> {
         Self {
             slot_word: SlotWord::new(),
             desc,
-            family: OnceLock::new(),
+            family: PartRef::new(),
             made: OnceLock::new(),
         }
     }
@@ -50,10 +50,10 @@ impl<C: MetricCells> Declaration<C> {
             (desc.name, desc.labels) = (view.name.clone(), view.labels);
         }
         let declaration = Self::new(desc);
-        // `set` cannot fail: the cells are new.
         if !family.desc.is_off() {
-            let _ = declaration.family.set(Arc::clone(&family));
+            declaration.family.owner_or(|| Arc::clone(&family));
         }
+        // `set` cannot fail: the cell is new.
         let _ = declaration.made.set(family);
         declaration
     }
@@ -61,7 +61,7 @@ impl<C: MetricCells> Declaration<C> {
     /// Returns the family. The first call makes it and registers it in the default registry.
     #[inline]
     pub(crate) fn family(&self) -> &Arc<Family<C>> {
-        match self.family.get() {
+        match self.family.owner() {
             Some(family) => family,
             None => self.make_family(),
         }
@@ -72,13 +72,12 @@ impl<C: MetricCells> Declaration<C> {
     fn make_family(&self) -> &Arc<Family<C>> {
         let made = self.made.get_or_init(|| {
             let families = registry::registry().families();
-            let family = Arc::new(Family::new(families.viewed(self.desc.clone(), C::FOLDS)));
+            let family = Family::create(families.viewed(self.desc.clone(), C::FOLDS));
             families.add_static(family.clone());
             family
         });
         if !made.desc.is_off() {
-            // Another thread may have set it.
-            let _ = self.family.set(Arc::clone(made));
+            self.family.owner_or(|| Arc::clone(made));
         }
         made
     }
@@ -92,7 +91,7 @@ impl<C: MetricCells> Declaration<C> {
     /// Returns the family if it was made and is not off.
     #[inline]
     pub(crate) fn made(&self) -> Option<&Family<C>> {
-        self.family.get().map(|family| &**family)
+        self.family.owner().map(|family| &**family)
     }
 
     /// Makes the family and, for a closed label set, all its series.
@@ -138,15 +137,26 @@ impl<C: MetricCells> Declaration<C> {
         L::with_texts(labels, |texts| self.family().find(texts))
     }
 
+    /// Returns the cells of the series without labels, once [`found`](Self::found) was called.
+    #[inline(always)]
+    pub(crate) fn quick(&self) -> Option<&C> {
+        self.family.part()
+    }
+
+    /// Has [`quick`](Self::quick) return the cells from now on.
+    pub(crate) fn found(&self) {
+        self.family.set_part(Family::first);
+    }
+
     /// Returns the cells of the series without labels.
     pub(crate) fn only(&self) -> &C {
-        &self.family().first
+        self.family().first()
     }
 
     /// Returns the total of the series without labels.
     pub(crate) fn total(&self) -> C::Total {
         let family = self.family();
-        family.total(&family.first)
+        family.total(family.first())
     }
 
     /// Copies the slot word of the series without labels once it is hot.
@@ -182,7 +192,7 @@ impl<C: MetricCells> Declaration<C> {
         // Unused statics have their names, too, so they are registered first.
         registry.enlist();
         let desc = registry.families().viewed(desc, C::FOLDS);
-        let family = Arc::new(Family::new(checked(desc)?));
+        let family = Family::create(checked(desc)?);
         registry.families().add(family.clone())?;
         Ok(Self::of(family))
     }
@@ -193,7 +203,7 @@ impl<C: MetricCells> Declaration<C> {
         let name = desc.name.clone();
         let family = registry
             .families()
-            .get_or_add(Arc::new(Family::<C>::new(checked(desc)?)))?;
+            .get_or_add(Family::<C>::create(checked(desc)?))?;
         let (kind, location) = (family.desc().kind, family.desc().location);
         let family = family
             .as_any()
@@ -299,7 +309,7 @@ impl<C: MetricCells> BoundSeries<C> {
     pub(crate) fn total(&self) -> C::Total {
         let (cells, key) = self
             .series
-            .get_or(|| (&self.family().first, SeriesKey::OVERFLOW));
+            .get_or(|| (self.family().first(), SeriesKey::OVERFLOW));
         let found = self.series_ref(cells, key);
         let series = match &self.text {
             None => self.family().is_closed().then_some(found),

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::lockfree::Generation;
-use crate::observe::{self, GaugeCell, GaugeOp, UpDown};
+use crate::observe::{self, GaugeCell, GaugeOp, GaugeShape, UpDown};
 use crate::snapshot::{GaugeMode, Kind, Values};
 
 use super::declaration::Declaration;
@@ -12,10 +12,10 @@ use super::in_flight::InFlight;
 use super::{
     Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
 };
-use crate::family::MetricCells;
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
+use crate::family::{MetricCells, kind};
 
 /// A value that is set: a temperature, the length of a queue, a time stamp. The last write wins.
 ///
@@ -158,17 +158,28 @@ impl<L: LabelSet> Gauge<L> {
 
     #[inline]
     fn change(&self, change: GaugeOp) {
-        match self.inner.made() {
-            Some(family) => family.first.apply(change),
-            None => self.change_first(change),
+        match self.inner.quick() {
+            Some(cells) => cells.apply(change),
+            None => self.change_cold(change),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn change_first(&self, change: GaugeOp) {
-        if !self.inner.is_off() {
-            self.inner.only().apply(change);
+    fn change_cold(&self, change: GaugeOp) {
+        if self.inner.is_off() {
+            return;
+        }
+        let family = self.inner.family();
+        if family.desc.is_off() {
+            return;
+        }
+        let series = family.only();
+        if series.cells.is_timed() {
+            change_series(series, change);
+        } else {
+            self.inner.found();
+            series.cells.apply(change);
         }
     }
 }
@@ -308,11 +319,18 @@ impl MetricCells for GaugeCell {
         0
     }
 
-    fn shape(desc: &Desc) -> f64 {
-        f64::from(u8::from(desc.kind == Kind::Info))
+    fn shape(desc: &Desc) -> GaugeShape {
+        GaugeShape {
+            first: f64::from(u8::from(desc.kind == Kind::Info)),
+            timed: desc.mode.unwrap_or(GaugeMode::of(desc.kind)).is_recent(),
+        }
     }
 
-    fn values(_: &Desc, _: &f64) -> Values {
+    fn format(_: &GaugeShape) -> u32 {
+        kind::GAUGE
+    }
+
+    fn values(_: &Desc, _: &GaugeShape) -> Values {
         Values::Gauge(Vec::new())
     }
 
@@ -499,6 +517,10 @@ impl MetricCells for UpDown {
     }
 
     fn shape(_: &Desc) {}
+
+    fn format((): &()) -> u32 {
+        kind::UP_DOWN
+    }
 
     fn values(_: &Desc, (): &()) -> Values {
         Values::Gauge(Vec::new())

@@ -2,19 +2,21 @@
 
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, NameRule};
+use crate::lockfree::Run;
 use crate::observe::{GaugeCell, Pass};
 use crate::snapshot::{self, Kind, Page, Text, Values, labels};
 
 use super::declaration::Declaration;
 use super::{Builder, metric, with_builder};
-use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::check_label;
 use crate::family::label::{LabelSet, LabelValue};
+use crate::family::shared::{self, Shared, SharedLock};
+use crate::family::{AnyFamily, kind};
 use crate::registry::{self, Listed, Registry};
 
 /// Labels that describe the program, such as its version. The value is always 1.
@@ -138,7 +140,9 @@ impl<S: LabelValue> StateSet<S> {
     /// Sets the current state.
     pub fn set(&self, state: S) {
         // Relaxed: a reader reads no other memory with this word.
-        self.states().current.store(state.index(), Relaxed);
+        let cell = self.states().cell.first();
+        cell.updated.store(crate::clock::millis(), Relaxed);
+        cell.current.store(state.index() as u64, Relaxed);
     }
 
     /// Declares a state set in a `static`. Its label has the name of the family, and it begins in
@@ -217,8 +221,7 @@ impl<S: LabelValue> StateSet<S> {
     fn states(&self) -> &Arc<States> {
         self.states.get_or_init(|| {
             let families = registry::registry().families();
-            let desc = families.viewed(self.desc.clone(), true);
-            let states = Arc::new(States::of::<S>(desc));
+            let states = States::make::<S>(families.viewed(self.desc.clone(), true));
             families.add_static(states.clone());
             states
         })
@@ -239,8 +242,7 @@ impl<S: LabelValue> Builder<StateSet<S>> {
         }
         check_label(name.as_bytes(), Kind::StateSet)
             .map_err(|_| Error::name(name, NameRule::StateSet))?;
-        let desc = registry.families().viewed(self.desc.clone(), true);
-        let states = Arc::new(States::of::<S>(desc));
+        let states = States::make::<S>(registry.families().viewed(self.desc.clone(), true));
         registry.families().add(states.clone())?;
         Ok(StateSet {
             desc: self.desc,
@@ -264,21 +266,43 @@ impl<S: LabelValue> Listed for StateSet<S> {
     }
 }
 
+/// The state, as it is in a mapped file.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct StateCell {
+    /// Nothing. Series of other kinds have two words here.
+    _reserved: [u64; 2],
+    /// The index of the current state. Written by threads that set it, read by scrapes.
+    current: AtomicU64,
+    /// When it was set, in milliseconds since 1970, or 0. Written with it, read by other processes.
+    updated: AtomicU64,
+}
+
 #[derive(Debug)]
 struct States {
     desc: Desc,
     names: &'static [&'static str],
-    current: AtomicUsize,
+    cell: Run<StateCell>,
+    /// What other processes find in the mapped file.
+    shared: SharedLock,
     /// The label of the last scrape, and the texts with it. Locked by scrapes.
     labels: Mutex<(Text, Arc<Page>)>,
 }
 
 impl States {
+    fn make<S: LabelValue>(desc: Desc) -> Arc<Self> {
+        let states = Arc::new(Self::of::<S>(desc));
+        #[cfg(feature = "mmap")]
+        crate::family::living::add(&states);
+        states
+    }
+
     fn of<S: LabelValue>(desc: Desc) -> Self {
         Self {
             desc,
             names: S::VALUES,
-            current: AtomicUsize::new(0),
+            cell: Run::new(1, StateCell::default),
+            shared: SharedLock::default(),
             labels: Mutex::default(),
         }
     }
@@ -291,6 +315,12 @@ impl States {
             page.push(&labels::text(&[(label, name)]), 0);
         }
         page.seal()
+    }
+}
+
+impl Drop for States {
+    fn drop(&mut self) {
+        self.unshare();
     }
 }
 
@@ -309,7 +339,7 @@ impl AnyFamily for States {
 
     fn write(&self, _: &mut Pass<'_>, out: &mut snapshot::Family) {
         out.begin(self.names.len());
-        let current = self.current.load(Relaxed);
+        let current = self.cell.first().current.load(Relaxed) as usize;
         if let Values::Gauge(values) = &mut out.values {
             let states = 0..self.names.len();
             values.extend(states.map(|i| f64::from(u8::from(i == current))));
@@ -336,7 +366,40 @@ impl AnyFamily for States {
     }
 
     fn start_over(&self, _: &Pass<'_>) {
-        self.current.store(0, Relaxed);
+        self.cell.first().current.store(0, Relaxed);
+    }
+
+    #[cfg(feature = "mmap")]
+    fn after_fork(&self) {
+        let cell = self.cell.first();
+        cell.current.store(0, Relaxed);
+        cell.updated.store(0, Relaxed);
+        self.shared.with_all_locked(Shared::forget);
+    }
+
+    fn share(&self, meta: &snapshot::Meta) {
+        let text = shared::encode(
+            meta,
+            (Names::Fixed(&[]), None),
+            &self.values(),
+            "",
+            self.names,
+        );
+        let first = std::ptr::from_ref(self.cell.first()).addr() as u64;
+        let fields = shared::Fields {
+            kind: kind::STATE_SET,
+            width: 0,
+            stride: size_of::<StateCell>(),
+            first: self.cell.is_in_region().then_some(first),
+            created: 0,
+            window: [0; 3],
+        };
+        self.shared
+            .with(|shared| _ = shared.publish(&text, &fields));
+    }
+
+    fn unshare(&self) {
+        self.shared.with(Shared::unpublish);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

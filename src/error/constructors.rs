@@ -353,6 +353,23 @@ impl Error {
     }
 }
 
+#[cfg(feature = "mmap")]
+impl Error {
+    /// A directory that processes share, or a file in it, cannot be used.
+    pub(crate) fn share(
+        action: &'static str,
+        path: &std::path::Path,
+        cause: std::io::Error,
+    ) -> Self {
+        let path = path.to_string_lossy().into();
+        Self::from(Kind::Share {
+            action,
+            path,
+            cause,
+        })
+    }
+}
+
 #[cfg(feature = "serve")]
 impl Error {
     pub(crate) fn bind(address: &str, cause: std::io::Error) -> Self {

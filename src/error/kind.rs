@@ -194,6 +194,13 @@ pub(crate) enum Kind {
         action: &'static str,
         cause: std::io::Error,
     },
+    /// A directory that processes share, or a file in it.
+    #[cfg(feature = "mmap")]
+    Share {
+        action: &'static str,
+        path: Box<str>,
+        cause: std::io::Error,
+    },
     #[cfg(feature = "tls")]
     File {
         what: &'static str,

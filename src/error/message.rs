@@ -273,6 +273,12 @@ impl fmt::Display for Kind {
             Self::Setting { what, value, rule } => {
                 write!(f, "{what} `{}` {rule}", value.escape_debug())
             }
+            #[cfg(feature = "mmap")]
+            Self::Share {
+                action,
+                path,
+                cause,
+            } => write!(f, "{action} `{}`: {cause}", path.escape_debug()),
             #[cfg(feature = "serve")]
             Self::Service(rule) => f.write_str(rule),
             #[cfg(feature = "serve")]

@@ -124,6 +124,8 @@ impl Error {
     #[must_use]
     pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
         match &*self.0 {
+            #[cfg(feature = "mmap")]
+            Kind::Share { cause, .. } => Some(cause.kind()),
             #[cfg(feature = "serve")]
             Kind::Listen { cause, .. } => Some(cause.kind()),
             #[cfg(feature = "tower")]
@@ -188,7 +190,12 @@ pub(crate) fn warn(what: &dyn fmt::Display) {
 }
 
 /// Calls [`warn()`] the first time that it gets this message.
-#[cfg(any(feature = "middleware", feature = "push", feature = "redis"))]
+#[cfg(any(
+    feature = "middleware",
+    feature = "push",
+    feature = "mmap",
+    feature = "redis"
+))]
 pub(crate) fn warn_once(what: &dyn fmt::Display) {
     static LOGGED: std::sync::Mutex<std::collections::BTreeSet<String>> =
         std::sync::Mutex::new(std::collections::BTreeSet::new());

@@ -28,8 +28,8 @@ impl<C: MetricCells> Family<C> {
         // A cached series may have been removed or retired since, and even be another label set's.
         // Then its generation has advanced.
         let (cells, key) = match self.arena.find(hash, texts) {
-            Some((series, key)) if series.cells.slot_word().generation() == key.generation() => {
-                (&series.cells, key)
+            Some((cells, key)) if cells.slot_word().generation() == key.generation() => {
+                (cells, key)
             }
             _ => self.with_index(hash, texts),
         };
@@ -51,24 +51,24 @@ impl<C: MetricCells> Family<C> {
     #[cold]
     fn with_index(&self, hash: u64, texts: &[&str]) -> (&C, SeriesKey) {
         if self.is_unlabelled() {
-            return (&self.first, SeriesKey::OVERFLOW);
+            return (self.first(), SeriesKey::OVERFLOW);
         }
         if let Some(key) = self.look_up(hash, texts) {
-            if let Some(series) = self.series(key.index() as usize) {
+            if let Some(cells) = self.arena.get(key.index() as usize) {
                 self.arena.remember(hash, texts, key);
-                return (&series.cells, key);
+                return (cells, key);
             }
         }
         // A thread that makes a series does not cache it. It does so at its next look-up, so that
         // label sets that are used once do not evict others.
         match self.find_or_make_given(hash, texts) {
-            Some((series, key)) => (&series.cells, key),
-            None => (&self.first, self.overflow().key),
+            Some((series, key)) => (series.cells, key),
+            None => (self.first(), self.overflow().key),
         }
     }
 
     /// Does what [`find_or_make`](Self::find_or_make) does, for label values of the declaration.
-    fn find_or_make_given(&self, hash: u64, texts: &[&str]) -> Option<(&Series<C>, SeriesKey)> {
+    fn find_or_make_given(&self, hash: u64, texts: &[&str]) -> Option<(Series<'_, C>, SeriesKey)> {
         let Some(view) = self.desc.changing_view() else {
             return self.find_or_make(hash, texts);
         };
@@ -117,17 +117,17 @@ impl<C: MetricCells> Family<C> {
         if self.is_unlabelled() {
             return Some(self.only());
         }
-        if let Some(all) = self.closed.get() {
+        if self.is_closed() {
             let text = self.text_of(texts);
-            let index = all
-                .iter()
+            let index = self
+                .closed_series()
                 .position(|series| series.text.with(|own| own == text))?;
             return Some(self.closed(ClosedSet::NONE, index));
         }
         let key = self.look_up(self.index.hash(texts), texts)?;
         Some(SeriesRef {
             family: self,
-            cells: &self.series(key.index() as usize)?.cells,
+            cells: self.arena.get(key.index() as usize)?,
             key,
         })
     }
@@ -156,7 +156,7 @@ impl<C: MetricCells> Family<C> {
             match self.find_or_make(hash, texts) {
                 Some((series, key)) => SeriesRef {
                     family: self,
-                    cells: &series.cells,
+                    cells: series.cells,
                     key,
                 },
                 None => self.overflow(),
@@ -225,7 +225,7 @@ impl<C: MetricCells> Family<C> {
     /// Returns the series of a label set and its key, and makes it unless another thread has just
     /// done so. Returns `None` if the label set is not valid, if it is that of the overflow series,
     /// and above the limit.
-    fn find_or_make(&self, hash: u64, texts: &[&str]) -> Option<(&Series<C>, SeriesKey)> {
+    fn find_or_make(&self, hash: u64, texts: &[&str]) -> Option<(Series<'_, C>, SeriesKey)> {
         if let Err(error) = self.check_any(texts) {
             self.reject(1, || error);
             return None;
@@ -259,10 +259,10 @@ impl<C: MetricCells> Family<C> {
         } else {
             self.population.add(limit, true)?
         };
-        let series = self
-            .arena
-            .get_or_make(index as usize, || Series::new(&self.shape))?;
-        series.open(text);
+        self.arena
+            .get_or_make(index as usize, || C::new(&self.shape))?;
+        self.share_new(index as usize);
+        self.open(index as usize, text);
         self.arena.set_live(index as usize, true);
         Some(index)
     }

@@ -12,6 +12,8 @@ mod index;
 mod intern;
 pub(crate) mod label;
 pub(crate) mod lint;
+#[cfg(feature = "mmap")]
+pub(crate) mod living;
 mod lookup;
 mod pages;
 mod population;
@@ -20,6 +22,7 @@ mod retire;
 mod scrape;
 mod series_ref;
 pub(crate) mod shape;
+pub(crate) mod shared;
 pub(crate) mod view;
 
 use std::cmp::Reverse;
@@ -29,10 +32,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::error::{Error, UpdateRule, warn};
-use crate::lockfree::{CachedArena, Exemplars, Generation, SeriesKey, SharedText};
+use crate::lockfree::{
+    CachedArena, Exemplars, Generation, LabelledRun, Run, SeriesKey, SharedText,
+};
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
+pub(crate) use crate::mapped::format::kind;
 use desc::{ClosedSet, Desc};
 use index::Index;
 use population::Population;
@@ -64,6 +70,12 @@ pub(crate) trait MetricCells: Cells {
     fn float_sum(_total: &mut Self::Total) -> Option<&mut f64> {
         None
     }
+    /// Returns the kind of the cells in a mapped file ([`crate::mapped::format::kind`]).
+    fn format(shape: &Self::Shape) -> u32;
+    /// Returns the window of a summary: when its first age began, the length of an age, and their number.
+    fn window(_shape: &Self::Shape) -> [u64; 3] {
+        [0; 3]
+    }
     /// Whether the totals of retired series are folded into the overflow series.
     const FOLDS: bool;
     /// Whether updates are in cells of the thread that made them, once a series is hot.
@@ -84,15 +96,15 @@ pub(crate) struct Family<C: MetricCells> {
     /// The properties that the cells of all series share, such as bounds. Never changes.
     pub(crate) shape: C::Shape,
     /// The series without labels; in a labelled family, the overflow series.
-    pub(crate) first: C,
+    first: Run<C>,
     /// From label sets to series numbers. Written by threads that make, remove or retire series,
     /// read by look-ups that miss the label cache.
     index: Index,
     /// The series, and the threads' label caches. Series are made under a lock of the index, and
     /// read by updates and scrapes.
-    arena: CachedArena<Series<C>>,
+    arena: CachedArena<C, Label>,
     /// Every combination of a closed label set. The first thread that needs one makes all of them.
-    closed: OnceLock<Box<[Series<C>]>>,
+    closed: OnceLock<LabelledRun<C, Label>>,
     /// The keys of the series in which the combinations count, if a view changes their labels. Written
     /// and read by look-ups; a key that is stale or missing is looked up again.
     combinations: OnceLock<Box<[AtomicU64]>>,
@@ -136,6 +148,9 @@ pub(crate) struct Family<C: MetricCells> {
     exclusive: Mutex<()>,
     /// Allocated for the first exemplar. Written by updates, read by scrapes.
     exemplars: OnceLock<Box<Exemplars>>,
+    /// What other processes find in the mapped file. Locked by threads that make series, and by those that
+    /// register or drop the family.
+    shared: shared::SharedLock,
 }
 
 /// The series that are not reclaimed yet, those to reuse, and the state of expiry. A lock of the
@@ -174,36 +189,51 @@ struct RetiredSeries {
 
 /// One label set of a family.
 #[derive(Debug)]
-pub(crate) struct Series<C> {
-    pub(crate) cells: C,
-    /// The label text, and when the series began to count. Set while the series is live. Written by
-    /// threads that make, remove or retire the series, read by look-ups and scrapes.
-    text: SharedText,
+pub(crate) struct Series<'a, C> {
+    pub(crate) cells: &'a C,
+    /// The label text, and when the series began to count. Set while the series is live.
+    text: &'a SharedText,
+}
+
+impl<C> Clone for Series<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Series<'_, C> {}
+
+/// The label text of a series, and when the series began to count. Set while the series is live. Written by
+/// threads that make, remove or retire the series, read by look-ups and scrapes.
+#[derive(Debug)]
+pub(crate) struct Label(SharedText);
+
+impl Default for Label {
+    fn default() -> Self {
+        Self(SharedText::empty())
+    }
+}
+
+impl Label {
+    /// Appends the label text to `page`. Returns `false` if the series has none.
+    fn copy_text(&self, page: &mut Page) -> bool {
+        self.0.get(|text| {
+            if let Some((text, created)) = text {
+                page.push(text, created);
+            }
+            text.is_some()
+        })
+    }
 }
 
 /// The label names and values of one series.
 type Labels = Vec<(String, String)>;
 
-impl<C: MetricCells> Series<C> {
-    fn new(shape: &C::Shape) -> Self {
-        Self {
-            cells: C::new(shape),
-            text: SharedText::empty(),
-        }
-    }
-
-    /// Makes the series live under this label text.
-    fn open(&self, text: &str) {
-        self.text.set(text, crate::clock::millis());
-    }
-
-    /// Appends the label text to `page`. Returns `false` if the series has none.
-    fn copy_text(&self, page: &mut Page) -> bool {
-        self.text.get(|text| {
-            if let Some((text, created)) = text {
-                page.push(text, created);
-            }
-            text.is_some()
+impl<'a, C: MetricCells> Series<'a, C> {
+    fn new(run: &'a LabelledRun<C, Label>, index: usize) -> Option<Self> {
+        Some(Self {
+            cells: run.series.get(index)?,
+            text: &run.labels.get(index)?.0,
         })
     }
 
@@ -219,7 +249,24 @@ impl<C: MetricCells> Series<C> {
     }
 }
 
+/// Iterates over the series of a run.
+fn each_of<C: MetricCells>(run: &LabelledRun<C, Label>) -> impl Iterator<Item = Series<'_, C>> {
+    let pairs = run.series.iter().zip(&run.labels);
+    pairs.map(|(cells, label)| Series {
+        cells,
+        text: &label.0,
+    })
+}
+
 impl<C: MetricCells> Family<C> {
+    /// Makes a family that a registry and declarations own.
+    pub(crate) fn create(desc: Desc) -> Arc<Self> {
+        let family = Arc::new(Self::new(desc));
+        #[cfg(feature = "mmap")]
+        living::add(&family);
+        family
+    }
+
     pub(crate) fn new(mut desc: Desc) -> Self {
         let shape = C::shape(&desc);
         // What adds up over threads adds up over processes.
@@ -228,7 +275,7 @@ impl<C: MetricCells> Family<C> {
         }
         Self {
             desc,
-            first: C::new(&shape),
+            first: Run::new(1, || C::new(&shape)),
             shape,
             index: Index::new(),
             arena: CachedArena::new(),
@@ -258,6 +305,7 @@ impl<C: MetricCells> Family<C> {
             scraped: Mutex::default(),
             exclusive: Mutex::new(()),
             exemplars: OnceLock::new(),
+            shared: shared::SharedLock::default(),
         }
     }
 
@@ -273,10 +321,10 @@ impl<C: MetricCells> Family<C> {
             None if self.has_other_labels() => return self.combination(set, index),
             None => self.make_closed(set),
         };
-        match all.get(index) {
-            Some(series) => SeriesRef {
+        match all.series.get(index) {
+            Some(cells) => SeriesRef {
                 family: self,
-                cells: &series.cells,
+                cells,
                 key: SeriesKey::new(Generation::FIRST, index as u32),
             },
             None => self.overflow(),
@@ -299,7 +347,7 @@ impl<C: MetricCells> Family<C> {
             let key = SeriesKey::of_word(known.load(Relaxed));
             let series = self.series(key.index() as usize).map(|series| SeriesRef {
                 family: self,
-                cells: &series.cells,
+                cells: series.cells,
                 key,
             });
             if let Some(series) = series.filter(SeriesRef::is_current) {
@@ -333,10 +381,10 @@ impl<C: MetricCells> Family<C> {
             if self.has_other_labels() {
                 return None;
             }
-            let series = self.make_closed(set).iter();
+            let series = self.make_closed(set).series.iter();
             observe::promote_row(
                 observe::engine(),
-                series.map(|series| series.cells.slot_word()),
+                series.map(Cells::slot_word),
                 C::cells(&self.desc),
             )
         })
@@ -353,23 +401,46 @@ impl<C: MetricCells> Family<C> {
 
     #[cold]
     /// Returns every series of a closed label set, and makes them if needed.
-    pub(crate) fn make_closed(&self, set: ClosedSet) -> &[Series<C>] {
-        self.closed.get_or_init(|| {
-            set.texts()
-                .map(|texts| {
-                    let series = Series::new(&self.shape);
-                    series.open(&self.text_of(&texts));
-                    series
-                })
-                .collect()
-        })
+    pub(crate) fn make_closed(&self, set: ClosedSet) -> &LabelledRun<C, Label> {
+        let mut is_new = false;
+        let run = self.closed.get_or_init(|| {
+            is_new = true;
+            let run = LabelledRun::<C, Label>::new(set.texts().count(), || C::new(&self.shape));
+            for (series, texts) in each_of(&run).zip(set.texts()) {
+                let text = self.text_of(&texts);
+                series.text.set(&text, crate::clock::millis());
+            }
+            run
+        });
+        if is_new {
+            self.share_closed(run);
+        }
+        run
+    }
+
+    /// Returns the cells of the series without labels, or of the overflow series.
+    #[inline(always)]
+    pub(crate) fn first(&self) -> &C {
+        self.first.first()
+    }
+
+    /// Iterates over the cells of all series, also of those that are not live.
+    fn cells(&self) -> impl Iterator<Item = &C> {
+        let runs = self.arena.runs().map(|(_, run)| run);
+        let runs = runs.chain(self.closed.get());
+        std::iter::once(self.first()).chain(runs.flat_map(|run| run.series.iter()))
+    }
+
+    /// Returns the series of a closed label set, if they were made.
+    fn closed_series(&self) -> impl Iterator<Item = Series<'_, C>> {
+        self.closed.get().into_iter().flat_map(each_of)
     }
 
     /// Returns the series without labels.
     pub(crate) fn only(&self) -> SeriesRef<'_, C> {
         SeriesRef {
             family: self,
-            cells: &self.first,
+            cells: self.first(),
             key: SeriesKey::OVERFLOW,
         }
     }
@@ -437,8 +508,9 @@ impl<C: MetricCells> Family<C> {
     }
 
     #[inline]
-    fn series(&self, index: usize) -> Option<&Series<C>> {
-        self.arena.get(index)
+    fn series(&self, index: usize) -> Option<Series<'_, C>> {
+        let (run, index) = self.arena.run_of(index)?;
+        Series::new(run, index)
     }
 
     fn retirement(&self) -> MutexGuard<'_, Retirement<C::Total>> {
@@ -448,7 +520,7 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Iterates over all series with their numbers, including those that are not live.
-    fn all(&self) -> impl Iterator<Item = (u32, &Series<C>)> {
+    fn all(&self) -> impl Iterator<Item = (u32, Series<'_, C>)> {
         (0..self.population.made()).filter_map(|i| Some((i as u32, self.series(i)?)))
     }
 
@@ -465,12 +537,10 @@ impl<C: MetricCells> Family<C> {
         let mut pass = observe::engine().pass();
         if self.is_unlabelled() {
             let mut total = C::Total::default();
-            read(&self.first, &mut pass, &mut total);
+            read(self.first(), &mut pass, &mut total);
             return vec![(Vec::new(), total)];
         }
-        let closed = self.closed.get().map_or(&[][..], |all| all);
-        closed
-            .iter()
+        self.closed_series()
             .chain(self.all().map(|(_, series)| series))
             .filter(|series| series.is_live())
             .map(|series| {
@@ -480,7 +550,7 @@ impl<C: MetricCells> Family<C> {
                         .collect()
                 });
                 let mut total = C::Total::default();
-                read(&series.cells, &mut pass, &mut total);
+                read(series.cells, &mut pass, &mut total);
                 (labels, total)
             })
             .collect()
@@ -491,13 +561,11 @@ impl<C: MetricCells> Family<C> {
         if self.is_unlabelled() {
             return each("");
         }
-        let closed = self.closed.get().map_or(&[][..], |all| all);
-        for series in closed.iter().chain(self.all().map(|(_, series)| series)) {
-            series.text.get(|text| {
-                if let Some((text, _)) = text {
-                    each(text);
-                }
-            });
+        let open = self.all().map(|(_, series)| series);
+        for series in self.closed_series().chain(open) {
+            if series.is_live() {
+                series.text.with(&mut *each);
+            }
         }
     }
 
@@ -515,7 +583,7 @@ impl<C: MetricCells> Family<C> {
     pub(crate) fn len(&self) -> usize {
         self.closed
             .get()
-            .map_or_else(|| self.population.live(), |all| all.len())
+            .map_or_else(|| self.population.live(), |all| all.series.len())
     }
 }
 
@@ -527,11 +595,12 @@ fn read<C: MetricCells>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
 
 impl<C: MetricCells> Drop for Family<C> {
     fn drop(&mut self) {
+        self.unshare();
+        self.free_texts();
         let retired = std::mem::take(&mut self.retirement().retired);
-        let closed = self.closed.get().map_or(&[][..], |all| all);
-        let live = std::iter::once(&self.first)
-            .chain(closed.iter().map(|series| &series.cells))
-            .chain(self.all().map(|(_, series)| &series.cells))
+        let live = std::iter::once(self.first())
+            .chain(self.closed_series().map(|series| series.cells))
+            .chain(self.all().map(|(_, series)| series.cells))
             .filter_map(|cells| cells.slot_word().slot());
         // Handles borrow or share the family, so none exists, and no thread updates these series.
         let engine = observe::engine();
@@ -570,6 +639,25 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     }
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
+    /// Returns the locks of the cells of all series.
+    #[cfg(feature = "mmap")]
+    fn locks(&self) -> Vec<&observe::SharedLock> {
+        Vec::new()
+    }
+    /// Starts at zero in the child of a `fork`, which has only the calling thread. Other processes do not read the
+    /// family any more, until it is shared again.
+    #[cfg(feature = "mmap")]
+    fn after_fork(&self);
+    /// Moves what the series have on the heap to the mapped file. Returns the blocks in shards that hold more than
+    /// numbers, whose owners have to move the rest.
+    #[cfg(feature = "mmap")]
+    fn move_to_file(&self, _pass: &mut Pass<'_>) -> Vec<(u64, observe::MoveBlock)> {
+        Vec::new()
+    }
+    /// Lets other processes read the family, under this description, if the process shares its metrics.
+    fn share(&self, meta: &snapshot::Meta);
+    /// Ends that.
+    fn unshare(&self);
     /// Returns the family as `Any`, for `get_or_register`.
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
 }
@@ -613,6 +701,37 @@ impl<C: MetricCells> AnyFamily for Family<C> {
 
     fn start_over(&self, pass: &Pass<'_>) {
         self.start_over(pass);
+    }
+
+    #[cfg(feature = "mmap")]
+    fn locks(&self) -> Vec<&observe::SharedLock> {
+        self.cells().map(Cells::shared_lock).collect()
+    }
+
+    #[cfg(feature = "mmap")]
+    fn after_fork(&self) {
+        self.after_fork();
+    }
+
+    #[cfg(feature = "mmap")]
+    fn move_to_file(&self, pass: &mut Pass<'_>) -> Vec<(u64, observe::MoveBlock)> {
+        self.cells()
+            .for_each(|cells| observe::move_to_file(pass, &self.shape, cells));
+        let Some(move_block) = C::block_to_file(&self.shape) else {
+            return Vec::new();
+        };
+        let slots = self
+            .cells()
+            .filter_map(|cells| cells.slot_word().open_slot());
+        slots.map(|last| (last, move_block)).collect()
+    }
+
+    fn share(&self, meta: &snapshot::Meta) {
+        self.share(meta);
+    }
+
+    fn unshare(&self) {
+        self.unshare();
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

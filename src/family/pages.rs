@@ -8,10 +8,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{GROUP, Group, GroupVersion, SKIPPED};
+use crate::lockfree::{GROUP, Group, GroupVersion, LabelledRun, SKIPPED};
 use crate::snapshot::{PAGE, Page};
 
-use super::{Family, MetricCells, Series};
+use super::{Family, Label, MetricCells};
 
 /// The number of groups on a page.
 const GROUPS: usize = PAGE / GROUP;
@@ -60,11 +60,12 @@ impl LabelPages {
     }
 
     /// Returns the page of the combinations of a closed label set.
-    pub(super) fn closed<C: MetricCells>(&mut self, all: &[Series<C>]) -> &Arc<Page> {
+    pub(super) fn closed<C: MetricCells>(&mut self, all: &LabelledRun<C, Label>) -> &Arc<Page> {
         self.closed.get_or_insert_with(|| {
             let mut page = Page::default();
-            all.iter()
-                .for_each(|series| _ = series.copy_text(&mut page));
+            all.labels
+                .iter()
+                .for_each(|label| _ = label.copy_text(&mut page));
             page.seal()
         })
     }
@@ -103,7 +104,7 @@ impl Builder {
     pub(super) fn group<C: MetricCells>(
         &mut self,
         pages: &mut LabelPages,
-        group: &Group<'_, Series<C>>,
+        group: &Group<'_, C, Label>,
         version: GroupVersion,
     ) -> u64 {
         if pages.open.len() <= self.page {
@@ -130,7 +131,7 @@ impl Builder {
         &mut self,
         page: Option<&Page>,
         from: usize,
-        group: &Group<'_, Series<C>>,
+        group: &Group<'_, C, Label>,
         old: &mut GroupVersion,
         version: GroupVersion,
     ) {
@@ -146,9 +147,9 @@ impl Builder {
             return;
         }
         *old = GroupVersion { live: 0, ..version };
-        for (first, slice) in group.slices() {
-            for (bit, series) in (first..).zip(slice) {
-                if version.live >> bit & 1 == 1 && series.copy_text(&mut self.fresh) {
+        for (first, _, labels) in group.slices() {
+            for (bit, label) in (first..).zip(labels) {
+                if version.live >> bit & 1 == 1 && label.copy_text(&mut self.fresh) {
                     old.live |= 1 << bit;
                 }
             }

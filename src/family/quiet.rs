@@ -60,10 +60,10 @@ impl<C: MetricCells> Family<C> {
             let Some(series) = self.series(index as usize) else {
                 return false;
             };
-            if observe::end_closing(pass, &self.shape, &series.cells, closing) {
+            if observe::end_closing(pass, &self.shape, series.cells, closing) {
                 return false;
             }
-            read(&series.cells, pass, &mut total);
+            read(series.cells, pass, &mut total);
             let is_quiet = C::fingerprint(&total) == before;
             if !is_quiet {
                 pass.reopen(series.cells.slot_word(), closing);
@@ -92,7 +92,7 @@ impl<C: MetricCells> Family<C> {
             // The number may be another series' by now.
             let same = series.key(key.index()) == key;
             let may_close = same && quiet.closing.len() < WATCHED;
-            if may_close && fingerprint(&series.cells, pass) == before {
+            if may_close && fingerprint(series.cells, pass) == before {
                 let closing = pass.close(series.cells.slot_word());
                 let closing = closing.map(|closing| (key.index(), before, closing));
                 quiet.closing.extend(closing);
@@ -107,7 +107,7 @@ impl<C: MetricCells> Family<C> {
             };
             if series.is_live() && series.cells.slot_word().slot().is_some() {
                 let key = series.key(index as u32);
-                let fingerprint = fingerprint(&series.cells, pass);
+                let fingerprint = fingerprint(series.cells, pass);
                 quiet.watched.push((key, fingerprint));
             }
         }

@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::lockfree::{OVERFLOW, SeriesKey};
 use crate::observe::{self, Pass};
 
-use super::{Family, MetricCells, RetiredSeries, Retirement, SeriesRef, read};
+use super::{Family, MetricCells, RetiredSeries, Retirement, SeriesRef, each_of, read};
 
 impl<C: MetricCells> Family<C> {
     /// Removes (`removed`) or retires the series of a label set. Waits for a running pass. Returns
@@ -50,7 +50,7 @@ impl<C: MetricCells> Family<C> {
     /// Removes every series whose label text `keep` returns `false` for, with its total. Returns
     /// their number.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> usize {
-        let text_of = |series: &super::Series<C>| {
+        let text_of = |series: super::Series<'_, C>| {
             let text = |text: Option<(&str, u64)>| text.map(|(text, _)| text.to_owned());
             series.text.get(text)
         };
@@ -88,7 +88,7 @@ impl<C: MetricCells> Family<C> {
         // Threads may be updating the overflow series, so its cells stay as they are, and scrapes
         // subtract its total of now.
         let mut total = C::Total::default();
-        read(&self.first, &mut pass, &mut total);
+        read(self.first(), &mut pass, &mut total);
         self.created.store(crate::clock::millis(), Relaxed);
         self.version.fetch_add(1, Relaxed);
         if let Some(exemplars) = self.exemplars.get() {
@@ -106,15 +106,14 @@ impl<C: MetricCells> Family<C> {
 
     /// Sets every series to zero, in a process that has only one thread.
     pub(crate) fn start_over(&self, pass: &Pass<'_>) {
-        let closed = self.closed.get().map_or(&[][..], |all| all);
-        std::iter::once(&self.first)
-            .chain(closed.iter().map(|series| &series.cells))
-            .chain(self.all().map(|(_, series)| &series.cells))
+        std::iter::once(self.first())
+            .chain(self.closed_series().map(|series| series.cells))
+            .chain(self.all().map(|(_, series)| series.cells))
             .for_each(|cells| observe::start_over(pass, &self.shape, cells, None));
         let mut retirement = self.retirement();
         for retired in &retirement.retired {
             if let Some(series) = self.series(retired.index as usize) {
-                observe::start_over(pass, &self.shape, &series.cells, Some(retired.cells));
+                observe::start_over(pass, &self.shape, series.cells, Some(retired.cells));
             }
         }
         retirement.idle.clear();
@@ -122,18 +121,22 @@ impl<C: MetricCells> Family<C> {
         self.is_cleared.store(false, Relaxed);
         retirement.exported_sum = 0.0;
         if let Some(exemplars) = self.exemplars.get() {
-            let count = self.population.made().max(closed.len()) as u32;
+            let count = self.population.made().max(self.closed_series().count()) as u32;
             (0..count)
                 .chain([OVERFLOW])
                 .for_each(|index| exemplars.clear(index));
         }
         self.infinity.store(0, Relaxed);
         self.overflowed.store(false, Relaxed);
-        let live = closed.iter().chain(self.all().map(|(_, series)| series));
-        for series in live.filter(|series| series.is_live()) {
-            let text = series.text.with(str::to_owned);
-            series.text.clear();
-            series.open(&text);
+        let closed = self.closed.get().into_iter().map(|run| (0, run));
+        for (_, run) in closed.chain(self.arena.runs()) {
+            for (index, series) in each_of(run).enumerate() {
+                if series.is_live() {
+                    let text = series.text.with(str::to_owned);
+                    Self::close_text(run, index);
+                    Self::open_text(run, index, &text);
+                }
+            }
         }
         self.created.store(crate::clock::millis(), Relaxed);
         self.version.fetch_add(1, Relaxed);
@@ -196,10 +199,12 @@ impl<C: MetricCells> Family<C> {
         let Some(series) = self.series(index as usize) else {
             return false;
         };
-        series.text.clear();
-        self.arena.set_live(index as usize, false);
-        let cells = pass.retire(series.cells.slot_word());
         let forget = forget || !C::FOLDS;
+        let cells = pass.retire(series.cells.slot_word(), forget);
+        if let Some((run, index)) = self.arena.run_of(index as usize) {
+            Self::close_text(run, index);
+        }
+        self.arena.set_live(index as usize, false);
         if !forget {
             self.overflowed.store(true, Relaxed);
         }
@@ -237,8 +242,8 @@ impl<C: MetricCells> Family<C> {
             let Some(series) = self.series(retired.index as usize) else {
                 continue;
             };
-            let into = (!retired.forget).then_some(&self.first);
-            if observe::reclaim(pass, &self.shape, &series.cells, retired.cells, into) {
+            let into = (!retired.forget).then_some(self.first());
+            if observe::reclaim(pass, &self.shape, series.cells, retired.cells, into) {
                 if let Some(exemplars) = self.exemplars.get() {
                     exemplars.clear(retired.index);
                 }
@@ -267,10 +272,10 @@ impl<C: MetricCells> Family<C> {
             .collect();
         let retired = retired.iter().filter_map(|&(index, retired)| {
             let series = self.series(index as usize)?;
-            Some((&series.cells, retired))
+            Some((series.cells, retired))
         });
         let mut total = C::Total::default();
-        observe::read_overflow(pass, &self.first, retired, &mut total);
+        observe::read_overflow(pass, self.first(), retired, &mut total);
         total
     }
 

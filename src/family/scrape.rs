@@ -3,13 +3,13 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{GROUP, Generation, Group, GroupVersion, SeriesKey, prefetch};
+use crate::lockfree::{GROUP, Generation, Group, GroupVersion, LabelledRun, SeriesKey, prefetch};
 use crate::observe::{self, Pass};
 use crate::snapshot::{self, Exemplar, Rewrite, Values};
 
 use super::pages::{Builder, LabelPages};
 use super::quiet::Quiet;
-use super::{Family, MetricCells, Series, read};
+use super::{Family, Label, MetricCells, read};
 
 impl<C: MetricCells> Family<C> {
     /// Writes every series into `out`, which has the shape of this family.
@@ -33,7 +33,7 @@ impl<C: MetricCells> Family<C> {
             values: &mut out.values,
             exemplars: &mut exemplars,
         };
-        self.fold_idle(pass, std::iter::once(&self.first));
+        self.fold_idle(pass, std::iter::once(self.first()));
         if self.is_unlabelled() && self.closed.get().is_none() {
             self.write_unlabelled(pass, &mut scraped, &mut output);
         } else {
@@ -64,7 +64,7 @@ impl<C: MetricCells> Family<C> {
         out: &mut Output<'_>,
     ) {
         let mut total = C::Total::default();
-        read(&self.first, pass, &mut total);
+        read(self.first(), pass, &mut total);
         C::write(&total, out.values);
         self.write_exemplars(SeriesKey::OVERFLOW, 0, out.exemplars);
         out.texts.put(scraped.pages.first(self));
@@ -73,15 +73,15 @@ impl<C: MetricCells> Family<C> {
     /// Writes the combinations of a closed label set.
     fn write_closed(
         &self,
-        all: &[Series<C>],
+        all: &LabelledRun<C, Label>,
         pass: &mut Pass<'_>,
         scraped: &mut Scraped<C::Total>,
         out: &mut Output<'_>,
     ) {
         let mut total = C::Total::default();
-        self.fold_idle(pass, all.iter().map(|series| &series.cells));
-        for (i, series) in all.iter().enumerate() {
-            read(&series.cells, pass, &mut total);
+        self.fold_idle(pass, all.series.iter());
+        for (i, cells) in all.series.iter().enumerate() {
+            read(cells, pass, &mut total);
             C::write(&total, out.values);
             let key = SeriesKey::new(Generation::FIRST, i as u32);
             self.write_exemplars(key, i, out.exemplars);
@@ -139,12 +139,12 @@ impl<C: MetricCells> Family<C> {
     #[inline]
     fn read_group(
         &self,
-        group: &Group<'_, Series<C>>,
+        group: &Group<'_, C, Label>,
         pass: &mut Pass<'_>,
         totals: &mut Vec<C::Total>,
     ) {
         totals.resize_with(totals.len().max(group.end()), C::Total::default);
-        for (_, slice) in group.slices() {
+        for (_, slice, _) in group.slices() {
             if slice.len() < GROUP {
                 // Small chunks lie anywhere, so their cache misses have to overlap.
                 prefetch(slice.as_ptr(), slice.len());
@@ -153,8 +153,8 @@ impl<C: MetricCells> Family<C> {
                 prefetch(slice.as_ptr_range().end, slice.len());
             }
         }
-        for (first, slice) in group.slices() {
-            let series = slice.iter().map(|series| &series.cells);
+        for (first, slice, _) in group.slices() {
+            let series = slice.iter();
             self.fold_idle(pass, series.clone());
             let totals = &mut totals[first..first + slice.len()];
             // Reading series together costs more than it saves if they are few.
@@ -172,7 +172,7 @@ impl<C: MetricCells> Family<C> {
     /// series that have become live since.
     fn expire_group(
         &self,
-        group: &Group<'_, Series<C>>,
+        group: &Group<'_, C, Label>,
         version: GroupVersion,
         pass: &mut Pass<'_>,
         totals: &[C::Total],
@@ -231,7 +231,7 @@ impl<C: MetricCells> Family<C> {
 
     /// Moves the counts that the only series has in idle shards to its shared cell.
     pub(super) fn fold_first(&self, pass: &mut Pass<'_>) {
-        self.fold_idle(pass, std::iter::once(&self.first));
+        self.fold_idle(pass, std::iter::once(self.first()));
     }
 
     /// Writes the exemplars of a series, which is number `position` of the snapshot.

@@ -4,6 +4,10 @@
 //! series, which is set while the series is live, and the number of series that were removed from
 //! it. While both stay the same, so do the label sets of the group.
 //!
+//! Each series has a *label* beside it: what the family knows of it. Series are in the region of
+//! [`mapped`](crate::mapped), so that they can be in a file that other processes read. Labels are on the
+//! heap.
+//!
 //! - R1: a series keeps its address until its arena is dropped.
 //! - R2: a [`Run`] is made by `Run::new`, which initializes all of its series.
 
@@ -12,6 +16,8 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::mapped::{Words, region};
 
 /// Chunks double in size every eight chunks, so at most an eighth of the series is allocated ahead.
 const CHUNKS: usize = 8 * 29;
@@ -32,19 +38,19 @@ const SMALL: usize = 8;
 
 /// The chunks of an arena that has a series.
 #[derive(Debug)]
-struct Chunks<S> {
+struct Chunks<S, L> {
     /// The states of the first groups, which several chunks share.
     small: [GroupState; SMALL],
     /// The numbers of live series among the first places, `SKIPPED` places each, where chunks are
     /// smaller. As [`Chunk::live`].
     first_live: [AtomicU64; 8],
-    chunks: [OnceLock<Chunk<S>>; CHUNKS],
+    chunks: [OnceLock<Chunk<S, L>>; CHUNKS],
 }
 
 /// Series that were allocated together.
 #[derive(Debug)]
-struct Chunk<S> {
-    series: Run<S>,
+struct Chunk<S, L> {
+    series: LabelledRun<S, L>,
     /// The states of its groups. Empty if it is smaller than a group.
     groups: Box<[GroupState]>,
     /// The number of live series. Written by the threads that change a bit of a group, read by
@@ -55,10 +61,47 @@ struct Chunk<S> {
 /// The bytes of a cache line.
 const LINE: usize = 64;
 
+/// Series that follow each other in memory, with their labels.
+#[derive(Debug)]
+pub struct LabelledRun<S, L> {
+    pub series: Run<S>,
+    pub labels: Box<[L]>,
+    /// For each series, the address of its label text in the file, or 0. Made once other processes can read
+    /// the series.
+    texts: OnceLock<Words>,
+}
+
+impl<S, L: Default> LabelledRun<S, L> {
+    /// Makes a run.
+    pub fn new(len: usize, make: impl Fn() -> S) -> Self {
+        Self {
+            series: Run::new(len, make),
+            labels: std::iter::repeat_with(L::default).take(len).collect(),
+            texts: OnceLock::new(),
+        }
+    }
+}
+
+impl<S, L> LabelledRun<S, L> {
+    /// Returns the words with the addresses of the label texts, if other processes can read the series.
+    pub(crate) fn texts(&self) -> Option<&[AtomicU64]> {
+        self.texts.get().map(|texts| &**texts)
+    }
+
+    /// Makes these words, if there are none. Returns `None` if the series or the words cannot be in the file.
+    pub(crate) fn share(&self) -> Option<&[AtomicU64]> {
+        if self.texts.get().is_none() && self.series.is_in_region() {
+            let words = Words::shared(self.series.len())?;
+            self.texts.get_or_init(|| words);
+        }
+        self.texts()
+    }
+}
+
 /// Series that follow each other in memory. A long run begins at a cache line, so that a series
 /// whose size divides that of a line is in one line.
 #[derive(Debug)]
-struct Run<S> {
+pub struct Run<S> {
     first: NonNull<S>,
     len: usize,
     _series: PhantomData<S>,
@@ -70,26 +113,45 @@ unsafe impl<S: Send> Send for Run<S> {}
 unsafe impl<S: Sync> Sync for Run<S> {}
 
 impl<S> Run<S> {
-    fn new(len: usize, make: impl Fn() -> S) -> Self {
+    /// Makes a run.
+    pub fn new(len: usize, make: impl Fn() -> S) -> Self {
         let layout = Self::layout(len);
-        let first = if layout.size() == 0 {
-            NonNull::dangling()
-        } else {
-            // SAFETY: the layout is not empty.
-            let memory = NonNull::new(unsafe { alloc(layout) });
-            memory
-                .unwrap_or_else(|| handle_alloc_error(layout))
-                .cast::<S>()
+        let init = |first: NonNull<S>| {
+            for i in 0..len {
+                // SAFETY: the layout has `len` series. If `make` panics, those before are leaked.
+                unsafe { first.add(i).write(make()) };
+            }
         };
-        for i in 0..len {
-            // SAFETY: the layout has `len` series. If `make` panics, those before are leaked.
-            unsafe { first.add(i).write(make()) };
-        }
+        let in_region = region::allocate_series(layout.size(), |memory| init(memory.cast()));
+        let first = match in_region {
+            Some(memory) => memory.cast(),
+            None if layout.size() == 0 => NonNull::dangling(),
+            None => {
+                // SAFETY: the layout is not empty.
+                let memory = NonNull::new(unsafe { alloc(layout) });
+                let first = memory.unwrap_or_else(|| handle_alloc_error(layout)).cast();
+                init(first);
+                first
+            }
+        };
         Self {
             first,
             len,
             _series: PhantomData,
         }
+    }
+
+    /// Returns whether the series are in the region, so that they are in the file if there is one.
+    pub(crate) fn is_in_region(&self) -> bool {
+        region::contains(self.first.as_ptr().cast())
+    }
+
+    /// Returns the first series. A run has at least one.
+    #[inline(always)]
+    pub fn first(&self) -> &S {
+        debug_assert!(self.len > 0, "a run has a series");
+        // SAFETY: `new` initialized it (R2).
+        unsafe { self.first.as_ref() }
     }
 
     fn layout(len: usize) -> Layout {
@@ -119,7 +181,9 @@ impl<S> Drop for Run<S> {
         // SAFETY: `new` allocated the memory with this layout and initialized `len` series (R2).
         unsafe {
             std::ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.len).drop_in_place();
-            if layout.size() > 0 {
+            if self.is_in_region() {
+                region::free(self.first.cast(), layout.size());
+            } else if layout.size() > 0 {
                 dealloc(self.first.as_ptr().cast(), layout);
             }
         }
@@ -150,8 +214,8 @@ pub struct GroupVersion {
 
 /// One group of an arena.
 #[derive(Debug)]
-pub struct Group<'a, S> {
-    chunks: &'a Chunks<S>,
+pub struct Group<'a, S, L> {
+    chunks: &'a Chunks<S, L>,
     state: &'a GroupState,
     /// The number of the group.
     pub number: usize,
@@ -160,7 +224,7 @@ pub struct Group<'a, S> {
     end: usize,
 }
 
-impl<'a, S> Group<'a, S> {
+impl<'a, S, L> Group<'a, S, L> {
     /// Returns the present state of the group.
     #[inline]
     #[must_use]
@@ -185,10 +249,10 @@ impl<'a, S> Group<'a, S> {
         (self.number * GROUP + bit - BIAS) as u32
     }
 
-    /// Iterates over the series, in slices that are contiguous in memory. Each comes with the bit of
-    /// its first series.
+    /// Iterates over the series and their labels, in slices that are contiguous in memory. Each comes with
+    /// the bit of its first series.
     #[inline]
-    pub fn slices(&self) -> impl Iterator<Item = (usize, &'a [S])> + use<'a, S> {
+    pub fn slices(&self) -> impl Iterator<Item = (usize, &'a [S], &'a [L])> + use<'a, S, L> {
         let Self {
             chunks,
             mut start,
@@ -204,21 +268,24 @@ impl<'a, S> Group<'a, S> {
             let len = ((1 << (chunk / 8)) - offset).min(end - start);
             // A chunk that does not exist has no live series. Another thread is about to create it.
             let series = chunks.chunks.get(chunk).and_then(OnceLock::get);
-            let slice = series.and_then(|chunk| chunk.series.get(offset..offset + len));
+            let range = offset..offset + len;
+            let run = series.map(|chunk| &chunk.series);
+            let slice = run.and_then(|run| run.series.get(range.clone()));
+            let labels = run.and_then(|run| run.labels.get(range));
             let bit = start - first;
             start += len;
-            Some((bit, slice.unwrap_or_default()))
+            Some((bit, slice.unwrap_or_default(), labels.unwrap_or_default()))
         })
     }
 }
 
 /// Series that never move. See the module's documentation.
 #[derive(Debug)]
-pub struct Arena<S> {
-    chunks: OnceLock<Box<Chunks<S>>>,
+pub struct Arena<S, L> {
+    chunks: OnceLock<Box<Chunks<S, L>>>,
 }
 
-impl<S> Arena<S> {
+impl<S, L: Default> Arena<S, L> {
     /// Creates an empty arena. It allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
@@ -233,7 +300,25 @@ impl<S> Arena<S> {
     pub fn get(&self, index: usize) -> Option<&S> {
         let (chunk, offset) = locate(index);
         let chunks = &self.chunks.get()?.chunks;
-        chunks.get(chunk)?.get()?.series.get(offset)
+        chunks.get(chunk)?.get()?.series.series.get(offset)
+    }
+
+    /// Returns the run that has series `index`, and the index of the series in it.
+    #[inline]
+    #[must_use]
+    pub fn run_of(&self, index: usize) -> Option<(&LabelledRun<S, L>, usize)> {
+        let (chunk, offset) = locate(index);
+        let chunk = self.chunks.get()?.chunks.get(chunk)?.get()?;
+        (offset < chunk.series.series.len()).then_some((&chunk.series, offset))
+    }
+
+    /// Iterates over all runs, each with the number of its first series.
+    pub fn runs(&self) -> impl Iterator<Item = (usize, &LabelledRun<S, L>)> {
+        let chunks = self.chunks.get().map_or(&[][..], |chunks| &chunks.chunks);
+        chunks.iter().enumerate().filter_map(|(i, chunk)| {
+            let place = (8 + i % 8) << (i / 8);
+            Some((place - BIAS, &chunk.get()?.series))
+        })
     }
 
     /// Returns series `index`, and creates its whole chunk first if needed. Returns `None` beyond
@@ -254,11 +339,12 @@ impl<S> Arena<S> {
             .get_or_init(|| {
                 let len: usize = 1 << (chunk / 8);
                 Chunk {
-                    series: Run::new(len, &make),
+                    series: LabelledRun::new(len, &make),
                     groups: (0..len / GROUP).map(|_| GroupState::default()).collect(),
                     live: AtomicU64::new(0),
                 }
             })
+            .series
             .series
             .get(offset)
     }
@@ -284,7 +370,7 @@ impl<S> Arena<S> {
     /// Returns the groups of the first `made` series. Those without live series are returned, too,
     /// unless [`SKIPPED`] series or more around them have none.
     #[inline]
-    pub fn groups(&self, made: usize) -> impl Iterator<Item = Group<'_, S>> {
+    pub fn groups(&self, made: usize) -> impl Iterator<Item = Group<'_, S, L>> {
         let chunks = self.chunks.get();
         let end = made + BIAS;
         let groups = chunks.map_or(0, |_| end.div_ceil(GROUP));
@@ -319,7 +405,7 @@ impl<S> Arena<S> {
     }
 }
 
-impl<S> Chunks<S> {
+impl<S, L> Chunks<S, L> {
     /// Returns the number of live series around a place, and the number of places that it is for.
     /// They begin at a multiple of that number.
     fn live_at(&self, place: usize) -> Option<(&AtomicU64, usize)> {
@@ -327,7 +413,7 @@ impl<S> Chunks<S> {
             Some(live) => Some((live, SKIPPED)),
             None => {
                 let chunk = self.chunks.get(locate(place - BIAS).0)?.get()?;
-                Some((&chunk.live, chunk.series.len()))
+                Some((&chunk.live, chunk.series.series.len()))
             }
         }
     }
@@ -343,7 +429,7 @@ impl<S> Chunks<S> {
     }
 }
 
-impl<S> Default for Arena<S> {
+impl<S, L: Default> Default for Arena<S, L> {
     fn default() -> Self {
         Self::new()
     }
@@ -387,11 +473,11 @@ mod tests {
             assert!(offset < 1 << (chunk / 8) && chunk < CHUNKS);
             next = (chunk, offset + 1);
         }
-        let arena = Arena::new();
+        let arena = Arena::<i32, ()>::new();
         (0..1000).for_each(|i| assert!(arena.get_or_make(i, || 7).is_some()));
         let mut next = 0;
         for group in arena.groups(990) {
-            for (bit, slice) in group.slices() {
+            for (bit, slice, _) in group.slices() {
                 assert_eq!(group.index(bit) as usize, next);
                 next += slice.len();
             }
@@ -403,7 +489,7 @@ mod tests {
     #[test]
     fn large_chunks_without_live_series_are_skipped() {
         let made = if cfg!(miri) { 17_000 } else { 70_000 };
-        let arena = Arena::new();
+        let arena = Arena::<i32, ()>::new();
         for index in [1, 5_000, 9_000, 9_001, made - 1] {
             assert!(arena.get_or_make(index, || 7).is_some());
             arena.set_live(index, true);
@@ -428,7 +514,7 @@ mod tests {
 
     #[test]
     fn a_group_has_a_bit_for_each_live_series() {
-        let arena = Arena::new();
+        let arena = Arena::<i32, ()>::new();
         assert_eq!(arena.groups(0).count(), 0);
         arena.set_live(3, true);
         (0..1000).for_each(|i| assert!(arena.get_or_make(i, || 7).is_some()));

@@ -32,8 +32,8 @@ const MOST_ENTRIES: usize = 8192;
 
 /// An arena with each thread's label cache in front of it.
 #[derive(Debug)]
-pub struct CachedArena<S> {
-    arena: Arena<S>,
+pub struct CachedArena<S, L> {
+    arena: Arena<S, L>,
     /// The id of the arena. No other arena ever has it.
     id: u64,
     /// The index of this arena's table in each thread's list. Used again after the arena is
@@ -41,21 +41,21 @@ pub struct CachedArena<S> {
     table: usize,
 }
 
-impl<S> Default for CachedArena<S> {
+impl<S, L: Default> Default for CachedArena<S, L> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S> Deref for CachedArena<S> {
-    type Target = Arena<S>;
+impl<S, L> Deref for CachedArena<S, L> {
+    type Target = Arena<S, L>;
 
-    fn deref(&self) -> &Arena<S> {
+    fn deref(&self) -> &Arena<S, L> {
         &self.arena
     }
 }
 
-impl<S> CachedArena<S> {
+impl<S, L: Default> CachedArena<S, L> {
     /// Creates an empty arena.
     #[must_use]
     pub fn new() -> Self {
@@ -130,7 +130,7 @@ impl<S> CachedArena<S> {
     }
 }
 
-impl<S> Drop for CachedArena<S> {
+impl<S, L> Drop for CachedArena<S, L> {
     fn drop(&mut self) {
         TABLE_INDEXES.give_back(self.table);
     }
@@ -423,7 +423,7 @@ mod tests {
     #[test]
     fn arenas_that_come_and_go() {
         for round in 0..100 {
-            let arena = CachedArena::new();
+            let arena = CachedArena::<_, ()>::new();
             assert!(arena.find(3, &["a"]).is_none());
             assert!(arena.get_or_make(0, || round).is_some());
             arena.remember(3, &["a"], SeriesKey::new(Generation::FIRST, 0));
@@ -435,8 +435,8 @@ mod tests {
     /// Otherwise every thread's list of tables would grow with each arena of the process.
     #[test]
     fn table_indexes_are_used_again() {
-        let first = CachedArena::<u32>::new().table;
-        let last = (0..1000).map(|_| CachedArena::<u32>::new().table).max();
+        let first = CachedArena::<u32, ()>::new().table;
+        let last = (0..1000).map(|_| CachedArena::<u32, ()>::new().table).max();
         // Other tests use indexes at the same time.
         assert!(
             last.is_some_and(|last| last < first + 500),

@@ -47,11 +47,12 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
+use crate::mapped::{Move, Words, region};
 use crate::snapshot::{Native, Resolution};
-use crate::sync::{Acquire, AtomicU64, OnceLock, Relaxed, Release, fence, owner_load};
+use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, fence, owner_load};
 
 use super::bucket_index::BucketIndex;
-use super::cells::{Cells, Outcome};
+use super::cells::{Cells, MoveBlock, Outcome};
 use super::engine::Engine;
 use super::memory::Block;
 use super::native::{self, Table};
@@ -84,13 +85,15 @@ pub const MOST_BUCKETS: usize = 16_384;
 
 /// The cells of one series of a histogram.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Buckets {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
     /// The lock of the cold block. Taken also by a reader whose tries keep failing.
     lock: SharedLock,
-    /// The cold block. Created by its first writer, written under the lock, read by passes.
-    cold: OnceLock<Box<[AtomicU64]>>,
+    /// The address of the cold block's lowest word, or 0. Created by its first writer, replaced by passes under
+    /// the lock, read by writers under the lock and by passes.
+    cold: AtomicU64,
     /// The number of cells for `state`, the sums and the fixed buckets. Never changes.
     cells: u32,
     /// The resolution of a native histogram, `None` for any other. Never changes.
@@ -230,14 +233,16 @@ impl Buckets {
         observation: (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
-        if let (false, None, Some(block)) = (eager, &self.native, self.cold.get()) {
+        if !eager && self.native.is_none() && self.cold_block().is_some() {
             let last = self.slot_word.last(generation);
             let locked = lock_if_cold(engine, last, (&self.lock, generation));
             if let Some((held, minute)) = locked {
                 let (bucket, value, times) = observation;
+                // A pass may have replaced the block since; nobody removes it.
+                let block = self.cold();
                 // SAFETY: this thread holds the lock of the cold block (B4). `bucket` is one of the
                 // series' buckets, as in `observe`.
-                unsafe { observe(Block::of(block), bucket, value * times as f64, times) };
+                unsafe { observe(block, bucket, value * times as f64, times) };
                 held.count(
                     minute,
                     engine,
@@ -258,9 +263,11 @@ impl Buckets {
             true
         };
         let mut shared = || {
-            let block = self.cold();
+            // Allocates before the lock is taken.
+            self.cold();
             match self.lock.lock(generation) {
                 Ok(held) => {
+                    let block = self.cold();
                     // SAFETY: this thread holds the lock of the cold block (B4).
                     let written = unsafe { self.write(thread, block, observation) };
                     let cells = self.block_cells() as u64;
@@ -322,7 +329,38 @@ impl Buckets {
     /// Returns the cold block. Allocates it on first use, as a series that is hot from the start
     /// needs none.
     fn cold(&self) -> Block {
-        Block::of(self.cold.get_or_init(|| zeroed(self.block_cells())))
+        self.cold_block().unwrap_or_else(|| {
+            let fresh = Words::new(self.block_cells()).into_raw();
+            let address = fresh.expose_provenance() as u64;
+            // Release: pairs with the Acquire in `cold_block`. AcqRel and Acquire: another thread may have
+            // been faster.
+            let made = self.cold.compare_exchange(0, address, AcqRel, Acquire);
+            if made.is_err() {
+                // SAFETY: allocated above, and nobody else has it.
+                drop(unsafe { self.owned(fresh) });
+            }
+            self.cold_block().expect("it was made")
+        })
+    }
+
+    /// Returns the cold block, if there is one. It does not change while the caller holds its lock, or runs a
+    /// pass.
+    fn cold_block(&self) -> Option<Block> {
+        // Acquire: pairs with the Release in `cold`.
+        let address = self.cold.load(Acquire) as usize;
+        let first = std::ptr::with_exposed_provenance::<AtomicU64>(address);
+        (address != 0).then(|| Block::from_first(first, self.block_cells()))
+    }
+
+    /// Returns the words of a cold block, which this call owns.
+    ///
+    /// # Safety
+    ///
+    /// `first` is the address of a cold block that nobody uses any more.
+    unsafe fn owned(&self, first: *mut AtomicU64) -> Words {
+        let first = std::ptr::NonNull::new(first).expect("a block has an address");
+        // SAFETY: by the caller's contract. All cold blocks of a series have as many words.
+        unsafe { Words::from_raw(first, self.block_cells()) }
     }
 
     /// Returns the number of cells of the cold block and of the block in every shard.
@@ -334,40 +372,65 @@ impl Buckets {
         }
     }
 
-    /// Adds another block to the cold block, and changes the side as an observation does. The
-    /// calling pass holds the lock of the cold block.
-    fn add_block(&self, other: Block) {
-        let block = self.cold();
+    /// Replaces the cold block by another one, which counts the same. The calling pass holds the lock.
+    fn replace_cold(&self, fresh: Words, before: *mut AtomicU64) {
+        let address = fresh.into_raw().expose_provenance() as u64;
+        // Release: pairs with the Acquire in `cold_block`.
+        self.cold.store(address, Release);
+        // SAFETY: passes are serialized, and writers load the address under the lock, which the calling
+        // pass holds. So nobody uses the block any more.
+        drop(unsafe { self.owned(before) });
+    }
+
+    /// Moves what another block counts to a new cold block. The calling pass holds the lock of the cold block.
+    /// Returns `false`, and moves nothing, if there is no memory.
+    fn take(&self, other: Block) -> bool {
         if let Some(resolution) = &self.native {
-            // SAFETY: both blocks are one cell, and this thread is the only writer of the cold one
-            // (B4). The calling pass has pinned the epoch.
-            unsafe {
-                if let Some(theirs) = Table::published(other) {
-                    let merged = Table::merged(Table::own(block), theirs, resolution);
-                    native::publish(block, merged);
-                }
-            }
-            return;
+            // SAFETY: both blocks are one cell, and this thread is the only writer of both (B4). The calling
+            // pass has pinned the epoch.
+            return unsafe { native::fold(self.cold(), other, resolution) };
         }
-        // SAFETY: both blocks have the cells of this family, no thread writes the other block any
-        // more, and this thread is the only writer of the cold one (B4).
+        let cells = self.cells as usize;
+        let fresh = if region::is_shared() {
+            Words::shared(cells)
+        } else {
+            Some(Words::new(cells))
+        };
+        let Some(fresh) = fresh else { return false };
+        let block = Block::of(&fresh);
+        let old = self.cold_block();
+        // SAFETY: all blocks have the cells of this family, and no other thread writes them (B4).
         // Relaxed: only the calling pass reads the block, and the lock carries these stores to the
         // next writer.
-        unsafe {
-            let theirs = other.cell(0).load(Relaxed);
-            let sum = f64::from_bits(sum_cell(other, theirs & 1).load(Relaxed));
-            let state = owner_load(block.cell(0));
-            let side = state & 1;
-            let mine = f64::from_bits(owner_load(sum_cell(block, side)));
-            sum_cell(block, side ^ 1).store((mine + sum).to_bits(), Relaxed);
-            for i in BUCKET..self.cells as usize {
-                let count = owner_load(block.cell(i)).wrapping_add(other.cell(i).load(Relaxed));
+        let zeroed = unsafe {
+            let load = |cell: &AtomicU64| owner_load(cell);
+            let total = |block: Block| {
+                let state = load(block.cell(0));
+                (state >> 1, f64::from_bits(load(sum_cell(block, state & 1))))
+            };
+            let (mine, theirs) = (old.map_or((0, 0.0), total), total(other));
+            let count = mine.0.wrapping_add(theirs.0);
+            block.cell(0).store(count << 1, Relaxed);
+            sum_cell(block, 0).store((mine.1 + theirs.1).to_bits(), Relaxed);
+            for i in BUCKET..cells {
+                let mine = old.map_or(0, |old| load(old.cell(i)));
+                let count = mine.wrapping_add(load(other.cell(i)));
                 block.cell(i).store(count, Relaxed);
             }
-            block
-                .cell(0)
-                .store(state.wrapping_add(theirs >> 1 << 1) ^ 1, Relaxed);
+            other.words(cells)
+        };
+        let mut moved = Move::new();
+        let before = self.cold.load(Relaxed) as usize;
+        moved.set(&self.cold, fresh.into_raw().expose_provenance() as u64);
+        moved.fill(zeroed, 0);
+        moved.commit();
+        if before != 0 {
+            let before = std::ptr::with_exposed_provenance_mut(before);
+            // SAFETY: passes are serialized, and writers load the address under the lock, which the calling
+            // pass holds. So nobody uses the block any more.
+            drop(unsafe { self.owned(before) });
         }
+        true
     }
 }
 
@@ -384,9 +447,9 @@ impl Buckets {
             .native
             .get_or_insert_with(Native::finest)
             .coarsen(resolution);
-        let cold = pass.shared(self.cold.get());
+        let cold = pass.shared(self.cold_block());
         // SAFETY: the block is one cell (B4), and the pass has pinned the epoch.
-        let table = cold.and_then(|cold| unsafe { Table::published(Block::of(cold)) });
+        let table = cold.and_then(|cold| unsafe { Table::published(cold) });
         if let Some(table) = table {
             let mut scratch = pass.scratch();
             self.read_cold(|| table.try_add(table.block(), &mut scratch, total));
@@ -433,10 +496,16 @@ impl View for FixedBlock {
 
 impl Drop for Buckets {
     fn drop(&mut self) {
-        if let (Some(_), Some(cold)) = (&self.native, self.cold.get()) {
+        let Some(cold) = self.cold_block() else {
+            return;
+        };
+        if self.native.is_some() {
             // SAFETY: the block is one cell (B4), and no thread can reach the series any more.
-            unsafe { native::release(Block::of(cold)) };
+            unsafe { native::release(cold) };
         }
+        let cold = self.cold.load(Relaxed) as usize;
+        // SAFETY: as above.
+        drop(unsafe { self.owned(std::ptr::with_exposed_provenance_mut(cold)) });
     }
 }
 
@@ -450,10 +519,6 @@ pub fn join_sums(a: f64, b: f64) -> f64 {
         (sum, _) if sum.is_nan() => a,
         (sum, _) => sum,
     }
-}
-
-fn zeroed(cells: usize) -> Box<[AtomicU64]> {
-    (0..cells).map(|_| AtomicU64::new(0)).collect()
 }
 
 /// Adds `times` observations in one bucket, whose values add up to `added`.
@@ -517,7 +582,7 @@ impl Cells for Buckets {
         Self {
             slot_word: SlotWord::new(),
             lock: SharedLock::new(),
-            cold: OnceLock::new(),
+            cold: AtomicU64::new(0),
             cells: (BUCKET + shape.buckets) as u32,
             native: shape.native.clone(),
         }
@@ -566,9 +631,9 @@ impl Cells for Buckets {
             total.sum = join_sums(total.sum, sum);
             true
         };
-        if let Some(cold) = pass.shared(self.cold.get()) {
+        if let Some(cold) = pass.shared(self.cold_block()) {
             let mut scratch = pass.scratch();
-            self.read_cold(|| read(Block::of(cold), &mut scratch));
+            self.read_cold(|| read(cold, &mut scratch));
             pass.give_scratch(scratch);
         }
         let view = |block| Some(FixedBlock { block, cells });
@@ -590,14 +655,43 @@ impl Cells for Buckets {
         }
     }
 
-    fn fold(&self, block: Block) {
-        self.add_block(block);
+    fn block_to_file(shape: &Shape) -> Option<MoveBlock> {
+        shape.native.is_some().then_some(native::move_block)
     }
 
-    fn fold_shared(&self, other: &Self) {
-        if let Some(cold) = other.cold.get() {
-            self.add_block(Block::of(cold));
+    fn move_to_file(&self, _: &Shape) {
+        let Some(old) = self.cold_block() else { return };
+        let before = self.cold.load(Relaxed) as usize;
+        let before = std::ptr::with_exposed_provenance_mut::<AtomicU64>(before);
+        if !region::is_shared() || region::contains(before.cast()) {
+            return;
         }
+        if let Some(resolution) = &self.native {
+            let Some(fresh) = Words::shared(1) else {
+                return;
+            };
+            // SAFETY: both blocks are one cell, and no thread writes them (B4). The pass has pinned the epoch.
+            let done = unsafe { native::fold(Block::of(&fresh), old, resolution) };
+            if !done {
+                return;
+            }
+            self.replace_cold(fresh, before);
+        } else if let Some(fresh) = Words::shared(self.cells as usize) {
+            // SAFETY: the block has as many cells (B4).
+            let words = unsafe { old.words(self.cells as usize) };
+            for (to, from) in fresh.iter().zip(words) {
+                to.store(from.load(Relaxed), Relaxed);
+            }
+            self.replace_cold(fresh, before);
+        }
+    }
+
+    fn fold(&self, _: &Shape, block: Block) -> bool {
+        self.take(block)
+    }
+
+    fn fold_shared(&self, _: &Shape, other: &Self) -> bool {
+        other.cold_block().is_none_or(|cold| self.take(cold))
     }
 
     fn release(shape: &Shape) -> fn(Block) {
@@ -614,15 +708,17 @@ impl Cells for Buckets {
 
     fn clear(&self, _: &Shape) {
         if self.native.is_some() {
-            if let Some(cold) = self.cold.get() {
+            if let Some(cold) = self.cold_block() {
                 // SAFETY: the block is one cell (B4), which no thread writes now, because the caller
                 // holds the lock of the cold block. A pass has pinned the epoch.
-                unsafe { native::release(Block::of(cold)) };
+                unsafe { native::release(cold) };
             }
             return;
         }
-        for cell in self.cold.get().into_iter().flatten() {
-            cell.store(0, Relaxed);
+        if let Some(cold) = self.cold_block() {
+            // SAFETY: the block has as many cells (B4).
+            let cells = unsafe { cold.words(self.cells as usize) };
+            cells.iter().for_each(|cell| cell.store(0, Relaxed));
         }
     }
 }

@@ -20,6 +20,11 @@ pub enum Outcome {
     Rejected,
 }
 
+/// Moves what a block holds besides numbers to the mapped file.
+///
+/// The block is that of a series of the kind, the caller owns it, and is between two updates.
+pub type MoveBlock = unsafe fn(Block);
+
 /// The cells of one series of some metric kind.
 pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// The properties that all series of a family share.
@@ -63,11 +68,15 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Adds a block that no thread writes any more to the shared cells of this series, if the kind
-    /// adds up: the block of a retired series, or this series' own block in an idle shard or in a
-    /// slot that is closing. The caller holds the lock of the shared cells.
+    /// Moves what a block counts, which no thread writes any more, to the shared cells of this series, if
+    /// the kind adds up: the block of a retired series, or this series' own block in an idle shard or in a
+    /// slot that is closing. Zeroes the block, and frees what it holds besides numbers. Returns `false`, and
+    /// moves nothing, if the move needs memory that cannot be allocated. The caller holds the lock of the
+    /// shared cells.
+    ///
+    /// For other processes the move is one step ([`Move`](crate::mapped::Move)).
     #[doc(hidden)]
-    fn fold(&self, block: Block);
+    fn fold(&self, shape: &Self::Shape, block: Block) -> bool;
 
     /// Returns the function that frees what a block holds besides numbers. For a block that no
     /// thread writes any more.
@@ -79,12 +88,32 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         |_| ()
     }
 
-    /// Adds the shared cells of a retired series to those of this series, if the kind adds up. The
-    /// caller holds the locks of both.
-    fn fold_shared(&self, other: &Self);
+    /// Moves what the shared cells of a retired series count to those of this series, if the kind adds
+    /// up. Returns `false` as [`fold`](Self::fold) does. The caller holds the locks of both.
+    fn fold_shared(&self, shape: &Self::Shape, other: &Self) -> bool;
 
     /// Resets the shared cells. The caller holds their lock.
     fn clear(&self, shape: &Self::Shape);
+
+    /// Moves what the shared cells have on the heap to the mapped file, if the process has come to share its
+    /// metrics. Called by a pass. The caller holds the lock of the shared cells.
+    #[doc(hidden)]
+    fn move_to_file(&self, _shape: &Self::Shape) {}
+
+    /// Returns the function that moves what a block holds besides numbers to the mapped file. The owner of the block
+    /// calls it, between two updates.
+    #[doc(hidden)]
+    fn block_to_file(_shape: &Self::Shape) -> Option<MoveBlock> {
+        None
+    }
+
+    /// Starts at zero in the child of a `fork`, which has only the calling thread, after the region was zeroed but
+    /// for the series.
+    #[doc(hidden)]
+    fn after_fork(&self, shape: &Self::Shape) {
+        self.shared_lock().take().release();
+        self.clear(shape);
+    }
 
     /// Returns whether the shared cells are nothing but numbers, so that they can be cleared while
     /// a thread that was lost in a `fork` holds their lock.
@@ -147,12 +176,43 @@ pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
     let Some(held) = series.shared_lock().lock_any() else {
         return;
     };
-    let release = C::release(shape);
-    pass.drain_idle(last, width, |block| {
-        series.fold(block);
-        release(block);
-    });
+    pass.drain_idle(last, width, |block| series.fold(shape, block));
     held.release();
+}
+
+/// Moves what the shared cells of a series have on the heap to the mapped file; see [`Cells::move_to_file`].
+/// Waits for a thread that is updating them.
+pub fn move_to_file<C: Cells>(_pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
+    let mut tries = 0;
+    loop {
+        if let Some(held) = series.shared_lock().lock_any() {
+            series.move_to_file(shape);
+            held.release();
+            return;
+        }
+        super::engine::back_off(&mut tries);
+    }
+}
+
+/// Runs `f` while no thread updates the shared cells behind these locks.
+#[cfg(all(feature = "mmap", not(loom)))]
+pub fn while_locked<R>(locks: &[&SharedLock], f: impl FnOnce() -> R) -> R {
+    for lock in locks {
+        let mut tries = 0;
+        loop {
+            if lock.lock_any().is_some() {
+                // Not released before the end of this function.
+                break;
+            }
+            super::engine::back_off(&mut tries);
+        }
+    }
+    let result = f();
+    for lock in locks {
+        // This thread has the lock.
+        lock.take().release();
+    }
+    result
 }
 
 /// Moves the counts of a slot that is [closing](Pass::close) to the shared cells of its series,
@@ -176,10 +236,8 @@ pub fn end_closing<C: Cells>(
     let Some(held) = series.shared_lock().lock_any() else {
         return false;
     };
-    let release = C::release(shape);
     let done = pass.clear_slot(closing.last, C::width(shape), |block| {
-        series.fold(block);
-        release(block);
+        series.fold(shape, block)
     });
     if done {
         series.slot_word().end_closing();
@@ -243,22 +301,25 @@ fn reclaim_now<C: Cells>(
     overflow: Option<&C>,
 ) -> bool {
     let release = C::release(shape);
-    let fold = |block| {
-        if let Some(overflow) = overflow {
-            overflow.fold(block);
+    let fold = |block| match overflow {
+        Some(overflow) => overflow.fold(shape, block),
+        None => {
+            release(block);
+            true
         }
-        release(block);
     };
+    // First the shared cells: a slot can be cleared only once.
+    if overflow.is_some_and(|overflow| !overflow.fold_shared(shape, series)) {
+        return false;
+    }
     if retired
         .slot()
         .is_some_and(|last| !pass.reclaim_slot(last, C::width(shape), fold))
     {
         return false;
     }
-    if let Some(overflow) = overflow {
-        overflow.fold_shared(series);
-    }
     series.clear(shape);
+    series.slot_word().end_retirement();
     true
 }
 
@@ -280,6 +341,8 @@ pub fn promote_row<'a>(
         return None;
     }
     let first = engine.slots.allocate_row(cells, count)?;
+    // As in `promote`.
+    let _steady = crate::mapped::region::steady();
     let promoted = slot_words
         .zip((first..).step_by(stride(cells) as usize))
         .all(|(slot_word, last)| slot_word.promote(Generation::FIRST, last));

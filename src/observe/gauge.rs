@@ -22,7 +22,7 @@
 //!   of [`shared_lock`](super::shared_lock)).
 
 use crate::lockfree::Generation;
-use crate::sync::{AtomicF64, Relaxed};
+use crate::sync::{AtomicF64, AtomicU64, Relaxed};
 
 use super::memory::Block;
 use super::pass::Pass;
@@ -32,8 +32,21 @@ use super::thread::Thread;
 use super::update::{Shared, update_cold};
 use super::{Cells, Engine, Outcome};
 
+/// What the series of a gauge share.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GaugeShape {
+    /// The initial value.
+    pub first: f64,
+    /// Whether the time of the last update is recorded.
+    pub timed: bool,
+}
+
+/// The time of an update that is not recorded.
+const NOT_TIMED: u64 = u64::MAX;
+
 /// The cell of one series of a gauge.
 #[derive(Debug)]
+#[repr(C)]
 pub struct GaugeCell {
     /// Slot and generation. Written by promotion and retirement, read by every update.
     slot_word: SlotWord,
@@ -41,6 +54,9 @@ pub struct GaugeCell {
     lock: SharedLock,
     /// The value. Written by every thread that updates the gauge, read by passes.
     value: AtomicF64,
+    /// When the gauge was updated last, in milliseconds since 1970, or [`NOT_TIMED`]. A gauge whose updates are
+    /// timed never has a slot, so that all of them take the cold path, which writes this.
+    updated: AtomicU64,
 }
 
 /// An update of a gauge.
@@ -88,13 +104,19 @@ impl GaugeCell {
         generation: Generation,
         op: GaugeOp,
     ) -> Outcome {
-        let mut own = |_| {
+        let apply = || {
             self.apply(op);
+            if self.is_timed() {
+                self.updated.store(now(), Relaxed);
+            }
+        };
+        let mut own = |_| {
+            apply();
             true
         };
         let mut shared = || match self.lock.lock(generation) {
             Ok(held) => {
-                self.apply(op);
+                apply();
                 held.release();
                 Shared::Counted
             }
@@ -103,10 +125,15 @@ impl GaugeCell {
         update_cold(
             (engine, thread),
             (&self.slot_word, generation),
-            (1, true),
+            (1, !self.is_timed()),
             &mut own,
             &mut shared,
         )
+    }
+
+    /// Whether the time of the last update is recorded. Then every update takes the cold path.
+    pub fn is_timed(&self) -> bool {
+        self.updated.load(Relaxed) != NOT_TIMED
     }
 
     /// Returns the current value.
@@ -116,15 +143,15 @@ impl GaugeCell {
 }
 
 impl Cells for GaugeCell {
-    /// The initial value.
-    type Shape = f64;
+    type Shape = GaugeShape;
     type Total = f64;
 
-    fn new(&first: &f64) -> Self {
+    fn new(shape: &GaugeShape) -> Self {
         Self {
             slot_word: SlotWord::new(),
             lock: SharedLock::new(),
-            value: AtomicF64::new(first),
+            value: AtomicF64::new(shape.first),
+            updated: AtomicU64::new(if shape.timed { 0 } else { NOT_TIMED }),
         }
     }
 
@@ -136,7 +163,7 @@ impl Cells for GaugeCell {
         &self.lock
     }
 
-    fn width(_: &f64) -> usize {
+    fn width(_: &GaugeShape) -> usize {
         1
     }
 
@@ -144,13 +171,30 @@ impl Cells for GaugeCell {
         *total = self.value();
     }
 
-    fn fold(&self, _: Block) {}
-
-    fn fold_shared(&self, _: &Self) {}
-
-    fn clear(&self, &first: &f64) {
-        self.apply(GaugeOp::Set(first));
+    fn fold(&self, _: &GaugeShape, _: Block) -> bool {
+        true
     }
+
+    fn fold_shared(&self, _: &GaugeShape, _: &Self) -> bool {
+        true
+    }
+
+    fn clear(&self, shape: &GaugeShape) {
+        self.apply(GaugeOp::Set(shape.first));
+        if shape.timed {
+            self.updated.store(0, Relaxed);
+        }
+    }
+}
+
+#[cfg(not(loom))]
+fn now() -> u64 {
+    crate::clock::millis()
+}
+
+#[cfg(loom)]
+fn now() -> u64 {
+    1
 }
 
 #[cfg(all(test, not(loom)))]
@@ -158,11 +202,16 @@ mod tests {
     use super::super::slot::UNRECLAIMED_LIMIT;
     use super::*;
 
+    const ONE: GaugeShape = GaugeShape {
+        first: 1.0,
+        timed: false,
+    };
+
     #[test]
     fn the_first_update_takes_a_slot_unless_too_many_wait() {
         let engine = Engine::new();
         let thread = Thread::new();
-        let gauge = GaugeCell::new(&1.0);
+        let gauge = GaugeCell::new(&ONE);
         let set =
             |value| gauge.change_cold(&engine, &thread, Generation::FIRST, GaugeOp::Set(value));
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64);
@@ -182,16 +231,16 @@ mod tests {
     fn a_retired_gauge_waits_until_it_is_reclaimed() {
         let engine = Engine::new();
         let thread = Thread::new();
-        let gauge = GaugeCell::new(&1.0);
+        let gauge = GaugeCell::new(&ONE);
         gauge.change_cold(&engine, &thread, Generation::FIRST, GaugeOp::Set(2.0));
-        let retired = engine.pass().retire(&gauge.slot_word);
+        let retired = engine.pass().retire(&gauge.slot_word, false);
         assert_eq!(engine.slots.unreclaimed(), 1);
         // This thread was the only owner of a shard, and has left it.
         thread.leave(&engine);
         drop(engine.pass());
         let mut pass = engine.pass();
         assert!(super::super::reclaim(
-            &mut pass, &1.0, &gauge, retired, None
+            &mut pass, &ONE, &gauge, retired, None
         ));
         assert_eq!(engine.slots.unreclaimed(), 0);
         assert_eq!(gauge.value(), 1.0);

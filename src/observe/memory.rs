@@ -13,12 +13,15 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
+use crate::mapped::region;
 use crate::sync::{AtomicU64, Relaxed, owner_load};
 
 use super::shard::Shard;
 
 /// The header of a slab. It has 128 bytes, so that two slabs never share a cache line or a pair of
 /// cache lines.
+///
+/// Other processes may read the capacity and the cells in a mapped file.
 #[repr(C, align(128))]
 pub(crate) struct Slab {
     /// The length that the owner compares a slot with: the capacity, or 0 while a request is open.
@@ -58,8 +61,22 @@ impl SlabRef {
         None => unreachable!(),
     };
 
-    /// Allocates a slab of `capacity` zeroed cells. Returns `None` if the allocator refuses.
+    /// Allocates a slab of `capacity` zeroed cells: in the mapped file if the process shares its metrics, else on
+    /// the heap. Returns `None` if the allocator refuses, or the file is full.
     pub(crate) fn allocate(capacity: u64, shard: *const Shard) -> Option<Self> {
+        if region::is_shared() {
+            let memory = region::allocate(size_of::<Slab>() + 8 * usize::try_from(capacity).ok()?)?;
+            let slab = memory.cast::<Slab>();
+            let header = Slab {
+                len: AtomicU64::new(capacity),
+                capacity,
+                shard,
+                offset: 0,
+            };
+            // SAFETY: fresh memory of the region, zeroed, large enough, and aligned to 128.
+            unsafe { slab.write(header) };
+            return Some(Self(slab));
+        }
         let layout = layout(capacity)?;
         // SAFETY: the layout is not empty: it holds at least the header.
         let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
@@ -85,6 +102,11 @@ impl SlabRef {
             };
         }
         Some(Self(slab))
+    }
+
+    /// Returns whether the slab is in the mapped file.
+    pub(crate) fn is_in_file(self) -> bool {
+        region::contains(self.0.as_ptr().cast())
     }
 
     pub(crate) fn from_ptr(slab: *mut Slab) -> Self {
@@ -173,6 +195,12 @@ impl SlabRef {
     /// No thread can reach the slab any more.
     pub(crate) unsafe fn free(self) {
         let capacity = self.capacity();
+        if self.is_in_file() {
+            let bytes = size_of::<Slab>() + 8 * capacity as usize;
+            // SAFETY: `allocate` allocated it with this size, and no thread can reach it.
+            unsafe { region::free(self.0.cast(), bytes) };
+            return;
+        }
         // SAFETY: the slab is live until this function frees it.
         let offset = unsafe { (*self.0.as_ptr()).offset };
         #[cfg(loom)]
@@ -221,10 +249,25 @@ impl Block {
         Self(cells.as_ptr().wrapping_add(cells.len().wrapping_sub(1)))
     }
 
+    /// Returns the block of words that begin at `first`.
+    pub(crate) fn from_first(first: *const AtomicU64, cells: usize) -> Self {
+        Self(first.wrapping_add(cells - 1))
+    }
+
     /// Returns the block of a slice whose last cell has this index.
     pub(crate) fn at(cells: &[AtomicU64], last: usize) -> Self {
         debug_assert!(last < cells.len());
         Self(cells.as_ptr().wrapping_add(last))
+    }
+
+    /// Returns the first `cells` cells, in the order of memory: the last one first.
+    ///
+    /// # Safety
+    ///
+    /// The block has at least that many cells, and the memory outlives the result.
+    pub(crate) unsafe fn words<'a>(self, cells: usize) -> &'a [AtomicU64] {
+        // SAFETY: inside the block by the caller's contract.
+        unsafe { std::slice::from_raw_parts(self.0.sub(cells - 1), cells) }
     }
 
     /// Copies the first `cells` cells of this block to the same cells of a buffer's block.

@@ -45,6 +45,7 @@ mod memory;
 mod models;
 mod native;
 mod pass;
+mod retired;
 mod shard;
 mod shared_lock;
 mod slot;
@@ -60,15 +61,23 @@ mod window;
 #[cfg(all(feature = "process", not(loom)))]
 pub use allocator::{Allocated, Allocator, allocated, count_allocations};
 pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
+#[cfg(all(feature = "mmap", not(loom)))]
+pub use cells::MoveBlock;
+#[cfg(all(feature = "mmap", not(loom)))]
+pub use cells::while_locked;
 pub use cells::{
-    Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, promote_row, read_overflow, reclaim,
-    start_over,
+    Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, move_to_file, promote_row, read_overflow,
+    reclaim, start_over,
 };
 pub use engine::Engine;
+#[cfg(all(feature = "mmap", not(loom)))]
+pub use engine::{ForkGuard, cells_not_shared, move_cells};
 #[cfg(not(loom))]
 pub use engine::{engine, limit_cells, thread, warm};
-pub use gauge::{GaugeCell, GaugeOp};
+pub use gauge::{GaugeCell, GaugeOp, GaugeShape};
 pub use pass::{Closing, Pass, Retired};
+#[cfg(all(feature = "mmap", not(loom)))]
+pub use shared_lock::SharedLock;
 pub use slot::{SlotWord, stride};
 pub use stream::SummaryTotal;
 pub use summary::{Distribution, SummaryShape};

@@ -18,6 +18,7 @@ use crate::sync::lock;
 mod buckets;
 mod cached_ref;
 mod closing;
+mod mapped;
 mod native;
 mod passes;
 mod published;

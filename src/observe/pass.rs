@@ -274,9 +274,16 @@ impl<'e> Pass<'e> {
         !self.idle.is_empty()
     }
 
-    /// Passes the block `last` of each idle shard to `fold`, unless the block is zero, and then
-    /// zeroes it.
-    pub(super) fn drain_idle(&mut self, last: u64, cells: usize, mut fold: impl FnMut(Block)) {
+    /// Passes the block `last` of each idle shard to `fold`, unless the block is zero. `fold` zeroes it, or
+    /// returns `false`.
+    ///
+    /// Relaxed: the pool's lock carries the zeroes to the next owner (I1).
+    pub(super) fn drain_idle(
+        &mut self,
+        last: u64,
+        cells: usize,
+        mut fold: impl FnMut(Block) -> bool,
+    ) {
         for idle in &mut self.idle {
             let slab = idle.shard.slab();
             if last >= slab.capacity() {
@@ -290,10 +297,7 @@ impl<'e> Pass<'e> {
             if (0..cells).all(|i| cell(i).load(Relaxed) == 0) {
                 continue;
             }
-            fold(block);
-            // Relaxed: the pool's lock carries the zeroes to the next owner (I1).
-            (0..cells).for_each(|i| cell(i).store(0, Relaxed));
-            idle.drained = true;
+            idle.drained |= fold(block);
         }
     }
 
@@ -457,15 +461,22 @@ impl<'e> Pass<'e> {
 
     /// Retires a series: its handles are stale from now on. Once
     /// [`is_acknowledged`](Self::is_acknowledged) returns `true` for the result, its slot may be
-    /// reclaimed.
-    pub(crate) fn retire(&mut self, slot_word: &SlotWord) -> Retired {
-        let slot = slot_word.retire();
+    /// reclaimed. `forget`: its total is dropped.
+    pub(crate) fn retire(&mut self, slot_word: &SlotWord, forget: bool) -> Retired {
+        let slot = slot_word.retire(forget);
         let ticket = slot.map_or(0, |_| self.collector.last_ticket + 1);
         if slot.is_some() {
             self.engine.slots.waiting(1);
         }
         self.collector.request_due |= ticket != 0;
         Retired { slot, ticket }
+    }
+
+    /// Has the next pass send a request to all threads: at their next update, they move their cells to the mapped
+    /// file.
+    #[cfg(all(feature = "mmap", not(loom)))]
+    pub(super) fn ask_to_move(&mut self) {
+        self.collector.request_due = true;
     }
 
     /// Begins to take the slot away from a series that went quiet: later updates use its shared
@@ -577,7 +588,11 @@ impl<'e> Pass<'e> {
         // dropped. The list's lock carries its shard, whose cells have to be cleared, too.
         self.collector.join(&self.engine.shards);
         while let Some((last, width, unreclaimed, release)) = abandoned.pop() {
-            if !self.clear_slot(last, width, release) {
+            let done = self.clear_slot(last, width, |block| {
+                release(block);
+                true
+            });
+            if !done {
                 abandoned.push((last, width, unreclaimed, release));
                 break;
             }
@@ -594,15 +609,15 @@ impl<'e> Pass<'e> {
     }
 
     /// Passes the block `last` of every member to `fold` and then zeroes it.
-    /// [`free_cleared`](Self::free_cleared) frees the slot later. Returns `false`, and does
-    /// nothing, if a member is growing now or the budget is spent.
+    /// [`free_cleared`](Self::free_cleared) frees the slot later. Returns `false` if a member is growing
+    /// now, if the budget is spent, or if `fold` does.
     ///
     /// The caller must have checked Q3.
     pub(crate) fn clear_slot(
         &mut self,
         last: u64,
         cells: usize,
-        mut fold: impl FnMut(Block),
+        mut fold: impl FnMut(Block) -> bool,
     ) -> bool {
         if self.budget == 0 || !self.lock_growth() {
             return false;
@@ -614,7 +629,9 @@ impl<'e> Pass<'e> {
             }
             // SAFETY: below the capacity (Q2). The lock on growth keeps the slab in place (I2).
             let block = unsafe { slab.block(last) };
-            fold(block);
+            if !fold(block) {
+                return false;
+            }
             for i in 0..cells {
                 // SAFETY: inside the block (Q2), which no thread writes (Q3). Relaxed: `growing`
                 // carries the zero to the owner's next growth, and the slot word of the next series
@@ -671,7 +688,7 @@ impl<'e> Pass<'e> {
         &mut self,
         last: u64,
         cells: usize,
-        fold: impl FnMut(Block),
+        fold: impl FnMut(Block) -> bool,
     ) -> bool {
         let done = self.clear_slot(last, cells, fold);
         if done {

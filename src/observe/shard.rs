@@ -64,6 +64,10 @@ use crate::sync::{
     const_fn, lock, owner_load,
 };
 
+use crate::mapped::format;
+use crate::mapped::record::Record;
+use crate::mapped::region;
+
 use crate::lockfree::epoch::pin;
 use crate::lockfree::published::{Free, Published};
 
@@ -124,6 +128,9 @@ pub(crate) struct Shard {
     /// The copy that a reader requests. Replaced by the collector, read by the owner with the epoch
     /// pinned.
     copy_request: Published<CopyRequest>,
+    /// The record of the slab in the mapped file. Made by the owner when it first has a slab there; used by the
+    /// owner.
+    record: Mutex<Option<Record>>,
     /// The next shard in [`Shards::joined`]. Written by the owner before it publishes the shard
     /// there, read by the collector.
     next: AtomicPtr<Shard>,
@@ -182,13 +189,18 @@ impl ShardRef {
             requested: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             copy_request: Published::empty(),
+            record: Mutex::new(None),
             next: AtomicPtr::new(null_mut()),
             #[cfg(loom)]
             replaced: std::sync::Mutex::default(),
         }))));
         match SlabRef::allocate(FIRST_CAPACITY, shard.0.as_ptr()) {
-            Some(slab) => shard.slab.store(slab.as_ptr(), Relaxed),
-            None => {
+            Some(slab) if shard.show(slab) => shard.slab.store(slab.as_ptr(), Relaxed),
+            slab => {
+                if let Some(slab) = slab {
+                    // SAFETY: fresh, and not shared.
+                    unsafe { slab.free() };
+                }
                 // SAFETY: leaked above, and not shared yet.
                 drop(unsafe { Box::from_raw(shard.0.as_ptr()) });
                 return None;
@@ -216,6 +228,34 @@ impl Shard {
     /// were copied to it.
     pub(crate) fn slab(&self) -> SlabRef {
         SlabRef::from_ptr(self.slab.load(Acquire))
+    }
+
+    /// Lets other processes read the cells of a slab that is about to become the shard's, if it is in the mapped
+    /// file. Returns `false` if there is no memory for its record. Called by the owner, which has copied the
+    /// cells of its last slab.
+    pub(super) fn show(&self, slab: SlabRef) -> bool {
+        if !slab.is_in_file() {
+            return true;
+        }
+        let mut record = lock(&self.record);
+        let address = slab.as_ptr().addr() as u64;
+        if let Some(record) = &*record {
+            // Release: a reader that finds the slab sees the cells that were copied to it.
+            record.word(format::shard::SLAB).store(address, Release);
+            return true;
+        }
+        let used = spare_records().pop();
+        let is_new = used.is_none();
+        let Some(fresh) = used.or_else(|| Record::new(format::shard::BYTES)) else {
+            return false;
+        };
+        // Release: as above.
+        fresh.word(format::shard::SLAB).store(address, Release);
+        if let (true, Some(shards)) = (is_new, region::header_word(format::header::SHARDS)) {
+            fresh.push_to(shards);
+        }
+        *record = Some(fresh);
+        true
     }
 
     /// Restores the slab's length, then acknowledges the last request. Called by the owner at a
@@ -358,15 +398,70 @@ impl Shard {
         // SAFETY: by the caller's contract, a thread that pins from now on cannot reach the slab
         // (I3).
         unsafe {
-            crate::lockfree::epoch::soon(move || slab.free());
+            let forks = region::forks();
+            crate::lockfree::epoch::soon(move || {
+                if region::forks() == forks || !slab.is_in_file() {
+                    slab.free();
+                }
+            });
         }
         #[cfg(loom)]
         self.replaced.lock().unwrap().push(slab);
     }
 }
 
+/// Keeps others from taking and leaving shards.
+#[cfg(all(feature = "mmap", not(loom)))]
+pub(super) struct PoolGuard<'a> {
+    shards: &'a Shards,
+    pool: MutexGuard<'a, Pool>,
+}
+
+#[cfg(all(feature = "mmap", not(loom)))]
+impl PoolGuard<'_> {
+    /// Forgets all shards, in the child of a `fork`.
+    pub(super) fn forget(&mut self) {
+        self.shards.joined.store(null_mut(), Relaxed);
+        self.pool.unowned.clear();
+        self.pool.empty.clear();
+        self.pool.shard_count = 0;
+        spare_records().clear();
+    }
+}
+
+#[cfg(all(feature = "mmap", not(loom)))]
+impl Shards {
+    /// Moves what the unowned shards hold besides numbers to the mapped file. Called in a pass.
+    pub(super) fn move_unowned(&self) {
+        // The lock keeps threads from claiming them.
+        for unowned in &self.pool().unowned {
+            super::engine::move_blocks(unowned.shard.slab());
+        }
+    }
+
+    /// Locks the shards, around a `fork`.
+    pub(super) fn lock(&self) -> PoolGuard<'_> {
+        PoolGuard {
+            shards: self,
+            pool: self.pool(),
+        }
+    }
+}
+
+/// Returns the records of shards that were freed. They stay in the list of the file, for other shards.
+fn spare_records() -> std::sync::MutexGuard<'static, Vec<Record>> {
+    static SPARE: std::sync::Mutex<Vec<Record>> = std::sync::Mutex::new(Vec::new());
+    SPARE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 impl Drop for Shard {
     fn drop(&mut self) {
+        if let Some(record) = lock(&self.record).take() {
+            record.set(format::shard::SLAB, 0);
+            spare_records().push(record);
+        }
         let slab = self.slab.load(Relaxed);
         if !slab.is_null() {
             // SAFETY: no thread can reach the shard any more (I6), so no thread reads its slab.

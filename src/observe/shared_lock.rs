@@ -46,6 +46,7 @@ const NO_MINUTE: u64 = MINUTES;
 /// The lock of the shared cells of one series. Written by cold updates, by the collector, and by a
 /// reader whose tries keep failing.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct SharedLock(AtomicU64);
 
 /// The reason why an update does not get the lock.

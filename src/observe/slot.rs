@@ -9,6 +9,8 @@
 //! shared cells. Once no earlier update can be running, a pass moves the counts to the shared cells,
 //! and the series is cold.
 //!
+//! Other processes may read the word in a file: `docs/sharing.md` has what they make of its bits.
+//!
 //! - W1: Only the collector retires a series, so generations advance one at a time. A retired
 //!   series is cold until it is reclaimed and reused, and no handle has its new generation until
 //!   then.
@@ -29,8 +31,16 @@ pub(super) const COLD: u64 = u32::MAX as u64;
 /// The bit of a slot that is closing. A cold series has it as well.
 pub(super) const CLOSING: u64 = 1 << 31;
 
-/// The most cells of a slab, so that a slot that is closing is above every length.
-pub(crate) const MOST_CELLS: u64 = CLOSING - 16;
+/// The bit of a series that is not live: with [`CLOSING`] it was removed, without it was retired. A cold
+/// series has both. The process has the slot of such a series elsewhere ([`super::Retired`]); other
+/// processes read it here.
+pub(super) const NOT_LIVE: u64 = 1 << 30;
+
+/// The bits of a slot; all ones for none.
+const SLOT: u64 = NOT_LIVE - 1;
+
+/// The most cells of a slab, so that a slot never has the bits above.
+pub(crate) const MOST_CELLS: u64 = SLOT - 15;
 
 /// The number of unreclaimed slots at which new series stay cold.
 pub(crate) const UNRECLAIMED_LIMIT: u64 = 65_536;
@@ -38,6 +48,7 @@ pub(crate) const UNRECLAIMED_LIMIT: u64 = 65_536;
 /// The slot word of one series. Written by threads that promote the series and by the collector,
 /// read by every thread that updates the series. See the module's documentation.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct SlotWord(AtomicU64);
 
 impl SlotWord {
@@ -94,20 +105,30 @@ impl SlotWord {
     }
 
     /// Retires the series, so that every handle to it is stale. Returns the slot that it had, if
-    /// any; without a slot, threads updated only shared cells, under their lock.
+    /// any; without a slot, threads updated only shared cells, under their lock. `forget` tells other
+    /// processes whether its total is dropped, or belongs to the overflow series from now on.
     ///
     /// Called by the collector only (W1). Relaxed: the next safepoint request carries the new word
     /// to the owners (I4). Cold updates need not see it, because the lock has a generation, too
     /// (U2).
-    pub(crate) fn retire(&self) -> Option<u64> {
-        // Advance the generation first. A thread that promotes the series at the same time has two
-        // cases:
-        // - If its exchange comes first, this add returns the slot.
-        // - If this add comes first, the exchange fails, because it expects the old generation.
-        let old = self.0.fetch_add(1 << 32, Relaxed);
-        self.0
-            .store((old & !COLD).wrapping_add(1 << 32) | COLD, Relaxed);
-        slot_in(old)
+    pub(crate) fn retire(&self, forget: bool) -> Option<u64> {
+        let closing = if forget { CLOSING } else { 0 };
+        let next = |word: u64| {
+            let generation = (word & !COLD).wrapping_add(1 << 32);
+            Some(generation | NOT_LIVE | closing | slot_in(word).unwrap_or(SLOT))
+        };
+        // A thread that promotes the series at the same time has two cases:
+        // - If its exchange comes first, this one returns the slot.
+        // - If this one comes first, the other fails, because it expects the old generation.
+        let old = self.0.fetch_update(Relaxed, Relaxed, next);
+        slot_in(old.unwrap_or_else(|old| old))
+    }
+
+    /// Ends the retirement of a series whose cells are clear. Called by the collector only.
+    ///
+    /// Release: another process that sees this word sees the counts where they were moved.
+    pub(super) fn end_retirement(&self) {
+        self.0.fetch_or(COLD, Release);
     }
 
     /// Begins to close the slot: later updates use the shared cells. Returns the generation and the
@@ -132,9 +153,16 @@ impl SlotWord {
 
     /// Makes the series cold, whose slot is closing and is cleared. Called by the collector only.
     ///
-    /// Relaxed: no block belongs to this word any more.
+    /// Release: another process that sees this word sees the counts where they were moved.
     pub(super) fn end_closing(&self) {
-        self.0.fetch_or(COLD, Relaxed);
+        self.0.fetch_or(COLD, Release);
+    }
+
+    /// Returns the slot if the series has one that is not closing.
+    #[cfg(all(feature = "mmap", not(loom)))]
+    pub(crate) fn open_slot(&self) -> Option<u64> {
+        let word = self.0.load(Relaxed);
+        slot_in(word).filter(|_| word & CLOSING == 0)
     }
 
     /// Stores the first slot of a row in this word, which is fresh.
@@ -155,10 +183,10 @@ impl SlotWord {
     }
 }
 
-/// Returns the slot in a slot word, if there is one.
+/// Returns the slot in the word of a live series, if there is one.
 #[inline]
 fn slot_in(word: u64) -> Option<u64> {
-    (word & COLD != COLD).then_some(word & COLD & !CLOSING)
+    (word & NOT_LIVE == 0).then_some(word & SLOT)
 }
 
 impl Default for SlotWord {
@@ -206,6 +234,21 @@ impl Slots {
                 limit: std::sync::atomic::AtomicU64::new(DEFAULT_LIMIT),
             }
         }
+    }
+
+    /// Locks the allocator, around a `fork`.
+    #[cfg(all(feature = "mmap", not(loom)))]
+    pub(super) fn lock(&self) -> SlotsGuard<'_> {
+        SlotsGuard {
+            _deferred: self.deferred.lock().unwrap_or_else(PoisonError::into_inner),
+            _blocks: self.blocks.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Counts no shards any more, in the child of a `fork`.
+    #[cfg(all(feature = "mmap", not(loom)))]
+    pub(super) fn forget_shards(&self) {
+        self.shards.store(0, Relaxed);
     }
 
     /// Adds `more` to the number of shards; `more` may be negative.
@@ -317,6 +360,13 @@ impl Slots {
     }
 }
 
+/// Keeps others from allocating slots.
+#[cfg(all(feature = "mmap", not(loom)))]
+pub(super) struct SlotsGuard<'a> {
+    _deferred: std::sync::MutexGuard<'a, Vec<(u64, u64)>>,
+    _blocks: std::sync::MutexGuard<'a, Blocks>,
+}
+
 impl Blocks {
     /// Advances `next` to a cell where a block of this size can begin, and returns it. The skipped
     /// cells become free blocks of one cell.
@@ -416,17 +466,17 @@ mod tests {
         let generation = slot_word.generation();
         assert!(slot_word.promote(generation, 7));
         assert_eq!(slot_word.last(generation), 7);
-        assert_eq!(slot_word.retire(), Some(7));
+        assert_eq!(slot_word.retire(false), Some(7));
         assert!(slot_word.last(generation) > u64::from(u32::MAX));
-        assert!(slot_word.last(slot_word.generation()) >= u64::from(u32::MAX));
+        assert!(slot_word.last(slot_word.generation()) > MOST_CELLS);
         assert!(
             !slot_word.promote(generation, 9),
             "a retired slot word is not promoted"
         );
         let first = SlotWord::new();
         assert!(first.promote(first.generation(), 0));
-        assert_eq!(first.retire(), Some(0));
-        assert_eq!(first.retire(), None);
+        assert_eq!(first.retire(false), Some(0));
+        assert_eq!(first.retire(false), None);
     }
 
     #[test]

@@ -47,8 +47,9 @@
 
 use std::sync::Arc;
 
+use super::retired::take_soon;
 use super::window::{AgeSketch, Ages, History, closed_limit, is_open};
-use crate::lockfree::epoch::soon;
+use crate::mapped::{Own, Words, take};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{
     Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load, owner_load_ptr,
@@ -68,7 +69,8 @@ const SUM: usize = 2;
 const TUPLES: usize = 3;
 const VALUES: usize = 4;
 
-/// One generation of a stream. See the module's text.
+/// One generation of a stream. See the module's text. Other processes may read it in a file.
+#[repr(C)]
 struct Page {
     /// The capacity of the buffer. Never changes.
     capacity: usize,
@@ -81,7 +83,7 @@ struct Page {
     history: AtomicPtr<History>,
     /// Length, count, sum, number of tuples, values and tuples. Written by the owner, read by
     /// passes.
-    words: Box<[AtomicU64]>,
+    words: Words,
     /// The budget that this page counts against.
     budget: Arc<Budget>,
 }
@@ -168,14 +170,14 @@ const TYPICAL_SKETCH: u64 = 2 * 90;
 const DEFAULT_LIMIT: u64 = 64 << 20;
 
 impl Page {
-    fn new(budget: &Arc<Budget>, capacity: usize, tuples: usize) -> Box<Self> {
+    fn new(budget: &Arc<Budget>, capacity: usize, tuples: usize) -> Own<Self> {
         let words = VALUES + capacity + 2 * tuples;
         budget.add(words as i64);
-        Box::new(Self {
+        Own::new(Self {
             capacity,
             limit: AtomicU64::new(capacity as u64),
             history: AtomicPtr::new(std::ptr::null_mut()),
-            words: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            words: Words::new(words),
             budget: Arc::clone(budget),
         })
     }
@@ -203,7 +205,8 @@ impl Page {
     }
 }
 
-/// One thread's observations of one series. See the module's text.
+/// One thread's observations of one series. See the module's text. Other processes may read it in a file.
+#[repr(C)]
 pub(crate) struct Stream {
     /// Twice the generation, plus 1 during a flush. Written by the owner, read by passes.
     seq: AtomicU64,
@@ -242,7 +245,7 @@ impl Stream {
         if ages > 1 {
             first.history = AtomicPtr::new(History::start(now, budget));
         }
-        let first = Box::into_raw(first);
+        let first = first.into_raw();
         let expected = TYPICAL_STREAM + (ages - 1) * TYPICAL_SKETCH;
         budget.expected.fetch_add(expected, Relaxed);
         Self {
@@ -250,6 +253,32 @@ impl Stream {
             expected,
             seq: AtomicU64::new(0),
             pages: [AtomicPtr::new(first), AtomicPtr::new(std::ptr::null_mut())],
+        }
+    }
+
+    /// Returns a stream of the same content, in memory that is allocated now. Called by the owner.
+    pub(crate) fn copy(&self) -> Self {
+        let page = self.own_page(owner_load(&self.seq) >> 1);
+        let fresh = Page::new(&self.budget, page.capacity, page.tuple_capacity());
+        // Relaxed: whoever publishes the stream carries these stores.
+        for (to, from) in fresh.words.iter().zip(page.words.iter()) {
+            to.store(owner_load(from), Relaxed);
+        }
+        fresh.limit.store(page.limit.load(Relaxed), Relaxed);
+        let history = owner_load_ptr(&page.history);
+        // SAFETY: null, or allocated by an owner, and freed only after a flush of this thread
+        // replaces it (A2 of `window`).
+        let history = unsafe { history.as_ref() }.map_or(std::ptr::null_mut(), History::copy);
+        fresh.history.store(history, Relaxed);
+        self.budget.expected.fetch_add(self.expected, Relaxed);
+        Self {
+            seq: AtomicU64::new(0),
+            pages: [
+                AtomicPtr::new(fresh.into_raw()),
+                AtomicPtr::new(std::ptr::null_mut()),
+            ],
+            budget: Arc::clone(&self.budget),
+            expected: self.expected,
         }
     }
 
@@ -351,7 +380,7 @@ impl Stream {
             } else {
                 0
             };
-            Box::into_raw(Page::new(&page.budget, buffer, tuple_capacity))
+            Page::new(&page.budget, buffer, tuple_capacity).into_raw()
         });
         // Release: pairs with the Acquire load of `seq` in `read`. A reader that starts from this
         // value sees page `generation` complete.
@@ -475,7 +504,7 @@ impl Stream {
             keys.sort_unstable();
             add(buffer_age, Sketch::from_sorted(&keys));
         }
-        total.sketches.extend(page_ages.older_in(ages).cloned());
+        total.sketches.extend(page_ages.older_in(ages));
         true
     }
 }
@@ -490,13 +519,13 @@ impl Drop for Stream {
         if !history.is_null() {
             // SAFETY: no thread reads the stream any more. The other page has the same pointer, or
             // one that was retired, so this one is freed once.
-            drop(unsafe { Box::from_raw(history) });
+            unsafe { take(history) };
         }
         for page in &self.pages {
             let page = page.load(Relaxed);
             if !page.is_null() {
                 // SAFETY: no thread reads the stream any more.
-                drop(unsafe { Box::from_raw(page) });
+                unsafe { take(page) };
             }
         }
     }
@@ -510,6 +539,6 @@ impl Drop for Stream {
 unsafe fn retire<T: 'static>(page: *mut T) {
     if !page.is_null() {
         // SAFETY: the caller's contract.
-        unsafe { soon(move || drop(Box::from_raw(page))) };
+        unsafe { take_soon(page) };
     }
 }

@@ -12,22 +12,26 @@
 //! - D3: The shared stream has one writer at a time: the thread that holds the lock (invariant U1
 //!   of [`shared_lock`](super::shared_lock)). Readers never take the lock. The shared stream lives as long as its series.
 
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
+use crate::mapped::{Move, Own, Words, region, take};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
-use crate::sync::{Acquire, Mutex, OnceLock, Relaxed, Release, lock, owner_load};
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
-use super::cells::{Cells, Outcome};
+use super::cells::{Cells, MoveBlock, Outcome};
 use super::engine::Engine;
 use super::memory::Block;
 use super::pass::Pass;
+use super::retired::take_soon;
 use super::shared_lock::SharedLock;
 use super::slot::SlotWord;
 use super::stream::{Budget, Flush, Stream, SummaryTotal};
 use super::thread::Thread;
 use super::update::{Shared, update_cold};
-use super::window::{AgeSketch, Ages, Window};
+use super::window::{AgeSketch, Ages, Window, decode, encode, encoded_len};
 
 /// The properties that all series of a summary share.
 #[derive(Debug)]
@@ -68,6 +72,12 @@ impl SummaryShape {
         }
     }
 
+    /// Returns the window as other processes read it: when age 1 began, the length of an age, and the number of
+    /// ages. Zeroes without a window.
+    pub(crate) fn window_in_file(&self) -> [u64; 3] {
+        self.window.as_ref().map_or([0; 3], Window::in_file)
+    }
+
     /// Creates a stream.
     fn stream(&self) -> Stream {
         let ages = self.window.as_ref().map_or(1, Window::ages);
@@ -82,29 +92,26 @@ impl SummaryShape {
     }
 }
 
-/// The cells of one series of a summary.
+/// The cells of one series of a summary. Other processes may read it in a file.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Distribution {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
-    /// The properties of the summary. Never changes.
-    shape: Arc<SummaryShape>,
     /// The lock of the shared stream.
     lock: SharedLock,
-    /// The shared stream. Created by its first writer, written under the lock, read by passes.
-    shared: OnceLock<SharedStream>,
-    /// The observations of folded streams. Written and read by passes only.
-    folded: Mutex<SummaryTotal>,
+    /// The properties of the summary. Never changes.
+    shape: Arc<SummaryShape>,
+    /// The address of the shared [`Stream`], or 0. Created by its first writer and removed by passes, both under the
+    /// lock; read by passes.
+    shared: AtomicU64,
+    /// The address of what was folded, or 0: the number of words that follow, count, sum, and sketches as
+    /// [`window::encode`](encode) writes them. Replaced and read by passes only.
+    folded: AtomicU64,
 }
 
-/// The stream of a cold series, with a `Debug` that does not print its content.
-struct SharedStream(Stream);
-
-impl std::fmt::Debug for SharedStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SharedStream")
-    }
-}
+/// The words before the sketches of what was folded.
+const FOLDED_HEAD: usize = 3;
 
 impl Distribution {
     /// Appends `value` to this thread's buffer. Returns `false` if the buffer is full or there is
@@ -138,10 +145,7 @@ impl Distribution {
         };
         let mut shared = || match self.lock.lock(generation) {
             Ok(held) => {
-                let SharedStream(stream) = self
-                    .shared
-                    .get_or_init(|| SharedStream(self.shape.stream()));
-                self.insert(stream, value);
+                self.insert(self.shared_or_new(), value);
                 held.count(engine.minute(), engine, (&self.slot_word, 1), || false);
                 Shared::Counted
             }
@@ -166,16 +170,18 @@ impl Distribution {
     unsafe fn own_stream<'a>(&self, block: Block) -> Option<&'a Stream> {
         // SAFETY: the caller's contract.
         unsafe { stream(block) }.or_else(|| {
-            self.shape.budget.allows_streams().then(|| {
-                let fresh = Box::into_raw(Box::new(self.shape.stream()));
-                let address = fresh.expose_provenance() as u64;
-                // SAFETY: D1; this thread owns the block.
-                // Release: pairs with the Acquire in `read`. Readers see the stream complete.
-                unsafe {
-                    block.cell(0).store(address, Release);
-                    &*fresh
-                }
-            })
+            let fresh = (self.shape.budget.allows_streams())
+                .then(|| Own::new(self.shape.stream()))
+                // If the file is full, the observation goes to the shared stream.
+                .filter(|fresh| fresh.is_shared() || !region::is_shared())?
+                .into_raw();
+            let address = fresh.expose_provenance() as u64;
+            // SAFETY: D1; this thread owns the block.
+            // Release: pairs with the Acquire in `read`. Readers see the stream complete.
+            unsafe {
+                block.cell(0).store(address, Release);
+                Some(&*fresh)
+            }
         })
     }
 
@@ -199,6 +205,32 @@ unsafe fn stream<'a>(block: Block) -> Option<&'a Stream> {
     unsafe { std::ptr::with_exposed_provenance::<Stream>(address as usize).as_ref() }
 }
 
+/// Moves the stream of a slot to the mapped file.
+///
+/// # Safety
+///
+/// As for [`stream`], and the caller owns the block.
+unsafe fn move_block(block: Block) {
+    // SAFETY: the caller's contract.
+    let Some(old) = (unsafe { stream(block) }) else {
+        return;
+    };
+    let old = std::ptr::from_ref(old).cast_mut();
+    if region::contains(old.cast()) {
+        return;
+    }
+    // SAFETY: the caller owns the stream.
+    let fresh = Own::new(unsafe { (*old).copy() }).into_raw();
+    // SAFETY: D1; this thread owns the block. A reader that pins from now on cannot reach the old stream.
+    // Release: as in `own_stream`.
+    unsafe {
+        block
+            .cell(0)
+            .store(fresh.expose_provenance() as u64, Release);
+        take_soon(old);
+    }
+}
+
 impl Cells for Distribution {
     type Shape = Arc<SummaryShape>;
     type Total = SummaryTotal;
@@ -208,8 +240,8 @@ impl Cells for Distribution {
             slot_word: SlotWord::new(),
             shape: Arc::clone(shape),
             lock: SharedLock::new(),
-            shared: OnceLock::new(),
-            folded: Mutex::default(),
+            shared: AtomicU64::new(0),
+            folded: AtomicU64::new(0),
         }
     }
 
@@ -236,11 +268,7 @@ impl Cells for Distribution {
         // In this order, sums stay the same to the last bit when streams are folded: the streams of a
         // slot that is closed are the first terms, in the same order.
         if pass.shared(true) {
-            let folded = lock(&self.folded);
-            total.count = total.count.wrapping_add(folded.count);
-            total.sum = super::join_sums(total.sum, folded.sum);
-            let contained = folded.sketches.iter().filter(|part| now.contains(part.age));
-            total.sketches.extend(contained.cloned());
+            self.add_folded(now, total);
         }
         let mut read = |stream: &Stream| {
             let mut tries = 0;
@@ -259,17 +287,54 @@ impl Cells for Distribution {
                 read(stream);
             }
         }
-        if let Some(SharedStream(shared)) = pass.shared(self.shared.get()) {
+        if let Some(shared) = pass.shared(self.shared_stream()) {
             read(shared);
         }
     }
 
-    fn fold(&self, block: Block) {
+    fn fold(&self, _: &Arc<SummaryShape>, block: Block) -> bool {
         // SAFETY: D1 and D2; every owner has acknowledged or is gone, so no thread writes the
         // stream.
-        if let Some(stream) = unsafe { stream(block) } {
-            self.fold_stream(stream);
+        let Some(stream) = (unsafe { stream(block) }) else {
+            return true;
+        };
+        // SAFETY: D1; the block has one cell.
+        let cell = unsafe { block.cell(0) };
+        let folded = self.fold_words(|total| self.read_quiet(stream, total), &[cell]);
+        if folded {
+            // SAFETY: no owner and no other reader has it (D2).
+            unsafe { take(std::ptr::from_ref(stream).cast_mut()) };
         }
+        folded
+    }
+
+    fn move_to_file(&self, _: &Arc<SummaryShape>) {
+        let Some(shared) = self.shared_stream() else {
+            return;
+        };
+        if region::is_shared() && !region::contains(std::ptr::from_ref(shared).cast()) {
+            let folded = self.fold_words(|total| self.read_quiet(shared, total), &[&self.shared]);
+            if folded {
+                // SAFETY: the caller holds the lock and runs a pass, so no thread has it (D3).
+                unsafe { take(std::ptr::from_ref(shared).cast_mut()) };
+            }
+        }
+    }
+
+    fn block_to_file(_: &Arc<SummaryShape>) -> Option<MoveBlock> {
+        Some(move_block)
+    }
+
+    fn after_fork(&self, shape: &Arc<SummaryShape>) {
+        self.lock.take().release();
+        for address in [&self.shared, &self.folded] {
+            // The memory is zero now. It is not used again.
+            let memory = std::ptr::with_exposed_provenance(address.load(Relaxed) as usize);
+            if region::contains(memory) {
+                address.store(0, Relaxed);
+            }
+        }
+        self.clear(shape);
     }
 
     fn release(_: &Arc<SummaryShape>) -> fn(Block) {
@@ -279,23 +344,34 @@ impl Cells for Distribution {
             let address = unsafe { block.cell(0) }.load(Relaxed) as usize;
             if address != 0 {
                 // SAFETY: allocated in `own_stream`. No owner and no other reader has it (D2).
-                drop(unsafe {
-                    Box::from_raw(std::ptr::with_exposed_provenance_mut::<Stream>(address))
-                });
+                unsafe { take(std::ptr::with_exposed_provenance_mut::<Stream>(address)) };
             }
         }
     }
 
-    fn fold_shared(&self, other: &Self) {
-        if let Some(SharedStream(shared)) = other.shared.get() {
-            self.fold_stream(shared);
+    fn fold_shared(&self, _: &Arc<SummaryShape>, other: &Self) -> bool {
+        let shared = other.shared_stream();
+        let read = |total: &mut SummaryTotal| {
+            other.add_folded(Ages::ALL, total);
+            if let Some(shared) = shared {
+                self.read_quiet(shared, total);
+            }
+        };
+        let before = other.folded_words();
+        if shared.is_none() && before.is_none() {
+            return true;
         }
-        let theirs = std::mem::take(&mut *lock(&other.folded));
-        let mut folded = lock(&self.folded);
-        folded.count = folded.count.wrapping_add(theirs.count);
-        folded.sum = super::join_sums(folded.sum, theirs.sum);
-        folded.sketches.extend(theirs.sketches);
-        self.compact(&mut folded);
+        let folded = self.fold_words(read, &[&other.shared, &other.folded]);
+        if folded {
+            drop(before);
+            if let Some(shared) = shared {
+                // SAFETY: the caller holds both locks and runs a pass, so no thread has it (D3).
+                unsafe { take(std::ptr::from_ref(shared).cast_mut()) };
+            }
+        } else {
+            std::mem::forget(before);
+        }
+        folded
     }
 
     fn is_plain(_: &Arc<SummaryShape>) -> bool {
@@ -303,22 +379,104 @@ impl Cells for Distribution {
     }
 
     fn clear(&self, _: &Arc<SummaryShape>) {
-        if let Some(SharedStream(shared)) = self.shared.get() {
+        if let Some(shared) = self.shared_stream() {
             shared.clear();
         }
-        *lock(&self.folded) = SummaryTotal::default();
+        let folded = self.folded_words();
+        self.folded.store(0, Relaxed);
+        drop(folded);
+    }
+}
+
+impl Drop for Distribution {
+    fn drop(&mut self) {
+        drop(self.folded_words());
+        if let Some(shared) = self.shared_stream() {
+            // SAFETY: no thread can reach the series any more.
+            unsafe { take(std::ptr::from_ref(shared).cast_mut()) };
+        }
     }
 }
 
 impl Distribution {
-    /// Adds a stream that no thread writes any more to the folded observations.
-    fn fold_stream(&self, stream: &Stream) {
-        let mut folded = lock(&self.folded);
+    /// Returns the shared stream, if there is one.
+    fn shared_stream(&self) -> Option<&Stream> {
+        // Acquire: pairs with the Release in `shared_or_new`. The stream is complete.
+        let address = self.shared.load(Acquire) as usize;
+        // SAFETY: 0, or a stream that only a pass frees, under the lock (D3). The caller runs a pass or holds the
+        // lock.
+        unsafe { std::ptr::with_exposed_provenance::<Stream>(address).as_ref() }
+    }
+
+    /// Returns the shared stream, and creates it if there is none. The caller holds the lock.
+    fn shared_or_new(&self) -> &Stream {
+        self.shared_stream().unwrap_or_else(|| {
+            let fresh = Own::new(self.shape.stream()).into_raw();
+            // Release: pairs with the Acquire in `shared_stream`.
+            self.shared.store(fresh.expose_provenance() as u64, Release);
+            // SAFETY: just made, and only a pass frees it, under the lock.
+            unsafe { &*fresh }
+        })
+    }
+
+    /// Takes the words of what was folded, if there are any. The caller runs the pass, and sees to it that they
+    /// are taken once.
+    fn folded_words(&self) -> Option<Words> {
+        let address = self.folded.load(Relaxed) as usize;
+        let first = NonNull::new(std::ptr::with_exposed_provenance_mut::<AtomicU64>(address))?;
+        // SAFETY: `fold_words` wrote the number of words behind the first one there.
+        unsafe {
+            let len = first.as_ref().load(Relaxed) as usize;
+            Some(Words::from_raw(first, 1 + len))
+        }
+    }
+
+    /// Adds what was folded to a total.
+    fn add_folded(&self, now: Ages, total: &mut SummaryTotal) {
+        let Some(words) = self.folded_words().map(ManuallyDrop::new) else {
+            return;
+        };
+        total.count = total.count.wrapping_add(words[1].load(Relaxed));
+        total.sum = super::join_sums(total.sum, f64::from_bits(words[2].load(Relaxed)));
+        let contained = decode(&words[FOLDED_HEAD..]).filter(|part| now.contains(part.age));
+        total.sketches.extend(contained);
+    }
+
+    /// Adds a stream that no thread writes any more to a total.
+    fn read_quiet(&self, stream: &Stream, total: &mut SummaryTotal) {
         let mut tries = 0;
-        while !stream.read(self.shape.now(), &mut folded) {
+        while !stream.read(self.shape.now(), total) {
             super::engine::back_off(&mut tries);
         }
-        self.compact(&mut folded);
+    }
+
+    /// Adds what `read` reads to what was folded, and zeroes the cells that have it now. Returns `false`, and
+    /// changes nothing, if there is no memory.
+    fn fold_words(&self, read: impl FnOnce(&mut SummaryTotal), cells: &[&AtomicU64]) -> bool {
+        let mut total = SummaryTotal::default();
+        self.add_folded(Ages::ALL, &mut total);
+        read(&mut total);
+        self.compact(&mut total);
+        let len = FOLDED_HEAD + encoded_len(&total.sketches);
+        let words = if region::is_shared() {
+            Words::shared(len)
+        } else {
+            Some(Words::new(len))
+        };
+        let Some(words) = words else { return false };
+        words[0].store(len as u64 - 1, Relaxed);
+        words[1].store(total.count, Relaxed);
+        words[2].store(total.sum.to_bits(), Relaxed);
+        encode(&total.sketches, &words[FOLDED_HEAD..]);
+        let before = self.folded_words();
+        let mut moved = Move::new();
+        moved.set(&self.folded, words.into_raw().expose_provenance() as u64);
+        for cell in cells {
+            moved.set(cell, 0);
+        }
+        moved.commit();
+        drop(before);
+        true
     }
 
     /// Merges the folded sketches of each age, and drops those of ages that have left the window.

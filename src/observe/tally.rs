@@ -35,6 +35,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 
 use crate::lockfree::Generation;
+use crate::mapped::Move;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
 use super::memory::Block;
@@ -168,8 +169,20 @@ pub(crate) fn add_own<N: Number>(cell: &AtomicU64, n: N) {
     cell.store(N::from_cell(owner_load(cell)).plus(n).to_cell(), Relaxed);
 }
 
+/// Adds the stores that move a number from one cell to another.
+fn add_moved<'a, N: Number>(
+    moved: &mut Move<'a>,
+    (to, from): (&'a AtomicU64, &'a AtomicU64),
+    plus: impl FnOnce(N, N) -> N,
+) {
+    let n = N::from_cell(from.load(Relaxed));
+    moved.set(to, plus(N::from_cell(owner_load(to)), n).to_cell());
+    moved.set(from, N::default().to_cell());
+}
+
 /// The cells of one series of a counter.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Tally<N: Number> {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
@@ -182,6 +195,13 @@ pub struct Tally<N: Number> {
 }
 
 impl<N: Number> Tally<N> {
+    /// Moves the number in a cell that no thread writes any more to the shared cell.
+    fn take(&self, cell: &AtomicU64) {
+        let mut moved = Move::new();
+        add_moved(&mut moved, (&self.shared, cell), N::plus);
+        moved.commit();
+    }
+
     /// Returns the number in the shared cell.
     fn shared(&self) -> N {
         N::from_cell(self.shared.load(Relaxed))
@@ -317,14 +337,15 @@ impl<N: Number> Cells for Tally<N> {
         });
     }
 
-    fn fold(&self, block: Block) {
+    fn fold(&self, (): &(), block: Block) -> bool {
         // SAFETY: C1; the block has one cell.
-        let n = N::from_cell(unsafe { block.cell(0) }.load(Relaxed));
-        add_own(&self.shared, n);
+        self.take(unsafe { block.cell(0) });
+        true
     }
 
-    fn fold_shared(&self, other: &Self) {
-        add_own(&self.shared, other.shared());
+    fn fold_shared(&self, (): &(), other: &Self) -> bool {
+        self.take(&other.shared);
+        true
     }
 
     fn clear(&self, (): &()) {
@@ -335,6 +356,7 @@ impl<N: Number> Cells for Tally<N> {
 /// The cells of one series of an up-down counter: increments and decrements, which only grow. See
 /// the module's text.
 #[derive(Debug)]
+#[repr(C)]
 pub struct UpDown {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
@@ -348,6 +370,14 @@ pub struct UpDown {
 }
 
 impl UpDown {
+    /// Moves the numbers in two cells that no thread writes any more to the shared cells.
+    fn take(&self, (up, down): (&AtomicU64, &AtomicU64)) {
+        let mut moved = Move::new();
+        add_moved(&mut moved, (&self.up, up), u64::plus);
+        add_moved(&mut moved, (&self.down, down), u64::plus);
+        moved.commit();
+    }
+
     /// Adds `n` to the increments. Returns `false` if the caller has to take the cold path.
     #[inline(always)]
     pub fn up(thread: &Thread, last: u64, n: u64) -> bool {
@@ -474,18 +504,17 @@ impl Cells for UpDown {
         *total = total.wrapping_add(least);
     }
 
-    fn fold(&self, block: Block) {
+    fn fold(&self, (): &(), block: Block) -> bool {
         // SAFETY: C1; the block has two cells.
         // Relaxed, as in all folds: the lock carries the stores to cold updates, and passes, which
         // are serialised, are the only readers without the lock.
-        let (up, down) = unsafe { (block.cell(0).load(Relaxed), block.cell(1).load(Relaxed)) };
-        add_own(&self.up, up);
-        add_own(&self.down, down);
+        self.take(unsafe { (block.cell(0), block.cell(1)) });
+        true
     }
 
-    fn fold_shared(&self, other: &Self) {
-        add_own(&self.up, other.up.load(Relaxed));
-        add_own(&self.down, other.down.load(Relaxed));
+    fn fold_shared(&self, (): &(), other: &Self) -> bool {
+        self.take((&other.up, &other.down));
+        true
     }
 
     fn clear(&self, (): &()) {

@@ -96,7 +96,7 @@ fn streams_are_read_while_they_flush_and_freed_when_they_end() {
             assert_eq!(seen.sum, seen.count as f64);
         }
     });
-    let retired = engine.pass().retire(summary.slot_word());
+    let retired = engine.pass().retire(summary.slot_word(), false);
     let mut passes = 0;
     while !reclaim(
         &mut engine.pass(),
@@ -129,7 +129,7 @@ fn a_slot_changes_hands() {
             expected += 1;
         }
         let stale = tally.slot_word().generation();
-        let retired = engine.pass().retire(tally.slot_word());
+        let retired = engine.pass().retire(tally.slot_word(), false);
         assert_eq!(inc(&engine, &thread, &tally, stale), Outcome::Stale);
         let mut passes = 0;
         while !reclaim(&mut engine.pass(), &(), &tally, retired, Some(&overflow)) {
@@ -338,7 +338,7 @@ fn slots_of_dropped_families_are_reclaimed() {
     let (engine, thread) = (Engine::new(), Thread::new());
     let tally = Tally::<u64>::new(&());
     tally.add_cold(&engine, &thread, Generation::FIRST, 1, true);
-    let retired = engine.pass().retire(tally.slot_word());
+    let retired = engine.pass().retire(tally.slot_word(), false);
     assert_eq!(engine.slots.unreclaimed(), 1);
     // The family is dropped before the series is reclaimed.
     engine.abandon::<Tally<u64>>(&(), true, retired.slot().into_iter());
@@ -362,7 +362,7 @@ fn owners_get_requests_only_after_a_retirement() {
     }
     let other = Tally::<u64>::new(&());
     other.add_cold(&engine, &thread, Generation::FIRST, 1, true);
-    engine.pass().retire(other.slot_word());
+    engine.pass().retire(other.slot_word(), false);
     drop(engine.pass());
     assert!(!Tally::add(&thread, last, 1_u64), "no owner got a request");
     thread.leave(&engine);
@@ -375,7 +375,7 @@ fn a_new_owner_acknowledges_an_open_request() {
     let (engine, first, next) = (Engine::new(), Thread::new(), Thread::new());
     let [hot, cold] = [(); 2].map(|()| Tally::<u64>::new(&()));
     hot.add_cold(&engine, &first, Generation::FIRST, 1, true);
-    let retired = engine.pass().retire(hot.slot_word());
+    let retired = engine.pass().retire(hot.slot_word(), false);
     drop(engine.pass());
     first.leave(&engine);
     cold.add_cold(&engine, &next, Generation::FIRST, 1, false);
@@ -397,7 +397,7 @@ fn a_sleeper_holds_up_the_slots_that_it_has() {
         let mut pass = engine.pass();
         tallies
             .iter()
-            .map(|tally| pass.retire(tally.slot_word()))
+            .map(|tally| pass.retire(tally.slot_word(), false))
             .collect()
     };
     drop(engine.pass());
@@ -479,7 +479,7 @@ fn a_copy_request_acknowledges_nothing_for_a_new_thread() {
         // The writer has its block, and has not stored yet.
         let block = writer.hot(retired.slot_word().last(Generation::FIRST));
         assert!(block.is_some());
-        let retired = pass.retire(retired.slot_word());
+        let retired = pass.retire(retired.slot_word(), false);
         if copies {
             let mut tries = 0;
             let view = |block| Some(super::buckets::FixedBlock { block, cells: 1 });
@@ -517,7 +517,7 @@ fn a_thread_that_runs_only_cold_updates_acknowledges() {
     };
     gone.add_cold(&engine, &second, Generation::FIRST, 1_u64, true);
     [&first, &second].into_iter().for_each(inc);
-    let retired = engine.pass().retire(gone.slot_word());
+    let retired = engine.pass().retire(gone.slot_word(), false);
     // This pass sends the request.
     assert!(!engine.pass().is_acknowledged(retired));
     [&first, &second].into_iter().for_each(inc);

@@ -6,8 +6,9 @@ use std::cell::Cell;
 use super::Engine;
 use super::memory::{Block, SlabRef};
 use super::shard::ShardRef;
-use super::slot::{CLOSING, MOST_CELLS, SlotWord};
+use super::slot::{MOST_CELLS, NOT_LIVE, SlotWord};
 use crate::lockfree::Generation;
+use crate::mapped::region;
 use crate::sync::Relaxed;
 
 /// A thread's side of its shard. In the crate a `thread_local!`, in a model a value.
@@ -91,7 +92,9 @@ impl Thread {
             if self.shard().is_some() {
                 let slab = self.slab.get();
                 if slab.len().load(Relaxed) == 0 && !self.in_allocation.get() {
+                    self.move_blocks_to_file();
                     self.shard().expect("the thread has a shard").restore(slab);
+                    self.move_to_file();
                 }
             } else if !self.register(engine) {
                 break;
@@ -104,7 +107,7 @@ impl Thread {
             if last > u64::from(u32::MAX) {
                 return Target::Stale;
             }
-            if last >= CLOSING {
+            if last >= NOT_LIVE {
                 break;
             }
             // The slab is long enough but its length is 0: a request arrived in between. Try again.
@@ -148,6 +151,7 @@ impl Thread {
             }
         }
         self.in_allocation.set(false);
+        self.move_to_file();
         shard.is_some()
     }
 
@@ -168,7 +172,32 @@ impl Thread {
         let slab = self.slab.get();
         let due = !self.in_allocation.get() && slab.len().load(Relaxed) == 0;
         if let Some(shard) = self.shard().filter(|_| due) {
+            self.move_blocks_to_file();
             shard.restore(slab);
+        }
+        self.move_to_file();
+    }
+
+    /// Moves what this thread's blocks hold besides numbers to the mapped file, if the process has come to share its
+    /// metrics. Called before the request is acknowledged: until then, no series of these blocks is reclaimed.
+    fn move_blocks_to_file(&self) {
+        #[cfg(all(feature = "mmap", not(loom)))]
+        if let Some(shard) = self.shard().filter(|_| region::is_shared()) {
+            // With the right to zero blocks, so that the collector does not clear those of a dropped family.
+            if !self.slab.get().is_in_file() && shard.begin_growth() {
+                self.in_allocation.set(true);
+                super::engine::move_blocks(self.slab.get());
+                self.in_allocation.set(false);
+                shard.end_growth(None);
+            }
+        }
+    }
+
+    /// Moves this thread's slab to the mapped file, if the process has come to share its metrics. The thread must
+    /// be between two updates.
+    pub(super) fn move_to_file(&self) {
+        if region::is_shared() && self.shard().is_some() && !self.slab.get().is_in_file() {
+            self.grow(0);
         }
     }
 
@@ -199,6 +228,13 @@ impl Thread {
         self.in_allocation.get()
     }
 
+    /// Forgets the shard, in the child of a `fork`.
+    #[cfg(all(feature = "mmap", not(loom)))]
+    pub(super) fn forget(&self) {
+        self.slab.set(SlabRef::EMPTY);
+        self.in_allocation.set(false);
+    }
+
     /// Leaves the shard to another thread. Later updates of this thread use shared cells.
     pub(crate) fn leave(&self, engine: &Engine) {
         if let Some(shard) = self.shard() {
@@ -222,16 +258,28 @@ impl Thread {
         }
         self.in_allocation.set(true);
         let old = self.slab.get();
-        // Half as large again, so that growth is rare, in whole pairs of cache lines.
-        let capacity = (needed + 1)
-            .max(old.capacity() + old.capacity() / 2)
-            .next_multiple_of(16)
-            .min(MOST_CELLS);
-        let new = SlabRef::allocate(capacity, old.shard());
-        if let Some(new) = new {
-            // SAFETY: this thread owns the shard (I1). The new slab is larger and not yet
+        // Half as large again, so that growth is rare, in whole pairs of cache lines. As large, if the slab
+        // only moves to the mapped file.
+        let capacity = if needed < old.capacity() {
+            old.capacity()
+        } else {
+            (needed + 1)
+                .max(old.capacity() + old.capacity() / 2)
+                .next_multiple_of(16)
+                .min(MOST_CELLS)
+        };
+        let new = SlabRef::allocate(capacity, old.shard()).filter(|new| {
+            // SAFETY: this thread owns the shard (I1). The new slab is as large or larger, and not yet
             // published.
             unsafe { new.copy_from(old) };
+            let shown = shard.show(*new);
+            if !shown {
+                // SAFETY: not published.
+                unsafe { new.free() };
+            }
+            shown
+        });
+        if let Some(new) = new {
             self.slab.set(new);
         }
         shard.end_growth(new);

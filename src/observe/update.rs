@@ -9,6 +9,7 @@ use super::slot::{COLD, SlotWord};
 use super::thread::{Target, Thread};
 use super::{Engine, Outcome};
 use crate::lockfree::Generation;
+use crate::mapped::region;
 
 /// The result of an update of shared cells.
 pub(super) enum Shared {
@@ -98,6 +99,8 @@ pub(super) fn update_cold(
 /// Gives a cold series a slot, if one is free. If several threads try, one succeeds.
 pub(super) fn promote(engine: &Engine, slot_word: &SlotWord, generation: Generation, cells: u64) {
     let slot = engine.slots.allocate(cells);
+    // The slot word is not stored while the process begins to share its metrics.
+    let _steady = region::steady();
     if let Some(last) = slot.filter(|last| !slot_word.promote(generation, *last)) {
         engine.slots.free(last, cells);
     }

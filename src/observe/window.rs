@@ -63,7 +63,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::snapshot::sketch::Sketch;
+use crate::mapped::{Own, Words};
+use crate::snapshot::sketch::{Sketch, Tuple};
+use crate::sync::{AtomicU64, Relaxed};
 
 use super::stream::Budget;
 
@@ -95,6 +97,15 @@ impl Window {
     /// Returns the ages that the window holds now.
     pub(crate) fn now(&self) -> Ages {
         self.after((self.clock)().saturating_duration_since(self.origin))
+    }
+
+    /// Returns when age 1 began, as `CLOCK_MONOTONIC` has it, the length of an age in nanoseconds, and the number
+    /// of ages.
+    pub(crate) fn in_file(&self) -> [u64; 3] {
+        let now = (self.clock)();
+        let passed = saturating_nanos(now.saturating_duration_since(self.origin));
+        let origin = crate::clock::monotonic_nanos().saturating_sub(passed);
+        [origin, self.length, self.ages]
     }
 
     /// Returns the number of ages.
@@ -178,47 +189,102 @@ pub struct AgeSketch {
 }
 
 /// The ages of a page, and the sketches of earlier ages. Does not change while it is shared; a
-/// flush replaces it once or twice per age (A2).
+/// flush replaces it once or twice per age (A2). Other processes may read it in a file.
+#[repr(C)]
 pub(crate) struct History {
-    /// The ages. Written by the owner before publication, read by passes.
-    ages: PageAges<Vec<AgeSketch>>,
+    /// The age in which the page's buffer was started. Written by the owner before publication, read by
+    /// passes, as all fields are.
+    started: u64,
+    /// The age of the page's sketch.
+    sketch_age: u64,
+    /// The sketches of earlier ages, as [`encode`] writes them.
+    older: Words,
     /// The budget that the sketches count against.
     budget: Arc<Budget>,
 }
 
-/// The ages of a page, with the sketches of earlier ages: owned, or borrowed from a [`History`].
+/// The ages of a page, with the sketches of earlier ages.
 #[derive(Clone, Copy)]
-pub(crate) struct PageAges<P> {
+pub(crate) struct PageAges<'a> {
     /// The age in which the page's buffer was started.
     pub(crate) started: u64,
     /// The age of the page's sketch.
     pub(crate) sketch_age: u64,
-    /// The sketches of earlier ages.
-    older: P,
+    /// The sketches of earlier ages, as [`encode`] writes them.
+    older: &'a [AtomicU64],
+}
+
+/// Writes sketches to words: for each its age, twice the number of its tuples plus 1 if it is degraded, and the
+/// tuples. The words are not shared yet.
+pub(crate) fn encode(sketches: &[AgeSketch], words: &[AtomicU64]) {
+    let mut words = words.iter();
+    let mut put = |value| {
+        if let Some(word) = words.next() {
+            // Relaxed: whoever publishes the words carries this store.
+            word.store(value, Relaxed);
+        }
+    };
+    for AgeSketch { age, sketch } in sketches {
+        put(*age);
+        put((sketch.tuples().len() as u64) << 1 | u64::from(sketch.is_degraded()));
+        sketch
+            .tuples()
+            .iter()
+            .flat_map(|tuple| tuple.to_words())
+            .for_each(&mut put);
+    }
+}
+
+/// Returns the number of words that [`encode`] writes.
+pub(crate) fn encoded_len(sketches: &[AgeSketch]) -> usize {
+    let words = |part: &AgeSketch| 2 + 2 * part.sketch.tuples().len();
+    sketches.iter().map(words).sum()
+}
+
+/// Iterates over the sketches that [`encode`] wrote.
+pub(crate) fn decode(words: &[AtomicU64]) -> impl Iterator<Item = AgeSketch> {
+    let mut rest = words;
+    std::iter::from_fn(move || {
+        // Relaxed: as in `encode`.
+        let [age, head] = [rest.first()?, rest.get(1)?].map(|word| word.load(Relaxed));
+        let (tuples, after) = rest.get(2..)?.split_at_checked((head >> 1) as usize * 2)?;
+        rest = after;
+        let tuples = tuples
+            .chunks_exact(2)
+            .map(|pair| Tuple::from_words([0, 1].map(|i| pair[i].load(Relaxed))))
+            .collect();
+        let sketch = Sketch::from_parts(tuples, head & 1 == 1);
+        Some(AgeSketch { age, sketch })
+    })
 }
 
 impl History {
-    fn new(ages: PageAges<Vec<AgeSketch>>, budget: &Arc<Budget>) -> *mut Self {
-        let history = Self {
-            ages,
+    fn new(started: u64, sketch_age: u64, older: &[AgeSketch], budget: &Arc<Budget>) -> *mut Self {
+        let words = Words::new(encoded_len(older));
+        encode(older, &words);
+        let history = Own::new(Self {
+            started,
+            sketch_age,
+            older: words,
             budget: Arc::clone(budget),
-        };
+        });
         budget.add(history.words());
-        Box::into_raw(Box::new(history))
+        history.into_raw()
     }
 
     /// Allocates the ages of a stream that starts now.
     pub(crate) fn start(now: Ages, budget: &Arc<Budget>) -> *mut Self {
-        let ages = PageAges {
-            started: now.now,
-            sketch_age: now.now,
-            older: Vec::new(),
-        };
-        Self::new(ages, budget)
+        Self::new(now.now, now.now, &[], budget)
+    }
+
+    /// Returns ages of the same content, in memory that is allocated now.
+    pub(crate) fn copy(&self) -> *mut Self {
+        let older: Vec<_> = decode(&self.older).collect();
+        Self::new(self.started, self.sketch_age, &older, &self.budget)
     }
 
     /// Borrows the ages. Without a window (`None`) it is always age 1.
-    pub(crate) fn view(history: Option<&Self>) -> PageAges<&[AgeSketch]> {
+    pub(crate) fn view(history: Option<&Self>) -> PageAges<'_> {
         history.map_or(
             PageAges {
                 started: 1,
@@ -226,9 +292,9 @@ impl History {
                 older: &[],
             },
             |history| PageAges {
-                started: history.ages.started,
-                sketch_age: history.ages.sketch_age,
-                older: &history.ages.older,
+                started: history.started,
+                sketch_age: history.sketch_age,
+                older: &history.older,
             },
         )
     }
@@ -236,24 +302,20 @@ impl History {
     /// Drops the sketches of earlier ages. Another series gets the stream.
     pub(crate) fn clear(&mut self) {
         self.budget.add(-self.words());
-        self.ages.older = Vec::new();
+        self.older = Words::new(0);
         self.budget.add(self.words());
     }
 
-    /// Returns the approximate size in words.
+    /// Returns the size in words.
     fn words(&self) -> i64 {
-        let parts = self.ages.older.iter();
-        let words = parts.map(|part| 6 + 2 * part.sketch.tuples().len());
-        8 + words.sum::<usize>() as i64
+        8 + self.older.len() as i64
     }
 }
 
-impl PageAges<&[AgeSketch]> {
+impl PageAges<'_> {
     /// Returns the sketches of those earlier ages that the window holds.
-    pub(crate) fn older_in(&self, ages: Ages) -> impl Iterator<Item = &AgeSketch> {
-        self.older
-            .iter()
-            .filter(move |part| ages.contains(part.age))
+    pub(crate) fn older_in(&self, ages: Ages) -> impl Iterator<Item = AgeSketch> {
+        decode(self.older).filter(move |part| ages.contains(part.age))
     }
 
     /// Allocates the ages of a page that is started now.
@@ -278,17 +340,10 @@ impl PageAges<&[AgeSketch]> {
             age: self.sketch_age,
             sketch,
         });
-        let older = self.older.iter().cloned().chain(finished);
+        let older = decode(self.older).chain(finished);
         let older = older.filter(|part| ages.contains(part.age) && part.sketch.n() > 0);
-        let older = older.collect();
-        History::new(
-            PageAges {
-                started,
-                sketch_age,
-                older,
-            },
-            budget,
-        )
+        let older: Vec<_> = older.collect();
+        History::new(started, sketch_age, &older, budget)
     }
 }
 

@@ -27,6 +27,8 @@ use collectors::Collectors;
 use families::Families;
 #[cfg(feature = "facade")]
 pub(crate) use families::REJECTED;
+#[cfg(feature = "mmap")]
+pub(crate) use families::SharedFamilies;
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;
@@ -110,6 +112,19 @@ impl Registry {
 
     pub(crate) fn families(&self) -> &Families {
         &self.0.families
+    }
+
+    /// Locks the families, around a `fork`.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn before_fork(&self) -> SharedFamilies<'_> {
+        self.families().before_fork()
+    }
+
+    /// Runs `f`, with which the process begins to share its metrics; see [`Families::share`].
+    #[cfg(feature = "mmap")]
+    pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        self.enlist();
+        self.families().share(f)
     }
 
     /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit

@@ -111,6 +111,15 @@ pub(super) fn collect(
             family.overflowed as f64,
         )?;
     }
+    #[cfg(feature = "mmap")]
+    if let Some(words) = observe::cells_not_shared() {
+        out.counter(
+            "tallies_cells_not_shared_total",
+            "Words of 8 bytes that are not in this process' mapped file, because the file was full.",
+            &[],
+            words as f64,
+        )?;
+    }
     let mut counter = |name, help, value: u64| out.counter(name, help, &[], value as f64);
     counter(
         "tallies_rejected_families_total",

@@ -5,7 +5,11 @@ use std::collections::hash_map::Entry;
 
 use crate::error::Error;
 use crate::snapshot::clash_index::ClashIndex;
-use crate::snapshot::{Family, GaugeMode, Kind, Meta, Snapshot, Text, Values, exposed, labels};
+use crate::snapshot::{
+    Family, GaugeMode, Kind, Meta, Numbers, Snapshot, Text, Values, exposed, labels,
+};
+
+use super::exact::{ExactSum, Sums};
 
 /// The label that tells the live writers of a gauge apart.
 pub(crate) const GAUGE_INDEX: &str = "gauge_index";
@@ -26,18 +30,49 @@ pub(crate) struct Writer<'a> {
 /// merged is left out, and the reason is passed to `conflict`.
 ///
 /// Merging writers that have all ended is folding them: what only live writers have is left out.
-pub(crate) fn merge(writers: &[Writer<'_>], mut conflict: impl FnMut(Error)) -> Snapshot {
+///
+/// Of families of different kinds, that of the last writer remains: a program that takes the name of
+/// another one's metric does not displace it.
+pub(crate) fn merge(writers: &[Writer<'_>], conflict: impl FnMut(Error)) -> Snapshot {
+    let writers: Vec<_> = writers.iter().map(|writer| (*writer, None)).collect();
+    merge_exact(&writers, conflict).0
+}
+
+/// The same. The sums of floats do not depend on the order of the writers, and folding some of them
+/// does not change the sums. For that, the exact sums are returned, too, and what was folded comes
+/// with those that its fold returned.
+pub(crate) fn merge_exact(
+    writers: &[(Writer<'_>, Option<&Sums>)],
+    mut conflict: impl FnMut(Error),
+) -> (Snapshot, Sums) {
     let mut merged = Snapshot::default();
-    let families = |writer: &Writer<'_>| writer.snapshot.families.len();
-    let mut places: HashMap<&str, usize> =
-        HashMap::with_capacity(writers.iter().map(families).max().unwrap_or(0));
+    let mut kinds: HashMap<&str, &Family> = HashMap::new();
+    for (writer, _) in writers.iter().rev() {
+        for family in &writer.snapshot.families {
+            if writer.index.is_some() || !is_live_only(&family.meta) {
+                kinds.entry(family.name()).or_insert(family);
+            }
+        }
+    }
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(kinds.len());
     let mut joined: Vec<Joined<'_>> = Vec::new();
-    let mut all = writers.iter().flat_map(|writer| &writer.snapshot.families);
+    let mut all = writers
+        .iter()
+        .flat_map(|(writer, _)| &writer.snapshot.families);
     let mut index = ClashIndex::new(all.any(|family| family.meta.utf8));
-    for writer in writers {
+    for (writer, sums) in writers {
         merged.taken = merged.taken.max(writer.snapshot.taken);
         for family in &writer.snapshot.families {
             if writer.index.is_none() && is_live_only(&family.meta) {
+                continue;
+            }
+            let sums = sums.map_or(&[][..], |sums| sums.of(family.name()));
+            let is_other =
+                |first: &&&Family| first.meta.kind.as_text() != family.meta.kind.as_text();
+            if let Some(first) = kinds.get(family.name()).filter(is_other) {
+                if let Err(error) = first.check_mergeable(family) {
+                    conflict(error);
+                }
                 continue;
             }
             match places.entry(family.name()) {
@@ -48,23 +83,26 @@ pub(crate) fn merge(writers: &[Writer<'_>], mut conflict: impl FnMut(Error)) -> 
                     }
                     index.insert(exposed(family), family);
                     place.insert(joined.len());
-                    joined.push(Joined::new(family, writer.index));
+                    joined.push(Joined::new(family, writer.index, sums));
                 }
                 Entry::Occupied(place) => {
                     let joined = &mut joined[*place.get()];
                     match joined.family.check_mergeable(family) {
-                        Ok(()) => joined.add(family, writer.index),
+                        Ok(()) => joined.add(family, writer.index, sums),
                         Err(error) => conflict(error),
                     }
                 }
             }
         }
     }
-    merged.families = joined.into_iter().map(|joined| joined.family).collect();
-    merged
-        .families
-        .sort_unstable_by(|one, other| one.name().cmp(other.name()));
-    merged
+    joined.sort_unstable_by(|one, other| one.family.name().cmp(other.family.name()));
+    let mut sums = Sums::default();
+    for mut joined in joined {
+        joined.write_sums();
+        sums.set(joined.family.name(), joined.sums);
+        merged.families.push(joined.family);
+    }
+    (merged, sums)
 }
 
 /// Returns whether only live writers have a value of such a family.
@@ -82,6 +120,8 @@ struct Joined<'a> {
     /// The index of each series by its labels, for modes that need it.
     series: HashMap<&'a str, usize>,
     rule: Rule,
+    /// The exact sum of each series, if the family has sums of floats that only grow.
+    sums: Vec<ExactSum>,
 }
 
 /// The way in which the series of another writer are added.
@@ -96,7 +136,7 @@ enum Rule {
 }
 
 impl<'a> Joined<'a> {
-    fn new(family: &'a Family, index: Option<u32>) -> Self {
+    fn new(family: &'a Family, index: Option<u32>, sums: &[ExactSum]) -> Self {
         let rule = match (&family.values, family.meta.mode) {
             (Values::Gauge(_), GaugeMode::LiveAll) if !has_gauge_index(family) => Rule::Each,
             (Values::Gauge(_), mode) if mode.is_recent() => Rule::Recent,
@@ -111,23 +151,59 @@ impl<'a> Joined<'a> {
             },
             series: HashMap::new(),
             rule,
+            sums: Vec::new(),
         };
-        if rule != Rule::Merge {
-            joined.add(family, index);
+        if rule == Rule::Merge {
+            if has_floats(family) {
+                joined.sums = (0..family.len())
+                    .map(|i| exact_sum(family, i, sums))
+                    .collect();
+            }
+        } else {
+            joined.add(family, index, sums);
         }
         joined
     }
 
-    fn add(&mut self, family: &'a Family, index: Option<u32>) {
+    fn add(&mut self, family: &'a Family, index: Option<u32>, sums: &[ExactSum]) {
         match self.rule {
-            Rule::Merge => self.family.add(family),
-            Rule::Each => self.add_each(family, index.unwrap_or(0)),
+            Rule::Merge => {
+                if !has_floats(&self.family) && !has_floats(family) {
+                    return self.family.add(family);
+                }
+                // Integers were counted before the first float.
+                for i in self.sums.len()..self.family.len() {
+                    self.sums.push(exact_sum(&self.family, i, &[]));
+                }
+                let all = &mut self.sums;
+                self.family.add_each(family, |at, i| {
+                    if at == all.len() {
+                        all.push(ExactSum::default());
+                    }
+                    let theirs = exact_sum(family, i, sums);
+                    theirs.terms().for_each(|term| all[at].add(term));
+                });
+            }
+            Rule::Each => self.add_number(family, index.unwrap_or(0)),
             Rule::Recent => self.add_recent(family),
         }
     }
 
+    /// Replaces the sums, which were rounded with each writer, by those that are rounded once.
+    fn write_sums(&mut self) {
+        let sums = self.sums.iter().map(ExactSum::value).zip(0..);
+        match &mut self.family.values {
+            Values::Counter(Numbers::Float(all)) => {
+                sums.for_each(|(sum, i): (_, usize)| all[i] = sum);
+            }
+            Values::Histogram { sums: all, .. } => sums.for_each(|(sum, i)| all[i] = sum),
+            Values::Summary { values, .. } => sums.for_each(|(sum, i)| values[i].sum = sum),
+            _ => {}
+        }
+    }
+
     /// Adds the series with the number of their writer.
-    fn add_each(&mut self, family: &Family, index: u32) {
+    fn add_number(&mut self, family: &Family, index: u32) {
         let index = index.to_string();
         let Values::Gauge(values) = &family.values else {
             return;
@@ -182,6 +258,31 @@ impl<'a> Joined<'a> {
             }
         }
     }
+}
+
+/// Returns whether the family has floats that only grow.
+fn has_floats(family: &Family) -> bool {
+    match &family.values {
+        Values::Counter(numbers) => matches!(numbers, Numbers::Float(_)),
+        Values::Histogram { .. } | Values::Summary { .. } => true,
+        Values::Gauge(_) | Values::PageSummary(_) => false,
+    }
+}
+
+/// Returns the exact sum of a series: the one that its fold returned, or its value.
+fn exact_sum(family: &Family, i: usize, folded: &[ExactSum]) -> ExactSum {
+    if let Some(sum) = folded.get(i).filter(|sum| **sum != ExactSum::default()) {
+        return sum.clone();
+    }
+    let mut sum = ExactSum::default();
+    sum.add(match &family.values {
+        Values::Counter(Numbers::Float(all)) => all[i],
+        Values::Counter(Numbers::Int(all)) => all[i] as f64,
+        Values::Histogram { sums, .. } => sums[i],
+        Values::Summary { values, .. } => values[i].sum,
+        Values::Gauge(_) | Values::PageSummary(_) => 0.0,
+    });
+    sum
 }
 
 /// Returns whether the family has that label already: then its values are added.
@@ -319,5 +420,77 @@ mod tests {
         assert_eq!(all.get("latency_seconds_count", &[]), Some(1.0));
         assert_eq!(all.get("jobs_total", &[]), Some(2.0));
         assert_eq!(errors.len(), 1, "{errors:?}");
+    }
+
+    /// The first of these writers is folded into the totals. With rounded additions, that lowered the
+    /// sum in its last bit.
+    #[test]
+    fn a_fold_changes_no_sum() {
+        let process = |seconds: f64| {
+            let registry = Registry::new();
+            let busy = Counter::builder("busy_seconds_total", "").float();
+            busy.register(&registry).unwrap().add(seconds);
+            let latency = Histogram::builder("latency_seconds", "").register(&registry);
+            latency.unwrap().observe(seconds);
+            registry.snapshot()
+        };
+        let all = [0.1, 0.2, 0.3, 1e-9, 7e9, 0.7].map(process);
+        let values = |page: &Snapshot| {
+            ["busy_seconds_total", "latency_seconds_sum"].map(|name| page.get(name, &[]).unwrap())
+        };
+        let (mut folded, mut sums) = (Snapshot::default(), Sums::default());
+        let mut pages = Vec::new();
+        for next in 0..=all.len() {
+            let index = Some(0);
+            let live = all[next..].iter();
+            let live = live.map(|snapshot| (Writer { snapshot, index }, None));
+            let totals = Writer {
+                snapshot: &folded,
+                index: None,
+            };
+            let writers: Vec<_> = live.chain([(totals, Some(&sums))]).collect();
+            let (page, _) = merge_exact(&writers, |error| panic!("{error}"));
+            pages.push(values(&page));
+            if let Some(snapshot) = all.get(next) {
+                let dead = Writer {
+                    snapshot,
+                    index: None,
+                };
+                let writers = [(dead, None), (totals, Some(&sums))];
+                (folded, sums) = merge_exact(&writers, |error| panic!("{error}"));
+            }
+        }
+        assert!(pages.iter().all(|page| *page == pages[0]), "{pages:?}");
+    }
+
+    #[test]
+    fn a_program_does_not_displace_another_by_its_name() {
+        let (gauge, counter) = (Registry::new(), Registry::new());
+        gauge.gauge("jobs_total", "").unwrap().set(7.0);
+        counter.counter("jobs_total", "").unwrap().add(5);
+        let (new, old) = (gauge.snapshot(), counter.snapshot());
+        let writer = |snapshot, index| Writer { snapshot, index };
+        for totals in [Some(1), None] {
+            let mut errors = Vec::new();
+            let all = merge(&[writer(&new, Some(0)), writer(&old, totals)], |error| {
+                errors.push(error.to_string());
+            });
+            assert_eq!(all.get("jobs_total", &[]), Some(5.0));
+            assert_eq!(errors.len(), 1, "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn integers_and_floats_of_one_counter_add_up() {
+        let (int, float) = (Registry::new(), Registry::new());
+        int.counter("jobs_total", "").unwrap().add(5);
+        let jobs = Counter::builder("jobs_total", "").float();
+        jobs.register(&float).unwrap().add(0.5);
+        let (int, float) = (int.snapshot(), float.snapshot());
+        for (one, other) in [(&int, &float), (&float, &int)] {
+            let all = merged(&[(one, Some(0)), (other, Some(1)), (one, None)]);
+            let first = one.get("jobs_total", &[]).unwrap();
+            assert_eq!(all.get("jobs_total", &[]), Some(5.5 + first));
+        }
     }
 }

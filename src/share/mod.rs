@@ -5,10 +5,29 @@
 //! writers, exactly once. So totals never go back, and the cost of a page follows the writers that
 //! are alive.
 
+mod exact;
+#[cfg(all(
+    feature = "mmap",
+    any(target_os = "linux", target_os = "android"),
+    not(miri)
+))]
+mod files;
 mod merge;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
 
+#[cfg(all(
+    fuzzing,
+    feature = "mmap",
+    any(target_os = "linux", target_os = "android")
+))]
+pub use files::read_bytes;
+#[cfg(all(
+    feature = "mmap",
+    any(target_os = "linux", target_os = "android"),
+    not(miri)
+))]
+pub use files::{Dir, Process, dir};
 #[cfg(feature = "redis")]
 pub use redis::{Overview, Redis, RedisBuilder, WriterInfo, redis};

@@ -178,7 +178,7 @@ impl Values {
     }
 
     /// Appends the value of a series of the same shape.
-    pub(super) fn push(&mut self, value: Value<'_>) {
+    pub(crate) fn push(&mut self, value: Value<'_>) {
         match (self, value) {
             (Values::Counter(values), Value::Counter(value)) => values.push(value),
             (Values::Gauge(values), Value::Gauge(value)) => values.push(value),

@@ -1,6 +1,7 @@
 //! Runs one update `n` times: `updates NAME N`. `limits.rs` counts the instructions of `n` and of `2n`.
 //!
-//! Without arguments, prints the names.
+//! Without arguments, prints the names. With a directory in `TALLIES_INSTRUCTIONS`, the cells are in a mapped file
+//! there.
 
 use std::hint::black_box;
 
@@ -104,6 +105,9 @@ macro_rules! updates {
 
 fn main() {
     add_views();
+    #[cfg(feature = "mmap")]
+    let _shared =
+        std::env::var_os("TALLIES_INSTRUCTIONS").map(|path| tallies::share::dir(path).unwrap());
     let names: Vec<String> = (0..SERIES).map(|i| i.to_string()).collect();
     let hot = HOT.bind(["x", "y"]);
     let cold: Vec<Bound<Counter>> = names.iter().map(|name| COLD.bind(["a", name])).collect();

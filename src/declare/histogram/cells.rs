@@ -3,7 +3,7 @@
 use crate::declare::buckets;
 use crate::error::Error;
 use crate::family::desc::Desc;
-use crate::family::{MetricCells, SeriesRef};
+use crate::family::{MetricCells, SeriesRef, kind};
 use crate::observe::{self, Buckets, Cells, Observed, Outcome, Shape, is_finite};
 use crate::snapshot::{Kind, Natives, Values, sum_since};
 
@@ -104,6 +104,13 @@ impl MetricCells for Buckets {
             counts: Vec::new(),
             sums: Vec::new(),
             natives: desc.native.map(|_| Natives::default()),
+        }
+    }
+
+    fn format(shape: &Shape) -> u32 {
+        match shape.native {
+            None => kind::HISTOGRAM,
+            Some(_) => kind::NATIVE,
         }
     }
 

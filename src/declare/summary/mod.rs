@@ -20,7 +20,7 @@ use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{DEFAULT_AGES, check_window};
-use crate::family::{Family, MetricCells};
+use crate::family::{Family, MetricCells, kind};
 
 /// Quantiles of observations, since the program began or of the last seconds, each within its rank
 /// error.
@@ -349,6 +349,14 @@ impl MetricCells for Distribution {
             interval: false,
             values: Vec::new(),
         }
+    }
+
+    fn format(_: &Arc<SummaryShape>) -> u32 {
+        kind::SUMMARY
+    }
+
+    fn window(shape: &Arc<SummaryShape>) -> [u64; 3] {
+        shape.window_in_file()
     }
 
     fn write(total: &SummaryTotal, values: &mut Values) {

@@ -172,7 +172,7 @@ fn a_fold_and_a_cold_writer_take_turns() {
             observation(2.0),
             false,
         );
-        let retired = engine.pass().retire(old.slot_word());
+        let retired = engine.pass().retire(old.slot_word(), false);
         let writer = {
             let overflow = Arc::clone(&overflow);
             spawn(&engine, move |engine, thread| {

@@ -199,7 +199,7 @@ fn a_slot_with_a_table_is_used_again() {
                     observe(&new, 2.0);
                 })
             };
-            let retired = engine.pass().retire(old.slot_word());
+            let retired = engine.pass().retire(old.slot_word(), false);
             drop(engine.pass());
             let mut pass = engine.pass();
             let reused = super::super::reclaim(&mut pass, &shape, &*old, retired, Some(&*overflow));

@@ -59,7 +59,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
             })
         };
         let mut pass = engine.pass();
-        let retired = pass.retire(old.slot_word());
+        let retired = pass.retire(old.slot_word(), false);
         assert_eq!(retired.slot(), Some(slot));
         drop(pass);
         // The next pass sends the request. The pass after that sees the acknowledgement, if the
@@ -123,9 +123,9 @@ fn a_slot_is_used_again_under_two_requests() {
                 thread
             })
         };
-        engine.pass().retire(other.slot_word());
+        engine.pass().retire(other.slot_word(), false);
         // This pass sends the first request.
-        let retired = engine.pass().retire(old.slot_word());
+        let retired = engine.pass().retire(old.slot_word(), false);
         // This pass sends the second one. The owner may have acknowledged it before the next pass.
         drop(engine.pass());
         let mut pass = engine.pass();
@@ -171,7 +171,7 @@ fn a_cleared_slot_is_read_where_it_was_cleared() {
         far.promote(Generation::FIRST, 5);
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
         old.add_cold(&engine, &thread, Generation::FIRST, 7, false);
-        let retired = engine.pass().retire(old.slot_word());
+        let retired = engine.pass().retire(old.slot_word(), false);
         drop(engine.pass());
         // The owner acknowledges between two updates.
         inc(&engine, &thread, &new, Generation::FIRST);
@@ -223,7 +223,7 @@ fn a_shard_that_ends_below_a_slot_need_not_acknowledge() {
                     thread
                 })
             };
-            let retired = engine.pass().retire(old.slot_word());
+            let retired = engine.pass().retire(old.slot_word(), false);
             let mut pass = engine.pass();
             let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
             let acknowledged = shards_of(&pass)[0].1.has_acknowledged(1);
@@ -268,7 +268,7 @@ fn a_cold_series_is_used_again() {
                     }
                 })
             };
-            let retired = engine.pass().retire(series.slot_word());
+            let retired = engine.pass().retire(series.slot_word(), false);
             let mut pass = engine.pass();
             let reused = reclaim(&mut pass, &(), &*series, retired, Some(&*overflow));
             let early = total(&mut pass, &*overflow);
@@ -383,7 +383,7 @@ fn a_slot_of_a_free_shard_is_used_again() {
                 }
             })
         };
-        let retired = engine.pass().retire(old.slot_word());
+        let retired = engine.pass().retire(old.slot_word(), false);
         drop(engine.pass());
         let mut pass = engine.pass();
         let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
@@ -432,7 +432,7 @@ fn a_copied_slot_word_carries_the_zeroes() {
             let (new, copy) = (Arc::clone(&new), Arc::clone(&copy));
             thread::spawn(move || new.slot_word().copy_to(&copy))
         };
-        let retired = engine.pass().retire(old.slot_word());
+        let retired = engine.pass().retire(old.slot_word(), false);
         drop(engine.pass());
         let mut pass = engine.pass();
         let reused = reclaim(&mut pass, &(), &*old, retired, None);
@@ -468,7 +468,7 @@ fn a_new_thread_gets_the_request_or_finds_it_retired() {
                 inc(engine, thread, &tally, Generation::FIRST)
             })
         };
-        tally.slot_word().retire();
+        tally.slot_word().retire(false);
         let found = shards(&engine).len();
         let outcome = thread.join().unwrap();
         assert!(
@@ -503,7 +503,7 @@ fn gauge_is_used_again(slots: bool) -> BTreeSet<(bool, bool)> {
                     }
                 })
             };
-            let retired = engine.pass().retire(gauge.slot_word());
+            let retired = engine.pass().retire(gauge.slot_word(), false);
             // The next pass sends the request. The pass after that sees the acknowledgement.
             drop(engine.pass());
             let mut pass = engine.pass();

@@ -141,7 +141,7 @@ fn a_slot_with_a_stream_is_used_again() {
                     observe(engine, thread, &new, 2.0);
                 })
             };
-            let retired = engine.pass().retire(old.slot_word());
+            let retired = engine.pass().retire(old.slot_word(), false);
             drop(engine.pass());
             let mut pass = engine.pass();
             let reused = reclaim(&mut pass, &shape, &*old, retired, Some(&*overflow));

@@ -229,7 +229,7 @@ fn in_flight_across_retirement(hot: bool) {
                 (add(1, 0), add(0, 1))
             })
         };
-        let retired = engine.pass().retire(series.slot_word());
+        let retired = engine.pass().retire(series.slot_word(), false);
         let mut pass = engine.pass();
         let reclaimed = reclaim(&mut pass, &(), &*series, retired, Some(&*overflow));
         let waiting = (!reclaimed).then_some((&*series, retired));

@@ -40,6 +40,7 @@
 
 mod key;
 
+use crate::mapped::{Move, Own, Words, region};
 use crate::snapshot::native::index::{COARSEST, FINEST, Places, coarser};
 use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
@@ -47,9 +48,9 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 use super::buckets::{BUCKET, Observed, join_sums, observe, sum_cell, try_read};
 use super::memory::Block;
 use super::pass::View;
+use super::retired::take_soon;
 use super::shard::CopyBlock;
 use super::thread::Thread;
-use crate::lockfree::epoch::soon;
 use key::Key;
 
 impl View for &Table {
@@ -70,39 +71,38 @@ const FIRST_CAPACITY: usize = 16;
 #[cfg(loom)]
 const FIRST_CAPACITY: usize = 2;
 
-/// One thread's table. See the module's text.
+/// One thread's table. See the module's text. Other processes may read it in a file.
+#[repr(C)]
 pub(crate) struct Table {
-    /// The exponential buckets at the table's resolution. No field changes after publication.
-    places: Places,
-    /// The maximum number of exponential buckets.
-    limit: u32,
+    /// The number of entries, a power of two, minus 1. No field changes after publication.
+    mask: usize,
+    /// The words of the block, and above them the keys. Owned.
+    words: *mut AtomicU64,
     /// The largest absolute value that the zero bucket counts.
     zero_threshold: f64,
-    /// The number of entries, a power of two, minus 1.
-    mask: usize,
+    /// The exponential buckets at the table's resolution.
+    places: Places,
     /// The cells of a histogram: `state`, two sums, and a count per entry. Written by the owner,
     /// read by passes.
     block: Block,
-    /// The words of the block, and above them the keys. Owned.
-    words: *mut [AtomicU64],
+    /// The maximum number of exponential buckets.
+    limit: u32,
 }
 
 impl Table {
     /// Allocates an empty table.
-    fn new(resolution: &Resolution, capacity: usize) -> Box<Self> {
-        let words: Box<[_]> = (0..BUCKET + 2 * capacity)
-            .map(|_| AtomicU64::new(0))
-            .collect();
-        let words = Box::into_raw(words);
+    fn new(resolution: &Resolution, capacity: usize) -> Own<Self> {
+        let words = Words::new(BUCKET + 2 * capacity);
+        let block = Block::at(&words, BUCKET + capacity - 1);
         let halvings = (FINEST - resolution.schema) as u32;
-        Box::new(Self {
+        Own::new(Self {
             places: Places::new(halvings, resolution.zero_threshold),
             limit: resolution.limit,
             zero_threshold: resolution.zero_threshold,
             mask: capacity - 1,
-            // SAFETY: the box above, which only `drop` frees.
-            block: Block::at(unsafe { &*words }, BUCKET + capacity - 1),
-            words,
+            block,
+            // Only `drop` frees them.
+            words: words.into_raw(),
         })
     }
 
@@ -404,7 +404,8 @@ unsafe fn replace(
             if distinct(&mut codes) <= fresh.limit as usize || fresh.schema() == COARSEST {
                 break;
             }
-            fresh.set_halvings(fresh.halvings() + 1);
+            let halvings = fresh.halvings() + 1;
+            fresh.set_halvings(halvings);
         }
         fresh.copy_from(old, &entries);
     }
@@ -417,15 +418,75 @@ unsafe fn replace(
 /// # Safety
 ///
 /// The block is the one cell of a native histogram, and the caller owns it.
-pub(super) unsafe fn publish(block: Block, fresh: Box<Table>) {
+pub(super) unsafe fn publish(block: Block, fresh: Own<Table>) {
     // SAFETY: the caller's contract.
     let cell = unsafe { block.cell(0) };
     let old = owner_load(cell);
-    let fresh = Box::into_raw(fresh).expose_provenance() as u64;
+    let fresh = fresh.into_raw().expose_provenance() as u64;
     // Release: pairs with the Acquire in `published` (T2).
     cell.store(fresh, Release);
     // SAFETY: a reader that pins from now on cannot reach the old table (T3).
     unsafe { retire(old) };
+}
+
+/// Moves what a block counts to the table of another one. Returns `false`, and moves nothing, if there is no
+/// memory.
+///
+/// # Safety
+///
+/// Both blocks are the one cell of a native histogram. No other thread writes either of them, and every reader
+/// has pinned the epoch.
+pub(super) unsafe fn fold(block: Block, other: Block, resolution: &Resolution) -> bool {
+    // SAFETY: the caller's contract.
+    let (ours, theirs, to, from) = unsafe {
+        let Some(theirs) = Table::published(other) else {
+            return true;
+        };
+        (Table::own(block), theirs, block.cell(0), other.cell(0))
+    };
+    let merged = Table::merged(ours, theirs, resolution);
+    if region::is_shared() && !(merged.is_shared() && region::contains(merged.words.cast())) {
+        return false;
+    }
+    let (old, folded) = (owner_load(to), from.load(Relaxed));
+    let mut moved = Move::new();
+    moved.set(to, merged.into_raw().expose_provenance() as u64);
+    moved.set(from, 0);
+    moved.commit();
+    // SAFETY: a reader that pins from now on cannot reach the two tables (T3).
+    unsafe {
+        retire(old);
+        retire(folded);
+    }
+    true
+}
+
+/// Moves the table of a block to the mapped file.
+///
+/// # Safety
+///
+/// The block is the one cell of a native histogram, and the caller owns it. It is not inside another replacement
+/// (T5).
+pub(super) unsafe fn move_block(block: Block) {
+    // SAFETY: the caller's contract.
+    let Some(old) = (unsafe { Table::own(block) }) else {
+        return;
+    };
+    if region::contains(std::ptr::from_ref(old).cast()) {
+        return;
+    }
+    let resolution = Resolution {
+        schema: old.schema(),
+        limit: old.limit,
+        zero_threshold: old.zero_threshold,
+    };
+    let mut entries = Vec::with_capacity(old.capacity());
+    let mut fresh = Table::new(&resolution, old.capacity());
+    // Nothing is allocated from here to `publish` (T4).
+    old.copy_entries(&mut entries);
+    fresh.copy_from(old, &entries);
+    // SAFETY: the caller's contract.
+    unsafe { publish(block, fresh) };
 }
 
 /// Removes the table from a block that no thread writes any more, and retires it.
@@ -491,7 +552,7 @@ impl Table {
 
     /// Merges two tables, for a fold. No thread writes either of them, and the calling pass is the
     /// only reader.
-    pub(super) fn merged(ours: Option<&Self>, theirs: &Self, resolution: &Resolution) -> Box<Self> {
+    pub(super) fn merged(ours: Option<&Self>, theirs: &Self, resolution: &Resolution) -> Own<Self> {
         let (mut a, mut b) = (Vec::new(), Vec::new());
         ours.inspect(|ours| ours.copy_entries(&mut a));
         theirs.copy_entries(&mut b);
@@ -534,24 +595,25 @@ unsafe fn retire(address: u64) {
     if address == 0 {
         return;
     }
-    // SAFETY: the caller's contract (T3); the address comes from `Box::into_raw` in `publish`.
-    unsafe {
-        soon(move || {
-            let table = std::ptr::with_exposed_provenance_mut::<Table>(address as usize);
-            drop(Box::from_raw(table));
-        });
-    }
+    let table = std::ptr::with_exposed_provenance_mut::<Table>(address as usize);
+    // SAFETY: the caller's contract (T3); the address comes from `Own::into_raw` in `publish`.
+    unsafe { take_soon(table) };
 }
 
 impl Drop for Table {
     fn drop(&mut self) {
-        // SAFETY: T6; the box of `new`, which nothing else frees.
-        let words = unsafe { Box::from_raw(self.words) };
+        let len = BUCKET + 2 * self.capacity();
+        let words = std::ptr::NonNull::new(self.words).expect("a table has words");
+        // SAFETY: T6; the words of `new`, which nothing else frees.
+        let words = unsafe { Words::from_raw(words, len) };
         #[cfg(not(loom))]
         drop(words);
         // Writes every word, so that loom reports a thread that reads a freed table.
         #[cfg(loom)]
-        words.into_iter().for_each(|mut word| word.with_mut(|_| ()));
+        words
+            .into_box()
+            .into_iter()
+            .for_each(|mut word| word.with_mut(|_| ()));
     }
 }
 

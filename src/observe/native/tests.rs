@@ -136,7 +136,7 @@ fn reads_are_whole_while_threads_grow_and_leave() {
     let thread = Thread::new();
     observe(&engine, &thread, &overflow, (0, value(0), 1));
     thread.leave(&engine);
-    let retired = engine.pass().retire(series.slot_word());
+    let retired = engine.pass().retire(series.slot_word(), false);
     let mut passes = 0;
     while !reclaim(
         &mut engine.pass(),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Difference, Error, NameRule, Subject, warn};
-use crate::observe::Pass;
+use crate::observe::{self, Pass};
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, Cardinality, Catalogue, Kind, LabelCount, Snapshot, Text, labels};
 
@@ -18,6 +18,8 @@ use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
+#[cfg(feature = "mmap")]
+use crate::family::living;
 
 use entry::Entry;
 pub(crate) use entry::meta;
@@ -32,6 +34,18 @@ pub(crate) struct Families {
     /// Whether registration logs no notes about names. Written by the program, read by
     /// registrations.
     without_notes: AtomicBool,
+}
+
+/// The families of a registry, locked around a `fork`.
+#[cfg(feature = "mmap")]
+pub(crate) struct SharedFamilies<'a>(MutexGuard<'a, Inner>);
+
+#[cfg(feature = "mmap")]
+impl SharedFamilies<'_> {
+    /// Lets other processes read the families again.
+    pub(crate) fn share_all(&self) {
+        self.0.share_all();
+    }
 }
 
 /// The number of families that were rejected because the name of a static was taken.
@@ -201,6 +215,8 @@ impl Families {
         inner.in_order = None;
         let removed = std::mem::take(&mut inner.entries);
         drop(inner);
+        let families = removed.values().flat_map(|entry| &entry.duplicates);
+        families.for_each(|family| family.unshare());
         drop(removed);
     }
 
@@ -284,6 +300,37 @@ impl Families {
             .collect()
     }
 
+    /// Runs `f`, with which the process begins to share its metrics, while no thread updates cells that are not
+    /// its own. Then lets other processes read all families, from now on those that are registered later, too.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        // Scrapes lock the families in a pass, so the pass comes first.
+        let mut pass = observe::engine().pass();
+        let mut inner = self.lock();
+        let families = living::lock().all();
+        let locks: Vec<_> = families.iter().flat_map(|family| family.locks()).collect();
+        observe::while_locked(&locks, f)?;
+        drop(locks);
+        let blocks = families
+            .iter()
+            .flat_map(|family| family.move_to_file(&mut pass));
+        let blocks = blocks.collect();
+        observe::move_cells(&mut pass, blocks);
+        inner.is_shared = true;
+        inner.share_all();
+        drop(inner);
+        drop(pass);
+        // Sends the request.
+        drop(observe::engine().pass());
+        Ok(())
+    }
+
+    /// Locks the families, around a `fork`.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn before_fork(&self) -> SharedFamilies<'_> {
+        SharedFamilies(self.lock())
+    }
+
     /// Returns whether there is a family of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.lock().entries.contains_key(name)
@@ -319,6 +366,7 @@ impl Families {
         }
         inner.prefix = Text::shared(prefix);
         inner.index_all();
+        inner.share_all();
         Ok(())
     }
 
@@ -339,6 +387,7 @@ impl Families {
         inner
             .constant
             .push((Text::shared(name), Text::shared(value)));
+        inner.share_all();
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, ExposedName, Kind, Text};
 
 use super::super::view::View;
-use super::entry::Entry;
+use super::entry::{Entry, meta};
 
 #[derive(Debug, Default)]
 /// Everything that the lock of a registry's families guards.
@@ -33,6 +33,8 @@ pub(super) struct Inner {
     pub(super) prefix: Text,
     /// In the order in which they were added.
     pub(super) views: Arc<[Arc<View>]>,
+    /// Whether other processes read the families, if the process shares its metrics.
+    pub(super) is_shared: bool,
     /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
     pub(super) scraped: bool,
 }
@@ -72,6 +74,8 @@ impl Inner {
                     shared.empty = OnceLock::new();
                 }
                 *entry = Arc::new(shared);
+                let entry = Arc::clone(entry);
+                self.share(&entry);
                 return Ok(());
             }
             let mut difference = entry.difference(desc);
@@ -154,6 +158,7 @@ impl Inner {
         self.in_order = None;
         let (name, key) = (entry.desc().name.clone(), self.exposed(entry.desc()));
         let exposed = (&*key, entry.desc().kind, entry.desc().utf8);
+        self.share(&entry);
         if self.index.knows(exposed) {
             self.index.insert(exposed, &key);
             self.entries.insert(name, Arc::new(entry));
@@ -164,10 +169,27 @@ impl Inner {
         }
     }
 
+    /// Lets other processes read the families of an entry, if the registry is one that they read.
+    fn share(&self, entry: &Entry) {
+        if self.is_shared && !entry.desc().is_off() {
+            let meta = meta(entry.desc(), &self.prefix, &self.constant);
+            entry
+                .duplicates
+                .iter()
+                .for_each(|family| family.share(&meta));
+        }
+    }
+
+    /// The same for all families.
+    pub(super) fn share_all(&self) {
+        self.entries.values().for_each(|entry| self.share(entry));
+    }
+
     /// Removes an entry.
     pub(super) fn take(&mut self, name: &str) -> Option<Arc<Entry>> {
         self.in_order = None;
         let entry = self.entries.remove(name)?;
+        entry.duplicates.iter().for_each(|family| family.unshare());
         let key = self.exposed(entry.desc());
         self.index
             .remove((&key, entry.desc().kind, entry.desc().utf8), &key);

@@ -54,12 +54,23 @@ impl Snapshot {
 impl Family {
     /// Adds the series of `other`, which has the same shape.
     pub(crate) fn add(&mut self, other: &Self) {
+        self.add_each(other, |_, _| ());
+    }
+
+    /// The same. Calls `added` with the index of each series here and its index in `other`.
+    pub(crate) fn add_each(&mut self, other: &Self, mut added: impl FnMut(usize, usize)) {
         if self.meta.constant != other.meta.constant {
             self.inline_constant_labels();
             let mut theirs = other.clone();
             theirs.inline_constant_labels();
-            return self.add(&theirs);
+            // The same indices.
+            return self.add_alike(&theirs, &mut added);
         }
+        self.add_alike(other, &mut added);
+    }
+
+    /// The same, for families with the same constant labels.
+    fn add_alike(&mut self, other: &Self, added: &mut impl FnMut(usize, usize)) {
         self.meta.utf8 |= other.meta.utf8;
         if self.is_shapeless() {
             self.values = other.values.to_empty();
@@ -86,12 +97,14 @@ impl Family {
         for i in 0..other.len() {
             if is_same(i) {
                 self.add_series(i, other, i);
+                added(i, i);
                 continue;
             }
             let indices = indices.get_or_insert_with(|| self.indices());
             match indices.entry(labels::ordered(other.texts.get(i)).into_owned()) {
                 Entry::Vacant(entry) => {
                     entry.insert(self.len());
+                    added(self.len(), i);
                     self.push_from(other, i);
                 }
                 Entry::Occupied(entry) => {
@@ -99,6 +112,7 @@ impl Family {
                     let created = self.texts.created(at).min(other.texts.created(i));
                     self.texts.set_created(at, created);
                     self.add_series(at, other, i);
+                    added(at, i);
                 }
             }
         }

@@ -110,7 +110,10 @@ fn of_normal(bits: u64) -> i32 {
 
 /// The buckets of one schema as *places*: small positive numbers that one addition and one shift
 /// compute from the bits of a common number. A place is the index plus [`origin`](Self::origin).
+///
+/// Other processes may read `shift` in a file.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct Places {
     /// The number of bits to drop: [`BELOW`], and one for every halving of the finest resolution.
     shift: u32,

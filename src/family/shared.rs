@@ -1,0 +1,370 @@
+//! What a family tells other processes: a record in the mapped file, with the description, and where the
+//! series are. `docs/sharing.md` has the format.
+//!
+//! Series are in the file anyhow. A family that has no record is not read.
+
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::lockfree::LabelledRun;
+use crate::mapped::format::{self, chunk, header};
+use crate::mapped::record::{Record, clear_label, describe, set_label};
+use crate::mapped::region;
+use crate::snapshot::{GaugeMode, Kind, Meta, Resolution, Values};
+
+use super::desc::Names;
+use super::{Family, Label, MetricCells, Series, each_of};
+
+/// The records of a family. A lock of the family guards them.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// The record, and the description that it has. `None` if other processes do not read the family.
+    records: Option<(Record, Record)>,
+    /// The chunks in the record.
+    chunks: Vec<Record>,
+}
+
+/// The records of a family, and their lock.
+#[derive(Debug, Default)]
+pub(crate) struct SharedLock(Mutex<Shared>);
+
+/// Held by whoever has the records of a family, so that a `fork` can wait for all of them.
+static ALL: Mutex<()> = Mutex::new(());
+
+/// Keeps others from having the records of a family.
+#[cfg(feature = "mmap")]
+pub(crate) fn lock_all() -> MutexGuard<'static, ()> {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SharedLock {
+    /// Runs `f` with the records.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
+        let _all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        self.with_all_locked(f)
+    }
+
+    /// The same for a caller that has locked all.
+    pub(crate) fn with_all_locked<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Forgets the records that no family has, in the child of a `fork`.
+#[cfg(feature = "mmap")]
+pub(crate) fn forget_spare() {
+    spare().clear();
+}
+
+/// What a record has, besides the description.
+pub(crate) struct Fields {
+    /// The kind of the cells ([`kind`](super::kind)).
+    pub(crate) kind: u32,
+    /// The number of cells of a block.
+    pub(crate) width: usize,
+    /// The bytes of a series.
+    pub(crate) stride: usize,
+    /// The address of the first series, if it is in the file.
+    pub(crate) first: Option<u64>,
+    /// When it began to count.
+    pub(crate) created: u64,
+    /// The window of a summary.
+    pub(crate) window: [u64; 3],
+}
+
+impl Shared {
+    /// Lets other processes read a family, or gives it another description. Returns the record if it is new.
+    pub(crate) fn publish(&mut self, text: &[u8], fields: &Fields) -> Option<&Record> {
+        use format::family as offset;
+        if !region::is_shared() {
+            return None;
+        }
+        let description = describe(text)?;
+        if let Some((record, old)) = &mut self.records {
+            // Release: pairs with the Acquire of a reader, who reads the description again.
+            let address = description.address();
+            record.word(offset::DESCRIPTION).store(address, Release);
+            record.word(offset::STATE).fetch_add(2, Release);
+            *old = description;
+            return None;
+        }
+        let Some(first) = fields.first else {
+            region::count_not_shared(fields.stride / 8);
+            return None;
+        };
+        let used = spare().pop();
+        let is_new = used.is_none();
+        let record = used.or_else(|| Record::new(offset::BYTES))?;
+        record.set(offset::DESCRIPTION, description.address());
+        record.set_halves(offset::KIND, fields.kind, fields.width as u32);
+        record.set_halves(offset::STRIDE, fields.stride as u32, 0);
+        record.set(offset::FIRST, first);
+        record.set(offset::CREATED, fields.created);
+        record.set(offset::CHUNKS, 0);
+        record.set(offset::BASELINE, 0);
+        record.set(offset::EXEMPLARS, 0);
+        let [origin, length, ages] = fields.window;
+        record.set(offset::WINDOW_ORIGIN, origin);
+        record.set(offset::WINDOW_LENGTH, length);
+        record.set(offset::WINDOW_AGES, ages);
+        // Release: a reader that sees an odd state sees the record.
+        record.word(offset::STATE).fetch_add(1, Release);
+        if let (true, Some(families)) = (is_new, region::header_word(header::FAMILIES)) {
+            record.push_to(families);
+        }
+        let (record, _) = self.records.insert((record, description));
+        Some(record)
+    }
+
+    /// Forgets the records, in the child of a `fork`.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Removes the family from the file.
+    pub(crate) fn unpublish(&mut self) {
+        if let Some((record, description)) = self.records.take() {
+            // Release: pairs with the Acquire of a reader, who finds out that what it read is not valid.
+            record.word(format::family::STATE).fetch_add(1, Release);
+            spare().push(record);
+            drop(description);
+            self.chunks.clear();
+        }
+    }
+}
+
+/// Records of families that were dropped. They stay in the list of the file, for other families.
+static SPARE: Mutex<Vec<Record>> = Mutex::new(Vec::new());
+
+fn spare() -> MutexGuard<'static, Vec<Record>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<C: MetricCells> Family<C> {
+    /// Lets other processes read this family, under this description. Does nothing if the process does not
+    /// share its metrics. If the file is full, the family is not shared until the next call.
+    pub(crate) fn share(&self, meta: &Meta) {
+        if !region::is_shared() {
+            return;
+        }
+        let values = C::values(&self.desc, &self.shape);
+        let text = encode(
+            meta,
+            (self.desc.labels, self.desc.native),
+            &values,
+            &self.overflow_text(),
+            &[],
+        );
+        let first = std::ptr::from_ref(self.first()).addr() as u64;
+        let fields = Fields {
+            kind: C::format(&self.shape),
+            width: C::width(&self.shape),
+            stride: size_of::<C>(),
+            first: self.first.is_in_region().then_some(first),
+            created: self.created.load(Relaxed),
+            window: C::window(&self.shape),
+        };
+        self.shared.with(|shared| {
+            if shared.publish(&text, &fields).is_none() {
+                return;
+            }
+            if let Some(run) = self.closed.get() {
+                Self::share_run(shared, run, 0, chunk::CLOSED);
+            }
+            for (first, run) in self.arena.runs() {
+                Self::share_run(shared, run, first, 0);
+            }
+        });
+    }
+
+    /// Lets other processes read the run of a series that was made. Called before the series is live.
+    #[inline]
+    pub(super) fn share_new(&self, index: usize) {
+        if region::is_shared() {
+            if let Some((run, offset)) = self.arena.run_of(index) {
+                if run.texts().is_none() {
+                    self.shared.with(|shared| {
+                        if run.texts().is_none() {
+                            Self::share_run(shared, run, index - offset, 0);
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// Lets other processes read the combinations of a closed label set, which were made.
+    pub(super) fn share_closed(&self, run: &LabelledRun<C, Label>) {
+        if region::is_shared() {
+            self.shared.with(|shared| {
+                if run.texts().is_none() {
+                    Self::share_run(shared, run, 0, chunk::CLOSED);
+                }
+            });
+        }
+    }
+
+    fn share_run(shared: &mut Shared, run: &LabelledRun<C, Label>, first: usize, flags: u64) {
+        let Some((record, _)) = &shared.records else {
+            return;
+        };
+        let chunk_and_texts = run.share().and_then(|texts| {
+            let chunk_record = Record::new(chunk::BYTES)?;
+            Some((chunk_record, texts))
+        });
+        let Some((chunk_record, texts)) = chunk_and_texts else {
+            region::count_not_shared(run.series.len() * size_of::<C>() / 8);
+            return;
+        };
+        for (word, series) in texts.iter().zip(each_of(run)) {
+            series.text.get(|text| {
+                if let Some((text, created)) = text.filter(|_| word.load(Relaxed) == 0) {
+                    set_label(word, text, created, generation_of(series));
+                }
+            });
+        }
+        chunk_record.set(chunk::SERIES, run.series.as_ptr().addr() as u64);
+        chunk_record.set(chunk::LABELS, texts.as_ptr().addr() as u64);
+        chunk_record.set_halves(chunk::FIRST, first as u32, run.series.len() as u32);
+        chunk_record.set(chunk::FLAGS, flags);
+        chunk_record.push_to(record.word(format::family::CHUNKS));
+        shared.chunks.push(chunk_record);
+    }
+
+    /// Makes a series live under this label text.
+    pub(super) fn open(&self, index: usize, text: &str) {
+        if let Some((run, index)) = self.arena.run_of(index) {
+            Self::open_text(run, index, text);
+        }
+    }
+
+    /// As [`open`](Self::open), for a series of this run.
+    pub(super) fn open_text(run: &LabelledRun<C, Label>, index: usize, text: &str) {
+        let Some(series) = Series::new(run, index) else {
+            return;
+        };
+        let created = crate::clock::millis();
+        series.text.set(text, created);
+        if let Some(texts) = run.texts() {
+            set_label(&texts[index], text, created, generation_of(series));
+        }
+    }
+
+    /// Removes the label text of a series that is not live any more.
+    pub(super) fn close_text(run: &LabelledRun<C, Label>, index: usize) {
+        if let Some(series) = Series::new(run, index) {
+            series.text.clear();
+        }
+        if let Some(texts) = run.texts() {
+            clear_label(&texts[index]);
+        }
+    }
+
+    /// Removes the family from the file.
+    pub(crate) fn unshare(&self) {
+        self.shared.with(Shared::unpublish);
+    }
+
+    /// Starts at zero in the child of a `fork`, which has only the calling thread. The caller has locked all records.
+    ///
+    /// Locks of the family that another thread had when the parent forked stay locked, and what they guard stays
+    /// as it is.
+    #[cfg(feature = "mmap")]
+    pub(super) fn after_fork(&self) {
+        self.cells().for_each(|cells| cells.after_fork(&self.shape));
+        if let Ok(mut retirement) = self.retirement.try_lock() {
+            retirement.idle.clear();
+            retirement.cleared = None;
+            retirement.exported_sum = 0.0;
+        }
+        self.is_cleared.store(false, Relaxed);
+        self.infinity.store(0, Relaxed);
+        self.overflowed.store(false, Relaxed);
+        self.created.store(crate::clock::millis(), Relaxed);
+        self.version.fetch_add(1, Relaxed);
+        self.shared.with_all_locked(Shared::forget);
+    }
+
+    /// Frees the label texts in the file.
+    pub(super) fn free_texts(&self) {
+        let runs = self
+            .closed
+            .get()
+            .into_iter()
+            .chain(self.arena.runs().map(|(_, run)| run));
+        for texts in runs.filter_map(LabelledRun::texts) {
+            texts.iter().for_each(clear_label);
+        }
+    }
+}
+
+fn generation_of<C: MetricCells>(series: Series<'_, C>) -> u64 {
+    series.cells.slot_word().generation().word()
+}
+
+/// Encodes a description.
+pub(crate) fn encode(
+    meta: &Meta,
+    (labels, native): (Names, Option<Resolution>),
+    values: &Values,
+    overflow: &str,
+    states: &[&str],
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.extend((text.len() as u32).to_ne_bytes());
+        out.extend(text.as_bytes());
+    };
+    text(&mut out, &meta.name);
+    text(&mut out, &meta.help);
+    text(&mut out, &meta.unit);
+    text(&mut out, &meta.constant);
+    out.push(match meta.kind {
+        Kind::Counter => 0,
+        Kind::Gauge | Kind::GaugeHistogram | Kind::Unknown => 1,
+        Kind::Histogram => 2,
+        Kind::Summary => 3,
+        Kind::Info => 4,
+        Kind::StateSet => 5,
+    });
+    let mode = GaugeMode::NAMES
+        .iter()
+        .position(|(mode, _)| *mode == meta.mode);
+    out.push(mode.unwrap_or(0) as u8);
+    out.push(u8::from(meta.utf8));
+    out.push(u8::from(labels != Names::Fixed(&[])));
+    text(&mut out, overflow);
+    let (bounds, objectives) = match values {
+        Values::Histogram { bounds, .. } => (&**bounds, &[][..]),
+        Values::Summary { targets, .. } => (&[][..], targets.as_slice()),
+        _ => (&[][..], &[][..]),
+    };
+    out.extend((bounds.len() as u32).to_ne_bytes());
+    bounds
+        .iter()
+        .for_each(|bound| out.extend(bound.to_ne_bytes()));
+    out.extend((objectives.len() as u32).to_ne_bytes());
+    for (quantile, error) in objectives {
+        out.extend(quantile.to_ne_bytes());
+        out.extend(error.to_ne_bytes());
+    }
+    out.push(u8::from(native.is_some()));
+    let native = native.unwrap_or(Resolution::new(0));
+    out.push(native.schema as u8);
+    out.extend(native.limit.to_ne_bytes());
+    out.extend(native.zero_threshold.to_ne_bytes());
+    let ttl = meta
+        .shared_ttl
+        .map_or(u64::MAX, |ttl| ttl.as_millis() as u64);
+    out.extend(ttl.to_ne_bytes());
+    let max_age = match values {
+        Values::Summary { max_age, .. } => max_age.map_or(0, |age| age.as_millis() as u64),
+        _ => 0,
+    };
+    out.extend(max_age.to_ne_bytes());
+    out.push(u8::from(labels == Names::Any));
+    out.extend((states.len() as u32).to_ne_bytes());
+    states.iter().for_each(|state| text(&mut out, state));
+    out
+}

@@ -1,0 +1,43 @@
+//! The region where there are no mapped files: it gives out nothing.
+
+use std::ptr::NonNull;
+
+use crate::sync::AtomicU64;
+
+pub(crate) fn is_shared() -> bool {
+    false
+}
+
+pub(crate) fn forks() -> usize {
+    0
+}
+
+pub(crate) fn contains(_: *const u8) -> bool {
+    false
+}
+
+pub(crate) fn allocate(_: usize) -> Option<NonNull<u8>> {
+    None
+}
+
+pub(crate) fn allocate_series(_: usize, _: impl FnOnce(NonNull<u8>)) -> Option<NonNull<u8>> {
+    None
+}
+
+pub(crate) unsafe fn free(_: NonNull<u8>, _: usize) {}
+
+pub(crate) fn count_not_shared(_: usize) {}
+
+pub(crate) fn not_shared() -> u64 {
+    0
+}
+
+pub(crate) fn header_word(_: usize) -> Option<&'static AtomicU64> {
+    None
+}
+
+pub(crate) fn journal() -> Option<&'static super::journal::Journal> {
+    None
+}
+
+pub(crate) fn steady() {}

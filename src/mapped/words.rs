@@ -1,0 +1,178 @@
+//! Values and words in the region while the process shares its metrics, otherwise on the heap.
+
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use crate::sync::AtomicU64;
+
+use super::region;
+
+/// Words that begin at zero, and that this value owns. Other processes may read it in a file.
+#[repr(C)]
+pub(crate) struct Words {
+    first: NonNull<AtomicU64>,
+    len: usize,
+}
+
+// SAFETY: words are atomics, and this value owns them as a box would.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// Allocates words: in the region if the process shares its metrics and there is memory, else on
+    /// the heap.
+    pub(crate) fn new(len: usize) -> Self {
+        Self::shared(len).unwrap_or_else(|| {
+            if region::is_shared() {
+                region::count_not_shared(len);
+            }
+            let words: Box<[AtomicU64]> = (0..len).map(|_| AtomicU64::new(0)).collect();
+            let first = NonNull::from(Box::leak(words)).cast();
+            Self { first, len }
+        })
+    }
+
+    /// Allocates words in the region.
+    pub(crate) fn shared(len: usize) -> Option<Self> {
+        let first = region::allocate(8 * len)?.cast();
+        Some(Self { first, len })
+    }
+
+    /// Returns whether other processes can read the words.
+    pub(crate) fn is_shared(&self) -> bool {
+        region::contains(self.first.as_ptr().cast())
+    }
+
+    /// Gives up the words, which [`from_raw`](Self::from_raw) takes again.
+    pub(crate) fn into_raw(self) -> *mut AtomicU64 {
+        let first = self.first.as_ptr();
+        std::mem::forget(self);
+        first
+    }
+
+    /// Returns the words as a box.
+    #[cfg(loom)]
+    pub(crate) fn into_box(self) -> Box<[AtomicU64]> {
+        let words = std::ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.len);
+        std::mem::forget(self);
+        // SAFETY: in models, words are on the heap: leaked in `new`.
+        unsafe { Box::from_raw(words) }
+    }
+
+    /// Takes the words again.
+    ///
+    /// # Safety
+    ///
+    /// `first` comes from [`into_raw`](Self::into_raw) of as many words, and nobody else takes them.
+    pub(crate) unsafe fn from_raw(first: NonNull<AtomicU64>, len: usize) -> Self {
+        Self { first, len }
+    }
+}
+
+impl Deref for Words {
+    type Target = [AtomicU64];
+
+    #[inline(always)]
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: `new` and `shared` allocated as many words (X1).
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        if self.is_shared() {
+            // SAFETY: allocated with this size, and this value owns it (X1).
+            unsafe { region::free(self.first.cast(), 8 * self.len) };
+        } else {
+            let words = std::ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.len);
+            // SAFETY: leaked in `new`.
+            drop(unsafe { Box::from_raw(words) });
+        }
+    }
+}
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Words").field(&self.len).finish()
+    }
+}
+
+/// A value in memory of its own: in the region if the process shared its metrics when it was made, and there was
+/// memory; else on the heap.
+pub(crate) struct Own<T>(NonNull<T>);
+
+impl<T> Own<T> {
+    /// Moves a value to memory of its own.
+    pub(crate) fn new(value: T) -> Self {
+        const { assert!(align_of::<T>() <= 16) };
+        match region::allocate(size_of::<T>()) {
+            Some(memory) => {
+                let place = memory.cast::<T>();
+                // SAFETY: fresh memory of this size, aligned to 16 (X1).
+                unsafe { place.write(value) };
+                Self(place)
+            }
+            None => {
+                if region::is_shared() {
+                    region::count_not_shared(size_of::<T>() / 8);
+                }
+                Self(NonNull::from(Box::leak(Box::new(value))))
+            }
+        }
+    }
+
+    /// Returns whether other processes can read the value.
+    pub(crate) fn is_shared(&self) -> bool {
+        region::contains(self.0.as_ptr().cast())
+    }
+
+    /// Gives up the value, which [`take`] drops.
+    pub(crate) fn into_raw(self) -> *mut T {
+        let value = self.0.as_ptr();
+        std::mem::forget(self);
+        value
+    }
+}
+
+impl<T> Deref for Own<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: `new` wrote it, and only `drop` and `take` drop it.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T> DerefMut for Own<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above; nobody else has the pointer.
+        unsafe { self.0.as_mut() }
+    }
+}
+
+impl<T> Drop for Own<T> {
+    fn drop(&mut self) {
+        // SAFETY: this value owns it.
+        unsafe { take(self.0.as_ptr()) };
+    }
+}
+
+/// Drops a value and frees its memory.
+///
+/// # Safety
+///
+/// `value` comes from [`Own::into_raw`], and no thread can reach it any more.
+pub(crate) unsafe fn take<T>(value: *mut T) {
+    if region::contains(value.cast()) {
+        // SAFETY: by the caller's contract; `Own::new` allocated it with this size.
+        unsafe {
+            value.drop_in_place();
+            region::free(NonNull::new_unchecked(value).cast(), size_of::<T>());
+        }
+    } else {
+        // SAFETY: `Own::new` leaked a box.
+        drop(unsafe { Box::from_raw(value) });
+    }
+}

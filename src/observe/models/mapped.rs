@@ -1,0 +1,132 @@
+//! Models of what another process reads in a mapped file: moves between cells, and lists of records.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use loom::thread;
+
+use crate::mapped::Move;
+use crate::mapped::journal::Journal;
+use crate::mapped::record::push;
+use crate::sync::{Acquire, AtomicU64, Relaxed};
+
+use super::reached;
+
+/// Two cells, and the journal of moves between them.
+struct Cells {
+    journal: Journal,
+    cells: [AtomicU64; 2],
+}
+
+impl Cells {
+    fn new(a: u64, b: u64) -> Arc<Self> {
+        Arc::new(Self {
+            journal: Journal::new(),
+            cells: [AtomicU64::new(a), AtomicU64::new(b)],
+        })
+    }
+
+    /// Returns a move after which the cells have these values.
+    fn list(&self, a: u64, b: u64) -> Move<'_> {
+        let mut list = Move::new();
+        list.set(&self.cells[0], a);
+        list.set(&self.cells[1], b);
+        list
+    }
+
+    /// What another process does: reads both cells once. Returns `None` if it has to try again.
+    fn read(&self) -> Option<[u64; 2]> {
+        let (sequence, stores) = self.journal.read()?;
+        let value = |cell: &AtomicU64| {
+            let here = std::ptr::from_ref(cell).addr() as u64;
+            let store = stores.iter().find(|[address, ..]| *address == here);
+            store.map_or_else(|| cell.load(Relaxed), |[_, _, value]| *value)
+        };
+        let values = [value(&self.cells[0]), value(&self.cells[1])];
+        self.journal.is_still(sequence).then_some(values)
+    }
+}
+
+/// A pass makes two moves beside a reader of another process.
+#[test]
+fn a_move_is_one_step() {
+    let seen = reached(3, || {
+        let cells = Cells::new(3, 0);
+        let pass = {
+            let cells = Arc::clone(&cells);
+            thread::spawn(move || {
+                cells.list(0, 3).commit_to(&cells.journal);
+                cells.list(2, 1).commit_to(&cells.journal);
+            })
+        };
+        let seen = cells.read();
+        pass.join().unwrap();
+        assert_eq!(cells.read(), Some([2, 1]));
+        seen
+    });
+    let expected = [None, Some([0, 3]), Some([2, 1]), Some([3, 0])];
+    assert_eq!(seen, BTreeSet::from(expected));
+}
+
+/// A process is killed in the middle of a move.
+#[test]
+fn a_move_that_was_cut_is_done() {
+    let seen = reached(0, || {
+        let cells = Cells::new(3, 0);
+        let pass = {
+            let cells = Arc::clone(&cells);
+            thread::spawn(move || {
+                cells.journal.open(&cells.list(0, 3));
+                cells.cells[0].store(0, Relaxed);
+            })
+        };
+        let seen = cells.read();
+        pass.join().unwrap();
+        assert_eq!(cells.read(), Some([0, 3]));
+        seen
+    });
+    let expected = [None, Some([0, 3]), Some([3, 0])];
+    assert_eq!(seen, BTreeSet::from(expected));
+}
+
+/// Two threads publish a record each, beside a reader of another process.
+#[test]
+fn a_record_that_is_found_is_complete() {
+    /// The address of the next record, and the content.
+    type Records = ([AtomicU64; 2], [AtomicU64; 2]);
+    let seen = reached(0, || {
+        let head = Arc::new(AtomicU64::new(0));
+        let new = || [AtomicU64::new(0), AtomicU64::new(0)];
+        let records: Arc<Records> = Arc::new((new(), new()));
+        let writers = [1, 2].map(|i| {
+            let (head, records) = (Arc::clone(&head), Arc::clone(&records));
+            thread::spawn(move || {
+                let record = if i == 1 { &records.0 } else { &records.1 };
+                record[1].store(i, Relaxed);
+                push(&head, &record[0], i);
+            })
+        });
+        let walk = || {
+            // Acquire: pairs with the Release in `push`.
+            let mut next = head.load(Acquire);
+            let mut found = Vec::new();
+            while next != 0 {
+                let record = if next == 1 { &records.0 } else { &records.1 };
+                assert_eq!(record[1].load(Relaxed), next, "not complete");
+                found.push(next);
+                next = record[0].load(Acquire);
+            }
+            found
+        };
+        let seen = walk();
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().unwrap());
+        let mut all = walk();
+        all.sort_unstable();
+        assert_eq!(all, [1, 2]);
+        seen
+    });
+    let expected = [vec![], vec![1], vec![1, 2], vec![2], vec![2, 1]];
+    assert_eq!(seen, BTreeSet::from(expected));
+}

@@ -1,0 +1,339 @@
+//! The merged page of a directory: what `share::dir` returns.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error::Error;
+use crate::share::merge;
+use crate::snapshot::{Snapshot, Source};
+
+use super::directory::{Directory, boot_hash};
+use super::view::View;
+
+/// The time for which the file of a dead process stays, so that it can be looked at.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The merged metrics of all processes that share a directory.
+///
+/// [`share::dir`](crate::share::dir) returns it to a process that takes part, and
+/// [`open`](Self::open) to one that only looks. It takes the place of a registry wherever a page is
+/// served or pushed.
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("tallies-doc-{}", std::process::id()));
+/// let shared = tallies::share::dir(&path)?;
+/// let server = tallies::Server::new().registry(&shared).listen("127.0.0.1:0")?;
+/// println!("The page of all processes: {}", server.metrics_url());
+/// # server.stop();
+/// # std::fs::remove_dir_all(&path).unwrap();
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// The page has the families of the default registry of every process. It does not have what a
+/// process computes when it is scraped, that is the families of [collectors](crate::Collect) and
+/// callbacks: no process can run the code of another one, and the values of the one that happens to
+/// be scraped would jump. A process can serve them on a page of its own.
+///
+/// A scrape reads the files of all processes, also of those that hang, are stopped or have ended.
+/// It never waits for one of them. Some processes fold the files of those that have ended into one,
+/// which takes longer, when they are scraped. A clone reads the same directory.
+#[derive(Clone, Debug)]
+pub struct Dir(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    /// Whether this process takes part.
+    takes_part: bool,
+    state: Mutex<State>,
+}
+
+/// Written and read by one scrape at a time.
+#[derive(Debug)]
+struct State {
+    view: View,
+    /// The page that was merged last.
+    last: Snapshot,
+}
+
+/// A process that takes part in a shared directory, or took part and has not been folded yet.
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("tallies-doc-{}-2", std::process::id()));
+/// let shared = tallies::share::dir(&path)?;
+/// let processes = shared.processes()?;
+/// assert_eq!(processes[0].id(), std::process::id());
+/// assert!(processes[0].is_alive());
+/// # std::fs::remove_dir_all(&path).unwrap();
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Process {
+    file: String,
+    id: u32,
+    started: SystemTime,
+    heartbeat: SystemTime,
+    alive: bool,
+    snapshot: Snapshot,
+}
+
+impl Process {
+    /// Returns the name of its file in the directory.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Returns the process ID that it had. Another process may have it now, or it may be that of
+    /// another container.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Returns the time at which it began to take part.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// Returns the time at which it did maintenance last: folded counts of threads that have ended,
+    /// expired series. Processes do so when their own page is scraped.
+    #[must_use]
+    pub fn heartbeat(&self) -> SystemTime {
+        self.heartbeat
+    }
+
+    /// Returns whether the process was alive when its file was read.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// Returns what it has counted, or had counted when it ended.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
+impl Dir {
+    /// Opens a directory that other processes share, to look at it. This process does not take
+    /// part.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("tallies-doc-{}-3", std::process::id()));
+    /// # let _shared = tallies::share::dir(&path)?;
+    /// let outside = tallies::share::Dir::open(&path)?;
+    /// println!("{} processes", outside.processes()?.len());
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A directory that does not exist, cannot be read, belongs to another user, or that others may
+    /// write.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let directory = Directory::open(path)
+            .map_err(|cause| Error::share("cannot open the shared directory", path, cause))?;
+        Ok(Self::new(path, directory, false))
+    }
+
+    pub(super) fn new(path: &Path, directory: Directory, takes_part: bool) -> Self {
+        let view = View::new(directory, path.to_owned(), boot_hash());
+        Self(Arc::new(Shared {
+            path: path.to_owned(),
+            takes_part,
+            state: Mutex::new(State {
+                view,
+                last: Snapshot::default(),
+            }),
+        }))
+    }
+
+    /// Returns the path of the directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Takes a snapshot of all processes together.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("tallies-doc-{}-4", std::process::id()));
+    /// let shared = tallies::share::dir(&path)?;
+    /// assert_eq!(shared.snapshot()?.get("tallies_share_writers", &[]), Some(1.0));
+    /// # std::fs::remove_dir_all(&path).unwrap();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A directory that was deleted or cannot be read; a file of this process that was removed from
+    /// it; totals of a newer version of this crate. Totals would go back in all of these cases.
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        let mut state = self.state();
+        self.refresh(&mut state)?;
+        Ok(state.last.clone())
+    }
+
+    /// Reads the files and merges them.
+    fn refresh(&self, state: &mut State) -> Result<(), Error> {
+        let own = self.own_file();
+        let own = own.as_deref();
+        state.view.read(own)?;
+        if state.view.wants_fold(GRACE) {
+            // What goes wrong is logged, and the page is served from the files as they are.
+            if let Err(error) = state.view.fold(own, |_| ()) {
+                crate::error::warn_once(&error);
+            }
+            state.view.read(own)?;
+        }
+        let mut conflicts = 0;
+        let mut merged = state.view.merged(|error| {
+            conflicts += 1;
+            crate::error::warn_once(&format_args!("left out of the shared page: {error}"));
+        });
+        merged.taken = SystemTime::now();
+        let writers = state.view.writers.values();
+        let live = writers.filter(|open| open.dead_since.is_none()).count();
+        let mut gauge = |name, help, value: usize| {
+            merge::insert_gauge(&mut merged, name, help, value as f64);
+        };
+        gauge(
+            "tallies_share_writers",
+            "Live processes that share their metrics.",
+            live,
+        );
+        gauge(
+            "tallies_share_files_skipped",
+            "Files in the shared directory that could not be read.",
+            state.view.skipped.len(),
+        );
+        gauge(
+            "tallies_share_conflicts",
+            "Families of single processes that are left out because other processes have another \
+             kind or shape under the same name.",
+            conflicts,
+        );
+        let not_shared = state
+            .view
+            .writers
+            .values()
+            .map(|open| open.file.not_shared());
+        gauge(
+            "tallies_share_words_not_shared",
+            "Words that live processes keep in private memory, because the disk of the shared \
+             directory is full. What they count is missing here.",
+            not_shared.sum::<u64>() as usize,
+        );
+        state.last = merged;
+        Ok(())
+    }
+
+    /// Returns the name of the file of this process, if it takes part. A child of `fork` gets a file
+    /// of its own.
+    fn own_file(&self) -> Option<String> {
+        if self.0.takes_part {
+            super::own_file()
+        } else {
+            None
+        }
+    }
+
+    /// Returns the processes that take part or have not been folded yet, those that started last
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`snapshot`](Self::snapshot).
+    pub fn processes(&self) -> Result<Vec<Process>, Error> {
+        let mut state = self.state();
+        state.view.read(self.own_file().as_deref())?;
+        let mut all: Vec<_> = state.view.writers.iter().collect();
+        all.sort_by_key(|(_, open)| std::cmp::Reverse(open.file.started()));
+        let all = all.into_iter().map(|(name, open)| Process {
+            file: name.clone(),
+            id: open.file.pid(),
+            started: time(open.file.started()),
+            heartbeat: time(open.file.heartbeat()),
+            alive: open.dead_since.is_none(),
+            snapshot: open.file.snapshot().clone(),
+        });
+        Ok(all.collect())
+    }
+
+    /// Returns the totals of processes that have ended and were folded.
+    ///
+    /// # Errors
+    ///
+    /// As for [`snapshot`](Self::snapshot).
+    pub fn folded(&self) -> Result<Snapshot, Error> {
+        let mut state = self.state();
+        state.view.read(self.own_file().as_deref())?;
+        Ok(state.view.totals.snapshot.clone())
+    }
+
+    /// Returns the files that are skipped, each with the reason.
+    ///
+    /// # Errors
+    ///
+    /// As for [`snapshot`](Self::snapshot).
+    pub fn skipped(&self) -> Result<Vec<(String, String)>, Error> {
+        let mut state = self.state();
+        state.view.read(self.own_file().as_deref())?;
+        let skipped = state.view.skipped.iter();
+        Ok(skipped
+            .map(|(name, reason)| (name.clone(), reason.to_string()))
+            .collect())
+    }
+
+    /// Folds the files of all processes that have ended into the totals, now. Returns how many there
+    /// were; 0 if another process folds at the same time.
+    ///
+    /// Scrapes do so by themselves, a few seconds after a process has ended.
+    ///
+    /// # Errors
+    ///
+    /// As for [`snapshot`](Self::snapshot), and totals that cannot be written.
+    pub fn fold(&self) -> Result<usize, Error> {
+        let mut state = self.state();
+        let folded = state.view.fold(self.own_file().as_deref(), |error| {
+            crate::error::warn_once(&format_args!("left out of the totals: {error}"));
+        })?;
+        Ok(folded.unwrap_or(0))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Dir {
+    /// Takes a snapshot. If there is none, it is that of the last time.
+    fn snapshot_into(&self, snapshot: &mut Snapshot) {
+        let mut state = self.state();
+        if let Err(error) = self.refresh(&mut state) {
+            crate::error::warn_once(&error);
+        }
+        snapshot.clone_from(&state.last);
+    }
+
+    fn try_snapshot_into(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        let mut state = self.state();
+        self.refresh(&mut state)?;
+        snapshot.clone_from(&state.last);
+        Ok(())
+    }
+}
+
+/// Returns the time that is so many milliseconds after the beginning of 1970; one in the far future
+/// if the clock cannot have it.
+fn time(millis: u64) -> SystemTime {
+    /// The end of the year 9999.
+    const LAST: u64 = 253_402_300_799_999;
+    UNIX_EPOCH + Duration::from_millis(millis.min(LAST))
+}

@@ -1,0 +1,255 @@
+//! The directory that the processes of an application share: what is in it, and the few system
+//! calls that change it.
+//!
+//! Every call is relative to the open directory. So a directory that is deleted and made again is
+//! not confused with this one.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::format::checksum;
+
+/// The suffix of the file of a writer.
+pub(super) const WRITER: &str = ".pm";
+/// The prefix of the totals of dead writers. The generation follows.
+const TOTALS: &str = "totals-";
+/// The prefix of files that are not complete yet.
+pub(super) const TEMPORARY: &str = ".tmp-";
+/// The prefix of totals that are not complete yet. Only the holder of the lock writes them.
+const TEMPORARY_TOTALS: &str = ".tmp-totals-";
+
+/// An open directory.
+#[derive(Debug)]
+pub(super) struct Directory(OwnedFd);
+
+/// The names in a directory at one time.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// The generations of totals, in ascending order. A reader uses the last one.
+    pub(super) generations: Vec<u64>,
+    /// The names of the files of writers, sorted.
+    pub(super) writers: Vec<String>,
+    /// The names of files that a process did not complete.
+    temporary: Vec<String>,
+}
+
+/// The lock that a process holds while it folds the files of dead writers.
+#[derive(Debug)]
+pub(super) struct Lock(OwnedFd);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not only closed: a child of `fork` may have the same open file.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+impl Directory {
+    /// Opens a directory.
+    ///
+    /// # Errors
+    ///
+    /// A directory that belongs to another user, or that others may write: files in it could be
+    /// anything.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&directory)?;
+        let denied = |what| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return denied("it belongs to another user");
+        }
+        if stat.st_mode & 0o022 != 0 {
+            return denied("other users may write to it; its mode should be 0700");
+        }
+        Ok(Self(directory))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Lists the directory.
+    ///
+    /// # Errors
+    ///
+    /// A directory that was deleted, or cannot be read.
+    pub(super) fn list(&self) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        for entry in rustix::fs::Dir::read_from(self.fd())? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else {
+                continue;
+            };
+            if let Some(generation) = generation_of(name) {
+                listing.generations.push(generation);
+            } else if name.starts_with(TEMPORARY) {
+                listing.temporary.push(name.to_owned());
+            } else if name.ends_with(WRITER) {
+                listing.writers.push(name.to_owned());
+            }
+        }
+        if listing.writers.is_empty() && rustix::fs::fstat(self.fd())?.st_nlink == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the directory was deleted",
+            ));
+        }
+        listing.generations.sort_unstable();
+        listing.writers.sort_unstable();
+        Ok(listing)
+    }
+
+    /// Opens a file for reading. Does not follow links, and does not wait for a pipe.
+    pub(super) fn open_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat(self.fd(), name, flags, Mode::empty())?;
+        Ok(file.into())
+    }
+
+    /// Returns the description of a file.
+    pub(super) fn stat(&self, name: &str) -> io::Result<Stat> {
+        Ok(rustix::fs::statat(
+            self.fd(),
+            name,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
+    }
+
+    pub(super) fn open_totals(&self, generation: u64) -> io::Result<File> {
+        self.open_file(&totals_name(generation))
+    }
+
+    /// Takes the lock of the directory. Returns `None` if another process has it.
+    pub(super) fn try_lock(&self) -> Option<Lock> {
+        // An open file of its own: the lock belongs to it, and ends with it.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let own = rustix::fs::openat(self.fd(), ".", flags, Mode::empty()).ok()?;
+        rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(Lock(own))
+    }
+
+    /// Writes the totals of a generation. Returns `false` if the generation exists: another process
+    /// has written it although this one holds the lock.
+    ///
+    /// The file appears complete or not at all.
+    pub(super) fn publish_totals(
+        &self,
+        _lock: &Lock,
+        generation: u64,
+        bytes: &[u8],
+    ) -> io::Result<bool> {
+        let temporary = format!("{TEMPORARY_TOTALS}{}-{generation}", std::process::id());
+        step();
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(self.fd(), &temporary, flags, Mode::RUSR | Mode::WUSR) {
+            // Left by a process that had this number.
+            Err(Errno::EXIST) => {
+                self.remove(&temporary)?;
+                rustix::fs::openat(self.fd(), &temporary, flags, Mode::RUSR | Mode::WUSR)?
+            }
+            file => file?,
+        };
+        step();
+        let written = self.write_and_link(file.into(), &temporary, generation, bytes);
+        step();
+        let removed = self.remove(&temporary);
+        let is_new = written?;
+        removed?;
+        Ok(is_new)
+    }
+
+    fn write_and_link(
+        &self,
+        mut file: File,
+        temporary: &str,
+        generation: u64,
+        bytes: &[u8],
+    ) -> io::Result<bool> {
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        file.write_all(first)?;
+        step();
+        file.write_all(second)?;
+        step();
+        // A link, not a rename: it fails if the name exists.
+        let name = totals_name(generation);
+        match rustix::fs::linkat(self.fd(), temporary, self.fd(), &name, AtFlags::empty()) {
+            Err(Errno::EXIST) => Ok(false),
+            linked => Ok(linked.map(|()| true)?),
+        }
+    }
+
+    /// Removes a file. A file that does not exist is fine.
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        step();
+        match rustix::fs::unlinkat(self.fd(), name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn remove_totals(&self, _lock: &Lock, generation: u64) -> io::Result<()> {
+        self.remove(&totals_name(generation))
+    }
+
+    /// Removes the totals that processes did not complete, and files of writers that were not
+    /// completed for an hour.
+    pub(super) fn remove_temporary(&self, _lock: &Lock, listing: &Listing) {
+        const HOUR: u64 = 3600;
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+        for name in &listing.temporary {
+            // Only the holder of the lock writes totals.
+            let is_old = || {
+                self.stat(name)
+                    .is_ok_and(|stat| now.abs_diff(stat.st_mtime) > HOUR)
+            };
+            if name.starts_with(TEMPORARY_TOTALS) || is_old() {
+                let _ = self.remove(name);
+            }
+        }
+    }
+}
+
+/// Returns the hash of the boot id of the system.
+pub(super) fn boot_hash() -> u64 {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    checksum(id.trim().as_bytes())
+}
+
+/// Returns whether no process holds the lock of a writer's file: the writer is dead.
+///
+/// Takes a shared lock for a moment, so readers do not take each other for the writer.
+pub(super) fn is_dead(file: &File) -> bool {
+    let dead = rustix::fs::flock(file, FlockOperation::NonBlockingLockShared).is_ok();
+    if dead {
+        let _ = rustix::fs::flock(file, FlockOperation::Unlock);
+    }
+    dead
+}
+
+fn totals_name(generation: u64) -> String {
+    format!("{TOTALS}{generation}")
+}
+
+/// Returns the generation of totals with this name.
+fn generation_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(TOTALS)?;
+    let generation = digits.parse().ok()?;
+    // Not `+1` or `01`: each generation has one name. Nobody gets to the last ones by counting.
+    (totals_name(generation) == *name && generation < u64::MAX / 2).then_some(generation)
+}
+
+/// Marks a point at which a test kills the process.
+#[cfg(all(test, not(miri)))]
+fn step() {
+    super::tests::step();
+}
+
+#[cfg(not(all(test, not(miri))))]
+fn step() {}

@@ -1,0 +1,18 @@
+//! The store of mapped files: a directory with one file per process.
+
+mod dir;
+mod directory;
+mod fork;
+mod read;
+#[cfg(all(test, not(miri)))]
+mod tests;
+mod totals;
+mod view;
+mod writer;
+
+pub(crate) use crate::mapped::format;
+pub use dir::{Dir, Process};
+#[cfg(fuzzing)]
+pub use read::read_bytes;
+pub use writer::dir;
+use writer::own_file;

@@ -1,0 +1,216 @@
+//! The description of a family in a writer's file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::snapshot::sketch::Targets;
+use crate::snapshot::{
+    Family, GaugeMode, Kind, Meta, Natives, Numbers, Resolution, Text, Values, is_metric_name,
+    labels,
+};
+
+use super::super::format::{checksum, description, kind};
+use super::memory::{Failed, Memory, Try};
+
+/// The longest description, in bytes.
+const LONGEST: u64 = 16 << 20;
+
+/// A family, as its writer describes it.
+#[derive(Debug)]
+pub(super) struct Description {
+    /// The family, without series.
+    pub(super) empty: Family,
+    /// Whether series have labels.
+    pub(super) is_labelled: bool,
+    /// The label text of the overflow series.
+    pub(super) overflow: String,
+    /// The number of fixed buckets, including `+Inf`, of a histogram.
+    pub(super) buckets: usize,
+    /// The settings of a native histogram.
+    pub(super) native: Option<Resolution>,
+    /// Whether each series may have other label names. One that is a constant label, too, then
+    /// replaces it.
+    pub(super) has_any_labels: bool,
+    /// The label texts of the states of a state set.
+    pub(super) states: Vec<String>,
+}
+
+impl Description {
+    /// Reads the description at an address.
+    pub(super) fn read(memory: &Memory<'_>, address: u64, cells: u32) -> Try<Self> {
+        let Some(address) = memory.record(address, description::CONTENT)? else {
+            return Err(Failed::Damaged("a family has no description"));
+        };
+        let len = memory.word(address + description::LEN as u64);
+        let sum = memory.word(address + description::CHECKSUM as u64);
+        if len > LONGEST {
+            return Err(Failed::Damaged("a description is too long"));
+        }
+        let content = memory.range(
+            address + description::CONTENT as u64,
+            len.next_multiple_of(8),
+        )?;
+        let content = content.ok_or(Failed::Damaged("a description is cut off"))?;
+        let bytes = memory.bytes(content, len);
+        // A fuzzer would not find a sum.
+        if checksum(&bytes) != sum && !cfg!(fuzzing) {
+            return Err(Failed::Damaged("a description is damaged"));
+        }
+        Self::parse(&bytes, cells).ok_or(Failed::Damaged("a description is invalid"))
+    }
+
+    fn parse(bytes: &[u8], cells: u32) -> Option<Self> {
+        let mut bytes = Bytes(bytes);
+        let (name, help, unit) = (bytes.text()?, bytes.text()?, bytes.text()?);
+        let constant = bytes.text()?;
+        let family_kind = match bytes.byte()? {
+            0 => Kind::Counter,
+            1 => Kind::Gauge,
+            2 => Kind::Histogram,
+            3 => Kind::Summary,
+            4 => Kind::Info,
+            5 => Kind::StateSet,
+            _ => return None,
+        };
+        let mode = GaugeMode::NAMES.get(usize::from(bytes.byte()?))?.0;
+        let (utf8, is_labelled) = (bytes.flag()?, bytes.flag()?);
+        let overflow = bytes.text()?;
+        let bounds: Vec<f64> = (0..bytes.count(8)?)
+            .map(|_| bytes.float())
+            .collect::<Option<_>>()?;
+        let targets: Vec<(f64, f64)> = (0..bytes.count(16)?)
+            .map(|_| Some((bytes.float()?, bytes.float()?)))
+            .collect::<Option<_>>()?;
+        let is_native = bytes.flag()?;
+        let resolution = Resolution {
+            schema: bytes.byte()? as i8,
+            limit: bytes.u32()?,
+            zero_threshold: bytes.float()?,
+        };
+        let (ttl, max_age) = (bytes.u64()?, bytes.u64()?);
+        let has_any_labels = bytes.flag()?;
+        let states: Vec<String> = (0..bytes.count(4)?)
+            .map(|_| Some(labels::text(&[(name, bytes.text()?)])))
+            .collect::<Option<_>>()?;
+        // A later version of the crate may add more.
+        let fits = match cells {
+            kind::COUNTER | kind::FLOAT_COUNTER => family_kind == Kind::Counter,
+            kind::UP_DOWN => family_kind == Kind::Gauge,
+            kind::GAUGE => matches!(family_kind, Kind::Gauge | Kind::Info),
+            kind::STATE_SET => family_kind == Kind::StateSet,
+            kind::HISTOGRAM => family_kind == Kind::Histogram && !is_native,
+            kind::NATIVE => {
+                family_kind == Kind::Histogram && is_native && resolution.check().is_ok()
+            }
+            kind::SUMMARY => family_kind == Kind::Summary,
+            _ => false,
+        };
+        let ascends = bounds.is_sorted_by(|one, next| one < next)
+            && bounds.iter().all(|bound| bound.is_finite());
+        let is_name = if utf8 {
+            !name.is_empty() && !name.contains(['"', '\\', '\n'])
+        } else {
+            is_metric_name(name.as_bytes())
+        };
+        if !fits || !ascends || !is_name || !is_text(constant) || !is_text(overflow) {
+            return None;
+        }
+        let buckets = bounds.len() + 1;
+        let values = match family_kind {
+            Kind::Counter if cells == kind::FLOAT_COUNTER => {
+                Values::Counter(Numbers::Float(Vec::new()))
+            }
+            Kind::Counter => Values::Counter(Numbers::default()),
+            Kind::Histogram => Values::Histogram {
+                bounds: Arc::from(bounds),
+                counts: Vec::new(),
+                sums: Vec::new(),
+                natives: is_native.then(Natives::default),
+            },
+            Kind::Summary => Values::Summary {
+                targets: Targets::try_new(&targets).ok()?,
+                max_age: (max_age > 0).then(|| Duration::from_millis(max_age)),
+                interval: false,
+                values: Vec::new(),
+            },
+            _ => Values::Gauge(Vec::new()),
+        };
+        let meta = Meta {
+            name: Text::shared(name),
+            help: Text::shared(help),
+            unit: Text::shared(unit),
+            kind: family_kind,
+            mode,
+            shared_ttl: (ttl != u64::MAX).then(|| Duration::from_millis(ttl)),
+            utf8,
+            constant: constant.to_owned(),
+        };
+        Some(Self {
+            empty: Family::new(meta, values),
+            is_labelled,
+            overflow: overflow.to_owned(),
+            buckets,
+            native: is_native.then_some(resolution),
+            has_any_labels,
+            states,
+        })
+    }
+}
+
+/// Returns whether this is a label text as the crate writes it. One that is not would break the page.
+pub(super) fn is_text(text: &str) -> bool {
+    let is_name = |name: &str| !name.is_empty() && !name.contains(['"', '\\', '\n']);
+    if !labels::parts(text).all(|(name, _)| is_name(name)) {
+        return false;
+    }
+    let all: Vec<_> = labels::pairs(text).collect();
+    labels::text_of(all.iter().map(|(name, value)| (*name, &**value))) == text
+}
+
+/// Bytes that are still to be read.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take::<1>().map(|[byte]| byte)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_ne_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_ne_bytes)
+    }
+
+    fn float(&mut self) -> Option<f64> {
+        self.u64().map(f64::from_bits)
+    }
+
+    /// Reads the number of items that follow, each of `size` bytes.
+    fn count(&mut self, size: usize) -> Option<usize> {
+        let n = self.u32()? as usize;
+        (n <= self.0.len() / size).then_some(n)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let n = self.count(1)?;
+        let (text, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok()
+    }
+}

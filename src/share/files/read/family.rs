@@ -1,0 +1,738 @@
+//! One family in a writer's memory: its series, live or retired, and their values.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::snapshot::{Exemplar, Family, Kind, Number, PAGE, Page, Quantiles, Values};
+use crate::sync::{Acquire, fence};
+
+use super::super::format::{
+    FNV_START, block, checksum_from, chunk, exemplars, family, header, kind, label, series, shard,
+    slab,
+};
+use super::blocks::{Block, Observed, join_sums};
+use super::description::{Description, is_text};
+use super::memory::{Failed, Memory, Try};
+use super::stream::{Ages, Summed, sized};
+
+/// The number of times that an up-down counter is read whose decrements change meanwhile.
+const UP_DOWN_TRIES: u32 = 8;
+
+/// The longest label text, in bytes.
+const LONGEST_TEXT: u64 = 16 << 20;
+
+/// The number of the first series in a block of exemplars.
+const FIRST_SERIES: u32 = u32::MAX;
+
+/// The latest time of an exemplar: the end of the year 9999, in milliseconds since 1970.
+const LAST_TIME: u64 = 253_402_300_799_999;
+
+/// What a reader knows of a family from earlier reads.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The state of the record, which changes with the family.
+    state: u64,
+    description: Option<Arc<Description>>,
+    /// The label texts, in pages, each with the marks of its series.
+    pages: Vec<(Vec<TextMark>, Arc<Page>)>,
+}
+
+/// The words of a family record.
+#[derive(Clone, Copy)]
+struct Record {
+    cells: u32,
+    width: u64,
+    stride: u64,
+    first: u64,
+    created: u64,
+    baseline: u64,
+    exemplars: u64,
+    ages: Ages,
+}
+
+/// A series in the memory of a writer.
+#[derive(Clone, Copy)]
+struct SeriesAt {
+    address: u64,
+    slot_word: u64,
+    /// Its number, and whether it is one of a closed label set. For its exemplars.
+    number: (u32, bool),
+}
+
+impl SeriesAt {
+    fn slot(self) -> Option<u64> {
+        let slot = self.slot_word & series::SLOT;
+        (slot != series::SLOT).then_some(slot)
+    }
+
+    fn generation(self) -> u64 {
+        self.slot_word >> 32
+    }
+}
+
+impl Known {
+    /// Reads the family. Returns `None` if the record has none.
+    pub(super) fn read(&mut self, memory: &Memory<'_>, address: u64) -> Try<Option<Family>> {
+        let at = |field: usize| address + field as u64;
+        let state = memory.published(at(family::STATE));
+        if state % 2 == 0 {
+            *self = Self::default();
+            return Ok(None);
+        }
+        let record = Record::read(memory, address)?;
+        let description = match &self.description {
+            Some(description) if self.state == state => Arc::clone(description),
+            _ => {
+                let text = memory.published(at(family::DESCRIPTION));
+                Arc::new(Description::read(memory, text, record.cells)?)
+            }
+        };
+        let read = self.read_series(memory, address, &record, &description)?;
+        if memory.published(at(family::STATE)) != state {
+            return Err(Failed::Changed);
+        }
+        self.state = state;
+        self.description = Some(description);
+        Ok(Some(read))
+    }
+
+    fn read_series(
+        &mut self,
+        memory: &Memory<'_>,
+        address: u64,
+        record: &Record,
+        description: &Description,
+    ) -> Try<Family> {
+        let mut out = description.empty.clone();
+        let Some(first) = memory.range(record.first, record.stride)? else {
+            // There was no space to share this family.
+            return Ok(out);
+        };
+        let first = SeriesAt {
+            address: first,
+            slot_word: memory.published(first),
+            number: (FIRST_SERIES, false),
+        };
+        if record.cells == kind::STATE_SET {
+            read_states(memory, first.address, description, &mut out);
+            return Ok(out);
+        }
+        let all = if description.is_labelled {
+            AllSeries::find(memory, address, record)?
+        } else {
+            AllSeries::default()
+        };
+        let mut total = Total::new(memory, record, description)?;
+        // The overflow series comes before the retired ones: if a decrement is seen there, its
+        // increment is then found in one of them.
+        total.reset();
+        total.add(first)?;
+        if record.cells != kind::GAUGE {
+            for retired in &all.retired {
+                total.add(*retired)?;
+            }
+        }
+        let has_first = if description.is_labelled {
+            total.subtract(record.baseline)?;
+            total.counts_anything()
+        } else {
+            true
+        };
+        let mut overflow = out.values.clone();
+        let mut times = Vec::new();
+        if has_first {
+            total.push(&mut overflow, &mut times);
+        }
+        let overflow_time = times.pop();
+        for (series, _) in &all.live {
+            total.reset();
+            total.add(*series)?;
+            total.push(&mut out.values, &mut times);
+        }
+        self.write_texts(memory, &all.live, &mut out)?;
+        if has_first {
+            out.values.push(overflow.get(0));
+            out.texts.push(&description.overflow, record.created);
+            times.extend(overflow_time);
+        }
+        for (i, time) in times.into_iter().enumerate() {
+            out.texts.set_created(i, time);
+        }
+        let live = all.live.iter().map(|(series, _)| *series);
+        let shown: Vec<_> = live.chain(has_first.then_some(first)).collect();
+        read_exemplars(memory, record, description, &shown, &mut out)?;
+        // Acquire: if a value above is from after a series was retired, the generation below is, too.
+        fence(Acquire);
+        let live = all.live.iter().map(|(series, _)| series);
+        let is_same = |series: &SeriesAt| memory.word(series.address) >> 32 == series.generation();
+        let mut seen = live.chain(&all.retired).chain(&all.unused).chain([&first]);
+        if !seen.all(is_same) {
+            return Err(Failed::Changed);
+        }
+        if description.has_any_labels {
+            out.override_constant_labels();
+        }
+        Ok(out)
+    }
+
+    /// Writes the label texts of the live series. Pages whose series are the same as in the last read
+    /// are used again.
+    fn write_texts(
+        &mut self,
+        memory: &Memory<'_>,
+        live: &[(SeriesAt, TextMark)],
+        out: &mut Family,
+    ) -> Try<()> {
+        let mut texts = out.texts.rewrite();
+        let mut pages = std::mem::take(&mut self.pages).into_iter();
+        for series in live.chunks(PAGE) {
+            let marks = series.iter().map(|(_, mark)| mark);
+            let old = pages.next();
+            let old =
+                old.filter(|(old, _)| old.len() == marks.len() && old.iter().eq(marks.clone()));
+            let (marks, page) = match old {
+                Some(page) => page,
+                None => {
+                    let mut page = Page::default();
+                    for mark in marks.clone() {
+                        mark.read(memory, &mut page)?;
+                    }
+                    (marks.copied().collect(), page.seal())
+                }
+            };
+            texts.put(&page);
+            self.pages.push((marks, page));
+        }
+        texts.finish();
+        Ok(())
+    }
+}
+
+impl Record {
+    fn read(memory: &Memory<'_>, address: u64) -> Try<Self> {
+        let at = |field: usize| memory.word(address + field as u64);
+        let half = |field: usize| memory.half(address + field as u64);
+        let (cells, width) = (half(family::KIND), half(family::WIDTH));
+        let stride = u64::from(half(family::STRIDE));
+        let bytes = match cells {
+            kind::COUNTER | kind::FLOAT_COUNTER => 24,
+            kind::UP_DOWN | kind::GAUGE | kind::STATE_SET => 32,
+            kind::HISTOGRAM | kind::NATIVE | kind::SUMMARY => 40,
+            _ => return Err(Failed::Damaged("a kind is unknown")),
+        };
+        if stride < bytes || stride % 8 != 0 || stride > 4096 {
+            return Err(Failed::Damaged("a family has no valid distance of series"));
+        }
+        let (length, count) = (at(family::WINDOW_LENGTH), at(family::WINDOW_AGES));
+        let origin = at(family::WINDOW_ORIGIN);
+        let ages = if length == 0 || cells != kind::SUMMARY {
+            Ages::ALL
+        } else {
+            let now = monotonic().saturating_sub(origin) / length + 1;
+            Ages {
+                oldest: (now + 1).saturating_sub(count),
+                now,
+            }
+        };
+        Ok(Self {
+            cells,
+            width: u64::from(width),
+            stride,
+            first: memory.published(address + family::FIRST as u64),
+            created: at(family::CREATED),
+            baseline: memory.published(address + family::BASELINE as u64),
+            exemplars: memory.published(address + family::EXEMPLARS as u64),
+            ages,
+        })
+    }
+}
+
+/// Reads the states of a state set, each with the time at which the current one was set.
+fn read_states(memory: &Memory<'_>, address: u64, description: &Description, out: &mut Family) {
+    let current = memory.word(address + series::SHARED as u64);
+    let time = memory.word(address + series::SET_AT as u64);
+    for (text, i) in description.states.iter().zip(0..) {
+        out.texts.push(text, time);
+        if let Values::Gauge(values) = &mut out.values {
+            values.push(f64::from(u8::from(i == current)));
+        }
+    }
+}
+
+/// Returns the nanoseconds of the clock by which windows move.
+fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The series of a labelled family, by their state.
+#[derive(Default)]
+struct AllSeries {
+    /// Those with a label text of their generation, in the order of their numbers.
+    live: Vec<(SeriesAt, TextMark)>,
+    /// Those whose counts belong to the overflow series.
+    retired: Vec<SeriesAt>,
+    /// Those that were removed, or have not been used.
+    unused: Vec<SeriesAt>,
+}
+
+impl AllSeries {
+    /// Finds the series in all chunks of the family whose record has this address.
+    fn find(memory: &Memory<'_>, address: u64, record: &Record) -> Try<Self> {
+        let mut chunks = Vec::new();
+        let mut next = memory.published(address + family::CHUNKS as u64);
+        while let Some(chunk) = memory.record(next, chunk::BYTES)? {
+            chunks.push(chunk);
+            next = memory.published(chunk + chunk::NEXT as u64);
+        }
+        let mut all = Self::default();
+        for chunk in chunks.into_iter().rev() {
+            let at = |field: usize| chunk + field as u64;
+            let len = memory.half(at(chunk::LEN));
+            let first = memory.half(at(chunk::FIRST));
+            let is_closed = memory.word(at(chunk::FLAGS)) & chunk::CLOSED != 0;
+            let series = memory.word(at(chunk::SERIES));
+            let texts = memory.word(at(chunk::LABELS));
+            let bytes = u64::from(len) * record.stride;
+            let series = memory.range(series, bytes)?;
+            let texts = memory.range(texts, 8 * u64::from(len))?;
+            let (Some(series), Some(texts)) = (series, texts) else {
+                continue;
+            };
+            for i in 0..len {
+                let address = series + u64::from(i) * record.stride;
+                let series = SeriesAt {
+                    address,
+                    slot_word: memory.published(address),
+                    number: (first.wrapping_add(i), is_closed),
+                };
+                all.sort(memory, series, texts + 8 * u64::from(i))?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Adds a series whose label text has its address at `text`.
+    fn sort(&mut self, memory: &Memory<'_>, series: SeriesAt, text: u64) -> Try<()> {
+        if let Some(mark) = TextMark::of(memory, memory.published(text), series.generation())? {
+            self.live.push((series, mark));
+        } else if series.slot_word & series::STATE == series::RETIRED {
+            self.retired.push(series);
+        } else {
+            self.unused.push(series);
+        }
+        Ok(())
+    }
+}
+
+/// What tells one label text from another: its address, and the words before the text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct TextMark {
+    address: u64,
+    created: u64,
+    stamp: u64,
+    checksum: u64,
+}
+
+impl TextMark {
+    /// Returns the mark of the text at an address, if it is that of a series of this generation.
+    fn of(memory: &Memory<'_>, address: u64, generation: u64) -> Try<Option<Self>> {
+        let Some(address) = memory.range(address, label::TEXT as u64)? else {
+            return Ok(None);
+        };
+        let at = |field: usize| memory.word(address + field as u64);
+        let stamp = at(label::STAMP);
+        Ok((stamp >> 32 == generation).then(|| Self {
+            address,
+            created: at(label::CREATED),
+            stamp,
+            checksum: at(label::CHECKSUM),
+        }))
+    }
+
+    /// Appends the text to a page.
+    fn read(&self, memory: &Memory<'_>, page: &mut Page) -> Try<()> {
+        let len = self.stamp & 0xffff_ffff;
+        if len > LONGEST_TEXT {
+            return Err(Failed::Damaged("a label text is too long"));
+        }
+        let text = memory.range(self.address + label::TEXT as u64, len.next_multiple_of(8))?;
+        let text = text.ok_or(Failed::Damaged("a label text is cut off"))?;
+        let bytes = memory.bytes(text, len);
+        let sum = [self.created, self.stamp]
+            .iter()
+            .fold(FNV_START, |sum, word| {
+                checksum_from(sum, &word.to_ne_bytes())
+            });
+        // A fuzzer would not find a sum.
+        if checksum_from(sum, &bytes) != self.checksum && !cfg!(fuzzing) {
+            return Err(Failed::Damaged("a label text is damaged"));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) if is_text(&text) => page.push(&text, self.created),
+            _ => return Err(Failed::Damaged("a label text is invalid")),
+        }
+        Ok(())
+    }
+}
+
+/// The cells of a slab: their address and their number.
+type Slab = (u64, u64);
+
+/// Returns the slabs of all shards.
+fn slabs(memory: &Memory<'_>) -> Try<Vec<Slab>> {
+    let mut slabs = Vec::new();
+    let mut next = memory.published_header(header::SHARDS);
+    while let Some(record) = memory.record(next, shard::BYTES)? {
+        let slab = memory.published(record + shard::SLAB as u64);
+        if let Some(slab) = memory.range(slab, slab::CELLS as u64)? {
+            let len = memory.word(slab + slab::CAPACITY as u64);
+            let cells = slab + slab::CELLS as u64;
+            let bytes = len.checked_mul(8);
+            let bytes = bytes.ok_or(Failed::Damaged("a slab is too long"))?;
+            // Not counted as work: only the cells of series are loaded.
+            if memory.contains(cells, bytes) {
+                slabs.push((cells, len));
+            } else {
+                return Err(Failed::Damaged("a slab is cut off"));
+            }
+        }
+        next = memory.published(record + shard::NEXT as u64);
+    }
+    Ok(slabs)
+}
+
+/// Adds up the words of one series.
+struct Total<'a> {
+    memory: &'a Memory<'a>,
+    record: &'a Record,
+    description: &'a Description,
+    slabs: Vec<Slab>,
+    int: u64,
+    float: f64,
+    /// When a gauge was set, in milliseconds since 1970.
+    set_at: u64,
+    observed: Observed,
+    summed: Summed,
+}
+
+impl<'a> Total<'a> {
+    fn new(memory: &'a Memory<'a>, record: &'a Record, description: &'a Description) -> Try<Self> {
+        let width = match record.cells {
+            kind::UP_DOWN => 2,
+            kind::HISTOGRAM => (block::BUCKETS + description.buckets) as u64,
+            _ => 1,
+        };
+        if record.width != width {
+            return Err(Failed::Damaged("a family has no valid number of cells"));
+        }
+        Ok(Self {
+            memory,
+            record,
+            description,
+            slabs: slabs(memory)?,
+            int: 0,
+            float: 0.0,
+            set_at: 0,
+            observed: Observed::default(),
+            summed: Summed::default(),
+        })
+    }
+
+    /// Begins another series.
+    fn reset(&mut self) {
+        (self.int, self.float, self.set_at) = (0, 0.0, 0);
+        match self.record.cells {
+            kind::HISTOGRAM | kind::NATIVE => {
+                let native = self.description.native.as_ref();
+                self.observed.reset(self.description.buckets, native);
+            }
+            kind::SUMMARY => self.summed.reset(),
+            _ => {}
+        }
+    }
+
+    /// Iterates over the blocks of a series in all slabs.
+    fn blocks(&self, slot: Option<u64>) -> impl Iterator<Item = Block> + use<> {
+        let width = self.record.width;
+        // Cloned: there are few.
+        let slabs = if slot.is_some() {
+            self.slabs.clone()
+        } else {
+            Vec::new()
+        };
+        let slot = slot.unwrap_or(0);
+        let blocks = slabs
+            .into_iter()
+            .filter(move |(_, len)| slot < *len && slot + 1 >= width);
+        blocks.map(move |(cells, _)| Block {
+            top: cells + 8 * slot,
+        })
+    }
+
+    /// Adds a series.
+    fn add(&mut self, series: SeriesAt) -> Try<()> {
+        let memory = self.memory;
+        memory.spend(self.slabs.len() as u64 * self.record.width)?;
+        let at = |field: usize| series.address + field as u64;
+        let shared = memory.published(at(series::SHARED));
+        match self.record.cells {
+            kind::COUNTER => {
+                self.int = self.int.wrapping_add(shared);
+                if let Some(slot) = series.slot() {
+                    for (cells, len) in &self.slabs {
+                        if slot < *len {
+                            let cell = memory.word(cells + 8 * slot);
+                            self.int = self.int.wrapping_add(cell);
+                        }
+                    }
+                }
+            }
+            kind::FLOAT_COUNTER => {
+                self.float += f64::from_bits(shared);
+                for block in self.blocks(series.slot()) {
+                    self.float += f64::from_bits(memory.word(block.cell(0)));
+                }
+            }
+            kind::UP_DOWN => {
+                let difference = self.difference(series)?;
+                self.int = self.int.wrapping_add(difference as u64);
+            }
+            kind::GAUGE => {
+                self.float = f64::from_bits(shared);
+                self.set_at = memory.word(at(series::SET_AT));
+            }
+            kind::HISTOGRAM => {
+                if let Some(block) = Block::own(memory, shared, self.record.width)? {
+                    self.observed.add_fixed(memory, block)?;
+                }
+                for block in self.blocks(series.slot()) {
+                    self.observed.add_fixed(memory, block)?;
+                }
+            }
+            kind::NATIVE => {
+                if let Some(cell) = memory.range(shared, 8)? {
+                    self.observed.add_table(memory, memory.published(cell))?;
+                }
+                for block in self.blocks(series.slot()) {
+                    self.observed
+                        .add_table(memory, memory.published(block.cell(0)))?;
+                }
+                if let Some(resolution) = &self.description.native {
+                    self.observed.normalize(resolution.limit);
+                }
+            }
+            _ => {
+                let ages = self.record.ages;
+                let folded = memory.published(at(series::FOLDED));
+                self.summed.add_folded(memory, folded, ages)?;
+                for block in self.blocks(series.slot()) {
+                    let stream = memory.published(block.cell(0));
+                    self.summed.add_stream(memory, stream, ages)?;
+                }
+                let stream = memory.published(at(series::STREAM));
+                self.summed.add_stream(memory, stream, ages)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns increments minus decrements of an up-down counter, which are never below the value
+    /// that the program gave it. The protocol is that of `observe::tally`.
+    fn difference(&mut self, mut series: SeriesAt) -> Try<i64> {
+        let memory = self.memory;
+        let mut least = i64::MAX;
+        for _ in 0..UP_DOWN_TRIES {
+            let downs = self.downs(series);
+            // Acquire: pairs with the Release stores of decrements, which carry their increments.
+            fence(Acquire);
+            series.slot_word = memory.published(series.address);
+            self.slabs = slabs(memory)?;
+            let shared = memory.word(series.address + series::SHARED as u64);
+            let ups = self
+                .blocks(series.slot())
+                .map(|block| memory.word(block.cell(0)))
+                .fold(shared, u64::wrapping_add);
+            least = least.min(ups.wrapping_sub(downs) as i64);
+            fence(Acquire);
+            if self.downs(series) == downs {
+                break;
+            }
+        }
+        Ok(least)
+    }
+
+    fn downs(&self, series: SeriesAt) -> u64 {
+        let memory = self.memory;
+        let shared = memory.published(series.address + series::DECREMENTS as u64);
+        self.blocks(series.slot())
+            .map(|block| memory.published(block.cell(1)))
+            .fold(shared, u64::wrapping_add)
+    }
+
+    /// Subtracts what the overflow series had counted when the family was cleared.
+    fn subtract(&mut self, baseline: u64) -> Try<()> {
+        let Some((words, first)) = sized(self.memory, baseline)? else {
+            return Ok(());
+        };
+        let word = |i: u64| self.memory.word(first + 8 * i);
+        let wanted = match self.record.cells {
+            kind::HISTOGRAM | kind::NATIVE => 1 + self.description.buckets as u64,
+            kind::SUMMARY => 2,
+            _ => 1,
+        };
+        if words != wanted {
+            return Err(Failed::Damaged("a baseline is invalid"));
+        }
+        match self.record.cells {
+            kind::COUNTER | kind::UP_DOWN => self.int = self.int.wrapping_sub(word(0)),
+            kind::FLOAT_COUNTER => self.float -= f64::from_bits(word(0)),
+            kind::GAUGE => {}
+            kind::SUMMARY => {
+                self.summed.count = self.summed.count.wrapping_sub(word(0));
+                self.summed.sum -= f64::from_bits(word(1));
+            }
+            _ => {
+                self.observed.sum = join_sums(self.observed.sum, -f64::from_bits(word(0)));
+                for (count, i) in self.observed.counts.iter_mut().zip(1..) {
+                    *count = count.wrapping_sub(word(i));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the series has counted anything.
+    fn counts_anything(&self) -> bool {
+        match self.record.cells {
+            kind::COUNTER | kind::UP_DOWN => self.int != 0,
+            // Every series of an info has the value 1, also one that was never set.
+            kind::GAUGE if self.description.empty.meta.kind == Kind::Info => false,
+            kind::FLOAT_COUNTER | kind::GAUGE => self.float != 0.0,
+            kind::SUMMARY => self.summed.count != 0,
+            _ => !self.observed.is_empty(),
+        }
+    }
+
+    /// Appends the total to the values of the family, and the time at which a gauge was set, if its
+    /// mode asks for it, to `times`.
+    fn push(&self, values: &mut Values, times: &mut Vec<u64>) {
+        match values {
+            Values::Counter(numbers) => numbers.push(match self.record.cells {
+                kind::COUNTER => Number::Int(self.int),
+                _ => Number::Float(self.float),
+            }),
+            Values::Gauge(values) if self.record.cells == kind::UP_DOWN => {
+                values.push(self.int as i64 as f64);
+            }
+            Values::Gauge(values) => {
+                values.push(self.float);
+                if self.description.empty.meta.mode.is_recent() {
+                    times.push(self.set_at);
+                }
+            }
+            Values::Histogram {
+                counts,
+                sums,
+                natives,
+                ..
+            } => {
+                counts.extend_from_slice(&self.observed.counts);
+                sums.push(self.observed.sum);
+                if let (Some(natives), Some(native)) = (natives, &self.observed.native) {
+                    natives.push(native);
+                }
+            }
+            Values::Summary { values, .. } => values.push(Quantiles {
+                count: self.summed.count,
+                sum: self.summed.sum,
+                sketch: self.summed.sketch(),
+            }),
+            Values::PageSummary(_) => {}
+        }
+    }
+}
+
+/// Reads the exemplars of the series that are shown, in their order.
+fn read_exemplars(
+    memory: &Memory<'_>,
+    record: &Record,
+    description: &Description,
+    shown: &[SeriesAt],
+    out: &mut Family,
+) -> Try<()> {
+    let mut next = record.exemplars;
+    let mut index = None;
+    while let Some(block) = memory.record(next, exemplars::FIRST)? {
+        let at = |field: usize| block + field as u64;
+        next = memory.published(at(exemplars::NEXT));
+        let number = memory.half(at(exemplars::SERIES));
+        let buckets = memory.half(at(exemplars::BUCKETS));
+        let is_closed = memory.word(at(exemplars::IS_CLOSED)) == 1;
+        let most = match record.cells {
+            kind::HISTOGRAM | kind::NATIVE => description.buckets as u32,
+            _ => 1,
+        };
+        if buckets > most {
+            return Err(Failed::Damaged(
+                "exemplars are in buckets that do not exist",
+            ));
+        }
+        let first = at(exemplars::FIRST);
+        let bytes = u64::from(buckets) * exemplars::BYTES as u64;
+        if memory.range(first, bytes)?.is_none() {
+            continue;
+        }
+        let index = index.get_or_insert_with(|| {
+            let numbers = shown.iter().map(|series| series.number);
+            numbers.zip(0..).collect::<HashMap<_, u32>>()
+        });
+        let number = (number, is_closed && number != FIRST_SERIES);
+        let Some(&i) = index.get(&number) else {
+            continue;
+        };
+        let generation = shown[i as usize].generation();
+        for bucket in 0..buckets {
+            let at = first + u64::from(bucket) * exemplars::BYTES as u64;
+            if let Some(exemplar) = read_exemplar(memory, at, generation)? {
+                out.exemplars.push((i, bucket, exemplar));
+            }
+        }
+    }
+    out.exemplars
+        .sort_by_key(|(series, bucket, _)| (*series, *bucket));
+    out.exemplars
+        .dedup_by_key(|(series, bucket, _)| (*series, *bucket));
+    Ok(())
+}
+
+/// Reads the exemplar at an address, if there is one of this generation that is not being written.
+fn read_exemplar(memory: &Memory<'_>, address: u64, generation: u64) -> Try<Option<Exemplar>> {
+    let at = |field: usize| address + field as u64;
+    // Acquire: pairs with the Release store of the number after an exemplar was written.
+    let sequence = memory.published(at(exemplars::SEQUENCE));
+    let stamp = memory.word(at(exemplars::STAMP));
+    let len = stamp & 0xffff_ffff;
+    if sequence == 0 || sequence % 2 == 1 || stamp >> 32 != generation {
+        return Ok(None);
+    }
+    let value = f64::from_bits(memory.word(at(exemplars::VALUE)));
+    let time = memory.word(at(exemplars::TIME));
+    let len = len.min(exemplars::LONGEST_TEXT as u64);
+    let text = memory.bytes(at(exemplars::TEXT), len);
+    // Acquire: pairs with the Release fence of a writer before it writes the next exemplar.
+    fence(Acquire);
+    if memory.word(at(exemplars::SEQUENCE)) != sequence {
+        return Ok(None);
+    }
+    let text = String::from_utf8(text).ok().filter(|text| is_text(text));
+    let labels = text.ok_or(Failed::Damaged("the labels of an exemplar are invalid"))?;
+    let is_known = (1..=LAST_TIME).contains(&time);
+    let time = is_known.then(|| UNIX_EPOCH + Duration::from_millis(time));
+    Ok(Some(Exemplar {
+        labels,
+        value,
+        time,
+    }))
+}

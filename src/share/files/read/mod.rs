@@ -1,0 +1,404 @@
+//! Reads the file of a writer: its families and their values, as one snapshot.
+//!
+//! `docs/sharing.md` has the format. A reader follows the addresses in the file and adds up. It asks
+//! nobody and waits for nobody: a process that hangs, is stopped or has ended is read like any other.
+//!
+//! A live process changes its file meanwhile. A family is read again if counts moved, if memory was
+//! used again, or if series were retired while it was read. If that happens too often, the snapshot of
+//! the last read stays: totals that are a little old are right, those that are lower are not.
+//!
+//! Bytes may come from elsewhere. Every address is checked, texts and sketches are as this crate
+//! writes them, and the work is limited by the length of the file.
+
+mod blocks;
+mod description;
+mod family;
+mod memory;
+mod stream;
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use crate::mapped::image::Image;
+use crate::share::record::Malformed;
+use crate::snapshot::Snapshot;
+use crate::sync::Acquire;
+
+use super::format::{self, BYTE_ORDER, EXTENT, MAGIC, MOST_EXTENTS, header};
+use family::Known;
+use memory::{Failed, Memory};
+
+/// The number of times that a family is read before the last snapshot is used.
+const TRIES: u32 = 200;
+
+/// The number that a writer chose at random.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct WriterId([u8; 16]);
+
+impl WriterId {
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl fmt::Display for WriterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Why a file is not read.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The file was removed.
+    Gone,
+    /// The totals include the writer.
+    Folded,
+    /// Another kind of file.
+    Foreign,
+    /// A version of the format that this version of the crate does not know.
+    OtherVersion(u32),
+    /// A machine with another byte order or word size wrote it.
+    OtherMachine,
+    /// It was written before the system was started.
+    OtherBoot,
+    /// The writer changes it all the time.
+    Busy,
+    /// The content is not what a writer writes.
+    Damaged(Cow<'static, str>),
+    /// The system refuses.
+    Io(io::Error),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("it was removed"),
+            Self::Folded => f.write_str("it is included in the totals"),
+            Self::Foreign => f.write_str("it is not a file of this crate"),
+            Self::OtherVersion(version) => {
+                let own = format::VERSION;
+                write!(
+                    f,
+                    "its format has version {version}, and this program reads {own}"
+                )
+            }
+            Self::OtherMachine => f.write_str("another kind of machine wrote it"),
+            Self::OtherBoot => f.write_str("it is from before the system was started"),
+            Self::Busy => f.write_str("its process changes it all the time"),
+            Self::Damaged(why) => f.write_str(why),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone,
+            io::ErrorKind::UnexpectedEof => Self::Damaged("it is cut off".into()),
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<Malformed> for Refused {
+    fn from(malformed: Malformed) -> Self {
+        Self::Damaged(malformed.to_string().into())
+    }
+}
+
+/// The file of a writer.
+#[derive(Debug)]
+pub(super) struct WriterFile {
+    file: File,
+    head: Head,
+    /// The words of the file. Written by the writer while it lives.
+    image: Option<Image>,
+    /// Whether `snapshot` has what the writer had counted when it ended.
+    is_final: bool,
+    /// What is known of the families, by the address of their records.
+    known: HashMap<u64, Known>,
+    /// The values that were read last.
+    snapshot: Snapshot,
+    /// Whether `snapshot` was read.
+    is_read: bool,
+    /// The time of the writer's last pass, in milliseconds since 1970, and the number of words that it
+    /// could not share.
+    health: (u64, u64),
+}
+
+/// What a header says, and does not change.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    id: WriterId,
+    pid: u32,
+    index: u32,
+    created: u64,
+}
+
+impl WriterFile {
+    /// Checks the header of a file.
+    pub(super) fn open(file: File, name: &str, boot: u64) -> Result<Self, Refused> {
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(Refused::Foreign);
+        }
+        let mut bytes = [0; header::BYTES];
+        match file.read_exact_at(&mut bytes, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(Refused::Foreign);
+            }
+            read => read?,
+        }
+        let head = Head::read(&bytes, boot)?;
+        if !name.contains(&head.id.to_string()) {
+            // A copy would count twice.
+            return Err(Refused::Damaged("its name is that of another file".into()));
+        }
+        Ok(Self::new(file, head))
+    }
+
+    fn new(file: File, head: Head) -> Self {
+        Self {
+            file,
+            head,
+            image: None,
+            is_final: false,
+            known: HashMap::new(),
+            snapshot: Snapshot::default(),
+            is_read: false,
+            health: (0, 0),
+        }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn id(&self) -> WriterId {
+        self.head.id
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.head.pid
+    }
+
+    /// Returns the number of the writer, which no other live writer has.
+    pub(super) fn index(&self) -> u32 {
+        self.head.index
+    }
+
+    /// Returns the time at which the file was made, in milliseconds since 1970.
+    pub(super) fn started(&self) -> u64 {
+        self.head.created
+    }
+
+    /// Returns the number of words that the writer could not share, because the disk was full.
+    pub(super) fn not_shared(&self) -> u64 {
+        self.health.1
+    }
+
+    /// Returns the time of the writer's last pass, in milliseconds since 1970.
+    pub(super) fn heartbeat(&self) -> u64 {
+        self.health.0
+    }
+
+    /// Returns the values that were read last.
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Reads the values. `is_alive` tells whether the writer held its lock before.
+    pub(super) fn read(&mut self, is_alive: bool) -> Result<(), Refused> {
+        if self.is_final {
+            return Ok(());
+        }
+        let read = self.read_image(is_alive);
+        match read {
+            Ok(()) => {
+                self.is_read = true;
+                self.is_final = !is_alive;
+                Ok(())
+            }
+            // The values of the last time are right, although not new.
+            Err(Refused::Busy) if self.is_read => Ok(()),
+            refused => refused,
+        }
+    }
+
+    fn read_image(&mut self, is_alive: bool) -> Result<(), Refused> {
+        if !is_alive {
+            // It was mapped while the writer lived.
+            self.image = None;
+        }
+        // A file grows seldom; more tries mean that it is not a writer's.
+        for _ in 0..100 {
+            let image = match self.image.take() {
+                Some(image) if self.is_whole(&image)? => image,
+                _ => self.load(is_alive)?,
+            };
+            let read = self.read_families(&image);
+            let word = |at: usize| image.words()[at / 8].load(Acquire);
+            self.health = (word(header::HEARTBEAT), word(header::NOT_SHARED));
+            match read {
+                // The next try loads the file again.
+                Err(Failed::Outgrown) => {}
+                read => {
+                    // The values of a dead writer do not change any more.
+                    self.image = is_alive.then_some(image);
+                    return Ok(read?);
+                }
+            }
+        }
+        Err(Refused::Busy)
+    }
+
+    /// Returns whether an image still fits its file: the file has not grown, and was not cut off.
+    fn is_whole(&self, image: &Image) -> Result<bool, Refused> {
+        let extents = image.words()[header::EXTENTS / 8].load(Acquire);
+        let is_same = extents.checked_mul(EXTENT as u64) == Some(image.len());
+        if is_same && self.file.metadata()?.len() < image.len() {
+            return Err(Refused::Damaged("it was cut off".into()));
+        }
+        Ok(is_same)
+    }
+
+    /// Loads the extents of the file.
+    fn load(&self, is_alive: bool) -> Result<Image, Refused> {
+        let mut word = [0; 8];
+        self.file.read_exact_at(&mut word, header::EXTENTS as u64)?;
+        let extents = u64::from_ne_bytes(word);
+        if !(1..=MOST_EXTENTS as u64).contains(&extents) {
+            return Err(Refused::Damaged("its number of extents is invalid".into()));
+        }
+        let bytes = extents * EXTENT as u64;
+        let meta = self.file.metadata()?;
+        if meta.len() < bytes {
+            return Err(Refused::Damaged("it is cut off".into()));
+        }
+        // A writer allocates every block before it uses it. Holes are somebody else's: reading them
+        // takes memory or time, and on a full disk a mapping of them ends with a signal.
+        if meta.blocks() * 512 < bytes {
+            return Err(Refused::Damaged("it has holes".into()));
+        }
+        Ok(if is_alive {
+            Image::map(&self.file, bytes as usize)?
+        } else {
+            Image::copy(&self.file, bytes as usize)?
+        })
+    }
+
+    /// Reads all families of an image into the snapshot. If that fails, the snapshot stays.
+    fn read_families(&mut self, image: &Image) -> Result<(), Failed> {
+        let mut snapshot = Snapshot::default();
+        let memory = Memory::begin(image)?;
+        let mut records = Vec::new();
+        let mut record = memory.published_header(header::FAMILIES);
+        while let Some(address) = memory.record(record, format::family::BYTES)? {
+            records.push(address);
+            record = memory.published(address + format::family::NEXT as u64);
+        }
+        let listed: HashSet<_> = records.iter().copied().collect();
+        self.known.retain(|address, _| listed.contains(address));
+        for address in records {
+            let known = self.known.entry(address).or_default();
+            let family = retry(image, |memory| known.read(memory, address))?;
+            let Some(family) = family else { continue };
+            let name = family.name();
+            let families = &mut snapshot.families;
+            match families.binary_search_by(|other| other.name().cmp(name)) {
+                // Two statics that are declared alike.
+                Ok(at) => match families[at].check_mergeable(&family) {
+                    Ok(()) => families[at].add(&family),
+                    Err(_) => return Err(Failed::Damaged("two families have one name")),
+                },
+                Err(at) => families.insert(at, family),
+            }
+        }
+        snapshot.taken = std::time::SystemTime::now();
+        self.snapshot = snapshot;
+        Ok(())
+    }
+}
+
+/// Reads bytes as the file of a dead writer, whatever its id and the boot of its system.
+#[cfg(any(test, fuzzing))]
+#[allow(unreachable_pub, reason = "public in builds of the fuzzer only")]
+pub fn read_bytes(bytes: &[u8]) -> Result<Snapshot, String> {
+    let refused = |refused: Refused| refused.to_string();
+    let image = Image::of(bytes);
+    let first = bytes.first_chunk::<{ header::BYTES }>();
+    let first = first.ok_or_else(|| refused(Refused::Foreign))?;
+    let boot = first[header::BOOT..][..8].try_into();
+    let boot = u64::from_ne_bytes(boot.unwrap_or_default());
+    let head = Head::read(first, boot).map_err(refused)?;
+    let null = File::open("/dev/null").map_err(|error| error.to_string())?;
+    let mut file = WriterFile::new(null, head);
+    let read = file.read_families(&image);
+    read.map_err(|failed| refused(failed.into()))?;
+    Ok(file.snapshot)
+}
+
+/// Reads something until nothing has changed meanwhile.
+fn retry<T>(
+    image: &Image,
+    mut read: impl FnMut(&Memory<'_>) -> Result<T, Failed>,
+) -> Result<T, Failed> {
+    for tries in 0..TRIES {
+        let done = Memory::begin(image).and_then(|memory| {
+            let read = read(&memory);
+            // What was read while it changed may look damaged.
+            memory.check()?;
+            read
+        });
+        match done {
+            Err(Failed::Changed) => {}
+            done => return done,
+        }
+        if tries > 20 {
+            std::thread::sleep(std::time::Duration::from_micros(u64::from(tries)));
+        } else {
+            std::thread::yield_now();
+        }
+    }
+    Err(Failed::Changed)
+}
+
+impl Head {
+    /// Checks a header.
+    fn read(bytes: &[u8; header::BYTES], boot: u64) -> Result<Self, Refused> {
+        let u32_at =
+            |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap_or_default());
+        let u64_at =
+            |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
+        if bytes[header::MAGIC..header::MAGIC + 8] != MAGIC {
+            return Err(Refused::Foreign);
+        }
+        if u32_at(header::BYTE_ORDER) != BYTE_ORDER || u32_at(header::ADDRESS_BYTES) != 8 {
+            return Err(Refused::OtherMachine);
+        }
+        let version = u32_at(header::VERSION);
+        if version != format::VERSION {
+            return Err(Refused::OtherVersion(version));
+        }
+        if u64_at(header::BOOT) != boot {
+            return Err(Refused::OtherBoot);
+        }
+        let id = bytes[header::ID..header::ID + 16].try_into();
+        Ok(Self {
+            id: WriterId(id.unwrap_or_default()),
+            pid: u32_at(header::PID),
+            index: u32_at(header::GAUGE_INDEX),
+            created: u64_at(header::CREATED),
+        })
+    }
+}

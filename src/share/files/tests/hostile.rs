@@ -1,0 +1,247 @@
+//! Files that are not what a writer writes.
+
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+
+use super::super::format::{EXTENT, MOST_EXTENTS, family, header, kind};
+use super::super::read::read_bytes;
+use super::image::{BASE, Describe, Image, cold, hot, retired};
+use super::kinds::TestDirectory;
+
+/// A file with every kind of record.
+fn every_kind() -> Image {
+    let mut image = Image::new(1);
+    image.shard(&[7; 40]);
+    let (record, first) = image.family(Describe::counter("jobs_total").labelled(), [3, 0, 0]);
+    image.store(first, hot(0, 1));
+    let series = [
+        (cold(0), [1, 0, 0], Some((0, r#"a="x""#))),
+        (retired(1, 2), [20, 0, 0], None),
+    ];
+    image.chunk(record, 0, &series);
+    let exemplar = image.words(&[0, 0, 0, 0, 2, 3, 1.0_f64.to_bits(), 5000]);
+    let at = (exemplar - BASE) as usize;
+    image.set_u32(at + 12, 1);
+    image.set_u32(at + 32 + 8, 5);
+    image.words(&[u64::from_ne_bytes(*b"a=\"x\"\0\0\0"); 28]);
+    image.store(record + family::EXEMPLARS as u64, exemplar);
+    let histogram = Describe {
+        kinds: (2, kind::HISTOGRAM),
+        width: 5,
+        bounds: &[1.0],
+        ..Describe::counter("latency_seconds")
+    };
+    let shared = image.words(&[3, 2, 0, 0, 5 << 1]);
+    let (_, first) = image.family(histogram, [shared, 0, 0]);
+    image.store(first, hot(0, 10));
+    let native = Describe {
+        kinds: (2, kind::NATIVE),
+        bounds: &[1.0],
+        native: Some(3),
+        ..Describe::counter("native_seconds")
+    };
+    let words = image.words(&[0, 2, 0, 0, 2 << 1, 1 << 15, 1 << 31 | 1 << 32]);
+    let table = image.words(&[1, words, 0, 49]);
+    let cell = image.words(&[table]);
+    image.family(native, [cell, 0, 0]);
+    let summary = Describe {
+        kinds: (3, kind::SUMMARY),
+        targets: &[(0.5, 0.05)],
+        ..Describe::counter("sizes_bytes")
+    };
+    let key = crate::snapshot::sketch::key_of(7.0);
+    let words = image.words(&[1, 1, 0, 1 << 1, 0, 0, key, 1 << 32]);
+    let ages = image.words(&[1, 1 << 1, key, 1 << 32]);
+    let history = image.words(&[1, 1, ages, 4]);
+    let page = image.words(&[2, 2, history, words, 8]);
+    let stream = image.words(&[2, 0, page]);
+    let folded = image.words(&[6, 1, 0, 1, 1 << 1, key, 1 << 32]);
+    image.family(summary, [0, stream, folded]);
+    let gauge = Describe {
+        kinds: (1, kind::GAUGE),
+        ..Describe::counter("level")
+    };
+    image.family(gauge, [0; 3]);
+    let in_flight = Describe {
+        kinds: (1, kind::UP_DOWN),
+        width: 2,
+        ..Describe::counter("in_flight")
+    };
+    image.family(in_flight, [2, 1, 0]);
+    image
+}
+
+#[test]
+fn the_file_with_every_record_is_read() {
+    let page = read_bytes(&every_kind().bytes).unwrap();
+    assert_eq!(page.families.len(), 6);
+    assert_eq!(page.get("native_seconds_count", &[]), Some(2.0));
+    assert_eq!(page.get("sizes_bytes_count", &[]), Some(3.0));
+    let exemplars = page.family("jobs_total").unwrap().exemplars(0).count();
+    assert_eq!(exemplars, 1);
+}
+
+/// Replaces each word by numbers out of range: ids, lengths, addresses, states.
+#[test]
+fn no_word_of_a_file_makes_a_reader_crash_or_loop() {
+    let good = every_kind();
+    let begin = Instant::now();
+    let used = good.bytes.iter().rposition(|byte| *byte != 0).unwrap() / 8 + 1;
+    let words = (0..used).filter(|word| good.word(8 * word) != 0 || word % 16 == 0);
+    let (mut refused, mut read) = (0, 0);
+    for at in words.map(|word| 8 * word) {
+        let old = good.word(at);
+        let values = [
+            0,
+            1,
+            old.wrapping_add(1),
+            old.wrapping_add(8),
+            old ^ 1 << 40,
+            old << 20,
+            u64::from(u32::MAX),
+            1 << 63,
+            u64::MAX,
+            BASE,
+            BASE + at as u64,
+            BASE + (EXTENT - 8) as u64,
+        ];
+        for value in values {
+            let mut bad = good.clone();
+            bad.set_word(at, value);
+            match read_bytes(&bad.bytes) {
+                Ok(page) => {
+                    read += 1;
+                    // A page can be made of it.
+                    let text = crate::encode::text(&page);
+                    crate::encode::read_text(text.as_bytes()).unwrap();
+                    let _ = crate::encode::protobuf(&page);
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(refused > 500 && read > 500, "{refused} and {read}");
+    // Each read ends at once; a loop over a length would take minutes.
+    assert!(begin.elapsed() < Duration::from_secs(120));
+}
+
+#[test]
+fn files_that_are_not_a_writers_are_skipped_and_counted() {
+    let directory = TestDirectory::new("hostile");
+    let good = every_kind();
+    good.write(&directory.0);
+    let write = |name: &str, bytes: &[u8]| std::fs::write(directory.0.join(name), bytes).unwrap();
+    write("empty.pm", b"");
+    write("short.pm", b"TALLIES\0");
+    write("other.pm", &[7; 10_000]);
+    // A copy would count twice.
+    write("copy.00.pm", &good.bytes);
+    // Not a file of a writer, and not of the totals.
+    write("notes.txt", b"hello");
+    write("totals-99", b"hello");
+    write("totals-+7", b"hello");
+    let mut number = 1;
+    let mut variant = |change: &dyn Fn(&mut Image)| {
+        number += 1;
+        let mut image = every_kind();
+        image.id = [number; 16];
+        image.bytes[header::ID..header::ID + 16].copy_from_slice(&[number; 16]);
+        change(&mut image);
+        image.write(&directory.0)
+    };
+    variant(&|image| image.set_u32(header::VERSION, 0));
+    variant(&|image| image.set_u32(header::VERSION, 2));
+    variant(&|image| image.set_u32(header::BYTE_ORDER, 0x0403_0201));
+    variant(&|image| image.set_u32(header::ADDRESS_BYTES, 4));
+    variant(&|image| image.set_word(header::BOOT, 1));
+    variant(&|image| image.set_word(header::EXTENTS, 0));
+    variant(&|image| image.set_word(header::EXTENTS, u64::MAX));
+    variant(&|image| image.set_word(header::EXTENTS, 2));
+    variant(&|image| image.bytes.truncate(EXTENT - 1));
+    variant(&|image| image.bytes.truncate(header::BYTES));
+    let sparse = variant(&|image| image.set_word(header::EXTENTS, MOST_EXTENTS as u64));
+    sparse.set_len(64 << 30).unwrap();
+    std::os::unix::fs::symlink(directory.0.join(good.name()), directory.0.join("link.pm")).unwrap();
+    std::fs::create_dir(directory.0.join("directory.pm")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        directory.0.join("pipe.pm"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let begin = Instant::now();
+    let dir = directory.reader();
+    for count in [19, 17] {
+        let page = dir.snapshot().unwrap();
+        assert_eq!(page.get("level", &[]), None, "the writer is dead");
+        assert_eq!(page.get("latency_seconds_count", &[]), Some(19.0));
+        let skipped = dir.skipped().unwrap();
+        let names: Vec<_> = skipped.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(skipped.len(), count, "{skipped:#?}");
+        assert!(!names.contains(&"notes.txt"));
+        assert_eq!(
+            page.get("tallies_share_files_skipped", &[]),
+            Some(count as f64)
+        );
+        // The totals of the next fold are above the generation that is not one. It removes that, and
+        // the file from before the system was started.
+        dir.fold().unwrap();
+    }
+    assert!(begin.elapsed() < Duration::from_secs(60), "a hole was read");
+    assert!(directory.0.join("totals-100").exists());
+}
+
+/// A file that is cut off while its writer is alive, and mapped.
+#[test]
+fn a_file_that_is_cut_off_later_is_skipped() {
+    let directory = TestDirectory::new("cut");
+    let file = every_kind().write(&directory.0);
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let dir = directory.reader();
+    assert_eq!(dir.snapshot().unwrap().get("in_flight", &[]), Some(1.0));
+    file.set_len(100).unwrap();
+    let page = dir.snapshot().unwrap();
+    assert_eq!(page.get("in_flight", &[]), None);
+    assert_eq!(page.get("tallies_share_files_skipped", &[]), Some(1.0));
+    file.set_len(0).unwrap();
+    assert_eq!(dir.skipped().unwrap().len(), 1);
+}
+
+/// A heartbeat is unsigned, and only shown to people: no value of it makes a writer dead or alive.
+#[test]
+fn a_heartbeat_decides_nothing() {
+    for heartbeat in [0, 1, 1 << 63, u64::MAX] {
+        let directory = TestDirectory::new("heartbeat");
+        let mut image = every_kind();
+        image.set_word(header::HEARTBEAT, heartbeat);
+        // Nor does the time at which it was made: clocks jump.
+        image.set_word(header::CREATED, heartbeat);
+        let file = image.write(&directory.0);
+        let dir = directory.reader();
+        assert!(!dir.processes().unwrap()[0].is_alive());
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let dir = directory.reader();
+        assert!(dir.processes().unwrap()[0].is_alive());
+        assert_eq!(dir.fold().unwrap(), 0);
+        rustix::fs::flock(&file, FlockOperation::Unlock).unwrap();
+        assert_eq!(directory.reader().fold().unwrap(), 1);
+    }
+}
+
+#[test]
+fn a_file_that_is_written_in_place_is_read_again() {
+    let directory = TestDirectory::new("place");
+    let mut image = Image::new(1);
+    let (_, first) = image.family(Describe::counter("jobs_total"), [5, 0, 0]);
+    let file = image.write(&directory.0);
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let dir = directory.reader();
+    assert_eq!(dir.snapshot().unwrap().get("jobs_total", &[]), Some(5.0));
+    file.write_all_at(&6_u64.to_ne_bytes(), first - BASE + 16)
+        .unwrap();
+    assert_eq!(dir.snapshot().unwrap().get("jobs_total", &[]), Some(6.0));
+}

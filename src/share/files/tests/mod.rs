@@ -1,0 +1,8 @@
+//! Tests with files that are built word by word, without a writer.
+
+mod fold;
+mod hostile;
+mod image;
+mod kinds;
+
+pub(super) use fold::step;

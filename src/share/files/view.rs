@@ -1,0 +1,421 @@
+//! What a reader knows of a directory: the totals of dead writers and the open files of the others.
+//!
+//! # Protocol
+//!
+//! A process that *folds* holds the lock of the directory. It adds the files of dead writers to the
+//! totals and publishes them as a new generation, whose list has the ids of these writers. Only then
+//! it removes the files. The new name appears in one step (`link`), and fails to appear if it exists.
+//!
+//! - D1: The totals of a generation include exactly the writers that were folded up to it. Those
+//!   whose files could still be seen at that time are in its list.
+//! - D2: A file that is removed from the directory never comes back. A file is removed only after a
+//!   generation that includes it was published.
+//! - D3: A generation is published by the holder of the lock, once. Generations only go up.
+//!
+//! A reader lists the directory, takes the last generation, and opens every file that its list does
+//! not have. It lists the directory again. If the last generation is still the same, its totals and
+//! the files together have each writer exactly once:
+//!
+//! - A writer that is folded in this generation is in the list, or its file was removed before the
+//!   generation was published (D1, D2). The reader then cannot open it, and starts again.
+//! - A writer that is not folded has its file, and the reader has opened it.
+//!
+//! Otherwise the reader starts again. If that happens too often, it takes the lock, so that nobody
+//! folds while it reads.
+//!
+//! A process that is killed between publishing and removing leaves a file whose id is in the list.
+//! Readers skip it, and the next process that folds removes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::share::merge::{self, Writer};
+use crate::snapshot::sketch::{Bound, Scratch, Sketch};
+use crate::snapshot::{Family, Snapshot, Values};
+
+use super::directory::{Directory, Listing, Lock, is_dead};
+use super::read::{Refused, WriterFile, WriterId};
+use super::totals::Totals;
+
+/// The number of times that a reader starts again before it takes the lock.
+const TRIES: u32 = 20;
+
+/// The number of dead writers that are folded without waiting for the grace time.
+const MANY_DEAD: usize = 64;
+
+/// The largest file of totals that is read, in bytes.
+const MAX_TOTALS: u64 = 4 << 30;
+
+/// The state of a reader of a directory.
+#[derive(Debug)]
+pub(super) struct View {
+    directory: Directory,
+    /// For messages.
+    path: PathBuf,
+    /// The hash of the system's boot id.
+    boot: u64,
+    /// The totals that were read last.
+    pub(super) totals: Totals,
+    /// The last generation when they were read; 0 if there was none. `None` if nothing was read.
+    last_generation: Option<u64>,
+    /// The files of writers that are not in the totals, by name.
+    pub(super) writers: BTreeMap<String, Open>,
+    /// The files that were skipped in the last read, with the reasons.
+    pub(super) skipped: BTreeMap<String, Refused>,
+    /// The reasons that were logged.
+    logged: BTreeSet<String>,
+}
+
+/// An open file of a writer.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) file: WriterFile,
+    /// The number of the file in its file system: another file may get its name.
+    inode: u64,
+    /// The time at which this process found out that the writer is dead.
+    pub(super) dead_since: Option<Instant>,
+}
+
+impl View {
+    pub(super) fn new(directory: Directory, path: PathBuf, boot: u64) -> Self {
+        Self {
+            directory,
+            path,
+            boot,
+            totals: Totals::default(),
+            last_generation: None,
+            writers: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+            logged: BTreeSet::new(),
+        }
+    }
+
+    /// Reads the totals, and the values of all other writers.
+    ///
+    /// `own` is the name of the file of this process.
+    pub(super) fn read(&mut self, own: Option<&str>) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            let listing = self.list(own)?;
+            if !self.try_read(&listing)? {
+                continue;
+            }
+            let again = self.list(own)?;
+            if again.generations.last() == listing.generations.last() {
+                return Ok(());
+            }
+        }
+        // Others fold all the time. They stop while this process has the lock, which they do not
+        // hold for longer than a fold.
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end {
+            if let Some(_lock) = self.directory.try_lock() {
+                let listing = self.list(own)?;
+                if self.try_read(&listing)? {
+                    return Ok(());
+                }
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(self.error(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "other processes change the directory all the time",
+        )))
+    }
+
+    fn error(&self, cause: io::Error) -> Error {
+        Error::share("cannot read the shared directory", &self.path, cause)
+    }
+
+    fn list(&self, own: Option<&str>) -> Result<Listing, Error> {
+        let listing = self.directory.list();
+        let listing = listing.map_err(|error| self.error(error))?;
+        match own {
+            // Without the counts of this process, totals would go back.
+            Some(own) if !listing.writers.iter().any(|name| name == own) => {
+                Err(self.error(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("the file {own} of this process was removed from it"),
+                )))
+            }
+            _ => Ok(listing),
+        }
+    }
+
+    /// Reads what is in a listing. Returns `false` if the directory has changed since.
+    fn try_read(&mut self, listing: &Listing) -> Result<bool, Error> {
+        if !self.read_totals(listing)? {
+            return Ok(false);
+        }
+        self.skipped.retain(|name, _| name.starts_with("totals-"));
+        self.writers
+            .retain(|name, _| listing.writers.binary_search(name).is_ok());
+        for name in &listing.writers {
+            match self.read_writer(name) {
+                Ok(()) => {}
+                Err(Refused::Gone) => return Ok(false),
+                Err(Refused::Folded) => _ = self.writers.remove(name),
+                Err(refused) => {
+                    self.writers.remove(name);
+                    self.skip(name, refused);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the totals of the last generation, unless they are those that were read last. Returns
+    /// `false` if another process has removed them.
+    ///
+    /// A generation that cannot be read is skipped, and the one before it counts: it was not removed
+    /// yet, or the later one is somebody else's file.
+    fn read_totals(&mut self, listing: &Listing) -> Result<bool, Error> {
+        let last = listing.generations.last().copied().unwrap_or(0);
+        if self.last_generation == Some(last) {
+            return Ok(true);
+        }
+        self.skipped.clear();
+        self.last_generation = None;
+        self.totals = Totals::default();
+        for generation in listing.generations.iter().rev() {
+            match self.totals_of(*generation) {
+                Ok(totals) => {
+                    // From before the system was started, nothing counts.
+                    if totals.boot == self.boot {
+                        self.totals = totals;
+                    }
+                    break;
+                }
+                Err(Refused::Gone) => return Ok(false),
+                // Without the totals of another version of the program, this page would go back.
+                Err(refused @ Refused::OtherVersion(_)) => {
+                    let cause = io::Error::new(io::ErrorKind::InvalidData, refused.to_string());
+                    return Err(self.error(cause));
+                }
+                Err(refused) => self.skip(&format!("totals-{generation}"), refused),
+            }
+        }
+        self.last_generation = Some(last);
+        Ok(true)
+    }
+
+    fn totals_of(&self, generation: u64) -> Result<Totals, Refused> {
+        let file = self.directory.open_totals(generation)?;
+        let size = file.metadata()?.len();
+        if size > MAX_TOTALS {
+            return Err(Refused::Damaged("it is too large".into()));
+        }
+        let mut bytes = Vec::new();
+        file.take(size).read_to_end(&mut bytes)?;
+        let totals = Totals::from_bytes(&bytes)?;
+        if totals.generation == generation {
+            Ok(totals)
+        } else {
+            Err(Refused::Damaged(
+                "its name is that of another generation".into(),
+            ))
+        }
+    }
+
+    /// Reads the values of a writer.
+    fn read_writer(&mut self, name: &str) -> Result<(), Refused> {
+        // After the totals were read: see the module's text.
+        let stat = self.directory.stat(name)?;
+        let open = match self.writers.get_mut(name) {
+            Some(open) if open.inode == stat.st_ino => open,
+            _ => {
+                let file = WriterFile::open(self.directory.open_file(name)?, name, self.boot)?;
+                let open = Open {
+                    file,
+                    inode: stat.st_ino,
+                    dead_since: None,
+                };
+                self.writers.insert(name.to_owned(), open);
+                self.writers.get_mut(name).ok_or(Refused::Gone)?
+            }
+        };
+        if self.totals.folded.contains(&open.file.id()) {
+            return Err(Refused::Folded);
+        }
+        // Before the values: those of a writer that is dead now are final.
+        if open.dead_since.is_none() && is_dead(open.file.file()) {
+            open.dead_since = Some(Instant::now());
+        }
+        open.file.read(open.dead_since.is_none())
+    }
+
+    /// Notes that a file is skipped. Logs each cause once.
+    fn skip(&mut self, name: &str, refused: Refused) {
+        let reason = format!("the shared file {name} is skipped: {refused}");
+        if self.logged.len() < 1000 && self.logged.insert(reason.clone()) {
+            crate::error::warn(&reason);
+        }
+        self.skipped.insert(name.to_owned(), refused);
+    }
+
+    /// Merges what was read last. Calls `conflict` with each family that was left out.
+    pub(super) fn merged(&self, conflict: impl FnMut(Error)) -> Snapshot {
+        let all = self.newest_first(|_| true);
+        let writers = all.iter().map(|open| {
+            let index = open.dead_since.is_none().then(|| open.file.index());
+            let snapshot = open.file.snapshot();
+            (Writer { snapshot, index }, None)
+        });
+        let totals = Writer {
+            snapshot: &self.totals.snapshot,
+            index: None,
+        };
+        let writers: Vec<_> = writers.chain([(totals, Some(&self.totals.sums))]).collect();
+        merge::merge_exact(&writers, conflict).0
+    }
+
+    /// Returns the open files for which `wanted` holds, those of writers that started last first.
+    fn newest_first(&self, wanted: impl Fn(&Open) -> bool) -> Vec<&Open> {
+        let mut all: Vec<_> = self.writers.values().filter(|open| wanted(open)).collect();
+        all.sort_by_key(|open| std::cmp::Reverse((open.file.started(), open.file.id())));
+        all
+    }
+
+    /// Returns whether a fold is worth its cost: a writer has been dead for `grace`, or many are.
+    pub(super) fn wants_fold(&self, grace: Duration) -> bool {
+        let dead = self.writers.values().filter_map(|open| open.dead_since);
+        let mut count = 0;
+        dead.into_iter().any(|since| {
+            count += 1;
+            count >= MANY_DEAD || since.elapsed() >= grace
+        })
+    }
+
+    /// Folds all dead writers into the totals of the next generation. Returns the number of writers
+    /// that were folded, or `None` if another process folds now.
+    ///
+    /// Afterwards the view has to be [read](Self::read) again.
+    pub(super) fn fold(
+        &mut self,
+        own: Option<&str>,
+        conflict: impl FnMut(Error),
+    ) -> Result<Option<usize>, Error> {
+        let Some(lock) = self.directory.try_lock() else {
+            return Ok(None);
+        };
+        let listing = self.list(own)?;
+        // The lock excludes others that fold, so nothing is removed meanwhile. If something is
+        // nevertheless, somebody else cleans up: leave it to them.
+        if !self.try_read(&listing)? {
+            return Ok(None);
+        }
+        self.fold_locked(&lock, &listing, conflict)
+            .map(Some)
+            .map_err(|cause| {
+                Error::share(
+                    "cannot fold the files of dead processes in",
+                    &self.path,
+                    cause,
+                )
+            })
+    }
+
+    fn fold_locked(
+        &mut self,
+        lock: &Lock,
+        listing: &Listing,
+        conflict: impl FnMut(Error),
+    ) -> io::Result<usize> {
+        let dead = self.newest_first(|open| open.dead_since.is_some());
+        let folded: Vec<_> = dead.iter().map(|open| open.file.id()).collect();
+        let mut generation = self.totals.generation;
+        if !folded.is_empty() {
+            // Above those that cannot be read, too.
+            generation = self.last_generation.unwrap_or(generation) + 1;
+            let writers = dead.iter().map(|open| {
+                let snapshot = open.file.snapshot();
+                (
+                    Writer {
+                        snapshot,
+                        index: None,
+                    },
+                    None,
+                )
+            });
+            let totals = Writer {
+                snapshot: &self.totals.snapshot,
+                index: None,
+            };
+            let writers: Vec<_> = writers.chain([(totals, Some(&self.totals.sums))]).collect();
+            let (mut snapshot, sums) = merge::merge_exact(&writers, conflict);
+            snapshot.families.iter_mut().for_each(shrink);
+            // Of the writers that were folded earlier, those whose files were removed cannot be
+            // seen any more (D2).
+            let earlier = self.folded_files(listing);
+            let totals = Totals {
+                boot: self.boot,
+                generation,
+                folded: earlier.into_iter().chain(folded.iter().copied()).collect(),
+                snapshot,
+                sums,
+            };
+            let bytes = totals.to_bytes();
+            if !self.directory.publish_totals(lock, generation, &bytes)? {
+                return Ok(0);
+            }
+        }
+        // From here on, everything that is removed is included in the totals.
+        for old in listing.generations.iter().filter(|old| **old < generation) {
+            self.directory.remove_totals(lock, *old)?;
+        }
+        for name in &listing.writers {
+            let is_folded = match self.writers.get(name) {
+                Some(open) => folded.contains(&open.file.id()),
+                None => match self.skipped.get(name) {
+                    // From before the system was started.
+                    Some(Refused::OtherBoot) => true,
+                    Some(_) => false,
+                    // In the list of the totals.
+                    None => true,
+                },
+            };
+            if is_folded {
+                self.directory.remove(name)?;
+            }
+        }
+        self.directory.remove_temporary(lock, listing);
+        Ok(folded.len())
+    }
+
+    /// Returns the ids of writers that are in the totals although their files still exist.
+    fn folded_files(&self, listing: &Listing) -> Vec<WriterId> {
+        // The id of a file that is in the totals already was read from the file and not kept, so all
+        // ids stay as long as there is such a file.
+        let is_left =
+            |name: &String| !self.writers.contains_key(name) && !self.skipped.contains_key(name);
+        if listing.writers.iter().any(is_left) {
+            self.totals.folded.iter().copied().collect()
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// Makes the sketches of a family that is stored as small as its objectives allow. Those of a window
+/// are dropped: in the totals, nothing would ever leave it.
+fn shrink(family: &mut Family) {
+    let Values::Summary {
+        targets,
+        max_age,
+        values,
+        ..
+    } = &mut family.values
+    else {
+        return;
+    };
+    let bound = (!targets.is_empty()).then(|| Bound::new(targets));
+    let mut scratch = Scratch::new();
+    for value in values {
+        match &bound {
+            Some(bound) if max_age.is_none() => value.sketch.compress(bound, &mut scratch),
+            _ => value.sketch = Sketch::new(),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A child of `fork` has a file of its own, and starts at zero.
+
+#![allow(unsafe_code, reason = "fork is")]
+
+use tallies::{Counter, Gauge, Histogram, Summary};
+
+use crate::support::{Directory, child, kill_self, processes};
+
+static UPDATES: Counter = Counter::new("updates_total").help("Updates.");
+static PEERS: Counter<[&str; 1]> = Counter::labelled("peers_total", &["peer"]).help("Peers.");
+static LEVEL: Gauge = Gauge::new("level").help("Level.");
+static LATENCY: Histogram = Histogram::new("latency_seconds").help("Latency.");
+static NATIVE: Histogram = Histogram::new("native_seconds").help("Latency.").native(3);
+static SIZES: Summary = Summary::new("sizes").help("Sizes.");
+
+fn update(times: u64) {
+    let bound = PEERS.bind(["bound"]);
+    for i in 0..times {
+        UPDATES.inc();
+        PEERS.with(["a"]).inc();
+        bound.inc();
+        LEVEL.set(i as f64);
+        LATENCY.observe(0.1);
+        NATIVE.observe(i as f64);
+        SIZES.observe(i as f64);
+    }
+}
+
+/// Forks; the child counts `times` and ends. Returns when it has.
+fn fork(times: u64) {
+    // SAFETY: the child calls functions that allocate and lock, which the libraries of this test allow.
+    match unsafe { libc::fork() } {
+        0 => {
+            update(times);
+            kill_self();
+        }
+        // SAFETY: a child of this process.
+        child => unsafe {
+            assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child);
+        },
+    }
+}
+
+/// Checks what each process has counted.
+fn check(directory: &Directory, expected: &[f64]) {
+    let mut all: Vec<f64> = Vec::new();
+    for snapshot in processes(&directory.0) {
+        let updates = snapshot.get("updates_total", &[]).unwrap();
+        for (name, labels) in [
+            ("peers_total", &[("peer", "a")][..]),
+            ("peers_total", &[("peer", "bound")]),
+        ] {
+            assert_eq!(
+                snapshot.get(name, labels),
+                Some(updates)
+                    .filter(|n| *n > 0.0)
+                    .or(snapshot.get(name, labels))
+            );
+        }
+        let page = tallies::encode::text(&snapshot);
+        for name in ["latency_seconds", "native_seconds", "sizes"] {
+            assert!(
+                page.contains(&format!("{name}_count {updates}\n")),
+                "{name}"
+            );
+        }
+        all.push(updates);
+    }
+    all.sort_by(f64::total_cmp);
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn a_child_before_the_first_update() {
+    if let Some(path) = child() {
+        tallies::share::dir(path).unwrap();
+        fork(7);
+        update(3000);
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("forks::a_child_before_the_first_update");
+    check(&directory, &[7.0, 3000.0]);
+}
+
+#[test]
+fn a_child_after_many_updates() {
+    if let Some(path) = child() {
+        tallies::share::dir(path).unwrap();
+        update(3000);
+        fork(5000);
+        fork(5);
+        update(10);
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("forks::a_child_after_many_updates");
+    check(&directory, &[5.0, 3010.0, 5000.0]);
+}
+
+#[test]
+fn children_of_a_process_whose_threads_count() {
+    if let Some(path) = child() {
+        tallies::share::dir(path).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| update(20_000));
+            }
+            (0..20).for_each(|_| fork(100));
+        });
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("forks::children_of_a_process_whose_threads_count");
+    let expected: Vec<f64> = std::iter::repeat_n(100.0, 20).chain([60_000.0]).collect();
+    check(&directory, &expected);
+}

@@ -1,0 +1,10 @@
+//! What a process writes to its mapped file, read by another one. Processes are this program again, with an
+//! environment variable.
+
+#![cfg(all(feature = "mmap", target_os = "linux"))]
+
+mod forks;
+mod full;
+mod kinds;
+mod moves;
+mod support;
