@@ -11,6 +11,7 @@
 //!   [`StateSet`]
 //! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
+//! - from data, such as a file: [`config`]
 //! - bucket bounds: [`buckets`]; values that are read at scrape time: [`Collect`], [`Collected`]
 //!
 //! Labels:
@@ -58,6 +59,8 @@
 mod clock;
 #[cfg(not(loom))]
 mod declare;
+#[cfg(all(feature = "config-files", not(loom)))]
+mod document;
 #[cfg(not(loom))]
 pub mod encode;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
@@ -126,6 +129,12 @@ pub mod buckets {
         DEFAULT, exponential, exponential_array, linear, linear_array,
     };
     pub use crate::observe::Observed;
+}
+
+/// Metrics that are described by data: in code, or by a file.
+#[cfg(not(loom))]
+pub mod config {
+    pub use crate::declare::data::{AnyMetric, AnySeries, MetricConfig, MetricMap, Setting};
 }
 
 /// Label sets, their names and their values.

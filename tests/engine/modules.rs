@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("error", &["snapshot"]),
+    ("document", &["error"]),
     ("clock", &["snapshot"]),
     ("snapshot", &["error"]),
     ("lockfree", &["sync", "snapshot"]),
@@ -23,7 +24,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "declare",
         &[
-            "error", "clock", "snapshot", "lockfree", "observe", "family", "registry",
+            "error", "document", "clock", "snapshot", "lockfree", "observe", "family", "registry",
         ],
     ),
     (
