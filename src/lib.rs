@@ -32,6 +32,7 @@
 //! Serve, push, read:
 //!
 //! - scrapes: [`serve()`], [`Server`], [`MetricsService`], [`render()`]
+//! - programs that only export: [`exporter`]
 //! - Pushgateway: [`Pusher`]; exposition pages of other programs: [`encode::read`]
 //!
 //! Testing and reading values:
@@ -65,6 +66,8 @@ mod document;
 pub mod encode;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 mod error;
+#[cfg(all(feature = "exporter", not(loom)))]
+pub mod exporter;
 #[cfg(all(feature = "facade", not(loom)))]
 pub mod facade;
 #[cfg(not(loom))]

@@ -45,6 +45,12 @@ const RULES: &[(&str, &[&str])] = &[
             "error", "clock", "snapshot", "observe", "family", "registry", "declare",
         ],
     ),
+    (
+        "exporter",
+        &[
+            "error", "document", "snapshot", "registry", "declare", "process", "serve",
+        ],
+    ),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
 ];
