@@ -112,8 +112,6 @@ fn existing(path: &str) -> Result<PathBuf, String> {
 pub(super) fn command<A: Args>(about: &About) -> Command {
     let command = Command::new(about.name.clone())
         .bin_name(about.name.clone())
-        .version(about.version.clone())
-        .about(about.description.clone())
         .disable_version_flag(true)
         .arg(
             Arg::new("version")
@@ -130,6 +128,11 @@ pub(super) fn command<A: Args>(about: &About) -> Command {
         .mut_arg("metrics_path", |arg| {
             arg.required(false).default_value(about.path.clone())
         });
+    // After the options, whose types have texts of their own.
+    let command = command
+        .version(about.version.clone())
+        .about(about.description.clone())
+        .long_about(None);
     command.after_help(format!(
         "Every option can also be set by an environment variable, such as {0}_PORT, or in a dotenv \
          file: `.env`, or the one that {0}_DOTENV names. The command line wins over the \

@@ -13,7 +13,7 @@ pub(super) struct Applied(Vec<Variable>);
 
 #[derive(Debug)]
 struct Variable {
-    /// The option as errors show it: `--port <PORT>`.
+    /// The option as errors begin with it: `--port`.
     option: String,
     /// The name of the variable, and that of the file if it is from one.
     source: String,
@@ -100,15 +100,17 @@ pub(super) fn apply(mut command: Command, prefix: &str) -> Result<(Command, Appl
         }
         let own = values.clone();
         // A default is part of the help, where a secret must not be.
+        let takes_values = option.get_action().takes_values();
         command = command.mut_arg(option.get_id(), |option| {
-            option
-                .required(false)
-                .default_values(own)
-                .hide_default_value(true)
+            let option = option.required(false).default_values(own);
+            if takes_values {
+                option.hide_default_value(true)
+            } else {
+                option
+            }
         });
-        let option = option.to_string();
         applied.0.push(Variable {
-            option,
+            option: format!("--{}", option.get_long().unwrap_or(id)),
             source,
             values,
         });
@@ -137,15 +139,9 @@ impl Applied {
         };
         let option = text(ContextKind::InvalidArg)?;
         let value = text(ContextKind::InvalidValue)?;
-        let cause = self.0.iter().find(|variable| {
-            same_option(&variable.option, option) && variable.values.contains(value)
-        })?;
+        let option = option.split(' ').next()?;
+        let mut variables = self.0.iter();
+        let cause = variables.find(|own| own.option == option && own.values.contains(value))?;
         Some(&cause.source)
     }
-}
-
-/// Returns whether two texts begin with the same option. Errors show its value in other ways than
-/// the option itself does.
-fn same_option(one: &str, other: &str) -> bool {
-    one.split(' ').next() == other.split(' ').next()
 }
