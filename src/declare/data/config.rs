@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 /// contain [`buckets::DEFAULT`](crate::buckets::DEFAULT).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricConfig {
-    /// The name of the family.
+    /// The name of the metric.
     pub name: String,
     /// The help text.
     pub description: String,

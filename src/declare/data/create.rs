@@ -1,5 +1,6 @@
 //! Creating metrics from data: everything is checked before the first one is registered.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::panic::Location;
 use std::time::Duration;
@@ -55,8 +56,9 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The metrics are as those of the builders, and counters count in floating point. Label names
-    /// are sorted. Metrics without labels are exported at zero; an enum is in its first state.
+    /// The metrics are as those of the builders, and counters count in floating point. The exported
+    /// name of a counter ends in `_total` and that of an info in `_info`, whether or not the
+    /// configuration has these endings. Label names are sorted. Metrics without labels are exported at zero; an enum is in its first state.
     ///
     /// # Errors
     ///
@@ -91,14 +93,14 @@ impl Registry {
                 Err((part, error)) => {
                     for metric in created {
                         // It was registered above.
-                        let _ = self.remove(metric.name());
+                        let _ = self.remove(metric.family_name());
                     }
                     return Err(config.placed(&part, error));
                 }
             }
         }
         for metric in &created {
-            self.remember(metric.name(), Box::new(metric.clone()));
+            self.remember(metric.family_name(), Box::new(metric.clone()));
         }
         Ok(created.into_iter().collect())
     }
@@ -318,11 +320,12 @@ fn create(
     registry: &Registry,
     location: &'static Location<'static>,
 ) -> Checked<AnyMetric> {
-    let (name, help) = (&*config.name, &*config.description);
+    let help = &*config.description;
     let kind = kind_of(config)?;
+    let name = &*family_name(config, kind);
     let taken = |error| (Part::Name, error);
     let labels = config.sorted_labels();
-    Ok(AnyMetric::new(match kind {
+    let inner = match kind {
         Kind::Counter if labels.is_empty() => {
             let counter = Builder::<Counter>::new(name, help, kind, Names::Fixed(&[]), location)
                 .label_set::<AnyLabels>()
@@ -400,7 +403,22 @@ fn create(
                 _ => Inner::Info(table),
             }
         }
-    }))
+    };
+    Ok(AnyMetric::new(&config.name, inner))
+}
+
+/// Returns the name of the family, with the ending that its kind has.
+fn family_name(config: &MetricConfig, kind: Kind) -> Cow<'_, str> {
+    let ending = match kind {
+        Kind::Counter => "_total",
+        Kind::Info => "_info",
+        _ => "",
+    };
+    if config.name.ends_with(ending) {
+        Cow::Borrowed(&config.name)
+    } else {
+        Cow::Owned(format!("{}{ending}", config.name))
+    }
 }
 
 /// Returns a builder with the settings that all these kinds have.
@@ -409,7 +427,7 @@ fn builder<M: Metric>(
     kind: Kind,
     location: &'static Location<'static>,
 ) -> Checked<Builder<M::Labelled<DynLabels>>> {
-    let (name, help) = (&*config.name, &*config.description);
+    let (name, help) = (&*family_name(config, kind), &*config.description);
     let builder = Builder::<M>::new(name, help, kind, Names::Fixed(&[]), location);
     let mut builder = common(builder.labels(&config.sorted_labels()[..]), config)?;
     builder.desc.expire_after = config.seconds("expire_after")?;

@@ -26,7 +26,14 @@ use super::states::Table;
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct AnyMetric(Arc<Inner>);
+pub struct AnyMetric(Arc<Named>);
+
+#[derive(Debug)]
+struct Named {
+    /// The name in the configuration.
+    name: String,
+    inner: Inner,
+}
 
 #[derive(Debug)]
 pub(super) enum Inner {
@@ -44,12 +51,13 @@ pub(super) enum Inner {
 }
 
 impl AnyMetric {
-    pub(super) fn new(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+    pub(super) fn new(name: &str, inner: Inner) -> Self {
+        let name = name.to_owned();
+        Self(Arc::new(Named { name, inner }))
     }
 
     fn desc(&self) -> &Desc {
-        match &*self.0 {
+        match &self.0.inner {
             Inner::Counter(metric, _) => &metric.inner.desc,
             Inner::Total(metric, _) => &metric.inner.desc,
             Inner::Gauge(metric) => &metric.inner.desc,
@@ -59,9 +67,16 @@ impl AnyMetric {
         }
     }
 
-    /// Returns the name of the family, without the registry's prefix.
+    /// Returns the name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Returns the name of the family, without the registry's prefix. It differs from
+    /// [`name`](Self::name) if that lacks the `_total` of a counter or the `_info` of an info.
+    #[must_use]
+    pub fn family_name(&self) -> &str {
         &self.desc().name
     }
 
@@ -74,7 +89,7 @@ impl AnyMetric {
     /// Returns the kind, as in [`MetricConfig::kind`](super::MetricConfig::kind).
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match &*self.0 {
+        match &self.0.inner {
             Inner::Counter(..) | Inner::Total(..) => "counter",
             Inner::Gauge(_) => "gauge",
             Inner::Histogram(_) => "histogram",
@@ -113,7 +128,7 @@ impl AnyMetric {
     /// The same as for [`with`](Self::with).
     pub fn remove(&self, labels: &[(&str, &str)]) -> Result<bool, Error> {
         let values = in_order(self.desc(), labels)?;
-        Ok(match &*self.0 {
+        Ok(match &self.0.inner {
             Inner::Counter(metric, _) => metric.remove(&values),
             Inner::Total(metric, _) => metric.remove(&[]),
             Inner::Gauge(metric) => metric.remove(&values),
@@ -148,7 +163,7 @@ impl AnyMetric {
             };
             keep(&names.iter().map(value).collect::<Vec<_>>())
         };
-        match &*self.0 {
+        match &self.0.inner {
             Inner::Counter(metric, _) => metric.retain(keeps),
             Inner::Total(metric, _) => metric.retain(keeps),
             Inner::Gauge(metric) => metric.retain(keeps),
@@ -164,7 +179,7 @@ impl AnyMetric {
 
     /// Removes all series and drops their values, as [`remove`](Self::remove) does.
     pub fn clear(&self) {
-        match &*self.0 {
+        match &self.0.inner {
             Inner::Counter(metric, _) => metric.clear(),
             Inner::Total(metric, _) => metric.clear(),
             Inner::Gauge(metric) => metric.clear(),
@@ -221,7 +236,7 @@ impl AnySeries<'_> {
     }
 
     fn add_as(&self, amount: f64, update: &'static str) -> Result<(), Error> {
-        match &*self.metric.0 {
+        match &self.metric.0.inner {
             Inner::Counter(metric, _) => metric.with(&self.texts()).try_add(amount),
             Inner::Total(metric, _) => metric.with(&[]).try_add(amount),
             Inner::Gauge(metric) => {
@@ -258,7 +273,7 @@ impl AnySeries<'_> {
     ///
     /// A metric that is neither a counter nor a gauge, and a negative or infinite total.
     pub fn set(&self, value: f64) -> Result<(), Error> {
-        match &*self.metric.0 {
+        match &self.metric.0.inner {
             Inner::Gauge(metric) => {
                 metric.with(&self.texts()).set(value);
                 Ok(())
@@ -283,7 +298,7 @@ impl AnySeries<'_> {
     ///
     /// A metric that is neither, and NaN.
     pub fn observe(&self, value: f64) -> Result<(), Error> {
-        match &*self.metric.0 {
+        match &self.metric.0.inner {
             Inner::Histogram(metric) => metric.with(&self.texts()).try_observe(value),
             Inner::Summary(metric) => metric.with(&self.texts()).try_observe(value),
             _ => Err(self.other("observe")),
@@ -296,7 +311,7 @@ impl AnySeries<'_> {
     ///
     /// A metric that is no enum, a state that it does not have, and a series beyond the limit.
     pub fn state(&self, state: &str) -> Result<(), Error> {
-        match &*self.metric.0 {
+        match &self.metric.0.inner {
             Inner::Enum(table) => table.set_state(&self.values, state),
             _ => Err(self.other("state")),
         }
@@ -321,7 +336,7 @@ impl AnySeries<'_> {
     /// A metric that is no info; a name that is invalid, given twice or a label of the metric; a
     /// series beyond the limit.
     pub fn info(&self, pairs: &[(&str, &str)]) -> Result<(), Error> {
-        match &*self.metric.0 {
+        match &self.metric.0.inner {
             Inner::Info(table) => table.set_pairs(&self.values, pairs),
             _ => Err(self.other("info")),
         }

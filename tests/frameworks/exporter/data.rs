@@ -25,7 +25,7 @@ fn e4_every_kind_of_metric_from_data() {
     registry.lint(false);
     let metrics = registry
         .create_metrics([
-            MetricConfig::new("c_total", "A counter.", "counter").labels(["b", "a"]),
+            MetricConfig::new("c", "A counter.", "counter").labels(["b", "a"]),
             MetricConfig::new("g", "A gauge.", "gauge"),
             MetricConfig::new("h", "A histogram.", "histogram").set("buckets", [1.0, 10.0]),
             MetricConfig::new("s", "A summary.", "summary"),
@@ -33,8 +33,8 @@ fn e4_every_kind_of_metric_from_data() {
             MetricConfig::new("x", "An info.", "info"),
         ])
         .unwrap();
-    assert_eq!(metrics.get("c_total").unwrap().labels(), ["a", "b"]);
-    let series = metrics.with("c_total", &[("b", "2"), ("a", "1")]).unwrap();
+    assert_eq!(metrics.get("c").unwrap().labels(), ["a", "b"]);
+    let series = metrics.with("c", &[("b", "2"), ("a", "1")]).unwrap();
     series.inc().unwrap();
     series.add(1.5).unwrap();
     metrics.with("g", &[]).unwrap().set(-3.0).unwrap();
@@ -100,7 +100,7 @@ fn e4_a_metric_without_labels_is_exported_at_zero() {
         .unwrap();
     let now = registry.snapshot();
     assert_eq!(
-        (now.get("m1", &[]), now.get("m2", &[])),
+        (now.get("m1_total", &[]), now.get("m2", &[])),
         (Some(0.0), Some(0.0))
     );
 }
@@ -193,14 +193,14 @@ fn e4_a_total_that_is_kept_elsewhere_begins_again() {
             .unwrap();
         for total in [0.0, 7.0, 7.0, 9.5, 2.0, 3.0] {
             metrics.with("m1", labels).unwrap().set(total).unwrap();
-            assert_eq!(registry.snapshot().get("m1", labels), Some(total));
+            assert_eq!(registry.snapshot().get("m1_total", labels), Some(total));
         }
         for wrong in [-1.0, f64::NAN, f64::INFINITY] {
             assert!(
                 metrics.with("m1", labels).unwrap().set(wrong).is_err(),
                 "{wrong}"
             );
-            assert_eq!(registry.snapshot().get("m1", labels), Some(3.0));
+            assert_eq!(registry.snapshot().get("m1_total", labels), Some(3.0));
         }
     }
 }
@@ -459,8 +459,8 @@ fn r2_created_metrics_are_found_by_name() {
     assert_eq!(registry.get_metrics().len(), 3);
     let now = registry.snapshot();
     assert_eq!(now.get("pool_idle", &[]), Some(7.0));
-    assert_eq!(now.get("m1", &[]), Some(1.0));
+    assert_eq!(now.get("m1_total", &[]), Some(1.0));
     assert_eq!(now.get("m2", &[("a", "1")]), Some(2.0));
-    registry.remove("m1").unwrap();
+    registry.remove("m1_total").unwrap();
     assert!(registry.get_metric("m1").is_err());
 }
