@@ -262,6 +262,8 @@ pub mod docs {
 
     pages! {
         guide: "../docs/guide.md",
+        #[cfg(feature = "exporter")]
+        exporter: "../docs/exporter.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
         limitations: "../docs/limitations.md",

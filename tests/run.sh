@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features oldest units loom miri address thread aarch64 fuzz instructions mutations parsers prometheus pushgateway load package api"
+all="format clippy features oldest units loom miri address thread aarch64 fuzz instructions mutations parsers prometheus pushgateway exporters load package api"
 fuzz_seconds=12
 parser=0.26.0
 public_api=0.52.0
@@ -86,6 +86,15 @@ if wants pushgateway; then
     prometheus-pushgateway --version 2>&1 | head -n 1
     victoria-metrics --version 2>&1 | head -n 1
 fi
+if wants exporters; then
+    debian prometheus prometheus
+    debian promtool prometheus
+    debian prometheus-node-exporter prometheus-node-exporter
+    debian redis-server redis-server
+    debian redis-cli redis-tools
+    prometheus-node-exporter --version 2>&1 | head -n 1
+    redis-server --version
+fi
 if wants instructions; then
     debian valgrind valgrind
     valgrind --version
@@ -144,7 +153,7 @@ fi
 if wants features; then
     say "features: default only, none, each"
     cargo clippy --quiet --lib -- -D warnings
-    for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls serde stream facade process "process,tokio-metrics" tsc; do
+    for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls serde stream facade process "process,tokio-metrics" tsc config-files exporter; do
         cargo check --quiet --lib --no-default-features --features "$features"
     done
     # The dependencies of a program that enables no features.
@@ -259,6 +268,10 @@ fi
 if wants pushgateway; then
     say "a real Pushgateway, a real VictoriaMetrics"
     cargo test --workspace --all-features --test pushgateway -- --nocapture
+fi
+if wants exporters; then
+    say "example exporters beside a real node exporter and a real Redis, scraped by a real Prometheus"
+    cargo test --workspace --all-features --test exporters -- --nocapture
 fi
 if wants load; then
     say "load: every request counted, no series that a scanner makes up"

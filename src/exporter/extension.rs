@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -27,6 +28,8 @@ pub(super) struct ExporterPages {
     updates: Vec<Arc<Updater>>,
     probes: Vec<(String, ProbeHandler)>,
     running_probes: Semaphore,
+    /// Where handlers run.
+    runtime: Handle,
     web: Option<Arc<Web>>,
 }
 
@@ -35,6 +38,7 @@ impl ExporterPages {
         about: About,
         updates: Vec<Arc<Updater>>,
         probes: Vec<(String, ProbeHandler)>,
+        runtime: &Handle,
         web: Option<Arc<Web>>,
     ) -> Self {
         let name = format!("{}/{}", about.name, about.version);
@@ -45,6 +49,7 @@ impl ExporterPages {
             updates,
             probes,
             running_probes: Semaphore::new(PROBES),
+            runtime: runtime.clone(),
             web,
         }
     }
@@ -121,7 +126,7 @@ impl Extension for ExporterPages {
                 let text = "too many probes are running\n".to_owned();
                 return Err((StatusCode::SERVICE_UNAVAILABLE, text));
             };
-            let registry = probe::run(handler, query, limit).await?;
+            let registry = probe::run(handler, &self.runtime, query, limit).await?;
             Ok(Arc::new(registry) as Arc<dyn Source>)
         }))
     }

@@ -53,6 +53,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What hooks and handlers return.
 pub type Result = std::result::Result<(), BoxError>;
 
+/// The threads for handlers. More than one, because a handler may block its thread.
+const WORKERS: usize = 4;
+
 type Configure<A> = Box<dyn FnOnce(&mut Setup, A) -> Result + Send>;
 
 /// An exporter: a program that serves metrics about something else. The [module](self) has an
@@ -183,27 +186,25 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     /// Panics in debug builds if the program's own options have the names of common ones.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let prepared = match program::prepare(self.about, &self.registry, self.configure) {
-            Ok(prepared) => prepared,
-            Err(code) => return code,
-        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(WORKERS)
             .enable_all()
             .build();
-        match runtime {
-            Ok(runtime) => {
-                let code = runtime.block_on(program::run(prepared));
-                // A handler that hangs on a blocking thread is not waited for.
-                runtime.shutdown_background();
-                code
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                eprintln!("cannot start: {error}");
+                return ExitCode::from(1);
             }
-            Err(error) => program::cannot_start(&error),
-        }
+        };
+        let code = runtime.block_on(self.run_async());
+        // A handler that hangs is not waited for.
+        runtime.shutdown_background();
+        code
     }
 
     /// Runs the exporter as [`run`](Self::run) does, in the current Tokio runtime, which needs its
-    /// timer, its I/O driver and signals.
+    /// timer, its I/O driver and signals. Handlers run there, and the service on a thread of its own.
     ///
     /// ```no_run
     /// # use tallies::exporter::Exporter;
@@ -214,7 +215,8 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     /// ```
     #[must_use = "the exit code is what `main` returns"]
     pub async fn run_async(self) -> ExitCode {
-        match program::prepare(self.about, &self.registry, self.configure) {
+        let runtime = tokio::runtime::Handle::current();
+        match program::prepare(self.about, &self.registry, &runtime, self.configure) {
             Ok(prepared) => program::run(prepared).await,
             Err(code) => code,
         }

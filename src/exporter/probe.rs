@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use tokio::runtime::Handle;
 
 use crate::registry::Registry;
 use crate::serve::extension::NoPage;
@@ -74,11 +76,12 @@ impl Probe {
 }
 
 pub(super) type ProbeHandler =
-    Box<dyn Fn(Probe) -> Pin<Box<dyn Future<Output = super::Result> + Send>> + Send + Sync>;
+    Arc<dyn Fn(Probe) -> Pin<Box<dyn Future<Output = super::Result> + Send>> + Send + Sync>;
 
 /// Runs a probe and returns its registry, with `probe_success` and `probe_duration_seconds`.
 pub(super) async fn run(
     handler: &ProbeHandler,
+    runtime: &Handle,
     query: &str,
     limit: Duration,
 ) -> Result<Registry, NoPage> {
@@ -93,10 +96,11 @@ pub(super) async fn run(
         registry: registry.clone(),
         deadline: start + limit,
     };
-    // A task of its own, because the handler may panic. Dropping it ends the handler with the
-    // request.
+    // A task of its own, because the handler may panic, and not in the service's runtime, because it
+    // may block. Dropping the set ends the handler with the request.
     let mut task = tokio::task::JoinSet::new();
-    task.spawn(handler(probe));
+    let handler = Arc::clone(handler);
+    task.spawn_on(async move { handler(probe).await }, runtime);
     let ended = tokio::time::timeout(limit, task.join_next()).await;
     let failed = match ended {
         Ok(Some(Ok(Ok(())))) => None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
+use tokio::runtime::Handle;
 
 use crate::error::Error;
 use crate::registry::Registry;
@@ -47,6 +48,7 @@ pub(super) fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
 pub(super) fn prepare<A: Args>(
     about: About,
     registry: &Registry,
+    runtime: &Handle,
     configure: Configure<A>,
 ) -> Result<Prepared, ExitCode> {
     let (common, own) = parse::<A>(&about)?;
@@ -64,7 +66,7 @@ pub(super) fn prepare<A: Args>(
         "configuration"
     );
     let is_check = common.config_check;
-    match bind(about, registry, &common, configure, own) {
+    match bind(about, registry, runtime, &common, configure, own) {
         Ok(_) if is_check => {
             println!("the configuration is fine");
             Err(ExitCode::SUCCESS)
@@ -122,6 +124,7 @@ fn report(error: &clap::Error, applied: &Applied, about: &About) -> ExitCode {
 fn bind<A>(
     about: About,
     registry: &Registry,
+    runtime: &Handle,
     common: &Common,
     configure: Configure<A>,
     own: A,
@@ -175,6 +178,7 @@ fn bind<A>(
             &declared.name,
             declared.handler,
             registry,
+            runtime,
             declared.min_interval,
             metrics.clone(),
         );
@@ -183,7 +187,7 @@ fn bind<A>(
             Some(every) => periodic.push((updater, every)),
         }
     }
-    let pages = ExporterPages::new(about, scraped, setup.probes, web.clone());
+    let pages = ExporterPages::new(about, scraped, setup.probes, runtime, web.clone());
     let server = server.extension(Arc::new(pages));
     // A check does not need the port, which the running exporter has.
     let server = if common.config_check {
@@ -258,6 +262,10 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
     if server.addresses().is_empty() {
         log::info!(url = "unix", path = path.as_str(); "listening");
     }
+    let serving = match server.start() {
+        Ok(serving) => serving,
+        Err(error) => return cannot_start(&error),
+    };
     notify(&[State::Ready]);
     if let Some(timeout) = watchdog() {
         tasks.spawn(async move {
@@ -268,7 +276,10 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
             }
         });
     }
-    let served = server.run(signals.end(web)).await;
+    signals.end(web).await;
+    let stopped = tokio::task::spawn_blocking(move || serving.stop());
+    // A panic of the service's thread is no reason to leave out the hooks.
+    let _ = stopped.await;
     tasks.shutdown().await;
     let hooks = async {
         for hook in shutdown {
@@ -284,10 +295,7 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
         );
     }
     log::info!("shutdown");
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => cannot_start(&error),
-    }
+    ExitCode::SUCCESS
 }
 
 /// The signals that end the program, or that ask for the web configuration to be read again.

@@ -230,7 +230,7 @@ impl Setup {
         F: Fn(Probe) -> R + Send + Sync + 'static,
         R: Future<Output = super::Result> + Send + 'static,
     {
-        let handler: ProbeHandler = Box::new(move |probe| Box::pin(handler(probe)));
+        let handler: ProbeHandler = Arc::new(move |probe| Box::pin(handler(probe)));
         self.probes.retain(|(other, _)| other != path);
         self.probes.push((path.to_owned(), handler));
     }

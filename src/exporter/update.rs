@@ -5,11 +5,11 @@
 
 use std::future::Future;
 use std::ops::Deref;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::declare::data::MetricMap;
@@ -65,6 +65,9 @@ pub(super) struct Updater {
     name: String,
     handler: Handler,
     registry: Registry,
+    /// Where handlers run. Not in the service's runtime, so that one that blocks its thread holds no
+    /// page.
+    runtime: Handle,
     /// A new run begins no sooner than this after the end of the last one.
     min_interval: Duration,
     metrics: Option<UpdateMetrics>,
@@ -145,6 +148,7 @@ impl Updater {
         name: &str,
         handler: Handler,
         registry: &Registry,
+        runtime: &Handle,
         min_interval: Duration,
         metrics: Option<UpdateMetrics>,
     ) -> Arc<Self> {
@@ -157,6 +161,7 @@ impl Updater {
             name: name.to_owned(),
             handler,
             registry: registry.clone(),
+            runtime: runtime.clone(),
             min_interval,
             metrics,
             state: Mutex::default(),
@@ -231,27 +236,28 @@ impl Updater {
     }
 
     /// Runs the handler to its end, and records how it went.
-    async fn run(&self, started: Instant, update: Update) {
-        let task = match &self.handler {
-            Handler::Async(handler) => {
-                // Creating the future may panic, too.
-                match std::panic::catch_unwind(AssertUnwindSafe(|| handler(update))) {
-                    Ok(future) => tokio::spawn(future),
-                    Err(_) => tokio::spawn(async { panic!("the handler panicked") }),
-                }
+    async fn run(self: &Arc<Self>, started: Instant, update: Update) {
+        let mut task = match &self.handler {
+            Handler::Async(_) => {
+                let updater = Arc::clone(self);
+                self.runtime.spawn(async move {
+                    match &updater.handler {
+                        // The call may panic or block, too.
+                        Handler::Async(handler) => handler(update).await,
+                        Handler::Blocking(handler) => handler(update),
+                    }
+                })
             }
             Handler::Blocking(handler) => {
                 let handler = Arc::clone(handler);
-                tokio::task::spawn_blocking(move || handler(update))
+                self.runtime.spawn_blocking(move || handler(update))
             }
         };
-        let abort = task.abort_handle();
-        let mut task = task;
         let ended = match tokio::time::timeout(MAX_RUN, &mut task).await {
             Ok(ended) => ended,
             Err(_) => {
-                abort.abort();
-                // A blocking handler cannot be cancelled. No other run begins before it ends.
+                task.abort();
+                // A handler that blocks cannot be cancelled. No other run begins before it ends.
                 task.await
             }
         };
