@@ -90,11 +90,10 @@ impl Exporter {
     /// ```
     ///
     /// The exporter serves the default registry, so it exports statics, too. It turns off the
-    /// registry's metrics about itself.
+    /// registry's metrics about itself, before [`configure`](Self::configure).
     #[must_use]
     pub fn new(name: &str, version: &str, description: &str) -> Self {
         let registry = crate::registry::registry().clone();
-        registry.self_metrics(false);
         Self {
             about: About {
                 name: name.to_owned(),
@@ -197,7 +196,15 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
                 return ExitCode::from(1);
             }
         };
-        let code = runtime.block_on(self.run_async());
+        let prepared = {
+            // `configure` may spawn tasks, and may also block.
+            let _runtime = runtime.enter();
+            program::prepare(self.about, &self.registry, runtime.handle(), self.configure)
+        };
+        let code = match prepared {
+            Ok(prepared) => runtime.block_on(program::run(prepared)),
+            Err(code) => code,
+        };
         // A handler that hangs is not waited for.
         runtime.shutdown_background();
         code

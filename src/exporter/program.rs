@@ -65,6 +65,8 @@ pub(super) fn prepare<A: Args>(
         tls = common.ssl_public_key.is_some().to_string().as_str();
         "configuration"
     );
+    // What the engine says of itself is not what an exporter is for. `configure` may turn it on.
+    registry.self_metrics(false);
     let is_check = common.config_check;
     match bind(about, registry, runtime, &common, configure, own) {
         Ok(_) if is_check => {
@@ -231,13 +233,26 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
         path,
         secure,
     } = prepared;
-    let signals = match Signals::new() {
+    let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return cannot_start(&error),
     };
-    for hook in startup {
-        if let Err(error) = hook.run().await {
-            return cannot_start(&error);
+    let started = async {
+        for hook in startup {
+            hook.run().await?;
+        }
+        Ok::<(), BoxError>(())
+    };
+    // A signal also ends a start that hangs.
+    tokio::select! {
+        started = started => {
+            if let Err(error) = started {
+                return cannot_start(&error);
+            }
+        }
+        () = signals.end(web.as_ref()) => {
+            log::info!("shutdown");
+            return ExitCode::SUCCESS;
         }
     }
     let mut tasks = tokio::task::JoinSet::new();
@@ -276,7 +291,8 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
             }
         });
     }
-    signals.end(web).await;
+    signals.end(web.as_ref()).await;
+    notify(&[State::Stopping]);
     let stopped = tokio::task::spawn_blocking(move || serving.stop());
     // A panic of the service's thread is no reason to leave out the hooks.
     let _ = stopped.await;
@@ -326,23 +342,22 @@ impl Signals {
 
     /// Waits for a signal that ends the program.
     #[cfg(unix)]
-    async fn end(mut self, web: Option<Arc<Web>>) {
+    async fn end(&mut self, web: Option<&Arc<Web>>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
                 _ = self.hangup.recv() => {
-                    if let Some(web) = &web {
+                    if let Some(web) = web {
                         web.reload().await;
                     }
                 }
             }
         }
-        notify(&[State::Stopping]);
     }
 
     #[cfg(not(unix))]
-    async fn end(self, _: Option<Arc<Web>>) {
+    async fn end(&mut self, _: Option<&Arc<Web>>) {
         let _ = tokio::signal::ctrl_c().await;
     }
 }
@@ -367,6 +382,7 @@ fn watchdog() -> Option<Duration> {
 #[cfg(not(unix))]
 enum State {
     Ready,
+    Stopping,
     Watchdog,
 }
 

@@ -21,7 +21,7 @@ struct Options {
     /// Metrics in YAML or TOML
     #[arg(long)]
     metrics: Option<PathBuf>,
-    /// Where start-up fails: `configure`, `startup` or nowhere
+    /// Where start-up fails: `configure`, `startup` or nowhere; `hang` hangs
     #[arg(long, default_value = "")]
     fails: String,
 }
@@ -101,6 +101,9 @@ fn main() -> ExitCode {
         });
         setup.on_startup(move || async move {
             log::info!("hook: startup");
+            if hangs {
+                std::future::pending().await
+            }
             if fails {
                 Err("told to fail in startup".into())
             } else {
