@@ -12,6 +12,7 @@
 //! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
 //! - change them without their code: [`View`], [`Registry::view`]
+//! - from data, such as a file: [`config`]
 //! - bucket bounds: [`buckets`]; values that are read at scrape time: [`Collect`], [`Collected`]
 //!
 //! Labels:
@@ -32,6 +33,7 @@
 //! Serve, push, read:
 //!
 //! - scrapes: [`serve()`], [`Server`], [`MetricsService`], [`render()`]
+//! - programs that only export: [`exporter`]
 //! - Pushgateway: [`Pusher`]; exposition pages of other programs: [`encode::read`]
 //!
 //! Testing and reading values:
@@ -61,10 +63,14 @@
 mod clock;
 #[cfg(not(loom))]
 mod declare;
+#[cfg(all(feature = "config-files", not(loom)))]
+mod document;
 #[cfg(not(loom))]
 pub mod encode;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 mod error;
+#[cfg(all(feature = "exporter", not(loom)))]
+pub mod exporter;
 #[cfg(all(feature = "facade", not(loom)))]
 pub mod facade;
 #[cfg(not(loom))]
@@ -132,6 +138,12 @@ pub mod buckets {
         DEFAULT, exponential, exponential_array, linear, linear_array,
     };
     pub use crate::observe::Observed;
+}
+
+/// Metrics that are described by data: in code, or by a file.
+#[cfg(not(loom))]
+pub mod config {
+    pub use crate::declare::data::{AnyMetric, AnySeries, MetricConfig, MetricMap, Setting};
 }
 
 /// Label sets, their names and their values.
@@ -287,6 +299,8 @@ pub mod docs {
 
     pages! {
         guide: "../docs/guide.md",
+        #[cfg(feature = "exporter")]
+        exporter: "../docs/exporter.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
         limitations: "../docs/limitations.md",

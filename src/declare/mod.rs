@@ -8,6 +8,7 @@
 pub(crate) mod buckets;
 mod builder;
 pub(crate) mod counter;
+pub(crate) mod data;
 mod declaration;
 mod deferred;
 mod exemplar;

@@ -45,7 +45,7 @@ impl Error {
     #[must_use]
     pub fn is_already_registered(&self) -> bool {
         matches!(
-            *self.0,
+            *self.cause().0,
             Kind::Registered { .. }
                 | Kind::Family { .. }
                 | Kind::Collector { .. }
@@ -63,7 +63,19 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_invalid_name(&self) -> bool {
-        matches!(*self.0, Kind::Name { .. } | Kind::EscapedLabels { .. })
+        matches!(
+            *self.cause().0,
+            Kind::Name { .. } | Kind::EscapedLabels { .. }
+        )
+    }
+
+    /// Returns the error without its place in a file.
+    fn cause(&self) -> &Self {
+        match &*self.0 {
+            #[cfg(feature = "config-files")]
+            Kind::At { cause, .. } => cause.cause(),
+            _ => self,
+        }
     }
 
     /// Returns whether an update was rejected because of its value or its exemplar. Such an update
@@ -132,6 +144,10 @@ impl Error {
             Kind::Serve { cause, .. } => Some(cause.kind()),
             #[cfg(feature = "tls")]
             Kind::File { cause, .. } => kind_of(&**cause),
+            #[cfg(feature = "config-files")]
+            Kind::Unreadable { cause, .. } => Some(cause.kind()),
+            #[cfg(feature = "config-files")]
+            Kind::At { cause, .. } => cause.io_kind(),
             #[cfg(feature = "push")]
             Kind::Push { cause, .. } => kind_of(&**cause),
             #[cfg(feature = "push")]

@@ -9,6 +9,8 @@ mod self_metrics;
 mod tests;
 mod view;
 
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -62,6 +64,8 @@ struct Shared {
     is_default: bool,
     collectors: Collectors,
     settings: Mutex<Settings>,
+    /// The metrics that were created from data, by name, in a type of `declare`.
+    created: Mutex<BTreeMap<String, Box<dyn Any + Send + Sync>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +111,7 @@ impl Registry {
                 last_scrape: LastScrape::default(),
             }),
             collectors: Collectors::default(),
+            created: Mutex::default(),
         }))
     }
 
@@ -377,8 +382,23 @@ impl Registry {
         if self.0.collectors.remove(self.families(), name) {
             Ok(())
         } else {
+            lock(&self.0.created).remove(name);
             self.families().remove(name)
         }
+    }
+
+    /// Remembers a metric that was created from data, until it is removed.
+    pub(crate) fn remember(&self, name: &str, metric: Box<dyn Any + Send + Sync>) {
+        lock(&self.0.created).insert(name.to_owned(), metric);
+    }
+
+    /// Returns the remembered metrics.
+    pub(crate) fn remembered<T: Clone + 'static>(&self) -> Vec<T> {
+        let created = lock(&self.0.created);
+        let metrics = created.values();
+        metrics
+            .filter_map(|metric| metric.downcast_ref().cloned())
+            .collect()
     }
 
     /// Removes all families and collectors.
@@ -391,6 +411,7 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn clear(&self) {
+        lock(&self.0.created).clear();
         self.0.collectors.clear(self.families());
     }
 

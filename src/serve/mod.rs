@@ -5,7 +5,7 @@
 //! the registries, which concurrent requests share (`scrape`), and sends a page of it block by block
 //! (`page`, `body`). The other modules decide where to listen (`listen`), which clients to admit
 //! (`auth`, `tls`), and which limits apply to a connection (`connection`, `seats`, `stream`,
-//! `timed_body`).
+//! `timed_body`). An exporter adds pages and checks of its own (`extension`).
 
 #![allow(
     clippy::result_large_err,
@@ -19,6 +19,8 @@ mod body;
 mod coding;
 #[cfg(feature = "serve")]
 mod connection;
+#[cfg(feature = "exporter")]
+pub(crate) mod extension;
 #[cfg(feature = "serve")]
 mod listen;
 mod page;
@@ -38,7 +40,7 @@ mod stream;
 #[cfg(feature = "serve")]
 mod timed_body;
 #[cfg(feature = "tls")]
-mod tls;
+pub(crate) mod tls;
 
 pub use body::Body;
 #[cfg(feature = "serve")]

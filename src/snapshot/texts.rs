@@ -78,7 +78,7 @@ impl Page {
         &self.text[start..self.ends[i]]
     }
 
-    fn texts(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|i| self.get(i))
     }
 

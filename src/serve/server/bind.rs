@@ -145,6 +145,10 @@ impl Server {
                 credentials: self.credentials.clone(),
                 timeout: self.limits.answer,
                 hosts: self.hosts.clone(),
+                #[cfg(feature = "exporter")]
+                extension: self.extension.clone(),
+                #[cfg(feature = "exporter")]
+                style: self.style,
             },
             limits: self.limits,
             seats,

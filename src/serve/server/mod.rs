@@ -115,6 +115,8 @@ pub struct Server {
     socket_mode: u32,
     #[cfg(feature = "tls")]
     tls: super::tls::Files,
+    #[cfg(feature = "exporter")]
+    extension: Option<Arc<dyn super::extension::Extension>>,
 }
 
 impl Server {
@@ -141,7 +143,23 @@ impl Server {
             socket_mode: 0o600,
             #[cfg(feature = "tls")]
             tls: super::tls::Files::default(),
+            #[cfg(feature = "exporter")]
+            extension: None,
         }
+    }
+
+    /// Adds what an exporter does beside serving its page.
+    #[cfg(feature = "exporter")]
+    pub(crate) fn extension(mut self, extension: Arc<dyn super::extension::Extension>) -> Self {
+        self.extension = Some(extension);
+        self
+    }
+
+    /// Serves HTTPS with the configurations of `source`.
+    #[cfg(feature = "exporter")]
+    pub(crate) fn tls_source(mut self, source: Arc<dyn super::tls::TlsSource>) -> Self {
+        self.tls.given = Some(source);
+        self
     }
 
     /// Serves this registry instead of the default one. Further calls add registries to the same
