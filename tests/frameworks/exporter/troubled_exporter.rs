@@ -21,7 +21,7 @@ struct Options {
     /// Metrics in YAML or TOML
     #[arg(long)]
     metrics: Option<PathBuf>,
-    /// Where start-up fails: `configure`, `startup` or nowhere; `hang` hangs
+    /// Where start-up fails: `configure`, `startup` or nowhere; `hang`: it hangs
     #[arg(long, default_value = "")]
     fails: String,
 }
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
                 _ => Ok(()),
             }
         });
-        let fails = options.fails == "startup";
+        let (fails, hangs) = (options.fails == "startup", options.fails == "hang");
         setup.on_startup_blocking(|| {
             log::info!("hook: blocking startup");
             Ok(())
