@@ -136,7 +136,9 @@ impl MetricCells for Buckets {
 
     fn baseline(total: &Observed) -> Vec<u64> {
         let sum = total.sum.to_bits();
-        std::iter::once(sum).chain(total.counts.iter().copied()).collect()
+        std::iter::once(sum)
+            .chain(total.counts.iter().copied())
+            .collect()
     }
 
     fn float_sum(total: &mut Observed) -> Option<&mut f64> {

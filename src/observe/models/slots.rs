@@ -9,8 +9,8 @@ use super::super::shard::ShardRef;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Cells, Engine, GaugeCell, GaugeOp, GaugeShape, Generation, Outcome, Pass, SlotWord, Tally, fold_idle,
-    promote, reclaim,
+    Cells, Engine, GaugeCell, GaugeOp, GaugeShape, Generation, Outcome, Pass, SlotWord, Tally,
+    fold_idle, promote, reclaim,
 };
 use super::{inc, reached, set, shards, spawn, total};
 use crate::lockfree::epoch::with_epochs;
