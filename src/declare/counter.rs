@@ -382,6 +382,10 @@ impl<N: Number> MetricCells for Tally<N> {
         total.to_cell()
     }
 
+    fn baseline(total: &N) -> Vec<u64> {
+        vec![total.to_cell()]
+    }
+
     fn float_sum(total: &mut N) -> Option<&mut f64> {
         (total as &mut dyn Any).downcast_mut()
     }

@@ -91,6 +91,9 @@ pub(super) fn set<C: MetricCells>(
     }
     let exemplar = Exemplar::new(labels::text(labels), value);
     if series.is_current() {
+        series
+            .family
+            .share_exemplar(series.key, position, &exemplar);
         let exemplars = series.family.exemplars();
         exemplars.set(series.key, position, exemplar);
     }

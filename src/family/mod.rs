@@ -75,6 +75,10 @@ pub(crate) trait MetricCells: Cells {
     fn window(_shape: &Self::Shape) -> [u64; 3] {
         [0; 3]
     }
+    /// Returns a total as the words of a baseline in a mapped file; none if [`subtract`](Self::subtract) does nothing.
+    fn baseline(_total: &Self::Total) -> Vec<u64> {
+        Vec::new()
+    }
     /// Whether the totals of retired series are folded into the overflow series.
     const FOLDS: bool;
     /// Whether updates are in cells of the thread that made them, once a series is hot.

@@ -88,12 +88,16 @@ impl<C: MetricCells> Family<C> {
         if let Some(exemplars) = self.exemplars.get() {
             exemplars.clear(OVERFLOW);
         }
+        self.share_baseline(&total);
         let mut retirement = self.retirement();
         retirement.cleared = Some(total);
         self.is_cleared.store(true, Relaxed);
         retirement.exported_sum = 0.0;
         for retired in &mut retirement.retired {
             retired.forget = true;
+            if let Some(series) = self.series(retired.index as usize) {
+                series.cells.slot_word().forget();
+            }
         }
         self.overflowed.store(false, Relaxed);
     }

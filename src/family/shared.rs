@@ -3,14 +3,16 @@
 //!
 //! Series are in the file anyhow. A family that has no record is not read.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::fence;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::lockfree::LabelledRun;
+use crate::lockfree::{LabelledRun, SeriesKey};
 use crate::mapped::format::{self, chunk, header};
 use crate::mapped::record::{Record, clear_label, describe, set_label};
 use crate::mapped::region;
-use crate::snapshot::{GaugeMode, Kind, Meta, Resolution, Values};
+use crate::snapshot::{Exemplar, GaugeMode, Kind, Meta, Resolution, Values};
 
 use super::desc::Names;
 use super::{Family, Label, MetricCells, Series, each_of};
@@ -22,6 +24,10 @@ pub(crate) struct Shared {
     records: Option<(Record, Record)>,
     /// The chunks in the record.
     chunks: Vec<Record>,
+    /// What readers subtract from the overflow series.
+    baseline: Option<Record>,
+    /// The exemplars of each series that has one, by its number.
+    exemplars: HashMap<u32, Record>,
 }
 
 /// The records of a family, and their lock.
@@ -42,6 +48,13 @@ impl SharedLock {
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
         let _all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         self.with_all_locked(f)
+    }
+
+    /// Runs `f` with the records, unless another thread has some.
+    fn try_with(&self, f: impl FnOnce(&mut Shared)) {
+        if let Ok(_all) = ALL.try_lock() {
+            self.with_all_locked(f);
+        }
     }
 
     /// The same for a caller that has locked all.
@@ -116,6 +129,70 @@ impl Shared {
         Some(record)
     }
 
+    /// Has readers subtract these words from the overflow series.
+    fn set_baseline(&mut self, words: &[u64]) {
+        let Some((record, _)) = &self.records else {
+            return;
+        };
+        let Some(baseline) = Record::new(8 + 8 * words.len()) else {
+            return;
+        };
+        baseline.set(0, words.len() as u64);
+        for (i, word) in words.iter().enumerate() {
+            baseline.set(8 + 8 * i, *word);
+        }
+        // Release: a reader that finds the baseline sees its words.
+        let word = record.word(format::family::BASELINE);
+        word.store(baseline.address(), Release);
+        self.baseline = Some(baseline);
+    }
+
+    /// Replaces the exemplar of a bucket of a series.
+    fn set_exemplar(
+        &mut self,
+        key: SeriesKey,
+        (bucket, buckets): (usize, usize),
+        exemplar: &Exemplar,
+        is_closed: bool,
+    ) {
+        use format::exemplars as offset;
+        let Some((record, _)) = &self.records else {
+            return;
+        };
+        let text = exemplar.labels.as_bytes();
+        if text.len() > offset::LONGEST_TEXT || bucket >= buckets {
+            return;
+        }
+        let number = key.index();
+        if !self.exemplars.contains_key(&number) {
+            let Some(block) = Record::new(offset::FIRST + buckets * offset::BYTES) else {
+                return;
+            };
+            block.set_halves(offset::SERIES, number, buckets as u32);
+            block.set(offset::IS_CLOSED, u64::from(is_closed));
+            block.push_to(record.word(format::family::EXEMPLARS));
+            self.exemplars.insert(number, block);
+        }
+        let Some(block) = self.exemplars.get(&number) else {
+            return;
+        };
+        let first = offset::FIRST + bucket * offset::BYTES;
+        let sequence = block.word(first + offset::SEQUENCE);
+        // Relaxed: the lock of the records orders the writers.
+        let before = sequence.load(Relaxed);
+        sequence.store(before | 1, Relaxed);
+        // Release: pairs with the Acquire fence of a reader, who finds an odd number if it sees any of the next stores.
+        fence(Release);
+        let time = exemplar.time.map_or(0, crate::snapshot::millis);
+        let stamp = key.generation().word() | text.len() as u64;
+        block.set(first + offset::STAMP, stamp);
+        block.set(first + offset::VALUE, exemplar.value.to_bits());
+        block.set(first + offset::TIME, time);
+        block.set_bytes(first + offset::TEXT, text);
+        // Release: pairs with the Acquire of a reader.
+        sequence.store((before | 1) + 1, Release);
+    }
+
     /// Forgets the records, in the child of a `fork`.
     #[cfg(feature = "mmap")]
     pub(crate) fn forget(&mut self) {
@@ -129,7 +206,7 @@ impl Shared {
             record.word(format::family::STATE).fetch_add(1, Release);
             spare().push(record);
             drop(description);
-            self.chunks.clear();
+            *self = Self::default();
         }
     }
 }
@@ -149,6 +226,7 @@ impl<C: MetricCells> Family<C> {
             return;
         }
         let values = C::values(&self.desc, &self.shape);
+        let baseline = self.retirement().cleared.as_ref().map(C::baseline);
         let text = encode(
             meta,
             (self.desc.labels, self.desc.native),
@@ -168,6 +246,9 @@ impl<C: MetricCells> Family<C> {
         self.shared.with(|shared| {
             if shared.publish(&text, &fields).is_none() {
                 return;
+            }
+            if let Some(baseline) = baseline {
+                shared.set_baseline(&baseline);
             }
             if let Some(run) = self.closed.get() {
                 Self::share_run(shared, run, 0, chunk::CLOSED);
@@ -230,6 +311,28 @@ impl<C: MetricCells> Family<C> {
         chunk_record.set(chunk::FLAGS, flags);
         chunk_record.push_to(record.word(format::family::CHUNKS));
         shared.chunks.push(chunk_record);
+    }
+
+    /// Has other processes read the exemplar of a bucket of a series.
+    pub(crate) fn share_exemplar(
+        &self,
+        key: SeriesKey,
+        bucket: (usize, usize),
+        exemplar: &Exemplar,
+    ) {
+        if region::is_shared() {
+            let is_closed = self.is_closed() && !key.is_overflow();
+            self.shared
+                .try_with(|shared| shared.set_exemplar(key, bucket, exemplar, is_closed));
+        }
+    }
+
+    /// Has other processes subtract this total from the overflow series.
+    pub(super) fn share_baseline(&self, total: &C::Total) {
+        if region::is_shared() {
+            let words = C::baseline(total);
+            self.shared.with(|shared| shared.set_baseline(&words));
+        }
     }
 
     /// Makes a series live under this label text.

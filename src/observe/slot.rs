@@ -124,6 +124,12 @@ impl SlotWord {
         slot_in(old.unwrap_or_else(|old| old))
     }
 
+    /// Tells other processes that the total of a series that was retired is dropped. Called in a pass.
+    #[cfg(not(loom))]
+    pub fn forget(&self) {
+        self.0.fetch_or(CLOSING, Relaxed);
+    }
+
     /// Ends the retirement of a series whose cells are clear. Called by the collector only.
     ///
     /// Release: another process that sees this word sees the counts where they were moved.

@@ -74,6 +74,7 @@ impl SummaryShape {
 
     /// Returns the window as other processes read it: when age 1 began, the length of an age, and the number of
     /// ages. Zeroes without a window.
+    #[cfg(not(loom))]
     pub(crate) fn window_in_file(&self) -> [u64; 3] {
         self.window.as_ref().map_or([0; 3], Window::in_file)
     }

@@ -101,6 +101,7 @@ impl Window {
 
     /// Returns when age 1 began, as `CLOCK_MONOTONIC` has it, the length of an age in nanoseconds, and the number
     /// of ages.
+    #[cfg(not(loom))]
     pub(crate) fn in_file(&self) -> [u64; 3] {
         let now = (self.clock)();
         let passed = saturating_nanos(now.saturating_duration_since(self.origin));

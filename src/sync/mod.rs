@@ -12,49 +12,10 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, fence};
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, fence};
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::{Mutex, MutexGuard, OnceLock};
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
-
-/// The methods of `std::sync::OnceLock` that this crate uses, with orderings that loom models.
-#[cfg(loom)]
-#[derive(Debug)]
-pub(crate) struct OnceLock<T> {
-    /// Held by the thread that initializes the value.
-    init: Mutex<()>,
-    /// Set once `value` is initialized. Written by the initializing thread, read by every caller.
-    is_set: AtomicBool,
-    /// Written by the initializing thread, read by every caller that saw `is_set`.
-    value: std::sync::OnceLock<T>,
-}
-
-#[cfg(loom)]
-impl<T> OnceLock<T> {
-    pub(crate) fn new() -> Self {
-        Self {
-            init: Mutex::new(()),
-            is_set: AtomicBool::new(false),
-            value: std::sync::OnceLock::new(),
-        }
-    }
-
-    pub(crate) fn get(&self) -> Option<&T> {
-        // Acquire: pairs with the Release in `get_or_init`.
-        self.is_set.load(Acquire).then(|| self.value.get())?
-    }
-
-    pub(crate) fn get_or_init(&self, create: impl FnOnce() -> T) -> &T {
-        if let Some(value) = self.get() {
-            return value;
-        }
-        let _init = lock(&self.init);
-        let value = self.value.get_or_init(create);
-        // Release: pairs with the Acquire in `get`.
-        self.is_set.store(true, Release);
-        value
-    }
-}
 
 /// Locks a mutex and ignores poison: a panic in an earlier holder is no reason for this thread to
 /// panic.

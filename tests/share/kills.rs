@@ -287,9 +287,9 @@ fn counts_that_move_are_read_once() {
     let directory = TestDirectory::new();
     let reader = directory.reader();
     for _ in 0..3 {
+        let before = churned(&reader.snapshot());
         let mut role = Role::start("churn-until-killed", directory.path());
         let mut last = [0.0; 5];
-        let before = churned(&reader.snapshot());
         let end = Instant::now() + Duration::from_secs(3);
         while Instant::now() < end {
             let now = churned(&reader.snapshot());

@@ -134,6 +134,13 @@ impl MetricCells for Buckets {
         total.count()
     }
 
+    fn baseline(total: &Observed) -> Vec<u64> {
+        let sum = total.sum.to_bits();
+        std::iter::once(sum)
+            .chain(total.counts.iter().copied())
+            .collect()
+    }
+
     fn float_sum(total: &mut Observed) -> Option<&mut f64> {
         Some(&mut total.sum)
     }

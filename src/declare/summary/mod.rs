@@ -357,6 +357,10 @@ impl MetricCells for Distribution {
         total.count
     }
 
+    fn baseline(total: &SummaryTotal) -> Vec<u64> {
+        vec![total.count, total.sum.to_bits()]
+    }
+
     fn float_sum(total: &mut SummaryTotal) -> Option<&mut f64> {
         Some(&mut total.sum)
     }

@@ -9,8 +9,8 @@ use super::super::shard::ShardRef;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Cells, Engine, GaugeCell, GaugeOp, Generation, Outcome, Pass, SlotWord, Tally, fold_idle,
-    promote, reclaim,
+    Cells, Engine, GaugeCell, GaugeOp, GaugeShape, Generation, Outcome, Pass, SlotWord, Tally,
+    fold_idle, promote, reclaim,
 };
 use super::{inc, reached, set, shards, spawn, total};
 use crate::lockfree::epoch::with_epochs;
@@ -482,6 +482,11 @@ fn a_new_thread_gets_the_request_or_finds_it_retired() {
 
 // ---- A gauge that is reused ----
 
+const ZERO: GaugeShape = GaugeShape {
+    first: 0.0,
+    timed: false,
+};
+
 /// A gauge's series is retired and another one reuses its cell, while a thread promotes and sets
 /// it. None of the thread's updates may land in the other series.
 fn gauge_is_used_again(slots: bool) -> BTreeSet<(bool, bool)> {
@@ -491,7 +496,7 @@ fn gauge_is_used_again(slots: bool) -> BTreeSet<(bool, bool)> {
             if !slots {
                 engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
             }
-            let gauge = Arc::new(GaugeCell::new(&0.0));
+            let gauge = Arc::new(GaugeCell::new(&ZERO));
             let owner = {
                 let gauge = Arc::clone(&gauge);
                 spawn(&engine, move |engine, thread| {
@@ -507,7 +512,7 @@ fn gauge_is_used_again(slots: bool) -> BTreeSet<(bool, bool)> {
             // The next pass sends the request. The pass after that sees the acknowledgement.
             drop(engine.pass());
             let mut pass = engine.pass();
-            let reused = reclaim(&mut pass, &0.0, &*gauge, retired, None);
+            let reused = reclaim(&mut pass, &ZERO, &*gauge, retired, None);
             drop(pass);
             if reused {
                 gauge.apply(GaugeOp::Set(9.0));
