@@ -3,7 +3,7 @@
 //!
 //! The service first reads a request (`answer`, `coding`). It then takes a scrape from a pass over
 //! the registries, which concurrent requests share (`scrape`), and sends a page of it block by block
-//! (`page`, `body`). The other modules decide where to listen (`listen`), which clients to admit
+//! (`page`, `body`). The live page has snapshots and a stream of its own (`live`). The other modules decide where to listen (`listen`), which clients to admit
 //! (`auth`, `tls`), and which limits apply to a connection (`connection`, `seats`, `stream`,
 //! `timed_body`).
 
@@ -21,6 +21,8 @@ mod coding;
 mod connection;
 #[cfg(feature = "serve")]
 mod listen;
+#[cfg(feature = "live")]
+mod live;
 mod page;
 #[cfg(feature = "serve")]
 mod routes;

@@ -20,6 +20,8 @@ pub(super) struct Routes {
     /// Maximum time to render the first block of a page.
     pub(super) timeout: Duration,
     pub(super) hosts: Hosts,
+    #[cfg(feature = "live")]
+    pub(super) live: Option<super::live::Live>,
 }
 
 /// The hosts that requests may name. If it is empty, all hosts are admitted.
@@ -69,6 +71,14 @@ enum Route {
 }
 
 impl Routes {
+    /// Returns the number of threads for the live page, so that it takes none from the scrapes.
+    pub(super) fn live_threads(&self) -> usize {
+        #[cfg(feature = "live")]
+        return usize::from(self.live.is_some());
+        #[cfg(not(feature = "live"))]
+        0
+    }
+
     /// Answers a request within the time that it allows.
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Answer {
         let probe = is_probe(request.uri().path());
@@ -132,6 +142,12 @@ impl Routes {
         if path == self.path {
             return PageRequest::read(request).map(Route::Page);
         }
+        #[cfg(feature = "live")]
+        if let (Some(live), Some(rest)) = (&self.live, path.strip_prefix(super::live::PATH)) {
+            if let Some(answer) = live.answer(rest, request) {
+                return Ok(Route::Answer(answer));
+            }
+        }
         if path != "/" && path != "/robots.txt" {
             return Err(plain(StatusCode::NOT_FOUND, "not found\n"));
         }
@@ -140,8 +156,12 @@ impl Routes {
             let robots = plain(StatusCode::OK, "User-agent: *\nDisallow: /\n");
             return Ok(Route::Answer(robots));
         }
+        #[cfg(feature = "live")]
+        let live = self.live.as_ref().map_or("", |_| " <a href='live'>live</a>");
+        #[cfg(not(feature = "live"))]
+        let live = "";
         let home = format!(
-            "<html><body><a href='{}'>metrics</a></body></html>",
+            "<html><body><a href='{}'>metrics</a>{live}</body></html>",
             escaped(&self.path)
         );
         let home = Body::whole(home.into());

@@ -98,6 +98,14 @@ impl Server {
                 "must not have a query, and must not be the path of another page of the service",
             ));
         }
+        #[cfg(feature = "live")]
+        if self.live && self.path.starts_with(crate::serve::live::PATH) {
+            return Err(Error::setting(
+                "metrics path",
+                &self.path,
+                "must not begin with `/live`, which is the live page",
+            ));
+        }
         if !self.path.is_ascii() || self.path.parse::<PathAndQuery>().is_err() {
             return Err(Error::setting(
                 "metrics path",
@@ -144,6 +152,11 @@ impl Server {
                 credentials: self.credentials.clone(),
                 timeout: self.limits.answer,
                 hosts: self.hosts.clone(),
+                #[cfg(feature = "live")]
+                live: self.live.then(|| {
+                    let sources = self.sources.all().to_vec();
+                    crate::serve::live::Live::new(sources, Some(self.limits.age))
+                }),
             },
             limits: self.limits,
             seats,

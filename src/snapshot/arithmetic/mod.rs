@@ -5,6 +5,8 @@ mod constant;
 mod merge;
 mod shape;
 mod since;
+#[cfg(feature = "live")]
+mod total;
 #[cfg(all(test, not(loom), not(miri)))]
 mod tests;
 
