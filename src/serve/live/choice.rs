@@ -10,7 +10,7 @@ const SEARCH: usize = 200;
 const SEEN: usize = 60;
 
 /// The series of a family that a page shows, unless it asks for more of the one that is open.
-const ROWS: usize = 4;
+const ROWS: usize = 3;
 
 /// The most series of the family that is open.
 const OPEN_ROWS: usize = 1000;
