@@ -94,6 +94,7 @@ export class Family {
     this.curves = new Map(); // by key
     this.rows = new Map(); // by label text
     this.shown = []; // the rows of the last frame, in order
+    this.search = ''; // the search that found the rows
     this.gone = 0; // since when
   }
 
@@ -119,7 +120,7 @@ export class Family {
     this.get(key).push(t, seconds, value, this.grows ? increase : undefined);
   }
 
-  detail(t, seconds, key, { total, rows }, limit) {
+  detail(t, seconds, key, { total, rows }, limit, search) {
     if (total) this.get(key).detail(t, total);
     const now = new Set();
     for (const row of rows) {
@@ -131,7 +132,8 @@ export class Family {
       now.add(known);
     }
     // If not all series were sent, one that is missing may only be smaller than others.
-    const all = rows.length < limit;
+    const all = rows.length < limit && search === this.search;
+    this.search = search;
     const before = this.shown.filter((row) => !now.has(row) && all);
     for (const row of before) row.gone ||= t;
     this.shown = [...now, ...before.filter((row) => t - row.gone < 60e3)];

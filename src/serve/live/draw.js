@@ -35,7 +35,7 @@ function begin(canvas, axes) {
   g.clearRect(0, 0, width, height);
   g.font = FONT;
   const box = axes ? { x: 58, y: 8, w: width - 66, h: height - 30 } : { x: 1, y: 3, w: width - 2, h: height - 5 };
-  return { g, ...box, axes };
+  return { g, ...box, axes, snap: (x) => Math.round(x * ratio) / ratio };
 }
 
 const scale = (area, t0, t1) => ({
@@ -70,7 +70,7 @@ function limits(ranges, always) {
 function times(area, at, t0, t1) {
   const { g } = area;
   const steps = [5e3, 10e3, 15e3, 30e3, 60e3, 120e3, 300e3, 600e3, 900e3];
-  const step = steps.find((step) => ((t1 - t0) / step) * 76 <= area.w) ?? 1800e3;
+  const step = steps.find((step) => ((t1 - t0) / step) * 120 <= area.w) ?? 1800e3;
   g.fillStyle = colors.faint;
   g.textAlign = 'center';
   g.textBaseline = 'top';
@@ -106,7 +106,7 @@ function stretches(track, t0, t1, value, each) {
     const v = value(track.v[i]);
     if (track.t[i] - last > GAP || !Number.isFinite(v)) end();
     last = track.t[i];
-    if (Number.isFinite(v)) points.push([track.t[i], v]);
+    if (Number.isFinite(v)) points.push([track.t[i], v, track.v[i]]);
   }
   end();
 }
@@ -174,14 +174,13 @@ export function lines(canvas, all, { t0, t1, cursor, unit, axes, zero }) {
   clip(area, () => {
     for (const { track, band, color } of all) {
       if (!band) continue;
-      let shape = [];
-      stretches(track, t0, t1, (v) => band(v)[0], (points) => { shape = shape.concat(points); });
       g.fillStyle = colors[color];
-      g.globalAlpha = 0.18;
-      shape.forEach(([t], i) => {
-        const [from, to] = band(track.v[track.from(t)]);
-        const width = Math.max(1, (i + 1 < shape.length ? Math.min(GAP, shape[i + 1][0] - t) : 0) / (t1 - t0) * area.w);
-        g.fillRect(at.x(t), y(to), width, Math.max(1, y(from) - y(to)));
+      g.globalAlpha = 0.2;
+      stretches(track, t0, t1, (v) => band(v)[0], (points) => {
+        const shape = new Path2D();
+        for (const [t, , v] of points) shape.lineTo(at.x(t), y(band(v)[1]));
+        for (const [t, from] of points.reverse()) shape.lineTo(at.x(t), y(from));
+        g.fill(shape);
       });
       g.globalAlpha = 1;
     }
@@ -260,14 +259,14 @@ export function heat(canvas, curves, { t0, t1, cursor, unit, axes }) {
     g.fillStyle = ramp[0];
     g.globalAlpha = 0.35;
     for (const { from, to } of columns.values()) {
-      const [x0, x1] = [Math.round(at.x(from)), Math.round(at.x(to))];
+      const [x0, x1] = [area.snap(at.x(from)), area.snap(at.x(to))];
       g.fillRect(x0, area.y, x1 - x0, area.h);
     }
     g.globalAlpha = 1;
     for (const { from, to, cells } of columns.values()) {
-      const [x0, x1] = [Math.round(at.x(from)), Math.round(at.x(to))];
+      const [x0, x1] = [area.snap(at.x(from)), area.snap(at.x(to))];
       for (const cell of cells.values()) {
-        const [top, bottom] = [Math.round(y(places.get(cell.to))), Math.round(y(places.get(cell.from)))];
+        const [top, bottom] = [area.snap(y(places.get(cell.to))), area.snap(y(places.get(cell.from)))];
         g.fillStyle = ramp[Math.max(4, Math.round(63 * Math.sqrt(cell.n / most)))];
         g.fillRect(x0, top, Math.max(1, x1 - x0), Math.max(1, bottom - top));
       }

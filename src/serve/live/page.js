@@ -133,7 +133,7 @@ function receive(frame, limit, open) {
     if (!family) continue;
     const key = name === open && state.series !== null ? `series ${state.series}` : family.key(all);
     if (key.startsWith('series ') && detail.total) family.get(key).push(t, frame.seconds, detail.total.value, family.grows ? (detail.total.increase ?? null) : undefined);
-    family.detail(t, frame.seconds, key, detail, name === open ? limit : CLOSED_ROWS);
+    family.detail(t, frame.seconds, key, detail, name === open ? limit : CLOSED_ROWS, state.search);
   }
   state.frame = frame;
   if (!state.paused) {
@@ -203,6 +203,7 @@ function canvas(name, at) {
 }
 
 const pill = ([name, value]) => make('span', {}, make('i', {}, name), value === '' ? '""' : value);
+const text = (labels) => labels.map(([name, value]) => `${name}="${value}"`).join('\n');
 
 class Card {
   constructor(family) {
@@ -280,7 +281,7 @@ class Card {
     this.series_rows(open, t0, t1);
     const n = exact(family.count);
     const shown = this.shown;
-    write(this.series, family.gone ? 'gone' : family.count === 0 ? 'no series yet' : shown < family.count ? `${shown} of ${n} series` : family.count === 1 ? '1 series' : `${n} series`);
+    write(this.series, family.gone ? 'gone' : family.count === 0 ? 'no series yet' : shown < family.count ? `${shown} of ${n} series` : family.count === 1 ? '' : `${n} series`);
     this.more.hidden = shown >= family.count || (open && state.limit >= 1000);
   }
 
@@ -318,7 +319,7 @@ class Card {
       const [value, low, high, error] = i >= 0 ? track.v[i] : [];
       figure(parts.value, value, short(value, family.unit));
       parts.element.title = low === undefined ? '' : `certainly from ${short(low, family.unit)} to ${short(high, family.unit)}`;
-      const bounds = error === undefined ? '' : `±${short(error * 100)}\u202f%`;
+      const bounds = error === undefined ? '' : `±${Number((error * 100).toPrecision(2))}\u202f%`;
       write(parts.error, bounds);
       parts.error.title = error === undefined ? '' : 'certified: by how much the rank can be wrong';
     }
@@ -379,6 +380,9 @@ class Card {
       });
     }
     row.element.dataset.series = data.id;
+    row.element.title = text(data.labels);
+    // In a closed card, the values alone tell series apart, if there are several labels.
+    flag(labels, 'several', data.labels.length > 1 || data.labels[0]?.[0] === family.name);
     this.list.append(make('li', {}, row.element));
     this.rows.set(data.id, row);
     observer.observe(row.element);
