@@ -8,7 +8,9 @@
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use tallies::{Counter, Gauge, Histogram, Info, LabelValue, Labels, Server, StateSet, Summary, UpDownCounter};
+use tallies::{
+    Counter, Gauge, Histogram, Info, LabelValue, Labels, Server, StateSet, Summary, UpDownCounter,
+};
 
 #[derive(Labels)]
 struct Request {
@@ -67,7 +69,8 @@ static ROBOT: StateSet<Robot> = StateSet::new("packing_robot");
 
 /// The version of this program.
 #[tallies::metric]
-static BUILD: Info = Info::new("shop_build_info").constant(&[("version", env!("CARGO_PKG_VERSION"))]);
+static BUILD: Info =
+    Info::new("shop_build_info").constant(&[("version", env!("CARGO_PKG_VERSION"))]);
 
 /// A program whose metrics move.
 #[derive(Parser)]
@@ -86,7 +89,10 @@ struct Noise(u64);
 impl Noise {
     /// Returns a number from 0 to 1.
     fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) as f64 / (1_u64 << 31) as f64
     }
 
@@ -126,7 +132,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     "/basket" => ("POST", if failed { 409 } else { 201 }),
                     _ => ("GET", if failed { 500 } else { 200 }),
                 };
-                REQUESTS.with(Request { method, route, status }).inc();
+                REQUESTS
+                    .with(Request {
+                        method,
+                        route,
+                        status,
+                    })
+                    .inc();
                 let slow = if step % 700 > 640 { 4.0 } else { 1.0 };
                 LATENCY.with([route]).observe(noise.around(middle * slow));
                 SENT.add((2000.0 * noise.around(4.0)) as u64);
@@ -136,7 +148,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         IN_FLIGHT.add(wanted.max(0).unsigned_abs());
         IN_FLIGHT.sub(wanted.min(0).unsigned_abs());
         if noise.next() < 0.5 {
-            PAYMENTS.with([["north", "south"][(step % 2) as usize]]).observe(noise.around(0.24));
+            PAYMENTS
+                .with([["north", "south"][(step % 2) as usize]])
+                .observe(noise.around(0.24));
             PICTURES.observe(noise.around(300_000.0) * (1.0 + step as f64 % 300.0 / 100.0));
         }
         let waiting = |at: f64| (20.0 + 14.0 * (seconds / at).sin()).round();

@@ -157,7 +157,10 @@ impl Routes {
             return Ok(Route::Answer(robots));
         }
         #[cfg(feature = "live")]
-        let live = self.live.as_ref().map_or("", |_| " <a href='live'>live</a>");
+        let live = self
+            .live
+            .as_ref()
+            .map_or("", |_| " <a href='live'>live</a>");
         #[cfg(not(feature = "live"))]
         let live = "";
         let home = format!(

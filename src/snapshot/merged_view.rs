@@ -109,7 +109,10 @@ impl MergedView {
     pub(crate) fn since(&self, earlier: &Self) -> Vec<Family> {
         let mut before = earlier.families().peekable();
         let interval = self.families().map(|family| {
-            while before.next_if(|before| before.name() < family.name()).is_some() {}
+            while before
+                .next_if(|before| before.name() < family.name())
+                .is_some()
+            {}
             let before = before.next_if(|before| before.name() == family.name());
             let mut family = family.clone();
             family.subtract_earlier(before, earlier.taken());

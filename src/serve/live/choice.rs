@@ -163,7 +163,13 @@ mod tests {
         assert_eq!(choice.rows("a"), Some(OPEN_ROWS));
         assert_eq!(choice.rows("f7"), Some(ROWS));
         assert_eq!(choice.rows("f999"), None);
-        assert_eq!((choice.selected("a"), choice.selected("f7")), (Some(""), None));
-        assert_eq!(Choice::read("limit=-1&open=a&nonsense").rows("a"), Some(ROWS));
+        assert_eq!(
+            (choice.selected("a"), choice.selected("f7")),
+            (Some(""), None)
+        );
+        assert_eq!(
+            Choice::read("limit=-1&open=a&nonsense").rows("a"),
+            Some(ROWS)
+        );
     }
 }

@@ -109,7 +109,9 @@ export class Family {
     return words.every((word) => own.includes(word)) ? '' : words.join(' ');
   }
 
-  get(key) {
+  // The curves of this key, or those of one series.
+  get(key, series = null) {
+    if (series !== null && this.rows.has(series)) return this.rows.get(series).curves;
     if (!this.curves.has(key)) this.curves.set(key, new Curves());
     return this.curves.get(key);
   }
@@ -120,8 +122,7 @@ export class Family {
     this.get(key).push(t, seconds, value, this.grows ? increase : undefined);
   }
 
-  detail(t, seconds, key, { total, rows }, limit, search) {
-    if (total) this.get(key).detail(t, total);
+  detail(t, seconds, key, series, { total, rows }, limit, search) {
     const now = new Set();
     for (const row of rows) {
       let known = this.rows.get(row.id);
@@ -129,8 +130,10 @@ export class Family {
       known.last = row;
       known.gone = 0;
       known.curves.push(t, seconds, row.value, this.grows ? (row.increase ?? null) : undefined);
+      known.curves.detail(t, row);
       now.add(known);
     }
+    if (total) this.get(key, series).detail(t, total);
     // If not all series were sent, one that is missing may only be smaller than others.
     const all = rows.length < limit && search === this.search;
     this.search = search;

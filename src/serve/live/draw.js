@@ -3,7 +3,7 @@
 import { GAP, clock, short } from './data.js';
 
 const FONT = '11px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif';
-const NAMES = ['ink', 'soft', 'faint', 'line', 'accent', 'accent-2', 'accent-3', 'area', 'heat-0', 'heat-1', 'heat-2'];
+const NAMES = ['ink', 'soft', 'faint', 'line', 'accent', 'accent-2', 'accent-3', 'accent-4', 'area', 'heat-0', 'heat-1', 'heat-2'];
 let colors;
 let ramp;
 
@@ -43,11 +43,11 @@ const scale = (area, t0, t1) => ({
   t: (x) => t0 + ((x - area.x) / area.w) * (t1 - t0),
 });
 
-// The least number of the form 1, 2, 2.5 or 5 times a power of ten that is not below `x`.
+// The least round number that is not below `x`. A fourth of it is round, too.
 function nice(x) {
   if (!(x > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(x));
-  return [1, 2, 2.5, 5, 10].map((n) => n * power).find((n) => n >= x * 0.9999) ?? 10 * power;
+  return [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10].map((n) => n * power).find((n) => n >= x * 0.9999) ?? 10 * power;
 }
 
 // Limits that hold all values, and 0 unless the values are far from it.
@@ -283,7 +283,7 @@ export function heat(canvas, curves, { t0, t1, cursor, unit, axes }) {
     };
     const all = [...curves.quantiles].sort(([a], [b]) => a - b);
     clip(area, () => all.forEach(([, track], i) => {
-      stroke(area, at, (v) => y(place(v)), track, t0, t1, (v) => v[0], colors[['accent-3', 'accent', 'accent-2'][i % 3]], 1.6);
+      stroke(area, at, (v) => y(place(v)), track, t0, t1, (v) => v[0], colors[['accent-3', 'accent-4', 'accent-2'][i % 3]], 1.6);
     }));
     let last = Infinity;
     for (const bound of bounds) {

@@ -335,7 +335,11 @@ fn heat(json: &mut Json, histogram: &Histogram<'_>) {
     let zero = native.zero_threshold();
     bucket(-zero, zero, native.zero_count());
     for &(index, count) in native.positive() {
-        bucket(native.upper_bound(index - 1), native.upper_bound(index), count);
+        bucket(
+            native.upper_bound(index - 1),
+            native.upper_bound(index),
+            count,
+        );
     }
 }
 
@@ -355,7 +359,8 @@ fn sum(family: &Family, found: &Found) -> Option<Number> {
             Some(Number::Float(all.map(float).sum()))
         }
         _ => Some(Number::Int(
-            all.by_ref().fold(0, |sum, value| sum.wrapping_add(count(value))),
+            all.by_ref()
+                .fold(0, |sum, value| sum.wrapping_add(count(value))),
         )),
     }
 }

@@ -33,6 +33,12 @@ pub(super) use stream::Stream;
 /// The path of the page. Its files and its stream are below it.
 pub(super) const PATH: &str = "/live";
 
+/// Returns whether this is the path of the page, or may be that of a part of it.
+pub(super) fn is_part(path: &str) -> bool {
+    let rest = path.strip_prefix(PATH);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The most streams at once. A page has two for a moment, when it wants to see something else.
 const STREAMS: usize = 64;
 

@@ -85,14 +85,14 @@ function connect() {
   const url = (stream.url = wanted());
   const key = state.search;
   const source = (stream.next = new EventSource(url));
-  const limit = state.limit, open = state.open;
+  const { limit, open, series } = state;
   source.addEventListener('message', (event) => {
     if (source === stream.next) {
       stream.source?.close();
       [stream.source, stream.next] = [source, null];
       stream.failures = 0;
     }
-    if (source === stream.source && key === state.search) receive(JSON.parse(event.data), limit, open);
+    if (source === stream.source && key === state.search) receive(JSON.parse(event.data), limit, open, series);
   });
   source.addEventListener('age', (event) => {
     // The connection ends at this age: another one begins before.
@@ -120,7 +120,7 @@ function disconnect() {
   status();
 }
 
-function receive(frame, limit, open) {
+function receive(frame, limit, open, series) {
   stream.last = performance.now();
   const t = frame.time;
   if (frame.names) names(frame.names, t);
@@ -131,9 +131,8 @@ function receive(frame, limit, open) {
   for (const [name, detail] of Object.entries(frame.seen)) {
     const family = families.get(name);
     if (!family) continue;
-    const key = name === open && state.series !== null ? `series ${state.series}` : family.key(all);
-    if (key.startsWith('series ') && detail.total) family.get(key).push(t, frame.seconds, detail.total.value, family.grows ? (detail.total.increase ?? null) : undefined);
-    family.detail(t, frame.seconds, key, detail, name === open ? limit : CLOSED_ROWS, state.search);
+    const selected = name === open ? series : null;
+    family.detail(t, frame.seconds, family.key(all), selected, detail, name === open ? limit : CLOSED_ROWS, state.search);
   }
   state.frame = frame;
   if (!state.paused) {
@@ -254,9 +253,10 @@ class Card {
     if (state.open === this.family.name) Object.assign(state, { open: '', series: null });
   }
 
-  get key() {
-    const selected = state.open === this.family.name && state.series !== null;
-    return selected ? `series ${state.series}` : this.family.key(words());
+  // The curves that the figures and the plot show.
+  get curves() {
+    const selected = state.open === this.family.name ? state.series : null;
+    return this.family.get(this.family.key(words()), selected);
   }
 
   render(t0, t1) {
@@ -265,7 +265,7 @@ class Card {
     flag(this.element, 'open', open);
     flag(this.element, 'gone', family.gone);
     this.element.setAttribute('aria-expanded', open);
-    const curves = family.get(this.key);
+    const { curves } = this;
     const one = state.series !== null && open;
     const value = one ? curves.last?.value : family.value;
     const at = state.cursor ?? t1;
@@ -281,7 +281,7 @@ class Card {
     this.series_rows(open, t0, t1);
     const n = exact(family.count);
     const shown = this.shown;
-    write(this.series, family.gone ? 'gone' : family.count === 0 ? 'no series yet' : shown < family.count ? `${shown} of ${n} series` : family.count === 1 ? '' : `${n} series`);
+    write(this.series, family.gone ? 'gone' : family.count === 0 ? 'no series yet' : shown < family.count ? `${shown} of ${n} series` : family.count === 1 || family.still && shown === family.count ? '' : `${n} series`);
     this.more.hidden = shown >= family.count || (open && state.limit >= 1000);
   }
 
@@ -327,7 +327,7 @@ class Card {
   }
 
   bands(curves) {
-    const colors = ['accent-3', 'accent', 'accent-2'];
+    const colors = ['accent-3', 'accent-4', 'accent-2'];
     const all = [...curves.quantiles].sort(([a], [b]) => a - b);
     return all.map(([, track], i) => ({
       track, value: (v) => v[0], color: colors[i % 3],
@@ -454,7 +454,7 @@ function readout() {
   let text = clock(new Date(state.cursor));
   const card = cards.get(at.element.closest('.card')?.dataset.family);
   if (card?.canvas === at.element) {
-    const { family } = card, curves = family.get(card.key);
+    const { family, curves } = card;
     const [t0, t1] = [state.now - state.range, state.now];
     if (family.heat) {
       const found = draw.bucket(at.element, curves, t0, t1, state.cursor, at.offset, state.open === family.name);

@@ -51,7 +51,11 @@ impl Stream {
             let moment = Arc::clone(&moment);
             move || frame(&moment, &choice, names)
         };
-        let (frame, names) = Handle::try_current().ok()?.spawn_blocking(work).await.ok()?;
+        let (frame, names) = Handle::try_current()
+            .ok()?
+            .spawn_blocking(work)
+            .await
+            .ok()?;
         let mut event = String::with_capacity(frame.len() + 64);
         if self.seen.is_none() {
             // A page whose stream ends begins the next one without a long pause.

@@ -99,11 +99,11 @@ impl Server {
             ));
         }
         #[cfg(feature = "live")]
-        if self.live && self.path.starts_with(crate::serve::live::PATH) {
+        if self.live && crate::serve::live::is_part(&self.path) {
             return Err(Error::setting(
                 "metrics path",
                 &self.path,
-                "must not begin with `/live`, which is the live page",
+                "must not be `/live` or below it, where the live page is",
             ));
         }
         if !self.path.is_ascii() || self.path.parse::<PathAndQuery>().is_err() {

@@ -5,10 +5,10 @@ mod constant;
 mod merge;
 mod shape;
 mod since;
-#[cfg(feature = "live")]
-mod total;
 #[cfg(all(test, not(loom), not(miri)))]
 mod tests;
+#[cfg(feature = "live")]
+mod total;
 
 use std::collections::HashMap;
 

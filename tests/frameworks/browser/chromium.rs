@@ -74,7 +74,10 @@ impl Browser {
             server,
         };
         browser
-            .command("Page.addScriptToEvaluateOnNewDocument", json!({ "source": WATCH }))
+            .command(
+                "Page.addScriptToEvaluateOnNewDocument",
+                json!({ "source": WATCH }),
+            )
             .await;
         browser
     }
@@ -92,7 +95,10 @@ impl Browser {
     /// Runs the body of a function in the page and returns its result.
     pub async fn run(&self, script: &str) -> Value {
         let result = self.driver.execute(script, Vec::new()).await;
-        result.unwrap_or_else(|e| panic!("{script}: {e}")).json().clone()
+        result
+            .unwrap_or_else(|e| panic!("{script}: {e}"))
+            .json()
+            .clone()
     }
 
     /// Waits until the expression has this value.
@@ -109,8 +115,13 @@ impl Browser {
                 return;
             }
             if Instant::now() > end {
-                let page = self.run("return document.body.innerText.slice(0, 1000)").await;
-                panic!("{expression} is {found}, not {wanted}\n{}", page.as_str().unwrap_or(""));
+                let page = self
+                    .run("return document.body.innerText.slice(0, 1000)")
+                    .await;
+                panic!(
+                    "{expression} is {found}, not {wanted}\n{}",
+                    page.as_str().unwrap_or("")
+                );
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
@@ -129,7 +140,9 @@ impl Browser {
 
     /// Asserts that nothing went wrong in the page that nobody sees.
     pub async fn assert_clean(&self) {
-        let seen = self.run("return [window.violations, window.failures]").await;
+        let seen = self
+            .run("return [window.violations, window.failures]")
+            .await;
         assert_eq!(seen, json!([[], []]));
     }
 }

@@ -2,13 +2,16 @@
 //! comes from outside does anything.
 
 mod chromium;
+#[path = "../../support/examples.rs"]
+mod examples;
 mod figures;
 mod hostile;
-mod many;
-mod tabs;
 #[path = "../../support/http.rs"]
 #[allow(dead_code, reason = "each test uses some of it")]
 mod http;
+mod many;
+mod pictures;
+mod tabs;
 mod use_;
 
 use std::sync::Arc;

@@ -31,17 +31,36 @@ fn a_framework_has_the_page_and_its_report_is_a_tab() {
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(async { axum::serve(listener, app).await });
         browser.open(&format!("http://{address}/ops/live")).await;
-        browser.until(&format!("{}?.value", card("jobs_total", ".value")), "5").await;
-        browser.until("document.getElementById('tabs').hidden", false).await;
+        browser
+            .until(&format!("{}?.value", card("jobs_total", ".value")), "5")
+            .await;
+        browser
+            .until("document.getElementById('tabs').hidden", false)
+            .await;
         browser.keys("c").await;
         let cells = "[...document.querySelectorAll('.report tbody tr')].map((row) => [...row.cells].map((cell) => cell.innerText.replace(/\\s+/g, ' ').trim()))";
-        browser.until(cells, json!([
-            ["jobs_total", "950", "1 000", "7", "queue 3 <img src=x onerror=window.hit=1> 900, \"\" 50"],
-            ["small", "1", "1 000", "0", ""],
-        ])).await;
-        browser.until("document.getElementById('metrics').hidden", true).await;
+        browser
+            .until(
+                cells,
+                json!([
+                    [
+                        "jobs_total",
+                        "950",
+                        "1 000",
+                        "7",
+                        "queue 3 <img src=x onerror=window.hit=1> 900, \"\" 50"
+                    ],
+                    ["small", "1", "1 000", "0", ""],
+                ]),
+            )
+            .await;
+        browser
+            .until("document.getElementById('metrics').hidden", true)
+            .await;
         browser.keys("c").await;
-        browser.until("document.getElementById('metrics').hidden", false).await;
+        browser
+            .until("document.getElementById('metrics').hidden", false)
+            .await;
         browser.until("document.body.dataset.state", "live").await;
         browser.until("window.hit ?? null", json!(null)).await;
         browser.assert_clean().await;
@@ -58,9 +77,13 @@ fn without_a_report_there_is_no_tab() {
         // The request for it was answered, before or after this.
         let asked = "performance.getEntriesByType('resource').some((entry) => entry.name.endsWith('/-/cardinality'))";
         browser.until(asked, true).await;
-        browser.until("document.getElementById('tabs').hidden", true).await;
+        browser
+            .until("document.getElementById('tabs').hidden", true)
+            .await;
         browser.keys("c").await;
-        browser.until("document.getElementById('metrics').hidden", false).await;
+        browser
+            .until("document.getElementById('metrics').hidden", false)
+            .await;
     });
     serving.stop();
 }
@@ -70,11 +93,18 @@ fn a_password_opens_the_page_and_its_stream() {
     let registry = Registry::new();
     registry.counter("jobs_total", "").unwrap().add(5);
     let server = Server::new().registry(&registry).live();
-    let serving = server.basic_auth("prometheus", "long secret").listen("127.0.0.1:0").unwrap();
+    let serving = server
+        .basic_auth("prometheus", "long secret")
+        .listen("127.0.0.1:0")
+        .unwrap();
     browse(async |browser| {
         let address = serving.address();
-        browser.open(&format!("http://prometheus:long%20secret@{address}/live")).await;
-        browser.until(&format!("{}?.value", card("jobs_total", ".value")), "5").await;
+        browser
+            .open(&format!("http://prometheus:long%20secret@{address}/live"))
+            .await;
+        browser
+            .until(&format!("{}?.value", card("jobs_total", ".value")), "5")
+            .await;
         browser.assert_clean().await;
     });
     serving.stop();

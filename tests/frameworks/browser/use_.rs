@@ -24,43 +24,89 @@ fn everything_can_be_done_with_the_keyboard() {
     let serving = serve(&letters());
     browse(async |browser| {
         watch(browser, &serving).await;
-        let opened = "[...document.querySelectorAll('.card.open')].map((card) => card.dataset.family)";
-        browser.until("document.querySelectorAll('.card').length >= 3", true).await;
-        for (key, focused) in [("j", "a_total"), ("j", "b_total"), ("j", "c_total"), ("k", "b_total")] {
+        let opened =
+            "[...document.querySelectorAll('.card.open')].map((card) => card.dataset.family)";
+        browser
+            .until("document.querySelectorAll('.card').length >= 3", true)
+            .await;
+        for (key, focused) in [
+            ("j", "a_total"),
+            ("j", "b_total"),
+            ("j", "c_total"),
+            ("k", "b_total"),
+        ] {
             browser.keys(key).await;
             browser.until(FOCUSED, focused).await;
         }
         browser.keys("\u{e007}").await; // Enter
         browser.until(opened, json!(["b_total"])).await;
-        let rows = format!("{}.querySelectorAll('.row').length", card("b_total", ".rows"));
+        let rows = format!(
+            "{}.querySelectorAll('.row').length",
+            card("b_total", ".rows")
+        );
         browser.until(&rows, 5).await;
         // The next thing that takes the focus is the first series.
         browser.keys("\u{e004}\u{e007}").await; // Tab, Enter
-        browser.until("document.querySelector('.row[aria-pressed=true]')?.dataset.series", "x=\"0\"").await;
+        browser
+            .until(
+                "document.querySelector('.row[aria-pressed=true]')?.dataset.series",
+                "x=\"0\"",
+            )
+            .await;
         browser.keys("\u{e00c}").await; // Escape
-        browser.until("document.querySelectorAll('.row[aria-pressed=true]').length", 0).await;
+        browser
+            .until(
+                "document.querySelectorAll('.row[aria-pressed=true]').length",
+                0,
+            )
+            .await;
         browser.keys("\u{e00c}").await;
         browser.until(opened, json!([])).await;
         browser.keys("/").await;
         browser.until(FOCUSED, "search").await;
         browser.keys("c_TOTAL 3").await;
-        browser.until("[...document.querySelectorAll('.card')].map((card) => card.dataset.family)", json!(["c_total"])).await;
+        browser
+            .until(
+                "[...document.querySelectorAll('.card')].map((card) => card.dataset.family)",
+                json!(["c_total"]),
+            )
+            .await;
         browser.until(&rows.replace("b_total", "c_total"), 1).await;
-        browser.until("document.getElementById('count').textContent.startsWith('1 of')", true).await;
+        browser
+            .until(
+                "document.getElementById('count').textContent.startsWith('1 of')",
+                true,
+            )
+            .await;
         browser.keys("\u{e00c}").await;
-        browser.until("document.getElementById('search').value", "").await;
-        browser.until("document.querySelectorAll('.card').length >= 3", true).await;
+        browser
+            .until("document.getElementById('search').value", "")
+            .await;
+        browser
+            .until("document.querySelectorAll('.card').length >= 3", true)
+            .await;
         browser.keys("\u{e00c}").await;
         browser.keys("3").await;
-        browser.until("document.querySelector('#ranges [aria-pressed=true]').textContent", "15 min").await;
+        browser
+            .until(
+                "document.querySelector('#ranges [aria-pressed=true]').textContent",
+                "15 min",
+            )
+            .await;
         for wanted in ["light", "dark", "auto"] {
             browser.keys("t").await;
-            browser.until("document.documentElement.dataset.theme", wanted).await;
+            browser
+                .until("document.documentElement.dataset.theme", wanted)
+                .await;
         }
         browser.keys("?").await;
-        browser.until("document.getElementById('help').open", true).await;
+        browser
+            .until("document.getElementById('help').open", true)
+            .await;
         browser.keys("\u{e00c}").await;
-        browser.until("document.getElementById('help').open", false).await;
+        browser
+            .until("document.getElementById('help').open", false)
+            .await;
         browser.assert_clean().await;
     });
     serving.stop();
@@ -105,7 +151,11 @@ fn the_page_comes_back_when_the_program_does() {
         jobs.add(3);
         // What was there is there, and nothing pretends to be new.
         browser.until(&value, "0").await;
-        let again = Server::new().registry(&registry).live().listen(address).unwrap();
+        let again = Server::new()
+            .registry(&registry)
+            .live()
+            .listen(address)
+            .unwrap();
         browser.until(&value, "3").await;
         browser.until("document.body.dataset.state", "live").await;
         tokio::task::block_in_place(|| again.stop());
@@ -121,14 +171,20 @@ fn a_page_outlives_its_connections() {
     let serving = server.listen("127.0.0.1:0").unwrap();
     browse(async |browser| {
         watch(browser, &serving).await;
-        browser.run("
+        browser
+            .run(
+                "
             window.states = new Set();
             new MutationObserver(() => window.states.add(document.body.dataset.state))
                 .observe(document.body, { attributes: true });
-            return 0").await;
+            return 0",
+            )
+            .await;
         browser.until("window.streams.length >= 5", true).await;
         jobs.add(3);
-        browser.until(&format!("{}.value", card("jobs_total", ".value")), "3").await;
+        browser
+            .until(&format!("{}.value", card("jobs_total", ".value")), "3")
+            .await;
         // Each stream begins before the one before it ends: nobody notices.
         browser.until("[...window.states]", json!(["live"])).await;
         browser.assert_clean().await;
