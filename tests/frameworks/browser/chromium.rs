@@ -104,7 +104,7 @@ impl Browser {
     /// Waits until the expression has this value.
     pub async fn until(&self, expression: &str, wanted: impl Into<Value>) {
         let wanted = wanted.into();
-        let end = Instant::now() + Duration::from_secs(40);
+        let end = Instant::now() + Duration::from_secs(120);
         loop {
             let found = self.run(&format!("return {expression}")).await;
             let same = match (found.as_f64(), wanted.as_f64()) {
