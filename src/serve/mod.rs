@@ -3,9 +3,9 @@
 //!
 //! The service first reads a request (`answer`, `coding`). It then takes a scrape from a pass over
 //! the registries, which concurrent requests share (`scrape`), and sends a page of it block by block
-//! (`page`, `body`). The live page has snapshots and a stream of its own (`live`). The other modules decide where to listen (`listen`), which clients to admit
-//! (`auth`, `tls`), and which limits apply to a connection (`connection`, `seats`, `stream`,
-//! `timed_body`).
+//! (`page`, `body`). The live page has snapshots and a stream of its own (`live`). The other modules
+//! decide where to listen (`listen`), which clients to admit (`auth`, `tls`), and which limits apply
+//! to a connection (`connection`, `seats`, `stream`, `timed_body`).
 
 #![allow(
     clippy::result_large_err,

@@ -142,7 +142,7 @@ export class Family {
     this.shown = [...now, ...before.filter((row) => t - row.gone < 60e3)];
     for (const [id, row] of this.rows) {
       const end = row.curves.main.t.at(-1);
-      if (t - end > KEPT) this.rows.delete(id);
+      if (t - end > KEPT || (this.rows.size > 5000 && !now.has(row))) this.rows.delete(id);
     }
   }
 }

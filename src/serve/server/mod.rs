@@ -42,7 +42,8 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// Besides the metrics page, the server answers at four paths, and none of them runs a collector:
 /// `/` links to the page, `/robots.txt` disallows everything, and `/-/healthy` and `/-/ready`
-/// return `ok`. Other paths return 404, and methods other than GET and HEAD return 405.
+/// return `ok`. With the feature `live`, `Server::live` adds a page where the metrics move. Other
+/// paths return 404, and methods other than GET and HEAD return 405.
 ///
 /// # Limits
 ///
