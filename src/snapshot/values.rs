@@ -252,7 +252,7 @@ impl Values {
                 interval,
                 ..
             } => Self::Summary {
-                targets: targets.clone(),
+                targets: *targets,
                 max_age: *max_age,
                 interval: *interval,
                 values: Vec::new(),
