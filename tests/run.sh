@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features oldest units loom miri address thread aarch64 fuzz instructions mutations parsers prometheus pushgateway redis exporters load package api"
+all="format clippy features oldest units loom miri address thread aarch64 fuzz instructions mutations parsers prometheus pushgateway redis exporters browser load package api"
 fuzz_seconds=12
 parser=0.26.0
 public_api=0.52.0
@@ -99,6 +99,11 @@ if wants exporters; then
     prometheus-node-exporter --version 2>&1 | head -n 1
     redis-server --version
 fi
+if wants browser; then
+    debian chromium chromium
+    debian chromedriver chromium-driver
+    chromium --version
+fi
 if wants instructions; then
     debian valgrind valgrind
     valgrind --version
@@ -157,7 +162,7 @@ fi
 if wants features; then
     say "features: default only, none, each"
     cargo clippy --quiet --lib -- -D warnings
-    for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls mmap redis redis-tls serde stream facade process "process,tokio-metrics" tsc config-files exporter; do
+    for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls mmap redis redis-tls serde stream facade process "process,tokio-metrics" tsc config-files exporter live; do
         cargo check --quiet --lib --no-default-features --features "$features"
     done
     # The dependencies of a program that enables no features.
@@ -282,6 +287,10 @@ fi
 if wants exporters; then
     say "example exporters beside a real node exporter and a real Redis, scraped by a real Prometheus"
     cargo test --workspace --all-features --test exporters -- --nocapture
+fi
+if wants browser; then
+    say "the live page in a real Chromium"
+    cargo test --workspace --all-features --test browser -- --test-threads=2
 fi
 if wants load; then
     say "load: every request counted, no series that a scanner makes up"

@@ -197,6 +197,7 @@ async fn requests<S>(
         () = tokio::time::sleep(host.limits.age) => None,
     };
     if end.is_none() {
+        seat.close();
         connection.as_mut().graceful_shutdown();
         // An error here is caused by the client, so it is not logged.
         let _ = connection.await;

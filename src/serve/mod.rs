@@ -3,9 +3,10 @@
 //!
 //! The service first reads a request (`answer`, `coding`). It then takes a scrape from a pass over
 //! the registries, which concurrent requests share (`scrape`), and sends a page of it block by block
-//! (`page`, `body`). The other modules decide where to listen (`listen`), which clients to admit
-//! (`auth`, `tls`), and which limits apply to a connection (`connection`, `seats`, `stream`,
-//! `timed_body`). An exporter adds pages and checks of its own (`extension`).
+//! (`page`, `body`). The live page has snapshots and a stream of its own (`live`). The other modules
+//! decide where to listen (`listen`), which clients to admit (`auth`, `tls`), and which limits apply
+//! to a connection (`connection`, `seats`, `stream`, `timed_body`). An exporter adds pages and
+//! checks of its own (`extension`).
 
 #![allow(
     clippy::result_large_err,
@@ -23,6 +24,8 @@ mod connection;
 pub(crate) mod extension;
 #[cfg(feature = "serve")]
 mod listen;
+#[cfg(feature = "live")]
+mod live;
 mod page;
 mod report;
 #[cfg(feature = "serve")]

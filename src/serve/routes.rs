@@ -36,6 +36,8 @@ pub(super) struct Routes {
     /// What the extension's pages are made with.
     #[cfg(feature = "exporter")]
     pub(super) style: Style,
+    #[cfg(feature = "live")]
+    pub(super) live: Option<super::live::Live>,
 }
 
 /// The hosts that requests may name. If it is empty, all hosts are admitted.
@@ -87,6 +89,14 @@ enum Route {
 }
 
 impl Routes {
+    /// Returns the number of threads for the live page, so that it takes none from the scrapes.
+    pub(super) fn live_threads(&self) -> usize {
+        #[cfg(feature = "live")]
+        return usize::from(self.live.is_some());
+        #[cfg(not(feature = "live"))]
+        0
+    }
+
     /// Answers a request within the time that it allows. `remote` is the client, unless it is at a
     /// Unix socket.
     pub(super) async fn answer<B>(
@@ -293,6 +303,12 @@ impl Routes {
         if path == CARDINALITY {
             return ReportRequest::read(request).map(Route::Report);
         }
+        #[cfg(feature = "live")]
+        if let (Some(live), Some(rest)) = (&self.live, path.strip_prefix(super::live::PATH)) {
+            if let Some(answer) = live.answer(rest, request) {
+                return Ok(Route::Answer(answer));
+            }
+        }
         if path != "/" && path != "/robots.txt" {
             return Err(plain(StatusCode::NOT_FOUND, "not found\n"));
         }
@@ -301,8 +317,15 @@ impl Routes {
             let robots = plain(StatusCode::OK, "User-agent: *\nDisallow: /\n");
             return Ok(Route::Answer(robots));
         }
+        #[cfg(feature = "live")]
+        let live = self
+            .live
+            .as_ref()
+            .map_or("", |_| " <a href='live'>live</a>");
+        #[cfg(not(feature = "live"))]
+        let live = "";
         let home = format!(
-            "<html><body><a href='{}'>metrics</a></body></html>",
+            "<html><body><a href='{}'>metrics</a>{live}</body></html>",
             escaped(&self.path)
         );
         let home = Body::whole(home.into());

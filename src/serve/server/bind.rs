@@ -99,6 +99,14 @@ impl Server {
                 "must not have a query, and must not be the path of another page of the service",
             ));
         }
+        #[cfg(feature = "live")]
+        if self.live && crate::serve::live::is_part(&self.path) {
+            return Err(Error::setting(
+                "metrics path",
+                &self.path,
+                "must not be `/live` or below it, where the live page is",
+            ));
+        }
         if !self.path.is_ascii() || self.path.parse::<PathAndQuery>().is_err() {
             return Err(Error::setting(
                 "metrics path",
@@ -149,6 +157,11 @@ impl Server {
                 extension: self.extension.clone(),
                 #[cfg(feature = "exporter")]
                 style: self.style,
+                #[cfg(feature = "live")]
+                live: self.live.then(|| {
+                    let sources = self.sources.all().to_vec();
+                    crate::serve::live::Live::new(sources, Some(self.limits.age))
+                }),
             },
             limits: self.limits,
             seats,
