@@ -12,6 +12,15 @@ struct Rule {
 }
 
 impl Rule {
+    fn set(&mut self, key: &str, value: String) {
+        match key.trim_matches(['"', '\'']) {
+            "alert" => self.alert = Some(value),
+            "record" => self.record = Some(value),
+            "expr" => self.query = Some(value),
+            _ => {}
+        }
+    }
+
     fn finish(&mut self, found: &mut Vec<Query>) {
         let rule = std::mem::take(self);
         let Some(text) = rule.query else { return };
@@ -46,6 +55,15 @@ pub(super) fn queries(text: &str) -> Vec<Query> {
             column += entry.len() - item.trim_start().len();
             entry = item.trim_start();
         }
+        let flow = entry.strip_prefix('{');
+        if let Some(fields) = flow.and_then(|flow| flow.trim_end().strip_suffix('}')) {
+            for field in fields_of(fields) {
+                if let Some((key, value)) = field.split_once(':') {
+                    rule.set(key.trim(), scalar(value.trim(), &[]));
+                }
+            }
+            continue;
+        }
         let Some((key, value)) = entry.split_once(':') else {
             continue;
         };
@@ -64,15 +82,28 @@ pub(super) fn queries(text: &str) -> Vec<Query> {
             }
         }
         let value = scalar(value.trim(), &more);
-        match key.trim_matches(['"', '\'']) {
-            "alert" => rule.alert = Some(value),
-            "record" => rule.record = Some(value),
-            "expr" => rule.query = Some(value),
-            _ => {}
-        }
+        rule.set(key, value);
     }
     rule.finish(&mut found);
     found
+}
+
+/// Splits the inside of braces at the commas that are not in quotes.
+fn fields_of(inside: &str) -> Vec<&str> {
+    let (mut fields, mut start, mut quote) = (Vec::new(), 0, None);
+    for (at, c) in inside.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if open == c => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, ',') => {
+                fields.push(&inside[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    fields.push(&inside[start..]);
+    fields
 }
 
 /// Returns the text of a scalar from its first line and the lines after it.
