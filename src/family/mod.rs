@@ -652,10 +652,9 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     /// family any more, until it is shared again.
     #[cfg(feature = "mmap")]
     fn after_fork(&self);
-    /// Moves what the series have on the heap to the mapped file. Returns the blocks in shards that hold more than
-    /// numbers, whose owners have to move the rest.
+    /// Returns the blocks in shards that hold more than numbers, whose owners have to move the rest to the mapped file.
     #[cfg(feature = "mmap")]
-    fn move_to_file(&self, _pass: &mut Pass<'_>) -> Vec<(u64, observe::MoveBlock)> {
+    fn blocks_to_move(&self) -> Vec<(u64, observe::MoveBlock)> {
         Vec::new()
     }
     /// Lets other processes read the family, under this description, if the process shares its metrics.
@@ -718,9 +717,7 @@ impl<C: MetricCells> AnyFamily for Family<C> {
     }
 
     #[cfg(feature = "mmap")]
-    fn move_to_file(&self, pass: &mut Pass<'_>) -> Vec<(u64, observe::MoveBlock)> {
-        self.cells()
-            .for_each(|cells| observe::move_to_file(pass, &self.shape, cells));
+    fn blocks_to_move(&self) -> Vec<(u64, observe::MoveBlock)> {
         let Some(move_block) = C::block_to_file(&self.shape) else {
             return Vec::new();
         };

@@ -17,7 +17,7 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::mapped::{Words, region};
+use crate::mapped::{Place, Words, region};
 
 /// Chunks double in size every eight chunks, so at most an eighth of the series is allocated ahead.
 const CHUNKS: usize = 8 * 29;
@@ -91,7 +91,7 @@ impl<S, L> LabelledRun<S, L> {
     /// Makes these words, if there are none. Returns `None` if the series or the words cannot be in the file.
     pub(crate) fn share(&self) -> Option<&[AtomicU64]> {
         if self.texts.get().is_none() && self.series.is_in_region() {
-            let words = Words::shared(self.series.len())?;
+            let words = Words::only(self.series.len(), Place::Region)?;
             self.texts.get_or_init(|| words);
         }
         self.texts()

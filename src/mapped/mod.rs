@@ -7,8 +7,7 @@
 //! - X1: Memory of the region is given out once, until it is freed. Its bytes are zero then.
 //! - X2: The region is reserved once, and never unmapped. Extents are mapped in the order of their
 //!   addresses, and an address below the end of the last one stays mapped.
-//! - X3: What is in a file, or is reachable only from there, is neither allocated nor freed by the
-//!   heap's allocator.
+//! - X3: What a word of the region points to is in the region, unless that was full ([`Place`]).
 //!
 //! Where there are no mapped files (without the feature `mmap`, on other systems, under loom and Miri)
 //! the region gives out nothing, and callers use the heap.
@@ -55,4 +54,4 @@ pub(crate) mod fork;
 pub(crate) mod region;
 
 pub(crate) use journal::Move;
-pub(crate) use words::{Own, Words, take};
+pub(crate) use words::{Own, Place, Words, take};

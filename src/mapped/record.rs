@@ -23,6 +23,9 @@ impl Record {
     /// Allocates a record of zeroes. Returns `None` if the process does not share its metrics, and if the
     /// file is full.
     pub(crate) fn new(bytes: usize) -> Option<Self> {
+        if !region::is_shared() {
+            return None;
+        }
         let memory = region::allocate(bytes)?;
         Some(Self { memory, bytes })
     }

@@ -78,12 +78,9 @@ pub(crate) fn contains(address: *const u8) -> bool {
     base != 0 && address.addr().wrapping_sub(base) < RESERVED.load(Relaxed)
 }
 
-/// Allocates zeroed memory that other processes can read, aligned to 16, or to 128 if it has 128 bytes or
-/// more. Returns `None` if the process does not share its metrics, and if the file is full.
+/// Allocates zeroed memory, aligned to 16, or to 128 if it has 128 bytes or more. Returns `None` if there is no
+/// region or it is full.
 pub(crate) fn allocate(bytes: usize) -> Option<NonNull<u8>> {
-    if !is_shared() {
-        return None;
-    }
     let memory = lock().allocate(bytes);
     // Release: pairs with the Acquire fence of a reader in another process, which then loads `replaced`. It
     // sees what the thread that freed this memory stored there, if it sees any of the next stores.
@@ -124,8 +121,11 @@ pub(crate) unsafe fn free(memory: NonNull<u8>, bytes: usize) {
 
 /// Counts words that had to be allocated on the heap.
 pub(crate) fn count_not_shared(words: usize) {
+    if !is_shared() {
+        return;
+    }
     NOT_SHARED.fetch_add(words as u64, Relaxed);
-    if let Some(count) = header_word(header::NOT_SHARED).filter(|_| is_shared()) {
+    if let Some(count) = header_word(header::NOT_SHARED) {
         count.fetch_add(words as u64, Relaxed);
     }
 }

@@ -1,4 +1,4 @@
-//! Values and words in the region while the process shares its metrics, otherwise on the heap.
+//! Values and words in memory of the region or on the heap.
 
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -6,6 +6,41 @@ use std::ptr::NonNull;
 use crate::sync::AtomicU64;
 
 use super::region;
+
+/// Where memory is. What a word points to is where the word is: in the region, so that other processes can read
+/// both, or on the heap, where tools that look for leaks find both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Heap,
+    /// If the region is full, on the heap all the same.
+    Region,
+}
+
+impl Place {
+    /// Returns where a value is.
+    #[inline]
+    pub(crate) fn of<T>(value: *const T) -> Self {
+        if region::contains(value.cast()) {
+            Self::Region
+        } else {
+            Self::Heap
+        }
+    }
+
+    /// Allocates zeroed memory in the region, if it is to be there.
+    fn allocate(self, bytes: usize) -> Option<NonNull<u8>> {
+        match self {
+            Self::Heap => None,
+            Self::Region => {
+                let memory = region::allocate(bytes);
+                if memory.is_none() {
+                    region::count_not_shared(bytes / 8);
+                }
+                memory
+            }
+        }
+    }
+}
 
 /// Words that begin at zero, and that this value owns. Other processes may read it in a file.
 #[repr(C)]
@@ -20,28 +55,29 @@ unsafe impl Send for Words {}
 unsafe impl Sync for Words {}
 
 impl Words {
-    /// Allocates words: in the region if the process shares its metrics and there is memory, else on
-    /// the heap.
-    pub(crate) fn new(len: usize) -> Self {
-        Self::shared(len).unwrap_or_else(|| {
-            if region::is_shared() {
-                region::count_not_shared(len);
-            }
-            let words: Box<[AtomicU64]> = (0..len).map(|_| AtomicU64::new(0)).collect();
-            let first = NonNull::from(Box::leak(words)).cast();
-            Self { first, len }
-        })
+    /// Allocates words.
+    pub(crate) fn new(len: usize, place: Place) -> Self {
+        if let Some(first) = place.allocate(8 * len) {
+            let first = first.cast();
+            return Self { first, len };
+        }
+        let words: Box<[AtomicU64]> = (0..len).map(|_| AtomicU64::new(0)).collect();
+        let first = NonNull::from(Box::leak(words)).cast();
+        Self { first, len }
     }
 
-    /// Allocates words in the region.
-    pub(crate) fn shared(len: usize) -> Option<Self> {
-        let first = region::allocate(8 * len)?.cast();
+    /// Allocates words. Returns `None` if they cannot be where they are to be.
+    pub(crate) fn only(len: usize, place: Place) -> Option<Self> {
+        if place == Place::Heap {
+            return Some(Self::new(len, place));
+        }
+        let first = place.allocate(8 * len)?.cast();
         Some(Self { first, len })
     }
 
-    /// Returns whether other processes can read the words.
-    pub(crate) fn is_shared(&self) -> bool {
-        region::contains(self.first.as_ptr().cast())
+    /// Returns where the words are.
+    fn place(&self) -> Place {
+        Place::of(self.first.as_ptr())
     }
 
     /// Gives up the words, which [`from_raw`](Self::from_raw) takes again.
@@ -82,7 +118,7 @@ impl Deref for Words {
 
 impl Drop for Words {
     fn drop(&mut self) {
-        if self.is_shared() {
+        if self.place() == Place::Region {
             // SAFETY: allocated with this size, and this value owns it (X1).
             unsafe { region::free(self.first.cast(), 8 * self.len) };
         } else {
@@ -99,33 +135,27 @@ impl std::fmt::Debug for Words {
     }
 }
 
-/// A value in memory of its own: in the region if the process shared its metrics when it was made, and there was
-/// memory; else on the heap.
+/// A value in memory of its own.
 pub(crate) struct Own<T>(NonNull<T>);
 
 impl<T> Own<T> {
     /// Moves a value to memory of its own.
-    pub(crate) fn new(value: T) -> Self {
+    pub(crate) fn new(value: T, place: Place) -> Self {
         const { assert!(align_of::<T>() <= 16) };
-        match region::allocate(size_of::<T>()) {
+        match place.allocate(size_of::<T>()) {
             Some(memory) => {
                 let place = memory.cast::<T>();
                 // SAFETY: fresh memory of this size, aligned to 16 (X1).
                 unsafe { place.write(value) };
                 Self(place)
             }
-            None => {
-                if region::is_shared() {
-                    region::count_not_shared(size_of::<T>() / 8);
-                }
-                Self(NonNull::from(Box::leak(Box::new(value))))
-            }
+            None => Self(NonNull::from(Box::leak(Box::new(value)))),
         }
     }
 
-    /// Returns whether other processes can read the value.
-    pub(crate) fn is_shared(&self) -> bool {
-        region::contains(self.0.as_ptr().cast())
+    /// Returns where the value is.
+    pub(crate) fn place(&self) -> Place {
+        Place::of(self.0.as_ptr())
     }
 
     /// Gives up the value, which [`take`] drops.

@@ -47,7 +47,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
-use crate::mapped::{Move, Words, region};
+use crate::mapped::{Move, Place, Words};
 use crate::snapshot::{Native, Resolution};
 use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, fence, owner_load};
 
@@ -330,7 +330,7 @@ impl Buckets {
     /// needs none.
     fn cold(&self) -> Block {
         self.cold_block().unwrap_or_else(|| {
-            let fresh = Words::new(self.block_cells()).into_raw();
+            let fresh = Words::new(self.block_cells(), Place::of(self)).into_raw();
             let address = fresh.expose_provenance() as u64;
             // Release: pairs with the Acquire in `cold_block`. AcqRel and Acquire: another thread may have
             // been faster.
@@ -372,16 +372,6 @@ impl Buckets {
         }
     }
 
-    /// Replaces the cold block by another one, which counts the same. The calling pass holds the lock.
-    fn replace_cold(&self, fresh: Words, before: *mut AtomicU64) {
-        let address = fresh.into_raw().expose_provenance() as u64;
-        // Release: pairs with the Acquire in `cold_block`.
-        self.cold.store(address, Release);
-        // SAFETY: passes are serialized, and writers load the address under the lock, which the calling
-        // pass holds. So nobody uses the block any more.
-        drop(unsafe { self.owned(before) });
-    }
-
     /// Moves what another block counts to a new cold block. The calling pass holds the lock of the cold block.
     /// Returns `false`, and moves nothing, if there is no memory.
     fn take(&self, other: Block) -> bool {
@@ -391,12 +381,9 @@ impl Buckets {
             return unsafe { native::fold(self.cold(), other, resolution) };
         }
         let cells = self.cells as usize;
-        let fresh = if region::is_shared() {
-            Words::shared(cells)
-        } else {
-            Some(Words::new(cells))
+        let Some(fresh) = Words::only(cells, Place::of(self)) else {
+            return false;
         };
-        let Some(fresh) = fresh else { return false };
         let block = Block::of(&fresh);
         let old = self.cold_block();
         // SAFETY: all blocks have the cells of this family, and no other thread writes them (B4).
@@ -657,33 +644,6 @@ impl Cells for Buckets {
 
     fn block_to_file(shape: &Shape) -> Option<MoveBlock> {
         shape.native.is_some().then_some(native::move_block)
-    }
-
-    fn move_to_file(&self, _: &Shape) {
-        let Some(old) = self.cold_block() else { return };
-        let before = self.cold.load(Relaxed) as usize;
-        let before = std::ptr::with_exposed_provenance_mut::<AtomicU64>(before);
-        if !region::is_shared() || region::contains(before.cast()) {
-            return;
-        }
-        if let Some(resolution) = &self.native {
-            let Some(fresh) = Words::shared(1) else {
-                return;
-            };
-            // SAFETY: both blocks are one cell, and no thread writes them (B4). The pass has pinned the epoch.
-            let done = unsafe { native::fold(Block::of(&fresh), old, resolution) };
-            if !done {
-                return;
-            }
-            self.replace_cold(fresh, before);
-        } else if let Some(fresh) = Words::shared(self.cells as usize) {
-            // SAFETY: the block has as many cells (B4).
-            let words = unsafe { old.words(self.cells as usize) };
-            for (to, from) in fresh.iter().zip(words) {
-                to.store(from.load(Relaxed), Relaxed);
-            }
-            self.replace_cold(fresh, before);
-        }
     }
 
     fn fold(&self, _: &Shape, block: Block) -> bool {

@@ -95,11 +95,6 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// Resets the shared cells. The caller holds their lock.
     fn clear(&self, shape: &Self::Shape);
 
-    /// Moves what the shared cells have on the heap to the mapped file, if the process has come to share its
-    /// metrics. Called by a pass. The caller holds the lock of the shared cells.
-    #[doc(hidden)]
-    fn move_to_file(&self, _shape: &Self::Shape) {}
-
     /// Returns the function that moves what a block holds besides numbers to the mapped file. The owner of the block
     /// calls it, between two updates.
     #[doc(hidden)]
@@ -178,20 +173,6 @@ pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
     };
     pass.drain_idle(last, width, |block| series.fold(shape, block));
     held.release();
-}
-
-/// Moves what the shared cells of a series have on the heap to the mapped file; see [`Cells::move_to_file`].
-/// Waits for a thread that is updating them.
-pub fn move_to_file<C: Cells>(_pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
-    let mut tries = 0;
-    loop {
-        if let Some(held) = series.shared_lock().lock_any() {
-            series.move_to_file(shape);
-            held.release();
-            return;
-        }
-        super::engine::back_off(&mut tries);
-    }
 }
 
 /// Runs `f` while no thread updates the shared cells behind these locks.

@@ -13,7 +13,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
-use crate::mapped::region;
+use crate::mapped::{Place, region};
 use crate::sync::{AtomicU64, Relaxed, owner_load};
 
 use super::shard::Shard;
@@ -258,6 +258,11 @@ impl Block {
     pub(crate) fn at(cells: &[AtomicU64], last: usize) -> Self {
         debug_assert!(last < cells.len());
         Self(cells.as_ptr().wrapping_add(last))
+    }
+
+    /// Returns where the block is.
+    pub(crate) fn place(self) -> Place {
+        Place::of(self.0)
     }
 
     /// Returns the first `cells` cells, in the order of memory: the last one first.

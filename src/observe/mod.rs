@@ -66,8 +66,8 @@ pub use cells::MoveBlock;
 #[cfg(all(feature = "mmap", not(loom)))]
 pub use cells::while_locked;
 pub use cells::{
-    Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, move_to_file, promote_row, read_overflow,
-    reclaim, start_over,
+    Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, promote_row, read_overflow, reclaim,
+    start_over,
 };
 pub use engine::Engine;
 #[cfg(all(feature = "mmap", not(loom)))]

@@ -49,7 +49,7 @@ use std::sync::Arc;
 
 use super::retired::take_soon;
 use super::window::{AgeSketch, Ages, History, closed_limit, is_open};
-use crate::mapped::{Own, Words, take};
+use crate::mapped::{Own, Place, Words, take};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{
     Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load, owner_load_ptr,
@@ -170,16 +170,17 @@ const TYPICAL_SKETCH: u64 = 2 * 90;
 const DEFAULT_LIMIT: u64 = 64 << 20;
 
 impl Page {
-    fn new(budget: &Arc<Budget>, capacity: usize, tuples: usize) -> Own<Self> {
+    fn new(budget: &Arc<Budget>, capacity: usize, tuples: usize, place: Place) -> Own<Self> {
         let words = VALUES + capacity + 2 * tuples;
         budget.add(words as i64);
-        Own::new(Self {
+        let page = Self {
             capacity,
             limit: AtomicU64::new(capacity as u64),
             history: AtomicPtr::new(std::ptr::null_mut()),
-            words: Words::new(words),
+            words: Words::new(words, place),
             budget: Arc::clone(budget),
-        })
+        };
+        Own::new(page, place)
     }
 
     /// Returns the number of tuples that fit in this page.
@@ -239,11 +240,12 @@ pub struct SummaryTotal {
 }
 
 impl Stream {
-    /// Creates a stream that starts now, for a window of `ages` ages. `ages` is 1 without a window.
-    pub(crate) fn new(budget: &Arc<Budget>, now: Ages, ages: u64) -> Self {
-        let mut first = Page::new(budget, BUFFERS[0].1, 0);
+    /// Creates a stream that starts now, for a window of `ages` ages. `ages` is 1 without a window. It is about to be
+    /// at `place`.
+    pub(crate) fn new(budget: &Arc<Budget>, now: Ages, ages: u64, place: Place) -> Self {
+        let mut first = Page::new(budget, BUFFERS[0].1, 0, place);
         if ages > 1 {
-            first.history = AtomicPtr::new(History::start(now, budget));
+            first.history = AtomicPtr::new(History::start(now, budget, place));
         }
         let first = first.into_raw();
         let expected = TYPICAL_STREAM + (ages - 1) * TYPICAL_SKETCH;
@@ -257,9 +259,9 @@ impl Stream {
     }
 
     /// Returns a stream of the same content, in memory that is allocated now. Called by the owner.
-    pub(crate) fn copy(&self) -> Self {
+    pub(crate) fn copy(&self, place: Place) -> Self {
         let page = self.own_page(owner_load(&self.seq) >> 1);
-        let fresh = Page::new(&self.budget, page.capacity, page.tuple_capacity());
+        let fresh = Page::new(&self.budget, page.capacity, page.tuple_capacity(), place);
         // Relaxed: whoever publishes the stream carries these stores.
         for (to, from) in fresh.words.iter().zip(page.words.iter()) {
             to.store(owner_load(from), Relaxed);
@@ -268,7 +270,8 @@ impl Stream {
         let history = owner_load_ptr(&page.history);
         // SAFETY: null, or allocated by an owner, and freed only after a flush of this thread
         // replaces it (A2 of `window`).
-        let history = unsafe { history.as_ref() }.map_or(std::ptr::null_mut(), History::copy);
+        let history =
+            unsafe { history.as_ref() }.map_or(std::ptr::null_mut(), |history| history.copy(place));
         fresh.history.store(history, Relaxed);
         self.budget.expected.fetch_add(self.expected, Relaxed);
         Self {
@@ -358,7 +361,7 @@ impl Stream {
             flush.sketch.load([].into_iter(), false);
         }
         let history = if finished.is_some() || ages.now > page_ages.started {
-            page_ages.next(finished, buffer_age, ages, &self.budget)
+            page_ages.next(finished, buffer_age, ages, (&self.budget, Place::of(self)))
         } else {
             old_history
         };
@@ -380,7 +383,7 @@ impl Stream {
             } else {
                 0
             };
-            Page::new(&page.budget, buffer, tuple_capacity).into_raw()
+            Page::new(&page.budget, buffer, tuple_capacity, Place::of(self)).into_raw()
         });
         // Release: pairs with the Acquire load of `seq` in `read`. A reader that starts from this
         // value sees page `generation` complete.

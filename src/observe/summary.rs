@@ -17,7 +17,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
-use crate::mapped::{Move, Own, Words, region, take};
+use crate::mapped::{Move, Own, Place, Words, region, take};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
@@ -80,9 +80,9 @@ impl SummaryShape {
     }
 
     /// Creates a stream.
-    fn stream(&self) -> Stream {
+    fn stream(&self, place: Place) -> Own<Stream> {
         let ages = self.window.as_ref().map_or(1, Window::ages);
-        Stream::new(&self.budget, self.now(), ages)
+        Own::new(Stream::new(&self.budget, self.now(), ages, place), place)
     }
 
     /// Flushes a stream that the caller writes, with the calling thread's buffers.
@@ -171,10 +171,11 @@ impl Distribution {
     unsafe fn own_stream<'a>(&self, block: Block) -> Option<&'a Stream> {
         // SAFETY: the caller's contract.
         unsafe { stream(block) }.or_else(|| {
+            let place = block.place();
             let fresh = (self.shape.budget.allows_streams())
-                .then(|| Own::new(self.shape.stream()))
-                // If the file is full, the observation goes to the shared stream.
-                .filter(|fresh| fresh.is_shared() || !region::is_shared())?
+                .then(|| self.shape.stream(place))
+                // If the region is full, the observation goes to the shared stream.
+                .filter(|fresh| fresh.place() == place)?
                 .into_raw();
             let address = fresh.expose_provenance() as u64;
             // SAFETY: D1; this thread owns the block.
@@ -221,7 +222,8 @@ unsafe fn move_block(block: Block) {
         return;
     }
     // SAFETY: the caller owns the stream.
-    let fresh = Own::new(unsafe { (*old).copy() }).into_raw();
+    let copy = unsafe { (*old).copy(Place::Region) };
+    let fresh = Own::new(copy, Place::Region).into_raw();
     // SAFETY: D1; this thread owns the block. A reader that pins from now on cannot reach the old stream.
     // Release: as in `own_stream`.
     unsafe {
@@ -307,19 +309,6 @@ impl Cells for Distribution {
             unsafe { take(std::ptr::from_ref(stream).cast_mut()) };
         }
         folded
-    }
-
-    fn move_to_file(&self, _: &Arc<SummaryShape>) {
-        let Some(shared) = self.shared_stream() else {
-            return;
-        };
-        if region::is_shared() && !region::contains(std::ptr::from_ref(shared).cast()) {
-            let folded = self.fold_words(|total| self.read_quiet(shared, total), &[&self.shared]);
-            if folded {
-                // SAFETY: the caller holds the lock and runs a pass, so no thread has it (D3).
-                unsafe { take(std::ptr::from_ref(shared).cast_mut()) };
-            }
-        }
     }
 
     fn block_to_file(_: &Arc<SummaryShape>) -> Option<MoveBlock> {
@@ -412,7 +401,7 @@ impl Distribution {
     /// Returns the shared stream, and creates it if there is none. The caller holds the lock.
     fn shared_or_new(&self) -> &Stream {
         self.shared_stream().unwrap_or_else(|| {
-            let fresh = Own::new(self.shape.stream()).into_raw();
+            let fresh = self.shape.stream(Place::of(self)).into_raw();
             // Release: pairs with the Acquire in `shared_stream`.
             self.shared.store(fresh.expose_provenance() as u64, Release);
             // SAFETY: just made, and only a pass frees it, under the lock.
@@ -459,12 +448,9 @@ impl Distribution {
         read(&mut total);
         self.compact(&mut total);
         let len = FOLDED_HEAD + encoded_len(&total.sketches);
-        let words = if region::is_shared() {
-            Words::shared(len)
-        } else {
-            Some(Words::new(len))
+        let Some(words) = Words::only(len, Place::of(self)) else {
+            return false;
         };
-        let Some(words) = words else { return false };
         words[0].store(len as u64 - 1, Relaxed);
         words[1].store(total.count, Relaxed);
         words[2].store(total.sum.to_bits(), Relaxed);

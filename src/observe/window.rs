@@ -63,7 +63,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::mapped::{Own, Words};
+use crate::mapped::{Own, Place, Words};
 use crate::snapshot::sketch::{Sketch, Tuple};
 use crate::sync::{AtomicU64, Relaxed};
 
@@ -260,28 +260,34 @@ pub(crate) fn decode(words: &[AtomicU64]) -> impl Iterator<Item = AgeSketch> {
 }
 
 impl History {
-    fn new(started: u64, sketch_age: u64, older: &[AgeSketch], budget: &Arc<Budget>) -> *mut Self {
-        let words = Words::new(encoded_len(older));
+    fn new(
+        started: u64,
+        sketch_age: u64,
+        older: &[AgeSketch],
+        (budget, place): (&Arc<Budget>, Place),
+    ) -> *mut Self {
+        let words = Words::new(encoded_len(older), place);
         encode(older, &words);
-        let history = Own::new(Self {
+        let history = Self {
             started,
             sketch_age,
             older: words,
             budget: Arc::clone(budget),
-        });
+        };
+        let history = Own::new(history, place);
         budget.add(history.words());
         history.into_raw()
     }
 
     /// Allocates the ages of a stream that starts now.
-    pub(crate) fn start(now: Ages, budget: &Arc<Budget>) -> *mut Self {
-        Self::new(now.now, now.now, &[], budget)
+    pub(crate) fn start(now: Ages, budget: &Arc<Budget>, place: Place) -> *mut Self {
+        Self::new(now.now, now.now, &[], (budget, place))
     }
 
     /// Returns ages of the same content, in memory that is allocated now.
-    pub(crate) fn copy(&self) -> *mut Self {
+    pub(crate) fn copy(&self, place: Place) -> *mut Self {
         let older: Vec<_> = decode(&self.older).collect();
-        Self::new(self.started, self.sketch_age, &older, &self.budget)
+        Self::new(self.started, self.sketch_age, &older, (&self.budget, place))
     }
 
     /// Borrows the ages. Without a window (`None`) it is always age 1.
@@ -303,7 +309,7 @@ impl History {
     /// Drops the sketches of earlier ages. Another series gets the stream.
     pub(crate) fn clear(&mut self) {
         self.budget.add(-self.words());
-        self.older = Words::new(0);
+        self.older = Words::new(0, Place::of(self));
         self.budget.add(self.words());
     }
 
@@ -329,7 +335,7 @@ impl PageAges<'_> {
         finished: Option<Sketch>,
         buffer_age: u64,
         ages: Ages,
-        budget: &Arc<Budget>,
+        budget: (&Arc<Budget>, Place),
     ) -> *mut History {
         let started = ages.now.max(buffer_age);
         let sketch_age = if finished.is_some() {
@@ -376,7 +382,7 @@ mod tests {
         fn new(now: u64, ages: u64) -> Self {
             let budget = Budget::new();
             Self {
-                stream: Stream::new(&budget, Ages::new(now, ages), ages),
+                stream: Stream::new(&budget, Ages::new(now, ages), ages, Place::Heap),
                 budget,
                 bound: Bound::new(&Targets::new(&[(0.5, 0.0005)])),
                 flush: Flush::default(),

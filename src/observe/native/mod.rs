@@ -40,7 +40,7 @@
 
 mod key;
 
-use crate::mapped::{Move, Own, Words, region};
+use crate::mapped::{Move, Own, Place, Words, region};
 use crate::snapshot::native::index::{COARSEST, FINEST, Places, coarser};
 use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
@@ -91,11 +91,11 @@ pub(crate) struct Table {
 
 impl Table {
     /// Allocates an empty table.
-    fn new(resolution: &Resolution, capacity: usize) -> Own<Self> {
-        let words = Words::new(BUCKET + 2 * capacity);
+    fn new(resolution: &Resolution, capacity: usize, place: Place) -> Own<Self> {
+        let words = Words::new(BUCKET + 2 * capacity, place);
         let block = Block::at(&words, BUCKET + capacity - 1);
         let halvings = (FINEST - resolution.schema) as u32;
-        Own::new(Self {
+        let table = Self {
             places: Places::new(halvings, resolution.zero_threshold),
             limit: resolution.limit,
             zero_threshold: resolution.zero_threshold,
@@ -103,7 +103,8 @@ impl Table {
             block,
             // Only `drop` frees them.
             words: words.into_raw(),
-        })
+        };
+        Own::new(table, place)
     }
 
     /// Returns the cells of the table.
@@ -387,7 +388,7 @@ unsafe fn replace(
             old.capacity()
         }
     });
-    let mut fresh = Table::new(resolution, capacity);
+    let mut fresh = Table::new(resolution, capacity, block.place());
     let mut entries = Vec::with_capacity(old.map_or(0, |old| old.capacity()));
     let mut codes = Vec::with_capacity(entries.capacity() + 1);
     // Nothing is allocated from here to `publish` (T4).
@@ -444,8 +445,9 @@ pub(super) unsafe fn fold(block: Block, other: Block, resolution: &Resolution) -
         };
         (Table::own(block), theirs, block.cell(0), other.cell(0))
     };
-    let merged = Table::merged(ours, theirs, resolution);
-    if region::is_shared() && !(merged.is_shared() && region::contains(merged.words.cast())) {
+    let place = block.place();
+    let merged = Table::merged(ours, theirs, resolution, place);
+    if merged.place() != place || Place::of(merged.words) != place {
         return false;
     }
     let (old, folded) = (owner_load(to), from.load(Relaxed));
@@ -481,7 +483,7 @@ pub(super) unsafe fn move_block(block: Block) {
         zero_threshold: old.zero_threshold,
     };
     let mut entries = Vec::with_capacity(old.capacity());
-    let mut fresh = Table::new(&resolution, old.capacity());
+    let mut fresh = Table::new(&resolution, old.capacity(), Place::Region);
     // Nothing is allocated from here to `publish` (T4).
     old.copy_entries(&mut entries);
     fresh.copy_from(old, &entries);
@@ -552,12 +554,17 @@ impl Table {
 
     /// Merges two tables, for a fold. No thread writes either of them, and the calling pass is the
     /// only reader.
-    pub(super) fn merged(ours: Option<&Self>, theirs: &Self, resolution: &Resolution) -> Own<Self> {
+    pub(super) fn merged(
+        ours: Option<&Self>,
+        theirs: &Self,
+        resolution: &Resolution,
+        place: Place,
+    ) -> Own<Self> {
         let (mut a, mut b) = (Vec::new(), Vec::new());
         ours.inspect(|ours| ours.copy_entries(&mut a));
         theirs.copy_entries(&mut b);
         let capacity = (2 * (a.len() + b.len())).next_power_of_two();
-        let mut merged = Self::new(resolution, capacity.max(FIRST_CAPACITY));
+        let mut merged = Self::new(resolution, capacity.max(FIRST_CAPACITY), place);
         let places = ours.map_or(theirs.places, |ours| ours.places);
         merged.set_halvings(places.halvings().max(theirs.halvings()));
         merged.add_entries(&a, places);

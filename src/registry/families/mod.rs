@@ -311,9 +311,7 @@ impl Families {
         let locks: Vec<_> = families.iter().flat_map(|family| family.locks()).collect();
         observe::while_locked(&locks, f)?;
         drop(locks);
-        let blocks = families
-            .iter()
-            .flat_map(|family| family.move_to_file(&mut pass));
+        let blocks = families.iter().flat_map(|family| family.blocks_to_move());
         let blocks = blocks.collect();
         observe::move_cells(&mut pass, blocks);
         inner.is_shared = true;
