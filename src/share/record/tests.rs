@@ -228,6 +228,28 @@ fn a_number_of_items_beyond_the_bytes_allocates_nothing() {
     assert_eq!(family.len(), 1);
 }
 
+/// The same with nothing clever: a label text that is written again is the same.
+fn is_written_the_same(text: &str) -> bool {
+    let all: Vec<_> = labels::pairs(text).collect();
+    let names = |name: &str| !name.is_empty() && !name.contains(['"', '\\', '\n']);
+    all.iter().all(|(name, _)| names(name))
+        && all.is_sorted_by(|(one, _), (next, _)| one < next)
+        && labels::text_of(all.iter().map(|(name, value)| (*name, &**value))) == text
+}
+
+proptest! {
+    #[test]
+    fn a_label_text_is_one_that_is_written_the_same_again(
+        parts in vec(prop_oneof![
+            Just("a"), Just("b"), Just("é"), Just("="), Just("\""), Just("=\""), Just("\","),
+            Just("\\"), Just("n"), Just(","), Just("\n"), Just("a=\"x\""), Just(",b=\"y\""), Just("\"é\"=\"\""),
+        ], 0..7),
+    ) {
+        let text = parts.concat();
+        prop_assert_eq!(is_label_text(&text), is_written_the_same(&text), "{}", text);
+    }
+}
+
 #[test]
 fn label_texts_that_would_break_a_page_are_refused() {
     for good in ["", r#"a="b""#, "a=\"\\\\\\\"\\n\",b=\"\"", r#""e.f"="x""#] {

@@ -1,6 +1,6 @@
 //! The networked store: processes of any number of machines share their metrics in Redis or Valkey.
 //!
-//! [`redis`] starts it. Updates do not notice it: a thread of its own sends every second what has
+//! [`redis()`] starts it. Updates do not notice it: a thread of its own sends every second what has
 //! changed. A scrape of any process flushes that process, reads all others, and shows the sum.
 //!
 //! ```no_run

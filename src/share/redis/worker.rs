@@ -70,8 +70,6 @@ pub(super) struct Health {
     epoch: u64,
     /// The last acknowledgement.
     flushed: Option<Instant>,
-    /// Conflicts between families of several writers, each counted once.
-    conflicts: HashSet<String>,
 }
 
 impl Worker {
@@ -125,7 +123,7 @@ impl Worker {
                 }
                 () = tokio::time::sleep_until(next_flush.into()) => {
                     let before = Instant::now();
-                    // The result is in the health, where scrapes find it.
+                    // A failure is recorded in `health`, where scrapes find it.
                     let _ = self.flush(false).await;
                     // A pass over very many series leaves most of the processor to the program.
                     let pause = self.settings.flush.max(before.elapsed() * 4);
@@ -200,6 +198,9 @@ impl Worker {
     async fn flush(&mut self, now: bool) -> RedisResult<()> {
         if let (false, Some(error)) = (now, self.recent_failure()) {
             return Err(error);
+        }
+        if self.observes {
+            return Ok(());
         }
         let beat = now || self.is_due();
         match self.send(beat).await {
@@ -390,22 +391,25 @@ impl Worker {
             malformed += shard.acc.malformed;
         }
         let writers = gauges.len() + usize::from(!self.observes);
-        let conflicts = &mut self.health.conflicts;
+        let mut conflicts = HashSet::new();
         let mut merged = merge(&all, |error| {
-            let message = error.to_string();
-            if !conflicts.contains(&message) {
-                warn_once(&format_args!(
-                    "{message}; of several processes, the newest is shown"
-                ));
-                conflicts.insert(message);
-            }
+            let message = format!("{error}; of several processes, the newest is shown");
+            warn_once(&message);
+            conflicts.insert(message);
         });
+        let conflicts = conflicts.len();
         merged.taken = std::time::SystemTime::now();
-        self.insert_self_metrics(&mut merged, writers, malformed);
+        self.insert_self_metrics(&mut merged, writers, conflicts, malformed);
         merged
     }
 
-    fn insert_self_metrics(&self, merged: &mut Snapshot, writers: usize, malformed: usize) {
+    fn insert_self_metrics(
+        &self,
+        merged: &mut Snapshot,
+        writers: usize,
+        conflicts: usize,
+        malformed: usize,
+    ) {
         insert_up(merged, self.health.failures == 0);
         insert_gauge(
             merged,
@@ -417,7 +421,7 @@ impl Worker {
             merged,
             "tallies_share_conflicts",
             "Families of other processes that could not be merged.",
-            self.health.conflicts.len() as f64,
+            conflicts as f64,
         );
         insert_gauge(
             merged,
