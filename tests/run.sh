@@ -313,6 +313,7 @@ fi
 if wants soak; then
     say "soak"
     tests/soak.sh 10m
+    tests/share.sh 10m
 fi
 say "all of it holds: $steps"
 if [ -d target ]; then du -sh target | sed 's/target/of disk are in target/'; fi

@@ -33,6 +33,7 @@ pub(crate) struct Writer<'a> {
 ///
 /// Of families of different kinds, that of the last writer remains: a program that takes the name of
 /// another one's metric does not displace it.
+#[cfg(any(feature = "redis", test))]
 pub(crate) fn merge(writers: &[Writer<'_>], conflict: impl FnMut(Error)) -> Snapshot {
     let writers: Vec<_> = writers.iter().map(|writer| (*writer, None)).collect();
     merge_exact(&writers, conflict).0

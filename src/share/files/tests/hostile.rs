@@ -278,7 +278,7 @@ fn a_real_file_with_changed_words_is_read_or_refused() {
         seed
     };
     let mut read = 0;
-    for _ in 0..2000 {
+    for _ in 0..500 {
         let mut bytes = good.clone();
         for _ in 0..=random() % 3 {
             let at = used[random() as usize % used.len()];
@@ -302,5 +302,5 @@ fn a_real_file_with_changed_words_is_read_or_refused() {
             both.merge(&page).unwrap();
         }
     }
-    assert!((100..1900).contains(&read), "{read}");
+    assert!((25..475).contains(&read), "{read}");
 }
