@@ -2,7 +2,7 @@
 //! counted that hangs, is stopped or has died.
 //!
 //!     cargo run --release --example shared -- --dir /dev/shm/shop list 'http_*'
-//!     cargo run --release --features redis --example shared -- --redis redis://127.0.0.1/ \
+//!     cargo run --release --example shared -- --redis redis://127.0.0.1/ \
 //!         --namespace shop list 'http_*'
 //!
 //! `list` prints every process, its series and then the merged totals. `fold` adds the totals of
@@ -23,24 +23,18 @@ use tallies::{Error, Snapshot};
 #[derive(Parser)]
 struct Options {
     /// Directory of mapped files.
-    #[arg(long)]
-    #[cfg_attr(feature = "redis", arg(required_unless_present = "redis"))]
-    #[cfg_attr(not(feature = "redis"), arg(required = true))]
+    #[arg(long, required_unless_present = "redis")]
     dir: Option<PathBuf>,
     /// URL of a Redis server.
-    #[cfg(feature = "redis")]
     #[arg(long, conflicts_with = "dir")]
     redis: Option<String>,
     /// The namespace in Redis: the name of the application.
-    #[cfg(feature = "redis")]
     #[arg(long, default_value = "default")]
     namespace: String,
     /// The URL is that of a node of a cluster.
-    #[cfg(feature = "redis")]
     #[arg(long)]
     cluster: bool,
     /// The number of shards that the application uses.
-    #[cfg(feature = "redis")]
     #[arg(long, default_value_t = 1)]
     shards: usize,
     #[command(subcommand)]
@@ -58,7 +52,6 @@ enum Task {
     /// Folds what processes that have ended have counted.
     Fold {
         /// The time for which writers of Redis have to have been silent, in seconds.
-        #[cfg(feature = "redis")]
         #[arg(long, default_value_t = 600.0)]
         silent: f64,
     },
@@ -78,7 +71,6 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode, Error> {
-    #[cfg(feature = "redis")]
     if let Some(url) = &options.redis {
         return in_redis::run(options, url);
     }
@@ -156,7 +148,6 @@ mod in_files {
 }
 
 /// Redis.
-#[cfg(feature = "redis")]
 mod in_redis {
     use std::time::Duration;
 
