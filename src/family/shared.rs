@@ -4,6 +4,7 @@
 //! Series are in the file anyhow. A family that has no record is not read.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::fence;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -164,17 +165,17 @@ impl Shared {
             return;
         }
         let number = key.index();
-        if !self.exemplars.contains_key(&number) {
-            let Some(block) = Record::new(offset::FIRST + buckets * offset::BYTES) else {
-                return;
-            };
-            block.set_halves(offset::SERIES, number, buckets as u32);
-            block.set(offset::IS_CLOSED, u64::from(is_closed));
-            block.push_to(record.word(format::family::EXEMPLARS));
-            self.exemplars.insert(number, block);
-        }
-        let Some(block) = self.exemplars.get(&number) else {
-            return;
+        let block = match self.exemplars.entry(number) {
+            Entry::Occupied(block) => block.into_mut(),
+            Entry::Vacant(place) => {
+                let Some(block) = Record::new(offset::FIRST + buckets * offset::BYTES) else {
+                    return;
+                };
+                block.set_halves(offset::SERIES, number, buckets as u32);
+                block.set(offset::IS_CLOSED, u64::from(is_closed));
+                block.push_to(record.word(format::family::EXEMPLARS));
+                place.insert(block)
+            }
         };
         let first = offset::FIRST + bucket * offset::BYTES;
         let sequence = block.word(first + offset::SEQUENCE);
