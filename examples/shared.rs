@@ -1,126 +1,240 @@
-//! Looks at the metrics that processes share, without their help: also at those of a process that
-//! hangs, is stopped or has died.
+//! Shows what the processes that share a store have counted, without their help: also what one has
+//! counted that hangs, is stopped or has died.
 //!
-//!     cargo run --example shared -- --dir /dev/shm/my-program list 'http_*'
-//!     cargo run --example shared -- --dir /dev/shm/my-program fold
-//!     cargo run --example shared -- --dir /dev/shm/my-program check
+//!     cargo run --release --example shared -- --dir /dev/shm/shop list 'http_*'
+//!     cargo run --release --features redis --example shared -- --redis redis://127.0.0.1/ \
+//!         --namespace shop list 'http_*'
 //!
-//! `list` prints who takes part, what each process counts, and the merged totals. `fold` adds the
-//! files of dead processes to the totals now; otherwise one of the live ones does so when it is
-//! scraped. `check` reads everything, and fails if a file is skipped.
+//! `list` prints every process, its series and then the merged totals. `fold` adds the totals of
+//! processes that have ended to those of all ended ones, which processes of the program do by
+//! themselves. `check` reads everything, and exits with status 1 if some of it is malformed or if
+//! families of several processes do not fit together.
+//!
+//! The tool does not count itself, and needs neither the processes nor, in Redis, `KEYS` or `SCAN`.
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tallies::Snapshot;
 use tallies::snapshot::Value;
+use tallies::{Error, Snapshot};
 
-/// Looks at the metrics that processes share.
+/// Shows what the processes that share a store have counted.
 #[derive(Parser)]
 struct Options {
     /// Directory of mapped files.
     #[arg(long)]
-    dir: PathBuf,
+    #[cfg_attr(feature = "redis", arg(required_unless_present = "redis"))]
+    #[cfg_attr(not(feature = "redis"), arg(required = true))]
+    dir: Option<PathBuf>,
+    /// URL of a Redis server.
+    #[cfg(feature = "redis")]
+    #[arg(long, conflicts_with = "dir")]
+    redis: Option<String>,
+    /// The namespace in Redis: the name of the application.
+    #[cfg(feature = "redis")]
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// The URL is that of a node of a cluster.
+    #[cfg(feature = "redis")]
+    #[arg(long)]
+    cluster: bool,
+    /// The number of shards that the application uses.
+    #[cfg(feature = "redis")]
+    #[arg(long, default_value_t = 1)]
+    shards: usize,
     #[command(subcommand)]
-    command: Command,
+    task: Task,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    /// Prints the series of each process, and the merged totals.
+enum Task {
+    /// Prints every process, its series, and the merged totals.
     List {
-        /// Pattern of metric names, in which `*` stands for any text.
+        /// Only families with such names, in which * stands for anything.
         #[arg(default_value = "*")]
         pattern: String,
     },
-    /// Adds the files of dead processes to the totals.
-    Fold,
-    /// Reads everything, and fails if something cannot be read.
+    /// Folds what processes that have ended have counted.
+    Fold {
+        /// The time for which writers of Redis have to have been silent, in seconds.
+        #[cfg(feature = "redis")]
+        #[arg(long, default_value_t = 600.0)]
+        silent: f64,
+    },
+    /// Reads everything, and says what does not fit.
     Check,
 }
 
-#[cfg(not(target_os = "linux"))]
-fn main() {
-    eprintln!("Mapped files need Linux.");
-}
-
-#[cfg(target_os = "linux")]
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> ExitCode {
     let options = Options::parse();
-    let shared = tallies::share::Dir::open(&options.dir)?;
-    match options.command {
-        Command::List { pattern } => list(&shared, &pattern)?,
-        Command::Fold => println!("{} processes were folded.", shared.fold()?),
-        Command::Check => return check(&shared),
+    match run(&options) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
+fn run(options: &Options) -> Result<ExitCode, Error> {
+    #[cfg(feature = "redis")]
+    if let Some(url) = &options.redis {
+        return in_redis::run(options, url);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(dir) = &options.dir {
+        return in_files::run(options, dir);
+    }
+    eprintln!("Mapped files need Linux.");
+    Ok(ExitCode::FAILURE)
+}
+
+/// Mapped files.
 #[cfg(target_os = "linux")]
-fn list(shared: &tallies::share::Dir, pattern: &str) -> Result<(), Box<dyn Error>> {
-    for process in shared.processes()? {
-        let state = if process.is_alive() {
-            "alive"
+mod in_files {
+    use std::path::Path;
+
+    use tallies::share::Dir;
+
+    use super::{Error, ExitCode, Options, Task, print, status};
+
+    pub(super) fn run(options: &Options, path: &Path) -> Result<ExitCode, Error> {
+        let shared = Dir::open(path)?;
+        match &options.task {
+            Task::List { pattern } => list(&shared, pattern),
+            Task::Fold { .. } => {
+                println!("{} folded", shared.fold()?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Task::Check => check(&shared),
+        }
+    }
+
+    fn list(shared: &Dir, pattern: &str) -> Result<ExitCode, Error> {
+        for process in shared.processes()? {
+            let state = if process.is_alive() {
+                "alive"
+            } else {
+                "dead, not folded yet"
+            };
+            let age = process.started().elapsed().unwrap_or_default().as_secs();
+            println!(
+                "process {}, {state}, started {age} s ago, {}",
+                process.id(),
+                process.file()
+            );
+            print(process.snapshot(), pattern);
+        }
+        println!("ended and folded:");
+        print(&shared.folded()?, pattern);
+        println!("all:");
+        print(&shared.snapshot()?, pattern);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn check(shared: &Dir) -> Result<ExitCode, Error> {
+        let processes = shared.processes()?;
+        let live = processes
+            .iter()
+            .filter(|process| process.is_alive())
+            .count();
+        let merged = shared.snapshot()?;
+        let skipped = shared.skipped()?;
+        let conflicts = merged.get("tallies_share_conflicts", &[]).unwrap_or(0.0);
+        println!(
+            "{live} live processes, {} dead ones, {} families, {conflicts} conflicts, {} files skipped",
+            processes.len() - live,
+            merged.families().count(),
+            skipped.len(),
+        );
+        for (file, reason) in &skipped {
+            println!("{file} is skipped: {reason}");
+        }
+        Ok(status(conflicts == 0.0 && skipped.is_empty()))
+    }
+}
+
+/// Redis.
+#[cfg(feature = "redis")]
+mod in_redis {
+    use std::time::Duration;
+
+    use tallies::share::{self, Redis};
+    use tallies::snapshot::Source;
+
+    use super::{Error, ExitCode, Options, Snapshot, Task, print, status};
+
+    pub(super) fn run(options: &Options, url: &str) -> Result<ExitCode, Error> {
+        let store = share::redis(url)?
+            .namespace(&options.namespace)
+            .shards(options.shards)
+            .observe();
+        let store = if options.cluster {
+            store.cluster(&[])?.start()?
         } else {
-            "dead, not folded yet"
+            store.start()?
         };
-        let age = process.started().elapsed().unwrap_or_default().as_secs();
-        println!(
-            "Process {}, {state}, started {age} s ago, {}",
-            process.id(),
-            process.file()
-        );
-        print(process.snapshot(), pattern);
+        match &options.task {
+            Task::List { pattern } => list(&store, pattern),
+            Task::Fold { silent } => {
+                let folded = store.fold_blocking(Duration::from_secs_f64(silent.max(0.0)))?;
+                println!("{folded} folded");
+                Ok(ExitCode::SUCCESS)
+            }
+            Task::Check => check(&store),
+        }
     }
-    println!("Processes that were folded");
-    print(&shared.folded()?, pattern);
-    println!("All together");
-    print(&shared.snapshot()?, pattern);
-    Ok(())
+
+    fn list(store: &Redis, pattern: &str) -> Result<ExitCode, Error> {
+        let all = store.overview_blocking()?;
+        for writer in &all.writers {
+            println!("{writer}");
+            writer
+                .series
+                .iter()
+                .for_each(|series| print(series, pattern));
+        }
+        println!("ended: {} folds are remembered", all.folds);
+        all.folded.iter().for_each(|series| print(series, pattern));
+        let mut merged = Snapshot::default();
+        store.try_snapshot_into(&mut merged)?;
+        println!("all:");
+        print(&merged, pattern);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn check(store: &Redis) -> Result<ExitCode, Error> {
+        let all = store.overview_blocking()?;
+        let mut merged = Snapshot::default();
+        // What does not fit together is logged on standard error.
+        store.try_snapshot_into(&mut merged)?;
+        let number = |name: &str| merged.get(name, &[]).unwrap_or(0.0);
+        let conflicts = number("tallies_share_conflicts");
+        println!(
+            "{} writers, {} families, {conflicts} conflicts, {} malformed fields",
+            all.writers.len(),
+            merged.families().count(),
+            all.malformed,
+        );
+        Ok(status(conflicts == 0.0 && all.malformed == 0))
+    }
 }
 
-#[cfg(target_os = "linux")]
-fn check(shared: &tallies::share::Dir) -> Result<ExitCode, Box<dyn Error>> {
-    let processes = shared.processes()?;
-    let dead = processes
-        .iter()
-        .filter(|process| !process.is_alive())
-        .count();
-    let snapshot = shared.snapshot()?;
-    let series: usize = snapshot.families().map(|family| family.len()).sum();
-    println!(
-        "{} processes are alive, {dead} are dead and not folded yet.",
-        processes.len() - dead
-    );
-    println!(
-        "{} families with {series} series.",
-        snapshot.families().count()
-    );
-    let conflicts = snapshot.get("tallies_share_conflicts", &[]).unwrap_or(0.0);
-    if conflicts > 0.0 {
-        println!(
-            "{conflicts} families are left out: their kind or shape differs between processes."
-        );
-    }
-    let skipped = shared.skipped()?;
-    for (file, reason) in &skipped {
-        println!("{file} is skipped: {reason}");
-    }
-    Ok(if skipped.is_empty() && conflicts == 0.0 {
+fn status(is_right: bool) -> ExitCode {
+    if is_right {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
-/// Prints the series of all families whose name matches.
+/// Prints the series of the families that match.
 fn print(snapshot: &Snapshot, pattern: &str) {
-    for family in snapshot
-        .families()
-        .filter(|family| matches(pattern, family.name()))
-    {
+    for family in snapshot.families() {
+        if !matches(pattern, family.name()) {
+            continue;
+        }
         for (labels, value) in family.series() {
             let labels: Vec<_> = labels
                 .iter()
@@ -131,33 +245,29 @@ fn print(snapshot: &Snapshot, pattern: &str) {
             } else {
                 format!("{{{}}}", labels.join(","))
             };
-            let value = match value {
-                Value::Counter(n) => n.as_f64().to_string(),
-                Value::Gauge(x) => x.to_string(),
-                Value::Histogram(histogram) => {
-                    format!("count {} sum {}", histogram.count(), histogram.sum())
+            print!("  {}{labels} ", family.name());
+            match value {
+                Value::Counter(number) => println!("{}", number.as_f64()),
+                Value::Gauge(value) => println!("{value}"),
+                Value::Histogram(all) => println!("count {} sum {}", all.count(), all.sum()),
+                Value::Summary(all) => {
+                    print!("count {} sum {}", all.count(), all.sum());
+                    all.exported()
+                        .for_each(|(phi, value)| print!(" p{} {value}", phi * 100.0));
+                    println!();
                 }
-                Value::Summary(summary) => {
-                    let quantiles = summary
-                        .exported()
-                        .map(|(phi, x)| format!(" p{} {x}", phi * 100.0));
-                    let quantiles: String = quantiles.collect();
-                    format!("count {} sum {}{quantiles}", summary.count(), summary.sum())
-                }
-                other => format!("{other:?}"),
-            };
-            println!("  {}{labels} {value}", family.name());
+                other => println!("{other:?}"),
+            }
         }
     }
 }
 
-/// Returns whether a name matches a pattern in which `*` stands for any text.
+/// Returns whether a name matches a pattern, in which `*` stands for anything.
 fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-            let ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-            ends.into_iter().any(|at| matches(rest, &name[at..]))
-        }),
-    }
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    name.strip_prefix(first).is_some_and(|name| {
+        (0..=name.len()).any(|at| name.is_char_boundary(at) && matches(rest, &name[at..]))
+    })
 }

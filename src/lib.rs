@@ -11,6 +11,8 @@
 //!   [`StateSet`]
 //! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
+//! - change them without their code: [`View`], [`Registry::view`]
+//! - from data, such as a file: [`config`]
 //! - bucket bounds: [`buckets`]; values that are read at scrape time: [`Collect`], [`Collected`]
 //!
 //! Labels:
@@ -31,12 +33,15 @@
 //! Serve, push, read:
 //!
 //! - scrapes: [`serve()`], [`Server`], [`MetricsService`], [`render()`]
+//! - programs that only export: [`exporter`]
 //! - Pushgateway: [`Pusher`]; exposition pages of other programs: [`encode::read`]
 //!
 //! Testing and reading values:
 //!
 //! - what a test added: [`testing`]; a registry for each test: [`Registry::new`]
 //! - [`snapshot()`], [`Snapshot`], [`mod@snapshot`]
+//! - what a program declares, and dashboards checked against it: [`catalogue()`],
+//!   [`snapshot::Catalogue`]; where all the series come from: [`Registry::cardinality`]
 //! - errors: [`Error`]
 //!
 //! Formats: [`encode`], [`encode::Format`], [`encode::Options`]
@@ -58,10 +63,14 @@
 mod clock;
 #[cfg(not(loom))]
 mod declare;
+#[cfg(all(feature = "config-files", not(loom)))]
+mod document;
 #[cfg(not(loom))]
 pub mod encode;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 mod error;
+#[cfg(all(feature = "exporter", not(loom)))]
+pub mod exporter;
 #[cfg(all(feature = "facade", not(loom)))]
 pub mod facade;
 #[cfg(not(loom))]
@@ -113,7 +122,7 @@ pub use observe::Number;
 #[cfg(all(feature = "push", not(loom)))]
 pub use push::Pusher;
 #[cfg(not(loom))]
-pub use registry::{Collect, Collected, Registry, registry};
+pub use registry::{Collect, Collected, Registry, View, registry};
 #[cfg(all(feature = "tower", not(loom)))]
 pub use serve::MetricsService;
 #[cfg(all(feature = "serve", not(loom)))]
@@ -131,6 +140,12 @@ pub mod buckets {
     pub use crate::observe::Observed;
 }
 
+/// Metrics that are described by data: in code, or by a file.
+#[cfg(not(loom))]
+pub mod config {
+    pub use crate::declare::data::{AnyMetric, AnySeries, MetricConfig, MetricMap, Setting};
+}
+
 /// Label sets, their names and their values.
 #[cfg(not(loom))]
 pub mod label {
@@ -138,6 +153,37 @@ pub mod label {
     pub use crate::family::label::{
         AnyLabels, DynLabels, LabelNames, LabelSet, LabelValue, NamedLabels, Scratch, Unlabelled,
     };
+}
+
+/// Returns the catalogue of the default registry: every family that the program declares, with or
+/// without series. See [`snapshot::Catalogue`].
+///
+/// ```
+/// use tallies::{Counter, LabelValue, Labels};
+///
+/// #[derive(LabelValue)]
+/// enum Method {
+///     Get,
+///     Put,
+/// }
+///
+/// #[derive(Labels)]
+/// struct Request {
+///     method: Method,
+/// }
+///
+/// /// Requests answered.
+/// #[tallies::metric]
+/// static REQUESTS: Counter<Request> = Counter::new("requests_total");
+///
+/// let catalogue = tallies::catalogue();
+/// assert_eq!(catalogue.get("requests_total").unwrap().labels[0].values, ["get", "put"]);
+/// # let _ = (&REQUESTS, Method::Get, Method::Put);
+/// ```
+#[cfg(not(loom))]
+#[must_use]
+pub fn catalogue() -> snapshot::Catalogue {
+    registry().catalogue()
 }
 
 /// Returns a snapshot of the default registry. See [`Registry::snapshot`].
@@ -253,6 +299,8 @@ pub mod docs {
 
     pages! {
         guide: "../docs/guide.md",
+        #[cfg(feature = "exporter")]
+        exporter: "../docs/exporter.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
         limitations: "../docs/limitations.md",

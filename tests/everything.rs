@@ -26,7 +26,7 @@ static PLAIN: Counter = Counter::new("all_plain_total");
 static FLOAT: Counter<(), f64> = Counter::new("all_float_total");
 /// One of the metrics under test.
 #[tallies::metric]
-static HISTOGRAM: Histogram = Histogram::new("all_histogram").buckets(BOUNDS);
+static HISTOGRAM: Histogram = Histogram::new("all_observations").buckets(BOUNDS);
 /// One of the metrics under test.
 #[tallies::metric]
 static IN_FLIGHT: UpDownCounter = UpDownCounter::new("all_in_flight");
@@ -60,7 +60,7 @@ static OPEN: Counter<Open> = Counter::new("all_open_total");
 static MORTAL: Counter<Open> = Counter::new("all_mortal_total").expire_after(Duration::ZERO);
 /// One of the metrics under test.
 #[tallies::metric]
-static MORTAL_HISTOGRAM: Histogram<Open> = Histogram::new("all_mortal_histogram")
+static MORTAL_HISTOGRAM: Histogram<Open> = Histogram::new("all_mortal_observations")
     .buckets(BOUNDS)
     .expire_after(Duration::ZERO);
 
@@ -220,16 +220,16 @@ fn every_kind_under_scrapes() {
         assert_eq!(now.get("all_plain_total", &[]), Some(2.0 * n));
         assert_eq!(now.get("all_float_total", &[]), Some(0.5 * n));
         assert_eq!(now.get("all_in_flight", &[]), Some(0.0));
-        assert_eq!(now.get("all_histogram_count", &[]), Some(n));
+        assert_eq!(now.get("all_observations_count", &[]), Some(n));
         assert_eq!(
-            now.get("all_histogram_sum", &[]),
+            now.get("all_observations_sum", &[]),
             Some(THREADS as f64 * 4.5 * rounds as f64)
         );
         for name in [
             "all_closed_total",
             "all_open_total",
             "all_mortal_total",
-            "all_mortal_histogram",
+            "all_mortal_observations",
         ] {
             assert_eq!(sum_of(&now, name), n, "{name}");
         }

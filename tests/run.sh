@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features oldest units loom miri address thread aarch64 fuzz instructions mutations parsers prometheus pushgateway load package api"
+all="format clippy features oldest units loom miri address thread aarch64 fuzz instructions mutations parsers prometheus pushgateway redis exporters browser load package api"
 fuzz_seconds=12
 parser=0.26.0
 public_api=0.52.0
@@ -86,6 +86,24 @@ if wants pushgateway; then
     prometheus-pushgateway --version 2>&1 | head -n 1
     victoria-metrics --version 2>&1 | head -n 1
 fi
+if wants redis; then
+    debian redis-server redis-server
+    redis-server --version
+fi
+if wants exporters; then
+    debian prometheus prometheus
+    debian promtool prometheus
+    debian prometheus-node-exporter prometheus-node-exporter
+    debian redis-server redis-server
+    debian redis-cli redis-tools
+    prometheus-node-exporter --version 2>&1 | head -n 1
+    redis-server --version
+fi
+if wants browser; then
+    debian chromium chromium
+    debian chromedriver chromium-driver
+    chromium --version
+fi
 if wants instructions; then
     debian valgrind valgrind
     valgrind --version
@@ -144,7 +162,7 @@ fi
 if wants features; then
     say "features: default only, none, each"
     cargo clippy --quiet --lib -- -D warnings
-    for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls serde stream facade process "process,tokio-metrics" tsc; do
+    for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls mmap redis redis-tls serde stream facade process "process,tokio-metrics" tsc config-files exporter live; do
         cargo check --quiet --lib --no-default-features --features "$features"
     done
     # The dependencies of a program that enables no features.
@@ -252,7 +270,7 @@ if wants mutations; then
 fi
 if wants parsers; then
     say "the parsers of others"
-    cargo test --workspace --all-features --test parsers -- --nocapture
+    cargo test --workspace --all-features --test parsers --test promlint -- --nocapture
 fi
 if wants prometheus; then
     say "a real Prometheus"
@@ -261,6 +279,18 @@ fi
 if wants pushgateway; then
     say "a real Pushgateway, a real VictoriaMetrics"
     cargo test --workspace --all-features --test pushgateway -- --nocapture
+fi
+if wants redis; then
+    say "real Redis servers, single and cluster-enabled; a thousand processes that are killed"
+    TALLIES_LIVES=1000 cargo test --workspace --all-features --test redis -- --include-ignored
+fi
+if wants exporters; then
+    say "example exporters beside a real node exporter and a real Redis, scraped by a real Prometheus"
+    cargo test --workspace --all-features --test exporters -- --nocapture
+fi
+if wants browser; then
+    say "the live page in a real Chromium"
+    cargo test --workspace --all-features --test browser -- --test-threads=2
 fi
 if wants load; then
     say "load: every request counted, no series that a scanner makes up"
@@ -283,6 +313,7 @@ fi
 if wants soak; then
     say "soak"
     tests/soak.sh 10m
+    tests/share.sh 10m
 fi
 say "all of it holds: $steps"
 if [ -d target ]; then du -sh target | sed 's/target/of disk are in target/'; fi

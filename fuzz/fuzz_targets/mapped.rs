@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
         let number = usize::from(u16::from_le_bytes([change[0], change[1]]));
         let value = u64::from(u32::from_le_bytes(change[3..7].try_into().unwrap()));
         // Most words of a file are 0 and mean nothing.
-        let at = used.get(number).copied().unwrap_or(8 * number);
+        let at = used.get(number).copied().unwrap_or(8 * number % file.len());
         let old = word(&bytes, at);
         let new = match change[2] % 9 {
             0 => value,

@@ -73,6 +73,8 @@ pub(crate) fn labels(item: &DeriveInput) -> syn::Result<TokenStream> {
             type Borrowed<'tallies> = #borrowed;
 
             const NAMES: #tallies::__private::Names = #tallies::__private::Names::Fixed(&[#(#names),*]);
+            const VALUES: &'static [&'static [&'static str]] =
+                &[#(<#types as #tallies::LabelValue>::VALUES),*];
             const DENSE: usize = #tallies::__private::dense(
                 &[#(<#types as #tallies::LabelValue>::VALUES.len()),*]
             );
@@ -178,7 +180,10 @@ pub(crate) fn metrics(item: &DeriveInput) -> syn::Result<TokenStream> {
             #ident: <#ty as #tallies::__private::Declare>::declare(
                 #name,
                 #help,
-                #tallies::__private::Options { #options ..::core::default::Default::default() },
+                #tallies::__private::Options {
+                    module: ::core::module_path!(),
+                    #options
+                    ..::core::default::Default::default() },
                 registry,
             )?
         });

@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Attribute, Expr, ExprLit, Ident, ItemStatic, Lit, Meta, Type};
 
-use crate::crate_path;
+use crate::{crate_path, names};
 
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let tallies = crate_path::from_args(args)?;
@@ -23,7 +23,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
         notes = self::notes(&item, &help);
         let expr = &item.expr;
         let help = (!help.is_empty() && !calls_help(expr)).then(|| quote!(.help(#help)));
-        item.expr = syn::parse2(quote!(#expr #help.__without_notes()))?;
+        item.expr = syn::parse2(quote!(#expr #help.__declared_in(::core::module_path!())))?;
     }
     let name = &item.ident;
     let cfgs: Vec<_> = attributes(&item, &["cfg"]).collect();
@@ -54,23 +54,15 @@ fn notes(item: &ItemStatic, help: &str) -> TokenStream {
         notes.push((item.ident.span(), note));
     }
     if let Some((span, name)) = name(&item.expr) {
-        let total = if is_type(&item.ty, &["Counter"]) {
-            "_total"
-        } else {
-            ""
+        let family = names::Described {
+            name: &name,
+            kind: kind(&item.ty),
+            unit: &unit(&item.expr).unwrap_or_default(),
+            // Checked above, with a span and words of its own.
+            help: "-",
         };
-        let stem = name.strip_suffix(total).unwrap_or(&name);
-        let unit = unit(&item.expr).unwrap_or_default();
-        let has_unit = unit.is_empty() || stem == unit || stem.ends_with(&format!("_{unit}"));
-        if !has_unit {
-            let note = format!(
-                "the unit of `{name}` is `{unit}`, so its name should be `{stem}_{unit}{total}`"
-            );
-            notes.push((span, note));
-        } else if !name.ends_with(total) {
-            let note = format!("`{name}` is a counter, so its name should be `{name}_total`");
-            notes.push((span, note));
-        }
+        let of_family = names::of_family(family).into_iter();
+        notes.extend(of_family.map(|note| (span, format!("`{name}`: {note}"))));
     }
     let attributes: Vec<_> = attributes(item, &["cfg", "allow", "expect"]).collect();
     let notes = notes.into_iter().map(|(span, note)| {
@@ -85,6 +77,21 @@ fn notes(item: &ItemStatic, help: &str) -> TokenStream {
         }
     });
     notes.collect()
+}
+
+/// Returns the kind of a type's families, as the text format calls it.
+fn kind(ty: &Type) -> &'static str {
+    let kinds = [
+        ("Counter", "counter"),
+        ("Gauge", "gauge"),
+        ("UpDownCounter", "gauge"),
+        ("Info", "gauge"),
+        ("StateSet", "gauge"),
+        ("Histogram", "histogram"),
+        ("Summary", "summary"),
+    ];
+    let found = kinds.iter().find(|(name, _)| is_type(ty, &[name]));
+    found.map_or("untyped", |(_, kind)| kind)
 }
 
 /// Returns whether the last name of a type's path is one of these.

@@ -6,7 +6,7 @@
 //! the registry. The declaration keeps what the hot path needs: its own copy of the slot word of
 //! the series without labels, which is never removed or retired.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::{Difference, Error};
 use crate::observe::{self, SlotWord};
@@ -27,7 +27,11 @@ pub(crate) struct Declaration<C: MetricCells> {
     /// closed label set. Written by updates on the cold path, read by updates and look-ups.
     pub(crate) slot_word: SlotWord,
     pub(crate) desc: Desc,
+    /// The family as updates look it up, and its cells. Set by the first use, unless a view switched the
+    /// family off: then every update takes the branch of the first one, and returns there.
     family: PartRef<Family<C>, C>,
+    /// The family, also if it is off. Set by the first use, read on the cold path.
+    made: OnceLock<Arc<Family<C>>>,
 }
 
 impl<C: MetricCells> Declaration<C> {
@@ -36,15 +40,22 @@ impl<C: MetricCells> Declaration<C> {
             slot_word: SlotWord::new(),
             desc,
             family: PartRef::new(),
+            made: OnceLock::new(),
         }
     }
 
     fn of(family: Arc<Family<C>>) -> Self {
-        Self {
-            slot_word: SlotWord::new(),
-            desc: family.desc.clone(),
-            family: PartRef::of(family),
+        let mut desc = family.desc.clone();
+        if let Some(view) = &desc.view {
+            (desc.name, desc.labels) = (view.name.clone(), view.labels);
         }
+        let declaration = Self::new(desc);
+        if !family.desc.is_off() {
+            declaration.family.owner_or(|| Arc::clone(&family));
+        }
+        // `set` cannot fail: the cell is new.
+        let _ = declaration.made.set(family);
+        declaration
     }
 
     /// Returns the family. The first call makes it and registers it in the default registry.
@@ -57,15 +68,27 @@ impl<C: MetricCells> Declaration<C> {
     }
 
     #[cold]
+    #[inline(never)]
     fn make_family(&self) -> &Arc<Family<C>> {
-        self.family.owner_or(|| {
-            let family = Family::create(self.desc.clone());
-            registry::registry().families().add_static(family.clone());
+        let made = self.made.get_or_init(|| {
+            let families = registry::registry().families();
+            let family = Family::create(families.viewed(self.desc.clone(), C::FOLDS));
+            families.add_static(family.clone());
             family
-        })
+        });
+        if !made.desc.is_off() {
+            self.family.owner_or(|| Arc::clone(made));
+        }
+        made
     }
 
-    /// Returns the family if it was made.
+    /// Returns whether the family was made and is off, so that an update has nothing to do.
+    #[inline]
+    pub(crate) fn is_off(&self) -> bool {
+        self.made.get().is_some_and(|family| family.desc.is_off())
+    }
+
+    /// Returns the family if it was made and is not off.
     #[inline]
     pub(crate) fn made(&self) -> Option<&Family<C>> {
         self.family.owner().map(|family| &**family)
@@ -76,7 +99,7 @@ impl<C: MetricCells> Declaration<C> {
         let family = self.family();
         // An info has a series only for the current label set, not for every possible one.
         if L::DENSE > 0 && self.desc.kind != Kind::Info {
-            family.make_closed(ClosedSet::of::<L>());
+            family.make_all(ClosedSet::of::<L>());
         }
     }
 
@@ -102,7 +125,7 @@ impl<C: MetricCells> Declaration<C> {
     /// word here for the next look-up.
     pub(super) fn in_row(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let family = self.family();
-        if let Some(last) = family.row(set).filter(|_| self.has_family_buckets()) {
+        if let Some(last) = family.row(set).filter(|_| self.has_family_row()) {
             self.slot_word.init_row(last);
         }
         family.closed(set, index)
@@ -143,12 +166,22 @@ impl<C: MetricCells> Declaration<C> {
         }
     }
 
-    /// Returns whether this declaration has the same buckets as its family. They differ if
-    /// `buckets` or `native` was called after the family was made. The hot path selects a bucket by
-    /// this declaration and writes the family's cells, so it may run only if they agree.
-    fn has_family_buckets(&self) -> bool {
-        let family = &self.family().desc;
-        self.desc.bounds == family.bounds && self.desc.native == family.native
+    /// Returns whether this declaration has the same kinds of buckets as its family. They differ if
+    /// a view or a later `buckets` or `native` changed them. The hot path asks this declaration for
+    /// the kinds and writes the family's cells, so it may run only if they agree. It takes the
+    /// bounds from the family.
+    pub(crate) fn has_family_buckets(&self) -> bool {
+        let kinds = |desc: &Desc| {
+            let is_native = desc.native.is_some();
+            (is_native, is_native && !desc.bounds.is_empty())
+        };
+        kinds(&self.desc) == kinds(&self.family().desc)
+    }
+
+    /// Returns whether this declaration and its family agree on the distance of the slots in a row.
+    fn has_family_row(&self) -> bool {
+        let stride = |desc| observe::stride(C::cells(desc));
+        self.has_family_buckets() && stride(&self.desc) == stride(&self.family().desc)
     }
 
     pub(crate) fn share(&self) -> Self {
@@ -156,16 +189,18 @@ impl<C: MetricCells> Declaration<C> {
     }
 
     pub(crate) fn register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
-        let family = Family::create(checked(desc)?);
         // Unused statics have their names, too, so they are registered first.
         registry.enlist();
+        let desc = registry.families().viewed(desc, C::FOLDS);
+        let family = Family::create(checked(desc)?);
         registry.families().add(family.clone())?;
         Ok(Self::of(family))
     }
 
     pub(crate) fn get_or_register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
-        let name = desc.name.clone();
         registry.enlist();
+        let desc = registry.families().viewed(desc, C::FOLDS);
+        let name = desc.name.clone();
         let family = registry
             .families()
             .get_or_add(Family::<C>::create(checked(desc)?))?;
@@ -210,7 +245,7 @@ impl<C: MetricCells> BoundSeries<C> {
         declaration.enlist::<L>();
         let family = Arc::clone(declaration.family());
         let series = CachedRef::new(family);
-        if L::DENSE > 0 {
+        if L::DENSE > 0 && !series.owner().has_other_labels() {
             // The first update of a series could otherwise promote the series alone, and it could
             // not be in the row.
             series.owner().row(ClosedSet::of::<L>());

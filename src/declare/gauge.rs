@@ -165,8 +165,16 @@ impl<L: LabelSet> Gauge<L> {
     }
 
     #[cold]
+    #[inline(never)]
     fn change_cold(&self, change: GaugeOp) {
-        let series = self.inner.family().only();
+        if self.inner.is_off() {
+            return;
+        }
+        let family = self.inner.family();
+        if family.desc.is_off() {
+            return;
+        }
+        let series = family.only();
         if series.cells.is_timed() {
             change_series(series, change);
         } else {
@@ -425,12 +433,6 @@ impl<L: LabelSet> UpDownCounter<L> {
         self.inner.total()
     }
 
-    fn series(&self) -> Series<'_, UpDownCounter> {
-        Series {
-            lazy_ref: self.inner.family().only().into(),
-        }
-    }
-
     #[inline]
     fn last(&self) -> u64 {
         self.inner.slot_word.last(Generation::FIRST)
@@ -438,7 +440,10 @@ impl<L: LabelSet> UpDownCounter<L> {
 
     #[cold]
     fn add_cold(&self, up: u64, down: u64) {
-        self.series().add_cold(up, down);
+        let series = Series::<UpDownCounter> {
+            lazy_ref: self.inner.family().only().into(),
+        };
+        series.add_cold(up, down);
         self.inner.copy_slot_word();
     }
 }

@@ -57,11 +57,11 @@ impl<L: LabelSet> Info<L> {
     pub fn set(&self, labels: L::Borrowed<'_>) {
         let family = self.inner.family();
         L::with_texts(&labels, |texts| {
-            if let Err(error) = family.check_any(texts) {
+            if let Err(error) = family.check_given(texts) {
                 return family.reject(1, || error);
             }
             family.exclusively(|| {
-                let text = family.text_of(texts);
+                let text = family.text_of_given(texts);
                 let retain = || family.retain(|other| other == text);
                 if family.is_full() {
                     retain();
@@ -177,10 +177,12 @@ impl<S: LabelValue> StateSet<S> {
         self
     }
 
-    /// For `#[tallies::metric]`, which makes the notes about names at compile time.
+    /// For `#[tallies::metric]`, which knows the module, and makes the notes about names at compile
+    /// time.
     #[doc(hidden)]
     #[must_use]
-    pub const fn __without_notes(mut self) -> Self {
+    pub const fn __declared_in(mut self, module: &'static str) -> Self {
+        self.desc.module = module;
         self.desc.lint = false;
         self
     }
@@ -218,8 +220,9 @@ impl<S: LabelValue> StateSet<S> {
 
     fn states(&self) -> &Arc<States> {
         self.states.get_or_init(|| {
-            let states = States::make::<S>(self.desc.clone());
-            registry::registry().families().add_static(states.clone());
+            let families = registry::registry().families();
+            let states = States::make::<S>(families.viewed(self.desc.clone(), true));
+            families.add_static(states.clone());
             states
         })
     }
@@ -239,7 +242,7 @@ impl<S: LabelValue> Builder<StateSet<S>> {
         }
         check_label(name.as_bytes(), Kind::StateSet)
             .map_err(|_| Error::name(name, NameRule::StateSet))?;
-        let states = States::make::<S>(self.desc.clone());
+        let states = States::make::<S>(registry.families().viewed(self.desc.clone(), true));
         registry.families().add(states.clone())?;
         Ok(StateSet {
             desc: self.desc,
@@ -350,6 +353,16 @@ impl AnyFamily for States {
         let mut texts = out.texts.rewrite();
         texts.put(page);
         texts.finish();
+    }
+
+    fn label_texts(&self, each: &mut dyn FnMut(&str)) {
+        for name in self.names {
+            each(&labels::text(&[(&self.desc.name, name)]));
+        }
+    }
+
+    fn states(&self) -> &'static [&'static str] {
+        self.names
     }
 
     fn start_over(&self, _: &Pass<'_>) {

@@ -8,6 +8,7 @@
 pub(crate) mod buckets;
 mod builder;
 pub(crate) mod counter;
+pub(crate) mod data;
 mod declaration;
 mod deferred;
 mod exemplar;
@@ -150,10 +151,12 @@ macro_rules! metric {
                 self
             }
 
-            /// For `#[tallies::metric]`, which makes the notes about names at compile time.
+            /// For `#[tallies::metric]`, which knows the module, and makes the notes about names at
+            /// compile time.
             #[doc(hidden)]
             #[must_use]
-            pub const fn __without_notes(mut self) -> Self {
+            pub const fn __declared_in(mut self, module: &'static str) -> Self {
+                self.inner.desc.module = module;
                 self.inner.desc.lint = false;
                 self
             }
@@ -448,7 +451,7 @@ macro_rules! labelled {
             ///
             /// A label name that is invalid, reserved, or given twice.
             pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
-                L::with_texts(&labels, |texts| self.inner.family().check_any(texts))
+                L::with_texts(&labels, |texts| self.inner.family().check_given(texts))
             }
         }
 

@@ -4,7 +4,7 @@ use crate::snapshot;
 use crate::snapshot::sketch::TargetError;
 
 use super::Error;
-#[cfg(any(feature = "tls", feature = "push"))]
+#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
 use super::kind::Cause;
 use super::kind::{Kind, Site, Subject};
 use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
@@ -134,7 +134,12 @@ impl Error {
     }
 
     /// A family that would expose samples of a family of another registry on the page.
-    #[cfg(any(feature = "tower", feature = "push"))]
+    #[cfg(any(
+        feature = "tower",
+        feature = "push",
+        feature = "mmap",
+        feature = "redis"
+    ))]
     pub(crate) fn beside(name: &str, other: &str) -> Self {
         Self::from(Kind::SharedSamples {
             name: name.into(),
@@ -145,6 +150,36 @@ impl Error {
 
     pub(crate) fn absent(name: &str) -> Self {
         Self::from(Kind::Absent(name.into()))
+    }
+
+    /// A view that breaks a rule.
+    pub(crate) fn view(pattern: &str, why: &str) -> Self {
+        Self::from(Kind::View {
+            pattern: pattern.into(),
+            why: why.into(),
+        })
+    }
+
+    /// A document that is not the catalogue.
+    pub(crate) fn stale(path: &str, why: &str) -> Self {
+        Self::from(Kind::Stale {
+            path: path.into(),
+            why: why.into(),
+        })
+    }
+
+    /// Queries that ask for what no family exports.
+    pub(crate) fn queries(missing: impl Iterator<Item = String>) -> Self {
+        Self::from(Kind::Queries(missing.map(Into::into).collect()))
+    }
+
+    /// A view of a family that was registered before.
+    pub(crate) fn view_too_late(pattern: &str, family: &str, location: Site) -> Self {
+        Self::from(Kind::ViewTooLate {
+            pattern: pattern.into(),
+            family: family.into(),
+            location,
+        })
     }
 
     pub(crate) fn constants_too_late(name: &str) -> Self {
@@ -251,6 +286,77 @@ impl Error {
     }
 }
 
+/// Metrics that were given as data.
+impl Error {
+    pub(crate) fn metric_type(name: &str) -> Self {
+        Self::from(Kind::MetricType(name.into()))
+    }
+
+    pub(crate) fn no_states_given(name: &str) -> Self {
+        Self::from(Kind::NoStatesGiven(name.into()))
+    }
+
+    pub(crate) fn metric_twice(name: &str) -> Self {
+        Self::from(Kind::MetricTwice(name.into()))
+    }
+
+    pub(crate) fn metric_setting(
+        family: &str,
+        key: &'static str,
+        value: &str,
+        rule: &'static str,
+    ) -> Self {
+        Self::from(Kind::MetricSetting {
+            family: family.into(),
+            key,
+            value: value.into(),
+            rule,
+        })
+    }
+
+    pub(crate) fn not_created(name: &str) -> Self {
+        Self::from(Kind::NotCreated(name.into()))
+    }
+
+    pub(crate) fn other_update(family: &str, kind: &'static str, update: &'static str) -> Self {
+        Self::from(Kind::OtherUpdate {
+            family: family.into(),
+            kind,
+            update,
+        })
+    }
+
+    pub(crate) fn no_state(family: &str, state: &str, states: &[Box<str>]) -> Self {
+        Self::from(Kind::NoState {
+            family: family.into(),
+            state: state.into(),
+            states: states.into(),
+        })
+    }
+
+    /// An error at a place in a file or text. Lines and columns count from 1.
+    #[cfg(feature = "config-files")]
+    pub(crate) fn at(file: Option<&str>, (line, column): (usize, usize), cause: Self) -> Self {
+        Self::from(Kind::At {
+            file: file.map(Into::into),
+            line,
+            column,
+            cause,
+        })
+    }
+
+    #[cfg(feature = "config-files")]
+    pub(crate) fn document(what: impl Into<Box<str>>) -> Self {
+        Self::from(Kind::Document(what.into()))
+    }
+
+    #[cfg(feature = "config-files")]
+    pub(crate) fn unreadable(path: &std::path::Path, cause: std::io::Error) -> Self {
+        let path = path.into();
+        Self::from(Kind::Unreadable { path, cause })
+    }
+}
+
 /// Snapshots and pages.
 impl Error {
     pub(crate) fn interval_quantile() -> Self {
@@ -296,7 +402,12 @@ impl Error {
 }
 
 /// Settings with a value that breaks a rule.
-#[cfg(any(feature = "serve", feature = "push", feature = "middleware"))]
+#[cfg(any(
+    feature = "serve",
+    feature = "push",
+    feature = "middleware",
+    feature = "redis"
+))]
 impl Error {
     pub(crate) fn setting(what: &'static str, value: &str, rule: &'static str) -> Self {
         let value = value.into();
@@ -390,6 +501,30 @@ impl Error {
             url: url.into(),
             status: status.into(),
             text: text.into(),
+        })
+    }
+}
+
+/// Stores that processes share.
+#[cfg(feature = "redis")]
+impl Error {
+    pub(crate) fn store(action: &str, store: &str, cause: impl Into<Cause>) -> Self {
+        Self::from(Kind::Store {
+            action: action.into(),
+            store: store.into(),
+            cause: cause.into(),
+        })
+    }
+
+    pub(crate) fn stale_store(
+        store: &str,
+        age: Option<std::time::Duration>,
+        limit: std::time::Duration,
+    ) -> Self {
+        Self::from(Kind::StaleStore {
+            store: store.into(),
+            age,
+            limit,
         })
     }
 }

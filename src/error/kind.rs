@@ -4,9 +4,11 @@ use std::panic::Location;
 
 use crate::snapshot::{self, sketch::TargetError};
 
+#[cfg(feature = "config-files")]
+use super::Error;
 use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
 
-#[cfg(any(feature = "tls", feature = "push"))]
+#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Where a family was declared or registered.
 pub(super) type Site = &'static Location<'static>;
@@ -72,6 +74,51 @@ pub(crate) enum Kind {
         new: snapshot::Kind,
     },
     Absent(Box<str>),
+    /// A kind of metric, given as data, that does not exist.
+    MetricType(Box<str>),
+    /// An enum, given as data, has no states.
+    NoStatesGiven(Box<str>),
+    /// Two metrics in one list have the same name.
+    MetricTwice(Box<str>),
+    /// A setting of a metric that was given as data breaks a rule.
+    MetricSetting {
+        family: Box<str>,
+        key: &'static str,
+        value: Box<str>,
+        rule: &'static str,
+    },
+    /// No metric of this name was created from data.
+    NotCreated(Box<str>),
+    /// A metric that was created from data is of a kind that has no such update.
+    OtherUpdate {
+        family: Box<str>,
+        /// The kind that it has, in the words of a configuration.
+        kind: &'static str,
+        update: &'static str,
+    },
+    /// An enum that was created from data has no such state.
+    NoState {
+        family: Box<str>,
+        state: Box<str>,
+        states: Box<[Box<str>]>,
+    },
+    /// An error at a place in a file.
+    #[cfg(feature = "config-files")]
+    At {
+        file: Option<Box<str>>,
+        line: usize,
+        column: usize,
+        cause: Error,
+    },
+    /// A file of settings that has the wrong form.
+    #[cfg(feature = "config-files")]
+    Document(Box<str>),
+    /// A file of settings that cannot be read.
+    #[cfg(feature = "config-files")]
+    Unreadable {
+        path: Box<std::path::Path>,
+        cause: std::io::Error,
+    },
     /// Constant labels and the prefix are fixed by the first scrape.
     TooLate {
         subject: Subject,
@@ -90,6 +137,24 @@ pub(crate) enum Kind {
         label: Box<str>,
     },
     NoStates(Box<str>),
+    /// A view breaks a rule.
+    View {
+        pattern: Box<str>,
+        why: Box<str>,
+    },
+    /// A document is not the catalogue.
+    Stale {
+        path: Box<str>,
+        why: Box<str>,
+    },
+    /// Queries ask for what no family exports.
+    Queries(Box<[Box<str>]>),
+    /// A view comes after a family that it would change.
+    ViewTooLate {
+        pattern: Box<str>,
+        family: Box<str>,
+        location: Site,
+    },
     /// Buckets break a rule. Without a family, a function that computes bounds was called.
     Buckets {
         family: Option<Box<str>>,
@@ -151,7 +216,12 @@ pub(crate) enum Kind {
         what: Box<str>,
     },
     /// A setting with a value that breaks a rule.
-    #[cfg(any(feature = "serve", feature = "push", feature = "middleware"))]
+    #[cfg(any(
+        feature = "serve",
+        feature = "push",
+        feature = "middleware",
+        feature = "redis"
+    ))]
     Setting {
         what: &'static str,
         value: Box<str>,
@@ -210,6 +280,20 @@ pub(crate) enum Kind {
         url: Box<str>,
         status: Box<str>,
         text: Box<str>,
+    },
+    /// An operation on a store that processes share failed.
+    #[cfg(feature = "redis")]
+    Store {
+        action: Box<str>,
+        store: Box<str>,
+        cause: Cause,
+    },
+    /// The last view of a store is too old to be served; none if there was none yet.
+    #[cfg(feature = "redis")]
+    StaleStore {
+        store: Box<str>,
+        age: Option<std::time::Duration>,
+        limit: std::time::Duration,
     },
 }
 

@@ -133,6 +133,68 @@ impl fmt::Display for Kind {
                     name.escape_debug()
                 )
             }
+            Self::MetricType(name) => write!(
+                f,
+                "Invalid type for {}: must be one of counter, enum, gauge, histogram, info, summary",
+                name.escape_debug()
+            ),
+            Self::NoStatesGiven(name) => {
+                write!(f, "No states provided for Enum metric: {}", name.escape_debug())
+            }
+            Self::MetricTwice(name) => write!(
+                f,
+                "metric `{}` is given twice; remove or rename one of them",
+                name.escape_debug()
+            ),
+            Self::MetricSetting {
+                family,
+                key,
+                value,
+                rule,
+            } => write!(
+                f,
+                "`{key}` of metric `{}` {rule}, got {value}",
+                family.escape_debug()
+            ),
+            Self::NotCreated(name) => write!(
+                f,
+                "no metric `{}` was created from a configuration",
+                name.escape_debug()
+            ),
+            Self::OtherUpdate {
+                family,
+                kind,
+                update,
+            } => write!(f, "metric `{family}` is of type {kind}, which has no `{update}`"),
+            Self::NoState {
+                family,
+                state,
+                states,
+            } => write!(
+                f,
+                "metric `{family}` has no state `{}`; its states are {}",
+                state.escape_debug(),
+                join(states.iter().map(|state| format!("`{state}`")))
+            ),
+            #[cfg(feature = "config-files")]
+            Self::At {
+                file,
+                line,
+                column,
+                cause,
+            } => {
+                if let Some(file) = file {
+                    write!(f, "{}, ", file.escape_debug())?;
+                }
+                write!(f, "line {line}, column {column}: {cause}")
+            }
+            #[cfg(feature = "config-files")]
+            Self::Document(what) => f.write_str(what),
+            #[cfg(feature = "config-files")]
+            Self::Unreadable { path, cause } => {
+                let path = path.display().to_string();
+                write!(f, "cannot read `{}`: {cause}", path.escape_debug())
+            }
             Self::TooLate { subject, name } => {
                 write!(
                     f,
@@ -140,6 +202,25 @@ impl fmt::Display for Kind {
                      scrape"
                 )
             }
+            Self::View { pattern, why } => {
+                write!(f, "view `{}` {why}", pattern.escape_debug())
+            }
+            Self::Stale { path, why } => write!(
+                f,
+                "`{}` is not the catalogue: {why}; `TALLIES_UPDATE=1 cargo test` writes it",
+                path.escape_debug()
+            ),
+            Self::Queries(missing) => f.write_str(&missing.join("\n")),
+            Self::ViewTooLate {
+                pattern,
+                family,
+                location,
+            } => write!(
+                f,
+                "view `{}` is set too late: family `{family}` was registered before, at \
+                 {location}; add views at start-up, before the metrics that they change",
+                pattern.escape_debug()
+            ),
             Self::LabelCount {
                 family,
                 names,
@@ -245,7 +326,12 @@ impl fmt::Display for Kind {
                 difference.write_values(f, "here", "there")
             }
             Self::Page { line, column, what } => write!(f, "line {line}, column {column}: {what}"),
-            #[cfg(any(feature = "serve", feature = "push", feature = "middleware"))]
+            #[cfg(any(
+    feature = "serve",
+    feature = "push",
+    feature = "middleware",
+    feature = "redis"
+))]
             Self::Setting { what, value, rule } => {
                 write!(f, "{what} `{}` {rule}", value.escape_debug())
             }
@@ -287,6 +373,23 @@ impl fmt::Display for Kind {
             ),
             #[cfg(feature = "push")]
             Self::Push { action, url, cause } => write!(f, "{action} {url}: {cause}"),
+            #[cfg(feature = "redis")]
+            Self::Store {
+                action,
+                store,
+                cause,
+            } => write!(f, "{action} {store}: {cause}"),
+            #[cfg(feature = "redis")]
+            Self::StaleStore { store, age, limit } => match age {
+                None => write!(f, "the store at {store} has not been reached yet"),
+                Some(age) => write!(
+                    f,
+                    "the store at {store} was last reached {} s ago; its last view is served for \
+                     {} s",
+                    age.as_secs(),
+                    limit.as_secs()
+                ),
+            },
             #[cfg(feature = "push")]
             Self::PushTimeout {
                 method,

@@ -45,7 +45,7 @@ impl Error {
     #[must_use]
     pub fn is_already_registered(&self) -> bool {
         matches!(
-            *self.0,
+            *self.cause().0,
             Kind::Registered { .. }
                 | Kind::Family { .. }
                 | Kind::Collector { .. }
@@ -63,7 +63,19 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_invalid_name(&self) -> bool {
-        matches!(*self.0, Kind::Name { .. } | Kind::EscapedLabels { .. })
+        matches!(
+            *self.cause().0,
+            Kind::Name { .. } | Kind::EscapedLabels { .. }
+        )
+    }
+
+    /// Returns the error without its place in a file.
+    fn cause(&self) -> &Self {
+        match &*self.0 {
+            #[cfg(feature = "config-files")]
+            Kind::At { cause, .. } => cause.cause(),
+            _ => self,
+        }
     }
 
     /// Returns whether an update was rejected because of its value or its exemplar. Such an update
@@ -132,17 +144,25 @@ impl Error {
             Kind::Serve { cause, .. } => Some(cause.kind()),
             #[cfg(feature = "tls")]
             Kind::File { cause, .. } => kind_of(&**cause),
+            #[cfg(feature = "config-files")]
+            Kind::Unreadable { cause, .. } => Some(cause.kind()),
+            #[cfg(feature = "config-files")]
+            Kind::At { cause, .. } => cause.io_kind(),
             #[cfg(feature = "push")]
             Kind::Push { cause, .. } => kind_of(&**cause),
             #[cfg(feature = "push")]
             Kind::PushTimeout { .. } => Some(std::io::ErrorKind::TimedOut),
+            #[cfg(feature = "redis")]
+            Kind::Store { cause, .. } => {
+                Some(kind_of(&**cause).unwrap_or(std::io::ErrorKind::Other))
+            }
             _ => None,
         }
     }
 }
 
 /// Returns the kind of an error of the operating system.
-#[cfg(any(feature = "tls", feature = "push"))]
+#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
 fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
     cause
         .downcast_ref::<std::io::Error>()
@@ -186,7 +206,12 @@ pub(crate) fn warn(what: &dyn fmt::Display) {
 }
 
 /// Calls [`warn()`] the first time that it gets this message.
-#[cfg(any(feature = "middleware", feature = "push", feature = "mmap"))]
+#[cfg(any(
+    feature = "middleware",
+    feature = "push",
+    feature = "mmap",
+    feature = "redis"
+))]
 pub(crate) fn warn_once(what: &dyn fmt::Display) {
     static LOGGED: std::sync::Mutex<std::collections::BTreeSet<String>> =
         std::sync::Mutex::new(std::collections::BTreeSet::new());

@@ -227,6 +227,8 @@ pub(crate) enum Difference {
     /// Two closed label sets with other values.
     LabelValues,
     Utf8,
+    /// Views give both the same name. They were declared under these.
+    Renamed(Box<str>, Box<str>),
     Help(Box<str>, Box<str>),
     Unit(Box<str>, Box<str>),
     Labels(Names, Names),
@@ -257,6 +259,7 @@ impl Difference {
             Self::Type => "another Rust type",
             Self::LabelValues => "other values of an enum label",
             Self::Utf8 => "another character set: only one of the two allows UTF-8 names",
+            Self::Renamed(..) => "another name before the views",
             Self::Help(..) => "another help text",
             Self::Unit(..) => "another unit",
             Self::Labels(..) => "other labels",
@@ -281,7 +284,7 @@ impl Difference {
         let (first, second) = match self {
             Self::Type | Self::LabelValues | Self::Utf8 | Self::OnlyOneNative(_) => return Ok(()),
             Self::Kind(a, b) => (a.to_string(), b.to_string()),
-            Self::Help(a, b) | Self::Unit(a, b) => (quoted(a), quoted(b)),
+            Self::Renamed(a, b) | Self::Help(a, b) | Self::Unit(a, b) => (quoted(a), quoted(b)),
             Self::Labels(a, b) => (names(a), names(b)),
             Self::ConstantLabels(a, b) => (pairs(a), pairs(b)),
             Self::Buckets(a, b) => (bounds(a), bounds(b)),

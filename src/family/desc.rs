@@ -2,7 +2,7 @@
 //! them at compile time.
 
 use std::panic::Location;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use crate::error::{Difference, Error, NameRule};
@@ -14,6 +14,7 @@ use super::grammar::{check_label, check_label_of, check_labels, check_name, chec
 use super::intern::{Interned, intern, intern_bounds, intern_list};
 use super::label::LabelSet;
 use super::shape::{check_bounds, check_window, without_infinity};
+use super::view::View;
 
 /// The default limit of series per family. Updates of further series count in the overflow series.
 ///
@@ -70,9 +71,13 @@ pub(crate) struct Desc {
     /// Whether its name and label names may be outside the legacy character set.
     pub(crate) utf8: bool,
     pub(crate) closed: ClosedSet,
+    /// The module that declared the family, if the declaration says it.
+    pub(crate) module: &'static str,
     /// Whether registration logs notes about the name. Not for statics, about which the compiler
     /// makes them, and not for names that another crate chose.
     pub(crate) lint: bool,
+    /// The views of the registry for this family. The fields above are those that they result in.
+    pub(crate) view: Option<Arc<View>>,
     /// Where the family was declared, for error messages.
     pub(crate) location: &'static Location<'static>,
 }
@@ -92,6 +97,8 @@ pub struct Options<'a> {
     pub hot: bool,
     /// Whether names may be outside the legacy character set.
     pub utf8: bool,
+    /// The module of the struct.
+    pub module: &'static str,
 }
 
 /// The label names of a family.
@@ -108,6 +115,9 @@ pub enum Names {
 pub(crate) struct ClosedSet {
     count: usize,
     texts: fn(usize) -> Vec<&'static str>,
+    /// The values of each label; none for an open one. Also of a set of which only some labels are
+    /// closed.
+    values: &'static [&'static [&'static str]],
 }
 
 impl ClosedSet {
@@ -116,12 +126,36 @@ impl ClosedSet {
 
     /// Creates a set of `count` combinations. `texts` returns the label values of each.
     pub(crate) const fn new(count: usize, texts: fn(usize) -> Vec<&'static str>) -> Self {
-        Self { count, texts }
+        let values = &[];
+        Self {
+            count,
+            texts,
+            values,
+        }
     }
 
     /// Returns the combinations of a label set's type.
     pub(crate) const fn of<L: LabelSet>() -> Self {
-        Self::new(L::DENSE, L::dense_texts)
+        Self {
+            count: L::DENSE,
+            texts: L::dense_texts,
+            values: L::VALUES,
+        }
+    }
+
+    /// Returns the values of label `i`, if they are closed.
+    pub(crate) fn values(self, i: usize) -> Option<&'static [&'static str]> {
+        self.values.get(i).copied()
+    }
+
+    /// Returns the number of combinations.
+    pub(crate) const fn len(self) -> usize {
+        self.count
+    }
+
+    /// Returns the label values of combination `index`, if there is one.
+    pub(crate) fn texts_of(self, index: usize) -> Option<Vec<&'static str>> {
+        (index < self.count).then(|| (self.texts)(index))
     }
 
     /// Returns the label values of every combination.
@@ -181,9 +215,37 @@ impl Desc {
             shared_ttl: None,
             utf8: false,
             closed: ClosedSet::NONE,
+            module: "",
             lint: true,
+            view: None,
             location,
         }
+    }
+
+    /// Returns the view if it gives the series other labels than the declaration has.
+    pub(crate) fn changing_view(&self) -> Option<&View> {
+        self.view.as_deref().filter(|view| view.changes_labels())
+    }
+
+    /// Returns the name of the declaration.
+    pub(crate) fn declared_name(&self) -> &Text {
+        self.view.as_ref().map_or(&self.name, |view| &view.name)
+    }
+
+    /// Returns the label names of the declaration.
+    pub(crate) fn declared_labels(&self) -> Names {
+        self.view.as_ref().map_or(self.labels, |view| view.labels)
+    }
+
+    /// Returns the crate that declared the family, if the declaration says it.
+    pub(crate) fn krate(&self) -> Option<&'static str> {
+        let krate = self.module.split("::").next()?;
+        (!krate.is_empty()).then_some(krate)
+    }
+
+    /// Returns whether a view has switched the family off.
+    pub(crate) fn is_off(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.off)
     }
 
     /// Sets label names that are known only at run time.
@@ -195,6 +257,19 @@ impl Desc {
 
     pub(crate) fn add_constant(&mut self, name: &str, value: &str) {
         self.constant.add(name, value);
+    }
+
+    /// Drops the constant labels of these names.
+    pub(crate) fn drop_constants(&mut self, names: &[&str]) {
+        if self.constant.names().any(|name| names.contains(&name)) {
+            let mut left = Constants::NONE;
+            let stay = self
+                .constant
+                .iter()
+                .filter(|(name, _)| !names.contains(name));
+            stay.for_each(|(name, value)| left.add(name, value));
+            self.constant = left;
+        }
     }
 
     pub(crate) fn set_bounds(&mut self, bounds: &[f64]) {
@@ -243,6 +318,7 @@ impl Desc {
         }
         self.hot = options.hot;
         self.utf8 = options.utf8;
+        self.module = options.module;
         Ok(())
     }
 
@@ -360,8 +436,14 @@ impl Desc {
         };
         Some(if self.kind != other.kind {
             Difference::Kind(self.kind, other.kind)
-        } else if self.labels != other.labels {
-            Difference::Labels(names(self.labels), names(other.labels))
+        } else if self.declared_name() != other.declared_name() {
+            let name = |desc: &Self| Box::from(&**desc.declared_name());
+            Difference::Renamed(name(self), name(other))
+        } else if self.declared_labels() != other.declared_labels() {
+            Difference::Labels(
+                names(self.declared_labels()),
+                names(other.declared_labels()),
+            )
         } else if self.constant != other.constant {
             Difference::ConstantLabels(pairs(&self.constant), pairs(&other.constant))
         } else if self.bounds != other.bounds {

@@ -219,6 +219,10 @@ pub trait LabelSet: 'static {
     /// The number of combinations of a closed label set, else 0.
     const DENSE: usize = 0;
 
+    /// The values of each label, in the order of the names; none for an open label.
+    #[doc(hidden)]
+    const VALUES: &'static [&'static [&'static str]] = &[];
+
     /// Calls `f` with the texts of the values, in the order of the names.
     fn with_texts<R>(labels: &Self::Borrowed<'_>, f: impl FnOnce(&[&str]) -> R) -> R;
 

@@ -1,5 +1,5 @@
-//! Notes about names that Prometheus users would not expect. `promtool check metrics` makes the
-//! same ones.
+//! Notes about names that Prometheus users would not expect. The rules are those of
+//! [`lint`](crate::snapshot::lint), which pages are checked by, too.
 
 use std::collections::BTreeSet;
 use std::panic::Location;
@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::warn;
 use crate::snapshot::Kind;
+use crate::snapshot::lint::{Described, of_family, of_label};
 
 use super::desc::Desc;
 
@@ -14,42 +15,40 @@ use super::desc::Desc;
 /// memory in which the notes are remembered.
 const MOST_NOTES: usize = 100;
 
-/// Logs what `promtool check metrics` would say about a family, once for each text.
+/// Logs what the rules of [`lint`](crate::snapshot::lint) say about a family, once for each text.
 pub(crate) fn log_notes(desc: &Desc) {
     if desc.lint {
-        notes(desc.kind, &desc.name, &desc.unit, &desc.help, desc.location);
+        let family = Described {
+            name: &desc.name,
+            kind: desc.kind.as_text(),
+            unit: &desc.unit,
+            help: &desc.help,
+        };
+        log(family, desc.labels.fixed(), desc.location);
     }
 }
 
 /// Logs the notes about a family that is not declared, but written at scrape time.
-pub(crate) fn notes(
-    kind: Kind,
-    name: &str,
-    unit: &str,
-    help: &str,
-    location: &'static Location<'static>,
-) {
-    let total = if kind == Kind::Counter { "_total" } else { "" };
-    let stem = name.strip_suffix(total).unwrap_or(name);
-    let has_unit = unit.is_empty() || stem.ends_with(&format!("_{unit}")) || stem == unit;
-    let mut notes = Vec::new();
-    if !has_unit {
-        notes.push(format!(
-            "its unit is `{unit}`, so its name should be `{stem}_{unit}{total}`"
-        ));
-    } else if !name.ends_with(total) {
-        notes.push(format!(
-            "it is a counter, so its name should be `{name}_total`"
-        ));
-    }
-    if help.is_empty() {
-        notes.push("it has no help text".to_owned());
-    }
+pub(crate) fn notes(kind: Kind, name: &str, help: &str, location: &'static Location<'static>) {
+    let family = Described {
+        name,
+        kind: kind.as_text(),
+        unit: "",
+        help,
+    };
+    log(family, &[], location);
+}
+
+fn log(family: Described<'_>, labels: &[&str], location: &'static Location<'static>) {
+    let of_labels = labels.iter().flat_map(|label| of_label(family, label));
+    let notes = of_family(family).into_iter().chain(of_labels);
+    let notes: Vec<_> = notes.map(|note| note.to_string()).collect();
     if notes.is_empty() {
         return;
     }
     let note = format!(
-        "family `{name}` at {location}: {}; `registry.lint(false)` switches these notes off",
+        "family `{}` at {location}: {}; `registry.lint(false)` switches these notes off",
+        family.name,
         notes.join("; ")
     );
     if is_new(&note) {

@@ -61,14 +61,59 @@ impl<C: MetricCells> Family<C> {
         }
         // A thread that makes a series does not cache it. It does so at its next look-up, so that
         // label sets that are used once do not evict others.
-        match self.find_or_make(hash, texts) {
+        match self.find_or_make_given(hash, texts) {
             Some((series, key)) => (series.cells, key),
             None => (self.first(), self.overflow().key),
         }
     }
 
+    /// Does what [`find_or_make`](Self::find_or_make) does, for label values of the declaration.
+    fn find_or_make_given(&self, hash: u64, texts: &[&str]) -> Option<(Series<'_, C>, SeriesKey)> {
+        let Some(view) = self.desc.changing_view() else {
+            return self.find_or_make(hash, texts);
+        };
+        let Some(reduced) = view.reduce(texts, true) else {
+            self.reject(1, || self.wrong_count(texts.len()));
+            return None;
+        };
+        if reduced.texts == texts {
+            return self.find_or_make(hash, texts);
+        }
+        let own_hash = self.index.hash(&reduced.texts);
+        let Some(key) = self.look_up(own_hash, &reduced.texts) else {
+            return self.find_or_make(own_hash, &reduced.texts);
+        };
+        if !reduced.is_capped {
+            self.arena.remember(hash, texts, key);
+        }
+        Some((self.series(key.index() as usize)?, key))
+    }
+
+    /// Returns the label values of the series in which a label set of the declaration counts. Makes
+    /// no series, and takes no room of a cap.
+    pub(super) fn reduced<'a>(&self, texts: &[&'a str]) -> Option<Vec<&'a str>> {
+        match self.desc.changing_view() {
+            None => Some(texts.to_vec()),
+            Some(view) => view.reduce(texts, false).map(|reduced| reduced.texts),
+        }
+    }
+
+    /// Returns the error of a label set that has not as many values as the declaration has labels.
+    fn wrong_count(&self, got: usize) -> Error {
+        let names = self.desc.declared_labels().fixed();
+        Error::label_count(&self.desc.name, names, names.len(), got)
+    }
+
     /// Returns the series of a label set if it exists.
     pub(crate) fn find(&self, texts: &[&str]) -> Option<SeriesRef<'_, C>> {
+        if self.has_other_labels() {
+            return self.find_own(&self.reduced(texts)?);
+        }
+        self.find_own(texts)
+    }
+
+    /// Returns what [`find`](Self::find) does, for the label values of a series.
+    fn find_own(&self, texts: &[&str]) -> Option<SeriesRef<'_, C>> {
         if self.is_unlabelled() {
             return Some(self.only());
         }
@@ -100,7 +145,23 @@ impl<C: MetricCells> Family<C> {
 
     /// Returns what [`with`](Self::with) does, for the label set that a label text renders.
     pub(crate) fn with_text(&self, text: &str) -> SeriesRef<'_, C> {
-        self.with_values_of(text, |texts| self.with(texts))
+        self.with_values_of(text, |texts| {
+            if !self.has_other_labels() {
+                return self.with(texts);
+            }
+            if self.is_unlabelled() {
+                return self.only();
+            }
+            let hash = self.index.hash(texts);
+            match self.find_or_make(hash, texts) {
+                Some((series, key)) => SeriesRef {
+                    family: self,
+                    cells: series.cells,
+                    key,
+                },
+                None => self.overflow(),
+            }
+        })
     }
 
     /// Returns what [`with`](Self::with) does, for a label set that is not valid, of a family without
@@ -114,12 +175,14 @@ impl<C: MetricCells> Family<C> {
     /// for `texts`. Returns `None` for a label set that is not valid and that no label text renders:
     /// then [`with_invalid`](Self::with_invalid) does.
     pub(crate) fn shared_text(&self, texts: &[&str], key: SeriesKey) -> Option<TextRef> {
-        let is_valid = self.check_any(texts).is_ok();
-        let text = match self.desc.labels {
-            _ if is_valid => self.text_of(texts),
+        let own = self
+            .reduced(texts)
+            .filter(|own| self.check_any(own).is_ok());
+        let text = match (own, self.desc.labels) {
+            (Some(own), _) => self.text_of(&own),
             // The text of no label values, which is not valid, either.
-            Names::Fixed(_) => String::new(),
-            Names::Any => return None,
+            (None, Names::Fixed(_)) => String::new(),
+            (None, Names::Any) => return None,
         };
         if text.len() > LONGEST_TEXT && self.desc.labels == Names::Any {
             return None;
@@ -132,7 +195,7 @@ impl<C: MetricCells> Family<C> {
 
     /// Returns what [`find`](Self::find) does, for the label set that a label text renders.
     pub(crate) fn find_text(&self, text: &str) -> Option<SeriesRef<'_, C>> {
-        self.with_values_of(text, |texts| self.find(texts))
+        self.with_values_of(text, |texts| self.find_own(texts))
     }
 
     /// Calls `f` with the `texts` that a label text renders.
@@ -295,7 +358,20 @@ impl<C: MetricCells> Family<C> {
         labels::text_of(self.pairs(texts))
     }
 
-    /// Checks a label set: with fixed label names the number of its values, because the names were
+    /// Renders the label text of the series in which a label set of the declaration counts.
+    pub(crate) fn text_of_given(&self, texts: &[&str]) -> String {
+        self.text_of(&self.reduced(texts).unwrap_or_default())
+    }
+
+    /// Checks a label set of the declaration.
+    pub(crate) fn check_given(&self, texts: &[&str]) -> Result<(), Error> {
+        match self.reduced(texts) {
+            Some(own) => self.check_any(&own),
+            None => Err(self.wrong_count(texts.len())),
+        }
+    }
+
+    /// Checks the label values of a series: with fixed label names the number of its values, because the names were
     /// checked at registration; otherwise its label names.
     pub(crate) fn check_any(&self, texts: &[&str]) -> Result<(), Error> {
         if let Names::Fixed(names) = self.desc.labels {

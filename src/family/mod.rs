@@ -23,6 +23,7 @@ mod scrape;
 mod series_ref;
 pub(crate) mod shape;
 pub(crate) mod shared;
+pub(crate) mod view;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -108,6 +109,9 @@ pub(crate) struct Family<C: MetricCells> {
     arena: CachedArena<C, Label>,
     /// Every combination of a closed label set. The first thread that needs one makes all of them.
     closed: OnceLock<LabelledRun<C, Label>>,
+    /// The keys of the series in which the combinations count, if a view changes their labels. Written
+    /// and read by look-ups; a key that is stale or missing is looked up again.
+    combinations: OnceLock<Box<[AtomicU64]>>,
     /// The slot of the first combination, or `None` if the combinations are too many for a row. Set
     /// by the first update.
     row: OnceLock<Option<u64>>,
@@ -281,6 +285,7 @@ impl<C: MetricCells> Family<C> {
             arena: CachedArena::new(),
             has_free: AtomicBool::new(false),
             closed: OnceLock::new(),
+            combinations: OnceLock::new(),
             row: OnceLock::new(),
             population: Population::default(),
             version: AtomicU64::new(0),
@@ -317,6 +322,7 @@ impl<C: MetricCells> Family<C> {
     pub(crate) fn closed(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         let all = match self.closed.get() {
             Some(all) => all,
+            None if self.has_other_labels() => return self.combination(set, index),
             None => self.make_closed(set),
         };
         match all.series.get(index) {
@@ -329,6 +335,44 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
+    /// Returns the series of a combination whose labels a view changes. The series of the family are
+    /// those of an open label set.
+    #[cold]
+    fn combination(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
+        if self.is_unlabelled() {
+            return self.only();
+        }
+        let keys = self.combinations.get_or_init(|| {
+            let none = || AtomicU64::new(SeriesKey::OVERFLOW.word());
+            (0..set.len()).map(|_| none()).collect()
+        });
+        let known = keys.get(index);
+        if let Some(known) = known {
+            let key = SeriesKey::of_word(known.load(Relaxed));
+            let series = self.series(key.index() as usize).map(|series| SeriesRef {
+                family: self,
+                cells: series.cells,
+                key,
+            });
+            if let Some(series) = series.filter(SeriesRef::is_current) {
+                return series;
+            }
+        }
+        let Some(texts) = set.texts_of(index) else {
+            return self.overflow();
+        };
+        let series = self.with(&texts);
+        if let Some(known) = known {
+            known.store(series.key.word(), Relaxed);
+        }
+        series
+    }
+
+    /// Returns whether a view gives the series other labels than the declaration has.
+    pub(crate) fn has_other_labels(&self) -> bool {
+        self.desc.changing_view().is_some()
+    }
+
     /// Returns whether the family has a closed label set.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get().is_some()
@@ -338,6 +382,9 @@ impl<C: MetricCells> Family<C> {
     /// needed. Returns `None` if the combinations have no cells, or too many for a row.
     pub(crate) fn row(&self, set: ClosedSet) -> Option<u64> {
         *self.row.get_or_init(|| {
+            if self.has_other_labels() {
+                return None;
+            }
             let series = self.make_closed(set).series.iter();
             observe::promote_row(
                 observe::engine(),
@@ -345,6 +392,15 @@ impl<C: MetricCells> Family<C> {
                 C::cells(&self.desc),
             )
         })
+    }
+
+    /// Makes all series of a closed label set, or those of its reduced label sets.
+    pub(crate) fn make_all(&self, set: ClosedSet) {
+        if !self.has_other_labels() {
+            self.make_closed(set);
+        } else if !self.is_unlabelled() {
+            set.texts().for_each(|texts| _ = self.with(&texts));
+        }
     }
 
     #[cold]
@@ -504,6 +560,19 @@ impl<C: MetricCells> Family<C> {
             .collect()
     }
 
+    /// Calls `each` with the label text of every live series, without the overflow series.
+    fn live_texts(&self, each: &mut dyn FnMut(&str)) {
+        if self.is_unlabelled() {
+            return each("");
+        }
+        let open = self.all().map(|(_, series)| series);
+        for series in self.closed_series().chain(open) {
+            if series.is_live() {
+                series.text.with(&mut *each);
+            }
+        }
+    }
+
     /// Returns the exemplars of the family's series.
     pub(crate) fn exemplars(&self) -> &Exemplars {
         self.exemplars.get_or_init(Box::default)
@@ -559,6 +628,19 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     fn unusual_updates(&self) -> (u64, u64) {
         (0, 0)
     }
+    /// Does what a scrape does for a family that it does not export: moves the counts of threads that
+    /// ended, so that their shards can be freed.
+    fn skip(&self, _: &mut Pass<'_>) {}
+    /// Calls a function with the label text of every live series.
+    fn label_texts(&self, each: &mut dyn FnMut(&str));
+    /// Returns the limit of series, if the family has one.
+    fn limit(&self) -> Option<usize> {
+        None
+    }
+    /// Returns the states of a state set.
+    fn states(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
     /// Returns the locks of the cells of all series.
@@ -598,6 +680,19 @@ impl<C: MetricCells> AnyFamily for Family<C> {
 
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
         self.write(pass, out);
+    }
+
+    fn skip(&self, pass: &mut Pass<'_>) {
+        self.fold_first(pass);
+    }
+
+    fn label_texts(&self, each: &mut dyn FnMut(&str)) {
+        self.live_texts(each);
+    }
+
+    fn limit(&self) -> Option<usize> {
+        let is_open = !self.is_unlabelled() && self.closed.get().is_none();
+        is_open.then_some(self.desc.limit)
     }
 
     fn unusual_updates(&self) -> (u64, u64) {

@@ -29,9 +29,12 @@ impl<C: MetricCells> Family<C> {
         if self.is_unlabelled() {
             return false;
         }
-        let hash = self.index.hash(texts);
+        let Some(texts) = self.reduced(texts) else {
+            return false;
+        };
+        let hash = self.index.hash(&texts);
         let mut pass = observe::engine().pass();
-        let Some(key) = self.look_up(hash, texts) else {
+        let Some(key) = self.look_up(hash, &texts) else {
             return false;
         };
         self.retire_series(&mut pass, key.index(), removed);
@@ -75,6 +78,9 @@ impl<C: MetricCells> Family<C> {
     /// Removes every series, the overflow series included.
     pub(crate) fn clear(&self) {
         self.retain(|_| false);
+        if let Some(view) = self.desc.changing_view() {
+            view.clear();
+        }
         if self.is_unlabelled() {
             return;
         }

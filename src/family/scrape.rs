@@ -229,6 +229,11 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
+    /// Moves the counts that the only series has in idle shards to its shared cell.
+    pub(super) fn fold_first(&self, pass: &mut Pass<'_>) {
+        self.fold_idle(pass, std::iter::once(self.first()));
+    }
+
     /// Writes the exemplars of a series, which is number `position` of the snapshot.
     #[inline]
     fn write_exemplars(&self, key: SeriesKey, position: usize, out: &mut ExemplarBuffer) {

@@ -28,15 +28,6 @@ impl<O, P> PartRef<O, P> {
         }
     }
 
-    /// Creates a reference with an owner.
-    #[must_use]
-    pub fn of(owner: Arc<O>) -> Self {
-        Self {
-            part: AtomicPtr::new(null_mut()),
-            owner: OnceLock::from(owner),
-        }
-    }
-
     /// Returns the owner, if it was made.
     #[inline(always)]
     pub fn owner(&self) -> Option<&Arc<O>> {

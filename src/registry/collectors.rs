@@ -11,6 +11,7 @@ use crate::snapshot::{Family, Kind};
 use super::collected::{Collect, Collected};
 use super::families::Families;
 use super::lock;
+use super::view::Views;
 
 /// The collectors of one registry.
 ///
@@ -103,6 +104,13 @@ impl Collectors {
         lock(&self.0).iter().any(|c| c.name == name)
     }
 
+    /// Returns where a collector was added.
+    pub(super) fn location(&self, name: &str) -> Option<&'static Location<'static>> {
+        let collectors = lock(&self.0);
+        let collector = collectors.iter().find(|c| c.name == name);
+        collector.map(|collector| collector.location)
+    }
+
     /// Runs every collector, and returns the families with the name of their collector. They get
     /// the prefix, unless their collector's names stay, and the constant labels of the registry. If
     /// a collector fails or panics, only its own families are missing. The family that counts the
@@ -116,14 +124,20 @@ impl Collectors {
             .map(|c| (c.name.clone(), c.unprefixed, Arc::clone(&c.collect)))
             .collect();
         let (prefix, constant) = (families.prefix(), families.constant_text());
+        let views = families.views();
         let mut families = Vec::new();
         for (name, unprefixed, collector) in collectors {
             match run(&*collector) {
                 Ok(written) => {
                     let prefix = if unprefixed { "" } else { &*prefix };
-                    families.extend(written.into_iter().map(|mut family| {
+                    families.extend(written.into_iter().filter_map(|mut family| {
+                        let declared = family.meta.name.clone();
+                        let views = Views::of(&views, &declared);
+                        if views.is_some_and(|views| !views.apply_to(&mut family)) {
+                            return None;
+                        }
                         family.add_common(prefix, &constant);
-                        (Some(name.clone()), family)
+                        Some((Some(name.clone()), family))
                     }));
                 }
                 Err(why) => self.count_failure(&name, &why),

@@ -7,19 +7,23 @@ mod listed;
 mod self_metrics;
 #[cfg(all(test, not(miri)))]
 mod tests;
+mod view;
 
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crate::error::Error;
 use crate::observe;
-use crate::snapshot::{Family, Kind, Snapshot, Source, clashing};
+use crate::snapshot::{Cardinality, Catalogue, Family, Kind, Snapshot, Source, clashing};
 
 pub use collected::{Collect, Collected};
 #[cfg(feature = "link-time")]
 pub use listed::LISTED;
 pub use listed::Listed;
+pub use view::View;
 
 use collectors::Collectors;
 use families::Families;
@@ -60,6 +64,8 @@ struct Shared {
     is_default: bool,
     collectors: Collectors,
     settings: Mutex<Settings>,
+    /// The metrics that were created from data, by name, in a type of `declare`.
+    created: Mutex<BTreeMap<String, Box<dyn Any + Send + Sync>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +111,7 @@ impl Registry {
                 last_scrape: LastScrape::default(),
             }),
             collectors: Collectors::default(),
+            created: Mutex::default(),
         }))
     }
 
@@ -166,6 +173,42 @@ impl Registry {
         self.families().set_constant(name, value)
     }
 
+    /// Adds a view: a rule that changes families by their names. See [`View`].
+    ///
+    /// ```
+    /// use tallies::{Histogram, Registry, View};
+    ///
+    /// let registry = Registry::new();
+    /// registry.view(View::new("*_seconds").buckets(&[0.1, 1.0]))?;
+    /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
+    /// wait.observe(0.25);
+    /// assert_eq!(wait.get().counts, [0, 1, 0]);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Add views at start-up, before the first use of the metrics that they change. Of several views
+    /// of one family, all hold, in the order in which they were added: of each setting the last one,
+    /// and all dropped labels. The patterns match the names of the declarations.
+    ///
+    /// Views change the families of collectors, too, at every scrape: [`rename`](View::rename),
+    /// [`drop_label`](View::drop_label) and [`off`](View::off) do. They do not change
+    /// [self-metrics](Self::self_metrics).
+    ///
+    /// On metrics with views, look-ups and removals act on the series in which a label set counts.
+    /// Other label sets may count in it as well. The labels that `retain` and `get_all` show are
+    /// those of the series.
+    ///
+    /// Without views no update is slower. The cost of each setting is in its documentation.
+    ///
+    /// # Errors
+    ///
+    /// - A family that matches the pattern was registered before. (A static is registered by its
+    ///   first use, or by the first scrape.)
+    /// - An invalid name, label name, bound or schema, and a name that several families would get.
+    pub fn view(&self, view: View) -> Result<(), Error> {
+        self.families().add_view(view)
+    }
+
     /// Sets whether snapshots have metrics about the engine, under names that begin with
     /// `tallies_`. The default is on in the default registry and off in others.
     ///
@@ -178,9 +221,9 @@ impl Registry {
         lock(&self.0.settings).self_metrics = on;
     }
 
-    /// Sets whether registration logs a note about a counter whose name lacks `_total`, a name
-    /// that does not end in its unit, and a family without help text. The default is on. About
-    /// statics with `#[tallies::metric]` the compiler makes these notes.
+    /// Sets whether registration logs a note about names that Prometheus users would not expect,
+    /// such as a counter without `_total`, and about families without help text. The default is on.
+    /// About statics with `#[tallies::metric]` the compiler makes these notes.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -189,7 +232,7 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The notes are those of `promtool check metrics` about names, units and help texts.
+    /// The rules are those of [`snapshot::lint`](crate::snapshot::lint).
     pub fn lint(&self, on: bool) {
         self.families().set_lint(on);
     }
@@ -260,7 +303,7 @@ impl Registry {
     #[track_caller]
     fn log_notes(&self, kind: Kind, name: &str, help: &str) {
         if self.families().lints() {
-            crate::family::lint::notes(kind, name, "", help, Location::caller());
+            crate::family::lint::notes(kind, name, help, Location::caller());
         }
     }
 
@@ -339,8 +382,23 @@ impl Registry {
         if self.0.collectors.remove(self.families(), name) {
             Ok(())
         } else {
+            lock(&self.0.created).remove(name);
             self.families().remove(name)
         }
+    }
+
+    /// Remembers a metric that was created from data, until it is removed.
+    pub(crate) fn remember(&self, name: &str, metric: Box<dyn Any + Send + Sync>) {
+        lock(&self.0.created).insert(name.to_owned(), metric);
+    }
+
+    /// Returns the remembered metrics.
+    pub(crate) fn remembered<T: Clone + 'static>(&self) -> Vec<T> {
+        let created = lock(&self.0.created);
+        let metrics = created.values();
+        metrics
+            .filter_map(|metric| metric.downcast_ref().cloned())
+            .collect()
     }
 
     /// Removes all families and collectors.
@@ -353,6 +411,7 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn clear(&self) {
+        lock(&self.0.created).clear();
         self.0.collectors.clear(self.families());
     }
 
@@ -413,6 +472,60 @@ impl Registry {
     pub fn contains(&self, name: &str) -> bool {
         self.enlist();
         self.families().contains(name) || self.0.collectors.contains(name)
+    }
+
+    /// Returns how many series each family has, and which labels make them, those of callbacks and
+    /// collectors included. Self-metrics and families that a view switched off are not.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = tallies::Counter::builder("jobs_total", "Jobs done.")
+    ///     .labels(["queue"])
+    ///     .register(&registry)?;
+    /// jobs.with(["mail"]).inc();
+    /// assert_eq!(
+    ///     registry.cardinality().to_string(),
+    ///     "jobs_total: 1 series of at most 10000\n  queue: 1 (mail 1)\n"
+    /// );
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Hashes every label value of every series, waits for no scrape, and reads no values. It runs the
+    /// collectors. Of a family with more than 100 000 series, it reads the labels of as
+    /// many, and counts the rest.
+    #[must_use]
+    pub fn cardinality(&self) -> Cardinality {
+        self.enlist();
+        let mut report = Cardinality::default();
+        self.families().count_series(&mut report);
+        for (_, family) in self.0.collectors.run(self.families()) {
+            report.add_family(&family);
+        }
+        report
+    }
+
+    /// Lists every family that is declared, with or without series. See [`Catalogue`].
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// tallies::Counter::builder("jobs_total", "Jobs done.").labels(["queue"]).register(&registry)?;
+    /// let catalogue = registry.catalogue();
+    /// assert_eq!(catalogue.get("jobs_total").unwrap().help, "Jobs done.");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Registers all statics, and runs the collectors, because only they know what they write.
+    #[must_use]
+    pub fn catalogue(&self) -> Catalogue {
+        self.enlist();
+        let mut catalogue = self.families().catalogue();
+        for (collector, family) in self.0.collectors.run(self.families()) {
+            if let Some(collector) = collector {
+                let location = self.0.collectors.location(&collector);
+                catalogue.add_collected(&family, &collector, location);
+            }
+        }
+        catalogue
     }
 
     /// Registers the statics that the linker has listed, if this is the default registry.
@@ -529,6 +642,10 @@ fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
 impl Source for Registry {
     fn snapshot_into(&self, snapshot: &mut Snapshot) {
         self.snapshot_into(snapshot);
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.cardinality()
     }
 }
 

@@ -32,10 +32,10 @@ pub(super) type Answer = Response<Body>;
 #[derive(Clone)]
 pub(super) struct Pages {
     /// Runs the passes and renders the pages. Shared by all requests.
-    scraper: Arc<Scraper>,
+    pub(super) scraper: Arc<Scraper>,
     /// One permit for each page that may be rendered at once. Each request takes one, and later
     /// each block of its page.
-    permits: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
 }
 
 /// The parts of a request that choose the page.
@@ -81,7 +81,7 @@ pub(super) fn head(method: &Method) -> Result<bool, Answer> {
 }
 
 /// Joins all headers of one name with commas, as RFC 9110, section 5.3, allows.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
+pub(super) fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     let mut all = String::new();
     for value in headers.get_all(name) {
         if !all.is_empty() {

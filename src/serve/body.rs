@@ -14,6 +14,8 @@ use tokio::sync::Semaphore;
 
 use crate::error::Error;
 
+#[cfg(feature = "live")]
+use super::live::Stream;
 use super::page::{Block, Position};
 use super::scrape::ScrapedPage;
 
@@ -48,7 +50,14 @@ pub struct Body {
     ready: Option<Bytes>,
     /// The blocks that come after `ready`.
     blocks: Option<Blocks>,
+    /// The events that come after `ready`, if the body is a stream of them.
+    #[cfg(feature = "live")]
+    events: Option<Events>,
 }
+
+/// Waits for the next event of a stream.
+#[cfg(feature = "live")]
+type Events = Pin<Box<dyn Future<Output = Option<(Stream, Bytes)>> + Send + Sync>>;
 
 /// The blocks of a page from `position` on.
 struct Blocks {
@@ -75,8 +84,25 @@ impl Body {
     pub(super) fn whole(bytes: Bytes) -> Self {
         Self {
             ready: Some(bytes),
-            blocks: None,
+            ..Self::default()
         }
+    }
+
+    /// Creates a body that ends when the client disconnects.
+    #[cfg(feature = "live")]
+    pub(super) fn stream(stream: Stream) -> Self {
+        Self {
+            events: Some(Box::pin(stream.next())),
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether the body waits for events, rather than for the service.
+    pub(super) fn is_stream(&self) -> bool {
+        #[cfg(feature = "live")]
+        return self.events.is_some();
+        #[cfg(not(feature = "live"))]
+        false
     }
 
     /// Creates the body of a page whose first block is made.
@@ -90,13 +116,14 @@ impl Body {
         Self {
             ready: Some(Bytes::from_owner(BlockBytes(first))),
             blocks,
+            ..Self::default()
         }
     }
 
-    /// Returns the length of the body, unless blocks have yet to be made.
+    /// Returns the length of the body, unless blocks have yet to be made, or events to come.
     pub(super) fn len(&self) -> Option<usize> {
         let ready = self.ready.as_ref().map_or(0, Bytes::len);
-        self.blocks.is_none().then_some(ready)
+        (self.blocks.is_none() && !self.is_stream()).then_some(ready)
     }
 }
 
@@ -147,6 +174,16 @@ impl http_body::Body for Body {
         loop {
             if let Some(bytes) = this.ready.take().filter(|bytes| !bytes.is_empty()) {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            #[cfg(feature = "live")]
+            if let Some(events) = &mut this.events {
+                let next = ready!(events.as_mut().poll(cx));
+                this.events = None;
+                if let Some((stream, event)) = next {
+                    this.events = Some(Box::pin(stream.next()));
+                    this.ready = Some(event);
+                }
+                continue;
             }
             let Some(blocks) = &mut this.blocks else {
                 return Poll::Ready(None);

@@ -2,6 +2,7 @@
 //! when it stops.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,8 +129,9 @@ async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: 
         Stream::Tcp(stream) => stream,
         // The permissions of the socket file and its directory control access, so there is no TLS.
         #[cfg(unix)]
-        Stream::Unix(stream) => return requests(stream, host, seat, ending, || true).await,
+        Stream::Unix(stream) => return requests(stream, host, None, seat, ending, || true).await,
     };
+    let remote = stream.peer_addr().ok();
     limit_kernel_buffers(&stream, host.limits.answer);
     #[cfg(feature = "tls")]
     if let Some(tls) = &host.tls {
@@ -147,18 +149,19 @@ async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: 
                 let host = Arc::clone(host);
                 move || host.tls.as_ref().is_none_or(|tls| tls.is_current(version))
             };
-            requests(stream, host, seat, ending, is_current).await;
+            requests(stream, host, remote, seat, ending, is_current).await;
         }
         return;
     }
-    requests(stream, host, seat, ending, || true).await;
+    requests(stream, host, remote, seat, ending, || true).await;
 }
 
 /// Answers requests one after another until the connection is too old, `is_current` returns
-/// `false`, or the service stops.
+/// `false`, or the service stops. `remote` is the client, unless it is at a Unix socket.
 async fn requests<S>(
     stream: S,
     host: &Arc<Host>,
+    remote: Option<SocketAddr>,
     seat: &Arc<Seat>,
     mut ending: StopSignal,
     is_current: impl Fn() -> bool + Send + Sync + 'static,
@@ -171,7 +174,7 @@ async fn requests<S>(
         let is_current = Arc::clone(&is_current);
         async move {
             seat.set(State::Making);
-            let mut answer = host.routes.answer(request).await;
+            let mut answer = host.routes.answer(request, remote).await;
             if !is_current() {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(CONNECTION, close);
@@ -194,6 +197,7 @@ async fn requests<S>(
         () = tokio::time::sleep(host.limits.age) => None,
     };
     if end.is_none() {
+        seat.close();
         connection.as_mut().graceful_shutdown();
         // An error here is caused by the client, so it is not logged.
         let _ = connection.await;

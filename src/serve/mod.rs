@@ -3,9 +3,10 @@
 //!
 //! The service first reads a request (`answer`, `coding`). It then takes a scrape from a pass over
 //! the registries, which concurrent requests share (`scrape`), and sends a page of it block by block
-//! (`page`, `body`). The other modules decide where to listen (`listen`), which clients to admit
-//! (`auth`, `tls`), and which limits apply to a connection (`connection`, `seats`, `stream`,
-//! `timed_body`).
+//! (`page`, `body`). The live page has snapshots and a stream of its own (`live`). The other modules
+//! decide where to listen (`listen`), which clients to admit (`auth`, `tls`), and which limits apply
+//! to a connection (`connection`, `seats`, `stream`, `timed_body`). An exporter adds pages and
+//! checks of its own (`extension`).
 
 #![allow(
     clippy::result_large_err,
@@ -19,9 +20,14 @@ mod body;
 mod coding;
 #[cfg(feature = "serve")]
 mod connection;
+#[cfg(feature = "exporter")]
+pub(crate) mod extension;
 #[cfg(feature = "serve")]
 mod listen;
+#[cfg(feature = "live")]
+mod live;
 mod page;
+mod report;
 #[cfg(feature = "serve")]
 mod routes;
 mod scrape;
@@ -37,7 +43,7 @@ mod stream;
 #[cfg(feature = "serve")]
 mod timed_body;
 #[cfg(feature = "tls")]
-mod tls;
+pub(crate) mod tls;
 
 pub use body::Body;
 #[cfg(feature = "serve")]

@@ -1,13 +1,24 @@
 //! Routing: the service answers each path, for the hosts and clients that it admits.
 
+use std::future::Future;
+use std::net::SocketAddr;
+#[cfg(feature = "exporter")]
+use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "exporter")]
+use http::header::CONTENT_LENGTH;
 use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, HOST, SERVER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
 use super::answer::{Answer, PageRequest, Pages, content, head, plain, timed_out};
 use super::auth::Credentials;
 use super::body::Body;
+#[cfg(feature = "exporter")]
+use super::extension::{Admission, Extension, PageTime, Record};
+#[cfg(feature = "exporter")]
+use super::page::Style;
+use super::report::{CARDINALITY, ReportRequest};
 
 /// The request header with Prometheus' scrape timeout in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -20,6 +31,13 @@ pub(super) struct Routes {
     /// Maximum time to render the first block of a page.
     pub(super) timeout: Duration,
     pub(super) hosts: Hosts,
+    #[cfg(feature = "exporter")]
+    pub(super) extension: Option<Arc<dyn Extension>>,
+    /// What the extension's pages are made with.
+    #[cfg(feature = "exporter")]
+    pub(super) style: Style,
+    #[cfg(feature = "live")]
+    pub(super) live: Option<super::live::Live>,
 }
 
 /// The hosts that requests may name. If it is empty, all hosts are admitted.
@@ -64,19 +82,63 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 enum Route {
     /// The metrics page, which has yet to be rendered.
     Page(PageRequest),
+    /// The cardinality report, which has yet to be made.
+    Report(ReportRequest),
     /// The response to a request for any other path.
     Answer(Answer),
 }
 
 impl Routes {
-    /// Answers a request within the time that it allows.
-    pub(super) async fn answer<B>(&self, request: Request<B>) -> Answer {
+    /// Returns the number of threads for the live page, so that it takes none from the scrapes.
+    pub(super) fn live_threads(&self) -> usize {
+        #[cfg(feature = "live")]
+        return usize::from(self.live.is_some());
+        #[cfg(not(feature = "live"))]
+        0
+    }
+
+    /// Answers a request within the time that it allows. `remote` is the client, unless it is at a
+    /// Unix socket.
+    pub(super) async fn answer<B>(
+        &self,
+        request: Request<B>,
+        remote: Option<SocketAddr>,
+    ) -> Answer {
+        #[cfg(feature = "exporter")]
+        if let Some(extension) = &self.extension {
+            let (parts, _) = request.into_parts();
+            return self.extended(extension, parts, remote).await;
+        }
+        let _ = remote;
+        let request = request.map(|_| ());
+        self.plain_answer(request, |page, timeout| self.page(page, timeout))
+            .await
+    }
+
+    /// Returns the metrics page, if it is ready in time.
+    async fn page(&self, page: PageRequest, (timeout, _): (Duration, bool)) -> Answer {
+        tokio::time::timeout(timeout, self.pages.clone().answer(page))
+            .await
+            .unwrap_or_else(|_| timed_out())
+    }
+
+    /// Answers a request. `page` makes the metrics page within a time, which the client told or not.
+    async fn plain_answer<F: Future<Output = Answer>>(
+        &self,
+        request: Request<()>,
+        page: impl FnOnce(PageRequest, (Duration, bool)) -> F,
+    ) -> Answer {
         let probe = is_probe(request.uri().path());
         let mut answer = match self.route(&request).unwrap_or_else(Route::Answer) {
-            Route::Page(page) => {
+            Route::Page(asked) => {
                 let timeout = scrape_timeout(request.headers(), self.timeout);
+                let by_client = client_timeout(request.headers()).is_some();
                 drop(request);
-                tokio::time::timeout(timeout, self.pages.clone().answer(page))
+                page(asked, (timeout, by_client)).await
+            }
+            Route::Report(report) => {
+                drop(request);
+                tokio::time::timeout(self.timeout, self.pages.clone().report(report))
                     .await
                     .unwrap_or_else(|_| timed_out())
             }
@@ -92,6 +154,112 @@ impl Routes {
         headers.insert(SERVER, HeaderValue::from_static("tallies"));
         if close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    /// Answers a request with what an extension adds.
+    #[cfg(feature = "exporter")]
+    async fn extended(
+        &self,
+        extension: &Arc<dyn Extension>,
+        parts: http::request::Parts,
+        remote: Option<SocketAddr>,
+    ) -> Answer {
+        let start = std::time::Instant::now();
+        let method = parts.method.clone();
+        let path = parts.uri.path().to_owned();
+        let mut answer = self.extended_answer(extension, parts).await;
+        for (name, value) in extension.headers() {
+            answer.headers_mut().insert(name, value);
+        }
+        answer.headers_mut().insert(SERVER, extension.server_name());
+        extension.record(&Record {
+            method: method.as_str(),
+            path: &path,
+            remote,
+            status: answer.status().as_u16(),
+            size: answer.body().len(),
+            duration: start.elapsed(),
+        });
+        answer
+    }
+
+    #[cfg(feature = "exporter")]
+    async fn extended_answer(
+        &self,
+        extension: &Arc<dyn Extension>,
+        parts: http::request::Parts,
+    ) -> Answer {
+        let request = Request::from_parts(parts, ());
+        let path = request.uri().path();
+        if !is_probe(path) {
+            let refused = match extension.admit(request.headers()).await {
+                Admission::Admitted => None,
+                Admission::Unauthorized => {
+                    let mut answer = plain(StatusCode::UNAUTHORIZED, "unauthorized\n");
+                    let challenge = HeaderValue::from_static("Basic realm=\"metrics\"");
+                    answer.headers_mut().append(WWW_AUTHENTICATE, challenge);
+                    Some(answer)
+                }
+                Admission::TooMany => {
+                    Some(plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n"))
+                }
+            };
+            if let Some(mut answer) = refused {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(CONNECTION, close);
+                return answer;
+            }
+        }
+        let time = PageTime {
+            limit: scrape_timeout(request.headers(), self.timeout),
+            by_client: client_timeout(request.headers()).is_some(),
+        };
+        let query = request.uri().query().unwrap_or_default();
+        if let Some(page) = extension.page(path, query, time) {
+            // The checks of host and credentials, whose answers are those of an unknown path.
+            if let Err(answer) = self.route(&request) {
+                if answer.status() != StatusCode::NOT_FOUND {
+                    return answer;
+                }
+            }
+            let asked = match PageRequest::read(&request) {
+                Ok(asked) => asked,
+                Err(answer) => return answer,
+            };
+            return match page.await {
+                Ok(source) => {
+                    Pages::new(vec![source], self.style, (1, usize::MAX), None)
+                        .answer(asked)
+                        .await
+                }
+                Err((status, text)) => content(
+                    status,
+                    "text/plain; charset=utf-8",
+                    Body::whole(text.into()),
+                ),
+            };
+        }
+        let is_home = path == "/";
+        let mut answer = self
+            .plain_answer(request, |asked, (limit, by_client)| async move {
+                let page = async {
+                    extension.before_page(PageTime { limit, by_client }).await;
+                    self.pages.clone().answer(asked).await
+                };
+                let page = tokio::time::timeout(limit, page).await;
+                page.unwrap_or_else(|_| timed_out())
+            })
+            .await;
+        if is_home && answer.status() == StatusCode::OK {
+            let home = Body::whole(extension.home(&escaped(&self.path)).into());
+            let length = home.len().unwrap_or_default();
+            let headers = answer.headers_mut();
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            if answer.body().len() != Some(0) {
+                *answer.body_mut() = home;
+            }
         }
         answer
     }
@@ -132,6 +300,15 @@ impl Routes {
         if path == self.path {
             return PageRequest::read(request).map(Route::Page);
         }
+        if path == CARDINALITY {
+            return ReportRequest::read(request).map(Route::Report);
+        }
+        #[cfg(feature = "live")]
+        if let (Some(live), Some(rest)) = (&self.live, path.strip_prefix(super::live::PATH)) {
+            if let Some(answer) = live.answer(rest, request) {
+                return Ok(Route::Answer(answer));
+            }
+        }
         if path != "/" && path != "/robots.txt" {
             return Err(plain(StatusCode::NOT_FOUND, "not found\n"));
         }
@@ -140,8 +317,15 @@ impl Routes {
             let robots = plain(StatusCode::OK, "User-agent: *\nDisallow: /\n");
             return Ok(Route::Answer(robots));
         }
+        #[cfg(feature = "live")]
+        let live = self
+            .live
+            .as_ref()
+            .map_or("", |_| " <a href='live'>live</a>");
+        #[cfg(not(feature = "live"))]
+        let live = "";
         let home = format!(
-            "<html><body><a href='{}'>metrics</a></body></html>",
+            "<html><body><a href='{}'>metrics</a>{live}</body></html>",
             escaped(&self.path)
         );
         let home = Body::whole(home.into());
@@ -157,12 +341,16 @@ impl Routes {
 /// Returns the time for a page: nine tenths of the client's timeout, which leaves time for sending,
 /// and at most `limit`.
 fn scrape_timeout(headers: &HeaderMap, limit: Duration) -> Duration {
-    headers
-        .get(SCRAPE_TIMEOUT)
-        .and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok())
-        .filter(|seconds| *seconds > 0.0)
+    client_timeout(headers)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds * 0.9).ok())
         .map_or(limit, |client| client.max(MIN_TIMEOUT).min(limit))
+}
+
+/// Returns the client's timeout in seconds.
+fn client_timeout(headers: &HeaderMap) -> Option<f64> {
+    let value = headers.get(SCRAPE_TIMEOUT)?;
+    let seconds = value.to_str().ok()?.trim().parse::<f64>().ok()?;
+    (seconds > 0.0).then_some(seconds)
 }
 
 /// Escapes a path for an HTML attribute in single quotes.

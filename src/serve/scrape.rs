@@ -167,6 +167,11 @@ impl Memory {
 }
 
 impl Scraper {
+    /// Returns the sources of the pages.
+    pub(super) fn sources(&self) -> &[Arc<dyn Source>] {
+        &self.sources
+    }
+
     pub(super) fn new(
         sources: Vec<Arc<dyn Source>>,
         style: Style,

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// The time after which a client that is reading a page counts as slow and may be evicted.
@@ -60,6 +60,9 @@ pub(super) struct Seat {
     is_evicted: AtomicBool,
     /// Wakes the connection when it is evicted.
     evicted: Notify,
+    /// Set once by the connection, when it has to end after the response in flight. Read by streams,
+    /// which would not end.
+    closing: watch::Sender<bool>,
 }
 
 /// Holds a seat. Dropping it frees the seat.
@@ -76,7 +79,19 @@ impl Seat {
             has_more: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
             evicted: Notify::new(),
+            closing: watch::Sender::new(false),
         }
+    }
+
+    /// Ends a stream of events, so that the connection can end.
+    pub(super) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Waits until the connection has to end.
+    pub(super) async fn closing(&self) {
+        // The sender is here, so this cannot fail.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
     /// Records the activity of the connection from now on.

@@ -16,6 +16,7 @@ use super::answer::{PAGES, PageRequest, Pages, SCRAPES};
 use super::body::Body;
 use super::coding::Levels;
 use super::page::Style;
+use super::report::{CARDINALITY, ReportRequest};
 
 /// Serves the metrics page as a [`tower_service::Service`], at any path of any framework that takes
 /// one.
@@ -32,6 +33,11 @@ use super::page::Style;
 /// of the family or of a sample, plain or escaped. Concurrent scrapes share passes over the
 /// registries.
 ///
+/// A request whose path ends in `/-/cardinality` gets the
+/// [cardinality](crate::Registry::cardinality) of the registries, as text, or as JSON for
+/// `?format=json` and for `Accept: application/json`. It is routed by the framework, and so behind
+/// the authentication that the framework has there.
+///
 /// Rendering a page blocks. It runs on Tokio's blocking threads if there is a runtime, and on the
 /// current thread otherwise. The [`Body`] of a large page comes in blocks.
 /// Limits of time and of connections are up to the framework: a client that reads slowly holds the
@@ -41,6 +47,8 @@ pub struct MetricsService {
     sources: Vec<Arc<dyn Source>>,
     style: Style,
     pages: Pages,
+    #[cfg(feature = "live")]
+    live: Option<super::live::Live>,
 }
 
 impl MetricsService {
@@ -79,7 +87,7 @@ impl MetricsService {
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.style.options = options;
-        Self::with_style(self.sources, self.style)
+        self.restyled()
     }
 
     /// Sets the level of gzip, like [`Server::gzip_level`](crate::Server::gzip_level).
@@ -91,7 +99,7 @@ impl MetricsService {
     #[must_use]
     pub fn gzip_level(mut self, level: u32) -> Self {
         self.style.levels.set_gzip(level);
-        Self::with_style(self.sources, self.style)
+        self.restyled()
     }
 
     /// Sets the level of zstd, like [`Server::zstd_level`](crate::Server::zstd_level).
@@ -103,7 +111,29 @@ impl MetricsService {
     #[must_use]
     pub fn zstd_level(mut self, level: i32) -> Self {
         self.style.levels.set_zstd(level);
-        Self::with_style(self.sources, self.style)
+        self.restyled()
+    }
+
+    /// Adds the live page, like [`Server::live`](crate::Server::live), at every path that ends in
+    /// `/live`, with its parts below that path.
+    ///
+    /// ```
+    /// use tallies::MetricsService;
+    ///
+    /// let service = MetricsService::new().live();
+    /// let app: axum::Router = axum::Router::new()
+    ///     .route_service("/metrics", service.clone())
+    ///     .route_service("/live", service.clone())
+    ///     .route_service("/live/{*part}", service);
+    /// ```
+    ///
+    /// The service has no credentials: the framework has to ask for them. The page needs a Tokio
+    /// runtime with a timer; without a runtime its stream returns 501.
+    #[cfg(feature = "live")]
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.live = Some(super::live::Live::new(self.sources.clone(), None));
+        self
     }
 
     fn with_style(sources: Vec<Arc<dyn Source>>, style: Style) -> Self {
@@ -111,7 +141,35 @@ impl MetricsService {
             pages: Pages::new(sources.clone(), style, (SCRAPES, PAGES), None),
             sources,
             style,
+            #[cfg(feature = "live")]
+            live: None,
         }
+    }
+
+    /// Sets the style. The pages begin anew, and the live page is the same.
+    fn restyled(self) -> Self {
+        let service = Self::with_style(self.sources, self.style);
+        #[cfg(feature = "live")]
+        let service = Self {
+            live: self.live,
+            ..service
+        };
+        service
+    }
+}
+
+#[cfg(feature = "live")]
+impl MetricsService {
+    /// Answers a request for the live page or a part of it.
+    fn live_answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        let path = request.uri().path();
+        let at = path.rfind(super::live::PATH)?;
+        let rest = &path[at + super::live::PATH.len()..];
+        let mut answer = self.live.as_ref()?.answer(rest, request)?;
+        if matches!(super::answer::head(request.method()), Ok(true)) {
+            *answer.body_mut() = Body::default();
+        }
+        Some(answer)
     }
 }
 
@@ -131,7 +189,21 @@ impl<B> tower_service::Service<Request<B>> for MetricsService {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        #[cfg(feature = "live")]
+        if let Some(answer) = self.live_answer(&request) {
+            return Box::pin(std::future::ready(Ok(answer)));
+        }
         let pages = self.pages.clone();
+        // Below any path: frameworks may have removed the beginning, or not.
+        if request.uri().path().ends_with(CARDINALITY) {
+            let request = ReportRequest::read(&request);
+            return Box::pin(async move {
+                Ok(match request {
+                    Ok(request) => pages.report(request).await,
+                    Err(answer) => answer,
+                })
+            });
+        }
         let request = PageRequest::read(&request);
         Box::pin(async move {
             Ok(match request {

@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep};
 use crate::error::Error;
 
 use super::body::Body;
-use super::seats::Seat;
+use super::seats::{Seat, State};
 
 /// A body that reports to a seat.
 pub(super) struct TimedBody {
@@ -29,18 +29,38 @@ pub(super) struct TimedBody {
     sleep: Option<Pin<Box<Sleep>>>,
     /// How long the client has been reading, while a block is being made.
     read: Option<Duration>,
+    /// Completes when the connection has to end. Used by streams, which would not end.
+    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl TimedBody {
     pub(super) fn new(body: Body, seat: Arc<Seat>, limit: Duration) -> Self {
-        seat.set_more(!body.is_end_stream());
+        // A stream has nothing more to send until its next event, so that the client's time begins
+        // again with each.
+        seat.set_more(!body.is_end_stream() && !body.is_stream());
         Self {
             body,
             seat,
             limit,
             sleep: None,
             read: None,
+            closing: None,
         }
+    }
+
+    /// Polls a stream of events. Between two of them the connection counts as idle.
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let closing = self.closing.get_or_insert_with(|| {
+            let seat = Arc::clone(&self.seat);
+            Box::pin(async move { seat.closing().await })
+        });
+        if closing.as_mut().poll(cx).is_ready() {
+            self.body = Body::default();
+            return Poll::Ready(None);
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.seat.set(State::Writing);
+        Poll::Ready(frame)
     }
 }
 
@@ -53,6 +73,9 @@ impl http_body::Body for TimedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
+        if this.body.is_stream() {
+            return this.poll_stream(cx);
+        }
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             if let Some(read) = this.read.take() {
                 this.seat.resume_writing(read);

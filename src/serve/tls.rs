@@ -19,11 +19,19 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use crate::error::Error;
 
 /// The files that the user named. A certificate without a key, or the reverse, is an error.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Files {
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
     pub(super) client_ca: Option<PathBuf>,
+    /// Where configurations come from instead, in an exporter.
+    pub(super) given: Option<Arc<dyn TlsSource>>,
+}
+
+/// Gives the TLS configuration for new connections. The program replaces it when it wants to.
+pub(crate) trait TlsSource: Send + Sync {
+    /// Returns the configuration in use and the number of changes so far.
+    fn current(&self) -> (Arc<ServerConfig>, u64);
 }
 
 /// A complete set of files for HTTPS.
@@ -38,12 +46,13 @@ struct CompleteFiles {
 type Stamp = Vec<Option<(SystemTime, u64, Option<(u64, u64)>)>>;
 
 /// The TLS configuration for new connections.
-pub(super) struct Tls {
-    reloader: Arc<Reloader>,
+pub(super) enum Tls {
+    Files(Arc<Reloader>),
+    Given(Arc<dyn TlsSource>),
 }
 
 /// The state that connections and the checking thread share.
-struct Reloader {
+pub(super) struct Reloader {
     /// The paths. Never change.
     files: CompleteFiles,
     /// The last good configuration. Written by the checking thread, read by connections.
@@ -77,6 +86,9 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 impl Files {
     /// Reads the files. Returns `None` if the user named no files.
     pub(super) fn load(&self) -> Result<Option<Tls>, Error> {
+        if let Some(given) = &self.given {
+            return Ok(Some(Tls::Given(Arc::clone(given))));
+        }
         let files = match (&self.certificate, &self.key, &self.client_ca) {
             (None, None, None) => return Ok(None),
             (Some(certificate), Some(key), client_ca) => CompleteFiles {
@@ -123,13 +135,11 @@ impl Files {
             version: 0,
             last_check: Instant::now(),
         };
-        Ok(Some(Tls {
-            reloader: Arc::new(Reloader {
-                files,
-                current: Mutex::new(current),
-                checking: AtomicBool::new(false),
-            }),
-        }))
+        Ok(Some(Tls::Files(Arc::new(Reloader {
+            files,
+            current: Mutex::new(current),
+            checking: AtomicBool::new(false),
+        }))))
     }
 }
 
@@ -196,7 +206,7 @@ fn file_id(metadata: &Metadata) -> Option<(u64, u64)> {
 }
 
 /// Reads a PEM file with at least one certificate.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let bytes = read(path).map_err(|e| Error::file("the certificate", path, e))?;
     let all = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
@@ -210,7 +220,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 
 /// Reads a regular file of at most 1 MiB. Opening a pipe would wait for its other end, and a device
 /// may never end.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true);
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -234,19 +244,33 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 impl Tls {
     /// Returns the acceptor for a new connection, and the number of changes so far.
     pub(super) fn acceptor(&self) -> (TlsAcceptor, u64) {
-        self.check(Duration::ZERO);
-        let current = self.reloader.lock();
-        (
-            TlsAcceptor::from(Arc::clone(&current.config)),
-            current.version,
-        )
+        let (config, version) = match self {
+            Self::Files(reloader) => {
+                reloader.check_after(Duration::ZERO);
+                let current = reloader.lock();
+                (Arc::clone(&current.config), current.version)
+            }
+            Self::Given(source) => source.current(),
+        };
+        (TlsAcceptor::from(config), version)
     }
 
     /// Returns whether the configuration is still the one that a connection was accepted with.
     /// After a change, another client CA may apply.
     pub(super) fn is_current(&self, version: u64) -> bool {
-        self.check(CHECK_INTERVAL);
-        self.reloader.lock().version == version
+        match self {
+            Self::Files(reloader) => {
+                reloader.check_after(CHECK_INTERVAL);
+                reloader.lock().version == version
+            }
+            Self::Given(source) => source.current().1 == version,
+        }
+    }
+}
+
+impl Reloader {
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Checks the files, unless the last check is less than `after` ago, and reads them again if
@@ -255,13 +279,12 @@ impl Tls {
     /// The check runs on another thread, because it may hang. Until it ends, and if the new files
     /// are unusable, the last good configuration stays. This function waits up to 20 ms for the
     /// check, so that a connection after a change usually gets the new configuration.
-    fn check(&self, after: Duration) {
-        let reloader = &self.reloader;
-        if reloader.lock().last_check.elapsed() < after || reloader.checking.swap(true, Relaxed) {
+    fn check_after(self: &Arc<Self>, after: Duration) {
+        if self.lock().last_check.elapsed() < after || self.checking.swap(true, Relaxed) {
             return;
         }
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
-        let background = Arc::clone(reloader);
+        let background = Arc::clone(self);
         let check = move || {
             background.check();
             drop(sender);
@@ -271,14 +294,8 @@ impl Tls {
             // The thread drops `sender` when it is done, which ends the wait at once.
             Ok(_) => _ = receiver.recv_timeout(Duration::from_millis(20)),
             // No thread could be created. The next connection retries.
-            Err(_) => reloader.checking.store(false, Relaxed),
+            Err(_) => self.checking.store(false, Relaxed),
         }
-    }
-}
-
-impl Reloader {
-    fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Checks the files, on the checking thread.

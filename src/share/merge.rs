@@ -33,6 +33,7 @@ pub(crate) struct Writer<'a> {
 ///
 /// Of families of different kinds, that of the last writer remains: a program that takes the name of
 /// another one's metric does not displace it.
+#[cfg(any(feature = "redis", test))]
 pub(crate) fn merge(writers: &[Writer<'_>], conflict: impl FnMut(Error)) -> Snapshot {
     let writers: Vec<_> = writers.iter().map(|writer| (*writer, None)).collect();
     merge_exact(&writers, conflict).0
@@ -106,7 +107,7 @@ pub(crate) fn merge_exact(
 }
 
 /// Returns whether only live writers have a value of such a family.
-fn is_live_only(meta: &Meta) -> bool {
+pub(super) fn is_live_only(meta: &Meta) -> bool {
     match meta.kind {
         Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => meta.mode.is_live(),
         Kind::GaugeHistogram => true,

@@ -5,7 +5,6 @@
 //! writers, exactly once. So totals never go back, and the cost of a page follows the writers that
 //! are alive.
 
-#[allow(dead_code, reason = "the stores come next")]
 mod exact;
 #[cfg(all(
     feature = "mmap",
@@ -13,12 +12,16 @@ mod exact;
     not(miri)
 ))]
 mod files;
-#[allow(dead_code, reason = "the stores come next")]
 mod merge;
-#[allow(dead_code, reason = "the stores come next")]
-pub(crate) mod record;
+mod record;
+#[cfg(feature = "redis")]
+mod redis;
 
-#[cfg(all(fuzzing, feature = "mmap"))]
+#[cfg(all(
+    fuzzing,
+    feature = "mmap",
+    any(target_os = "linux", target_os = "android")
+))]
 pub use files::read_bytes;
 #[cfg(all(
     feature = "mmap",
@@ -26,3 +29,5 @@ pub use files::read_bytes;
     not(miri)
 ))]
 pub use files::{Dir, Process, dir};
+#[cfg(feature = "redis")]
+pub use redis::{Overview, Redis, RedisBuilder, WriterInfo, redis};

@@ -41,7 +41,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
 use crate::snapshot::{
     Exemplar, Family, GaugeMode, Kind, Meta, Native, Natives, Number, Numbers, PageSummary,
-    Quantiles, Resolution, Text, Value, Values, is_metric_name, labels,
+    Quantiles, Resolution, Text, Values, is_label_name, is_metric_name, labels,
 };
 
 /// The version of both forms. Other versions are not read.
@@ -204,13 +204,61 @@ pub(crate) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
     }
 }
 
-/// Returns whether `text` is a label text as [`label_text`] returns it.
+/// Returns whether `text` is a label text as [`label_text`] returns it. A reader checks every series,
+/// so this allocates nothing.
 pub(crate) fn is_label_text(text: &str) -> bool {
-    let all: Vec<_> = labels::pairs(text).collect();
-    let names = |name: &str| !name.is_empty() && !name.contains(['"', '\\', '\n']);
-    all.iter().all(|(name, _)| names(name))
-        && all.is_sorted_by(|(one, _), (next, _)| one < next)
-        && labels::text_of(all.iter().map(|(name, value)| (*name, &**value))) == text
+    let (mut rest, mut before) = (text, None);
+    while !rest.is_empty() {
+        let (name, quoted, after) = match rest.strip_prefix('"') {
+            Some(name) => match name.split_once("\"=\"") {
+                Some((name, after)) => (name, true, after),
+                None => return false,
+            },
+            None => match rest.split_once("=\"") {
+                Some((name, after)) => (name, false, after),
+                None => return false,
+            },
+        };
+        // Names outside the legacy character set are quoted, and only those.
+        let is_name = is_label_name(name.as_bytes()) != quoted;
+        if !is_name || name.is_empty() || name.contains(['"', '\\', '\n']) {
+            return false;
+        }
+        if before.is_some_and(|before| before >= name) {
+            return false;
+        }
+        before = Some(name);
+        let Some(end) = end_of_value(after) else {
+            return false;
+        };
+        rest = &after[end + 1..];
+        if let Some(next) = rest.strip_prefix(',') {
+            if next.is_empty() {
+                return false;
+            }
+            rest = next;
+        } else if !rest.is_empty() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Returns the index of the quote after an escaped label value.
+fn end_of_value(text: &str) -> Option<usize> {
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return Some(at),
+            b'\n' => return None,
+            b'\\' => match bytes.next() {
+                Some((_, b'\\' | b'"' | b'n')) => {}
+                _ => return None,
+            },
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Appends the record of series `i`.
@@ -468,7 +516,7 @@ impl<'a> Bytes<'a> {
 
     fn text(&mut self) -> Read<&'a str> {
         let n = self.count(1)?;
-        str::from_utf8(self.take(n)?).map_err(|_| Malformed("a text is not UTF-8"))
+        std::str::from_utf8(self.take(n)?).map_err(|_| Malformed("a text is not UTF-8"))
     }
 
     /// Reads the number of items that follow, each of at least `size` bytes.

@@ -215,10 +215,6 @@ impl GaugeMode {
     }
 
     /// Returns whether the time of the last `set` decides.
-    #[cfg_attr(
-        not(any(feature = "mmap", feature = "redis")),
-        allow(dead_code, reason = "for stores")
-    )]
     pub(crate) fn is_recent(self) -> bool {
         matches!(self, Self::LiveRecent | Self::Recent)
     }
@@ -348,7 +344,7 @@ impl Family {
         labels.zip((0..).map(|i| self.value(i)))
     }
 
-    #[cfg(feature = "serde")]
+    #[cfg(any(feature = "serde", feature = "live"))]
     pub(crate) fn labels(&self, i: usize) -> SeriesLabels<'_> {
         self.labels_of(self.texts.get(i))
     }
@@ -421,7 +417,7 @@ impl Family {
     }
 
     /// Appends series `i` of `other`, which has the same shape.
-    pub(super) fn push_from(&mut self, other: &Self, i: usize) {
+    pub(crate) fn push_from(&mut self, other: &Self, i: usize) {
         let at = self.len() as u32;
         let theirs = other.exemplars_of(i).iter();
         self.exemplars

@@ -113,6 +113,24 @@ impl MergedView {
         family_at(&self.snapshots, &self.joined, self.page[at])
     }
 
+    /// Returns what changed in each family since `earlier`, in the order of
+    /// [`families`](Self::families), as [`Snapshot::since`] does.
+    #[cfg(feature = "live")]
+    pub(crate) fn since(&self, earlier: &Self) -> Vec<Family> {
+        let mut before = earlier.families().peekable();
+        let interval = self.families().map(|family| {
+            while before
+                .next_if(|before| before.name() < family.name())
+                .is_some()
+            {}
+            let before = before.next_if(|before| before.name() == family.name());
+            let mut family = family.clone();
+            family.subtract_earlier(before, earlier.taken());
+            family
+        });
+        interval.collect()
+    }
+
     /// The memory that the snapshots use, in bytes.
     #[cfg(feature = "tower")]
     pub(crate) fn bytes(&self) -> usize {

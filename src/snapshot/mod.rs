@@ -8,11 +8,15 @@
 //! snapshots of several processes add up ([`Snapshot::merge`]).
 
 mod arithmetic;
+mod cardinality;
+pub mod catalogue;
 mod clash;
 pub(crate) mod clash_index;
 mod exemplar;
 mod family;
+mod json;
 pub(crate) mod labels;
+pub mod lint;
 #[cfg(any(feature = "tower", feature = "push"))]
 mod merged_view;
 mod names;
@@ -32,6 +36,9 @@ use std::time::SystemTime;
 use crate::error::Error;
 
 pub(crate) use arithmetic::sum_since;
+pub(crate) use cardinality::LabelCount;
+pub use cardinality::{Cardinality, FamilyCardinality, LabelCardinality};
+pub use catalogue::Catalogue;
 #[cfg(any(feature = "mmap", feature = "redis"))]
 pub(crate) use clash::exposed;
 pub(crate) use clash::{ExposedName, clash, clashing};
@@ -90,6 +97,14 @@ pub trait Source: Send + Sync {
     fn try_snapshot_into(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
         self.snapshot_into(snapshot);
         Ok(())
+    }
+
+    /// Returns how many series each family has, and which labels make them. The default takes a
+    /// snapshot, which knows neither limits nor refused updates.
+    fn cardinality(&self) -> Cardinality {
+        let mut snapshot = Snapshot::default();
+        self.snapshot_into(&mut snapshot);
+        Cardinality::of(&snapshot)
     }
 }
 

@@ -78,7 +78,7 @@ impl Page {
         &self.text[start..self.ends[i]]
     }
 
-    fn texts(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|i| self.get(i))
     }
 
@@ -216,13 +216,13 @@ impl Texts {
     }
 
     /// Iterates over the values of [`Entry::created`].
-    pub(super) fn all_created(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn all_created(&self) -> impl Iterator<Item = u64> {
         let created = self.pages.iter().flat_map(|page| &page.created);
         created.map(|created| (*created).max(self.since))
     }
 
     /// Returns for each index that both have whether the texts there are equal.
-    pub(super) fn same(&self, other: &Self) -> Vec<bool> {
+    pub(crate) fn same(&self, other: &Self) -> Vec<bool> {
         let mut same = Vec::with_capacity(self.len().min(other.len()));
         let ours = self.pages.iter().zip(&self.ends);
         for ((ours, end), (theirs, their_end)) in ours.zip(other.pages.iter().zip(&other.ends)) {

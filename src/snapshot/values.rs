@@ -235,9 +235,30 @@ impl Values {
 
     /// Returns an empty copy of the same shape.
     pub(crate) fn to_empty(&self) -> Self {
-        let mut empty = self.clone();
-        empty.clear();
-        empty
+        match self {
+            Self::Counter(_) => Self::Counter(Numbers::default()),
+            Self::Gauge(_) => Self::Gauge(Vec::new()),
+            Self::Histogram {
+                bounds, natives, ..
+            } => Self::Histogram {
+                bounds: Arc::clone(bounds),
+                counts: Vec::new(),
+                sums: Vec::new(),
+                natives: natives.as_ref().map(|_| Natives::default()),
+            },
+            Self::Summary {
+                targets,
+                max_age,
+                interval,
+                ..
+            } => Self::Summary {
+                targets: *targets,
+                max_age: *max_age,
+                interval: *interval,
+                values: Vec::new(),
+            },
+            Self::PageSummary(_) => Self::PageSummary(Vec::new()),
+        }
     }
 
     /// Allocates memory for as many series at once, so that it does not grow in steps.

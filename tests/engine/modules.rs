@@ -9,6 +9,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("mapped", &["sync"]),
     ("error", &["snapshot"]),
+    ("document", &["error"]),
     ("clock", &["snapshot"]),
     ("snapshot", &["error"]),
     ("lockfree", &["sync", "mapped", "snapshot"]),
@@ -29,7 +30,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "declare",
         &[
-            "error", "clock", "snapshot", "lockfree", "observe", "family", "registry",
+            "error", "document", "clock", "snapshot", "lockfree", "observe", "family", "registry",
         ],
     ),
     (
@@ -48,6 +49,12 @@ const RULES: &[(&str, &[&str])] = &[
         "instrument",
         &[
             "error", "clock", "snapshot", "observe", "family", "registry", "declare",
+        ],
+    ),
+    (
+        "exporter",
+        &[
+            "error", "document", "snapshot", "registry", "declare", "process", "serve",
         ],
     ),
     (

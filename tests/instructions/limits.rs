@@ -29,6 +29,18 @@ const LIMITS: &[(&str, f64)] = &[
     ("native histogram", 58.0),
     ("native histogram, fixed buckets", 120.0),
     ("summary", 129.0),
+    ("counter, off", 10.5),
+    ("counter, two strings, off", 190.0),
+    ("counter, enum, off", 315.0),
+    ("gauge, off", 40.0),
+    ("histogram, off", 75.0),
+    ("summary, off", 70.0),
+    ("counter, dropped label", 215.0),
+    ("counter, dropped label, many values", 230.0),
+    ("counter, dropped label, new values", 1650.0),
+    ("counter, dropped enum", 340.0),
+    ("histogram, bounds of a view", 56.0),
+    ("histogram, native by a view", 140.0),
 ];
 
 /// The number of updates. Enough for a summary to reach the size of its sketch. The start of the

@@ -5,7 +5,7 @@
 
 use std::hint::black_box;
 
-use tallies::{Bound, Counter, Gauge, Histogram, LabelValue, Labels, Summary, UpDownCounter};
+use tallies::{Bound, Counter, Gauge, Histogram, LabelValue, Labels, Summary, UpDownCounter, View};
 
 #[derive(LabelValue, Clone, Copy)]
 enum Method {
@@ -16,6 +16,12 @@ enum Method {
 #[derive(Labels)]
 struct Request {
     method: Method,
+}
+
+#[derive(Labels)]
+struct Pair {
+    method: Method,
+    ok: bool,
 }
 
 static COUNTER: Counter = Counter::new("counter_total").hot();
@@ -39,6 +45,36 @@ static BOTH: Histogram = Histogram::new("both")
     .native(3)
     .hot();
 static SUMMARY: Summary = Summary::new("summary").hot();
+
+/// Families that views switch off.
+static OFF: Counter = Counter::new("off_total");
+static OFF_LABELS: Counter<[&str; 2]> = Counter::labelled("off_labels_total", &["a", "b"]);
+static OFF_ENUM: Counter<Request> = Counter::new("off_enum_total");
+static OFF_GAUGE: Gauge = Gauge::new("off_gauge");
+static OFF_HISTOGRAM: Histogram = Histogram::new("off_histogram");
+static OFF_SUMMARY: Summary = Summary::new("off_summary");
+/// Families whose last label a view drops.
+static DROPPED: Counter<[&str; 2]> = Counter::labelled("dropped_total", &["a", "b"]).hot();
+static DROPPED_ENUM: Counter<Pair> = Counter::new("dropped_enum_total").hot();
+/// Histograms whose buckets a view changes.
+static BOUNDS: Histogram = Histogram::new("bounds_by_view").hot();
+static NATIVE_BY_VIEW: Histogram = Histogram::new("native_by_view").hot();
+
+/// Adds the views. They have families of their own, so that the others show that views of one
+/// family cost the others nothing.
+fn add_views() {
+    for view in [
+        View::new("off_*").off(),
+        View::new("dropped_total").drop_label("b"),
+        View::new("dropped_enum_total").drop_label("ok"),
+        View::new("bounds_by_view").buckets(&[0.01, 0.1, 1.0]),
+        View::new("native_by_view").native(3),
+    ] {
+        tallies::registry()
+            .view(view)
+            .expect("nothing is registered yet");
+    }
+}
 
 /// The number of cold series. Updates take turns, so none of them becomes hot.
 const SERIES: usize = 1000;
@@ -68,6 +104,7 @@ macro_rules! updates {
 }
 
 fn main() {
+    add_views();
     #[cfg(feature = "mmap")]
     let _shared =
         std::env::var_os("TALLIES_INSTRUCTIONS").map(|path| tallies::share::dir(path).unwrap());
@@ -87,6 +124,9 @@ fn main() {
             Method::Post
         }
     };
+    // More values than a thread's label cache has room for.
+    let many: Vec<String> = (0..10_000).map(|i| i.to_string()).collect();
+    let new_value = |i: usize| &many[i % many.len()];
     updates! {
         "nothing" => |_| ();
         "value" => |_| _ = black_box(1.5);
@@ -107,5 +147,17 @@ fn main() {
         "native histogram" => |i| NATIVE.observe(VALUES[i % 8]);
         "native histogram, fixed buckets" => |i| BOTH.observe(VALUES[i % 8]);
         "summary" => |i| SUMMARY.observe(i as f64);
+        "counter, off" => |_| OFF.inc();
+        "counter, two strings, off" => |_| OFF_LABELS.with([black_box("GET"), black_box("200")]).inc();
+        "counter, enum, off" => |i| OFF_ENUM.with(Request { method: method(i) }).inc();
+        "gauge, off" => |_| OFF_GAUGE.set(black_box(1.5));
+        "histogram, off" => |i| OFF_HISTOGRAM.observe(VALUES[i % 8]);
+        "summary, off" => |i| OFF_SUMMARY.observe(i as f64);
+        "counter, dropped label" => |_| DROPPED.with([black_box("GET"), black_box("200")]).inc();
+        "counter, dropped label, many values" => |i| DROPPED.with(["GET", &names[i % SERIES]]).inc();
+        "counter, dropped label, new values" => |i| DROPPED.with(["GET", new_value(i)]).inc();
+        "counter, dropped enum" => |i| DROPPED_ENUM.with(Pair { method: method(i), ok: true }).inc();
+        "histogram, bounds of a view" => |i| BOUNDS.observe(VALUES[i % 8]);
+        "histogram, native by a view" => |i| NATIVE_BY_VIEW.observe(VALUES[i % 8]);
     }
 }

@@ -14,6 +14,7 @@ use super::declaration::Declaration;
 use super::exemplar;
 use super::timer::Sampled;
 use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric, with_builder};
+use crate::family::Family;
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{check_bounds, without_infinity};
 
@@ -252,8 +253,30 @@ impl<L: LabelSet> Histogram<L> {
 
     #[cold]
     fn observe_cold(&self, value: f64, times: u64) {
-        self.series().observe_cold(value, times);
-        self.inner.copy_slot_word();
+        match self.inner.made() {
+            Some(family) => self.observe_in(family, value, times),
+            None if self.inner.is_off() => {}
+            None => self.observe_in(self.inner.family(), value, times),
+        }
+    }
+
+    /// Not inlined, so that an observation of a family that is off returns at once.
+    #[inline(never)]
+    fn observe_in(&self, family: &Family<Buckets>, value: f64, times: u64) {
+        let series = Series::<Histogram> {
+            lazy_ref: family.only().into(),
+        };
+        if self.inner.slot_word.slot().is_some() {
+            series.observe_cold(value, times);
+        } else if family.desc.is_off() {
+            // The first use.
+        } else if self.inner.has_family_buckets() {
+            series.observe_cold(value, times);
+            self.inner.copy_slot_word();
+        } else {
+            // The series may be hot, with buckets that this declaration does not have.
+            series.observe_many(value, times);
+        }
     }
 }
 

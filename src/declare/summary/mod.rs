@@ -20,7 +20,7 @@ use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{DEFAULT_AGES, check_window};
-use crate::family::{MetricCells, kind};
+use crate::family::{Family, MetricCells, kind};
 
 /// Quantiles of observations, since the program began or of the last seconds, each within its rank
 /// error.
@@ -162,11 +162,23 @@ impl<L: LabelSet> Summary<L> {
 
     #[cold]
     fn observe_cold(&self, value: f64) {
+        match self.inner.made() {
+            Some(family) => self.observe_in(family, value),
+            None if self.inner.is_off() => {}
+            None => self.observe_in(self.inner.family(), value),
+        }
+    }
+
+    /// Not inlined, so that an observation of a family that is off returns at once.
+    #[inline(never)]
+    fn observe_in(&self, family: &Family<Distribution>, value: f64) {
         let series = Series::<Summary> {
-            lazy_ref: self.inner.family().only().into(),
+            lazy_ref: family.only().into(),
         };
         series.observe_cold(value);
-        self.inner.copy_slot_word();
+        if !family.desc.is_off() {
+            self.inner.copy_slot_word();
+        }
     }
 }
 

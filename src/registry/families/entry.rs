@@ -4,8 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::{Difference, Error, NameRule};
 use crate::family::AnyFamily;
-use crate::family::desc::Desc;
-use crate::snapshot::{self, GaugeMode, Kind, Meta, Text, labels};
+use crate::family::desc::{Desc, Names};
+use crate::snapshot::catalogue::{Declared, Label, short_path};
+use crate::snapshot::{self, GaugeMode, Kind, Meta, Text, Values, labels};
 
 /// A family. Equal declarations of it share its entry.
 #[derive(Debug)]
@@ -45,6 +46,72 @@ impl Entry {
     pub(super) fn help_fits(&self, desc: &Desc) -> bool {
         let helps = [&*self.duplicates[0].desc().help, &self.desc().help, ""];
         helps.contains(&&*desc.help) || self.desc().help.is_empty()
+    }
+
+    /// Returns the family as the catalogue lists it.
+    pub(super) fn declared(&self, prefix: &str, constant: &[(Text, Text)]) -> Declared {
+        let desc = self.desc();
+        let family = &self.duplicates[0];
+        let declared = desc.declared_labels().fixed();
+        let values = |name: &str| {
+            let at = declared.iter().position(|declared| *declared == name);
+            let values = at.and_then(|at| desc.closed.values(at)).unwrap_or_default();
+            values.iter().map(|value| (*value).to_owned()).collect()
+        };
+        let view = desc.view.as_deref();
+        let combined = view.and_then(|view| view.combined.as_ref());
+        let drops = |name: &str| {
+            combined.is_some_and(|(names, _)| names.iter().any(|other| **other == *name))
+        };
+        let label = |name: &&str| Label::new((*name).to_owned(), values(name));
+        let fixed = desc.labels.fixed().iter();
+        let mut labels: Vec<_> = fixed.filter(|name| !drops(name)).map(label).collect();
+        let name = format!("{prefix}{}", desc.name);
+        let states = family.states();
+        if !states.is_empty() {
+            let states = states.iter().map(|state| (*state).to_owned());
+            labels.push(Label::new(name.clone(), states.collect()));
+        }
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let constants = constant.iter().map(|(name, value)| pair(name, value));
+        let is_gone = |name: &&&str| labels.iter().all(|label| label.name != ***name);
+        let dropped: Vec<String> = declared
+            .iter()
+            .filter(is_gone)
+            .map(|name| (*name).to_owned())
+            .collect();
+        let bounds = match family.values() {
+            Values::Histogram { bounds, .. } => bounds.to_vec(),
+            _ => Vec::new(),
+        };
+        let is_summary = desc.kind == Kind::Summary;
+        let (file, line) = (desc.location.file(), desc.location.line());
+        Declared {
+            help: desc.help.to_string(),
+            unit: desc.unit.to_string(),
+            kind: desc.kind,
+            any_labels: desc.labels == Names::Any,
+            constant: constants
+                .chain(desc.constant.iter().map(|(name, value)| pair(name, value)))
+                .collect(),
+            dropped,
+            bounds,
+            schema: desc.native.map(|native| native.schema),
+            objectives: if is_summary {
+                desc.targets.as_slice().to_vec()
+            } else {
+                Vec::new()
+            },
+            window: desc.max_age.filter(|_| is_summary),
+            limit: family.limit(),
+            off: desc.is_off(),
+            collector: None,
+            name,
+            labels,
+            krate: desc.krate().map(str::to_owned),
+            file: short_path(file),
+            line,
+        }
     }
 
     /// Checks that a constant label of the registry, which has this prefix, is not a label of the

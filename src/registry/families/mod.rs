@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Difference, Error, NameRule, Subject, warn};
 use crate::observe::{self, Pass};
 use crate::snapshot::clash_index::ClashIndex;
-use crate::snapshot::{self, Kind, Snapshot, Text, labels};
+use crate::snapshot::{self, Cardinality, Catalogue, Kind, LabelCount, Snapshot, Text, labels};
 
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
@@ -21,10 +21,11 @@ use crate::family::lint;
 #[cfg(feature = "mmap")]
 use crate::family::living;
 
-#[cfg(feature = "facade")]
 use entry::Entry;
 pub(crate) use entry::meta;
 use names::{Inner, Reserved};
+
+use super::view::{View, Views};
 
 /// The families of one registry, by name.
 #[derive(Debug, Default)]
@@ -124,6 +125,42 @@ impl Families {
         Ok(family)
     }
 
+    /// Adds a view, before the families that it changes.
+    pub(crate) fn add_view(&self, view: View) -> Result<(), Error> {
+        view.check()?;
+        let mut inner = self.lock();
+        let mut entries = inner.entries.values().map(|entry| entry.desc());
+        if let Some(desc) = entries.find(|desc| view.matches(desc.declared_name())) {
+            let (pattern, name) = (view.pattern(), desc.declared_name());
+            return Err(Error::view_too_late(pattern, name, desc.location));
+        }
+        inner.views = inner
+            .views
+            .iter()
+            .cloned()
+            .chain([Arc::new(view)])
+            .collect();
+        Ok(())
+    }
+
+    /// Returns the views, in the order in which they were added.
+    pub(super) fn views(&self) -> Arc<[Arc<View>]> {
+        Arc::clone(&self.lock().views)
+    }
+
+    /// Changes a description by the views of its family. `shares`: label sets that become equal can
+    /// share the cells of a series.
+    pub(crate) fn viewed(&self, mut desc: Desc, shares: bool) -> Desc {
+        let views = self.views();
+        if !views.is_empty() {
+            let name = desc.name.clone();
+            if let Some(views) = Views::of(&views, &name) {
+                views.apply(&mut desc, shares);
+            }
+        }
+        desc
+    }
+
     /// Gives a family another help text and unit, and another name if that is free. Returns its
     /// name afterwards.
     #[cfg(feature = "facade")]
@@ -135,13 +172,17 @@ impl Families {
         unit: &str,
     ) -> Result<Text, Error> {
         let mut inner = self.lock();
-        let Some(entry) = inner.take(name) else {
-            return Err(Error::absent(name));
+        let declared = |entry: &&Arc<Entry>| **entry.desc().declared_name() == *name;
+        let entry = inner.entries.values().find(declared);
+        let name = entry.map_or(name, |entry| &entry.desc().name).to_owned();
+        let Some(entry) = inner.take(&name) else {
+            return Err(Error::absent(&name));
         };
         let mut desc = entry.desc().clone();
         desc.help = Text::shared(help);
+        let is_renamed = desc.name != *desc.declared_name();
         let renamed = Desc {
-            name: Text::shared(new),
+            name: Text::shared(if is_renamed { &name } else { new }),
             unit: Text::shared(unit),
             ..desc.clone()
         };
@@ -348,6 +389,36 @@ impl Families {
         Ok(())
     }
 
+    /// Adds the series of every family to a report.
+    pub(super) fn count_series(&self, report: &mut Cardinality) {
+        let (entries, prefix) = {
+            let mut inner = self.lock();
+            (inner.in_order(), inner.prefix.clone())
+        };
+        for entry in entries.iter().filter(|entry| !entry.desc().is_off()) {
+            let (mut count, mut refused) = (LabelCount::default(), 0);
+            for family in &entry.duplicates {
+                family.label_texts(&mut |text| count.add(text));
+                let capped = family.desc().view.as_ref().map_or(0, |view| view.refused());
+                refused += family.unusual_updates().1 + capped;
+            }
+            let limit = entry.duplicates[0].limit();
+            let name = format!("{prefix}{}", entry.desc().name);
+            report.add(&name, count, limit, refused);
+        }
+    }
+
+    /// Lists every family.
+    pub(super) fn catalogue(&self) -> Catalogue {
+        let (entries, prefix, constant) = {
+            let mut inner = self.lock();
+            let constant = inner.constant.clone();
+            (inner.in_order(), inner.prefix.clone(), constant)
+        };
+        let declared = |entry: &Arc<Entry>| entry.declared(&prefix, &constant);
+        Catalogue::new(entries.iter().map(declared).collect())
+    }
+
     /// Returns the prefix of all names.
     pub(crate) fn prefix(&self) -> Text {
         self.lock().prefix.clone()
@@ -377,6 +448,10 @@ impl Families {
         let mut count = 0;
         for entry in entries.iter() {
             let first = &entry.duplicates[0];
+            if entry.desc().is_off() {
+                entry.duplicates.iter().for_each(|family| family.skip(pass));
+                continue;
+            }
             if pass.reads_own_cells_only() && !first.has_own_cells() {
                 continue;
             }
@@ -390,6 +465,10 @@ impl Families {
                 let mut values = empty.clone();
                 duplicate.write(pass, &mut values);
                 family.add(&values);
+            }
+            let view = entry.desc().view.as_deref();
+            if let Some((dropped, rule)) = view.and_then(|view| view.combined.as_ref()) {
+                family.drop_labels(dropped, *rule);
             }
             if entry.desc().labels == Names::Any && !empty.meta.constant.is_empty() {
                 family.override_constant_labels();

@@ -12,6 +12,7 @@ use crate::family::desc::Desc;
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, ExposedName, Kind, Text};
 
+use super::super::view::View;
 use super::entry::{Entry, meta};
 
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(super) struct Inner {
     /// The reserved names by the names of their samples.
     pub(super) reserved_index: ClashIndex<Text>,
     pub(super) prefix: Text,
+    /// In the order in which they were added.
+    pub(super) views: Arc<[Arc<View>]>,
     /// Whether other processes read the families, if the process shares its metrics.
     pub(super) is_shared: bool,
     /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
@@ -168,7 +171,7 @@ impl Inner {
 
     /// Lets other processes read the families of an entry, if the registry is one that they read.
     fn share(&self, entry: &Entry) {
-        if self.is_shared {
+        if self.is_shared && !entry.desc().is_off() {
             let meta = meta(entry.desc(), &self.prefix, &self.constant);
             entry
                 .duplicates

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::serve::answer::Pages;
 use crate::serve::connection::Host;
 use crate::serve::listen::{Listener, tcp};
+use crate::serve::report::CARDINALITY;
 use crate::serve::routes::Routes;
 use crate::serve::seats::Seats;
 use crate::serve::serving::{BoundServer, Serving};
@@ -17,7 +18,7 @@ use crate::serve::serving::{BoundServer, Serving};
 use super::Server;
 
 /// Paths that the service uses itself, so the metrics page cannot have them.
-const RESERVED_PATHS: [&str; 4] = ["/", "/robots.txt", "/-/healthy", "/-/ready"];
+const RESERVED_PATHS: [&str; 5] = ["/", "/robots.txt", "/-/healthy", "/-/ready", CARDINALITY];
 
 impl Server {
     /// Binds this address and those that were added before, and serves on a thread of its own.
@@ -98,6 +99,14 @@ impl Server {
                 "must not have a query, and must not be the path of another page of the service",
             ));
         }
+        #[cfg(feature = "live")]
+        if self.live && crate::serve::live::is_part(&self.path) {
+            return Err(Error::setting(
+                "metrics path",
+                &self.path,
+                "must not be `/live` or below it, where the live page is",
+            ));
+        }
         if !self.path.is_ascii() || self.path.parse::<PathAndQuery>().is_err() {
             return Err(Error::setting(
                 "metrics path",
@@ -144,6 +153,15 @@ impl Server {
                 credentials: self.credentials.clone(),
                 timeout: self.limits.answer,
                 hosts: self.hosts.clone(),
+                #[cfg(feature = "exporter")]
+                extension: self.extension.clone(),
+                #[cfg(feature = "exporter")]
+                style: self.style,
+                #[cfg(feature = "live")]
+                live: self.live.then(|| {
+                    let sources = self.sources.all().to_vec();
+                    crate::serve::live::Live::new(sources, Some(self.limits.age))
+                }),
             },
             limits: self.limits,
             seats,

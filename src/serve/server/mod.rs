@@ -42,7 +42,11 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// Besides the metrics page, the server answers at four paths, and none of them runs a collector:
 /// `/` links to the page, `/robots.txt` disallows everything, and `/-/healthy` and `/-/ready`
-/// return `ok`. Other paths return 404, and methods other than GET and HEAD return 405.
+/// return `ok`. At `/-/cardinality`, behind the authentication of the page, is the
+/// [cardinality](crate::Registry::cardinality) of the registries, which runs collectors: as text, or
+/// as JSON for `?format=json` and `Accept: application/json`. With the feature `live`, `Server::live`
+/// adds a page where the metrics move. Other paths return 404, and methods other than GET and HEAD
+/// return 405.
 ///
 /// # Limits
 ///
@@ -111,8 +115,13 @@ pub struct Server {
     hosts: Hosts,
     /// The permissions of Unix socket files.
     socket_mode: u32,
+    /// Whether the service has the live page.
+    #[cfg(feature = "live")]
+    live: bool,
     #[cfg(feature = "tls")]
     tls: super::tls::Files,
+    #[cfg(feature = "exporter")]
+    extension: Option<Arc<dyn super::extension::Extension>>,
 }
 
 impl Server {
@@ -137,9 +146,27 @@ impl Server {
             },
             hosts: Hosts::default(),
             socket_mode: 0o600,
+            #[cfg(feature = "live")]
+            live: false,
             #[cfg(feature = "tls")]
             tls: super::tls::Files::default(),
+            #[cfg(feature = "exporter")]
+            extension: None,
         }
+    }
+
+    /// Adds what an exporter does beside serving its page.
+    #[cfg(feature = "exporter")]
+    pub(crate) fn extension(mut self, extension: Arc<dyn super::extension::Extension>) -> Self {
+        self.extension = Some(extension);
+        self
+    }
+
+    /// Serves HTTPS with the configurations of `source`.
+    #[cfg(feature = "exporter")]
+    pub(crate) fn tls_source(mut self, source: Arc<dyn super::tls::TlsSource>) -> Self {
+        self.tls.given = Some(source);
+        self
     }
 
     /// Serves this registry instead of the default one. Further calls add registries to the same
@@ -248,6 +275,34 @@ impl Server {
     #[must_use]
     pub fn address(mut self, address: impl ToString) -> Self {
         self.addresses.push(Address::Tcp(address.to_string()));
+        self
+    }
+
+    /// Adds `/live`: a page in the browser where the metrics move.
+    ///
+    /// ```
+    /// # use tallies::Server;
+    /// let serving = Server::new().live().listen("127.0.0.1:0")?;
+    /// println!("Watch the metrics at {}live", serving.root_url());
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The page shows the rates of counters, gauges, heat maps of histograms, and the quantiles of
+    /// summaries with their certified errors. It needs no other service, and its script is part of
+    /// this crate. It asks for the same credentials as the metrics; browsers send passwords, but no
+    /// bearer tokens.
+    ///
+    /// While at least one page is in sight, the service takes a snapshot each second, which runs the
+    /// collectors. All pages share it, nothing is reset, and other readers do not notice. If a
+    /// snapshot takes more than 100 ms, the pages get one less often, so that at most a tenth of the
+    /// time is spent on them. A page in the background costs nothing. At most 64 streams are open at
+    /// once; each is a connection that ends after [`connection_age`](Self::connection_age), and the
+    /// page then begins another one.
+    #[cfg(feature = "live")]
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.live = true;
         self
     }
 

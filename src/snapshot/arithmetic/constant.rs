@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::snapshot::{Family, Texts, labels};
+use crate::snapshot::{Family, GaugeMode, Texts, labels};
 
 impl Family {
     /// Gives a collector's family the prefix and the constant labels of its registry. A label that
@@ -16,6 +16,28 @@ impl Family {
             constant.clone_into(&mut self.meta.constant);
             self.override_constant_labels();
         }
+    }
+
+    /// Drops labels. Series that become equal are added up, gauges by `rule`.
+    pub(crate) fn drop_labels(&mut self, names: &[impl AsRef<str>], rule: GaugeMode) {
+        let drops = |name: &str| names.iter().any(|dropped| dropped.as_ref() == name);
+        let loses = |text| labels::parts(text).any(|(name, _)| drops(name));
+        if !self.texts.iter().any(loses) {
+            return;
+        }
+        let meta = self.meta.clone();
+        let mut all = std::mem::replace(self, Self::new(meta, self.values.to_empty()));
+        let texts = std::mem::take(&mut all.texts);
+        for (own, created) in texts.with_created() {
+            let left: Vec<_> = labels::pairs(own)
+                .filter(|(name, _)| !drops(name))
+                .collect();
+            let left = left.iter().map(|(name, value)| (*name, &**value));
+            all.texts.push(&labels::text_of(left), created);
+        }
+        let mode = std::mem::replace(&mut self.meta.mode, rule);
+        self.add(&all);
+        self.meta.mode = mode;
     }
 
     /// Resolves labels that a series has in addition to a constant label of the same name: the

@@ -119,7 +119,7 @@ impl Family {
     }
 
     /// Adds the value of series `i` of `other` to that of series `at`.
-    fn add_series(&mut self, at: usize, other: &Self, i: usize) {
+    pub(super) fn add_series(&mut self, at: usize, other: &Self, i: usize) {
         match (&mut self.values, &other.values) {
             (Values::Counter(ours), Values::Counter(theirs)) => {
                 ours.set(at, ours.get(at).plus(theirs.get(i)));

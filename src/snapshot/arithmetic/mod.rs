@@ -7,6 +7,8 @@ mod shape;
 mod since;
 #[cfg(all(test, not(loom), not(miri)))]
 mod tests;
+#[cfg(feature = "live")]
+mod total;
 
 use std::collections::HashMap;
 

@@ -3,6 +3,7 @@
 use std::cell::LazyCell;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use crate::snapshot::{Family, Kind, Snapshot, Values, labels, millis};
 
@@ -29,16 +30,21 @@ impl Snapshot {
     pub fn since(&self, earlier: &Self) -> Self {
         let mut interval = self.clone();
         for family in &mut interval.families {
-            let before = earlier.family(family.name());
-            if let Some(before) = before.filter(|before| before.is_subtractable_from(family)) {
-                family.subtract(before, millis(earlier.taken));
-            }
+            family.subtract_earlier(earlier.family(family.name()), earlier.taken);
         }
         interval
     }
 }
 
 impl Family {
+    /// Subtracts the same family of a snapshot that was taken at `taken`. If there was none, or if
+    /// it was another one of that name, everything counts from zero.
+    pub(crate) fn subtract_earlier(&mut self, before: Option<&Self>, taken: SystemTime) {
+        if let Some(before) = before.filter(|before| before.is_subtractable_from(self)) {
+            self.subtract(before, millis(taken));
+        }
+    }
+
     fn subtract(&mut self, before: &Self, taken: u64) {
         if self.meta.kind == Kind::GaugeHistogram {
             return;

@@ -57,6 +57,7 @@
 //! quantile summaries", SIGMOD 2001 (`g`, `delta`, and the ranks of merged tuples); the error at
 //! the lower rank: V. Sitnikov in umbrant/QuantileEstimation#2 and prometheus/client_java#2292.
 
+mod beyond;
 mod bound;
 mod gaps;
 mod insert;

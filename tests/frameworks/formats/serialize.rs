@@ -69,3 +69,56 @@ fn families_by_name_and_series_by_their_labels() {
         ])
     );
 }
+
+#[test]
+fn views_are_read_from_data() {
+    let registry = Registry::new();
+    let views = json!([
+        {"family": "sent_*", "drop": ["user"], "caps": {"peer": 1}, "limit": 9},
+        {"family": "level", "drop": ["x"], "gauges": "max", "rename": "height"},
+        {"family": "took", "buckets": [1.0, 2.0], "native": 3},
+        {"family": "debug_*", "off": true},
+    ]);
+    let views: Vec<tallies::View> = serde_json::from_value(views).unwrap();
+    for view in views {
+        registry.view(view).unwrap();
+    }
+    let sent = Counter::builder("sent_total", "Sent.")
+        .labels(["peer", "user"])
+        .register(&registry)
+        .unwrap();
+    for (peer, user) in [("a", "1"), ("b", "1"), ("c", "2")] {
+        sent.with([peer, user]).inc();
+    }
+    let level = Gauge::builder("level", "Level.")
+        .labels(["x"])
+        .register(&registry)
+        .unwrap();
+    level.with(["a"]).set(2.0);
+    level.with(["b"]).set(1.0);
+    let took = registry.histogram("took", "Time.").unwrap();
+    took.observe(1.5);
+    registry.counter("debug_total", "Steps.").unwrap();
+    let now = registry.snapshot();
+    assert_eq!(
+        now.get("sent_total", &[("peer", "__overflow__")]),
+        Some(2.0)
+    );
+    assert_eq!(now.get("height", &[]), Some(2.0));
+    assert_eq!(
+        (took.get().counts, took.get().native.is_some()),
+        (vec![0, 1, 0], true)
+    );
+    assert!(now.family("debug_total").is_none());
+    assert_eq!(
+        registry.catalogue().get("sent_total").unwrap().limit,
+        Some(9)
+    );
+    for wrong in [
+        json!({"family": "a", "dorp": ["x"]}),
+        json!({"family": "a", "gauges": "avg"}),
+        json!({"drop": ["x"]}),
+    ] {
+        assert!(serde_json::from_value::<tallies::View>(wrong).is_err());
+    }
+}

@@ -8,6 +8,7 @@ mod frameworks;
 #[path = "../../support/gateway.rs"]
 mod gateway;
 mod hostile;
+mod live;
 mod negotiation;
 mod push;
 mod secrets;

@@ -494,6 +494,9 @@ impl<'a> Total<'a> {
                 for block in self.blocks(series.slot()) {
                     self.float += f64::from_bits(memory.word(block.cell(0)));
                 }
+                if self.float.is_nan() || self.float < 0.0 {
+                    return Err(Failed::Damaged("a counter is below 0 or not a number"));
+                }
             }
             kind::UP_DOWN => {
                 let difference = self.difference(series)?;
@@ -587,11 +590,12 @@ impl<'a> Total<'a> {
         }
         match self.record.cells {
             kind::COUNTER | kind::UP_DOWN => self.int = self.int.wrapping_sub(word(0)),
-            kind::FLOAT_COUNTER => self.float -= f64::from_bits(word(0)),
+            // Rounding may have made the baseline larger by a last digit.
+            kind::FLOAT_COUNTER => self.float = (self.float - f64::from_bits(word(0))).max(0.0),
             kind::GAUGE => {}
             kind::SUMMARY => {
                 self.summed.count = self.summed.count.wrapping_sub(word(0));
-                self.summed.sum -= f64::from_bits(word(1));
+                self.summed.sum = join_sums(self.summed.sum, -f64::from_bits(word(1)));
             }
             _ => {
                 self.observed.sum = join_sums(self.observed.sum, -f64::from_bits(word(0)));

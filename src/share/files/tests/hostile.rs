@@ -245,3 +245,62 @@ fn a_file_that_is_written_in_place_is_read_again() {
         .unwrap();
     assert_eq!(dir.snapshot().unwrap().get("jobs_total", &[]), Some(6.0));
 }
+
+/// A file of a real process; `tests/share/golden.rs` writes it.
+fn golden() -> (Vec<u8>, Vec<usize>) {
+    let mut lines = include_str!("../../../../tests/golden/share/format-1.words").lines();
+    let mut bytes = vec![0; lines.next().unwrap().parse().unwrap()];
+    let mut used = Vec::new();
+    for line in lines {
+        let (offset, word) = line.split_once(' ').unwrap();
+        let at = usize::from_str_radix(offset, 16).unwrap();
+        let word = u64::from_str_radix(word, 16).unwrap();
+        bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        used.push(at);
+    }
+    (bytes, used)
+}
+
+/// What the fuzzer does, for a moment: several words of a real file are changed at once.
+#[test]
+#[cfg(target_endian = "little")]
+fn a_real_file_with_changed_words_is_read_or_refused() {
+    let (good, used) = golden();
+    read_bytes(&good).unwrap();
+    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let base = word(&good, header::BASE);
+    let mut seed = 7_u64;
+    let mut random = || {
+        // xorshift64: the same changes in every run.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    let mut read = 0;
+    for _ in 0..500 {
+        let mut bytes = good.clone();
+        for _ in 0..=random() % 3 {
+            let at = used[random() as usize % used.len()];
+            let old = word(&bytes, at);
+            let new = match random() % 6 {
+                0 => random() % 256,
+                1 => old.wrapping_add(8),
+                2 => base + random() % bytes.len() as u64 / 8 * 8,
+                3 => word(&bytes, used[random() as usize % used.len()]),
+                4 => old ^ 1 << (random() % 64),
+                _ => random(),
+            };
+            bytes[at..at + 8].copy_from_slice(&new.to_le_bytes());
+        }
+        if let Ok(page) = read_bytes(&bytes) {
+            read += 1;
+            let text = crate::encode::text(&page);
+            crate::encode::read_text(text.as_bytes()).unwrap();
+            let _ = crate::encode::protobuf(&page);
+            let mut both = page.clone();
+            both.merge(&page).unwrap();
+        }
+    }
+    assert!((25..475).contains(&read), "{read}");
+}

@@ -12,6 +12,9 @@ use super::super::format::{
 /// The address at which the file is mapped in its writer.
 pub(super) const BASE: u64 = 0x7000_0000_0000;
 
+/// The slot word of a series, the words behind its lock, and its label text with its generation.
+pub(super) type Series<'a> = (u64, [u64; 3], Option<(u64, &'a str)>);
+
 /// A file under construction.
 #[derive(Clone)]
 pub(super) struct Image {
@@ -175,12 +178,7 @@ impl Image {
 
     /// Adds a chunk of series: for each the slot word, the words behind the lock, and the label text
     /// with its generation.
-    pub(super) fn chunk(
-        &mut self,
-        record: u64,
-        number: u32,
-        all: &[(u64, [u64; 3], Option<(u64, &str)>)],
-    ) {
+    pub(super) fn chunk(&mut self, record: u64, number: u32, all: &[Series<'_>]) {
         let mut texts = Vec::new();
         for (_, _, text) in all {
             texts.push(text.map_or(0, |(generation, text)| self.text(generation, text)));

@@ -219,3 +219,18 @@ fn a_state_set_has_a_series_for_each_state() {
     assert_eq!(page.get("pump", &[("pump", "on")]), Some(1.0));
     assert_eq!(page.get("pump", &[("pump", "off")]), Some(0.0));
 }
+
+/// Found by the fuzzer: the page of such a file could not be read.
+#[test]
+fn a_counter_that_is_not_a_number_is_refused() {
+    for value in [f64::NAN, -1.0] {
+        let mut image = Image::new(1);
+        let float = Describe {
+            kinds: (0, kind::FLOAT_COUNTER),
+            ..Describe::counter("float_total")
+        };
+        image.family(float, [value.to_bits(), 0, 0]);
+        let error = super::super::read::read_bytes(&image.bytes).unwrap_err();
+        assert!(error.contains("not a number"), "{error}");
+    }
+}

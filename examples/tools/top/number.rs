@@ -1,0 +1,67 @@
+//! Numbers for people.
+
+/// Writes a number with about four digits. Whole numbers up to ten million are exact.
+pub fn plain(x: f64) -> String {
+    let size = x.abs();
+    if x.is_nan() {
+        return "–".to_owned();
+    }
+    if x.is_infinite() {
+        return if x > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    if size < 1e7 && x.fract() == 0.0 {
+        return format!("{x:.0}");
+    }
+    let (scaled, suffix) = match size {
+        _ if size >= 1e18 => return format!("{x:.3e}"),
+        _ if size >= 1e15 => (x / 1e15, "P"),
+        _ if size >= 1e12 => (x / 1e12, "T"),
+        _ if size >= 1e9 => (x / 1e9, "G"),
+        _ if size >= 1e6 => (x / 1e6, "M"),
+        _ if size >= 1e4 => (x / 1e3, "k"),
+        _ if size < 1e-3 => return format!("{x:.2e}"),
+        _ => (x, ""),
+    };
+    format!("{}{suffix}", digits(scaled))
+}
+
+fn digits(x: f64) -> String {
+    match x.abs() {
+        size if size >= 100.0 => format!("{x:.1}"),
+        size if size >= 1.0 => format!("{x:.2}"),
+        _ => format!("{x:.4}"),
+    }
+}
+
+/// Writes a value in the unit that the end of a family's name says: time and bytes.
+pub fn with_unit(x: f64, family: &str) -> String {
+    let stem = family.trim_end_matches("_total").trim_end_matches("_sum");
+    if !x.is_finite() || x == 0.0 {
+        return plain(x);
+    }
+    let size = x.abs();
+    // The time of day is not a duration.
+    if stem.ends_with("_timestamp_seconds") || stem.ends_with("_time_seconds") {
+        return plain(x);
+    }
+    if stem.ends_with("seconds") {
+        return match size {
+            _ if size < 1e-6 => format!("{} ns", digits(x * 1e9)),
+            _ if size < 1e-3 => format!("{} µs", digits(x * 1e6)),
+            _ if size < 1.0 => format!("{} ms", digits(x * 1e3)),
+            _ if size < 600.0 => format!("{} s", digits(x)),
+            _ if size < 86_400.0 => format!("{} min", digits(x / 60.0)),
+            _ => format!("{} d", digits(x / 86_400.0)),
+        };
+    }
+    if stem.ends_with("bytes") {
+        let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+        let power = (size.log2() / 10.0).clamp(0.0, 4.0) as usize;
+        return format!(
+            "{} {}",
+            plain(x / 1024_f64.powi(power as i32)),
+            units[power]
+        );
+    }
+    plain(x)
+}

@@ -1,0 +1,12 @@
+//! Metrics that are described by data: a list of [`MetricConfig`] in code or from a file, and the
+//! metrics by name that a registry creates from it.
+
+mod config;
+mod create;
+#[cfg(feature = "config-files")]
+mod file;
+mod metric;
+mod states;
+
+pub use config::{MetricConfig, Setting};
+pub use metric::{AnyMetric, AnySeries, MetricMap};

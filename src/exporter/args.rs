@@ -1,0 +1,142 @@
+//! The command line of every exporter.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Args, Command, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+use super::About;
+
+/// No options beside those that all exporters have.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct NoArgs {}
+
+/// The options that all exporters have.
+#[derive(Args, Debug)]
+pub(super) struct Common {
+    /// Hosts or addresses to listen on
+    #[arg(short = 'H', long, num_args = 1.., value_name = "HOST", default_value = "localhost")]
+    pub(super) host: Vec<String>,
+    /// Port to listen on, at every host
+    #[arg(short, long)]
+    pub(super) port: u16,
+    /// Addresses to listen on instead, such as `:9100` or `[::1]:9100`
+    #[arg(long = "web.listen-address", id = "web_listen_address", value_name = "ADDRESS", num_args = 1..)]
+    pub(super) listen: Vec<String>,
+    /// Path of the metrics page
+    #[arg(long, alias = "web.telemetry-path", value_name = "PATH")]
+    pub(super) metrics_path: String,
+    /// Least level that is logged: critical, error, warning, info or debug
+    #[arg(
+        short = 'L',
+        long,
+        alias = "log.level",
+        ignore_case = true,
+        default_value = "warning",
+        value_name = "LEVEL"
+    )]
+    pub(super) log_level: Level,
+    /// Format of the log
+    #[arg(
+        long,
+        alias = "log.format",
+        ignore_case = true,
+        default_value = "plain"
+    )]
+    pub(super) log_format: Format,
+    /// Export processor time, memory and files of this process
+    #[arg(long)]
+    pub(super) process_stats: bool,
+    /// Do not export metrics about updates and the web configuration
+    #[arg(
+        long = "web.disable-exporter-metrics",
+        id = "web_disable_exporter_metrics"
+    )]
+    pub(super) without_own_metrics: bool,
+    /// File with the private key, for HTTPS
+    #[arg(long, value_name = "FILE", value_parser = existing, value_hint = ValueHint::FilePath)]
+    pub(super) ssl_private_key: Option<PathBuf>,
+    /// File with the certificate chain, for HTTPS
+    #[arg(long, value_name = "FILE", value_parser = existing, value_hint = ValueHint::FilePath)]
+    pub(super) ssl_public_key: Option<PathBuf>,
+    /// File with the CA whose certificates clients have to present
+    #[arg(long, value_name = "FILE", value_parser = existing, value_hint = ValueHint::FilePath)]
+    pub(super) ssl_ca: Option<PathBuf>,
+    /// File with TLS, passwords and headers, in the format of Prometheus' exporter toolkit
+    #[arg(
+        long = "web.config.file",
+        id = "web_config_file",
+        value_name = "FILE",
+        value_parser = existing,
+        value_hint = ValueHint::FilePath
+    )]
+    pub(super) web_config: Option<PathBuf>,
+    /// Listen on the sockets that systemd passes, instead of hosts and port
+    #[arg(long = "web.systemd-socket", id = "web_systemd_socket")]
+    pub(super) systemd_socket: bool,
+    /// Check the configuration, without serving
+    #[arg(long)]
+    pub(super) config_check: bool,
+    /// Print completions for a shell
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    pub(super) completions: Option<Shell>,
+}
+
+/// The levels of the log, by their names in Python.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Level {
+    Critical,
+    Error,
+    Warning,
+    Info,
+    Debug,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Plain,
+    Json,
+}
+
+/// Takes the path of a file that exists.
+fn existing(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => Err("it is a directory".to_owned()),
+        Ok(_) => Ok(path),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Returns the command line of an exporter with the options `A`.
+pub(super) fn command<A: Args>(about: &About) -> Command {
+    let command = Command::new(about.name.clone())
+        .bin_name(about.name.clone())
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("version")
+                .long("version")
+                .short('V')
+                .action(ArgAction::Version)
+                .help("Print the version"),
+        );
+    let command = A::augment_args(command).next_help_heading("Service");
+    let command = Common::augment_args(command)
+        .mut_arg("port", |arg| {
+            arg.required(false).default_value(about.port.to_string())
+        })
+        .mut_arg("metrics_path", |arg| {
+            arg.required(false).default_value(about.path.clone())
+        });
+    // After the options, whose types have texts of their own.
+    let command = command
+        .version(about.version.clone())
+        .about(about.description.clone())
+        .long_about(None);
+    command.after_help(format!(
+        "Every option can also be set by an environment variable, such as {0}_PORT, or in a dotenv \
+         file: `.env`, or the one that {0}_DOTENV names. The command line wins over the \
+         environment, and the environment over the file.",
+        about.prefix
+    ))
+}

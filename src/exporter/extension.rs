@@ -1,0 +1,154 @@
+//! What an exporter adds to the metrics service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::serve::extension::{Admission, Extension, Later, NoPage, PageTime, Record};
+use crate::snapshot::Source;
+
+use super::About;
+use super::probe::{self, ProbeHandler};
+use super::update::Updater;
+use super::web::Web;
+
+/// The time for updates and probes of a client that tells no timeout.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
+
+/// The most probes that run at once. Further ones wait.
+const PROBES: usize = 64;
+
+pub(super) struct ExporterPages {
+    about: About,
+    server_name: HeaderValue,
+    updates: Vec<Arc<Updater>>,
+    probes: Vec<(String, ProbeHandler)>,
+    running_probes: Semaphore,
+    /// Where handlers run.
+    runtime: Handle,
+    web: Option<Arc<Web>>,
+}
+
+impl ExporterPages {
+    pub(super) fn new(
+        about: About,
+        updates: Vec<Arc<Updater>>,
+        probes: Vec<(String, ProbeHandler)>,
+        runtime: &Handle,
+        web: Option<Arc<Web>>,
+    ) -> Self {
+        let name = format!("{}/{}", about.name, about.version);
+        let unnamed = HeaderValue::from_static("exporter");
+        Self {
+            server_name: HeaderValue::from_str(&name).unwrap_or(unnamed),
+            about,
+            updates,
+            probes,
+            running_probes: Semaphore::new(PROBES),
+            runtime: runtime.clone(),
+            web,
+        }
+    }
+}
+
+/// Returns the time for updates and probes: it leaves the rest for making and sending the page.
+fn limit(time: PageTime) -> Duration {
+    // The limit is nine tenths of the client's timeout.
+    let part = time.limit * 8 / 9;
+    if time.by_client {
+        part
+    } else {
+        part.min(DEFAULT_LIMIT)
+    }
+}
+
+impl Extension for ExporterPages {
+    fn server_name(&self) -> HeaderValue {
+        self.server_name.clone()
+    }
+
+    fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        self.web.as_ref().map_or_else(Vec::new, |web| web.headers())
+    }
+
+    fn home(&self, metrics: &str) -> String {
+        let About {
+            name,
+            version,
+            description,
+            ..
+        } = &self.about;
+        let (name, version) = (escaped(name), escaped(version));
+        let description = escaped(description);
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{name}</title>\
+             </head>\n<body>\n<h1>{name}</h1>\n<p>{description}</p>\n<p>Version {version}</p>\n\
+             <p><a href='.{metrics}'>Metrics</a></p>\n</body>\n</html>\n"
+        )
+    }
+
+    fn admit<'a>(&'a self, headers: &'a HeaderMap) -> Later<'a, Admission> {
+        Box::pin(async {
+            match &self.web {
+                Some(web) => web.admit(headers).await,
+                None => Admission::Admitted,
+            }
+        })
+    }
+
+    fn before_page(&self, time: PageTime) -> Later<'_, ()> {
+        let limit = limit(time);
+        Box::pin(async move {
+            let mut running = JoinSet::new();
+            for update in &self.updates {
+                let update = Arc::clone(update);
+                running.spawn(async move { update.update(limit).await });
+            }
+            while running.join_next().await.is_some() {}
+        })
+    }
+
+    fn page<'a>(
+        &'a self,
+        path: &'a str,
+        query: &'a str,
+        time: PageTime,
+    ) -> Option<Later<'a, Result<Arc<dyn Source>, NoPage>>> {
+        let (_, handler) = self.probes.iter().find(|(own, _)| own == path)?;
+        let limit = limit(time);
+        Some(Box::pin(async move {
+            let waiting = tokio::time::timeout(limit, self.running_probes.acquire());
+            let Ok(Ok(_permit)) = waiting.await else {
+                let text = "too many probes are running\n".to_owned();
+                return Err((StatusCode::SERVICE_UNAVAILABLE, text));
+            };
+            let registry = probe::run(handler, &self.runtime, query, limit).await?;
+            Ok(Arc::new(registry) as Arc<dyn Source>)
+        }))
+    }
+
+    fn record(&self, record: &Record<'_>) {
+        log::debug!(
+            method = record.method,
+            path = record.path,
+            remote = record.remote.map_or_else(|| "unix".to_owned(), |remote| remote.to_string()).as_str(),
+            status = record.status,
+            size = record.size.unwrap_or_default(),
+            duration = record.duration.as_secs_f64();
+            "request"
+        );
+    }
+}
+
+/// Escapes text for HTML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}

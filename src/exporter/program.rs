@@ -1,0 +1,395 @@
+//! An exporter as a program: its start, its run and its end.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Command, FromArgMatches};
+use tokio::runtime::Handle;
+
+use crate::error::Error;
+use crate::registry::Registry;
+use crate::serve::{BoundServer, Server};
+
+use super::args::{Common, command};
+use super::environment::{self, Applied};
+use super::extension::ExporterPages;
+use super::setup::{Hook, Setup};
+use super::update::{UpdateMetrics, Updater};
+use super::web::Web;
+use super::{About, BoxError, Configure, listen, logging};
+
+/// The longest time of all shutdown hooks together.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// An exporter whose sockets are bound.
+pub(super) struct Prepared {
+    server: BoundServer,
+    startup: Vec<Hook>,
+    shutdown: Vec<Hook>,
+    periodic: Vec<(Arc<Updater>, Duration)>,
+    web: Option<Arc<Web>>,
+    path: String,
+    secure: bool,
+}
+
+/// Logs why the program cannot start, and returns its exit code.
+pub(super) fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
+    log::error!("cannot start: {error}");
+    ExitCode::from(1)
+}
+
+/// Parses the command line, configures the exporter and binds its sockets.
+///
+/// # Errors
+///
+/// The exit code of a program that ends here, which may be that of success.
+pub(super) fn prepare<A: Args>(
+    about: About,
+    registry: &Registry,
+    runtime: &Handle,
+    configure: Configure<A>,
+) -> Result<Prepared, ExitCode> {
+    let (common, own) = parse::<A>(&about)?;
+    logging::install(common.log_level, common.log_format);
+    log::info!(version = about.version.as_str(); "startup");
+    // The program's own options may have secrets, so they are not logged.
+    log::debug!(
+        host = common.host.join(" ").as_str(),
+        port = common.port,
+        metrics_path = common.metrics_path.as_str(),
+        log_level = format!("{:?}", common.log_level).to_lowercase().as_str(),
+        process_stats = common.process_stats.to_string().as_str(),
+        web_config = common.web_config.as_deref().unwrap_or(Path::new("")).display().to_string().as_str(),
+        tls = common.ssl_public_key.is_some().to_string().as_str();
+        "configuration"
+    );
+    // What the engine says of itself is not what an exporter is for. `configure` may turn it on.
+    registry.self_metrics(false);
+    let is_check = common.config_check;
+    match bind(about, registry, runtime, &common, configure, own) {
+        Ok(_) if is_check => {
+            println!("the configuration is fine");
+            Err(ExitCode::SUCCESS)
+        }
+        Ok(prepared) => Ok(prepared),
+        Err(error) => Err(cannot_start(&error)),
+    }
+}
+
+/// Parses the command line, with environment variables and a dotenv file.
+fn parse<A: Args>(about: &About) -> Result<(Common, A), ExitCode> {
+    let plain = command::<A>(about);
+    let usage = |mut command: Command, why: &str| {
+        let error = command.error(clap::error::ErrorKind::ValueValidation, why);
+        // A closed standard error is no reason to fail.
+        let _ = error.print();
+        ExitCode::from(2)
+    };
+    let (mut command, applied) = match environment::apply(plain.clone(), &about.prefix) {
+        Ok(applied) => applied,
+        Err(why) => return Err(usage(plain, &why)),
+    };
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| {
+            Ok((
+                Common::from_arg_matches(&matches)?,
+                A::from_arg_matches(&matches)?,
+            ))
+        });
+    let (common, own) = parsed.map_err(|error| report(&error, &applied, about))?;
+    if let Some(shell) = common.completions {
+        clap_complete::generate(shell, &mut command, &about.name, &mut std::io::stdout());
+        return Err(ExitCode::SUCCESS);
+    }
+    if common.host.is_empty() && common.listen.is_empty() {
+        return Err(usage(command, "a host is missing"));
+    }
+    Ok((common, own))
+}
+
+/// Prints what clap has to say: a mistake, the help or the version.
+fn report(error: &clap::Error, applied: &Applied, about: &About) -> ExitCode {
+    if error.kind() == clap::error::ErrorKind::DisplayVersion {
+        println!("{}, version {}", about.name, about.version);
+        return ExitCode::SUCCESS;
+    }
+    let _ = error.print();
+    if let Some(source) = applied.source_of(error) {
+        eprintln!("\nThe value is from {source}.");
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn bind<A>(
+    about: About,
+    registry: &Registry,
+    runtime: &Handle,
+    common: &Common,
+    configure: Configure<A>,
+    own: A,
+) -> Result<Prepared, BoxError> {
+    let mut server = Server::of(Arc::new(registry.clone())).path(&common.metrics_path);
+    let own_metrics = !common.without_own_metrics;
+    let web = match &common.web_config {
+        None => None,
+        Some(path) => Some(Arc::new(Web::load(path, own_metrics.then_some(registry))?)),
+    };
+    let has_files = [
+        &common.ssl_private_key,
+        &common.ssl_public_key,
+        &common.ssl_ca,
+    ];
+    let has_files = has_files.iter().any(|file| file.is_some());
+    match (&common.ssl_public_key, &common.ssl_private_key) {
+        (Some(certificate), Some(key)) => server = server.certificate(certificate).key(key),
+        (None, None) if common.ssl_ca.is_none() => {}
+        (None, None) => {
+            return Err("--ssl-ca needs --ssl-public-key and --ssl-private-key".into());
+        }
+        (Some(_), None) => return Err("--ssl-public-key needs --ssl-private-key".into()),
+        (None, Some(_)) => return Err("--ssl-private-key needs --ssl-public-key".into()),
+    }
+    if let Some(ca) = &common.ssl_ca {
+        server = server.client_ca(ca);
+    }
+    let tls = web.as_ref().and_then(|web| web.tls());
+    let secure = has_files || tls.is_some();
+    if let Some(tls) = tls {
+        if has_files {
+            return Err("TLS is in --web.config.file; leave out the --ssl options".into());
+        }
+        server = server.tls_source(tls);
+    }
+    if common.process_stats {
+        crate::process::register(registry)?;
+    }
+    let mut setup = Setup::new(registry);
+    configure(&mut setup, own)?;
+    check_probes(&setup, &common.metrics_path)?;
+    let metrics = if own_metrics && !setup.updates.is_empty() {
+        Some(UpdateMetrics::register(registry)?)
+    } else {
+        None
+    };
+    let (mut scraped, mut periodic) = (Vec::new(), Vec::new());
+    for declared in setup.updates {
+        let updater = Updater::new(
+            &declared.name,
+            declared.handler,
+            registry,
+            runtime,
+            declared.min_interval,
+            metrics.clone(),
+        );
+        match declared.every {
+            None => scraped.push(updater),
+            Some(every) => periodic.push((updater, every)),
+        }
+    }
+    let pages = ExporterPages::new(about, scraped, setup.probes, runtime, web.clone());
+    let server = server.extension(Arc::new(pages));
+    // A check does not need the port, which the running exporter has.
+    let server = if common.config_check {
+        server.address("127.0.0.1:0")
+    } else {
+        listen::add_listeners(server, common)?
+    };
+    Ok(Prepared {
+        server: server.bind()?,
+        startup: setup.startup,
+        shutdown: setup.shutdown,
+        periodic,
+        web,
+        path: common.metrics_path.clone(),
+        secure,
+    })
+}
+
+/// Checks that probes have paths of their own.
+fn check_probes(setup: &Setup, metrics: &str) -> Result<(), Error> {
+    for (path, _) in &setup.probes {
+        if !path.starts_with('/') || path == "/" || path == metrics || path.starts_with("/-/") {
+            return Err(Error::setting(
+                "path of a probe",
+                path,
+                "has to begin with `/`, and must not be the path of another page",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Serves until a signal.
+pub(super) async fn run(prepared: Prepared) -> ExitCode {
+    let Prepared {
+        server,
+        startup,
+        shutdown,
+        periodic,
+        web,
+        path,
+        secure,
+    } = prepared;
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return cannot_start(&error),
+    };
+    let started = async {
+        for hook in startup {
+            hook.run().await?;
+        }
+        Ok::<(), BoxError>(())
+    };
+    // A signal also ends a start that hangs.
+    tokio::select! {
+        started = started => {
+            if let Err(error) = started {
+                return cannot_start(&error);
+            }
+        }
+        () = signals.end(web.as_ref()) => {
+            log::info!("shutdown");
+            return ExitCode::SUCCESS;
+        }
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for (updater, every) in periodic {
+        tasks.spawn(async move {
+            let mut interval = tokio::time::interval(every);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                interval.tick().await;
+                updater.update(every).await;
+            }
+        });
+    }
+    if let Some(web) = &web {
+        let web = Arc::clone(web);
+        tasks.spawn(async move { web.watch().await });
+    }
+    let scheme = if secure { "https" } else { "http" };
+    for address in server.addresses() {
+        log::info!(url = format!("{scheme}://{address}/").as_str(), path = path.as_str(); "listening");
+    }
+    if server.addresses().is_empty() {
+        log::info!(url = "unix", path = path.as_str(); "listening");
+    }
+    let serving = match server.start() {
+        Ok(serving) => serving,
+        Err(error) => return cannot_start(&error),
+    };
+    notify(&[State::Ready]);
+    if let Some(timeout) = watchdog() {
+        tasks.spawn(async move {
+            let mut interval = tokio::time::interval(timeout / 2);
+            loop {
+                interval.tick().await;
+                notify(&[State::Watchdog]);
+            }
+        });
+    }
+    signals.end(web.as_ref()).await;
+    notify(&[State::Stopping]);
+    let stopped = tokio::task::spawn_blocking(move || serving.stop());
+    // A panic of the service's thread is no reason to leave out the hooks.
+    let _ = stopped.await;
+    tasks.shutdown().await;
+    let hooks = async {
+        for hook in shutdown {
+            if let Err(error) = hook.run().await {
+                log::error!("shutdown: {error}");
+            }
+        }
+    };
+    if tokio::time::timeout(SHUTDOWN, hooks).await.is_err() {
+        log::error!(
+            "shutdown: the hooks took more than {} s",
+            SHUTDOWN.as_secs()
+        );
+    }
+    log::info!("shutdown");
+    ExitCode::SUCCESS
+}
+
+/// The signals that end the program, or that ask for the web configuration to be read again.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for a signal that ends the program.
+    #[cfg(unix)]
+    async fn end(&mut self, web: Option<&Arc<Web>>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => {
+                    if let Some(web) = web {
+                        web.reload().await;
+                    }
+                }
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn end(&mut self, _: Option<&Arc<Web>>) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+#[cfg(unix)]
+use sd_notify::NotifyState as State;
+
+/// Tells systemd, if it has started this program.
+#[cfg(unix)]
+fn notify(states: &[State<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::warn!("cannot notify systemd: {error}");
+    }
+}
+
+/// Returns the time within which systemd wants a sign of life.
+#[cfg(unix)]
+fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero())
+}
+
+#[cfg(not(unix))]
+enum State {
+    Ready,
+    Stopping,
+    Watchdog,
+}
+
+#[cfg(not(unix))]
+fn notify(_: &[State]) {}
+
+#[cfg(not(unix))]
+fn watchdog() -> Option<Duration> {
+    None
+}

@@ -1,0 +1,260 @@
+//! The web configuration: TLS, passwords, headers and a limit of requests, in the format of
+//! Prometheus' exporter toolkit. It is read again when its files change.
+
+mod file;
+mod tls;
+mod users;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio_rustls::rustls::ServerConfig;
+
+use crate::declare::Gauge;
+use crate::error::Error;
+use crate::registry::Registry;
+use crate::serve::extension::Admission;
+use crate::serve::tls::TlsSource;
+
+use file::Settings;
+use users::Users;
+
+/// The time between checks of the files.
+const CHECK: Duration = Duration::from_secs(1);
+
+/// The web configuration in use, and the file that it is from.
+pub(super) struct Web {
+    path: PathBuf,
+    /// Replaced when the files have changed. Read by connections and requests.
+    current: Mutex<Arc<Loaded>>,
+    /// The stamp of the files at the last check, good or bad. Locked by checks.
+    stamp: tokio::sync::Mutex<Stamp>,
+    metrics: Option<Metrics>,
+}
+
+/// A web configuration that is in use, or was.
+struct Loaded {
+    /// The number of changes before this one.
+    version: u64,
+    tls: Option<Arc<ServerConfig>>,
+    users: Users,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    rate: Option<Rate>,
+    /// All files that the configuration is read from.
+    files: Vec<PathBuf>,
+}
+
+/// A bucket of tokens: `burst` requests at once, and one more after each `interval`.
+struct Rate {
+    interval: Duration,
+    burst: f64,
+    tokens: Mutex<(f64, Instant)>,
+}
+
+/// The modification time, length and identity of each file.
+type Stamp = Vec<(PathBuf, Option<(SystemTime, u64, u64)>)>;
+
+struct Metrics {
+    successful: Gauge,
+    time: Gauge,
+}
+
+impl Metrics {
+    fn register(registry: &Registry) -> Result<Self, Error> {
+        Ok(Self {
+            successful: registry.gauge(
+                "exporter_web_config_last_reload_successful",
+                "Whether the web configuration in the file is the one in use.",
+            )?,
+            time: registry.gauge(
+                "exporter_web_config_last_reload_success_timestamp_seconds",
+                "Time of the last reading of the web configuration that succeeded.",
+            )?,
+        })
+    }
+
+    fn record(&self, successful: bool) {
+        self.successful.set(f64::from(u8::from(successful)));
+        if successful {
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            self.time.set(now.as_secs_f64());
+        }
+    }
+}
+
+impl Web {
+    /// Reads the configuration. Registers its metrics in `registry`, if given.
+    pub(super) fn load(path: &Path, registry: Option<&Registry>) -> Result<Self, Error> {
+        let loaded = Loaded::read(path, 0)?;
+        let metrics = registry.map(Metrics::register).transpose()?;
+        if let Some(metrics) = &metrics {
+            metrics.record(true);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            stamp: tokio::sync::Mutex::new(stamp(&loaded.files)),
+            current: Mutex::new(Arc::new(loaded)),
+            metrics,
+        })
+    }
+
+    fn current(&self) -> Arc<Loaded> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the source of TLS configurations, if there is TLS.
+    pub(super) fn tls(self: &Arc<Self>) -> Option<Arc<dyn TlsSource>> {
+        let first = self.current().tls.clone()?;
+        let web = Arc::clone(self);
+        Some(Arc::new(WebTls { web, first }))
+    }
+
+    pub(super) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        self.current().headers.clone()
+    }
+
+    pub(super) async fn admit(&self, headers: &HeaderMap) -> Admission {
+        let current = self.current();
+        if current.rate.as_ref().is_some_and(|rate| !rate.take()) {
+            return Admission::TooMany;
+        }
+        if current.users.admit(headers).await {
+            Admission::Admitted
+        } else {
+            Admission::Unauthorized
+        }
+    }
+
+    /// Checks the files every second.
+    pub(super) async fn watch(&self) {
+        let mut interval = tokio::time::interval(CHECK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.check(false).await;
+        }
+    }
+
+    /// Reads the files now.
+    pub(super) async fn reload(&self) {
+        self.check(true).await;
+    }
+
+    /// Reads the configuration if its files have changed, or anyway. A configuration that cannot be
+    /// used changes nothing.
+    async fn check(&self, anyway: bool) {
+        let mut last = self.stamp.lock().await;
+        let current = self.current();
+        let (path, old) = (self.path.clone(), last.clone());
+        let check = move || {
+            let stamp = stamp(&current.files);
+            if stamp == old && !anyway {
+                return None;
+            }
+            let loaded = Loaded::read(&path, current.version + 1).and_then(|loaded| {
+                if loaded.tls.is_some() == current.tls.is_some() {
+                    Ok(loaded)
+                } else {
+                    Err(Error::service(
+                        "the web configuration turns TLS on or off, which needs a restart",
+                    ))
+                }
+            });
+            Some((stamp, loaded))
+        };
+        // On another thread, because reading may hang.
+        let Ok(Some((stamp_before, loaded))) = tokio::task::spawn_blocking(check).await else {
+            return;
+        };
+        let successful = loaded.is_ok();
+        match loaded {
+            Ok(loaded) => {
+                // The new configuration may have other files, whose state counts from now on.
+                *last = stamp(&loaded.files);
+                *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
+                log::info!(file = self.path.display().to_string().as_str(); "web configuration");
+            }
+            Err(error) => {
+                *last = stamp_before;
+                log::error!("the web configuration stays as it was: {error}");
+            }
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.record(successful);
+        }
+    }
+}
+
+/// The TLS configurations of a web configuration.
+struct WebTls {
+    web: Arc<Web>,
+    /// The one of the start.
+    first: Arc<ServerConfig>,
+}
+
+impl TlsSource for WebTls {
+    fn current(&self) -> (Arc<ServerConfig>, u64) {
+        let current = self.web.current();
+        // A change that turns TLS off is rejected, so the current one has TLS.
+        let config = current.tls.as_ref().unwrap_or(&self.first);
+        (Arc::clone(config), current.version)
+    }
+}
+
+impl Loaded {
+    fn read(path: &Path, version: u64) -> Result<Self, Error> {
+        let settings = Settings::read(path)?;
+        let mut files = vec![path.to_owned()];
+        let tls = match &settings.tls {
+            None => None,
+            Some(tls) => {
+                files.extend(tls.files().map(Path::to_owned));
+                Some(tls.config()?)
+            }
+        };
+        Ok(Self {
+            version,
+            tls,
+            users: Users::new(settings.users),
+            headers: settings.headers,
+            rate: settings.rate.map(|(interval, burst)| Rate {
+                interval,
+                burst,
+                tokens: Mutex::new((burst, Instant::now())),
+            }),
+            files,
+        })
+    }
+}
+
+impl Rate {
+    /// Takes a token. Returns `false` if there is none.
+    fn take(&self) -> bool {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let elapsed = now.duration_since(tokens.1).as_secs_f64();
+        tokens.0 = (tokens.0 + elapsed / self.interval.as_secs_f64()).min(self.burst);
+        tokens.1 = now;
+        let has_one = tokens.0 >= 1.0;
+        if has_one {
+            tokens.0 -= 1.0;
+        }
+        has_one
+    }
+}
+
+fn stamp(files: &[PathBuf]) -> Stamp {
+    let of = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).ok()?;
+        #[cfg(unix)]
+        let identity = std::os::unix::fs::MetadataExt::ino(&metadata);
+        #[cfg(not(unix))]
+        let identity = 0;
+        Some((metadata.modified().ok()?, metadata.len(), identity))
+    };
+    files.iter().map(|path| (path.clone(), of(path))).collect()
+}

@@ -1,0 +1,211 @@
+//! The part of a view that a family has: the labels that its series lose, and the number of values
+//! that a label may have.
+//!
+//! A family with such a view makes series for *reduced* label sets. Callers give the label values of
+//! the declaration, [`View::reduce`] turns them into those of a series. The threads' label caches
+//! have the values of the declaration, so an update that hits the cache costs what it costs without
+//! a view. Label texts, the index and everything that reads them have the reduced ones.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock};
+
+use crate::snapshot::{GaugeMode, Text};
+
+use super::desc::Names;
+
+/// The label value for which a cap has no room.
+const OVERFLOW: &str = "__overflow__";
+
+/// The view of a family.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// The name and the label names of the declaration.
+    pub(crate) name: Text,
+    pub(crate) labels: Names,
+    /// Whether the family is off: all its label sets share one series, which no scrape exports.
+    pub(crate) off: bool,
+    /// The labels that series lose.
+    pub(crate) dropped: Box<[Box<str>]>,
+    pub(crate) caps: Box<[Cap]>,
+    /// The labels that a gauge loses in a scrape, and the rule that combines its series there.
+    pub(crate) combined: Option<(Box<[Box<str>]>, GaugeMode)>,
+}
+
+/// The number of values that a label may have.
+#[derive(Debug)]
+pub(crate) struct Cap {
+    pub(crate) label: Box<str>,
+    limit: usize,
+    /// The first values. Written by look-ups that make a series, read by look-ups that miss the
+    /// label cache.
+    values: RwLock<HashSet<Box<str>>>,
+    /// The number of updates whose value became `__overflow__`. Written by these, read by reports.
+    refused: AtomicU64,
+}
+
+/// The result of [`View::reduce`].
+pub(super) struct Reduced<'a> {
+    pub(super) texts: Vec<&'a str>,
+    /// Whether a cap replaced a value. Label caches do not remember such a label set, because the
+    /// values beyond a cap are many.
+    pub(super) is_capped: bool,
+}
+
+impl View {
+    /// Returns whether the series have other labels than the declaration.
+    pub(crate) fn changes_labels(&self) -> bool {
+        self.off || !self.dropped.is_empty() || !self.caps.is_empty()
+    }
+
+    /// Returns the label values of the series in which a label set counts. `makes`: new values count
+    /// towards the caps, because the caller makes a series with them.
+    ///
+    /// Returns `None` if there are not as many values as the declaration has labels.
+    pub(super) fn reduce<'a>(&self, texts: &[&'a str], makes: bool) -> Option<Reduced<'a>> {
+        let mut reduced = Reduced {
+            texts: Vec::with_capacity(texts.len()),
+            is_capped: false,
+        };
+        if self.off {
+            return Some(reduced);
+        }
+        match self.labels {
+            Names::Fixed(names) if names.len() != texts.len() => return None,
+            Names::Fixed(names) => {
+                for (name, value) in names.iter().zip(texts) {
+                    if !self.drops(name) {
+                        let value = self.capped(name, value, makes, &mut reduced.is_capped);
+                        reduced.texts.push(value);
+                    }
+                }
+            }
+            Names::Any => {
+                for pair in texts.chunks_exact(2) {
+                    if !self.drops(pair[0]) {
+                        let value = self.capped(pair[0], pair[1], makes, &mut reduced.is_capped);
+                        reduced.texts.extend([pair[0], value]);
+                    }
+                }
+            }
+        }
+        Some(reduced)
+    }
+
+    fn drops(&self, name: &str) -> bool {
+        self.dropped.iter().any(|dropped| **dropped == *name)
+    }
+
+    fn capped<'a>(&self, name: &str, value: &'a str, makes: bool, is_capped: &mut bool) -> &'a str {
+        match self.caps.iter().find(|cap| *cap.label == *name) {
+            Some(cap) if !cap.admits(value, makes) => {
+                *is_capped = true;
+                OVERFLOW
+            }
+            _ => value,
+        }
+    }
+
+    /// Lets the caps begin again, for a family without series.
+    pub(super) fn clear(&self) {
+        for cap in &self.caps {
+            let mut values = cap.values.write().unwrap_or_else(PoisonError::into_inner);
+            values.clear();
+        }
+    }
+
+    /// Returns the number of updates that a cap refused a value of its own.
+    pub(crate) fn refused(&self) -> u64 {
+        self.caps.iter().map(|cap| cap.refused.load(Relaxed)).sum()
+    }
+}
+
+impl Cap {
+    pub(crate) fn new(label: &str, limit: usize) -> Self {
+        Self {
+            label: label.into(),
+            limit,
+            values: RwLock::default(),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns whether a value is one of the first.
+    fn admits(&self, value: &str, makes: bool) -> bool {
+        // `None` of an `Option` is the empty text, the same as no label.
+        if value.is_empty() || value == OVERFLOW {
+            return true;
+        }
+        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        let (is_known, has_room) = (values.contains(value), values.len() < self.limit);
+        drop(values);
+        if is_known {
+            return true;
+        }
+        if !makes {
+            return has_room;
+        }
+        if has_room {
+            let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+            // Another thread may have taken the last room in between.
+            if values.len() < self.limit || values.contains(value) {
+                values.insert(value.into());
+                return true;
+            }
+        }
+        self.refused.fetch_add(1, Relaxed);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(labels: Names, dropped: &[&str], caps: &[(&str, usize)]) -> View {
+        View {
+            name: Text::EMPTY,
+            labels,
+            off: false,
+            dropped: dropped.iter().map(|name| Box::from(*name)).collect(),
+            caps: caps.iter().map(|(name, n)| Cap::new(name, *n)).collect(),
+            combined: None,
+        }
+    }
+
+    #[test]
+    fn a_dropped_label_has_no_value() {
+        let fixed = view(Names::Fixed(&["a", "b", "c"]), &["b"], &[]);
+        assert_eq!(
+            fixed.reduce(&["1", "2", "3"], true).unwrap().texts,
+            ["1", "3"]
+        );
+        assert!(
+            fixed.reduce(&["1", "3"], true).is_none(),
+            "a value is missing"
+        );
+        let any = view(Names::Any, &["b"], &[]);
+        assert_eq!(
+            any.reduce(&["a", "1", "b", "2"], true).unwrap().texts,
+            ["a", "1"]
+        );
+        assert!(any.reduce(&["b", "2"], true).unwrap().texts.is_empty());
+    }
+
+    #[test]
+    fn the_first_values_of_a_capped_label_stay() {
+        let view = view(Names::Fixed(&["a"]), &[], &[("a", 2)]);
+        let reduced = |value, makes| view.reduce(&[value], makes).unwrap().texts[0].to_owned();
+        assert_eq!(
+            reduced("x", false),
+            "x",
+            "a look-up that makes nothing takes no room"
+        );
+        assert_eq!([reduced("1", true), reduced("2", true)], ["1", "2"]);
+        assert_eq!([reduced("3", true), reduced("3", false)], [OVERFLOW; 2]);
+        assert_eq!([reduced("2", true), reduced("", true)], ["2", ""]);
+        assert_eq!(view.refused(), 1);
+        view.clear();
+        assert_eq!(reduced("3", true), "3");
+    }
+}

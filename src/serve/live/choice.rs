@@ -1,0 +1,175 @@
+//! What a stream shows: the families and series that a search finds, and those that the page has in
+//! sight.
+
+use crate::snapshot::Family;
+
+/// The most characters of a search.
+const SEARCH: usize = 200;
+
+/// The most families whose series one stream gets.
+const SEEN: usize = 60;
+
+/// The series of a family that a page shows, unless it asks for more of the one that is open.
+const ROWS: usize = 3;
+
+/// The most series of the family that is open.
+const OPEN_ROWS: usize = 1000;
+
+/// What one stream shows. It does not change: a page that wants something else begins another
+/// stream.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    /// The words of the search, in lower case.
+    words: Vec<String>,
+    /// The families in sight, by name.
+    seen: Vec<String>,
+    /// The family that is open, if one is.
+    open: String,
+    /// The label text of the series that is selected in it, if one is.
+    series: Option<String>,
+    /// The most series of the open family.
+    limit: usize,
+}
+
+/// The series of a family that a search finds.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// So many, which are all.
+    All(usize),
+    /// Those with these indices.
+    Some(Vec<usize>),
+}
+
+impl Choice {
+    /// Reads the query of a request. What it does not understand is left out.
+    pub(super) fn read(query: &str) -> Self {
+        let mut choice = Self::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "match" => {
+                    let search: String = value.chars().take(SEARCH).collect();
+                    let words = search.split_whitespace().map(str::to_ascii_lowercase);
+                    choice.words = words.collect();
+                }
+                "seen" if choice.seen.len() < SEEN => choice.seen.push(value.into_owned()),
+                "open" => choice.open = value.into_owned(),
+                "series" => choice.series = Some(value.into_owned()),
+                "limit" => choice.limit = value.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+        choice
+    }
+
+    /// Returns the series that have all words, each in the name or the help of their family or in
+    /// their labels. Returns `None` if there are none.
+    pub(super) fn find(&self, family: &Family) -> Option<Found> {
+        let (name, help) = (family.name(), family.help());
+        let elsewhere = |word: &&String| {
+            !(has(name, word) || has(help, word) || has(&family.meta.constant, word))
+        };
+        let words: Vec<_> = self.words.iter().filter(elsewhere).collect();
+        if words.is_empty() {
+            return Some(Found::All(family.len()));
+        }
+        let texts = family.texts.iter().enumerate();
+        let found = texts.filter(|(_, text)| words.iter().all(|word| has(text, word)));
+        let found: Vec<_> = found.map(|(i, _)| i).collect();
+        (!found.is_empty()).then_some(Found::Some(found))
+    }
+
+    /// Returns how many series of this family the page shows, or `None` if it is out of sight.
+    pub(super) fn rows(&self, family: &str) -> Option<usize> {
+        if self.open == family {
+            return Some(self.limit.clamp(ROWS, OPEN_ROWS));
+        }
+        self.seen.iter().any(|seen| seen == family).then_some(ROWS)
+    }
+
+    /// Returns the label text of the series of this family that is selected.
+    pub(super) fn selected(&self, family: &str) -> Option<&str> {
+        self.series.as_deref().filter(|_| self.open == family)
+    }
+}
+
+impl Found {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::All(len) => *len,
+            Self::Some(found) => found.len(),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+        let (all, some) = match self {
+            Self::All(len) => (*len, &[][..]),
+            Self::Some(found) => (0, &found[..]),
+        };
+        (0..all).chain(some.iter().copied())
+    }
+}
+
+/// Returns whether `text` contains `word`, which is in lower case. Only ASCII letters of the text
+/// are compared in both cases.
+fn has(text: &str, word: &str) -> bool {
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    let mut windows = text.windows(word.len().max(1));
+    windows.any(|window| window.eq_ignore_ascii_case(word))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{Counter, Registry};
+
+    fn found(search: &str) -> Option<Vec<usize>> {
+        let registry = Registry::new();
+        let jobs = Counter::builder("jobs_total", "Work that is Done.")
+            .labels(["queue", "kind"])
+            .register(&registry)
+            .unwrap();
+        jobs.with(["mail", "NEW"]).inc();
+        jobs.with(["mail", "old"]).inc();
+        jobs.with(["bulk", "<b>\"x\""]).inc();
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("match", search)
+            .finish();
+        let snapshot = registry.snapshot();
+        let found = Choice::read(&query).find(snapshot.family("jobs_total").unwrap());
+        found.map(|found| {
+            assert_eq!(found.len(), found.iter().count());
+            found.iter().collect()
+        })
+    }
+
+    #[test]
+    fn every_word_is_in_the_name_the_help_or_the_labels() {
+        assert_eq!(found(""), Some(vec![0, 1, 2]));
+        assert_eq!(found("JOBS done"), Some(vec![0, 1, 2]));
+        assert_eq!(found("mail"), Some(vec![0, 1]));
+        assert_eq!(found("jobs queue=\"mail\" new"), Some(vec![0]));
+        assert_eq!(found("<B>"), Some(vec![2]));
+        assert_eq!(found("bulk old"), None);
+        assert_eq!(found("errors"), None);
+    }
+
+    #[test]
+    fn what_a_query_asks_for_is_bounded() {
+        let mut query = format!("match={}&limit=9999999&open=a&series=", "x".repeat(5000));
+        (0..1000).for_each(|i| query.push_str(&format!("&seen=f{i}")));
+        let choice = Choice::read(&query);
+        assert_eq!(choice.words[0].len(), SEARCH);
+        assert_eq!(choice.seen.len(), SEEN);
+        assert_eq!(choice.rows("a"), Some(OPEN_ROWS));
+        assert_eq!(choice.rows("f7"), Some(ROWS));
+        assert_eq!(choice.rows("f999"), None);
+        assert_eq!(
+            (choice.selected("a"), choice.selected("f7")),
+            (Some(""), None)
+        );
+        assert_eq!(
+            Choice::read("limit=-1&open=a&nonsense").rows("a"),
+            Some(ROWS)
+        );
+    }
+}

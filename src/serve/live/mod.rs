@@ -1,0 +1,153 @@
+//! The live page: a page in the browser where the metrics move, and the stream of events behind it.
+//!
+//! - `moment` takes a snapshot each second, while a page is open. All pages share it.
+//! - `choice` is what one page wants to see, and `frame` is that of one moment, as JSON (`json`).
+//! - `stream` sends a frame each second.
+//! - `page.html`, `style.css` and the scripts are the page. It asks for nothing else, and its policy
+//!   lets it.
+
+mod choice;
+mod frame;
+mod json;
+mod moment;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Request, StatusCode};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::snapshot::Source;
+
+use super::answer::{Answer, content, head, plain};
+use super::body::Body;
+
+use choice::Choice;
+use moment::Hub;
+pub(super) use stream::Stream;
+
+/// The path of the page. Its files and its stream are below it.
+pub(super) const PATH: &str = "/live";
+
+/// Returns whether this is the path of the page, or may be that of a part of it.
+pub(super) fn is_part(path: &str) -> bool {
+    let rest = path.strip_prefix(PATH);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The most streams at once. A page has two for a moment, when it wants to see something else.
+const STREAMS: usize = 64;
+
+/// What the page may do: fetch from this service. Nothing in it is inline.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The files of the page: their path below [`PATH`], their type and their content.
+const FILES: [(&str, &str, &str); 6] = [
+    ("", "text/html; charset=utf-8", include_str!("page.html")),
+    (
+        "/style.css",
+        "text/css; charset=utf-8",
+        include_str!("style.css"),
+    ),
+    (
+        "/page.js",
+        "text/javascript; charset=utf-8",
+        include_str!("page.js"),
+    ),
+    (
+        "/draw.js",
+        "text/javascript; charset=utf-8",
+        include_str!("draw.js"),
+    ),
+    (
+        "/data.js",
+        "text/javascript; charset=utf-8",
+        include_str!("data.js"),
+    ),
+    ("/icon.svg", "image/svg+xml", include_str!("icon.svg")),
+];
+
+/// Answers requests for the live page and its parts.
+#[derive(Clone)]
+pub(super) struct Live {
+    hub: Arc<Hub>,
+    /// One permit for each stream that may be open.
+    streams: Arc<Semaphore>,
+    /// The maximum age of a connection, if the service has one.
+    age: Option<Duration>,
+}
+
+impl Live {
+    pub(super) fn new(sources: Vec<Arc<dyn Source>>, age: Option<Duration>) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(sources)),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            age,
+        }
+    }
+
+    /// Answers a request whose path has `rest` after [`PATH`]. Returns `None` if no part of the page
+    /// has this path. The caller drops the body if the request is a HEAD request.
+    pub(super) fn answer<B>(&self, rest: &str, request: &Request<B>) -> Option<Answer> {
+        let stream = rest == "/stream";
+        let file = FILES.iter().find(|(path, ..)| *path == rest);
+        if !stream && file.is_none() {
+            return None;
+        }
+        if let Err(answer) = head(request.method()) {
+            return Some(answer);
+        }
+        let mut answer = match file {
+            Some((_, content_type, text)) => {
+                let text = Bytes::from_static(text.as_bytes());
+                content(StatusCode::OK, content_type, Body::whole(text))
+            }
+            None => self.stream(request),
+        };
+        for (name, value) in [
+            (CONTENT_SECURITY_POLICY, POLICY),
+            (CACHE_CONTROL, if stream { "no-store" } else { "no-cache" }),
+            (REFERRER_POLICY, "no-referrer"),
+            (
+                HeaderName::from_static("cross-origin-resource-policy"),
+                "same-origin",
+            ),
+            (
+                HeaderName::from_static("cross-origin-opener-policy"),
+                "same-origin",
+            ),
+        ] {
+            let value = HeaderValue::from_static(value);
+            answer.headers_mut().insert(name, value);
+        }
+        Some(answer)
+    }
+
+    /// Begins a stream.
+    fn stream<B>(&self, request: &Request<B>) -> Answer {
+        // A page of another site could not read the stream, but it could keep it open.
+        let from = request.headers().get("sec-fetch-site");
+        if from.is_some_and(|from| from == "cross-site") {
+            return plain(StatusCode::FORBIDDEN, "only its own page has the stream\n");
+        }
+        if Handle::try_current().is_err() {
+            let answer = "the live page needs a Tokio runtime\n";
+            return plain(StatusCode::NOT_IMPLEMENTED, answer);
+        }
+        let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
+            let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open\n");
+            let soon = HeaderValue::from_static("5");
+            answer.headers_mut().insert(RETRY_AFTER, soon);
+            return answer;
+        };
+        let choice = Choice::read(request.uri().query().unwrap_or_default());
+        let stream = Stream::new(Arc::clone(&self.hub), choice, self.age, permit);
+        content(StatusCode::OK, "text/event-stream", Body::stream(stream))
+    }
+}

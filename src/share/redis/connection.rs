@@ -1,0 +1,136 @@
+//! A connection to a server or a cluster. Every wait has a limit, and after any failure of the
+//! transport the connection is dropped: commands that are still under way may or may not be applied,
+//! which the numbers of batches make harmless.
+
+use std::future::Future;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError,
+    RedisResult, ScriptInvocation,
+};
+
+/// The way to the server.
+#[derive(Clone)]
+pub(super) enum RedisServer {
+    Single(Client),
+    Cluster(ClusterClient),
+}
+
+/// An open connection.
+#[derive(Clone)]
+enum Open {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+/// A connection that is opened when it is needed.
+pub(super) struct Connection {
+    server: RedisServer,
+    open: Option<Open>,
+    /// The limit of one command, and of opening a connection.
+    timeout: Duration,
+}
+
+impl Connection {
+    pub(super) fn new(server: RedisServer, timeout: Duration) -> Self {
+        Self {
+            server,
+            open: None,
+            timeout,
+        }
+    }
+
+    /// Runs a script. `weight` is the number of times that it may take the timeout.
+    pub(super) async fn script<T: FromRedisValue>(
+        &mut self,
+        script: &ScriptInvocation<'_>,
+        weight: u32,
+    ) -> RedisResult<T> {
+        let timeout = self.timeout * weight;
+        let result = match self.open().await? {
+            Open::Single(c) => limited(timeout, script.invoke_async(c)).await,
+            Open::Cluster(c) => limited(timeout, script.invoke_async(c)).await,
+        };
+        self.checked(result)
+    }
+
+    pub(super) async fn command<T: FromRedisValue>(
+        &mut self,
+        command: &Cmd,
+        weight: u32,
+    ) -> RedisResult<T> {
+        let timeout = self.timeout * weight;
+        let result = match self.open().await? {
+            Open::Single(c) => limited(timeout, command.query_async(c)).await,
+            Open::Cluster(c) => limited(timeout, command.query_async(c)).await,
+        };
+        self.checked(result)
+    }
+
+    /// Runs commands in one round trip. All their keys are in one slot.
+    pub(super) async fn pipeline<T: FromRedisValue>(
+        &mut self,
+        pipeline: &Pipeline,
+        weight: u32,
+    ) -> RedisResult<T> {
+        let timeout = self.timeout * weight;
+        let result = match self.open().await? {
+            Open::Single(c) => limited(timeout, pipeline.query_async(c)).await,
+            Open::Cluster(c) => limited(timeout, pipeline.query_async(c)).await,
+        };
+        self.checked(result)
+    }
+
+    async fn open(&mut self) -> RedisResult<&mut Open> {
+        if self.open.is_none() {
+            let open = match &self.server {
+                RedisServer::Single(client) => {
+                    // The limits are ours: a command may take a multiple of the timeout.
+                    let config = AsyncConnectionConfig::new()
+                        .set_connection_timeout(Some(self.timeout))
+                        .set_response_timeout(None);
+                    let opening = client.get_multiplexed_async_connection_with_config(&config);
+                    Open::Single(limited(self.timeout, opening).await?)
+                }
+                RedisServer::Cluster(client) => {
+                    let opening = client.get_async_connection();
+                    Open::Cluster(limited(self.timeout * 2, opening).await?)
+                }
+            };
+            self.open = Some(open);
+        }
+        self.open
+            .as_mut()
+            .ok_or_else(|| RedisError::from((ErrorKind::Client, "no connection")))
+    }
+
+    /// Drops the connection after a failure that is not an answer of the server.
+    fn checked<T>(&mut self, result: RedisResult<T>) -> RedisResult<T> {
+        if let Err(error) = &result {
+            let answered = matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
+            // A server that has become a replica stays one on this connection; after a failover,
+            // the same address may lead to another server.
+            if !answered || matches!(error.code(), Some("READONLY" | "LOADING" | "MASTERDOWN")) {
+                self.open = None;
+            }
+        }
+        result
+    }
+}
+
+async fn limited<T>(
+    timeout: Duration,
+    future: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    match tokio::time::timeout(timeout, future).await {
+        Ok(result) => result,
+        Err(_) => Err(RedisError::from(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("no answer within {timeout:?}"),
+        ))),
+    }
+}

@@ -1,0 +1,209 @@
+//! The keys of a namespace, and the scripts that change them.
+//!
+//! All keys of a shard have one hash tag, so they are in one slot of a cluster. Every script names
+//! all keys that it touches. Scripts compare and set; they never calculate, because numbers of the
+//! server's language have 14 digits as text.
+//!
+//! | key | type | content |
+//! |---|---|---|
+//! | `acc` | hash | totals of ended writers; `#born`, `#ver`; `t<writer>`: time of its fold |
+//! | `writers` | sorted set | each writer that is not folded, by the time of its last flush |
+//! | `slots` | hash | small number → live writer, for the label `gauge_index` |
+//! | `w:<writer>` | hash | totals of a writer; `#seq`, `#v`, `#slot`, `#info` |
+//! | `g:<writer>` | hash, expires | live gauges of a writer; `#v` |
+//! | `x:<writer>` | hash, expires | `w:` of a folded writer, for the writer if it comes back |
+//! | `f:<random>` | hash, expires | a fold that is being uploaded in parts |
+//!
+//! In `acc`, `w:` and `g:`, the field `d<id>` is the description of a family, and `s<id><label
+//! text>` the record of a series, both as in [`record`](crate::share::record).
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+/// The keys of one shard of a namespace.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// Returns the keys of shard `index` of `shards`.
+    pub(super) fn new(namespace: &str, index: usize, shards: usize) -> Self {
+        let prefix = match shards {
+            1 => format!("{{tallies:{namespace}}}:"),
+            _ => format!("{{tallies:{namespace}:{index}}}:"),
+        };
+        Self { prefix }
+    }
+
+    pub(super) fn acc(&self) -> String {
+        format!("{}acc", self.prefix)
+    }
+
+    pub(super) fn writers(&self) -> String {
+        format!("{}writers", self.prefix)
+    }
+
+    pub(super) fn slots(&self) -> String {
+        format!("{}slots", self.prefix)
+    }
+
+    pub(super) fn totals(&self, writer: &str) -> String {
+        format!("{}w:{writer}", self.prefix)
+    }
+
+    pub(super) fn gauges(&self, writer: &str) -> String {
+        format!("{}g:{writer}", self.prefix)
+    }
+
+    pub(super) fn folded(&self, writer: &str) -> String {
+        format!("{}x:{writer}", self.prefix)
+    }
+
+    /// `token` tells several processes apart that fold one writer at the same time.
+    pub(super) fn staged(&self, token: &str) -> String {
+        format!("{}f:{token}", self.prefix)
+    }
+}
+
+/// Appends one batch of a writer, and says that the writer is alive.
+///
+/// - Keys: acc, writers, slots, w, g.
+/// - Arguments: writer, number of the batch, number of the last acknowledged batch, slot (-1: none
+///   yet), time to live of `g` in ms, of everything else in ms, a random name, 1 if `g` should
+///   exist, `#info`, and four counts: of arguments that follow for HSET w, HDEL w, HSET g, HDEL g.
+/// - Returns: status, `#seq`, `#born`, slot, time in ms, 1 if `g` has been lost.
+///
+/// A batch with a number that is not above `#seq` has been overtaken by a later one (`STALE`). A
+/// `#seq` below the last acknowledged number, or none, says that Redis has lost writes (`LOST`).
+pub(super) static FLUSH: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local acc, writers, slots, w, g = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local wid, seq, acked = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local born = redis.call('HGET', acc, '#born') or ''
+if redis.call('HEXISTS', acc, 't' .. wid) == 1 then
+  return {'FENCED', 0, born, -1, now, 0}
+end
+local have = tonumber(redis.call('HGET', w, '#seq') or '-1')
+if have >= seq then return {'STALE', have, born, -1, now, 0} end
+if acked > 0 and have < acked then return {'LOST', have, born, -1, now, 0} end
+if born == '' then
+  born = ARGV[7]
+  redis.call('HSET', acc, '#born', born)
+end
+local at = 14
+local function apply(command, key, n)
+  local stop = at + n
+  while at < stop do
+    local to = math.min(at + 3999, stop - 1)
+    redis.call(command, key, unpack(ARGV, at, to))
+    at = to + 1
+  end
+end
+local nw, dw, ng, dg = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+apply('HSET', w, nw)
+apply('HDEL', w, dw)
+apply('HSET', g, ng)
+apply('HDEL', g, dg)
+if have < 0 then redis.call('HSET', w, '#info', ARGV[9]) end
+if nw + dw > 0 or have < 0 then redis.call('HSET', w, '#v', seq) end
+if ng > 0 then redis.call('HSET', g, '#v', seq) elseif dg > 0 then
+  if redis.call('EXISTS', g) == 1 then redis.call('HSET', g, '#v', seq) end
+end
+redis.call('HSET', w, '#seq', seq)
+local slot = tonumber(ARGV[4])
+if slot < 0 or redis.call('HGET', slots, slot) ~= wid then
+  slot = 0
+  while true do
+    local owner = redis.call('HGET', slots, slot)
+    if not owner or owner == wid then break end
+    local heard = redis.call('ZSCORE', writers, owner)
+    if not heard or tonumber(heard) + tonumber(ARGV[5]) < now then break end
+    slot = slot + 1
+  end
+  redis.call('HSET', slots, slot, wid)
+  redis.call('HSET', w, '#slot', slot)
+end
+redis.call('ZADD', writers, now, wid)
+local lost = 0
+if redis.call('PEXPIRE', g, ARGV[5]) == 0 and ARGV[8] == '1' then lost = 1 end
+for i = 1, 4 do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
+return {'OK', seq, born, slot, now, lost}
+",
+    )
+});
+
+/// Lists the writers of a shard.
+///
+/// - Keys: acc, writers.
+/// - Returns: time in ms, `#ver`, `#born`, then each writer and the time of its last flush.
+pub(super) static LIST: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local t = redis.call('TIME')
+local head = redis.call('HMGET', KEYS[1], '#ver', '#born')
+local all = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
+return {t[1] * 1000 + math.floor(t[2] / 1000), head[1] or '0', head[2] or '', all}
+",
+    )
+});
+
+/// Commits the fold of a writer.
+///
+/// - Keys: acc, writers, slots, w, g, x, f.
+/// - Arguments: writer, `#ver` and `#seq` that the fold is based on, time in ms since the last flush
+///   that the writer has to exceed (-1: it folds itself), time to live of `x`, of everything else,
+///   a random name, the number of fields in `f` if the fold is there (0: it
+///   is not); then fields and values for `acc`.
+/// - Returns: status.
+pub(super) static FOLD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local acc, writers, slots, w, g, x, f = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local wid = ARGV[1]
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+if redis.call('HEXISTS', acc, 't' .. wid) == 1 then return 'ALREADY' end
+local head = redis.call('HMGET', acc, '#ver', '#born')
+if (head[1] or '0') ~= ARGV[2] then return 'CHANGED' end
+if (redis.call('HGET', w, '#seq') or '-1') ~= ARGV[3] then return 'CHANGED' end
+local heard = redis.call('ZSCORE', writers, wid)
+if tonumber(ARGV[4]) >= 0 and heard and tonumber(heard) + tonumber(ARGV[4]) >= now then
+  return 'ALIVE'
+end
+local function set(from, list)
+  local at = from
+  while at <= #list do
+    local to = math.min(at + 3999, #list)
+    redis.call('HSET', acc, unpack(list, at, to))
+    at = to + 1
+  end
+end
+if ARGV[8] ~= '0' then
+  local staged = redis.call('HGETALL', f)
+  if #staged ~= 2 * tonumber(ARGV[8]) then return 'CHANGED' end
+  set(1, staged)
+  redis.call('DEL', f)
+else
+  set(9, ARGV)
+end
+redis.call('HSET', acc, 't' .. wid, now)
+redis.call('HINCRBY', acc, '#ver', 1)
+if not head[2] then redis.call('HSET', acc, '#born', ARGV[7]) end
+local slot = redis.call('HGET', w, '#slot')
+if slot and redis.call('HGET', slots, slot) == wid then redis.call('HDEL', slots, slot) end
+if redis.call('EXISTS', w) == 1 then
+  redis.call('RENAME', w, x)
+  redis.call('PEXPIRE', x, ARGV[5])
+end
+redis.call('DEL', g)
+redis.call('ZREM', writers, wid)
+for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
+return 'OK'
+",
+    )
+});

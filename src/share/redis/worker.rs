@@ -1,0 +1,613 @@
+//! The thread of a store: it flushes, reads, folds, and answers the handles. Updates and handles
+//! never touch the network themselves.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::{ErrorKind, RedisError, RedisResult};
+use tokio::sync::mpsc::Receiver;
+
+use crate::error::{Error, warn, warn_once};
+use crate::share::merge::{Writer as Merged, insert_gauge, merge};
+use crate::snapshot::{Family, Kind, Meta, Number, Numbers, Snapshot, Text, Values};
+
+use super::admin::{self, Overview};
+use super::connection::Connection;
+use super::fold::{Folded, fold};
+use super::reader::ShardView;
+use super::scripts::{Keys, LIST};
+use super::writer::OwnWriter;
+use super::{StoreSettings, pause};
+
+/// How a handle gets its answer.
+pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
+
+/// A request of a handle.
+pub(super) enum Command {
+    Flush(Reply<()>),
+    Scrape(Reply<Arc<Snapshot>>),
+    Overview(Reply<Overview>),
+    /// Folds all writers that have been silent for this long.
+    Fold(Duration, Reply<usize>),
+    Close(Reply<()>),
+    #[cfg(unix)]
+    CloseOnSignals,
+}
+
+/// The last view, and when it was read.
+pub(super) type LastView = Arc<Mutex<Option<(Arc<Snapshot>, Instant)>>>;
+
+pub(super) struct Worker {
+    /// The name of the store in messages.
+    pub(super) store: Arc<str>,
+    pub(super) settings: StoreSettings,
+    pub(super) connection: Connection,
+    pub(super) writer: OwnWriter,
+    /// Whether this process only reads. Its writer then counts nothing.
+    pub(super) observes: bool,
+    /// The index of the writer's shard.
+    pub(super) shard: usize,
+    pub(super) shards: Vec<ShardView>,
+    pub(super) last_view: LastView,
+    pub(super) health: Health,
+}
+
+/// What the worker knows of the way to Redis.
+#[derive(Default)]
+pub(super) struct Health {
+    /// Failures in a row.
+    failures: u32,
+    /// Failures since the start.
+    all_failures: u64,
+    /// The last failure.
+    error: Option<RedisError>,
+    /// No try before this time, after a failure.
+    not_before: Option<Instant>,
+    /// The last time that all shards were read.
+    read: Option<Instant>,
+    /// The [`OwnWriter::epoch`] at that time.
+    epoch: u64,
+    /// The last acknowledgement.
+    flushed: Option<Instant>,
+}
+
+impl Worker {
+    /// Runs until the store is closed or all handles are dropped.
+    pub(super) async fn run(mut self, mut commands: Receiver<Command>) {
+        let mut next_flush = Instant::now();
+        let mut next_fold = Instant::now() + self.fold_interval();
+        #[cfg(unix)]
+        let mut signals: Option<Signals> = None;
+        loop {
+            let signal = async {
+                #[cfg(unix)]
+                match &mut signals {
+                    Some(signals) => return signals.next().await,
+                    None => std::future::pending::<()>().await,
+                }
+                #[cfg(not(unix))]
+                std::future::pending::<()>().await;
+                0
+            };
+            tokio::select! {
+                command = commands.recv() => {
+                    let Some(command) = command else {
+                        // Nobody can ask for a result.
+                        let _ = tokio::time::timeout(self.settings.close, self.close()).await;
+                        return;
+                    };
+                    // Requests that came in the meantime share one pass.
+                    let mut all = vec![command];
+                    while let Ok(command) = commands.try_recv() {
+                        all.push(command);
+                    }
+                    let mut all = Requests::sort(all);
+                    #[cfg(unix)]
+                    if all.signals && signals.is_none() {
+                        signals = Signals::new();
+                    }
+                    // Before it closes: afterwards, a flush would begin a new writer.
+                    self.serve(&mut all).await;
+                    if !all.closes.is_empty() {
+                        let result = self.close_in_time().await;
+                        for reply in all.closes {
+                            reply(result.as_ref().copied().map_err(|e| self.error("cannot close", e.clone())));
+                        }
+                        commands.close();
+                        while let Ok(command) = commands.try_recv() {
+                            Requests::sort(vec![command]).refuse(&self);
+                        }
+                        return;
+                    }
+                }
+                () = tokio::time::sleep_until(next_flush.into()) => {
+                    let before = Instant::now();
+                    // A failure is recorded in `health`, where scrapes find it.
+                    let _ = self.flush(false).await;
+                    // A pass over very many series leaves most of the processor to the program.
+                    let pause = self.settings.flush.max(before.elapsed() * 4);
+                    next_flush = self.health.not_before.unwrap_or(Instant::now() + pause);
+                }
+                () = tokio::time::sleep_until(next_fold.into()) => {
+                    if self.health.failures == 0 {
+                        let silence = self.settings.fold_after;
+                        if let Err(error) = self.fold_silent(silence).await {
+                            self.failed(error);
+                        }
+                    }
+                    next_fold = Instant::now() + self.fold_interval();
+                }
+                signal = signal => {
+                    let _ = self.close_in_time().await;
+                    #[cfg(unix)]
+                    let _ = signal_hook::low_level::emulate_default_handler(signal);
+                    #[cfg(not(unix))]
+                    let _: i32 = signal;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Answers all requests but those to close.
+    async fn serve(&mut self, all: &mut Requests) {
+        if !all.scrapes.is_empty() {
+            let result = self.scrape().await;
+            let flushed = self.health.failures == 0;
+            for reply in all.scrapes.drain(..) {
+                reply(match &result {
+                    Ok(view) => Ok(Arc::clone(view)),
+                    Err(age) => Err(Error::stale_store(&self.store, *age, self.settings.stale)),
+                });
+            }
+            if flushed {
+                all.flushes.drain(..).for_each(|reply| reply(Ok(())));
+            }
+        }
+        if !all.flushes.is_empty() {
+            let result = self.flush(true).await;
+            for reply in all.flushes.drain(..) {
+                let result = result.as_ref().copied();
+                reply(result.map_err(|e| self.error("cannot flush to", e.clone())));
+            }
+        }
+        for reply in all.overviews.drain(..) {
+            let result = admin::overview(self).await;
+            reply(result.map_err(|e| self.error("cannot read from", e)));
+        }
+        for (silence, reply) in all.folds.drain(..) {
+            let result = self.fold_silent(silence).await;
+            reply(result.map_err(|e| self.error("cannot fold in", e)));
+        }
+    }
+
+    pub(super) fn error(&self, action: &str, cause: RedisError) -> Error {
+        Error::store(action, &self.store, cause)
+    }
+
+    fn fold_interval(&self) -> Duration {
+        let interval = self.settings.fold_after / 4;
+        let interval = interval.clamp(Duration::from_millis(50), Duration::from_secs(60));
+        // Processes that started together do not fold together.
+        pause::vary(interval)
+    }
+
+    /// Sends what has changed. Unless `now`, only if no failure is so recent that it would fail
+    /// again.
+    async fn flush(&mut self, now: bool) -> RedisResult<()> {
+        if let (false, Some(error)) = (now, self.recent_failure()) {
+            return Err(error);
+        }
+        if self.observes {
+            return Ok(());
+        }
+        let beat = now || self.is_due();
+        match self.send(beat).await {
+            Ok(()) => {
+                self.succeeded();
+                Ok(())
+            }
+            Err(error) => {
+                self.failed(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns whether a sign of life is due.
+    fn is_due(&self) -> bool {
+        // After a failure, it tells whether Redis is there again.
+        let idle = self.health.flushed.map(|flushed| flushed.elapsed());
+        let refresh = self.settings.refresh_of(&self.writer.current);
+        self.health.failures > 0 || idle.is_none_or(|idle| idle >= refresh)
+    }
+
+    /// Sends what has changed, or at least a sign of life if `beat`.
+    async fn send(&mut self, beat: bool) -> RedisResult<()> {
+        if self.observes {
+            return Ok(());
+        }
+        let flushing = self
+            .writer
+            .flush(&mut self.connection, &self.settings, beat);
+        if flushing.await? {
+            self.health.flushed = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Returns the last failure if it is too recent to try again.
+    fn recent_failure(&self) -> Option<RedisError> {
+        let is_recent = self
+            .health
+            .not_before
+            .is_some_and(|time| Instant::now() < time);
+        self.health.error.clone().filter(|_| is_recent)
+    }
+
+    fn succeeded(&mut self) {
+        if self.health.failures > 0 {
+            warn(&format_args!(
+                "the store at {} is reached again; {} tries failed",
+                self.store, self.health.failures
+            ));
+        }
+        (
+            self.health.failures,
+            self.health.error,
+            self.health.not_before,
+        ) = (0, None, None);
+    }
+
+    fn failed(&mut self, error: RedisError) {
+        if self.health.failures == 0 {
+            warn(&format_args!(
+                "the store at {} cannot be reached: {error}; nothing is lost while this process \
+                 runs, and further failures are not logged until it is reached",
+                self.store
+            ));
+        }
+        self.health.failures = self.health.failures.saturating_add(1);
+        self.health.all_failures += 1;
+        self.health.error = Some(error);
+        self.health.not_before = Some(Instant::now() + pause::after(self.health.failures));
+    }
+
+    /// Flushes and reads. Serves the last view, with what this process counts now, if Redis cannot be
+    /// reached. Fails with the age of the last view if that is too old.
+    async fn scrape(&mut self) -> Result<Arc<Snapshot>, Option<Duration>> {
+        if self.recent_failure().is_some() {
+            if !self.observes {
+                self.writer.take();
+            }
+        } else {
+            match self.flush_and_read().await {
+                Ok(()) => {
+                    self.health.read = Some(Instant::now());
+                    self.health.epoch = self.writer.epoch;
+                    self.succeeded();
+                }
+                Err(error) => self.failed(error),
+            }
+        }
+        let age = self.health.read.map(|read| read.elapsed());
+        if age.is_none_or(|age| age > self.settings.stale) {
+            return Err(age);
+        }
+        let last_view = Arc::clone(&self.last_view);
+        let mut last = last_view.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some((view, _)), true) = (&*last, self.health.epoch != self.writer.epoch) {
+            // This process knows that its counts were folded, or that folded ones are gone, and has
+            // not read the result yet. What it knew before belongs together.
+            let mut view = (**view).clone();
+            insert_up(&mut view, false);
+            return Ok(Arc::new(view));
+        }
+        let view = Arc::new(self.merged());
+        *last = self.health.read.map(|read| (Arc::clone(&view), read));
+        Ok(view)
+    }
+
+    /// Flushes this process and reads the others, until both belong together.
+    async fn flush_and_read(&mut self) -> RedisResult<()> {
+        let mut beat = self.is_due();
+        for _ in 0..20 {
+            self.send(beat).await?;
+            if self.read().await? {
+                return Ok(());
+            }
+            // This process was folded after it had flushed. Another flush finds out.
+            beat = true;
+        }
+        Err(RedisError::from((
+            ErrorKind::Client,
+            "this process is folded all the time",
+        )))
+    }
+
+    /// Reads all shards. Returns `false` if this process has been folded.
+    async fn read(&mut self) -> RedisResult<bool> {
+        for (at, shard) in self.shards.iter_mut().enumerate() {
+            let is_own = at == self.shard && !self.observes;
+            let own = is_own.then_some(&*self.writer.name);
+            if !shard.refresh(&mut self.connection, own).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Merges what is known of all writers.
+    fn merged(&mut self) -> Snapshot {
+        let ttl = self.settings.ttl.as_millis() as u64;
+        let count = self.shards.len() as u32;
+        let index = |slot: Option<u32>, shard: usize| {
+            slot.map(|slot| slot.saturating_mul(count).saturating_add(shard as u32))
+        };
+        let mut gauges = Vec::new();
+        for (at, shard) in self.shards.iter().enumerate() {
+            for (name, known) in &shard.writers {
+                let is_own = at == self.shard && *name == self.writer.name;
+                if !is_own {
+                    let live = known.live_gauges(shard.now, ttl);
+                    gauges.push((known.started(), name, index(known.slot, at), known, live));
+                }
+            }
+        }
+        // The newest first: its buckets are shown during a rolling deployment.
+        gauges.sort_by(|one, other| (other.0, one.1).cmp(&(one.0, other.1)));
+        let own = Merged {
+            snapshot: &self.writer.current,
+            index: Some(index(self.writer.slot, self.shard).unwrap_or(0)),
+        };
+        let mut all = Vec::new();
+        let (mut malformed, mut own_is_in) = (0, false);
+        for (started, _, index, known, live) in &gauges {
+            if !own_is_in && !self.observes && *started <= self.writer.started {
+                own_is_in = true;
+                all.push(own);
+            }
+            let totals = known.totals.snapshots.iter();
+            all.extend(totals.map(|snapshot| Merged {
+                snapshot,
+                index: None,
+            }));
+            all.extend(live.iter().map(|snapshot| Merged {
+                snapshot,
+                index: Some(index.unwrap_or(0)),
+            }));
+            malformed += known.totals.malformed + known.gauges.malformed;
+        }
+        if !own_is_in && !self.observes {
+            all.push(own);
+        }
+        for shard in &self.shards {
+            let folded = shard.acc.snapshots.iter();
+            all.extend(folded.map(|snapshot| Merged {
+                snapshot,
+                index: None,
+            }));
+            malformed += shard.acc.malformed;
+        }
+        let writers = gauges.len() + usize::from(!self.observes);
+        let mut conflicts = HashSet::new();
+        let mut merged = merge(&all, |error| {
+            let message = format!("{error}; of several processes, the newest is shown");
+            warn_once(&message);
+            conflicts.insert(message);
+        });
+        let conflicts = conflicts.len();
+        merged.taken = std::time::SystemTime::now();
+        self.insert_self_metrics(&mut merged, writers, conflicts, malformed);
+        merged
+    }
+
+    fn insert_self_metrics(
+        &self,
+        merged: &mut Snapshot,
+        writers: usize,
+        conflicts: usize,
+        malformed: usize,
+    ) {
+        insert_up(merged, self.health.failures == 0);
+        insert_gauge(
+            merged,
+            "tallies_share_writers",
+            "Writers of the store whose totals are not folded yet.",
+            writers as f64,
+        );
+        insert_gauge(
+            merged,
+            "tallies_share_conflicts",
+            "Families of other processes that could not be merged.",
+            conflicts as f64,
+        );
+        insert_gauge(
+            merged,
+            "tallies_share_malformed",
+            "Fields of the store that could not be read.",
+            malformed as f64,
+        );
+        insert_counter(
+            merged,
+            "tallies_share_failures_total",
+            "Flushes and reads of this process that failed.",
+            self.health.all_failures,
+        );
+        insert_counter(
+            merged,
+            "tallies_share_uncertain_total",
+            "Returns of this process after it was folded so long ago that the exact totals are gone.",
+            self.writer.uncertain,
+        );
+    }
+
+    /// Folds the writers that have been silent for longer than `silence`. Returns their number.
+    async fn fold_silent(&mut self, silence: Duration) -> RedisResult<usize> {
+        let silence = silence.as_millis() as u64;
+        let mut count = 0;
+        for shard in 0..self.shards.len() {
+            let keys = self.shards[shard].keys.clone();
+            for name in silent(&mut self.connection, &keys, silence).await? {
+                let is_own = shard == self.shard && name == self.writer.name;
+                if !is_own {
+                    let folded = fold(&mut self.connection, &keys, &name, Some(silence)).await?;
+                    count += usize::from(folded == Folded::Yes);
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    async fn close_in_time(&mut self) -> RedisResult<()> {
+        let limit = self.settings.close;
+        match tokio::time::timeout(limit, self.close()).await {
+            Ok(result) => result,
+            Err(_) => Err(RedisError::from(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("not done within {limit:?}; another process folds this one later"),
+            ))),
+        }
+    }
+
+    /// Sends the last changes and folds this process, which removes its gauges.
+    async fn close(&mut self) -> RedisResult<()> {
+        if self.observes {
+            return Ok(());
+        }
+        self.flush(true).await?;
+        let keys = self.writer.keys.clone();
+        let folded = fold(&mut self.connection, &keys, &self.writer.name, None).await;
+        folded.map(|_| ())
+    }
+}
+
+/// Returns the writers that have been silent for longer than `silence`, in milliseconds.
+async fn silent(
+    connection: &mut Connection,
+    keys: &Keys,
+    silence: u64,
+) -> RedisResult<Vec<String>> {
+    let mut script = LIST.key(keys.acc());
+    script.key(keys.writers());
+    let list: (u64, String, String, Vec<(String, f64)>) = connection.script(&script, 1).await?;
+    let (now, _, _, list) = list;
+    let silent = list
+        .into_iter()
+        .filter(|(_, heard)| (*heard as u64).saturating_add(silence) < now);
+    Ok(silent.map(|(name, _)| name).collect())
+}
+
+/// Requests by kind.
+#[derive(Default)]
+struct Requests {
+    flushes: Vec<Reply<()>>,
+    scrapes: Vec<Reply<Arc<Snapshot>>>,
+    overviews: Vec<Reply<Overview>>,
+    folds: Vec<(Duration, Reply<usize>)>,
+    closes: Vec<Reply<()>>,
+    #[cfg(unix)]
+    signals: bool,
+}
+
+impl Requests {
+    fn sort(commands: Vec<Command>) -> Self {
+        let mut all = Self::default();
+        for command in commands {
+            match command {
+                Command::Flush(reply) => all.flushes.push(reply),
+                Command::Scrape(reply) => all.scrapes.push(reply),
+                Command::Overview(reply) => all.overviews.push(reply),
+                Command::Fold(silence, reply) => all.folds.push((silence, reply)),
+                Command::Close(reply) => all.closes.push(reply),
+                #[cfg(unix)]
+                Command::CloseOnSignals => all.signals = true,
+            }
+        }
+        all
+    }
+
+    /// Answers requests that came when the store was closed.
+    fn refuse(self, worker: &Worker) {
+        let closed = || Error::store("cannot use", &worker.store, "it is closed");
+        self.flushes
+            .into_iter()
+            .for_each(|reply| reply(Err(closed())));
+        self.scrapes
+            .into_iter()
+            .for_each(|reply| reply(Err(closed())));
+        self.overviews
+            .into_iter()
+            .for_each(|reply| reply(Err(closed())));
+        self.folds
+            .into_iter()
+            .for_each(|(_, reply)| reply(Err(closed())));
+        self.closes.into_iter().for_each(|reply| reply(Ok(())));
+    }
+}
+
+/// The signals that end a program.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Option<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let all = signal(SignalKind::interrupt()).and_then(|interrupt| {
+            let terminate = signal(SignalKind::terminate())?;
+            Ok(Self {
+                interrupt,
+                terminate,
+            })
+        });
+        if let Err(error) = &all {
+            warn(&format_args!("cannot handle signals: {error}"));
+        }
+        all.ok()
+    }
+
+    async fn next(&mut self) -> i32 {
+        use tokio::signal::unix::SignalKind;
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+        }
+    }
+}
+
+/// Says in a view whether the store was reached.
+pub(super) fn insert_up(view: &mut Snapshot, is_up: bool) {
+    insert_gauge(
+        view,
+        "tallies_share_up",
+        "Whether the store was reached at the last try.",
+        if is_up { 1.0 } else { 0.0 },
+    );
+}
+
+fn insert_counter(into: &mut Snapshot, name: &'static str, help: &'static str, value: u64) {
+    let meta = Meta {
+        name: Text::Static(name),
+        help: Text::Static(help),
+        unit: Text::EMPTY,
+        kind: Kind::Counter,
+        mode: crate::snapshot::GaugeMode::default(),
+        shared_ttl: None,
+        utf8: false,
+        constant: String::new(),
+    };
+    let mut numbers = Numbers::default();
+    numbers.push(Number::Int(value));
+    let mut family = Family::new(meta, Values::Counter(numbers));
+    family.texts.push("", 0);
+    let families = &mut into.families;
+    match families.binary_search_by(|other| other.name().cmp(name)) {
+        Ok(at) => families[at] = family,
+        Err(at) => families.insert(at, family),
+    }
+}

@@ -1,0 +1,663 @@
+//! The writer's half: what a process has counted, and what Redis has acknowledged of it.
+//!
+//! A writer sends absolute totals, and only series that differ from the last acknowledged copy. One
+//! batch is under way at a time. Until its answer comes, its series count as unknown, and they are
+//! sent again with the next batch if the answer never comes.
+//!
+//! A writer that was folded while it could not reach Redis comes back with a new name. What was
+//! folded is its *baseline*: from then on it sends what it has counted beyond that.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+
+use redis::{ErrorKind, RedisError, RedisResult, Value as Reply};
+
+use crate::error::warn_once;
+use crate::share::merge::is_live_only;
+use crate::share::record;
+use crate::snapshot::{Family, Snapshot, Source, Texts, labels};
+
+use super::StoreSettings;
+use super::connection::Connection;
+use super::content::{Content, description_field, family_id, series_field};
+use super::scripts::{FLUSH, Keys};
+
+/// The most series in one batch, except where series move to the overflow series.
+const BATCH: usize = 1000;
+
+/// The time for which folds are remembered, in milliseconds, less a day for clocks that differ.
+const REMEMBERED: u64 = 6 * 24 * 3600 * 1000;
+
+/// The writer of this process.
+pub(super) struct OwnWriter {
+    /// The random name of this writer: 32 hexadecimal digits.
+    pub(super) name: String,
+    pub(super) keys: Keys,
+    /// When the process began to write, in milliseconds.
+    pub(super) started: u64,
+    /// The same with the id of the process and its host, for people.
+    info: String,
+    source: Arc<dyn Source>,
+    /// The memory of the next snapshot.
+    snapshot: Snapshot,
+    /// What was folded of earlier names of this writer, and is therefore not sent any more.
+    baseline: Vec<Snapshot>,
+    /// What this writer counts beyond the baseline, as of the last flush.
+    pub(super) current: Snapshot,
+    families: HashMap<[u8; 8], TrackedFamily>,
+    /// The number of the last batch, answered or not.
+    seq: u64,
+    /// The number of the last batch that was acknowledged.
+    acked: u64,
+    /// The number of this writer among the live ones, once it is known.
+    pub(super) slot: Option<u32>,
+    /// The `#born` of the namespace, once it is known.
+    born: Option<String>,
+    /// The time of the last acknowledgement by the clock of Redis, in milliseconds.
+    heard: u64,
+    /// Whether there should be a `g:` hash.
+    has_gauges: bool,
+    /// The number of times that this writer came back and could not know exactly what was folded.
+    pub(super) uncertain: u64,
+    /// Counts changes of the baseline.
+    pub(super) epoch: u64,
+    /// The number of the current pass over all series.
+    pass: u64,
+}
+
+/// What is known of a family in Redis.
+#[derive(Default)]
+struct TrackedFamily {
+    description: Vec<u8>,
+    /// Whether the series are live gauges, which are in the hash that expires.
+    live: bool,
+    described: bool,
+    /// The texts of the last pass; `order` has the entry of each of them.
+    texts: Texts,
+    order: Vec<u32>,
+    /// The index of each series in `entries`, by label text.
+    index: HashMap<Box<str>, u32>,
+    entries: Vec<TrackedSeries>,
+    /// Entries that are not in use.
+    free: Vec<u32>,
+    /// The last pass in which the family was there.
+    seen: u64,
+}
+
+/// What is known of a series in Redis.
+struct TrackedSeries {
+    text: Box<str>,
+    /// The record that was acknowledged last, under the writer's present name.
+    acked: Option<Box<[u8]>>,
+    /// Whether Redis has that record. It may have another one while a batch is not answered.
+    is_known: bool,
+    /// The last pass in which the series was there.
+    seen: u64,
+}
+
+/// One change of a batch.
+struct Change {
+    family: [u8; 8],
+    entry: u32,
+    /// The new record; `None` for a series that is no longer there.
+    record: Option<Box<[u8]>>,
+}
+
+#[derive(Default)]
+struct Batch {
+    /// Families whose description has to be there first.
+    families: Vec<[u8; 8]>,
+    changes: Vec<Change>,
+}
+
+/// A field of a hash and its value; no value deletes it.
+type Field<'a> = (Vec<u8>, Option<&'a [u8]>);
+
+/// The answer to a batch.
+#[derive(Debug)]
+struct FlushAnswer {
+    status: String,
+    have: u64,
+    born: String,
+    slot: i64,
+    now: u64,
+    lost_gauges: bool,
+}
+
+/// What a failed flush has found out.
+enum Sent {
+    /// Whether anything was sent.
+    Done(bool),
+    /// Something has to be sent again.
+    Again,
+}
+
+impl OwnWriter {
+    pub(super) fn new(source: Arc<dyn Source>, keys: Keys, started: u64) -> Self {
+        Self {
+            name: random_name(),
+            keys,
+            started,
+            info: format!("{started} {} {}", std::process::id(), host()),
+            source,
+            snapshot: Snapshot::default(),
+            baseline: Vec::new(),
+            current: Snapshot::default(),
+            families: HashMap::new(),
+            seq: 0,
+            acked: 0,
+            slot: None,
+            born: None,
+            heard: 0,
+            has_gauges: false,
+            uncertain: 0,
+            epoch: 0,
+            pass: 0,
+        }
+    }
+
+    /// Takes a snapshot of the source: what this process has counted beyond its baseline.
+    pub(super) fn take(&mut self) {
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        self.source.snapshot_into(&mut snapshot);
+        self.current = self.beyond_baseline(&snapshot);
+        self.snapshot = snapshot;
+    }
+
+    fn beyond_baseline(&self, snapshot: &Snapshot) -> Snapshot {
+        let mut rest = snapshot.clone();
+        for family in &mut rest.families {
+            inline(family);
+        }
+        for baseline in &self.baseline {
+            rest = super::baseline::beyond(&rest, baseline);
+        }
+        rest
+    }
+
+    /// Takes a snapshot and sends what has changed, or, with `beat`, at least a sign of life. Returns
+    /// when all of it is acknowledged, and whether anything was sent.
+    pub(super) async fn flush(
+        &mut self,
+        connection: &mut Connection,
+        settings: &StoreSettings,
+        beat: bool,
+    ) -> RedisResult<bool> {
+        self.take();
+        // Each of these tells something new: that the writer was folded, that Redis was wiped, that
+        // gauges have expired. More than a few in one flush means that something else is wrong.
+        for _ in 0..6 {
+            match self.send(connection, settings, beat).await? {
+                Sent::Done(sent) => return Ok(sent),
+                Sent::Again => self.current = self.beyond_baseline(&self.snapshot),
+            }
+        }
+        Err(RedisError::from((
+            ErrorKind::Client,
+            "the namespace keeps changing while it is written",
+        )))
+    }
+
+    async fn send(
+        &mut self,
+        connection: &mut Connection,
+        settings: &StoreSettings,
+        beat: bool,
+    ) -> RedisResult<Sent> {
+        let mut batches = self.changes();
+        if batches.is_empty() {
+            if !beat {
+                return Ok(Sent::Done(false));
+            }
+            batches.push(Batch::default());
+        }
+        for batch in batches {
+            if let Sent::Again = self.send_batch(batch, connection, settings).await? {
+                return Ok(Sent::Again);
+            }
+        }
+        Ok(Sent::Done(true))
+    }
+
+    async fn send_batch(
+        &mut self,
+        batch: Batch,
+        connection: &mut Connection,
+        settings: &StoreSettings,
+    ) -> RedisResult<Sent> {
+        self.seq += 1;
+        let ttl = settings.longest_ttl(&self.current);
+        let mut lists: [Vec<Field<'_>>; 4] = Default::default();
+        for id in &batch.families {
+            if let Some(tracked) = self.families.get(id) {
+                let list = if tracked.live { 2 } else { 0 };
+                lists[list].push((description_field(*id), Some(&tracked.description)));
+            }
+        }
+        for change in &batch.changes {
+            if let Some(tracked) = self.families.get(&change.family) {
+                let text = &tracked.entries[change.entry as usize].text;
+                let list = if tracked.live { 2 } else { 0 };
+                let list = list + usize::from(change.record.is_none());
+                lists[list].push((series_field(change.family, text), change.record.as_deref()));
+            }
+        }
+        let mut script = FLUSH.key(self.keys.acc());
+        script
+            .key(self.keys.writers())
+            .key(self.keys.slots())
+            .key(self.keys.totals(&self.name))
+            .key(self.keys.gauges(&self.name))
+            .arg(&self.name)
+            .arg(self.seq)
+            .arg(self.acked)
+            .arg(self.slot.map_or(-1, i64::from))
+            .arg(ttl)
+            .arg(super::KEEP.as_millis() as u64)
+            .arg(random_name())
+            .arg(u8::from(self.has_gauges))
+            .arg(&self.info);
+        for (at, list) in lists.iter().enumerate() {
+            let arguments = if at % 2 == 0 { 2 } else { 1 };
+            script.arg(arguments * list.len());
+        }
+        let sets_gauges = !lists[2].is_empty();
+        for (field, value) in lists.iter().flatten() {
+            script.arg(&field[..]);
+            if let Some(value) = value {
+                script.arg(*value);
+            }
+        }
+        let answer: Reply = connection.script(&script, 1).await?;
+        let Some(answer) = FlushAnswer::read(&answer) else {
+            return Err(RedisError::from((
+                ErrorKind::UnexpectedReturnType,
+                "the answer to a flush is malformed",
+            )));
+        };
+        match &*answer.status {
+            "OK" => {}
+            "FENCED" => return self.come_back(connection).await,
+            // Nobody else writes with this name, so this is an old number after a failover.
+            "STALE" => {
+                self.forget_acks();
+                self.seq = self.seq.max(answer.have);
+                return Ok(Sent::Again);
+            }
+            _ => return Ok(self.find_loss(&answer)),
+        }
+        self.acked = self.seq;
+        self.heard = answer.now;
+        self.slot = u32::try_from(answer.slot).ok();
+        self.has_gauges |= sets_gauges;
+        self.acknowledge(batch);
+        if answer.lost_gauges {
+            // They expired while this process could not refresh them.
+            self.has_gauges = false;
+            for tracked in self.families.values_mut().filter(|tracked| tracked.live) {
+                tracked.forget_acks();
+            }
+            return Ok(Sent::Again);
+        }
+        let same = self.born.as_ref().is_none_or(|born| *born == answer.born);
+        self.born = Some(answer.born);
+        if !same {
+            // The folded totals are gone, and with them what was folded of this writer.
+            self.set_baseline(None);
+            return Ok(Sent::Again);
+        }
+        Ok(Sent::Done(true))
+    }
+
+    /// Records that a batch was acknowledged.
+    fn acknowledge(&mut self, batch: Batch) {
+        for id in &batch.families {
+            if let Some(tracked) = self.families.get_mut(id) {
+                tracked.described = true;
+            }
+        }
+        for change in batch.changes {
+            let Some(tracked) = self.families.get_mut(&change.family) else {
+                continue;
+            };
+            match change.record {
+                Some(record) => {
+                    let entry = &mut tracked.entries[change.entry as usize];
+                    (entry.acked, entry.is_known) = (Some(record), true);
+                }
+                None => tracked.remove(change.entry),
+            }
+        }
+        let pass = self.pass;
+        self.families
+            .retain(|_, tracked| tracked.seen == pass || !tracked.index.is_empty());
+    }
+
+    /// Redis does not have what it has acknowledged.
+    fn find_loss(&mut self, answer: &FlushAnswer) -> Sent {
+        let same_life = self.born.as_ref().is_some_and(|born| *born == answer.born);
+        let is_recent = answer.now.saturating_sub(self.heard) < REMEMBERED;
+        if !same_life {
+            // Redis was wiped or restarted without its data: the folded totals are gone, too.
+            self.set_baseline(None);
+            self.born = None;
+            self.forget_totals();
+        } else if !is_recent {
+            // This writer was folded so long ago that nobody remembers what was folded.
+            self.uncertain += 1;
+            let acked = self.acknowledged();
+            self.set_baseline(Some(acked));
+            self.name = random_name();
+            self.forget_totals();
+        }
+        // Otherwise only the hash of this writer was lost, or a failover lost the last writes.
+        self.forget_acks();
+        self.acked = 0;
+        self.slot = None;
+        Sent::Again
+    }
+
+    /// This writer was folded while it was away. What was folded becomes its baseline, and it goes
+    /// on with another name.
+    async fn come_back(&mut self, connection: &mut Connection) -> RedisResult<Sent> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.keys.folded(&self.name));
+        let reply: Reply = connection.command(&command, 5).await?;
+        let folded = Content::read(&reply);
+        if folded.word("#seq").is_some() {
+            self.set_baseline(Some(folded.snapshots));
+        } else {
+            // Too long ago: the last acknowledged totals are close to what was folded.
+            self.uncertain += 1;
+            let acked = self.acknowledged();
+            self.set_baseline(Some(acked));
+        }
+        self.name = random_name();
+        self.forget_totals();
+        (self.acked, self.slot, self.has_gauges) = (0, None, false);
+        Ok(Sent::Again)
+    }
+
+    /// Returns the totals that Redis has acknowledged, as far as they are known.
+    fn acknowledged(&self) -> Vec<Snapshot> {
+        let families = self.families.values().filter(|tracked| !tracked.live);
+        let families = families.filter_map(|tracked| {
+            let mut family = record::read_description(&tracked.description).ok()?;
+            for entry in &tracked.entries {
+                if let Some(record) = &entry.acked {
+                    let _ = record::read_record(&mut family, &entry.text, record);
+                }
+            }
+            Some(family)
+        });
+        super::content::snapshots(families)
+    }
+
+    /// Adds to the baseline what was folded, or clears it if what was folded is gone.
+    fn set_baseline(&mut self, folded: Option<Vec<Snapshot>>) {
+        self.epoch += 1;
+        match folded {
+            Some(folded) => folded
+                .into_iter()
+                .for_each(|folded| super::baseline::add(&mut self.baseline, folded)),
+            None => self.baseline.clear(),
+        }
+    }
+
+    /// From now on, it is unknown what Redis has of this writer.
+    fn forget_acks(&mut self) {
+        self.families
+            .values_mut()
+            .for_each(TrackedFamily::forget_acks);
+    }
+
+    /// From now on, Redis has nothing of this writer.
+    fn forget_totals(&mut self) {
+        self.families
+            .values_mut()
+            .for_each(TrackedFamily::forget_totals);
+    }
+
+    /// Compares the current totals with what was acknowledged.
+    fn changes(&mut self) -> Vec<Batch> {
+        self.pass += 1;
+        let mut batches = Batches::default();
+        let mut description = Vec::new();
+        for family in &self.current.families {
+            description.clear();
+            record::write_description(family, &mut description);
+            let id = family_id(&description);
+            let tracked = self.families.entry(id).or_insert_with(|| TrackedFamily {
+                description: description.clone(),
+                live: is_live_only(&family.meta),
+                ..TrackedFamily::default()
+            });
+            if tracked.description != description {
+                warn_once(&format_args!(
+                    "family `{}` cannot be shared: its number is that of another family",
+                    family.name()
+                ));
+                continue;
+            }
+            tracked.compare(id, family, self.pass, &mut batches);
+        }
+        for (id, tracked) in &mut self.families {
+            if tracked.seen != self.pass {
+                let gone = tracked.index.values().copied();
+                let gone = gone.map(|entry| Change {
+                    family: *id,
+                    entry,
+                    record: None,
+                });
+                batches.add(gone.collect(), None);
+            }
+        }
+        // What is sent may or may not arrive.
+        for batch in &batches.all {
+            for change in &batch.changes {
+                if let Some(tracked) = self.families.get_mut(&change.family) {
+                    tracked.entries[change.entry as usize].is_known = false;
+                }
+            }
+        }
+        batches.all
+    }
+}
+
+impl TrackedFamily {
+    /// Finds the series of `family` that differ from what was acknowledged.
+    fn compare(&mut self, id: [u8; 8], family: &Family, pass: u64, out: &mut Batches) {
+        self.seen = pass;
+        let describe = (!self.described).then_some(id);
+        let same = family.texts.same(&self.texts);
+        let mut order = Vec::with_capacity(family.len());
+        let (mut changes, mut record) = (Vec::new(), Vec::new());
+        let mut overflowed = Vec::new();
+        for i in 0..family.len() {
+            let at = match (same.get(i), self.order.get(i)) {
+                (Some(true), Some(at)) if self.is(*at, family.texts.get(i)) => *at,
+                _ => self.entry(family.texts.get(i)),
+            };
+            order.push(at);
+            let entry = &mut self.entries[at as usize];
+            entry.seen = pass;
+            record.clear();
+            record::write_record(family, i, &mut record);
+            if entry.is_known && entry.acked.as_deref() == Some(&record[..]) {
+                continue;
+            }
+            let change = Change {
+                family: id,
+                entry: at,
+                record: Some(record.as_slice().into()),
+            };
+            if entry.text.contains("__overflow__") {
+                overflowed.push(change);
+            } else {
+                changes.push(change);
+            }
+        }
+        self.order = order;
+        self.texts = family.texts.clone();
+        if self.index.len() > family.len() {
+            let gone = self.index.values().copied();
+            let gone = gone.filter(|at| self.entries[*at as usize].seen != pass);
+            overflowed.extend(gone.map(|entry| Change {
+                family: id,
+                entry,
+                record: None,
+            }));
+        }
+        // Series that were retired moved to the overflow series: both in one batch.
+        if !overflowed.is_empty() {
+            out.add(overflowed, describe);
+        }
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
+            out.add(changes.by_ref().take(BATCH).collect(), describe);
+        }
+    }
+
+    /// Returns whether an entry is that of a label text.
+    fn is(&self, at: u32, text: &str) -> bool {
+        self.entries
+            .get(at as usize)
+            .is_some_and(|entry| *entry.text == *text)
+    }
+
+    /// Returns the entry of a label text.
+    fn entry(&mut self, text: &str) -> u32 {
+        if let Some(at) = self.index.get(text) {
+            return *at;
+        }
+        let entry = TrackedSeries {
+            text: text.into(),
+            acked: None,
+            is_known: false,
+            seen: 0,
+        };
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.entries[at as usize] = entry;
+                at
+            }
+            None => {
+                self.entries.push(entry);
+                self.entries.len() as u32 - 1
+            }
+        };
+        self.index.insert(text.into(), at);
+        at
+    }
+
+    fn remove(&mut self, at: u32) {
+        let entry = &mut self.entries[at as usize];
+        self.index.remove(&entry.text);
+        (entry.text, entry.acked, entry.is_known) = (Box::default(), None, false);
+        self.free.push(at);
+    }
+
+    fn forget_acks(&mut self) {
+        self.described = false;
+        self.entries
+            .iter_mut()
+            .for_each(|entry| entry.is_known = false);
+    }
+
+    fn forget_totals(&mut self) {
+        self.forget_acks();
+        self.entries.iter_mut().for_each(|entry| entry.acked = None);
+    }
+}
+
+/// Batches that are being filled.
+#[derive(Default)]
+struct Batches {
+    all: Vec<Batch>,
+}
+
+impl Batches {
+    /// Adds changes that belong into one batch.
+    fn add(&mut self, changes: Vec<Change>, describe: Option<[u8; 8]>) {
+        if changes.is_empty() {
+            return;
+        }
+        let last = self.all.last_mut();
+        let fits = |batch: &&mut Batch| batch.changes.len() + changes.len() <= BATCH;
+        match last.filter(fits) {
+            Some(batch) => {
+                let new = describe.filter(|id| !batch.families.contains(id));
+                batch.families.extend(new);
+                batch.changes.extend(changes);
+            }
+            None => self.all.push(Batch {
+                families: describe.into_iter().collect(),
+                changes,
+            }),
+        }
+    }
+}
+
+impl FlushAnswer {
+    fn read(reply: &Reply) -> Option<Self> {
+        let Reply::Array(parts) = reply else {
+            return None;
+        };
+        let number = |at: usize| match parts.get(at)? {
+            Reply::Int(n) => Some(*n),
+            _ => None,
+        };
+        let text = |at: usize| {
+            let bytes = super::content::bytes(parts.get(at)?)?;
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        };
+        Some(Self {
+            status: text(0)?,
+            have: u64::try_from(number(1)?).unwrap_or(0),
+            born: text(2)?,
+            slot: number(3)?,
+            now: u64::try_from(number(4)?).ok()?,
+            lost_gauges: number(5)? == 1,
+        })
+    }
+}
+
+/// Makes the constant labels of a family labels of its series, and sorts the labels of each series.
+fn inline(family: &mut Family) {
+    let is_plain = family.meta.constant.is_empty()
+        && family
+            .texts
+            .iter()
+            .all(|text| matches!(labels::ordered(text), std::borrow::Cow::Borrowed(_)));
+    if is_plain {
+        return;
+    }
+    let mut texts = Texts::default();
+    for i in 0..family.len() {
+        texts.push(&record::label_text(family, i), family.texts.created(i));
+    }
+    family.texts = texts;
+    family.meta.constant.clear();
+}
+
+/// Returns 32 random hexadecimal digits. The thread of the store was started by this process, so its
+/// random state is its own even after a fork.
+pub(super) fn random_name() -> String {
+    let word = || RandomState::new().build_hasher().finish();
+    format!(
+        "{:016x}{:016x}",
+        word() ^ u64::from(std::process::id()),
+        word()
+    )
+}
+
+fn host() -> String {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let name = std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME"));
+    let name = name.unwrap_or_default();
+    let name = name.split_whitespace().next().unwrap_or("-");
+    name.chars().take(64).collect()
+}

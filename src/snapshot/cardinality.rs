@@ -1,0 +1,364 @@
+//! Cardinality reports: how many series each family has, and which labels make them.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::json;
+use super::{Family, Snapshot, labels};
+
+/// The most series of a family whose labels are read.
+const MOST_READ: usize = 100_000;
+
+/// The number of values that a label's list of the largest has.
+const LARGEST: usize = 10;
+
+/// How many series each family has, and which labels make them: the report for the question where
+/// all the series come from. [`Registry::cardinality`](crate::Registry::cardinality) makes it.
+///
+/// ```
+/// use tallies::{Counter, Registry};
+///
+/// let registry = Registry::new();
+/// let hits = Counter::builder("hits_total", "Hits.")
+///     .labels(["method", "path"])
+///     .register(&registry)?;
+/// for (method, path) in [("get", "/"), ("get", "/a"), ("put", "/a")] {
+///     hits.with([method, path]).inc();
+/// }
+/// let report = registry.cardinality();
+/// let family = &report.families()[0];
+/// assert_eq!((family.name(), family.series(), family.limit()), ("hits_total", 3, Some(10_000)));
+/// let path = &family.labels()[1];
+/// assert_eq!((path.label(), path.distinct()), ("path", 2));
+/// assert_eq!(path.largest()[0], ("/a".to_owned(), 2));
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// `Display` writes a table. Families with the most series come first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cardinality {
+    families: Vec<FamilyCardinality>,
+}
+
+/// The series of one family. See [`Cardinality`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct FamilyCardinality {
+    name: String,
+    series: usize,
+    limit: Option<usize>,
+    refused: u64,
+    partial: bool,
+    labels: Vec<LabelCardinality>,
+}
+
+/// The values of one label. See [`Cardinality`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelCardinality {
+    label: String,
+    distinct: usize,
+    largest: Vec<(String, usize)>,
+}
+
+impl Cardinality {
+    /// Returns the report about a snapshot, which knows neither limits nor refused updates.
+    ///
+    /// ```
+    /// use tallies::snapshot::Cardinality;
+    ///
+    /// let page = "# TYPE jobs_total counter\njobs_total{queue=\"a\"} 1\n";
+    /// let snapshot = tallies::encode::read(page)?;
+    /// assert_eq!(Cardinality::of(&snapshot).families()[0].series(), 1);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut report = Self::default();
+        snapshot
+            .families
+            .iter()
+            .for_each(|family| report.add_family(family));
+        report
+    }
+
+    /// Returns the families, those with the most series first.
+    #[must_use]
+    pub fn families(&self) -> &[FamilyCardinality] {
+        &self.families
+    }
+
+    /// Returns the report as JSON:
+    /// `[{"family":"hits_total","series":3,"limit":10000,"refused":0,"labels":[{"label":"path",`
+    /// `"distinct":2,"largest":[["/a",2],["/",1]]}]}]`.
+    ///
+    /// The limit of a family without one is `null`. If only some of the series were read, the family
+    /// has `"partial":true`, and `distinct` is at least that.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        json::list(&mut out, &self.families, |out, family| {
+            out.push_str("{\"family\":");
+            json::string(out, &family.name);
+            let limit = family
+                .limit
+                .map_or("null".to_owned(), |limit| limit.to_string());
+            let (series, refused) = (family.series, family.refused);
+            out.push_str(&format!(
+                ",\"series\":{series},\"limit\":{limit},\"refused\":{refused}"
+            ));
+            if family.partial {
+                out.push_str(",\"partial\":true");
+            }
+            out.push_str(",\"labels\":");
+            json::list(out, &family.labels, |out, label| {
+                out.push_str("{\"label\":");
+                json::string(out, &label.label);
+                out.push_str(&format!(",\"distinct\":{},\"largest\":", label.distinct));
+                json::list(out, &label.largest, |out, (value, series)| {
+                    out.push('[');
+                    json::string(out, value);
+                    out.push_str(&format!(",{series}]"));
+                });
+                out.push('}');
+            });
+            out.push('}');
+        });
+        out
+    }
+
+    /// Adds a family of a snapshot.
+    pub(crate) fn add_family(&mut self, family: &Family) {
+        let mut count = LabelCount::default();
+        family.texts.iter().for_each(|text| count.add(text));
+        self.add(family.name(), count, None, 0);
+    }
+
+    /// Adds a family whose series were counted.
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        count: LabelCount,
+        limit: Option<usize>,
+        refused: u64,
+    ) {
+        self.families.push(FamilyCardinality {
+            name: name.to_owned(),
+            series: count.series,
+            limit,
+            refused,
+            partial: count.series > MOST_READ,
+            labels: count.labels(),
+        });
+        self.families
+            .sort_by(|a, b| b.series.cmp(&a.series).then_with(|| a.name.cmp(&b.name)));
+    }
+
+    /// Adds the families of another report.
+    #[cfg(feature = "tower")]
+    pub(crate) fn append(&mut self, other: Self) {
+        self.families.extend(other.families);
+        self.families
+            .sort_by(|a, b| b.series.cmp(&a.series).then_with(|| a.name.cmp(&b.name)));
+    }
+}
+
+impl FamilyCardinality {
+    /// Returns the name, with the prefix of the registry.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the number of series, without the overflow series.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        self.series
+    }
+
+    /// Returns the limit of series, if the family has one.
+    #[must_use]
+    pub fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    /// Returns the number of updates that got no series of their own: those in the overflow series,
+    /// and those with a value beyond a [cap](crate::View::cap).
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Returns whether only the labels of the first 100 000 series were read.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// Returns the labels in the order of the first series that has them. Labels that all series of
+    /// a registry share are not among them.
+    #[must_use]
+    pub fn labels(&self) -> &[LabelCardinality] {
+        &self.labels
+    }
+}
+
+impl LabelCardinality {
+    /// Returns the name of the label.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Returns the number of different values.
+    #[must_use]
+    pub fn distinct(&self) -> usize {
+        self.distinct
+    }
+
+    /// Returns the ten values with the most series, and how many these are.
+    #[must_use]
+    pub fn largest(&self) -> &[(String, usize)] {
+        &self.largest
+    }
+}
+
+impl fmt::Display for Cardinality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for family in &self.families {
+            write!(f, "{}: {} series", family.name, family.series)?;
+            if let Some(limit) = family.limit {
+                write!(f, " of at most {limit}")?;
+            }
+            if family.refused > 0 {
+                write!(f, ", {} updates refused", family.refused)?;
+            }
+            if family.partial {
+                write!(f, ", labels of the first {MOST_READ} series")?;
+            }
+            writeln!(f)?;
+            for label in &family.labels {
+                write!(f, "  {}: {}", label.label, label.distinct)?;
+                let values = label.largest.iter();
+                for (i, (value, series)) in values.enumerate() {
+                    let before = if i == 0 { " (" } else { ", " };
+                    // Values come from outside: no line breaks, no control characters.
+                    write!(f, "{before}{} {series}", value.escape_debug())?;
+                }
+                let more = if label.distinct > label.largest.len() {
+                    ", …"
+                } else {
+                    ""
+                };
+                writeln!(f, "{more})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counts the label values of a family's series.
+#[derive(Default)]
+pub(crate) struct LabelCount {
+    series: usize,
+    /// The labels, and how many series each of their values has.
+    labels: Vec<(String, HashMap<String, usize>)>,
+}
+
+impl LabelCount {
+    /// Adds a series with this label text.
+    pub(crate) fn add(&mut self, text: &str) {
+        self.series += 1;
+        if self.series > MOST_READ {
+            return;
+        }
+        for (i, (name, value)) in labels::pairs(text).enumerate() {
+            // In most families, all series have the same labels in the same order.
+            let at = match self.labels.get(i) {
+                Some((label, _)) if label == name => i,
+                _ => {
+                    let known = self.labels.iter().position(|(label, _)| label == name);
+                    known.unwrap_or_else(|| {
+                        self.labels.push((name.to_owned(), HashMap::new()));
+                        self.labels.len() - 1
+                    })
+                }
+            };
+            let values = &mut self.labels[at].1;
+            match values.get_mut(&*value) {
+                Some(count) => *count += 1,
+                None => _ = values.insert(value.into_owned(), 1),
+            }
+        }
+    }
+
+    fn labels(self) -> Vec<LabelCardinality> {
+        let report = |(label, values): (String, HashMap<String, usize>)| {
+            let distinct = values.len();
+            let mut largest: Vec<_> = values.into_iter().collect();
+            let order = |a: &(String, usize), b: &(String, usize)| {
+                b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0))
+            };
+            if largest.len() > LARGEST {
+                largest.select_nth_unstable_by(LARGEST - 1, order);
+                largest.truncate(LARGEST);
+            }
+            largest.sort_unstable_by(order);
+            LabelCardinality {
+                label,
+                distinct,
+                largest,
+            }
+        };
+        self.labels.into_iter().map(report).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(texts: impl IntoIterator<Item = String>) -> Cardinality {
+        let mut count = LabelCount::default();
+        texts.into_iter().for_each(|text| count.add(&text));
+        let mut report = Cardinality::default();
+        report.add("f", count, Some(7), 3);
+        report
+    }
+
+    #[test]
+    fn the_largest_values_come_first() {
+        let texts = (0..100).map(|i| format!("a=\"{}\",b=\"{i}\"", i % 3));
+        let report = counted(texts);
+        let labels = report.families()[0].labels();
+        assert_eq!((labels[0].distinct(), labels[1].distinct()), (3, 100));
+        let values: Vec<_> = labels[0]
+            .largest()
+            .iter()
+            .map(|(v, n)| (&**v, *n))
+            .collect();
+        assert_eq!(values, [("0", 34), ("1", 33), ("2", 33)]);
+        assert_eq!(labels[1].largest().len(), LARGEST);
+        assert_eq!(labels[1].largest()[1], ("1".to_owned(), 1));
+    }
+
+    #[test]
+    fn json_and_text_escape_what_comes_from_outside() {
+        let report = counted(["a=\"</script>\\n\\\"\"".to_owned()]);
+        assert_eq!(
+            report.to_json(),
+            r#"[{"family":"f","series":1,"limit":7,"refused":3,"labels":[{"label":"a","distinct":1,"largest":[["\u003c/script\u003e\n\"",1]]}]}]"#
+        );
+        assert_eq!(
+            report.to_string(),
+            "f: 1 series of at most 7, 3 updates refused\n  a: 1 (</script>\\n\\\" 1)\n"
+        );
+    }
+
+    #[test]
+    fn a_family_with_too_many_series_is_read_in_part() {
+        let report = counted((0..=MOST_READ).map(|i| format!("a=\"{i}\"")));
+        let family = &report.families()[0];
+        assert_eq!(family.series(), MOST_READ + 1);
+        assert!(family.is_partial() && report.to_json().contains("\"partial\":true"));
+        assert_eq!(family.labels()[0].distinct(), MOST_READ);
+    }
+}

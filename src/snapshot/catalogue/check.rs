@@ -1,0 +1,139 @@
+//! The check that a document is the catalogue.
+
+use std::path::Path;
+
+use crate::error::Error;
+
+use super::Catalogue;
+
+/// The environment variable that makes the check write the document.
+const UPDATE: &str = "TALLIES_UPDATE";
+
+/// The lines around the catalogue in a document that has other text, too.
+const BEGIN: &str = "<!-- tallies: begin -->";
+const END: &str = "<!-- tallies: end -->";
+
+impl Catalogue {
+    /// Checks that a Markdown file has this catalogue. A test of two lines keeps the file up to
+    /// date:
+    ///
+    /// ```no_run
+    /// # fn metrics_md_is_up_to_date() {
+    /// tallies::catalogue().check("METRICS.md").unwrap();
+    /// # }
+    /// ```
+    ///
+    /// If the file has the lines `<!-- tallies: begin -->` and `<!-- tallies: end -->`, the
+    /// catalogue is between them, and the rest of the file is yours. Otherwise the file is
+    /// [`to_markdown`](Self::to_markdown).
+    ///
+    /// With `TALLIES_UPDATE=1` in the environment, it writes the file instead: `TALLIES_UPDATE=1
+    /// cargo test`. Cargo runs tests in the directory of the package, where the path begins.
+    ///
+    /// # Errors
+    ///
+    /// A file that is missing or stale. The message has the first line that differs.
+    pub fn check(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let updates = std::env::var_os(UPDATE).is_some_and(|on| !on.is_empty() && on != "0");
+        self.check_or_update(path, updates)
+    }
+
+    fn check_or_update(&self, path: &Path, updates: bool) -> Result<(), Error> {
+        let stale = |why: &str| Error::stale(&path.display().to_string(), why);
+        let current = match std::fs::read_to_string(path) {
+            Ok(text) => text.replace("\r\n", "\n"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if !updates {
+                    return Err(stale("there is no such file"));
+                }
+                String::new()
+            }
+            Err(error) => return Err(stale(&error.to_string())),
+        };
+        let wanted = self.document(&current);
+        if wanted == current {
+            return Ok(());
+        }
+        if updates {
+            return std::fs::write(path, wanted).map_err(|error| stale(&error.to_string()));
+        }
+        Err(stale(&first_difference(&current, &wanted)))
+    }
+
+    /// Returns what a document should be that now is `current`.
+    fn document(&self, current: &str) -> String {
+        let markdown = self.to_markdown();
+        let Some((before, rest)) = current.split_once(BEGIN) else {
+            return markdown;
+        };
+        match rest.split_once(END) {
+            Some((_, after)) => format!("{before}{BEGIN}\n{markdown}{END}{after}"),
+            None => markdown,
+        }
+    }
+}
+
+fn first_difference(current: &str, wanted: &str) -> String {
+    let (mut ours, mut theirs) = (wanted.lines(), current.lines());
+    for line in 1.. {
+        match (theirs.next(), ours.next()) {
+            (None, None) => break,
+            (a, b) if a == b => {}
+            (Some(is), Some(should)) => {
+                return format!("line {line} is `{is}`, and should be `{should}`");
+            }
+            (Some(is), None) => return format!("line {line} is `{is}`, and should not be there"),
+            (None, Some(should)) => return format!("line {line} should be `{should}`"),
+        }
+    }
+    "its line ends differ".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_that_differs_is_named() {
+        assert!(first_difference("a\nb\n", "a\nc\n").contains("line 2 is `b`, and should be `c`"));
+        assert!(first_difference("a\n", "a\nc\n").contains("line 2 should be `c`"));
+        assert!(first_difference("a\nc\n", "a\n").contains("line 2 is `c`, and should not"));
+        assert!(first_difference("a", "a\n").contains("line ends"));
+    }
+
+    #[test]
+    fn a_document_keeps_the_text_around_the_catalogue() {
+        let catalogue = Catalogue::default();
+        assert_eq!(catalogue.document("old"), "# Metrics\n");
+        let around = format!("# Us\n{BEGIN}\nold\n{END}\nmore\n");
+        let expected = format!("# Us\n{BEGIN}\n# Metrics\n{END}\nmore\n");
+        assert_eq!(catalogue.document(&around), expected);
+        assert_eq!(catalogue.document(&expected), expected);
+    }
+
+    #[test]
+    fn a_stale_file_is_an_error_until_it_is_updated() {
+        let name = format!("tallies-catalogue-{}.md", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_file(&path);
+        let catalogue = Catalogue::default();
+        let error = catalogue
+            .check_or_update(&path, false)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("no such file") && error.contains("TALLIES_UPDATE"),
+            "{error}"
+        );
+        catalogue.check_or_update(&path, true).unwrap();
+        catalogue.check_or_update(&path, false).unwrap();
+        std::fs::write(&path, "# Metrics\nmore\n").unwrap();
+        let error = catalogue
+            .check_or_update(&path, false)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 2 is `more`"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

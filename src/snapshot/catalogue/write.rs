@@ -1,0 +1,247 @@
+//! The catalogue as Markdown, JSON and a page.
+
+use std::fmt::Write;
+
+use super::super::json;
+use super::{Catalogue, Declared, Label};
+
+impl Catalogue {
+    /// Returns the catalogue as a Markdown document, with a section for each family.
+    ///
+    /// The document has no line numbers, so it changes only if a family does.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let mut out = "# Metrics\n".to_owned();
+        for family in &self.families {
+            section(&mut out, family);
+        }
+        out
+    }
+
+    /// Returns the catalogue as JSON: a list of objects with the fields of [`Declared`]. Empty fields
+    /// are left out.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        json::list(&mut out, &self.families, object);
+        out.push('\n');
+        out
+    }
+
+    /// Returns the catalogue as an HTML page without scripts and styles.
+    #[must_use]
+    pub fn to_html(&self) -> String {
+        let mut out = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+                       <title>Metrics</title></head><body>\n<h1>Metrics</h1>\n<table>\n<tr>\
+                       <th>Name</th><th>Kind</th><th>Labels</th><th>Help</th><th>Details</th>\
+                       <th>Declared in</th></tr>\n"
+            .to_owned();
+        for family in &self.families {
+            let cells = [
+                format!("<code>{}</code>", escaped(&family.name)),
+                escaped(&family.kind.to_string()),
+                escaped(&labels(family)),
+                escaped(&family.help),
+                escaped(&details(family).join("; ")),
+                escaped(&place(family)),
+            ];
+            let _ = write!(out, "<tr id=\"{}\">", escaped(&family.name));
+            cells
+                .iter()
+                .for_each(|cell| _ = write!(out, "<td>{cell}</td>"));
+            out.push_str("</tr>\n");
+        }
+        out.push_str("</table>\n</body></html>\n");
+        out
+    }
+}
+
+fn section(out: &mut String, family: &Declared) {
+    let mut kind = family.kind.to_string();
+    kind[..1].make_ascii_uppercase();
+    let help = markdown(&family.help);
+    let space = if help.is_empty() { "" } else { " " };
+    let _ = write!(out, "\n## `{}`\n\n{kind}.{space}{help}\n\n", family.name);
+    if !family.labels.is_empty() {
+        let _ = writeln!(out, "- Labels: {}", labels(family));
+    } else if family.any_labels {
+        out.push_str("- Labels: any\n");
+    }
+    for line in details(family) {
+        let _ = writeln!(out, "- {line}");
+    }
+    let _ = writeln!(out, "- Declared in {}", place(family));
+}
+
+/// Returns the labels with their values, in code quotes.
+fn labels(family: &Declared) -> String {
+    let label = |label: &Label| {
+        let values: Vec<_> = label
+            .values
+            .iter()
+            .map(|value| format!("`{value}`"))
+            .collect();
+        let values = match &values[..] {
+            [] => String::new(),
+            values => format!(" ({})", values.join(", ")),
+        };
+        format!("`{}`{values}", label.name)
+    };
+    family
+        .labels
+        .iter()
+        .map(label)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Returns what only some families have, as phrases.
+fn details(family: &Declared) -> Vec<String> {
+    let mut all = Vec::new();
+    if !family.unit.is_empty() {
+        all.push(format!("Unit: {}", family.unit));
+    }
+    if !family.constant.is_empty() {
+        let pair = |(name, value): &(String, String)| format!("`{name}=\"{value}\"`");
+        let pairs: Vec<_> = family.constant.iter().map(pair).collect();
+        all.push(format!("Constant labels: {}", pairs.join(", ")));
+    }
+    if !family.bounds.is_empty() {
+        let bounds: Vec<_> = family.bounds.iter().map(|bound| number(*bound)).collect();
+        all.push(format!("Buckets: {}", bounds.join(", ")));
+    }
+    if let Some(schema) = family.schema {
+        all.push(format!("Exponential buckets: schema {schema}"));
+    }
+    if !family.objectives.is_empty() {
+        let one = |(phi, error): &(f64, f64)| format!("{} ± {}", number(*phi), number(*error));
+        let objectives: Vec<_> = family.objectives.iter().map(one).collect();
+        all.push(format!("Objectives: {}", objectives.join(", ")));
+    }
+    if let Some(window) = family.window {
+        all.push(format!("Window: {} seconds", number(window.as_secs_f64())));
+    }
+    if let Some(limit) = family.limit {
+        all.push(format!("At most {limit} series"));
+    }
+    if !family.dropped.is_empty() {
+        all.push(format!(
+            "Labels dropped by a view: `{}`",
+            family.dropped.join("`, `")
+        ));
+    }
+    if family.off {
+        all.push("Switched off by a view".to_owned());
+    }
+    all
+}
+
+/// Returns where the family is declared, without the line.
+fn place(family: &Declared) -> String {
+    let mut place = format!("`{}`", family.file);
+    if let Some(krate) = &family.krate {
+        let _ = write!(place, ", crate `{krate}`");
+    }
+    if let Some(collector) = &family.collector {
+        let _ = write!(place, ", collector `{collector}`");
+    }
+    place
+}
+
+fn object(out: &mut String, family: &Declared) {
+    let text = |out: &mut String, name: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = write!(out, ",\"{name}\":");
+            json::string(out, value);
+        }
+    };
+    let strings = |out: &mut String, name: &str, values: &[String]| {
+        if !values.is_empty() {
+            let _ = write!(out, ",\"{name}\":");
+            json::list(out, values, |out, value| json::string(out, value));
+        }
+    };
+    out.push_str("\n{\"name\":");
+    json::string(out, &family.name);
+    text(out, "kind", &family.kind.to_string());
+    text(out, "help", &family.help);
+    text(out, "unit", &family.unit);
+    out.push_str(",\"labels\":");
+    json::list(out, &family.labels, |out, label| {
+        out.push_str("{\"name\":");
+        json::string(out, &label.name);
+        strings(out, "values", &label.values);
+        out.push('}');
+    });
+    if family.any_labels {
+        out.push_str(",\"any_labels\":true");
+    }
+    if !family.constant.is_empty() {
+        out.push_str(",\"constant\":");
+        json::list(out, &family.constant, |out, (name, value)| {
+            json::list(out, [name, value], |out, text| json::string(out, text));
+        });
+    }
+    strings(out, "dropped", &family.dropped);
+    if !family.bounds.is_empty() {
+        out.push_str(",\"bounds\":");
+        json::list(out, &family.bounds, |out, bound| {
+            out.push_str(&number(*bound))
+        });
+    }
+    if let Some(schema) = family.schema {
+        let _ = write!(out, ",\"schema\":{schema}");
+    }
+    if !family.objectives.is_empty() {
+        out.push_str(",\"objectives\":");
+        json::list(out, &family.objectives, |out, (phi, error)| {
+            let _ = write!(out, "[{},{}]", number(*phi), number(*error));
+        });
+    }
+    if let Some(window) = family.window {
+        let _ = write!(out, ",\"window\":{}", number(window.as_secs_f64()));
+    }
+    if let Some(limit) = family.limit {
+        let _ = write!(out, ",\"limit\":{limit}");
+    }
+    if family.off {
+        out.push_str(",\"off\":true");
+    }
+    text(
+        out,
+        "collector",
+        family.collector.as_deref().unwrap_or_default(),
+    );
+    text(out, "crate", family.krate.as_deref().unwrap_or_default());
+    text(out, "file", &family.file);
+    let _ = write!(out, ",\"line\":{}}}", family.line);
+}
+
+/// Formats a finite number as JSON and as people do: 10, 0.005, 1e-9.
+fn number(x: f64) -> String {
+    let text = format!("{x:?}");
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+/// Escapes a help text for Markdown, as one line.
+fn markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push(' '),
+            '\\' | '*' | '_' | '[' | ']' | '`' => out.extend(['\\', c]),
+            '<' => out.push_str("&lt;"),
+            '&' => out.push_str("&amp;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Escapes a text for HTML, also in an attribute.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

@@ -1,0 +1,234 @@
+//! Figures and pictures.
+
+use serde_json::json;
+use tallies::{
+    Counter, Gauge, Histogram, Info, LabelValue, Registry, StateSet, Summary, UpDownCounter,
+};
+
+use super::*;
+
+#[derive(LabelValue)]
+enum Pump {
+    Off,
+    Running,
+}
+
+fn value(family: &str) -> String {
+    format!("{}.value", card(family, ".value"))
+}
+
+fn big(family: &str) -> String {
+    format!("{}.value", card(family, ".big"))
+}
+
+#[test]
+fn figures_on_the_page_are_those_of_the_snapshot() {
+    let registry = Registry::new();
+    let jobs = Counter::builder("jobs_total", "Jobs done.")
+        .labels(["queue"])
+        .register(&registry)
+        .unwrap();
+    jobs.with(["mail"]).add(1_234_567);
+    jobs.with(["bulk"]).add(89);
+    let huge = registry.counter("huge_total", "").unwrap();
+    huge.add(u64::MAX - 7);
+    let open = UpDownCounter::builder("open_doors", "")
+        .register(&registry)
+        .unwrap();
+    open.add(5);
+    open.sub(7);
+    let level = registry.gauge("level", "").unwrap();
+    level.set(0.000_123_456_789);
+    let odd = Gauge::builder("odd", "")
+        .labels(["kind"])
+        .register(&registry)
+        .unwrap();
+    odd.with(["infinite"]).set(f64::NEG_INFINITY);
+    odd.with(["none"]).set(f64::NAN);
+    let latency = Histogram::builder("latency_seconds", "Time to answer.")
+        .native(3)
+        .register(&registry)
+        .unwrap();
+    (1..=1000).for_each(|i| latency.observe(f64::from(i) / 1000.0));
+    let sizes = Summary::builder("sizes_bytes", "")
+        .register(&registry)
+        .unwrap();
+    (1..=100_000).for_each(|i| sizes.observe(f64::from(i)));
+    Info::builder("build_info", "")
+        .constant("version", "1.2.0")
+        .register(&registry)
+        .unwrap();
+    let pump = StateSet::builder("pump_state", "")
+        .register(&registry)
+        .unwrap();
+    pump.set(Pump::Running);
+    let _ = Pump::Off;
+    let serving = serve(&registry);
+    let now = registry.snapshot();
+    browse(async |browser| {
+        watch(browser, &serving).await;
+        browser.until(&value("jobs_total"), "1234656").await;
+        browser
+            .until(
+                &format!("{}.textContent", card("jobs_total", ".value")),
+                "1\u{202f}234\u{202f}656",
+            )
+            .await;
+        let rows = "[...document.querySelectorAll('[data-family=jobs_total] .row')].map((row) => row.dataset.series)";
+        browser
+            .until(rows, json!(["queue=\"mail\"", "queue=\"bulk\""]))
+            .await;
+        // A float, and so a number in a script, has no such integer.
+        browser
+            .until(&value("huge_total"), (u64::MAX - 7).to_string())
+            .await;
+        browser.until(&big("open_doors"), "-2").await;
+        browser
+            .until(&format!("{}.textContent", card("open_doors", ".big")), "−2")
+            .await;
+        browser
+            .until(&format!("Number({})", big("level")), 0.000_123_456_789)
+            .await;
+        browser.until("[...document.querySelectorAll('[data-family=odd] .row data:not(.more)')].map((row) => row.textContent)", json!(["−∞", "–"])).await;
+        browser.until(&value("latency_seconds"), "1000").await;
+        browser.until(&value("sizes_bytes"), "100000").await;
+        // The quantiles of a summary are those of the snapshot, and so are their errors.
+        for (phi, name) in [(0.5, "median"), (0.9, "p90"), (0.99, "p99")] {
+            let found = now.quantile("sizes_bytes", &[], phi).unwrap();
+            let item = format!(
+                "[...document.querySelectorAll('[data-family=sizes_bytes] .quantiles > div')].find((item) => item.querySelector('dt').textContent === '{name}')"
+            );
+            browser
+                .until(
+                    &format!("Number({item}?.querySelector('data').value)"),
+                    found.value,
+                )
+                .await;
+            let error = browser
+                .run(&format!("return {item}.querySelector('small').textContent"))
+                .await;
+            assert!(error.as_str().unwrap().starts_with('±'), "{error}");
+            let bounds = browser.run(&format!("return {item}.title")).await;
+            assert!(
+                bounds.as_str().unwrap().starts_with("certainly from "),
+                "{bounds}"
+            );
+        }
+        browser.until("document.querySelector('[data-family=pump_state] .state.on').parentElement.dataset.series", "pump_state=\"running\"").await;
+        browser
+            .until(
+                &format!("{}.textContent", card("build_info", ".constant")),
+                "version1.2.0",
+            )
+            .await;
+        // Nothing changes without a change, and a change comes.
+        jobs.with(["bulk"]).add(11);
+        sizes.observe(1.0);
+        browser.until(&value("jobs_total"), "1234667").await;
+        browser.until(&value("sizes_bytes"), "100001").await;
+        browser.assert_clean().await;
+    });
+    // The readers beside the page found everything.
+    assert_eq!(
+        registry.snapshot().get("jobs_total", &[("queue", "bulk")]),
+        Some(100.0)
+    );
+    serving.stop();
+}
+
+/// The number of points of a canvas that are not empty.
+fn painted(family: &str) -> String {
+    format!(
+        "(() => {{ const c = {}; const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; \
+         let n = 0; for (let i = 3; i < d.length; i += 4) if (d[i] > 40) n++; return n; }})()",
+        card(family, ".plot canvas")
+    )
+}
+
+#[test]
+fn rates_and_heat_maps_move_while_something_happens() {
+    let registry = Registry::new();
+    let jobs = registry.counter("jobs_total", "").unwrap();
+    let latency = registry.histogram("latency_seconds", "").unwrap();
+    let idle = registry.histogram("idle_seconds", "").unwrap();
+    idle.observe(1.0);
+    let serving = serve(&registry);
+    browse(async |browser| {
+        watch(browser, &serving).await;
+        browser.until(&big("jobs_total"), "0").await;
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let quantile = format!("Boolean({})", card("latency_seconds", ".quantiles div"));
+        loop {
+            jobs.add(10);
+            latency.observe(0.02);
+            let rate = browser
+                .run(&format!("return Number({})", big("jobs_total")))
+                .await;
+            if rate.as_f64().unwrap() > 0.0
+                && browser.run(&format!("return {quantile}")).await == true
+            {
+                break;
+            }
+            assert!(std::time::Instant::now() < end, "the rate is {rate}");
+        }
+        // A median of 20 ms is in the bucket up to 25 ms.
+        let median = browser
+            .run(&format!(
+                "return Number({}.value)",
+                card("latency_seconds", ".quantiles data")
+            ))
+            .await;
+        assert!(
+            (0.01..=0.025).contains(&median.as_f64().unwrap()),
+            "{median}"
+        );
+        browser
+            .until(&format!("{} > 100", painted("latency_seconds")), true)
+            .await;
+        // Only the line at the bottom, and nothing above it.
+        let idle = browser
+            .run(&format!(
+                "return [{}, {}]",
+                painted("idle_seconds"),
+                painted("latency_seconds")
+            ))
+            .await;
+        assert!(idle[0].as_u64() < idle[1].as_u64(), "{idle}");
+        // Nothing happens any more: the rate falls to 0.
+        browser.until(&big("jobs_total"), "0").await;
+        browser.assert_clean().await;
+    });
+    serving.stop();
+}
+
+#[test]
+fn a_series_that_vanishes_is_said_to_be_gone() {
+    let registry = Registry::new();
+    let jobs = Counter::builder("jobs_total", "")
+        .labels(["queue"])
+        .register(&registry)
+        .unwrap();
+    jobs.with(["mail"]).inc();
+    jobs.with(["bulk"]).inc();
+    let doors = Registry::new();
+    let server = Server::new().registry(&registry).registry(&doors).live();
+    let serving = server.listen("127.0.0.1:0").unwrap();
+    let gauge = doors.gauge("doors", "").unwrap();
+    gauge.set(1.0);
+    browse(async |browser| {
+        watch(browser, &serving).await;
+        let row = |text: &str| {
+            format!("document.querySelector('.row[data-series=\\'queue=\"{text}\"\\']')?.className")
+        };
+        browser.until(&row("mail"), "row").await;
+        browser.until(&row("bulk"), "row").await;
+        jobs.remove(["bulk"]);
+        browser.until(&row("bulk"), "row gone").await;
+        browser.until(&row("mail"), "row").await;
+        // It comes back.
+        jobs.with(["bulk"]).inc();
+        browser.until(&row("bulk"), "row").await;
+        browser.assert_clean().await;
+    });
+    serving.stop();
+}

@@ -1,0 +1,111 @@
+//! The page in a framework, behind a password, and with a report on cardinality.
+
+use axum::Router;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use serde_json::json;
+use tallies::{MetricsService, Registry};
+
+use super::*;
+
+const REPORT: &str = r#"[
+    {"family": "small", "series": 1, "limit": 1000, "refused": 0, "labels": []},
+    {"family": "jobs_total", "series": 950, "limit": 1000, "refused": 7, "labels": [
+        {"label": "queue", "distinct": 3, "largest": [["<img src=x onerror=window.hit=1>", 900], ["", 50]]}
+    ]}
+]"#;
+
+#[test]
+fn a_framework_has_the_page_and_its_report_is_a_tab() {
+    let registry = Registry::new();
+    registry.counter("jobs_total", "").unwrap().add(5);
+    browse(async |browser| {
+        let service = MetricsService::of([&registry]).live();
+        let report = get(async || ([("content-type", "application/json")], REPORT).into_response());
+        let app = Router::new()
+            .route_service("/ops/live", service.clone())
+            .route_service("/ops/live/{*part}", service.clone())
+            .route_service("/ops/metrics", service)
+            .route("/ops/-/cardinality", report);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async { axum::serve(listener, app).await });
+        browser.open(&format!("http://{address}/ops/live")).await;
+        browser
+            .until(&format!("{}?.value", card("jobs_total", ".value")), "5")
+            .await;
+        browser
+            .until("document.getElementById('tabs').hidden", false)
+            .await;
+        browser.keys("c").await;
+        let cells = "[...document.querySelectorAll('.report tbody tr')].map((row) => [...row.cells].map((cell) => cell.innerText.replace(/\\s+/g, ' ').trim()))";
+        browser
+            .until(
+                cells,
+                json!([
+                    [
+                        "jobs_total",
+                        "950",
+                        "1 000",
+                        "7",
+                        "queue 3 <img src=x onerror=window.hit=1> 900, \"\" 50"
+                    ],
+                    ["small", "1", "1 000", "0", ""],
+                ]),
+            )
+            .await;
+        browser
+            .until("document.getElementById('metrics').hidden", true)
+            .await;
+        browser.keys("c").await;
+        browser
+            .until("document.getElementById('metrics').hidden", false)
+            .await;
+        browser.until("document.body.dataset.state", "live").await;
+        browser.until("window.hit ?? null", json!(null)).await;
+        browser.assert_clean().await;
+        serving.abort();
+    });
+}
+
+#[test]
+fn without_a_report_there_is_no_tab() {
+    let registry = Registry::new();
+    let serving = serve(&registry);
+    browse(async |browser| {
+        watch(browser, &serving).await;
+        // The request for it was answered, before or after this.
+        let asked = "performance.getEntriesByType('resource').some((entry) => entry.name.endsWith('/-/cardinality'))";
+        browser.until(asked, true).await;
+        browser
+            .until("document.getElementById('tabs').hidden", true)
+            .await;
+        browser.keys("c").await;
+        browser
+            .until("document.getElementById('metrics').hidden", false)
+            .await;
+    });
+    serving.stop();
+}
+
+#[test]
+fn a_password_opens_the_page_and_its_stream() {
+    let registry = Registry::new();
+    registry.counter("jobs_total", "").unwrap().add(5);
+    let server = Server::new().registry(&registry).live();
+    let serving = server
+        .basic_auth("prometheus", "long secret")
+        .listen("127.0.0.1:0")
+        .unwrap();
+    browse(async |browser| {
+        let address = serving.address();
+        browser
+            .open(&format!("http://prometheus:long%20secret@{address}/live"))
+            .await;
+        browser
+            .until(&format!("{}?.value", card("jobs_total", ".value")), "5")
+            .await;
+        browser.assert_clean().await;
+    });
+    serving.stop();
+}

@@ -1,0 +1,29 @@
+use std::process::ExitCode;
+
+use tallies::config::MetricConfig;
+use tallies::exporter::{Exporter, NoArgs};
+
+fn main() -> ExitCode {
+    Exporter::new("load-exporter", "1.0.0", "The load of this machine.")
+        .default_port(9200)
+        .configure(|setup, _: NoArgs| {
+            let load = MetricConfig::new("host_load", "Load average.", "gauge");
+            let uptime = MetricConfig::new("host_uptime_seconds", "Time since the start.", "gauge");
+            setup.create_metrics([load.labels(["minutes"]), uptime])?;
+            setup.set_blocking_metric_update_handler(|metrics| {
+                let text = std::fs::read_to_string("/proc/loadavg")?;
+                for (minutes, load) in ["1", "5", "15"].iter().zip(text.split(' ')) {
+                    let series = metrics.with("host_load", &[("minutes", minutes)])?;
+                    series.set(load.parse()?)?;
+                }
+                let text = std::fs::read_to_string("/proc/uptime")?;
+                let seconds = text.split(' ').next().ok_or("an empty file")?;
+                metrics
+                    .with("host_uptime_seconds", &[])?
+                    .set(seconds.parse()?)?;
+                Ok(())
+            });
+            Ok(())
+        })
+        .run()
+}

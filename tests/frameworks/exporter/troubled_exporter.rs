@@ -1,0 +1,124 @@
+//! An exporter whose updates do what a file says: `ok`, `fail`, `panic`, `hang`, `sleep 0.3` or
+//! `block`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tallies::config::MetricConfig;
+use tallies::exporter::Exporter;
+
+#[derive(clap::Args)]
+struct Options {
+    /// The file with the orders
+    #[arg(long)]
+    orders: Option<PathBuf>,
+    /// A secret
+    #[arg(long)]
+    token: Option<String>,
+    /// Metrics in YAML or TOML
+    #[arg(long)]
+    metrics: Option<PathBuf>,
+    /// Where start-up fails: `configure`, `startup` or nowhere; `hang`: it hangs
+    #[arg(long, default_value = "")]
+    fails: String,
+}
+
+fn main() -> ExitCode {
+    Exporter::new(
+        "troubled",
+        "1.2.3",
+        "An exporter with <b>troubles</b> & \"quotes\".",
+    )
+    .env_prefix("TROUBLED")
+    .configure(|setup, options: Options| {
+        if options.fails == "configure" {
+            return Err("told to fail in configure".into());
+        }
+        setup.create_metrics([
+            MetricConfig::new("updates", "Updates that began.", "gauge"),
+            MetricConfig::new("last_good", "Updates that succeeded.", "gauge"),
+            MetricConfig::new("ticks_total", "Ticks.", "counter"),
+            MetricConfig::new("token_length", "Length of the secret.", "gauge"),
+        ])?;
+        if let Some(path) = &options.metrics {
+            setup.create_metrics_from_file(path)?;
+        }
+        let length = options.token.as_deref().unwrap_or_default().len();
+        setup
+            .registry()
+            .get_metric("token_length")?
+            .with(&[])?
+            .set(length as f64)?;
+        let orders = Arc::new(options.orders);
+        let runs = Arc::new(AtomicU64::new(0));
+        setup.set_metric_update_handler(move |metrics| {
+            let orders = Arc::clone(&orders);
+            let run = runs.fetch_add(1, Relaxed) + 1;
+            async move {
+                metrics.with("updates", &[])?.set(run as f64)?;
+                let order = match &*orders {
+                    Some(path) => std::fs::read_to_string(path)?,
+                    None => "ok".to_owned(),
+                };
+                match order.trim().split(' ').collect::<Vec<_>>()[..] {
+                    ["ok"] => {}
+                    ["fail"] => return Err("told to fail".into()),
+                    ["panic"] => panic!("told to panic"),
+                    ["hang"] => std::future::pending().await,
+                    ["block"] => std::thread::sleep(Duration::from_secs(3600)),
+                    ["sleep", seconds] => {
+                        tokio::time::sleep(Duration::from_secs_f64(seconds.parse()?)).await;
+                    }
+                    _ => return Err(format!("no such order: {order}").into()),
+                }
+                metrics.with("last_good", &[])?.set(run as f64)?;
+                Ok(())
+            }
+        });
+        setup.every(Duration::from_millis(50), "ticks", |metrics| async move {
+            Ok(metrics.with("ticks_total", &[])?.inc()?)
+        });
+        setup.probe("/probe", |probe| async move {
+            let target = probe.target()?.to_owned();
+            probe
+                .registry()
+                .gauge("probe_length", "Length.")?
+                .set(target.len() as f64);
+            match &*target {
+                "fail" => Err("told to fail".into()),
+                "panic" => panic!("told to panic"),
+                "hang" => std::future::pending().await,
+                _ => Ok(()),
+            }
+        });
+        let (fails, hangs) = (options.fails == "startup", options.fails == "hang");
+        setup.on_startup_blocking(|| {
+            log::info!("hook: blocking startup");
+            Ok(())
+        });
+        setup.on_startup(move || async move {
+            log::info!("hook: startup");
+            if hangs {
+                std::future::pending().await
+            }
+            if fails {
+                Err("told to fail in startup".into())
+            } else {
+                Ok(())
+            }
+        });
+        setup.on_shutdown(|| async {
+            log::info!("hook: shutdown");
+            Ok(())
+        });
+        setup.on_shutdown_blocking(|| {
+            log::info!("hook: blocking shutdown");
+            Ok(())
+        });
+        Ok(())
+    })
+    .run()
+}

@@ -1,0 +1,213 @@
+//! Row E5, and troubles: updates before each page, and probes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Instant;
+
+use crate::process::{Running, folder, get, serve, value};
+use crate::support::http::until;
+
+const SUCCESS: &str = "exporter_update_success{update=\"metrics\"}";
+const DURATION: &str = "exporter_update_duration_seconds{update=\"metrics\"}";
+
+fn errors(reason: &str) -> String {
+    format!("exporter_update_errors_total{{update=\"metrics\",reason=\"{reason}\"}}")
+}
+
+/// An exporter that obeys a file.
+struct Troubled {
+    running: Running,
+    orders: PathBuf,
+    address: SocketAddr,
+}
+
+impl Troubled {
+    fn start(name: &str) -> Self {
+        let orders = folder(name).join("orders");
+        std::fs::write(&orders, "ok").unwrap();
+        let path = orders.display().to_string();
+        let mut running = serve("troubled_exporter", &["--orders", &path]);
+        let address = running.address();
+        Self {
+            running,
+            orders,
+            address,
+        }
+    }
+
+    fn order(&self, order: &str) {
+        let new = self.orders.with_extension("new");
+        std::fs::write(&new, order).unwrap();
+        std::fs::rename(new, &self.orders).unwrap();
+    }
+
+    /// Returns the page for a scrape with this timeout in seconds.
+    fn scrape(&self, timeout: &str) -> String {
+        let header = format!("X-Prometheus-Scrape-Timeout-Seconds: {timeout}");
+        let answer = get(self.address, "/metrics", &[&header]);
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        answer.text().to_owned()
+    }
+}
+
+#[test]
+fn e5_the_handler_runs_once_before_each_page() {
+    let troubled = Troubled::start("once");
+    for run in 1..=3 {
+        let page = troubled.scrape("10");
+        assert_eq!(value(&page, "updates"), Some(f64::from(run)));
+        assert_eq!(value(&page, "last_good"), Some(f64::from(run)));
+        assert_eq!(value(&page, SUCCESS), Some(1.0));
+        assert!(value(&page, DURATION).unwrap() < 10.0);
+    }
+    // Other pages run no update.
+    for path in ["/", "/-/healthy", "/no"] {
+        get(troubled.address, path, &[]);
+    }
+    assert_eq!(value(&troubled.scrape("10"), "updates"), Some(4.0));
+}
+
+#[test]
+fn e5_a_handler_that_fails_or_panics_leaves_the_last_good_values() {
+    let mut troubled = Troubled::start("fails");
+    troubled.scrape("10");
+    for (order, reason) in [("fail", "error"), ("panic", "panic")] {
+        troubled.order(order);
+        let page = troubled.scrape("10");
+        assert_eq!(value(&page, "last_good"), Some(1.0), "{page}");
+        assert_eq!(value(&page, SUCCESS), Some(0.0));
+        assert_eq!(value(&page, &errors(reason)), Some(1.0));
+    }
+    let failed = troubled.running.wait_for("update failed", 2);
+    assert_eq!(failed[0]["error"], "told to fail");
+    assert_eq!(failed[0]["level"], "warning");
+    troubled.order("ok");
+    let page = troubled.scrape("10");
+    assert_eq!(value(&page, SUCCESS), Some(1.0));
+    assert_eq!(value(&page, "last_good"), Some(4.0));
+    assert_eq!(value(&page, &errors("timeout")), Some(0.0));
+}
+
+#[test]
+fn e5_a_handler_that_hangs_holds_no_page() {
+    for order in ["hang", "block"] {
+        let troubled = Troubled::start(order);
+        troubled.scrape("10");
+        troubled.order(order);
+        let start = Instant::now();
+        for _ in 0..3 {
+            let page = troubled.scrape("0.5");
+            assert_eq!(value(&page, "last_good"), Some(1.0), "{page}");
+            assert_eq!(value(&page, SUCCESS), Some(0.0));
+            assert_eq!(
+                value(&page, &errors("timeout")),
+                Some(1.0),
+                "one run, one timeout"
+            );
+        }
+        // The handler would hang for an hour.
+        assert!(start.elapsed().as_secs() < 600);
+        // All three waited for the same run, so no others pile up.
+        assert_eq!(value(&troubled.scrape("0.5"), "updates"), Some(2.0));
+    }
+}
+
+#[test]
+fn e5_a_handler_that_takes_longer_than_the_timeout_is_fresh_at_the_next_scrape() {
+    let troubled = Troubled::start("slow");
+    troubled.scrape("10");
+    troubled.order("sleep 1.5");
+    let page = troubled.scrape("0.5");
+    assert_eq!(value(&page, SUCCESS), Some(0.0), "{page}");
+    assert_eq!(value(&page, "last_good"), Some(1.0));
+    assert_eq!(value(&page, &errors("timeout")), Some(1.0));
+    until("the end of the run", || {
+        // Too short for a run, so it only sees the one that is running.
+        value(&troubled.scrape("0.2"), "last_good") >= Some(2.0)
+    });
+}
+
+#[test]
+fn e5_ten_scrapes_at_once_share_one_run() {
+    let troubled = Troubled::start("ten");
+    troubled.order("sleep 1");
+    let pages: Vec<String> = thread::scope(|scope| {
+        let scrapes: Vec<_> = (0..10)
+            .map(|_| scope.spawn(|| troubled.scrape("30")))
+            .collect();
+        scrapes
+            .into_iter()
+            .map(|scrape| scrape.join().unwrap())
+            .collect()
+    });
+    for page in &pages {
+        assert_eq!(value(page, SUCCESS), Some(1.0), "{page}");
+        // Two, if a thread came a second after the first.
+        assert!(value(page, "last_good").unwrap() <= 2.0, "{page}");
+    }
+    let runs = pages
+        .iter()
+        .map(|page| value(page, "updates").unwrap())
+        .fold(0.0, f64::max);
+    assert!(runs <= 2.0, "{runs}");
+}
+
+#[test]
+fn e5_an_exporter_without_metrics_about_itself() {
+    let mut running = serve("troubled_exporter", &["--web.disable-exporter-metrics"]);
+    let page = running.get("/metrics").text().to_owned();
+    assert!(
+        !page.contains("exporter_") && page.contains("last_good 1\n"),
+        "{page}"
+    );
+    assert!(!page.contains("tallies_"), "{page}");
+}
+
+#[test]
+fn a_probe_has_a_registry_of_its_own() {
+    let mut running = serve("troubled_exporter", &[]);
+    let address = running.address();
+    let probe = |query: &str, headers: &[&str]| get(address, &format!("/probe?{query}"), headers);
+    let pages: Vec<String> = thread::scope(|scope| {
+        let probes: Vec<_> = (1..=8)
+            .map(|length| {
+                scope.spawn(move || {
+                    let target = "x".repeat(length);
+                    get(address, &format!("/probe?target={target}"), &[])
+                        .text()
+                        .to_owned()
+                })
+            })
+            .collect();
+        probes
+            .into_iter()
+            .map(|probe| probe.join().unwrap())
+            .collect()
+    });
+    for (i, page) in pages.iter().enumerate() {
+        assert_eq!(value(page, "probe_length"), Some(i as f64 + 1.0));
+        assert_eq!(value(page, "probe_success"), Some(1.0));
+        assert!(value(page, "probe_duration_seconds").is_some());
+        assert!(!page.contains("last_good"), "{page}");
+    }
+    for target in ["fail", "panic"] {
+        let page = probe(&format!("target={target}"), &[]);
+        assert_eq!(page.status(), 200);
+        assert_eq!(value(page.text(), "probe_success"), Some(0.0));
+    }
+    let hanging = probe("target=hang", &["X-Prometheus-Scrape-Timeout-Seconds: 0.5"]);
+    assert_eq!(value(hanging.text(), "probe_success"), Some(0.0));
+    let missing = probe("module=x", &[]);
+    assert_eq!(missing.status(), 400);
+    assert!(missing.text().contains("target="), "{missing:?}");
+    let page = probe("target=a%20b", &["Accept: application/openmetrics-text"]);
+    assert!(page.text().ends_with("# EOF\n"));
+    assert_eq!(value(page.text(), "probe_length"), Some(3.0));
+    // Its metrics are on no other page.
+    assert!(
+        !get(address, "/metrics", &[])
+            .text()
+            .contains("probe_length")
+    );
+}

@@ -1,0 +1,317 @@
+//! The stream behind the live page, over real sockets.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tallies::serve::Serving;
+use tallies::{Counter, Histogram, MetricsService, Registry, Server};
+use tower_service::Service;
+
+use super::support::http::{connect, exchange, get, request, until};
+
+fn serve(registry: &Registry) -> Serving {
+    let server = Server::new().registry(registry).live();
+    server.listen("127.0.0.1:0").unwrap()
+}
+
+/// A stream of events that is being read.
+struct Events {
+    head: String,
+    lines: BufReader<TcpStream>,
+}
+
+impl Events {
+    fn begin(serving: &Serving, query: &str) -> Self {
+        let mut stream = connect(serving);
+        stream
+            .write_all(&request("GET", &format!("/live/stream?{query}"), &[]))
+            .unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(lines.read_line(&mut head).unwrap(), 0, "{head}");
+        }
+        Self { head, lines }
+    }
+
+    /// Waits for the next frame. Returns `None` at the end of the stream, which has to be complete.
+    fn next(&mut self) -> Option<Value> {
+        loop {
+            let mut line = String::new();
+            self.lines.read_line(&mut line).unwrap();
+            if line == "0\r\n" {
+                return None;
+            }
+            assert_ne!(line, "", "the stream was cut off");
+            if let Some(data) = line.strip_prefix("data: {") {
+                return Some(serde_json::from_str(&format!("{{{data}")).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn increases_of_all_frames_add_up_and_nothing_is_reset() {
+    let registry = Registry::new();
+    let jobs = Counter::builder("jobs_total", "Jobs.")
+        .labels(["queue"])
+        .register(&registry)
+        .unwrap();
+    let latency = registry.histogram("latency_seconds", "").unwrap();
+    jobs.with(["mail"]).add(5);
+    let serving = serve(&registry);
+    let mut one = Events::begin(&serving, "open=jobs_total&seen=latency_seconds");
+    assert!(one.head.starts_with("HTTP/1.1 200 "), "{}", one.head);
+    assert!(one.head.contains("content-type: text/event-stream\r\n"));
+    assert!(one.head.contains("cache-control: no-store\r\n"));
+    let mut two = Events::begin(&serving, "");
+    let first = one.next().unwrap();
+    assert_eq!(
+        first["names"][0],
+        json!(["jobs_total", "counter", "", "Jobs.", []])
+    );
+    assert_eq!(first["all"][0][1], 5);
+    assert_eq!(two.next().unwrap()["seen"], json!({}));
+    let (mut increase, mut observed, mut heat) = (0, 0, 0);
+    let number = first["number"].as_u64().unwrap();
+    for i in 1..=3 {
+        jobs.with(["mail"]).add(i);
+        jobs.with(["bulk"]).add(10);
+        latency.observe(0.02);
+        let frame = one.next().unwrap();
+        assert!(frame["seconds"].as_f64().unwrap() > 0.5, "{frame}");
+        assert!(frame.get("names").is_none(), "they have not changed");
+        assert_eq!(frame["number"], number + i);
+        increase += frame["all"][0][2].as_u64().unwrap();
+        let total = &frame["seen"]["latency_seconds"]["total"];
+        observed += total["increase"].as_u64().unwrap();
+        for bucket in total["heat"].as_array().unwrap().chunks(3) {
+            assert_eq!((&bucket[0], &bucket[1]), (&json!(0.01), &json!(0.025)));
+            heat += bucket[2].as_u64().unwrap();
+        }
+        let rows = frame["seen"]["jobs_total"]["rows"].as_array().unwrap();
+        let rows: u64 = rows.iter().map(|row| row["value"].as_u64().unwrap()).sum();
+        assert_eq!(frame["all"][0][1], rows);
+        assert_eq!(rows, 5 + increase);
+    }
+    assert_eq!((increase, observed, heat), (1 + 2 + 3 + 30, 3, 3));
+    // The scraper beside them found everything.
+    let page = get(&serving, "/metrics", &[]);
+    assert!(
+        page.text().contains("jobs_total{queue=\"bulk\"} 30\n"),
+        "{}",
+        page.text()
+    );
+    // A service that stops says so to the pages.
+    let ended = std::thread::spawn(move || while two.next().is_some() {});
+    serving.stop();
+    while one.next().is_some() {}
+    ended.join().unwrap();
+}
+
+#[test]
+fn a_stream_has_what_was_asked_for() {
+    let registry = Registry::new();
+    let jobs = Counter::builder("jobs_total", "")
+        .labels(["queue"])
+        .register(&registry)
+        .unwrap();
+    (0..100).for_each(|i| jobs.with([&*format!("q{i:02}")]).add(i));
+    let latency = Histogram::builder("latency_seconds", "")
+        .labels(["queue"])
+        .register(&registry)
+        .unwrap();
+    latency.with(["q07"]).observe(1.0);
+    let serving = serve(&registry);
+    let frame = |query: &str| Events::begin(&serving, query).next().unwrap();
+    let rows = |frame: &Value| -> Vec<String> {
+        let rows = frame["seen"]["jobs_total"]["rows"].as_array().unwrap();
+        rows.iter()
+            .map(|row| row["labels"][0][1].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(frame("")["seen"], json!({}));
+    assert_eq!(rows(&frame("seen=jobs_total")), ["q99", "q98", "q97"]);
+    assert_eq!(rows(&frame("open=jobs_total&limit=7")).len(), 7);
+    // A series that is not among the largest comes along if it is selected, and its figures alone.
+    let one = frame("open=jobs_total&series=queue%3D%22q07%22");
+    assert_eq!(rows(&one), ["q99", "q98", "q97", "q07"]);
+    assert_eq!(one["seen"]["jobs_total"]["total"]["value"], 7);
+    assert_eq!(
+        frame("open=jobs_total&series=gone")["seen"]["jobs_total"]["total"],
+        Value::Null
+    );
+    let found = frame("match=Q07&seen=jobs_total");
+    assert_eq!(rows(&found), ["q07"]);
+    assert_eq!(
+        (&found["matched"], &found["families"], &found["series"]),
+        (&json!(2), &json!(2), &json!(101))
+    );
+    assert_eq!(frame("match=q07+latency")["matched"], 1);
+    assert_eq!(frame("match=nothing")["matched"], 0);
+    serving.stop();
+}
+
+#[test]
+fn a_stream_outlives_the_time_of_an_answer() {
+    let registry = Registry::new();
+    let server = Server::new().registry(&registry).live();
+    let server = server.answer_timeout(Duration::from_millis(200));
+    let serving = server.listen("127.0.0.1:0").unwrap();
+    let mut events = Events::begin(&serving, "");
+    for _ in 0..3 {
+        assert!(events.next().is_some());
+    }
+    serving.stop();
+}
+
+#[test]
+fn a_stream_ends_at_the_age_of_its_connection() {
+    let registry = Registry::new();
+    let server = Server::new().registry(&registry).live();
+    let server = server.connection_age(Duration::from_millis(1500));
+    let serving = server.listen("127.0.0.1:0").unwrap();
+    let mut events = Events::begin(&serving, "");
+    while events.next().is_some() {}
+    until("no connection", || serving.connections() == 0);
+    serving.stop();
+}
+
+#[test]
+fn pages_give_way_to_scrapes() {
+    let registry = Registry::new();
+    registry.counter("jobs_total", "").unwrap().inc();
+    let server = Server::new().registry(&registry).live().connections(2);
+    let serving = server.listen("127.0.0.1:0").unwrap();
+    let mut pages = [(); 2].map(|()| Events::begin(&serving, ""));
+    pages
+        .iter_mut()
+        .for_each(|page| assert!(page.next().is_some()));
+    let page = get(&serving, "/metrics", &[]);
+    assert!(page.text().contains("jobs_total 1\n"), "{}", page.text());
+    serving.stop();
+}
+
+#[test]
+fn so_many_pages_and_no_more() {
+    let serving = serve(&Registry::new());
+    let mut open: Vec<_> = (0..64).map(|_| Events::begin(&serving, "")).collect();
+    open.iter_mut()
+        .for_each(|page| assert!(page.next().is_some()));
+    let refused = get(&serving, "/live/stream", &[]);
+    assert_eq!(
+        (refused.status(), refused.header("retry-after")),
+        (503, Some("5"))
+    );
+    // A page that goes makes room for the next one.
+    open.pop();
+    until("room for a page", || {
+        let mut stream = connect(&serving);
+        stream
+            .write_all(&request("GET", "/live/stream", &[]))
+            .unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        &head == b"HTTP/1.1 200"
+    });
+    serving.stop();
+}
+
+#[test]
+fn only_the_page_and_its_parts_are_there_and_only_if_wanted() {
+    let registry = Registry::new();
+    let with = serve(&registry);
+    let page = get(&with, "/live", &[]);
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    // Every part that the page names is there; nothing is inline or from elsewhere.
+    let mut parts = 0;
+    for part in page
+        .text()
+        .split(['"'])
+        .filter(|text| text.starts_with("live/"))
+    {
+        assert_eq!(get(&with, &format!("/{part}"), &[]).status(), 200, "{part}");
+        parts += 1;
+    }
+    assert_eq!(parts, 3);
+    assert!(!page.text().contains("://") && !page.text().contains("<style"));
+    assert!(get(&with, "/", &[]).text().contains("<a href='live'>"));
+    for path in ["/live/", "/live/nothing.js", "/livestream", "/live/stream/"] {
+        assert_eq!(get(&with, path, &[]).status(), 404, "{path}");
+    }
+    let head = exchange(connect(&with), &request("HEAD", "/live/stream", &[])).unwrap();
+    assert_eq!((head.status(), head.body.len()), (200, 0));
+    let post = exchange(connect(&with), &request("POST", "/live", &[])).unwrap();
+    assert_eq!(
+        (post.status(), post.header("allow")),
+        (405, Some("GET, HEAD"))
+    );
+    let other = get(&with, "/live/stream", &["Sec-Fetch-Site: cross-site"]);
+    assert_eq!(other.status(), 403);
+    with.stop();
+    let without = Server::new()
+        .registry(&registry)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    assert_eq!(get(&without, "/live", &[]).status(), 404);
+    assert_eq!(get(&without, "/live/stream", &[]).status(), 404);
+    assert!(!get(&without, "/", &[]).text().contains("live"));
+    without.stop();
+    let server = Server::new().registry(&registry);
+    assert!(
+        server
+            .clone()
+            .path("/live/metrics")
+            .listen("127.0.0.1:0")
+            .is_ok()
+    );
+    let beside = server.clone().live().path("/livestock");
+    beside.listen("127.0.0.1:0").unwrap().stop();
+    let error = server.live().path("/live/metrics").listen("127.0.0.1:0");
+    assert!(error.unwrap_err().to_string().contains("`/live`"));
+}
+
+#[test]
+fn the_page_asks_for_what_the_metrics_ask_for() {
+    let server = Server::new().registry(&Registry::new()).live();
+    let server = server.bearer_token("long secret").hosts(["x"]);
+    let serving = server.listen("127.0.0.1:0").unwrap();
+    for path in ["/live", "/live/page.js", "/live/stream"] {
+        assert_eq!(get(&serving, path, &[]).status(), 401, "{path}");
+    }
+    assert_eq!(
+        get(&serving, "/live", &["Authorization: Bearer long secret"]).status(),
+        200
+    );
+    let other = exchange(
+        connect(&serving),
+        b"GET /live/stream HTTP/1.1\r\nHost: evil\r\n\r\n",
+    );
+    assert_eq!(other.unwrap().status(), 403);
+    serving.stop();
+}
+
+#[test]
+fn a_service_needs_a_runtime_for_its_stream() {
+    let mut service = MetricsService::of([&Registry::new()]).live();
+    let mut status = |path: &str| {
+        let request = http::Request::get(path).body(()).unwrap();
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(service.call(request)).as_mut().poll(&mut cx) {
+            std::task::Poll::Ready(Ok(answer)) => answer.status().as_u16(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(status("/live"), 200);
+    assert_eq!(status("/any/where/live/style.css"), 200);
+    assert_eq!(status("/live/stream"), 501);
+    assert_eq!(status("/metrics"), 200);
+}

@@ -1,0 +1,8 @@
+//! The viewer in a real pseudo-terminal, against real endpoints; and the linter as a program.
+
+mod lint;
+mod picture;
+mod screen;
+#[path = "../../support/mod.rs"]
+mod support;
+mod top;

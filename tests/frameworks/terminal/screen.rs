@@ -1,0 +1,124 @@
+//! A pseudo-terminal with a program in it, and the screen that a user would see.
+
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+pub static EXAMPLES: LazyLock<PathBuf> =
+    LazyLock::new(|| crate::support::examples::build(&["top", "lint"]));
+
+/// A terminal. Its program is killed when the test ends.
+pub struct Terminal {
+    parser: Arc<Mutex<vt100::Parser>>,
+    master: Box<dyn MasterPty + Send>,
+    writer: Box<dyn Write + Send>,
+    pub child: Box<dyn Child + Send + Sync>,
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // The process may have exited already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn size(rows: u16, cols: u16) -> PtySize {
+    PtySize {
+        rows,
+        cols,
+        pixel_width: 0,
+        pixel_height: 0,
+    }
+}
+
+impl Terminal {
+    /// Starts `top` with these arguments, asking ten times per second.
+    pub fn top(rows: u16, cols: u16, arguments: &[&str]) -> Self {
+        Self::with_colors(true, rows, cols, arguments)
+    }
+
+    /// Starts `top`, with `NO_COLOR` in its environment if it shall show none.
+    pub fn with_colors(colors: bool, rows: u16, cols: u16, arguments: &[&str]) -> Self {
+        let pair = native_pty_system().openpty(size(rows, cols)).unwrap();
+        let mut command = CommandBuilder::new(EXAMPLES.join("top"));
+        command.args(["--interval", "0.1"]);
+        command.args(arguments);
+        command.env("TERM", "xterm-256color");
+        match colors {
+            true => command.env_remove("NO_COLOR"),
+            false => command.env("NO_COLOR", "1"),
+        }
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let [rows, cols] = [rows, cols].map(|n| NonZeroU16::new(n).unwrap());
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(rows, cols, 0)));
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let shown = Arc::clone(&parser);
+        // Ends when the program has ended.
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = reader.read(&mut bytes) {
+                shown.lock().unwrap().process(&bytes[..n]);
+            }
+        });
+        let writer = pair.master.take_writer().unwrap();
+        Self {
+            parser,
+            master: pair.master,
+            writer,
+            child,
+        }
+    }
+
+    pub fn screen(&self) -> vt100::Screen {
+        self.parser.lock().unwrap().screen().clone()
+    }
+
+    pub fn text(&self) -> String {
+        self.screen().contents()
+    }
+
+    pub fn keys(&mut self, keys: &str) {
+        self.writer.write_all(keys.as_bytes()).unwrap();
+        self.writer.flush().unwrap();
+    }
+
+    pub fn resize(&self, rows: u16, cols: u16) {
+        let [r, c] = [rows, cols].map(|n| NonZeroU16::new(n).unwrap());
+        self.parser.lock().unwrap().set_size(r, c);
+        self.master.resize(size(rows, cols)).unwrap();
+    }
+
+    /// Waits, for a bounded time, until the screen is as described, and returns it.
+    pub fn until(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
+        for _ in 0..3000 {
+            let text = self.text();
+            if holds(&text) {
+                return text;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it never came: {what}\n{}", self.text());
+    }
+
+    /// Waits until a line has all of these words, and returns the line.
+    pub fn line(&self, words: &[&str]) -> String {
+        let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
+        let text = self.until(&format!("{words:?}"), |text| {
+            text.lines().any(|line| has_all(&line))
+        });
+        text.lines().find(has_all).unwrap().to_owned()
+    }
+
+    /// Waits until the program has ended, and returns its exit code.
+    pub fn ended(&mut self) -> u32 {
+        let child = &mut self.child;
+        crate::support::http::until("the end", || child.try_wait().unwrap().is_some());
+        self.child.wait().unwrap().exit_code()
+    }
+}

@@ -1,0 +1,335 @@
+//! The end of a store, and ways to reach a server.
+
+use std::time::Duration;
+
+use tallies::{Counter, Registry, share};
+
+use super::counting::{builder, quiet, total};
+use super::process::Process;
+use super::server::{Server, wait_for};
+
+#[test]
+fn closing_sends_the_last_counts_and_removes_all_but_the_totals() {
+    let server = Server::start();
+    let registry = Registry::new();
+    let jobs = registry.counter("jobs_total", "").unwrap();
+    registry.gauge("load", "").unwrap().set(1.0);
+    let store = quiet(&server.url(), &registry);
+    jobs.add(3);
+    store.close_blocking().unwrap();
+    store.close_blocking().unwrap();
+    let names: Vec<_> = server
+        .keys("*")
+        .iter()
+        .map(|key| key.split("}:").nth(1).unwrap().to_owned())
+        .collect();
+    let kinds: Vec<_> = names
+        .iter()
+        .map(|name| name.split(':').next().unwrap())
+        .collect();
+    assert_eq!(kinds, ["acc", "x"], "{names:?}");
+    assert!(
+        store
+            .flush_blocking()
+            .unwrap_err()
+            .to_string()
+            .contains("closed")
+    );
+    let other = quiet(&server.url(), &Registry::new());
+    assert_eq!(total(&other, "jobs_total"), 3.0);
+    // Dropping the last handle closes as well, in the background.
+    let registry = Registry::new();
+    registry.counter("jobs_total", "").unwrap().add(4);
+    drop(quiet(&server.url(), &registry));
+    wait_for("the dropped store is folded", || {
+        (total(&other, "jobs_total") == 7.0 && total(&other, "tallies_share_writers") == 1.0)
+            .then_some(())
+    });
+}
+
+#[test]
+fn a_signal_closes_the_store_and_ends_the_program() {
+    use std::os::unix::process::ExitStatusExt;
+    let server = Server::start();
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let mut process = Process::start(&server.url(), "test");
+        assert_eq!(process.tell("signals"), "ok");
+        assert_eq!(process.tell("load 1"), "ok");
+        assert_eq!(process.tell("count 100"), "ok");
+        process.signal(signal);
+        assert_eq!(process.wait_for_end().signal(), Some(signal));
+    }
+    let store = quiet(&server.url(), &Registry::new());
+    assert_eq!(total(&store, "jobs_total"), 200.0);
+    assert_eq!(total(&store, "tallies_share_writers"), 1.0);
+    assert_eq!(server.keys("*}:g:*"), [""; 0]);
+}
+
+#[test]
+fn async_programs_flush_and_read() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = one.counter("jobs_total", "").unwrap();
+    let theirs = Counter::builder("jobs_total", "").register(&two).unwrap();
+    let (store, other) = (quiet(&server.url(), &one), quiet(&server.url(), &two));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        theirs.add(2);
+        other.flush().await.unwrap();
+        jobs.inc();
+        assert_eq!(store.total("jobs_total", &[]).await.unwrap(), Some(3.0));
+        assert_eq!(
+            store.snapshot().await.unwrap().get("jobs_total", &[]),
+            Some(3.0)
+        );
+        store.close().await.unwrap();
+        store.close().await.unwrap();
+        assert_eq!(other.total("jobs_total", &[]).await.unwrap(), Some(3.0));
+    });
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let builder = || share::redis("redis://127.0.0.1/").unwrap();
+    let refused = |builder: share::RedisBuilder| builder.start().unwrap_err().to_string();
+    let minute = Duration::from_secs(60);
+    assert!(refused(builder().refresh_every(minute)).contains("half the time to live"));
+    assert!(refused(builder().gauge_ttl(minute / 2)).contains("half the time to live"));
+    assert!(refused(builder().fold_after(minute / 2)).contains("half the time to fold"));
+    assert!(refused(builder().namespace("")).contains("namespace"));
+    assert!(refused(builder().namespace("a{b")).contains("namespace"));
+    assert!(refused(builder().shards(0)).contains("shards"));
+    assert!(refused(builder().timeout(Duration::ZERO)).contains("1 ms"));
+    assert!(share::redis("not a url").is_err());
+    assert!(builder().cluster(&["http://x"]).is_err());
+}
+
+#[test]
+fn unix_sockets_databases_and_users_work() {
+    let server = Server::start();
+    let () = server.run_command(&[
+        "ACL",
+        "SETUSER",
+        "metrics",
+        "on",
+        ">a pass:word",
+        "~{tallies:*",
+        "+@read",
+        "+@write",
+        "+@scripting",
+        "+time",
+        "+select",
+        "+multi",
+        "+exec",
+        "-@dangerous",
+    ]);
+    let socket = server.socket();
+    let socket = socket.to_str().unwrap();
+    for (url, namespace) in [
+        (
+            format!("unix://{socket}?user=metrics&pass=a%20pass%3Aword"),
+            "a",
+        ),
+        (
+            server
+                .url()
+                .replace("redis://", "redis://metrics:a%20pass%3Aword@"),
+            "b",
+        ),
+        (format!("unix://{socket}?db=3"), "c"),
+    ] {
+        let registry = Registry::new();
+        registry.counter("jobs_total", "").unwrap().add(3);
+        let store = builder(&url, &registry)
+            .namespace(namespace)
+            .start()
+            .unwrap();
+        store.flush_blocking().unwrap();
+        assert_eq!(total(&store, "jobs_total"), 3.0, "{url}");
+        store.close_blocking().unwrap();
+    }
+    assert!(server.keys("*c}:*").is_empty());
+}
+
+#[test]
+fn namespaces_and_shards_are_apart() {
+    let server = Server::start();
+    let mut stores = Vec::new();
+    for i in 0..12 {
+        let registry = Registry::new();
+        registry.counter("jobs_total", "").unwrap().add(1 << i);
+        registry.gauge("load", "").unwrap().set(f64::from(i));
+        let store = builder(&server.url(), &registry).shards(3).start().unwrap();
+        store.flush_blocking().unwrap();
+        stores.push(store);
+    }
+    let other = builder(&server.url(), &Registry::new())
+        .namespace("other")
+        .start()
+        .unwrap();
+    for store in &stores {
+        assert_eq!(total(store, "jobs_total"), 4095.0);
+    }
+    let seen = super::counting::view(&stores[0]);
+    assert_eq!(
+        seen.family("load").unwrap().len(),
+        12,
+        "no number is given twice"
+    );
+    assert_eq!(total(&other, "jobs_total"), 0.0);
+    let last = stores.pop().unwrap();
+    stores
+        .iter()
+        .for_each(|store| store.close_blocking().unwrap());
+    assert_eq!(total(&last, "jobs_total"), 4095.0);
+    assert!(
+        server.keys("{tallies:test:*}:acc").len() > 1,
+        "several shards are in use"
+    );
+}
+
+#[test]
+fn a_cluster_has_each_namespace_in_one_slot() {
+    let server = Server::with(&["--cluster-enabled", "yes"]);
+    let () = server.run_command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    wait_for("the cluster is up", || {
+        let info: String = server.run_command(&["CLUSTER", "INFO"]);
+        info.contains("cluster_state:ok").then_some(())
+    });
+    let mut stores = Vec::new();
+    for i in 0..4 {
+        let registry = Registry::new();
+        let jobs = Counter::builder("jobs_total", "")
+            .labels(["queue"])
+            .register(&registry)
+            .unwrap();
+        jobs.with([["a", "b"][i % 2]]).add(10);
+        registry.gauge("load", "").unwrap().set(1.0);
+        let store = builder(&server.url(), &registry)
+            .cluster(&[])
+            .unwrap()
+            .shards(2)
+            .start()
+            .unwrap();
+        store.flush_blocking().unwrap();
+        stores.push(store);
+    }
+    for store in &stores {
+        let seen = super::counting::view(store);
+        for queue in ["a", "b"] {
+            assert_eq!(seen.get("jobs_total", &[("queue", queue)]), Some(20.0));
+        }
+        assert_eq!(seen.family("load").unwrap().len(), 4);
+    }
+    let last = stores.pop().unwrap();
+    stores
+        .iter()
+        .for_each(|store| store.close_blocking().unwrap());
+    let seen = super::counting::view(&last);
+    assert_eq!(seen.get("jobs_total", &[("queue", "b")]), Some(20.0));
+    assert_eq!(seen.family("load").unwrap().len(), 1);
+}
+
+#[test]
+fn nothing_searches_the_keyspace() {
+    let server = Server::start();
+    let registry = Registry::new();
+    registry.counter("jobs_total", "").unwrap().inc();
+    let (store, other) = (
+        quiet(&server.url(), &registry),
+        quiet(&server.url(), &Registry::new()),
+    );
+    store.flush_blocking().unwrap();
+    total(&other, "jobs_total");
+    store.overview_blocking().unwrap();
+    other.fold_blocking(Duration::ZERO).unwrap();
+    store.close_blocking().unwrap();
+    let stats: String = server.run_command(&["INFO", "commandstats"]);
+    assert!(stats.contains("cmdstat_evalsha"), "{stats}");
+    for command in [
+        "cmdstat_keys",
+        "cmdstat_scan",
+        "cmdstat_hscan",
+        "cmdstat_hincrbyfloat",
+    ] {
+        assert!(!stats.contains(&format!("{command}:")), "{stats}");
+    }
+}
+
+#[cfg(feature = "redis-tls")]
+#[test]
+fn certificates_are_checked_in_both_directions() {
+    let dir = std::env::temp_dir().join(format!("tallies-redis-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let named = |names: Vec<String>, name: &str| {
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        params
+    };
+    let mut authority = named(Vec::new(), "authority");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let issue = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = named(vec![name.to_owned()], name);
+        let leaf = leaf.signed_by(&key, &issuer).unwrap().pem();
+        (leaf, key.serialize_pem())
+    };
+    let (certificate, key) = issue("localhost");
+    let (ours, our_key) = issue("client");
+    std::fs::write(path("root"), &root).unwrap();
+    std::fs::write(path("certificate"), certificate).unwrap();
+    std::fs::write(path("key"), key).unwrap();
+    let port = super::server::free_port();
+    let (root_path, port_text) = (path("root"), port.to_string());
+    let server = Server::with(&[
+        "--tls-port",
+        &port_text,
+        "--tls-ca-cert-file",
+        &root_path,
+        "--tls-cert-file",
+        &path("certificate"),
+        "--tls-key-file",
+        &path("key"),
+    ]);
+    let url = format!("rediss://localhost:{port}/");
+    let registry = Registry::new();
+    registry.counter("jobs_total", "").unwrap().add(3);
+    let store = builder(&url, &registry)
+        .root_certificates(root.as_bytes())
+        .client_certificate(ours.as_bytes(), our_key.as_bytes());
+    let store = store.start().unwrap();
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 3.0);
+    let without_certificate = builder(&url, &registry).root_certificates(root.as_bytes());
+    assert!(
+        without_certificate
+            .start()
+            .unwrap()
+            .flush_blocking()
+            .is_err()
+    );
+    let unknown_root = builder(&url, &registry).start().unwrap();
+    assert!(unknown_root.flush_blocking().is_err());
+    drop(server);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_fork_is_told_to_start_a_store_of_its_own() {
+    let server = Server::start();
+    let mut process = Process::start(&server.url(), "test");
+    assert_eq!(process.tell("count 100"), "ok");
+    assert_eq!(process.tell("fork"), "0");
+    assert_eq!(process.tell("count 100"), "ok");
+    assert_eq!(process.tell("close"), "ok");
+    let store = quiet(&server.url(), &Registry::new());
+    assert_eq!(total(&store, "jobs_total"), 200.0);
+}

@@ -1,0 +1,181 @@
+//! Gauges: live ones carry the number of their process and expire, others outlive it.
+
+use std::time::Duration;
+
+use tallies::snapshot::GaugeMode;
+use tallies::{Gauge, Registry, UpDownCounter};
+
+use super::counting::{builder, quiet, total, view};
+use super::process::Process;
+use super::server::{Server, wait_for};
+
+fn load(store: &tallies::share::Redis) -> Vec<(String, f64)> {
+    let seen = view(store);
+    let Some(family) = seen.family("load") else {
+        return Vec::new();
+    };
+    let mut all: Vec<_> = family
+        .series()
+        .map(|(labels, value)| {
+            let tallies::snapshot::Value::Gauge(value) = value else {
+                panic!("not a gauge");
+            };
+            (labels.get("gauge_index").unwrap().into_owned(), value)
+        })
+        .collect();
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    all
+}
+
+#[test]
+fn numbers_of_processes_are_small_and_used_again() {
+    let server = Server::start();
+    let start = |value: f64| {
+        let registry = Registry::new();
+        registry.gauge("load", "").unwrap().set(value);
+        let store = quiet(&server.url(), &registry);
+        store.flush_blocking().unwrap();
+        store
+    };
+    let indexed = |all: &[(u32, f64)]| -> Vec<(String, f64)> {
+        all.iter()
+            .map(|(index, value)| (index.to_string(), *value))
+            .collect()
+    };
+    let [one, two, three] = [1.0, 2.0, 3.0].map(start);
+    assert_eq!(load(&one), indexed(&[(0, 1.0), (1, 2.0), (2, 3.0)]));
+    two.close_blocking().unwrap();
+    assert_eq!(load(&one), indexed(&[(0, 1.0), (2, 3.0)]));
+    let four = start(4.0);
+    assert_eq!(load(&three), indexed(&[(0, 1.0), (1, 4.0), (2, 3.0)]));
+    for store in [&one, &three, &four] {
+        store.close_blocking().unwrap();
+    }
+    assert_eq!(server.keys("*}:g:*"), [""; 0]);
+    let five = start(5.0);
+    assert_eq!(load(&five), indexed(&[(0, 5.0)]));
+}
+
+#[test]
+fn gauges_live_while_they_are_refreshed_and_expire_with_their_process() {
+    let server = Server::start();
+    let registry = Registry::new();
+    Gauge::builder("load", "")
+        .register(&registry)
+        .unwrap()
+        .set(1.0);
+    let patient = Gauge::builder("patient", "").shared_ttl(Duration::from_secs(3600));
+    patient.register(&registry).unwrap().set(2.0);
+    let short = Duration::from_millis(600);
+    let store = builder(&server.url(), &registry)
+        .flush_every(Duration::from_millis(50))
+        .gauge_ttl(short)
+        .refresh_every(short / 3)
+        .start()
+        .unwrap();
+    store.flush_blocking().unwrap();
+    let other = Registry::new();
+    let watcher = builder(&server.url(), &other)
+        .gauge_ttl(short)
+        .refresh_every(short / 3);
+    let watcher = watcher.start().unwrap();
+    // Nothing changes, and they are still there after twice their time to live.
+    let until = std::time::Instant::now() + 2 * short;
+    while std::time::Instant::now() < until {
+        assert_eq!(load(&watcher), [("0".to_owned(), 1.0)]);
+    }
+    // A process that is killed leaves its gauges for that time only.
+    let mut process = Process::start(&server.url(), "test");
+    assert_eq!(process.tell("load 7"), "ok");
+    assert_eq!(process.tell("flush"), "ok");
+    assert_eq!(load(&watcher).len(), 2);
+    assert_eq!(total(&watcher, "active"), 1.0);
+    process.kill();
+    wait_for("the gauges of the killed process expire", || {
+        (load(&watcher).len() == 1).then_some(())
+    });
+    // The watcher's time to live holds for what it shows.
+    assert_eq!(
+        view(&watcher).get("patient", &[("gauge_index", "0")]),
+        Some(2.0)
+    );
+    store.close_blocking().unwrap();
+    assert_eq!(load(&watcher), []);
+    assert_eq!(total(&watcher, "patient"), 0.0);
+}
+
+#[test]
+fn gauges_that_expired_while_their_process_was_stopped_come_back() {
+    let server = Server::start();
+    let registry = Registry::new();
+    registry.gauge("load", "").unwrap().set(1.0);
+    let store = quiet(&server.url(), &registry);
+    store.flush_blocking().unwrap();
+    for key in server.keys("*}:g:*") {
+        let () = server.run_command(&["DEL", &key]);
+    }
+    let watcher = super::counting::observer(&server.url());
+    assert_eq!(load(&watcher), []);
+    store.flush_blocking().unwrap();
+    assert_eq!(load(&watcher), [("0".to_owned(), 1.0)]);
+}
+
+#[test]
+fn modes_decide_what_becomes_of_several_values() {
+    let server = Server::start();
+    let start = |value: f64| {
+        let registry = Registry::new();
+        for (name, mode) in [
+            ("live_sum", GaugeMode::LiveSum),
+            ("live_min", GaugeMode::LiveMin),
+            ("live_max", GaugeMode::LiveMax),
+            ("sum", GaugeMode::Sum),
+            ("min", GaugeMode::Min),
+            ("max", GaugeMode::Max),
+        ] {
+            let gauge = Gauge::builder(name, "")
+                .mode(mode)
+                .register(&registry)
+                .unwrap();
+            gauge.set(value);
+        }
+        let active = UpDownCounter::builder("active", "")
+            .register(&registry)
+            .unwrap();
+        active.inc();
+        registry
+            .info("build_info", "", &[("version", "1")])
+            .unwrap();
+        let store = quiet(&server.url(), &registry);
+        store.flush_blocking().unwrap();
+        store
+    };
+    let (one, two) = (start(2.0), start(5.0));
+    let of = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| total(&two, name))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of(&["live_sum", "live_min", "live_max", "active"]),
+        [7.0, 2.0, 5.0, 2.0]
+    );
+    assert_eq!(of(&["sum", "min", "max"]), [7.0, 2.0, 5.0]);
+    one.close_blocking().unwrap();
+    assert_eq!(
+        of(&["live_sum", "live_min", "live_max", "active"]),
+        [5.0, 5.0, 5.0, 1.0]
+    );
+    assert_eq!(of(&["sum", "min", "max"]), [7.0, 2.0, 5.0]);
+    assert_eq!(view(&two).get("build_info", &[("version", "1")]), Some(1.0));
+    // A process that is folded while it lives does not add its value twice.
+    let watcher = quiet(&server.url(), &Registry::new());
+    wait_for("the process is folded", || {
+        watcher.fold_blocking(Duration::ZERO).unwrap();
+        (total(&watcher, "tallies_share_writers") == 1.0).then_some(())
+    });
+    two.flush_blocking().unwrap();
+    assert_eq!(total(&watcher, "sum"), 7.0);
+    assert_eq!(total(&watcher, "live_sum"), 5.0);
+}

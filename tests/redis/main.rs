@@ -1,0 +1,11 @@
+//! The store in Redis, against real servers: exactness, trouble, gauges, clusters.
+
+mod process;
+mod proxy;
+mod server;
+
+mod closing;
+mod counting;
+mod gauges;
+mod tool;
+mod trouble;

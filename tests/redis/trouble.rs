@@ -1,0 +1,574 @@
+//! Trouble: Redis is away, slow, full, read-only, wiped, or has lost writes; processes are cut off or
+//! stopped. After each: the merged total is what was counted.
+
+use std::time::{Duration, Instant};
+
+use tallies::snapshot::Source;
+use tallies::{Counter, Histogram, Registry, Snapshot, Summary};
+
+use super::counting::{builder, quiet, total, view};
+use super::process::Process;
+use super::proxy::{Mode, Proxy};
+use super::server::{Server, wait_for};
+
+/// Folds all silent writers, from another process, until only those that are open remain.
+fn fold_others(store: &tallies::share::Redis, remaining: usize) {
+    wait_for("all others are folded", || {
+        store.fold_blocking(Duration::ZERO).unwrap();
+        (total(store, "tallies_share_writers") == remaining as f64).then_some(())
+    });
+}
+
+#[test]
+fn a_process_that_was_folded_while_it_was_stopped_goes_on_exactly() {
+    let server = Server::start();
+    let mut process = Process::start(&server.url(), "test");
+    assert_eq!(process.tell("count 100"), "ok");
+    assert_eq!(process.tell("flush"), "ok");
+    let registry = Registry::new();
+    let store = quiet(&server.url(), &registry);
+    process.signal(libc::SIGSTOP);
+    fold_others(&store, 1);
+    assert_eq!(total(&store, "jobs_total"), 100.0);
+    process.signal(libc::SIGCONT);
+    assert_eq!(process.tell("count 20"), "ok");
+    assert_eq!(process.tell("flush"), "ok");
+    for name in ["jobs_total", "latency_seconds_count"] {
+        assert_eq!(total(&store, name), 120.0, "{name}");
+        assert_eq!(process.tell(&format!("get {name}")), "Some(120.0)");
+    }
+    assert_eq!(total(&store, "busy_seconds_total"), 60.0);
+    // Once more: the baseline grows.
+    process.signal(libc::SIGSTOP);
+    fold_others(&store, 1);
+    process.signal(libc::SIGCONT);
+    assert_eq!(process.tell("count 8"), "ok");
+    assert_eq!(process.tell("close"), "ok");
+    assert_eq!(total(&store, "jobs_total"), 128.0);
+    assert_eq!(total(&store, "busy_seconds_total"), 64.0);
+    assert_eq!(total(&store, "latency_seconds_sum"), 96.0);
+    process.wait();
+}
+
+#[test]
+fn a_batch_whose_reply_was_lost_counts_once_even_if_its_writer_was_folded() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port);
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = one.counter("jobs_total", "").unwrap();
+    let cut = builder(&proxy.url(), &one).timeout(Duration::from_millis(200));
+    let cut = cut.start().unwrap();
+    let other = quiet(&server.url(), &two);
+    jobs.add(5);
+    cut.flush_blocking().unwrap();
+    jobs.add(3);
+    proxy.set(Mode::DropReplies);
+    let error = cut.flush_blocking().unwrap_err();
+    assert!(error.is_io(), "{error}");
+    assert!(proxy.dropped() > 0);
+    assert_eq!(total(&other, "jobs_total"), 8.0, "it arrived");
+    // It arrived, and the writer does not know. Sent again, it counts once.
+    proxy.set(Mode::Cut);
+    proxy.set(Mode::Forward);
+    cut.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 8.0);
+    // The same, and in between the writer is folded.
+    jobs.add(2);
+    proxy.set(Mode::DropReplies);
+    cut.flush_blocking().unwrap_err();
+    fold_others(&other, 1);
+    assert_eq!(total(&other, "jobs_total"), 10.0);
+    jobs.add(1);
+    proxy.set(Mode::Cut);
+    proxy.set(Mode::Forward);
+    cut.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 11.0);
+    assert_eq!(total(&cut, "jobs_total"), 11.0);
+}
+
+#[test]
+fn a_network_that_delays_and_drops_costs_time_and_no_counts() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port);
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = one.counter("jobs_total", "").unwrap();
+    let store = builder(&proxy.url(), &one).timeout(Duration::from_millis(50));
+    let store = store.start().unwrap();
+    let other = quiet(&server.url(), &two);
+    let (mut failures, mut last) = (0, 0.0);
+    for round in 0..40 {
+        jobs.add(round);
+        proxy.set(match round % 4 {
+            0 => Mode::DropReplies,
+            1 => Mode::Swallow,
+            2 => Mode::Cut,
+            _ => Mode::Forward,
+        });
+        // Longer than the timeout: the batch arrives after its writer gave up.
+        let is_slow = round % 8 == 7;
+        proxy.delay(Duration::from_millis(if is_slow { 80 } else { 0 }));
+        failures += usize::from(store.flush_blocking().is_err());
+        let now = total(&other, "jobs_total");
+        assert!(now >= last && now <= jobs.get() as f64, "{last} {now}");
+        last = now;
+    }
+    assert!(failures >= 30, "{failures}");
+    proxy.delay(Duration::ZERO);
+    proxy.set(Mode::Cut);
+    proxy.set(Mode::Forward);
+    wait_for("the store is reached again", || store.flush_blocking().ok());
+    assert_eq!(total(&other, "jobs_total"), jobs.get() as f64);
+}
+
+#[test]
+fn while_redis_is_away_scrapes_show_the_last_view_and_then_fail() {
+    let mut server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = one.counter("jobs_total", "").unwrap();
+    let theirs = two.counter("jobs_total", "").unwrap();
+    let limit = Duration::from_millis(2500);
+    let store = builder(&server.url(), &one).serve_stale_for(limit);
+    let store = store.timeout(Duration::from_millis(300)).start().unwrap();
+    let other = quiet(&server.url(), &two);
+    jobs.add(1);
+    theirs.add(10);
+    other.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 11.0);
+    assert_eq!(total(&store, "tallies_share_up"), 1.0);
+    server.kill();
+    jobs.add(100);
+    let seen = view(&store);
+    assert_eq!(seen.get("jobs_total", &[]), Some(111.0));
+    assert_eq!(seen.get("tallies_share_up", &[]), Some(0.0));
+    assert!(seen.get("tallies_share_failures_total", &[]).unwrap() >= 1.0);
+    let serving = tallies::Server::new()
+        .registry(&store)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let status = || {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(serving.address()).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let error = wait_for("the view is too old", || {
+        let mut snapshot = Snapshot::default();
+        store.try_snapshot_into(&mut snapshot).err()
+    });
+    assert!(
+        error.to_string().contains("its last view is served for"),
+        "{error}"
+    );
+    assert!(status().starts_with("HTTP/1.1 503"), "{}", status());
+    assert!(store.flush_blocking().is_err());
+    // It comes back, without what it knew. What live processes know is there again.
+    server.restart();
+    wait_for("the store is reached again", || store.flush_blocking().ok());
+    wait_for("the other, too", || other.flush_blocking().ok());
+    assert_eq!(total(&store, "jobs_total"), 111.0);
+    assert_eq!(total(&other, "jobs_total"), 111.0);
+    assert!(status().starts_with("HTTP/1.1 200"), "{}", status());
+    serving.stop();
+}
+
+#[test]
+fn a_store_that_was_never_reached_shows_no_page_that_looks_like_a_reset() {
+    let registry = Registry::new();
+    registry.counter("jobs_total", "").unwrap().inc();
+    let store = quiet("redis://127.0.0.1:1/", &registry);
+    let mut snapshot = Snapshot::default();
+    let error = store.try_snapshot_into(&mut snapshot).unwrap_err();
+    assert!(
+        error.to_string().contains("not been reached yet"),
+        "{error}"
+    );
+    store.snapshot_into(&mut snapshot);
+    assert_eq!(snapshot.families().count(), 0);
+    assert!(store.close_blocking().is_err());
+    assert!(store.close_blocking().is_ok(), "closing twice is fine");
+}
+
+#[test]
+fn nobody_waits_for_a_redis_that_hangs() {
+    let server = Server::start();
+    let registry = Registry::new();
+    let jobs = registry.counter("jobs_total", "").unwrap();
+    let store = builder(&server.url(), &registry).timeout(Duration::from_millis(300));
+    let store = store.start().unwrap();
+    jobs.inc();
+    assert_eq!(total(&store, "jobs_total"), 1.0);
+    let () = server.run_command(&["CLIENT", "PAUSE", "3000", "ALL"]);
+    jobs.inc();
+    // The first scrape finds out, the others need not wait at all.
+    let mut scrapes = 0;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) {
+        assert_eq!(total(&store, "jobs_total"), 2.0);
+        scrapes += 1;
+    }
+    assert!(scrapes > 4, "{scrapes}");
+    wait_for("the pause is over", || store.flush_blocking().ok());
+    assert_eq!(total(&store, "tallies_share_up"), 1.0);
+    let other = quiet(&server.url(), &Registry::new());
+    assert_eq!(total(&other, "jobs_total"), 2.0);
+}
+
+#[test]
+fn a_wiped_namespace_has_what_live_processes_know() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = one.counter("jobs_total", "").unwrap();
+    let store = quiet(&server.url(), &one);
+    let other = quiet(&server.url(), &two);
+    let theirs = two.counter("jobs_total", "").unwrap();
+    jobs.add(5);
+    theirs.add(3);
+    other.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 8.0);
+    // One of them has a baseline, which is wiped with the totals that were folded.
+    fold_others(&store, 1);
+    theirs.add(1);
+    other.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 9.0);
+    let () = server.run_command(&["FLUSHALL"]);
+    other.flush_blocking().unwrap();
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 9.0);
+    assert_eq!(total(&other, "jobs_total"), 9.0);
+    jobs.inc();
+    theirs.inc();
+    other.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 11.0);
+    // Only the hash of one writer disappears, as by an eviction.
+    for key in server.keys("*}:w:*") {
+        let () = server.run_command(&["DEL", &key]);
+    }
+    other.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 11.0);
+}
+
+#[test]
+fn a_failover_that_loses_writes_loses_no_counts() {
+    let mut first = Server::start();
+    let second = Server::start();
+    let proxy = Proxy::to(first.port);
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = one.counter("jobs_total", "").unwrap();
+    let store = quiet(&proxy.url(), &one);
+    let other = quiet(&proxy.url(), &two);
+    jobs.add(5);
+    store.flush_blocking().unwrap();
+    let port = first.port.to_string();
+    let () = second.run_command(&["REPLICAOF", "127.0.0.1", &port]);
+    wait_for("the replica has all keys", || {
+        (second.keys("*") == first.keys("*")).then_some(())
+    });
+    let link: String = second.run_command(&["INFO", "replication"]);
+    assert!(link.contains("role:slave"), "{link}");
+    let () = second.run_command(&["REPLICAOF", "NO", "ONE"]);
+    // These never reach the new primary.
+    for _ in 0..3 {
+        jobs.add(2);
+        store.flush_blocking().unwrap();
+    }
+    assert_eq!(total(&other, "jobs_total"), 11.0);
+    first.kill();
+    proxy.lead_to(second.port);
+    wait_for("the new primary is reached", || store.flush_blocking().ok());
+    wait_for("the other, too", || other.flush_blocking().ok());
+    assert_eq!(total(&other, "jobs_total"), 11.0);
+    jobs.add(1);
+    assert_eq!(total(&store, "jobs_total"), 12.0);
+    assert_eq!(total(&other, "jobs_total"), 12.0);
+}
+
+#[test]
+fn a_server_that_is_full_or_read_only_is_said_and_loses_nothing() {
+    let server = Server::with(&["--maxmemory-policy", "noeviction"]);
+    let primary = Server::start();
+    let registry = Registry::new();
+    let jobs = registry.counter("jobs_total", "").unwrap();
+    let store = quiet(&server.url(), &registry);
+    jobs.inc();
+    assert_eq!(total(&store, "jobs_total"), 1.0);
+    let () = server.run_command(&["CONFIG", "SET", "maxmemory", "1"]);
+    jobs.inc();
+    let error = store.flush_blocking().unwrap_err();
+    assert!(
+        error.to_string().contains("OOM") || error.to_string().contains("memory"),
+        "{error}"
+    );
+    assert_eq!(
+        total(&store, "jobs_total"),
+        2.0,
+        "the view has this process' counts"
+    );
+    assert_eq!(total(&store, "tallies_share_up"), 0.0);
+    let () = server.run_command(&["CONFIG", "SET", "maxmemory", "0"]);
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&store, "tallies_share_up"), 1.0);
+    let port = primary.port.to_string();
+    let () = server.run_command(&["REPLICAOF", "127.0.0.1", &port]);
+    jobs.inc();
+    let error = store.flush_blocking().unwrap_err();
+    assert!(error.to_string().to_lowercase().contains("read"), "{error}");
+    let () = server.run_command(&["REPLICAOF", "NO", "ONE"]);
+    wait_for("it is a primary again", || store.flush_blocking().ok());
+    let other = quiet(&server.url(), &Registry::new());
+    assert_eq!(total(&other, "jobs_total"), 3.0);
+}
+
+#[test]
+fn a_wrong_password_is_said_without_showing_it() {
+    let server = Server::with(&["--requirepass", "sesame"]);
+    let registry = Registry::new();
+    let url = server.url().replace("redis://", "redis://:opensaysme@");
+    let store = quiet(&url, &registry);
+    let error = store.flush_blocking().unwrap_err().to_string();
+    assert!(
+        error.contains("assword") || error.contains("uthentication"),
+        "{error}"
+    );
+    assert!(!error.contains("opensaysme"), "{error}");
+    assert!(!format!("{:?}{store:?}", builder(&url, &registry)).contains("opensaysme"));
+    let error = tallies::share::redis("redis://:opensaysme@host:port/").unwrap_err();
+    assert!(!error.to_string().contains("opensaysme"), "{error}");
+    let right = server.url().replace("redis://", "redis://:sesame@");
+    quiet(&right, &registry).flush_blocking().unwrap();
+}
+
+#[test]
+fn a_clock_that_jumps_folds_too_early_or_too_late_and_counts_exactly() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = one.counter("jobs_total", "").unwrap();
+    let store = quiet(&server.url(), &one);
+    let other = quiet(&server.url(), &two);
+    jobs.add(5);
+    store.flush_blocking().unwrap();
+    let writers = server.keys("*}:writers").remove(0);
+    // The clock of Redis jumps two days ahead: every writer seems to have been silent since.
+    for name in server.run_command::<Vec<String>>(&["ZRANGE", &writers, "0", "-1"]) {
+        let () = server.run_command(&["ZINCRBY", &writers, "-172800000", &name]);
+    }
+    assert_eq!(other.fold_blocking(Duration::from_secs(600)).unwrap(), 1);
+    jobs.add(1);
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 6.0);
+    // It jumps two days back: the last flush seems to be in the future.
+    for name in server.run_command::<Vec<String>>(&["ZRANGE", &writers, "0", "-1"]) {
+        let () = server.run_command(&["ZINCRBY", &writers, "172800000", &name]);
+    }
+    assert_eq!(other.fold_blocking(Duration::from_secs(600)).unwrap(), 0);
+    jobs.add(1);
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 7.0);
+}
+
+#[test]
+fn an_abandoned_namespace_disappears_and_a_process_that_was_away_for_a_week_goes_on() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = one.counter("jobs_total", "").unwrap();
+    let store = quiet(&server.url(), &one);
+    jobs.add(5);
+    store.flush_blocking().unwrap();
+    let other = quiet(&server.url(), &two);
+    fold_others(&other, 1);
+    store.flush_blocking().unwrap();
+    let week = 7 * 24 * 3600 * 1000;
+    for key in server.keys("*") {
+        let ttl: i64 = server.run_command(&["PTTL", &key]);
+        assert!(ttl > 0 && ttl <= week, "{key} {ttl}");
+    }
+    for key in server.keys("*") {
+        let () = server.run_command(&["PEXPIRE", &key, "1"]);
+    }
+    wait_for("all keys have expired", || {
+        server.keys("*").is_empty().then_some(())
+    });
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 5.0);
+    assert_eq!(total(&store, "tallies_share_uncertain_total"), 0.0);
+    // The fold of a process is so long ago that `x:` has expired.
+    fold_others(&other, 1);
+    for key in server.keys("*}:x:*") {
+        let () = server.run_command(&["DEL", &key]);
+    }
+    jobs.add(1);
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 6.0);
+    assert_eq!(total(&store, "tallies_share_uncertain_total"), 1.0);
+}
+
+#[test]
+fn a_series_that_expires_while_its_process_is_cut_off_counts_once() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port);
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
+    let jobs = jobs.register(&one).unwrap();
+    let sizes = Histogram::builder("sizes", "")
+        .buckets(&[1.0])
+        .labels(["queue"]);
+    let sizes = sizes.register(&one).unwrap();
+    let store = builder(&proxy.url(), &one).timeout(Duration::from_millis(200));
+    let store = store.start().unwrap();
+    let other = quiet(&server.url(), &two);
+    let sum = |name: &str| {
+        let seen = view(&other);
+        let family = seen.family(name).unwrap();
+        let count = |value: tallies::snapshot::Value| match value {
+            tallies::snapshot::Value::Counter(n) => n.as_f64(),
+            tallies::snapshot::Value::Histogram(h) => h.count() as f64,
+            _ => 0.0,
+        };
+        family.series().map(|(_, value)| count(value)).sum::<f64>()
+    };
+    for queue in ["a", "b", "c"] {
+        jobs.with([queue]).add(5);
+        sizes.with([queue]).observe(0.5);
+    }
+    store.flush_blocking().unwrap();
+    assert_eq!((sum("jobs_total"), sum("sizes")), (15.0, 3.0));
+    // Retired while connected: the counts move, in one step.
+    jobs.retire(["a"]);
+    sizes.retire(["a"]);
+    store.flush_blocking().unwrap();
+    assert_eq!((sum("jobs_total"), sum("sizes")), (15.0, 3.0));
+    assert_eq!(view(&other).get("jobs_total", &[("queue", "a")]), None);
+    // Retired while cut off, and folded in between.
+    proxy.set(Mode::Cut);
+    fold_others(&other, 1);
+    jobs.retire(["b"]);
+    sizes.retire(["b"]);
+    // Removed and made again: it counts from zero.
+    jobs.remove(["c"]);
+    jobs.with(["c"]).add(2);
+    proxy.set(Mode::Forward);
+    wait_for("the store is reached again", || store.flush_blocking().ok());
+    assert_eq!((sum("jobs_total"), sum("sizes")), (17.0, 3.0));
+    jobs.with(["c"]).add(4);
+    store.flush_blocking().unwrap();
+    assert_eq!(sum("jobs_total"), 21.0);
+}
+
+#[test]
+fn two_programs_with_one_name_and_different_kinds_serve_the_newer_one() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    one.counter("jobs_total", "").unwrap().add(5);
+    one.gauge("things", "").unwrap().set(2.0);
+    let old = quiet(&server.url(), &one);
+    old.flush_blocking().unwrap();
+    two.counter("jobs_total", "").unwrap().add(1);
+    two.counter("things", "").unwrap().add(7);
+    let new = wait_for("a later millisecond", || {
+        std::thread::sleep(Duration::from_millis(2));
+        Some(quiet(&server.url(), &two))
+    });
+    for store in [&new, &old] {
+        assert_eq!(total(store, "jobs_total"), 6.0);
+        new.flush_blocking().unwrap();
+        assert_eq!(total(store, "things"), 7.0);
+        assert_eq!(total(store, "tallies_share_conflicts"), 1.0);
+    }
+}
+
+#[test]
+fn a_rolling_deployment_with_other_buckets_shows_those_of_the_newer_version() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let latency = |registry: &Registry, bounds: &[f64]| {
+        let latency = Histogram::builder("latency_seconds", "").buckets(bounds);
+        latency.register(registry).unwrap()
+    };
+    let (before, after) = (latency(&one, &[1.0]), latency(&two, &[1.0, 2.0]));
+    one.counter("jobs_total", "").unwrap().add(5);
+    before.observe(0.5);
+    let old = quiet(&server.url(), &one);
+    assert_eq!(total(&old, "latency_seconds_count"), 1.0);
+    std::thread::sleep(Duration::from_millis(2));
+    let new = quiet(&server.url(), &two);
+    after.observe(1.5);
+    after.observe(1.5);
+    for store in [&new, &old] {
+        let seen = view(store);
+        assert_eq!(
+            seen.get("latency_seconds_bucket", &[("le", "2")]),
+            Some(2.0)
+        );
+        assert_eq!(seen.get("jobs_total", &[]), Some(5.0));
+    }
+    // The old version ends. What it counted stays in the store, for versions with its buckets.
+    old.close_blocking().unwrap();
+    assert_eq!(total(&new, "latency_seconds_count"), 2.0);
+    assert_eq!(total(&new, "jobs_total"), 5.0);
+    new.close_blocking().unwrap();
+    let registry = Registry::new();
+    latency(&registry, &[1.0]).observe(0.25);
+    let again = quiet(&server.url(), &registry);
+    assert_eq!(total(&again, "latency_seconds_count"), 2.0);
+}
+
+#[test]
+fn summaries_of_many_processes_certify_their_errors() {
+    let server = Server::start();
+    let mut values = Vec::new();
+    let mut stores = Vec::new();
+    for process in 0..6_u32 {
+        let registry = Registry::new();
+        let summary = Summary::builder("s", "")
+            .objective(0.5, 0.01)
+            .register(&registry)
+            .unwrap();
+        let windowed = Summary::builder("w", "").max_age(Duration::from_secs(600));
+        let windowed = windowed.register(&registry).unwrap();
+        let store = quiet(&server.url(), &registry);
+        for i in 0..3000_u32 {
+            let value = f64::from((i * 7919 + process * 104_729) % 100_003);
+            summary.observe(value);
+            windowed.observe(value);
+            values.push(value);
+            if i == 1000 {
+                store.flush_blocking().unwrap();
+            }
+        }
+        store.flush_blocking().unwrap();
+        if process % 2 == 0 {
+            store.close_blocking().unwrap();
+        } else {
+            stores.push((store, summary));
+        }
+    }
+    values.sort_by(f64::total_cmp);
+    let check = |values: &[f64], allowed: f64| {
+        let seen = view(&stores[0].0);
+        assert_eq!(seen.get("s_count", &[]), Some(values.len() as f64));
+        let family = seen.family("s").unwrap();
+        let (_, value) = family.series().next().unwrap();
+        let tallies::snapshot::Value::Summary(summary) = value else {
+            panic!("not a summary");
+        };
+        let (median, error) = summary.quantile(0.5).unwrap().unwrap();
+        assert!(error <= allowed, "{error}");
+        let rank = values.partition_point(|x| *x <= median) as f64 / values.len() as f64;
+        assert!(
+            (rank - 0.5).abs() <= error + 1.0 / values.len() as f64,
+            "{rank} {error}"
+        );
+    };
+    check(&values, 0.01);
+    // One is folded while it lives, and comes back: its later observations are told apart.
+    fold_others(&stores[0].0, 1);
+    for i in 0..500 {
+        stores[1].1.observe(f64::from(i));
+        values.push(f64::from(i));
+    }
+    stores[1].0.flush_blocking().unwrap();
+    values.sort_by(f64::total_cmp);
+    check(&values, 0.05);
+}

@@ -1,0 +1,297 @@
+//! The catalogue, and dashboards and rules that are checked against it.
+
+use std::time::Duration;
+
+use tallies::label::AnyLabels;
+use tallies::snapshot::{Catalogue, Kind};
+use tallies::{
+    Collected, Counter, Gauge, Histogram, LabelValue, Labels, Metrics, Registry, StateSet, Summary,
+    View,
+};
+
+use crate::statics::views;
+
+#[derive(LabelValue, Clone, Copy)]
+enum Method {
+    Get,
+    #[label("M-SEARCH")]
+    Search,
+}
+
+#[derive(Labels)]
+struct Request<'a> {
+    method: Method,
+    ok: bool,
+    route: &'a str,
+}
+
+/// Requests
+/// answered.
+#[tallies::metric]
+static CATALOGUE_REQUESTS: Counter<Request<'static>> =
+    Counter::new("catalogue_requests_total").limit(50);
+
+/// Never used, so it has no series.
+#[tallies::metric]
+static CATALOGUE_TOOK: Histogram<[&str; 1]> =
+    Histogram::labelled("catalogue_took_seconds", &["queue"]).unit("seconds");
+
+const LINE: u32 = line!() - 2;
+
+#[test]
+fn statics_are_listed_before_they_have_series() {
+    views();
+    let catalogue = tallies::catalogue();
+    let requests = catalogue.get("catalogue_requests_total").unwrap();
+    assert_eq!(
+        (requests.kind, &*requests.help),
+        (Kind::Counter, "Requests answered.")
+    );
+    assert_eq!(requests.limit, Some(50));
+    assert_eq!(requests.krate.as_deref(), Some("views"));
+    let labels: Vec<_> = requests
+        .labels
+        .iter()
+        .map(|l| (&*l.name, l.values.join(" ")))
+        .collect();
+    let expected = [
+        ("method", "get M-SEARCH"),
+        ("ok", "false true"),
+        ("route", ""),
+    ];
+    assert_eq!(
+        labels,
+        expected.map(|(name, values)| (name, values.to_owned()))
+    );
+    let took = catalogue.get("catalogue_took_seconds").unwrap();
+    assert_eq!((&*took.unit, took.bounds.len()), ("seconds", 11));
+    assert_eq!((&*took.file, took.line), ("tests/views/catalogue.rs", LINE));
+    // What views make of the statics of another module.
+    let views = catalogue.get("static_requests_total").unwrap();
+    assert_eq!(
+        (views.labels.len(), &*views.dropped),
+        (1, &["ok".to_owned()][..])
+    );
+    assert!(catalogue.get("static_steps_total").unwrap().off);
+    let _ = (
+        &CATALOGUE_REQUESTS,
+        &CATALOGUE_TOOK,
+        Method::Get,
+        Method::Search,
+    );
+}
+
+#[derive(LabelValue)]
+enum Pump {
+    Off,
+    Running,
+}
+
+#[derive(Metrics)]
+struct Mail {
+    /// Messages <b>sent</b>.
+    mail_sent_total: Counter,
+}
+
+fn declared() -> Registry {
+    let registry = Registry::new();
+    registry.prefix("app").unwrap();
+    registry.constant("host", "h").unwrap();
+    registry
+        .view(View::new("took_*").drop_label("user"))
+        .unwrap();
+    registry.view(View::new("silent").off()).unwrap();
+    Histogram::builder("took_seconds", "Time to answer.")
+        .labels(["route", "user"])
+        .buckets(&[0.5, 1.0, 1e-9_f64.max(2.0)])
+        .native(3)
+        .unit("seconds")
+        .limit(100)
+        .register(&registry)
+        .unwrap();
+    Summary::builder("size_bytes", "Sizes.")
+        .objective(0.5, 0.01)
+        .max_age(Duration::from_secs(600))
+        .constant("zone", "z")
+        .register(&registry)
+        .unwrap();
+    Counter::builder("events_total", "Events.")
+        .label_set::<AnyLabels>()
+        .register(&registry)
+        .unwrap();
+    Gauge::builder("silent", "Silent.")
+        .register(&registry)
+        .unwrap();
+    StateSet::<Pump>::builder("pump", "What the pump_does.")
+        .register(&registry)
+        .unwrap();
+    Mail::register(&registry).unwrap().mail_sent_total.inc();
+    registry
+        .collect("disks", |out: &mut Collected| {
+            out.gauge("disk_bytes", "Used.", &[("disk", "a")], 1.0)?;
+            Ok(())
+        })
+        .unwrap();
+    let _ = (Pump::Off, Pump::Running);
+    registry
+}
+
+#[test]
+fn metrics_md_is_up_to_date() {
+    // The directory of the package is that of tests.
+    declared()
+        .catalogue()
+        .check("tests/golden/METRICS.md")
+        .unwrap();
+}
+
+#[test]
+fn a_family_that_changes_makes_the_document_stale() {
+    let registry = declared();
+    registry.counter("new_total", "New.").unwrap();
+    let error = registry
+        .catalogue()
+        .check("tests/golden/METRICS.md")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`tests/golden/METRICS.md` is not the catalogue: line "),
+        "{error}"
+    );
+    assert!(error.contains("should be `## `app_new_total``"), "{error}");
+}
+
+#[test]
+fn json_and_page_have_every_family() {
+    let catalogue = declared().catalogue();
+    let json = catalogue.to_json();
+    for part in [
+        r#"{"name":"app_events_total","kind":"counter","help":"Events.","labels":[],"any_labels":true,"constant":[["host","h"]],"limit":10000,"file":"tests/views/catalogue.rs""#,
+        r#""labels":[{"name":"app_pump","values":["off","running"]}]"#,
+        r#""help":"Messages \u003cb\u003esent\u003c/b\u003e.""#,
+        r#""dropped":["user"],"bounds":[0.5,1,2],"schema":3,"limit":100"#,
+        r#""objectives":[[0.5,0.01]],"window":600"#,
+        r#""off":true"#,
+        r#""collector":"disks""#,
+        r#""crate":"views""#,
+    ] {
+        assert!(json.contains(part), "{part}\n{json}");
+    }
+    let page = catalogue.to_html();
+    assert!(page.contains("Messages &lt;b&gt;sent&lt;/b&gt;."), "{page}");
+    assert!(!page.contains("<script") && !page.contains("style="));
+    assert_eq!(page.matches("<tr id=").count(), catalogue.families().len());
+}
+
+#[test]
+fn catalogues_of_several_registries_are_one() {
+    let other = Registry::new();
+    other.gauge("app_pump", "Another.").unwrap();
+    other.gauge("aaa", "First.").unwrap();
+    let both = declared().catalogue().with(other.catalogue());
+    assert_eq!(both.families()[0].name, "aaa");
+    assert_eq!(both.get("app_pump").unwrap().help, "What the pump_does.");
+}
+
+fn dashboard(queries: &[&str]) -> String {
+    let target = |query: &&str| format!("{{\"expr\": {query:?}}}");
+    let targets: Vec<_> = queries.iter().map(target).collect();
+    format!(
+        "{{\"title\": \"Service\", \"panels\": [{{\"title\": \"Requests\", \"targets\": [{}]}}]}}",
+        targets.join(", ")
+    )
+}
+
+fn why(catalogue: &Catalogue, query: &str) -> Vec<String> {
+    let missing = catalogue.missing(&dashboard(&[query])).unwrap();
+    missing.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_panel_that_asks_for_what_is_gone_is_named() {
+    let catalogue = declared().catalogue();
+    for query in [
+        "rate(app_mail_sent_total{job=\"x\"}[5m])",
+        "histogram_quantile(0.9, sum by (le) (rate(app_took_seconds_bucket[5m])))",
+        "histogram_quantile(0.9, rate(app_took_seconds[5m])) / app_took_seconds_count",
+        "app_size_bytes{quantile=\"0.5\"} / app_size_bytes_sum",
+        "app_pump{app_pump=\"running\"} + app_pump{app_pump=~\"whatever\"}",
+        "app_disk_bytes{disk=\"none\"} and up == 1 and scrape_duration_seconds > 1",
+        "$metric + ${app}_total + tallies_series",
+    ] {
+        assert_eq!(why(&catalogue, query), [""; 0], "{query}");
+    }
+    for (query, expected) in [
+        (
+            "rate(app_mail_sent[5m])",
+            "panel `Requests` asks for `app_mail_sent`: no family exports it; \
+             `app_mail_sent_total` is similar",
+        ),
+        (
+            "nothing_like_it",
+            "panel `Requests` asks for `nothing_like_it`: no family exports it",
+        ),
+        (
+            "app_took_seconds_sum{user=\"a\"}",
+            "panel `Requests` asks for `app_took_seconds_sum`: a view drops its label `user`",
+        ),
+        (
+            "app_silent",
+            "panel `Requests` asks for `app_silent`: a view switches the family off",
+        ),
+        (
+            "app_pump{app_pump=\"broken\"}",
+            "panel `Requests` asks for `app_pump`: its label `app_pump` is never `broken`, but \
+             off, running",
+        ),
+    ] {
+        assert_eq!(why(&catalogue, query), [expected], "{query}");
+    }
+    let error = catalogue
+        .check_queries(&dashboard(&["app_silent", "x", "x"]))
+        .unwrap_err();
+    assert_eq!(error.to_string().lines().count(), 2, "{error}");
+    catalogue
+        .also("node_*")
+        .check_queries(&dashboard(&["node_load1"]))
+        .unwrap();
+}
+
+#[test]
+fn rules_are_checked_with_the_records_that_they_make() {
+    let catalogue = declared().catalogue();
+    let rules = "
+groups:
+- name: mail
+  rules:
+  - record: job:mail:rate5m
+    expr: sum by (job) (rate(app_mail_sent_total[5m]))
+  - alert: NoMail
+    expr: |
+      job:mail:rate5m == 0
+        or absent(app_mail_send_total)
+";
+    let error = catalogue.check_queries(rules).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "alert `NoMail` asks for `app_mail_send_total`: no family exports it; \
+         `app_mail_sent_total` is similar"
+    );
+    catalogue
+        .check_queries(&rules.replace("send", "sent"))
+        .unwrap();
+}
+
+#[test]
+fn a_text_without_queries_is_an_error() {
+    let catalogue = declared().catalogue();
+    for text in ["", "a: b\n", "{}", "[1, 2]"] {
+        let error = catalogue.check_queries(text).unwrap_err().to_string();
+        assert!(error.contains("no queries"), "{text}: {error}");
+    }
+    let error = catalogue
+        .check_queries("{\n\"expr\": }")
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("line 2, column 9: "), "{error}");
+}
