@@ -381,11 +381,12 @@ impl Buckets {
             return unsafe { native::fold(self.cold(), other, resolution) };
         }
         let cells = self.cells as usize;
+        // From here on there is a cold block, so that no thread makes one.
+        let old = self.cold();
         let Some(fresh) = Words::only(cells, Place::of(self)) else {
             return false;
         };
         let block = Block::of(&fresh);
-        let old = self.cold_block();
         // SAFETY: all blocks have the cells of this family, and no other thread writes them (B4).
         // Relaxed: only the calling pass reads the block, and the lock carries these stores to the
         // next writer.
@@ -395,13 +396,12 @@ impl Buckets {
                 let state = load(block.cell(0));
                 (state >> 1, f64::from_bits(load(sum_cell(block, state & 1))))
             };
-            let (mine, theirs) = (old.map_or((0, 0.0), total), total(other));
+            let (mine, theirs) = (total(old), total(other));
             let count = mine.0.wrapping_add(theirs.0);
             block.cell(0).store(count << 1, Relaxed);
             sum_cell(block, 0).store((mine.1 + theirs.1).to_bits(), Relaxed);
             for i in BUCKET..cells {
-                let mine = old.map_or(0, |old| load(old.cell(i)));
-                let count = mine.wrapping_add(load(other.cell(i)));
+                let count = load(old.cell(i)).wrapping_add(load(other.cell(i)));
                 block.cell(i).store(count, Relaxed);
             }
             other.words(cells)
@@ -411,12 +411,10 @@ impl Buckets {
         moved.set(&self.cold, fresh.into_raw().expose_provenance() as u64);
         moved.fill(zeroed, 0);
         moved.commit();
-        if before != 0 {
-            let before = std::ptr::with_exposed_provenance_mut(before);
-            // SAFETY: passes are serialized, and writers load the address under the lock, which the calling
-            // pass holds. So nobody uses the block any more.
-            drop(unsafe { self.owned(before) });
-        }
+        let before = std::ptr::with_exposed_provenance_mut(before);
+        // SAFETY: passes are serialized, and writers load the address under the lock, which the calling
+        // pass holds. So nobody uses the block any more.
+        drop(unsafe { self.owned(before) });
         true
     }
 }

@@ -181,8 +181,8 @@ pub fn while_locked<R>(locks: &[&SharedLock], f: impl FnOnce() -> R) -> R {
     for lock in locks {
         let mut tries = 0;
         loop {
+            // It stays locked.
             if lock.lock_any().is_some() {
-                // Not released before the end of this function.
                 break;
             }
             super::engine::back_off(&mut tries);

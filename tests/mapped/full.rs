@@ -26,8 +26,8 @@ fn a_file_that_reached_the_limit_goes_on_in_private_memory() {
             rlim_max: 1 << 20,
         };
         // SAFETY: a valid limit.
-        let result = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) };
-        assert_eq!(result, 0);
+        let limited = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) };
+        assert_eq!(limited, 0);
         for i in 0..20_000 {
             ALONE.inc();
             let x = &*i.to_string();

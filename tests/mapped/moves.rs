@@ -70,7 +70,7 @@ fn count(directory: &Path) {
     let rounds = rounds(directory);
     println!("ready");
     std::thread::scope(|scope| {
-        for round in &rounds[..THREADS] {
+        for [begun, ended] in rounds {
             scope.spawn(move || {
                 let mut n = 0_u64;
                 loop {
@@ -79,14 +79,14 @@ fn count(directory: &Path) {
                         scope.spawn(|| {
                             for _ in 0..50 {
                                 n += 1;
-                                round[0].store(n, Relaxed);
+                                begun.store(n, Relaxed);
                                 let x = &*format!("{}", n % 7);
                                 MOVED.with([x]).inc();
                                 TIMES.with([x]).observe(0.5);
                                 NATIVE.with([x]).observe((n % 100) as f64);
                                 SIZES.with([x]).observe(n as f64);
                                 HELD.with([x]).inc();
-                                round[1].store(n, Relaxed);
+                                ended.store(n, Relaxed);
                             }
                         });
                     });

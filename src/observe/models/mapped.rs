@@ -71,7 +71,7 @@ fn a_move_is_one_step() {
 /// A process is killed in the middle of a move.
 #[test]
 fn a_move_that_was_cut_is_done() {
-    let seen = reached(0, || {
+    let seen = reached(4, || {
         let cells = Cells::new(3, 0);
         let pass = {
             let cells = Arc::clone(&cells);
@@ -94,7 +94,7 @@ fn a_move_that_was_cut_is_done() {
 fn a_record_that_is_found_is_complete() {
     /// The address of the next record, and the content.
     type Records = ([AtomicU64; 2], [AtomicU64; 2]);
-    let seen = reached(0, || {
+    let seen = reached(3, || {
         let head = Arc::new(AtomicU64::new(0));
         let new = || [AtomicU64::new(0), AtomicU64::new(0)];
         let records: Arc<Records> = Arc::new((new(), new()));
@@ -106,22 +106,26 @@ fn a_record_that_is_found_is_complete() {
                 push(&head, &record[0], i);
             })
         });
-        let walk = || {
-            // Acquire: pairs with the Release in `push`.
-            let mut next = head.load(Acquire);
-            let mut found = Vec::new();
-            while next != 0 {
-                let record = if next == 1 { &records.0 } else { &records.1 };
-                assert_eq!(record[1].load(Relaxed), next, "not complete");
-                found.push(next);
-                next = record[0].load(Acquire);
+        let walk = {
+            let (head, records) = (Arc::clone(&head), Arc::clone(&records));
+            move || {
+                // Acquire: pairs with the Release in `push`.
+                let mut next = head.load(Acquire);
+                let mut found = Vec::new();
+                while next != 0 {
+                    let record = if next == 1 { &records.0 } else { &records.1 };
+                    assert_eq!(record[1].load(Relaxed), next, "not complete");
+                    found.push(next);
+                    next = record[0].load(Acquire);
+                }
+                found
             }
-            found
         };
-        let seen = walk();
+        let reader = thread::spawn(walk.clone());
         writers
             .into_iter()
             .for_each(|writer| writer.join().unwrap());
+        let seen = reader.join().unwrap();
         let mut all = walk();
         all.sort_unstable();
         assert_eq!(all, [1, 2]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use crate::mapped::Place;
 use crate::snapshot::sketch::{Bound, Targets, value_of};
 
 use super::super::stream::{Budget, Flush, Stream, SummaryTotal};
@@ -51,7 +52,7 @@ fn stream_reads_are_prefixes(memory: u64) {
     let seen = reached(2, move || {
         let budget = Budget::new();
         budget.set(memory);
-        let stream = Arc::new(Stream::new(&budget, Ages::ALL, 1));
+        let stream = Arc::new(Stream::new(&budget, Ages::ALL, 1, Place::Heap));
         let owner = {
             let stream = Arc::clone(&stream);
             thread::spawn(move || push(&stream, 1..=4))
@@ -82,7 +83,12 @@ fn a_window_read_has_every_value_once() {
         // Buffers of one value: the buffer is full or closed at every push but the first.
         let budget = Budget::new();
         budget.set(0);
-        let stream = Arc::new(Stream::new(&budget, Ages::new(first, 100), 100));
+        let stream = Arc::new(Stream::new(
+            &budget,
+            Ages::new(first, 100),
+            100,
+            Place::Heap,
+        ));
         let owner = {
             let (stream, bound) = (Arc::clone(&stream), Arc::clone(&bound));
             // An insertion into a sketch needs more stack than loom gives to a thread.
