@@ -84,6 +84,10 @@ pub mod instrument;
 )]
 mod lockfree;
 mod mapped;
+#[cfg_attr(
+    not(feature = "mmap"),
+    allow(dead_code, reason = "without mapped files, nothing moves to one")
+)]
 #[allow(
     unreachable_pub,
     reason = "a private module whose types stand in the signatures of public ones"

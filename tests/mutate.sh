@@ -16,7 +16,7 @@ tree=target/mutate/tree
 rm -rf "$tree" && mkdir -p "$tree"
 cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
 # Neither the other packages of the workspace nor the examples.
-perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[\[(example|test)\]\].*?\n\n//sg' "$tree/Cargo.toml"
+perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/^default-members = .*\n//m; s/\[\[(example|test)\]\].*?\n\n//sg' "$tree/Cargo.toml"
 sites=$tree/sites
 export SITES=$sites
 export CARGO_TARGET_DIR=$PWD/target/mutate/target RUSTFLAGS="--cfg loom --cap-lints allow" RUST_BACKTRACE=0 CARGO_INCREMENTAL=1
@@ -107,12 +107,12 @@ rm -rf "$real" && cp -r "$tree" "$real"
 perl -0pi -e 's/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s' "$real/Cargo.toml"
 build_real() { # prints the test program
     (cd "$real" && CARGO_TARGET_DIR=$CARGO_TARGET_DIR/real RUSTFLAGS="--cap-lints allow" \
-        cargo test --lib --no-run --features process 2>&1) | tee "$work/build.log" |
+        cargo test -p tallies --lib --no-run --features process 2>&1) | tee "$work/build.log" |
         sed -n 's/.*Executable.*(\(.*\))/\1/p'
 }
 
 build() { # prints the test program
-    (cd "$tree" && cargo test --release --lib --no-run 2>&1) | tee "$work/build.log" |
+    (cd "$tree" && cargo test -p tallies --release --lib --no-run 2>&1) | tee "$work/build.log" |
         sed -n 's/.*Executable.*(\(.*\))/\1/p'
 }
 # From the quickest to the slowest: the first that fails is enough.

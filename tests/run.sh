@@ -142,7 +142,7 @@ small_tree() {
     rm -rf "$1" && mkdir -p "$1/tests"
     cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$1"
     cp tests/everything.rs "$1/tests"
-    perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$1/Cargo.toml"
+    perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/^default-members = .*\n//m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$1/Cargo.toml"
 }
 
 # ---- The steps ----
@@ -157,16 +157,16 @@ fi
 if wants clippy; then
     say "clippy"
     cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --all-features --document-private-items
+    RUSTDOCFLAGS="-D warnings" cargo doc -p tallies --quiet --no-deps --all-features --document-private-items
 fi
 if wants features; then
     say "features: default only, none, each"
-    cargo clippy --quiet --lib -- -D warnings
+    cargo clippy -p tallies --quiet --lib -- -D warnings
     for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls mmap redis redis-tls serde stream facade process "process,tokio-metrics" tsc config-files exporter live; do
-        cargo check --quiet --lib --no-default-features --features "$features"
+        cargo check -p tallies --quiet --lib --no-default-features --features "$features"
     done
     # The dependencies of a program that enables no features.
-    cargo tree --quiet --edges normal --depth 1
+    cargo tree -p tallies --quiet --edges normal --depth 1
 fi
 if wants oldest; then
     oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -175,8 +175,8 @@ if wants oldest; then
         echo "installing Rust $oldest"
         rustup toolchain install "$oldest" --profile minimal
     fi
-    CARGO_TARGET_DIR=target/oldest cargo "+$oldest" check --quiet --lib
-    CARGO_TARGET_DIR=target/oldest cargo "+$oldest" check --quiet --lib --features serve,push,facade,middleware
+    CARGO_TARGET_DIR=target/oldest cargo "+$oldest" check -p tallies --quiet --lib
+    CARGO_TARGET_DIR=target/oldest cargo "+$oldest" check -p tallies --quiet --lib --features serve,push,facade,middleware
     done_with target/oldest
 fi
 if wants units; then
@@ -185,7 +185,7 @@ if wants units; then
 fi
 if wants loom; then
     say "loom models"
-    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom timeout 900 cargo test --release --lib models::
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom timeout 900 cargo test -p tallies --release --lib models::
     done_with target/loom
 fi
 # Modules without unsafe code are left out, since Miri takes minutes for them.
@@ -193,7 +193,7 @@ fi
 # because shards live as long as the process.
 run_miri() {
     MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri \
-        cargo +nightly miri test --lib -- lockfree:: observe:: \
+        cargo +nightly miri test -p tallies --lib -- lockfree:: observe:: \
         --skip observe::window --skip observe::bucket_index --skip observe::slot --skip observe::native::key
 }
 if wants miri; then
@@ -215,7 +215,7 @@ if wants address; then
     # collector and its own service. The sketch has no unsafe code.
     host=$(rustc -vV | sed -n 's/^host: //p')
     LSAN_OPTIONS="suppressions=$PWD/tests/leaks.txt:print_suppressions=0" RUSTFLAGS="-Zsanitizer=address" \
-        CARGO_TARGET_DIR=target/address cargo +nightly test --quiet --target "$host" \
+        CARGO_TARGET_DIR=target/address cargo +nightly test -p tallies --quiet --target "$host" \
         --all-features --lib --test everything --test engine --test declare -- --skip regressions::collectors --skip sketch::
     done_with target/address
 fi

@@ -429,6 +429,7 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Iterates over the cells of all series, also of those that are not live.
+    #[cfg(feature = "mmap")]
     fn cells(&self) -> impl Iterator<Item = &C> {
         let runs = self.arena.runs().map(|(_, run)| run);
         let runs = runs.chain(self.closed.get());

@@ -24,7 +24,7 @@ const LIMITS: &[(&str, f64)] = &[
     ("up and down", 17.0),
     ("histogram", 56.0),
     ("histogram, bound", 68.0),
-    ("histogram, bound, cold", 240.0),
+    ("histogram, bound, cold", 250.0),
     ("histogram, close bounds", 235.0),
     ("native histogram", 58.0),
     ("native histogram, fixed buckets", 120.0),
@@ -32,15 +32,15 @@ const LIMITS: &[(&str, f64)] = &[
     ("counter, off", 10.5),
     ("counter, two strings, off", 190.0),
     ("counter, enum, off", 315.0),
-    ("gauge, off", 40.0),
-    ("histogram, off", 75.0),
-    ("summary, off", 70.0),
+    ("gauge, off", 32.0),
+    ("histogram, off", 46.0),
+    ("summary, off", 46.0),
     ("counter, dropped label", 215.0),
     ("counter, dropped label, many values", 230.0),
     ("counter, dropped label, new values", 1650.0),
     ("counter, dropped enum", 340.0),
     ("histogram, bounds of a view", 56.0),
-    ("histogram, native by a view", 140.0),
+    ("histogram, native by a view", 155.0),
 ];
 
 /// The number of updates. Enough for a summary to reach the size of its sketch. The start of the

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Difference, Error, NameRule, Subject, warn};
-use crate::observe::{self, Pass};
+#[cfg(feature = "mmap")]
+use crate::observe;
+use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, Cardinality, Catalogue, Kind, LabelCount, Snapshot, Text, labels};
 

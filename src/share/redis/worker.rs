@@ -393,7 +393,7 @@ impl Worker {
         let writers = gauges.len() + usize::from(!self.observes);
         let mut conflicts = HashSet::new();
         let mut merged = merge(&all, |error| {
-            let message = format!("{error}; of several processes, the newest is shown");
+            let message = format!("{error}; the page shows one of the two");
             warn_once(&message);
             conflicts.insert(message);
         });

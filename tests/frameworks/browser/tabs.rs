@@ -4,7 +4,7 @@ use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::json;
-use tallies::{MetricsService, Registry};
+use tallies::{Counter, MetricsService, Registry};
 
 use super::*;
 
@@ -69,11 +69,37 @@ fn a_framework_has_the_page_and_its_report_is_a_tab() {
 }
 
 #[test]
-fn without_a_report_there_is_no_tab() {
+fn the_report_of_a_server_is_a_tab() {
     let registry = Registry::new();
+    let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
+    let jobs = jobs.register(&registry).unwrap();
+    ["mail", "mail", "disk"].map(|queue| jobs.with([queue]).inc());
     let serving = serve(&registry);
     browse(async |browser| {
         watch(browser, &serving).await;
+        browser
+            .until("document.getElementById('tabs').hidden", false)
+            .await;
+        browser.keys("c").await;
+        let series = "[...document.querySelectorAll('.report tbody tr')].find((row) => row.cells[0].innerText.trim() === 'jobs_total')?.cells[1].innerText.trim() ?? null";
+        browser.until(series, "2").await;
+        browser.assert_clean().await;
+    });
+    serving.stop();
+}
+
+#[test]
+fn without_a_report_there_is_no_tab() {
+    let registry = Registry::new();
+    browse(async |browser| {
+        let service = MetricsService::of([&registry]).live();
+        let app = Router::new()
+            .route_service("/live", service.clone())
+            .route_service("/live/{*part}", service);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async { axum::serve(listener, app).await });
+        browser.open(&format!("http://{address}/live")).await;
         // The request for it was answered, before or after this.
         let asked = "performance.getEntriesByType('resource').some((entry) => entry.name.endsWith('/-/cardinality'))";
         browser.until(asked, true).await;
@@ -84,8 +110,8 @@ fn without_a_report_there_is_no_tab() {
         browser
             .until("document.getElementById('metrics').hidden", false)
             .await;
+        serving.abort();
     });
-    serving.stop();
 }
 
 #[test]
