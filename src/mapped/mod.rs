@@ -54,4 +54,4 @@ pub(crate) mod fork;
 pub(crate) mod region;
 
 pub(crate) use journal::Move;
-pub(crate) use words::{Own, Place, Words, take};
+pub(crate) use words::{Own, Place, Words, owned, take};

@@ -189,6 +189,12 @@ impl<T> Drop for Own<T> {
     }
 }
 
+/// Returns the pointer with which the memory of a value that was found by its address can be freed. A pointer
+/// that comes from the reference itself may only read.
+pub(crate) fn owned<T>(value: &T) -> *mut T {
+    std::ptr::with_exposed_provenance_mut(std::ptr::from_ref(value).addr())
+}
+
 /// Drops a value and frees its memory.
 ///
 /// # Safety

@@ -17,7 +17,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
-use crate::mapped::{Move, Own, Place, Words, region, take};
+use crate::mapped::{Move, Own, Place, Words, owned, region, take};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
@@ -306,7 +306,7 @@ impl Cells for Distribution {
         let folded = self.fold_words(|total| self.read_quiet(stream, total), &[cell]);
         if folded {
             // SAFETY: no owner and no other reader has it (D2).
-            unsafe { take(std::ptr::from_ref(stream).cast_mut()) };
+            unsafe { take(owned(stream)) };
         }
         folded
     }
@@ -356,7 +356,7 @@ impl Cells for Distribution {
             drop(before);
             if let Some(shared) = shared {
                 // SAFETY: the caller holds both locks and runs a pass, so no thread has it (D3).
-                unsafe { take(std::ptr::from_ref(shared).cast_mut()) };
+                unsafe { take(owned(shared)) };
             }
         } else {
             std::mem::forget(before);
@@ -383,7 +383,7 @@ impl Drop for Distribution {
         drop(self.folded_words());
         if let Some(shared) = self.shared_stream() {
             // SAFETY: no thread can reach the series any more.
-            unsafe { take(std::ptr::from_ref(shared).cast_mut()) };
+            unsafe { take(owned(shared)) };
         }
     }
 }

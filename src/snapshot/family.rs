@@ -344,7 +344,7 @@ impl Family {
         labels.zip((0..).map(|i| self.value(i)))
     }
 
-    #[cfg(any(feature = "serde", feature = "live"))]
+    #[cfg(feature = "serde")]
     pub(crate) fn labels(&self, i: usize) -> SeriesLabels<'_> {
         self.labels_of(self.texts.get(i))
     }
