@@ -34,6 +34,7 @@
 //!
 //! - scrapes: [`serve()`], [`Server`], [`MetricsService`], [`render()`]
 //! - programs that only export: [`exporter`]
+//! - one page for several processes: `share` (features `mmap`, `redis`)
 //! - Pushgateway: [`Pusher`]; exposition pages of other programs: [`encode::read`]
 //!
 //! Testing and reading values:
@@ -305,6 +306,7 @@ pub mod docs {
         guide: "../docs/guide.md",
         #[cfg(feature = "exporter")]
         exporter: "../docs/exporter.md",
+        sharing: "../docs/sharing.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
         limitations: "../docs/limitations.md",
