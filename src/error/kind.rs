@@ -1,4 +1,4 @@
-//! The kinds of an [`Error`](super::Error), as data.
+//! The kinds of an [`Error`], as data.
 
 use std::panic::Location;
 

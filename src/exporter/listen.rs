@@ -36,7 +36,7 @@ fn with_port(host: &str, port: u16) -> String {
     }
 }
 
-/// Binds all addresses that a name stands for. `localhost` is often both 127.0.0.1 and [::1], of
+/// Binds all addresses that a name stands for. `localhost` is often both 127.0.0.1 and `[::1]`, of
 /// which a machine may have only one.
 fn bind(address: &str, listeners: &mut Vec<TcpListener>) -> io::Result<()> {
     // `:9100` means all addresses of the machine. A socket for IPv6 usually takes IPv4, too.

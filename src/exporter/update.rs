@@ -22,7 +22,7 @@ pub(super) const MAX_RUN: Duration = Duration::from_secs(60);
 
 /// What an update handler gets: the metrics that were created from data, by name, and its deadline.
 ///
-/// It has the methods of [`MetricMap`](super::MetricMap).
+/// It has the methods of [`MetricMap`].
 #[derive(Clone, Debug)]
 pub struct Update {
     metrics: MetricMap,

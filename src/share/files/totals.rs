@@ -17,7 +17,7 @@
 //!               number of terms of its sum (u8), and the terms, 8 bytes each
 //! ```
 //!
-//! Numbers without a type are u64. All are little-endian. [`record`](crate::share::record) has the
+//! Numbers without a type are u64. All are little-endian. [`record`] has the
 //! form of descriptions and records. The sum of the terms is the exact sum of floats, of which the
 //! record has only the rounded value; see [`exact`](crate::share::exact).
 
