@@ -24,7 +24,7 @@ const LIMITS: &[(&str, f64)] = &[
     ("up and down", 17.0),
     ("histogram", 56.0),
     ("histogram, bound", 68.0),
-    ("histogram, bound, cold", 250.0),
+    ("histogram, bound, cold", 258.0),
     ("histogram, close bounds", 235.0),
     ("native histogram", 58.0),
     ("native histogram, fixed buckets", 120.0),
@@ -47,9 +47,9 @@ const LIMITS: &[(&str, f64)] = &[
 /// program differs by some 20 000 instructions from run to run, which is 0.05 for each update.
 const N: u64 = 400_000;
 
-/// How many more instructions an update may need if its cell is in a mapped file. The start of the program differs by
-/// more than without one.
-const MAPPED: f64 = 0.3;
+/// How many more instructions an update may need if its cell is in a mapped file: so many, since the start of the
+/// program differs by more than without one, and this part, since look-ups hash with another seed in each run.
+const MAPPED: (f64, f64) = (0.3, 0.005);
 
 fn instructions(update: &str, n: u64, directory: Option<&Path>) -> u64 {
     let run = Command::new("valgrind")
@@ -99,7 +99,7 @@ fn no_update_takes_more_instructions_than_its_limit() {
             let mapped = each(Some(&directory));
             std::fs::remove_dir_all(&directory).unwrap();
             println!("{mapped:7.1} of {heap:5.1} {update}, in mapped files");
-            if mapped > heap + MAPPED {
+            if mapped > heap + MAPPED.0 + heap * MAPPED.1 {
                 slower.push(*update);
             }
         }
