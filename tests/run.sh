@@ -113,7 +113,7 @@ if wants miri || wants thread; then component rust-src; fi
 if wants aarch64; then
     debian qemu-aarch64 qemu-user
     debian aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
-    if [ ! -e /usr/aarch64-linux-gnu/lib/libc.so.6 ]; then
+    if [ ! -e /usr/aarch64-linux-gnu/lib/Scrt1.o ]; then
         echo "installing the Debian package libc6-dev-arm64-cross"
         debian_package libc6-dev-arm64-cross
     fi
