@@ -304,6 +304,7 @@ fi
 if wants api; then
     say "the public API: compared with tests/public-api.txt (ACCEPT=1 writes that file)"
     # Reads rustdoc's JSON, which only the nightly toolchain writes.
+    mkdir -p target
     cargo +nightly public-api --target-dir target/api -p tallies --all-features -sss |
         LC_ALL=C sort -u >target/public-api.txt
     if [ -n "${ACCEPT:-}" ]; then cp target/public-api.txt tests/public-api.txt; fi
