@@ -258,7 +258,6 @@ fn nothing_searches_the_keyspace() {
     }
 }
 
-#[cfg(feature = "redis-tls")]
 #[test]
 fn certificates_are_checked_in_both_directions() {
     let dir = std::env::temp_dir().join(format!("tallies-redis-tls-{}", std::process::id()));

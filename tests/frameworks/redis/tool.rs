@@ -8,7 +8,7 @@ use tallies::{Counter, Registry};
 use super::counting::builder;
 use super::server::{Server, wait_for};
 
-#[path = "../support/examples.rs"]
+#[path = "../../support/examples.rs"]
 mod examples;
 
 #[test]
