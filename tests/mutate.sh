@@ -268,6 +268,7 @@ while IFS=$'\t' read -r site place line; do
     *cached_ref.rs*) which=$cached ;;
     *native/mod.rs*) which=$tables ;;
     *published.rs* | *owners.rs*) which=$published ;;
+    *mapped/*) which=$mapped ;;
     *) which=$quick ;;
     esac
     beside "site.$site" try_site "$site" "$place" "$line" "$which"
