@@ -142,9 +142,14 @@ pub(crate) fn clear_label(word: &AtomicU64) {
     replace_label(word, 0);
 }
 
+/// Puts the address of a complete record into a word, and returns the one before.
+pub(crate) fn exchange(word: &AtomicU64, address: u64) -> u64 {
+    // Release: whoever finds the new record sees its content. Acquire: this thread frees the old one.
+    word.swap(address, AcqRel)
+}
+
 fn replace_label(word: &AtomicU64, address: u64) {
-    // Release: whoever finds the new text sees its content. Acquire: this thread frees the old one.
-    let old = word.swap(address, AcqRel);
+    let old = exchange(word, address);
     if old != 0 {
         // SAFETY: a label text, which only this thread took out of the word. Threads of this process read
         // their own copies of label texts.

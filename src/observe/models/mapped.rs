@@ -7,7 +7,7 @@ use loom::thread;
 
 use crate::mapped::Move;
 use crate::mapped::journal::Journal;
-use crate::mapped::record::push;
+use crate::mapped::record::{exchange, push};
 use crate::sync::{Acquire, AtomicU64, Relaxed};
 
 use super::reached;
@@ -133,4 +133,35 @@ fn a_record_that_is_found_is_complete() {
     });
     let expected = [vec![], vec![1], vec![1, 2], vec![2], vec![2, 1]];
     assert_eq!(seen, BTreeSet::from(expected));
+}
+
+/// A thread replaces the label text of a series, beside a reader of another process.
+#[test]
+fn a_label_text_that_is_found_is_complete() {
+    let seen = reached(3, || {
+        // The address of the text, and the contents of two texts.
+        let word = Arc::new(AtomicU64::new(0));
+        let texts = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let writer = {
+            let (word, texts) = (Arc::clone(&word), Arc::clone(&texts));
+            thread::spawn(move || {
+                for (i, text) in (1..).zip(&*texts) {
+                    text.store(i, Relaxed);
+                    assert_eq!(exchange(&word, i), i - 1);
+                }
+            })
+        };
+        // Acquire: pairs with the Release in `exchange`.
+        let found = word.load(Acquire);
+        if found != 0 {
+            assert_eq!(
+                texts[found as usize - 1].load(Relaxed),
+                found,
+                "not complete"
+            );
+        }
+        writer.join().unwrap();
+        found
+    });
+    assert_eq!(seen, BTreeSet::from([0, 1, 2]));
 }
