@@ -49,7 +49,7 @@ use std::sync::Arc;
 use crate::lockfree::Generation;
 use crate::mapped::{Move, Place, Words};
 use crate::snapshot::{Native, Resolution};
-use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, fence, owner_load};
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, owner_load};
 
 use super::bucket_index::BucketIndex;
 use super::cells::{Cells, MoveBlock, Outcome};
@@ -332,9 +332,9 @@ impl Buckets {
         self.cold_block().unwrap_or_else(|| {
             let fresh = Words::new(self.block_cells(), Place::of(self)).into_raw();
             let address = fresh.expose_provenance() as u64;
-            // Release: pairs with the Acquire in `cold_block`. AcqRel and Acquire: another thread may have
-            // been faster.
-            let made = self.cold.compare_exchange(0, address, AcqRel, Acquire);
+            // Release: pairs with the Acquire in `cold_block`. Relaxed: if another thread has been faster,
+            // `cold_block` loads its block below.
+            let made = self.cold.compare_exchange(0, address, Release, Relaxed);
             if made.is_err() {
                 // SAFETY: allocated above, and nobody else has it.
                 drop(unsafe { self.owned(fresh) });
