@@ -142,6 +142,12 @@ pub(crate) fn clear_label(word: &AtomicU64) {
     replace_label(word, 0);
 }
 
+/// Puts the address of something complete into a word, where readers in other processes find it.
+pub(crate) fn publish(word: &AtomicU64, address: u64) {
+    // Release: pairs with the Acquire of a reader, who sees the content.
+    word.store(address, Release);
+}
+
 /// Puts the address of a complete record into a word, and returns the one before.
 pub(crate) fn exchange(word: &AtomicU64, address: u64) -> u64 {
     // Release: whoever finds the new record sees its content. Acquire: this thread frees the old one.

@@ -65,7 +65,7 @@ use crate::sync::{
 };
 
 use crate::mapped::format;
-use crate::mapped::record::Record;
+use crate::mapped::record::{Record, publish};
 use crate::mapped::region;
 
 use crate::lockfree::epoch::pin;
@@ -240,8 +240,7 @@ impl Shard {
         let mut record = lock(&self.record);
         let address = slab.as_ptr().addr() as u64;
         if let Some(record) = &*record {
-            // Release: a reader that finds the slab sees the cells that were copied to it.
-            record.word(format::shard::SLAB).store(address, Release);
+            publish(record.word(format::shard::SLAB), address);
             return true;
         }
         let used = spare_records().pop();

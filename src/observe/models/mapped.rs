@@ -7,7 +7,7 @@ use loom::thread;
 
 use crate::mapped::Move;
 use crate::mapped::journal::Journal;
-use crate::mapped::record::{exchange, push};
+use crate::mapped::record::{exchange, publish, push};
 use crate::sync::{Acquire, AtomicU64, Relaxed};
 
 use super::reached;
@@ -138,7 +138,18 @@ fn a_record_that_is_found_is_complete() {
 /// A thread replaces the label text of a series, beside a reader of another process.
 #[test]
 fn a_label_text_that_is_found_is_complete() {
-    let seen = reached(3, || {
+    replaced(|word, i| assert_eq!(exchange(word, i), i - 1));
+}
+
+/// A thread replaces its slab, beside a reader of another process.
+#[test]
+fn a_slab_that_is_found_is_complete() {
+    replaced(publish);
+}
+
+/// A thread puts two things one after the other where a reader finds them, complete.
+fn replaced(put: fn(&AtomicU64, u64)) {
+    let seen = reached(3, move || {
         // The address of the text, and the contents of two texts.
         let word = Arc::new(AtomicU64::new(0));
         let texts = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
@@ -147,11 +158,11 @@ fn a_label_text_that_is_found_is_complete() {
             thread::spawn(move || {
                 for (i, text) in (1..).zip(&*texts) {
                     text.store(i, Relaxed);
-                    assert_eq!(exchange(&word, i), i - 1);
+                    put(&word, i);
                 }
             })
         };
-        // Acquire: pairs with the Release in `exchange`.
+        // Acquire: pairs with the Release in `exchange` and `publish`.
         let found = word.load(Acquire);
         if found != 0 {
             assert_eq!(
