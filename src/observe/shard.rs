@@ -249,7 +249,7 @@ impl Shard {
             return false;
         };
         // Release: as above.
-        fresh.word(format::shard::SLAB).store(address, Release);
+        publish(fresh.word(format::shard::SLAB), address);
         if let (true, Some(shards)) = (is_new, region::header_word(format::header::SHARDS)) {
             fresh.push_to(shards);
         }
