@@ -248,7 +248,6 @@ impl Shard {
         let Some(fresh) = used.or_else(|| Record::new(format::shard::BYTES)) else {
             return false;
         };
-        // Release: as above.
         publish(fresh.word(format::shard::SLAB), address);
         if let (true, Some(shards)) = (is_new, region::header_word(format::header::SHARDS)) {
             fresh.push_to(shards);
