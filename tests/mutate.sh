@@ -139,7 +139,8 @@ summary="summary::a_shared_stream_has_one_writer_at_a_time summary::a_stream_is_
     summary::a_summary_starts_over_beside_a_writer
     summary::a_slot_with_a_stream_is_used_again"
 cached="cached_ref::a_cached_word_has_its_part cached_ref::a_replaced_word_does_not_come_back"
-mapped="mapped::a_record_that_is_found_is_complete mapped::a_label_text_that_is_found_is_complete mapped::a_slab_that_is_found_is_complete mapped::a_move_that_was_cut_is_done mapped::a_move_is_one_step"
+mapped="mapped::a_record_that_is_found_is_complete mapped::a_label_text_that_is_found_is_complete mapped::a_slab_that_is_found_is_complete mapped::a_move_that_was_cut_is_done mapped::a_move_is_one_step
+    mapped::a_word_without_a_slot_comes_after_the_move"
 some="$cached $published $mapped $quick $tables"
 every="$some $summary $stream streams::a_window_read_has_every_value_once totals::totals_never_go_back_across_promotion"
 # Where one mutation at a time leaves its notes.

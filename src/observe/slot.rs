@@ -132,9 +132,10 @@ impl SlotWord {
 
     /// Ends the retirement of a series whose cells are clear. Called by the collector only.
     ///
-    /// Release: another process that sees this word sees the counts where they were moved.
+    /// Relaxed: a fence of the move stands before (J2 of [`crate::mapped::journal`]). So another
+    /// process that sees this word sees that the counts were moved.
     pub(super) fn end_retirement(&self) {
-        self.0.fetch_or(COLD, Release);
+        self.0.fetch_or(COLD, Relaxed);
     }
 
     /// Begins to close the slot: later updates use the shared cells. Returns the generation and the
@@ -159,9 +160,9 @@ impl SlotWord {
 
     /// Makes the series cold, whose slot is closing and is cleared. Called by the collector only.
     ///
-    /// Release: another process that sees this word sees the counts where they were moved.
+    /// Relaxed: as in [`end_retirement`](Self::end_retirement).
     pub(super) fn end_closing(&self) {
-        self.0.fetch_or(COLD, Release);
+        self.0.fetch_or(COLD, Relaxed);
     }
 
     /// Returns the slot if the series has one that is not closing.

@@ -17,7 +17,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
-use crate::mapped::{Move, Own, Place, Words, owned, region, take};
+use crate::mapped::{Move, Own, Place, Words, owned, record, region, take};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
@@ -225,11 +225,8 @@ unsafe fn move_block(block: Block) {
     let copy = unsafe { (*old).copy(Place::Region) };
     let fresh = Own::new(copy, Place::Region).into_raw();
     // SAFETY: D1; this thread owns the block. A reader that pins from now on cannot reach the old stream.
-    // Release: as in `own_stream`.
     unsafe {
-        block
-            .cell(0)
-            .store(fresh.expose_provenance() as u64, Release);
+        record::publish(block.cell(0), fresh.expose_provenance() as u64);
         take_soon(old);
     }
 }

@@ -10,7 +10,12 @@ use crate::mapped::journal::Journal;
 use crate::mapped::record::{exchange, publish, push};
 use crate::sync::{Acquire, AtomicU64, Relaxed};
 
+use super::super::Generation;
+use super::super::slot::SlotWord;
 use super::reached;
+
+/// The bits of a slot in its word; all ones for none.
+const SLOT: u32 = (1 << 30) - 1;
 
 /// Two cells, and the journal of moves between them.
 struct Cells {
@@ -36,14 +41,20 @@ impl Cells {
 
     /// What another process does: reads both cells once. Returns `None` if it has to try again.
     fn read(&self) -> Option<[u64; 2]> {
+        Some(self.read_with(|| ())?.0)
+    }
+
+    /// Reads both cells, and something else before them.
+    fn read_with<T>(&self, before: impl FnOnce() -> T) -> Option<([u64; 2], T)> {
         let (sequence, stores) = self.journal.read()?;
+        let before = before();
         let value = |cell: &AtomicU64| {
             let here = std::ptr::from_ref(cell).addr() as u64;
             let store = stores.iter().find(|[address, ..]| *address == here);
             store.map_or_else(|| cell.load(Relaxed), |[_, _, value]| *value)
         };
         let values = [value(&self.cells[0]), value(&self.cells[1])];
-        self.journal.is_still(sequence).then_some(values)
+        self.journal.is_still(sequence).then_some((values, before))
     }
 }
 
@@ -87,6 +98,44 @@ fn a_move_that_was_cut_is_done() {
     });
     let expected = [None, Some([0, 3]), Some([3, 0])];
     assert_eq!(seen, BTreeSet::from(expected));
+}
+
+/// A series ends, or becomes cold: its count moves to the shared cell, beside a reader of another process that
+/// reads the cell of a slot only if the word has one.
+#[test]
+fn a_word_without_a_slot_comes_after_the_move() {
+    let close: fn(&SlotWord) = |word| assert!(word.close().is_some());
+    let retire: fn(&SlotWord) = |word| assert!(word.retire(false).is_some());
+    let ways: [(fn(&SlotWord), fn(&SlotWord)); 2] = [
+        (close, SlotWord::end_closing),
+        (retire, SlotWord::end_retirement),
+    ];
+    for (begin, end) in ways {
+        let seen = reached(0, move || {
+            let word = Arc::new(SlotWord::new());
+            assert!(word.promote(Generation::FIRST, 7));
+            let cells = Cells::new(3, 0);
+            // Returns the count, and whether the word has a slot.
+            let read = {
+                let (word, cells) = (Arc::clone(&word), Arc::clone(&cells));
+                move || {
+                    // Acquire: pairs with the fence of the move.
+                    let has_slot = || word.last(Generation::FIRST) as u32 & SLOT != SLOT;
+                    let ([own, shared], has_slot) = cells.read_with(has_slot)?;
+                    Some((if has_slot { own } else { 0 } + shared, has_slot))
+                }
+            };
+            let reader = thread::spawn(read.clone());
+            begin(&word);
+            cells.list(0, 3).commit_to(&cells.journal);
+            end(&word);
+            let seen = reader.join().unwrap();
+            assert_eq!(read(), Some((3, false)));
+            seen
+        });
+        let expected = [None, Some((3, false)), Some((3, true))];
+        assert_eq!(seen, BTreeSet::from(expected));
+    }
 }
 
 /// Two threads publish a record each, beside a reader of another process.
