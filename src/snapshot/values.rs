@@ -543,7 +543,7 @@ impl<'a> Histogram<'a> {
     /// Returns the number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.counts.iter().fold(0, |sum, n| sum.wrapping_add(*n))
+        self.counts.iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
     /// Returns the sum of the observations.
@@ -562,7 +562,7 @@ impl<'a> Histogram<'a> {
             .chain([f64::INFINITY])
             .zip(self.counts)
             .map(move |(bound, count)| {
-                total = total.wrapping_add(*count);
+                total = total.saturating_add(*count);
                 (bound, total)
             })
     }

@@ -143,7 +143,7 @@ impl Family {
             ) => {
                 let n = bounds.len() + 1;
                 for (ours, theirs) in ours[at * n..][..n].iter_mut().zip(&theirs[i * n..]) {
-                    *ours = ours.wrapping_add(*theirs);
+                    *ours = ours.saturating_add(*theirs);
                 }
                 our_sums[at] = join_sums(our_sums[at], their_sums[i]);
                 if let (Some(ours), Some(theirs)) = (our_natives, their_natives) {
@@ -152,7 +152,7 @@ impl Family {
             }
             (Values::Summary { values: ours, .. }, Values::Summary { values: theirs, .. }) => {
                 let (ours, theirs) = (&mut ours[at], &theirs[i]);
-                ours.count = ours.count.wrapping_add(theirs.count);
+                ours.count = ours.count.saturating_add(theirs.count);
                 ours.sum = join_sums(ours.sum, theirs.sum);
                 ours.sketch = Sketch::merge(&[&ours.sketch, &theirs.sketch]);
             }

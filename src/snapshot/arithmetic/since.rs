@@ -117,7 +117,7 @@ impl Family {
                     for (now, before) in now.iter_mut().zip(before) {
                         *now -= before;
                     }
-                    let count = now.iter().fold(0, |sum: u64, n| sum.wrapping_add(*n));
+                    let count = now.iter().fold(0, |sum: u64, n| sum.saturating_add(*n));
                     sums[i] = sum_since(sums[i], sums_before[at], count);
                 }
             }

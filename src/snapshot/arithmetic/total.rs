@@ -23,7 +23,7 @@ impl Family {
             (Values::Summary { values: total, .. }, Values::Summary { values, .. }) => {
                 let mut all = Quantiles::default();
                 for i in series.clone() {
-                    all.count = all.count.wrapping_add(values[i].count);
+                    all.count = all.count.saturating_add(values[i].count);
                     all.sum = join_sums(all.sum, values[i].sum);
                 }
                 let sketches: Vec<_> = series

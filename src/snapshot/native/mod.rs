@@ -148,7 +148,7 @@ impl Native {
     /// Returns the number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {
-        let sum = |sum: u64, (_, n): &(i32, u64)| sum.wrapping_add(*n);
+        let sum = |sum: u64, (_, n): &(i32, u64)| sum.saturating_add(*n);
         let positive = self.positive.iter().fold(self.zero_count, sum);
         self.negative.iter().fold(positive, sum)
     }
@@ -223,7 +223,7 @@ impl Native {
             buckets.retain(|(index, count)| {
                 let inside = *index <= within;
                 if inside {
-                    *zero_count = zero_count.wrapping_add(*count);
+                    *zero_count = zero_count.saturating_add(*count);
                 }
                 !inside
             });
@@ -256,7 +256,7 @@ impl Native {
     /// Adds another process's histogram, at the coarser resolution of the two.
     pub(crate) fn merge(&mut self, other: &Self) {
         let other = self.align(other);
-        self.zero_count = self.zero_count.wrapping_add(other.zero_count);
+        self.zero_count = self.zero_count.saturating_add(other.zero_count);
         self.positive.extend_from_slice(&other.positive);
         self.negative.extend_from_slice(&other.negative);
         sort(&mut self.positive);
@@ -320,7 +320,7 @@ fn sort(buckets: &mut Vec<(i32, u64)>) {
     buckets.dedup_by(|later, earlier| {
         let same = later.0 == earlier.0;
         if same {
-            earlier.1 = earlier.1.wrapping_add(later.1);
+            earlier.1 = earlier.1.saturating_add(later.1);
         }
         same
     });

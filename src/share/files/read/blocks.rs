@@ -67,7 +67,7 @@ impl Observed {
         self.scratch.resize(self.counts.len(), 0);
         let sum = read(memory, from, &mut self.scratch)?;
         for (total, count) in self.counts.iter_mut().zip(&self.scratch) {
-            *total = total.wrapping_add(*count);
+            *total = total.saturating_add(*count);
         }
         self.sum = join_sums(self.sum, sum);
         Ok(())
@@ -111,9 +111,9 @@ impl Observed {
             let Some(total) = self.counts.get_mut((key >> 32) as usize) else {
                 return Err(Failed::Damaged("a table has a bucket that does not exist"));
             };
-            *total = total.wrapping_add(count);
+            *total = total.saturating_add(count);
             match bucket_of(key as u32, halvings) {
-                None => native.zero_count = native.zero_count.wrapping_add(count),
+                None => native.zero_count = native.zero_count.saturating_add(count),
                 Some((index, negative)) if index.unsigned_abs() <= 1 << 20 => {
                     native.add(coarser(index, further), negative, count);
                 }

@@ -55,7 +55,7 @@ impl Summed {
     }
 
     fn add(&mut self, count: u64, sum: f64) {
-        self.count = self.count.wrapping_add(count);
+        self.count = self.count.saturating_add(count);
         self.sum = join_sums(self.sum, sum);
     }
 
@@ -142,7 +142,7 @@ impl Summed {
             older.push(Sketch::from_sorted(&keys));
         }
         self.sketches.append(&mut older);
-        self.add(count.wrapping_add(len), total);
+        self.add(count.saturating_add(len), total);
         Ok(())
     }
 

@@ -128,6 +128,30 @@ fn no_word_of_a_file_makes_a_reader_crash_or_loop() {
 }
 
 #[test]
+fn counts_that_do_not_fit_end_at_the_largest_number() {
+    let mut image = Image::new(1);
+    let histogram = Describe {
+        kinds: (2, kind::HISTOGRAM),
+        width: 5,
+        bounds: &[1.0],
+        ..Describe::counter("latency_seconds")
+    };
+    let shared = image.words(&[3, u64::MAX - 1, 0, 0, 1 << 1]);
+    image.family(histogram, [shared, 0, 0]);
+    let mut page = read_bytes(&image.bytes).unwrap();
+    page.merge(&page.clone()).unwrap();
+    let family = page.family("latency_seconds").unwrap();
+    let crate::snapshot::Value::Histogram(both) = family.series().next().unwrap().value() else {
+        panic!("a histogram");
+    };
+    let counts: Vec<_> = both.buckets().map(|(_, count)| count).collect();
+    assert_eq!(counts, [u64::MAX, u64::MAX]);
+    assert_eq!(both.count(), u64::MAX);
+    let text = crate::encode::text(&page);
+    crate::encode::read_text(text.as_bytes()).unwrap();
+}
+
+#[test]
 fn files_that_are_not_a_writers_are_skipped_and_counted() {
     let directory = TestDirectory::new("hostile");
     let good = every_kind();
