@@ -141,7 +141,7 @@ fn counts_that_do_not_fit_end_at_the_largest_number() {
     let mut page = read_bytes(&image.bytes).unwrap();
     page.merge(&page.clone()).unwrap();
     let family = page.family("latency_seconds").unwrap();
-    let crate::snapshot::Value::Histogram(both) = family.series().next().unwrap().value() else {
+    let (_, crate::snapshot::Value::Histogram(both)) = family.series().next().unwrap() else {
         panic!("a histogram");
     };
     let counts: Vec<_> = both.buckets().map(|(_, count)| count).collect();
